@@ -1,0 +1,265 @@
+//! One refusal, many envelopes: what went wrong, in a closed set of kinds that every dialect renders its own way.
+//!
+//! `said` may be read by a stranger; `noted` and the source are for the log. `Display` prints only `said`.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Why a caller could not be told apart from a stranger.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Stranger {
+    /// No token was presented.
+    Missing,
+    /// The token is not one of ours, or is malformed.
+    Unknown,
+    /// The token was ours and its time is over.
+    Expired,
+    /// The token was ours and was ended.
+    Revoked,
+}
+
+/// What a "not found" or "already exists" is about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Noun {
+    /// An account.
+    Account,
+    /// A caller.
+    Caller,
+    /// A token.
+    Token,
+    /// A storage.
+    Storage,
+    /// A bucket.
+    Bucket,
+    /// A dataset.
+    Dataset,
+    /// A grant.
+    Grant,
+    /// A lease.
+    Lease,
+    /// A route of the API.
+    Route,
+}
+
+impl fmt::Display for Noun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Account => "account",
+            Self::Caller => "caller",
+            Self::Token => "token",
+            Self::Storage => "storage",
+            Self::Bucket => "bucket",
+            Self::Dataset => "dataset",
+            Self::Grant => "grant",
+            Self::Lease => "lease",
+            Self::Route => "route",
+        })
+    }
+}
+
+/// Every way a request can be refused. Closed on purpose: a new kind must be given a row in every dialect.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Kind {
+    /// The request could not be read at all (bad JSON, bad UTF-8, oversized).
+    Malformed,
+    /// The request was read and a value in it is not allowed.
+    Invalid,
+    /// Who is asking could not be proven.
+    Unauthenticated(Stranger),
+    /// Proven, and not allowed.
+    Forbidden,
+    /// Allowed in principle, but not with this account's plan.
+    NotInPlan,
+    /// The account has no credits left.
+    OutOfCredit,
+    /// There is no such thing, or the caller may not know of it.
+    NotFound(Noun),
+    /// A thing with this name exists.
+    AlreadyExists(Noun),
+    /// The route exists, the method is not one of its.
+    WrongMethod,
+    /// The body is larger than the limit.
+    TooLarge,
+    /// The client is too old to be served.
+    Outdated,
+    /// Too many requests; try again after the time given.
+    RateLimited,
+    /// The object store behind refused or failed.
+    Upstream,
+    /// The object store behind did not answer in time.
+    UpstreamTimeout,
+    /// This server cannot serve now (shutting down, queue full, store unreachable).
+    Unavailable,
+    /// A defect of ours.
+    Internal,
+}
+
+impl Kind {
+    /// Every kind once, for tables that must have a row for each.
+    pub const ALL: &'static [Self] = &[
+        Self::Malformed,
+        Self::Invalid,
+        Self::Unauthenticated(Stranger::Missing),
+        Self::Unauthenticated(Stranger::Unknown),
+        Self::Unauthenticated(Stranger::Expired),
+        Self::Unauthenticated(Stranger::Revoked),
+        Self::Forbidden,
+        Self::NotInPlan,
+        Self::OutOfCredit,
+        Self::NotFound(Noun::Account),
+        Self::NotFound(Noun::Caller),
+        Self::NotFound(Noun::Token),
+        Self::NotFound(Noun::Storage),
+        Self::NotFound(Noun::Bucket),
+        Self::NotFound(Noun::Dataset),
+        Self::NotFound(Noun::Grant),
+        Self::NotFound(Noun::Lease),
+        Self::NotFound(Noun::Route),
+        Self::AlreadyExists(Noun::Account),
+        Self::AlreadyExists(Noun::Caller),
+        Self::AlreadyExists(Noun::Token),
+        Self::AlreadyExists(Noun::Storage),
+        Self::AlreadyExists(Noun::Bucket),
+        Self::AlreadyExists(Noun::Dataset),
+        Self::AlreadyExists(Noun::Grant),
+        Self::WrongMethod,
+        Self::TooLarge,
+        Self::Outdated,
+        Self::RateLimited,
+        Self::Upstream,
+        Self::UpstreamTimeout,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// A short stable name for logs, metrics and the ledger.
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Invalid => "invalid",
+            Self::Unauthenticated(Stranger::Missing) => "token_missing",
+            Self::Unauthenticated(Stranger::Unknown) => "token_unknown",
+            Self::Unauthenticated(Stranger::Expired) => "token_expired",
+            Self::Unauthenticated(Stranger::Revoked) => "token_revoked",
+            Self::Forbidden => "forbidden",
+            Self::NotInPlan => "not_in_plan",
+            Self::OutOfCredit => "out_of_credit",
+            Self::NotFound(_) => "not_found",
+            Self::AlreadyExists(_) => "already_exists",
+            Self::WrongMethod => "wrong_method",
+            Self::TooLarge => "too_large",
+            Self::Outdated => "outdated",
+            Self::RateLimited => "rate_limited",
+            Self::Upstream => "upstream",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// A refusal.
+pub struct Error {
+    kind: Kind,
+    said: Cow<'static, str>,
+    field: Option<Cow<'static, str>>,
+    retry_after_secs: Option<u32>,
+    noted: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// Refuses with words a stranger may read: lowercase, no period, the caller's own words in backticks.
+    pub fn new(kind: Kind, said: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, said: said.into(), field: None, retry_after_secs: None, noted: None, source: None }
+    }
+
+    /// Refuses because of a defect of ours; the words for the log stay in the log.
+    pub fn internal(noted: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, "the server failed; the failure was logged with this request's id").note(noted)
+    }
+
+    /// Refuses because the caller may not know whether the thing exists.
+    pub fn not_found(noun: Noun) -> Self {
+        Self::new(Kind::NotFound(noun), format!("no such {noun}"))
+    }
+
+    /// Names the field of the request that is at fault.
+    #[must_use]
+    pub fn at(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// Adds words that only the log reads.
+    #[must_use]
+    pub fn note(mut self, noted: impl Into<String>) -> Self {
+        self.noted = Some(noted.into());
+        self
+    }
+
+    /// Keeps the error that caused this one, for the log.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Says after how many seconds another try may succeed.
+    #[must_use]
+    pub fn retry_after(mut self, secs: u32) -> Self {
+        self.retry_after_secs = Some(secs);
+        self
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The words for the caller.
+    pub fn said(&self) -> &str {
+        &self.said
+    }
+
+    /// The field of the request that is at fault, if one is.
+    pub fn field(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
+    /// Seconds after which another try may succeed.
+    pub fn retry_after_secs(&self) -> Option<u32> {
+        self.retry_after_secs
+    }
+
+    /// The words for the log.
+    pub fn noted(&self) -> Option<&str> {
+        self.noted.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.said)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, said, field, retry_after_secs, noted, source } = self;
+        f.debug_struct("Error")
+            .field("kind", kind)
+            .field("said", said)
+            .field("field", field)
+            .field("retry_after_secs", retry_after_secs)
+            .field("noted", noted)
+            .field("source", source)
+            .finish()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static))
+    }
+}

@@ -1,0 +1,74 @@
+//! A stored rule: these callers may have that scope, with these limits.
+
+use jiff::Timestamp;
+
+use crate::id::{AccountId, CallerId, DatasetId, GrantId, StorageId};
+use crate::name::Name;
+use crate::scope::Scope;
+use crate::time::Lifetime;
+
+/// Whom a grant is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Grantee {
+    /// Every caller of the account.
+    Everyone,
+    /// One caller of the account.
+    Caller(CallerId),
+}
+
+/// A stored rule.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Grant {
+    /// Its id.
+    pub id: GrantId,
+    /// Its name, unique in its account.
+    pub name: Name,
+    /// The account whose callers it is for.
+    pub account: AccountId,
+    /// Which of them.
+    pub to: Grantee,
+    /// The store the scope is in.
+    pub storage: StorageId,
+    /// The dataset it opens, if it was given as one.
+    pub dataset: Option<DatasetId>,
+    /// What it opens.
+    pub scope: Scope,
+    /// No credential of it lives longer.
+    pub max_lifetime: Lifetime,
+    /// It opens nothing before.
+    pub from: Option<Timestamp>,
+    /// It opens nothing from then on, and no credential of it lives longer.
+    pub until: Option<Timestamp>,
+}
+
+/// Whether a grant opens anything at an instant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GrantTime {
+    /// It does.
+    Live,
+    /// Not yet.
+    Early,
+    /// Not any more.
+    Ended,
+}
+
+impl Grant {
+    /// Whether the grant opens anything at that instant.
+    pub fn time(&self, now: Timestamp) -> GrantTime {
+        if self.from.is_some_and(|from| now < from) {
+            GrantTime::Early
+        } else if self.until.is_some_and(|until| until <= now) {
+            GrantTime::Ended
+        } else {
+            GrantTime::Live
+        }
+    }
+
+    /// Whether it is for that caller.
+    pub fn is_for(&self, caller: CallerId) -> bool {
+        match self.to {
+            Grantee::Everyone => true,
+            Grantee::Caller(own) => own == caller,
+        }
+    }
+}

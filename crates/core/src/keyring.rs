@@ -1,0 +1,379 @@
+//! The keys of the embedded endpoint's own credentials, and the three parts made of them.
+//!
+//! * access key id: `VK` + base32 of the key's number and the lease id; public
+//! * secret access key: HMAC-SHA256 of the access key id under a key only the servers hold, so that whoever sees the other
+//!   two parts (a presigned URL shows them) can sign nothing
+//! * session token: what the lease opens, sealed with AES-256-GCM and bound to the access key id
+//!
+//! Any server with the ring verifies without a query. The ring's first key makes new credentials; the others still verify
+//! those made before, so that keys rotate without ending a live credential.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
+use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
+use jiff::Timestamp;
+
+use crate::error::Error;
+use crate::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
+use crate::lease::Lease;
+use crate::scope::Scope;
+use crate::secret::Secret;
+
+const KEY_ID_PREFIX: &str = "VK";
+const TOKEN_PREFIX: &str = "vks1.";
+const CLAIMS_VERSION: u8 = 1;
+
+/// SECURITY: the longest scope a session token carries itself, in bytes. Longer ones stay with the lease: the token
+/// travels in a header, and servers and proxies stop reading those at 8 KiB.
+pub const MAX_CARRIED_SCOPE_BYTES: usize = 3_000;
+
+/// The longest session token there is to read, in characters.
+const MAX_TOKEN_CHARS: usize = 8_000;
+
+/// What a session token says, after its seal was checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claims {
+    /// The lease.
+    pub lease: LeaseId,
+    /// Whose.
+    pub account: AccountId,
+    /// Who asked for it.
+    pub caller: CallerId,
+    /// With which token.
+    pub token: TokenId,
+    /// For which store.
+    pub storage: StorageId,
+    /// When it was opened; whole seconds.
+    pub opened: Timestamp,
+    /// When it ends; whole seconds.
+    pub until: Timestamp,
+    /// What it opens.
+    pub reach: Carried,
+}
+
+/// Where a session token's scope is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Carried {
+    /// In the token.
+    Here(Scope),
+    /// With the lease, because it is too long for a header.
+    WithLease,
+}
+
+/// Why a session token was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unsealed {
+    /// It is not of our form.
+    #[error("the session token is malformed")]
+    Malformed,
+    /// Its key is not in the ring (any more).
+    #[error("the session token's key is not in the ring")]
+    UnknownKey,
+    /// The seal does not fit: forged, changed, or of another access key id.
+    #[error("the session token's seal does not fit the access key id")]
+    Broken,
+}
+
+struct RingKey {
+    number: u8,
+    seal: LessSafeKey,
+    sign: hmac::Key,
+}
+
+/// The keys, the current one first.
+pub struct Keyring {
+    keys: Vec<RingKey>,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys.iter().map(|key| key.number)).finish()
+    }
+}
+
+/// Derives a key for one purpose from a master key (HMAC as the extract-less step of HKDF, RFC 5869 section 2.3).
+fn derive(master: &[u8; 32], purpose: &[u8]) -> hmac::Tag {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, master), purpose)
+}
+
+impl Keyring {
+    /// Makes a ring of numbered 32-byte master keys, the current one first.
+    ///
+    /// # Errors
+    /// `Internal` when there is no key or two have one number.
+    pub fn new(masters: &[(u8, Secret<[u8; 32]>)]) -> Result<Self, Error> {
+        let mut keys: Vec<RingKey> = Vec::with_capacity(masters.len());
+        for (number, master) in masters {
+            if keys.iter().any(|key| key.number == *number) {
+                return Err(Error::internal(format!("key number {number} is twice in the ring")));
+            }
+            let seal =
+                UnboundKey::new(&AES_256_GCM, derive(master.reveal(), b"valetkey session token seal v1").as_ref())
+                    .map_err(|_| Error::internal("a sealing key could not be made"))?;
+            let sign = derive(master.reveal(), b"valetkey secret access key v1");
+            keys.push(RingKey {
+                number: *number,
+                seal: LessSafeKey::new(seal),
+                sign: hmac::Key::new(hmac::HMAC_SHA256, sign.as_ref()),
+            });
+        }
+        if keys.is_empty() {
+            return Err(Error::internal("the ring has no key"));
+        }
+        Ok(Self { keys })
+    }
+
+    fn current(&self) -> Result<&RingKey, Error> {
+        self.keys.first().ok_or_else(|| Error::internal("the ring has no key"))
+    }
+
+    fn numbered(&self, number: u8) -> Option<&RingKey> {
+        self.keys.iter().find(|key| key.number == number)
+    }
+
+    /// The access key id that a lease's credential made now has.
+    ///
+    /// # Errors
+    /// `Internal` when the ring is empty.
+    pub fn access_key_id(&self, lease: LeaseId) -> Result<String, Error> {
+        let mut bytes = [0u8; 17];
+        let (number, id) = bytes.split_at_mut(1);
+        number.copy_from_slice(&[self.current()?.number]);
+        id.copy_from_slice(&lease.to_bytes());
+        let mut text = String::with_capacity(30);
+        text.push_str(KEY_ID_PREFIX);
+        BASE32_NOPAD.encode_append(&bytes, &mut text);
+        Ok(text)
+    }
+
+    /// The secret access key that belongs to an access key id; nothing if its key is not in the ring.
+    pub fn secret_access_key(&self, access_key_id: &str) -> Option<Secret<String>> {
+        let (number, _) = parse_access_key_id(access_key_id)?;
+        let tag = hmac::sign(&self.numbered(number)?.sign, access_key_id.as_bytes());
+        Some(Secret::new(BASE64URL_NOPAD.encode(tag.as_ref())))
+    }
+
+    /// Seals what a lease opens. The nonce must be fresh randomness.
+    ///
+    /// # Errors
+    /// `Internal` when sealing fails.
+    pub fn seal(&self, lease: &Lease, access_key_id: &str, nonce: [u8; NONCE_LEN]) -> Result<Secret<String>, Error> {
+        let key = self.current()?;
+        let mut claims = Vec::with_capacity(256);
+        claims.push(CLAIMS_VERSION);
+        claims.extend_from_slice(&lease.id.to_bytes());
+        claims.extend_from_slice(&lease.account.to_bytes());
+        claims.extend_from_slice(&lease.caller.to_bytes());
+        claims.extend_from_slice(&lease.token.to_bytes());
+        claims.extend_from_slice(&lease.storage.to_bytes());
+        claims.extend_from_slice(&lease.opened.as_second().to_be_bytes());
+        claims.extend_from_slice(&lease.until.as_second().to_be_bytes());
+        let before = claims.len();
+        claims.push(1);
+        lease.scope.encode(&mut claims);
+        if claims.len() - before > MAX_CARRIED_SCOPE_BYTES {
+            claims.truncate(before);
+            claims.push(0);
+        }
+        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + claims.len() + 16);
+        sealed.push(key.number);
+        sealed.extend_from_slice(&nonce);
+        let mut body = claims;
+        key.seal
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(access_key_id.as_bytes()),
+                &mut body,
+            )
+            .map_err(|_| Error::internal("sealing a session token failed"))?;
+        sealed.extend_from_slice(&body);
+        let mut text = String::with_capacity(TOKEN_PREFIX.len() + sealed.len() * 4 / 3 + 3);
+        text.push_str(TOKEN_PREFIX);
+        BASE64URL_NOPAD.encode_append(&sealed, &mut text);
+        Ok(Secret::new(text))
+    }
+
+    /// Checks a session token's seal against the access key id it came with, and reads it.
+    ///
+    /// # Errors
+    /// Says which check failed; none of them tells a stranger anything about the keys.
+    pub fn unseal(&self, session_token: &str, access_key_id: &str) -> Result<Claims, Unsealed> {
+        if session_token.len() > MAX_TOKEN_CHARS {
+            return Err(Unsealed::Malformed);
+        }
+        let body = session_token.strip_prefix(TOKEN_PREFIX).ok_or(Unsealed::Malformed)?;
+        let mut sealed = BASE64URL_NOPAD.decode(body.as_bytes()).map_err(|_| Unsealed::Malformed)?;
+        let (number, rest) = sealed.split_first_mut().ok_or(Unsealed::Malformed)?;
+        let (nonce, body) = rest.split_first_chunk_mut::<NONCE_LEN>().ok_or(Unsealed::Malformed)?;
+        let (of_id, lease) = parse_access_key_id(access_key_id).ok_or(Unsealed::Broken)?;
+        if of_id != *number {
+            return Err(Unsealed::Broken);
+        }
+        let key = self.numbered(*number).ok_or(Unsealed::UnknownKey)?;
+        let opened = key
+            .seal
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(access_key_id.as_bytes()), body)
+            .map_err(|_| Unsealed::Broken)?;
+        let claims = read_claims(opened).ok_or(Unsealed::Malformed)?;
+        if claims.lease == lease { Ok(claims) } else { Err(Unsealed::Broken) }
+    }
+}
+
+/// The number of the key and the lease that an access key id names; nothing if it is not one of ours.
+pub fn parse_access_key_id(text: &str) -> Option<(u8, LeaseId)> {
+    let digits = text.strip_prefix(KEY_ID_PREFIX)?;
+    let bytes = BASE32_NOPAD.decode(digits.as_bytes()).ok()?;
+    let (number, id) = bytes.split_first()?;
+    Some((*number, LeaseId::from_bytes(id.try_into().ok()?)))
+}
+
+fn read_claims(mut bytes: &[u8]) -> Option<Claims> {
+    fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
+        let (head, rest) = from.split_first_chunk::<N>()?;
+        *from = rest;
+        Some(*head)
+    }
+    let from = &mut bytes;
+    if take::<1>(from)? != [CLAIMS_VERSION] {
+        return None;
+    }
+    let lease = LeaseId::from_bytes(take(from)?);
+    let account = AccountId::from_bytes(take(from)?);
+    let caller = CallerId::from_bytes(take(from)?);
+    let token = TokenId::from_bytes(take(from)?);
+    let storage = StorageId::from_bytes(take(from)?);
+    let opened = Timestamp::from_second(i64::from_be_bytes(take(from)?)).ok()?;
+    let until = Timestamp::from_second(i64::from_be_bytes(take(from)?)).ok()?;
+    let reach = match take::<1>(from)? {
+        [0] => Carried::WithLease,
+        [1] => Carried::Here(Scope::decode(from)?),
+        _ => return None,
+    };
+    from.is_empty().then_some(Claims { lease, account, caller, token, storage, opened, until, reach })
+}
+
+/// The ring everyone uses, replaced as a whole when keys rotate.
+#[derive(Clone, Debug)]
+pub struct SharedKeyring(Arc<RwLock<Arc<Keyring>>>);
+
+impl SharedKeyring {
+    /// Shares a ring.
+    pub fn new(ring: Keyring) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(ring))))
+    }
+
+    /// The ring as it is now.
+    pub fn load(&self) -> Arc<Keyring> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another ring in its place.
+    pub fn replace(&self, ring: Keyring) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::GrantId;
+    use crate::name::BucketName;
+    use crate::scope::{Actions, Path, Paths};
+
+    fn ring(numbers: &[u8]) -> Keyring {
+        let masters: Vec<_> = numbers.iter().map(|number| (*number, Secret::new([*number; 32]))).collect();
+        Keyring::new(&masters).unwrap()
+    }
+
+    fn lease(number: u8, paths: usize) -> Lease {
+        let paths: Vec<Path> =
+            (0..paths).map(|at| Path::directory(format!("jobs/{at:040}").as_bytes()).unwrap()).collect();
+        Lease {
+            id: LeaseId::from_bytes([number; 16]),
+            account: AccountId::from_bytes([2; 16]),
+            caller: CallerId::from_bytes([3; 16]),
+            token: TokenId::from_bytes([4; 16]),
+            storage: StorageId::from_bytes([5; 16]),
+            scope: Arc::new(
+                Scope::new(BucketName::parse("lake").unwrap(), Paths::only(paths).unwrap(), Actions::READ).unwrap(),
+            ),
+            grants: Arc::from([GrantId::from_bytes([6; 16])]),
+            dialect: "test",
+            credits: 0,
+            opened: Timestamp::from_second(1_767_225_600).unwrap(),
+            until: Timestamp::from_second(1_767_229_200).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_session_token_opens_only_with_its_own_key_id() {
+        let ring = ring(&[1]);
+        let (one, two) = (lease(7, 2), lease(8, 2));
+        let (id_one, id_two) = (ring.access_key_id(one.id).unwrap(), ring.access_key_id(two.id).unwrap());
+        let token = ring.seal(&one, &id_one, [9; 12]).unwrap();
+        let claims = ring.unseal(token.reveal(), &id_one).unwrap();
+        assert_eq!((claims.lease, claims.until), (one.id, one.until));
+        assert_eq!(claims.reach, Carried::Here((*one.scope).clone()));
+        assert_eq!(ring.unseal(token.reveal(), &id_two), Err(Unsealed::Broken));
+        assert_eq!(ring.unseal(token.reveal(), "AKIAIOSFODNN7EXAMPLE"), Err(Unsealed::Broken));
+    }
+
+    #[test]
+    fn no_change_to_a_session_token_goes_unnoticed() {
+        let ring = ring(&[1]);
+        let lease = lease(7, 1);
+        let id = ring.access_key_id(lease.id).unwrap();
+        let token = ring.seal(&lease, &id, [9; 12]).unwrap();
+        for at in 0..token.reveal().len() {
+            let mut changed = token.reveal().clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            assert!(ring.unseal(std::str::from_utf8(&changed).unwrap(), &id).is_err(), "at {at}");
+            assert!(ring.unseal(&token.reveal()[..at], &id).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn keys_rotate_without_ending_what_lives() {
+        let lease = lease(7, 1);
+        let before = ring(&[1]);
+        let id = before.access_key_id(lease.id).unwrap();
+        let token = before.seal(&lease, &id, [9; 12]).unwrap();
+        let during = ring(&[2, 1]);
+        assert!(during.unseal(token.reveal(), &id).is_ok());
+        assert!(during.secret_access_key(&id).unwrap().ct_eq(before.secret_access_key(&id).unwrap().reveal()));
+        assert_ne!(during.access_key_id(lease.id).unwrap(), id);
+        let after = ring(&[2]);
+        assert_eq!(after.unseal(token.reveal(), &id), Err(Unsealed::UnknownKey));
+        assert!(after.secret_access_key(&id).is_none());
+    }
+
+    #[test]
+    fn a_scope_too_long_for_a_header_stays_with_the_lease() {
+        let ring = ring(&[1]);
+        let lease = lease(7, 200);
+        let id = ring.access_key_id(lease.id).unwrap();
+        let token = ring.seal(&lease, &id, [9; 12]).unwrap();
+        assert!(token.reveal().len() < 300);
+        assert_eq!(ring.unseal(token.reveal(), &id).unwrap().reach, Carried::WithLease);
+    }
+
+    #[test]
+    fn the_longest_token_fits_a_header() {
+        let ring = ring(&[1]);
+        let longest = (1..80).map(|paths| {
+            let lease = lease(7, paths);
+            ring.seal(&lease, &ring.access_key_id(lease.id).unwrap(), [9; 12]).unwrap().reveal().len()
+        });
+        assert!(longest.max().unwrap() < 4_500);
+    }
+
+    #[test]
+    fn two_keys_of_one_number_or_none_are_no_ring() {
+        let twice = [(1, Secret::new([1; 32])), (1, Secret::new([2; 32]))];
+        assert!(Keyring::new(&twice).is_err());
+        assert!(Keyring::new(&[]).is_err());
+    }
+}

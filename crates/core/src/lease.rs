@@ -1,0 +1,93 @@
+//! The record of a vended credential: for the ledger, for ending it early, for credits.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::error::Kind;
+use crate::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
+use crate::scope::Scope;
+
+/// The record of a vended credential, durable before the credential exists.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lease {
+    /// Its id; the credential's access key id is derived from it.
+    pub id: LeaseId,
+    /// The account.
+    pub account: AccountId,
+    /// Who asked.
+    pub caller: CallerId,
+    /// With which token.
+    pub token: TokenId,
+    /// At which store.
+    pub storage: StorageId,
+    /// What it opens.
+    pub scope: Arc<Scope>,
+    /// The grants that decided.
+    pub grants: Arc<[GrantId]>,
+    /// In which dialect it was asked for.
+    pub dialect: &'static str,
+    /// What it cost.
+    pub credits: u32,
+    /// When it was opened.
+    pub opened: Timestamp,
+    /// When it ends by itself; whole seconds.
+    pub until: Timestamp,
+}
+
+/// Who ended a lease early.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Revoker {
+    /// The caller that asked for it.
+    pub by: CallerId,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What became of a lease. That its time is over is not a state: it is `now`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LeaseState {
+    /// Open until its end.
+    Live,
+    /// Ended early.
+    Revoked(Revoker),
+    /// No credential came of it: the issuer refused.
+    Void,
+}
+
+/// A lease as the ledger tells it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LeaseRecord {
+    /// The lease. Its dialect is one of this build's, or `other`.
+    pub lease: Lease,
+    /// What became of it.
+    pub state: LeaseState,
+}
+
+/// A refusal as the ledger keeps it. Under a flood equal ones are counted, never dropped.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Refusal {
+    /// The account, if the caller was known.
+    pub account: Option<AccountId>,
+    /// The caller, if known.
+    pub caller: Option<CallerId>,
+    /// The dialect.
+    pub dialect: &'static str,
+    /// Why.
+    pub kind: Kind,
+}
+
+/// What ends credentials early: each with the instant; credentials opened later are not touched.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Revocation {
+    /// One lease.
+    Lease(LeaseId),
+    /// Everything a token vended.
+    Token(TokenId),
+    /// Everything a caller vended.
+    Caller(CallerId),
+    /// Everything an account vended.
+    Account(AccountId),
+    /// Everything vended under a grant. Found through the ledger when it is made, then kept as leases.
+    Grant(GrantId),
+}

@@ -1,0 +1,30 @@
+//! The domain of Valetkey: **parse an ask, decide a permit, open a lease, issue a credential.**
+//!
+//! INVARIANT: nothing here does I/O, reads a clock, draws randomness or serializes. Time and chance are arguments;
+//! stores, issuers and dialects sit behind the traits of [`port`].
+#![deny(clippy::wildcard_enum_match_arm)]
+
+pub mod account;
+pub mod ask;
+pub mod caller;
+pub mod credential;
+pub mod dataset;
+pub mod desk;
+pub mod error;
+pub mod grant;
+pub mod id;
+pub mod keyring;
+pub mod lease;
+pub mod name;
+pub mod policy;
+pub mod port;
+pub mod scope;
+pub mod secret;
+pub mod snapshot;
+pub mod storage;
+pub mod time;
+pub mod token;
+pub mod usage;
+
+pub use error::{Error, Kind};
+pub use secret::Secret;

@@ -1,0 +1,483 @@
+//! Decides: from what a caller wants and what was granted to it, a permit or a refusal. Pure, and the one place for both
+//! "may it?" and "why?".
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::account::Standing;
+use crate::ask::{Ask, Asked, Target, Wanted};
+use crate::caller::Caller;
+use crate::error::{Error, Kind, Noun};
+use crate::grant::{Grant, GrantTime};
+use crate::id::{AccountId, CallerId, GrantId, TokenId};
+use crate::name::BucketName;
+use crate::scope::{Action, Actions, Path, Paths, Scope};
+use crate::snapshot::Snapshot;
+use crate::storage::Storage;
+use crate::time::Lifetime;
+
+/// Proof that policy said yes.
+///
+/// * made only by [`decide`]: what has a permit was decided
+/// * its scope is covered by its grants, path by path
+/// * its end is no later than the ask, the grants, the caller's token and the store allow
+#[derive(Clone, Debug)]
+pub struct Permit {
+    account: AccountId,
+    caller: CallerId,
+    token: TokenId,
+    dialect: &'static str,
+    storage: Arc<Storage>,
+    scope: Arc<Scope>,
+    until: Timestamp,
+    credits: u32,
+    because: Because,
+}
+
+/// Why policy said yes: the grants that decided, and what was cut from the ask.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Because {
+    /// The grants that decided.
+    pub grants: Arc<[GrantId]>,
+    /// What of the ask was not given.
+    pub cuts: Vec<Cut>,
+}
+
+/// Something that was asked for and not given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cut {
+    /// The lifetime is shorter than the caller asked for.
+    Lifetime {
+        /// What was asked for.
+        asked: Lifetime,
+        /// What was given.
+        given: Lifetime,
+        /// What allows no more.
+        by: Bound,
+    },
+    /// These actions are not granted.
+    Actions(Actions),
+}
+
+/// What bounds a lifetime.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bound {
+    /// The grant's longest lifetime.
+    Grant,
+    /// The grant's end.
+    GrantEnd,
+    /// The end of the caller's own token.
+    Token,
+    /// The store's longest lifetime.
+    Storage,
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Grant => "the grant's longest lifetime",
+            Self::GrantEnd => "the end of the grant",
+            Self::Token => "the end of the caller's token",
+            Self::Storage => "the store's longest lifetime",
+        })
+    }
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lifetime { asked, given, by } => write!(f, "lifetime cut from {asked} to {given} by {by}"),
+            Self::Actions(actions) => write!(f, "not granted: {actions}"),
+        }
+    }
+}
+
+impl Permit {
+    /// The account.
+    pub fn account(&self) -> AccountId {
+        self.account
+    }
+    /// Who asked.
+    pub fn caller(&self) -> CallerId {
+        self.caller
+    }
+    /// With which token.
+    pub fn token(&self) -> TokenId {
+        self.token
+    }
+    /// In which dialect.
+    pub fn dialect(&self) -> &'static str {
+        self.dialect
+    }
+    /// At which store.
+    pub fn storage(&self) -> &Arc<Storage> {
+        &self.storage
+    }
+    /// What may be opened.
+    pub fn scope(&self) -> &Arc<Scope> {
+        &self.scope
+    }
+    /// Until when; whole seconds.
+    pub fn until(&self) -> Timestamp {
+        self.until
+    }
+    /// What it costs.
+    pub fn credits(&self) -> u32 {
+        self.credits
+    }
+    /// Why.
+    pub fn because(&self) -> &Because {
+        &self.because
+    }
+}
+
+/// What the grants give, before time is considered.
+struct Found {
+    storage: Arc<Storage>,
+    scope: Arc<Scope>,
+    grants: Arc<[GrantId]>,
+    max_lifetime: Lifetime,
+    until: Option<Timestamp>,
+    cuts: Vec<Cut>,
+}
+
+/// Decides an ask.
+///
+/// # Errors
+/// `Unauthenticated(Expired)`, `Forbidden`, `NotInPlan` (no dataset was granted), `NotFound` (of a grant or a bucket the
+/// caller may not know of), `Invalid` (a lifetime under the store's least).
+pub fn decide(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -> Result<Permit, Error> {
+    caller.in_time(now)?;
+    let account = snapshot.account();
+    if caller.account != account.id {
+        return Err(Error::internal("a caller was decided against another account's snapshot"));
+    }
+    match account.standing {
+        Standing::Active => {}
+        Standing::Suspended => return Err(Error::new(Kind::Forbidden, "the account is suspended")),
+    }
+    let found = match &ask.target {
+        Target::Datasets { bucket } => datasets(snapshot, caller, ask.wanted, bucket.as_ref(), now)?,
+        Target::Grant { grant, paths } => {
+            let grant = snapshot.grant(caller, grant).ok_or_else(|| Error::not_found(Noun::Grant).at("grant"))?;
+            one_grant(snapshot, grant, ask.wanted, paths.as_ref(), now)?
+        }
+        Target::Place { bucket, paths } => place(snapshot, caller, ask.wanted, bucket, paths, now)?,
+    };
+    permit(snapshot, caller, ask, found, now)
+}
+
+fn permit(snapshot: &Snapshot, caller: &Caller, ask: &Ask, found: Found, now: Timestamp) -> Result<Permit, Error> {
+    let Found { storage, scope, grants, max_lifetime, until, mut cuts } = found;
+    let (asked, said) = match ask.lifetime {
+        Asked::Usual(lifetime) => (lifetime, false),
+        Asked::For(lifetime) => (lifetime, true),
+    };
+    let least = storage.min_lifetime;
+    if said && asked < least {
+        return Err(Error::new(
+            Kind::Invalid,
+            format!(
+                "a lifetime of {asked} is too short; the least here is {least} and the most {}",
+                storage.max_lifetime
+            ),
+        )
+        .at("ttl_secs"));
+    }
+    let left = |end: Timestamp, by: Bound| match Lifetime::between(now, end) {
+        Some(left) => Ok((left, by)),
+        None => Err(too_short(by, None, least)),
+    };
+    let mut bounds = vec![(max_lifetime, Bound::Grant), (storage.max_lifetime, Bound::Storage)];
+    if let Some(end) = until {
+        bounds.push(left(end, Bound::GrantEnd)?);
+    }
+    if let Some(end) = caller.token_until {
+        bounds.push(left(end, Bound::Token)?);
+    }
+    let (given, by) = bounds
+        .into_iter()
+        .min_by_key(|(lifetime, _)| *lifetime)
+        .filter(|(lifetime, _)| *lifetime < asked)
+        .map_or((asked, None), |(lifetime, by)| (lifetime, Some(by)));
+    if let Some(by) = by {
+        if given < least {
+            return Err(too_short(by, Some(given), least));
+        }
+        if said {
+            cuts.push(Cut::Lifetime { asked, given, by });
+        }
+    }
+    Ok(Permit {
+        account: caller.account,
+        caller: caller.id,
+        token: caller.token,
+        dialect: ask.dialect,
+        scope,
+        until: given.ends(now),
+        credits: snapshot.account().metering.credits(),
+        because: Because { grants, cuts },
+        storage,
+    })
+}
+
+fn too_short(by: Bound, left: Option<Lifetime>, least: Lifetime) -> Error {
+    let left = left.map_or_else(|| "under a second".to_owned(), |left| left.to_string());
+    Error::new(Kind::Forbidden, format!("{by} leaves {left}; no credential here lives shorter than {least}"))
+}
+
+fn storage_of<'a>(snapshot: &'a Snapshot, grant: &Grant) -> Result<&'a Arc<Storage>, Error> {
+    snapshot
+        .storage(grant.storage)
+        .ok_or_else(|| Error::internal(format!("grant {} names a store that is gone", grant.id)))
+}
+
+fn datasets(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    wanted: Wanted,
+    bucket: Option<&BucketName>,
+    now: Timestamp,
+) -> Result<Found, Error> {
+    let bundles = snapshot.bundles(caller, now);
+    if bundles.is_empty() {
+        return Err(Error::new(Kind::NotInPlan, "no dataset is included in this account's plan"));
+    }
+    let mut fitting = bundles.iter().filter(|bundle| bucket.is_none_or(|name| name == bundle.scope.bucket()));
+    let bundle = match (fitting.next(), fitting.next()) {
+        (Some(bundle), None) => bundle,
+        (None, _) => return Err(Error::not_found(Noun::Bucket).at("bucket")),
+        (Some(_), Some(_)) => {
+            let names: Vec<String> = bundles.iter().map(|bundle| format!("`{}`", bundle.scope.bucket())).collect();
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("the datasets lie in several buckets; name one of {}", names.join(", ")),
+            )
+            .at("bucket"));
+        }
+    };
+    let storage =
+        snapshot.storage(bundle.storage).ok_or_else(|| Error::internal("a bundle names a store that is gone"))?;
+    let granted = bundle.scope.actions();
+    let actions = wanted.of(granted).ok_or_else(|| not_granted(wanted, granted))?;
+    let scope = if actions == granted {
+        Arc::clone(&bundle.scope)
+    } else {
+        let narrowed = bundle.scope.narrow(bundle.scope.paths().clone(), actions);
+        Arc::new(narrowed.ok_or_else(|| Error::internal("narrowing to granted actions failed"))?)
+    };
+    Ok(Found {
+        storage: Arc::clone(storage),
+        scope,
+        grants: Arc::clone(&bundle.grants),
+        max_lifetime: bundle.max_lifetime,
+        until: bundle.until,
+        cuts: Vec::new(),
+    })
+}
+
+fn not_granted(wanted: Wanted, granted: Actions) -> Error {
+    let (Wanted::AllOf(actions) | Wanted::AtMost(actions)) = wanted;
+    let missing: Vec<&str> = actions.iter().filter(|a| !granted.contains(*a)).map(Action::as_str).collect();
+    Error::new(Kind::Forbidden, format!("not granted: {}", missing.join(", "))).at("access")
+}
+
+fn one_grant(
+    snapshot: &Snapshot,
+    grant: &Grant,
+    wanted: Wanted,
+    paths: Option<&Paths>,
+    now: Timestamp,
+) -> Result<Found, Error> {
+    match grant.time(now) {
+        GrantTime::Live => {}
+        GrantTime::Early => {
+            return Err(Error::new(Kind::Forbidden, format!("the grant `{}` has not begun", grant.name)));
+        }
+        GrantTime::Ended => return Err(Error::new(Kind::Forbidden, format!("the grant `{}` has ended", grant.name))),
+    }
+    let granted = grant.scope.actions();
+    let actions = wanted.of(granted).ok_or_else(|| not_granted(wanted, granted))?;
+    let paths = paths.unwrap_or(grant.scope.paths()).clone();
+    let scope = grant.scope.narrow(paths, actions).ok_or_else(|| {
+        Error::new(Kind::Forbidden, format!("the paths are not inside the grant `{}`", grant.name)).at("paths")
+    })?;
+    Ok(Found {
+        storage: Arc::clone(storage_of(snapshot, grant)?),
+        scope: Arc::new(scope),
+        grants: Arc::from([grant.id]),
+        max_lifetime: grant.max_lifetime,
+        until: grant.until,
+        cuts: cut_actions(wanted, actions),
+    })
+}
+
+fn cut_actions(wanted: Wanted, given: Actions) -> Vec<Cut> {
+    match wanted {
+        Wanted::AllOf(_) => Vec::new(),
+        Wanted::AtMost(actions) => {
+            let missing = actions.iter().filter(|action| !given.contains(*action)).collect::<Vec<_>>();
+            if missing.is_empty() { Vec::new() } else { vec![Cut::Actions(Actions::of(&missing))] }
+        }
+    }
+}
+
+fn place(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    wanted: Wanted,
+    bucket: &BucketName,
+    paths: &Paths,
+    now: Timestamp,
+) -> Result<Found, Error> {
+    if !snapshot.knows_bucket(caller, bucket) {
+        return Err(Error::not_found(Noun::Bucket).at("bucket"));
+    }
+    let chosen = match paths {
+        Paths::Whole => {
+            let grant = best(snapshot.whole(caller, bucket), wanted, now);
+            vec![Arc::clone(grant.ok_or_else(|| outside("the whole bucket"))?)]
+        }
+        Paths::Only(set) => {
+            let mut chosen: Vec<Arc<Grant>> = Vec::new();
+            for path in set.iter() {
+                let covering =
+                    snapshot.near(caller, bucket, &path).filter(|grant| grant.scope.paths().cover_path(&path));
+                let grant = best(covering, wanted, now).ok_or_else(|| outside(&path_shown(&path)))?;
+                if !chosen.iter().any(|known| known.id == grant.id) {
+                    chosen.push(Arc::clone(grant));
+                }
+            }
+            chosen
+        }
+    };
+    let first = chosen.first().ok_or_else(|| Error::internal("a place without paths was asked for"))?;
+    if chosen.iter().any(|grant| grant.storage != first.storage) {
+        return Err(Error::new(Kind::Invalid, "the paths lie in different stores; ask for each alone").at("paths"));
+    }
+    let granted = chosen.iter().fold(first.scope.actions(), |sum, grant| sum.intersect(grant.scope.actions()));
+    let actions = wanted.of(granted).ok_or_else(|| not_granted(wanted, granted))?;
+    let scope = Scope::new(bucket.clone(), paths.clone(), actions)
+        .ok_or_else(|| Error::internal("a scope without actions was found"))?;
+    Ok(Found {
+        storage: Arc::clone(storage_of(snapshot, first)?),
+        scope: Arc::new(scope),
+        grants: chosen.iter().map(|grant| grant.id).collect(),
+        max_lifetime: chosen.iter().fold(first.max_lifetime, |least, grant| least.min(grant.max_lifetime)),
+        until: chosen.iter().filter_map(|grant| grant.until).min(),
+        cuts: cut_actions(wanted, actions),
+    })
+}
+
+/// Of the grants that are live and of use, the one that gives most: actions first, then time. The id breaks ties.
+fn best<'a>(grants: impl Iterator<Item = &'a Arc<Grant>>, wanted: Wanted, now: Timestamp) -> Option<&'a Arc<Grant>> {
+    grants
+        .filter(|grant| grant.time(now) == GrantTime::Live)
+        .filter_map(|grant| Some((wanted.of(grant.scope.actions())?, grant)))
+        .max_by_key(|(actions, grant)| {
+            let end = grant.until.map_or(Timestamp::MAX, |until| until).min(grant.max_lifetime.ends(now));
+            (actions.iter().count(), end, std::cmp::Reverse(grant.id))
+        })
+        .map(|(_, grant)| grant)
+}
+
+fn path_shown(path: &Path) -> String {
+    format!("the {} `{}`", path.kind(), crate::name::shortened(&String::from_utf8_lossy(path.bytes())))
+}
+
+fn outside(what: &str) -> Error {
+    Error::new(Kind::Forbidden, format!("no live grant opens {what} for this")).at("paths")
+}
+
+/// Why one action on one key is allowed or not: each grant of the caller's that came into question, and the verdict.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Explanation {
+    /// The grant that allows it; none means it is not allowed.
+    pub allowed_by: Option<GrantId>,
+    /// What became of each grant.
+    pub considered: Vec<Considered>,
+    /// How many more grants there are that were not listed.
+    pub unlisted: usize,
+}
+
+/// What became of one grant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Considered {
+    /// The grant.
+    pub grant: Arc<Grant>,
+    /// What it says.
+    pub verdict: Verdict,
+}
+
+/// What one grant says to an action on a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It allows it.
+    Allows,
+    /// It is for another bucket.
+    OtherBucket,
+    /// The key is outside its paths.
+    OutsidePaths,
+    /// The action is not one of its actions.
+    LacksAction,
+    /// It has not begun.
+    Early,
+    /// It has ended.
+    Ended,
+    /// It would, but the account is suspended.
+    AccountSuspended,
+}
+
+/// The most grants an explanation lists.
+const LISTED: usize = 100;
+
+/// Explains, by the same rules that [`decide`] follows, whether a caller may do something to a key.
+pub fn explain(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    action: Action,
+    bucket: &BucketName,
+    key: &[u8],
+    now: Timestamp,
+) -> Explanation {
+    let verdict = |grant: &Grant| {
+        if grant.scope.bucket() != bucket {
+            Verdict::OtherBucket
+        } else if !grant.scope.paths().cover_key(key) {
+            Verdict::OutsidePaths
+        } else if !grant.scope.actions().contains(action) {
+            Verdict::LacksAction
+        } else {
+            match (grant.time(now), snapshot.account().standing) {
+                (GrantTime::Early, _) => Verdict::Early,
+                (GrantTime::Ended, _) => Verdict::Ended,
+                (GrantTime::Live, Standing::Suspended) => Verdict::AccountSuspended,
+                (GrantTime::Live, Standing::Active) => Verdict::Allows,
+            }
+        }
+    };
+    let allows = |grant: &&Arc<Grant>| verdict(grant) == Verdict::Allows;
+    let allowed_by = match Path::object(key) {
+        Ok(path) => snapshot.near(caller, bucket, &path).find(allows).map(|grant| grant.id),
+        Err(_) => snapshot.whole(caller, bucket).find(allows).map(|grant| grant.id),
+    };
+    // The telling ones first: those that came nearest to allowing it.
+    let rank = |verdict: Verdict| match verdict {
+        Verdict::Allows => 0,
+        Verdict::AccountSuspended | Verdict::Early | Verdict::Ended => 1,
+        Verdict::LacksAction => 2,
+        Verdict::OutsidePaths => 3,
+        Verdict::OtherBucket => 4,
+    };
+    let mut considered: Vec<Considered> =
+        snapshot.grants(caller).map(|grant| Considered { verdict: verdict(grant), grant: Arc::clone(grant) }).collect();
+    considered.sort_by_key(|one| (rank(one.verdict), one.grant.id));
+    let unlisted = considered.len().saturating_sub(LISTED);
+    considered.truncate(LISTED);
+    Explanation { allowed_by, considered, unlisted }
+}
+
+#[cfg(test)]
+mod tests;

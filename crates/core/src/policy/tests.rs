@@ -1,0 +1,318 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::account::{Account, Metering};
+use crate::ask::GrantRef;
+use crate::caller::Role;
+use crate::error::Stranger;
+use crate::grant::Grantee;
+use crate::id::{DatasetId, StorageId};
+use crate::name::Name;
+use crate::storage::StorageKind;
+
+const NOW: i64 = 1_767_225_600;
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_second(NOW + secs).unwrap()
+}
+
+fn bytes(number: u8) -> [u8; 16] {
+    [number; 16]
+}
+
+fn account() -> Account {
+    Account {
+        id: AccountId::from_bytes(bytes(1)),
+        name: Name::parse("acme").unwrap(),
+        standing: Standing::Active,
+        metering: Metering::of(3),
+    }
+}
+
+fn storage() -> Arc<Storage> {
+    Arc::new(Storage {
+        id: StorageId::from_bytes(bytes(2)),
+        name: Name::parse("local").unwrap(),
+        kind: StorageKind::Embedded,
+        endpoint: "http://127.0.0.1:7071".into(),
+        internal_endpoint: None,
+        region: "auto".into(),
+        min_lifetime: Lifetime::secs(60),
+        max_lifetime: Lifetime::secs(604_800),
+    })
+}
+
+fn caller() -> Caller {
+    Caller {
+        id: CallerId::from_bytes(bytes(3)),
+        account: account().id,
+        name: Name::parse("etl").unwrap(),
+        role: Role::Member,
+        token: TokenId::from_bytes(bytes(4)),
+        token_until: None,
+    }
+}
+
+fn grant(number: u8, paths: &[Path], actions: Actions) -> Grant {
+    Grant {
+        id: GrantId::from_bytes(bytes(number)),
+        name: Name::parse(&format!("grant-{number}")).unwrap(),
+        account: account().id,
+        to: Grantee::Caller(caller().id),
+        storage: storage().id,
+        dataset: Some(DatasetId::from_bytes(bytes(number))),
+        scope: Scope::new(BucketName::parse("lake").unwrap(), Paths::only(paths).unwrap(), actions).unwrap(),
+        max_lifetime: Lifetime::secs(604_800),
+        from: None,
+        until: None,
+    }
+}
+
+fn dir(text: &str) -> Path {
+    Path::directory(text.as_bytes()).unwrap()
+}
+
+fn snapshot(grants: Vec<Grant>) -> Snapshot {
+    Snapshot::new(account(), [storage()], grants, at(0))
+}
+
+fn ask(target: Target) -> Ask {
+    Ask { dialect: "test", target, wanted: Wanted::AllOf(Actions::READ), lifetime: Asked::Usual(Lifetime::secs(3600)) }
+}
+
+fn lake(paths: &[Path]) -> Target {
+    Target::Place { bucket: BucketName::parse("lake").unwrap(), paths: Paths::only(paths).unwrap() }
+}
+
+fn kind(result: Result<Permit, Error>) -> Kind {
+    result.map(|permit| format!("{permit:?}")).unwrap_err().kind()
+}
+
+#[test]
+fn datasets_of_one_bucket_come_as_one_scope_to_read() {
+    let snapshot =
+        snapshot(vec![grant(10, &[dir("jobs/daily")], Actions::READ), grant(11, &[dir("firms")], Actions::READ_WRITE)]);
+    let permit = decide(&snapshot, &caller(), &ask(Target::Datasets { bucket: None }), at(0)).unwrap();
+    assert!(permit.scope().covers("lake", b"jobs/daily/x", Action::GetObject));
+    assert!(permit.scope().covers("lake", b"firms/x", Action::GetObject));
+    assert!(!permit.scope().covers("lake", b"firms/x", Action::PutObject));
+    assert!(!permit.scope().covers("lake", b"jobs/daily-secret/x", Action::GetObject));
+    assert_eq!(permit.until(), at(3600));
+    assert_eq!(permit.because().grants.len(), 2);
+    assert_eq!(permit.credits(), 3);
+}
+
+#[test]
+fn a_bundle_follows_grants_that_begin_and_end() {
+    let mut later = grant(10, &[dir("a")], Actions::READ);
+    later.from = Some(at(100));
+    let mut sooner = grant(11, &[dir("b")], Actions::READ);
+    sooner.until = Some(at(200));
+    let snapshot = snapshot(vec![later, sooner]);
+    let reach = |secs| {
+        let permit = decide(&snapshot, &caller(), &ask(Target::Datasets { bucket: None }), at(secs))?;
+        Ok::<_, Error>([b"a/x", b"b/x"].map(|key| permit.scope().covers("lake", key, Action::GetObject)))
+    };
+    assert_eq!(reach(0).unwrap(), [false, true]);
+    assert_eq!(reach(100).unwrap(), [true, true]);
+    assert_eq!(reach(300).unwrap(), [true, false]);
+}
+
+#[test]
+fn without_a_dataset_it_is_not_in_the_plan() {
+    let mut plain = grant(10, &[dir("a")], Actions::READ);
+    plain.dataset = None;
+    assert_eq!(
+        kind(decide(&snapshot(vec![plain]), &caller(), &ask(Target::Datasets { bucket: None }), at(0))),
+        Kind::NotInPlan
+    );
+}
+
+#[test]
+fn a_stranger_to_a_bucket_hears_that_there_is_none() {
+    let mut foreign = grant(10, &[dir("a")], Actions::READ);
+    foreign.to = Grantee::Caller(CallerId::from_bytes(bytes(99)));
+    let refused = decide(&snapshot(vec![foreign]), &caller(), &ask(lake(&[dir("a")])), at(0));
+    assert_eq!(kind(refused), Kind::NotFound(Noun::Bucket));
+}
+
+#[test]
+fn anothers_grant_is_as_good_as_absent() {
+    let mut foreign = grant(10, &[dir("a")], Actions::READ);
+    foreign.to = Grantee::Caller(CallerId::from_bytes(bytes(99)));
+    let target = Target::Grant { grant: GrantRef::Id(foreign.id), paths: None };
+    assert_eq!(kind(decide(&snapshot(vec![foreign]), &caller(), &ask(target), at(0))), Kind::NotFound(Noun::Grant));
+}
+
+#[test]
+fn a_caller_of_another_account_reaches_nothing() {
+    let mut everyone = grant(10, &[dir("a")], Actions::READ);
+    everyone.to = Grantee::Everyone;
+    let snapshot = snapshot(vec![everyone]);
+    let stranger = Caller { account: AccountId::from_bytes(bytes(77)), ..caller() };
+    assert_eq!(kind(decide(&snapshot, &stranger, &ask(lake(&[dir("a")])), at(0))), Kind::Internal);
+    assert_eq!(snapshot.grants(&stranger).count(), 0);
+}
+
+#[test]
+fn a_suspended_account_gets_nothing() {
+    let suspended = Account { standing: Standing::Suspended, ..account() };
+    let snapshot = Snapshot::new(suspended, [storage()], [grant(10, &[dir("a")], Actions::READ)], at(0));
+    assert_eq!(kind(decide(&snapshot, &caller(), &ask(lake(&[dir("a")])), at(0))), Kind::Forbidden);
+}
+
+#[test]
+fn an_expired_token_gets_nothing_and_a_short_one_a_short_credential() {
+    let snapshot = snapshot(vec![grant(10, &[dir("a")], Actions::READ)]);
+    let with = |until| Caller { token_until: Some(at(until)), ..caller() };
+    let ask = ask(lake(&[dir("a")]));
+    assert_eq!(kind(decide(&snapshot, &with(0), &ask, at(0))), Kind::Unauthenticated(Stranger::Expired));
+    assert_eq!(kind(decide(&snapshot, &with(30), &ask, at(0))), Kind::Forbidden);
+    assert_eq!(decide(&snapshot, &with(90), &ask, at(0)).unwrap().until(), at(90));
+}
+
+#[test]
+fn a_lifetime_under_the_floor_names_the_floor() {
+    let snapshot = snapshot(vec![grant(10, &[dir("a")], Actions::READ)]);
+    let short = Ask { lifetime: Asked::For(Lifetime::secs(10)), ..ask(lake(&[dir("a")])) };
+    let error = decide(&snapshot, &caller(), &short, at(0)).unwrap_err();
+    assert_eq!((error.kind(), error.field()), (Kind::Invalid, Some("ttl_secs")));
+    assert_eq!(error.said(), "a lifetime of 10 s is too short; the least here is 60 s and the most 604800 s");
+}
+
+#[test]
+fn a_lifetime_over_the_grants_is_cut_and_says_so() {
+    let mut short = grant(10, &[dir("a")], Actions::READ);
+    short.max_lifetime = Lifetime::secs(600);
+    let long = Ask { lifetime: Asked::For(Lifetime::secs(7200)), ..ask(lake(&[dir("a")])) };
+    let permit = decide(&snapshot(vec![short]), &caller(), &long, at(0)).unwrap();
+    assert_eq!(permit.until(), at(600));
+    assert_eq!(
+        permit.because().cuts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["lifetime cut from 7200 s to 600 s by the grant's longest lifetime"]
+    );
+}
+
+#[test]
+fn explain_names_the_grant_or_what_is_missing() {
+    let snapshot = snapshot(vec![grant(10, &[dir("jobs/daily")], Actions::READ)]);
+    let why = |action, key: &str| {
+        explain(&snapshot, &caller(), action, &BucketName::parse("lake").unwrap(), key.as_bytes(), at(0))
+    };
+    let allowed = why(Action::GetObject, "jobs/daily/x");
+    assert_eq!(allowed.allowed_by, Some(GrantId::from_bytes(bytes(10))));
+    let sibling = why(Action::GetObject, "jobs/daily-secret/x");
+    assert_eq!((sibling.allowed_by, sibling.considered[0].verdict), (None, Verdict::OutsidePaths));
+    assert_eq!(why(Action::PutObject, "jobs/daily/x").considered[0].verdict, Verdict::LacksAction);
+}
+
+fn some_path() -> impl Strategy<Value = Path> {
+    let piece = prop::sample::select(vec!["a", "b", "ab", "a/b", "a/b/c", "a/b-c", "b/", "a//b", "a/..", "%2F"]);
+    (piece, 0..3).prop_filter_map("directories end without a slash", |(text, kind)| match kind {
+        0 => Path::object(text.as_bytes()).ok(),
+        1 => Path::directory(text.as_bytes()).ok(),
+        _ => Path::prefix(text.as_bytes()).ok(),
+    })
+}
+
+prop_compose! {
+    fn some_grant()(
+        number in 10u8..200,
+        paths in prop::collection::vec(some_path(), 1..4),
+        bits in 1u16..256,
+        max in 60u32..10_000,
+        from in prop::option::of(-50i64..50),
+        until in prop::option::of(-50i64..5_000),
+        everyone: bool,
+        foreign in prop::bool::weighted(0.2),
+        dataset: bool,
+        bucket in prop::sample::select(vec!["lake", "pond"]),
+    ) -> Grant {
+        let mut grant = grant(number, &paths, Actions::from_bits(bits).unwrap());
+        grant.scope = Scope::new(BucketName::parse(bucket).unwrap(), grant.scope.paths().clone(), grant.scope.actions()).unwrap();
+        grant.max_lifetime = Lifetime::secs(max);
+        grant.from = from.map(at);
+        grant.until = until.map(at);
+        if !dataset {
+            grant.dataset = None;
+        }
+        grant.to = match (everyone, foreign) {
+            (_, true) => Grantee::Caller(CallerId::from_bytes(bytes(98))),
+            (true, false) => Grantee::Everyone,
+            (false, false) => Grantee::Caller(caller().id),
+        };
+        grant
+    }
+}
+
+prop_compose! {
+    fn some_ask()(
+        which in 0..3,
+        paths in prop::collection::vec(some_path(), 1..4),
+        narrowed: bool,
+        number in 10u8..200,
+        bits in 1u16..256,
+        all: bool,
+        secs in 60u32..20_000,
+        said: bool,
+    ) -> Ask {
+        let paths = Paths::only(&paths).unwrap();
+        let actions = Actions::from_bits(bits).unwrap();
+        Ask {
+            dialect: "test",
+            target: match which {
+                0 => Target::Datasets { bucket: narrowed.then(|| BucketName::parse("lake").unwrap()) },
+                1 => Target::Grant { grant: GrantRef::Id(GrantId::from_bytes(bytes(number))), paths: narrowed.then_some(paths) },
+                _ => Target::Place { bucket: BucketName::parse("lake").unwrap(), paths },
+            },
+            wanted: if all { Wanted::AllOf(actions) } else { Wanted::AtMost(actions) },
+            lifetime: if said { Asked::For(Lifetime::secs(secs)) } else { Asked::Usual(Lifetime::secs(secs)) },
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 5_000, ..ProptestConfig::default() })]
+
+    /// The property the product stands on.
+    #[test]
+    fn a_permit_is_never_wider_or_longer_than_some_grant_allows(
+        grants in prop::collection::vec(some_grant(), 0..8),
+        ask in some_ask(),
+        token_until in prop::option::of(1i64..10_000),
+    ) {
+        // One grant for each id, as in the store.
+        let mut grants = grants;
+        grants.sort_by_key(|grant| grant.id);
+        grants.dedup_by_key(|grant| grant.id);
+        let caller = Caller { token_until: token_until.map(at), ..caller() };
+        let Ok(permit) = decide(&snapshot(grants.clone()), &caller, &ask, at(0)) else { return Ok(()) };
+
+        let (Asked::Usual(asked) | Asked::For(asked)) = ask.lifetime;
+        prop_assert!(permit.until() <= asked.ends(at(0)));
+        prop_assert!(permit.until() >= storage().min_lifetime.ends(at(0)));
+        if let Some(until) = caller.token_until {
+            prop_assert!(permit.until() <= until);
+        }
+        let (Wanted::AllOf(wanted) | Wanted::AtMost(wanted)) = ask.wanted;
+        prop_assert!(wanted.contains_all(permit.scope().actions()));
+
+        let allows = |grant: &Grant, key: &[u8], action| {
+            grant.is_for(caller.id) && grant.time(at(0)) == GrantTime::Live
+                && grant.scope.covers(permit.scope().bucket().as_str(), key, action)
+                && permit.until() <= grant.max_lifetime.ends(at(0))
+                && grant.until.is_none_or(|until| permit.until() <= until)
+                && permit.because().grants.contains(&grant.id)
+        };
+        let letters = ["a", "b", "ab", "a/b", "a/b/c", "a/b-c", "b/", "a//b", "a/..", "%2F"];
+        for key in letters.iter().flat_map(|key| ["", "/", "/x", "x", "-secret", "//"].map(|tail| format!("{key}{tail}"))) {
+            for action in Action::ALL {
+                if permit.scope().covers(permit.scope().bucket().as_str(), key.as_bytes(), action) {
+                    prop_assert!(grants.iter().any(|grant| allows(grant, key.as_bytes(), action)), "{key} {action}");
+                    let bucket = permit.scope().bucket();
+                    prop_assert!(explain(&snapshot(grants.clone()), &caller, action, bucket, key.as_bytes(), at(0)).allowed_by.is_some());
+                }
+            }
+        }
+    }
+}

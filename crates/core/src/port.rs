@@ -1,0 +1,229 @@
+//! The ports: what the road needs of the world. Stores and issuers stand behind them; so do the tests.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::account::{Account, Metering, Standing};
+use crate::caller::{Caller, Role};
+use crate::credential::Credential;
+use crate::dataset::Dataset;
+use crate::error::{Error, Kind};
+use crate::grant::Grant;
+use crate::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
+use crate::keyring::Claims;
+use crate::lease::{Lease, LeaseRecord, Refusal, Revocation, Revoker};
+use crate::name::{BucketName, Name};
+use crate::policy::Permit;
+use crate::scope::Scope;
+use crate::snapshot::Snapshot;
+use crate::storage::{Storage, StorageKind};
+use crate::time::Lifetime;
+use crate::token::PlainToken;
+use crate::usage::{Balance, DayCount, Origin, Period, RequestFilter};
+
+/// Answers who a token is and what its account was granted. Read-mostly: when warm it makes no query.
+#[async_trait]
+pub trait Directory: Send + Sync {
+    /// Finds the caller a token proves. An ended one is refused as `Revoked`, one out of time as `Expired`.
+    async fn caller(&self, token: &PlainToken, now: Timestamp) -> Result<Arc<Caller>, Error>;
+
+    /// The account as policy sees it.
+    async fn account(&self, id: AccountId, now: Timestamp) -> Result<Arc<Snapshot>, Error>;
+
+    /// The datasets of the catalogue, in order of their names; the same for every account.
+    async fn datasets(&self) -> Result<Arc<[Dataset]>, Error>;
+}
+
+/// Keeps every lease and every decision. Append-only.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Opens a lease of a permit. INVARIANT: when this returns, the lease is durable. Refuses an account that is out of
+    /// credit, and what comes while the queue is full (`Unavailable`).
+    async fn open(&self, permit: &Permit, now: Timestamp) -> Result<Lease, Error>;
+
+    /// Records that no credential came of a lease, and gives its credits back.
+    async fn void(&self, lease: LeaseId, kind: Kind, now: Timestamp) -> Result<(), Error>;
+
+    /// Records a refusal, some time soon.
+    fn refused(&self, refusal: Refusal, now: Timestamp);
+}
+
+/// Turns a permit and its lease into a credential at one kind of store.
+#[async_trait]
+pub trait Issuer: Send + Sync {
+    /// Issues. The credential never reaches further or lives longer than its permit.
+    async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Credential, Error>;
+}
+
+/// What the embedded endpoint asks about a credential whose seal it checked.
+#[async_trait]
+pub trait Leases: Send + Sync {
+    /// Whether the credential was ended early. Answered from memory.
+    fn is_revoked(&self, claims: &Claims) -> bool;
+
+    /// The scope of a lease whose token was too small for it.
+    async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error>;
+}
+
+/// What accounts used.
+#[async_trait]
+pub trait Usage: Send + Sync {
+    /// Counts a request, some time soon.
+    fn request(&self, account: AccountId, token: TokenId, origin: Origin, now: Timestamp);
+
+    /// An account's credits.
+    async fn balance(&self, account: AccountId) -> Result<Balance, Error>;
+
+    /// Credits used, one row for each day of the period, in order.
+    async fn credits_by_day(&self, account: AccountId, period: &Period) -> Result<Vec<DayCount>, Error>;
+
+    /// Requests made, one row for each day of the period, in order.
+    async fn requests_by_day(&self, filter: &RequestFilter, period: &Period) -> Result<Vec<DayCount>, Error>;
+}
+
+/// A token as its list shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TokenRecord {
+    /// Its id.
+    pub id: TokenId,
+    /// Whose it is.
+    pub caller: CallerId,
+    /// The caller's name.
+    pub caller_name: Name,
+    /// The caller's account.
+    pub account: AccountId,
+    /// What the caller may do.
+    pub role: Role,
+    /// Its last four characters.
+    pub tail: String,
+    /// When it was made.
+    pub made: Timestamp,
+    /// When it ends by itself.
+    pub until: Option<Timestamp>,
+    /// When it was ended early.
+    pub revoked: Option<Timestamp>,
+}
+
+/// A store to be added.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewStorage {
+    /// Its name.
+    pub name: Name,
+    /// How scopes are enforced there.
+    pub kind: StorageKind,
+    /// The URL its users reach it at.
+    pub endpoint: Box<str>,
+    /// The URL it is reached at from inside a cluster.
+    pub internal_endpoint: Option<Box<str>>,
+    /// The region to name in signatures.
+    pub region: Box<str>,
+    /// No credential lives shorter.
+    pub min_lifetime: Lifetime,
+    /// No credential lives longer.
+    pub max_lifetime: Lifetime,
+}
+
+/// Which leases to list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LeaseFilter {
+    /// Only this account's.
+    pub account: Option<AccountId>,
+    /// Only this caller's.
+    pub caller: Option<CallerId>,
+    /// Only those that are live at this instant.
+    pub live_at: Option<Timestamp>,
+    /// Only those opened before this one (the newest come first): the last id of the page before.
+    pub before: Option<LeaseId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// What a verification of the ledger found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// Leases on record.
+    pub leases: u64,
+    /// Pages of the ledger, each bound to the one before by its hash.
+    pub pages: u64,
+    /// The first page that does not fit, if one does not.
+    pub broken_at: Option<u64>,
+}
+
+/// Makes and ends what the directory answers with. Every change is durable when the call returns, and seen by every
+/// decision made afterwards on this node.
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// Makes an account.
+    async fn create_account(&self, name: &Name, metering: Metering, now: Timestamp) -> Result<Account, Error>;
+    /// Every account, in order of their names.
+    async fn accounts(&self) -> Result<Vec<Account>, Error>;
+    /// An account by its name.
+    async fn account_named(&self, name: &Name) -> Result<Option<Account>, Error>;
+    /// Suspends or activates an account, or changes what a vend costs it.
+    async fn change_account(&self, id: AccountId, standing: Standing, metering: Metering) -> Result<(), Error>;
+    /// Adds credits to an account.
+    async fn add_credits(&self, account: AccountId, credits: u64, now: Timestamp) -> Result<Balance, Error>;
+
+    /// Makes a caller, or finds the one that has the name and the role. One with another role is `AlreadyExists`.
+    async fn ensure_caller(
+        &self,
+        account: AccountId,
+        name: &Name,
+        role: Role,
+        now: Timestamp,
+    ) -> Result<CallerId, Error>;
+    /// The callers of an account: id, name and role.
+    async fn callers(&self, account: AccountId) -> Result<Vec<(CallerId, Name, Role)>, Error>;
+
+    /// Stores a new token of a caller (only its digest).
+    async fn create_token(
+        &self,
+        caller: CallerId,
+        token: &PlainToken,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<TokenRecord, Error>;
+    /// The tokens of an account, or of all.
+    async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error>;
+    /// Ends a token; its credentials end with it.
+    async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<(), Error>;
+
+    /// Adds a store.
+    async fn create_storage(&self, storage: NewStorage, now: Timestamp) -> Result<Storage, Error>;
+    /// Changes the addresses and limits of a store.
+    async fn change_storage(&self, id: StorageId, storage: NewStorage) -> Result<(), Error>;
+    /// Every store, in order of their names.
+    async fn storages(&self) -> Result<Vec<Storage>, Error>;
+    /// Adds a bucket of a store. A bucket's name is unique on this server.
+    async fn create_bucket(&self, storage: StorageId, bucket: &BucketName, now: Timestamp) -> Result<(), Error>;
+    /// Every bucket and its store, in order of their names.
+    async fn buckets(&self) -> Result<Vec<(BucketName, StorageId)>, Error>;
+
+    /// Adds a dataset to the catalogue. Its id is made by the store.
+    async fn create_dataset(&self, dataset: Dataset, now: Timestamp) -> Result<DatasetId, Error>;
+
+    /// Adds a grant. Its id is made by the store; the bucket must be one of the storage's.
+    async fn create_grant(&self, grant: Grant, now: Timestamp) -> Result<GrantId, Error>;
+    /// The grants of an account.
+    async fn grants(&self, account: AccountId) -> Result<Vec<Grant>, Error>;
+    /// Removes a grant; with `end_credentials` what was vended under it ends too.
+    async fn remove_grant(
+        &self,
+        account: AccountId,
+        grant: GrantId,
+        end_credentials: bool,
+        by: Revoker,
+    ) -> Result<(), Error>;
+
+    /// Ends credentials early; when this returns, the next request with one of them is refused. Says how many live
+    /// leases that were.
+    async fn revoke(&self, what: Revocation, by: Revoker) -> Result<u64, Error>;
+    /// A lease by its id.
+    async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error>;
+    /// Leases, the newest first.
+    async fn leases(&self, filter: &LeaseFilter) -> Result<Vec<LeaseRecord>, Error>;
+    /// Reads the whole ledger and checks that each page fits the one before.
+    async fn verify_ledger(&self) -> Result<Verified, Error>;
+}

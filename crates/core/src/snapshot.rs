@@ -1,0 +1,264 @@
+//! One account's grants as an immutable value, indexed so that a decision costs the same with ten grants or a million.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::account::Account;
+use crate::ask::GrantRef;
+use crate::caller::Caller;
+use crate::grant::{Grant, GrantTime, Grantee};
+use crate::id::{CallerId, GrantId, StorageId};
+use crate::name::{BucketName, Name};
+use crate::scope::{Actions, Path, Paths, Scope};
+use crate::storage::Storage;
+use crate::time::Lifetime;
+
+/// One account as policy sees it.
+#[derive(Debug)]
+pub struct Snapshot {
+    account: Account,
+    storages: HashMap<StorageId, Arc<Storage>>,
+    by_id: HashMap<GrantId, Arc<Grant>>,
+    by_name: HashMap<Name, GrantId>,
+    everyone: Reach,
+    callers: HashMap<CallerId, Reach>,
+}
+
+/// The datasets of one bucket, put together once: what TheirStack's callers ask for again and again.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// Where they are.
+    pub storage: StorageId,
+    /// What they open, to read.
+    pub scope: Arc<Scope>,
+    /// The grants that open them.
+    pub grants: Arc<[GrantId]>,
+    /// The least of the grants' longest lifetimes.
+    pub max_lifetime: Lifetime,
+    /// The first of the grants' ends.
+    pub until: Option<Timestamp>,
+}
+
+/// What some callers may reach: their grants, by place.
+#[derive(Debug, Default)]
+struct Reach {
+    grants: Vec<Arc<Grant>>,
+    places: HashMap<BucketName, Places>,
+    bundles: Option<Bundles>,
+}
+
+/// Bundles hold while no grant of theirs begins or ends.
+#[derive(Debug)]
+struct Bundles {
+    from: Timestamp,
+    to: Option<Timestamp>,
+    list: Arc<[Bundle]>,
+}
+
+/// The grants of one bucket, by path.
+#[derive(Debug, Default)]
+struct Places {
+    whole: Vec<Arc<Grant>>,
+    objects: HashMap<Box<[u8]>, Vec<Arc<Grant>>>,
+    directories: HashMap<Box<[u8]>, Vec<Arc<Grant>>>,
+    prefixes: HashMap<Box<[u8]>, Vec<Arc<Grant>>>,
+    /// The lengths that prefixes have: few, however many prefixes there are.
+    prefix_lengths: BTreeSet<usize>,
+}
+
+impl Places {
+    fn add(&mut self, grant: &Arc<Grant>) {
+        match grant.scope.paths() {
+            Paths::Whole => self.whole.push(Arc::clone(grant)),
+            Paths::Only(set) => {
+                for path in set.iter() {
+                    let place = match path {
+                        Path::Object(key) => self.objects.entry(key),
+                        Path::Directory(directory) => self.directories.entry(directory),
+                        Path::Prefix(prefix) => {
+                            self.prefix_lengths.insert(prefix.len());
+                            self.prefixes.entry(prefix)
+                        }
+                    };
+                    place.or_default().push(Arc::clone(grant));
+                }
+            }
+        }
+    }
+
+    /// The grants that may cover a path; each still has to be asked.
+    fn near<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a Arc<Grant>> {
+        let bytes = path.bytes();
+        let exact = match path {
+            Path::Object(key) => self.objects.get(key),
+            Path::Directory(_) | Path::Prefix(_) => None,
+        };
+        let ancestors = bytes
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'/')
+            .map(|(at, _)| at)
+            .chain(std::iter::once(bytes.len()))
+            .filter_map(|end| self.directories.get(bytes.get(..end)?));
+        let starts = self.prefix_lengths.range(..=bytes.len()).filter_map(|end| self.prefixes.get(bytes.get(..*end)?));
+        self.whole.iter().chain(exact.into_iter().chain(ancestors).chain(starts).flatten())
+    }
+}
+
+impl Reach {
+    fn add(&mut self, grant: &Arc<Grant>) {
+        self.places.entry(grant.scope.bucket().clone()).or_default().add(grant);
+        self.grants.push(Arc::clone(grant));
+    }
+
+    fn settle(&mut self, now: Timestamp) {
+        if self.grants.iter().any(|grant| grant.dataset.is_some()) {
+            let edges =
+                |grant: &Arc<Grant>| [grant.from, grant.until].into_iter().flatten().filter(|edge| *edge > now).min();
+            let to = self.grants.iter().filter(|grant| grant.dataset.is_some()).filter_map(edges).min();
+            self.bundles = Some(Bundles { from: now, to, list: bundles(&self.grants, now) });
+        }
+    }
+
+    fn bundles_at(&self, now: Timestamp) -> Arc<[Bundle]> {
+        match &self.bundles {
+            None => Arc::from([]),
+            Some(kept) if kept.from <= now && kept.to.is_none_or(|to| now < to) => Arc::clone(&kept.list),
+            Some(_) => bundles(&self.grants, now),
+        }
+    }
+}
+
+/// Puts the live dataset grants together, one bundle for each bucket.
+fn bundles<'a>(grants: impl IntoIterator<Item = &'a Arc<Grant>>, now: Timestamp) -> Arc<[Bundle]> {
+    let mut by_bucket: BTreeMap<(StorageId, BucketName), Vec<&Grant>> = BTreeMap::new();
+    for grant in grants {
+        let reads = grant.scope.actions().contains(crate::scope::Action::GetObject);
+        if grant.dataset.is_some() && reads && grant.time(now) == GrantTime::Live {
+            by_bucket.entry((grant.storage, grant.scope.bucket().clone())).or_default().push(grant);
+        }
+    }
+    by_bucket
+        .into_iter()
+        .filter_map(|((storage, bucket), grants)| {
+            // The credential has one set of actions for all its paths: only what every one of the grants allows.
+            let actions = grants.iter().fold(Actions::READ, |sum, grant| sum.intersect(grant.scope.actions()));
+            let whole = grants.iter().any(|grant| *grant.scope.paths() == Paths::Whole);
+            let paths = if whole {
+                Paths::Whole
+            } else {
+                let paths = grants.iter().flat_map(|grant| match grant.scope.paths() {
+                    Paths::Whole => Vec::new(),
+                    Paths::Only(set) => set.iter().collect(),
+                });
+                Paths::only(paths.collect::<Vec<_>>()).ok()?
+            };
+            Some(Bundle {
+                storage,
+                scope: Arc::new(Scope::new(bucket, paths, actions)?),
+                grants: grants.iter().map(|grant| grant.id).collect(),
+                max_lifetime: grants.iter().map(|grant| grant.max_lifetime).min()?,
+                until: grants.iter().filter_map(|grant| grant.until).min(),
+            })
+        })
+        .collect()
+}
+
+impl Snapshot {
+    /// Puts an account together from what is stored of it.
+    pub fn new(
+        account: Account,
+        storages: impl IntoIterator<Item = Arc<Storage>>,
+        grants: impl IntoIterator<Item = Grant>,
+        now: Timestamp,
+    ) -> Self {
+        let mut snapshot = Self {
+            storages: storages.into_iter().map(|storage| (storage.id, storage)).collect(),
+            by_id: HashMap::new(),
+            by_name: HashMap::new(),
+            everyone: Reach::default(),
+            callers: HashMap::new(),
+            account,
+        };
+        for grant in grants {
+            // A grant of another account, or to a store that is gone, opens nothing.
+            if grant.account != snapshot.account.id || !snapshot.storages.contains_key(&grant.storage) {
+                continue;
+            }
+            let grant = Arc::new(grant);
+            match grant.to {
+                Grantee::Everyone => snapshot.everyone.add(&grant),
+                Grantee::Caller(caller) => snapshot.callers.entry(caller).or_default().add(&grant),
+            }
+            snapshot.by_name.insert(grant.name.clone(), grant.id);
+            snapshot.by_id.insert(grant.id, grant);
+        }
+        snapshot.everyone.settle(now);
+        for reach in snapshot.callers.values_mut() {
+            reach.settle(now);
+        }
+        snapshot
+    }
+
+    /// The account.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// A store the account's grants name.
+    pub fn storage(&self, id: StorageId) -> Option<&Arc<Storage>> {
+        self.storages.get(&id)
+    }
+
+    /// A grant of the caller's; another's is as good as absent.
+    pub fn grant(&self, caller: &Caller, which: &GrantRef) -> Option<&Arc<Grant>> {
+        let id = match which {
+            GrantRef::Id(id) => id,
+            GrantRef::Name(name) => self.by_name.get(name)?,
+        };
+        self.by_id.get(id).filter(|grant| grant.is_for(caller.id))
+    }
+
+    /// Every grant of the caller's, live or not.
+    pub fn grants(&self, caller: &Caller) -> impl Iterator<Item = &Arc<Grant>> {
+        self.reaches(caller).flat_map(|reach| reach.grants.iter())
+    }
+
+    /// The caller's grants that may cover a path of a bucket; each still has to be asked.
+    pub fn near<'a>(
+        &'a self,
+        caller: &Caller,
+        bucket: &'a BucketName,
+        path: &'a Path,
+    ) -> impl Iterator<Item = &'a Arc<Grant>> {
+        self.reaches(caller).filter_map(move |reach| reach.places.get(bucket)).flat_map(move |places| places.near(path))
+    }
+
+    /// The caller's grants that open the whole of a bucket.
+    pub fn whole<'a>(&'a self, caller: &Caller, bucket: &'a BucketName) -> impl Iterator<Item = &'a Arc<Grant>> {
+        self.reaches(caller).filter_map(move |reach| reach.places.get(bucket)).flat_map(|places| places.whole.iter())
+    }
+
+    /// Whether any grant of the caller's names the bucket: then the caller may know of it.
+    pub fn knows_bucket(&self, caller: &Caller, bucket: &BucketName) -> bool {
+        self.reaches(caller).any(|reach| reach.places.contains_key(bucket))
+    }
+
+    /// The caller's datasets, to read, one bundle for each bucket.
+    pub fn bundles(&self, caller: &Caller, now: Timestamp) -> Arc<[Bundle]> {
+        let own = self.callers.get(&caller.id).filter(|reach| reach.bundles.is_some());
+        match own {
+            None => self.everyone.bundles_at(now),
+            Some(own) if self.everyone.bundles.is_none() => own.bundles_at(now),
+            Some(own) => bundles(self.everyone.grants.iter().chain(&own.grants), now),
+        }
+    }
+
+    fn reaches(&self, caller: &Caller) -> impl Iterator<Item = &Reach> {
+        // A caller of another account reaches nothing here, whatever its id.
+        let ours = caller.account == self.account.id;
+        std::iter::once(&self.everyone).chain(self.callers.get(&caller.id)).filter(move |_| ours)
+    }
+}

@@ -1,0 +1,55 @@
+//! What accounts used: credits and requests, by day.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::id::{AccountId, TokenId};
+
+/// An account's credits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Balance {
+    /// All that were ever granted.
+    pub granted: u64,
+    /// Those of them that were used.
+    pub used: u64,
+}
+
+/// The period a usage question is about: from `from` up to, not including, `to`, in days of a time zone.
+#[derive(Clone, Debug)]
+pub struct Period {
+    /// From when.
+    pub from: Timestamp,
+    /// To when, exclusive.
+    pub to: Timestamp,
+    /// Whose days.
+    pub zone: TimeZone,
+}
+
+/// Where a request came from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Origin {
+    /// A program, with a token.
+    Api,
+    /// The web application.
+    App,
+}
+
+/// One day's count. A day that the period cuts starts where the period does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DayCount {
+    /// When the day starts.
+    pub start: Timestamp,
+    /// How many.
+    pub count: u64,
+}
+
+/// Which requests to count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RequestFilter {
+    /// Whose.
+    pub account: AccountId,
+    /// Only those made with this token.
+    pub token: Option<TokenId>,
+    /// Only those from there.
+    pub origin: Option<Origin>,
+}

@@ -1,0 +1,5 @@
+//! What the tests of every crate share: a clock that stands still until told, seeded randomness, and the contract suites
+//! that every implementation of a port must pass.
+
+pub mod chance;
+pub mod clock;
