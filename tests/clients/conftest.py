@@ -7,9 +7,15 @@ import pytest
 pytest.register_assert_rewrite("contract", "harness", "wire")
 
 # No client may find other credentials, endpoints or proxies than the ones a test gives it.
-for name in [name for name in os.environ if name.upper().startswith(("AWS_", "RCLONE_")) or name.upper().endswith("_PROXY")]:
+for name in [
+    name for name in os.environ if name.upper().startswith(("AWS_", "RCLONE_")) or name.upper().endswith("_PROXY")
+]:
     del os.environ[name]
-os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true"}
+os.environ |= {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 
 from harness import Server  # noqa: E402  (after the environment is clean)
 

@@ -87,7 +87,7 @@ class Lists:
 
 
 class ListsByText:
-    """A client that sends any text as the prefix, so that `flights/daily` is also the start of `flights/daily-secret/`."""
+    """A client that sends any text as the prefix: `flights/daily` also begins `flights/daily-secret/`."""
 
     def test_filters_the_sibling(self, use, reading):
         assert set(use(reading).list(reading.bucket, reading.prefix)) == demo_keys(reading.bucket, reading.prefix)
@@ -121,7 +121,10 @@ class Writes:
     def test_writes_nothing_outside(self, use, writing, reading, stranger):
         client = use(writing)
         content = client.decode(demo_bytes("flights-lake", FLIGHTS))
-        for bucket, key in [(reading.bucket, f"{reading.prefix}/new.parquet"), (stranger.bucket, f"{stranger.prefix}/new.parquet")]:
+        for bucket, key in [
+            (reading.bucket, f"{reading.prefix}/new.parquet"),
+            (stranger.bucket, f"{stranger.prefix}/new.parquet"),
+        ]:
             with client.denied():
                 client.write(bucket, key, content)
         assert reading.keys(f"{reading.prefix}/") == demo_keys(reading.bucket, reading.prefix)

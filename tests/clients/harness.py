@@ -62,6 +62,7 @@ class Lease:
     region: str
     bucket: str
     prefix: str
+    objects: list[str]
     access: str
     server: "Server"
 
@@ -119,7 +120,9 @@ class Server:
             self.stop()
             raise
         self.api, self.s3 = ready["api"].rstrip("/"), ready["s3"].rstrip("/")
-        self.callers = [Caller(**{name: caller[name] for name in Caller.__annotations__}) for caller in ready["callers"]]
+        self.callers = [
+            Caller(**{name: caller[name] for name in Caller.__annotations__}) for caller in ready["callers"]
+        ]
         self.forbidden = [(entry["bucket"], entry["key"]) for entry in ready["forbidden"]]
         self.admin_token = ready["admin"]["token"]
 
@@ -165,6 +168,7 @@ class Server:
 
     def vend(self, caller: Caller, ttl: int = 900, **fields) -> Lease:
         body = {"bucket": caller.bucket, "prefix": caller.prefix, "access": caller.access, "ttl_secs": ttl} | fields
+        body = {name: value for name, value in body.items() if value is not None}
         answer = self.call("POST", "/api/v1/credentials", caller.token, body)
         assert answer.status == 200, answer
         vended = answer.json()
@@ -179,6 +183,7 @@ class Server:
             region=vended["region"],
             bucket=vended["bucket"],
             prefix=vended["prefixes"][0] if vended["prefixes"] else "",
+            objects=vended["objects"],
             access=vended["access"],
             server=self,
         )

@@ -67,7 +67,9 @@ class TestAwsCli(Whole, ListsByText):
         client = use(reading)
         target = client.scratch / "synced"
         client.aws("s3", "sync", f"s3://{reading.bucket}/{reading.prefix}", target)
-        assert {f"{reading.prefix}/{path.name}" for path in target.iterdir()} == set(client.list(reading.bucket, f"{reading.prefix}/"))
+        assert {f"{reading.prefix}/{path.name}" for path in target.iterdir()} == set(
+            client.list(reading.bucket, f"{reading.prefix}/")
+        )
 
     def test_shows_one_folder(self, use, reading):
         """`ls` without a slash asks for what begins so; the sibling folder must not show."""

@@ -38,7 +38,7 @@ class Boto3(Client):
         try:
             self.s3.upload_fileobj(io.BytesIO(data), bucket, key, Config=config)
         except Exception as error:
-            raise error.__cause__ or error  # the transfer manager wraps what the server said
+            raise (error.__cause__ or error) from None  # the transfer manager wraps what the server said
 
     def copy(self, bucket, source, target):
         self.s3.copy_object(Bucket=bucket, Key=target, CopySource={"Bucket": bucket, "Key": source})
@@ -56,7 +56,10 @@ class TestBoto3(Whole, ListsByText):
         client.write(writing.bucket, f"{folder}/large", data)
         got = io.BytesIO()
         client.s3.download_fileobj(
-            writing.bucket, f"{folder}/large", got, Config=TransferConfig(multipart_threshold=PART, multipart_chunksize=PART)
+            writing.bucket,
+            f"{folder}/large",
+            got,
+            Config=TransferConfig(multipart_threshold=PART, multipart_chunksize=PART),
         )
         assert got.getvalue() == data
 
@@ -94,4 +97,6 @@ class TestBoto3(Whole, ListsByText):
     @pytest.mark.parametrize("region", ["auto", "us-east-1", "eu-central-1"])
     def test_takes_any_region(self, reading, region):
         s3 = dataclasses.replace(reading, region=region).boto3()
-        assert s3.head_object(Bucket=reading.bucket, Key=FLIGHTS)["ContentLength"] == len(demo_bytes(reading.bucket, FLIGHTS))
+        assert s3.head_object(Bucket=reading.bucket, Key=FLIGHTS)["ContentLength"] == len(
+            demo_bytes(reading.bucket, FLIGHTS)
+        )

@@ -1,8 +1,8 @@
 from importlib.resources import files
 
 import duckdb
-import pyarrow.parquet
 import pyarrow as pa
+import pyarrow.parquet
 
 from contract import Client, Ends, Reads, Refusal, Writes
 from harness import demo_keys

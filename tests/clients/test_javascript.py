@@ -19,7 +19,9 @@ class JavaScript(Client):
     def __init__(self, lease, scratch):
         super().__init__(lease, scratch)
         env = lease.env() | {"S3_ENDPOINT": lease.endpoint}
-        self.node = subprocess.Popen(["node", SCRIPT], env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.node = subprocess.Popen(
+            ["node", SCRIPT], env=env, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
 
     def close(self):
         self.node.communicate(timeout=10)

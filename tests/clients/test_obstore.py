@@ -62,6 +62,6 @@ class TestObstore(Whole, ListsByText):
         first = obstore.put(store, key, b"first")
         version = {name: value for name, value in first.items() if value}
         obstore.put(store, key, b"second", mode=version)
-        with pytest.raises(BaseError, match="412|Precondition"):
+        with pytest.raises(BaseError, match=r"412|Precondition"):
             obstore.put(store, key, b"third", mode=version)
         assert writing.get(key) == b"second"

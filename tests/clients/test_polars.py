@@ -54,7 +54,10 @@ class TestPolars(Reads, Writes, Ends):
 
     def test_scans_a_folder(self, use, reading):
         frame = use(reading).scan(f"s3://{reading.bucket}/{reading.prefix}/*.parquet").collect()
-        days = [pl.read_parquet(io.BytesIO(demo_bytes(reading.bucket, key))) for key in sorted(demo_keys(reading.bucket, reading.prefix))]
+        days = [
+            pl.read_parquet(io.BytesIO(demo_bytes(reading.bucket, key)))
+            for key in sorted(demo_keys(reading.bucket, reading.prefix))
+        ]
         assert frame.equals(pl.concat(days))
 
     def test_reads_some_columns(self, use, reading):

@@ -52,6 +52,8 @@ class TestPyArrow(Whole):
     client = PyArrow
 
     def test_scans_a_dataset(self, use, reading):
-        dataset = pyarrow.dataset.dataset(f"{reading.bucket}/{reading.prefix}", filesystem=use(reading).fs, format="parquet")
+        dataset = pyarrow.dataset.dataset(
+            f"{reading.bucket}/{reading.prefix}", filesystem=use(reading).fs, format="parquet"
+        )
         assert len(dataset.files) == len(demo_keys(reading.bucket, reading.prefix))
         assert dataset.count_rows() == 4334

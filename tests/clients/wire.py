@@ -1,5 +1,6 @@
 """S3 requests by hand: AWS Signature Version 4 and HTTP with nothing between a test and the socket."""
 
+import contextlib
 import hashlib
 import hmac
 import http.client
@@ -61,11 +62,12 @@ class Call:
     secret: str | None = None
     token: str | None = ""  # "" is the lease's own, None sends none
     region: str = "auto"
+    service: str = "s3"
 
     def sign(self) -> "Call":
         when = self.when or datetime.now(UTC)
         self.timestamp = when.strftime("%Y%m%dT%H%M%SZ")
-        self.scope = f"{self.timestamp[:8]}/{self.region}/s3/aws4_request"
+        self.scope = f"{self.timestamp[:8]}/{self.region}/{self.service}/aws4_request"
         bucket = self.lease.bucket if self.bucket is None else self.bucket
         self.path = self.path or uri(f"/{bucket}/{self.key}" if self.key else f"/{bucket}", "/")
         self.query_string = "&".join(sorted(f"{uri(name)}={uri(value)}" for name, value in self.query.items()))
@@ -130,10 +132,8 @@ def send(endpoint: str, method: str, target: str, headers: list[tuple[str, str]]
         for name, value in headers:
             connection.putheader(name, value)
         connection.endheaders()
-        try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused by its headers; the reply tells
             connection.send(body)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # refused by its headers alone; the reply tells
         response = connection.getresponse()
         return Reply(response.status, response.headers, response.read())
     finally:

@@ -1,0 +1,33 @@
+# Every check there is: `make test`. Each part alone: the targets below.
+.PHONY: test fmt lint unit doc release check clients bench
+
+test: fmt lint unit doc release check clients
+
+fmt:
+	cargo fmt --all --check
+
+lint:
+	cargo clippy --workspace --all-targets -- -D warnings
+
+# nextest is faster and tells more; without it, cargo's own runner runs the same tests.
+unit:
+	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace --profile ci; else cargo test --workspace --lib --bins --tests; fi
+
+doc:
+	cargo test --workspace --doc
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+
+release:
+	cargo build --release
+
+# Starts the real binary and tries to get further than its keys allow.
+check: release
+	target/release/valetkey dev --check
+
+# Unmodified real clients against the real binary; installs what it needs.
+clients: release
+	VALETKEY_BIN=target/release/valetkey tests/clients/run
+
+# Figures, not checks: bench/README.md says how to read them.
+bench:
+	bench/run

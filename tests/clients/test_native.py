@@ -1,0 +1,111 @@
+"""Vending and revoking through the native API: what the other files take for granted."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from botocore.exceptions import ClientError
+
+from harness import FLIGHTS, demo_bytes, demo_keys
+
+
+def check_problem(answer, *statuses):
+    assert answer.status in statuses, answer
+    assert answer.headers["content-type"].split(";")[0] == "application/problem+json"
+    body = answer.json()
+    assert body["status"] == answer.status
+    assert body["title"]
+
+
+def vend(server, token, **body):
+    return server.call("POST", "/api/v1/credentials", token, body)
+
+
+class TestVending:
+    def test_answers_what_was_asked(self, server, reader):
+        before = datetime.now(UTC)
+        lease = server.vend(reader, ttl=900)
+        assert lease.endpoint == server.s3
+        assert lease.prefix == reader.prefix
+        left = lease.expiration - before
+        assert timedelta(seconds=898) <= left <= timedelta(seconds=902)
+
+    def test_narrows_to_a_folder(self, server, writer, writing, folder):
+        for name in ("inner/x", "outer/x"):
+            writing.boto3().put_object(Bucket=writing.bucket, Key=f"{folder}/{name}", Body=b"x")
+        lease = server.vend(writer, prefix=f"{folder}/inner")
+        assert lease.keys(f"{folder}/inner") == {f"{folder}/inner/x"}
+        with pytest.raises(ClientError, match="AccessDenied"):
+            lease.get(f"{folder}/outer/x")
+
+    def test_narrows_to_objects(self, server, reader):
+        lease = server.vend(reader, prefix=None, objects=[FLIGHTS])
+        assert lease.objects == [FLIGHTS]
+        assert lease.get(FLIGHTS) == demo_bytes(reader.bucket, FLIGHTS)
+        with pytest.raises(ClientError, match="AccessDenied"):
+            lease.get("flights/daily/2013-01-02.parquet")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            lease.keys(reader.prefix)
+
+    def test_narrows_to_reading(self, server, writer, folder):
+        lease = server.vend(writer, access="read")
+        assert lease.keys(f"{folder}/") == set()
+        with pytest.raises(ClientError, match="AccessDenied"):
+            lease.boto3().put_object(Bucket=lease.bucket, Key=f"{folder}/x", Body=b"x")
+
+    @pytest.mark.parametrize(
+        "prefix",
+        ["flights/daily-secret", "flights", "", "flights/dail", "flights/daily/..", "flights/daily/../daily-secret"],
+    )
+    def test_widens_to_nothing(self, server, reader, prefix):
+        check_problem(
+            vend(server, reader.token, bucket=reader.bucket, prefix=prefix, access="read", ttl_secs=900),
+            400,
+            403,
+            404,
+            422,
+        )
+
+    def test_lends_no_other_account(self, server, reader, stranger):
+        for bucket, prefix in [(stranger.bucket, stranger.prefix), ("no-such-bucket", "x")]:
+            check_problem(
+                vend(server, reader.token, bucket=bucket, prefix=prefix, access="read", ttl_secs=900), 403, 404
+            )
+
+    def test_lends_no_writing_to_readers(self, server, reader):
+        body = {"bucket": reader.bucket, "prefix": reader.prefix, "access": "read-write", "ttl_secs": 900}
+        check_problem(vend(server, reader.token, **body), 403)
+
+    @pytest.mark.parametrize(
+        "change", [{"ttl_secs": 0}, {"ttl_secs": -1}, {"ttl_secs": "1h"}, {"access": "admin"}, {"bucket": 7}]
+    )
+    def test_refuses_nonsense(self, server, reader, change):
+        body = {"bucket": reader.bucket, "prefix": reader.prefix, "access": "read", "ttl_secs": 900} | change
+        check_problem(vend(server, reader.token, **body), 400, 422)
+
+    def test_wants_a_token(self, server, reader):
+        for token in (None, "wrong"):
+            answer = vend(server, token, bucket=reader.bucket, prefix=reader.prefix, access="read", ttl_secs=900)
+            check_problem(answer, 401)
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+
+    def test_is_not_to_be_kept_by_caches(self, server, reader):
+        answer = vend(server, reader.token, bucket=reader.bucket, prefix=reader.prefix, access="read", ttl_secs=900)
+        assert "no-store" in answer.headers["cache-control"]
+
+
+class TestRevoking:
+    def test_ends_one_lease(self, server, reader):
+        revoked, other = server.vend(reader), server.vend(reader)
+        revoked.revoke()
+        with pytest.raises(ClientError, match="ExpiredToken"):
+            revoked.get(FLIGHTS)
+        assert other.keys(reader.prefix) == demo_keys(reader.bucket, reader.prefix)
+
+    def test_is_refused_to_strangers(self, server, reader, stranger):
+        lease = server.vend(reader)
+        for token in (None, "wrong", stranger.token):
+            check_problem(server.call("DELETE", f"/api/v1/leases/{lease.id}", token), 401, 403, 404)
+        assert lease.get(FLIGHTS) == demo_bytes(reader.bucket, FLIGHTS)
+
+    def test_of_an_unknown_lease(self, server):
+        check_problem(server.call("DELETE", "/api/v1/leases/no-such-lease", server.admin_token), 400, 404)
