@@ -33,6 +33,8 @@ def pytest_runtest_makereport(item, call):
 def server(tmp_path_factory):
     with Server(os.environ["VALETKEY_BIN"], tmp_path_factory.mktemp("valetkey")) as server:
         yield server
+    assert len(server.secrets) > 4 and server.log.stat().st_size > 0
+    assert server.leaks() == []
 
 
 @pytest.fixture(scope="session")

@@ -112,8 +112,13 @@ class Server:
         self.log = directory / "stderr.log"
         command = [binary, "dev", "--data-dir", str(directory / "data"), "--output", "json"]
         command += ["--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"]
+        self.data = directory / "data"
+        self.secrets: set[str] = set()
+        # Everything that can be logged is, so that a secret in it would be found; and nobody is slowed down.
+        settings = {"VALETKEY_LOG__LEVEL": "trace", "VALETKEY_LOG__FORMAT": "json"}
+        settings |= {f"VALETKEY_LIMITS__{name}": "per-second:100000/1" for name in ("CREDENTIALS", "REQUESTS", "STRANGERS")}
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=os.environ | settings)
         try:
             ready = self._ready()
         except BaseException:
@@ -125,6 +130,7 @@ class Server:
         ]
         self.forbidden = [(entry["bucket"], entry["key"]) for entry in ready["forbidden"]]
         self.admin_token = ready["admin"]["token"]
+        self.secrets |= {self.admin_token} | {caller.token for caller in self.callers}
 
     def _ready(self) -> dict:
         if not select.select([self.process.stdout], [], [], 60)[0]:
@@ -143,6 +149,12 @@ class Server:
             raise
         finally:
             self.process.stdout.close()
+
+    def leaks(self) -> list[str]:
+        """Where a secret that was handed out can be read: in the log, or in a file beside the demo's own note of its tokens."""
+        places = [self.log] + [path for path in self.data.rglob("*") if path.is_file() and path.name != "dev.json"]
+        secrets = [secret.encode() for secret in self.secrets]
+        return [str(place) for place in places if any(secret in content for content in [place.read_bytes()] for secret in secrets)]
 
     def __enter__(self) -> "Server":
         return self
@@ -172,6 +184,7 @@ class Server:
         answer = self.call("POST", "/api/v1/credentials", caller.token, body)
         assert answer.status == 200, answer
         vended = answer.json()
+        self.secrets |= {vended["secret_access_key"], vended["session_token"]}
         assert (vended["bucket"], vended["access"]) == (body["bucket"], body["access"])
         return Lease(
             id=vended["lease_id"],

@@ -1,1 +1,12 @@
-//! x
+//! The published APIs, one folder each: routes, wire structs, refusal table. [`edge`] is what they stand on.
+//!
+//! INVARIANT: no dialect names another. Adding one is a folder here and a line where the binary lists them; a status code of
+//! a refusal appears only in a dialect's `error.rs`.
+#![deny(clippy::wildcard_enum_match_arm)]
+
+pub mod edge;
+pub mod native;
+pub mod theirstack;
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,19 @@
-//! x
+//! The embedded store: SQLite behind the domain's ports.
+//!
+//! [`Store`] answers `Directory` and `Leases` from memory when warm, keeps the ledger in pages committed in groups, and
+//! routes every change through one connection. What is SQL stands in `sqlite`; what is cached, and how a change reaches the
+//! caches, stands beside it, so that another database is another folder.
+
+mod cache;
+mod days;
+mod directory;
+mod ledger;
+mod registry;
+mod revoked;
+mod settings;
+mod sqlite;
+mod store;
+mod usage;
+
+pub use settings::{LedgerMode, Settings};
+pub use store::Store;

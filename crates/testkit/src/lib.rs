@@ -3,3 +3,5 @@
 
 pub mod chance;
 pub mod clock;
+pub mod contract;
+pub mod memory;

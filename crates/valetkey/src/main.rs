@@ -1,2 +1,15 @@
-//! x
-fn main() {}
+//! `valetkey`: one binary for the server, the demo and the command line.
+//!
+//! INVARIANT: this crate is the only place that chooses implementations.
+
+mod cli;
+mod config;
+mod dev;
+mod node;
+mod server;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

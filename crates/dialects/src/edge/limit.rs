@@ -1,0 +1,476 @@
+//! How often a caller may ask: several sliding windows at once, counted in this node's memory, and the five headers that
+//! say how much is left.
+//!
+//! A sliding window is kept as two counts: of the running stretch and of the one before, of which the part that still
+//! reaches into the window is taken (rounded up, so that never more than the quota passes in a stretch). Refused requests
+//! are not counted.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::Timestamp;
+use valetkey_core::id::CallerId;
+use valetkey_core::name::shortened;
+use valetkey_core::{Error, Kind};
+
+/// The most windows a class may have.
+const MOST_WINDOWS: usize = 8;
+const SHARDS: usize = 64;
+/// Together with [`SHARDS`] about 65,000 callers, at some 300 bytes each. When a shard is full, the one not seen for
+/// longest is forgotten and starts anew.
+const PER_SHARD: usize = 1024;
+
+/// One window: so many requests in so many seconds.
+///
+/// * the quota and the seconds are at least 1, the seconds at most a year
+/// * the name has 1 to 32 characters of `a-z`, `0-9`, `-`: it goes into a header
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Window {
+    name: Box<str>,
+    quota: u32,
+    secs: u32,
+}
+
+impl Window {
+    /// Makes a window.
+    ///
+    /// # Errors
+    /// `Invalid` when it breaks one of the promises above.
+    pub fn new(name: &str, quota: u32, secs: u32) -> Result<Self, Error> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if !(1..=32).contains(&name.len()) || !name.bytes().all(plain) {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("`{}` is not the name of a window; one has 1 to 32 characters of a-z, 0-9, `-`", shortened(name)),
+            ));
+        }
+        if quota == 0 || secs == 0 || secs > 31_536_000 {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("{quota} requests in {secs} s is not a window; both are at least 1, and the seconds at most a year"),
+            ));
+        }
+        Ok(Self { name: name.into(), quota, secs })
+    }
+
+    fn ms(&self) -> i64 {
+        i64::from(self.secs) * 1000
+    }
+}
+
+/// What a route takes from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Class {
+    /// Asking for anything but credentials.
+    Common,
+    /// Asking for credentials.
+    Credentials,
+}
+
+/// The windows of each class; a class without windows is not limited and says nothing in headers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RateLimits {
+    /// For a caller's requests for anything but credentials.
+    pub common: Vec<Window>,
+    /// For a caller's requests for credentials.
+    pub credentials: Vec<Window>,
+    /// For requests without a caller, by the address they come from.
+    pub strangers: Vec<Window>,
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        let windows = |second: u32, minute: u32| {
+            vec![
+                Window { name: "per-second".into(), quota: second, secs: 1 },
+                Window { name: "per-minute".into(), quota: minute, secs: 60 },
+            ]
+        };
+        Self { common: windows(50, 1000), credentials: windows(50, 1000), strangers: windows(20, 300) }
+    }
+}
+
+impl RateLimits {
+    /// No limits, and so no headers about them.
+    pub const fn off() -> Self {
+        Self { common: Vec::new(), credentials: Vec::new(), strangers: Vec::new() }
+    }
+}
+
+/// Whose requests are counted together.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Key {
+    Caller(CallerId, Class),
+    /// An IPv6 address stands for its /64: that is what one customer has.
+    Peer(IpAddr),
+    /// Nobody said where these come from.
+    Nowhere,
+}
+
+impl Key {
+    pub(super) fn peer(address: Option<IpAddr>) -> Self {
+        match address {
+            Some(IpAddr::V6(v6)) => {
+                let network = u128::from(v6) & !u128::from(u64::MAX);
+                match v6.to_ipv4_mapped() {
+                    Some(v4) => Self::Peer(v4.into()),
+                    None => Self::Peer(IpAddr::V6(network.into())),
+                }
+            }
+            Some(v4) => Self::Peer(v4),
+            None => Self::Nowhere,
+        }
+    }
+
+    /// The `pk` of the headers: whose allowance it is.
+    fn partition(self) -> String {
+        BASE64.encode(
+            match self {
+                Self::Caller(id, _) => format!("user:{id}"),
+                Self::Peer(address) => format!("peer:{address}"),
+                Self::Nowhere => "peer".to_owned(),
+            }
+            .as_bytes(),
+        )
+    }
+}
+
+/// What is left of one window.
+#[derive(Clone, Copy, Debug, Default)]
+struct Left {
+    remaining: u32,
+    reset_secs: u32,
+}
+
+/// What is left of an allowance after a request, and whether there was enough for it.
+#[derive(Debug)]
+pub(super) struct Quota<'a> {
+    class: &'a Windows,
+    partition: Arc<str>,
+    left: [Left; MOST_WINDOWS],
+    /// If there was not enough, when there will be.
+    pub(super) retry_after_secs: Option<u32>,
+}
+
+/// A class's windows and what of its headers never changes.
+#[derive(Debug)]
+struct Windows {
+    list: Vec<Window>,
+    policy: HeaderValue,
+    limit: HeaderValue,
+}
+
+impl Windows {
+    fn new(list: &[Window]) -> Result<Self, Error> {
+        if list.len() > MOST_WINDOWS {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("{} windows are too many; the most is {MOST_WINDOWS}", list.len()),
+            ));
+        }
+        let joined = |one: fn(&Window) -> String| {
+            let text = list.iter().map(one).collect::<Vec<_>>().join(", ");
+            HeaderValue::from_str(&text).map_err(|_| Error::internal("a rate limit's header cannot be written"))
+        };
+        Ok(Self {
+            policy: joined(|window| format!("\"{}\";q={};w={}", window.name, window.quota, window.secs))?,
+            limit: joined(|window| window.quota.to_string())?,
+            list: list.to_vec(),
+        })
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Meter {
+    start_ms: i64,
+    running: u32,
+    before: u32,
+}
+
+impl Meter {
+    /// Moves on to the stretch that `now` is in; says how far into it that is.
+    fn roll(&mut self, window_ms: i64, now_ms: i64) -> i64 {
+        let into = now_ms.saturating_sub(self.start_ms);
+        if into >= window_ms.saturating_mul(2) {
+            *self = Self { start_ms: now_ms, running: 0, before: 0 };
+            0
+        } else if into >= window_ms {
+            *self = Self { start_ms: self.start_ms + window_ms, running: 0, before: self.running };
+            into - window_ms
+        } else {
+            into.max(0)
+        }
+    }
+
+    fn used(self, window_ms: i64, into_ms: i64) -> u32 {
+        let reaching = i64::from(self.before) * (window_ms - into_ms);
+        self.running.saturating_add(u32::try_from(reaching.div_ceil_positive(window_ms)).unwrap_or(u32::MAX))
+    }
+
+    /// In how many milliseconds one more request fits; only asked when none does.
+    fn wait_ms(self, window: &Window, into_ms: i64) -> i64 {
+        let (ms, quota) = (window.ms(), i64::from(window.quota));
+        let decayed_to = |count: u32, room: i64| ms - (room * ms).checked_div(i64::from(count)).unwrap_or(0).min(ms);
+        let running = i64::from(self.running);
+        if running < quota {
+            (decayed_to(self.before, quota - 1 - running) - into_ms).max(1)
+        } else {
+            ms - into_ms + decayed_to(self.running, quota - 1)
+        }
+    }
+}
+
+/// `i64::div_ceil` is not stable yet.
+trait DivCeil {
+    fn div_ceil_positive(self, by: i64) -> i64;
+}
+
+impl DivCeil for i64 {
+    fn div_ceil_positive(self, by: i64) -> i64 {
+        (self + by - 1).checked_div(by).unwrap_or(0)
+    }
+}
+
+struct Kept {
+    partition: Arc<str>,
+    seen_ms: i64,
+    meters: Box<[Meter]>,
+}
+
+/// Counts requests.
+pub struct Limiter {
+    common: Windows,
+    credentials: Windows,
+    strangers: Windows,
+    hasher: RandomState,
+    callers: Vec<Mutex<HashMap<Key, Kept>>>,
+    peers: Vec<Mutex<HashMap<Key, Kept>>>,
+}
+
+impl Limiter {
+    /// Starts counting.
+    ///
+    /// # Errors
+    /// `Invalid` when a class has too many windows.
+    pub fn new(limits: &RateLimits) -> Result<Self, Error> {
+        let shards = || std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
+        Ok(Self {
+            common: Windows::new(&limits.common)?,
+            credentials: Windows::new(&limits.credentials)?,
+            strangers: Windows::new(&limits.strangers)?,
+            hasher: RandomState::new(),
+            callers: shards(),
+            peers: shards(),
+        })
+    }
+
+    /// Takes one request from an allowance; nothing if it is not limited.
+    pub(super) fn take(&self, key: Key, now: Timestamp) -> Option<Quota<'_>> {
+        let (class, shards) = match key {
+            Key::Caller(_, Class::Common) => (&self.common, &self.callers),
+            Key::Caller(_, Class::Credentials) => (&self.credentials, &self.callers),
+            Key::Peer(_) | Key::Nowhere => (&self.strangers, &self.peers),
+        };
+        if class.list.is_empty() {
+            return None;
+        }
+        let shard = usize::try_from(self.hasher.hash_one(key) % (SHARDS as u64)).unwrap_or(0);
+        let mut shard = shards.get(shard)?.lock().unwrap_or_else(PoisonError::into_inner);
+        let now_ms = now.as_millisecond();
+        if !shard.contains_key(&key) {
+            if shard.len() >= PER_SHARD {
+                forget(&mut shard, class, now_ms);
+            }
+            let fresh = Meter { start_ms: now_ms, ..Meter::default() };
+            let meters = class.list.iter().map(|_| fresh).collect();
+            shard.insert(key, Kept { partition: key.partition().into(), seen_ms: now_ms, meters });
+        }
+        let kept = shard.get_mut(&key)?;
+        kept.seen_ms = now_ms;
+        Some(kept.take(class, now_ms))
+    }
+}
+
+impl Kept {
+    fn take<'a>(&mut self, class: &'a Windows, now_ms: i64) -> Quota<'a> {
+        let mut left = [Left::default(); MOST_WINDOWS];
+        let mut wait: Option<i64> = None;
+        let whole_secs = |ms: i64| u32::try_from(ms.div_ceil_positive(1000)).unwrap_or(u32::MAX).max(1);
+        for ((window, meter), left) in class.list.iter().zip(&mut self.meters).zip(&mut left) {
+            let into = meter.roll(window.ms(), now_ms);
+            let used = meter.used(window.ms(), into);
+            left.remaining = window.quota.saturating_sub(used);
+            left.reset_secs = whole_secs(window.ms() - into);
+            if left.remaining == 0 {
+                let own = meter.wait_ms(window, into);
+                left.reset_secs = whole_secs(own);
+                wait = wait.max(Some(own));
+            }
+        }
+        if wait.is_none() {
+            for (meter, left) in self.meters.iter_mut().zip(&mut left) {
+                meter.running = meter.running.saturating_add(1);
+                left.remaining = left.remaining.saturating_sub(1);
+            }
+        }
+        Quota { class, partition: Arc::clone(&self.partition), left, retry_after_secs: wait.map(whole_secs) }
+    }
+}
+
+/// Makes room: those idle so long that nothing of theirs is counted any more, or else the one idle for longest.
+fn forget(shard: &mut HashMap<Key, Kept>, class: &Windows, now_ms: i64) {
+    let longest = class.list.iter().map(Window::ms).max().unwrap_or(0).saturating_mul(2);
+    shard.retain(|_, kept| now_ms.saturating_sub(kept.seen_ms) < longest);
+    if shard.len() >= PER_SHARD {
+        let oldest = shard.iter().min_by_key(|(_, kept)| kept.seen_ms).map(|(key, _)| *key);
+        if let Some(oldest) = oldest {
+            shard.remove(&oldest);
+        }
+    }
+}
+
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+impl Quota<'_> {
+    /// Writes the five headers, each listing the windows in one order.
+    pub(super) fn write(&self, headers: &mut HeaderMap) {
+        let mut ratelimit = Vec::with_capacity(192);
+        let mut remaining = Vec::with_capacity(32);
+        let mut reset = Vec::with_capacity(32);
+        for (index, (window, left)) in self.class.list.iter().zip(&self.left).enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            let Left { remaining: r, reset_secs: t } = left;
+            // Writing to memory cannot fail.
+            let _ = write!(ratelimit, "{comma}\"{}\";r={r};t={t};pk=\"{}\"", window.name, self.partition);
+            let _ = write!(remaining, "{comma}{r}");
+            let _ = write!(reset, "{comma}{t}");
+        }
+        headers.insert(POLICY, self.class.policy.clone());
+        headers.insert(LIMIT, self.class.limit.clone());
+        for (name, text) in [(RATELIMIT, ratelimit), (REMAINING, remaining), (RESET, reset)] {
+            if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_767_225_600_000 + ms).unwrap()
+    }
+
+    fn limits(windows: &[(&str, u32, u32)]) -> RateLimits {
+        let list: Vec<Window> = windows.iter().map(|(name, quota, secs)| Window::new(name, *quota, *secs).unwrap()).collect();
+        RateLimits { common: list.clone(), credentials: list.clone(), strangers: list }
+    }
+
+    fn caller(byte: u8) -> Key {
+        Key::Caller(CallerId::from_bytes([byte; 16]), Class::Common)
+    }
+
+    fn shown(quota: &Quota<'_>) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        quota.write(&mut headers);
+        ["ratelimit", "ratelimit-policy", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"]
+            .iter()
+            .map(|name| headers.get(*name).unwrap().to_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn the_headers_are_those_the_published_api_documents() {
+        let windows = [("per-second", 4, 1), ("per-minute", 10, 60), ("per-hour", 50, 3600), ("per-day", 400, 86400)];
+        let limiter = Limiter::new(&limits(&windows)).unwrap();
+        let quota = limiter.take(Key::Nowhere, at(0)).unwrap();
+        assert_eq!(
+            shown(&quota),
+            [
+                r#""per-second";r=3;t=1;pk="cGVlcg==", "per-minute";r=9;t=60;pk="cGVlcg==", "per-hour";r=49;t=3600;pk="cGVlcg==", "per-day";r=399;t=86400;pk="cGVlcg==""#,
+                r#""per-second";q=4;w=1, "per-minute";q=10;w=60, "per-hour";q=50;w=3600, "per-day";q=400;w=86400"#,
+                "4, 10, 50, 400",
+                "3, 9, 49, 399",
+                "1, 60, 3600, 86400",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_caller_that_asked_enough_waits_as_long_as_it_is_told() {
+        let limiter = Limiter::new(&limits(&[("per-second", 4, 1), ("per-minute", 6, 60)])).unwrap();
+        let mut now = 0;
+        for _ in 0..4 {
+            assert_eq!(limiter.take(caller(1), at(now)).unwrap().retry_after_secs, None);
+        }
+        let refused = limiter.take(caller(1), at(now)).unwrap();
+        let wait = refused.retry_after_secs.unwrap();
+        assert_eq!(shown(&refused)[3], "0, 2");
+        now += i64::from(wait) * 1000;
+        for _ in 0..2 {
+            assert_eq!(limiter.take(caller(1), at(now)).unwrap().retry_after_secs, None);
+        }
+        let wait = limiter.take(caller(1), at(now)).unwrap().retry_after_secs.unwrap();
+        assert!((58..=70).contains(&wait), "{wait}");
+        assert!(limiter.take(caller(1), at(now + i64::from(wait) * 1000 - 1000)).unwrap().retry_after_secs.is_some());
+        assert_eq!(limiter.take(caller(1), at(now + i64::from(wait) * 1000)).unwrap().retry_after_secs, None);
+        assert_eq!(limiter.take(caller(2), at(now)).unwrap().retry_after_secs, None);
+    }
+
+    #[test]
+    fn no_more_than_the_quota_passes_in_any_stretch_of_a_window() {
+        let limiter = Limiter::new(&limits(&[("per-second", 10, 1)])).unwrap();
+        let mut passed: Vec<i64> = Vec::new();
+        for step in 0..5_000 {
+            // Bursts and pauses, without a pattern that fits the window.
+            let now = step * 7 + (step / 40) * 390;
+            if limiter.take(caller(1), at(now)).unwrap().retry_after_secs.is_none() {
+                passed.push(now);
+            }
+        }
+        // The count of the stretch before is taken as spread evenly: a burst at its end lets a little more through, never
+        // twice the quota.
+        let most = passed.iter().map(|from| passed.iter().filter(|at| (*from..from + 1000).contains(at)).count()).max();
+        assert!(most.unwrap() <= 15, "{most:?}");
+        assert!(passed.len() > 300);
+    }
+
+    #[test]
+    fn memory_is_bounded_under_a_flood_of_addresses() {
+        let limiter = Limiter::new(&limits(&[("per-second", 4, 1)])).unwrap();
+        for number in 0..200_000u32 {
+            let _ = limiter.take(Key::peer(Some(IpAddr::V4(number.into()))), at(0));
+        }
+        let kept: usize = limiter.peers.iter().map(|shard| shard.lock().unwrap().len()).sum();
+        assert!(kept <= SHARDS * PER_SHARD, "{kept}");
+    }
+
+    #[test]
+    fn an_address_of_version_6_stands_for_its_network() {
+        let key = |text: &str| Key::peer(Some(text.parse().unwrap()));
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+    }
+
+    #[test]
+    fn a_window_that_cannot_be_is_refused() {
+        for (name, quota, secs) in [("", 1, 1), ("a b", 1, 1), ("a\"", 1, 1), ("a", 0, 1), ("a", 1, 0), ("a", 1, 40_000_000)] {
+            assert!(Window::new(name, quota, secs).is_err());
+        }
+        assert!(Limiter::new(&limits(&[("a", 1, 1); 9])).is_err());
+    }
+}

@@ -1,0 +1,62 @@
+//! What every dialect stands on: claims a path for a dialect, finds the route, proves the caller, counts, and turns what
+//! comes back into HTTP once. It knows no dialect: each is a [`Dialect`] value made in its own folder.
+
+mod limit;
+mod metric;
+mod number;
+mod query;
+mod read;
+mod refuse;
+mod reply;
+mod route;
+mod serve;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use valetkey_core::desk::Desk;
+use valetkey_core::port::{Registry, Usage};
+use valetkey_core::time::Entropy;
+
+pub use limit::{Class, Limiter, RateLimits, Window};
+pub use query::Query;
+pub use read::{bearer, json};
+pub use refuse::{Refused, Row};
+pub use reply::Reply;
+pub use route::{Call, Dialect, Entry, Params, Plain, Route};
+pub use serve::router;
+
+/// What every dialect works with.
+pub struct Shared {
+    /// Where credentials are asked for.
+    pub desk: Desk,
+    /// Makes and ends what the directory answers with.
+    pub registry: Arc<dyn Registry>,
+    /// What accounts used.
+    pub usage: Arc<dyn Usage>,
+    /// Randomness, for tokens.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// What the edge allows a request.
+#[derive(Clone, Debug)]
+pub struct EdgeLimits {
+    /// The most bytes of a request's body.
+    pub body_bytes: usize,
+    /// The longest a request's body may take to arrive.
+    pub body_time: Duration,
+    /// How often callers and strangers may ask.
+    pub rates: RateLimits,
+}
+
+impl Default for EdgeLimits {
+    fn default() -> Self {
+        Self { body_bytes: 64 * 1024, body_time: Duration::from_secs(10), rates: RateLimits::default() }
+    }
+}
+
+/// The address a request came from, put into the request's extensions by whoever accepts connections. Strangers are
+/// rate-limited by it; without it they share one allowance.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);

@@ -1,0 +1,122 @@
+//! Query parameters: form-decoded exactly once, each at most once, only those a route knows.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+use valetkey_core::name::shortened;
+use valetkey_core::{Error, Kind};
+
+/// The longest query that is read, in bytes.
+const LONGEST: usize = 8 * 1024;
+
+/// The query parameters of a request.
+#[derive(Debug)]
+pub struct Query(Vec<(&'static str, String)>);
+
+impl Query {
+    /// Reads a query.
+    ///
+    /// # Errors
+    /// `Malformed` when it is no UTF-8, badly encoded or too long, `Invalid` when a parameter comes twice or is none of
+    /// `allowed`.
+    pub fn parse(raw: Option<&str>, allowed: &'static [&'static str]) -> Result<Self, Error> {
+        let raw = raw.unwrap_or_default();
+        if raw.len() > LONGEST {
+            return Err(Error::new(
+                Kind::Malformed,
+                format!("the query has {} bytes; the most is {LONGEST}", raw.len()),
+            ));
+        }
+        let mut found: Vec<(&'static str, String)> = Vec::new();
+        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decoded(name)?;
+            let Some(known) = allowed.iter().copied().find(|known| *known == name) else {
+                return Err(unknown(&name, allowed));
+            };
+            if found.iter().any(|(taken, _)| *taken == known) {
+                return Err(Error::new(Kind::Invalid, format!("the parameter `{known}` is given twice")).at(known));
+            }
+            found.push((known, decoded(value)?));
+        }
+        Ok(Self(found))
+    }
+
+    /// The value of a parameter, if it is there.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a yes-or-no parameter.
+    ///
+    /// # Errors
+    /// `Invalid` when it is neither.
+    pub fn flag(&self, name: &'static str) -> Result<Option<bool>, Error> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        match value {
+            "true" | "True" | "1" => Ok(Some(true)),
+            "false" | "False" | "0" => Ok(Some(false)),
+            _ => Err(Error::new(Kind::Invalid, format!("`{}` is not `true` or `false`", shortened(value))).at(name)),
+        }
+    }
+}
+
+fn unknown(name: &str, allowed: &[&str]) -> Error {
+    let known = match allowed {
+        [] => "this route takes none".to_owned(),
+        names => format!("this route takes `{}`", names.join("`, `")),
+    };
+    Error::new(Kind::Invalid, format!("unknown parameter `{}`; {known}", shortened(name)))
+}
+
+fn decoded(text: &str) -> Result<String, Error> {
+    let spaced = if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
+    percent(&spaced, "query")
+}
+
+/// Percent-decodes once. What a lenient decoder would let through as it is (`%zz`) is refused.
+pub(super) fn percent(text: &str, what: &str) -> Result<String, Error> {
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        let (_, after) = rest.split_at(at + 1);
+        if !after.get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
+            return Err(Error::new(Kind::Malformed, format!("the {what} has a `%` without two hexadecimal digits")));
+        }
+        rest = after;
+    }
+    percent_decode(text.as_bytes())
+        .decode_utf8()
+        .map(Cow::into_owned)
+        .map_err(|_| Error::new(Kind::Malformed, format!("the {what} is not UTF-8")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(raw: &str) -> Result<Vec<(&'static str, String)>, (Kind, String)> {
+        Query::parse(Some(raw), &["a", "b"]).map(|query| query.0).map_err(|error| (error.kind(), error.to_string()))
+    }
+
+    #[test]
+    fn parameters_are_decoded_exactly_once() {
+        assert_eq!(read("a=%2561&b=x+y%2B").unwrap(), [("a", "%61".to_owned()), ("b", "x y+".to_owned())]);
+        assert_eq!(read("").unwrap(), []);
+        assert_eq!(read("&&a&").unwrap(), [("a", String::new())]);
+    }
+
+    #[test]
+    fn what_is_not_clear_is_refused() {
+        for (raw, kind, words) in [
+            ("a=1&a=2", Kind::Invalid, "the parameter `a` is given twice"),
+            ("a=1&%61=2", Kind::Invalid, "the parameter `a` is given twice"),
+            ("A=1", Kind::Invalid, "unknown parameter `A`; this route takes `a`, `b`"),
+            ("a=%ff", Kind::Malformed, "the query is not UTF-8"),
+            ("a=%zz", Kind::Malformed, "the query has a `%` without two hexadecimal digits"),
+            ("a=%4", Kind::Malformed, "the query has a `%` without two hexadecimal digits"),
+        ] {
+            assert_eq!(read(raw), Err((kind, words.to_owned())), "{raw}");
+        }
+        assert_eq!(read(&"a".repeat(9000)).unwrap_err().0, Kind::Malformed);
+    }
+}

@@ -1,0 +1,152 @@
+//! Reads what a request carries: its token, its body, a JSON document. Everything that is not clear is refused.
+
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody as _};
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use valetkey_core::error::Stranger;
+use valetkey_core::name::shortened;
+use valetkey_core::{Error, Kind};
+
+/// The longest `Authorization` header that is looked at, in bytes. Our tokens have 54.
+const LONGEST_AUTHORIZATION: usize = 1024;
+
+fn stranger(why: Stranger, said: &'static str) -> Error {
+    Error::new(Kind::Unauthenticated(why), said)
+}
+
+/// Takes the token out of `Authorization: Bearer <token>`.
+///
+/// # Errors
+/// `Unauthenticated(Missing)` without the header, `Unauthenticated(Unknown)` with another scheme or no text,
+/// `Malformed` when the header comes twice.
+pub fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = given.next() else {
+        return Err(stranger(Stranger::Missing, "no token was sent; send `Authorization: Bearer <token>`"));
+    };
+    if given.next().is_some() {
+        return Err(Error::new(Kind::Malformed, "the header `Authorization` is given twice"));
+    }
+    let unread = || stranger(Stranger::Unknown, "the header `Authorization` is not of the form `Bearer <token>`");
+    if value.len() > LONGEST_AUTHORIZATION {
+        return Err(unread());
+    }
+    let text = value.to_str().map_err(|_| unread())?;
+    let (scheme, token) = text.split_once(' ').ok_or_else(unread)?;
+    let token = token.trim_matches(' ');
+    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
+        return Err(unread());
+    }
+    Ok(token)
+}
+
+/// Reads a body of at most `limit` bytes.
+///
+/// # Errors
+/// `TooLarge`; `Malformed` when it breaks off or does not arrive in time.
+pub(super) async fn body(body: Body, limit: usize, time: Duration) -> Result<Bytes, Error> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let too_large = || Error::new(Kind::TooLarge, format!("the body is too large; the most is {limit} bytes"));
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(too_large());
+    }
+    let collected = tokio::time::timeout(time, Limited::new(body, limit).collect())
+        .await
+        .map_err(|_| Error::new(Kind::Malformed, format!("the body did not arrive within {} s", time.as_secs())))?;
+    match collected {
+        Ok(all) => Ok(all.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+        Err(error) => Err(Error::new(Kind::Malformed, "the body broke off").caused_by(error)),
+    }
+}
+
+/// Reads a JSON object.
+///
+/// # Errors
+/// `Malformed` when it is not JSON, `Invalid` when a value in it has the wrong type, is missing or is unknown.
+pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    // SECURITY: serde reads an array into a struct field by field; nobody means that, and it would pass unknown fields.
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => {}
+        Some(_) => return Err(Error::new(Kind::Malformed, "the body is not a JSON object")),
+        None => return Err(Error::new(Kind::Malformed, "the body is empty; send a JSON object")),
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        let kind = match error.classify() {
+            serde_json::error::Category::Data => Kind::Invalid,
+            serde_json::error::Category::Io
+            | serde_json::error::Category::Syntax
+            | serde_json::error::Category::Eof => Kind::Malformed,
+        };
+        let words = error.to_string();
+        Error::new(kind, format!("the body cannot be read: {}", short(&words)))
+    })
+}
+
+/// A foreign message, kept from growing with what the client sent.
+fn short(words: &str) -> String {
+    if words.len() <= 400 { words.escape_debug().to_string() } else { shortened(words) }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[derive(serde::Deserialize, Debug)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it reads is asked")]
+    struct Small {
+        a: Option<u8>,
+        b: Option<Vec<String>>,
+    }
+
+    #[test]
+    fn json_that_is_not_clear_is_refused() {
+        let kind = |body: &[u8]| json::<Small>(body).map(|_| ()).map_err(|error| error.kind());
+        assert_eq!(kind(b" {\"a\":1} "), Ok(()));
+        for (body, expected) in [
+            (&b""[..], Kind::Malformed),
+            (b"[1]", Kind::Malformed),
+            (b"null", Kind::Malformed),
+            (b"{\"a\":1", Kind::Malformed),
+            (b"{\"a\":1}x", Kind::Malformed),
+            (b"\xff", Kind::Malformed),
+            (b"{\"a\":\"\xff\"}", Kind::Malformed),
+            (b"{\"a\":1,\"a\":1}", Kind::Invalid),
+            (b"{\"a\":256}", Kind::Invalid),
+            (b"{\"a\":1.0}", Kind::Invalid),
+            (b"{\"c\":1}", Kind::Invalid),
+        ] {
+            assert_eq!(kind(body), Err(expected), "{}", body.escape_ascii());
+        }
+        let deep = format!("{{\"b\":{}", "[".repeat(100_000));
+        assert!(kind(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn only_one_clear_bearer_token_is_taken() {
+        let read = |values: &[&'static [u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
+            }
+            bearer(&headers).map(str::to_owned).map_err(|error| error.kind())
+        };
+        assert_eq!(read(&[b"bearer  abc"]), Ok("abc".to_owned()));
+        let unknown = Err(Kind::Unauthenticated(Stranger::Unknown));
+        assert_eq!(read(&[]), Err(Kind::Unauthenticated(Stranger::Missing)));
+        assert_eq!(read(&[b"Bearer a", b"Bearer a"]), Err(Kind::Malformed));
+        for bad in [&b"abc"[..], b"Basic abc", b"Bearer ", b"Bearer", b"Bearer \xff", b""] {
+            assert_eq!(read(&[bad.to_vec().leak()]), unknown);
+        }
+        assert_eq!(read(&[format!("Bearer {}", "x".repeat(2000)).leak().as_bytes()]), unknown);
+    }
+}

@@ -1,0 +1,49 @@
+//! A successful answer: bytes already written, in one buffer.
+
+use serde::Serialize;
+use valetkey_core::Error;
+
+/// How a request ended well. The status stands here once, not in handlers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ended {
+    Done,
+    Made,
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub struct Reply {
+    pub(super) ended: Ended,
+    pub(super) body: Vec<u8>,
+}
+
+impl Reply {
+    /// Answers with a value as JSON.
+    ///
+    /// # Errors
+    /// `Internal` when the value cannot be written.
+    pub fn json(value: &impl Serialize) -> Result<Self, Error> {
+        Ok(Self { ended: Ended::Done, body: written(value)? })
+    }
+
+    /// Answers that a thing was made, with the thing as JSON.
+    ///
+    /// # Errors
+    /// `Internal` when the value cannot be written.
+    pub fn made(value: &impl Serialize) -> Result<Self, Error> {
+        Ok(Self { ended: Ended::Made, body: written(value)? })
+    }
+
+    /// Answers with JSON that is already written.
+    pub fn written(body: Vec<u8>) -> Self {
+        Self { ended: Ended::Done, body }
+    }
+}
+
+fn written(value: &impl Serialize) -> Result<Vec<u8>, Error> {
+    // A credential with a short scope fits without growing.
+    let mut body = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut body, value)
+        .map_err(|error| Error::internal("an answer could not be written").caused_by(error))?;
+    Ok(body)
+}

@@ -1,0 +1,203 @@
+//! A dialect and its routes, as data: what is routed is what is listed, so nothing is served that a test cannot go over.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{HeaderMap, Method, Uri};
+use jiff::Timestamp;
+use valetkey_core::caller::Caller;
+use valetkey_core::{Error, Kind};
+
+use super::limit::Class;
+use super::query::{Query, percent};
+use super::refuse::{Refused, Row};
+use super::reply::Reply;
+
+/// One published API.
+pub struct Dialect {
+    /// Its name in the ledger, logs and metrics.
+    pub name: &'static str,
+    /// The paths that are its, whole or with anything below them.
+    pub claims: &'static [&'static str],
+    /// Its routes.
+    pub routes: Vec<Route>,
+    /// Where its callers carry their token.
+    pub token: fn(&HeaderMap) -> Result<&str, Error>,
+    /// Its status and code for each kind of refusal.
+    pub row: fn(Kind) -> Row,
+    /// Its envelope.
+    pub body: fn(&Refused<'_>) -> Vec<u8>,
+    /// Its envelope's content type.
+    pub body_type: &'static str,
+}
+
+/// What a handler that needs no caller gets.
+#[derive(Debug)]
+pub struct Plain {
+    /// The present instant.
+    pub now: Timestamp,
+}
+
+/// What a handler gets: a request whose caller is proven.
+#[derive(Debug)]
+pub struct Call {
+    /// Who is asking.
+    pub caller: Arc<Caller>,
+    /// The present instant.
+    pub now: Timestamp,
+    /// The request's address.
+    pub uri: Uri,
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// The request's body.
+    pub body: Bytes,
+    /// What stands in the path where the route has `{name}`.
+    pub params: Params,
+}
+
+impl Call {
+    /// The query, of which the route knows `allowed`.
+    ///
+    /// # Errors
+    /// See [`Query::parse`].
+    pub fn query(&self, allowed: &'static [&'static str]) -> Result<Query, Error> {
+        Query::parse(self.uri.query(), allowed)
+    }
+}
+
+/// What stands in the path where the route has `{name}`, decoded once.
+#[derive(Debug, Default)]
+pub struct Params(Vec<(&'static str, String)>);
+
+impl Params {
+    /// The value of a placeholder.
+    ///
+    /// # Errors
+    /// `Internal` when the route has none of that name.
+    pub fn get(&self, name: &'static str) -> Result<&str, Error> {
+        self.0
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value.as_str())
+            .ok_or_else(|| Error::internal(format!("the route has no placeholder `{name}`")))
+    }
+}
+
+type Handler<T> = Box<dyn Fn(T) -> BoxFuture<'static, Result<Reply, Error>> + Send + Sync>;
+
+/// Who may come in.
+pub enum Entry {
+    /// Anyone.
+    Open(Handler<Plain>),
+    /// Who proves itself with a token.
+    Token(Handler<Call>),
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open(_) => "open",
+            Self::Token(_) => "token",
+        })
+    }
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct Route {
+    /// Its method.
+    pub method: Method,
+    /// Its path; `{name}` stands for one segment.
+    pub path: &'static str,
+    /// Which allowance of the caller's it takes from.
+    pub class: Class,
+    /// Who may come in.
+    pub entry: Entry,
+}
+
+impl Route {
+    /// A route for who proves itself with a token.
+    pub fn token<F>(
+        method: Method,
+        path: &'static str,
+        class: Class,
+        handler: impl Fn(Call) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Reply, Error>> + Send + 'static,
+    {
+        Self { method, path, class, entry: Entry::Token(Box::new(move |call| Box::pin(handler(call)))) }
+    }
+
+    /// A route for anyone.
+    pub fn open<F>(
+        method: Method,
+        path: &'static str,
+        class: Class,
+        handler: impl Fn(Plain) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Reply, Error>> + Send + 'static,
+    {
+        Self { method, path, class, entry: Entry::Open(Box::new(move |plain| Box::pin(handler(plain)))) }
+    }
+
+    fn fits(&self, path: &str) -> bool {
+        if !self.path.contains('{') {
+            return self.path == path;
+        }
+        let mut given = path.split('/');
+        for own in self.path.split('/') {
+            match given.next() {
+                Some(segment) if own == segment || (own.starts_with('{') && !segment.is_empty()) => {}
+                Some(_) | None => return false,
+            }
+        }
+        given.next().is_none()
+    }
+
+    fn params(&self, path: &str) -> Result<Params, Error> {
+        if !self.path.contains('{') {
+            return Ok(Params::default());
+        }
+        let named = self.path.split('/').zip(path.split('/')).filter_map(|(own, given)| {
+            Some((own.strip_prefix('{')?.strip_suffix('}')?, given))
+        });
+        named.map(|(name, given)| Ok((name, percent(given, "path")?))).collect::<Result<_, Error>>().map(Params)
+    }
+}
+
+/// What a path and a method lead to.
+pub(super) enum Found<'a> {
+    Route(&'a Route, Params),
+    /// The path is one, the method is not; these are.
+    OtherMethods(Vec<&'a Method>),
+    Nothing,
+}
+
+impl Dialect {
+    pub(super) fn claims(&self, path: &str) -> Option<usize> {
+        let under = |claim: &&&str| {
+            path.strip_prefix(**claim).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.claims.iter().filter(under).map(|claim| claim.len()).max()
+    }
+
+    pub(super) fn find(&self, method: &Method, path: &str) -> Result<Found<'_>, Error> {
+        // Whatever can be got can be asked for without its body.
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        let mut others = Vec::new();
+        for route in &self.routes {
+            if route.fits(path) {
+                if route.method == *method {
+                    return Ok(Found::Route(route, route.params(path)?));
+                }
+                others.push(&route.method);
+            }
+        }
+        Ok(if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others) })
+    }
+}

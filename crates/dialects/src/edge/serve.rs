@@ -1,0 +1,280 @@
+//! The road of one HTTP request: claim, route, prove, count, read, answer or refuse. Whatever happens, the answer is in the
+//! dialect's own form, is logged once and counted once.
+
+use std::any::Any;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use futures::FutureExt as _;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use jiff::Timestamp;
+use valetkey_core::account::Standing;
+use valetkey_core::caller::{Caller, Role};
+use valetkey_core::lease::Refusal;
+use valetkey_core::token::PlainToken;
+use valetkey_core::usage::Origin;
+use valetkey_core::{Error, Kind};
+
+use super::limit::{Class, Key, Limiter, Quota};
+use super::number::{Numbers, request_id};
+use super::reply::{Ended, Reply};
+use super::route::{Call, Dialect, Entry, Found, Plain, Route};
+use super::{EdgeLimits, Peer, Shared, metric, read, refuse};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest path that is routed, in bytes.
+const LONGEST_PATH: usize = 8 * 1024;
+
+struct Edge {
+    shared: Arc<Shared>,
+    limits: EdgeLimits,
+    limiter: Limiter,
+    numbers: Numbers,
+    dialects: Vec<(Dialect, metric::Numbers)>,
+}
+
+/// Serves dialects. The first one's envelope answers for paths that none of them claims.
+///
+/// # Errors
+/// `Invalid` when a class of rate limits has too many windows, `Internal` when there is no dialect.
+pub fn router(shared: Arc<Shared>, limits: EdgeLimits, dialects: Vec<Dialect>) -> Result<axum::Router, Error> {
+    if dialects.is_empty() {
+        return Err(Error::internal("there is no dialect to serve"));
+    }
+    let edge = Arc::new(Edge {
+        limiter: Limiter::new(&limits.rates)?,
+        numbers: Numbers::starting(shared.desk.now()),
+        dialects: dialects.into_iter().map(|dialect| (dialect, metric::Numbers::default())).collect(),
+        shared,
+        limits,
+    });
+    // One catch-all instead of a route each: the dialects' own tables decide, so that an unknown path and a wrong method
+    // are answered by the dialect whose they are.
+    Ok(axum::Router::new().fallback(move |request: Request| serve(Arc::clone(&edge), request)))
+}
+
+/// What is known of a request when it ends, however it ends.
+#[derive(Default)]
+struct Trail<'a> {
+    route: Option<&'a Route>,
+    caller: Option<Arc<Caller>>,
+    allow: Option<HeaderValue>,
+    quota: Option<Quota<'a>>,
+}
+
+async fn serve(edge: Arc<Edge>, request: Request) -> Response {
+    let started = Instant::now();
+    let now = edge.shared.desk.now();
+    let number = edge.numbers.next();
+    let (parts, body) = request.into_parts();
+    let id = request_id(&parts.headers, number);
+    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    let Some((dialect, numbers)) = edge.claimed(parts.uri.path()) else {
+        // `router` refuses to be built without a dialect.
+        return Response::new(Body::empty());
+    };
+    let mut trail = Trail::default();
+    let answer = edge.answer(dialect, &mut trail, parts, body, now);
+    let outcome = match AssertUnwindSafe(answer).catch_unwind().await {
+        Ok(outcome) => outcome,
+        Err(panic) => Err(Error::internal(format!("a handler panicked: {}", words_of(&*panic)))),
+    };
+    let outcome = edge.count_stranger(&mut trail, outcome, peer, now);
+    let (mut response, error) = match outcome {
+        Ok(reply) => (reply.into_response(), None),
+        Err(error) => (refuse::response(dialect, &error, &id, number, trail.allow.as_ref()), Some(error)),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(quota) = &trail.quota {
+        quota.write(headers);
+    }
+    let took = started.elapsed();
+    let vend = trail.route.is_some_and(|route| route.class == Class::Credentials);
+    match &error {
+        None if vend => numbers.vended(dialect.name, took),
+        None => {}
+        Some(error) => {
+            numbers.request_refused(dialect.name, error.kind());
+            if vend {
+                numbers.vend_refused(dialect.name, error.kind(), took);
+            }
+        }
+    }
+    log(dialect, &trail, error.as_ref(), response.status(), &id, number, took.as_micros());
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+impl Reply {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body));
+        *response.status_mut() = match self.ended {
+            Ended::Done => StatusCode::OK,
+            Ended::Made => StatusCode::CREATED,
+        };
+        // Room for what comes: content type, caching, request id, five about limits.
+        response.headers_mut().reserve(10);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+impl Edge {
+    /// The dialect whose path it is; of several the one that claims most of it.
+    fn claimed(&self, path: &str) -> Option<&(Dialect, metric::Numbers)> {
+        let claims = self.dialects.iter().filter_map(|one| Some((one.0.claims(path)?, one)));
+        claims.max_by_key(|(length, _)| *length).map(|(_, one)| one).or(self.dialects.first())
+    }
+
+    async fn answer<'a>(
+        &'a self,
+        dialect: &'a Dialect,
+        trail: &mut Trail<'a>,
+        parts: Parts,
+        body: Body,
+        now: Timestamp,
+    ) -> Result<Reply, Error> {
+        let path = parts.uri.path();
+        if path.len() > LONGEST_PATH {
+            return Err(Error::new(Kind::Malformed, format!("the path is longer than {LONGEST_PATH} bytes")));
+        }
+        let (route, params) = match dialect.find(&parts.method, path)? {
+            Found::Route(route, params) => (route, params),
+            Found::OtherMethods(methods) => {
+                let names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+                let names = names.join(", ");
+                trail.allow = HeaderValue::from_str(&names).ok();
+                return Err(Error::new(Kind::WrongMethod, format!("this route takes {names}")));
+            }
+            Found::Nothing => return Err(Error::not_found(valetkey_core::error::Noun::Route)),
+        };
+        trail.route = Some(route);
+        let handler = match &route.entry {
+            Entry::Open(handler) => return handler(Plain { now }).await,
+            Entry::Token(handler) => handler,
+        };
+        let caller = match self.identify(dialect, &parts, now).await {
+            Ok(caller) => caller,
+            Err(error) => {
+                let refusal = Refusal { account: None, caller: None, dialect: dialect.name, kind: error.kind() };
+                self.shared.desk.ledger.refused(refusal, now);
+                return Err(error);
+            }
+        };
+        trail.caller = Some(Arc::clone(&caller));
+        self.shared.usage.request(caller.account, caller.token, Origin::Api, now);
+        trail.quota = self.limiter.take(Key::Caller(caller.id, route.class), now);
+        if let Some(secs) = trail.quota.as_ref().and_then(|quota| quota.retry_after_secs) {
+            return Err(too_many(secs));
+        }
+        if route.class != Class::Credentials {
+            self.in_standing(&caller, now).await?;
+        }
+        let body = read::body(body, self.limits.body_bytes, self.limits.body_time).await?;
+        handler(Call { caller, now, uri: parts.uri, headers: parts.headers, body, params }).await
+    }
+
+    async fn identify(&self, dialect: &Dialect, parts: &Parts, now: Timestamp) -> Result<Arc<Caller>, Error> {
+        let token = PlainToken::parse((dialect.token)(&parts.headers)?)?;
+        let caller = self.shared.desk.directory.caller(&token, now).await?;
+        // The directory checked it; what it keeps may be older than this instant.
+        caller.in_time(now)?;
+        Ok(caller)
+    }
+
+    /// Refuses the callers of a suspended account. For credentials policy does, with the ledger told.
+    async fn in_standing(&self, caller: &Caller, now: Timestamp) -> Result<(), Error> {
+        match caller.role {
+            // An operator must be able to undo it.
+            Role::Operator => return Ok(()),
+            Role::Member | Role::Admin => {}
+        }
+        match self.shared.desk.directory.account(caller.account, now).await?.account().standing {
+            Standing::Active => Ok(()),
+            Standing::Suspended => Err(Error::new(Kind::Forbidden, "the account is suspended")),
+        }
+    }
+
+    /// Takes requests without a caller from the allowance of the address they come from.
+    fn count_stranger<'a>(
+        &'a self,
+        trail: &mut Trail<'a>,
+        outcome: Result<Reply, Error>,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Reply, Error> {
+        if trail.caller.is_some() {
+            return outcome;
+        }
+        trail.quota = self.limiter.take(Key::peer(peer), now);
+        match trail.quota.as_ref().and_then(|quota| quota.retry_after_secs) {
+            Some(secs) => Err(too_many(secs)),
+            None => outcome,
+        }
+    }
+}
+
+fn too_many(secs: u32) -> Error {
+    Error::new(Kind::RateLimited, format!("too many requests; try again in {secs} s")).retry_after(secs)
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without words")
+}
+
+/// One line for each request: quiet for success, with the words for the log for refusals. Nothing a client sent is in it
+/// but the request id, which was checked, and what a refusal says.
+fn log(
+    dialect: &Dialect,
+    trail: &Trail<'_>,
+    error: Option<&Error>,
+    status: StatusCode,
+    id: &HeaderValue,
+    number: u64,
+    took_us: u128,
+) {
+    let route = trail.route.map_or("-", |route| route.path);
+    let caller = trail.caller.as_ref().map(|caller| tracing::field::display(caller.id));
+    let account = trail.caller.as_ref().map(|caller| tracing::field::display(caller.account));
+    let (dialect, id, status) = (dialect.name, id.to_str().unwrap_or_default(), status.as_u16());
+    let Some(error) = error else {
+        tracing::debug!(
+            dialect, route, status, caller.id = caller, caller.account = account, request.id = id, request.number = number, took_us,
+            "answered"
+        );
+        return;
+    };
+    let kind = error.kind().slug();
+    let mut sources = String::new();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        sources.push_str(if sources.is_empty() { "" } else { ": " });
+        sources.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    let source = (!sources.is_empty()).then_some(sources);
+    let noted = error.noted();
+    if status >= 500 {
+        tracing::error!(
+            dialect, route, status, kind, noted, source, caller.id = caller, caller.account = account, request.id = id,
+            request.number = number, took_us, "failed: {error}"
+        );
+    } else {
+        tracing::info!(
+            dialect, route, status, kind, noted, source, caller.id = caller, caller.account = account, request.id = id,
+            request.number = number, took_us, "refused: {error}"
+        );
+    }
+}

@@ -1,0 +1,245 @@
+//! Accounts and their callers: `/api/v1/accounts`, `/api/v1/accounts/{account}/…`.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use valetkey_core::account::{Account, Metering, Standing};
+use valetkey_core::caller::Role;
+use valetkey_core::name::Name;
+use valetkey_core::{Error, Kind};
+
+use super::error::Problem;
+use super::{Native, who, wire};
+use crate::edge::{Call, Reply, json};
+
+/// Whether an account's callers are served.
+#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum StandingWord {
+    /// Served.
+    Active,
+    /// Refused.
+    Suspended,
+}
+
+impl StandingWord {
+    const fn of(standing: Standing) -> Self {
+        match standing {
+            Standing::Active => Self::Active,
+            Standing::Suspended => Self::Suspended,
+        }
+    }
+
+    const fn read(self) -> Standing {
+        match self {
+            Self::Active => Standing::Active,
+            Self::Suspended => Standing::Suspended,
+        }
+    }
+}
+
+/// An account.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AccountShown {
+    /// Its id.
+    id: String,
+    /// Its name.
+    name: String,
+    /// Whether its callers are served.
+    standing: StandingWord,
+    /// What a credential costs it; 0 is nothing.
+    credits_per_vend: u32,
+}
+
+impl AccountShown {
+    pub(super) fn of(account: &Account) -> Self {
+        let Account { id, name, standing, metering } = account;
+        Self {
+            id: id.to_string(),
+            name: name.to_string(),
+            standing: StandingWord::of(*standing),
+            credits_per_vend: metering.credits(),
+        }
+    }
+}
+
+/// Accounts.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AccountList {
+    accounts: Vec<AccountShown>,
+}
+
+/// Lists accounts: an operator all, everyone else its own.
+#[utoipa::path(get, operation_id = "list_accounts", path = "/api/v1/accounts", tag = "accounts", responses(
+    (status = 200, description = "Accounts", body = AccountList),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    call.query(&[])?;
+    let accounts = match call.caller.role {
+        Role::Operator => native.shared.registry.accounts().await?,
+        Role::Admin | Role::Member => vec![native.account(&call, None).await?],
+    };
+    Reply::json(&AccountList { accounts: accounts.iter().map(AccountShown::of).collect() })
+}
+
+/// An account to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountFields {
+    /// Its name, unique on this server.
+    name: String,
+    /// What a credential costs it; nothing if not given.
+    credits_per_vend: Option<u32>,
+}
+
+/// Makes an account. For operators.
+#[utoipa::path(post, operation_id = "create_account", path = "/api/v1/accounts", tag = "accounts", request_body = AccountFields, responses(
+    (status = 201, description = "The account", body = AccountShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let fields: AccountFields = json(&call.body)?;
+    let name: Name = wire::named(&fields.name, "name")?;
+    let metering = Metering::of(fields.credits_per_vend.unwrap_or(0));
+    let account = native.shared.registry.create_account(&name, metering, call.now).await?;
+    Reply::made(&AccountShown::of(&account))
+}
+
+/// What to change of an account; what is not given stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountChange {
+    /// Whether its callers are served.
+    standing: Option<StandingWord>,
+    /// What a credential costs it; 0 is nothing.
+    credits_per_vend: Option<u32>,
+}
+
+/// Suspends or activates an account, or changes what a credential costs it. For operators.
+#[utoipa::path(patch, operation_id = "change_account", path = "/api/v1/accounts/{account}", tag = "accounts", request_body = AccountChange, params(
+    ("account" = String, Path, description = "The account's name or id"),
+), responses(
+    (status = 200, description = "The account", body = AccountShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let account = native.account(&call, Some(call.params.get("account")?)).await?;
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let fields: AccountChange = json(&call.body)?;
+    let standing = fields.standing.map_or(account.standing, StandingWord::read);
+    let metering = fields.credits_per_vend.map_or(account.metering, Metering::of);
+    match standing {
+        Standing::Suspended if account.id == call.caller.account => {
+            return Err(Error::new(Kind::Invalid, "an operator's own account cannot be suspended").at("standing"));
+        }
+        Standing::Suspended | Standing::Active => {}
+    }
+    native.shared.registry.change_account(account.id, standing, metering).await?;
+    Reply::json(&AccountShown::of(&Account { standing, metering, ..account }))
+}
+
+/// Credits to add.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreditFields {
+    /// How many; 1 to 1,000,000,000,000.
+    credits: u64,
+}
+
+/// An account's credits.
+#[derive(Serialize, ToSchema)]
+pub(super) struct BalanceShown {
+    /// All that were ever granted.
+    pub(super) granted: u64,
+    /// Those of them that were used.
+    pub(super) used: u64,
+}
+
+const MOST_CREDITS: u64 = 1_000_000_000_000;
+
+/// Adds credits to an account. For operators.
+#[utoipa::path(post, operation_id = "add_credits", path = "/api/v1/accounts/{account}/credits", tag = "accounts", request_body = CreditFields, params(
+    ("account" = String, Path, description = "The account's name or id"),
+), responses(
+    (status = 200, description = "What it has now", body = BalanceShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn add_credits(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let account = native.account(&call, Some(call.params.get("account")?)).await?;
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let fields: CreditFields = json(&call.body)?;
+    if !(1..=MOST_CREDITS).contains(&fields.credits) {
+        let said = format!("{} credits cannot be added; the least is 1 and the most {MOST_CREDITS}", fields.credits);
+        return Err(Error::new(Kind::Invalid, said).at("credits"));
+    }
+    let balance = native.shared.registry.add_credits(account.id, fields.credits, call.now).await?;
+    Reply::json(&BalanceShown { granted: balance.granted, used: balance.used })
+}
+
+/// A caller.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CallerShown {
+    /// Its id.
+    id: String,
+    /// Its name.
+    name: String,
+    /// What it may do: `member`, `admin` or `operator`.
+    role: &'static str,
+}
+
+/// Callers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CallerList {
+    callers: Vec<CallerShown>,
+}
+
+/// Lists an account's callers. For its admins; a member sees itself.
+#[utoipa::path(get, operation_id = "list_callers", path = "/api/v1/accounts/{account}/callers", tag = "accounts", params(
+    ("account" = String, Path, description = "The account's name or id"),
+), responses(
+    (status = 200, description = "Callers", body = CallerList),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn callers(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let account = native.account(&call, Some(call.params.get("account")?)).await?;
+    call.query(&[])?;
+    let callers = native.shared.registry.callers(account.id).await?;
+    let seen = callers.into_iter().filter(|(id, _, _)| who::may_see(&call.caller, account.id, *id));
+    let shown = seen.map(|(id, name, role)| CallerShown { id: id.to_string(), name: name.to_string(), role: role.as_str() });
+    Reply::json(&CallerList { callers: shown.collect() })
+}
+
+/// A caller to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CallerFields {
+    /// Its name, unique in its account.
+    name: String,
+    /// `member` (if not given), `admin` or `operator`.
+    role: Option<String>,
+}
+
+/// Makes a caller, or finds the one of that name and role. For admins in their account, never for a role above their own.
+#[utoipa::path(post, operation_id = "create_caller", path = "/api/v1/accounts/{account}/callers", tag = "accounts", request_body = CallerFields, params(
+    ("account" = String, Path, description = "The account's name or id"),
+), responses(
+    (status = 201, description = "The caller", body = CallerShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn create_caller(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let account = native.account(&call, Some(call.params.get("account")?)).await?;
+    who::admin(&call.caller)?;
+    call.query(&[])?;
+    let fields: CallerFields = json(&call.body)?;
+    let name: Name = wire::named(&fields.name, "name")?;
+    let role = fields.role.as_deref().map_or(Ok(Role::Member), who::role)?;
+    who::not_above(&call.caller, role)?;
+    let id = native.shared.registry.ensure_caller(account.id, &name, role, call.now).await?;
+    Reply::made(&CallerShown { id: id.to_string(), name: name.to_string(), role: role.as_str() })
+}

@@ -1,0 +1,157 @@
+//! `POST /api/v1/credentials`: a credential for a grant or a place, narrowed as the caller likes.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use valetkey_core::ask::{Ask, Asked, GrantRef, Target, Wanted};
+use valetkey_core::credential::Credential;
+use valetkey_core::desk::Vended;
+use valetkey_core::grant::GrantTime;
+use valetkey_core::lease::Refusal;
+use valetkey_core::name::BucketName;
+use valetkey_core::policy;
+use valetkey_core::snapshot::Snapshot;
+use valetkey_core::time::Lifetime;
+use valetkey_core::{Error, Kind};
+
+use super::error::Problem;
+use super::scopes::{Access, PathFields, ScopeShown, wish};
+use super::{NAME, Native, wire};
+use crate::edge::{Call, Reply, json};
+
+/// What is asked for. Name a grant, or a bucket with paths, or neither if the caller has just one grant.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AskFields {
+    /// A grant by its id or name; whole, or narrowed to the paths given.
+    grant: Option<String>,
+    /// A bucket; whichever of the caller's grants open the paths given.
+    bucket: Option<String>,
+    /// A directory, without its last slash.
+    prefix: Option<String>,
+    /// Directories, without their last slashes.
+    prefixes: Option<Vec<String>>,
+    /// Exactly these keys.
+    objects: Option<Vec<String>>,
+    /// Anything that starts with one of these.
+    raw_prefixes: Option<Vec<String>>,
+    /// `true` to mean the whole bucket.
+    whole_bucket: Option<bool>,
+    /// `read` (if neither this nor `actions` is given), `write` or `read-write`: what is granted of it.
+    access: Option<Access>,
+    /// Actions by name: all of them, or a refusal.
+    actions: Option<Vec<String>>,
+    /// For how many seconds. Cut to what the grant, the caller's token and the store allow.
+    ttl_secs: Option<i64>,
+}
+
+/// A credential.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CredentialShown<'a> {
+    /// The record of it: to end it with, to find it by.
+    lease_id: String,
+    /// The access key's id.
+    access_key_id: &'a str,
+    /// The secret access key: shown this once.
+    secret_access_key: &'a str,
+    /// The session token: shown this once.
+    session_token: &'a str,
+    /// When it ends; whole seconds, UTC.
+    expiration: String,
+    /// Where to use it.
+    endpoint_url: &'a str,
+    /// The region to sign for.
+    region: &'a str,
+    #[serde(flatten)]
+    scope: ScopeShown,
+    /// The grants that decided.
+    grants: Vec<String>,
+    /// What was asked for and not given, in words.
+    cuts: Vec<String>,
+    /// How fast it can be ended: `immediate` means the store asks about every request.
+    revocation: &'static str,
+}
+
+/// Vends a credential.
+#[utoipa::path(post, operation_id = "vend", path = "/api/v1/credentials", tag = "credentials", request_body = AskFields, responses(
+    (status = 200, description = "A credential", body = CredentialShown<'static>),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn vend(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    call.query(&[])?;
+    let fields: AskFields = json(&call.body)?;
+    let AskFields { grant, bucket, prefix, prefixes, objects, raw_prefixes, whole_bucket, access, actions, ttl_secs } =
+        fields;
+    let paths = PathFields { prefix, prefixes, objects, raw_prefixes, whole_bucket }.read()?;
+    let wish = wish(access, actions.as_deref())?;
+    let lifetime = match ttl_secs {
+        Some(secs) => Asked::For(Lifetime::parse(secs).map_err(|error| error.at("ttl_secs"))?),
+        None => Asked::Usual(native.settings.lifetime),
+    };
+    let desk = &native.shared.desk;
+    let snapshot = desk.directory.account(call.caller.account, call.now).await?;
+    let target = match (grant, bucket) {
+        (Some(_), Some(_)) => {
+            return Err(Error::new(Kind::Invalid, "name a grant or a bucket, not both").at("grant"));
+        }
+        (Some(grant), None) => Target::Grant { grant: GrantRef::parse(&grant).map_err(|e| e.at("grant"))?, paths },
+        (None, Some(bucket)) => Target::Place {
+            bucket: BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?,
+            paths: paths.ok_or_else(|| {
+                Error::new(Kind::Invalid, "name a `prefix`, `prefixes` or `objects`, or say `\"whole_bucket\": true`").at("prefix")
+            })?,
+        },
+        (None, None) => Target::Grant { grant: GrantRef::Id(only_grant(&snapshot, &call)?), paths },
+    };
+    let ask = Ask { dialect: NAME, target, wanted: wish.wanted, lifetime };
+    // `access` takes what is granted of it, but a `read-write` key that cannot write is not what was asked for.
+    if let Wanted::AtMost(_) = ask.wanted {
+        let least = Ask { wanted: Wanted::AllOf(wish.essential), ..ask.clone() };
+        if let Err(error) = policy::decide(&snapshot, &call.caller, &least, call.now) {
+            let refusal = Refusal {
+                account: Some(call.caller.account),
+                caller: Some(call.caller.id),
+                dialect: NAME,
+                kind: error.kind(),
+            };
+            desk.ledger.refused(refusal, call.now);
+            return Err(error);
+        }
+    }
+    let vended = desk.vend(&call.caller, &ask).await?;
+    Reply::json(&CredentialShown::of(&vended))
+}
+
+/// The caller's grant, if it has just one that is live.
+fn only_grant(snapshot: &Snapshot, call: &Call) -> Result<valetkey_core::id::GrantId, Error> {
+    let mut live = snapshot.grants(&call.caller).filter(|grant| grant.time(call.now) == GrantTime::Live);
+    match (live.next(), live.next()) {
+        (Some(grant), None) => Ok(grant.id),
+        (None, _) => Err(Error::new(Kind::Forbidden, "nothing is granted to this caller")),
+        (Some(_), Some(_)) => {
+            Err(Error::new(Kind::Invalid, "this caller has several grants; name a `grant` or a `bucket`").at("grant"))
+        }
+    }
+}
+
+impl<'a> CredentialShown<'a> {
+    fn of(vended: &'a Vended) -> Self {
+        let Credential::S3(keys) = &vended.credential;
+        Self {
+            lease_id: vended.lease.id.to_string(),
+            access_key_id: &keys.access_key_id,
+            secret_access_key: keys.secret_access_key.reveal(),
+            session_token: keys.session_token.reveal(),
+            expiration: wire::at(keys.expiration),
+            endpoint_url: &vended.storage.endpoint,
+            region: &vended.storage.region,
+            scope: ScopeShown::of(&vended.lease.scope),
+            grants: vended.because.grants.iter().map(ToString::to_string).collect(),
+            cuts: vended.because.cuts.iter().map(ToString::to_string).collect(),
+            revocation: match vended.storage.kind {
+                valetkey_core::storage::StorageKind::Embedded => "immediate",
+            },
+        }
+    }
+}

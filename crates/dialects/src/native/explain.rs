@@ -1,0 +1,204 @@
+//! Why something is allowed or not, and who one is: `POST /api/v1/explain`, `GET /api/v1/me`.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use valetkey_core::caller::{Caller, Role};
+use valetkey_core::error::Noun;
+use valetkey_core::name::BucketName;
+use valetkey_core::policy::{self, Verdict};
+use valetkey_core::scope::{Action, MAX_KEY_BYTES};
+use valetkey_core::{Error, Kind};
+
+use super::accounts::{AccountShown, BalanceShown};
+use super::error::Problem;
+use super::scopes::{Access, action};
+use super::{Native, wire};
+use crate::edge::{Call, Reply, json};
+
+/// What is asked about: one action on one key.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExplainFields {
+    /// The bucket.
+    bucket: String,
+    /// The key.
+    key: String,
+    /// The action; `get-object` if neither this nor `access` is given.
+    action: Option<String>,
+    /// `read` for `get-object`, `write` for `put-object`.
+    access: Option<Access>,
+    /// Another caller of the account, by name or id. For admins.
+    caller: Option<String>,
+    /// Another account, by name or id. For operators, with `caller`.
+    account: Option<String>,
+}
+
+/// A grant, to name it by.
+#[derive(Serialize, ToSchema)]
+pub(super) struct GrantName {
+    /// Its id.
+    id: String,
+    /// Its name.
+    name: String,
+}
+
+/// What one grant says.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Considered {
+    /// The grant.
+    grant: GrantName,
+    /// `allows`, `other_bucket`, `outside_paths`, `lacks_action`, `early`, `ended` or `account_suspended`.
+    verdict: &'static str,
+}
+
+/// Whether it is allowed, and what every grant says.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Explanation {
+    /// Whether it is allowed.
+    allowed: bool,
+    /// Who would do it.
+    caller: String,
+    /// Where.
+    bucket: String,
+    /// To what.
+    key: String,
+    /// What.
+    action: &'static str,
+    /// The grant that allows it.
+    grant: Option<GrantName>,
+    /// The caller's grants, the telling ones first.
+    considered: Vec<Considered>,
+    /// How many more there are that are not listed.
+    unlisted: usize,
+}
+
+const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Allows => "allows",
+        Verdict::OtherBucket => "other_bucket",
+        Verdict::OutsidePaths => "outside_paths",
+        Verdict::LacksAction => "lacks_action",
+        Verdict::Early => "early",
+        Verdict::Ended => "ended",
+        Verdict::AccountSuspended => "account_suspended",
+    }
+}
+
+/// Explains whether a caller may do something to a key, and why.
+#[utoipa::path(post, operation_id = "explain", path = "/api/v1/explain", tag = "explain", request_body = ExplainFields, responses(
+    (status = 200, description = "The explanation", body = Explanation),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    call.query(&[])?;
+    let ExplainFields { bucket, key, action, access, caller, account } = json(&call.body)?;
+    let bucket = BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?;
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        return Err(Error::new(Kind::Invalid, format!("a key has 1 to {MAX_KEY_BYTES} bytes")).at("key"));
+    }
+    let action = one_action(action.as_deref(), access)?;
+    if account.is_some() && caller.is_none() {
+        return Err(Error::new(Kind::Invalid, "name the `caller` of that account").at("caller"));
+    }
+    let account = native.account(&call, account.as_deref()).await?.id;
+    let caller = subject(&native, &call, account, caller.as_deref()).await?;
+    let snapshot = native.shared.desk.directory.account(account, call.now).await?;
+    let found = policy::explain(&snapshot, &caller, action, &bucket, key.as_bytes(), call.now);
+    let named = |grant: &valetkey_core::grant::Grant| GrantName { id: grant.id.to_string(), name: grant.name.to_string() };
+    let allowed_by = found.allowed_by.and_then(|id| {
+        let by_id = valetkey_core::ask::GrantRef::Id(id);
+        snapshot.grant(&caller, &by_id).map(|grant| named(grant))
+    });
+    Reply::json(&Explanation {
+        allowed: found.allowed_by.is_some(),
+        caller: caller.name.to_string(),
+        bucket: bucket.to_string(),
+        key,
+        action: action.as_str(),
+        grant: allowed_by,
+        considered: found
+            .considered
+            .iter()
+            .map(|one| Considered { grant: named(&one.grant), verdict: word(one.verdict) })
+            .collect(),
+        unlisted: found.unlisted,
+    })
+}
+
+fn one_action(name: Option<&str>, access: Option<Access>) -> Result<Action, Error> {
+    match (name, access) {
+        (Some(_), Some(_)) => {
+            Err(Error::new(Kind::Invalid, "`access` and `action` say the same; give one").at("action"))
+        }
+        (Some(name), None) => action(name, "action"),
+        (None, None | Some(Access::Read)) => Ok(Action::GetObject),
+        (None, Some(Access::Write)) => Ok(Action::PutObject),
+        (None, Some(Access::ReadWrite | Access::Custom)) => {
+            Err(Error::new(Kind::Invalid, "ask about `read` and `write` one at a time").at("access"))
+        }
+    }
+}
+
+/// Whom it is about: oneself, or for admins another.
+async fn subject(
+    native: &Native,
+    call: &Call,
+    account: valetkey_core::id::AccountId,
+    given: Option<&str>,
+) -> Result<Caller, Error> {
+    let own = (*call.caller).clone();
+    let Some(text) = given else { return Ok(own) };
+    if account == own.account && (text == own.name.as_str() || text == own.id.to_string()) {
+        return Ok(own);
+    }
+    let missing = || Error::not_found(Noun::Caller).at("caller");
+    match call.caller.role {
+        Role::Admin | Role::Operator => {}
+        Role::Member => return Err(missing()),
+    }
+    let (id, name, role) = native.caller_in(account, text).await?.ok_or_else(missing)?;
+    // Only asked about, never acted as: the token is the asking one's.
+    Ok(Caller { id, account, name, role, token: own.token, token_until: None })
+}
+
+/// Who is asking.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Me {
+    /// The caller's id.
+    id: String,
+    /// The caller's name.
+    name: String,
+    /// What it may do: `member`, `admin` or `operator`.
+    role: &'static str,
+    /// Its account.
+    account: AccountShown,
+    /// The id of the token used.
+    token: String,
+    /// When that token ends.
+    token_expires: Option<String>,
+    /// The account's credits.
+    credits: BalanceShown,
+}
+
+/// Shows who is asking.
+#[utoipa::path(get, operation_id = "me", path = "/api/v1/me", tag = "explain", responses(
+    (status = 200, description = "The caller", body = Me),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn me(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    call.query(&[])?;
+    let account = native.account(&call, None).await?;
+    let balance = native.shared.usage.balance(account.id).await?;
+    let Caller { id, account: _, name, role, token, token_until } = &*call.caller;
+    Reply::json(&Me {
+        id: id.to_string(),
+        name: name.to_string(),
+        role: role.as_str(),
+        account: AccountShown::of(&account),
+        token: token.to_string(),
+        token_expires: token_until.map(wire::at),
+        credits: BalanceShown { granted: balance.granted, used: balance.used },
+    })
+}

@@ -1,0 +1,321 @@
+//! Grants: `GET` and `POST /api/v1/grants`, `DELETE /api/v1/grants/{grant}`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+use valetkey_core::dataset::Dataset;
+use valetkey_core::error::Noun;
+use valetkey_core::grant::{Grant, GrantTime, Grantee};
+use valetkey_core::id::{CallerId, GrantId};
+use valetkey_core::lease::Revoker;
+use valetkey_core::name::{BucketName, Name, shortened};
+use valetkey_core::scope::{Paths, Scope};
+use valetkey_core::time::Lifetime;
+use valetkey_core::{Error, Kind};
+
+use super::error::Problem;
+use super::scopes::{Access, PathFields, ScopeShown, wish};
+use super::{Native, who, wire};
+use crate::edge::{Call, Reply, json};
+
+/// Whether a grant opens anything now.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum When {
+    /// It does.
+    Live,
+    /// Not yet.
+    Early,
+    /// Not any more.
+    Ended,
+}
+
+/// A grant.
+#[derive(Serialize, ToSchema)]
+pub(super) struct GrantShown {
+    /// Its id.
+    id: String,
+    /// Its name, unique in its account.
+    name: String,
+    /// The account's id.
+    account: String,
+    /// The caller it is for; nothing when it is for everyone of the account.
+    to: Option<String>,
+    /// The store's id.
+    storage: String,
+    /// The dataset's id, if it opens one.
+    dataset: Option<String>,
+    #[serde(flatten)]
+    scope: ScopeShown,
+    /// No credential of it lives longer, in seconds.
+    max_ttl_secs: u32,
+    /// It opens nothing before.
+    from: Option<String>,
+    /// It opens nothing from then on.
+    until: Option<String>,
+    /// Whether it opens anything now.
+    state: When,
+}
+
+impl GrantShown {
+    fn of(grant: &Grant, names: &HashMap<CallerId, Name>, now: Timestamp) -> Self {
+        let Grant { id, name, account, to, storage, dataset, scope, max_lifetime, from, until } = grant;
+        Self {
+            id: id.to_string(),
+            name: name.to_string(),
+            account: account.to_string(),
+            to: match to {
+                Grantee::Everyone => None,
+                Grantee::Caller(id) => Some(names.get(id).map_or_else(|| id.to_string(), ToString::to_string)),
+            },
+            storage: storage.to_string(),
+            dataset: dataset.map(|id| id.to_string()),
+            scope: ScopeShown::of(scope),
+            max_ttl_secs: max_lifetime.as_secs(),
+            from: from.map(wire::at),
+            until: until.map(wire::at),
+            state: match grant.time(now) {
+                GrantTime::Live => When::Live,
+                GrantTime::Early => When::Early,
+                GrantTime::Ended => When::Ended,
+            },
+        }
+    }
+}
+
+/// Grants.
+#[derive(Serialize, ToSchema)]
+pub(super) struct GrantList {
+    grants: Vec<GrantShown>,
+    /// How many more there are that are not listed.
+    unlisted: usize,
+}
+
+const USUAL_LIST: usize = 1000;
+const MOST_LIST: usize = 10_000;
+
+/// Lists what the caller may reach; with `account`, for its admins and for operators, every grant of that account.
+#[utoipa::path(get, operation_id = "list_grants", path = "/api/v1/grants", tag = "grants", params(
+    ("account" = Option<String>, Query, description = "Every grant of this account (name or id); for admins"),
+    ("limit" = Option<u32>, Query, description = "1 to 10000; 1000 if not given"),
+), responses(
+    (status = 200, description = "Grants", body = GrantList),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let query = call.query(&["account", "limit"])?;
+    let limit = list_size(query.get("limit"))?;
+    let Some(account) = query.get("account") else {
+        let snapshot = native.shared.desk.directory.account(call.caller.account, call.now).await?;
+        let names = HashMap::from([(call.caller.id, call.caller.name.clone())]);
+        let shown: Vec<GrantShown> =
+            snapshot.grants(&call.caller).take(limit).map(|grant| GrantShown::of(grant, &names, call.now)).collect();
+        let unlisted = snapshot.grants(&call.caller).count().saturating_sub(shown.len());
+        return Reply::json(&GrantList { grants: shown, unlisted });
+    };
+    let account = native.account(&call, Some(account)).await?.id;
+    who::admin(&call.caller)?;
+    let registry = &native.shared.registry;
+    let names = registry.callers(account).await?.into_iter().map(|(id, name, _)| (id, name)).collect();
+    let grants = registry.grants(account).await?;
+    let shown: Vec<GrantShown> =
+        grants.iter().take(limit).map(|grant| GrantShown::of(grant, &names, call.now)).collect();
+    let unlisted = grants.len().saturating_sub(shown.len());
+    Reply::json(&GrantList { grants: shown, unlisted })
+}
+
+fn list_size(given: Option<&str>) -> Result<usize, Error> {
+    let Some(text) = given else { return Ok(USUAL_LIST) };
+    text.parse().ok().filter(|size| (1..=MOST_LIST).contains(size)).ok_or_else(|| {
+        let said = format!("`{}` is not a list size; the least is 1 and the most {MOST_LIST}", shortened(text));
+        Error::new(Kind::Invalid, said).at("limit")
+    })
+}
+
+/// Tells a field that is `null` from one that is not there.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+/// A grant to be added.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GrantFields {
+    /// The account, by name or id.
+    account: String,
+    /// Its name, unique in its account.
+    name: String,
+    /// The caller it is for, by name or id; `null` for everyone of the account. Must be given.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    to: Option<Option<String>>,
+    /// The bucket; the dataset's if not given.
+    bucket: Option<String>,
+    /// A directory, without its last slash.
+    prefix: Option<String>,
+    /// Directories, without their last slashes.
+    prefixes: Option<Vec<String>>,
+    /// Exactly these keys.
+    objects: Option<Vec<String>>,
+    /// Anything that starts with one of these.
+    raw_prefixes: Option<Vec<String>>,
+    /// `true` to mean the whole bucket.
+    whole_bucket: Option<bool>,
+    /// `read` (if neither this nor `actions` is given), `write` or `read-write`.
+    access: Option<Access>,
+    /// Actions by name.
+    actions: Option<Vec<String>>,
+    /// No credential of it lives longer, in seconds; what the store allows if not given.
+    max_ttl_secs: Option<i64>,
+    /// It opens nothing before.
+    from: Option<String>,
+    /// It opens nothing from then on.
+    until: Option<String>,
+    /// The dataset it opens, by name or id; whole, or the paths given inside it.
+    dataset: Option<String>,
+}
+
+/// Adds a grant. For operators.
+#[utoipa::path(post, operation_id = "create_grant", path = "/api/v1/grants", tag = "grants", request_body = GrantFields, responses(
+    (status = 201, description = "The grant", body = GrantShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let GrantFields {
+        account,
+        name,
+        to,
+        bucket,
+        prefix,
+        prefixes,
+        objects,
+        raw_prefixes,
+        whole_bucket,
+        access,
+        actions,
+        max_ttl_secs,
+        from,
+        until,
+        dataset,
+    } = json(&call.body)?;
+    let account = native.account(&call, Some(&account)).await?.id;
+    let to = grantee(&native, account, to).await?;
+    let dataset = match dataset {
+        Some(text) => Some(native.dataset(&text).await?),
+        None => None,
+    };
+    let paths = PathFields { prefix, prefixes, objects, raw_prefixes, whole_bucket }.read()?;
+    let bucket = bucket.map(|text| BucketName::parse(&text).map_err(|error| error.at("bucket"))).transpose()?;
+    let (bucket, paths) = place(bucket, paths, dataset.as_ref())?;
+    let (valetkey_core::ask::Wanted::AllOf(actions) | valetkey_core::ask::Wanted::AtMost(actions)) =
+        wish(access, actions.as_deref())?.wanted;
+    let storage = native.storage_of(&bucket).await?;
+    let max_lifetime = match max_ttl_secs {
+        Some(secs) => Lifetime::parse(secs).map_err(|error| error.at("max_ttl_secs"))?,
+        None => storage.max_lifetime,
+    };
+    let from = from.map(|text| wire::instant(&text, "from")).transpose()?;
+    let until = until.map(|text| wire::instant(&text, "until")).transpose()?;
+    if let (Some(from), Some(until)) = (from, until)
+        && until <= from
+    {
+        return Err(Error::new(Kind::Invalid, "the grant would end before it begins").at("until"));
+    }
+    let grant = Grant {
+        // The store makes the id.
+        id: GrantId::from_bytes([0; 16]),
+        name: wire::named(&name, "name")?,
+        account,
+        to,
+        storage: storage.id,
+        dataset: dataset.map(|dataset| dataset.id),
+        scope: Scope::new(bucket, paths, actions)
+            .ok_or_else(|| Error::new(Kind::Invalid, "the grant would allow no action").at("actions"))?,
+        max_lifetime,
+        from,
+        until,
+    };
+    let id = native.shared.registry.create_grant(grant.clone(), call.now).await?;
+    let names = native.shared.registry.callers(account).await?.into_iter().map(|(id, name, _)| (id, name)).collect();
+    Reply::made(&GrantShown::of(&Grant { id, ..grant }, &names, call.now))
+}
+
+async fn grantee(
+    native: &Native,
+    account: valetkey_core::id::AccountId,
+    to: Option<Option<String>>,
+) -> Result<Grantee, Error> {
+    match to {
+        None => {
+            Err(Error::new(Kind::Invalid, "say whom it is for: a caller's name, or `null` for everyone").at("to"))
+        }
+        Some(None) => Ok(Grantee::Everyone),
+        Some(Some(text)) => {
+            let found = native.caller_in(account, &text).await?;
+            found.map(|(id, _, _)| Grantee::Caller(id)).ok_or_else(|| Error::not_found(Noun::Caller).at("to"))
+        }
+    }
+}
+
+/// Where the grant is: what was named, which must lie inside the dataset if one was named too.
+fn place(bucket: Option<BucketName>, paths: Option<Paths>, dataset: Option<&Dataset>) -> Result<(BucketName, Paths), Error> {
+    let Some(dataset) = dataset else {
+        let bucket = bucket.ok_or_else(|| Error::new(Kind::Invalid, "name the `bucket` or a `dataset`").at("bucket"))?;
+        let paths = paths.ok_or_else(|| {
+            Error::new(Kind::Invalid, "name a `prefix`, `prefixes` or `objects`, or say `\"whole_bucket\": true`").at("prefix")
+        })?;
+        return Ok((bucket, paths));
+    };
+    if bucket.is_some_and(|bucket| bucket != dataset.bucket) {
+        let said = format!("the dataset `{}` is in another bucket", dataset.name);
+        return Err(Error::new(Kind::Invalid, said).at("bucket"));
+    }
+    let whole = Paths::only([&dataset.path])?;
+    let paths = paths.unwrap_or_else(|| whole.clone());
+    if !whole.cover_paths(&paths) {
+        let said = format!("the paths are not inside the dataset `{}`", dataset.name);
+        return Err(Error::new(Kind::Invalid, said).at("prefix"));
+    }
+    Ok((dataset.bucket.clone(), paths))
+}
+
+/// Removes a grant. What was vended under it ends too, unless told otherwise. For operators.
+#[utoipa::path(delete, operation_id = "remove_grant", path = "/api/v1/grants/{grant}", tag = "grants", params(
+    ("grant" = String, Path, description = "The grant's id"),
+    ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended under it live on"),
+), responses(
+    (status = 200, description = "It is removed", body = GrantRemoved),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    let query = call.query(&["end_credentials"])?;
+    let end = query.flag("end_credentials")?.unwrap_or(true);
+    let id: GrantId = wire::named(call.params.get("grant")?, "grant")?;
+    let account = native.account_of_grant(&call, id).await?;
+    let by = Revoker { by: call.caller.id, at: call.now };
+    native.shared.registry.remove_grant(account, id, end, by).await?;
+    Reply::json(&GrantRemoved { removed: id.to_string(), credentials_ended: end })
+}
+
+/// A removed grant.
+#[derive(Serialize, ToSchema)]
+pub(super) struct GrantRemoved {
+    /// Its id.
+    removed: String,
+    /// Whether what was vended under it was ended too.
+    credentials_ended: bool,
+}
+
+impl Native {
+    async fn dataset(&self, text: &str) -> Result<Dataset, Error> {
+        let datasets = self.shared.desk.directory.datasets().await?;
+        let found = datasets.iter().find(|dataset| dataset.name.as_str() == text || dataset.id.to_string() == text);
+        found.cloned().ok_or_else(|| Error::not_found(Noun::Dataset).at("dataset"))
+    }
+}

@@ -1,0 +1,270 @@
+//! Leases: what was vended, whose it is, and ending one. `GET /api/v1/leases`, `/leases/{lease}`,
+//! `/whose/{access_key_id}`, `/ledger/verify`, `DELETE /api/v1/leases/{lease}`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+use valetkey_core::caller::Role;
+use valetkey_core::error::Noun;
+use valetkey_core::id::{CallerId, LeaseId};
+use valetkey_core::keyring::parse_access_key_id;
+use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
+use valetkey_core::name::shortened;
+use valetkey_core::port::LeaseFilter;
+use valetkey_core::{Error, Kind};
+
+use super::error::Problem;
+use super::scopes::ScopeShown;
+use super::{Native, who, wire};
+use crate::edge::{Call, Reply};
+
+/// What became of a lease.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    /// Its credential is taken.
+    Live,
+    /// Its time is over.
+    Expired,
+    /// It was ended early.
+    Revoked,
+    /// No credential came of it.
+    Void,
+}
+
+/// A lease.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LeaseShown {
+    /// Its id.
+    lease_id: String,
+    /// Whose.
+    account: String,
+    /// Who asked.
+    caller: String,
+    /// With which token.
+    token: String,
+    /// At which store.
+    storage: String,
+    #[serde(flatten)]
+    scope: ScopeShown,
+    /// The grants that decided.
+    grants: Vec<String>,
+    /// In which dialect.
+    dialect: &'static str,
+    /// What it cost.
+    credits: u32,
+    /// When it was opened.
+    opened: String,
+    /// When it ends by itself.
+    expires: String,
+    /// What became of it.
+    state: State,
+    /// When it was ended early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<String>,
+    /// By which caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked_by: Option<String>,
+}
+
+impl LeaseShown {
+    fn of(record: &LeaseRecord, now: Timestamp) -> Self {
+        let LeaseRecord { lease, state } = record;
+        let (state, revoker) = match state {
+            LeaseState::Live if now < lease.until => (State::Live, None),
+            LeaseState::Live => (State::Expired, None),
+            LeaseState::Revoked(revoker) => (State::Revoked, Some(revoker)),
+            LeaseState::Void => (State::Void, None),
+        };
+        Self {
+            lease_id: lease.id.to_string(),
+            account: lease.account.to_string(),
+            caller: lease.caller.to_string(),
+            token: lease.token.to_string(),
+            storage: lease.storage.to_string(),
+            scope: ScopeShown::of(&lease.scope),
+            grants: lease.grants.iter().map(ToString::to_string).collect(),
+            dialect: lease.dialect,
+            credits: lease.credits,
+            opened: wire::at(lease.opened),
+            expires: wire::at(lease.until),
+            state,
+            revoked: revoker.map(|revoker| wire::at(revoker.at)),
+            revoked_by: revoker.map(|revoker| revoker.by.to_string()),
+        }
+    }
+}
+
+/// A page of leases, the newest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LeasePage {
+    leases: Vec<LeaseShown>,
+    /// What to send as `before` for the next page; nothing when there is none.
+    next_before: Option<String>,
+}
+
+const USUAL_PAGE: u32 = 50;
+const MOST_PAGE: u32 = 500;
+
+/// Lists leases: a member its own, an admin its account's, an operator any.
+#[utoipa::path(get, operation_id = "list_leases", path = "/api/v1/leases", tag = "leases", params(
+    ("live" = Option<bool>, Query, description = "Only those that are live now"),
+    ("account" = Option<String>, Query, description = "Only this account's (name or id); for operators"),
+    ("caller" = Option<String>, Query, description = "Only this caller's (name or id)"),
+    ("limit" = Option<u32>, Query, description = "1 to 500; 50 if not given"),
+    ("before" = Option<String>, Query, description = "Only those opened before this lease"),
+), responses(
+    (status = 200, description = "Leases", body = LeasePage),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let query = call.query(&["live", "account", "caller", "limit", "before"])?;
+    let limit = page_size(query.get("limit"))?;
+    let everyones = match call.caller.role {
+        Role::Operator => query.get("account").is_none(),
+        Role::Admin | Role::Member => false,
+    };
+    let account = native.account(&call, query.get("account")).await?.id;
+    let caller = owner(&native, &call, account, query.get("caller")).await?;
+    let filter = LeaseFilter {
+        account: if everyones && caller.is_none() { None } else { Some(account) },
+        caller,
+        live_at: query.flag("live")?.unwrap_or(false).then_some(call.now),
+        before: query.get("before").map(|text| wire::named(text, "before")).transpose()?,
+        limit,
+    };
+    let records = native.shared.registry.leases(&filter).await?;
+    let full = u32::try_from(records.len()).is_ok_and(|count| count >= limit);
+    let next_before = records.last().filter(|_| full).map(|record| record.lease.id.to_string());
+    let leases = records.iter().map(|record| LeaseShown::of(record, call.now)).collect();
+    Reply::json(&LeasePage { leases, next_before })
+}
+
+/// Whose leases are asked for. A member's own, whatever it names.
+async fn owner(
+    native: &Native,
+    call: &Call,
+    account: valetkey_core::id::AccountId,
+    given: Option<&str>,
+) -> Result<Option<CallerId>, Error> {
+    let missing = || Error::not_found(Noun::Caller).at("caller");
+    match call.caller.role {
+        Role::Member => match given {
+            None => Ok(Some(call.caller.id)),
+            Some(text) if text == call.caller.name.as_str() || text == call.caller.id.to_string() => {
+                Ok(Some(call.caller.id))
+            }
+            Some(_) => Err(missing()),
+        },
+        Role::Admin | Role::Operator => match given {
+            None => Ok(None),
+            Some(text) => {
+                let (id, _, _) = native.caller_in(account, text).await?.ok_or_else(missing)?;
+                Ok(Some(id))
+            }
+        },
+    }
+}
+
+fn page_size(given: Option<&str>) -> Result<u32, Error> {
+    let Some(text) = given else { return Ok(USUAL_PAGE) };
+    text.parse().ok().filter(|size| (1..=MOST_PAGE).contains(size)).ok_or_else(|| {
+        Error::new(Kind::Invalid, format!("`{}` is not a page size; the least is 1 and the most {MOST_PAGE}", shortened(text)))
+            .at("limit")
+    })
+}
+
+impl Native {
+    /// A lease the caller may know of.
+    pub(super) async fn lease(&self, call: &Call, id: LeaseId) -> Result<LeaseRecord, Error> {
+        let record = self.shared.registry.lease(id).await?;
+        record
+            .filter(|record| who::may_see(&call.caller, record.lease.account, record.lease.caller))
+            .ok_or_else(|| Error::not_found(Noun::Lease).at("lease"))
+    }
+}
+
+/// Shows a lease.
+#[utoipa::path(get, operation_id = "get_lease", path = "/api/v1/leases/{lease}", tag = "leases", params(
+    ("lease" = String, Path, description = "The lease's id"),
+), responses(
+    (status = 200, description = "The lease", body = LeaseShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn get(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    call.query(&[])?;
+    let record = native.lease(&call, wire::named(call.params.get("lease")?, "lease")?).await?;
+    Reply::json(&LeaseShown::of(&record, call.now))
+}
+
+/// How many leases were ended.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EndedShown {
+    /// How many live leases that ended.
+    pub(super) ended: u64,
+}
+
+/// Ends a lease: the next request with its credential is refused.
+#[utoipa::path(delete, operation_id = "end_lease", path = "/api/v1/leases/{lease}", tag = "leases", params(
+    ("lease" = String, Path, description = "The lease's id"),
+), responses(
+    (status = 200, description = "It is ended", body = EndedShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    call.query(&[])?;
+    let record = native.lease(&call, wire::named(call.params.get("lease")?, "lease")?).await?;
+    let by = Revoker { by: call.caller.id, at: call.now };
+    let ended = native.shared.registry.revoke(Revocation::Lease(record.lease.id), by).await?;
+    Reply::json(&EndedShown { ended })
+}
+
+/// Shows the lease that an access key id belongs to.
+#[utoipa::path(get, operation_id = "whose", path = "/api/v1/whose/{access_key_id}", tag = "leases", params(
+    ("access_key_id" = String, Path, description = "The access key id, as a log of the store shows it"),
+), responses(
+    (status = 200, description = "The lease", body = LeaseShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn whose(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    call.query(&[])?;
+    let text = call.params.get("access_key_id")?;
+    let (_, lease) = parse_access_key_id(text).ok_or_else(|| {
+        Error::new(Kind::Invalid, format!("`{}` is not an access key id of this server; one starts with `VK`", shortened(text)))
+            .at("access_key_id")
+    })?;
+    let record = native.lease(&call, lease).await?;
+    Reply::json(&LeaseShown::of(&record, call.now))
+}
+
+/// What a verification of the ledger found.
+#[derive(Serialize, ToSchema)]
+pub(super) struct VerifiedShown {
+    /// Whether every page fits the one before.
+    intact: bool,
+    /// Leases on record.
+    leases: u64,
+    /// Pages of the ledger.
+    pages: u64,
+    /// The first page that does not fit.
+    broken_at: Option<u64>,
+}
+
+/// Reads the whole ledger and checks it. For operators.
+#[utoipa::path(get, operation_id = "verify_ledger", path = "/api/v1/ledger/verify", tag = "ledger", responses(
+    (status = 200, description = "What was found", body = VerifiedShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn verify(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let found = native.shared.registry.verify_ledger().await?;
+    Reply::json(&VerifiedShown {
+        intact: found.broken_at.is_none(),
+        leases: found.leases,
+        pages: found.pages,
+        broken_at: found.broken_at,
+    })
+}

@@ -1,0 +1,140 @@
+//! Our own JSON API: what the command line does. Vend with narrowing, leases, ending them, why something is allowed, and
+//! for admins and operators what callers, tokens, places and grants there are.
+//!
+//! Who may know of a thing sees it; to everyone else it is not there (404). Who knows and may not gets 403.
+
+mod accounts;
+mod credentials;
+mod error;
+mod explain;
+mod grants;
+mod leases;
+mod openapi;
+mod places;
+mod revocations;
+mod scopes;
+mod tokens;
+mod who;
+mod wire;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::Method;
+use valetkey_core::Error;
+use valetkey_core::name::BucketName;
+use valetkey_core::storage::Storage;
+use valetkey_core::time::Lifetime;
+
+use crate::edge::{Call, Class, Dialect, Reply, Route, Shared, bearer};
+
+pub use openapi::document;
+
+/// The dialect's name in the ledger, logs and metrics.
+pub const NAME: &str = "native";
+
+/// Makes buckets where they are: at the embedded endpoint.
+#[async_trait]
+pub trait Buckets: Send + Sync {
+    /// Makes the bucket, or finds it made.
+    async fn ensure(&self, storage: &Storage, bucket: &BucketName) -> Result<(), Error>;
+}
+
+/// What can be set.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long a credential lives whose ask does not say.
+    pub lifetime: Lifetime,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { lifetime: Lifetime::secs(3600) }
+    }
+}
+
+/// What the handlers work with.
+struct Native {
+    shared: Arc<Shared>,
+    settings: Settings,
+    buckets: Arc<dyn Buckets>,
+}
+
+fn on<F>(
+    native: &Arc<Native>,
+    method: Method,
+    path: &'static str,
+    handler: fn(Arc<Native>, Call) -> F,
+) -> Route
+where
+    F: Future<Output = Result<Reply, Error>> + Send + 'static,
+{
+    let native = Arc::clone(native);
+    let class = if path == CREDENTIALS { Class::Credentials } else { Class::Common };
+    Route::token(method, path, class, move |call| handler(Arc::clone(&native), call))
+}
+
+const CREDENTIALS: &str = "/api/v1/credentials";
+
+/// Makes the dialect.
+pub fn dialect(shared: &Arc<Shared>, settings: Settings, buckets: Arc<dyn Buckets>) -> Dialect {
+    let native = &Arc::new(Native { shared: Arc::clone(shared), settings, buckets });
+    let (get, post, delete, patch) = (Method::GET, Method::POST, Method::DELETE, Method::PATCH);
+    Dialect {
+        name: NAME,
+        // One by one, not `/api/v1`: other dialects have their own paths below it.
+        claims: &[
+            "/api/v1/credentials",
+            "/api/v1/leases",
+            "/api/v1/revocations",
+            "/api/v1/whose",
+            "/api/v1/explain",
+            "/api/v1/me",
+            "/api/v1/grants",
+            "/api/v1/accounts",
+            "/api/v1/tokens",
+            "/api/v1/storages",
+            "/api/v1/buckets",
+            "/api/v1/datasets",
+            "/api/v1/ledger",
+            "/openapi.json",
+        ],
+        token: bearer,
+        row: error::row,
+        body: error::body,
+        body_type: "application/problem+json",
+        routes: vec![
+            on(native, post.clone(), CREDENTIALS, credentials::vend),
+            on(native, get.clone(), "/api/v1/leases", leases::list),
+            on(native, get.clone(), "/api/v1/leases/{lease}", leases::get),
+            on(native, delete.clone(), "/api/v1/leases/{lease}", leases::end),
+            on(native, post.clone(), "/api/v1/revocations", revocations::revoke),
+            on(native, get.clone(), "/api/v1/whose/{access_key_id}", leases::whose),
+            on(native, post.clone(), "/api/v1/explain", explain::explain),
+            on(native, get.clone(), "/api/v1/me", explain::me),
+            on(native, get.clone(), "/api/v1/grants", grants::list),
+            on(native, post.clone(), "/api/v1/grants", grants::create),
+            on(native, delete.clone(), "/api/v1/grants/{grant}", grants::remove),
+            on(native, get.clone(), "/api/v1/accounts", accounts::list),
+            on(native, post.clone(), "/api/v1/accounts", accounts::create),
+            on(native, patch, "/api/v1/accounts/{account}", accounts::change),
+            on(native, post.clone(), "/api/v1/accounts/{account}/credits", accounts::add_credits),
+            on(native, get.clone(), "/api/v1/accounts/{account}/callers", accounts::callers),
+            on(native, post.clone(), "/api/v1/accounts/{account}/callers", accounts::create_caller),
+            on(native, get.clone(), "/api/v1/tokens", tokens::list),
+            on(native, post.clone(), "/api/v1/tokens", tokens::create),
+            on(native, delete, "/api/v1/tokens/{token}", tokens::end),
+            on(native, get.clone(), "/api/v1/storages", places::storages),
+            on(native, post.clone(), "/api/v1/storages", places::create_storage),
+            on(native, get.clone(), "/api/v1/buckets", places::buckets),
+            on(native, post.clone(), "/api/v1/buckets", places::create_bucket),
+            on(native, get.clone(), "/api/v1/datasets", places::datasets),
+            on(native, post, "/api/v1/datasets", places::create_dataset),
+            on(native, get.clone(), "/api/v1/ledger/verify", leases::verify),
+            Route::open(get, "/openapi.json", Class::Common, |_| async {
+                Ok(Reply::written(document()?.into_bytes()))
+            }),
+        ],
+    }
+}

@@ -1,0 +1,69 @@
+//! The description of this API (OpenAPI 3.1), made from the handlers. The copy in `openapi.json` is held current by a test.
+
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use valetkey_core::Error;
+
+use super::{accounts, credentials, explain, grants, leases, places, revocations, tokens};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Valetkey",
+        description = "Hands out short-lived, least-privilege S3 credentials. Refusals are problem details (RFC 9457).",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        credentials::vend,
+        leases::list,
+        leases::get,
+        leases::end,
+        leases::whose,
+        leases::verify,
+        revocations::revoke,
+        explain::explain,
+        explain::me,
+        grants::list,
+        grants::create,
+        grants::remove,
+        accounts::list,
+        accounts::create,
+        accounts::change,
+        accounts::add_credits,
+        accounts::callers,
+        accounts::create_caller,
+        tokens::list,
+        tokens::create,
+        tokens::end,
+        places::storages,
+        places::create_storage,
+        places::buckets,
+        places::create_bucket,
+        places::datasets,
+        places::create_dataset,
+    ),
+    modifiers(&Bearer),
+    security(("bearer" = [])),
+)]
+struct Api;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        openapi.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+    }
+}
+
+/// The description, as JSON.
+///
+/// # Errors
+/// `Internal` when it cannot be written.
+pub fn document() -> Result<String, Error> {
+    let mut text = Api::openapi()
+        .to_pretty_json()
+        .map_err(|error| Error::internal("the API's description could not be written").caused_by(error))?;
+    text.push('\n');
+    Ok(text)
+}

@@ -1,0 +1,234 @@
+//! Scopes as this API writes them: a bucket, paths by kind, and an access word or a list of actions.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use valetkey_core::ask::Wanted;
+use valetkey_core::name::shortened;
+use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
+use valetkey_core::{Error, Kind};
+
+/// What one may do, in a word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Access {
+    /// Read and list.
+    Read,
+    /// Write, whole or in parts; neither read nor delete.
+    Write,
+    /// Read, list, write and delete.
+    ReadWrite,
+    /// Only in answers: none of the others; see `actions`.
+    Custom,
+}
+
+impl Access {
+    /// The most that the word means.
+    pub(super) fn actions(self) -> Result<Actions, Error> {
+        match self {
+            Self::Read => Ok(Actions::READ),
+            Self::Write => Ok(Actions::WRITE),
+            Self::ReadWrite => Ok(Actions::READ_WRITE),
+            Self::Custom => {
+                Err(Error::new(Kind::Invalid, "`custom` cannot be asked for; list `actions` instead").at("access"))
+            }
+        }
+    }
+
+    /// Without these the word would be a lie.
+    pub(super) fn essential(self) -> Actions {
+        match self {
+            Self::Read => Actions::of(&[Action::GetObject]),
+            Self::Write => Actions::of(&[Action::PutObject]),
+            Self::ReadWrite => Actions::of(&[Action::GetObject, Action::PutObject]),
+            Self::Custom => Actions::NONE,
+        }
+    }
+
+    /// The word for a set of actions.
+    pub(super) fn of(actions: Actions) -> Self {
+        [Self::Read, Self::Write, Self::ReadWrite]
+            .into_iter()
+            .find(|word| {
+                actions.contains_all(word.essential()) && word.actions().is_ok_and(|most| most.contains_all(actions))
+            })
+            .unwrap_or(Self::Custom)
+    }
+}
+
+/// What is asked to be allowed, and what of it must be for it to be of use.
+pub(super) struct Wish {
+    pub(super) wanted: Wanted,
+    pub(super) essential: Actions,
+}
+
+/// Reads an access word or a list of actions; without either it is `read`.
+pub(super) fn wish(access: Option<Access>, actions: Option<&[String]>) -> Result<Wish, Error> {
+    match (access, actions) {
+        (Some(_), Some(_)) => {
+            Err(Error::new(Kind::Invalid, "`access` and `actions` say the same; give one").at("actions"))
+        }
+        (None, Some(list)) => {
+            let actions = action_list(list)?;
+            Ok(Wish { wanted: Wanted::AllOf(actions), essential: actions })
+        }
+        (access, None) => {
+            let access = access.unwrap_or(Access::Read);
+            Ok(Wish { wanted: Wanted::AtMost(access.actions()?), essential: access.essential() })
+        }
+    }
+}
+
+fn action_list(list: &[String]) -> Result<Actions, Error> {
+    let mut actions = Actions::NONE;
+    for text in list {
+        actions = actions.with(action(text, "actions")?);
+    }
+    if actions.is_empty() {
+        return Err(Error::new(Kind::Invalid, "the list is empty; leave it out to mean reading").at("actions"));
+    }
+    Ok(actions)
+}
+
+/// Reads an action's name.
+pub(super) fn action(text: &str, field: &'static str) -> Result<Action, Error> {
+    Action::parse(text).ok_or_else(|| {
+        let known: Vec<&str> = Action::ALL.iter().map(|action| action.as_str()).collect();
+        let known = known.join("`, `");
+        Error::new(Kind::Invalid, format!("`{}` is not an action; they are `{known}`", shortened(text))).at(field)
+    })
+}
+
+/// The paths of a request, as its fields have them.
+#[derive(Default)]
+pub(super) struct PathFields {
+    pub(super) prefix: Option<String>,
+    pub(super) prefixes: Option<Vec<String>>,
+    pub(super) objects: Option<Vec<String>>,
+    pub(super) raw_prefixes: Option<Vec<String>>,
+    pub(super) whole_bucket: Option<bool>,
+}
+
+/// SECURITY: the most paths a request may name. A credential with more does not fit a header anyway.
+const MOST_PATHS: usize = 1000;
+
+impl PathFields {
+    /// The paths; nothing if no field names any. An empty list names none and is refused: it never means everything.
+    pub(super) fn read(self) -> Result<Option<Paths>, Error> {
+        let Self { prefix, prefixes, objects, raw_prefixes, whole_bucket } = self;
+        let mut paths: Vec<Path> = Vec::new();
+        if let Some(prefix) = prefix {
+            paths.push(Path::directory(prefix.as_bytes()).map_err(|error| error.at("prefix"))?);
+        }
+        type Make = fn(&[u8]) -> Result<Path, Error>;
+        let lists: [(&'static str, Option<Vec<String>>, Make); 3] = [
+            ("prefixes", prefixes, Path::directory),
+            ("objects", objects, Path::object),
+            ("raw_prefixes", raw_prefixes, Path::prefix),
+        ];
+        for (field, list, make) in lists {
+            let Some(list) = list else { continue };
+            if list.is_empty() {
+                return Err(Error::new(Kind::Invalid, "the list is empty; leave it out or name a path").at(field));
+            }
+            if paths.len() + list.len() > MOST_PATHS {
+                return Err(Error::new(Kind::Invalid, format!("there are too many paths; the most is {MOST_PATHS}")).at(field));
+            }
+            for text in list {
+                paths.push(make(text.as_bytes()).map_err(|error| error.at(field))?);
+            }
+        }
+        match (whole_bucket, paths.is_empty()) {
+            (Some(true), true) => Ok(Some(Paths::Whole)),
+            (Some(true), false) => {
+                Err(Error::new(Kind::Invalid, "the whole bucket and paths in it were asked for; give one").at("whole_bucket"))
+            }
+            (Some(false) | None, true) => Ok(None),
+            (Some(false) | None, false) => Paths::only(paths).map(Some),
+        }
+    }
+}
+
+/// A scope as answers show it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ScopeShown {
+    /// The bucket.
+    bucket: String,
+    /// Directories, without their last slash: the key itself or anything below it.
+    prefixes: Vec<String>,
+    /// Exactly these keys.
+    objects: Vec<String>,
+    /// Anything that starts with one of these.
+    raw_prefixes: Vec<String>,
+    /// Whether it is the whole bucket.
+    whole_bucket: bool,
+    /// What one may do, in a word.
+    access: Access,
+    /// What one may do, in full.
+    actions: Vec<&'static str>,
+}
+
+impl ScopeShown {
+    pub(super) fn of(scope: &Scope) -> Self {
+        let (mut prefixes, mut objects, mut raw_prefixes) = (Vec::new(), Vec::new(), Vec::new());
+        let whole_bucket = match scope.paths() {
+            Paths::Whole => true,
+            Paths::Only(set) => {
+                for path in set.iter() {
+                    // Paths come from JSON; one that is no text was not put there through an API and shows as near as can be.
+                    let text = String::from_utf8_lossy(path.bytes()).into_owned();
+                    match path {
+                        Path::Directory(_) => prefixes.push(text),
+                        Path::Object(_) => objects.push(text),
+                        Path::Prefix(_) => raw_prefixes.push(text),
+                    }
+                }
+                false
+            }
+        };
+        Self {
+            bucket: scope.bucket().to_string(),
+            prefixes,
+            objects,
+            raw_prefixes,
+            whole_bucket,
+            access: Access::of(scope.actions()),
+            actions: scope.actions().iter().map(Action::as_str).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_access_word_is_only_used_when_it_is_true() {
+        let word = |list: &[Action]| Access::of(Actions::of(list));
+        assert_eq!(word(&[Action::GetObject]), Access::Read);
+        assert_eq!(word(&[Action::ListBucket]), Access::Custom);
+        assert_eq!(word(&[Action::PutObject]), Access::Write);
+        assert_eq!(word(&[Action::PutObject, Action::DeleteObject]), Access::Custom);
+        assert_eq!(word(&[Action::GetObject, Action::PutObject]), Access::ReadWrite);
+        assert_eq!(word(&[Action::GetObject, Action::PutBucketConfig]), Access::Custom);
+        assert_eq!(Access::of(Actions::READ_WRITE), Access::ReadWrite);
+    }
+
+    #[test]
+    fn no_path_never_means_everything() {
+        let read = |fields: PathFields| fields.read().map_err(|error| (error.kind(), error.field().unwrap_or("").to_owned()));
+        assert_eq!(read(PathFields::default()), Ok(None));
+        assert_eq!(read(PathFields { whole_bucket: Some(false), ..PathFields::default() }), Ok(None));
+        assert_eq!(read(PathFields { whole_bucket: Some(true), ..PathFields::default() }), Ok(Some(Paths::Whole)));
+        let refused = |fields: PathFields, field: &str| assert_eq!(read(fields), Err((Kind::Invalid, field.to_owned())));
+        refused(PathFields { prefix: Some(String::new()), ..PathFields::default() }, "prefix");
+        refused(PathFields { prefix: Some("a/".into()), ..PathFields::default() }, "prefix");
+        refused(PathFields { prefixes: Some(vec![]), ..PathFields::default() }, "prefixes");
+        refused(PathFields { objects: Some(vec![]), ..PathFields::default() }, "objects");
+        refused(PathFields { raw_prefixes: Some(vec![String::new()]), ..PathFields::default() }, "raw_prefixes");
+        refused(PathFields { prefixes: Some(vec!["a".into(); 1001]), ..PathFields::default() }, "prefixes");
+        refused(
+            PathFields { prefix: Some("a".into()), whole_bucket: Some(true), ..PathFields::default() },
+            "whole_bucket",
+        );
+    }
+}

@@ -1,0 +1,185 @@
+//! Tokens: `GET` and `POST /api/v1/tokens`, `DELETE /api/v1/tokens/{token}`.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use valetkey_core::caller::Role;
+use valetkey_core::error::Noun;
+use valetkey_core::id::TokenId;
+use valetkey_core::lease::Revoker;
+use valetkey_core::name::Name;
+use valetkey_core::port::TokenRecord;
+use valetkey_core::token::PlainToken;
+use valetkey_core::{Error, Kind};
+
+use super::error::Problem;
+use super::{Native, who, wire};
+use crate::edge::{Call, Reply, json};
+
+/// A token, without what proves it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TokenShown {
+    /// Its id.
+    id: String,
+    /// Its id as a UUID, as other dialects write it.
+    uuid: String,
+    /// Whose.
+    account: String,
+    /// Whose, by id.
+    caller: String,
+    /// Whose, by name.
+    caller_name: String,
+    /// What the caller may do: `member`, `admin` or `operator`.
+    role: &'static str,
+    /// The token's last four characters.
+    tail: String,
+    /// When it was made.
+    made: String,
+    /// When it ends by itself.
+    expires: Option<String>,
+    /// When it was ended early.
+    revoked: Option<String>,
+}
+
+impl TokenShown {
+    fn of(record: &TokenRecord) -> Self {
+        let TokenRecord { id, caller, caller_name, account, role, tail, made, until, revoked } = record;
+        Self {
+            id: id.to_string(),
+            uuid: id.as_uuid(),
+            account: account.to_string(),
+            caller: caller.to_string(),
+            caller_name: caller_name.to_string(),
+            role: role.as_str(),
+            tail: tail.clone(),
+            made: wire::at(*made),
+            expires: until.map(wire::at),
+            revoked: revoked.map(wire::at),
+        }
+    }
+}
+
+/// Tokens.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TokenList {
+    tokens: Vec<TokenShown>,
+}
+
+/// Lists tokens: a member its own, an admin its account's, an operator all or one account's.
+#[utoipa::path(get, operation_id = "list_tokens", path = "/api/v1/tokens", tag = "tokens", params(
+    ("account" = Option<String>, Query, description = "Only this account's (name or id); for operators"),
+), responses(
+    (status = 200, description = "Tokens", body = TokenList),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let query = call.query(&["account"])?;
+    let account = match (call.caller.role, query.get("account")) {
+        (Role::Operator, None) => None,
+        (Role::Operator | Role::Admin | Role::Member, given) => Some(native.account(&call, given).await?.id),
+    };
+    let records = native.shared.registry.tokens(account).await?;
+    let seen = records.iter().filter(|record| who::may_see(&call.caller, record.account, record.caller));
+    Reply::json(&TokenList { tokens: seen.map(TokenShown::of).collect() })
+}
+
+/// A token to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenFields {
+    /// The account, by name or id; one's own if not given.
+    account: Option<String>,
+    /// The caller's name; it is made if there is none.
+    caller: String,
+    /// `member`, `admin` or `operator`: must be the caller's if there is one; `member` if not given for a new one.
+    role: Option<String>,
+    /// After how many seconds it ends; never if not given.
+    expires_in_secs: Option<i64>,
+}
+
+/// A token, with what proves it: shown this once.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TokenMade<'a> {
+    /// The token: shown this once.
+    token: &'a str,
+    #[serde(flatten)]
+    shown: TokenShown,
+}
+
+/// Makes a token, and its caller if there is none. For admins in their account, never for a role above their own.
+#[utoipa::path(post, operation_id = "create_token", path = "/api/v1/tokens", tag = "tokens", request_body = TokenFields, responses(
+    (status = 201, description = "The token", body = TokenMade<'static>),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::admin(&call.caller)?;
+    call.query(&[])?;
+    let fields: TokenFields = json(&call.body)?;
+    let account = native.account(&call, fields.account.as_deref()).await?.id;
+    let name: Name = wire::named(&fields.caller, "caller")?;
+    let known = native.caller_in(account, name.as_str()).await?;
+    let role = match (&fields.role, &known) {
+        (Some(text), _) => who::role(text)?,
+        (None, Some((_, _, role))) => *role,
+        (None, None) => Role::Member,
+    };
+    who::not_above(&call.caller, role)?;
+    if let Some((_, _, known)) = &known {
+        who::not_above(&call.caller, *known)?;
+    }
+    let until = fields.expires_in_secs.map(|secs| end_of(&call, secs)).transpose()?;
+    let registry = &native.shared.registry;
+    // With the role that was checked: if the caller got another one meanwhile, this refuses.
+    let caller = registry.ensure_caller(account, &name, role, call.now).await?;
+    let token = PlainToken::generate(&*native.shared.entropy);
+    let record = registry.create_token(caller, &token, until, call.now).await?;
+    Reply::made(&TokenMade { token: token.reveal(), shown: TokenShown::of(&record) })
+}
+
+/// The longest a token may be told to live: ten years.
+const LONGEST_SECS: i64 = 315_360_000;
+
+fn end_of(call: &Call, secs: i64) -> Result<jiff::Timestamp, Error> {
+    let refused = || {
+        Error::new(Kind::Invalid, format!("{secs} is not a lifetime in seconds; the least is 1 and the most {LONGEST_SECS}"))
+            .at("expires_in_secs")
+    };
+    if !(1..=LONGEST_SECS).contains(&secs) {
+        return Err(refused());
+    }
+    call.now.checked_add(SignedDuration::from_secs(secs)).map_err(|_| refused())
+}
+
+impl Native {
+    /// A token's record that the caller may know of.
+    pub(super) async fn token(&self, call: &Call, id: TokenId) -> Result<TokenRecord, Error> {
+        let account = match call.caller.role {
+            Role::Operator => None,
+            Role::Admin | Role::Member => Some(call.caller.account),
+        };
+        let records = self.shared.registry.tokens(account).await?;
+        records
+            .into_iter()
+            .find(|record| record.id == id && who::may_see(&call.caller, record.account, record.caller))
+            .ok_or_else(|| Error::not_found(Noun::Token).at("token"))
+    }
+}
+
+/// Ends a token and every credential vended with it: a member its own, an admin its account's, an operator any.
+#[utoipa::path(delete, operation_id = "end_token", path = "/api/v1/tokens/{token}", tag = "tokens", params(
+    ("token" = String, Path, description = "The token's id (not the token)"),
+), responses(
+    (status = 200, description = "It is ended", body = TokenShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    call.query(&[])?;
+    let id: TokenId = wire::named(call.params.get("token")?, "token")?;
+    let record = native.token(&call, id).await?;
+    who::not_above(&call.caller, record.role)?;
+    native.shared.registry.revoke_token(id, Revoker { by: call.caller.id, at: call.now }).await?;
+    let revoked = record.revoked.or(Some(call.now));
+    Reply::json(&TokenShown::of(&TokenRecord { revoked, ..record }))
+}

@@ -1,0 +1,87 @@
+//! Who may know and do what: the one place where this API looks at roles.
+
+use valetkey_core::account::Account;
+use valetkey_core::caller::{Caller, Role};
+use valetkey_core::error::Noun;
+use valetkey_core::id::{AccountId, CallerId};
+use valetkey_core::name::{Name, shortened};
+use valetkey_core::{Error, Kind};
+
+use super::Native;
+use crate::edge::Call;
+
+/// Refuses who is not an operator.
+pub(super) fn operator(caller: &Caller) -> Result<(), Error> {
+    match caller.role {
+        Role::Operator => Ok(()),
+        Role::Admin | Role::Member => Err(Error::new(Kind::Forbidden, "only an operator may do this")),
+    }
+}
+
+/// Refuses who is neither admin nor operator.
+pub(super) fn admin(caller: &Caller) -> Result<(), Error> {
+    match caller.role {
+        Role::Operator | Role::Admin => Ok(()),
+        Role::Member => Err(Error::new(Kind::Forbidden, "only an admin of the account may do this")),
+    }
+}
+
+/// Refuses to touch a role above one's own: nobody makes or ends what could do more than themselves.
+pub(super) fn not_above(caller: &Caller, role: Role) -> Result<(), Error> {
+    if role <= caller.role {
+        return Ok(());
+    }
+    let (role, own) = (role.as_str(), caller.role.as_str());
+    Err(Error::new(Kind::Forbidden, format!("a caller of role `{own}` may not handle one of role `{role}`")).at("role"))
+}
+
+/// Whether the caller may know of something that belongs to `owner` in `account`.
+pub(super) fn may_see(caller: &Caller, account: AccountId, owner: CallerId) -> bool {
+    match caller.role {
+        Role::Operator => true,
+        Role::Admin => caller.account == account,
+        Role::Member => caller.account == account && caller.id == owner,
+    }
+}
+
+/// Reads a role's name.
+pub(super) fn role(text: &str) -> Result<Role, Error> {
+    Role::parse(text).ok_or_else(|| {
+        let known: Vec<&str> = Role::ALL.iter().map(|role| role.as_str()).collect();
+        let known = known.join("`, `");
+        Error::new(Kind::Invalid, format!("`{}` is not a role; they are `{known}`", shortened(text))).at("role")
+    })
+}
+
+impl Native {
+    /// The account named, or the caller's own. Another account exists only for operators.
+    pub(super) async fn account(&self, call: &Call, given: Option<&str>) -> Result<Account, Error> {
+        let own = self.shared.desk.directory.account(call.caller.account, call.now).await?.account().clone();
+        let Some(text) = given else { return Ok(own) };
+        let is = |account: &Account| account.name.as_str() == text || account.id.to_string() == text;
+        if is(&own) {
+            return Ok(own);
+        }
+        let missing = || Error::not_found(Noun::Account).at("account");
+        match call.caller.role {
+            Role::Operator => {}
+            Role::Admin | Role::Member => return Err(missing()),
+        }
+        if let Ok(name) = Name::parse(text)
+            && let Some(account) = self.shared.registry.account_named(&name).await?
+        {
+            return Ok(account);
+        }
+        self.shared.registry.accounts().await?.into_iter().find(is).ok_or_else(missing)
+    }
+
+    /// The caller of an account that is named by its name or id, if there is one.
+    pub(super) async fn caller_in(
+        &self,
+        account: AccountId,
+        text: &str,
+    ) -> Result<Option<(CallerId, Name, Role)>, Error> {
+        let callers = self.shared.registry.callers(account).await?;
+        Ok(callers.into_iter().find(|(id, name, _)| name.as_str() == text || id.to_string() == text))
+    }
+}

@@ -1,0 +1,36 @@
+//! How this API writes and reads what many routes share: instants, names and ids.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use valetkey_core::name::shortened;
+use valetkey_core::{Error, Kind};
+
+/// An instant in whole seconds with `Z`.
+pub(super) fn at(instant: Timestamp) -> String {
+    format!("{instant:.0}")
+}
+
+/// Reads an instant.
+pub(super) fn instant(text: &str, field: &'static str) -> Result<Timestamp, Error> {
+    text.parse().map_err(|_| {
+        Error::new(Kind::Invalid, format!("`{}` is not an instant (`2026-01-31T00:00:00Z`)", shortened(text))).at(field)
+    })
+}
+
+/// Reads a name or an id, naming the field at fault.
+pub(super) fn named<T: FromStr<Err = Error>>(text: &str, field: &'static str) -> Result<T, Error> {
+    text.parse().map_err(|error: Error| error.at(field))
+}
+
+/// Words a person wrote: of a sane length, without what a terminal would obey.
+pub(super) fn words(text: String, field: &'static str, most: usize) -> Result<String, Error> {
+    if text.len() > most || text.chars().any(char::is_control) {
+        return Err(Error::new(
+            Kind::Invalid,
+            format!("`{field}` has at most {most} bytes and no control characters"),
+        )
+        .at(field));
+    }
+    Ok(text)
+}

@@ -1,0 +1,247 @@
+//! What holds for every route of every dialect, gone over from the routes themselves: a new route is in these tests as soon
+//! as it is served.
+
+use std::collections::BTreeSet;
+
+use axum::body::Body;
+use http::{Method, Request, StatusCode};
+use valetkey_core::lease::Revoker;
+use valetkey_core::port::Registry as _;
+use valetkey_core::time::Clock as _;
+
+use super::world::{Shot, World};
+use crate::edge::{Entry, Route};
+
+/// The route's path with something in each placeholder.
+fn filled(route: &Route) -> String {
+    let segment = |own: &str| if own.starts_with('{') { "x".to_owned() } else { own.to_owned() };
+    route.path.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+async fn bare(world: &World, method: &Method, path: &str, authorization: &[&[u8]]) -> Shot {
+    let mut request = Request::builder().method(method).uri(path);
+    for value in authorization {
+        request = request.header("authorization", *value);
+    }
+    world.send(request.body(Body::empty()).unwrap()).await
+}
+
+/// The envelope's own sign, so that an answer in another dialect's form does not pass.
+fn assert_form(dialect: &str, shot: &Shot, path: &str) {
+    assert_eq!(shot.headers["cache-control"], "no-store", "{path}");
+    assert!(shot.headers.contains_key("x-request-id"), "{path}");
+    let body = shot.json();
+    match dialect {
+        "theirstack" => {
+            assert_eq!(shot.headers["content-type"], "application/json", "{path}");
+            assert!(body["request_id"].as_u64().is_some_and(|id| id < 1 << 53), "{path}: {body}");
+            assert!(body["error"]["title"].is_string() && body["error"]["code"].is_string(), "{path}: {body}");
+        }
+        "native" => {
+            assert_eq!(shot.headers["content-type"], "application/problem+json", "{path}");
+            assert_eq!(body["status"], shot.status.as_u16(), "{path}");
+            assert!(body["type"].is_string() && body["request_id"].is_string(), "{path}: {body}");
+        }
+        other => panic!("say how the envelope of {other} is known"),
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused_on_every_route() {
+    let world = World::new().await;
+    let (_, expired) = world.token_of("reader", Some(10)).await;
+    let (id, revoked) = world.token_of("reader", None).await;
+    world.memory.revoke_token(id, Revoker { by: world.caller_of("root").await, at: world.clock.now() }).await.unwrap();
+    world.clock.advance_secs(10);
+    let unknown = valetkey_core::token::PlainToken::generate(&*world.entropy);
+    let mut typo = world.token("reader").await.into_bytes();
+    typo[10] = if typo[10] == b'a' { b'b' } else { b'a' };
+    let bearer = |token: &str| format!("Bearer {token}").into_bytes();
+    let good = bearer(&world.token("reader").await);
+    let strangers: Vec<(&str, Vec<Vec<u8>>, u16, &str)> = vec![
+        ("no token", vec![], 401, "Bearer"),
+        ("no scheme", vec![world.token("reader").await.into_bytes()], 401, "Bearer error=\"invalid_token\""),
+        ("another scheme", vec![b"Basic dXNlcjpwYXNz".to_vec()], 401, "Bearer error=\"invalid_token\""),
+        ("not ours", vec![bearer("ghp_abc")], 401, "Bearer error=\"invalid_token\""),
+        ("bytes", vec![b"Bearer \xff\xfe".to_vec()], 401, "Bearer error=\"invalid_token\""),
+        ("long", vec![bearer(&"v".repeat(9000))], 401, "Bearer error=\"invalid_token\""),
+        ("typo", vec![bearer(std::str::from_utf8(&typo).unwrap())], 401, "Bearer error=\"invalid_token\""),
+        ("unknown", vec![bearer(unknown.reveal())], 401, "Bearer error=\"invalid_token\""),
+        ("expired", vec![bearer(&expired)], 401, "Bearer error=\"invalid_token\""),
+        ("revoked", vec![bearer(&revoked)], 401, "Bearer error=\"invalid_token\""),
+        ("two tokens", vec![good.clone(), good], 400, ""),
+    ];
+    let mut open = BTreeSet::new();
+    for dialect in World::dialects(&world.shared, &world.made) {
+        for route in &dialect.routes {
+            match route.entry {
+                Entry::Open(_) => {
+                    open.insert(route.path);
+                    continue;
+                }
+                Entry::Token(_) => {}
+            }
+            let path = filled(route);
+            for (name, headers, status, challenge) in &strangers {
+                let headers: Vec<&[u8]> = headers.iter().map(Vec::as_slice).collect();
+                let shot = bare(&world, &route.method, &path, &headers).await;
+                assert_eq!(shot.status.as_u16(), *status, "{name} on {} {path}", route.method);
+                if *status == 401 {
+                    assert_eq!(shot.headers["www-authenticate"], *challenge, "{name} on {path}");
+                }
+                assert_form(dialect.name, &shot, &path);
+            }
+        }
+    }
+    assert_eq!(open, BTreeSet::from(["/openapi.json"]), "routes for anyone are listed here");
+}
+
+#[tokio::test]
+async fn another_method_is_refused_with_those_that_are_served() {
+    let world = World::new().await;
+    for dialect in World::dialects(&world.shared, &world.made) {
+        for route in &dialect.routes {
+            let path = filled(route);
+            for method in [Method::PUT, Method::OPTIONS, Method::TRACE, Method::from_bytes(b"BREW").unwrap()] {
+                let shot = bare(&world, &method, &path, &[]).await;
+                assert_eq!(shot.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+                let allow = shot.headers["allow"].to_str().unwrap();
+                assert!(allow.split(", ").any(|own| own == route.method.as_str()), "{path}: {allow}");
+                assert_form(dialect.name, &shot, &path);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_answered_by_the_dialect_that_claims_it() {
+    let world = World::new().await;
+    for dialect in World::dialects(&world.shared, &world.made) {
+        for claim in dialect.claims {
+            for tail in ["/none/such/path", "/%00/x/y/z", "/%ff/x/y/z", "//a/b/c", "/../../x/y"] {
+                let path = format!("{claim}{tail}");
+                let shot = bare(&world, &Method::GET, &path, &[]).await;
+                assert_eq!(shot.status, StatusCode::NOT_FOUND, "{path}");
+                assert_form(dialect.name, &shot, &path);
+            }
+        }
+    }
+    for path in ["/", "/api", "/api/v1", "/v1", "/v1/datasetsx", "/api/v1/credentialsx", "/v01/x", "*"] {
+        let shot = bare(&world, &Method::GET, path, &[]).await;
+        assert_eq!(shot.status, StatusCode::NOT_FOUND, "{path}");
+        assert_form("native", &shot, path);
+    }
+    let long = format!("/v0/{}", "x".repeat(9000));
+    assert_eq!(bare(&world, &Method::GET, &long, &[]).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn no_path_is_claimed_twice_and_every_route_is_claimed_by_its_own_dialect() {
+    let world = World::new().await;
+    let dialects = World::dialects(&world.shared, &world.made);
+    let under = |claim: &str, path: &str| path == claim || path.starts_with(&format!("{claim}/"));
+    for dialect in &dialects {
+        for route in &dialect.routes {
+            assert!(dialect.claims.iter().any(|claim| under(claim, route.path)), "{}", route.path);
+            for other in dialects.iter().filter(|other| other.name != dialect.name) {
+                assert!(!other.claims.iter().any(|claim| under(claim, route.path)), "{}", route.path);
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for route in &dialect.routes {
+            assert!(seen.insert((route.method.as_str(), route.path)), "{} twice", route.path);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_can_be_got_can_be_asked_for_by_head() {
+    let world = World::new().await;
+    let token = world.token("reader").await;
+    assert_eq!(world.call(&Method::HEAD, "/v1/datasets", &token, "").await.status, StatusCode::OK);
+    assert_eq!(world.call(&Method::HEAD, "/v1/datasets/credentials", &token, "").await.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+/// Bodies that no route may take, and none may fall over.
+fn bad_bodies() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("half an object", b"{\"account\":".to_vec()),
+        ("two documents", b"{}{}".to_vec()),
+        ("not JSON", b"account=acme".to_vec()),
+        ("no UTF-8", b"{\"name\":\"\xff\"}".to_vec()),
+        ("a lone surrogate", b"{\"name\":\"\\ud800\"}".to_vec()),
+        ("a number too large", b"{\"ttl_secs\":1e999}".to_vec()),
+        ("an unknown field", b"{\"prefixs\":[\"x\"]}".to_vec()),
+        ("a field twice", b"{\"bucket\":\"lake\",\"bucket\":\"vault\"}".to_vec()),
+        ("an array", b"[\"acme\",null,\"lake\",\"x\"]".to_vec()),
+        ("wrong types", b"{\"bucket\":1,\"name\":[],\"account\":{},\"lease\":true,\"caller\":2,\"credits\":\"1\",\"standing\":3}".to_vec()),
+        ("deep nesting", [b"{\"prefixes\":".to_vec(), vec![b'['; 50_000]].concat()),
+        ("too large", [b"{\"name\":\"".to_vec(), vec![b'x'; 70_000], b"\"}".to_vec()].concat()),
+    ]
+}
+
+#[tokio::test]
+async fn a_bad_body_is_refused_on_every_route_that_reads_one() {
+    let world = World::new().await;
+    let token = world.token("root").await;
+    for dialect in World::dialects(&world.shared, &world.made) {
+        for route in &dialect.routes {
+            if route.method == Method::GET || route.method == Method::DELETE {
+                continue;
+            }
+            let path = filled(route).replace("/accounts/x", "/accounts/acme");
+            for (name, body) in bad_bodies() {
+                let request = Request::builder()
+                    .method(&route.method)
+                    .uri(&path)
+                    .header("authorization", format!("Bearer {token}"))
+                    .body(Body::from(body))
+                    .unwrap();
+                let shot = world.send(request).await;
+                assert!([400, 413, 422].contains(&shot.status.as_u16()), "{name} on {path}: {} {}", shot.status, shot.body);
+                assert!(shot.body.len() < 2_000, "{name} on {path}: {}", shot.body);
+                assert_form(dialect.name, &shot, &path);
+            }
+        }
+    }
+    assert_eq!(world.memory.accounts().await.unwrap().len(), 4, "nothing was made");
+}
+
+#[tokio::test]
+async fn an_unknown_parameter_is_refused_by_every_route_of_ours() {
+    let world = World::new().await;
+    let token = world.token("root").await;
+    let native = World::dialects(&world.shared, &world.made).remove(0);
+    for route in native.routes.iter().filter(|route| matches!(route.entry, Entry::Token(_))) {
+        let path = format!("{}?dry_run=true", filled(route).replace("/accounts/x", "/accounts/acme"));
+        let shot = world.call(&route.method, &path, &token, "{}").await;
+        assert_eq!(shot.status, StatusCode::UNPROCESSABLE_ENTITY, "{} {path}: {}", route.method, shot.body);
+        assert!(shot.body.contains("unknown parameter `dry_run`"), "{path}: {}", shot.body);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_says_it_is_too_large_is_not_waited_for() {
+    let world = World::new().await;
+    let token = world.token("reader").await;
+    let big = "x".repeat(65 * 1024);
+    for (path, status) in [("/v1/datasets/credentials", 400), ("/api/v1/credentials", 413)] {
+        assert_eq!(world.call(&Method::POST, path, &token, &big).await.status.as_u16(), status);
+        let chunks = futures::stream::iter((0..100).map(|_| Ok::<_, std::io::Error>("y".repeat(1024))));
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::from_stream(chunks))
+            .unwrap();
+        assert_eq!(world.send(request).await.status.as_u16(), status);
+        let broken = futures::stream::iter([Ok("{"), Err(std::io::Error::other("gone"))]);
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::from_stream(broken))
+            .unwrap();
+        assert_eq!(world.send(request).await.status, StatusCode::BAD_REQUEST);
+    }
+}

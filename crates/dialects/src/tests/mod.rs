@@ -1,0 +1,7 @@
+//! What a stranger sees of the dialects: whole responses over in-memory stores, with a clock that stands still.
+
+mod every_route;
+mod native;
+mod refusals;
+mod theirstack;
+mod world;

@@ -1,0 +1,313 @@
+//! A small world: two accounts with datasets and one without anything, and callers of every role.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::body::Body;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use tower::ServiceExt as _;
+use valetkey_core::account::Metering;
+use valetkey_core::caller::Role;
+use valetkey_core::dataset::Dataset;
+use valetkey_core::desk::Desk;
+use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId, TokenId};
+use valetkey_core::keyring::Keyring;
+use valetkey_core::name::{BucketName, Name};
+use valetkey_core::port::{NewStorage, Registry};
+use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
+use valetkey_core::storage::{Storage, StorageKind};
+use valetkey_core::time::{Clock, Lifetime};
+use valetkey_core::token::PlainToken;
+use valetkey_core::{Error, Secret};
+use valetkey_testkit::chance::SeededEntropy;
+use valetkey_testkit::clock::FixedClock;
+use valetkey_testkit::memory::{Memory, SealingIssuer};
+
+use crate::edge::{self, Dialect, EdgeLimits, RateLimits, Shared};
+use crate::native::{self, Buckets};
+use crate::theirstack;
+
+/// The buckets that were made at the store.
+#[derive(Default)]
+pub(super) struct Made(pub(super) Mutex<Vec<String>>);
+
+#[async_trait]
+impl Buckets for Made {
+    async fn ensure(&self, _storage: &Storage, bucket: &BucketName) -> Result<(), Error> {
+        self.0.lock().unwrap().push(bucket.to_string());
+        Ok(())
+    }
+}
+
+pub(super) struct World {
+    pub(super) clock: Arc<FixedClock>,
+    pub(super) memory: Arc<Memory>,
+    pub(super) entropy: Arc<SeededEntropy>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) made: Arc<Made>,
+    pub(super) storage: StorageId,
+    app: axum::Router,
+}
+
+/// One answer.
+pub(super) struct Shot {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+}
+
+impl Shot {
+    pub(super) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    /// Status, headers and body as one text; secrets as their shape.
+    pub(super) fn whole(&self) -> String {
+        let mut text = format!("{}\n", self.status);
+        let mut headers: Vec<String> =
+            self.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        headers.sort();
+        writeln!(text, "{}\n", headers.join("\n")).unwrap();
+        let mut value = self.json();
+        hide(&mut value);
+        write!(text, "{}", serde_json::to_string_pretty(&value).unwrap()).unwrap();
+        text
+    }
+}
+
+fn hide(value: &mut serde_json::Value) {
+    let Some(fields) = value.as_object_mut() else { return };
+    for (name, value) in fields {
+        let Some(text) = value.as_str() else { continue };
+        let shape = match name.as_str() {
+            "secret_access_key" => "[43 of base64url]",
+            "session_token" => "[vks1. and base64url]",
+            "token" if text.starts_with("vkt_") => "[vkt_ and 50 more]",
+            _ => continue,
+        };
+        match shape {
+            "[43 of base64url]" => assert_eq!(text.len(), 43),
+            "[vks1. and base64url]" => assert!(text.starts_with("vks1.") && text.len() > 100),
+            _ => assert_eq!(text.len(), 54),
+        }
+        *value = shape.into();
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+pub(super) fn bucket(text: &str) -> BucketName {
+    BucketName::parse(text).unwrap()
+}
+
+pub(super) fn directory(path: &str) -> Paths {
+    Paths::only([Path::directory(path.as_bytes()).unwrap()]).unwrap()
+}
+
+impl World {
+    pub(super) async fn new() -> Self {
+        Self::with(EdgeLimits { rates: RateLimits::off(), ..EdgeLimits::default() }).await
+    }
+
+    /// Accounts `acme` (reader, writer, boss: admin), `globex` (other, chief: admin), `poor` (nobody: nothing granted,
+    /// metered), `ops` (root: operator). Buckets `lake` and `vault`.
+    pub(super) async fn with(limits: EdgeLimits) -> Self {
+        let clock = Arc::new(FixedClock::default());
+        let entropy = Arc::new(SeededEntropy::new(7));
+        let memory = Arc::new(Memory::new(entropy.clone()));
+        let now = clock.now();
+        let ring = Keyring::new(&[(1, Secret::new([7; 32]))]).unwrap();
+        let shared = Arc::new(Shared {
+            desk: Desk {
+                clock: clock.clone(),
+                directory: memory.clone(),
+                ledger: memory.clone(),
+                issuer: Arc::new(SealingIssuer { ring, entropy: entropy.clone() }),
+            },
+            registry: memory.clone(),
+            usage: memory.clone(),
+            entropy: entropy.clone(),
+        });
+        let storage = memory
+            .create_storage(
+                NewStorage {
+                    name: name("local"),
+                    kind: StorageKind::Embedded,
+                    endpoint: "http://127.0.0.1:9000".into(),
+                    internal_endpoint: None,
+                    region: "us-east-1".into(),
+                    min_lifetime: Lifetime::secs(60),
+                    max_lifetime: Lifetime::secs(604_800),
+                },
+                now,
+            )
+            .await
+            .unwrap()
+            .id;
+        let made = Arc::new(Made::default());
+        let app = edge::router(shared.clone(), limits, Self::dialects(&shared, &made)).unwrap();
+        let world = Self { clock, memory, entropy, shared, made, storage, app };
+        for text in ["lake", "vault"] {
+            world.memory.create_bucket(storage, &bucket(text), now).await.unwrap();
+        }
+        let daily = world.dataset("flights-daily", "flights", "lake", "flights/daily").await;
+        world.dataset("flights-secret", "flights", "lake", "flights/daily-secret").await;
+        let jobs = world.dataset("jobs-daily", "jobs", "lake", "jobs/daily").await;
+        let acme = world.account("acme", 0).await;
+        let globex = world.account("globex", 0).await;
+        world.account("poor", 2).await;
+        world.account("ops", 0).await;
+        for (account, caller, role) in [
+            ("acme", "reader", Role::Member),
+            ("acme", "writer", Role::Member),
+            ("acme", "boss", Role::Admin),
+            ("globex", "other", Role::Member),
+            ("globex", "chief", Role::Admin),
+            ("poor", "nobody", Role::Member),
+            ("ops", "root", Role::Operator),
+        ] {
+            world.caller(account, caller, role).await;
+        }
+        let writer = world.caller("acme", "writer", Role::Member).await;
+        world.grant(acme, "daily", None, "lake", directory("flights/daily"), Actions::READ, Some(daily)).await;
+        let work = Actions::READ_WRITE.without(Action::DeleteObject);
+        world.grant(acme, "work", Some(writer), "lake", directory("work/writer"), work, None).await;
+        world.grant(globex, "jobs", None, "lake", directory("jobs/daily"), Actions::READ, Some(jobs)).await;
+        world.grant(globex, "vault", None, "vault", Paths::Whole, Actions::READ_WRITE, None).await;
+        world
+    }
+
+    pub(super) fn dialects(shared: &Arc<Shared>, made: &Arc<Made>) -> Vec<Dialect> {
+        vec![
+            native::dialect(shared, native::Settings::default(), made.clone()),
+            theirstack::dialect(shared, theirstack::Settings::default()),
+        ]
+    }
+
+    pub(super) async fn dataset(&self, text: &str, topic: &str, bucket_name: &str, path: &str) -> DatasetId {
+        let dataset = Dataset {
+            id: DatasetId::from_bytes([0; 16]),
+            name: name(text),
+            topic: name(topic),
+            description: format!("the data set {text}"),
+            storage: self.storage,
+            bucket: bucket(bucket_name),
+            path: Path::directory(path.as_bytes()).unwrap(),
+            format: "parquet".into(),
+            frequency: "daily".into(),
+            version: "1".into(),
+            deprecated: false,
+        };
+        self.memory.create_dataset(dataset, self.clock.now()).await.unwrap()
+    }
+
+    async fn account(&self, text: &str, credits: u32) -> AccountId {
+        self.memory.create_account(&name(text), Metering::of(credits), self.clock.now()).await.unwrap().id
+    }
+
+    pub(super) async fn account_id(&self, text: &str) -> AccountId {
+        self.memory.account_named(&name(text)).await.unwrap().unwrap().id
+    }
+
+    pub(super) async fn caller(&self, account: &str, text: &str, role: Role) -> CallerId {
+        let account = self.account_id(account).await;
+        self.memory.ensure_caller(account, &name(text), role, self.clock.now()).await.unwrap()
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a fixture, called with literals")]
+    pub(super) async fn grant(
+        &self,
+        account: AccountId,
+        text: &str,
+        to: Option<CallerId>,
+        bucket_name: &str,
+        paths: Paths,
+        actions: Actions,
+        dataset: Option<DatasetId>,
+    ) -> GrantId {
+        let grant = Grant {
+            id: GrantId::from_bytes([0; 16]),
+            name: name(text),
+            account,
+            to: to.map_or(Grantee::Everyone, Grantee::Caller),
+            storage: self.storage,
+            dataset,
+            scope: Scope::new(bucket(bucket_name), paths, actions).unwrap(),
+            max_lifetime: Lifetime::secs(604_800),
+            from: None,
+            until: None,
+        };
+        self.memory.create_grant(grant, self.clock.now()).await.unwrap()
+    }
+
+    /// A new token of a caller.
+    pub(super) async fn token_of(&self, caller: &str, secs: Option<i64>) -> (TokenId, String) {
+        for account in self.memory.accounts().await.unwrap() {
+            for (id, own, _) in self.memory.callers(account.id).await.unwrap() {
+                if own.as_str() == caller {
+                    let token = PlainToken::generate(&*self.entropy);
+                    let now = self.clock.now();
+                    let until = secs.map(|secs| now + jiff::SignedDuration::from_secs(secs));
+                    let record = self.memory.create_token(id, &token, until, now).await.unwrap();
+                    return (record.id, token.reveal().to_owned());
+                }
+            }
+        }
+        panic!("no caller {caller}")
+    }
+
+    pub(super) async fn token(&self, caller: &str) -> String {
+        self.token_of(caller, None).await.1
+    }
+
+    pub(super) async fn send(&self, request: Request<Body>) -> Shot {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Shot { status: parts.status, headers: parts.headers, body: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    /// Sends a request with a token and a body.
+    pub(super) async fn call(&self, method: &Method, path: &str, token: &str, body: &str) -> Shot {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::from(body.to_owned()))
+            .unwrap();
+        self.send(request).await
+    }
+
+    /// As a new token of the caller.
+    pub(super) async fn get(&self, caller: &str, path: &str) -> Shot {
+        self.call(&Method::GET, path, &self.token(caller).await, "").await
+    }
+
+    /// As a new token of the caller.
+    pub(super) async fn post(&self, caller: &str, path: &str, body: &str) -> Shot {
+        self.call(&Method::POST, path, &self.token(caller).await, body).await
+    }
+
+    /// As a new token of the caller.
+    pub(super) async fn delete(&self, caller: &str, path: &str) -> Shot {
+        self.call(&Method::DELETE, path, &self.token(caller).await, "").await
+    }
+}
+
+impl World {
+    pub(super) async fn caller_of(&self, text: &str) -> CallerId {
+        for account in self.memory.accounts().await.unwrap() {
+            for (id, own, _) in self.memory.callers(account.id).await.unwrap() {
+                if own.as_str() == text {
+                    return id;
+                }
+            }
+        }
+        panic!("no caller {text}")
+    }
+}

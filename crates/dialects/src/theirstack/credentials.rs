@@ -1,0 +1,105 @@
+//! `POST /v1/datasets/credentials`: read-only keys to the datasets of the caller's team.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use valetkey_core::ask::{Ask, Asked, Target, Wanted};
+use valetkey_core::credential::Credential;
+use valetkey_core::desk::Vended;
+use valetkey_core::name::BucketName;
+use valetkey_core::scope::{Actions, Paths};
+use valetkey_core::{Error, Kind};
+
+use super::{NAME, Settings};
+use crate::edge::{Call, Reply, Shared};
+
+pub(super) async fn vend(shared: Arc<Shared>, settings: Settings, call: Call) -> Result<Reply, Error> {
+    read_body(&call.body)?;
+    // Not published: names the bucket when the datasets lie in more than one.
+    let bucket = match call.uri.query() {
+        None => None,
+        Some(_) => call.query(&["bucket"])?.get("bucket").map(BucketName::parse).transpose().map_err(|e| e.at("bucket"))?,
+    };
+    let ask = Ask {
+        dialect: NAME,
+        target: Target::Datasets { bucket },
+        wanted: Wanted::AtMost(Actions::READ),
+        lifetime: Asked::Usual(settings.lifetime),
+    };
+    let vended = shared.desk.vend(&call.caller, &ask).await?;
+    Reply::json(&Answer::of(&vended)?)
+}
+
+/// The published operation takes no body. Clients that always send one send `{}` or `null`; anything with content would
+/// ask for something that is not given, so it is refused.
+fn read_body(body: &[u8]) -> Result<(), Error> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(());
+    }
+    let value: serde_json::Value = serde_json::from_slice(body)
+        .map_err(|error| Error::new(Kind::Malformed, "the body is not JSON; this route needs none").caused_by(error))?;
+    match value {
+        serde_json::Value::Null => Ok(()),
+        serde_json::Value::Object(fields) if fields.is_empty() => Ok(()),
+        serde_json::Value::Object(_)
+        | serde_json::Value::Array(_)
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => {
+            Err(Error::new(Kind::Invalid, "this route takes no fields; send no body or `{}`").at("body"))
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    access_key_id: &'a str,
+    secret_access_key: &'a str,
+    session_token: &'a str,
+    expiration: Instant,
+    storage: Storage<'a>,
+}
+
+#[derive(Serialize)]
+struct Storage<'a> {
+    bucket_name: &'a str,
+    endpoint_url: &'a str,
+    prefixes: Vec<String>,
+}
+
+/// An instant in whole seconds with `Z`.
+struct Instant(Timestamp);
+
+impl Serialize for Instant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:.0}", self.0))
+    }
+}
+
+impl<'a> Answer<'a> {
+    fn of(vended: &'a Vended) -> Result<Self, Error> {
+        let Credential::S3(keys) = &vended.credential;
+        let scope = &vended.lease.scope;
+        Ok(Self {
+            access_key_id: &keys.access_key_id,
+            secret_access_key: keys.secret_access_key.reveal(),
+            session_token: keys.session_token.reveal(),
+            expiration: Instant(keys.expiration),
+            storage: Storage {
+                bucket_name: scope.bucket().as_str(),
+                endpoint_url: &vended.storage.endpoint,
+                prefixes: prefixes(scope.paths())?,
+            },
+        })
+    }
+}
+
+/// The paths as the published field has them: directories without their last slash. An object is its key, a raw prefix
+/// stands as it is, and the whole bucket is the empty prefix.
+fn prefixes(paths: &Paths) -> Result<Vec<String>, Error> {
+    match paths {
+        Paths::Whole => Ok(vec![String::new()]),
+        Paths::Only(set) => set.iter().map(|path| super::datasets::text(path.bytes())).collect(),
+    }
+}

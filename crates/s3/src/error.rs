@@ -1,0 +1,99 @@
+//! Refusals in S3's own words, and what a failure of ours becomes.
+
+use std::fmt;
+
+use s3s::{S3Error, S3ErrorCode};
+
+/// What the crate's functions refuse with.
+pub(crate) type Result<T> = std::result::Result<T, S3Error>;
+
+/// Refuses with a code of S3's list.
+pub(crate) fn refuse(code: S3ErrorCode, said: &'static str) -> S3Error {
+    S3Error::with_message(code, said)
+}
+
+/// Refuses with a code of S3's list and words made for the occasion.
+pub(crate) fn refuse_with(code: S3ErrorCode, said: String) -> S3Error {
+    S3Error::with_message(code, said)
+}
+
+/// Refuses with a code that the S3 crate's list does not have.
+pub(crate) fn refuse_custom(code: &'static str, status: http::StatusCode, said: &'static str) -> S3Error {
+    let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), said);
+    error.set_status_code(status);
+    error
+}
+
+/// Outside the scope, whether the thing exists or not.
+pub(crate) fn denied() -> S3Error {
+    refuse(S3ErrorCode::AccessDenied, "Access Denied")
+}
+
+/// Something we do not do. Never a silent success.
+pub(crate) fn not_implemented(what: impl fmt::Display) -> S3Error {
+    S3Error::with_message(
+        S3ErrorCode::NotImplemented,
+        format!("A header or query you provided implies functionality that is not implemented: {what}"),
+    )
+}
+
+/// A failure of ours: logged here, where it is understood; the caller learns nothing but the code.
+pub(crate) fn internal(doing: &'static str, error: impl fmt::Display) -> S3Error {
+    tracing::error!(doing, error = %error, "the object store failed while {doing}: {error}");
+    refuse(S3ErrorCode::InternalError, "We encountered an internal error. Please try again.")
+}
+
+/// Why a request's body could not be read to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// The connection ended before the announced length.
+    #[error("the body ended early")]
+    Incomplete,
+    /// More came than was announced.
+    #[error("the body is longer than announced")]
+    TooLong,
+    /// The chunks do not follow their own format.
+    #[error("the chunks of the body are malformed")]
+    Malformed,
+    /// A chunk's or the trailer's signature does not fit.
+    #[error("a chunk's signature does not fit")]
+    Signature,
+    /// The body's digest is not the one that was signed.
+    #[error("the body's digest is not the signed one")]
+    Digest,
+    /// The connection failed.
+    #[error("the connection failed")]
+    Connection,
+}
+
+impl From<BodyError> for S3Error {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Incomplete | BodyError::Connection => refuse(
+                S3ErrorCode::IncompleteBody,
+                "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+            ),
+            BodyError::TooLong => {
+                refuse(S3ErrorCode::IncompleteBody, "The body has more bytes than the announced length.")
+            }
+            BodyError::Malformed => refuse(
+                S3ErrorCode::InvalidRequest,
+                "The chunks of the body do not follow the aws-chunked format, or a trailer is missing.",
+            ),
+            BodyError::Signature => refuse(
+                S3ErrorCode::SignatureDoesNotMatch,
+                "The signature of a chunk we calculated does not match the signature you provided.",
+            ),
+            BodyError::Digest => refuse_custom(
+                "XAmzContentSHA256Mismatch",
+                http::StatusCode::BAD_REQUEST,
+                "The provided 'x-amz-content-sha256' header does not match what was computed.",
+            ),
+        }
+    }
+}
+
+/// What an error of a body stream means.
+pub(crate) fn of_body(error: &(dyn std::error::Error + Send + Sync + 'static)) -> S3Error {
+    error.downcast_ref::<BodyError>().copied().unwrap_or(BodyError::Connection).into()
+}

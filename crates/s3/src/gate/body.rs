@@ -1,0 +1,327 @@
+//! Bodies as they come: plain ones held against their digest, and `aws-chunked` ones taken apart.
+//!
+//! Streams with flat memory whatever the size of a chunk: a chunk's bytes go on before its signature is verified, and the
+//! body ends in an error if it does not fit, so that nobody makes an object of it.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac::verify;
+use bytes::{Buf as _, Bytes};
+use data_encoding::HEXLOWER;
+use http_body::{Body, Frame, SizeHint};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::BodyError;
+use crate::gate::session::Trailers;
+use crate::gate::sigv4::ChunkKey;
+
+/// The longest line before a chunk.
+const MAX_LINE: usize = 1024;
+/// The longest trailer.
+const MAX_TRAILER: usize = 16 * 1024;
+
+const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// What is behind a chunked body.
+pub(crate) struct Announced {
+    /// The names that must come.
+    pub(crate) names: Vec<String>,
+    /// Where they go.
+    pub(crate) to: Trailers,
+}
+
+/// How a body is to be read.
+pub(crate) enum Coding {
+    /// As it is.
+    Plain { digest: Option<[u8; 32]> },
+    /// In chunks.
+    Chunks { signer: Option<ChunkKey>, announced: Option<Announced> },
+}
+
+enum State {
+    Line,
+    Data { left: u64 },
+    DataEnd { wanted: &'static [u8] },
+    Tail,
+    Done,
+}
+
+struct Chunks {
+    state: State,
+    line: Vec<u8>,
+    /// The signature this chunk claims, and what its bytes add up to.
+    claimed: Vec<u8>,
+    sum: Sha256,
+    signer: Option<ChunkKey>,
+    announced: Option<Announced>,
+}
+
+enum Reader {
+    Plain { digest: Option<(Sha256, [u8; 32])> },
+    Chunks(Box<Chunks>),
+}
+
+/// Where a body goes when it was not read to its end, for the connection's sake.
+pub(crate) type Leftover<B> = Arc<Mutex<Option<B>>>;
+
+/// A request's body, decoded.
+pub(crate) struct Decoded<B> {
+    inner: Option<B>,
+    reader: Reader,
+    pending: Bytes,
+    /// Bytes that are announced and did not come yet.
+    left: Option<u64>,
+    over: bool,
+    leftover: Leftover<B>,
+}
+
+impl<B> Decoded<B> {
+    /// Decodes a body of `length` bytes (what is left after decoding), if that was announced.
+    pub(crate) fn new(inner: Option<B>, coding: Coding, length: Option<u64>, leftover: Leftover<B>) -> Self {
+        let reader = match coding {
+            Coding::Plain { digest } => Reader::Plain { digest: digest.map(|digest| (Sha256::new(), digest)) },
+            Coding::Chunks { signer, announced } => Reader::Chunks(Box::new(Chunks {
+                state: State::Line,
+                line: Vec::new(),
+                claimed: Vec::new(),
+                sum: Sha256::new(),
+                signer,
+                announced,
+            })),
+        };
+        Self { inner, reader, pending: Bytes::new(), left: length, over: false, leftover }
+    }
+
+    /// The body as it came, if nothing of it was read yet.
+    pub(crate) fn into_inner(mut self) -> Option<B> {
+        self.inner.take()
+    }
+
+    /// Counts bytes that go on.
+    fn count(&mut self, bytes: &Bytes) -> Result<(), BodyError> {
+        if let Some(left) = &mut self.left {
+            *left = left.checked_sub(bytes.len() as u64).ok_or(BodyError::TooLong)?;
+        }
+        Ok(())
+    }
+
+    /// The body is over: everything must have come and must fit.
+    fn finish(&mut self) -> Result<(), BodyError> {
+        if self.left.is_some_and(|left| left > 0) {
+            return Err(BodyError::Incomplete);
+        }
+        match &mut self.reader {
+            Reader::Plain { digest } => match digest.take() {
+                Some((sum, wanted)) if <[u8; 32]>::from(sum.finalize()) != wanted => Err(BodyError::Digest),
+                Some(_) | None => Ok(()),
+            },
+            Reader::Chunks(chunks) => chunks.finish(),
+        }
+    }
+}
+
+impl Chunks {
+    /// Reads the line before a chunk: its size in hex, and its signature if it has one.
+    fn begin(&mut self) -> Result<(), BodyError> {
+        let line = std::mem::take(&mut self.line);
+        let line = line.strip_suffix(b"\r\n").ok_or(BodyError::Malformed)?;
+        let line = std::str::from_utf8(line).map_err(|_| BodyError::Malformed)?;
+        let (size, extension) = line.split_once(';').map_or((line, None), |(size, rest)| (size, Some(rest)));
+        let digits = (1..=16).contains(&size.len()) && size.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let left = u64::from_str_radix(size, 16).ok().filter(|_| digits).ok_or(BodyError::Malformed)?;
+        let claimed = extension.and_then(|rest| rest.strip_prefix("chunk-signature="));
+        match (&self.signer, claimed) {
+            (Some(_), Some(claimed)) => {
+                self.claimed = HEXLOWER.decode(claimed.as_bytes()).map_err(|_| BodyError::Signature)?;
+            }
+            (Some(_), None) => return Err(BodyError::Malformed),
+            (None, _) => {}
+        }
+        if left == 0 {
+            self.end_chunk()?;
+            self.state = State::Tail;
+        } else {
+            self.state = State::Data { left };
+        }
+        Ok(())
+    }
+
+    /// A chunk is over: its signature must fit.
+    fn end_chunk(&mut self) -> Result<(), BodyError> {
+        let sum = std::mem::take(&mut self.sum).finalize();
+        if let Some(ChunkKey { key, seed, time, scope }) = &mut self.signer {
+            let sum = HEXLOWER.encode(&sum);
+            let to_sign = format!("AWS4-HMAC-SHA256-PAYLOAD\n{time}\n{scope}\n{seed}\n{EMPTY_SHA256}\n{sum}");
+            verify(key, to_sign.as_bytes(), &self.claimed).map_err(|_| BodyError::Signature)?;
+            *seed = HEXLOWER.encode(&self.claimed);
+        }
+        Ok(())
+    }
+
+    /// The stream is over: the last chunk and all that was announced must have come.
+    fn finish(&mut self) -> Result<(), BodyError> {
+        if !matches!(self.state, State::Tail) {
+            return Err(BodyError::Incomplete);
+        }
+        self.state = State::Done;
+        let tail = std::mem::take(&mut self.line);
+        let tail = std::str::from_utf8(&tail).map_err(|_| BodyError::Malformed)?;
+        let mut trailers: Vec<(String, String)> = Vec::new();
+        let mut signature = None;
+        for line in tail.split('\n').map(str::trim).filter(|line| !line.is_empty()) {
+            let (name, value) = line.split_once(':').ok_or(BodyError::Malformed)?;
+            let (name, value) = (name.trim().to_ascii_lowercase(), value.trim().to_owned());
+            if name == "x-amz-trailer-signature" {
+                signature = Some(value);
+            } else {
+                trailers.push((name, value));
+            }
+        }
+        let Some(Announced { names, to }) = self.announced.take() else {
+            return if trailers.is_empty() && signature.is_none() { Ok(()) } else { Err(BodyError::Malformed) };
+        };
+        trailers.sort_unstable();
+        let mut came: Vec<&str> = trailers.iter().map(|(name, _)| name.as_str()).collect();
+        came.dedup();
+        let announced = came.len() == trailers.len()
+            && names.len() == came.len()
+            && names.iter().all(|name| came.contains(&name.as_str()));
+        if !announced {
+            return Err(BodyError::Malformed);
+        }
+        if let Some(ChunkKey { key, seed, time, scope }) = &self.signer {
+            let signature = signature.ok_or(BodyError::Malformed)?;
+            let signature = HEXLOWER.decode(signature.as_bytes()).map_err(|_| BodyError::Signature)?;
+            let written: String = trailers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+            let hash = HEXLOWER.encode(digest(&SHA256, written.as_bytes()).as_ref());
+            let to_sign = format!("AWS4-HMAC-SHA256-TRAILER\n{time}\n{scope}\n{seed}\n{hash}");
+            verify(key, to_sign.as_bytes(), &signature).map_err(|_| BodyError::Signature)?;
+        }
+        to.keep(trailers);
+        Ok(())
+    }
+
+    /// Takes what it can of the bytes there are; gives on what is the object's.
+    fn step(&mut self, pending: &mut Bytes) -> Result<Option<Bytes>, BodyError> {
+        while !pending.is_empty() {
+            match &mut self.state {
+                State::Line => {
+                    let end = pending.iter().position(|byte| *byte == b'\n').map_or(pending.len(), |at| at + 1);
+                    let piece = pending.split_to(end);
+                    if self.line.len() + piece.len() > MAX_LINE {
+                        return Err(BodyError::Malformed);
+                    }
+                    self.line.extend_from_slice(&piece);
+                    if self.line.ends_with(b"\n") {
+                        self.begin()?;
+                    }
+                }
+                State::Data { left } => {
+                    let take = usize::try_from(*left).unwrap_or(usize::MAX).min(pending.len());
+                    let data = pending.split_to(take);
+                    *left -= take as u64;
+                    let ended = *left == 0;
+                    if self.signer.is_some() {
+                        self.sum.update(&data);
+                    }
+                    if ended {
+                        self.end_chunk()?;
+                        self.state = State::DataEnd { wanted: b"\r\n" };
+                    }
+                    return Ok(Some(data));
+                }
+                State::DataEnd { wanted } => {
+                    let Some((byte, rest)) = wanted.split_first() else {
+                        self.state = State::Line;
+                        continue;
+                    };
+                    if pending.first() != Some(byte) {
+                        return Err(BodyError::Malformed);
+                    }
+                    pending.advance(1);
+                    if rest.is_empty() {
+                        self.state = State::Line;
+                    } else {
+                        *wanted = rest;
+                    }
+                }
+                State::Tail => {
+                    if self.line.len() + pending.len() > MAX_TRAILER {
+                        return Err(BodyError::Malformed);
+                    }
+                    self.line.extend_from_slice(pending);
+                    pending.clear();
+                }
+                State::Done => return Err(BodyError::TooLong),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Decoded<B> {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        loop {
+            if let Reader::Chunks(chunks) = &mut self.reader
+                && let Some(data) = chunks.step(&mut self.pending)?
+            {
+                self.count(&data)?;
+                return Poll::Ready(Some(Ok(data)));
+            }
+            let Some(inner) = &mut self.inner else { return Poll::Ready(self.finish().err().map(Err)) };
+            match ready!(Pin::new(inner).poll_frame(cx)) {
+                None => {
+                    self.inner = None;
+                    return Poll::Ready(self.finish().err().map(Err));
+                }
+                Some(Err(_)) => return Poll::Ready(Some(Err(BodyError::Connection))),
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    match &mut self.reader {
+                        Reader::Chunks(_) => self.pending = data,
+                        Reader::Plain { digest } => {
+                            if let Some((sum, _)) = digest {
+                                sum.update(&data);
+                            }
+                            self.count(&data)?;
+                            return Poll::Ready(Some(Ok(data)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Decoded<B> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        let polled = ready!(self.poll_data(cx));
+        self.over = !matches!(polled, Some(Ok(_)));
+        Poll::Ready(polled.map(|data| data.map(Frame::data)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // Exact only in what was announced; an early end is an error and not a hint.
+        SizeHint::default()
+    }
+}
+
+impl<B> Drop for Decoded<B> {
+    fn drop(&mut self) {
+        if let Some(inner) = self.inner.take() {
+            *self.leftover.lock().unwrap_or_else(PoisonError::into_inner) = Some(inner);
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! The gate: proves who asks before anything else of a request is believed, and words every refusal.
+//!
+//! Behind it the S3 crate sees a request without its proof (no signature, no session token, path style, the body decoded)
+//! and a [`Session`] beside it, which nothing but the gate makes.
+
+mod body;
+pub(crate) mod query;
+pub(crate) mod session;
+pub(crate) mod sigv4;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use data_encoding::{BASE64, HEXUPPER};
+use futures::FutureExt as _;
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    TRANSFER_ENCODING,
+};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Limited};
+use s3s::service::S3Service;
+use s3s::{Body, S3Error, S3ErrorCode};
+use valetkey_core::id::LeaseId;
+use valetkey_core::keyring::{Carried, SharedKeyring, parse_access_key_id};
+use valetkey_core::port::Leases;
+use valetkey_core::scope::Scope;
+use valetkey_core::time::{Clock, Entropy};
+
+use crate::Limits;
+use crate::error::{Result, internal, of_body, refuse};
+use crate::gate::body::{Announced, Coding, Decoded, Leftover};
+use crate::gate::query::{Query, decode};
+use crate::gate::session::{Operation, Session, Trailers};
+use crate::gate::sigv4::{CONTENT_SHA256, ChunkKey, Claimed, Payload, single};
+use crate::objects::checksum::{Algorithm, Hashes};
+
+/// Scopes too long for a session token that are kept in memory.
+const KEPT_SCOPES: u64 = 1024;
+/// Bytes of a refused request's body that are read, so that its sender gets to see the refusal.
+const MAX_DRAIN: u64 = 1024 * 1024;
+/// The longest refusal there is.
+const MAX_REFUSAL: usize = 64 * 1024;
+
+const DECODED_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
+const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
+const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+
+/// The gate and what is behind it.
+pub(crate) struct Gate {
+    pub(crate) behind: S3Service,
+    pub(crate) domains: Box<[Box<str>]>,
+    pub(crate) limits: Limits,
+    pub(crate) keyring: SharedKeyring,
+    pub(crate) leases: Arc<dyn Leases>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) scopes: moka::sync::Cache<LeaseId, Arc<Scope>>,
+}
+
+/// A cache for scopes that are kept with their leases.
+pub(crate) fn scopes() -> moka::sync::Cache<LeaseId, Arc<Scope>> {
+    moka::sync::Cache::new(KEPT_SCOPES)
+}
+
+/// What of a request its refusal, its log line and its count need.
+struct Note {
+    method: Method,
+    resource: String,
+    request_id: String,
+    /// The access key id as presented; public, and shown only if it is one of ours.
+    key_id: Option<String>,
+    operation: Operation,
+}
+
+impl Gate {
+    /// Answers a request.
+    pub(crate) async fn call<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Sync + Unpin + 'static,
+    {
+        let mut id = [0u8; 8];
+        self.entropy.fill(&mut id);
+        let mut note = Note {
+            method: request.method().clone(),
+            resource: request.uri().path().to_owned(),
+            request_id: HEXUPPER.encode(&id),
+            key_id: None,
+            operation: Operation::default(),
+        };
+        let waits = request.headers().contains_key(EXPECT);
+        let leftover: Leftover<B> = Leftover::default();
+        let answered = AssertUnwindSafe(self.admit(request, &mut note, &leftover)).catch_unwind().await;
+        let answered =
+            answered.unwrap_or_else(|_| Err(internal("answering a request", "it panicked; the request was refused")));
+        let response = match answered {
+            Ok(response) => response,
+            Err(error) => refusal(error),
+        };
+        let refused = response.status().is_client_error() || response.status().is_server_error();
+        if refused && !waits {
+            let left = leftover.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(left) = left {
+                drain(left).await;
+            }
+        }
+        finish(response, note).await
+    }
+
+    async fn admit<B>(&self, request: Request<B>, note: &mut Note, leftover: &Leftover<B>) -> Result<Response<Body>>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Sync + Unpin + 'static,
+    {
+        let (mut parts, body) = request.into_parts();
+        // From here on the body is put by for the connection's sake when it is not read.
+        let body = Decoded::new(Some(body), Coding::Plain { digest: None }, None, Arc::clone(leftover));
+        let path = decode(parts.uri.path())?;
+        let query = Query::parse(parts.uri.query())?;
+        let host = host(&parts)?;
+        refuse_forms(&parts)?;
+        let claimed = Claimed::read(&parts, &query)?;
+        if parse_access_key_id(&claimed.unverified_key_id).is_some() {
+            note.key_id = Some(claimed.unverified_key_id.clone());
+        }
+        let (session, chunk_key) = self.prove(&parts, &claimed, &path, &query, &host).await?;
+        parts.extensions.insert(session);
+        parts.extensions.insert(note.operation.clone());
+        let length = self.measure(&parts, claimed.payload)?;
+        let trailers = Trailers::default();
+        let coding = coding(&parts, claimed.payload, chunk_key, &trailers)?;
+        parts.extensions.insert(trailers.clone());
+        self.strip(&mut parts, &query, &host, length)?;
+        let body = Decoded::new(body.into_inner(), coding, length, Arc::clone(leftover));
+        let body = if parts.method == Method::PUT {
+            Body::http_body(body)
+        } else {
+            let bytes = self.collect(body).await?;
+            if parts.method == Method::POST {
+                if query.has("delete") {
+                    verify_digests(&parts.headers, &trailers, &bytes)?;
+                }
+                parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+            }
+            Body::from(bytes)
+        };
+        let answered = self.behind.call(Request::from_parts(parts, body)).await;
+        answered.map_err(|error| internal("answering a request", format!("{error:?}")))
+    }
+
+    /// Proves who asks: nothing of the request is believed before.
+    async fn prove(
+        &self,
+        parts: &Parts,
+        claimed: &Claimed,
+        path: &str,
+        query: &Query,
+        host: &str,
+    ) -> Result<(Session, ChunkKey)> {
+        let ring = self.keyring.load();
+        let key_id = claimed.unverified_key_id.as_str();
+        let secret = ring.secret_access_key(key_id).ok_or_else(|| {
+            refuse(
+                S3ErrorCode::InvalidAccessKeyId,
+                "The AWS Access Key Id you provided does not exist in our records.",
+            )
+        })?;
+        let token = claimed.unverified_token.as_ref().ok_or_else(invalid_token)?;
+        claimed.covered(parts)?;
+        let claims = ring.unseal(token.reveal(), key_id).map_err(|_| invalid_token())?;
+        let now = self.clock.now();
+        // Told before the signature is checked, but only to who holds a token that we sealed.
+        if claims.until <= now || self.leases.is_revoked(&claims) {
+            return Err(refuse(S3ErrorCode::ExpiredToken, "The provided token has expired."));
+        }
+        claimed.timely(now)?;
+        let chunk_key = claimed.verify(parts, path, query, host, &secret)?;
+        let scope = match &claims.reach {
+            Carried::Here(scope) => Arc::new(scope.clone()),
+            Carried::WithLease => self.kept_scope(claims.lease).await?,
+        };
+        Ok((Session { claims, scope }, chunk_key))
+    }
+
+    async fn kept_scope(&self, lease: LeaseId) -> Result<Arc<Scope>> {
+        if let Some(scope) = self.scopes.get(&lease) {
+            return Ok(scope);
+        }
+        let found = self.leases.scope(lease).await.map_err(|error| internal("looking a lease up", error))?;
+        let scope = found.ok_or_else(invalid_token)?;
+        self.scopes.insert(lease, Arc::clone(&scope));
+        Ok(scope)
+    }
+
+    /// How long the body is, once decoded.
+    fn measure(&self, parts: &Parts, payload: Payload) -> Result<Option<u64>> {
+        let missing =
+            || refuse(S3ErrorCode::MissingContentLength, "You must provide the Content-Length HTTP header.");
+        let number = |name: &HeaderName| -> Result<Option<u64>> {
+            let Some(text) = single(parts, name)? else { return Ok(None) };
+            let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = text.parse().ok().filter(|_| digits);
+            number.map(Some).ok_or_else(|| refuse(S3ErrorCode::InvalidArgument, "A length is not a number."))
+        };
+        let length = match payload {
+            Payload::SignedChunks { .. } | Payload::UnsignedChunks => {
+                Some(number(&DECODED_LENGTH)?.ok_or_else(missing)?)
+            }
+            Payload::Unsigned | Payload::Digest(_) => {
+                let length = number(&CONTENT_LENGTH)?;
+                let copies = parts.headers.contains_key("x-amz-copy-source");
+                if length.is_none() && parts.method == Method::PUT && !copies {
+                    if parts.headers.contains_key(TRANSFER_ENCODING) {
+                        return Err(missing());
+                    }
+                    // HTTP/1.1 without either has no body; HTTP/2 may have one of any length.
+                    if parts.version != http::Version::HTTP_11 {
+                        return Err(missing());
+                    }
+                    Some(0)
+                } else {
+                    length
+                }
+            }
+        };
+        if length.is_some_and(|length| length > self.limits.max_object_bytes) {
+            return Err(crate::objects::intake::too_large());
+        }
+        Ok(length)
+    }
+
+    /// Makes of a proven request one that carries no proof, in path style.
+    fn strip(&self, parts: &mut Parts, query: &Query, host: &str, length: Option<u64>) -> Result<()> {
+        let bad = |_| refuse(S3ErrorCode::InvalidURI, "Couldn't parse the specified URI.");
+        let path = parts.uri.path();
+        let path = match bucket_of_host(&self.domains, host) {
+            Some(bucket) => format!("/{bucket}{path}"),
+            None => path.to_owned(),
+        };
+        let query = query.without_proof();
+        let target = if query.is_empty() { path } else { format!("{path}?{query}") };
+        parts.uri = target.parse::<Uri>().map_err(bad)?;
+        for name in [AUTHORIZATION, SECURITY_TOKEN, DECODED_LENGTH] {
+            parts.headers.remove(name);
+        }
+        parts.headers.remove(CONTENT_SHA256);
+        parts.headers.insert(HOST, HeaderValue::from_static("localhost"));
+        if let Some(length) = length {
+            parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        strip_chunked(&mut parts.headers);
+        Ok(())
+    }
+
+    async fn collect<B>(&self, body: Decoded<B>) -> Result<Bytes>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Sync + Unpin + 'static,
+    {
+        match Limited::new(body, self.limits.max_xml_bytes).collect().await {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+                Err(refuse(S3ErrorCode::MaxMessageLengthExceeded, "Your request was too large."))
+            }
+            Err(error) => Err(of_body(&*error)),
+        }
+    }
+}
+
+fn invalid_token() -> S3Error {
+    refuse(S3ErrorCode::InvalidToken, "The provided token is malformed or otherwise invalid.")
+}
+
+/// The host a request is for.
+fn host(parts: &Parts) -> Result<String> {
+    let missing = || refuse(S3ErrorCode::InvalidRequest, "Missing required header for this request: host");
+    let named = single(parts, &HOST)?;
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    match (named, authority) {
+        (Some(named), Some(authority)) if named != authority => {
+            Err(refuse(S3ErrorCode::InvalidRequest, "The request names two hosts."))
+        }
+        (Some(host), _) | (None, Some(host)) => Ok(host.to_owned()),
+        (None, None) => Err(missing()),
+    }
+}
+
+/// The bucket that a host names in front of one of our domains.
+fn bucket_of_host<'h>(domains: &[Box<str>], host: &'h str) -> Option<&'h str> {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    domains.iter().find_map(|domain| {
+        let at = name.len().checked_sub(domain.len())?;
+        let (front, back) = name.split_at_checked(at)?;
+        back.eq_ignore_ascii_case(domain).then(|| front.strip_suffix('.')).flatten()
+    })
+}
+
+/// Refuses browser forms: they carry their proof where nothing here looks for it.
+fn refuse_forms(parts: &Parts) -> Result<()> {
+    let form = parts.headers.get_all(CONTENT_TYPE).iter().any(|value| {
+        let value = value.as_bytes().trim_ascii_start();
+        value.get(..19).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/form-data"))
+    });
+    if parts.method == Method::POST && form {
+        return Err(refuse(S3ErrorCode::AccessDenied, "Access Denied. Uploads by browser form are not supported."));
+    }
+    Ok(())
+}
+
+/// How the body is to be read.
+fn coding(parts: &Parts, payload: Payload, key: ChunkKey, trailers: &Trailers) -> Result<Coding> {
+    let announced = single(parts, &TRAILER)?;
+    let names = |text: &str| -> Result<Vec<String>> {
+        let names: Vec<String> = text.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
+        if names.len() != 1 || names.iter().any(|name| Algorithm::of_header(name).is_none()) {
+            return Err(refuse(
+                S3ErrorCode::InvalidRequest,
+                "The value specified in the x-amz-trailer header is not supported",
+            ));
+        }
+        Ok(names)
+    };
+    let announced = match (announced, payload) {
+        (Some(text), Payload::UnsignedChunks | Payload::SignedChunks { trailer: true }) => {
+            Some(Announced { names: names(text)?, to: trailers.clone() })
+        }
+        (Some(_), Payload::Unsigned | Payload::Digest(_) | Payload::SignedChunks { trailer: false }) => {
+            return Err(refuse(S3ErrorCode::InvalidRequest, "A trailer is announced that cannot come."));
+        }
+        (None, Payload::SignedChunks { trailer: true }) => {
+            return Err(refuse(S3ErrorCode::InvalidRequest, "Missing required header for this request: x-amz-trailer"));
+        }
+        (None, _) => None,
+    };
+    Ok(match payload {
+        Payload::Unsigned => Coding::Plain { digest: None },
+        Payload::Digest(digest) => Coding::Plain { digest: Some(digest) },
+        Payload::SignedChunks { .. } => Coding::Chunks { signer: Some(key), announced },
+        Payload::UnsignedChunks => Coding::Chunks { signer: None, announced },
+    })
+}
+
+/// Takes `aws-chunked` out of the content codings: it was of the transfer, not of the object.
+fn strip_chunked(headers: &mut HeaderMap) {
+    let codings: Vec<String> = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|coding| coding.trim().to_owned())
+        .filter(|coding| !coding.eq_ignore_ascii_case("aws-chunked") && !coding.is_empty())
+        .collect();
+    if headers.remove(CONTENT_ENCODING).is_some()
+        && let Ok(value) = HeaderValue::from_str(&codings.join(","))
+        && !value.is_empty()
+    {
+        headers.insert(CONTENT_ENCODING, value);
+    }
+}
+
+/// Holds a document against the digests its headers and trailers tell.
+fn verify_digests(headers: &HeaderMap, trailers: &Trailers, bytes: &Bytes) -> Result<()> {
+    let bad = || refuse(S3ErrorCode::BadDigest, "The digest you specified did not match what we received.");
+    let told = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).or_else(|| trailers.get(name));
+    if let Some(md5) = told("content-md5") {
+        let mut hashes = Hashes::new(&[]);
+        hashes.update(bytes);
+        if BASE64.encode(&hashes.finish().md5) != md5 {
+            return Err(bad());
+        }
+    }
+    for algorithm in Algorithm::ALL {
+        if told(algorithm.header()).is_some_and(|told| told != BASE64.encode(&algorithm.of(bytes))) {
+            return Err(bad());
+        }
+    }
+    Ok(())
+}
+
+/// Reads some of a refused body: a sender that is still sending would else see a reset and not the refusal.
+async fn drain<B: http_body::Body<Data = Bytes> + Unpin>(mut body: B) {
+    let reading = async {
+        let mut read = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len) as u64;
+            if read > MAX_DRAIN {
+                break;
+            }
+        }
+    };
+    // Out of time is as good as done.
+    let _ = tokio::time::timeout(Duration::from_secs(1), reading).await;
+}
+
+/// A refusal as a response. Its document is completed in [`finish`].
+fn refusal(error: S3Error) -> Response<Body> {
+    error.to_http_response().unwrap_or_else(|_| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+}
+
+fn between<'t>(text: &'t str, start: &str, end: &str) -> Option<&'t str> {
+    text.split_once(start)?.1.split_once(end).map(|(between, _)| between)
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Gives every response its request id, every refusal its whole document, and counts and logs it once.
+async fn finish(mut response: Response<Body>, note: Note) -> Response<Body> {
+    let Note { method, resource, request_id, key_id, operation } = note;
+    if let Ok(id) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    let (status, op) = (response.status(), operation.name());
+    if status.is_success() {
+        metrics::counter!("vk_s3_requests_total", "op" => op, "code" => "OK").increment(1);
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let document = Limited::new(body, MAX_REFUSAL).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let document = String::from_utf8_lossy(&document);
+    let code = between(&document, "<Code>", "</Code>").unwrap_or("InternalError").to_owned();
+    metrics::counter!("vk_s3_requests_total", "op" => op, "code" => code.clone()).increment(1);
+    parts.headers.remove(CONTENT_LENGTH);
+    if status == StatusCode::NOT_MODIFIED {
+        parts.headers.remove(CONTENT_TYPE);
+        return Response::from_parts(parts, Body::empty());
+    }
+    let key_id = key_id.as_deref().unwrap_or("-");
+    tracing::info!(
+        request.id = request_id,
+        s3.op = op,
+        s3.code = code,
+        http.status = status.as_u16(),
+        key_id,
+        "refused {op} with {code} (request {request_id})"
+    );
+    if method == Method::HEAD {
+        parts.headers.remove(CONTENT_TYPE);
+        return Response::from_parts(parts, Body::empty());
+    }
+    let said = between(&document, "<Message>", "</Message>").unwrap_or(&code);
+    let document = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{said}</Message>\
+         <Resource>{}</Resource><RequestId>{request_id}</RequestId></Error>",
+        escape(&resource)
+    );
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    Response::from_parts(parts, Body::from(document))
+}

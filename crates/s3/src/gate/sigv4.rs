@@ -1,0 +1,451 @@
+//! `SigV4`: what a request claims to prove who asks, and whether it does.
+//!
+//! Stricter than the S3 crate's own check, which this one stands in for: that one lets unsigned `x-amz-*` headers through,
+//! takes an unsigned host, and asks the machine for the time.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac::{HMAC_SHA256, Key, Tag, sign, verify};
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use http::header::{AUTHORIZATION, HOST, HeaderName};
+use http::request::Parts;
+use jiff::{SignedDuration, Timestamp, civil, tz};
+use s3s::{S3Error, S3ErrorCode};
+use valetkey_core::Secret;
+
+use crate::error::{Result, denied, not_implemented, refuse, refuse_custom};
+use crate::gate::query::{Query, encode_path};
+
+/// How far a request's clock may be from ours. Amazon S3 API Reference, "Error responses": `RequestTimeTooSkewed`.
+const SKEW: SignedDuration = SignedDuration::from_secs(15 * 60);
+/// The longest a presigned URL may live. Amazon S3 User Guide, "Query parameters": `X-Amz-Expires`.
+const MAX_EXPIRES_SECS: i64 = 604_800;
+
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// Where the digest of the body is told.
+pub(crate) const CONTENT_SHA256: &str = "x-amz-content-sha256";
+const SECURITY_TOKEN: &str = "x-amz-security-token";
+const AMZ_DATE: &str = "x-amz-date";
+
+/// What a request says of its body's digest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Payload {
+    /// Nothing (`UNSIGNED-PAYLOAD`).
+    Unsigned,
+    /// This digest.
+    Digest([u8; 32]),
+    /// Signed chunks; with signed trailers or without.
+    SignedChunks { trailer: bool },
+    /// Unsigned chunks with trailers.
+    UnsignedChunks,
+}
+
+impl Payload {
+    fn parse(text: &str) -> Result<Self> {
+        match text {
+            "UNSIGNED-PAYLOAD" => Ok(Self::Unsigned),
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => Ok(Self::SignedChunks { trailer: false }),
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => Ok(Self::SignedChunks { trailer: true }),
+            "STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Ok(Self::UnsignedChunks),
+            "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD" | "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER" => {
+                Err(not_implemented("AWS4-ECDSA-P256-SHA256"))
+            }
+            digest => {
+                let bytes = HEXLOWER_PERMISSIVE.decode(digest.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
+                bytes.map(Self::Digest).ok_or_else(|| {
+                    refuse(
+                        S3ErrorCode::InvalidArgument,
+                        "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
+                         STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
+                    )
+                })
+            }
+        }
+    }
+}
+
+/// How a request proves who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    Header,
+    Query { expires: SignedDuration },
+}
+
+/// What a request claims. Nothing of it is verified but [`Claimed::verify`] says so.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    form: Form,
+    /// The access key id.
+    pub(crate) unverified_key_id: String,
+    /// The session token, if there is one.
+    pub(crate) unverified_token: Option<Secret<String>>,
+    /// `YYYYMMDD/region/s3/aws4_request`.
+    scope: String,
+    region: String,
+    date: String,
+    time: Timestamp,
+    time_text: String,
+    signed_headers: Vec<String>,
+    signature: Vec<u8>,
+    payload_text: String,
+    /// What it says of its body.
+    pub(crate) payload: Payload,
+}
+
+/// What verifying leaves for the chunks of the body to be verified with.
+pub(crate) struct ChunkKey {
+    /// The signing key.
+    pub(crate) key: Key,
+    /// The signature before the first chunk's, in hex.
+    pub(crate) seed: String,
+    /// The request's time, as written.
+    pub(crate) time: String,
+    /// The credential scope.
+    pub(crate) scope: String,
+}
+
+/// A header's value if the header is there at most once.
+///
+/// # Errors
+/// `InvalidRequest` when it is there twice: what is signed and what is read could part.
+pub(crate) fn single<'p>(parts: &'p Parts, name: &HeaderName) -> Result<Option<&'p str>> {
+    let mut all = parts.headers.get_all(name).iter();
+    let Some(value) = all.next() else { return Ok(None) };
+    if all.next().is_some() {
+        return Err(refuse(S3ErrorCode::InvalidRequest, "A header that may be there once is there twice."));
+    }
+    let text = value.to_str().map_err(|_| refuse(S3ErrorCode::InvalidRequest, "A header is not text."))?;
+    Ok(Some(text))
+}
+
+fn header(parts: &Parts, name: &'static str) -> Result<Option<String>> {
+    Ok(single(parts, &HeaderName::from_static(name))?.map(str::to_owned))
+}
+
+fn malformed(said: &'static str) -> S3Error {
+    refuse_custom("AuthorizationHeaderMalformed", http::StatusCode::BAD_REQUEST, said)
+}
+
+fn bad_query(said: &'static str) -> S3Error {
+    refuse_custom("AuthorizationQueryParametersError", http::StatusCode::BAD_REQUEST, said)
+}
+
+/// Reads `20130524T000000Z`.
+fn read_time(text: &str) -> Option<Timestamp> {
+    let bytes = text.as_bytes();
+    let shape = bytes.len() == 16
+        && bytes.iter().enumerate().all(|(at, byte)| match at {
+            8 => *byte == b'T',
+            15 => *byte == b'Z',
+            _ => byte.is_ascii_digit(),
+        });
+    if !shape {
+        return None;
+    }
+    let number = |from: usize, to: usize| text.get(from..to)?.parse::<i16>().ok();
+    let small = |from, to| i8::try_from(number(from, to)?).ok();
+    let time = civil::DateTime::new(
+        number(0, 4)?,
+        small(4, 6)?,
+        small(6, 8)?,
+        small(9, 11)?,
+        small(11, 13)?,
+        small(13, 15)?,
+        0,
+    );
+    tz::TimeZone::UTC.to_timestamp(time.ok()?).ok()
+}
+
+impl Claimed {
+    /// Reads what a request claims, in whichever of the two forms.
+    pub(crate) fn read(parts: &Parts, query: &Query) -> Result<Self> {
+        let authorization = single(parts, &AUTHORIZATION)?;
+        if query.has("AWSAccessKeyId") || query.has("Signature") {
+            return Err(refuse(
+                S3ErrorCode::InvalidRequest,
+                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+            ));
+        }
+        let in_query = ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders"];
+        let presigned = in_query.into_iter().any(|name| query.has_any_case(name));
+        match (authorization, presigned) {
+            (None, false) => Err(denied()),
+            (Some(_), true) => Err(refuse(
+                S3ErrorCode::InvalidArgument,
+                "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
+                 parameter or the Authorization header should be specified",
+            )),
+            (Some(authorization), false) => Self::read_header(parts, authorization),
+            (None, true) => Self::read_query(parts, query),
+        }
+    }
+
+    fn read_header(parts: &Parts, authorization: &str) -> Result<Self> {
+        let Some(fields) = authorization.strip_prefix(ALGORITHM).filter(|rest| rest.starts_with([' ', '\t'])) else {
+            return Err(refuse(
+                S3ErrorCode::InvalidRequest,
+                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+            ));
+        };
+        let (mut credential, mut signed, mut signature) = (None, None, None);
+        for field in fields.split(',') {
+            let (name, value) = field.trim().split_once('=').ok_or_else(|| {
+                malformed("The authorization header is malformed; a field has no value.")
+            })?;
+            let slot = match name {
+                "Credential" => &mut credential,
+                "SignedHeaders" => &mut signed,
+                "Signature" => &mut signature,
+                _ => return Err(malformed("The authorization header is malformed; a field in it is unknown.")),
+            };
+            if slot.replace(value).is_some() {
+                return Err(malformed("The authorization header is malformed; a field is there twice."));
+            }
+        }
+        let (Some(credential), Some(signed), Some(signature)) = (credential, signed, signature) else {
+            return Err(malformed(
+                "The authorization header is malformed; the authorization header requires three components: \
+                 Credential, SignedHeaders, and Signature.",
+            ));
+        };
+        let time = header(parts, AMZ_DATE)?.ok_or_else(|| {
+            refuse(
+                S3ErrorCode::AccessDenied,
+                "AWS authentication requires a valid Date or x-amz-date header",
+            )
+        })?;
+        let payload = header(parts, CONTENT_SHA256)?.ok_or_else(|| {
+            refuse(S3ErrorCode::InvalidRequest, "Missing required header for this request: x-amz-content-sha256")
+        })?;
+        let token = header(parts, SECURITY_TOKEN)?;
+        Self::new(Form::Header, (credential, signed, signature), time, token, payload, malformed)
+    }
+
+    fn read_query(parts: &Parts, query: &Query) -> Result<Self> {
+        let field = |name: &str| {
+            query.once(name).ok_or_else(|| {
+                bad_query(
+                    "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, \
+                     X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters, each once.",
+                )
+            })
+        };
+        if field("X-Amz-Algorithm")? != ALGORITHM {
+            return Err(bad_query("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
+        }
+        let expires: i64 = field("X-Amz-Expires")?
+            .parse()
+            .ok()
+            .filter(|secs| (1..=MAX_EXPIRES_SECS).contains(secs))
+            .ok_or_else(|| bad_query("X-Amz-Expires must be between 1 and 604800 seconds"))?;
+        // SECURITY: the header would be read by nobody, and so must not be there to be believed.
+        if header(parts, SECURITY_TOKEN)?.is_some() {
+            return Err(refuse(S3ErrorCode::InvalidArgument, "The session token is in the query and in a header."));
+        }
+        let token = if query.has_any_case("X-Amz-Security-Token") {
+            Some(field("X-Amz-Security-Token")?.to_owned())
+        } else {
+            None
+        };
+        let signed = field("X-Amz-SignedHeaders")?;
+        let told = header(parts, CONTENT_SHA256)?;
+        let is_signed = signed.split(';').any(|name| name == CONTENT_SHA256);
+        let in_query = query.has_any_case("X-Amz-Content-Sha256").then(|| field("X-Amz-Content-Sha256")).transpose()?;
+        // The digest that is part of what was signed; the body is held against the header's in any case.
+        let payload = match (in_query, &told) {
+            (Some(payload), _) => payload.to_owned(),
+            (None, Some(told)) if is_signed => told.clone(),
+            (None, _) => "UNSIGNED-PAYLOAD".to_owned(),
+        };
+        let proof = (field("X-Amz-Credential")?, signed, field("X-Amz-Signature")?);
+        let form = Form::Query { expires: SignedDuration::from_secs(expires) };
+        let mut claimed = Self::new(form, proof, field("X-Amz-Date")?.to_owned(), token, payload, bad_query)?;
+        if let Some(told) = told {
+            let told = Payload::parse(&told)?;
+            match (claimed.payload, told) {
+                (Payload::Unsigned, told) => claimed.payload = told,
+                (signed, told) if signed == told => {}
+                _ => return Err(refuse(S3ErrorCode::InvalidArgument, "Two digests of the body are told.")),
+            }
+        }
+        match claimed.payload {
+            Payload::Unsigned | Payload::Digest(_) => Ok(claimed),
+            Payload::SignedChunks { .. } | Payload::UnsignedChunks => {
+                Err(not_implemented("a body in chunks behind a presigned URL"))
+            }
+        }
+    }
+
+    fn new(
+        form: Form,
+        (credential, signed, signature): (&str, &str, &str),
+        time_text: String,
+        token: Option<String>,
+        payload_text: String,
+        bad: fn(&'static str) -> S3Error,
+    ) -> Result<Self> {
+        let pieces: Vec<&str> = credential.split('/').collect();
+        let [key_id, date, region, service, terminator] = *pieces else {
+            return Err(bad(
+                "The Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".",
+            ));
+        };
+        if service != "s3" {
+            return Err(bad("The authorization is malformed; incorrect service. This endpoint belongs to \"s3\"."));
+        }
+        if terminator != "aws4_request" || region.is_empty() || key_id.is_empty() {
+            return Err(bad("The Credential is mal-formed; it must end in \"aws4_request\"."));
+        }
+        let time = read_time(&time_text)
+            .ok_or_else(|| refuse(S3ErrorCode::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header"))?;
+        if time_text.get(..8) != Some(date) {
+            return Err(bad("Invalid credential date. The date in Credential scope does not match YYYYMMDD of the request."));
+        }
+        let mut signed_headers: Vec<String> = signed.split(';').map(str::to_owned).collect();
+        signed_headers.sort_unstable();
+        let clean = |name: &String| !name.is_empty() && !name.bytes().any(|byte| byte.is_ascii_uppercase());
+        let count = signed_headers.len();
+        signed_headers.dedup();
+        if signed_headers.len() != count || !signed_headers.iter().all(clean) {
+            return Err(bad("The SignedHeaders are malformed: each name once, in lower case."));
+        }
+        let signature = HEXLOWER
+            .decode(signature.as_bytes())
+            .ok()
+            .filter(|bytes| bytes.len() == 32)
+            .ok_or_else(mismatch)?;
+        let payload = Payload::parse(&payload_text)?;
+        Ok(Self {
+            form,
+            unverified_key_id: key_id.to_owned(),
+            unverified_token: token.map(Secret::new),
+            scope: format!("{date}/{region}/{service}/{terminator}"),
+            region: region.to_owned(),
+            date: date.to_owned(),
+            time,
+            time_text,
+            signed_headers,
+            signature,
+            payload_text,
+            payload,
+        })
+    }
+
+    /// Refuses a request in which something that counts is not covered by the signature.
+    pub(crate) fn covered(&self, parts: &Parts) -> Result<()> {
+        let is_signed = |name: &str| self.signed_headers.binary_search_by(|own| own.as_str().cmp(name)).is_ok();
+        let counts = |name: &HeaderName| {
+            let name = name.as_str();
+            // The digest and the time are signed in a line of their own; the agent's name changes nothing.
+            let elsewhere = match self.form {
+                Form::Header => [CONTENT_SHA256, AMZ_DATE, "x-amz-user-agent"].contains(&name),
+                Form::Query { .. } => [CONTENT_SHA256, "x-amz-user-agent"].contains(&name),
+            };
+            name.starts_with("x-amz-") && !elsewhere
+        };
+        let uncovered = parts.headers.keys().any(|name| counts(name) && !is_signed(name.as_str()));
+        if uncovered || !is_signed(HOST.as_str()) {
+            return Err(refuse(
+                S3ErrorCode::AccessDenied,
+                "There were headers present in the request which were not signed",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses a request whose time is not now.
+    pub(crate) fn timely(&self, now: Timestamp) -> Result<()> {
+        let ahead = self.time.duration_since(now);
+        match self.form {
+            Form::Header if ahead.abs() > SKEW => Err(refuse(
+                S3ErrorCode::RequestTimeTooSkewed,
+                "The difference between the request time and the current time is too large.",
+            )),
+            Form::Query { .. } if ahead > SKEW => Err(refuse(S3ErrorCode::AccessDenied, "Request is not valid yet")),
+            Form::Query { expires } if now.duration_since(self.time) > expires => {
+                Err(refuse(S3ErrorCode::AccessDenied, "Request has expired"))
+            }
+            Form::Header | Form::Query { .. } => Ok(()),
+        }
+    }
+
+    /// Verifies the signature.
+    pub(crate) fn verify(
+        &self,
+        parts: &Parts,
+        path: &str,
+        query: &Query,
+        host: &str,
+        secret: &Secret<String>,
+    ) -> Result<ChunkKey> {
+        let key = self.signing_key(secret);
+        let canonical_path = encode_path(path);
+        let headers = self.canonical_headers(parts, host)?;
+        let query = query.canonical();
+        let fits = |path: &str| {
+            let request = format!(
+                "{}\n{path}\n{query}\n{headers}\n{}\n{}",
+                parts.method,
+                self.signed_headers.join(";"),
+                self.payload_text
+            );
+            let hash = HEXLOWER.encode(digest(&SHA256, request.as_bytes()).as_ref());
+            let to_sign = format!("{ALGORITHM}\n{}\n{}\n{hash}", self.time_text, self.scope);
+            verify(&key, to_sign.as_bytes(), &self.signature).is_ok()
+        };
+        // Some clients sign the path as they send it, with characters in it that others encode.
+        let raw = parts.uri.path();
+        if fits(&canonical_path) || (raw != canonical_path && fits(raw)) {
+            let (time, scope) = (self.time_text.clone(), self.scope.clone());
+            return Ok(ChunkKey { key, seed: HEXLOWER.encode(&self.signature), time, scope });
+        }
+        Err(mismatch())
+    }
+
+    fn signing_key(&self, secret: &Secret<String>) -> Key {
+        let step = |key: &[u8], data: &str| -> Tag { sign(&Key::new(HMAC_SHA256, key), data.as_bytes()) };
+        let start = Secret::new(format!("AWS4{}", secret.reveal()));
+        let date = step(start.reveal().as_bytes(), &self.date);
+        let region = step(date.as_ref(), &self.region);
+        let service = step(region.as_ref(), "s3");
+        Key::new(HMAC_SHA256, step(service.as_ref(), "aws4_request").as_ref())
+    }
+
+    fn canonical_headers(&self, parts: &Parts, host: &str) -> Result<String> {
+        let mut out = String::with_capacity(512);
+        for name in &self.signed_headers {
+            out.push_str(name);
+            out.push(':');
+            let mut all = parts.headers.get_all(name.as_str()).iter().peekable();
+            if name == HOST.as_str() {
+                out.push_str(host);
+            } else if all.peek().is_none() {
+                // A header that was signed and is not there was taken away.
+                return Err(mismatch());
+            } else {
+                for (at, value) in all.enumerate() {
+                    if at > 0 {
+                        out.push(',');
+                    }
+                    let value = std::str::from_utf8(value.as_bytes()).map_err(|_| mismatch())?;
+                    let mut words = value.split_ascii_whitespace();
+                    out.push_str(words.next().unwrap_or_default());
+                    for word in words {
+                        out.push(' ');
+                        out.push_str(word);
+                    }
+                }
+            }
+            out.push('\n');
+        }
+        Ok(out)
+    }
+}
+
+/// The refusal of a signature that does not fit.
+pub(crate) fn mismatch() -> S3Error {
+    refuse(
+        S3ErrorCode::SignatureDoesNotMatch,
+        "The request signature we calculated does not match the signature you provided. \
+         Check your key and signing method.",
+    )
+}

@@ -1,0 +1,216 @@
+//! The changes of objects in the index.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::Row as _;
+
+use crate::objects::files::{Draft, FileId};
+use crate::objects::record::{Data, Record, decode_segments, encode_segments};
+use crate::objects::writer::{After, Change};
+use crate::objects::{BucketId, Index};
+
+/// What must be true of the object there is for a change to happen. Decided inside the change's transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Condition {
+    /// Nothing.
+    None,
+    /// There is none (`If-None-Match: *`).
+    Absent,
+    /// There is one (`If-Match: *`).
+    Present,
+    /// Its entity tag is this one (`If-Match`).
+    Etag(Box<str>),
+}
+
+/// Why a conditional change did not happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Clash {
+    /// The condition does not hold.
+    Failed,
+    /// The condition is about an object that is not there.
+    Missing,
+}
+
+impl Condition {
+    fn check(&self, etag: Option<&str>) -> Result<(), Clash> {
+        match (self, etag) {
+            (Self::None, _) | (Self::Absent, None) | (Self::Present, Some(_)) => Ok(()),
+            (Self::Absent, Some(_)) => Err(Clash::Failed),
+            (Self::Present | Self::Etag(_), None) => Err(Clash::Missing),
+            (Self::Etag(wanted), Some(etag)) => {
+                if &**wanted == etag {
+                    Ok(())
+                } else {
+                    Err(Clash::Failed)
+                }
+            }
+        }
+    }
+}
+
+/// Makes a bucket.
+pub(super) struct CreateBucket {
+    pub(super) name: String,
+}
+
+#[async_trait]
+impl Change for CreateBucket {
+    type Answer = BucketId;
+
+    async fn apply(self, index: &mut Index, _: &mut After) -> sqlx::Result<BucketId> {
+        sqlx::query("INSERT INTO buckets (name) VALUES (?) ON CONFLICT DO NOTHING")
+            .bind(&self.name)
+            .execute(&mut *index)
+            .await?;
+        sqlx::query_scalar("SELECT id FROM buckets WHERE name = ?").bind(&self.name).fetch_one(index).await
+    }
+}
+
+/// What is there under a key before a change.
+struct Before {
+    etag: String,
+    content: Option<i64>,
+    files: Vec<FileId>,
+}
+
+async fn before(index: &mut Index, bucket: BucketId, key: &[u8]) -> sqlx::Result<Option<Before>> {
+    let row = sqlx::query("SELECT etag, content, segments FROM objects WHERE bucket = ? AND key = ?")
+        .bind(bucket)
+        .bind(key)
+        .fetch_optional(index)
+        .await?;
+    row.map(|row| {
+        let segments = decode_segments(row.try_get(2)?)
+            .ok_or_else(|| sqlx::Error::Decode("the segments of an object cannot be read".into()))?;
+        Ok(Before { etag: row.try_get(0)?, content: row.try_get(1)?, files: Data::Files(segments).files() })
+    })
+    .transpose()
+}
+
+/// Lets go of what an object had.
+async fn release(index: &mut Index, before: Before, after: &mut After) -> sqlx::Result<()> {
+    if let Some(content) = before.content {
+        sqlx::query("DELETE FROM contents WHERE id = ?").bind(content).execute(&mut *index).await?;
+    }
+    release_files(index, before.files, after).await
+}
+
+/// Lets go of files.
+pub(super) async fn release_files(index: &mut Index, files: Vec<FileId>, after: &mut After) -> sqlx::Result<()> {
+    for file in &files {
+        sqlx::query("DELETE FROM files WHERE id = ?").bind(*file).execute(&mut *index).await?;
+    }
+    if !files.is_empty() {
+        after.remove.push(files);
+    }
+    Ok(())
+}
+
+/// Refers to a new file.
+pub(super) async fn adopt(index: &mut Index, draft: Draft, after: &mut After) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO files (id) VALUES (?)").bind(draft.id()).execute(index).await?;
+    after.keep.push(draft);
+    Ok(())
+}
+
+/// Puts a record in place of what was there; the files it names are referred to already.
+pub(super) async fn replace(
+    index: &mut Index,
+    bucket: BucketId,
+    key: &[u8],
+    record: &Record,
+    content: i64,
+    condition: &Condition,
+    after: &mut After,
+) -> sqlx::Result<Result<(), Clash>> {
+    let before = before(index, bucket, key).await?;
+    if let Err(clash) = condition.check(before.as_ref().map(|before| before.etag.as_str())) {
+        return Ok(Err(clash));
+    }
+    if let Some(before) = before {
+        release(index, before, after).await?;
+    }
+    let (content, segments) = match &record.data {
+        Data::Here(bytes) if bytes.is_empty() => (None, Vec::new()),
+        Data::Here(bytes) => {
+            sqlx::query("INSERT INTO contents (id, bytes) VALUES (?, ?)")
+                .bind(content)
+                .bind(&**bytes)
+                .execute(&mut *index)
+                .await?;
+            (Some(content), Vec::new())
+        }
+        Data::Files(segments) => (None, encode_segments(segments)),
+    };
+    sqlx::query(
+        "INSERT OR REPLACE INTO objects (bucket, key, size, etag, modified_ms, content, headers, segments) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(bucket)
+    .bind(key)
+    .bind(record.size.cast_signed())
+    .bind(&*record.etag)
+    .bind(record.modified.as_millisecond())
+    .bind(content)
+    .bind(record.headers.encode())
+    .bind(segments)
+    .execute(index)
+    .await?;
+    after.forget.push((bucket, key.into()));
+    Ok(Ok(()))
+}
+
+/// Puts an object.
+pub(super) struct PutObject {
+    pub(super) bucket: BucketId,
+    pub(super) key: Box<[u8]>,
+    pub(super) record: Arc<Record>,
+    pub(super) content: i64,
+    pub(super) draft: Option<Draft>,
+    pub(super) condition: Condition,
+}
+
+#[async_trait]
+impl Change for PutObject {
+    type Answer = Result<(), Clash>;
+
+    async fn apply(self, index: &mut Index, after: &mut After) -> sqlx::Result<Self::Answer> {
+        let Self { bucket, key, record, content, draft, condition } = self;
+        let put = replace(index, bucket, &key, &record, content, &condition, after).await?;
+        if let (Ok(()), Some(draft)) = (put, draft) {
+            adopt(index, draft, after).await?;
+        }
+        Ok(put)
+    }
+}
+
+/// Removes an object.
+pub(super) struct DeleteObject {
+    pub(super) bucket: BucketId,
+    pub(super) key: Box<[u8]>,
+    pub(super) condition: Condition,
+}
+
+#[async_trait]
+impl Change for DeleteObject {
+    type Answer = Result<(), Clash>;
+
+    async fn apply(self, index: &mut Index, after: &mut After) -> sqlx::Result<Self::Answer> {
+        let Self { bucket, key, condition } = self;
+        let before = before(index, bucket, &key).await?;
+        if let Err(clash) = condition.check(before.as_ref().map(|before| before.etag.as_str())) {
+            return Ok(Err(clash));
+        }
+        if let Some(before) = before {
+            release(index, before, after).await?;
+            sqlx::query("DELETE FROM objects WHERE bucket = ? AND key = ?")
+                .bind(bucket)
+                .bind(&*key)
+                .execute(index)
+                .await?;
+            after.forget.push((bucket, key));
+        }
+        Ok(Ok(()))
+    }
+}

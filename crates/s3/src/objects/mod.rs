@@ -1,0 +1,284 @@
+//! Objects in a local directory: data files named by number, under an index in SQLite.
+//!
+//! * keys are bytes, compared exactly
+//! * a write is durable before it is answered, and seen whole or not at all
+//! * nothing here knows of scopes: whoever asks was let in before
+mod cache;
+mod change;
+pub(crate) mod checksum;
+mod files;
+pub(crate) mod intake;
+pub(crate) mod listing;
+pub(crate) mod reading;
+pub(crate) mod record;
+pub(crate) mod uploads;
+mod writer;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use futures::Stream;
+use jiff::Timestamp;
+use s3s::StdError;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Row as _};
+use tokio_util::task::TaskTracker;
+use valetkey_core::time::{Clock, Entropy};
+
+use crate::error::{Result, internal};
+use crate::objects::cache::Cache;
+pub(crate) use crate::objects::change::{Clash, Condition};
+use crate::objects::change::{CreateBucket, DeleteObject, PutObject};
+use crate::objects::files::{Files, Segment};
+use crate::objects::intake::{Place, Taken, Terms};
+use crate::objects::reading::Reading;
+use crate::objects::record::{Data, Headers, Record, decode_segments};
+use crate::objects::writer::Writer;
+
+/// How often a read starts over because the object was replaced under it.
+const READ_TRIES: usize = 16;
+
+/// A bucket's number.
+pub(crate) type BucketId = i64;
+
+/// The objects of one data directory.
+pub(crate) struct Objects {
+    index: SqlitePool,
+    writer: Writer,
+    files: Arc<Files>,
+    cache: Arc<Cache>,
+    buckets: RwLock<HashMap<Box<str>, BucketId>>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    /// Objects up to this size live in the index.
+    inline_bytes: usize,
+}
+
+/// What a store of objects is opened with.
+pub(crate) struct Setup<'a> {
+    pub(crate) data_dir: &'a Path,
+    pub(crate) inline_bytes: usize,
+    pub(crate) cache_bytes: u64,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) tasks: TaskTracker,
+}
+
+fn sql(doing: &'static str) -> impl Fn(sqlx::Error) -> s3s::S3Error {
+    move |error| internal(doing, error)
+}
+
+impl Objects {
+    /// Opens a data directory; makes it if there is none, and sweeps what a crash left.
+    pub(crate) async fn open(setup: Setup<'_>) -> Result<Self> {
+        let Setup { data_dir, inline_bytes, cache_bytes, clock, entropy, tasks } = setup;
+        std::fs::create_dir_all(data_dir).map_err(|error| internal("making the data directory", error))?;
+        let options = SqliteConnectOptions::new()
+            .filename(data_dir.join("index.sqlite"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(false)
+            .disable_statement_logging();
+        let mut writing = options.connect().await.map_err(sql("opening the index"))?;
+        sqlx::migrate!("./migrations").run(&mut writing).await.map_err(|error| internal("migrating the index", error))?;
+        let generation: i64 = sqlx::query_scalar("UPDATE state SET generation = generation + 1 RETURNING generation")
+            .fetch_one(&mut writing)
+            .await
+            .map_err(sql("opening the index"))?;
+        let files = Arc::new(
+            Files::open(&data_dir.join("files"), generation, tasks.clone())
+                .map_err(|error| internal("opening the data directory", error))?,
+        );
+        let buckets = sqlx::query_as::<_, (String, i64)>("SELECT name, id FROM buckets")
+            .fetch_all(&mut writing)
+            .await
+            .map_err(sql("opening the index"))?;
+        let cache = Arc::new(Cache::new(cache_bytes));
+        let writer = Writer::start(writing, Arc::clone(&cache), Arc::clone(&files), &tasks);
+        let index = SqlitePoolOptions::new()
+            .max_connections(8)
+            .min_connections(0)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_lazy_with(options.read_only(true));
+        let buckets = RwLock::new(buckets.into_iter().map(|(name, id)| (name.into(), id)).collect());
+        tasks.spawn(sweep(index.clone(), Arc::clone(&files)));
+        Ok(Self { index, writer, files, cache, buckets, clock, entropy, inline_bytes })
+    }
+
+    /// A bucket's number, if there is such a bucket.
+    pub(crate) fn bucket(&self, name: &str) -> Option<BucketId> {
+        self.buckets.read().unwrap_or_else(PoisonError::into_inner).get(name).copied()
+    }
+
+    /// Makes a bucket if there is none of this name.
+    pub(crate) async fn ensure_bucket(&self, name: &str) -> Result<BucketId> {
+        if let Some(id) = self.bucket(name) {
+            return Ok(id);
+        }
+        let id = self.writer.apply(CreateBucket { name: name.to_owned() }).await?;
+        self.buckets.write().unwrap_or_else(PoisonError::into_inner).insert(name.into(), id);
+        Ok(id)
+    }
+
+    /// Now, as objects tell it: in milliseconds.
+    pub(crate) fn now(&self) -> Timestamp {
+        let now = self.clock.now();
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+
+    /// An object's record, if there is such an object.
+    pub(crate) async fn record(&self, bucket: BucketId, key: &[u8]) -> Result<Option<Arc<Record>>> {
+        let own = (bucket, key.into());
+        let began = match self.cache.get(&own) {
+            Ok(record) => return Ok(Some(record)),
+            Err(began) => began,
+        };
+        let row = sqlx::query(
+            "SELECT o.size, o.etag, o.modified_ms, o.headers, o.segments, c.bytes FROM objects o \
+             LEFT JOIN contents c ON c.id = o.content WHERE o.bucket = ? AND o.key = ?",
+        )
+        .bind(bucket)
+        .bind(key)
+        .fetch_optional(&self.index)
+        .await
+        .map_err(sql("reading the index"))?;
+        let Some(row) = row else { return Ok(None) };
+        let record = Arc::new(read_record(&row).map_err(sql("reading the index"))?);
+        self.cache.put(own, &began, &record);
+        Ok(Some(record))
+    }
+
+    /// Opens the range of an object that `plan` wants of it.
+    pub(crate) async fn open_range(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        plan: impl Fn(&Record) -> Result<Range<u64>>,
+    ) -> Result<Option<(Arc<Record>, Reading)>> {
+        for _ in 0..READ_TRIES {
+            let Some(record) = self.record(bucket, key).await? else { return Ok(None) };
+            let range = plan(&record)?;
+            let reading = Reading::start(&self.files, &record, range).await;
+            if let Some(reading) = reading.map_err(|error| internal("reading a data file", error))? {
+                return Ok(Some((record, reading)));
+            }
+            // Replaced between the two steps: its new record is there to be read, unless the cache still has the old one
+            // because the writer is between its commit and telling the cache.
+            tokio::task::yield_now().await;
+        }
+        Err(internal("reading a data file", format!("a file of an object in bucket {bucket} is missing")))
+    }
+
+    /// Takes a body in, for [`Objects::put`].
+    pub(crate) async fn take(
+        &self,
+        body: impl Stream<Item = std::result::Result<Bytes, StdError>> + Unpin,
+        algorithms: &[checksum::Algorithm],
+        max_bytes: u64,
+    ) -> Result<Taken> {
+        intake::take(&self.files, body, Terms { algorithms, inline_bytes: self.inline_bytes, max_bytes }).await
+    }
+
+    /// Puts an object in place of what was there; when this returns, it is durable.
+    pub(crate) async fn put(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        taken: Taken,
+        mut headers: Headers,
+        condition: Condition,
+    ) -> Result<std::result::Result<Arc<Record>, Clash>> {
+        let Taken { place, size, digests } = taken;
+        if let Some((algorithm, checksum)) = digests.checksums.first() {
+            headers.set_checksum(*algorithm, &BASE64.encode(checksum), checksum::Kind::FullObject);
+        }
+        let (data, draft) = match place {
+            Place::Here(bytes) => (Data::Here(bytes), None),
+            Place::File(draft) => (Data::Files([Segment { file: draft.id(), size }].into()), Some(draft)),
+        };
+        let record = Record { size, etag: digests.etag().into(), modified: self.now(), headers, data };
+        let record = Arc::new(record);
+        let content = self.files.fresh();
+        let change = PutObject { bucket, key: key.into(), record: Arc::clone(&record), content, draft, condition };
+        Ok(self.writer.apply(change).await?.map(|()| record))
+    }
+
+    /// Removes an object, if there is one.
+    pub(crate) async fn delete(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        condition: Condition,
+    ) -> Result<std::result::Result<(), Clash>> {
+        self.writer.apply(DeleteObject { bucket, key: key.into(), condition }).await
+    }
+}
+
+fn read_record(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<Record> {
+    let broken = |what: &str| sqlx::Error::Decode(format!("{what} of an object cannot be read").into());
+    let size: i64 = row.try_get(0)?;
+    let modified: i64 = row.try_get(2)?;
+    let segments = decode_segments(row.try_get(4)?).ok_or_else(|| broken("the segments"))?;
+    let data = if segments.is_empty() {
+        let bytes: Option<&[u8]> = row.try_get(5)?;
+        let bytes = Bytes::copy_from_slice(bytes.unwrap_or_default());
+        if bytes.len() as u64 != size.cast_unsigned() {
+            return Err(broken("the content"));
+        }
+        Data::Here(bytes)
+    } else {
+        Data::Files(segments)
+    };
+    Ok(Record {
+        size: size.cast_unsigned(),
+        etag: row.try_get::<&str, _>(1)?.into(),
+        modified: Timestamp::from_millisecond(modified).map_err(|_| broken("the time"))?,
+        headers: Headers::decode(row.try_get(3)?).ok_or_else(|| broken("the headers"))?,
+        data,
+    })
+}
+
+/// Removes the files that earlier runs left behind and that the index does not refer to.
+async fn sweep(index: SqlitePool, files: Arc<Files>) {
+    let mut swept = 0usize;
+    for shard in Files::shards() {
+        let own = Arc::clone(&files);
+        let found = match files.blocking(move || own.earlier(shard)).await {
+            Ok(found) => found,
+            Err(error) => {
+                internal("sweeping the data directory", error);
+                return;
+            }
+        };
+        for id in found {
+            let known = sqlx::query_scalar::<_, i64>("SELECT id FROM files WHERE id = ?").bind(id);
+            match known.fetch_optional(&index).await {
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    let own = Arc::clone(&files);
+                    files.later(move || own.remove(vec![id]));
+                    swept += 1;
+                }
+                Err(error) => {
+                    internal("sweeping the data directory", error);
+                    return;
+                }
+            }
+        }
+    }
+    if swept > 0 {
+        tracing::info!(files = swept, "swept {swept} data files that an earlier run left unfinished");
+    }
+}
+
+/// Shortens the calls to the index that the modules here make.
+type Index = SqliteConnection;

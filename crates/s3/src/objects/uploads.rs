@@ -1,0 +1,447 @@
+//! Uploads in parts: each part a file of its own; completing an upload refers to them in order and copies nothing.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+use valetkey_core::id::{AccountId, CallerId};
+
+use crate::error::{Result, internal};
+use crate::objects::change::{Clash, Condition, adopt, release_files, replace};
+use crate::objects::checksum::{Algorithm, Digests, Kind, etag_of_parts};
+use crate::objects::files::{Draft, FileId, Segment};
+use crate::objects::intake::{Place, Taken, Terms, take};
+use crate::objects::listing::Span;
+use crate::objects::record::{Data, Headers, Record};
+use crate::objects::writer::{After, Change};
+use crate::objects::{BucketId, Index, Objects, sql};
+
+/// Every part but the last has at least so many bytes.
+pub(crate) const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
+/// The highest number of a part.
+pub(crate) const MAX_PART_NUMBER: i32 = 10_000;
+
+/// An upload's name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct UploadId([u8; 16]);
+
+impl UploadId {
+    /// Reads the name as clients write it.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok().map(Self)
+    }
+
+    /// The name as clients write it.
+    pub(crate) fn shown(self) -> String {
+        HEXLOWER.encode(&self.0)
+    }
+}
+
+/// Who an upload belongs to: nobody else adds to it or ends it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Owner {
+    pub(crate) account: AccountId,
+    pub(crate) caller: CallerId,
+}
+
+/// An upload that is not complete.
+#[derive(Clone, Debug)]
+pub(crate) struct Upload {
+    pub(crate) id: UploadId,
+    pub(crate) bucket: BucketId,
+    pub(crate) key: Box<[u8]>,
+    pub(crate) owner: Owner,
+    pub(crate) opened: Timestamp,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) kind: Kind,
+    pub(crate) headers: Headers,
+}
+
+/// A part of an upload.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    pub(crate) number: i32,
+    pub(crate) size: u64,
+    file: Option<FileId>,
+    pub(crate) md5: [u8; 16],
+    pub(crate) checksum: Box<[u8]>,
+    pub(crate) modified: Timestamp,
+}
+
+/// A part as the client lists it to complete an upload.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) number: i32,
+    pub(crate) etag: Box<str>,
+    /// The checksum of it, if the client told one: of the upload's algorithm.
+    pub(crate) checksum: Option<Box<[u8]>>,
+}
+
+/// What the client says of the whole when it completes an upload.
+#[derive(Clone, Debug)]
+pub(crate) struct Completion {
+    pub(crate) parts: Vec<Listed>,
+    pub(crate) condition: Condition,
+    /// Its size, if told.
+    pub(crate) size: Option<u64>,
+    /// Its checksum as shown, if told.
+    pub(crate) checksum: Option<String>,
+}
+
+/// Why an upload could not be completed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Incomplete {
+    NoSuchUpload,
+    /// A part is not there, or its tag or checksum is another.
+    InvalidPart,
+    /// A part but the last is too small.
+    TooSmall,
+    /// The size or the checksum of the whole is another.
+    WrongSize,
+    WrongChecksum,
+    Clash(Clash),
+}
+
+fn read_upload(row: &SqliteRow) -> sqlx::Result<Upload> {
+    let broken = || sqlx::Error::Decode("an upload cannot be read".into());
+    let sixteen = |bytes: &[u8]| <[u8; 16]>::try_from(bytes).map_err(|_| broken());
+    Ok(Upload {
+        id: UploadId(sixteen(row.try_get(0)?)?),
+        bucket: row.try_get(1)?,
+        key: row.try_get::<&[u8], _>(2)?.into(),
+        owner: Owner {
+            account: AccountId::from_bytes(sixteen(row.try_get(3)?)?),
+            caller: CallerId::from_bytes(sixteen(row.try_get(4)?)?),
+        },
+        opened: Timestamp::from_millisecond(row.try_get(5)?).map_err(|_| broken())?,
+        algorithm: Algorithm::parse(row.try_get(6)?).ok_or_else(broken)?,
+        kind: Kind::parse(row.try_get(7)?).ok_or_else(broken)?,
+        headers: Headers::decode(row.try_get(8)?).ok_or_else(broken)?,
+    })
+}
+
+fn read_part(row: &SqliteRow) -> sqlx::Result<Part> {
+    let broken = || sqlx::Error::Decode("a part cannot be read".into());
+    Ok(Part {
+        number: row.try_get(0)?,
+        size: row.try_get::<i64, _>(1)?.cast_unsigned(),
+        file: row.try_get(2)?,
+        md5: row.try_get::<&[u8], _>(3)?.try_into().map_err(|_| broken())?,
+        checksum: row.try_get::<&[u8], _>(4)?.into(),
+        modified: Timestamp::from_millisecond(row.try_get(5)?).map_err(|_| broken())?,
+    })
+}
+
+const UPLOAD: &str = "SELECT id, bucket, key, account, caller, opened_ms, algorithm, kind, headers FROM uploads \
+                      WHERE id = ?";
+const PARTS: &str = "SELECT number, size, file, md5, checksum, modified_ms FROM parts \
+                     WHERE upload = ? AND number > ? ORDER BY number LIMIT ?";
+
+async fn upload_of(index: &mut Index, id: UploadId) -> sqlx::Result<Option<Upload>> {
+    let row = sqlx::query(UPLOAD).bind(&id.0[..]).fetch_optional(index).await?;
+    row.as_ref().map(read_upload).transpose()
+}
+
+async fn parts_of(index: &mut Index, id: UploadId) -> sqlx::Result<Vec<Part>> {
+    let rows = sqlx::query(PARTS).bind(&id.0[..]).bind(-1).bind(-1).fetch_all(index).await?;
+    rows.iter().map(read_part).collect()
+}
+
+impl Objects {
+    /// Opens an upload.
+    pub(crate) async fn create_upload(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        owner: Owner,
+        (algorithm, kind): (Algorithm, Kind),
+        headers: Headers,
+    ) -> Result<Upload> {
+        let opened = self.now();
+        let mut id = [0u8; 16];
+        let (time, noise) = id.split_at_mut(6);
+        time.copy_from_slice(opened.as_millisecond().to_be_bytes().get(2..).unwrap_or(&[0; 6]));
+        self.entropy.fill(noise);
+        let upload = Upload { id: UploadId(id), bucket, key: key.into(), owner, opened, algorithm, kind, headers };
+        self.writer.apply(CreateUpload(upload.clone())).await?;
+        Ok(upload)
+    }
+
+    /// An upload of this bucket and key that belongs to `owner`, if there is one.
+    pub(crate) async fn upload(
+        &self,
+        id: UploadId,
+        bucket: BucketId,
+        key: &[u8],
+        owner: Owner,
+    ) -> Result<Option<Upload>> {
+        let row = sqlx::query(UPLOAD).bind(&id.0[..]).fetch_optional(&self.index).await;
+        let row = row.map_err(sql("reading the index"))?;
+        let upload = row.as_ref().map(read_upload).transpose().map_err(sql("reading the index"))?;
+        Ok(upload.filter(|upload| upload.bucket == bucket && *upload.key == *key && upload.owner == owner))
+    }
+
+    /// Takes the body of a part in.
+    pub(crate) async fn take_part(
+        &self,
+        body: impl futures::Stream<Item = std::result::Result<bytes::Bytes, s3s::StdError>> + Unpin,
+        algorithms: &[Algorithm],
+        max_bytes: u64,
+    ) -> Result<Taken> {
+        take(&self.files, body, Terms { algorithms, inline_bytes: 0, max_bytes }).await
+    }
+
+    /// Puts a part into an upload, in place of an earlier one of its number. Nothing if the upload is gone.
+    pub(crate) async fn put_part(&self, upload: UploadId, number: i32, taken: Taken) -> Result<Option<Digests>> {
+        let Taken { place, size, digests } = taken;
+        let draft = match place {
+            Place::File(draft) => Some(draft),
+            Place::Here(bytes) if bytes.is_empty() => None,
+            Place::Here(_) => return Err(internal("putting a part", "a part was not taken to a file")),
+        };
+        let change =
+            PutPart { upload, number, size, draft, digests: digests.clone(), modified_ms: self.now().as_millisecond() };
+        Ok(self.writer.apply(change).await?.then_some(digests))
+    }
+
+    /// An upload's parts behind a number, at most so many.
+    pub(crate) async fn parts(&self, upload: UploadId, behind: i32, limit: usize) -> Result<Vec<Part>> {
+        let rows = sqlx::query(PARTS)
+            .bind(&upload.0[..])
+            .bind(behind)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.index)
+            .await
+            .map_err(sql("reading the index"))?;
+        rows.iter().map(read_part).collect::<sqlx::Result<_>>().map_err(sql("reading the index"))
+    }
+
+    /// Ends an upload and removes its parts. Says whether there was one.
+    pub(crate) async fn abort_upload(&self, upload: UploadId) -> Result<bool> {
+        self.writer.apply(AbortUpload(upload)).await
+    }
+
+    /// Makes an object of an upload's parts; when this returns, it is durable.
+    pub(crate) async fn complete_upload(
+        &self,
+        upload: UploadId,
+        completion: Completion,
+    ) -> Result<std::result::Result<Arc<Record>, Incomplete>> {
+        self.writer.apply(CompleteUpload { upload, completion, now: self.now() }).await
+    }
+
+    /// The uploads of a bucket in one span of keys behind `after`, in order of key and name, at most so many.
+    pub(crate) async fn uploads(
+        &self,
+        bucket: BucketId,
+        span: &Span,
+        after: (&[u8], &[u8]),
+        limit: usize,
+    ) -> Result<Vec<Upload>> {
+        // A key that is text sorts before every blob: without an end the comparison with '' is never true.
+        let rows = sqlx::query(
+            "SELECT id, bucket, key, account, caller, opened_ms, algorithm, kind, headers FROM uploads \
+             WHERE bucket = ? AND key >= ? AND (? IS NULL OR key < ?) AND (key, id) > (?, ?) ORDER BY key, id LIMIT ?",
+        )
+        .bind(bucket)
+        .bind(&*span.start)
+        .bind(span.end.as_deref())
+        .bind(span.end.as_deref())
+        .bind(after.0)
+        .bind(after.1)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.index)
+        .await
+        .map_err(sql("listing uploads"))?;
+        rows.iter().map(read_upload).collect::<sqlx::Result<_>>().map_err(sql("listing uploads"))
+    }
+}
+
+impl UploadId {
+    /// The name as the index compares it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+struct CreateUpload(Upload);
+
+#[async_trait]
+impl Change for CreateUpload {
+    type Answer = ();
+
+    async fn apply(self, index: &mut Index, _: &mut After) -> sqlx::Result<()> {
+        let Upload { id, bucket, key, owner, opened, algorithm, kind, headers } = self.0;
+        sqlx::query(
+            "INSERT INTO uploads (id, bucket, key, account, caller, opened_ms, algorithm, kind, headers) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&id.0[..])
+        .bind(bucket)
+        .bind(&*key)
+        .bind(&owner.account.to_bytes()[..])
+        .bind(&owner.caller.to_bytes()[..])
+        .bind(opened.as_millisecond())
+        .bind(algorithm.as_str())
+        .bind(kind.as_str())
+        .bind(headers.encode())
+        .execute(index)
+        .await?;
+        Ok(())
+    }
+}
+
+struct PutPart {
+    upload: UploadId,
+    number: i32,
+    size: u64,
+    draft: Option<Draft>,
+    digests: Digests,
+    modified_ms: i64,
+}
+
+#[async_trait]
+impl Change for PutPart {
+    type Answer = bool;
+
+    async fn apply(self, index: &mut Index, after: &mut After) -> sqlx::Result<bool> {
+        let Self { upload, number, size, draft, digests, modified_ms } = self;
+        if upload_of(index, upload).await?.is_none() {
+            return Ok(false);
+        }
+        let before: Option<Option<FileId>> =
+            sqlx::query_scalar("SELECT file FROM parts WHERE upload = ? AND number = ?")
+                .bind(&upload.0[..])
+                .bind(number)
+                .fetch_optional(&mut *index)
+                .await?;
+        if let Some(Some(file)) = before {
+            release_files(index, vec![file], after).await?;
+        }
+        let file = draft.as_ref().map(Draft::id);
+        if let Some(draft) = draft {
+            adopt(index, draft, after).await?;
+        }
+        sqlx::query(
+            "INSERT OR REPLACE INTO parts (upload, number, size, file, md5, checksum, modified_ms) \
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&upload.0[..])
+        .bind(number)
+        .bind(size.cast_signed())
+        .bind(file)
+        .bind(&digests.md5[..])
+        .bind(digests.kept())
+        .bind(modified_ms)
+        .execute(index)
+        .await?;
+        Ok(true)
+    }
+}
+
+async fn forget_upload(index: &mut Index, upload: UploadId) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM parts WHERE upload = ?").bind(&upload.0[..]).execute(&mut *index).await?;
+    sqlx::query("DELETE FROM uploads WHERE id = ?").bind(&upload.0[..]).execute(index).await?;
+    Ok(())
+}
+
+struct AbortUpload(UploadId);
+
+#[async_trait]
+impl Change for AbortUpload {
+    type Answer = bool;
+
+    async fn apply(self, index: &mut Index, after: &mut After) -> sqlx::Result<bool> {
+        if upload_of(index, self.0).await?.is_none() {
+            return Ok(false);
+        }
+        for part in parts_of(index, self.0).await? {
+            release_files(index, part.file.into_iter().collect(), after).await?;
+        }
+        forget_upload(index, self.0).await?;
+        Ok(true)
+    }
+}
+
+struct CompleteUpload {
+    upload: UploadId,
+    completion: Completion,
+    now: Timestamp,
+}
+
+/// Finds the listed parts among those there are.
+fn chosen(there: &[Part], listed: &[Listed]) -> std::result::Result<Vec<Part>, Incomplete> {
+    let mut chosen = Vec::with_capacity(listed.len());
+    for Listed { number, etag, checksum } in listed {
+        let at = there.binary_search_by_key(number, |part| part.number).map_err(|_| Incomplete::InvalidPart)?;
+        let part = there.get(at).ok_or(Incomplete::InvalidPart)?;
+        if HEXLOWER.encode(&part.md5) != **etag || checksum.as_ref().is_some_and(|told| *told != part.checksum) {
+            return Err(Incomplete::InvalidPart);
+        }
+        chosen.push(part.clone());
+    }
+    match chosen.split_last() {
+        Some((_, others)) if others.iter().all(|part| part.size >= MIN_PART_BYTES) => Ok(chosen),
+        Some(_) => Err(Incomplete::TooSmall),
+        None => Err(Incomplete::InvalidPart),
+    }
+}
+
+/// The checksum of the whole, as shown.
+fn checksum_of(parts: &[Part], algorithm: Algorithm, kind: Kind) -> String {
+    use data_encoding::BASE64;
+    let whole = match kind {
+        Kind::FullObject => algorithm.combine(parts.iter().map(|part| (&*part.checksum, part.size))),
+        Kind::Composite => None,
+    };
+    match whole {
+        Some(whole) => BASE64.encode(&whole),
+        None => {
+            let pieces: Vec<u8> = parts.iter().flat_map(|part| part.checksum.iter().copied()).collect();
+            format!("{}-{}", BASE64.encode(&algorithm.of(&pieces)), parts.len())
+        }
+    }
+}
+
+#[async_trait]
+impl Change for CompleteUpload {
+    type Answer = std::result::Result<Arc<Record>, Incomplete>;
+
+    async fn apply(self, index: &mut Index, after: &mut After) -> sqlx::Result<Self::Answer> {
+        let Self { upload: id, completion, now } = self;
+        let Completion { parts: listed, condition, size: told_size, checksum: told_checksum } = completion;
+        let Some(upload) = upload_of(index, id).await? else { return Ok(Err(Incomplete::NoSuchUpload)) };
+        let there = parts_of(index, id).await?;
+        let parts = match chosen(&there, &listed) {
+            Ok(parts) => parts,
+            Err(incomplete) => return Ok(Err(incomplete)),
+        };
+        let size = parts.iter().map(|part| part.size).sum();
+        let checksum = checksum_of(&parts, upload.algorithm, upload.kind);
+        if told_size.is_some_and(|told| told != size) {
+            return Ok(Err(Incomplete::WrongSize));
+        }
+        if told_checksum.is_some_and(|told| told != checksum) {
+            return Ok(Err(Incomplete::WrongChecksum));
+        }
+        let segments: Box<[Segment]> =
+            parts.iter().filter_map(|part| Some(Segment { file: part.file?, size: part.size })).collect();
+        let data = if segments.is_empty() { Data::Here(bytes::Bytes::new()) } else { Data::Files(segments) };
+        let mut headers = upload.headers;
+        headers.set_checksum(upload.algorithm, &checksum, upload.kind);
+        let etag = etag_of_parts(parts.iter().map(|part| &part.md5)).into();
+        let record = Record { size, etag, modified: now, headers, data };
+        if let Err(clash) = replace(index, upload.bucket, &upload.key, &record, 0, &condition, after).await? {
+            return Ok(Err(Incomplete::Clash(clash)));
+        }
+        let used: std::collections::HashSet<i32> = parts.iter().map(|part| part.number).collect();
+        for part in there.iter().filter(|part| !used.contains(&part.number)) {
+            release_files(index, part.file.into_iter().collect(), after).await?;
+        }
+        forget_upload(index, id).await?;
+        Ok(Ok(Arc::new(record)))
+    }
+}

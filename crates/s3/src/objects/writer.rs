@@ -1,0 +1,154 @@
+//! The one task that writes the index: changes that come together share a transaction, and so an fsync.
+//!
+//! A change runs to its end whether or not its request is still there, so that what follows a commit (readers' caches
+//! forget, old files go) is never lost with a dropped request.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection as _, Sqlite, Transaction};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use crate::error::{Result, internal};
+use crate::objects::cache::Cache;
+use crate::objects::files::{Draft, FileId, Files};
+
+/// Changes that may wait; more wait outside.
+const QUEUE: usize = 256;
+/// Changes that share one commit at most.
+const BATCH: usize = 64;
+
+/// What follows a change's commit.
+#[derive(Default)]
+pub(crate) struct After {
+    /// Objects whose cached records are no longer true.
+    pub(crate) forget: Vec<(i64, Box<[u8]>)>,
+    /// Files that the index now refers to.
+    pub(crate) keep: Vec<Draft>,
+    /// Files that it no longer refers to, object by object.
+    pub(crate) remove: Vec<Vec<FileId>>,
+}
+
+/// A change of the index. It may decide not to change anything; an error undoes its whole batch.
+#[async_trait]
+pub(crate) trait Change: Send + 'static {
+    /// What the one who asked for it learns.
+    type Answer: Send + 'static;
+
+    /// Applies the change.
+    async fn apply(self, index: &mut SqliteConnection, after: &mut After) -> sqlx::Result<Self::Answer>;
+}
+
+/// A change without its type.
+#[async_trait]
+trait Job: Send {
+    async fn apply(&mut self, index: &mut SqliteConnection, after: &mut After) -> sqlx::Result<()>;
+    /// Tells the one who asked that the answer is durable. Dropping the job instead tells that it failed.
+    fn done(self: Box<Self>);
+}
+
+struct Pending<C: Change> {
+    change: Option<C>,
+    answer: Option<C::Answer>,
+    reply: oneshot::Sender<C::Answer>,
+}
+
+#[async_trait]
+impl<C: Change> Job for Pending<C> {
+    async fn apply(&mut self, index: &mut SqliteConnection, after: &mut After) -> sqlx::Result<()> {
+        if let Some(change) = self.change.take() {
+            self.answer = Some(change.apply(index, after).await?);
+        }
+        Ok(())
+    }
+
+    fn done(self: Box<Self>) {
+        if let Some(answer) = self.answer {
+            // The request may be gone; its change stays.
+            drop(self.reply.send(answer));
+        }
+    }
+}
+
+/// Hands changes to the task that writes the index. The task ends when the last writer is dropped.
+#[derive(Clone)]
+pub(crate) struct Writer(mpsc::Sender<Box<dyn Job>>);
+
+impl Writer {
+    /// Starts the task.
+    pub(crate) fn start(index: SqliteConnection, cache: Arc<Cache>, files: Arc<Files>, tasks: &TaskTracker) -> Self {
+        let (send, receive) = mpsc::channel(QUEUE);
+        tasks.spawn(run(index, receive, cache, files));
+        Self(send)
+    }
+
+    /// Applies a change; when this returns, it is durable.
+    pub(crate) async fn apply<C: Change>(&self, change: C) -> Result<C::Answer> {
+        let (reply, answer) = oneshot::channel();
+        let job = Pending { change: Some(change), answer: None, reply };
+        self.0.send(Box::new(job)).await.map_err(|_| internal("writing the index", "its task has ended"))?;
+        answer.await.map_err(|_| internal("writing the index", "the change was not committed"))
+    }
+}
+
+async fn run(
+    mut index: SqliteConnection,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+    cache: Arc<Cache>,
+    files: Arc<Files>,
+) {
+    let mut batch: Vec<Box<dyn Job>> = Vec::with_capacity(BATCH);
+    while jobs.recv_many(&mut batch, BATCH).await > 0 {
+        let mut after = After::default();
+        match commit(&mut index, &mut batch, &mut after).await {
+            Ok(()) => {
+                let After { forget, keep, remove } = after;
+                for (bucket, key) in forget {
+                    cache.forget(bucket, &key);
+                }
+                keep.into_iter().for_each(Draft::keep);
+                batch.drain(..).for_each(Job::done);
+                if !remove.is_empty() {
+                    let old = Arc::clone(&files);
+                    files.later(move || remove.into_iter().for_each(|group| old.remove(group)));
+                }
+            }
+            Err(Failed::Undone(error)) => {
+                internal("changing the index", error);
+                batch.clear();
+            }
+            Err(Failed::Unknown(error)) => {
+                // Whether it is on disk only the next start knows: the files stay until then, and readers look again.
+                internal("committing the index", error);
+                after.keep.into_iter().for_each(Draft::keep);
+                for (bucket, key) in after.forget {
+                    cache.forget(bucket, &key);
+                }
+                batch.clear();
+            }
+        }
+    }
+    if let Err(error) = index.close().await {
+        tracing::warn!(error = %error, "the index did not close cleanly: {error}");
+    }
+}
+
+enum Failed {
+    Undone(sqlx::Error),
+    Unknown(sqlx::Error),
+}
+
+async fn commit(
+    index: &mut SqliteConnection,
+    batch: &mut [Box<dyn Job>],
+    after: &mut After,
+) -> std::result::Result<(), Failed> {
+    let mut changes: Transaction<'_, Sqlite> =
+        index.begin_with("BEGIN IMMEDIATE").await.map_err(Failed::Undone)?;
+    for job in batch {
+        job.apply(&mut changes, after).await.map_err(Failed::Undone)?;
+    }
+    changes.commit().await.map_err(Failed::Unknown)
+}

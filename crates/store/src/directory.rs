@@ -1,0 +1,196 @@
+//! Who a token is and what its account was granted: from memory when warm.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use valetkey_core::caller::Caller;
+use valetkey_core::dataset::Dataset;
+use valetkey_core::error::{Noun, Stranger};
+use valetkey_core::grant::Grant;
+use valetkey_core::id::{AccountId, LeaseId};
+use valetkey_core::keyring::Claims;
+use valetkey_core::port::{Directory, Leases, TokenRecord};
+use valetkey_core::scope::Scope;
+use valetkey_core::snapshot::Snapshot;
+use valetkey_core::token::{PlainToken, TokenDigest};
+use valetkey_core::{Error, Kind};
+
+use crate::cache::Cache;
+use crate::sqlite::{failed, registry};
+use crate::store::Store;
+
+/// For how long a token is remembered to be nobody's.
+const UNKNOWN_MS: i64 = 10_000;
+
+/// What is kept in memory of the directory.
+pub(crate) struct Memory {
+    /// Tokens that are somebody's, ended ones too.
+    pub(crate) known: Cache<TokenDigest, Known>,
+    /// Tokens that were nobody's, and until when that is believed. Apart, so that a flood of them pushes no caller out.
+    pub(crate) unknown: Cache<TokenDigest, i64>,
+    pub(crate) snapshots: Cache<AccountId, Settled>,
+    pub(crate) datasets: Cache<(), Arc<[Dataset]>>,
+    pub(crate) scopes: Cache<LeaseId, Arc<Scope>>,
+}
+
+impl Memory {
+    pub(crate) fn new(tokens: usize, accounts: usize) -> Self {
+        Self {
+            known: Cache::new(tokens),
+            unknown: Cache::new(10_000),
+            snapshots: Cache::new(accounts),
+            datasets: Cache::new(1),
+            scopes: Cache::new(1_000),
+        }
+    }
+
+    /// Forgets everything that somebody else may have changed.
+    pub(crate) fn forget_all(&self) {
+        self.known.forget_all();
+        self.unknown.forget_all();
+        self.snapshots.forget_all();
+        self.datasets.forget_all();
+    }
+}
+
+/// A token that is somebody's.
+#[derive(Clone)]
+pub(crate) struct Known {
+    caller: Arc<Caller>,
+    revoked: Option<Timestamp>,
+}
+
+/// A snapshot, and when the next of its grants begins or ends: from then on another one serves faster.
+#[derive(Clone)]
+pub(crate) struct Settled {
+    snapshot: Arc<Snapshot>,
+    to: Option<Timestamp>,
+}
+
+impl Settled {
+    fn at(self, now: Timestamp) -> Option<Arc<Snapshot>> {
+        self.to.is_none_or(|to| now < to).then_some(self.snapshot)
+    }
+}
+
+fn unknown() -> Error {
+    Error::new(Kind::Unauthenticated(Stranger::Unknown), "the token is not one of this server")
+}
+
+impl Known {
+    fn of(record: TokenRecord) -> Self {
+        let TokenRecord { id, caller, caller_name, account, role, tail: _, made: _, until, revoked } = record;
+        let caller = Caller { id: caller, account, name: caller_name, role, token: id, token_until: until };
+        Self { caller: Arc::new(caller), revoked }
+    }
+
+    fn at(&self, now: Timestamp) -> Result<Arc<Caller>, Error> {
+        if let Some(at) = self.revoked {
+            return Err(Error::new(
+                Kind::Unauthenticated(Stranger::Revoked),
+                format!("the token was revoked at {at:.0}"),
+            ));
+        }
+        self.caller.in_time(now)?;
+        Ok(Arc::clone(&self.caller))
+    }
+}
+
+impl Store {
+    /// What memory knows of a token.
+    fn remembered(&self, digest: &TokenDigest, now: Timestamp) -> Option<Result<Arc<Caller>, Error>> {
+        let memory = &self.shared.memory;
+        if let Some(known) = memory.known.get(digest) {
+            return Some(known.at(now));
+        }
+        // A clock that was set back must not make this last.
+        let left = memory.unknown.get(digest)?.saturating_sub(now.as_millisecond());
+        (left > 0 && left <= UNKNOWN_MS).then(|| Err(unknown()))
+    }
+}
+
+#[async_trait]
+impl Directory for Store {
+    async fn caller(&self, token: &PlainToken, now: Timestamp) -> Result<Arc<Caller>, Error> {
+        let digest = token.digest();
+        if let Some(answer) = self.remembered(&digest, now) {
+            return answer;
+        }
+        let memory = &self.shared.memory;
+        let _one = memory.known.loading(&digest).await;
+        if let Some(answer) = self.remembered(&digest, now) {
+            return answer;
+        }
+        let (known_since, unknown_since) = (memory.known.generation(), memory.unknown.generation());
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        match registry::token_by_digest(&mut reader, &digest).await? {
+            None => {
+                memory.unknown.keep(unknown_since, digest, now.as_millisecond().saturating_add(UNKNOWN_MS));
+                Err(unknown())
+            }
+            Some(record) => {
+                let known = Known::of(record);
+                memory.known.keep(known_since, digest, known.clone());
+                known.at(now)
+            }
+        }
+    }
+
+    async fn account(&self, id: AccountId, now: Timestamp) -> Result<Arc<Snapshot>, Error> {
+        let snapshots = &self.shared.memory.snapshots;
+        if let Some(snapshot) = snapshots.get(&id).and_then(|settled| settled.at(now)) {
+            return Ok(snapshot);
+        }
+        let _one = snapshots.loading(&id).await;
+        if let Some(snapshot) = snapshots.get(&id).and_then(|settled| settled.at(now)) {
+            return Ok(snapshot);
+        }
+        let since = snapshots.generation();
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let account = registry::account(&mut reader, id).await?.ok_or_else(|| Error::not_found(Noun::Account))?;
+        let storages = registry::storages(&mut reader).await?.into_iter().map(Arc::new);
+        let grants = registry::grants(&mut reader, id).await?;
+        let edges = |grant: &Grant| [grant.from, grant.until].into_iter().flatten().filter(|edge| *edge > now).min();
+        let to = grants.iter().filter_map(edges).min();
+        let snapshot = Arc::new(Snapshot::new(account, storages, grants, now));
+        snapshots.keep(since, id, Settled { snapshot: Arc::clone(&snapshot), to });
+        Ok(snapshot)
+    }
+
+    async fn datasets(&self) -> Result<Arc<[Dataset]>, Error> {
+        let kept = &self.shared.memory.datasets;
+        if let Some(datasets) = kept.get(&()) {
+            return Ok(datasets);
+        }
+        let _one = kept.loading(&()).await;
+        if let Some(datasets) = kept.get(&()) {
+            return Ok(datasets);
+        }
+        let since = kept.generation();
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let datasets: Arc<[Dataset]> = registry::datasets(&mut reader).await?.into();
+        kept.keep(since, (), Arc::clone(&datasets));
+        Ok(datasets)
+    }
+}
+
+#[async_trait]
+impl Leases for Store {
+    fn is_revoked(&self, claims: &Claims) -> bool {
+        self.shared.revoked.ends(claims)
+    }
+
+    async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
+        let scopes = &self.shared.memory.scopes;
+        if let Some(scope) = scopes.get(&lease) {
+            return Ok(Some(scope));
+        }
+        self.settle().await?;
+        let since = scopes.generation();
+        let Some(found) = self.find_lease(lease).await? else { return Ok(None) };
+        let scope = self.scope_of(&found.opened).await?;
+        scopes.keep(since, lease, Arc::clone(&scope));
+        Ok(Some(scope))
+    }
+}

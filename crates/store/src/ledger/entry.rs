@@ -1,0 +1,310 @@
+//! What the ledger keeps, as bytes: one entry after the other, each with its length before it.
+//!
+//! The bytes are what the hash chain protects, so they never change once written; another layout is another tag.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use jiff::Timestamp;
+use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
+use valetkey_core::lease::Lease;
+use valetkey_core::scope::{Paths, Scope};
+
+const OPENED: u8 = 1;
+const VOIDED: u8 = 2;
+
+/// A scope longer than this is stored once and named by its digest.
+const INLINE: usize = 1024;
+
+/// The first byte of a scope that is named by its digest; a scope's own first byte is its version, never zero.
+const BY_DIGEST: u8 = 0;
+
+/// A lease as the ledger keeps it. The scope and the dialect are still bytes and text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Opened {
+    pub(crate) id: LeaseId,
+    pub(crate) account: AccountId,
+    pub(crate) caller: CallerId,
+    pub(crate) token: TokenId,
+    pub(crate) storage: StorageId,
+    pub(crate) scope: Vec<u8>,
+    pub(crate) grants: Vec<u8>,
+    pub(crate) dialect: String,
+    pub(crate) credits: u32,
+    pub(crate) opened_ms: i64,
+    pub(crate) until_s: i64,
+}
+
+/// A lease of which no credential came.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Voided {
+    pub(crate) lease: LeaseId,
+    pub(crate) account: AccountId,
+    pub(crate) credits: u32,
+    pub(crate) at_ms: i64,
+    pub(crate) kind: String,
+}
+
+/// One entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Entry {
+    Opened(Opened),
+    Voided(Voided),
+}
+
+/// A scope on its way into an entry.
+pub(crate) enum ScopeBytes<'a> {
+    /// Short: written where it is used.
+    Inline(&'a Scope),
+    /// Long: written once.
+    Stored(Arc<LongScope>),
+}
+
+/// A scope that is stored once.
+#[derive(Debug)]
+pub(crate) struct LongScope {
+    pub(crate) digest: [u8; 32],
+    pub(crate) body: Vec<u8>,
+}
+
+impl LongScope {
+    /// The scope's bytes, if it is long enough to be stored on its own.
+    pub(crate) fn of(scope: &Scope) -> Option<Self> {
+        let mut body = Vec::new();
+        scope.encode(&mut body);
+        if body.len() <= INLINE {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest::digest(&digest::SHA256, &body).as_ref());
+        Some(Self { digest: bytes, body })
+    }
+}
+
+/// Whether a scope may be too long to be written in place; then it is worth to ask [`LongScope::of`].
+pub(crate) fn may_be_long(scope: &Scope) -> bool {
+    match scope.paths() {
+        Paths::Whole => false,
+        Paths::Only(set) => set.len() > 8 || set.iter().map(|path| path.bytes().len()).sum::<usize>() > 800,
+    }
+}
+
+/// The digest that stands for a scope, if these bytes are one.
+pub(crate) fn scope_digest(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.strip_prefix(&[BY_DIGEST])
+}
+
+/// Writes a lease after what is in the buffer.
+pub(crate) fn write_opened(lease: &Lease, scope: &ScopeBytes<'_>, out: &mut Vec<u8>) {
+    framed(out, |out| {
+        out.push(OPENED);
+        out.extend_from_slice(&lease.id.to_bytes());
+        out.extend_from_slice(&lease.account.to_bytes());
+        out.extend_from_slice(&lease.caller.to_bytes());
+        out.extend_from_slice(&lease.token.to_bytes());
+        out.extend_from_slice(&lease.storage.to_bytes());
+        out.extend_from_slice(&lease.credits.to_be_bytes());
+        out.extend_from_slice(&lease.opened.as_millisecond().to_be_bytes());
+        out.extend_from_slice(&lease.until.as_second().to_be_bytes());
+        put_text(lease.dialect, out);
+        // A permit has at most one grant for each path, and those are far fewer than this holds.
+        let grants = u16::try_from(lease.grants.len()).unwrap_or(u16::MAX);
+        out.extend_from_slice(&grants.to_be_bytes());
+        for grant in lease.grants.iter().take(usize::from(grants)) {
+            out.extend_from_slice(&grant.to_bytes());
+        }
+        match scope {
+            ScopeBytes::Inline(scope) => scope.encode(out),
+            ScopeBytes::Stored(scope) => {
+                out.push(BY_DIGEST);
+                out.extend_from_slice(&scope.digest);
+            }
+        }
+    });
+}
+
+/// Writes a void after what is in the buffer.
+pub(crate) fn write_voided(voided: &Voided, out: &mut Vec<u8>) {
+    let Voided { lease, account, credits, at_ms, kind } = voided;
+    framed(out, |out| {
+        out.push(VOIDED);
+        out.extend_from_slice(&lease.to_bytes());
+        out.extend_from_slice(&account.to_bytes());
+        out.extend_from_slice(&credits.to_be_bytes());
+        out.extend_from_slice(&at_ms.to_be_bytes());
+        put_text(kind, out);
+    });
+}
+
+fn put_text(text: &str, out: &mut Vec<u8>) {
+    let len = u8::try_from(text.len()).unwrap_or(u8::MAX);
+    out.push(len);
+    out.extend(text.bytes().take(usize::from(len)));
+}
+
+/// Writes something with its length, which is known only afterwards, before it.
+fn framed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    write(out);
+    let len = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    if let Some(slot) = out.get_mut(start..start + 4) {
+        slot.copy_from_slice(&len.to_be_bytes());
+    }
+}
+
+/// The entries of a page's body; `None` once where it does not parse.
+pub(crate) fn read(body: &[u8]) -> impl Iterator<Item = Option<Entry>> {
+    let mut rest = body;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let entry = take_framed(&mut rest).and_then(read_entry);
+        if entry.is_none() {
+            rest = &[];
+        }
+        Some(entry)
+    })
+}
+
+fn take_framed<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (len, rest) = from.split_first_chunk::<4>()?;
+    let (entry, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)?;
+    *from = rest;
+    Some(entry)
+}
+
+fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = from.split_first_chunk::<N>()?;
+    *from = rest;
+    Some(*head)
+}
+
+fn take_text(from: &mut &[u8]) -> Option<String> {
+    let [len] = take::<1>(from)?;
+    let (text, rest) = from.split_at_checked(usize::from(len))?;
+    *from = rest;
+    String::from_utf8(text.to_vec()).ok()
+}
+
+fn read_entry(mut bytes: &[u8]) -> Option<Entry> {
+    let from = &mut bytes;
+    match take::<1>(from)? {
+        [OPENED] => {
+            let id = LeaseId::from_bytes(take(from)?);
+            let account = AccountId::from_bytes(take(from)?);
+            let caller = CallerId::from_bytes(take(from)?);
+            let token = TokenId::from_bytes(take(from)?);
+            let storage = StorageId::from_bytes(take(from)?);
+            let credits = u32::from_be_bytes(take(from)?);
+            let opened_ms = i64::from_be_bytes(take(from)?);
+            let until_s = i64::from_be_bytes(take(from)?);
+            let dialect = take_text(from)?;
+            let grants = usize::from(u16::from_be_bytes(take(from)?));
+            let (grants, scope) = from.split_at_checked(grants * 16)?;
+            Some(Entry::Opened(Opened {
+                id,
+                account,
+                caller,
+                token,
+                storage,
+                scope: scope.to_vec(),
+                grants: grants.to_vec(),
+                dialect,
+                credits,
+                opened_ms,
+                until_s,
+            }))
+        }
+        [VOIDED] => {
+            let lease = LeaseId::from_bytes(take(from)?);
+            let account = AccountId::from_bytes(take(from)?);
+            let credits = u32::from_be_bytes(take(from)?);
+            let at_ms = i64::from_be_bytes(take(from)?);
+            let kind = take_text(from)?;
+            from.is_empty().then_some(Entry::Voided(Voided { lease, account, credits, at_ms, kind }))
+        }
+        _ => None,
+    }
+}
+
+impl Opened {
+    /// The grants that decided.
+    pub(crate) fn grant_ids(&self) -> impl Iterator<Item = GrantId> {
+        self.grants.as_chunks::<16>().0.iter().map(|bytes| GrantId::from_bytes(*bytes))
+    }
+
+    /// Whether it would be live at that instant, if nobody ended it early.
+    pub(crate) fn in_time(&self, at_ms: i64) -> bool {
+        self.opened_ms <= at_ms && at_ms < self.until_s.saturating_mul(1000)
+    }
+
+    /// When it ends by itself.
+    pub(crate) fn until(&self) -> Option<Timestamp> {
+        Timestamp::from_second(self.until_s).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use valetkey_core::name::BucketName;
+    use valetkey_core::scope::{Actions, Path};
+
+    use super::*;
+
+    fn lease(paths: usize) -> Lease {
+        let paths: Vec<Path> =
+            (0..paths).map(|at| Path::directory(format!("team/{at:04}/data").as_bytes()).unwrap()).collect();
+        let paths = Paths::only(paths).unwrap();
+        let now = Timestamp::from_millisecond(1_767_225_600_123).unwrap();
+        Lease {
+            id: LeaseId::new(now, [1; 10]),
+            account: AccountId::new(now, [2; 10]),
+            caller: CallerId::new(now, [3; 10]),
+            token: TokenId::new(now, [4; 10]),
+            storage: StorageId::new(now, [5; 10]),
+            scope: Arc::new(Scope::new(BucketName::parse("lake").unwrap(), paths, Actions::READ).unwrap()),
+            grants: Arc::from([GrantId::new(now, [6; 10]), GrantId::new(now, [7; 10])]),
+            dialect: "native",
+            credits: 3,
+            opened: now,
+            until: Timestamp::from_second(1_767_229_200).unwrap(),
+        }
+    }
+
+    #[test]
+    fn entries_read_back_as_written_and_a_cut_page_is_noticed() {
+        let lease = lease(2);
+        let voided =
+            Voided { lease: lease.id, account: lease.account, credits: 3, at_ms: 5, kind: "upstream".to_owned() };
+        let mut body = Vec::new();
+        write_opened(&lease, &ScopeBytes::Inline(&lease.scope), &mut body);
+        write_voided(&voided, &mut body);
+        let entries: Vec<Entry> = read(&body).collect::<Option<_>>().unwrap();
+        let [Entry::Opened(opened), Entry::Voided(back)] = &entries[..] else { panic!("{entries:?}") };
+        assert_eq!(*back, voided);
+        assert_eq!((opened.id, opened.account, opened.caller), (lease.id, lease.account, lease.caller));
+        assert_eq!((opened.token, opened.storage, opened.credits), (lease.token, lease.storage, 3));
+        assert_eq!(opened.grant_ids().collect::<Vec<_>>(), *lease.grants);
+        assert_eq!(Scope::decode(&mut &opened.scope[..]).unwrap(), *lease.scope);
+        assert_eq!((opened.opened_ms, opened.until()), (1_767_225_600_123, Some(lease.until)));
+        for cut in 1..body.len() {
+            let whole: Option<Vec<Entry>> = read(&body[..cut]).collect();
+            assert!(whole.is_none_or(|entries| entries.len() == 1), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_long_scope_is_named_by_its_digest() {
+        assert!(!may_be_long(&lease(2).scope) && LongScope::of(&lease(2).scope).is_none());
+        let lease = lease(500);
+        assert!(may_be_long(&lease.scope));
+        let long = Arc::new(LongScope::of(&lease.scope).unwrap());
+        let mut body = Vec::new();
+        write_opened(&lease, &ScopeBytes::Stored(Arc::clone(&long)), &mut body);
+        assert!(body.len() < 250);
+        let Some(Some(Entry::Opened(opened))) = read(&body).next() else { panic!() };
+        assert_eq!(scope_digest(&opened.scope), Some(&long.digest[..]));
+    }
+}

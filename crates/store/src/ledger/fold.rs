@@ -1,0 +1,148 @@
+//! Makes the index of leases out of the pages: a little at a time while the writer has room, or at once when somebody
+//! asks a question that only the index answers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use valetkey_core::Error;
+use valetkey_core::id::LeaseId;
+use valetkey_core::lease::{Lease, LeaseRecord, LeaseState};
+use valetkey_core::scope::Scope;
+
+use crate::ledger::entry::{Opened, scope_digest};
+use crate::sqlite::leases::{self, Found};
+use crate::sqlite::{failed, pages, rows};
+use crate::store::Store;
+
+/// Leases folded while the writer's connection is held.
+const SLICE: u32 = 256;
+
+/// How often the folder looks.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// Time the folder takes of each tick.
+const SHARE: Duration = Duration::from_millis(25);
+
+/// More leases than this in a tick, and the folder waits for a quieter one.
+const BUSY: u64 = 1_000;
+
+impl Store {
+    /// Folds while it is quiet, until the store stops.
+    pub(crate) async fn fold_in_background(self) {
+        let mut opened = 0;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(TICK) => {}
+                () = self.shared.stop.cancelled() => return,
+            }
+            let backlog = self.shared.backlog.load(Ordering::Relaxed);
+            let came = backlog.saturating_sub(opened);
+            opened = backlog;
+            if backlog == 0 || came > BUSY {
+                continue;
+            }
+            let started = Instant::now();
+            while started.elapsed() < SHARE {
+                match self.fold_slice().await {
+                    Ok(true) => tokio::task::yield_now().await,
+                    Ok(false) => break,
+                    Err(error) => {
+                        tracing::warn!(error = ?error, "the ledger's index could not be brought up to date");
+                        break;
+                    }
+                }
+            }
+            opened = self.shared.backlog.load(Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until what was queued before now is on disk.
+    pub(crate) async fn settle(&self) -> Result<(), Error> {
+        match self.shared.queue.waiting() {
+            None => Ok(()),
+            Some(group) => group.kept().await,
+        }
+    }
+
+    /// Brings the index up to date with what was opened before now.
+    pub(crate) async fn fold_all(&self) -> Result<(), Error> {
+        self.settle().await?;
+        let store = self.clone();
+        self.unbroken(async move {
+            let end = pages::head(&mut *store.shared.db.readers().acquire().await.map_err(failed)?).await?.seq;
+            while store.folded().await? < end && store.fold_slice().await? {}
+            Ok(())
+        })
+        .await
+    }
+
+    async fn folded(&self) -> Result<i64, Error> {
+        pages::folded(&mut *self.shared.db.readers().acquire().await.map_err(failed)?).await
+    }
+
+    /// Folds a few pages; `false` when there are none. Called where it is not dropped midway.
+    async fn fold_slice(&self) -> Result<bool, Error> {
+        let mut writer = self.shared.db.writer().await;
+        let Some(slice) = pages::fold(&mut writer, SLICE).await? else {
+            self.shared.backlog.store(0, Ordering::Relaxed);
+            return Ok(false);
+        };
+        self.shared.queue.forget_voids(&slice.voided);
+        let _ = self
+            .shared
+            .backlog
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |backlog| Some(backlog.saturating_sub(slice.opened)));
+        Ok(true)
+    }
+
+    /// A lease, from the index or from the pages that are not in it yet.
+    pub(crate) async fn find_lease(&self, id: LeaseId) -> Result<Option<Found>, Error> {
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        if let Some(found) = leases::by_id(&mut reader, id).await? {
+            return Ok(Some(found));
+        }
+        if let Some(opened) = pages::find(&mut reader, id).await? {
+            return Ok(Some(Found { opened, void_kind: None, revoked: None }));
+        }
+        // Between the two questions it may have moved from the pages to the index.
+        leases::by_id(&mut reader, id).await
+    }
+
+    /// The scope of an entry.
+    pub(crate) async fn scope_of(&self, opened: &Opened) -> Result<Arc<Scope>, Error> {
+        match scope_digest(&opened.scope) {
+            None => rows::scope(&opened.scope).map(Arc::new),
+            Some(digest) => {
+                let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+                leases::long_scope(&mut reader, digest).await.map(Arc::new)
+            }
+        }
+    }
+
+    /// A lease as the domain tells it.
+    pub(crate) async fn record(&self, found: Found) -> Result<LeaseRecord, Error> {
+        let scope = self.scope_of(&found.opened).await?;
+        let Found { opened, void_kind, revoked } = found;
+        let state = match (void_kind, revoked) {
+            (Some(_), _) => LeaseState::Void,
+            (None, Some(revoker)) => LeaseState::Revoked(revoker),
+            (None, None) => LeaseState::Live,
+        };
+        let dialect = self.shared.settings.dialects.iter().copied().find(|known| **known == *opened.dialect);
+        let lease = Lease {
+            id: opened.id,
+            account: opened.account,
+            caller: opened.caller,
+            token: opened.token,
+            storage: opened.storage,
+            scope,
+            grants: opened.grant_ids().collect(),
+            dialect: dialect.unwrap_or("other"),
+            credits: opened.credits,
+            opened: rows::at_ms(opened.opened_ms)?,
+            until: opened.until().ok_or_else(|| rows::damaged("an instant"))?,
+        };
+        Ok(LeaseRecord { lease, state })
+    }
+}

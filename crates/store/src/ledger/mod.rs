@@ -1,0 +1,97 @@
+//! The ledger: entries wait in the [`queue`], the [`writer`] commits them in pages, the folder makes an index of the pages
+//! when there is time.
+
+pub(crate) mod entry;
+pub(crate) mod fold;
+pub(crate) mod queue;
+pub(crate) mod writer;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use valetkey_core::error::Noun;
+use valetkey_core::id::{AccountId, LeaseId};
+use valetkey_core::lease::{Lease, Refusal};
+use valetkey_core::policy::Permit;
+use valetkey_core::port::Ledger;
+use valetkey_core::{Error, Kind};
+
+use crate::ledger::entry::Voided;
+use crate::ledger::queue::Pushed;
+use crate::settings::LedgerMode;
+use crate::sqlite;
+use crate::store::Store;
+
+/// The name of a kind in the ledger.
+pub(crate) fn kind_name(kind: Kind) -> String {
+    match kind {
+        Kind::NotFound(noun) | Kind::AlreadyExists(noun) => format!("{}:{noun}", kind.slug()),
+        kind => kind.slug().to_owned(),
+    }
+}
+
+impl Store {
+    /// Reads an account's credits into memory.
+    async fn load_balance(&self, account: AccountId) -> Result<(), Error> {
+        let mut writer = self.shared.db.writer().await;
+        if self.shared.queue.balance(account).is_none() {
+            let stored = sqlite::registry::balance(&mut writer, account).await?;
+            self.shared.queue.set_balance(account, stored.ok_or_else(|| Error::not_found(Noun::Account))?);
+        }
+        Ok(())
+    }
+
+    /// Voids a lease that nobody else voids.
+    async fn void_claimed(&self, lease: LeaseId, kind: Kind, now: Timestamp) -> Result<(), Error> {
+        let found = self.find_lease(lease).await?.ok_or_else(|| Error::not_found(Noun::Lease))?;
+        if found.void_kind.is_some() {
+            self.shared.queue.forget_voids([&lease]);
+            return Ok(());
+        }
+        let voided = Voided {
+            lease,
+            account: found.opened.account,
+            credits: found.opened.credits,
+            at_ms: now.as_millisecond(),
+            kind: kind_name(kind),
+        };
+        self.shared.queue.void(&voided)?.kept().await
+    }
+}
+
+#[async_trait]
+impl Ledger for Store {
+    async fn open(&self, permit: &Permit, now: Timestamp) -> Result<Lease, Error> {
+        loop {
+            match self.shared.queue.open(permit, now, &*self.shared.entropy)? {
+                Pushed::NeedsBalance => self.load_balance(permit.account()).await?,
+                Pushed::Waits(lease, group) => {
+                    match self.shared.settings.ledger {
+                        LedgerMode::Durable => group.kept().await?,
+                        LedgerMode::Behind => {}
+                    }
+                    return Ok(lease);
+                }
+            }
+        }
+    }
+
+    async fn void(&self, lease: LeaseId, kind: Kind, now: Timestamp) -> Result<(), Error> {
+        let store = self.clone();
+        self.unbroken(async move {
+            store.settle().await?;
+            if !store.shared.queue.claim_void(lease) {
+                return Ok(());
+            }
+            let done = store.void_claimed(lease, kind, now).await;
+            if done.is_err() {
+                store.shared.queue.forget_voids([&lease]);
+            }
+            done
+        })
+        .await
+    }
+
+    fn refused(&self, refusal: Refusal, now: Timestamp) {
+        self.shared.counter.refusal(refusal, now);
+    }
+}

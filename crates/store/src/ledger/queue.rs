@@ -1,0 +1,365 @@
+//! Where entries wait for the disk: one growing page, and one event that wakes everybody whose entry is in it.
+//!
+//! An entry is written straight into the page's bytes; the only thing made for it is a reference to the page's event.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use valetkey_core::id::{AccountId, GrantId, LeaseId};
+use valetkey_core::lease::Lease;
+use valetkey_core::policy::Permit;
+use valetkey_core::time::Entropy;
+use valetkey_core::usage::Balance;
+use valetkey_core::{Error, Kind};
+
+use crate::ledger::entry::{self, LongScope, ScopeBytes, Voided};
+
+/// Random bytes drawn at once: asking the system for each lease's ten costs more than writing the entry.
+const NOISE: usize = 2560;
+
+/// What became of a page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// It is on disk.
+    Kept,
+    /// It is not.
+    Lost,
+}
+
+/// The event that everybody waits for whose entry is in one page.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    outcome: OnceLock<Outcome>,
+    done: Notify,
+}
+
+impl Group {
+    /// Waits until the page is on disk.
+    pub(crate) async fn kept(&self) -> Result<(), Error> {
+        // INVARIANT: made before the outcome is looked at: from then on it hears of `notify_waiters`.
+        let done = self.done.notified();
+        if self.outcome.get().is_none() {
+            done.await;
+        }
+        match self.outcome.get() {
+            Some(Outcome::Kept) => Ok(()),
+            Some(Outcome::Lost) | None => {
+                Err(Error::new(Kind::Unavailable, "the ledger could not be written").retry_after(1))
+            }
+        }
+    }
+
+    fn finish(&self, outcome: Outcome) {
+        let _ = self.outcome.set(outcome);
+        self.done.notify_waiters();
+    }
+}
+
+/// What an account's entries in a page change of its credits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Charge {
+    /// Taken by leases; already counted as used in memory.
+    pub(crate) taken: u64,
+    /// Given back by voids; counted when the page is kept.
+    pub(crate) returned: u64,
+}
+
+/// A page on its way to the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) group: Arc<Group>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) opens: u32,
+    pub(crate) voids: u32,
+    pub(crate) first_ms: i64,
+    pub(crate) last_ms: i64,
+    pub(crate) charges: HashMap<AccountId, Charge>,
+    pub(crate) scopes: Vec<Arc<LongScope>>,
+}
+
+impl Page {
+    fn is_empty(&self) -> bool {
+        self.opens == 0 && self.voids == 0
+    }
+
+    /// Entries in it.
+    pub(crate) fn len(&self) -> usize {
+        usize::try_from(self.opens).unwrap_or(usize::MAX) + usize::try_from(self.voids).unwrap_or(usize::MAX)
+    }
+
+    fn stamp(&mut self, ms: i64) {
+        if self.is_empty() {
+            (self.first_ms, self.last_ms) = (ms, ms);
+        } else {
+            self.first_ms = self.first_ms.min(ms);
+            self.last_ms = self.last_ms.max(ms);
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    page: Page,
+    closed: bool,
+    balances: HashMap<AccountId, Balance>,
+    /// What pages that are being written took, for balances that are read meanwhile.
+    writing: HashMap<AccountId, u64>,
+    /// The event of the page that is being written.
+    written: Option<Arc<Group>>,
+    voided: HashSet<LeaseId>,
+    /// Grants whose credentials were ended: a vend decided before that must not open a lease after it.
+    barred: HashMap<GrantId, i64>,
+    long: HashMap<usize, (Arc<valetkey_core::scope::Scope>, Option<Arc<LongScope>>)>,
+    noise: Vec<u8>,
+}
+
+/// The queue.
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    pub(crate) wake: Notify,
+    most: usize,
+}
+
+/// What became of an attempt to open a lease.
+pub(crate) enum Pushed {
+    /// It waits for the disk.
+    Waits(Lease, Arc<Group>),
+    /// The account's credits are not in memory yet.
+    NeedsBalance,
+}
+
+impl Queue {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { state: Mutex::default(), wake: Notify::new(), most }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a lease of a permit.
+    pub(crate) fn open(&self, permit: &Permit, now: Timestamp, entropy: &dyn Entropy) -> Result<Pushed, Error> {
+        let ms = now.as_millisecond();
+        let credits = permit.credits();
+        let mut state = self.state();
+        let state = &mut *state;
+        admit(state, self.most)?;
+        if !state.barred.is_empty()
+            && permit.because().grants.iter().any(|grant| state.barred.get(grant).is_some_and(|until| ms <= *until))
+        {
+            return Err(Error::new(Kind::Forbidden, "the grant was revoked"));
+        }
+        if credits > 0 {
+            let Some(balance) = state.balances.get_mut(&permit.account()) else { return Ok(Pushed::NeedsBalance) };
+            let left = balance.granted.saturating_sub(balance.used);
+            if left < u64::from(credits) {
+                return Err(Error::new(
+                    Kind::OutOfCredit,
+                    format!("required: {credits} API credits, {left} available"),
+                ));
+            }
+            balance.used += u64::from(credits);
+            state.page.charges.entry(permit.account()).or_default().taken += u64::from(credits);
+        }
+        let lease = Lease {
+            id: LeaseId::new(now, ten(&mut state.noise, entropy)),
+            account: permit.account(),
+            caller: permit.caller(),
+            token: permit.token(),
+            storage: permit.storage().id,
+            scope: Arc::clone(permit.scope()),
+            grants: Arc::clone(&permit.because().grants),
+            dialect: permit.dialect(),
+            credits,
+            // What is stored is what is answered: whole milliseconds.
+            opened: Timestamp::from_millisecond(ms).unwrap_or(now),
+            until: permit.until(),
+        };
+        let wake = state.page.is_empty();
+        state.page.stamp(ms);
+        match long(state, &lease) {
+            None => entry::write_opened(&lease, &ScopeBytes::Inline(&lease.scope), &mut state.page.body),
+            Some(scope) => {
+                if !state.page.scopes.iter().any(|known| known.digest == scope.digest) {
+                    state.page.scopes.push(Arc::clone(&scope));
+                }
+                entry::write_opened(&lease, &ScopeBytes::Stored(scope), &mut state.page.body);
+            }
+        }
+        state.page.opens += 1;
+        let group = Arc::clone(&state.page.group);
+        if wake {
+            self.wake.notify_one();
+        }
+        Ok(Pushed::Waits(lease, group))
+    }
+
+    /// Says that a lease is about to be voided; `false` if it was already and is not in the index yet.
+    pub(crate) fn claim_void(&self, lease: LeaseId) -> bool {
+        self.state().voided.insert(lease)
+    }
+
+    /// Takes a claim back, or forgets the voids that the index has.
+    pub(crate) fn forget_voids<'a>(&self, leases: impl IntoIterator<Item = &'a LeaseId>) {
+        let mut state = self.state();
+        for lease in leases {
+            state.voided.remove(lease);
+        }
+    }
+
+    /// Remembers voids that are in the pages but not in the index yet.
+    pub(crate) fn remember_voids(&self, leases: impl IntoIterator<Item = LeaseId>) {
+        self.state().voided.extend(leases);
+    }
+
+    /// Whether the lease was voided and the index may not know.
+    pub(crate) fn is_voided(&self, lease: LeaseId) -> bool {
+        self.state().voided.contains(&lease)
+    }
+
+    /// Voids a lease that was claimed before.
+    pub(crate) fn void(&self, voided: &Voided) -> Result<Arc<Group>, Error> {
+        let mut state = self.state();
+        let state = &mut *state;
+        admit(state, self.most)?;
+        let wake = state.page.is_empty();
+        state.page.stamp(voided.at_ms);
+        entry::write_voided(voided, &mut state.page.body);
+        if voided.credits > 0 {
+            state.page.charges.entry(voided.account).or_default().returned += u64::from(voided.credits);
+        }
+        state.page.voids += 1;
+        let group = Arc::clone(&state.page.group);
+        if wake {
+            self.wake.notify_one();
+        }
+        Ok(group)
+    }
+
+    /// Entries that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.state().page.len()
+    }
+
+    /// The event of the last page that anything waits in. Pages are written in order: when it is on disk, all are.
+    pub(crate) fn waiting(&self) -> Option<Arc<Group>> {
+        let state = self.state();
+        if state.page.is_empty() { state.written.clone() } else { Some(Arc::clone(&state.page.group)) }
+    }
+
+    /// Takes the page, for the writer.
+    pub(crate) fn take(&self) -> Option<Page> {
+        let mut state = self.state();
+        if state.page.is_empty() {
+            return None;
+        }
+        let body = Vec::with_capacity(state.page.body.len());
+        let page = std::mem::replace(&mut state.page, Page { body, ..Page::default() });
+        for (account, charge) in &page.charges {
+            *state.writing.entry(*account).or_default() += charge.taken;
+        }
+        state.written = Some(Arc::clone(&page.group));
+        Some(page)
+    }
+
+    /// Tells everybody what became of their page. The writer still holds its connection, so that nobody reads a balance
+    /// in between.
+    pub(crate) fn finish(&self, page: &Page, outcome: Outcome) {
+        {
+            let mut state = self.state();
+            let State { balances, writing, written, .. } = &mut *state;
+            *written = None;
+            for (account, charge) in &page.charges {
+                if let Some(taken) = writing.get_mut(account) {
+                    *taken = taken.saturating_sub(charge.taken);
+                    if *taken == 0 {
+                        writing.remove(account);
+                    }
+                }
+                if let Some(balance) = balances.get_mut(account) {
+                    let back = match outcome {
+                        Outcome::Kept => charge.returned,
+                        Outcome::Lost => charge.taken,
+                    };
+                    balance.used = balance.used.saturating_sub(back);
+                }
+            }
+        }
+        page.group.finish(outcome);
+    }
+
+    /// Takes nothing more. What waits is still written.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.wake.notify_one();
+    }
+
+    /// An account's credits, if they are in memory.
+    pub(crate) fn balance(&self, account: AccountId) -> Option<Balance> {
+        self.state().balances.get(&account).copied()
+    }
+
+    /// Accounts whose credits are in memory.
+    pub(crate) fn balanced(&self) -> Vec<AccountId> {
+        self.state().balances.keys().copied().collect()
+    }
+
+    /// Puts an account's credits into memory, as the database has them. The caller holds the writing connection.
+    pub(crate) fn set_balance(&self, account: AccountId, stored: Balance) {
+        let mut state = self.state();
+        let waiting = state.page.charges.get(&account).map_or(0, |charge| charge.taken);
+        let writing = state.writing.get(&account).copied().unwrap_or(0);
+        let used = stored.used.saturating_add(waiting).saturating_add(writing);
+        state.balances.insert(account, Balance { granted: stored.granted, used });
+    }
+
+    /// Refuses every later entry of a grant that was decided up to an instant.
+    pub(crate) fn bar(&self, grant: GrantId, until_ms: i64) {
+        let mut state = self.state();
+        // What was decided an hour ago is not on its way any more.
+        state.barred.retain(|_, until| until_ms.saturating_sub(*until) < 3_600_000);
+        state.barred.insert(grant, until_ms);
+    }
+}
+
+fn admit(state: &State, most: usize) -> Result<(), Error> {
+    if state.closed {
+        return Err(Error::new(Kind::Unavailable, "the server is shutting down").retry_after(1));
+    }
+    if state.page.len() >= most {
+        return Err(Error::new(Kind::Unavailable, "too many requests wait for the ledger").retry_after(1));
+    }
+    Ok(())
+}
+
+fn ten(noise: &mut Vec<u8>, entropy: &dyn Entropy) -> [u8; 10] {
+    if noise.len() < 10 {
+        noise.resize(NOISE, 0);
+        entropy.fill(noise);
+    }
+    let mut bytes = [0; 10];
+    let from = noise.len().saturating_sub(10);
+    bytes.copy_from_slice(noise.get(from..).unwrap_or(&[0; 10]));
+    noise.truncate(from);
+    bytes
+}
+
+/// The scope as it is stored once, if it is long. Remembered by address while the scope is held here, so that a bundle of
+/// a thousand paths is encoded once and not for each vend.
+fn long(state: &mut State, lease: &Lease) -> Option<Arc<LongScope>> {
+    if !entry::may_be_long(&lease.scope) {
+        return None;
+    }
+    let address = Arc::as_ptr(&lease.scope).addr();
+    if let Some((_, known)) = state.long.get(&address) {
+        return known.clone();
+    }
+    if state.long.len() >= 256 {
+        state.long.clear();
+    }
+    let scope = LongScope::of(&lease.scope).map(Arc::new);
+    state.long.insert(address, (Arc::clone(&lease.scope), scope.clone()));
+    scope
+}

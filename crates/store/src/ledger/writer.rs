@@ -1,0 +1,120 @@
+//! The one who writes pages: takes everything that waits, commits it as one row, wakes everybody in it.
+
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::digest;
+use valetkey_core::Error;
+
+use crate::ledger::queue::{Outcome, Page};
+use crate::settings::LedgerMode;
+use crate::sqlite::pages::{self, Head};
+use crate::store::Store;
+
+/// How long entries gather when nobody waits for them.
+const BEHIND: Duration = Duration::from_millis(20);
+
+/// How often a page is tried again that nobody waits for but that must not be lost.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// The hash of a page: it binds the page to the one before.
+pub(crate) fn hash(before: &[u8], body: &[u8]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(before);
+    context.update(body);
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(context.finish().as_ref());
+    bytes
+}
+
+/// Writes pages until the store stops, and then what still waits.
+pub(crate) async fn run(store: Store, mut head: Head) {
+    let queue = &store.shared.queue;
+    loop {
+        tokio::select! {
+            () = queue.wake.notified() => {}
+            () = store.shared.stop.cancelled() => queue.close(),
+        }
+        match store.shared.settings.ledger {
+            LedgerMode::Durable => gather(&store).await,
+            LedgerMode::Behind => {
+                tokio::select! {
+                    () = tokio::time::sleep(BEHIND) => {}
+                    () = store.shared.stop.cancelled() => {}
+                }
+            }
+        }
+        while let Some(page) = queue.take() {
+            write(&store, &mut head, page).await;
+            if store.shared.settings.ledger == LedgerMode::Durable {
+                gather(&store).await;
+            }
+        }
+        if store.shared.stop.is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// Lets everybody who is ready to run go first: what they bring shares the commit. No time is waited for; when nothing
+/// more comes the page goes.
+async fn gather(store: &Store) {
+    let mut seen = store.shared.queue.len();
+    for _ in 0..4 {
+        tokio::task::yield_now().await;
+        let now = store.shared.queue.len();
+        if now == seen {
+            return;
+        }
+        seen = now;
+    }
+}
+
+async fn write(store: &Store, head: &mut Head, page: Page) {
+    let queue = &store.shared.queue;
+    metrics::gauge!("vk_ledger_queue").set(f64::from(u32::try_from(page.len()).unwrap_or(u32::MAX)));
+    metrics::histogram!("vk_ledger_group_size").record(f64::from(u32::try_from(page.len()).unwrap_or(u32::MAX)));
+    let mut tries = 0u32;
+    loop {
+        let started = Instant::now();
+        let mut writer = store.shared.db.writer().await;
+        let mut result = pages::append(&mut writer, head, &page).await;
+        if result.is_err() {
+            // Perhaps another process wrote a page, or the last commit was reported lost and was not.
+            match pages::head(&mut writer).await {
+                Ok(fresh) => {
+                    *head = fresh;
+                    result = pages::append(&mut writer, head, &page).await;
+                }
+                Err(error) => result = Err(error),
+            }
+        }
+        metrics::histogram!("vk_ledger_commit_seconds").record(started.elapsed().as_secs_f64());
+        match result {
+            Ok(next) => {
+                *head = next;
+                store.shared.backlog.fetch_add(u64::from(page.opens), std::sync::atomic::Ordering::Relaxed);
+                queue.finish(&page, Outcome::Kept);
+                return;
+            }
+            Err(error) => {
+                metrics::counter!("vk_ledger_failures").increment(1);
+                log(&error, &page);
+                let last = match store.shared.settings.ledger {
+                    LedgerMode::Durable => true,
+                    LedgerMode::Behind => store.shared.stop.is_cancelled() && tries >= 20,
+                };
+                if last {
+                    queue.finish(&page, Outcome::Lost);
+                    return;
+                }
+            }
+        }
+        drop(writer);
+        tries += 1;
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+fn log(error: &Error, page: &Page) {
+    tracing::error!(ledger.entries = page.len(), error = ?error, "a page of the ledger could not be written");
+}

@@ -1,0 +1,318 @@
+//! Changes: written first, then seen by every decision, then answered. A caller who goes away midway leaves neither half.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use valetkey_core::account::{Account, Metering, Standing};
+use valetkey_core::caller::Role;
+use valetkey_core::dataset::Dataset;
+use valetkey_core::error::Noun;
+use valetkey_core::grant::Grant;
+use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
+use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
+use valetkey_core::name::{BucketName, Name};
+use valetkey_core::port::{LeaseFilter, NewStorage, Registry, TokenRecord, Verified};
+use valetkey_core::storage::Storage;
+use valetkey_core::time::random_10;
+use valetkey_core::token::PlainToken;
+use valetkey_core::usage::Balance;
+use valetkey_core::{Error, Kind};
+
+use crate::sqlite::revocations::{self, End, Ends, Target};
+use crate::sqlite::{failed, leases, pages, registry};
+use crate::store::Store;
+
+type Reader = sqlx::pool::PoolConnection<sqlx::Sqlite>;
+
+impl Store {
+    fn noise(&self) -> [u8; 10] {
+        random_10(&*self.shared.entropy)
+    }
+
+    async fn reader(&self) -> Result<Reader, Error> {
+        self.shared.db.readers().acquire().await.map_err(failed)
+    }
+
+    /// Ends what a token, a caller, an account or one lease has.
+    async fn end(&self, target: Target, keep_until_ms: Option<i64>, by: Revoker) -> Result<u64, Error> {
+        let at_ms = by.at.as_millisecond();
+        let mut writer = self.shared.db.writer().await;
+        let longest_ms = longest_ms(registry::longest_lifetime(&mut writer).await?);
+        let keep_until_ms = keep_until_ms.unwrap_or_else(|| at_ms.saturating_add(longest_ms));
+        let end = End { target, at_ms, keep_until_ms };
+        let ended = revocations::revoke(&mut writer, end, by, longest_ms).await?;
+        self.shared.revoked.add(&[end]);
+        Ok(ended)
+    }
+
+    async fn end_lease(&self, lease: LeaseId, by: Revoker) -> Result<u64, Error> {
+        self.settle().await?;
+        let found = self.find_lease(lease).await?.ok_or_else(|| Error::not_found(Noun::Lease))?;
+        let keep_until_ms = found.opened.until_s.saturating_mul(1000);
+        // The instant counts as no earlier than the lease's: a revoker's clock may be behind the vendor's.
+        let at = by.at.max(Timestamp::from_millisecond(found.opened.opened_ms).unwrap_or(by.at));
+        self.end(Target::Lease(lease), Some(keep_until_ms), Revoker { by: by.by, at }).await
+    }
+
+    async fn end_grant(&self, grant: GrantId, by: Revoker) -> Result<u64, Error> {
+        let account = registry::grant_account(&mut *self.reader().await?, grant)
+            .await?
+            .ok_or_else(|| Error::not_found(Noun::Grant))?;
+        // What was decided before and opens its lease only now is refused there; what waits already is waited for.
+        self.shared.queue.bar(grant, by.at.as_millisecond());
+        // A page that fails to be written gives its waiters an error, and leaves no lease to end.
+        let _ = self.settle().await;
+        let mut writer = self.shared.db.writer().await;
+        let longest_ms = longest_ms(registry::longest_lifetime(&mut writer).await?);
+        let ends = revocations::revoke_grant(&mut writer, account, grant, by, longest_ms).await?;
+        self.shared.revoked.add(&ends);
+        Ok(u64::try_from(ends.len()).unwrap_or(u64::MAX))
+    }
+
+    async fn end_any(&self, what: Revocation, by: Revoker) -> Result<u64, Error> {
+        match what {
+            Revocation::Lease(lease) => self.end_lease(lease, by).await,
+            Revocation::Token(token) => {
+                if registry::token_by_id(&mut *self.reader().await?, token).await?.is_none() {
+                    return Err(Error::not_found(Noun::Token));
+                }
+                self.end(Target::Token(token), None, by).await
+            }
+            Revocation::Caller(caller) => {
+                if registry::caller_account(&mut *self.reader().await?, caller).await?.is_none() {
+                    return Err(Error::not_found(Noun::Caller));
+                }
+                self.end(Target::Caller(caller), None, by).await
+            }
+            Revocation::Account(account) => {
+                if registry::account(&mut *self.reader().await?, account).await?.is_none() {
+                    return Err(Error::not_found(Noun::Account));
+                }
+                self.end(Target::Account(account), None, by).await
+            }
+            Revocation::Grant(grant) => self.end_grant(grant, by).await,
+        }
+    }
+}
+
+/// Milliseconds of the longest lifetime, and a second for instants told in whole seconds.
+fn longest_ms(longest_s: i64) -> i64 {
+    longest_s.saturating_add(1).saturating_mul(1000)
+}
+
+#[async_trait]
+impl Registry for Store {
+    async fn create_account(&self, name: &Name, metering: Metering, now: Timestamp) -> Result<Account, Error> {
+        let account =
+            Account { id: AccountId::new(now, self.noise()), name: name.clone(), standing: Standing::Active, metering };
+        let store = self.clone();
+        self.unbroken(async move {
+            registry::create_account(&mut *store.shared.db.writer().await, &account, now).await?;
+            Ok(account)
+        })
+        .await
+    }
+
+    async fn accounts(&self) -> Result<Vec<Account>, Error> {
+        registry::accounts(&mut *self.reader().await?).await
+    }
+
+    async fn account_named(&self, name: &Name) -> Result<Option<Account>, Error> {
+        registry::account_named(&mut *self.reader().await?, name).await
+    }
+
+    async fn change_account(&self, id: AccountId, standing: Standing, metering: Metering) -> Result<(), Error> {
+        let store = self.clone();
+        self.unbroken(async move {
+            registry::change_account(&mut *store.shared.db.writer().await, id, standing, metering).await?;
+            store.shared.memory.snapshots.forget(&id);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn add_credits(&self, account: AccountId, credits: u64, now: Timestamp) -> Result<Balance, Error> {
+        let store = self.clone();
+        self.unbroken(async move {
+            let mut writer = store.shared.db.writer().await;
+            let stored = registry::add_credits(&mut writer, account, credits, now).await?;
+            store.shared.queue.set_balance(account, stored);
+            Ok(store.shared.queue.balance(account).unwrap_or(stored))
+        })
+        .await
+    }
+
+    async fn ensure_caller(
+        &self,
+        account: AccountId,
+        name: &Name,
+        role: Role,
+        now: Timestamp,
+    ) -> Result<CallerId, Error> {
+        let (store, name, new) = (self.clone(), name.clone(), CallerId::new(now, self.noise()));
+        self.unbroken(async move {
+            registry::ensure_caller(&mut *store.shared.db.writer().await, new, account, &name, role, now).await
+        })
+        .await
+    }
+
+    async fn callers(&self, account: AccountId) -> Result<Vec<(CallerId, Name, Role)>, Error> {
+        registry::callers(&mut *self.reader().await?, account).await
+    }
+
+    async fn create_token(
+        &self,
+        caller: CallerId,
+        token: &PlainToken,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<TokenRecord, Error> {
+        let (store, token, id) = (self.clone(), token.clone(), TokenId::new(now, self.noise()));
+        self.unbroken(async move {
+            let mut writer = store.shared.db.writer().await;
+            let record = registry::create_token(&mut writer, id, caller, &token, until, now).await?;
+            store.shared.memory.unknown.forget(&token.digest());
+            Ok(record)
+        })
+        .await
+    }
+
+    async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error> {
+        registry::tokens(&mut *self.reader().await?, account).await
+    }
+
+    async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<(), Error> {
+        let store = self.clone();
+        self.unbroken(async move {
+            let found = registry::token_by_id(&mut *store.reader().await?, token).await?;
+            let (_, digest) = found.ok_or_else(|| Error::not_found(Noun::Token))?;
+            registry::end_token(&mut *store.shared.db.writer().await, token, by).await?;
+            store.shared.memory.known.forget(&digest);
+            store.end(Target::Token(token), None, by).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn create_storage(&self, new: NewStorage, now: Timestamp) -> Result<Storage, Error> {
+        let (store, id) = (self.clone(), StorageId::new(now, self.noise()));
+        self.unbroken(async move {
+            registry::create_storage(&mut *store.shared.db.writer().await, id, &new, now).await?;
+            store.shared.memory.snapshots.forget_all();
+            let NewStorage { name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime } = new;
+            Ok(Storage { id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime })
+        })
+        .await
+    }
+
+    async fn change_storage(&self, id: StorageId, new: NewStorage) -> Result<(), Error> {
+        let store = self.clone();
+        self.unbroken(async move {
+            registry::change_storage(&mut *store.shared.db.writer().await, id, &new).await?;
+            store.shared.memory.snapshots.forget_all();
+            Ok(())
+        })
+        .await
+    }
+
+    async fn storages(&self) -> Result<Vec<Storage>, Error> {
+        registry::storages(&mut *self.reader().await?).await
+    }
+
+    async fn create_bucket(&self, storage: StorageId, bucket: &BucketName, now: Timestamp) -> Result<(), Error> {
+        let (store, bucket) = (self.clone(), bucket.clone());
+        self.unbroken(async move {
+            registry::create_bucket(&mut *store.shared.db.writer().await, storage, &bucket, now).await
+        })
+        .await
+    }
+
+    async fn buckets(&self) -> Result<Vec<(BucketName, StorageId)>, Error> {
+        registry::buckets(&mut *self.reader().await?).await
+    }
+
+    async fn create_dataset(&self, mut dataset: Dataset, now: Timestamp) -> Result<DatasetId, Error> {
+        let store = self.clone();
+        dataset.id = DatasetId::new(now, self.noise());
+        self.unbroken(async move {
+            registry::create_dataset(&mut *store.shared.db.writer().await, &dataset, now).await?;
+            store.shared.memory.datasets.forget_all();
+            Ok(dataset.id)
+        })
+        .await
+    }
+
+    async fn create_grant(&self, mut grant: Grant, now: Timestamp) -> Result<GrantId, Error> {
+        let store = self.clone();
+        grant.id = GrantId::new(now, self.noise());
+        self.unbroken(async move {
+            registry::create_grant(&mut *store.shared.db.writer().await, &grant, now).await?;
+            store.shared.memory.snapshots.forget(&grant.account);
+            Ok(grant.id)
+        })
+        .await
+    }
+
+    async fn grants(&self, account: AccountId) -> Result<Vec<Grant>, Error> {
+        registry::grants(&mut *self.reader().await?, account).await
+    }
+
+    async fn remove_grant(
+        &self,
+        account: AccountId,
+        grant: GrantId,
+        end_credentials: bool,
+        by: Revoker,
+    ) -> Result<(), Error> {
+        let store = self.clone();
+        self.unbroken(async move {
+            registry::remove_grant(&mut *store.shared.db.writer().await, account, grant, by).await?;
+            store.shared.memory.snapshots.forget(&account);
+            if end_credentials {
+                store.end_grant(grant, by).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn revoke(&self, what: Revocation, by: Revoker) -> Result<u64, Error> {
+        let store = self.clone();
+        self.unbroken(async move { store.end_any(what, by).await }).await
+    }
+
+    async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
+        self.settle().await?;
+        let Some(mut found) = self.find_lease(id).await? else { return Ok(None) };
+        if found.revoked.is_none() {
+            let ends = Ends::since(&mut *self.reader().await?, found.opened.opened_ms).await?;
+            found.revoked = ends.of(&found.opened);
+        }
+        let mut record = self.record(found).await?;
+        if self.shared.queue.is_voided(id) {
+            record.state = LeaseState::Void;
+        }
+        Ok(Some(record))
+    }
+
+    async fn leases(&self, filter: &LeaseFilter) -> Result<Vec<LeaseRecord>, Error> {
+        if filter.limit > 10_000 {
+            return Err(Error::new(Kind::Invalid, "the most leases to list at once are 10000").at("limit"));
+        }
+        self.fold_all().await?;
+        let found = {
+            let mut reader = self.reader().await?;
+            let longest_ms = longest_ms(registry::longest_lifetime(&mut reader).await?);
+            leases::list(&mut reader, filter, longest_ms).await?
+        };
+        let mut records = Vec::with_capacity(found.len());
+        for one in found {
+            records.push(self.record(one).await?);
+        }
+        Ok(records)
+    }
+
+    async fn verify_ledger(&self) -> Result<Verified, Error> {
+        self.settle().await?;
+        pages::verify(&mut *self.reader().await?, self.shared.began.seq).await
+    }
+}

@@ -1,0 +1,38 @@
+//! What an operator may choose about the store.
+
+/// When a lease counts as opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LedgerMode {
+    /// When it is on disk. A crash loses no lease of a credential that left.
+    #[default]
+    Durable,
+    /// When it is queued. Faster; a crash may lose the leases of the last tenth of a second.
+    Behind,
+}
+
+/// What an operator may choose about the store.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// When a lease counts as opened.
+    pub ledger: LedgerMode,
+    /// At most so many entries wait for the disk; what comes then is refused as `Unavailable`.
+    pub queue: usize,
+    /// Tokens kept in memory.
+    pub tokens: usize,
+    /// Accounts kept in memory, each with all its grants.
+    pub accounts: usize,
+    /// The dialects of this build: a lease of another one reads back as `other`.
+    pub dialects: Vec<&'static str>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ledger: LedgerMode::Durable,
+            queue: 4096,
+            tokens: 100_000,
+            accounts: 10_000,
+            dialects: vec!["native", "theirstack", "dreadnode", "r2", "sharing"],
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! SQLite: the connections, the schema, and everything that is SQL. One connection writes, so that writers queue here and
+//! never meet `SQLITE_BUSY`; a few read beside it.
+
+pub(crate) mod leases;
+pub(crate) mod pages;
+pub(crate) mod registry;
+pub(crate) mod revocations;
+pub(crate) mod rows;
+pub(crate) mod usage;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection};
+use tokio::sync::{Mutex, MutexGuard};
+use valetkey_core::{Error, Kind};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// Connections that read beside the one that writes.
+const READERS: u32 = 4;
+
+/// The connections.
+pub(crate) struct Database {
+    writer: Mutex<SqliteConnection>,
+    readers: SqlitePool,
+}
+
+impl Database {
+    /// Opens a database, making it or bringing its schema up to date where needed.
+    pub(crate) async fn open(path: &Path) -> Result<Self, Error> {
+        let mut writer = connect(path).await?;
+        migrate(&mut writer).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(Duration::from_secs(10))
+            .test_before_acquire(false)
+            .connect_with(options(path).read_only(true).create_if_missing(false))
+            .await
+            .map_err(failed)?;
+        Ok(Self { writer: Mutex::new(writer), readers })
+    }
+
+    /// The connection that writes, for one at a time. A future that is dropped in a transaction rolls it back before the
+    /// next statement.
+    pub(crate) async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
+        self.writer.lock().await
+    }
+
+    /// The connections that read.
+    pub(crate) fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// Moves the write-ahead log into the database file and closes the readers.
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        self.readers.close().await;
+        let mut writer = self.writer().await;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await.map_err(failed)?;
+        Ok(())
+    }
+}
+
+/// Makes a database or brings its schema up to date.
+pub(crate) async fn migrate_file(path: &Path) -> Result<(), Error> {
+    let mut writer = connect(path).await?;
+    migrate(&mut writer).await?;
+    writer.close().await.map_err(failed)
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
+        // Pages of the log are written once and seldom touched again: a larger log means fewer stops to copy it.
+        .pragma("wal_autocheckpoint", "4000")
+        .disable_statement_logging()
+}
+
+async fn connect(path: &Path) -> Result<SqliteConnection, Error> {
+    options(path).connect().await.map_err(|error| {
+        Error::new(Kind::Unavailable, format!("the database `{}` cannot be opened", path.display())).caused_by(error)
+    })
+}
+
+async fn migrate(writer: &mut SqliteConnection) -> Result<(), Error> {
+    MIGRATIONS.run(writer).await.map_err(|error| match error {
+        MigrateError::VersionMissing(version) => {
+            let own = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+            Error::new(
+                Kind::Unavailable,
+                format!(
+                    "the database has schema {version}, which a newer valetkey wrote; this one knows up to {own}: run the newer one"
+                ),
+            )
+        }
+        error => Error::new(Kind::Unavailable, "the database's schema cannot be brought up to date").caused_by(error),
+    })
+}
+
+/// A failure of the database, as the domain tells it.
+pub(crate) fn failed(error: sqlx::Error) -> Error {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Database(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => {
+            Error::new(Kind::Unavailable, "the store cannot be reached").retry_after(1).caused_by(error)
+        }
+        error => Error::internal("a query failed").caused_by(error),
+    }
+}
+
+/// Whether a statement failed because something with this key is there already.
+pub(crate) fn is_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}

@@ -1,0 +1,288 @@
+//! The pages of the ledger, and how they become the index of leases.
+
+use futures::TryStreamExt;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::{Arguments, AssertSqlSafe, Connection};
+use valetkey_core::Error;
+use valetkey_core::id::LeaseId;
+use valetkey_core::port::Verified;
+
+use crate::ledger::entry::{self, Entry, Opened};
+use crate::ledger::queue::Page;
+use crate::ledger::writer::hash;
+use crate::sqlite::failed;
+use crate::sqlite::revocations::Ends;
+use crate::sqlite::rows::{self, count, signed};
+
+/// Leases inserted with one statement.
+const ROWS: usize = 32;
+
+/// The last page.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Head {
+    pub(crate) seq: i64,
+    pub(crate) hash: Vec<u8>,
+}
+
+/// What was folded.
+#[derive(Debug, Default)]
+pub(crate) struct Slice {
+    pub(crate) opened: u64,
+    pub(crate) voided: Vec<LeaseId>,
+}
+
+/// Where the ledger ends.
+pub(crate) async fn head(db: &mut SqliteConnection) -> Result<Head, Error> {
+    let last: Option<(i64, Vec<u8>)> = sqlx::query_as("SELECT seq, hash FROM ledger_pages ORDER BY seq DESC LIMIT 1")
+        .fetch_optional(db)
+        .await
+        .map_err(failed)?;
+    Ok(last.map(|(seq, hash)| Head { seq, hash }).unwrap_or_default())
+}
+
+/// Commits a page, with what it changes of credits and the scopes it names.
+pub(crate) async fn append(db: &mut SqliteConnection, head: &Head, page: &Page) -> Result<Head, Error> {
+    let next = Head { seq: head.seq + 1, hash: hash(&head.hash, &page.body).to_vec() };
+    if page.charges.is_empty() && page.scopes.is_empty() {
+        insert(db, &next, page).await?;
+        return Ok(next);
+    }
+    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    for scope in &page.scopes {
+        sqlx::query("INSERT INTO scopes (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(scope.digest.to_vec())
+            .bind(scope.body.clone())
+            .execute(&mut *change)
+            .await
+            .map_err(failed)?;
+    }
+    for (account, charge) in &page.charges {
+        sqlx::query("UPDATE credits SET used = max(0, used + ?) WHERE account = ?")
+            .bind(signed(charge.taken).saturating_sub(signed(charge.returned)))
+            .bind(account.to_bytes().to_vec())
+            .execute(&mut *change)
+            .await
+            .map_err(failed)?;
+    }
+    insert(&mut change, &next, page).await?;
+    change.commit().await.map_err(failed)?;
+    Ok(next)
+}
+
+async fn insert(db: &mut SqliteConnection, head: &Head, page: &Page) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO ledger_pages (seq, first_ms, last_ms, opens, voids, hash, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(head.seq)
+    .bind(page.first_ms)
+    .bind(page.last_ms)
+    .bind(i64::from(page.opens))
+    .bind(i64::from(page.voids))
+    .bind(head.hash.clone())
+    .bind(page.body.clone())
+    .execute(db)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
+
+/// The last page that is in the index.
+pub(crate) async fn folded(db: &mut SqliteConnection) -> Result<i64, Error> {
+    sqlx::query_scalar("SELECT seq FROM ledger_folded WHERE one = 1").fetch_one(db).await.map_err(failed)
+}
+
+/// Leases that are not in the index yet.
+pub(crate) async fn backlog(db: &mut SqliteConnection) -> Result<u64, Error> {
+    let sum: i64 = sqlx::query_scalar(
+        "SELECT coalesce(sum(opens), 0) FROM ledger_pages WHERE seq > (SELECT seq FROM ledger_folded)",
+    )
+    .fetch_one(db)
+    .await
+    .map_err(failed)?;
+    Ok(count(sum))
+}
+
+/// Reads the entries of the pages that are not in the index yet. Pages that end before `since_ms` are left out.
+pub(crate) async fn unfolded(
+    db: &mut SqliteConnection,
+    since_ms: i64,
+    mut each: impl FnMut(Entry),
+) -> Result<(), Error> {
+    let mut pages = sqlx::query_scalar::<_, Vec<u8>>(
+        "SELECT body FROM ledger_pages WHERE seq > (SELECT seq FROM ledger_folded) AND last_ms >= ? ORDER BY seq",
+    )
+    .bind(since_ms)
+    .fetch(db);
+    while let Some(body) = pages.try_next().await.map_err(failed)? {
+        entry::read(&body).flatten().for_each(&mut each);
+    }
+    Ok(())
+}
+
+/// The voids that are not in the index yet.
+pub(crate) async fn unfolded_voids(db: &mut SqliteConnection) -> Result<Vec<LeaseId>, Error> {
+    let bodies: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT body FROM ledger_pages WHERE seq > (SELECT seq FROM ledger_folded) AND voids > 0")
+            .fetch_all(db)
+            .await
+            .map_err(failed)?;
+    let voided = |entry| match entry {
+        Entry::Voided(voided) => Some(voided.lease),
+        Entry::Opened(_) => None,
+    };
+    Ok(bodies.iter().flat_map(|body| entry::read(body).flatten().filter_map(voided).collect::<Vec<_>>()).collect())
+}
+
+/// A lease that is not in the index yet. Its id tells the millisecond, and so the page.
+pub(crate) async fn find(db: &mut SqliteConnection, id: LeaseId) -> Result<Option<Opened>, Error> {
+    let bodies: Vec<Vec<u8>> = sqlx::query_scalar(
+        "SELECT body FROM ledger_pages
+         WHERE last_ms >= ?1 AND first_ms <= ?1 AND seq > (SELECT seq FROM ledger_folded)",
+    )
+    .bind(id.made_ms())
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    let mine = |entry| match entry {
+        Entry::Opened(opened) if opened.id == id => Some(opened),
+        Entry::Opened(_) | Entry::Voided(_) => None,
+    };
+    Ok(bodies.iter().find_map(|body| entry::read(body).flatten().find_map(mine)))
+}
+
+/// Folds pages with about so many leases, at least one; nothing if all are folded.
+pub(crate) async fn fold(db: &mut SqliteConnection, leases: u32) -> Result<Option<Slice>, Error> {
+    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let from = folded(&mut change).await?;
+    let heads: Vec<(i64, i64, i64)> =
+        sqlx::query_as("SELECT seq, opens, first_ms FROM ledger_pages WHERE seq > ? ORDER BY seq LIMIT 256")
+            .bind(from)
+            .fetch_all(&mut *change)
+            .await
+            .map_err(failed)?;
+    let (mut to, mut sum, mut first) = (from, 0, i64::MAX);
+    for (seq, opens, first_ms) in heads {
+        if to > from && sum + opens > i64::from(leases) {
+            break;
+        }
+        (to, sum, first) = (seq, sum + opens, first.min(first_ms));
+    }
+    if to == from {
+        return Ok(None);
+    }
+    let bodies: Vec<(i64, Vec<u8>)> =
+        sqlx::query_as("SELECT seq, body FROM ledger_pages WHERE seq > ? AND seq <= ? ORDER BY seq")
+            .bind(from)
+            .bind(to)
+            .fetch_all(&mut *change)
+            .await
+            .map_err(failed)?;
+    let ends = Ends::since(&mut change, first).await?;
+    let mut opened = Vec::new();
+    let mut voided = Vec::new();
+    for (seq, body) in &bodies {
+        for entry in entry::read(body) {
+            match entry {
+                Some(Entry::Opened(one)) => opened.push(one),
+                Some(Entry::Voided(one)) => voided.push(one),
+                // The page stays as it is, for `verify_ledger` to name; the index goes on without the rest of it.
+                None => tracing::error!(ledger.page = seq, "a page of the ledger does not parse"),
+            }
+        }
+    }
+    for rows in opened.chunks(ROWS) {
+        insert_leases(&mut change, rows, &ends).await?;
+    }
+    for one in &voided {
+        sqlx::query("UPDATE leases SET void_kind = ? WHERE id = ?")
+            .bind(one.kind.clone())
+            .bind(one.lease.to_bytes().to_vec())
+            .execute(&mut *change)
+            .await
+            .map_err(failed)?;
+    }
+    sqlx::query("UPDATE ledger_folded SET seq = ? WHERE one = 1")
+        .bind(to)
+        .execute(&mut *change)
+        .await
+        .map_err(failed)?;
+    change.commit().await.map_err(failed)?;
+    Ok(Some(Slice { opened: count(sum), voided: voided.into_iter().map(|one| one.lease).collect() }))
+}
+
+async fn insert_leases(db: &mut SqliteConnection, leases: &[Opened], ends: &Ends) -> Result<(), Error> {
+    let mut sql = String::from(
+        "INSERT INTO leases (id, account, caller, token, storage, scope, grants, dialect, credits, opened_ms, until_s, revoked_ms, revoked_by) VALUES ",
+    );
+    let mut values = SqliteArguments::default();
+    let mut bind = || -> Result<(), sqlx::error::BoxDynError> {
+        for (at, lease) in leases.iter().enumerate() {
+            sql.push_str(if at == 0 { "(?,?,?,?,?,?,?,?,?,?,?,?,?)" } else { ",(?,?,?,?,?,?,?,?,?,?,?,?,?)" });
+            let end = ends.of(lease);
+            values.add(lease.id.to_bytes().to_vec())?;
+            values.add(lease.account.to_bytes().to_vec())?;
+            values.add(lease.caller.to_bytes().to_vec())?;
+            values.add(lease.token.to_bytes().to_vec())?;
+            values.add(lease.storage.to_bytes().to_vec())?;
+            values.add(lease.scope.clone())?;
+            values.add(lease.grants.clone())?;
+            values.add(lease.dialect.clone())?;
+            values.add(i64::from(lease.credits))?;
+            values.add(lease.opened_ms)?;
+            values.add(lease.until_s)?;
+            values.add(end.map(|end| end.at.as_millisecond()))?;
+            values.add(end.map(|end| end.by.to_bytes().to_vec()))?;
+        }
+        Ok(())
+    };
+    bind().map_err(|error| Error::internal("a lease could not be bound").caused_by(error))?;
+    sql.push_str(" ON CONFLICT DO NOTHING");
+    // Made of constants alone; the values are bound.
+    sqlx::query_with(AssertSqlSafe(sql), values).execute(db).await.map_err(failed)?;
+    Ok(())
+}
+
+/// Reads the whole ledger and checks that each page fits the one before, and is what its row says.
+pub(crate) async fn verify(db: &mut SqliteConnection, at_least: i64) -> Result<Verified, Error> {
+    let mut verified = Verified { leases: 0, pages: 0, broken_at: None };
+    let mut before = Vec::new();
+    let mut next = 1i64;
+    loop {
+        let slice: Vec<(i64, i64, i64, Vec<u8>, Vec<u8>)> = sqlx::query_as(
+            "SELECT seq, opens, voids, hash, body FROM ledger_pages WHERE seq >= ? ORDER BY seq LIMIT 64",
+        )
+        .bind(next)
+        .fetch_all(&mut *db)
+        .await
+        .map_err(failed)?;
+        if slice.is_empty() {
+            break;
+        }
+        for (seq, opens, voids, kept, body) in slice {
+            let entries: Option<Vec<Entry>> = entry::read(&body).collect();
+            let counted = entries.map(|entries| {
+                let opened = entries.iter().filter(|entry| matches!(entry, Entry::Opened(_))).count();
+                (opened, entries.len() - opened)
+            });
+            let said = (usize::try_from(opens).unwrap_or(usize::MAX), usize::try_from(voids).unwrap_or(usize::MAX));
+            let fits = seq == next && *kept == hash(&before, &body) && counted == Some(said);
+            if !fits && verified.broken_at.is_none() {
+                verified.broken_at = Some(count(next));
+            }
+            verified.pages += 1;
+            verified.leases += count(opens);
+            (before, next) = (kept, seq + 1);
+        }
+        tokio::task::yield_now().await;
+    }
+    // Pages that were there when the store was opened and are not any more.
+    if next <= at_least && verified.broken_at.is_none() {
+        verified.broken_at = Some(count(next));
+    }
+    Ok(verified)
+}
+
+/// The bytes every id made at or after a millisecond is at or after.
+pub(crate) fn first_id(ms: i64) -> Vec<u8> {
+    (u128::from(rows::count(ms)) << 80).to_be_bytes().to_vec()
+}

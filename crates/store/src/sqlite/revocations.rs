@@ -1,0 +1,259 @@
+//! What ended credentials early, and which leases that were.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+use valetkey_core::Error;
+use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, TokenId};
+use valetkey_core::lease::Revoker;
+
+use crate::ledger::entry::{Entry, Opened};
+use crate::sqlite::failed;
+use crate::sqlite::pages::{self, first_id};
+use crate::sqlite::rows;
+
+/// What a stored revocation ends. A grant's are found and stored as leases.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Target {
+    Lease(LeaseId),
+    Token(TokenId),
+    Caller(CallerId),
+    Account(AccountId),
+}
+
+impl Target {
+    const fn kind(self) -> i64 {
+        match self {
+            Self::Lease(_) => 0,
+            Self::Token(_) => 1,
+            Self::Caller(_) => 2,
+            Self::Account(_) => 3,
+        }
+    }
+
+    const fn bytes(self) -> [u8; 16] {
+        match self {
+            Self::Lease(id) => id.to_bytes(),
+            Self::Token(id) => id.to_bytes(),
+            Self::Caller(id) => id.to_bytes(),
+            Self::Account(id) => id.to_bytes(),
+        }
+    }
+
+    fn read(kind: i64, bytes: &[u8]) -> Result<Self, Error> {
+        let id = rows::id(bytes)?;
+        match kind {
+            0 => Ok(Self::Lease(LeaseId::from_bytes(id))),
+            1 => Ok(Self::Token(TokenId::from_bytes(id))),
+            2 => Ok(Self::Caller(CallerId::from_bytes(id))),
+            3 => Ok(Self::Account(AccountId::from_bytes(id))),
+            _ => Err(rows::damaged("a kind of revocation")),
+        }
+    }
+
+    fn ends(self, lease: &Opened) -> bool {
+        match self {
+            Self::Lease(id) => lease.id == id,
+            Self::Token(id) => lease.token == id,
+            Self::Caller(id) => lease.caller == id,
+            Self::Account(id) => lease.account == id,
+        }
+    }
+}
+
+/// A revocation as stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct End {
+    pub(crate) target: Target,
+    pub(crate) at_ms: i64,
+    pub(crate) keep_until_ms: i64,
+}
+
+/// Revocations by what they end, to ask of many leases.
+#[derive(Debug, Default)]
+pub(crate) struct Ends(HashMap<Target, Vec<Revoker>>);
+
+impl Ends {
+    /// Those made since: earlier ones end nothing that was opened later.
+    pub(crate) async fn since(db: &mut SqliteConnection, ms: i64) -> Result<Self, Error> {
+        let found: Vec<(i64, Vec<u8>, i64, Vec<u8>)> =
+            sqlx::query_as("SELECT kind, target, at_ms, by_caller FROM revocations WHERE at_ms >= ? ORDER BY at_ms")
+                .bind(ms)
+                .fetch_all(db)
+                .await
+                .map_err(failed)?;
+        let mut ends: HashMap<Target, Vec<Revoker>> = HashMap::new();
+        for (kind, target, at_ms, by) in found {
+            let by = Revoker { by: CallerId::from_bytes(rows::id(&by)?), at: rows::at_ms(at_ms)? };
+            ends.entry(Target::read(kind, &target)?).or_default().push(by);
+        }
+        Ok(Self(ends))
+    }
+
+    /// The first that ended the lease, if one did while it was live.
+    pub(crate) fn of(&self, lease: &Opened) -> Option<Revoker> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let targets = [
+            Target::Lease(lease.id),
+            Target::Token(lease.token),
+            Target::Caller(lease.caller),
+            Target::Account(lease.account),
+        ];
+        targets
+            .iter()
+            .filter_map(|target| self.0.get(target))
+            .flatten()
+            .filter(|end| lease.in_time(end.at.as_millisecond()))
+            .min_by_key(|end| end.at)
+            .copied()
+    }
+}
+
+/// The revocations that still end something.
+pub(crate) async fn lasting(db: &mut SqliteConnection, now_ms: i64) -> Result<Vec<End>, Error> {
+    let found: Vec<(i64, Vec<u8>, i64, i64)> =
+        sqlx::query_as("SELECT kind, target, at_ms, keep_until_ms FROM revocations WHERE keep_until_ms > ?")
+            .bind(now_ms)
+            .fetch_all(db)
+            .await
+            .map_err(failed)?;
+    found
+        .into_iter()
+        .map(|(kind, target, at_ms, keep_until_ms)| {
+            Ok(End { target: Target::read(kind, &target)?, at_ms, keep_until_ms })
+        })
+        .collect()
+}
+
+async fn insert(db: &mut SqliteConnection, end: End, by: Revoker) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO revocations (kind, target, at_ms, by_caller, keep_until_ms) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(end.target.kind())
+    .bind(end.target.bytes().to_vec())
+    .bind(end.at_ms)
+    .bind(by.by.to_bytes().to_vec())
+    .bind(end.keep_until_ms)
+    .execute(db)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
+
+/// Whether a lease that is not in the index counts as live at an instant.
+fn live(lease: &Opened, at_ms: i64, before: &Ends, voided: &HashSet<LeaseId>) -> bool {
+    lease.in_time(at_ms) && !voided.contains(&lease.id) && before.of(lease).is_none()
+}
+
+/// The leases outside the index that are live, that the target ends.
+async fn waiting(
+    db: &mut SqliteConnection,
+    since_ms: i64,
+    at_ms: i64,
+    ends: impl Fn(&Opened) -> bool,
+) -> Result<Vec<Opened>, Error> {
+    let before = Ends::since(db, since_ms).await?;
+    let mut opened = Vec::new();
+    let mut voided = HashSet::new();
+    pages::unfolded(db, since_ms, |entry| match entry {
+        Entry::Opened(lease) => {
+            if ends(&lease) {
+                opened.push(lease);
+            }
+        }
+        Entry::Voided(one) => {
+            voided.insert(one.lease);
+        }
+    })
+    .await?;
+    opened.retain(|lease| live(lease, at_ms, &before, &voided));
+    Ok(opened)
+}
+
+/// Stores a revocation and marks the leases it ends. Says how many live ones that were.
+pub(crate) async fn revoke(db: &mut SqliteConnection, end: End, by: Revoker, longest_ms: i64) -> Result<u64, Error> {
+    let since_ms = end.at_ms.saturating_sub(longest_ms);
+    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let waiting = waiting(&mut change, since_ms, end.at_ms, |lease| end.target.ends(lease)).await?;
+    let sql = match end.target {
+        Target::Lease(_) => {
+            "UPDATE leases SET revoked_ms = ?1, revoked_by = ?2 WHERE id = ?3 AND id >= ?4
+             AND opened_ms <= ?1 AND until_s * 1000 > ?1 AND void_kind IS NULL AND revoked_ms IS NULL"
+        }
+        Target::Token(_) => {
+            "UPDATE leases SET revoked_ms = ?1, revoked_by = ?2
+             WHERE caller = (SELECT caller FROM tokens WHERE tokens.id = ?3) AND token = ?3 AND leases.id >= ?4
+             AND opened_ms <= ?1 AND until_s * 1000 > ?1 AND void_kind IS NULL AND leases.revoked_ms IS NULL"
+        }
+        Target::Caller(_) => {
+            "UPDATE leases SET revoked_ms = ?1, revoked_by = ?2 WHERE caller = ?3 AND id >= ?4
+             AND opened_ms <= ?1 AND until_s * 1000 > ?1 AND void_kind IS NULL AND revoked_ms IS NULL"
+        }
+        Target::Account(_) => {
+            "UPDATE leases SET revoked_ms = ?1, revoked_by = ?2 WHERE account = ?3 AND id >= ?4
+             AND opened_ms <= ?1 AND until_s * 1000 > ?1 AND void_kind IS NULL AND revoked_ms IS NULL"
+        }
+    };
+    let marked = sqlx::query(sql)
+        .bind(end.at_ms)
+        .bind(by.by.to_bytes().to_vec())
+        .bind(end.target.bytes().to_vec())
+        .bind(first_id(since_ms))
+        .execute(&mut *change)
+        .await
+        .map_err(failed)?
+        .rows_affected();
+    insert(&mut change, end, by).await?;
+    change.commit().await.map_err(failed)?;
+    Ok(marked + u64::try_from(waiting.len()).unwrap_or(u64::MAX))
+}
+
+/// Ends what was vended under a grant: each lease on its own, because credentials do not name their grants.
+pub(crate) async fn revoke_grant(
+    db: &mut SqliteConnection,
+    account: AccountId,
+    grant: GrantId,
+    by: Revoker,
+    longest_ms: i64,
+) -> Result<Vec<End>, Error> {
+    let at_ms = by.at.as_millisecond();
+    let since_ms = at_ms.saturating_sub(longest_ms);
+    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let waiting = waiting(&mut change, since_ms, at_ms, |lease| lease.grant_ids().any(|one| one == grant)).await?;
+    let mut ends: Vec<End> = waiting
+        .iter()
+        .map(|lease| End { target: Target::Lease(lease.id), at_ms, keep_until_ms: lease.until_s.saturating_mul(1000) })
+        .collect();
+    let folded: Vec<(Vec<u8>, Vec<u8>, i64)> = sqlx::query_as(
+        "SELECT id, grants, until_s FROM leases WHERE account = ?1 AND id >= ?2
+         AND opened_ms <= ?3 AND until_s * 1000 > ?3 AND void_kind IS NULL AND revoked_ms IS NULL",
+    )
+    .bind(account.to_bytes().to_vec())
+    .bind(first_id(since_ms))
+    .bind(at_ms)
+    .fetch_all(&mut *change)
+    .await
+    .map_err(failed)?;
+    for (id, grants, until_s) in folded {
+        if grants.as_chunks::<16>().0.contains(&grant.to_bytes()) {
+            let id = LeaseId::from_bytes(rows::id(&id)?);
+            ends.push(End { target: Target::Lease(id), at_ms, keep_until_ms: until_s.saturating_mul(1000) });
+        }
+    }
+    for end in &ends {
+        sqlx::query("UPDATE leases SET revoked_ms = ?, revoked_by = ? WHERE id = ?")
+            .bind(at_ms)
+            .bind(by.by.to_bytes().to_vec())
+            .bind(end.target.bytes().to_vec())
+            .execute(&mut *change)
+            .await
+            .map_err(failed)?;
+        insert(&mut change, *end, by).await?;
+    }
+    change.commit().await.map_err(failed)?;
+    Ok(ends)
+}

@@ -1,0 +1,91 @@
+//! Counters: requests by second, refusals by minute, and the sums that are asked of them.
+
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+use valetkey_core::Error;
+use valetkey_core::id::AccountId;
+use valetkey_core::usage::{Origin, RequestFilter};
+
+use crate::sqlite::failed;
+use crate::sqlite::rows::{count, signed};
+use crate::usage::{Requested, Tally};
+
+const fn origin_number(origin: Origin) -> i64 {
+    match origin {
+        Origin::Api => 0,
+        Origin::App => 1,
+    }
+}
+
+/// Adds what was counted since the last time; all of it or nothing.
+pub(crate) async fn add(db: &mut SqliteConnection, tally: &Tally) -> Result<(), Error> {
+    let mut change = db.begin().await.map_err(failed)?;
+    for (Requested { account, token, origin, second }, times) in &tally.requests {
+        sqlx::query(
+            "INSERT INTO requests (account, second_s, token, origin, count) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT DO UPDATE SET count = count + excluded.count",
+        )
+        .bind(account.to_bytes().to_vec())
+        .bind(*second)
+        .bind(token.to_bytes().to_vec())
+        .bind(origin_number(*origin))
+        .bind(signed(*times))
+        .execute(&mut *change)
+        .await
+        .map_err(failed)?;
+    }
+    for ((refusal, minute), times) in &tally.refusals {
+        sqlx::query(
+            "INSERT INTO refusals (minute_s, account, caller, dialect, kind, count) VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT DO UPDATE SET count = count + excluded.count",
+        )
+        .bind(*minute)
+        .bind(refusal.account.map(|id| id.to_bytes().to_vec()).unwrap_or_default())
+        .bind(refusal.caller.map(|id| id.to_bytes().to_vec()).unwrap_or_default())
+        .bind(refusal.dialect)
+        .bind(crate::ledger::kind_name(refusal.kind))
+        .bind(signed(*times))
+        .execute(&mut *change)
+        .await
+        .map_err(failed)?;
+    }
+    change.commit().await.map_err(failed)
+}
+
+/// Requests in these seconds, the last one exclusive.
+pub(crate) async fn requests(
+    db: &mut SqliteConnection,
+    filter: &RequestFilter,
+    from: i64,
+    to: i64,
+) -> Result<u64, Error> {
+    let sum: i64 = sqlx::query_scalar(
+        "SELECT coalesce(sum(count), 0) FROM requests
+         WHERE account = ?1 AND second_s >= ?2 AND second_s < ?3
+           AND (?4 IS NULL OR token = ?4) AND (?5 IS NULL OR origin = ?5)",
+    )
+    .bind(filter.account.to_bytes().to_vec())
+    .bind(from)
+    .bind(to)
+    .bind(filter.token.map(|token| token.to_bytes().to_vec()))
+    .bind(filter.origin.map(origin_number))
+    .fetch_one(db)
+    .await
+    .map_err(failed)?;
+    Ok(count(sum))
+}
+
+/// Credits of the folded leases opened in these milliseconds, the last one exclusive; void ones cost nothing.
+pub(crate) async fn credits(db: &mut SqliteConnection, account: AccountId, from: i64, to: i64) -> Result<u64, Error> {
+    let sum: i64 = sqlx::query_scalar(
+        "SELECT coalesce(sum(credits), 0) FROM leases
+         WHERE account = ? AND opened_ms >= ? AND opened_ms < ? AND credits > 0 AND void_kind IS NULL",
+    )
+    .bind(account.to_bytes().to_vec())
+    .bind(from)
+    .bind(to)
+    .fetch_one(db)
+    .await
+    .map_err(failed)?;
+    Ok(count(sum))
+}

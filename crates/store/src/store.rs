@@ -1,0 +1,194 @@
+//! The store: opened once, shared by everybody, closed once.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use valetkey_core::time::{Clock, Entropy};
+use valetkey_core::{Error, Kind};
+
+use crate::directory::Memory;
+use crate::ledger::queue::Queue;
+use crate::ledger::writer;
+use crate::revoked::Revoked;
+use crate::settings::Settings;
+use crate::sqlite::pages::{self, Head};
+use crate::sqlite::{self, Database, registry, revocations};
+use crate::usage::Counter;
+
+/// How often counts are written and other processes' changes are looked for.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The embedded store: every port of the domain but the issuer. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) db: Database,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    pub(crate) queue: Queue,
+    pub(crate) memory: Memory,
+    pub(crate) revoked: Revoked,
+    pub(crate) counter: Counter,
+    /// Leases that are not in the index yet, about.
+    pub(crate) backlog: AtomicU64,
+    /// Where the ledger ended when the store was opened.
+    pub(crate) began: Head,
+    running: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens a database, making it or bringing its schema up to date where needed, and starts what runs behind it.
+    ///
+    /// Everything runs in `tasks` and ends when `stop` is cancelled: cancel it (or call [`Store::close`]) when no request
+    /// is on its way any more, because nothing is vended after it.
+    ///
+    /// # Errors
+    /// `Unavailable`, also for a database that a newer version wrote.
+    pub async fn open(
+        path: &Path,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Self, Error> {
+        let db = Database::open(path).await?;
+        let (head, backlog, voids, ended) = {
+            let mut writer = db.writer().await;
+            (
+                pages::head(&mut writer).await?,
+                pages::backlog(&mut writer).await?,
+                pages::unfolded_voids(&mut writer).await?,
+                revocations::lasting(&mut writer, clock.now().as_millisecond()).await?,
+            )
+        };
+        let shared = Shared {
+            db,
+            queue: Queue::new(settings.queue),
+            memory: Memory::new(settings.tokens, settings.accounts),
+            settings,
+            clock,
+            entropy,
+            tasks,
+            stop: stop.child_token(),
+            revoked: Revoked::default(),
+            counter: Counter::default(),
+            backlog: AtomicU64::new(backlog),
+            began: head.clone(),
+            running: Mutex::default(),
+        };
+        shared.queue.remember_voids(voids);
+        shared.revoked.add(&ended);
+        let store = Self { shared: Arc::new(shared) };
+        let running = vec![
+            store.shared.tasks.spawn(writer::run(store.clone(), head)),
+            store.shared.tasks.spawn(store.clone().fold_in_background()),
+            store.shared.tasks.spawn(store.clone().tick()),
+        ];
+        *store.shared.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
+        Ok(store)
+    }
+
+    /// Makes a database, or brings its schema up to date, and does nothing else.
+    ///
+    /// # Errors
+    /// `Unavailable`, also for a database that a newer version wrote.
+    pub async fn migrate(path: &Path) -> Result<(), Error> {
+        sqlite::migrate_file(path).await
+    }
+
+    /// Writes what waits and closes the database. What comes later is refused as `Unavailable`.
+    ///
+    /// # Errors
+    /// `Unavailable` when something could not be written.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.shared.stop.cancel();
+        let running = std::mem::take(&mut *self.shared.running.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in running {
+            task.await.map_err(|error| Error::internal("a task of the store failed").caused_by(error))?;
+        }
+        self.write_counts().await?;
+        self.shared.db.close().await
+    }
+
+    /// Whether the database answers: for readiness.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn ready(&self) -> Result<(), Error> {
+        if self.shared.stop.is_cancelled() {
+            return Err(Error::new(Kind::Unavailable, "the server is shutting down").retry_after(1));
+        }
+        let mut reader = self.shared.db.readers().acquire().await.map_err(sqlite::failed)?;
+        pages::folded(&mut reader).await.map(|_| ())
+    }
+
+    /// Runs a change to its end, also when whoever asked for it goes away: otherwise it could be written and not seen.
+    pub(crate) async fn unbroken<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        match self.shared.tasks.spawn(change).await {
+            Ok(done) => done,
+            Err(error) => Err(Error::internal("a change failed").caused_by(error)),
+        }
+    }
+
+    async fn tick(self) {
+        let mut version = None;
+        loop {
+            let stopping = tokio::select! {
+                () = tokio::time::sleep(TICK) => false,
+                () = self.shared.stop.cancelled() => true,
+            };
+            if let Err(error) = self.write_counts().await {
+                tracing::warn!(error = ?error, "counts could not be written; they are kept for the next time");
+            }
+            if stopping {
+                return;
+            }
+            if let Err(error) = self.notice_others(&mut version).await {
+                tracing::warn!(error = ?error, "other processes' changes could not be looked for");
+            }
+        }
+    }
+
+    /// Looks whether another process (the command line beside the server) wrote to the database, and forgets what it may
+    /// have changed. SQLite counts what other connections wrote; ours only read.
+    async fn notice_others(&self, version: &mut Option<i64>) -> Result<(), Error> {
+        let now_ms = self.shared.clock.now().as_millisecond();
+        let mut writer = self.shared.db.writer().await;
+        let seen: i64 =
+            sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *writer).await.map_err(sqlite::failed)?;
+        if version.replace(seen).is_some_and(|before| before != seen) {
+            let ended = revocations::lasting(&mut writer, now_ms).await?;
+            self.shared.revoked.add(&ended);
+            for account in self.shared.queue.balanced() {
+                if let Some(stored) = registry::balance(&mut writer, account).await? {
+                    self.shared.queue.set_balance(account, stored);
+                }
+            }
+            self.shared.memory.forget_all();
+        }
+        self.shared.revoked.purge(now_ms);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,149 @@
+//! What accounts used: counted in memory, written each second and before anybody asks.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use valetkey_core::Error;
+use valetkey_core::error::Noun;
+use valetkey_core::id::{AccountId, TokenId};
+use valetkey_core::lease::Refusal;
+use valetkey_core::port::Usage;
+use valetkey_core::usage::{Balance, DayCount, Origin, Period, RequestFilter};
+
+use crate::days;
+use crate::sqlite;
+use crate::sqlite::failed;
+use crate::store::Store;
+
+/// What is counted of requests, apart from how many.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Requested {
+    /// Whose.
+    pub(crate) account: AccountId,
+    /// With which token.
+    pub(crate) token: TokenId,
+    /// From where.
+    pub(crate) origin: Origin,
+    /// In which second.
+    pub(crate) second: i64,
+}
+
+/// Counts since the last writing.
+#[derive(Default, Debug)]
+pub(crate) struct Tally {
+    /// Requests.
+    pub(crate) requests: HashMap<Requested, u64>,
+    /// Refusals, by the second their minute starts at.
+    pub(crate) refusals: HashMap<(Refusal, i64), u64>,
+}
+
+impl Tally {
+    fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.refusals.is_empty()
+    }
+
+    fn add(&mut self, other: Self) {
+        for (key, times) in other.requests {
+            *self.requests.entry(key).or_default() += times;
+        }
+        for (key, times) in other.refusals {
+            *self.refusals.entry(key).or_default() += times;
+        }
+    }
+}
+
+/// Counts requests and refusals.
+#[derive(Default)]
+pub(crate) struct Counter(Mutex<Tally>);
+
+impl Counter {
+    pub(crate) fn request(&self, requested: Requested) {
+        *self.tally().requests.entry(requested).or_default() += 1;
+    }
+
+    pub(crate) fn refusal(&self, refusal: Refusal, now: Timestamp) {
+        let minute = now.as_second().div_euclid(60) * 60;
+        *self.tally().refusals.entry((refusal, minute)).or_default() += 1;
+    }
+
+    fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Tally {
+        std::mem::take(&mut *self.tally())
+    }
+
+    fn put_back(&self, tally: Tally) {
+        self.tally().add(tally);
+    }
+}
+
+impl Store {
+    /// Writes what was counted. What cannot be written is kept for the next time.
+    pub(crate) async fn write_counts(&self) -> Result<(), Error> {
+        let mut writer = self.shared.db.writer().await;
+        let tally = self.shared.counter.take();
+        if tally.is_empty() {
+            return Ok(());
+        }
+        match sqlite::usage::add(&mut writer, &tally).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.shared.counter.put_back(tally);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the counts where dropping the question midway cannot lose them.
+    async fn settle_counts(&self) -> Result<(), Error> {
+        let store = self.clone();
+        self.unbroken(async move { store.write_counts().await }).await
+    }
+}
+
+#[async_trait]
+impl Usage for Store {
+    fn request(&self, account: AccountId, token: TokenId, origin: Origin, now: Timestamp) {
+        self.shared.counter.request(Requested { account, token, origin, second: now.as_second() });
+    }
+
+    async fn balance(&self, account: AccountId) -> Result<Balance, Error> {
+        if let Some(balance) = self.shared.queue.balance(account) {
+            return Ok(balance);
+        }
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let balance = sqlite::registry::balance(&mut reader, account).await?;
+        balance.ok_or_else(|| Error::not_found(Noun::Account))
+    }
+
+    async fn credits_by_day(&self, account: AccountId, period: &Period) -> Result<Vec<DayCount>, Error> {
+        let days = days::of(period)?;
+        self.fold_all().await?;
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let mut counts = Vec::with_capacity(days.len());
+        for (start, end) in days {
+            let count =
+                sqlite::usage::credits(&mut reader, account, start.as_millisecond(), end.as_millisecond()).await?;
+            counts.push(DayCount { start, count });
+        }
+        Ok(counts)
+    }
+
+    async fn requests_by_day(&self, filter: &RequestFilter, period: &Period) -> Result<Vec<DayCount>, Error> {
+        let days = days::of(period)?;
+        self.settle_counts().await?;
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let mut counts = Vec::with_capacity(days.len());
+        for (start, end) in days {
+            // Counted by whole seconds: the one that the period's end cuts is counted with it.
+            let end = end.as_second() + i64::from(end.subsec_nanosecond() > 0);
+            let count = sqlite::usage::requests(&mut reader, filter, start.as_second(), end).await?;
+            counts.push(DayCount { start, count });
+        }
+        Ok(counts)
+    }
+}

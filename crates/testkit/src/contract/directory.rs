@@ -1,0 +1,92 @@
+//! Snapshots: every decision sees every change that was answered before it.
+
+use jiff::SignedDuration;
+use valetkey_core::Kind;
+use valetkey_core::account::{Metering, Standing};
+use valetkey_core::error::Noun;
+use valetkey_core::grant::Grant;
+use valetkey_core::id::AccountId;
+use valetkey_core::time::Lifetime;
+
+use crate::contract::bench::{Bench, ask, by, new_grant, new_storage, reads};
+use crate::contract::registry::new_dataset;
+
+/// However warm the account is.
+pub async fn a_new_grant_opens_at_once(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    for at in 0..20 {
+        bench.open(&tenant).await.unwrap();
+        let grant = new_grant(tenant.account.id, &tenant.storage, &format!("g{at}"), reads("lake", &["x"]));
+        let id = bench.registry.create_grant(grant, bench.now()).await.unwrap();
+        let permit = bench.decide(&tenant.token, &ask(id)).await.unwrap();
+        assert_eq!(*permit.because().grants, [id]);
+    }
+}
+
+/// For a stranger it is as if it had never been.
+pub async fn a_removed_grant_opens_nothing_at_once(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let lease = bench.open(&tenant).await.unwrap();
+    bench.registry.remove_grant(tenant.account.id, tenant.grant, false, by(&tenant, bench.now())).await.unwrap();
+    assert_eq!(bench.open(&tenant).await.unwrap_err().kind(), Kind::NotFound(Noun::Grant));
+    assert!(!bench.is_revoked(&lease), "what was vended stays, unless told otherwise");
+}
+
+/// And served again at once.
+pub async fn a_suspended_account_is_refused_at_once(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    for _ in 0..3 {
+        bench.open(&tenant).await.unwrap();
+        bench.registry.change_account(tenant.account.id, Standing::Suspended, Metering::Free).await.unwrap();
+        assert_eq!(bench.open(&tenant).await.unwrap_err().kind(), Kind::Forbidden);
+        bench.registry.change_account(tenant.account.id, Standing::Active, Metering::Free).await.unwrap();
+    }
+}
+
+/// By the next vend.
+pub async fn a_changed_price_and_storage_are_seen_at_once(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    assert_eq!(bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap().credits(), 0);
+    bench.registry.change_account(tenant.account.id, Standing::Active, Metering::of(5)).await.unwrap();
+    assert_eq!(bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap().credits(), 5);
+    let mut changed = new_storage("lake");
+    changed.endpoint = "https://s3.example.com".into();
+    changed.internal_endpoint = Some("http://s3.internal:9000".into());
+    changed.max_lifetime = Lifetime::secs(600);
+    bench.registry.change_storage(tenant.storage.id, changed).await.unwrap();
+    let permit = bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap();
+    assert_eq!(&*permit.storage().endpoint, "https://s3.example.com");
+    assert_eq!(permit.storage().internal_endpoint.as_deref(), Some("http://s3.internal:9000"));
+    assert_eq!(permit.until().duration_since(bench.now()), SignedDuration::from_secs(600));
+}
+
+/// Nobody has to change anything for that.
+pub async fn a_grant_begins_and_ends_on_time(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let after = |secs| Some(bench.now().checked_add(SignedDuration::from_secs(secs)).unwrap());
+    let grant = new_grant(tenant.account.id, &tenant.storage, "timed", reads("lake", &["x"]));
+    let grant = Grant { from: after(100), until: after(1000), ..grant };
+    let id = bench.registry.create_grant(grant, bench.now()).await.unwrap();
+    let kind = async || bench.decide(&tenant.token, &ask(id)).await.map(|_| ()).map_err(|error| error.kind());
+    assert_eq!(kind().await, Err(Kind::Forbidden));
+    bench.clock.advance_secs(100);
+    assert_eq!(kind().await, Ok(()));
+    bench.clock.advance_secs(900);
+    assert_eq!(kind().await, Err(Kind::Forbidden));
+}
+
+/// By everybody.
+pub async fn datasets_are_seen_at_once(bench: &Bench) {
+    let storage = bench.lake().await;
+    assert!(bench.directory.datasets().await.unwrap().is_empty());
+    for at in 1..5usize {
+        bench.registry.create_dataset(new_dataset(&storage, &format!("d{at}")), bench.now()).await.unwrap();
+        assert_eq!(bench.directory.datasets().await.unwrap().len(), at);
+    }
+}
+
+/// Then nothing is remembered of it.
+pub async fn an_unknown_account_is_not_found(bench: &Bench) {
+    let refused = bench.directory.account(AccountId::from_bytes([9; 16]), bench.now()).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::NotFound(Noun::Account));
+}

@@ -1,0 +1,153 @@
+//! The ledger: what was opened is found again, whole.
+
+use futures::future::join_all;
+use valetkey_core::Kind;
+use valetkey_core::account::Metering;
+use valetkey_core::ask::{Ask, GrantRef, Target};
+use valetkey_core::caller::Role;
+use valetkey_core::error::Noun;
+use valetkey_core::id::LeaseId;
+use valetkey_core::lease::LeaseState;
+use valetkey_core::port::LeaseFilter;
+use valetkey_core::scope::{Path, Paths};
+use valetkey_core::token::PlainToken;
+
+use crate::contract::bench::{Bench, ask, by, name, new_grant, reads};
+
+/// By its id and in the list.
+pub async fn a_lease_reads_back_as_it_was_opened(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let permit = bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap();
+    let lease = bench.ledger.open(&permit, bench.now()).await.unwrap();
+    assert_eq!((lease.account, lease.caller, lease.token), (permit.account(), permit.caller(), permit.token()));
+    assert_eq!((&lease.scope, &lease.grants), (permit.scope(), &permit.because().grants));
+    assert_eq!((lease.storage, lease.dialect, lease.credits), (tenant.storage.id, "native", 0));
+    assert_eq!((lease.opened, lease.until), (bench.now(), permit.until()));
+    // Before and after whatever the implementation does in the background.
+    for _ in 0..2 {
+        let found = bench.registry.lease(lease.id).await.unwrap().unwrap();
+        assert_eq!((&found.lease, found.state), (&lease, LeaseState::Live));
+        let listed = bench.registry.leases(&LeaseFilter { limit: 10, ..LeaseFilter::default() }).await.unwrap();
+        assert_eq!(listed, [found]);
+    }
+    assert_eq!(bench.leases.scope(lease.id).await.unwrap().as_ref(), Some(&lease.scope));
+}
+
+/// No lease twice, none left out.
+pub async fn leases_are_listed_newest_first_and_page_by_page(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let mut opened = Vec::new();
+    for _ in 0..5 {
+        let five = join_all((0..5).map(|_| bench.open(&tenant))).await;
+        opened.extend(five.into_iter().map(|lease| lease.unwrap().id));
+        bench.clock.advance_secs(1);
+    }
+    let (mut listed, mut before) = (Vec::new(), None);
+    loop {
+        let filter = LeaseFilter { account: Some(tenant.account.id), before, limit: 4, ..LeaseFilter::default() };
+        let page = bench.registry.leases(&filter).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.len() <= 4);
+        before = Some(last.lease.id);
+        listed.extend(page.into_iter().map(|record| record.lease.id));
+    }
+    opened.sort_unstable();
+    opened.reverse();
+    assert_eq!(listed, opened);
+}
+
+/// Each filter alone and together.
+pub async fn leases_are_listed_by_whose_they_are_and_whether_they_live(bench: &Bench) {
+    let acme = bench.tenant("acme", Metering::Free).await;
+    let other = bench.tenant("other", Metering::Free).await;
+    let bob = bench.registry.ensure_caller(acme.account.id, &name("bob"), Role::Member, bench.now()).await.unwrap();
+    let token = PlainToken::generate(&*bench.entropy);
+    bench.registry.create_token(bob, &token, None, bench.now()).await.unwrap();
+    let anns = bench.open(&acme).await.unwrap();
+    bench.clock.advance_secs(3000);
+    let permit = bench.decide(&token, &ask(acme.grant)).await.unwrap();
+    let bobs = bench.ledger.open(&permit, bench.now()).await.unwrap();
+    let others = bench.open(&other).await.unwrap();
+    bench.clock.advance_secs(300);
+    bench.registry.revoke(valetkey_core::lease::Revocation::Lease(others.id), by(&other, bench.now())).await.unwrap();
+    bench.clock.advance_secs(1);
+    let list = async |account, caller, live_at| {
+        let filter = LeaseFilter { account, caller, live_at, before: None, limit: 100 };
+        let mut ids: Vec<LeaseId> =
+            bench.registry.leases(&filter).await.unwrap().into_iter().map(|record| record.lease.id).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let sorted = |mut ids: Vec<LeaseId>| {
+        ids.sort_unstable();
+        ids
+    };
+    let (a, o, now) = (Some(acme.account.id), Some(other.account.id), Some(bench.now()));
+    assert_eq!(list(None, None, None).await, sorted(vec![anns.id, bobs.id, others.id]));
+    assert_eq!(list(a, None, None).await, sorted(vec![anns.id, bobs.id]));
+    assert_eq!(list(None, Some(bob), None).await, [bobs.id]);
+    assert_eq!(list(a, Some(bob), None).await, [bobs.id]);
+    assert_eq!(list(o, Some(bob), None).await, []);
+    assert_eq!(list(None, None, now).await, sorted(vec![anns.id, bobs.id]));
+    bench.clock.advance_secs(299);
+    assert_eq!(list(None, None, Some(bench.now())).await, [bobs.id], "the first ended by itself");
+    assert_eq!(list(a, Some(acme.caller), Some(anns.opened)).await, [anns.id]);
+    assert_eq!(list(o, None, Some(others.opened)).await, [others.id], "at that instant it lived");
+    let none = LeaseFilter { limit: 0, ..LeaseFilter::default() };
+    assert_eq!(bench.registry.leases(&none).await.unwrap(), []);
+}
+
+/// What is void stays void.
+pub async fn a_void_lease_is_recorded_once(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let lease = bench.open(&tenant).await.unwrap();
+    let kept = bench.open(&tenant).await.unwrap();
+    for _ in 0..3 {
+        bench.ledger.void(lease.id, Kind::Upstream, bench.now()).await.unwrap();
+        assert_eq!(bench.state(lease.id).await, LeaseState::Void);
+        let listed = bench.registry.leases(&LeaseFilter { limit: 9, ..LeaseFilter::default() }).await.unwrap();
+        assert!(listed.iter().all(|one| (one.state == LeaseState::Void) == (one.lease.id == lease.id)));
+    }
+    assert_eq!(bench.state(kept.id).await, LeaseState::Live);
+    let nothing = bench.ledger.void(LeaseId::from_bytes([9; 16]), Kind::Upstream, bench.now()).await;
+    assert_eq!(nothing.unwrap_err().kind(), Kind::NotFound(Noun::Lease));
+}
+
+/// Too long for a header, not for the ledger.
+pub async fn a_long_scope_is_kept_with_its_lease(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let directories: Vec<String> = (0..1_500).map(|at| format!("team/{at:05}/raw")).collect();
+    let directories: Vec<&str> = directories.iter().map(String::as_str).collect();
+    let grant = new_grant(tenant.account.id, &tenant.storage, "wide", reads("lake", &["team"]));
+    let grant = bench.registry.create_grant(grant, bench.now()).await.unwrap();
+    let paths: Vec<Path> = directories.iter().map(|path| Path::directory(path.as_bytes()).unwrap()).collect();
+    let wide = Ask {
+        target: Target::Grant { grant: GrantRef::Id(grant), paths: Some(Paths::only(paths).unwrap()) },
+        ..ask(grant)
+    };
+    let permit = bench.decide(&tenant.token, &wide).await.unwrap();
+    for _ in 0..3 {
+        let lease = bench.ledger.open(&permit, bench.now()).await.unwrap();
+        assert_eq!(bench.leases.scope(lease.id).await.unwrap().as_ref(), Some(permit.scope()));
+        assert_eq!(bench.registry.lease(lease.id).await.unwrap().unwrap().lease, lease);
+    }
+}
+
+/// And no error.
+pub async fn an_unknown_lease_is_absent(bench: &Bench) {
+    let unknown = LeaseId::new(bench.now(), [9; 10]);
+    assert_eq!(bench.registry.lease(unknown).await.unwrap(), None);
+    assert_eq!(bench.leases.scope(unknown).await.unwrap(), None);
+    assert_eq!(bench.registry.verify_ledger().await.unwrap().leases, 0);
+}
+
+/// Opened at once and one by one.
+pub async fn the_ledger_verifies_after_many_leases(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let opened = join_all((0..300).map(|_| bench.open(&tenant))).await;
+    assert!(opened.iter().all(Result::is_ok));
+    bench.open(&tenant).await.unwrap();
+    let verified = bench.registry.verify_ledger().await.unwrap();
+    assert_eq!((verified.leases, verified.broken_at), (301, None));
+    assert!(verified.pages >= 2);
+}

@@ -1,0 +1,87 @@
+//! What every implementation of the ports must do: each promise a function over a [`Bench`].
+//!
+//! An implementation mounts them all with [`contract!`](crate::contract), giving it a function that makes a bench.
+#![expect(clippy::unwrap_used, reason = "a contract is a test: it fails by panicking")]
+
+pub mod bench;
+pub mod credits;
+pub mod directory;
+pub mod ledger;
+pub mod registry;
+pub mod revocation;
+pub mod tokens;
+pub mod usage;
+
+pub use bench::{Bench, Tenant};
+
+/// Lists promises as tests of the implementation whose benches the function makes.
+#[macro_export]
+macro_rules! promises {
+    ($bench:path; $($module:ident: $($name:ident),+;)+) => {
+        $(mod $module {
+            $(#[tokio::test]
+            async fn $name() {
+                let bench = $bench().await;
+                $crate::contract::$module::$name(&bench).await;
+            })+
+        })+
+    };
+}
+
+/// Mounts the whole contract on an implementation. `$bench` is the absolute path of an `async fn() -> Bench`.
+#[macro_export]
+macro_rules! contract {
+    ($bench:path) => {
+        $crate::promises! { $bench;
+            tokens:
+                an_unknown_token_is_refused,
+                a_new_token_works_at_once_even_if_it_was_tried_before,
+                an_expired_token_is_refused_from_its_last_instant_on,
+                a_revoked_token_is_refused_at_once_and_its_credentials_end,
+                a_token_proves_its_own_caller,
+                tokens_are_listed_without_their_text;
+            registry:
+                names_are_taken_once,
+                what_is_missing_is_not_found,
+                what_does_not_fit_is_refused,
+                lists_are_in_order_of_names,
+                a_caller_is_made_once_and_found_again,
+                a_removed_grants_name_is_free_again;
+            directory:
+                a_new_grant_opens_at_once,
+                a_removed_grant_opens_nothing_at_once,
+                a_suspended_account_is_refused_at_once,
+                a_changed_price_and_storage_are_seen_at_once,
+                a_grant_begins_and_ends_on_time,
+                datasets_are_seen_at_once,
+                an_unknown_account_is_not_found;
+            ledger:
+                a_lease_reads_back_as_it_was_opened,
+                leases_are_listed_newest_first_and_page_by_page,
+                leases_are_listed_by_whose_they_are_and_whether_they_live,
+                a_void_lease_is_recorded_once,
+                a_long_scope_is_kept_with_its_lease,
+                an_unknown_lease_is_absent,
+                the_ledger_verifies_after_many_leases;
+            credits:
+                credits_are_never_overdrawn,
+                an_account_without_credits_is_told_what_it_lacks,
+                what_is_free_needs_no_credits,
+                a_void_lease_gives_its_credits_back_once,
+                credits_are_summed_by_day_without_void_leases,
+                an_unknown_account_has_no_credits;
+            revocation:
+                a_revoked_lease_is_ended_alone,
+                a_token_a_caller_and_an_account_end_what_they_vended_before,
+                a_grant_ends_what_was_vended_under_it,
+                a_removed_grant_ends_its_credentials_when_told,
+                what_is_revoked_twice_was_ended_once,
+                an_unknown_thing_cannot_be_revoked;
+            usage:
+                a_request_is_counted_as_soon_as_it_is_asked_for,
+                requests_are_filtered_by_token_and_origin,
+                days_follow_the_zone_and_cover_the_period,
+                an_endless_period_is_refused;
+        }
+    };
+}

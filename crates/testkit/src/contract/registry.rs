@@ -1,0 +1,199 @@
+//! The registry: what it makes, lists and refuses.
+
+use valetkey_core::Kind;
+use valetkey_core::account::{Metering, Standing};
+use valetkey_core::caller::Role;
+use valetkey_core::dataset::Dataset;
+use valetkey_core::error::Noun;
+use valetkey_core::grant::Grantee;
+use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId};
+use valetkey_core::scope::Path;
+use valetkey_core::storage::Storage;
+use valetkey_core::time::Lifetime;
+use valetkey_core::token::PlainToken;
+
+use crate::contract::bench::{Bench, bucket, by, name, new_grant, new_storage, reads};
+
+/// A dataset to be added; the store makes its id.
+pub fn new_dataset(storage: &Storage, text: &str) -> Dataset {
+    Dataset {
+        id: DatasetId::from_bytes([0; 16]),
+        name: name(text),
+        topic: name("jobs"),
+        description: "jobs of the day, \"quoted\" & 'so'".to_owned(),
+        storage: storage.id,
+        bucket: bucket("lake"),
+        path: Path::directory(b"jobs/daily").unwrap(),
+        format: "parquet".to_owned(),
+        frequency: "daily".to_owned(),
+        version: "1".to_owned(),
+        deprecated: false,
+    }
+}
+
+/// Each in its own room.
+pub async fn names_are_taken_once(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let now = bench.now();
+    let registry = &bench.registry;
+    let taken = |noun| Kind::AlreadyExists(noun);
+    assert_eq!(
+        registry.create_account(&name("acme"), Metering::Free, now).await.unwrap_err().kind(),
+        taken(Noun::Account)
+    );
+    assert_eq!(
+        registry.ensure_caller(tenant.account.id, &name("ann"), Role::Admin, now).await.unwrap_err().kind(),
+        taken(Noun::Caller)
+    );
+    assert_eq!(registry.create_storage(new_storage("lake"), now).await.unwrap_err().kind(), taken(Noun::Storage));
+    let second = registry.create_storage(new_storage("second"), now).await.unwrap();
+    assert_eq!(registry.create_bucket(second.id, &bucket("lake"), now).await.unwrap_err().kind(), taken(Noun::Bucket));
+    assert_eq!(registry.change_storage(second.id, new_storage("lake")).await.unwrap_err().kind(), taken(Noun::Storage));
+    registry.create_dataset(new_dataset(&tenant.storage, "jobs"), now).await.unwrap();
+    let refused = registry.create_dataset(new_dataset(&tenant.storage, "jobs"), now).await.unwrap_err();
+    assert_eq!(refused.kind(), taken(Noun::Dataset));
+    let grant = new_grant(tenant.account.id, &tenant.storage, "daily", reads("lake", &["x"]));
+    let refused = registry.create_grant(grant.clone(), now).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.field()), (taken(Noun::Grant), Some("name")));
+    // Another account has its own names.
+    let other = registry.create_account(&name("other"), Metering::Free, now).await.unwrap();
+    registry.ensure_caller(other.id, &name("ann"), Role::Admin, now).await.unwrap();
+    registry.create_grant(valetkey_core::grant::Grant { account: other.id, ..grant }, now).await.unwrap();
+}
+
+/// In every call that names another thing.
+pub async fn what_is_missing_is_not_found(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let now = bench.now();
+    let registry = &bench.registry;
+    let missing = |noun| Kind::NotFound(noun);
+    let (no_account, no_storage) = (AccountId::from_bytes([9; 16]), StorageId::from_bytes([9; 16]));
+    assert_eq!(
+        registry.change_account(no_account, Standing::Active, Metering::Free).await.unwrap_err().kind(),
+        missing(Noun::Account)
+    );
+    assert_eq!(registry.add_credits(no_account, 1, now).await.unwrap_err().kind(), missing(Noun::Account));
+    assert_eq!(
+        registry.ensure_caller(no_account, &name("bob"), Role::Member, now).await.unwrap_err().kind(),
+        missing(Noun::Account)
+    );
+    let token = PlainToken::generate(&*bench.entropy);
+    let nobody = CallerId::from_bytes([9; 16]);
+    assert_eq!(registry.create_token(nobody, &token, None, now).await.unwrap_err().kind(), missing(Noun::Caller));
+    assert_eq!(registry.change_storage(no_storage, new_storage("x")).await.unwrap_err().kind(), missing(Noun::Storage));
+    assert_eq!(
+        registry.create_bucket(no_storage, &bucket("spare"), now).await.unwrap_err().kind(),
+        missing(Noun::Storage)
+    );
+    let grant = new_grant(tenant.account.id, &tenant.storage, "new", reads("lake", &["x"]));
+    for (grant, noun) in [
+        (valetkey_core::grant::Grant { account: no_account, ..grant.clone() }, Noun::Account),
+        (valetkey_core::grant::Grant { to: Grantee::Caller(nobody), ..grant.clone() }, Noun::Caller),
+        (valetkey_core::grant::Grant { storage: no_storage, ..grant.clone() }, Noun::Storage),
+        (valetkey_core::grant::Grant { scope: reads("elsewhere", &["x"]), ..grant.clone() }, Noun::Bucket),
+        (valetkey_core::grant::Grant { dataset: Some(DatasetId::from_bytes([9; 16])), ..grant.clone() }, Noun::Dataset),
+    ] {
+        assert_eq!(registry.create_grant(grant, now).await.unwrap_err().kind(), missing(noun));
+    }
+    let dataset = Dataset { bucket: bucket("elsewhere"), ..new_dataset(&tenant.storage, "jobs") };
+    assert_eq!(registry.create_dataset(dataset, now).await.unwrap_err().kind(), missing(Noun::Bucket));
+    let no_grant = GrantId::from_bytes([9; 16]);
+    let other = bench.tenant("other", Metering::Free).await;
+    for (account, grant) in [(tenant.account.id, no_grant), (other.account.id, tenant.grant)] {
+        let refused = registry.remove_grant(account, grant, true, by(&tenant, now)).await.unwrap_err();
+        assert_eq!(refused.kind(), missing(Noun::Grant));
+    }
+    assert_eq!(registry.account_named(&name("nobody")).await.unwrap(), None);
+    assert!(registry.grants(no_account).await.unwrap().is_empty());
+}
+
+/// Things that are there and do not belong together.
+pub async fn what_does_not_fit_is_refused(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let other = bench.tenant("other", Metering::Free).await;
+    let now = bench.now();
+    let registry = &bench.registry;
+    let second = registry.create_storage(new_storage("second"), now).await.unwrap();
+    registry.create_bucket(second.id, &bucket("pond"), now).await.unwrap();
+    let dataset = registry.create_dataset(new_dataset(&tenant.storage, "jobs"), now).await.unwrap();
+    let grant = new_grant(tenant.account.id, &tenant.storage, "new", reads("lake", &["x"]));
+    for wrong in [
+        valetkey_core::grant::Grant { scope: reads("pond", &["x"]), ..grant.clone() },
+        valetkey_core::grant::Grant { storage: second.id, ..grant.clone() },
+        valetkey_core::grant::Grant {
+            storage: second.id,
+            scope: reads("pond", &["x"]),
+            dataset: Some(dataset),
+            ..grant.clone()
+        },
+        valetkey_core::grant::Grant { from: Some(now), until: Some(now), ..grant.clone() },
+    ] {
+        assert_eq!(registry.create_grant(wrong, now).await.unwrap_err().kind(), Kind::Invalid);
+    }
+    let stranger = valetkey_core::grant::Grant { to: Grantee::Caller(other.caller), ..grant };
+    assert_eq!(registry.create_grant(stranger, now).await.unwrap_err().kind(), Kind::NotFound(Noun::Caller));
+    let mut upside_down = new_storage("third");
+    upside_down.min_lifetime = Lifetime::secs(700_000);
+    assert_eq!(registry.create_storage(upside_down, now).await.unwrap_err().kind(), Kind::Invalid);
+}
+
+/// Whatever order they were made in.
+pub async fn lists_are_in_order_of_names(bench: &Bench) {
+    let now = bench.now();
+    let registry = &bench.registry;
+    let storage = bench.lake().await;
+    let mut account = None;
+    for text in ["mm", "zz", "aa"] {
+        let made = registry.create_account(&name(text), Metering::of(7), now).await.unwrap();
+        registry.create_storage(new_storage(text), now).await.unwrap();
+        registry.create_bucket(storage.id, &bucket(&format!("{text}{text}")), now).await.unwrap();
+        let dataset = new_dataset(&storage, text);
+        let id = registry.create_dataset(dataset.clone(), now).await.unwrap();
+        let listed = bench.directory.datasets().await.unwrap();
+        assert!(listed.contains(&Dataset { id, ..dataset }));
+        account = Some(made);
+    }
+    let account = account.unwrap();
+    for text in ["mm", "zz", "aa"] {
+        registry.ensure_caller(account.id, &name(text), Role::Operator, now).await.unwrap();
+        let grant = new_grant(account.id, &storage, text, reads("lake", &["x", "y/z"]));
+        let id = registry.create_grant(grant.clone(), now).await.unwrap();
+        assert!(registry.grants(account.id).await.unwrap().contains(&valetkey_core::grant::Grant { id, ..grant }));
+    }
+    let sorted = ["aa", "mm", "zz"].map(name);
+    assert_eq!(registry.accounts().await.unwrap().into_iter().map(|one| one.name).collect::<Vec<_>>(), sorted);
+    assert_eq!(registry.account_named(&name("aa")).await.unwrap(), Some(account.clone()));
+    let callers = registry.callers(account.id).await.unwrap();
+    assert!(callers.iter().all(|(_, _, role)| *role == Role::Operator));
+    assert_eq!(callers.into_iter().map(|(_, name, _)| name).collect::<Vec<_>>(), sorted);
+    let names: Vec<_> = registry.grants(account.id).await.unwrap().into_iter().map(|one| one.name).collect();
+    assert_eq!(names, sorted);
+    let names: Vec<_> = bench.directory.datasets().await.unwrap().iter().map(|one| one.name.clone()).collect();
+    assert_eq!(names, sorted);
+    let names: Vec<_> = registry.storages().await.unwrap().into_iter().map(|one| one.name).collect();
+    assert_eq!(names, ["aa", "lake", "mm", "zz"].map(name));
+    let buckets = registry.buckets().await.unwrap();
+    assert_eq!(buckets, ["aaaa", "lake", "mmmm", "zzzz"].map(|text| (bucket(text), storage.id)));
+}
+
+/// Asking twice is no mistake.
+pub async fn a_caller_is_made_once_and_found_again(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let account = tenant.account.id;
+    let again = bench.registry.ensure_caller(account, &name("ann"), Role::Member, bench.now()).await.unwrap();
+    assert_eq!(again, tenant.caller);
+    assert_eq!(bench.registry.callers(account).await.unwrap(), [(tenant.caller, name("ann"), Role::Member)]);
+}
+
+/// The old one stays gone.
+pub async fn a_removed_grants_name_is_free_again(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let account = tenant.account.id;
+    bench.registry.remove_grant(account, tenant.grant, false, by(&tenant, bench.now())).await.unwrap();
+    let twice = bench.registry.remove_grant(account, tenant.grant, false, by(&tenant, bench.now())).await;
+    assert_eq!(twice.unwrap_err().kind(), Kind::NotFound(Noun::Grant));
+    let grant = new_grant(account, &tenant.storage, "daily", reads("lake", &["other"]));
+    let id = bench.registry.create_grant(grant, bench.now()).await.unwrap();
+    assert_ne!(id, tenant.grant);
+    assert_eq!(bench.registry.grants(account).await.unwrap().len(), 1);
+}

@@ -1,0 +1,136 @@
+//! Ending credentials early: all that are meant, none that are not, and at once.
+
+use futures::future::join_all;
+use valetkey_core::Kind;
+use valetkey_core::account::Metering;
+use valetkey_core::error::Noun;
+use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, TokenId};
+use valetkey_core::lease::{LeaseState, Revocation};
+use valetkey_core::token::PlainToken;
+
+use crate::contract::bench::{Bench, ask, by, new_grant, reads};
+
+/// Its neighbours live on.
+pub async fn a_revoked_lease_is_ended_alone(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let lease = bench.open(&tenant).await.unwrap();
+    let other = bench.open(&tenant).await.unwrap();
+    bench.clock.advance_secs(1);
+    let revoker = by(&tenant, bench.now());
+    assert_eq!(bench.registry.revoke(Revocation::Lease(lease.id), revoker).await.unwrap(), 1);
+    assert!(bench.is_revoked(&lease) && !bench.is_revoked(&other));
+    assert_eq!(bench.state(lease.id).await, LeaseState::Revoked(revoker));
+    assert_eq!(bench.state(other.id).await, LeaseState::Live);
+}
+
+/// What is opened later lives; what others opened too.
+pub async fn a_token_a_caller_and_an_account_end_what_they_vended_before(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let stranger = bench.tenant("other", Metering::Free).await;
+    let second = PlainToken::generate(&*bench.entropy);
+    bench.registry.create_token(tenant.caller, &second, None, bench.now()).await.unwrap();
+    let theirs = bench.open(&stranger).await.unwrap();
+    for (what, also_by_second) in [
+        (Revocation::Token(tenant.record.id), false),
+        (Revocation::Caller(tenant.caller), true),
+        (Revocation::Account(tenant.account.id), true),
+    ] {
+        let by_first = bench.open(&tenant).await.unwrap();
+        let permit = bench.decide(&second, &ask(tenant.grant)).await.unwrap();
+        let by_second = bench.ledger.open(&permit, bench.now()).await.unwrap();
+        bench.clock.advance_secs(1);
+        let revoker = by(&tenant, bench.now());
+        let ended = bench.registry.revoke(what, revoker).await.unwrap();
+        assert!(bench.is_revoked(&by_first), "{what:?}");
+        assert_eq!(bench.is_revoked(&by_second), also_by_second, "{what:?}");
+        assert_eq!(ended, if what == Revocation::Caller(tenant.caller) { 3 } else { 1 + u64::from(also_by_second) });
+        assert_eq!(bench.state(by_first.id).await, LeaseState::Revoked(revoker));
+        bench.clock.advance_secs(1);
+        let later = bench.open(&tenant).await.unwrap();
+        assert!(!bench.is_revoked(&later), "opened after it: {what:?}");
+        bench.registry.revoke(Revocation::Lease(later.id), by(&tenant, bench.now())).await.unwrap();
+        bench.clock.advance_secs(1);
+    }
+    assert!(!bench.is_revoked(&theirs));
+    assert_eq!(bench.state(theirs.id).await, LeaseState::Live);
+}
+
+/// Also when several were vended, and after a look at the list.
+pub async fn a_grant_ends_what_was_vended_under_it(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let grant = new_grant(tenant.account.id, &tenant.storage, "other", reads("lake", &["x"]));
+    let grant = bench.registry.create_grant(grant, bench.now()).await.unwrap();
+    let permit = bench.decide(&tenant.token, &ask(grant)).await.unwrap();
+    let other = bench.ledger.open(&permit, bench.now()).await.unwrap();
+    let mut leases: Vec<_> =
+        join_all((0..20).map(|_| bench.open(&tenant))).await.into_iter().map(Result::unwrap).collect();
+    bench.registry.leases(&valetkey_core::port::LeaseFilter::default()).await.unwrap();
+    leases.push(bench.open(&tenant).await.unwrap());
+    bench.clock.advance_secs(1);
+    let revoker = by(&tenant, bench.now());
+    assert_eq!(bench.registry.revoke(Revocation::Grant(tenant.grant), revoker).await.unwrap(), 21);
+    for lease in &leases {
+        assert!(bench.is_revoked(lease));
+        assert_eq!(bench.state(lease.id).await, LeaseState::Revoked(revoker));
+    }
+    assert!(!bench.is_revoked(&other));
+    // The grant itself is still there: what is vended later lives.
+    bench.clock.advance_secs(1);
+    let later = bench.open(&tenant).await.unwrap();
+    assert!(!bench.is_revoked(&later));
+}
+
+/// What was decided before and opens only afterwards is refused.
+pub async fn a_removed_grant_ends_its_credentials_when_told(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let lease = bench.open(&tenant).await.unwrap();
+    let (decided, at) = (bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap(), bench.now());
+    bench.clock.advance_secs(1);
+    bench.registry.remove_grant(tenant.account.id, tenant.grant, true, by(&tenant, bench.now())).await.unwrap();
+    assert!(bench.is_revoked(&lease));
+    assert_eq!(bench.ledger.open(&decided, at).await.unwrap_err().kind(), Kind::Forbidden);
+}
+
+/// Nor is what ended by itself, or was void, counted.
+pub async fn what_is_revoked_twice_was_ended_once(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let lease = bench.open(&tenant).await.unwrap();
+    let void = bench.open(&tenant).await.unwrap();
+    bench.ledger.void(void.id, Kind::Upstream, bench.now()).await.unwrap();
+    bench.clock.advance_secs(1);
+    let first = by(&tenant, bench.now());
+    assert_eq!(bench.registry.revoke(Revocation::Account(tenant.account.id), first).await.unwrap(), 1);
+    bench.clock.advance_secs(1);
+    for what in [
+        Revocation::Account(tenant.account.id),
+        Revocation::Caller(tenant.caller),
+        Revocation::Token(tenant.record.id),
+        Revocation::Lease(lease.id),
+        Revocation::Lease(void.id),
+        Revocation::Grant(tenant.grant),
+    ] {
+        assert_eq!(bench.registry.revoke(what, by(&tenant, bench.now())).await.unwrap(), 0, "{what:?}");
+    }
+    assert_eq!(bench.state(lease.id).await, LeaseState::Revoked(first));
+    assert_eq!(bench.state(void.id).await, LeaseState::Void);
+    bench.clock.advance_secs(1);
+    let short = bench.open(&tenant).await.unwrap();
+    bench.clock.advance_secs(3600);
+    assert_eq!(bench.registry.revoke(Revocation::Lease(short.id), by(&tenant, bench.now())).await.unwrap(), 0);
+    assert_eq!(bench.state(short.id).await, LeaseState::Live);
+}
+
+/// Each with its own noun.
+pub async fn an_unknown_thing_cannot_be_revoked(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    for (what, noun) in [
+        (Revocation::Lease(LeaseId::from_bytes([9; 16])), Noun::Lease),
+        (Revocation::Token(TokenId::from_bytes([9; 16])), Noun::Token),
+        (Revocation::Caller(CallerId::from_bytes([9; 16])), Noun::Caller),
+        (Revocation::Account(AccountId::from_bytes([9; 16])), Noun::Account),
+        (Revocation::Grant(GrantId::from_bytes([9; 16])), Noun::Grant),
+    ] {
+        let refused = bench.registry.revoke(what, by(&tenant, bench.now())).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::NotFound(noun));
+    }
+}

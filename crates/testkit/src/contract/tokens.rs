@@ -1,0 +1,103 @@
+//! Tokens: who they prove, and from when to when.
+
+use jiff::SignedDuration;
+use valetkey_core::Kind;
+use valetkey_core::account::Metering;
+use valetkey_core::caller::Role;
+use valetkey_core::error::{Noun, Stranger};
+use valetkey_core::lease::Revoker;
+use valetkey_core::token::PlainToken;
+
+use crate::contract::bench::{Bench, by, name};
+
+/// However often it is asked.
+pub async fn an_unknown_token_is_refused(bench: &Bench) {
+    let token = PlainToken::generate(&*bench.entropy);
+    for _ in 0..3 {
+        let refused = bench.caller(&token).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Unauthenticated(Stranger::Unknown));
+    }
+}
+
+/// That it was unknown a moment ago is forgotten.
+pub async fn a_new_token_works_at_once_even_if_it_was_tried_before(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    for _ in 0..20 {
+        let token = PlainToken::generate(&*bench.entropy);
+        bench.caller(&token).await.unwrap_err();
+        let record = bench.registry.create_token(tenant.caller, &token, None, bench.now()).await.unwrap();
+        assert_eq!(bench.caller(&token).await.unwrap().token, record.id);
+    }
+}
+
+/// Warm or cold.
+pub async fn an_expired_token_is_refused_from_its_last_instant_on(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let until = bench.now().checked_add(SignedDuration::from_secs(60)).unwrap();
+    let warm = PlainToken::generate(&*bench.entropy);
+    let cold = PlainToken::generate(&*bench.entropy);
+    for token in [&warm, &cold] {
+        bench.registry.create_token(tenant.caller, token, Some(until), bench.now()).await.unwrap();
+    }
+    bench.clock.advance_secs(59);
+    assert_eq!(bench.caller(&warm).await.unwrap().token_until, Some(until));
+    bench.clock.advance_secs(1);
+    for token in [&warm, &cold] {
+        let refused = bench.caller(token).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Unauthenticated(Stranger::Expired));
+    }
+}
+
+/// And nobody else's.
+pub async fn a_revoked_token_is_refused_at_once_and_its_credentials_end(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let other = PlainToken::generate(&*bench.entropy);
+    let record = bench.registry.create_token(tenant.caller, &other, None, bench.now()).await.unwrap();
+    let lease = bench.open(&tenant).await.unwrap();
+    bench.clock.advance_secs(1);
+    bench.registry.revoke_token(tenant.record.id, by(&tenant, bench.now())).await.unwrap();
+    let refused = bench.caller(&tenant.token).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Unauthenticated(Stranger::Revoked));
+    assert!(bench.is_revoked(&lease));
+    assert_eq!(bench.caller(&other).await.unwrap().token, record.id);
+    let listed = bench.registry.tokens(Some(tenant.account.id)).await.unwrap();
+    let revoked: Vec<_> = listed.iter().map(|one| (one.id, one.revoked)).collect();
+    assert_eq!(revoked, [(tenant.record.id, Some(bench.now())), (record.id, None)]);
+    // Once more changes nothing.
+    bench.clock.advance_secs(1);
+    let first = bench.now();
+    bench.registry.revoke_token(tenant.record.id, by(&tenant, first)).await.unwrap();
+    assert!(bench.registry.tokens(None).await.unwrap().iter().all(|one| one.revoked != Some(first)));
+}
+
+/// With its account and role.
+pub async fn a_token_proves_its_own_caller(bench: &Bench) {
+    let acme = bench.tenant("acme", Metering::Free).await;
+    let other = bench.tenant("other", Metering::Free).await;
+    let boss = bench.registry.ensure_caller(acme.account.id, &name("boss"), Role::Admin, bench.now()).await.unwrap();
+    let token = PlainToken::generate(&*bench.entropy);
+    bench.registry.create_token(boss, &token, None, bench.now()).await.unwrap();
+    for _ in 0..2 {
+        let caller = bench.caller(&token).await.unwrap();
+        assert_eq!((caller.id, caller.account, caller.role), (boss, acme.account.id, Role::Admin));
+        assert_eq!(caller.name, name("boss"));
+        assert_eq!(bench.caller(&other.token).await.unwrap().account, other.account.id);
+    }
+}
+
+/// Only the last four characters are shown.
+pub async fn tokens_are_listed_without_their_text(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    bench.tenant("other", Metering::Free).await;
+    let listed = bench.registry.tokens(Some(tenant.account.id)).await.unwrap();
+    assert_eq!(listed, [tenant.record.clone()]);
+    assert_eq!(bench.registry.tokens(None).await.unwrap().len(), 2);
+    assert!(tenant.token.reveal().ends_with(&tenant.record.tail) && tenant.record.tail.len() == 4);
+    assert_eq!((tenant.record.caller_name, tenant.record.made), (name("ann"), bench.now()));
+    let again = bench.registry.create_token(tenant.caller, &tenant.token, None, bench.now()).await.unwrap_err();
+    assert_eq!(again.kind(), Kind::AlreadyExists(Noun::Token));
+    let nobody = valetkey_core::id::TokenId::from_bytes([1; 16]);
+    let refused =
+        bench.registry.revoke_token(nobody, Revoker { by: tenant.caller, at: bench.now() }).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::NotFound(Noun::Token));
+}

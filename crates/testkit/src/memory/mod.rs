@@ -1,0 +1,226 @@
+//! Every port over plain memory: the second implementation of the contract, and what other crates test against. Nothing of
+//! it lasts, and it is as slow and as obvious as it can be.
+
+mod registry;
+mod usage;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use valetkey_core::account::Account;
+use valetkey_core::caller::{Caller, Role};
+use valetkey_core::credential::{Credential, S3Keys};
+use valetkey_core::dataset::Dataset;
+use valetkey_core::error::{Error, Kind, Noun, Stranger};
+use valetkey_core::grant::Grant;
+use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
+use valetkey_core::keyring::{Claims, Keyring};
+use valetkey_core::lease::{Lease, LeaseRecord, LeaseState, Refusal};
+use valetkey_core::name::{BucketName, Name};
+use valetkey_core::policy::Permit;
+use valetkey_core::port::{Directory, Issuer, Leases, Ledger, TokenRecord};
+use valetkey_core::scope::Scope;
+use valetkey_core::snapshot::Snapshot;
+use valetkey_core::storage::Storage;
+use valetkey_core::time::{Entropy, random_10};
+use valetkey_core::token::{PlainToken, TokenDigest};
+use valetkey_core::usage::{Balance, Origin};
+
+/// Every port over plain memory.
+pub struct Memory {
+    entropy: Arc<dyn Entropy>,
+    world: Mutex<World>,
+}
+
+#[derive(Default)]
+struct World {
+    accounts: Vec<(Account, Balance)>,
+    callers: Vec<(CallerId, AccountId, Name, Role)>,
+    tokens: Vec<(TokenDigest, TokenRecord)>,
+    storages: Vec<Storage>,
+    buckets: Vec<(BucketName, StorageId)>,
+    datasets: Vec<Dataset>,
+    grants: Vec<Grant>,
+    leases: Vec<LeaseRecord>,
+    refusals: Vec<(Refusal, Timestamp)>,
+    requests: Vec<(AccountId, TokenId, Origin, Timestamp)>,
+    /// Rises with every change a snapshot may show.
+    version: u64,
+    snapshots: HashMap<AccountId, (u64, Arc<Snapshot>)>,
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Memory")
+    }
+}
+
+impl Memory {
+    /// Starts with nothing in it.
+    pub fn new(entropy: Arc<dyn Entropy>) -> Self {
+        Self { entropy, world: Mutex::default() }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn random(&self) -> [u8; 10] {
+        random_10(&*self.entropy)
+    }
+
+    /// Every refusal that was recorded, in order.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        self.world().refusals.iter().map(|(refusal, _)| refusal.clone()).collect()
+    }
+}
+
+impl World {
+    fn account(&mut self, id: AccountId) -> Result<&mut (Account, Balance), Error> {
+        self.accounts.iter_mut().find(|(account, _)| account.id == id).ok_or_else(|| Error::not_found(Noun::Account))
+    }
+}
+
+#[async_trait]
+impl Directory for Memory {
+    async fn caller(&self, token: &PlainToken, now: Timestamp) -> Result<Arc<Caller>, Error> {
+        let world = self.world();
+        let digest = token.digest();
+        let stranger = |why: Stranger, said: &'static str| Error::new(Kind::Unauthenticated(why), said);
+        let (_, record) = world
+            .tokens
+            .iter()
+            .find(|(own, _)| *own == digest)
+            .ok_or_else(|| stranger(Stranger::Unknown, "the token is not known here"))?;
+        if record.revoked.is_some() {
+            return Err(stranger(Stranger::Revoked, "the token was revoked"));
+        }
+        let caller = Caller {
+            id: record.caller,
+            account: record.account,
+            name: record.caller_name.clone(),
+            role: record.role,
+            token: record.id,
+            token_until: record.until,
+        };
+        caller.in_time(now)?;
+        Ok(Arc::new(caller))
+    }
+
+    async fn account(&self, id: AccountId, now: Timestamp) -> Result<Arc<Snapshot>, Error> {
+        let mut world = self.world();
+        if let Some((version, snapshot)) = world.snapshots.get(&id)
+            && *version == world.version
+        {
+            return Ok(Arc::clone(snapshot));
+        }
+        let account = world.account(id)?.0.clone();
+        let storages: Vec<Arc<Storage>> = world.storages.iter().cloned().map(Arc::new).collect();
+        let grants: Vec<Grant> = world.grants.iter().filter(|grant| grant.account == id).cloned().collect();
+        let snapshot = Arc::new(Snapshot::new(account, storages, grants, now));
+        let version = world.version;
+        world.snapshots.insert(id, (version, Arc::clone(&snapshot)));
+        Ok(snapshot)
+    }
+
+    async fn datasets(&self) -> Result<Arc<[Dataset]>, Error> {
+        let mut datasets = self.world().datasets.clone();
+        datasets.sort_by(|one, two| one.name.cmp(&two.name));
+        Ok(datasets.into())
+    }
+}
+
+#[async_trait]
+impl Ledger for Memory {
+    async fn open(&self, permit: &Permit, now: Timestamp) -> Result<Lease, Error> {
+        let id = LeaseId::new(now, self.random());
+        let mut world = self.world();
+        let (_, balance) = world.account(permit.account())?;
+        let (needed, left) = (u64::from(permit.credits()), balance.granted.saturating_sub(balance.used));
+        if needed > left {
+            let said = format!("a credential costs {needed} credits and {left} are left");
+            return Err(Error::new(Kind::OutOfCredit, said));
+        }
+        balance.used += needed;
+        let lease = Lease {
+            id,
+            account: permit.account(),
+            caller: permit.caller(),
+            token: permit.token(),
+            storage: permit.storage().id,
+            scope: Arc::clone(permit.scope()),
+            grants: Arc::clone(&permit.because().grants),
+            dialect: permit.dialect(),
+            credits: permit.credits(),
+            opened: now,
+            until: permit.until(),
+        };
+        world.leases.push(LeaseRecord { lease: lease.clone(), state: LeaseState::Live });
+        Ok(lease)
+    }
+
+    async fn void(&self, lease: LeaseId, _kind: Kind, _now: Timestamp) -> Result<(), Error> {
+        let mut world = self.world();
+        let record = world
+            .leases
+            .iter_mut()
+            .find(|record| record.lease.id == lease)
+            .ok_or_else(|| Error::not_found(Noun::Lease))?;
+        record.state = LeaseState::Void;
+        let (account, credits) = (record.lease.account, u64::from(record.lease.credits));
+        let (_, balance) = world.account(account)?;
+        balance.used = balance.used.saturating_sub(credits);
+        Ok(())
+    }
+
+    fn refused(&self, refusal: Refusal, now: Timestamp) {
+        self.world().refusals.push((refusal, now));
+    }
+}
+
+#[async_trait]
+impl Leases for Memory {
+    fn is_revoked(&self, claims: &Claims) -> bool {
+        let world = self.world();
+        let record = world.leases.iter().find(|record| record.lease.id == claims.lease);
+        record.is_some_and(|record| !matches!(record.state, LeaseState::Live))
+    }
+
+    async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
+        let world = self.world();
+        let record = world.leases.iter().find(|record| record.lease.id == lease);
+        Ok(record.map(|record| Arc::clone(&record.lease.scope)))
+    }
+}
+
+/// Issues the embedded endpoint's own credentials, as the real issuer does.
+pub struct SealingIssuer {
+    /// The keys.
+    pub ring: Keyring,
+    /// Randomness, for nonces.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl fmt::Debug for SealingIssuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealingIssuer")
+    }
+}
+
+#[async_trait]
+impl Issuer for SealingIssuer {
+    async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Credential, Error> {
+        let access_key_id = self.ring.access_key_id(lease.id)?;
+        let secret_access_key = self
+            .ring
+            .secret_access_key(&access_key_id)
+            .ok_or_else(|| Error::internal("the ring does not know the key it just used"))?;
+        let mut nonce = [0; 12];
+        self.entropy.fill(&mut nonce);
+        let session_token = self.ring.seal(lease, &access_key_id, nonce)?;
+        Ok(Credential::S3(S3Keys { access_key_id, secret_access_key, session_token, expiration: permit.until() }))
+    }
+}

@@ -1,0 +1,114 @@
+//! `valetkey account`: the tenants.
+
+use serde_json::Value;
+
+use crate::cli::body::Body;
+use crate::cli::client::{Client, Route};
+use crate::cli::failure::Failure;
+use crate::cli::output::Out;
+use crate::cli::show;
+
+/// Make, list, suspend and credit accounts
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Make an account
+    Create {
+        /// Its name, unique on the server
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// What a credential costs it; without it nothing
+        #[arg(long, value_name = "N")]
+        credits_per_vend: Option<u32>,
+    },
+    /// List accounts
+    #[command(visible_alias = "list")]
+    Ls,
+    /// Refuse an account's callers until it is activated again
+    Suspend {
+        /// Its name or id
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+    },
+    /// Serve a suspended account's callers again
+    Activate {
+        /// Its name or id
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+    },
+    /// Change what a credential costs an account
+    Set {
+        /// Its name or id
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        /// What a credential costs it; 0 is nothing
+        #[arg(long, value_name = "N")]
+        credits_per_vend: u32,
+    },
+    /// List an account's callers
+    Callers {
+        /// Its name or id
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+    },
+    /// Add credits to an account
+    Credit {
+        /// Its name or id
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        /// How many
+        #[arg(value_name = "CREDITS", value_parser = clap::value_parser!(u64).range(1..))]
+        credits: u64,
+    },
+}
+
+const COLUMNS: &[show::Column] =
+    &[("NAME", &["name"]), ("ID", &["id"]), ("STANDING", &["standing"]), ("CREDITS PER VEND", &["credits_per_vend"])];
+
+const CALLERS: &[show::Column] = &[("NAME", &["name"]), ("ID", &["id"]), ("ROLE", &["role"])];
+
+const FIRST: &[&str] = &["name", "id", "standing", "credits_per_vend"];
+
+/// Runs `valetkey account`.
+pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
+    match args.command {
+        Command::Create { name, credits_per_vend } => {
+            let body = Body::new().set("name", name).some("credits_per_vend", credits_per_vend);
+            show::one(out, &client.post(Route::new(&["accounts"]), &body).await?, FIRST)
+        }
+        Command::Ls => {
+            let answer = client.get(Route::new(&["accounts"])).await?;
+            show::list(out, &answer, COLUMNS, "there are no accounts")
+        }
+        Command::Suspend { account } => {
+            let answer = stand(client, &account, "suspended").await?;
+            show::done(out, &answer, &format!("account {account} is suspended"))
+        }
+        Command::Activate { account } => {
+            let answer = stand(client, &account, "active").await?;
+            show::done(out, &answer, &format!("account {account} is active"))
+        }
+        Command::Set { account, credits_per_vend } => {
+            let body = Body::new().set("credits_per_vend", credits_per_vend);
+            show::one(out, &client.patch(Route::new(&["accounts", &account]), &body).await?, FIRST)
+        }
+        Command::Callers { account } => {
+            let answer = client.get(Route::new(&["accounts", &account, "callers"])).await?;
+            show::list(out, &answer, CALLERS, "the account has no callers")
+        }
+        Command::Credit { account, credits } => {
+            let body = Body::new().set("credits", credits);
+            let answer = client.post(Route::new(&["accounts", &account, "credits"]), &body).await?;
+            show::one(out, &answer, &["granted", "used"])
+        }
+    }
+}
+
+async fn stand(client: &Client<'_>, account: &str, standing: &str) -> Result<Value, Failure> {
+    client.patch(Route::new(&["accounts", account]), &Body::new().set("standing", standing)).await
+}

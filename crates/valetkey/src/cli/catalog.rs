@@ -1,0 +1,194 @@
+//! `valetkey storage`, `bucket` and `dataset`: what there is to grant.
+
+use crate::cli::body::Body;
+use crate::cli::client::{Client, Route};
+use crate::cli::failure::Failure;
+use crate::cli::output::Out;
+use crate::cli::place::{self, Place};
+use crate::cli::{show, ttl};
+
+/// Make and list storages
+#[derive(Debug, clap::Args)]
+pub(crate) struct Storage {
+    #[command(subcommand)]
+    command: StorageCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum StorageCommand {
+    /// Add a storage
+    Create(Box<NewStorage>),
+    /// List storages
+    #[command(visible_alias = "list")]
+    Ls,
+}
+
+#[derive(Debug, clap::Args)]
+struct NewStorage {
+    /// Its name, unique on the server
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The URL its users reach it at
+    #[arg(value_name = "URL")]
+    endpoint: String,
+    /// The URL it is reached at from inside a cluster, if that differs
+    #[arg(long, value_name = "URL")]
+    internal_endpoint: Option<String>,
+    /// The region to name in signatures
+    #[arg(long)]
+    region: Option<String>,
+    /// No credential lives shorter
+    #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
+    min_ttl: Option<u32>,
+    /// No credential lives longer
+    #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
+    max_ttl: Option<u32>,
+}
+
+/// Make and list buckets
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bucket {
+    #[command(subcommand)]
+    command: BucketCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum BucketCommand {
+    /// Make a bucket
+    Create {
+        /// Its name, unique on the server
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The storage it is in, if there are several
+        #[arg(long, value_name = "STORAGE")]
+        storage: Option<String>,
+    },
+    /// List buckets
+    #[command(visible_alias = "list")]
+    Ls,
+}
+
+/// Make and list datasets
+#[derive(Debug, clap::Args)]
+pub(crate) struct Dataset {
+    #[command(subcommand)]
+    command: DatasetCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum DatasetCommand {
+    /// Offer a directory of a bucket as a dataset
+    Create(Box<NewDataset>),
+    /// List datasets
+    #[command(visible_alias = "list")]
+    Ls,
+}
+
+#[derive(Debug, clap::Args)]
+struct NewDataset {
+    /// Its name, unique on the server
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Where it is
+    #[arg(value_name = "s3://BUCKET/DIR")]
+    place: String,
+    /// The group it is listed under
+    #[arg(long)]
+    topic: String,
+    /// A sentence for people
+    #[arg(long)]
+    description: Option<String>,
+    /// The files' format
+    #[arg(long = "file-format", value_name = "FORMAT")]
+    format: Option<String>,
+    /// How often it is renewed
+    #[arg(long)]
+    frequency: Option<String>,
+    /// The version of its layout
+    #[arg(long = "layout-version", value_name = "VERSION")]
+    version: Option<String>,
+}
+
+/// Runs `valetkey storage`.
+pub(crate) async fn storage(args: Storage, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
+    const COLUMNS: &[show::Column] = &[
+        ("NAME", &["name"]),
+        ("ID", &["id"]),
+        ("KIND", &["kind"]),
+        ("ENDPOINT", &["endpoint"]),
+        ("REGION", &["region"]),
+        ("MIN TTL", &["min_ttl_secs"]),
+        ("MAX TTL", &["max_ttl_secs"]),
+    ];
+    match args.command {
+        StorageCommand::Create(new) => {
+            let NewStorage { name, endpoint, internal_endpoint, region, min_ttl, max_ttl } = *new;
+            let body = Body::new()
+                .set("name", name)
+                .set("endpoint", endpoint)
+                .some("internal_endpoint", internal_endpoint)
+                .some("region", region)
+                .some("min_ttl_secs", min_ttl)
+                .some("max_ttl_secs", max_ttl);
+            let answer = client.post(Route::new(&["storages"]), &body).await?;
+            show::one(out, &answer, &["name", "id", "kind", "endpoint", "internal_endpoint", "region"])
+        }
+        StorageCommand::Ls => {
+            let answer = client.get(Route::new(&["storages"])).await?;
+            show::list(out, &answer, COLUMNS, "there are no storages")
+        }
+    }
+}
+
+/// Runs `valetkey bucket`.
+pub(crate) async fn bucket(args: Bucket, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
+    const COLUMNS: &[show::Column] = &[("BUCKET", &["bucket"]), ("STORAGE", &["storage"])];
+    match args.command {
+        BucketCommand::Create { name, storage } => {
+            let body = Body::new().set("bucket", name).some("storage", storage);
+            show::one(out, &client.post(Route::new(&["buckets"]), &body).await?, &["bucket", "storage"])
+        }
+        BucketCommand::Ls => {
+            let answer = client.get(Route::new(&["buckets"])).await?;
+            show::list(out, &answer, COLUMNS, "there are no buckets")
+        }
+    }
+}
+
+/// Runs `valetkey dataset`.
+pub(crate) async fn dataset(args: Dataset, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
+    const COLUMNS: &[show::Column] = &[
+        ("NAME", &["name"]),
+        ("TOPIC", &["topic"]),
+        ("BUCKET", &["bucket"]),
+        ("PREFIX", &["prefix"]),
+        ("FORMAT", &["format"]),
+        ("FREQUENCY", &["frequency"]),
+        ("DESCRIPTION", &["description"]),
+    ];
+    match args.command {
+        DatasetCommand::Create(new) => {
+            let NewDataset { name, place, topic, description, format, frequency, version } = *new;
+            let place = Place::parse(&place)?;
+            let Some(directory) = place.key else {
+                return Err(Failure::usage("a dataset is a directory of a bucket, not all of it")
+                    .hint("name one: s3://bucket/directory"));
+            };
+            let body = Body::new()
+                .set("name", name)
+                .set("bucket", place.bucket)
+                .set("prefix", place::directory(&directory))
+                .set("topic", topic)
+                .some("description", description)
+                .some("format", format)
+                .some("frequency", frequency)
+                .some("version", version);
+            let answer = client.post(Route::new(&["datasets"]), &body).await?;
+            show::one(out, &answer, &["name", "id", "topic", "bucket", "prefix", "description"])
+        }
+        DatasetCommand::Ls => {
+            let answer = client.get(Route::new(&["datasets"])).await?;
+            show::list(out, &answer, COLUMNS, "there are no datasets")
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! A thin client of the native API: one request, one answer, every refusal a [`Failure`] with its exit code.
+
+use reqwest::{Method, Url, redirect};
+use serde::Deserialize;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cli::connection::Target;
+use crate::cli::failure::{Exit, Failure, Said};
+use crate::cli::output::Out;
+
+/// More than any answer of the API.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+/// The native API of one server, as one caller.
+pub(crate) struct Client<'a> {
+    http: reqwest::Client,
+    to: Target,
+    out: &'a Out,
+}
+
+/// A place in the API: `/api/v1` and the segments and query pairs below it.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Route {
+    segments: Vec<String>,
+    query: Vec<(&'static str, String)>,
+}
+
+impl Route {
+    /// A place by its segments.
+    pub(crate) fn new(segments: &[&str]) -> Self {
+        Self { segments: segments.iter().map(|segment| (*segment).to_owned()).collect(), query: Vec::new() }
+    }
+
+    /// Adds a pair to the query.
+    #[must_use]
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    /// Adds a pair to the query, if there is a value.
+    #[must_use]
+    pub(crate) fn with_some(self, name: &'static str, value: Option<impl ToString>) -> Self {
+        match value {
+            Some(value) => self.with(name, value.to_string()),
+            None => self,
+        }
+    }
+
+    fn below(&self, base: &Url) -> Result<Url, Failure> {
+        let mut url = base.clone();
+        // SECURITY: such a segment would vanish, and what was meant for one thing would be done to all of its kind.
+        if let Some(odd) = self.segments.iter().find(|segment| matches!(segment.as_str(), "" | "." | "..")) {
+            return Err(Failure::usage(format!("`{odd}` names nothing")));
+        }
+        url.path_segments_mut()
+            .map_err(|()| Failure::usage("the server's URL cannot have a path"))?
+            .pop_if_empty()
+            .extend(["api", "v1"])
+            .extend(&self.segments);
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.query);
+        }
+        Ok(url)
+    }
+}
+
+/// A problem object of the API (RFC 9457). Lenient: whatever is missing or odd is left out.
+#[derive(Deserialize, Default)]
+struct Problem {
+    #[serde(default)]
+    r#type: Option<String>,
+    #[serde(default)]
+    title: Option<String>,
+    #[serde(default)]
+    detail: Option<String>,
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    field: Option<String>,
+    #[serde(default)]
+    hint: Option<String>,
+    #[serde(default)]
+    request_id: Option<String>,
+}
+
+impl<'a> Client<'a> {
+    /// Makes ready to talk to a server. Nothing is sent yet.
+    pub(crate) fn new(to: Target, out: &'a Out) -> Result<Self, Failure> {
+        let unusable = |error: reqwest::Error| Failure::local(format!("cannot set up TLS: {}", causes(&error)));
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("valetkey-cli/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(to.timeout.min(std::time::Duration::from_secs(10)))
+            .timeout(to.timeout)
+            // SECURITY: a redirect would take the token to a place nobody named.
+            .redirect(redirect::Policy::none());
+        if to.loopback {
+            // SECURITY: nor does it go through a proxy when it is meant for this machine.
+            builder = builder.no_proxy();
+        }
+        if to.url.scheme() == "http" {
+            // The system's certificates take time to read and are not needed.
+            builder = builder.tls_certs_only([]);
+        } else if let Some(pem) = &to.ca_cert {
+            let certs = reqwest::Certificate::from_pem_bundle(pem).map_err(unusable)?;
+            if certs.is_empty() {
+                return Err(Failure::local("the file of certificate authorities holds none")
+                    .hint("it takes PEM: -----BEGIN CERTIFICATE-----"));
+            }
+            builder = builder.tls_certs_merge(certs);
+        }
+        Ok(Self { http: builder.build().map_err(unusable)?, to, out })
+    }
+
+    /// The server, for caches.
+    pub(crate) fn server(&self) -> &str {
+        self.to.url.as_str()
+    }
+
+    /// The token, for caches.
+    pub(crate) fn token(&self) -> &valetkey_core::Secret<String> {
+        &self.to.token
+    }
+
+    /// The longest a request may take.
+    pub(crate) fn timeout(&self) -> std::time::Duration {
+        self.to.timeout
+    }
+
+    /// Reads.
+    pub(crate) async fn get(&self, route: Route) -> Result<Value, Failure> {
+        self.ask(Method::GET, &route, None::<&()>).await
+    }
+
+    /// Makes something, or has something done.
+    pub(crate) async fn post<T: Serialize + ?Sized + Sync>(&self, route: Route, body: &T) -> Result<Value, Failure> {
+        self.ask(Method::POST, &route, Some(body)).await
+    }
+
+    /// Changes something.
+    pub(crate) async fn patch<T: Serialize + ?Sized + Sync>(&self, route: Route, body: &T) -> Result<Value, Failure> {
+        self.ask(Method::PATCH, &route, Some(body)).await
+    }
+
+    /// Removes.
+    pub(crate) async fn delete(&self, route: Route) -> Result<Value, Failure> {
+        self.ask(Method::DELETE, &route, None::<&()>).await
+    }
+
+    async fn ask<T: Serialize + ?Sized + Sync>(
+        &self,
+        method: Method,
+        route: &Route,
+        body: Option<&T>,
+    ) -> Result<Value, Failure> {
+        let _progress = self.out.progress("waiting for the server");
+        let url = route.below(&self.to.url)?;
+        let mut request = self
+            .http
+            .request(method, url)
+            .bearer_auth(self.to.token.reveal())
+            .header(reqwest::header::ACCEPT, "application/json");
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status().as_u16();
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (request_id, retry_after, location) = (header("x-request-id"), header("retry-after"), header("location"));
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(Failure::local("the server's answer is too large to be one of the API"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        if !(200..300).contains(&status) {
+            return Err(refusal(status, &bytes, request_id, retry_after.as_deref(), location.as_deref()));
+        }
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes).map_err(|_| {
+            let mut failure = Failure::local("the server's answer is not JSON").hint(not_ours(self.server()));
+            failure.request_id = request_id;
+            failure
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let server = self.server().trim_end_matches('/');
+        let failure = |message: String| Failure::new(Exit::Unreachable, message);
+        let why = causes(error);
+        if error.is_timeout() {
+            let secs = self.to.timeout.as_secs();
+            return failure(format!("`{server}` did not answer within {secs} s")).hint("--timeout-secs N waits longer");
+        }
+        let failure = failure(format!("`{server}` cannot be reached: {why}"));
+        let lower = why.to_lowercase();
+        if lower.contains("certificate") {
+            failure.hint("--ca-cert-file FILE trusts a certificate authority of your own")
+        } else if lower.contains("tls") || lower.contains("invalidcontenttype") || lower.contains("corrupt message") {
+            failure.hint("is it http, not https?")
+        } else if self.to.loopback {
+            failure.hint("is the server running? `valetkey dev` starts one; --server or VALETKEY_SERVER names another")
+        } else {
+            failure.hint("--server or VALETKEY_SERVER names the server")
+        }
+    }
+}
+
+/// The deepest cause says most; what only repeats it is left out.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+fn not_ours(server: &str) -> String {
+    format!("is `{server}` the API of Valetkey?")
+}
+
+fn refusal(
+    status: u16,
+    body: &[u8],
+    request_id: Option<String>,
+    retry_after: Option<&str>,
+    location: Option<&str>,
+) -> Failure {
+    let problem: Option<Problem> = serde_json::from_slice(body).ok();
+    let ours = problem.as_ref().is_some_and(|problem| problem.detail.is_some() || problem.title.is_some());
+    let Problem { r#type, title, detail, code, field, hint, request_id: own_id } = problem.unwrap_or_default();
+    let exit = Exit::of_status(status);
+    let message = detail.or_else(|| title.clone()).unwrap_or_else(|| match location {
+        Some(location) if (300..400).contains(&status) => format!("the server sends elsewhere: `{location}`"),
+        Some(_) | None => format!("the server answered with status {status} and no reason"),
+    });
+    let retry_after_secs = retry_after.and_then(|secs| secs.trim().parse::<u64>().ok());
+    let hint = hint.or_else(|| match exit {
+        _ if (300..400).contains(&status) => Some("pass that address to --server, if you trust it".to_owned()),
+        Exit::Unauthenticated => {
+            Some("check VALETKEY_TOKEN or --token-file; `valetkey whoami` shows who you are".to_owned())
+        }
+        Exit::Denied if status == 403 => {
+            Some("`valetkey ls` shows what you can reach, `valetkey explain` why not".to_owned())
+        }
+        Exit::RateLimited => Some(match retry_after_secs {
+            Some(secs) => format!("try again in {secs} s"),
+            None => "try again later".to_owned(),
+        }),
+        Exit::Ok | Exit::Local | Exit::Usage | Exit::Denied | Exit::NotFound | Exit::Conflict | Exit::Unreachable => {
+            (!ours).then(|| "is that the API of Valetkey?".to_owned())
+        }
+    });
+    Failure {
+        exit: if exit == Exit::Ok { Exit::Local } else { exit },
+        message,
+        hint,
+        request_id: own_id.or(request_id),
+        said: Some(Box::new(Said { problem: r#type, title, status: Some(status), code, field, retry_after_secs })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(segments: &[&str]) -> Result<String, Failure> {
+        Route::new(segments).below(&Url::parse("http://127.0.0.1:7070/").unwrap()).map(|url| url.to_string())
+    }
+
+    #[test]
+    fn a_segment_is_one_segment_whatever_is_in_it() {
+        assert_eq!(
+            url(&["leases", "a/b?c#d%2F e"]).unwrap(),
+            "http://127.0.0.1:7070/api/v1/leases/a%2Fb%3Fc%23d%252F%20e"
+        );
+    }
+
+    #[test]
+    fn a_segment_that_would_vanish_is_refused() {
+        for odd in ["", ".", ".."] {
+            assert_eq!(url(&["leases", odd]).unwrap_err().exit, Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn a_base_path_is_kept_and_a_query_encoded() {
+        let base = Url::parse("https://keys.example/valet/").unwrap();
+        let route = Route::new(&["leases"]).with("caller", "a&b=c").with_some("before", None::<&str>);
+        assert_eq!(route.below(&base).unwrap().as_str(), "https://keys.example/valet/api/v1/leases?caller=a%26b%3Dc");
+    }
+
+    #[test]
+    fn a_problem_keeps_the_servers_words() {
+        let body = br#"{"type":"about:blank","title":"Forbidden","status":403,"detail":"no grant covers `x`","code":"forbidden","field":"prefix","request_id":"req_9"}"#;
+        let failure = refusal(403, body, None, None, None);
+        assert_eq!(failure.exit, Exit::Denied);
+        assert_eq!(failure.message, "no grant covers `x`");
+        assert_eq!(failure.request_id.as_deref(), Some("req_9"));
+        assert_eq!(failure.code(), "forbidden");
+    }
+
+    #[test]
+    fn an_answer_that_is_no_problem_is_still_a_refusal() {
+        let failure = refusal(418, b"<html>", Some("r1".to_owned()), None, None);
+        assert_eq!(failure.exit, Exit::Local);
+        assert_eq!(failure.message, "the server answered with status 418 and no reason");
+        let failure = refusal(302, b"", None, None, Some("https://evil.example/"));
+        assert_eq!(failure.exit, Exit::Local);
+        assert!(failure.message.contains("evil.example"));
+        let failure = refusal(429, b"{}", None, Some("7"), None);
+        assert_eq!(failure.hint.as_deref(), Some("try again in 7 s"));
+    }
+}

@@ -1,0 +1,261 @@
+//! Credentials kept between calls of `--format process`: no SDK keeps them, and without this each `aws` call would vend.
+//!
+//! One file per server, token and ask, readable by its owner alone, and a lock beside it so that calls at the same time
+//! vend once. Everything that goes wrong with the files only costs a vend.
+
+use std::fs::{File, OpenOptions};
+use std::future::Future;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::cli::client::Client;
+use crate::cli::creds::Ask;
+use crate::cli::creds::key::{Key, Wire};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::output::Out;
+
+/// botocore calls again at 15 minutes before the end, and must get newer ones then.
+const AHEAD: SignedDuration = SignedDuration::from_mins(20);
+/// What is handed out when the server cannot be asked must at least last a request.
+const LAST_RESORT: SignedDuration = SignedDuration::from_secs(60);
+/// How often a lock is tried again.
+const PATIENCE: Duration = Duration::from_millis(25);
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// One file of kept credentials. Without a place to keep them, nothing is kept.
+pub(super) struct Cache {
+    file: Option<PathBuf>,
+}
+
+/// What a file holds.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// Seconds since 1970.
+    vended: i64,
+    credential: Wire,
+}
+
+/// Where credentials are kept: as told, or `valetkey/creds` in the user's cache directory.
+pub(super) fn directory(told: Option<PathBuf>, xdg: Option<PathBuf>) -> Option<PathBuf> {
+    told.or_else(|| {
+        let home = || std::env::home_dir().map(|home| home.join(".cache"));
+        xdg.filter(|path| path.is_absolute()).or_else(home).map(|caches| caches.join("valetkey").join("creds"))
+    })
+}
+
+impl Cache {
+    /// The file for an ask of a caller at a server.
+    pub(super) fn open(directory: Option<PathBuf>, client: &Client<'_>, ask: &Ask) -> Result<Self, Failure> {
+        let ask = serde_json::to_string(ask).map_err(|error| Failure::local(error.to_string()))?;
+        let file = directory
+            .map(|directory| directory.join(format!("{}.json", name(client.server(), client.token().reveal(), &ask))));
+        Ok(Self { file })
+    }
+
+    /// What is kept, while it is fresh; else what is vended now.
+    pub(super) async fn get_or<F>(&self, timeout: Duration, out: &Out, vend: impl FnOnce() -> F) -> Result<Key, Failure>
+    where
+        F: Future<Output = Result<(Key, Value), Failure>>,
+    {
+        let Some(file) = &self.file else { return vend().await.map(|(key, _)| key) };
+        if let Some((key, vended)) = read(file)
+            && is_fresh(vended, key.expiration, crate::cli::now())
+        {
+            return Ok(key);
+        }
+        let lock = lock(file, timeout).await;
+        let kept = read(file);
+        if let Some((key, vended)) = &kept
+            && is_fresh(*vended, key.expiration, crate::cli::now())
+        {
+            return kept.map(|(key, _)| key).ok_or_else(|| Failure::local("nothing is kept"));
+        }
+        let now = crate::cli::now();
+        match (vend().await, kept) {
+            (Ok((key, _)), _) => {
+                if lock.is_some() {
+                    write(file, &Kept { vended: now.as_second(), credential: key.wire() });
+                    prune(file, now);
+                }
+                Ok(key)
+            }
+            (Err(failure), Some((key, _)))
+                if matches!(failure.exit, Exit::Unreachable | Exit::RateLimited)
+                    && key.expiration > now.saturating_add(LAST_RESORT).unwrap_or(now) =>
+            {
+                out.warn(&format!("{failure}; the credentials kept from before are good until {}", key.expires()));
+                Ok(key)
+            }
+            (Err(failure), _) => Err(failure),
+        }
+    }
+}
+
+/// Whether kept credentials are handed out again: until 20 minutes or half their life before their end, whichever is
+/// earlier; of those that live shorter than half an hour, for the first quarter at least.
+fn is_fresh(vended: Timestamp, until: Timestamp, now: Timestamp) -> bool {
+    let life = until.duration_since(vended);
+    let ahead = (life / 2).max(AHEAD.min(life / 4 * 3));
+    vended <= now && until.duration_since(now) > ahead
+}
+
+/// SECURITY: the token is in the name's digest, so that another caller's credentials are never found.
+fn name(server: &str, token: &str, ask: &str) -> String {
+    let text = valetkey_core::Secret::new(format!("{server}\n{token}\n{ask}"));
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.reveal().as_bytes());
+    data_encoding::HEXLOWER.encode(digest.as_ref())
+}
+
+/// What a file holds, if it is ours alone and whole.
+fn read(path: &Path) -> Option<(Key, Timestamp)> {
+    let file = File::open(path).ok()?;
+    if !is_private(&file) {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).ok()?;
+    let Kept { vended, credential } = serde_json::from_slice(&bytes).ok()?;
+    Some((Key::of(credential).ok()?, Timestamp::from_second(vended).ok()?))
+}
+
+/// Whether the six bits of group and others are all zero.
+#[cfg(unix)]
+fn is_private(file: &File) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.metadata().is_ok_and(|about| about.permissions().mode().trailing_zeros() >= 6)
+}
+
+#[cfg(not(unix))]
+fn is_private(_: &File) -> bool {
+    true
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Waits for the lock beside the file; gives up rather than fail.
+async fn lock(path: &Path, timeout: Duration) -> Option<File> {
+    make_directory(path.parent()?).ok()?;
+    let file = private().create(true).truncate(false).open(path.with_extension("lock")).ok()?;
+    let mut waited = Duration::ZERO;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Some(file),
+            Err(std::fs::TryLockError::WouldBlock) if waited < timeout => {
+                tokio::time::sleep(PATIENCE).await;
+                waited += PATIENCE;
+            }
+            Err(_) => return None,
+        }
+    }
+}
+
+fn make_directory(path: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Writes a new file and puts it in the place of the old one, so that a reader sees one or the other.
+fn write(path: &Path, kept: &Kept) {
+    let new = path.with_extension("new");
+    let written = serde_json::to_vec(kept).map_err(std::io::Error::other).and_then(|bytes| {
+        // What a killed call left behind; the lock is held, so nobody writes it now.
+        let _ = std::fs::remove_file(&new);
+        let mut file = private().create_new(true).open(&new)?;
+        file.write_all(&bytes)?;
+        std::fs::rename(&new, path)
+    });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&new);
+    }
+}
+
+/// Removes credentials whose time is over.
+fn prune(path: &Path, now: Timestamp) {
+    let Some(directory) = path.parent().and_then(|directory| std::fs::read_dir(directory).ok()) else { return };
+    for entry in directory.flatten().take(256) {
+        let path = entry.path();
+        if path.extension().is_some_and(|kind| kind == "json")
+            && read(&path).is_some_and(|(key, _)| key.expiration < now)
+        {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + secs).unwrap()
+    }
+
+    fn wire(until: Timestamp) -> Value {
+        json!({
+            "access_key_id": "A", "secret_access_key": "s3cret", "session_token": "t", "expiration": until.to_string(),
+            "endpoint_url": "https://s3.example", "bucket": "b"
+        })
+    }
+
+    #[test]
+    fn kept_credentials_are_renewed_well_before_a_client_would_ask() {
+        for (life, renewed_at) in [(3600, 1800), (7200, 3600), (2400, 1200), (1800, 600), (1200, 300), (60, 15)] {
+            let fresh = |now| is_fresh(at(0), at(life), at(now));
+            assert!(fresh(0) && fresh(renewed_at - 1), "{life}");
+            assert!(!fresh(renewed_at) && !fresh(life), "{life}");
+        }
+        assert!(!is_fresh(at(10), at(3600), at(0)), "a clock that went back proves nothing");
+    }
+
+    #[test]
+    fn another_token_or_server_or_ask_is_another_file() {
+        let names = [name("a", "t", "{}"), name("b", "t", "{}"), name("a", "u", "{}"), name("a", "t", "{1}")];
+        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len());
+    }
+
+    #[test]
+    fn an_own_directory_is_taken_before_the_users_caches() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        assert_eq!(directory(path("/a"), path("/x")), path("/a"));
+        assert_eq!(directory(None, path("/x")), path("/x/valetkey/creds"));
+        assert!(directory(None, path("relative")).is_none_or(|found| !found.starts_with("relative")));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_kept_file_is_the_owners_alone_and_one_that_others_can_read_is_not_believed() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/creds/x.json");
+        let held = lock(&path, Duration::ZERO).await.unwrap();
+        assert!(lock(&path, Duration::ZERO).await.is_none(), "a held lock is not given twice");
+        write(&path, &Kept { vended: at(0).as_second(), credential: serde_json::from_value(wire(at(60))).unwrap() });
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        assert_eq!(read(&path).unwrap().0.access_key_id, "A");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(read(&path).is_none());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        prune(&path, at(61));
+        assert!(!path.exists());
+        drop(held);
+    }
+}

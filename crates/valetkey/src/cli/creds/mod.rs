@@ -1,0 +1,240 @@
+//! `valetkey creds`: vends a credential and writes it the way a tool wants it.
+
+mod cache;
+mod formats;
+mod key;
+mod quote;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cli::client::{Client, Route};
+use crate::cli::failure::Failure;
+use crate::cli::output::{self, Out};
+use crate::cli::place;
+use crate::cli::ttl;
+pub(crate) use formats::Format;
+use key::Key;
+
+const EXAMPLES: &str = "\
+Examples:
+  eval \"$(valetkey creds flights-daily --format env)\"       # keys for this shell
+  valetkey creds s3://lake/flights/daily --format duckdb    # a CREATE SECRET for DuckDB
+  valetkey creds --access read --ttl 15m --object flights/daily/2013-01-01.parquet flights-daily
+  credential_process = /usr/bin/valetkey creds flights-daily --format process   # in ~/.aws/config
+
+`valetkey help formats` lists the formats.";
+
+/// Get short-lived S3 credentials for a grant or a place
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// A grant by name or id, or a place: `s3://bucket/directory`. Without it: your grant, if you have one only
+    #[arg(value_name = "GRANT|s3://BUCKET/DIR")]
+    target: Option<String>,
+    /// Only this object; the whole key. May be repeated
+    #[arg(long = "object", value_name = "KEY")]
+    objects: Vec<String>,
+    /// Only this directory; from the bucket's root. May be repeated
+    #[arg(long = "prefix", value_name = "DIR")]
+    prefixes: Vec<String>,
+    /// The whole bucket of `s3://bucket`
+    #[arg(long, conflicts_with_all = ["objects", "prefixes"])]
+    whole_bucket: bool,
+    /// What the credentials may do; read, unless given
+    #[arg(long, value_enum, value_name = "ACCESS")]
+    access: Option<Access>,
+    /// How long they live: `90s`, `15m`, `1h30m`, `7d`
+    #[arg(long, value_name = "TIME", value_parser = ttl::parse, conflicts_with = "ttl_secs")]
+    ttl: Option<u32>,
+    /// How long they live, in seconds. Cut to what the grant, your token and the store allow
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    ttl_secs: Option<u32>,
+    /// How to write them; with `--output json`, json
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Do not keep credentials for the next call (`--format process` keeps them in a file)
+    #[arg(long)]
+    no_cache: bool,
+    /// Directory of kept credentials
+    #[arg(long, value_name = "DIR", env = "VALETKEY_CACHE_DIR", hide_env_values = true)]
+    cache_dir: Option<PathBuf>,
+    /// Where other programs keep such files; `valetkey/creds` in it is ours.
+    #[arg(long, env = "XDG_CACHE_HOME", hide = true)]
+    xdg_cache_home: Option<PathBuf>,
+}
+
+/// What credentials may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Access {
+    /// Read and list
+    Read,
+    /// Write, without reading
+    Write,
+    /// Read, list, write and delete
+    ReadWrite,
+}
+
+/// What is asked of the API.
+#[derive(Serialize, Default, PartialEq, Eq, Debug)]
+struct Ask {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bucket: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    prefixes: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    objects: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<Access>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_secs: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole_bucket: Option<bool>,
+}
+
+/// Runs `valetkey creds`.
+pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
+    let ask = ask(&args)?;
+    let format = args.format.unwrap_or(match out.format() {
+        output::Format::Json => Format::Json,
+        output::Format::Table => Format::Env,
+    });
+    if format == Format::Process && !args.no_cache {
+        let directory = cache::directory(args.cache_dir, args.xdg_cache_home);
+        let kept = cache::Cache::open(directory, client, &ask)?;
+        let key = kept.get_or(client.timeout(), out, || vend(client, &ask)).await?;
+        return out.data(&formats::render(format, &key));
+    }
+    let (key, answer) = vend(client, &ask).await?;
+    for cut in &key.cuts {
+        out.warn(cut);
+    }
+    if format == Format::Json {
+        return out.json(&answer);
+    }
+    out.data(&formats::render(format, &key))?;
+    out.note(&key.summary());
+    if out.to_terminal() && matches!(format, Format::Env | Format::Fish | Format::Powershell) {
+        out.note(format.how_to_load());
+    }
+    Ok(())
+}
+
+/// Vends once. The answer is kept beside what was read of it, for those who want it whole.
+async fn vend(client: &Client<'_>, ask: &Ask) -> Result<(Key, Value), Failure> {
+    let answer = client.post(Route::new(&["credentials"]), ask).await?;
+    Ok((Key::read(&answer)?, answer))
+}
+
+fn ask(args: &Args) -> Result<Ask, Failure> {
+    let mut ask = Ask {
+        prefixes: args.prefixes.iter().map(|prefix| place::directory(prefix)).collect(),
+        objects: args.objects.clone(),
+        access: args.access,
+        ttl_secs: args.ttl.or(args.ttl_secs),
+        whole_bucket: args.whole_bucket.then_some(true),
+        ..Ask::default()
+    };
+    match args.target.as_deref() {
+        None => {}
+        Some(target) if target.starts_with("s3:") => {
+            let place = place::Place::parse(target)?;
+            let narrowed = !ask.prefixes.is_empty() || !ask.objects.is_empty() || args.whole_bucket;
+            ask.bucket = Some(place.bucket);
+            match place.key {
+                Some(_) if narrowed => {
+                    return Err(Failure::usage(
+                        "the place names a directory, and flags name others or the whole bucket",
+                    )
+                    .hint("pass `s3://bucket` with --prefix and --object, each from the bucket's root"));
+                }
+                Some(directory) => ask.prefixes = vec![place::directory(&directory)],
+                None if !narrowed => {
+                    return Err(Failure::usage(
+                        "the place is a whole bucket, and nothing says that all of it is meant",
+                    )
+                    .hint("name a directory, `s3://bucket/directory`, or pass --whole-bucket"));
+                }
+                None => {}
+            }
+        }
+        Some(_) if args.whole_bucket => {
+            return Err(Failure::usage("--whole-bucket goes with `s3://bucket`, not with a grant")
+                .hint("a grant without --prefix and --object is asked for whole"));
+        }
+        Some(grant) => ask.grant = Some(grant.to_owned()),
+    }
+    if ask.prefixes.iter().chain(&ask.objects).any(String::is_empty) {
+        return Err(
+            Failure::usage("--prefix and --object cannot be empty").hint("leave them out to ask for all of a grant")
+        );
+    }
+    Ok(ask)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn asked(line: &[&str]) -> Result<String, Failure> {
+        let args =
+            Line::try_parse_from([&["creds"], line].concat()).map_err(|error| Failure::usage(error.to_string()))?;
+        ask(&args.args).map(|ask| serde_json::to_string(&ask).unwrap())
+    }
+
+    #[test]
+    fn a_line_becomes_what_is_asked_of_the_api() {
+        for (line, wanted) in [
+            (vec![], "{}"),
+            (vec!["daily"], r#"{"grant":"daily"}"#),
+            (vec!["daily", "--ttl", "1h30m"], r#"{"grant":"daily","ttl_secs":5400}"#),
+            (
+                vec!["daily", "--ttl-secs", "60", "--access", "read-write"],
+                r#"{"grant":"daily","access":"read-write","ttl_secs":60}"#,
+            ),
+            (
+                vec!["daily", "--prefix", "a/b/", "--object", "c/"],
+                r#"{"grant":"daily","prefixes":["a/b"],"objects":["c/"]}"#,
+            ),
+            (vec!["s3://lake/flights/daily/"], r#"{"bucket":"lake","prefixes":["flights/daily"]}"#),
+            (vec!["s3://lake/a%2Fb/../c d"], r#"{"bucket":"lake","prefixes":["a%2Fb/../c d"]}"#),
+            (vec!["s3://lake", "--object", "x"], r#"{"bucket":"lake","objects":["x"]}"#),
+            (vec!["s3://lake/", "--whole-bucket"], r#"{"bucket":"lake","whole_bucket":true}"#),
+        ] {
+            assert_eq!(asked(&line).unwrap(), wanted, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_could_mean_more_than_was_meant_is_refused() {
+        for line in [
+            vec!["s3://lake"],
+            vec!["s3://lake/"],
+            vec!["s3:///x"],
+            vec!["s3:lake/x"],
+            vec!["s3://lake/x", "--whole-bucket"],
+            vec!["s3://lake/x", "--object", "y"],
+            vec!["daily", "--whole-bucket"],
+            vec!["daily", "--prefix", ""],
+            vec!["daily", "--prefix", "/"],
+            vec!["daily", "--ttl", "1h", "--ttl-secs", "5"],
+            vec!["daily", "--ttl", "0s"],
+            vec!["daily", "--ttl-secs", "0"],
+        ] {
+            assert!(asked(&line).is_err(), "{line:?}");
+        }
+    }
+}

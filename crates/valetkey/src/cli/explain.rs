@@ -1,0 +1,107 @@
+//! `valetkey explain`: why a caller may do something, or why not.
+
+use serde_json::Value;
+
+use crate::cli::body::Body;
+use crate::cli::client::{Client, Route};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::output::{Format, Out, clean};
+use crate::cli::place::Place;
+use crate::cli::show;
+
+/// Why an action is allowed or not, naming the grant
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// `read`, `write`, or one action such as `delete-object`
+    #[arg(value_name = "ACTION")]
+    action: String,
+    /// Where
+    #[arg(value_name = "s3://BUCKET/KEY")]
+    place: String,
+    /// For another caller of the account, by name or id; for admins
+    #[arg(long = "as", value_name = "CALLER")]
+    caller: Option<String>,
+    /// The other caller's account, by name or id; for operators
+    #[arg(long, value_name = "ACCOUNT", requires = "caller")]
+    account: Option<String>,
+    /// End with 4 when it is not allowed, for scripts
+    #[arg(long)]
+    exit_code: bool,
+}
+
+const CONSIDERED: &[show::Column] = &[("GRANT", &["grant.name"]), ("SAYS", &["verdict"]), ("ID", &["grant.id"])];
+
+/// Runs `valetkey explain`.
+pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<Exit, Failure> {
+    let place = Place::parse(&args.place)?;
+    let Some(key) = place.key else {
+        return Err(Failure::usage("the place is a bucket, and an answer is about one key in it")
+            .hint("name one, whether it exists or not: s3://bucket/directory/object"));
+    };
+    let word = if matches!(args.action.as_str(), "read" | "write") { "access" } else { "action" };
+    let body = Body::new()
+        .set(word, args.action.as_str())
+        .set("bucket", place.bucket)
+        .set("key", key)
+        .some("caller", args.caller)
+        .some("account", args.account);
+    let answer = client.post(Route::new(&["explain"]), &body).await?;
+    let allowed = show::find(&answer, &["allowed"]).and_then(Value::as_bool).unwrap_or(false);
+    match out.format() {
+        Format::Json => out.json(&answer)?,
+        Format::Table => say(&answer, allowed, &args.place, out)?,
+    }
+    Ok(if args.exit_code && !allowed { Exit::Denied } else { Exit::Ok })
+}
+
+fn say(answer: &Value, allowed: bool, place: &str, out: &Out) -> Result<(), Failure> {
+    let of = |names: &[&str]| clean(show::text(answer, names).unwrap_or("?")).into_owned();
+    let verdict = if allowed { out.good("allowed") } else { out.bad("denied") };
+    out.data(&format!(
+        "{verdict}: {} may{} {} {}",
+        of(&["caller"]),
+        if allowed { "" } else { " not" },
+        of(&["action"]),
+        clean(place)
+    ))?;
+    if allowed {
+        out.data(&format!("because of the grant `{}` ({})", of(&["grant.name"]), of(&["grant.id"])))?;
+    }
+    let considered: Vec<Value> = show::find(answer, &["considered"])
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice)
+        .iter()
+        .map(in_words)
+        .collect();
+    if considered.is_empty() {
+        return out.data("there is no grant for this caller");
+    }
+    out.data("")?;
+    let considered = Value::Array(considered);
+    show::list(out, &considered, CONSIDERED, "")?;
+    match show::find(answer, &["unlisted"]).and_then(Value::as_u64) {
+        Some(0) | None => {}
+        Some(more) => out.note(&format!("and {more} more grants that say no")),
+    }
+    Ok(())
+}
+
+/// A grant that was considered, its verdict in words.
+fn in_words(considered: &Value) -> Value {
+    let mut shown = considered.clone();
+    if let Some(verdict) = shown.get_mut("verdict") {
+        let words = match verdict.as_str() {
+            Some("allows") => "allows it",
+            Some("other_bucket") => "is about another bucket",
+            Some("outside_paths") => "does not open that key",
+            Some("lacks_action") => "opens that key, not for that action",
+            Some("early") => "has not begun",
+            Some("ended") => "has ended",
+            Some("account_suspended") => "would, but the account is suspended",
+            Some(other) => other,
+            None => "-",
+        };
+        *verdict = Value::from(words);
+    }
+    shown
+}

@@ -1,0 +1,203 @@
+//! `valetkey grant`: who may reach what.
+
+use valetkey_core::id::GrantId;
+
+use crate::cli::body::Body;
+use crate::cli::client::{Client, Route};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::output::Out;
+use crate::cli::place::{self, Place};
+use crate::cli::{show, ttl};
+
+/// Make, list and remove grants
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Grant an account access to a dataset or a place
+    Create(Box<Create>),
+    /// List grants
+    #[command(visible_alias = "list")]
+    Ls {
+        /// The account; yours unless given
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// Remove a grant and end the credentials vended under it
+    Rm {
+        /// The grant's id or name
+        #[arg(value_name = "GRANT")]
+        grant: String,
+        /// Its account; yours unless given
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+        /// Let the credentials vended under it live on to their end
+        #[arg(long)]
+        keep_credentials: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Create {
+    /// The grant's name, unique in its account
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Whose callers it is for
+    #[arg(long, value_name = "ACCOUNT")]
+    account: String,
+    /// Only for this caller of the account
+    #[arg(long, value_name = "CALLER", required_unless_present = "everyone")]
+    caller: Option<String>,
+    /// For every caller of the account
+    #[arg(long, conflicts_with = "caller")]
+    everyone: bool,
+    /// The dataset it opens
+    #[arg(long, value_name = "DATASET", required_unless_present = "place", conflicts_with = "place")]
+    dataset: Option<String>,
+    /// The place it opens: `s3://bucket/directory`, or `s3://bucket` with --prefix, --object or --whole-bucket
+    #[arg(value_name = "s3://BUCKET/DIR")]
+    place: Option<String>,
+    /// A directory it opens. May be repeated
+    #[arg(long = "prefix", value_name = "DIR", requires = "place")]
+    prefixes: Vec<String>,
+    /// An object it opens; the whole key. May be repeated
+    #[arg(long = "object", value_name = "KEY", requires = "place")]
+    objects: Vec<String>,
+    /// It opens the whole bucket
+    #[arg(long, requires = "place", conflicts_with_all = ["prefixes", "objects"])]
+    whole_bucket: bool,
+    /// What it allows
+    #[arg(long, value_enum, default_value = "read")]
+    access: Access,
+    /// The longest life of its credentials: `1h`, `7d`
+    #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
+    max_ttl: Option<u32>,
+    /// It opens nothing before this instant (RFC 3339)
+    #[arg(long, value_name = "INSTANT")]
+    from: Option<jiff::Timestamp>,
+    /// It opens nothing from this instant on (RFC 3339)
+    #[arg(long, value_name = "INSTANT")]
+    until: Option<jiff::Timestamp>,
+}
+
+/// What a grant allows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Access {
+    /// Read and list
+    Read,
+    /// Write, without reading
+    Write,
+    /// Read, list, write and delete
+    ReadWrite,
+}
+
+impl Access {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::ReadWrite => "read-write",
+        }
+    }
+}
+
+/// The columns of a list of grants.
+pub(crate) const COLUMNS: &[show::Column] = &[
+    ("NAME", &["name"]),
+    ("STATE", &["state"]),
+    ("ACCESS", &["access"]),
+    ("OPENS", &[show::PLACES]),
+    ("ONLY FOR", &["to"]),
+    ("MAX TTL", &["max_ttl_secs"]),
+    ("UNTIL", &["until"]),
+    ("ID", &["id"]),
+];
+
+/// Runs `valetkey grant`.
+pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
+    match args.command {
+        Command::Create(create) => {
+            let answer = client.post(Route::new(&["grants"]), &body(*create)?).await?;
+            show::one(
+                out,
+                &answer,
+                &["name", "id", "account", "to", "state", "access", "bucket", "prefixes", "objects"],
+            )
+        }
+        Command::Ls { account } => {
+            let answer = client.get(Route::new(&["grants"]).with_some("account", account)).await?;
+            show::list(out, &answer, COLUMNS, "there are no grants")
+        }
+        Command::Rm { grant, account, keep_credentials } => {
+            let id = id(client, &grant, account).await?;
+            let route = Route::new(&["grants", &id]).with_some("end_credentials", keep_credentials.then_some("false"));
+            let answer = client.delete(route).await?;
+            let also = if keep_credentials { "" } else { ", and the credentials vended under it are ended" };
+            show::done(out, &answer, &format!("grant {grant} is removed{also}"))
+        }
+    }
+}
+
+/// The id of a grant named by id or name. The API takes ids, so that one never ends what another was meant.
+pub(crate) async fn id(client: &Client<'_>, text: &str, account: Option<String>) -> Result<String, Failure> {
+    if text.parse::<GrantId>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    let answer = client.get(Route::new(&["grants"]).with_some("account", account)).await?;
+    let named = show::rows(&answer).iter().find(|grant| show::text(grant, &["name"]) == Some(text));
+    named.and_then(|grant| show::text(grant, &["id"])).map(str::to_owned).ok_or_else(|| {
+        Failure::new(Exit::NotFound, format!("there is no grant `{text}` that you can see")).hint(
+            "name its account with --account, or the grant by its id; `valetkey grant ls --account ACCOUNT` lists them",
+        )
+    })
+}
+
+fn body(create: Create) -> Result<Body, Failure> {
+    let Create {
+        name,
+        account,
+        caller,
+        everyone: _,
+        dataset,
+        place,
+        prefixes,
+        objects,
+        whole_bucket,
+        access,
+        max_ttl,
+        from,
+        until,
+    } = create;
+    let mut body = Body::new()
+        .set("name", name)
+        .set("account", account)
+        // For everyone only when said so: the line is not taken without a caller or --everyone.
+        .set("to", caller)
+        .some("dataset", dataset)
+        .set("access", access.as_str())
+        .some("max_ttl_secs", max_ttl)
+        .some("from", from.map(|from| from.to_string()))
+        .some("until", until.map(|until| until.to_string()));
+    let Some(place) = place else { return Ok(body) };
+    let place = Place::parse(&place)?;
+    body = body.set("bucket", place.bucket);
+    let narrowed = !prefixes.is_empty() || !objects.is_empty();
+    match place.key {
+        Some(_) if narrowed || whole_bucket => {
+            Err(Failure::usage("the place names a directory, and flags name others or the whole bucket")
+                .hint("pass `s3://bucket` with --prefix and --object, each from the bucket's root"))
+        }
+        Some(directory) => Ok(body.list("prefixes", vec![place::directory(&directory)])),
+        None if narrowed => {
+            let prefixes = prefixes.iter().map(|prefix| place::directory(prefix)).collect();
+            Ok(body.list("prefixes", prefixes).list("objects", objects))
+        }
+        None if whole_bucket => Ok(body.set("whole_bucket", true)),
+        None => Err(Failure::usage("the place is a whole bucket, and nothing says that all of it is meant")
+            .hint("name a directory, `s3://bucket/directory`, or pass --whole-bucket")),
+    }
+}

@@ -1,0 +1,155 @@
+//! `valetkey lease`, `revoke` and `whose`: credentials that were vended, and how they end early.
+
+use serde_json::Value;
+
+use crate::cli::body::Body;
+use crate::cli::client::{Client, Route};
+use crate::cli::failure::Failure;
+use crate::cli::output::Out;
+use crate::cli::{grant, show};
+
+/// List, show and end leases: the records of vended credentials
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// List leases, the newest first
+    #[command(visible_alias = "list")]
+    Ls {
+        /// Only those that are open now
+        #[arg(long)]
+        live: bool,
+        /// Only this caller's
+        #[arg(long, value_name = "CALLER")]
+        caller: Option<String>,
+        /// Only this account's
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+        /// Only those before this one: the next page
+        #[arg(long, value_name = "LEASE_ID")]
+        before: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: Option<u32>,
+    },
+    /// Show one lease
+    Show {
+        /// The lease's id
+        #[arg(value_name = "LEASE_ID")]
+        id: String,
+    },
+    /// End a lease: the next request with its credential is refused
+    Revoke {
+        /// The lease's id
+        #[arg(value_name = "LEASE_ID")]
+        id: String,
+    },
+}
+
+/// End many credentials at once; later ones are not touched
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(false))]
+pub(crate) struct Revoke {
+    /// Everything this token vended
+    #[arg(long, value_name = "TOKEN_ID", group = "what")]
+    token: Option<String>,
+    /// Everything this caller vended
+    #[arg(long, value_name = "CALLER", group = "what")]
+    caller: Option<String>,
+    /// Everything this account vended
+    #[arg(long, value_name = "ACCOUNT", group = "what")]
+    account: Option<String>,
+    /// Everything vended under this grant
+    #[arg(long, value_name = "GRANT", group = "what")]
+    grant: Option<String>,
+    /// This lease
+    #[arg(long, value_name = "LEASE_ID", group = "what")]
+    lease: Option<String>,
+}
+
+/// Find out whose an access key id is: the lease behind it
+#[derive(Debug, clap::Args)]
+pub(crate) struct Whose {
+    /// The access key id, as a log of requests shows it
+    #[arg(value_name = "ACCESS_KEY_ID")]
+    access_key_id: String,
+}
+
+const COLUMNS: &[show::Column] = &[
+    ("LEASE", &["lease_id"]),
+    ("STATE", &["state"]),
+    ("CALLER", &["caller"]),
+    ("ACCESS", &["access"]),
+    ("OPENS", &[show::PLACES]),
+    ("OPENED", &["opened"]),
+    ("EXPIRES", &["expires"]),
+    ("API", &["dialect"]),
+];
+
+const FIRST: &[&str] = &[
+    "lease_id",
+    "state",
+    "caller",
+    "account",
+    "token",
+    "grants",
+    "access",
+    "bucket",
+    "prefixes",
+    "objects",
+    "opened",
+    "expires",
+    "revoked",
+    "revoked_by",
+];
+
+/// Runs `valetkey lease`.
+pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
+    match args.command {
+        Command::Ls { live, caller, account, before, limit } => {
+            let route = Route::new(&["leases"])
+                .with_some("live", live.then_some("true"))
+                .with_some("caller", caller)
+                .with_some("account", account)
+                .with_some("before", before)
+                .with_some("limit", limit);
+            show::list(out, &client.get(route).await?, COLUMNS, "there are no leases")
+        }
+        Command::Show { id } => show::one(out, &client.get(Route::new(&["leases", &id])).await?, FIRST),
+        Command::Revoke { id } => {
+            let answer = client.delete(Route::new(&["leases", &id])).await?;
+            show::done(out, &answer, &format!("lease {id} is revoked; the next request with its credential is refused"))
+        }
+    }
+}
+
+/// Runs `valetkey revoke`.
+pub(crate) async fn revoke(args: Revoke, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
+    let Revoke { token, caller, account, grant, lease } = args;
+    let grant = match grant {
+        Some(grant) => Some(grant::id(client, &grant, None).await?),
+        None => None,
+    };
+    let body = Body::new()
+        .some("token", token)
+        .some("caller", caller)
+        .some("account", account)
+        .some("grant", grant)
+        .some("lease", lease);
+    let answer = client.post(Route::new(&["revocations"]), &body).await?;
+    let sentence = match show::find(&answer, &["ended"]).and_then(Value::as_u64) {
+        Some(1) => "1 live lease is revoked".to_owned(),
+        Some(count) => format!("{count} live leases are revoked"),
+        None => "revoked".to_owned(),
+    };
+    show::done(out, &answer, &sentence)
+}
+
+/// Runs `valetkey whose`.
+pub(crate) async fn whose(args: Whose, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
+    show::one(out, &client.get(Route::new(&["whose", &args.access_key_id])).await?, FIRST)
+}

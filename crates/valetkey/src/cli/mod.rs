@@ -1,0 +1,281 @@
+//! The command line: a thin client of the native API, and the door to the server and the demo.
+//!
+//! Standard output carries data, standard error everything said about it; how a command ends is a number of
+//! [`failure::Exit`].
+
+mod account;
+mod body;
+mod catalog;
+mod client;
+mod connection;
+mod creds;
+mod explain;
+pub(crate) mod failure;
+mod grant;
+mod help;
+mod lease;
+mod me;
+pub(crate) mod output;
+mod place;
+mod show;
+mod token;
+mod ttl;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+
+use client::Client;
+use connection::Connection;
+pub(crate) use failure::{Exit, Failure};
+use output::{Color, Format, Out, Talk};
+
+const ABOUT: &str = "Valet keys for object storage: short-lived, least-privilege S3 credentials";
+
+const AFTER_HELP: &str = "\
+Examples:
+  valetkey dev                                             # all of it here, with demo data
+  eval \"$(valetkey creds flights-daily --format env)\"      # keys for this shell
+  valetkey explain read s3://lake/flights/daily-secret/x   # why not?
+
+`valetkey help exit-codes`, `help environment` and `help formats` say more.";
+
+/// Valet keys for object storage: short-lived, least-privilege S3 credentials
+#[derive(Debug, Parser)]
+#[command(name = "valetkey", version, about = ABOUT, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(subcommand_required = true, arg_required_else_help = true, infer_long_args = false)]
+struct Cli {
+    #[command(flatten)]
+    look: Look,
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How things are written.
+#[derive(Clone, Copy, Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+struct Look {
+    /// How data is written: `table` for people, `json` for scripts
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        env = "VALETKEY_OUTPUT",
+        hide_env_values = true,
+        hide_possible_values = true,
+        default_value = "table"
+    )]
+    output: Format,
+    /// When to use colours: `auto` (on a terminal, unless `NO_COLOR` is set), `always` or `never`
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        env = "VALETKEY_COLOR",
+        hide_env_values = true,
+        hide_possible_values = true,
+        default_value = "auto"
+    )]
+    color: Color,
+    /// Say nothing but data and failures
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Start everything on this machine with demo accounts, tokens and data; nothing needs configuring
+    Dev(Box<crate::dev::Args>),
+    /// Run and set up a server
+    Server(Box<crate::server::Args>),
+    /// Get short-lived S3 credentials for a grant or a place
+    #[command(visible_alias = "vend")]
+    Creds(Box<creds::Args>),
+    /// List what you can reach
+    Ls,
+    /// Show who you are to the server
+    Whoami,
+    /// Say why an action is allowed or not, naming the grant
+    Explain(explain::Args),
+    /// Make, list and end tokens
+    Token(token::Args),
+    /// Make, list and remove grants
+    Grant(grant::Args),
+    /// Make, list, suspend and credit accounts
+    Account(account::Args),
+    /// Make and list storages
+    Storage(Box<catalog::Storage>),
+    /// Make and list buckets
+    Bucket(catalog::Bucket),
+    /// Make and list datasets
+    Dataset(catalog::Dataset),
+    /// List, show and end leases: the records of vended credentials
+    Lease(lease::Args),
+    /// End many credentials at once; later ones are not touched
+    Revoke(lease::Revoke),
+    /// Find out whose an access key id is: the lease behind it
+    Whose(lease::Whose),
+    /// Check that the record of leases is whole
+    Ledger(me::Ledger),
+    /// Print a script that completes commands in your shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Show help for a command, or for a topic: exit-codes, environment, formats
+    Help {
+        /// A command or a topic
+        #[arg(value_name = "COMMAND|TOPIC")]
+        words: Vec<String>,
+    },
+}
+
+/// Runs the command line.
+pub(crate) fn run() -> ExitCode {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let parsed = command().try_get_matches_from(&line).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => return misunderstood(&error, &line),
+    };
+    let Cli { look, connection, command } = cli;
+    let out = Out::new(look.output, look.color, if look.quiet { Talk::Quiet } else { Talk::Normal });
+    match execute(command, &connection, &out) {
+        Ok(code) => code,
+        Err(failure) => {
+            out.fail(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+/// The present instant, for what is kept on this side.
+#[expect(clippy::disallowed_methods, reason = "the command line is a process's edge; servers are given a clock")]
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
+/// The whole command line. What connects to a server is hidden where there is none to connect to.
+fn command() -> clap::Command {
+    let connection = |command: clap::Command| {
+        let hidden = <Connection as clap::Args>::augment_args(clap::Command::new(""));
+        command.args(hidden.get_arguments().map(|arg| arg.clone().hide(true)).collect::<Vec<_>>())
+    };
+    ["dev", "server", "completions", "help"]
+        .into_iter()
+        .fold(Cli::command(), |command, name| command.mut_subcommand(name, connection))
+}
+
+fn execute(command: Command, connection: &Connection, out: &Out) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Dev(args) => {
+            runtime(&mut tokio::runtime::Builder::new_multi_thread())?.block_on(crate::dev::run(*args, out))
+        }
+        Command::Server(args) => {
+            runtime(&mut tokio::runtime::Builder::new_multi_thread())?.block_on(crate::server::run(*args, out))
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut self::command(), "valetkey", &mut script);
+            out.data(String::from_utf8_lossy(&script).trim_end()).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Help { words } => help::run(self::command(), &words, out).map(|()| ExitCode::SUCCESS),
+        command => {
+            let target = connection.target(&crate::config::environment(), out)?;
+            let client = Client::new(target, out)?;
+            let asked = ask(command, &client, out);
+            runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(asked).map(ExitCode::from)
+        }
+    }
+}
+
+async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, Failure> {
+    match command {
+        Command::Creds(args) => creds::run(*args, client, out).await?,
+        Command::Ls => me::ls(client, out).await?,
+        Command::Whoami => me::whoami(client, out).await?,
+        Command::Explain(args) => return explain::run(args, client, out).await,
+        Command::Token(args) => token::run(args, client, out).await?,
+        Command::Grant(args) => grant::run(args, client, out).await?,
+        Command::Account(args) => account::run(args, client, out).await?,
+        Command::Storage(args) => catalog::storage(*args, client, out).await?,
+        Command::Bucket(args) => catalog::bucket(args, client, out).await?,
+        Command::Dataset(args) => catalog::dataset(args, client, out).await?,
+        Command::Lease(args) => lease::run(args, client, out).await?,
+        Command::Revoke(args) => lease::revoke(args, client, out).await?,
+        Command::Whose(args) => lease::whose(args, client, out).await?,
+        Command::Ledger(args) => return me::ledger(args, client, out).await,
+        Command::Dev(_) | Command::Server(_) | Command::Completions { .. } | Command::Help { .. } => {}
+    }
+    Ok(Exit::Ok)
+}
+
+fn runtime(builder: &mut tokio::runtime::Builder) -> Result<tokio::runtime::Runtime, Failure> {
+    builder.enable_all().build().map_err(|error| Failure::local(format!("cannot start threads: {error}")))
+}
+
+/// Says why a line was not understood, or shows the help that was asked for.
+fn misunderstood(error: &clap::Error, line: &[OsString]) -> ExitCode {
+    if error.use_stderr() && wants_json(line) {
+        let text = error.render().to_string();
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let message = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let hint = text.lines().map(str::trim).find_map(|line| line.strip_prefix("tip: ")).map(str::to_owned);
+        let failure = Failure { hint, ..Failure::usage(message) };
+        Out::new(Format::Json, Color::Never, Talk::Normal).fail(&failure);
+        return failure.exit.into();
+    }
+    // There is nowhere to say that saying failed.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() }
+}
+
+/// Whether a line that was not understood asks for JSON.
+fn wants_json(line: &[OsString]) -> bool {
+    let words: Vec<&str> = line.iter().filter_map(|word| word.to_str()).collect();
+    words.iter().any(|word| matches!(*word, "-ojson" | "-o=json" | "--output=json"))
+        || words.windows(2).any(|pair| matches!(pair, ["-o" | "--output", "json"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn no_flag_takes_a_secret() {
+        fn flags(command: &clap::Command, found: &mut Vec<String>) {
+            for arg in command.get_arguments() {
+                found.extend(arg.get_long().map(str::to_owned));
+            }
+            for inner in command.get_subcommands() {
+                flags(inner, found);
+            }
+        }
+        let mut found = Vec::new();
+        flags(&Cli::command(), &mut found);
+        // `--token` is a token's id, for what it vended to be revoked.
+        let odd =
+            found.iter().find(|flag| ["secret", "password", "session-token"].iter().any(|word| flag.contains(word)));
+        assert_eq!(odd, None);
+    }
+
+    #[test]
+    fn a_line_that_asks_for_json_is_seen_though_it_is_not_understood() {
+        let wants = |line: &[&str]| wants_json(&line.iter().map(OsString::from).collect::<Vec<_>>());
+        assert!(wants(&["valetkey", "-o", "json", "nope"]));
+        assert!(wants(&["valetkey", "--output=json"]));
+        assert!(!wants(&["valetkey", "-o", "table", "json"]));
+    }
+}

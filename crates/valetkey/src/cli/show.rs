@@ -1,0 +1,172 @@
+//! Answers of the API as tables. With `--output json` an answer is printed as it came.
+//!
+//! Reads answers leniently: a field this version does not know is not shown, one that is missing is a dash.
+
+use serde_json::{Map, Value};
+
+use crate::cli::failure::Failure;
+use crate::cli::output::{Format, Out};
+
+/// A column made of several fields: the places a grant or a lease opens.
+pub(crate) const PLACES: &str = "@places";
+
+/// A column: its header and where its value is found, the first of the names that is there.
+pub(crate) type Column = (&'static str, &'static [&'static str]);
+
+/// Shows a list.
+pub(crate) fn list(out: &Out, answer: &Value, columns: &[Column], none: &str) -> Result<(), Failure> {
+    match out.format() {
+        Format::Json => out.json(answer),
+        Format::Table => {
+            let rows = rows(answer);
+            if rows.is_empty() {
+                out.note(none);
+                return Ok(());
+            }
+            let header: Vec<&str> = columns.iter().map(|(header, _)| *header).collect();
+            let rows: Vec<Vec<String>> =
+                rows.iter().map(|row| columns.iter().map(|(_, names)| column(row, names)).collect()).collect();
+            out.table(&header, &rows)?;
+            if let Some(next) = text(answer, &["next_before"]) {
+                out.note(&format!("there may be more: --before {next}"));
+            }
+            if let Some(more) = find(answer, &["unlisted"]).and_then(Value::as_u64).filter(|more| *more > 0) {
+                out.note(&format!("and {more} more that the server does not list"));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Shows one thing, these fields before the others.
+pub(crate) fn one(out: &Out, answer: &Value, first: &[&str]) -> Result<(), Failure> {
+    match out.format() {
+        Format::Json => out.json(answer),
+        Format::Table => {
+            let mut pairs = Vec::new();
+            flatten("", answer, &mut pairs);
+            let rank = |name: &str| {
+                let field = name.split('.').next().unwrap_or_default();
+                first.iter().position(|known| *known == field).unwrap_or(first.len())
+            };
+            pairs.sort_by_key(|(name, _)| rank(name));
+            let pairs: Vec<(&str, String)> = pairs.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+            if pairs.is_empty() { Ok(()) } else { out.pairs(&pairs) }
+        }
+    }
+}
+
+/// Shows that something was done: a sentence for people, the answer for scripts.
+pub(crate) fn done(out: &Out, answer: &Value, sentence: &str) -> Result<(), Failure> {
+    match out.format() {
+        Format::Json if answer.is_null() => Ok(()),
+        Format::Json => out.json(answer),
+        Format::Table => {
+            out.note(sentence);
+            Ok(())
+        }
+    }
+}
+
+/// The value of the first of these fields that is there and not null; a dot goes deeper.
+pub(crate) fn find<'a>(value: &'a Value, names: &[&str]) -> Option<&'a Value> {
+    names.iter().find_map(|name| {
+        name.split('.').try_fold(value, |value, part| value.get(part)).filter(|value| !value.is_null())
+    })
+}
+
+/// A text field, or nothing.
+pub(crate) fn text<'a>(value: &'a Value, names: &[&str]) -> Option<&'a str> {
+    find(value, names).and_then(Value::as_str)
+}
+
+/// The list in an answer: the answer itself, or its first field that is one.
+pub(crate) fn rows(answer: &Value) -> &[Value] {
+    let list = match answer {
+        Value::Array(list) => Some(list),
+        Value::Object(fields) => fields.values().find_map(Value::as_array),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    };
+    list.map_or(&[], Vec::as_slice)
+}
+
+fn column(row: &Value, names: &[&str]) -> String {
+    match names {
+        [PLACES] => places(row),
+        names => cell(find(row, names).unwrap_or(&Value::Null)),
+    }
+}
+
+/// The places that a thing with a scope opens.
+fn places(row: &Value) -> String {
+    let bucket = text(row, &["bucket"]).unwrap_or("?");
+    if find(row, &["whole_bucket"]).and_then(Value::as_bool) == Some(true) {
+        return format!("s3://{bucket}/");
+    }
+    let paths = |field: &'static str, after: &'static str| {
+        let list = find(row, &[field]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        list.iter().filter_map(Value::as_str).map(move |path| format!("s3://{bucket}/{path}{after}"))
+    };
+    let all: Vec<String> =
+        paths("prefixes", "/").chain(paths("raw_prefixes", "*")).chain(paths("objects", "")).collect();
+    if all.is_empty() { "-".to_owned() } else { all.join(", ") }
+}
+
+fn flatten(prefix: &str, value: &Value, pairs: &mut Vec<(String, String)>) {
+    let named = |name: &str| if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                flatten(&named(name), value, pairs);
+            }
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            for (at, item) in items.iter().enumerate() {
+                flatten(&named(&at.to_string()), item, pairs);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            pairs.push((if prefix.is_empty() { "value".to_owned() } else { prefix.to_owned() }, cell(value)));
+        }
+    }
+}
+
+/// A value on one line.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) if text.is_empty() => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) => object(fields),
+    }
+}
+
+fn object(fields: &Map<String, Value>) -> String {
+    fields.iter().map(|(name, value)| format!("{name}={}", cell(value))).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_list_of_an_answer_is_found_wherever_it_is() {
+        assert_eq!(rows(&json!([1, 2])).len(), 2);
+        assert_eq!(rows(&json!({"next": null, "leases": [1]})).len(), 1);
+        assert_eq!(rows(&json!({"next": null})).len(), 0);
+    }
+
+    #[test]
+    fn a_field_that_is_missing_is_a_dash() {
+        let row = json!({"a": {"b": "x"}, "c": null, "d": ["p", "q"], "e": true});
+        let of = |names: &[&str]| cell(find(&row, names).unwrap_or(&Value::Null));
+        assert_eq!([of(&["a.b"]), of(&["c"]), of(&["z", "d"]), of(&["e"]), of(&["z"])], ["x", "-", "p, q", "yes", "-"]);
+    }
+}

@@ -1,0 +1,64 @@
+//! Every setting there is: its key, its default as TOML, and what it means. Documentation, environment variables and
+//! "did you mean" all come from this one table.
+
+/// One setting.
+pub(crate) struct Key {
+    /// The section and the name.
+    pub(crate) path: &'static str,
+    /// The default, as TOML.
+    pub(crate) default: &'static str,
+    /// What it means, with its unit.
+    pub(crate) about: &'static str,
+}
+
+const fn key(path: &'static str, default: &'static str, about: &'static str) -> Key {
+    Key { path, default, about }
+}
+
+/// Every setting there is.
+pub(crate) const KEYS: &[Key] = &[
+    key("data_dir", r#""valetkey-data""#, "directory of the database, the keyring and the embedded store's objects"),
+    key("insecure_http", "false", "allow listening on an address other than loopback without TLS"),
+    key("api.listen", r#""127.0.0.1:7070""#, "address and port of the API"),
+    key("api.public_url", r#""""#, "URL the API is reached at; empty: made of the listen address"),
+    key("api.tls_cert_file", r#""""#, "PEM file of the certificate chain; reloaded when it changes"),
+    key("api.tls_key_file", r#""""#, "PEM file of the private key; reloaded when it changes"),
+    key("api.max_body_bytes", "65536", "largest request body of the API, in bytes"),
+    key("api.body_timeout_secs", "10", "longest time an API request's body may take to arrive, in seconds"),
+    key("api.max_connections", "4096", "most open connections of the API; further ones wait"),
+    key("s3.listen", r#""127.0.0.1:7071""#, "address and port of the embedded S3 endpoint"),
+    key("s3.public_url", r#""""#, "URL the S3 endpoint is reached at, as handed to clients; empty: made of the listen address"),
+    key("s3.internal_url", r#""""#, "URL the S3 endpoint is reached at from inside a cluster; empty: the public one"),
+    key("s3.tls_cert_file", r#""""#, "PEM file of the certificate chain; reloaded when it changes"),
+    key("s3.tls_key_file", r#""""#, "PEM file of the private key; reloaded when it changes"),
+    key("s3.domains", r#"["s3.localhost"]"#, "domains under which a bucket may be a host name (virtual-host style)"),
+    key("s3.region", r#""auto""#, "region told to clients; the endpoint takes any"),
+    key("s3.min_ttl_secs", "60", "shortest life of a credential, in seconds"),
+    key("s3.max_ttl_secs", "604800", "longest life of a credential, in seconds"),
+    key("s3.max_connections", "4096", "most open connections of the S3 endpoint; further ones wait"),
+    key("metrics.listen", r#""""#, "address and port of /metrics alone; empty: on the API's address"),
+    key("log.level", r#""info""#, "what is logged: error, warn, info, debug, trace, or a filter such as `info,valetkey_s3=debug`"),
+    key("log.format", r#""auto""#, "json, pretty, or auto: pretty on a terminal"),
+    key("ledger.mode", r#""durable""#, "durable: a credential leaves after its lease is on disk; behind: up to 100 ms before"),
+    key("keys.file", r#""""#, "file of the keyring; empty: `keyring` in the data directory"),
+    key("keys.inline", r#""""#, "the keyring itself, instead of a file: lines of a number, a colon and 32 bytes in base64"),
+    key("native.default_ttl_secs", "3600", "life of a credential of the native API when the caller does not say, in seconds"),
+    key("theirstack.default_ttl_secs", "604800", "life of a credential of the TheirStack API, in seconds"),
+    key(
+        "limits.credentials",
+        r#"["per-second:50/1", "per-minute:1000/60"]"#,
+        "rate limits of asking for credentials, for each caller: name:requests/seconds; empty: none",
+    ),
+    key(
+        "limits.requests",
+        r#"["per-second:100/1", "per-minute:3000/60"]"#,
+        "rate limits of all other requests, for each caller: name:requests/seconds; empty: none",
+    ),
+    key(
+        "limits.strangers",
+        r#"["per-second:20/1", "per-minute:300/60"]"#,
+        "rate limits of requests without a valid token, for each address: name:requests/seconds; empty: none",
+    ),
+    key("shutdown.delay_secs", "0", "wait between failing /readyz and closing the listeners, in seconds"),
+    key("shutdown.drain_secs", "30", "longest wait for open requests at the end, in seconds"),
+];

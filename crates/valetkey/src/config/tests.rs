@@ -1,0 +1,77 @@
+use super::*;
+
+fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn refused(file: &str, environment: &[(&str, &str)]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("valetkey.toml");
+    std::fs::write(&path, file).unwrap();
+    let read = Layers::read(Some(&path), &env(environment), &[]).and_then(|layers| layers.config());
+    read.unwrap_err().0.replace(path.to_str().unwrap(), "valetkey.toml")
+}
+
+#[test]
+fn the_defaults_are_a_configuration() {
+    let config = Layers::read(None, &env(&[]), &[]).unwrap().config().unwrap();
+    assert!(config.api.listen.ip().is_loopback() && config.s3.listen.ip().is_loopback());
+    assert_eq!(config.theirstack.default_ttl_secs, 604_800);
+    assert_eq!(config.limits.credentials[0], Window { name: "per-second".into(), quota: 50, secs: 1 });
+}
+
+#[test]
+fn flags_win_over_the_environment_over_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("valetkey.toml");
+    std::fs::write(&path, "data_dir = \"file\"\n[api]\nlisten = \"127.0.0.1:1\"\nmax_body_bytes = 7\n").unwrap();
+    let environment = env(&[("VALETKEY_API__LISTEN", "127.0.0.1:2"), ("VALETKEY_DATA_DIR", "environment")]);
+    let layers = Layers::read(Some(&path), &environment, &[("data_dir", "flag".into())]).unwrap();
+    let config = layers.config().unwrap();
+    assert_eq!(config.data_dir, PathBuf::from("flag"));
+    assert_eq!(config.api.listen.port(), 2);
+    assert_eq!(config.api.max_body_bytes, 7);
+}
+
+#[test]
+fn an_unknown_key_is_an_error_that_guesses() {
+    assert_eq!(refused("[api]\nlisen = \"127.0.0.1:1\"", &[]), "`api.lisen` (valetkey.toml) is not a setting; did you mean `api.listen`?");
+    assert_eq!(refused("", &[("VALETKEY_API_LISTEN", "x")]), "`api_listen` (environment variable VALETKEY_API_LISTEN) is not a setting; did you mean `api.listen`?");
+}
+
+#[test]
+fn a_wrong_value_names_its_key_and_origin() {
+    assert_eq!(refused("[api]\nmax_body_bytes = \"many\"", &[]), "`api.max_body_bytes` (valetkey.toml) is a string; it takes a integer");
+    assert_eq!(
+        refused("", &[("VALETKEY_API__MAX_BODY_BYTES", "many")]),
+        "`api.max_body_bytes` (environment variable VALETKEY_API__MAX_BODY_BYTES) is `many`; it takes a integer"
+    );
+    assert!(refused("[api]\nlisten = \"nowhere\"", &[]).contains("api.listen"));
+    assert!(refused("[limits]\ncredentials = [\"often\"]", &[]).contains("name:requests/seconds"));
+}
+
+#[test]
+fn an_open_address_without_tls_is_refused() {
+    assert!(refused("[api]\nlisten = \"0.0.0.0:7070\"", &[]).contains("without TLS"));
+    assert!(refused("[s3]\nlisten = \"[::]:7071\"", &[]).contains("without TLS"));
+    assert!(refused("[s3]\ntls_cert_file = \"a.pem\"", &[]).contains("go together"));
+}
+
+#[test]
+fn a_secret_comes_from_a_file_and_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ring");
+    std::fs::write(&path, "1:c2VjcmV0\n").unwrap();
+    let layers = Layers::read(None, &env(&[("VALETKEY_KEYS__INLINE_FILE", path.to_str().unwrap())]), &[]).unwrap();
+    assert_eq!(layers.config().unwrap().keys.inline.reveal(), "1:c2VjcmV0");
+    let shown = format!("{:?} {:?}", layers.rows(), layers.config().unwrap());
+    assert!(!shown.contains("c2VjcmV0"), "{shown}");
+}
+
+#[test]
+fn every_setting_is_in_the_documentation() {
+    let page = include_str!("../../../../docs/config.md");
+    for key in KEYS {
+        assert!(page.contains(&format!("`{}`", key.path)) && page.contains(key.about), "docs/config.md lacks {}", key.path);
+    }
+}

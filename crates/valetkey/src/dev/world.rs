@@ -1,0 +1,273 @@
+//! The demo's world: two accounts, three callers, real data, and things nobody may reach.
+
+use std::path::Path;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use valetkey_core::account::{Account, Metering};
+use valetkey_core::caller::Role;
+use valetkey_core::dataset::Dataset;
+use valetkey_core::error::{Error, Kind};
+use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::id::{DatasetId, GrantId, StorageId};
+use valetkey_core::name::{BucketName, Name};
+use valetkey_core::port::Registry;
+use valetkey_core::scope::{Actions, Path as ScopePath, Paths, Scope};
+use valetkey_core::time::{Entropy, Lifetime};
+use valetkey_core::token::PlainToken;
+
+use crate::node::Node;
+
+/// An object of the demo.
+struct Object {
+    bucket: &'static str,
+    key: &'static str,
+    media_type: &'static str,
+    bytes: &'static [u8],
+}
+
+macro_rules! file {
+    ($bucket:literal, $key:literal) => {
+        Object {
+            bucket: $bucket,
+            key: $key,
+            media_type: "application/vnd.apache.parquet",
+            bytes: include_bytes!(concat!("../../../../demo/data/", $bucket, "/", $key)),
+        }
+    };
+}
+
+/// Where the data is from: `demo/README.md`.
+const OBJECTS: &[Object] = &[
+    file!("flights-lake", "flights/daily/2013-01-01.parquet"),
+    file!("flights-lake", "flights/daily/2013-01-02.parquet"),
+    file!("flights-lake", "flights/daily/2013-01-03.parquet"),
+    file!("flights-lake", "flights/daily/2013-01-04.parquet"),
+    file!("flights-lake", "flights/daily/2013-01-05.parquet"),
+    file!("flights-lake", "flights/daily-secret/2013-01-01.parquet"),
+    Object {
+        bucket: "flights-lake",
+        key: "flights/staging/README.txt",
+        media_type: "text/plain",
+        bytes: b"Write here with the key of the caller `etl`; the keys of `analyst` cannot.\n",
+    },
+    file!("airlines-lake", "airlines/2013/airlines.parquet"),
+    file!("airlines-lake", "planes/2013/planes.parquet"),
+];
+
+/// What nobody in [`CALLERS`] may reach, and is there all the same.
+const FORBIDDEN: &[(&str, &str)] = &[
+    ("flights-lake", "flights/daily-secret/2013-01-01.parquet"),
+    ("airlines-lake", "planes/2013/planes.parquet"),
+];
+
+struct Cast {
+    name: &'static str,
+    account: &'static str,
+    access: &'static str,
+    bucket: &'static str,
+    prefix: &'static str,
+    about: &'static str,
+}
+
+const CALLERS: &[Cast] = &[
+    Cast {
+        name: "analyst",
+        account: "acme",
+        access: "read",
+        bucket: "flights-lake",
+        prefix: "flights/daily",
+        about: "Flights that left New York City, one file a day",
+    },
+    Cast {
+        name: "etl",
+        account: "acme",
+        access: "read-write",
+        bucket: "flights-lake",
+        prefix: "flights/staging",
+        about: "A place to write to",
+    },
+    Cast {
+        name: "partner",
+        account: "globex",
+        access: "read",
+        bucket: "airlines-lake",
+        prefix: "airlines",
+        about: "The airlines behind the carrier codes",
+    },
+];
+
+/// The account whose only caller runs the server.
+const OPERATORS: &str = "operators";
+
+/// What the demo keeps of itself beside the database: the tokens, so that they are the same at every start.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct State {
+    /// The callers and their tokens.
+    pub(crate) callers: Vec<CallerState>,
+    /// The operator's token.
+    pub(crate) admin: AdminState,
+}
+
+/// A caller of the demo.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct CallerState {
+    pub(crate) name: String,
+    pub(crate) account: String,
+    pub(crate) token: String,
+    pub(crate) access: String,
+    pub(crate) bucket: String,
+    pub(crate) prefix: String,
+}
+
+/// The operator of the demo.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct AdminState {
+    pub(crate) token: String,
+}
+
+/// An object that exists and that no caller may reach.
+#[derive(Clone, Serialize)]
+pub(crate) struct Forbidden {
+    pub(crate) bucket: &'static str,
+    pub(crate) key: &'static str,
+}
+
+/// The forbidden objects.
+pub(crate) fn forbidden() -> Vec<Forbidden> {
+    FORBIDDEN.iter().map(|(bucket, key)| Forbidden { bucket, key }).collect()
+}
+
+/// Finds the demo's world in the data directory, or makes it.
+pub(crate) async fn ensure(node: &Node, data_dir: &Path) -> anyhow::Result<State> {
+    let file = data_dir.join("dev.json");
+    if let Ok(text) = std::fs::read_to_string(&file) {
+        return serde_json::from_str(&text).with_context(|| format!("{} is not the demo's state; delete the directory to start over", file.display()));
+    }
+    let state = make(node).await?;
+    write_private(&file, &serde_json::to_string_pretty(&state)?)?;
+    Ok(state)
+}
+
+fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("{} cannot be written", path.display()))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    Ok(())
+}
+
+/// A thing that may have been made before the last start was cut short.
+fn or_there<T: Default>(made: Result<T, Error>) -> Result<T, Error> {
+    match made {
+        Err(error) if matches!(error.kind(), Kind::AlreadyExists(_)) => Ok(T::default()),
+        made => made,
+    }
+}
+
+async fn make(node: &Node) -> anyhow::Result<State> {
+    let now = node.clock.now();
+    let storage = node.storage.id;
+    for object in OBJECTS {
+        let bucket = BucketName::parse(object.bucket)?;
+        or_there(node.registry.create_bucket(storage, &bucket, now).await)?;
+        node.endpoint.ensure_bucket(&bucket).await?;
+        node.endpoint.put_bytes(&bucket, object.key.as_bytes(), object.bytes.into(), object.media_type).await?;
+    }
+    let mut callers = Vec::new();
+    for cast in CALLERS {
+        let account = account(&*node.registry, cast.account, now).await?;
+        let (caller, token) = caller(node, &account, cast.name, Role::Member, now).await?;
+        let path = ScopePath::directory(cast.prefix.as_bytes())?;
+        let name = Name::parse(&cast.prefix.replace('/', "-"))?;
+        let bucket = BucketName::parse(cast.bucket)?;
+        let dataset = dataset(&name, cast, storage, &bucket, &path)?;
+        let dataset = match node.registry.create_dataset(dataset, now).await {
+            Ok(id) => id,
+            Err(error) if matches!(error.kind(), Kind::AlreadyExists(_)) => known_dataset(node, &name).await?,
+            Err(error) => return Err(error.into()),
+        };
+        let actions = if cast.access == "read" { Actions::READ } else { Actions::READ_WRITE };
+        let scope = Scope::new(bucket, Paths::only([path])?, actions).context("a demo grant without actions")?;
+        let grant = Grant {
+            id: GrantId::from_bytes([0; 16]),
+            name,
+            account: account.id,
+            to: Grantee::Caller(caller),
+            storage,
+            dataset: Some(dataset),
+            scope,
+            max_lifetime: Lifetime::secs(604_800),
+            from: None,
+            until: None,
+        };
+        if let Err(error) = node.registry.create_grant(grant, now).await
+            && !matches!(error.kind(), Kind::AlreadyExists(_))
+        {
+            return Err(error.into());
+        }
+        callers.push(CallerState {
+            name: cast.name.to_owned(),
+            account: cast.account.to_owned(),
+            token: token.reveal().to_owned(),
+            access: cast.access.to_owned(),
+            bucket: cast.bucket.to_owned(),
+            prefix: cast.prefix.to_owned(),
+        });
+    }
+    let operators = account(&*node.registry, OPERATORS, now).await?;
+    let (_, token) = caller(node, &operators, "admin", Role::Operator, now).await?;
+    Ok(State { callers, admin: AdminState { token: token.reveal().to_owned() } })
+}
+
+async fn account(registry: &dyn Registry, name: &str, now: Timestamp) -> Result<Account, Error> {
+    let name = Name::parse(name)?;
+    match registry.account_named(&name).await? {
+        Some(account) => Ok(account),
+        None => registry.create_account(&name, Metering::Free, now).await,
+    }
+}
+
+async fn caller(
+    node: &Node,
+    account: &Account,
+    name: &str,
+    role: Role,
+    now: Timestamp,
+) -> Result<(valetkey_core::id::CallerId, PlainToken), Error> {
+    let id = node.registry.ensure_caller(account.id, &Name::parse(name)?, role, now).await?;
+    let entropy: &dyn Entropy = &*node.entropy;
+    let token = PlainToken::generate(entropy);
+    node.registry.create_token(id, &token, None, now).await?;
+    Ok((id, token))
+}
+
+fn dataset(name: &Name, cast: &Cast, storage: StorageId, bucket: &BucketName, path: &ScopePath) -> Result<Dataset, Error> {
+    let topic = cast.prefix.split('/').next().unwrap_or(cast.prefix);
+    Ok(Dataset {
+        id: DatasetId::from_bytes([0; 16]),
+        name: name.clone(),
+        topic: Name::parse(topic)?,
+        description: cast.about.to_owned(),
+        storage,
+        bucket: bucket.clone(),
+        path: path.clone(),
+        format: "parquet".to_owned(),
+        frequency: "daily".to_owned(),
+        version: "1".to_owned(),
+        deprecated: false,
+    })
+}
+
+async fn known_dataset(node: &Node, name: &Name) -> anyhow::Result<DatasetId> {
+    let known = node.desk.directory.datasets().await?;
+    known.iter().find(|dataset| dataset.name == *name).map(|dataset| dataset.id).context("a dataset is there and is not listed")
+}

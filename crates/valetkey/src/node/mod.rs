@@ -1,0 +1,326 @@
+//! A running server: the implementations chosen, wired and listening. Both `valetkey dev` and `valetkey server run` are
+//! this with different settings.
+
+pub(crate) mod health;
+pub(crate) mod listen;
+pub(crate) mod log;
+pub(crate) mod ring;
+pub(crate) mod system;
+pub(crate) mod tls;
+pub(crate) mod watch;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+use valetkey_core::desk::Desk;
+use valetkey_core::keyring::SharedKeyring;
+use valetkey_core::name::{BucketName, Name};
+use valetkey_core::port::{Directory, Leases, Ledger, NewStorage, Registry, Usage};
+use valetkey_core::storage::{Storage, StorageKind};
+use valetkey_core::time::{Clock, Entropy, Lifetime};
+
+use valetkey_dialects::edge::{EdgeLimits, RateLimits, Shared, Window};
+use valetkey_dialects::{native, theirstack};
+use valetkey_issuers::Issuers;
+use valetkey_issuers::embedded::Embedded;
+
+use crate::config::{Config, LedgerMode};
+use crate::node::listen::Listener;
+use crate::node::system::{SystemClock, SystemEntropy};
+use crate::node::tls::Tls;
+
+/// The embedded store's name.
+const EMBEDDED: &str = "embedded";
+
+/// A running server.
+pub(crate) struct Node {
+    pub(crate) api_url: String,
+    pub(crate) s3_url: String,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) desk: Desk,
+    pub(crate) endpoint: valetkey_s3::Endpoint,
+    /// The embedded store.
+    pub(crate) storage: Storage,
+    store: Arc<valetkey_store::Store>,
+    ready: Arc<AtomicBool>,
+    /// Ends the listeners.
+    stop: CancellationToken,
+    /// Ends everything behind them.
+    end: CancellationToken,
+    conversations: TaskTracker,
+    tasks: TaskTracker,
+    shutdown: (Duration, Duration),
+}
+
+/// Where a node's database is.
+pub(crate) fn database(config: &Config) -> std::path::PathBuf {
+    config.data_dir.join("valetkey.db")
+}
+
+/// Opens a node's database, as configured.
+pub(crate) async fn open_store(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> anyhow::Result<Arc<valetkey_store::Store>> {
+    let settings = valetkey_store::Settings {
+        ledger: match config.ledger.mode {
+            LedgerMode::Durable => valetkey_store::LedgerMode::Durable,
+            LedgerMode::Behind => valetkey_store::LedgerMode::Behind,
+        },
+        ..valetkey_store::Settings::default()
+    };
+    let store = valetkey_store::Store::open(&database(config), settings, Arc::clone(clock), Arc::clone(entropy)).await;
+    let store = store.with_context(|| format!("the database {} cannot be opened", database(config).display()))?;
+    Ok(Arc::new(store))
+}
+
+/// Reads the certificates that are configured: of the API and of the S3 endpoint.
+pub(crate) fn read_tls(config: &Config) -> anyhow::Result<[Option<Tls>; 2]> {
+    Ok([
+        Tls::read(&config.api.tls_cert_file, &config.api.tls_key_file)?,
+        Tls::read(&config.s3.tls_cert_file, &config.s3.tls_key_file)?,
+    ])
+}
+
+fn keyring(config: &Config) -> anyhow::Result<SharedKeyring> {
+    let inline = config.keys.inline.reveal();
+    let ring = if inline.is_empty() { ring::load(&config.keyring_file())? } else { ring::read(inline)? };
+    Ok(SharedKeyring::new(ring))
+}
+
+fn rate_limits(config: &Config) -> Result<RateLimits, valetkey_core::Error> {
+    let windows = |windows: &[crate::config::Window]| {
+        windows.iter().map(|window| Window::new(&window.name, window.quota, window.secs)).collect::<Result<Vec<_>, _>>()
+    };
+    Ok(RateLimits {
+        common: windows(&config.limits.requests)?,
+        credentials: windows(&config.limits.credentials)?,
+        strangers: windows(&config.limits.strangers)?,
+    })
+}
+
+impl Node {
+    /// Starts everything and listens.
+    pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
+        let metrics = health::record()?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let [api_tls, s3_tls] = read_tls(config)?;
+        let api = Listener::bind("api", config.api.listen, api_tls.clone(), config.api.max_connections).await?;
+        let s3 = Listener::bind("s3", config.s3.listen, s3_tls.clone(), config.s3.max_connections).await?;
+        let or = |set: &str, own: String| if set.is_empty() { own } else { set.trim_end_matches('/').to_owned() };
+        let api_url = or(&config.api.public_url, api.url());
+        let s3_url = or(&config.s3.public_url, s3.url());
+
+        let (stop, end) = (CancellationToken::new(), CancellationToken::new());
+        let (conversations, tasks) = (TaskTracker::new(), TaskTracker::new());
+        let keyring = keyring(config)?;
+        let store = open_store(config, &clock, &entropy).await?;
+        let storage = embedded_storage(&*store, config, &s3_url, &*clock).await?;
+        let endpoint = valetkey_s3::Endpoint::open(
+            valetkey_s3::Config {
+                data_dir: config.data_dir.join("objects"),
+                domains: config.s3.domains.clone(),
+                region: config.s3.region.clone(),
+                limits: valetkey_s3::Limits::default(),
+            },
+            keyring.clone(),
+            Arc::clone(&store) as Arc<dyn Leases>,
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            tasks.clone(),
+            end.clone(),
+        )
+        .await
+        .context("the embedded store cannot be opened")?;
+        for (bucket, of) in store.buckets().await? {
+            if of == storage.id {
+                endpoint.ensure_bucket(&bucket).await?;
+            }
+        }
+        let desk = Desk {
+            clock: Arc::clone(&clock),
+            directory: Arc::clone(&store) as Arc<dyn Directory>,
+            ledger: Arc::clone(&store) as Arc<dyn Ledger>,
+            issuer: Arc::new(Issuers::new(Arc::new(Embedded::new(keyring.clone(), Arc::clone(&entropy))))),
+        };
+        let node = Self {
+            api_url,
+            s3_url,
+            clock,
+            entropy,
+            registry: Arc::clone(&store) as Arc<dyn Registry>,
+            desk,
+            endpoint,
+            storage,
+            store,
+            ready: Arc::new(AtomicBool::new(true)),
+            stop,
+            end,
+            conversations,
+            tasks,
+            shutdown: (Duration::from_secs(config.shutdown.delay_secs), Duration::from_secs(config.shutdown.drain_secs)),
+        };
+        node.serve(config, metrics, api, s3).await?;
+        node.watch(config, keyring, [api_tls, s3_tls]);
+        Ok(node)
+    }
+
+    fn dialects(&self, config: &Config) -> anyhow::Result<axum::Router> {
+        let shared = Arc::new(Shared {
+            desk: self.desk.clone(),
+            registry: Arc::clone(&self.registry),
+            usage: Arc::clone(&self.store) as Arc<dyn Usage>,
+            entropy: Arc::clone(&self.entropy),
+        });
+        let limits = EdgeLimits {
+            body_bytes: config.api.max_body_bytes,
+            body_time: Duration::from_secs(config.api.body_timeout_secs),
+            rates: rate_limits(config)?,
+        };
+        // A dialect is a folder there and a line here.
+        let dialects = vec![
+            native::dialect(
+                &shared,
+                native::Settings { lifetime: Lifetime::secs(config.native.default_ttl_secs), ..native::Settings::default() },
+                Arc::new(EmbeddedBuckets(self.endpoint.clone())),
+            ),
+            theirstack::dialect(&shared, theirstack::Settings { lifetime: Lifetime::secs(config.theirstack.default_ttl_secs) }),
+        ];
+        Ok(valetkey_dialects::edge::router(shared, limits, dialects)?)
+    }
+
+    async fn serve(&self, config: &Config, metrics: health::Metrics, api: Listener, s3: Listener) -> anyhow::Result<()> {
+        let dialects = self.dialects(config)?;
+        let health = health::Health { ready: Arc::clone(&self.ready), registry: Arc::clone(&self.registry) };
+        let own = if config.metrics.listen.is_empty() {
+            health::routes(health, Some(metrics.clone()))
+        } else {
+            let address: SocketAddr = config
+                .metrics
+                .listen
+                .parse()
+                .with_context(|| format!("`metrics.listen` is `{}`, which is not an address and a port", config.metrics.listen))?;
+            let listener = Listener::bind("metrics", address, None, 64).await?;
+            let routes = health::routes(health.clone(), Some(metrics.clone()));
+            self.conversations.spawn(listener.serve(routes, self.stop.clone(), self.conversations.clone()));
+            health::routes(health, None)
+        };
+        let router = own.fallback_service(dialects);
+        self.conversations.spawn(api.serve(router, self.stop.clone(), self.conversations.clone()));
+        self.conversations.spawn(s3.serve(self.endpoint.clone(), self.stop.clone(), self.conversations.clone()));
+        self.tasks.spawn(metrics.keep(self.end.clone()));
+        Ok(())
+    }
+
+    fn watch(&self, config: &Config, keyring: SharedKeyring, tls: [Option<Tls>; 2]) {
+        let mut watched = Vec::new();
+        if config.keys.inline.reveal().is_empty() {
+            let file = config.keyring_file();
+            watched.push(watch::Watched {
+                what: "keyring",
+                files: vec![file.clone()],
+                reload: Arc::new(move || ring::load(&file).map(|ring| keyring.replace(ring))),
+            });
+        }
+        for (what, tls) in ["certificate of the API", "certificate of the S3 endpoint"].into_iter().zip(tls) {
+            if let Some(tls) = tls {
+                watched.push(watch::Watched {
+                    what,
+                    files: tls.files().map(std::path::Path::to_owned).to_vec(),
+                    reload: Arc::new(move || tls.reload()),
+                });
+            }
+        }
+        self.tasks.spawn(watch::watch(watched, self.end.clone()));
+    }
+
+    /// Waits for an interrupt or a termination signal, then shuts down.
+    pub(crate) async fn until_stopped(self) {
+        if let Err(error) = signalled().await {
+            warn!(%error, "signals cannot be waited for");
+        }
+        self.shut_down().await;
+    }
+
+    /// Shuts down: not ready any more, a wait so that balancers see it, no new connections, open requests finished, everything
+    /// written. A second signal ends the process at once.
+    pub(crate) async fn shut_down(self) {
+        let (delay, drain) = self.shutdown;
+        info!("shutting down");
+        self.ready.store(false, Ordering::Release);
+        let orderly = async {
+            tokio::time::sleep(delay).await;
+            self.stop.cancel();
+            self.conversations.close();
+            if tokio::time::timeout(drain, self.conversations.wait()).await.is_err() {
+                warn!("open requests were cut off after {} s", drain.as_secs());
+            }
+            self.end.cancel();
+            self.tasks.close();
+            self.store.close().await;
+            self.endpoint.close().await;
+            if tokio::time::timeout(Duration::from_secs(10), self.tasks.wait()).await.is_err() {
+                warn!("a background task did not end");
+            }
+        };
+        tokio::select! {
+            () = orderly => info!("shut down"),
+            _ = signalled() => warn!("a second signal; ending at once"),
+        }
+    }
+}
+
+async fn signalled() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Finds or makes the embedded store's entry, and brings it up to what is configured.
+async fn embedded_storage(registry: &dyn Registry, config: &Config, s3_url: &str, clock: &dyn Clock) -> anyhow::Result<Storage> {
+    let name = Name::parse(EMBEDDED)?;
+    let wanted = NewStorage {
+        name: name.clone(),
+        kind: StorageKind::Embedded,
+        endpoint: s3_url.into(),
+        internal_endpoint: (!config.s3.internal_url.is_empty()).then(|| config.s3.internal_url.trim_end_matches('/').into()),
+        region: config.s3.region.as_str().into(),
+        min_lifetime: Lifetime::secs(config.s3.min_ttl_secs),
+        max_lifetime: Lifetime::secs(config.s3.max_ttl_secs),
+    };
+    let Some(known) = registry.storages().await?.into_iter().find(|storage| storage.name == name) else {
+        return Ok(registry.create_storage(wanted, clock.now()).await?);
+    };
+    let NewStorage { name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime } = wanted.clone();
+    let current = Storage { id: known.id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime };
+    if current != known {
+        registry.change_storage(known.id, wanted).await?;
+    }
+    Ok(current)
+}
+
+/// Makes a bucket at the embedded endpoint when the API is told of one.
+struct EmbeddedBuckets(valetkey_s3::Endpoint);
+
+#[async_trait]
+impl native::Buckets for EmbeddedBuckets {
+    async fn ensure(&self, storage: &Storage, bucket: &BucketName) -> Result<(), valetkey_core::Error> {
+        match storage.kind {
+            StorageKind::Embedded => self.0.ensure_bucket(bucket).await,
+        }
+    }
+}

@@ -1,0 +1,533 @@
+//! The command line as a shell sees it, against a server that answers what the test says.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use axum::http::Method;
+
+use fake::{Fake, run};
+
+const TOKEN: &str = "vkt_0000000000000000000000000000000000000000000_abcdef";
+
+/// The server that answers, and the binary that asks it.
+#[cfg(test)]
+mod fake {
+    use std::process::{Command, Output};
+    use std::sync::{Arc, Mutex};
+
+    use axum::Router;
+    use axum::body::Bytes;
+    use axum::http::{HeaderMap, Method, StatusCode, Uri};
+
+    /// A request as the server saw it.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Seen {
+        pub(crate) method: Method,
+        pub(crate) path: String,
+        pub(crate) authorization: String,
+        pub(crate) body: String,
+    }
+
+    /// A server that answers what it is told and remembers what it was asked.
+    pub(crate) struct Fake {
+        pub(crate) url: String,
+        seen: Arc<Mutex<Vec<Seen>>>,
+    }
+
+    impl Fake {
+        pub(crate) fn start(answer: impl Fn(&Seen) -> (u16, String) + Send + Sync + 'static) -> Self {
+            let seen = Arc::new(Mutex::new(Vec::new()));
+            let (answer, log) = (Arc::new(answer), Arc::clone(&seen));
+            let handler = move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
+                let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
+                async move {
+                    let authorization =
+                        headers.get("authorization").map_or("", |value| value.to_str().unwrap_or("")).to_owned();
+                    let body = String::from_utf8(body.to_vec()).unwrap();
+                    let request = Seen { method, path: uri.to_string(), authorization, body };
+                    log.lock().unwrap().push(request.clone());
+                    let (status, body) = answer(&request);
+                    let headers =
+                        [("content-type", "application/json"), ("x-request-id", "req_test"), ("retry-after", "7")];
+                    (StatusCode::from_u16(status).unwrap(), headers, body)
+                }
+            };
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.set_nonblocking(true).unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            // The thread ends with the test's process.
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                    axum::serve(listener, Router::new().fallback(handler)).await.unwrap();
+                });
+            });
+            Self { url, seen }
+        }
+
+        pub(crate) fn always(status: u16, body: &str) -> Self {
+            let body = body.to_owned();
+            Self::start(move |_| (status, body.clone()))
+        }
+
+        pub(crate) fn seen(&self) -> Vec<Seen> {
+            self.seen.lock().unwrap().clone()
+        }
+
+        pub(crate) fn run(&self, line: &[&str]) -> Ran {
+            run(line, &[("VALETKEY_SERVER", &self.url), ("VALETKEY_TOKEN", super::TOKEN)])
+        }
+    }
+
+    /// How a command ended and what it wrote.
+    pub(crate) struct Ran {
+        pub(crate) code: i32,
+        pub(crate) stdout: String,
+        pub(crate) stderr: String,
+    }
+
+    /// Runs the binary with an environment of its own.
+    pub(crate) fn run(line: &[&str], environment: &[(&str, &str)]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_valetkey"));
+        command.args(line).env_clear().env("HOME", "/nonexistent").envs(environment.iter().copied());
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        Ran {
+            code: status.code().unwrap(),
+            stdout: String::from_utf8(stdout).unwrap(),
+            stderr: String::from_utf8(stderr).unwrap(),
+        }
+    }
+}
+
+fn problem(status: u16, code: &str, detail: &str) -> String {
+    format!(
+        r#"{{"type":"urn:valetkey:problem:{code}","title":"T","status":{status},"detail":"{detail}","code":"{code}","request_id":"req_1"}}"#
+    )
+}
+
+fn credential(expires: &str, number: usize) -> String {
+    format!(
+        r#"{{"lease_id":"lse_{number}","access_key_id":"VKID{number}","secret_access_key":"s3cr'et","session_token":"sess/tok+","expiration":"{expires}","endpoint_url":"http://127.0.0.1:7071","region":"auto","bucket":"lake","prefixes":["flights/daily"],"objects":[],"raw_prefixes":[],"whole_bucket":false,"access":"read","actions":["get-object"],"grants":["grt_1"],"cuts":[],"revocation":"immediate"}}"#
+    )
+}
+
+#[test]
+fn every_refusal_of_the_server_ends_with_its_own_exit_code() {
+    for (status, code, exit) in [
+        (400, "malformed", 2),
+        (401, "token_expired", 3),
+        (402, "out_of_credit", 4),
+        (403, "forbidden", 4),
+        (404, "not_found", 5),
+        (409, "already_exists", 6),
+        (422, "invalid", 2),
+        (429, "rate_limited", 7),
+        (500, "internal", 1),
+        (503, "unavailable", 8),
+    ] {
+        let fake = Fake::always(status, &problem(status, code, "the reason"));
+        let ran = fake.run(&["whoami"]);
+        assert_eq!(ran.code, exit, "{status}: {}", ran.stderr);
+        assert_eq!(ran.stdout, "");
+        assert!(ran.stderr.starts_with("error: the reason\n"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("request: req_1\n"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn with_json_a_refusal_is_one_problem_object_and_nothing_else() {
+    let fake = Fake::always(429, &problem(429, "rate_limited", "slow down"));
+    let ran = fake.run(&["ls", "-o", "json"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (7, ""));
+    insta::assert_snapshot!(
+        ran.stderr,
+        @r#"{"type":"urn:valetkey:problem:rate_limited","title":"T","status":429,"detail":"slow down","code":"rate_limited","retry_after_secs":7,"hint":"try again in 7 s","request_id":"req_1","exit_code":7}"#
+    );
+}
+
+#[test]
+fn a_server_that_is_not_there_ends_with_8_and_says_how_to_start_one() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let ran = run(&["whoami"], &[("VALETKEY_SERVER", &url), ("VALETKEY_TOKEN", TOKEN)]);
+    assert_eq!(ran.code, 8);
+    assert!(ran.stderr.contains("cannot be reached"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("hint: is the server running?"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_server_that_does_not_answer_in_time_ends_with_8() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let ran = run(&["whoami", "--timeout-secs", "1"], &[("VALETKEY_SERVER", &url), ("VALETKEY_TOKEN", TOKEN)]);
+    assert_eq!(ran.code, 8);
+    assert!(ran.stderr.contains("did not answer within 1 s"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_would_leak_the_token_or_has_none_never_reaches_a_server() {
+    let fake = Fake::always(200, "{}");
+    let no_token = run(&["whoami"], &[("VALETKEY_SERVER", &fake.url)]);
+    assert_eq!(no_token.code, 3);
+    assert!(no_token.stderr.contains("hint: set VALETKEY_TOKEN"), "{}", no_token.stderr);
+    let in_the_clear = run(&["whoami", "--server", "http://keys.example:1"], &[("VALETKEY_TOKEN", TOKEN)]);
+    assert_eq!(in_the_clear.code, 2);
+    assert!(in_the_clear.stderr.contains("--insecure-http"), "{}", in_the_clear.stderr);
+    assert!(!in_the_clear.stderr.contains(TOKEN));
+    assert!(fake.seen().is_empty());
+}
+
+#[test]
+fn a_redirect_is_not_followed_with_the_token() {
+    let other = Fake::always(200, "{}");
+    let fake = Fake::always(307, "");
+    let ran = fake.run(&["whoami"]);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(other.seen().is_empty());
+    assert_eq!(fake.seen().len(), 1);
+}
+
+#[test]
+fn creds_asks_for_what_the_line_says_and_writes_what_a_shell_reads() {
+    let fake = Fake::always(200, &credential("2099-01-01T00:00:00Z", 1));
+    let ran = fake.run(&["creds", "s3://lake/flights/daily/", "--ttl", "15m", "--access", "read"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    insta::assert_snapshot!(ran.stdout, @r"
+    unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SECURITY_TOKEN
+    export AWS_ACCESS_KEY_ID='VKID1'
+    export AWS_SECRET_ACCESS_KEY='s3cr'\''et'
+    export AWS_SESSION_TOKEN='sess/tok+'
+    export AWS_CREDENTIAL_EXPIRATION='2099-01-01T00:00:00Z'
+    export AWS_REGION='auto'
+    export AWS_DEFAULT_REGION='auto'
+    export AWS_ENDPOINT_URL_S3='http://127.0.0.1:7071'
+    export AWS_ENDPOINT_URL='http://127.0.0.1:7071'
+    export AWS_ALLOW_HTTP='true'
+    ");
+    assert!(!ran.stderr.contains("s3cr"), "the secret is data, not talk: {}", ran.stderr);
+    assert!(ran.stderr.contains("read s3://lake/flights/daily/ until 2099"), "{}", ran.stderr);
+    let [seen] = fake.seen().try_into().unwrap();
+    assert_eq!((seen.method.as_str(), seen.path.as_str()), ("POST", "/api/v1/credentials"));
+    assert_eq!(seen.authorization, format!("Bearer {TOKEN}"));
+    assert_eq!(seen.body, r#"{"bucket":"lake","prefixes":["flights/daily"],"access":"read","ttl_secs":900}"#);
+}
+
+#[test]
+fn process_keeps_credentials_between_calls_until_half_their_life_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = Arc::new(Mutex::new(0));
+    let fake = Fake::start(move |_| {
+        let mut count = count.lock().unwrap();
+        *count += 1;
+        // The first is about to end, and is renewed; the second lasts.
+        let expires = if *count == 1 { "2026-01-01T00:00:00Z" } else { "2099-01-01T00:00:00Z" };
+        (200, credential(expires, *count))
+    });
+    let call = |token: &str, more: &[&str]| {
+        let line = [&["creds", "daily", "--format", "process"], more].concat();
+        let cache = dir.path().join("creds");
+        let cache = cache.to_str().unwrap();
+        run(&line, &[("VALETKEY_SERVER", &fake.url), ("VALETKEY_TOKEN", token), ("VALETKEY_CACHE_DIR", cache)])
+    };
+    assert!(call(TOKEN, &[]).stdout.contains("VKID1"));
+    assert!(call(TOKEN, &[]).stdout.contains("VKID2"), "one that is over is renewed");
+    let third = call(TOKEN, &[]);
+    assert!(third.stdout.contains("VKID2"), "one that lasts is kept");
+    assert_eq!(third.stderr, "");
+    insta::assert_snapshot!(third.stdout, @r#"
+    {
+      "Version": 1,
+      "AccessKeyId": "VKID2",
+      "SecretAccessKey": "s3cr'et",
+      "SessionToken": "sess/tok+",
+      "Expiration": "2099-01-01T00:00:00Z"
+    }
+    "#);
+    assert!(call(TOKEN, &["--no-cache"]).stdout.contains("VKID3"));
+    assert!(call(TOKEN, &["--ttl", "1h"]).stdout.contains("VKID4"), "another ask is another credential");
+    assert!(call(&TOKEN.replace('0', "1"), &[]).stdout.contains("VKID5"), "another caller gets its own");
+    #[cfg(unix)]
+    for entry in std::fs::read_dir(dir.path().join("creds")).unwrap() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
+        let text = std::fs::read_to_string(entry.path()).unwrap();
+        assert!(!text.contains(TOKEN));
+    }
+}
+
+#[test]
+fn calls_at_the_same_time_vend_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::always(200, &credential("2099-01-01T00:00:00Z", 1));
+    let environment = [
+        ("VALETKEY_SERVER", fake.url.as_str()),
+        ("VALETKEY_TOKEN", TOKEN),
+        ("VALETKEY_CACHE_DIR", dir.path().to_str().unwrap()),
+    ];
+    std::thread::scope(|scope| {
+        let calls: Vec<_> =
+            (0..6).map(|_| scope.spawn(|| run(&["creds", "daily", "--format", "process"], &environment))).collect();
+        for call in calls {
+            assert_eq!(call.join().unwrap().code, 0);
+        }
+    });
+    assert_eq!(fake.seen().len(), 1);
+}
+
+#[test]
+fn an_answer_that_would_break_out_of_a_line_is_refused() {
+    let odd = credential("2099-01-01T00:00:00Z", 1).replace("auto", r"auto\nexport PATH=/tmp");
+    let ran = Fake::always(200, &odd).run(&["creds", "daily"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
+    assert!(ran.stderr.contains("`region` holds a control character"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_servers_words_do_not_reach_the_terminal_as_commands() {
+    let fake = Fake::always(403, &problem(403, "forbidden", r"\u001b]0;owned\u0007no\nhint: run this"));
+    let ran = fake.run(&["whoami", "--color", "never"]);
+    assert!(!ran.stderr.contains('\u{1b}') && !ran.stderr.contains('\u{7}'), "{:?}", ran.stderr);
+    assert!(!ran.stderr.lines().any(|line| line == "hint: run this"));
+    let fake = Fake::always(200, r#"{"grants":[{"name":"x\u001b[2Jy","bucket":"b"}]}"#);
+    let ran = fake.run(&["ls"]);
+    assert!(ran.stdout.contains(r"x\u{1b}[2Jy") && !ran.stdout.contains('\u{1b}'), "{:?}", ran.stdout);
+}
+
+#[test]
+fn a_new_token_is_data_and_its_notes_are_not() {
+    let fake = Fake::always(201, r#"{"token":"vkt_secret","id":"tok_1","caller_name":"etl"}"#);
+    let ran = fake.run(&["token", "create", "etl", "--role", "member", "--ttl", "30d"]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "vkt_secret\n"));
+    assert!(ran.stderr.contains("tok_1") && !ran.stderr.contains("vkt_secret"), "{}", ran.stderr);
+    assert_eq!(fake.seen()[0].body, r#"{"caller":"etl","expires_in_secs":2592000,"role":"member"}"#);
+}
+
+#[test]
+fn every_command_asks_what_the_api_takes() {
+    let id = "grt_01jd8z3c3efg7r9x2v4k6m8n0p";
+    let cases: &[(&[&str], &str, &str)] = &[
+        (&["whoami"], "GET /api/v1/me", ""),
+        (&["ls"], "GET /api/v1/grants", ""),
+        (&["token", "ls", "--account", "a b"], "GET /api/v1/tokens?account=a+b", ""),
+        (&["token", "revoke", "tok_1"], "DELETE /api/v1/tokens/tok_1", ""),
+        (
+            &["grant", "create", "g", "s3://lake/a/b/", "--account", "acme", "--caller", "etl", "--max-ttl", "1h"],
+            "POST /api/v1/grants",
+            r#"{"access":"read","account":"acme","bucket":"lake","max_ttl_secs":3600,"name":"g","prefixes":["a/b"],"to":"etl"}"#,
+        ),
+        (
+            &["grant", "create", "g", "--dataset", "d", "--account", "acme", "--everyone", "--access", "read-write"],
+            "POST /api/v1/grants",
+            r#"{"access":"read-write","account":"acme","dataset":"d","name":"g","to":null}"#,
+        ),
+        (&["grant", "ls", "--account", "acme"], "GET /api/v1/grants?account=acme", ""),
+        (&["grant", "rm", id], &format!("DELETE /api/v1/grants/{id}"), ""),
+        (&["grant", "rm", id, "--keep-credentials"], &format!("DELETE /api/v1/grants/{id}?end_credentials=false"), ""),
+        (
+            &["account", "create", "acme", "--credits-per-vend", "2"],
+            "POST /api/v1/accounts",
+            r#"{"credits_per_vend":2,"name":"acme"}"#,
+        ),
+        (&["account", "ls"], "GET /api/v1/accounts", ""),
+        (&["account", "suspend", "acme"], "PATCH /api/v1/accounts/acme", r#"{"standing":"suspended"}"#),
+        (&["account", "activate", "acme"], "PATCH /api/v1/accounts/acme", r#"{"standing":"active"}"#),
+        (
+            &["account", "set", "acme", "--credits-per-vend", "0"],
+            "PATCH /api/v1/accounts/acme",
+            r#"{"credits_per_vend":0}"#,
+        ),
+        (&["account", "credit", "acme", "10"], "POST /api/v1/accounts/acme/credits", r#"{"credits":10}"#),
+        (&["account", "callers", "acme"], "GET /api/v1/accounts/acme/callers", ""),
+        (
+            &["storage", "create", "main", "https://s3.example", "--max-ttl", "7d"],
+            "POST /api/v1/storages",
+            r#"{"endpoint":"https://s3.example","max_ttl_secs":604800,"name":"main"}"#,
+        ),
+        (&["storage", "ls"], "GET /api/v1/storages", ""),
+        (
+            &["bucket", "create", "lake", "--storage", "main"],
+            "POST /api/v1/buckets",
+            r#"{"bucket":"lake","storage":"main"}"#,
+        ),
+        (&["bucket", "ls"], "GET /api/v1/buckets", ""),
+        (
+            &["dataset", "create", "daily", "s3://lake/flights/daily/", "--topic", "flights"],
+            "POST /api/v1/datasets",
+            r#"{"bucket":"lake","name":"daily","prefix":"flights/daily","topic":"flights"}"#,
+        ),
+        (&["dataset", "ls"], "GET /api/v1/datasets", ""),
+        (&["lease", "ls", "--live", "--limit", "5"], "GET /api/v1/leases?live=true&limit=5", ""),
+        (&["lease", "show", "lse_1"], "GET /api/v1/leases/lse_1", ""),
+        (&["lease", "revoke", "lse_1"], "DELETE /api/v1/leases/lse_1", ""),
+        (&["revoke", "--caller", "etl"], "POST /api/v1/revocations", r#"{"caller":"etl"}"#),
+        (&["whose", "VKX"], "GET /api/v1/whose/VKX", ""),
+        (
+            &["explain", "read", "s3://lake/a/b", "--as", "etl"],
+            "POST /api/v1/explain",
+            r#"{"access":"read","bucket":"lake","caller":"etl","key":"a/b"}"#,
+        ),
+        (
+            &["explain", "delete-object", "s3://lake/a/b"],
+            "POST /api/v1/explain",
+            r#"{"action":"delete-object","bucket":"lake","key":"a/b"}"#,
+        ),
+    ];
+    let fake = Fake::always(200, "{}");
+    for (line, asked, body) in cases {
+        let ran = fake.run(line);
+        assert_eq!(ran.code, 0, "{line:?}: {}", ran.stderr);
+        let seen = fake.seen().pop().unwrap();
+        assert_eq!(format!("{} {}", seen.method, seen.path), *asked, "{line:?}");
+        assert_eq!(seen.body, *body, "{line:?}");
+    }
+    assert_eq!(fake.run(&["ledger", "verify"]).code, 1, "what does not say that it is intact is not");
+    assert_eq!(fake.seen().pop().unwrap().path, "/api/v1/ledger/verify");
+}
+
+#[test]
+fn a_line_that_could_do_more_than_was_meant_is_refused_before_anything_is_sent() {
+    let fake = Fake::always(200, "{}");
+    for line in [
+        &["revoke"][..],
+        &["revoke", "--caller", "a", "--account", "b"],
+        &["lease", "revoke", ""],
+        &["lease", "revoke", ".."],
+        &["token", "revoke", "."],
+        &["account", "suspend", ".."],
+        &["grant", "create", "g", "s3://lake", "--account", "a", "--everyone"],
+        &["grant", "create", "g", "s3://lake/x", "--account", "a"],
+        &["grant", "create", "g", "--account", "a", "--everyone"],
+        &["grant", "create", "g", "s3://lake/x", "--dataset", "d", "--account", "a", "--everyone"],
+        &["dataset", "create", "d", "s3://lake", "--topic", "t"],
+        &["explain", "read", "s3://lake"],
+        &["creds", "s3://lake"],
+        &["creds", "--token", "x"],
+        &["crds"],
+    ] {
+        let ran = fake.run(line);
+        assert_eq!(ran.code, 2, "{line:?}: {}", ran.stderr);
+        assert_eq!(ran.stdout, "");
+    }
+    assert!(fake.seen().is_empty());
+}
+
+#[test]
+fn a_grant_is_found_by_its_name_before_it_is_removed() {
+    let fake = Fake::start(|seen| match seen.method {
+        Method::GET => (200, r#"{"grants":[{"name":"daily","id":"grt_7"}],"unlisted":0}"#.to_owned()),
+        _ => (200, "{}".to_owned()),
+    });
+    assert_eq!(fake.run(&["grant", "rm", "daily", "--account", "acme"]).code, 0);
+    let paths: Vec<String> = fake.seen().iter().map(|seen| seen.path.clone()).collect();
+    assert_eq!(paths, ["/api/v1/grants?account=acme", "/api/v1/grants/grt_7"]);
+    assert_eq!(fake.run(&["grant", "rm", "dayly"]).code, 5);
+}
+
+#[test]
+fn explain_says_which_grant_and_why_not() {
+    let answer = r#"{"allowed":false,"caller":"analyst","bucket":"lake","key":"x","action":"get-object","grant":null,"considered":[{"grant":{"id":"grt_1","name":"daily"},"verdict":"outside_paths"}],"unlisted":0}"#;
+    let fake = Fake::always(200, answer);
+    let ran = fake.run(&["explain", "read", "s3://lake/x"]);
+    assert_eq!(ran.code, 0);
+    insta::assert_snapshot!(ran.stdout, @r"
+    denied: analyst may not get-object s3://lake/x
+
+    GRANT  SAYS                    ID
+    daily  does not open that key  grt_1
+    ");
+    assert_eq!(fake.run(&["explain", "read", "s3://lake/x", "--exit-code"]).code, 4);
+}
+
+#[test]
+fn lists_are_tables_for_people_and_what_the_api_said_for_scripts() {
+    let answer = r#"{"leases":[{"lease_id":"lse_1","state":"live","caller":"clr_1","access":"read","bucket":"lake","prefixes":["a"],"objects":["b"],"raw_prefixes":[],"whole_bucket":false,"opened":"2026-01-01T00:00:00Z","expires":"2026-01-01T01:00:00Z","dialect":"native"}],"next_before":"lse_1"}"#;
+    let fake = Fake::always(200, answer);
+    let ran = fake.run(&["lease", "ls"]);
+    insta::assert_snapshot!(ran.stdout, @r"
+    LEASE  STATE  CALLER  ACCESS  OPENS                      OPENED                EXPIRES               API
+    lse_1  live   clr_1   read    s3://lake/a/, s3://lake/b  2026-01-01T00:00:00Z  2026-01-01T01:00:00Z  native
+    ");
+    assert_eq!(ran.stderr, "there may be more: --before lse_1\n");
+    assert_eq!(fake.run(&["lease", "ls", "-q"]).stderr, "");
+    let json = fake.run(&["lease", "ls", "-o", "json"]);
+    let (said, wanted): (serde_json::Value, serde_json::Value) =
+        (serde_json::from_str(&json.stdout).unwrap(), serde_json::from_str(answer).unwrap());
+    assert_eq!(said, wanted);
+    assert_eq!(json.stderr, "");
+}
+
+#[test]
+fn an_empty_list_is_no_data() {
+    let ran = Fake::always(200, r#"{"tokens":[]}"#).run(&["token", "ls"]);
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", "there are no tokens\n"));
+}
+
+#[test]
+fn a_word_that_is_nearly_a_command_is_suggested_in_both_forms() {
+    let ran = run(&["tokn"], &[]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("a similar subcommand exists: 'token'"), "{}", ran.stderr);
+    let ran = run(&["-o", "json", "tokn"], &[]);
+    let problem: serde_json::Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!(problem["exit_code"], 2);
+    assert!(problem["hint"].as_str().unwrap().contains("'token'"), "{problem}");
+}
+
+#[test]
+fn help_says_what_there_is() {
+    let texts: BTreeMap<&str, String> = [
+        ("1 help", vec!["--help"]),
+        ("2 creds", vec!["creds", "--help"]),
+        ("3 exit-codes", vec!["help", "exit-codes"]),
+        ("4 environment", vec!["help", "environment"]),
+        ("5 formats", vec!["help", "formats"]),
+    ]
+    .into_iter()
+    .map(|(name, line)| {
+        let ran = run(&line, &[]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        (name, ran.stdout)
+    })
+    .collect();
+    let all: Vec<String> = texts.iter().map(|(name, text)| format!("--- {name}\n{text}")).collect();
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn help_of_a_command_is_the_same_however_it_is_asked_for() {
+    assert_eq!(run(&["help", "token", "create"], &[]).stdout, run(&["token", "create", "--help"], &[]).stdout);
+    assert_eq!(run(&["help", "nothing"], &[]).code, 2);
+}
+
+#[test]
+fn every_shell_gets_completions() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let ran = run(&["completions", shell], &[]);
+        assert_eq!(ran.code, 0);
+        assert!(ran.stdout.contains("valetkey"), "{shell}");
+    }
+}
+
+#[test]
+fn a_token_file_is_read_and_a_loose_one_warned_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    std::fs::write(&path, format!("{TOKEN}\n")).unwrap();
+    let fake = Fake::always(200, "{}");
+    let call =
+        |path: &Path| run(&["whoami", "--token-file", path.to_str().unwrap()], &[("VALETKEY_SERVER", &fake.url)]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(call(&path).stderr.contains("warning: others can read the token"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let ran = call(&path);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert_eq!(fake.seen().pop().unwrap().authorization, format!("Bearer {TOKEN}"));
+}

@@ -1,0 +1,95 @@
+//! A server set up by hand, driven by the command line.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::process::{Server, answered, ran, valetkey};
+
+fn init(dir: &Path) -> String {
+    let said = answered(&mut valetkey(&["server", "init", "--data-dir", dir.to_str().unwrap(), "--output", "json"]));
+    said["operator_token"].as_str().unwrap().to_owned()
+}
+
+fn run(dir: &Path) -> Server {
+    let dir = dir.to_str().unwrap();
+    let listen = ["--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"];
+    Server::start(valetkey(&["server", "run", "--data-dir", dir, "--output", "json"]).args(listen))
+}
+
+fn client(server: &Server, token: &str, args: &[&str]) -> Command {
+    let mut command = valetkey(args);
+    command.env("VALETKEY_SERVER", server.api()).env("VALETKEY_TOKEN", token).args(["--output", "json"]);
+    command
+}
+
+#[test]
+fn an_operator_sets_up_an_account_and_its_caller_gets_a_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = init(dir.path());
+    let server = run(dir.path());
+    let by = |args: &[&str]| answered(&mut client(&server, &operator, args));
+    by(&["account", "create", "acme"]);
+    by(&["bucket", "create", "lake"]);
+    let token = by(&["token", "create", "--account", "acme", "--caller", "etl"])["token"].as_str().unwrap().to_owned();
+    by(&["grant", "create", "jobs", "--account", "acme", "--to", "etl", "--access", "read-write", "s3://lake/jobs/daily"]);
+
+    let keys = answered(&mut client(&server, &token, &["creds", "jobs", "--format", "json"]));
+    let id = keys["access_key_id"].as_str().unwrap();
+    assert_eq!(by(&["whose", id])["lease_id"], keys["lease_id"]);
+
+    let sibling = ran(&mut client(&server, &token, &["creds", "s3://lake/jobs/daily-secret"]));
+    assert_eq!(sibling.status.code(), Some(4), "{}", String::from_utf8_lossy(&sibling.stderr));
+    let missing = ran(&mut client(&server, &token, &["creds", "s3://pond/x"]));
+    assert_eq!(missing.status.code(), Some(5), "{}", String::from_utf8_lossy(&missing.stderr));
+
+    by(&["lease", "revoke", keys["lease_id"].as_str().unwrap()]);
+    let why = answered(&mut client(&server, &token, &["explain", "get-object", "s3://lake/jobs/daily/x"]));
+    assert_eq!(why["allowed"], Value::Bool(true));
+    server.stop();
+}
+
+#[test]
+fn a_second_init_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = init(dir.path());
+    let again = ran(&mut valetkey(&["server", "init", "--data-dir", dir.path().to_str().unwrap()]));
+    assert_eq!(again.status.code(), Some(1));
+    let server = run(dir.path());
+    let me = answered(&mut client(&server, &operator, &["whoami"]));
+    assert_eq!(me["role"], "operator");
+    server.stop();
+}
+
+#[test]
+fn without_init_it_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = ran(&mut valetkey(&["server", "run", "--data-dir", dir.path().to_str().unwrap()]));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("valetkey server init"), "{said}");
+}
+
+#[test]
+fn an_open_address_without_tls_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path());
+    let dir = dir.path().to_str().unwrap();
+    let output = ran(&mut valetkey(&["server", "run", "--data-dir", dir, "--api-listen", "0.0.0.0:0"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("without TLS"));
+}
+
+#[test]
+fn keys_rotate_while_it_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = init(dir.path());
+    let server = run(dir.path());
+    let rotated = ran(&mut valetkey(&["server", "rotate-keys", "--data-dir", dir.path().to_str().unwrap()]));
+    assert!(rotated.status.success());
+    server.signal("HUP");
+    let me = answered(&mut client(&server, &operator, &["whoami"]));
+    assert_eq!(me["role"], "operator");
+    server.stop();
+}

@@ -1,0 +1,155 @@
+//! Tidiness as a test: the arrows between crates, the sibling rule, file lengths, and what may not be in the tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// Which of our crates each of them may depend on, outside its tests.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("valetkey-core", &[]),
+    ("valetkey-testkit", &["valetkey-core"]),
+    ("valetkey-store", &["valetkey-core"]),
+    ("valetkey-issuers", &["valetkey-core"]),
+    ("valetkey-dialects", &["valetkey-core"]),
+    ("valetkey-s3", &["valetkey-core"]),
+    ("valetkey", &["valetkey-core", "valetkey-store", "valetkey-issuers", "valetkey-dialects", "valetkey-s3"]),
+    ("valetkey-bench-server", &[]),
+];
+
+/// What the domain may not know of.
+const NOT_IN_CORE: &[&str] = &["tokio", "axum", "sqlx", "serde", "serde_json", "hyper", "http", "getrandom", "rand", "s3s"];
+
+/// What may be nowhere in the build.
+const NOWHERE: &[&str] = &["ring", "openssl", "native-tls", "rsa", "serde_yaml", "figment"];
+
+#[test]
+fn crates_depend_only_along_the_arrows() {
+    let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).exec().unwrap();
+    let allowed: BTreeMap<&str, BTreeSet<&str>> = ARROWS.iter().map(|(name, to)| (*name, to.iter().copied().collect())).collect();
+    let ours: BTreeSet<&str> = metadata.workspace_packages().iter().map(|package| package.name.as_str()).collect();
+    assert_eq!(ours, allowed.keys().copied().collect(), "a new crate needs its arrows here and in ARCHITECTURE.md");
+    for package in metadata.workspace_packages() {
+        for dependency in package.dependencies.iter().filter(|d| d.kind != DependencyKind::Development) {
+            let name = dependency.name.as_str();
+            assert!(!ours.contains(name) || allowed[package.name.as_str()].contains(name), "{} -> {name}", package.name);
+            assert!(package.name != "valetkey-core" || !NOT_IN_CORE.contains(&name), "the domain knows of {name}");
+        }
+    }
+    // In what is built: the lock file also lists what optional features would bring.
+    let resolved = metadata.resolve.unwrap();
+    for node in &resolved.nodes {
+        let name = metadata[&node.id].name.as_str();
+        assert!(!NOWHERE.contains(&name), "{name} is in the build");
+    }
+}
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = walkdir::WalkDir::new(dir)
+        .into_iter()
+        .filter_entry(|entry| !matches!(entry.file_name().to_str(), Some("target" | ".git" | "node_modules" | ".venv" | "valetkey-data")))
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_file())
+        .map(walkdir::DirEntry::into_path)
+        .collect();
+    files.sort();
+    files
+}
+
+fn rust_sources(dir: &Path) -> impl Iterator<Item = (PathBuf, String)> {
+    sources(dir)
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+}
+
+/// The folders of a crate whose members are siblings: none may name another.
+fn siblings_of(crate_dir: &str, shared: &[&str]) {
+    let src = root().join(crate_dir).join("src");
+    let folders: Vec<String> = fs::read_dir(&src)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().unwrap().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .filter(|name| !shared.contains(&name.as_str()))
+        .collect();
+    assert!(!folders.is_empty(), "{crate_dir} has no folders");
+    for own in &folders {
+        for (path, text) in rust_sources(&src.join(own)) {
+            for other in folders.iter().filter(|other| *other != own) {
+                for naming in [format!("crate::{other}"), format!("super::super::{other}")] {
+                    assert!(!text.contains(&naming), "{} names its sibling `{other}`", path.display());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_dialect_and_no_issuer_names_its_sibling() {
+    siblings_of("crates/dialects", &["edge"]);
+    siblings_of("crates/issuers", &[]);
+}
+
+/// Lines before the tests of a file.
+fn length(text: &str) -> usize {
+    text.lines().take_while(|line| *line != "#[cfg(test)]").count()
+}
+
+/// Files that passed 600 lines. The list may only get shorter.
+const LONG: &[&str] = &[];
+
+#[test]
+fn files_are_short() {
+    let mut long = Vec::new();
+    for (path, text) in rust_sources(&root().join("crates")).chain(rust_sources(&root().join("bench"))) {
+        let shown = path.strip_prefix(root()).unwrap().display().to_string();
+        let is_test = shown.contains("/tests/") || shown.ends_with("tests.rs");
+        assert!(length(&text) <= 800 || is_test, "{shown} has {} lines", length(&text));
+        if length(&text) > 600 && !is_test {
+            long.push(shown);
+        }
+    }
+    assert_eq!(long, LONG, "move the wall instead of adding to the list");
+}
+
+#[test]
+fn every_source_file_says_what_it_is() {
+    for (path, text) in rust_sources(&root().join("crates")).chain(rust_sources(&root().join("bench"))) {
+        if path.file_name().is_some_and(|name| name == "tests.rs") {
+            continue;
+        }
+        assert!(text.starts_with("//!"), "{} does not start with what it is", path.display());
+    }
+}
+
+#[test]
+fn secrets_are_shown_only_where_they_leave() {
+    // `reveal()` is the audit: where a secret's value is read, and nowhere else.
+    let allowed = ["wire.rs", "crates/core/", "crates/issuers/", "crates/s3/", "crates/store/", "crates/valetkey/src/", "/tests/", "crates/testkit/", "crates/dialects/src/"];
+    for (path, text) in rust_sources(&root().join("crates")) {
+        let shown = path.display().to_string();
+        if text.contains(".reveal()") {
+            assert!(allowed.iter().any(|place| shown.contains(place)), "{shown} reveals a secret");
+        }
+        for printing in ["println!(", "eprintln!(", "dbg!("] {
+            assert!(!text.contains(printing) || shown.contains("/tests/") || shown.contains("/examples/"), "{shown} prints");
+        }
+    }
+}
+
+#[test]
+fn the_tree_names_no_machine() {
+    for path in sources(&root()) {
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        for place in ["/work/", "/root/", "../shared"] {
+            // This very list is the one place that names them.
+            assert!(!text.contains(place) || path.ends_with("tests/tidy.rs"), "{} names `{place}`", path.display());
+        }
+    }
+}
