@@ -88,7 +88,11 @@ const ROWS: &[Row] = &[
     },
     Row { name: "HeadBucket", needs: Needs::Bucket(Action::GetBucketInfo), query: &[] },
     Row { name: "GetBucketLocation", needs: Needs::Bucket(Action::GetBucketInfo), query: &["location"] },
-    Row { name: "ListBuckets", needs: Needs::Never, query: &["max-buckets", "prefix", "bucket-region", "continuation-token"] },
+    Row {
+        name: "ListBuckets",
+        needs: Needs::Never,
+        query: &["max-buckets", "prefix", "bucket-region", "continuation-token"],
+    },
 ];
 
 /// `x-amz-` headers that change nothing, or that the operations read. The others that are understood are in

@@ -1,4 +1,220 @@
 //! The embedded S3 endpoint: object storage over a local directory, enforcing every request against the vended scope.
-#![allow(dead_code, reason="x")]
+//!
+//! A request goes through three hands: the [`gate`] proves who asks, [`access`] decides whether the scope covers it, [`wire`]
+//! does it with the [`objects`]. It reads scopes and never grants; what it does not understand it refuses.
+mod access;
 mod error;
+mod gate;
 mod objects;
+mod wire;
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use s3s::service::S3ServiceBuilder;
+use s3s::{S3Result, s3_error};
+use tokio_util::task::TaskTracker;
+use valetkey_core::keyring::SharedKeyring;
+use valetkey_core::name::BucketName;
+use valetkey_core::port::Leases;
+use valetkey_core::time::{Clock, Entropy};
+use valetkey_core::{Error, Kind};
+
+use crate::access::Access;
+use crate::gate::Gate;
+use crate::objects::checksum::Algorithm;
+use crate::objects::record::Headers;
+use crate::objects::{Condition, Objects, Setup};
+use crate::wire::Wire;
+
+/// The body of a response.
+pub type Body = s3s::Body;
+
+/// What a request may be at most, and how much is kept in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// The most bytes one request may upload: an object, or a part of one. S3's own is 5 GiB.
+    pub max_object_bytes: u64,
+    /// The most bytes a document may have (`DeleteObjects`, `CompleteMultipartUpload`).
+    pub max_xml_bytes: usize,
+    /// Objects up to this size live in the index, where one read finds them.
+    pub inline_bytes: usize,
+    /// The most bytes of records (and the small objects in them) kept in memory.
+    pub cache_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_object_bytes: 5 * 1024 * 1024 * 1024,
+            max_xml_bytes: 2 * 1024 * 1024,
+            inline_bytes: 16 * 1024,
+            cache_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// Where the endpoint keeps its objects and what it answers to.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The directory of the objects; made if there is none.
+    pub data_dir: PathBuf,
+    /// Domains in front of which a bucket's name may stand (`bucket.s3.localhost`). Any other host is path style.
+    pub domains: Vec<String>,
+    /// Limits.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// A configuration with the usual limits that answers to `s3.localhost`.
+    pub fn new(data_dir: PathBuf) -> Self {
+        Self { data_dir, domains: vec!["s3.localhost".to_owned()], limits: Limits::default() }
+    }
+}
+
+/// What the endpoint needs of the world.
+#[derive(Clone)]
+pub struct World {
+    /// The keys that credentials are verified with.
+    pub keyring: SharedKeyring,
+    /// Which credentials were ended early, and the scopes too long to be carried.
+    pub leases: Arc<dyn Leases>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness, for names of requests and uploads.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where background work runs. It ends by itself when the last [`Endpoint`] is dropped.
+    pub tasks: TaskTracker,
+}
+
+/// The endpoint: a service for hyper and tower, cheap to clone.
+#[derive(Clone)]
+pub struct Endpoint {
+    gate: Arc<Gate>,
+    objects: Arc<Objects>,
+}
+
+/// Nobody proves anything to the S3 crate: the gate did before, and took the proof away.
+struct NoProof;
+
+#[async_trait::async_trait]
+impl s3s::auth::S3Auth for NoProof {
+    async fn get_secret_key(&self, _: &str) -> S3Result<s3s::auth::SecretKey> {
+        Err(s3_error!(AccessDenied))
+    }
+}
+
+fn failed(error: s3s::S3Error) -> Error {
+    let code = error.code().as_str().to_owned();
+    Error::new(Kind::Internal, "the object store failed; the failure was logged").note(code).caused_by(error)
+}
+
+impl Endpoint {
+    /// Opens the data directory and puts the endpoint together.
+    ///
+    /// # Errors
+    /// `Internal` when the directory or its index cannot be opened.
+    pub async fn open(config: Config, world: World) -> Result<Self, Error> {
+        let Config { data_dir, domains, limits } = config;
+        let World { keyring, leases, clock, entropy, tasks } = world;
+        let setup = Setup {
+            data_dir: &data_dir,
+            inline_bytes: limits.inline_bytes,
+            cache_bytes: limits.cache_bytes,
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            tasks,
+        };
+        let objects = Arc::new(Objects::open(setup).await.map_err(failed)?);
+        let mut builder = S3ServiceBuilder::new(Wire { objects: Arc::clone(&objects), limits });
+        builder.set_auth(NoProof);
+        builder.set_access(Access);
+        let domains = domains.into_iter().map(String::into_boxed_str).collect();
+        let (behind, scopes) = (builder.build(), gate::scopes());
+        let gate = Gate { behind, domains, limits, keyring, leases, clock, entropy, scopes };
+        Ok(Self { gate: Arc::new(gate), objects })
+    }
+
+    /// Answers a request.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Sync + Unpin + 'static,
+    {
+        self.gate.call(request).await
+    }
+
+    /// Makes a bucket if there is none of this name.
+    ///
+    /// # Errors
+    /// `Internal` when the index cannot be written.
+    pub async fn ensure_bucket(&self, name: &BucketName) -> Result<(), Error> {
+        self.objects.ensure_bucket(name.as_str()).await.map(drop).map_err(failed)
+    }
+
+    /// Puts an object, as the server itself; its bucket is made if there is none.
+    ///
+    /// # Errors
+    /// `Internal` when it cannot be written.
+    pub async fn put_bytes(
+        &self,
+        bucket: &BucketName,
+        key: &str,
+        bytes: Bytes,
+        content_type: &str,
+    ) -> Result<(), Error> {
+        let bucket = self.objects.ensure_bucket(bucket.as_str()).await.map_err(failed)?;
+        let mut headers = Headers::default();
+        headers.add("content-type", content_type.as_bytes());
+        let body = futures::stream::iter([Ok(bytes)]);
+        let taken = self.objects.take(body, &[Algorithm::Crc64Nvme], u64::MAX).await.map_err(failed)?;
+        let put = self.objects.put(bucket, key.as_bytes(), taken, headers, Condition::None).await.map_err(failed)?;
+        // Without a condition nothing can clash.
+        put.map(drop).map_err(|clash| Error::internal(format!("{clash:?}")))
+    }
+
+    /// Whether there is such an object.
+    ///
+    /// # Errors
+    /// `Internal` when the index cannot be read.
+    pub async fn has_object(&self, bucket: &BucketName, key: &str) -> Result<bool, Error> {
+        match self.objects.bucket(bucket.as_str()) {
+            Some(bucket) => Ok(self.objects.record(bucket, key.as_bytes()).await.map_err(failed)?.is_some()),
+            None => Ok(false),
+        }
+    }
+}
+
+impl<B> hyper::service::Service<Request<B>> for Endpoint
+where
+    B: http_body::Body<Data = Bytes> + Send + Sync + Unpin + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        let own = self.clone();
+        Box::pin(async move { Ok(own.answer(request).await) })
+    }
+}
+
+impl<B> tower::Service<Request<B>> for Endpoint
+where
+    B: http_body::Body<Data = Bytes> + Send + Sync + Unpin + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        hyper::service::Service::call(self, request)
+    }
+}

@@ -17,7 +17,7 @@ use valetkey_core::token::PlainToken;
 use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
 
-use crate::sqlite::revocations::{self, End, Ends, Target};
+use crate::sqlite::revocations::{self, Also, End, Target};
 use crate::sqlite::{failed, leases, pages, registry};
 use crate::store::Store;
 
@@ -32,14 +32,16 @@ impl Store {
         self.shared.db.readers().acquire().await.map_err(failed)
     }
 
-    /// Ends what a token, a caller, an account or one lease has.
-    async fn end(&self, target: Target, keep_until_ms: Option<i64>, by: Revoker) -> Result<u64, Error> {
-        let at_ms = by.at.as_millisecond();
+    /// Ends what a token, a caller, an account or one lease has, and with [`Also::EndToken`] the token itself.
+    async fn end(&self, target: Target, keep_until_ms: Option<i64>, by: Revoker, also: Also) -> Result<u64, Error> {
         let mut writer = self.shared.db.writer().await;
+        // The instant is the one it takes effect at, not the one it was asked for at: what was vended in between ends too.
+        let by = Revoker { by: by.by, at: by.at.max(self.shared.clock.now()) };
+        let at_ms = by.at.as_millisecond();
         let longest_ms = longest_ms(registry::longest_lifetime(&mut writer).await?);
         let keep_until_ms = keep_until_ms.unwrap_or_else(|| at_ms.saturating_add(longest_ms));
         let end = End { target, at_ms, keep_until_ms };
-        let ended = revocations::revoke(&mut writer, end, by, longest_ms).await?;
+        let ended = revocations::revoke(&mut writer, end, by, longest_ms, also).await?;
         self.shared.revoked.add(&[end]);
         Ok(ended)
     }
@@ -49,8 +51,8 @@ impl Store {
         let found = self.find_lease(lease).await?.ok_or_else(|| Error::not_found(Noun::Lease))?;
         let keep_until_ms = found.opened.until_s.saturating_mul(1000);
         // The instant counts as no earlier than the lease's: a revoker's clock may be behind the vendor's.
-        let at = by.at.max(Timestamp::from_millisecond(found.opened.opened_ms).unwrap_or(by.at));
-        self.end(Target::Lease(lease), Some(keep_until_ms), Revoker { by: by.by, at }).await
+        let at = by.at.max(Timestamp::from_millisecond(found.opened.from_ms).unwrap_or(by.at));
+        self.end(Target::Lease(lease), Some(keep_until_ms), Revoker { by: by.by, at }, Also::Nothing).await
     }
 
     async fn end_grant(&self, grant: GrantId, by: Revoker) -> Result<u64, Error> {
@@ -58,6 +60,7 @@ impl Store {
             .await?
             .ok_or_else(|| Error::not_found(Noun::Grant))?;
         // What was decided before and opens its lease only now is refused there; what waits already is waited for.
+        let by = Revoker { by: by.by, at: by.at.max(self.shared.clock.now()) };
         self.shared.queue.bar(grant, by.at.as_millisecond());
         // A page that fails to be written gives its waiters an error, and leaves no lease to end.
         let _ = self.settle().await;
@@ -75,19 +78,19 @@ impl Store {
                 if registry::token_by_id(&mut *self.reader().await?, token).await?.is_none() {
                     return Err(Error::not_found(Noun::Token));
                 }
-                self.end(Target::Token(token), None, by).await
+                self.end(Target::Token(token), None, by, Also::Nothing).await
             }
             Revocation::Caller(caller) => {
                 if registry::caller_account(&mut *self.reader().await?, caller).await?.is_none() {
                     return Err(Error::not_found(Noun::Caller));
                 }
-                self.end(Target::Caller(caller), None, by).await
+                self.end(Target::Caller(caller), None, by, Also::Nothing).await
             }
             Revocation::Account(account) => {
                 if registry::account(&mut *self.reader().await?, account).await?.is_none() {
                     return Err(Error::not_found(Noun::Account));
                 }
-                self.end(Target::Account(account), None, by).await
+                self.end(Target::Account(account), None, by, Also::Nothing).await
             }
             Revocation::Grant(grant) => self.end_grant(grant, by).await,
         }
@@ -185,10 +188,15 @@ impl Registry for Store {
         self.unbroken(async move {
             let found = registry::token_by_id(&mut *store.reader().await?, token).await?;
             let (_, digest) = found.ok_or_else(|| Error::not_found(Noun::Token))?;
-            registry::end_token(&mut *store.shared.db.writer().await, token, by).await?;
+            // First, so that no vend that was identified before opens a lease after the revocation's instant.
+            store.shared.queue.end_token(token, by.at.as_millisecond());
+            let _ = store.settle().await;
+            let ended = store.end(Target::Token(token), None, by, Also::EndToken(token)).await;
+            if ended.is_err() {
+                store.shared.queue.spare_token(token);
+            }
             store.shared.memory.known.forget(&digest);
-            store.end(Target::Token(token), None, by).await?;
-            Ok(())
+            ended.map(|_| ())
         })
         .await
     }
@@ -282,11 +290,7 @@ impl Registry for Store {
 
     async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
         self.settle().await?;
-        let Some(mut found) = self.find_lease(id).await? else { return Ok(None) };
-        if found.revoked.is_none() {
-            let ends = Ends::since(&mut *self.reader().await?, found.opened.opened_ms).await?;
-            found.revoked = ends.of(&found.opened);
-        }
+        let Some(found) = self.find_lease(id).await? else { return Ok(None) };
         let mut record = self.record(found).await?;
         if self.shared.queue.is_voided(id) {
             record.state = LeaseState::Void;

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sqlx::sqlite::SqliteConnection;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -65,9 +66,11 @@ impl Store {
         stop: CancellationToken,
     ) -> Result<Self, Error> {
         let db = Database::open(path).await?;
-        let (head, backlog, voids, ended) = {
+        let (version, head, backlog, voids, ended) = {
             let mut writer = db.writer().await;
             (
+                // Before anything is read: what others write from now on is noticed.
+                data_version(&mut writer).await?,
                 pages::head(&mut writer).await?,
                 pages::backlog(&mut writer).await?,
                 pages::unfolded_voids(&mut writer).await?,
@@ -95,7 +98,7 @@ impl Store {
         let running = vec![
             store.shared.tasks.spawn(writer::run(store.clone(), head)),
             store.shared.tasks.spawn(store.clone().fold_in_background()),
-            store.shared.tasks.spawn(store.clone().tick()),
+            store.shared.tasks.spawn(store.clone().tick(version)),
         ];
         *store.shared.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
         Ok(store)
@@ -146,8 +149,7 @@ impl Store {
         }
     }
 
-    async fn tick(self) {
-        let mut version = None;
+    async fn tick(self, mut version: i64) {
         loop {
             let stopping = tokio::select! {
                 () = tokio::time::sleep(TICK) => false,
@@ -167,12 +169,11 @@ impl Store {
 
     /// Looks whether another process (the command line beside the server) wrote to the database, and forgets what it may
     /// have changed. SQLite counts what other connections wrote; ours only read.
-    async fn notice_others(&self, version: &mut Option<i64>) -> Result<(), Error> {
+    async fn notice_others(&self, version: &mut i64) -> Result<(), Error> {
         let now_ms = self.shared.clock.now().as_millisecond();
         let mut writer = self.shared.db.writer().await;
-        let seen: i64 =
-            sqlx::query_scalar("PRAGMA data_version").fetch_one(&mut *writer).await.map_err(sqlite::failed)?;
-        if version.replace(seen).is_some_and(|before| before != seen) {
+        let seen = data_version(&mut writer).await?;
+        if std::mem::replace(version, seen) != seen {
             let ended = revocations::lasting(&mut writer, now_ms).await?;
             self.shared.revoked.add(&ended);
             for account in self.shared.queue.balanced() {
@@ -185,6 +186,11 @@ impl Store {
         self.shared.revoked.purge(now_ms);
         Ok(())
     }
+}
+
+/// A number that changes when another connection wrote to the database.
+async fn data_version(writer: &mut SqliteConnection) -> Result<i64, Error> {
+    sqlx::query_scalar("PRAGMA data_version").fetch_one(writer).await.map_err(sqlite::failed)
 }
 
 impl std::fmt::Debug for Store {

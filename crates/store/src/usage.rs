@@ -17,6 +17,9 @@ use crate::sqlite;
 use crate::sqlite::failed;
 use crate::store::Store;
 
+/// Counts written while the writing connection is held: the ledger waits for it.
+const SLICE: usize = 100;
+
 /// What is counted of requests, apart from how many.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Requested {
@@ -40,8 +43,10 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn is_empty(&self) -> bool {
-        self.requests.is_empty() && self.refusals.is_empty()
+    /// Takes so many counts out; nothing when there are none.
+    fn split_off(&mut self, most: usize) -> Option<Self> {
+        let slice = Self { requests: take(&mut self.requests, most), refusals: take(&mut self.refusals, most) };
+        (!slice.requests.is_empty() || !slice.refusals.is_empty()).then_some(slice)
     }
 
     fn add(&mut self, other: Self) {
@@ -54,9 +59,20 @@ impl Tally {
     }
 }
 
+fn take<K: Clone + Eq + std::hash::Hash>(from: &mut HashMap<K, u64>, most: usize) -> HashMap<K, u64> {
+    if from.len() <= most {
+        return std::mem::take(from);
+    }
+    let keys: Vec<K> = from.keys().take(most).cloned().collect();
+    keys.into_iter().filter_map(|key| from.remove_entry(&key)).collect()
+}
+
 /// Counts requests and refusals.
 #[derive(Default)]
-pub(crate) struct Counter(Mutex<Tally>);
+pub(crate) struct Counter {
+    tally: Mutex<Tally>,
+    writing: tokio::sync::Mutex<()>,
+}
 
 impl Counter {
     pub(crate) fn request(&self, requested: Requested) {
@@ -69,7 +85,7 @@ impl Counter {
     }
 
     fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self) -> Tally {
@@ -84,18 +100,18 @@ impl Counter {
 impl Store {
     /// Writes what was counted. What cannot be written is kept for the next time.
     pub(crate) async fn write_counts(&self) -> Result<(), Error> {
-        let mut writer = self.shared.db.writer().await;
-        let tally = self.shared.counter.take();
-        if tally.is_empty() {
-            return Ok(());
-        }
-        match sqlite::usage::add(&mut writer, &tally).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
+        // One at a time: who asks next must not overtake what is taken and not written yet.
+        let _one = self.shared.counter.writing.lock().await;
+        let mut tally = self.shared.counter.take();
+        while let Some(slice) = tally.split_off(SLICE) {
+            let mut writer = self.shared.db.writer().await;
+            if let Err(error) = sqlite::usage::add(&mut writer, &slice).await {
+                tally.add(slice);
                 self.shared.counter.put_back(tally);
-                Err(error)
+                return Err(error);
             }
         }
+        Ok(())
     }
 
     /// Writes the counts where dropping the question midway cannot lose them.

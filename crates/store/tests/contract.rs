@@ -1,4 +1,5 @@
 //! The contract of the ports, on SQLite.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::sync::Arc;
 

@@ -1,6 +1,7 @@
 //! The command line as a shell sees it, against a server that answers what the test says.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -168,6 +169,23 @@ fn a_server_that_does_not_answer_in_time_ends_with_8() {
 }
 
 #[test]
+fn half_an_answer_is_no_answer() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.read_exact(&mut [0; 64]).unwrap();
+        peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{}").unwrap();
+        // Once the request is read whole, closing is an end and not a reset.
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        let _ = peer.read_to_end(&mut Vec::new());
+    });
+    let ran = run(&["whoami"], &[("VALETKEY_SERVER", &url), ("VALETKEY_TOKEN", TOKEN)]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (8, ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("broke off in the middle of its answer"), "{}", ran.stderr);
+}
+
+#[test]
 fn what_would_leak_the_token_or_has_none_never_reaches_a_server() {
     let fake = Fake::always(200, "{}");
     let no_token = run(&["whoami"], &[("VALETKEY_SERVER", &fake.url)]);
@@ -257,6 +275,39 @@ fn process_keeps_credentials_between_calls_until_half_their_life_is_over() {
         let text = std::fs::read_to_string(entry.path()).unwrap();
         assert!(!text.contains(TOKEN));
     }
+}
+
+#[test]
+fn kept_credentials_outlast_a_server_that_is_away_but_not_a_refusal() {
+    let dir = tempfile::tempdir().unwrap();
+    let status = Arc::new(Mutex::new(200));
+    let told = Arc::clone(&status);
+    let fake = Fake::start(move |_| match *told.lock().unwrap() {
+        200 => (200, credential("2099-01-01T00:00:00Z", 1)),
+        status => (status, problem(status, "x", "the reason")),
+    });
+    let call = || {
+        let cache = dir.path().to_str().unwrap();
+        let environment =
+            [("VALETKEY_SERVER", fake.url.as_str()), ("VALETKEY_TOKEN", TOKEN), ("VALETKEY_CACHE_DIR", cache)];
+        run(&["creds", "daily", "--format", "process"], &environment)
+    };
+    assert_eq!(call().code, 0);
+    // As if half of a long life were over.
+    let kept = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    let kept = kept.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "json")).unwrap();
+    let mut content: serde_json::Value = serde_json::from_slice(&std::fs::read(&kept).unwrap()).unwrap();
+    content["vended"] = (-600_000_000).into();
+    std::fs::write(&kept, content.to_string()).unwrap();
+    for (answer, code, credential) in
+        [(503, 0, true), (429, 0, true), (401, 3, false), (403, 4, false), (500, 1, false)]
+    {
+        *status.lock().unwrap() = answer;
+        let ran = call();
+        assert_eq!((ran.code, ran.stdout.contains("VKID1")), (code, credential), "{answer}: {}", ran.stderr);
+        assert!(ran.stderr.contains("the reason"), "{answer}: {}", ran.stderr);
+    }
+    assert_eq!(fake.seen().len(), 6);
 }
 
 #[test]
@@ -530,4 +581,30 @@ fn a_token_file_is_read_and_a_loose_one_warned_about() {
     let ran = call(&path);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     assert_eq!(fake.seen().pop().unwrap().authorization, format!("Bearer {TOKEN}"));
+}
+
+#[test]
+fn the_documentation_names_every_command_variable_format_and_exit_code() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cli.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let first_words = |text: &str| -> Vec<String> {
+        let rows = text.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| !line.starts_with([' ', '-']));
+        rows.filter_map(|line| line.split("  ").next()).map(|word| word.trim().to_owned()).collect()
+    };
+    let of = |line: &[&str]| first_words(&run(line, &[]).stdout);
+    let commands = run(&["-h"], &[]).stdout;
+    let commands = first_words(commands.split("Options:").next().unwrap());
+    assert!(commands.len() > 15, "{commands:?}");
+    for command in commands {
+        assert!(page.contains(&format!("`valetkey {command}")), "{command}");
+    }
+    for variable in of(&["help", "environment"]).iter().flat_map(|names| names.split(", ")) {
+        assert!(page.contains(&format!("`{variable}`")), "{variable}");
+    }
+    for format in of(&["help", "formats"]) {
+        assert!(format == "table" || page.contains(&format!("`{format}`")), "{format}");
+    }
+    for code in of(&["help", "exit-codes"]) {
+        assert!(page.contains(&format!("\n| {code} | ")), "{code}");
+    }
 }

@@ -48,13 +48,18 @@ impl Window {
         if !(1..=32).contains(&name.len()) || !name.bytes().all(plain) {
             return Err(Error::new(
                 Kind::Invalid,
-                format!("`{}` is not the name of a window; one has 1 to 32 characters of a-z, 0-9, `-`", shortened(name)),
+                format!(
+                    "`{}` is not the name of a window; one has 1 to 32 characters of a-z, 0-9, `-`",
+                    shortened(name)
+                ),
             ));
         }
         if quota == 0 || secs == 0 || secs > 31_536_000 {
             return Err(Error::new(
                 Kind::Invalid,
-                format!("{quota} requests in {secs} s is not a window; both are at least 1, and the seconds at most a year"),
+                format!(
+                    "{quota} requests in {secs} s is not a window; both are at least 1, and the seconds at most a year"
+                ),
             ));
         }
         Ok(Self { name: name.into(), quota, secs })
@@ -249,6 +254,8 @@ pub struct Limiter {
     common: Windows,
     credentials: Windows,
     strangers: Windows,
+    /// The longest window of all classes.
+    longest_ms: i64,
     hasher: RandomState,
     callers: Vec<Mutex<HashMap<Key, Kept>>>,
     peers: Vec<Mutex<HashMap<Key, Kept>>>,
@@ -265,6 +272,12 @@ impl Limiter {
             common: Windows::new(&limits.common)?,
             credentials: Windows::new(&limits.credentials)?,
             strangers: Windows::new(&limits.strangers)?,
+            longest_ms: [&limits.common, &limits.credentials, &limits.strangers]
+                .into_iter()
+                .flatten()
+                .map(Window::ms)
+                .max()
+                .unwrap_or(0),
             hasher: RandomState::new(),
             callers: shards(),
             peers: shards(),
@@ -284,22 +297,22 @@ impl Limiter {
         let shard = usize::try_from(self.hasher.hash_one(key) % (SHARDS as u64)).unwrap_or(0);
         let mut shard = shards.get(shard)?.lock().unwrap_or_else(PoisonError::into_inner);
         let now_ms = now.as_millisecond();
-        if !shard.contains_key(&key) {
-            if shard.len() >= PER_SHARD {
-                forget(&mut shard, class, now_ms);
-            }
-            let fresh = Meter { start_ms: now_ms, ..Meter::default() };
-            let meters = class.list.iter().map(|_| fresh).collect();
-            shard.insert(key, Kept { partition: key.partition().into(), seen_ms: now_ms, meters });
+        if let Some(kept) = shard.get_mut(&key) {
+            return Some(kept.take(class, now_ms));
         }
-        let kept = shard.get_mut(&key)?;
-        kept.seen_ms = now_ms;
+        if shard.len() >= PER_SHARD {
+            forget(&mut shard, self.longest_ms, now_ms);
+        }
+        let fresh = Meter { start_ms: now_ms, ..Meter::default() };
+        let meters = class.list.iter().map(|_| fresh).collect();
+        let kept = shard.entry(key).or_insert(Kept { partition: key.partition().into(), seen_ms: now_ms, meters });
         Some(kept.take(class, now_ms))
     }
 }
 
 impl Kept {
     fn take<'a>(&mut self, class: &'a Windows, now_ms: i64) -> Quota<'a> {
+        self.seen_ms = now_ms;
         let mut left = [Left::default(); MOST_WINDOWS];
         let mut wait: Option<i64> = None;
         let whole_secs = |ms: i64| u32::try_from(ms.div_ceil_positive(1000)).unwrap_or(u32::MAX).max(1);
@@ -325,9 +338,8 @@ impl Kept {
 }
 
 /// Makes room: those idle so long that nothing of theirs is counted any more, or else the one idle for longest.
-fn forget(shard: &mut HashMap<Key, Kept>, class: &Windows, now_ms: i64) {
-    let longest = class.list.iter().map(Window::ms).max().unwrap_or(0).saturating_mul(2);
-    shard.retain(|_, kept| now_ms.saturating_sub(kept.seen_ms) < longest);
+fn forget(shard: &mut HashMap<Key, Kept>, longest_ms: i64, now_ms: i64) {
+    shard.retain(|_, kept| now_ms.saturating_sub(kept.seen_ms) < longest_ms.saturating_mul(2));
     if shard.len() >= PER_SHARD {
         let oldest = shard.iter().min_by_key(|(_, kept)| kept.seen_ms).map(|(key, _)| *key);
         if let Some(oldest) = oldest {
@@ -375,7 +387,8 @@ mod tests {
     }
 
     fn limits(windows: &[(&str, u32, u32)]) -> RateLimits {
-        let list: Vec<Window> = windows.iter().map(|(name, quota, secs)| Window::new(name, *quota, *secs).unwrap()).collect();
+        let list: Vec<Window> =
+            windows.iter().map(|(name, quota, secs)| Window::new(name, *quota, *secs).unwrap()).collect();
         RateLimits { common: list.clone(), credentials: list.clone(), strangers: list }
     }
 
@@ -468,7 +481,9 @@ mod tests {
 
     #[test]
     fn a_window_that_cannot_be_is_refused() {
-        for (name, quota, secs) in [("", 1, 1), ("a b", 1, 1), ("a\"", 1, 1), ("a", 0, 1), ("a", 1, 0), ("a", 1, 40_000_000)] {
+        for (name, quota, secs) in
+            [("", 1, 1), ("a b", 1, 1), ("a\"", 1, 1), ("a", 0, 1), ("a", 1, 0), ("a", 1, 40_000_000)]
+        {
             assert!(Window::new(name, quota, secs).is_err());
         }
         assert!(Limiter::new(&limits(&[("a", 1, 1); 9])).is_err());

@@ -35,11 +35,12 @@ impl Numbers {
             .get_or_init(|| metrics::histogram!("vk_vend_duration_seconds", "dialect" => dialect))
             .record(took.as_secs_f64());
     }
+}
 
-    pub(super) fn request_refused(&self, dialect: &'static str, kind: Kind) {
-        metrics::counter!("vk_requests_refused_total", "dialect" => dialect, "reason" => kind.slug()).increment(1);
-        if let Kind::Unauthenticated(_) = kind {
-            metrics::counter!("vk_authn_failures_total", "method" => "token", "reason" => kind.slug()).increment(1);
-        }
+/// Counts a refusal, of whatever route.
+pub(super) fn request_refused(dialect: &'static str, kind: Kind) {
+    metrics::counter!("vk_requests_refused_total", "dialect" => dialect, "reason" => kind.slug()).increment(1);
+    if let Kind::Unauthenticated(_) = kind {
+        metrics::counter!("vk_authn_failures_total", "method" => "token", "reason" => kind.slug()).increment(1);
     }
 }

@@ -1,5 +1,6 @@
 //! A successful answer: bytes already written, in one buffer.
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use valetkey_core::Error;
 
@@ -15,6 +16,8 @@ pub(super) enum Ended {
 pub struct Reply {
     pub(super) ended: Ended,
     pub(super) body: Vec<u8>,
+    pub(super) body_type: &'static str,
+    pub(super) headers: HeaderMap,
 }
 
 impl Reply {
@@ -23,7 +26,11 @@ impl Reply {
     /// # Errors
     /// `Internal` when the value cannot be written.
     pub fn json(value: &impl Serialize) -> Result<Self, Error> {
-        Ok(Self { ended: Ended::Done, body: written(value)? })
+        // A credential with a short scope fits without growing.
+        let mut body = Vec::with_capacity(1024);
+        serde_json::to_writer(&mut body, value)
+            .map_err(|error| Error::internal("an answer could not be written").caused_by(error))?;
+        Ok(Self::written(body, "application/json"))
     }
 
     /// Answers that a thing was made, with the thing as JSON.
@@ -31,19 +38,18 @@ impl Reply {
     /// # Errors
     /// `Internal` when the value cannot be written.
     pub fn made(value: &impl Serialize) -> Result<Self, Error> {
-        Ok(Self { ended: Ended::Made, body: written(value)? })
+        Ok(Self { ended: Ended::Made, ..Self::json(value)? })
     }
 
-    /// Answers with JSON that is already written.
-    pub fn written(body: Vec<u8>) -> Self {
-        Self { ended: Ended::Done, body }
+    /// Answers with bytes that are already written, of this content type.
+    pub fn written(body: Vec<u8>, body_type: &'static str) -> Self {
+        Self { ended: Ended::Done, body, body_type, headers: HeaderMap::new() }
     }
-}
 
-fn written(value: &impl Serialize) -> Result<Vec<u8>, Error> {
-    // A credential with a short scope fits without growing.
-    let mut body = Vec::with_capacity(1024);
-    serde_json::to_writer(&mut body, value)
-        .map_err(|error| Error::internal("an answer could not be written").caused_by(error))?;
-    Ok(body)
+    /// Adds a header of the dialect's own.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
 }

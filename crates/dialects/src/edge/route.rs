@@ -163,9 +163,11 @@ impl Route {
         if !self.path.contains('{') {
             return Ok(Params::default());
         }
-        let named = self.path.split('/').zip(path.split('/')).filter_map(|(own, given)| {
-            Some((own.strip_prefix('{')?.strip_suffix('}')?, given))
-        });
+        let named = self
+            .path
+            .split('/')
+            .zip(path.split('/'))
+            .filter_map(|(own, given)| Some((own.strip_prefix('{')?.strip_suffix('}')?, given)));
         named.map(|(name, given)| Ok((name, percent(given, "path")?))).collect::<Result<_, Error>>().map(Params)
     }
 }
@@ -180,9 +182,8 @@ pub(super) enum Found<'a> {
 
 impl Dialect {
     pub(super) fn claims(&self, path: &str) -> Option<usize> {
-        let under = |claim: &&&str| {
-            path.strip_prefix(**claim).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+        let under =
+            |claim: &&&str| path.strip_prefix(**claim).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         self.claims.iter().filter(under).map(|claim| claim.len()).max()
     }
 

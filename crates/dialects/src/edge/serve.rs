@@ -102,7 +102,7 @@ async fn serve(edge: Arc<Edge>, request: Request) -> Response {
         None if vend => numbers.vended(dialect.name, took),
         None => {}
         Some(error) => {
-            numbers.request_refused(dialect.name, error.kind());
+            metric::request_refused(dialect.name, error.kind());
             if vend {
                 numbers.vend_refused(dialect.name, error.kind(), took);
             }
@@ -120,9 +120,11 @@ impl Reply {
             Ended::Done => StatusCode::OK,
             Ended::Made => StatusCode::CREATED,
         };
+        let headers = response.headers_mut();
+        *headers = self.headers;
         // Room for what comes: content type, caching, request id, five about limits.
-        response.headers_mut().reserve(10);
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.reserve(10);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.body_type));
         response
     }
 }
@@ -149,7 +151,10 @@ impl Edge {
         let (route, params) = match dialect.find(&parts.method, path)? {
             Found::Route(route, params) => (route, params),
             Found::OtherMethods(methods) => {
-                let names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+                let mut names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+                if names.contains(&"GET") {
+                    names.push("HEAD");
+                }
                 let names = names.join(", ");
                 trail.allow = HeaderValue::from_str(&names).ok();
                 return Err(Error::new(Kind::WrongMethod, format!("this route takes {names}")));
@@ -173,6 +178,11 @@ impl Edge {
         self.shared.usage.request(caller.account, caller.token, Origin::Api, now);
         trail.quota = self.limiter.take(Key::Caller(caller.id, route.class), now);
         if let Some(secs) = trail.quota.as_ref().and_then(|quota| quota.retry_after_secs) {
+            if route.class == Class::Credentials {
+                let (account, caller) = (Some(caller.account), Some(caller.id));
+                let refusal = Refusal { account, caller, dialect: dialect.name, kind: Kind::RateLimited };
+                self.shared.desk.ledger.refused(refusal, now);
+            }
             return Err(too_many(secs));
         }
         if route.class != Class::Credentials {
@@ -251,7 +261,14 @@ fn log(
     let (dialect, id, status) = (dialect.name, id.to_str().unwrap_or_default(), status.as_u16());
     let Some(error) = error else {
         tracing::debug!(
-            dialect, route, status, caller.id = caller, caller.account = account, request.id = id, request.number = number, took_us,
+            dialect,
+            route,
+            status,
+            caller.id = caller,
+            caller.account = account,
+            request.id = id,
+            request.number = number,
+            took_us,
             "answered"
         );
         return;
@@ -268,13 +285,33 @@ fn log(
     let noted = error.noted();
     if status >= 500 {
         tracing::error!(
-            dialect, route, status, kind, noted, source, caller.id = caller, caller.account = account, request.id = id,
-            request.number = number, took_us, "failed: {error}"
+            dialect,
+            route,
+            status,
+            kind,
+            noted,
+            source,
+            caller.id = caller,
+            caller.account = account,
+            request.id = id,
+            request.number = number,
+            took_us,
+            "failed: {error}"
         );
     } else {
         tracing::info!(
-            dialect, route, status, kind, noted, source, caller.id = caller, caller.account = account, request.id = id,
-            request.number = number, took_us, "refused: {error}"
+            dialect,
+            route,
+            status,
+            kind,
+            noted,
+            source,
+            caller.id = caller,
+            caller.account = account,
+            request.id = id,
+            request.number = number,
+            took_us,
+            "refused: {error}"
         );
     }
 }

@@ -211,7 +211,8 @@ pub(super) async fn callers(native: Arc<Native>, call: Call) -> Result<Reply, Er
     call.query(&[])?;
     let callers = native.shared.registry.callers(account.id).await?;
     let seen = callers.into_iter().filter(|(id, _, _)| who::may_see(&call.caller, account.id, *id));
-    let shown = seen.map(|(id, name, role)| CallerShown { id: id.to_string(), name: name.to_string(), role: role.as_str() });
+    let shown =
+        seen.map(|(id, name, role)| CallerShown { id: id.to_string(), name: name.to_string(), role: role.as_str() });
     Reply::json(&CallerList { callers: shown.collect() })
 }
 

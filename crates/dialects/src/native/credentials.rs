@@ -99,7 +99,8 @@ pub(super) async fn vend(native: Arc<Native>, call: Call) -> Result<Reply, Error
         (None, Some(bucket)) => Target::Place {
             bucket: BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?,
             paths: paths.ok_or_else(|| {
-                Error::new(Kind::Invalid, "name a `prefix`, `prefixes` or `objects`, or say `\"whole_bucket\": true`").at("prefix")
+                Error::new(Kind::Invalid, "name a `prefix`, `prefixes` or `objects`, or say `\"whole_bucket\": true`")
+                    .at("prefix")
             })?,
         },
         (None, None) => Target::Grant { grant: GrantRef::Id(only_grant(&snapshot, &call)?), paths },

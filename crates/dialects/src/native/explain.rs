@@ -106,7 +106,8 @@ pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Er
     let caller = subject(&native, &call, account, caller.as_deref()).await?;
     let snapshot = native.shared.desk.directory.account(account, call.now).await?;
     let found = policy::explain(&snapshot, &caller, action, &bucket, key.as_bytes(), call.now);
-    let named = |grant: &valetkey_core::grant::Grant| GrantName { id: grant.id.to_string(), name: grant.name.to_string() };
+    let named =
+        |grant: &valetkey_core::grant::Grant| GrantName { id: grant.id.to_string(), name: grant.name.to_string() };
     let allowed_by = found.allowed_by.and_then(|id| {
         let by_id = valetkey_core::ask::GrantRef::Id(id);
         snapshot.grant(&caller, &by_id).map(|grant| named(grant))

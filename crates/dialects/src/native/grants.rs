@@ -135,9 +135,22 @@ fn list_size(given: Option<&str>) -> Result<usize, Error> {
     })
 }
 
-/// Tells a field that is `null` from one that is not there.
-fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(from).map(Some)
+/// Whom a grant is to be for, as the field says it.
+#[derive(Default)]
+enum Whom {
+    /// The field is not there: everyone must be meant, not forgotten.
+    #[default]
+    Unsaid,
+    /// `null`.
+    Everyone,
+    /// A name or id.
+    Named(String),
+}
+
+impl<'de> Deserialize<'de> for Whom {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(from)?.map_or(Self::Everyone, Self::Named))
+    }
 }
 
 /// A grant to be added.
@@ -149,9 +162,9 @@ pub(super) struct GrantFields {
     /// Its name, unique in its account.
     name: String,
     /// The caller it is for, by name or id; `null` for everyone of the account. Must be given.
-    #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<String>)]
-    to: Option<Option<String>>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>, required = true)]
+    to: Whom,
     /// The bucket; the dataset's if not given.
     bucket: Option<String>,
     /// A directory, without its last slash.
@@ -245,17 +258,13 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     Reply::made(&GrantShown::of(&Grant { id, ..grant }, &names, call.now))
 }
 
-async fn grantee(
-    native: &Native,
-    account: valetkey_core::id::AccountId,
-    to: Option<Option<String>>,
-) -> Result<Grantee, Error> {
+async fn grantee(native: &Native, account: valetkey_core::id::AccountId, to: Whom) -> Result<Grantee, Error> {
     match to {
-        None => {
+        Whom::Unsaid => {
             Err(Error::new(Kind::Invalid, "say whom it is for: a caller's name, or `null` for everyone").at("to"))
         }
-        Some(None) => Ok(Grantee::Everyone),
-        Some(Some(text)) => {
+        Whom::Everyone => Ok(Grantee::Everyone),
+        Whom::Named(text) => {
             let found = native.caller_in(account, &text).await?;
             found.map(|(id, _, _)| Grantee::Caller(id)).ok_or_else(|| Error::not_found(Noun::Caller).at("to"))
         }
@@ -263,11 +272,17 @@ async fn grantee(
 }
 
 /// Where the grant is: what was named, which must lie inside the dataset if one was named too.
-fn place(bucket: Option<BucketName>, paths: Option<Paths>, dataset: Option<&Dataset>) -> Result<(BucketName, Paths), Error> {
+fn place(
+    bucket: Option<BucketName>,
+    paths: Option<Paths>,
+    dataset: Option<&Dataset>,
+) -> Result<(BucketName, Paths), Error> {
     let Some(dataset) = dataset else {
-        let bucket = bucket.ok_or_else(|| Error::new(Kind::Invalid, "name the `bucket` or a `dataset`").at("bucket"))?;
+        let bucket =
+            bucket.ok_or_else(|| Error::new(Kind::Invalid, "name the `bucket` or a `dataset`").at("bucket"))?;
         let paths = paths.ok_or_else(|| {
-            Error::new(Kind::Invalid, "name a `prefix`, `prefixes` or `objects`, or say `\"whole_bucket\": true`").at("prefix")
+            Error::new(Kind::Invalid, "name a `prefix`, `prefixes` or `objects`, or say `\"whole_bucket\": true`")
+                .at("prefix")
         })?;
         return Ok((bucket, paths));
     };
@@ -296,7 +311,7 @@ pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Err
     who::operator(&call.caller)?;
     let query = call.query(&["end_credentials"])?;
     let end = query.flag("end_credentials")?.unwrap_or(true);
-    let id: GrantId = wire::named(call.params.get("grant")?, "grant")?;
+    let id: GrantId = wire::in_path(call.params.get("grant")?, Noun::Grant, "grant")?;
     let account = native.account_of_grant(&call, id).await?;
     let by = Revoker { by: call.caller.id, at: call.now };
     native.shared.registry.remove_grant(account, id, end, by).await?;

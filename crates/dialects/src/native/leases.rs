@@ -171,8 +171,11 @@ async fn owner(
 fn page_size(given: Option<&str>) -> Result<u32, Error> {
     let Some(text) = given else { return Ok(USUAL_PAGE) };
     text.parse().ok().filter(|size| (1..=MOST_PAGE).contains(size)).ok_or_else(|| {
-        Error::new(Kind::Invalid, format!("`{}` is not a page size; the least is 1 and the most {MOST_PAGE}", shortened(text)))
-            .at("limit")
+        Error::new(
+            Kind::Invalid,
+            format!("`{}` is not a page size; the least is 1 and the most {MOST_PAGE}", shortened(text)),
+        )
+        .at("limit")
     })
 }
 
@@ -195,7 +198,7 @@ impl Native {
 ))]
 pub(super) async fn get(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     call.query(&[])?;
-    let record = native.lease(&call, wire::named(call.params.get("lease")?, "lease")?).await?;
+    let record = native.lease(&call, wire::in_path(call.params.get("lease")?, Noun::Lease, "lease")?).await?;
     Reply::json(&LeaseShown::of(&record, call.now))
 }
 
@@ -215,7 +218,7 @@ pub(super) struct EndedShown {
 ))]
 pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     call.query(&[])?;
-    let record = native.lease(&call, wire::named(call.params.get("lease")?, "lease")?).await?;
+    let record = native.lease(&call, wire::in_path(call.params.get("lease")?, Noun::Lease, "lease")?).await?;
     let by = Revoker { by: call.caller.id, at: call.now };
     let ended = native.shared.registry.revoke(Revocation::Lease(record.lease.id), by).await?;
     Reply::json(&EndedShown { ended })
@@ -232,8 +235,11 @@ pub(super) async fn whose(native: Arc<Native>, call: Call) -> Result<Reply, Erro
     call.query(&[])?;
     let text = call.params.get("access_key_id")?;
     let (_, lease) = parse_access_key_id(text).ok_or_else(|| {
-        Error::new(Kind::Invalid, format!("`{}` is not an access key id of this server; one starts with `VK`", shortened(text)))
-            .at("access_key_id")
+        Error::new(
+            Kind::Invalid,
+            format!("`{}` is not an access key id of this server; one starts with `VK`", shortened(text)),
+        )
+        .at("access_key_id")
     })?;
     let record = native.lease(&call, lease).await?;
     Reply::json(&LeaseShown::of(&record, call.now))

@@ -61,12 +61,7 @@ struct Native {
     buckets: Arc<dyn Buckets>,
 }
 
-fn on<F>(
-    native: &Arc<Native>,
-    method: Method,
-    path: &'static str,
-    handler: fn(Arc<Native>, Call) -> F,
-) -> Route
+fn on<F>(native: &Arc<Native>, method: Method, path: &'static str, handler: fn(Arc<Native>, Call) -> F) -> Route
 where
     F: Future<Output = Result<Reply, Error>> + Send + 'static,
 {
@@ -133,7 +128,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, buckets: Arc<dyn Bucket
             on(native, post, "/api/v1/datasets", places::create_dataset),
             on(native, get.clone(), "/api/v1/ledger/verify", leases::verify),
             Route::open(get, "/openapi.json", Class::Common, |_| async {
-                Ok(Reply::written(document()?.into_bytes()))
+                Ok(Reply::written(document()?.into_bytes(), "application/json"))
             }),
         ],
     }

@@ -183,7 +183,8 @@ pub(super) async fn buckets(native: Arc<Native>, call: Call) -> Result<Reply, Er
     who::operator(&call.caller)?;
     call.query(&[])?;
     let buckets = native.shared.registry.buckets().await?;
-    let shown = buckets.into_iter().map(|(bucket, id)| BucketShown { bucket: bucket.to_string(), storage: id.to_string() });
+    let shown =
+        buckets.into_iter().map(|(bucket, id)| BucketShown { bucket: bucket.to_string(), storage: id.to_string() });
     Reply::json(&BucketList { buckets: shown.collect() })
 }
 

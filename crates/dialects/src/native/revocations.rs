@@ -58,7 +58,10 @@ pub(super) async fn revoke(native: Arc<Native>, call: Call) -> Result<Reply, Err
             grant_of(&native, &call, wire::named(&grant, "grant")?).await?
         }
         RevocationFields { .. } => {
-            return Err(Error::new(Kind::Invalid, "name exactly one of `lease`, `token`, `caller`, `account`, `grant`"));
+            return Err(Error::new(
+                Kind::Invalid,
+                "name exactly one of `lease`, `token`, `caller`, `account`, `grant`",
+            ));
         }
     };
     let by = Revoker { by: call.caller.id, at: call.now };

@@ -111,6 +111,9 @@ pub(super) struct PathFields {
 /// SECURITY: the most paths a request may name. A credential with more does not fit a header anyway.
 const MOST_PATHS: usize = 1000;
 
+/// Makes a path of a field's text.
+type Make = fn(&[u8]) -> Result<Path, Error>;
+
 impl PathFields {
     /// The paths; nothing if no field names any. An empty list names none and is refused: it never means everything.
     pub(super) fn read(self) -> Result<Option<Paths>, Error> {
@@ -119,7 +122,6 @@ impl PathFields {
         if let Some(prefix) = prefix {
             paths.push(Path::directory(prefix.as_bytes()).map_err(|error| error.at("prefix"))?);
         }
-        type Make = fn(&[u8]) -> Result<Path, Error>;
         let lists: [(&'static str, Option<Vec<String>>, Make); 3] = [
             ("prefixes", prefixes, Path::directory),
             ("objects", objects, Path::object),
@@ -131,7 +133,9 @@ impl PathFields {
                 return Err(Error::new(Kind::Invalid, "the list is empty; leave it out or name a path").at(field));
             }
             if paths.len() + list.len() > MOST_PATHS {
-                return Err(Error::new(Kind::Invalid, format!("there are too many paths; the most is {MOST_PATHS}")).at(field));
+                return Err(
+                    Error::new(Kind::Invalid, format!("there are too many paths; the most is {MOST_PATHS}")).at(field)
+                );
             }
             for text in list {
                 paths.push(make(text.as_bytes()).map_err(|error| error.at(field))?);
@@ -140,7 +144,8 @@ impl PathFields {
         match (whole_bucket, paths.is_empty()) {
             (Some(true), true) => Ok(Some(Paths::Whole)),
             (Some(true), false) => {
-                Err(Error::new(Kind::Invalid, "the whole bucket and paths in it were asked for; give one").at("whole_bucket"))
+                Err(Error::new(Kind::Invalid, "the whole bucket and paths in it were asked for; give one")
+                    .at("whole_bucket"))
             }
             (Some(false) | None, true) => Ok(None),
             (Some(false) | None, false) => Paths::only(paths).map(Some),
@@ -215,11 +220,13 @@ mod tests {
 
     #[test]
     fn no_path_never_means_everything() {
-        let read = |fields: PathFields| fields.read().map_err(|error| (error.kind(), error.field().unwrap_or("").to_owned()));
+        let read =
+            |fields: PathFields| fields.read().map_err(|error| (error.kind(), error.field().unwrap_or("").to_owned()));
         assert_eq!(read(PathFields::default()), Ok(None));
         assert_eq!(read(PathFields { whole_bucket: Some(false), ..PathFields::default() }), Ok(None));
         assert_eq!(read(PathFields { whole_bucket: Some(true), ..PathFields::default() }), Ok(Some(Paths::Whole)));
-        let refused = |fields: PathFields, field: &str| assert_eq!(read(fields), Err((Kind::Invalid, field.to_owned())));
+        let refused =
+            |fields: PathFields, field: &str| assert_eq!(read(fields), Err((Kind::Invalid, field.to_owned())));
         refused(PathFields { prefix: Some(String::new()), ..PathFields::default() }, "prefix");
         refused(PathFields { prefix: Some("a/".into()), ..PathFields::default() }, "prefix");
         refused(PathFields { prefixes: Some(vec![]), ..PathFields::default() }, "prefixes");

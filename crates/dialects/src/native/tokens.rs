@@ -143,8 +143,11 @@ const LONGEST_SECS: i64 = 315_360_000;
 
 fn end_of(call: &Call, secs: i64) -> Result<jiff::Timestamp, Error> {
     let refused = || {
-        Error::new(Kind::Invalid, format!("{secs} is not a lifetime in seconds; the least is 1 and the most {LONGEST_SECS}"))
-            .at("expires_in_secs")
+        Error::new(
+            Kind::Invalid,
+            format!("{secs} is not a lifetime in seconds; the least is 1 and the most {LONGEST_SECS}"),
+        )
+        .at("expires_in_secs")
     };
     if !(1..=LONGEST_SECS).contains(&secs) {
         return Err(refused());
@@ -176,7 +179,7 @@ impl Native {
 ))]
 pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     call.query(&[])?;
-    let id: TokenId = wire::named(call.params.get("token")?, "token")?;
+    let id: TokenId = wire::in_path(call.params.get("token")?, Noun::Token, "token")?;
     let record = native.token(&call, id).await?;
     who::not_above(&call.caller, record.role)?;
     native.shared.registry.revoke_token(id, Revoker { by: call.caller.id, at: call.now }).await?;

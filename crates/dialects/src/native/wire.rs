@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
 use valetkey_core::{Error, Kind};
 
@@ -26,11 +27,13 @@ pub(super) fn named<T: FromStr<Err = Error>>(text: &str, field: &'static str) ->
 /// Words a person wrote: of a sane length, without what a terminal would obey.
 pub(super) fn words(text: String, field: &'static str, most: usize) -> Result<String, Error> {
     if text.len() > most || text.chars().any(char::is_control) {
-        return Err(Error::new(
-            Kind::Invalid,
-            format!("`{field}` has at most {most} bytes and no control characters"),
-        )
-        .at(field));
+        return Err(Error::new(Kind::Invalid, format!("`{field}` has at most {most} bytes and no control characters"))
+            .at(field));
     }
     Ok(text)
+}
+
+/// Reads an id that stands in the path: one that is not of the right form names nothing.
+pub(super) fn in_path<T: FromStr<Err = Error>>(text: &str, noun: Noun, field: &'static str) -> Result<T, Error> {
+    text.parse().map_err(|_| Error::not_found(noun).at(field))
 }

@@ -159,7 +159,10 @@ async fn what_can_be_got_can_be_asked_for_by_head() {
     let world = World::new().await;
     let token = world.token("reader").await;
     assert_eq!(world.call(&Method::HEAD, "/v1/datasets", &token, "").await.status, StatusCode::OK);
-    assert_eq!(world.call(&Method::HEAD, "/v1/datasets/credentials", &token, "").await.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(
+        world.call(&Method::HEAD, "/v1/datasets/credentials", &token, "").await.status,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
 }
 
 /// Bodies that no route may take, and none may fall over.
@@ -174,7 +177,11 @@ fn bad_bodies() -> Vec<(&'static str, Vec<u8>)> {
         ("an unknown field", b"{\"prefixs\":[\"x\"]}".to_vec()),
         ("a field twice", b"{\"bucket\":\"lake\",\"bucket\":\"vault\"}".to_vec()),
         ("an array", b"[\"acme\",null,\"lake\",\"x\"]".to_vec()),
-        ("wrong types", b"{\"bucket\":1,\"name\":[],\"account\":{},\"lease\":true,\"caller\":2,\"credits\":\"1\",\"standing\":3}".to_vec()),
+        (
+            "wrong types",
+            b"{\"bucket\":1,\"name\":[],\"account\":{},\"lease\":true,\"caller\":2,\"credits\":\"1\",\"standing\":3}"
+                .to_vec(),
+        ),
         ("deep nesting", [b"{\"prefixes\":".to_vec(), vec![b'['; 50_000]].concat()),
         ("too large", [b"{\"name\":\"".to_vec(), vec![b'x'; 70_000], b"\"}".to_vec()].concat()),
     ]
@@ -198,7 +205,12 @@ async fn a_bad_body_is_refused_on_every_route_that_reads_one() {
                     .body(Body::from(body))
                     .unwrap();
                 let shot = world.send(request).await;
-                assert!([400, 413, 422].contains(&shot.status.as_u16()), "{name} on {path}: {} {}", shot.status, shot.body);
+                assert!(
+                    [400, 413, 422].contains(&shot.status.as_u16()),
+                    "{name} on {path}: {} {}",
+                    shot.status,
+                    shot.body
+                );
                 assert!(shot.body.len() < 2_000, "{name} on {path}: {}", shot.body);
                 assert_form(dialect.name, &shot, &path);
             }

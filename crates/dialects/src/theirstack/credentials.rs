@@ -19,7 +19,9 @@ pub(super) async fn vend(shared: Arc<Shared>, settings: Settings, call: Call) ->
     // Not published: names the bucket when the datasets lie in more than one.
     let bucket = match call.uri.query() {
         None => None,
-        Some(_) => call.query(&["bucket"])?.get("bucket").map(BucketName::parse).transpose().map_err(|e| e.at("bucket"))?,
+        Some(_) => {
+            call.query(&["bucket"])?.get("bucket").map(BucketName::parse).transpose().map_err(|e| e.at("bucket"))?
+        }
     };
     let ask = Ask {
         dialect: NAME,

@@ -88,6 +88,7 @@ pub(super) async fn list(shared: Arc<Shared>, call: Call) -> Result<Reply, Error
 
 /// A path as JSON can carry it. Paths come from JSON, so one that is no text was not put there through an API.
 pub(super) fn text(path: &[u8]) -> Result<String, Error> {
-    String::from_utf8(path.to_vec())
-        .map_err(|_| Error::internal(format!("the path `{}` is not UTF-8 and has no place in JSON", path.escape_ascii())))
+    String::from_utf8(path.to_vec()).map_err(|_| {
+        Error::internal(format!("the path `{}` is not UTF-8 and has no place in JSON", path.escape_ascii()))
+    })
 }

@@ -20,6 +20,7 @@ const USUAL_DAYS: i32 = 30;
 const MOST_DAYS: i32 = 366;
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the published names")]
 struct Balance {
     ui_credits: u64,
     used_ui_credits: u64,
@@ -40,7 +41,7 @@ pub(super) async fn balance(shared: Arc<Shared>, call: Call) -> Result<Reply, Er
 }
 
 #[derive(Serialize)]
-struct Consumed {
+struct ConsumptionRow {
     period_start: String,
     api_credits_consumed: u64,
     ui_credits_consumed: u64,
@@ -52,7 +53,7 @@ pub(super) async fn credits(shared: Arc<Shared>, call: Call) -> Result<Reply, Er
         Some(period) => shared.usage.credits_by_day(call.caller.account, &period).await?,
         None => Vec::new(),
     };
-    let rows = days.into_iter().map(|day| Consumed {
+    let rows = days.into_iter().map(|day| ConsumptionRow {
         period_start: day.start.to_string(),
         api_credits_consumed: day.count,
         ui_credits_consumed: 0,
@@ -61,7 +62,7 @@ pub(super) async fn credits(shared: Arc<Shared>, call: Call) -> Result<Reply, Er
 }
 
 #[derive(Serialize)]
-struct Requests {
+struct RequestRow {
     period_start: String,
     number_of_requests: u64,
 }
@@ -79,7 +80,7 @@ pub(super) async fn requests(shared: Arc<Shared>, call: Call) -> Result<Reply, E
         None => Vec::new(),
     };
     let rows =
-        days.into_iter().map(|day| Requests { period_start: day.start.to_string(), number_of_requests: day.count });
+        days.into_iter().map(|day| RequestRow { period_start: day.start.to_string(), number_of_requests: day.count });
     Reply::json(&rows.collect::<Vec<_>>())
 }
 
@@ -89,7 +90,7 @@ fn period(query: &Query, now: Timestamp) -> Result<Option<Period>, Error> {
     let read = |name: &'static str| {
         query.get(name).map(|text| instant(text, &zone).map_err(|error| error.at(name))).transpose()
     };
-    let to = read("end_datetime")?.unwrap_or(now);
+    let to = read("end_datetime")?.unwrap_or_else(|| next_second(now));
     let from = match read("start_datetime")? {
         Some(from) => from,
         None => to
@@ -100,17 +101,23 @@ fn period(query: &Query, now: Timestamp) -> Result<Option<Period>, Error> {
         return Err(Error::new(Kind::Invalid, format!("the start {from} is after the end {to}")).at("start_datetime"));
     }
     if to.duration_since(from) > DAY * MOST_DAYS {
-        return Err(
-            Error::new(Kind::Invalid, format!("the period is too long; the most is {MOST_DAYS} days")).at("start_datetime")
-        );
+        return Err(Error::new(Kind::Invalid, format!("the period is too long; the most is {MOST_DAYS} days"))
+            .at("start_datetime"));
     }
     Ok((from < to).then_some(Period { from, to, zone }))
 }
 
+/// Up to and with this instant, in whole seconds.
+fn next_second(now: Timestamp) -> Timestamp {
+    now.as_second().checked_add(1).and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(now)
+}
+
 fn zone(name: Option<&str>) -> Result<TimeZone, Error> {
     let Some(name) = name else { return Ok(TimeZone::UTC) };
-    let unknown =
-        || Error::new(Kind::Invalid, format!("`{}` is not an IANA time zone (`Europe/Paris`)", shortened(name))).at("timezone");
+    let unknown = || {
+        Error::new(Kind::Invalid, format!("`{}` is not an IANA time zone (`Europe/Paris`)", shortened(name)))
+            .at("timezone")
+    };
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte);
     if name.len() > 64 || !name.bytes().all(plain) {
         return Err(unknown());

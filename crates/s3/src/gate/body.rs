@@ -115,8 +115,11 @@ impl<B> Decoded<B> {
         }
         match &mut self.reader {
             Reader::Plain { digest } => match digest.take() {
-                Some((sum, wanted)) if <[u8; 32]>::from(sum.finalize()) != wanted => Err(BodyError::Digest),
-                Some(_) | None => Ok(()),
+                Some((sum, wanted)) => {
+                    let fits = <[u8; 32]>::from(sum.finalize()) == wanted;
+                    if fits { Ok(()) } else { Err(BodyError::Digest) }
+                }
+                None => Ok(()),
             },
             Reader::Chunks(chunks) => chunks.finish(),
         }
@@ -300,10 +303,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Decoded<B> {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.over {
             return Poll::Ready(None);
         }

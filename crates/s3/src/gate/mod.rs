@@ -17,7 +17,7 @@ use data_encoding::{BASE64, HEXUPPER};
 use futures::FutureExt as _;
 use http::header::{
     AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
-    TRANSFER_ENCODING,
+    RANGE, TRANSFER_ENCODING,
 };
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri};
@@ -163,10 +163,7 @@ impl Gate {
         let ring = self.keyring.load();
         let key_id = claimed.unverified_key_id.as_str();
         let secret = ring.secret_access_key(key_id).ok_or_else(|| {
-            refuse(
-                S3ErrorCode::InvalidAccessKeyId,
-                "The AWS Access Key Id you provided does not exist in our records.",
-            )
+            refuse(S3ErrorCode::InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records.")
         })?;
         let token = claimed.unverified_token.as_ref().ok_or_else(invalid_token)?;
         claimed.covered(parts)?;
@@ -197,8 +194,7 @@ impl Gate {
 
     /// How long the body is, once decoded.
     fn measure(&self, parts: &Parts, payload: Payload) -> Result<Option<u64>> {
-        let missing =
-            || refuse(S3ErrorCode::MissingContentLength, "You must provide the Content-Length HTTP header.");
+        let missing = || refuse(S3ErrorCode::MissingContentLength, "You must provide the Content-Length HTTP header.");
         let number = |name: &HeaderName| -> Result<Option<u64>> {
             let Some(text) = single(parts, name)? else { return Ok(None) };
             let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -252,6 +248,11 @@ impl Gate {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         strip_chunked(&mut parts.headers);
+        // A range that is not one is as good as none (RFC 9110, section 14.2).
+        let range = single(parts, &RANGE)?;
+        if range.is_some_and(|range| s3s::dto::Range::parse(range).is_err() || range == "bytes=-") {
+            parts.headers.remove(RANGE);
+        }
         Ok(())
     }
 

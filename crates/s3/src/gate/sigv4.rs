@@ -188,9 +188,10 @@ impl Claimed {
         };
         let (mut credential, mut signed, mut signature) = (None, None, None);
         for field in fields.split(',') {
-            let (name, value) = field.trim().split_once('=').ok_or_else(|| {
-                malformed("The authorization header is malformed; a field has no value.")
-            })?;
+            let (name, value) = field
+                .trim()
+                .split_once('=')
+                .ok_or_else(|| malformed("The authorization header is malformed; a field has no value."))?;
             let slot = match name {
                 "Credential" => &mut credential,
                 "SignedHeaders" => &mut signed,
@@ -208,10 +209,7 @@ impl Claimed {
             ));
         };
         let time = header(parts, AMZ_DATE)?.ok_or_else(|| {
-            refuse(
-                S3ErrorCode::AccessDenied,
-                "AWS authentication requires a valid Date or x-amz-date header",
-            )
+            refuse(S3ErrorCode::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header")
         })?;
         let payload = header(parts, CONTENT_SHA256)?.ok_or_else(|| {
             refuse(S3ErrorCode::InvalidRequest, "Missing required header for this request: x-amz-content-sha256")
@@ -295,10 +293,13 @@ impl Claimed {
         if terminator != "aws4_request" || region.is_empty() || key_id.is_empty() {
             return Err(bad("The Credential is mal-formed; it must end in \"aws4_request\"."));
         }
-        let time = read_time(&time_text)
-            .ok_or_else(|| refuse(S3ErrorCode::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header"))?;
+        let time = read_time(&time_text).ok_or_else(|| {
+            refuse(S3ErrorCode::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header")
+        })?;
         if time_text.get(..8) != Some(date) {
-            return Err(bad("Invalid credential date. The date in Credential scope does not match YYYYMMDD of the request."));
+            return Err(bad(
+                "Invalid credential date. The date in Credential scope does not match YYYYMMDD of the request.",
+            ));
         }
         let mut signed_headers: Vec<String> = signed.split(';').map(str::to_owned).collect();
         signed_headers.sort_unstable();
@@ -308,11 +309,8 @@ impl Claimed {
         if signed_headers.len() != count || !signed_headers.iter().all(clean) {
             return Err(bad("The SignedHeaders are malformed: each name once, in lower case."));
         }
-        let signature = HEXLOWER
-            .decode(signature.as_bytes())
-            .ok()
-            .filter(|bytes| bytes.len() == 32)
-            .ok_or_else(mismatch)?;
+        let signature =
+            HEXLOWER.decode(signature.as_bytes()).ok().filter(|bytes| bytes.len() == 32).ok_or_else(mismatch)?;
         let payload = Payload::parse(&payload_text)?;
         Ok(Self {
             form,

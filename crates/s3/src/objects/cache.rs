@@ -23,9 +23,8 @@ pub(crate) struct Began(u64);
 impl Cache {
     /// Makes a cache that holds at most so many bytes.
     pub(crate) fn new(max_bytes: u64) -> Self {
-        let weigh = |(_, key): &Key, record: &Arc<Record>| {
-            u32::try_from(key.len() + record.weight()).unwrap_or(u32::MAX)
-        };
+        let weigh =
+            |(_, key): &Key, record: &Arc<Record>| u32::try_from(key.len() + record.weight()).unwrap_or(u32::MAX);
         Self {
             records: moka::sync::Cache::builder().max_capacity(max_bytes).weigher(weigh).build(),
             hasher: RandomState::new(),

@@ -87,7 +87,10 @@ impl Objects {
             .foreign_keys(false)
             .disable_statement_logging();
         let mut writing = options.connect().await.map_err(sql("opening the index"))?;
-        sqlx::migrate!("./migrations").run(&mut writing).await.map_err(|error| internal("migrating the index", error))?;
+        sqlx::migrate!("./migrations")
+            .run(&mut writing)
+            .await
+            .map_err(|error| internal("migrating the index", error))?;
         let generation: i64 = sqlx::query_scalar("UPDATE state SET generation = generation + 1 RETURNING generation")
             .fetch_one(&mut writing)
             .await

@@ -79,8 +79,10 @@ impl Headers {
 
     /// The object's checksum, as shown, and its kind.
     pub(crate) fn checksum(&self) -> Option<(Algorithm, &str, Kind)> {
-        let (algorithm, shown) =
-            self.0.iter().find_map(|(name, value)| Some((Algorithm::of_header(name)?, std::str::from_utf8(value).ok()?)))?;
+        let (algorithm, shown) = self
+            .0
+            .iter()
+            .find_map(|(name, value)| Some((Algorithm::of_header(name)?, std::str::from_utf8(value).ok()?)))?;
         Some((algorithm, shown, self.text(CHECKSUM_TYPE).and_then(Kind::parse).unwrap_or(Kind::FullObject)))
     }
 

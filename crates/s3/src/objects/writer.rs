@@ -145,8 +145,7 @@ async fn commit(
     batch: &mut [Box<dyn Job>],
     after: &mut After,
 ) -> std::result::Result<(), Failed> {
-    let mut changes: Transaction<'_, Sqlite> =
-        index.begin_with("BEGIN IMMEDIATE").await.map_err(Failed::Undone)?;
+    let mut changes: Transaction<'_, Sqlite> = index.begin_with("BEGIN IMMEDIATE").await.map_err(Failed::Undone)?;
     for job in batch {
         job.apply(&mut changes, after).await.map_err(Failed::Undone)?;
     }

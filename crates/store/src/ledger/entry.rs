@@ -31,7 +31,7 @@ pub(crate) struct Opened {
     pub(crate) grants: Vec<u8>,
     pub(crate) dialect: String,
     pub(crate) credits: u32,
-    pub(crate) opened_ms: i64,
+    pub(crate) from_ms: i64,
     pub(crate) until_s: i64,
 }
 
@@ -198,7 +198,7 @@ fn read_entry(mut bytes: &[u8]) -> Option<Entry> {
             let token = TokenId::from_bytes(take(from)?);
             let storage = StorageId::from_bytes(take(from)?);
             let credits = u32::from_be_bytes(take(from)?);
-            let opened_ms = i64::from_be_bytes(take(from)?);
+            let from_ms = i64::from_be_bytes(take(from)?);
             let until_s = i64::from_be_bytes(take(from)?);
             let dialect = take_text(from)?;
             let grants = usize::from(u16::from_be_bytes(take(from)?));
@@ -213,7 +213,7 @@ fn read_entry(mut bytes: &[u8]) -> Option<Entry> {
                 grants: grants.to_vec(),
                 dialect,
                 credits,
-                opened_ms,
+                from_ms,
                 until_s,
             }))
         }
@@ -237,7 +237,7 @@ impl Opened {
 
     /// Whether it would be live at that instant, if nobody ended it early.
     pub(crate) fn in_time(&self, at_ms: i64) -> bool {
-        self.opened_ms <= at_ms && at_ms < self.until_s.saturating_mul(1000)
+        self.from_ms <= at_ms && at_ms < self.until_s.saturating_mul(1000)
     }
 
     /// When it ends by itself.
@@ -288,7 +288,7 @@ mod tests {
         assert_eq!((opened.token, opened.storage, opened.credits), (lease.token, lease.storage, 3));
         assert_eq!(opened.grant_ids().collect::<Vec<_>>(), *lease.grants);
         assert_eq!(Scope::decode(&mut &opened.scope[..]).unwrap(), *lease.scope);
-        assert_eq!((opened.opened_ms, opened.until()), (1_767_225_600_123, Some(lease.until)));
+        assert_eq!((opened.from_ms, opened.until()), (1_767_225_600_123, Some(lease.until)));
         for cut in 1..body.len() {
             let whole: Option<Vec<Entry>> = read(&body[..cut]).collect();
             assert!(whole.is_none_or(|entries| entries.len() == 1), "cut at {cut}");

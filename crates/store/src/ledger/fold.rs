@@ -12,6 +12,7 @@ use valetkey_core::scope::Scope;
 
 use crate::ledger::entry::{Opened, scope_digest};
 use crate::sqlite::leases::{self, Found};
+use crate::sqlite::revocations::Ends;
 use crate::sqlite::{failed, pages, rows};
 use crate::store::Store;
 
@@ -103,7 +104,8 @@ impl Store {
             return Ok(Some(found));
         }
         if let Some(opened) = pages::find(&mut reader, id).await? {
-            return Ok(Some(Found { opened, void_kind: None, revoked: None }));
+            let revoked = Ends::since(&mut reader, opened.from_ms).await?.of(&opened);
+            return Ok(Some(Found { opened, void_kind: None, revoked }));
         }
         // Between the two questions it may have moved from the pages to the index.
         leases::by_id(&mut reader, id).await
@@ -140,7 +142,7 @@ impl Store {
             grants: opened.grant_ids().collect(),
             dialect: dialect.unwrap_or("other"),
             credits: opened.credits,
-            opened: rows::at_ms(opened.opened_ms)?,
+            opened: rows::at_ms(opened.from_ms)?,
             until: opened.until().ok_or_else(|| rows::damaged("an instant"))?,
         };
         Ok(LeaseRecord { lease, state })

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
-use valetkey_core::id::{AccountId, GrantId, LeaseId};
+use valetkey_core::error::Stranger;
+use valetkey_core::id::{AccountId, GrantId, LeaseId, TokenId};
 use valetkey_core::lease::Lease;
 use valetkey_core::policy::Permit;
 use valetkey_core::time::Entropy;
@@ -18,6 +19,9 @@ use crate::ledger::entry::{self, LongScope, ScopeBytes, Voided};
 
 /// Random bytes drawn at once: asking the system for each lease's ten costs more than writing the entry.
 const NOISE: usize = 2560;
+
+/// A request that was identified or decided so long ago is not on its way any more: an hour.
+const STALE_MS: i64 = 3_600_000;
 
 /// What became of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,6 +115,8 @@ struct State {
     voided: HashSet<LeaseId>,
     /// Grants whose credentials were ended: a vend decided before that must not open a lease after it.
     barred: HashMap<GrantId, i64>,
+    /// Tokens that were ended, and when: a vend of one that was identified before must not open a lease after it.
+    ended: HashMap<TokenId, i64>,
     long: HashMap<usize, (Arc<valetkey_core::scope::Scope>, Option<Arc<LongScope>>)>,
     noise: Vec<u8>,
 }
@@ -151,6 +157,9 @@ impl Queue {
         {
             return Err(Error::new(Kind::Forbidden, "the grant was revoked"));
         }
+        if !state.ended.is_empty() && state.ended.contains_key(&permit.token()) {
+            return Err(Error::new(Kind::Unauthenticated(Stranger::Revoked), "the token was revoked"));
+        }
         if credits > 0 {
             let Some(balance) = state.balances.get_mut(&permit.account()) else { return Ok(Pushed::NeedsBalance) };
             let left = balance.granted.saturating_sub(balance.used);
@@ -177,7 +186,7 @@ impl Queue {
             opened: Timestamp::from_millisecond(ms).unwrap_or(now),
             until: permit.until(),
         };
-        let wake = state.page.is_empty();
+        let wake = state.page.is_empty() || state.page.len() == self.most / 2;
         state.page.stamp(ms);
         match long(state, &lease) {
             None => entry::write_opened(&lease, &ScopeBytes::Inline(&lease.scope), &mut state.page.body),
@@ -224,7 +233,7 @@ impl Queue {
         let mut state = self.state();
         let state = &mut *state;
         admit(state, self.most)?;
-        let wake = state.page.is_empty();
+        let wake = state.page.is_empty() || state.page.len() == self.most / 2;
         state.page.stamp(voided.at_ms);
         entry::write_voided(voided, &mut state.page.body);
         if voided.credits > 0 {
@@ -309,18 +318,29 @@ impl Queue {
     /// Puts an account's credits into memory, as the database has them. The caller holds the writing connection.
     pub(crate) fn set_balance(&self, account: AccountId, stored: Balance) {
         let mut state = self.state();
-        let waiting = state.page.charges.get(&account).map_or(0, |charge| charge.taken);
+        let queued = state.page.charges.get(&account).map_or(0, |charge| charge.taken);
         let writing = state.writing.get(&account).copied().unwrap_or(0);
-        let used = stored.used.saturating_add(waiting).saturating_add(writing);
+        let used = stored.used.saturating_add(queued).saturating_add(writing);
         state.balances.insert(account, Balance { granted: stored.granted, used });
     }
 
     /// Refuses every later entry of a grant that was decided up to an instant.
     pub(crate) fn bar(&self, grant: GrantId, until_ms: i64) {
         let mut state = self.state();
-        // What was decided an hour ago is not on its way any more.
-        state.barred.retain(|_, until| until_ms.saturating_sub(*until) < 3_600_000);
+        state.barred.retain(|_, until| until_ms.saturating_sub(*until) < STALE_MS);
         state.barred.insert(grant, until_ms);
+    }
+
+    /// Refuses every later entry of a token.
+    pub(crate) fn end_token(&self, token: TokenId, now_ms: i64) {
+        let mut state = self.state();
+        state.ended.retain(|_, at| now_ms.saturating_sub(*at) < STALE_MS);
+        state.ended.insert(token, now_ms);
+    }
+
+    /// Takes that back: the token could not be ended.
+    pub(crate) fn spare_token(&self, token: TokenId) {
+        self.state().ended.remove(&token);
     }
 }
 

@@ -32,24 +32,33 @@ pub(crate) async fn run(store: Store, mut head: Head) {
     loop {
         tokio::select! {
             () = queue.wake.notified() => {}
-            () = store.shared.stop.cancelled() => queue.close(),
+            () = store.shared.stop.cancelled() => {}
         }
         match store.shared.settings.ledger {
             LedgerMode::Durable => gather(&store).await,
             LedgerMode::Behind => {
+                // Woken again when the queue is half full.
                 tokio::select! {
                     () = tokio::time::sleep(BEHIND) => {}
+                    () = queue.wake.notified() => {}
                     () = store.shared.stop.cancelled() => {}
                 }
             }
         }
         while let Some(page) = queue.take() {
             write(&store, &mut head, page).await;
-            if store.shared.settings.ledger == LedgerMode::Durable {
-                gather(&store).await;
+            match store.shared.settings.ledger {
+                LedgerMode::Durable => gather(&store).await,
+                // What came meanwhile has woken us again, and gathers first.
+                LedgerMode::Behind => break,
             }
         }
         if store.shared.stop.is_cancelled() {
+            // INVARIANT: closed before the last look: nobody can queue what nobody writes.
+            queue.close();
+            while let Some(page) = queue.take() {
+                write(&store, &mut head, page).await;
+            }
             return;
         }
     }

@@ -54,7 +54,7 @@ fn found(row: Row) -> Result<Found, Error> {
         grants,
         dialect,
         credits: u32::try_from(credits).map_err(|_| rows::damaged("a price"))?,
-        opened_ms,
+        from_ms: opened_ms,
         until_s,
     };
     Ok(Found { opened, void_kind, revoked })

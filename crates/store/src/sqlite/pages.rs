@@ -24,6 +24,9 @@ pub(crate) struct Head {
     pub(crate) hash: Vec<u8>,
 }
 
+/// A page's number, its leases and voids, its hash and body.
+type PageRow = (i64, i64, i64, Vec<u8>, Vec<u8>);
+
 /// What was folded.
 #[derive(Debug, Default)]
 pub(crate) struct Slice {
@@ -228,7 +231,7 @@ async fn insert_leases(db: &mut SqliteConnection, leases: &[Opened], ends: &Ends
             values.add(lease.grants.clone())?;
             values.add(lease.dialect.clone())?;
             values.add(i64::from(lease.credits))?;
-            values.add(lease.opened_ms)?;
+            values.add(lease.from_ms)?;
             values.add(lease.until_s)?;
             values.add(end.map(|end| end.at.as_millisecond()))?;
             values.add(end.map(|end| end.by.to_bytes().to_vec()))?;
@@ -248,7 +251,7 @@ pub(crate) async fn verify(db: &mut SqliteConnection, at_least: i64) -> Result<V
     let mut before = Vec::new();
     let mut next = 1i64;
     loop {
-        let slice: Vec<(i64, i64, i64, Vec<u8>, Vec<u8>)> = sqlx::query_as(
+        let slice: Vec<PageRow> = sqlx::query_as(
             "SELECT seq, opens, voids, hash, body FROM ledger_pages WHERE seq >= ? ORDER BY seq LIMIT 64",
         )
         .bind(next)

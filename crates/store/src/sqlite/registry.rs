@@ -32,7 +32,7 @@ fn taken(noun: Noun, name: &str) -> impl FnOnce(sqlx::Error) -> Error {
 }
 
 pub(crate) async fn create_account(db: &mut SqliteConnection, account: &Account, now: Timestamp) -> Result<(), Error> {
-    let mut change = db.begin().await.map_err(failed)?;
+    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     sqlx::query("INSERT INTO accounts (id, name, standing, vend_credits, made_ms) VALUES (?, ?, ?, ?, ?)")
         .bind(account.id.to_bytes().to_vec())
         .bind(account.name.as_str().to_owned())
@@ -114,7 +114,7 @@ pub(crate) async fn add_credits(
     credits: u64,
     now: Timestamp,
 ) -> Result<Balance, Error> {
-    let mut change = db.begin().await.map_err(failed)?;
+    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     let before = balance(&mut change, account).await?.ok_or_else(|| Error::not_found(Noun::Account))?;
     let granted = before
         .granted

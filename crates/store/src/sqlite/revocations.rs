@@ -11,7 +11,7 @@ use valetkey_core::lease::Revoker;
 use crate::ledger::entry::{Entry, Opened};
 use crate::sqlite::failed;
 use crate::sqlite::pages::{self, first_id};
-use crate::sqlite::rows;
+use crate::sqlite::{registry, rows};
 
 /// What a stored revocation ends. A grant's are found and stored as leases.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -174,8 +174,23 @@ async fn waiting(
     Ok(opened)
 }
 
+/// What is changed together with a revocation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Also {
+    /// Only credentials end.
+    Nothing,
+    /// The token that asked for them ends too.
+    EndToken(TokenId),
+}
+
 /// Stores a revocation and marks the leases it ends. Says how many live ones that were.
-pub(crate) async fn revoke(db: &mut SqliteConnection, end: End, by: Revoker, longest_ms: i64) -> Result<u64, Error> {
+pub(crate) async fn revoke(
+    db: &mut SqliteConnection,
+    end: End,
+    by: Revoker,
+    longest_ms: i64,
+    also: Also,
+) -> Result<u64, Error> {
     let since_ms = end.at_ms.saturating_sub(longest_ms);
     let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     let waiting = waiting(&mut change, since_ms, end.at_ms, |lease| end.target.ends(lease)).await?;
@@ -207,6 +222,10 @@ pub(crate) async fn revoke(db: &mut SqliteConnection, end: End, by: Revoker, lon
         .await
         .map_err(failed)?
         .rows_affected();
+    match also {
+        Also::Nothing => {}
+        Also::EndToken(token) => registry::end_token(&mut change, token, by).await?,
+    }
     insert(&mut change, end, by).await?;
     change.commit().await.map_err(failed)?;
     Ok(marked + u64::try_from(waiting.len()).unwrap_or(u64::MAX))

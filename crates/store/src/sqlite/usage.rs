@@ -19,7 +19,7 @@ const fn origin_number(origin: Origin) -> i64 {
 
 /// Adds what was counted since the last time; all of it or nothing.
 pub(crate) async fn add(db: &mut SqliteConnection, tally: &Tally) -> Result<(), Error> {
-    let mut change = db.begin().await.map_err(failed)?;
+    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     for (Requested { account, token, origin, second }, times) in &tally.requests {
         sqlx::query(
             "INSERT INTO requests (account, second_s, token, origin, count) VALUES (?, ?, ?, ?, ?)

@@ -1,7 +1,7 @@
 //! What every implementation of the ports must do: each promise a function over a [`Bench`].
 //!
 //! An implementation mounts them all with [`contract!`](crate::contract), giving it a function that makes a bench.
-#![expect(clippy::unwrap_used, reason = "a contract is a test: it fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a contract is a test: it fails by panicking")]
 
 pub mod bench;
 pub mod credits;
@@ -38,6 +38,8 @@ macro_rules! contract {
                 a_new_token_works_at_once_even_if_it_was_tried_before,
                 an_expired_token_is_refused_from_its_last_instant_on,
                 a_revoked_token_is_refused_at_once_and_its_credentials_end,
+                a_vend_that_a_revocation_overtakes_opens_nothing,
+                a_change_is_seen_however_many_look_meanwhile,
                 a_token_proves_its_own_caller,
                 tokens_are_listed_without_their_text;
             registry:
@@ -74,6 +76,7 @@ macro_rules! contract {
                 a_revoked_lease_is_ended_alone,
                 a_token_a_caller_and_an_account_end_what_they_vended_before,
                 a_grant_ends_what_was_vended_under_it,
+                what_was_vended_until_a_revocation_takes_effect_ends_with_it,
                 a_removed_grant_ends_its_credentials_when_told,
                 what_is_revoked_twice_was_ended_once,
                 an_unknown_thing_cannot_be_revoked;

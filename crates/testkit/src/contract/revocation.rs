@@ -80,6 +80,21 @@ pub async fn a_grant_ends_what_was_vended_under_it(bench: &Bench) {
     assert!(!bench.is_revoked(&later));
 }
 
+/// Also what was vended between the asking for it and its effect.
+pub async fn what_was_vended_until_a_revocation_takes_effect_ends_with_it(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    for what in
+        [Revocation::Grant(tenant.grant), Revocation::Caller(tenant.caller), Revocation::Token(tenant.record.id)]
+    {
+        let asked = by(&tenant, bench.now());
+        bench.clock.advance_secs(2);
+        let lease = bench.open(&tenant).await.unwrap();
+        assert_eq!(bench.registry.revoke(what, asked).await.unwrap(), 1, "{what:?}");
+        assert!(bench.is_revoked(&lease), "{what:?}");
+        bench.clock.advance_secs(1);
+    }
+}
+
 /// What was decided before and opens only afterwards is refused.
 pub async fn a_removed_grant_ends_its_credentials_when_told(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::Free).await;

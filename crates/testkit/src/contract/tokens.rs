@@ -1,5 +1,6 @@
 //! Tokens: who they prove, and from when to when.
 
+use futures::future::{join, join_all};
 use jiff::SignedDuration;
 use valetkey_core::Kind;
 use valetkey_core::account::Metering;
@@ -8,7 +9,7 @@ use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::lease::Revoker;
 use valetkey_core::token::PlainToken;
 
-use crate::contract::bench::{Bench, by, name};
+use crate::contract::bench::{Bench, ask, by, name, new_grant, reads};
 
 /// However often it is asked.
 pub async fn an_unknown_token_is_refused(bench: &Bench) {
@@ -70,6 +71,44 @@ pub async fn a_revoked_token_is_refused_at_once_and_its_credentials_end(bench: &
     assert!(bench.registry.tokens(None).await.unwrap().iter().all(|one| one.revoked != Some(first)));
 }
 
+/// Its caller was known when it asked; that is not enough.
+pub async fn a_vend_that_a_revocation_overtakes_opens_nothing(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let permit = bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap();
+    bench.registry.revoke_token(tenant.record.id, by(&tenant, bench.now())).await.unwrap();
+    for _ in 0..2 {
+        let refused = bench.ledger.open(&permit, bench.now()).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Unauthenticated(Stranger::Revoked));
+        bench.clock.advance_secs(1);
+    }
+    assert_eq!(bench.registry.verify_ledger().await.unwrap().leases, 0);
+}
+
+/// Whatever they find on the way.
+pub async fn a_change_is_seen_however_many_look_meanwhile(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    for at in 0..30usize {
+        let token = PlainToken::generate(&*bench.entropy);
+        let looks = || join_all((0..8).map(|_| bench.caller(&token)));
+        let making = bench.registry.create_token(tenant.caller, &token, None, bench.now());
+        let (record, _) = join(making, looks()).await;
+        let id = record.unwrap().id;
+        if at % 2 == 0 {
+            assert_eq!(bench.caller(&token).await.unwrap().token, id);
+        }
+        let ending = bench.registry.revoke_token(id, by(&tenant, bench.now()));
+        let (_, ended) = join(looks(), ending).await;
+        ended.unwrap();
+        let refused = bench.caller(&token).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Unauthenticated(Stranger::Revoked));
+        let grant = new_grant(tenant.account.id, &tenant.storage, &format!("g{at}"), reads("lake", &["x"]));
+        let granting = bench.registry.create_grant(grant, bench.now());
+        let snapshots = join_all((0..8).map(|_| bench.directory.account(tenant.account.id, bench.now())));
+        let (_, granted) = join(snapshots, granting).await;
+        bench.decide(&tenant.token, &ask(granted.unwrap())).await.unwrap();
+    }
+}
+
 /// With its account and role.
 pub async fn a_token_proves_its_own_caller(bench: &Bench) {
     let acme = bench.tenant("acme", Metering::Free).await;
@@ -90,7 +129,7 @@ pub async fn tokens_are_listed_without_their_text(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::Free).await;
     bench.tenant("other", Metering::Free).await;
     let listed = bench.registry.tokens(Some(tenant.account.id)).await.unwrap();
-    assert_eq!(listed, [tenant.record.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&tenant.record));
     assert_eq!(bench.registry.tokens(None).await.unwrap().len(), 2);
     assert!(tenant.token.reveal().ends_with(&tenant.record.tail) && tenant.record.tail.len() == 4);
     assert_eq!((tenant.record.caller_name, tenant.record.made), (name("ann"), bench.now()));

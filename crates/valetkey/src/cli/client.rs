@@ -169,7 +169,7 @@ impl<'a> Client<'a> {
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (request_id, retry_after, location) = (header("x-request-id"), header("retry-after"), header("location"));
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broke_off(&error))? {
             if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
                 return Err(Failure::local("the server's answer is too large to be one of the API"));
             }
@@ -188,6 +188,15 @@ impl<'a> Client<'a> {
         })
     }
 
+    /// SECURITY: half an answer is no answer, whatever can be read of it.
+    fn broke_off(&self, error: &reqwest::Error) -> Failure {
+        if error.is_timeout() {
+            return self.unreachable(error);
+        }
+        let server = self.server().trim_end_matches('/');
+        Failure::new(Exit::Unreachable, format!("`{server}` broke off in the middle of its answer"))
+    }
+
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let server = self.server().trim_end_matches('/');
         let failure = |message: String| Failure::new(Exit::Unreachable, message);
@@ -200,7 +209,7 @@ impl<'a> Client<'a> {
         let lower = why.to_lowercase();
         if lower.contains("certificate") {
             failure.hint("--ca-cert-file FILE trusts a certificate authority of your own")
-        } else if lower.contains("tls") || lower.contains("invalidcontenttype") || lower.contains("corrupt message") {
+        } else if lower.contains("corrupt message") {
             failure.hint("is it http, not https?")
         } else if self.to.loopback {
             failure.hint("is the server running? `valetkey dev` starts one; --server or VALETKEY_SERVER names another")

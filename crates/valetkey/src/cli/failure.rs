@@ -1,6 +1,6 @@
 //! Why a command did not do what it was asked to: the exit code it ends with and the lines it says.
 //!
-//! The exit codes are part of the command line's contract (`valetkey topics exit-codes`); scripts branch on them.
+//! The exit codes are part of the command line's contract (`valetkey help exit-codes`); scripts branch on them.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -12,7 +12,7 @@ mod creds;
 mod explain;
 pub(crate) mod failure;
 mod grant;
-mod help;
+pub(crate) mod help;
 mod lease;
 mod me;
 pub(crate) mod output;
@@ -25,19 +25,22 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use valetkey_core::time::Clock as _;
 
 use client::Client;
 use connection::Connection;
 pub(crate) use failure::{Exit, Failure};
 use output::{Color, Format, Out, Talk};
 
+use crate::node::system::SystemClock;
+
 const ABOUT: &str = "Valet keys for object storage: short-lived, least-privilege S3 credentials";
 
 const AFTER_HELP: &str = "\
 Examples:
-  valetkey dev                                             # all of it here, with demo data
-  eval \"$(valetkey creds flights-daily --format env)\"      # keys for this shell
-  valetkey explain read s3://lake/flights/daily-secret/x   # why not?
+  valetkey dev                                          # all of it here, with demo data
+  eval \"$(valetkey creds flights-daily)\"                # keys for this shell
+  valetkey explain read s3://flights-lake/flights/x     # why not?
 
 `valetkey help exit-codes`, `help environment` and `help formats` say more.";
 
@@ -157,9 +160,8 @@ pub(crate) fn run() -> ExitCode {
 }
 
 /// The present instant, for what is kept on this side.
-#[expect(clippy::disallowed_methods, reason = "the command line is a process's edge; servers are given a clock")]
 fn now() -> jiff::Timestamp {
-    jiff::Timestamp::now()
+    SystemClock.now()
 }
 
 /// The whole command line. What connects to a server is hidden where there is none to connect to.

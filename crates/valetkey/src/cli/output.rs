@@ -4,9 +4,11 @@
 //! cleaned of control characters before it reaches a terminal; what a command hands out as data is written as it is.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
@@ -107,12 +109,14 @@ impl Out {
 
     /// Writes a value as JSON over several lines.
     pub(crate) fn json<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), Failure> {
-        self.data(&serde_json::to_string_pretty(value).map_err(|error| unwritable(&error))?)
+        let text = serde_json::to_string_pretty(value).map_err(|error| unwritable(&error))?;
+        self.data(&plain_json(&text))
     }
 
     /// Writes a value as one line of JSON.
     pub(crate) fn json_line<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), Failure> {
-        self.data(&serde_json::to_string(value).map_err(|error| unwritable(&error))?)
+        let text = serde_json::to_string(value).map_err(|error| unwritable(&error))?;
+        self.data(&plain_json(&text))
     }
 
     /// Writes a table. Every cell is cleaned.
@@ -161,7 +165,7 @@ impl Out {
             Format::Json => {
                 let problem = Problem::of(failure);
                 let line = serde_json::to_string(&problem).unwrap_or_else(|_| r#"{"code":"failed"}"#.to_owned());
-                format!("{line}\n")
+                format!("{}\n", plain_json(&line))
             }
         };
         self.stderr.say(&text);
@@ -252,8 +256,12 @@ impl Stream {
     }
 }
 
-/// A sign of life on standard error.
-pub(crate) struct Progress(Option<ProgressBar>);
+/// A sign of life on standard error, from a thread of its own, so that it also moves while the runtime is busy.
+pub(crate) struct Progress {
+    /// Dropped to end it.
+    going: Option<mpsc::Sender<Infallible>>,
+    shown_by: Option<JoinHandle<()>>,
+}
 
 impl Progress {
     /// Work shorter than this shows nothing.
@@ -261,30 +269,33 @@ impl Progress {
 
     fn start(what: &'static str, shown: bool) -> Self {
         if !shown {
-            return Self(None);
+            return Self { going: None, shown_by: None };
         }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
-            bar.set_style(style);
-        }
-        bar.set_message(what);
-        let later = bar.clone();
-        // A thread of its own, so that it also shows while the runtime is busy; it ends with the process at the latest.
-        std::thread::spawn(move || {
-            std::thread::sleep(Self::PATIENCE);
-            if !later.is_finished() {
-                later.set_draw_target(ProgressDrawTarget::stderr());
-                later.enable_steady_tick(Duration::from_millis(100));
+        let (going, ended) = mpsc::channel::<Infallible>();
+        let shown_by = std::thread::spawn(move || {
+            if ended.recv_timeout(Self::PATIENCE) != Err(mpsc::RecvTimeoutError::Timeout) {
+                return;
             }
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+                bar.set_style(style);
+            }
+            bar.set_message(what);
+            bar.enable_steady_tick(Duration::from_millis(100));
+            // Nothing is ever sent: this returns when the other end is dropped.
+            let _ = ended.recv();
+            bar.finish_and_clear();
         });
-        Self(Some(bar))
+        Self { going: Some(going), shown_by: Some(shown_by) }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
+        self.going = None;
+        if let Some(shown_by) = self.shown_by.take() {
+            // So that what is said next does not meet the bar's last line.
+            let _ = shown_by.join();
         }
     }
 }
@@ -342,6 +353,24 @@ fn clean_lines(text: &str) -> Cow<'_, str> {
     escape(text, |char| char != '\n' && unsafe_on_terminal(char))
 }
 
+/// JSON that says the same without a character that a terminal obeys. Outside of its strings it has none but line breaks.
+fn plain_json(text: &str) -> Cow<'_, str> {
+    let odd = |char: char| char != '\n' && unsafe_on_terminal(char);
+    if !text.contains(odd) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len() + 16);
+    for char in text.chars() {
+        if odd(char) {
+            // Writing to a string cannot fail. All of these have four digits at most.
+            let _ = write!(plain, "\\u{:04x}", u32::from(char));
+        } else {
+            plain.push(char);
+        }
+    }
+    Cow::Owned(plain)
+}
+
 fn escape(text: &str, hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
     if !text.chars().any(&hidden) {
         return Cow::Borrowed(text);
@@ -379,6 +408,14 @@ mod tests {
         let text = "a\x1b[2Jb\nc\rd\u{9b}e\u{202e}f é 日本";
         assert_eq!(clean(text), r"a\u{1b}[2Jb\nc\rd\u{9b}e\u{202e}f é 日本");
         assert_eq!(clean_lines("a\nb\x07"), "a\nb\\u{7}");
+    }
+
+    #[test]
+    fn json_says_the_same_without_what_a_terminal_obeys() {
+        let text = "a\u{9b}b\u{202e}c\nd é";
+        let json = serde_json::to_string(text).unwrap();
+        assert_eq!(plain_json(&json), r#""a\u009bb\u202ec\nd é""#);
+        assert_eq!(serde_json::from_str::<String>(&plain_json(&json)).unwrap(), text);
     }
 
     #[test]

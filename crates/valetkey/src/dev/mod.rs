@@ -14,8 +14,8 @@ use serde::Serialize;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
 use crate::config::Layers;
-use crate::dev::world::{AdminState, CallerState, Forbidden, State};
-use crate::node::{Node, listen, log, ring};
+use crate::dev::world::{AdminState, CallerState, Forbidden};
+use crate::node::{Node, log, ring};
 
 /// What `valetkey dev` takes.
 #[derive(Debug, clap::Args)]

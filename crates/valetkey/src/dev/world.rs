@@ -180,7 +180,7 @@ async fn make(node: &Node) -> anyhow::Result<State> {
         let bucket = BucketName::parse(object.bucket)?;
         or_there(node.registry.create_bucket(storage, &bucket, now).await)?;
         node.endpoint.ensure_bucket(&bucket).await?;
-        node.endpoint.put_bytes(&bucket, object.key.as_bytes(), object.bytes.into(), object.media_type).await?;
+        node.endpoint.put_bytes(&bucket, object.key, object.bytes.into(), object.media_type).await?;
     }
     let mut callers = Vec::new();
     for cast in CALLERS {

@@ -50,11 +50,6 @@ impl Listener {
         Ok(Self { name, socket, address, tls, connections: Arc::new(Semaphore::new(connections)) })
     }
 
-    /// The address it got.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// The URL made of that address. Always a number, never `localhost`: some clients would put the bucket in front.
     pub(crate) fn url(&self) -> String {
         format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address)

@@ -72,6 +72,8 @@ pub(crate) async fn open_store(
     config: &Config,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
 ) -> anyhow::Result<Arc<valetkey_store::Store>> {
     let settings = valetkey_store::Settings {
         ledger: match config.ledger.mode {
@@ -80,7 +82,9 @@ pub(crate) async fn open_store(
         },
         ..valetkey_store::Settings::default()
     };
-    let store = valetkey_store::Store::open(&database(config), settings, Arc::clone(clock), Arc::clone(entropy)).await;
+    let path = database(config);
+    let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
+    let store = valetkey_store::Store::open(&path, settings, clock, entropy, tasks.clone(), end.clone()).await;
     let store = store.with_context(|| format!("the database {} cannot be opened", database(config).display()))?;
     Ok(Arc::new(store))
 }
@@ -126,21 +130,21 @@ impl Node {
         let (stop, end) = (CancellationToken::new(), CancellationToken::new());
         let (conversations, tasks) = (TaskTracker::new(), TaskTracker::new());
         let keyring = keyring(config)?;
-        let store = open_store(config, &clock, &entropy).await?;
+        let store = open_store(config, &clock, &entropy, &tasks, &end).await?;
         let storage = embedded_storage(&*store, config, &s3_url, &*clock).await?;
         let endpoint = valetkey_s3::Endpoint::open(
             valetkey_s3::Config {
                 data_dir: config.data_dir.join("objects"),
                 domains: config.s3.domains.clone(),
-                region: config.s3.region.clone(),
                 limits: valetkey_s3::Limits::default(),
             },
-            keyring.clone(),
-            Arc::clone(&store) as Arc<dyn Leases>,
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-            tasks.clone(),
-            end.clone(),
+            valetkey_s3::World {
+                keyring: keyring.clone(),
+                leases: Arc::clone(&store) as Arc<dyn Leases>,
+                clock: Arc::clone(&clock),
+                entropy: Arc::clone(&entropy),
+                tasks: tasks.clone(),
+            },
         )
         .await
         .context("the embedded store cannot be opened")?;
@@ -269,8 +273,11 @@ impl Node {
             }
             self.end.cancel();
             self.tasks.close();
-            self.store.close().await;
-            self.endpoint.close().await;
+            if let Err(error) = self.store.close().await {
+                warn!(%error, noted = error.noted(), "the database could not be closed in order");
+            }
+            // The endpoint's own work ends with the last of its handles; the listener's is gone by now.
+            drop(self.endpoint);
             if tokio::time::timeout(Duration::from_secs(10), self.tasks.wait()).await.is_err() {
                 warn!("a background task did not end");
             }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::Subcommand;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
 use valetkey_core::caller::Role;
 use valetkey_core::name::Name;
@@ -118,7 +120,8 @@ async fn init(config: &Config, out: &Out) -> anyhow::Result<()> {
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let store = crate::node::open_store(config, &clock, &entropy).await?;
+    let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
+    let store = crate::node::open_store(config, &clock, &entropy, &tasks, &end).await?;
     let name = Name::parse("operators")?;
     let account = match store.account_named(&name).await? {
         Some(account) => account,
@@ -127,12 +130,12 @@ async fn init(config: &Config, out: &Out) -> anyhow::Result<()> {
     let caller = store.ensure_caller(account.id, &Name::parse("admin")?, Role::Operator, clock.now()).await?;
     let known = store.tokens(Some(account.id)).await?;
     if known.iter().any(|token| token.caller == caller && token.revoked.is_none()) {
-        store.close().await;
+        store.close().await?;
         anyhow::bail!("{} is set up: the operator has a token", config.data_dir.display());
     }
     let token = PlainToken::generate(&*entropy);
     store.create_token(caller, &token, None, clock.now()).await?;
-    store.close().await;
+    store.close().await?;
     match out.format() {
         Format::Json => out.json(&json!({ "data_dir": config.data_dir, "operator_token": token.reveal() })),
         Format::Table => {

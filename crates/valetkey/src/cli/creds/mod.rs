@@ -20,10 +20,12 @@ use key::Key;
 
 const EXAMPLES: &str = "\
 Examples:
-  eval \"$(valetkey creds flights-daily --format env)\"       # keys for this shell
-  valetkey creds s3://lake/flights/daily --format duckdb    # a CREATE SECRET for DuckDB
-  valetkey creds --access read --ttl 15m --object flights/daily/2013-01-01.parquet flights-daily
-  credential_process = /usr/bin/valetkey creds flights-daily --format process   # in ~/.aws/config
+  eval \"$(valetkey creds flights-daily)\"                          # keys for this shell
+  valetkey creds s3://flights-lake/flights/daily --format duckdb  # a CREATE SECRET for DuckDB
+  valetkey creds flights-daily --ttl 15m --object flights/daily/2013-01-01.parquet
+  credential_process = /usr/bin/valetkey creds flights-daily --format process
+
+The last line goes into a profile of ~/.aws/config; the token into a file named by VALETKEY_TOKEN_FILE.
 
 `valetkey help formats` lists the formats.";
 
@@ -111,11 +113,11 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
         return out.data(&formats::render(format, &key));
     }
     let (key, answer) = vend(client, &ask).await?;
-    for cut in &key.cuts {
-        out.warn(cut);
-    }
     if format == Format::Json {
         return out.json(&answer);
+    }
+    for cut in &key.cuts {
+        out.warn(cut);
     }
     out.data(&formats::render(format, &key))?;
     out.note(&key.summary());

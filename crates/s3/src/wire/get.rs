@@ -1,0 +1,244 @@
+//! Reading: `GetObject` and `HeadObject`, whole, in ranges and under conditions.
+
+use std::ops;
+
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+use s3s::dto::{
+    ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Range, StreamingBlob,
+};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response};
+
+use crate::error::{Result, refuse, refuse_custom};
+use crate::objects::checksum::Algorithm;
+use crate::objects::record::{CHECKSUM_TYPE, Data, Record};
+use crate::wire::{Wire, no_such_key, precondition_failed, shown, strong, text};
+
+/// What is known of an object that came without a content type.
+const UNKNOWN_TYPE: HeaderValue = HeaderValue::from_static("binary/octet-stream");
+
+/// Under which conditions, and which part, a reader wants.
+pub(super) struct Wanted {
+    pub(super) if_match: Option<ETagCondition>,
+    pub(super) if_none_match: Option<ETagCondition>,
+    pub(super) if_modified_since: Option<Timestamp>,
+    pub(super) if_unmodified_since: Option<Timestamp>,
+    pub(super) range: Option<Range>,
+    pub(super) part_number: Option<i32>,
+}
+
+/// The bytes that answer a reader.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Plan {
+    pub(super) range: ops::Range<u64>,
+    partial: bool,
+    parts: Option<i32>,
+}
+
+/// Reads a date as HTTP writes it; one that cannot be read is no condition.
+pub(super) fn date(headers: &HeaderMap, name: &str) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(text(headers, name)?).ok()
+}
+
+fn fits(condition: &ETagCondition, etag: &str) -> bool {
+    match condition {
+        ETagCondition::Any => true,
+        ETagCondition::ETag(wanted) => wanted.value() == etag,
+    }
+}
+
+fn not_modified(record: &Record) -> S3Error {
+    let mut headers = HeaderMap::new();
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{}\"", record.etag)) {
+        headers.insert(ETAG, etag);
+    }
+    let modified = record.modified.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(modified) = HeaderValue::from_str(&modified) {
+        headers.insert(LAST_MODIFIED, modified);
+    }
+    let mut error = refuse(S3ErrorCode::NotModified, "Not Modified");
+    error.set_headers(headers);
+    error
+}
+
+fn out_of_range(record: &Record) -> S3Error {
+    let mut error = refuse(S3ErrorCode::InvalidRange, "The requested range is not satisfiable");
+    let mut headers = HeaderMap::new();
+    if let Ok(size) = HeaderValue::from_str(&format!("bytes */{}", record.size)) {
+        headers.insert(CONTENT_RANGE, size);
+    }
+    error.set_headers(headers);
+    error
+}
+
+impl Wanted {
+    /// RFC 9110, section 13.2.2, with times in whole seconds.
+    fn conditions(&self, record: &Record) -> Result<()> {
+        let modified = record.modified.as_second();
+        match (&self.if_match, self.if_unmodified_since) {
+            (Some(condition), _) if !fits(condition, &record.etag) => return Err(precondition_failed()),
+            (None, Some(since)) if modified > since.as_second() => return Err(precondition_failed()),
+            _ => {}
+        }
+        match (&self.if_none_match, self.if_modified_since) {
+            (Some(condition), _) if fits(condition, &record.etag) => Err(not_modified(record)),
+            (None, Some(since)) if modified <= since.as_second() => Err(not_modified(record)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The bytes to answer with.
+    pub(super) fn plan(&self, record: &Record) -> Result<Plan> {
+        self.conditions(record)?;
+        match (&self.range, self.part_number) {
+            (Some(_), Some(_)) => Err(refuse(
+                S3ErrorCode::InvalidRequest,
+                "Cannot specify both Range header and partNumber query parameter",
+            )),
+            (None, None) => Ok(Plan { range: 0..record.size, partial: false, parts: None }),
+            (Some(range), None) => {
+                let range = range.check(record.size).ok().filter(|range| !range.is_empty());
+                let range = range.ok_or_else(|| out_of_range(record))?;
+                Ok(Plan { range, partial: true, parts: None })
+            }
+            (None, Some(number)) => part(record, number),
+        }
+    }
+}
+
+/// The bytes of one part of an object that was uploaded in parts.
+fn part(record: &Record, number: i32) -> Result<Plan> {
+    let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1)).ok_or_else(|| {
+        refuse(S3ErrorCode::InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive")
+    })?;
+    let missing = || {
+        let status = http::StatusCode::RANGE_NOT_SATISFIABLE;
+        refuse_custom("InvalidPartNumber", status, "The requested partnumber is not satisfiable")
+    };
+    match &record.data {
+        Data::Files(segments) if record.etag.contains('-') => {
+            let start = segments.iter().take(at).map(|segment| segment.size).sum();
+            let size = segments.get(at).ok_or_else(missing)?.size;
+            let parts = i32::try_from(segments.len()).ok();
+            Ok(Plan { range: start..start + size, partial: true, parts })
+        }
+        Data::Here(_) | Data::Files(_) if at == 0 => {
+            Ok(Plan { range: 0..record.size, partial: record.size > 0, parts: None })
+        }
+        Data::Here(_) | Data::Files(_) => Err(missing()),
+    }
+}
+
+impl Plan {
+    fn content_range(&self, record: &Record) -> Option<String> {
+        let ops::Range { start, end } = self.range;
+        self.partial.then(|| format!("bytes {start}-{}/{}", end.saturating_sub(1), record.size))
+    }
+
+    fn length(&self) -> i64 {
+        (self.range.end - self.range.start).cast_signed()
+    }
+}
+
+/// The headers an object came with, as they go out: without those the reader asked to be others, and with the checksum only
+/// if asked for and if it is of the bytes that go.
+fn headers(record: &Record, plan: &Plan, checksum: bool, overridden: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &record.headers.0 {
+        let is_checksum = Algorithm::of_header(name).is_some() || &**name == CHECKSUM_TYPE;
+        if is_checksum && (!checksum || plan.partial) {
+            continue;
+        }
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(&**name), HeaderValue::from_bytes(value)) {
+            headers.append(name, value);
+        }
+    }
+    if !headers.contains_key(CONTENT_TYPE) {
+        headers.insert(CONTENT_TYPE, UNKNOWN_TYPE);
+    }
+    for (name, value) in overridden {
+        headers.insert(name, value.clone());
+    }
+    headers
+}
+
+/// The headers a reader asked to be others (`response-…`). The request was signed, and so were these.
+fn overridden(uri: &http::Uri) -> Result<HeaderMap> {
+    const NAMES: [&str; 6] =
+        ["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
+    let mut headers = HeaderMap::new();
+    for (name, value) in crate::gate::query::Query::parse(uri.query())?.iter() {
+        let name = name.strip_prefix("response-").and_then(|name| NAMES.into_iter().find(|own| *own == name));
+        if let Some(name) = name {
+            let value = HeaderValue::from_str(value)
+                .map_err(|_| refuse(S3ErrorCode::InvalidArgument, "A response-… parameter is not a header's value."))?;
+            headers.insert(name, value);
+        }
+    }
+    Ok(headers)
+}
+
+fn wants_checksum(headers: &HeaderMap) -> bool {
+    text(headers, "x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"))
+}
+
+impl Wire {
+    pub(super) async fn get(&self, request: S3Request<GetObjectInput>) -> Result<S3Response<GetObjectOutput>> {
+        let S3Request { input, headers: asked, uri, .. } = request;
+        let bucket = self.bucket(&input.bucket)?;
+        let wanted = Wanted {
+            if_match: input.if_match,
+            if_none_match: input.if_none_match,
+            if_modified_since: date(&asked, "if-modified-since"),
+            if_unmodified_since: date(&asked, "if-unmodified-since"),
+            range: input.range,
+            part_number: input.part_number,
+        };
+        let opened = self.objects.open_range(bucket, input.key.as_bytes(), |record| Ok(wanted.plan(record)?.range));
+        let (record, reading) = opened.await?.ok_or_else(no_such_key)?;
+        let plan = wanted.plan(&record)?;
+        let output = GetObjectOutput {
+            accept_ranges: Some("bytes".to_owned()),
+            body: Some(StreamingBlob::new(reading)),
+            content_length: Some(plan.length()),
+            content_range: plan.content_range(&record),
+            e_tag: Some(strong(&record.etag)),
+            last_modified: Some(shown(record.modified)),
+            parts_count: plan.parts,
+            ..GetObjectOutput::default()
+        };
+        let headers = headers(&record, &plan, wants_checksum(&asked), &overridden(&uri)?);
+        let mut response = S3Response::with_headers(output, headers);
+        response.status = plan.partial.then_some(http::StatusCode::PARTIAL_CONTENT);
+        Ok(response)
+    }
+
+    pub(super) async fn head(&self, request: S3Request<HeadObjectInput>) -> Result<S3Response<HeadObjectOutput>> {
+        let S3Request { input, headers: asked, uri, .. } = request;
+        let bucket = self.bucket(&input.bucket)?;
+        let wanted = Wanted {
+            if_match: input.if_match,
+            if_none_match: input.if_none_match,
+            if_modified_since: date(&asked, "if-modified-since"),
+            if_unmodified_since: date(&asked, "if-unmodified-since"),
+            range: input.range,
+            part_number: input.part_number,
+        };
+        let record = self.objects.record(bucket, input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
+        let plan = wanted.plan(&record)?;
+        let output = HeadObjectOutput {
+            accept_ranges: Some("bytes".to_owned()),
+            content_length: Some(plan.length()),
+            content_range: plan.content_range(&record),
+            e_tag: Some(strong(&record.etag)),
+            last_modified: Some(shown(record.modified)),
+            parts_count: plan.parts,
+            ..HeadObjectOutput::default()
+        };
+        let headers = headers(&record, &plan, wants_checksum(&asked), &overridden(&uri)?);
+        let mut response = S3Response::with_headers(output, headers);
+        response.status = plan.partial.then_some(http::StatusCode::PARTIAL_CONTENT);
+        Ok(response)
+    }
+}

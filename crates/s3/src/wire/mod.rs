@@ -1,0 +1,186 @@
+//! S3's operations, between the S3 crate's words and the objects here. Whoever comes this far may do what it asks, except
+//! where one request names many keys or a prefix: those are asked about here.
+
+mod copy;
+mod delete;
+mod get;
+mod list;
+mod multipart;
+mod put;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::HeaderMap;
+use jiff::Timestamp;
+use s3s::dto::{
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
+    CopyObjectInput, CopyObjectOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteObjectInput,
+    DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, ETag, ETagCondition, GetBucketLocationInput,
+    GetBucketLocationOutput, GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput,
+    HeadObjectOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectsInput, ListObjectsOutput,
+    ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput,
+    UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+};
+use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
+
+use crate::Limits;
+use crate::error::{Result, denied, not_implemented, refuse};
+use crate::gate::session::Session;
+use crate::objects::{BucketId, Clash, Condition, Objects};
+
+/// The operations.
+#[derive(Clone)]
+pub(crate) struct Wire {
+    pub(crate) objects: Arc<Objects>,
+    pub(crate) limits: Limits,
+}
+
+impl Wire {
+    fn bucket(&self, name: &str) -> Result<BucketId> {
+        self.objects
+            .bucket(name)
+            .ok_or_else(|| refuse(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist"))
+    }
+}
+
+/// Who asks, as the gate proved it.
+fn session<T>(request: &S3Request<T>) -> Result<Session> {
+    request.extensions.get().cloned().ok_or_else(denied)
+}
+
+fn no_such_key() -> s3s::S3Error {
+    refuse(S3ErrorCode::NoSuchKey, "The specified key does not exist.")
+}
+
+fn precondition_failed() -> s3s::S3Error {
+    refuse(S3ErrorCode::PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
+}
+
+fn clashed(clash: Clash) -> s3s::S3Error {
+    match clash {
+        Clash::Failed => precondition_failed(),
+        Clash::Missing => no_such_key(),
+    }
+}
+
+/// The condition of a write.
+fn condition(if_match: Option<ETagCondition>, if_none_match: Option<ETagCondition>) -> Result<Condition> {
+    match (if_match, if_none_match) {
+        (None, None) => Ok(Condition::None),
+        (None, Some(ETagCondition::Any)) => Ok(Condition::Absent),
+        (Some(ETagCondition::Any), None) => Ok(Condition::Present),
+        (Some(ETagCondition::ETag(etag)), None) => Ok(Condition::Etag(etag.value().into())),
+        (_, Some(_)) => Err(not_implemented("If-None-Match with anything but `*` on a write")),
+    }
+}
+
+fn strong(etag: &str) -> ETag {
+    ETag::Strong(etag.to_owned())
+}
+
+fn shown(time: Timestamp) -> s3s::dto::Timestamp {
+    std::time::SystemTime::from(time).into()
+}
+
+/// A header's value, as text.
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+#[async_trait]
+impl S3 for Wire {
+    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        self.get(request).await
+    }
+
+    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+        self.head(request).await
+    }
+
+    async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        self.put(request).await
+    }
+
+    async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        self.copy(request).await
+    }
+
+    async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
+        self.delete(request).await
+    }
+
+    async fn delete_objects(
+        &self,
+        request: S3Request<DeleteObjectsInput>,
+    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+        self.delete_many(request).await
+    }
+
+    async fn list_objects(&self, request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+        self.list_v1(request).await
+    }
+
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        self.list_v2(request).await
+    }
+
+    async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
+        self.bucket(&request.input.bucket)?;
+        Ok(S3Response::new(HeadBucketOutput::default()))
+    }
+
+    async fn get_bucket_location(
+        &self,
+        request: S3Request<GetBucketLocationInput>,
+    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
+        self.bucket(&request.input.bucket)?;
+        Ok(S3Response::new(GetBucketLocationOutput::default()))
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        self.create_upload(request).await
+    }
+
+    async fn upload_part(&self, request: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+        self.put_part(request).await
+    }
+
+    async fn upload_part_copy(
+        &self,
+        request: S3Request<UploadPartCopyInput>,
+    ) -> S3Result<S3Response<UploadPartCopyOutput>> {
+        self.copy_part(request).await
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        self.complete_upload(request).await
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        self.abort_upload(request).await
+    }
+
+    async fn list_parts(&self, request: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
+        self.list_upload_parts(request).await
+    }
+
+    async fn list_multipart_uploads(
+        &self,
+        request: S3Request<ListMultipartUploadsInput>,
+    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+        self.list_uploads(request).await
+    }
+}

@@ -1,0 +1,257 @@
+//! Uploads in parts.
+
+use data_encoding::BASE64;
+use s3s::dto::{
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, ChecksumAlgorithm, ChecksumType,
+    CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart, CreateMultipartUploadInput,
+    CreateMultipartUploadOutput, ListPartsInput, ListPartsOutput, Part, StorageClass, UploadPartInput,
+    UploadPartOutput,
+};
+use s3s::{S3ErrorCode, S3Request, S3Response};
+
+use crate::error::{Result, refuse};
+use crate::gate::session::Session;
+use crate::objects::checksum::{Algorithm, Kind};
+use crate::objects::uploads::{Completion, Incomplete, Listed, MAX_PART_NUMBER, Owner, UploadId};
+use crate::wire::put::{Told, body, kept, read_checksum, shown_checksum, tell_checksum, trailers};
+use crate::wire::{Wire, clashed, condition, session, shown, strong, text};
+
+/// The most parts on a page.
+const MAX_PARTS: i32 = 1000;
+
+pub(super) fn no_such_upload() -> s3s::S3Error {
+    refuse(
+        S3ErrorCode::NoSuchUpload,
+        "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been \
+         aborted or completed.",
+    )
+}
+
+pub(super) fn upload_id(text: &str) -> Result<UploadId> {
+    UploadId::parse(text).ok_or_else(no_such_upload)
+}
+
+pub(super) fn part_number(number: i32) -> Result<i32> {
+    if (1..=MAX_PART_NUMBER).contains(&number) {
+        Ok(number)
+    } else {
+        Err(refuse(S3ErrorCode::InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive"))
+    }
+}
+
+/// Whose the uploads of a session are.
+pub(super) fn owner(session: &Session) -> Owner {
+    Owner { account: session.claims.account, caller: session.claims.caller }
+}
+
+fn incomplete(why: Incomplete) -> s3s::S3Error {
+    match why {
+        Incomplete::NoSuchUpload => no_such_upload(),
+        Incomplete::InvalidPart => refuse(
+            S3ErrorCode::InvalidPart,
+            "One or more of the specified parts could not be found. The part may not have been uploaded, or the \
+             specified entity tag may not match the part's entity tag.",
+        ),
+        Incomplete::TooSmall => {
+            refuse(S3ErrorCode::EntityTooSmall, "Your proposed upload is smaller than the minimum allowed size")
+        }
+        Incomplete::WrongSize => {
+            refuse(S3ErrorCode::InvalidRequest, "The provided x-amz-mp-object-size does not match the parts.")
+        }
+        Incomplete::WrongChecksum => {
+            refuse(S3ErrorCode::BadDigest, "The checksum you specified did not match the calculated checksum.")
+        }
+        Incomplete::Clash(clash) => clashed(clash),
+    }
+}
+
+/// The checksum of the upload's algorithm that a part's entry tells.
+fn listed_checksum(part: &CompletedPart, algorithm: Algorithm) -> Option<&str> {
+    match algorithm {
+        Algorithm::Crc32 => part.checksum_crc32.as_deref(),
+        Algorithm::Crc32c => part.checksum_crc32c.as_deref(),
+        Algorithm::Crc64Nvme => part.checksum_crc64nvme.as_deref(),
+        Algorithm::Sha1 => part.checksum_sha1.as_deref(),
+        Algorithm::Sha256 => part.checksum_sha256.as_deref(),
+    }
+}
+
+/// The parts a request to complete lists: there is one, each is whole, and their numbers rise.
+fn listed(parts: Vec<CompletedPart>, algorithm: Algorithm) -> Result<Vec<Listed>> {
+    let malformed = || {
+        refuse(
+            S3ErrorCode::MalformedXML,
+            "The XML you provided was not well-formed or did not validate against our published schema",
+        )
+    };
+    if parts.is_empty() {
+        return Err(malformed());
+    }
+    let mut listed: Vec<Listed> = Vec::with_capacity(parts.len());
+    for part in parts {
+        let (Some(number), Some(etag)) = (part.part_number, &part.e_tag) else { return Err(malformed()) };
+        if listed.last().is_some_and(|last| last.number >= number) {
+            return Err(refuse(
+                S3ErrorCode::InvalidPartOrder,
+                "The list of parts was not in ascending order. The parts list must be specified in order by part number.",
+            ));
+        }
+        let checksum = listed_checksum(&part, algorithm).map(|shown| read_checksum(algorithm, shown)).transpose()?;
+        listed.push(Listed { number: part_number(number)?, etag: etag.value().into(), checksum });
+    }
+    Ok(listed)
+}
+
+impl Wire {
+    pub(super) async fn create_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> Result<S3Response<CreateMultipartUploadOutput>> {
+        let owner = owner(&session(&request)?);
+        let S3Request { input, headers, .. } = request;
+        let bucket = self.bucket(&input.bucket)?;
+        let unsupported = || refuse(S3ErrorCode::InvalidRequest, "Checksum algorithm or type provided is unsupported.");
+        let named = text(&headers, "x-amz-checksum-algorithm")
+            .map(|name| Algorithm::parse(name).ok_or_else(unsupported))
+            .transpose()?;
+        let algorithm = named.unwrap_or(Algorithm::Crc64Nvme);
+        let kind = match text(&headers, "x-amz-checksum-type") {
+            Some(kind) => Kind::parse(kind).ok_or_else(unsupported)?,
+            None => algorithm.usual_kind(),
+        };
+        if !algorithm.allows(kind) {
+            return Err(unsupported());
+        }
+        let kept = kept(&headers)?;
+        let upload = self.objects.create_upload(bucket, input.key.as_bytes(), owner, (algorithm, kind), kept).await?;
+        Ok(S3Response::new(CreateMultipartUploadOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(upload.id.shown()),
+            checksum_algorithm: named.map(|named| ChecksumAlgorithm::from_static(named.as_str())),
+            checksum_type: named.map(|_| ChecksumType::from_static(kind.as_str())),
+            ..CreateMultipartUploadOutput::default()
+        }))
+    }
+
+    pub(super) async fn put_part(&self, request: S3Request<UploadPartInput>) -> Result<S3Response<UploadPartOutput>> {
+        let owner = owner(&session(&request)?);
+        let told = Told::read(&request.headers, trailers(&request))?;
+        let input = request.input;
+        let bucket = self.bucket(&input.bucket)?;
+        let (number, id) = (part_number(input.part_number)?, upload_id(&input.upload_id)?);
+        let upload = self.objects.upload(id, bucket, input.key.as_bytes(), owner).await?.ok_or_else(no_such_upload)?;
+        // The upload's own checksum is kept; another that the client tells is verified too.
+        let mut algorithms = vec![upload.algorithm];
+        algorithms.extend(told.algorithm().filter(|told| *told != upload.algorithm));
+        let taken = self.objects.take_part(body(input.body), &algorithms, self.limits.max_object_bytes).await?;
+        told.verify(&taken.digests)?;
+        let digests = self.objects.put_part(id, number, taken).await?.ok_or_else(no_such_upload)?;
+        let mut output = UploadPartOutput { e_tag: Some(strong(&digests.etag())), ..UploadPartOutput::default() };
+        for (algorithm, checksum) in &digests.checksums {
+            tell_checksum!(output, *algorithm, BASE64.encode(checksum));
+        }
+        Ok(S3Response::new(output))
+    }
+
+    pub(super) async fn complete_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> Result<S3Response<CompleteMultipartUploadOutput>> {
+        let owner = owner(&session(&request)?);
+        let S3Request { input, headers, .. } = request;
+        let bucket = self.bucket(&input.bucket)?;
+        let id = upload_id(&input.upload_id)?;
+        let upload = self.objects.upload(id, bucket, input.key.as_bytes(), owner).await?.ok_or_else(no_such_upload)?;
+        let parts = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
+        let checksum = match shown_checksum(&headers)? {
+            Some((algorithm, shown)) if algorithm == upload.algorithm => Some(shown.to_owned()),
+            Some(_) => {
+                return Err(refuse(S3ErrorCode::InvalidRequest, "The checksum is not of the upload's algorithm."));
+            }
+            None => None,
+        };
+        if text(&headers, "x-amz-checksum-type").is_some_and(|kind| kind != upload.kind.as_str()) {
+            return Err(refuse(S3ErrorCode::InvalidRequest, "The upload's checksum type is another."));
+        }
+        let completion = Completion {
+            parts: listed(parts, upload.algorithm)?,
+            condition: condition(input.if_match, input.if_none_match)?,
+            size: input.mpu_object_size.map(i64::cast_unsigned),
+            checksum,
+        };
+        let record = self.objects.complete_upload(id, completion).await?.map_err(incomplete)?;
+        let mut output = CompleteMultipartUploadOutput {
+            location: Some(format!("/{}/{}", input.bucket, crate::gate::query::encode_path(&input.key))),
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            e_tag: Some(strong(&record.etag)),
+            ..CompleteMultipartUploadOutput::default()
+        };
+        if let Some((algorithm, shown, kind)) = record.headers.checksum() {
+            tell_checksum!(output, algorithm, shown.to_owned());
+            output.checksum_type = Some(ChecksumType::from_static(kind.as_str()));
+        }
+        Ok(S3Response::new(output))
+    }
+
+    pub(super) async fn abort_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> Result<S3Response<AbortMultipartUploadOutput>> {
+        let owner = owner(&session(&request)?);
+        let input = request.input;
+        let bucket = self.bucket(&input.bucket)?;
+        let id = upload_id(&input.upload_id)?;
+        let found = self.objects.upload(id, bucket, input.key.as_bytes(), owner).await?;
+        if found.is_none() || !self.objects.abort_upload(id).await? {
+            return Err(no_such_upload());
+        }
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+    }
+
+    pub(super) async fn list_upload_parts(
+        &self,
+        request: S3Request<ListPartsInput>,
+    ) -> Result<S3Response<ListPartsOutput>> {
+        let owner = owner(&session(&request)?);
+        let input = request.input;
+        let bucket = self.bucket(&input.bucket)?;
+        let id = upload_id(&input.upload_id)?;
+        let upload = self.objects.upload(id, bucket, input.key.as_bytes(), owner).await?.ok_or_else(no_such_upload)?;
+        let (max, behind) = (input.max_parts.unwrap_or(MAX_PARTS), input.part_number_marker.unwrap_or(0));
+        if max < 0 || behind < 0 {
+            return Err(refuse(S3ErrorCode::InvalidArgument, "max-parts and part-number-marker are not negative."));
+        }
+        let limit = usize::try_from(max.min(MAX_PARTS)).unwrap_or(0);
+        let mut found = self.objects.parts(id, behind, limit + 1).await?;
+        let truncated = limit > 0 && found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().map(|part| part.number).filter(|_| truncated);
+        let parts = found.iter().map(|part| {
+            let mut output = Part {
+                part_number: Some(part.number),
+                size: Some(part.size.cast_signed()),
+                e_tag: Some(strong(&data_encoding::HEXLOWER.encode(&part.md5))),
+                last_modified: Some(shown(part.modified)),
+                ..Part::default()
+            };
+            tell_checksum!(output, upload.algorithm, BASE64.encode(&part.checksum));
+            output
+        });
+        Ok(S3Response::new(ListPartsOutput {
+            parts: Some(parts.collect()),
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(input.upload_id),
+            max_parts: Some(max.min(MAX_PARTS)),
+            part_number_marker: Some(behind),
+            next_part_number_marker: next,
+            is_truncated: Some(truncated),
+            storage_class: Some(StorageClass::from_static("STANDARD")),
+            checksum_algorithm: Some(ChecksumAlgorithm::from_static(upload.algorithm.as_str())),
+            checksum_type: Some(ChecksumType::from_static(upload.kind.as_str())),
+            ..ListPartsOutput::default()
+        }))
+    }
+}

@@ -1,0 +1,148 @@
+//! Whole or not at all: under concurrent writers and readers, and over a crash.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tempfile::TempDir;
+
+use crate::multipart::{files, until_files};
+use crate::rig::{BUCKET, Rig, noise};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_reader_sees_the_old_or_the_new_object_whole() {
+    let rig = Arc::new(Rig::start().await);
+    let credential = rig.whole();
+    // From inline to several chunks, so that every way of keeping an object is replaced by every other.
+    let bodies: Arc<Vec<Vec<u8>>> =
+        Arc::new([100, 20_000, 300_000, 900_000].map(|size| noise(size as u64, size)).into());
+    rig.put(BUCKET, "o", bodies[0].clone()).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..4)
+        .map(|_| {
+            let (rig, credential, bodies, over) =
+                (Arc::clone(&rig), credential.clone(), Arc::clone(&bodies), Arc::clone(&over));
+            rig.tasks.clone().spawn(async move {
+                let mut seen = 0;
+                while !over.load(Ordering::Relaxed) {
+                    let got = rig.get("/lake/o", &credential).await;
+                    assert_eq!(got.status, 200, "{}", got.text());
+                    assert!(bodies.contains(&got.body), "{} bytes that nobody wrote", got.body.len());
+                    seen += 1;
+                }
+                seen
+            })
+        })
+        .collect();
+    for turn in 0..60 {
+        let body = bodies[turn * 7 % bodies.len()].clone();
+        rig.send(rig.ask("PUT", "/lake/o").body(body.clone()), &credential).await.ok();
+        // Whoever wrote reads it at once.
+        assert!(rig.get("/lake/o", &credential).await.body == body);
+    }
+    over.store(true, Ordering::Relaxed);
+    for reader in readers {
+        assert!(reader.await.unwrap() > 0);
+    }
+    rig.send(rig.ask("DELETE", "/lake/o"), &credential).await.ok();
+    until_files(&rig, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn exactly_one_of_many_creates_a_key() {
+    let rig = Rig::start().await;
+    let credential = rig.whole();
+    for round in 0..5 {
+        let target = format!("/lake/o{round}");
+        let puts = (0..16).map(|n| {
+            let ask = rig.ask("PUT", &target).header("if-none-match", "*").body(noise(n, 20_000 + n as usize));
+            rig.send(ask, &credential)
+        });
+        let answers = futures::future::join_all(puts).await;
+        let won = answers.iter().filter(|answer| answer.status == 200).count();
+        let lost = answers.iter().filter(|answer| answer.status == 412).count();
+        assert_eq!((won, lost), (1, 15));
+    }
+    until_files(&rig, 5).await;
+    // And of many that change what they read, all but one are told to read again.
+    let etag = rig.get("/lake/o0", &credential).await.header("etag").unwrap().to_owned();
+    let puts = (0..16)
+        .map(|n| rig.send(rig.ask("PUT", "/lake/o0").header("if-match", &etag).body(noise(100 + n, 50)), &credential));
+    let answers = futures::future::join_all(puts).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_a_crash_and_the_rest_is_swept() {
+    let dir = Arc::new(TempDir::new().unwrap());
+    let (small, large) = (noise(1, 500), noise(2, 500_000));
+    let credential;
+    {
+        let rig = Rig::start_in(Arc::clone(&dir), |_| {}).await;
+        credential = rig.whole();
+        rig.send(rig.ask("PUT", "/lake/small").body(small.clone()), &credential).await.ok();
+        rig.send(rig.ask("PUT", "/lake/large").body(large.clone()), &credential).await.ok();
+        rig.send(rig.ask("PUT", "/lake/gone").body(large.clone()), &credential).await.ok();
+        rig.send(rig.ask("DELETE", "/lake/gone"), &credential).await.ok();
+        let id = rig.send(rig.ask("POST", "/lake/parts?uploads="), &credential).await.one("UploadId");
+        let part = rig.ask("PUT", &format!("/lake/parts?partNumber=1&uploadId={id}")).body(large.clone());
+        rig.send(part, &credential).await.ok();
+        until_files(&rig, 2).await;
+        // As if killed: nothing is closed, and files lie there that were written but never referred to.
+        let shard = dir.path().join("objects/files/00");
+        for name in ["0000010000001000", "0000000000000040"] {
+            std::fs::write(shard.join(name), b"half an obj").unwrap();
+        }
+        assert_eq!(files(&rig), 4);
+    }
+    let rig = Rig::start_in(dir, |_| {}).await;
+    until_files(&rig, 2).await;
+    assert!(rig.get("/lake/small", &credential).await.body == small);
+    assert!(rig.get("/lake/large", &credential).await.body == large);
+    rig.get("/lake/gone", &credential).await.is(404, "NoSuchKey");
+    rig.get("/lake/parts", &credential).await.is(404, "NoSuchKey");
+    // Written after the sweep began, and not swept.
+    rig.send(rig.ask("PUT", "/lake/new").body(large.clone()), &credential).await.ok();
+    assert!(rig.get("/lake/new", &credential).await.body == large);
+}
+
+#[tokio::test]
+async fn a_multipart_object_is_read_to_its_end_though_it_was_deleted() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let rig = Rig::start().await;
+    let credential = rig.whole();
+    let id = rig.send(rig.ask("POST", "/lake/o?uploads="), &credential).await.one("UploadId");
+    let bodies = [noise(1, 5 * 1024 * 1024), noise(2, 5 * 1024 * 1024), noise(3, 100)];
+    let mut parts = String::new();
+    for (at, body) in bodies.iter().enumerate() {
+        let ask = rig.ask("PUT", &format!("/lake/o?partNumber={}&uploadId={id}", at + 1)).body(body.clone());
+        let etag = rig.send(ask, &credential).await.ok().header("etag").unwrap().to_owned();
+        parts.push_str(&format!("<Part><PartNumber>{}</PartNumber><ETag>{etag}</ETag></Part>", at + 1));
+    }
+    let complete = rig.ask("POST", &format!("/lake/o?uploadId={id}"));
+    let complete = complete.body(format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>"));
+    rig.send(complete, &credential).await.ok();
+    let mut socket = tokio::net::TcpStream::connect(rig.address).await.unwrap();
+    socket.write_all(&rig.ask("GET", "/lake/o").signed(&credential)).await.unwrap();
+    let mut got = vec![0; 1000];
+    socket.read_exact(&mut got).await.unwrap();
+    rig.send(rig.ask("DELETE", "/lake/o"), &credential).await.ok();
+    rig.get("/lake/o", &credential).await.is(404, "NoSuchKey");
+    socket.read_to_end(&mut got).await.unwrap();
+    assert!(got.ends_with(&bodies.concat()));
+    until_files(&rig, 0).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_is_broken_off_leaves_nothing() {
+    use tokio::io::AsyncWriteExt as _;
+    let rig = Rig::start().await;
+    let credential = rig.whole();
+    let ask = rig.ask("PUT", "/lake/o").header("content-length", "9000000").told("UNSIGNED-PAYLOAD");
+    let wire = ask.body(noise(1, 3_000_000)).signed(&credential);
+    let mut socket = tokio::net::TcpStream::connect(rig.address).await.unwrap();
+    socket.write_all(&wire).await.unwrap();
+    until_files(&rig, 1).await;
+    drop(socket);
+    until_files(&rig, 0).await;
+    rig.get("/lake/o", &credential).await.is(404, "NoSuchKey");
+}

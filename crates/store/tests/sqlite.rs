@@ -1,0 +1,397 @@
+//! What is SQLite's own: the file, the chain of pages, restarts, other processes.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::future::join_all;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use valetkey_core::Kind;
+use valetkey_core::account::Metering;
+use valetkey_core::error::Stranger;
+use valetkey_core::lease::{LeaseState, Refusal, Revocation};
+use valetkey_core::port::{Directory, LeaseFilter, Leases, Ledger, Registry, Usage};
+use valetkey_core::time::{Clock, Entropy};
+use valetkey_core::token::PlainToken;
+use valetkey_core::usage::{Origin, Period, RequestFilter};
+use valetkey_store::{LedgerMode, Settings, Store};
+use valetkey_testkit::chance::SeededEntropy;
+use valetkey_testkit::clock::FixedClock;
+use valetkey_testkit::contract::bench::{ask, by, claims};
+use valetkey_testkit::contract::{Bench, Tenant};
+
+/// A database in its own folder, opened as often as a test wants.
+struct Shelf {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+    clock: Arc<FixedClock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Shelf {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("valetkey.db");
+        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(3));
+        Self { _folder: folder, path, clock: Arc::default(), entropy }
+    }
+
+    async fn try_open(&self, settings: Settings) -> Result<Store, valetkey_core::Error> {
+        let clock = Arc::<FixedClock>::clone(&self.clock) as Arc<dyn Clock>;
+        let entropy = Arc::clone(&self.entropy);
+        Store::open(&self.path, settings, clock, entropy, TaskTracker::new(), CancellationToken::new()).await
+    }
+
+    async fn open(&self) -> Store {
+        self.try_open(Settings::default()).await.unwrap()
+    }
+
+    fn bench(&self, store: &Store) -> Bench {
+        let clock = Arc::<FixedClock>::clone(&self.clock);
+        Bench::of(&Arc::new(store.clone()), clock, Arc::clone(&self.entropy), Box::new(()))
+    }
+
+    async fn raw(&self) -> SqliteConnection {
+        connect(&self.path).await
+    }
+}
+
+async fn connect(path: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(path).connect().await.unwrap()
+}
+
+async fn run(db: &mut SqliteConnection, sql: &str) -> u64 {
+    sqlx::query(AssertSqlSafe(sql.to_owned())).execute(db).await.unwrap().rows_affected()
+}
+
+/// A closed database with a few pages in it.
+async fn with_pages(shelf: &Shelf, pages: usize) -> Tenant {
+    let store = shelf.open().await;
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    for _ in 0..pages {
+        bench.open(&tenant).await.unwrap();
+    }
+    store.close().await.unwrap();
+    tenant
+}
+
+#[tokio::test]
+async fn a_changed_page_is_found() {
+    for (change, broken) in [
+        // One bit of the body; the hash; the counts beside it; a page in the middle, at the start and at the end.
+        (
+            "UPDATE ledger_pages SET body = CAST(substr(body, 1, 30) || x'ff' || substr(body, 32) AS BLOB) WHERE seq = 3",
+            Some(3),
+        ),
+        ("UPDATE ledger_pages SET hash = zeroblob(32) WHERE seq = 4", Some(4)),
+        ("UPDATE ledger_pages SET opens = 2 WHERE seq = 2", Some(2)),
+        ("DELETE FROM ledger_pages WHERE seq = 3", Some(3)),
+        ("DELETE FROM ledger_pages WHERE seq = 1", Some(1)),
+        ("UPDATE ledger_pages SET body = (SELECT body FROM ledger_pages WHERE seq = 1) WHERE seq = 5", Some(5)),
+        ("UPDATE ledger_pages SET opens = opens", None),
+    ] {
+        let shelf = Shelf::new();
+        with_pages(&shelf, 5).await;
+        assert!(run(&mut shelf.raw().await, change).await > 0);
+        let store = shelf.open().await;
+        assert_eq!(store.verify_ledger().await.unwrap().broken_at, broken, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_cut_off_while_the_store_runs_is_found() {
+    let shelf = Shelf::new();
+    with_pages(&shelf, 5).await;
+    let store = shelf.open().await;
+    run(&mut shelf.raw().await, "DELETE FROM ledger_pages WHERE seq = 5").await;
+    assert_eq!(store.verify_ledger().await.unwrap().broken_at, Some(5));
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_in_words_that_help() {
+    let shelf = Shelf::new();
+    Store::migrate(&shelf.path).await.unwrap();
+    Store::migrate(&shelf.path).await.unwrap();
+    run(
+        &mut shelf.raw().await,
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9001, 'later', 1, x'00', 0)",
+    )
+    .await;
+    for refused in
+        [Store::migrate(&shelf.path).await.unwrap_err(), shelf.try_open(Settings::default()).await.unwrap_err()]
+    {
+        assert_eq!(refused.kind(), Kind::Unavailable);
+        assert!(refused.said().contains("schema 9001, which a newer valetkey wrote"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_is_refused() {
+    let shelf = Shelf::new();
+    std::fs::write(&shelf.path, "this is not a database, and long enough to be looked at as one".repeat(100)).unwrap();
+    assert_eq!(shelf.try_open(Settings::default()).await.unwrap_err().kind(), Kind::Unavailable);
+    assert_eq!(Store::migrate(Path::new("/nowhere/valetkey.db")).await.unwrap_err().kind(), Kind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_loses_nothing() {
+    let shelf = Shelf::new();
+    let store = shelf.try_open(Settings { queue: 10, ..Settings::default() }).await.unwrap();
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::of(1)).await;
+    store.add_credits(tenant.account.id, 100, bench.now()).await.unwrap();
+    let permit = bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap();
+    // All at once from one task: the writer has no turn in between.
+    let opened = join_all((0..50).map(|_| store.open(&permit, bench.now()))).await;
+    let (good, bad): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
+    assert_eq!((good.len(), bad.len()), (10, 40));
+    for refused in bad {
+        let refused = refused.unwrap_err();
+        assert_eq!((refused.kind(), refused.retry_after_secs()), (Kind::Unavailable, Some(1)));
+    }
+    assert_eq!(store.balance(tenant.account.id).await.unwrap().used, 10, "a refused vend costs nothing");
+    assert_eq!(store.verify_ledger().await.unwrap().leases, 10);
+    bench.open(&tenant).await.unwrap();
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart() {
+    let shelf = Shelf::new();
+    let store = shelf.open().await;
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::of(2)).await;
+    let account = tenant.account.id;
+    store.add_credits(account, 10, bench.now()).await.unwrap();
+    let (kept, revoked, void) =
+        (bench.open(&tenant).await.unwrap(), bench.open(&tenant).await.unwrap(), bench.open(&tenant).await.unwrap());
+    store.void(void.id, Kind::Upstream, bench.now()).await.unwrap();
+    shelf.clock.advance_secs(1);
+    store.revoke(Revocation::Lease(revoked.id), by(&tenant, bench.now())).await.unwrap();
+    let ended = PlainToken::generate(&*shelf.entropy);
+    let record = store.create_token(tenant.caller, &ended, None, bench.now()).await.unwrap();
+    store.revoke_token(record.id, by(&tenant, bench.now())).await.unwrap();
+    store.request(account, tenant.record.id, Origin::Api, bench.now());
+    store.close().await.unwrap();
+    let closed = bench.ledger.open(&bench_permit(&shelf, &tenant).await, bench.now()).await;
+    assert_eq!(closed.unwrap_err().kind(), Kind::Unavailable, "a closed store opens nothing");
+
+    let store = shelf.open().await;
+    let bench = shelf.bench(&store);
+    assert_eq!(bench.caller(&tenant.token).await.unwrap().id, tenant.caller);
+    assert_eq!(bench.caller(&ended).await.unwrap_err().kind(), Kind::Unauthenticated(Stranger::Revoked));
+    assert!(store.is_revoked(&claims(&revoked)) && !store.is_revoked(&claims(&kept)));
+    assert_eq!(bench.state(void.id).await, LeaseState::Void);
+    assert!(matches!(bench.state(revoked.id).await, LeaseState::Revoked(_)));
+    store.void(void.id, Kind::Upstream, bench.now()).await.unwrap();
+    assert_eq!(store.balance(account).await.unwrap().used, 4, "still given back once");
+    let period = Period { from: kept.opened, to: kept.until, zone: jiff::tz::TimeZone::UTC };
+    let filter = RequestFilter { account, token: None, origin: None };
+    assert_eq!(store.requests_by_day(&filter, &period).await.unwrap()[0].count, 1);
+    assert_eq!(store.verify_ledger().await.unwrap().leases, 3);
+}
+
+async fn bench_permit(shelf: &Shelf, tenant: &Tenant) -> valetkey_core::policy::Permit {
+    let store = shelf.open().await;
+    let permit = shelf.bench(&store).decide(&tenant.token, &ask(tenant.grant)).await.unwrap();
+    store.close().await.unwrap();
+    permit
+}
+
+#[tokio::test]
+async fn what_is_answered_before_the_commit_is_found_and_kept_too() {
+    let shelf = Shelf::new();
+    let settings = Settings { ledger: LedgerMode::Behind, ..Settings::default() };
+    let store = shelf.try_open(settings).await.unwrap();
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::of(1)).await;
+    store.add_credits(tenant.account.id, 50, bench.now()).await.unwrap();
+    let lease = bench.open(&tenant).await.unwrap();
+    assert_eq!(bench.state(lease.id).await, LeaseState::Live);
+    let opened = join_all((0..60).map(|_| bench.open(&tenant))).await;
+    assert_eq!(opened.iter().filter(|one| one.is_ok()).count(), 49);
+    let listed = store.leases(&LeaseFilter { limit: 100, ..LeaseFilter::default() }).await.unwrap();
+    assert_eq!(listed.len(), 50);
+    store.void(lease.id, Kind::Upstream, bench.now()).await.unwrap();
+    bench.open(&tenant).await.unwrap();
+    store.close().await.unwrap();
+    let store = shelf.open().await;
+    assert_eq!(store.verify_ledger().await.unwrap().leases, 51);
+    assert_eq!(store.balance(tenant.account.id).await.unwrap().used, 50);
+}
+
+#[tokio::test]
+async fn refusals_are_counted_by_the_minute() {
+    let shelf = Shelf::new();
+    let store = shelf.open().await;
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let stranger = Refusal { account: None, caller: None, dialect: "native", kind: Kind::Malformed };
+    let known =
+        Refusal { account: Some(tenant.account.id), caller: Some(tenant.caller), kind: Kind::Forbidden, ..stranger };
+    for _ in 0..1_000 {
+        store.refused(stranger.clone(), bench.now());
+    }
+    store.refused(known.clone(), bench.now());
+    shelf.clock.advance_secs(60);
+    store.refused(known, bench.now());
+    store.close().await.unwrap();
+    let rows: Vec<(i64, String, i64)> =
+        sqlx::query_as("SELECT minute_s - 1767225600, kind, count FROM refusals ORDER BY minute_s, kind")
+            .fetch_all(&mut shelf.raw().await)
+            .await
+            .unwrap();
+    let expected = [(0, "forbidden", 1), (0, "malformed", 1_000), (60, "forbidden", 1)];
+    assert_eq!(rows, expected.map(|(minute, kind, count)| (minute, kind.to_owned(), count)));
+}
+
+#[tokio::test]
+async fn a_token_is_stored_as_its_digest_only() {
+    let shelf = Shelf::new();
+    let tenant = with_pages(&shelf, 1).await;
+    let secret = tenant.token.reveal().as_bytes();
+    for file in std::fs::read_dir(shelf.path.parent().unwrap()).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret));
+        assert!(!bytes.windows(20).any(|window| window == &secret[4..24]));
+    }
+}
+
+#[tokio::test]
+async fn two_processes_on_one_file_keep_one_chain_and_see_each_other() {
+    let shelf = Shelf::new();
+    let server = shelf.open().await;
+    let bench = shelf.bench(&server);
+    let tenant = bench.tenant("acme", Metering::of(1)).await;
+    server.add_credits(tenant.account.id, 2, bench.now()).await.unwrap();
+    bench.open(&tenant).await.unwrap();
+    let token = PlainToken::generate(&*shelf.entropy);
+    bench.caller(&token).await.unwrap_err();
+
+    let command = shelf.open().await;
+    let theirs = shelf.bench(&command);
+    theirs.open(&tenant).await.unwrap();
+    bench.open(&tenant).await.unwrap();
+    command.create_token(tenant.caller, &token, None, bench.now()).await.unwrap();
+    command.revoke_token(tenant.record.id, by(&tenant, bench.now())).await.unwrap();
+    command.close().await.unwrap();
+    // The server looks once a second.
+    let waited = std::time::Instant::now();
+    while server.caller(&token, bench.now()).await.is_err() {
+        assert!(waited.elapsed() < std::time::Duration::from_secs(10), "not seen");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(bench.caller(&tenant.token).await.unwrap_err().kind(), Kind::Unauthenticated(Stranger::Revoked));
+    let verified = server.verify_ledger().await.unwrap();
+    assert_eq!((verified.leases, verified.broken_at), (3, None));
+    assert_eq!(server.balance(tenant.account.id).await.unwrap().used, 3);
+}
+
+#[tokio::test]
+async fn a_change_whose_asker_went_away_is_seen_all_the_same() {
+    let shelf = Shelf::new();
+    let store = shelf.open().await;
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    for at in 0..50u32 {
+        bench.caller(&tenant.token).await.unwrap();
+        let token = PlainToken::generate(&*shelf.entropy);
+        let record = store.create_token(tenant.caller, &token, None, bench.now()).await.unwrap();
+        bench.caller(&token).await.unwrap();
+        // Polled a few times, then dropped.
+        let mut polls = 0;
+        let mut revoking = std::pin::pin!(store.revoke_token(record.id, by(&tenant, bench.now())));
+        std::future::poll_fn(|context| {
+            polls += 1;
+            match revoking.as_mut().poll(context) {
+                std::task::Poll::Pending if polls <= at % 3 => std::task::Poll::Pending,
+                _ => std::task::Poll::Ready(()),
+            }
+        })
+        .await;
+        // Another change goes behind it.
+        store.create_token(tenant.caller, &PlainToken::generate(&*shelf.entropy), None, bench.now()).await.unwrap();
+        let durable = store.tokens(None).await.unwrap().iter().any(|one| one.id == record.id && one.revoked.is_some());
+        if durable {
+            let refused = bench.caller(&token).await.unwrap_err();
+            assert_eq!(refused.kind(), Kind::Unauthenticated(Stranger::Revoked));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_written_is_refused_and_costs_nothing() {
+    let shelf = Shelf::new();
+    let store = shelf.open().await;
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::of(1)).await;
+    store.add_credits(tenant.account.id, 5, bench.now()).await.unwrap();
+    let lease = bench.open(&tenant).await.unwrap();
+    let mut other = shelf.raw().await;
+    run(&mut other, "ALTER TABLE ledger_pages RENAME TO away").await;
+    for refused in join_all((0..9).map(|_| bench.open(&tenant))).await {
+        // Five at most have credit; whichever way, none is opened.
+        assert!(matches!(refused.unwrap_err().kind(), Kind::Unavailable | Kind::OutOfCredit));
+    }
+    assert_eq!(store.balance(tenant.account.id).await.unwrap().used, 1);
+    assert_eq!(store.void(lease.id, Kind::Upstream, bench.now()).await.unwrap_err().kind(), Kind::Unavailable);
+    run(&mut other, "ALTER TABLE away RENAME TO ledger_pages").await;
+    for _ in 0..4 {
+        bench.open(&tenant).await.unwrap();
+    }
+    assert_eq!(bench.open(&tenant).await.unwrap_err().kind(), Kind::OutOfCredit);
+    store.void(lease.id, Kind::Upstream, bench.now()).await.unwrap();
+    bench.open(&tenant).await.unwrap();
+    let verified = store.verify_ledger().await.unwrap();
+    assert_eq!((verified.leases, verified.broken_at), (6, None));
+}
+
+#[tokio::test]
+async fn what_was_answered_before_the_commit_is_tried_again_until_it_is_kept() {
+    let shelf = Shelf::new();
+    let store = shelf.try_open(Settings { ledger: LedgerMode::Behind, ..Settings::default() }).await.unwrap();
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let mut other = shelf.raw().await;
+    run(&mut other, "ALTER TABLE ledger_pages RENAME TO away").await;
+    let lease = bench.open(&tenant).await.unwrap();
+    let looking = {
+        let store = store.clone();
+        async move { store.lease(lease.id).await }
+    };
+    let repairing = async {
+        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        run(&mut other, "ALTER TABLE away RENAME TO ledger_pages").await;
+    };
+    let (found, ()) = tokio::join!(looking, repairing);
+    assert_eq!(found.unwrap().unwrap().lease, lease);
+}
+
+#[tokio::test]
+async fn the_index_follows_the_pages_by_itself() {
+    let shelf = Shelf::new();
+    let store = shelf.open().await;
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let opened: Vec<_> = join_all((0..700).map(|_| bench.open(&tenant))).await;
+    let void = opened[3].as_ref().unwrap().id;
+    store.void(void, Kind::Upstream, bench.now()).await.unwrap();
+    let mut other = shelf.raw().await;
+    let waited = std::time::Instant::now();
+    loop {
+        let folded: (i64, i64) =
+            sqlx::query_as("SELECT count(*), count(void_kind) FROM leases").fetch_one(&mut other).await.unwrap();
+        if folded == (700, 1) {
+            break;
+        }
+        assert!(waited.elapsed() < std::time::Duration::from_secs(20), "{folded:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(bench.state(void).await, LeaseState::Void);
+    store.void(void, Kind::Upstream, bench.now()).await.unwrap();
+    assert_eq!(store.verify_ledger().await.unwrap().leases, 700);
+}
