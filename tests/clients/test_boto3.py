@@ -89,10 +89,9 @@ class TestBoto3(Whole, ListsByText):
         client = use(reading)
         with client.denied():
             client.s3.list_buckets()
-        with client.denied():
-            client.s3.create_bucket(Bucket="mine")
-        with client.denied():
-            client.s3.delete_bucket(Bucket=reading.bucket)
+        for change in (client.s3.create_bucket, client.s3.delete_bucket):
+            with pytest.raises(ClientError, match="NotImplemented|AccessDenied"):
+                change(Bucket=reading.bucket)
 
     @pytest.mark.parametrize("region", ["auto", "us-east-1", "eu-central-1"])
     def test_takes_any_region(self, reading, region):

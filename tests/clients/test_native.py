@@ -52,9 +52,17 @@ class TestVending:
         with pytest.raises(ClientError, match="AccessDenied"):
             lease.boto3().put_object(Bucket=lease.bucket, Key=f"{folder}/x", Body=b"x")
 
+    def test_dots_are_letters_like_any_other(self, server, reader):
+        """A key is opaque: `..` climbs nowhere, neither when a scope is checked nor when an object is looked up."""
+        lease = server.vend(reader, prefix="flights/daily/../daily-secret")
+        assert lease.keys("flights/daily/../daily-secret/") == set()
+        for key in (FLIGHTS, "flights/daily-secret/2013-01-01.parquet"):
+            with pytest.raises(ClientError, match="AccessDenied"):
+                lease.get(key)
+
     @pytest.mark.parametrize(
         "prefix",
-        ["flights/daily-secret", "flights", "", "flights/dail", "flights/daily/..", "flights/daily/../daily-secret"],
+        ["flights/daily-secret", "flights", "", "flights/dail", "flights/../flights/daily", "flights//daily"],
     )
     def test_widens_to_nothing(self, server, reader, prefix):
         check_problem(

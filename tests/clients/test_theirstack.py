@@ -61,7 +61,7 @@ def check_error(answer, status):
     assert set(body) == {"request_id", "error"}
     assert type(body["request_id"]) is int
     assert set(body["error"]) == {"code", "title", "description"}
-    assert re.fullmatch(r"E-\d{3}", body["error"]["code"])
+    assert re.fullmatch(r"[EV]-\d{3}", body["error"]["code"])
     assert all(type(text) is str and text for text in body["error"].values())
 
 
@@ -119,12 +119,16 @@ class TestCredentials:
             with pytest.raises(ClientError, match=r"\(AccessDenied\)"):
                 client(body).put_object(Bucket=body["storage"]["bucket_name"], Key=f"{prefix}/x", Body=b"x")
 
-    def test_ignores_a_body(self, api):
-        for body in (None, b"{}", b'{"bucket":"airlines-lake"}', b"not json"):
-            answer = api(
-                "POST", "/v1/datasets/credentials", body=body, **({"Content-Type": "application/json"} if body else {})
-            )
-            assert vended(answer)["storage"]["bucket_name"] == "flights-lake"
+    @pytest.mark.parametrize("body", [None, b"", b"{}"])
+    def test_needs_no_body(self, api, body):
+        answer = api("POST", "/v1/datasets/credentials", body=body, **({"Content-Type": "application/json"} if body else {}))
+        assert vended(answer)["storage"]["bucket_name"] == "flights-lake"
+
+    @pytest.mark.parametrize(("body", "status"), [(b'{"prefixes":["x"]}', 422), (b"not json", 400)])
+    def test_takes_no_fields(self, api, body, status):
+        """Whoever sends a field means to narrow the key: a wider one must not come back in silence."""
+        answer = api("POST", "/v1/datasets/credentials", body=body, **{"Content-Type": "application/json"})
+        check_error(answer, status)
 
     def test_is_new_each_time(self, api):
         bodies = [vended(api("POST", "/v1/datasets/credentials")) for _ in range(2)]

@@ -1,6 +1,7 @@
 """What no well-behaved client sends: the S3 endpoint must refuse it, and say so with S3's own codes."""
 
 import base64
+import contextlib
 import dataclasses
 import hashlib
 import hmac
@@ -216,7 +217,9 @@ class TestDuplicatedHeaders:
     def test_refuses_two_lengths(self, writing, folder):
         call = put(writing, f"{folder}/x").sign()
         call.headers.append(("content-length", "3"))
-        assert call.send().status == 400
+        # Two lengths are an attack on the connection itself: it may end without an answer.
+        with contextlib.suppress(ConnectionError):
+            assert call.send().status == 400
         assert writing.keys(f"{folder}/") == set()
 
     def test_refuses_two_queries(self, reading):
@@ -585,10 +588,15 @@ class TestReads:
         assert Call(reading, key=FLIGHTS, query={name: ""}).send().outcome == (501, "NotImplemented")
 
     @pytest.mark.parametrize(
-        "name", ["acl", "policy", "versioning", "lifecycle", "cors", "website", "location", "uploads", "versions"]
+        "name", ["acl", "policy", "versioning", "lifecycle", "cors", "website", "uploads", "versions"]
     )
     def test_bucket_subresource(self, reading, name):
         assert Call(reading, query={name: ""}).send().outcome in ((501, "NotImplemented"), DENIED)
+
+    def test_says_where_the_bucket_is(self, reading):
+        reply = Call(reading, query={"location": ""}).send()
+        assert reply.status == 200
+        assert b"LocationConstraint" in reply.body
 
     def test_lists_no_buckets(self, reading):
         call = Call(reading, bucket="")

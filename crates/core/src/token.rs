@@ -114,14 +114,31 @@ fn digit(value: u32) -> char {
     usize::try_from(value).ok().and_then(|at| BASE62.get(at)).map_or('0', |byte| char::from(*byte))
 }
 
+/// CRC-32 of each byte: every request's token is checked, so eight bits are taken at a time.
+const CRC_OF_BYTE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut rest = table.as_mut_slice();
+    let mut byte = 0;
+    while let Some((slot, others)) = rest.split_first_mut() {
+        let mut crc: u32 = byte;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+            bit += 1;
+        }
+        *slot = crc;
+        byte += 1;
+        rest = others;
+    }
+    table
+};
+
 /// CRC-32 (ISO-HDLC) in six digits of base 62.
 fn checksum(text: &str) -> String {
     let mut crc = u32::MAX;
     for byte in text.bytes() {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
-        }
+        let [low, ..] = crc.to_le_bytes();
+        crc = (crc >> 8) ^ CRC_OF_BYTE.get(usize::from(low ^ byte)).copied().unwrap_or(0);
     }
     let mut rest = !crc;
     let mut digits = ['0'; CHECK];

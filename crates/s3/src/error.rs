@@ -61,6 +61,9 @@ pub(crate) enum BodyError {
     /// The body's digest is not the one that was signed.
     #[error("the body's digest is not the signed one")]
     Digest,
+    /// Nothing came for too long.
+    #[error("the sender paused for too long")]
+    Idle,
     /// The connection failed.
     #[error("the connection failed")]
     Connection,
@@ -76,6 +79,10 @@ impl From<BodyError> for S3Error {
             BodyError::TooLong => {
                 refuse(S3ErrorCode::IncompleteBody, "The body has more bytes than the announced length.")
             }
+            BodyError::Idle => refuse(
+                S3ErrorCode::RequestTimeout,
+                "Your socket connection to the server was not read from or written to within the timeout period.",
+            ),
             BodyError::Malformed => refuse(
                 S3ErrorCode::InvalidRequest,
                 "The chunks of the body do not follow the aws-chunked format, or a trailer is missing.",

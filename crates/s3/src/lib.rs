@@ -11,6 +11,7 @@ mod wire;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -41,6 +42,8 @@ pub struct Limits {
     pub max_object_bytes: u64,
     /// The most bytes a document may have (`DeleteObjects`, `CompleteMultipartUpload`).
     pub max_xml_bytes: usize,
+    /// How long a sender may pause within a body.
+    pub idle: Duration,
     /// Objects up to this size live in the index, where one read finds them.
     pub inline_bytes: usize,
     /// The most bytes of records (and the small objects in them) kept in memory.
@@ -52,6 +55,7 @@ impl Default for Limits {
         Self {
             max_object_bytes: 5 * 1024 * 1024 * 1024,
             max_xml_bytes: 2 * 1024 * 1024,
+            idle: Duration::from_secs(60),
             inline_bytes: 16 * 1024,
             cache_bytes: 64 * 1024 * 1024,
         }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
 use valetkey_core::policy::Permit;
-use valetkey_core::port::Ledger;
+use valetkey_core::port::{LeaseFilter, Ledger, Registry};
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_store::{LedgerMode, Settings, Store};
 use valetkey_testkit::clock::FixedClock;
@@ -105,6 +105,13 @@ async fn ledger(mode: LedgerMode, metering: Metering, how: &str) {
             async move { store.open(&permit, Machine.now()).await.is_ok() }
         })
         .await;
+        if at_once == 64 {
+            let leases = store.verify_ledger().await.unwrap().leases;
+            let started = Instant::now();
+            store.leases(&LeaseFilter { limit: 1, ..LeaseFilter::default() }).await.unwrap();
+            let millis = u64::try_from(started.elapsed().as_millis()).unwrap().max(1);
+            println!("{how:<22} indexed {leases} leases on demand, {}/s", leases * 1000 / millis);
+        }
         store.close().await.unwrap();
     }
 }

@@ -71,6 +71,12 @@ impl Store {
         Ok(u64::try_from(ends.len()).unwrap_or(u64::MAX))
     }
 
+    async fn take_grant(&self, account: AccountId, grant: GrantId, by: Revoker) -> Result<(), Error> {
+        registry::remove_grant(&mut *self.shared.db.writer().await, account, grant, by).await?;
+        self.shared.memory.snapshots.forget(&account);
+        Ok(())
+    }
+
     async fn end_any(&self, what: Revocation, by: Revoker) -> Result<u64, Error> {
         match what {
             Revocation::Lease(lease) => self.end_lease(lease, by).await,
@@ -273,12 +279,20 @@ impl Registry for Store {
     ) -> Result<(), Error> {
         let store = self.clone();
         self.unbroken(async move {
-            registry::remove_grant(&mut *store.shared.db.writer().await, account, grant, by).await?;
-            store.shared.memory.snapshots.forget(&account);
             if end_credentials {
-                store.end_grant(grant, by).await?;
+                registry::check_grant(&mut *store.reader().await?, account, grant).await?;
+                // First the credentials, then the grant: if the second fails, the call can be made again. Nothing is
+                // vended under it in between.
+                store.shared.queue.bar(grant, i64::MAX);
+                let done = match store.end_grant(grant, by).await {
+                    Ok(_) => store.take_grant(account, grant, by).await,
+                    Err(error) => Err(error),
+                };
+                let until = by.at.max(store.shared.clock.now());
+                store.shared.queue.bar_no_longer_than(grant, until.as_millisecond());
+                return done;
             }
-            Ok(())
+            store.take_grant(account, grant, by).await
         })
         .await
     }

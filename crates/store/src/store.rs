@@ -131,9 +131,7 @@ impl Store {
     /// # Errors
     /// `Unavailable`.
     pub async fn ready(&self) -> Result<(), Error> {
-        if self.shared.stop.is_cancelled() {
-            return Err(Error::new(Kind::Unavailable, "the server is shutting down").retry_after(1));
-        }
+        self.running()?;
         let mut reader = self.shared.db.readers().acquire().await.map_err(sqlite::failed)?;
         pages::folded(&mut reader).await.map(|_| ())
     }
@@ -143,10 +141,18 @@ impl Store {
         &self,
         change: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
+        self.running()?;
         match self.shared.tasks.spawn(change).await {
             Ok(done) => done,
             Err(error) => Err(Error::internal("a change failed").caused_by(error)),
         }
+    }
+
+    fn running(&self) -> Result<(), Error> {
+        if self.shared.stop.is_cancelled() {
+            return Err(Error::new(Kind::Unavailable, "the server is shutting down").retry_after(1));
+        }
+        Ok(())
     }
 
     async fn tick(self, mut version: i64) {

@@ -179,8 +179,13 @@ async fn everything_is_there_after_a_restart() {
     store.close().await.unwrap();
     let closed = bench.ledger.open(&bench_permit(&shelf, &tenant).await, bench.now()).await;
     assert_eq!(closed.unwrap_err().kind(), Kind::Unavailable, "a closed store opens nothing");
+    assert_eq!(store.ready().await.unwrap_err().kind(), Kind::Unavailable);
+    let changed = store.add_credits(account, 1, bench.now()).await;
+    assert_eq!(changed.unwrap_err().kind(), Kind::Unavailable, "nor changes anything");
+    store.close().await.unwrap();
 
     let store = shelf.open().await;
+    store.ready().await.unwrap();
     let bench = shelf.bench(&store);
     assert_eq!(bench.caller(&tenant.token).await.unwrap().id, tenant.caller);
     assert_eq!(bench.caller(&ended).await.unwrap_err().kind(), Kind::Unauthenticated(Stranger::Revoked));
@@ -247,6 +252,29 @@ async fn refusals_are_counted_by_the_minute() {
             .unwrap();
     let expected = [(0, "forbidden", 1), (0, "malformed", 1_000), (60, "forbidden", 1)];
     assert_eq!(rows, expected.map(|(minute, kind, count)| (minute, kind.to_owned(), count)));
+}
+
+#[tokio::test]
+async fn the_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let shelf = Shelf::new();
+    let _store = shelf.open().await;
+    for file in std::fs::read_dir(shelf.path.parent().unwrap()).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.file_name());
+    }
+}
+
+#[tokio::test]
+async fn a_lease_of_a_dialect_that_is_gone_reads_back_as_other() {
+    let shelf = Shelf::new();
+    let store = shelf.open().await;
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let lease = bench.open(&tenant).await.unwrap();
+    store.close().await.unwrap();
+    let store = shelf.try_open(Settings { dialects: vec!["theirstack"], ..Settings::default() }).await.unwrap();
+    assert_eq!(store.lease(lease.id).await.unwrap().unwrap().lease.dialect, "other");
 }
 
 #[tokio::test]

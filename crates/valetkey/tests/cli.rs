@@ -199,6 +199,19 @@ fn what_would_leak_the_token_or_has_none_never_reaches_a_server() {
 }
 
 #[test]
+fn a_refusal_to_vend_says_where_to_look() {
+    let fake = Fake::always(403, &problem(403, "forbidden", "no live grant opens it"));
+    let ran = fake.run(&["creds", "daily"]);
+    assert_eq!(ran.code, 4);
+    insta::assert_snapshot!(ran.stderr, @r"
+    error: no live grant opens it
+    hint: `valetkey ls` shows what you can reach, `valetkey explain` why not
+    request: req_1
+    ");
+    assert!(!fake.run(&["account", "ls"]).stderr.contains("hint:"), "a hint that does not fit is worse than none");
+}
+
+#[test]
 fn a_redirect_is_not_followed_with_the_token() {
     let other = Fake::always(200, "{}");
     let fake = Fake::always(307, "");

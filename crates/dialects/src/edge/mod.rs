@@ -25,7 +25,7 @@ pub use read::{bearer, json};
 pub use refuse::{Refused, Row};
 pub use reply::Reply;
 pub use route::{Call, Dialect, Entry, Params, Plain, Route};
-pub use serve::router;
+pub use serve::{Service, router};
 
 /// What every dialect works with.
 pub struct Shared {

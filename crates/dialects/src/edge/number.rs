@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 
 /// Gives numbers to requests. It starts at the microsecond it was made in, so that a restart does not repeat numbers as
@@ -20,12 +20,15 @@ impl Numbers {
     }
 }
 
+/// The header that carries a request's id, both ways.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// The longest request id that is taken from a client.
 const LONGEST: usize = 128;
 
 /// The id to answer with: the client's, if it is one and plain, otherwise the number.
 pub(super) fn request_id(headers: &http::HeaderMap, number: u64) -> HeaderValue {
-    let mut given = headers.get_all("x-request-id").iter();
+    let mut given = headers.get_all(&REQUEST_ID).iter();
     match (given.next(), given.next()) {
         (Some(id), None) if plain(id.as_bytes()) => id.clone(),
         _ => HeaderValue::from(number),

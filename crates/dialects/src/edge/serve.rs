@@ -2,17 +2,20 @@
 //! dialect's own form, is logged once and counted once.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use valetkey_core::account::Standing;
 use valetkey_core::caller::{Caller, Role};
@@ -22,12 +25,10 @@ use valetkey_core::usage::Origin;
 use valetkey_core::{Error, Kind};
 
 use super::limit::{Class, Key, Limiter, Quota};
-use super::number::{Numbers, request_id};
+use super::number::{Numbers, REQUEST_ID, request_id};
 use super::reply::{Ended, Reply};
 use super::route::{Call, Dialect, Entry, Found, Plain, Route};
 use super::{EdgeLimits, Peer, Shared, metric, read, refuse};
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest path that is routed, in bytes.
 const LONGEST_PATH: usize = 8 * 1024;
@@ -40,24 +41,52 @@ struct Edge {
     dialects: Vec<(Dialect, metric::Numbers)>,
 }
 
-/// Serves dialects. The first one's envelope answers for paths that none of them claims.
+/// Dialects, ready to serve. A service rather than one axum route for each of theirs: the dialects' own tables decide, so that
+/// an unknown path and a wrong method are answered by the dialect whose they are, and a request passes no layer it does
+/// not need.
+#[derive(Clone)]
+pub struct Service(Arc<Edge>);
+
+impl Service {
+    /// Puts dialects together. The first one's envelope answers for paths that none of them claims.
+    ///
+    /// # Errors
+    /// `Invalid` when a class of rate limits has too many windows, `Internal` when there is no dialect.
+    pub fn new(shared: Arc<Shared>, limits: EdgeLimits, dialects: Vec<Dialect>) -> Result<Self, Error> {
+        if dialects.is_empty() {
+            return Err(Error::internal("there is no dialect to serve"));
+        }
+        Ok(Self(Arc::new(Edge {
+            limiter: Limiter::new(&limits.rates)?,
+            numbers: Numbers::starting(shared.desk.now()),
+            dialects: dialects.into_iter().map(|dialect| (dialect, metric::Numbers::default())).collect(),
+            shared,
+            limits,
+        })))
+    }
+}
+
+impl tower::Service<Request> for Service {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let edge = Arc::clone(&self.0);
+        Box::pin(async move { Ok(serve(&edge, request).await) })
+    }
+}
+
+/// Serves dialects: [`Service`] as the fallback of a router, to add routes to.
 ///
 /// # Errors
-/// `Invalid` when a class of rate limits has too many windows, `Internal` when there is no dialect.
+/// See [`Service::new`].
 pub fn router(shared: Arc<Shared>, limits: EdgeLimits, dialects: Vec<Dialect>) -> Result<axum::Router, Error> {
-    if dialects.is_empty() {
-        return Err(Error::internal("there is no dialect to serve"));
-    }
-    let edge = Arc::new(Edge {
-        limiter: Limiter::new(&limits.rates)?,
-        numbers: Numbers::starting(shared.desk.now()),
-        dialects: dialects.into_iter().map(|dialect| (dialect, metric::Numbers::default())).collect(),
-        shared,
-        limits,
-    });
-    // One catch-all instead of a route each: the dialects' own tables decide, so that an unknown path and a wrong method
-    // are answered by the dialect whose they are.
-    Ok(axum::Router::new().fallback(move |request: Request| serve(Arc::clone(&edge), request)))
+    Ok(axum::Router::new().fallback_service(Service::new(shared, limits, dialects)?))
 }
 
 /// What is known of a request when it ends, however it ends.
@@ -69,7 +98,7 @@ struct Trail<'a> {
     quota: Option<Quota<'a>>,
 }
 
-async fn serve(edge: Arc<Edge>, request: Request) -> Response {
+async fn serve(edge: &Edge, request: Request) -> Response {
     let started = Instant::now();
     let now = edge.shared.desk.now();
     let number = edge.numbers.next();
@@ -77,7 +106,7 @@ async fn serve(edge: Arc<Edge>, request: Request) -> Response {
     let id = request_id(&parts.headers, number);
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
     let Some((dialect, numbers)) = edge.claimed(parts.uri.path()) else {
-        // `router` refuses to be built without a dialect.
+        // A service is not made without a dialect.
         return Response::new(Body::empty());
     };
     let mut trail = Trail::default();

@@ -6,13 +6,16 @@
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac::verify;
 use bytes::{Buf as _, Bytes};
 use data_encoding::HEXLOWER;
+use futures::Future as _;
 use http_body::{Body, Frame, SizeHint};
 use sha2::{Digest as _, Sha256};
+use tokio::time::{Instant, Sleep};
 
 use crate::error::BodyError;
 use crate::gate::session::Trailers;
@@ -38,7 +41,7 @@ pub(crate) enum Coding {
     /// As it is.
     Plain { digest: Option<[u8; 32]> },
     /// In chunks.
-    Chunks { signer: Option<ChunkKey>, announced: Option<Announced> },
+    Chunks { signer: Option<Box<ChunkKey>>, announced: Option<Announced> },
 }
 
 enum State {
@@ -55,7 +58,7 @@ struct Chunks {
     /// The signature this chunk claims, and what its bytes add up to.
     claimed: Vec<u8>,
     sum: Sha256,
-    signer: Option<ChunkKey>,
+    signer: Option<Box<ChunkKey>>,
     announced: Option<Announced>,
 }
 
@@ -74,6 +77,8 @@ pub(crate) struct Decoded<B> {
     pending: Bytes,
     /// Bytes that are announced and did not come yet.
     left: Option<u64>,
+    /// How long the sender may pause, and when it has paused too long.
+    idle: Option<(Duration, Pin<Box<Sleep>>)>,
     over: bool,
     leftover: Leftover<B>,
 }
@@ -92,7 +97,13 @@ impl<B> Decoded<B> {
                 announced,
             })),
         };
-        Self { inner, reader, pending: Bytes::new(), left: length, over: false, leftover }
+        Self { inner, reader, pending: Bytes::new(), left: length, idle: None, over: false, leftover }
+    }
+
+    /// Refuses a sender that pauses for longer.
+    pub(crate) fn idle_at_most(mut self, pause: Duration) -> Self {
+        self.idle = Some((pause, Box::pin(tokio::time::sleep(pause))));
+        self
     }
 
     /// The body as it came, if nothing of it was read yet.
@@ -155,7 +166,7 @@ impl Chunks {
     /// A chunk is over: its signature must fit.
     fn end_chunk(&mut self) -> Result<(), BodyError> {
         let sum = std::mem::take(&mut self.sum).finalize();
-        if let Some(ChunkKey { key, seed, time, scope }) = &mut self.signer {
+        if let Some(ChunkKey { key, seed, time, scope }) = self.signer.as_deref_mut() {
             let sum = HEXLOWER.encode(&sum);
             let to_sign = format!("AWS4-HMAC-SHA256-PAYLOAD\n{time}\n{scope}\n{seed}\n{EMPTY_SHA256}\n{sum}");
             verify(key, to_sign.as_bytes(), &self.claimed).map_err(|_| BodyError::Signature)?;
@@ -195,10 +206,12 @@ impl Chunks {
         if !announced {
             return Err(BodyError::Malformed);
         }
-        if let Some(ChunkKey { key, seed, time, scope }) = &self.signer {
+        if let Some(ChunkKey { key, seed, time, scope }) = self.signer.as_deref() {
             let signature = signature.ok_or(BodyError::Malformed)?;
             let signature = HEXLOWER.decode(signature.as_bytes()).map_err(|_| BodyError::Signature)?;
-            let written: String = trailers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+            let written: Vec<[&str; 4]> =
+                trailers.iter().map(|(name, value)| [name.as_str(), ":", value, "\n"]).collect();
+            let written = written.concat().concat();
             let hash = HEXLOWER.encode(digest(&SHA256, written.as_bytes()).as_ref());
             let to_sign = format!("AWS4-HMAC-SHA256-TRAILER\n{time}\n{scope}\n{seed}\n{hash}");
             verify(key, to_sign.as_bytes(), &signature).map_err(|_| BodyError::Signature)?;
@@ -275,7 +288,15 @@ impl<B: Body<Data = Bytes> + Unpin> Decoded<B> {
                 return Poll::Ready(Some(Ok(data)));
             }
             let Some(inner) = &mut self.inner else { return Poll::Ready(self.finish().err().map(Err)) };
-            match ready!(Pin::new(inner).poll_frame(cx)) {
+            let polled = Pin::new(inner).poll_frame(cx);
+            if let Some((pause, sleep)) = &mut self.idle {
+                if polled.is_ready() {
+                    sleep.as_mut().reset(Instant::now() + *pause);
+                } else if sleep.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Some(Err(BodyError::Idle)));
+                }
+            }
+            match ready!(polled) {
                 None => {
                     self.inner = None;
                     return Poll::Ready(self.finish().err().map(Err));

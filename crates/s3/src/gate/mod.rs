@@ -134,7 +134,7 @@ impl Gate {
         let coding = coding(&parts, claimed.payload, chunk_key, &trailers)?;
         parts.extensions.insert(trailers.clone());
         self.strip(&mut parts, &query, &host, length)?;
-        let body = Decoded::new(body.into_inner(), coding, length, Arc::clone(leftover));
+        let body = Decoded::new(body.into_inner(), coding, length, Arc::clone(leftover)).idle_at_most(self.limits.idle);
         let body = if parts.method == Method::PUT {
             Body::http_body(body)
         } else {
@@ -236,8 +236,8 @@ impl Gate {
             Some(bucket) => format!("/{bucket}{path}"),
             None => path.to_owned(),
         };
-        let query = query.without_proof();
-        let target = if query.is_empty() { path } else { format!("{path}?{query}") };
+        let rest = query.without_headers();
+        let target = if rest.is_empty() { path } else { format!("{path}?{rest}") };
         parts.uri = target.parse::<Uri>().map_err(bad)?;
         for name in [AUTHORIZATION, SECURITY_TOKEN, DECODED_LENGTH] {
             parts.headers.remove(name);
@@ -248,6 +248,14 @@ impl Gate {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         strip_chunked(&mut parts.headers);
+        for (name, value) in query.headers() {
+            let twice = || refuse(S3ErrorCode::InvalidArgument, "A header in the query is there twice, or is not one.");
+            let (name, value) = (HeaderName::try_from(name), HeaderValue::from_str(value));
+            let (Ok(name), Ok(value)) = (name, value) else { return Err(twice()) };
+            if parts.headers.insert(name, value).is_some() {
+                return Err(twice());
+            }
+        }
         // A range that is not one is as good as none (RFC 9110, section 14.2).
         let range = single(parts, &RANGE)?;
         if range.is_some_and(|range| s3s::dto::Range::parse(range).is_err() || range == "bytes=-") {
@@ -341,7 +349,7 @@ fn coding(parts: &Parts, payload: Payload, key: ChunkKey, trailers: &Trailers) -
     Ok(match payload {
         Payload::Unsigned => Coding::Plain { digest: None },
         Payload::Digest(digest) => Coding::Plain { digest: Some(digest) },
-        Payload::SignedChunks { .. } => Coding::Chunks { signer: Some(key), announced },
+        Payload::SignedChunks { .. } => Coding::Chunks { signer: Some(Box::new(key)), announced },
         Payload::UnsignedChunks => Coding::Chunks { signer: None, announced },
     })
 }
@@ -427,7 +435,8 @@ async fn finish(mut response: Response<Body>, note: Note) -> Response<Body> {
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    let document = Limited::new(body, MAX_REFUSAL).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let document =
+        Limited::new(body, MAX_REFUSAL).collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let document = String::from_utf8_lossy(&document);
     let code = between(&document, "<Code>", "</Code>").unwrap_or("InternalError").to_owned();
     metrics::counter!("vk_s3_requests_total", "op" => op, "code" => code.clone()).increment(1);

@@ -10,6 +10,22 @@ const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b
 /// The same, in paths.
 const IN_PATH: AsciiSet = UNRESERVED.remove(b'/');
 
+/// The parameters that prove who asks.
+const PROOF: [&str; 8] = [
+    "x-amz-algorithm",
+    "x-amz-content-sha256",
+    "x-amz-credential",
+    "x-amz-date",
+    "x-amz-expires",
+    "x-amz-security-token",
+    "x-amz-signature",
+    "x-amz-signedheaders",
+];
+
+fn is_amz(name: &str) -> bool {
+    name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))
+}
+
 /// Encodes a name or value as `SigV4` does.
 pub(crate) fn encode(text: &str) -> String {
     utf8_percent_encode(text, &UNRESERVED).to_string()
@@ -84,12 +100,17 @@ impl Query {
         pairs.join("&")
     }
 
-    /// The query without the parameters that prove who asks.
-    pub(crate) fn without_proof(&self) -> String {
-        let pairs = self.iter().filter(|(name, _)| {
-            let proof = name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"));
-            !proof
-        });
+    /// The headers that stand in the query, as presigned URLs have them, by their names in lower case.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (String, &str)> {
+        let headers = self.iter().filter(|(name, _)| is_amz(name));
+        headers
+            .map(|(name, value)| (name.to_ascii_lowercase(), value))
+            .filter(|(name, _)| !PROOF.contains(&name.as_str()))
+    }
+
+    /// The query without the parameters that prove who asks and without headers.
+    pub(crate) fn without_headers(&self) -> String {
+        let pairs = self.iter().filter(|(name, _)| !is_amz(name));
         let pairs: Vec<String> = pairs.map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
         pairs.join("&")
     }
@@ -114,8 +135,9 @@ mod tests {
         assert_eq!(query.canonical(), "acl=&delimiter=&list-type=2&prefix=a%2Fb%20c");
         assert_eq!(query.once("prefix"), Some("a/b c"));
         assert!(query.has("acl") && !query.has("ACL") && query.has_any_case("ACL"));
-        let twice = Query::parse(Some("a=1&a=2&B=3&x-amz-security-token=s")).unwrap();
+        let twice = Query::parse(Some("a=1&a=2&B=3&x-amz-security-token=s&X-Amz-Acl=private")).unwrap();
         assert_eq!((twice.once("a"), twice.once("b")), (None, None));
-        assert_eq!(twice.without_proof(), "a=1&a=2&B=3");
+        assert_eq!(twice.without_headers(), "a=1&a=2&B=3");
+        assert_eq!(twice.headers().collect::<Vec<_>>(), [("x-amz-acl".to_owned(), "private")]);
     }
 }

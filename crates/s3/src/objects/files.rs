@@ -56,6 +56,9 @@ impl Files {
             }
         }
         File::open(root)?.sync_all()?;
+        if let Some(parent) = root.parent() {
+            File::open(parent)?.sync_all()?;
+        }
         let (root, held) = (root.to_owned(), Mutex::default());
         Ok(Self { root, generation, next: AtomicI64::new(0), held, tasks })
     }

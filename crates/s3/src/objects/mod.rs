@@ -27,7 +27,7 @@ use s3s::StdError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Row as _};
+use sqlx::{ConnectOptions as _, Row as _, Sqlite, Transaction};
 use tokio_util::task::TaskTracker;
 use valetkey_core::time::{Clock, Entropy};
 
@@ -104,7 +104,6 @@ impl Objects {
             .await
             .map_err(sql("opening the index"))?;
         let cache = Arc::new(Cache::new(cache_bytes));
-        let writer = Writer::start(writing, Arc::clone(&cache), Arc::clone(&files), &tasks);
         let index = SqlitePoolOptions::new()
             .max_connections(8)
             .min_connections(0)
@@ -112,8 +111,12 @@ impl Objects {
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(options.read_only(true));
+        // What is not referred to as of now, before anything is written, never will be.
+        let mut before = index.begin().await.map_err(sql("opening the index"))?;
+        sqlx::query("SELECT generation FROM state").fetch_all(&mut *before).await.map_err(sql("opening the index"))?;
+        tasks.spawn(sweep(before, Arc::clone(&files)));
+        let writer = Writer::start(writing, Arc::clone(&cache), Arc::clone(&files), &tasks);
         let buckets = RwLock::new(buckets.into_iter().map(|(name, id)| (name.into(), id)).collect());
-        tasks.spawn(sweep(index.clone(), Arc::clone(&files)));
         Ok(Self { index, writer, files, cache, buckets, clock, entropy, inline_bytes })
     }
 
@@ -251,7 +254,7 @@ fn read_record(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<Record> {
 }
 
 /// Removes the files that earlier runs left behind and that the index does not refer to.
-async fn sweep(index: SqlitePool, files: Arc<Files>) {
+async fn sweep(mut index: Transaction<'static, Sqlite>, files: Arc<Files>) {
     let mut swept = 0usize;
     for shard in Files::shards() {
         let own = Arc::clone(&files);
@@ -264,7 +267,7 @@ async fn sweep(index: SqlitePool, files: Arc<Files>) {
         };
         for id in found {
             let known = sqlx::query_scalar::<_, i64>("SELECT id FROM files WHERE id = ?").bind(id);
-            match known.fetch_optional(&index).await {
+            match known.fetch_optional(&mut *index).await {
                 Ok(Some(_)) => {}
                 Ok(None) => {
                     let own = Arc::clone(&files);

@@ -397,12 +397,11 @@ fn checksum_of(parts: &[Part], algorithm: Algorithm, kind: Kind) -> String {
         Kind::FullObject => algorithm.combine(parts.iter().map(|part| (&*part.checksum, part.size))),
         Kind::Composite => None,
     };
-    match whole {
-        Some(whole) => BASE64.encode(&whole),
-        None => {
-            let pieces: Vec<u8> = parts.iter().flat_map(|part| part.checksum.iter().copied()).collect();
-            format!("{}-{}", BASE64.encode(&algorithm.of(&pieces)), parts.len())
-        }
+    if let Some(whole) = whole {
+        BASE64.encode(&whole)
+    } else {
+        let pieces: Vec<u8> = parts.iter().flat_map(|part| part.checksum.iter().copied()).collect();
+        format!("{}-{}", BASE64.encode(&algorithm.of(&pieces)), parts.len())
     }
 }
 

@@ -124,7 +124,7 @@ fn read_marker(marker: &str, prefix: &[u8], delimiter: Option<&[u8]>) -> Mark {
 }
 
 fn given(text: Option<&String>) -> Option<&[u8]> {
-    text.map(|text| text.as_bytes()).filter(|bytes| !bytes.is_empty())
+    text.map(String::as_bytes).filter(|bytes| !bytes.is_empty())
 }
 
 impl Wire {

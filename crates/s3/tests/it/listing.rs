@@ -133,7 +133,7 @@ fn listing_agrees_with_the_oracle() {
         any::<bool>(),
     );
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
-        cases: 150,
+        cases: 100,
         failure_persistence: None,
         ..ProptestConfig::default()
     });
@@ -142,12 +142,12 @@ fn listing_agrees_with_the_oracle() {
         let prefix = if on_border { String::from_utf8(paths[0].bytes().to_vec()).unwrap() } else { prefix };
         runtime.block_on(async {
             let (old, _) = walk(&rig, &all, 2, ("", "", "", 1000)).await.unwrap();
-            for key in old.iter().filter(|key| !keys.contains(*key)) {
-                rig.send(rig.ask("DELETE", &format!("/lake/{}", encode(key))), &all).await.ok();
-            }
-            for key in keys.iter().filter(|key| !old.contains(*key)) {
-                rig.put(BUCKET, key, "").await;
-            }
+            // All at once, so that they share commits.
+            let delete = |key: &String| rig.send(rig.ask("DELETE", &format!("/lake/{}", encode(key))), &all);
+            let gone = futures::future::join_all(old.iter().filter(|key| !keys.contains(*key)).map(delete)).await;
+            gone.iter().for_each(|answer| drop(answer.ok().status));
+            let new = keys.iter().filter(|key| !old.contains(*key));
+            futures::future::join_all(new.map(|key| rig.put(BUCKET, key, ""))).await;
             let query = (prefix.as_str(), delimiter, after.as_str(), size);
             let asked = (prefix.as_str(), delimiter, after.as_str());
             for version in [1, 2] {

@@ -1,4 +1,15 @@
 //! The endpoint as a stranger sees it: over real sockets, with a client of its own.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::format_collect,
+    clippy::format_push_string,
+    clippy::similar_names,
+    reason = "a test says what it expects and stops where it is wrong"
+)]
 
 mod chunked;
 mod durability;

@@ -200,3 +200,12 @@ async fn refusals_tell_no_secret() {
     let text = rig.raw(presigned.wire()).await.text();
     assert!(!text.contains(&one.token) && text.contains("<Resource>/lake/missing</Resource>"), "{text}");
 }
+
+#[tokio::test]
+async fn a_sender_that_pauses_for_too_long_is_refused() {
+    let dir = std::sync::Arc::new(tempfile::TempDir::new().unwrap());
+    let rig = Rig::start_in(dir, |config| config.limits.idle = std::time::Duration::from_millis(50)).await;
+    let credential = rig.whole();
+    let ask = rig.ask("PUT", "/lake/o").header("content-length", "100").told("UNSIGNED-PAYLOAD").body("some");
+    rig.send(ask, &credential).await.is(400, "RequestTimeout");
+}

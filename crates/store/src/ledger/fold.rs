@@ -28,6 +28,9 @@ const SHARE: Duration = Duration::from_millis(25);
 /// More leases than this in a tick, and the folder waits for a quieter one.
 const BUSY: u64 = 1_000;
 
+/// With more than this outside the index it does not wait any longer: a list of leases would take minutes.
+const MUCH: u64 = 2_000_000;
+
 impl Store {
     /// Folds while it is quiet, until the store stops.
     pub(crate) async fn fold_in_background(self) {
@@ -40,7 +43,7 @@ impl Store {
             let backlog = self.shared.backlog.load(Ordering::Relaxed);
             let came = backlog.saturating_sub(opened);
             opened = backlog;
-            if backlog == 0 || came > BUSY {
+            if backlog == 0 || (came > BUSY && backlog < MUCH) {
                 continue;
             }
             let started = Instant::now();

@@ -328,7 +328,13 @@ impl Queue {
     pub(crate) fn bar(&self, grant: GrantId, until_ms: i64) {
         let mut state = self.state();
         state.barred.retain(|_, until| until_ms.saturating_sub(*until) < STALE_MS);
-        state.barred.insert(grant, until_ms);
+        let until = state.barred.entry(grant).or_insert(until_ms);
+        *until = until_ms.max(*until);
+    }
+
+    /// Ends a bar that had no end.
+    pub(crate) fn bar_no_longer_than(&self, grant: GrantId, until_ms: i64) {
+        self.state().barred.insert(grant, until_ms);
     }
 
     /// Refuses every later entry of a token.

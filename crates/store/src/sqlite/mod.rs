@@ -86,9 +86,20 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 async fn connect(path: &Path) -> Result<SqliteConnection, Error> {
+    make_private(path);
     options(path).connect().await.map_err(|error| {
         Error::new(Kind::Unavailable, format!("the database `{}` cannot be opened", path.display())).caused_by(error)
     })
+}
+
+/// Makes the file, if it is not there, for its owner alone. SQLite gives its log beside it the same rights. Where this
+/// fails, opening says why.
+fn make_private(path: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let _ = options.open(path);
 }
 
 async fn migrate(writer: &mut SqliteConnection) -> Result<(), Error> {

@@ -529,6 +529,18 @@ pub(crate) async fn grant_account(db: &mut SqliteConnection, grant: GrantId) -> 
     found.map(|id| rows::id(&id).map(AccountId::from_bytes)).transpose()
 }
 
+/// Refuses a grant that is not one of the account's, or was removed.
+pub(crate) async fn check_grant(db: &mut SqliteConnection, account: AccountId, grant: GrantId) -> Result<(), Error> {
+    let there: Option<i64> =
+        sqlx::query_scalar("SELECT 1 FROM grants WHERE id = ? AND account = ? AND removed_ms IS NULL")
+            .bind(grant.to_bytes().to_vec())
+            .bind(account.to_bytes().to_vec())
+            .fetch_optional(db)
+            .await
+            .map_err(failed)?;
+    found(u64::from(there.is_some()), Noun::Grant)
+}
+
 pub(crate) async fn remove_grant(
     db: &mut SqliteConnection,
     account: AccountId,

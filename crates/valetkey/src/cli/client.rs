@@ -250,12 +250,7 @@ fn refusal(
     let retry_after_secs = retry_after.and_then(|secs| secs.trim().parse::<u64>().ok());
     let hint = hint.or_else(|| match exit {
         _ if (300..400).contains(&status) => Some("pass that address to --server, if you trust it".to_owned()),
-        Exit::Unauthenticated => {
-            Some("check VALETKEY_TOKEN or --token-file; `valetkey whoami` shows who you are".to_owned())
-        }
-        Exit::Denied if status == 403 => {
-            Some("`valetkey ls` shows what you can reach, `valetkey explain` why not".to_owned())
-        }
+        Exit::Unauthenticated => Some("check --token-file, VALETKEY_TOKEN and VALETKEY_TOKEN_FILE".to_owned()),
         Exit::RateLimited => Some(match retry_after_secs {
             Some(secs) => format!("try again in {secs} s"),
             None => "try again later".to_owned(),

@@ -93,8 +93,24 @@ pub(crate) fn rows(answer: &Value) -> &[Value] {
 fn column(row: &Value, names: &[&str]) -> String {
     match names {
         [PLACES] => places(row),
-        names => cell(find(row, names).unwrap_or(&Value::Null)),
+        names => {
+            let value = find(row, names).unwrap_or(&Value::Null);
+            match value.as_u64() {
+                Some(secs) if names.iter().all(|name| name.ends_with("_secs")) => length(secs),
+                Some(_) | None => cell(value),
+            }
+        }
     }
+}
+
+/// A length of time as people write it, and as flags take it.
+fn length(secs: u64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+    let (_, text) = units.into_iter().fold((secs, String::new()), |(rest, text), (unit, name)| match rest / unit {
+        0 => (rest, text),
+        count => (rest % unit, format!("{text}{count}{name}")),
+    });
+    if text.is_empty() { "0s".to_owned() } else { text }
 }
 
 /// The places that a thing with a scope opens.
@@ -161,6 +177,11 @@ mod tests {
         assert_eq!(rows(&json!([1, 2])).len(), 2);
         assert_eq!(rows(&json!({"next": null, "leases": [1]})).len(), 1);
         assert_eq!(rows(&json!({"next": null})).len(), 0);
+    }
+
+    #[test]
+    fn a_length_of_time_reads_as_it_is_written() {
+        assert_eq!([0, 59, 900, 5400, 604_800, 90_061].map(length), ["0s", "59s", "15m", "1h30m", "7d", "1d1h1m1s"]);
     }
 
     #[test]

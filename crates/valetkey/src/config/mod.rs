@@ -134,7 +134,9 @@ impl TryFrom<String> for Window {
             let (quota, secs) = (quota.parse().ok()?, secs.parse().ok()?);
             (named && quota > 0 && secs > 0).then(|| Self { name: name.to_owned(), quota, secs })
         });
-        parsed.ok_or_else(|| format!("`{text}` is not a window; one is written name:requests/seconds, as in `per-minute:1000/60`"))
+        parsed.ok_or_else(|| {
+            format!("`{text}` is not a window; one is written name:requests/seconds, as in `per-minute:1000/60`")
+        })
     }
 }
 
@@ -183,8 +185,15 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
 }
 
 /// Names that the command line reads, not the configuration.
-const CLIENT_VARIABLES: &[&str] =
-    &["VALETKEY_SERVER", "VALETKEY_TOKEN", "VALETKEY_TOKEN_FILE", "VALETKEY_CONFIG", "VALETKEY_BIN", "VALETKEY_OUTPUT", "VALETKEY_COLOR"];
+const CLIENT_VARIABLES: &[&str] = &[
+    "VALETKEY_SERVER",
+    "VALETKEY_TOKEN",
+    "VALETKEY_TOKEN_FILE",
+    "VALETKEY_CONFIG",
+    "VALETKEY_BIN",
+    "VALETKEY_OUTPUT",
+    "VALETKEY_COLOR",
+];
 
 /// The layers put together, each key with where it came from.
 pub(crate) struct Layers {
@@ -200,7 +209,8 @@ impl Layers {
     ) -> Result<Self, Unusable> {
         let mut values = BTreeMap::new();
         for key in KEYS {
-            let value = parse_toml(key.default).ok_or_else(|| Unusable(format!("the default of `{}` is not TOML", key.path)))?;
+            let value = parse_toml(key.default)
+                .ok_or_else(|| Unusable(format!("the default of `{}` is not TOML", key.path)))?;
             values.insert(key.path, (value, Origin::Default));
         }
         let mut layers = Self { values };
@@ -215,7 +225,8 @@ impl Layers {
     }
 
     fn add_file(&mut self, path: &Path) -> Result<(), Unusable> {
-        let text = std::fs::read_to_string(path).map_err(|error| Unusable(format!("{} cannot be read: {error}", path.display())))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Unusable(format!("{} cannot be read: {error}", path.display())))?;
         let table: toml::Table =
             text.parse().map_err(|error: toml::de::Error| Unusable(format!("{}: {error}", path.display())))?;
         for (name, value) in table {
@@ -259,7 +270,11 @@ impl Layers {
             Some(toml::Value::Integer(_)) => text.parse().ok().map(toml::Value::Integer),
             Some(toml::Value::Boolean(_)) => text.parse().ok().map(toml::Value::Boolean),
             Some(toml::Value::Array(_)) => Some(toml::Value::Array(
-                text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| toml::Value::String(part.to_owned())).collect(),
+                text.split(',')
+                    .map(str::trim)
+                    .filter(|part| !part.is_empty())
+                    .map(|part| toml::Value::String(part.to_owned()))
+                    .collect(),
             )),
             Some(_) | None => Some(toml::Value::String(text.to_owned())),
         };
@@ -272,10 +287,18 @@ impl Layers {
 
     fn set(&mut self, path: &str, value: toml::Value, origin: &Origin) -> Result<(), Unusable> {
         let Some(slot) = KEYS.iter().find(|key| key.path == path).and_then(|key| self.values.get_mut(key.path)) else {
-            return Err(Unusable(format!("`{}` ({origin}) is not a setting{}", valetkey_core::name::shortened(path), meant(path))));
+            return Err(Unusable(format!(
+                "`{}` ({origin}) is not a setting{}",
+                valetkey_core::name::shortened(path),
+                meant(path)
+            )));
         };
         if slot.0.type_str() != value.type_str() {
-            return Err(Unusable(format!("`{path}` ({origin}) is a {}; it takes a {}", value.type_str(), slot.0.type_str())));
+            return Err(Unusable(format!(
+                "`{path}` ({origin}) is a {}; it takes a {}",
+                value.type_str(),
+                slot.0.type_str()
+            )));
         }
         *slot = (value, origin.clone());
         Ok(())
@@ -298,7 +321,8 @@ impl Layers {
             let message = error.to_string();
             let line = message.lines().next().unwrap_or_default();
             let at = message.lines().find_map(|line| line.strip_prefix("in `")).map(|rest| rest.trim_end_matches('`'));
-            let origin = at.and_then(|at| self.values.get(at)).map(|(_, origin)| format!(" ({origin})")).unwrap_or_default();
+            let origin =
+                at.and_then(|at| self.values.get(at)).map(|(_, origin)| format!(" ({origin})")).unwrap_or_default();
             match at {
                 Some(at) => Unusable(format!("`{at}`{origin}: {line}")),
                 None => Unusable(line.to_owned()),
@@ -312,7 +336,11 @@ impl Layers {
         self.values
             .iter()
             .map(|(path, (value, origin))| {
-                let shown = if *path == "keys.inline" && value.as_str() != Some("") { "\"***\"".to_owned() } else { value.to_string() };
+                let shown = if *path == "keys.inline" && value.as_str() != Some("") {
+                    "\"***\"".to_owned()
+                } else {
+                    value.to_string()
+                };
                 [(*path).to_owned(), shown, origin.to_string()]
             })
             .collect()
@@ -328,7 +356,10 @@ fn meant(path: &str) -> String {
         .map(|key| (strsim::jaro_winkler(key.path, path), key.path))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|one, two| one.0.total_cmp(&two.0))
-        .map_or_else(|| "; `valetkey server check-config` lists them all".to_owned(), |(_, path)| format!("; did you mean `{path}`?"))
+        .map_or_else(
+            || "; `valetkey server check-config` lists them all".to_owned(),
+            |(_, path)| format!("; did you mean `{path}`?"),
+        )
 }
 
 impl Config {
@@ -342,7 +373,9 @@ impl Config {
         ] {
             let (cert, key) = (!cert.as_os_str().is_empty(), !key.as_os_str().is_empty());
             if cert != key {
-                return Err(Unusable(format!("`{name}.tls_cert_file` and `{name}.tls_key_file` go together; one is missing")));
+                return Err(Unusable(format!(
+                    "`{name}.tls_cert_file` and `{name}.tls_key_file` go together; one is missing"
+                )));
             }
             if !listen.ip().is_loopback() && !cert && !self.insecure_http {
                 return Err(Unusable(format!(

@@ -35,13 +35,22 @@ fn flags_win_over_the_environment_over_the_file() {
 
 #[test]
 fn an_unknown_key_is_an_error_that_guesses() {
-    assert_eq!(refused("[api]\nlisen = \"127.0.0.1:1\"", &[]), "`api.lisen` (valetkey.toml) is not a setting; did you mean `api.listen`?");
-    assert_eq!(refused("", &[("VALETKEY_API_LISTEN", "x")]), "`api_listen` (environment variable VALETKEY_API_LISTEN) is not a setting; did you mean `api.listen`?");
+    assert_eq!(
+        refused("[api]\nlisen = \"127.0.0.1:1\"", &[]),
+        "`api.lisen` (valetkey.toml) is not a setting; did you mean `api.listen`?"
+    );
+    assert_eq!(
+        refused("", &[("VALETKEY_API_LISTEN", "x")]),
+        "`api_listen` (environment variable VALETKEY_API_LISTEN) is not a setting; did you mean `api.listen`?"
+    );
 }
 
 #[test]
 fn a_wrong_value_names_its_key_and_origin() {
-    assert_eq!(refused("[api]\nmax_body_bytes = \"many\"", &[]), "`api.max_body_bytes` (valetkey.toml) is a string; it takes a integer");
+    assert_eq!(
+        refused("[api]\nmax_body_bytes = \"many\"", &[]),
+        "`api.max_body_bytes` (valetkey.toml) is a string; it takes a integer"
+    );
     assert_eq!(
         refused("", &[("VALETKEY_API__MAX_BODY_BYTES", "many")]),
         "`api.max_body_bytes` (environment variable VALETKEY_API__MAX_BODY_BYTES) is `many`; it takes a integer"
@@ -72,6 +81,10 @@ fn a_secret_comes_from_a_file_and_is_not_shown() {
 fn every_setting_is_in_the_documentation() {
     let page = include_str!("../../../../docs/config.md");
     for key in KEYS {
-        assert!(page.contains(&format!("`{}`", key.path)) && page.contains(key.about), "docs/config.md lacks {}", key.path);
+        assert!(
+            page.contains(&format!("`{}`", key.path)) && page.contains(key.about),
+            "docs/config.md lacks {}",
+            key.path
+        );
     }
 }

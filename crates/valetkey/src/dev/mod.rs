@@ -63,7 +63,11 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
     let (api, s3) = if args.check { (free, free) } else { (args.api_listen, args.s3_listen) };
     let mut environment = crate::config::environment();
     // The demo's own settings stand; what it logs may be chosen.
-    environment.retain(|name, _| name.starts_with("VALETKEY_LOG__") || name.starts_with("VALETKEY_LIMITS__") || name.starts_with("VALETKEY_LEDGER__"));
+    environment.retain(|name, _| {
+        name.starts_with("VALETKEY_LOG__")
+            || name.starts_with("VALETKEY_LIMITS__")
+            || name.starts_with("VALETKEY_LEDGER__")
+    });
     let mut flags: BTreeMap<&'static str, String> = BTreeMap::from([
         ("data_dir", data_dir.display().to_string()),
         ("api.listen", api.to_string()),
@@ -96,7 +100,9 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
     };
     match out.format() {
         Format::Json => out.json_line(&ready).map_err(|failure| anyhow::anyhow!(failure.message))?,
-        Format::Table => out.data(&banner(&ready, &config.data_dir, out)).map_err(|failure| anyhow::anyhow!(failure.message))?,
+        Format::Table => {
+            out.data(&banner(&ready, &config.data_dir, out)).map_err(|failure| anyhow::anyhow!(failure.message))?
+        }
     }
     node.until_stopped().await;
     Ok(ExitCode::SUCCESS)
@@ -158,7 +164,10 @@ fn banner(ready: &Ready<'_>, data_dir: &std::path::Path, out: &Out) -> String {
     }
     let Some(reader) = ready.callers.first() else { return text };
     line(format_args!("\n{}", out.bold("Ask for a key, as TheirStack's API does it:")));
-    line(format_args!("  curl -sX POST {}/v1/datasets/credentials -H 'Authorization: Bearer {}'", ready.api, reader.token));
+    line(format_args!(
+        "  curl -sX POST {}/v1/datasets/credentials -H 'Authorization: Bearer {}'",
+        ready.api, reader.token
+    ));
     line(format_args!("\n{}", out.bold("Take a key into this shell, then use it:")));
     line(format_args!("  export VALETKEY_SERVER={} VALETKEY_TOKEN={}", ready.api, reader.token));
     line(format_args!("  eval \"$({program} creds --format env)\""));
@@ -175,7 +184,10 @@ fn banner(ready: &Ready<'_>, data_dir: &std::path::Path, out: &Out) -> String {
     line(format_args!("  aws s3 ls s3://{}/{}-secret/", reader.bucket, reader.prefix));
     line(format_args!("  aws s3 cp /etc/hostname s3://{}/{}/", reader.bucket, reader.prefix));
     line(format_args!("\n{}", out.bold("Ask why, whose key it is, and end it:")));
-    line(format_args!("  {program} explain get-object s3://{}/{}-secret/2013-01-01.parquet", reader.bucket, reader.prefix));
+    line(format_args!(
+        "  {program} explain get-object s3://{}/{}-secret/2013-01-01.parquet",
+        reader.bucket, reader.prefix
+    ));
     line(format_args!("  {program} whose \"$AWS_ACCESS_KEY_ID\""));
     line(format_args!("  {program} lease ls"));
     text

@@ -57,10 +57,8 @@ const OBJECTS: &[Object] = &[
 ];
 
 /// What nobody in [`CALLERS`] may reach, and is there all the same.
-const FORBIDDEN: &[(&str, &str)] = &[
-    ("flights-lake", "flights/daily-secret/2013-01-01.parquet"),
-    ("airlines-lake", "planes/2013/planes.parquet"),
-];
+const FORBIDDEN: &[(&str, &str)] =
+    &[("flights-lake", "flights/daily-secret/2013-01-01.parquet"), ("airlines-lake", "planes/2013/planes.parquet")];
 
 struct Cast {
     name: &'static str,
@@ -143,7 +141,9 @@ pub(crate) fn forbidden() -> Vec<Forbidden> {
 pub(crate) async fn ensure(node: &Node, data_dir: &Path) -> anyhow::Result<State> {
     let file = data_dir.join("dev.json");
     if let Ok(text) = std::fs::read_to_string(&file) {
-        return serde_json::from_str(&text).with_context(|| format!("{} is not the demo's state; delete the directory to start over", file.display()));
+        return serde_json::from_str(&text).with_context(|| {
+            format!("{} is not the demo's state; delete the directory to start over", file.display())
+        });
     }
     let state = make(node).await?;
     write_private(&file, &serde_json::to_string_pretty(&state)?)?;
@@ -250,7 +250,13 @@ async fn caller(
     Ok((id, token))
 }
 
-fn dataset(name: &Name, cast: &Cast, storage: StorageId, bucket: &BucketName, path: &ScopePath) -> Result<Dataset, Error> {
+fn dataset(
+    name: &Name,
+    cast: &Cast,
+    storage: StorageId,
+    bucket: &BucketName,
+    path: &ScopePath,
+) -> Result<Dataset, Error> {
     let topic = cast.prefix.split('/').next().unwrap_or(cast.prefix);
     Ok(Dataset {
         id: DatasetId::from_bytes([0; 16]),
@@ -269,5 +275,9 @@ fn dataset(name: &Name, cast: &Cast, storage: StorageId, bucket: &BucketName, pa
 
 async fn known_dataset(node: &Node, name: &Name) -> anyhow::Result<DatasetId> {
     let known = node.desk.directory.datasets().await?;
-    known.iter().find(|dataset| dataset.name == *name).map(|dataset| dataset.id).context("a dataset is there and is not listed")
+    known
+        .iter()
+        .find(|dataset| dataset.name == *name)
+        .map(|dataset| dataset.id)
+        .context("a dataset is there and is not listed")
 }

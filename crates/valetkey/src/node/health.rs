@@ -24,7 +24,9 @@ pub(crate) struct Metrics(PrometheusHandle);
 
 /// Starts counting; once for a process.
 pub(crate) fn record() -> anyhow::Result<Metrics> {
-    let recorder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?.build_recorder();
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
+        .build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).ok().context("figures are being counted already")?;
     metrics::gauge!("vk_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);

@@ -44,7 +44,12 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Binds.
-    pub(crate) async fn bind(name: &'static str, address: SocketAddr, tls: Option<Tls>, connections: usize) -> anyhow::Result<Self> {
+    pub(crate) async fn bind(
+        name: &'static str,
+        address: SocketAddr,
+        tls: Option<Tls>,
+        connections: usize,
+    ) -> anyhow::Result<Self> {
         let socket = TcpListener::bind(address).await.with_context(|| format!("{name} cannot listen on {address}"))?;
         let address = socket.local_addr()?;
         Ok(Self { name, socket, address, tls, connections: Arc::new(Semaphore::new(connections)) })

@@ -174,7 +174,10 @@ impl Node {
             end,
             conversations,
             tasks,
-            shutdown: (Duration::from_secs(config.shutdown.delay_secs), Duration::from_secs(config.shutdown.drain_secs)),
+            shutdown: (
+                Duration::from_secs(config.shutdown.delay_secs),
+                Duration::from_secs(config.shutdown.drain_secs),
+            ),
         };
         node.serve(config, metrics, api, s3).await?;
         node.watch(config, keyring, [api_tls, s3_tls]);
@@ -197,25 +200,35 @@ impl Node {
         let dialects = vec![
             native::dialect(
                 &shared,
-                native::Settings { lifetime: Lifetime::secs(config.native.default_ttl_secs), ..native::Settings::default() },
+                native::Settings {
+                    lifetime: Lifetime::secs(config.native.default_ttl_secs),
+                    ..native::Settings::default()
+                },
                 Arc::new(EmbeddedBuckets(self.endpoint.clone())),
             ),
-            theirstack::dialect(&shared, theirstack::Settings { lifetime: Lifetime::secs(config.theirstack.default_ttl_secs) }),
+            theirstack::dialect(
+                &shared,
+                theirstack::Settings { lifetime: Lifetime::secs(config.theirstack.default_ttl_secs) },
+            ),
         ];
         Ok(valetkey_dialects::edge::router(shared, limits, dialects)?)
     }
 
-    async fn serve(&self, config: &Config, metrics: health::Metrics, api: Listener, s3: Listener) -> anyhow::Result<()> {
+    async fn serve(
+        &self,
+        config: &Config,
+        metrics: health::Metrics,
+        api: Listener,
+        s3: Listener,
+    ) -> anyhow::Result<()> {
         let dialects = self.dialects(config)?;
         let health = health::Health { ready: Arc::clone(&self.ready), registry: Arc::clone(&self.registry) };
         let own = if config.metrics.listen.is_empty() {
             health::routes(health, Some(metrics.clone()))
         } else {
-            let address: SocketAddr = config
-                .metrics
-                .listen
-                .parse()
-                .with_context(|| format!("`metrics.listen` is `{}`, which is not an address and a port", config.metrics.listen))?;
+            let address: SocketAddr = config.metrics.listen.parse().with_context(|| {
+                format!("`metrics.listen` is `{}`, which is not an address and a port", config.metrics.listen)
+            })?;
             let listener = Listener::bind("metrics", address, None, 64).await?;
             let routes = health::routes(health.clone(), Some(metrics.clone()));
             self.conversations.spawn(listener.serve(routes, self.stop.clone(), self.conversations.clone()));
@@ -298,13 +311,19 @@ async fn signalled() -> std::io::Result<()> {
 }
 
 /// Finds or makes the embedded store's entry, and brings it up to what is configured.
-async fn embedded_storage(registry: &dyn Registry, config: &Config, s3_url: &str, clock: &dyn Clock) -> anyhow::Result<Storage> {
+async fn embedded_storage(
+    registry: &dyn Registry,
+    config: &Config,
+    s3_url: &str,
+    clock: &dyn Clock,
+) -> anyhow::Result<Storage> {
     let name = Name::parse(EMBEDDED)?;
     let wanted = NewStorage {
         name: name.clone(),
         kind: StorageKind::Embedded,
         endpoint: s3_url.into(),
-        internal_endpoint: (!config.s3.internal_url.is_empty()).then(|| config.s3.internal_url.trim_end_matches('/').into()),
+        internal_endpoint: (!config.s3.internal_url.is_empty())
+            .then(|| config.s3.internal_url.trim_end_matches('/').into()),
         region: config.s3.region.as_str().into(),
         min_lifetime: Lifetime::secs(config.s3.min_ttl_secs),
         max_lifetime: Lifetime::secs(config.s3.max_ttl_secs),

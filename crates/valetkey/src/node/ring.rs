@@ -34,7 +34,8 @@ fn parse(text: &str) -> anyhow::Result<Masters> {
 }
 
 fn render(masters: &Masters) -> Secret<String> {
-    let mut text = String::from("# valetkey keyring: the first key makes credentials, all of them verify. Keep it secret.\n");
+    let mut text =
+        String::from("# valetkey keyring: the first key makes credentials, all of them verify. Keep it secret.\n");
     for (number, key) in masters {
         text.push_str(&format!("{number}:{}\n", BASE64.encode(key.reveal())));
     }
@@ -43,12 +44,15 @@ fn render(masters: &Masters) -> Secret<String> {
 
 /// Makes a ring of the text of a keyring.
 pub(crate) fn read(text: &str) -> anyhow::Result<Keyring> {
-    Keyring::new(&parse(text)?).map_err(|error| anyhow::anyhow!("{}", error.noted().unwrap_or("the keyring is unusable").to_owned()))
+    Keyring::new(&parse(text)?)
+        .map_err(|error| anyhow::anyhow!("{}", error.noted().unwrap_or("the keyring is unusable").to_owned()))
 }
 
 /// Reads the ring from its file.
 pub(crate) fn load(path: &Path) -> anyhow::Result<Keyring> {
-    let text = Secret::new(fs::read_to_string(path).with_context(|| format!("the keyring {} cannot be read", path.display()))?);
+    let text = Secret::new(
+        fs::read_to_string(path).with_context(|| format!("the keyring {} cannot be read", path.display()))?,
+    );
     read(text.reveal()).with_context(|| format!("the keyring {} is unusable", path.display()))
 }
 
@@ -62,7 +66,9 @@ pub(crate) fn create(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<()> {
 
 /// Puts a new key first; the others stay, so that what they sealed lives on. The oldest goes when there are too many.
 pub(crate) fn rotate(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<u8> {
-    let text = Secret::new(fs::read_to_string(path).with_context(|| format!("the keyring {} cannot be read", path.display()))?);
+    let text = Secret::new(
+        fs::read_to_string(path).with_context(|| format!("the keyring {} cannot be read", path.display()))?,
+    );
     let mut masters = parse(text.reveal())?;
     let current = masters.first().map_or(0, |(number, _)| *number);
     // Numbers go round; one still in use is passed over.

@@ -114,7 +114,8 @@ fn said(failure: Failure) -> anyhow::Error {
 }
 
 async fn init(config: &Config, out: &Out) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("{} cannot be made", config.data_dir.display()))?;
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("{} cannot be made", config.data_dir.display()))?;
     if config.keys.inline.reveal().is_empty() && !config.keyring_file().exists() {
         ring::create(&config.keyring_file(), &SystemEntropy)?;
     }
@@ -157,8 +158,11 @@ fn check_config(layers: &Layers, out: &Out) -> anyhow::Result<()> {
     let rows: Vec<Vec<String>> = layers.rows().into_iter().map(Vec::from).collect();
     match out.format() {
         Format::Json => {
-            let settings: Vec<_> =
-                layers.rows().into_iter().map(|[key, value, origin]| json!({ "key": key, "value": value, "origin": origin })).collect();
+            let settings: Vec<_> = layers
+                .rows()
+                .into_iter()
+                .map(|[key, value, origin]| json!({ "key": key, "value": value, "origin": origin }))
+                .collect();
             out.json(&json!({ "settings": settings }))
         }
         Format::Table => out.table(&["setting", "value", "from"], &rows),

@@ -1,3 +1,5 @@
+//! The demo, and its own check of what it promises.
+
 use std::time::{Duration, Instant};
 
 use crate::process::{Server, ran, valetkey};

@@ -56,7 +56,15 @@ impl Server {
     pub fn dev(dir: &Path) -> Self {
         let dir = dir.to_str().unwrap();
         Self::start(&mut valetkey(&[
-            "dev", "--data-dir", dir, "--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--output", "json",
+            "dev",
+            "--data-dir",
+            dir,
+            "--api-listen",
+            "127.0.0.1:0",
+            "--s3-listen",
+            "127.0.0.1:0",
+            "--output",
+            "json",
         ]))
     }
 

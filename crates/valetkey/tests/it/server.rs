@@ -32,8 +32,19 @@ fn an_operator_sets_up_an_account_and_its_caller_gets_a_key() {
     let by = |args: &[&str]| answered(&mut client(&server, &operator, args));
     by(&["account", "create", "acme"]);
     by(&["bucket", "create", "lake"]);
-    let token = by(&["token", "create", "--account", "acme", "--caller", "etl"])["token"].as_str().unwrap().to_owned();
-    by(&["grant", "create", "jobs", "--account", "acme", "--to", "etl", "--access", "read-write", "s3://lake/jobs/daily"]);
+    let token = by(&["token", "create", "--account", "acme", "etl"])["token"].as_str().unwrap().to_owned();
+    by(&[
+        "grant",
+        "create",
+        "jobs",
+        "--account",
+        "acme",
+        "--to",
+        "etl",
+        "--access",
+        "read-write",
+        "s3://lake/jobs/daily",
+    ]);
 
     let keys = answered(&mut client(&server, &token, &["creds", "jobs", "--format", "json"]));
     let id = keys["access_key_id"].as_str().unwrap();

@@ -31,18 +31,27 @@ async fn a_changed_certificate_is_taken_up() {
     let data = data.to_str().unwrap();
     answered(&mut valetkey(&["server", "init", "--data-dir", data, "--output", "json"]));
     let server = Server::start(
-        valetkey(&["server", "run", "--data-dir", data, "--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "--output", "json"])
-            .env("VALETKEY_API__TLS_CERT_FILE", dir.path().join("cert.pem"))
-            .env("VALETKEY_API__TLS_KEY_FILE", dir.path().join("key.pem")),
+        valetkey(&[
+            "server",
+            "run",
+            "--data-dir",
+            data,
+            "--api-listen",
+            "127.0.0.1:0",
+            "--s3-listen",
+            "127.0.0.1:0",
+            "--output",
+            "json",
+        ])
+        .env("VALETKEY_API__TLS_CERT_FILE", dir.path().join("cert.pem"))
+        .env("VALETKEY_API__TLS_KEY_FILE", dir.path().join("key.pem")),
     );
     assert!(server.api().starts_with("https://"));
     assert!(lives(server.api(), &first).await);
     let second = certify(dir.path());
     server.signal("HUP");
     // The signal is taken up between two connections; each try is a new one.
-    let taken_up = async {
-        while !lives(server.api(), &second).await {}
-    };
+    let taken_up = async { while !lives(server.api(), &second).await {} };
     tokio::time::timeout(Duration::from_secs(20), taken_up).await.unwrap();
     assert!(!lives(server.api(), &first).await);
     server.stop();

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::client::{Client, Route};
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{self, Out};
 use crate::cli::place;
 use crate::cli::ttl;
@@ -129,8 +129,28 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
 
 /// Vends once. The answer is kept beside what was read of it, for those who want it whole.
 async fn vend(client: &Client<'_>, ask: &Ask) -> Result<(Key, Value), Failure> {
-    let answer = client.post(Route::new(&["credentials"]), ask).await?;
+    let answer = client.post(Route::new(&["credentials"]), ask).await.map_err(hinted)?;
     Ok((Key::read(&answer)?, answer))
+}
+
+/// What to do about a refusal to vend.
+fn hinted(failure: Failure) -> Failure {
+    let field = failure.said.as_deref().and_then(|said| said.field.as_deref());
+    match failure.exit {
+        Exit::Denied if failure.code() == "forbidden" => {
+            failure.hint("`valetkey ls` shows what you can reach, `valetkey explain` why not")
+        }
+        Exit::NotFound => failure.hint("`valetkey ls` shows what you can reach"),
+        Exit::Usage if field == Some("grant") => failure.hint("`valetkey ls` shows your grants"),
+        Exit::Ok
+        | Exit::Local
+        | Exit::Usage
+        | Exit::Unauthenticated
+        | Exit::Denied
+        | Exit::Conflict
+        | Exit::RateLimited
+        | Exit::Unreachable => failure,
+    }
 }
 
 fn ask(args: &Args) -> Result<Ask, Failure> {

@@ -34,7 +34,8 @@ pub(super) async fn run(node: &Node, state: &State, out: &Out) -> anyhow::Result
     let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
     let mut check = Check { node, state, http, rows: Vec::new(), failed: 0, leases: Vec::new() };
     check.all().await?;
-    out.table(&["check", "expected", "found", "result"], &check.rows).map_err(|failure| anyhow::anyhow!(failure.message))?;
+    out.table(&["check", "expected", "found", "result"], &check.rows)
+        .map_err(|failure| anyhow::anyhow!(failure.message))?;
     out.note(&format!("{} passed, {} failed", check.rows.len() - check.failed, check.failed));
     Ok(check.failed)
 }
@@ -54,7 +55,11 @@ impl Check<'_> {
     /// Sends one call and records whether the answer is what it has to be: a status, and S3's code if it refuses.
     async fn expect(&mut self, what: &str, expected: &str, keys: &Keys, call: Call<'_>) -> anyhow::Result<Answer> {
         let answer = s3::send(&self.http, &self.node.s3_url, keys, call).await?;
-        let found = if answer.code.is_empty() { answer.status.to_string() } else { format!("{} {}", answer.status, answer.code) };
+        let found = if answer.code.is_empty() {
+            answer.status.to_string()
+        } else {
+            format!("{} {}", answer.status, answer.code)
+        };
         self.record(what, expected, &found);
         Ok(answer)
     }
@@ -70,7 +75,13 @@ impl Check<'_> {
     }
 
     fn keys(answer: &Value) -> anyhow::Result<Keys> {
-        let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned).with_context(|| format!("the answer has no `{name}`"));
+        let text = |name: &str| {
+            answer
+                .get(name)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+                .with_context(|| format!("the answer has no `{name}`"))
+        };
         Ok(Keys {
             access_key_id: text("access_key_id")?,
             secret_access_key: Secret::new(text("secret_access_key")?),
@@ -115,8 +126,21 @@ impl Check<'_> {
         let answer = self.expect("read inside", "200", keys, Call::new(Method::GET, DAILY)).await?;
         let parquet = answer.body.starts_with(b"PAR1") && answer.body.ends_with(b"PAR1");
         self.record("what was read is the Parquet file", "true", &parquet.to_string());
-        self.expect("a missing key inside is missing", "404 NoSuchKey", keys, Call::new(Method::GET, "/flights-lake/flights/daily/none")).await?;
-        let answer = self.expect("list inside", "200", keys, Call::new(Method::GET, "/flights-lake?list-type=2&prefix=flights%2Fdaily")).await?;
+        self.expect(
+            "a missing key inside is missing",
+            "404 NoSuchKey",
+            keys,
+            Call::new(Method::GET, "/flights-lake/flights/daily/none"),
+        )
+        .await?;
+        let answer = self
+            .expect(
+                "list inside",
+                "200",
+                keys,
+                Call::new(Method::GET, "/flights-lake?list-type=2&prefix=flights%2Fdaily"),
+            )
+            .await?;
         let listing = String::from_utf8_lossy(&answer.body);
         let inside = listing.matches("<Key>").count() == 5 && !listing.contains("daily-secret");
         self.record("the listing hides the sibling", "true", &inside.to_string());
@@ -126,10 +150,23 @@ impl Check<'_> {
     async fn refusals(&mut self, keys: &Keys) -> anyhow::Result<()> {
         let denied = "403 AccessDenied";
         self.expect("read the sibling", denied, keys, Call::new(Method::GET, SECRET)).await?;
-        self.expect("list the sibling", denied, keys, Call::new(Method::GET, "/flights-lake?list-type=2&prefix=flights%2Fdaily-secret%2F")).await?;
-        self.expect("list the bucket", denied, keys, Call::new(Method::GET, "/flights-lake?list-type=2&prefix=")).await?;
+        self.expect(
+            "list the sibling",
+            denied,
+            keys,
+            Call::new(Method::GET, "/flights-lake?list-type=2&prefix=flights%2Fdaily-secret%2F"),
+        )
+        .await?;
+        self.expect("list the bucket", denied, keys, Call::new(Method::GET, "/flights-lake?list-type=2&prefix="))
+            .await?;
         self.expect("list all buckets", denied, keys, Call::new(Method::GET, "/")).await?;
-        self.expect("read another account's bucket", denied, keys, Call::new(Method::GET, "/airlines-lake/airlines/2013/airlines.parquet")).await?;
+        self.expect(
+            "read another account's bucket",
+            denied,
+            keys,
+            Call::new(Method::GET, "/airlines-lake/airlines/2013/airlines.parquet"),
+        )
+        .await?;
         self.expect("write with a key to read", denied, keys, Call::new(Method::PUT, DAILY).body(b"x")).await?;
         self.expect("delete with a key to read", denied, keys, Call::new(Method::DELETE, DAILY)).await?;
         Ok(())
@@ -147,16 +184,30 @@ impl Check<'_> {
 
     async fn forgeries(&mut self, keys: &Keys) -> anyhow::Result<()> {
         let wrong = "403 SignatureDoesNotMatch";
-        self.expect("change the key after signing", wrong, keys, Call::new(Method::GET, DAILY).sent_to(DAILY.replace("01-01", "01-02"))).await?;
-        self.expect("change the query after signing", wrong, keys, Call::new(Method::GET, DAILY).sent_to(format!("{DAILY}?partNumber=1"))).await?;
+        self.expect(
+            "change the key after signing",
+            wrong,
+            keys,
+            Call::new(Method::GET, DAILY).sent_to(DAILY.replace("01-01", "01-02")),
+        )
+        .await?;
+        self.expect(
+            "change the query after signing",
+            wrong,
+            keys,
+            Call::new(Method::GET, DAILY).sent_to(format!("{DAILY}?partNumber=1")),
+        )
+        .await?;
         let guessed = Keys { secret_access_key: Secret::new("A".repeat(43)), ..keys.clone() };
         self.expect("sign with a guessed secret", wrong, &guessed, Call::new(Method::GET, DAILY)).await?;
         let changed = format!("{}A", keys.session_token.reveal().trim_end_matches(|c: char| c.is_ascii_alphanumeric()));
         let tampered = Keys { session_token: Secret::new(changed), ..keys.clone() };
-        self.expect("send a changed session token", "400 InvalidToken", &tampered, Call::new(Method::GET, DAILY)).await?;
+        self.expect("send a changed session token", "400 InvalidToken", &tampered, Call::new(Method::GET, DAILY))
+            .await?;
         let (other, _, _) = self.vend("etl", "read-write", 900).await?;
         let swapped = Keys { session_token: other.session_token.clone(), ..keys.clone() };
-        self.expect("send another key's session token", "400 InvalidToken", &swapped, Call::new(Method::GET, DAILY)).await?;
+        self.expect("send another key's session token", "400 InvalidToken", &swapped, Call::new(Method::GET, DAILY))
+            .await?;
         Ok(())
     }
 

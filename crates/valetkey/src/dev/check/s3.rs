@@ -48,7 +48,12 @@ impl<'a> Call<'a> {
 }
 
 /// Signs a call with the keys and sends it.
-pub(super) async fn send(http: &reqwest::Client, endpoint: &str, keys: &Keys, call: Call<'_>) -> anyhow::Result<Answer> {
+pub(super) async fn send(
+    http: &reqwest::Client,
+    endpoint: &str,
+    keys: &Keys,
+    call: Call<'_>,
+) -> anyhow::Result<Answer> {
     let credential = Credential {
         access_key_id: keys.access_key_id.clone(),
         secret_access_key: keys.secret_access_key.reveal().clone(),
