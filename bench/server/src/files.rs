@@ -79,13 +79,18 @@ fn open(path: &Path) -> std::io::Result<(u64, FileBody)> {
     if u64::try_from(first.len()).is_ok_and(|read| read == length) {
         return Ok((length, Full::new(first).map_err(|never| match never {}).boxed()));
     }
-    let rest = stream::try_unfold(file, |mut file| async move {
-        let part = spawn_blocking(move || read(&mut file, PART).map(|part| (part, file)));
-        let (part, file) = part.await.map_err(std::io::Error::other)??;
-        Ok((!part.is_empty()).then_some((part, file)))
+    // One part with the client, the next one on its way from the disk.
+    let next = |file| spawn_blocking(move || part(file));
+    let rest = stream::try_unfold(next(file), move |coming| async move {
+        let (read, file) = coming.await.map_err(std::io::Error::other)??;
+        Ok((!read.is_empty()).then(|| (read, next(file))))
     });
     let parts = stream::once(std::future::ready(Ok(first))).chain(rest).map_ok(Frame::data);
     Ok((length, BodyExt::boxed(StreamBody::new(Box::pin(parts)))))
+}
+
+fn part(mut file: File) -> std::io::Result<(Bytes, File)> {
+    Ok((read(&mut file, PART)?, file))
 }
 
 fn read(file: &mut File, most: usize) -> std::io::Result<Bytes> {

@@ -171,17 +171,17 @@ async fn main() -> Outcome<()> {
     let client = Client { host, stamp: now.strftime("%Y%m%dT%H%M%SZ").to_string(), key_id, secret, token };
 
     println!("{gib} GiB; peak before: {} MiB", peak()?);
-    let per_second = |start: Instant| size as f64 / 1e6 / start.elapsed().as_secs_f64();
+    let per_second = |start: Instant| u128::from(size) / start.elapsed().as_micros().max(1);
     let start = Instant::now();
     let client = Arc::new(client);
     let putting = Arc::clone(&client);
     let put = move || putting.put(size).map_err(|error| error.to_string());
     let said = tasks.spawn_blocking(put).await??;
-    println!("put: {said}; {:.0} MB/s; peak: {} MiB", per_second(start), peak()?);
+    println!("put: {said}; {} MB/s; peak: {} MiB", per_second(start), peak()?);
     let start = Instant::now();
     let get = move || client.get().map_err(|error| error.to_string());
     let got = tasks.spawn_blocking(get).await??;
-    println!("got: {got} bytes; {:.0} MB/s; peak: {} MiB", per_second(start), peak()?);
+    println!("got: {got} bytes; {} MB/s; peak: {} MiB", per_second(start), peak()?);
     std::fs::remove_dir_all(dir)?;
     std::process::exit(i32::from(got < size));
 }

@@ -86,6 +86,8 @@ const ROWS: &[Row] = &[
             "fetch-owner",
         ],
     },
+    // Never made; but who may write to a bucket may know that it is there, and some clients insist on asking so.
+    Row { name: "CreateBucket", needs: Needs::Bucket(Action::PutObject), query: &[] },
     Row { name: "HeadBucket", needs: Needs::Bucket(Action::GetBucketInfo), query: &[] },
     Row { name: "GetBucketLocation", needs: Needs::Bucket(Action::GetBucketInfo), query: &["location"] },
     Row {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response};
+use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3Result, s3_error};
 use tokio_util::task::TaskTracker;
@@ -55,7 +56,7 @@ impl Default for Limits {
         Self {
             max_object_bytes: 5 * 1024 * 1024 * 1024,
             max_xml_bytes: 2 * 1024 * 1024,
-            idle: Duration::from_secs(60),
+            idle: Duration::from_mins(1),
             inline_bytes: 16 * 1024,
             cache_bytes: 64 * 1024 * 1024,
         }
@@ -135,6 +136,9 @@ impl Endpoint {
         };
         let objects = Arc::new(Objects::open(setup).await.map_err(failed)?);
         let mut builder = S3ServiceBuilder::new(Wire { objects: Arc::clone(&objects), limits });
+        let mut limited = S3Config::default();
+        limited.xml_max_body_size = limits.max_xml_bytes;
+        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limited))));
         builder.set_auth(NoProof);
         builder.set_access(Access);
         let domains = domains.into_iter().map(String::into_boxed_str).collect();

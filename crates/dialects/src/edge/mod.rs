@@ -1,5 +1,9 @@
 //! What every dialect stands on: claims a path for a dialect, finds the route, proves the caller, counts, and turns what
 //! comes back into HTTP once. It knows no dialect: each is a [`Dialect`] value made in its own folder.
+//!
+//! A new dialect is a folder with a `dialect(shared, settings) -> Dialect` and an `error.rs` with its `row` and `body`, and a
+//! line where the binary lists them. The tests of every route then go over it by themselves; they only ask how its
+//! envelope is known.
 
 mod limit;
 mod metric;

@@ -10,7 +10,7 @@ use valetkey_core::port::Registry as _;
 use valetkey_core::time::Clock as _;
 
 use super::world::{Shot, World};
-use crate::edge::{Entry, Route};
+use crate::edge::{EdgeLimits, Entry, RateLimits, Route};
 
 /// The route's path with something in each placeholder.
 fn filled(route: &Route) -> String {
@@ -256,4 +256,21 @@ async fn a_body_that_says_it_is_too_large_is_not_waited_for() {
             .unwrap();
         assert_eq!(world.send(request).await.status, StatusCode::BAD_REQUEST);
     }
+}
+
+#[tokio::test]
+async fn a_body_that_never_arrives_is_not_waited_for_forever() {
+    let body_time = std::time::Duration::from_millis(1);
+    let world = World::with(EdgeLimits { rates: RateLimits::off(), body_time, ..EdgeLimits::default() }).await;
+    let token = world.token("reader").await;
+    let silence = futures::stream::pending::<Result<String, std::io::Error>>();
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/api/v1/credentials")
+        .header("authorization", format!("Bearer {token}"))
+        .body(Body::from_stream(silence))
+        .unwrap();
+    let answer = world.send(request).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_form("native", &answer, "/api/v1/credentials");
 }

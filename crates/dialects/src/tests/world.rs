@@ -67,8 +67,10 @@ impl Shot {
     /// Status, headers and body as one text; secrets as their shape.
     pub(super) fn whole(&self) -> String {
         let mut text = format!("{}\n", self.status);
+        // The length is written by the connection, which is not here.
+        let shown = self.headers.iter().filter(|(name, _)| *name != http::header::CONTENT_LENGTH);
         let mut headers: Vec<String> =
-            self.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+            shown.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
         headers.sort();
         writeln!(text, "{}\n", headers.join("\n")).unwrap();
         let mut value = self.json();

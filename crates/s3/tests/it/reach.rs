@@ -404,7 +404,6 @@ async fn what_is_not_understood_is_not_done() {
         ("GET", "/lake/z?attributes="),
         ("GET", "/lake/z?unknown=1"),
         ("PUT", "/lake/z?append=&position=0"),
-        ("PUT", "/lake"),
         ("DELETE", "/lake"),
         ("GET", "/lake?versions="),
         ("GET", "/lake?policy="),
@@ -421,6 +420,13 @@ async fn what_is_not_understood_is_not_done() {
         let answer = rig.send(rig.ask(method, target), &credential).await;
         assert_eq!(answer.outcome(), (501, "NotImplemented".to_owned()), "{method} {target}: {}", answer.text());
     }
+    // A bucket is not made; of the one in scope its writer learns that it is there.
+    rig.send(rig.ask("PUT", "/lake"), &credential).await.is(409, "BucketAlreadyOwnedByYou");
+    for target in ["/other", "/nowhere"] {
+        rig.send(rig.ask("PUT", target), &credential).await.is(403, "AccessDenied");
+    }
+    let reader = rig.directory("jobs/daily", Actions::READ);
+    rig.send(rig.ask("PUT", "/lake"), &reader).await.is(403, "AccessDenied");
     for (name, value) in [
         ("x-amz-acl", "public-read"),
         ("x-amz-server-side-encryption", "AES256"),

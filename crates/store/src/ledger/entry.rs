@@ -296,6 +296,27 @@ mod tests {
     }
 
     #[test]
+    fn noise_is_not_a_page_that_panics() {
+        let entropy = valetkey_testkit::chance::SeededEntropy::new(11);
+        let lease = lease(3);
+        let mut whole = Vec::new();
+        write_opened(&lease, &ScopeBytes::Inline(&lease.scope), &mut whole);
+        for _ in 0..20_000 {
+            let mut noise = [0u8; 8];
+            valetkey_core::time::Entropy::fill(&entropy, &mut noise);
+            let mut body = whole.clone();
+            let at = usize::from(u16::from_be_bytes([noise[0], noise[1]])) % body.len();
+            body[at] = noise[2];
+            body.truncate(body.len() - usize::from(noise[3]) % 8);
+            for entry in read(&body).flatten() {
+                if let Entry::Opened(opened) = entry {
+                    let _ = (opened.grant_ids().count(), opened.until(), Scope::decode(&mut &opened.scope[..]));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_long_scope_is_named_by_its_digest() {
         assert!(!may_be_long(&lease(2).scope) && LongScope::of(&lease(2).scope).is_none());
         let lease = lease(500);

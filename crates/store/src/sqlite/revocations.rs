@@ -174,6 +174,14 @@ async fn waiting(
     Ok(opened)
 }
 
+/// Whether a lease is live and outside the index.
+async fn is_waiting(db: &mut SqliteConnection, id: LeaseId, at_ms: i64) -> Result<bool, Error> {
+    let Some(lease) = pages::find(db, id).await? else { return Ok(false) };
+    let before = Ends::since(db, lease.from_ms).await?;
+    let voided = pages::unfolded_voids(db).await?.into_iter().collect();
+    Ok(live(&lease, at_ms, &before, &voided))
+}
+
 /// What is changed together with a revocation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Also {
@@ -193,7 +201,14 @@ pub(crate) async fn revoke(
 ) -> Result<u64, Error> {
     let since_ms = end.at_ms.saturating_sub(longest_ms);
     let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let waiting = waiting(&mut change, since_ms, end.at_ms, |lease| end.target.ends(lease)).await?;
+    let waiting = match end.target {
+        // Its id tells the page: no need to read them all.
+        Target::Lease(id) => u64::from(is_waiting(&mut change, id, end.at_ms).await?),
+        Target::Token(_) | Target::Caller(_) | Target::Account(_) => {
+            let waiting = waiting(&mut change, since_ms, end.at_ms, |lease| end.target.ends(lease)).await?;
+            u64::try_from(waiting.len()).unwrap_or(u64::MAX)
+        }
+    };
     let sql = match end.target {
         Target::Lease(_) => {
             "UPDATE leases SET revoked_ms = ?1, revoked_by = ?2 WHERE id = ?3 AND id >= ?4
@@ -228,7 +243,7 @@ pub(crate) async fn revoke(
     }
     insert(&mut change, end, by).await?;
     change.commit().await.map_err(failed)?;
-    Ok(marked + u64::try_from(waiting.len()).unwrap_or(u64::MAX))
+    Ok(marked + waiting)
 }
 
 /// Ends what was vended under a grant: each lease on its own, because credentials do not name their grants.

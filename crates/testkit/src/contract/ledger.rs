@@ -1,17 +1,26 @@
 //! The ledger: what was opened is found again, whole.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use futures::future::join_all;
-use valetkey_core::Kind;
 use valetkey_core::account::Metering;
 use valetkey_core::ask::{Ask, GrantRef, Target};
 use valetkey_core::caller::Role;
+use valetkey_core::credential::Credential;
+use valetkey_core::desk::Desk;
 use valetkey_core::error::Noun;
 use valetkey_core::id::LeaseId;
-use valetkey_core::lease::LeaseState;
-use valetkey_core::port::LeaseFilter;
+use valetkey_core::lease::{Lease, LeaseState};
+use valetkey_core::policy::Permit;
+use valetkey_core::port::{Issuer, LeaseFilter};
 use valetkey_core::scope::{Path, Paths};
+use valetkey_core::time::Clock;
 use valetkey_core::token::PlainToken;
+use valetkey_core::usage::Balance;
+use valetkey_core::{Error, Kind};
 
+use crate::clock::FixedClock;
 use crate::contract::bench::{Bench, ask, by, name, new_grant, reads};
 
 /// By its id and in the list.
@@ -111,6 +120,35 @@ pub async fn a_void_lease_is_recorded_once(bench: &Bench) {
     assert_eq!(bench.state(kept.id).await, LeaseState::Live);
     let nothing = bench.ledger.void(LeaseId::from_bytes([9; 16]), Kind::Upstream, bench.now()).await;
     assert_eq!(nothing.unwrap_err().kind(), Kind::NotFound(Noun::Lease));
+}
+
+struct Broken;
+
+#[async_trait]
+impl Issuer for Broken {
+    async fn issue(&self, _: &Permit, _: &Lease) -> Result<Credential, Error> {
+        Err(Error::new(Kind::UpstreamTimeout, "the object store did not answer"))
+    }
+}
+
+/// The whole road, with an issuer that fails at its end.
+pub async fn a_vend_whose_issuer_fails_is_void_and_costs_nothing(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::of(2)).await;
+    bench.registry.add_credits(tenant.account.id, 2, bench.now()).await.unwrap();
+    let desk = Desk {
+        clock: Arc::<FixedClock>::clone(&bench.clock) as Arc<dyn Clock>,
+        directory: Arc::clone(&bench.directory),
+        ledger: Arc::clone(&bench.ledger),
+        issuer: Arc::new(Broken),
+    };
+    let caller = desk.identify(tenant.token.reveal()).await.unwrap();
+    for vends in 1..4 {
+        assert_eq!(desk.vend(&caller, &ask(tenant.grant)).await.unwrap_err().kind(), Kind::UpstreamTimeout);
+        let listed = bench.registry.leases(&LeaseFilter { limit: 9, ..LeaseFilter::default() }).await.unwrap();
+        assert_eq!(listed.len(), vends);
+        assert!(listed.iter().all(|one| one.state == LeaseState::Void));
+    }
+    assert_eq!(bench.usage.balance(tenant.account.id).await.unwrap(), Balance { granted: 2, used: 0 });
 }
 
 /// Too long for a header, not for the ledger.

@@ -1,6 +1,6 @@
 //! What every implementation of the ports must do: each promise a function over a [`Bench`].
 //!
-//! An implementation mounts them all with [`contract!`](crate::contract), giving it a function that makes a bench.
+//! An implementation mounts them all with [`contract!`](crate::contract!), giving it a function that makes a bench.
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a contract is a test: it fails by panicking")]
 
 pub mod bench;
@@ -62,6 +62,7 @@ macro_rules! contract {
                 leases_are_listed_newest_first_and_page_by_page,
                 leases_are_listed_by_whose_they_are_and_whether_they_live,
                 a_void_lease_is_recorded_once,
+                a_vend_whose_issuer_fails_is_void_and_costs_nothing,
                 a_long_scope_is_kept_with_its_lease,
                 an_unknown_lease_is_absent,
                 the_ledger_verifies_after_many_leases;

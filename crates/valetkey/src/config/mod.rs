@@ -184,16 +184,11 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Names that the command line reads, not the configuration.
-const CLIENT_VARIABLES: &[&str] = &[
-    "VALETKEY_SERVER",
-    "VALETKEY_TOKEN",
-    "VALETKEY_TOKEN_FILE",
-    "VALETKEY_CONFIG",
-    "VALETKEY_BIN",
-    "VALETKEY_OUTPUT",
-    "VALETKEY_COLOR",
-];
+/// Names that others of this program read: the command line, the command's own flags, the tests.
+fn is_read_elsewhere(name: &str) -> bool {
+    matches!(name, "VALETKEY_CONFIG" | "VALETKEY_BIN")
+        || crate::cli::help::VARIABLES.iter().any(|(known, _)| *known == name)
+}
 
 /// The layers put together, each key with where it came from.
 pub(crate) struct Layers {
@@ -219,7 +214,7 @@ impl Layers {
         }
         layers.add_environment(environment)?;
         for (path, value) in flags {
-            layers.set_text(path, value, Origin::Flag)?;
+            layers.set_text(path, value, &Origin::Flag)?;
         }
         Ok(layers)
     }
@@ -244,7 +239,7 @@ impl Layers {
 
     fn add_environment(&mut self, environment: &BTreeMap<String, String>) -> Result<(), Unusable> {
         for (name, value) in environment {
-            if CLIENT_VARIABLES.contains(&name.as_str()) {
+            if is_read_elsewhere(name) {
                 continue;
             }
             let Some(rest) = name.strip_prefix("VALETKEY_") else { continue };
@@ -255,16 +250,16 @@ impl Layers {
                 Some(of) if known(&path_of(of)) && !known(&path_of(rest)) => {
                     let text = std::fs::read_to_string(value)
                         .map_err(|error| Unusable(format!("{name}: {value} cannot be read: {error}")))?;
-                    self.set_text(&path_of(of), text.trim_end_matches(['\r', '\n']), origin)?;
+                    self.set_text(&path_of(of), text.trim_end_matches(['\r', '\n']), &origin)?;
                 }
-                Some(_) | None => self.set_text(&path_of(rest), value, origin)?,
+                Some(_) | None => self.set_text(&path_of(rest), value, &origin)?,
             }
         }
         Ok(())
     }
 
     /// Sets a value given as text: read as the kind of value the default is.
-    fn set_text(&mut self, path: &str, text: &str, origin: Origin) -> Result<(), Unusable> {
+    fn set_text(&mut self, path: &str, text: &str, origin: &Origin) -> Result<(), Unusable> {
         let kind = self.values.get(path).map(|(value, _)| value);
         let value = match kind {
             Some(toml::Value::Integer(_)) => text.parse().ok().map(toml::Value::Integer),
@@ -282,7 +277,7 @@ impl Layers {
             let wanted = kind.map_or("text", toml::Value::type_str);
             Unusable(format!("`{path}` ({origin}) is `{}`; it takes a {wanted}", valetkey_core::name::shortened(text)))
         })?;
-        self.set(path, value, &origin)
+        self.set(path, value, origin)
     }
 
     fn set(&mut self, path: &str, value: toml::Value, origin: &Origin) -> Result<(), Unusable> {

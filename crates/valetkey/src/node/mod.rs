@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -60,6 +60,7 @@ pub(crate) struct Node {
     conversations: TaskTracker,
     tasks: TaskTracker,
     shutdown: (Duration, Duration),
+    signals: Signals,
 }
 
 /// Where a node's database is.
@@ -117,6 +118,7 @@ fn rate_limits(config: &Config) -> Result<RateLimits, valetkey_core::Error> {
 impl Node {
     /// Starts everything and listens.
     pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
+        let signals = Signals::listen().context("signals cannot be waited for")?;
         let metrics = health::record()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -178,6 +180,7 @@ impl Node {
                 Duration::from_secs(config.shutdown.delay_secs),
                 Duration::from_secs(config.shutdown.drain_secs),
             ),
+            signals,
         };
         node.serve(config, metrics, api, s3).await?;
         node.watch(config, keyring, [api_tls, s3_tls]);
@@ -264,10 +267,8 @@ impl Node {
     }
 
     /// Waits for an interrupt or a termination signal, then shuts down.
-    pub(crate) async fn until_stopped(self) {
-        if let Err(error) = signalled().await {
-            warn!(%error, "signals cannot be waited for");
-        }
+    pub(crate) async fn until_stopped(mut self) {
+        self.signals.next().await;
         self.shut_down().await;
     }
 
@@ -275,6 +276,7 @@ impl Node {
     /// written. A second signal ends the process at once.
     pub(crate) async fn shut_down(self) {
         let (delay, drain) = self.shutdown;
+        let mut signals = self.signals;
         info!("shutting down");
         self.ready.store(false, Ordering::Release);
         let orderly = async {
@@ -297,16 +299,27 @@ impl Node {
         };
         tokio::select! {
             () = orderly => info!("shut down"),
-            _ = signalled() => warn!("a second signal; ending at once"),
+            () = signals.next() => warn!("a second signal; ending at once"),
         }
     }
 }
 
-async fn signalled() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminate.recv() => Ok(()),
+/// The signals that end the server, heard from the moment this is made: one that comes before it is waited for counts.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! The server as a stranger sees it: the real binary, real sockets.
 
+#[cfg(test)]
 mod check;
+#[cfg(test)]
 mod process;
+#[cfg(test)]
 mod server;
+#[cfg(test)]
 mod tls;

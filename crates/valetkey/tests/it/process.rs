@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 
 /// The binary, with nothing of the surrounding environment that it reads.
-pub fn valetkey(args: &[&str]) -> Command {
+pub(crate) fn valetkey(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_valetkey"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("VALETKEY_") {
@@ -19,27 +19,27 @@ pub fn valetkey(args: &[&str]) -> Command {
 }
 
 /// Runs a command to its end.
-pub fn ran(command: &mut Command) -> Output {
+pub(crate) fn ran(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).output().unwrap()
 }
 
 /// Runs a command that must succeed, and reads its JSON.
-pub fn answered(command: &mut Command) -> Value {
+pub(crate) fn answered(command: &mut Command) -> Value {
     let output = ran(command);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// A running server.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     /// What its ready line said.
-    pub ready: Value,
+    pub(crate) ready: Value,
 }
 
 impl Server {
     /// Starts it and waits for its ready line.
-    pub fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -53,7 +53,7 @@ impl Server {
     }
 
     /// Starts `valetkey dev` in a directory, on free ports.
-    pub fn dev(dir: &Path) -> Self {
+    pub(crate) fn dev(dir: &Path) -> Self {
         let dir = dir.to_str().unwrap();
         Self::start(&mut valetkey(&[
             "dev",
@@ -68,12 +68,12 @@ impl Server {
         ]))
     }
 
-    pub fn api(&self) -> &str {
+    pub(crate) fn api(&self) -> &str {
         self.ready["api"].as_str().unwrap()
     }
 
     /// Asks it to end, and gives what it had logged.
-    pub fn stop(mut self) -> String {
+    pub(crate) fn stop(mut self) -> String {
         self.signal("TERM");
         let mut said = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -81,7 +81,7 @@ impl Server {
         said
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }

@@ -39,7 +39,7 @@ fn an_operator_sets_up_an_account_and_its_caller_gets_a_key() {
         "jobs",
         "--account",
         "acme",
-        "--to",
+        "--caller",
         "etl",
         "--access",
         "read-write",
