@@ -98,7 +98,7 @@ impl Default for RateLimits {
                 Window { name: "per-minute".into(), quota: minute, secs: 60 },
             ]
         };
-        Self { common: windows(50, 1000), credentials: windows(50, 1000), strangers: windows(20, 300) }
+        Self { common: windows(100, 3000), credentials: windows(50, 1000), strangers: windows(20, 300) }
     }
 }
 

@@ -77,8 +77,8 @@ pub(crate) struct Decoded<B> {
     pending: Bytes,
     /// Bytes that are announced and did not come yet.
     left: Option<u64>,
-    /// How long the sender may pause, and when it has paused too long.
-    idle: Option<(Duration, Pin<Box<Sleep>>)>,
+    /// How long the sender may pause, and once it paused, when that is too long.
+    idle: Option<(Duration, Option<Pin<Box<Sleep>>>)>,
     over: bool,
     leftover: Leftover<B>,
 }
@@ -102,7 +102,7 @@ impl<B> Decoded<B> {
 
     /// Refuses a sender that pauses for longer.
     pub(crate) fn idle_at_most(mut self, pause: Duration) -> Self {
-        self.idle = Some((pause, Box::pin(tokio::time::sleep(pause))));
+        self.idle = Some((pause, None));
         self
     }
 
@@ -290,10 +290,13 @@ impl<B: Body<Data = Bytes> + Unpin> Decoded<B> {
             let Some(inner) = &mut self.inner else { return Poll::Ready(self.finish().err().map(Err)) };
             let polled = Pin::new(inner).poll_frame(cx);
             if let Some((pause, sleep)) = &mut self.idle {
-                if polled.is_ready() {
-                    sleep.as_mut().reset(Instant::now() + *pause);
-                } else if sleep.as_mut().poll(cx).is_ready() {
+                if polled.is_pending() {
+                    let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(*pause)));
+                    ready!(sleep.as_mut().poll(cx));
                     return Poll::Ready(Some(Err(BodyError::Idle)));
+                }
+                if let Some(sleep) = sleep {
+                    sleep.as_mut().reset(Instant::now() + *pause);
                 }
             }
             match ready!(polled) {

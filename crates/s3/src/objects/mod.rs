@@ -15,6 +15,7 @@ pub(crate) mod uploads;
 mod writer;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -58,6 +59,8 @@ pub(crate) struct Objects {
     entropy: Arc<dyn Entropy>,
     /// Objects up to this size live in the index.
     inline_bytes: usize,
+    /// Locked while this lives: what is cached here would not hold if another process wrote there.
+    _lock: File,
 }
 
 /// What a store of objects is opened with.
@@ -79,6 +82,9 @@ impl Objects {
     pub(crate) async fn open(setup: Setup<'_>) -> Result<Self> {
         let Setup { data_dir, inline_bytes, cache_bytes, clock, entropy, tasks } = setup;
         std::fs::create_dir_all(data_dir).map_err(|error| internal("making the data directory", error))?;
+        let lock =
+            File::create(data_dir.join("lock")).map_err(|error| internal("locking the data directory", error))?;
+        lock.try_lock().map_err(|error| internal("locking the data directory (another process has it)", error))?;
         let options = SqliteConnectOptions::new()
             .filename(data_dir.join("index.sqlite"))
             .create_if_missing(true)
@@ -117,7 +123,7 @@ impl Objects {
         tasks.spawn(sweep(before, Arc::clone(&files)));
         let writer = Writer::start(writing, Arc::clone(&cache), Arc::clone(&files), &tasks);
         let buckets = RwLock::new(buckets.into_iter().map(|(name, id)| (name.into(), id)).collect());
-        Ok(Self { index, writer, files, cache, buckets, clock, entropy, inline_bytes })
+        Ok(Self { index, writer, files, cache, buckets, clock, entropy, inline_bytes, _lock: lock })
     }
 
     /// A bucket's number, if there is such a bucket.

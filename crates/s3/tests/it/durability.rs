@@ -1,12 +1,24 @@
 //! Whole or not at all: under concurrent writers and readers, and over a crash.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
+use valetkey_s3::{Config, Endpoint};
 
-use crate::multipart::{files, until_files};
+use crate::multipart::until_files;
 use crate::rig::{BUCKET, Rig, noise};
+
+/// Every file below a directory.
+fn walk(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(walk(&path)) } else { found.push(path) }
+    }
+    found
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_reader_sees_the_old_or_the_new_object_whole() {
@@ -73,11 +85,11 @@ async fn exactly_one_of_many_creates_a_key() {
 
 #[tokio::test]
 async fn what_was_answered_is_there_after_a_crash_and_the_rest_is_swept() {
-    let dir = Arc::new(TempDir::new().unwrap());
+    let crashed = Arc::new(TempDir::new().unwrap());
     let (small, large) = (noise(1, 500), noise(2, 500_000));
     let credential;
     {
-        let rig = Rig::start_in(Arc::clone(&dir), |_| {}).await;
+        let rig = Rig::start().await;
         credential = rig.whole();
         rig.send(rig.ask("PUT", "/lake/small").body(small.clone()), &credential).await.ok();
         rig.send(rig.ask("PUT", "/lake/large").body(large.clone()), &credential).await.ok();
@@ -87,14 +99,23 @@ async fn what_was_answered_is_there_after_a_crash_and_the_rest_is_swept() {
         let part = rig.ask("PUT", &format!("/lake/parts?partNumber=1&uploadId={id}")).body(large.clone());
         rig.send(part, &credential).await.ok();
         until_files(&rig, 2).await;
-        // As if killed: nothing is closed, and files lie there that were written but never referred to.
-        let shard = dir.path().join("objects/files/00");
+        // What a kill leaves: everything as it is on the disk now, with nothing closed, and files that were written but
+        // never referred to.
+        let (from, to) = (rig.dir.path().join("objects"), crashed.path().join("objects"));
+        for entry in walk(&from) {
+            let target = to.join(entry.strip_prefix(&from).unwrap());
+            std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+            std::fs::copy(&entry, target).unwrap();
+        }
+        let shard = to.join("files/00");
+        std::fs::create_dir_all(&shard).unwrap();
         for name in ["0000010000001000", "0000000000000040"] {
             std::fs::write(shard.join(name), b"half an obj").unwrap();
         }
-        assert_eq!(files(&rig), 4);
+        let config = Config::new(from);
+        assert!(Endpoint::open(config, rig.world()).await.is_err(), "two have one directory");
     }
-    let rig = Rig::start_in(dir, |_| {}).await;
+    let rig = Rig::start_in(crashed, |_| {}).await;
     until_files(&rig, 2).await;
     assert!(rig.get("/lake/small", &credential).await.body == small);
     assert!(rig.get("/lake/large", &credential).await.body == large);

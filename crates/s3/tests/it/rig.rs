@@ -69,6 +69,7 @@ pub(crate) struct Rig {
     pub(crate) dir: Arc<TempDir>,
     pub(crate) tasks: TaskTracker,
     account: AccountId,
+    world: World,
 }
 
 pub(crate) fn ring(numbers: &[u8]) -> Keyring {
@@ -93,6 +94,7 @@ impl Rig {
             entropy: Arc::clone(&entropy) as Arc<_>,
             tasks: tasks.clone(),
         };
+        let own = world.clone();
         let mut config = Config::new(dir.path().join("objects"));
         change(&mut config);
         let endpoint = Endpoint::open(config, world).await.unwrap();
@@ -113,7 +115,12 @@ impl Rig {
             }
         });
         let account = AccountId::new(clock.now(), random_10(&*entropy));
-        Self { endpoint, address, keyring, clock, leases, entropy, dir, tasks, account }
+        Self { endpoint, address, keyring, clock, leases, entropy, dir, tasks, account, world: own }
+    }
+
+    /// The world this one lives in.
+    pub(crate) fn world(&self) -> World {
+        self.world.clone()
     }
 
     pub(crate) async fn put(&self, bucket: &str, key: &str, bytes: impl Into<bytes::Bytes>) {

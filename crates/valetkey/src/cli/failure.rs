@@ -221,8 +221,16 @@ impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(failure) => failure,
-            Err(error) => Self::local(format!("{error:#}")),
+            Err(error) => Self::local(error.chain().map(words_of).collect::<Vec<_>>().join(": ")),
         }
+    }
+}
+
+/// What one of a chain of errors has to say. Of the domain's own, what is for the operator: that is who reads here.
+fn words_of(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<Error>() {
+        Some(own) => own.noted().unwrap_or_else(|| own.said()).to_owned(),
+        None => error.to_string(),
     }
 }
 

@@ -47,8 +47,9 @@ struct Ready<'a> {
 /// Runs the demo until it is interrupted, or checks it.
 pub(crate) async fn run(args: Args, out: &Out) -> Result<ExitCode, Failure> {
     start(args, out).await.map_err(|error| {
-        let failure = Failure::local(format!("{error:#}"));
-        if format!("{error:#}").contains("listen on") {
+        let taken = error.to_string().contains("listen on");
+        let failure = Failure::from(error);
+        if taken {
             failure.hint("take free ports with --api-listen 127.0.0.1:0 --s3-listen 127.0.0.1:0")
         } else {
             failure
@@ -74,6 +75,16 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
         ("s3.listen", s3.to_string()),
         ("s3.min_ttl_secs", "1".to_owned()),
     ]);
+    // A demo is tried by scripts and by load generators: its limits are real, and out of their way.
+    for (name, variable, windows) in [
+        ("limits.credentials", "VALETKEY_LIMITS__CREDENTIALS", "per-second:100000/1,per-minute:6000000/60"),
+        ("limits.requests", "VALETKEY_LIMITS__REQUESTS", "per-second:200/1,per-minute:6000/60"),
+        ("limits.strangers", "VALETKEY_LIMITS__STRANGERS", "per-second:200/1,per-minute:6000/60"),
+    ] {
+        if !environment.contains_key(variable) {
+            flags.insert(name, windows.to_owned());
+        }
+    }
     if !environment.contains_key("VALETKEY_LOG__LEVEL") {
         flags.insert("log.level", "warn".to_owned());
     }
@@ -98,12 +109,11 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
         forbidden: world::forbidden(),
         admin: &state.admin,
     };
-    match out.format() {
-        Format::Json => out.json_line(&ready).map_err(|failure| anyhow::anyhow!(failure.message))?,
-        Format::Table => {
-            out.data(&banner(&ready, &config.data_dir, out)).map_err(|failure| anyhow::anyhow!(failure.message))?
-        }
-    }
+    let told = match out.format() {
+        Format::Json => out.json_line(&ready),
+        Format::Table => out.data(&banner(&ready, &config.data_dir, out)),
+    };
+    told?;
     node.until_stopped().await;
     Ok(ExitCode::SUCCESS)
 }

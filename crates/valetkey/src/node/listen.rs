@@ -23,7 +23,7 @@ use valetkey_dialects::edge::Peer;
 use crate::node::tls::Tls;
 
 /// Longest time a client may take to send the head of a request, and to be idle between two.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest time a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most bytes of a request's head, and the most fields in it.

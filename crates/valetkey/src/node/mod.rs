@@ -203,10 +203,7 @@ impl Node {
         let dialects = vec![
             native::dialect(
                 &shared,
-                native::Settings {
-                    lifetime: Lifetime::secs(config.native.default_ttl_secs),
-                    ..native::Settings::default()
-                },
+                native::Settings { lifetime: Lifetime::secs(config.native.default_ttl_secs) },
                 Arc::new(EmbeddedBuckets(self.endpoint.clone())),
             ),
             theirstack::dialect(

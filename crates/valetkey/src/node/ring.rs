@@ -1,7 +1,8 @@
 //! The keyring's file: a line for each key, the current one first: its number, a colon, 32 bytes in base64.
 
+use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -37,7 +38,8 @@ fn render(masters: &Masters) -> Secret<String> {
     let mut text =
         String::from("# valetkey keyring: the first key makes credentials, all of them verify. Keep it secret.\n");
     for (number, key) in masters {
-        text.push_str(&format!("{number}:{}\n", BASE64.encode(key.reveal())));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{number}:{}", BASE64.encode(key.reveal()));
     }
     Secret::new(text)
 }

@@ -1,5 +1,6 @@
 //! `valetkey server`: set a server up, run it, look after it.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -63,8 +64,9 @@ enum Command {
 pub(crate) async fn run(args: Args, out: &Out) -> Result<ExitCode, Failure> {
     let command = run_command(args, out);
     command.await.map_err(|error| {
-        let failure = Failure::local(format!("{error:#}"));
-        if error.to_string().contains("keyring") && error.to_string().contains("cannot be read") {
+        let missing = error.to_string().contains("keyring") && error.to_string().contains("cannot be read");
+        let failure = Failure::from(error);
+        if missing {
             failure.hint("set the data directory up with `valetkey server init`")
         } else {
             failure
@@ -89,11 +91,11 @@ async fn run_command(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
             log::start(&config.log)?;
             let node = Node::start(&config).await?;
             if out.format() == Format::Json {
-                out.json_line(&json!({ "api": node.api_url, "s3": node.s3_url })).map_err(said)?;
+                out.json_line(&json!({ "api": node.api_url, "s3": node.s3_url }))?;
             }
             node.until_stopped().await;
         }
-        Command::CheckConfig { markdown: true } => out.data(&markdown()).map_err(said)?,
+        Command::CheckConfig { markdown: true } => out.data(&markdown())?,
         Command::CheckConfig { markdown: false } => check_config(&layers, out)?,
         Command::Migrate => {
             let config = layers.config()?;
@@ -107,10 +109,6 @@ async fn run_command(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn said(failure: Failure) -> anyhow::Error {
-    anyhow::anyhow!(failure.message)
 }
 
 async fn init(config: &Config, out: &Out) -> anyhow::Result<()> {
@@ -144,7 +142,7 @@ async fn init(config: &Config, out: &Out) -> anyhow::Result<()> {
             out.data(token.reveal())
         }
     }
-    .map_err(said)
+    .map_err(Into::into)
 }
 
 fn check_config(layers: &Layers, out: &Out) -> anyhow::Result<()> {
@@ -167,14 +165,15 @@ fn check_config(layers: &Layers, out: &Out) -> anyhow::Result<()> {
         }
         Format::Table => out.table(&["setting", "value", "from"], &rows),
     }
-    .map_err(said)
+    .map_err(Into::into)
 }
 
 /// The documentation of the settings: the body of `docs/config.md`.
 fn markdown() -> String {
     let mut text = String::from("| setting | default | what it means |\n|---|---|---|\n");
     for key in KEYS {
-        text.push_str(&format!("| `{}` | `{}` | {} |\n", key.path, key.default, key.about));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "| `{}` | `{}` | {} |", key.path, key.default, key.about);
     }
     text
 }
