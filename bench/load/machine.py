@@ -13,9 +13,11 @@ HERE = pathlib.Path(__file__).parent
 SERVER_CORE, LOAD_CORE = "0", "1"
 TICKS = os.sysconf("SC_CLK_TCK")
 
-# Whether servers and load run ahead of everything else on the machine (SCHED_FIFO). The kernel then stops a task that
-# fills its core for 50 ms of every second, which shows as p99 at saturation; on a quiet machine leave it off.
+# Whether servers and load run ahead of everything else on the machine. By weight and not in real time: a server's threads
+# still have to share their core fairly, as they do in production.
 ahead = False
+# With autogroups the kernel weighs sessions, not processes; each command is started as its own session.
+AHEAD = ["nice", "-n", "-19", "sh", "-c", 'echo -19 2>/dev/null >/proc/self/autogroup; exec "$@"', "sh"]
 
 
 def need(program, package):
@@ -30,7 +32,7 @@ def need(program, package):
 
 def pinned(core, command):
     """The command that runs a command on one core."""
-    return ["taskset", "-c", core, *(["chrt", "-f", "20"] if ahead else []), *map(str, command)]
+    return [*(AHEAD if ahead else []), "taskset", "-c", core, *map(str, command)]
 
 
 class Server:
@@ -39,7 +41,8 @@ class Server:
     def __init__(self, command, env=None, log=subprocess.DEVNULL):
         self.began = time.perf_counter()
         self.process = subprocess.Popen(
-            pinned(SERVER_CORE, command), env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=log, text=True)
+            pinned(SERVER_CORE, command), env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=log,
+            text=True, start_new_session=True)
 
     def wait_ready(self):
         """Waits for the first line and says how long that took, in milliseconds."""
@@ -82,7 +85,7 @@ class Server:
         command = ["wrk", "-t1", f"-c{connections}", f"-d{secs}s", "--timeout", "20s", "--latency", "-s", HERE / "replay.lua", url]
         env = {**os.environ, "LOAD_DIR": str(HERE), "REQUESTS": str(requests), "PAUSE_MS": str(pause_ms)}
         cpu, busy, began = self.cpu_secs(), busy_secs(), time.perf_counter()
-        ran = subprocess.run(pinned(LOAD_CORE, command), env=env, capture_output=True, text=True, timeout=secs + 60)
+        ran = subprocess.run(pinned(LOAD_CORE, command), env=env, capture_output=True, text=True, timeout=secs + 60, start_new_session=True)
         took = time.perf_counter() - began
         used, all_used = self.cpu_secs() - cpu, busy_secs() - busy
         summary = re.search(r"@@(\{.*\})", ran.stdout)
@@ -122,5 +125,5 @@ def description():
         "kernel": os.uname().release,
         "rustc": version[1] if len(version) > 1 else "",
         "load_before": os.getloadavg()[0],
-        "scheduling": "fifo" if ahead else "plain",
+        "ahead": ahead,
     }

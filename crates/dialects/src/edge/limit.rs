@@ -23,8 +23,8 @@ use valetkey_core::{Error, Kind};
 /// The most windows a class may have.
 const MOST_WINDOWS: usize = 8;
 const SHARDS: usize = 64;
-/// Together with [`SHARDS`] about 65,000 callers, at some 300 bytes each. When a shard is full, the one not seen for
-/// longest is forgotten and starts anew.
+/// Together with [`SHARDS`] about 65,000 callers, at some 300 bytes each. When a shard is full, those not seen for
+/// longest are forgotten and start anew.
 const PER_SHARD: usize = 1024;
 
 /// One window: so many requests in so many seconds.
@@ -337,15 +337,21 @@ impl Kept {
     }
 }
 
-/// Makes room: those idle so long that nothing of theirs is counted any more, or else the one idle for longest.
+/// Makes room: those idle so long that nothing of theirs is counted any more, or else the quarter idle for longest, so that a
+/// flood of newcomers does not search the whole shard for each of them.
 fn forget(shard: &mut HashMap<Key, Kept>, longest_ms: i64, now_ms: i64) {
     shard.retain(|_, kept| now_ms.saturating_sub(kept.seen_ms) < longest_ms.saturating_mul(2));
-    if shard.len() >= PER_SHARD {
-        let oldest = shard.iter().min_by_key(|(_, kept)| kept.seen_ms).map(|(key, _)| *key);
-        if let Some(oldest) = oldest {
-            shard.remove(&oldest);
-        }
+    if shard.len() < PER_SHARD {
+        return;
     }
+    let mut room = PER_SHARD / 4;
+    let mut seen: Vec<i64> = shard.values().map(|kept| kept.seen_ms).collect();
+    let (_, edge, _) = seen.select_nth_unstable(room);
+    shard.retain(|_, kept| {
+        let goes = room > 0 && kept.seen_ms <= *edge;
+        room -= usize::from(goes);
+        !goes
+    });
 }
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");

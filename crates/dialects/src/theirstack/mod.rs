@@ -35,7 +35,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
     let (vending, listing, balance, credits, requests) = (of(), of(), of(), of(), of());
     Dialect {
         name: NAME,
-        claims: &["/v1/datasets", "/v0"],
+        claims: &["/v1", "/v0"],
         token: bearer,
         row: error::row,
         body: error::body,

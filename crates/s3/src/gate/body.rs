@@ -349,3 +349,70 @@ impl<B> Drop for Decoded<B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
+    use futures::stream;
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    fn key() -> ChunkKey {
+        let step = |key: &[u8], data: &str| sign(&Key::new(HMAC_SHA256, key), data.as_bytes());
+        let date = step(b"AWS4wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "20130524");
+        let service = step(step(date.as_ref(), "us-east-1").as_ref(), "s3");
+        ChunkKey {
+            key: Key::new(HMAC_SHA256, step(service.as_ref(), "aws4_request").as_ref()),
+            seed: "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9".to_owned(),
+            time: "20130524T000000Z".to_owned(),
+            scope: "20130524/us-east-1/s3/aws4_request".to_owned(),
+        }
+    }
+
+    async fn decode(wire: &[u8], cut: usize, length: u64, coding: Coding) -> Result<Vec<u8>, BodyError> {
+        let frames: Vec<_> =
+            wire.chunks(cut).map(|piece| Ok::<_, BodyError>(Frame::data(Bytes::copy_from_slice(piece)))).collect();
+        let inner = StreamBody::new(stream::iter(frames));
+        let decoded = Decoded::new(Some(inner), coding, Some(length), Leftover::default());
+        decoded.collect().await.map(|collected| collected.to_bytes().to_vec())
+    }
+
+    /// Amazon S3 API Reference, "Signature Calculations: Transferring Payload in Multiple Chunks", the example.
+    #[tokio::test]
+    async fn the_published_example_is_taken_apart_however_it_is_cut() {
+        let body = vec![b'a'; 66_560];
+        let mut wire = Vec::new();
+        for (size, signature) in [
+            (65_536, "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648"),
+            (1024, "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497"),
+            (0, "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9"),
+        ] {
+            wire.extend_from_slice(format!("{size:x};chunk-signature={signature}\r\n").as_bytes());
+            wire.extend_from_slice(&body[..size]);
+            wire.extend_from_slice(b"\r\n");
+        }
+        let signed = || Coding::Chunks { signer: Some(Box::new(key())), announced: None };
+        for cut in [1, 7, 64, 4096, 65_536 + 85, 100_000] {
+            assert_eq!(decode(&wire, cut, 66_560, signed()).await.as_deref(), Ok(&*body), "{cut}");
+        }
+        let mut changed = wire.clone();
+        changed[1000] = b'b';
+        assert_eq!(decode(&changed, 4096, 66_560, signed()).await, Err(BodyError::Signature));
+        assert_eq!(decode(&wire, 4096, 66_559, signed()).await, Err(BodyError::TooLong));
+        assert_eq!(decode(&wire, 4096, 66_561, signed()).await, Err(BodyError::Incomplete));
+        for end in [0, 50, 1000, 65_536 + 85, wire.len() - 90] {
+            assert_eq!(decode(&wire[..end], 4096, 66_560, signed()).await, Err(BodyError::Incomplete), "{end}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_plain_body_is_held_against_its_digest_and_length() {
+        let good = <[u8; 32]>::from(Sha256::digest(b"abc"));
+        let plain = |digest| Coding::Plain { digest };
+        assert_eq!(decode(b"abc", 1, 3, plain(Some(good))).await.as_deref(), Ok(&b"abc"[..]));
+        assert_eq!(decode(b"abd", 1, 3, plain(Some(good))).await, Err(BodyError::Digest));
+        assert_eq!(decode(b"ab", 1, 3, plain(Some(good))).await, Err(BodyError::Incomplete));
+        assert_eq!(decode(b"abcd", 4, 3, plain(None)).await, Err(BodyError::TooLong));
+    }
+}

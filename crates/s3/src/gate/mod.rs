@@ -162,10 +162,9 @@ impl Gate {
     ) -> Result<(Session, ChunkKey)> {
         let ring = self.keyring.load();
         let key_id = claimed.unverified_key_id.as_str();
-        let secret = ring.secret_access_key(key_id).ok_or_else(|| {
-            refuse(S3ErrorCode::InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records.")
-        })?;
-        let token = claimed.unverified_token.as_ref().ok_or_else(invalid_token)?;
+        let secret = ring.secret_access_key(key_id).ok_or_else(unknown_key)?;
+        // As S3 does: a temporary key without its token is no key.
+        let token = claimed.unverified_token.as_ref().ok_or_else(unknown_key)?;
         claimed.covered(parts)?;
         let claims = ring.unseal(token.reveal(), key_id).map_err(|_| invalid_token())?;
         let now = self.clock.now();
@@ -276,6 +275,10 @@ impl Gate {
             Err(error) => Err(of_body(&*error)),
         }
     }
+}
+
+fn unknown_key() -> S3Error {
+    refuse(S3ErrorCode::InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records.")
 }
 
 fn invalid_token() -> S3Error {

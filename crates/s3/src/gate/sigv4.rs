@@ -447,3 +447,89 @@ pub(crate) fn mismatch() -> S3Error {
          Check your key and signing method.",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn verified(method: &str, target: &str, headers: &[(&str, &str)]) -> bool {
+        let mut request = http::Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let query = Query::parse(parts.uri.query()).unwrap();
+        let path = crate::gate::query::decode(parts.uri.path()).unwrap();
+        let claimed = Claimed::read(&parts, &query).unwrap();
+        assert_eq!(claimed.unverified_key_id, "AKIAIOSFODNN7EXAMPLE");
+        assert!(claimed.covered(&parts).is_ok());
+        assert!(claimed.timely("2013-05-24T00:10:00Z".parse().unwrap()).is_ok());
+        let secret = Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned());
+        claimed.verify(&parts, &path, &query, "examplebucket.s3.amazonaws.com", &secret).is_ok()
+    }
+
+    /// Amazon S3 API Reference, "Authenticating Requests: Using the Authorization Header", the four examples.
+    #[test]
+    fn the_published_examples_verify() {
+        let authorization = |signed: &str, signature: &str| {
+            format!(
+                "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,\
+                 SignedHeaders={signed},Signature={signature}"
+            )
+        };
+        let date = ("x-amz-date", "20130524T000000Z");
+        let get = |signature: &str| {
+            let authorization = authorization("host;range;x-amz-content-sha256;x-amz-date", signature);
+            let headers = [("authorization", &*authorization), ("range", "bytes=0-9"), (CONTENT_SHA256, EMPTY), date];
+            verified("GET", "/test.txt", &headers)
+        };
+        assert!(get("f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"));
+        assert!(!get("f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb42"));
+        let put = authorization(
+            "date;host;x-amz-content-sha256;x-amz-date;x-amz-storage-class",
+            "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd",
+        );
+        let headers = [
+            ("authorization", &*put),
+            ("date", "Fri, 24 May 2013 00:00:00 GMT"),
+            (CONTENT_SHA256, "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072"),
+            date,
+            ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
+        ];
+        assert!(verified("PUT", "/test%24file.text", &headers));
+        assert!(verified("PUT", "/test$file.text", &headers));
+        for (target, signature) in [
+            ("/?lifecycle", "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"),
+            ("/?max-keys=2&prefix=J", "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"),
+            ("/?prefix=J&max-keys=2", "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"),
+        ] {
+            let authorization = authorization("host;x-amz-content-sha256;x-amz-date", signature);
+            let headers = [("authorization", &*authorization), (CONTENT_SHA256, EMPTY), date];
+            assert!(verified("GET", target, &headers), "{target}");
+        }
+    }
+
+    /// Amazon S3 API Reference, "Authenticating Requests: Using Query Parameters", the example.
+    #[test]
+    fn the_published_presigned_url_verifies() {
+        let target = "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524\
+                      %2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400\
+                      &X-Amz-SignedHeaders=host&X-Amz-Signature=\
+                      aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404";
+        assert!(verified("GET", target, &[]));
+        assert!(!verified("GET", &target.replace("86400", "86401"), &[]));
+        assert!(!verified("PUT", target, &[]));
+    }
+
+    #[test]
+    fn times_are_read_as_written() {
+        assert_eq!(read_time("20130524T000000Z"), "2013-05-24T00:00:00Z".parse().ok());
+        for bad in
+            ["", "20130524T000000", "2013-05-24T0:00Z", "20131324T000000Z", "20130524T240000Z", "２0130524T000000Z"]
+        {
+            assert_eq!(read_time(bad), None, "{bad}");
+        }
+    }
+}

@@ -49,15 +49,17 @@ pub(crate) struct Files {
 impl Files {
     /// Opens the directory; makes it if there is none.
     pub(crate) fn open(root: &Path, generation: i64, tasks: TaskTracker) -> io::Result<Self> {
+        let mut made = false;
         for shard in 0..SHARDS {
             let shard = root.join(format!("{shard:02x}"));
             if !shard.is_dir() {
                 fs::create_dir_all(&shard)?;
+                made = true;
             }
         }
-        File::open(root)?.sync_all()?;
-        if let Some(parent) = root.parent() {
-            File::open(parent)?.sync_all()?;
+        if made {
+            File::open(root)?.sync_all()?;
+            root.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())?;
         }
         let (root, held) = (root.to_owned(), Mutex::default());
         Ok(Self { root, generation, next: AtomicI64::new(0), held, tasks })

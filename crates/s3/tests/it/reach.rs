@@ -154,7 +154,7 @@ async fn what_does_not_belong_together_is_refused() {
         credential
     };
     for (credential, status, code) in [
-        (with(|own, _| own.token.clear()), 400, "InvalidToken"),
+        (with(|own, _| own.token.clear()), 403, "InvalidAccessKeyId"),
         (with(|own, _| own.token = "garbage".to_owned()), 400, "InvalidToken"),
         (with(|own, other| own.token.clone_from(&other.token)), 400, "InvalidToken"),
         (with(|own, _| own.token.push('A')), 400, "InvalidToken"),
@@ -247,7 +247,7 @@ async fn the_session_token_must_be_signed_and_come_once() {
     rig.raw(both.wire()).await.is(400, "InvalidArgument");
     let mut none = ask.clone();
     none.query.retain(|(name, _)| name != "X-Amz-Security-Token");
-    rig.raw(none.wire()).await.is(400, "InvalidToken");
+    rig.raw(none.wire()).await.is(403, "InvalidAccessKeyId");
     let both = ask.unsigned(
         "authorization",
         "AWS4-HMAC-SHA256 Credential=x/20260101/a/s3/aws4_request, SignedHeaders=host, Signature=00",

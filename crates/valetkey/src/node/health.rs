@@ -10,7 +10,6 @@ use axum::routing::get;
 use http::{StatusCode, header};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
-use valetkey_core::port::Registry;
 
 /// Bounds of the time histograms, in seconds.
 const SECONDS: &[f64] = &[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
@@ -49,7 +48,7 @@ impl Metrics {
 #[derive(Clone)]
 pub(crate) struct Health {
     pub(crate) ready: Arc<AtomicBool>,
-    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) store: Arc<valetkey_store::Store>,
 }
 
 impl Health {
@@ -57,8 +56,8 @@ impl Health {
         if !self.ready.load(Ordering::Acquire) {
             return (StatusCode::SERVICE_UNAVAILABLE, "[-] shutting down\n");
         }
-        match tokio::time::timeout(PATIENCE, self.registry.storages()).await {
-            Ok(Ok(_)) => (StatusCode::OK, "[+] database ok\n"),
+        match tokio::time::timeout(PATIENCE, self.store.ready()).await {
+            Ok(Ok(())) => (StatusCode::OK, "[+] database ok\n"),
             Ok(Err(_)) => (StatusCode::SERVICE_UNAVAILABLE, "[-] database failed\n"),
             Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "[-] database too slow\n"),
         }

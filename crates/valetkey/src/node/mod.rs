@@ -187,7 +187,7 @@ impl Node {
         Ok(node)
     }
 
-    fn dialects(&self, config: &Config) -> anyhow::Result<axum::Router> {
+    fn dialects(&self, config: &Config) -> anyhow::Result<valetkey_dialects::edge::Service> {
         let shared = Arc::new(Shared {
             desk: self.desk.clone(),
             registry: Arc::clone(&self.registry),
@@ -211,7 +211,7 @@ impl Node {
                 theirstack::Settings { lifetime: Lifetime::secs(config.theirstack.default_ttl_secs) },
             ),
         ];
-        Ok(valetkey_dialects::edge::router(shared, limits, dialects)?)
+        Ok(valetkey_dialects::edge::Service::new(shared, limits, dialects)?)
     }
 
     async fn serve(
@@ -222,7 +222,7 @@ impl Node {
         s3: Listener,
     ) -> anyhow::Result<()> {
         let dialects = self.dialects(config)?;
-        let health = health::Health { ready: Arc::clone(&self.ready), registry: Arc::clone(&self.registry) };
+        let health = health::Health { ready: Arc::clone(&self.ready), store: Arc::clone(&self.store) };
         let own = if config.metrics.listen.is_empty() {
             health::routes(health, Some(metrics.clone()))
         } else {
