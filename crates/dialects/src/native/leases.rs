@@ -1,6 +1,7 @@
 //! Leases: what was vended, whose it is, and ending one. `GET /api/v1/leases`, `/leases/{lease}`,
 //! `/whose/{access_key_id}`, `/ledger/verify`, `DELETE /api/v1/leases/{lease}`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,10 +9,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
-use valetkey_core::id::{CallerId, LeaseId};
+use valetkey_core::id::{AccountId, CallerId, LeaseId};
 use valetkey_core::keyring::parse_access_key_id;
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
-use valetkey_core::name::shortened;
+use valetkey_core::name::{Name, shortened};
 use valetkey_core::port::LeaseFilter;
 use valetkey_core::{Error, Kind};
 
@@ -41,8 +42,12 @@ pub(super) struct LeaseShown {
     lease_id: String,
     /// Whose.
     account: String,
+    /// That account's name.
+    account_name: Option<String>,
     /// Who asked.
     caller: String,
+    /// That caller's name.
+    caller_name: Option<String>,
     /// With which token.
     token: String,
     /// At which store.
@@ -70,7 +75,7 @@ pub(super) struct LeaseShown {
 }
 
 impl LeaseShown {
-    fn of(record: &LeaseRecord, now: Timestamp) -> Self {
+    fn of(record: &LeaseRecord, names: &Names, now: Timestamp) -> Self {
         let LeaseRecord { lease, state } = record;
         let (state, revoker) = match state {
             LeaseState::Live if now < lease.until => (State::Live, None),
@@ -81,7 +86,9 @@ impl LeaseShown {
         Self {
             lease_id: lease.id.to_string(),
             account: lease.account.to_string(),
+            account_name: names.accounts.get(&lease.account).map(ToString::to_string),
             caller: lease.caller.to_string(),
+            caller_name: names.callers.get(&lease.caller).map(ToString::to_string),
             token: lease.token.to_string(),
             storage: lease.storage.to_string(),
             scope: ScopeShown::of(&lease.scope),
@@ -94,6 +101,28 @@ impl LeaseShown {
             revoked: revoker.map(|revoker| wire::at(revoker.at)),
             revoked_by: revoker.map(|revoker| revoker.by.to_string()),
         }
+    }
+}
+
+/// The names behind the ids of leases: what people ask for when they ask whose a key is.
+#[derive(Default)]
+struct Names {
+    accounts: HashMap<AccountId, Name>,
+    callers: HashMap<CallerId, Name>,
+}
+
+impl Names {
+    async fn of(native: &Native, records: &[LeaseRecord], now: Timestamp) -> Result<Self, Error> {
+        let mut names = Self::default();
+        for account in records.iter().map(|record| record.lease.account) {
+            if !names.accounts.contains_key(&account) {
+                let snapshot = native.shared.desk.directory.account(account, now).await?;
+                names.accounts.insert(account, snapshot.account().name.clone());
+                let callers = native.shared.registry.callers(account).await?;
+                names.callers.extend(callers.into_iter().map(|(id, name, _)| (id, name)));
+            }
+        }
+        Ok(names)
     }
 }
 
@@ -138,7 +167,8 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let records = native.shared.registry.leases(&filter).await?;
     let full = u32::try_from(records.len()).is_ok_and(|count| count >= limit);
     let next_before = records.last().filter(|_| full).map(|record| record.lease.id.to_string());
-    let leases = records.iter().map(|record| LeaseShown::of(record, call.now)).collect();
+    let names = Names::of(&native, &records, call.now).await?;
+    let leases = records.iter().map(|record| LeaseShown::of(record, &names, call.now)).collect();
     Reply::json(&LeasePage { leases, next_before })
 }
 
@@ -146,7 +176,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
 async fn owner(
     native: &Native,
     call: &Call,
-    account: valetkey_core::id::AccountId,
+    account: AccountId,
     given: Option<&str>,
 ) -> Result<Option<CallerId>, Error> {
     let missing = || Error::not_found(Noun::Caller).at("caller");
@@ -199,7 +229,8 @@ impl Native {
 pub(super) async fn get(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     call.query(&[])?;
     let record = native.lease(&call, wire::in_path(call.params.get("lease")?, Noun::Lease, "lease")?).await?;
-    Reply::json(&LeaseShown::of(&record, call.now))
+    let names = Names::of(&native, std::slice::from_ref(&record), call.now).await?;
+    Reply::json(&LeaseShown::of(&record, &names, call.now))
 }
 
 /// How many leases were ended.
@@ -242,7 +273,8 @@ pub(super) async fn whose(native: Arc<Native>, call: Call) -> Result<Reply, Erro
         .at("access_key_id")
     })?;
     let record = native.lease(&call, lease).await?;
-    Reply::json(&LeaseShown::of(&record, call.now))
+    let names = Names::of(&native, std::slice::from_ref(&record), call.now).await?;
+    Reply::json(&LeaseShown::of(&record, &names, call.now))
 }
 
 /// What a verification of the ledger found.

@@ -126,10 +126,12 @@ async fn an_unknown_path_is_answered_by_the_dialect_that_claims_it() {
             }
         }
     }
-    for path in ["/", "/api", "/api/v1", "/v1", "/v1/datasetsx", "/api/v1/credentialsx", "/v01/x", "*"] {
+    let unclaimed =
+        ["/", "/api", "/api/v1", "/api/v1/credentialsx", "/v01/x", "/v10", "*"].map(|path| ("native", path));
+    for (dialect, path) in unclaimed.into_iter().chain([("theirstack", "/v1"), ("theirstack", "/v1/datasetsx")]) {
         let shot = bare(&world, &Method::GET, path, &[]).await;
         assert_eq!(shot.status, StatusCode::NOT_FOUND, "{path}");
-        assert_form("native", &shot, path);
+        assert_form(dialect, &shot, path);
     }
     let long = format!("/v0/{}", "x".repeat(9000));
     assert_eq!(bare(&world, &Method::GET, &long, &[]).await.status, StatusCode::BAD_REQUEST);

@@ -27,7 +27,7 @@ use s3s::{Body, S3Error, S3ErrorCode};
 use valetkey_core::id::LeaseId;
 use valetkey_core::keyring::{Carried, SharedKeyring, parse_access_key_id};
 use valetkey_core::port::Leases;
-use valetkey_core::scope::Scope;
+use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::time::{Clock, Entropy};
 
 use crate::Limits;
@@ -38,8 +38,8 @@ use crate::gate::session::{Operation, Session, Trailers};
 use crate::gate::sigv4::{CONTENT_SHA256, ChunkKey, Claimed, Payload, single};
 use crate::objects::checksum::{Algorithm, Hashes};
 
-/// Scopes too long for a session token that are kept in memory.
-const KEPT_SCOPES: u64 = 1024;
+/// Bytes of scopes too long for a session token that are kept in memory.
+const KEPT_SCOPE_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of a refused request's body that are read, so that its sender gets to see the refusal.
 const MAX_DRAIN: u64 = 1024 * 1024;
 /// The longest refusal there is.
@@ -64,7 +64,13 @@ pub(crate) struct Gate {
 
 /// A cache for scopes that are kept with their leases.
 pub(crate) fn scopes() -> moka::sync::Cache<LeaseId, Arc<Scope>> {
-    moka::sync::Cache::new(KEPT_SCOPES)
+    let weigh = |_: &LeaseId, scope: &Arc<Scope>| match scope.paths() {
+        Paths::Whole => 64,
+        Paths::Only(paths) => {
+            u32::try_from(paths.iter().map(|path| path.bytes().len() + 32).sum::<usize>()).unwrap_or(u32::MAX)
+        }
+    };
+    moka::sync::Cache::builder().max_capacity(KEPT_SCOPE_BYTES).weigher(weigh).build()
 }
 
 /// What of a request its refusal, its log line and its count need.

@@ -82,7 +82,7 @@ pub(crate) struct Whose {
 const COLUMNS: &[show::Column] = &[
     ("LEASE", &["lease_id"]),
     ("STATE", &["state"]),
-    ("CALLER", &["caller"]),
+    ("CALLER", &["caller_name", "caller"]),
     ("ACCESS", &["access"]),
     ("OPENS", &[show::PLACES]),
     ("OPENED", &["opened"]),
@@ -93,7 +93,9 @@ const COLUMNS: &[show::Column] = &[
 const FIRST: &[&str] = &[
     "lease_id",
     "state",
+    "caller_name",
     "caller",
+    "account_name",
     "account",
     "token",
     "grants",

@@ -66,11 +66,7 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<ExitCode, Failure> {
     command.await.map_err(|error| {
         let missing = error.to_string().contains("keyring") && error.to_string().contains("cannot be read");
         let failure = Failure::from(error);
-        if missing {
-            failure.hint("set the data directory up with `valetkey server init`")
-        } else {
-            failure
-        }
+        if missing { failure.hint("set the data directory up with `valetkey server init`") } else { failure }
     })
 }
 

@@ -1,0 +1,17 @@
+//! The contract of the ports, on plain memory.
+
+use std::sync::Arc;
+
+use valetkey_core::time::Entropy;
+use valetkey_testkit::chance::SeededEntropy;
+use valetkey_testkit::clock::FixedClock;
+use valetkey_testkit::contract::Bench;
+use valetkey_testkit::memory::Memory;
+
+async fn bench() -> Bench {
+    let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(7));
+    let memory = Arc::new(Memory::new(Arc::clone(&entropy)));
+    Bench::of(&memory, Arc::new(FixedClock::default()), entropy, Box::new(()))
+}
+
+valetkey_testkit::contract!(crate::bench);
