@@ -36,7 +36,7 @@ def api(server, reader):
         finally:
             connection.close()
         check_rate(answer)
-        return answer
+        return server.noted(answer)
 
     return call
 
