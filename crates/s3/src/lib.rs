@@ -1,7 +1,7 @@
 //! The embedded S3 endpoint: object storage over a local directory, enforcing every request against the vended scope.
 //!
-//! A request goes through three hands: the [`gate`] proves who asks, [`access`] decides whether the scope covers it, [`wire`]
-//! does it with the [`objects`]. It reads scopes and never grants; what it does not understand it refuses.
+//! A request goes through three hands: the `gate` proves who asks, `access` decides whether the scope covers it, `wire`
+//! does it with the `objects`. It reads scopes and never grants; what it does not understand it refuses.
 mod access;
 mod error;
 mod gate;

@@ -239,9 +239,11 @@ impl Wire {
                 let batch = self.objects.uploads(bucket, span, (&at.0, &at.1), limit + 1).await?;
                 let read = batch.len();
                 for upload in batch {
-                    if (&*upload.key, upload.id.bytes()) <= (&*at.0, &*at.1)
-                        || !scope.covers(&input.bucket, &upload.key, Action::ListUploads)
-                    {
+                    if (&*upload.key, upload.id.bytes()) <= (&*at.0, &*at.1) {
+                        continue;
+                    }
+                    if !scope.covers(&input.bucket, &upload.key, Action::ListUploads) {
+                        at = (upload.key.to_vec(), upload.id.bytes().to_vec());
                         continue;
                     }
                     if uploads.len() + prefixes.len() == limit {

@@ -1,10 +1,11 @@
 //! Every port over plain memory: the second implementation of the contract, and what other crates test against. Nothing of
 //! it lasts, and it is as slow and as obvious as it can be.
 
+mod ledger;
 mod registry;
 mod usage;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,13 +17,12 @@ use valetkey_core::credential::{Credential, S3Keys};
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::grant::Grant;
-use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
-use valetkey_core::keyring::{Claims, Keyring};
-use valetkey_core::lease::{Lease, LeaseRecord, LeaseState, Refusal};
+use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
+use valetkey_core::keyring::Keyring;
+use valetkey_core::lease::{Lease, Refusal, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::policy::Permit;
-use valetkey_core::port::{Directory, Issuer, Leases, Ledger, TokenRecord};
-use valetkey_core::scope::Scope;
+use valetkey_core::port::{Directory, Issuer, TokenRecord};
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::storage::Storage;
 use valetkey_core::time::{Entropy, random_10};
@@ -44,7 +44,11 @@ struct World {
     buckets: Vec<(BucketName, StorageId)>,
     datasets: Vec<Dataset>,
     grants: Vec<Grant>,
-    leases: Vec<LeaseRecord>,
+    /// Grants that are gone: what was vended under them can still be ended.
+    removed: Vec<GrantId>,
+    leases: Vec<Lease>,
+    voided: HashSet<LeaseId>,
+    ended: Vec<(Revocation, Revoker)>,
     refusals: Vec<(Refusal, Timestamp)>,
     requests: Vec<(AccountId, TokenId, Origin, Timestamp)>,
     /// Rises with every change a snapshot may show.
@@ -130,69 +134,6 @@ impl Directory for Memory {
         let mut datasets = self.world().datasets.clone();
         datasets.sort_by(|one, two| one.name.cmp(&two.name));
         Ok(datasets.into())
-    }
-}
-
-#[async_trait]
-impl Ledger for Memory {
-    async fn open(&self, permit: &Permit, now: Timestamp) -> Result<Lease, Error> {
-        let id = LeaseId::new(now, self.random());
-        let mut world = self.world();
-        let (_, balance) = world.account(permit.account())?;
-        let (needed, left) = (u64::from(permit.credits()), balance.granted.saturating_sub(balance.used));
-        if needed > left {
-            let said = format!("a credential costs {needed} credits and {left} are left");
-            return Err(Error::new(Kind::OutOfCredit, said));
-        }
-        balance.used += needed;
-        let lease = Lease {
-            id,
-            account: permit.account(),
-            caller: permit.caller(),
-            token: permit.token(),
-            storage: permit.storage().id,
-            scope: Arc::clone(permit.scope()),
-            grants: Arc::clone(&permit.because().grants),
-            dialect: permit.dialect(),
-            credits: permit.credits(),
-            opened: now,
-            until: permit.until(),
-        };
-        world.leases.push(LeaseRecord { lease: lease.clone(), state: LeaseState::Live });
-        Ok(lease)
-    }
-
-    async fn void(&self, lease: LeaseId, _kind: Kind, _now: Timestamp) -> Result<(), Error> {
-        let mut world = self.world();
-        let record = world
-            .leases
-            .iter_mut()
-            .find(|record| record.lease.id == lease)
-            .ok_or_else(|| Error::not_found(Noun::Lease))?;
-        record.state = LeaseState::Void;
-        let (account, credits) = (record.lease.account, u64::from(record.lease.credits));
-        let (_, balance) = world.account(account)?;
-        balance.used = balance.used.saturating_sub(credits);
-        Ok(())
-    }
-
-    fn refused(&self, refusal: Refusal, now: Timestamp) {
-        self.world().refusals.push((refusal, now));
-    }
-}
-
-#[async_trait]
-impl Leases for Memory {
-    fn is_revoked(&self, claims: &Claims) -> bool {
-        let world = self.world();
-        let record = world.leases.iter().find(|record| record.lease.id == claims.lease);
-        record.is_some_and(|record| !matches!(record.state, LeaseState::Live))
-    }
-
-    async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
-        let world = self.world();
-        let record = world.leases.iter().find(|record| record.lease.id == lease);
-        Ok(record.map(|record| Arc::clone(&record.lease.scope)))
     }
 }
 

@@ -6,32 +6,89 @@ use valetkey_core::account::{Account, Metering, Standing};
 use valetkey_core::caller::Role;
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::{Error, Kind, Noun};
-use valetkey_core::grant::Grant;
+use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
-use valetkey_core::lease::{Lease, LeaseRecord, LeaseState, Revocation, Revoker};
+use valetkey_core::lease::{LeaseRecord, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::port::{LeaseFilter, NewStorage, Registry, TokenRecord, Verified};
 use valetkey_core::storage::Storage;
 use valetkey_core::token::PlainToken;
 use valetkey_core::usage::Balance;
 
-use super::{Memory, World};
+use crate::memory::{Memory, World};
 
+/// Refuses a name that is taken.
 fn exists(noun: Noun, name: impl std::fmt::Display) -> Error {
-    Error::new(Kind::AlreadyExists(noun), format!("a {noun} `{name}` exists"))
+    Error::new(Kind::AlreadyExists(noun), format!("there is a {noun} named `{name}` already")).at("name")
+}
+
+fn stored(id: StorageId, storage: NewStorage) -> Result<Storage, Error> {
+    let NewStorage { name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime } = storage;
+    if min_lifetime > max_lifetime {
+        let said = format!("the least lifetime, {min_lifetime}, is longer than the most, {max_lifetime}");
+        return Err(Error::new(Kind::Invalid, said).at("min_lifetime"));
+    }
+    Ok(Storage { id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime })
 }
 
 impl World {
-    fn end(&mut self, now: Timestamp, by: Revoker, matches: impl Fn(&Lease) -> bool) -> u64 {
-        let mut ended = 0;
-        for record in &mut self.leases {
-            let live = matches!(record.state, LeaseState::Live) && now < record.lease.until;
-            if live && matches(&record.lease) {
-                record.state = LeaseState::Revoked(by);
-                ended += 1;
+    fn check_storage(&self, storage: StorageId) -> Result<(), Error> {
+        let known = self.storages.iter().any(|known| known.id == storage);
+        if known { Ok(()) } else { Err(Error::not_found(Noun::Storage)) }
+    }
+
+    /// Refuses a bucket that is not one of the storage's.
+    fn check_bucket(&self, storage: StorageId, bucket: &BucketName) -> Result<(), Error> {
+        self.check_storage(storage)?;
+        match self.buckets.iter().find(|(known, _)| known == bucket) {
+            None => Err(Error::new(Kind::NotFound(Noun::Bucket), format!("no such bucket: `{bucket}`")).at("bucket")),
+            Some((_, of)) if *of == storage => Ok(()),
+            Some(_) => {
+                let said = format!("the bucket `{bucket}` is not one of this storage");
+                Err(Error::new(Kind::Invalid, said).at("bucket"))
             }
         }
-        ended
+    }
+
+    /// Refuses a grant that names what is not there, or what does not belong together.
+    fn check_grant(&self, grant: &Grant) -> Result<(), Error> {
+        if !self.accounts.iter().any(|(account, _)| account.id == grant.account) {
+            return Err(Error::not_found(Noun::Account));
+        }
+        if let Grantee::Caller(caller) = grant.to
+            && !self.callers.iter().any(|(id, account, ..)| *id == caller && *account == grant.account)
+        {
+            return Err(Error::not_found(Noun::Caller).at("to"));
+        }
+        self.check_bucket(grant.storage, grant.scope.bucket())?;
+        if let Some(dataset) = grant.dataset {
+            let known = self.datasets.iter().find(|known| known.id == dataset);
+            let known = known.ok_or_else(|| Error::not_found(Noun::Dataset).at("dataset"))?;
+            if (known.storage, &known.bucket) != (grant.storage, grant.scope.bucket()) {
+                let said = "the dataset lies in another bucket than the scope";
+                return Err(Error::new(Kind::Invalid, said).at("dataset"));
+            }
+        }
+        if let (Some(from), Some(until)) = (grant.from, grant.until)
+            && until <= from
+        {
+            return Err(Error::new(Kind::Invalid, "the grant would end before it begins").at("until"));
+        }
+        Ok(())
+    }
+
+    /// Refuses to revoke what never was.
+    fn check_revocation(&self, what: Revocation) -> Result<(), Error> {
+        let (known, noun) = match what {
+            Revocation::Lease(id) => (self.leases.iter().any(|known| known.id == id), Noun::Lease),
+            Revocation::Token(id) => (self.tokens.iter().any(|(_, known)| known.id == id), Noun::Token),
+            Revocation::Caller(id) => (self.callers.iter().any(|(known, ..)| *known == id), Noun::Caller),
+            Revocation::Account(id) => (self.accounts.iter().any(|(known, _)| known.id == id), Noun::Account),
+            Revocation::Grant(id) => {
+                (self.grants.iter().any(|known| known.id == id) || self.removed.contains(&id), Noun::Grant)
+            }
+        };
+        if known { Ok(()) } else { Err(Error::not_found(noun)) }
     }
 }
 
@@ -89,7 +146,10 @@ impl Registry for Memory {
         let known = world.callers.iter().find(|(_, of, own, _)| *of == account && own == name);
         match known {
             Some((id, _, _, own)) if *own == role => Ok(*id),
-            Some(_) => Err(exists(Noun::Caller, name)),
+            Some((.., own)) => {
+                let said = format!("the caller `{name}` is there already, as {}", own.as_str());
+                Err(Error::new(Kind::AlreadyExists(Noun::Caller), said).at("role"))
+            }
             None => {
                 world.callers.push((id, account, name.clone(), role));
                 Ok(id)
@@ -100,7 +160,9 @@ impl Registry for Memory {
     async fn callers(&self, account: AccountId) -> Result<Vec<(CallerId, Name, Role)>, Error> {
         let world = self.world();
         let callers = world.callers.iter().filter(|(_, of, ..)| *of == account);
-        Ok(callers.map(|(id, _, name, role)| (*id, name.clone(), *role)).collect())
+        let mut callers: Vec<_> = callers.map(|(id, _, name, role)| (*id, name.clone(), *role)).collect();
+        callers.sort_by(|(_, one, _), (_, two, _)| one.cmp(two));
+        Ok(callers)
     }
 
     async fn create_token(
@@ -118,6 +180,9 @@ impl Registry for Memory {
             .find(|(id, ..)| *id == caller)
             .cloned()
             .ok_or_else(|| Error::not_found(Noun::Caller))?;
+        if world.tokens.iter().any(|(known, _)| *known == token.digest()) {
+            return Err(Error::new(Kind::AlreadyExists(Noun::Token), "the token is stored already"));
+        }
         let tail = token.tail();
         let record = TokenRecord { id, caller, caller_name, account, role, tail, made: now, until, revoked: None };
         world.tokens.push((token.digest(), record.clone()));
@@ -138,7 +203,7 @@ impl Registry for Memory {
             .find(|(_, record)| record.id == token)
             .ok_or_else(|| Error::not_found(Noun::Token))?;
         record.revoked.get_or_insert(by.at);
-        world.end(by.at, by, |lease| lease.token == token);
+        world.end(Revocation::Token(token), by);
         Ok(())
     }
 
@@ -148,17 +213,21 @@ impl Registry for Memory {
         if world.storages.iter().any(|known| known.name == storage.name) {
             return Err(exists(Noun::Storage, &storage.name));
         }
-        let storage = stored(id, storage);
+        let storage = stored(id, storage)?;
         world.storages.push(storage.clone());
         world.version += 1;
         Ok(storage)
     }
 
     async fn change_storage(&self, id: StorageId, storage: NewStorage) -> Result<(), Error> {
+        let storage = stored(id, storage)?;
         let mut world = self.world();
-        let known =
-            world.storages.iter_mut().find(|known| known.id == id).ok_or_else(|| Error::not_found(Noun::Storage))?;
-        *known = stored(id, storage);
+        world.check_storage(id)?;
+        if world.storages.iter().any(|known| known.name == storage.name && known.id != id) {
+            return Err(exists(Noun::Storage, &storage.name));
+        }
+        world.storages.retain(|known| known.id != id);
+        world.storages.push(storage);
         world.version += 1;
         Ok(())
     }
@@ -171,9 +240,7 @@ impl Registry for Memory {
 
     async fn create_bucket(&self, storage: StorageId, bucket: &BucketName, _now: Timestamp) -> Result<(), Error> {
         let mut world = self.world();
-        if !world.storages.iter().any(|known| known.id == storage) {
-            return Err(Error::not_found(Noun::Storage));
-        }
+        world.check_storage(storage)?;
         if world.buckets.iter().any(|(known, _)| known == bucket) {
             return Err(exists(Noun::Bucket, bucket));
         }
@@ -190,11 +257,9 @@ impl Registry for Memory {
     async fn create_dataset(&self, dataset: Dataset, now: Timestamp) -> Result<DatasetId, Error> {
         let id = DatasetId::new(now, self.random());
         let mut world = self.world();
+        world.check_bucket(dataset.storage, &dataset.bucket)?;
         if world.datasets.iter().any(|known| known.name == dataset.name) {
             return Err(exists(Noun::Dataset, &dataset.name));
-        }
-        if !world.buckets.contains(&(dataset.bucket.clone(), dataset.storage)) {
-            return Err(Error::not_found(Noun::Bucket));
         }
         world.datasets.push(Dataset { id, ..dataset });
         Ok(id)
@@ -203,12 +268,9 @@ impl Registry for Memory {
     async fn create_grant(&self, grant: Grant, now: Timestamp) -> Result<GrantId, Error> {
         let id = GrantId::new(now, self.random());
         let mut world = self.world();
-        world.account(grant.account)?;
+        world.check_grant(&grant)?;
         if world.grants.iter().any(|known| known.account == grant.account && known.name == grant.name) {
             return Err(exists(Noun::Grant, &grant.name));
-        }
-        if !world.buckets.contains(&(grant.scope.bucket().clone(), grant.storage)) {
-            return Err(Error::not_found(Noun::Bucket));
         }
         world.grants.push(Grant { id, ..grant });
         world.version += 1;
@@ -216,7 +278,10 @@ impl Registry for Memory {
     }
 
     async fn grants(&self, account: AccountId) -> Result<Vec<Grant>, Error> {
-        Ok(self.world().grants.iter().filter(|grant| grant.account == account).cloned().collect())
+        let world = self.world();
+        let mut grants: Vec<Grant> = world.grants.iter().filter(|grant| grant.account == account).cloned().collect();
+        grants.sort_by(|one, two| one.name.cmp(&two.name));
+        Ok(grants)
     }
 
     async fn remove_grant(
@@ -232,53 +297,33 @@ impl Registry for Memory {
         if world.grants.len() == before {
             return Err(Error::not_found(Noun::Grant));
         }
+        world.removed.push(grant);
         world.version += 1;
         if end_credentials {
-            world.end(by.at, by, |lease| lease.grants.contains(&grant));
+            world.end(Revocation::Grant(grant), by);
         }
         Ok(())
     }
 
     async fn revoke(&self, what: Revocation, by: Revoker) -> Result<u64, Error> {
-        Ok(self.world().end(by.at, by, |lease| match what {
-            Revocation::Lease(id) => lease.id == id,
-            Revocation::Token(id) => lease.token == id,
-            Revocation::Caller(id) => lease.caller == id,
-            Revocation::Account(id) => lease.account == id,
-            Revocation::Grant(id) => lease.grants.contains(&id),
-        }))
+        let mut world = self.world();
+        world.check_revocation(what)?;
+        Ok(world.end(what, by))
     }
 
     async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
-        Ok(self.world().leases.iter().find(|record| record.lease.id == id).cloned())
+        Ok(self.world().lease(id))
     }
 
     async fn leases(&self, filter: &LeaseFilter) -> Result<Vec<LeaseRecord>, Error> {
-        let LeaseFilter { account, caller, live_at, before, limit } = *filter;
-        let world = self.world();
-        let mut found: Vec<LeaseRecord> = world
-            .leases
-            .iter()
-            .filter(|LeaseRecord { lease, state }| {
-                account.is_none_or(|only| only == lease.account)
-                    && caller.is_none_or(|only| only == lease.caller)
-                    && live_at.is_none_or(|now| matches!(state, LeaseState::Live) && now < lease.until)
-                    && before.is_none_or(|before| lease.id < before)
-            })
-            .cloned()
-            .collect();
-        found.sort_by_key(|record| std::cmp::Reverse(record.lease.id));
-        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(found)
+        Ok(self.world().list(filter))
     }
 
     async fn verify_ledger(&self) -> Result<Verified, Error> {
-        let leases = u64::try_from(self.world().leases.len()).unwrap_or(u64::MAX);
-        Ok(Verified { leases, pages: 0, broken_at: None })
+        let world = self.world();
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        // Each entry is a page of its own; no hash binds them, because nobody else can reach them.
+        let pages = count(world.leases.len() + world.voided.len());
+        Ok(Verified { leases: count(world.leases.len()), pages, broken_at: None })
     }
-}
-
-fn stored(id: StorageId, storage: NewStorage) -> Storage {
-    let NewStorage { name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime } = storage;
-    Storage { id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime }
 }

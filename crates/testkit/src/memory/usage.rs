@@ -1,36 +1,53 @@
 //! What accounts used, counted anew at every question.
 
 use async_trait::async_trait;
-use jiff::{Timestamp, Zoned};
-use valetkey_core::Error;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use valetkey_core::error::{Error, Kind};
 use valetkey_core::id::{AccountId, TokenId};
-use valetkey_core::lease::LeaseState;
 use valetkey_core::port::Usage;
 use valetkey_core::usage::{Balance, DayCount, Origin, Period, RequestFilter};
 
-use super::Memory;
+use crate::memory::Memory;
+
+/// The most days one question may be about: ten years and some.
+const MOST_DAYS: usize = 4_000;
 
 /// The starts of the period's days: the first where the period starts, the others at midnight of its zone.
-fn days(period: &Period) -> Vec<Timestamp> {
+fn days(period: &Period) -> Result<Vec<Timestamp>, Error> {
     let mut starts = Vec::new();
-    let mut next = period.from;
-    while next < period.to {
-        starts.push(next);
-        let zoned: Zoned = next.to_zoned(period.zone.clone());
-        let Ok(tomorrow) = zoned.tomorrow().and_then(|tomorrow| tomorrow.start_of_day()) else { break };
-        next = tomorrow.timestamp();
+    let mut next = Some(period.from);
+    while let Some(start) = next.filter(|start| *start < period.to) {
+        if starts.len() == MOST_DAYS {
+            let said = format!("the period is too long; the most is {MOST_DAYS} days");
+            return Err(Error::new(Kind::Invalid, said));
+        }
+        starts.push(start);
+        next = midnight_after(start, &period.zone);
     }
-    starts
+    Ok(starts)
 }
 
-fn count(period: &Period, what: impl Iterator<Item = (Timestamp, u64)>) -> Vec<DayCount> {
-    let mut rows: Vec<DayCount> = days(period).into_iter().map(|start| DayCount { start, count: 0 }).collect();
+/// The midnight that ends the day of an instant. A clock set back around midnight shows it twice: then the first that is
+/// later.
+fn midnight_after(instant: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
+    let midnight = instant.to_zoned(zone.clone()).date().tomorrow().ok()?.at(0, 0, 0, 0);
+    let shown = zone.to_ambiguous_zoned(midnight);
+    [shown.clone().compatible(), shown.later()]
+        .into_iter()
+        .flatten()
+        .map(|zoned| zoned.timestamp())
+        .find(|at| *at > instant)
+}
+
+fn count(period: &Period, what: impl Iterator<Item = (Timestamp, u64)>) -> Result<Vec<DayCount>, Error> {
+    let mut rows: Vec<DayCount> = days(period)?.into_iter().map(|start| DayCount { start, count: 0 }).collect();
     for (at, number) in what.filter(|(at, _)| period.from <= *at && *at < period.to) {
         if let Some(row) = rows.iter_mut().rev().find(|row| row.start <= at) {
             row.count += number;
         }
     }
-    rows
+    Ok(rows)
 }
 
 #[async_trait]
@@ -48,9 +65,9 @@ impl Usage for Memory {
         let used = world
             .leases
             .iter()
-            .filter(|record| record.lease.account == account && !matches!(record.state, LeaseState::Void))
-            .map(|record| (record.lease.opened, u64::from(record.lease.credits)));
-        Ok(count(period, used))
+            .filter(|lease| lease.account == account && !world.voided.contains(&lease.id))
+            .map(|lease| (lease.opened, u64::from(lease.credits)));
+        count(period, used)
     }
 
     async fn requests_by_day(&self, filter: &RequestFilter, period: &Period) -> Result<Vec<DayCount>, Error> {
@@ -60,6 +77,6 @@ impl Usage for Memory {
                 && filter.token.is_none_or(|only| only == *token)
                 && filter.origin.is_none_or(|only| only == *origin)
         });
-        Ok(count(period, made.map(|(.., at)| (*at, 1))))
+        count(period, made.map(|(.., at)| (*at, 1)))
     }
 }

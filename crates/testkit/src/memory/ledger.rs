@@ -1,0 +1,162 @@
+//! Leases in memory. What became of one is not stored with it but found anew, from what was voided and what was ended.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use valetkey_core::error::{Error, Kind, Noun, Stranger};
+use valetkey_core::id::LeaseId;
+use valetkey_core::keyring::Claims;
+use valetkey_core::lease::{Lease, LeaseRecord, LeaseState, Refusal, Revocation, Revoker};
+use valetkey_core::policy::Permit;
+use valetkey_core::port::{LeaseFilter, Leases, Ledger};
+use valetkey_core::scope::Scope;
+
+use crate::memory::{Memory, World};
+
+/// Whether a lease is one of those that a revocation is about.
+fn is_about(what: Revocation, lease: &Lease) -> bool {
+    match what {
+        Revocation::Lease(id) => lease.id == id,
+        Revocation::Token(id) => lease.token == id,
+        Revocation::Caller(id) => lease.caller == id,
+        Revocation::Account(id) => lease.account == id,
+        Revocation::Grant(id) => lease.grants.contains(&id),
+    }
+}
+
+fn in_time(lease: &Lease, at: Timestamp) -> bool {
+    lease.opened <= at && at < lease.until
+}
+
+impl World {
+    fn find_lease(&self, id: LeaseId) -> Option<&Lease> {
+        self.leases.iter().find(|lease| lease.id == id)
+    }
+
+    /// What became of a lease: void, or ended by the first revocation that came in its time.
+    fn state(&self, lease: &Lease) -> LeaseState {
+        if self.voided.contains(&lease.id) {
+            return LeaseState::Void;
+        }
+        let ends = self.ended.iter().filter(|(what, by)| is_about(*what, lease) && in_time(lease, by.at));
+        ends.map(|(_, by)| *by).min_by_key(|by| by.at).map_or(LeaseState::Live, LeaseState::Revoked)
+    }
+
+    fn is_live(&self, lease: &Lease, at: Timestamp) -> bool {
+        in_time(lease, at)
+            && match self.state(lease) {
+                LeaseState::Live => true,
+                LeaseState::Revoked(by) => at < by.at,
+                LeaseState::Void => false,
+            }
+    }
+
+    fn lease_record(&self, lease: &Lease) -> LeaseRecord {
+        LeaseRecord { lease: lease.clone(), state: self.state(lease) }
+    }
+
+    pub(super) fn lease(&self, id: LeaseId) -> Option<LeaseRecord> {
+        self.find_lease(id).map(|lease| self.lease_record(lease))
+    }
+
+    /// Leases, the newest first.
+    pub(super) fn list(&self, filter: &LeaseFilter) -> Vec<LeaseRecord> {
+        let LeaseFilter { account, caller, live_at, before, limit } = *filter;
+        let mut found: Vec<&Lease> = self
+            .leases
+            .iter()
+            .filter(|lease| {
+                account.is_none_or(|only| only == lease.account)
+                    && caller.is_none_or(|only| only == lease.caller)
+                    && live_at.is_none_or(|at| self.is_live(lease, at))
+                    && before.is_none_or(|before| lease.id < before)
+            })
+            .collect();
+        found.sort_by_key(|lease| std::cmp::Reverse(lease.id));
+        found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        found.into_iter().map(|lease| self.lease_record(lease)).collect()
+    }
+
+    /// Ends credentials early, and says how many live ones that were.
+    pub(super) fn end(&mut self, what: Revocation, by: Revoker) -> u64 {
+        // The instant is the one it takes effect at, not the one it was asked for at. There is no clock here, but it
+        // cannot be earlier than the newest lease.
+        let at = self.leases.iter().map(|lease| lease.opened).fold(by.at, Timestamp::max);
+        let ended = self.leases.iter().filter(|lease| is_about(what, lease) && self.is_live(lease, at)).count();
+        self.ended.push((what, Revoker { by: by.by, at }));
+        u64::try_from(ended).unwrap_or(u64::MAX)
+    }
+
+    /// Refuses a permit whose token or grant was ended after it was decided.
+    fn still_holds(&self, permit: &Permit, now: Timestamp) -> Result<(), Error> {
+        let grants = &permit.because().grants;
+        let barred = |what: Revocation| matches!(what, Revocation::Grant(grant) if grants.contains(&grant));
+        if self.ended.iter().any(|(what, by)| barred(*what) && now <= by.at) {
+            return Err(Error::new(Kind::Forbidden, "the grant was revoked"));
+        }
+        if self.tokens.iter().any(|(_, token)| token.id == permit.token() && token.revoked.is_some()) {
+            return Err(Error::new(Kind::Unauthenticated(Stranger::Revoked), "the token was revoked"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Ledger for Memory {
+    async fn open(&self, permit: &Permit, now: Timestamp) -> Result<Lease, Error> {
+        let id = LeaseId::new(now, self.random());
+        let mut world = self.world();
+        world.still_holds(permit, now)?;
+        let (_, balance) = world.account(permit.account())?;
+        let (required, left) = (u64::from(permit.credits()), balance.granted.saturating_sub(balance.used));
+        if left < required {
+            let said = format!("required: {required} API credits, {left} available");
+            return Err(Error::new(Kind::OutOfCredit, said));
+        }
+        balance.used += required;
+        let lease = Lease {
+            id,
+            account: permit.account(),
+            caller: permit.caller(),
+            token: permit.token(),
+            storage: permit.storage().id,
+            scope: Arc::clone(permit.scope()),
+            grants: Arc::clone(&permit.because().grants),
+            dialect: permit.dialect(),
+            credits: permit.credits(),
+            opened: now,
+            until: permit.until(),
+        };
+        world.leases.push(lease.clone());
+        Ok(lease)
+    }
+
+    async fn void(&self, lease: LeaseId, _kind: Kind, _now: Timestamp) -> Result<(), Error> {
+        let mut world = self.world();
+        let found = world.find_lease(lease).ok_or_else(|| Error::not_found(Noun::Lease))?;
+        let (account, credits) = (found.account, u64::from(found.credits));
+        // Only the first time are its credits given back.
+        if world.voided.insert(lease) {
+            let (_, balance) = world.account(account)?;
+            balance.used = balance.used.saturating_sub(credits);
+        }
+        Ok(())
+    }
+
+    fn refused(&self, refusal: Refusal, now: Timestamp) {
+        self.world().refusals.push((refusal, now));
+    }
+}
+
+#[async_trait]
+impl Leases for Memory {
+    fn is_revoked(&self, claims: &Claims) -> bool {
+        let world = self.world();
+        world.find_lease(claims.lease).is_some_and(|lease| !matches!(world.state(lease), LeaseState::Live))
+    }
+
+    async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
+        Ok(self.world().find_lease(lease).map(|lease| Arc::clone(&lease.scope)))
+    }
+}
