@@ -135,7 +135,8 @@ async fn main() -> Outcome<()> {
         entropy: Arc::clone(&entropy) as Arc<_>,
         tasks: tasks.clone(),
     };
-    let endpoint = Endpoint::open(Config::new(dir.clone()), world).await?;
+    let storage = StorageId::new(clock.now(), random_10(&*entropy));
+    let endpoint = Endpoint::open(Config::new(storage, dir.clone()), world).await?;
     let bucket = BucketName::parse("lake")?;
     endpoint.ensure_bucket(&bucket).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -156,7 +157,7 @@ async fn main() -> Outcome<()> {
         account: AccountId::new(now, random_10(&*entropy)),
         caller: CallerId::new(now, random_10(&*entropy)),
         token: TokenId::new(now, random_10(&*entropy)),
-        storage: StorageId::new(now, random_10(&*entropy)),
+        storage,
         scope: Arc::new(Scope::new(bucket, Paths::Whole, Actions::READ_WRITE).ok_or("no action")?),
         grants: [].into(),
         dialect: "example",

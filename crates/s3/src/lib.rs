@@ -20,6 +20,7 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3Result, s3_error};
 use tokio_util::task::TaskTracker;
+use valetkey_core::id::StorageId;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::BucketName;
 use valetkey_core::port::Leases;
@@ -66,6 +67,8 @@ impl Default for Limits {
 /// Where the endpoint keeps its objects and what it answers to.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Which store this is: credentials of another one are not taken, though their keys be the same.
+    pub storage: StorageId,
     /// The directory of the objects; made if there is none.
     pub data_dir: PathBuf,
     /// Domains in front of which a bucket's name may stand (`bucket.s3.localhost`). Any other host is path style.
@@ -76,8 +79,8 @@ pub struct Config {
 
 impl Config {
     /// A configuration with the usual limits that answers to `s3.localhost`.
-    pub fn new(data_dir: PathBuf) -> Self {
-        Self { data_dir, domains: vec!["s3.localhost".to_owned()], limits: Limits::default() }
+    pub fn new(storage: StorageId, data_dir: PathBuf) -> Self {
+        Self { storage, data_dir, domains: vec!["s3.localhost".to_owned()], limits: Limits::default() }
     }
 }
 
@@ -124,7 +127,7 @@ impl Endpoint {
     /// # Errors
     /// `Internal` when the directory or its index cannot be opened.
     pub async fn open(config: Config, world: World) -> Result<Self, Error> {
-        let Config { data_dir, domains, limits } = config;
+        let Config { storage, data_dir, domains, limits } = config;
         let World { keyring, leases, clock, entropy, tasks } = world;
         let setup = Setup {
             data_dir: &data_dir,
@@ -143,7 +146,7 @@ impl Endpoint {
         builder.set_access(Access);
         let domains = domains.into_iter().map(String::into_boxed_str).collect();
         let (behind, scopes) = (builder.build(), gate::scopes());
-        let gate = Gate { behind, domains, limits, keyring, leases, clock, entropy, scopes };
+        let gate = Gate { behind, storage, domains, limits, keyring, leases, clock, entropy, scopes };
         Ok(Self { gate: Arc::new(gate), objects })
     }
 

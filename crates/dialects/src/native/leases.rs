@@ -1,7 +1,7 @@
 //! Leases: what was vended, whose it is, and ending one. `GET /api/v1/leases`, `/leases/{lease}`,
 //! `/whose/{access_key_id}`, `/ledger/verify`, `DELETE /api/v1/leases/{lease}`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -114,13 +114,12 @@ struct Names {
 impl Names {
     async fn of(native: &Native, records: &[LeaseRecord], now: Timestamp) -> Result<Self, Error> {
         let mut names = Self::default();
-        for account in records.iter().map(|record| record.lease.account) {
-            if !names.accounts.contains_key(&account) {
-                let snapshot = native.shared.desk.directory.account(account, now).await?;
-                names.accounts.insert(account, snapshot.account().name.clone());
-                let callers = native.shared.registry.callers(account).await?;
-                names.callers.extend(callers.into_iter().map(|(id, name, _)| (id, name)));
-            }
+        let accounts: BTreeSet<AccountId> = records.iter().map(|record| record.lease.account).collect();
+        for account in accounts {
+            let snapshot = native.shared.desk.directory.account(account, now).await?;
+            names.accounts.insert(account, snapshot.account().name.clone());
+            let callers = native.shared.registry.callers(account).await?;
+            names.callers.extend(callers.into_iter().map(|(id, name, _)| (id, name)));
         }
         Ok(names)
     }

@@ -24,7 +24,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode};
-use valetkey_core::id::LeaseId;
+use valetkey_core::id::{LeaseId, StorageId};
 use valetkey_core::keyring::{Carried, SharedKeyring, parse_access_key_id};
 use valetkey_core::port::Leases;
 use valetkey_core::scope::{Paths, Scope};
@@ -53,6 +53,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 /// The gate and what is behind it.
 pub(crate) struct Gate {
     pub(crate) behind: S3Service,
+    /// Which store this is.
+    pub(crate) storage: StorageId,
     pub(crate) domains: Box<[Box<str>]>,
     pub(crate) limits: Limits,
     pub(crate) keyring: SharedKeyring,
@@ -173,6 +175,9 @@ impl Gate {
         let token = claimed.unverified_token.as_ref().ok_or_else(unknown_key)?;
         claimed.covered(parts)?;
         let claims = ring.unseal(token.reveal(), key_id).map_err(|_| invalid_token())?;
+        if claims.storage != self.storage {
+            return Err(invalid_token());
+        }
         let now = self.clock.now();
         // Told before the signature is checked, but only to who holds a token that we sealed.
         if claims.until <= now || self.leases.is_revoked(&claims) {

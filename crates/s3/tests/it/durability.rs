@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use valetkey_s3::{Config, Endpoint};
 
 use crate::multipart::until_files;
-use crate::rig::{BUCKET, Rig, noise};
+use crate::rig::{BUCKET, Rig, STORAGE, noise};
 
 /// Every file below a directory.
 fn walk(dir: &Path) -> Vec<PathBuf> {
@@ -112,7 +112,7 @@ async fn what_was_answered_is_there_after_a_crash_and_the_rest_is_swept() {
         for name in ["0000010000001000", "0000000000000040"] {
             std::fs::write(shard.join(name), b"half an obj").unwrap();
         }
-        let config = Config::new(from);
+        let config = Config::new(STORAGE, from);
         assert!(Endpoint::open(config, rig.world()).await.is_err(), "two have one directory");
     }
     let rig = Rig::start_in(crashed, |_| {}).await;

@@ -1,6 +1,7 @@
 //! What a credential reaches, and every way to be refused.
 
 use valetkey_core::Secret;
+use valetkey_core::id::StorageId;
 use valetkey_core::keyring::Keyring;
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 
@@ -142,6 +143,14 @@ async fn an_expired_or_revoked_credential_is_told_so() {
     rig.get("/lake/z", &two).await.ok();
     let presigned = rig.ask("GET", "/lake/z").presigned(&one, 60);
     rig.raw(presigned.wire()).await.is(400, "ExpiredToken");
+}
+
+#[tokio::test]
+async fn a_credential_of_another_store_opens_nothing_here() {
+    let rig = filled().await;
+    let elsewhere = StorageId::from_bytes([6; 16]);
+    let foreign = rig.vend_at(elsewhere, "lake", Paths::Whole, Actions::READ_WRITE, 3600);
+    rig.get("/lake/jobs/daily/a", &foreign).await.is(400, "InvalidToken");
 }
 
 #[tokio::test]

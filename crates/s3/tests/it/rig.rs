@@ -59,6 +59,9 @@ pub(crate) struct Credential {
     pub(crate) token: String,
 }
 
+/// Which store the rig's endpoint is.
+pub(crate) const STORAGE: StorageId = StorageId::from_bytes([5; 16]);
+
 pub(crate) struct Rig {
     pub(crate) endpoint: Endpoint,
     pub(crate) address: SocketAddr,
@@ -95,7 +98,7 @@ impl Rig {
             tasks: tasks.clone(),
         };
         let own = world.clone();
-        let mut config = Config::new(dir.path().join("objects"));
+        let mut config = Config::new(STORAGE, dir.path().join("objects"));
         change(&mut config);
         let endpoint = Endpoint::open(config, world).await.unwrap();
         for bucket in [BUCKET, OTHER_BUCKET] {
@@ -143,6 +146,18 @@ impl Rig {
     }
 
     pub(crate) fn vend_for(&self, bucket: &str, paths: Paths, actions: Actions, secs: i64) -> Credential {
+        self.vend_at(STORAGE, bucket, paths, actions, secs)
+    }
+
+    /// Vends a credential for a store, ours or another.
+    pub(crate) fn vend_at(
+        &self,
+        storage: StorageId,
+        bucket: &str,
+        paths: Paths,
+        actions: Actions,
+        secs: i64,
+    ) -> Credential {
         let now = self.clock.now();
         let scope = Scope::new(BucketName::parse(bucket).unwrap(), paths, actions).unwrap();
         let lease = Lease {
@@ -150,7 +165,7 @@ impl Rig {
             account: self.account,
             caller: CallerId::new(now, random_10(&*self.entropy)),
             token: TokenId::new(now, random_10(&*self.entropy)),
-            storage: StorageId::new(now, random_10(&*self.entropy)),
+            storage,
             scope: Arc::new(scope),
             grants: [].into(),
             dialect: "test",

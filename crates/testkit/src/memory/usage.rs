@@ -80,3 +80,37 @@ impl Usage for Memory {
         count(period, made.map(|(.., at)| (*at, 1)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn starts(zone: &str, from: &str, to: &str) -> Vec<String> {
+        let zone = TimeZone::get(zone).unwrap();
+        let period = Period { from: from.parse().unwrap(), to: to.parse().unwrap(), zone };
+        days(&period).unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_midnight_shown_twice_starts_one_day_only() {
+        // Until 2011 Newfoundland set its clocks back at 00:01, to 23:01 of the day before.
+        assert_eq!(
+            starts("America/St_Johns", "2010-11-06T02:30:00Z", "2010-11-09T03:30:00Z"),
+            ["2010-11-06T02:30:00Z", "2010-11-07T02:30:00Z", "2010-11-08T03:30:00Z"]
+        );
+        // From inside the hour that is shown twice.
+        assert_eq!(
+            starts("America/St_Johns", "2010-11-07T02:45:00Z", "2010-11-08T03:30:00Z"),
+            ["2010-11-07T02:45:00Z", "2010-11-07T03:30:00Z"]
+        );
+    }
+
+    #[test]
+    fn a_day_that_never_was_is_not_listed() {
+        // Samoa went from 29 to 31 December 2011.
+        assert_eq!(
+            starts("Pacific/Apia", "2011-12-29T10:00:00Z", "2011-12-31T10:00:00Z"),
+            ["2011-12-29T10:00:00Z", "2011-12-30T10:00:00Z"]
+        );
+    }
+}

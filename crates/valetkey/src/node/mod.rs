@@ -136,6 +136,7 @@ impl Node {
         let storage = embedded_storage(&*store, config, &s3_url, &*clock).await?;
         let endpoint = valetkey_s3::Endpoint::open(
             valetkey_s3::Config {
+                storage: storage.id,
                 data_dir: config.data_dir.join("objects"),
                 domains: config.s3.domains.clone(),
                 limits: valetkey_s3::Limits::default(),
