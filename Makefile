@@ -28,6 +28,6 @@ check: release
 clients: release
 	VALETKEY_BIN=target/release/valetkey tests/clients/run
 
-# Figures, not checks: bench/README.md says how to read them.
+# Figures, not checks: docs/bench.md says how to read them.
 bench:
 	bench/run

@@ -1,6 +1,7 @@
 //! A running server: the implementations chosen, wired and listening. Both `valetkey dev` and `valetkey server run` are
 //! this with different settings.
 
+mod front;
 pub(crate) mod health;
 pub(crate) mod listen;
 pub(crate) mod log;
@@ -80,6 +81,11 @@ pub(crate) async fn open_store(
         ledger: match config.ledger.mode {
             LedgerMode::Durable => valetkey_store::LedgerMode::Durable,
             LedgerMode::Behind => valetkey_store::LedgerMode::Behind,
+        },
+        queue: match config.ledger.mode {
+            LedgerMode::Durable => valetkey_store::Settings::default().queue,
+            // Nobody waits for these, so a checkpoint of the database must fit in; some 200 bytes each.
+            LedgerMode::Behind => 65_536,
         },
         ..valetkey_store::Settings::default()
     };
@@ -235,7 +241,7 @@ impl Node {
             self.conversations.spawn(listener.serve(routes, self.stop.clone(), self.conversations.clone()));
             health::routes(health, None)
         };
-        let router = own.fallback_service(dialects);
+        let router = front::Front { own, dialects };
         self.conversations.spawn(api.serve(router, self.stop.clone(), self.conversations.clone()));
         self.conversations.spawn(s3.serve(self.endpoint.clone(), self.stop.clone(), self.conversations.clone()));
         self.tasks.spawn(metrics.keep(self.end.clone()));
