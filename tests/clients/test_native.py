@@ -52,6 +52,25 @@ class TestVending:
         with pytest.raises(ClientError, match="AccessDenied"):
             lease.boto3().put_object(Bucket=lease.bucket, Key=f"{folder}/x", Body=b"x")
 
+    @pytest.mark.parametrize("field", ["prefix", "prefixes", "objects", "whole_bucket", "access", "ttl_secs"])
+    def test_takes_no_null(self, server, reader, field):
+        """A variable that was never set must not widen a key to the whole grant."""
+        check_problem(vend(server, reader.token, grant="flights-daily", **{field: None}), 400, 422)
+
+    def test_repeats_no_secret(self, server, reader, reading):
+        """Put where an id belongs, by mistake: neither the answer nor, as `leaks` sees to, the log shows it."""
+        for secret in (reader.token, reading.secret_access_key, reading.session_token):
+            answers = [
+                server.call("GET", f"/api/v1/whose/{secret}", reader.token),
+                server.call("GET", f"/api/v1/leases?before={secret}", reader.token),
+                server.call("POST", "/api/v1/revocations", reader.token, {"token": secret}),
+                server.call("POST", "/api/v1/revocations", reader.token, {secret: "x"}),
+            ]
+            for answer in answers:
+                assert 400 <= answer.status < 500
+                if secret != reading.secret_access_key:
+                    assert secret.encode() not in answer.body
+
     def test_dots_are_letters_like_any_other(self, server, reader):
         """A key is opaque: `..` climbs nowhere, neither when a scope is checked nor when an object is looked up."""
         lease = server.vend(reader, prefix="flights/daily/../daily-secret")

@@ -111,8 +111,16 @@ class Call:
         """Sends exactly the path, query, headers and body at hand."""
         if not hasattr(self, "headers"):
             self.sign()
-        target = self.path + (f"?{self.query_string}" if self.query_string else "")
-        return send(self.lease.endpoint, self.method, target, self.headers, self.body)
+        return send(self.lease.endpoint, self.method, self.target, self.headers, self.body)
+
+    def begin(self) -> http.client.HTTPConnection:
+        """Sends the head only."""
+        self.sign()
+        return begin(self.lease.endpoint, self.method, self.target, self.headers)
+
+    @property
+    def target(self) -> str:
+        return self.path + (f"?{self.query_string}" if self.query_string else "")
 
     def chunks(self, data: bytes, size: int = 64 * 1024) -> list[bytes]:
         """The body in aws-chunked form, each chunk signed on top of the one before."""
@@ -125,13 +133,19 @@ class Call:
         return framed
 
 
-def send(endpoint: str, method: str, target: str, headers: list[tuple[str, str]], body: bytes = b"") -> Reply:
+def begin(endpoint: str, method: str, target: str, headers: list[tuple[str, str]]) -> http.client.HTTPConnection:
+    """Sends a request's head, and nothing of its body."""
     connection = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=30)
+    connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+    for name, value in headers:
+        connection.putheader(name, value)
+    connection.endheaders()
+    return connection
+
+
+def send(endpoint: str, method: str, target: str, headers: list[tuple[str, str]], body: bytes = b"") -> Reply:
+    connection = begin(endpoint, method, target, headers)
     try:
-        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-        for name, value in headers:
-            connection.putheader(name, value)
-        connection.endheaders()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused by its headers; the reply tells
             connection.send(body)
         response = connection.getresponse()

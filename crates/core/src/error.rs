@@ -170,8 +170,13 @@ pub struct Error {
 
 impl Error {
     /// Refuses with words a stranger may read: lowercase, no period, the caller's own words in backticks.
+    /// Secrets of ours in them are left out, whoever put them there.
     pub fn new(kind: Kind, said: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, said: said.into(), field: None, retry_after_secs: None, noted: None, source: None }
+        let said = match said.into() {
+            Cow::Borrowed(ours) => Cow::Borrowed(ours),
+            Cow::Owned(made) => Cow::Owned(crate::name::redacted(&made).into_owned()),
+        };
+        Self { kind, said, field: None, retry_after_secs: None, noted: None, source: None }
     }
 
     /// Refuses because of a defect of ours; the words for the log stay in the log.
@@ -187,7 +192,10 @@ impl Error {
     /// Names the field of the request that is at fault.
     #[must_use]
     pub fn at(mut self, field: impl Into<Cow<'static, str>>) -> Self {
-        self.field = Some(field.into());
+        self.field = Some(match field.into() {
+            Cow::Borrowed(ours) => Cow::Borrowed(ours),
+            Cow::Owned(made) => Cow::Owned(crate::name::redacted(&made).into_owned()),
+        });
         self
     }
 

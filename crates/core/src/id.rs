@@ -100,7 +100,7 @@ macro_rules! id {
                 text.strip_prefix($prefix).and_then(read_digits).map(Self).ok_or_else(|| {
                     Error::new(
                         Kind::Invalid,
-                        format!("`{}` is not an id of this kind; one starts with `{}` and has 26 digits", text.escape_default(), $prefix),
+                        format!("`{}` is not an id of this kind; one starts with `{}` and has 26 digits", crate::name::shortened(text), $prefix),
                     )
                 })
             }

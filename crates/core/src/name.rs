@@ -1,5 +1,6 @@
 //! Names that people give: accounts, callers, storages, datasets, grants; and bucket names.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,7 +10,8 @@ use crate::error::{Error, Kind};
 ///
 /// * 1 to 63 characters of `a-z`, `0-9`, `-`, `_` and `.`
 /// * starts and ends with a letter or digit
-/// * so it is never an id (those carry an upper level prefix with 26 digits), a path or a pattern
+/// * never has the form of an id (three letters, `_`, 26 characters): where both are taken, one cannot pose as the other
+/// * so it is never a path or a pattern either
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Box<str>);
 
@@ -22,7 +24,7 @@ impl Name {
         let edge = |byte: Option<u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let inside =
             text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'));
-        if text.len() > 63 || !inside || !edge(text.bytes().next()) || !edge(text.bytes().last()) {
+        if text.len() > 63 || !inside || !edge(text.bytes().next()) || !edge(text.bytes().last()) || is_id(text) {
             return Err(Error::new(
                 Kind::Invalid,
                 format!(
@@ -80,8 +82,37 @@ impl BucketName {
     }
 }
 
+/// Whether a text has the form of one of our ids, whatever kind of thing it would name.
+fn is_id(text: &str) -> bool {
+    text.len() == 30 && text.split_once('_').is_some_and(|(kind, digits)| kind.len() == 3 && digits.len() == 26)
+}
+
+/// What starts a secret of ours: a token, a session token.
+const SECRET_STARTS: [&str; 2] = ["vkt_", "vks1."];
+
+/// The text without the secrets of ours in it: whoever puts a token where a name belongs must not find it in a log.
+pub fn redacted(text: &str) -> Cow<'_, str> {
+    if !SECRET_STARTS.iter().any(|start| text.contains(start)) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((at, start)) = SECRET_STARTS.iter().filter_map(|start| Some((rest.find(start)?, *start))).min() {
+        let (before, secret) = rest.split_at(at);
+        out.push_str(before);
+        out.push_str(start);
+        out.push('…');
+        let body = secret.get(start.len()..).unwrap_or_default();
+        rest = body.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
 /// A caller's own words, short enough to repeat and with nothing a terminal would obey.
 pub fn shortened(text: &str) -> String {
+    // Before it is cut: half a secret is still one.
+    let text = &*redacted(text);
     let mut short: String = text.chars().take(80).collect::<String>().escape_debug().collect();
     if text.chars().nth(80).is_some() {
         short.push('…');
@@ -137,6 +168,21 @@ mod tests {
         ] {
             assert!(BucketName::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_name_cannot_pose_as_an_id() {
+        assert!(Name::parse("clr_01m80ny4bpfcwbtfmgtbmqkwrn").is_err());
+        assert!(Name::parse("clr_01m80ny4bpfcwbtfmgtbmqkwr").is_ok());
+    }
+
+    #[test]
+    fn secrets_are_not_repeated() {
+        let token = format!("vkt_{}_0aB9cD", "x9Y".repeat(15));
+        let said = shortened(&format!("name {token}, session vks1.{}-_ end", "A".repeat(200)));
+        assert_eq!(said, "name vkt_…, session vks1.… end");
+        assert_eq!(redacted("nothing of ours"), "nothing of ours");
+        assert_eq!(redacted("vkt_avkt_b"), "vkt_…");
     }
 
     #[test]

@@ -29,6 +29,7 @@ use valetkey_core::{Error, Kind};
 
 use crate::access::Access;
 use crate::gate::Gate;
+use crate::gate::session::Standing;
 use crate::objects::checksum::Algorithm;
 use crate::objects::record::Headers;
 use crate::objects::{Condition, Objects, Setup};
@@ -146,7 +147,8 @@ impl Endpoint {
         builder.set_access(Access);
         let domains = domains.into_iter().map(String::into_boxed_str).collect();
         let (behind, scopes) = (builder.build(), gate::scopes());
-        let gate = Gate { behind, storage, domains, limits, keyring, leases, clock, entropy, scopes };
+        let standing = Arc::new(Standing { leases, clock });
+        let gate = Gate { behind, storage, domains, limits, keyring, standing, entropy, scopes };
         Ok(Self { gate: Arc::new(gate), objects })
     }
 

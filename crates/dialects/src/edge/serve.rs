@@ -218,7 +218,18 @@ impl Edge {
             self.in_standing(&caller, now).await?;
         }
         let body = read::body(body, self.limits.body_bytes, self.limits.body_time).await?;
+        let (caller, now) = if body.is_empty() { (caller, now) } else { self.again(dialect, &parts, route).await? };
         handler(Call { caller, now, uri: parts.uri, headers: parts.headers, body, params }).await
+    }
+
+    /// Proves the caller again. SECURITY: a body may take long to come; what it asks for must not outlive the token.
+    async fn again(&self, dialect: &Dialect, parts: &Parts, route: &Route) -> Result<(Arc<Caller>, Timestamp), Error> {
+        let now = self.shared.desk.now();
+        let caller = self.identify(dialect, parts, now).await?;
+        if route.class != Class::Credentials {
+            self.in_standing(&caller, now).await?;
+        }
+        Ok((caller, now))
     }
 
     async fn identify(&self, dialect: &Dialect, parts: &Parts, now: Timestamp) -> Result<Arc<Caller>, Error> {

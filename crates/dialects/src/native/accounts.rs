@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::account::{Account, Metering, Standing};
 use valetkey_core::caller::Role;
+use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::name::Name;
 use valetkey_core::{Error, Kind};
 
@@ -140,6 +141,14 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
         Standing::Suspended | Standing::Active => {}
     }
     native.shared.registry.change_account(account.id, standing, metering).await?;
+    match standing {
+        Standing::Active => {}
+        // What it was given before must not outlast its being served.
+        Standing::Suspended => {
+            let by = Revoker { by: call.caller.id, at: call.now };
+            native.shared.registry.revoke(Revocation::Account(account.id), by).await?;
+        }
+    }
     Reply::json(&AccountShown::of(&Account { standing, metering, ..account }))
 }
 

@@ -25,24 +25,34 @@ use crate::edge::{Call, Reply, json};
 #[serde(deny_unknown_fields)]
 pub(super) struct AskFields {
     /// A grant by its id or name; whole, or narrowed to the paths given.
+    #[serde(default, deserialize_with = "wire::given")]
     grant: Option<String>,
     /// A bucket; whichever of the caller's grants open the paths given.
+    #[serde(default, deserialize_with = "wire::given")]
     bucket: Option<String>,
     /// A directory, without its last slash.
+    #[serde(default, deserialize_with = "wire::given")]
     prefix: Option<String>,
     /// Directories, without their last slashes.
+    #[serde(default, deserialize_with = "wire::given")]
     prefixes: Option<Vec<String>>,
     /// Exactly these keys.
+    #[serde(default, deserialize_with = "wire::given")]
     objects: Option<Vec<String>>,
     /// Anything that starts with one of these.
+    #[serde(default, deserialize_with = "wire::given")]
     raw_prefixes: Option<Vec<String>>,
     /// `true` to mean the whole bucket.
+    #[serde(default, deserialize_with = "wire::given")]
     whole_bucket: Option<bool>,
     /// `read` (if neither this nor `actions` is given), `write` or `read-write`: what is granted of it.
+    #[serde(default, deserialize_with = "wire::given")]
     access: Option<Access>,
     /// Actions by name: all of them, or a refusal.
+    #[serde(default, deserialize_with = "wire::given")]
     actions: Option<Vec<String>>,
     /// For how many seconds. Cut to what the grant, the caller's token and the store allow.
+    #[serde(default, deserialize_with = "wire::given")]
     ttl_secs: Option<i64>,
 }
 

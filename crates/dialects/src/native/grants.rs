@@ -166,28 +166,38 @@ pub(super) struct GrantFields {
     #[schema(value_type = Option<String>, required = true)]
     to: Whom,
     /// The bucket; the dataset's if not given.
+    #[serde(default, deserialize_with = "wire::given")]
     bucket: Option<String>,
     /// A directory, without its last slash.
+    #[serde(default, deserialize_with = "wire::given")]
     prefix: Option<String>,
     /// Directories, without their last slashes.
+    #[serde(default, deserialize_with = "wire::given")]
     prefixes: Option<Vec<String>>,
     /// Exactly these keys.
+    #[serde(default, deserialize_with = "wire::given")]
     objects: Option<Vec<String>>,
     /// Anything that starts with one of these.
+    #[serde(default, deserialize_with = "wire::given")]
     raw_prefixes: Option<Vec<String>>,
     /// `true` to mean the whole bucket.
+    #[serde(default, deserialize_with = "wire::given")]
     whole_bucket: Option<bool>,
     /// `read` (if neither this nor `actions` is given), `write` or `read-write`.
+    #[serde(default, deserialize_with = "wire::given")]
     access: Option<Access>,
     /// Actions by name.
+    #[serde(default, deserialize_with = "wire::given")]
     actions: Option<Vec<String>>,
     /// No credential of it lives longer, in seconds; what the store allows if not given.
+    #[serde(default, deserialize_with = "wire::given")]
     max_ttl_secs: Option<i64>,
     /// It opens nothing before.
     from: Option<String>,
     /// It opens nothing from then on.
     until: Option<String>,
     /// The dataset it opens, by name or id; whole, or the paths given inside it.
+    #[serde(default, deserialize_with = "wire::given")]
     dataset: Option<String>,
 }
 

@@ -265,9 +265,10 @@ pub(super) async fn whose(native: Arc<Native>, call: Call) -> Result<Reply, Erro
     call.query(&[])?;
     let text = call.params.get("access_key_id")?;
     let (_, lease) = parse_access_key_id(text).ok_or_else(|| {
+        // Never repeated: what was put here by mistake may be the secret.
         Error::new(
             Kind::Invalid,
-            format!("`{}` is not an access key id of this server; one starts with `VK`", shortened(text)),
+            "that is not an access key id of this server; one starts with `VK` and has 30 characters",
         )
         .at("access_key_id")
     })?;

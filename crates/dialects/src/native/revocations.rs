@@ -6,7 +6,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
-use valetkey_core::id::{AccountId, GrantId, TokenId};
+use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::{Error, Kind};
 
@@ -70,10 +70,16 @@ pub(super) async fn revoke(native: Arc<Native>, call: Call) -> Result<Reply, Err
 }
 
 async fn caller_of(native: &Native, call: &Call, text: &str) -> Result<Revocation, Error> {
-    for account in native.accounts_in_reach(call).await? {
-        if let Some((id, _, _)) = native.caller_in(account, text).await?
+    // A name counts in the caller's own account only: in another one somebody may have taken the same.
+    let accounts = match text.parse::<CallerId>() {
+        Ok(_) => native.accounts_in_reach(call).await?,
+        Err(_) => vec![call.caller.account],
+    };
+    for account in accounts {
+        if let Some((id, _, role)) = native.caller_in(account, text).await?
             && who::may_see(&call.caller, account, id)
         {
+            who::not_above(&call.caller, role)?;
             return Ok(Revocation::Caller(id));
         }
     }

@@ -37,3 +37,11 @@ pub(super) fn words(text: String, field: &'static str, most: usize) -> Result<St
 pub(super) fn in_path<T: FromStr<Err = Error>>(text: &str, noun: Noun, field: &'static str) -> Result<T, Error> {
     text.parse().map_err(|_| Error::not_found(noun).at(field))
 }
+
+/// Reads a field that may be absent but not `null`: a program's unset variable must not be taken for "not given" where
+/// that means more.
+pub(super) fn given<'de, D: serde::Deserializer<'de>, T: serde::Deserialize<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}

@@ -2,9 +2,11 @@
 //! as it is served.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
+use valetkey_core::id::{CallerId, TokenId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::port::Registry as _;
 use valetkey_core::time::Clock as _;
@@ -275,4 +277,36 @@ async fn a_body_that_never_arrives_is_not_waited_for_forever() {
     let answer = world.send(request).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_form("native", &answer, "/api/v1/credentials");
+}
+
+/// The body of a request that ends a token before its last byte comes.
+fn ending(world: &World, token: TokenId, by: CallerId, body: &'static str) -> Body {
+    let registry = Arc::clone(&world.shared.registry);
+    let now = world.clock.now();
+    let (first, last) = body.split_at(body.len() - 1);
+    let late = async move {
+        registry.revoke_token(token, Revoker { by, at: now }).await.unwrap();
+        Ok::<_, std::io::Error>(last)
+    };
+    let first = futures::stream::iter([Ok(first)]);
+    Body::from_stream(futures::StreamExt::chain(first, futures::stream::once(late)))
+}
+
+#[tokio::test]
+async fn a_token_that_ends_while_a_body_comes_asks_for_nothing() {
+    let world = World::new().await;
+    let by = world.caller_of("root").await;
+    for (path, body) in [
+        ("/api/v1/tokens", r#"{"account":"acme","caller":"new","role":"admin"}"#),
+        ("/api/v1/credentials", r#"{"grant":"jobs-daily"}"#),
+    ] {
+        let (id, token) = world.token_of("root", None).await;
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header("authorization", format!("Bearer {token}"))
+            .body(ending(&world, id, by, body))
+            .unwrap();
+        assert_eq!(world.send(request).await.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
 }

@@ -26,15 +26,14 @@ use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode};
 use valetkey_core::id::{LeaseId, StorageId};
 use valetkey_core::keyring::{Carried, SharedKeyring, parse_access_key_id};
-use valetkey_core::port::Leases;
 use valetkey_core::scope::{Paths, Scope};
-use valetkey_core::time::{Clock, Entropy};
+use valetkey_core::time::Entropy;
 
 use crate::Limits;
 use crate::error::{Result, internal, of_body, refuse};
 use crate::gate::body::{Announced, Coding, Decoded, Leftover};
 use crate::gate::query::{Query, decode};
-use crate::gate::session::{Operation, Session, Trailers};
+use crate::gate::session::{Operation, Session, Standing, Trailers};
 use crate::gate::sigv4::{CONTENT_SHA256, ChunkKey, Claimed, Payload, single};
 use crate::objects::checksum::{Algorithm, Hashes};
 
@@ -58,8 +57,7 @@ pub(crate) struct Gate {
     pub(crate) domains: Box<[Box<str>]>,
     pub(crate) limits: Limits,
     pub(crate) keyring: SharedKeyring,
-    pub(crate) leases: Arc<dyn Leases>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) standing: Arc<Standing>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) scopes: moka::sync::Cache<LeaseId, Arc<Scope>>,
 }
@@ -178,25 +176,22 @@ impl Gate {
         if claims.storage != self.storage {
             return Err(invalid_token());
         }
-        let now = self.clock.now();
         // Told before the signature is checked, but only to who holds a token that we sealed.
-        if claims.until <= now || self.leases.is_revoked(&claims) {
-            return Err(refuse(S3ErrorCode::ExpiredToken, "The provided token has expired."));
-        }
-        claimed.timely(now)?;
+        self.standing.check(&claims)?;
+        claimed.timely(self.standing.clock.now())?;
         let chunk_key = claimed.verify(parts, path, query, host, &secret)?;
         let scope = match &claims.reach {
             Carried::Here(scope) => Arc::new(scope.clone()),
             Carried::WithLease => self.kept_scope(claims.lease).await?,
         };
-        Ok((Session { claims, scope }, chunk_key))
+        Ok((Session { claims, scope, standing: Arc::clone(&self.standing) }, chunk_key))
     }
 
     async fn kept_scope(&self, lease: LeaseId) -> Result<Arc<Scope>> {
         if let Some(scope) = self.scopes.get(&lease) {
             return Ok(scope);
         }
-        let found = self.leases.scope(lease).await.map_err(|error| internal("looking a lease up", error))?;
+        let found = self.standing.leases.scope(lease).await.map_err(|error| internal("looking a lease up", error))?;
         let scope = found.ok_or_else(invalid_token)?;
         self.scopes.insert(lease, Arc::clone(&scope));
         Ok(scope)

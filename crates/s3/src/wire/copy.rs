@@ -49,6 +49,7 @@ impl Wire {
     }
 
     pub(super) async fn copy(&self, request: S3Request<CopyObjectInput>) -> Result<S3Response<CopyObjectOutput>> {
+        let session = session(&request)?;
         let S3Request { input, headers, .. } = request;
         let bucket = self.bucket(&input.bucket)?;
         let (from, from_key) = self.source(&input.copy_source)?;
@@ -75,6 +76,7 @@ impl Wire {
         let algorithm = named.transpose()?.or(own).unwrap_or(Algorithm::Crc64Nvme);
         let headers = if replace { kept(&headers)? } else { carried(&record) };
         let taken = self.objects.take(reading, &[algorithm], self.limits.max_object_bytes).await?;
+        session.still()?;
         let put = self.objects.put(bucket, input.key.as_bytes(), taken, headers, Condition::None);
         let record = put.await?.map_err(clashed)?;
         let mut result = CopyObjectResult {
@@ -92,7 +94,8 @@ impl Wire {
         &self,
         request: S3Request<UploadPartCopyInput>,
     ) -> Result<S3Response<UploadPartCopyOutput>> {
-        let owner = owner(&session(&request)?);
+        let session = session(&request)?;
+        let owner = owner(&session);
         let S3Request { input, headers, .. } = request;
         let bucket = self.bucket(&input.bucket)?;
         let (number, id) = (part_number(input.part_number)?, upload_id(&input.upload_id)?);
@@ -124,6 +127,7 @@ impl Wire {
         };
         let (_, reading) = self.objects.open_range(from, from_key, plan).await?.ok_or_else(no_such_key)?;
         let taken = self.objects.take_part(reading, &[upload.algorithm], self.limits.max_object_bytes).await?;
+        session.still()?;
         let digests = self.objects.put_part(id, number, taken).await?.ok_or_else(no_such_upload)?;
         let mut result = CopyPartResult {
             e_tag: Some(strong(&digests.etag())),

@@ -135,7 +135,8 @@ impl Wire {
     }
 
     pub(super) async fn put_part(&self, request: S3Request<UploadPartInput>) -> Result<S3Response<UploadPartOutput>> {
-        let owner = owner(&session(&request)?);
+        let session = session(&request)?;
+        let owner = owner(&session);
         let told = Told::read(&request.headers, trailers(&request))?;
         let input = request.input;
         let bucket = self.bucket(&input.bucket)?;
@@ -146,6 +147,7 @@ impl Wire {
         algorithms.extend(told.algorithm().filter(|told| *told != upload.algorithm));
         let taken = self.objects.take_part(body(input.body), &algorithms, self.limits.max_object_bytes).await?;
         told.verify(&taken.digests)?;
+        session.still()?;
         let digests = self.objects.put_part(id, number, taken).await?.ok_or_else(no_such_upload)?;
         let mut output = UploadPartOutput { e_tag: Some(strong(&digests.etag())), ..UploadPartOutput::default() };
         for (algorithm, checksum) in &digests.checksums {

@@ -9,7 +9,7 @@ use crate::error::{Result, refuse, refuse_with};
 use crate::gate::session::Trailers;
 use crate::objects::checksum::{Algorithm, Digests};
 use crate::objects::record::Headers;
-use crate::wire::{Wire, clashed, condition, strong, text};
+use crate::wire::{Wire, clashed, condition, session, strong, text};
 
 /// The headers that are kept with an object beside its user metadata.
 const KEPT: [&str; 6] =
@@ -18,10 +18,13 @@ const META: &str = "x-amz-meta-";
 /// Amazon S3 User Guide, "Working with object metadata": user metadata is at most 2 KB.
 const MAX_META_BYTES: usize = 2 * 1024;
 
+/// The most bytes of the content headers kept with an object: every reader gets them back in one response's head.
+const MAX_KEPT_BYTES: usize = 8 * 1024;
+
 /// The headers of a request that are kept with the object it writes.
 pub(super) fn kept(headers: &HeaderMap) -> Result<Headers> {
     let mut kept = Headers::default();
-    let mut meta = 0;
+    let (mut meta, mut others) = (0, 0);
     for (name, value) in headers {
         let name = name.as_str();
         if let Some(own) = name.strip_prefix(META) {
@@ -34,6 +37,14 @@ pub(super) fn kept(headers: &HeaderMap) -> Result<Headers> {
             }
         } else if !KEPT.contains(&name) {
             continue;
+        } else {
+            others += name.len() + value.len();
+            if others > MAX_KEPT_BYTES {
+                return Err(refuse(
+                    S3ErrorCode::MetadataTooLarge,
+                    "Your content headers exceed the maximum allowed size",
+                ));
+            }
         }
         kept.add(name, value.as_bytes());
     }
@@ -167,6 +178,7 @@ pub(super) use tell_checksum;
 
 impl Wire {
     pub(super) async fn put(&self, request: S3Request<PutObjectInput>) -> Result<S3Response<PutObjectOutput>> {
+        let session = session(&request)?;
         let told = Told::read(&request.headers, trailers(&request))?;
         let S3Request { input, headers, .. } = request;
         let bucket = self.bucket(&input.bucket)?;
@@ -178,6 +190,7 @@ impl Wire {
         let body = body(input.body);
         let taken = self.objects.take(body, &[algorithm], self.limits.max_object_bytes).await?;
         told.verify(&taken.digests)?;
+        session.still()?;
         let record = self.objects.put(bucket, key, taken, kept, condition).await?.map_err(clashed)?;
         let mut output = PutObjectOutput { e_tag: Some(strong(&record.etag)), ..PutObjectOutput::default() };
         if let Some((algorithm, shown, kind)) = record.headers.checksum() {

@@ -90,6 +90,7 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
     }
     let flags: Vec<_> = flags.into_iter().collect();
     let config = Layers::read(None, &environment, &flags)?.config()?;
+    crate::node::system::keep_files_private();
     log::start(&config.log)?;
     std::fs::create_dir_all(&config.data_dir)?;
     if !config.keyring_file().exists() {

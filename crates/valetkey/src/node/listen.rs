@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -14,6 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
@@ -26,12 +28,14 @@ use crate::node::tls::Tls;
 const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 /// Longest time a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time a client may take nothing of what it is sent.
+const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// The most bytes of a request's head, and the most fields in it.
 const HEAD_BYTES: usize = 64 * 1024;
 const HTTP_2_HEAD_BYTES: u32 = 64 * 1024;
 const HEAD_FIELDS: usize = 128;
 /// The most requests at once on one HTTP/2 connection.
-const STREAMS: u32 = 128;
+const STREAMS: u32 = 32;
 
 /// A bound socket, not yet served.
 pub(crate) struct Listener {
@@ -126,21 +130,42 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(HEAD_FIELDS)
-        .max_buf_size(HEAD_BYTES)
-        .pipeline_flush(true);
+        .max_buf_size(HEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(HTTP_2_HEAD_BYTES)
         .max_concurrent_streams(STREAMS)
         .keep_alive_interval(Some(HEAD_TIMEOUT));
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    // SECURITY: the library waits for ever for the bytes that tell HTTP/1.1 from HTTP/2, and for a reader that reads
+    // nothing. Neither may hold a connection, or what is buffered for it.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(STALL_TIMEOUT));
+    let asked = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&asked);
+    let service = service.map_request(move |request| {
+        seen.store(true, Ordering::Relaxed);
+        request
+    });
+    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
     tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let silence = tokio::time::sleep(HEAD_TIMEOUT);
+    tokio::pin!(silence);
+    let mut waiting = true;
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            () = silence.as_mut(), if waiting => {
+                if !asked.load(Ordering::Relaxed) {
+                    debug!(listener = name, "a connection asked nothing");
+                    return;
+                }
+                waiting = false;
+            }
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                break connection.await;
+            }
         }
     };
     if let Err(error) = ended {

@@ -58,6 +58,12 @@ fn draw(buffer: &mut [u8]) {
     }
 }
 
+/// Makes every file and directory that this process creates from here on its owner's alone: the keyring, the database, the
+/// objects. Whoever could read those files would need no key.
+pub(crate) fn keep_files_private() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -79,6 +79,7 @@ async fn run_command(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
     .into_iter()
     .filter_map(|(key, value)| Some((key, value?)))
     .collect();
+    crate::node::system::keep_files_private();
     let layers = Layers::read(args.config.as_deref(), &crate::config::environment(), &flags)?;
     match args.command {
         Command::Init => init(&layers.config()?, out).await?,
