@@ -87,25 +87,37 @@ fn is_id(text: &str) -> bool {
     text.len() == 30 && text.split_once('_').is_some_and(|(kind, digits)| kind.len() == 3 && digits.len() == 26)
 }
 
-/// What starts a secret of ours: a token, a session token.
-const SECRET_STARTS: [&str; 2] = ["vkt_", "vks1."];
+/// What a token starts with.
+const TOKEN_START: &str = "vkt_";
+/// Words of so many characters in both cases are taken for secrets: secret access keys have 43, session tokens more. Names and
+/// ids have no capitals.
+const SECRET_CHARS: usize = 40;
 
-/// The text without the secrets of ours in it: whoever puts a token where a name belongs must not find it in a log.
+/// The text without what looks like a secret of ours: whoever puts one where a name belongs must not find it in a log.
 pub fn redacted(text: &str) -> Cow<'_, str> {
-    if !SECRET_STARTS.iter().any(|start| text.contains(start)) {
+    let of_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let secret_from = |word: &str| match word.find(TOKEN_START) {
+        Some(at) => Some(at + TOKEN_START.len()).filter(|end| *end < word.len()),
+        None => (word.len() >= SECRET_CHARS
+            && word.bytes().any(|b| b.is_ascii_uppercase())
+            && word.bytes().any(|b| b.is_ascii_lowercase()))
+        .then_some(4),
+    };
+    if !text.split(|c| !of_word(c)).any(|word| secret_from(word).is_some()) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((at, start)) = SECRET_STARTS.iter().filter_map(|start| Some((rest.find(start)?, *start))).min() {
-        let (before, secret) = rest.split_at(at);
-        out.push_str(before);
-        out.push_str(start);
-        out.push('…');
-        let body = secret.get(start.len()..).unwrap_or_default();
-        rest = body.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    while !rest.is_empty() {
+        let (word, behind) = rest.split_at(rest.find(|c| !of_word(c)).unwrap_or(rest.len()));
+        match secret_from(word).and_then(|from| word.get(..from)) {
+            Some(start) => out.extend([start, "…"]),
+            None => out.push_str(word),
+        }
+        let (between, next) = behind.split_at(behind.find(of_word).unwrap_or(behind.len()));
+        out.push_str(between);
+        rest = next;
     }
-    out.push_str(rest);
     Cow::Owned(out)
 }
 
@@ -179,9 +191,14 @@ mod tests {
     #[test]
     fn secrets_are_not_repeated() {
         let token = format!("vkt_{}_0aB9cD", "x9Y".repeat(15));
-        let said = shortened(&format!("name {token}, session vks1.{}-_ end", "A".repeat(200)));
-        assert_eq!(said, "name vkt_…, session vks1.… end");
-        assert_eq!(redacted("nothing of ours"), "nothing of ours");
+        let said = format!("name {token}, session vks1.{}-_ key `{}`!", "aA".repeat(90), "Zz9_-".repeat(9));
+        let said = redacted(&said);
+        assert_eq!(said, "name vkt_…, session vks1.aAaA… key `Zz9_…`!");
+        assert_eq!(redacted(&said), said);
+        for plain in ["nothing of ours", "vkt_", "", "ä", "lea_01m80nwetjeeksgqhr7b73p86p", &"long-name".repeat(6)] {
+            assert_eq!(redacted(plain), plain);
+        }
+        assert_eq!(shortened(&token), "vkt_…");
         assert_eq!(redacted("vkt_avkt_b"), "vkt_…");
     }
 
