@@ -180,6 +180,10 @@ fn banner(ready: &Ready<'_>, data_dir: &std::path::Path, out: &Out) -> String {
         ready.api, reader.token
     ));
     line(format_args!("\n{}", out.bold("Take a key into this shell, then use it:")));
+    line(format_args!(
+        "  {}",
+        out.dim("(the tools: pip install awscli polars duckdb; offline also duckdb-extension-httpfs)")
+    ));
     line(format_args!("  export VALETKEY_SERVER={} VALETKEY_TOKEN={}", ready.api, reader.token));
     line(format_args!("  eval \"$({program} creds --format env)\""));
     line(format_args!("  aws s3 ls s3://{}/{}/", reader.bucket, reader.prefix));
@@ -188,7 +192,7 @@ fn banner(ready: &Ready<'_>, data_dir: &std::path::Path, out: &Out) -> String {
         reader.bucket, reader.prefix
     ));
     line(format_args!(
-        "  python3 -c 'import duckdb, subprocess; duckdb.sql(subprocess.check_output([\"{program}\", \"creds\", \"--format\", \"duckdb\"], text=True)); print(duckdb.sql(\"select count(*) from \\\"s3://{}/{}/*.parquet\\\"\"))'",
+        "  python3 -c 'import duckdb, glob, subprocess, sysconfig; [duckdb.load_extension(file) for file in glob.glob(sysconfig.get_path(\"purelib\") + \"/duckdb_extension_httpfs/**/*.duckdb_extension\", recursive=True)]; duckdb.sql(subprocess.check_output([\"{program}\", \"creds\", \"--format\", \"duckdb\"], text=True)); print(duckdb.sql(\"select count(*) from \\\"s3://{}/{}/*.parquet\\\"\"))'",
         reader.bucket, reader.prefix
     ));
     line(format_args!("\n{}", out.bold("Try to get further with it (both are refused):")));
