@@ -163,7 +163,7 @@ fn asks(number: u32, shape: Shape) -> Outcome<(Caller, [Ask; 3])> {
     let ask = |target| Ask {
         dialect: "bench",
         target,
-        wanted: Wanted::AllOf(Actions::READ),
+        wanted: Wanted::all_of(Actions::READ),
         lifetime: Asked::Usual(Lifetime::secs(3600)),
     };
     let inside = Path::directory(format!("team-{}/table-{number}/day=2026-01-01", number % 97).as_bytes())?;

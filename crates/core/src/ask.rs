@@ -64,23 +64,43 @@ impl GrantRef {
     }
 }
 
-/// What the credential should allow.
+/// What the credential should allow: of `most`, whatever is granted; without `least` it is of no use and refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wanted {
-    /// All of these; without one of them it is of no use and refused.
-    AllOf(Actions),
-    /// Those of these that are granted, at least one.
-    AtMost(Actions),
+pub struct Wanted {
+    least: Actions,
+    most: Actions,
 }
 
 impl Wanted {
+    /// All of these, or a refusal.
+    pub const fn all_of(actions: Actions) -> Self {
+        Self { least: actions, most: actions }
+    }
+
+    /// Those of these that are granted, at least one.
+    pub const fn at_most(most: Actions) -> Self {
+        Self { least: Actions::NONE, most }
+    }
+
+    /// Those of `most` that are granted, `least` among them.
+    pub const fn between(least: Actions, most: Actions) -> Self {
+        Self { least, most: most.union(least) }
+    }
+
+    /// Without these it is of no use.
+    pub const fn least(self) -> Actions {
+        self.least
+    }
+
+    /// More than these is never given.
+    pub const fn most(self) -> Actions {
+        self.most
+    }
+
     /// What a grant of `granted` gives of it; nothing if that is of no use.
     pub fn of(self, granted: Actions) -> Option<Actions> {
-        match self {
-            Self::AllOf(actions) => granted.contains_all(actions).then_some(actions),
-            Self::AtMost(actions) => Some(granted.intersect(actions)),
-        }
-        .filter(|actions| !actions.is_empty())
+        let given = granted.intersect(self.most);
+        (granted.contains_all(self.least) && !given.is_empty()).then_some(given)
     }
 }
 

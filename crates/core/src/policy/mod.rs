@@ -279,8 +279,8 @@ fn datasets(
 }
 
 fn not_granted(wanted: Wanted, granted: Actions) -> Error {
-    let (Wanted::AllOf(actions) | Wanted::AtMost(actions)) = wanted;
-    let missing: Vec<&str> = actions.iter().filter(|a| !granted.contains(*a)).map(Action::as_str).collect();
+    let needed = if wanted.least().is_empty() { wanted.most() } else { wanted.least() };
+    let missing: Vec<&str> = needed.iter().filter(|a| !granted.contains(*a)).map(Action::as_str).collect();
     Error::new(Kind::Forbidden, format!("not granted: {}", missing.join(", "))).at("access")
 }
 
@@ -315,13 +315,8 @@ fn one_grant(
 }
 
 fn cut_actions(wanted: Wanted, given: Actions) -> Vec<Cut> {
-    match wanted {
-        Wanted::AllOf(_) => Vec::new(),
-        Wanted::AtMost(actions) => {
-            let missing = actions.iter().filter(|action| !given.contains(*action)).collect::<Vec<_>>();
-            if missing.is_empty() { Vec::new() } else { vec![Cut::Actions(Actions::of(&missing))] }
-        }
-    }
+    let missing = wanted.most().iter().filter(|action| !given.contains(*action)).collect::<Vec<_>>();
+    if missing.is_empty() { Vec::new() } else { vec![Cut::Actions(Actions::of(&missing))] }
 }
 
 fn place(

@@ -77,7 +77,7 @@ fn snapshot(grants: Vec<Grant>) -> Snapshot {
 }
 
 fn ask(target: Target) -> Ask {
-    Ask { dialect: "test", target, wanted: Wanted::AllOf(Actions::READ), lifetime: Asked::Usual(Lifetime::secs(3600)) }
+    Ask { dialect: "test", target, wanted: Wanted::all_of(Actions::READ), lifetime: Asked::Usual(Lifetime::secs(3600)) }
 }
 
 fn lake(paths: &[Path]) -> Target {
@@ -252,7 +252,8 @@ prop_compose! {
         narrowed: bool,
         number in 10u8..200,
         bits in 1u16..256,
-        all: bool,
+        least in 0u16..256,
+        all in 0..3,
         secs in 60u32..20_000,
         said: bool,
     ) -> Ask {
@@ -265,7 +266,11 @@ prop_compose! {
                 1 => Target::Grant { grant: GrantRef::Id(GrantId::from_bytes(bytes(number))), paths: narrowed.then_some(paths) },
                 _ => Target::Place { bucket: BucketName::parse("lake").unwrap(), paths },
             },
-            wanted: if all { Wanted::AllOf(actions) } else { Wanted::AtMost(actions) },
+            wanted: match all {
+                0 => Wanted::all_of(actions),
+                1 => Wanted::at_most(actions),
+                _ => Wanted::between(actions.intersect(Actions::from_bits(least).unwrap()), actions),
+            },
             lifetime: if said { Asked::For(Lifetime::secs(secs)) } else { Asked::Usual(Lifetime::secs(secs)) },
         }
     }
@@ -294,8 +299,8 @@ proptest! {
         if let Some(until) = caller.token_until {
             prop_assert!(permit.until() <= until);
         }
-        let (Wanted::AllOf(wanted) | Wanted::AtMost(wanted)) = ask.wanted;
-        prop_assert!(wanted.contains_all(permit.scope().actions()));
+        prop_assert!(ask.wanted.most().contains_all(permit.scope().actions()));
+        prop_assert!(permit.scope().actions().contains_all(ask.wanted.least()));
 
         let allows = |grant: &Grant, key: &[u8], action| {
             grant.is_for(caller.id) && grant.time(at(0)) == GrantTime::Live

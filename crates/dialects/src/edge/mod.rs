@@ -29,7 +29,9 @@ pub use read::{bearer, json};
 pub use refuse::{Refused, Row};
 pub use reply::Reply;
 pub use route::{Call, Dialect, Entry, Params, Plain, Route};
-pub use serve::{Service, router};
+pub use serve::Service;
+#[cfg(test)]
+pub(crate) use serve::router;
 
 /// What every dialect works with.
 pub struct Shared {

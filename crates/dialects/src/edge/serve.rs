@@ -81,11 +81,9 @@ impl tower::Service<Request> for Service {
     }
 }
 
-/// Serves dialects: [`Service`] as the fallback of a router, to add routes to.
-///
-/// # Errors
-/// See [`Service::new`].
-pub fn router(shared: Arc<Shared>, limits: EdgeLimits, dialects: Vec<Dialect>) -> Result<axum::Router, Error> {
+/// The service as a router, for tests that send requests without a socket.
+#[cfg(test)]
+pub(crate) fn router(shared: Arc<Shared>, limits: EdgeLimits, dialects: Vec<Dialect>) -> Result<axum::Router, Error> {
     Ok(axum::Router::new().fallback_service(Service::new(shared, limits, dialects)?))
 }
 

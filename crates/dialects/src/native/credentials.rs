@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use valetkey_core::ask::{Ask, Asked, GrantRef, Target, Wanted};
+use valetkey_core::ask::{Ask, Asked, GrantRef, Target};
 use valetkey_core::credential::Credential;
 use valetkey_core::desk::Vended;
 use valetkey_core::grant::GrantTime;
-use valetkey_core::lease::Refusal;
 use valetkey_core::name::BucketName;
-use valetkey_core::policy;
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
@@ -94,7 +92,7 @@ pub(super) async fn vend(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let AskFields { grant, bucket, prefix, prefixes, objects, raw_prefixes, whole_bucket, access, actions, ttl_secs } =
         fields;
     let paths = PathFields { prefix, prefixes, objects, raw_prefixes, whole_bucket }.read()?;
-    let wish = wish(access, actions.as_deref())?;
+    let wanted = wish(access, actions.as_deref())?;
     let lifetime = match ttl_secs {
         Some(secs) => Asked::For(Lifetime::parse(secs).map_err(|error| error.at("ttl_secs"))?),
         None => Asked::Usual(native.settings.lifetime),
@@ -115,21 +113,7 @@ pub(super) async fn vend(native: Arc<Native>, call: Call) -> Result<Reply, Error
         },
         (None, None) => Target::Grant { grant: GrantRef::Id(only_grant(&snapshot, &call)?), paths },
     };
-    let ask = Ask { dialect: NAME, target, wanted: wish.wanted, lifetime };
-    // `access` takes what is granted of it, but a `read-write` key that cannot write is not what was asked for.
-    if let Wanted::AtMost(_) = ask.wanted {
-        let least = Ask { wanted: Wanted::AllOf(wish.essential), ..ask.clone() };
-        if let Err(error) = policy::decide(&snapshot, &call.caller, &least, call.now) {
-            let refusal = Refusal {
-                account: Some(call.caller.account),
-                caller: Some(call.caller.id),
-                dialect: NAME,
-                kind: error.kind(),
-            };
-            desk.ledger.refused(refusal, call.now);
-            return Err(error);
-        }
-    }
+    let ask = Ask { dialect: NAME, target, wanted, lifetime };
     let vended = desk.vend(&call.caller, &ask).await?;
     Reply::json(&CredentialShown::of(&vended))
 }

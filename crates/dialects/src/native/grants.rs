@@ -235,8 +235,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     let paths = PathFields { prefix, prefixes, objects, raw_prefixes, whole_bucket }.read()?;
     let bucket = bucket.map(|text| BucketName::parse(&text).map_err(|error| error.at("bucket"))).transpose()?;
     let (bucket, paths) = place(bucket, paths, dataset.as_ref())?;
-    let (valetkey_core::ask::Wanted::AllOf(actions) | valetkey_core::ask::Wanted::AtMost(actions)) =
-        wish(access, actions.as_deref())?.wanted;
+    let actions = wish(access, actions.as_deref())?.most();
     let storage = native.storage_of(&bucket).await?;
     let max_lifetime = match max_ttl_secs {
         Some(secs) => Lifetime::parse(secs).map_err(|error| error.at("max_ttl_secs"))?,

@@ -55,25 +55,16 @@ impl Access {
     }
 }
 
-/// What is asked to be allowed, and what of it must be for it to be of use.
-pub(super) struct Wish {
-    pub(super) wanted: Wanted,
-    pub(super) essential: Actions,
-}
-
 /// Reads an access word or a list of actions; without either it is `read`.
-pub(super) fn wish(access: Option<Access>, actions: Option<&[String]>) -> Result<Wish, Error> {
+pub(super) fn wish(access: Option<Access>, actions: Option<&[String]>) -> Result<Wanted, Error> {
     match (access, actions) {
         (Some(_), Some(_)) => {
             Err(Error::new(Kind::Invalid, "`access` and `actions` say the same; give one").at("actions"))
         }
-        (None, Some(list)) => {
-            let actions = action_list(list)?;
-            Ok(Wish { wanted: Wanted::AllOf(actions), essential: actions })
-        }
+        (None, Some(list)) => action_list(list).map(Wanted::all_of),
         (access, None) => {
             let access = access.unwrap_or(Access::Read);
-            Ok(Wish { wanted: Wanted::AtMost(access.actions()?), essential: access.essential() })
+            Ok(Wanted::between(access.essential(), access.actions()?))
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn vend(shared: Arc<Shared>, settings: Settings, call: Call) ->
     let ask = Ask {
         dialect: NAME,
         target: Target::Datasets { bucket },
-        wanted: Wanted::AtMost(Actions::READ),
+        wanted: Wanted::at_most(Actions::READ),
         lifetime: Asked::Usual(settings.lifetime),
     };
     let vended = shared.desk.vend(&call.caller, &ask).await?;

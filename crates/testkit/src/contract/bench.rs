@@ -116,7 +116,7 @@ pub fn ask(grant: GrantId) -> Ask {
     Ask {
         dialect: "native",
         target: Target::Grant { grant: GrantRef::Id(grant), paths: None },
-        wanted: Wanted::AllOf(Actions::READ),
+        wanted: Wanted::all_of(Actions::READ),
         lifetime: Asked::For(Lifetime::secs(3600)),
     }
 }
