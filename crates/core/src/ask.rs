@@ -1,6 +1,6 @@
 //! What a caller wants, already parsed: no dialect is left in it.
 
-use crate::id::GrantId;
+use crate::id::{GrantId, ShareId};
 use crate::name::{BucketName, Name};
 use crate::scope::{Actions, Paths};
 use crate::time::Lifetime;
@@ -35,6 +35,15 @@ pub enum Target {
     },
     /// A place, whichever grants open it.
     Place {
+        /// The bucket.
+        bucket: BucketName,
+        /// The paths.
+        paths: Paths,
+    },
+    /// A place, as far as a share that the caller was granted opens it.
+    Shared {
+        /// Through which share.
+        share: ShareId,
         /// The bucket.
         bucket: BucketName,
         /// The paths.

@@ -37,6 +37,22 @@ pub enum Noun {
     Grant,
     /// A lease.
     Lease,
+    /// A workspace.
+    Workspace,
+    /// A project.
+    Project,
+    /// A package: its manifest or one of its blobs.
+    Package,
+    /// A share.
+    Share,
+    /// A schema of a share.
+    Schema,
+    /// A table of a share.
+    Table,
+    /// A version of a table.
+    Version,
+    /// A parent access key.
+    ParentKey,
     /// A route of the API.
     Route,
 }
@@ -52,6 +68,14 @@ impl fmt::Display for Noun {
             Self::Dataset => "dataset",
             Self::Grant => "grant",
             Self::Lease => "lease",
+            Self::Workspace => "workspace",
+            Self::Project => "project",
+            Self::Package => "package",
+            Self::Share => "share",
+            Self::Schema => "schema",
+            Self::Table => "table",
+            Self::Version => "version",
+            Self::ParentKey => "parent key",
             Self::Route => "route",
         })
     }
@@ -114,6 +138,14 @@ impl Kind {
         Self::NotFound(Noun::Dataset),
         Self::NotFound(Noun::Grant),
         Self::NotFound(Noun::Lease),
+        Self::NotFound(Noun::Workspace),
+        Self::NotFound(Noun::Project),
+        Self::NotFound(Noun::Package),
+        Self::NotFound(Noun::Share),
+        Self::NotFound(Noun::Schema),
+        Self::NotFound(Noun::Table),
+        Self::NotFound(Noun::Version),
+        Self::NotFound(Noun::ParentKey),
         Self::NotFound(Noun::Route),
         Self::AlreadyExists(Noun::Account),
         Self::AlreadyExists(Noun::Caller),
@@ -122,6 +154,11 @@ impl Kind {
         Self::AlreadyExists(Noun::Bucket),
         Self::AlreadyExists(Noun::Dataset),
         Self::AlreadyExists(Noun::Grant),
+        Self::AlreadyExists(Noun::Workspace),
+        Self::AlreadyExists(Noun::Project),
+        Self::AlreadyExists(Noun::Share),
+        Self::AlreadyExists(Noun::Table),
+        Self::AlreadyExists(Noun::ParentKey),
         Self::WrongMethod,
         Self::TooLarge,
         Self::Outdated,

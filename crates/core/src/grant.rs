@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::id::{AccountId, CallerId, DatasetId, GrantId, StorageId};
+use crate::id::{AccountId, CallerId, DatasetId, GrantId, ShareId, StorageId};
 use crate::name::Name;
 use crate::scope::Scope;
 use crate::time::Lifetime;
@@ -31,6 +31,9 @@ pub struct Grant {
     pub storage: StorageId,
     /// The dataset it opens, if it was given as one.
     pub dataset: Option<DatasetId>,
+    /// The share it was made by, if by one. Such a grant answers asks for that share and no others: a table that is shared
+    /// by URL only must not be opened as a directory through another door.
+    pub share: Option<ShareId>,
     /// What it opens.
     pub scope: Scope,
     /// No credential of it lives longer.

@@ -122,6 +122,14 @@ id!(/// Names a grant.
     GrantId, "grt_");
 id!(/// Names a lease, and so a vended credential.
     LeaseId, "lea_");
+id!(/// Names a workspace of an account.
+    WorkspaceId, "wsp_");
+id!(/// Names a project of a workspace.
+    ProjectId, "prj_");
+id!(/// Names a share.
+    ShareId, "shr_");
+id!(/// Names a table of a share.
+    TableId, "tbl_");
 
 impl TokenId {
     /// The identifier in the hyphenated form of a UUID, for APIs that publish one.

@@ -80,6 +80,8 @@ pub enum Unsealed {
 struct RingKey {
     number: u8,
     seal: LessSafeKey,
+    /// Seals what servers keep for themselves.
+    keep: LessSafeKey,
     sign: hmac::Key,
 }
 
@@ -99,6 +101,15 @@ fn derive(master: &[u8; 32], purpose: &[u8]) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, master), purpose)
 }
 
+/// What a seal is bound to; the length in front keeps the two parts apart.
+fn bound_to(purpose: &str, bound: &[u8]) -> Aad<Vec<u8>> {
+    let mut all = Vec::with_capacity(8 + purpose.len() + bound.len());
+    all.extend_from_slice(&u64::try_from(purpose.len()).unwrap_or(u64::MAX).to_be_bytes());
+    all.extend_from_slice(purpose.as_bytes());
+    all.extend_from_slice(bound);
+    Aad::from(all)
+}
+
 impl Keyring {
     /// Makes a ring of numbered 32-byte master keys, the current one first.
     ///
@@ -110,15 +121,15 @@ impl Keyring {
             if keys.iter().any(|key| key.number == *number) {
                 return Err(Error::internal(format!("key number {number} is twice in the ring")));
             }
-            let seal =
-                UnboundKey::new(&AES_256_GCM, derive(master.reveal(), b"valetkey session token seal v1").as_ref())
-                    .map_err(|_| Error::internal("a sealing key could not be made"))?;
+            let sealing = |purpose: &[u8]| {
+                UnboundKey::new(&AES_256_GCM, derive(master.reveal(), purpose).as_ref())
+                    .map(LessSafeKey::new)
+                    .map_err(|_| Error::internal("a sealing key could not be made"))
+            };
+            let seal = sealing(b"valetkey session token seal v1")?;
+            let keep = sealing(b"valetkey kept bytes seal v1")?;
             let sign = derive(master.reveal(), b"valetkey secret access key v1");
-            keys.push(RingKey {
-                number: *number,
-                seal: LessSafeKey::new(seal),
-                sign: hmac::Key::new(hmac::HMAC_SHA256, sign.as_ref()),
-            });
+            keys.push(RingKey { number: *number, seal, keep, sign: hmac::Key::new(hmac::HMAC_SHA256, sign.as_ref()) });
         }
         if keys.is_empty() {
             return Err(Error::internal("the ring has no key"));
@@ -194,6 +205,45 @@ impl Keyring {
         text.push_str(TOKEN_PREFIX);
         BASE64URL_NOPAD.encode_append(&sealed, &mut text);
         Ok(Secret::new(text))
+    }
+
+    /// Seals bytes that only servers open again, for one purpose: what was sealed for another, or with other `bound` bytes, does
+    /// not open. The nonce must be fresh randomness.
+    ///
+    /// # Errors
+    /// `Internal` when sealing fails.
+    pub fn seal_bytes(
+        &self,
+        purpose: &'static str,
+        bound: &[u8],
+        plain: &[u8],
+        nonce: [u8; NONCE_LEN],
+    ) -> Result<Vec<u8>, Error> {
+        let key = self.current()?;
+        let mut body = plain.to_vec();
+        key.keep
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound_to(purpose, bound), &mut body)
+            .map_err(|_| Error::internal("sealing failed"))?;
+        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + body.len());
+        sealed.push(key.number);
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(&body);
+        Ok(sealed)
+    }
+
+    /// Opens what [`Keyring::seal_bytes`] sealed for that purpose; nothing if it does not fit or its key is gone.
+    pub fn open_bytes(&self, purpose: &'static str, bound: &[u8], sealed: &[u8]) -> Option<Secret<Vec<u8>>> {
+        let (number, rest) = sealed.split_first()?;
+        let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>()?;
+        let mut body = body.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened = self.numbered(*number)?.keep.open_in_place(nonce, bound_to(purpose, bound), &mut body).ok()?;
+        Some(Secret::new(opened.to_vec()))
+    }
+
+    /// Whether sealed bytes were sealed with the current key: the others are sealed again before their key goes.
+    pub fn is_current(&self, sealed: &[u8]) -> bool {
+        self.keys.first().is_some_and(|key| sealed.first() == Some(&key.number))
     }
 
     /// Checks a session token's seal against the access key id it came with, and reads it.
@@ -282,6 +332,24 @@ mod tests {
     use crate::id::GrantId;
     use crate::name::BucketName;
     use crate::scope::{Actions, Path, Paths};
+
+    #[test]
+    fn kept_bytes_open_for_their_purpose_and_nothing_else() {
+        let sealed = ring(&[1]).seal_bytes("a", b"x", b"plain", [7; 12]).unwrap();
+        let both = ring(&[2, 1]);
+        assert_eq!(both.open_bytes("a", b"x", &sealed).unwrap().reveal(), b"plain");
+        assert!(!both.is_current(&sealed) && ring(&[1]).is_current(&sealed));
+        assert!(both.open_bytes("b", b"x", &sealed).is_none());
+        assert!(both.open_bytes("a", b"y", &sealed).is_none());
+        assert!(both.open_bytes("ax", b"", &sealed).is_none());
+        assert!(ring(&[2]).open_bytes("a", b"x", &sealed).is_none());
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert!(both.open_bytes("a", b"x", &changed).is_none(), "{at}");
+        }
+        assert!(both.open_bytes("a", b"x", b"").is_none());
+    }
 
     fn ring(numbers: &[u8]) -> Keyring {
         let masters: Vec<_> = numbers.iter().map(|number| (*number, Secret::new([*number; 32]))).collect();

@@ -17,17 +17,23 @@ use crate::lease::{Lease, LeaseRecord, Refusal, Revocation, Revoker};
 use crate::name::{BucketName, Name};
 use crate::policy::Permit;
 use crate::scope::Scope;
+use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::storage::{Storage, StorageKind};
 use crate::time::Lifetime;
-use crate::token::PlainToken;
+use crate::token::{PlainToken, TokenDigest};
 use crate::usage::{Balance, DayCount, Origin, Period, RequestFilter};
 
 /// Answers who a token is and what its account was granted. Read-mostly: when warm it makes no query.
 #[async_trait]
 pub trait Directory: Send + Sync {
     /// Finds the caller a token proves. An ended one is refused as `Revoked`, one out of time as `Expired`.
-    async fn caller(&self, token: &PlainToken, now: Timestamp) -> Result<Arc<Caller>, Error>;
+    async fn caller(&self, token: &PlainToken, now: Timestamp) -> Result<Arc<Caller>, Error> {
+        self.caller_by_digest(token.digest(), now).await
+    }
+
+    /// The same, from what is kept of the token.
+    async fn caller_by_digest(&self, token: TokenDigest, now: Timestamp) -> Result<Arc<Caller>, Error>;
 
     /// The account as policy sees it.
     async fn account(&self, id: AccountId, now: Timestamp) -> Result<Arc<Snapshot>, Error>;
@@ -55,6 +61,22 @@ pub trait Ledger: Send + Sync {
 pub trait Issuer: Send + Sync {
     /// Issues. The credential never reaches further or lives longer than its permit.
     async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Credential, Error>;
+}
+
+/// Makes URLs that each open one object with a vended credential, and end with it.
+#[async_trait]
+pub trait UrlSigner: Send + Sync {
+    /// One URL for each key, to get it, in their order. They open from `now` and end at `until` or with the credential,
+    /// whichever is first.
+    async fn sign_urls(
+        &self,
+        storage: &Storage,
+        credential: &Credential,
+        bucket: &BucketName,
+        keys: &[&[u8]],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Secret<String>>, Error>;
 }
 
 /// What the embedded endpoint asks about a credential whose seal it checked.

@@ -9,7 +9,7 @@ use crate::account::Account;
 use crate::ask::GrantRef;
 use crate::caller::Caller;
 use crate::grant::{Grant, GrantTime, Grantee};
-use crate::id::{CallerId, GrantId, StorageId};
+use crate::id::{CallerId, GrantId, ShareId, StorageId};
 use crate::name::{BucketName, Name};
 use crate::scope::{Actions, Path, Paths, Scope};
 use crate::storage::Storage;
@@ -46,6 +46,8 @@ pub struct Bundle {
 struct Reach {
     grants: Vec<Arc<Grant>>,
     places: HashMap<BucketName, Places>,
+    /// SECURITY: what shares open is kept apart, so that no other ask comes across it.
+    shared: HashMap<ShareId, HashMap<BucketName, Places>>,
     bundles: Option<Bundles>,
 }
 
@@ -109,7 +111,11 @@ impl Places {
 
 impl Reach {
     fn add(&mut self, grant: &Arc<Grant>) {
-        self.places.entry(grant.scope.bucket().clone()).or_default().add(grant);
+        let places = match grant.share {
+            None => &mut self.places,
+            Some(share) => self.shared.entry(share).or_default(),
+        };
+        places.entry(grant.scope.bucket().clone()).or_default().add(grant);
         self.grants.push(Arc::clone(grant));
     }
 
@@ -136,7 +142,7 @@ fn bundles<'a>(grants: impl IntoIterator<Item = &'a Arc<Grant>>, now: Timestamp)
     let mut by_bucket: BTreeMap<(StorageId, BucketName), Vec<&Grant>> = BTreeMap::new();
     for grant in grants {
         let reads = grant.scope.actions().contains(crate::scope::Action::GetObject);
-        if grant.dataset.is_some() && reads && grant.time(now) == GrantTime::Live {
+        if grant.dataset.is_some() && grant.share.is_none() && reads && grant.time(now) == GrantTime::Live {
             by_bucket.entry((grant.storage, grant.scope.bucket().clone())).or_default().push(grant);
         }
     }
@@ -192,8 +198,10 @@ impl Snapshot {
                 Grantee::Everyone => snapshot.everyone.add(&grant),
                 Grantee::Caller(caller) => snapshot.callers.entry(caller).or_default().add(&grant),
             }
-            snapshot.by_name.insert(grant.name.clone(), grant.id);
-            snapshot.by_id.insert(grant.id, grant);
+            if grant.share.is_none() {
+                snapshot.by_name.insert(grant.name.clone(), grant.id);
+                snapshot.by_id.insert(grant.id, grant);
+            }
         }
         snapshot.everyone.settle(now);
         for reach in snapshot.callers.values_mut() {
@@ -212,7 +220,7 @@ impl Snapshot {
         self.storages.get(&id)
     }
 
-    /// A grant of the caller's; another's is as good as absent.
+    /// A grant of the caller's; another's, or one that only a share may use, is as good as absent.
     pub fn grant(&self, caller: &Caller, which: &GrantRef) -> Option<&Arc<Grant>> {
         let id = match which {
             GrantRef::Id(id) => id,
@@ -234,6 +242,24 @@ impl Snapshot {
         path: &'a Path,
     ) -> impl Iterator<Item = &'a Arc<Grant>> {
         self.reaches(caller).filter_map(move |reach| reach.places.get(bucket)).flat_map(move |places| places.near(path))
+    }
+
+    /// The grants that a share made for the caller and that may cover a path of a bucket; each still has to be asked.
+    pub fn near_shared<'a>(
+        &'a self,
+        caller: &Caller,
+        share: ShareId,
+        bucket: &'a BucketName,
+        path: &'a Path,
+    ) -> impl Iterator<Item = &'a Arc<Grant>> {
+        self.reaches(caller)
+            .filter_map(move |reach| reach.shared.get(&share)?.get(bucket))
+            .flat_map(move |places| places.near(path))
+    }
+
+    /// Whether a share was granted to the caller.
+    pub fn knows_share(&self, caller: &Caller, share: ShareId) -> bool {
+        self.reaches(caller).any(|reach| reach.shared.contains_key(&share))
     }
 
     /// The caller's grants that open the whole of a bucket.

@@ -5,14 +5,17 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use valetkey_core::Error;
+use jiff::Timestamp;
 use valetkey_core::credential::Credential;
 use valetkey_core::lease::Lease;
+use valetkey_core::name::BucketName;
 use valetkey_core::policy::Permit;
-use valetkey_core::port::Issuer;
-use valetkey_core::storage::StorageKind;
+use valetkey_core::port::{Issuer, UrlSigner};
+use valetkey_core::storage::{Storage, StorageKind};
+use valetkey_core::{Error, Secret};
 
 pub mod embedded;
+mod presign;
 
 /// Sends each permit to the issuer of its store's kind.
 pub struct Issuers {
@@ -31,6 +34,25 @@ impl Issuer for Issuers {
     async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Credential, Error> {
         match permit.storage().kind {
             StorageKind::Embedded => self.embedded.issue(permit, lease).await,
+        }
+    }
+}
+
+#[async_trait]
+impl UrlSigner for Issuers {
+    async fn sign_urls(
+        &self,
+        storage: &Storage,
+        credential: &Credential,
+        bucket: &BucketName,
+        keys: &[&[u8]],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<Secret<String>>, Error> {
+        match (storage.kind, credential) {
+            (StorageKind::Embedded, Credential::S3(credential)) => {
+                presign::s3_urls(storage, credential, bucket, keys, now, until)
+            }
         }
     }
 }

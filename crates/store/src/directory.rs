@@ -13,7 +13,7 @@ use valetkey_core::keyring::Claims;
 use valetkey_core::port::{Directory, Leases, TokenRecord};
 use valetkey_core::scope::Scope;
 use valetkey_core::snapshot::Snapshot;
-use valetkey_core::token::{PlainToken, TokenDigest};
+use valetkey_core::token::TokenDigest;
 use valetkey_core::{Error, Kind};
 
 use crate::cache::Cache;
@@ -112,8 +112,7 @@ impl Store {
 
 #[async_trait]
 impl Directory for Store {
-    async fn caller(&self, token: &PlainToken, now: Timestamp) -> Result<Arc<Caller>, Error> {
-        let digest = token.digest();
+    async fn caller_by_digest(&self, digest: TokenDigest, now: Timestamp) -> Result<Arc<Caller>, Error> {
         if let Some(answer) = self.remembered(&digest, now) {
             return answer;
         }

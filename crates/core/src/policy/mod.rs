@@ -11,7 +11,7 @@ use crate::ask::{Ask, Asked, Target, Wanted};
 use crate::caller::Caller;
 use crate::error::{Error, Kind, Noun};
 use crate::grant::{Grant, GrantTime};
-use crate::id::{AccountId, CallerId, GrantId, TokenId};
+use crate::id::{AccountId, CallerId, GrantId, ShareId, TokenId};
 use crate::name::BucketName;
 use crate::scope::{Action, Actions, Path, Paths, Scope};
 use crate::snapshot::Snapshot;
@@ -165,6 +165,7 @@ pub fn decide(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -
             one_grant(snapshot, grant, ask.wanted, paths.as_ref(), now)?
         }
         Target::Place { bucket, paths } => place(snapshot, caller, ask.wanted, bucket, paths, now)?,
+        Target::Shared { share, bucket, paths } => shared(snapshot, caller, ask.wanted, *share, bucket, paths, now)?,
     };
     permit(snapshot, caller, ask, found, now)
 }
@@ -348,6 +349,39 @@ fn place(
             chosen
         }
     };
+    combined(snapshot, &chosen, wanted, bucket, paths)
+}
+
+/// A place inside one table of a share: one grant covers all of it, so that tables never combine.
+fn shared(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    wanted: Wanted,
+    share: ShareId,
+    bucket: &BucketName,
+    paths: &Paths,
+    now: Timestamp,
+) -> Result<Found, Error> {
+    if !snapshot.knows_share(caller, share) {
+        return Err(Error::not_found(Noun::Share));
+    }
+    let Paths::Only(set) = paths else { return Err(outside("the whole bucket")) };
+    let first = set.iter().next().ok_or_else(|| Error::internal("a place without paths was asked for"))?;
+    let covering = snapshot
+        .near_shared(caller, share, bucket, &first)
+        .filter(|grant| set.iter().all(|path| grant.scope.paths().cover_path(&path)));
+    let grant = best(covering, wanted, now).ok_or_else(|| outside(&path_shown(&first)))?;
+    combined(snapshot, &[Arc::clone(grant)], wanted, bucket, paths)
+}
+
+/// What chosen grants give together of the paths that each of them was chosen for.
+fn combined(
+    snapshot: &Snapshot,
+    chosen: &[Arc<Grant>],
+    wanted: Wanted,
+    bucket: &BucketName,
+    paths: &Paths,
+) -> Result<Found, Error> {
     let first = chosen.first().ok_or_else(|| Error::internal("a place without paths was asked for"))?;
     if chosen.iter().any(|grant| grant.storage != first.storage) {
         return Err(Error::new(Kind::Invalid, "the paths lie in different stores; ask for each alone").at("paths"));
@@ -413,6 +447,8 @@ pub enum Verdict {
     Allows,
     /// It is for another bucket.
     OtherBucket,
+    /// A share made it: it answers only asks for that share.
+    OnlyThroughShare,
     /// The key is outside its paths.
     OutsidePaths,
     /// The action is not one of its actions.
@@ -440,6 +476,8 @@ pub fn explain(
     let verdict = |grant: &Grant| {
         if grant.scope.bucket() != bucket {
             Verdict::OtherBucket
+        } else if grant.share.is_some() {
+            Verdict::OnlyThroughShare
         } else if !grant.scope.paths().cover_key(key) {
             Verdict::OutsidePaths
         } else if !grant.scope.actions().contains(action) {
@@ -463,7 +501,7 @@ pub fn explain(
         Verdict::Allows => 0,
         Verdict::AccountSuspended | Verdict::Early | Verdict::Ended => 1,
         Verdict::LacksAction => 2,
-        Verdict::OutsidePaths => 3,
+        Verdict::OutsidePaths | Verdict::OnlyThroughShare => 3,
         Verdict::OtherBucket => 4,
     };
     let mut considered: Vec<Considered> =

@@ -61,6 +61,7 @@ fn grant(number: u8, paths: &[Path], actions: Actions) -> Grant {
         to: Grantee::Caller(caller().id),
         storage: storage().id,
         dataset: Some(DatasetId::from_bytes(bytes(number))),
+        share: None,
         scope: Scope::new(BucketName::parse("lake").unwrap(), Paths::only(paths).unwrap(), actions).unwrap(),
         max_lifetime: Lifetime::secs(604_800),
         from: None,
@@ -226,6 +227,7 @@ prop_compose! {
         everyone: bool,
         foreign in prop::bool::weighted(0.2),
         dataset: bool,
+        share in prop::option::weighted(0.3, 1u8..3),
         bucket in prop::sample::select(vec!["lake", "pond"]),
     ) -> Grant {
         let mut grant = grant(number, &paths, Actions::from_bits(bits).unwrap());
@@ -236,6 +238,7 @@ prop_compose! {
         if !dataset {
             grant.dataset = None;
         }
+        grant.share = share.map(|share| ShareId::from_bytes(bytes(share)));
         grant.to = match (everyone, foreign) {
             (_, true) => Grantee::Caller(CallerId::from_bytes(bytes(98))),
             (true, false) => Grantee::Everyone,
@@ -247,7 +250,8 @@ prop_compose! {
 
 prop_compose! {
     fn some_ask()(
-        which in 0..3,
+        which in 0..4,
+        share in 1u8..3,
         paths in prop::collection::vec(some_path(), 1..4),
         narrowed: bool,
         number in 10u8..200,
@@ -264,7 +268,12 @@ prop_compose! {
             target: match which {
                 0 => Target::Datasets { bucket: narrowed.then(|| BucketName::parse("lake").unwrap()) },
                 1 => Target::Grant { grant: GrantRef::Id(GrantId::from_bytes(bytes(number))), paths: narrowed.then_some(paths) },
-                _ => Target::Place { bucket: BucketName::parse("lake").unwrap(), paths },
+                2 => Target::Place { bucket: BucketName::parse("lake").unwrap(), paths },
+                _ => Target::Shared {
+                    share: ShareId::from_bytes(bytes(share)),
+                    bucket: BucketName::parse("lake").unwrap(),
+                    paths,
+                },
             },
             wanted: match all {
                 0 => Wanted::all_of(actions),
@@ -302,8 +311,12 @@ proptest! {
         prop_assert!(ask.wanted.most().contains_all(permit.scope().actions()));
         prop_assert!(permit.scope().actions().contains_all(ask.wanted.least()));
 
+        let share = match ask.target {
+            Target::Shared { share, .. } => Some(share),
+            Target::Datasets { .. } | Target::Grant { .. } | Target::Place { .. } => None,
+        };
         let allows = |grant: &Grant, key: &[u8], action| {
-            grant.is_for(caller.id) && grant.time(at(0)) == GrantTime::Live
+            grant.share == share && grant.is_for(caller.id) && grant.time(at(0)) == GrantTime::Live
                 && grant.scope.covers(permit.scope().bucket().as_str(), key, action)
                 && permit.until() <= grant.max_lifetime.ends(at(0))
                 && grant.until.is_none_or(|until| permit.until() <= until)
@@ -315,9 +328,48 @@ proptest! {
                 if permit.scope().covers(permit.scope().bucket().as_str(), key.as_bytes(), action) {
                     prop_assert!(grants.iter().any(|grant| allows(grant, key.as_bytes(), action)), "{key} {action}");
                     let bucket = permit.scope().bucket();
-                    prop_assert!(explain(&snapshot(grants.clone()), &caller, action, bucket, key.as_bytes(), at(0)).allowed_by.is_some());
+                    let explained = explain(&snapshot(grants.clone()), &caller, action, bucket, key.as_bytes(), at(0));
+                    prop_assert!(share.is_some() || explained.allowed_by.is_some());
                 }
             }
         }
     }
+}
+
+#[test]
+fn what_a_share_opens_is_opened_by_asks_for_that_share_only() {
+    let share = ShareId::from_bytes(bytes(1));
+    let table = |number: u8, path: &str| Grant {
+        share: Some(share),
+        dataset: None,
+        ..grant(number, &[dir(path)], Actions::READ)
+    };
+    let snapshot = snapshot(vec![table(10, "t/one"), table(11, "t/two")]);
+    let ask = |target| Ask {
+        dialect: "test",
+        target,
+        wanted: Wanted::all_of(Actions::READ),
+        lifetime: Asked::Usual(Lifetime::secs(600)),
+    };
+    let lake = || BucketName::parse("lake").unwrap();
+    let paths = |paths: &[&str]| Paths::only(paths.iter().map(|path| dir(path)).collect::<Vec<_>>()).unwrap();
+    let decided = |target| decide(&snapshot, &caller(), &ask(target), at(0)).map_err(|error| error.kind());
+    let shared = |share, list: &[&str]| decided(Target::Shared { share, bucket: lake(), paths: paths(list) });
+    assert_eq!(shared(share, &["t/one/sub"]).unwrap().because().grants.as_ref(), [GrantId::from_bytes(bytes(10))]);
+    assert_eq!(shared(share, &["t/one-secret"]).unwrap_err(), Kind::Forbidden);
+    // Tables never combine.
+    assert_eq!(shared(share, &["t/one", "t/two"]).unwrap_err(), Kind::Forbidden);
+    let other = ShareId::from_bytes(bytes(2));
+    assert_eq!(shared(other, &["t/one"]).unwrap_err(), Kind::NotFound(Noun::Share));
+    let whole = Target::Shared { share, bucket: lake(), paths: Paths::Whole };
+    assert_eq!(decided(whole).unwrap_err(), Kind::Forbidden);
+    let place = Target::Place { bucket: lake(), paths: paths(&["t/one"]) };
+    assert_eq!(decided(place).unwrap_err(), Kind::NotFound(Noun::Bucket));
+    for which in [GrantRef::Id(GrantId::from_bytes(bytes(10))), GrantRef::Name(Name::parse("grant-10").unwrap())] {
+        let target = Target::Grant { grant: which, paths: None };
+        assert_eq!(decided(target).unwrap_err(), Kind::NotFound(Noun::Grant));
+    }
+    let explained = explain(&snapshot, &caller(), Action::GetObject, &lake(), b"t/one/x", at(0));
+    assert_eq!(explained.allowed_by, None);
+    assert!(explained.considered.iter().all(|one| one.verdict == Verdict::OnlyThroughShare));
 }

@@ -156,7 +156,7 @@ struct Left {
 
 /// What is left of an allowance after a request, and whether there was enough for it.
 #[derive(Debug)]
-pub(super) struct Quota<'a> {
+pub struct Quota<'a> {
     class: &'a Windows,
     partition: Arc<str>,
     left: [Left; MOST_WINDOWS],
@@ -360,7 +360,38 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
+/// One window of an allowance, as it is after a request.
+#[derive(Clone, Copy, Debug)]
+pub struct WindowLeft<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Requests it allows.
+    pub quota: u32,
+    /// In so many seconds.
+    pub secs: u32,
+    /// Requests left.
+    pub remaining: u32,
+    /// Seconds until more are.
+    pub reset_secs: u32,
+}
+
 impl Quota<'_> {
+    /// The windows, in the order they were configured in.
+    pub fn windows(&self) -> impl Iterator<Item = WindowLeft<'_>> {
+        self.class.list.iter().zip(&self.left).map(|(window, left)| WindowLeft {
+            name: &window.name,
+            quota: window.quota,
+            secs: window.secs,
+            remaining: left.remaining,
+            reset_secs: left.reset_secs,
+        })
+    }
+
+    /// Whether the request was refused for want of allowance, and after how many seconds another may pass.
+    pub fn refused(&self) -> Option<u32> {
+        self.retry_after_secs
+    }
+
     /// Writes the five headers, each listing the windows in one order.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         let mut ratelimit = Vec::with_capacity(192);
@@ -382,6 +413,11 @@ impl Quota<'_> {
             }
         }
     }
+}
+
+/// Tells what is left in the five headers that TheirStack documents; for dialects without headers of their own.
+pub fn usual_headers(quota: &Quota<'_>, headers: &mut HeaderMap) {
+    quota.write(headers);
 }
 
 #[cfg(test)]

@@ -20,15 +20,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use valetkey_core::desk::Desk;
+use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::port::{Registry, Usage};
 use valetkey_core::time::Entropy;
 
-pub use limit::{Class, Limiter, RateLimits, Window};
+pub use limit::{Class, Limiter, Quota, RateLimits, Window, WindowLeft, usual_headers};
 pub use query::Query;
-pub use read::{bearer, json};
+pub use read::{basic, bearer, json};
 pub use refuse::{Refused, Row};
 pub use reply::Reply;
-pub use route::{Call, Dialect, Entry, Params, Plain, Route};
+pub use route::{Call, Dialect, Entry, Params, Plain, Route, no_headers};
 pub use serve::Service;
 #[cfg(test)]
 pub(crate) use serve::router;
@@ -43,6 +44,8 @@ pub struct Shared {
     pub usage: Arc<dyn Usage>,
     /// Randomness, for tokens.
     pub entropy: Arc<dyn Entropy>,
+    /// The keys that seal what the server hands out and takes back.
+    pub keyring: SharedKeyring,
 }
 
 /// What the edge allows a request.

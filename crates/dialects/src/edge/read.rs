@@ -1,15 +1,17 @@
 //! Reads what a request carries: its token, its body, a JSON document. Everything that is not clear is refused.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
+use data_encoding::BASE64;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use valetkey_core::error::Stranger;
 use valetkey_core::name::shortened;
-use valetkey_core::{Error, Kind};
+use valetkey_core::{Error, Kind, Secret};
 
 /// The longest `Authorization` header that is looked at, in bytes. Our tokens have 54.
 const LONGEST_AUTHORIZATION: usize = 1024;
@@ -23,25 +25,43 @@ fn stranger(why: Stranger, said: &'static str) -> Error {
 /// # Errors
 /// `Unauthenticated(Missing)` without the header, `Unauthenticated(Unknown)` with another scheme or no text,
 /// `Malformed` when the header comes twice.
-pub fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
+pub fn bearer(headers: &HeaderMap) -> Result<Cow<'_, str>, Error> {
+    let unread = || stranger(Stranger::Unknown, "the header `Authorization` is not of the form `Bearer <token>`");
+    let (scheme, token) = authorization(headers)?
+        .ok_or_else(|| stranger(Stranger::Missing, "no token was sent; send `Authorization: Bearer <token>`"))?
+        .ok_or_else(unread)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(Cow::Borrowed(token)) } else { Err(unread()) }
+}
+
+/// Takes the name and the secret out of `Authorization: Basic <base64>`; nothing without the header or with another scheme.
+///
+/// # Errors
+/// `Unauthenticated(Unknown)` when it cannot be read, `Malformed` when the header comes twice.
+pub fn basic(headers: &HeaderMap) -> Result<Option<(String, Secret<String>)>, Error> {
+    let unread = || stranger(Stranger::Unknown, "the header `Authorization` is not of the form `Basic <base64>`");
+    let Some(Some((scheme, coded))) = authorization(headers)? else { return Ok(None) };
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Ok(None);
+    }
+    let bytes = BASE64.decode(coded.as_bytes()).map_err(|_| unread())?;
+    let text = String::from_utf8(bytes).map_err(|_| unread())?;
+    let (name, secret) = text.split_once(':').ok_or_else(unread)?;
+    Ok(Some((name.to_owned(), Secret::new(secret.to_owned()))))
+}
+
+/// The scheme and the rest of `Authorization`: nothing without the header, nothing inside when it cannot be read.
+#[expect(clippy::option_option, reason = "absent and unreadable are refused differently")]
+fn authorization(headers: &HeaderMap) -> Result<Option<Option<(&str, &str)>>, Error> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = given.next() else {
-        return Err(stranger(Stranger::Missing, "no token was sent; send `Authorization: Bearer <token>`"));
-    };
+    let Some(value) = given.next() else { return Ok(None) };
     if given.next().is_some() {
         return Err(Error::new(Kind::Malformed, "the header `Authorization` is given twice"));
     }
-    let unread = || stranger(Stranger::Unknown, "the header `Authorization` is not of the form `Bearer <token>`");
     if value.len() > LONGEST_AUTHORIZATION {
-        return Err(unread());
+        return Ok(Some(None));
     }
-    let text = value.to_str().map_err(|_| unread())?;
-    let (scheme, token) = text.split_once(' ').ok_or_else(unread)?;
-    let token = token.trim_matches(' ');
-    if !scheme.eq_ignore_ascii_case("bearer") || token.is_empty() {
-        return Err(unread());
-    }
-    Ok(token)
+    let parts = value.to_str().ok().and_then(|text| text.split_once(' '));
+    Ok(Some(parts.map(|(scheme, rest)| (scheme, rest.trim_matches(' '))).filter(|(_, rest)| !rest.is_empty())))
 }
 
 /// Reads a body of at most `limit` bytes.
@@ -109,6 +129,26 @@ mod tests {
     }
 
     #[test]
+    fn basic_gives_a_name_and_a_secret_or_is_refused() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_str(text).unwrap());
+            basic(&headers)
+                .map(|pair| pair.map(|(name, secret)| (name, secret.reveal().clone())))
+                .map_err(|error| error.kind())
+        };
+        let of = |text: &str| BASE64.encode(text.as_bytes());
+        let pair = |name: &str, secret: &str| Ok(Some((name.to_owned(), secret.to_owned())));
+        assert_eq!(basic(&HeaderMap::new()).unwrap().map(|(name, _)| name), None);
+        assert_eq!(read("Bearer x"), Ok(None));
+        assert_eq!(read(&format!("basic {}", of("__token__:a:b"))), pair("__token__", "a:b"));
+        assert_eq!(read(&format!("Basic {}", of(":"))), pair("", ""));
+        for bad in ["Basic !".to_owned(), format!("Basic {}", of("nothing")), "Basic /w==".to_owned()] {
+            assert_eq!(read(&bad), Err(Kind::Unauthenticated(Stranger::Unknown)), "{bad}");
+        }
+    }
+
+    #[test]
     fn json_that_is_not_clear_is_refused() {
         let kind = |body: &[u8]| json::<Small>(body).map(|_| ()).map_err(|error| error.kind());
         assert_eq!(kind(b" {\"a\":1} "), Ok(()));
@@ -138,7 +178,7 @@ mod tests {
             for value in values {
                 headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(value).unwrap());
             }
-            bearer(&headers).map(str::to_owned).map_err(|error| error.kind())
+            bearer(&headers).map(Cow::into_owned).map_err(|error| error.kind())
         };
         assert_eq!(read(&[b"bearer  abc"]), Ok("abc".to_owned()));
         let unknown = Err(Kind::Unauthenticated(Stranger::Unknown));

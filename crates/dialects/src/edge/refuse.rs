@@ -70,6 +70,7 @@ pub(super) fn response(
     if let Some(secs) = error.retry_after_secs() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
     }
+    (dialect.refused)(&refused, headers);
     if let Some(allow) = allow {
         headers.insert(header::ALLOW, allow.clone());
     }

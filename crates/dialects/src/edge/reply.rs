@@ -9,6 +9,8 @@ use valetkey_core::Error;
 pub(super) enum Ended {
     Done,
     Made,
+    Accepted,
+    Nothing,
 }
 
 /// A successful answer.
@@ -46,7 +48,27 @@ impl Reply {
         Self { ended: Ended::Done, body, body_type, headers: HeaderMap::new() }
     }
 
-    /// Adds a header of the dialect's own.
+    /// Answers that all went well, without a body.
+    pub fn empty() -> Self {
+        Self::written(Vec::new(), "")
+    }
+
+    /// Answers that a thing was made, without a body.
+    pub fn made_empty() -> Self {
+        Self { ended: Ended::Made, ..Self::empty() }
+    }
+
+    /// Answers that a thing is on its way, without a body.
+    pub fn accepted() -> Self {
+        Self { ended: Ended::Accepted, ..Self::empty() }
+    }
+
+    /// Answers that there is nothing to say.
+    pub fn nothing() -> Self {
+        Self { ended: Ended::Nothing, ..Self::empty() }
+    }
+
+    /// Adds a header of the dialect's own; a content type given here counts.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);

@@ -1,5 +1,6 @@
 //! A dialect and its routes, as data: what is routed is what is listed, so nothing is served that a test cannot go over.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 use valetkey_core::caller::Caller;
 use valetkey_core::{Error, Kind};
 
-use super::limit::Class;
+use super::limit::{Class, Quota};
 use super::query::{Query, percent};
 use super::refuse::{Refused, Row};
 use super::reply::Reply;
@@ -20,25 +21,42 @@ use super::reply::Reply;
 pub struct Dialect {
     /// Its name in the ledger, logs and metrics.
     pub name: &'static str,
-    /// The paths that are its, whole or with anything below them.
+    /// What stands in front of its claims and routes: empty, or a path without a slash at its end.
+    pub base: String,
+    /// The paths that are its, whole or with anything below them. The empty one is the base itself and all below it.
     pub claims: &'static [&'static str],
     /// Its routes.
     pub routes: Vec<Route>,
     /// Where its callers carry their token.
-    pub token: fn(&HeaderMap) -> Result<&str, Error>,
+    pub token: fn(&HeaderMap) -> Result<Cow<'_, str>, Error>,
     /// Its status and code for each kind of refusal.
     pub row: fn(Kind) -> Row,
     /// Its envelope.
     pub body: fn(&Refused<'_>) -> Vec<u8>,
     /// Its envelope's content type.
     pub body_type: &'static str,
+    /// Headers of its own on refusals.
+    pub refused: fn(&Refused<'_>, &mut HeaderMap),
+    /// How it tells callers what is left of their allowance; [`super::usual_headers`] for the usual ones.
+    pub quota: fn(&Quota<'_>, &mut HeaderMap),
 }
+
+/// For dialects whose refusals have no headers of their own.
+pub fn no_headers(_: &Refused<'_>, _: &mut HeaderMap) {}
 
 /// What a handler that needs no caller gets.
 #[derive(Debug)]
 pub struct Plain {
     /// The present instant.
     pub now: Timestamp,
+    /// The request's address.
+    pub uri: Uri,
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// The request's body.
+    pub body: Bytes,
+    /// What stands in the path where the route has `{name}`.
+    pub params: Params,
 }
 
 /// What a handler gets: a request whose caller is proven.
@@ -114,6 +132,8 @@ pub struct Route {
     pub path: &'static str,
     /// Which allowance of the caller's it takes from.
     pub class: Class,
+    /// The most bytes of its body, where that is not the usual.
+    pub body_bytes: Option<usize>,
     /// Who may come in.
     pub entry: Entry,
 }
@@ -129,7 +149,13 @@ impl Route {
     where
         F: Future<Output = Result<Reply, Error>> + Send + 'static,
     {
-        Self { method, path, class, entry: Entry::Token(Box::new(move |call| Box::pin(handler(call)))) }
+        Self {
+            method,
+            path,
+            class,
+            body_bytes: None,
+            entry: Entry::Token(Box::new(move |call| Box::pin(handler(call)))),
+        }
     }
 
     /// A route for anyone.
@@ -142,7 +168,19 @@ impl Route {
     where
         F: Future<Output = Result<Reply, Error>> + Send + 'static,
     {
-        Self { method, path, class, entry: Entry::Open(Box::new(move |plain| Box::pin(handler(plain)))) }
+        Self {
+            method,
+            path,
+            class,
+            body_bytes: None,
+            entry: Entry::Open(Box::new(move |plain| Box::pin(handler(plain)))),
+        }
+    }
+
+    /// The same with a body of at most so many bytes.
+    #[must_use]
+    pub fn body_bytes(self, most: usize) -> Self {
+        Self { body_bytes: Some(most), ..self }
     }
 
     fn fits(&self, path: &str) -> bool {
@@ -182,23 +220,32 @@ pub(super) enum Found<'a> {
 
 impl Dialect {
     pub(super) fn claims(&self, path: &str) -> Option<usize> {
+        let path = path.strip_prefix(&*self.base)?;
         let under =
             |claim: &&&str| path.strip_prefix(**claim).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        self.claims.iter().filter(under).map(|claim| claim.len()).max()
+        self.claims.iter().filter(under).map(|claim| self.base.len() + claim.len()).max()
     }
 
     pub(super) fn find(&self, method: &Method, path: &str) -> Result<Found<'_>, Error> {
-        // Whatever can be got can be asked for without its body.
-        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        let Some(path) = path.strip_prefix(&*self.base) else { return Ok(Found::Nothing) };
         let mut others = Vec::new();
+        let mut got = None;
         for route in &self.routes {
             if route.fits(path) {
                 if route.method == *method {
                     return Ok(Found::Route(route, route.params(path)?));
                 }
+                // Whatever can be got can be asked for without its body.
+                if *method == Method::HEAD && route.method == Method::GET && got.is_none() {
+                    got = Some(route);
+                }
                 others.push(&route.method);
             }
         }
-        Ok(if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others) })
+        Ok(match got {
+            Some(route) => Found::Route(route, route.params(path)?),
+            None if others.is_empty() => Found::Nothing,
+            None => Found::OtherMethods(others),
+        })
     }
 }

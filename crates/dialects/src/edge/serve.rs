@@ -7,11 +7,12 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
+use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::request::Parts;
@@ -94,6 +95,8 @@ struct Trail<'a> {
     caller: Option<Arc<Caller>>,
     allow: Option<HeaderValue>,
     quota: Option<Quota<'a>>,
+    /// Whether a stranger's allowance was taken from already.
+    counted: bool,
 }
 
 async fn serve(edge: &Edge, request: Request) -> Response {
@@ -108,7 +111,7 @@ async fn serve(edge: &Edge, request: Request) -> Response {
         return Response::new(Body::empty());
     };
     let mut trail = Trail::default();
-    let answer = edge.answer(dialect, &mut trail, parts, body, now);
+    let answer = edge.answer(dialect, &mut trail, (parts, body), peer, now);
     let outcome = match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(outcome) => outcome,
         Err(panic) => Err(Error::internal(format!("a handler panicked: {}", words_of(&*panic)))),
@@ -121,7 +124,7 @@ async fn serve(edge: &Edge, request: Request) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(quota) = &trail.quota {
-        quota.write(headers);
+        (dialect.quota)(quota, headers);
     }
     let took = started.elapsed();
     let vend = trail.route.is_some_and(|route| route.class == Class::Credentials);
@@ -146,12 +149,16 @@ impl Reply {
         *response.status_mut() = match self.ended {
             Ended::Done => StatusCode::OK,
             Ended::Made => StatusCode::CREATED,
+            Ended::Accepted => StatusCode::ACCEPTED,
+            Ended::Nothing => StatusCode::NO_CONTENT,
         };
         let headers = response.headers_mut();
         *headers = self.headers;
         // Room for what comes: content type, caching, request id, five about limits.
         headers.reserve(10);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.body_type));
+        if !self.body_type.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.body_type));
+        }
         response
     }
 }
@@ -167,8 +174,8 @@ impl Edge {
         &'a self,
         dialect: &'a Dialect,
         trail: &mut Trail<'a>,
-        parts: Parts,
-        body: Body,
+        (parts, body): (Parts, Body),
+        peer: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Reply, Error> {
         let path = parts.uri.path();
@@ -190,7 +197,16 @@ impl Edge {
         };
         trail.route = Some(route);
         let handler = match &route.entry {
-            Entry::Open(handler) => return handler(Plain { now }).await,
+            Entry::Open(handler) => {
+                // Before anything is done for who is not known.
+                trail.counted = true;
+                trail.quota = self.limiter.take(Key::peer(peer), now);
+                if let Some(secs) = trail.quota.as_ref().and_then(|quota| quota.retry_after_secs) {
+                    return Err(too_many(secs));
+                }
+                let body = self.body(route, body).await?;
+                return handler(Plain { now, uri: parts.uri, headers: parts.headers, body, params }).await;
+            }
             Entry::Token(handler) => handler,
         };
         let caller = match self.identify(dialect, &parts, now).await {
@@ -215,9 +231,17 @@ impl Edge {
         if route.class != Class::Credentials {
             self.in_standing(&caller, now).await?;
         }
-        let body = read::body(body, self.limits.body_bytes, self.limits.body_time).await?;
+        let body = self.body(route, body).await?;
         let (caller, now) = if body.is_empty() { (caller, now) } else { self.again(dialect, &parts, route).await? };
         handler(Call { caller, now, uri: parts.uri, headers: parts.headers, body, params }).await
+    }
+
+    /// Reads the body. A route that takes a larger one than usual gives its sender more time, but no slower than 64 KiB/s.
+    async fn body(&self, route: &Route, body: Body) -> Result<Bytes, Error> {
+        let EdgeLimits { body_bytes, body_time, rates: _ } = &self.limits;
+        let most = route.body_bytes.unwrap_or(*body_bytes);
+        let time = Duration::from_secs(u64::try_from(most / (64 * 1024)).unwrap_or(u64::MAX)).max(*body_time);
+        read::body(body, most, time).await
     }
 
     /// Proves the caller again. SECURITY: a body may take long to come; what it asks for must not outlive the token.
@@ -231,7 +255,7 @@ impl Edge {
     }
 
     async fn identify(&self, dialect: &Dialect, parts: &Parts, now: Timestamp) -> Result<Arc<Caller>, Error> {
-        let token = PlainToken::parse((dialect.token)(&parts.headers)?)?;
+        let token = PlainToken::parse(&(dialect.token)(&parts.headers)?)?;
         let caller = self.shared.desk.directory.caller(&token, now).await?;
         // The directory checked it; what it keeps may be older than this instant.
         caller.in_time(now)?;
@@ -259,7 +283,7 @@ impl Edge {
         peer: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Reply, Error> {
-        if trail.caller.is_some() {
+        if trail.caller.is_some() || trail.counted {
             return outcome;
         }
         trail.quota = self.limiter.take(Key::peer(peer), now);

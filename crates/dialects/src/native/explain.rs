@@ -49,7 +49,7 @@ pub(super) struct GrantName {
 pub(super) struct Considered {
     /// The grant.
     grant: GrantName,
-    /// `allows`, `other_bucket`, `outside_paths`, `lacks_action`, `early`, `ended` or `account_suspended`.
+    /// `allows`, `other_bucket`, `only_through_share`, `outside_paths`, `lacks_action`, `early`, `ended` or `account_suspended`.
     verdict: &'static str,
 }
 
@@ -78,6 +78,7 @@ const fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Allows => "allows",
         Verdict::OtherBucket => "other_bucket",
+        Verdict::OnlyThroughShare => "only_through_share",
         Verdict::OutsidePaths => "outside_paths",
         Verdict::LacksAction => "lacks_action",
         Verdict::Early => "early",

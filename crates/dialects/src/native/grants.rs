@@ -48,6 +48,8 @@ pub(super) struct GrantShown {
     storage: String,
     /// The dataset's id, if it opens one.
     dataset: Option<String>,
+    /// The share that made it, if one did; then it answers asks for that share only.
+    share: Option<String>,
     #[serde(flatten)]
     scope: ScopeShown,
     /// No credential of it lives longer, in seconds.
@@ -62,7 +64,7 @@ pub(super) struct GrantShown {
 
 impl GrantShown {
     fn of(grant: &Grant, names: &HashMap<CallerId, Name>, now: Timestamp) -> Self {
-        let Grant { id, name, account, to, storage, dataset, scope, max_lifetime, from, until } = grant;
+        let Grant { id, name, account, to, storage, dataset, share, scope, max_lifetime, from, until } = grant;
         Self {
             id: id.to_string(),
             name: name.to_string(),
@@ -73,6 +75,7 @@ impl GrantShown {
             },
             storage: storage.to_string(),
             dataset: dataset.map(|id| id.to_string()),
+            share: share.map(|id| id.to_string()),
             scope: ScopeShown::of(scope),
             max_ttl_secs: max_lifetime.as_secs(),
             from: from.map(wire::at),
@@ -256,6 +259,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
         to,
         storage: storage.id,
         dataset: dataset.map(|dataset| dataset.id),
+        share: None,
         scope: Scope::new(bucket, paths, actions)
             .ok_or_else(|| Error::new(Kind::Invalid, "the grant would allow no action").at("actions"))?,
         max_lifetime,

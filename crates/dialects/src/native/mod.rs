@@ -27,7 +27,7 @@ use valetkey_core::name::BucketName;
 use valetkey_core::storage::Storage;
 use valetkey_core::time::Lifetime;
 
-use crate::edge::{Call, Class, Dialect, Reply, Route, Shared, bearer};
+use crate::edge::{Call, Class, Dialect, Reply, Route, Shared, bearer, no_headers, usual_headers};
 
 pub use openapi::document;
 
@@ -78,6 +78,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, buckets: Arc<dyn Bucket
     let (get, post, delete, patch) = (Method::GET, Method::POST, Method::DELETE, Method::PATCH);
     Dialect {
         name: NAME,
+        base: String::new(),
         // One by one, not `/api/v1`: other dialects have their own paths below it.
         claims: &[
             "/api/v1/credentials",
@@ -97,6 +98,8 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, buckets: Arc<dyn Bucket
         ],
         token: bearer,
         row: error::row,
+        refused: no_headers,
+        quota: usual_headers,
         body: error::body,
         body_type: "application/problem+json",
         routes: vec![

@@ -12,12 +12,12 @@ use valetkey_core::port::Registry as _;
 use valetkey_core::time::Clock as _;
 
 use super::world::{Shot, World};
-use crate::edge::{EdgeLimits, Entry, RateLimits, Route};
+use crate::edge::{Dialect, EdgeLimits, Entry, RateLimits, Route};
 
 /// The route's path with something in each placeholder.
-fn filled(route: &Route) -> String {
+fn filled(dialect: &Dialect, route: &Route) -> String {
     let segment = |own: &str| if own.starts_with('{') { "x".to_owned() } else { own.to_owned() };
-    route.path.split('/').map(segment).collect::<Vec<_>>().join("/")
+    format!("{}{}", dialect.base, route.path.split('/').map(segment).collect::<Vec<_>>().join("/"))
 }
 
 async fn bare(world: &World, method: &Method, path: &str, authorization: &[&[u8]]) -> Shot {
@@ -83,7 +83,7 @@ async fn a_stranger_is_refused_on_every_route() {
                 }
                 Entry::Token(_) => {}
             }
-            let path = filled(route);
+            let path = filled(&dialect, route);
             for (name, headers, status, challenge) in &strangers {
                 let headers: Vec<&[u8]> = headers.iter().map(Vec::as_slice).collect();
                 let shot = bare(&world, &route.method, &path, &headers).await;
@@ -103,7 +103,7 @@ async fn another_method_is_refused_with_those_that_are_served() {
     let world = World::new().await;
     for dialect in World::dialects(&world.shared, &world.made) {
         for route in &dialect.routes {
-            let path = filled(route);
+            let path = filled(&dialect, route);
             for method in [Method::PUT, Method::OPTIONS, Method::TRACE, Method::from_bytes(b"BREW").unwrap()] {
                 let shot = bare(&world, &method, &path, &[]).await;
                 assert_eq!(shot.status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
@@ -121,7 +121,7 @@ async fn an_unknown_path_is_answered_by_the_dialect_that_claims_it() {
     for dialect in World::dialects(&world.shared, &world.made) {
         for claim in dialect.claims {
             for tail in ["/none/such/path", "/%00/x/y/z", "/%ff/x/y/z", "//a/b/c", "/../../x/y"] {
-                let path = format!("{claim}{tail}");
+                let path = format!("{}{claim}{tail}", dialect.base);
                 let shot = bare(&world, &Method::GET, &path, &[]).await;
                 assert_eq!(shot.status, StatusCode::NOT_FOUND, "{path}");
                 assert_form(dialect.name, &shot, &path);
@@ -146,9 +146,16 @@ async fn no_path_is_claimed_twice_and_every_route_is_claimed_by_its_own_dialect(
     let under = |claim: &str, path: &str| path == claim || path.starts_with(&format!("{claim}/"));
     for dialect in &dialects {
         for route in &dialect.routes {
-            assert!(dialect.claims.iter().any(|claim| under(claim, route.path)), "{}", route.path);
+            let path = format!("{}{}", dialect.base, route.path);
+            let claims = |dialect: &Dialect| {
+                let claims = dialect.claims.iter().map(|claim| format!("{}{claim}", dialect.base));
+                claims.filter(|claim| under(claim, &path)).map(|claim| claim.len()).max()
+            };
+            let own = claims(dialect);
+            assert!(own.is_some(), "{path}");
             for other in dialects.iter().filter(|other| other.name != dialect.name) {
-                assert!(!other.claims.iter().any(|claim| under(claim, route.path)), "{}", route.path);
+                // A longer claim wins, and no two are equally long.
+                assert!(claims(other) < own, "{path}");
             }
         }
         let mut seen = BTreeSet::new();
@@ -200,7 +207,7 @@ async fn a_bad_body_is_refused_on_every_route_that_reads_one() {
             if route.method == Method::GET || route.method == Method::DELETE {
                 continue;
             }
-            let path = filled(route).replace("/accounts/x", "/accounts/acme");
+            let path = filled(&dialect, route).replace("/accounts/x", "/accounts/acme");
             for (name, body) in bad_bodies() {
                 let request = Request::builder()
                     .method(&route.method)
@@ -229,7 +236,7 @@ async fn an_unknown_parameter_is_refused_by_every_route_of_ours() {
     let token = world.token("root").await;
     let native = World::dialects(&world.shared, &world.made).remove(0);
     for route in native.routes.iter().filter(|route| matches!(route.entry, Entry::Token(_))) {
-        let path = format!("{}?dry_run=true", filled(route).replace("/accounts/x", "/accounts/acme"));
+        let path = format!("{}?dry_run=true", filled(&native, route).replace("/accounts/x", "/accounts/acme"));
         let shot = world.call(&route.method, &path, &token, "{}").await;
         assert_eq!(shot.status, StatusCode::UNPROCESSABLE_ENTITY, "{} {path}: {}", route.method, shot.body);
         assert!(shot.body.contains("unknown parameter `dry_run`"), "{path}: {}", shot.body);

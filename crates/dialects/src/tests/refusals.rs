@@ -45,11 +45,14 @@ async fn every_kind_in_every_dialect_on_one_page() {
 fn broken(of: &Dialect) -> Dialect {
     Dialect {
         name: of.name,
+        base: String::new(),
         claims: &["/broken"],
         token: of.token,
         row: of.row,
         body: of.body,
         body_type: of.body_type,
+        refused: of.refused,
+        quota: of.quota,
         routes: vec![
             Route::open(Method::GET, "/broken/panic", Class::Common, |plain| async move {
                 assert!(plain.now == jiff::Timestamp::MAX, "a defect with a vkt_secret in it");

@@ -14,7 +14,7 @@ use valetkey_core::dataset::Dataset;
 use valetkey_core::desk::Desk;
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId, TokenId};
-use valetkey_core::keyring::Keyring;
+use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::port::{NewStorage, Registry};
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
@@ -123,17 +123,18 @@ impl World {
         let entropy = Arc::new(SeededEntropy::new(7));
         let memory = Arc::new(Memory::new(entropy.clone()));
         let now = clock.now();
-        let ring = Keyring::new(&[(1, Secret::new([7; 32]))]).unwrap();
+        let ring = || Keyring::new(&[(1, Secret::new([7; 32]))]).unwrap();
         let shared = Arc::new(Shared {
             desk: Desk {
                 clock: clock.clone(),
                 directory: memory.clone(),
                 ledger: memory.clone(),
-                issuer: Arc::new(SealingIssuer { ring, entropy: entropy.clone() }),
+                issuer: Arc::new(SealingIssuer { ring: ring(), entropy: entropy.clone() }),
             },
             registry: memory.clone(),
             usage: memory.clone(),
             entropy: entropy.clone(),
+            keyring: SharedKeyring::new(ring()),
         });
         let storage = memory
             .create_storage(
@@ -239,6 +240,7 @@ impl World {
             to: to.map_or(Grantee::Everyone, Grantee::Caller),
             storage: self.storage,
             dataset,
+            share: None,
             scope: Scope::new(bucket(bucket_name), paths, actions).unwrap(),
             max_lifetime: Lifetime::secs(604_800),
             from: None,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use http::Method;
 use valetkey_core::time::Lifetime;
 
-use crate::edge::{Class, Dialect, Route, Shared, bearer};
+use crate::edge::{Class, Dialect, Route, Shared, bearer, no_headers, usual_headers};
 
 /// The dialect's name in the ledger, logs and metrics.
 pub const NAME: &str = "theirstack";
@@ -35,9 +35,12 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
     let (vending, listing, balance, credits, requests) = (of(), of(), of(), of(), of());
     Dialect {
         name: NAME,
+        base: String::new(),
         claims: &["/v1", "/v0"],
         token: bearer,
         row: error::row,
+        refused: no_headers,
+        quota: usual_headers,
         body: error::body,
         body_type: "application/json",
         routes: vec![

@@ -487,8 +487,8 @@ pub(crate) async fn create_grant(db: &mut SqliteConnection, grant: &Grant, now: 
         return Err(Error::new(Kind::Invalid, "the grant would end before it begins").at("until"));
     }
     sqlx::query(
-        "INSERT INTO grants (id, account, name, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, made_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO grants (id, account, name, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, made_ms, share)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(grant.id.to_bytes().to_vec())
     .bind(grant.account.to_bytes().to_vec())
@@ -501,6 +501,7 @@ pub(crate) async fn create_grant(db: &mut SqliteConnection, grant: &Grant, now: 
     .bind(grant.from.map(Timestamp::as_millisecond))
     .bind(grant.until.map(Timestamp::as_millisecond))
     .bind(now.as_millisecond())
+    .bind(grant.share.map(|share| share.to_bytes().to_vec()))
     .execute(db)
     .await
     .map_err(taken(Noun::Grant, grant.name.as_str()))?;
@@ -509,7 +510,7 @@ pub(crate) async fn create_grant(db: &mut SqliteConnection, grant: &Grant, now: 
 
 pub(crate) async fn grants(db: &mut SqliteConnection, account: AccountId) -> Result<Vec<Grant>, Error> {
     let found: Vec<rows::GrantRow> = sqlx::query_as(
-        "SELECT id, name, account, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms
+        "SELECT id, name, account, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, share
          FROM grants WHERE account = ? AND removed_ms IS NULL ORDER BY name",
     )
     .bind(account.to_bytes().to_vec())

@@ -104,6 +104,7 @@ pub fn new_grant(account: AccountId, storage: &Storage, text: &str, scope: Scope
         to: Grantee::Everyone,
         storage: storage.id,
         dataset: None,
+        share: None,
         scope,
         max_lifetime: Lifetime::secs(604_800),
         from: None,

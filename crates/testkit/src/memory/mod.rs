@@ -26,7 +26,7 @@ use valetkey_core::port::{Directory, Issuer, TokenRecord};
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::storage::Storage;
 use valetkey_core::time::{Entropy, random_10};
-use valetkey_core::token::{PlainToken, TokenDigest};
+use valetkey_core::token::TokenDigest;
 use valetkey_core::usage::{Balance, Origin};
 
 /// Every port over plain memory.
@@ -90,9 +90,8 @@ impl World {
 
 #[async_trait]
 impl Directory for Memory {
-    async fn caller(&self, token: &PlainToken, now: Timestamp) -> Result<Arc<Caller>, Error> {
+    async fn caller_by_digest(&self, digest: TokenDigest, now: Timestamp) -> Result<Arc<Caller>, Error> {
         let world = self.world();
-        let digest = token.digest();
         let stranger = |why: Stranger, said: &'static str| Error::new(Kind::Unauthenticated(why), said);
         let (_, record) = world
             .tokens

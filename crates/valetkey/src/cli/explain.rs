@@ -93,6 +93,7 @@ fn in_words(considered: &Value) -> Value {
         let words = match verdict.as_str() {
             Some("allows") => "allows it",
             Some("other_bucket") => "is about another bucket",
+            Some("only_through_share") => "opens only through its share",
             Some("outside_paths") => "does not open that key",
             Some("lacks_action") => "opens that key, not for that action",
             Some("early") => "has not begun",

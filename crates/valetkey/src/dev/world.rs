@@ -204,6 +204,7 @@ async fn make(node: &Node) -> anyhow::Result<State> {
             to: Grantee::Caller(caller),
             storage,
             dataset: Some(dataset),
+            share: None,
             scope,
             max_lifetime: Lifetime::secs(604_800),
             from: None,

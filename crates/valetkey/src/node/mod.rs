@@ -49,6 +49,7 @@ pub(crate) struct Node {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) desk: Desk,
+    pub(crate) keyring: SharedKeyring,
     pub(crate) endpoint: valetkey_s3::Endpoint,
     /// The embedded store.
     pub(crate) storage: Storage,
@@ -175,6 +176,7 @@ impl Node {
             entropy,
             registry: Arc::clone(&store) as Arc<dyn Registry>,
             desk,
+            keyring: keyring.clone(),
             endpoint,
             storage,
             store,
@@ -200,6 +202,7 @@ impl Node {
             registry: Arc::clone(&self.registry),
             usage: Arc::clone(&self.store) as Arc<dyn Usage>,
             entropy: Arc::clone(&self.entropy),
+            keyring: self.keyring.clone(),
         });
         let limits = EdgeLimits {
             body_bytes: config.api.max_body_bytes,
