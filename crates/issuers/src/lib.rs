@@ -53,6 +53,9 @@ impl UrlSigner for Issuers {
             (StorageKind::Embedded, Credential::S3(credential)) => {
                 presign::s3_urls(storage, credential, bucket, keys, now, until)
             }
+            (StorageKind::Embedded, Credential::Azure(_) | Credential::Google(_)) => {
+                Err(Error::internal("the embedded store's credentials are S3 keys"))
+            }
         }
     }
 }

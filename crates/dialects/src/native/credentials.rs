@@ -5,7 +5,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::ask::{Ask, Asked, GrantRef, Target};
-use valetkey_core::credential::Credential;
 use valetkey_core::desk::Vended;
 use valetkey_core::grant::GrantTime;
 use valetkey_core::name::BucketName;
@@ -115,7 +114,7 @@ pub(super) async fn vend(native: Arc<Native>, call: Call) -> Result<Reply, Error
     };
     let ask = Ask { dialect: NAME, target, wanted, lifetime };
     let vended = desk.vend(&call.caller, &ask).await?;
-    Reply::json(&CredentialShown::of(&vended))
+    Reply::json(&CredentialShown::of(&vended)?)
 }
 
 /// The caller's grant, if it has just one that is live.
@@ -132,9 +131,9 @@ fn only_grant(snapshot: &Snapshot, call: &Call) -> Result<valetkey_core::id::Gra
 }
 
 impl<'a> CredentialShown<'a> {
-    fn of(vended: &'a Vended) -> Self {
-        let Credential::S3(keys) = &vended.credential;
-        Self {
+    fn of(vended: &'a Vended) -> Result<Self, Error> {
+        let keys = vended.credential.s3()?;
+        Ok(Self {
             lease_id: vended.lease.id.to_string(),
             access_key_id: &keys.access_key_id,
             secret_access_key: keys.secret_access_key.reveal(),
@@ -148,6 +147,6 @@ impl<'a> CredentialShown<'a> {
             revocation: match vended.storage.kind {
                 valetkey_core::storage::StorageKind::Embedded => "immediate",
             },
-        }
+        })
     }
 }

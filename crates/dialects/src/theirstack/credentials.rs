@@ -5,7 +5,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
-use valetkey_core::credential::Credential;
 use valetkey_core::desk::Vended;
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::{Actions, Paths};
@@ -81,7 +80,7 @@ impl Serialize for Instant {
 
 impl<'a> Answer<'a> {
     fn of(vended: &'a Vended) -> Result<Self, Error> {
-        let Credential::S3(keys) = &vended.credential;
+        let keys = vended.credential.s3()?;
         let scope = &vended.lease.scope;
         Ok(Self {
             access_key_id: &keys.access_key_id,
