@@ -8,6 +8,7 @@ import socket
 import threading
 import urllib.parse
 
+import presign
 from machine import Server
 
 # No rate limits, because the load comes from one machine; and only warnings, as in production.
@@ -116,3 +117,31 @@ def on_disk(path):
     path = os.path.realpath(path)
     inside = [(len(mount), kind) for mount, kind in at if path == mount or path.startswith(mount.rstrip("/") + "/")]
     return max(inside)[1] not in ("tmpfs", "ramfs")
+
+
+def vends(server):
+    """A vend in each dialect as a whole request: what the demo's own callers would send."""
+    ready = json.loads(server.said)
+    dreadnode, r2, sharing = ready["dreadnode"], ready["r2"], ready["delta_sharing"]["profile"]
+
+    def request(method, url, token, body=None):
+        headers = {"authorization": f"Bearer {token}"}
+        if body is not None:
+            headers["content-type"] = "application/json"
+        written = b"" if body is None else json.dumps(body).encode()
+        return presign.plain(method, urllib.parse.urlparse(url).path, "127.0.0.1", headers, written)
+
+    prefix, token = urllib.parse.urlparse(sharing["endpoint"]).path.rstrip("/"), sharing["bearerToken"]
+    share = server.ask("GET", f"{prefix}/shares", token)["items"][0]["name"]
+    tables = server.ask("GET", f"{prefix}/shares/{share}/all-tables", token)["items"]
+    table = next(table for table in tables if "dir" in table.get("accessModes", ()))
+    path = f"{prefix}/shares/{table['share']}/schemas/{table['schema']}/tables/{table['name']}"
+    workspace = f"/api/v1/org/{dreadnode['organization']}/ws/{dreadnode['workspace']}"
+    wish = {"bucket": r2["bucket"], "parentAccessKeyId": r2["parent_access_key_id"], "permission": "object-read-only", "ttlSeconds": 3600}
+    return {
+        "theirstack": request("POST", VEND, ready["callers"][0]["token"]),
+        "native": request("POST", NATIVE_VEND, ready["callers"][0]["token"], {}),
+        "dreadnode": request("GET", f"{workspace}/storage/credentials", dreadnode["token"]),
+        "r2": request("POST", f"{r2['base_url']}/accounts/{r2['account_id']}/r2/temp-access-credentials", r2["api_token"], wish),
+        "sharing": request("POST", f"{path}/temporary-table-credentials", token),
+    }

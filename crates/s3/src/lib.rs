@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response};
+use jiff::Timestamp;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3Result, s3_error};
@@ -187,6 +188,24 @@ impl Endpoint {
         let put = self.objects.put(bucket, key.as_bytes(), taken, headers, Condition::None).await.map_err(failed)?;
         // Without a condition nothing can clash.
         put.map(drop).map_err(|clash| Error::internal(format!("{clash:?}")))
+    }
+
+    /// Ends uploads in parts that were begun before an instant and never completed, and frees what their parts took. Says how
+    /// many that were.
+    ///
+    /// # Errors
+    /// `Internal` when the index cannot be read or written.
+    pub async fn end_uploads_before(&self, before: Timestamp) -> Result<usize, Error> {
+        /// So many at a time: other writes go between.
+        const AT_ONCE: usize = 100;
+        let mut ended = 0;
+        loop {
+            let some = self.objects.abort_uploads_before(before, AT_ONCE).await.map_err(failed)?;
+            ended += some;
+            if some < AT_ONCE {
+                return Ok(ended);
+            }
+        }
     }
 
     /// Whether there is such an object.

@@ -224,6 +224,25 @@ impl Objects {
         self.writer.apply(AbortUpload(upload)).await
     }
 
+    /// Ends the uploads that were opened before an instant, at most so many. Says how many that were.
+    pub(crate) async fn abort_uploads_before(&self, before: Timestamp, limit: usize) -> Result<usize> {
+        // An upload's name starts with the millisecond it was opened in.
+        let least: [u8; 8] = before.as_millisecond().max(0).to_be_bytes();
+        let old: Vec<Vec<u8>> = sqlx::query_scalar("SELECT id FROM uploads WHERE id < ? ORDER BY id LIMIT ?")
+            .bind(least.get(2..).unwrap_or_default())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.index)
+            .await
+            .map_err(sql("reading the index"))?;
+        let mut ended = 0;
+        for id in old {
+            if let Ok(id) = id.try_into() {
+                ended += usize::from(self.abort_upload(UploadId(id)).await?);
+            }
+        }
+        Ok(ended)
+    }
+
     /// Makes an object of an upload's parts; when this returns, it is durable.
     pub(crate) async fn complete_upload(
         &self,

@@ -2,6 +2,7 @@
 
 use data_encoding::{BASE64, HEXLOWER};
 use valetkey_core::scope::{Action, Actions, Path, Paths};
+use valetkey_core::time::Clock as _;
 
 use crate::rig::{Answer, Credential, Rig, noise};
 
@@ -304,4 +305,22 @@ async fn parts_can_be_copied() {
     }
     complete(&rig, &credential, "in/o", &id, &parts).await.ok();
     assert!(rig.get("/lake/in/o", &credential).await.body == body);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_never_completed_is_ended_and_frees_its_parts() {
+    let rig = Rig::start().await;
+    let credential = rig.directory("in", Actions::READ_WRITE);
+    let before = files(&rig);
+    let old = create(&rig, &credential, "in/old").await;
+    part(&rig, &credential, "in/old", &old, 1, noise(1, 5 * MIB)).await.ok();
+    rig.clock.advance_secs(60);
+    let opened = rig.clock.now();
+    let young = create(&rig, &credential, "in/young").await;
+    part(&rig, &credential, "in/young", &young, 1, noise(2, 1000)).await.ok();
+    assert_eq!(rig.endpoint.end_uploads_before(opened).await.unwrap(), 1);
+    assert_eq!(rig.endpoint.end_uploads_before(opened).await.unwrap(), 0);
+    until_files(&rig, before + 1).await;
+    part(&rig, &credential, "in/old", &old, 2, noise(3, 10)).await.is(404, "NoSuchUpload");
+    part(&rig, &credential, "in/young", &young, 2, noise(3, 10)).await.ok();
 }

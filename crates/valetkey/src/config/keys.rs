@@ -39,6 +39,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("s3.region", r#""auto""#, "region told to clients; the endpoint takes any"),
     key("s3.min_ttl_secs", "60", "shortest life of a credential, in seconds"),
     key("s3.max_ttl_secs", "604800", "longest life of a credential, in seconds"),
+    key(
+        "s3.max_upload_age_secs",
+        "604800",
+        "uploads in parts that are not completed within this time are ended, in seconds; 0: never",
+    ),
     key("s3.max_connections", "4096", "most open connections of the S3 endpoint; further ones wait"),
     key("metrics.listen", r#""""#, "address and port of /metrics alone; empty: on the API's address"),
     key(

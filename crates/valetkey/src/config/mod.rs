@@ -56,6 +56,7 @@ pub(crate) struct S3 {
     pub(crate) region: String,
     pub(crate) min_ttl_secs: u32,
     pub(crate) max_ttl_secs: u32,
+    pub(crate) max_upload_age_secs: u32,
     pub(crate) max_connections: usize,
 }
 
