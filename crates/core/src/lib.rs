@@ -22,6 +22,7 @@ pub mod scope;
 pub mod secret;
 pub mod snapshot;
 pub mod storage;
+pub mod table;
 pub mod time;
 pub mod token;
 pub mod usage;
