@@ -1,0 +1,147 @@
+//! Reads Delta logs: which files a version of a table has, and what its commits changed.
+//!
+//! The kernel replays a log (checkpoints, compactions, column mapping, deletion vectors) over an engine of ours, which reads
+//! through the [`ObjectFiles`] port and nothing else. A replay waits for its objects, so each has a thread for itself; how
+//! many run at once, how long each may take and how much it may read are bounded.
+mod cache;
+mod commits;
+mod engine;
+mod history;
+mod places;
+mod replay;
+mod session;
+mod unserved;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+use valetkey_core::table::{
+    AsOf, ObjectFiles, TableCommits, TableFiles, TableLogs, TablePlace, TableSnapshot, Unserved,
+};
+use valetkey_core::{Error, Kind};
+
+use crate::cache::Cache;
+use crate::commits::Told;
+use crate::engine::{Budget, LogEngine, LogFiles};
+use crate::places::is_plain;
+use crate::session::{Most, Session};
+use crate::unserved::Refused;
+
+/// What reading logs may cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Logs read at once. Each takes a thread and, at its worst, twice `log_file_bytes` of memory.
+    pub at_once: usize,
+    /// How long one answer may take, and how long one may wait for its turn.
+    pub deadline: Duration,
+    /// The most files one answer may name.
+    pub files: usize,
+    /// The most versions one answer may span.
+    pub versions: u64,
+    /// The most bytes one file of a log may have (a checkpoint, mostly).
+    pub log_file_bytes: u64,
+    /// The most bytes of a log that are read for one answer.
+    pub log_bytes: u64,
+    /// The most bytes of memory for what is remembered of tables.
+    pub cache_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            at_once: 4,
+            deadline: Duration::from_secs(30),
+            files: 100_000,
+            versions: 10_000,
+            log_file_bytes: 64 * 1024 * 1024,
+            log_bytes: 512 * 1024 * 1024,
+            cache_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// Reads the logs of Delta tables.
+pub struct Logs {
+    objects: Arc<dyn ObjectFiles>,
+    tasks: TaskTracker,
+    limits: Limits,
+    turns: Arc<Semaphore>,
+    cache: Arc<Cache>,
+}
+
+/// Ends the work when nobody waits for it any more.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Logs {
+    /// A reader of the logs that `objects` holds.
+    pub fn new(objects: Arc<dyn ObjectFiles>, tasks: TaskTracker, limits: Limits) -> Self {
+        let turns = Arc::new(Semaphore::new(limits.at_once.max(1)));
+        Self { objects, tasks, limits, turns, cache: Arc::new(Cache::new(limits.cache_bytes)) }
+    }
+
+    /// Does the work of one answer when it is its turn.
+    async fn answer<T: Send + 'static>(
+        &self,
+        place: &TablePlace,
+        work: impl FnOnce(&Session<'_>) -> Result<T, Refused> + Send + 'static,
+    ) -> Result<T, Error> {
+        let Limits { deadline, files, versions, log_file_bytes, log_bytes, .. } = self.limits;
+        if !place.root.is_empty() && !is_plain(&place.root) {
+            return Err(Unserved::NotATable.into());
+        }
+        let busy = || Error::new(Kind::Unavailable, "too many tables are being read").retry_after(1);
+        let turn = tokio::time::timeout(deadline, Arc::clone(&self.turns).acquire_owned()).await;
+        let turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
+        let stop = Stop(Arc::new(AtomicBool::new(false)));
+        let (objects, runtime, stopped) = (Arc::clone(&self.objects), Handle::current(), Arc::clone(&stop.0));
+        let budget = Budget { file_bytes: log_file_bytes, total_bytes: log_bytes };
+        let (place, cache) = (place.clone(), Arc::clone(&self.cache));
+        let task = self.tasks.spawn_blocking(move || {
+            let _turn = turn;
+            let files_ = LogFiles::new(objects, place, runtime, budget, stopped);
+            let session = Session { engine: LogEngine::new(files_), cache: &cache, most: Most { files, versions } };
+            session.run(work)
+        });
+        match tokio::time::timeout(deadline, task).await {
+            Ok(Ok(done)) => done.map_err(Error::from),
+            // The kernel met what its authors did not: a broken log far more likely than a broken server.
+            Ok(Err(panicked)) => Err(Unserved::Broken(panicked.to_string()).into()),
+            // Asking again would take as long.
+            Err(_) => Err(Unserved::TooMuch("log entries").into()),
+        }
+    }
+}
+
+#[async_trait]
+impl TableLogs for Logs {
+    async fn version(&self, place: &TablePlace, at: AsOf) -> Result<u64, Error> {
+        self.answer(place, move |session| session.version(at)).await
+    }
+
+    async fn snapshot(&self, place: &TablePlace, at: AsOf) -> Result<TableSnapshot, Error> {
+        self.answer(place, move |session| session.snapshot(at)).await
+    }
+
+    async fn files(&self, place: &TablePlace, at: AsOf) -> Result<TableFiles, Error> {
+        self.answer(place, move |session| session.files(at)).await
+    }
+
+    async fn changes(&self, place: &TablePlace, start: AsOf, end: AsOf) -> Result<TableCommits, Error> {
+        self.answer(place, move |session| session.commits(start, end, Told::Changes)).await
+    }
+
+    async fn commits(&self, place: &TablePlace, start: AsOf, end: AsOf) -> Result<TableCommits, Error> {
+        self.answer(place, move |session| session.commits(start, end, Told::Files)).await
+    }
+}
