@@ -5,10 +5,11 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use delta_kernel::arrow::array::AsArray as _;
 use delta_kernel::arrow::json::ReaderBuilder;
 use delta_kernel::engine::arrow_conversion::TryFromArrow as _;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
@@ -28,10 +29,12 @@ use delta_kernel::{
     ParquetFooter, ParquetHandler, PredicateRef, StorageHandler,
 };
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 use valetkey_core::Error;
 use valetkey_core::table::{Listed, ObjectFiles, TablePlace, Unserved};
 
+use crate::depth::is_shallow;
 use crate::places::{LOG_DIR, below, key_of, relative, url_of};
 use crate::unserved::Refused;
 
@@ -58,7 +61,7 @@ pub(crate) struct LogFiles {
     runtime: Handle,
     budget: Budget,
     read: AtomicU64,
-    stopped: Arc<AtomicBool>,
+    stopped: CancellationToken,
     /// The first failure that the kernel's own errors cannot carry.
     failed: Mutex<Option<Refused>>,
 }
@@ -69,7 +72,7 @@ impl LogFiles {
         place: TablePlace,
         runtime: Handle,
         budget: Budget,
-        stopped: Arc<AtomicBool>,
+        stopped: CancellationToken,
     ) -> Self {
         let mut directory = below(&place.root, LOG_DIR).to_vec();
         directory.push(b'/');
@@ -98,17 +101,22 @@ impl LogFiles {
 
     /// Whether nobody waits for the answer any more.
     pub(crate) fn go_on(&self) -> Result<(), Refused> {
-        if self.stopped.load(Ordering::Relaxed) { Err(Unserved::TooMuch("log entries").into()) } else { Ok(()) }
+        if self.stopped.is_cancelled() { Err(Unserved::TooMuch("log entries").into()) } else { Ok(()) }
+    }
+
+    /// Waits for objects, unless nobody waits for the answer any more.
+    fn wait<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Refused> {
+        let done = self.runtime.block_on(self.stopped.run_until_cancelled(work));
+        Ok(done.ok_or(Unserved::TooMuch("log entries"))??)
     }
 
     /// A file of the log, or nothing if there is none.
     pub(crate) fn get(&self, key: &[u8], range: Option<Range<u64>>) -> Result<Option<Bytes>, Refused> {
-        self.go_on()?;
         let most = self.budget.file_bytes;
         let start = range.as_ref().map_or(0, |range| range.start);
         let end = range.map_or(u64::MAX, |range| range.end).min(start.saturating_add(most).saturating_add(1));
         let get = self.objects.get(&self.place.storage, &self.place.bucket, key, Some(start..end));
-        let Some(bytes) = self.runtime.block_on(get)? else { return Ok(None) };
+        let Some(bytes) = self.wait(get)? else { return Ok(None) };
         let length = bytes.len() as u64;
         let total = self.read.fetch_add(length, Ordering::Relaxed).saturating_add(length);
         if length > most || total > self.budget.total_bytes {
@@ -119,9 +127,8 @@ impl LogFiles {
 
     /// A page of the log's files whose key comes after another.
     pub(crate) fn page(&self, prefix: &[u8], after: &[u8], limit: usize) -> Result<Vec<Listed>, Refused> {
-        self.go_on()?;
         let list = self.objects.list(&self.place.storage, &self.place.bucket, prefix, after, limit);
-        Ok(self.runtime.block_on(list)?)
+        self.wait(list)
     }
 
     /// The log's directory, as a key with its slash.
@@ -208,6 +215,10 @@ fn read_only<T>() -> KernelResult<T> {
     Err(KernelError::unsupported("this engine writes nothing"))
 }
 
+fn too_deep() -> KernelError {
+    KernelError::generic("the log is nested too deep")
+}
+
 /// A listing that fetches a page when the kernel wants it.
 struct Listing {
     files: Arc<LogFiles>,
@@ -259,7 +270,7 @@ impl StorageHandler for Handlers {
     fn head(&self, path: &Url) -> KernelResult<FileMeta> {
         let key = self.files.asked(path)?;
         let head = self.files.objects.head(&self.files.place.storage, &self.files.place.bucket, &key);
-        let found = self.files.runtime.block_on(head).map_err(|error: Error| self.files.fail(error.into()))?;
+        let found = self.files.wait(head).map_err(|refused| self.files.fail(refused))?;
         let Listed { key: _, size, modified } = found.ok_or_else(|| KernelError::FileNotFound(path.to_string()))?;
         Ok(FileMeta { location: path.clone(), last_modified: modified.as_millisecond(), size })
     }
@@ -301,6 +312,13 @@ fn batches(
 
 impl JsonHandler for Handlers {
     fn parse_json(&self, texts: Box<dyn EngineData>, schema: SchemaRef) -> KernelResult<Box<dyn EngineData>> {
+        let batch = texts.any_ref().downcast_ref::<ArrowEngineData>().map(ArrowEngineData::record_batch);
+        let column = batch.and_then(|batch| batch.columns().first());
+        let column = column.and_then(|column| column.as_string_opt::<i32>());
+        let column = column.ok_or_else(|| KernelError::engine_data_type("texts"))?;
+        if !column.iter().flatten().all(|text| is_shallow(text.as_bytes())) {
+            return Err(too_deep());
+        }
         parse_json(texts, schema)
     }
 
@@ -313,6 +331,9 @@ impl JsonHandler for Handlers {
         let arrow = Arc::new(json_arrow_schema(&schema)?);
         let order: Arc<[_]> = build_json_reorder_indices(&schema)?.into();
         Ok(batches(&self.files, files, move |bytes, location| {
+            if !is_shallow(&bytes) {
+                return Err(too_deep());
+            }
             let order = Arc::clone(&order);
             let reader = ReaderBuilder::new(Arc::clone(&arrow))
                 .with_batch_size(BATCH_ROWS)

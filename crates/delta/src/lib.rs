@@ -5,6 +5,7 @@
 //! many run at once, how long each may take and how much it may read are bounded.
 mod cache;
 mod commits;
+mod depth;
 mod engine;
 mod history;
 mod places;
@@ -13,12 +14,12 @@ mod session;
 mod unserved;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::table::{
     AsOf, ObjectFiles, TableCommits, TableFiles, TableLogs, TablePlace, TableSnapshot, Unserved,
@@ -74,15 +75,6 @@ pub struct Logs {
     cache: Arc<Cache>,
 }
 
-/// Ends the work when nobody waits for it any more.
-struct Stop(Arc<AtomicBool>);
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 impl Logs {
     /// A reader of the logs that `objects` holds.
     pub fn new(objects: Arc<dyn ObjectFiles>, tasks: TaskTracker, limits: Limits) -> Self {
@@ -103,14 +95,16 @@ impl Logs {
         let busy = || Error::new(Kind::Unavailable, "too many tables are being read").retry_after(1);
         let turn = tokio::time::timeout(deadline, Arc::clone(&self.turns).acquire_owned()).await;
         let turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
-        let stop = Stop(Arc::new(AtomicBool::new(false)));
-        let (objects, runtime, stopped) = (Arc::clone(&self.objects), Handle::current(), Arc::clone(&stop.0));
+        // Ends the work when nobody waits for it any more, for whatever reason.
+        let stopped = CancellationToken::new();
+        let _stop = stopped.clone().drop_guard();
+        let (objects, runtime) = (Arc::clone(&self.objects), Handle::current());
         let budget = Budget { file_bytes: log_file_bytes, total_bytes: log_bytes };
         let (place, cache) = (place.clone(), Arc::clone(&self.cache));
         let task = self.tasks.spawn_blocking(move || {
             let _turn = turn;
-            let files_ = LogFiles::new(objects, place, runtime, budget, stopped);
-            let session = Session { engine: LogEngine::new(files_), cache: &cache, most: Most { files, versions } };
+            let log = LogFiles::new(objects, place, runtime, budget, stopped);
+            let session = Session { engine: LogEngine::new(log), cache: &cache, most: Most { files, versions } };
             session.run(work)
         });
         match tokio::time::timeout(deadline, task).await {

@@ -1,5 +1,6 @@
 //! One answer's work on one table's log, on a thread that may wait.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use delta_kernel::KernelError;
@@ -117,7 +118,7 @@ impl Session<'_> {
         let history = History::read(files)?;
         let times = history.times();
         let mut keeps = before.metadata.keeps_changes();
-        let mut says_time = says_time(&before.metadata);
+        let mut says_time = says_time(&before.metadata.configuration);
         let mut commits = Vec::new();
         let mut actions = 0;
         for version in start..=end {
@@ -131,7 +132,7 @@ impl Session<'_> {
             let Read { mut commit, in_commit_ms } = commits::read(&files.place, version, &bytes, told)?;
             if let Some(metadata) = &commit.metadata {
                 keeps = metadata.keeps_changes();
-                says_time = self::says_time(metadata);
+                says_time = self::says_time(&metadata.configuration);
             }
             if told == Told::Changes && !keeps {
                 return Err(Unserved::NoChanges(version).into());
@@ -174,13 +175,18 @@ impl Session<'_> {
             AsOf::FirstSince(at) => self.first_since(latest, ceil_ms(at))?.ok_or_else(|| Unserved::TooLate(at).into()),
             AsOf::LastUntil(at) => {
                 // Later than every commit, nobody can say yet what the last one will be.
-                self.first_since(latest, floor_ms(at))?.ok_or(Unserved::TooLate(at))?;
+                self.first_since(latest, ceil_ms(at))?.ok_or(Unserved::TooLate(at))?;
                 self.last_until(latest, floor_ms(at))?.ok_or_else(|| Unserved::TooEarly(at).into())
             }
         }
     }
 
+    /// The first version at or after an instant.
     fn first_since(&self, latest: &SnapshotRef, ms: i64) -> Result<Option<u64>, Refused> {
+        if !says_time(latest.metadata_configuration()) {
+            let times = self.times(latest.version())?;
+            return Ok(times.iter().find(|(_, time)| **time >= ms).map(|(version, _)| *version));
+        }
         match first_version_after(latest, &self.engine, ms, HistoryCommitType::Published) {
             Ok(commit) => Ok(Some(commit.version)),
             Err(error) if is_out_of_range(&error) => Ok(None),
@@ -188,12 +194,24 @@ impl Session<'_> {
         }
     }
 
+    /// The last version at or before an instant.
     fn last_until(&self, latest: &SnapshotRef, ms: i64) -> Result<Option<u64>, Refused> {
+        if !says_time(latest.metadata_configuration()) {
+            let times = self.times(latest.version())?;
+            return Ok(times.iter().take_while(|(_, time)| **time <= ms).last().map(|(version, _)| *version));
+        }
         match latest_version_as_of(latest, &self.engine, ms, HistoryCommitType::Published) {
             Ok(commit) => Ok(Some(commit.version)),
             Err(error) if is_out_of_range(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// When each commit up to a version was made, by the times of the files.
+    fn times(&self, last: u64) -> Result<BTreeMap<u64, i64>, Refused> {
+        let mut times = History::read(&self.engine.files)?.times();
+        times.retain(|version, _| *version <= last);
+        Ok(times)
     }
 
     /// Why a version is not there.
@@ -293,6 +311,7 @@ enum Since {
     Replaced,
 }
 
-fn says_time(metadata: &valetkey_core::table::TableMetadata) -> bool {
-    metadata.configuration.get(IN_COMMIT_TIMES).is_some_and(|on| on.eq_ignore_ascii_case("true"))
+/// Whether the commits of a table with these properties tell their own time.
+fn says_time<'p>(properties: impl IntoIterator<Item = (&'p String, &'p String)>) -> bool {
+    properties.into_iter().any(|(name, on)| name == IN_COMMIT_TIMES && on.eq_ignore_ascii_case("true"))
 }

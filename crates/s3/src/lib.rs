@@ -6,6 +6,7 @@ mod access;
 mod error;
 mod gate;
 mod objects;
+mod own;
 mod wire;
 
 use std::convert::Infallible;

@@ -17,5 +17,6 @@ mod listing;
 mod malformed;
 mod multipart;
 mod objects;
+mod own;
 mod reach;
 mod rig;

@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod credits;
 pub mod directory;
+pub mod files;
 pub mod ledger;
 pub mod registry;
 pub mod revocation;

@@ -1,9 +1,12 @@
 //! Every port over plain memory: the second implementation of the contract, and what other crates test against. Nothing of
 //! it lasts, and it is as slow and as obvious as it can be.
 
+mod files;
 mod ledger;
 mod registry;
 mod usage;
+
+pub use files::Files;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

@@ -1,0 +1,14 @@
+//! Logs as they are on disk, read through objects in memory.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test says what it expects and stops where it is wrong"
+)]
+
+mod broken;
+mod changes;
+mod rig;
+mod size;
+mod tables;
+mod travel;
