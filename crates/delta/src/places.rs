@@ -3,6 +3,7 @@
 //! SECURITY: a log is written by whoever may write the table. What it names is read and signed by the server, so a path
 //! that could be taken for two places leads nowhere.
 
+use data_encoding::HEXLOWER;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 use url::Url;
 use valetkey_core::name::BucketName;
@@ -103,14 +104,13 @@ fn vector_name(text: &str) -> Option<String> {
     if !directory.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'=')) {
         return None;
     }
-    let bytes = z85(uuid.as_bytes())?;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = HEXLOWER.encode(&z85(uuid.as_bytes())?);
     let parts = [hex.get(..8)?, hex.get(8..12)?, hex.get(12..16)?, hex.get(16..20)?, hex.get(20..)?];
     let file = format!("deletion_vector_{}.bin", parts.join("-"));
     Some(if directory.is_empty() { file } else { format!("{directory}/{file}") })
 }
 
-/// Reads Z85: five characters for four bytes. Source: ZeroMQ RFC 32.
+/// Reads Z85: five characters for four bytes. Source: RFC 32 of `ZeroMQ`.
 fn z85(text: &[u8]) -> Option<Vec<u8>> {
     const DIGITS: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
     let (groups, rest) = text.as_chunks::<5>();

@@ -119,23 +119,29 @@ impl<'b> Rows<'b> {
             base_row_id: long(self.base_row_id, row),
             default_row_commit_version: long(self.default_row_commit_version, row),
             clustering_provider: text(self.clustering_provider, row),
-            deletion_vector: if self.vector.is_null(row) { None } else { self.vector(place, row)? },
+            deletion_vector: if self.has_vector(row) { Some(self.vector(place, row)?) } else { None },
         })
     }
 
-    /// The deletion vector of a row: none if its type is null, as parquet may say it.
-    fn vector(&self, place: &TablePlace, row: usize) -> Option<Option<DeletionVector>> {
+    /// The deletion vector of a row that has one.
+    fn vector(&self, place: &TablePlace, row: usize) -> Option<DeletionVector> {
         let column = |name| self.vector.column_by_name(name);
-        let Some(storage_type) = text(column("storageType")?, row) else { return Some(None) };
+        let storage_type = text(column("storageType")?, row)?;
         let path_or_inline_dv = text(column("pathOrInlineDv")?, row)?;
-        Some(Some(DeletionVector {
+        Some(DeletionVector {
             file: vector_file(place, &storage_type, &path_or_inline_dv),
             storage_type,
             path_or_inline_dv,
             offset: int(column("offset")?, row),
             size_in_bytes: int(column("sizeInBytes")?, row)?,
             cardinality: long(column("cardinality")?, row)?,
-        }))
+        })
+    }
+
+    /// Whether a row has a deletion vector: as parquet may say it, one without a type is none.
+    fn has_vector(&self, row: usize) -> bool {
+        !self.vector.is_null(row)
+            && self.vector.column_by_name("storageType").is_some_and(|storage_type| !storage_type.is_null(row))
     }
 }
 

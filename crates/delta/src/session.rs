@@ -74,7 +74,7 @@ impl Session<'_> {
         if version < latest.snapshot.version() {
             let history = History::read(&self.engine.files)?;
             if !history.commits.contains_key(&version) && history.first() != Some(version) {
-                return Err(self.missing(version, &history));
+                return Err(Self::missing(version, &history));
             }
         }
         Ok(version)
@@ -89,15 +89,14 @@ impl Session<'_> {
     pub(crate) fn files(&self, at: AsOf) -> Result<TableFiles, Refused> {
         let cached = self.cached(at)?;
         let mut snapshot = replay::described(&cached.snapshot)?;
-        let files: Arc<[AddedFile]> = match &cached.files {
-            Some(files) => Arc::clone(files),
-            None => {
-                let files = replay::files(&self.engine, &cached.snapshot, self.most.files)?;
-                if cached.tip.is_some() {
-                    self.cache.put(&self.engine.files.place, Cached { files: Some(Arc::clone(&files)), ..cached });
-                }
-                files
+        let files: Arc<[AddedFile]> = if let Some(files) = &cached.files {
+            Arc::clone(files)
+        } else {
+            let files = replay::files(&self.engine, &cached.snapshot, self.most.files)?;
+            if cached.tip.is_some() {
+                self.cache.put(&self.engine.files.place, Cached { files: Some(Arc::clone(&files)), ..cached });
             }
+            files
         };
         snapshot.size = Some(files.iter().fold(0, |sum, file| sum.saturating_add(file.size)));
         snapshot.files = Some(files.len() as u64);
@@ -171,7 +170,7 @@ impl Session<'_> {
         match at {
             AsOf::Latest => Ok(last),
             AsOf::Version(asked) if asked <= last => Ok(asked),
-            AsOf::Version(asked) => Err(self.missing(asked, &History::read(&self.engine.files)?)),
+            AsOf::Version(asked) => Err(Self::missing(asked, &History::read(&self.engine.files)?)),
             AsOf::FirstSince(at) => self.first_since(latest, ceil_ms(at))?.ok_or_else(|| Unserved::TooLate(at).into()),
             AsOf::LastUntil(at) => {
                 // Later than every commit, nobody can say yet what the last one will be.
@@ -215,7 +214,7 @@ impl Session<'_> {
     }
 
     /// Why a version is not there.
-    fn missing(&self, asked: u64, history: &History) -> Refused {
+    fn missing(asked: u64, history: &History) -> Refused {
         match (history.first(), history.last()) {
             (Some(first), Some(last)) => Unserved::NoVersion { asked, first, last }.into(),
             _ => Unserved::NotATable.into(),
@@ -239,7 +238,7 @@ impl Session<'_> {
             Err(error) => {
                 let history = History::read(&self.engine.files)?;
                 let is_there = history.first().is_some_and(|first| first <= version);
-                Err(if is_there { error.into() } else { self.missing(version, &history) })
+                Err(if is_there { error.into() } else { Self::missing(version, &history) })
             }
         }
     }

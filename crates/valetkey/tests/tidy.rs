@@ -20,7 +20,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("valetkey-issuers", &["valetkey-core"]),
     ("valetkey-dialects", &["valetkey-core"]),
     ("valetkey-s3", &["valetkey-core"]),
-    ("valetkey", &["valetkey-core", "valetkey-store", "valetkey-issuers", "valetkey-dialects", "valetkey-s3"]),
+    ("valetkey-delta", &["valetkey-core"]),
+    (
+        "valetkey",
+        &["valetkey-core", "valetkey-store", "valetkey-issuers", "valetkey-dialects", "valetkey-s3", "valetkey-delta"],
+    ),
     ("valetkey-bench-server", &[]),
 ];
 

@@ -1,7 +1,8 @@
 //! Logs as they are on disk, read through objects in memory.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
+    clippy::format_collect,
+    clippy::string_slice,
     clippy::panic,
     reason = "a test says what it expects and stops where it is wrong"
 )]
