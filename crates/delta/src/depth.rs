@@ -24,6 +24,163 @@ pub(crate) fn is_shallow(json: &[u8]) -> bool {
     true
 }
 
+/// Whether the schema in a parquet file's footer is nested no deeper than a log's, and says of no group that it has more
+/// columns than there are: the reader takes memory for as many as are said. What cannot be read as a footer is refused.
+pub(crate) fn is_sound_parquet(file: &[u8]) -> bool {
+    let footer = || {
+        let (rest, magic) = file.split_last_chunk::<4>()?;
+        let (rest, length) = rest.split_last_chunk::<4>()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let footer = rest.get(rest.len().checked_sub(length)?..)?;
+        (magic == b"PAR1").then_some(footer)
+    };
+    footer().and_then(|footer| Thrift(footer).footer()).is_some()
+}
+
+/// Thrift's compact protocol, as far as a footer needs it. Source: `thrift-compact-protocol.md` of Apache Thrift.
+struct Thrift<'b>(&'b [u8]);
+
+const END: u8 = 0;
+const BOOLEANS: [u8; 2] = [1, 2];
+const I32: u8 = 5;
+const BINARY: u8 = 8;
+const LIST: u8 = 9;
+const STRUCT: u8 = 12;
+
+impl Thrift<'_> {
+    fn take(&mut self, bytes: u64) -> Option<()> {
+        self.0 = self.0.get(usize::try_from(bytes).ok()?..)?;
+        Some(())
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let (byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*byte)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..63).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        // The longest has ten bytes; its last adds the highest bit.
+        (self.byte()? <= 1).then_some(value)
+    }
+
+    /// The next field of a struct: its type, which is 0 at the end of the struct, and its number.
+    fn field(&mut self, last: i64) -> Option<(u8, i64)> {
+        let head = self.byte()?;
+        let number = match (head & 0x0f, head >> 4) {
+            (0, _) => last,
+            (_, 0) => self.varint().map(|zigzag| (zigzag >> 1).cast_signed() ^ -((zigzag & 1).cast_signed()))?,
+            (_, step) => last.checked_add(i64::from(step))?,
+        };
+        Some((head & 0x0f, number))
+    }
+
+    /// The type and the number of a list's elements.
+    fn list(&mut self) -> Option<(u8, u64)> {
+        let head = self.byte()?;
+        let count = if head >> 4 == 0x0f { self.varint()? } else { u64::from(head >> 4) };
+        Some((head & 0x0f, count))
+    }
+
+    fn skip(&mut self, kind: u8, in_list: bool, levels: usize) -> Option<()> {
+        let levels = levels.checked_sub(1)?;
+        match kind {
+            _ if BOOLEANS.contains(&kind) => self.take(u64::from(in_list)),
+            3 => self.take(1),
+            4..=6 => self.varint().map(drop),
+            7 => self.take(8),
+            BINARY => self.varint().and_then(|length| self.take(length)),
+            LIST | 10 => {
+                let (kind, count) = self.list()?;
+                (0..count).try_for_each(|_| self.skip(kind, true, levels))
+            }
+            11 => {
+                let count = self.varint()?;
+                let kinds = if count == 0 { 0 } else { self.byte()? };
+                (0..count).try_for_each(|_| {
+                    self.skip(kinds >> 4, true, levels)?;
+                    self.skip(kinds & 0x0f, true, levels)
+                })
+            }
+            STRUCT => {
+                let mut last = 0;
+                loop {
+                    let (kind, number) = self.field(last)?;
+                    if kind == END {
+                        return Some(());
+                    }
+                    last = number;
+                    self.skip(kind, false, levels)?;
+                }
+            }
+            13 => self.take(16),
+            _ => None,
+        }
+    }
+
+    /// How many columns an element of the schema has below it.
+    fn children(&mut self) -> Option<u64> {
+        let (mut last, mut children) = (0, 0);
+        loop {
+            let (kind, number) = self.field(last)?;
+            if kind == END {
+                return Some(children);
+            }
+            // In rising order, so that no field is there twice.
+            if number <= last {
+                return None;
+            }
+            last = number;
+            if number == 5 {
+                let zigzag = (kind == I32).then(|| self.varint())??;
+                children = (zigzag & 1 == 0 && u32::try_from(zigzag).is_ok()).then_some(zigzag >> 1)?;
+            } else {
+                self.skip(kind, false, MOST)?;
+            }
+        }
+    }
+
+    /// Reads a footer to its end; nothing if it is not sound.
+    fn footer(mut self) -> Option<()> {
+        let mut last = 0;
+        loop {
+            let (kind, number) = self.field(last)?;
+            if kind == END {
+                return Some(());
+            }
+            if number <= last {
+                return None;
+            }
+            last = number;
+            if number != 2 {
+                self.skip(kind, false, MOST)?;
+                continue;
+            }
+            let (element, count) = (kind == LIST).then(|| self.list())??;
+            let mut open: Vec<u64> = Vec::new();
+            for _ in 0..count {
+                while open.pop_if(|left| *left == 0).is_some() {}
+                if let Some(left) = open.last_mut() {
+                    *left -= 1;
+                }
+                let children = (element == STRUCT).then(|| self.children())??;
+                if children > count || open.len() >= MOST {
+                    return None;
+                }
+                open.push(children);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +194,64 @@ mod tests {
         assert!(is_shallow("{}\n".repeat(1000).as_bytes()), "lines stand beside each other");
         assert!(is_shallow(format!("\"\\\"{}\\\\\"", "[".repeat(1000)).as_bytes()), "a text is no nesting");
         assert!(!is_shallow(format!("\"\\\\\"{}", "[".repeat(1000)).as_bytes()));
+    }
+
+    /// A parquet file of nothing but a schema, each element with so many columns below it.
+    pub(crate) fn file(children: &[u32]) -> Vec<u8> {
+        let varint = |mut value: u64| {
+            let mut bytes = Vec::new();
+            while value > 0x7f {
+                bytes.push(u8::try_from(value & 0x7f).unwrap() | 0x80);
+                value >>= 7;
+            }
+            bytes.push(u8::try_from(value).unwrap());
+            bytes
+        };
+        // version: i32 = 1; schema: a list of structs with repetition_type, name and num_children.
+        let mut footer = vec![0x15, 2, 0x19, 0xfc];
+        footer.extend(varint(children.len() as u64));
+        for count in children {
+            footer.extend([0x35, 2, 0x18, 1, b'x', 0x15]);
+            footer.extend(varint(u64::from(*count) << 1));
+            footer.push(0);
+        }
+        // num_rows: i64 = 0; row_groups: none.
+        footer.extend([0x16, 0, 0x19, 0x0c, 0]);
+        let length = u32::try_from(footer.len()).unwrap();
+        [b"PAR1", footer.as_slice(), &length.to_le_bytes(), b"PAR1"].concat()
+    }
+
+    #[test]
+    fn footers_that_would_end_the_stack_or_the_memory_are_refused() {
+        assert!(is_sound_parquet(&file(&[2, 0, 1, 0])));
+        assert!(is_sound_parquet(&file(&[vec![1; 98], vec![0]].concat())));
+        assert!(is_sound_parquet(&file(&[vec![1000], vec![0; 1000]].concat())), "beside each other");
+        assert!(!is_sound_parquet(&file(&[vec![1; 200], vec![0]].concat())));
+        assert!(!is_sound_parquet(&file(&[1, u32::MAX >> 2])));
+        for bad in [&b""[..], b"PAR1", b"PAR1PAR1", b"PAR1\xff\xff\xff\xffPAR1", b"\x00\0\0\0\0PARE"] {
+            assert!(!is_sound_parquet(bad));
+        }
+        let good = file(&[2, 0, 1, 0]);
+        for cut in 1..good.len() - 12 {
+            let mut bytes = good.clone();
+            bytes.drain(4..4 + cut);
+            is_sound_parquet(&bytes);
+        }
+    }
+
+    #[test]
+    fn real_checkpoints_are_sound() {
+        let path = "tests/tables/history/_delta_log/00000000000000000004.checkpoint.parquet";
+        let bytes = std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+        assert!(is_sound_parquet(&bytes));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_judged(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            let length = u32::try_from(bytes.len()).unwrap();
+            is_sound_parquet(&[bytes.as_slice(), &length.to_le_bytes(), b"PAR1"].concat());
+            is_shallow(&bytes);
+        }
     }
 }

@@ -34,7 +34,7 @@ use url::Url;
 use valetkey_core::Error;
 use valetkey_core::table::{Listed, ObjectFiles, TablePlace, Unserved};
 
-use crate::depth::is_shallow;
+use crate::depth::{is_shallow, is_sound_parquet};
 use crate::places::{LOG_DIR, below, key_of, relative, url_of};
 use crate::unserved::Refused;
 
@@ -216,7 +216,7 @@ fn read_only<T>() -> KernelResult<T> {
 }
 
 fn too_deep() -> KernelError {
-    KernelError::generic("the log is nested too deep")
+    KernelError::generic("the log is nested too deep, or cut")
 }
 
 /// A listing that fetches a page when the kernel wants it.
@@ -353,13 +353,20 @@ impl JsonHandler for Handlers {
     }
 }
 
+fn parquet_metadata(bytes: &Bytes) -> KernelResult<ArrowReaderMetadata> {
+    if !is_sound_parquet(bytes) {
+        return Err(too_deep());
+    }
+    Ok(ArrowReaderMetadata::load(bytes, reader_options())?)
+}
+
 fn parquet_batches(
     bytes: Bytes,
     location: String,
     schema: SchemaRef,
     predicate: Option<PredicateRef>,
 ) -> KernelResult<Batches> {
-    let metadata = ArrowReaderMetadata::load(&bytes, reader_options())?;
+    let metadata = parquet_metadata(&bytes)?;
     let (ordering, mask) = parquet_read_plan(&schema, &metadata)?;
     let mut rows =
         ordering_needs_row_indexes(&ordering).then(|| RowIndexBuilder::new(metadata.metadata().row_groups()));
@@ -394,7 +401,7 @@ impl ParquetHandler for Handlers {
 
     fn read_parquet_footer(&self, file: &FileMeta) -> KernelResult<ParquetFooter> {
         let bytes = self.files.file(&file.location, None)?;
-        let metadata = ArrowReaderMetadata::load(&bytes, reader_options())?;
+        let metadata = parquet_metadata(&bytes)?;
         Ok(ParquetFooter { schema: Arc::new(StructType::try_from_arrow(metadata.schema().as_ref())?) })
     }
 }

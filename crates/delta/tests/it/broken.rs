@@ -101,9 +101,17 @@ async fn a_missing_commit_is_not_passed_over() {
 async fn a_broken_checkpoint_is_refused() {
     let rig = Rig::new();
     let place = rig.load("history");
-    rig.write(&place, "00000000000000000004.checkpoint.parquet", b"PAR1 and no more", written(4));
-    let refused = rig.logs.files(&place, AsOf::Latest).await.unwrap_err();
-    assert_eq!(refused.kind(), Kind::Invalid, "{}", said(&refused));
+    // A schema of groups in groups in groups: whoever reads it as it stands ends its stack.
+    let group = [0x35, 2, 0x18, 1, b'x', 0x15, 2, 0];
+    let (start, end) = ([0x15, 2, 0x19, 0xfc, 0xc1, 0x9a, 0x0c], [0x35, 2, 0x18, 1, b'x', 0, 0x16, 0, 0x19, 0x0c, 0]);
+    let footer = [start.to_vec(), group.repeat(200_000), end.to_vec()].concat();
+    let length = u32::try_from(footer.len()).unwrap();
+    let deep = [b"PAR1", footer.as_slice(), &length.to_le_bytes(), b"PAR1"].concat();
+    for bytes in [b"PAR1 and no more".to_vec(), deep, Vec::new()] {
+        rig.write(&place, "00000000000000000004.checkpoint.parquet", &bytes, written(4));
+        let refused = rig.logs.files(&place, AsOf::Latest).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Invalid, "{}", said(&refused));
+    }
 }
 
 #[tokio::test]
