@@ -16,6 +16,7 @@ pub mod id;
 pub mod keyring;
 pub mod lease;
 pub mod name;
+pub mod package;
 pub mod policy;
 pub mod port;
 pub mod scope;
@@ -26,6 +27,7 @@ pub mod table;
 pub mod time;
 pub mod token;
 pub mod usage;
+pub mod workspace;
 
 pub use error::{Error, Kind};
 pub use secret::Secret;

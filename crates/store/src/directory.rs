@@ -14,6 +14,7 @@ use valetkey_core::port::{Directory, Leases, TokenRecord};
 use valetkey_core::scope::Scope;
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::token::TokenDigest;
+use valetkey_core::workspace::Workspace;
 use valetkey_core::{Error, Kind};
 
 use crate::cache::Cache;
@@ -31,6 +32,7 @@ pub(crate) struct Memory {
     pub(crate) unknown: Cache<TokenDigest, i64>,
     pub(crate) snapshots: Cache<AccountId, Settled>,
     pub(crate) datasets: Cache<(), Arc<[Dataset]>>,
+    pub(crate) workspaces: Cache<AccountId, Arc<[Workspace]>>,
     pub(crate) scopes: Cache<LeaseId, Arc<Scope>>,
 }
 
@@ -41,6 +43,7 @@ impl Memory {
             unknown: Cache::new(10_000),
             snapshots: Cache::new(accounts),
             datasets: Cache::new(1),
+            workspaces: Cache::new(accounts),
             scopes: Cache::new(1_000),
         }
     }
@@ -51,6 +54,7 @@ impl Memory {
         self.unknown.forget_all();
         self.snapshots.forget_all();
         self.datasets.forget_all();
+        self.workspaces.forget_all();
     }
 }
 

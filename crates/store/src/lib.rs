@@ -8,12 +8,14 @@ mod cache;
 mod days;
 mod directory;
 mod ledger;
+mod packages;
 mod registry;
 mod revoked;
 mod settings;
 mod sqlite;
 mod store;
 mod usage;
+mod workspaces;
 
 pub use settings::{LedgerMode, Settings};
 pub use store::Store;

@@ -24,11 +24,11 @@ use crate::store::Store;
 type Reader = sqlx::pool::PoolConnection<sqlx::Sqlite>;
 
 impl Store {
-    fn noise(&self) -> [u8; 10] {
+    pub(crate) fn noise(&self) -> [u8; 10] {
         random_10(&*self.shared.entropy)
     }
 
-    async fn reader(&self) -> Result<Reader, Error> {
+    pub(crate) async fn reader(&self) -> Result<Reader, Error> {
         self.shared.db.readers().acquire().await.map_err(failed)
     }
 

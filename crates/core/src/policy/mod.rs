@@ -158,16 +158,26 @@ pub fn decide(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -
         Standing::Active => {}
         Standing::Suspended => return Err(Error::new(Kind::Forbidden, "the account is suspended")),
     }
-    let found = match &ask.target {
-        Target::Datasets { bucket } => datasets(snapshot, caller, ask.wanted, bucket.as_ref(), now)?,
+    let found = found(snapshot, caller, ask, now)?;
+    permit(snapshot, caller, ask, found, now)
+}
+
+/// Whether the caller's live grants open what is asked for, however little time is left and whatever the account's
+/// standing: for whom they do not, a thing that is nothing but that place does not exist.
+pub fn opens(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -> bool {
+    caller.account == snapshot.account().id && found(snapshot, caller, ask, now).is_ok()
+}
+
+fn found(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -> Result<Found, Error> {
+    match &ask.target {
+        Target::Datasets { bucket } => datasets(snapshot, caller, ask.wanted, bucket.as_ref(), now),
         Target::Grant { grant, paths } => {
             let grant = snapshot.grant(caller, grant).ok_or_else(|| Error::not_found(Noun::Grant).at("grant"))?;
-            one_grant(snapshot, grant, ask.wanted, paths.as_ref(), now)?
+            one_grant(snapshot, grant, ask.wanted, paths.as_ref(), now)
         }
-        Target::Place { bucket, paths } => place(snapshot, caller, ask.wanted, bucket, paths, now)?,
-        Target::Shared { share, bucket, paths } => shared(snapshot, caller, ask.wanted, *share, bucket, paths, now)?,
-    };
-    permit(snapshot, caller, ask, found, now)
+        Target::Place { bucket, paths } => place(snapshot, caller, ask.wanted, bucket, paths, now),
+        Target::Shared { share, bucket, paths } => shared(snapshot, caller, ask.wanted, *share, bucket, paths, now),
+    }
 }
 
 fn permit(snapshot: &Snapshot, caller: &Caller, ask: &Ask, found: Found, now: Timestamp) -> Result<Permit, Error> {

@@ -2,11 +2,13 @@
 //! never meet `SQLITE_BUSY`; a few read beside it.
 
 pub(crate) mod leases;
+pub(crate) mod packages;
 pub(crate) mod pages;
 pub(crate) mod registry;
 pub(crate) mod revocations;
 pub(crate) mod rows;
 pub(crate) mod usage;
+pub(crate) mod workspaces;
 
 use std::path::Path;
 use std::time::Duration;

@@ -21,7 +21,7 @@ use crate::sqlite::rows::{self, count, signed};
 use crate::sqlite::{failed, is_taken};
 
 /// Refuses a name that is taken, in its own words; anything else is the database's failure.
-fn taken(noun: Noun, name: &str) -> impl FnOnce(sqlx::Error) -> Error {
+pub(crate) fn taken(noun: Noun, name: &str) -> impl FnOnce(sqlx::Error) -> Error {
     move |error| {
         if is_taken(&error) {
             Error::new(Kind::AlreadyExists(noun), format!("there is a {noun} named `{name}` already")).at("name")
@@ -402,7 +402,11 @@ pub(crate) async fn buckets(db: &mut SqliteConnection) -> Result<Vec<(BucketName
 }
 
 /// Refuses a bucket that is not one of the store's.
-async fn check_bucket(db: &mut SqliteConnection, storage: StorageId, bucket: &BucketName) -> Result<(), Error> {
+pub(crate) async fn check_bucket(
+    db: &mut SqliteConnection,
+    storage: StorageId,
+    bucket: &BucketName,
+) -> Result<(), Error> {
     if !storage_exists(db, storage).await? {
         return Err(Error::not_found(Noun::Storage));
     }

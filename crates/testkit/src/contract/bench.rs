@@ -14,12 +14,14 @@ use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId};
 use valetkey_core::keyring::{Carried, Claims};
 use valetkey_core::lease::{Lease, LeaseState, Revoker};
 use valetkey_core::name::{BucketName, Name};
+use valetkey_core::package::Packages;
 use valetkey_core::policy::{self, Permit};
 use valetkey_core::port::{Directory, Leases, Ledger, NewStorage, Registry, TokenRecord, Usage};
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::token::PlainToken;
+use valetkey_core::workspace::Workspaces;
 
 use crate::clock::FixedClock;
 
@@ -35,6 +37,10 @@ pub struct Bench {
     pub usage: Arc<dyn Usage>,
     /// Changes.
     pub registry: Arc<dyn Registry>,
+    /// Workspaces and projects.
+    pub workspaces: Arc<dyn Workspaces>,
+    /// Packages.
+    pub packages: Arc<dyn Packages>,
     /// The clock the implementation was given.
     pub clock: Arc<FixedClock>,
     /// Randomness for tokens.
@@ -131,7 +137,7 @@ impl Bench {
         kept: Box<dyn Any + Send + Sync>,
     ) -> Self
     where
-        S: Directory + Ledger + Leases + Usage + Registry + 'static,
+        S: Directory + Ledger + Leases + Usage + Registry + Workspaces + Packages + 'static,
     {
         Self {
             directory: Arc::<S>::clone(store),
@@ -139,6 +145,8 @@ impl Bench {
             leases: Arc::<S>::clone(store),
             usage: Arc::<S>::clone(store),
             registry: Arc::<S>::clone(store),
+            workspaces: Arc::<S>::clone(store),
+            packages: Arc::<S>::clone(store),
             clock,
             entropy,
             kept,

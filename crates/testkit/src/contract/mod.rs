@@ -8,10 +8,12 @@ pub mod credits;
 pub mod directory;
 pub mod files;
 pub mod ledger;
+pub mod packages;
 pub mod registry;
 pub mod revocation;
 pub mod tokens;
 pub mod usage;
+pub mod workspaces;
 
 pub use bench::{Bench, Tenant};
 
@@ -87,6 +89,18 @@ macro_rules! contract {
                 requests_are_filtered_by_token_and_origin,
                 days_follow_the_zone_and_cover_the_period,
                 an_endless_period_is_refused;
+            workspaces:
+                a_workspace_is_made_with_the_grants_that_open_it,
+                a_workspace_that_cannot_be_made_leaves_nothing,
+                one_workspace_of_an_account_is_the_default,
+                a_removed_workspace_takes_its_grants_and_projects_with_it,
+                a_removed_workspaces_credentials_may_live_on,
+                projects_are_made_once_and_listed_in_order;
+            packages:
+                a_blob_is_kept_for_its_account_alone,
+                an_upload_is_ended_once_by_who_began_it,
+                uploads_that_are_never_ended_do_not_pile_up,
+                a_manifest_is_found_by_tag_and_by_digest;
         }
     };
 }

@@ -5,6 +5,7 @@ mod files;
 mod ledger;
 mod registry;
 mod usage;
+mod workspaces;
 
 pub use files::Files;
 
@@ -54,6 +55,7 @@ struct World {
     ended: Vec<(Revocation, Revoker)>,
     refusals: Vec<(Refusal, Timestamp)>,
     requests: Vec<(AccountId, TokenId, Origin, Timestamp)>,
+    shelf: workspaces::Shelf,
     /// Rises with every change a snapshot may show.
     version: u64,
     snapshots: HashMap<AccountId, (u64, Arc<Snapshot>)>,

@@ -18,7 +18,7 @@ use valetkey_core::usage::Balance;
 use crate::memory::{Memory, World};
 
 /// Refuses a name that is taken.
-fn exists(noun: Noun, name: impl std::fmt::Display) -> Error {
+pub(super) fn exists(noun: Noun, name: impl std::fmt::Display) -> Error {
     Error::new(Kind::AlreadyExists(noun), format!("there is a {noun} named `{name}` already")).at("name")
 }
 
@@ -38,7 +38,7 @@ impl World {
     }
 
     /// Refuses a bucket that is not one of the storage's.
-    fn check_bucket(&self, storage: StorageId, bucket: &BucketName) -> Result<(), Error> {
+    pub(super) fn check_bucket(&self, storage: StorageId, bucket: &BucketName) -> Result<(), Error> {
         self.check_storage(storage)?;
         match self.buckets.iter().find(|(known, _)| known == bucket) {
             None => Err(Error::new(Kind::NotFound(Noun::Bucket), format!("no such bucket: `{bucket}`")).at("bucket")),
@@ -51,7 +51,7 @@ impl World {
     }
 
     /// Refuses a grant that names what is not there, or what does not belong together.
-    fn check_grant(&self, grant: &Grant) -> Result<(), Error> {
+    pub(super) fn check_grant(&self, grant: &Grant) -> Result<(), Error> {
         if !self.accounts.iter().any(|(account, _)| account.id == grant.account) {
             return Err(Error::not_found(Noun::Account));
         }

@@ -1,0 +1,182 @@
+//! The tables of workspaces and their projects.
+
+use jiff::Timestamp;
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+use valetkey_core::error::Noun;
+use valetkey_core::grant::Grant;
+use valetkey_core::id::{AccountId, ProjectId, StorageId, WorkspaceId};
+use valetkey_core::workspace::{MOST_PROJECTS, Project, Root, Slug, Workspace};
+use valetkey_core::{Error, Kind};
+
+use crate::sqlite::failed;
+use crate::sqlite::registry::{self, taken};
+use crate::sqlite::rows::{self, damaged};
+
+type WorkspaceRow = (Vec<u8>, Vec<u8>, String, String, Vec<u8>, String, String, i64, i64, i64);
+
+fn workspace(row: WorkspaceRow) -> Result<Workspace, Error> {
+    let (id, account, key, name, storage, bucket, root, is_default, made, updated) = row;
+    Ok(Workspace {
+        id: WorkspaceId::from_bytes(rows::id(&id)?),
+        account: AccountId::from_bytes(rows::id(&account)?),
+        key: Slug::parse(&key).map_err(|_| damaged("a workspace's key"))?,
+        name: name.into(),
+        storage: StorageId::from_bytes(rows::id(&storage)?),
+        bucket: rows::bucket(&bucket)?,
+        root: Root::parse(&root).map_err(|_| damaged("a workspace's root"))?,
+        is_default: is_default != 0,
+        made: rows::at_ms(made)?,
+        updated: rows::at_ms(updated)?,
+    })
+}
+
+pub(crate) async fn workspaces(db: &mut SqliteConnection, account: AccountId) -> Result<Vec<Workspace>, Error> {
+    let found: Vec<WorkspaceRow> = sqlx::query_as(
+        "SELECT id, account, key, name, storage, bucket, root, is_default, made_ms, updated_ms
+         FROM workspaces WHERE account = ? ORDER BY key",
+    )
+    .bind(account.to_bytes().to_vec())
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    found.into_iter().map(workspace).collect()
+}
+
+/// Makes a workspace and its grants, all or nothing.
+pub(crate) async fn create(
+    db: &mut SqliteConnection,
+    new: &Workspace,
+    grants: &[Grant],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    if registry::account(&mut change, new.account).await?.is_none() {
+        return Err(Error::not_found(Noun::Account));
+    }
+    registry::check_bucket(&mut change, new.storage, &new.bucket).await?;
+    let roots: Vec<String> = sqlx::query_scalar("SELECT root FROM workspaces WHERE bucket = ?")
+        .bind(new.bucket.as_str().to_owned())
+        .fetch_all(&mut *change)
+        .await
+        .map_err(failed)?;
+    for root in roots {
+        if Root::parse(&root).map_err(|_| damaged("a workspace's root"))?.overlaps(&new.root) {
+            return Err(Workspace::overlapping(&new.root));
+        }
+    }
+    if new.is_default {
+        sqlx::query("UPDATE workspaces SET is_default = 0, updated_ms = ? WHERE account = ? AND is_default = 1")
+            .bind(now.as_millisecond())
+            .bind(new.account.to_bytes().to_vec())
+            .execute(&mut *change)
+            .await
+            .map_err(failed)?;
+    }
+    sqlx::query(
+        "INSERT INTO workspaces (id, account, key, name, storage, bucket, root, is_default, made_ms, updated_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
+    )
+    .bind(new.id.to_bytes().to_vec())
+    .bind(new.account.to_bytes().to_vec())
+    .bind(new.key.as_str().to_owned())
+    .bind(new.name.to_string())
+    .bind(new.storage.to_bytes().to_vec())
+    .bind(new.bucket.as_str().to_owned())
+    .bind(new.root.as_str().to_owned())
+    .bind(i64::from(new.is_default))
+    .bind(now.as_millisecond())
+    .execute(&mut *change)
+    .await
+    .map_err(taken(Noun::Workspace, new.key.as_str()))?;
+    for grant in grants {
+        registry::create_grant(&mut change, grant, now).await?;
+    }
+    change.commit().await.map_err(failed)
+}
+
+/// Removes a workspace and, with it, its projects.
+pub(crate) async fn remove(db: &mut SqliteConnection, account: AccountId, workspace: WorkspaceId) -> Result<(), Error> {
+    let done = sqlx::query("DELETE FROM workspaces WHERE id = ? AND account = ?")
+        .bind(workspace.to_bytes().to_vec())
+        .bind(account.to_bytes().to_vec())
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    if done.rows_affected() == 0 { Err(Error::not_found(Noun::Workspace)) } else { Ok(()) }
+}
+
+type ProjectRow = (Vec<u8>, Vec<u8>, String, String, i64, i64);
+
+fn read_project(row: ProjectRow) -> Result<Project, Error> {
+    let (id, workspace, key, name, made, updated) = row;
+    Ok(Project {
+        id: ProjectId::from_bytes(rows::id(&id)?),
+        workspace: WorkspaceId::from_bytes(rows::id(&workspace)?),
+        key: Slug::parse(&key).map_err(|_| damaged("a project's key"))?,
+        name: name.into(),
+        made: rows::at_ms(made)?,
+        updated: rows::at_ms(updated)?,
+    })
+}
+
+pub(crate) async fn projects(db: &mut SqliteConnection, workspace: WorkspaceId) -> Result<Vec<Project>, Error> {
+    let found: Vec<ProjectRow> = sqlx::query_as(
+        "SELECT id, workspace, key, name, made_ms, updated_ms FROM projects WHERE workspace = ? ORDER BY key",
+    )
+    .bind(workspace.to_bytes().to_vec())
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    found.into_iter().map(read_project).collect()
+}
+
+pub(crate) async fn project(
+    db: &mut SqliteConnection,
+    workspace: WorkspaceId,
+    key: &Slug,
+) -> Result<Option<Project>, Error> {
+    let found: Option<ProjectRow> = sqlx::query_as(
+        "SELECT id, workspace, key, name, made_ms, updated_ms FROM projects WHERE workspace = ? AND key = ?",
+    )
+    .bind(workspace.to_bytes().to_vec())
+    .bind(key.as_str().to_owned())
+    .fetch_optional(db)
+    .await
+    .map_err(failed)?;
+    found.map(read_project).transpose()
+}
+
+pub(crate) async fn create_project(db: &mut SqliteConnection, new: &Project) -> Result<(), Error> {
+    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let there: Option<i64> = sqlx::query_scalar("SELECT 1 FROM workspaces WHERE id = ?")
+        .bind(new.workspace.to_bytes().to_vec())
+        .fetch_optional(&mut *change)
+        .await
+        .map_err(failed)?;
+    if there.is_none() {
+        return Err(Error::not_found(Noun::Workspace));
+    }
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM projects WHERE workspace = ?")
+        .bind(new.workspace.to_bytes().to_vec())
+        .fetch_one(&mut *change)
+        .await
+        .map_err(failed)?;
+    if usize::try_from(count).is_ok_and(|count| count >= MOST_PROJECTS) {
+        return Err(Error::new(
+            Kind::Invalid,
+            format!("the workspace has {MOST_PROJECTS} projects, which is the most"),
+        ));
+    }
+    sqlx::query("INSERT INTO projects (id, workspace, key, name, made_ms, updated_ms) VALUES (?, ?, ?, ?, ?, ?)")
+        .bind(new.id.to_bytes().to_vec())
+        .bind(new.workspace.to_bytes().to_vec())
+        .bind(new.key.as_str().to_owned())
+        .bind(new.name.to_string())
+        .bind(new.made.as_millisecond())
+        .bind(new.updated.as_millisecond())
+        .execute(&mut *change)
+        .await
+        .map_err(taken(Noun::Project, new.key.as_str()))?;
+    change.commit().await.map_err(failed)
+}

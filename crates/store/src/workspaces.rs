@@ -1,0 +1,101 @@
+//! Workspaces from memory when warm, and their projects. Changes are written first, then seen, then answered.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use valetkey_core::error::Noun;
+use valetkey_core::id::{AccountId, GrantId, ProjectId, WorkspaceId};
+use valetkey_core::lease::Revoker;
+use valetkey_core::port::Registry as _;
+use valetkey_core::workspace::{NewWorkspace, Project, Slug, Workspace, Workspaces};
+use valetkey_core::{Error, Kind};
+
+use crate::sqlite::{registry, workspaces};
+use crate::store::Store;
+
+#[async_trait]
+impl Workspaces for Store {
+    async fn workspaces(&self, account: AccountId) -> Result<Arc<[Workspace]>, Error> {
+        let kept = &self.shared.memory.workspaces;
+        if let Some(found) = kept.get(&account) {
+            return Ok(found);
+        }
+        let _one = kept.loading(&account).await;
+        if let Some(found) = kept.get(&account) {
+            return Ok(found);
+        }
+        let since = kept.generation();
+        let found: Arc<[Workspace]> = workspaces::workspaces(&mut *self.reader().await?, account).await?.into();
+        kept.keep(since, account, Arc::clone(&found));
+        Ok(found)
+    }
+
+    async fn create_workspace(&self, new: NewWorkspace, now: Timestamp) -> Result<Workspace, Error> {
+        let store = self.clone();
+        let (workspace, mut grants) = new.made(WorkspaceId::new(now, self.noise()), now)?;
+        for grant in &mut grants {
+            grant.id = GrantId::new(now, self.noise());
+        }
+        self.unbroken(async move {
+            workspaces::create(&mut *store.shared.db.writer().await, &workspace, &grants, now).await?;
+            store.shared.memory.snapshots.forget(&workspace.account);
+            store.shared.memory.workspaces.forget(&workspace.account);
+            Ok(workspace)
+        })
+        .await
+    }
+
+    async fn remove_workspace(
+        &self,
+        account: AccountId,
+        workspace: WorkspaceId,
+        end_credentials: bool,
+        by: Revoker,
+    ) -> Result<(), Error> {
+        let store = self.clone();
+        self.unbroken(async move {
+            let known = workspaces::workspaces(&mut *store.reader().await?, account).await?;
+            let gone = known.iter().find(|one| one.id == workspace).ok_or_else(|| Error::not_found(Noun::Workspace))?;
+            // First what opens it, then itself: if something fails in between, the call can be made again.
+            for grant in registry::grants(&mut *store.reader().await?, account).await? {
+                if gone.owns(&grant)? {
+                    match store.remove_grant(account, grant.id, end_credentials, by).await {
+                        // Somebody else did.
+                        Err(error) if error.kind() == Kind::NotFound(Noun::Grant) => {}
+                        done => done?,
+                    }
+                }
+            }
+            workspaces::remove(&mut *store.shared.db.writer().await, account, workspace).await?;
+            store.shared.memory.workspaces.forget(&account);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn projects(&self, workspace: WorkspaceId) -> Result<Vec<Project>, Error> {
+        workspaces::projects(&mut *self.reader().await?, workspace).await
+    }
+
+    async fn project(&self, workspace: WorkspaceId, key: &Slug) -> Result<Option<Project>, Error> {
+        workspaces::project(&mut *self.reader().await?, workspace, key).await
+    }
+
+    async fn create_project(
+        &self,
+        workspace: WorkspaceId,
+        key: &Slug,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Project, Error> {
+        let store = self.clone();
+        let id = ProjectId::new(now, self.noise());
+        let project = Project { id, workspace, key: key.clone(), name: name.into(), made: now, updated: now };
+        self.unbroken(async move {
+            workspaces::create_project(&mut *store.shared.db.writer().await, &project).await?;
+            Ok(project)
+        })
+        .await
+    }
+}

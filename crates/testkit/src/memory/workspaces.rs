@@ -1,0 +1,224 @@
+//! Workspaces, projects and packages in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use valetkey_core::error::{Error, Kind, Noun};
+use valetkey_core::id::{AccountId, CallerId, GrantId, ProjectId, WorkspaceId};
+use valetkey_core::lease::{Revocation, Revoker};
+use valetkey_core::name::Name;
+use valetkey_core::package::{Digest, MOST_UPLOADS, Manifest, Packages, Reference, Tag, Upload};
+use valetkey_core::workspace::{MOST_PROJECTS, NewWorkspace, Project, Slug, Workspace, Workspaces};
+
+use crate::memory::Memory;
+use crate::memory::registry::exists;
+
+/// Everything of workspaces.
+#[derive(Default)]
+pub(super) struct Shelf {
+    workspaces: Vec<Workspace>,
+    projects: Vec<Project>,
+    uploads: Vec<(Upload, Timestamp)>,
+    blobs: BTreeMap<(AccountId, Digest), Vec<u8>>,
+    manifests: BTreeMap<(AccountId, Name, Digest), Manifest>,
+    tags: BTreeMap<(AccountId, Name, Tag), Digest>,
+}
+
+impl Shelf {
+    fn of(&self, caller: CallerId) -> usize {
+        self.uploads.iter().filter(|(upload, _)| upload.caller == caller).count()
+    }
+}
+
+#[async_trait]
+impl Workspaces for Memory {
+    async fn workspaces(&self, account: AccountId) -> Result<Arc<[Workspace]>, Error> {
+        let world = self.world();
+        let own = world.shelf.workspaces.iter().filter(|known| known.account == account);
+        let mut own: Vec<Workspace> = own.cloned().collect();
+        own.sort_by(|one, two| one.key.cmp(&two.key));
+        Ok(own.into())
+    }
+
+    async fn create_workspace(&self, new: NewWorkspace, now: Timestamp) -> Result<Workspace, Error> {
+        let (made, mut grants) = new.made(WorkspaceId::new(now, self.random()), now)?;
+        for grant in &mut grants {
+            grant.id = GrantId::new(now, self.random());
+        }
+        let mut world = self.world();
+        world.account(made.account)?;
+        world.check_bucket(made.storage, &made.bucket)?;
+        let in_bucket = world.shelf.workspaces.iter().filter(|known| known.bucket == made.bucket);
+        if in_bucket.into_iter().any(|known| known.root.overlaps(&made.root)) {
+            return Err(Workspace::overlapping(&made.root));
+        }
+        if world.shelf.workspaces.iter().any(|known| known.account == made.account && known.key == made.key) {
+            return Err(exists(Noun::Workspace, &made.key));
+        }
+        for (at, grant) in grants.iter().enumerate() {
+            world.check_grant(grant)?;
+            let same =
+                |known: &&valetkey_core::grant::Grant| known.account == grant.account && known.name == grant.name;
+            if world.grants.iter().chain(grants.iter().take(at)).any(|known| same(&known)) {
+                return Err(exists(Noun::Grant, &grant.name));
+            }
+        }
+        if made.is_default {
+            let defaults = world.shelf.workspaces.iter_mut().filter(|known| known.account == made.account);
+            for old in defaults.filter(|known| known.is_default) {
+                old.is_default = false;
+                old.updated = now;
+            }
+        }
+        world.grants.extend(grants);
+        world.shelf.workspaces.push(made.clone());
+        world.version += 1;
+        Ok(made)
+    }
+
+    async fn remove_workspace(
+        &self,
+        account: AccountId,
+        workspace: WorkspaceId,
+        end_credentials: bool,
+        by: Revoker,
+    ) -> Result<(), Error> {
+        let mut world = self.world();
+        let is = |known: &Workspace| known.id == workspace && known.account == account;
+        let at = world.shelf.workspaces.iter().position(is).ok_or_else(|| Error::not_found(Noun::Workspace))?;
+        let gone = world.shelf.workspaces.remove(at);
+        world.shelf.projects.retain(|project| project.workspace != workspace);
+        let mut owned = Vec::new();
+        for grant in &world.grants {
+            if gone.owns(grant)? {
+                owned.push(grant.id);
+            }
+        }
+        world.grants.retain(|grant| !owned.contains(&grant.id));
+        world.version += 1;
+        for grant in owned {
+            world.removed.push(grant);
+            if end_credentials {
+                world.end(Revocation::Grant(grant), by);
+            }
+        }
+        Ok(())
+    }
+
+    async fn projects(&self, workspace: WorkspaceId) -> Result<Vec<Project>, Error> {
+        let world = self.world();
+        let own = world.shelf.projects.iter().filter(|project| project.workspace == workspace);
+        let mut own: Vec<Project> = own.cloned().collect();
+        own.sort_by(|one, two| one.key.cmp(&two.key));
+        Ok(own)
+    }
+
+    async fn project(&self, workspace: WorkspaceId, key: &Slug) -> Result<Option<Project>, Error> {
+        let world = self.world();
+        let is = |project: &&Project| project.workspace == workspace && project.key == *key;
+        Ok(world.shelf.projects.iter().find(is).cloned())
+    }
+
+    async fn create_project(
+        &self,
+        workspace: WorkspaceId,
+        key: &Slug,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Project, Error> {
+        let id = ProjectId::new(now, self.random());
+        let project = Project { id, workspace, key: key.clone(), name: name.into(), made: now, updated: now };
+        let mut world = self.world();
+        if !world.shelf.workspaces.iter().any(|known| known.id == workspace) {
+            return Err(Error::not_found(Noun::Workspace));
+        }
+        let own = || world.shelf.projects.iter().filter(|known| known.workspace == workspace);
+        if own().count() >= MOST_PROJECTS {
+            let said = format!("the workspace has {MOST_PROJECTS} projects, which is the most");
+            return Err(Error::new(Kind::Invalid, said));
+        }
+        if own().any(|known| known.key == *key) {
+            return Err(exists(Noun::Project, key));
+        }
+        world.shelf.projects.push(project.clone());
+        Ok(project)
+    }
+}
+
+#[async_trait]
+impl Packages for Memory {
+    async fn begin_upload(&self, upload: &Upload, until: Timestamp, now: Timestamp) -> Result<(), Error> {
+        let mut world = self.world();
+        let shelf = &mut world.shelf;
+        shelf.uploads.retain(|(_, until)| now < *until);
+        while u32::try_from(shelf.of(upload.caller)).is_ok_and(|open| open >= MOST_UPLOADS) {
+            let Some(oldest) = shelf.uploads.iter().position(|(open, _)| open.caller == upload.caller) else { break };
+            shelf.uploads.remove(oldest);
+        }
+        shelf.uploads.push((upload.clone(), until));
+        Ok(())
+    }
+
+    async fn finish_upload(&self, upload: &Upload, digest: Digest, body: Vec<u8>, now: Timestamp) -> Result<(), Error> {
+        let mut world = self.world();
+        let shelf = &mut world.shelf;
+        let is = |(open, until): &(Upload, Timestamp)| open == upload && now < *until;
+        let at = shelf.uploads.iter().position(is).ok_or_else(|| Error::not_found(Noun::Package))?;
+        digest.check(Digest::of(&body))?;
+        shelf.uploads.remove(at);
+        shelf.blobs.insert((upload.account, digest), body);
+        Ok(())
+    }
+
+    async fn blob(&self, account: AccountId, digest: Digest) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.world().shelf.blobs.get(&(account, digest)).cloned())
+    }
+
+    async fn blob_size(&self, account: AccountId, digest: Digest) -> Result<Option<u64>, Error> {
+        let world = self.world();
+        Ok(world.shelf.blobs.get(&(account, digest)).map(|body| u64::try_from(body.len()).unwrap_or(u64::MAX)))
+    }
+
+    async fn put_manifest(
+        &self,
+        account: AccountId,
+        package: &Name,
+        tag: Option<&Tag>,
+        manifest: &Manifest,
+        needs: &[Digest],
+        _now: Timestamp,
+    ) -> Result<(), Error> {
+        let mut world = self.world();
+        let shelf = &mut world.shelf;
+        if let Some(missing) = needs.iter().find(|digest| !shelf.blobs.contains_key(&(account, **digest))) {
+            return Err(Manifest::lacks(*missing));
+        }
+        shelf.manifests.insert((account, package.clone(), manifest.digest), manifest.clone());
+        if let Some(tag) = tag {
+            shelf.tags.insert((account, package.clone(), tag.clone()), manifest.digest);
+        }
+        Ok(())
+    }
+
+    async fn manifest(
+        &self,
+        account: AccountId,
+        package: &Name,
+        reference: &Reference,
+    ) -> Result<Option<Manifest>, Error> {
+        let world = self.world();
+        let digest = match reference {
+            Reference::Digest(digest) => Some(*digest),
+            Reference::Tag(tag) => world.shelf.tags.get(&(account, package.clone(), tag.clone())).copied(),
+        };
+        Ok(digest.and_then(|digest| world.shelf.manifests.get(&(account, package.clone(), digest)).cloned()))
+    }
+
+    async fn tags(&self, account: AccountId, package: &Name) -> Result<Vec<Tag>, Error> {
+        let world = self.world();
+        let own = world.shelf.tags.keys().filter(|(of, name, _)| *of == account && name == package);
+        Ok(own.map(|(_, _, tag)| tag.clone()).collect())
+    }
+}
