@@ -304,6 +304,8 @@ pub struct Project {
     pub key: Slug,
     /// Its name for people.
     pub name: Box<str>,
+    /// A sentence for people.
+    pub description: Option<Box<str>>,
     /// When it was made.
     pub made: Timestamp,
     /// When it was last changed.
@@ -342,6 +344,7 @@ pub trait Workspaces: Send + Sync {
         workspace: WorkspaceId,
         key: &Slug,
         name: &str,
+        description: Option<&str>,
         now: Timestamp,
     ) -> Result<Project, Error>;
 }

@@ -20,6 +20,7 @@ CREATE TABLE projects (
     workspace BLOB NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
     key TEXT NOT NULL,
     name TEXT NOT NULL,
+    description TEXT,
     made_ms INTEGER NOT NULL,
     updated_ms INTEGER NOT NULL,
     UNIQUE (workspace, key)

@@ -87,11 +87,13 @@ impl Workspaces for Store {
         workspace: WorkspaceId,
         key: &Slug,
         name: &str,
+        description: Option<&str>,
         now: Timestamp,
     ) -> Result<Project, Error> {
         let store = self.clone();
         let id = ProjectId::new(now, self.noise());
-        let project = Project { id, workspace, key: key.clone(), name: name.into(), made: now, updated: now };
+        let (key, name, description) = (key.clone(), name.into(), description.map(Into::into));
+        let project = Project { id, workspace, key, name, description, made: now, updated: now };
         self.unbroken(async move {
             workspaces::create_project(&mut *store.shared.db.writer().await, &project).await?;
             Ok(project)

@@ -21,8 +21,10 @@ use std::time::Duration;
 
 use valetkey_core::desk::Desk;
 use valetkey_core::keyring::SharedKeyring;
+use valetkey_core::package::Packages;
 use valetkey_core::port::{Registry, Usage};
 use valetkey_core::time::Entropy;
+use valetkey_core::workspace::Workspaces;
 
 pub use limit::{Class, Limiter, Quota, RateLimits, Window, WindowLeft, usual_headers};
 pub use query::Query;
@@ -42,6 +44,10 @@ pub struct Shared {
     pub registry: Arc<dyn Registry>,
     /// What accounts used.
     pub usage: Arc<dyn Usage>,
+    /// Workspaces and their projects.
+    pub workspaces: Arc<dyn Workspaces>,
+    /// Packages.
+    pub packages: Arc<dyn Packages>,
     /// Randomness, for tokens.
     pub entropy: Arc<dyn Entropy>,
     /// The keys that seal what the server hands out and takes back.

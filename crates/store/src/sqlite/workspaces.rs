@@ -106,15 +106,16 @@ pub(crate) async fn remove(db: &mut SqliteConnection, account: AccountId, worksp
     if done.rows_affected() == 0 { Err(Error::not_found(Noun::Workspace)) } else { Ok(()) }
 }
 
-type ProjectRow = (Vec<u8>, Vec<u8>, String, String, i64, i64);
+type ProjectRow = (Vec<u8>, Vec<u8>, String, String, Option<String>, i64, i64);
 
 fn read_project(row: ProjectRow) -> Result<Project, Error> {
-    let (id, workspace, key, name, made, updated) = row;
+    let (id, workspace, key, name, description, made, updated) = row;
     Ok(Project {
         id: ProjectId::from_bytes(rows::id(&id)?),
         workspace: WorkspaceId::from_bytes(rows::id(&workspace)?),
         key: Slug::parse(&key).map_err(|_| damaged("a project's key"))?,
         name: name.into(),
+        description: description.map(Into::into),
         made: rows::at_ms(made)?,
         updated: rows::at_ms(updated)?,
     })
@@ -122,7 +123,7 @@ fn read_project(row: ProjectRow) -> Result<Project, Error> {
 
 pub(crate) async fn projects(db: &mut SqliteConnection, workspace: WorkspaceId) -> Result<Vec<Project>, Error> {
     let found: Vec<ProjectRow> = sqlx::query_as(
-        "SELECT id, workspace, key, name, made_ms, updated_ms FROM projects WHERE workspace = ? ORDER BY key",
+        "SELECT id, workspace, key, name, description, made_ms, updated_ms FROM projects WHERE workspace = ? ORDER BY key",
     )
     .bind(workspace.to_bytes().to_vec())
     .fetch_all(db)
@@ -137,7 +138,7 @@ pub(crate) async fn project(
     key: &Slug,
 ) -> Result<Option<Project>, Error> {
     let found: Option<ProjectRow> = sqlx::query_as(
-        "SELECT id, workspace, key, name, made_ms, updated_ms FROM projects WHERE workspace = ? AND key = ?",
+        "SELECT id, workspace, key, name, description, made_ms, updated_ms FROM projects WHERE workspace = ? AND key = ?",
     )
     .bind(workspace.to_bytes().to_vec())
     .bind(key.as_str().to_owned())
@@ -168,11 +169,12 @@ pub(crate) async fn create_project(db: &mut SqliteConnection, new: &Project) -> 
             format!("the workspace has {MOST_PROJECTS} projects, which is the most"),
         ));
     }
-    sqlx::query("INSERT INTO projects (id, workspace, key, name, made_ms, updated_ms) VALUES (?, ?, ?, ?, ?, ?)")
+    sqlx::query("INSERT INTO projects (id, workspace, key, name, description, made_ms, updated_ms) VALUES (?, ?, ?, ?, ?, ?, ?)")
         .bind(new.id.to_bytes().to_vec())
         .bind(new.workspace.to_bytes().to_vec())
         .bind(new.key.as_str().to_owned())
         .bind(new.name.to_string())
+        .bind(new.description.as_deref().map(ToOwned::to_owned))
         .bind(new.made.as_millisecond())
         .bind(new.updated.as_millisecond())
         .execute(&mut *change)

@@ -127,7 +127,7 @@ pub async fn a_removed_workspace_takes_its_grants_and_projects_with_it(bench: &B
     let now = bench.now();
     let made = bench.workspaces.create_workspace(new(&tenant, "main", Some("w")), now).await.unwrap();
     let stays = bench.workspaces.create_workspace(new(&tenant, "kept", Some("k")), now).await.unwrap();
-    bench.workspaces.create_project(made.id, &Slug::parse("p").unwrap(), "P", now).await.unwrap();
+    bench.workspaces.create_project(made.id, &Slug::parse("p").unwrap(), "P", None, now).await.unwrap();
     let part = Paths::only([Path::directory(b"w/cas/sha256").unwrap()]).unwrap();
     for (text, paths) in [("part", part), ("wide", Paths::only([Path::directory(b"w").unwrap()]).unwrap())] {
         let mut grant = bench.registry.grants(account).await.unwrap().into_iter().next().unwrap();
@@ -172,15 +172,18 @@ pub async fn projects_are_made_once_and_listed_in_order(bench: &Bench) {
     let one = bench.workspaces.create_workspace(new(&tenant, "one", None), now).await.unwrap();
     let two = bench.workspaces.create_workspace(new(&tenant, "two", None), now).await.unwrap();
     for key in ["b", "a"] {
-        let made = bench.workspaces.create_project(one.id, &slug(key), "A name", now).await.unwrap();
-        assert_eq!((made.workspace, &*made.name, made.made), (one.id, "A name", now));
+        let made = bench.workspaces.create_project(one.id, &slug(key), "A name", Some("About"), now).await.unwrap();
+        assert_eq!(
+            (made.workspace, &*made.name, made.description.as_deref(), made.made),
+            (one.id, "A name", Some("About"), now)
+        );
         assert_eq!(bench.workspaces.project(one.id, &slug(key)).await.unwrap(), Some(made));
     }
-    bench.workspaces.create_project(two.id, &slug("a"), "Another", now).await.unwrap();
-    let again = bench.workspaces.create_project(one.id, &slug("a"), "Again", now).await.unwrap_err();
+    bench.workspaces.create_project(two.id, &slug("a"), "Another", None, now).await.unwrap();
+    let again = bench.workspaces.create_project(one.id, &slug("a"), "Again", None, now).await.unwrap_err();
     assert_eq!(again.kind(), Kind::AlreadyExists(Noun::Project));
     let nowhere = WorkspaceId::from_bytes([9; 16]);
-    let refused = bench.workspaces.create_project(nowhere, &slug("a"), "A", now).await.unwrap_err();
+    let refused = bench.workspaces.create_project(nowhere, &slug("a"), "A", None, now).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::NotFound(Noun::Workspace));
     let keys: Vec<_> = bench.workspaces.projects(one.id).await.unwrap().into_iter().map(|one| one.key).collect();
     assert_eq!(keys, [slug("a"), slug("b")]);

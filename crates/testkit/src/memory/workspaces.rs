@@ -126,10 +126,12 @@ impl Workspaces for Memory {
         workspace: WorkspaceId,
         key: &Slug,
         name: &str,
+        description: Option<&str>,
         now: Timestamp,
     ) -> Result<Project, Error> {
         let id = ProjectId::new(now, self.random());
-        let project = Project { id, workspace, key: key.clone(), name: name.into(), made: now, updated: now };
+        let (key, name, description) = (key.clone(), name.into(), description.map(Into::into));
+        let project = Project { id, workspace, key, name, description, made: now, updated: now };
         let mut world = self.world();
         if !world.shelf.workspaces.iter().any(|known| known.id == workspace) {
             return Err(Error::not_found(Noun::Workspace));
@@ -139,8 +141,8 @@ impl Workspaces for Memory {
             let said = format!("the workspace has {MOST_PROJECTS} projects, which is the most");
             return Err(Error::new(Kind::Invalid, said));
         }
-        if own().any(|known| known.key == *key) {
-            return Err(exists(Noun::Project, key));
+        if own().any(|known| known.key == project.key) {
+            return Err(exists(Noun::Project, &project.key));
         }
         world.shelf.projects.push(project.clone());
         Ok(project)

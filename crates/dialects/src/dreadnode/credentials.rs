@@ -1,0 +1,99 @@
+//! `GET …/storage/credentials`: keys to the two parts of a workspace, to read, and to write where that is granted.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use valetkey_core::desk::Vended;
+use valetkey_core::lease::Refusal;
+use valetkey_core::workspace::Workspace;
+use valetkey_core::{Error, Kind};
+
+use super::{Dreadnode, NAME, who};
+use crate::edge::{Call, Reply};
+
+/// Where the SDK says from where it will use the credential.
+const NETWORK: &str = "x-dreadnode-network";
+
+pub(super) async fn vend(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply, Error> {
+    // The published operation takes neither; who sends one means to narrow the key and must not get a wider one in silence.
+    call.query(&[]).map_err(|error| error.at("query"))?;
+    if !call.body.is_empty() {
+        return Err(Error::new(Kind::Invalid, "this route takes no body").at("body"));
+    }
+    let network = Network::of(&call)?;
+    let workspace = match asked_for(&dreadnode, &call).await {
+        Ok(workspace) => workspace,
+        Err(error) => {
+            let (account, caller) = (Some(call.caller.account), Some(call.caller.id));
+            let refusal = Refusal { account, caller, dialect: NAME, kind: error.kind() };
+            dreadnode.shared.desk.ledger.refused(refusal, call.now);
+            return Err(error);
+        }
+    };
+    let ask = dreadnode.ask(&workspace, Workspace::wanted())?;
+    let vended = dreadnode.shared.desk.vend(&call.caller, &ask).await?;
+    Reply::json(&Answer::of(&vended, &workspace, network)?)
+}
+
+async fn asked_for(dreadnode: &Dreadnode, call: &Call) -> Result<Workspace, Error> {
+    let snapshot = dreadnode.organization(call).await?;
+    dreadnode.workspace(&snapshot, call).await
+}
+
+/// From where a credential will be used.
+#[derive(Clone, Copy)]
+enum Network {
+    /// From anywhere.
+    Public,
+    /// From beside the store.
+    Cluster,
+}
+
+impl Network {
+    fn of(call: &Call) -> Result<Self, Error> {
+        let mut given = call.headers.get_all(NETWORK).iter();
+        let Some(value) = given.next() else { return Ok(Self::Public) };
+        let refused = |said| Error::new(Kind::Invalid, said).at("header.x-dreadnode-network");
+        if given.next().is_some() {
+            return Err(refused("the header `X-Dreadnode-Network` is given twice"));
+        }
+        match value.as_bytes() {
+            b"public" => Ok(Self::Public),
+            b"cluster" => Ok(Self::Cluster),
+            _ => Err(refused("`X-Dreadnode-Network` is `public` or `cluster`")),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    access_key_id: &'a str,
+    secret_access_key: &'a str,
+    session_token: &'a str,
+    expiration: String,
+    region: &'a str,
+    bucket: &'a str,
+    /// Wider than what the key opens: clients put `/artifacts` and `/cas` behind it.
+    prefix: &'a str,
+    endpoint: Option<&'a str>,
+}
+
+impl<'a> Answer<'a> {
+    fn of(vended: &'a Vended, workspace: &'a Workspace, network: Network) -> Result<Self, Error> {
+        let keys = vended.credential.s3()?;
+        let storage = &vended.storage;
+        Ok(Self {
+            access_key_id: &keys.access_key_id,
+            secret_access_key: keys.secret_access_key.reveal(),
+            session_token: keys.session_token.reveal(),
+            expiration: who::at(keys.expiration),
+            region: &storage.region,
+            bucket: workspace.bucket.as_str(),
+            prefix: workspace.root.as_str(),
+            endpoint: Some(match network {
+                Network::Public => &storage.endpoint,
+                Network::Cluster => storage.internal_endpoint.as_deref().unwrap_or(&storage.endpoint),
+            }),
+        })
+    }
+}

@@ -1,0 +1,176 @@
+//! Dreadnode's API, as far as its SDK needs it to keep artifacts and datasets here: who one is, workspaces and projects,
+//! storage credentials, and the registry its packages are pushed to. Where we differ is told in
+//! `docs/dialects/dreadnode.md`.
+//!
+//! An organization is an account. Which workspaces there are for a caller is decided by policy: those whose credentials it
+//! would get.
+
+mod credentials;
+mod error;
+mod packages;
+mod projects;
+mod traces;
+mod version;
+mod who;
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, header};
+use serde::Serialize;
+use valetkey_core::error::Stranger;
+use valetkey_core::time::Lifetime;
+use valetkey_core::{Error, Kind};
+
+use crate::edge::{Call, Class, Dialect, Reply, Route, Shared, basic, bearer, no_headers, usual_headers};
+
+pub use version::Version;
+
+/// The dialect's name in the ledger, logs and metrics.
+pub const NAME: &str = "dreadnode";
+
+/// What can be set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long a credential lives. The SDK asks for a new one when less than a quarter of an hour is left.
+    pub lifetime: Lifetime,
+    /// The oldest SDK that is served.
+    pub min_sdk: Option<Version>,
+    /// The most bytes of one blob of a package.
+    pub blob_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { lifetime: Lifetime::secs(3600), min_sdk: None, blob_bytes: 16 * 1024 * 1024 }
+    }
+}
+
+/// What the handlers work with.
+struct Dreadnode {
+    shared: Arc<Shared>,
+    settings: Settings,
+}
+
+/// The header of the SDK's REST client.
+const API_KEY: &str = "x-api-key";
+/// The name in the SDK's registry client's HTTP Basic; its password is the token.
+const TOKEN_NAME: &str = "__token__";
+/// The longest token that is looked at, in bytes. Ours have 54.
+const LONGEST_TOKEN: usize = 1024;
+/// The most bytes of a manifest: the least that OCI says every registry takes.
+const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
+/// The most bytes of one batch of traces.
+const TRACES_BYTES: usize = 8 * 1024 * 1024;
+
+/// Takes the token out of whichever of its three carriers there is. Two that do not agree are refused: which of them
+/// counts would be a guess.
+fn token(headers: &HeaderMap) -> Result<Cow<'_, str>, Error> {
+    let mut keys = headers.get_all(API_KEY).iter();
+    let key = keys.next();
+    if keys.next().is_some() {
+        return Err(Error::new(Kind::Malformed, "the header `X-API-Key` is given twice"));
+    }
+    let authorized = match basic(headers)? {
+        Some((name, secret)) if name == TOKEN_NAME => Some(Cow::Owned(secret.reveal().clone())),
+        Some(_) => {
+            return Err(Error::new(
+                Kind::Unauthenticated(Stranger::Unknown),
+                "HTTP Basic is taken with the name `__token__` and the token as password",
+            ));
+        }
+        None if headers.contains_key(header::AUTHORIZATION) => Some(bearer(headers)?),
+        None => None,
+    };
+    let Some(key) = key else {
+        return authorized.ok_or_else(|| {
+            Error::new(
+                Kind::Unauthenticated(Stranger::Missing),
+                "no token was sent; send `X-API-Key: <token>` or `Authorization: Bearer <token>`",
+            )
+        });
+    };
+    let key = key.to_str().ok().map(str::trim).filter(|key| !key.is_empty() && key.len() <= LONGEST_TOKEN);
+    let key = key
+        .ok_or_else(|| Error::new(Kind::Unauthenticated(Stranger::Unknown), "the header `X-API-Key` is not a token"))?;
+    match authorized {
+        Some(other) if other != key => {
+            Err(Error::new(Kind::Malformed, "`Authorization` and `X-API-Key` carry different tokens; send one"))
+        }
+        Some(_) | None => Ok(Cow::Borrowed(key)),
+    }
+}
+
+fn on<F>(
+    dreadnode: &Arc<Dreadnode>,
+    method: Method,
+    path: &'static str,
+    handler: fn(Arc<Dreadnode>, Call) -> F,
+) -> Route
+where
+    F: Future<Output = Result<Reply, Error>> + Send + 'static,
+{
+    let dreadnode = Arc::clone(dreadnode);
+    let class = if path == CREDENTIALS { Class::Credentials } else { Class::Common };
+    Route::token(method, path, class, move |call| {
+        let dreadnode = Arc::clone(&dreadnode);
+        async move {
+            version::check(dreadnode.settings.min_sdk.as_ref(), &call.headers)?;
+            handler(dreadnode, call).await
+        }
+    })
+}
+
+const CREDENTIALS: &str = "/api/v1/org/{org}/ws/{workspace}/storage/credentials";
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+}
+
+/// Makes the dialect.
+pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
+    let blob_bytes = settings.blob_bytes;
+    let dn = &Arc::new(Dreadnode { shared: Arc::clone(shared), settings });
+    let (get, head, post, put) = (Method::GET, Method::HEAD, Method::POST, Method::PUT);
+    let projects = "/api/v1/org/{org}/ws/{workspace}/projects";
+    Dialect {
+        name: NAME,
+        base: String::new(),
+        // Ours and others' longer claims below it win.
+        claims: &["/api/v1"],
+        token,
+        row: error::row,
+        body: error::body,
+        body_type: "application/json",
+        refused: no_headers,
+        quota: usual_headers,
+        // The literal ones first: an organization may be named as one of their segments.
+        routes: vec![
+            on(dn, get.clone(), CREDENTIALS, credentials::vend),
+            Route::open(get.clone(), "/api/v1/health", Class::Common, |_| async {
+                Reply::json(&Health { status: "ok" })
+            }),
+            on(dn, get.clone(), "/api/v1/user", who::user),
+            on(dn, get.clone(), "/api/v1/user/organizations", who::organizations),
+            on(dn, get.clone(), "/api/v1/org/{org}", who::organization),
+            on(dn, get.clone(), "/api/v1/org/{org}/ws", who::workspaces),
+            on(dn, get.clone(), "/api/v1/org/{org}/ws/{workspace}", who::workspace),
+            on(dn, get.clone(), projects, projects::list),
+            on(dn, post.clone(), projects, projects::create),
+            on(dn, get.clone(), "/api/v1/org/{org}/ws/{workspace}/projects/{project}", projects::get),
+            on(dn, post.clone(), "/api/v1/org/{org}/otel/traces", traces::take).body_bytes(TRACES_BYTES),
+            on(dn, head.clone(), "/api/v1/{org}/blobs/{digest}", packages::head_blob),
+            on(dn, get.clone(), "/api/v1/{org}/blobs/{digest}", packages::get_blob),
+            on(dn, post, "/api/v1/{org}/{name}/blobs/uploads/", packages::begin),
+            on(dn, put.clone(), "/api/v1/{org}/{name}/blobs/uploads/{upload}", packages::finish).body_bytes(blob_bytes),
+            on(dn, head, "/api/v1/{org}/{name}/blobs/{digest}", packages::head_blob),
+            on(dn, get.clone(), "/api/v1/{org}/{name}/blobs/{digest}", packages::get_blob),
+            on(dn, put, "/api/v1/{org}/{name}/manifests/{reference}", packages::put_manifest)
+                .body_bytes(MANIFEST_BYTES),
+            on(dn, get.clone(), "/api/v1/{org}/{name}/manifests/{reference}", packages::get_manifest),
+            on(dn, get, "/api/v1/{org}/{name}/tags/list", packages::tags),
+        ],
+    }
+}
