@@ -16,6 +16,7 @@ mod scopes;
 mod tokens;
 mod who;
 mod wire;
+mod workspaces;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -94,6 +95,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, buckets: Arc<dyn Bucket
             "/api/v1/buckets",
             "/api/v1/datasets",
             "/api/v1/ledger",
+            "/api/v1/workspaces",
             "/openapi.json",
         ],
         token: bearer,
@@ -122,14 +124,17 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, buckets: Arc<dyn Bucket
             on(native, post.clone(), "/api/v1/accounts/{account}/callers", accounts::create_caller),
             on(native, get.clone(), "/api/v1/tokens", tokens::list),
             on(native, post.clone(), "/api/v1/tokens", tokens::create),
-            on(native, delete, "/api/v1/tokens/{token}", tokens::end),
+            on(native, delete.clone(), "/api/v1/tokens/{token}", tokens::end),
             on(native, get.clone(), "/api/v1/storages", places::storages),
             on(native, post.clone(), "/api/v1/storages", places::create_storage),
             on(native, get.clone(), "/api/v1/buckets", places::buckets),
             on(native, post.clone(), "/api/v1/buckets", places::create_bucket),
             on(native, get.clone(), "/api/v1/datasets", places::datasets),
-            on(native, post, "/api/v1/datasets", places::create_dataset),
+            on(native, post.clone(), "/api/v1/datasets", places::create_dataset),
             on(native, get.clone(), "/api/v1/ledger/verify", leases::verify),
+            on(native, get.clone(), "/api/v1/workspaces", workspaces::list),
+            on(native, post, "/api/v1/workspaces", workspaces::create),
+            on(native, delete, "/api/v1/workspaces/{workspace}", workspaces::remove),
             Route::open(get, "/openapi.json", Class::Common, |_| async {
                 Ok(Reply::written(document()?.into_bytes(), "application/json"))
             }),

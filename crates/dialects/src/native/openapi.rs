@@ -4,7 +4,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use valetkey_core::Error;
 
-use super::{accounts, credentials, explain, grants, leases, places, revocations, tokens};
+use super::{accounts, credentials, explain, grants, leases, places, revocations, tokens, workspaces};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -41,6 +41,9 @@ use super::{accounts, credentials, explain, grants, leases, places, revocations,
         places::create_bucket,
         places::datasets,
         places::create_dataset,
+        workspaces::list,
+        workspaces::create,
+        workspaces::remove,
     ),
     modifiers(&Bearer),
     security(("bearer" = [])),

@@ -20,6 +20,7 @@ mod place;
 mod show;
 mod token;
 mod ttl;
+mod workspace;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -118,6 +119,8 @@ enum Command {
     Bucket(catalog::Bucket),
     /// Make and list datasets
     Dataset(catalog::Dataset),
+    /// Make, list and remove workspaces: the places Dreadnode's SDK works in
+    Workspace(workspace::Args),
     /// List, show and end leases: the records of vended credentials
     Lease(lease::Args),
     /// End many credentials at once; later ones are not touched
@@ -210,6 +213,7 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         Command::Storage(args) => catalog::storage(*args, client, out).await?,
         Command::Bucket(args) => catalog::bucket(args, client, out).await?,
         Command::Dataset(args) => catalog::dataset(args, client, out).await?,
+        Command::Workspace(args) => workspace::run(args, client, out).await?,
         Command::Lease(args) => lease::run(args, client, out).await?,
         Command::Revoke(args) => lease::revoke(args, client, out).await?,
         Command::Whose(args) => lease::whose(args, client, out).await?,

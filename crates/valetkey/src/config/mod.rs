@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use valetkey_core::Secret;
+use valetkey_dialects::dreadnode;
 
 pub(crate) use keys::KEYS;
 
@@ -28,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) keys: Keys,
     pub(crate) native: Ttl,
     pub(crate) theirstack: Ttl,
+    pub(crate) dreadnode: Dreadnode,
     pub(crate) limits: Limits,
     pub(crate) shutdown: Shutdown,
 }
@@ -106,6 +108,14 @@ pub(crate) struct Keys {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ttl {
     pub(crate) default_ttl_secs: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Dreadnode {
+    pub(crate) default_ttl_secs: u32,
+    pub(crate) min_sdk_version: String,
+    pub(crate) max_blob_bytes: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -362,6 +372,13 @@ impl Config {
     fn check(self) -> Result<Self, Unusable> {
         if self.s3.min_ttl_secs == 0 || self.s3.min_ttl_secs > self.s3.max_ttl_secs {
             return Err(Unusable("`s3.min_ttl_secs` must be at least 1 and at most `s3.max_ttl_secs`".to_owned()));
+        }
+        let version = &self.dreadnode.min_sdk_version;
+        if !version.is_empty() && dreadnode::Version::parse(version).is_err() {
+            return Err(Unusable(format!(
+                "`dreadnode.min_sdk_version` is `{}`, which is not a version (`2.0.52`)",
+                valetkey_core::name::shortened(version)
+            )));
         }
         for (name, listen, cert, key) in [
             ("api", self.api.listen, &self.api.tls_cert_file, &self.api.tls_key_file),

@@ -24,12 +24,14 @@ use tracing::{info, warn};
 use valetkey_core::desk::Desk;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::{BucketName, Name};
+use valetkey_core::package::Packages;
 use valetkey_core::port::{Directory, Leases, Ledger, NewStorage, Registry, Usage};
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::time::{Clock, Entropy, Lifetime};
+use valetkey_core::workspace::Workspaces;
 
 use valetkey_dialects::edge::{EdgeLimits, RateLimits, Shared, Window};
-use valetkey_dialects::{native, theirstack};
+use valetkey_dialects::{dreadnode, native, theirstack};
 use valetkey_issuers::Issuers;
 use valetkey_issuers::embedded::Embedded;
 
@@ -48,6 +50,7 @@ pub(crate) struct Node {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) workspaces: Arc<dyn Workspaces>,
     pub(crate) desk: Desk,
     pub(crate) keyring: SharedKeyring,
     pub(crate) endpoint: valetkey_s3::Endpoint,
@@ -122,6 +125,15 @@ fn rate_limits(config: &Config) -> Result<RateLimits, valetkey_core::Error> {
     })
 }
 
+fn dreadnode_settings(config: &crate::config::Dreadnode) -> Result<dreadnode::Settings, valetkey_core::Error> {
+    let crate::config::Dreadnode { default_ttl_secs, min_sdk_version, max_blob_bytes } = config;
+    Ok(dreadnode::Settings {
+        lifetime: Lifetime::secs(*default_ttl_secs),
+        min_sdk: if min_sdk_version.is_empty() { None } else { Some(dreadnode::Version::parse(min_sdk_version)?) },
+        blob_bytes: *max_blob_bytes,
+    })
+}
+
 impl Node {
     /// Starts everything and listens.
     pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
@@ -175,6 +187,7 @@ impl Node {
             clock,
             entropy,
             registry: Arc::clone(&store) as Arc<dyn Registry>,
+            workspaces: Arc::clone(&store) as Arc<dyn Workspaces>,
             desk,
             keyring: keyring.clone(),
             endpoint,
@@ -201,6 +214,8 @@ impl Node {
             desk: self.desk.clone(),
             registry: Arc::clone(&self.registry),
             usage: Arc::clone(&self.store) as Arc<dyn Usage>,
+            workspaces: Arc::clone(&self.workspaces),
+            packages: Arc::clone(&self.store) as Arc<dyn Packages>,
             entropy: Arc::clone(&self.entropy),
             keyring: self.keyring.clone(),
         });
@@ -220,6 +235,7 @@ impl Node {
                 &shared,
                 theirstack::Settings { lifetime: Lifetime::secs(config.theirstack.default_ttl_secs) },
             ),
+            dreadnode::dialect(&shared, dreadnode_settings(&config.dreadnode)?),
         ];
         Ok(valetkey_dialects::edge::Service::new(shared, limits, dialects)?)
     }

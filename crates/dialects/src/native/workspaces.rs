@@ -1,0 +1,234 @@
+//! Workspaces: `GET` and `POST /api/v1/workspaces`, `DELETE /api/v1/workspaces/{workspace}`.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+use valetkey_core::account::Account;
+use valetkey_core::error::Noun;
+use valetkey_core::grant::Grantee;
+use valetkey_core::lease::Revoker;
+use valetkey_core::name::{BucketName, Name};
+use valetkey_core::time::Lifetime;
+use valetkey_core::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace};
+use valetkey_core::{Error, Kind};
+
+use super::error::Problem;
+use super::{Native, who, wire};
+use crate::edge::{Call, Reply, json};
+
+/// A workspace.
+#[derive(Serialize, ToSchema)]
+pub(super) struct WorkspaceShown {
+    /// Its id.
+    id: String,
+    /// Its key, unique in its account.
+    key: String,
+    /// Its name for people.
+    name: String,
+    /// The account's id.
+    account: String,
+    /// The store's id.
+    storage: String,
+    /// Its bucket.
+    bucket: String,
+    /// Where in the bucket, without a slash at its end.
+    prefix: String,
+    /// Whether it is the one meant when none is named.
+    default: bool,
+    /// When it was made.
+    made: String,
+}
+
+impl WorkspaceShown {
+    fn of(workspace: &Workspace) -> Self {
+        let Workspace { id, account, key, name, storage, bucket, root, is_default, made, updated: _ } = workspace;
+        Self {
+            id: id.to_string(),
+            key: key.to_string(),
+            name: name.to_string(),
+            account: account.to_string(),
+            storage: storage.to_string(),
+            bucket: bucket.to_string(),
+            prefix: root.to_string(),
+            default: *is_default,
+            made: wire::at(*made),
+        }
+    }
+}
+
+/// Workspaces.
+#[derive(Serialize, ToSchema)]
+pub(super) struct WorkspaceList {
+    workspaces: Vec<WorkspaceShown>,
+}
+
+/// Lists the workspaces of an account. For its admins and for operators.
+#[utoipa::path(get, operation_id = "list_workspaces", path = "/api/v1/workspaces", tag = "workspaces", params(
+    ("account" = Option<String>, Query, description = "The account (name or id); the caller's own if not given"),
+), responses(
+    (status = 200, description = "Workspaces", body = WorkspaceList),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let query = call.query(&["account"])?;
+    let account = native.account(&call, query.get("account")).await?.id;
+    who::admin(&call.caller)?;
+    let workspaces = native.shared.workspaces.workspaces(account).await?;
+    Reply::json(&WorkspaceList { workspaces: workspaces.iter().map(WorkspaceShown::of).collect() })
+}
+
+/// Whom a workspace is to be opened for, as the field says it.
+#[derive(Default)]
+enum Whom {
+    /// The field is not there: everyone must be meant, not forgotten.
+    #[default]
+    Unsaid,
+    /// `null`.
+    Everyone,
+    /// Names or ids.
+    Named(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Whom {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(from)?.map_or(Self::Everyone, Self::Named))
+    }
+}
+
+/// What those a workspace is opened for may do.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum AccessWord {
+    /// Read and list.
+    Read,
+    /// Also write.
+    ReadWrite,
+}
+
+/// A workspace to be made, with the grants that open it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WorkspaceFields {
+    /// The account, by name or id.
+    account: String,
+    /// Its key, unique in its account: 1 to 63 characters of a-z, 0-9, `-`.
+    key: String,
+    /// Its name for people; the key if not given.
+    #[serde(default, deserialize_with = "wire::given")]
+    name: Option<String>,
+    /// Its bucket.
+    bucket: String,
+    /// Where in the bucket; `<account id>/workspaces/<workspace id>` if not given. Must not overlap another workspace.
+    #[serde(default, deserialize_with = "wire::given")]
+    prefix: Option<String>,
+    /// The callers it is opened for, by name or id; `null` for everyone of the account. Must be given.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>, required = true)]
+    callers: Whom,
+    /// What they may do; `read-write` if not given. Nobody may delete.
+    #[serde(default, deserialize_with = "wire::given")]
+    access: Option<AccessWord>,
+    /// `true` to make it the one meant when none is named.
+    #[serde(default, deserialize_with = "wire::given")]
+    default: Option<bool>,
+    /// No credential of it lives longer, in seconds; what the store allows if not given.
+    #[serde(default, deserialize_with = "wire::given")]
+    max_ttl_secs: Option<i64>,
+}
+
+/// Makes a workspace and the grants that open it: `artifacts` and `cas` under its prefix. For operators.
+#[utoipa::path(post, operation_id = "create_workspace", path = "/api/v1/workspaces", tag = "workspaces", request_body = WorkspaceFields, responses(
+    (status = 201, description = "The workspace", body = WorkspaceShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let WorkspaceFields { account, key, name, bucket, prefix, callers, access, default, max_ttl_secs } =
+        json(&call.body)?;
+    let account = native.account(&call, Some(&account)).await?;
+    let key: Slug = wire::named(&key, "key")?;
+    let bucket = BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?;
+    let storage = native.storage_of(&bucket).await?;
+    let new = NewWorkspace {
+        account: account.id,
+        name: wire::words(name.unwrap_or_else(|| key.to_string()), "name", 256)?.into(),
+        storage: storage.id,
+        bucket,
+        root: prefix.map(|text| Root::parse(&text).map_err(|error| error.at("prefix"))).transpose()?,
+        is_default: default.unwrap_or(false),
+        openings: native.openings(&account, &key, callers).await?,
+        access: match access {
+            Some(AccessWord::Read) => Access::Read,
+            Some(AccessWord::ReadWrite) | None => Access::ReadWrite,
+        },
+        max_lifetime: match max_ttl_secs {
+            Some(secs) => Lifetime::parse(secs).map_err(|error| error.at("max_ttl_secs"))?,
+            None => storage.max_lifetime,
+        },
+        key,
+    };
+    let made = native.shared.workspaces.create_workspace(new, call.now).await?;
+    Reply::made(&WorkspaceShown::of(&made))
+}
+
+/// Removes a workspace and the grants that open nothing else. What was vended under them ends too, unless told otherwise; the
+/// objects stay. For operators.
+#[utoipa::path(delete, operation_id = "remove_workspace", path = "/api/v1/workspaces/{workspace}", tag = "workspaces", params(
+    ("workspace" = String, Path, description = "The workspace's id or key"),
+    ("account" = Option<String>, Query, description = "Its account (name or id); the caller's own if not given"),
+    ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended for it live on"),
+), responses(
+    (status = 200, description = "It is removed", body = WorkspaceRemoved),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    let query = call.query(&["account", "end_credentials"])?;
+    let end = query.flag("end_credentials")?.unwrap_or(true);
+    let account = native.account(&call, query.get("account")).await?.id;
+    let given = call.params.get("workspace")?;
+    let workspaces = native.shared.workspaces.workspaces(account).await?;
+    let named = |workspace: &&Workspace| workspace.key.as_str() == given || workspace.id.to_string() == given;
+    let id = workspaces.iter().find(named).ok_or_else(|| Error::not_found(Noun::Workspace).at("workspace"))?.id;
+    let by = Revoker { by: call.caller.id, at: call.now };
+    native.shared.workspaces.remove_workspace(account, id, end, by).await?;
+    Reply::json(&WorkspaceRemoved { removed: id.to_string(), credentials_ended: end })
+}
+
+/// A removed workspace.
+#[derive(Serialize, ToSchema)]
+pub(super) struct WorkspaceRemoved {
+    /// Its id.
+    removed: String,
+    /// Whether what was vended for it was ended too.
+    credentials_ended: bool,
+}
+
+impl Native {
+    /// The grants a workspace is made with: named after it and whom they are for.
+    async fn openings(&self, account: &Account, key: &Slug, callers: Whom) -> Result<Vec<Opening>, Error> {
+        let named = |text: String| Name::parse(&text).map_err(|error| error.at("key"));
+        let callers = match callers {
+            Whom::Unsaid => {
+                let said = "say whom it is opened for: callers' names, or `null` for everyone";
+                return Err(Error::new(Kind::Invalid, said).at("callers"));
+            }
+            Whom::Everyone => {
+                return Ok(vec![Opening { name: named(format!("workspace-{key}"))?, to: Grantee::Everyone }]);
+            }
+            Whom::Named(callers) => callers,
+        };
+        if callers.is_empty() || callers.len() > 1000 {
+            return Err(Error::new(Kind::Invalid, "name 1 to 1000 callers, or `null` for everyone").at("callers"));
+        }
+        let known = self.shared.registry.callers(account.id).await?;
+        let opening = |text: &String| {
+            let found = known.iter().find(|(id, name, _)| name.as_str() == text || id.to_string() == *text);
+            let (id, name, _) = found.ok_or_else(|| Error::not_found(Noun::Caller).at("callers"))?;
+            Ok(Opening { name: named(format!("workspace-{key}-{name}"))?, to: Grantee::Caller(*id) })
+        };
+        callers.iter().map(opening).collect()
+    }
+}

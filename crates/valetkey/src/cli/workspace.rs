@@ -1,0 +1,120 @@
+//! `valetkey workspace`: the places Dreadnode's SDK works in.
+
+use crate::cli::body::Body;
+use crate::cli::client::{Client, Route};
+use crate::cli::failure::Failure;
+use crate::cli::output::Out;
+use crate::cli::{show, ttl};
+
+/// Make, list and remove workspaces
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Make a workspace and the grants that open it
+    Create(Box<Create>),
+    /// List workspaces
+    #[command(visible_alias = "list")]
+    Ls {
+        /// The account; yours unless given
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// Remove a workspace and its grants, and end the credentials vended for it; its objects stay
+    Rm {
+        /// The workspace's key or id
+        #[arg(value_name = "WORKSPACE")]
+        workspace: String,
+        /// Its account; yours unless given
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+        /// Let the credentials vended for it live on to their end
+        #[arg(long)]
+        keep_credentials: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Create {
+    /// The workspace's key, unique in its account
+    #[arg(value_name = "KEY")]
+    key: String,
+    /// Its account
+    #[arg(long, value_name = "ACCOUNT")]
+    account: String,
+    /// Its bucket
+    #[arg(long, value_name = "BUCKET")]
+    bucket: String,
+    /// Where in the bucket; a place of its own unless given
+    #[arg(long, value_name = "DIR")]
+    prefix: Option<String>,
+    /// Its name for people; the key unless given
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Open it for this caller of the account. May be repeated
+    #[arg(long = "caller", value_name = "CALLER", required_unless_present = "everyone")]
+    callers: Vec<String>,
+    /// Open it for every caller of the account
+    #[arg(long, conflicts_with = "callers")]
+    everyone: bool,
+    /// Open it for reading only; nobody may delete in one in any case
+    #[arg(long)]
+    read_only: bool,
+    /// Make it the one meant when none is named
+    #[arg(long)]
+    default: bool,
+    /// The longest life of its credentials: `1h`, `7d`
+    #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
+    max_ttl: Option<u32>,
+}
+
+const COLUMNS: &[show::Column] = &[
+    ("KEY", &["key"]),
+    ("NAME", &["name"]),
+    ("DEFAULT", &["default"]),
+    ("BUCKET", &["bucket"]),
+    ("PREFIX", &["prefix"]),
+    ("ID", &["id"]),
+];
+
+/// Runs `valetkey workspace`.
+pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
+    match args.command {
+        Command::Create(create) => {
+            let answer = client.post(Route::new(&["workspaces"]), &body(*create)).await?;
+            show::one(out, &answer, &["key", "name", "id", "account", "bucket", "prefix", "default"])
+        }
+        Command::Ls { account } => {
+            let answer = client.get(Route::new(&["workspaces"]).with_some("account", account)).await?;
+            show::list(out, &answer, COLUMNS, "there are no workspaces")
+        }
+        Command::Rm { workspace, account, keep_credentials } => {
+            let route = Route::new(&["workspaces", &workspace])
+                .with_some("account", account)
+                .with_some("end_credentials", keep_credentials.then_some("false"));
+            let answer = client.delete(route).await?;
+            let also = if keep_credentials { "" } else { ", and the credentials vended for it are ended" };
+            show::done(out, &answer, &format!("workspace {workspace} is removed{also}; its objects stay"))
+        }
+    }
+}
+
+fn body(create: Create) -> Body {
+    let Create { key, account, bucket, prefix, name, callers, everyone, read_only, default, max_ttl } = create;
+    // For everyone only when said so: the line is not taken without a caller or --everyone.
+    let callers = (!everyone).then_some(callers);
+    Body::new()
+        .set("key", key)
+        .set("account", account)
+        .set("bucket", bucket)
+        .some("prefix", prefix)
+        .some("name", name)
+        .set("callers", callers)
+        .set("access", if read_only { "read" } else { "read-write" })
+        .set("default", default)
+        .some("max_ttl_secs", max_ttl)
+}
