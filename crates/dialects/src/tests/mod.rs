@@ -1,7 +1,9 @@
 //! What a stranger sees of the dialects: whole responses over in-memory stores, with a clock that stands still.
 
+mod dreadnode;
 mod every_route;
 mod native;
+mod packages;
 mod refusals;
 mod theirstack;
 mod world;

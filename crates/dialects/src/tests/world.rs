@@ -21,11 +21,13 @@ use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::token::PlainToken;
+use valetkey_core::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace, Workspaces as _};
 use valetkey_core::{Error, Secret};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::memory::{Memory, SealingIssuer};
 
+use crate::dreadnode;
 use crate::edge::{self, Dialect, EdgeLimits, RateLimits, Shared};
 use crate::native::{self, Buckets};
 use crate::theirstack;
@@ -133,6 +135,8 @@ impl World {
             },
             registry: memory.clone(),
             usage: memory.clone(),
+            workspaces: memory.clone(),
+            packages: memory.clone(),
             entropy: entropy.clone(),
             keyring: SharedKeyring::new(ring()),
         });
@@ -189,6 +193,7 @@ impl World {
         vec![
             native::dialect(shared, native::Settings::default(), made.clone()),
             theirstack::dialect(shared, theirstack::Settings::default()),
+            dreadnode::dialect(shared, dreadnode::Settings::default()),
         ]
     }
 
@@ -270,7 +275,11 @@ impl World {
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Shot {
-        let response = self.app.clone().oneshot(request).await.unwrap();
+        Self::shot(self.app.clone().oneshot(request).await.unwrap()).await
+    }
+
+    /// Reads an answer.
+    pub(super) async fn shot(response: axum::response::Response) -> Shot {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         Shot { status: parts.status, headers: parts.headers, body: String::from_utf8(bytes.to_vec()).unwrap() }
@@ -304,6 +313,45 @@ impl World {
 }
 
 impl World {
+    /// A workspace in `lake`, under `teams/<account>/<key>`.
+    pub(super) async fn workspace(
+        &self,
+        account: &str,
+        key: &str,
+        to: Option<CallerId>,
+        access: Access,
+        is_default: bool,
+    ) -> Workspace {
+        let to = to.map_or(Grantee::Everyone, Grantee::Caller);
+        let new = NewWorkspace {
+            account: self.account_id(account).await,
+            key: Slug::parse(key).unwrap(),
+            name: format!("The {key} one").into(),
+            storage: self.storage,
+            bucket: bucket("lake"),
+            root: Some(Root::parse(&format!("teams/{account}/{key}")).unwrap()),
+            is_default,
+            openings: vec![Opening { name: name(&format!("workspace-{key}")), to }],
+            access,
+            max_lifetime: Lifetime::secs(604_800),
+        };
+        self.memory.create_workspace(new, self.clock.now()).await.unwrap()
+    }
+
+    /// Gives the store another address inside the cluster and another longest lifetime.
+    pub(super) async fn change_storage(&self, internal: Option<&str>, most_secs: u32) {
+        let changed = NewStorage {
+            name: name("local"),
+            kind: StorageKind::Embedded,
+            endpoint: "http://127.0.0.1:9000".into(),
+            internal_endpoint: internal.map(Into::into),
+            region: "us-east-1".into(),
+            min_lifetime: Lifetime::secs(60),
+            max_lifetime: Lifetime::secs(most_secs),
+        };
+        self.memory.change_storage(self.storage, changed).await.unwrap();
+    }
+
     pub(super) async fn caller_of(&self, text: &str) -> CallerId {
         for account in self.memory.accounts().await.unwrap() {
             for (id, own, _) in self.memory.callers(account.id).await.unwrap() {
