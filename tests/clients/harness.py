@@ -111,19 +111,19 @@ class Lease:
 class Server:
     """`valetkey dev` on free ports with an empty data directory. Stops with the `with` block."""
 
-    def __init__(self, binary: str, directory: pathlib.Path):
+    def __init__(self, binary: str, directory: pathlib.Path, settings: dict[str, str] | None = None):
         self.log = directory / "stderr.log"
         command = [binary, "dev", "--data-dir", str(directory / "data"), "--output", "json"]
         command += ["--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"]
         self.data = directory / "data"
         self.secrets: set[str] = set()
         # Everything that can be logged is, so that a secret in it would be found; and nobody is slowed down.
-        settings = {"VALETKEY_LOG__LEVEL": "trace", "VALETKEY_LOG__FORMAT": "json"}
+        settings = (settings or {}) | {"VALETKEY_LOG__LEVEL": "trace", "VALETKEY_LOG__FORMAT": "json"}
         settings |= {f"VALETKEY_LIMITS__{name}": "per-second:100000/1" for name in ("CREDENTIALS", "REQUESTS", "STRANGERS")}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=os.environ | settings)
         try:
-            ready = self._ready()
+            self.ready = ready = self._ready()
         except BaseException:
             self.stop()
             raise

@@ -1,6 +1,7 @@
 //! `valetkey dev`: everything on loopback with nothing configured: state, accounts, tokens, grants and real data.
 
 mod check;
+pub(crate) mod dreadnode;
 mod world;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use serde::Serialize;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
 use crate::config::Layers;
-use crate::dev::world::{AdminState, CallerState, Forbidden};
+use crate::dev::world::{AdminState, CallerState, Forbidden, State};
 use crate::node::{Node, log, ring};
 
 /// What `valetkey dev` takes.
@@ -42,6 +43,8 @@ struct Ready<'a> {
     callers: &'a [CallerState],
     forbidden: Vec<Forbidden>,
     admin: &'a AdminState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dreadnode: Option<dreadnode::Ready<'a>>,
 }
 
 /// Runs the demo until it is interrupted, or checks it.
@@ -68,6 +71,7 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
         name.starts_with("VALETKEY_LOG__")
             || name.starts_with("VALETKEY_LIMITS__")
             || name.starts_with("VALETKEY_LEDGER__")
+            || name.starts_with("VALETKEY_DREADNODE__")
     });
     let mut flags: BTreeMap<&'static str, String> = BTreeMap::from([
         ("data_dir", data_dir.display().to_string()),
@@ -109,10 +113,11 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
         callers: &state.callers,
         forbidden: world::forbidden(),
         admin: &state.admin,
+        dreadnode: state.dreadnode.as_ref().map(|own| dreadnode::Ready::new(&node.api_url, own)),
     };
     let told = match out.format() {
         Format::Json => out.json_line(&ready),
-        Format::Table => out.data(&banner(&ready, &config.data_dir, out)),
+        Format::Table => out.data(&banner(&ready, &state, &config.data_dir, out)),
     };
     told?;
     node.until_stopped().await;
@@ -148,7 +153,7 @@ fn program() -> String {
     }
 }
 
-fn banner(ready: &Ready<'_>, data_dir: &std::path::Path, out: &Out) -> String {
+fn banner(ready: &Ready<'_>, state: &State, data_dir: &std::path::Path, out: &Out) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let mut line = |parts: std::fmt::Arguments<'_>| {
@@ -205,5 +210,8 @@ fn banner(ready: &Ready<'_>, data_dir: &std::path::Path, out: &Out) -> String {
     ));
     line(format_args!("  {program} whose \"$AWS_ACCESS_KEY_ID\""));
     line(format_args!("  {program} lease ls"));
+    if let Some(own) = &state.dreadnode {
+        dreadnode::lines(ready.api, own, out).iter().for_each(|own| line(format_args!("{own}")));
+    }
     text
 }

@@ -17,6 +17,7 @@ use valetkey_core::scope::{Actions, Path as ScopePath, Paths, Scope};
 use valetkey_core::time::{Entropy, Lifetime};
 use valetkey_core::token::PlainToken;
 
+use crate::dev::dreadnode;
 use crate::node::Node;
 
 /// An object of the demo.
@@ -106,6 +107,9 @@ pub(crate) struct State {
     pub(crate) callers: Vec<CallerState>,
     /// The operator's token.
     pub(crate) admin: AdminState,
+    /// The part for Dreadnode's SDK; older demos gain it.
+    #[serde(default)]
+    pub(crate) dreadnode: Option<dreadnode::State>,
 }
 
 /// A caller of the demo.
@@ -140,13 +144,21 @@ pub(crate) fn forbidden() -> Vec<Forbidden> {
 /// Finds the demo's world in the data directory, or makes it.
 pub(crate) async fn ensure(node: &Node, data_dir: &Path) -> anyhow::Result<State> {
     let file = data_dir.join("dev.json");
-    if let Ok(text) = std::fs::read_to_string(&file) {
-        return serde_json::from_str(&text).with_context(|| {
+    let kept = std::fs::read_to_string(&file).ok();
+    let mut state: State = match &kept {
+        Some(text) => serde_json::from_str(text).with_context(|| {
             format!("{} is not the demo's state; delete the directory to start over", file.display())
-        });
+        })?,
+        None => make(node).await?,
+    };
+    // What a newer version adds to the demo.
+    if state.dreadnode.is_none() {
+        state.dreadnode = Some(dreadnode::make(node).await?);
     }
-    let state = make(node).await?;
-    write_private(&file, &serde_json::to_string_pretty(&state)?)?;
+    let text = serde_json::to_string_pretty(&state)?;
+    if kept.is_none_or(|kept| kept != text) {
+        write_private(&file, &text)?;
+    }
     Ok(state)
 }
 
@@ -166,7 +178,7 @@ fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 /// A thing that may have been made before the last start was cut short.
-fn or_there<T: Default>(made: Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn or_there<T: Default>(made: Result<T, Error>) -> Result<T, Error> {
     match made {
         Err(error) if matches!(error.kind(), Kind::AlreadyExists(_)) => Ok(T::default()),
         made => made,
@@ -226,10 +238,10 @@ async fn make(node: &Node) -> anyhow::Result<State> {
     }
     let operators = account(&*node.registry, OPERATORS, now).await?;
     let (_, token) = caller(node, &operators, "admin", Role::Operator, now).await?;
-    Ok(State { callers, admin: AdminState { token: token.reveal().to_owned() } })
+    Ok(State { callers, admin: AdminState { token: token.reveal().to_owned() }, dreadnode: None })
 }
 
-async fn account(registry: &dyn Registry, name: &str, now: Timestamp) -> Result<Account, Error> {
+pub(crate) async fn account(registry: &dyn Registry, name: &str, now: Timestamp) -> Result<Account, Error> {
     let name = Name::parse(name)?;
     match registry.account_named(&name).await? {
         Some(account) => Ok(account),
@@ -237,7 +249,7 @@ async fn account(registry: &dyn Registry, name: &str, now: Timestamp) -> Result<
     }
 }
 
-async fn caller(
+pub(crate) async fn caller(
     node: &Node,
     account: &Account,
     name: &str,

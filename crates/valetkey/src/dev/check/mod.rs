@@ -1,5 +1,6 @@
 //! `valetkey dev --check`: vends for real, then tries to get further than the key allows.
 
+mod dreadnode;
 mod s3;
 
 use std::time::Duration;
@@ -118,6 +119,7 @@ impl Check<'_> {
         self.forgeries(&keys).await?;
         self.endings(&short, short_end).await?;
         self.strangers().await?;
+        self.dreadnode().await?;
         self.ledger().await
     }
 
