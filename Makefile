@@ -1,7 +1,7 @@
 # Every check there is: `make test`. Each part alone: the targets below.
-.PHONY: test fmt lint unit doc release check clients bench
+.PHONY: test fmt lint unit doc release check clients test-dreadnode bench
 
-test: fmt lint unit doc release check clients
+test: fmt lint unit doc release check clients test-dreadnode
 
 fmt:
 	cargo fmt --all --check
@@ -27,6 +27,10 @@ check: release
 # Unmodified real clients against the real binary; installs what it needs.
 clients: release
 	VALETKEY_BIN=target/release/valetkey tests/clients/run
+
+# Dreadnode's SDK, unmodified, with its own 900 MB of packages: apart, so that they hold nothing else back.
+test-dreadnode: release
+	VALETKEY_BIN=target/release/valetkey tests/clients/dreadnode/run
 
 # Figures, not checks: docs/bench.md says how to read them.
 bench:

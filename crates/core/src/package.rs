@@ -262,8 +262,14 @@ mod tests {
         let text = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(digest.to_string(), text);
         assert_eq!(text.parse::<Digest>().unwrap(), digest);
-        for bad in ["", "sha256:", &text[..70], &text.to_uppercase(), &text.replace("256", "512"), &format!("{text}0")]
-        {
+        for bad in [
+            "",
+            "sha256:",
+            text.strip_suffix('5').unwrap(),
+            &text.to_uppercase(),
+            &text.replace("256", "512"),
+            &format!("{text}0"),
+        ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
     }

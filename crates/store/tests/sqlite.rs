@@ -17,10 +17,12 @@ use valetkey_core::port::{Directory, LeaseFilter, Leases, Ledger, Registry, Usag
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::token::PlainToken;
 use valetkey_core::usage::{Origin, Period, RequestFilter};
+use valetkey_core::workspace::Workspaces;
 use valetkey_store::{LedgerMode, Settings, Store};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::contract::bench::{ask, by, claims};
+use valetkey_testkit::contract::workspaces::new_workspace;
 use valetkey_testkit::contract::{Bench, Tenant};
 
 /// A database in its own folder, opened as often as a test wants.
@@ -299,11 +301,13 @@ async fn two_processes_on_one_file_keep_one_chain_and_see_each_other() {
     bench.open(&tenant).await.unwrap();
     let token = PlainToken::generate(&*shelf.entropy);
     bench.caller(&token).await.unwrap_err();
+    assert!(server.workspaces(tenant.account.id).await.unwrap().is_empty());
 
     let command = shelf.open().await;
     let theirs = shelf.bench(&command);
     theirs.open(&tenant).await.unwrap();
     bench.open(&tenant).await.unwrap();
+    command.create_workspace(new_workspace(&tenant, "main", None), bench.now()).await.unwrap();
     command.create_token(tenant.caller, &token, None, bench.now()).await.unwrap();
     command.revoke_token(tenant.record.id, by(&tenant, bench.now())).await.unwrap();
     command.close().await.unwrap();
@@ -314,6 +318,7 @@ async fn two_processes_on_one_file_keep_one_chain_and_see_each_other() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(bench.caller(&tenant.token).await.unwrap_err().kind(), Kind::Unauthenticated(Stranger::Revoked));
+    assert_eq!(server.workspaces(tenant.account.id).await.unwrap().len(), 1);
     let verified = server.verify_ledger().await.unwrap();
     assert_eq!((verified.leases, verified.broken_at), (3, None));
     assert_eq!(server.balance(tenant.account.id).await.unwrap().used, 3);

@@ -82,8 +82,8 @@ pub(super) async fn get_blob(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Re
     content_digest(Reply::written(body.ok_or_else(|| Error::not_found(Noun::Package))?, BYTES), digest)
 }
 
-/// Begins an upload. What the specification lets a client ask for here beside (`digest`, `mount`) is answered as it says
-/// for a registry that does not do it: with an upload.
+/// Begins an upload. A client that asks to mount a blob instead is answered as the specification says for a registry that
+/// does not do it: with an upload.
 pub(super) async fn begin(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply, Error> {
     let package = package(&call)?;
     if !call.body.is_empty() {

@@ -33,7 +33,7 @@ impl Version {
             .zip(&other.0)
             .map(|(own, other)| own.cmp(other))
             .find(|order| order.is_ne())
-            .is_some_and(|order| order.is_lt())
+            .is_some_and(std::cmp::Ordering::is_lt)
     }
 }
 

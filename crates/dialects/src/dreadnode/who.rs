@@ -46,7 +46,6 @@ pub(super) async fn user(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply,
 
 /// How long sandboxes may run: none do here. The SDK demands the fields.
 #[derive(Serialize)]
-#[expect(clippy::struct_field_names, reason = "the published names")]
 struct Sandboxes {
     effective_max_sandbox_runtime_seconds: u32,
     max_sandbox_runtime_source_level: &'static str,

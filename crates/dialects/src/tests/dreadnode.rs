@@ -1,5 +1,6 @@
 //! Dreadnode's operations: whole responses, who may know of which workspace, and every published refusal for its reason.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -248,9 +249,9 @@ async fn traces_are_taken_and_dropped() {
         let path = format!("/api/v1/org/{org}/otel/traces");
         with_headers(&world, &Method::POST, &path, &headers, &"x".repeat(200_000)).await
     };
-    let taken = send("acme", "application/x-protobuf").await;
-    assert_eq!((taken.status, taken.body.as_str()), (StatusCode::OK, ""));
-    assert_eq!(taken.headers["content-type"], "application/x-protobuf");
+    let answer = send("acme", "application/x-protobuf").await;
+    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, ""));
+    assert_eq!(answer.headers["content-type"], "application/x-protobuf");
     assert_eq!(send("acme", "application/json; charset=utf-8").await.body, "{}");
     assert_eq!(send("acme", "text/plain").await.status, StatusCode::BAD_REQUEST);
     assert_eq!(send("globex", "application/x-protobuf").await.status, StatusCode::NOT_FOUND);
@@ -285,7 +286,7 @@ async fn a_store_that_fails_or_is_too_slow_is_a_gateways_failure() {
         let app = edge::router(shared, EdgeLimits::default(), vec![dialect]).unwrap();
         let request = Request::get(VEND).header("x-api-key", world.token("writer").await).body(Body::empty()).unwrap();
         let shot = World::shot(app.oneshot(request).await.unwrap()).await;
-        page.push_str(&format!("{} {}\n", shot.status, shot.body));
+        writeln!(page, "{} {}", shot.status, shot.body).unwrap();
     }
     insta::assert_snapshot!("dreadnode_gateway", page);
 }

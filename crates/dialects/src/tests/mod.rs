@@ -6,4 +6,5 @@ mod native;
 mod packages;
 mod refusals;
 mod theirstack;
+mod workspaces;
 mod world;

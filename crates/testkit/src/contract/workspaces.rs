@@ -13,7 +13,7 @@ use valetkey_core::workspace::{Access, NewWorkspace, Opening, Root, Slug, Worksp
 use crate::contract::bench::{Bench, Tenant, by, name};
 
 /// A workspace to be made, opened to everyone of the tenant's account.
-pub(super) fn new(tenant: &Tenant, key: &str, root: Option<&str>) -> NewWorkspace {
+pub fn new_workspace(tenant: &Tenant, key: &str, root: Option<&str>) -> NewWorkspace {
     NewWorkspace {
         account: tenant.account.id,
         key: Slug::parse(key).unwrap(),
@@ -41,10 +41,10 @@ fn ask(workspace: &Workspace) -> Ask {
 pub async fn a_workspace_is_made_with_the_grants_that_open_it(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::Free).await;
     let now = bench.now();
-    let made = bench.workspaces.create_workspace(new(&tenant, "main", None), now).await.unwrap();
+    let made = bench.workspaces.create_workspace(new_workspace(&tenant, "main", None), now).await.unwrap();
     assert_eq!(made.root.as_str(), format!("{}/workspaces/{}", tenant.account.id, made.id));
     assert_eq!((made.made, made.updated, made.is_default), (now, now, false));
-    assert_eq!(*bench.workspaces.workspaces(tenant.account.id).await.unwrap(), [made.clone()]);
+    assert_eq!(*bench.workspaces.workspaces(tenant.account.id).await.unwrap(), *std::slice::from_ref(&made));
     let permit = bench.decide(&tenant.token, &ask(&made)).await.unwrap();
     let key = |part: &str| format!("{}/{part}", made.root).into_bytes();
     for (part, action, open) in [
@@ -70,9 +70,9 @@ pub async fn a_workspace_that_cannot_be_made_leaves_nothing(bench: &Bench) {
     let other = bench.tenant("other", Metering::Free).await;
     let now = bench.now();
     let account = tenant.account.id;
-    bench.workspaces.create_workspace(new(&tenant, "main", Some("teams/main")), now).await.unwrap();
+    bench.workspaces.create_workspace(new_workspace(&tenant, "main", Some("teams/main")), now).await.unwrap();
     let grants = bench.registry.grants(account).await.unwrap().len();
-    let fresh = || new(&tenant, "second", Some("teams/second"));
+    let fresh = || new_workspace(&tenant, "second", Some("teams/second"));
     let at = |root: &str| NewWorkspace { root: Some(Root::parse(root).unwrap()), ..fresh() };
     let opening = |text: &str, to| Opening { name: name(text), to };
     for (wrong, kind) in [
@@ -109,7 +109,7 @@ pub async fn one_workspace_of_an_account_is_the_default(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::Free).await;
     let account = tenant.account.id;
     for key in ["b", "c", "a"] {
-        let new = NewWorkspace { is_default: true, ..new(&tenant, key, None) };
+        let new = NewWorkspace { is_default: true, ..new_workspace(&tenant, key, None) };
         bench.workspaces.create_workspace(new, bench.now()).await.unwrap();
         let listed = bench.workspaces.workspaces(account).await.unwrap();
         assert!(listed.is_sorted_by_key(|workspace| workspace.key.clone()));
@@ -125,8 +125,8 @@ pub async fn a_removed_workspace_takes_its_grants_and_projects_with_it(bench: &B
     let tenant = bench.tenant("acme", Metering::Free).await;
     let account = tenant.account.id;
     let now = bench.now();
-    let made = bench.workspaces.create_workspace(new(&tenant, "main", Some("w")), now).await.unwrap();
-    let stays = bench.workspaces.create_workspace(new(&tenant, "kept", Some("k")), now).await.unwrap();
+    let made = bench.workspaces.create_workspace(new_workspace(&tenant, "main", Some("w")), now).await.unwrap();
+    let stays = bench.workspaces.create_workspace(new_workspace(&tenant, "kept", Some("k")), now).await.unwrap();
     bench.workspaces.create_project(made.id, &Slug::parse("p").unwrap(), "P", None, now).await.unwrap();
     let part = Paths::only([Path::directory(b"w/cas/sha256").unwrap()]).unwrap();
     for (text, paths) in [("part", part), ("wide", Paths::only([Path::directory(b"w").unwrap()]).unwrap())] {
@@ -149,14 +149,14 @@ pub async fn a_removed_workspace_takes_its_grants_and_projects_with_it(bench: &B
     let left: Vec<String> =
         bench.registry.grants(account).await.unwrap().into_iter().map(|grant| grant.name.to_string()).collect();
     assert_eq!(left, ["daily", "wide", "workspace-kept"]);
-    bench.workspaces.create_workspace(new(&tenant, "main", Some("w")), now).await.unwrap();
+    bench.workspaces.create_workspace(new_workspace(&tenant, "main", Some("w")), now).await.unwrap();
 }
 
 /// As told.
 pub async fn a_removed_workspaces_credentials_may_live_on(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::Free).await;
     let now = bench.now();
-    let made = bench.workspaces.create_workspace(new(&tenant, "main", None), now).await.unwrap();
+    let made = bench.workspaces.create_workspace(new_workspace(&tenant, "main", None), now).await.unwrap();
     let permit = bench.decide(&tenant.token, &ask(&made)).await.unwrap();
     let lease = bench.ledger.open(&permit, now).await.unwrap();
     bench.workspaces.remove_workspace(tenant.account.id, made.id, false, by(&tenant, now)).await.unwrap();
@@ -169,8 +169,8 @@ pub async fn projects_are_made_once_and_listed_in_order(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::Free).await;
     let now = bench.now();
     let slug = |text: &str| Slug::parse(text).unwrap();
-    let one = bench.workspaces.create_workspace(new(&tenant, "one", None), now).await.unwrap();
-    let two = bench.workspaces.create_workspace(new(&tenant, "two", None), now).await.unwrap();
+    let one = bench.workspaces.create_workspace(new_workspace(&tenant, "one", None), now).await.unwrap();
+    let two = bench.workspaces.create_workspace(new_workspace(&tenant, "two", None), now).await.unwrap();
     for key in ["b", "a"] {
         let made = bench.workspaces.create_project(one.id, &slug(key), "A name", Some("About"), now).await.unwrap();
         assert_eq!(

@@ -153,24 +153,24 @@ impl Workspaces for Memory {
 impl Packages for Memory {
     async fn begin_upload(&self, upload: &Upload, until: Timestamp, now: Timestamp) -> Result<(), Error> {
         let mut world = self.world();
-        let shelf = &mut world.shelf;
-        shelf.uploads.retain(|(_, until)| now < *until);
-        while u32::try_from(shelf.of(upload.caller)).is_ok_and(|open| open >= MOST_UPLOADS) {
-            let Some(oldest) = shelf.uploads.iter().position(|(open, _)| open.caller == upload.caller) else { break };
-            shelf.uploads.remove(oldest);
+        let kept = &mut world.shelf;
+        kept.uploads.retain(|(_, until)| now < *until);
+        while u32::try_from(kept.of(upload.caller)).is_ok_and(|open| open >= MOST_UPLOADS) {
+            let Some(oldest) = kept.uploads.iter().position(|(open, _)| open.caller == upload.caller) else { break };
+            kept.uploads.remove(oldest);
         }
-        shelf.uploads.push((upload.clone(), until));
+        kept.uploads.push((upload.clone(), until));
         Ok(())
     }
 
     async fn finish_upload(&self, upload: &Upload, digest: Digest, body: Vec<u8>, now: Timestamp) -> Result<(), Error> {
         let mut world = self.world();
-        let shelf = &mut world.shelf;
+        let kept = &mut world.shelf;
         let is = |(open, until): &(Upload, Timestamp)| open == upload && now < *until;
-        let at = shelf.uploads.iter().position(is).ok_or_else(|| Error::not_found(Noun::Package))?;
+        let at = kept.uploads.iter().position(is).ok_or_else(|| Error::not_found(Noun::Package))?;
         digest.check(Digest::of(&body))?;
-        shelf.uploads.remove(at);
-        shelf.blobs.insert((upload.account, digest), body);
+        kept.uploads.remove(at);
+        kept.blobs.insert((upload.account, digest), body);
         Ok(())
     }
 
@@ -193,13 +193,13 @@ impl Packages for Memory {
         _now: Timestamp,
     ) -> Result<(), Error> {
         let mut world = self.world();
-        let shelf = &mut world.shelf;
-        if let Some(missing) = needs.iter().find(|digest| !shelf.blobs.contains_key(&(account, **digest))) {
+        let kept = &mut world.shelf;
+        if let Some(missing) = needs.iter().find(|digest| !kept.blobs.contains_key(&(account, **digest))) {
             return Err(Manifest::lacks(*missing));
         }
-        shelf.manifests.insert((account, package.clone(), manifest.digest), manifest.clone());
+        kept.manifests.insert((account, package.clone(), manifest.digest), manifest.clone());
         if let Some(tag) = tag {
-            shelf.tags.insert((account, package.clone(), tag.clone()), manifest.digest);
+            kept.tags.insert((account, package.clone(), tag.clone()), manifest.digest);
         }
         Ok(())
     }

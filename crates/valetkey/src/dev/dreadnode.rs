@@ -76,7 +76,7 @@ pub(super) fn lines(api: &str, state: &State, out: &Out) -> Vec<String> {
     let State { token, organization, workspace } = state;
     vec![
         String::new(),
-        out.bold("Work in a workspace, as Dreadnode's SDK does it (pip install dreadnode):"),
+        out.bold("Work in a workspace, as Dreadnode's SDK does it (uv pip install dreadnode):"),
         format!("  curl -s {api}/api/v1/org/{organization}/ws/{workspace}/storage/credentials -H 'X-API-Key: {token}'"),
         format!(
             "  python3 -c 'import dreadnode, pathlib; dn = dreadnode.configure(server=\"{api}\", api_key=\"{token}\", organization=\"{organization}\", workspace=\"{workspace}\"); print(dn.storage.store_artifact(pathlib.Path(\"/etc/hostname\")))'"

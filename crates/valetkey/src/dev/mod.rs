@@ -211,7 +211,9 @@ fn banner(ready: &Ready<'_>, state: &State, data_dir: &std::path::Path, out: &Ou
     line(format_args!("  {program} whose \"$AWS_ACCESS_KEY_ID\""));
     line(format_args!("  {program} lease ls"));
     if let Some(own) = &state.dreadnode {
-        dreadnode::lines(ready.api, own, out).iter().for_each(|own| line(format_args!("{own}")));
+        for text in dreadnode::lines(ready.api, own, out) {
+            line(format_args!("{text}"));
+        }
     }
     text
 }

@@ -24,7 +24,12 @@ impl Check<'_> {
             ("read it back", "200", Method::GET, inside.clone()),
             ("delete an artifact", denied, Method::DELETE, inside),
             ("write beside the workspace's parts", denied, Method::PUT, format!("/{bucket}/{prefix}/check")),
-            ("list the workspace's root", denied, Method::GET, format!("/{bucket}?list-type=2&prefix=")),
+            (
+                "list the workspace's root",
+                denied,
+                Method::GET,
+                format!("/{bucket}?list-type=2&prefix={}%2F", prefix.replace('/', "%2F")),
+            ),
             ("write in another workspace", denied, Method::PUT, format!("/{bucket}/another/artifacts/check")),
         ] {
             let body: &[u8] = if method == Method::PUT { b"stored" } else { b"" };
