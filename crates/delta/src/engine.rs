@@ -30,6 +30,9 @@ use delta_kernel::{
 };
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tracing::Dispatch;
+use tracing::dispatcher;
+use tracing::subscriber::NoSubscriber;
 use url::Url;
 use valetkey_core::Error;
 use valetkey_core::table::{Listed, ObjectFiles, TablePlace, Unserved};
@@ -59,6 +62,8 @@ pub(crate) struct LogFiles {
     /// `root/_delta_log/`.
     directory: Vec<u8>,
     runtime: Handle,
+    /// Where what the objects log goes; what the kernel logs goes nowhere (see [`LogFiles::quietly`]).
+    log: Dispatch,
     budget: Budget,
     read: AtomicU64,
     stopped: CancellationToken,
@@ -77,7 +82,14 @@ impl LogFiles {
         let mut directory = below(&place.root, LOG_DIR).to_vec();
         directory.push(b'/');
         let (read, failed) = (AtomicU64::new(0), Mutex::new(None));
-        Self { objects, place, directory, runtime, budget, read, stopped, failed }
+        let log = dispatcher::get_default(Clone::clone);
+        Self { objects, place, directory, runtime, log, budget, read, stopped, failed }
+    }
+
+    /// Does work with the kernel without its running commentary: it logs an error for every place that is no table, and
+    /// a dozen lines for every one that is. What matters of it comes back as the refusal.
+    pub(crate) fn quietly<T>(work: impl FnOnce() -> T) -> T {
+        dispatcher::with_default(&Dispatch::new(NoSubscriber::new()), work)
     }
 
     /// The URL of the table.
@@ -106,7 +118,8 @@ impl LogFiles {
 
     /// Waits for objects, unless nobody waits for the answer any more.
     fn wait<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Refused> {
-        let done = self.runtime.block_on(self.stopped.run_until_cancelled(work));
+        let work = self.stopped.run_until_cancelled(work);
+        let done = dispatcher::with_default(&self.log, || self.runtime.block_on(work));
         Ok(done.ok_or(Unserved::TooMuch("log entries"))??)
     }
 

@@ -105,7 +105,7 @@ impl Logs {
             let _turn = turn;
             let log = LogFiles::new(objects, place, runtime, budget, stopped);
             let session = Session { engine: LogEngine::new(log), cache: &cache, most: Most { files, versions } };
-            session.run(work)
+            LogFiles::quietly(|| session.run(work))
         });
         match tokio::time::timeout(deadline, task).await {
             Ok(Ok(done)) => done.map_err(Error::from),

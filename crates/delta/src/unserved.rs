@@ -35,15 +35,26 @@ impl From<Refused> for Error {
     }
 }
 
+/// The kernel's words, in the form of ours.
+fn words(said: &str) -> String {
+    shortened(&said.replace('\'', "`"))
+}
+
 impl From<KernelError> for Refused {
     fn from(error: KernelError) -> Self {
         match error {
             KernelError::Backtraced { source, .. } => (*source).into(),
             KernelError::Unsupported(what) => {
-                Unserved::Unsupported(format!("a feature of the Delta protocol ({})", shortened(&what))).into()
+                Unserved::Unsupported(format!("a feature of the Delta protocol ({})", words(&what))).into()
             }
             KernelError::InvalidColumnMappingMode(mode) => {
-                Unserved::Unsupported(format!("the column mapping mode `{}`", shortened(&mode))).into()
+                Unserved::Unsupported(format!("the column mapping mode `{}`", words(&mode))).into()
+            }
+            KernelError::InvalidProtocol(what) => {
+                Unserved::Unsupported(format!("a protocol of its own ({})", words(&what))).into()
+            }
+            KernelError::MaxCatalogVersion(_) => {
+                Unserved::Unsupported("commits that a catalogue keeps".to_owned()).into()
             }
             KernelError::Cancelled => Unserved::TooMuch("log entries").into(),
             other => Unserved::Broken(other.to_string()).into(),

@@ -121,12 +121,22 @@ async fn features_nobody_knows_are_refused_by_name() {
     for words in &words(&rig, &place).await[1..] {
         assert!(words.starts_with("invalid: the table uses") && words.contains("telepathy"), "{words}");
     }
+    let managed = crate::rig::place("managed");
+    let mut lines = first(&json!({"delta.enableInCommitTimestamps": "true"}));
+    lines[0] = json!({"protocol": {
+        "minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["catalogManaged"],
+        "writerFeatures": ["catalogManaged", "inCommitTimestamp"],
+    }});
+    rig.commit(&managed, 0, &lines);
+    for words in &words(&rig, &managed).await {
+        assert_eq!(words, "invalid: the table uses commits that a catalogue keeps, which this server does not support");
+    }
     let newer = crate::rig::place("newer");
     let mut lines = first(&json!({}));
     lines[0] = json!({"protocol": {"minReaderVersion": 99, "minWriterVersion": 99}});
     rig.commit(&newer, 0, &lines);
     for words in &words(&rig, &newer).await[1..] {
-        assert!(words.starts_with("invalid: "), "{words}");
+        assert!(words.starts_with("invalid: the table uses"), "{words}");
     }
 }
 

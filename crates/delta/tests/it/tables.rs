@@ -1,10 +1,13 @@
 //! Snapshots and files of well-formed tables.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio_util::task::TaskTracker;
 use valetkey_core::name::BucketName;
 use valetkey_core::table::{AsOf, ObjectFiles as _, TableFiles, TableLogs as _, Whereabouts};
+use valetkey_delta::{Limits, Logs};
 
 use crate::rig::{Rig, add, bucket, first, keys, paths, place, remove, said};
 
@@ -81,6 +84,43 @@ async fn a_checkpoint_and_what_came_after_it_make_the_files() {
     let refused = rig.logs.files(&place, AsOf::Version(3)).await.unwrap_err();
     assert_eq!(said(&refused), "invalid: the table has no version 3; it has versions 4 to 6");
     assert_eq!(refused.field(), Some("version"));
+}
+
+/// Written line by line: deltalake writes neither.
+#[tokio::test]
+async fn newer_checkpoints_and_compactions_say_the_same_as_the_commits() {
+    let rig = Rig::new();
+    let place = place("t");
+    let mut begin = first(&json!({}));
+    begin[0] = json!({"protocol": {
+        "minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["v2Checkpoint"], "writerFeatures": ["v2Checkpoint"],
+    }});
+    let text = |lines: &[Value]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    rig.commit(&place, 0, &[begin.clone(), vec![add("a")]].concat());
+    rig.commit(&place, 1, &[add("b"), add("c")]);
+    rig.commit(&place, 2, &[remove("b"), add("d")]);
+    let commits = rig.logs.files(&place, AsOf::Latest).await.unwrap();
+    assert_eq!(paths(&commits.files), ["a", "c", "d"]);
+
+    let compacted = text(&[add("c"), add("d"), remove("b")]);
+    let at = crate::rig::written(2);
+    rig.write(&place, "00000000000000000001.00000000000000000002.compacted.json", compacted.as_bytes(), at);
+    let objects = Arc::clone(&rig.objects) as Arc<_>;
+    let logs = Logs::new(objects, TaskTracker::new(), Limits::default());
+    assert_eq!(paths(&logs.files(&place, AsOf::Latest).await.unwrap().files), ["a", "c", "d"]);
+
+    let checkpoint =
+        [vec![json!({"checkpointMetadata": {"version": 2}})], begin, vec![add("a"), add("c"), add("d")]].concat();
+    let name = "00000000000000000002.checkpoint.3a0d65cd-4056-49b8-937b-95f9e3ee90e5.json";
+    rig.write(&place, name, text(&checkpoint).as_bytes(), at);
+    for version in 0..2 {
+        rig.unwrite(&place, &format!("{version:020}.json"));
+    }
+    rig.commit(&place, 3, &[add("e")]);
+    let found = rig.logs.files(&place, AsOf::Latest).await.unwrap();
+    assert_eq!((found.snapshot.version, paths(&found.files)), (3, vec!["a", "c", "d", "e"]));
+    let snapshot = rig.logs.snapshot(&place, AsOf::Version(2)).await.unwrap();
+    assert_eq!(snapshot.protocol.reader_features.as_deref(), Some(&["v2Checkpoint".to_owned()][..]));
 }
 
 #[tokio::test]
