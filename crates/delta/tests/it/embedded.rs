@@ -1,0 +1,64 @@
+//! The same over the embedded store.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_util::task::TaskTracker;
+use valetkey_core::id::LeaseId;
+use valetkey_core::keyring::{Claims, Keyring, SharedKeyring};
+use valetkey_core::port::Leases;
+use valetkey_core::scope::Scope;
+use valetkey_core::table::{AsOf, ObjectFiles as _, TableLogs as _};
+use valetkey_core::{Error, Secret};
+use valetkey_delta::{Limits, Logs};
+use valetkey_s3::{Config, Endpoint, World};
+use valetkey_testkit::chance::SeededEntropy;
+use valetkey_testkit::clock::FixedClock;
+
+use crate::rig::{Rig, bucket, paths};
+
+struct NoLeases;
+
+#[async_trait]
+impl Leases for NoLeases {
+    fn is_revoked(&self, _: &Claims) -> bool {
+        true
+    }
+
+    async fn scope(&self, _: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn a_table_in_the_embedded_store_reads_as_it_does_in_memory() {
+    let (rig, folder, tasks) = (Rig::new(), tempfile::tempdir().unwrap(), TaskTracker::new());
+    let world = World {
+        keyring: SharedKeyring::new(Keyring::new(&[(1, Secret::new([1; 32]))]).unwrap()),
+        leases: Arc::new(NoLeases),
+        clock: Arc::new(FixedClock::default()),
+        entropy: Arc::new(SeededEntropy::new(7)),
+        tasks: tasks.clone(),
+    };
+    let known = ["history", "changes", "partitioned"].map(|name| rig.load(name));
+    let storage = Arc::clone(&known[0].storage);
+    let endpoint = Endpoint::open(Config::new(storage.id, folder.path().join("objects")), world).await.unwrap();
+    for listed in rig.objects.list(&storage, &bucket(), b"", b"", usize::MAX).await.unwrap() {
+        let bytes = rig.objects.get(&storage, &bucket(), &listed.key, None).await.unwrap().unwrap();
+        let key = std::str::from_utf8(&listed.key).unwrap();
+        endpoint.put_bytes(&bucket(), key, bytes.into(), "application/octet-stream").await.unwrap();
+    }
+    let logs = Logs::new(Arc::new(endpoint), tasks, Limits::default());
+    for place in &known {
+        let (here, there) = (logs.files(place, AsOf::Latest).await, rig.logs.files(place, AsOf::Latest).await);
+        assert_eq!(here.unwrap(), there.unwrap());
+        let (here, there) = (logs.files(place, AsOf::Version(0)).await, rig.logs.files(place, AsOf::Version(0)).await);
+        assert_eq!(paths(&here.unwrap().files), paths(&there.unwrap().files));
+    }
+    let here = logs.changes(&known[1], AsOf::Version(0), AsOf::Latest).await.unwrap();
+    let there = rig.logs.changes(&known[1], AsOf::Version(0), AsOf::Latest).await.unwrap();
+    let actions = |found: valetkey_core::table::TableCommits| {
+        found.commits.into_iter().map(|commit| commit.actions).collect::<Vec<_>>()
+    };
+    assert_eq!(actions(here), actions(there));
+}
