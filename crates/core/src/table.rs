@@ -161,7 +161,8 @@ pub enum Whereabouts {
         /// The object's whole key. It has no empty, `.` or `..` segment, so a comparison of bytes says what it is under.
         key: Key,
     },
-    /// Nowhere that could be served: another kind of store, a path that climbs out, or nothing that can be read as a path.
+    /// Nowhere that could be served: another kind of store, a path that climbs out or into a log, or nothing that can be read
+    /// as a path.
     Outside,
 }
 

@@ -49,12 +49,16 @@ fn decoded(path: &str) -> Option<Vec<u8>> {
     Some(percent_decode(path.as_bytes()).collect())
 }
 
+/// Whether a key goes through a log's directory. What is there is the log of this table or of one beside or below it, and
+/// to read it would show more than the version that was asked for.
+fn is_log(key: &[u8]) -> bool {
+    key.split(|byte| *byte == b'/').any(|segment| segment == LOG_DIR)
+}
+
 /// A file of the table by what its key has behind the root.
 fn inside(place: &TablePlace, relative: &[u8]) -> Whereabouts {
-    // Files in the log's directory are the log: to read one would show more than the version that was asked for.
-    let first = relative.split(|byte| *byte == b'/').next();
     let key = below(&place.root, relative);
-    if relative.is_empty() || first == Some(LOG_DIR) || !is_plain(&key) {
+    if relative.is_empty() || is_log(relative) || !is_plain(&key) {
         return Whereabouts::Outside;
     }
     Whereabouts::Inside(key)
@@ -82,6 +86,9 @@ pub(crate) fn whereabouts(place: &TablePlace, path: &str) -> Whereabouts {
             && let Some(relative) = relative(&place.root, &key)
         {
             return Some(inside(place, relative));
+        }
+        if is_log(&key) {
+            return None;
         }
         Some(Whereabouts::Elsewhere { bucket, key: key.into() })
     };
@@ -229,6 +236,8 @@ mod tests {
             "_delta_log/00000000000000000000.json",
             "%5Fdelta_log/00000000000000000000.json",
             "s3://lake/dir/tbl/_delta_log/00000000000000000000.json",
+            "below/_delta_log/00000000000000000000.json",
+            "s3://lake/aux/_delta_log/00000000000000000000.json",
             "s3://lake/dir/tbl/../tbl2/p",
             "s3://lake/dir/tbl/%2e%2e/tbl2/p",
             "s3://lake//dir/tbl/p",
@@ -287,7 +296,7 @@ mod tests {
             match out {
                 Whereabouts::Inside(key) => {
                     let below = relative(&place.root, &key);
-                    prop_assert!(below.is_some_and(|below| !below.is_empty() && !below.starts_with(b"_delta_log/")));
+                    prop_assert!(below.is_some_and(|below| !below.is_empty() && !is_log(below)));
                     prop_assert!(is_plain(&key) || !is_plain(root.as_bytes()));
                 }
                 Whereabouts::Elsewhere { bucket, key } => {
