@@ -3,7 +3,6 @@
     clippy::unwrap_used,
     clippy::format_collect,
     clippy::string_slice,
-    clippy::indexing_slicing,
     clippy::panic,
     reason = "a test says what it expects and stops where it is wrong"
 )]
