@@ -87,7 +87,19 @@ impl Session<'_> {
 
     /// A version with its files.
     pub(crate) fn files(&self, at: AsOf) -> Result<TableFiles, Refused> {
-        let cached = self.cached(at)?;
+        match self.files_of(self.cached(at)?) {
+            // What was remembered names the files of the log as they were. They are cleaned away when a checkpoint stands
+            // for them, though the log ends where it did.
+            Err(Refused::Unserved(Unserved::Broken(_))) => {
+                self.engine.files.failure();
+                self.cache.forget(&self.engine.files.place);
+                self.files_of(self.cached(at)?)
+            }
+            done => done,
+        }
+    }
+
+    fn files_of(&self, cached: Cached) -> Result<TableFiles, Refused> {
         let mut snapshot = replay::described(&cached.snapshot)?;
         let files: Arc<[AddedFile]> = if let Some(files) = &cached.files {
             Arc::clone(files)

@@ -86,6 +86,25 @@ async fn a_checkpoint_and_what_came_after_it_make_the_files() {
     assert_eq!(refused.field(), Some("version"));
 }
 
+#[tokio::test]
+async fn a_log_that_is_cleaned_up_under_what_is_remembered_is_read_anew() {
+    let (rig, whole) = (Rig::new(), Rig::new());
+    let (place, _) = (rig.load("history"), whole.load("history"));
+    let name = "00000000000000000004.checkpoint.parquet";
+    let key = format!("tables/history/_delta_log/{name}");
+    let checkpoint = rig.objects.get(&place.storage, &bucket(), key.as_bytes(), None).await.unwrap().unwrap();
+    for later in ["00000000000000000005.json", "00000000000000000006.json", name, "_last_checkpoint"] {
+        rig.unwrite(&place, later);
+    }
+    assert_eq!(rig.logs.snapshot(&place, AsOf::Latest).await.unwrap().version, 4);
+    rig.write(&place, name, &checkpoint, crate::rig::written(4));
+    for version in 0..4 {
+        rig.unwrite(&place, &format!("{version:020}.json"));
+    }
+    let found = rig.logs.files(&place, AsOf::Latest).await.unwrap();
+    assert_eq!(found.files, whole.logs.files(&place, AsOf::Version(4)).await.unwrap().files);
+}
+
 /// Written line by line: deltalake writes neither.
 #[tokio::test]
 async fn newer_checkpoints_and_compactions_say_the_same_as_the_commits() {
