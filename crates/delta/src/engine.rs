@@ -37,7 +37,7 @@ use url::Url;
 use valetkey_core::Error;
 use valetkey_core::table::{Listed, ObjectFiles, TablePlace, Unserved};
 
-use crate::depth::{is_shallow, is_sound_parquet};
+use crate::bounds::{has_small_pages, is_shallow, is_sound_parquet};
 use crate::places::{LOG_DIR, below, key_of, relative, url_of};
 use crate::unserved::Refused;
 
@@ -370,7 +370,13 @@ fn parquet_metadata(bytes: &Bytes) -> KernelResult<ArrowReaderMetadata> {
     if !is_sound_parquet(bytes) {
         return Err(too_deep());
     }
-    Ok(ArrowReaderMetadata::load(bytes, reader_options())?)
+    let metadata = ArrowReaderMetadata::load(bytes, reader_options())?;
+    if !has_small_pages(bytes, metadata.metadata()) {
+        return Err(KernelError::generic(
+            "a page of a checkpoint is too large, cut or packed in a way that is not known",
+        ));
+    }
+    Ok(metadata)
 }
 
 fn parquet_batches(

@@ -3,9 +3,9 @@
 //! The kernel replays a log (checkpoints, compactions, column mapping, deletion vectors) over an engine of ours, which reads
 //! through the [`ObjectFiles`] port and nothing else. A replay waits for its objects, so each has a thread for itself; how
 //! many run at once, how long each may take and how much it may read are bounded.
+mod bounds;
 mod cache;
 mod commits;
-mod depth;
 mod engine;
 mod history;
 mod places;

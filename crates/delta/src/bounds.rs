@@ -1,5 +1,9 @@
-//! How deep what a log holds is nested. The readers behind the kernel call themselves for every level, and a thread whose
-//! stack ends takes the server with it; so what is nested deeper than any log is refused before they see it.
+//! How deep what a log holds is nested, and how far it swells. The readers behind the kernel call themselves for every level
+//! and take the memory that a page says it needs; a stack that ends takes the server with it, and so does memory. What goes
+//! beyond any log is refused before they see it.
+
+use delta_kernel::parquet::basic::Compression;
+use delta_kernel::parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 /// Levels that a log may have.
 const MOST: usize = 100;
@@ -35,6 +39,24 @@ pub(crate) fn is_sound_parquet(file: &[u8]) -> bool {
         (magic == b"PAR1").then_some(footer)
     };
     footer().and_then(|footer| Thrift(footer).footer()).is_some()
+}
+
+/// Bytes that a page of a column may have when it is unpacked; writers aim at one MiB.
+const MOST_PAGE: u64 = 32 * 1024 * 1024;
+/// Bytes that a page packed with gzip may have: its reader unpacks as much as there is, at most about 1032 times as much.
+const MOST_GZIP: u64 = 512 * 1024;
+
+/// Whether no page of a parquet file swells beyond all measure.
+pub(crate) fn has_small_pages(file: &[u8], metadata: &ParquetMetaData) -> bool {
+    metadata.row_groups().iter().flat_map(RowGroupMetaData::columns).all(|column| {
+        let start = column.dictionary_page_offset().filter(|offset| *offset > 0).unwrap_or(column.data_page_offset());
+        let pages = || {
+            let start = usize::try_from(start).ok()?;
+            let end = start.checked_add(usize::try_from(column.compressed_size()).ok()?)?;
+            Thrift(file.get(start..end)?).pages(column.compression())
+        };
+        pages().is_some()
+    })
 }
 
 /// Thrift's compact protocol, as far as a footer needs it. Source: `thrift-compact-protocol.md` of Apache Thrift.
@@ -148,6 +170,41 @@ impl Thrift<'_> {
         }
     }
 
+    /// Reads the heads of a column's pages; nothing if one is not sound.
+    fn pages(mut self, compression: Compression) -> Option<()> {
+        let most_packed = match compression {
+            Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_) | Compression::LZ4_RAW => MOST_PAGE,
+            Compression::GZIP(_) => MOST_GZIP,
+            Compression::LZO | Compression::BROTLI(_) | Compression::LZ4 => return None,
+        };
+        while !self.0.is_empty() {
+            let (mut last, mut unpacked, mut packed) = (0, None, None);
+            loop {
+                let (kind, number) = self.field(last)?;
+                if kind == END {
+                    break;
+                }
+                if number <= last {
+                    return None;
+                }
+                last = number;
+                match number {
+                    2 => unpacked = Some((kind == I32).then(|| self.varint())??),
+                    3 => packed = Some((kind == I32).then(|| self.varint())??),
+                    _ => self.skip(kind, false, MOST)?,
+                }
+            }
+            let (unpacked, packed) = (unpacked?, packed?);
+            // Twice the number, and one more if it is less than nothing.
+            let fits = |zigzag: u64, most: u64| zigzag & 1 == 0 && zigzag >> 1 <= most;
+            if !fits(unpacked, MOST_PAGE) || !fits(packed, most_packed) {
+                return None;
+            }
+            self.take(packed >> 1)?;
+        }
+        Some(())
+    }
+
     /// Reads a footer to its end; nothing if it is not sound.
     fn footer(mut self) -> Option<()> {
         let mut last = 0;
@@ -183,6 +240,14 @@ impl Thrift<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use delta_kernel::arrow::array::{ArrayRef, RecordBatch, StringArray};
+    use delta_kernel::parquet::arrow::ArrowWriter;
+    use delta_kernel::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+    use delta_kernel::parquet::basic::{BrotliLevel, GzipLevel, ZstdLevel};
+    use delta_kernel::parquet::file::properties::WriterProperties;
+
     use super::*;
 
     #[test]
@@ -243,7 +308,48 @@ mod tests {
     fn real_checkpoints_are_sound() {
         let path = "tests/tables/history/_delta_log/00000000000000000004.checkpoint.parquet";
         let bytes = std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
-        assert!(is_sound_parquet(&bytes));
+        assert!(is_sound_parquet(&bytes) && has_small_pages(&bytes, &loaded(&bytes)));
+    }
+
+    fn loaded(file: &[u8]) -> ParquetMetaData {
+        let bytes = bytes::Bytes::copy_from_slice(file);
+        let loaded = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new()).unwrap();
+        loaded.metadata().as_ref().clone()
+    }
+
+    fn written(text: &str, compression: Compression) -> Vec<u8> {
+        let column: ArrayRef = Arc::new(StringArray::from(vec![text]));
+        let batch = RecordBatch::try_from_iter([("text", column)]).unwrap();
+        let properties = WriterProperties::builder().set_compression(compression).set_dictionary_enabled(false).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.into_inner().unwrap()
+    }
+
+    #[test]
+    fn pages_that_swell_beyond_measure_are_refused() {
+        let zstd = Compression::ZSTD(ZstdLevel::default());
+        let gzip = Compression::GZIP(GzipLevel::default());
+        let judged = |text: &str, compression| {
+            let file = written(text, compression);
+            assert!(is_sound_parquet(&file));
+            has_small_pages(&file, &loaded(&file))
+        };
+        for compression in [Compression::UNCOMPRESSED, Compression::SNAPPY, zstd, gzip, Compression::LZ4_RAW] {
+            assert!(judged("a", compression), "{compression:?}");
+            assert!(judged(&"a".repeat(1 << 20), compression), "{compression:?}");
+        }
+        let bomb = "a".repeat(33 << 20);
+        assert!(written(&bomb, zstd).len() < 20_000);
+        assert!(!judged(&bomb, zstd));
+        assert!(!judged("a", Compression::BROTLI(BrotliLevel::default())));
+
+        let mut lying = written("a", zstd);
+        let good = loaded(&lying);
+        // The head of the first page: its type, then what it says it is when unpacked, as 21 and a number.
+        assert_eq!(lying[4..7], [0x15, 0, 0x15]);
+        lying.splice(7..8, [0xfe, 0xff, 0xff, 0xff, 0x0f]);
+        assert!(!has_small_pages(&lying, &good), "two gibibytes");
     }
 
     proptest::proptest! {
