@@ -72,6 +72,17 @@ macro_rules! id {
                 self.0.to_be_bytes()
             }
 
+            /// The identifier as 32 hexadecimal digits in lower case, for APIs that publish such ones.
+            pub fn as_hex(self) -> String {
+                format!("{:032x}", self.0)
+            }
+
+            /// Reads 32 hexadecimal digits in lower case.
+            pub fn from_hex(text: &str) -> Option<Self> {
+                let shape = text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'));
+                if shape { u128::from_str_radix(text, 16).ok().map(Self) } else { None }
+            }
+
             /// The millisecond the identifier was made in.
             pub fn made_ms(self) -> i64 {
                 i64::try_from(self.0 >> 80).unwrap_or(i64::MAX)
@@ -167,6 +178,8 @@ mod tests {
             prop_assert_eq!(id.made_ms(), millis);
             let token = TokenId::from_bytes(id.to_bytes());
             prop_assert_eq!(TokenId::from_uuid(&token.as_uuid()), Some(token));
+            prop_assert_eq!(TokenId::from_hex(&token.as_hex()), Some(token));
+            prop_assert_eq!(token.as_hex(), token.as_uuid().replace('-', ""));
         }
     }
 
@@ -175,6 +188,9 @@ mod tests {
         let lease = LeaseId::new(Timestamp::UNIX_EPOCH, [7; 10]).to_string();
         assert!(lease.parse::<GrantId>().is_err());
         assert!(lease.to_uppercase().parse::<LeaseId>().is_err());
+        let hex = "0123456789abcdef0123456789abcdef";
+        assert!(TokenId::from_hex(hex).is_some());
+        assert!(TokenId::from_hex(&hex.to_uppercase()).is_none() && TokenId::from_hex("+123456789abcdef0123456789abcdef").is_none());
         assert!("lea_zzzzzzzzzzzzzzzzzzzzzzzzzz".parse::<LeaseId>().is_err());
     }
 }

@@ -17,6 +17,7 @@ pub mod keyring;
 pub mod lease;
 pub mod name;
 pub mod package;
+pub mod parent;
 pub mod policy;
 pub mod port;
 pub mod scope;

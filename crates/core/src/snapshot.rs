@@ -234,6 +234,13 @@ impl Snapshot {
         self.reaches(caller).flat_map(|reach| reach.grants.iter())
     }
 
+    /// The grants that name the caller itself, live or not, without those that only a share may use.
+    pub fn own(&self, caller: &Caller) -> impl Iterator<Item = &Arc<Grant>> {
+        let ours = caller.account == self.account.id;
+        let own = self.callers.get(&caller.id).filter(move |_| ours).into_iter();
+        own.flat_map(|reach| reach.grants.iter()).filter(|grant| grant.share.is_none())
+    }
+
     /// The caller's grants that may cover a path of a bucket; each still has to be asked.
     pub fn near<'a>(
         &'a self,

@@ -21,7 +21,10 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 #[derive(Clone, Debug)]
 pub struct PlainToken(Secret<String>);
 
-/// A token as we keep it: SHA-256 of the whole text. Enough, because the text holds 256 random bits.
+/// A token as we keep it: SHA-256 of the SHA-256 of the whole text. Without salt, because the text holds 256 random bits.
+///
+/// SECURITY: twice, because the first digest, in hexadecimal, is the secret access key of a parent access key (see
+/// [`crate::parent`]): a database must hold what proves a token, and nothing that signs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
 
@@ -73,6 +76,11 @@ impl PlainToken {
         TokenDigest::of(self.0.reveal())
     }
 
+    /// The secret access key that the token has where it is a parent access key: its SHA-256 in lower-case hexadecimal.
+    pub fn secret_access_key(&self) -> Secret<String> {
+        Secret::new(data_encoding::HEXLOWER.encode(&sha256(self.0.reveal().as_bytes())))
+    }
+
     /// Shows the token, for the one answer that hands it out.
     pub fn reveal(&self) -> &str {
         self.0.reveal()
@@ -88,9 +96,12 @@ impl PlainToken {
 impl TokenDigest {
     /// The digest of a token's text.
     fn of(text: &str) -> Self {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
-        Self(bytes)
+        Self::of_digest(&sha256(text.as_bytes()))
+    }
+
+    /// The digest of a token whose text is known only by its SHA-256, as databases held it before.
+    pub fn of_digest(once: &[u8; 32]) -> Self {
+        Self(sha256(once))
     }
 
     /// Takes the stored bytes.
@@ -108,6 +119,12 @@ impl fmt::Debug for TokenDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[digest of a token]")
     }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    out
 }
 
 fn digit(value: u32) -> char {
@@ -188,6 +205,14 @@ mod tests {
             rest /= 62;
         }
         assert_eq!(checksum("123456789"), digits.iter().rev().collect::<String>());
+    }
+
+    #[test]
+    fn what_is_kept_is_not_what_signs() {
+        let token = PlainToken::generate(&Counting(5.into()));
+        let secret = data_encoding::HEXLOWER.decode(token.secret_access_key().reveal().as_bytes()).unwrap();
+        assert_ne!(token.digest().as_bytes()[..], secret[..]);
+        assert_eq!(TokenDigest::of_digest(&secret.try_into().unwrap()), token.digest());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{CopyObjectInput, CopySource, UploadPartCopyInput};
 use s3s::path::S3Path;
 use s3s::{S3Request, S3Result};
-use valetkey_core::scope::Action;
+use valetkey_core::scope::{Action, Paths};
 
 use crate::error::{Result, denied, not_implemented};
 use crate::gate::query::Query;
@@ -23,6 +23,8 @@ enum Needs {
     Key(Action),
     /// The action in the bucket; the operation itself asks for each key or prefix.
     Bucket(Action),
+    /// The action on the bucket's configuration, which belongs to no path of it.
+    Config(Action),
     /// Nobody may do it.
     Never,
 }
@@ -90,6 +92,20 @@ const ROWS: &[Row] = &[
     Row { name: "CreateBucket", needs: Needs::Bucket(Action::PutObject), query: &[] },
     Row { name: "HeadBucket", needs: Needs::Bucket(Action::GetBucketInfo), query: &[] },
     Row { name: "GetBucketLocation", needs: Needs::Bucket(Action::GetBucketInfo), query: &["location"] },
+    Row { name: "GetBucketCors", needs: Needs::Config(Action::GetBucketConfig), query: &["cors"] },
+    Row { name: "PutBucketCors", needs: Needs::Config(Action::PutBucketConfig), query: &["cors"] },
+    Row { name: "DeleteBucketCors", needs: Needs::Config(Action::PutBucketConfig), query: &["cors"] },
+    Row {
+        name: "GetBucketLifecycleConfiguration",
+        needs: Needs::Config(Action::GetBucketConfig),
+        query: &["lifecycle"],
+    },
+    Row {
+        name: "PutBucketLifecycleConfiguration",
+        needs: Needs::Config(Action::PutBucketConfig),
+        query: &["lifecycle"],
+    },
+    Row { name: "GetBucketEncryption", needs: Needs::Config(Action::GetBucketConfig), query: &["encryption"] },
     Row {
         name: "ListBuckets",
         needs: Needs::Never,
@@ -161,13 +177,14 @@ fn understood_query(uri: &Uri, row: &Row) -> Result<()> {
 }
 
 fn allowed(session: &Session, needs: Needs, path: &S3Path) -> bool {
-    let scope = &session.scope;
+    let reach = &session.reach;
     match (needs, path) {
-        (Needs::Key(action), S3Path::Object { bucket, key }) => scope.covers(bucket, key.as_bytes(), action),
-        (Needs::Bucket(action), S3Path::Bucket { bucket }) => {
-            scope.bucket().as_str() == &**bucket && scope.actions().contains(action)
+        (Needs::Key(action), S3Path::Object { bucket, key }) => reach.covers(bucket, key.as_bytes(), action),
+        (Needs::Bucket(action), S3Path::Bucket { bucket }) => reach.within(bucket, action).next().is_some(),
+        (Needs::Config(action), S3Path::Bucket { bucket }) => {
+            reach.within(bucket, action).any(|scope| *scope.paths() == Paths::Whole)
         }
-        (Needs::Never | Needs::Key(_) | Needs::Bucket(_), _) => false,
+        (Needs::Never | Needs::Key(_) | Needs::Bucket(_) | Needs::Config(_), _) => false,
     }
 }
 
@@ -180,7 +197,7 @@ fn allowed_source(session: Option<&Session>, source: &CopySource) -> Result<()> 
         return Err(not_implemented("versionId"));
     }
     match session {
-        Some(session) if session.scope.covers(bucket, key.as_bytes(), Action::GetObject) => Ok(()),
+        Some(session) if session.reach.covers(bucket, key.as_bytes(), Action::GetObject) => Ok(()),
         Some(_) | None => Err(denied()),
     }
 }
@@ -197,7 +214,8 @@ impl S3Access for Access {
             operation.tell(row.name);
         }
         let session = cx.extensions_mut().get::<Session>().cloned().ok_or_else(denied)?;
-        if !allowed(&session, row.needs, cx.s3_path()) {
+        let named = session.operations.is_none_or(|operations| operations.allow(row.name));
+        if !named || !allowed(&session, row.needs, cx.s3_path()) {
             return Err(denied());
         }
         understood(cx.headers())?;

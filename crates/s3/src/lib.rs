@@ -25,12 +25,13 @@ use tokio_util::task::TaskTracker;
 use valetkey_core::id::StorageId;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::BucketName;
+use valetkey_core::parent::Parents;
 use valetkey_core::port::Leases;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind};
 
 use crate::access::Access;
-use crate::gate::Gate;
+use crate::gate::{Gate, Hosts};
 use crate::gate::session::Standing;
 use crate::objects::checksum::Algorithm;
 use crate::objects::record::Headers;
@@ -76,6 +77,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Domains in front of which a bucket's name may stand (`bucket.s3.localhost`). Any other host is path style.
     pub domains: Vec<String>,
+    /// Hosts in Cloudflare R2's form that are ours too: locally signed credentials for them are taken, and a bucket's name may
+    /// stand in front. `{account}.` in front of one stands for an account's id in hexadecimal.
+    pub r2_hosts: Vec<String>,
     /// Limits.
     pub limits: Limits,
 }
@@ -83,7 +87,7 @@ pub struct Config {
 impl Config {
     /// A configuration with the usual limits that answers to `s3.localhost`.
     pub fn new(storage: StorageId, data_dir: PathBuf) -> Self {
-        Self { storage, data_dir, domains: vec!["s3.localhost".to_owned()], limits: Limits::default() }
+        Self { storage, data_dir, domains: vec!["s3.localhost".to_owned()], r2_hosts: Vec::new(), limits: Limits::default() }
     }
 }
 
@@ -94,6 +98,8 @@ pub struct World {
     pub keyring: SharedKeyring,
     /// Which credentials were ended early, and the scopes too long to be carried.
     pub leases: Arc<dyn Leases>,
+    /// The parent access keys, and what they may reach.
+    pub parents: Arc<dyn Parents>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness, for names of requests and uploads.
@@ -130,8 +136,8 @@ impl Endpoint {
     /// # Errors
     /// `Internal` when the directory or its index cannot be opened.
     pub async fn open(config: Config, world: World) -> Result<Self, Error> {
-        let Config { storage, data_dir, domains, limits } = config;
-        let World { keyring, leases, clock, entropy, tasks } = world;
+        let Config { storage, data_dir, domains, r2_hosts, limits } = config;
+        let World { keyring, leases, parents, clock, entropy, tasks } = world;
         let setup = Setup {
             data_dir: &data_dir,
             inline_bytes: limits.inline_bytes,
@@ -147,10 +153,10 @@ impl Endpoint {
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limited))));
         builder.set_auth(NoProof);
         builder.set_access(Access);
-        let domains = domains.into_iter().map(String::into_boxed_str).collect();
+        let hosts = Hosts::new(domains, r2_hosts);
         let (behind, scopes) = (builder.build(), gate::scopes());
-        let standing = Arc::new(Standing { leases, clock });
-        let gate = Gate { behind, storage, domains, limits, keyring, standing, entropy, scopes };
+        let standing = Arc::new(Standing { leases, parents, clock });
+        let gate = Gate { behind, storage, hosts, limits, keyring, standing, entropy, scopes };
         Ok(Self { gate: Arc::new(gate), objects })
     }
 

@@ -8,7 +8,7 @@ use valetkey_core::caller::Caller;
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::grant::Grant;
-use valetkey_core::id::{AccountId, LeaseId};
+use valetkey_core::id::{AccountId, LeaseId, TokenId};
 use valetkey_core::keyring::Claims;
 use valetkey_core::port::{Directory, Leases, TokenRecord};
 use valetkey_core::scope::Scope;
@@ -18,6 +18,7 @@ use valetkey_core::workspace::Workspace;
 use valetkey_core::{Error, Kind};
 
 use crate::cache::Cache;
+use crate::parents;
 use crate::sqlite::{failed, registry};
 use crate::store::Store;
 
@@ -34,6 +35,10 @@ pub(crate) struct Memory {
     pub(crate) datasets: Cache<(), Arc<[Dataset]>>,
     pub(crate) workspaces: Cache<AccountId, Arc<[Workspace]>>,
     pub(crate) scopes: Cache<LeaseId, Arc<Scope>>,
+    /// Tokens that are parent access keys, ended ones too.
+    pub(crate) parents: Cache<TokenId, parents::Known>,
+    /// Ids that name no parent, and until when that is believed.
+    pub(crate) no_parents: Cache<TokenId, i64>,
 }
 
 impl Memory {
@@ -45,6 +50,8 @@ impl Memory {
             datasets: Cache::new(1),
             workspaces: Cache::new(accounts),
             scopes: Cache::new(1_000),
+            parents: Cache::new(parents::MOST),
+            no_parents: Cache::new(parents::MOST),
         }
     }
 
@@ -55,6 +62,8 @@ impl Memory {
         self.snapshots.forget_all();
         self.datasets.forget_all();
         self.workspaces.forget_all();
+        self.parents.forget_all();
+        self.no_parents.forget_all();
     }
 }
 

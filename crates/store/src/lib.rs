@@ -9,6 +9,7 @@ mod days;
 mod directory;
 mod ledger;
 mod packages;
+mod parents;
 mod registry;
 mod revoked;
 mod settings;
@@ -17,5 +18,6 @@ mod store;
 mod usage;
 mod workspaces;
 
+pub use parents::ParentKeys;
 pub use settings::{LedgerMode, Settings};
 pub use store::Store;

@@ -55,6 +55,15 @@ impl Store {
         self.end(Target::Lease(lease), Some(keep_until_ms), Revoker { by: by.by, at }, Also::Nothing).await
     }
 
+    /// Ends a credential that the ledger knows nothing of: one that its holder made itself.
+    pub(crate) async fn end_unlisted(&self, lease: LeaseId, until: Timestamp, by: Revoker) -> Result<(), Error> {
+        let store = self.clone();
+        let end = async move {
+            store.end(Target::Lease(lease), Some(until.as_millisecond()), by, Also::Nothing).await.map(drop)
+        };
+        self.unbroken(end).await
+    }
+
     async fn end_grant(&self, grant: GrantId, by: Revoker) -> Result<u64, Error> {
         let account = registry::grant_account(&mut *self.reader().await?, grant)
             .await?
@@ -202,6 +211,7 @@ impl Registry for Store {
                 store.shared.queue.spare_token(token);
             }
             store.shared.memory.known.forget(&digest);
+            store.shared.memory.parents.forget(&token);
             ended.map(|_| ())
         })
         .await

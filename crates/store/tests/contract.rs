@@ -5,13 +5,27 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use valetkey_core::Secret;
+use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::time::{Clock, Entropy};
-use valetkey_store::{Settings, Store};
+use valetkey_store::{ParentKeys, Settings, Store};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::contract::Bench;
+use valetkey_testkit::contract::parents::Keys;
 
 async fn bench() -> Bench {
+    open().await.0
+}
+
+async fn keys() -> Keys {
+    let (bench, store) = open().await;
+    let ring = Keyring::new(&[(1, Secret::new([7; 32]))]).unwrap();
+    let parents = ParentKeys::open(&store, SharedKeyring::new(ring)).await.unwrap();
+    Keys { bench, parents: Arc::new(parents) }
+}
+
+async fn open() -> (Bench, Store) {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(FixedClock::default());
     let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(7));
@@ -25,7 +39,8 @@ async fn bench() -> Bench {
     )
     .await
     .unwrap();
-    Bench::of(&Arc::new(store), clock, entropy, Box::new(folder))
+    (Bench::of(&Arc::new(store.clone()), clock, entropy, Box::new(folder)), store)
 }
 
 valetkey_testkit::contract!(crate::bench);
+valetkey_testkit::parents_contract!(crate::keys);

@@ -4,6 +4,8 @@
 //! and a [`Session`] beside it, which nothing but the gate makes.
 
 mod body;
+mod hosts;
+mod parents;
 pub(crate) mod query;
 pub(crate) mod session;
 pub(crate) mod sigv4;
@@ -24,7 +26,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode};
-use valetkey_core::id::{LeaseId, StorageId};
+use valetkey_core::id::{LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::{Carried, SharedKeyring, parse_access_key_id};
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::time::Entropy;
@@ -32,8 +34,9 @@ use valetkey_core::time::Entropy;
 use crate::Limits;
 use crate::error::{Result, internal, of_body, refuse};
 use crate::gate::body::{Announced, Coding, Decoded, Leftover};
+pub(crate) use crate::gate::hosts::Hosts;
 use crate::gate::query::{Query, decode};
-use crate::gate::session::{Operation, Session, Standing, Trailers};
+use crate::gate::session::{Operation, Reach, Session, Standing, Trailers};
 use crate::gate::sigv4::{CONTENT_SHA256, ChunkKey, Claimed, Payload, single};
 use crate::objects::checksum::{Algorithm, Hashes};
 
@@ -54,7 +57,7 @@ pub(crate) struct Gate {
     pub(crate) behind: S3Service,
     /// Which store this is.
     pub(crate) storage: StorageId,
-    pub(crate) domains: Box<[Box<str>]>,
+    pub(crate) hosts: Hosts,
     pub(crate) limits: Limits,
     pub(crate) keyring: SharedKeyring,
     pub(crate) standing: Arc<Standing>,
@@ -129,7 +132,8 @@ impl Gate {
         let host = host(&parts)?;
         refuse_forms(&parts)?;
         let claimed = Claimed::read(&parts, &query)?;
-        if parse_access_key_id(&claimed.unverified_key_id).is_some() {
+        let shown = &claimed.unverified_key_id;
+        if parse_access_key_id(shown).is_some() || TokenId::from_hex(shown).is_some() {
             note.key_id = Some(claimed.unverified_key_id.clone());
         }
         let (session, chunk_key) = self.prove(&parts, &claimed, &path, &query, &host).await?;
@@ -168,6 +172,9 @@ impl Gate {
     ) -> Result<(Session, ChunkKey)> {
         let ring = self.keyring.load();
         let key_id = claimed.unverified_key_id.as_str();
+        if let Some(id) = TokenId::from_hex(key_id) {
+            return self.prove_parent(id, parts, claimed, path, query, host).await;
+        }
         let secret = ring.secret_access_key(key_id).ok_or_else(unknown_key)?;
         // As S3 does: a temporary key without its token is no key.
         let token = claimed.unverified_token.as_ref().ok_or_else(unknown_key)?;
@@ -184,7 +191,8 @@ impl Gate {
             Carried::Here(scope) => Arc::new(scope.clone()),
             Carried::WithLease => self.kept_scope(claims.lease).await?,
         };
-        Ok((Session { claims, scope, standing: Arc::clone(&self.standing) }, chunk_key))
+        let reach = Reach::One(scope);
+        Ok((Session { claims, reach, operations: None, standing: Arc::clone(&self.standing) }, chunk_key))
     }
 
     async fn kept_scope(&self, lease: LeaseId) -> Result<Arc<Scope>> {
@@ -237,7 +245,7 @@ impl Gate {
     fn strip(&self, parts: &mut Parts, query: &Query, host: &str, length: Option<u64>) -> Result<()> {
         let bad = |_| refuse(S3ErrorCode::InvalidURI, "Couldn't parse the specified URI.");
         let path = parts.uri.path();
-        let path = match bucket_of_host(&self.domains, host) {
+        let path = match self.hosts.bucket(host) {
             Some(bucket) => format!("/{bucket}{path}"),
             None => path.to_owned(),
         };
@@ -303,19 +311,6 @@ fn host(parts: &Parts) -> Result<String> {
         (Some(host), _) | (None, Some(host)) => Ok(host.to_owned()),
         (None, None) => Err(missing()),
     }
-}
-
-/// The bucket that a host names in front of one of our domains.
-fn bucket_of_host<'h>(domains: &[Box<str>], host: &'h str) -> Option<&'h str> {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    domains.iter().find_map(|domain| {
-        let at = name.len().checked_sub(domain.len())?;
-        let (front, back) = name.split_at_checked(at)?;
-        back.eq_ignore_ascii_case(domain).then(|| front.strip_suffix('.')).flatten()
-    })
 }
 
 /// Refuses browser forms: they carry their proof where nothing here looks for it.

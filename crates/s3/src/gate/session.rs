@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use s3s::S3ErrorCode;
+use s3s::{S3Error, S3ErrorCode};
 use valetkey_core::keyring::Claims;
+use valetkey_core::parent::{Operations, Parents};
 use valetkey_core::port::Leases;
-use valetkey_core::scope::Scope;
+use valetkey_core::scope::{Action, Listing, Scope};
 use valetkey_core::time::Clock;
 
 use crate::error::{Result, refuse};
@@ -16,7 +17,9 @@ pub(crate) struct Session {
     /// What the session token says.
     pub(crate) claims: Claims,
     /// What the credential opens.
-    pub(crate) scope: Arc<Scope>,
+    pub(crate) reach: Reach,
+    /// The operations it is narrowed to beside that, if it is.
+    pub(crate) operations: Option<Operations>,
     /// Where it is known whether the credential still lives.
     pub(crate) standing: Arc<Standing>,
 }
@@ -29,10 +32,57 @@ impl Session {
     }
 }
 
+/// What a credential opens: one scope, or several with a parent access key.
+#[derive(Clone)]
+pub(crate) enum Reach {
+    /// One.
+    One(Arc<Scope>),
+    /// Several, or none.
+    Several(Arc<[Arc<Scope>]>),
+}
+
+impl Reach {
+    /// These scopes.
+    pub(crate) fn several(scopes: impl IntoIterator<Item = Arc<Scope>>) -> Self {
+        Self::Several(scopes.into_iter().collect())
+    }
+
+    fn scopes(&self) -> &[Arc<Scope>] {
+        match self {
+            Self::One(scope) => std::slice::from_ref(scope),
+            Self::Several(scopes) => scopes,
+        }
+    }
+
+    /// Whether this action on this key of this bucket is inside.
+    pub(crate) fn covers(&self, bucket: &str, key: &[u8], action: Action) -> bool {
+        self.scopes().iter().any(|scope| scope.covers(bucket, key, action))
+    }
+
+    /// The scopes that have the action in the bucket, wherever in it.
+    pub(crate) fn within<'a>(&'a self, bucket: &'a str, action: Action) -> impl Iterator<Item = &'a Scope> {
+        let fits = move |scope: &&Scope| scope.bucket().as_str() == bucket && scope.actions().contains(action);
+        self.scopes().iter().map(|scope| &**scope).filter(fits)
+    }
+
+    /// The scope that tells most of a listing under a prefix. They are not put together: a listing through several scopes of one
+    /// bucket shows the keys of one of them.
+    pub(crate) fn listing(&self, bucket: &str, prefix: &[u8], action: Action) -> Option<&Scope> {
+        let rank = |scope: &&Scope| match scope.listing(bucket, prefix, action) {
+            Listing::All => 2,
+            Listing::Covered => 1,
+            Listing::Refused => 0,
+        };
+        self.scopes().iter().map(|scope| &**scope).max_by_key(rank)
+    }
+}
+
 /// Knows whether credentials live.
 pub(crate) struct Standing {
     /// Which were ended early.
     pub(crate) leases: Arc<dyn Leases>,
+    /// The parent access keys.
+    pub(crate) parents: Arc<dyn Parents>,
     /// The time.
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -41,10 +91,15 @@ impl Standing {
     /// Refuses a credential whose time is over or that was ended.
     pub(crate) fn check(&self, claims: &Claims) -> Result<()> {
         if claims.until <= self.clock.now() || self.leases.is_revoked(claims) {
-            return Err(refuse(S3ErrorCode::ExpiredToken, "The provided token has expired."));
+            return Err(expired());
         }
         Ok(())
     }
+}
+
+/// The refusal of a credential whose time is over: SDKs understand it, and ask for another.
+pub(crate) fn expired() -> S3Error {
+    refuse(S3ErrorCode::ExpiredToken, "The provided token has expired.")
 }
 
 /// The name of the operation a request turned out to be, for its log line and its count.

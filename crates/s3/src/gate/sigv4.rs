@@ -11,6 +11,7 @@ use http::request::Parts;
 use jiff::{SignedDuration, Timestamp, civil, tz};
 use s3s::{S3Error, S3ErrorCode};
 use valetkey_core::Secret;
+use valetkey_core::id::TokenId;
 
 use crate::error::{Result, denied, not_implemented, refuse, refuse_custom};
 use crate::gate::query::{Query, encode_path};
@@ -129,6 +130,11 @@ fn bad_query(said: &'static str) -> S3Error {
     refuse_custom("AuthorizationQueryParametersError", http::StatusCode::BAD_REQUEST, said)
 }
 
+/// Whether an access key id has the form of a parent access key's: its holder is told what R2 would say.
+fn is_parent(key_id: &str) -> bool {
+    TokenId::from_hex(key_id).is_some()
+}
+
 /// Reads `20130524T000000Z`.
 fn read_time(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
@@ -159,6 +165,15 @@ impl Claimed {
     /// Reads what a request claims, in whichever of the two forms.
     pub(crate) fn read(parts: &Parts, query: &Query) -> Result<Self> {
         let authorization = single(parts, &AUTHORIZATION)?;
+        let old = query.once("AWSAccessKeyId");
+        let old = old.or_else(|| authorization?.strip_prefix("AWS ")?.split_once(':').map(|(id, _)| id));
+        if old.is_some_and(is_parent) {
+            return Err(refuse_custom(
+                "Unauthorized",
+                http::StatusCode::UNAUTHORIZED,
+                "SigV2 authorization is not supported. Please use SigV4 instead.",
+            ));
+        }
         if query.has("AWSAccessKeyId") || query.has("Signature") {
             return Err(refuse(
                 S3ErrorCode::InvalidRequest,
@@ -234,7 +249,16 @@ impl Claimed {
             .parse()
             .ok()
             .filter(|secs| (1..=MAX_EXPIRES_SECS).contains(secs))
-            .ok_or_else(|| bad_query("X-Amz-Expires must be between 1 and 604800 seconds"))?;
+            .ok_or_else(|| {
+                if query.once("X-Amz-Credential").and_then(|text| text.split('/').next()).is_some_and(is_parent) {
+                    return refuse(
+                        S3ErrorCode::InvalidArgument,
+                        "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be \
+                         between 1 and 604800 seconds",
+                    );
+                }
+                bad_query("X-Amz-Expires must be between 1 and 604800 seconds")
+            })?;
         // SECURITY: the header would be read by nobody, and so must not be there to be believed.
         if header(parts, SECURITY_TOKEN)?.is_some() {
             return Err(refuse(S3ErrorCode::InvalidArgument, "The session token is in the query and in a header."));
@@ -290,7 +314,8 @@ impl Claimed {
         if service != "s3" {
             return Err(bad("The authorization is malformed; incorrect service. This endpoint belongs to \"s3\"."));
         }
-        if terminator != "aws4_request" || region.is_empty() || key_id.is_empty() {
+        // The region may be any, and empty: one store has no regions to tell apart.
+        if terminator != "aws4_request" || key_id.is_empty() {
             return Err(bad("The Credential is mal-formed; it must end in \"aws4_request\"."));
         }
         let time = read_time(&time_text).ok_or_else(|| {
@@ -360,6 +385,11 @@ impl Claimed {
             )),
             Form::Query { .. } if ahead > SKEW => Err(refuse(S3ErrorCode::AccessDenied, "Request is not valid yet")),
             Form::Query { expires } if now.duration_since(self.time) > expires => {
+                // R2 has a code of its own.
+                if is_parent(&self.unverified_key_id) {
+                    let (code, status) = ("ExpiredRequest", http::StatusCode::BAD_REQUEST);
+                    return Err(refuse_custom(code, status, "Request has expired"));
+                }
                 Err(refuse(S3ErrorCode::AccessDenied, "Request has expired"))
             }
             Form::Header | Form::Query { .. } => Ok(()),

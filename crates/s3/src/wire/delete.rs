@@ -30,7 +30,7 @@ impl Wire {
         &self,
         request: S3Request<DeleteObjectsInput>,
     ) -> Result<S3Response<DeleteObjectsOutput>> {
-        let scope = session(&request)?.scope;
+        let reach = session(&request)?.reach;
         let input = request.input;
         let bucket = self.bucket(&input.bucket)?;
         let (objects, quiet) = (input.delete.objects, input.delete.quiet.unwrap_or(false));
@@ -42,7 +42,7 @@ impl Wire {
         }
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         let deleting = objects.into_iter().map(|object| async {
-            let allowed = scope.covers(&input.bucket, object.key.as_bytes(), Action::DeleteObject);
+            let allowed = reach.covers(&input.bucket, object.key.as_bytes(), Action::DeleteObject);
             let outcome = if allowed { self.delete_one(bucket, &object).await } else { Err(crate::error::denied()) };
             (object.key, outcome)
         });

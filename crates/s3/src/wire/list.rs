@@ -12,6 +12,7 @@ use valetkey_core::scope::{Action, Listing, Path, Paths, Scope};
 
 use crate::error::{Result, denied, refuse};
 use crate::gate::query::encode_path;
+use crate::gate::session::Reach;
 use crate::objects::listing::{Ask, Entry, Mark, Page, Span, behind, common_prefix, past};
 use crate::objects::uploads::{Upload, UploadId};
 use crate::wire::{Wire, session, shown, strong};
@@ -130,12 +131,13 @@ fn given(text: Option<&String>) -> Option<&[u8]> {
 impl Wire {
     async fn page(
         &self,
-        scope: &Scope,
+        reach: &Reach,
         bucket: &str,
         (prefix, delimiter): (&[u8], Option<&[u8]>),
         from: Option<&Mark>,
         limit: i32,
     ) -> Result<Page> {
+        let scope = reach.listing(bucket, prefix, Action::ListBucket).ok_or_else(denied)?;
         let spans = spans(scope, bucket, prefix, Action::ListBucket)?;
         let limit = usize::try_from(limit).unwrap_or(0);
         let ask = Ask { prefix, delimiter, from, limit, spans: &spans };
@@ -144,7 +146,7 @@ impl Wire {
     }
 
     pub(super) async fn list_v1(&self, request: S3Request<ListObjectsInput>) -> Result<S3Response<ListObjectsOutput>> {
-        let scope = session(&request)?.scope;
+        let reach = session(&request)?.reach;
         let input = request.input;
         let names = Names::of(input.encoding_type.as_ref())?;
         let limit = limit(input.max_keys)?;
@@ -152,7 +154,7 @@ impl Wire {
         let delimiter = given(input.delimiter.as_ref());
         let marker = input.marker.as_deref().unwrap_or_default();
         let from = Some(read_marker(marker, prefix, delimiter)).filter(|_| !marker.is_empty());
-        let page = self.page(&scope, &input.bucket, (prefix, delimiter), from.as_ref(), limit).await?;
+        let page = self.page(&reach, &input.bucket, (prefix, delimiter), from.as_ref(), limit).await?;
         let output = ListObjectsOutput {
             prefix: Some(names.shown(prefix)),
             marker: Some(names.shown(marker.as_bytes())),
@@ -184,7 +186,7 @@ impl Wire {
             (None, Some(after)) => Some(Mark::Key(after.to_vec())),
             (None, None) => None,
         };
-        let page = self.page(&session.scope, &input.bucket, (prefix, delimiter), from.as_ref(), limit).await?;
+        let page = self.page(&session.reach, &input.bucket, (prefix, delimiter), from.as_ref(), limit).await?;
         let owner = input
             .fetch_owner
             .unwrap_or(false)
@@ -212,14 +214,15 @@ impl Wire {
         &self,
         request: S3Request<ListMultipartUploadsInput>,
     ) -> Result<S3Response<ListMultipartUploadsOutput>> {
-        let scope = session(&request)?.scope;
+        let reach = session(&request)?.reach;
         let input = request.input;
         let names = Names::of(input.encoding_type.as_ref())?;
         let max = limit(input.max_uploads)?;
         let limit = usize::try_from(max).unwrap_or(0);
         let prefix = input.prefix.as_deref().unwrap_or_default().as_bytes();
         let delimiter = given(input.delimiter.as_ref());
-        let spans = spans(&scope, &input.bucket, prefix, Action::ListUploads)?;
+        let scope = reach.listing(&input.bucket, prefix, Action::ListUploads).ok_or_else(denied)?;
+        let spans = spans(scope, &input.bucket, prefix, Action::ListUploads)?;
         let bucket = self.bucket(&input.bucket)?;
         let marker = (given(input.key_marker.as_ref()), input.upload_id_marker.as_deref().and_then(UploadId::parse));
         // Behind this key and, in it, behind this upload. Without an upload the whole key is behind us.

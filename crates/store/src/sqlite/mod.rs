@@ -4,6 +4,7 @@
 pub(crate) mod leases;
 pub(crate) mod packages;
 pub(crate) mod pages;
+pub(crate) mod parents;
 pub(crate) mod registry;
 pub(crate) mod revocations;
 pub(crate) mod rows;
@@ -105,7 +106,7 @@ fn make_private(path: &Path) {
 }
 
 async fn migrate(writer: &mut SqliteConnection) -> Result<(), Error> {
-    MIGRATIONS.run(writer).await.map_err(|error| match error {
+    MIGRATIONS.run(&mut *writer).await.map_err(|error| match error {
         MigrateError::VersionMissing(version) => {
             let own = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
             Error::new(
@@ -116,7 +117,8 @@ async fn migrate(writer: &mut SqliteConnection) -> Result<(), Error> {
             )
         }
         error => Error::new(Kind::Unavailable, "the database's schema cannot be brought up to date").caused_by(error),
-    })
+    })?;
+    parents::renew_digests(writer).await
 }
 
 /// A failure of the database, as the domain tells it.

@@ -215,7 +215,7 @@ pub(crate) async fn create_token(
     if caller_account(db, caller).await?.is_none() {
         return Err(Error::not_found(Noun::Caller));
     }
-    sqlx::query("INSERT INTO tokens (id, caller, digest, tail, made_ms, until_ms) VALUES (?, ?, ?, ?, ?, ?)")
+    sqlx::query("INSERT INTO tokens (id, caller, digest, tail, made_ms, until_ms, form) VALUES (?, ?, ?, ?, ?, ?, 2)")
         .bind(id.to_bytes().to_vec())
         .bind(caller.to_bytes().to_vec())
         .bind(token.digest().as_bytes().to_vec())

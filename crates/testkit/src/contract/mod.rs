@@ -9,6 +9,7 @@ pub mod directory;
 pub mod files;
 pub mod ledger;
 pub mod packages;
+pub mod parents;
 pub mod registry;
 pub mod revocation;
 pub mod tokens;

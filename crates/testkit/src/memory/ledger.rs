@@ -153,7 +153,17 @@ impl Ledger for Memory {
 impl Leases for Memory {
     fn is_revoked(&self, claims: &Claims) -> bool {
         let world = self.world();
-        world.find_lease(claims.lease).is_some_and(|lease| !matches!(world.state(lease), LeaseState::Live))
+        match world.find_lease(claims.lease) {
+            Some(lease) => !matches!(world.state(lease), LeaseState::Live),
+            // One that its holder made itself.
+            None => world.ended.iter().any(|(what, by)| match what {
+                Revocation::Lease(id) => *id == claims.lease,
+                Revocation::Token(id) => *id == claims.token && claims.opened <= by.at,
+                Revocation::Caller(id) => *id == claims.caller && claims.opened <= by.at,
+                Revocation::Account(id) => *id == claims.account && claims.opened <= by.at,
+                Revocation::Grant(_) => false,
+            }),
+        }
     }
 
     async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error> {

@@ -3,6 +3,7 @@
 
 mod files;
 mod ledger;
+mod parents;
 mod registry;
 mod usage;
 mod workspaces;
@@ -26,6 +27,7 @@ use valetkey_core::keyring::Keyring;
 use valetkey_core::lease::{Lease, Refusal, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::policy::Permit;
+use valetkey_core::Secret;
 use valetkey_core::port::{Directory, Issuer, TokenRecord};
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::storage::Storage;
@@ -44,6 +46,7 @@ struct World {
     accounts: Vec<(Account, Balance)>,
     callers: Vec<(CallerId, AccountId, Name, Role)>,
     tokens: Vec<(TokenDigest, TokenRecord)>,
+    parents: Vec<(TokenId, Secret<String>)>,
     storages: Vec<Storage>,
     buckets: Vec<(BucketName, StorageId)>,
     datasets: Vec<Dataset>,

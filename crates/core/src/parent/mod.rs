@@ -1,0 +1,195 @@
+//! Parent access keys, as Cloudflare R2 has them: a caller's token that is also a long-lived S3 key, and the credentials that its
+//! holder signs with it on its own ([`Child`]).
+//!
+//! Access key id: the token's id in hexadecimal. Secret access key: the SHA-256 of the token's text in hexadecimal.
+
+mod child;
+mod json;
+mod operations;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+pub use child::{Child, SessionToken, Unfit};
+pub use operations::Operations;
+
+use crate::account::Standing;
+use crate::caller::Caller;
+use crate::error::Error;
+use crate::grant::{Grant, GrantTime};
+use crate::id::{AccountId, StorageId, TokenId};
+use crate::lease::Revoker;
+use crate::name::{BucketName, Name};
+use crate::port::TokenRecord;
+use crate::scope::{Action, Actions, Paths, Scope};
+use crate::secret::Secret;
+use crate::snapshot::Snapshot;
+use crate::time::Lifetime;
+use crate::token::PlainToken;
+
+/// The longest a credential made of a parent lives. Source: `ttlSeconds` of Cloudflare's API, maximum 604800.
+pub const LONGEST: Lifetime = Lifetime::secs(604_800);
+
+/// What Cloudflare names a set of actions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Permission {
+    /// Objects, and the bucket's configuration.
+    AdminReadWrite,
+    /// The same, to read.
+    AdminReadOnly,
+    /// Read, list, write and delete objects.
+    ObjectReadWrite,
+    /// Read and list objects.
+    ObjectReadOnly,
+}
+
+impl Permission {
+    /// Every permission once.
+    pub const ALL: [Self; 4] =
+        [Self::AdminReadWrite, Self::AdminReadOnly, Self::ObjectReadWrite, Self::ObjectReadOnly];
+
+    /// The name people write.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AdminReadWrite => "admin-read-write",
+            Self::AdminReadOnly => "admin-read-only",
+            Self::ObjectReadWrite => "object-read-write",
+            Self::ObjectReadOnly => "object-read-only",
+        }
+    }
+
+    /// Reads the name people write.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == text)
+    }
+
+    /// What it allows in one bucket.
+    pub const fn actions(self) -> Actions {
+        const READ: Actions = Actions::READ.with(Action::ListUploads);
+        match self {
+            Self::ObjectReadOnly => READ,
+            Self::ObjectReadWrite => Actions::READ_WRITE,
+            Self::AdminReadOnly => READ.with(Action::GetBucketConfig),
+            Self::AdminReadWrite => {
+                Actions::READ_WRITE.with(Action::GetBucketConfig).with(Action::PutBucketConfig)
+            }
+        }
+    }
+}
+
+/// The actions without those on the configuration of a bucket, which belongs to no path: a credential for some paths has none.
+pub const fn of_paths(actions: Actions, paths: &Paths) -> Actions {
+    match paths {
+        Paths::Whole => actions,
+        Paths::Only(_) => actions.without(Action::GetBucketConfig).without(Action::PutBucketConfig),
+    }
+}
+
+/// Something a parent may reach, and hand on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ceiling {
+    /// The store it is in.
+    pub storage: StorageId,
+    /// What it opens.
+    pub scope: Arc<Scope>,
+    /// No credential made of it lives longer.
+    pub max_lifetime: Lifetime,
+}
+
+/// A parent access key that is live.
+#[derive(Clone, Debug)]
+pub struct Parent {
+    /// The token it is; its hexadecimal form is the access key id.
+    pub token: TokenId,
+    /// The caller that the token proves.
+    pub caller: Arc<Caller>,
+    /// The secret access key.
+    pub secret: Secret<String>,
+    /// What it may reach: what was granted to its caller by name, as long as that is live and the account active. Grants to
+    /// everyone of the account are not the parent's to hand on.
+    pub reach: Vec<Ceiling>,
+}
+
+impl Parent {
+    /// Puts a parent together from its caller's account as policy sees it.
+    pub fn of(caller: Arc<Caller>, secret: Secret<String>, snapshot: &Snapshot, now: Timestamp) -> Self {
+        let ceiling = |grant: &Arc<Grant>| {
+            let storage = snapshot.storage(grant.storage)?;
+            Some(Ceiling {
+                storage: grant.storage,
+                scope: Arc::new(grant.scope.clone()),
+                max_lifetime: grant.max_lifetime.min(storage.max_lifetime).min(LONGEST),
+            })
+        };
+        let reach = match snapshot.account().standing {
+            Standing::Active => {
+                snapshot.own(&caller).filter(|grant| grant.time(now) == GrantTime::Live).filter_map(ceiling).collect()
+            }
+            Standing::Suspended => Vec::new(),
+        };
+        Self { token: caller.token, caller, secret, reach }
+    }
+
+    /// Whether anything of the bucket is within reach: then who has the parent may know of the bucket.
+    pub fn knows(&self, bucket: &BucketName) -> bool {
+        self.reach.iter().any(|ceiling| ceiling.scope.bucket() == bucket)
+    }
+
+    /// Whether all of that is within reach.
+    pub fn covers(&self, bucket: &BucketName, paths: &Paths, actions: Actions) -> bool {
+        let covers = |paths: &Paths| {
+            self.reach.iter().any(|ceiling| {
+                let scope = &ceiling.scope;
+                scope.bucket() == bucket && scope.actions().contains_all(actions) && scope.paths().cover_paths(paths)
+            })
+        };
+        match paths {
+            Paths::Whole => covers(paths),
+            Paths::Only(set) => set.iter().all(|path| Paths::only([path]).is_ok_and(|path| covers(&path))),
+        }
+    }
+}
+
+/// A parent access key to be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewParent {
+    /// Whose.
+    pub account: AccountId,
+    /// The name of the caller made for it.
+    pub name: Name,
+    /// The buckets it opens, whole; at least one.
+    pub buckets: Vec<BucketName>,
+    /// What it allows there.
+    pub permission: Permission,
+    /// When it ends by itself.
+    pub until: Option<Timestamp>,
+}
+
+/// A parent access key as its list shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ParentRecord {
+    /// Its token.
+    pub token: TokenRecord,
+    /// What was granted to its caller, as it stands: bucket and actions.
+    pub reach: Vec<(BucketName, Actions)>,
+}
+
+/// Keeps parent access keys.
+#[async_trait]
+pub trait Parents: Send + Sync {
+    /// The parent that is a token, if there is one and it is live: not ended, not out of time. A token that is no parent is none.
+    /// From memory when warm.
+    async fn parent(&self, token: TokenId, now: Timestamp) -> Result<Option<Arc<Parent>>, Error>;
+
+    /// Makes a parent: its caller, a grant for each bucket and the token, all or none.
+    async fn create_parent(&self, new: NewParent, token: &PlainToken, now: Timestamp) -> Result<ParentRecord, Error>;
+
+    /// The parents of an account, or of all, ended ones too.
+    async fn parents(&self, account: Option<AccountId>) -> Result<Vec<ParentRecord>, Error>;
+
+    /// Ends one credential that was signed with a parent, until its time is over. When this returns the next request with it is
+    /// refused.
+    async fn end_child(&self, child: &Child, by: Revoker) -> Result<(), Error>;
+}

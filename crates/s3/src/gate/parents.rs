@@ -1,0 +1,123 @@
+//! Who asks with a parent access key, or with a credential that was signed with one: the form of Cloudflare R2.
+//!
+//! The order of the checks is that of the published form: the token's shape, the key, the token's signature, what it says, its
+//! time, and last the signature of the request. What refuses is worded as R2 words it.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use jiff::Timestamp;
+use s3s::{S3Error, S3ErrorCode};
+use valetkey_core::Secret;
+use valetkey_core::id::{LeaseId, TokenId};
+use valetkey_core::keyring::{Carried, Claims};
+use valetkey_core::parent::{Child, Parent, SessionToken, Unfit};
+
+use crate::error::{Result, internal, refuse, refuse_custom};
+use crate::gate::query::Query;
+use crate::gate::session::{Reach, Session, expired};
+use crate::gate::sigv4::{ChunkKey, Claimed};
+use crate::gate::{Gate, unknown_key};
+
+/// What R2 answers to a session token that is not of its form, or says what cannot be.
+fn unacceptable(why: Unfit) -> S3Error {
+    match why {
+        Unfit::Malformed | Unfit::Claims(_) => refuse(S3ErrorCode::InvalidArgument, "X-Amz-Security-Token"),
+        Unfit::Forged => refuse_custom(
+            "InvalidToken",
+            http::StatusCode::FORBIDDEN,
+            "The security token included in the request is invalid",
+        ),
+    }
+}
+
+impl Gate {
+    /// Proves who asks with an access key id of 32 hexadecimal digits.
+    pub(super) async fn prove_parent(
+        &self,
+        id: TokenId,
+        parts: &Parts,
+        claimed: &Claimed,
+        path: &str,
+        query: &Query,
+        host: &str,
+    ) -> Result<(Session, ChunkKey)> {
+        let token = claimed.unverified_token.as_ref().map(|token| SessionToken::read(token.reveal())).transpose();
+        let token = token.map_err(unacceptable)?;
+        let now = self.standing.clock.now();
+        let found = self.standing.parents.parent(id, now).await;
+        let parent = found.map_err(|error| internal("looking an access key up", error))?.ok_or_else(unknown_key)?;
+        if !self.hosts.serves(host, parent.caller.account) {
+            return Err(unknown_key());
+        }
+        claimed.covered(parts)?;
+        let (session, secret) = match token {
+            None => (self.own(&parent, now), parent.secret.clone()),
+            Some(token) => {
+                let child = token.verify(&parent.secret).map_err(unacceptable)?;
+                (self.child(&parent, &child, host, now)?, token.secret_access_key())
+            }
+        };
+        claimed.timely(now)?;
+        let secret: Secret<String> = secret;
+        let chunk_key = claimed.verify(parts, path, query, host, &secret)?;
+        Ok((session, chunk_key))
+    }
+
+    /// The parent itself: everything within its reach, as long as its token lives.
+    fn own(&self, parent: &Parent, now: Timestamp) -> Session {
+        let reach = parent.reach.iter().filter(|ceiling| ceiling.storage == self.storage);
+        let claims = Claims {
+            // No lease: nothing was vended. The id only tells the instant, so that an end of the token meanwhile is seen.
+            lease: LeaseId::new(now, [0; 10]),
+            account: parent.caller.account,
+            caller: parent.caller.id,
+            token: parent.token,
+            storage: self.storage,
+            opened: now,
+            until: parent.caller.token_until.unwrap_or(Timestamp::MAX),
+            reach: Carried::WithLease,
+        };
+        Session {
+            claims,
+            reach: Reach::several(reach.map(|ceiling| Arc::clone(&ceiling.scope))),
+            operations: None,
+            standing: Arc::clone(&self.standing),
+        }
+    }
+
+    /// What was signed with the parent: what it says, as far as the parent reaches.
+    fn child(&self, parent: &Parent, child: &Child, host: &str, now: Timestamp) -> Result<Session> {
+        let account = parent.caller.account;
+        if child.parent != parent.token || child.account != account {
+            return Err(unacceptable(Unfit::Claims("iss or sub")));
+        }
+        if !self.hosts.is_for(&child.audience, host, account) {
+            return Err(unacceptable(Unfit::Claims("aud")));
+        }
+        child.begun(now).map_err(unacceptable)?;
+        let own = || parent.reach.iter().filter(|ceiling| ceiling.storage == self.storage);
+        let scopes: Vec<_> = own().filter_map(|ceiling| child.opens(ceiling, now)).map(Arc::new).collect();
+        let claims = Claims {
+            lease: child.lease(),
+            account,
+            caller: parent.caller.id,
+            token: parent.token,
+            storage: self.storage,
+            opened: child.issued,
+            until: parent.caller.token_until.map_or(child.until, |until| until.min(child.until)),
+            reach: Carried::WithLease,
+        };
+        self.standing.check(&claims)?;
+        // Longer than the parent's grants allow: it counted until then.
+        if scopes.is_empty() && own().any(|ceiling| child.opens(ceiling, child.issued).is_some()) {
+            return Err(expired());
+        }
+        Ok(Session {
+            claims,
+            reach: Reach::several(scopes),
+            operations: child.operations,
+            standing: Arc::clone(&self.standing),
+        })
+    }
+}

@@ -1,0 +1,29 @@
+//! A bucket's configuration: there is none to keep yet, and these say so.
+
+use s3s::S3ErrorCode;
+
+use crate::error::{Result, refuse};
+use crate::wire::Wire;
+
+impl Wire {
+    /// Nothing is allowed across origins.
+    pub(super) fn cors(&self, bucket: &str) -> Result<()> {
+        self.bucket(bucket)?;
+        Err(refuse(S3ErrorCode::NoSuchCORSConfiguration, "The CORS configuration does not exist"))
+    }
+
+    /// Nothing ends by its age.
+    pub(super) fn lifecycle(&self, bucket: &str) -> Result<()> {
+        self.bucket(bucket)?;
+        Err(refuse(S3ErrorCode::NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist"))
+    }
+
+    /// SECURITY: nothing is encrypted here, and whoever asks must not be told otherwise.
+    pub(super) fn encryption(&self, bucket: &str) -> Result<()> {
+        self.bucket(bucket)?;
+        Err(refuse(
+            S3ErrorCode::ServerSideEncryptionConfigurationNotFoundError,
+            "The server side encryption configuration was not found",
+        ))
+    }
+}

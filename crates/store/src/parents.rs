@@ -1,0 +1,212 @@
+//! Parent access keys: from memory when warm, their secrets sealed in the database.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use jiff::Timestamp;
+use valetkey_core::Error;
+use valetkey_core::caller::Caller;
+use valetkey_core::grant::Grantee;
+use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
+use valetkey_core::keyring::SharedKeyring;
+use valetkey_core::lease::Revoker;
+use valetkey_core::parent::{Child, NewParent, Parent, ParentRecord, Parents};
+use valetkey_core::port::{Directory as _, Registry as _, TokenRecord};
+use valetkey_core::secret::Secret;
+use valetkey_core::snapshot::Snapshot;
+use valetkey_core::time::random_10;
+use valetkey_core::token::PlainToken;
+use valetkey_core::Kind;
+
+use crate::sqlite::{failed, parents};
+use crate::store::Store;
+
+/// What the seals of parents' secrets are for.
+const PURPOSE: &str = "secret access key of a parent";
+/// For how long a token is remembered to be no parent.
+const NONE_MS: i64 = 10_000;
+/// The most parents kept in memory.
+pub(crate) const MOST: usize = 10_000;
+
+/// Parent access keys of a store. Clones share it.
+#[derive(Clone, Debug)]
+pub struct ParentKeys {
+    store: Store,
+    keyring: SharedKeyring,
+}
+
+/// A parent as memory keeps it, ended ones too.
+#[derive(Clone)]
+pub(crate) struct Known {
+    caller: Arc<Caller>,
+    ended: bool,
+    secret: Secret<String>,
+    /// What it was put together to, of which snapshot: as long as that one stands, it is the answer.
+    settled: Arc<ArcSwapOption<(Arc<Snapshot>, Arc<Parent>)>>,
+}
+
+impl Known {
+    fn at(&self, snapshot: &Arc<Snapshot>, now: Timestamp) -> Arc<Parent> {
+        if let Some(kept) = &*self.settled.load()
+            && Arc::ptr_eq(&kept.0, snapshot)
+        {
+            return Arc::clone(&kept.1);
+        }
+        let parent = Arc::new(Parent::of(Arc::clone(&self.caller), self.secret.clone(), snapshot, now));
+        self.settled.store(Some(Arc::new((Arc::clone(snapshot), Arc::clone(&parent)))));
+        parent
+    }
+}
+
+impl ParentKeys {
+    /// The parent access keys of a store, with the keyring that seals their secrets. What was sealed with an older key of it is
+    /// sealed with the current one.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn open(store: &Store, keyring: SharedKeyring) -> Result<Self, Error> {
+        let own = Self { store: store.clone(), keyring };
+        own.reseal().await?;
+        Ok(own)
+    }
+
+    /// Seals with the current key what was sealed with an older one: to be called after the ring was replaced.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn reseal(&self) -> Result<(), Error> {
+        let ring = self.keyring.load();
+        let mut writer = self.store.shared.db.writer().await;
+        for (token, sealed) in parents::sealed(&mut writer).await? {
+            if ring.is_current(&sealed) {
+                continue;
+            }
+            match ring.open_bytes(PURPOSE, &token.to_bytes(), &sealed) {
+                Some(plain) => {
+                    let again = ring.seal_bytes(PURPOSE, &token.to_bytes(), plain.reveal(), self.nonce())?;
+                    parents::reseal(&mut writer, token, again).await?;
+                }
+                None => tracing::warn!(
+                    token.id = %token,
+                    "the parent access key {token} was sealed with a key that is not in the ring: it cannot be used"
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    fn nonce(&self) -> [u8; 12] {
+        let mut nonce = [0; 12];
+        self.store.shared.entropy.fill(&mut nonce);
+        nonce
+    }
+
+    /// What memory knows: a parent, or that there is none.
+    #[expect(clippy::option_option, reason = "not known and known to be none are told apart")]
+    fn remembered(&self, token: TokenId, now: Timestamp) -> Option<Option<Known>> {
+        let memory = &self.store.shared.memory;
+        if let Some(known) = memory.parents.get(&token) {
+            return Some(Some(known));
+        }
+        let left = memory.no_parents.get(&token)?.saturating_sub(now.as_millisecond());
+        (left > 0 && left <= NONE_MS).then_some(None)
+    }
+
+    async fn known(&self, token: TokenId, now: Timestamp) -> Result<Option<Known>, Error> {
+        if let Some(answer) = self.remembered(token, now) {
+            return Ok(answer);
+        }
+        let memory = &self.store.shared.memory;
+        let _one = memory.parents.loading(&token).await;
+        if let Some(answer) = self.remembered(token, now) {
+            return Ok(answer);
+        }
+        let (since, none_since) = (memory.parents.generation(), memory.no_parents.generation());
+        let mut reader = self.store.shared.db.readers().acquire().await.map_err(failed)?;
+        let Some((record, sealed)) = parents::parent(&mut reader, token).await? else {
+            memory.no_parents.keep(none_since, token, now.as_millisecond().saturating_add(NONE_MS));
+            return Ok(None);
+        };
+        let plain = self.keyring.load().open_bytes(PURPOSE, &token.to_bytes(), &sealed);
+        let secret = plain.and_then(|plain| String::from_utf8(plain.reveal().clone()).ok()).ok_or_else(|| {
+            Error::internal(format!("the secret of the parent access key {token} was sealed with a key that is gone"))
+        })?;
+        let TokenRecord { id, caller, caller_name, account, role, tail: _, made: _, until, revoked } = record;
+        let known = Known {
+            caller: Arc::new(Caller { id: caller, account, name: caller_name, role, token: id, token_until: until }),
+            ended: revoked.is_some(),
+            secret: Secret::new(secret),
+            settled: Arc::default(),
+        };
+        memory.parents.keep(since, token, known.clone());
+        Ok(Some(known))
+    }
+
+    async fn record(&self, token: TokenRecord) -> Result<ParentRecord, Error> {
+        let grants = self.store.grants(token.account).await?;
+        let own = grants.iter().filter(|grant| grant.to == Grantee::Caller(token.caller) && grant.share.is_none());
+        let reach = own.map(|grant| (grant.scope.bucket().clone(), grant.scope.actions())).collect();
+        Ok(ParentRecord { token, reach })
+    }
+}
+
+#[async_trait]
+impl Parents for ParentKeys {
+    async fn parent(&self, token: TokenId, now: Timestamp) -> Result<Option<Arc<Parent>>, Error> {
+        let Some(known) = self.known(token, now).await? else { return Ok(None) };
+        if known.ended || known.caller.in_time(now).is_err() {
+            return Ok(None);
+        }
+        let snapshot = self.store.account(known.caller.account, now).await?;
+        Ok(Some(known.at(&snapshot, now)))
+    }
+
+    async fn create_parent(&self, new: NewParent, token: &PlainToken, now: Timestamp) -> Result<ParentRecord, Error> {
+        if new.buckets.is_empty() {
+            return Err(Error::new(Kind::Invalid, "a parent access key opens at least one bucket").at("buckets"));
+        }
+        if new.until.is_some_and(|until| until <= now) {
+            return Err(Error::new(Kind::Invalid, "the end is not in the future").at("until"));
+        }
+        let noise = || random_10(&*self.store.shared.entropy);
+        let ids = parents::Ids {
+            caller: CallerId::new(now, noise()),
+            token: TokenId::new(now, noise()),
+            grants: new.buckets.iter().map(|_| GrantId::new(now, noise())).collect(),
+        };
+        let secret = token.secret_access_key();
+        let ring = self.keyring.load();
+        let sealed = ring.seal_bytes(PURPOSE, &ids.token.to_bytes(), secret.reveal().as_bytes(), self.nonce())?;
+        let (store, token) = (self.store.clone(), token.clone());
+        let record = self
+            .store
+            .unbroken(async move {
+                let mut writer = store.shared.db.writer().await;
+                let record = parents::create(&mut writer, &ids, &new, (&token, sealed), now).await?;
+                let memory = &store.shared.memory;
+                memory.snapshots.forget(&new.account);
+                memory.unknown.forget(&token.digest());
+                memory.no_parents.forget(&record.id);
+                Ok(record)
+            })
+            .await?;
+        self.record(record).await
+    }
+
+    async fn parents(&self, account: Option<AccountId>) -> Result<Vec<ParentRecord>, Error> {
+        let tokens = {
+            let mut reader = self.store.shared.db.readers().acquire().await.map_err(failed)?;
+            parents::list(&mut reader, account).await?
+        };
+        let mut records = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            records.push(self.record(token).await?);
+        }
+        Ok(records)
+    }
+
+    async fn end_child(&self, child: &Child, by: Revoker) -> Result<(), Error> {
+        self.store.end_unlisted(child.lease(), child.until, by).await
+    }
+}

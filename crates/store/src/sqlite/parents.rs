@@ -1,0 +1,141 @@
+//! Parent access keys, and the digests of tokens from before there were any.
+
+use jiff::Timestamp;
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+use valetkey_core::Error;
+use valetkey_core::error::{Kind, Noun};
+use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::id::{AccountId, CallerId, GrantId, StorageId, TokenId};
+use valetkey_core::name::{BucketName, Name};
+use valetkey_core::parent::{LONGEST, NewParent};
+use valetkey_core::port::TokenRecord;
+use valetkey_core::scope::{Paths, Scope};
+use valetkey_core::caller::Role;
+use valetkey_core::token::{PlainToken, TokenDigest};
+
+use crate::sqlite::{failed, registry, rows};
+
+/// The ids of what a parent is made of.
+pub(crate) struct Ids {
+    pub(crate) caller: CallerId,
+    pub(crate) token: TokenId,
+    /// One for each bucket.
+    pub(crate) grants: Vec<GrantId>,
+}
+
+/// A token by its id, if it is a parent, and its sealed secret.
+pub(crate) async fn parent(
+    db: &mut SqliteConnection,
+    token: TokenId,
+) -> Result<Option<(TokenRecord, Vec<u8>)>, Error> {
+    let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM parents WHERE token = ?")
+        .bind(token.to_bytes().to_vec())
+        .fetch_optional(&mut *db)
+        .await
+        .map_err(failed)?;
+    let Some(sealed) = sealed else { return Ok(None) };
+    let found = registry::token_by_id(db, token).await?;
+    let (record, _) = found.ok_or_else(|| rows::damaged("a parent without its token"))?;
+    Ok(Some((record, sealed)))
+}
+
+/// Every parent's sealed secret.
+pub(crate) async fn sealed(db: &mut SqliteConnection) -> Result<Vec<(TokenId, Vec<u8>)>, Error> {
+    let found: Vec<(Vec<u8>, Vec<u8>)> =
+        sqlx::query_as("SELECT token, sealed FROM parents").fetch_all(db).await.map_err(failed)?;
+    found.into_iter().map(|(token, sealed)| Ok((TokenId::from_bytes(rows::id(&token)?), sealed))).collect()
+}
+
+/// Puts another seal of the same secret in a seal's place.
+pub(crate) async fn reseal(db: &mut SqliteConnection, token: TokenId, sealed: Vec<u8>) -> Result<(), Error> {
+    sqlx::query("UPDATE parents SET sealed = ? WHERE token = ?")
+        .bind(sealed)
+        .bind(token.to_bytes().to_vec())
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// The name of a parent's grant of a bucket: readable where that is not too long.
+fn grant_name(parent: &Name, bucket: &BucketName, id: GrantId) -> Result<Name, Error> {
+    Name::parse(&format!("{parent}.{bucket}"))
+        .or_else(|_| Name::parse(&format!("parent.{}", id.to_string().trim_start_matches(GrantId::PREFIX))))
+}
+
+/// Makes a parent, whole or not at all.
+pub(crate) async fn create(
+    db: &mut SqliteConnection,
+    ids: &Ids,
+    new: &NewParent,
+    (token, sealed): (&PlainToken, Vec<u8>),
+    now: Timestamp,
+) -> Result<TokenRecord, Error> {
+    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let callers = registry::callers(&mut change, new.account).await?;
+    if callers.iter().any(|(_, name, _)| *name == new.name) {
+        let said = format!("there is a caller named `{}` already", new.name);
+        return Err(Error::new(Kind::AlreadyExists(Noun::ParentKey), said).at("name"));
+    }
+    registry::ensure_caller(&mut change, ids.caller, new.account, &new.name, Role::Member, now).await?;
+    let buckets = registry::buckets(&mut change).await?;
+    for (bucket, id) in new.buckets.iter().zip(&ids.grants) {
+        let known = buckets.iter().find(|(known, _)| known == bucket);
+        let storage: StorageId = known.map(|(_, storage)| *storage).ok_or_else(|| {
+            Error::new(Kind::NotFound(Noun::Bucket), format!("no such bucket: `{bucket}`")).at("buckets")
+        })?;
+        let scope = Scope::new(bucket.clone(), Paths::Whole, new.permission.actions())
+            .ok_or_else(|| Error::internal("a permission allows nothing"))?;
+        let grant = Grant {
+            id: *id,
+            name: grant_name(&new.name, bucket, *id)?,
+            account: new.account,
+            to: Grantee::Caller(ids.caller),
+            storage,
+            dataset: None,
+            share: None,
+            scope,
+            max_lifetime: LONGEST,
+            from: None,
+            until: None,
+        };
+        registry::create_grant(&mut change, &grant, now).await?;
+    }
+    let record = registry::create_token(&mut change, ids.token, ids.caller, token, new.until, now).await?;
+    sqlx::query("INSERT INTO parents (token, sealed) VALUES (?, ?)")
+        .bind(ids.token.to_bytes().to_vec())
+        .bind(sealed)
+        .execute(&mut *change)
+        .await
+        .map_err(failed)?;
+    change.commit().await.map_err(failed)?;
+    Ok(record)
+}
+
+/// The parents of an account, or of all.
+pub(crate) async fn list(db: &mut SqliteConnection, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error> {
+    let own: Vec<Vec<u8>> = sqlx::query_scalar("SELECT token FROM parents").fetch_all(&mut *db).await.map_err(failed)?;
+    let mut records = registry::tokens(db, account).await?;
+    records.retain(|record| own.iter().any(|token| *token == record.id.to_bytes()));
+    Ok(records)
+}
+
+/// Brings digests of the form from before to the form of today.
+pub(crate) async fn renew_digests(db: &mut SqliteConnection) -> Result<(), Error> {
+    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let old: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as("SELECT id, digest FROM tokens WHERE form = 1")
+        .fetch_all(&mut *change)
+        .await
+        .map_err(failed)?;
+    for (id, once) in old {
+        let once: [u8; 32] = once.as_slice().try_into().map_err(|_| rows::damaged("a digest"))?;
+        sqlx::query("UPDATE tokens SET digest = ?, form = 2 WHERE id = ?")
+            .bind(TokenDigest::of_digest(&once).as_bytes().to_vec())
+            .bind(id)
+            .execute(&mut *change)
+            .await
+            .map_err(failed)?;
+    }
+    change.commit().await.map_err(failed)
+}

@@ -1,0 +1,116 @@
+//! Parent access keys in memory, their secrets as they are.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use valetkey_core::caller::{Caller, Role};
+use valetkey_core::error::{Error, Kind, Noun};
+use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
+use valetkey_core::lease::{Revocation, Revoker};
+use valetkey_core::name::Name;
+use valetkey_core::parent::{Child, LONGEST, NewParent, Parent, ParentRecord, Parents};
+use valetkey_core::port::{Directory as _, TokenRecord};
+use valetkey_core::scope::{Paths, Scope};
+use valetkey_core::token::PlainToken;
+
+use crate::memory::{Memory, World};
+
+impl World {
+    fn parent_record(&self, token: &TokenRecord) -> ParentRecord {
+        let own = self.grants.iter().filter(|grant| grant.to == Grantee::Caller(token.caller) && grant.share.is_none());
+        let mut own: Vec<&Grant> = own.collect();
+        own.sort_by(|one, two| one.name.cmp(&two.name));
+        let reach = own.iter().map(|grant| (grant.scope.bucket().clone(), grant.scope.actions())).collect();
+        ParentRecord { token: token.clone(), reach }
+    }
+}
+
+#[async_trait]
+impl Parents for Memory {
+    async fn parent(&self, token: TokenId, now: Timestamp) -> Result<Option<Arc<Parent>>, Error> {
+        let (record, secret) = {
+            let world = self.world();
+            let secret = world.parents.iter().find(|(own, _)| *own == token).map(|(_, secret)| secret.clone());
+            let record = world.tokens.iter().find(|(_, record)| record.id == token).map(|(_, record)| record.clone());
+            match (record, secret) {
+                (Some(record), Some(secret)) if record.revoked.is_none() => (record, secret),
+                _ => return Ok(None),
+            }
+        };
+        let TokenRecord { id, caller, caller_name, account, role, tail: _, made: _, until, revoked: _ } = record;
+        let caller = Caller { id: caller, account, name: caller_name, role, token: id, token_until: until };
+        if caller.in_time(now).is_err() {
+            return Ok(None);
+        }
+        let snapshot = self.account(account, now).await?;
+        Ok(Some(Arc::new(Parent::of(Arc::new(caller), secret, &snapshot, now))))
+    }
+
+    async fn create_parent(&self, new: NewParent, token: &PlainToken, now: Timestamp) -> Result<ParentRecord, Error> {
+        let NewParent { account, name, buckets, permission, until } = new;
+        if buckets.is_empty() {
+            return Err(Error::new(Kind::Invalid, "a parent access key opens at least one bucket").at("buckets"));
+        }
+        if until.is_some_and(|until| until <= now) {
+            return Err(Error::new(Kind::Invalid, "the end is not in the future").at("until"));
+        }
+        let (caller, id) = (CallerId::new(now, self.random()), TokenId::new(now, self.random()));
+        let ids: Vec<GrantId> = buckets.iter().map(|_| GrantId::new(now, self.random())).collect();
+        let mut world = self.world();
+        world.account(account)?;
+        if world.callers.iter().any(|(_, of, own, _)| *of == account && *own == name) {
+            let said = format!("there is a caller named `{name}` already");
+            return Err(Error::new(Kind::AlreadyExists(Noun::ParentKey), said).at("name"));
+        }
+        let mut grants = Vec::new();
+        for (bucket, id) in buckets.into_iter().zip(ids) {
+            let known = world.buckets.iter().find(|(known, _)| *known == bucket);
+            let storage = known.map(|(_, storage)| *storage).ok_or_else(|| {
+                Error::new(Kind::NotFound(Noun::Bucket), format!("no such bucket: `{bucket}`")).at("buckets")
+            })?;
+            let grant_name = Name::parse(&format!("{name}.{bucket}"))?;
+            if world.grants.iter().chain(&grants).any(|known| known.account == account && known.name == grant_name) {
+                let said = format!("there is a grant named `{grant_name}` already");
+                return Err(Error::new(Kind::AlreadyExists(Noun::Grant), said).at("name"));
+            }
+            let scope = Scope::new(bucket, Paths::Whole, permission.actions())
+                .ok_or_else(|| Error::internal("a permission allows nothing"))?;
+            grants.push(Grant {
+                id,
+                name: grant_name,
+                account,
+                to: Grantee::Caller(caller),
+                storage,
+                dataset: None,
+                share: None,
+                scope,
+                max_lifetime: LONGEST,
+                from: None,
+                until: None,
+            });
+        }
+        world.callers.push((caller, account, name.clone(), Role::Member));
+        world.grants.extend(grants);
+        let (role, tail) = (Role::Member, token.tail());
+        let record = TokenRecord { id, caller, caller_name: name, account, role, tail, made: now, until, revoked: None };
+        world.tokens.push((token.digest(), record.clone()));
+        world.parents.push((id, token.secret_access_key()));
+        world.version += 1;
+        Ok(world.parent_record(&record))
+    }
+
+    async fn parents(&self, account: Option<AccountId>) -> Result<Vec<ParentRecord>, Error> {
+        let world = self.world();
+        let own = world.tokens.iter().map(|(_, record)| record).filter(|record| {
+            account.is_none_or(|only| only == record.account) && world.parents.iter().any(|(id, _)| *id == record.id)
+        });
+        Ok(own.map(|record| world.parent_record(record)).collect())
+    }
+
+    async fn end_child(&self, child: &Child, by: Revoker) -> Result<(), Error> {
+        self.world().ended.push((Revocation::Lease(child.lease()), by));
+        Ok(())
+    }
+}
