@@ -32,6 +32,7 @@ use valetkey_core::time::{Clock as _, random_10};
 use valetkey_s3::{Config, Endpoint, World};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
+use valetkey_testkit::memory::Memory;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -131,6 +132,7 @@ async fn main() -> Outcome<()> {
     let world = World {
         keyring: keyring.clone(),
         leases: Arc::new(Open),
+        parents: Arc::new(Memory::new(Arc::clone(&entropy) as Arc<_>)),
         clock: Arc::clone(&clock) as Arc<_>,
         entropy: Arc::clone(&entropy) as Arc<_>,
         tasks: tasks.clone(),

@@ -22,6 +22,7 @@ use std::time::Duration;
 use valetkey_core::desk::Desk;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::package::Packages;
+use valetkey_core::parent::Parents;
 use valetkey_core::port::{Registry, Usage};
 use valetkey_core::time::Entropy;
 use valetkey_core::workspace::Workspaces;
@@ -52,6 +53,8 @@ pub struct Shared {
     pub entropy: Arc<dyn Entropy>,
     /// The keys that seal what the server hands out and takes back.
     pub keyring: SharedKeyring,
+    /// The parent access keys.
+    pub parents: Arc<dyn Parents>,
 }
 
 /// What the edge allows a request.

@@ -139,6 +139,7 @@ impl World {
             packages: memory.clone(),
             entropy: entropy.clone(),
             keyring: SharedKeyring::new(ring()),
+            parents: memory.clone(),
         });
         let storage = memory
             .create_storage(

@@ -2,7 +2,7 @@
 
 use s3s::S3ErrorCode;
 
-use crate::error::{Result, refuse};
+use crate::error::{Result, refuse, refuse_custom};
 use crate::wire::Wire;
 
 impl Wire {
@@ -21,8 +21,9 @@ impl Wire {
     /// SECURITY: nothing is encrypted here, and whoever asks must not be told otherwise.
     pub(super) fn encryption(&self, bucket: &str) -> Result<()> {
         self.bucket(bucket)?;
-        Err(refuse(
-            S3ErrorCode::ServerSideEncryptionConfigurationNotFoundError,
+        Err(refuse_custom(
+            "ServerSideEncryptionConfigurationNotFoundError",
+            http::StatusCode::NOT_FOUND,
             "The server side encryption configuration was not found",
         ))
     }

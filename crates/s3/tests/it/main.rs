@@ -18,5 +18,7 @@ mod malformed;
 mod multipart;
 mod objects;
 mod own;
+mod r2;
+mod r2_table;
 mod reach;
 mod rig;

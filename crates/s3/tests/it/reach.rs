@@ -417,7 +417,7 @@ async fn what_is_not_understood_is_not_done() {
         ("GET", "/lake?versions="),
         ("GET", "/lake?policy="),
         ("PUT", "/lake?policy="),
-        ("GET", "/lake?lifecycle="),
+        ("GET", "/lake?website="),
         ("POST", "/lake/z?restore="),
         ("POST", "/lake/z?select=&select-type=2"),
         ("POST", "/lake/z"),

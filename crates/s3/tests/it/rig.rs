@@ -20,11 +20,13 @@ use valetkey_core::Error;
 use valetkey_core::Secret;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::{Claims, Keyring, SharedKeyring};
-use valetkey_core::lease::Lease;
+use valetkey_core::lease::{Lease, Revoker};
 use valetkey_core::name::BucketName;
+use valetkey_core::parent::{Child, NewParent, Parent, ParentRecord, Parents};
 use valetkey_core::port::Leases;
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::time::{Clock as _, Entropy as _, random_10};
+use valetkey_core::token::PlainToken;
 use valetkey_s3::{Config, Endpoint, World};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
@@ -50,6 +52,30 @@ impl Leases for TestLeases {
     }
 }
 
+/// Parent access keys of the tests: made by hand.
+#[derive(Default)]
+pub(crate) struct TestParents(pub(crate) Mutex<Vec<Arc<Parent>>>);
+
+#[async_trait]
+impl Parents for TestParents {
+    async fn parent(&self, token: TokenId, now: Timestamp) -> Result<Option<Arc<Parent>>, Error> {
+        let found = self.0.lock().unwrap().iter().find(|parent| parent.token == token).cloned();
+        Ok(found.filter(|parent| parent.caller.in_time(now).is_ok()))
+    }
+
+    async fn create_parent(&self, _: NewParent, _: &PlainToken, _: Timestamp) -> Result<ParentRecord, Error> {
+        Err(Error::internal("not asked here"))
+    }
+
+    async fn parents(&self, _: Option<AccountId>) -> Result<Vec<ParentRecord>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn end_child(&self, _: &Child, _: Revoker) -> Result<(), Error> {
+        Err(Error::internal("not asked here"))
+    }
+}
+
 /// The three parts of a credential.
 #[derive(Clone)]
 pub(crate) struct Credential {
@@ -68,6 +94,7 @@ pub(crate) struct Rig {
     pub(crate) keyring: SharedKeyring,
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) leases: Arc<TestLeases>,
+    pub(crate) parents: Arc<TestParents>,
     pub(crate) entropy: Arc<SeededEntropy>,
     pub(crate) dir: Arc<TempDir>,
     pub(crate) tasks: TaskTracker,
@@ -89,10 +116,12 @@ impl Rig {
     pub(crate) async fn start_in(dir: Arc<TempDir>, change: impl FnOnce(&mut Config)) -> Self {
         let entropy = Arc::new(SeededEntropy::new(7));
         let (clock, leases) = (Arc::new(FixedClock::default()), Arc::new(TestLeases::default()));
+        let parents = Arc::new(TestParents::default());
         let (keyring, tasks) = (SharedKeyring::new(ring(&[1])), TaskTracker::new());
         let world = World {
             keyring: keyring.clone(),
             leases: Arc::clone(&leases) as Arc<dyn Leases>,
+            parents: Arc::clone(&parents) as Arc<dyn Parents>,
             clock: Arc::clone(&clock) as Arc<_>,
             entropy: Arc::clone(&entropy) as Arc<_>,
             tasks: tasks.clone(),
@@ -118,7 +147,7 @@ impl Rig {
             }
         });
         let account = AccountId::new(clock.now(), random_10(&*entropy));
-        Self { endpoint, address, keyring, clock, leases, entropy, dir, tasks, account, world: own }
+        Self { endpoint, address, keyring, clock, leases, parents, entropy, dir, tasks, account, world: own }
     }
 
     /// The world this one lives in.
@@ -333,7 +362,7 @@ impl Ask {
 
     /// Signs in the query.
     pub(crate) fn presigned(mut self, credential: &Credential, expires: u32) -> Self {
-        let encoded = |text: &str| text.replace('/', "%2F");
+        let encoded = |text: &str| text.replace('/', "%2F").replace('=', "%3D");
         let names = |ask: &Self| {
             let mut names: Vec<String> = ask.headers.iter().map(|(name, _)| name.clone()).collect();
             names.sort();
@@ -346,10 +375,12 @@ impl Ask {
             ("X-Amz-Credential", &credential_text),
             ("X-Amz-Date", &stamp),
             ("X-Amz-Expires", &expires.to_string()),
-            ("X-Amz-Security-Token", &credential.token),
+            ("X-Amz-Security-Token", &encoded(&credential.token)),
             ("X-Amz-SignedHeaders", &signed),
         ] {
-            self.query.push((name.to_owned(), value.to_owned()));
+            if !value.is_empty() {
+                self.query.push((name.to_owned(), value.to_owned()));
+            }
         }
         let (_, signature) = self.signature(&credential.secret, "UNSIGNED-PAYLOAD");
         self.query.push(("X-Amz-Signature".to_owned(), signature));

@@ -36,6 +36,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("s3.tls_cert_file", r#""""#, "PEM file of the certificate chain; reloaded when it changes"),
     key("s3.tls_key_file", r#""""#, "PEM file of the private key; reloaded when it changes"),
     key("s3.domains", r#"["s3.localhost"]"#, "domains under which a bucket may be a host name (virtual-host style)"),
+    key(
+        "s3.r2_hosts",
+        "[]",
+        "more hosts that credentials signed with a parent access key may be for (their `aud`), and under which a bucket may be a host name; `{account}.` in front stands for an account's id in hexadecimal",
+    ),
     key("s3.region", r#""auto""#, "region told to clients; the endpoint takes any"),
     key("s3.min_ttl_secs", "60", "shortest life of a credential, in seconds"),
     key("s3.max_ttl_secs", "604800", "longest life of a credential, in seconds"),

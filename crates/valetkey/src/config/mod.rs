@@ -55,6 +55,7 @@ pub(crate) struct S3 {
     pub(crate) tls_cert_file: PathBuf,
     pub(crate) tls_key_file: PathBuf,
     pub(crate) domains: Vec<String>,
+    pub(crate) r2_hosts: Vec<String>,
     pub(crate) region: String,
     pub(crate) min_ttl_secs: u32,
     pub(crate) max_ttl_secs: u32,

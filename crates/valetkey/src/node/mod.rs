@@ -25,6 +25,7 @@ use valetkey_core::desk::Desk;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::package::Packages;
+use valetkey_core::parent::Parents;
 use valetkey_core::port::{Directory, Leases, Ledger, NewStorage, Registry, Usage};
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::time::{Clock, Entropy, Lifetime};
@@ -34,6 +35,7 @@ use valetkey_dialects::edge::{EdgeLimits, RateLimits, Shared, Window};
 use valetkey_dialects::{dreadnode, native, theirstack};
 use valetkey_issuers::Issuers;
 use valetkey_issuers::embedded::Embedded;
+use valetkey_store::ParentKeys;
 
 use crate::config::{Config, LedgerMode};
 use crate::node::listen::Listener;
@@ -56,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) endpoint: valetkey_s3::Endpoint,
     /// The embedded store.
     pub(crate) storage: Storage,
+    /// The parent access keys.
+    pub(crate) parents: Arc<ParentKeys>,
     store: Arc<valetkey_store::Store>,
     ready: Arc<AtomicBool>,
     /// Ends the listeners.
@@ -153,16 +157,19 @@ impl Node {
         let keyring = keyring(config)?;
         let store = open_store(config, &clock, &entropy, &tasks, &end).await?;
         let storage = embedded_storage(&*store, config, &s3_url, &*clock).await?;
+        let parents = Arc::new(ParentKeys::open(&store, keyring.clone()).await?);
         let endpoint = valetkey_s3::Endpoint::open(
             valetkey_s3::Config {
                 storage: storage.id,
                 data_dir: config.data_dir.join("objects"),
                 domains: config.s3.domains.clone(),
+                r2_hosts: config.s3.r2_hosts.clone(),
                 limits: valetkey_s3::Limits::default(),
             },
             valetkey_s3::World {
                 keyring: keyring.clone(),
                 leases: Arc::clone(&store) as Arc<dyn Leases>,
+                parents: Arc::clone(&parents) as Arc<dyn Parents>,
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
                 tasks: tasks.clone(),
@@ -192,6 +199,7 @@ impl Node {
             keyring: keyring.clone(),
             endpoint,
             storage,
+            parents,
             store,
             ready: Arc::new(AtomicBool::new(true)),
             stop,
@@ -218,6 +226,7 @@ impl Node {
             packages: Arc::clone(&self.store) as Arc<dyn Packages>,
             entropy: Arc::clone(&self.entropy),
             keyring: self.keyring.clone(),
+            parents: Arc::clone(&self.parents) as Arc<dyn Parents>,
         });
         let limits = EdgeLimits {
             body_bytes: config.api.max_body_bytes,
@@ -271,10 +280,20 @@ impl Node {
         let mut watched = Vec::new();
         if config.keys.inline.reveal().is_empty() {
             let file = config.keyring_file();
+            let (parents, tasks) = (Arc::clone(&self.parents), self.tasks.clone());
             watched.push(watch::Watched {
                 what: "keyring",
                 files: vec![file.clone()],
-                reload: Arc::new(move || ring::load(&file).map(|ring| keyring.replace(ring))),
+                reload: Arc::new(move || {
+                    keyring.replace(ring::load(&file)?);
+                    let parents = Arc::clone(&parents);
+                    tasks.spawn(async move {
+                        if let Err(error) = parents.reseal().await {
+                            tracing::error!(error = ?error, "parent access keys could not be sealed with the new key");
+                        }
+                    });
+                    Ok(())
+                }),
             });
         }
         for (what, tls) in ["certificate of the API", "certificate of the S3 endpoint"].into_iter().zip(tls) {

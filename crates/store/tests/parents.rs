@@ -1,0 +1,146 @@
+//! What of parent access keys lies in the file: sealed secrets, digests that sign nothing, and both brought up to date.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use data_encoding::HEXLOWER;
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use valetkey_core::Secret;
+use valetkey_core::account::Metering;
+use valetkey_core::id::TokenId;
+use valetkey_core::keyring::{Keyring, SharedKeyring};
+use valetkey_core::name::{BucketName, Name};
+use valetkey_core::parent::{NewParent, Parents, Permission};
+use valetkey_core::port::{Directory as _, Registry as _};
+use valetkey_core::time::{Clock, Entropy};
+use valetkey_core::token::PlainToken;
+use valetkey_store::{ParentKeys, Settings, Store};
+use valetkey_testkit::chance::SeededEntropy;
+use valetkey_testkit::clock::FixedClock;
+use valetkey_testkit::contract::Bench;
+
+struct Shelf {
+    folder: tempfile::TempDir,
+    path: PathBuf,
+    clock: Arc<FixedClock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Shelf {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("valetkey.db");
+        Self { path, folder, clock: Arc::default(), entropy: Arc::new(SeededEntropy::new(3)) }
+    }
+
+    async fn open(&self) -> Store {
+        let clock = Arc::<FixedClock>::clone(&self.clock) as Arc<dyn Clock>;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        Store::open(&self.path, Settings::default(), clock, Arc::clone(&self.entropy), tasks, stop).await.unwrap()
+    }
+
+    async fn raw(&self) -> SqliteConnection {
+        SqliteConnectOptions::new().filename(&self.path).connect().await.unwrap()
+    }
+
+    /// Whether any file of the database has these bytes.
+    fn holds(&self, bytes: &[u8]) -> bool {
+        std::fs::read_dir(self.folder.path())
+            .unwrap()
+            .any(|file| std::fs::read(file.unwrap().path()).unwrap().windows(bytes.len()).any(|window| window == bytes))
+    }
+
+    async fn make(&self, store: &Store, keys: &ParentKeys) -> (TokenId, PlainToken) {
+        let bench = Bench::of(
+            &Arc::new(store.clone()),
+            Arc::<FixedClock>::clone(&self.clock),
+            Arc::clone(&self.entropy),
+            Box::new(()),
+        );
+        let tenant = bench.tenant("acme", Metering::Free).await;
+        let token = PlainToken::generate(&*self.entropy);
+        let new = NewParent {
+            account: tenant.account.id,
+            name: Name::parse("job").unwrap(),
+            buckets: vec![BucketName::parse("lake").unwrap()],
+            permission: Permission::ObjectReadOnly,
+            until: None,
+        };
+        (keys.create_parent(new, &token, self.clock.now()).await.unwrap().token.id, token)
+    }
+}
+
+fn ring(numbers: &[u8]) -> Keyring {
+    let masters: Vec<_> = numbers.iter().map(|number| (*number, Secret::new([*number; 32]))).collect();
+    Keyring::new(&masters).unwrap()
+}
+
+#[tokio::test]
+async fn no_secret_of_a_parent_lies_in_the_file() {
+    let shelf = Shelf::new();
+    let store = shelf.open().await;
+    let keys = ParentKeys::open(&store, SharedKeyring::new(ring(&[1]))).await.unwrap();
+    let (_, token) = shelf.make(&store, &keys).await;
+    store.close().await.unwrap();
+    let secret = token.secret_access_key();
+    let raw = HEXLOWER.decode(secret.reveal().as_bytes()).unwrap();
+    assert!(shelf.holds(token.digest().as_bytes()));
+    for secret in [token.reveal().as_bytes(), secret.reveal().as_bytes(), &secret.reveal().as_bytes()[..24], &raw] {
+        assert!(!shelf.holds(secret));
+    }
+}
+
+#[tokio::test]
+async fn a_parent_survives_a_change_of_keys_and_is_sealed_with_the_new_one() {
+    let shelf = Shelf::new();
+    let store = shelf.open().await;
+    let shared = SharedKeyring::new(ring(&[1]));
+    let keys = ParentKeys::open(&store, shared.clone()).await.unwrap();
+    let (id, token) = shelf.make(&store, &keys).await;
+    shared.replace(ring(&[2, 1]));
+    keys.reseal().await.unwrap();
+    store.close().await.unwrap();
+    // The old key may go now.
+    let store = shelf.open().await;
+    let keys = ParentKeys::open(&store, SharedKeyring::new(ring(&[3, 2]))).await.unwrap();
+    let parent = keys.parent(id, shelf.clock.now()).await.unwrap().unwrap();
+    assert_eq!(parent.secret.reveal(), token.secret_access_key().reveal());
+    store.close().await.unwrap();
+    // Without its key it is a defect that is told, and no way in.
+    let store = shelf.open().await;
+    let keys = ParentKeys::open(&store, SharedKeyring::new(ring(&[2]))).await.unwrap();
+    assert!(keys.parent(id, shelf.clock.now()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_token_from_before_still_works_and_its_digest_is_renewed() {
+    let shelf = Shelf::new();
+    let store = shelf.open().await;
+    let keys = ParentKeys::open(&store, SharedKeyring::new(ring(&[1]))).await.unwrap();
+    let (id, token) = shelf.make(&store, &keys).await;
+    store.close().await.unwrap();
+    let once = HEXLOWER.decode(token.secret_access_key().reveal().as_bytes()).unwrap();
+    let mut raw = shelf.raw().await;
+    sqlx::query("UPDATE tokens SET digest = ?, form = 1 WHERE id = ?")
+        .bind(once.clone())
+        .bind(id.to_bytes().to_vec())
+        .execute(&mut raw)
+        .await
+        .unwrap();
+    drop(raw);
+    for _ in 0..2 {
+        let store = shelf.open().await;
+        assert_eq!(store.caller(&token, shelf.clock.now()).await.unwrap().token, id);
+        assert_eq!(store.tokens(None).await.unwrap().len(), 2);
+        store.close().await.unwrap();
+        let mut raw = shelf.raw().await;
+        let forms: Vec<i64> = sqlx::query_scalar("SELECT form FROM tokens").fetch_all(&mut raw).await.unwrap();
+        assert_eq!(forms, [2, 2]);
+        let kept: Vec<Vec<u8>> = sqlx::query_scalar("SELECT digest FROM tokens").fetch_all(&mut raw).await.unwrap();
+        assert!(!kept.contains(&once));
+    }
+}
