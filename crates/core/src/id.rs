@@ -190,7 +190,10 @@ mod tests {
         assert!(lease.to_uppercase().parse::<LeaseId>().is_err());
         let hex = "0123456789abcdef0123456789abcdef";
         assert!(TokenId::from_hex(hex).is_some());
-        assert!(TokenId::from_hex(&hex.to_uppercase()).is_none() && TokenId::from_hex("+123456789abcdef0123456789abcdef").is_none());
+        assert!(
+            TokenId::from_hex(&hex.to_uppercase()).is_none()
+                && TokenId::from_hex("+123456789abcdef0123456789abcdef").is_none()
+        );
         assert!("lea_zzzzzzzzzzzzzzzzzzzzzzzzzz".parse::<LeaseId>().is_err());
     }
 }

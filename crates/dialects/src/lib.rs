@@ -7,6 +7,7 @@
 pub mod dreadnode;
 pub mod edge;
 pub mod native;
+pub mod r2;
 pub mod theirstack;
 
 #[cfg(test)]

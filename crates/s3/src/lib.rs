@@ -31,8 +31,8 @@ use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind};
 
 use crate::access::Access;
-use crate::gate::{Gate, Hosts};
 use crate::gate::session::Standing;
+use crate::gate::{Gate, Hosts};
 use crate::objects::checksum::Algorithm;
 use crate::objects::record::Headers;
 use crate::objects::{Condition, Objects, Setup};
@@ -87,7 +87,13 @@ pub struct Config {
 impl Config {
     /// A configuration with the usual limits that answers to `s3.localhost`.
     pub fn new(storage: StorageId, data_dir: PathBuf) -> Self {
-        Self { storage, data_dir, domains: vec!["s3.localhost".to_owned()], r2_hosts: Vec::new(), limits: Limits::default() }
+        Self {
+            storage,
+            data_dir,
+            domains: vec!["s3.localhost".to_owned()],
+            r2_hosts: Vec::new(),
+            limits: Limits::default(),
+        }
     }
 }
 

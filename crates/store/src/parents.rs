@@ -6,6 +6,7 @@ use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::Error;
+use valetkey_core::Kind;
 use valetkey_core::caller::Caller;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
@@ -17,7 +18,6 @@ use valetkey_core::secret::Secret;
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::time::random_10;
 use valetkey_core::token::PlainToken;
-use valetkey_core::Kind;
 
 use crate::sqlite::{failed, parents};
 use crate::store::Store;

@@ -47,8 +47,7 @@ pub enum Permission {
 
 impl Permission {
     /// Every permission once.
-    pub const ALL: [Self; 4] =
-        [Self::AdminReadWrite, Self::AdminReadOnly, Self::ObjectReadWrite, Self::ObjectReadOnly];
+    pub const ALL: [Self; 4] = [Self::AdminReadWrite, Self::AdminReadOnly, Self::ObjectReadWrite, Self::ObjectReadOnly];
 
     /// The name people write.
     pub const fn as_str(self) -> &'static str {
@@ -72,9 +71,7 @@ impl Permission {
             Self::ObjectReadOnly => READ,
             Self::ObjectReadWrite => Actions::READ_WRITE,
             Self::AdminReadOnly => READ.with(Action::GetBucketConfig),
-            Self::AdminReadWrite => {
-                Actions::READ_WRITE.with(Action::GetBucketConfig).with(Action::PutBucketConfig)
-            }
+            Self::AdminReadWrite => Actions::READ_WRITE.with(Action::GetBucketConfig).with(Action::PutBucketConfig),
         }
     }
 }

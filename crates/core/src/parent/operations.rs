@@ -84,7 +84,11 @@ impl Operations {
             Error::new(Kind::Invalid, format!("`{name}` cannot be allowed without {needed}; name them too"))
         };
         let with = |name: &str, others: &[&str], needed: &str| {
-            if self.has(name) && !others.iter().all(|other| self.has(other)) { Err(apart(name, needed)) } else { Ok(()) }
+            if self.has(name) && !others.iter().all(|other| self.has(other)) {
+                Err(apart(name, needed))
+            } else {
+                Ok(())
+            }
         };
         const PARTS: [&str; 3] = ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"];
         const OF_PARTS: &str = "`CreateMultipartUpload`, `UploadPart` and `CompleteMultipartUpload`";
@@ -129,7 +133,8 @@ mod tests {
             of(&["GetObject", "HeadObject", "PutObject"]).unwrap(),
             Actions::of(&[Action::GetObject, Action::PutObject])
         );
-        for bad in [&["HeadObject"][..], &["CopyObject"], &["UploadPart"], &["ListParts"], &["CopyObject", "PutObject"]] {
+        for bad in [&["HeadObject"][..], &["CopyObject"], &["UploadPart"], &["ListParts"], &["CopyObject", "PutObject"]]
+        {
             assert!(of(bad).is_err(), "{bad:?}");
         }
         let parts = ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "ListParts"];

@@ -10,6 +10,7 @@ mod explain;
 mod grants;
 mod leases;
 mod openapi;
+mod parent_keys;
 mod places;
 mod revocations;
 mod scopes;
@@ -96,6 +97,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, buckets: Arc<dyn Bucket
             "/api/v1/datasets",
             "/api/v1/ledger",
             "/api/v1/workspaces",
+            "/api/v1/parent-keys",
             "/openapi.json",
         ],
         token: bearer,
@@ -135,6 +137,10 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, buckets: Arc<dyn Bucket
             on(native, get.clone(), "/api/v1/workspaces", workspaces::list),
             on(native, post, "/api/v1/workspaces", workspaces::create),
             on(native, delete, "/api/v1/workspaces/{workspace}", workspaces::remove),
+            on(native, get.clone(), "/api/v1/parent-keys", parent_keys::list),
+            on(native, Method::POST, "/api/v1/parent-keys", parent_keys::create),
+            on(native, Method::DELETE, "/api/v1/parent-keys/{key}", parent_keys::disable),
+            on(native, Method::POST, "/api/v1/parent-keys/{key}/revocations", parent_keys::end_child),
             Route::open(get, "/openapi.json", Class::Common, |_| async {
                 Ok(Reply::written(document()?.into_bytes(), "application/json"))
             }),

@@ -4,7 +4,9 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use valetkey_core::Error;
 
-use super::{accounts, credentials, explain, grants, leases, places, revocations, tokens, workspaces};
+use super::{
+    accounts, credentials, explain, grants, leases, parent_keys, places, revocations, tokens, workspaces,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -44,6 +46,10 @@ use super::{accounts, credentials, explain, grants, leases, places, revocations,
         workspaces::list,
         workspaces::create,
         workspaces::remove,
+        parent_keys::list,
+        parent_keys::create,
+        parent_keys::disable,
+        parent_keys::end_child,
     ),
     modifiers(&Bearer),
     security(("bearer" = [])),

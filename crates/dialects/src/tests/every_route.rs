@@ -34,6 +34,18 @@ fn assert_form(dialect: &str, shot: &Shot, path: &str) {
     assert!(shot.headers.contains_key("x-request-id"), "{path}");
     let body = shot.json();
     match dialect {
+        "r2" => {
+            assert_eq!(shot.headers["content-type"], "application/json", "{path}");
+            assert_eq!(
+                (&body["success"], &body["result"]),
+                (&false.into(), &serde_json::Value::Null),
+                "{path}: {body}"
+            );
+            assert_eq!(body["messages"], serde_json::json!([]), "{path}");
+            let code = body["errors"][0]["code"].as_u64();
+            assert!(code.is_some_and(|code| (1000..65_536).contains(&code)), "{path}: {body}");
+            assert!(body["errors"][0]["message"].is_string(), "{path}: {body}");
+        }
         "theirstack" => {
             assert_eq!(shot.headers["content-type"], "application/json", "{path}");
             assert!(body["request_id"].as_u64().is_some_and(|id| id < 1 << 53), "{path}: {body}");

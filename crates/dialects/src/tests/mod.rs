@@ -4,6 +4,7 @@ mod dreadnode;
 mod every_route;
 mod native;
 mod packages;
+mod r2;
 mod refusals;
 mod theirstack;
 mod workspaces;

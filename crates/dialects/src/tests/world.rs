@@ -30,7 +30,7 @@ use valetkey_testkit::memory::{Memory, SealingIssuer};
 use crate::dreadnode;
 use crate::edge::{self, Dialect, EdgeLimits, RateLimits, Shared};
 use crate::native::{self, Buckets};
-use crate::theirstack;
+use crate::{r2, theirstack};
 
 /// The buckets that were made at the store.
 #[derive(Default)]
@@ -195,6 +195,7 @@ impl World {
             native::dialect(shared, native::Settings::default(), made.clone()),
             theirstack::dialect(shared, theirstack::Settings::default()),
             dreadnode::dialect(shared, dreadnode::Settings::default()),
+            r2::dialect(shared),
         ]
     }
 

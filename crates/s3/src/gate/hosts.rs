@@ -61,7 +61,8 @@ impl Hosts {
         let name = without_port(host);
         let after = |bucket: &str| host.get(bucket.len() + 1..).unwrap_or(host);
         for form in &self.r2 {
-            let Some(front) = in_front(name, without_port(&form.rest)).filter(|front| !front.is_empty() || !form.account)
+            let Some(front) =
+                in_front(name, without_port(&form.rest)).filter(|front| !front.is_empty() || !form.account)
             else {
                 continue;
             };

@@ -106,7 +106,8 @@ pub(crate) fn own(id: &str, secret: &str) -> Credential {
 }
 
 fn jwt(header: &str, payload: &str, key: &[u8]) -> String {
-    let signed = format!("{}.{}", BASE64URL_NOPAD.encode(header.as_bytes()), BASE64URL_NOPAD.encode(payload.as_bytes()));
+    let signed =
+        format!("{}.{}", BASE64URL_NOPAD.encode(header.as_bytes()), BASE64URL_NOPAD.encode(payload.as_bytes()));
     let tag = sign(&Key::new(HMAC_SHA256, key), signed.as_bytes());
     format!("{signed}.{}", BASE64URL_NOPAD.encode(tag.as_ref()))
 }
@@ -238,13 +239,23 @@ async fn a_token_that_cannot_be_taken_is_refused_in_r2s_words() {
         ("an empty prefix", extra(r#""paths":{"prefixPaths":[""],"objectPaths":[]},"#), 400, "InvalidArgument"),
         ("a list that is none", extra(r#""paths":{"prefixPaths":"a/","objectPaths":[]},"#), 400, "InvalidArgument"),
         ("from the future", signed(&good.replace(&now.to_string(), &(now + 901).to_string())), 400, "InvalidArgument"),
-        ("for longer than a week", with(&(now + 3600).to_string(), &(now + 604_801).to_string()), 400, "InvalidArgument"),
+        (
+            "for longer than a week",
+            with(&(now + 3600).to_string(), &(now + 604_801).to_string()),
+            400,
+            "InvalidArgument",
+        ),
         ("ended before it began", with(&(now + 3600).to_string(), &now.to_string()), 400, "InvalidArgument"),
         ("another bucket", with("\"lake\"", "\"other\""), 403, "AccessDenied"),
         ("an unknown key", of_jwt("f1112222333344445555666677778888", &text), 403, "InvalidAccessKeyId"),
         // The token taken away: the parent's id with a secret that is not the parent's.
         ("token taken away", said(""), 403, "SignatureDoesNotMatch"),
-        ("the parent's secret with a token", Credential { secret: SECRET.to_owned(), ..signed(&good) }, 403, "SignatureDoesNotMatch"),
+        (
+            "the parent's secret with a token",
+            Credential { secret: SECRET.to_owned(), ..signed(&good) },
+            403,
+            "SignatureDoesNotMatch",
+        ),
     ] {
         let answer = rig.get("/lake/a/1", &credential).await;
         assert_eq!(answer.outcome(), (status, code.to_owned()), "{name}: {}", answer.text());
@@ -340,7 +351,8 @@ async fn a_child_never_reaches_further_than_its_parent() {
     }
     rig.put(OTHER_BUCKET, "a/1", "other").await;
     let directory = Paths::only([Path::directory(b"a").unwrap()]).unwrap();
-    let elsewhere = Ceiling { storage: StorageId::from_bytes([9; 16]), ..whole(OTHER_BUCKET, Permission::ObjectReadWrite) };
+    let elsewhere =
+        Ceiling { storage: StorageId::from_bytes([9; 16]), ..whole(OTHER_BUCKET, Permission::ObjectReadWrite) };
     let short = Ceiling { max_lifetime: Lifetime::secs(60), ..ceiling(BUCKET, directory, Actions::READ) };
     add(&rig, parent(PARENT, SECRET, vec![short, elsewhere]));
     let child = signed(&claims(&rig, BUCKET, "admin-read-write", ""));

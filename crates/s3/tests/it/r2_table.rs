@@ -35,12 +35,8 @@ const ROWS: &[(&str, [bool; 4], u16)] = &[
     ("policy", [false; 4], 200),
 ];
 
-const PERMISSIONS: [Permission; 4] = [
-    Permission::ObjectReadOnly,
-    Permission::ObjectReadWrite,
-    Permission::AdminReadOnly,
-    Permission::AdminReadWrite,
-];
+const PERMISSIONS: [Permission; 4] =
+    [Permission::ObjectReadOnly, Permission::ObjectReadWrite, Permission::AdminReadOnly, Permission::AdminReadWrite];
 
 const CORS: &str = "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin>\
                     </CORSRule></CORSConfiguration>";
@@ -103,8 +99,17 @@ async fn filled() -> Rig {
 
 /// What is about the bucket and not about keys in it.
 fn is_of_bucket(what: &str) -> bool {
-    ["location", "head-bucket", "get-cors", "get-lifecycle", "get-encryption", "put-cors", "put-lifecycle", "delete-cors"]
-        .contains(&what)
+    [
+        "location",
+        "head-bucket",
+        "get-cors",
+        "get-lifecycle",
+        "get-encryption",
+        "put-cors",
+        "put-lifecycle",
+        "delete-cors",
+    ]
+    .contains(&what)
 }
 
 async fn hold(rig: &Rig, credential: &Credential, permission: Permission, form: &str, paths: bool) {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
+use valetkey_core::caller::Role;
 use valetkey_core::error::{Kind, Noun};
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, GrantId, StorageId, TokenId};
@@ -11,7 +12,6 @@ use valetkey_core::name::{BucketName, Name};
 use valetkey_core::parent::{LONGEST, NewParent};
 use valetkey_core::port::TokenRecord;
 use valetkey_core::scope::{Paths, Scope};
-use valetkey_core::caller::Role;
 use valetkey_core::token::{PlainToken, TokenDigest};
 
 use crate::sqlite::{failed, registry, rows};
@@ -25,10 +25,7 @@ pub(crate) struct Ids {
 }
 
 /// A token by its id, if it is a parent, and its sealed secret.
-pub(crate) async fn parent(
-    db: &mut SqliteConnection,
-    token: TokenId,
-) -> Result<Option<(TokenRecord, Vec<u8>)>, Error> {
+pub(crate) async fn parent(db: &mut SqliteConnection, token: TokenId) -> Result<Option<(TokenRecord, Vec<u8>)>, Error> {
     let sealed: Option<Vec<u8>> = sqlx::query_scalar("SELECT sealed FROM parents WHERE token = ?")
         .bind(token.to_bytes().to_vec())
         .fetch_optional(&mut *db)
@@ -115,7 +112,8 @@ pub(crate) async fn create(
 
 /// The parents of an account, or of all.
 pub(crate) async fn list(db: &mut SqliteConnection, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error> {
-    let own: Vec<Vec<u8>> = sqlx::query_scalar("SELECT token FROM parents").fetch_all(&mut *db).await.map_err(failed)?;
+    let own: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT token FROM parents").fetch_all(&mut *db).await.map_err(failed)?;
     let mut records = registry::tokens(db, account).await?;
     records.retain(|record| own.iter().any(|token| *token == record.id.to_bytes()));
     Ok(records)
@@ -124,10 +122,8 @@ pub(crate) async fn list(db: &mut SqliteConnection, account: Option<AccountId>) 
 /// Brings digests of the form from before to the form of today.
 pub(crate) async fn renew_digests(db: &mut SqliteConnection) -> Result<(), Error> {
     let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let old: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as("SELECT id, digest FROM tokens WHERE form = 1")
-        .fetch_all(&mut *change)
-        .await
-        .map_err(failed)?;
+    let old: Vec<(Vec<u8>, Vec<u8>)> =
+        sqlx::query_as("SELECT id, digest FROM tokens WHERE form = 1").fetch_all(&mut *change).await.map_err(failed)?;
     for (id, once) in old {
         let once: [u8; 32] = once.as_slice().try_into().map_err(|_| rows::damaged("a digest"))?;
         sqlx::query("UPDATE tokens SET digest = ?, form = 2 WHERE id = ?")

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use valetkey_core::Secret;
 use valetkey_core::account::Account;
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::credential::{Credential, S3Keys};
@@ -27,7 +28,6 @@ use valetkey_core::keyring::Keyring;
 use valetkey_core::lease::{Lease, Refusal, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::policy::Permit;
-use valetkey_core::Secret;
 use valetkey_core::port::{Directory, Issuer, TokenRecord};
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::storage::Storage;

@@ -94,7 +94,8 @@ impl Parents for Memory {
         world.callers.push((caller, account, name.clone(), Role::Member));
         world.grants.extend(grants);
         let (role, tail) = (Role::Member, token.tail());
-        let record = TokenRecord { id, caller, caller_name: name, account, role, tail, made: now, until, revoked: None };
+        let record =
+            TokenRecord { id, caller, caller_name: name, account, role, tail, made: now, until, revoked: None };
         world.tokens.push((token.digest(), record.clone()));
         world.parents.push((id, token.secret_access_key()));
         world.version += 1;

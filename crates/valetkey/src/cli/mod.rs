@@ -16,6 +16,7 @@ pub(crate) mod help;
 mod lease;
 mod me;
 pub(crate) mod output;
+mod parent_key;
 mod place;
 mod show;
 mod token;
@@ -111,6 +112,8 @@ enum Command {
     Token(token::Args),
     /// Make, list and remove grants
     Grant(grant::Args),
+    /// Make, list and disable parent access keys: S3 keys in Cloudflare R2's form, to make short-lived ones of
+    ParentKey(parent_key::Args),
     /// Make, list, suspend and credit accounts
     Account(account::Args),
     /// Make and list storages
@@ -209,6 +212,7 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         Command::Explain(args) => return explain::run(args, client, out).await,
         Command::Token(args) => token::run(args, client, out).await?,
         Command::Grant(args) => grant::run(args, client, out).await?,
+        Command::ParentKey(args) => parent_key::run(args, client, out).await?,
         Command::Account(args) => account::run(args, client, out).await?,
         Command::Storage(args) => catalog::storage(*args, client, out).await?,
         Command::Bucket(args) => catalog::bucket(args, client, out).await?,

@@ -32,7 +32,7 @@ use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::workspace::Workspaces;
 
 use valetkey_dialects::edge::{EdgeLimits, RateLimits, Shared, Window};
-use valetkey_dialects::{dreadnode, native, theirstack};
+use valetkey_dialects::{dreadnode, native, r2, theirstack};
 use valetkey_issuers::Issuers;
 use valetkey_issuers::embedded::Embedded;
 use valetkey_store::ParentKeys;
@@ -245,6 +245,7 @@ impl Node {
                 theirstack::Settings { lifetime: Lifetime::secs(config.theirstack.default_ttl_secs) },
             ),
             dreadnode::dialect(&shared, dreadnode_settings(&config.dreadnode)?),
+            r2::dialect(&shared),
         ];
         Ok(valetkey_dialects::edge::Service::new(shared, limits, dialects)?)
     }

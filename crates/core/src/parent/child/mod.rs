@@ -163,9 +163,7 @@ impl Child {
         }
         let permission = match claims.get("scope") {
             None => None,
-            Some(scope) => {
-                Some(scope.text().and_then(Permission::parse).ok_or(Unfit::Claims("scope"))?)
-            }
+            Some(scope) => Some(scope.text().and_then(Permission::parse).ok_or(Unfit::Claims("scope"))?),
         };
         let operations = match claims.get("actions") {
             None => None,
@@ -184,7 +182,10 @@ impl Child {
             operations,
             issued,
             until,
-            name: claims.get("jti").map(|name| name.text().map(str::to_owned).ok_or(Unfit::Claims("jti"))).transpose()?,
+            name: claims
+                .get("jti")
+                .map(|name| name.text().map(str::to_owned).ok_or(Unfit::Claims("jti")))
+                .transpose()?,
         };
         if child.scope().is_none() {
             return Err(Unfit::Claims("neither scope nor actions allow anything"));

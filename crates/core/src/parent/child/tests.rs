@@ -16,7 +16,8 @@ fn wrapped(jwt: &str) -> String {
 }
 
 fn jwt(header: &str, payload: &str, key: &str) -> String {
-    let signed = format!("{}.{}", BASE64URL_NOPAD.encode(header.as_bytes()), BASE64URL_NOPAD.encode(payload.as_bytes()));
+    let signed =
+        format!("{}.{}", BASE64URL_NOPAD.encode(header.as_bytes()), BASE64URL_NOPAD.encode(payload.as_bytes()));
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()), signed.as_bytes());
     format!("{signed}.{}", BASE64URL_NOPAD.encode(tag.as_ref()))
 }
@@ -31,10 +32,7 @@ fn read(payload: &str) -> Result<Child, Unfit> {
 #[test]
 fn the_first_vector_is_read() {
     let token = SessionToken::read(&wrapped(JWT_1)).unwrap();
-    assert_eq!(
-        token.secret_access_key().reveal(),
-        "9188921ac6200cc73048aa4c74954c52125c26dba17f93ec25d4c7b44bdeb650"
-    );
+    assert_eq!(token.secret_access_key().reveal(), "9188921ac6200cc73048aa4c74954c52125c26dba17f93ec25d4c7b44bdeb650");
     let child = token.verify(&secret(SECRET_1)).unwrap();
     assert_eq!(child.bucket.as_str(), "my-bucket");
     assert_eq!((child.permission, child.operations), (Some(Permission::ObjectReadOnly), None));
@@ -49,10 +47,7 @@ fn the_first_vector_is_read() {
 #[test]
 fn the_second_vector_is_read() {
     let token = SessionToken::read(&wrapped(JWT_2)).unwrap();
-    assert_eq!(
-        token.secret_access_key().reveal(),
-        "963a3a4bf31da78800492c6319f704531e6459630e83feb6e6aab88edb8445d6"
-    );
+    assert_eq!(token.secret_access_key().reveal(), "963a3a4bf31da78800492c6319f704531e6459630e83feb6e6aab88edb8445d6");
     let child = token.verify(&secret(SECRET_2)).unwrap();
     let paths = [
         Path::prefix(b"uploads/user-123/").unwrap(),

@@ -1,0 +1,279 @@
+//! Parent access keys: `GET` and `POST /api/v1/parent-keys`, `DELETE /api/v1/parent-keys/{key}`, and
+//! `POST /api/v1/parent-keys/{key}/revocations` for one credential that was signed with one.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use valetkey_core::caller::Role;
+use valetkey_core::error::Noun;
+use valetkey_core::id::TokenId;
+use valetkey_core::lease::Revoker;
+use valetkey_core::name::{BucketName, Name, shortened};
+use valetkey_core::parent::{Child, NewParent, ParentRecord, Permission, SessionToken};
+use valetkey_core::scope::Action;
+use valetkey_core::token::PlainToken;
+use valetkey_core::{Error, Kind};
+
+use super::error::Problem;
+use super::leases::EndedShown;
+use super::{Native, who, wire};
+use crate::edge::{Call, Reply, json};
+
+/// The longest a parent access key may be told to live: ten years, in seconds.
+const LONGEST_SECS: i64 = 315_360_000;
+/// The most buckets of one.
+const MOST_BUCKETS: usize = 100;
+
+/// What a parent access key opens.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReachShown {
+    /// The bucket.
+    bucket: String,
+    /// What it allows there, by the name it was made with; absent when its grant was changed since.
+    permission: Option<&'static str>,
+    /// What it allows there.
+    actions: Vec<&'static str>,
+}
+
+/// A parent access key, without its secret.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ParentKeyShown {
+    /// The access key id.
+    access_key_id: String,
+    /// The id of the token it is.
+    id: String,
+    /// Its name: that of its caller.
+    name: String,
+    /// Its caller's id.
+    caller: String,
+    /// The account.
+    account: String,
+    /// The account's id as R2's clients write it.
+    account_id: String,
+    /// What it opens, as long as it is neither disabled nor expired.
+    reach: Vec<ReachShown>,
+    /// When it was made.
+    made: String,
+    /// When it ends by itself.
+    expires: Option<String>,
+    /// When it was disabled.
+    disabled: Option<String>,
+}
+
+impl ParentKeyShown {
+    fn of(record: &ParentRecord) -> Self {
+        let ParentRecord { token, reach } = record;
+        let reach = reach.iter().map(|(bucket, actions)| ReachShown {
+            bucket: bucket.to_string(),
+            permission: Permission::ALL.into_iter().find(|one| one.actions() == *actions).map(Permission::as_str),
+            actions: actions.iter().map(Action::as_str).collect(),
+        });
+        Self {
+            access_key_id: token.id.as_hex(),
+            id: token.id.to_string(),
+            name: token.caller_name.to_string(),
+            caller: token.caller.to_string(),
+            account: token.account.to_string(),
+            account_id: token.account.as_hex(),
+            reach: reach.collect(),
+            made: wire::at(token.made),
+            expires: token.until.map(wire::at),
+            disabled: token.revoked.map(wire::at),
+        }
+    }
+}
+
+/// Parent access keys.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ParentKeyList {
+    parent_keys: Vec<ParentKeyShown>,
+}
+
+/// Lists parent access keys: a member its own, an admin its account's, an operator all or one account's.
+#[utoipa::path(get, operation_id = "list_parent_keys", path = "/api/v1/parent-keys", tag = "parent keys", params(
+    ("account" = Option<String>, Query, description = "Only this account's (name or id); for operators"),
+), responses(
+    (status = 200, description = "Parent access keys", body = ParentKeyList),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let query = call.query(&["account"])?;
+    let account = match (call.caller.role, query.get("account")) {
+        (Role::Operator, None) => None,
+        (Role::Operator | Role::Admin | Role::Member, given) => Some(native.account(&call, given).await?.id),
+    };
+    let records = native.shared.parents.parents(account).await?;
+    let seen = records.iter().filter(|record| who::may_see(&call.caller, record.token.account, record.token.caller));
+    Reply::json(&ParentKeyList { parent_keys: seen.map(ParentKeyShown::of).collect() })
+}
+
+/// A parent access key to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ParentKeyFields {
+    /// Its name, and that of the caller made for it.
+    name: String,
+    /// The account, by name or id.
+    account: String,
+    /// The buckets it opens, whole.
+    buckets: Vec<String>,
+    /// What it allows: `admin-read-write`, `admin-read-only`, `object-read-write` or `object-read-only`.
+    permission: String,
+    /// After how many seconds it ends; never if not given.
+    expires_in_secs: Option<i64>,
+}
+
+/// A parent access key, with its secrets: shown this once.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ParentKeyMade<'a> {
+    /// The token, for R2's API and every other one: shown this once.
+    token: &'a str,
+    /// The secret access key: shown this once. Its holder can also make it of the token.
+    secret_access_key: &'a str,
+    /// Where the buckets are.
+    endpoint: String,
+    #[serde(flatten)]
+    shown: ParentKeyShown,
+}
+
+/// Makes a parent access key: a caller, a grant for each bucket, and the token. For operators, as every grant.
+#[utoipa::path(post, operation_id = "create_parent_key", path = "/api/v1/parent-keys", tag = "parent keys", request_body = ParentKeyFields, responses(
+    (status = 201, description = "The parent access key", body = ParentKeyMade<'static>),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let fields: ParentKeyFields = json(&call.body)?;
+    let ParentKeyFields { name, account, buckets, permission, expires_in_secs } = fields;
+    if buckets.len() > MOST_BUCKETS {
+        return Err(Error::new(Kind::Invalid, format!("the most buckets are {MOST_BUCKETS}")).at("buckets"));
+    }
+    let permission = Permission::parse(&permission).ok_or_else(|| {
+        let known = Permission::ALL.map(Permission::as_str).join("`, `");
+        let said = format!("`{}` is not a permission; they are `{known}`", shortened(&permission));
+        Error::new(Kind::Invalid, said).at("permission")
+    })?;
+    let new = NewParent {
+        account: native.account(&call, Some(&account)).await?.id,
+        name: wire::named::<Name>(&name, "name")?,
+        buckets: buckets.iter().map(|text| wire::named(text, "buckets")).collect::<Result<Vec<BucketName>, _>>()?,
+        permission,
+        until: expires_in_secs.map(|secs| end_of(&call, secs)).transpose()?,
+    };
+    let endpoint = endpoint(&native, new.buckets.first()).await?;
+    let token = PlainToken::generate(&*native.shared.entropy);
+    let record = native.shared.parents.create_parent(new, &token, call.now).await?;
+    Reply::made(&ParentKeyMade {
+        token: token.reveal(),
+        secret_access_key: token.secret_access_key().reveal(),
+        endpoint,
+        shown: ParentKeyShown::of(&record),
+    })
+}
+
+fn end_of(call: &Call, secs: i64) -> Result<jiff::Timestamp, Error> {
+    let refused = || {
+        let said = format!("{secs} is not a lifetime in seconds; the least is 1 and the most {LONGEST_SECS}");
+        Error::new(Kind::Invalid, said).at("expires_in_secs")
+    };
+    if !(1..=LONGEST_SECS).contains(&secs) {
+        return Err(refused());
+    }
+    call.now.checked_add(SignedDuration::from_secs(secs)).map_err(|_| refused())
+}
+
+/// Where a bucket is.
+async fn endpoint(native: &Native, bucket: Option<&BucketName>) -> Result<String, Error> {
+    let missing = || Error::not_found(Noun::Bucket).at("buckets");
+    let buckets = native.shared.registry.buckets().await?;
+    let found = buckets.iter().find(|(known, _)| Some(known) == bucket).ok_or_else(missing)?;
+    let storages = native.shared.registry.storages().await?;
+    let storage = storages.iter().find(|storage| storage.id == found.1).ok_or_else(missing)?;
+    Ok(storage.endpoint.to_string())
+}
+
+impl Native {
+    /// A parent access key that the caller may know of: by its access key id, its token's id, or its name.
+    async fn parent_key(&self, call: &Call) -> Result<ParentRecord, Error> {
+        let text = call.params.get("key")?;
+        let account = match call.caller.role {
+            Role::Operator => None,
+            Role::Admin | Role::Member => Some(call.caller.account),
+        };
+        let id = TokenId::from_hex(text).or_else(|| text.parse().ok());
+        let records = self.shared.parents.parents(account).await?;
+        let visible = |record: &ParentRecord| who::may_see(&call.caller, record.token.account, record.token.caller);
+        let mut found = records.into_iter().filter(visible).filter(|record| match id {
+            Some(id) => record.token.id == id,
+            // Another account may have the same name.
+            None => record.token.caller_name.as_str() == text && record.token.account == call.caller.account,
+        });
+        found.next().ok_or_else(|| Error::not_found(Noun::ParentKey).at("key"))
+    }
+}
+
+/// Disables a parent access key: it, every credential vended with it and every credential signed with it end at once.
+#[utoipa::path(delete, operation_id = "disable_parent_key", path = "/api/v1/parent-keys/{key}", tag = "parent keys", params(
+    ("key" = String, Path, description = "The access key id, the token's id, or the name in one's own account"),
+), responses(
+    (status = 200, description = "It is disabled", body = ParentKeyShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn disable(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    call.query(&[])?;
+    let mut record = native.parent_key(&call).await?;
+    who::not_above(&call.caller, record.token.role)?;
+    let by = Revoker { by: call.caller.id, at: call.now };
+    native.shared.registry.revoke_token(record.token.id, by).await?;
+    record.token.revoked = record.token.revoked.or(Some(call.now));
+    Reply::json(&ParentKeyShown::of(&record))
+}
+
+/// Which credential to end; exactly one of these.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChildFields {
+    /// Its session token.
+    session_token: Option<String>,
+    /// What was signed: the claims of its token, as they are.
+    #[schema(value_type = Object)]
+    claims: Option<serde_json::Value>,
+}
+
+/// Ends one credential that was signed with a parent access key, by its session token or by what that says.
+#[utoipa::path(post, operation_id = "end_child", path = "/api/v1/parent-keys/{key}/revocations", tag = "parent keys", params(
+    ("key" = String, Path, description = "The access key id, the token's id, or the name in one's own account"),
+), request_body = ChildFields, responses(
+    (status = 200, description = "It is ended", body = EndedShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn end_child(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    call.query(&[])?;
+    let fields: ChildFields = json(&call.body)?;
+    let record = native.parent_key(&call).await?;
+    let child = match fields {
+        ChildFields { session_token: Some(token), claims: None } => {
+            let parent = native.shared.parents.parent(record.token.id, call.now).await?;
+            let parent = parent.ok_or_else(|| {
+                Error::new(Kind::Invalid, "the parent access key has ended, and all that was signed with it")
+            })?;
+            SessionToken::read(&token)
+                .and_then(|token| token.verify(&parent.secret))
+                .map_err(|why| Error::new(Kind::Invalid, why.to_string()).at("session_token"))?
+        }
+        ChildFields { session_token: None, claims: Some(claims) } => Child::read(claims.to_string().as_bytes())
+            .map_err(|why| Error::new(Kind::Invalid, why.to_string()).at("claims"))?,
+        ChildFields { .. } => {
+            return Err(Error::new(Kind::Invalid, "name exactly one of `session_token`, `claims`"));
+        }
+    };
+    if child.parent != record.token.id || child.account != record.token.account {
+        let said = "that was not signed with this parent access key: `iss` or `sub` is another";
+        return Err(Error::new(Kind::Invalid, said));
+    }
+    native.shared.parents.end_child(&child, Revoker { by: call.caller.id, at: call.now }).await?;
+    Reply::json(&EndedShown { ended: u64::from(child.until > call.now) })
+}

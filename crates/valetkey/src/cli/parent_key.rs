@@ -1,0 +1,171 @@
+//! `valetkey parent-key`: long-lived S3 keys in Cloudflare R2's form, that make and sign short-lived ones.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use valetkey_core::Secret;
+
+use crate::cli::body::Body;
+use crate::cli::client::{Client, Route};
+use crate::cli::failure::Failure;
+use crate::cli::output::{Format, Out};
+use crate::cli::{show, ttl};
+
+/// Make, list and disable parent access keys: S3 keys in Cloudflare R2's form, to make short-lived ones of
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Make a parent access key. Its secrets are shown once, on standard output
+    Create {
+        /// Its name; a caller of this name is made
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Whose it is
+        #[arg(long, value_name = "ACCOUNT")]
+        account: String,
+        /// A bucket it opens, whole; may be given several times
+        #[arg(long = "bucket", value_name = "BUCKET", required = true)]
+        buckets: Vec<String>,
+        /// What it allows there; nothing made of it allows more
+        #[arg(long, value_enum)]
+        permission: Permission,
+        /// How long it is good: `12h`, `30d`; without it, until it is disabled
+        #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
+        ttl: Option<u32>,
+    },
+    /// List parent access keys; their secrets are not shown again
+    #[command(visible_alias = "list")]
+    Ls {
+        /// Only this account's
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// End a parent access key and everything made of it or signed with it, at once
+    Disable {
+        /// Its access key id, or its name in your account
+        #[arg(value_name = "KEY")]
+        key: String,
+    },
+    /// End one credential that was signed with a parent access key
+    EndChild {
+        /// The parent's access key id, or its name in your account
+        #[arg(value_name = "KEY")]
+        key: String,
+        /// A file with its session token, or with what was signed as JSON; `-` reads standard input
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        from: PathBuf,
+    },
+}
+
+/// What a parent access key allows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Permission {
+    /// Objects, and the bucket's configuration
+    AdminReadWrite,
+    /// The same, to read
+    AdminReadOnly,
+    /// Read, list, write and delete objects
+    ObjectReadWrite,
+    /// Read and list objects
+    ObjectReadOnly,
+}
+
+impl Permission {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::AdminReadWrite => "admin-read-write",
+            Self::AdminReadOnly => "admin-read-only",
+            Self::ObjectReadWrite => "object-read-write",
+            Self::ObjectReadOnly => "object-read-only",
+        }
+    }
+}
+
+const COLUMNS: &[show::Column] = &[
+    ("ACCESS KEY ID", &["access_key_id"]),
+    ("NAME", &["name"]),
+    ("ACCOUNT ID", &["account_id"]),
+    ("MADE", &["made"]),
+    ("EXPIRES", &["expires"]),
+    ("DISABLED", &["disabled"]),
+];
+
+/// What is shown of a new one, in this order.
+const MADE: [(&str, &str); 5] = [
+    ("token", "token"),
+    ("account id", "account_id"),
+    ("access key id", "access_key_id"),
+    ("secret access key", "secret_access_key"),
+    ("endpoint", "endpoint"),
+];
+
+/// Runs `valetkey parent-key`.
+pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
+    match args.command {
+        Command::Create { name, account, buckets, permission, ttl } => {
+            let body = Body::new()
+                .set("name", name)
+                .set("account", account)
+                .set("buckets", buckets)
+                .set("permission", permission.as_str())
+                .some("expires_in_secs", ttl);
+            let answer = client.post(Route::new(&["parent-keys"]), &body).await?;
+            if out.format() == Format::Json {
+                return out.json(&answer);
+            }
+            for (label, field) in MADE {
+                let Some(text) = show::text(&answer, &[field]) else {
+                    return Err(Failure::local(format!(
+                        "the server made a parent access key and did not say its {label}"
+                    ))
+                    .hint("`valetkey parent-key ls` lists it; disable it"));
+                };
+                out.data(&format!("{label:17}  {text}"))?;
+            }
+            out.note("token and secret cannot be shown again. Keep them in a file only you can read");
+            Ok(())
+        }
+        Command::Ls { account } => {
+            let answer = client.get(Route::new(&["parent-keys"]).with_some("account", account)).await?;
+            show::list(out, &answer, COLUMNS, "there are no parent access keys")
+        }
+        Command::Disable { key } => {
+            let answer = client.delete(Route::new(&["parent-keys", &key])).await?;
+            show::done(
+                out,
+                &answer,
+                &format!("{key} is disabled, and everything made of it or signed with it is ended"),
+            )
+        }
+        Command::EndChild { key, from } => {
+            let text = read(&from)?;
+            let text = text.reveal().trim();
+            let body = if text.starts_with('{') {
+                let claims: serde_json::Value = serde_json::from_str(text)
+                    .map_err(|error| Failure::usage(format!("what was signed is not JSON: {error}")))?;
+                Body::new().set("claims", claims)
+            } else {
+                Body::new().set("session_token", text)
+            };
+            let answer = client.post(Route::new(&["parent-keys", &key, "revocations"]), &body).await?;
+            show::done(out, &answer, "the credential is ended")
+        }
+    }
+}
+
+/// Reads a session token or claims: never from the command line, which others on the machine can see.
+fn read(from: &std::path::Path) -> Result<Secret<String>, Failure> {
+    let mut text = String::new();
+    let done = if from.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text).map(drop)
+    } else {
+        std::fs::read_to_string(from).map(|read| text = read)
+    };
+    done.map_err(|error| Failure::local(format!("{} cannot be read: {error}", from.display())))?;
+    Ok(Secret::new(text))
+}
