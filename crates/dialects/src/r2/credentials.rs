@@ -9,7 +9,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::caller::{Caller, Role};
-use valetkey_core::credential::Credential;
 use valetkey_core::desk::Vended;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, TokenId};
@@ -47,7 +46,7 @@ pub(super) async fn vend(shared: Arc<Shared>, call: Call) -> Result<Reply, Error
         }
     };
     let vended = shared.desk.vend(&parent.caller, &ask).await?;
-    Reply::json(&Envelope { result: Answer::of(&vended), success: true, errors: [], messages: [] })
+    Reply::json(&Envelope { result: Answer::of(&vended)?, success: true, errors: [], messages: [] })
 }
 
 /// The parent, and what is asked of it: nothing that it does not reach.
@@ -249,13 +248,13 @@ struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    fn of(vended: &'a Vended) -> Self {
-        let Credential::S3(keys) = &vended.credential;
-        Self {
+    fn of(vended: &'a Vended) -> Result<Self, Error> {
+        let keys = vended.credential.s3()?;
+        Ok(Self {
             access_key_id: &keys.access_key_id,
             secret_access_key: keys.secret_access_key.reveal(),
             session_token: keys.session_token.reveal(),
             expiration: format!("{:.0}", keys.expiration),
-        }
+        })
     }
 }

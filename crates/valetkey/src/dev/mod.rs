@@ -2,6 +2,7 @@
 
 mod check;
 pub(crate) mod dreadnode;
+mod r2;
 mod world;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
 use crate::config::Layers;
+use crate::dev::r2::R2Ready;
 use crate::dev::world::{AdminState, CallerState, Forbidden, State};
 use crate::node::{Node, log, ring};
 
@@ -45,6 +47,8 @@ struct Ready<'a> {
     admin: &'a AdminState,
     #[serde(skip_serializing_if = "Option::is_none")]
     dreadnode: Option<dreadnode::Ready<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r2: Option<R2Ready<'a>>,
 }
 
 /// Runs the demo until it is interrupted, or checks it.
@@ -114,6 +118,7 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
         forbidden: world::forbidden(),
         admin: &state.admin,
         dreadnode: state.dreadnode.as_ref().map(|own| dreadnode::Ready::new(&node.api_url, own)),
+        r2: state.r2.as_ref().map(|r2| R2Ready::of(&node, r2)),
     };
     let told = match out.format() {
         Format::Json => out.json_line(&ready),
@@ -184,6 +189,10 @@ fn banner(ready: &Ready<'_>, state: &State, data_dir: &std::path::Path, out: &Ou
         "  curl -sX POST {}/v1/datasets/credentials -H 'Authorization: Bearer {}'",
         ready.api, reader.token
     ));
+    if let Some(r2) = &ready.r2 {
+        line(format_args!("\n{}", out.bold("Ask for a key, as Cloudflare's R2 API does it:")));
+        line(format_args!("{}", r2.example()));
+    }
     line(format_args!("\n{}", out.bold("Take a key into this shell, then use it:")));
     line(format_args!(
         "  {}",

@@ -18,6 +18,7 @@ use valetkey_core::time::{Entropy, Lifetime};
 use valetkey_core::token::PlainToken;
 
 use crate::dev::dreadnode;
+use crate::dev::r2::{self, R2State};
 use crate::node::Node;
 
 /// An object of the demo.
@@ -110,6 +111,9 @@ pub(crate) struct State {
     /// The part for Dreadnode's SDK; older demos gain it.
     #[serde(default)]
     pub(crate) dreadnode: Option<dreadnode::State>,
+    /// The parent access key; made when a directory from before does not have it.
+    #[serde(default)]
+    pub(crate) r2: Option<R2State>,
 }
 
 /// A caller of the demo.
@@ -154,6 +158,9 @@ pub(crate) async fn ensure(node: &Node, data_dir: &Path) -> anyhow::Result<State
     // What a newer version adds to the demo.
     if state.dreadnode.is_none() {
         state.dreadnode = Some(dreadnode::make(node).await?);
+    }
+    if state.r2.is_none() {
+        state.r2 = Some(r2::make(node).await?);
     }
     let text = serde_json::to_string_pretty(&state)?;
     if kept.is_none_or(|kept| kept != text) {
@@ -238,7 +245,7 @@ async fn make(node: &Node) -> anyhow::Result<State> {
     }
     let operators = account(&*node.registry, OPERATORS, now).await?;
     let (_, token) = caller(node, &operators, "admin", Role::Operator, now).await?;
-    Ok(State { callers, admin: AdminState { token: token.reveal().to_owned() }, dreadnode: None })
+    Ok(State { callers, admin: AdminState { token: token.reveal().to_owned() }, dreadnode: None, r2: None })
 }
 
 pub(crate) async fn account(registry: &dyn Registry, name: &str, now: Timestamp) -> Result<Account, Error> {

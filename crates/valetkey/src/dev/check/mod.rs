@@ -1,6 +1,7 @@
 //! `valetkey dev --check`: vends for real, then tries to get further than the key allows.
 
 mod dreadnode;
+mod r2;
 mod s3;
 
 use std::time::Duration;
@@ -120,6 +121,7 @@ impl Check<'_> {
         self.endings(&short, short_end).await?;
         self.strangers().await?;
         self.dreadnode().await?;
+        self.r2().await?;
         self.ledger().await
     }
 
