@@ -8,7 +8,7 @@ pytest.register_assert_rewrite("contract", "harness", "wire")
 
 # No client may find other credentials, endpoints or proxies than the ones a test gives it.
 for name in [
-    name for name in os.environ if name.upper().startswith(("AWS_", "RCLONE_")) or name.upper().endswith("_PROXY")
+    name for name in os.environ if name.upper().startswith(("AWS_", "CLOUDFLARE_", "RCLONE_")) or name.upper().endswith("_PROXY")
 ]:
     del os.environ[name]
 os.environ |= {

@@ -18,7 +18,7 @@ from botocore.config import Config
 DEMO = pathlib.Path(__file__).resolve().parents[2] / "demo" / "data"
 MIB = 1024 * 1024
 # Where an answer of any of the APIs hands out a secret.
-SECRET = re.compile(r'"(?:secret_access_key|session_token|token)":"([^"]{16,})"')
+SECRET = re.compile(r'"(?:secret_access_key|session_token|token|secretAccessKey|sessionToken)":"([^"]{16,})"')
 FLIGHTS = "flights/daily/2013-01-01.parquet"
 
 
@@ -127,6 +127,7 @@ class Server:
         except BaseException:
             self.stop()
             raise
+        self.ready = ready
         self.api, self.s3 = ready["api"].rstrip("/"), ready["s3"].rstrip("/")
         self.callers = [
             Caller(**{name: caller[name] for name in Caller.__annotations__}) for caller in ready["callers"]

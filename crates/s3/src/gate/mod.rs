@@ -18,7 +18,7 @@ use bytes::Bytes;
 use data_encoding::{BASE64, HEXUPPER};
 use futures::FutureExt as _;
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
     RANGE, TRANSFER_ENCODING,
 };
 use http::request::Parts;
@@ -102,6 +102,7 @@ impl Gate {
             operation: Operation::default(),
         };
         let waits = request.headers().contains_key(EXPECT);
+        let http_1 = request.version() == http::Version::HTTP_11;
         let leftover: Leftover<B> = Leftover::default();
         let answered = AssertUnwindSafe(self.admit(request, &mut note, &leftover)).catch_unwind().await;
         let answered =
@@ -117,7 +118,13 @@ impl Gate {
                 drain(left).await;
             }
         }
-        finish(response, note).await
+        let mut response = finish(response, note).await;
+        if refused && waits && http_1 {
+            // The sender waits for leave to send its body and now never gets it: whether the body comes all the same nobody can
+            // know, so the connection ends, and it is told so.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 
     async fn admit<B>(&self, request: Request<B>, note: &mut Note, leftover: &Leftover<B>) -> Result<Response<Body>>
