@@ -82,15 +82,14 @@ impl ParentKeys {
             if ring.is_current(&sealed) {
                 continue;
             }
-            match ring.open_bytes(PURPOSE, &token.to_bytes(), &sealed) {
-                Some(plain) => {
-                    let again = ring.seal_bytes(PURPOSE, &token.to_bytes(), plain.reveal(), self.nonce())?;
-                    parents::reseal(&mut writer, token, again).await?;
-                }
-                None => tracing::warn!(
+            if let Some(plain) = ring.open_bytes(PURPOSE, &token.to_bytes(), &sealed) {
+                let again = ring.seal_bytes(PURPOSE, &token.to_bytes(), plain.reveal(), self.nonce())?;
+                parents::reseal(&mut writer, token, again).await?;
+            } else {
+                tracing::warn!(
                     token.id = %token,
                     "the parent access key {token} was sealed with a key that is not in the ring: it cannot be used"
-                ),
+                );
             }
         }
         Ok(())

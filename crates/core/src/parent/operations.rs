@@ -26,6 +26,10 @@ const ALL: [(&str, &[Action]); 17] = [
     ("HeadBucket", &[Action::GetBucketInfo]),
 ];
 
+/// What an upload in parts takes at least.
+const PARTS: [&str; 3] = ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"];
+const OF_PARTS: &str = "`CreateMultipartUpload`, `UploadPart` and `CompleteMultipartUpload`";
+
 /// A set of operations; never empty.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Operations(u32);
@@ -90,8 +94,6 @@ impl Operations {
                 Ok(())
             }
         };
-        const PARTS: [&str; 3] = ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"];
-        const OF_PARTS: &str = "`CreateMultipartUpload`, `UploadPart` and `CompleteMultipartUpload`";
         with("HeadObject", &["GetObject"], "`GetObject`")?;
         with("CopyObject", &["GetObject", "PutObject"], "`GetObject` and `PutObject`")?;
         with("UploadPartCopy", &["GetObject"], "`GetObject`")?;

@@ -169,8 +169,8 @@ impl Request {
         })?;
         let operations = match texts(actions.as_ref(), "actions")? {
             None => None,
-            Some(names) => {
-                let named = Operations::parse(names).and_then(Operations::as_actions);
+            Some(list) => {
+                let named = Operations::parse(list).and_then(Operations::as_actions);
                 Some(named.map_err(|error| error.at("actions"))?)
             }
         };
@@ -214,14 +214,13 @@ fn paths(prefixes: Option<Vec<&str>>, objects: Option<Vec<&str>>) -> Result<Path
 fn lifetime(value: Option<Value>) -> Result<Asked, Error> {
     let Some(value) = value else { return Ok(Asked::Usual(USUAL)) };
     let refused = || invalid("ttlSeconds", format!("`ttlSeconds` is a whole number from 1 to {}", LONGEST.as_secs()));
-    let secs = match value.as_u64() {
-        Some(secs) => secs,
-        None => {
-            let fraction = value.as_f64().ok_or_else(refused)?;
-            let in_range = fraction.fract() == 0.0 && (1.0..=f64::from(LONGEST.as_secs())).contains(&fraction);
-            // In range and whole: written out, it is the number itself.
-            format!("{fraction:.0}").parse().ok().filter(|_| in_range).ok_or_else(refused)?
-        }
+    let secs = if let Some(secs) = value.as_u64() {
+        secs
+    } else {
+        let fraction = value.as_f64().ok_or_else(refused)?;
+        let in_range = fraction.fract() == 0.0 && (1.0..=f64::from(LONGEST.as_secs())).contains(&fraction);
+        // In range and whole: written out, it is the number itself.
+        format!("{fraction:.0}").parse().ok().filter(|_| in_range).ok_or_else(refused)?
     };
     match u32::try_from(secs) {
         Ok(secs) if (1..=LONGEST.as_secs()).contains(&secs) => Ok(Asked::For(Lifetime::secs(secs))),

@@ -52,9 +52,10 @@ impl Parent {
             "ttlSeconds": 3600,
         });
         for (name, value) in changes.as_object().unwrap() {
-            match value {
-                Value::Null => drop(body.as_object_mut().unwrap().remove(name)),
-                value => body[name] = value.clone(),
+            if value.is_null() {
+                body.as_object_mut().unwrap().remove(name);
+            } else {
+                body[name] = value.clone();
             }
         }
         body.to_string()
@@ -65,12 +66,12 @@ impl Parent {
     }
 
     /// What an answer's session token opens.
-    fn scope(&self, shot: &Shot) -> Scope {
-        let Carried::Here(scope) = self.claims(shot).reach else { panic!("carried with its lease") };
+    fn scope(shot: &Shot) -> Scope {
+        let Carried::Here(scope) = Self::claims(shot).reach else { panic!("carried with its lease") };
         scope
     }
 
-    fn claims(&self, shot: &Shot) -> Claims {
+    fn claims(shot: &Shot) -> Claims {
         assert_eq!(shot.status, StatusCode::OK, "{}", shot.body);
         let body = shot.json();
         assert_eq!((&body["success"], &body["errors"], &body["messages"]), (&json!(true), &json!([]), &json!([])));
@@ -94,7 +95,7 @@ fn refusal(shot: &Shot) -> (u16, u64, Option<String>) {
 async fn an_answer_is_the_published_one_with_its_end() {
     let parent = parent(Permission::AdminReadWrite).await;
     let shot = parent.ask(&json!({})).await;
-    let claims = parent.claims(&shot);
+    let claims = Parent::claims(&shot);
     let body = shot.json();
     let mut fields: Vec<&String> = body["result"].as_object().unwrap().keys().collect();
     fields.sort();
@@ -120,10 +121,10 @@ async fn the_permissions_are_what_they_are_at_the_endpoint() {
     let parent = parent(Permission::AdminReadWrite).await;
     for permission in Permission::ALL {
         let shot = parent.ask(&json!({"permission": permission.as_str()})).await;
-        assert_eq!(parent.scope(&shot).actions(), permission.actions(), "{permission:?}");
+        assert_eq!(Parent::scope(&shot).actions(), permission.actions(), "{permission:?}");
         // Configuration belongs to no path.
         let shot = parent.ask(&json!({"permission": permission.as_str(), "objects": ["a"]})).await;
-        let scope = parent.scope(&shot);
+        let scope = Parent::scope(&shot);
         assert!(!scope.actions().contains(Action::GetBucketConfig), "{permission:?}");
         assert_eq!(*scope.paths(), Paths::only([Path::object(b"a").unwrap()]).unwrap());
     }
@@ -145,7 +146,7 @@ async fn prefixes_are_raw_and_objects_exact_and_an_empty_list_adds_nothing() {
         (json!({"prefixes": ["x"], "objects": []}), Paths::only([prefix("x")]).unwrap()),
     ] {
         let shot = parent.ask(&changes).await;
-        assert_eq!(*parent.scope(&shot).paths(), paths, "{changes}");
+        assert_eq!(*Parent::scope(&shot).paths(), paths, "{changes}");
     }
 }
 
@@ -159,7 +160,7 @@ async fn lifetimes_are_whole_seconds_however_they_are_written() {
         (json!(604_800), 604_800),
         (json!(604_800.0), 604_800),
     ] {
-        let claims = parent.claims(&parent.ask(&json!({"ttlSeconds": ttl})).await);
+        let claims = Parent::claims(&parent.ask(&json!({"ttlSeconds": ttl})).await);
         assert_eq!(claims.until.as_second() - claims.opened.as_second(), secs, "{ttl}");
     }
     for bad in [json!(0), json!(-1), json!(604_801), json!(900.5), json!(1e300), json!("900"), json!([900]), json!(0.5)]
@@ -175,7 +176,7 @@ async fn lifetimes_are_whole_seconds_however_they_are_written() {
 async fn actions_narrow_and_what_they_cannot_express_is_refused() {
     let parent = parent(Permission::AdminReadWrite).await;
     let actions = json!({"permission": "object-read-write", "actions": ["GetObject", "HeadObject", "PutObject"]});
-    let scope = parent.scope(&parent.ask(&actions).await);
+    let scope = Parent::scope(&parent.ask(&actions).await);
     assert_eq!(scope.actions(), Actions::of(&[Action::GetObject, Action::PutObject]));
     for bad in [json!([]), json!(["HeadObject"]), json!(["Fly"]), json!("GetObject"), json!([1]), json!(["PutObject"])]
     {
@@ -247,7 +248,7 @@ async fn only_who_has_the_parent_or_is_in_charge_of_it_may_use_it() {
         let shot = ask(world.token(caller).await, parent.path()).await;
         assert_eq!(shot.status == StatusCode::OK, good, "{caller}: {}", shot.body);
         if good {
-            assert_eq!(parent.claims(&shot).token, parent.id, "{caller}");
+            assert_eq!(Parent::claims(&shot).token, parent.id, "{caller}");
         } else {
             assert_eq!(refusal(&shot), (403, 10003, Some("/parentAccessKeyId".to_owned())), "{caller}");
         }
@@ -325,8 +326,8 @@ async fn a_token_is_verified_with_the_id_that_is_its_access_key_id() {
             json!({"result": {"id": parent.id.as_hex(), "status": "active"}, "success": true, "errors": [], "messages": []})
         );
     }
-    let (_, short) = parent.world.token_of("reader", Some(60)).await;
-    let shot = parent.world.call(&Method::GET, "/user/tokens/verify", &short, "").await;
+    let (_, ending) = parent.world.token_of("reader", Some(60)).await;
+    let shot = parent.world.call(&Method::GET, "/user/tokens/verify", &ending, "").await;
     assert_eq!(shot.json()["result"]["expires_on"], "2026-01-01T00:01:00Z");
     let foreign = parent.world.get("other", &format!("/accounts/{account}/tokens/verify")).await;
     assert_eq!(refusal(&foreign).1, 7003);
