@@ -398,6 +398,19 @@ async fn a_scope_too_long_for_a_header_is_found_with_its_lease() {
 }
 
 #[tokio::test]
+async fn a_refused_body_that_was_waiting_for_leave_ends_its_connection() {
+    let rig = filled().await;
+    let credential = rig.directory("jobs/daily", Actions::READ);
+    let put = || rig.ask("PUT", "/lake/jobs/daily/new").body("new");
+    // Does not ask for the connection to end, and reads until it does.
+    let wire = String::from_utf8(put().header("expect", "100-continue").signed(&credential)).unwrap();
+    let refused = rig.raw(wire.replace("connection: close\r\n", "").into_bytes()).await;
+    refused.is(403, "AccessDenied");
+    assert_eq!(refused.header("connection"), Some("close"));
+    rig.send(put().header("expect", "100-continue"), &rig.whole()).await.ok();
+}
+
+#[tokio::test]
 async fn what_is_not_understood_is_not_done() {
     let rig = filled().await;
     let credential = rig.whole();

@@ -112,7 +112,7 @@ enum Command {
     Token(token::Args),
     /// Make, list and remove grants
     Grant(grant::Args),
-    /// Make, list and disable parent access keys: S3 keys in Cloudflare R2's form, to make short-lived ones of
+    /// Make, list and disable parent access keys: long-lived S3 keys in R2's form
     ParentKey(parent_key::Args),
     /// Make, list, suspend and credit accounts
     Account(account::Args),

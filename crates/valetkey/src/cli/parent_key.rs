@@ -11,7 +11,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
 use crate::cli::{show, ttl};
 
-/// Make, list and disable parent access keys: S3 keys in Cloudflare R2's form, to make short-lived ones of
+/// Make, list and disable parent access keys: long-lived S3 keys in Cloudflare R2's form, that make and sign short-lived ones
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
