@@ -272,7 +272,7 @@ async fn a_store_that_fails_or_is_too_slow_is_a_gateways_failure() {
     let world = furnished().await;
     let mut page = String::new();
     for kind in [Kind::Upstream, Kind::UpstreamTimeout, Kind::Internal] {
-        let Shared { desk, registry, usage, workspaces, packages, entropy, keyring } = &*world.shared;
+        let Shared { desk, registry, usage, workspaces, packages, entropy, keyring, parents } = &*world.shared;
         let shared = Arc::new(Shared {
             desk: Desk { issuer: Arc::new(Failing(kind)), ..desk.clone() },
             registry: registry.clone(),
@@ -281,6 +281,7 @@ async fn a_store_that_fails_or_is_too_slow_is_a_gateways_failure() {
             packages: packages.clone(),
             entropy: entropy.clone(),
             keyring: keyring.clone(),
+            parents: parents.clone(),
         });
         let dialect = dreadnode::dialect(&shared, dreadnode::Settings::default());
         let app = edge::router(shared, EdgeLimits::default(), vec![dialect]).unwrap();
