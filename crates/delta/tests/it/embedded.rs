@@ -14,6 +14,7 @@ use valetkey_delta::{Limits, Logs};
 use valetkey_s3::{Config, Endpoint, World};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
+use valetkey_testkit::memory::Memory;
 
 use crate::rig::{Rig, bucket, paths};
 
@@ -33,11 +34,13 @@ impl Leases for NoLeases {
 #[tokio::test]
 async fn a_table_in_the_embedded_store_reads_as_it_does_in_memory() {
     let (rig, folder, tasks) = (Rig::new(), tempfile::tempdir().unwrap(), TaskTracker::new());
+    let entropy = Arc::new(SeededEntropy::new(7));
     let world = World {
         keyring: SharedKeyring::new(Keyring::new(&[(1, Secret::new([1; 32]))]).unwrap()),
         leases: Arc::new(NoLeases),
         clock: Arc::new(FixedClock::default()),
-        entropy: Arc::new(SeededEntropy::new(7)),
+        parents: Arc::new(Memory::new(entropy.clone())),
+        entropy,
         tasks: tasks.clone(),
     };
     let known = ["history", "changes", "partitioned"].map(|name| rig.load(name));
