@@ -370,27 +370,21 @@ fn a_new_token_is_data_and_its_notes_are_not() {
     assert_eq!(fake.seen()[0].body, r#"{"caller":"etl","expires_in_secs":2592000,"role":"member"}"#);
 }
 
+/// Checks what each line asks the API for: method and path, and the body.
+fn asks(cases: &[(&[&str], &str, &str)]) -> Fake {
+    let fake = Fake::always(200, "{}");
+    for (line, asked, body) in cases {
+        let ran = fake.run(line);
+        assert_eq!(ran.code, 0, "{line:?}: {}", ran.stderr);
+        let seen = fake.seen().pop().map(|seen| (format!("{} {}", seen.method, seen.path), seen.body));
+        assert_eq!(seen, Some(((*asked).to_owned(), (*body).to_owned())), "{line:?}");
+    }
+    fake
+}
+
 #[test]
-fn every_command_asks_what_the_api_takes() {
-    let id = "grt_01jd8z3c3efg7r9x2v4k6m8n0p";
-    let cases: &[(&[&str], &str, &str)] = &[
-        (&["whoami"], "GET /api/v1/me", ""),
-        (&["ls"], "GET /api/v1/grants", ""),
-        (&["token", "ls", "--account", "a b"], "GET /api/v1/tokens?account=a+b", ""),
-        (&["token", "revoke", "tok_1"], "DELETE /api/v1/tokens/tok_1", ""),
-        (
-            &["grant", "create", "g", "s3://lake/a/b/", "--account", "acme", "--caller", "etl", "--max-ttl", "1h"],
-            "POST /api/v1/grants",
-            r#"{"access":"read","account":"acme","bucket":"lake","max_ttl_secs":3600,"name":"g","prefixes":["a/b"],"to":"etl"}"#,
-        ),
-        (
-            &["grant", "create", "g", "--dataset", "d", "--account", "acme", "--everyone", "--access", "read-write"],
-            "POST /api/v1/grants",
-            r#"{"access":"read-write","account":"acme","dataset":"d","name":"g","to":null}"#,
-        ),
-        (&["grant", "ls", "--account", "acme"], "GET /api/v1/grants?account=acme", ""),
-        (&["grant", "rm", id], &format!("DELETE /api/v1/grants/{id}"), ""),
-        (&["grant", "rm", id, "--keep-credentials"], &format!("DELETE /api/v1/grants/{id}?end_credentials=false"), ""),
+fn the_commands_of_workspaces_ask_what_the_api_takes() {
+    asks(&[
         (
             &["workspace", "create", "main", "--account", "acme", "--bucket", "lake", "--caller", "a", "--caller", "b"],
             "POST /api/v1/workspaces",
@@ -423,6 +417,30 @@ fn every_command_asks_what_the_api_takes() {
             "DELETE /api/v1/workspaces/main?end_credentials=false",
             "",
         ),
+    ]);
+}
+
+#[test]
+fn every_command_asks_what_the_api_takes() {
+    let id = "grt_01jd8z3c3efg7r9x2v4k6m8n0p";
+    let cases: &[(&[&str], &str, &str)] = &[
+        (&["whoami"], "GET /api/v1/me", ""),
+        (&["ls"], "GET /api/v1/grants", ""),
+        (&["token", "ls", "--account", "a b"], "GET /api/v1/tokens?account=a+b", ""),
+        (&["token", "revoke", "tok_1"], "DELETE /api/v1/tokens/tok_1", ""),
+        (
+            &["grant", "create", "g", "s3://lake/a/b/", "--account", "acme", "--caller", "etl", "--max-ttl", "1h"],
+            "POST /api/v1/grants",
+            r#"{"access":"read","account":"acme","bucket":"lake","max_ttl_secs":3600,"name":"g","prefixes":["a/b"],"to":"etl"}"#,
+        ),
+        (
+            &["grant", "create", "g", "--dataset", "d", "--account", "acme", "--everyone", "--access", "read-write"],
+            "POST /api/v1/grants",
+            r#"{"access":"read-write","account":"acme","dataset":"d","name":"g","to":null}"#,
+        ),
+        (&["grant", "ls", "--account", "acme"], "GET /api/v1/grants?account=acme", ""),
+        (&["grant", "rm", id], &format!("DELETE /api/v1/grants/{id}"), ""),
+        (&["grant", "rm", id, "--keep-credentials"], &format!("DELETE /api/v1/grants/{id}?end_credentials=false"), ""),
         (
             &["account", "create", "acme", "--credits-per-vend", "2"],
             "POST /api/v1/accounts",
@@ -472,14 +490,7 @@ fn every_command_asks_what_the_api_takes() {
             r#"{"action":"delete-object","bucket":"lake","key":"a/b"}"#,
         ),
     ];
-    let fake = Fake::always(200, "{}");
-    for (line, asked, body) in cases {
-        let ran = fake.run(line);
-        assert_eq!(ran.code, 0, "{line:?}: {}", ran.stderr);
-        let seen = fake.seen().pop().unwrap();
-        assert_eq!(format!("{} {}", seen.method, seen.path), *asked, "{line:?}");
-        assert_eq!(seen.body, *body, "{line:?}");
-    }
+    let fake = asks(cases);
     assert_eq!(fake.run(&["ledger", "verify"]).code, 1, "what does not say that it is intact is not");
     assert_eq!(fake.seen().pop().unwrap().path, "/api/v1/ledger/verify");
 }
