@@ -18,7 +18,9 @@ from botocore.config import Config
 DEMO = pathlib.Path(__file__).resolve().parents[2] / "demo" / "data"
 MIB = 1024 * 1024
 # Where an answer of any of the APIs hands out a secret.
-SECRET = re.compile(r'"(?:secret_access_key|session_token|token|secretAccessKey|sessionToken)":"([^"]{16,})"')
+SECRET = re.compile(
+    r'"(?:secret_access_key|session_token|token|secretAccessKey|sessionToken|bearerToken|clientSecret|access_token)":"([^"]{16,})"'
+)
 FLIGHTS = "flights/daily/2013-01-01.parquet"
 
 
@@ -134,7 +136,9 @@ class Server:
         ]
         self.forbidden = [(entry["bucket"], entry["key"]) for entry in ready["forbidden"]]
         self.admin_token = ready["admin"]["token"]
+        self.delta_sharing = ready["delta_sharing"]
         self.secrets |= {self.admin_token} | {caller.token for caller in self.callers}
+        self.secrets.add(self.delta_sharing["profile"]["bearerToken"])
 
     def _ready(self) -> dict:
         if not select.select([self.process.stdout], [], [], 60)[0]:
@@ -156,7 +160,7 @@ class Server:
 
     def leaks(self) -> list[str]:
         """Where a secret that was handed out can be read: in the log, or in a file beside the demo's own note of its tokens."""
-        places = [self.log] + [path for path in self.data.rglob("*") if path.is_file() and path.name != "dev.json"]
+        places = [self.log] + [path for path in self.data.rglob("*") if path.is_file() and path.name not in ("dev.json", "config.share")]
         secrets = [secret.encode() for secret in self.secrets]
         return [str(place) for place in places if any(secret in content for content in [place.read_bytes()] for secret in secrets)]
 

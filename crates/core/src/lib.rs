@@ -4,6 +4,7 @@
 //! stores, issuers and dialects sit behind the traits of [`port`].
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod access;
 pub mod account;
 pub mod ask;
 pub mod caller;
@@ -22,6 +23,7 @@ pub mod policy;
 pub mod port;
 pub mod scope;
 pub mod secret;
+pub mod share;
 pub mod snapshot;
 pub mod storage;
 pub mod table;

@@ -8,6 +8,7 @@ pub mod dreadnode;
 pub mod edge;
 pub mod native;
 pub mod r2;
+pub mod sharing;
 pub mod theirstack;
 
 #[cfg(test)]

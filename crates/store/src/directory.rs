@@ -12,6 +12,7 @@ use valetkey_core::id::{AccountId, LeaseId, TokenId};
 use valetkey_core::keyring::Claims;
 use valetkey_core::port::{Directory, Leases, TokenRecord};
 use valetkey_core::scope::Scope;
+use valetkey_core::share::SharedWith;
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::token::TokenDigest;
 use valetkey_core::workspace::Workspace;
@@ -39,6 +40,7 @@ pub(crate) struct Memory {
     pub(crate) parents: Cache<TokenId, parents::Known>,
     /// Ids that name no parent, and until when that is believed.
     pub(crate) no_parents: Cache<TokenId, i64>,
+    pub(crate) shared_with: Cache<AccountId, Arc<SharedWith>>,
 }
 
 impl Memory {
@@ -52,6 +54,7 @@ impl Memory {
             scopes: Cache::new(1_000),
             parents: Cache::new(parents::MOST),
             no_parents: Cache::new(parents::MOST),
+            shared_with: Cache::new(accounts),
         }
     }
 
@@ -64,6 +67,7 @@ impl Memory {
         self.workspaces.forget_all();
         self.parents.forget_all();
         self.no_parents.forget_all();
+        self.shared_with.forget_all();
     }
 }
 

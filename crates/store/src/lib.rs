@@ -13,6 +13,7 @@ mod parents;
 mod registry;
 mod revoked;
 mod settings;
+mod shares;
 mod sqlite;
 mod store;
 mod usage;

@@ -64,7 +64,7 @@ impl Store {
         self.unbroken(end).await
     }
 
-    async fn end_grant(&self, grant: GrantId, by: Revoker) -> Result<u64, Error> {
+    pub(crate) async fn end_grant(&self, grant: GrantId, by: Revoker) -> Result<u64, Error> {
         let account = registry::grant_account(&mut *self.reader().await?, grant)
             .await?
             .ok_or_else(|| Error::not_found(Noun::Grant))?;

@@ -24,6 +24,7 @@ use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::package::Packages;
 use valetkey_core::parent::Parents;
 use valetkey_core::port::{Registry, Usage};
+use valetkey_core::share::Shares;
 use valetkey_core::time::Entropy;
 use valetkey_core::workspace::Workspaces;
 
@@ -51,6 +52,8 @@ pub struct Shared {
     pub packages: Arc<dyn Packages>,
     /// Randomness, for tokens.
     pub entropy: Arc<dyn Entropy>,
+    /// What is shared.
+    pub shares: Arc<dyn Shares>,
     /// The keys that seal what the server hands out and takes back.
     pub keyring: SharedKeyring,
     /// The parent access keys.

@@ -18,6 +18,7 @@ use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
+use valetkey_core::access;
 use valetkey_core::account::Standing;
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::lease::Refusal;
@@ -255,8 +256,13 @@ impl Edge {
     }
 
     async fn identify(&self, dialect: &Dialect, parts: &Parts, now: Timestamp) -> Result<Arc<Caller>, Error> {
-        let token = PlainToken::parse(&(dialect.token)(&parts.headers)?)?;
-        let caller = self.shared.desk.directory.caller(&token, now).await?;
+        let presented = (dialect.token)(&parts.headers)?;
+        let token = if presented.starts_with(access::PREFIX) {
+            access::open(&self.shared.keyring.load(), dialect.name, &presented, now)?
+        } else {
+            PlainToken::parse(&presented)?.digest()
+        };
+        let caller = self.shared.desk.directory.caller_by_digest(token, now).await?;
         // The directory checked it; what it keeps may be older than this instant.
         caller.in_time(now)?;
         Ok(caller)

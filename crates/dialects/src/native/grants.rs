@@ -326,6 +326,11 @@ pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Err
     let end = query.flag("end_credentials")?.unwrap_or(true);
     let id: GrantId = wire::in_path(call.params.get("grant")?, Noun::Grant, "grant")?;
     let account = native.account_of_grant(&call, id).await?;
+    let grants = native.shared.registry.grants(account).await?;
+    if grants.iter().any(|grant| grant.id == id && grant.share.is_some()) {
+        let said = "a share made this grant: take the table out of the share, or the share from its recipient";
+        return Err(Error::new(Kind::Invalid, said).at("grant"));
+    }
     let by = Revoker { by: call.caller.id, at: call.now };
     native.shared.registry.remove_grant(account, id, end, by).await?;
     Reply::json(&GrantRemoved { removed: id.to_string(), credentials_ended: end })

@@ -12,8 +12,10 @@ mod leases;
 mod openapi;
 mod parent_keys;
 mod places;
+mod profiles;
 mod revocations;
 mod scopes;
+mod shares;
 mod tokens;
 mod who;
 mod wire;
@@ -44,15 +46,17 @@ pub trait Buckets: Send + Sync {
 }
 
 /// What can be set.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// How long a credential lives whose ask does not say.
     pub lifetime: Lifetime,
+    /// The URL that profiles of Delta Sharing name.
+    pub sharing_url: String,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lifetime: Lifetime::secs(3600) }
+        Self { lifetime: Lifetime::secs(3600), sharing_url: "http://127.0.0.1:7070/delta-sharing".to_owned() }
     }
 }
 
@@ -98,6 +102,9 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, buckets: Arc<dyn Bucket
             "/api/v1/ledger",
             "/api/v1/workspaces",
             "/api/v1/parent-keys",
+            "/api/v1/shares",
+            "/api/v1/share-profiles",
+            "/api/v1/share-links",
             "/openapi.json",
         ],
         token: bearer,
@@ -133,6 +140,17 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, buckets: Arc<dyn Bucket
             on(native, post.clone(), "/api/v1/buckets", places::create_bucket),
             on(native, get.clone(), "/api/v1/datasets", places::datasets),
             on(native, post.clone(), "/api/v1/datasets", places::create_dataset),
+            on(native, get.clone(), "/api/v1/shares", shares::list),
+            on(native, post.clone(), "/api/v1/shares", shares::create),
+            on(native, delete.clone(), "/api/v1/shares/{share}", shares::remove),
+            on(native, get.clone(), "/api/v1/shares/{share}/tables", shares::tables),
+            on(native, post.clone(), "/api/v1/shares/{share}/tables", shares::add_table),
+            on(native, delete.clone(), "/api/v1/shares/{share}/tables/{table}", shares::remove_table),
+            on(native, get.clone(), "/api/v1/shares/{share}/recipients", shares::recipients),
+            on(native, post.clone(), "/api/v1/shares/{share}/recipients", shares::give),
+            on(native, delete.clone(), "/api/v1/shares/{share}/recipients/{account}", shares::take),
+            on(native, post.clone(), "/api/v1/share-profiles", profiles::create),
+            on(native, post.clone(), "/api/v1/share-links", profiles::link),
             on(native, get.clone(), "/api/v1/ledger/verify", leases::verify),
             on(native, get.clone(), "/api/v1/workspaces", workspaces::list),
             on(native, post, "/api/v1/workspaces", workspaces::create),

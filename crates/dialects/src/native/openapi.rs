@@ -5,7 +5,8 @@ use utoipa::{Modify, OpenApi};
 use valetkey_core::Error;
 
 use super::{
-    accounts, credentials, explain, grants, leases, parent_keys, places, revocations, tokens, workspaces,
+    accounts, credentials, explain, grants, leases, parent_keys, places, profiles, revocations, shares, tokens,
+    workspaces,
 };
 
 #[derive(OpenApi)]
@@ -50,6 +51,17 @@ use super::{
         parent_keys::create,
         parent_keys::disable,
         parent_keys::end_child,
+        shares::list,
+        shares::create,
+        shares::remove,
+        shares::tables,
+        shares::add_table,
+        shares::remove_table,
+        shares::recipients,
+        shares::give,
+        shares::take,
+        profiles::create,
+        profiles::link,
     ),
     modifiers(&Bearer),
     security(("bearer" = [])),

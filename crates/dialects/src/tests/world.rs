@@ -30,7 +30,7 @@ use valetkey_testkit::memory::{Memory, SealingIssuer};
 use crate::dreadnode;
 use crate::edge::{self, Dialect, EdgeLimits, RateLimits, Shared};
 use crate::native::{self, Buckets};
-use crate::{r2, theirstack};
+use crate::{r2, sharing, theirstack};
 
 /// The buckets that were made at the store.
 #[derive(Default)]
@@ -87,8 +87,8 @@ fn hide(value: &mut serde_json::Value) {
     for (name, value) in fields {
         let Some(text) = value.as_str() else { continue };
         let shape = match name.as_str() {
-            "secret_access_key" => "[43 of base64url]",
-            "session_token" => "[vks1. and base64url]",
+            "secret_access_key" | "secretAccessKey" => "[43 of base64url]",
+            "session_token" | "sessionToken" => "[vks1. and base64url]",
             "token" if text.starts_with("vkt_") => "[vkt_ and 50 more]",
             _ => continue,
         };
@@ -138,6 +138,7 @@ impl World {
             workspaces: memory.clone(),
             packages: memory.clone(),
             entropy: entropy.clone(),
+            shares: memory.clone(),
             keyring: SharedKeyring::new(ring()),
             parents: memory.clone(),
         });
@@ -196,6 +197,7 @@ impl World {
             theirstack::dialect(shared, theirstack::Settings::default()),
             dreadnode::dialect(shared, dreadnode::Settings::default()),
             r2::dialect(shared),
+            sharing::dialect(shared, sharing::Settings::default(), Some(super::tables::urls())),
         ]
     }
 

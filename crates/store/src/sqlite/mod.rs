@@ -8,6 +8,7 @@ pub(crate) mod parents;
 pub(crate) mod registry;
 pub(crate) mod revocations;
 pub(crate) mod rows;
+pub(crate) mod shares;
 pub(crate) mod usage;
 pub(crate) mod workspaces;
 

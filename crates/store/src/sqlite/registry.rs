@@ -464,15 +464,11 @@ pub(crate) async fn create_grant(db: &mut SqliteConnection, grant: &Grant, now: 
     if account(db, grant.account).await?.is_none() {
         return Err(Error::not_found(Noun::Account));
     }
-    let caller = match grant.to {
-        Grantee::Everyone => None,
-        Grantee::Caller(caller) => {
-            if caller_account(db, caller).await? != Some(grant.account) {
-                return Err(Error::not_found(Noun::Caller).at("to"));
-            }
-            Some(caller.to_bytes().to_vec())
-        }
-    };
+    if let Grantee::Caller(caller) = grant.to
+        && caller_account(db, caller).await? != Some(grant.account)
+    {
+        return Err(Error::not_found(Noun::Caller).at("to"));
+    }
     check_bucket(db, grant.storage, grant.scope.bucket()).await?;
     if let Some(dataset) = grant.dataset {
         let of: Option<(Vec<u8>, String)> = sqlx::query_as("SELECT storage, bucket FROM datasets WHERE id = ?")
@@ -490,6 +486,15 @@ pub(crate) async fn create_grant(db: &mut SqliteConnection, grant: &Grant, now: 
     {
         return Err(Error::new(Kind::Invalid, "the grant would end before it begins").at("until"));
     }
+    insert_grant(db, grant, now).await
+}
+
+/// Stores a grant that was checked.
+pub(crate) async fn insert_grant(db: &mut SqliteConnection, grant: &Grant, now: Timestamp) -> Result<(), Error> {
+    let caller = match grant.to {
+        Grantee::Everyone => None,
+        Grantee::Caller(caller) => Some(caller.to_bytes().to_vec()),
+    };
     sqlx::query(
         "INSERT INTO grants (id, account, name, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, made_ms, share)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -18,6 +18,7 @@ use valetkey_core::package::Packages;
 use valetkey_core::policy::{self, Permit};
 use valetkey_core::port::{Directory, Leases, Ledger, NewStorage, Registry, TokenRecord, Usage};
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
+use valetkey_core::share::Shares;
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::token::PlainToken;
@@ -41,6 +42,8 @@ pub struct Bench {
     pub workspaces: Arc<dyn Workspaces>,
     /// Packages.
     pub packages: Arc<dyn Packages>,
+    /// What is shared.
+    pub shares: Arc<dyn Shares>,
     /// The clock the implementation was given.
     pub clock: Arc<FixedClock>,
     /// Randomness for tokens.
@@ -137,7 +140,7 @@ impl Bench {
         kept: Box<dyn Any + Send + Sync>,
     ) -> Self
     where
-        S: Directory + Ledger + Leases + Usage + Registry + Workspaces + Packages + 'static,
+        S: Directory + Ledger + Leases + Usage + Registry + Workspaces + Packages + Shares + 'static,
     {
         Self {
             directory: Arc::<S>::clone(store),
@@ -147,6 +150,7 @@ impl Bench {
             registry: Arc::<S>::clone(store),
             workspaces: Arc::<S>::clone(store),
             packages: Arc::<S>::clone(store),
+            shares: Arc::<S>::clone(store),
             clock,
             entropy,
             kept,

@@ -12,6 +12,7 @@ pub mod packages;
 pub mod parents;
 pub mod registry;
 pub mod revocation;
+pub mod shares;
 pub mod tokens;
 pub mod usage;
 pub mod workspaces;
@@ -102,6 +103,18 @@ macro_rules! contract {
                 an_upload_is_ended_once_by_who_began_it,
                 uploads_that_are_never_ended_do_not_pile_up,
                 a_manifest_is_found_by_tag_and_by_digest;
+            shares:
+                names_are_taken_once_in_whatever_case,
+                what_does_not_belong_together_is_refused,
+                a_recipient_sees_what_it_was_given_and_nothing_else,
+                grants_follow_the_tables_and_the_recipients,
+                a_shares_grants_open_nothing_but_what_is_asked_of_the_share,
+                tables_are_never_opened_together,
+                what_is_taken_back_ends_its_credentials_when_told,
+                a_removed_share_leaves_nothing,
+                a_changed_recipient_keeps_one_grant_for_each_table,
+                a_link_is_good_for_one_token,
+                a_token_is_let_end_earlier_never_later;
         }
     };
 }

@@ -5,6 +5,7 @@ mod files;
 mod ledger;
 mod parents;
 mod registry;
+mod shares;
 mod usage;
 mod workspaces;
 
@@ -59,6 +60,7 @@ struct World {
     refusals: Vec<(Refusal, Timestamp)>,
     requests: Vec<(AccountId, TokenId, Origin, Timestamp)>,
     shelf: workspaces::Shelf,
+    shared: shares::Shared,
     /// Rises with every change a snapshot may show.
     version: u64,
     snapshots: HashMap<AccountId, (u64, Arc<Snapshot>)>,

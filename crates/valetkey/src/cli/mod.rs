@@ -18,6 +18,7 @@ mod me;
 pub(crate) mod output;
 mod parent_key;
 mod place;
+mod share;
 mod show;
 mod token;
 mod ttl;
@@ -124,6 +125,8 @@ enum Command {
     Dataset(catalog::Dataset),
     /// Make, list and remove workspaces: the places Dreadnode's SDK works in
     Workspace(workspace::Args),
+    /// Share tables by Delta Sharing: shares, recipients, profiles
+    Share(Box<share::Args>),
     /// List, show and end leases: the records of vended credentials
     Lease(lease::Args),
     /// End many credentials at once; later ones are not touched
@@ -218,6 +221,7 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         Command::Bucket(args) => catalog::bucket(args, client, out).await?,
         Command::Dataset(args) => catalog::dataset(args, client, out).await?,
         Command::Workspace(args) => workspace::run(args, client, out).await?,
+        Command::Share(args) => share::run(*args, client, out).await?,
         Command::Lease(args) => lease::run(args, client, out).await?,
         Command::Revoke(args) => lease::revoke(args, client, out).await?,
         Command::Whose(args) => lease::whose(args, client, out).await?,

@@ -77,6 +77,12 @@ pub(crate) const KEYS: &[Key] = &[
     key("dreadnode.default_ttl_secs", "3600", "life of a credential of the Dreadnode API, in seconds"),
     key("dreadnode.min_sdk_version", r#""""#, "oldest Dreadnode SDK that is served, as in `2.0.52`; empty: any"),
     key("dreadnode.max_blob_bytes", "16777216", "largest blob of a Dreadnode package, in bytes"),
+    key("sharing.prefix", r#""/delta-sharing""#, "path in front of Delta Sharing's routes"),
+    key("sharing.url_ttl_secs", "3600", "life of the pre-signed URLs of a shared table's files, in seconds"),
+    key("sharing.credential_ttl_secs", "3600", "life of keys to a shared table's directory, in seconds"),
+    key("sharing.max_files", "100000", "most files that one answer about a shared table may name"),
+    key("sharing.max_versions", "10000", "most versions that one answer about a shared table may span"),
+    key("sharing.log_timeout_secs", "30", "longest time that reading a shared table's log may take, in seconds"),
     key(
         "limits.credentials",
         r#"["per-second:50/1", "per-minute:1000/60"]"#,

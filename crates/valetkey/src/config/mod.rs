@@ -30,6 +30,7 @@ pub(crate) struct Config {
     pub(crate) native: Ttl,
     pub(crate) theirstack: Ttl,
     pub(crate) dreadnode: Dreadnode,
+    pub(crate) sharing: Sharing,
     pub(crate) limits: Limits,
     pub(crate) shutdown: Shutdown,
 }
@@ -117,6 +118,17 @@ pub(crate) struct Dreadnode {
     pub(crate) default_ttl_secs: u32,
     pub(crate) min_sdk_version: String,
     pub(crate) max_blob_bytes: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sharing {
+    pub(crate) prefix: String,
+    pub(crate) url_ttl_secs: u32,
+    pub(crate) credential_ttl_secs: u32,
+    pub(crate) max_files: u32,
+    pub(crate) max_versions: u32,
+    pub(crate) log_timeout_secs: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -379,6 +391,16 @@ impl Config {
             return Err(Unusable(format!(
                 "`dreadnode.min_sdk_version` is `{}`, which is not a version (`2.0.52`)",
                 valetkey_core::name::shortened(version)
+            )));
+        }
+        let prefix = &self.sharing.prefix;
+        let plain = |part: &str| {
+            !matches!(part, "" | "." | "..") && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+        };
+        if !prefix.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain)) {
+            return Err(Unusable(format!(
+                "`sharing.prefix` is `{}`; it starts with a slash, does not end with one, and has letters, digits and `-._~`",
+                valetkey_core::name::shortened(prefix)
             )));
         }
         for (name, listen, cert, key) in [

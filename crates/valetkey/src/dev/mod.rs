@@ -3,6 +3,7 @@
 mod check;
 pub(crate) mod dreadnode;
 mod r2;
+mod share;
 mod world;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,8 @@ struct Ready<'a> {
     dreadnode: Option<dreadnode::Ready<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     r2: Option<R2Ready<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delta_sharing: Option<share::ShareReady>,
 }
 
 /// Runs the demo until it is interrupted, or checks it.
@@ -119,7 +122,11 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
         admin: &state.admin,
         dreadnode: state.dreadnode.as_ref().map(|own| dreadnode::Ready::new(&node.api_url, own)),
         r2: state.r2.as_ref().map(|r2| R2Ready::of(&node, r2)),
+        delta_sharing: state.delta_sharing.as_ref().map(|state| share::ready(&node.api_url, state)),
     };
+    if let Some(shared) = &ready.delta_sharing {
+        world::write_private(&config.data_dir.join("config.share"), &shared.profile.to_string())?;
+    }
     let told = match out.format() {
         Format::Json => out.json_line(&ready),
         Format::Table => out.data(&banner(&ready, &state, &config.data_dir, out)),
@@ -209,6 +216,12 @@ fn banner(ready: &Ready<'_>, state: &State, data_dir: &std::path::Path, out: &Ou
         "  python3 -c 'import duckdb, glob, subprocess, sysconfig; [duckdb.load_extension(file) for file in glob.glob(sysconfig.get_path(\"purelib\") + \"/duckdb_extension_httpfs/**/*.duckdb_extension\", recursive=True)]; duckdb.sql(subprocess.check_output([\"{program}\", \"creds\", \"--format\", \"duckdb\"], text=True)); print(duckdb.sql(\"select count(*) from \\\"s3://{}/{}/*.parquet\\\"\"))'",
         reader.bucket, reader.prefix
     ));
+    if let Some(shared) = &ready.delta_sharing {
+        line(format_args!("\n{}", out.bold("Read a table that was shared, by Delta Sharing:")));
+        for example in share::lines(shared, data_dir) {
+            line(format_args!("{example}"));
+        }
+    }
     line(format_args!("\n{}", out.bold("Try to get further with it (both are refused):")));
     line(format_args!("  aws s3 ls s3://{}/{}-secret/", reader.bucket, reader.prefix));
     line(format_args!("  aws s3 cp /etc/hostname s3://{}/{}/", reader.bucket, reader.prefix));

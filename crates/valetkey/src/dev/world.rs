@@ -19,6 +19,7 @@ use valetkey_core::token::PlainToken;
 
 use crate::dev::dreadnode;
 use crate::dev::r2::{self, R2State};
+use crate::dev::share::{self, ShareState};
 use crate::node::Node;
 
 /// An object of the demo.
@@ -114,6 +115,9 @@ pub(crate) struct State {
     /// The parent access key; made when a directory from before does not have it.
     #[serde(default)]
     pub(crate) r2: Option<R2State>,
+    /// The demo's share; older demos gain it.
+    #[serde(default)]
+    pub(crate) delta_sharing: Option<ShareState>,
 }
 
 /// A caller of the demo.
@@ -162,6 +166,9 @@ pub(crate) async fn ensure(node: &Node, data_dir: &Path) -> anyhow::Result<State
     if state.r2.is_none() {
         state.r2 = Some(r2::make(node).await?);
     }
+    if state.delta_sharing.is_none() {
+        state.delta_sharing = Some(share::make(node).await?);
+    }
     let text = serde_json::to_string_pretty(&state)?;
     if kept.is_none_or(|kept| kept != text) {
         write_private(&file, &text)?;
@@ -169,7 +176,7 @@ pub(crate) async fn ensure(node: &Node, data_dir: &Path) -> anyhow::Result<State
     Ok(state)
 }
 
-fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = std::fs::OpenOptions::new()
@@ -245,7 +252,8 @@ async fn make(node: &Node) -> anyhow::Result<State> {
     }
     let operators = account(&*node.registry, OPERATORS, now).await?;
     let (_, token) = caller(node, &operators, "admin", Role::Operator, now).await?;
-    Ok(State { callers, admin: AdminState { token: token.reveal().to_owned() }, dreadnode: None, r2: None })
+    let admin = AdminState { token: token.reveal().to_owned() };
+    Ok(State { callers, admin, dreadnode: None, r2: None, delta_sharing: None })
 }
 
 pub(crate) async fn account(registry: &dyn Registry, name: &str, now: Timestamp) -> Result<Account, Error> {

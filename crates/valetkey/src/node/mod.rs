@@ -26,13 +26,14 @@ use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::package::Packages;
 use valetkey_core::parent::Parents;
-use valetkey_core::port::{Directory, Leases, Ledger, NewStorage, Registry, Usage};
+use valetkey_core::port::{Directory, Issuer, Leases, Ledger, NewStorage, Registry, UrlSigner, Usage};
+use valetkey_core::share::Shares;
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::workspace::Workspaces;
 
 use valetkey_dialects::edge::{EdgeLimits, RateLimits, Shared, Window};
-use valetkey_dialects::{dreadnode, native, r2, theirstack};
+use valetkey_dialects::{dreadnode, native, r2, sharing, theirstack};
 use valetkey_issuers::Issuers;
 use valetkey_issuers::embedded::Embedded;
 use valetkey_store::ParentKeys;
@@ -53,7 +54,9 @@ pub(crate) struct Node {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) workspaces: Arc<dyn Workspaces>,
+    pub(crate) shares: Arc<dyn Shares>,
     pub(crate) desk: Desk,
+    signer: Arc<dyn UrlSigner>,
     pub(crate) keyring: SharedKeyring,
     pub(crate) endpoint: valetkey_s3::Endpoint,
     /// The embedded store.
@@ -182,11 +185,12 @@ impl Node {
                 endpoint.ensure_bucket(&bucket).await?;
             }
         }
+        let issuers = Arc::new(Issuers::new(Arc::new(Embedded::new(keyring.clone(), Arc::clone(&entropy)))));
         let desk = Desk {
             clock: Arc::clone(&clock),
             directory: Arc::clone(&store) as Arc<dyn Directory>,
             ledger: Arc::clone(&store) as Arc<dyn Ledger>,
-            issuer: Arc::new(Issuers::new(Arc::new(Embedded::new(keyring.clone(), Arc::clone(&entropy))))),
+            issuer: Arc::clone(&issuers) as Arc<dyn Issuer>,
         };
         let node = Self {
             api_url,
@@ -195,7 +199,9 @@ impl Node {
             entropy,
             registry: Arc::clone(&store) as Arc<dyn Registry>,
             workspaces: Arc::clone(&store) as Arc<dyn Workspaces>,
+            shares: Arc::clone(&store) as Arc<dyn Shares>,
             desk,
+            signer: issuers,
             keyring: keyring.clone(),
             endpoint,
             storage,
@@ -225,9 +231,16 @@ impl Node {
             workspaces: Arc::clone(&self.workspaces),
             packages: Arc::clone(&self.store) as Arc<dyn Packages>,
             entropy: Arc::clone(&self.entropy),
+            shares: Arc::clone(&self.shares),
             keyring: self.keyring.clone(),
             parents: Arc::clone(&self.parents) as Arc<dyn Parents>,
         });
+        let sharing = sharing::Settings {
+            prefix: config.sharing.prefix.clone(),
+            public_url: self.api_url.clone(),
+            url_lifetime: Lifetime::secs(config.sharing.url_ttl_secs),
+            credential_lifetime: Lifetime::secs(config.sharing.credential_ttl_secs),
+        };
         let limits = EdgeLimits {
             body_bytes: config.api.max_body_bytes,
             body_time: Duration::from_secs(config.api.body_timeout_secs),
@@ -237,7 +250,10 @@ impl Node {
         let dialects = vec![
             native::dialect(
                 &shared,
-                native::Settings { lifetime: Lifetime::secs(config.native.default_ttl_secs) },
+                native::Settings {
+                    lifetime: Lifetime::secs(config.native.default_ttl_secs),
+                    sharing_url: sharing.endpoint(),
+                },
                 Arc::new(EmbeddedBuckets(self.endpoint.clone())),
             ),
             theirstack::dialect(
@@ -246,8 +262,30 @@ impl Node {
             ),
             dreadnode::dialect(&shared, dreadnode_settings(&config.dreadnode)?),
             r2::dialect(&shared),
+            sharing::dialect(&shared, sharing, self.urls(config)),
         ];
         Ok(valetkey_dialects::edge::Service::new(shared, limits, dialects)?)
+    }
+
+    /// What serves the files of shared tables by URL: the reader of their logs, and the signer.
+    #[cfg(feature = "delta")]
+    #[expect(clippy::unnecessary_wraps, reason = "a build without the reader has none")]
+    fn urls(&self, config: &Config) -> Option<sharing::Urls> {
+        let limits = valetkey_delta::Limits {
+            deadline: Duration::from_secs(u64::from(config.sharing.log_timeout_secs)),
+            files: usize::try_from(config.sharing.max_files).unwrap_or(usize::MAX),
+            versions: u64::from(config.sharing.max_versions),
+            ..valetkey_delta::Limits::default()
+        };
+        let logs = valetkey_delta::Logs::new(Arc::new(self.endpoint.clone()), self.tasks.clone(), limits);
+        Some(sharing::Urls { logs: Arc::new(logs), signer: Arc::clone(&self.signer) })
+    }
+
+    /// Nothing: this build does not read the tables' logs.
+    #[cfg(not(feature = "delta"))]
+    fn urls(&self, _: &Config) -> Option<sharing::Urls> {
+        let _ = &self.signer;
+        None
     }
 
     async fn serve(

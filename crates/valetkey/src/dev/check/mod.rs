@@ -3,6 +3,7 @@
 mod dreadnode;
 mod r2;
 mod s3;
+mod share;
 
 use std::time::Duration;
 
@@ -122,6 +123,7 @@ impl Check<'_> {
         self.strangers().await?;
         self.dreadnode().await?;
         self.r2().await?;
+        self.sharing().await?;
         self.ledger().await
     }
 

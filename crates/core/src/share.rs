@@ -1,0 +1,766 @@
+//! What providers share with recipients: shares, the tables in them, and who was given which. The port that keeps them.
+//!
+//! A share opens nothing by itself. Giving it to a recipient makes one grant for each of its tables, bound to the share
+//! ([`crate::grant::Grant::share`]), so that policy decides here as everywhere. Both change in one step.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_lc_rs::digest;
+use jiff::Timestamp;
+
+use crate::caller::Caller;
+use crate::error::{Error, Kind, Noun};
+use crate::grant::{Grant, Grantee};
+use crate::id::{AccountId, CallerId, GrantId, ShareId, StorageId, TableId, TokenId};
+use crate::lease::Revoker;
+use crate::name::{BucketName, Name, shortened};
+use crate::port::TokenRecord;
+use crate::scope::{Action, Actions, MAX_KEY_BYTES, Path, Paths, Scope};
+use crate::secret::Secret;
+use crate::time::{Entropy, Lifetime};
+use crate::token::PlainToken;
+
+/// The most characters of a share's, a schema's or a table's name (Delta Sharing protocol, "List Shares").
+const NAME_CHARS: usize = 255;
+/// The most characters of a share's comment (same place).
+const COMMENT_CHARS: usize = 65_536;
+/// The most auxiliary locations of a table.
+const MOST_AUXILIARY: usize = 8;
+
+/// The name of a share, a schema or a shared table.
+///
+/// * 1 to 255 characters, none of them a space, `/` or a control character
+/// * a schema's and a table's have no `.` either ([`SharedName::part`])
+/// * kept as written; equal to any other spelling of it in other cases
+#[derive(Clone)]
+pub struct SharedName {
+    text: Box<str>,
+    folded: Box<str>,
+}
+
+impl SharedName {
+    /// Reads a share's name.
+    ///
+    /// # Errors
+    /// `Invalid` when it breaks one of the promises above.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let bad = |c: char| c == '/' || c.is_whitespace() || c.is_control();
+        let count = text.chars().count();
+        // Where a name is part of a path, these two would be taken away by whoever normalises it.
+        if count == 0 || count > NAME_CHARS || text.chars().any(bad) || matches!(text, "." | "..") {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!(
+                    "`{}` cannot be the name of something shared; one has 1 to {NAME_CHARS} characters and no space, `/` or control character",
+                    shortened(text)
+                ),
+            ));
+        }
+        Ok(Self { text: text.into(), folded: text.to_lowercase().into() })
+    }
+
+    /// Reads a schema's or a table's name.
+    ///
+    /// # Errors
+    /// `Invalid` when it breaks one of the promises above, or has a `.`.
+    pub fn part(text: &str) -> Result<Self, Error> {
+        if text.contains('.') {
+            let said = format!("`{}` cannot be the name of a schema or a table; it has a `.`", shortened(text));
+            return Err(Error::new(Kind::Invalid, said));
+        }
+        Self::parse(text)
+    }
+
+    /// The name as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The name in lower case: what names are compared and ordered by.
+    pub fn folded(&self) -> &str {
+        &self.folded
+    }
+
+    /// Whether a text is this name, in whatever case.
+    pub fn is(&self, text: &str) -> bool {
+        *self.folded == *text || *self.folded == text.to_lowercase()
+    }
+}
+
+impl PartialEq for SharedName {
+    fn eq(&self, other: &Self) -> bool {
+        self.folded == other.folded
+    }
+}
+impl Eq for SharedName {}
+impl PartialOrd for SharedName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for SharedName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.folded.cmp(&other.folded)
+    }
+}
+impl Hash for SharedName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folded.hash(state);
+    }
+}
+impl fmt::Display for SharedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+impl fmt::Debug for SharedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.text)
+    }
+}
+
+/// A share: a named collection of tables that a provider gives to recipients.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Share {
+    /// Its id.
+    pub id: ShareId,
+    /// The provider.
+    pub account: AccountId,
+    /// Its name, unique on this server in whatever case.
+    pub name: SharedName,
+    /// A sentence for people.
+    pub comment: Option<Box<str>>,
+    /// When it was made.
+    pub made: Timestamp,
+}
+
+/// Reads a share's comment.
+///
+/// # Errors
+/// `Invalid` when it is too long.
+pub fn comment(text: &str) -> Result<Box<str>, Error> {
+    if text.chars().count() > COMMENT_CHARS {
+        let said = format!("the comment is longer than {COMMENT_CHARS} characters");
+        return Err(Error::new(Kind::Invalid, said).at("comment"));
+    }
+    Ok(text.into())
+}
+
+/// The directory of a table, or an auxiliary one, in the table's bucket.
+///
+/// * not empty: the whole bucket is never a table
+/// * no slash at either end, no empty, `.` or `..` segment: what normalises it leaves it as it is
+/// * only characters that a URI carries as they are, so that the location written of it reads back as the same bytes
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableRoot(Box<str>);
+
+impl TableRoot {
+    /// Reads a directory.
+    ///
+    /// # Errors
+    /// `Invalid` when it breaks one of the promises above.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        // RFC 3986, section 3.3: `pchar` without percent-encoding.
+        let carried = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte);
+        let segments = text.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+        if text.len() > MAX_KEY_BYTES || !text.bytes().all(carried) || !segments {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!(
+                    "`{}` cannot be a table's directory; one has letters, digits and `-._~!$&'()*+,;=:@`, single `/` between its parts and none at its ends",
+                    shortened(text)
+                ),
+            ));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The directory, without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a key is the directory itself or lies below it.
+    pub fn holds(&self, key: &[u8]) -> bool {
+        key.strip_prefix(self.0.as_bytes()).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b'/'))
+    }
+
+    fn path(&self) -> Result<Path, Error> {
+        Path::directory(self.0.as_bytes())
+    }
+}
+
+impl fmt::Display for TableRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl fmt::Debug for TableRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.0)
+    }
+}
+
+/// How recipients may read a table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TableAccess {
+    /// By pre-signed URLs of its files.
+    Url,
+    /// With keys to its directory.
+    Directory,
+    /// Either way.
+    Both,
+}
+
+impl TableAccess {
+    /// Every one once.
+    pub const ALL: [Self; 3] = [Self::Url, Self::Directory, Self::Both];
+
+    /// The name people write.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Url => "url",
+            Self::Directory => "dir",
+            Self::Both => "both",
+        }
+    }
+
+    /// Reads the name people write.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|access| access.as_str() == text)
+    }
+
+    /// Whether its files are handed out as URLs.
+    pub const fn by_url(self) -> bool {
+        matches!(self, Self::Url | Self::Both)
+    }
+
+    /// Whether keys to its directory are handed out.
+    pub const fn by_directory(self) -> bool {
+        matches!(self, Self::Directory | Self::Both)
+    }
+}
+
+/// Which versions of a table recipients may read.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum History {
+    /// Every one there is.
+    Shared,
+    /// Only the newest.
+    Latest,
+}
+
+impl History {
+    /// The name people write.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Latest => "latest",
+        }
+    }
+
+    /// Reads the name people write.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Shared, Self::Latest].into_iter().find(|history| history.as_str() == text)
+    }
+}
+
+/// A table in a share.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SharedTable {
+    /// Its id.
+    pub id: TableId,
+    /// The share it is in.
+    pub share: ShareId,
+    /// The schema it is listed under.
+    pub schema: SharedName,
+    /// Its name, unique in its schema in whatever case.
+    pub name: SharedName,
+    /// The store it is in.
+    pub storage: StorageId,
+    /// Its bucket.
+    pub bucket: BucketName,
+    /// The directory that its `_delta_log` is in.
+    pub root: TableRoot,
+    /// Directories of the same bucket that hold files its log names absolutely.
+    pub auxiliary: Vec<TableRoot>,
+    /// How it may be read.
+    pub access: TableAccess,
+    /// Which versions of it may be read.
+    pub history: History,
+}
+
+impl SharedTable {
+    /// Refuses a table that promises what does not hold together.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.access.by_directory() && self.history == History::Latest {
+            let said =
+                "keys to a table's directory open all its versions: share its history, or give access by `url` only";
+            return Err(Error::new(Kind::Invalid, said).at("history"));
+        }
+        if self.auxiliary.len() > MOST_AUXILIARY {
+            let said = format!("a table has at most {MOST_AUXILIARY} auxiliary locations");
+            return Err(Error::new(Kind::Invalid, said).at("auxiliary"));
+        }
+        Ok(())
+    }
+
+    /// The grant that opens this table, and nothing else, to a recipient of its share.
+    ///
+    /// # Errors
+    /// `Internal` when its directories do not make a scope.
+    pub fn grant(&self, id: GrantId, recipient: &Recipient) -> Result<Grant, Error> {
+        let Recipient { share, account, to, max_lifetime, until, made: _ } = recipient;
+        let paths = std::iter::once(&self.root).chain(&self.auxiliary).map(TableRoot::path);
+        let paths = Paths::only(paths.collect::<Result<Vec<_>, Error>>()?)?;
+        // SECURITY: whoever shares lets read, never write.
+        let scope =
+            Scope::new(self.bucket.clone(), paths, READ).ok_or_else(|| Error::internal("to read is no action"))?;
+        Ok(Grant {
+            id,
+            // Nobody chose it: an id in it makes it unique, and more than an id keeps it a name.
+            name: Name::parse(&format!("share.{id}"))?,
+            account: *account,
+            to: *to,
+            storage: self.storage,
+            dataset: None,
+            share: Some(*share),
+            scope,
+            max_lifetime: *max_lifetime,
+            from: None,
+            until: *until,
+        })
+    }
+}
+
+/// What a share lets its recipients do: read objects and list them.
+pub const READ: Actions = Actions::NONE.with(Action::GetObject).with(Action::ListBucket);
+
+/// Whom a share was given to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Recipient {
+    /// The share.
+    pub share: ShareId,
+    /// The account that may read it.
+    pub account: AccountId,
+    /// Which of its callers.
+    pub to: Grantee,
+    /// No credential of it lives longer.
+    pub max_lifetime: Lifetime,
+    /// It opens nothing from then on.
+    pub until: Option<Timestamp>,
+    /// When it was given.
+    pub made: Timestamp,
+}
+
+impl Recipient {
+    fn includes(&self, caller: CallerId, now: Timestamp) -> bool {
+        let named = match self.to {
+            Grantee::Everyone => true,
+            Grantee::Caller(own) => own == caller,
+        };
+        named && self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// A share with its tables.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    /// The share.
+    pub share: Share,
+    /// Its tables, in order of schema and name.
+    tables: Vec<Arc<SharedTable>>,
+}
+
+impl Shelf {
+    /// Every table, in order of schema and name.
+    pub fn tables(&self) -> &[Arc<SharedTable>] {
+        &self.tables
+    }
+
+    /// The names of its schemas, in order, each as its first table spells it.
+    pub fn schemas(&self) -> Vec<&SharedName> {
+        let mut names: Vec<&SharedName> = self.tables.iter().map(|table| &table.schema).collect();
+        names.dedup();
+        names
+    }
+
+    /// The tables of a schema, in order; none if there is no such schema.
+    pub fn schema(&self, schema: &str) -> &[Arc<SharedTable>] {
+        let schema = schema.to_lowercase();
+        let from = self.tables.partition_point(|table| table.schema.folded() < schema.as_str());
+        let rest = self.tables.get(from..).unwrap_or_default();
+        let count = rest.partition_point(|table| table.schema.folded() == schema);
+        rest.get(..count).unwrap_or_default()
+    }
+
+    /// A table by the names of its schema and itself.
+    pub fn table(&self, schema: &str, name: &str) -> Option<&Arc<SharedTable>> {
+        let (tables, name) = (self.schema(schema), name.to_lowercase());
+        let at = tables.binary_search_by(|table| table.name.folded().cmp(name.as_str())).ok()?;
+        tables.get(at)
+    }
+}
+
+/// Everything that was shared with one account, indexed. Immutable, kept in memory like the account's grants.
+#[derive(Debug, Default)]
+pub struct SharedWith {
+    /// In order of the shares' names.
+    shelves: Vec<(Shelf, Vec<Recipient>)>,
+    by_name: HashMap<Box<str>, usize>,
+}
+
+impl SharedWith {
+    /// Puts together what is stored: shares, their tables, and the account's entries as their recipient.
+    pub fn new(shares: Vec<Share>, tables: Vec<SharedTable>, recipients: &[Recipient]) -> Self {
+        let mut of_share: HashMap<ShareId, Vec<Arc<SharedTable>>> = HashMap::new();
+        for table in tables {
+            of_share.entry(table.share).or_default().push(Arc::new(table));
+        }
+        let mut shelves: Vec<(Shelf, Vec<Recipient>)> = shares
+            .into_iter()
+            .map(|share| {
+                let mut tables = of_share.remove(&share.id).unwrap_or_default();
+                tables.sort_by(|one, two| (&one.schema, &one.name).cmp(&(&two.schema, &two.name)));
+                let recipients = recipients.iter().filter(|one| one.share == share.id).copied().collect();
+                (Shelf { share, tables }, recipients)
+            })
+            .collect();
+        shelves.sort_by(|(one, _), (two, _)| one.share.name.cmp(&two.share.name));
+        let by_name =
+            shelves.iter().enumerate().map(|(at, (shelf, _))| (shelf.share.name.folded().into(), at)).collect();
+        Self { shelves, by_name }
+    }
+
+    /// The shares a caller of the account may know of, in order of their names.
+    pub fn shelves(&self, caller: &Caller, now: Timestamp) -> impl Iterator<Item = &Shelf> {
+        let id = caller.id;
+        let given = move |recipients: &[Recipient]| recipients.iter().any(|one| one.includes(id, now));
+        self.shelves.iter().filter(move |(_, recipients)| given(recipients)).map(|(shelf, _)| shelf)
+    }
+
+    /// A share by its name. One that was not given to the caller is as good as absent.
+    pub fn shelf(&self, caller: &Caller, name: &str, now: Timestamp) -> Option<&Shelf> {
+        let at = self.by_name.get(&*name.to_lowercase())?;
+        let (found, recipients) = self.shelves.get(*at)?;
+        recipients.iter().any(|one| one.includes(caller.id, now)).then_some(found)
+    }
+}
+
+/// What a downloaded profile proves its holder with.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ProfileKind {
+    /// The token itself (version 1).
+    Bearer,
+    /// The token as an OAuth client's secret (version 2).
+    Oauth,
+}
+
+impl ProfileKind {
+    /// The name it is stored by.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "bearer",
+            Self::Oauth => "oauth",
+        }
+    }
+
+    /// Reads the name it is stored by.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Bearer, Self::Oauth].into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// The digits of a code: 256 bits in base 64.
+const CODE_CHARS: usize = 43;
+
+/// The code of a link to download a profile once: 256 random bits.
+#[derive(Clone, Debug)]
+pub struct LinkCode(Secret<String>);
+
+impl LinkCode {
+    /// Makes a new code.
+    pub fn generate(entropy: &dyn Entropy) -> Self {
+        let mut bytes = [0; 32];
+        entropy.fill(&mut bytes);
+        Self(Secret::new(data_encoding::BASE64URL_NOPAD.encode(&bytes)))
+    }
+
+    /// Reads a presented code; nothing if it has not the form of one.
+    pub fn parse(presented: &str) -> Option<Self> {
+        let formed = presented.len() == CODE_CHARS
+            && presented.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        formed.then(|| Self(Secret::new(presented.to_owned())))
+    }
+
+    /// What we keep of it. SECURITY: enough, because the code holds 256 random bits.
+    pub fn digest(&self) -> LinkDigest {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest::digest(&digest::SHA256, self.0.reveal().as_bytes()).as_ref());
+        LinkDigest(bytes)
+    }
+
+    /// Shows the code, for the one answer that hands it out.
+    pub fn reveal(&self) -> &str {
+        self.0.reveal()
+    }
+}
+
+/// What is kept of a link's code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LinkDigest([u8; 32]);
+
+impl LinkDigest {
+    /// Takes the stored bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to store.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for LinkDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[digest of a code]")
+    }
+}
+
+/// A link to download a profile once; its token is made at the download.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProfileLink {
+    /// Whose profile.
+    pub caller: CallerId,
+    /// With what it proves its holder.
+    pub kind: ProfileKind,
+    /// How long the token made at the download lives; none means until it is ended.
+    pub token_lifetime: Option<Lifetime>,
+    /// From then on it downloads nothing.
+    pub until: Timestamp,
+}
+
+impl ProfileLink {
+    /// When a token made now ends.
+    pub fn token_until(&self, now: Timestamp) -> Option<Timestamp> {
+        self.token_lifetime.map(|lifetime| lifetime.ends(now))
+    }
+}
+
+/// Keeps shares. Every change is durable when the call returns, and seen by every decision made afterwards on this node;
+/// shares, recipients and their grants change together.
+#[async_trait]
+pub trait Shares: Send + Sync {
+    /// Makes a share.
+    async fn create_share(
+        &self,
+        account: AccountId,
+        name: &SharedName,
+        comment: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Share, Error>;
+    /// Every share, in order of their names.
+    async fn shares(&self) -> Result<Vec<Share>, Error>;
+    /// Removes a share with its tables and recipients; with `end_credentials` what was vended of it ends too.
+    async fn remove_share(&self, share: ShareId, end_credentials: bool, by: Revoker) -> Result<(), Error>;
+
+    /// Puts a table into a share. Its id is made by the store.
+    async fn add_table(&self, table: SharedTable, now: Timestamp) -> Result<SharedTable, Error>;
+    /// The tables of a share, in order of schema and name.
+    async fn tables(&self, share: ShareId) -> Result<Vec<SharedTable>, Error>;
+    /// Takes a table out of its share.
+    async fn remove_table(&self, table: TableId, end_credentials: bool, by: Revoker) -> Result<(), Error>;
+
+    /// Gives a share to a recipient, or changes the limits it was given with.
+    async fn add_recipient(&self, recipient: Recipient, by: Revoker) -> Result<(), Error>;
+    /// Whom a share was given to, in the order it was.
+    async fn recipients(&self, share: ShareId) -> Result<Vec<Recipient>, Error>;
+    /// Takes a share from a recipient.
+    async fn remove_recipient(
+        &self,
+        share: ShareId,
+        account: AccountId,
+        to: Grantee,
+        end_credentials: bool,
+        by: Revoker,
+    ) -> Result<(), Error>;
+
+    /// What was shared with an account. When warm it makes no query.
+    async fn shared_with(&self, account: AccountId) -> Result<Arc<SharedWith>, Error>;
+
+    /// Keeps a link to download a profile.
+    async fn create_link(&self, code: &LinkDigest, link: ProfileLink, now: Timestamp) -> Result<(), Error>;
+    /// Uses a link: stores the token for its caller, if the link is there, was never used and is in time. Of many who try
+    /// at once, one succeeds.
+    async fn redeem_link(
+        &self,
+        code: &LinkDigest,
+        token: &PlainToken,
+        now: Timestamp,
+    ) -> Result<Option<(ProfileLink, TokenRecord)>, Error>;
+    /// Ends every link of a caller that was not used. Says how many.
+    async fn end_links(&self, caller: CallerId) -> Result<u64, Error>;
+    /// Lets a token end at an instant, if it would not end earlier.
+    async fn end_token_at(&self, token: TokenId, until: Timestamp) -> Result<(), Error>;
+}
+
+/// Refuses as if the share were not there.
+pub fn no_share() -> Error {
+    Error::not_found(Noun::Share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_follow_the_protocol() {
+        for good in ["a", "Vaccine_Share", "ünïcode", "a.b", &"x".repeat(255), "%2F", "日本"] {
+            assert!(SharedName::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a/b", "a\u{7f}", "a\nb", ".", "..", "\u{a0}", &"x".repeat(256)] {
+            assert!(SharedName::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(SharedName::part("a.b").is_err());
+        assert!(SharedName::part("a-b").is_ok());
+    }
+
+    #[test]
+    fn names_are_the_same_in_any_case() {
+        let name = SharedName::parse("VacCine").unwrap();
+        assert_eq!(name, SharedName::parse("vaccine").unwrap());
+        assert!(name.is("VACCINE") && name.is("vaccine") && !name.is("vaccines"));
+        assert_eq!(name.to_string(), "VacCine");
+    }
+
+    #[test]
+    fn roots_are_what_normalising_leaves_alone() {
+        for good in ["a", "tables/t1", "wh/db.db/t=1/x", "a:b@c", "_t"] {
+            assert!(TableRoot::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "/", "a/", "/a", "a//b", "a/./b", "a/../b", "..", "a b", "a%20b", "a?b", "a#b", "ä", "a\\b"] {
+            assert!(TableRoot::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    fn caller(of: u8) -> Caller {
+        Caller {
+            id: CallerId::from_bytes([of; 16]),
+            account: AccountId::from_bytes([1; 16]),
+            name: Name::parse("ann").unwrap(),
+            role: crate::caller::Role::Member,
+            token: TokenId::from_bytes([1; 16]),
+            token_until: None,
+        }
+    }
+
+    fn shared(share: u8, schema: &str, name: &str) -> SharedTable {
+        SharedTable {
+            id: TableId::from_bytes([share; 16]),
+            share: ShareId::from_bytes([share; 16]),
+            schema: SharedName::part(schema).unwrap(),
+            name: SharedName::part(name).unwrap(),
+            storage: StorageId::from_bytes([1; 16]),
+            bucket: BucketName::parse("lake").unwrap(),
+            root: TableRoot::parse("t").unwrap(),
+            auxiliary: Vec::new(),
+            access: TableAccess::Both,
+            history: History::Shared,
+        }
+    }
+
+    fn share(of: u8, name: &str) -> Share {
+        Share {
+            id: ShareId::from_bytes([of; 16]),
+            account: AccountId::from_bytes([9; 16]),
+            name: SharedName::parse(name).unwrap(),
+            comment: None,
+            made: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn given(share: u8, to: Grantee, until: Option<i64>) -> Recipient {
+        Recipient {
+            share: ShareId::from_bytes([share; 16]),
+            account: AccountId::from_bytes([1; 16]),
+            to,
+            max_lifetime: Lifetime::secs(60),
+            until: until.map(|at| Timestamp::from_second(at).unwrap()),
+            made: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_caller_sees_what_it_was_given_and_nothing_else() {
+        let tables = vec![shared(1, "S", "b"), shared(1, "s", "A"), shared(1, "r", "z"), shared(2, "s", "a")];
+        let recipients = [given(1, Grantee::Everyone, Some(100)), given(2, Grantee::Caller(caller(2).id), None)];
+        let with = SharedWith::new(vec![share(2, "Beta"), share(1, "alpha")], tables, &recipients);
+        let at = |secs| Timestamp::from_second(secs).unwrap();
+        let names = |of: u8, secs| -> Vec<String> {
+            with.shelves(&caller(of), at(secs)).map(|shelf| shelf.share.name.to_string()).collect()
+        };
+        assert_eq!(names(1, 0), ["alpha"]);
+        assert_eq!(names(2, 0), ["alpha", "Beta"]);
+        assert_eq!(names(2, 100), ["Beta"]);
+        assert!(with.shelf(&caller(1), "beta", at(0)).is_none());
+        let shelf = with.shelf(&caller(1), "ALPHA", at(0)).unwrap();
+        assert_eq!(shelf.schemas().iter().map(|name| name.folded().to_owned()).collect::<Vec<_>>(), ["r", "s"]);
+        assert_eq!(shelf.schema("S").len(), 2);
+        assert_eq!(shelf.table("s", "B").unwrap().name.as_str(), "b");
+        assert!(shelf.table("r", "b").is_none() && shelf.schema("q").is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn a_tables_grant_reads_its_directories_and_nothing_beside_them(
+            root in "[a-z]{1,4}(/[a-z]{1,4}){0,2}",
+            tail in prop::sample::select(vec!["", "/x", "2", "-secret/x", "/_delta_log/0.json"]),
+        ) {
+            let mut table = shared(1, "s", "t");
+            table.root = TableRoot::parse(&root).unwrap();
+            let grant = table.grant(GrantId::from_bytes([7; 16]), &given(1, Grantee::Everyone, None)).unwrap();
+            let key = format!("{root}{tail}");
+            let inside = tail.is_empty() || tail.starts_with('/');
+            for action in Action::ALL {
+                let reads = READ.contains(action);
+                prop_assert_eq!(grant.scope.covers("lake", key.as_bytes(), action), inside && reads);
+            }
+            prop_assert_eq!(table.root.holds(key.as_bytes()), inside);
+            prop_assert_eq!(grant.share, Some(table.share));
+        }
+    }
+
+    #[test]
+    fn keys_to_a_directory_need_a_shared_history() {
+        let mut table = shared(1, "s", "t");
+        table.check().unwrap();
+        table.history = History::Latest;
+        assert_eq!(table.check().unwrap_err().field(), Some("history"));
+        table.access = TableAccess::Url;
+        table.check().unwrap();
+    }
+
+    #[test]
+    fn a_code_reads_back_and_shows_nothing() {
+        struct Fixed;
+        impl Entropy for Fixed {
+            fn fill(&self, buffer: &mut [u8]) {
+                buffer.fill(7);
+            }
+        }
+        let code = LinkCode::generate(&Fixed);
+        assert_eq!(LinkCode::parse(code.reveal()).unwrap().digest(), code.digest());
+        assert!(LinkCode::parse("short").is_none());
+        assert!(!format!("{code:?} {:?}", code.digest()).contains(code.reveal()));
+    }
+}

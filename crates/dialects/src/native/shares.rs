@@ -1,0 +1,450 @@
+//! Shares, their tables and their recipients: below `/api/v1/shares`. For operators.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+use valetkey_core::account::Account;
+use valetkey_core::error::Noun;
+use valetkey_core::grant::Grantee;
+use valetkey_core::id::TableId;
+use valetkey_core::lease::Revoker;
+use valetkey_core::name::{BucketName, shortened};
+use valetkey_core::share::{History, Recipient, Share, SharedName, SharedTable, TableAccess, TableRoot, no_share};
+use valetkey_core::time::Lifetime;
+use valetkey_core::{Error, Kind};
+
+use super::error::Problem;
+use super::{Native, who, wire};
+use crate::edge::{Call, Reply, json};
+
+/// How long a recipient's credentials live at most, if nothing else is said: a day.
+const USUAL_MAX: Lifetime = Lifetime::secs(86_400);
+
+/// A share.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ShareShown {
+    /// Its id.
+    id: String,
+    /// Its name, unique on this server in whatever case.
+    name: String,
+    /// The provider's account, by id.
+    account: String,
+    /// A sentence for people.
+    comment: Option<String>,
+    /// When it was made.
+    made: String,
+}
+
+impl ShareShown {
+    fn of(share: &Share) -> Self {
+        let Share { id, account, name, comment, made } = share;
+        Self {
+            id: id.to_string(),
+            name: name.to_string(),
+            account: account.to_string(),
+            comment: comment.as_deref().map(str::to_owned),
+            made: wire::at(*made),
+        }
+    }
+}
+
+/// Shares.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ShareList {
+    shares: Vec<ShareShown>,
+}
+
+/// Lists shares. For operators.
+#[utoipa::path(get, operation_id = "list_shares", path = "/api/v1/shares", tag = "shares", responses(
+    (status = 200, description = "Shares", body = ShareList),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let shares = native.shared.shares.shares().await?;
+    Reply::json(&ShareList { shares: shares.iter().map(ShareShown::of).collect() })
+}
+
+/// A share to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ShareFields {
+    /// Its name: 1 to 255 characters, no space, `/` or control character.
+    name: String,
+    /// The provider's account, by name or id; one's own if not given.
+    account: Option<String>,
+    /// A sentence for people.
+    comment: Option<String>,
+}
+
+/// Makes a share. For operators.
+#[utoipa::path(post, operation_id = "create_share", path = "/api/v1/shares", tag = "shares", request_body = ShareFields, responses(
+    (status = 201, description = "The share", body = ShareShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let ShareFields { name, account, comment } = json(&call.body)?;
+    let name = SharedName::parse(&name).map_err(|error| error.at("name"))?;
+    let account = native.account(&call, account.as_deref()).await?.id;
+    let share = native.shared.shares.create_share(account, &name, comment.as_deref(), call.now).await?;
+    Reply::made(&ShareShown::of(&share))
+}
+
+/// What became of something taken back.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TakenBack {
+    /// What it was.
+    removed: String,
+    /// Whether the credentials vended of it were ended too.
+    credentials_ended: bool,
+}
+
+impl Native {
+    /// The share that the path names, by name or id.
+    async fn share(&self, call: &Call) -> Result<Share, Error> {
+        let text = call.params.get("share")?;
+        let shares = self.shared.shares.shares().await?;
+        let found = shares.into_iter().find(|share| share.name.is(text) || share.id.to_string() == text);
+        found.ok_or_else(|| no_share().at("share"))
+    }
+
+    /// The table of a share that the path names, as `schema.table` or by id.
+    async fn table(&self, call: &Call, share: &Share) -> Result<SharedTable, Error> {
+        let text = call.params.get("table")?;
+        let id = text.parse::<TableId>().ok();
+        let named = text.split_once('.');
+        let tables = self.shared.shares.tables(share.id).await?;
+        let is = |table: &SharedTable| {
+            Some(table.id) == id || named.is_some_and(|(schema, name)| table.schema.is(schema) && table.name.is(name))
+        };
+        tables.into_iter().find(is).ok_or_else(|| Error::not_found(Noun::Table).at("table"))
+    }
+}
+
+fn ending(call: &Call, allowed: &'static [&'static str]) -> Result<bool, Error> {
+    Ok(call.query(allowed)?.flag("end_credentials")?.unwrap_or(true))
+}
+
+/// Removes a share with its tables and recipients. What was vended of it ends too, unless told otherwise. For operators.
+#[utoipa::path(delete, operation_id = "remove_share", path = "/api/v1/shares/{share}", tag = "shares", params(
+    ("share" = String, Path, description = "The share's name or id"),
+    ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended of it live on"),
+), responses(
+    (status = 200, description = "It is removed", body = TakenBack),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    let end = ending(&call, &["end_credentials"])?;
+    let share = native.share(&call).await?;
+    native.shared.shares.remove_share(share.id, end, Revoker { by: call.caller.id, at: call.now }).await?;
+    Reply::json(&TakenBack { removed: share.name.to_string(), credentials_ended: end })
+}
+
+/// A table in a share.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TableShown {
+    /// Its id.
+    id: String,
+    /// The schema it is listed under.
+    schema: String,
+    /// Its name.
+    name: String,
+    /// The store's id.
+    storage: String,
+    /// Its bucket.
+    bucket: String,
+    /// The directory that its `_delta_log` is in.
+    root: String,
+    /// Directories of the same bucket that hold files its log names absolutely.
+    auxiliary: Vec<String>,
+    /// How recipients read it: `url`, `dir` or `both`.
+    access: &'static str,
+    /// Which versions they may read: `shared` (all) or `latest`.
+    history: &'static str,
+}
+
+impl TableShown {
+    fn of(table: &SharedTable) -> Self {
+        let SharedTable { id, share: _, schema, name, storage, bucket, root, auxiliary, access, history } = table;
+        Self {
+            id: id.to_string(),
+            schema: schema.to_string(),
+            name: name.to_string(),
+            storage: storage.to_string(),
+            bucket: bucket.to_string(),
+            root: root.to_string(),
+            auxiliary: auxiliary.iter().map(ToString::to_string).collect(),
+            access: access.as_str(),
+            history: history.as_str(),
+        }
+    }
+}
+
+/// Tables of a share.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TableList {
+    tables: Vec<TableShown>,
+}
+
+/// Lists the tables of a share. For operators.
+#[utoipa::path(get, operation_id = "list_shared_tables", path = "/api/v1/shares/{share}/tables", tag = "shares", params(
+    ("share" = String, Path, description = "The share's name or id"),
+), responses(
+    (status = 200, description = "Tables", body = TableList),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn tables(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let share = native.share(&call).await?;
+    let tables = native.shared.shares.tables(share.id).await?;
+    Reply::json(&TableList { tables: tables.iter().map(TableShown::of).collect() })
+}
+
+/// A table to be put into a share.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TableFields {
+    /// The schema to list it under: like a share's name, without a `.`.
+    schema: String,
+    /// Its name, unique in its schema in whatever case.
+    name: String,
+    /// Its bucket.
+    bucket: String,
+    /// The directory that its `_delta_log` is in, without its last slash.
+    root: String,
+    /// Directories of the same bucket that hold files its log names absolutely; at most 8.
+    #[serde(default)]
+    auxiliary: Vec<String>,
+    /// How recipients read it: `url`, `dir` or `both` (if not given).
+    access: Option<String>,
+    /// Which versions they may read: `shared` (all; if not given) or `latest`. Keys to the directory open all.
+    history: Option<String>,
+}
+
+fn word<T>(given: Option<&str>, usual: T, parse: fn(&str) -> Option<T>, field: &'static str) -> Result<T, Error> {
+    let Some(text) = given else { return Ok(usual) };
+    parse(text).ok_or_else(|| {
+        let known = if field == "access" { "`url`, `dir`, `both`" } else { "`shared`, `latest`" };
+        Error::new(Kind::Invalid, format!("`{}` is not one of {known}", shortened(text))).at(field)
+    })
+}
+
+/// Puts a table into a share; whoever was given the share may read it at once. For operators.
+#[utoipa::path(post, operation_id = "add_shared_table", path = "/api/v1/shares/{share}/tables", tag = "shares", params(
+    ("share" = String, Path, description = "The share's name or id"),
+), request_body = TableFields, responses(
+    (status = 201, description = "The table", body = TableShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn add_table(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let TableFields { schema, name, bucket, root, auxiliary, access, history } = json(&call.body)?;
+    let bucket = BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?;
+    let mut table = SharedTable {
+        // The store makes the id.
+        id: TableId::from_bytes([0; 16]),
+        share: valetkey_core::id::ShareId::from_bytes([0; 16]),
+        schema: SharedName::part(&schema).map_err(|error| error.at("schema"))?,
+        name: SharedName::part(&name).map_err(|error| error.at("name"))?,
+        storage: valetkey_core::id::StorageId::from_bytes([0; 16]),
+        bucket,
+        root: TableRoot::parse(&root).map_err(|error| error.at("root"))?,
+        auxiliary: auxiliary
+            .iter()
+            .map(|text| TableRoot::parse(text).map_err(|error| error.at("auxiliary")))
+            .collect::<Result<_, _>>()?,
+        access: word(access.as_deref(), TableAccess::Both, TableAccess::parse, "access")?,
+        history: word(history.as_deref(), History::Shared, History::parse, "history")?,
+    };
+    table.check()?;
+    table.share = native.share(&call).await?.id;
+    table.storage = native.storage_of(&table.bucket).await?.id;
+    let table = native.shared.shares.add_table(table, call.now).await?;
+    Reply::made(&TableShown::of(&table))
+}
+
+/// Takes a table out of a share. What was vended of it ends too, unless told otherwise. For operators.
+#[utoipa::path(delete, operation_id = "remove_shared_table", path = "/api/v1/shares/{share}/tables/{table}", tag = "shares", params(
+    ("share" = String, Path, description = "The share's name or id"),
+    ("table" = String, Path, description = "`schema.table`, or the table's id"),
+    ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended of it live on"),
+), responses(
+    (status = 200, description = "It is taken out", body = TakenBack),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn remove_table(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    let end = ending(&call, &["end_credentials"])?;
+    let share = native.share(&call).await?;
+    let table = native.table(&call, &share).await?;
+    native.shared.shares.remove_table(table.id, end, Revoker { by: call.caller.id, at: call.now }).await?;
+    Reply::json(&TakenBack {
+        removed: format!("{}.{}.{}", share.name, table.schema, table.name),
+        credentials_ended: end,
+    })
+}
+
+/// Whom a share was given to.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RecipientShown {
+    /// The account, by name.
+    account: String,
+    /// The caller of it, by name; nothing for every caller.
+    to: Option<String>,
+    /// No credential of it lives longer, in seconds.
+    max_ttl_secs: u32,
+    /// It opens nothing from then on.
+    until: Option<String>,
+    /// When it was given.
+    made: String,
+}
+
+/// Whom a share was given to.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RecipientList {
+    recipients: Vec<RecipientShown>,
+}
+
+impl Native {
+    async fn recipient_shown(&self, recipient: &Recipient, accounts: &[Account]) -> Result<RecipientShown, Error> {
+        let account = accounts.iter().find(|account| account.id == recipient.account);
+        let to = match recipient.to {
+            Grantee::Everyone => None,
+            Grantee::Caller(id) => {
+                let callers = self.shared.registry.callers(recipient.account).await?;
+                let name = callers.into_iter().find(|(known, ..)| *known == id).map(|(_, name, _)| name.to_string());
+                Some(name.unwrap_or_else(|| id.to_string()))
+            }
+        };
+        Ok(RecipientShown {
+            account: account.map_or_else(|| recipient.account.to_string(), |account| account.name.to_string()),
+            to,
+            max_ttl_secs: recipient.max_lifetime.as_secs(),
+            until: recipient.until.map(wire::at),
+            made: wire::at(recipient.made),
+        })
+    }
+
+    async fn grantee(&self, account: &Account, caller: Option<&str>) -> Result<Grantee, Error> {
+        let Some(text) = caller else { return Ok(Grantee::Everyone) };
+        let found = self.caller_in(account.id, text).await?;
+        found.map(|(id, ..)| Grantee::Caller(id)).ok_or_else(|| Error::not_found(Noun::Caller).at("to"))
+    }
+}
+
+/// Lists whom a share was given to. For operators.
+#[utoipa::path(get, operation_id = "list_share_recipients", path = "/api/v1/shares/{share}/recipients", tag = "shares", params(
+    ("share" = String, Path, description = "The share's name or id"),
+), responses(
+    (status = 200, description = "Recipients", body = RecipientList),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn recipients(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let share = native.share(&call).await?;
+    let accounts = native.shared.registry.accounts().await?;
+    let mut recipients = Vec::new();
+    for recipient in native.shared.shares.recipients(share.id).await? {
+        recipients.push(native.recipient_shown(&recipient, &accounts).await?);
+    }
+    Reply::json(&RecipientList { recipients })
+}
+
+/// Whom a share is to be for, as the field says it.
+#[derive(Default)]
+enum Whom {
+    /// The field is not there: everyone must be meant, not forgotten.
+    #[default]
+    Unsaid,
+    /// `null`.
+    Everyone,
+    /// A name or id.
+    Named(String),
+}
+
+impl<'de> Deserialize<'de> for Whom {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(from)?.map_or(Self::Everyone, Self::Named))
+    }
+}
+
+/// A recipient to be given a share.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RecipientFields {
+    /// The account, by name or id.
+    account: String,
+    /// The caller of it, by name or id; `null` for everyone of the account. Must be given.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, required = true)]
+    to: Whom,
+    /// No credential of it lives longer, in seconds; 86400 (a day) if not given.
+    max_ttl_secs: Option<i64>,
+    /// It opens nothing from then on.
+    until: Option<String>,
+}
+
+/// Gives a share to a recipient, or changes the limits it was given with. For operators.
+#[utoipa::path(post, operation_id = "give_share", path = "/api/v1/shares/{share}/recipients", tag = "shares", params(
+    ("share" = String, Path, description = "The share's name or id"),
+), request_body = RecipientFields, responses(
+    (status = 201, description = "The recipient", body = RecipientShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn give(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let RecipientFields { account, to, max_ttl_secs, until } = json(&call.body)?;
+    let max_lifetime = match max_ttl_secs {
+        Some(secs) => Lifetime::parse(secs).map_err(|error| error.at("max_ttl_secs"))?,
+        None => USUAL_MAX,
+    };
+    let until = until.map(|text| wire::instant(&text, "until")).transpose()?;
+    if until.is_some_and(|until| until <= call.now) {
+        return Err(Error::new(Kind::Invalid, "the recipient's time would be over already").at("until"));
+    }
+    let to = match &to {
+        Whom::Unsaid => {
+            let said = "say whom it is for: a caller's name, or `null` for everyone of the account";
+            return Err(Error::new(Kind::Invalid, said).at("to"));
+        }
+        Whom::Everyone => None,
+        Whom::Named(text) => Some(text.as_str()),
+    };
+    let share = native.share(&call).await?;
+    let account = native.account(&call, Some(&account)).await?;
+    let to = native.grantee(&account, to).await?;
+    let recipient = Recipient { share: share.id, account: account.id, to, max_lifetime, until, made: call.now };
+    native.shared.shares.add_recipient(recipient, Revoker { by: call.caller.id, at: call.now }).await?;
+    Reply::made(&native.recipient_shown(&recipient, &[account]).await?)
+}
+
+/// Takes a share from a recipient. What was vended of it ends too, unless told otherwise. For operators.
+#[utoipa::path(delete, operation_id = "take_share", path = "/api/v1/shares/{share}/recipients/{account}", tag = "shares", params(
+    ("share" = String, Path, description = "The share's name or id"),
+    ("account" = String, Path, description = "The account's name or id"),
+    ("caller" = Option<String>, Query, description = "The caller it was given to, by name or id, if not to everyone"),
+    ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended of it live on"),
+), responses(
+    (status = 200, description = "It is taken back", body = TakenBack),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn take(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    let query = call.query(&["caller", "end_credentials"])?;
+    let end = query.flag("end_credentials")?.unwrap_or(true);
+    let share = native.share(&call).await?;
+    let account = native.account(&call, Some(call.params.get("account")?)).await?;
+    let to = native.grantee(&account, query.get("caller")).await?;
+    let by = Revoker { by: call.caller.id, at: call.now };
+    native.shared.shares.remove_recipient(share.id, account.id, to, end, by).await?;
+    Reply::json(&TakenBack { removed: format!("{} for {}", share.name, account.name), credentials_ended: end })
+}

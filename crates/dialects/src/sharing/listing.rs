@@ -1,0 +1,185 @@
+//! What a recipient was given: shares, schemas and tables, page by page. What it was not given is as good as absent.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use valetkey_core::error::Noun;
+use valetkey_core::name::shortened;
+use valetkey_core::share::{Share, SharedName, SharedTable, SharedWith, Shelf, TableRoot};
+use valetkey_core::{Error, Kind};
+
+use super::page::PARAMETERS;
+use super::{Sharing, json_reply, parameters};
+use crate::edge::{Call, Reply};
+
+/// Refuses what is not there, in the words that clients' support pages know.
+pub(super) fn absent(noun: Noun, name: &str) -> Error {
+    Error::new(
+        Kind::NotFound(noun),
+        format!(
+            "[Share/Schema/Table] '{}' does not exist, please contact your share provider for further information",
+            shortened(name)
+        ),
+    )
+}
+
+/// The URL of a table's directory.
+pub(super) fn url(table: &SharedTable, root: &TableRoot) -> String {
+    format!("s3://{}/{root}", table.bucket)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed<T> {
+    items: Vec<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ShareShown<'a> {
+    name: &'a str,
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<&'a str>,
+}
+
+impl<'a> ShareShown<'a> {
+    fn of(share: &'a Share) -> Self {
+        Self { name: share.name.as_str(), id: share.id.to_string(), comment: share.comment.as_deref() }
+    }
+}
+
+#[derive(Serialize)]
+struct OneShare<'a> {
+    share: ShareShown<'a>,
+}
+
+#[derive(Serialize)]
+struct SchemaShown<'a> {
+    name: &'a str,
+    share: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TableShown<'a> {
+    name: &'a str,
+    schema: &'a str,
+    share: &'a str,
+    share_id: String,
+    id: String,
+    #[serde(flatten)]
+    access: AccessShown,
+}
+
+/// How a table may be read; in listings and in its metadata.
+#[derive(Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AccessShown {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auxiliary_locations: Option<Vec<String>>,
+    access_modes: Vec<&'static str>,
+}
+
+impl Sharing {
+    /// How a table is served by this server. Where it is, is told to those who may go there.
+    pub(super) fn access(&self, table: &SharedTable) -> AccessShown {
+        let by_url = table.access.by_url() && self.urls.is_some();
+        let by_directory = table.access.by_directory();
+        let modes = [by_url.then_some("url"), by_directory.then_some("dir")];
+        AccessShown {
+            location: by_directory.then(|| url(table, &table.root)),
+            auxiliary_locations: (by_directory && !table.auxiliary.is_empty())
+                .then(|| table.auxiliary.iter().map(|root| url(table, root)).collect()),
+            access_modes: modes.into_iter().flatten().collect(),
+        }
+    }
+
+    pub(super) async fn given(&self, call: &Call) -> Result<Arc<SharedWith>, Error> {
+        self.shared.shares.shared_with(call.caller.account).await
+    }
+
+    fn table_shown<'a>(&self, share: &'a str, schema: &'a str, of: &Share, table: &'a SharedTable) -> TableShown<'a> {
+        TableShown {
+            name: table.name.as_str(),
+            schema,
+            share,
+            share_id: of.id.to_string(),
+            id: table.id.to_string(),
+            access: self.access(table),
+        }
+    }
+}
+
+/// `GET /shares`.
+pub(super) async fn shares(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
+    let query = parameters(&call, PARAMETERS)?;
+    let given = sharing.given(&call).await?;
+    let shelves: Vec<&Shelf> = given.shelves(&call.caller, call.now).collect();
+    let page = sharing.page(&call, &query, &["shares"], &shelves, |shelf| shelf.share.name.folded().to_owned())?;
+    json_reply(&Listed {
+        items: page.items.into_iter().map(|shelf| ShareShown::of(&shelf.share)).collect(),
+        next_page_token: page.next,
+    })
+}
+
+/// `GET /shares/{share}`.
+pub(super) async fn share(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
+    let name = call.params.get("share")?;
+    let given = sharing.given(&call).await?;
+    let shelf = given.shelf(&call.caller, name, call.now).ok_or_else(|| absent(Noun::Share, name))?;
+    json_reply(&OneShare { share: ShareShown::of(&shelf.share) })
+}
+
+/// `GET /shares/{share}/schemas`.
+pub(super) async fn schemas(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
+    let query = parameters(&call, PARAMETERS)?;
+    let share = call.params.get("share")?;
+    let given = sharing.given(&call).await?;
+    let shelf = given.shelf(&call.caller, share, call.now).ok_or_else(|| absent(Noun::Share, share))?;
+    let names: Vec<&SharedName> = shelf.schemas();
+    let listing = ["schemas", shelf.share.name.folded()];
+    let page = sharing.page(&call, &query, &listing, &names, |name| name.folded().to_owned())?;
+    json_reply(&Listed {
+        items: page.items.into_iter().map(|name| SchemaShown { name: name.as_str(), share }).collect(),
+        next_page_token: page.next,
+    })
+}
+
+/// `GET /shares/{share}/schemas/{schema}/tables`.
+pub(super) async fn tables(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
+    let query = parameters(&call, PARAMETERS)?;
+    let (share, schema) = (call.params.get("share")?, call.params.get("schema")?);
+    let given = sharing.given(&call).await?;
+    let shelf = given.shelf(&call.caller, share, call.now).ok_or_else(|| absent(Noun::Share, share))?;
+    let tables = shelf.schema(schema);
+    let first = tables.first().ok_or_else(|| absent(Noun::Schema, &format!("{share}/{schema}")))?;
+    let listing = ["tables", shelf.share.name.folded(), first.schema.folded()];
+    let page = sharing.page(&call, &query, &listing, tables, |table| table.name.folded().to_owned())?;
+    json_reply(&Listed {
+        items: page.items.into_iter().map(|table| sharing.table_shown(share, schema, &shelf.share, table)).collect(),
+        next_page_token: page.next,
+    })
+}
+
+/// `GET /shares/{share}/all-tables`.
+pub(super) async fn all_tables(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
+    let query = parameters(&call, PARAMETERS)?;
+    let share = call.params.get("share")?;
+    let given = sharing.given(&call).await?;
+    let shelf = given.shelf(&call.caller, share, call.now).ok_or_else(|| absent(Noun::Share, share))?;
+    // Names have no control characters: this orders as schema and name do.
+    let key = |table: &Arc<SharedTable>| format!("{}\0{}", table.schema.folded(), table.name.folded());
+    let page = sharing.page(&call, &query, &["all-tables", shelf.share.name.folded()], shelf.tables(), key)?;
+    json_reply(&Listed {
+        items: page
+            .items
+            .into_iter()
+            .map(|table| sharing.table_shown(share, table.schema.as_str(), &shelf.share, table))
+            .collect(),
+        next_page_token: page.next,
+    })
+}

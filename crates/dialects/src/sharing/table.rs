@@ -1,0 +1,156 @@
+//! One table: found among what was given, its version and its metadata. And what every route of its files asks first.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, header};
+use jiff::Timestamp;
+use valetkey_core::ask::{Ask, Asked, Target, Wanted};
+use valetkey_core::error::Noun;
+use valetkey_core::name::shortened;
+use valetkey_core::policy;
+use valetkey_core::scope::{Action, Actions, Path, Paths};
+use valetkey_core::share::{History, SharedTable};
+use valetkey_core::table::{AsOf, TablePlace};
+use valetkey_core::{Error, Kind};
+
+use super::capabilities::{Capabilities, Format, HEADER};
+use super::lines::Lines;
+use super::listing::absent;
+use super::{NAME, NDJSON, Sharing, Urls, parameters};
+use crate::edge::{Call, Reply};
+
+const VERSION: HeaderName = HeaderName::from_static("delta-table-version");
+
+/// What pre-signed URLs do.
+pub(super) const GET: Actions = Actions::NONE.with(Action::GetObject);
+
+/// A table of a share that was given to the caller.
+pub(super) struct Found {
+    pub(super) table: Arc<SharedTable>,
+}
+
+impl Found {
+    /// Refuses what shows other versions than the newest, where those are not shared.
+    pub(super) fn history(&self, asked: &'static str) -> Result<(), Error> {
+        match self.table.history {
+            History::Shared => Ok(()),
+            History::Latest => {
+                let said = format!("`{asked}` needs the table's history, which is not shared");
+                Err(Error::new(Kind::Invalid, said).at(asked))
+            }
+        }
+    }
+
+    /// An ask for objects below some of the table's directories.
+    pub(super) fn ask(&self, sharing: &Sharing, paths: Paths) -> Ask {
+        Ask {
+            dialect: NAME,
+            target: Target::Shared { share: self.table.share, bucket: self.table.bucket.clone(), paths },
+            wanted: Wanted::all_of(GET),
+            lifetime: Asked::Usual(sharing.settings.url_lifetime),
+        }
+    }
+}
+
+impl Sharing {
+    /// The table that the path names.
+    pub(super) async fn table(&self, call: &Call) -> Result<Found, Error> {
+        let (share, schema, table) = (call.params.get("share")?, call.params.get("schema")?, call.params.get("table")?);
+        let given = self.given(call).await?;
+        let found = given
+            .shelf(&call.caller, share, call.now)
+            .and_then(|shelf| shelf.table(schema, table))
+            .ok_or_else(|| absent(Noun::Table, &format!("{share}/{schema}/{table}")))?;
+        Ok(Found { table: Arc::clone(found) })
+    }
+
+    /// Where a table's log is, for who may have its files as URLs.
+    ///
+    /// SECURITY: the server reads logs with its own rights. Policy is asked before, as if for URLs of the whole table, so that
+    /// nothing of a table is read for who could not have it.
+    pub(super) async fn by_url(&self, call: &Call, found: &Found) -> Result<(&Urls, TablePlace), Error> {
+        let table = &found.table;
+        let urls = match &self.urls {
+            Some(urls) if table.access.by_url() => urls,
+            Some(_) | None => {
+                let said = "this table does not support `url` access; ask for keys to its directory instead";
+                return Err(Error::new(Kind::Invalid, said));
+            }
+        };
+        let snapshot = self.shared.desk.directory.account(call.caller.account, call.now).await?;
+        let ask = found.ask(self, Paths::only([Path::directory(table.root.as_str().as_bytes())?])?);
+        let permit = policy::decide(&snapshot, &call.caller, &ask, call.now)?;
+        let place = TablePlace {
+            storage: Arc::clone(permit.storage()),
+            bucket: table.bucket.clone(),
+            root: table.root.as_str().as_bytes().into(),
+        };
+        Ok((urls, place))
+    }
+}
+
+/// Reads a version.
+pub(super) fn number(text: &str, field: &'static str) -> Result<u64, Error> {
+    text.parse().map_err(|_| {
+        Error::new(Kind::Invalid, format!("`{}` is not a version: a number from 0 on", shortened(text))).at(field)
+    })
+}
+
+/// Reads an instant.
+pub(super) fn instant(text: &str, field: &'static str) -> Result<Timestamp, Error> {
+    text.parse().map_err(|_| {
+        let said = format!("`{}` is not an instant (`2022-01-01T00:00:00Z`)", shortened(text));
+        Error::new(Kind::Invalid, said).at(field)
+    })
+}
+
+/// An answer of several lines about a version.
+pub(super) fn lines_reply(lines: Lines, version: u64, capabilities: &Capabilities, format: Format) -> Reply {
+    Reply::written(lines.into_bytes(), NDJSON)
+        .header(VERSION, HeaderValue::from(version))
+        .header(HEADER, capabilities.answered(format))
+}
+
+/// `GET …/version` and its older twin, `HEAD` of the table.
+pub(super) async fn version(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
+    let query = parameters(&call, &["startingTimestamp"])?;
+    let at = query.get("startingTimestamp").map(|text| instant(text, "startingTimestamp")).transpose()?;
+    let found = sharing.table(&call).await?;
+    if at.is_some() {
+        found.history("startingTimestamp")?;
+    }
+    let (urls, place) = sharing.by_url(&call, &found).await?;
+    let version = urls.logs.version(&place, at.map_or(AsOf::Latest, AsOf::FirstSince)).await?;
+    Ok(Reply::empty().header(VERSION, HeaderValue::from(version)).header(header::CONTENT_LENGTH, HeaderValue::from(0)))
+}
+
+/// `GET …/metadata`.
+pub(super) async fn metadata(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
+    let query = parameters(&call, &["version", "timestamp"])?;
+    let capabilities = Capabilities::read(&call.headers)?;
+    let at = as_of(
+        query.get("version").map(|text| number(text, "version")).transpose()?,
+        query.get("timestamp").map(|text| instant(text, "timestamp")).transpose()?,
+    )?;
+    let found = sharing.table(&call).await?;
+    if at != AsOf::Latest {
+        found.history("version")?;
+    }
+    let (urls, place) = sharing.by_url(&call, &found).await?;
+    let table = urls.logs.snapshot(&place, at).await?;
+    let format = capabilities.format(&table)?;
+    let mut lines = Lines::new(format, &found.table, sharing.access(&found.table));
+    lines.protocol(&table.protocol, None)?;
+    lines.metadata(&table)?;
+    Ok(lines_reply(lines, table.version, &capabilities, format))
+}
+
+/// Which version is meant.
+pub(super) fn as_of(version: Option<u64>, timestamp: Option<Timestamp>) -> Result<AsOf, Error> {
+    match (version, timestamp) {
+        (None, None) => Ok(AsOf::Latest),
+        (Some(version), None) => Ok(AsOf::Version(version)),
+        (None, Some(at)) => Ok(AsOf::LastUntil(at)),
+        (Some(_), Some(_)) => Err(Error::new(Kind::Invalid, "give `version` or `timestamp`, not both").at("version")),
+    }
+}

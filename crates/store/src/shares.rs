@@ -1,0 +1,199 @@
+//! Shares: written together with the grants made of them, then seen by every decision, then answered.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use valetkey_core::Error;
+use valetkey_core::error::Noun;
+use valetkey_core::grant::Grantee;
+use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, TableId, TokenId};
+use valetkey_core::lease::Revoker;
+use valetkey_core::port::TokenRecord;
+use valetkey_core::share::{LinkDigest, ProfileLink, Recipient, Share, SharedName, SharedTable, SharedWith, Shares};
+use valetkey_core::time::random_10;
+use valetkey_core::token::PlainToken;
+
+use crate::sqlite::shares::{self, Which};
+use crate::sqlite::{failed, registry};
+use crate::store::Store;
+
+impl Store {
+    /// Forgets what an account was granted and what was shared with it.
+    fn share_changed(&self, accounts: &[AccountId]) {
+        for account in accounts {
+            self.shared.memory.snapshots.forget(account);
+            self.shared.memory.shared_with.forget(account);
+        }
+    }
+
+    /// Makes ids for grants.
+    fn grant_ids(&self, now: Timestamp) -> impl FnMut() -> GrantId {
+        let entropy = Arc::clone(&self.shared.entropy);
+        move || GrantId::new(now, random_10(&*entropy))
+    }
+
+    async fn take_back(&self, which: Which, end_credentials: bool, by: Revoker) -> Result<(), Error> {
+        let store = self.clone();
+        self.unbroken(async move {
+            let grants = shares::grants(&mut *store.reader().await?, which).await?;
+            if !end_credentials {
+                let concerned = shares::remove(&mut *store.shared.db.writer().await, which, by).await?;
+                store.share_changed(&concerned);
+                return Ok(());
+            }
+            // First the credentials, then the grants: if the second fails, the call can be made again. Nothing is vended
+            // under them in between.
+            for (grant, _) in &grants {
+                store.shared.queue.bar(*grant, i64::MAX);
+            }
+            let done = store.end_and_remove(&grants, which, by).await;
+            let until = by.at.max(store.shared.clock.now()).as_millisecond();
+            for (grant, _) in &grants {
+                store.shared.queue.bar_no_longer_than(*grant, until);
+            }
+            done
+        })
+        .await
+    }
+
+    async fn end_and_remove(&self, grants: &[(GrantId, AccountId)], which: Which, by: Revoker) -> Result<(), Error> {
+        for (grant, _) in grants {
+            self.end_grant(*grant, by).await?;
+        }
+        let concerned = shares::remove(&mut *self.shared.db.writer().await, which, by).await?;
+        self.share_changed(&concerned);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Shares for Store {
+    async fn create_share(
+        &self,
+        account: AccountId,
+        name: &SharedName,
+        comment: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Share, Error> {
+        let id = ShareId::new(now, random_10(&*self.shared.entropy));
+        let comment = comment.map(valetkey_core::share::comment).transpose()?;
+        let share = Share { id, account, name: name.clone(), comment, made: now };
+        let store = self.clone();
+        self.unbroken(async move {
+            shares::create_share(&mut *store.shared.db.writer().await, &share).await?;
+            Ok(share)
+        })
+        .await
+    }
+
+    async fn shares(&self) -> Result<Vec<Share>, Error> {
+        shares::shares(&mut *self.reader().await?).await
+    }
+
+    async fn remove_share(&self, share: ShareId, end_credentials: bool, by: Revoker) -> Result<(), Error> {
+        self.take_back(Which::Share(share), end_credentials, by).await
+    }
+
+    async fn add_table(&self, mut table: SharedTable, now: Timestamp) -> Result<SharedTable, Error> {
+        table.id = TableId::new(now, random_10(&*self.shared.entropy));
+        let store = self.clone();
+        self.unbroken(async move {
+            let ids = store.grant_ids(now);
+            let concerned = shares::add_table(&mut *store.shared.db.writer().await, &table, now, ids).await?;
+            store.share_changed(&concerned);
+            Ok(table)
+        })
+        .await
+    }
+
+    async fn tables(&self, share: ShareId) -> Result<Vec<SharedTable>, Error> {
+        shares::tables(&mut *self.reader().await?, share).await
+    }
+
+    async fn remove_table(&self, table: TableId, end_credentials: bool, by: Revoker) -> Result<(), Error> {
+        self.take_back(Which::Table(table), end_credentials, by).await
+    }
+
+    async fn add_recipient(&self, recipient: Recipient, by: Revoker) -> Result<(), Error> {
+        let store = self.clone();
+        self.unbroken(async move {
+            let ids = store.grant_ids(recipient.made);
+            shares::add_recipient(&mut *store.shared.db.writer().await, &recipient, by, ids).await?;
+            store.share_changed(&[recipient.account]);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn recipients(&self, share: ShareId) -> Result<Vec<Recipient>, Error> {
+        shares::recipients(&mut *self.reader().await?, share).await
+    }
+
+    async fn remove_recipient(
+        &self,
+        share: ShareId,
+        account: AccountId,
+        to: Grantee,
+        end_credentials: bool,
+        by: Revoker,
+    ) -> Result<(), Error> {
+        self.take_back(Which::Recipient { share, account, to }, end_credentials, by).await
+    }
+
+    async fn shared_with(&self, account: AccountId) -> Result<Arc<SharedWith>, Error> {
+        let kept = &self.shared.memory.shared_with;
+        if let Some(with) = kept.get(&account) {
+            return Ok(with);
+        }
+        let _one = kept.loading(&account).await;
+        if let Some(with) = kept.get(&account) {
+            return Ok(with);
+        }
+        let since = kept.generation();
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let (shares, tables, recipients) = shares::shared_with(&mut reader, account).await?;
+        let with = Arc::new(SharedWith::new(shares, tables, &recipients));
+        kept.keep(since, account, Arc::clone(&with));
+        Ok(with)
+    }
+
+    async fn create_link(&self, code: &LinkDigest, link: ProfileLink, now: Timestamp) -> Result<(), Error> {
+        let (store, code) = (self.clone(), *code);
+        self.unbroken(async move { shares::create_link(&mut *store.shared.db.writer().await, &code, link, now).await })
+            .await
+    }
+
+    async fn redeem_link(
+        &self,
+        code: &LinkDigest,
+        token: &PlainToken,
+        now: Timestamp,
+    ) -> Result<Option<(ProfileLink, TokenRecord)>, Error> {
+        let (store, code, token) = (self.clone(), *code, token.clone());
+        let id = TokenId::new(now, random_10(&*self.shared.entropy));
+        self.unbroken(async move {
+            let done = shares::redeem_link(&mut *store.shared.db.writer().await, &code, id, &token, now).await?;
+            store.shared.memory.unknown.forget(&token.digest());
+            Ok(done)
+        })
+        .await
+    }
+
+    async fn end_links(&self, caller: CallerId) -> Result<u64, Error> {
+        let store = self.clone();
+        self.unbroken(async move { shares::end_links(&mut *store.shared.db.writer().await, caller).await }).await
+    }
+
+    async fn end_token_at(&self, token: TokenId, until: Timestamp) -> Result<(), Error> {
+        let store = self.clone();
+        self.unbroken(async move {
+            let found = registry::token_by_id(&mut *store.reader().await?, token).await?;
+            let (_, digest) = found.ok_or_else(|| Error::not_found(Noun::Token))?;
+            shares::end_token_at(&mut *store.shared.db.writer().await, token, until).await?;
+            store.shared.memory.known.forget(&digest);
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,156 @@
+//! The demo's share: a Delta table of the flights, given to one partner, readable by URL and with keys.
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use valetkey_core::caller::Role;
+use valetkey_core::error::{Error, Kind};
+use valetkey_core::grant::Grantee;
+use valetkey_core::id::{ShareId, TableId};
+use valetkey_core::lease::Revoker;
+use valetkey_core::name::{BucketName, Name};
+use valetkey_core::share::{History, Recipient, SharedName, SharedTable, TableAccess, TableRoot};
+use valetkey_core::time::Lifetime;
+
+use crate::dev::world::{account, caller};
+use crate::node::Node;
+
+#[path = "../../../../demo/table.rs"]
+mod table;
+
+/// The provider's account, the recipient's account and caller, and what is shared.
+const PROVIDER: &str = "acme";
+const ACCOUNT: &str = "globex";
+const CALLER: &str = "recipient";
+const SHARE: &str = "flights";
+const SCHEMA: &str = "nyc";
+const TABLE: &str = "departures";
+
+/// What the demo keeps of its share.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct ShareState {
+    /// The recipient's token.
+    pub(crate) token: String,
+}
+
+/// The demo's share, as the ready line says it.
+#[derive(Serialize)]
+pub(crate) struct ShareReady {
+    /// The recipient's profile.
+    pub(crate) profile: Value,
+    /// What it may read.
+    pub(crate) shares: Vec<Shared>,
+}
+
+/// A share of the demo and its tables.
+#[derive(Serialize)]
+pub(crate) struct Shared {
+    name: &'static str,
+    tables: Vec<SharedPlace>,
+}
+
+/// A shared table.
+#[derive(Serialize)]
+pub(crate) struct SharedPlace {
+    schema: &'static str,
+    name: &'static str,
+    location: String,
+}
+
+/// The path of the table in the dialect.
+pub(crate) fn path() -> String {
+    format!("/shares/{SHARE}/schemas/{SCHEMA}/tables/{TABLE}")
+}
+
+/// The bucket and the directory of the table.
+pub(crate) const fn place() -> (&'static str, &'static str) {
+    (table::BUCKET, table::ROOT)
+}
+
+/// What the ready line says.
+pub(crate) fn ready(api_url: &str, state: &ShareState) -> ShareReady {
+    ShareReady {
+        profile: json!({
+            "shareCredentialsVersion": 1,
+            "endpoint": format!("{api_url}/delta-sharing"),
+            "bearerToken": state.token,
+        }),
+        shares: vec![Shared {
+            name: SHARE,
+            tables: vec![SharedPlace {
+                schema: SCHEMA,
+                name: TABLE,
+                location: format!("s3://{}/{}", table::BUCKET, table::ROOT),
+            }],
+        }],
+    }
+}
+
+/// The lines of the banner.
+pub(crate) fn lines(ready: &ShareReady, data_dir: &std::path::Path) -> Vec<String> {
+    let text = |name: &str| ready.profile.get(name).and_then(Value::as_str).unwrap_or_default();
+    let profile = data_dir.join("config.share");
+    vec![
+        format!(
+            "  python3 -c 'import delta_sharing as ds; print(ds.load_as_pandas(\"{}#{SHARE}.{SCHEMA}.{TABLE}\", limit=5))'   # pip install delta-sharing",
+            profile.display()
+        ),
+        format!("  curl -s {}{}/metadata -H 'Authorization: Bearer {}'", text("endpoint"), path(), text("bearerToken")),
+        format!(
+            "  curl -sX POST {}{}/temporary-table-credentials -H 'Authorization: Bearer {}'",
+            text("endpoint"),
+            path(),
+            text("bearerToken")
+        ),
+    ]
+}
+
+fn or_known(made: Result<(), Error>) -> Result<(), Error> {
+    match made {
+        Err(error) if matches!(error.kind(), Kind::AlreadyExists(_)) => Ok(()),
+        made => made,
+    }
+}
+
+/// Makes the share. What an earlier start that was cut short has made is found again.
+pub(crate) async fn make(node: &Node) -> anyhow::Result<ShareState> {
+    let now = node.clock.now();
+    let bucket = BucketName::parse(table::BUCKET)?;
+    or_known(node.registry.create_bucket(node.storage.id, &bucket, now).await)?;
+    node.endpoint.ensure_bucket(&bucket).await?;
+    for (key, media_type, bytes) in table::FILES {
+        node.endpoint.put_bytes(&bucket, key, (*bytes).into(), media_type).await?;
+    }
+    let provider = account(&*node.registry, PROVIDER, now).await?;
+    let name = SharedName::parse(SHARE)?;
+    let comment = "Flights that left New York City in the first days of 2013";
+    or_known(node.shares.create_share(provider.id, &name, Some(comment), now).await.map(drop))?;
+    let known = node.shares.shares().await?;
+    let share: ShareId = known.iter().find(|share| share.name == name).context("the demo's share is not there")?.id;
+    let shared = SharedTable {
+        id: TableId::from_bytes([0; 16]),
+        share,
+        schema: SharedName::part(SCHEMA)?,
+        name: SharedName::part(TABLE)?,
+        storage: node.storage.id,
+        bucket,
+        root: TableRoot::parse(table::ROOT)?,
+        auxiliary: Vec::new(),
+        access: TableAccess::Both,
+        history: History::Shared,
+    };
+    or_known(node.shares.add_table(shared, now).await.map(drop))?;
+    let account = account(&*node.registry, ACCOUNT, now).await?;
+    let (id, token) = caller(node, &account, CALLER, Role::Member, now).await?;
+    let admin = node.registry.ensure_caller(provider.id, &Name::parse("provider")?, Role::Admin, now).await?;
+    let recipient = Recipient {
+        share,
+        account: account.id,
+        to: Grantee::Caller(id),
+        max_lifetime: Lifetime::secs(86_400),
+        until: None,
+        made: now,
+    };
+    node.shares.add_recipient(recipient, Revoker { by: admin, at: now }).await?;
+    Ok(ShareState { token: token.reveal().to_owned() })
+}
