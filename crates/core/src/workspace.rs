@@ -81,8 +81,12 @@ const LONGEST_ROOT: usize = 512;
 ///
 /// * 1 to 512 bytes of text without control characters
 /// * no empty segments: it neither starts nor ends with `/`, nor has `//` in it
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Root(Box<str>);
+#[derive(Clone, PartialEq, Eq)]
+pub struct Root {
+    text: Box<str>,
+    /// Made once: every vend asks for them.
+    paths: Paths,
+}
 
 impl Root {
     /// Reads a root.
@@ -99,45 +103,45 @@ impl Root {
                 ),
             ));
         }
-        Ok(Self(text.into()))
+        let part = |name: &str| Path::directory(format!("{text}/{name}").as_bytes());
+        Ok(Self { paths: Paths::only([part("artifacts")?, part("cas")?])?, text: text.into() })
     }
 
     /// Where a workspace is that was not told.
-    pub fn usual(account: AccountId, workspace: WorkspaceId) -> Self {
-        Self(format!("{account}/workspaces/{workspace}").into())
+    ///
+    /// # Errors
+    /// None: ids make a root.
+    pub fn usual(account: AccountId, workspace: WorkspaceId) -> Result<Self, Error> {
+        Self::parse(&format!("{account}/workspaces/{workspace}"))
     }
 
     /// The root as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The two parts there are to work in.
-    ///
-    /// # Errors
-    /// None: a root is short enough for both.
-    pub fn paths(&self) -> Result<Paths, Error> {
-        let part = |name: &str| Path::directory(format!("{}/{name}", self.0).as_bytes());
-        Paths::only([part("artifacts")?, part("cas")?])
+    pub fn paths(&self) -> &Paths {
+        &self.paths
     }
 
     /// Whether one root lies in the other, or they are the same.
     pub fn overlaps(&self, other: &Self) -> bool {
         let inside =
             |one: &str, two: &str| one.strip_prefix(two).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        inside(&self.0, &other.0) || inside(&other.0, &self.0)
+        inside(&self.text, &other.text) || inside(&other.text, &self.text)
     }
 }
 
 impl fmt::Display for Root {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for Root {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`", self.0)
+        write!(f, "`{}`", self.text)
     }
 }
 
@@ -168,11 +172,8 @@ pub struct Workspace {
 
 impl Workspace {
     /// What a credential for it opens.
-    ///
-    /// # Errors
-    /// As [`Root::paths`].
-    pub fn target(&self) -> Result<Target, Error> {
-        Ok(Target::Place { bucket: self.bucket.clone(), paths: self.root.paths()? })
+    pub fn target(&self) -> Target {
+        Target::Place { bucket: self.bucket.clone(), paths: self.root.paths().clone() }
     }
 
     /// What a credential for it allows: to read at least, and to write where that is granted too.
@@ -183,9 +184,9 @@ impl Workspace {
     /// A grant that opens it.
     ///
     /// # Errors
-    /// As [`Root::paths`].
+    /// None: no access is without actions.
     pub fn grant(&self, opening: &Opening, access: Access, max_lifetime: Lifetime) -> Result<Grant, Error> {
-        let scope = Scope::new(self.bucket.clone(), self.root.paths()?, access.actions());
+        let scope = Scope::new(self.bucket.clone(), self.root.paths().clone(), access.actions());
         Ok(Grant {
             id: GrantId::from_bytes([0; 16]),
             name: opening.name.clone(),
@@ -208,14 +209,11 @@ impl Workspace {
     }
 
     /// Whether a grant of its account opens nothing but this workspace or a part of it: it goes with it.
-    ///
-    /// # Errors
-    /// As [`Root::paths`].
-    pub fn owns(&self, grant: &Grant) -> Result<bool, Error> {
-        Ok(grant.account == self.account
+    pub fn owns(&self, grant: &Grant) -> bool {
+        grant.account == self.account
             && grant.share.is_none()
             && *grant.scope.bucket() == self.bucket
-            && self.root.paths()?.cover_paths(grant.scope.paths()))
+            && self.root.paths().cover_paths(grant.scope.paths())
     }
 }
 
@@ -282,10 +280,10 @@ impl NewWorkspace {
     /// The workspace as it will be, and the grants that open it, whose ids the store makes.
     ///
     /// # Errors
-    /// As [`Root::paths`].
+    /// As [`Root::usual`] and [`Workspace::grant`].
     pub fn made(self, id: WorkspaceId, now: Timestamp) -> Result<(Workspace, Vec<Grant>), Error> {
         let Self { account, key, name, storage, bucket, root, is_default, openings, access, max_lifetime } = self;
-        let root = root.unwrap_or_else(|| Root::usual(account, id));
+        let root = root.map_or_else(|| Root::usual(account, id), Ok)?;
         let made = Workspace { id, account, key, name, storage, bucket, root, is_default, made: now, updated: now };
         let grants = openings.iter().map(|opening| made.grant(opening, access, max_lifetime));
         let grants = grants.collect::<Result<_, _>>()?;
@@ -359,12 +357,12 @@ mod tests {
             assert!(Root::parse(bad).is_err(), "{bad:?}");
         }
         let root = Root::parse("a/b").unwrap();
-        let paths = root.paths().unwrap();
+        let paths = root.paths();
         assert!(paths.cover_key(b"a/b/artifacts/x") && paths.cover_key(b"a/b/cas/sha256/ab/cd/x"));
         for outside in [&b"a/b"[..], b"a/b/", b"a/b/x", b"a/b/casx", b"a/b/cas-/x", b"a/b/artifact", b"a"] {
             assert!(!paths.cover_key(outside), "{}", outside.escape_ascii());
         }
-        assert!(Root::parse(&"x".repeat(512)).unwrap().paths().is_ok());
+        assert!(Root::parse(&"x".repeat(512)).is_ok());
     }
 
     #[test]

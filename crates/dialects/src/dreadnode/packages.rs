@@ -38,10 +38,10 @@ impl Dreadnode {
         let workspaces = self.shared.workspaces.workspaces(call.caller.account).await?;
         let mut reads = false;
         for workspace in workspaces.iter() {
-            if self.opens(&snapshot, call, workspace, Wanted::all_of(actions))? {
+            if self.opens(&snapshot, call, workspace, Wanted::all_of(actions)) {
                 return Ok(snapshot.account().clone());
             }
-            reads = reads || self.opens(&snapshot, call, workspace, Wanted::all_of(workspace::READ))?;
+            reads = reads || self.opens(&snapshot, call, workspace, Wanted::all_of(workspace::READ));
         }
         if reads {
             return Err(Error::new(Kind::Forbidden, "no workspace of this organization is open to you for writing"));

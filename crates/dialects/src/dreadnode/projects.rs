@@ -76,7 +76,7 @@ pub(super) async fn create(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Repl
     let snapshot = dreadnode.organization(&call).await?;
     let workspace = dreadnode.workspace(&snapshot, &call).await?;
     let writing = Wanted::all_of(Actions::of(&[Action::PutObject]));
-    if !dreadnode.opens(&snapshot, &call, &workspace, writing)? {
+    if !dreadnode.opens(&snapshot, &call, &workspace, writing) {
         return Err(Error::new(Kind::Forbidden, "the workspace is open to you for reading only"));
     }
     let workspaces = &dreadnode.shared.workspaces;

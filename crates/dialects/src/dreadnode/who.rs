@@ -142,7 +142,7 @@ pub(super) async fn workspaces(dreadnode: Arc<Dreadnode>, call: Call) -> Result<
     let mut shown = Vec::new();
     let all = dreadnode.shared.workspaces.workspaces(call.caller.account).await?;
     for workspace in all.iter() {
-        if dreadnode.opens(&snapshot, &call, workspace, Workspace::wanted())? {
+        if dreadnode.opens(&snapshot, &call, workspace, Workspace::wanted()) {
             shown.push(WorkspaceShown::of(workspace, snapshot.account()));
         }
     }
@@ -173,26 +173,20 @@ impl Dreadnode {
     }
 
     /// What the credentials of a workspace are asked for with.
-    pub(super) fn ask(&self, workspace: &Workspace, wanted: Wanted) -> Result<Ask, Error> {
-        Ok(Ask { dialect: NAME, target: workspace.target()?, wanted, lifetime: Asked::Usual(self.settings.lifetime) })
+    pub(super) fn ask(&self, workspace: &Workspace, wanted: Wanted) -> Ask {
+        Ask { dialect: NAME, target: workspace.target(), wanted, lifetime: Asked::Usual(self.settings.lifetime) }
     }
 
     /// Whether the caller's grants open a workspace for this.
-    pub(super) fn opens(
-        &self,
-        snapshot: &Snapshot,
-        call: &Call,
-        workspace: &Workspace,
-        wanted: Wanted,
-    ) -> Result<bool, Error> {
-        Ok(policy::opens(snapshot, &call.caller, &self.ask(workspace, wanted)?, call.now))
+    pub(super) fn opens(&self, snapshot: &Snapshot, call: &Call, workspace: &Workspace, wanted: Wanted) -> bool {
+        policy::opens(snapshot, &call.caller, &self.ask(workspace, wanted), call.now)
     }
 
     /// The workspace that the path names. One that the caller's grants do not open does not exist for it.
     pub(super) async fn workspace(&self, snapshot: &Snapshot, call: &Call) -> Result<Workspace, Error> {
         let all = self.shared.workspaces.workspaces(call.caller.account).await?;
         match workspace::find(&all, call.params.get("workspace")?) {
-            Some(found) if self.opens(snapshot, call, found, Workspace::wanted())? => Ok(found.clone()),
+            Some(found) if self.opens(snapshot, call, found, Workspace::wanted()) => Ok(found.clone()),
             Some(_) | None => Err(Error::not_found(Noun::Workspace)),
         }
     }

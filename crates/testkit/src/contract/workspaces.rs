@@ -31,7 +31,7 @@ pub fn new_workspace(tenant: &Tenant, key: &str, root: Option<&str>) -> NewWorks
 fn ask(workspace: &Workspace) -> Ask {
     Ask {
         dialect: "dreadnode",
-        target: workspace.target().unwrap(),
+        target: workspace.target(),
         wanted: Workspace::wanted(),
         lifetime: Asked::Usual(Lifetime::secs(3600)),
     }

@@ -90,12 +90,7 @@ impl Workspaces for Memory {
         let at = world.shelf.workspaces.iter().position(is).ok_or_else(|| Error::not_found(Noun::Workspace))?;
         let gone = world.shelf.workspaces.remove(at);
         world.shelf.projects.retain(|project| project.workspace != workspace);
-        let mut owned = Vec::new();
-        for grant in &world.grants {
-            if gone.owns(grant)? {
-                owned.push(grant.id);
-            }
-        }
+        let owned: Vec<_> = world.grants.iter().filter(|grant| gone.owns(grant)).map(|grant| grant.id).collect();
         world.grants.retain(|grant| !owned.contains(&grant.id));
         world.version += 1;
         for grant in owned {
