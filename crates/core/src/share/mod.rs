@@ -3,15 +3,18 @@
 //! A share opens nothing by itself. Giving it to a recipient makes one grant for each of its tables, bound to the share
 //! ([`crate::grant::Grant::share`]), so that policy decides here as everywhere. Both change in one step.
 
-use std::cmp::Ordering;
+mod link;
+mod name;
+
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_lc_rs::digest;
 use jiff::Timestamp;
+
+pub use link::{LinkCode, LinkDigest, ProfileKind, ProfileLink};
+pub use name::SharedName;
 
 use crate::caller::Caller;
 use crate::error::{Error, Kind, Noun};
@@ -21,108 +24,13 @@ use crate::lease::Revoker;
 use crate::name::{BucketName, Name, shortened};
 use crate::port::TokenRecord;
 use crate::scope::{Action, Actions, MAX_KEY_BYTES, Path, Paths, Scope};
-use crate::secret::Secret;
-use crate::time::{Entropy, Lifetime};
+use crate::time::Lifetime;
 use crate::token::PlainToken;
 
-/// The most characters of a share's, a schema's or a table's name (Delta Sharing protocol, "List Shares").
-const NAME_CHARS: usize = 255;
 /// The most characters of a share's comment (same place).
 const COMMENT_CHARS: usize = 65_536;
 /// The most auxiliary locations of a table.
 const MOST_AUXILIARY: usize = 8;
-
-/// The name of a share, a schema or a shared table.
-///
-/// * 1 to 255 characters, none of them a space, `/` or a control character
-/// * a schema's and a table's have no `.` either ([`SharedName::part`])
-/// * kept as written; equal to any other spelling of it in other cases
-#[derive(Clone)]
-pub struct SharedName {
-    text: Box<str>,
-    folded: Box<str>,
-}
-
-impl SharedName {
-    /// Reads a share's name.
-    ///
-    /// # Errors
-    /// `Invalid` when it breaks one of the promises above.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let bad = |c: char| c == '/' || c.is_whitespace() || c.is_control();
-        let count = text.chars().count();
-        // Where a name is part of a path, these two would be taken away by whoever normalises it.
-        if count == 0 || count > NAME_CHARS || text.chars().any(bad) || matches!(text, "." | "..") {
-            return Err(Error::new(
-                Kind::Invalid,
-                format!(
-                    "`{}` cannot be the name of something shared; one has 1 to {NAME_CHARS} characters and no space, `/` or control character",
-                    shortened(text)
-                ),
-            ));
-        }
-        Ok(Self { text: text.into(), folded: text.to_lowercase().into() })
-    }
-
-    /// Reads a schema's or a table's name.
-    ///
-    /// # Errors
-    /// `Invalid` when it breaks one of the promises above, or has a `.`.
-    pub fn part(text: &str) -> Result<Self, Error> {
-        if text.contains('.') {
-            let said = format!("`{}` cannot be the name of a schema or a table; it has a `.`", shortened(text));
-            return Err(Error::new(Kind::Invalid, said));
-        }
-        Self::parse(text)
-    }
-
-    /// The name as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// The name in lower case: what names are compared and ordered by.
-    pub fn folded(&self) -> &str {
-        &self.folded
-    }
-
-    /// Whether a text is this name, in whatever case.
-    pub fn is(&self, text: &str) -> bool {
-        *self.folded == *text || *self.folded == text.to_lowercase()
-    }
-}
-
-impl PartialEq for SharedName {
-    fn eq(&self, other: &Self) -> bool {
-        self.folded == other.folded
-    }
-}
-impl Eq for SharedName {}
-impl PartialOrd for SharedName {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for SharedName {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.folded.cmp(&other.folded)
-    }
-}
-impl Hash for SharedName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.folded.hash(state);
-    }
-}
-impl fmt::Display for SharedName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-impl fmt::Debug for SharedName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`", self.text)
-    }
-}
 
 /// A share: a named collection of tables that a provider gives to recipients.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -455,107 +363,6 @@ impl SharedWith {
     }
 }
 
-/// What a downloaded profile proves its holder with.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ProfileKind {
-    /// The token itself (version 1).
-    Bearer,
-    /// The token as an OAuth client's secret (version 2).
-    Oauth,
-}
-
-impl ProfileKind {
-    /// The name it is stored by.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Bearer => "bearer",
-            Self::Oauth => "oauth",
-        }
-    }
-
-    /// Reads the name it is stored by.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Bearer, Self::Oauth].into_iter().find(|kind| kind.as_str() == text)
-    }
-}
-
-/// The digits of a code: 256 bits in base 64.
-const CODE_CHARS: usize = 43;
-
-/// The code of a link to download a profile once: 256 random bits.
-#[derive(Clone, Debug)]
-pub struct LinkCode(Secret<String>);
-
-impl LinkCode {
-    /// Makes a new code.
-    pub fn generate(entropy: &dyn Entropy) -> Self {
-        let mut bytes = [0; 32];
-        entropy.fill(&mut bytes);
-        Self(Secret::new(data_encoding::BASE64URL_NOPAD.encode(&bytes)))
-    }
-
-    /// Reads a presented code; nothing if it has not the form of one.
-    pub fn parse(presented: &str) -> Option<Self> {
-        let formed = presented.len() == CODE_CHARS
-            && presented.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        formed.then(|| Self(Secret::new(presented.to_owned())))
-    }
-
-    /// What we keep of it. SECURITY: enough, because the code holds 256 random bits.
-    pub fn digest(&self) -> LinkDigest {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest::digest(&digest::SHA256, self.0.reveal().as_bytes()).as_ref());
-        LinkDigest(bytes)
-    }
-
-    /// Shows the code, for the one answer that hands it out.
-    pub fn reveal(&self) -> &str {
-        self.0.reveal()
-    }
-}
-
-/// What is kept of a link's code.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LinkDigest([u8; 32]);
-
-impl LinkDigest {
-    /// Takes the stored bytes.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes to store.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for LinkDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[digest of a code]")
-    }
-}
-
-/// A link to download a profile once; its token is made at the download.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ProfileLink {
-    /// Whose profile.
-    pub caller: CallerId,
-    /// With what it proves its holder.
-    pub kind: ProfileKind,
-    /// How long the token made at the download lives; none means until it is ended.
-    pub token_lifetime: Option<Lifetime>,
-    /// From then on it downloads nothing.
-    pub until: Timestamp,
-}
-
-impl ProfileLink {
-    /// When a token made now ends.
-    pub fn token_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.token_lifetime.map(|lifetime| lifetime.ends(now))
-    }
-}
-
 /// Keeps shares. Every change is durable when the call returns, and seen by every decision made afterwards on this node;
 /// shares, recipients and their grants change together.
 #[async_trait]
@@ -622,26 +429,6 @@ pub fn no_share() -> Error {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn names_follow_the_protocol() {
-        for good in ["a", "Vaccine_Share", "ünïcode", "a.b", &"x".repeat(255), "%2F", "日本"] {
-            assert!(SharedName::parse(good).is_ok(), "{good}");
-        }
-        for bad in ["", "a b", "a/b", "a\u{7f}", "a\nb", ".", "..", "\u{a0}", &"x".repeat(256)] {
-            assert!(SharedName::parse(bad).is_err(), "{bad:?}");
-        }
-        assert!(SharedName::part("a.b").is_err());
-        assert!(SharedName::part("a-b").is_ok());
-    }
-
-    #[test]
-    fn names_are_the_same_in_any_case() {
-        let name = SharedName::parse("VacCine").unwrap();
-        assert_eq!(name, SharedName::parse("vaccine").unwrap());
-        assert!(name.is("VACCINE") && name.is("vaccine") && !name.is("vaccines"));
-        assert_eq!(name.to_string(), "VacCine");
-    }
 
     #[test]
     fn roots_are_what_normalising_leaves_alone() {
@@ -748,19 +535,5 @@ mod tests {
         assert_eq!(table.check().unwrap_err().field(), Some("history"));
         table.access = TableAccess::Url;
         table.check().unwrap();
-    }
-
-    #[test]
-    fn a_code_reads_back_and_shows_nothing() {
-        struct Fixed;
-        impl Entropy for Fixed {
-            fn fill(&self, buffer: &mut [u8]) {
-                buffer.fill(7);
-            }
-        }
-        let code = LinkCode::generate(&Fixed);
-        assert_eq!(LinkCode::parse(code.reveal()).unwrap().digest(), code.digest());
-        assert!(LinkCode::parse("short").is_none());
-        assert!(!format!("{code:?} {:?}", code.digest()).contains(code.reveal()));
     }
 }
