@@ -122,6 +122,7 @@ pub(crate) struct Dreadnode {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(not(feature = "delta"), expect(dead_code, reason = "some of it bounds what reads the tables' logs"))]
 pub(crate) struct Sharing {
     pub(crate) prefix: String,
     pub(crate) url_ttl_secs: u32,
