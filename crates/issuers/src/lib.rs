@@ -16,6 +16,7 @@ use valetkey_core::{Error, Secret};
 
 pub mod embedded;
 mod presign;
+pub mod sts;
 pub mod upstream;
 
 /// Sends each permit to the issuer of its store's kind.

@@ -96,11 +96,8 @@ impl SessionName {
         if (2..=Self::MAX_CHARS).contains(&text.len()) && text.chars().all(allowed) && !hashed {
             return Self(text.into());
         }
-        let mut name: String = text
-            .chars()
-            .map(|c| if allowed(c) { c } else { '-' })
-            .take(Self::MAX_CHARS - HASH_CHARS - 1)
-            .collect();
+        let mut name: String =
+            text.chars().map(|c| if allowed(c) { c } else { '-' }).take(Self::MAX_CHARS - HASH_CHARS - 1).collect();
         let hash = HEXLOWER.encode(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
         name.push('=');
         name.extend(hash.chars().take(HASH_CHARS));
