@@ -14,6 +14,7 @@ use valetkey_core::port::{Issuer, UrlSigner};
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::{Error, Secret};
 
+mod call;
 pub mod embedded;
 mod presign;
 pub mod sts;
