@@ -14,9 +14,11 @@ use valetkey_core::port::{Issuer, UrlSigner};
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::{Error, Secret};
 
+pub mod cache;
 mod call;
 pub mod embedded;
 mod presign;
+pub mod r2;
 pub mod sts;
 pub mod upstream;
 
