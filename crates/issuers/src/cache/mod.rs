@@ -221,7 +221,7 @@ impl Terms {
         if allowed_secs.saturating_add(1) < least {
             return Err(Error::new(
                 Kind::Invalid,
-                format!("{allowed} is too short for this store; its shortest key lives {} s", least),
+                format!("{allowed} is too short for this store; its shortest key lives {least} s"),
             ));
         }
         let margin = MARGIN_SECS.min(allowed_secs / 10);
@@ -334,8 +334,8 @@ impl Inner {
                     slot.flight = Some(flight.clone());
                     return Ok(Step::Wait(flight, enough));
                 }
-                Err(wait) => {
-                    Error::new(Kind::RateLimited, "too many keys of this store are asked for").retry_after(wait)
+                Err(pause) => {
+                    Error::new(Kind::RateLimited, "too many keys of this store are asked for").retry_after(pause)
                 }
             },
         };

@@ -91,7 +91,7 @@ impl Secrets {
         match (secret_access_key, api_token) {
             (Some(key), _) if good(&key) => Ok(Self::Local(Secret::new(key))),
             (None, Some(token)) if good(&token) => Ok(Self::Api(Secret::new(token))),
-            (Some(_), _) | (None, _) => Err(bad()),
+            (Some(_) | None, _) => Err(bad()),
         }
     }
 }

@@ -60,9 +60,16 @@ fn pattern(text: &str, escapes: Escapes) -> Vec<Token> {
             '?' => Token::One,
             c => Token::Char(c),
         });
-        rest = &rest[c.len_utf8()..];
+        rest = behind(rest);
     }
     tokens
+}
+
+/// The text without its first character.
+fn behind(text: &str) -> &str {
+    let mut chars = text.chars();
+    chars.next();
+    chars.as_str()
 }
 
 /// Whether the pattern matches the whole text. The last `*` is the only one worth going back to.
@@ -75,14 +82,16 @@ fn matches(pattern: &[Token], text: &str) -> bool {
                 star = Some((at, rest));
                 at += 1;
             }
-            (Some(Token::One), Some(c)) => (at, rest) = (at + 1, &rest[c.len_utf8()..]),
-            (Some(Token::Char(own)), Some(c)) if *own == c => (at, rest) = (at + 1, &rest[c.len_utf8()..]),
+            (Some(Token::One), Some(_)) => (at, rest) = (at + 1, behind(rest)),
+            (Some(Token::Char(own)), Some(c)) if *own == c => (at, rest) = (at + 1, behind(rest)),
             (None, None) => return true,
             _ => {
                 // Let the last star take one character more.
                 let Some((from, taken)) = star else { return false };
-                let Some(c) = taken.chars().next() else { return false };
-                (at, rest) = (from + 1, &taken[c.len_utf8()..]);
+                if taken.is_empty() {
+                    return false;
+                }
+                (at, rest) = (from + 1, behind(taken));
                 star = Some((from, rest));
             }
         }
@@ -244,7 +253,7 @@ fn actions() -> impl Strategy<Value = Actions> {
 }
 
 fn scope() -> impl Strategy<Value = Scope> {
-    (prop::collection::vec(path(), 0..6), actions()).prop_map(|(paths, actions)| {
+    (prop::collection::vec(path(), 0..5), actions()).prop_map(|(paths, actions)| {
         let paths = Paths::only(&paths).unwrap_or(Paths::Whole);
         Scope::new(BucketName::parse("lake").unwrap(), paths, actions).unwrap()
     })
@@ -252,7 +261,7 @@ fn scope() -> impl Strategy<Value = Scope> {
 
 /// Keys at the borders of the scope's paths, and some of any kind.
 fn around(scope: &Scope, more: &[Vec<u8>]) -> Vec<String> {
-    let mut keys: Vec<Vec<u8>> = more.to_vec();
+    let mut keys = more.to_vec();
     if let Paths::Only(paths) = scope.paths() {
         for path in paths.iter() {
             let own = path.bytes();
@@ -275,6 +284,8 @@ fn around(scope: &Scope, more: &[Vec<u8>]) -> Vec<String> {
             ]);
         }
     }
+    keys.sort_unstable();
+    keys.dedup();
     keys.into_iter().filter(|key| !key.is_empty()).filter_map(|key| String::from_utf8(key).ok()).collect()
 }
 

@@ -15,6 +15,12 @@ pub(crate) const AWS_LIMIT: usize = 2048;
 /// # Errors
 /// `Invalid` when the store has no words for the scope, or not enough room.
 pub(crate) fn plan(grammar: &Grammar, scope: &Scope, limit: usize) -> Result<Vec<Written>, Error> {
+    if let Paths::Only(paths) = scope.paths()
+        && paths.len() > limit
+    {
+        // Each takes more than a character: this is known without writing megabytes.
+        return Err(too_many(paths.len(), fitting(grammar, scope, limit)));
+    }
     let mut plans: Vec<Written> = Vec::new();
     let mut last = None;
     for form in Form::ALL {
@@ -57,7 +63,7 @@ fn fitting(grammar: &Grammar, scope: &Scope, limit: usize) -> usize {
                 Form::ALL.iter().any(|form| grammar.write(&some, *form).is_ok_and(|plan| plan.json.len() <= limit))
             })
     };
-    let (mut fit, mut not) = (0, paths.len());
+    let (mut fit, mut not) = (0, paths.len().min(limit));
     while not - fit > 1 {
         let middle = fit.midpoint(not);
         if fits(middle) { fit = middle } else { not = middle }

@@ -194,13 +194,11 @@ impl Grammar {
 
     /// The ARN of the bucket, and what the ARN of each of its objects starts with.
     fn arns(&self, bucket: &BucketName) -> (String, String) {
-        match self.access_points.get(bucket) {
-            Some(arn) => (arn.to_string(), format!("{arn}/object/")),
-            None => {
-                let arn = format!("arn:{}:s3:::{bucket}", self.partition);
-                (arn.clone(), format!("{arn}/"))
-            }
-        }
+        let own = || format!("arn:{}:s3:::{bucket}", self.partition);
+        let at = self.access_points.get(bucket);
+        let bucket_arn = at.map_or_else(own, ToString::to_string);
+        let object_arn = if at.is_some() { format!("{bucket_arn}/object/") } else { format!("{bucket_arn}/") };
+        (bucket_arn, object_arn)
     }
 
     /// The bytes of a path as the literal part of a pattern.

@@ -116,6 +116,52 @@ fn bad(field: &'static str, words: impl Into<String>) -> Error {
 impl Settings {
     /// Reads the settings.
     pub(crate) fn parse(self) -> Result<Parsed, Error> {
+        let partition = self.partition()?;
+        let plain = |text: &str| {
+            !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        if !plain(&self.region) {
+            return Err(bad("region", format!("`{}` is not a region", shortened(&self.region))));
+        }
+        let endpoint = self.endpoint(&partition)?;
+        self.check_limits()?;
+        let limited = self.profile != Profile::Aws;
+        let escapes = self.escapes.unwrap_or(self.profile == Profile::Aws);
+        let principal = self.principal.unwrap_or(self.profile == Profile::Yandex);
+        let access_points = self
+            .access_points
+            .iter()
+            .map(|(bucket, arn)| access_point(bucket, arn, &partition))
+            .collect::<Result<_, _>>()?;
+        let kms = self.kms.map(|kms| read_kms(&kms, &partition)).transpose()?;
+        Ok(Parsed {
+            endpoint,
+            region: self.region,
+            role_arn: self.role_arn,
+            external_id: self.external_id,
+            source_identity: self.source_identity,
+            session_tags: self.session_tags.into_iter().collect(),
+            min: Lifetime::secs(self.min_duration_secs),
+            max: Lifetime::secs(self.max_duration_secs),
+            policy_limit: self.policy_limit,
+            timeout: Duration::from_millis(u64::from(self.timeout_ms)),
+            grammar: Grammar {
+                partition: partition.into(),
+                specials: match (escapes, self.profile) {
+                    (true, _) => Specials::Escaped,
+                    (false, Profile::Ceph) => Specials::NoEscape,
+                    (false, Profile::Aws | Profile::Yandex | Profile::Other) => Specials::NoEscapeButVariables,
+                },
+                colons: if limited { Colons::Refused } else { Colons::Allowed },
+                principal: if principal { Principal::Required } else { Principal::Absent },
+                access_points,
+                kms,
+            },
+        })
+    }
+
+    /// The partition of the role, which is that of everything else.
+    fn partition(&self) -> Result<String, Error> {
         let partition = match self.role_arn.split(':').collect::<Vec<_>>().as_slice() {
             ["arn", partition, "iam", "", _, role] if role.starts_with("role/") => (*partition).to_owned(),
             _ => {
@@ -134,19 +180,17 @@ impl Settings {
                 format!("`{}` is not a partition; there are `aws`, `aws-cn` and `aws-us-gov`", shortened(&partition)),
             ));
         }
-        let plain = |text: &str| {
-            !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        };
-        if !plain(&self.region) {
-            return Err(bad("region", format!("`{}` is not a region", shortened(&self.region))));
-        }
+        Ok(partition)
+    }
+
+    fn endpoint(&self, partition: &str) -> Result<Url, Error> {
         let suffix = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
         let endpoint = match &self.sts_endpoint {
             Some(url) => url.clone(),
             None if self.profile == Profile::Aws => format!("https://sts.{}.{suffix}", self.region),
             None => return Err(bad("sts_endpoint", "only AWS's own is known without being named")),
         };
-        let endpoint = Url::parse(&endpoint)
+        Url::parse(&endpoint)
             .ok()
             .filter(|url| {
                 matches!(url.scheme(), "http" | "https")
@@ -158,7 +202,10 @@ impl Settings {
             })
             .ok_or_else(|| {
                 bad("sts_endpoint", "this is not an address like `https://sts.example.com`, without a query")
-            })?;
+            })
+    }
+
+    fn check_limits(&self) -> Result<(), Error> {
         if self.external_id.as_ref().is_some_and(|id| {
             !(2..=1224).contains(&id.len())
                 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b))
@@ -197,38 +244,7 @@ impl Settings {
         if !(100..=60_000).contains(&self.timeout_ms) {
             return Err(bad("timeout_ms", "a request may take 100 to 60000 ms"));
         }
-        let escapes = self.escapes.unwrap_or(self.profile == Profile::Aws);
-        let principal = self.principal.unwrap_or(self.profile == Profile::Yandex);
-        let access_points = self
-            .access_points
-            .iter()
-            .map(|(bucket, arn)| access_point(bucket, arn, &partition))
-            .collect::<Result<_, _>>()?;
-        let kms = self.kms.map(|kms| read_kms(&kms, &partition)).transpose()?;
-        Ok(Parsed {
-            endpoint,
-            region: self.region,
-            role_arn: self.role_arn,
-            external_id: self.external_id,
-            source_identity: self.source_identity,
-            session_tags: self.session_tags.into_iter().collect(),
-            min: Lifetime::secs(self.min_duration_secs),
-            max: Lifetime::secs(self.max_duration_secs),
-            policy_limit: self.policy_limit,
-            timeout: Duration::from_millis(u64::from(self.timeout_ms)),
-            grammar: Grammar {
-                partition: partition.into(),
-                specials: match (escapes, self.profile) {
-                    (true, _) => Specials::Escaped,
-                    (false, Profile::Ceph) => Specials::NoEscape,
-                    (false, Profile::Aws | Profile::Yandex | Profile::Other) => Specials::NoEscapeButVariables,
-                },
-                colons: if limited { Colons::Refused } else { Colons::Allowed },
-                principal: if principal { Principal::Required } else { Principal::Absent },
-                access_points,
-                kms,
-            },
-        })
+        Ok(())
     }
 }
 

@@ -65,7 +65,7 @@ fn refusal(status: u16, code: &str, message: &str) -> Answer {
     (StatusCode::from_u16(status).unwrap(), vec![("x-amzn-requestid", "h-1")], body)
 }
 
-fn settings(endpoint: &str, more: serde_json::Value) -> Settings {
+fn settings(endpoint: &str, more: &serde_json::Value) -> Settings {
     let mut all =
         json!({"sts_endpoint": endpoint, "region": "eu-west-1", "role_arn": "arn:aws:iam::123456789012:role/vendor"});
     all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -80,7 +80,7 @@ fn parent() -> Secrets {
     .unwrap()
 }
 
-fn sts(endpoint: &str, more: serde_json::Value) -> Sts {
+fn sts(endpoint: &str, more: &serde_json::Value) -> Sts {
     Sts::new(settings(endpoint, more), parent(), reqwest::Client::new(), Arc::new(FixedClock::default())).unwrap()
 }
 
@@ -101,7 +101,7 @@ async fn the_request_is_what_the_api_reference_says() {
     let more = json!({
         "external_id": "ext/1", "source_identity": true, "session_tags": {"team": "a&b", "who": "{session}"},
     });
-    let fetched = fetch(&sts(&endpoint, more), 3597).await.unwrap();
+    let fetched = fetch(&sts(&endpoint, &more), 3597).await.unwrap();
     let Credential::S3(keys) = &fetched.credential else { panic!("{fetched:?}") };
     assert_eq!(
         (keys.access_key_id.as_str(), keys.secret_access_key.reveal().as_str(), keys.session_token.reveal().as_str()),
@@ -210,7 +210,7 @@ async fn every_failure_is_refused_in_its_own_kind_and_tells_no_secret() {
     ];
     for (answer, kind, retry, noted) in rows {
         let (endpoint, _) = stub(vec![answer]).await;
-        let error = fetch(&sts(&endpoint, json!({})), 3600).await.unwrap_err();
+        let error = fetch(&sts(&endpoint, &json!({})), 3600).await.unwrap_err();
         assert_eq!((error.kind(), error.retry_after_secs()), (kind, retry), "{error:?}");
         assert!(error.noted().unwrap_or_default().contains(noted), "{noted}: {error:?}");
         let all = format!("{error:?} {error}");
@@ -225,17 +225,17 @@ async fn every_failure_is_refused_in_its_own_kind_and_tells_no_secret() {
 async fn a_store_that_does_not_answer_is_not_waited_for() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("http://{}", listener.local_addr().unwrap());
-    let error = fetch(&sts(&silent, json!({"timeout_ms": 100})), 3600).await.unwrap_err();
+    let error = fetch(&sts(&silent, &json!({"timeout_ms": 100})), 3600).await.unwrap_err();
     assert_eq!(error.kind(), Kind::UpstreamTimeout, "{error:?}");
     drop(listener);
-    let error = fetch(&sts(&silent, json!({})), 3600).await.unwrap_err();
+    let error = fetch(&sts(&silent, &json!({})), 3600).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Upstream, "{error:?}");
 }
 
 #[tokio::test]
 async fn what_is_too_large_packed_is_said_shorter_and_that_is_remembered() {
     let (endpoint, seen) = stub(vec![refusal(400, "PackedPolicyTooLarge", "135"), given()]).await;
-    let sts = sts(&endpoint, json!({}));
+    let sts = sts(&endpoint, &json!({}));
     for _ in 0..2 {
         let fetched = fetch(&sts, 3597).await.unwrap();
         assert!(fetched.narrowed.iter().any(|words| words.contains("directories")), "{:?}", fetched.narrowed);
@@ -248,7 +248,7 @@ async fn what_is_too_large_packed_is_said_shorter_and_that_is_remembered() {
 #[tokio::test]
 async fn lifetimes_stay_within_what_the_store_gives() {
     let (endpoint, seen) = stub(vec![given()]).await;
-    let sts = sts(&endpoint, json!({}));
+    let sts = sts(&endpoint, &json!({}));
     assert_eq!(fetch(&sts, 600).await.unwrap_err().kind(), Kind::Invalid);
     assert!(seen.lock().unwrap().is_empty());
     for (wished, asked) in
@@ -269,7 +269,7 @@ async fn the_chain_finds_what_the_environment_names_and_looks_again_when_it_is_r
     let secrets = Secrets::Chain(Surroundings { environment, home: None });
     assert!(!format!("{secrets:?}").contains("env-"));
     let sts =
-        Sts::new(settings(&endpoint, json!({})), secrets, reqwest::Client::new(), Arc::new(FixedClock::default()))
+        Sts::new(settings(&endpoint, &json!({})), secrets, reqwest::Client::new(), Arc::new(FixedClock::default()))
             .unwrap();
     fetch(&sts, 3597).await.unwrap();
     let seen = seen.lock().unwrap();
@@ -280,10 +280,10 @@ async fn the_chain_finds_what_the_environment_names_and_looks_again_when_it_is_r
 
 #[test]
 fn bad_settings_are_refused_by_name() {
-    let parse = |more: serde_json::Value| {
+    let parse = |more: &serde_json::Value| {
         settings("https://sts.example.com", more).parse().map_err(|error| error.field().unwrap_or_default().to_owned())
     };
-    assert!(parse(json!({})).is_ok());
+    assert!(parse(&json!({})).is_ok());
     for (field, value) in [
         ("role_arn", json!("arn:aws:iam::1:user/x")),
         ("role_arn", json!("arn:aws-x:iam::1:role/x")),
@@ -301,13 +301,13 @@ fn bad_settings_are_refused_by_name() {
         ("access_points", json!({"lake": "arn:aws:s3:eu-west-1:1:accesspoint/*"})),
         ("access_points", json!({"lake": "arn:aws:s3:::other"})),
     ] {
-        assert_eq!(parse(json!({field: value})).unwrap_err(), field, "{value}");
+        assert_eq!(parse(&json!({field: value})).unwrap_err(), field, "{value}");
     }
-    assert_eq!(parse(json!({"kms": {"key_arns": ["*"]}})).unwrap_err(), "kms.key_arns");
-    assert_eq!(parse(json!({"profile": "ceph", "session_tags": {"a": "b"}})).unwrap_err(), "session_tags");
+    assert_eq!(parse(&json!({"kms": {"key_arns": ["*"]}})).unwrap_err(), "kms.key_arns");
+    assert_eq!(parse(&json!({"profile": "ceph", "session_tags": {"a": "b"}})).unwrap_err(), "session_tags");
     assert!(serde_json::from_value::<Settings>(json!({"region": "x", "role_arn": "y", "secret": 1})).is_err());
     let china =
-        settings("https://x", json!({"role_arn": "arn:aws-cn:iam::1:role/x", "sts_endpoint": null})).parse().unwrap();
+        settings("https://x", &json!({"role_arn": "arn:aws-cn:iam::1:role/x", "sts_endpoint": null})).parse().unwrap();
     assert_eq!(china.endpoint.as_str(), "https://sts.eu-west-1.amazonaws.com.cn/");
     assert!(Secrets::parse(&Secret::new(r#"{"access_key_id":"a"}"#.to_owned())).is_err());
 }
