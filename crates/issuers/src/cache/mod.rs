@@ -17,6 +17,7 @@ mod budget;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -113,6 +114,8 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     tasks: TaskTracker,
     slots: Mutex<HashMap<Key, Slot>>,
+    /// Counts what was forgotten: a fetch begun before comes to nothing.
+    epoch: AtomicU64,
 }
 
 /// INVARIANT: everything that decides what a credential opens, and for whom, is in it.
@@ -245,7 +248,17 @@ impl Terms {
 impl Cache {
     /// An empty cache. What it fetches runs as tasks of the tracker, so that a caller who goes away takes nothing from others.
     pub fn new(settings: Settings, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, tasks: TaskTracker) -> Self {
-        Self { inner: Arc::new(Inner { settings, clock, entropy, tasks, slots: Mutex::default() }) }
+        let settings = Settings { max_entries: settings.max_entries.max(16), ..settings };
+        Self {
+            inner: Arc::new(Inner {
+                settings,
+                clock,
+                entropy,
+                tasks,
+                slots: Mutex::default(),
+                epoch: AtomicU64::new(0),
+            }),
+        }
     }
 
     /// A credential for a permit: one that is kept, or a new one.
@@ -277,7 +290,9 @@ impl Cache {
 
     /// Forgets what was fetched of a store, because its settings changed.
     pub fn forget(&self, storage: StorageId) {
-        self.inner.slots().retain(|key, _| key.storage != storage);
+        let mut slots = self.inner.slots();
+        slots.retain(|key, _| key.storage != storage);
+        self.inner.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
     /// How many keys are kept.
@@ -356,7 +371,7 @@ impl Inner {
             Sharing::Caller => want.session.clone(),
             Sharing::Anyone => SessionName::of("valetkey-shared"),
         };
-        let (lifetime, sent) = (terms.ask, terms.now);
+        let (lifetime, sent, epoch) = (terms.ask, terms.now, this.epoch.load(Ordering::SeqCst));
         let tasks = this.tasks.clone();
         tasks.spawn(async move {
             let wish = Wish { scope: &scope, lifetime, session: &session, now: sent };
@@ -364,7 +379,7 @@ impl Inner {
             let landed = match fetched {
                 Ok(fetched) => {
                     let held = this.held(fetched, lifetime, sent);
-                    this.land(&key, |slot, now| slot.keep(held, now));
+                    this.land(&key, epoch, |slot, now| slot.keep(held, now));
                     Ok(())
                 }
                 Err(error) => {
@@ -372,7 +387,7 @@ impl Inner {
                     if error.kind() == Kind::RateLimited {
                         source.budget.pause(denied.until);
                     }
-                    this.land(&key, |slot, _| slot.denied = Some(denied.clone()));
+                    this.land(&key, epoch, |slot, _| slot.denied = Some(denied.clone()));
                     Err(denied)
                 }
             };
@@ -381,11 +396,12 @@ impl Inner {
         flight
     }
 
-    fn land(&self, key: &Key, change: impl FnOnce(&mut Slot, Timestamp)) {
+    fn land(&self, key: &Key, epoch: u64, change: impl FnOnce(&mut Slot, Timestamp)) {
         let now = self.clock.now();
         let mut slots = self.slots();
-        // If it was forgotten meanwhile, it stays so.
-        if let Some(slot) = slots.get_mut(key) {
+        // What was forgotten meanwhile stays so; others who fetched in that moment fetch again.
+        let current = self.epoch.load(Ordering::SeqCst) == epoch;
+        if let Some(slot) = slots.get_mut(key).filter(|_| current) {
             slot.flight = None;
             change(slot, now);
         }

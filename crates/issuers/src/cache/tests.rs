@@ -317,6 +317,18 @@ async fn a_fetch_that_breaks_off_is_a_failure_once() {
 }
 
 #[tokio::test]
+async fn what_is_forgotten_while_it_is_fetched_is_fetched_again() {
+    let world = world();
+    world.fake.gate.forget_permits(100_000);
+    let mut waiting = Box::pin(world.key("lake", 1, 3600));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    tokio::task::yield_now().await;
+    world.cache.forget(StorageId::from_bytes([1; 16]));
+    world.fake.gate.add_permits(2);
+    assert_eq!(waiting.await, "key-1", "the first was asked for with what is not configured any more");
+}
+
+#[tokio::test]
 async fn there_are_never_more_keys_than_allowed() {
     let settings = Settings { max_entries: 32, ..Settings::default() };
     let world = world_with(settings, 900, Sharing::Caller, Budget::new(600_000, 10_000));

@@ -278,6 +278,60 @@ async fn the_chain_finds_what_the_environment_names_and_looks_again_when_it_is_r
     assert_eq!(seen[1].1["x-amz-security-token"], "env-token");
 }
 
+fn chained(endpoint: &str, environment: &[(&str, &str)]) -> Sts {
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let secrets = Secrets::Chain(Surroundings { environment, home: None });
+    let settings = settings(endpoint, &json!({}));
+    Sts::new(settings, secrets, reqwest::Client::new(), Arc::new(FixedClock::default())).unwrap()
+}
+
+#[tokio::test]
+async fn the_chain_reads_profiles_containers_and_machines() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("credentials");
+    std::fs::write(&file, "[ops]\naws_access_key_id = AKIDPROFILE\naws_secret_access_key = s\n").unwrap();
+    let found = r#"{"Code":"Success","AccessKeyId":"AKIDFOUND","SecretAccessKey":"s","Token":"t","Expiration":"2126-01-01T00:00:00Z"}"#;
+    let ok = |body: &str| (StatusCode::OK, Vec::new(), body.to_owned());
+    let (container, asked_container) = stub(vec![ok(found)]).await;
+    let (machine, asked_machine) = stub(vec![ok("imds-token"), ok("the-role"), ok(found)]).await;
+    let full = format!("{container}/creds");
+    for (id, environment) in [
+        ("AKIDPROFILE", vec![("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap()), ("AWS_PROFILE", "ops")]),
+        ("AKIDFOUND", vec![("AWS_CONTAINER_CREDENTIALS_FULL_URI", full.as_str())]),
+        ("AKIDFOUND", vec![("AWS_EC2_METADATA_SERVICE_ENDPOINT", machine.as_str())]),
+    ] {
+        let (endpoint, seen) = stub(vec![given()]).await;
+        fetch(&chained(&endpoint, &environment), 3597).await.unwrap();
+        let seen = seen.lock().unwrap();
+        let start = format!("AWS4-HMAC-SHA256 Credential={id}/20260101/");
+        assert!(seen[0].1["authorization"].to_str().unwrap().starts_with(&start), "{environment:?}");
+    }
+    assert_eq!(asked_container.lock().unwrap().len(), 1);
+    assert_eq!(asked_machine.lock().unwrap()[2].1["x-aws-ec2-metadata-token"], "imds-token");
+
+    let (endpoint, seen) = stub(vec![given()]).await;
+    let error = fetch(&chained(&endpoint, &[("AWS_EC2_METADATA_DISABLED", "true")]), 3597).await.unwrap_err();
+    assert_eq!((error.kind(), error.field()), (Kind::Upstream, Some("secrets")), "{error:?}");
+    assert!(seen.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_the_chain_found_is_used_again_for_a_while() {
+    let found = |expiration: &str| {
+        let body = format!(r#"{{"AccessKeyId":"A","SecretAccessKey":"s","Token":"t","Expiration":"{expiration}"}}"#);
+        (StatusCode::OK, Vec::new(), body)
+    };
+    for (expiration, looks) in [("2126-01-01T00:00:00Z", 1), ("2026-01-01T00:01:59Z", 3)] {
+        let (container, asked) = stub(vec![found(expiration)]).await;
+        let (endpoint, _) = stub(vec![given()]).await;
+        let sts = chained(&endpoint, &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container)]);
+        for _ in 0..3 {
+            fetch(&sts, 3597).await.unwrap();
+        }
+        assert_eq!(asked.lock().unwrap().len(), looks, "{expiration}");
+    }
+}
+
 #[test]
 fn bad_settings_are_refused_by_name() {
     let parse = |more: &serde_json::Value| {
