@@ -16,11 +16,13 @@ use valetkey_core::{Error, Secret};
 
 pub mod cache;
 mod call;
+pub mod azure;
 pub mod embedded;
 mod presign;
 pub mod r2;
 pub mod sts;
 pub mod upstream;
+mod web;
 
 /// Sends each permit to the issuer of its store's kind.
 pub struct Issuers {
