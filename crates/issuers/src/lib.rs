@@ -18,6 +18,7 @@ pub mod cache;
 mod call;
 pub mod azure;
 pub mod embedded;
+pub mod gcs;
 mod presign;
 pub mod r2;
 pub mod sts;

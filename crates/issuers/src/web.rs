@@ -188,6 +188,13 @@ impl Answer {
 
     /// The access token of an OAuth answer.
     pub(crate) fn bearer(&self) -> Result<Bearer, Error> {
+        let (value, expires) = self.granted()?;
+        let expires = expires.ok_or_else(|| self.malformed("no time at which the token ends"))?;
+        Ok(Bearer { value, expires })
+    }
+
+    /// The access token of an OAuth answer, and its end if it says one.
+    pub(crate) fn granted(&self) -> Result<(Secret<String>, Option<Timestamp>), Error> {
         /// The fields of RFC 6749, section 5.1, that matter.
         #[derive(serde::Deserialize)]
         struct Granted {
@@ -195,21 +202,21 @@ impl Answer {
             expires_in: Option<Value>,
             token_type: Option<String>,
         }
-        let granted: Granted =
+        let Granted { access_token, expires_in, token_type } =
             serde_json::from_slice(self.body.reveal()).map_err(|_| self.malformed("no access token"))?;
-        let value = Secret::new(granted.access_token);
-        if granted.token_type.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+        let value = Secret::new(access_token);
+        if token_type.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
             return Err(self.malformed("a token of another type"));
         }
         if value.reveal().is_empty() || !value.reveal().bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(self.malformed("an access token that is none"));
         }
+        let Some(secs) = expires_in else { return Ok((value, None)) };
         // Managed identities write the number as text.
-        let secs = granted.expires_in.and_then(|secs| secs.as_i64().or_else(|| secs.as_str()?.parse().ok()));
-        let expires =
-            secs.filter(|secs| *secs > 0).and_then(|secs| self.asked.checked_add(SignedDuration::from_secs(secs)).ok());
+        let secs = secs.as_i64().or_else(|| secs.as_str()?.parse().ok()).filter(|secs| *secs > 0);
+        let expires = secs.and_then(|secs| self.asked.checked_add(SignedDuration::from_secs(secs)).ok());
         let expires = expires.ok_or_else(|| self.malformed("no time at which the token ends"))?;
-        Ok(Bearer { value, expires: whole(expires) })
+        Ok((value, Some(whole(expires))))
     }
 }
 

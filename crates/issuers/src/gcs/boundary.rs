@@ -94,7 +94,8 @@ pub(super) fn compile(scope: &Scope, custom: &CustomRoles) -> Result<Compiled, E
         let lists = match (scope.paths(), &custom.list) {
             // Without a condition the role's reading would not be cut off, so it must be allowed anyway.
             (Paths::Whole, None) if !scope.actions().contains(Action::GetObject) => {
-                narrowed.push("list-bucket: of a whole bucket it needs get-object beside it, or a custom role".to_owned());
+                narrowed
+                    .push("list-bucket: of a whole bucket it needs get-object beside it, or a custom role".to_owned());
                 None
             }
             (Paths::Whole, _) => Some(vec![None]),

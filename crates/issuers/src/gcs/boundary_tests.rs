@@ -75,38 +75,74 @@ mod google {
         }
     }
 
-    pub(super) fn allows(options: &str, need: &Need) -> bool {
-        let options: Value = serde_json::from_str(options).unwrap();
-        let rules = options["accessBoundary"]["accessBoundaryRules"].as_array().unwrap();
-        assert!((1..=10).contains(&rules.len()));
-        rules.iter().any(|rule| {
-            let bucket = rule["availableResource"].as_str().unwrap().strip_prefix("//storage.googleapis.com/").unwrap();
-            let inside = need.resource == bucket || need.resource.starts_with(&format!("{bucket}/"));
-            let held = rule["availablePermissions"].as_array().unwrap().iter();
-            let held = held.flat_map(|name| role(name.as_str().unwrap())).any(|held| *held == need.permission);
-            let condition = rule.get("availabilityCondition").map(|condition| condition["expression"].as_str().unwrap());
-            inside && held && condition.is_none_or(|condition| holds(condition, need))
-        })
+    /// A boundary as it was read.
+    pub(super) struct Boundary(Vec<Rule>);
+
+    struct Rule {
+        bucket: String,
+        held: Vec<&'static str>,
+        condition: Option<Vec<Term>>,
+    }
+
+    /// One term of a condition.
+    enum Term {
+        NameStarts(String),
+        NameIs(String),
+        ListPrefixStarts { default: String, with: String },
+    }
+
+    impl Boundary {
+        pub(super) fn read(options: &str) -> Self {
+            let options: Value = serde_json::from_str(options).unwrap();
+            let rules = options["accessBoundary"]["accessBoundaryRules"].as_array().unwrap();
+            assert!((1..=10).contains(&rules.len()));
+            let rule = |rule: &Value| {
+                let resource = rule["availableResource"].as_str().unwrap();
+                let held = rule["availablePermissions"].as_array().unwrap().iter();
+                let condition = rule.get("availabilityCondition");
+                Rule {
+                    bucket: resource.strip_prefix("//storage.googleapis.com/").unwrap().to_owned(),
+                    held: held.flat_map(|name| role(name.as_str().unwrap())).copied().collect(),
+                    condition: condition.map(|condition| terms(condition["expression"].as_str().unwrap())),
+                }
+            };
+            Self(rules.iter().map(rule).collect())
+        }
+
+        pub(super) fn allows(&self, need: &Need) -> bool {
+            self.0.iter().any(|rule| {
+                let below = need.resource.strip_prefix(&rule.bucket);
+                below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                    && rule.held.contains(&need.permission)
+                    && rule.condition.as_ref().is_none_or(|terms| terms.iter().any(|term| term.holds(need)))
+            })
+        }
+    }
+
+    impl Term {
+        fn holds(&self, need: &Need) -> bool {
+            match self {
+                Self::NameStarts(with) => need.resource.starts_with(with),
+                Self::NameIs(name) => need.resource == *name,
+                Self::ListPrefixStarts { default, with } => {
+                    need.list_prefix.as_ref().unwrap_or(default).starts_with(with)
+                }
+            }
+        }
     }
 
     /// A condition: terms joined by `||`.
-    fn holds(expression: &str, need: &Need) -> bool {
+    fn terms(expression: &str) -> Vec<Term> {
         assert!(expression.chars().count() <= 2048);
         let mut reader = Reader { rest: expression };
-        let mut result = false;
-        let mut operators = 0;
-        loop {
-            // No short cut: every term must be readable.
-            let term = reader.term(need);
-            result |= term;
-            reader.space();
-            if reader.rest.is_empty() {
-                assert!(operators <= 12);
-                return result;
-            }
+        let mut terms = vec![reader.term()];
+        while reader.sees("||") {
             reader.take("||");
-            operators += 1;
+            terms.push(reader.term());
         }
+        assert!(reader.rest.is_empty(), "`{}` is left of `{expression}`", reader.rest);
+        assert!(terms.len() <= 13);
+        terms
     }
 
     struct Reader<'a> {
@@ -128,26 +164,27 @@ mod google {
             self.rest.starts_with(word)
         }
 
-        fn term(&mut self, need: &Need) -> bool {
-            let value = if self.sees("resource.name") {
+        fn term(&mut self) -> Term {
+            if self.sees("resource.name") {
                 self.take("resource.name");
-                need.resource.clone()
-            } else {
-                self.take("api.getAttribute(");
-                assert_eq!(self.string(), "storage.googleapis.com/objectListPrefix");
-                self.take(",");
-                let default = self.string();
+                if self.sees("==") {
+                    self.take("==");
+                    return Term::NameIs(self.string());
+                }
+                self.take(".startsWith(");
+                let with = self.string();
                 self.take(")");
-                need.list_prefix.clone().unwrap_or(default)
-            };
-            if self.sees("==") {
-                self.take("==");
-                return value == self.string();
+                return Term::NameStarts(with);
             }
-            self.take(".startsWith(");
-            let prefix = self.string();
+            self.take("api.getAttribute(");
+            assert_eq!(self.string(), "storage.googleapis.com/objectListPrefix");
+            self.take(",");
+            let default = self.string();
             self.take(")");
-            value.starts_with(&prefix)
+            self.take(".startsWith(");
+            let with = self.string();
+            self.take(")");
+            Term::ListPrefixStarts { default, with }
         }
 
         /// A literal, in either kind of quotes.
@@ -210,23 +247,56 @@ mod google {
 
 fn key() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(vec![
-        &b"jobs"[..], b"daily", b"daily-secret", b"a", b"b", b"/", b"/", b"/", b"//", b"..", b"%2F", b"%", b"+", b"*",
-        b"$", b"${", b"}", b"'", b"\"", b"'''", b"\\", b"\\'", b"\\n", b"\n", b"\r", b"\t", b"\x00", b"\xc3\xa9",
-        b"\xe2\x80\xa8", b"\xf0\x9f\x94\x91", b"\xff", b"') || true || ('", b" || ", b"projects/_/buckets/lake/objects/",
-        b"resource.name", b" ",
+        &b"jobs"[..],
+        b"daily",
+        b"daily-secret",
+        b"a",
+        b"b",
+        b"/",
+        b"/",
+        b"/",
+        b"//",
+        b"..",
+        b"%2F",
+        b"%",
+        b"+",
+        b"*",
+        b"$",
+        b"${",
+        b"}",
+        b"'",
+        b"\"",
+        b"'''",
+        b"\\",
+        b"\\'",
+        b"\\n",
+        b"\n",
+        b"\r",
+        b"\t",
+        b"\x00",
+        b"\xc3\xa9",
+        b"\xe2\x80\xa8",
+        b"\xf0\x9f\x94\x91",
+        b"\xff",
+        b"') || true || ('",
+        b" || ",
+        b"projects/_/buckets/lake/objects/",
+        b"resource.name",
+        b" ",
     ]);
     prop::collection::vec(piece, 1..6).prop_map(|pieces| pieces.concat())
 }
 
 fn path() -> impl Strategy<Value = Path> {
     let long = (key(), 1usize..1024).prop_map(|(key, len)| key.iter().cycle().copied().take(len).collect::<Vec<u8>>());
-    (prop_oneof![30 => key(), 1 => long], 0..3).prop_filter_map("a directory may not end in a slash", |(bytes, kind)| {
-        match kind {
+    (prop_oneof![30 => key(), 1 => long], 0..3).prop_filter_map(
+        "a directory may not end in a slash",
+        |(bytes, kind)| match kind {
             0 => Path::object(&bytes).ok(),
             1 => Path::directory(&bytes).ok(),
             _ => Path::prefix(&bytes).ok(),
-        }
-    })
+        },
+    )
 }
 
 fn paths() -> impl Strategy<Value = Paths> {
@@ -283,26 +353,27 @@ proptest! {
         let json = compiled.options.json().unwrap();
         // Decoding it once too often changes nothing.
         prop_assert!(!json.contains('%') && !json.contains('+'));
+        let boundary = google::Boundary::read(&json);
         let left_out = |action: Action| compiled.narrowed.iter().any(|why| why.starts_with(&format!("{action}: ")));
         for key in around(scope.paths(), keys) {
             let Ok(text) = std::str::from_utf8(&key) else { continue };
             for action in Action::ALL {
                 for need in google::needs("lake", text, action) {
-                    let allowed = google::allows(&json, &need);
+                    let allowed = boundary.allows(&need);
                     let covered = scope.covers("lake", &key, action);
                     prop_assert!(!allowed || covered, "{need:?} is allowed by {json}");
                     prop_assert!(allowed || !covered || left_out(action), "{need:?} is not allowed by {json}");
                 }
                 for need in google::needs("lake2", text, action) {
-                    prop_assert!(!google::allows(&json, &need));
+                    prop_assert!(!boundary.allows(&need));
                 }
             }
-            let listed = google::allows(&json, &google::listing("lake", text));
+            let listed = boundary.allows(&google::listing("lake", text));
             let seen = scope.listing("lake", &key, Action::ListBucket);
             prop_assert!(!listed || seen == Listing::All, "{text:?} is listed by {json}");
             prop_assert!(listed || seen != Listing::All || left_out(Action::ListBucket), "{text:?} is not listed by {json}");
         }
-        let everything = google::allows(&json, &google::listing("lake", ""));
+        let everything = boundary.allows(&google::listing("lake", ""));
         prop_assert!(!everything || scope.listing("lake", b"", Action::ListBucket) == Listing::All);
     }
 }

@@ -249,19 +249,14 @@ fn bounded(answer: &Answer, source: jiff::Timestamp) -> Result<GoogleToken, Erro
     #[derive(Deserialize)]
     struct Issued {
         issued_token_type: String,
-        expires_in: Option<i64>,
     }
     let issued: Issued =
         serde_json::from_slice(answer.body.reveal()).map_err(|_| answer.malformed("no bounded token"))?;
     if issued.issued_token_type != "urn:ietf:params:oauth:token-type:access_token" {
         return Err(answer.malformed("a token of another type"));
     }
-    let (access_token, expiration) = if issued.expires_in.is_some() {
-        let token = answer.bearer()?;
-        (token.value, token.expires.min(source))
-    } else {
-        (answer.bearer_value()?, source)
-    };
+    let (access_token, expires) = answer.granted()?;
+    let expiration = expires.map_or(source, |expires| expires.min(source));
     if expiration <= answer.asked {
         return Err(answer.malformed("a token that is over"));
     }

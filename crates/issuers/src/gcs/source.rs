@@ -149,7 +149,14 @@ impl Source {
         let own = self.own(web).await?;
         match &self.stand_in {
             None => Ok(own),
-            Some(url) => stand_in(web, url, &own, secs.min(LONGEST_SECS)).await,
+            Some(url) => match stand_in(web, url, &own, secs.min(LONGEST_SECS)).await {
+                Err(error) if error.kind() == Kind::Upstream => {
+                    // Our own token may be what was refused.
+                    self.forget().await;
+                    Err(error)
+                }
+                stood_in => stood_in,
+            },
         }
     }
 
@@ -203,7 +210,9 @@ fn federated(external: &ExternalAccount) -> Result<Federated, Error> {
     let CredentialSource { file, url: place, headers, format } = credential_source;
     let place = match (file, place) {
         (Some(file), None) => Place::File(file.clone()),
-        (None, Some(place)) => Place::Url(metadata_url(place).ok_or_else(|| invalid("its `url` is not one"))?, headers.clone()),
+        (None, Some(place)) => {
+            Place::Url(metadata_url(place).ok_or_else(|| invalid("its `url` is not one"))?, headers.clone())
+        }
         _ => return Err(invalid("its `credential_source` must be either a `file` or a `url`")),
     };
     let field = match (format.kind.as_deref(), &format.subject_token_field_name) {
@@ -261,9 +270,9 @@ impl Federated {
         let Some(field) = &self.field else { return Ok(Secret::new(text.reveal().trim().to_owned())) };
         let json: Option<serde_json::Value> = serde_json::from_str(text.reveal()).ok();
         let token = json.as_ref().and_then(|json| json.get(field)?.as_str());
-        token.map(|token| Secret::new(token.to_owned())).ok_or_else(|| {
-            unproven(format!("the federated token's source has no field `{field}`"))
-        })
+        token
+            .map(|token| Secret::new(token.to_owned()))
+            .ok_or_else(|| unproven(format!("the federated token's source has no field `{field}`")))
     }
 }
 
@@ -278,7 +287,7 @@ async fn stand_in(web: &Web, url: &str, own: &Bearer, secs: u32) -> Result<Beare
     #[serde(rename_all = "camelCase")]
     struct Given {
         access_token: String,
-        expire_time: Timestamp,
+        expire_time: String,
     }
     let wanted = serde_json::to_string(&Wanted { scope: [SCOPE], lifetime: format!("{secs}s") })
         .map_err(|error| Error::internal(error.to_string()))?;
@@ -286,8 +295,10 @@ async fn stand_in(web: &Web, url: &str, own: &Bearer, secs: u32) -> Result<Beare
     let answer = web.ask("Google's credentials service", request).await?.success()?;
     let given: Given = serde_json::from_slice(answer.body.reveal()).map_err(|_| answer.malformed("no access token"))?;
     let value = Secret::new(given.access_token);
-    if value.reveal().is_empty() || given.expire_time <= answer.asked {
+    let expires: Timestamp =
+        given.expire_time.parse().map_err(|_| answer.malformed("no time at which the token ends"))?;
+    if value.reveal().is_empty() || expires <= answer.asked {
         return Err(answer.malformed("an access token that is over"));
     }
-    Ok(Bearer { value, expires: whole(given.expire_time) })
+    Ok(Bearer { value, expires: whole(expires) })
 }
