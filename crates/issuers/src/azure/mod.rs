@@ -52,8 +52,22 @@ pub struct Settings {
     /// Whether its names are a tree.
     #[serde(default)]
     pub namespace: Namespace,
+    /// Whether its logs tell one signature's uses from another's.
+    #[serde(default)]
+    pub correlation: Correlation,
     /// Who this server is to it.
     pub identity: Identity,
+}
+
+/// Whether a signature of a delegated key carries an id (`scid`) that the account writes into its logs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Correlation {
+    /// Each its own.
+    #[default]
+    Logged,
+    /// None: emulators do not know it.
+    None,
 }
 
 /// Whether an account's names are a tree of directories.
@@ -144,6 +158,7 @@ impl Secrets {
 pub struct Azure {
     account: String,
     namespace: Namespace,
+    correlation: Correlation,
     protocol: Protocol,
     web: Web,
     entropy: Arc<dyn Entropy>,
@@ -168,7 +183,7 @@ impl Azure {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
-        let Settings { account, endpoint, namespace, identity } = settings;
+        let Settings { account, endpoint, namespace, correlation, identity } = settings;
         let Secrets { client_secret, account_key } = secrets;
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         if !(3..=24).contains(&account.len()) || !account.bytes().all(plain) {
@@ -200,6 +215,7 @@ impl Azure {
         Ok(Self {
             account: account.clone(),
             namespace: *namespace,
+            correlation: *correlation,
             protocol,
             web: Web::new(http, clock),
             entropy,
@@ -215,14 +231,17 @@ impl Azure {
     }
 
     /// An id by which a signature's uses are found in the account's logs (a random UUID, as the service wants it).
-    fn correlation(&self) -> String {
+    fn correlation(&self) -> Option<String> {
+        if self.correlation == Correlation::None {
+            return None;
+        }
         let mut bytes = [0; 16];
         self.entropy.fill(&mut bytes);
         let random = u128::from_be_bytes(bytes);
         let uuid = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
         let hex = format!("{uuid:032x}");
         let part = |range| hex.get(range).unwrap_or_default();
-        [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
+        Some([part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-"))
     }
 }
 
@@ -248,8 +267,8 @@ impl Upstream for Azure {
         let wanted = lifetime.ends(*now);
         let (expiration, sas_token, id) = match &self.keys {
             Keys::Account(key) => {
-                let signed = sas::sign(&self.account, &compiled, self.protocol, wanted, &Signer::Account(key));
-                (wanted, signed, None)
+                let query = sas::sign(&self.account, &compiled, self.protocol, wanted, &Signer::Account(key));
+                (wanted, query, None)
             }
             Keys::Delegated(delegation) => {
                 let life = SignedDuration::from_secs(i64::from(lifetime.as_secs()));
@@ -257,9 +276,9 @@ impl Upstream for Azure {
                 // A signature ends with its key, whatever it says.
                 let expiration = wanted.min(key.expires);
                 let correlation = self.correlation();
-                let signer = Signer::Delegated(&key, &correlation);
-                let signed = sas::sign(&self.account, &compiled, self.protocol, expiration, &signer);
-                (expiration, signed, Some(correlation))
+                let signer = Signer::Delegated(&key, correlation.as_deref().unwrap_or_default());
+                let query = sas::sign(&self.account, &compiled, self.protocol, expiration, &signer);
+                (expiration, query, correlation)
             }
         };
         Ok(Fetched {

@@ -24,25 +24,23 @@ pub(super) enum Resource {
     Directory(String, usize),
 }
 
-/// Letters of permission, in the order the service wants them.
+/// The actions that letters of permission say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Permissions {
-    read: bool,
-    write: bool,
-    delete: bool,
-    list: bool,
-}
+pub(super) struct Permissions(Actions);
 
 impl fmt::Display for Permissions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { read, write, delete, list } = self;
         // "Create a user delegation SAS", "Specify permissions": the order is `racwdxyltmeopi`.
-        for (held, letters) in [(read, "r"), (write, "acw"), (delete, "d"), (list, "l")] {
-            if *held {
-                f.write_str(letters)?;
-            }
-        }
-        Ok(())
+        let letters = [
+            (Action::GetObject, "r"),
+            (Action::PutObject, "acw"),
+            (Action::DeleteObject, "d"),
+            (Action::ListBucket, "l"),
+        ];
+        letters
+            .into_iter()
+            .filter(|(action, _)| self.0.contains(*action))
+            .try_for_each(|(_, letter)| f.write_str(letter))
     }
 }
 
@@ -69,7 +67,7 @@ pub(super) fn compile(scope: &Scope, namespace: Namespace) -> Result<Compiled, E
     }
     let resource = resource(scope.paths(), namespace)?;
     let (permissions, narrowed) = permissions(scope.actions(), &resource);
-    if !(permissions.read || permissions.write || permissions.delete || permissions.list) {
+    if permissions.0.is_empty() {
         return Err(invalid(format!("a shared access signature cannot allow only {}", scope.actions())));
     }
     Ok(Compiled { container: container.to_owned(), resource, permissions, narrowed })
@@ -132,38 +130,36 @@ fn plain(path: &[u8], namespace: Namespace) -> Result<&str, Error> {
 
 /// The letters for the actions, and what they do not say.
 fn permissions(actions: Actions, resource: &Resource) -> (Permissions, Vec<String>) {
-    let has = |action| actions.contains(action);
-    let writes = [Action::PutObject, Action::MultipartUpload];
-    let permissions = Permissions {
-        read: has(Action::GetObject),
-        // Blocks and whole blobs are written with the same letters.
-        write: writes.into_iter().all(has),
-        delete: has(Action::DeleteObject),
-        // A listing shows the blobs' metadata too, which is reading.
-        list: has(Action::ListBucket) && has(Action::GetObject) && !matches!(resource, Resource::Blob(_)),
-    };
-    let mut narrowed = Vec::new();
-    for action in actions.iter() {
-        let why = match action {
-            Action::GetObject | Action::DeleteObject => None,
-            Action::PutObject | Action::MultipartUpload if permissions.write => None,
-            Action::ListBucket if permissions.list => None,
-            Action::PutObject | Action::MultipartUpload => {
-                Some("blobs are written whole and in blocks with the same permission")
-            }
-            Action::ListBucket if matches!(resource, Resource::Blob(_)) => Some("one blob has no list"),
-            Action::ListBucket => Some("a listing shows metadata, so it needs get-object beside it"),
-            Action::AbortUpload => Some("blocks that were not committed are dropped by the service after a week"),
-            Action::ListUploads => Some("there is no list of unfinished uploads"),
-            Action::GetBucketInfo | Action::GetBucketConfig | Action::PutBucketConfig => {
-                Some("a signature for blobs does not reach the container itself")
-            }
-        };
-        if let Some(why) = why {
-            narrowed.push(format!("{action}: {why}"));
-        }
+    let mut said = actions.intersect(Actions::of(&[Action::GetObject, Action::DeleteObject]));
+    // Blocks and whole blobs are written with the same letters.
+    let writes = Actions::of(&[Action::PutObject, Action::MultipartUpload]);
+    if actions.contains_all(writes) {
+        said = said.union(writes);
     }
-    (permissions, narrowed)
+    // A listing shows the blobs' metadata too, which is reading.
+    let lists = Actions::of(&[Action::ListBucket, Action::GetObject]);
+    if actions.contains_all(lists) && !matches!(resource, Resource::Blob(_)) {
+        said = said.with(Action::ListBucket);
+    }
+    let mut narrowed = Vec::new();
+    for action in actions.iter().filter(|action| !said.contains(*action)) {
+        let why = match action {
+            Action::PutObject | Action::MultipartUpload => {
+                "blobs are written whole and in blocks with the same permission"
+            }
+            Action::ListBucket if matches!(resource, Resource::Blob(_)) => "one blob has no list",
+            Action::ListBucket => "a listing shows metadata, so it needs get-object beside it",
+            Action::AbortUpload => "blocks that were not committed are dropped by the service after a week",
+            Action::ListUploads => "there is no list of unfinished uploads",
+            Action::GetObject
+            | Action::DeleteObject
+            | Action::GetBucketInfo
+            | Action::GetBucketConfig
+            | Action::PutBucketConfig => "a signature for blobs does not reach the container itself",
+        };
+        narrowed.push(format!("{action}: {why}"));
+    }
+    (Permissions(said), narrowed)
 }
 
 fn invalid(said: impl Into<std::borrow::Cow<'static, str>>) -> Error {

@@ -14,7 +14,7 @@ use crate::web::stub::{Asked, Reply, Stub};
 const TENANT: &str = "22222222-2222-2222-2222-222222222222";
 const CLIENT: &str = "44444444-4444-4444-4444-444444444444";
 
-fn settings(endpoint: &str, identity: serde_json::Value) -> Settings {
+fn settings(endpoint: &str, identity: &serde_json::Value) -> Settings {
     serde_json::from_value(
         json!({"account": "lakeaccount", "endpoint": endpoint, "namespace": "hierarchical", "identity": identity}),
     )
@@ -71,7 +71,7 @@ async fn a_key_is_asked_for_as_published_and_signs_many_times() {
     let stub = Stub::start([token(), key("2025-12-31T23:45:00Z", "2026-01-02T00:00:00Z")]).await;
     let clock = Arc::new(FixedClock::default());
     let identity = secret_identity(&stub.url);
-    let azure = azure(&settings(&stub.url, identity), &json!({"client_secret": "hush ~+%"}), &clock).unwrap();
+    let azure = azure(&settings(&stub.url, &identity), &json!({"client_secret": "hush ~+%"}), &clock).unwrap();
     let fetched = fetch(&azure, &clock, 3600).await.unwrap();
 
     let asked = stub.asked();
@@ -119,7 +119,7 @@ async fn a_key_is_renewed_ahead_and_an_outage_meanwhile_harms_nobody() {
     let stub =
         Stub::start([token(), first, down(), token(), key("2026-01-01T12:45:00Z", "2026-01-02T13:00:00Z")]).await;
     let azure =
-        azure(&settings(&stub.url, secret_identity(&stub.url)), &json!({"client_secret": "x"}), &clock).unwrap();
+        azure(&settings(&stub.url, &secret_identity(&stub.url)), &json!({"client_secret": "x"}), &clock).unwrap();
     fetch(&azure, &clock, 3600).await.unwrap();
     clock.advance_secs(13 * 3600);
     let fetched = fetch(&azure, &clock, 3600).await.unwrap();
@@ -135,14 +135,14 @@ async fn a_signature_never_says_it_outlives_its_key() {
     let stub =
         Stub::start([token(), key("2025-12-31T23:45:00Z", week), key("2025-12-31T23:45:00Z", "2026-01-01T00:10:00Z")])
             .await;
-    let settings = settings(&stub.url, secret_identity(&stub.url));
+    let settings = settings(&stub.url, &secret_identity(&stub.url));
     let own = azure(&settings, &json!({"client_secret": "x"}), &clock).unwrap();
     let fetched = fetch(&own, &clock, 30 * 86_400).await.unwrap();
     assert_eq!(fetched.credential.expiration().to_string(), week);
     assert!(stub.asked()[1].body.contains(&format!("<Expiry>{week}</Expiry>")));
     // A service that gives less than was asked.
     let stub2 = Stub::start([token(), key("2025-12-31T23:45:00Z", "2026-01-01T00:10:00Z")]).await;
-    let settings = super::tests::settings(&stub2.url, secret_identity(&stub2.url));
+    let settings = super::tests::settings(&stub2.url, &secret_identity(&stub2.url));
     let own = azure(&settings, &json!({"client_secret": "x"}), &clock).unwrap();
     let fetched = fetch(&own, &clock, 3600).await.unwrap();
     assert_eq!(fetched.credential.expiration().to_string(), "2026-01-01T00:10:00Z");
@@ -155,7 +155,7 @@ async fn other_identities_ask_in_their_own_way() {
     let managed = Reply::json(&json!({"access_token": "mi", "expires_in": "86399", "token_type": "Bearer"}));
     let stub = Stub::start([managed, key("2025-12-31T23:45:00Z", expiry)]).await;
     let identity = json!({"kind": "managed-identity", "client": CLIENT, "endpoint": format!("{}/metadata", stub.url)});
-    let own = azure(&settings(&stub.url, identity), &json!({}), &clock).unwrap();
+    let own = azure(&settings(&stub.url, &identity), &json!({}), &clock).unwrap();
     fetch(&own, &clock, 3600).await.unwrap();
     let asked = stub.asked();
     assert_eq!(
@@ -172,7 +172,7 @@ async fn other_identities_ask_in_their_own_way() {
     let identity = json!({
         "kind": "workload-identity", "tenant": TENANT, "client": CLIENT, "token_file": file, "authority": stub.url
     });
-    let own = azure(&settings(&stub.url, identity), &json!({}), &clock).unwrap();
+    let own = azure(&settings(&stub.url, &identity), &json!({}), &clock).unwrap();
     fetch(&own, &clock, 3600).await.unwrap();
     let form = [
         ("client_id", CLIENT),
@@ -185,14 +185,14 @@ async fn other_identities_ask_in_their_own_way() {
 
     std::fs::remove_file(&file).unwrap();
     let identity = json!({"kind": "workload-identity", "tenant": TENANT, "client": CLIENT, "token_file": file});
-    let own = azure(&settings(&stub.url, identity), &json!({}), &clock).unwrap();
+    let own = azure(&settings(&stub.url, &identity), &json!({}), &clock).unwrap();
     assert_eq!(fetch(&own, &clock, 3600).await.unwrap_err().kind(), Kind::Unavailable);
 }
 
 #[tokio::test]
 async fn the_accounts_own_key_signs_without_asking_anyone() {
     let clock = Arc::new(FixedClock::default());
-    let settings = settings("http://azurite:10000/lakeaccount", json!({"kind": "account-key"}));
+    let settings = settings("http://azurite:10000/lakeaccount", &json!({"kind": "account-key"}));
     let key = BASE64.encode(&(0..64).collect::<Vec<u8>>());
     let own = azure(&settings, &json!({"account_key": key}), &clock).unwrap();
     let fetched = fetch(&own, &clock, 900).await.unwrap();
@@ -256,7 +256,7 @@ async fn failures_are_told_apart_and_tell_no_secret() {
     for (what, replies, kind, word) in cases {
         let clock = Arc::new(FixedClock::default());
         let stub = Stub::start(replies).await;
-        let settings = settings(&stub.url, secret_identity(&stub.url));
+        let settings = settings(&stub.url, &secret_identity(&stub.url));
         let own = azure(&settings, &json!({"client_secret": "the-secret-itself"}), &clock).unwrap();
         let error = fetch(&own.patient(Duration::from_millis(200)), &clock, 3600).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{what}: {error:?}");
@@ -272,7 +272,7 @@ async fn failures_are_told_apart_and_tell_no_secret() {
     }
     // Nobody there at all.
     let clock = Arc::new(FixedClock::default());
-    let settings = settings("http://127.0.0.1:1", secret_identity("http://127.0.0.1:1"));
+    let settings = settings("http://127.0.0.1:1", &secret_identity("http://127.0.0.1:1"));
     let own = azure(&settings, &json!({"client_secret": "the-secret-itself"}), &clock).unwrap();
     assert_eq!(fetch(&own, &clock, 60).await.unwrap_err().kind(), Kind::Upstream);
 }
@@ -283,7 +283,7 @@ async fn a_token_that_was_refused_is_not_used_again() {
     let refused = Reply::Now(403, vec![("x-ms-error-code", "AuthenticationFailed".into())], String::new());
     let good = key("2025-12-31T23:45:00Z", "2026-01-02T00:00:00Z");
     let stub = Stub::start([token(), refused, token(), good]).await;
-    let settings = settings(&stub.url, secret_identity(&stub.url));
+    let settings = settings(&stub.url, &secret_identity(&stub.url));
     let own = azure(&settings, &json!({"client_secret": "x"}), &clock).unwrap();
     assert_eq!(fetch(&own, &clock, 60).await.unwrap_err().kind(), Kind::Upstream);
     fetch(&own, &clock, 60).await.unwrap();

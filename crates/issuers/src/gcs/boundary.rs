@@ -20,7 +20,7 @@ use valetkey_core::{Error, Kind};
 use crate::gcs::CustomRoles;
 use crate::gcs::cel;
 
-/// The most rules of a boundary ("AccessBoundary", Security Token Service API).
+/// The most rules of a boundary ("Access boundary", Security Token Service API).
 const MAX_RULES: usize = 10;
 /// The longest expression, in characters (same place). Counted in bytes, which are never fewer.
 const MAX_EXPRESSION: usize = 2048;

@@ -32,7 +32,7 @@ mod google {
     /// The permissions of the roles ("IAM roles for Cloud Storage").
     fn role(name: &str) -> &'static [&'static str] {
         match name {
-            "inRole:roles/storage.legacyObjectReader" => &["storage.objects.get"],
+            "inRole:roles/storage.legacyObjectReader" | "inRole:projects/p/roles/read" => &["storage.objects.get"],
             "inRole:roles/storage.objectViewer" => &[
                 "storage.objects.get",
                 "storage.objects.list",
@@ -65,7 +65,6 @@ mod google {
                 "storage.managedFolders.create",
                 "storage.managedFolders.list",
             ],
-            "inRole:projects/p/roles/read" => &["storage.objects.get"],
             "inRole:projects/p/roles/list" => &["storage.objects.list"],
             "inRole:projects/p/roles/create" => {
                 &["storage.objects.create", "storage.multipartUploads.create", "storage.multipartUploads.abort"]

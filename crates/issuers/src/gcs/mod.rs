@@ -64,7 +64,7 @@ pub enum Identity {
     /// A federated identity.
     WorkloadIdentity {
         /// Its configuration, as Google's tools write it.
-        external_account: ExternalAccount,
+        external_account: Box<ExternalAccount>,
     },
     /// The service account of the machine this runs on.
     Metadata {

@@ -214,6 +214,9 @@ async fn a_token_that_would_live_too_long_is_not_handed_out() {
     assert_eq!(fetched.credential.expiration().to_string(), "2026-01-01T01:00:00Z");
 }
 
+/// What fails, the answers, the kind and words of the refusal, and when to try again.
+type Case = (&'static str, Vec<Reply>, Kind, &'static str, Option<u32>);
+
 /// What goes wrong at the provider, and what it is to the caller.
 #[tokio::test]
 async fn failures_are_told_apart_and_tell_no_secret() {
@@ -225,7 +228,7 @@ async fn failures_are_told_apart_and_tell_no_secret() {
     let retry = |secs: &str| vec![("retry-after", secs.to_owned())];
     let text = |text: &str| Reply::Now(200, vec![], text.to_owned());
     let other = json!({"access_token": "b", "issued_token_type": "urn:x", "expires_in": 5});
-    let cases: Vec<(&str, Vec<Reply>, Kind, &str, Option<u32>)> = vec![
+    let cases: Vec<Case> = vec![
         ("source: no answer", vec![Reply::Never], Kind::UpstreamTimeout, "metadata server", None),
         (
             "source: 400, skewed",
