@@ -19,6 +19,7 @@ mod call;
 pub mod azure;
 pub mod embedded;
 pub mod gcs;
+mod kept;
 mod presign;
 pub mod r2;
 pub mod sts;

@@ -14,6 +14,8 @@ use serde_json::Value;
 use valetkey_core::time::Clock;
 use valetkey_core::{Error, Kind, Secret};
 
+use crate::kept::Fresh;
+
 /// How long a provider may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest answer that is read, in bytes.
@@ -52,6 +54,20 @@ pub(crate) struct Bearer {
     pub(crate) value: Secret<String>,
     /// When it ends, at the earliest.
     pub(crate) expires: Timestamp,
+}
+
+impl Bearer {
+    /// Whether it lives so much longer.
+    pub(crate) fn outlives(&self, now: Timestamp, by: SignedDuration) -> bool {
+        self.expires.duration_since(now) > by
+    }
+
+    /// From when another should be sought: so long before its end, or when half of its life is over.
+    pub(crate) fn renewed(self, now: Timestamp, ahead: SignedDuration) -> Fresh<Self> {
+        let ahead = ahead.min(self.expires.duration_since(now) / 2);
+        let renew = self.expires.checked_sub(ahead).unwrap_or(now);
+        Fresh { value: self, renew }
+    }
 }
 
 impl Web {

@@ -2,11 +2,11 @@
 
 use data_encoding::BASE64;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Mutex;
 use valetkey_core::{Error, Secret};
 
 use crate::azure::sas::{DelegationKey, VERSION, written};
 use crate::azure::token::Tokens;
+use crate::kept::{Fresh, Kept};
 use crate::web::{Answer, Web, whole};
 
 /// A key is asked for from this long ago, so that one whose clock is ahead of the service's does not sign too early.
@@ -20,42 +20,25 @@ const MAX_LIFE: SignedDuration = SignedDuration::from_mins(7 * 24 * 60 - 15);
 pub(super) struct Delegation {
     url: String,
     tokens: Tokens,
-    last: Mutex<Option<Kept>>,
-}
-
-/// A key, and from when another is sought.
-#[derive(Clone)]
-struct Kept {
-    key: DelegationKey,
-    renew: Timestamp,
+    last: Kept<DelegationKey>,
 }
 
 impl Delegation {
     /// Asks at an account's endpoint.
     pub(super) fn new(endpoint: &str, tokens: Tokens) -> Self {
-        Self { url: format!("{endpoint}/?restype=service&comp=userdelegationkey"), tokens, last: Mutex::new(None) }
+        Self { url: format!("{endpoint}/?restype=service&comp=userdelegationkey"), tokens, last: Kept::new() }
     }
 
-    /// A key that signs for `life` from now, or for as long as a key can. One is fetched at a time; while the last one
-    /// serves, a failure to renew it is none.
+    /// A key that signs for `life` from now, or for as long as a key can.
     pub(super) async fn key(&self, web: &Web, life: SignedDuration, now: Timestamp) -> Result<DelegationKey, Error> {
         // A key is asked for twice as long as needed, so that the next wish of that length finds it.
         let ask = (life * 2).clamp(LIFE, MAX_LIFE);
         let needed = later(now, life.min(ask / 2));
-        let mut last = self.last.lock().await;
-        let serving = last.as_ref().filter(|kept| kept.key.expires >= needed);
-        if let Some(kept) = serving
-            && now < kept.renew
-        {
-            return Ok(kept.key.clone());
-        }
-        match self.fetch(web, now, later(now, ask)).await {
-            Ok(key) => {
-                *last = Some(Kept { key: key.clone(), renew: later(now, ask / 2) });
-                Ok(key)
-            }
-            Err(error) => serving.map(|kept| kept.key.clone()).ok_or(error),
-        }
+        let fetch = async {
+            let value = self.fetch(web, now, later(now, ask)).await?;
+            Ok(Fresh { value, renew: later(now, ask / 2) })
+        };
+        self.last.get(now, |key| key.expires >= needed, fetch).await
     }
 
     async fn fetch(&self, web: &Web, now: Timestamp, until: Timestamp) -> Result<DelegationKey, Error> {
@@ -70,7 +53,7 @@ impl Delegation {
             .header("x-ms-version", VERSION);
         let answer = web.ask("Azure Storage", request).await?;
         if matches!(answer.status.as_u16(), 401 | 403) {
-            self.tokens.forget().await;
+            self.tokens.forget();
         }
         read(&answer.success()?)
     }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
-use tokio::sync::Mutex;
 use valetkey_core::{Error, Kind, Secret};
 
 use crate::azure::Identity;
+use crate::kept::Kept;
 use crate::web::{Bearer, Transport, Web, form, url};
 
 /// Where Entra gives tokens.
@@ -16,7 +16,9 @@ const METADATA: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
 /// What the token is for.
 const RESOURCE: &str = "https://storage.azure.com/";
 /// A token that ends sooner is not used again.
-const SPARE: SignedDuration = SignedDuration::from_mins(5);
+const SPARE: SignedDuration = SignedDuration::from_mins(1);
+/// Another is sought so long before one ends.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 /// A way to a token.
 #[derive(Debug)]
@@ -29,7 +31,7 @@ enum Way {
 /// Where the tokens come from, and the last one.
 pub(super) struct Tokens {
     way: Way,
-    last: Mutex<Option<Bearer>>,
+    last: Kept<Bearer>,
 }
 
 impl Tokens {
@@ -58,25 +60,19 @@ impl Tokens {
             }
             Identity::AccountKey {} => return Ok(None),
         };
-        Ok(Some(Self { way, last: Mutex::new(None) }))
+        Ok(Some(Self { way, last: Kept::new() }))
     }
 
-    /// A token with some time left: the last one or a new one. One is fetched at a time.
+    /// A token with some time left: the last one or a new one.
     pub(super) async fn get(&self, web: &Web) -> Result<Bearer, Error> {
-        let mut last = self.last.lock().await;
-        if let Some(token) = &*last
-            && token.expires.duration_since(web.now()) > SPARE
-        {
-            return Ok(token.clone());
-        }
-        let token = self.fetch(web).await?;
-        *last = Some(token.clone());
-        Ok(token)
+        let now = web.now();
+        let fetch = async { Ok(self.fetch(web).await?.renewed(now, AHEAD)) };
+        self.last.get(now, |token| token.outlives(now, SPARE), fetch).await
     }
 
     /// Forgets the last token: it was refused.
-    pub(super) async fn forget(&self) {
-        *self.last.lock().await = None;
+    pub(super) fn forget(&self) {
+        self.last.forget();
     }
 
     async fn fetch(&self, web: &Web) -> Result<Bearer, Error> {

@@ -198,7 +198,7 @@ impl Gcs {
         ];
         let answer = self.web.ask("Google's token service", self.web.post_form(&self.token_service, &fields)).await?;
         if matches!(answer.status.as_u16(), 400 | 401 | 403) {
-            self.source.forget().await;
+            self.source.forget();
         }
         answer.success()
     }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 use valetkey_core::{Error, Kind, Secret};
 
 use crate::gcs::Identity;
 use crate::gcs::key::{SCOPE, ServiceKey};
+use crate::kept::Kept;
 use crate::web::{Bearer, Transport, Web, form, url, whole};
 
 /// The machine's metadata server.
@@ -19,8 +19,10 @@ const METADATA: &str = "http://metadata.google.internal";
 const CREDENTIALS: &str = "https://iamcredentials.googleapis.com";
 /// The longest token of a service account, in seconds.
 pub(super) const LONGEST_SECS: u32 = 3600;
-/// A token that ends sooner is not used again: what is made of it ends with it.
-const SPARE: SignedDuration = SignedDuration::from_mins(30);
+/// A token that ends sooner is not used again.
+const SPARE: SignedDuration = SignedDuration::from_mins(1);
+/// Another is sought so long before one ends: what is made of it ends with it.
+const AHEAD: SignedDuration = SignedDuration::from_mins(30);
 
 /// The configuration of a federated identity, as Google's tools write it (`"type": "external_account"`).
 #[derive(Clone, Debug, Deserialize)]
@@ -85,7 +87,7 @@ pub(super) struct Source {
     way: Way,
     /// Where the service account is stood in for, if one is.
     stand_in: Option<String>,
-    last: Mutex<Option<Bearer>>,
+    last: Kept<Bearer>,
 }
 
 impl Source {
@@ -136,7 +138,7 @@ impl Source {
                 }
             }
         };
-        Ok(Self { way, stand_in, last: Mutex::new(None) })
+        Ok(Self { way, stand_in, last: Kept::new() })
     }
 
     /// Whether tokens shorter than Google's usual hour can be had.
@@ -152,7 +154,7 @@ impl Source {
             Some(url) => match stand_in(web, url, &own, secs.min(LONGEST_SECS)).await {
                 Err(error) if error.kind() == Kind::Upstream => {
                     // Our own token may be what was refused.
-                    self.forget().await;
+                    self.forget();
                     Err(error)
                 }
                 stood_in => stood_in,
@@ -161,35 +163,33 @@ impl Source {
     }
 
     /// Forgets the last token: it was refused.
-    pub(super) async fn forget(&self) {
-        *self.last.lock().await = None;
+    pub(super) fn forget(&self) {
+        self.last.forget();
     }
 
-    /// Our own token. One is fetched at a time.
+    /// Our own token: the last one or a new one.
     async fn own(&self, web: &Web) -> Result<Bearer, Error> {
-        let mut last = self.last.lock().await;
-        if let Some(token) = &*last
-            && token.expires.duration_since(web.now()) > SPARE
-        {
-            return Ok(token.clone());
-        }
-        let token = match &self.way {
+        let now = web.now();
+        let fetch = async { Ok(self.fetch(web).await?.renewed(now, AHEAD)) };
+        self.last.get(now, |token| token.outlives(now, SPARE), fetch).await
+    }
+
+    async fn fetch(&self, web: &Web) -> Result<Bearer, Error> {
+        match &self.way {
             Way::Key(key) => {
                 let assertion = key.assertion(web.now())?;
                 let fields = [
                     ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
                     ("assertion", assertion.reveal().as_str()),
                 ];
-                web.ask("Google's token endpoint", web.post_form(&key.token_url, &fields)).await?.success()?.bearer()?
+                web.ask("Google's token endpoint", web.post_form(&key.token_url, &fields)).await?.success()?.bearer()
             }
-            Way::Federated(federated) => federated.token(web).await?,
+            Way::Federated(federated) => federated.token(web).await,
             Way::Metadata { url } => {
                 let request = web.get(url).header("Metadata-Flavor", "Google");
-                web.ask("Google's metadata server", request).await?.success()?.bearer()?
+                web.ask("Google's metadata server", request).await?.success()?.bearer()
             }
-        };
-        *last = Some(token.clone());
-        Ok(token)
+        }
     }
 }
 
