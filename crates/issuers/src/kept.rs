@@ -105,8 +105,8 @@ mod tests {
         Timestamp::from_second(secs).unwrap()
     }
 
-    fn fresh(value: u32, renew: i64) -> Result<Fresh<u32>, Error> {
-        Ok(Fresh { value, renew: at(renew) })
+    fn fresh(value: u32, renew: i64) -> Fresh<u32> {
+        Fresh { value, renew: at(renew) }
     }
 
     fn down() -> Result<Fresh<u32>, Error> {
@@ -117,12 +117,12 @@ mod tests {
     async fn it_is_fetched_once_and_renewed_ahead() {
         let kept = Kept::new();
         let always = |_: &u32| true;
-        assert_eq!(kept.get(at(0), always, async { fresh(1, 10) }).await.unwrap(), 1);
-        assert_eq!(kept.get(at(9), always, async { fresh(2, 10) }).await.unwrap(), 1);
+        assert_eq!(kept.get(at(0), always, async { Ok(fresh(1, 10)) }).await.unwrap(), 1);
+        assert_eq!(kept.get(at(9), always, async { Ok(fresh(2, 10)) }).await.unwrap(), 1);
         // A failed renewal is tried again later, and nobody notices.
         assert_eq!(kept.get(at(10), always, async { down() }).await.unwrap(), 1);
-        assert_eq!(kept.get(at(39), always, async { fresh(2, 99) }).await.unwrap(), 1);
-        assert_eq!(kept.get(at(40), always, async { fresh(2, 99) }).await.unwrap(), 2);
+        assert_eq!(kept.get(at(39), always, async { Ok(fresh(2, 99)) }).await.unwrap(), 1);
+        assert_eq!(kept.get(at(40), always, async { Ok(fresh(2, 99)) }).await.unwrap(), 2);
         // What does not serve is not given out.
         assert_eq!(kept.get(at(41), |_: &u32| false, async { down() }).await.unwrap_err().kind(), Kind::Upstream);
         kept.forget();
@@ -132,11 +132,11 @@ mod tests {
     #[tokio::test]
     async fn one_renews_and_the_others_do_not_wait() {
         let kept = Kept::new();
-        kept.get(at(0), |_| true, async { fresh(1, 10) }).await.unwrap();
+        kept.get(at(0), |_| true, async { Ok(fresh(1, 10)) }).await.unwrap();
         let (answer, answered) = oneshot::channel();
-        let renewal = kept.get(at(20), |_| true, async { fresh(answered.await.unwrap(), 99) });
+        let renewal = kept.get(at(20), |_| true, async { Ok(fresh(answered.await.unwrap(), 99)) });
         let other = async {
-            let got = kept.get(at(20), |_| true, async { fresh(7, 99) }).await.unwrap();
+            let got = kept.get(at(20), |_| true, async { Ok(fresh(7, 99)) }).await.unwrap();
             answer.send(2).unwrap();
             got
         };
@@ -151,7 +151,7 @@ mod tests {
         let one = || {
             kept.get(at(0), |_| true, async {
                 tokio::task::yield_now().await;
-                fresh(calls.fetch_add(1, Ordering::SeqCst), 10)
+                Ok(fresh(calls.fetch_add(1, Ordering::SeqCst), 10))
             })
         };
         let (a, b, c) = tokio::join!(one(), one(), one());

@@ -30,6 +30,7 @@ use data_encoding::BASE64;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use valetkey_core::credential::{AzureSas, Credential};
+use valetkey_core::name::BucketName;
 use valetkey_core::scope::Scope;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind, Secret};
@@ -157,6 +158,7 @@ impl Secrets {
 /// An account.
 pub struct Azure {
     account: String,
+    endpoint: String,
     namespace: Namespace,
     correlation: Correlation,
     protocol: Protocol,
@@ -214,6 +216,7 @@ impl Azure {
         };
         Ok(Self {
             account: account.clone(),
+            endpoint,
             namespace: *namespace,
             correlation: *correlation,
             protocol,
@@ -221,6 +224,18 @@ impl Azure {
             entropy,
             keys,
         })
+    }
+
+    /// Where a container is, to clients of the blob service.
+    pub fn https_location(&self, container: &BucketName) -> String {
+        format!("{}/{container}", self.endpoint)
+    }
+
+    /// Where a container is, to clients of Data Lake Storage (Hadoop's `abfss`); nothing for an endpoint of another form.
+    pub fn abfss_location(&self, container: &BucketName) -> Option<String> {
+        let host = self.endpoint.strip_prefix("https://")?;
+        let zone = host.strip_prefix(&format!("{}.blob.", self.account)).filter(|zone| !zone.contains(['/', ':']))?;
+        Some(format!("abfss://{container}@{}.dfs.{zone}", self.account))
     }
 
     /// The same, less patient.
