@@ -10,8 +10,9 @@
 //! | put-object, multipart-upload and abort-upload together | `storage.objectCreator` | the objects' names |
 //! | the same and delete-object | `storage.legacyBucketWriter` | the objects' names, so nothing of the bucket's own |
 //!
-//! `legacyBucketWriter` also holds `storage.objects.restore` and `storage.objects.setRetention`; who wants neither names
-//! custom roles in the settings. With them an action alone can be given that Google has no role for.
+//! Google adds to its roles now and then (`storage.objects.createContext` to `objectCreator`; restoring and retention to
+//! those that write); who wants none of it names custom roles in the settings. With them an action alone can be given that
+//! Google has no role for.
 
 use serde::Serialize;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
@@ -24,6 +25,9 @@ use crate::gcs::cel;
 const MAX_RULES: usize = 10;
 /// The longest expression, in characters (same place). Counted in bytes, which are never fewer.
 const MAX_EXPRESSION: usize = 2048;
+/// The largest boundary, in bytes of JSON ("Method: token", v1beta). The first version allows more, but a bounded token holds
+/// its boundary and may not be much longer than 10 kB itself, so more is refused there later and in fewer words.
+const MAX_JSON: usize = 4096;
 /// The most terms of an expression: twelve logical operators ("Quotas and limits", IAM).
 const MAX_TERMS: usize = 13;
 
@@ -119,6 +123,12 @@ pub(super) fn compile(scope: &Scope, custom: &CustomRoles) -> Result<Compiled, E
         )));
     }
     let options = Options { access_boundary: AccessBoundary { access_boundary_rules: rules } };
+    let size = options.json()?.len();
+    if size > MAX_JSON {
+        return Err(invalid(format!(
+            "the paths make an access boundary of {size} bytes and the most is {MAX_JSON}; ask for fewer at once"
+        )));
+    }
     Ok(Compiled { options, narrowed })
 }
 

@@ -46,6 +46,7 @@ mod google {
                 "storage.multipartUploads.create",
                 "storage.multipartUploads.abort",
                 "storage.multipartUploads.listParts",
+                "storage.objects.createContext",
                 "storage.folders.create",
                 "storage.managedFolders.create",
             ],
@@ -434,8 +435,9 @@ fn roles_are_the_smallest_that_hold_the_actions() {
 fn what_a_boundary_cannot_say_is_refused_in_words() {
     let object = |n: usize| Path::object(format!("jobs/{n:04}/{}", "x".repeat(120)).as_bytes()).unwrap();
     let many = |count| scope(Paths::only((0..count).map(object)).unwrap(), Actions::READ);
-    // Eleven such names fit into one condition.
-    assert!(compiled(&many(90)).is_ok());
+    assert!(compiled(&many(15)).is_ok());
+    let error = compiled(&many(40)).unwrap_err();
+    assert!(error.kind() == Kind::Invalid && error.said().contains("the most is 4096"), "{error}");
     let error = compiled(&many(150)).unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
     assert!(error.said().contains("the most is 10"), "{error}");

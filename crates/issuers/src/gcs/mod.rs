@@ -200,7 +200,15 @@ impl Gcs {
         if matches!(answer.status.as_u16(), 400 | 401 | 403) {
             self.source.forget();
         }
-        answer.success()
+        let asked_badly = answer.status.as_u16() == 400;
+        answer.success().map_err(|error| {
+            if !asked_badly {
+                return error;
+            }
+            // Google says no more than `invalid_request` when the bounded token would be too long.
+            let note = format!("{}; the boundary has {} bytes", error.noted().unwrap_or_default(), options.len());
+            error.note(note)
+        })
     }
 }
 
