@@ -176,6 +176,8 @@ enum Keys {
 impl Azure {
     /// Takes an account's settings.
     ///
+    /// SECURITY: `http` must follow no redirects: what is posted holds secrets, and a redirect would post it elsewhere.
+    ///
     /// # Errors
     /// `Invalid` with the field's name.
     pub fn new(

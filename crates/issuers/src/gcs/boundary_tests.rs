@@ -322,7 +322,7 @@ fn around(paths: &Paths, keys: Vec<Vec<u8>>) -> BTreeSet<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
 
     #[test]
     fn a_boundary_leaves_what_the_scope_covers_and_no_more(

@@ -155,6 +155,8 @@ pub struct Gcs {
 impl Gcs {
     /// Takes a store's settings.
     ///
+    /// SECURITY: `http` must follow no redirects: what is posted holds secrets, and a redirect would post it elsewhere.
+    ///
     /// # Errors
     /// `Invalid` with the field's name.
     pub fn new(
