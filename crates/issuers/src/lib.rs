@@ -14,8 +14,17 @@ use valetkey_core::port::{Issuer, UrlSigner};
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::{Error, Secret};
 
+pub mod cache;
+mod call;
+pub mod azure;
 pub mod embedded;
+pub mod gcs;
+mod kept;
 mod presign;
+pub mod r2;
+pub mod sts;
+pub mod upstream;
+mod web;
 
 /// Sends each permit to the issuer of its store's kind.
 pub struct Issuers {

@@ -1,0 +1,313 @@
+//! Azure Blob Storage and Data Lake Storage: a shared access signature, made here, of a key that a user delegated.
+//!
+//! | | |
+//! |---|---|
+//! | whole bucket | the container (`sr=c`) |
+//! | one object | the blob (`sr=b`) |
+//! | one directory | the directory (`sr=d`, `sdd`), only in accounts with a hierarchical namespace |
+//! | anything else | refused: a signature opens one resource |
+//!
+//! Letters: get-object `r`; put-object and multipart-upload together `acw`; delete-object `d`; list-bucket (beside
+//! get-object) `l`. What comes with a letter on Azure's side: `l` also shows blobs whose blocks are not committed, `acw` also
+//! takes leases and snapshots, `d` also breaks leases. The signature never reaches further than the rights of the identity.
+//!
+//! There is no `st` (a signature holds at once); a delegation key starts 15 minutes ago, so clocks may differ by that.
+//! A signature cannot be ended alone: revoking the account's delegation keys ends every signature made of them within
+//! minutes, and regenerating the account's key those made of it; without that they end when their time is over.
+
+mod delegation;
+mod sas;
+mod scope;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use data_encoding::BASE64;
+use jiff::SignedDuration;
+use serde::Deserialize;
+use valetkey_core::credential::{AzureSas, Credential};
+use valetkey_core::name::BucketName;
+use valetkey_core::scope::Scope;
+use valetkey_core::time::{Clock, Entropy};
+use valetkey_core::{Error, Kind, Secret};
+
+use crate::upstream::{Fetched, Revocability, Upstream, Wish};
+use crate::web::{Transport, Web, url};
+use delegation::Delegation;
+use sas::{Protocol, Signer};
+use token::Tokens;
+
+/// An account's settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The storage account's name.
+    pub account: String,
+    /// Its endpoint, if it is not `https://<account>.blob.core.windows.net`.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// Whether its names are a tree.
+    #[serde(default)]
+    pub namespace: Namespace,
+    /// Whether its logs tell one signature's uses from another's.
+    #[serde(default)]
+    pub correlation: Correlation,
+    /// Who this server is to it.
+    pub identity: Identity,
+}
+
+/// Whether a signature of a delegated key carries an id (`scid`) that the account writes into its logs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Correlation {
+    /// Each its own.
+    #[default]
+    Logged,
+    /// None: emulators do not know it.
+    None,
+}
+
+/// Whether an account's names are a tree of directories.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Namespace {
+    /// Names are just names.
+    #[default]
+    Flat,
+    /// Directories exist (Data Lake Storage).
+    Hierarchical,
+}
+
+/// Who this server is to an account.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Identity {
+    /// An application with a secret.
+    ClientSecret {
+        /// The tenant.
+        tenant: String,
+        /// The application.
+        client: String,
+        /// Where Entra gives tokens, if not at `https://login.microsoftonline.com`.
+        #[serde(default)]
+        authority: Option<String>,
+    },
+    /// An application that a token of another issuer stands for, which somebody keeps fresh in a file.
+    WorkloadIdentity {
+        /// The tenant.
+        tenant: String,
+        /// The application.
+        client: String,
+        /// The file.
+        token_file: PathBuf,
+        /// Where Entra gives tokens, if not at `https://login.microsoftonline.com`.
+        #[serde(default)]
+        authority: Option<String>,
+    },
+    /// The identity of the machine this runs on.
+    ManagedIdentity {
+        /// Which, if it has several.
+        #[serde(default)]
+        client: Option<String>,
+        /// Where it is asked for, if not at the machine's metadata address.
+        #[serde(default)]
+        endpoint: Option<String>,
+    },
+    /// Nobody: the account's own key signs. For accounts without Entra, and emulators.
+    AccountKey {},
+}
+
+/// An account's secrets.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets {
+    /// Of the identity `client-secret`.
+    pub client_secret: Option<Secret<String>>,
+    /// Of the identity `account-key`, in base64.
+    pub account_key: Option<Secret<String>>,
+}
+
+impl Secrets {
+    /// Reads them from JSON.
+    ///
+    /// # Errors
+    /// `Invalid` when it is none or has other fields.
+    pub fn parse(json: &[u8]) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Read {
+            client_secret: Option<String>,
+            account_key: Option<String>,
+        }
+        // SECURITY: the parser's own words may repeat a secret.
+        let read: Read = serde_json::from_slice(json).map_err(|_| {
+            Error::new(
+                Kind::Invalid,
+                "the secrets of an Azure store are an object with `client_secret` or `account_key`",
+            )
+            .at("secrets")
+        })?;
+        let Read { client_secret, account_key } = read;
+        Ok(Self { client_secret: client_secret.map(Secret::new), account_key: account_key.map(Secret::new) })
+    }
+}
+
+/// An account.
+pub struct Azure {
+    account: String,
+    endpoint: String,
+    namespace: Namespace,
+    correlation: Correlation,
+    protocol: Protocol,
+    web: Web,
+    entropy: Arc<dyn Entropy>,
+    keys: Keys,
+}
+
+/// Whose key signs.
+enum Keys {
+    Delegated(Box<Delegation>),
+    Account(Secret<Vec<u8>>),
+}
+
+impl Azure {
+    /// Takes an account's settings.
+    ///
+    /// SECURITY: `http` must follow no redirects: what is posted holds secrets, and a redirect would post it elsewhere.
+    ///
+    /// # Errors
+    /// `Invalid` with the field's name.
+    pub fn new(
+        settings: &Settings,
+        secrets: Secrets,
+        http: reqwest::Client,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, Error> {
+        let Settings { account, endpoint, namespace, correlation, identity } = settings;
+        let Secrets { client_secret, account_key } = secrets;
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        if !(3..=24).contains(&account.len()) || !account.bytes().all(plain) {
+            return Err(
+                Error::new(Kind::Invalid, "an account's name has 3 to 24 characters of a-z and 0-9").at("account")
+            );
+        }
+        let unused = match identity {
+            Identity::ClientSecret { .. } => account_key.as_ref().map(|_| "account_key"),
+            Identity::AccountKey {} => client_secret.as_ref().map(|_| "client_secret"),
+            Identity::WorkloadIdentity { .. } | Identity::ManagedIdentity { .. } => {
+                client_secret.as_ref().map(|_| "client_secret").or(account_key.as_ref().map(|_| "account_key"))
+            }
+        };
+        if let Some(field) = unused {
+            return Err(Error::new(Kind::Invalid, "this identity has no use for this secret").at(field));
+        }
+        // SECURITY: a token of Entra is sent to the endpoint, the account's key never is.
+        let transport = if matches!(identity, Identity::AccountKey {}) { Transport::Any } else { Transport::Private };
+        let endpoint = match endpoint {
+            Some(endpoint) => url(endpoint, transport, "endpoint")?,
+            None => format!("https://{account}.blob.core.windows.net"),
+        };
+        let protocol = if endpoint.starts_with("https://") { Protocol::HttpsOnly } else { Protocol::Any };
+        let keys = match Tokens::new(identity, client_secret)? {
+            Some(tokens) => Keys::Delegated(Box::new(Delegation::new(&endpoint, tokens))),
+            None => Keys::Account(account_bytes(account_key)?),
+        };
+        Ok(Self {
+            account: account.clone(),
+            endpoint,
+            namespace: *namespace,
+            correlation: *correlation,
+            protocol,
+            web: Web::new(http, clock),
+            entropy,
+            keys,
+        })
+    }
+
+    /// Where a container is, to clients of the blob service.
+    pub fn https_location(&self, container: &BucketName) -> String {
+        format!("{}/{container}", self.endpoint)
+    }
+
+    /// Where a container is, to clients of Data Lake Storage (Hadoop's `abfss`); nothing for an endpoint of another form.
+    pub fn abfss_location(&self, container: &BucketName) -> Option<String> {
+        let host = self.endpoint.strip_prefix("https://")?;
+        let zone = host.strip_prefix(&format!("{}.blob.", self.account)).filter(|zone| !zone.contains(['/', ':']))?;
+        Some(format!("abfss://{container}@{}.dfs.{zone}", self.account))
+    }
+
+    /// The same, less patient.
+    #[cfg(test)]
+    fn patient(mut self, patience: std::time::Duration) -> Self {
+        self.web = self.web.patient(patience);
+        self
+    }
+
+    /// An id by which a signature's uses are found in the account's logs (a random UUID, as the service wants it).
+    fn correlation(&self) -> Option<String> {
+        if self.correlation == Correlation::None {
+            return None;
+        }
+        let mut bytes = [0; 16];
+        self.entropy.fill(&mut bytes);
+        let random = u128::from_be_bytes(bytes);
+        let uuid = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+        let hex = format!("{uuid:032x}");
+        let part = |range| hex.get(range).unwrap_or_default();
+        Some([part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-"))
+    }
+}
+
+fn account_bytes(key: Option<Secret<String>>) -> Result<Secret<Vec<u8>>, Error> {
+    let invalid = |said: &'static str| Error::new(Kind::Invalid, said).at("account_key");
+    let key = key.ok_or_else(|| invalid("this identity needs the account's key"))?;
+    let bytes = BASE64.decode(key.reveal().trim().as_bytes()).map_err(|_| invalid("an account's key is base64"))?;
+    if bytes.len() < 16 {
+        return Err(invalid("an account's key is longer"));
+    }
+    Ok(Secret::new(bytes))
+}
+
+#[async_trait]
+impl Upstream for Azure {
+    fn check(&self, scope: &Scope) -> Result<(), Error> {
+        scope::compile(scope, self.namespace).map(|_| ())
+    }
+
+    async fn fetch(&self, wish: &Wish<'_>) -> Result<Fetched, Error> {
+        let Wish { scope, lifetime, session: _, now } = wish;
+        let compiled = scope::compile(scope, self.namespace)?;
+        let wanted = lifetime.ends(*now);
+        let (expiration, sas_token, id) = match &self.keys {
+            Keys::Account(key) => {
+                let query = sas::sign(&self.account, &compiled, self.protocol, wanted, &Signer::Account(key));
+                (wanted, query, None)
+            }
+            Keys::Delegated(delegation) => {
+                let life = SignedDuration::from_secs(i64::from(lifetime.as_secs()));
+                let key = delegation.key(&self.web, life, *now).await?;
+                // A signature ends with its key, whatever it says.
+                let expiration = wanted.min(key.expires);
+                let correlation = self.correlation();
+                let signer = Signer::Delegated(&key, correlation.as_deref().unwrap_or_default());
+                let query = sas::sign(&self.account, &compiled, self.protocol, expiration, &signer);
+                (expiration, query, correlation)
+            }
+        };
+        Ok(Fetched {
+            credential: Credential::Azure(AzureSas { sas_token, expiration }),
+            upstream_request_id: id,
+            packed_policy_percent: None,
+            narrowed: compiled.narrowed,
+        })
+    }
+
+    fn revocability(&self) -> Revocability {
+        // Keys can be revoked or regenerated, but never for one signature alone.
+        Revocability::ExpiryOnly
+    }
+}

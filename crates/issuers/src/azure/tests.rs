@@ -1,0 +1,369 @@
+use std::time::Duration;
+
+use serde_json::json;
+use valetkey_core::name::BucketName;
+use valetkey_core::scope::{Action, Actions, Path, Paths};
+use valetkey_core::time::Lifetime;
+use valetkey_testkit::chance::SeededEntropy;
+use valetkey_testkit::clock::FixedClock;
+
+use super::*;
+use crate::upstream::SessionName;
+use crate::web::stub::{Asked, Reply, Stub};
+
+const TENANT: &str = "22222222-2222-2222-2222-222222222222";
+const CLIENT: &str = "44444444-4444-4444-4444-444444444444";
+
+fn settings(endpoint: &str, identity: &serde_json::Value) -> Settings {
+    serde_json::from_value(
+        json!({"account": "lakeaccount", "endpoint": endpoint, "namespace": "hierarchical", "identity": identity}),
+    )
+    .unwrap()
+}
+
+fn secret_identity(authority: &str) -> serde_json::Value {
+    json!({"kind": "client-secret", "tenant": TENANT, "client": CLIENT, "authority": authority})
+}
+
+fn azure(settings: &Settings, secrets: &serde_json::Value, clock: &Arc<FixedClock>) -> Result<Azure, Error> {
+    let secrets = Secrets::parse(secrets.to_string().as_bytes())?;
+    let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
+    Azure::new(settings, secrets, reqwest::Client::new(), clock, Arc::new(SeededEntropy::new(7)))
+}
+
+fn scope() -> Scope {
+    let daily = Paths::only([Path::directory(b"jobs/daily").unwrap()]).unwrap();
+    Scope::new(BucketName::parse("lake").unwrap(), daily, Actions::READ).unwrap()
+}
+
+async fn fetch(azure: &Azure, clock: &FixedClock, secs: u32) -> Result<Fetched, Error> {
+    let session = SessionName::of("clr_somebody");
+    let wish = Wish { scope: &scope(), lifetime: Lifetime::secs(secs), session: &session, now: clock.now() };
+    azure.fetch(&wish).await
+}
+
+fn token() -> Reply {
+    Reply::json(
+        &json!({"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": "eyJ.token.x"}),
+    )
+}
+
+fn key(start: &str, expiry: &str) -> Reply {
+    // As "Get User Delegation Key" shows it.
+    let body = format!(
+        "\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><UserDelegationKey>\
+         <SignedOid>11111111-1111-1111-1111-111111111111</SignedOid><SignedTid>{TENANT}</SignedTid>\
+         <SignedStart>{start}</SignedStart><SignedExpiry>{expiry}</SignedExpiry><SignedService>b</SignedService>\
+         <SignedVersion>2023-11-03</SignedVersion><Value>AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=</Value>\
+         </UserDelegationKey>"
+    );
+    Reply::Now(200, vec![("content-type", "application/xml".into())], body)
+}
+
+fn fields(fetched: &Fetched) -> Vec<(String, String)> {
+    let Credential::Azure(sas) = &fetched.credential else { panic!("not a signature") };
+    let asked = Asked { line: String::new(), headers: Vec::new(), body: sas.sas_token.reveal().clone() };
+    asked.form()
+}
+
+#[tokio::test]
+async fn a_key_is_asked_for_as_published_and_signs_many_times() {
+    let stub = Stub::start([token(), key("2025-12-31T23:45:00Z", "2026-01-02T00:00:00Z")]).await;
+    let clock = Arc::new(FixedClock::default());
+    let identity = secret_identity(&stub.url);
+    let azure = azure(&settings(&stub.url, &identity), &json!({"client_secret": "hush ~+%"}), &clock).unwrap();
+    let fetched = fetch(&azure, &clock, 3600).await.unwrap();
+
+    let asked = stub.asked();
+    assert_eq!(asked[0].line, format!("POST /{TENANT}/oauth2/v2.0/token"));
+    assert_eq!(asked[0].header("content-type"), Some("application/x-www-form-urlencoded"));
+    let form = [
+        ("client_id", CLIENT),
+        ("client_secret", "hush ~+%"),
+        ("grant_type", "client_credentials"),
+        ("scope", "https://storage.azure.com/.default"),
+    ];
+    assert_eq!(asked[0].form(), form.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(asked[1].line, "POST /?restype=service&comp=userdelegationkey");
+    assert_eq!(asked[1].header("authorization"), Some("Bearer eyJ.token.x"));
+    assert_eq!(asked[1].header("x-ms-version"), Some("2023-11-03"));
+    assert_eq!(
+        asked[1].body,
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><KeyInfo><Start>2025-12-31T23:45:00Z</Start>\
+         <Expiry>2026-01-02T00:00:00Z</Expiry></KeyInfo>"
+    );
+
+    let said = fields(&fetched);
+    let field = |name: &str| said.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
+    assert_eq!(fetched.credential.expiration().to_string(), "2026-01-01T01:00:00Z");
+    assert_eq!(field("se"), Some("2026-01-01T01:00:00Z"));
+    assert_eq!((field("sr"), field("sdd"), field("sp")), (Some("d"), Some("2"), Some("rl")));
+    assert_eq!((field("spr"), field("st")), (None, None), "the endpoint has no TLS here");
+    assert_eq!(field("scid"), fetched.upstream_request_id.as_deref());
+    let id = fetched.upstream_request_id.as_deref().unwrap();
+    assert!(id.len() == 36 && id.as_bytes()[14] == b'4' && matches!(id.as_bytes()[19], b'8'..=b'b'), "{id}");
+    assert_eq!(fetched.narrowed.len(), 1, "{:?}", fetched.narrowed);
+
+    // The second makes no request, and is told apart from the first.
+    clock.advance_secs(3600);
+    let second = fetch(&azure, &clock, 3600).await.unwrap();
+    assert_eq!(stub.asked().len(), 2);
+    assert_ne!(second.upstream_request_id, fetched.upstream_request_id);
+}
+
+#[tokio::test]
+async fn a_key_is_renewed_ahead_and_an_outage_meanwhile_harms_nobody() {
+    let clock = Arc::new(FixedClock::default());
+    let first = key("2025-12-31T23:45:00Z", "2026-01-02T00:00:00Z");
+    let down = || Reply::Now(500, Vec::new(), String::new());
+    let stub =
+        Stub::start([token(), first, down(), token(), key("2026-01-01T12:45:00Z", "2026-01-02T13:00:00Z")]).await;
+    let azure =
+        azure(&settings(&stub.url, &secret_identity(&stub.url)), &json!({"client_secret": "x"}), &clock).unwrap();
+    fetch(&azure, &clock, 3600).await.unwrap();
+    clock.advance_secs(13 * 3600);
+    let fetched = fetch(&azure, &clock, 3600).await.unwrap();
+    assert_eq!(fields(&fetched).iter().find(|(name, _)| name == "ske").unwrap().1, "2026-01-02T00:00:00Z");
+    clock.advance_secs(30);
+    let fetched = fetch(&azure, &clock, 3600).await.unwrap();
+    assert_eq!(fields(&fetched).iter().find(|(name, _)| name == "ske").unwrap().1, "2026-01-02T13:00:00Z");
+}
+
+#[tokio::test]
+async fn a_signature_never_says_it_outlives_its_key() {
+    let clock = Arc::new(FixedClock::default());
+    let week = "2026-01-07T23:45:00Z";
+    let stub =
+        Stub::start([token(), key("2025-12-31T23:45:00Z", week), key("2025-12-31T23:45:00Z", "2026-01-01T00:10:00Z")])
+            .await;
+    let settings = settings(&stub.url, &secret_identity(&stub.url));
+    let own = azure(&settings, &json!({"client_secret": "x"}), &clock).unwrap();
+    let fetched = fetch(&own, &clock, 30 * 86_400).await.unwrap();
+    assert_eq!(fetched.credential.expiration().to_string(), week);
+    assert!(stub.asked()[1].body.contains(&format!("<Expiry>{week}</Expiry>")));
+    // A service that gives less than was asked.
+    let stub2 = Stub::start([token(), key("2025-12-31T23:45:00Z", "2026-01-01T00:10:00Z")]).await;
+    let settings = super::tests::settings(&stub2.url, &secret_identity(&stub2.url));
+    let own = azure(&settings, &json!({"client_secret": "x"}), &clock).unwrap();
+    let fetched = fetch(&own, &clock, 3600).await.unwrap();
+    assert_eq!(fetched.credential.expiration().to_string(), "2026-01-01T00:10:00Z");
+}
+
+#[tokio::test]
+async fn other_identities_ask_in_their_own_way() {
+    let clock = Arc::new(FixedClock::default());
+    let expiry = "2026-01-02T00:00:00Z";
+    let managed = Reply::json(&json!({"access_token": "mi", "expires_in": "86399", "token_type": "Bearer"}));
+    let stub = Stub::start([managed, key("2025-12-31T23:45:00Z", expiry)]).await;
+    let identity = json!({"kind": "managed-identity", "client": CLIENT, "endpoint": format!("{}/metadata", stub.url)});
+    let own = azure(&settings(&stub.url, &identity), &json!({}), &clock).unwrap();
+    fetch(&own, &clock, 3600).await.unwrap();
+    let asked = stub.asked();
+    assert_eq!(
+        asked[0].line,
+        format!("GET /metadata?api-version=2018-02-01&resource=https%3A%2F%2Fstorage.azure.com%2F&client_id={CLIENT}")
+    );
+    assert_eq!(asked[0].header("metadata"), Some("true"));
+    assert_eq!(asked[1].header("authorization"), Some("Bearer mi"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "federated.jwt.here\n").unwrap();
+    let stub = Stub::start([token(), key("2025-12-31T23:45:00Z", expiry)]).await;
+    let identity = json!({
+        "kind": "workload-identity", "tenant": TENANT, "client": CLIENT, "token_file": file, "authority": stub.url
+    });
+    let own = azure(&settings(&stub.url, &identity), &json!({}), &clock).unwrap();
+    fetch(&own, &clock, 3600).await.unwrap();
+    let form = [
+        ("client_id", CLIENT),
+        ("client_assertion", "federated.jwt.here"),
+        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+        ("grant_type", "client_credentials"),
+        ("scope", "https://storage.azure.com/.default"),
+    ];
+    assert_eq!(stub.asked()[0].form(), form.map(|(name, value)| (name.to_owned(), value.to_owned())));
+
+    std::fs::remove_file(&file).unwrap();
+    let identity = json!({"kind": "workload-identity", "tenant": TENANT, "client": CLIENT, "token_file": file});
+    let own = azure(&settings(&stub.url, &identity), &json!({}), &clock).unwrap();
+    assert_eq!(fetch(&own, &clock, 3600).await.unwrap_err().kind(), Kind::Unavailable);
+}
+
+#[tokio::test]
+async fn the_accounts_own_key_signs_without_asking_anyone() {
+    let clock = Arc::new(FixedClock::default());
+    let settings = settings("http://azurite:10000/lakeaccount", &json!({"kind": "account-key"}));
+    let key = BASE64.encode(&(0..64).collect::<Vec<u8>>());
+    let own = azure(&settings, &json!({"account_key": key}), &clock).unwrap();
+    let fetched = fetch(&own, &clock, 900).await.unwrap();
+    assert_eq!(fetched.credential.expiration().to_string(), "2026-01-01T00:15:00Z");
+    assert_eq!(fetched.upstream_request_id, None);
+    assert!(fields(&fetched).iter().all(|(name, _)| !name.starts_with("sk")));
+    assert_eq!(own.revocability(), Revocability::ExpiryOnly);
+}
+
+/// What goes wrong at the provider, and what it is to the caller.
+#[tokio::test]
+async fn failures_are_told_apart_and_tell_no_secret() {
+    let error = |status, headers: Vec<(&'static str, String)>, body: serde_json::Value| {
+        Reply::Now(status, headers, body.to_string())
+    };
+    let denied = json!({"error": "invalid_client", "error_codes": [7_000_215],
+        "error_description": "AADSTS7000215: Invalid client secret provided: the-secret-itself"});
+    let skewed = || ("date", "Thu, 01 Jan 2026 00:20:00 GMT".to_owned());
+    let old = key("2025-12-30T00:00:00Z", "2025-12-31T00:00:00Z");
+    let busy = |status, code: &str| Reply::Now(status, vec![("x-ms-error-code", code.to_owned())], String::new());
+    let xml = |body: &str| Reply::Now(200, Vec::new(), body.to_owned());
+    let cases: Vec<(&str, Vec<Reply>, Kind, &str)> = vec![
+        ("token: no answer", vec![Reply::Never], Kind::UpstreamTimeout, "did not answer in time"),
+        ("token: bad secret", vec![error(401, vec![], denied)], Kind::Upstream, "401 invalid_client 7000215"),
+        (
+            "token: 400",
+            vec![error(400, vec![skewed()], json!({"error": "invalid_request"}))],
+            Kind::Upstream,
+            "our clock is 1200 s behind theirs",
+        ),
+        ("token: 429", vec![error(429, vec![("retry-after", "17".into())], json!({}))], Kind::RateLimited, "429"),
+        ("token: 500", vec![error(500, vec![], json!("the-secret-itself"))], Kind::Upstream, "answered 500"),
+        ("token: malformed", vec![xml("<html>the-secret-itself")], Kind::Upstream, "no access token"),
+        ("token: no end", vec![error(200, vec![], json!({"access_token": "t"}))], Kind::Upstream, "no time"),
+        (
+            "token: over",
+            vec![error(200, vec![], json!({"access_token": "t", "expires_in": 0}))],
+            Kind::Upstream,
+            "no time",
+        ),
+        ("key: no answer", vec![token(), Reply::Never], Kind::UpstreamTimeout, "Azure Storage"),
+        ("key: 400", vec![token(), busy(400, "InvalidXmlDocument")], Kind::Upstream, "400 InvalidXmlDocument"),
+        (
+            "key: 403",
+            vec![token(), busy(403, "AuthorizationPermissionMismatch")],
+            Kind::Upstream,
+            "AuthorizationPermissionMismatch",
+        ),
+        ("key: 503 busy", vec![token(), busy(503, "ServerBusy")], Kind::RateLimited, "503 ServerBusy"),
+        ("key: 500", vec![token(), busy(500, "InternalError")], Kind::Upstream, "500 InternalError"),
+        (
+            "key: malformed",
+            vec![token(), xml("<UserDelegationKey><SignedOid>x</SignedOid>")],
+            Kind::Upstream,
+            "no delegation key",
+        ),
+        ("key: not text", vec![token(), xml("<Value>&amp;</Value>")], Kind::Upstream, "no delegation key"),
+        ("key: over already", vec![token(), old], Kind::Upstream, "over"),
+        ("key: redirect", vec![token(), Reply::Now(304, vec![], String::new())], Kind::Upstream, "304"),
+    ];
+    for (what, replies, kind, word) in cases {
+        let clock = Arc::new(FixedClock::default());
+        let stub = Stub::start(replies).await;
+        let settings = settings(&stub.url, &secret_identity(&stub.url));
+        let own = azure(&settings, &json!({"client_secret": "the-secret-itself"}), &clock).unwrap();
+        let error = fetch(&own.patient(Duration::from_millis(200)), &clock, 3600).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{what}: {error:?}");
+        assert!(error.noted().unwrap_or_default().contains(word), "{what}: {error:?}");
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("the-secret-itself") && !shown.contains("eyJ.token.x"), "{what}: {shown}");
+        let retry = match (kind, what) {
+            (Kind::RateLimited, "token: 429") => Some(17),
+            (Kind::RateLimited, _) => Some(1),
+            _ => None,
+        };
+        assert_eq!(error.retry_after_secs(), retry, "{what}");
+    }
+    // Nobody there at all.
+    let clock = Arc::new(FixedClock::default());
+    let settings = settings("http://127.0.0.1:1", &secret_identity("http://127.0.0.1:1"));
+    let own = azure(&settings, &json!({"client_secret": "the-secret-itself"}), &clock).unwrap();
+    assert_eq!(fetch(&own, &clock, 60).await.unwrap_err().kind(), Kind::Upstream);
+}
+
+#[tokio::test]
+async fn a_token_that_was_refused_is_not_used_again() {
+    let clock = Arc::new(FixedClock::default());
+    let refused = Reply::Now(403, vec![("x-ms-error-code", "AuthenticationFailed".into())], String::new());
+    let good = key("2025-12-31T23:45:00Z", "2026-01-02T00:00:00Z");
+    let stub = Stub::start([token(), refused, token(), good]).await;
+    let settings = settings(&stub.url, &secret_identity(&stub.url));
+    let own = azure(&settings, &json!({"client_secret": "x"}), &clock).unwrap();
+    assert_eq!(fetch(&own, &clock, 60).await.unwrap_err().kind(), Kind::Upstream);
+    fetch(&own, &clock, 60).await.unwrap();
+    assert_eq!(stub.asked().len(), 4);
+}
+
+#[test]
+fn bad_settings_are_refused_by_their_fields() {
+    let clock = Arc::new(FixedClock::default());
+    let good =
+        || json!({"account": "lakeaccount", "identity": {"kind": "client-secret", "tenant": TENANT, "client": CLIENT}});
+    let cases = [
+        ("account", json!("Lake!"), json!({"client_secret": "x"}), "account"),
+        ("endpoint", json!("http://blob.example.com"), json!({"client_secret": "x"}), "endpoint"),
+        (
+            "identity",
+            json!({"kind": "client-secret", "tenant": "a/../b", "client": CLIENT}),
+            json!({"client_secret": "x"}),
+            "identity.tenant",
+        ),
+        (
+            "identity",
+            json!({"kind": "client-secret", "tenant": TENANT, "client": ""}),
+            json!({"client_secret": "x"}),
+            "identity.client",
+        ),
+        (
+            "identity",
+            json!({"kind": "client-secret", "tenant": TENANT, "client": CLIENT, "authority": "http://x"}),
+            json!({"client_secret": "x"}),
+            "identity.authority",
+        ),
+        ("account", json!("lakeaccount"), json!({}), "client_secret"),
+        ("account", json!("lakeaccount"), json!({"client_secret": "x", "account_key": "eA=="}), "account_key"),
+        ("identity", json!({"kind": "account-key"}), json!({}), "account_key"),
+        ("identity", json!({"kind": "account-key"}), json!({"account_key": "not base64"}), "account_key"),
+        ("identity", json!({"kind": "managed-identity"}), json!({"client_secret": "x"}), "client_secret"),
+    ];
+    for (field, value, secrets, at) in cases {
+        let mut settings = good();
+        settings[field] = value;
+        let settings: Settings = serde_json::from_value(settings).unwrap();
+        let error = azure(&settings, &secrets, &clock).err().unwrap();
+        assert_eq!((error.kind(), error.field()), (Kind::Invalid, Some(at)), "{error:?}");
+    }
+    let mut settings = good();
+    settings["key"] = json!("x");
+    assert!(serde_json::from_value::<Settings>(settings).is_err());
+    let mut settings = good();
+    settings["identity"]["secret"] = json!("x");
+    assert!(serde_json::from_value::<Settings>(settings).is_err());
+    let error = Secrets::parse(b"{\"client_secret\": 5, \"x\": \"hush\"}").unwrap_err();
+    assert!(error.field() == Some("secrets") && !format!("{error:?}").contains("hush"));
+    // One object's list alone is nothing.
+    let one = Paths::only([Path::object(b"x").unwrap()]).unwrap();
+    let listing = Scope::new(BucketName::parse("lake").unwrap(), one, Actions::of(&[Action::ListBucket])).unwrap();
+    let own = azure(&serde_json::from_value(good()).unwrap(), &json!({"client_secret": "x"}), &clock).unwrap();
+    assert_eq!(own.check(&listing).unwrap_err().kind(), Kind::Invalid);
+}
+
+#[test]
+fn a_container_is_found_by_either_kind_of_client() {
+    let clock = Arc::new(FixedClock::default());
+    let lake = BucketName::parse("lake").unwrap();
+    let at = |endpoint: Option<&str>| {
+        let settings = json!({"account": "lakeaccount", "endpoint": endpoint, "identity": {"kind": "account-key"}});
+        let key = BASE64.encode(&[7; 32]);
+        let own = azure(&serde_json::from_value(settings).unwrap(), &json!({"account_key": key}), &clock).unwrap();
+        (own.https_location(&lake), own.abfss_location(&lake))
+    };
+    assert_eq!(
+        at(None),
+        (
+            "https://lakeaccount.blob.core.windows.net/lake".into(),
+            Some("abfss://lake@lakeaccount.dfs.core.windows.net".into())
+        )
+    );
+    assert_eq!(
+        at(Some("http://127.0.0.1:10000/lakeaccount")),
+        ("http://127.0.0.1:10000/lakeaccount/lake".into(), None)
+    );
+}

@@ -1,0 +1,126 @@
+//! Access tokens of Microsoft Entra, to ask the storage account for a delegation key.
+
+use std::path::PathBuf;
+
+use jiff::SignedDuration;
+use valetkey_core::{Error, Kind, Secret};
+
+use crate::azure::Identity;
+use crate::kept::Kept;
+use crate::web::{Bearer, Transport, Web, form, url};
+
+/// Where Entra gives tokens.
+const AUTHORITY: &str = "https://login.microsoftonline.com";
+/// Where a machine in Azure asks for a token of its managed identity.
+const METADATA: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
+/// What the token is for.
+const RESOURCE: &str = "https://storage.azure.com/";
+/// A token that ends sooner is not used again.
+const SPARE: SignedDuration = SignedDuration::from_mins(1);
+/// Another is sought so long before one ends.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
+
+/// A way to a token.
+#[derive(Debug)]
+enum Way {
+    Secret { url: String, client: String, secret: Secret<String> },
+    File { url: String, client: String, file: PathBuf },
+    Managed { url: String },
+}
+
+/// Where the tokens come from, and the last one.
+pub(super) struct Tokens {
+    way: Way,
+    last: Kept<Bearer>,
+}
+
+impl Tokens {
+    /// Takes the settings; nothing when the account's own key signs.
+    pub(super) fn new(identity: &Identity, secret: Option<Secret<String>>) -> Result<Option<Self>, Error> {
+        let way = match identity {
+            Identity::ClientSecret { tenant, client, authority } => Way::Secret {
+                url: token_url(tenant, authority.as_deref())?,
+                client: plain(client, "identity.client")?,
+                secret: secret.ok_or_else(|| {
+                    Error::new(Kind::Invalid, "this identity needs a client secret").at("client_secret")
+                })?,
+            },
+            Identity::WorkloadIdentity { tenant, client, token_file, authority } => Way::File {
+                url: token_url(tenant, authority.as_deref())?,
+                client: plain(client, "identity.client")?,
+                file: token_file.clone(),
+            },
+            Identity::ManagedIdentity { client, endpoint } => {
+                let endpoint = endpoint.as_deref().unwrap_or(METADATA);
+                let endpoint = url(endpoint, Transport::Any, "identity.endpoint")?;
+                let client = client.as_deref().map(|client| plain(client, "identity.client")).transpose()?;
+                let mut fields = vec![("api-version", "2018-02-01"), ("resource", RESOURCE)];
+                fields.extend(client.as_deref().map(|client| ("client_id", client)));
+                Way::Managed { url: format!("{endpoint}?{}", form(&fields)) }
+            }
+            Identity::AccountKey {} => return Ok(None),
+        };
+        Ok(Some(Self { way, last: Kept::new() }))
+    }
+
+    /// A token with some time left: the last one or a new one.
+    pub(super) async fn get(&self, web: &Web) -> Result<Bearer, Error> {
+        let now = web.now();
+        let fetch = async { Ok(self.fetch(web).await?.renewed(now, AHEAD)) };
+        self.last.get(now, |token| token.outlives(now, SPARE), fetch).await
+    }
+
+    /// Forgets the last token: it was refused.
+    pub(super) fn forget(&self) {
+        self.last.forget();
+    }
+
+    async fn fetch(&self, web: &Web) -> Result<Bearer, Error> {
+        let scope = format!("{RESOURCE}.default");
+        let request = match &self.way {
+            Way::Secret { url, client, secret } => web.post_form(
+                url,
+                &[
+                    ("client_id", client),
+                    ("client_secret", secret.reveal()),
+                    ("grant_type", "client_credentials"),
+                    ("scope", &scope),
+                ],
+            ),
+            Way::File { url, client, file } => {
+                // Read each time: whoever wrote the file renews it.
+                let assertion = tokio::fs::read_to_string(file).await.map(Secret::new).map_err(|error| {
+                    Error::new(Kind::Unavailable, "the server cannot prove itself to the object store's provider")
+                        .note(format!("the federated token's file {} cannot be read", file.display()))
+                        .caused_by(error)
+                })?;
+                web.post_form(
+                    url,
+                    &[
+                        ("client_id", client),
+                        ("client_assertion", assertion.reveal().trim()),
+                        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+                        ("grant_type", "client_credentials"),
+                        ("scope", &scope),
+                    ],
+                )
+            }
+            Way::Managed { url } => web.get(url).header("Metadata", "true"),
+        };
+        web.ask("Microsoft Entra", request).await?.success()?.bearer()
+    }
+}
+
+fn token_url(tenant: &str, authority: Option<&str>) -> Result<String, Error> {
+    let authority = url(authority.unwrap_or(AUTHORITY), Transport::Private, "identity.authority")?;
+    Ok(format!("{authority}/{}/oauth2/v2.0/token", plain(tenant, "identity.tenant")?))
+}
+
+/// A tenant or client, which become parts of a URL: an id or a domain.
+fn plain(text: &str, field: &'static str) -> Result<String, Error> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    if text.is_empty() || text.len() > 253 || !text.bytes().all(good) || text.contains("..") {
+        return Err(Error::new(Kind::Invalid, "this is an id or a domain: letters, digits, `-` and `.`").at(field));
+    }
+    Ok(text.to_owned())
+}

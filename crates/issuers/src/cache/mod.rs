@@ -1,0 +1,472 @@
+//! Credentials of foreign stores, kept while they are good for somebody: one call for many who ask at once, renewed ahead of
+//! need, and still handed out while the store is out of order.
+//!
+//! SECURITY: what is handed out is decided by a permit, each time; this only saves the store's work.
+//! * A credential goes to those alone who ask for exactly its scope at its store, and to its caller alone unless the operator
+//!   lets callers share.
+//! * It never outlives the permit it is handed out for. One that would is left where it is, and one with a shorter life is
+//!   fetched. A fetch asks for a little less than the permit allows, so that the time the store takes to answer is inside; only
+//!   where the store's shortest lifetime leaves no room for that may a credential end later, by at most that margin.
+//! * It is never nearly over: at least half of what the permit allows is left of it, or `min_remaining_secs`.
+//!
+//! Time is the clock's: how long a credential lives is reckoned from when it was asked for and answered here, not from what the
+//! store's clock says, so that clocks that differ neither shorten nor stretch anything.
+
+mod budget;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use valetkey_core::id::{CallerId, StorageId};
+use valetkey_core::scope::Scope;
+use valetkey_core::time::{Clock, Entropy, Lifetime};
+use valetkey_core::{Error, Kind};
+
+pub use budget::Budget;
+
+use crate::upstream::{Fetched, SessionName, Upstream, Wish};
+
+/// How much is kept, and for how long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The most keys that are kept.
+    pub max_entries: usize,
+    /// A key handed out lives at least so long, or half of what the permit allows if that is less.
+    pub min_remaining_secs: u32,
+    /// A failure is remembered so long, in seconds.
+    pub deny_secs: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { max_entries: 10_000, min_remaining_secs: 900, deny_secs: 2 }
+    }
+}
+
+/// Who may be given the same credential.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sharing {
+    /// Its caller alone: the store's own log tells who it was.
+    #[default]
+    Caller,
+    /// Everyone with a permit for the same scope; the store's log then tells only this server.
+    Anyone,
+}
+
+/// A store to fetch from.
+pub struct Source {
+    /// Which it is.
+    pub storage: StorageId,
+    /// How it is asked.
+    pub upstream: Arc<dyn Upstream>,
+    /// The shortest lifetime it gives.
+    pub least: Lifetime,
+    /// Who may be given the same credential.
+    pub sharing: Sharing,
+    /// How often it may be asked.
+    pub budget: Budget,
+}
+
+/// What a permit allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Want<'a> {
+    /// What the credential opens.
+    pub scope: &'a Arc<Scope>,
+    /// Until when, at the latest.
+    pub until: Timestamp,
+    /// For whom.
+    pub caller: CallerId,
+    /// What the store's log is to call them.
+    pub session: &'a SessionName,
+}
+
+/// A credential that was fetched.
+#[derive(Debug)]
+pub struct Held {
+    /// What the store gave.
+    pub fetched: Fetched,
+    /// It ends at this instant at the latest.
+    ends: Timestamp,
+    /// It is good until this instant at least.
+    lasts: Timestamp,
+    /// From then on it is renewed when somebody uses it.
+    renew: Timestamp,
+}
+
+/// The cache.
+#[derive(Clone)]
+pub struct Cache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    tasks: TaskTracker,
+    slots: Mutex<HashMap<Key, Slot>>,
+    /// Counts what was forgotten: a fetch begun before comes to nothing.
+    epoch: AtomicU64,
+}
+
+/// INVARIANT: everything that decides what a credential opens, and for whom, is in it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    storage: StorageId,
+    scope: Arc<Scope>,
+    caller: Option<CallerId>,
+    /// Lifetimes of about the same length, within a factor of two: long ones are not fetched where short ones are wanted.
+    class: u32,
+}
+
+#[derive(Default)]
+struct Slot {
+    /// The newest last.
+    held: Vec<Arc<Held>>,
+    /// A fetch under way.
+    flight: Option<watch::Receiver<Landed>>,
+    denied: Option<Arc<Denied>>,
+}
+
+/// What became of a fetch; nothing while it is under way.
+type Landed = Option<Result<(), Arc<Denied>>>;
+
+/// A failure, to be told to everyone who waited for it, and to those who ask again at once.
+struct Denied {
+    kind: Kind,
+    said: String,
+    field: Option<String>,
+    noted: String,
+    retry_after_secs: Option<u32>,
+    until: Timestamp,
+}
+
+impl Denied {
+    fn error(&self) -> Error {
+        let mut error = Error::new(self.kind, self.said.clone()).note(self.noted.clone());
+        if let Some(field) = &self.field {
+            error = error.at(field.clone());
+        }
+        match self.retry_after_secs {
+            Some(secs) => error.retry_after(secs),
+            None => error,
+        }
+    }
+}
+
+/// What to do for someone who asks.
+enum Step {
+    Have(Arc<Held>),
+    /// Wait for a fetch; if it fails, what there is is still good enough.
+    Wait(watch::Receiver<Landed>, Option<Arc<Held>>),
+}
+
+/// A fetch asks for so much less than the permit allows: what an answer may take.
+const MARGIN_SECS: u32 = 10;
+/// Below this nothing is handed out, even if the store is out of order.
+const FLOOR_SECS: u32 = 60;
+/// Credentials with different ends that are kept of one key.
+const KEPT: usize = 4;
+/// A scope the store has no room for is not tried again for so long.
+const INVALID_SECS: u32 = 60;
+/// Clocks further apart than this are not believed when a store gives less than asked.
+const SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+fn secs(count: u32) -> SignedDuration {
+    SignedDuration::from_secs(i64::from(count))
+}
+
+fn later(instant: Timestamp, count: u32) -> Timestamp {
+    instant.checked_add(secs(count)).unwrap_or(Timestamp::MAX)
+}
+
+impl Held {
+    /// Whether it is over when the permit is.
+    fn within(&self, terms: &Terms) -> bool {
+        self.ends <= terms.latest
+    }
+
+    fn left(&self, now: Timestamp) -> SignedDuration {
+        self.lasts.duration_since(now)
+    }
+}
+
+/// What a permit means for what may be handed out now.
+struct Terms {
+    now: Timestamp,
+    /// What to ask for.
+    ask: Lifetime,
+    /// No credential handed out may end later.
+    latest: Timestamp,
+    /// So much must be left of a credential.
+    need: SignedDuration,
+    /// So much must be left while the store is out of order.
+    floor: SignedDuration,
+    class: u32,
+}
+
+impl Terms {
+    fn of(settings: &Settings, source: &Source, until: Timestamp, now: Timestamp) -> Result<Self, Error> {
+        let allowed =
+            Lifetime::between(now, until).ok_or_else(|| Error::internal("a permit is over before its credential"))?;
+        let least = source.least.as_secs();
+        let allowed_secs = allowed.as_secs();
+        // A permit ends at a whole second, so that up to a second of what it allows is gone already.
+        if allowed_secs.saturating_add(1) < least {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("{allowed} is too short for this store; its shortest key lives {least} s"),
+            ));
+        }
+        let margin = MARGIN_SECS.min(allowed_secs / 10);
+        let (ask, latest) = if allowed_secs - margin >= least {
+            (allowed_secs - margin, until)
+        } else {
+            (least, later(until, MARGIN_SECS))
+        };
+        Ok(Self {
+            now,
+            ask: Lifetime::secs(ask),
+            latest,
+            need: secs(settings.min_remaining_secs.min(ask / 2)),
+            floor: secs(FLOOR_SECS.min(ask / 4)),
+            // Of what is allowed and not of what is asked: two who may have the same must come to the same.
+            class: u32::BITS - allowed_secs.saturating_add(1).leading_zeros(),
+        })
+    }
+}
+
+impl Cache {
+    /// An empty cache. What it fetches runs as tasks of the tracker, so that a caller who goes away takes nothing from others.
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, tasks: TaskTracker) -> Self {
+        let settings = Settings { max_entries: settings.max_entries.max(16), ..settings };
+        Self {
+            inner: Arc::new(Inner {
+                settings,
+                clock,
+                entropy,
+                tasks,
+                slots: Mutex::default(),
+                epoch: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// A credential for a permit: one that is kept, or a new one.
+    ///
+    /// # Errors
+    /// Those of the upstream; `RateLimited` when its budget is spent; never while a credential is kept that is good enough.
+    pub async fn get(&self, source: &Arc<Source>, want: &Want<'_>) -> Result<Arc<Held>, Error> {
+        // Twice: what another one fetched may be good for longer than this permit. Once more if the store takes too long.
+        for _ in 0..4 {
+            match Inner::step(&self.inner, source, want)? {
+                Step::Have(held) => return Ok(held),
+                Step::Wait(mut flight, enough) => {
+                    let landed = match flight.wait_for(Option::is_some).await {
+                        Ok(landed) => landed.clone(),
+                        Err(_) => None,
+                    };
+                    match (landed, enough) {
+                        (Some(Ok(())), _) => {}
+                        (_, Some(held)) => return Ok(held),
+                        (Some(Err(denied)), None) => return Err(denied.error()),
+                        (None, None) => return Err(Error::internal("fetching a credential broke off")),
+                    }
+                }
+            }
+        }
+        Err(Error::new(Kind::UpstreamTimeout, "the store did not answer in time")
+            .note("its answers took so long that each credential outlived its permit"))
+    }
+
+    /// Forgets what was fetched of a store, because its settings changed.
+    pub fn forget(&self, storage: StorageId) {
+        let mut slots = self.inner.slots();
+        slots.retain(|key, _| key.storage != storage);
+        self.inner.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many keys are kept.
+    pub fn len(&self) -> usize {
+        self.inner.slots().len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Inner {
+    fn slots(&self) -> MutexGuard<'_, HashMap<Key, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn step(this: &Arc<Self>, source: &Arc<Source>, want: &Want<'_>) -> Result<Step, Error> {
+        let terms = Terms::of(&this.settings, source, want.until, this.clock.now())?;
+        let key = Key {
+            storage: source.storage,
+            scope: want.scope.clone(),
+            caller: (source.sharing == Sharing::Caller).then_some(want.caller),
+            class: terms.class,
+        };
+        let mut slots = this.slots();
+        if slots.len() >= this.settings.max_entries && !slots.contains_key(&key) {
+            make_room(&mut slots, this.settings.max_entries, terms.now);
+        }
+        let slot = slots.entry(key.clone()).or_default();
+        let best = slot.held.iter().filter(|held| held.within(&terms)).max_by_key(|held| held.lasts).cloned();
+        if slot.flight.as_ref().is_some_and(|flight| flight.has_changed().is_err()) {
+            // Its task is gone; if it landed, it took itself out before.
+            slot.flight = None;
+        }
+        let denied = slot.denied.clone().filter(|denied| denied.until > terms.now);
+        if let Some(held) = best.clone().filter(|held| held.left(terms.now) >= terms.need) {
+            // Ahead of need, and only with what of the budget nobody waits for.
+            if terms.now >= held.renew && slot.flight.is_none() && denied.is_none() && source.budget.spare(terms.now) {
+                slot.flight = Some(Self::fetch(this, source, want, &terms, key));
+            }
+            return Ok(Step::Have(held));
+        }
+        let enough = best.filter(|held| held.left(terms.now) >= terms.floor);
+        if let Some(flight) = &slot.flight {
+            return Ok(Step::Wait(flight.clone(), enough));
+        }
+        let refusal = match denied {
+            Some(denied) => denied.error(),
+            None => match source.budget.take(terms.now) {
+                Ok(()) => {
+                    let flight = Self::fetch(this, source, want, &terms, key);
+                    slot.flight = Some(flight.clone());
+                    return Ok(Step::Wait(flight, enough));
+                }
+                Err(pause) => {
+                    Error::new(Kind::RateLimited, "too many keys of this store are asked for").retry_after(pause)
+                }
+            },
+        };
+        enough.map(Step::Have).ok_or(refusal)
+    }
+
+    /// Starts a fetch.
+    fn fetch(
+        this: &Arc<Self>,
+        source: &Arc<Source>,
+        want: &Want<'_>,
+        terms: &Terms,
+        key: Key,
+    ) -> watch::Receiver<Landed> {
+        let (tell, flight) = watch::channel(None);
+        let (this, source, scope) = (this.clone(), source.clone(), want.scope.clone());
+        let session = match source.sharing {
+            Sharing::Caller => want.session.clone(),
+            Sharing::Anyone => SessionName::of("valetkey-shared"),
+        };
+        let (lifetime, sent, epoch) = (terms.ask, terms.now, this.epoch.load(Ordering::SeqCst));
+        let tasks = this.tasks.clone();
+        tasks.spawn(async move {
+            let wish = Wish { scope: &scope, lifetime, session: &session, now: sent };
+            let fetched = source.upstream.fetch(&wish).await;
+            let landed = match fetched {
+                Ok(fetched) => {
+                    let held = this.held(fetched, lifetime, sent);
+                    this.land(&key, epoch, |slot, now| slot.keep(held, now));
+                    Ok(())
+                }
+                Err(error) => {
+                    let denied = Arc::new(this.denied(&error));
+                    if error.kind() == Kind::RateLimited {
+                        source.budget.pause(denied.until);
+                    }
+                    this.land(&key, epoch, |slot, _| slot.denied = Some(denied.clone()));
+                    Err(denied)
+                }
+            };
+            tell.send_replace(Some(landed));
+        });
+        flight
+    }
+
+    fn land(&self, key: &Key, epoch: u64, change: impl FnOnce(&mut Slot, Timestamp)) {
+        let now = self.clock.now();
+        let mut slots = self.slots();
+        // What was forgotten meanwhile stays so; others who fetched in that moment fetch again.
+        let current = self.epoch.load(Ordering::SeqCst) == epoch;
+        if let Some(slot) = slots.get_mut(key).filter(|_| current) {
+            slot.flight = None;
+            change(slot, now);
+        }
+    }
+
+    fn held(&self, fetched: Fetched, asked: Lifetime, sent: Timestamp) -> Arc<Held> {
+        let told = fetched.credential.expiration();
+        let life = asked.as_secs();
+        let ends = later(self.clock.now(), life).min(told.checked_add(SKEW).unwrap_or(Timestamp::MAX));
+        let lasts = later(sent, life).min(told);
+        let mut chance = [0; 4];
+        self.entropy.fill(&mut chance);
+        // Up to a twentieth of its life earlier: what was fetched together is not renewed together.
+        let jitter = u32::from_be_bytes(chance) % (life / 20).max(1);
+        let ahead = self.settings.min_remaining_secs.min(life / 2) + life / 6 + jitter;
+        let renew = lasts.checked_sub(secs(ahead)).unwrap_or(sent);
+        Arc::new(Held { fetched, ends, lasts, renew })
+    }
+
+    fn denied(&self, error: &Error) -> Denied {
+        let deny = match error.kind() {
+            Kind::RateLimited => error.retry_after_secs().unwrap_or(1),
+            Kind::Invalid => INVALID_SECS,
+            _ => self.settings.deny_secs,
+        };
+        Denied {
+            kind: error.kind(),
+            said: error.said().to_owned(),
+            field: error.field().map(str::to_owned),
+            noted: format!("{error:?}"),
+            retry_after_secs: error.retry_after_secs(),
+            until: later(self.clock.now(), deny),
+        }
+    }
+}
+
+impl Slot {
+    fn keep(&mut self, held: Arc<Held>, now: Timestamp) {
+        self.denied = None;
+        self.held.retain(|own| own.lasts > now);
+        if self.held.len() >= KEPT {
+            self.held.remove(0);
+        }
+        self.held.push(held);
+    }
+
+    fn lasts(&self) -> Timestamp {
+        self.held.iter().map(|held| held.lasts).max().unwrap_or(Timestamp::MIN)
+    }
+}
+
+/// Makes room: what is over first, then what is over soonest; a sixteenth at once, so that it is not done for each.
+fn make_room(slots: &mut HashMap<Key, Slot>, most: usize, now: Timestamp) {
+    slots.retain(|_, slot| slot.flight.is_some() || slot.lasts() > now);
+    let keep = most - (most / 16).max(1);
+    if slots.len() <= keep {
+        return;
+    }
+    let mut ends: Vec<Timestamp> = slots.values().map(Slot::lasts).collect();
+    ends.sort_unstable();
+    let border = ends.get(ends.len() - keep).copied().unwrap_or(Timestamp::MAX);
+    let mut over = slots.len() - keep;
+    slots.retain(|_, slot| {
+        let drop = over > 0 && slot.flight.is_none() && slot.lasts() <= border;
+        over -= usize::from(drop);
+        !drop
+    });
+}

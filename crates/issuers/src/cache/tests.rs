@@ -1,0 +1,344 @@
+//! The cache over an upstream that does as it is told.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use proptest::prelude::*;
+use tokio::sync::Semaphore;
+use valetkey_core::Secret;
+use valetkey_core::credential::{Credential, S3Keys};
+use valetkey_core::name::BucketName;
+use valetkey_core::scope::{Actions, Paths};
+use valetkey_testkit::chance::SeededEntropy;
+use valetkey_testkit::clock::FixedClock;
+
+use super::*;
+use crate::upstream::Revocability;
+
+#[derive(Clone, Copy, Debug)]
+enum Mood {
+    Gives,
+    Fails(Kind),
+    Breaks,
+}
+
+struct Fake {
+    clock: Arc<FixedClock>,
+    calls: AtomicUsize,
+    mood: Mutex<Mood>,
+    gate: Semaphore,
+    sessions: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Upstream for Fake {
+    fn check(&self, _: &Scope) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn fetch(&self, wish: &Wish<'_>) -> Result<Fetched, Error> {
+        let number = self.calls.fetch_add(1, Ordering::SeqCst);
+        self.sessions.lock().unwrap().push(wish.session.as_str().to_owned());
+        let _open = self.gate.acquire().await.unwrap();
+        let mood = *self.mood.lock().unwrap();
+        match mood {
+            Mood::Gives => {}
+            Mood::Fails(kind) => return Err(Error::new(kind, "no").note("why").retry_after(7)),
+            Mood::Breaks => panic!("broken"),
+        }
+        Ok(Fetched {
+            credential: Credential::S3(S3Keys {
+                access_key_id: format!("key-{number}"),
+                secret_access_key: Secret::new("s".to_owned()),
+                session_token: Secret::new("t".to_owned()),
+                expiration: wish.lifetime.ends(self.clock.now()),
+            }),
+            upstream_request_id: None,
+            packed_policy_percent: None,
+            narrowed: Vec::new(),
+        })
+    }
+
+    fn revocability(&self) -> Revocability {
+        Revocability::ExpiryOnly
+    }
+}
+
+struct World {
+    clock: Arc<FixedClock>,
+    fake: Arc<Fake>,
+    source: Arc<Source>,
+    cache: Cache,
+    tasks: TaskTracker,
+}
+
+fn world_with(settings: Settings, least: u32, sharing: Sharing, budget: Budget) -> World {
+    let clock = Arc::new(FixedClock::default());
+    let fake = Arc::new(Fake {
+        clock: clock.clone(),
+        calls: AtomicUsize::new(0),
+        mood: Mutex::new(Mood::Gives),
+        gate: Semaphore::new(100_000),
+        sessions: Mutex::default(),
+    });
+    let upstream = fake.clone();
+    let source = Arc::new(Source {
+        storage: StorageId::from_bytes([1; 16]),
+        upstream,
+        least: Lifetime::secs(least),
+        sharing,
+        budget,
+    });
+    let tasks = TaskTracker::new();
+    let cache = Cache::new(settings, clock.clone(), Arc::new(SeededEntropy::new(1)), tasks.clone());
+    World { clock, fake, source, cache, tasks }
+}
+
+fn world() -> World {
+    world_with(Settings::default(), 900, Sharing::Caller, Budget::new(60_000, 1000))
+}
+
+fn scope(bucket: &str) -> Arc<Scope> {
+    Arc::new(Scope::new(BucketName::parse(bucket).unwrap(), Paths::Whole, Actions::READ).unwrap())
+}
+
+impl World {
+    async fn ask(&self, bucket: &str, caller: u8, secs: u32) -> Result<Arc<Held>, Error> {
+        let until = Lifetime::secs(secs).ends(self.clock.now());
+        let session = SessionName::of(&format!("caller-{caller}"));
+        let caller = CallerId::from_bytes([caller; 16]);
+        let scope = scope(bucket);
+        self.cache.get(&self.source, &Want { scope: &scope, until, caller, session: &session }).await
+    }
+
+    async fn key(&self, bucket: &str, caller: u8, secs: u32) -> String {
+        let held = self.ask(bucket, caller, secs).await.unwrap();
+        held.fetched.credential.s3().unwrap().access_key_id.clone()
+    }
+
+    fn calls(&self) -> usize {
+        self.fake.calls.load(Ordering::SeqCst)
+    }
+
+    fn mood(&self, mood: Mood) {
+        *self.fake.mood.lock().unwrap() = mood;
+    }
+
+    /// Waits until nothing runs in the background.
+    async fn settle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.tasks.reopen();
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_who_ask_at_once_cost_one_call() {
+    let world = world();
+    world.fake.gate.forget_permits(100_000);
+    let all = join_all((0..1000).map(|_| world.key("lake", 1, 3600)));
+    let open = async {
+        tokio::task::yield_now().await;
+        world.fake.gate.add_permits(100_000);
+    };
+    let (keys, ()) = tokio::join!(all, open);
+    assert_eq!(world.calls(), 1);
+    assert!(keys.iter().all(|key| key == "key-0"));
+    world.key("lake", 1, 3600).await;
+    assert_eq!(world.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_thousand_at_the_stores_shortest_lifetime_too() {
+    let world = world();
+    join_all((0..1000).map(|_| world.key("lake", 1, 900))).await;
+    assert_eq!(world.calls(), 1);
+    let refusal = world.ask("lake", 1, 600).await.unwrap_err();
+    assert_eq!(refusal.kind(), Kind::Invalid);
+}
+
+#[tokio::test]
+async fn a_key_is_its_callers_alone_unless_the_operator_lets_them_share() {
+    let world = world();
+    assert_ne!(world.key("lake", 1, 3600).await, world.key("lake", 2, 3600).await);
+    assert_ne!(world.key("lake", 1, 3600).await, world.key("pond", 1, 3600).await);
+    assert_eq!(*world.fake.sessions.lock().unwrap(), ["caller-1", "caller-2", "caller-1"]);
+
+    let world = world_with(Settings::default(), 900, Sharing::Anyone, Budget::new(600, 10));
+    assert_eq!(world.key("lake", 1, 3600).await, world.key("lake", 2, 3600).await);
+    assert_eq!(*world.fake.sessions.lock().unwrap(), ["valetkey-shared"], "who came first is not who it was");
+}
+
+#[tokio::test]
+async fn a_key_is_renewed_ahead_and_never_handed_out_nearly_over() {
+    let world = world();
+    assert_eq!(world.key("lake", 1, 3600).await, "key-0");
+    world.clock.advance_secs(1900);
+    assert_eq!(world.key("lake", 1, 3600).await, "key-0");
+    world.settle().await;
+    assert_eq!(world.calls(), 1, "there is no need yet");
+    world.clock.advance_secs(400);
+    assert_eq!(world.key("lake", 1, 3600).await, "key-0", "nobody waits for what is renewed ahead");
+    world.settle().await;
+    assert_eq!((world.calls(), world.key("lake", 1, 3600).await), (2, "key-1".to_owned()));
+    // A long silence: what is left is too little, so a new one is waited for.
+    world.clock.advance_secs(2800);
+    assert_eq!(world.key("lake", 1, 3600).await, "key-2");
+}
+
+#[tokio::test]
+async fn while_a_good_key_is_kept_an_outage_is_nobodys_failure() {
+    for kind in [Kind::Upstream, Kind::UpstreamTimeout, Kind::RateLimited] {
+        let world = world();
+        world.key("lake", 1, 3600).await;
+        world.mood(Mood::Fails(kind));
+        for _ in 0..35 {
+            world.clock.advance_secs(100);
+            assert_eq!(world.key("lake", 1, 3600).await, "key-0", "{kind:?}");
+            world.settle().await;
+        }
+        // Nearly over: nothing is better than that.
+        world.clock.advance_secs(70);
+        let refusal = world.ask("lake", 1, 3600).await.unwrap_err();
+        assert_eq!(refusal.kind(), kind);
+        world.mood(Mood::Gives);
+        world.clock.advance_secs(10);
+        assert_ne!(world.key("lake", 1, 3600).await, "key-0");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_remembered_for_a_moment_only() {
+    let world = world();
+    world.mood(Mood::Fails(Kind::Upstream));
+    for refusal in join_all((0..100).map(|_| world.ask("lake", 1, 3600))).await {
+        let refusal = refusal.unwrap_err();
+        assert_eq!((refusal.kind(), refusal.said(), refusal.retry_after_secs()), (Kind::Upstream, "no", Some(7)));
+        assert!(refusal.noted().unwrap().contains("why"));
+    }
+    assert_eq!(world.calls(), 1);
+    world.mood(Mood::Gives);
+    assert!(world.ask("lake", 1, 3600).await.is_err());
+    world.clock.advance_secs(2);
+    assert!(world.ask("lake", 1, 3600).await.is_ok());
+    assert_eq!(world.calls(), 2);
+}
+
+#[tokio::test]
+async fn a_store_is_not_asked_more_often_than_its_budget() {
+    let world = world_with(Settings::default(), 900, Sharing::Caller, Budget::new(60, 2));
+    world.key("aaa", 1, 3600).await;
+    world.key("bbb", 1, 3600).await;
+    let refusal = world.ask("ccc", 1, 3600).await.unwrap_err();
+    assert_eq!((refusal.kind(), refusal.retry_after_secs()), (Kind::RateLimited, Some(1)));
+    assert_eq!(world.key("aaa", 1, 3600).await, "key-0", "what is kept is not in the way of any budget");
+    world.clock.advance_secs(1);
+    world.key("ccc", 1, 3600).await;
+    assert_eq!(world.calls(), 3);
+}
+
+#[tokio::test]
+async fn when_the_provider_throttles_one_nobody_asks_it() {
+    let world = world();
+    world.key("kept", 1, 3600).await;
+    world.mood(Mood::Fails(Kind::RateLimited));
+    assert!(world.ask("aaa", 1, 3600).await.is_err());
+    world.mood(Mood::Gives);
+    let refusal = world.ask("bbb", 1, 3600).await.unwrap_err();
+    assert_eq!((refusal.kind(), refusal.retry_after_secs()), (Kind::RateLimited, Some(7)));
+    assert_eq!(world.calls(), 2);
+    assert_eq!(world.key("kept", 1, 3600).await, "key-0");
+    world.clock.advance_secs(7);
+    assert!(world.ask("bbb", 1, 3600).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_key_never_outlives_the_permit_it_is_handed_out_for() {
+    let world = world();
+    let long = world.ask("lake", 1, 3600).await.unwrap();
+    // Of the same class, and it would outlive this permit.
+    let short = world.ask("lake", 1, 2400).await.unwrap();
+    let until = Lifetime::secs(2400).ends(world.clock.now());
+    assert!(long.fetched.credential.expiration() > until && short.fetched.credential.expiration() <= until);
+    assert_eq!(world.calls(), 2);
+    assert_eq!(world.key("lake", 1, 2400).await, "key-1");
+    assert_eq!(world.key("lake", 1, 3600).await, "key-0", "both are kept");
+    assert_eq!(world.calls(), 2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn whoever_asks_gets_a_key_that_ends_with_the_permit_and_is_not_nearly_over(
+        asks in prop::collection::vec((900_u32..5000, 0_i64..1500, 0_u8..2), 1..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let world = world();
+            for (secs, wait, caller) in asks {
+                world.clock.advance_secs(wait);
+                let now = world.clock.now();
+                let held = world.ask("lake", caller, secs).await.unwrap();
+                let end = held.fetched.credential.expiration();
+                let least = later(now, secs.saturating_sub(11) / 2).min(later(now, 899));
+                assert!(end >= least, "{end} < {least}");
+                // With the store's shortest lifetime there is no room for the margin.
+                let most = if secs < 911 { later(now, secs + MARGIN_SECS) } else { later(now, secs) };
+                assert!(end <= most, "{end} > {most}");
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn who_goes_away_takes_nothing_from_those_who_wait() {
+    let world = world();
+    world.fake.gate.forget_permits(100_000);
+    let first = world.ask("lake", 1, 3600);
+    let mut first = Box::pin(first);
+    assert!(futures::poll!(&mut first).is_pending());
+    let mut second = Box::pin(world.key("lake", 1, 3600));
+    assert!(futures::poll!(&mut second).is_pending());
+    drop(first);
+    world.fake.gate.add_permits(1);
+    assert_eq!(second.await, "key-0");
+    assert_eq!(world.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_fetch_that_breaks_off_is_a_failure_once() {
+    let world = world();
+    world.mood(Mood::Breaks);
+    assert_eq!(world.ask("lake", 1, 3600).await.unwrap_err().kind(), Kind::Internal);
+    world.mood(Mood::Gives);
+    assert!(world.ask("lake", 1, 3600).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_is_forgotten_while_it_is_fetched_is_fetched_again() {
+    let world = world();
+    world.fake.gate.forget_permits(100_000);
+    let mut waiting = Box::pin(world.key("lake", 1, 3600));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    tokio::task::yield_now().await;
+    world.cache.forget(StorageId::from_bytes([1; 16]));
+    world.fake.gate.add_permits(2);
+    assert_eq!(waiting.await, "key-1", "the first was asked for with what is not configured any more");
+}
+
+#[tokio::test]
+async fn there_are_never_more_keys_than_allowed() {
+    let settings = Settings { max_entries: 32, ..Settings::default() };
+    let world = world_with(settings, 900, Sharing::Caller, Budget::new(600_000, 10_000));
+    for number in 0..200 {
+        world.key(&format!("bucket-{number}"), 1, 3600 + number).await;
+        assert!(world.cache.len() <= 32);
+    }
+    assert_eq!(world.key("bucket-199", 1, 3799).await, "key-199", "the newest are kept");
+    world.cache.forget(StorageId::from_bytes([2; 16]));
+    assert!(!world.cache.is_empty());
+    world.cache.forget(StorageId::from_bytes([1; 16]));
+    assert!(world.cache.is_empty());
+}

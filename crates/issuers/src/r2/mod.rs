@@ -1,0 +1,529 @@
+//! Credentials of Cloudflare R2: signed here with the parent's secret, or fetched from Cloudflare's API where there is only a
+//! token for that.
+//!
+//! SECURITY: at R2 the session token alone is the whole credential: the secret is a hash of what is inside it. Who sees a
+//! pre-signed URL of such a credential has all of its scope until it ends.
+
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use serde::{Deserialize, Serialize};
+use valetkey_core::credential::{Credential, S3Keys};
+use valetkey_core::name::shortened;
+use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
+use valetkey_core::time::{Clock, Lifetime};
+use valetkey_core::{Error, Kind, Secret};
+
+use crate::call::{Answered, call, quoted, request_id, throttled};
+use crate::r2::token::{Claims, PathClaims};
+use crate::upstream::{Fetched, Revocability, Upstream, Wish, plausible_end, refused};
+
+/// What is configured of R2; nothing of it is secret.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The Cloudflare account's id.
+    pub account_id: String,
+    /// The buckets' jurisdiction, like `eu`; none for the default one.
+    pub jurisdiction: Option<String>,
+    /// The host of the S3 endpoint; Cloudflare's own, unless named.
+    pub host: Option<String>,
+    /// The id of the parent key.
+    pub parent_access_key_id: String,
+    /// Where Cloudflare's API is.
+    #[serde(default = "api")]
+    pub api_base_url: String,
+    /// Whether to name single operations (`actions`) where no permission is exact. Cloudflare documents it for keys signed
+    /// here, and not every account takes it.
+    #[serde(default)]
+    pub actions_claim: bool,
+    /// How long a request to the API may take, in milliseconds.
+    #[serde(default = "timeout")]
+    pub timeout_ms: u32,
+}
+
+fn api() -> String {
+    "https://api.cloudflare.com/client/v4".to_owned()
+}
+fn timeout() -> u32 {
+    10_000
+}
+
+/// What is secret about R2: how credentials are made.
+#[derive(Debug)]
+pub enum Secrets {
+    /// Signed here, with the parent's secret access key.
+    Local(Secret<String>),
+    /// Asked of Cloudflare's API, with a token for it.
+    Api(Secret<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretsJson {
+    secret_access_key: Option<String>,
+    api_token: Option<String>,
+}
+
+impl Secrets {
+    /// Reads secrets from JSON: `secret_access_key`, or `api_token`; with both, credentials are signed here.
+    ///
+    /// # Errors
+    /// `Invalid`; nothing of the text is repeated.
+    pub fn parse(json: &Secret<String>) -> Result<Self, Error> {
+        let bad = || {
+            Error::new(
+                Kind::Invalid,
+                "the secrets are JSON with the parent's `secret_access_key`, or with an `api_token`",
+            )
+            .at("secrets")
+        };
+        let good = |text: &str| !text.is_empty() && text.len() <= 1024 && text.bytes().all(|b| b.is_ascii_graphic());
+        let SecretsJson { secret_access_key, api_token } = serde_json::from_str(json.reveal()).map_err(|_| bad())?;
+        match (secret_access_key, api_token) {
+            (Some(key), _) if good(&key) => Ok(Self::Local(Secret::new(key))),
+            (None, Some(token)) if good(&token) => Ok(Self::Api(Secret::new(token))),
+            (Some(_) | None, _) => Err(bad()),
+        }
+    }
+}
+
+/// R2.
+pub struct R2 {
+    account_id: String,
+    host: String,
+    jurisdiction: Option<String>,
+    parent_access_key_id: String,
+    endpoint: Url,
+    actions_claim: bool,
+    timeout: Duration,
+    secrets: Secrets,
+    http: reqwest::Client,
+    clock: Arc<dyn Clock>,
+}
+
+/// The longest R2 gives.
+const LONGEST: Lifetime = Lifetime::secs(604_800);
+/// The most bytes of a session token: it goes in a header of each request, and servers take headers of about twice that.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// What a credential of R2 may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Permission {
+    ObjectReadOnly,
+    ObjectReadWrite,
+    AdminReadOnly,
+    AdminReadWrite,
+}
+
+/// What a scope is at R2.
+struct Meant {
+    permission: Permission,
+    /// Single operations, if the permission alone would allow more.
+    actions: Vec<&'static str>,
+    paths: Option<PathClaims>,
+    narrowed: Vec<String>,
+}
+
+impl R2 {
+    /// R2 as configured.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the field.
+    pub fn new(
+        settings: Settings,
+        secrets: Secrets,
+        http: reqwest::Client,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let Settings { account_id, jurisdiction, host, parent_access_key_id, api_base_url, actions_claim, timeout_ms } =
+            settings;
+        let bad = |field: &'static str, words: String| Err(Error::new(Kind::Invalid, words).at(field));
+        let word = |text: &str| {
+            (1..=64).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        };
+        if !word(&account_id) {
+            return bad("account_id", format!("`{}` is not an account's id", shortened(&account_id)));
+        }
+        if let Some(jurisdiction) = jurisdiction.as_deref().filter(|text| !word(text)) {
+            return bad("jurisdiction", format!("`{}` is not a jurisdiction", shortened(jurisdiction)));
+        }
+        if parent_access_key_id.is_empty()
+            || parent_access_key_id.len() > 128
+            || !parent_access_key_id.bytes().all(|b| b.is_ascii_alphanumeric())
+        {
+            return bad("parent_access_key_id", "a key's id has letters and digits only".to_owned());
+        }
+        let host = host.unwrap_or_else(|| match &jurisdiction {
+            Some(jurisdiction) => format!("{account_id}.{jurisdiction}.r2.cloudflarestorage.com"),
+            None => format!("{account_id}.r2.cloudflarestorage.com"),
+        });
+        if host.is_empty() || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b)) {
+            return bad("host", format!("`{}` is not a host", shortened(&host)));
+        }
+        if !(100..=60_000).contains(&timeout_ms) {
+            return bad("timeout_ms", "a request may take 100 to 60000 ms".to_owned());
+        }
+        let address =
+            format!("{}/accounts/{account_id}/r2/temp-access-credentials", api_base_url.trim_end_matches('/'));
+        let endpoint = Url::parse(&address).ok().filter(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+        });
+        let Some(endpoint) = endpoint else {
+            return bad(
+                "api_base_url",
+                "this is not an address like `https://api.cloudflare.com/client/v4`".to_owned(),
+            );
+        };
+        if actions_claim && matches!(secrets, Secrets::Api(_)) {
+            return bad(
+                "actions_claim",
+                "Cloudflare's API does not take single operations; they need keys signed here".to_owned(),
+            );
+        }
+        let timeout = Duration::from_millis(u64::from(timeout_ms));
+        Ok(Self {
+            account_id,
+            host,
+            jurisdiction,
+            parent_access_key_id,
+            endpoint,
+            actions_claim,
+            timeout,
+            secrets,
+            http,
+            clock,
+        })
+    }
+
+    /// What the scope is at R2.
+    fn meant(&self, scope: &Scope) -> Result<Meant, Error> {
+        let mut narrowed = Vec::new();
+        let mut wanted = scope.actions();
+        let paths = match scope.paths() {
+            Paths::Whole => None,
+            Paths::Only(paths) => {
+                let mut claims = PathClaims { prefix_paths: Vec::new(), object_paths: Vec::new() };
+                let mut unlisted = 0_usize;
+                for path in paths.iter() {
+                    let text = std::str::from_utf8(path.bytes()).map_err(|_| {
+                        let shown = shortened(&String::from_utf8_lossy(path.bytes()));
+                        Error::new(Kind::Invalid, format!("the store cannot give a key for `{shown}`: it is not UTF-8"))
+                            .at("paths")
+                    })?;
+                    match path {
+                        Path::Object(_) => {
+                            unlisted += 1;
+                            claims.object_paths.push(text.to_owned());
+                        }
+                        // R2 compares text: `data/tbl` alone would open `data/tbl2` too.
+                        Path::Directory(_) => {
+                            claims.object_paths.push(text.to_owned());
+                            claims.prefix_paths.push(format!("{text}/"));
+                        }
+                        Path::Prefix(_) => claims.prefix_paths.push(text.to_owned()),
+                    }
+                }
+                if unlisted > 0 && wanted.contains(Action::ListBucket) {
+                    narrowed.push(format!("list-bucket: {unlisted} of the {} paths cannot be listed", paths.len()));
+                }
+                for action in [Action::GetBucketConfig, Action::PutBucketConfig] {
+                    if wanted.contains(action) {
+                        narrowed.push(format!("{action}: only a whole bucket can have it"));
+                        wanted = wanted.without(action);
+                    }
+                }
+                Some(claims)
+            }
+        };
+        let exact = [
+            Permission::ObjectReadOnly,
+            Permission::ObjectReadWrite,
+            Permission::AdminReadOnly,
+            Permission::AdminReadWrite,
+        ]
+        .into_iter()
+        .find(|permission| permission.is(wanted));
+        let (permission, actions) = match exact {
+            // With single operations even what no permission tells apart is told.
+            Some(permission) if !self.actions_claim || permission.allows() == wanted => (permission, Vec::new()),
+            // SECURITY: without a single operation the claim would be left out, and the permission would count alone.
+            Some(_) | None if self.actions_claim && !operations(wanted).is_empty() => {
+                for action in [Action::GetBucketConfig, Action::PutBucketConfig] {
+                    if wanted.contains(action) {
+                        narrowed.push(format!("{action}: no single operation of R2's is that"));
+                    }
+                }
+                (Permission::around(wanted), operations(wanted))
+            }
+            Some(_) | None => {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    format!(
+                        "R2 has no permission for exactly {wanted}; it has read, read and write, and both with the bucket's configuration"
+                    ),
+                ));
+            }
+        };
+        Ok(Meant { permission, actions, paths, narrowed })
+    }
+
+    fn lifetime(wish: &Wish<'_>) -> Lifetime {
+        wish.lifetime.min(LONGEST)
+    }
+
+    fn local(&self, secret: &Secret<String>, wish: &Wish<'_>, meant: Meant) -> Result<Fetched, Error> {
+        let iat = wish.now.as_second();
+        let exp = iat.saturating_add(i64::from(Self::lifetime(wish).as_secs()));
+        let claims = Claims {
+            bucket: wish.scope.bucket().as_str(),
+            scope: meant.permission,
+            actions: meant.actions,
+            paths: meant.paths,
+            sub: &self.account_id,
+            iss: &self.parent_access_key_id,
+            aud: &self.host,
+            iat,
+            exp,
+        };
+        let (secret_access_key, session_token) = token::mint(&claims, secret)?;
+        if session_token.reveal().len() > MAX_TOKEN_BYTES {
+            return Err(too_many(wish.scope));
+        }
+        let expiration = jiff::Timestamp::from_second(exp)
+            .map_err(|error| Error::internal("a credential would end after the end of time").caused_by(error))?;
+        Ok(Fetched {
+            credential: Credential::S3(S3Keys {
+                access_key_id: self.parent_access_key_id.clone(),
+                secret_access_key,
+                session_token,
+                expiration,
+            }),
+            upstream_request_id: None,
+            packed_policy_percent: None,
+            narrowed: meant.narrowed,
+        })
+    }
+
+    async fn fetched(&self, api_token: &Secret<String>, wish: &Wish<'_>, meant: Meant) -> Result<Fetched, Error> {
+        let lifetime = Self::lifetime(wish);
+        // SECURITY: an empty list is left out, and both are only when the whole bucket is meant: a set of paths is never empty.
+        let body = ApiRequest {
+            bucket: wish.scope.bucket().as_str(),
+            parent_access_key_id: &self.parent_access_key_id,
+            permission: meant.permission,
+            ttl_seconds: lifetime.as_secs(),
+            prefixes: meant.paths.as_ref().map(|paths| paths.prefix_paths.as_slice()).filter(|list| !list.is_empty()),
+            objects: meant.paths.as_ref().map(|paths| paths.object_paths.as_slice()).filter(|list| !list.is_empty()),
+        };
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", api_token.reveal()))
+            .map_err(|_| Error::internal("an API token cannot be a header"))?;
+        bearer.set_sensitive(true);
+        let mut request = self.http.post(self.endpoint.clone()).header(AUTHORIZATION, bearer).json(&body);
+        if let Some(jurisdiction) = &self.jurisdiction {
+            request = request.header("cf-r2-jurisdiction", jurisdiction);
+        }
+        let answered = call(request, self.timeout).await?;
+        let id = answered.headers.get("cf-ray").and_then(|id| id.to_str().ok()).and_then(request_id);
+        let keys = read(&answered)?;
+        // The answer does not say when it ends. The token does, if it is one as documented; if not, what was asked for counts.
+        let expiration = token::expiration(&keys.session_token).unwrap_or_else(|| lifetime.ends(wish.now));
+        plausible_end(expiration, lifetime, self.clock.now())?;
+        let secret_access_key = Secret::new(keys.secret_access_key);
+        Ok(Fetched {
+            credential: Credential::S3(S3Keys {
+                access_key_id: keys.access_key_id,
+                secret_access_key,
+                session_token: Secret::new(keys.session_token),
+                expiration,
+            }),
+            upstream_request_id: id,
+            packed_policy_percent: None,
+            narrowed: meant.narrowed,
+        })
+    }
+}
+
+fn too_many(scope: &Scope) -> Error {
+    let count = match scope.paths() {
+        Paths::Whole => 1,
+        Paths::Only(paths) => paths.len(),
+    };
+    Error::new(
+        Kind::Invalid,
+        format!("{count} paths are too many for one key of this store; ask for them in several keys"),
+    )
+    .at("paths")
+}
+
+#[async_trait]
+impl Upstream for R2 {
+    fn check(&self, scope: &Scope) -> Result<(), Error> {
+        let meant = self.meant(scope)?;
+        // Base64 of base64: a byte of a path becomes not quite two of the token.
+        let bytes: usize = meant
+            .paths
+            .iter()
+            .flat_map(|paths| paths.prefix_paths.iter().chain(&paths.object_paths))
+            .map(|path| path.len() + 3)
+            .sum();
+        if bytes.saturating_mul(16) / 9 > MAX_TOKEN_BYTES { Err(too_many(scope)) } else { Ok(()) }
+    }
+
+    async fn fetch(&self, wish: &Wish<'_>) -> Result<Fetched, Error> {
+        let meant = self.meant(wish.scope)?;
+        match &self.secrets {
+            Secrets::Local(secret) => self.local(secret, wish, meant),
+            Secrets::Api(token) => self.fetched(token, wish, meant).await,
+        }
+    }
+
+    fn revocability(&self) -> Revocability {
+        Revocability::ExpiryOnly
+    }
+}
+
+impl Permission {
+    /// What it allows, as Cloudflare publishes it.
+    fn allows(self) -> Actions {
+        let read = Actions::READ.with(Action::ListUploads);
+        match self {
+            Self::ObjectReadOnly => read,
+            Self::ObjectReadWrite => Actions::READ_WRITE,
+            Self::AdminReadOnly => read.with(Action::GetBucketConfig),
+            Self::AdminReadWrite => Actions::READ_WRITE.with(Action::GetBucketConfig).with(Action::PutBucketConfig),
+        }
+    }
+
+    /// Whether it allows what is wanted and nothing else that counts. R2 does not tell listing keys from listing unfinished
+    /// uploads, which shows no more than keys under the same prefixes; nor from asking where the bucket is.
+    fn is(self, wanted: Actions) -> bool {
+        let counts = |actions: Actions| {
+            let told =
+                if actions.contains(Action::ListBucket) { actions.without(Action::ListUploads) } else { actions };
+            told.without(Action::GetBucketInfo)
+        };
+        counts(self.allows()) == counts(wanted)
+    }
+
+    /// The least that allows all of it.
+    fn around(wanted: Actions) -> Self {
+        [Self::ObjectReadOnly, Self::AdminReadOnly, Self::ObjectReadWrite]
+            .into_iter()
+            .find(|permission| permission.allows().contains_all(wanted))
+            .unwrap_or(Self::AdminReadWrite)
+    }
+}
+
+/// R2's names of what the scope allows.
+fn operations(actions: Actions) -> Vec<&'static str> {
+    actions
+        .iter()
+        .flat_map(|action| match action {
+            Action::GetObject => &["GetObject", "HeadObject"][..],
+            Action::ListBucket => &["ListObjectsV1", "ListObjectsV2"],
+            Action::PutObject => &["PutObject", "CopyObject"],
+            Action::DeleteObject => &["DeleteObject", "DeleteObjects"],
+            Action::MultipartUpload => {
+                &["CreateMultipartUpload", "UploadPart", "UploadPartCopy", "CompleteMultipartUpload", "ListParts"]
+            }
+            Action::AbortUpload => &["AbortMultipartUpload"],
+            Action::ListUploads => &["ListMultipartUploads"],
+            Action::GetBucketInfo => &["GetBucketLocation"],
+            // Not among those that are published; the permission alone allows them.
+            Action::GetBucketConfig | Action::PutBucketConfig => &[],
+        })
+        .copied()
+        .collect()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ApiRequest<'a> {
+    bucket: &'a str,
+    parent_access_key_id: &'a str,
+    permission: Permission,
+    ttl_seconds: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefixes: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objects: Option<&'a [String]>,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(default)]
+    success: bool,
+    result: Option<ApiKeys>,
+    #[serde(default)]
+    errors: Vec<ApiError>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ApiKeys {
+    access_key_id: String,
+    secret_access_key: String,
+    session_token: String,
+}
+
+impl fmt::Debug for ApiKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKeys")
+    }
+}
+
+#[derive(Deserialize)]
+struct ApiError {
+    code: i64,
+    #[serde(default)]
+    message: String,
+}
+
+fn read(answered: &Answered) -> Result<ApiKeys, Error> {
+    let envelope: Option<Envelope> = serde_json::from_slice(&answered.body).ok();
+    let status = answered.status;
+    let errors = envelope.as_ref().map(|envelope| {
+        envelope
+            .errors
+            .iter()
+            .map(|error| format!("{} {}", error.code, quoted(&error.message)))
+            .collect::<Vec<_>>()
+            .join("; ")
+    });
+    let note = format!(
+        "Cloudflare's API answered {}: {}",
+        status.as_u16(),
+        errors.unwrap_or_else(|| "not its JSON".to_owned())
+    );
+    let codes = envelope
+        .as_ref()
+        .map(|envelope| envelope.errors.iter().map(|error| error.code).collect::<Vec<_>>())
+        .unwrap_or_default();
+    if status.as_u16() == 429 || codes.contains(&10058) || codes.contains(&971) {
+        return Err(throttled(&answered.headers).note(note));
+    }
+    if !status.is_success() {
+        return Err(refused("the store refused to give a key").note(note));
+    }
+    envelope
+        .filter(|envelope| envelope.success)
+        .and_then(|envelope| envelope.result)
+        .filter(|keys| {
+            !keys.access_key_id.is_empty() && !keys.secret_access_key.is_empty() && !keys.session_token.is_empty()
+        })
+        .ok_or_else(|| refused("the store's answer cannot be used").note(note))
+}

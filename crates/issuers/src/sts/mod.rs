@@ -1,0 +1,235 @@
+//! Credentials of AWS and of stores that speak its Security Token Service: `AssumeRole` with a session policy made of the scope.
+//!
+//! What the store cannot say exactly is left out and named, or refused; nothing is ever said wider. The end of a credential is
+//! the one the store answers.
+
+#[cfg(test)]
+mod evaluator;
+mod parent;
+mod planner;
+mod policy;
+mod settings;
+mod sign;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use valetkey_core::credential::{Credential, S3Keys};
+use valetkey_core::scope::{Paths, Scope};
+use valetkey_core::time::{Clock, Lifetime};
+use valetkey_core::{Error, Kind};
+
+pub use parent::{ParentKeys, Secrets, Surroundings};
+pub use settings::{KmsSettings, Profile, Settings};
+
+use crate::call::call;
+use crate::sts::parent::{Keys, Parents};
+use crate::sts::policy::Written;
+use crate::sts::settings::Parsed;
+use crate::sts::sign::{FORM, Target, sign};
+use crate::sts::wire::{Form, Given, Refused};
+use crate::upstream::{Fetched, Revocability, SessionName, Upstream, Wish, plausible_end, refused};
+
+/// A store that speaks STS.
+pub struct Sts {
+    settings: Parsed,
+    /// As it is signed: the port only where it is not the scheme's own.
+    host: String,
+    parents: Parents,
+    http: reqwest::Client,
+    clock: Arc<dyn Clock>,
+    learnt: Learnt,
+}
+
+/// Which plan of a scope the store took, of those scopes whose fullest plan it found too large: so that it is not asked in vain
+/// again.
+#[derive(Default)]
+struct Learnt(Mutex<HashMap<Scope, usize>>);
+
+/// Scopes that are remembered; then all are forgotten.
+const REMEMBERED: usize = 1024;
+
+impl Learnt {
+    fn first(&self, scope: &Scope) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(scope).copied().unwrap_or(0)
+    }
+
+    fn took(&self, scope: &Scope, plan: usize) {
+        let mut learnt = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if learnt.len() >= REMEMBERED {
+            learnt.clear();
+        }
+        learnt.insert(scope.clone(), plan);
+    }
+}
+
+impl Sts {
+    /// A store as configured.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the field.
+    pub fn new(
+        settings: Settings,
+        secrets: Secrets,
+        http: reqwest::Client,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        let settings = settings.parse()?;
+        let host = settings.endpoint.host_str().unwrap_or_default();
+        let host = settings.endpoint.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        Ok(Self {
+            settings,
+            host,
+            parents: Parents::new(secrets, http.clone()),
+            http,
+            clock,
+            learnt: Learnt::default(),
+        })
+    }
+
+    /// The shortest lifetime the store gives.
+    pub fn least(&self) -> Lifetime {
+        self.settings.min
+    }
+
+    fn plan(&self, scope: &Scope) -> Result<Vec<Written>, Error> {
+        planner::plan(&self.settings.grammar, scope, self.settings.policy_limit)
+    }
+
+    fn duration(&self, lifetime: Lifetime) -> Result<Lifetime, Error> {
+        let Parsed { min, max, .. } = &self.settings;
+        // A permit ends at a whole second, so that up to a second of the lifetime it was decided with is gone already.
+        if lifetime.as_secs().saturating_add(1) < min.as_secs() {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("{lifetime} is too short for this store; its shortest key lives {min}"),
+            ));
+        }
+        Ok(lifetime.clamp(*min, *max))
+    }
+
+    fn form(&self, policy: &Written, duration: Lifetime, session: &SessionName) -> String {
+        let Parsed { role_arn, external_id, source_identity, session_tags, .. } = &self.settings;
+        let mut form = Form::new()
+            .with("RoleArn", role_arn)
+            .with("RoleSessionName", session.as_str())
+            .with("DurationSeconds", &duration.as_secs().to_string())
+            .with("Policy", &policy.json);
+        if let Some(id) = external_id {
+            form = form.with("ExternalId", id);
+        }
+        if *source_identity {
+            form = form.with("SourceIdentity", session.as_str());
+        }
+        for (index, (key, value)) in session_tags.iter().enumerate() {
+            let number = index + 1;
+            form = form
+                .with(&format!("Tags.member.{number}.Key"), key)
+                .with(&format!("Tags.member.{number}.Value"), &value.replace("{session}", session.as_str()));
+        }
+        form.into_body()
+    }
+
+    async fn ask(&self, body: String, keys: &Keys, now: Timestamp) -> Result<Given, Refused> {
+        let target = Target { host: &self.host, path: self.settings.endpoint.path(), region: &self.settings.region };
+        let signed = sign(&target, body.as_bytes(), keys, now);
+        let sensitive = |text: &str| {
+            let mut value = HeaderValue::from_str(text)
+                .map_err(|_| Refused::Other(Error::internal("a part of a signature cannot be a header")))?;
+            value.set_sensitive(true);
+            Ok(value)
+        };
+        let mut request = self
+            .http
+            .post(self.settings.endpoint.clone())
+            .header(CONTENT_TYPE, FORM)
+            .header("x-amz-date", &signed.date)
+            .header(AUTHORIZATION, sensitive(&signed.authorization)?);
+        if let Some(token) = &keys.session_token {
+            request = request.header("x-amz-security-token", sensitive(token.reveal())?);
+        }
+        let answered = call(request.body(body), self.settings.timeout).await.map_err(Refused::Other)?;
+        wire::read(&answered)
+    }
+
+    /// Asks, and once more with other credentials of this server if the store does not take the first.
+    async fn ask_twice(&self, body: &str, now: Timestamp) -> Result<(Given, Arc<Keys>), Refused> {
+        let keys = self.parents.keys(now).await.map_err(Refused::Other)?;
+        match self.ask(body.to_owned(), &keys, now).await {
+            Err(Refused::Parent(error)) => {
+                if !self.parents.distrust(&keys).await {
+                    return Err(Refused::Other(error));
+                }
+                let other = self.parents.keys(now).await.map_err(Refused::Other)?;
+                if other.access_key_id == keys.access_key_id && other.session_token.is_none() {
+                    return Err(Refused::Other(error));
+                }
+                self.ask(body.to_owned(), &other, now).await.map(|given| (given, other))
+            }
+            answer => answer.map(|given| (given, keys)),
+        }
+    }
+}
+
+#[async_trait]
+impl Upstream for Sts {
+    fn check(&self, scope: &Scope) -> Result<(), Error> {
+        self.plan(scope).map(drop)
+    }
+
+    async fn fetch(&self, wish: &Wish<'_>) -> Result<Fetched, Error> {
+        let duration = self.duration(wish.lifetime)?;
+        let plans = self.plan(wish.scope)?;
+        let first = self.learnt.first(wish.scope).min(plans.len() - 1);
+        for (index, plan) in plans.into_iter().enumerate().skip(first) {
+            let body = self.form(&plan, duration, wish.session);
+            match self.ask_twice(&body, wish.now).await {
+                Ok((given, keys)) => {
+                    if index > first {
+                        self.learnt.took(wish.scope, index);
+                    }
+                    return finish(given, &keys, plan, duration, self.clock.now());
+                }
+                Err(Refused::TooLarge) => {}
+                Err(Refused::Parent(error) | Refused::Other(error)) => return Err(error),
+            }
+        }
+        let paths = match wish.scope.paths() {
+            Paths::Whole => 1,
+            Paths::Only(paths) => paths.len(),
+        };
+        Err(Error::new(
+            Kind::Invalid,
+            format!("{paths} paths are too many for one key of this store: packed they do not fit; ask for them in several keys"),
+        )
+        .at("paths")
+        .note("every policy that says the scope was answered `PackedPolicyTooLarge`"))
+    }
+
+    fn revocability(&self) -> Revocability {
+        Revocability::ExpiryOnly
+    }
+}
+
+fn finish(given: Given, keys: &Keys, plan: Written, asked: Lifetime, answered: Timestamp) -> Result<Fetched, Error> {
+    let Given { access_key_id, secret_access_key, session_token, expiration, packed_percent, request_id } = given;
+    // SECURITY: a store that answers with what it was asked with would have this server hand out its own credentials.
+    if access_key_id == keys.access_key_id || secret_access_key.ct_eq(keys.secret_access_key.reveal()) {
+        return Err(
+            refused("the store's answer cannot be used").note("AssumeRole answered with this server's own credentials")
+        );
+    }
+    plausible_end(expiration, asked, answered)?;
+    Ok(Fetched {
+        credential: Credential::S3(S3Keys { access_key_id, secret_access_key, session_token, expiration }),
+        upstream_request_id: request_id,
+        packed_policy_percent: packed_percent,
+        narrowed: plan.narrowed,
+    })
+}

@@ -1,0 +1,284 @@
+//! What is configured of a store that speaks STS.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reqwest::Url;
+use serde::Deserialize;
+use valetkey_core::name::{BucketName, shortened};
+use valetkey_core::time::Lifetime;
+use valetkey_core::{Error, Kind};
+
+use crate::sts::planner::AWS_LIMIT;
+use crate::sts::policy::{Colons, Grammar, Kms, Principal, Specials};
+
+/// What is configured of a store that speaks STS; nothing of it is secret.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where `AssumeRole` is asked, like `https://sts.eu-west-1.amazonaws.com` (the default, with the region).
+    pub sts_endpoint: Option<String>,
+    /// The region to name in signatures.
+    pub region: String,
+    /// The role whose rights are narrowed.
+    pub role_arn: String,
+    /// What the role's owner asks to be named.
+    pub external_id: Option<String>,
+    /// Also names the caller as the session's source identity, which stays with it through further roles.
+    #[serde(default)]
+    pub source_identity: bool,
+    /// Tags of every session; `{session}` in a value becomes the session's name.
+    #[serde(default)]
+    pub session_tags: BTreeMap<String, String>,
+    /// How the store differs from AWS.
+    #[serde(default)]
+    pub profile: Profile,
+    /// Whether its policies know `${*}`; the profile says if this does not.
+    pub escapes: Option<bool>,
+    /// Whether each statement needs a principal; the profile says if this does not.
+    pub principal: Option<bool>,
+    /// The shortest it gives, in seconds.
+    #[serde(default = "shortest")]
+    pub min_duration_secs: u32,
+    /// The longest it gives, in seconds.
+    #[serde(default = "longest")]
+    pub max_duration_secs: u32,
+    /// The most characters of a session policy.
+    #[serde(default = "policy_limit")]
+    pub policy_limit: usize,
+    /// Buckets reached through an access point: its ARN.
+    #[serde(default)]
+    pub access_points: BTreeMap<String, String>,
+    /// The keys its objects are encrypted with.
+    pub kms: Option<KmsSettings>,
+    /// How long one request may take, in milliseconds.
+    #[serde(default = "timeout")]
+    pub timeout_ms: u32,
+}
+
+/// The keys a store's objects are encrypted with.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KmsSettings {
+    /// Their ARNs; any that the role may use, if none are named.
+    #[serde(default)]
+    pub key_arns: Vec<String>,
+}
+
+/// How a store differs from AWS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// AWS itself.
+    #[default]
+    Aws,
+    /// Ceph's gateway: no escapes, no colons, no tags.
+    Ceph,
+    /// Yandex: like others, and each statement needs a principal.
+    Yandex,
+    /// Any other: nothing that is not certain.
+    Other,
+}
+
+fn shortest() -> u32 {
+    900
+}
+fn longest() -> u32 {
+    3600
+}
+fn policy_limit() -> usize {
+    AWS_LIMIT
+}
+fn timeout() -> u32 {
+    10_000
+}
+
+/// The settings, read.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    pub(crate) endpoint: Url,
+    pub(crate) region: String,
+    pub(crate) role_arn: String,
+    pub(crate) external_id: Option<String>,
+    pub(crate) source_identity: bool,
+    pub(crate) session_tags: Vec<(String, String)>,
+    pub(crate) min: Lifetime,
+    pub(crate) max: Lifetime,
+    pub(crate) policy_limit: usize,
+    pub(crate) timeout: Duration,
+    pub(crate) grammar: Grammar,
+}
+
+fn bad(field: &'static str, words: impl Into<String>) -> Error {
+    Error::new(Kind::Invalid, words.into()).at(field)
+}
+
+impl Settings {
+    /// Reads the settings.
+    pub(crate) fn parse(self) -> Result<Parsed, Error> {
+        let partition = self.partition()?;
+        let plain = |text: &str| {
+            !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        if !plain(&self.region) {
+            return Err(bad("region", format!("`{}` is not a region", shortened(&self.region))));
+        }
+        let endpoint = self.endpoint(&partition)?;
+        self.check_limits()?;
+        let limited = self.profile != Profile::Aws;
+        let escapes = self.escapes.unwrap_or(self.profile == Profile::Aws);
+        let principal = self.principal.unwrap_or(self.profile == Profile::Yandex);
+        let access_points = self
+            .access_points
+            .iter()
+            .map(|(bucket, arn)| access_point(bucket, arn, &partition))
+            .collect::<Result<_, _>>()?;
+        let kms = self.kms.map(|kms| read_kms(&kms, &partition)).transpose()?;
+        Ok(Parsed {
+            endpoint,
+            region: self.region,
+            role_arn: self.role_arn,
+            external_id: self.external_id,
+            source_identity: self.source_identity,
+            session_tags: self.session_tags.into_iter().collect(),
+            min: Lifetime::secs(self.min_duration_secs),
+            max: Lifetime::secs(self.max_duration_secs),
+            policy_limit: self.policy_limit,
+            timeout: Duration::from_millis(u64::from(self.timeout_ms)),
+            grammar: Grammar {
+                partition: partition.into(),
+                specials: match (escapes, self.profile) {
+                    (true, _) => Specials::Escaped,
+                    (false, Profile::Ceph) => Specials::NoEscape,
+                    (false, Profile::Aws | Profile::Yandex | Profile::Other) => Specials::NoEscapeButVariables,
+                },
+                colons: if limited { Colons::Refused } else { Colons::Allowed },
+                principal: if principal { Principal::Required } else { Principal::Absent },
+                access_points,
+                kms,
+            },
+        })
+    }
+
+    /// The partition of the role, which is that of everything else.
+    fn partition(&self) -> Result<String, Error> {
+        let partition = match self.role_arn.split(':').collect::<Vec<_>>().as_slice() {
+            ["arn", partition, "iam", "", _, role] if role.starts_with("role/") => (*partition).to_owned(),
+            _ => {
+                return Err(bad(
+                    "role_arn",
+                    format!(
+                        "`{}` is not the ARN of a role, like `arn:aws:iam::123456789012:role/name`",
+                        shortened(&self.role_arn)
+                    ),
+                ));
+            }
+        };
+        if !["aws", "aws-cn", "aws-us-gov"].contains(&partition.as_str()) {
+            return Err(bad(
+                "role_arn",
+                format!("`{}` is not a partition; there are `aws`, `aws-cn` and `aws-us-gov`", shortened(&partition)),
+            ));
+        }
+        Ok(partition)
+    }
+
+    fn endpoint(&self, partition: &str) -> Result<Url, Error> {
+        let suffix = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let endpoint = match &self.sts_endpoint {
+            Some(url) => url.clone(),
+            None if self.profile == Profile::Aws => format!("https://sts.{}.{suffix}", self.region),
+            None => return Err(bad("sts_endpoint", "only AWS's own is known without being named")),
+        };
+        Url::parse(&endpoint)
+            .ok()
+            .filter(|url| {
+                matches!(url.scheme(), "http" | "https")
+                    && url.host_str().is_some()
+                    && url.query().is_none()
+                    && url.fragment().is_none()
+                    && url.username().is_empty()
+                    && url.password().is_none()
+            })
+            .ok_or_else(|| {
+                bad("sts_endpoint", "this is not an address like `https://sts.example.com`, without a query")
+            })
+    }
+
+    fn check_limits(&self) -> Result<(), Error> {
+        if self.external_id.as_ref().is_some_and(|id| {
+            !(2..=1224).contains(&id.len())
+                || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b))
+        }) {
+            return Err(bad("external_id", "an external id has 2 to 1224 letters, digits and `_+=,.@:/-`"));
+        }
+        let limited = self.profile != Profile::Aws;
+        if limited && !self.session_tags.is_empty() {
+            return Err(bad("session_tags", "only AWS is known to take session tags"));
+        }
+        if limited && self.source_identity {
+            return Err(bad("source_identity", "only AWS is known to take a source identity"));
+        }
+        if self.session_tags.len() > 50
+            || self.session_tags.iter().any(|(key, value)| {
+                key.is_empty() || key.chars().count() > 128 || value.chars().count() > 256 || key.starts_with("aws:")
+            })
+        {
+            return Err(bad(
+                "session_tags",
+                "there are at most 50, keys have 1 to 128 characters and do not start with `aws:`, values at most 256",
+            ));
+        }
+        if self.min_duration_secs == 0 || self.min_duration_secs > self.max_duration_secs {
+            return Err(bad("min_duration_secs", "the shortest is at least 1 and not longer than the longest"));
+        }
+        if self.profile == Profile::Aws && !(900..=43_200).contains(&self.max_duration_secs) {
+            return Err(bad("max_duration_secs", "AWS gives at least 900 and at most 43200 seconds"));
+        }
+        if !(256..=65_536).contains(&self.policy_limit) {
+            return Err(bad(
+                "policy_limit",
+                "a session policy has at least room for 256 characters and at most for 65536",
+            ));
+        }
+        if !(100..=60_000).contains(&self.timeout_ms) {
+            return Err(bad("timeout_ms", "a request may take 100 to 60000 ms"));
+        }
+        Ok(())
+    }
+}
+
+/// SECURITY: an ARN becomes part of a pattern, so that nothing in it may be one.
+fn plain_arn(arn: &str, partition: &str, service: &str) -> bool {
+    arn.starts_with(&format!("arn:{partition}:{service}:"))
+        && arn.bytes().all(|b| b.is_ascii_alphanumeric() || b":/-_.".contains(&b))
+}
+
+fn access_point(bucket: &str, arn: &str, partition: &str) -> Result<(BucketName, Box<str>), Error> {
+    let bucket = BucketName::parse(bucket).map_err(|error| error.at("access_points"))?;
+    let name = arn.split(':').nth(5).and_then(|resource| resource.strip_prefix("accesspoint/"));
+    if !plain_arn(arn, partition, "s3")
+        || arn.split(':').count() != 6
+        || name.is_none_or(|name| name.is_empty() || name.contains('/'))
+    {
+        return Err(bad(
+            "access_points",
+            format!(
+                "`{}` is not the ARN of an access point, like `arn:{partition}:s3:eu-west-1:123456789012:accesspoint/name`",
+                shortened(arn)
+            ),
+        ));
+    }
+    Ok((bucket, arn.into()))
+}
+
+fn read_kms(kms: &KmsSettings, partition: &str) -> Result<Kms, Error> {
+    let read = |arn: &String| {
+        if plain_arn(arn, partition, "kms") {
+            Ok(arn.as_str().into())
+        } else {
+            Err(bad("kms.key_arns", format!("`{}` is not the ARN of a key of the same partition", shortened(arn))))
+        }
+    };
+    Ok(Kms { keys: kms.key_arns.iter().map(read).collect::<Result<_, _>>()? })
+}

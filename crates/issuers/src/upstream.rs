@@ -1,0 +1,180 @@
+//! One configured store behind somebody else's API: what it can express, and how a credential is fetched there.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
+use jiff::{SignedDuration, Timestamp};
+use valetkey_core::credential::Credential;
+use valetkey_core::scope::Scope;
+use valetkey_core::time::Lifetime;
+use valetkey_core::{Error, Kind};
+
+/// What is wanted of an upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// What the credential opens: never wider than the permit, and the upstream must not widen it.
+    pub scope: &'a Scope,
+    /// How long it lives, at most.
+    pub lifetime: Lifetime,
+    /// Who it is for, in the store's own logs.
+    pub session: &'a SessionName,
+    /// The present instant.
+    pub now: Timestamp,
+}
+
+/// What an upstream gave.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The credential. Its end is what the upstream said, never computed from the wish where it tells.
+    pub credential: Credential,
+    /// The id under which the upstream logged the request.
+    pub upstream_request_id: Option<String>,
+    /// How much of the upstream's room for policies was used.
+    pub packed_policy_percent: Option<u8>,
+    /// What of the scope could not be expressed and was left out (narrower), in words.
+    pub narrowed: Vec<String>,
+}
+
+/// Whether a credential can be ended early at a store.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Revocability {
+    /// With the next request.
+    Immediate,
+    /// Within minutes.
+    Minutes,
+    /// Not at all: it ends when its time is over.
+    ExpiryOnly,
+}
+
+impl Revocability {
+    /// The name people read.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Immediate => "immediate",
+            Self::Minutes => "minutes",
+            Self::ExpiryOnly => "expiry-only",
+        }
+    }
+}
+
+/// A store behind somebody else's API.
+#[async_trait]
+pub trait Upstream: Send + Sync {
+    /// Whether the scope can be expressed there at all, without asking anyone. `Invalid` with clear words if not.
+    fn check(&self, scope: &Scope) -> Result<(), Error>;
+
+    /// Fetches a credential. It never reaches further or lives longer than wished.
+    async fn fetch(&self, wish: &Wish<'_>) -> Result<Fetched, Error>;
+
+    /// Whether a credential can be ended early there.
+    fn revocability(&self) -> Revocability;
+}
+
+/// Who a credential is for, as stores let it be written into their own logs.
+///
+/// * 2 to 64 characters of `A-Z`, `a-z`, `0-9`, `_`, `+`, `=`, `,`, `.`, `@` and `-`: what AWS allows of a role session's name
+/// * two different texts never become the same name: one that has to be changed ends in `=` and digits of its hash, and
+///   one that already looks like that is changed too
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SessionName(Box<str>);
+
+/// Hex digits of the hash at the end of a changed name: 64 bits, of which nobody finds two alike by chance.
+const HASH_CHARS: usize = 16;
+
+impl SessionName {
+    /// The longest there is.
+    pub const MAX_CHARS: usize = 64;
+
+    /// Makes a name of any text: unchanged where it may be, otherwise with what is not allowed replaced and a hash behind.
+    pub fn of(text: &str) -> Self {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '=' | ',' | '.' | '@' | '-');
+        let hashed = text.rsplit_once('=').is_some_and(|(_, end)| {
+            end.len() == HASH_CHARS && end.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        });
+        if (2..=Self::MAX_CHARS).contains(&text.len()) && text.chars().all(allowed) && !hashed {
+            return Self(text.into());
+        }
+        let mut name: String =
+            text.chars().map(|c| if allowed(c) { c } else { '-' }).take(Self::MAX_CHARS - HASH_CHARS - 1).collect();
+        let hash = HEXLOWER.encode(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+        name.push('=');
+        name.extend(hash.chars().take(HASH_CHARS));
+        Self(name.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.0)
+    }
+}
+
+/// How far a store's clock may be from ours before its answers are not believed (what S3 allows of a request's time).
+const MAX_SKEW: SignedDuration = SignedDuration::from_mins(15);
+
+/// Refuses an answer whose end cannot be what was asked for: already over, or later than the lifetime and any honest
+/// difference of clocks explain.
+///
+/// # Errors
+/// `Upstream`.
+pub(crate) fn plausible_end(expiration: Timestamp, asked: Lifetime, answered: Timestamp) -> Result<(), Error> {
+    let latest = asked.ends(answered).checked_add(MAX_SKEW).unwrap_or(Timestamp::MAX);
+    if expiration > latest || expiration <= answered {
+        return Err(refused("the store's answer cannot be used").note(format!(
+            "asked for {asked} at {answered}, and the credential ends {expiration}; is a clock wrong?"
+        )));
+    }
+    Ok(())
+}
+
+/// A refusal or failure of the store, in words for strangers.
+pub(crate) fn refused(said: &'static str) -> Error {
+    Error::new(Kind::Upstream, said)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_session_name_is_what_stores_allow_and_tells_callers_apart() {
+        assert_eq!(SessionName::of("clr_01m80ny4bpfcwbtfmgtbmqkwrn").as_str(), "clr_01m80ny4bpfcwbtfmgtbmqkwrn");
+        assert_eq!(SessionName::of("a@b.c,d=e+f-g_h").as_str(), "a@b.c,d=e+f-g_h");
+        let changed = SessionName::of("team/ops");
+        assert!(changed.as_str().starts_with("team-ops="), "{changed:?}");
+        assert_ne!(changed, SessionName::of("team:ops"));
+        // Who takes the changed name of another for its own does not get it.
+        assert_ne!(SessionName::of(changed.as_str()), changed);
+        let (one, two) = (format!("{}1", "x".repeat(80)), format!("{}2", "x".repeat(80)));
+        assert_ne!(SessionName::of(&one), SessionName::of(&two));
+        assert_ne!(SessionName::of(""), SessionName::of("-"));
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_becomes_a_name(text in ".{0,100}", other in ".{0,100}") {
+            let name = SessionName::of(&text);
+            prop_assert!((2..=64).contains(&name.as_str().len()));
+            prop_assert!(name.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b)));
+            prop_assert_eq!(text == other, name == SessionName::of(&other));
+        }
+    }
+
+    #[test]
+    fn an_end_that_was_not_asked_for_is_not_believed() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let check = |end: &str| plausible_end(at(end), Lifetime::secs(900), at("2026-01-01T00:00:00Z"));
+        assert!(check("2026-01-01T00:15:00Z").is_ok() && check("2026-01-01T00:25:00Z").is_ok());
+        assert_eq!(check("2026-01-01T01:00:00Z").unwrap_err().kind(), Kind::Upstream);
+        assert_eq!(check("2026-01-01T00:00:00Z").unwrap_err().kind(), Kind::Upstream);
+    }
+}
