@@ -14,9 +14,9 @@ use valetkey_core::port::{Issuer, UrlSigner};
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::{Error, Secret};
 
+pub mod azure;
 pub mod cache;
 mod call;
-pub mod azure;
 pub mod embedded;
 pub mod gcs;
 mod kept;
