@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
-use valetkey_core::id::{AccountId, CallerId, LeaseId};
+use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
 use valetkey_core::keyring::parse_access_key_id;
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
 use valetkey_core::name::{Name, shortened};
@@ -17,6 +17,7 @@ use valetkey_core::port::LeaseFilter;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
+use super::parent_keys::ParentKeyShown;
 use super::scopes::ScopeShown;
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply};
@@ -254,27 +255,41 @@ pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error>
     Reply::json(&EndedShown { ended })
 }
 
-/// Shows the lease that an access key id belongs to.
+/// Whose an access key id is.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum OwnerShown {
+    /// The lease it was vended with.
+    Lease(LeaseShown),
+    /// It is a parent access key. What its holder signed with it has this id too.
+    ParentKey(ParentKeyShown),
+}
+
+/// Shows the lease that an access key id belongs to, or the parent access key it is.
 #[utoipa::path(get, operation_id = "whose", path = "/api/v1/whose/{access_key_id}", tag = "leases", params(
     ("access_key_id" = String, Path, description = "The access key id, as a log of the store shows it"),
 ), responses(
-    (status = 200, description = "The lease", body = LeaseShown),
+    (status = 200, description = "The lease or the parent access key", body = OwnerShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn whose(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     call.query(&[])?;
     let text = call.params.get("access_key_id")?;
+    if TokenId::from_hex(text).is_some() {
+        let record = native.parent_key(&call, text, "access_key_id").await?;
+        return Reply::json(&OwnerShown::ParentKey(ParentKeyShown::of(&record)));
+    }
     let (_, lease) = parse_access_key_id(text).ok_or_else(|| {
         // Never repeated: what was put here by mistake may be the secret.
         Error::new(
             Kind::Invalid,
-            "that is not an access key id of this server; one starts with `VK` and has 30 characters",
+            "that is not an access key id of this server; one starts with `VK` and has 30 characters, or is a parent's 32 digits of hex",
         )
         .at("access_key_id")
     })?;
     let record = native.lease(&call, lease).await?;
     let names = Names::of(&native, std::slice::from_ref(&record), call.now).await?;
-    Reply::json(&LeaseShown::of(&record, &names, call.now))
+    Reply::json(&OwnerShown::Lease(LeaseShown::of(&record, &names, call.now)))
 }
 
 /// What a verification of the ledger found.

@@ -63,7 +63,7 @@ pub(super) struct ParentKeyShown {
 }
 
 impl ParentKeyShown {
-    fn of(record: &ParentRecord) -> Self {
+    pub(super) fn of(record: &ParentRecord) -> Self {
         let ParentRecord { token, reach } = record;
         let reach = reach.iter().map(|(bucket, actions)| ReachShown {
             bucket: bucket.to_string(),
@@ -197,8 +197,7 @@ async fn endpoint(native: &Native, bucket: Option<&BucketName>) -> Result<String
 
 impl Native {
     /// A parent access key that the caller may know of: by its access key id, its token's id, or its name.
-    async fn parent_key(&self, call: &Call) -> Result<ParentRecord, Error> {
-        let text = call.params.get("key")?;
+    pub(super) async fn parent_key(&self, call: &Call, text: &str, field: &'static str) -> Result<ParentRecord, Error> {
         let account = match call.caller.role {
             Role::Operator => None,
             Role::Admin | Role::Member => Some(call.caller.account),
@@ -211,7 +210,7 @@ impl Native {
             // Another account may have the same name.
             None => record.token.caller_name.as_str() == text && record.token.account == call.caller.account,
         });
-        found.next().ok_or_else(|| Error::not_found(Noun::ParentKey).at("key"))
+        found.next().ok_or_else(|| Error::not_found(Noun::ParentKey).at(field))
     }
 }
 
@@ -224,7 +223,7 @@ impl Native {
 ))]
 pub(super) async fn disable(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     call.query(&[])?;
-    let mut record = native.parent_key(&call).await?;
+    let mut record = native.parent_key(&call, call.params.get("key")?, "key").await?;
     who::not_above(&call.caller, record.token.role)?;
     let by = Revoker { by: call.caller.id, at: call.now };
     native.shared.registry.revoke_token(record.token.id, by).await?;
@@ -253,7 +252,7 @@ pub(super) struct ChildFields {
 pub(super) async fn end_child(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     call.query(&[])?;
     let fields: ChildFields = json(&call.body)?;
-    let record = native.parent_key(&call).await?;
+    let record = native.parent_key(&call, call.params.get("key")?, "key").await?;
     let child = match fields {
         ChildFields { session_token: Some(token), claims: None } => {
             let parent = native.shared.parents.parent(record.token.id, call.now).await?;

@@ -441,6 +441,10 @@ async fn one_signed_credential_is_ended_by_its_token_or_by_what_it_says() {
         })
     };
     let path = format!("/api/v1/parent-keys/{}/revocations", parent.id.as_hex());
+    let whose = format!("/api/v1/whose/{}", parent.id.as_hex());
+    assert_eq!(parent.world.get("root", &whose).await.json()["access_key_id"], parent.id.as_hex());
+    assert_eq!(parent.world.get("chief", &whose).await.status, StatusCode::NOT_FOUND, "another account's admin");
+    assert_eq!(parent.world.get("reader", &whose).await.status, StatusCode::NOT_FOUND, "another caller");
     let secret = parent.token.secret_access_key();
     let by_token = json!({"session_token": session_token(&parent, secret.reveal(), &claims("vault"))}).to_string();
     let by_claims = json!({"claims": claims("lake")}).to_string();
