@@ -148,6 +148,8 @@ impl Node {
         let metrics = health::record()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        // Before anything is listened to: whoever forgot to make one should hear of that first.
+        let keyring = keyring(config)?;
         let [api_tls, s3_tls] = read_tls(config)?;
         let api = Listener::bind("api", config.api.listen, api_tls.clone(), config.api.max_connections).await?;
         let s3 = Listener::bind("s3", config.s3.listen, s3_tls.clone(), config.s3.max_connections).await?;
@@ -157,7 +159,6 @@ impl Node {
 
         let (stop, end) = (CancellationToken::new(), CancellationToken::new());
         let (conversations, tasks) = (TaskTracker::new(), TaskTracker::new());
-        let keyring = keyring(config)?;
         let store = open_store(config, &clock, &entropy, &tasks, &end).await?;
         let storage = embedded_storage(&*store, config, &s3_url, &*clock).await?;
         let parents = Arc::new(ParentKeys::open(&store, keyring.clone()).await?);
