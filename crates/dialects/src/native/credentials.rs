@@ -123,6 +123,10 @@ fn only_grant(snapshot: &Snapshot, call: &Call) -> Result<valetkey_core::id::Gra
         snapshot.grants(&call.caller).filter(|grant| grant.share.is_none() && grant.time(call.now) == GrantTime::Live);
     match (live.next(), live.next()) {
         (Some(grant), None) => Ok(grant.id),
+        (None, _) if snapshot.grants(&call.caller).any(|grant| grant.share.is_some()) => Err(Error::new(
+            Kind::Forbidden,
+            "what is granted to this caller was shared, and opens through Delta Sharing only",
+        )),
         (None, _) => Err(Error::new(Kind::Forbidden, "nothing is granted to this caller")),
         (Some(_), Some(_)) => {
             Err(Error::new(Kind::Invalid, "this caller has several grants; name a `grant` or a `bucket`").at("grant"))

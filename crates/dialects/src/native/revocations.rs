@@ -23,7 +23,7 @@ pub(super) struct RevocationFields {
     lease: Option<String>,
     /// Everything a token vended, by the token's id. The token itself stays.
     token: Option<String>,
-    /// Everything a caller vended, by its id, or by its name in the caller's own account.
+    /// Everything a caller vended: by its id, its name in one's own account, or `account/name`.
     caller: Option<String>,
     /// Everything an account vended, by its id or name.
     account: Option<String>,
@@ -70,10 +70,11 @@ pub(super) async fn revoke(native: Arc<Native>, call: Call) -> Result<Reply, Err
 }
 
 async fn caller_of(native: &Native, call: &Call, text: &str) -> Result<Revocation, Error> {
-    // A name counts in the caller's own account only: in another one somebody may have taken the same.
-    let accounts = match text.parse::<CallerId>() {
-        Ok(_) => native.accounts_in_reach(call).await?,
-        Err(_) => vec![call.caller.account],
+    // A name alone counts in the caller's own account only: in another one somebody may have taken the same.
+    let (accounts, text) = match (text.parse::<CallerId>(), text.split_once('/')) {
+        (Ok(_), _) => (native.accounts_in_reach(call).await?, text),
+        (Err(_), Some((account, name))) => (vec![native.account(call, Some(account)).await?.id], name),
+        (Err(_), None) => (vec![call.caller.account], text),
     };
     for account in accounts {
         if let Some((id, _, role)) = native.caller_in(account, text).await?
@@ -83,7 +84,8 @@ async fn caller_of(native: &Native, call: &Call, text: &str) -> Result<Revocatio
             return Ok(Revocation::Caller(id));
         }
     }
-    Err(Error::not_found(Noun::Caller).at("caller"))
+    let said = "no such caller; one of another account is named `account/name`, or by its id";
+    Err(Error::new(Kind::NotFound(Noun::Caller), said).at("caller"))
 }
 
 async fn grant_of(native: &Native, call: &Call, id: GrantId) -> Result<Revocation, Error> {

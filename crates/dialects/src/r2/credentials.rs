@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use valetkey_core::account::Standing;
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::desk::Vended;
@@ -68,6 +69,11 @@ async fn asked(shared: &Shared, call: &Call, account: AccountId, wanted: Request
         return Err(Error::new(Kind::Invalid, "the permission allows none of the actions").at("actions"));
     }
     if !parent.knows(&bucket) {
+        // A suspended account's parents reach nothing; that is not the bucket's fault.
+        match shared.desk.directory.account(account, call.now).await?.account().standing {
+            Standing::Active => {}
+            Standing::Suspended => return Err(Error::new(Kind::Forbidden, "the account is suspended")),
+        }
         return Err(Error::not_found(Noun::Bucket).at("bucket"));
     }
     if !parent.covers(&bucket, &paths, actions) {

@@ -1,7 +1,7 @@
 //! Delta Sharing, the server's side: shares, schemas and tables listed to recipients; their files as pre-signed URLs; keys to
 //! their directories; profiles. What the protocol says and where we differ stands in `docs/dialects/sharing.md`.
 //!
-//! SECURITY: every file and every key goes through policy as an ask for the share ([`Target::Shared`]). The dialect checks a
+//! SECURITY: every file and every key goes through policy as an ask for the share ([`valetkey_core::ask::Target::Shared`]). The dialect checks a
 //! table's access modes before it asks, because policy knows directories, not modes.
 
 mod capabilities;

@@ -349,6 +349,17 @@ async fn too_many_requests_are_told_with_the_published_headers() {
 }
 
 #[tokio::test]
+async fn a_suspended_account_is_told_that_it_is() {
+    let parent = parent(Permission::ObjectReadOnly).await;
+    let body = "{\"standing\":\"suspended\"}";
+    let account = format!("/api/v1/accounts/{}", parent.account);
+    let path = parent.world.call(&Method::PATCH, &account, &parent.world.token("root").await, body).await;
+    assert_eq!(path.status, StatusCode::OK, "{}", path.body);
+    let shot = parent.ask(&json!({})).await;
+    assert_eq!(refusal(&shot), (403, 10003, None), "{}", shot.body);
+}
+
+#[tokio::test]
 async fn a_refused_ask_is_recorded() {
     let parent = parent(Permission::ObjectReadOnly).await;
     for changes in [

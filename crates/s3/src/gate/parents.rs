@@ -21,6 +21,8 @@ use crate::gate::{Gate, unknown_key};
 
 /// What R2 answers to a session token that is not of its form, or says what cannot be.
 fn unacceptable(why: Unfit) -> S3Error {
+    // R2 does not say which claim it is, and so nor do we; whoever runs the server should find out.
+    tracing::info!("not taken: {why}");
     match why {
         Unfit::Malformed | Unfit::Claims(_) => refuse(S3ErrorCode::InvalidArgument, "X-Amz-Security-Token"),
         Unfit::Forged => refuse_custom(

@@ -147,12 +147,15 @@ pub(crate) async fn id(client: &Client<'_>, text: &str, account: Option<String>)
     if text.parse::<GrantId>().is_ok() {
         return Ok(text.to_owned());
     }
+    let (account, text) = match (account, text.split_once('/')) {
+        (None, Some((account, name))) => (Some(account.to_owned()), name),
+        (account, _) => (account, text),
+    };
     let answer = client.get(Route::new(&["grants"]).with_some("account", account)).await?;
     let named = show::rows(&answer).iter().find(|grant| show::text(grant, &["name"]) == Some(text));
     named.and_then(|grant| show::text(grant, &["id"])).map(str::to_owned).ok_or_else(|| {
-        Failure::new(Exit::NotFound, format!("there is no grant `{text}` that you can see")).hint(
-            "name its account with --account, or the grant by its id; `valetkey grant ls --account ACCOUNT` lists them",
-        )
+        Failure::new(Exit::NotFound, format!("there is no grant `{text}` that you can see"))
+            .hint("name it as ACCOUNT/NAME, or by its id; `valetkey grant ls --account ACCOUNT` lists them")
     })
 }
 

@@ -57,13 +57,13 @@ pub(crate) struct Revoke {
     /// Everything this token vended
     #[arg(long, value_name = "TOKEN_ID", group = "what")]
     token: Option<String>,
-    /// Everything this caller vended
+    /// Everything this caller vended: its name in your account, ACCOUNT/NAME, or its id
     #[arg(long, value_name = "CALLER", group = "what")]
     caller: Option<String>,
     /// Everything this account vended
     #[arg(long, value_name = "ACCOUNT", group = "what")]
     account: Option<String>,
-    /// Everything vended under this grant
+    /// Everything vended under this grant: its name in your account, ACCOUNT/NAME, or its id
     #[arg(long, value_name = "GRANT", group = "what")]
     grant: Option<String>,
     /// This lease

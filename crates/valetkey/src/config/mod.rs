@@ -382,10 +382,40 @@ fn meant(path: &str) -> String {
         )
 }
 
+/// The longest life of a credential there is, in seconds: a year.
+const LONGEST_TTL_SECS: i64 = 366 * 24 * 3600;
+/// What the other APIs' paths start with.
+const OTHERS: &[&str] =
+    &["accounts", "api", "client", "healthz", "livez", "metrics", "openapi.json", "readyz", "user", "v0", "v1"];
+
 impl Config {
     fn check(self) -> Result<Self, Unusable> {
         if self.s3.min_ttl_secs == 0 || self.s3.min_ttl_secs > self.s3.max_ttl_secs {
             return Err(Unusable("`s3.min_ttl_secs` must be at least 1 and at most `s3.max_ttl_secs`".to_owned()));
+        }
+        for (name, secs) in [
+            ("native.default_ttl_secs", self.native.default_ttl_secs),
+            ("theirstack.default_ttl_secs", self.theirstack.default_ttl_secs),
+            ("dreadnode.default_ttl_secs", self.dreadnode.default_ttl_secs),
+            ("sharing.credential_ttl_secs", self.sharing.credential_ttl_secs),
+            ("sharing.url_ttl_secs", self.sharing.url_ttl_secs),
+        ] {
+            if secs < self.s3.min_ttl_secs || i64::from(secs) > LONGEST_TTL_SECS {
+                return Err(Unusable(format!(
+                    "`{name}` is {secs}; it is at least `s3.min_ttl_secs` ({}) and at most {LONGEST_TTL_SECS}",
+                    self.s3.min_ttl_secs
+                )));
+            }
+        }
+        let bad_host = |host: &&String| {
+            let rest = host.strip_prefix("{account}.").unwrap_or(host);
+            rest.is_empty() || !rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+        };
+        if let Some(host) = self.s3.r2_hosts.iter().find(bad_host) {
+            return Err(Unusable(format!(
+                "`s3.r2_hosts` has `{}`; one is a host without a scheme, and may start with `{{account}}.`",
+                valetkey_core::name::shortened(host)
+            )));
         }
         let version = &self.dreadnode.min_sdk_version;
         if !version.is_empty() && dreadnode::Version::parse(version).is_err() {
@@ -403,6 +433,10 @@ impl Config {
                 "`sharing.prefix` is `{}`; it starts with a slash, does not end with one, and has letters, digits and `-._~`",
                 valetkey_core::name::shortened(prefix)
             )));
+        }
+        let first = prefix.split('/').nth(1).unwrap_or_default();
+        if OTHERS.contains(&first) {
+            return Err(Unusable(format!("`sharing.prefix` starts with `/{first}`, where another API is")));
         }
         for (name, listen, cert, key) in [
             ("api", self.api.listen, &self.api.tls_cert_file, &self.api.tls_key_file),

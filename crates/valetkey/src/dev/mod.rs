@@ -232,6 +232,7 @@ fn banner(ready: &Ready<'_>, state: &State, data_dir: &std::path::Path, out: &Ou
     ));
     line(format_args!("  {program} whose \"$AWS_ACCESS_KEY_ID\""));
     line(format_args!("  {program} lease ls"));
+    line(format_args!("  {program} revoke --caller {}", reader.name));
     if let Some(own) = &state.dreadnode {
         for text in dreadnode::lines(ready.api, own, out) {
             line(format_args!("{text}"));

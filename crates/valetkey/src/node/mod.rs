@@ -10,7 +10,9 @@ pub(crate) mod system;
 pub(crate) mod tls;
 pub(crate) mod watch;
 
+use std::fs::File;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -71,8 +73,29 @@ pub(crate) struct Node {
     end: CancellationToken,
     conversations: TaskTracker,
     tasks: TaskTracker,
+    /// Locked while this lives.
+    _lock: File,
     shutdown: (Duration, Duration),
     signals: Signals,
+}
+
+/// Takes a data directory for this server. Before anything in it is changed: a second server would put its own addresses in
+/// place of those of the first, and end.
+fn lock(data_dir: &Path) -> anyhow::Result<File> {
+    let path = data_dir.join("server.lock");
+    let file = File::create(&path).with_context(|| format!("{} cannot be written", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            anyhow::bail!(
+                "another server runs on the data directory {}; name another one with --data-dir",
+                data_dir.display()
+            )
+        }
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("{} cannot be locked", path.display()))
+        }
+    }
 }
 
 /// Where a node's database is.
@@ -150,6 +173,7 @@ impl Node {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         // Before anything is listened to: whoever forgot to make one should hear of that first.
         let keyring = keyring(config)?;
+        let lock = lock(&config.data_dir)?;
         let [api_tls, s3_tls] = read_tls(config)?;
         let api = Listener::bind("api", config.api.listen, api_tls.clone(), config.api.max_connections).await?;
         let s3 = Listener::bind("s3", config.s3.listen, s3_tls.clone(), config.s3.max_connections).await?;
@@ -213,6 +237,7 @@ impl Node {
             end,
             conversations,
             tasks,
+            _lock: lock,
             shutdown: (
                 Duration::from_secs(config.shutdown.delay_secs),
                 Duration::from_secs(config.shutdown.drain_secs),

@@ -74,6 +74,46 @@ fn a_second_init_changes_nothing() {
 }
 
 #[test]
+fn a_second_server_on_a_directory_is_refused_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = init(dir.path());
+    let server = run(dir.path());
+    let storages = || answered(&mut client(&server, &operator, &["storage", "ls"]));
+    let before = storages();
+    let dir = dir.path().to_str().unwrap();
+    for args in [["server", "run"].as_slice(), &["dev"]] {
+        let listen = ["--data-dir", dir, "--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"];
+        let second = ran(valetkey(args).args(listen));
+        let said = String::from_utf8_lossy(&second.stderr).into_owned();
+        assert_eq!(second.status.code(), Some(1), "{said}");
+        assert!(said.contains("another server runs on the data directory"), "{said}");
+    }
+    assert_eq!(storages(), before);
+    server.stop();
+}
+
+#[test]
+fn an_operator_ends_what_a_caller_of_another_account_holds_by_both_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = init(dir.path());
+    let server = run(dir.path());
+    let by = |args: &[&str]| answered(&mut client(&server, &operator, args));
+    by(&["account", "create", "acme"]);
+    by(&["bucket", "create", "lake"]);
+    let token = by(&["token", "create", "--account", "acme", "etl"])["token"].as_str().unwrap().to_owned();
+    by(&["grant", "create", "jobs", "--account", "acme", "--caller", "etl", "s3://lake/jobs"]);
+    let vend = || answered(&mut client(&server, &token, &["creds", "jobs", "--format", "json", "--no-cache"]));
+    vend();
+    let alone = ran(&mut client(&server, &operator, &["revoke", "--caller", "etl"]));
+    assert_eq!(alone.status.code(), Some(5), "{}", String::from_utf8_lossy(&alone.stderr));
+    assert!(String::from_utf8_lossy(&alone.stderr).contains("account/name"));
+    assert_eq!(by(&["revoke", "--caller", "acme/etl"])["ended"], 1);
+    vend();
+    assert_eq!(by(&["revoke", "--grant", "acme/jobs"])["ended"], 1);
+    server.stop();
+}
+
+#[test]
 fn without_init_it_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let output = ran(&mut valetkey(&["server", "run", "--data-dir", dir.path().to_str().unwrap()]));
