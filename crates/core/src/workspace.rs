@@ -94,11 +94,14 @@ impl Root {
     /// # Errors
     /// `Invalid` when it breaks one of the promises above.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        if text.len() > LONGEST_ROOT || text.split('/').any(str::is_empty) || text.chars().any(char::is_control) {
+        if text.len() > LONGEST_ROOT
+            || text.split('/').any(|part| matches!(part, "" | "." | ".."))
+            || text.chars().any(char::is_control)
+        {
             return Err(Error::new(
                 Kind::Invalid,
                 format!(
-                    "`{}` is not a workspace's prefix; one has 1 to {LONGEST_ROOT} bytes and no slash at its start, at its end or twice in a row",
+                    "`{}` is not a workspace's prefix; one has 1 to {LONGEST_ROOT} bytes and no slash at its start, at its end or twice in a row, and no part is `.` or `..`",
                     shortened(text)
                 ),
             ));
@@ -353,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_root_has_no_empty_segment() {
-        for bad in ["", "/", "/a", "a/", "a//b", "a\n", &"x".repeat(513)] {
+        for bad in ["", "/", "/a", "a/", "a//b", "a\n", "..", "../a", "a/./b", &"x".repeat(513)] {
             assert!(Root::parse(bad).is_err(), "{bad:?}");
         }
         let root = Root::parse("a/b").unwrap();

@@ -13,14 +13,17 @@ mod replay;
 mod session;
 mod unserved;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use valetkey_core::id::StorageId;
+use valetkey_core::name::BucketName;
 use valetkey_core::table::{
     AsOf, ObjectFiles, TableCommits, TableFiles, TableLogs, TablePlace, TableSnapshot, Unserved,
 };
@@ -38,6 +41,8 @@ use crate::unserved::Refused;
 pub struct Limits {
     /// Logs read at once. Each takes a thread and, at its worst, twice `log_file_bytes` of memory.
     pub at_once: usize,
+    /// How many of those may be of one table, so that one that is slow to read does not keep all others waiting.
+    pub at_once_of_one: usize,
     /// How long one answer may take, and how long one may wait for its turn.
     pub deadline: Duration,
     /// The most files one answer may name.
@@ -56,6 +61,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             at_once: 4,
+            at_once_of_one: 2,
             deadline: Duration::from_secs(30),
             files: 100_000,
             versions: 10_000,
@@ -66,12 +72,17 @@ impl Default for Limits {
     }
 }
 
+/// A table, told apart from others.
+type TableKey = (StorageId, BucketName, Box<[u8]>);
+
 /// Reads the logs of Delta tables.
 pub struct Logs {
     objects: Arc<dyn ObjectFiles>,
     tasks: TaskTracker,
     limits: Limits,
     turns: Arc<Semaphore>,
+    /// The turns of each table that somebody waits for.
+    of_tables: Mutex<HashMap<TableKey, Weak<Semaphore>>>,
     cache: Arc<Cache>,
 }
 
@@ -79,7 +90,22 @@ impl Logs {
     /// A reader of the logs that `objects` holds.
     pub fn new(objects: Arc<dyn ObjectFiles>, tasks: TaskTracker, limits: Limits) -> Self {
         let turns = Arc::new(Semaphore::new(limits.at_once.max(1)));
-        Self { objects, tasks, limits, turns, cache: Arc::new(Cache::new(limits.cache_bytes)) }
+        let cache = Arc::new(Cache::new(limits.cache_bytes));
+        Self { objects, tasks, limits, turns, of_tables: Mutex::default(), cache }
+    }
+
+    /// The turns of one table.
+    fn turns_of(&self, place: &TablePlace) -> Arc<Semaphore> {
+        let key = (place.storage.id, place.bucket.clone(), place.root.clone());
+        let mut all = self.of_tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turns) = all.get(&key).and_then(Weak::upgrade) {
+            return turns;
+        }
+        // Few are waited for at once: the others go whenever a new one comes.
+        all.retain(|_, turns| turns.strong_count() > 0);
+        let turns = Arc::new(Semaphore::new(self.limits.at_once_of_one.max(1)));
+        all.insert(key, Arc::downgrade(&turns));
+        turns
     }
 
     /// Does the work of one answer when it is its turn.
@@ -93,8 +119,12 @@ impl Logs {
             return Err(Unserved::NotATable.into());
         }
         let busy = || Error::new(Kind::Unavailable, "too many tables are being read").retry_after(1);
-        let turn = tokio::time::timeout(deadline, Arc::clone(&self.turns).acquire_owned()).await;
-        let turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
+        let turns = async {
+            // First the table's own: whoever waits for that holds nobody else up.
+            let own = self.turns_of(place).acquire_owned().await;
+            Ok::<_, AcquireError>((own?, Arc::clone(&self.turns).acquire_owned().await?))
+        };
+        let turn = tokio::time::timeout(deadline, turns).await.map_err(|_| busy())?.map_err(|_| busy())?;
         // Ends the work when nobody waits for it any more, for whatever reason.
         let stopped = CancellationToken::new();
         let _stop = stopped.clone().drop_guard();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-pub use child::{Child, SessionToken, Unfit};
+pub use child::{Child, SKEW, SessionToken, Unfit};
 pub use operations::Operations;
 
 use crate::account::Standing;

@@ -1,6 +1,7 @@
 //! Decides: from what a caller wants and what was granted to it, a permit or a refusal. Pure, and the one place for both
 //! "may it?" and "why?".
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -362,7 +363,8 @@ fn place(
     combined(snapshot, &chosen, wanted, bucket, paths)
 }
 
-/// A place inside one table of a share: one grant covers all of it, so that tables never combine.
+/// A place inside one table of a share: one grant covers all of it, so that tables never combine. Every grant of the share that
+/// does counts as one that decided: two tables may lie at one place, and whichever of them is taken back ends the credential.
 fn shared(
     snapshot: &Snapshot,
     caller: &Caller,
@@ -380,8 +382,14 @@ fn shared(
     let covering = snapshot
         .near_shared(caller, share, bucket, &first)
         .filter(|grant| set.iter().all(|path| grant.scope.paths().cover_path(&path)));
-    let grant = best(covering, wanted, now).ok_or_else(|| outside(&path_shown(&first)))?;
-    combined(snapshot, &[Arc::clone(grant)], wanted, bucket, paths)
+    let of_use = covering
+        .filter(|grant| grant.time(now) == GrantTime::Live && wanted.of(grant.scope.actions()).is_some())
+        .map(|grant| (grant.id, Arc::clone(grant)));
+    let chosen: Vec<Arc<Grant>> = of_use.collect::<BTreeMap<_, _>>().into_values().collect();
+    if chosen.is_empty() {
+        return Err(outside(&path_shown(&first)));
+    }
+    combined(snapshot, &chosen, wanted, bucket, paths)
 }
 
 /// What chosen grants give together of the paths that each of them was chosen for.

@@ -357,6 +357,11 @@ fn what_a_share_opens_is_opened_by_asks_for_that_share_only() {
     let shared = |share, list: &[&str]| decided(Target::Shared { share, bucket: lake(), paths: paths(list) });
     assert_eq!(shared(share, &["t/one/sub"]).unwrap().because().grants.as_ref(), [GrantId::from_bytes(bytes(10))]);
     assert_eq!(shared(share, &["t/one-secret"]).unwrap_err(), Kind::Forbidden);
+    // Of two at one place either one ends it.
+    let twice = vec![table(10, "t/one"), table(12, "t")];
+    let place = Target::Shared { share, bucket: lake(), paths: paths(&["t/one"]) };
+    let permit = decide(&super::tests::snapshot(twice), &caller(), &ask(place), at(0)).unwrap();
+    assert_eq!(permit.because().grants.len(), 2);
     // Tables never combine.
     assert_eq!(shared(share, &["t/one", "t/two"]).unwrap_err(), Kind::Forbidden);
     let other = ShareId::from_bytes(bytes(2));

@@ -446,5 +446,9 @@ pub(super) async fn take(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let to = native.grantee(&account, query.get("caller")).await?;
     let by = Revoker { by: call.caller.id, at: call.now };
     native.shared.shares.remove_recipient(share.id, account.id, to, end, by).await?;
-    Reply::json(&TakenBack { removed: format!("{} for {}", share.name, account.name), credentials_ended: end })
+    let whom = match query.get("caller") {
+        Some(caller) => format!("{}/{}", account.name, shortened(caller)),
+        None => account.name.to_string(),
+    };
+    Reply::json(&TakenBack { removed: format!("{} for {whom}", share.name), credentials_ended: end })
 }

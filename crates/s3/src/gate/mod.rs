@@ -199,7 +199,7 @@ impl Gate {
             Carried::WithLease => self.kept_scope(claims.lease).await?,
         };
         let reach = Reach::One(scope);
-        Ok((Session { claims, reach, operations: None, standing: Arc::clone(&self.standing) }, chunk_key))
+        Ok((Session { claims, reach, operations: None, parent: None, standing: Arc::clone(&self.standing) }, chunk_key))
     }
 
     async fn kept_scope(&self, lease: LeaseId) -> Result<Arc<Scope>> {

@@ -11,7 +11,7 @@ use s3s::{S3Error, S3ErrorCode};
 use valetkey_core::Secret;
 use valetkey_core::id::{LeaseId, TokenId};
 use valetkey_core::keyring::{Carried, Claims};
-use valetkey_core::parent::{Child, Parent, SessionToken, Unfit};
+use valetkey_core::parent::{Child, Parent, SKEW, SessionToken, Unfit};
 
 use crate::error::{Result, internal, refuse, refuse_custom};
 use crate::gate::query::Query;
@@ -84,6 +84,7 @@ impl Gate {
             claims,
             reach: Reach::several(reach.map(|ceiling| Arc::clone(&ceiling.scope))),
             operations: None,
+            parent: Some(parent.token),
             standing: Arc::clone(&self.standing),
         }
     }
@@ -100,14 +101,17 @@ impl Gate {
         child.begun(now).map_err(unacceptable)?;
         let own = || parent.reach.iter().filter(|ceiling| ceiling.storage == self.storage);
         let scopes: Vec<_> = own().filter_map(|ceiling| child.opens(ceiling, now)).map(Arc::new).collect();
+        let opened = own().filter(|ceiling| child.opens(ceiling, now).is_some());
+        let longest = opened.map(|ceiling| ceiling.max_lifetime.ends(child.issued)).max();
         let claims = Claims {
             lease: child.lease(),
             account,
             caller: parent.caller.id,
             token: parent.token,
             storage: self.storage,
-            opened: child.issued,
-            until: parent.caller.token_until.map_or(child.until, |until| until.min(child.until)),
+            // It may have been signed that much before it says.
+            opened: child.issued.checked_sub(SKEW).unwrap_or(child.issued),
+            until: [parent.caller.token_until, longest].into_iter().flatten().fold(child.until, Timestamp::min),
             reach: Carried::WithLease,
         };
         self.standing.check(&claims)?;
@@ -119,6 +123,7 @@ impl Gate {
             claims,
             reach: Reach::several(scopes),
             operations: child.operations,
+            parent: Some(parent.token),
             standing: Arc::clone(&self.standing),
         })
     }

@@ -3,13 +3,14 @@
 use std::sync::{Arc, OnceLock};
 
 use s3s::{S3Error, S3ErrorCode};
+use valetkey_core::id::TokenId;
 use valetkey_core::keyring::Claims;
 use valetkey_core::parent::{Operations, Parents};
 use valetkey_core::port::Leases;
 use valetkey_core::scope::{Action, Listing, Scope};
 use valetkey_core::time::Clock;
 
-use crate::error::{Result, refuse};
+use crate::error::{Result, internal, refuse};
 
 /// Proof that a request was signed with a live credential: made only by the gate.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ pub(crate) struct Session {
     pub(crate) reach: Reach,
     /// The operations it is narrowed to beside that, if it is.
     pub(crate) operations: Option<Operations>,
+    /// The parent access key whose reach it has its own from, if it has it from one.
+    pub(crate) parent: Option<TokenId>,
     /// Where it is known whether the credential still lives.
     pub(crate) standing: Arc<Standing>,
 }
@@ -27,8 +30,17 @@ pub(crate) struct Session {
 impl Session {
     /// Refuses if the credential has ended since the request began. SECURITY: asked again before a write counts: a body may
     /// take long to come, and what it brings must not outlive the key.
-    pub(crate) fn still(&self) -> Result<()> {
-        self.standing.check(&self.claims)
+    pub(crate) async fn still(&self) -> Result<()> {
+        self.standing.check(&self.claims)?;
+        let Some(parent) = self.parent else { return Ok(()) };
+        // What a parent reaches is what is granted to it now.
+        let found = self.standing.parents.parent(parent, self.standing.clock.now()).await;
+        let found = found.map_err(|error| internal("looking an access key up", error))?;
+        let reach = found.as_ref().map_or(&[][..], |parent| &parent.reach);
+        let kept = |scope: &Arc<Scope>| {
+            reach.iter().any(|own| own.storage == self.claims.storage && own.scope.covers_scope(scope))
+        };
+        if self.reach.scopes().iter().all(kept) { Ok(()) } else { Err(expired()) }
     }
 }
 

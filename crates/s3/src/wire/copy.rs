@@ -76,7 +76,7 @@ impl Wire {
         let algorithm = named.transpose()?.or(own).unwrap_or(Algorithm::Crc64Nvme);
         let headers = if replace { kept(&headers)? } else { carried(&record) };
         let taken = self.objects.take(reading, &[algorithm], self.limits.max_object_bytes).await?;
-        session.still()?;
+        session.still().await?;
         let put = self.objects.put(bucket, input.key.as_bytes(), taken, headers, Condition::None);
         let record = put.await?.map_err(clashed)?;
         let mut result = CopyObjectResult {
@@ -127,7 +127,7 @@ impl Wire {
         };
         let (_, reading) = self.objects.open_range(from, from_key, plan).await?.ok_or_else(no_such_key)?;
         let taken = self.objects.take_part(reading, &[upload.algorithm], self.limits.max_object_bytes).await?;
-        session.still()?;
+        session.still().await?;
         let digests = self.objects.put_part(id, number, taken).await?.ok_or_else(no_such_upload)?;
         let mut result = CopyPartResult {
             e_tag: Some(strong(&digests.etag())),

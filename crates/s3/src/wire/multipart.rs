@@ -147,7 +147,7 @@ impl Wire {
         algorithms.extend(told.algorithm().filter(|told| *told != upload.algorithm));
         let taken = self.objects.take_part(body(input.body), &algorithms, self.limits.max_object_bytes).await?;
         told.verify(&taken.digests)?;
-        session.still()?;
+        session.still().await?;
         let digests = self.objects.put_part(id, number, taken).await?.ok_or_else(no_such_upload)?;
         let mut output = UploadPartOutput { e_tag: Some(strong(&digests.etag())), ..UploadPartOutput::default() };
         for (algorithm, checksum) in &digests.checksums {

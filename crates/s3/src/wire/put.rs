@@ -190,7 +190,7 @@ impl Wire {
         let body = body(input.body);
         let taken = self.objects.take(body, &[algorithm], self.limits.max_object_bytes).await?;
         told.verify(&taken.digests)?;
-        session.still()?;
+        session.still().await?;
         let record = self.objects.put(bucket, key, taken, kept, condition).await?.map_err(clashed)?;
         let mut output = PutObjectOutput { e_tag: Some(strong(&record.etag)), ..PutObjectOutput::default() };
         if let Some((algorithm, shown, kind)) = record.headers.checksum() {

@@ -459,3 +459,42 @@ async fn what_is_wrong_with_a_request_is_said_in_r2s_words() {
     late.time = Timestamp::from_second(rig.clock.now().as_second() - 901).unwrap();
     rig.send(late, &key).await.is(403, "RequestTimeTooSkewed");
 }
+
+#[tokio::test]
+async fn what_ends_a_parents_credentials_ends_those_that_say_they_come_from_the_future() {
+    let rig = rig().await;
+    let ahead = |secs: i64| {
+        let now = rig.clock.now().as_second();
+        let from = format!("\"iat\":{now},");
+        let to = format!("\"iat\":{},", now + secs);
+        signed(&claims(&rig, BUCKET, "object-read-only", "").replace(&from, &to))
+    };
+    rig.get("/lake/a/1", &ahead(61)).await.is(400, "InvalidArgument");
+    let child = ahead(60);
+    rig.get("/lake/a/1", &child).await.ok();
+    // Everything opened until now is ended.
+    *rig.leases.ended_until.lock().unwrap() = Some(rig.clock.now());
+    rig.get("/lake/a/1", &child).await.is(400, "ExpiredToken");
+    rig.clock.advance_secs(61);
+    rig.get("/lake/a/1", &child).await.is(400, "ExpiredToken");
+    rig.get("/lake/a/1", &ahead(0)).await.ok();
+}
+
+#[tokio::test]
+async fn a_write_does_not_outlive_what_its_parent_was_granted() {
+    let rig = rig().await;
+    let child = signed(&claims(&rig, BUCKET, "object-read-write", ""));
+    for (number, credential) in [own(PARENT, SECRET), child].iter().enumerate() {
+        let before = std::mem::take(&mut *rig.parents.0.lock().unwrap());
+        add(&rig, parent(PARENT, SECRET, vec![whole(BUCKET, Permission::AdminReadWrite)]));
+        let target = format!("/lake/slow/{number}");
+        let ask = rig.ask("PUT", &target).body(vec![7; 100]);
+        let taken_back = || {
+            rig.parents.0.lock().unwrap().clear();
+            add(&rig, parent(PARENT, SECRET, vec![whole(BUCKET, Permission::ObjectReadOnly)]));
+        };
+        rig.halting(ask, credential, taken_back).await.is(400, "ExpiredToken");
+        *rig.parents.0.lock().unwrap() = before;
+        rig.get(&target, &own(PARENT, SECRET)).await.is(404, "NoSuchKey");
+    }
+}

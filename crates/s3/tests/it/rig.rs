@@ -39,12 +39,15 @@ pub(crate) const OTHER_BUCKET: &str = "other";
 pub(crate) struct TestLeases {
     pub(crate) revoked: Mutex<HashSet<LeaseId>>,
     pub(crate) kept: Mutex<Vec<(LeaseId, Arc<Scope>)>>,
+    /// Everything opened until then is ended.
+    pub(crate) ended_until: Mutex<Option<Timestamp>>,
 }
 
 #[async_trait]
 impl Leases for TestLeases {
     fn is_revoked(&self, claims: &Claims) -> bool {
-        self.revoked.lock().unwrap().contains(&claims.lease)
+        let ended = self.ended_until.lock().unwrap().is_some_and(|until| claims.opened <= until);
+        ended || self.revoked.lock().unwrap().contains(&claims.lease)
     }
 
     async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
@@ -246,6 +249,26 @@ impl Rig {
 
     pub(crate) async fn get(&self, target: &str, credential: &Credential) -> Answer {
         self.send(self.ask("GET", target), credential).await
+    }
+
+    /// Sends a signed request, and the second half of its body only when the first was asked for and `meanwhile` was done.
+    pub(crate) async fn halting(&self, ask: Ask, credential: &Credential, meanwhile: impl FnOnce()) -> Answer {
+        let wire = ask.unsigned("expect", "100-continue").signed(credential);
+        let head = wire.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        let (head, body) = wire.split_at(head);
+        let (first, second) = body.split_at(body.len() / 2);
+        let mut socket = TcpStream::connect(self.address).await.unwrap();
+        socket.write_all(head).await.unwrap();
+        // The server asks for the body when it has let the request in.
+        let mut asked = [0; 25];
+        socket.read_exact(&mut asked).await.unwrap();
+        assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+        socket.write_all(first).await.unwrap();
+        meanwhile();
+        socket.write_all(second).await.unwrap();
+        let mut answer = Vec::new();
+        drop(socket.read_to_end(&mut answer).await);
+        Answer::read(&answer)
     }
 
     /// Sends bytes as they are and reads the answer to its end.

@@ -18,8 +18,9 @@ use crate::parent::{Ceiling, LONGEST, Operations, Permission, of_paths};
 use crate::scope::{Path, Paths, Scope};
 use crate::secret::Secret;
 
-/// How far the signer's clock may be ahead of ours.
-const SKEW: SignedDuration = SignedDuration::from_secs(15 * 60);
+/// How far the signer's clock may be ahead of ours. SECURITY: nobody but the signer knows when it really signed, so whatever ends
+/// credentials from before an instant has to end those that say they were signed this much later too: it is kept short.
+pub const SKEW: SignedDuration = SignedDuration::from_secs(60);
 /// The longest session token there is to read, in characters: servers read headers of 16 KiB together.
 const MAX_CHARS: usize = 15_000;
 /// The most paths in one token.
