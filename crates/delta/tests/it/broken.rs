@@ -247,3 +247,54 @@ async fn nobody_waits_longer_than_the_deadline() {
         assert_eq!(said(&slow), "invalid: there are too many log entries to answer with at once");
     }
 }
+
+/// A table whose objects never come, among others.
+struct OneSlow(Arc<valetkey_testkit::memory::Files>);
+
+#[async_trait]
+impl ObjectFiles for OneSlow {
+    async fn get(
+        &self,
+        storage: &Storage,
+        bucket: &BucketName,
+        key: &[u8],
+        range: Option<std::ops::Range<u64>>,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        self.0.get(storage, bucket, key, range).await
+    }
+
+    async fn head(&self, storage: &Storage, bucket: &BucketName, key: &[u8]) -> Result<Option<Listed>, Error> {
+        self.0.head(storage, bucket, key).await
+    }
+
+    async fn list(
+        &self,
+        storage: &Storage,
+        bucket: &BucketName,
+        prefix: &[u8],
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Listed>, Error> {
+        if prefix.starts_with(b"slow/") {
+            std::future::pending::<()>().await;
+        }
+        self.0.list(storage, bucket, prefix, after, limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_is_slow_to_read_keeps_no_other_waiting() {
+    let rig = Rig::new();
+    let plain = rig.load("plain");
+    let limits = Limits { at_once: 2, at_once_of_one: 1, ..Limits::default() };
+    let logs = Logs::new(Arc::new(OneSlow(Arc::clone(&rig.objects))), TaskTracker::new(), limits);
+    let slow = place("slow");
+    let slow = || logs.version(&slow, AsOf::Latest);
+    tokio::select! {
+        biased;
+        _ = slow() => panic!("it never comes"),
+        _ = slow() => panic!("it never comes"),
+        _ = slow() => panic!("it never comes"),
+        answer = logs.version(&plain, AsOf::Latest) => assert!(answer.is_ok()),
+    }
+}
