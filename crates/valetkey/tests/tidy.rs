@@ -79,7 +79,9 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = walkdir::WalkDir::new(dir)
         .into_iter()
         .filter_entry(|entry| {
-            !matches!(entry.file_name().to_str(), Some("target" | ".git" | "node_modules" | ".venv" | "valetkey-data"))
+            let name = entry.file_name().to_string_lossy();
+            // What was installed or made here is not the tree.
+            !matches!(&*name, "target" | ".git" | "node_modules" | "valetkey-data") && !name.starts_with(".venv")
         })
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_file())
