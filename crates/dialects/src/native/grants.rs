@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::Noun;
@@ -18,6 +18,7 @@ use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
 use super::scopes::{Access, PathFields, ScopeShown, wish};
+use super::who::Whom;
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
@@ -138,24 +139,6 @@ fn list_size(given: Option<&str>) -> Result<usize, Error> {
     })
 }
 
-/// Whom a grant is to be for, as the field says it.
-#[derive(Default)]
-enum Whom {
-    /// The field is not there: everyone must be meant, not forgotten.
-    #[default]
-    Unsaid,
-    /// `null`.
-    Everyone,
-    /// A name or id.
-    Named(String),
-}
-
-impl<'de> Deserialize<'de> for Whom {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(Option::deserialize(from)?.map_or(Self::Everyone, Self::Named))
-    }
-}
-
 /// A grant to be added.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -167,7 +150,7 @@ pub(super) struct GrantFields {
     /// The caller it is for, by name or id; `null` for everyone of the account. Must be given.
     #[serde(default)]
     #[schema(value_type = Option<String>, required = true)]
-    to: Whom,
+    to: Whom<String>,
     /// The bucket; the dataset's if not given.
     #[serde(default, deserialize_with = "wire::given")]
     bucket: Option<String>,
@@ -230,7 +213,8 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
         dataset,
     } = json(&call.body)?;
     let account = native.account(&call, Some(&account)).await?.id;
-    let to = grantee(&native, account, to).await?;
+    let to = to.said("to", "say whom it is for: a caller's name, or `null` for everyone")?;
+    let to = native.grantee(account, to.as_deref()).await?;
     let dataset = match dataset {
         Some(text) => Some(native.dataset(&text).await?),
         None => None,
@@ -269,19 +253,6 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     let id = native.shared.registry.create_grant(grant.clone(), call.now).await?;
     let names = native.shared.registry.callers(account).await?.into_iter().map(|(id, name, _)| (id, name)).collect();
     Reply::made(&GrantShown::of(&Grant { id, ..grant }, &names, call.now))
-}
-
-async fn grantee(native: &Native, account: valetkey_core::id::AccountId, to: Whom) -> Result<Grantee, Error> {
-    match to {
-        Whom::Unsaid => {
-            Err(Error::new(Kind::Invalid, "say whom it is for: a caller's name, or `null` for everyone").at("to"))
-        }
-        Whom::Everyone => Ok(Grantee::Everyone),
-        Whom::Named(text) => {
-            let found = native.caller_in(account, &text).await?;
-            found.map(|(id, _, _)| Grantee::Caller(id)).ok_or_else(|| Error::not_found(Noun::Caller).at("to"))
-        }
-    }
 }
 
 /// Where the grant is: what was named, which must lie inside the dataset if one was named too.

@@ -100,10 +100,7 @@ pub(super) struct ParentKeyList {
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let query = call.query(&["account"])?;
-    let account = match (call.caller.role, query.get("account")) {
-        (Role::Operator, None) => None,
-        (Role::Operator | Role::Admin | Role::Member, given) => Some(native.account(&call, given).await?.id),
-    };
+    let account = native.listed(&call, query.get("account")).await?;
     let records = native.shared.parents.parents(account).await?;
     let seen = records.iter().filter(|record| who::may_see(&call.caller, record.token.account, record.token.caller));
     Reply::json(&ParentKeyList { parent_keys: seen.map(ParentKeyShown::of).collect() })

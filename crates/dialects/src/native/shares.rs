@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::account::Account;
 use valetkey_core::error::Noun;
@@ -15,6 +15,7 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
+use super::who::Whom;
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
@@ -331,12 +332,6 @@ impl Native {
             made: wire::at(recipient.made),
         })
     }
-
-    async fn grantee(&self, account: &Account, caller: Option<&str>) -> Result<Grantee, Error> {
-        let Some(text) = caller else { return Ok(Grantee::Everyone) };
-        let found = self.caller_in(account.id, text).await?;
-        found.map(|(id, ..)| Grantee::Caller(id)).ok_or_else(|| Error::not_found(Noun::Caller).at("to"))
-    }
 }
 
 /// Lists whom a share was given to. For operators.
@@ -358,24 +353,6 @@ pub(super) async fn recipients(native: Arc<Native>, call: Call) -> Result<Reply,
     Reply::json(&RecipientList { recipients })
 }
 
-/// Whom a share is to be for, as the field says it.
-#[derive(Default)]
-enum Whom {
-    /// The field is not there: everyone must be meant, not forgotten.
-    #[default]
-    Unsaid,
-    /// `null`.
-    Everyone,
-    /// A name or id.
-    Named(String),
-}
-
-impl<'de> Deserialize<'de> for Whom {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(Option::deserialize(from)?.map_or(Self::Everyone, Self::Named))
-    }
-}
-
 /// A recipient to be given a share.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -385,7 +362,7 @@ pub(super) struct RecipientFields {
     /// The caller of it, by name or id; `null` for everyone of the account. Must be given.
     #[serde(default)]
     #[schema(value_type = Option<String>, required = true)]
-    to: Whom,
+    to: Whom<String>,
     /// No credential of it lives longer, in seconds; 86400 (a day) if not given.
     max_ttl_secs: Option<i64>,
     /// It opens nothing from then on.
@@ -411,17 +388,10 @@ pub(super) async fn give(native: Arc<Native>, call: Call) -> Result<Reply, Error
     if until.is_some_and(|until| until <= call.now) {
         return Err(Error::new(Kind::Invalid, "the recipient's time would be over already").at("until"));
     }
-    let to = match &to {
-        Whom::Unsaid => {
-            let said = "say whom it is for: a caller's name, or `null` for everyone of the account";
-            return Err(Error::new(Kind::Invalid, said).at("to"));
-        }
-        Whom::Everyone => None,
-        Whom::Named(text) => Some(text.as_str()),
-    };
+    let to = to.said("to", "say whom it is for: a caller's name, or `null` for everyone of the account")?;
     let share = native.share(&call).await?;
     let account = native.account(&call, Some(&account)).await?;
-    let to = native.grantee(&account, to).await?;
+    let to = native.grantee(account.id, to.as_deref()).await?;
     let recipient = Recipient { share: share.id, account: account.id, to, max_lifetime, until, made: call.now };
     native.shared.shares.add_recipient(recipient, Revoker { by: call.caller.id, at: call.now }).await?;
     Reply::made(&native.recipient_shown(&recipient, &[account]).await?)
@@ -443,7 +413,7 @@ pub(super) async fn take(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let end = query.flag("end_credentials")?.unwrap_or(true);
     let share = native.share(&call).await?;
     let account = native.account(&call, Some(call.params.get("account")?)).await?;
-    let to = native.grantee(&account, query.get("caller")).await?;
+    let to = native.grantee(account.id, query.get("caller")).await?;
     let by = Revoker { by: call.caller.id, at: call.now };
     native.shared.shares.remove_recipient(share.id, account.id, to, end, by).await?;
     let whom = match query.get("caller") {

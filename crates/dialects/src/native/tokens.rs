@@ -76,10 +76,7 @@ pub(super) struct TokenList {
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let query = call.query(&["account"])?;
-    let account = match (call.caller.role, query.get("account")) {
-        (Role::Operator, None) => None,
-        (Role::Operator | Role::Admin | Role::Member, given) => Some(native.account(&call, given).await?.id),
-    };
+    let account = native.listed(&call, query.get("account")).await?;
     let records = native.shared.registry.tokens(account).await?;
     let seen = records.iter().filter(|record| who::may_see(&call.caller, record.account, record.caller));
     Reply::json(&TokenList { tokens: seen.map(TokenShown::of).collect() })

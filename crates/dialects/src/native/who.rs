@@ -1,8 +1,10 @@
 //! Who may know and do what: the one place where this API looks at roles.
 
+use serde::{Deserialize, Deserializer};
 use valetkey_core::account::Account;
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::error::Noun;
+use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId};
 use valetkey_core::name::{Name, shortened};
 use valetkey_core::{Error, Kind};
@@ -53,7 +55,51 @@ pub(super) fn role(text: &str) -> Result<Role, Error> {
     })
 }
 
+/// Whom something is to be for, as a field says it: everyone must be meant, not forgotten.
+#[derive(Default)]
+pub(super) enum Whom<T> {
+    /// The field is not there.
+    #[default]
+    Unsaid,
+    /// `null`.
+    Everyone,
+    /// A name or id, or several.
+    Named(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Whom<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(from)?.map_or(Self::Everyone, Self::Named))
+    }
+}
+
+impl<T> Whom<T> {
+    /// Who is named; nothing for everyone. Refuses with these words if the field is not there.
+    pub(super) fn said(self, field: &'static str, words: &'static str) -> Result<Option<T>, Error> {
+        match self {
+            Self::Unsaid => Err(Error::new(Kind::Invalid, words).at(field)),
+            Self::Everyone => Ok(None),
+            Self::Named(named) => Ok(Some(named)),
+        }
+    }
+}
+
 impl Native {
+    /// Whose things a list shows: everybody's only to an operator that names no account.
+    pub(super) async fn listed(&self, call: &Call, given: Option<&str>) -> Result<Option<AccountId>, Error> {
+        match (call.caller.role, given) {
+            (Role::Operator, None) => Ok(None),
+            (Role::Operator | Role::Admin | Role::Member, given) => Ok(Some(self.account(call, given).await?.id)),
+        }
+    }
+
+    /// Whom a grant is for: a caller of the account that is named by its name or id, or everyone of it.
+    pub(super) async fn grantee(&self, account: AccountId, caller: Option<&str>) -> Result<Grantee, Error> {
+        let Some(text) = caller else { return Ok(Grantee::Everyone) };
+        let found = self.caller_in(account, text).await?;
+        found.map(|(id, ..)| Grantee::Caller(id)).ok_or_else(|| Error::not_found(Noun::Caller).at("to"))
+    }
+
     /// The account named, or the caller's own. Another account exists only for operators.
     pub(super) async fn account(&self, call: &Call, given: Option<&str>) -> Result<Account, Error> {
         let own = self.shared.desk.directory.account(call.caller.account, call.now).await?.account().clone();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::account::Account;
 use valetkey_core::error::Noun;
@@ -14,6 +14,7 @@ use valetkey_core::workspace::{Access, NewWorkspace, Opening, Root, Slug, Worksp
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
+use super::who::Whom;
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
@@ -78,24 +79,6 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     Reply::json(&WorkspaceList { workspaces: workspaces.iter().map(WorkspaceShown::of).collect() })
 }
 
-/// Whom a workspace is to be opened for, as the field says it.
-#[derive(Default)]
-enum Whom {
-    /// The field is not there: everyone must be meant, not forgotten.
-    #[default]
-    Unsaid,
-    /// `null`.
-    Everyone,
-    /// Names or ids.
-    Named(Vec<String>),
-}
-
-impl<'de> Deserialize<'de> for Whom {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(Option::deserialize(from)?.map_or(Self::Everyone, Self::Named))
-    }
-}
-
 /// What those a workspace is opened for may do.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -125,7 +108,7 @@ pub(super) struct WorkspaceFields {
     /// The callers it is opened for, by name or id; `null` for everyone of the account. Must be given.
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>, required = true)]
-    callers: Whom,
+    callers: Whom<Vec<String>>,
     /// What they may do; `read-write` if not given. Nobody may delete.
     #[serde(default, deserialize_with = "wire::given")]
     access: Option<AccessWord>,
@@ -208,17 +191,11 @@ pub(super) struct WorkspaceRemoved {
 
 impl Native {
     /// The grants a workspace is made with: named after it and whom they are for.
-    async fn openings(&self, account: &Account, key: &Slug, callers: Whom) -> Result<Vec<Opening>, Error> {
+    async fn openings(&self, account: &Account, key: &Slug, callers: Whom<Vec<String>>) -> Result<Vec<Opening>, Error> {
         let named = |text: String| Name::parse(&text).map_err(|error| error.at("key"));
-        let callers = match callers {
-            Whom::Unsaid => {
-                let said = "say whom it is opened for: callers' names, or `null` for everyone";
-                return Err(Error::new(Kind::Invalid, said).at("callers"));
-            }
-            Whom::Everyone => {
-                return Ok(vec![Opening { name: named(format!("workspace-{key}"))?, to: Grantee::Everyone }]);
-            }
-            Whom::Named(callers) => callers,
+        let words = "say whom it is opened for: callers' names, or `null` for everyone";
+        let Some(callers) = callers.said("callers", words)? else {
+            return Ok(vec![Opening { name: named(format!("workspace-{key}"))?, to: Grantee::Everyone }]);
         };
         if callers.is_empty() || callers.len() > 1000 {
             return Err(Error::new(Kind::Invalid, "name 1 to 1000 callers, or `null` for everyone").at("callers"));
