@@ -24,7 +24,7 @@ use valetkey_core::name::{BucketName, Name};
 use valetkey_core::policy::decide;
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::snapshot::Snapshot;
-use valetkey_core::storage::{Storage, StorageKind};
+use valetkey_core::storage::{Shape as Carried, Storage, StorageKind};
 use valetkey_core::time::Lifetime;
 
 const SIZES: [u32; 3] = [1_000, 100_000, 1_000_000];
@@ -165,6 +165,7 @@ fn asks(number: u32, shape: Shape) -> Outcome<(Caller, [Ask; 3])> {
         target,
         wanted: Wanted::all_of(Actions::READ),
         lifetime: Asked::Usual(Lifetime::secs(3600)),
+        carries: Carried::ALL,
     };
     let inside = Path::directory(format!("team-{}/table-{number}/day=2026-01-01", number % 97).as_bytes())?;
     let three = [
@@ -211,6 +212,7 @@ fn storage() -> Outcome<Arc<Storage>> {
         region: "auto".into(),
         min_lifetime: Lifetime::secs(60),
         max_lifetime: Lifetime::secs(604_800),
+        backend: None,
     }))
 }
 

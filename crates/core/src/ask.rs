@@ -3,6 +3,7 @@
 use crate::id::{GrantId, ShareId};
 use crate::name::{BucketName, Name};
 use crate::scope::{Actions, Paths};
+use crate::storage::Shape;
 use crate::time::Lifetime;
 
 /// What a caller wants.
@@ -16,6 +17,8 @@ pub struct Ask {
     pub wanted: Wanted,
     /// For how long.
     pub lifetime: Asked,
+    /// What the dialect's answer can carry: a store that gives something else is refused.
+    pub carries: &'static [Shape],
 }
 
 /// What the credential should open.

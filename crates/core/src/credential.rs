@@ -1,5 +1,7 @@
 //! The secret itself.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::error::Error;
@@ -68,5 +70,34 @@ pub struct GoogleToken {
     /// The token.
     pub access_token: Secret<String>,
     /// When the store stops taking it; whole seconds.
+    pub expiration: Timestamp,
+}
+
+/// A credential as it is handed out, and how a store that somebody else runs knows it.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The secret.
+    pub credential: Credential,
+    /// Its name there; nothing where the lease itself is in the credential.
+    pub trace: Option<Arc<Trace>>,
+    /// What of the scope the store cannot say and was left out, in words.
+    pub narrowed: Arc<[String]>,
+}
+
+impl Issued {
+    /// A credential that names its own lease and opens the whole scope.
+    pub fn own(credential: Credential) -> Self {
+        Self { credential, trace: None, narrowed: Arc::default() }
+    }
+}
+
+/// What ties a hand-out to the logs of the store it is for. Nothing in it is secret.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trace {
+    /// The credential's name in the store's log: an access key id, an Azure correlation id; otherwise a digest of it.
+    pub key_id: Box<str>,
+    /// The id under which the store logged the request that fetched it.
+    pub request_id: Option<Box<str>>,
+    /// When the store stops taking it.
     pub expiration: Timestamp,
 }

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 
 use crate::ask::Ask;
 use crate::caller::Caller;
-use crate::credential::Credential;
+use crate::credential::{Credential, Issued};
 use crate::error::Error;
 use crate::lease::{Lease, Refusal};
-use crate::policy::{self, Because};
+use crate::policy::{self, Because, Permit};
 use crate::port::{Directory, Issuer, Ledger};
 use crate::storage::Storage;
 use crate::time::Clock;
@@ -39,6 +39,8 @@ pub struct Vended {
     pub storage: Arc<Storage>,
     /// Why.
     pub because: Because,
+    /// What of the scope the store cannot say and was left out, in words.
+    pub narrowed: Arc<[String]>,
 }
 
 impl Desk {
@@ -82,18 +84,35 @@ impl Desk {
     async fn road(&self, caller: &Caller, ask: &Ask, now: Timestamp) -> Result<Vended, Error> {
         let snapshot = self.directory.account(caller.account, now).await?;
         let permit = policy::decide(&snapshot, caller, ask, now)?;
-        let lease = self.ledger.open(&permit, now).await?;
-        match self.issuer.issue(&permit, &lease).await {
-            Ok(credential) => Ok(Vended {
-                lease,
-                credential,
-                storage: Arc::clone(permit.storage()),
-                because: permit.because().clone(),
-            }),
+        // What a store gave before is known before the lease: one entry of the ledger then says both.
+        let ready = self.issuer.ready(&permit);
+        let trace = ready.as_ref().and_then(|issued| issued.trace.as_deref());
+        let lease = self.ledger.open(&permit, trace, now).await?;
+        let issued = match ready {
+            Some(issued) => issued,
+            None => self.issue(&permit, &lease, now).await?,
+        };
+        Ok(Vended {
+            lease,
+            credential: issued.credential,
+            storage: Arc::clone(permit.storage()),
+            because: permit.because().clone(),
+            narrowed: issued.narrowed,
+        })
+    }
+
+    /// Has a credential made. INVARIANT: what a store's log will call it is on record before anybody has it.
+    async fn issue(&self, permit: &Permit, lease: &Lease, now: Timestamp) -> Result<Issued, Error> {
+        let issued = match self.issuer.issue(permit, lease).await {
+            Ok(issued) => issued,
             Err(error) => {
                 self.ledger.void(lease.id, error.kind(), now).await?;
-                Err(error)
+                return Err(error);
             }
+        };
+        if let Some(trace) = &issued.trace {
+            self.ledger.issued(lease, trace, self.now()).await?;
         }
+        Ok(issued)
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::credential::Trace;
 use crate::error::Kind;
 use crate::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
 use crate::scope::Scope;
@@ -62,6 +63,8 @@ pub struct LeaseRecord {
     pub lease: Lease,
     /// What became of it.
     pub state: LeaseState,
+    /// How the store knows the credential, where somebody else runs it.
+    pub trace: Option<Trace>,
 }
 
 /// A refusal as the ledger keeps it. Under a flood equal ones are counted, never dropped.

@@ -26,6 +26,7 @@ pub mod secret;
 pub mod share;
 pub mod snapshot;
 pub mod storage;
+pub mod stores;
 pub mod table;
 pub mod time;
 pub mod token;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::account::{Account, Metering, Standing};
 use crate::caller::{Caller, Role};
-use crate::credential::Credential;
+use crate::credential::{Credential, Issued, Trace};
 use crate::dataset::Dataset;
 use crate::error::{Error, Kind};
 use crate::grant::Grant;
@@ -19,7 +19,7 @@ use crate::policy::Permit;
 use crate::scope::Scope;
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
-use crate::storage::{Storage, StorageKind};
+use crate::storage::{Backend, Storage, StorageKind};
 use crate::time::Lifetime;
 use crate::token::{PlainToken, TokenDigest};
 use crate::usage::{Balance, DayCount, Origin, Period, RequestFilter};
@@ -47,7 +47,11 @@ pub trait Directory: Send + Sync {
 pub trait Ledger: Send + Sync {
     /// Opens a lease of a permit. INVARIANT: when this returns, the lease is durable. Refuses an account that is out of
     /// credit, and what comes while the queue is full (`Unavailable`).
-    async fn open(&self, permit: &Permit, now: Timestamp) -> Result<Lease, Error>;
+    /// With a `trace`, the credential is known already, and one write keeps both.
+    async fn open(&self, permit: &Permit, trace: Option<&Trace>, now: Timestamp) -> Result<Lease, Error>;
+
+    /// Records how the store knows the credential that came of a lease. INVARIANT: when this returns, that is durable.
+    async fn issued(&self, lease: &Lease, trace: &Trace, now: Timestamp) -> Result<(), Error>;
 
     /// Records that no credential came of a lease, and gives its credits back.
     async fn void(&self, lease: LeaseId, kind: Kind, now: Timestamp) -> Result<(), Error>;
@@ -59,8 +63,11 @@ pub trait Ledger: Send + Sync {
 /// Turns a permit and its lease into a credential at one kind of store.
 #[async_trait]
 pub trait Issuer: Send + Sync {
+    /// A credential that is there already and is good for the permit, without asking anybody.
+    fn ready(&self, permit: &Permit) -> Option<Issued>;
+
     /// Issues. The credential never reaches further or lives longer than its permit.
-    async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Credential, Error>;
+    async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Issued, Error>;
 }
 
 /// Makes URLs that each open one object with a vended credential, and end with it.
@@ -145,6 +152,17 @@ pub struct NewStorage {
     pub min_lifetime: Lifetime,
     /// No credential lives longer.
     pub max_lifetime: Lifetime,
+    /// What is configured of it, where somebody else runs it.
+    pub backend: Option<Arc<Backend>>,
+}
+
+impl NewStorage {
+    /// The store, once it has an id and a version.
+    pub fn stored(self, id: StorageId, version: u64) -> Storage {
+        let Self { name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime, backend } = self;
+        let backend = backend.map(|backend| Arc::new(Backend { version, ..Arc::unwrap_or_clone(backend) }));
+        Storage { id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime, backend }
+    }
 }
 
 /// Which leases to list.
@@ -214,8 +232,9 @@ pub trait Registry: Send + Sync {
 
     /// Adds a store.
     async fn create_storage(&self, storage: NewStorage, now: Timestamp) -> Result<Storage, Error>;
-    /// Changes the addresses and limits of a store.
-    async fn change_storage(&self, id: StorageId, storage: NewStorage) -> Result<(), Error>;
+    /// Changes the addresses, limits and settings of a store; its kind stays. The version of its backend goes up by one,
+    /// whatever it says.
+    async fn change_storage(&self, id: StorageId, storage: NewStorage) -> Result<Storage, Error>;
     /// Every store, in order of their names.
     async fn storages(&self) -> Result<Vec<Storage>, Error>;
     /// Adds a bucket of a store. A bucket's name is unique on this server.
@@ -244,6 +263,8 @@ pub trait Registry: Send + Sync {
     async fn revoke(&self, what: Revocation, by: Revoker) -> Result<u64, Error>;
     /// A lease by its id.
     async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error>;
+    /// The leases that were handed the credential of this name at their store, the newest first.
+    async fn leases_of_key(&self, key_id: &str, limit: u32) -> Result<Vec<LeaseRecord>, Error>;
     /// Leases, the newest first.
     async fn leases(&self, filter: &LeaseFilter) -> Result<Vec<LeaseRecord>, Error>;
     /// Reads the whole ledger and checks that each page fits the one before.

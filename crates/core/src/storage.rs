@@ -1,23 +1,177 @@
-//! A configured object store: where it is and what it allows.
+//! A configured object store: where it is, who enforces scopes there, and what it allows.
+
+use std::sync::Arc;
 
 use crate::id::StorageId;
 use crate::name::Name;
 use crate::time::Lifetime;
 
-/// How scopes are enforced at a store.
+/// Who enforces scopes at a store, and so how its credentials come to be.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum StorageKind {
-    /// Our own S3 endpoint, which checks every request itself.
+    /// Our own S3 endpoint, which checks every request itself, in front of its own objects.
     Embedded,
+    /// The same endpoint, in front of objects that lie elsewhere.
+    Gateway,
+    /// AWS, or another store that speaks its Security Token Service.
+    Sts,
+    /// Cloudflare R2.
+    R2,
+    /// Azure Blob Storage or Data Lake Storage.
+    Azure,
+    /// Google Cloud Storage.
+    Gcs,
+}
+
+/// What a store's credentials are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Shape {
+    /// S3 key triples.
+    S3,
+    /// Azure shared access signatures.
+    Azure,
+    /// Google access tokens.
+    Google,
 }
 
 impl StorageKind {
+    /// All there are.
+    pub const ALL: [Self; 6] = [Self::Embedded, Self::Gateway, Self::Sts, Self::R2, Self::Azure, Self::Gcs];
+
     /// The name people write.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
+            Self::Gateway => "gateway",
+            Self::Sts => "sts",
+            Self::R2 => "r2",
+            Self::Azure => "azure",
+            Self::Gcs => "gcs",
         }
     }
+
+    /// Reads the name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// What its credentials are.
+    pub const fn shape(self) -> Shape {
+        match self {
+            Self::Embedded | Self::Gateway | Self::Sts | Self::R2 => Shape::S3,
+            Self::Azure => Shape::Azure,
+            Self::Gcs => Shape::Google,
+        }
+    }
+
+    /// Whether our own endpoint stands in front of it.
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Self::Embedded | Self::Gateway)
+    }
+}
+
+impl Shape {
+    /// All there are.
+    pub const ALL: &'static [Self] = &[Self::S3, Self::Azure, Self::Google];
+    /// What most published dialects carry.
+    pub const S3_ONLY: &'static [Self] = &[Self::S3];
+
+    /// In words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::S3 => "S3 keys",
+            Self::Azure => "Azure shared access signatures",
+            Self::Google => "Google access tokens",
+        }
+    }
+}
+
+/// How soon a credential of a store can be ended before its time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Revocability {
+    /// With the next request.
+    Immediate,
+    /// Within minutes, by a change at the store that ends more than the one credential.
+    Minutes,
+    /// Not at all: it ends when its time is over.
+    ExpiryOnly,
+}
+
+impl Revocability {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Immediate, Self::Minutes, Self::ExpiryOnly];
+
+    /// The name people read.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Immediate => "immediate",
+            Self::Minutes => "minutes",
+            Self::ExpiryOnly => "expiry-only",
+        }
+    }
+
+    /// Reads the name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|word| word.as_str() == text)
+    }
+}
+
+/// Who may be given the same credential of a store, while it is good for both.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Sharing {
+    /// Its caller alone: the store's own log tells who it was.
+    #[default]
+    Caller,
+    /// Everyone with a permit for the same scope; the store's log then tells only this server.
+    Anyone,
+}
+
+impl Sharing {
+    /// The name people write.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Anyone => "anyone",
+        }
+    }
+
+    /// Reads the name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Caller, Self::Anyone].into_iter().find(|word| word.as_str() == text)
+    }
+}
+
+/// How often a store may be asked for credentials.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Quota {
+    /// Calls a second, on the average.
+    pub calls_per_sec: u32,
+    /// Calls at once, after a pause.
+    pub burst: u32,
+}
+
+impl Default for Quota {
+    /// Half of what AWS documents for `AssumeRole` (600 a second for an account and region, shared with everyone else there).
+    fn default() -> Self {
+        Self { calls_per_sec: 300, burst: 300 }
+    }
+}
+
+/// What is configured of a store that somebody else runs. Its kind's implementation alone reads the settings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Backend {
+    /// JSON; nothing in it is secret.
+    pub settings: Box<str>,
+    /// The secrets beside them, sealed by the server's key; none where the machine's own identity is used.
+    pub secrets: Option<Box<[u8]>>,
+    /// Who may be given the same credential.
+    pub sharing: Sharing,
+    /// How often it may be asked.
+    pub quota: Quota,
+    /// How soon its credentials can be ended.
+    pub revocation: Revocability,
+    /// Counts the changes: what was made of an earlier one is not used any more.
+    pub version: u64,
 }
 
 /// A configured object store.
@@ -27,7 +181,7 @@ pub struct Storage {
     pub id: StorageId,
     /// Its name, unique on this server.
     pub name: Name,
-    /// How scopes are enforced there.
+    /// Who enforces scopes there.
     pub kind: StorageKind,
     /// The URL its users reach it at.
     pub endpoint: Box<str>,
@@ -39,4 +193,13 @@ pub struct Storage {
     pub min_lifetime: Lifetime,
     /// No credential lives longer.
     pub max_lifetime: Lifetime,
+    /// What is configured of it, where somebody else runs it; nothing for the embedded store.
+    pub backend: Option<Arc<Backend>>,
+}
+
+impl Storage {
+    /// How soon its credentials can be ended.
+    pub fn revocation(&self) -> Revocability {
+        self.backend.as_ref().map_or(Revocability::Immediate, |backend| backend.revocation)
+    }
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use valetkey_core::credential::Credential;
+use valetkey_core::credential::{Credential, Issued};
+use valetkey_core::id::LeaseId;
+use valetkey_core::keyring::{Carried, Claims};
 use valetkey_core::lease::Lease;
 use valetkey_core::name::BucketName;
 use valetkey_core::policy::Permit;
 use valetkey_core::port::{Issuer, UrlSigner};
 use valetkey_core::storage::{Storage, StorageKind};
-use valetkey_core::{Error, Secret};
+use valetkey_core::{Error, Kind, Secret};
 
 pub mod azure;
 pub mod cache;
@@ -22,28 +24,68 @@ pub mod gcs;
 mod kept;
 mod presign;
 pub mod r2;
+pub mod sources;
 pub mod sts;
 pub mod upstream;
 mod web;
 
+use crate::cache::{Cache, Want};
+use crate::embedded::Embedded;
+use crate::sources::Sources;
+
 /// Sends each permit to the issuer of its store's kind.
 pub struct Issuers {
-    embedded: Arc<embedded::Embedded>,
+    embedded: Embedded,
+    sources: Arc<Sources>,
+    cache: Cache,
 }
 
 impl Issuers {
     /// The issuers there are.
-    pub fn new(embedded: Arc<embedded::Embedded>) -> Self {
-        Self { embedded }
+    pub fn new(embedded: Embedded, sources: Arc<Sources>, cache: Cache) -> Self {
+        Self { embedded, sources, cache }
+    }
+}
+
+/// For whom a permit's credential is, in the words that say what was ended.
+fn origin(permit: &Permit, lease: Option<LeaseId>, opened: Timestamp) -> Claims {
+    Claims {
+        // What is renewed ahead of need is nobody's lease yet: no lease has this id.
+        lease: lease.unwrap_or(LeaseId::from_bytes([0; 16])),
+        account: permit.account(),
+        caller: permit.caller(),
+        token: permit.token(),
+        storage: permit.storage().id,
+        opened,
+        until: permit.until(),
+        reach: Carried::WithLease,
     }
 }
 
 #[async_trait]
 impl Issuer for Issuers {
-    async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Credential, Error> {
-        match permit.storage().kind {
-            StorageKind::Embedded => self.embedded.issue(permit, lease).await,
+    fn ready(&self, permit: &Permit) -> Option<Issued> {
+        if permit.storage().kind.is_ours() {
+            return None;
         }
+        let source = self.sources.of(permit.storage()).ok()?;
+        let origin = origin(permit, None, self.sources.now());
+        let want = Want { scope: permit.scope(), until: permit.until(), origin: &origin };
+        self.cache.kept(&source, &want).map(|held| held.issued())
+    }
+
+    async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Issued, Error> {
+        // The lease is what the ledger keeps: it must be this permit's.
+        if lease.scope != *permit.scope() || lease.until > permit.until() || lease.account != permit.account() {
+            return Err(Error::internal(format!("lease {} is not of the permit it came with", lease.id)));
+        }
+        if permit.storage().kind.is_ours() {
+            return self.embedded.issue(lease).map(Issued::own);
+        }
+        let source = self.sources.of(permit.storage())?;
+        let origin = origin(permit, Some(lease.id), lease.opened);
+        let want = Want { scope: permit.scope(), until: lease.until, origin: &origin };
+        Ok(self.cache.get(&source, &want).await?.issued())
     }
 }
 
@@ -59,12 +101,15 @@ impl UrlSigner for Issuers {
         until: Timestamp,
     ) -> Result<Vec<Secret<String>>, Error> {
         match (storage.kind, credential) {
-            (StorageKind::Embedded, Credential::S3(credential)) => {
+            (StorageKind::Embedded | StorageKind::Gateway | StorageKind::Sts, Credential::S3(credential)) => {
                 presign::s3_urls(storage, credential, bucket, keys, now, until)
             }
-            (StorageKind::Embedded, Credential::Azure(_) | Credential::Google(_)) => {
-                Err(Error::internal("the embedded store's credentials are S3 keys"))
-            }
+            // SECURITY: at R2 the session token, which is in each URL, is the whole credential; a signature of Azure's opens
+            // what it was made for, which is more than one file; a Google token in a URL is no signature.
+            _ => Err(Error::new(
+                Kind::Invalid,
+                format!("a store of kind `{}` has no URLs that open one file each", storage.kind.as_str()),
+            )),
         }
     }
 }

@@ -8,6 +8,7 @@ use data_encoding::HEXLOWER;
 use jiff::{SignedDuration, Timestamp};
 use valetkey_core::credential::Credential;
 use valetkey_core::scope::Scope;
+use valetkey_core::storage::Revocability;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
@@ -37,26 +38,17 @@ pub struct Fetched {
     pub narrowed: Vec<String>,
 }
 
-/// Whether a credential can be ended early at a store.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Revocability {
-    /// With the next request.
-    Immediate,
-    /// Within minutes.
-    Minutes,
-    /// Not at all: it ends when its time is over.
-    ExpiryOnly,
-}
-
-impl Revocability {
-    /// The name people read.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Immediate => "immediate",
-            Self::Minutes => "minutes",
-            Self::ExpiryOnly => "expiry-only",
-        }
-    }
+/// What a kind of store knows of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// Where its objects are, if that follows from the settings.
+    pub endpoint: Option<String>,
+    /// The region its users name in signatures.
+    pub region: String,
+    /// The shortest lifetime it gives.
+    pub least: Lifetime,
+    /// The longest.
+    pub most: Lifetime,
 }
 
 /// A store behind somebody else's API.
@@ -68,8 +60,13 @@ pub trait Upstream: Send + Sync {
     /// Fetches a credential. It never reaches further or lives longer than wished.
     async fn fetch(&self, wish: &Wish<'_>) -> Result<Fetched, Error>;
 
+    /// What is known of it without asking anyone.
+    fn place(&self) -> Place;
+
     /// Whether a credential can be ended early there.
-    fn revocability(&self) -> Revocability;
+    fn revocability(&self) -> Revocability {
+        Revocability::ExpiryOnly
+    }
 }
 
 /// Who a credential is for, as stores let it be written into their own logs.

@@ -102,7 +102,7 @@ async fn ledger(mode: LedgerMode, metering: Metering, how: &str) {
         let opening = Arc::clone(&store);
         measure(how, at_once, move || {
             let (store, permit) = (Arc::clone(&opening), Arc::clone(&permit));
-            async move { store.open(&permit, Machine.now()).await.is_ok() }
+            async move { store.open(&permit, None, Machine.now()).await.is_ok() }
         })
         .await;
         if at_once == 64 {

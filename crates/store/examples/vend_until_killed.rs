@@ -59,7 +59,7 @@ async fn main() {
         let (store, permit) = (Arc::clone(&store), permit.clone());
         tasks.spawn(async move {
             loop {
-                let lease = store.open(&permit, Machine.now()).await.unwrap();
+                let lease = store.open(&permit, None, Machine.now()).await.unwrap();
                 println!("{}", lease.id);
             }
         });

@@ -222,18 +222,17 @@ impl Registry for Store {
         self.unbroken(async move {
             registry::create_storage(&mut *store.shared.db.writer().await, id, &new, now).await?;
             store.shared.memory.snapshots.forget_all();
-            let NewStorage { name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime } = new;
-            Ok(Storage { id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime })
+            Ok(new.stored(id, 1))
         })
         .await
     }
 
-    async fn change_storage(&self, id: StorageId, new: NewStorage) -> Result<(), Error> {
+    async fn change_storage(&self, id: StorageId, new: NewStorage) -> Result<Storage, Error> {
         let store = self.clone();
         self.unbroken(async move {
-            registry::change_storage(&mut *store.shared.db.writer().await, id, &new).await?;
+            let version = registry::change_storage(&mut *store.shared.db.writer().await, id, &new).await?;
             store.shared.memory.snapshots.forget_all();
-            Ok(())
+            Ok(new.stored(id, version))
         })
         .await
     }
@@ -322,6 +321,12 @@ impl Registry for Store {
         Ok(Some(record))
     }
 
+    async fn leases_of_key(&self, key_id: &str, limit: u32) -> Result<Vec<LeaseRecord>, Error> {
+        self.fold_all().await?;
+        let found = leases::of_key(&mut *self.reader().await?, key_id, limit).await?;
+        self.records(found).await
+    }
+
     async fn leases(&self, filter: &LeaseFilter) -> Result<Vec<LeaseRecord>, Error> {
         if filter.limit > 10_000 {
             return Err(Error::new(Kind::Invalid, "the most leases to list at once are 10000").at("limit"));
@@ -332,11 +337,7 @@ impl Registry for Store {
             let longest_ms = longest_ms(registry::longest_lifetime(&mut reader).await?);
             leases::list(&mut reader, filter, longest_ms).await?
         };
-        let mut records = Vec::with_capacity(found.len());
-        for one in found {
-            records.push(self.record(one).await?);
-        }
-        Ok(records)
+        self.records(found).await
     }
 
     async fn verify_ledger(&self) -> Result<Verified, Error> {

@@ -149,7 +149,7 @@ async fn a_full_queue_refuses_and_loses_nothing() {
     store.add_credits(tenant.account.id, 100, bench.now()).await.unwrap();
     let permit = bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap();
     // All at once from one task: the writer has no turn in between.
-    let opened = join_all((0..50).map(|_| store.open(&permit, bench.now()))).await;
+    let opened = join_all((0..50).map(|_| store.open(&permit, None, bench.now()))).await;
     let (good, bad): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
     assert_eq!((good.len(), bad.len()), (10, 40));
     for refused in bad {
@@ -179,7 +179,7 @@ async fn everything_is_there_after_a_restart() {
     store.revoke_token(record.id, by(&tenant, bench.now())).await.unwrap();
     store.request(account, tenant.record.id, Origin::Api, bench.now());
     store.close().await.unwrap();
-    let closed = bench.ledger.open(&bench_permit(&shelf, &tenant).await, bench.now()).await;
+    let closed = bench.ledger.open(&bench_permit(&shelf, &tenant).await, None, bench.now()).await;
     assert_eq!(closed.unwrap_err().kind(), Kind::Unavailable, "a closed store opens nothing");
     assert_eq!(store.ready().await.unwrap_err().kind(), Kind::Unavailable);
     let changed = store.add_credits(account, 1, bench.now()).await;

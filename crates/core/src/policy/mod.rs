@@ -183,6 +183,12 @@ fn found(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -> Res
 
 fn permit(snapshot: &Snapshot, caller: &Caller, ask: &Ask, found: Found, now: Timestamp) -> Result<Permit, Error> {
     let Found { storage, scope, grants, max_lifetime, until, mut cuts } = found;
+    let shape = storage.kind.shape();
+    if !ask.carries.contains(&shape) {
+        let said =
+            format!("the bucket `{}` is opened by {}, which this API cannot carry", scope.bucket(), shape.as_str());
+        return Err(Error::new(Kind::Forbidden, said));
+    }
     let (asked, said) = match ask.lifetime {
         Asked::Usual(lifetime) => (lifetime, false),
         Asked::For(lifetime) => (lifetime, true),

@@ -8,7 +8,7 @@ use crate::error::Stranger;
 use crate::grant::Grantee;
 use crate::id::{DatasetId, StorageId};
 use crate::name::Name;
-use crate::storage::StorageKind;
+use crate::storage::{Shape, StorageKind};
 
 const NOW: i64 = 1_767_225_600;
 
@@ -39,6 +39,7 @@ fn storage() -> Arc<Storage> {
         region: "auto".into(),
         min_lifetime: Lifetime::secs(60),
         max_lifetime: Lifetime::secs(604_800),
+        backend: None,
     })
 }
 
@@ -78,7 +79,13 @@ fn snapshot(grants: Vec<Grant>) -> Snapshot {
 }
 
 fn ask(target: Target) -> Ask {
-    Ask { dialect: "test", target, wanted: Wanted::all_of(Actions::READ), lifetime: Asked::Usual(Lifetime::secs(3600)) }
+    Ask {
+        dialect: "test",
+        target,
+        wanted: Wanted::all_of(Actions::READ),
+        lifetime: Asked::Usual(Lifetime::secs(3600)),
+        carries: Shape::ALL,
+    }
 }
 
 fn lake(paths: &[Path]) -> Target {
@@ -280,8 +287,7 @@ prop_compose! {
                 1 => Wanted::at_most(actions),
                 _ => Wanted::between(actions.intersect(Actions::from_bits(least).unwrap()), actions),
             },
-            lifetime: if said { Asked::For(Lifetime::secs(secs)) } else { Asked::Usual(Lifetime::secs(secs)) },
-        }
+            lifetime: if said { Asked::For(Lifetime::secs(secs)) } else { Asked::Usual(Lifetime::secs(secs)) }, carries: Shape::ALL }
     }
 }
 
@@ -350,6 +356,7 @@ fn what_a_share_opens_is_opened_by_asks_for_that_share_only() {
         target,
         wanted: Wanted::all_of(Actions::READ),
         lifetime: Asked::Usual(Lifetime::secs(600)),
+        carries: Shape::ALL,
     };
     let lake = || BucketName::parse("lake").unwrap();
     let paths = |paths: &[&str]| Paths::only(paths.iter().map(|path| dir(path)).collect::<Vec<_>>()).unwrap();

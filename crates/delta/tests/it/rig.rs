@@ -38,6 +38,7 @@ pub(crate) fn place(root: &str) -> TablePlace {
         region: "us-east-1".into(),
         min_lifetime: Lifetime::secs(1),
         max_lifetime: Lifetime::secs(3600),
+        backend: None,
     };
     TablePlace { storage: Arc::new(storage), bucket: bucket(), root: root.as_bytes().into() }
 }

@@ -10,6 +10,7 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
 use valetkey_core::policy;
 use valetkey_core::snapshot::Snapshot;
+use valetkey_core::storage::Shape;
 use valetkey_core::workspace::{self, Workspace};
 use valetkey_core::{Error, Kind};
 
@@ -174,7 +175,13 @@ impl Dreadnode {
 
     /// What the credentials of a workspace are asked for with.
     pub(super) fn ask(&self, workspace: &Workspace, wanted: Wanted) -> Ask {
-        Ask { dialect: NAME, target: workspace.target(), wanted, lifetime: Asked::Usual(self.settings.lifetime) }
+        Ask {
+            dialect: NAME,
+            target: workspace.target(),
+            wanted,
+            lifetime: Asked::Usual(self.settings.lifetime),
+            carries: Shape::S3_ONLY,
+        }
     }
 
     /// Whether the caller's grants open a workspace for this.

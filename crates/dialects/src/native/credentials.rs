@@ -5,10 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::ask::{Ask, Asked, GrantRef, Target};
+use valetkey_core::credential::Credential;
 use valetkey_core::desk::Vended;
 use valetkey_core::grant::GrantTime;
 use valetkey_core::name::BucketName;
 use valetkey_core::snapshot::Snapshot;
+use valetkey_core::storage::Shape;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
@@ -58,12 +60,8 @@ pub(super) struct AskFields {
 pub(super) struct CredentialShown<'a> {
     /// The record of it: to end it with, to find it by.
     lease_id: String,
-    /// The access key's id.
-    access_key_id: &'a str,
-    /// The secret access key: shown this once.
-    secret_access_key: &'a str,
-    /// The session token: shown this once.
-    session_token: &'a str,
+    #[serde(flatten)]
+    credential: KindShown<'a>,
     /// When it ends; whole seconds, UTC.
     expiration: String,
     /// Where to use it.
@@ -76,8 +74,36 @@ pub(super) struct CredentialShown<'a> {
     grants: Vec<String>,
     /// What was asked for and not given, in words.
     cuts: Vec<String>,
-    /// How fast it can be ended: `immediate` means the store asks about every request.
+    /// What of the scope the store cannot say and was left out, in words: the credential opens less than it names.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    narrowed: &'a [String],
+    /// How soon it can be ended before its time: `immediate` (with the next request), `minutes`, or `expiry-only`.
     revocation: &'static str,
+}
+
+/// The secret, as its store has it.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(super) enum KindShown<'a> {
+    /// An S3 key triple.
+    S3 {
+        /// The access key's id.
+        access_key_id: &'a str,
+        /// The secret access key: shown this once.
+        secret_access_key: &'a str,
+        /// The session token: shown this once.
+        session_token: &'a str,
+    },
+    /// An Azure shared access signature.
+    Azure {
+        /// The signed query, without a question mark: shown this once.
+        sas_token: &'a str,
+    },
+    /// A Google access token.
+    Google {
+        /// The token: shown this once.
+        access_token: &'a str,
+    },
 }
 
 /// Vends a credential.
@@ -112,9 +138,9 @@ pub(super) async fn vend(native: Arc<Native>, call: Call) -> Result<Reply, Error
         },
         (None, None) => Target::Grant { grant: GrantRef::Id(only_grant(&snapshot, &call)?), paths },
     };
-    let ask = Ask { dialect: NAME, target, wanted, lifetime };
+    let ask = Ask { dialect: NAME, target, wanted, lifetime, carries: Shape::ALL };
     let vended = desk.vend(&call.caller, &ask).await?;
-    Reply::json(&CredentialShown::of(&vended)?)
+    Reply::json(&CredentialShown::of(&vended))
 }
 
 /// The caller's grant, if it has just one that is live.
@@ -135,22 +161,26 @@ fn only_grant(snapshot: &Snapshot, call: &Call) -> Result<valetkey_core::id::Gra
 }
 
 impl<'a> CredentialShown<'a> {
-    fn of(vended: &'a Vended) -> Result<Self, Error> {
-        let keys = vended.credential.s3()?;
-        Ok(Self {
+    fn of(vended: &'a Vended) -> Self {
+        Self {
             lease_id: vended.lease.id.to_string(),
-            access_key_id: &keys.access_key_id,
-            secret_access_key: keys.secret_access_key.reveal(),
-            session_token: keys.session_token.reveal(),
-            expiration: wire::at(keys.expiration),
+            credential: match &vended.credential {
+                Credential::S3(keys) => KindShown::S3 {
+                    access_key_id: &keys.access_key_id,
+                    secret_access_key: keys.secret_access_key.reveal(),
+                    session_token: keys.session_token.reveal(),
+                },
+                Credential::Azure(sas) => KindShown::Azure { sas_token: sas.sas_token.reveal() },
+                Credential::Google(token) => KindShown::Google { access_token: token.access_token.reveal() },
+            },
+            expiration: wire::at(vended.credential.expiration()),
             endpoint_url: &vended.storage.endpoint,
             region: &vended.storage.region,
             scope: ScopeShown::of(&vended.lease.scope),
             grants: vended.because.grants.iter().map(ToString::to_string).collect(),
             cuts: vended.because.cuts.iter().map(ToString::to_string).collect(),
-            revocation: match vended.storage.kind {
-                valetkey_core::storage::StorageKind::Embedded => "immediate",
-            },
-        })
+            narrowed: &vended.narrowed,
+            revocation: vended.storage.revocation().as_str(),
+        }
     }
 }

@@ -250,6 +250,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
         from,
         until,
     };
+    native.stores.can_express(&storage, &grant.scope)?;
     let id = native.shared.registry.create_grant(grant.clone(), call.now).await?;
     let names = native.shared.registry.callers(account).await?.into_iter().map(|(id, name, _)| (id, name)).collect();
     Reply::made(&GrantShown::of(&Grant { id, ..grant }, &names, call.now))

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
-use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
+use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::parse_access_key_id;
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
 use valetkey_core::name::{Name, shortened};
@@ -65,6 +65,18 @@ pub(super) struct LeaseShown {
     opened: String,
     /// When it ends by itself.
     expires: String,
+    /// How soon its credential can be ended before its time: `immediate`, `minutes` or `expiry-only`; nothing if its store is
+    /// gone.
+    revocation: Option<&'static str>,
+    /// How the store's own log names its credential, where somebody else runs the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_key_id: Option<String>,
+    /// The id under which the store logged the request that fetched it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_request_id: Option<String>,
+    /// When the store stops taking it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_expires: Option<String>,
     /// What became of it.
     state: State,
     /// When it was ended early.
@@ -77,7 +89,7 @@ pub(super) struct LeaseShown {
 
 impl LeaseShown {
     fn of(record: &LeaseRecord, names: &Names, now: Timestamp) -> Self {
-        let LeaseRecord { lease, state } = record;
+        let LeaseRecord { lease, state, trace } = record;
         let (state, revoker) = match state {
             LeaseState::Live if now < lease.until => (State::Live, None),
             LeaseState::Live => (State::Expired, None),
@@ -98,6 +110,10 @@ impl LeaseShown {
             credits: lease.credits,
             opened: wire::at(lease.opened),
             expires: wire::at(lease.until),
+            revocation: names.revocations.get(&lease.storage).copied(),
+            store_key_id: trace.as_ref().map(|trace| trace.key_id.to_string()),
+            store_request_id: trace.as_ref().and_then(|trace| trace.request_id.as_deref().map(str::to_owned)),
+            store_expires: trace.as_ref().map(|trace| wire::at(trace.expiration)),
             state,
             revoked: revoker.map(|revoker| wire::at(revoker.at)),
             revoked_by: revoker.map(|revoker| revoker.by.to_string()),
@@ -110,11 +126,14 @@ impl LeaseShown {
 struct Names {
     accounts: HashMap<AccountId, Name>,
     callers: HashMap<CallerId, Name>,
+    revocations: HashMap<StorageId, &'static str>,
 }
 
 impl Names {
     async fn of(native: &Native, records: &[LeaseRecord], now: Timestamp) -> Result<Self, Error> {
         let mut names = Self::default();
+        let storages = native.shared.registry.storages().await?;
+        names.revocations = storages.iter().map(|storage| (storage.id, storage.revocation().as_str())).collect();
         let accounts: BTreeSet<AccountId> = records.iter().map(|record| record.lease.account).collect();
         for account in accounts {
             let snapshot = native.shared.desk.directory.account(account, now).await?;
@@ -260,16 +279,25 @@ pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error>
 #[serde(untagged)]
 pub(super) enum OwnerShown {
     /// The lease it was vended with.
-    Lease(LeaseShown),
+    Lease(Box<LeaseShown>),
     /// It is a parent access key. What its holder signed with it has this id too.
-    ParentKey(ParentKeyShown),
+    ParentKey(Box<ParentKeyShown>),
+    /// It is a credential of a store that somebody else runs, and was handed out with each of these leases.
+    Leases(LeasesOfKey),
 }
 
-/// Shows the lease that an access key id belongs to, or the parent access key it is.
+/// The leases that one credential was handed out with, the newest first; at most 500.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LeasesOfKey {
+    leases: Vec<LeaseShown>,
+}
+
+/// Shows the lease that an access key id belongs to, or the parent access key it is, or the leases that a credential of somebody
+/// else's store was handed out with. A credential without an id is named `sha256:` and the hexadecimal SHA-256 of it.
 #[utoipa::path(get, operation_id = "whose", path = "/api/v1/whose/{access_key_id}", tag = "leases", params(
     ("access_key_id" = String, Path, description = "The access key id, as a log of the store shows it"),
 ), responses(
-    (status = 200, description = "The lease or the parent access key", body = OwnerShown),
+    (status = 200, description = "The lease, the parent access key, or the leases", body = OwnerShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn whose(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
@@ -277,19 +305,25 @@ pub(super) async fn whose(native: Arc<Native>, call: Call) -> Result<Reply, Erro
     let text = call.params.get("access_key_id")?;
     if TokenId::from_hex(text).is_some() {
         let record = native.parent_key(&call, text, "access_key_id").await?;
-        return Reply::json(&OwnerShown::ParentKey(ParentKeyShown::of(&record)));
+        return Reply::json(&OwnerShown::ParentKey(Box::new(ParentKeyShown::of(&record))));
     }
-    let (_, lease) = parse_access_key_id(text).ok_or_else(|| {
-        // Never repeated: what was put here by mistake may be the secret.
-        Error::new(
-            Kind::Invalid,
-            "that is not an access key id of this server; one starts with `VK` and has 30 characters, or is a parent's 32 digits of hex",
-        )
-        .at("access_key_id")
-    })?;
+    let Some((_, lease)) = parse_access_key_id(text) else {
+        let found = native.shared.registry.leases_of_key(text, MOST_PAGE).await?;
+        let seen = |record: &LeaseRecord| who::may_see(&call.caller, record.lease.account, record.lease.caller);
+        let records: Vec<LeaseRecord> = found.into_iter().filter(seen).collect();
+        if records.is_empty() {
+            // Never repeated: what was put here by mistake may be the secret.
+            return Err(
+                Error::new(Kind::NotFound(Noun::Lease), "no lease has an access key of this id").at("access_key_id")
+            );
+        }
+        let names = Names::of(&native, &records, call.now).await?;
+        let leases = records.iter().map(|record| LeaseShown::of(record, &names, call.now)).collect();
+        return Reply::json(&OwnerShown::Leases(LeasesOfKey { leases }));
+    };
     let record = native.lease(&call, lease).await?;
     let names = Names::of(&native, std::slice::from_ref(&record), call.now).await?;
-    Reply::json(&OwnerShown::Lease(LeaseShown::of(&record, &names, call.now)))
+    Reply::json(&OwnerShown::Lease(Box::new(LeaseShown::of(&record, &names, call.now))))
 }
 
 /// What a verification of the ledger found.

@@ -16,6 +16,7 @@ mod profiles;
 mod revocations;
 mod scopes;
 mod shares;
+mod storages;
 mod tokens;
 mod who;
 mod wire;
@@ -24,11 +25,9 @@ mod workspaces;
 use std::future::Future;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use http::Method;
 use valetkey_core::Error;
-use valetkey_core::name::BucketName;
-use valetkey_core::storage::Storage;
+use valetkey_core::stores::Stores;
 use valetkey_core::time::Lifetime;
 
 use crate::edge::{Call, Class, Dialect, Reply, Route, Shared, bearer, no_headers, usual_headers};
@@ -37,13 +36,6 @@ pub use openapi::document;
 
 /// The dialect's name in the ledger, logs and metrics.
 pub const NAME: &str = "native";
-
-/// Makes buckets where they are: at the embedded endpoint.
-#[async_trait]
-pub trait Buckets: Send + Sync {
-    /// Makes the bucket, or finds it made.
-    async fn ensure(&self, storage: &Storage, bucket: &BucketName) -> Result<(), Error>;
-}
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -64,7 +56,7 @@ impl Default for Settings {
 struct Native {
     shared: Arc<Shared>,
     settings: Settings,
-    buckets: Arc<dyn Buckets>,
+    stores: Arc<dyn Stores>,
 }
 
 fn on<F>(native: &Arc<Native>, method: Method, path: &'static str, handler: fn(Arc<Native>, Call) -> F) -> Route
@@ -79,8 +71,8 @@ where
 const CREDENTIALS: &str = "/api/v1/credentials";
 
 /// Makes the dialect.
-pub fn dialect(shared: &Arc<Shared>, settings: Settings, buckets: Arc<dyn Buckets>) -> Dialect {
-    let native = &Arc::new(Native { shared: Arc::clone(shared), settings, buckets });
+pub fn dialect(shared: &Arc<Shared>, settings: Settings, stores: Arc<dyn Stores>) -> Dialect {
+    let native = &Arc::new(Native { shared: Arc::clone(shared), settings, stores });
     let (get, post, delete, patch) = (Method::GET, Method::POST, Method::DELETE, Method::PATCH);
     Dialect {
         name: NAME,
@@ -127,15 +119,17 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, buckets: Arc<dyn Bucket
             on(native, delete.clone(), "/api/v1/grants/{grant}", grants::remove),
             on(native, get.clone(), "/api/v1/accounts", accounts::list),
             on(native, post.clone(), "/api/v1/accounts", accounts::create),
-            on(native, patch, "/api/v1/accounts/{account}", accounts::change),
+            on(native, patch.clone(), "/api/v1/accounts/{account}", accounts::change),
             on(native, post.clone(), "/api/v1/accounts/{account}/credits", accounts::add_credits),
             on(native, get.clone(), "/api/v1/accounts/{account}/callers", accounts::callers),
             on(native, post.clone(), "/api/v1/accounts/{account}/callers", accounts::create_caller),
             on(native, get.clone(), "/api/v1/tokens", tokens::list),
             on(native, post.clone(), "/api/v1/tokens", tokens::create),
             on(native, delete.clone(), "/api/v1/tokens/{token}", tokens::end),
-            on(native, get.clone(), "/api/v1/storages", places::storages),
-            on(native, post.clone(), "/api/v1/storages", places::create_storage),
+            on(native, get.clone(), "/api/v1/storages", storages::list),
+            on(native, post.clone(), "/api/v1/storages", storages::create),
+            on(native, patch.clone(), "/api/v1/storages/{storage}", storages::change),
+            on(native, post.clone(), "/api/v1/storages/{storage}/revocations", storages::end),
             on(native, get.clone(), "/api/v1/buckets", places::buckets),
             on(native, post.clone(), "/api/v1/buckets", places::create_bucket),
             on(native, get.clone(), "/api/v1/datasets", places::datasets),

@@ -5,8 +5,8 @@ use utoipa::{Modify, OpenApi};
 use valetkey_core::Error;
 
 use super::{
-    accounts, credentials, explain, grants, leases, parent_keys, places, profiles, revocations, shares, tokens,
-    workspaces,
+    accounts, credentials, explain, grants, leases, parent_keys, places, profiles, revocations, shares, storages,
+    tokens, workspaces,
 };
 
 #[derive(OpenApi)]
@@ -38,8 +38,10 @@ use super::{
         tokens::list,
         tokens::create,
         tokens::end,
-        places::storages,
-        places::create_storage,
+        storages::list,
+        storages::create,
+        storages::change,
+        storages::end,
         places::buckets,
         places::create_bucket,
         places::datasets,

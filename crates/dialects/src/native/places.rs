@@ -1,4 +1,4 @@
-//! Storages, buckets and datasets: what grants are about. Made by operators.
+//! Buckets and datasets: what grants are about. Made by operators.
 
 use std::sync::Arc;
 
@@ -7,157 +7,14 @@ use utoipa::ToSchema;
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::Noun;
 use valetkey_core::id::DatasetId;
-use valetkey_core::name::{BucketName, Name, shortened};
-use valetkey_core::port::NewStorage;
+use valetkey_core::name::{BucketName, Name};
 use valetkey_core::scope::Path;
-use valetkey_core::storage::{Storage, StorageKind};
-use valetkey_core::time::Lifetime;
+use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
-
-/// A store.
-#[derive(Serialize, ToSchema)]
-pub(super) struct StorageShown {
-    /// Its id.
-    id: String,
-    /// Its name.
-    name: String,
-    /// How scopes are enforced there: `embedded`.
-    kind: &'static str,
-    /// The URL its users reach it at.
-    endpoint: String,
-    /// The URL it is reached at from inside a cluster.
-    internal_endpoint: Option<String>,
-    /// The region to name in signatures.
-    region: String,
-    /// No credential lives shorter, in seconds.
-    min_ttl_secs: u32,
-    /// No credential lives longer, in seconds.
-    max_ttl_secs: u32,
-}
-
-impl StorageShown {
-    fn of(storage: &Storage) -> Self {
-        let Storage { id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime } = storage;
-        Self {
-            id: id.to_string(),
-            name: name.to_string(),
-            kind: kind.as_str(),
-            endpoint: endpoint.to_string(),
-            internal_endpoint: internal_endpoint.as_deref().map(str::to_owned),
-            region: region.to_string(),
-            min_ttl_secs: min_lifetime.as_secs(),
-            max_ttl_secs: max_lifetime.as_secs(),
-        }
-    }
-}
-
-/// Stores.
-#[derive(Serialize, ToSchema)]
-pub(super) struct StorageList {
-    storages: Vec<StorageShown>,
-}
-
-/// Lists stores. For operators.
-#[utoipa::path(get, operation_id = "list_storages", path = "/api/v1/storages", tag = "places", responses(
-    (status = 200, description = "Stores", body = StorageList),
-    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
-))]
-pub(super) async fn storages(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
-    let storages = native.shared.registry.storages().await?;
-    Reply::json(&StorageList { storages: storages.iter().map(StorageShown::of).collect() })
-}
-
-/// A store to be added.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct StorageFields {
-    /// Its name, unique on this server.
-    name: String,
-    /// How scopes are enforced there; `embedded` if not given.
-    kind: Option<KindWord>,
-    /// The URL its users reach it at.
-    endpoint: String,
-    /// The URL it is reached at from inside a cluster.
-    internal_endpoint: Option<String>,
-    /// The region to name in signatures; `us-east-1` if not given.
-    region: Option<String>,
-    /// No credential lives shorter, in seconds; 60 if not given.
-    min_ttl_secs: Option<i64>,
-    /// No credential lives longer, in seconds; 604800 (7 days) if not given.
-    max_ttl_secs: Option<i64>,
-}
-
-/// How scopes are enforced at a store.
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum KindWord {
-    /// Our own S3 endpoint.
-    Embedded,
-}
-
-/// Adds a store. For operators.
-#[utoipa::path(post, operation_id = "create_storage", path = "/api/v1/storages", tag = "places", request_body = StorageFields, responses(
-    (status = 201, description = "The store", body = StorageShown),
-    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
-))]
-pub(super) async fn create_storage(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
-    let fields: StorageFields = json(&call.body)?;
-    let ttl = |secs: Option<i64>, usual: u32, field: &'static str| match secs {
-        Some(secs) => Lifetime::parse(secs).map_err(|error| error.at(field)),
-        None => Ok(Lifetime::secs(usual)),
-    };
-    let (min_lifetime, max_lifetime) =
-        (ttl(fields.min_ttl_secs, 60, "min_ttl_secs")?, ttl(fields.max_ttl_secs, 604_800, "max_ttl_secs")?);
-    if max_lifetime < min_lifetime {
-        let said = format!("the longest lifetime {max_lifetime} is shorter than the shortest {min_lifetime}");
-        return Err(Error::new(Kind::Invalid, said).at("max_ttl_secs"));
-    }
-    let storage = NewStorage {
-        name: wire::named(&fields.name, "name")?,
-        kind: match fields.kind {
-            None | Some(KindWord::Embedded) => StorageKind::Embedded,
-        },
-        endpoint: url(&fields.endpoint, "endpoint")?,
-        internal_endpoint: fields.internal_endpoint.map(|text| url(&text, "internal_endpoint")).transpose()?,
-        region: region(fields.region.as_deref().unwrap_or("us-east-1"))?,
-        min_lifetime,
-        max_lifetime,
-    };
-    let storage = native.shared.registry.create_storage(storage, call.now).await?;
-    Reply::made(&StorageShown::of(&storage))
-}
-
-/// Reads a store's address: what clients get to see and connect to.
-fn url(text: &str, field: &'static str) -> Result<Box<str>, Error> {
-    let refused = || {
-        let said = format!("`{}` is not an address (`https://s3.example.com`)", shortened(text));
-        Error::new(Kind::Invalid, said).at(field)
-    };
-    let uri: http::Uri = text.parse().map_err(|_| refused())?;
-    let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
-    let host = uri.authority().is_some_and(|host| !host.host().is_empty() && !host.as_str().contains('@'));
-    if !scheme || !host || uri.query().is_some() || text.len() > 512 {
-        return Err(refused());
-    }
-    Ok(text.trim_end_matches('/').into())
-}
-
-fn region(text: &str) -> Result<Box<str>, Error> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if !(1..=64).contains(&text.len()) || !text.bytes().all(plain) {
-        let said = format!("`{}` is not a region; one has 1 to 64 characters of a-z, 0-9, `-`", shortened(text));
-        return Err(Error::new(Kind::Invalid, said).at("region"));
-    }
-    Ok(text.into())
-}
 
 /// A bucket.
 #[derive(Serialize, ToSchema)]
@@ -223,7 +80,7 @@ pub(super) async fn create_bucket(native: Arc<Native>, call: Call) -> Result<Rep
         return Err(Error::new(Kind::AlreadyExists(Noun::Bucket), said).at("bucket"));
     }
     // First at the store: a bucket on record that is not there could be granted and would open nothing.
-    native.buckets.ensure(storage, &bucket).await?;
+    native.stores.ensure_bucket(storage, &bucket).await?;
     registry.create_bucket(storage.id, &bucket, call.now).await?;
     Reply::made(&BucketShown { bucket: bucket.to_string(), storage: storage.id.to_string() })
 }
@@ -324,7 +181,7 @@ pub(super) async fn create_dataset(native: Arc<Native>, call: Call) -> Result<Re
     call.query(&[])?;
     let fields: DatasetFields = json(&call.body)?;
     let bucket = BucketName::parse(&fields.bucket).map_err(|error| error.at("bucket"))?;
-    let storage = native.storage_of(&bucket).await?.id;
+    let storage = native.storage_of(&bucket).await?;
     let short = |text: Option<String>, usual: &str, field: &'static str| {
         wire::words(text.unwrap_or_else(|| usual.to_owned()), field, 64)
     };
@@ -334,7 +191,7 @@ pub(super) async fn create_dataset(native: Arc<Native>, call: Call) -> Result<Re
         name: wire::named::<Name>(&fields.name, "name")?,
         topic: wire::named::<Name>(&fields.topic, "topic")?,
         description: wire::words(fields.description.unwrap_or_default(), "description", 1000)?,
-        storage,
+        storage: storage.id,
         bucket,
         path: Path::directory(fields.prefix.as_bytes()).map_err(|error| error.at("prefix"))?,
         format: short(fields.format, "parquet", "format")?,
@@ -342,8 +199,20 @@ pub(super) async fn create_dataset(native: Arc<Native>, call: Call) -> Result<Re
         version: short(fields.version, "1", "version")?,
         deprecated: fields.deprecated.unwrap_or(false),
     };
+    carried(&storage, "datasets are vended through")?;
     let id = native.shared.registry.create_dataset(dataset.clone(), call.now).await?;
     Reply::made(&DatasetShown::of(&Dataset { id, ..dataset }))
+}
+
+/// Refuses a place whose store gives what an API cannot carry: here, where it is configured, and not at the first call.
+pub(super) fn carried(storage: &Storage, what: &str) -> Result<(), Error> {
+    let shape = storage.kind.shape();
+    if Shape::S3_ONLY.contains(&shape) {
+        return Ok(());
+    }
+    let said =
+        format!("{what} an API that carries S3 keys only; the storage `{}` gives {}", storage.name, shape.as_str());
+    Err(Error::new(Kind::Invalid, said).at("bucket"))
 }
 
 impl Native {

@@ -14,6 +14,7 @@ use valetkey_core::workspace::{Access, NewWorkspace, Opening, Root, Slug, Worksp
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
+use super::places::carried;
 use super::who::Whom;
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
@@ -134,6 +135,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     let key: Slug = wire::named(&key, "key")?;
     let bucket = BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?;
     let storage = native.storage_of(&bucket).await?;
+    carried(&storage, "workspaces are opened through")?;
     let new = NewWorkspace {
         account: account.id,
         name: wire::words(name.unwrap_or_else(|| key.to_string()), "name", 256)?.into(),

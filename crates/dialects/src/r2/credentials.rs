@@ -17,6 +17,7 @@ use valetkey_core::lease::Refusal;
 use valetkey_core::name::{BucketName, shortened};
 use valetkey_core::parent::{LONGEST, Operations, Parent, Permission, of_paths};
 use valetkey_core::scope::{Actions, Path, Paths};
+use valetkey_core::storage::Shape;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
@@ -80,7 +81,13 @@ async fn asked(shared: &Shared, call: &Call, account: AccountId, wanted: Request
         let said = "the parent access key does not allow this permission there";
         return Err(Error::new(Kind::Forbidden, said).at("permission"));
     }
-    let ask = Ask { dialect: NAME, target: Target::Place { bucket, paths }, wanted: Wanted::all_of(actions), lifetime };
+    let ask = Ask {
+        dialect: NAME,
+        target: Target::Place { bucket, paths },
+        wanted: Wanted::all_of(actions),
+        lifetime,
+        carries: Shape::S3_ONLY,
+    };
     Ok((parent, ask))
 }
 

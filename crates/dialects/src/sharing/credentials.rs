@@ -7,6 +7,7 @@ use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::credential::Credential;
 use valetkey_core::scope::{Path, Paths};
 use valetkey_core::share::READ;
+use valetkey_core::storage::Shape;
 use valetkey_core::{Error, Kind};
 
 use super::listing::url;
@@ -76,6 +77,7 @@ pub(super) async fn vend(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Err
         target: Target::Shared { share: table.share, bucket: table.bucket.clone(), paths: Paths::only([path])? },
         wanted: Wanted::all_of(READ),
         lifetime: Asked::Usual(sharing.settings.credential_lifetime),
+        carries: Shape::ALL,
     };
     let vended = sharing.shared.desk.vend(&call.caller, &ask).await?;
     let kind = match &vended.credential {

@@ -10,6 +10,7 @@ use valetkey_core::name::shortened;
 use valetkey_core::policy;
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 use valetkey_core::share::{History, SharedTable};
+use valetkey_core::storage::Shape;
 use valetkey_core::table::{AsOf, TablePlace};
 use valetkey_core::{Error, Kind};
 
@@ -48,6 +49,7 @@ impl Found {
             target: Target::Shared { share: self.table.share, bucket: self.table.bucket.clone(), paths },
             wanted: Wanted::all_of(GET),
             lifetime: Asked::Usual(sharing.settings.url_lifetime),
+            carries: Shape::ALL,
         }
     }
 }

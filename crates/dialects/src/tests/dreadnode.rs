@@ -9,7 +9,7 @@ use http::{Method, Request, StatusCode};
 use tower::ServiceExt as _;
 use valetkey_core::account::{Metering, Standing};
 use valetkey_core::caller::Role;
-use valetkey_core::credential::Credential;
+use valetkey_core::credential::Issued;
 use valetkey_core::desk::Desk;
 use valetkey_core::lease::Lease;
 use valetkey_core::policy::Permit;
@@ -264,7 +264,11 @@ struct Failing(Kind);
 
 #[async_trait]
 impl Issuer for Failing {
-    async fn issue(&self, _: &Permit, _: &Lease) -> Result<Credential, Error> {
+    fn ready(&self, _: &Permit) -> Option<Issued> {
+        None
+    }
+
+    async fn issue(&self, _: &Permit, _: &Lease) -> Result<Issued, Error> {
         Err(Error::new(self.0, "the store did not do it").note("its own words"))
     }
 }

@@ -162,7 +162,7 @@ async fn a_lease_is_seen_and_ended_by_who_may_know_of_it() {
     assert_eq!(missing["detail"], none["detail"], "another's is as good as none");
     for (path, status) in [
         ("/api/v1/leases/x", 404),
-        ("/api/v1/whose/AKIA0000", 422),
+        ("/api/v1/whose/AKIA0000", 404),
         ("/api/v1/leases/%ff", 400),
         ("/api/v1/leases/%2e%2", 400),
     ] {

@@ -18,18 +18,19 @@ use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::port::{NewStorage, Registry};
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
-use valetkey_core::storage::{Storage, StorageKind};
+use valetkey_core::storage::{Backend, Revocability, Storage, StorageKind};
+use valetkey_core::stores::{Description, Ended, Stores};
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::token::PlainToken;
 use valetkey_core::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace, Workspaces as _};
-use valetkey_core::{Error, Secret};
+use valetkey_core::{Error, Kind, Secret};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::memory::{Memory, SealingIssuer};
 
 use crate::dreadnode;
 use crate::edge::{self, Dialect, EdgeLimits, RateLimits, Shared};
-use crate::native::{self, Buckets};
+use crate::native;
 use crate::{r2, sharing, theirstack};
 
 /// The buckets that were made at the store.
@@ -37,10 +38,59 @@ use crate::{r2, sharing, theirstack};
 pub(super) struct Made(pub(super) Mutex<Vec<String>>);
 
 #[async_trait]
-impl Buckets for Made {
-    async fn ensure(&self, _storage: &Storage, bucket: &BucketName) -> Result<(), Error> {
+impl Stores for Made {
+    fn read(&self, described: Description, before: Option<&Storage>) -> Result<NewStorage, Error> {
+        let backend = Backend {
+            settings: described.settings.unwrap_or("{}".into()),
+            secrets: described.secrets.map(|secrets| secrets.reveal().bytes().rev().collect()),
+            sharing: described.sharing.unwrap_or_default(),
+            quota: described.quota.unwrap_or_default(),
+            revocation: Revocability::ExpiryOnly,
+            version: 1,
+        };
+        let (least, most) = (Lifetime::secs(60), Lifetime::secs(604_800));
+        let min_lifetime = described.min_lifetime.unwrap_or(least);
+        let max_lifetime = described.max_lifetime.or(before.map(|before| before.max_lifetime)).unwrap_or(most);
+        if max_lifetime < min_lifetime {
+            return Err(
+                Error::new(Kind::Invalid, "the longest lifetime is shorter than the shortest").at("max_ttl_secs")
+            );
+        }
+        Ok(NewStorage {
+            name: described.name,
+            kind: described.kind,
+            endpoint: described.endpoint.unwrap_or("http://127.0.0.1:9000".into()),
+            internal_endpoint: described.internal_endpoint,
+            region: described.region.unwrap_or("us-east-1".into()),
+            min_lifetime,
+            max_lifetime,
+            backend: (described.kind != StorageKind::Embedded).then(|| Arc::new(backend)),
+        })
+    }
+
+    async fn put(&self, _: &Storage) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn ensure_bucket(&self, _: &Storage, bucket: &BucketName) -> Result<(), Error> {
         self.0.lock().unwrap().push(bucket.to_string());
         Ok(())
+    }
+
+    fn can_express(&self, storage: &Storage, scope: &Scope) -> Result<(), Error> {
+        match (storage.kind, scope.paths()) {
+            (StorageKind::Azure, Paths::Only(_)) => {
+                Err(Error::new(Kind::Invalid, "the store opens whole buckets only").at("paths"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn end_credentials(&self, storage: &Storage) -> Result<Ended, Error> {
+        if storage.kind == StorageKind::Sts {
+            return Ok(Ended { done: "denied them".to_owned(), notes: vec!["in a minute".to_owned()] });
+        }
+        Err(Error::new(Kind::Invalid, "there is no way"))
     }
 }
 
@@ -152,6 +202,7 @@ impl World {
                     region: "us-east-1".into(),
                     min_lifetime: Lifetime::secs(60),
                     max_lifetime: Lifetime::secs(604_800),
+                    backend: None,
                 },
                 now,
             )
@@ -352,6 +403,7 @@ impl World {
             region: "us-east-1".into(),
             min_lifetime: Lifetime::secs(60),
             max_lifetime: Lifetime::secs(most_secs),
+            backend: None,
         };
         self.memory.change_storage(self.storage, changed).await.unwrap();
     }

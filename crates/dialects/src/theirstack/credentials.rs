@@ -8,6 +8,7 @@ use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::desk::Vended;
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::{Actions, Paths};
+use valetkey_core::storage::Shape;
 use valetkey_core::{Error, Kind};
 
 use super::{NAME, Settings};
@@ -27,6 +28,7 @@ pub(super) async fn vend(shared: Arc<Shared>, settings: Settings, call: Call) ->
         target: Target::Datasets { bucket },
         wanted: Wanted::at_most(Actions::READ),
         lifetime: Asked::Usual(settings.lifetime),
+        carries: Shape::S3_ONLY,
     };
     let vended = shared.desk.vend(&call.caller, &ask).await?;
     Reply::json(&Answer::of(&vended)?)

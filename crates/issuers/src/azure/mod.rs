@@ -32,10 +32,10 @@ use serde::Deserialize;
 use valetkey_core::credential::{AzureSas, Credential};
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::Scope;
-use valetkey_core::time::{Clock, Entropy};
+use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::upstream::{Fetched, Revocability, Upstream, Wish};
+use crate::upstream::{Fetched, Place, Upstream, Wish};
 use crate::web::{Transport, Web, url};
 use delegation::Delegation;
 use sas::{Protocol, Signer};
@@ -166,6 +166,11 @@ pub struct Azure {
     entropy: Arc<dyn Entropy>,
     keys: Keys,
 }
+
+/// Shorter ones would be over before anyone has used them; Azure itself sets no least.
+const SHORTEST: Lifetime = Lifetime::secs(60);
+/// How long a delegation key lives at most ("Get User Delegation Key": seven days).
+const LONGEST: Lifetime = Lifetime::secs(604_800);
 
 /// Whose key signs.
 enum Keys {
@@ -306,8 +311,7 @@ impl Upstream for Azure {
         })
     }
 
-    fn revocability(&self) -> Revocability {
-        // Keys can be revoked or regenerated, but never for one signature alone.
-        Revocability::ExpiryOnly
+    fn place(&self) -> Place {
+        Place { endpoint: Some(self.endpoint.clone()), region: "auto".to_owned(), least: SHORTEST, most: LONGEST }
     }
 }

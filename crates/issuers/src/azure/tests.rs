@@ -200,7 +200,6 @@ async fn the_accounts_own_key_signs_without_asking_anyone() {
     assert_eq!(fetched.credential.expiration().to_string(), "2026-01-01T00:15:00Z");
     assert_eq!(fetched.upstream_request_id, None);
     assert!(fields(&fetched).iter().all(|(name, _)| !name.starts_with("sk")));
-    assert_eq!(own.revocability(), Revocability::ExpiryOnly);
 }
 
 /// What goes wrong at the provider, and what it is to the caller.

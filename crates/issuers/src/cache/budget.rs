@@ -3,35 +3,36 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use valetkey_core::storage::Quota;
 
 /// How often a store may be asked.
 pub struct Budget {
-    per_minute: u64,
+    per_sec: u64,
     burst: u64,
     state: Mutex<State>,
 }
 
 struct State {
-    /// In parts of a token, of which a minute's worth of milliseconds make one; so nothing is ever rounded.
+    /// In parts of a token, of which a second's worth of milliseconds make one; so nothing is ever rounded.
     parts: u64,
     at: Timestamp,
     paused: Timestamp,
 }
 
-const TOKEN: u64 = 60_000;
+const TOKEN: u64 = 1_000;
 
 impl Budget {
-    /// So many a minute, and so many at once after a quiet time; at least one of each.
-    pub fn new(per_minute: u32, burst: u32) -> Self {
-        let (per_minute, burst) = (u64::from(per_minute.max(1)), u64::from(burst.max(1)));
+    /// Of a store's quota; at least one a second and one at once.
+    pub fn new(quota: Quota) -> Self {
+        let (per_sec, burst) = (u64::from(quota.calls_per_sec.max(1)), u64::from(quota.burst.max(1)));
         let state = State { parts: burst * TOKEN, at: Timestamp::MIN, paused: Timestamp::MIN };
-        Self { per_minute, burst, state: Mutex::new(state) }
+        Self { per_sec, burst, state: Mutex::new(state) }
     }
 
     fn fill(&self, now: Timestamp) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = u64::try_from(now.duration_since(state.at).as_millis()).unwrap_or(0);
-        state.parts = state.parts.saturating_add(passed.saturating_mul(self.per_minute)).min(self.burst * TOKEN);
+        state.parts = state.parts.saturating_add(passed.saturating_mul(self.per_sec)).min(self.burst * TOKEN);
         // A clock set back gives nothing twice.
         state.at = state.at.max(now);
         state
@@ -44,7 +45,7 @@ impl Budget {
             state.parts = parts;
             return Ok(());
         }
-        let missing = TOKEN.saturating_sub(state.parts).div_ceil(self.per_minute).div_ceil(1000);
+        let missing = TOKEN.saturating_sub(state.parts).div_ceil(self.per_sec).div_ceil(1000);
         let paused = u64::try_from(state.paused.duration_since(now).as_millis()).unwrap_or(0).div_ceil(1000);
         Err(u32::try_from(missing.max(paused).max(1)).unwrap_or(u32::MAX))
     }
@@ -73,10 +74,14 @@ mod tests {
 
     use super::*;
 
+    fn budget(calls_per_sec: u32, burst: u32) -> Budget {
+        Budget::new(Quota { calls_per_sec, burst })
+    }
+
     #[test]
     fn a_burst_then_the_rate() {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let budget = Budget::new(60, 3);
+        let budget = budget(1, 3);
         for _ in 0..3 {
             assert_eq!(budget.take(start), Ok(()));
         }
@@ -89,6 +94,6 @@ mod tests {
         assert_eq!(budget.take(start + 20.seconds()), Err(10));
         assert!(!budget.spare(start + 20.seconds()));
         assert_eq!(budget.take(start + 30.seconds()), Ok(()));
-        assert_eq!(Budget::new(1, 0).take(start), Ok(()));
+        assert_eq!(Budget::new(Quota { calls_per_sec: 0, burst: 0 }).take(start), Ok(()));
     }
 }

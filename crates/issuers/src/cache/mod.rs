@@ -7,6 +7,7 @@
 //! * It never outlives the permit it is handed out for. One that would is left where it is, and one with a shorter life is
 //!   fetched. A fetch asks for a little less than the permit allows, so that the time the store takes to answer is inside; only
 //!   where the store's shortest lifetime leaves no room for that may a credential end later, by at most that margin.
+//! * It is not handed out again once the lease, token, caller or account it was fetched for was ended.
 //! * It is never nearly over: at least half of what the permit allows is left of it, or `min_remaining_secs`.
 //!
 //! Time is the clock's: how long a credential lives is reckoned from when it was asked for and answered here, not from what the
@@ -17,15 +18,21 @@ mod budget;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
+use valetkey_core::credential::{Credential, Issued, Trace};
+use valetkey_core::error::Stranger;
 use valetkey_core::id::{CallerId, StorageId};
+use valetkey_core::keyring::Claims;
+use valetkey_core::port::Leases;
 use valetkey_core::scope::Scope;
+use valetkey_core::storage::Sharing;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::{Error, Kind};
 
@@ -51,21 +58,12 @@ impl Default for Settings {
     }
 }
 
-/// Who may be given the same credential.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Sharing {
-    /// Its caller alone: the store's own log tells who it was.
-    #[default]
-    Caller,
-    /// Everyone with a permit for the same scope; the store's log then tells only this server.
-    Anyone,
-}
-
 /// A store to fetch from.
 pub struct Source {
     /// Which it is.
     pub storage: StorageId,
+    /// Which version of its settings this is: what was fetched with another is not handed out any more.
+    pub version: u64,
     /// How it is asked.
     pub upstream: Arc<dyn Upstream>,
     /// The shortest lifetime it gives.
@@ -83,23 +81,30 @@ pub struct Want<'a> {
     pub scope: &'a Arc<Scope>,
     /// Until when, at the latest.
     pub until: Timestamp,
-    /// For whom.
-    pub caller: CallerId,
-    /// What the store's log is to call them.
-    pub session: &'a SessionName,
+    /// For whom; what ends a credential of these claims ends what is fetched for them.
+    pub origin: &'a Claims,
 }
 
 /// A credential that was fetched.
 #[derive(Debug)]
 pub struct Held {
-    /// What the store gave.
-    pub fetched: Fetched,
+    /// What the store gave, as it is handed out.
+    issued: Issued,
+    /// For whom it was fetched.
+    origin: Claims,
     /// It ends at this instant at the latest.
     ends: Timestamp,
     /// It is good until this instant at least.
     lasts: Timestamp,
     /// From then on it is renewed when somebody uses it.
     renew: Timestamp,
+}
+
+impl Held {
+    /// The credential, to be handed out.
+    pub fn issued(&self) -> Issued {
+        self.issued.clone()
+    }
 }
 
 /// The cache.
@@ -110,18 +115,18 @@ pub struct Cache {
 
 struct Inner {
     settings: Settings,
+    leases: Arc<dyn Leases>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     tasks: TaskTracker,
     slots: Mutex<HashMap<Key, Slot>>,
-    /// Counts what was forgotten: a fetch begun before comes to nothing.
-    epoch: AtomicU64,
 }
 
 /// INVARIANT: everything that decides what a credential opens, and for whom, is in it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     storage: StorageId,
+    version: u64,
     scope: Arc<Scope>,
     caller: Option<CallerId>,
     /// Lifetimes of about the same length, within a factor of two: long ones are not fetched where short ones are wanted.
@@ -163,6 +168,18 @@ impl Denied {
     }
 }
 
+/// What is kept for someone who asks. Holds the lock, so that what is done about it is done before anyone else looks.
+struct Look<'a> {
+    /// Good for the permit.
+    have: Option<Arc<Held>>,
+    /// Good enough while the store is out of order.
+    enough: Option<Arc<Held>>,
+    denied: Option<Arc<Denied>>,
+    terms: Terms,
+    key: Key,
+    slots: Option<MutexGuard<'a, HashMap<Key, Slot>>>,
+}
+
 /// What to do for someone who asks.
 enum Step {
     Have(Arc<Held>),
@@ -178,6 +195,8 @@ const FLOOR_SECS: u32 = 60;
 const KEPT: usize = 4;
 /// A scope the store has no room for is not tried again for so long.
 const INVALID_SECS: u32 = 60;
+/// From this share of a store's room for policies on, it is said in the log.
+const CROWDED_PERCENT: u8 = 80;
 /// Clocks further apart than this are not believed when a store gives less than asked.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
@@ -247,18 +266,20 @@ impl Terms {
 
 impl Cache {
     /// An empty cache. What it fetches runs as tasks of the tracker, so that a caller who goes away takes nothing from others.
-    pub fn new(settings: Settings, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, tasks: TaskTracker) -> Self {
+    pub fn new(
+        settings: Settings,
+        leases: Arc<dyn Leases>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        tasks: TaskTracker,
+    ) -> Self {
         let settings = Settings { max_entries: settings.max_entries.max(16), ..settings };
-        Self {
-            inner: Arc::new(Inner {
-                settings,
-                clock,
-                entropy,
-                tasks,
-                slots: Mutex::default(),
-                epoch: AtomicU64::new(0),
-            }),
-        }
+        Self { inner: Arc::new(Inner { settings, leases, clock, entropy, tasks, slots: Mutex::default() }) }
+    }
+
+    /// A credential that is kept and good for a permit. Renews it in the background when it is time.
+    pub fn kept(&self, source: &Arc<Source>, want: &Want<'_>) -> Option<Arc<Held>> {
+        Inner::look(&self.inner, source, want).ok()?.have
     }
 
     /// A credential for a permit: one that is kept, or a new one.
@@ -276,6 +297,12 @@ impl Cache {
                         Err(_) => None,
                     };
                     match (landed, enough) {
+                        (Some(Ok(())), _) if self.inner.leases.is_revoked(want.origin) => {
+                            return Err(Error::new(
+                                Kind::Unauthenticated(Stranger::Revoked),
+                                "what this was asked with was ended meanwhile",
+                            ));
+                        }
                         (Some(Ok(())), _) => {}
                         (_, Some(held)) => return Ok(held),
                         (Some(Err(denied)), None) => return Err(denied.error()),
@@ -286,13 +313,6 @@ impl Cache {
         }
         Err(Error::new(Kind::UpstreamTimeout, "the store did not answer in time")
             .note("its answers took so long that each credential outlived its permit"))
-    }
-
-    /// Forgets what was fetched of a store, because its settings changed.
-    pub fn forget(&self, storage: StorageId) {
-        let mut slots = self.inner.slots();
-        slots.retain(|key, _| key.storage != storage);
-        self.inner.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
     /// How many keys are kept.
@@ -311,33 +331,55 @@ impl Inner {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn step(this: &Arc<Self>, source: &Arc<Source>, want: &Want<'_>) -> Result<Step, Error> {
+    /// What is kept for a permit.
+    fn look<'a>(this: &'a Arc<Self>, source: &Arc<Source>, want: &Want<'_>) -> Result<Look<'a>, Error> {
         let terms = Terms::of(&this.settings, source, want.until, this.clock.now())?;
         let key = Key {
             storage: source.storage,
+            version: source.version,
             scope: want.scope.clone(),
-            caller: (source.sharing == Sharing::Caller).then_some(want.caller),
+            caller: (source.sharing == Sharing::Caller).then_some(want.origin.caller),
             class: terms.class,
         };
         let mut slots = this.slots();
+        let mut look = Look { have: None, enough: None, denied: None, terms, key, slots: None };
+        if let Some(slot) = slots.get_mut(&look.key) {
+            let terms = &look.terms;
+            slot.held.retain(|held| !this.leases.is_revoked(&held.origin));
+            let best = slot.held.iter().filter(|held| held.within(terms)).max_by_key(|held| held.lasts).cloned();
+            if slot.flight.as_ref().is_some_and(|flight| flight.has_changed().is_err()) {
+                // Its task is gone; if it landed, it took itself out before.
+                slot.flight = None;
+            }
+            look.denied = slot.denied.clone().filter(|denied| denied.until > terms.now);
+            if let Some(held) = best.clone().filter(|held| held.left(terms.now) >= terms.need) {
+                // Ahead of need, and only with what of the budget nobody waits for.
+                if terms.now >= held.renew
+                    && slot.flight.is_none()
+                    && look.denied.is_none()
+                    && source.budget.spare(terms.now)
+                {
+                    slot.flight = Some(Self::fetch(this, source, want, terms, look.key.clone()));
+                }
+                look.have = Some(held);
+            } else {
+                look.enough = best.filter(|held| held.left(terms.now) >= terms.floor);
+            }
+        }
+        look.slots = Some(slots);
+        Ok(look)
+    }
+
+    fn step(this: &Arc<Self>, source: &Arc<Source>, want: &Want<'_>) -> Result<Step, Error> {
+        let Look { have, enough, denied, terms, key, slots } = Self::look(this, source, want)?;
+        if let Some(held) = have {
+            return Ok(Step::Have(held));
+        }
+        let mut slots = slots.unwrap_or_else(|| this.slots());
         if slots.len() >= this.settings.max_entries && !slots.contains_key(&key) {
             make_room(&mut slots, this.settings.max_entries, terms.now);
         }
         let slot = slots.entry(key.clone()).or_default();
-        let best = slot.held.iter().filter(|held| held.within(&terms)).max_by_key(|held| held.lasts).cloned();
-        if slot.flight.as_ref().is_some_and(|flight| flight.has_changed().is_err()) {
-            // Its task is gone; if it landed, it took itself out before.
-            slot.flight = None;
-        }
-        let denied = slot.denied.clone().filter(|denied| denied.until > terms.now);
-        if let Some(held) = best.clone().filter(|held| held.left(terms.now) >= terms.need) {
-            // Ahead of need, and only with what of the budget nobody waits for.
-            if terms.now >= held.renew && slot.flight.is_none() && denied.is_none() && source.budget.spare(terms.now) {
-                slot.flight = Some(Self::fetch(this, source, want, &terms, key));
-            }
-            return Ok(Step::Have(held));
-        }
-        let enough = best.filter(|held| held.left(terms.now) >= terms.floor);
         if let Some(flight) = &slot.flight {
             return Ok(Step::Wait(flight.clone(), enough));
         }
@@ -367,19 +409,20 @@ impl Inner {
     ) -> watch::Receiver<Landed> {
         let (tell, flight) = watch::channel(None);
         let (this, source, scope) = (this.clone(), source.clone(), want.scope.clone());
+        let origin = want.origin.clone();
         let session = match source.sharing {
-            Sharing::Caller => want.session.clone(),
+            Sharing::Caller => SessionName::of(&origin.caller.to_string()),
             Sharing::Anyone => SessionName::of("valetkey-shared"),
         };
-        let (lifetime, sent, epoch) = (terms.ask, terms.now, this.epoch.load(Ordering::SeqCst));
+        let (lifetime, sent) = (terms.ask, terms.now);
         let tasks = this.tasks.clone();
         tasks.spawn(async move {
             let wish = Wish { scope: &scope, lifetime, session: &session, now: sent };
             let fetched = source.upstream.fetch(&wish).await;
             let landed = match fetched {
                 Ok(fetched) => {
-                    let held = this.held(fetched, lifetime, sent);
-                    this.land(&key, epoch, |slot, now| slot.keep(held, now));
+                    let held = this.held(fetched, origin, lifetime, sent);
+                    this.land(&key, |slot, now| slot.keep(held, now));
                     Ok(())
                 }
                 Err(error) => {
@@ -387,7 +430,7 @@ impl Inner {
                     if error.kind() == Kind::RateLimited {
                         source.budget.pause(denied.until);
                     }
-                    this.land(&key, epoch, |slot, _| slot.denied = Some(denied.clone()));
+                    this.land(&key, |slot, _| slot.denied = Some(denied.clone()));
                     Err(denied)
                 }
             };
@@ -396,19 +439,27 @@ impl Inner {
         flight
     }
 
-    fn land(&self, key: &Key, epoch: u64, change: impl FnOnce(&mut Slot, Timestamp)) {
+    fn land(&self, key: &Key, change: impl FnOnce(&mut Slot, Timestamp)) {
         let now = self.clock.now();
         let mut slots = self.slots();
-        // What was forgotten meanwhile stays so; others who fetched in that moment fetch again.
-        let current = self.epoch.load(Ordering::SeqCst) == epoch;
-        if let Some(slot) = slots.get_mut(key).filter(|_| current) {
+        if let Some(slot) = slots.get_mut(key) {
             slot.flight = None;
             change(slot, now);
         }
     }
 
-    fn held(&self, fetched: Fetched, asked: Lifetime, sent: Timestamp) -> Arc<Held> {
-        let told = fetched.credential.expiration();
+    fn held(&self, fetched: Fetched, origin: Claims, asked: Lifetime, sent: Timestamp) -> Arc<Held> {
+        let Fetched { credential, upstream_request_id, packed_policy_percent, narrowed } = fetched;
+        let told = credential.expiration();
+        if let Some(percent) = packed_policy_percent.filter(|percent| *percent >= CROWDED_PERCENT) {
+            tracing::warn!(caller = %origin.caller, percent, "a session policy takes nearly all the room its store has for one");
+        }
+        let trace = Trace {
+            key_id: key_id(&credential).into(),
+            request_id: upstream_request_id.map(Into::into),
+            expiration: told,
+        };
+        let issued = Issued { credential, trace: Some(Arc::new(trace)), narrowed: narrowed.into() };
         let life = asked.as_secs();
         let ends = later(self.clock.now(), life).min(told.checked_add(SKEW).unwrap_or(Timestamp::MAX));
         let lasts = later(sent, life).min(told);
@@ -418,7 +469,7 @@ impl Inner {
         let jitter = u32::from_be_bytes(chance) % (life / 20).max(1);
         let ahead = self.settings.min_remaining_secs.min(life / 2) + life / 6 + jitter;
         let renew = lasts.checked_sub(secs(ahead)).unwrap_or(sent);
-        Arc::new(Held { fetched, ends, lasts, renew })
+        Arc::new(Held { issued, origin, ends, lasts, renew })
     }
 
     fn denied(&self, error: &Error) -> Denied {
@@ -451,6 +502,16 @@ impl Slot {
     fn lasts(&self) -> Timestamp {
         self.held.iter().map(|held| held.lasts).max().unwrap_or(Timestamp::MIN)
     }
+}
+
+/// What a store's log calls a credential; where it has no name there, its SHA-256.
+fn key_id(credential: &Credential) -> String {
+    let secret = match credential {
+        Credential::S3(keys) => return keys.access_key_id.clone(),
+        Credential::Azure(sas) => &sas.sas_token,
+        Credential::Google(token) => &token.access_token,
+    };
+    format!("sha256:{}", HEXLOWER.encode(digest::digest(&digest::SHA256, secret.reveal().as_bytes()).as_ref()))
 }
 
 /// Makes room: what is over first, then what is over soonest; a sixteenth at once, so that it is not done for each.

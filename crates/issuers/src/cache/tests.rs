@@ -8,13 +8,16 @@ use proptest::prelude::*;
 use tokio::sync::Semaphore;
 use valetkey_core::Secret;
 use valetkey_core::credential::{Credential, S3Keys};
+use valetkey_core::id::{AccountId, LeaseId, TokenId};
+use valetkey_core::keyring::Carried;
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::{Actions, Paths};
+use valetkey_core::storage::Quota;
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 
 use super::*;
-use crate::upstream::Revocability;
+use crate::upstream::Place;
 
 #[derive(Clone, Copy, Debug)]
 enum Mood {
@@ -60,8 +63,8 @@ impl Upstream for Fake {
         })
     }
 
-    fn revocability(&self) -> Revocability {
-        Revocability::ExpiryOnly
+    fn place(&self) -> Place {
+        unreachable!("the cache does not ask")
     }
 }
 
@@ -70,6 +73,7 @@ struct World {
     fake: Arc<Fake>,
     source: Arc<Source>,
     cache: Cache,
+    ended: Arc<Ended>,
     tasks: TaskTracker,
 }
 
@@ -85,18 +89,53 @@ fn world_with(settings: Settings, least: u32, sharing: Sharing, budget: Budget) 
     let upstream = fake.clone();
     let source = Arc::new(Source {
         storage: StorageId::from_bytes([1; 16]),
+        version: 1,
         upstream,
         least: Lifetime::secs(least),
         sharing,
         budget,
     });
     let tasks = TaskTracker::new();
-    let cache = Cache::new(settings, clock.clone(), Arc::new(SeededEntropy::new(1)), tasks.clone());
-    World { clock, fake, source, cache, tasks }
+    let ended = Arc::new(Ended::default());
+    let entropy = Arc::new(SeededEntropy::new(1));
+    let cache = Cache::new(settings, ended.clone(), clock.clone(), entropy, tasks.clone());
+    World { clock, fake, source, cache, ended, tasks }
+}
+
+fn budget(calls_per_sec: u32, burst: u32) -> Budget {
+    Budget::new(Quota { calls_per_sec, burst })
 }
 
 fn world() -> World {
-    world_with(Settings::default(), 900, Sharing::Caller, Budget::new(60_000, 1000))
+    world_with(Settings::default(), 900, Sharing::Caller, budget(1_000, 1_000))
+}
+
+fn origin(caller: u8, opened: Timestamp) -> Claims {
+    Claims {
+        lease: LeaseId::from_bytes([9; 16]),
+        account: AccountId::from_bytes([8; 16]),
+        caller: CallerId::from_bytes([caller; 16]),
+        token: TokenId::from_bytes([7; 16]),
+        storage: StorageId::from_bytes([1; 16]),
+        opened,
+        until: opened,
+        reach: Carried::WithLease,
+    }
+}
+
+/// Callers that were ended, and when.
+#[derive(Default)]
+struct Ended(Mutex<HashMap<CallerId, Timestamp>>);
+
+#[async_trait]
+impl Leases for Ended {
+    fn is_revoked(&self, claims: &Claims) -> bool {
+        self.0.lock().unwrap().get(&claims.caller).is_some_and(|at| claims.opened <= *at)
+    }
+
+    async fn scope(&self, _: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
+        unreachable!("the cache does not ask")
+    }
 }
 
 fn scope(bucket: &str) -> Arc<Scope> {
@@ -106,15 +145,14 @@ fn scope(bucket: &str) -> Arc<Scope> {
 impl World {
     async fn ask(&self, bucket: &str, caller: u8, secs: u32) -> Result<Arc<Held>, Error> {
         let until = Lifetime::secs(secs).ends(self.clock.now());
-        let session = SessionName::of(&format!("caller-{caller}"));
-        let caller = CallerId::from_bytes([caller; 16]);
         let scope = scope(bucket);
-        self.cache.get(&self.source, &Want { scope: &scope, until, caller, session: &session }).await
+        let origin = origin(caller, self.clock.now());
+        self.cache.get(&self.source, &Want { scope: &scope, until, origin: &origin }).await
     }
 
     async fn key(&self, bucket: &str, caller: u8, secs: u32) -> String {
         let held = self.ask(bucket, caller, secs).await.unwrap();
-        held.fetched.credential.s3().unwrap().access_key_id.clone()
+        held.issued.credential.s3().unwrap().access_key_id.clone()
     }
 
     fn calls(&self) -> usize {
@@ -163,9 +201,10 @@ async fn a_key_is_its_callers_alone_unless_the_operator_lets_them_share() {
     let world = world();
     assert_ne!(world.key("lake", 1, 3600).await, world.key("lake", 2, 3600).await);
     assert_ne!(world.key("lake", 1, 3600).await, world.key("pond", 1, 3600).await);
-    assert_eq!(*world.fake.sessions.lock().unwrap(), ["caller-1", "caller-2", "caller-1"]);
+    let session = |caller: u8| CallerId::from_bytes([caller; 16]).to_string();
+    assert_eq!(*world.fake.sessions.lock().unwrap(), [session(1), session(2), session(1)]);
 
-    let world = world_with(Settings::default(), 900, Sharing::Anyone, Budget::new(600, 10));
+    let world = world_with(Settings::default(), 900, Sharing::Anyone, budget(10, 10));
     assert_eq!(world.key("lake", 1, 3600).await, world.key("lake", 2, 3600).await);
     assert_eq!(*world.fake.sessions.lock().unwrap(), ["valetkey-shared"], "who came first is not who it was");
 }
@@ -227,7 +266,7 @@ async fn a_failure_is_remembered_for_a_moment_only() {
 
 #[tokio::test]
 async fn a_store_is_not_asked_more_often_than_its_budget() {
-    let world = world_with(Settings::default(), 900, Sharing::Caller, Budget::new(60, 2));
+    let world = world_with(Settings::default(), 900, Sharing::Caller, budget(1, 2));
     world.key("aaa", 1, 3600).await;
     world.key("bbb", 1, 3600).await;
     let refusal = world.ask("ccc", 1, 3600).await.unwrap_err();
@@ -260,7 +299,7 @@ async fn a_key_never_outlives_the_permit_it_is_handed_out_for() {
     // Of the same class, and it would outlive this permit.
     let short = world.ask("lake", 1, 2400).await.unwrap();
     let until = Lifetime::secs(2400).ends(world.clock.now());
-    assert!(long.fetched.credential.expiration() > until && short.fetched.credential.expiration() <= until);
+    assert!(long.issued.credential.expiration() > until && short.issued.credential.expiration() <= until);
     assert_eq!(world.calls(), 2);
     assert_eq!(world.key("lake", 1, 2400).await, "key-1");
     assert_eq!(world.key("lake", 1, 3600).await, "key-0", "both are kept");
@@ -281,7 +320,7 @@ proptest! {
                 world.clock.advance_secs(wait);
                 let now = world.clock.now();
                 let held = world.ask("lake", caller, secs).await.unwrap();
-                let end = held.fetched.credential.expiration();
+                let end = held.issued.credential.expiration();
                 let least = later(now, secs.saturating_sub(11) / 2).min(later(now, 899));
                 assert!(end >= least, "{end} < {least}");
                 // With the store's shortest lifetime there is no room for the margin.
@@ -317,28 +356,74 @@ async fn a_fetch_that_breaks_off_is_a_failure_once() {
 }
 
 #[tokio::test]
-async fn what_is_forgotten_while_it_is_fetched_is_fetched_again() {
-    let world = world();
-    world.fake.gate.forget_permits(100_000);
-    let mut waiting = Box::pin(world.key("lake", 1, 3600));
-    assert!(futures::poll!(&mut waiting).is_pending());
-    tokio::task::yield_now().await;
-    world.cache.forget(StorageId::from_bytes([1; 16]));
-    world.fake.gate.add_permits(2);
-    assert_eq!(waiting.await, "key-1", "the first was asked for with what is not configured any more");
+async fn what_was_fetched_with_other_settings_is_not_handed_out() {
+    let mut world = world();
+    assert_eq!(world.key("lake", 1, 3600).await, "key-0");
+    let Source { storage, version, ref upstream, least, sharing, .. } = *world.source;
+    let changed = Source {
+        storage,
+        version: version + 1,
+        upstream: Arc::clone(upstream),
+        least,
+        sharing,
+        budget: budget(10, 10),
+    };
+    let before = std::mem::replace(&mut world.source, Arc::new(changed));
+    assert_eq!(world.key("lake", 1, 3600).await, "key-1");
+    world.source = before;
+    assert_eq!(world.key("lake", 1, 3600).await, "key-0");
 }
 
 #[tokio::test]
 async fn there_are_never_more_keys_than_allowed() {
     let settings = Settings { max_entries: 32, ..Settings::default() };
-    let world = world_with(settings, 900, Sharing::Caller, Budget::new(600_000, 10_000));
+    let world = world_with(settings, 900, Sharing::Caller, budget(10_000, 10_000));
     for number in 0..200 {
         world.key(&format!("bucket-{number}"), 1, 3600 + number).await;
         assert!(world.cache.len() <= 32);
     }
     assert_eq!(world.key("bucket-199", 1, 3799).await, "key-199", "the newest are kept");
-    world.cache.forget(StorageId::from_bytes([2; 16]));
-    assert!(!world.cache.is_empty());
-    world.cache.forget(StorageId::from_bytes([1; 16]));
-    assert!(world.cache.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_ended_is_not_handed_out_again() {
+    let world = world();
+    let before = world.key("lake", 1, 3600).await;
+    let other = world.key("lake", 2, 3600).await;
+    world.ended.0.lock().unwrap().insert(CallerId::from_bytes([1; 16]), world.clock.now());
+    world.clock.advance_secs(1);
+    let after = world.key("lake", 1, 3600).await;
+    assert_ne!(before, after);
+    assert_eq!(world.key("lake", 1, 3600).await, after);
+    assert_eq!(world.key("lake", 2, 3600).await, other, "nobody else's");
+    assert_eq!(world.calls(), 3);
+}
+
+#[tokio::test]
+async fn what_is_kept_is_there_without_asking_and_nothing_else_is() {
+    let world = world();
+    let (scope, origin) = (scope("lake"), origin(1, world.clock.now()));
+    let until = Lifetime::secs(3600).ends(world.clock.now());
+    let want = Want { scope: &scope, until, origin: &origin };
+    assert!(world.cache.kept(&world.source, &want).is_none());
+    assert_eq!(world.calls(), 0, "looking asks nobody");
+    let issued = world.cache.get(&world.source, &want).await.unwrap().issued();
+    let kept = world.cache.kept(&world.source, &want).unwrap().issued();
+    assert_eq!(kept.trace, issued.trace);
+    assert_eq!(kept.trace.as_deref().map(|trace| &*trace.key_id), Some("key-0"));
+    let shorter = Want { until: Lifetime::secs(1000).ends(world.clock.now()), ..want };
+    assert!(world.cache.kept(&world.source, &shorter).is_none(), "it would outlive its permit");
+}
+
+#[tokio::test]
+async fn who_is_ended_while_a_key_is_fetched_gets_none() {
+    let world = world();
+    world.fake.gate.forget_permits(100_000);
+    let mut waiting = Box::pin(world.ask("lake", 1, 3600));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    tokio::task::yield_now().await;
+    world.ended.0.lock().unwrap().insert(CallerId::from_bytes([1; 16]), world.clock.now());
+    world.fake.gate.add_permits(10);
+    assert_eq!(waiting.await.unwrap_err().kind(), Kind::Unauthenticated(Stranger::Revoked));
+    assert_eq!(world.calls(), 1);
 }

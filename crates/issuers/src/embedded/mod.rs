@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use valetkey_core::Error;
 use valetkey_core::credential::{Credential, S3Keys};
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::lease::Lease;
-use valetkey_core::policy::Permit;
-use valetkey_core::port::Issuer;
 use valetkey_core::time::Entropy;
 
 /// Issues credentials of the embedded S3 endpoint.
@@ -22,15 +19,12 @@ impl Embedded {
     pub fn new(keyring: SharedKeyring, entropy: Arc<dyn Entropy>) -> Self {
         Self { keyring, entropy }
     }
-}
 
-#[async_trait]
-impl Issuer for Embedded {
-    async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Credential, Error> {
-        // The lease is what the ledger keeps and what is sealed: it must be this permit's.
-        if lease.scope != *permit.scope() || lease.until > permit.until() || lease.account != permit.account() {
-            return Err(Error::internal(format!("lease {} is not of the permit it came with", lease.id)));
-        }
+    /// Seals a lease into a credential.
+    ///
+    /// # Errors
+    /// `Internal` when sealing fails.
+    pub fn issue(&self, lease: &Lease) -> Result<Credential, Error> {
         let ring = self.keyring.load();
         let access_key_id = ring.access_key_id(lease.id)?;
         let secret_access_key = ring

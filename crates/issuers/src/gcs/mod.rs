@@ -21,14 +21,16 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use valetkey_core::credential::{Credential, GoogleToken};
 use valetkey_core::scope::Scope;
-use valetkey_core::time::{Clock, Entropy};
+use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::upstream::{Fetched, Revocability, Upstream, Wish};
+use crate::upstream::{Fetched, Place, Upstream, Wish};
 use crate::web::{Answer, Transport, Web, url};
 pub use source::ExternalAccount;
 use source::{LONGEST_SECS, Source};
 
+/// Shorter ones would be over before anyone has used them.
+const SHORTEST: Lifetime = Lifetime::secs(60);
 /// Where tokens are exchanged.
 const TOKEN_SERVICE: &str = "https://sts.googleapis.com/v1/token";
 /// By how much a token may end later than it should, for the time its making took.
@@ -164,7 +166,6 @@ impl Gcs {
         secrets: &Secrets,
         http: reqwest::Client,
         clock: Arc<dyn Clock>,
-        _entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
         let Settings { identity, impersonate, roles, token_service, credentials_endpoint } = settings;
         let key = secrets.service_account_key.as_ref();
@@ -248,9 +249,14 @@ impl Upstream for Gcs {
         })
     }
 
-    fn revocability(&self) -> Revocability {
-        // The service account's rights can be taken away, but never from one token alone.
-        Revocability::ExpiryOnly
+    fn place(&self) -> Place {
+        let least = if self.source.is_free_in_length() { SHORTEST } else { Lifetime::secs(LONGEST_SECS) };
+        Place {
+            endpoint: Some("https://storage.googleapis.com".to_owned()),
+            region: "auto".to_owned(),
+            least,
+            most: Lifetime::secs(LONGEST_SECS),
+        }
     }
 }
 

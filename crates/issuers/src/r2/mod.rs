@@ -24,7 +24,7 @@ use valetkey_core::{Error, Kind, Secret};
 
 use crate::call::{Answered, call, quoted, request_id, throttled};
 use crate::r2::token::{Claims, PathClaims};
-use crate::upstream::{Fetched, Revocability, Upstream, Wish, plausible_end, refused};
+use crate::upstream::{Fetched, Place, Upstream, Wish, plausible_end, refused};
 
 /// What is configured of R2; nothing of it is secret.
 #[derive(Clone, Debug, Deserialize)]
@@ -110,6 +110,8 @@ pub struct R2 {
     clock: Arc<dyn Clock>,
 }
 
+/// Shorter ones would be over before anyone has used them; R2 itself sets no least.
+const SHORTEST: Lifetime = Lifetime::secs(60);
 /// The longest R2 gives.
 const LONGEST: Lifetime = Lifetime::secs(604_800);
 /// The most bytes of a session token: it goes in a header of each request, and servers take headers of about twice that.
@@ -391,8 +393,13 @@ impl Upstream for R2 {
         }
     }
 
-    fn revocability(&self) -> Revocability {
-        Revocability::ExpiryOnly
+    fn place(&self) -> Place {
+        Place {
+            endpoint: Some(format!("https://{}", self.host)),
+            region: "auto".to_owned(),
+            least: SHORTEST,
+            most: LONGEST,
+        }
     }
 }
 

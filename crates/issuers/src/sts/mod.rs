@@ -34,7 +34,7 @@ use crate::sts::policy::Written;
 use crate::sts::settings::Parsed;
 use crate::sts::sign::{FORM, Target, sign};
 use crate::sts::wire::{Form, Given, Refused};
-use crate::upstream::{Fetched, Revocability, SessionName, Upstream, Wish, plausible_end, refused};
+use crate::upstream::{Fetched, Place, SessionName, Upstream, Wish, plausible_end, refused};
 
 /// A store that speaks STS.
 pub struct Sts {
@@ -91,11 +91,6 @@ impl Sts {
             clock,
             learnt: Learnt::default(),
         })
-    }
-
-    /// The shortest lifetime the store gives.
-    pub fn least(&self) -> Lifetime {
-        self.settings.min
     }
 
     fn plan(&self, scope: &Scope) -> Result<Vec<Written>, Error> {
@@ -212,8 +207,9 @@ impl Upstream for Sts {
         .note("every policy that says the scope was answered `PackedPolicyTooLarge`"))
     }
 
-    fn revocability(&self) -> Revocability {
-        Revocability::ExpiryOnly
+    fn place(&self) -> Place {
+        let Parsed { objects, region, min, max, .. } = &self.settings;
+        Place { endpoint: objects.clone(), region: region.clone(), least: *min, most: *max }
     }
 }
 

@@ -97,6 +97,8 @@ fn timeout() -> u32 {
 #[derive(Debug)]
 pub(crate) struct Parsed {
     pub(crate) endpoint: Url,
+    /// Where AWS has the objects; other stores say.
+    pub(crate) objects: Option<String>,
     pub(crate) region: String,
     pub(crate) role_arn: String,
     pub(crate) external_id: Option<String>,
@@ -113,6 +115,11 @@ fn bad(field: &'static str, words: impl Into<String>) -> Error {
     Error::new(Kind::Invalid, words.into()).at(field)
 }
 
+/// The domain of AWS's services in a partition.
+fn domain(partition: &str) -> &'static str {
+    if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" }
+}
+
 impl Settings {
     /// Reads the settings.
     pub(crate) fn parse(self) -> Result<Parsed, Error> {
@@ -124,6 +131,8 @@ impl Settings {
             return Err(bad("region", format!("`{}` is not a region", shortened(&self.region))));
         }
         let endpoint = self.endpoint(&partition)?;
+        let objects =
+            (self.profile == Profile::Aws).then(|| format!("https://s3.{}.{}", self.region, domain(&partition)));
         self.check_limits()?;
         let limited = self.profile != Profile::Aws;
         let escapes = self.escapes.unwrap_or(self.profile == Profile::Aws);
@@ -136,6 +145,7 @@ impl Settings {
         let kms = self.kms.map(|kms| read_kms(&kms, &partition)).transpose()?;
         Ok(Parsed {
             endpoint,
+            objects,
             region: self.region,
             role_arn: self.role_arn,
             external_id: self.external_id,
@@ -184,7 +194,7 @@ impl Settings {
     }
 
     fn endpoint(&self, partition: &str) -> Result<Url, Error> {
-        let suffix = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let suffix = domain(partition);
         let endpoint = match &self.sts_endpoint {
             Some(url) => url.clone(),
             None if self.profile == Profile::Aws => format!("https://sts.{}.{suffix}", self.region),

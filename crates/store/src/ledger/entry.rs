@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use jiff::Timestamp;
+use valetkey_core::credential::Trace;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::Lease;
 use valetkey_core::scope::{Paths, Scope};
 
 const OPENED: u8 = 1;
 const VOIDED: u8 = 2;
+const ISSUED: u8 = 3;
 
 /// A scope longer than this is stored once and named by its digest.
 const INLINE: usize = 1024;
@@ -45,10 +47,29 @@ pub(crate) struct Voided {
     pub(crate) kind: String,
 }
 
+/// What came of a lease at a store that somebody else runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Issued {
+    pub(crate) lease: LeaseId,
+    pub(crate) at_ms: i64,
+    pub(crate) key_id: String,
+    pub(crate) request_id: Option<String>,
+    pub(crate) ends_s: i64,
+}
+
+impl Issued {
+    pub(crate) fn trace(self) -> Option<Trace> {
+        let Self { lease: _, at_ms: _, key_id, request_id, ends_s } = self;
+        let expiration = Timestamp::from_second(ends_s).ok()?;
+        Some(Trace { key_id: key_id.into(), request_id: request_id.map(Into::into), expiration })
+    }
+}
+
 /// One entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Entry {
     Opened(Opened),
+    Issued(Issued),
     Voided(Voided),
 }
 
@@ -133,6 +154,18 @@ pub(crate) fn write_voided(voided: &Voided, out: &mut Vec<u8>) {
         out.extend_from_slice(&credits.to_be_bytes());
         out.extend_from_slice(&at_ms.to_be_bytes());
         put_text(kind, out);
+    });
+}
+
+/// Writes what came of a lease after what is in the buffer.
+pub(crate) fn write_issued(lease: LeaseId, trace: &Trace, at_ms: i64, out: &mut Vec<u8>) {
+    framed(out, |out| {
+        out.push(ISSUED);
+        out.extend_from_slice(&lease.to_bytes());
+        out.extend_from_slice(&at_ms.to_be_bytes());
+        out.extend_from_slice(&trace.expiration.as_second().to_be_bytes());
+        put_text(&trace.key_id, out);
+        put_text(trace.request_id.as_deref().unwrap_or_default(), out);
     });
 }
 
@@ -225,6 +258,14 @@ fn read_entry(mut bytes: &[u8]) -> Option<Entry> {
             let kind = take_text(from)?;
             from.is_empty().then_some(Entry::Voided(Voided { lease, account, credits, at_ms, kind }))
         }
+        [ISSUED] => {
+            let lease = LeaseId::from_bytes(take(from)?);
+            let at_ms = i64::from_be_bytes(take(from)?);
+            let ends_s = i64::from_be_bytes(take(from)?);
+            let key_id = take_text(from)?;
+            let request_id = Some(take_text(from)?).filter(|id| !id.is_empty());
+            from.is_empty().then_some(Entry::Issued(Issued { lease, at_ms, key_id, request_id, ends_s }))
+        }
         _ => None,
     }
 }
@@ -280,18 +321,30 @@ mod tests {
             Voided { lease: lease.id, account: lease.account, credits: 3, at_ms: 5, kind: "upstream".to_owned() };
         let mut body = Vec::new();
         write_opened(&lease, &ScopeBytes::Inline(&lease.scope), &mut body);
+        let opened_bytes = body.len();
         write_voided(&voided, &mut body);
+        let trace = Trace { key_id: "AKIA".into(), request_id: Some("r-1".into()), expiration: lease.until };
+        let unasked = Trace { request_id: None, ..trace.clone() };
+        write_issued(lease.id, &trace, 7, &mut body);
+        write_issued(lease.id, &unasked, 8, &mut body);
         let entries: Vec<Entry> = read(&body).collect::<Option<_>>().unwrap();
-        let [Entry::Opened(opened), Entry::Voided(back)] = &entries[..] else { panic!("{entries:?}") };
+        let [Entry::Opened(opened), Entry::Voided(back), Entry::Issued(one), Entry::Issued(two)] = &entries[..] else {
+            panic!("{entries:?}")
+        };
         assert_eq!(*back, voided);
+        assert_eq!((one.lease, one.at_ms, two.lease, two.at_ms), (lease.id, 7, lease.id, 8));
+        assert_eq!((one.clone().trace(), two.clone().trace()), (Some(trace), Some(unasked)));
         assert_eq!((opened.id, opened.account, opened.caller), (lease.id, lease.account, lease.caller));
         assert_eq!((opened.token, opened.storage, opened.credits), (lease.token, lease.storage, 3));
         assert_eq!(opened.grant_ids().collect::<Vec<_>>(), *lease.grants);
         assert_eq!(Scope::decode(&mut &opened.scope[..]).unwrap(), *lease.scope);
         assert_eq!((opened.from_ms, opened.until()), (1_767_225_600_123, Some(lease.until)));
+        for cut in 1..opened_bytes {
+            assert!(read(&body[..cut]).collect::<Option<Vec<Entry>>>().is_none(), "cut at {cut}");
+        }
         for cut in 1..body.len() {
             let whole: Option<Vec<Entry>> = read(&body[..cut]).collect();
-            assert!(whole.is_none_or(|entries| entries.len() == 1), "cut at {cut}");
+            assert!(whole.is_none_or(|read| read.len() < entries.len()), "cut at {cut}");
         }
     }
 

@@ -10,7 +10,7 @@ use valetkey_core::id::LeaseId;
 use valetkey_core::lease::{Lease, LeaseRecord, LeaseState};
 use valetkey_core::scope::Scope;
 
-use crate::ledger::entry::{Opened, scope_digest};
+use crate::ledger::entry::{Issued, Opened, scope_digest};
 use crate::sqlite::leases::{self, Found};
 use crate::sqlite::revocations::Ends;
 use crate::sqlite::{failed, pages, rows};
@@ -103,12 +103,16 @@ impl Store {
     /// A lease, from the index or from the pages that are not in it yet.
     pub(crate) async fn find_lease(&self, id: LeaseId) -> Result<Option<Found>, Error> {
         let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
-        if let Some(found) = leases::by_id(&mut reader, id).await? {
+        if let Some(mut found) = leases::by_id(&mut reader, id).await? {
+            if found.issued.is_none() {
+                found.issued = pages::find_issued(&mut reader, id).await?;
+            }
             return Ok(Some(found));
         }
         if let Some(opened) = pages::find(&mut reader, id).await? {
             let revoked = Ends::since(&mut reader, opened.from_ms).await?.of(&opened);
-            return Ok(Some(Found { opened, void_kind: None, revoked }));
+            let issued = pages::find_issued(&mut reader, id).await?;
+            return Ok(Some(Found { opened, void_kind: None, revoked, issued }));
         }
         // Between the two questions it may have moved from the pages to the index.
         leases::by_id(&mut reader, id).await
@@ -125,10 +129,19 @@ impl Store {
         }
     }
 
+    /// Leases as the domain tells them.
+    pub(crate) async fn records(&self, found: Vec<Found>) -> Result<Vec<LeaseRecord>, Error> {
+        let mut records = Vec::with_capacity(found.len());
+        for one in found {
+            records.push(self.record(one).await?);
+        }
+        Ok(records)
+    }
+
     /// A lease as the domain tells it.
     pub(crate) async fn record(&self, found: Found) -> Result<LeaseRecord, Error> {
         let scope = self.scope_of(&found.opened).await?;
-        let Found { opened, void_kind, revoked } = found;
+        let Found { opened, void_kind, revoked, issued } = found;
         let state = match (void_kind, revoked) {
             (Some(_), _) => LeaseState::Void,
             (None, Some(revoker)) => LeaseState::Revoked(revoker),
@@ -148,6 +161,6 @@ impl Store {
             opened: rows::at_ms(opened.from_ms)?,
             until: opened.until().ok_or_else(|| rows::damaged("an instant"))?,
         };
-        Ok(LeaseRecord { lease, state })
+        Ok(LeaseRecord { lease, state, trace: issued.and_then(Issued::trace) })
     }
 }

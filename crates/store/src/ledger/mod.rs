@@ -8,6 +8,7 @@ pub(crate) mod writer;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use valetkey_core::credential::Trace;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, LeaseId};
 use valetkey_core::lease::{Lease, Refusal};
@@ -16,7 +17,7 @@ use valetkey_core::port::Ledger;
 use valetkey_core::{Error, Kind};
 
 use crate::ledger::entry::Voided;
-use crate::ledger::queue::Pushed;
+use crate::ledger::queue::{Group, Pushed};
 use crate::settings::LedgerMode;
 use crate::sqlite;
 use crate::store::Store;
@@ -40,6 +41,14 @@ impl Store {
         Ok(())
     }
 
+    /// Waits until a page is on disk, where that is asked for.
+    async fn written(&self, group: &Group) -> Result<(), Error> {
+        match self.shared.settings.ledger {
+            LedgerMode::Durable => group.kept().await,
+            LedgerMode::Behind => Ok(()),
+        }
+    }
+
     /// Voids a lease that nobody else voids.
     async fn void_claimed(&self, lease: LeaseId, kind: Kind, now: Timestamp) -> Result<(), Error> {
         let found = self.find_lease(lease).await?.ok_or_else(|| Error::not_found(Noun::Lease))?;
@@ -60,19 +69,21 @@ impl Store {
 
 #[async_trait]
 impl Ledger for Store {
-    async fn open(&self, permit: &Permit, now: Timestamp) -> Result<Lease, Error> {
+    async fn open(&self, permit: &Permit, trace: Option<&Trace>, now: Timestamp) -> Result<Lease, Error> {
         loop {
-            match self.shared.queue.open(permit, now, &*self.shared.entropy)? {
+            match self.shared.queue.open(permit, trace, now, &*self.shared.entropy)? {
                 Pushed::NeedsBalance => self.load_balance(permit.account()).await?,
                 Pushed::Waits(lease, group) => {
-                    match self.shared.settings.ledger {
-                        LedgerMode::Durable => group.kept().await?,
-                        LedgerMode::Behind => {}
-                    }
+                    self.written(&group).await?;
                     return Ok(lease);
                 }
             }
         }
+    }
+
+    async fn issued(&self, lease: &Lease, trace: &Trace, now: Timestamp) -> Result<(), Error> {
+        let group = self.shared.queue.issued(lease.id, trace, now.as_millisecond())?;
+        self.written(&group).await
     }
 
     async fn void(&self, lease: LeaseId, kind: Kind, now: Timestamp) -> Result<(), Error> {

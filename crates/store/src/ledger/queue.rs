@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use valetkey_core::credential::Trace;
 use valetkey_core::error::Stranger;
 use valetkey_core::id::{AccountId, GrantId, LeaseId, TokenId};
 use valetkey_core::lease::Lease;
@@ -77,6 +78,7 @@ pub(crate) struct Page {
     pub(crate) body: Vec<u8>,
     pub(crate) opens: u32,
     pub(crate) voids: u32,
+    pub(crate) issues: u32,
     pub(crate) first_ms: i64,
     pub(crate) last_ms: i64,
     pub(crate) charges: HashMap<AccountId, Charge>,
@@ -85,12 +87,13 @@ pub(crate) struct Page {
 
 impl Page {
     fn is_empty(&self) -> bool {
-        self.opens == 0 && self.voids == 0
+        self.len() == 0
     }
 
     /// Entries in it.
     pub(crate) fn len(&self) -> usize {
-        usize::try_from(self.opens).unwrap_or(usize::MAX) + usize::try_from(self.voids).unwrap_or(usize::MAX)
+        let Self { opens, voids, issues, .. } = *self;
+        [opens, voids, issues].into_iter().map(|count| usize::try_from(count).unwrap_or(usize::MAX)).sum()
     }
 
     fn stamp(&mut self, ms: i64) {
@@ -145,8 +148,14 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a lease of a permit.
-    pub(crate) fn open(&self, permit: &Permit, now: Timestamp, entropy: &dyn Entropy) -> Result<Pushed, Error> {
+    /// Opens a lease of a permit, and keeps with it how a store knows its credential if that is known already.
+    pub(crate) fn open(
+        &self,
+        permit: &Permit,
+        trace: Option<&Trace>,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<Pushed, Error> {
         let ms = now.as_millisecond();
         let credits = permit.credits();
         let mut state = self.state();
@@ -198,6 +207,10 @@ impl Queue {
             }
         }
         state.page.opens += 1;
+        if let Some(trace) = trace {
+            entry::write_issued(lease.id, trace, ms, &mut state.page.body);
+            state.page.issues += 1;
+        }
         let group = Arc::clone(&state.page.group);
         if wake {
             self.wake.notify_one();
@@ -230,16 +243,30 @@ impl Queue {
 
     /// Voids a lease that was claimed before.
     pub(crate) fn void(&self, voided: &Voided) -> Result<Arc<Group>, Error> {
+        self.push(voided.at_ms, |page| {
+            entry::write_voided(voided, &mut page.body);
+            if voided.credits > 0 {
+                page.charges.entry(voided.account).or_default().returned += u64::from(voided.credits);
+            }
+            page.voids += 1;
+        })
+    }
+
+    /// Keeps how a store knows the credential that came of a lease.
+    pub(crate) fn issued(&self, lease: LeaseId, trace: &Trace, at_ms: i64) -> Result<Arc<Group>, Error> {
+        self.push(at_ms, |page| {
+            entry::write_issued(lease, trace, at_ms, &mut page.body);
+            page.issues += 1;
+        })
+    }
+
+    fn push(&self, at_ms: i64, write: impl FnOnce(&mut Page)) -> Result<Arc<Group>, Error> {
         let mut state = self.state();
         let state = &mut *state;
         admit(state, self.most)?;
         let wake = state.page.is_empty() || state.page.len() == self.most / 2;
-        state.page.stamp(voided.at_ms);
-        entry::write_voided(voided, &mut state.page.body);
-        if voided.credits > 0 {
-            state.page.charges.entry(voided.account).or_default().returned += u64::from(voided.credits);
-        }
-        state.page.voids += 1;
+        state.page.stamp(at_ms);
+        write(&mut state.page);
         let group = Arc::clone(&state.page.group);
         if wake {
             self.wake.notify_one();

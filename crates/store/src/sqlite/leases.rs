@@ -1,13 +1,14 @@
 //! The index of leases.
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::Row as _;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use valetkey_core::Error;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::port::LeaseFilter;
 use valetkey_core::scope::Scope;
 
-use crate::ledger::entry::Opened;
+use crate::ledger::entry::{Issued, Opened};
 use crate::sqlite::failed;
 use crate::sqlite::pages::first_id;
 use crate::sqlite::rows;
@@ -18,53 +19,47 @@ pub(crate) struct Found {
     pub(crate) opened: Opened,
     pub(crate) void_kind: Option<String>,
     pub(crate) revoked: Option<Revoker>,
+    pub(crate) issued: Option<Issued>,
 }
 
-type Row = (
-    Vec<u8>,
-    Vec<u8>,
-    Vec<u8>,
-    Vec<u8>,
-    Vec<u8>,
-    Vec<u8>,
-    Vec<u8>,
-    String,
-    i64,
-    i64,
-    i64,
-    Option<String>,
-    Option<i64>,
-    Option<Vec<u8>>,
-);
-
-fn found(row: Row) -> Result<Found, Error> {
-    let (id, account, caller, token, storage, scope, grants, dialect, credits, opened_ms, until_s, void_kind, ms, by) =
-        row;
-    let revoked = match (ms, by) {
+fn found(row: &SqliteRow) -> Result<Found, Error> {
+    let id = |column: &str| rows::id(row.try_get(column).map_err(failed)?);
+    let revoked: (Option<i64>, Option<Vec<u8>>) =
+        (row.try_get("revoked_ms").map_err(failed)?, row.try_get("revoked_by").map_err(failed)?);
+    let revoked = match revoked {
         (Some(ms), Some(by)) => Some(Revoker { by: CallerId::from_bytes(rows::id(&by)?), at: rows::at_ms(ms)? }),
         _ => None,
     };
     let opened = Opened {
-        id: LeaseId::from_bytes(rows::id(&id)?),
-        account: AccountId::from_bytes(rows::id(&account)?),
-        caller: CallerId::from_bytes(rows::id(&caller)?),
-        token: TokenId::from_bytes(rows::id(&token)?),
-        storage: StorageId::from_bytes(rows::id(&storage)?),
-        scope,
-        grants,
-        dialect,
-        credits: u32::try_from(credits).map_err(|_| rows::damaged("a price"))?,
-        from_ms: opened_ms,
-        until_s,
+        id: LeaseId::from_bytes(id("id")?),
+        account: AccountId::from_bytes(id("account")?),
+        caller: CallerId::from_bytes(id("caller")?),
+        token: TokenId::from_bytes(id("token")?),
+        storage: StorageId::from_bytes(id("storage")?),
+        scope: row.try_get("scope").map_err(failed)?,
+        grants: row.try_get("grants").map_err(failed)?,
+        dialect: row.try_get("dialect").map_err(failed)?,
+        credits: u32::try_from(row.try_get::<i64, _>("credits").map_err(failed)?)
+            .map_err(|_| rows::damaged("a price"))?,
+        from_ms: row.try_get("opened_ms").map_err(failed)?,
+        until_s: row.try_get("until_s").map_err(failed)?,
     };
-    Ok(Found { opened, void_kind, revoked })
+    let issued = match (row.try_get("key_id").map_err(failed)?, row.try_get("ends_s").map_err(failed)?) {
+        (Some(key_id), Some(ends_s)) => {
+            let request_id = row.try_get("request_id").map_err(failed)?;
+            Some(Issued { lease: opened.id, at_ms: opened.from_ms, key_id, request_id, ends_s })
+        }
+        _ => None,
+    };
+    Ok(Found { opened, void_kind: row.try_get("void_kind").map_err(failed)?, revoked, issued })
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, account, caller, token, storage, scope, grants, dialect, credits, opened_ms, until_s, ",
-            "void_kind, revoked_ms, revoked_by FROM leases ",
+            "void_kind, revoked_ms, revoked_by, key_id, request_id, ends_s ",
+            "FROM leases LEFT JOIN issued ON issued.lease = leases.id ",
             $rest
         )
     };
@@ -84,12 +79,9 @@ macro_rules! list {
 
 /// One lease.
 pub(crate) async fn by_id(db: &mut SqliteConnection, id: LeaseId) -> Result<Option<Found>, Error> {
-    let row: Option<Row> = sqlx::query_as(select!("WHERE id = ?"))
-        .bind(id.to_bytes().to_vec())
-        .fetch_optional(db)
-        .await
-        .map_err(failed)?;
-    row.map(found).transpose()
+    let row =
+        sqlx::query(select!("WHERE id = ?")).bind(id.to_bytes().to_vec()).fetch_optional(db).await.map_err(failed)?;
+    row.as_ref().map(found).transpose()
 }
 
 /// Leases, the newest first. `longest_ms` bounds how long ago one that is live was opened.
@@ -105,7 +97,7 @@ pub(crate) async fn list(
         (None, None) => list!("?1 IS NULL AND ?2 IS NULL"),
     };
     let least = live_at.map_or(0, |at| at.as_millisecond().saturating_sub(longest_ms).max(0));
-    let rows: Vec<Row> = sqlx::query_as(sql)
+    let rows = sqlx::query(sql)
         .bind(account.map(|id| id.to_bytes().to_vec()))
         .bind(caller.map(|id| id.to_bytes().to_vec()))
         .bind(before.map_or_else(|| vec![u8::MAX; 17], |id| id.to_bytes().to_vec()))
@@ -115,7 +107,18 @@ pub(crate) async fn list(
         .fetch_all(db)
         .await
         .map_err(failed)?;
-    rows.into_iter().map(found).collect()
+    rows.iter().map(found).collect()
+}
+
+/// The leases that were handed the credential of this name, the newest first.
+pub(crate) async fn of_key(db: &mut SqliteConnection, key_id: &str, limit: u32) -> Result<Vec<Found>, Error> {
+    let rows = sqlx::query(select!("WHERE key_id = ? ORDER BY issued.lease DESC LIMIT ?"))
+        .bind(key_id.to_owned())
+        .bind(i64::from(limit))
+        .fetch_all(db)
+        .await
+        .map_err(failed)?;
+    rows.iter().map(found).collect()
 }
 
 /// A scope that was stored on its own.

@@ -7,7 +7,7 @@ use valetkey_core::Error;
 use valetkey_core::id::LeaseId;
 use valetkey_core::port::Verified;
 
-use crate::ledger::entry::{self, Entry, Opened};
+use crate::ledger::entry::{self, Entry, Issued, Opened};
 use crate::ledger::queue::Page;
 use crate::ledger::writer::hash;
 use crate::sqlite::failed;
@@ -24,8 +24,8 @@ pub(crate) struct Head {
     pub(crate) hash: Vec<u8>,
 }
 
-/// A page's number, its leases and voids, its hash and body.
-type PageRow = (i64, i64, i64, Vec<u8>, Vec<u8>);
+/// A page's number, its leases, voids and issues, its hash and body.
+type PageRow = (i64, i64, i64, i64, Vec<u8>, Vec<u8>);
 
 /// What was folded.
 #[derive(Debug, Default)]
@@ -74,13 +74,14 @@ pub(crate) async fn append(db: &mut SqliteConnection, head: &Head, page: &Page) 
 
 async fn insert(db: &mut SqliteConnection, head: &Head, page: &Page) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO ledger_pages (seq, first_ms, last_ms, opens, voids, hash, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO ledger_pages (seq, first_ms, last_ms, opens, voids, issues, hash, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(head.seq)
     .bind(page.first_ms)
     .bind(page.last_ms)
     .bind(i64::from(page.opens))
     .bind(i64::from(page.voids))
+    .bind(i64::from(page.issues))
     .bind(head.hash.clone())
     .bind(page.body.clone())
     .execute(db)
@@ -131,7 +132,7 @@ pub(crate) async fn unfolded_voids(db: &mut SqliteConnection) -> Result<Vec<Leas
             .map_err(failed)?;
     let voided = |entry| match entry {
         Entry::Voided(voided) => Some(voided.lease),
-        Entry::Opened(_) => None,
+        Entry::Opened(_) | Entry::Issued(_) => None,
     };
     Ok(bodies.iter().flat_map(|body| entry::read(body).flatten().filter_map(voided).collect::<Vec<_>>()).collect())
 }
@@ -148,7 +149,27 @@ pub(crate) async fn find(db: &mut SqliteConnection, id: LeaseId) -> Result<Optio
     .map_err(failed)?;
     let mine = |entry| match entry {
         Entry::Opened(opened) if opened.id == id => Some(opened),
-        Entry::Opened(_) | Entry::Voided(_) => None,
+        Entry::Opened(_) | Entry::Issued(_) | Entry::Voided(_) => None,
+    };
+    Ok(bodies.iter().find_map(|body| entry::read(body).flatten().find_map(mine)))
+}
+
+/// What came of a lease that is not in the index yet, or of which that is not. It is kept soon after the lease: a store that is
+/// asked for longer than this was given up.
+pub(crate) async fn find_issued(db: &mut SqliteConnection, lease: LeaseId) -> Result<Option<Issued>, Error> {
+    const SOON_MS: i64 = 300_000;
+    let bodies: Vec<Vec<u8>> = sqlx::query_scalar(
+        "SELECT body FROM ledger_pages
+         WHERE issues > 0 AND last_ms >= ?1 AND first_ms <= ?1 + ?2 AND seq > (SELECT seq FROM ledger_folded)",
+    )
+    .bind(lease.made_ms())
+    .bind(SOON_MS)
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    let mine = |entry| match entry {
+        Entry::Issued(issued) if issued.lease == lease => Some(issued),
+        Entry::Opened(_) | Entry::Issued(_) | Entry::Voided(_) => None,
     };
     Ok(bodies.iter().find_map(|body| entry::read(body).flatten().find_map(mine)))
 }
@@ -182,12 +203,13 @@ pub(crate) async fn fold(db: &mut SqliteConnection, leases: u32) -> Result<Optio
             .map_err(failed)?;
     let ends = Ends::since(&mut change, first).await?;
     let mut opened = Vec::new();
-    let mut voided = Vec::new();
+    let (mut voided, mut issued) = (Vec::new(), Vec::new());
     for (seq, body) in &bodies {
         for entry in entry::read(body) {
             match entry {
                 Some(Entry::Opened(one)) => opened.push(one),
                 Some(Entry::Voided(one)) => voided.push(one),
+                Some(Entry::Issued(one)) => issued.push(one),
                 // The page stays as it is, for `verify_ledger` to name; the index goes on without the rest of it.
                 None => tracing::error!(ledger.page = seq, "a page of the ledger does not parse"),
             }
@@ -195,6 +217,9 @@ pub(crate) async fn fold(db: &mut SqliteConnection, leases: u32) -> Result<Optio
     }
     for rows in opened.chunks(ROWS) {
         insert_leases(&mut change, rows, &ends).await?;
+    }
+    for rows in issued.chunks(ROWS) {
+        insert_issued(&mut change, rows).await?;
     }
     for one in &voided {
         sqlx::query("UPDATE leases SET void_kind = ? WHERE id = ?")
@@ -245,6 +270,26 @@ async fn insert_leases(db: &mut SqliteConnection, leases: &[Opened], ends: &Ends
     Ok(())
 }
 
+async fn insert_issued(db: &mut SqliteConnection, issued: &[Issued]) -> Result<(), Error> {
+    let mut sql = String::from("INSERT INTO issued (lease, key_id, request_id, ends_s) VALUES ");
+    let mut values = SqliteArguments::default();
+    let mut bind = || -> Result<(), sqlx::error::BoxDynError> {
+        for (at, one) in issued.iter().enumerate() {
+            sql.push_str(if at == 0 { "(?,?,?,?)" } else { ",(?,?,?,?)" });
+            values.add(one.lease.to_bytes().to_vec())?;
+            values.add(one.key_id.clone())?;
+            values.add(one.request_id.clone())?;
+            values.add(one.ends_s)?;
+        }
+        Ok(())
+    };
+    bind().map_err(|error| Error::internal("what came of a lease could not be bound").caused_by(error))?;
+    sql.push_str(" ON CONFLICT DO NOTHING");
+    // Made of constants alone; the values are bound.
+    sqlx::query_with(AssertSqlSafe(sql), values).execute(db).await.map_err(failed)?;
+    Ok(())
+}
+
 /// Reads the whole ledger and checks that each page fits the one before, and is what its row says.
 pub(crate) async fn verify(db: &mut SqliteConnection, at_least: i64) -> Result<Verified, Error> {
     let mut verified = Verified { leases: 0, pages: 0, broken_at: None };
@@ -252,7 +297,7 @@ pub(crate) async fn verify(db: &mut SqliteConnection, at_least: i64) -> Result<V
     let mut next = 1i64;
     loop {
         let slice: Vec<PageRow> = sqlx::query_as(
-            "SELECT seq, opens, voids, hash, body FROM ledger_pages WHERE seq >= ? ORDER BY seq LIMIT 64",
+            "SELECT seq, opens, voids, issues, hash, body FROM ledger_pages WHERE seq >= ? ORDER BY seq LIMIT 64",
         )
         .bind(next)
         .fetch_all(&mut *db)
@@ -261,13 +306,14 @@ pub(crate) async fn verify(db: &mut SqliteConnection, at_least: i64) -> Result<V
         if slice.is_empty() {
             break;
         }
-        for (seq, opens, voids, kept, body) in slice {
+        for (seq, opens, voids, issues, kept, body) in slice {
             let entries: Option<Vec<Entry>> = entry::read(&body).collect();
             let counted = entries.map(|entries| {
                 let opened = entries.iter().filter(|entry| matches!(entry, Entry::Opened(_))).count();
-                (opened, entries.len() - opened)
+                let issued = entries.iter().filter(|entry| matches!(entry, Entry::Issued(_))).count();
+                [opened, entries.len() - opened - issued, issued]
             });
-            let said = (usize::try_from(opens).unwrap_or(usize::MAX), usize::try_from(voids).unwrap_or(usize::MAX));
+            let said = [opens, voids, issues].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
             let fits = seq == next && *kept == hash(&before, &body) && counted == Some(said);
             if !fits && verified.broken_at.is_none() {
                 verified.broken_at = Some(count(next));

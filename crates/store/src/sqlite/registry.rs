@@ -1,8 +1,8 @@
 //! The tables of the registry: accounts, callers, tokens, storages, buckets, datasets, grants.
 
 use jiff::Timestamp;
-use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, Row as _};
 use valetkey_core::account::{Account, Metering, Standing};
 use valetkey_core::caller::Role;
 use valetkey_core::dataset::Dataset;
@@ -12,7 +12,7 @@ use valetkey_core::id::{AccountId, CallerId, GrantId, StorageId, TokenId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::port::{NewStorage, TokenRecord};
-use valetkey_core::storage::Storage;
+use valetkey_core::storage::{Quota, Revocability, Storage};
 use valetkey_core::token::{PlainToken, TokenDigest};
 use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
@@ -296,43 +296,59 @@ pub(crate) async fn create_storage(
     now: Timestamp,
 ) -> Result<(), Error> {
     check_storage(new)?;
-    sqlx::query(
-        "INSERT INTO storages (id, name, kind, endpoint, internal_endpoint, region, min_lifetime_s, max_lifetime_s, longest_s, made_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9)",
-    )
-    .bind(id.to_bytes().to_vec())
-    .bind(new.name.as_str().to_owned())
-    .bind(new.kind.as_str())
-    .bind(new.endpoint.to_string())
-    .bind(new.internal_endpoint.as_deref().map(ToOwned::to_owned))
-    .bind(new.region.to_string())
-    .bind(i64::from(new.min_lifetime.as_secs()))
-    .bind(i64::from(new.max_lifetime.as_secs()))
-    .bind(now.as_millisecond())
-    .execute(db)
-    .await
-    .map_err(taken(Noun::Storage, new.name.as_str()))?;
+    let query = sqlx::query(
+        "INSERT INTO storages (id, name, kind, endpoint, internal_endpoint, region, min_lifetime_s, max_lifetime_s, longest_s,
+             settings, secrets, sharing, calls_per_sec, burst, revocation, made_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+    );
+    with_storage(query, id, new)
+        .bind(now.as_millisecond())
+        .execute(db)
+        .await
+        .map_err(taken(Noun::Storage, new.name.as_str()))?;
     Ok(())
 }
 
-pub(crate) async fn change_storage(db: &mut SqliteConnection, id: StorageId, new: &NewStorage) -> Result<(), Error> {
+/// Changes a store, and says which version of it this is.
+pub(crate) async fn change_storage(db: &mut SqliteConnection, id: StorageId, new: &NewStorage) -> Result<u64, Error> {
     check_storage(new)?;
-    let done = sqlx::query(
-        "UPDATE storages SET name = ?2, kind = ?3, endpoint = ?4, internal_endpoint = ?5, region = ?6,
-             min_lifetime_s = ?7, max_lifetime_s = ?8, longest_s = max(longest_s, ?8) WHERE id = ?1",
-    )
-    .bind(id.to_bytes().to_vec())
-    .bind(new.name.as_str().to_owned())
-    .bind(new.kind.as_str())
-    .bind(new.endpoint.to_string())
-    .bind(new.internal_endpoint.as_deref().map(ToOwned::to_owned))
-    .bind(new.region.to_string())
-    .bind(i64::from(new.min_lifetime.as_secs()))
-    .bind(i64::from(new.max_lifetime.as_secs()))
-    .execute(db)
-    .await
-    .map_err(taken(Noun::Storage, new.name.as_str()))?;
-    found(done.rows_affected(), Noun::Storage)
+    let query = sqlx::query(
+        "UPDATE storages SET name = ?2, endpoint = ?4, internal_endpoint = ?5, region = ?6, min_lifetime_s = ?7,
+             max_lifetime_s = ?8, longest_s = max(longest_s, ?8), settings = ?9, secrets = ?10, sharing = ?11,
+             calls_per_sec = ?12, burst = ?13, revocation = ?14, version = version + 1
+         WHERE id = ?1 AND kind = ?3 RETURNING version",
+    );
+    let version: Option<i64> = with_storage(query, id, new)
+        .fetch_optional(db)
+        .await
+        .map_err(taken(Noun::Storage, new.name.as_str()))?
+        .map(|row| row.try_get(0))
+        .transpose()
+        .map_err(failed)?;
+    version.map(rows::count).ok_or_else(|| Error::not_found(Noun::Storage))
+}
+
+type Bound<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+/// Binds a store's columns, as ?1 to ?14.
+fn with_storage<'q>(query: Bound<'q>, id: StorageId, new: &NewStorage) -> Bound<'q> {
+    let backend = new.backend.as_deref();
+    let Quota { calls_per_sec, burst } = backend.map(|backend| backend.quota).unwrap_or_default();
+    query
+        .bind(id.to_bytes().to_vec())
+        .bind(new.name.as_str().to_owned())
+        .bind(new.kind.as_str())
+        .bind(new.endpoint.to_string())
+        .bind(new.internal_endpoint.as_deref().map(ToOwned::to_owned))
+        .bind(new.region.to_string())
+        .bind(i64::from(new.min_lifetime.as_secs()))
+        .bind(i64::from(new.max_lifetime.as_secs()))
+        .bind(backend.map(|backend| backend.settings.to_string()))
+        .bind(backend.and_then(|backend| backend.secrets.as_deref().map(<[u8]>::to_vec)))
+        .bind(backend.map(|backend| backend.sharing).unwrap_or_default().as_str())
+        .bind(i64::from(calls_per_sec))
+        .bind(i64::from(burst))
+        .bind(backend.map_or(Revocability::Immediate, |backend| backend.revocation).as_str())
 }
 
 fn check_storage(new: &NewStorage) -> Result<(), Error> {
@@ -348,7 +364,8 @@ fn check_storage(new: &NewStorage) -> Result<(), Error> {
 
 pub(crate) async fn storages(db: &mut SqliteConnection) -> Result<Vec<Storage>, Error> {
     let found: Vec<rows::StorageRow> = sqlx::query_as(
-        "SELECT id, name, kind, endpoint, internal_endpoint, region, min_lifetime_s, max_lifetime_s
+        "SELECT id, name, kind, endpoint, internal_endpoint, region, min_lifetime_s, max_lifetime_s,
+             settings, secrets, sharing, calls_per_sec, burst, revocation, version
          FROM storages ORDER BY name",
     )
     .fetch_all(db)

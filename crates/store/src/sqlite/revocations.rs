@@ -165,6 +165,7 @@ async fn waiting(
                 opened.push(lease);
             }
         }
+        Entry::Issued(_) => {}
         Entry::Voided(one) => {
             voided.insert(one.lease);
         }

@@ -1,5 +1,7 @@
 //! Between columns and the domain: what was stored is parsed again, through the same doors.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use valetkey_core::Error;
 use valetkey_core::account::{Account, Metering, Standing};
@@ -10,7 +12,7 @@ use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, ShareId, Storag
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::port::TokenRecord;
 use valetkey_core::scope::{Path, Scope};
-use valetkey_core::storage::{Storage, StorageKind};
+use valetkey_core::storage::{Backend, Quota, Revocability, Sharing, Storage, StorageKind};
 use valetkey_core::time::Lifetime;
 
 /// What is stored does not parse: the file was changed by another hand, or by a defect of ours.
@@ -90,23 +92,64 @@ pub(crate) fn account((row_id, row_name, standing, credits): AccountRow) -> Resu
     })
 }
 
-pub(crate) type StorageRow = (Vec<u8>, String, String, String, Option<String>, String, i64, i64);
+pub(crate) type StorageRow = (
+    Vec<u8>,
+    String,
+    String,
+    String,
+    Option<String>,
+    String,
+    i64,
+    i64,
+    Option<String>,
+    Option<Vec<u8>>,
+    String,
+    i64,
+    i64,
+    String,
+    i64,
+);
 
 pub(crate) fn storage(row: StorageRow) -> Result<Storage, Error> {
-    let (row_id, row_name, kind, endpoint, internal, region, min, max) = row;
+    let (
+        row_id,
+        row_name,
+        kind,
+        endpoint,
+        internal,
+        region,
+        min,
+        max,
+        settings,
+        secrets,
+        sharing,
+        rate,
+        burst,
+        ends,
+        version,
+    ) = row;
+    let number = |stored: i64| u32::try_from(stored).map_err(|_| damaged("a quota"));
+    let backend = match settings {
+        None => None,
+        Some(settings) => Some(Arc::new(Backend {
+            settings: settings.into(),
+            secrets: secrets.map(Into::into),
+            sharing: Sharing::parse(&sharing).ok_or_else(|| damaged("a kind of sharing"))?,
+            quota: Quota { calls_per_sec: number(rate)?, burst: number(burst)? },
+            revocation: Revocability::parse(&ends).ok_or_else(|| damaged("a revocability"))?,
+            version: count(version),
+        })),
+    };
     Ok(Storage {
         id: StorageId::from_bytes(id(&row_id)?),
         name: name(&row_name)?,
-        kind: if kind == StorageKind::Embedded.as_str() {
-            StorageKind::Embedded
-        } else {
-            return Err(damaged("a kind of storage"));
-        },
+        kind: StorageKind::parse(&kind).ok_or_else(|| damaged("a kind of storage"))?,
         endpoint: endpoint.into(),
         internal_endpoint: internal.map(Into::into),
         region: region.into(),
         min_lifetime: lifetime(min)?,
         max_lifetime: lifetime(max)?,
+        backend,
     })
 }
 

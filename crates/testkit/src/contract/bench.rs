@@ -19,7 +19,7 @@ use valetkey_core::policy::{self, Permit};
 use valetkey_core::port::{Directory, Leases, Ledger, NewStorage, Registry, TokenRecord, Usage};
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::share::Shares;
-use valetkey_core::storage::{Storage, StorageKind};
+use valetkey_core::storage::{Shape, Storage, StorageKind};
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::token::PlainToken;
 use valetkey_core::workspace::Workspaces;
@@ -101,6 +101,7 @@ pub fn new_storage(text: &str) -> NewStorage {
         region: "local".into(),
         min_lifetime: Lifetime::secs(60),
         max_lifetime: Lifetime::secs(604_800),
+        backend: None,
     }
 }
 
@@ -128,6 +129,7 @@ pub fn ask(grant: GrantId) -> Ask {
         target: Target::Grant { grant: GrantRef::Id(grant), paths: None },
         wanted: Wanted::all_of(Actions::READ),
         lifetime: Asked::For(Lifetime::secs(3600)),
+        carries: Shape::ALL,
     }
 }
 
@@ -202,7 +204,7 @@ impl Bench {
     /// Opens a lease of a tenant's grant.
     pub async fn open(&self, tenant: &Tenant) -> Result<Lease, Error> {
         let permit = self.decide(&tenant.token, &ask(tenant.grant)).await?;
-        self.ledger.open(&permit, self.now()).await
+        self.ledger.open(&permit, None, self.now()).await
     }
 
     /// Whether a lease's credential was ended early.

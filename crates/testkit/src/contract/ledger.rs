@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::join_all;
+use jiff::Timestamp;
 use valetkey_core::account::Metering;
 use valetkey_core::ask::{Ask, GrantRef, Target};
 use valetkey_core::caller::Role;
-use valetkey_core::credential::Credential;
+use valetkey_core::credential::{Issued, Trace};
 use valetkey_core::desk::Desk;
 use valetkey_core::error::Noun;
 use valetkey_core::id::LeaseId;
@@ -27,7 +28,7 @@ use crate::contract::bench::{Bench, ask, by, name, new_grant, reads};
 pub async fn a_lease_reads_back_as_it_was_opened(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::Free).await;
     let permit = bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap();
-    let lease = bench.ledger.open(&permit, bench.now()).await.unwrap();
+    let lease = bench.ledger.open(&permit, None, bench.now()).await.unwrap();
     assert_eq!((lease.account, lease.caller, lease.token), (permit.account(), permit.caller(), permit.token()));
     assert_eq!((&lease.scope, &lease.grants), (permit.scope(), &permit.because().grants));
     assert_eq!((lease.storage, lease.dialect, lease.credits), (tenant.storage.id, "native", 0));
@@ -75,7 +76,7 @@ pub async fn leases_are_listed_by_whose_they_are_and_whether_they_live(bench: &B
     let anns = bench.open(&acme).await.unwrap();
     bench.clock.advance_secs(3000);
     let permit = bench.decide(&token, &ask(acme.grant)).await.unwrap();
-    let bobs = bench.ledger.open(&permit, bench.now()).await.unwrap();
+    let bobs = bench.ledger.open(&permit, None, bench.now()).await.unwrap();
     let others = bench.open(&other).await.unwrap();
     bench.clock.advance_secs(300);
     bench.registry.revoke(valetkey_core::lease::Revocation::Lease(others.id), by(&other, bench.now())).await.unwrap();
@@ -122,11 +123,54 @@ pub async fn a_void_lease_is_recorded_once(bench: &Bench) {
     assert_eq!(nothing.unwrap_err().kind(), Kind::NotFound(Noun::Lease));
 }
 
+/// How a store that somebody else runs knows a credential.
+fn trace(key_id: &str, request_id: Option<&str>, until: Timestamp) -> Trace {
+    Trace { key_id: key_id.into(), request_id: request_id.map(Into::into), expiration: until }
+}
+
+/// What the store calls the credential is on record with the lease, whether it was known before or came after.
+pub async fn a_lease_tells_how_the_store_knows_its_credential(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let permit = bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap();
+    let until = permit.until();
+    let (one, two) = (trace("AKIAONE", Some("req-1"), until), trace("AKIATWO", None, until));
+    let after = bench.ledger.open(&permit, None, bench.now()).await.unwrap();
+    bench.ledger.issued(&after, &one, bench.now()).await.unwrap();
+    bench.clock.advance_secs(1);
+    let with = bench.ledger.open(&permit, Some(&one), bench.now()).await.unwrap();
+    let other = bench.ledger.open(&permit, Some(&two), bench.now()).await.unwrap();
+    let own = bench.open(&tenant).await.unwrap();
+    for indexed in [false, true] {
+        if indexed {
+            let all = LeaseFilter { limit: 100, ..LeaseFilter::default() };
+            assert_eq!(bench.registry.leases(&all).await.unwrap().len(), 4);
+        }
+        for (lease, expected) in [(&after, Some(&one)), (&with, Some(&one)), (&other, Some(&two)), (&own, None)] {
+            let record = bench.registry.lease(lease.id).await.unwrap().unwrap();
+            assert_eq!((&record.lease.id, record.trace.as_ref()), (&lease.id, expected), "indexed: {indexed}");
+        }
+    }
+    let of_key = async |key_id: &str, limit| -> Vec<LeaseId> {
+        let found = bench.registry.leases_of_key(key_id, limit).await.unwrap();
+        found.into_iter().map(|record| record.lease.id).collect()
+    };
+    assert_eq!(of_key("AKIAONE", 10).await, [with.id, after.id]);
+    assert_eq!(of_key("AKIAONE", 1).await, [with.id]);
+    assert_eq!(of_key("AKIATWO", 10).await, [other.id]);
+    assert!(of_key("AKIA", 10).await.is_empty());
+    let verified = bench.registry.verify_ledger().await.unwrap();
+    assert_eq!((verified.leases, verified.broken_at), (4, None));
+}
+
 struct Broken;
 
 #[async_trait]
 impl Issuer for Broken {
-    async fn issue(&self, _: &Permit, _: &Lease) -> Result<Credential, Error> {
+    fn ready(&self, _: &Permit) -> Option<Issued> {
+        None
+    }
+
+    async fn issue(&self, _: &Permit, _: &Lease) -> Result<Issued, Error> {
         Err(Error::new(Kind::UpstreamTimeout, "the object store did not answer"))
     }
 }
@@ -165,7 +209,7 @@ pub async fn a_long_scope_is_kept_with_its_lease(bench: &Bench) {
     };
     let permit = bench.decide(&tenant.token, &wide).await.unwrap();
     for _ in 0..3 {
-        let lease = bench.ledger.open(&permit, bench.now()).await.unwrap();
+        let lease = bench.ledger.open(&permit, None, bench.now()).await.unwrap();
         assert_eq!(bench.leases.scope(lease.id).await.unwrap().as_ref(), Some(permit.scope()));
         assert_eq!(bench.registry.lease(lease.id).await.unwrap().unwrap().lease, lease);
     }

@@ -49,6 +49,7 @@ macro_rules! contract {
                 tokens_are_listed_without_their_text;
             registry:
                 names_are_taken_once,
+                a_stores_settings_read_back_and_their_changes_are_counted,
                 what_is_missing_is_not_found,
                 what_does_not_fit_is_refused,
                 lists_are_in_order_of_names,
@@ -67,6 +68,7 @@ macro_rules! contract {
                 leases_are_listed_newest_first_and_page_by_page,
                 leases_are_listed_by_whose_they_are_and_whether_they_live,
                 a_void_lease_is_recorded_once,
+                a_lease_tells_how_the_store_knows_its_credential,
                 a_vend_whose_issuer_fails_is_void_and_costs_nothing,
                 a_long_scope_is_kept_with_its_lease,
                 an_unknown_lease_is_absent,

@@ -1,5 +1,7 @@
 //! The registry: what it makes, lists and refuses.
 
+use std::sync::Arc;
+
 use valetkey_core::Kind;
 use valetkey_core::account::{Metering, Standing};
 use valetkey_core::caller::Role;
@@ -7,8 +9,9 @@ use valetkey_core::dataset::Dataset;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId};
+use valetkey_core::port::NewStorage;
 use valetkey_core::scope::Path;
-use valetkey_core::storage::Storage;
+use valetkey_core::storage::{Backend, Quota, Revocability, Sharing, Storage, StorageKind};
 use valetkey_core::time::Lifetime;
 use valetkey_core::token::PlainToken;
 
@@ -59,6 +62,34 @@ pub async fn names_are_taken_once(bench: &Bench) {
     let other = registry.create_account(&name("other"), Metering::Free, now).await.unwrap();
     registry.ensure_caller(other.id, &name("ann"), Role::Admin, now).await.unwrap();
     registry.create_grant(valetkey_core::grant::Grant { account: other.id, ..grant }, now).await.unwrap();
+}
+
+/// What is configured of a store that somebody else runs reads back, and each change makes another version of it.
+pub async fn a_stores_settings_read_back_and_their_changes_are_counted(bench: &Bench) {
+    let registry = &bench.registry;
+    let backend = Backend {
+        settings: r#"{"region":"eu-west-1"}"#.into(),
+        secrets: Some(Box::from([7_u8, 8, 9])),
+        sharing: Sharing::Anyone,
+        quota: Quota { calls_per_sec: 5, burst: 9 },
+        revocation: Revocability::ExpiryOnly,
+        version: 77,
+    };
+    let new = NewStorage { kind: StorageKind::Sts, backend: Some(Arc::new(backend.clone())), ..new_storage("aws") };
+    let made = registry.create_storage(new.clone(), bench.now()).await.unwrap();
+    assert_eq!(made, new.stored(made.id, 1));
+    let listed = async || registry.storages().await.unwrap().into_iter().find(|storage| storage.id == made.id).unwrap();
+    assert_eq!(listed().await, made);
+    let other = Backend { settings: "{}".into(), secrets: None, sharing: Sharing::Caller, ..backend };
+    let new = NewStorage { kind: StorageKind::Sts, backend: Some(Arc::new(other)), ..new_storage("aws") };
+    let changed = registry.change_storage(made.id, new.clone()).await.unwrap();
+    assert_eq!(changed, new.clone().stored(made.id, 2));
+    assert_eq!(listed().await, changed);
+    let kind = NewStorage { kind: StorageKind::R2, ..new };
+    let refused = registry.change_storage(made.id, kind).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::NotFound(Noun::Storage), "a store's kind stays what it is");
+    let embedded = registry.create_storage(new_storage("own"), bench.now()).await.unwrap();
+    assert_eq!((embedded.backend.clone(), embedded.revocation()), (None, Revocability::Immediate));
 }
 
 /// In every call that names another thing.

@@ -37,7 +37,7 @@ pub async fn a_token_a_caller_and_an_account_end_what_they_vended_before(bench: 
     ] {
         let by_first = bench.open(&tenant).await.unwrap();
         let permit = bench.decide(&second, &ask(tenant.grant)).await.unwrap();
-        let by_second = bench.ledger.open(&permit, bench.now()).await.unwrap();
+        let by_second = bench.ledger.open(&permit, None, bench.now()).await.unwrap();
         bench.clock.advance_secs(1);
         let revoker = by(&tenant, bench.now());
         let ended = bench.registry.revoke(what, revoker).await.unwrap();
@@ -61,7 +61,7 @@ pub async fn a_grant_ends_what_was_vended_under_it(bench: &Bench) {
     let grant = new_grant(tenant.account.id, &tenant.storage, "other", reads("lake", &["x"]));
     let grant = bench.registry.create_grant(grant, bench.now()).await.unwrap();
     let permit = bench.decide(&tenant.token, &ask(grant)).await.unwrap();
-    let other = bench.ledger.open(&permit, bench.now()).await.unwrap();
+    let other = bench.ledger.open(&permit, None, bench.now()).await.unwrap();
     let mut leases: Vec<_> =
         join_all((0..20).map(|_| bench.open(&tenant))).await.into_iter().map(Result::unwrap).collect();
     bench.registry.leases(&valetkey_core::port::LeaseFilter::default()).await.unwrap();
@@ -103,7 +103,7 @@ pub async fn a_removed_grant_ends_its_credentials_when_told(bench: &Bench) {
     bench.clock.advance_secs(1);
     bench.registry.remove_grant(tenant.account.id, tenant.grant, true, by(&tenant, bench.now())).await.unwrap();
     assert!(bench.is_revoked(&lease));
-    assert_eq!(bench.ledger.open(&decided, at).await.unwrap_err().kind(), Kind::Forbidden);
+    assert_eq!(bench.ledger.open(&decided, None, at).await.unwrap_err().kind(), Kind::Forbidden);
 }
 
 /// Nor is what ended by itself, or was void, counted.

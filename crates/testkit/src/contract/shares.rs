@@ -15,7 +15,7 @@ use valetkey_core::share::{
     History, LinkCode, ProfileKind, ProfileLink, READ, Recipient, Share, SharedName, SharedTable, TableAccess,
     TableRoot,
 };
-use valetkey_core::storage::Storage;
+use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::time::Lifetime;
 use valetkey_core::token::PlainToken;
 
@@ -69,6 +69,7 @@ fn of(share: ShareId, directories: &[&str]) -> Ask {
         target: Target::Shared { share, bucket: bucket("lake"), paths: Paths::only(paths).unwrap() },
         wanted: Wanted::all_of(READ),
         lifetime: Asked::For(Lifetime::secs(600)),
+        carries: Shape::ALL,
     }
 }
 
@@ -258,7 +259,7 @@ pub async fn what_is_taken_back_ends_its_credentials_when_told(bench: &Bench) {
     bench.shares.add_table(new_table(sales.id, &acme.storage, "two", "t/two"), now).await.unwrap();
     let open = async |tenant: &Tenant, root: &str| {
         let permit = opens(bench, tenant, sales.id, &[root]).await.unwrap();
-        bench.ledger.open(&permit, now).await.unwrap()
+        bench.ledger.open(&permit, None, now).await.unwrap()
     };
     give(bench, &sales, &acme).await;
     give(bench, &sales, &other).await;
@@ -272,7 +273,7 @@ pub async fn what_is_taken_back_ends_its_credentials_when_told(bench: &Bench) {
     give(bench, &sales, &acme).await;
     bench.clock.advance_secs(1);
     let permit = opens(bench, &acme, sales.id, &["t/two"]).await.unwrap();
-    let fresh = bench.ledger.open(&permit, bench.now()).await.unwrap();
+    let fresh = bench.ledger.open(&permit, None, bench.now()).await.unwrap();
     assert!(!bench.is_revoked(&fresh));
 }
 
@@ -285,7 +286,7 @@ pub async fn a_removed_share_leaves_nothing(bench: &Bench) {
     bench.shares.add_table(new_table(sales.id, &tenant.storage, "one", "t/one"), now).await.unwrap();
     give(bench, &sales, &tenant).await;
     let permit = opens(bench, &tenant, sales.id, &["t/one"]).await.unwrap();
-    let lease = bench.ledger.open(&permit, now).await.unwrap();
+    let lease = bench.ledger.open(&permit, None, now).await.unwrap();
     bench.shares.remove_share(sales.id, true, by).await.unwrap();
     assert!(bench.is_revoked(&lease));
     assert!(seen(bench, &tenant).await.is_empty());

@@ -77,7 +77,7 @@ pub async fn a_vend_that_a_revocation_overtakes_opens_nothing(bench: &Bench) {
     let permit = bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap();
     bench.registry.revoke_token(tenant.record.id, by(&tenant, bench.now())).await.unwrap();
     for _ in 0..2 {
-        let refused = bench.ledger.open(&permit, bench.now()).await.unwrap_err();
+        let refused = bench.ledger.open(&permit, None, bench.now()).await.unwrap_err();
         assert_eq!(refused.kind(), Kind::Unauthenticated(Stranger::Revoked));
         bench.clock.advance_secs(1);
     }

@@ -7,6 +7,7 @@ use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, WorkspaceId};
 use valetkey_core::scope::{Action, Path, Paths};
+use valetkey_core::storage::Shape;
 use valetkey_core::time::Lifetime;
 use valetkey_core::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace};
 
@@ -34,6 +35,7 @@ fn ask(workspace: &Workspace) -> Ask {
         target: workspace.target(),
         wanted: Workspace::wanted(),
         lifetime: Asked::Usual(Lifetime::secs(3600)),
+        carries: Shape::ALL,
     }
 }
 
@@ -136,7 +138,7 @@ pub async fn a_removed_workspace_takes_its_grants_and_projects_with_it(bench: &B
         bench.registry.create_grant(grant, now).await.unwrap();
     }
     let permit = bench.decide(&tenant.token, &ask(&made)).await.unwrap();
-    let lease = bench.ledger.open(&permit, now).await.unwrap();
+    let lease = bench.ledger.open(&permit, None, now).await.unwrap();
     let nobody = WorkspaceId::from_bytes([9; 16]);
     for (account, id) in [(account, nobody), (AccountId::from_bytes([9; 16]), made.id)] {
         let refused = bench.workspaces.remove_workspace(account, id, true, by(&tenant, now)).await.unwrap_err();
@@ -158,7 +160,7 @@ pub async fn a_removed_workspaces_credentials_may_live_on(bench: &Bench) {
     let now = bench.now();
     let made = bench.workspaces.create_workspace(new_workspace(&tenant, "main", None), now).await.unwrap();
     let permit = bench.decide(&tenant.token, &ask(&made)).await.unwrap();
-    let lease = bench.ledger.open(&permit, now).await.unwrap();
+    let lease = bench.ledger.open(&permit, None, now).await.unwrap();
     bench.workspaces.remove_workspace(tenant.account.id, made.id, false, by(&tenant, now)).await.unwrap();
     assert!(!bench.is_revoked(&lease));
     assert!(bench.decide(&tenant.token, &ask(&made)).await.is_err());

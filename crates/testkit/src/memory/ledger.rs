@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use valetkey_core::credential::Trace;
 use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::id::LeaseId;
 use valetkey_core::keyring::Claims;
@@ -53,7 +54,8 @@ impl World {
     }
 
     fn lease_record(&self, lease: &Lease) -> LeaseRecord {
-        LeaseRecord { lease: lease.clone(), state: self.state(lease) }
+        let trace = self.traces.iter().find(|(id, _)| *id == lease.id).map(|(_, trace)| trace.clone());
+        LeaseRecord { lease: lease.clone(), state: self.state(lease), trace }
     }
 
     pub(super) fn lease(&self, id: LeaseId) -> Option<LeaseRecord> {
@@ -76,6 +78,15 @@ impl World {
         found.sort_by_key(|lease| std::cmp::Reverse(lease.id));
         found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         found.into_iter().map(|lease| self.lease_record(lease)).collect()
+    }
+
+    /// The leases that were handed the credential of this name, the newest first.
+    pub(super) fn of_key(&self, key_id: &str, limit: u32) -> Vec<LeaseRecord> {
+        let mut ids: Vec<LeaseId> =
+            self.traces.iter().filter(|(_, trace)| &*trace.key_id == key_id).map(|(id, _)| *id).collect();
+        ids.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
+        ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        ids.into_iter().filter_map(|id| self.lease(id)).collect()
     }
 
     /// Ends credentials early, and says how many live ones that were.
@@ -104,7 +115,7 @@ impl World {
 
 #[async_trait]
 impl Ledger for Memory {
-    async fn open(&self, permit: &Permit, now: Timestamp) -> Result<Lease, Error> {
+    async fn open(&self, permit: &Permit, trace: Option<&Trace>, now: Timestamp) -> Result<Lease, Error> {
         let id = LeaseId::new(now, self.random());
         let mut world = self.world();
         world.still_holds(permit, now)?;
@@ -129,7 +140,13 @@ impl Ledger for Memory {
             until: permit.until(),
         };
         world.leases.push(lease.clone());
+        world.traces.extend(trace.map(|trace| (id, trace.clone())));
         Ok(lease)
+    }
+
+    async fn issued(&self, lease: &Lease, trace: &Trace, _now: Timestamp) -> Result<(), Error> {
+        self.world().traces.push((lease.id, trace.clone()));
+        Ok(())
     }
 
     async fn void(&self, lease: LeaseId, _kind: Kind, _now: Timestamp) -> Result<(), Error> {

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use valetkey_core::Secret;
 use valetkey_core::account::Account;
 use valetkey_core::caller::{Caller, Role};
-use valetkey_core::credential::{Credential, S3Keys};
+use valetkey_core::credential::{Credential, Issued, S3Keys, Trace};
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::grant::Grant;
@@ -55,6 +55,7 @@ struct World {
     /// Grants that are gone: what was vended under them can still be ended.
     removed: Vec<GrantId>,
     leases: Vec<Lease>,
+    traces: Vec<(LeaseId, Trace)>,
     voided: HashSet<LeaseId>,
     ended: Vec<(Revocation, Revoker)>,
     refusals: Vec<(Refusal, Timestamp)>,
@@ -162,7 +163,11 @@ impl fmt::Debug for SealingIssuer {
 
 #[async_trait]
 impl Issuer for SealingIssuer {
-    async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Credential, Error> {
+    fn ready(&self, _: &Permit) -> Option<Issued> {
+        None
+    }
+
+    async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Issued, Error> {
         let access_key_id = self.ring.access_key_id(lease.id)?;
         let secret_access_key = self
             .ring
@@ -171,6 +176,8 @@ impl Issuer for SealingIssuer {
         let mut nonce = [0; 12];
         self.entropy.fill(&mut nonce);
         let session_token = self.ring.seal(lease, &access_key_id, nonce)?;
-        Ok(Credential::S3(S3Keys { access_key_id, secret_access_key, session_token, expiration: permit.until() }))
+        let expiration = permit.until();
+        let keys = S3Keys { access_key_id, secret_access_key, session_token, expiration };
+        Ok(Issued::own(Credential::S3(keys)))
     }
 }

@@ -22,13 +22,13 @@ pub(super) fn exists(noun: Noun, name: impl std::fmt::Display) -> Error {
     Error::new(Kind::AlreadyExists(noun), format!("there is a {noun} named `{name}` already")).at("name")
 }
 
-fn stored(id: StorageId, storage: NewStorage) -> Result<Storage, Error> {
-    let NewStorage { name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime } = storage;
-    if min_lifetime > max_lifetime {
-        let said = format!("the least lifetime, {min_lifetime}, is longer than the most, {max_lifetime}");
+fn checked(storage: NewStorage) -> Result<NewStorage, Error> {
+    let (least, most) = (storage.min_lifetime, storage.max_lifetime);
+    if least > most {
+        let said = format!("the least lifetime, {least}, is longer than the most, {most}");
         return Err(Error::new(Kind::Invalid, said).at("min_lifetime"));
     }
-    Ok(Storage { id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime })
+    Ok(storage)
 }
 
 impl World {
@@ -213,23 +213,26 @@ impl Registry for Memory {
         if world.storages.iter().any(|known| known.name == storage.name) {
             return Err(exists(Noun::Storage, &storage.name));
         }
-        let storage = stored(id, storage)?;
+        let storage = checked(storage)?.stored(id, 1);
         world.storages.push(storage.clone());
         world.version += 1;
         Ok(storage)
     }
 
-    async fn change_storage(&self, id: StorageId, storage: NewStorage) -> Result<(), Error> {
-        let storage = stored(id, storage)?;
+    async fn change_storage(&self, id: StorageId, storage: NewStorage) -> Result<Storage, Error> {
+        let storage = checked(storage)?;
         let mut world = self.world();
-        world.check_storage(id)?;
+        let before = world.storages.iter().find(|known| known.id == id && known.kind == storage.kind);
+        let before = before.ok_or_else(|| Error::not_found(Noun::Storage))?;
+        let version = before.backend.as_ref().map_or(1, |backend| backend.version);
         if world.storages.iter().any(|known| known.name == storage.name && known.id != id) {
             return Err(exists(Noun::Storage, &storage.name));
         }
+        let storage = storage.stored(id, version + 1);
         world.storages.retain(|known| known.id != id);
-        world.storages.push(storage);
+        world.storages.push(storage.clone());
         world.version += 1;
-        Ok(())
+        Ok(storage)
     }
 
     async fn storages(&self) -> Result<Vec<Storage>, Error> {
@@ -317,6 +320,10 @@ impl Registry for Memory {
 
     async fn leases(&self, filter: &LeaseFilter) -> Result<Vec<LeaseRecord>, Error> {
         Ok(self.world().list(filter))
+    }
+
+    async fn leases_of_key(&self, key_id: &str, limit: u32) -> Result<Vec<LeaseRecord>, Error> {
+        Ok(self.world().of_key(key_id, limit))
     }
 
     async fn verify_ledger(&self) -> Result<Verified, Error> {

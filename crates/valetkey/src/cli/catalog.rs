@@ -1,49 +1,11 @@
-//! `valetkey storage`, `bucket` and `dataset`: what there is to grant.
+//! `valetkey bucket` and `dataset`: what there is to grant.
 
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::output::Out;
 use crate::cli::place::{self, Place};
-use crate::cli::{show, ttl};
-
-/// Make and list storages
-#[derive(Debug, clap::Args)]
-pub(crate) struct Storage {
-    #[command(subcommand)]
-    command: StorageCommand,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum StorageCommand {
-    /// Add a storage
-    Create(Box<NewStorage>),
-    /// List storages
-    #[command(visible_alias = "list")]
-    Ls,
-}
-
-#[derive(Debug, clap::Args)]
-struct NewStorage {
-    /// Its name, unique on the server
-    #[arg(value_name = "NAME")]
-    name: String,
-    /// The URL its users reach it at
-    #[arg(value_name = "URL")]
-    endpoint: String,
-    /// The URL it is reached at from inside a cluster, if that differs
-    #[arg(long, value_name = "URL")]
-    internal_endpoint: Option<String>,
-    /// The region to name in signatures
-    #[arg(long)]
-    region: Option<String>,
-    /// No credential lives shorter
-    #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
-    min_ttl: Option<u32>,
-    /// No credential lives longer
-    #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
-    max_ttl: Option<u32>,
-}
+use crate::cli::show;
 
 /// Make and list buckets
 #[derive(Debug, clap::Args)]
@@ -107,37 +69,6 @@ struct NewDataset {
     /// The version of its layout
     #[arg(long = "layout-version", value_name = "VERSION")]
     version: Option<String>,
-}
-
-/// Runs `valetkey storage`.
-pub(crate) async fn storage(args: Storage, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
-    const COLUMNS: &[show::Column] = &[
-        ("NAME", &["name"]),
-        ("ID", &["id"]),
-        ("KIND", &["kind"]),
-        ("ENDPOINT", &["endpoint"]),
-        ("REGION", &["region"]),
-        ("MIN TTL", &["min_ttl_secs"]),
-        ("MAX TTL", &["max_ttl_secs"]),
-    ];
-    match args.command {
-        StorageCommand::Create(new) => {
-            let NewStorage { name, endpoint, internal_endpoint, region, min_ttl, max_ttl } = *new;
-            let body = Body::new()
-                .set("name", name)
-                .set("endpoint", endpoint)
-                .some("internal_endpoint", internal_endpoint)
-                .some("region", region)
-                .some("min_ttl_secs", min_ttl)
-                .some("max_ttl_secs", max_ttl);
-            let answer = client.post(Route::new(&["storages"]), &body).await?;
-            show::one(out, &answer, &["name", "id", "kind", "endpoint", "internal_endpoint", "region"])
-        }
-        StorageCommand::Ls => {
-            let answer = client.get(Route::new(&["storages"])).await?;
-            show::list(out, &answer, COLUMNS, "there are no storages")
-        }
-    }
 }
 
 /// Runs `valetkey bucket`.

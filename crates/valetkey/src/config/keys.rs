@@ -84,6 +84,17 @@ pub(crate) const KEYS: &[Key] = &[
     key("sharing.max_versions", "10000", "most versions that one answer about a shared table may span"),
     key("sharing.log_timeout_secs", "30", "longest time that reading a shared table's log may take, in seconds"),
     key(
+        "upstream.max_credentials",
+        "10000",
+        "most credentials of other people's stores that are kept for the next who asks",
+    ),
+    key(
+        "upstream.min_remaining_secs",
+        "900",
+        "least life that is left of a kept credential when it is handed out, in seconds; half of what is allowed if that is less",
+    ),
+    key("upstream.deny_secs", "2", "how long a store's failure is remembered before it is asked again, in seconds"),
+    key(
         "limits.credentials",
         r#"["per-second:50/1", "per-minute:1000/60"]"#,
         "rate limits of asking for credentials, for each caller: name:requests/seconds; empty: none",

@@ -31,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) theirstack: Ttl,
     pub(crate) dreadnode: Dreadnode,
     pub(crate) sharing: Sharing,
+    pub(crate) upstream: Upstream,
     pub(crate) limits: Limits,
     pub(crate) shutdown: Shutdown,
 }
@@ -110,6 +111,14 @@ pub(crate) struct Keys {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ttl {
     pub(crate) default_ttl_secs: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Upstream {
+    pub(crate) max_credentials: usize,
+    pub(crate) min_remaining_secs: u32,
+    pub(crate) deny_secs: u32,
 }
 
 #[derive(Debug, Deserialize)]

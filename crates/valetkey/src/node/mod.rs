@@ -6,6 +6,7 @@ pub(crate) mod health;
 pub(crate) mod listen;
 pub(crate) mod log;
 pub(crate) mod ring;
+mod stores;
 pub(crate) mod system;
 pub(crate) mod tls;
 pub(crate) mod watch;
@@ -18,30 +19,34 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use async_trait::async_trait;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use valetkey_core::desk::Desk;
 use valetkey_core::keyring::SharedKeyring;
-use valetkey_core::name::{BucketName, Name};
+use valetkey_core::name::Name;
 use valetkey_core::package::Packages;
 use valetkey_core::parent::Parents;
 use valetkey_core::port::{Directory, Issuer, Leases, Ledger, NewStorage, Registry, UrlSigner, Usage};
 use valetkey_core::share::Shares;
 use valetkey_core::storage::{Storage, StorageKind};
+use valetkey_core::stores::Stores;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::workspace::Workspaces;
 
 use valetkey_dialects::edge::{EdgeLimits, RateLimits, Shared, Window};
 use valetkey_dialects::{dreadnode, native, r2, sharing, theirstack};
 use valetkey_issuers::Issuers;
+use valetkey_issuers::cache::{self, Cache};
 use valetkey_issuers::embedded::Embedded;
+use valetkey_issuers::sources::{self, Sources};
+use valetkey_issuers::sts::Surroundings;
 use valetkey_store::ParentKeys;
 
 use crate::config::{Config, LedgerMode};
 use crate::node::listen::Listener;
+use crate::node::stores::NodeStores;
 use crate::node::system::{SystemClock, SystemEntropy};
 use crate::node::tls::Tls;
 
@@ -63,6 +68,7 @@ pub(crate) struct Node {
     pub(crate) endpoint: valetkey_s3::Endpoint,
     /// The embedded store.
     pub(crate) storage: Storage,
+    stores: Arc<NodeStores>,
     /// The parent access keys.
     pub(crate) parents: Arc<ParentKeys>,
     store: Arc<valetkey_store::Store>,
@@ -155,6 +161,18 @@ fn rate_limits(config: &Config) -> Result<RateLimits, valetkey_core::Error> {
     })
 }
 
+/// The environment as it is when the server starts; what is not text is of no use to anyone.
+fn environment() -> std::collections::HashMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+fn cache_settings(upstream: &crate::config::Upstream) -> cache::Settings {
+    let crate::config::Upstream { max_credentials, min_remaining_secs, deny_secs } = *upstream;
+    cache::Settings { max_entries: max_credentials, min_remaining_secs, deny_secs }
+}
+
 fn dreadnode_settings(config: &crate::config::Dreadnode) -> Result<dreadnode::Settings, valetkey_core::Error> {
     let crate::config::Dreadnode { default_ttl_secs, min_sdk_version, max_blob_bytes } = config;
     Ok(dreadnode::Settings {
@@ -210,7 +228,28 @@ impl Node {
                 endpoint.ensure_bucket(&bucket).await?;
             }
         }
-        let issuers = Arc::new(Issuers::new(Arc::new(Embedded::new(keyring.clone(), Arc::clone(&entropy)))));
+        let sources = Arc::new(Sources::new(sources::World {
+            keyring: keyring.clone(),
+            surroundings: Surroundings { environment: environment(), home: std::env::home_dir() },
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+        }));
+        let stores = Arc::new(NodeStores {
+            endpoint: endpoint.clone(),
+            url: storage.endpoint.clone(),
+            internal_url: storage.internal_endpoint.clone(),
+            sources: Arc::clone(&sources),
+        });
+        stores.reseal(&*store).await?;
+        let cache = Cache::new(
+            cache_settings(&config.upstream),
+            Arc::clone(&store) as Arc<dyn Leases>,
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            tasks.clone(),
+        );
+        let embedded = Embedded::new(keyring.clone(), Arc::clone(&entropy));
+        let issuers = Arc::new(Issuers::new(embedded, sources, cache));
         let desk = Desk {
             clock: Arc::clone(&clock),
             directory: Arc::clone(&store) as Arc<dyn Directory>,
@@ -230,6 +269,7 @@ impl Node {
             keyring: keyring.clone(),
             endpoint,
             storage,
+            stores,
             parents,
             store,
             ready: Arc::new(AtomicBool::new(true)),
@@ -280,7 +320,7 @@ impl Node {
                     lifetime: Lifetime::secs(config.native.default_ttl_secs),
                     sharing_url: sharing.endpoint(),
                 },
-                Arc::new(EmbeddedBuckets(self.endpoint.clone())),
+                Arc::clone(&self.stores) as Arc<dyn Stores>,
             ),
             theirstack::dialect(
                 &shared,
@@ -346,13 +386,18 @@ impl Node {
         if config.keys.inline.reveal().is_empty() {
             let file = config.keyring_file();
             let (parents, tasks) = (Arc::clone(&self.parents), self.tasks.clone());
+            let (stores, registry) = (Arc::clone(&self.stores), Arc::clone(&self.registry));
             watched.push(watch::Watched {
                 what: "keyring",
                 files: vec![file.clone()],
                 reload: Arc::new(move || {
                     keyring.replace(ring::load(&file)?);
                     let parents = Arc::clone(&parents);
+                    let (stores, registry) = (Arc::clone(&stores), Arc::clone(&registry));
                     tasks.spawn(async move {
+                        if let Err(error) = stores.reseal(&*registry).await {
+                            tracing::error!(error = ?error, "secrets of storages could not be sealed with the new key");
+                        }
                         if let Err(error) = parents.reseal().await {
                             tracing::error!(error = ?error, "parent access keys could not be sealed with the new key");
                         }
@@ -472,26 +517,14 @@ async fn embedded_storage(
         region: config.s3.region.as_str().into(),
         min_lifetime: Lifetime::secs(config.s3.min_ttl_secs),
         max_lifetime: Lifetime::secs(config.s3.max_ttl_secs),
+        backend: None,
     };
     let Some(known) = registry.storages().await?.into_iter().find(|storage| storage.name == name) else {
         return Ok(registry.create_storage(wanted, clock.now()).await?);
     };
-    let NewStorage { name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime } = wanted.clone();
-    let current = Storage { id: known.id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime };
+    let current = wanted.clone().stored(known.id, 1);
     if current != known {
         registry.change_storage(known.id, wanted).await?;
     }
     Ok(current)
-}
-
-/// Makes a bucket at the embedded endpoint when the API is told of one.
-struct EmbeddedBuckets(valetkey_s3::Endpoint);
-
-#[async_trait]
-impl native::Buckets for EmbeddedBuckets {
-    async fn ensure(&self, storage: &Storage, bucket: &BucketName) -> Result<(), valetkey_core::Error> {
-        match storage.kind {
-            StorageKind::Embedded => self.0.ensure_bucket(bucket).await,
-        }
-    }
 }

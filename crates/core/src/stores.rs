@@ -1,0 +1,76 @@
+//! What is done with stores beside vending: configuring, checking and ending.
+
+use async_trait::async_trait;
+
+use crate::error::Error;
+use crate::name::{BucketName, Name};
+use crate::port::NewStorage;
+use crate::scope::Scope;
+use crate::secret::Secret;
+use crate::storage::{Quota, Sharing, Storage, StorageKind};
+use crate::time::Lifetime;
+
+/// A store as an operator describes it: what is left out is what its kind knows, or stays as it was.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// Its name, unique on this server.
+    pub name: Name,
+    /// Who enforces scopes there.
+    pub kind: StorageKind,
+    /// The URL its users reach it at.
+    pub endpoint: Option<Box<str>>,
+    /// The URL it is reached at from inside a cluster.
+    pub internal_endpoint: Option<Box<str>>,
+    /// The region to name in signatures.
+    pub region: Option<Box<str>>,
+    /// No credential lives shorter.
+    pub min_lifetime: Option<Lifetime>,
+    /// No credential lives longer.
+    pub max_lifetime: Option<Lifetime>,
+    /// JSON; nothing in it is secret.
+    pub settings: Option<Box<str>>,
+    /// The secrets beside them, in JSON.
+    pub secrets: Option<Secret<String>>,
+    /// Who may be given the same credential.
+    pub sharing: Option<Sharing>,
+    /// How often it may be asked.
+    pub quota: Option<Quota>,
+}
+
+/// What came of ending a store's credentials.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// What was done there, in words.
+    pub done: String,
+    /// What has to be known of it: how long it takes, whom else it concerns.
+    pub notes: Vec<String>,
+}
+
+/// The stores, as they are configured.
+#[async_trait]
+pub trait Stores: Send + Sync {
+    /// Reads a description: refuses what cannot work, seals the secrets, fills in what the kind knows. With a store as it is now,
+    /// what is left out stays.
+    ///
+    /// # Errors
+    /// `Invalid` with the field's name.
+    fn read(&self, described: Description, before: Option<&Storage>) -> Result<NewStorage, Error>;
+
+    /// Makes what is configured of a store take effect here.
+    async fn put(&self, storage: &Storage) -> Result<(), Error>;
+
+    /// Makes a bucket where we may, or finds it there; where neither is ours to do, takes the operator's word.
+    async fn ensure_bucket(&self, storage: &Storage, bucket: &BucketName) -> Result<(), Error>;
+
+    /// Whether the store can express a scope at all, without asking it.
+    ///
+    /// # Errors
+    /// `Invalid` with clear words if not.
+    fn can_express(&self, storage: &Storage, scope: &Scope) -> Result<(), Error>;
+
+    /// Ends, at the store, every credential that was fetched up to now, where there is a way.
+    ///
+    /// # Errors
+    /// `Invalid` where there is none; what the store refuses with.
+    async fn end_credentials(&self, storage: &Storage) -> Result<Ended, Error>;
+}

@@ -1,0 +1,366 @@
+//! Storages: the object stores that grants are about, whoever runs them. Made by operators.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+use valetkey_core::error::Noun;
+use valetkey_core::name::shortened;
+use valetkey_core::storage::{Quota, Sharing, Storage, StorageKind};
+use valetkey_core::stores::{Description, Ended};
+use valetkey_core::time::Lifetime;
+use valetkey_core::{Error, Kind, Secret};
+
+use super::error::Problem;
+use super::{Native, who, wire};
+use crate::edge::{Call, Reply, json};
+
+/// A store.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StorageShown {
+    /// Its id.
+    id: String,
+    /// Its name.
+    name: String,
+    /// Who enforces scopes there: `embedded`, `gateway`, `sts`, `r2`, `azure` or `gcs`.
+    kind: &'static str,
+    /// The URL its users reach it at.
+    endpoint: String,
+    /// The URL it is reached at from inside a cluster.
+    internal_endpoint: Option<String>,
+    /// The region to name in signatures.
+    region: String,
+    /// No credential lives shorter, in seconds.
+    min_ttl_secs: u32,
+    /// No credential lives longer, in seconds.
+    max_ttl_secs: u32,
+    /// How soon its credentials can be ended before their time: `immediate`, `minutes` or `expiry-only`.
+    revocation: &'static str,
+    #[serde(flatten)]
+    backend: Option<BackendShown>,
+}
+
+/// What is configured of a store that somebody else runs.
+#[derive(Serialize, ToSchema)]
+struct BackendShown {
+    /// The settings of its kind; nothing in them is secret.
+    #[schema(value_type = Object)]
+    settings: Box<RawValue>,
+    /// Whether secrets are kept beside them.
+    has_secrets: bool,
+    /// Who may be given the same credential: its `caller` alone, or `anyone` with a permit for the same scope.
+    sharing: &'static str,
+    /// How often it is asked for credentials: so many times a second, on the average.
+    calls_per_sec: u32,
+    /// And so many times at once, after a pause.
+    burst: u32,
+}
+
+impl StorageShown {
+    fn of(storage: &Storage) -> Result<Self, Error> {
+        let Storage { id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime, backend } =
+            storage;
+        let unreadable = |error| Error::internal("a storage's settings cannot be read").caused_by(error);
+        let shown = |settings: &str| RawValue::from_string(settings.to_owned()).map_err(unreadable);
+        Ok(Self {
+            id: id.to_string(),
+            name: name.to_string(),
+            kind: kind.as_str(),
+            endpoint: endpoint.to_string(),
+            internal_endpoint: internal_endpoint.as_deref().map(str::to_owned),
+            region: region.to_string(),
+            min_ttl_secs: min_lifetime.as_secs(),
+            max_ttl_secs: max_lifetime.as_secs(),
+            revocation: storage.revocation().as_str(),
+            backend: match backend.as_deref() {
+                None => None,
+                Some(backend) => Some(BackendShown {
+                    settings: shown(&backend.settings)?,
+                    has_secrets: backend.secrets.is_some(),
+                    sharing: backend.sharing.as_str(),
+                    calls_per_sec: backend.quota.calls_per_sec,
+                    burst: backend.quota.burst,
+                }),
+            },
+        })
+    }
+}
+
+/// Stores.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StorageList {
+    storages: Vec<StorageShown>,
+}
+
+/// Lists stores. For operators.
+#[utoipa::path(get, operation_id = "list_storages", path = "/api/v1/storages", tag = "storages", responses(
+    (status = 200, description = "Stores", body = StorageList),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let storages = native.shared.registry.storages().await?;
+    Reply::json(&StorageList { storages: storages.iter().map(StorageShown::of).collect::<Result<_, _>>()? })
+}
+
+/// What can be said of a store, when it is added and later.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StorageFields {
+    /// Its name, unique on this server. It cannot be changed.
+    #[serde(default, deserialize_with = "wire::given")]
+    name: Option<String>,
+    /// Who enforces scopes there; `embedded` if not given. It cannot be changed.
+    #[serde(default, deserialize_with = "wire::given")]
+    kind: Option<KindWord>,
+    /// The URL its users reach it at. Of a `gateway` it is our own endpoint's; of others what their kind knows, if not given.
+    #[serde(default, deserialize_with = "wire::given")]
+    endpoint: Option<String>,
+    /// The URL it is reached at from inside a cluster.
+    #[serde(default, deserialize_with = "wire::given")]
+    internal_endpoint: Option<String>,
+    /// The region to name in signatures; what the settings say, or `us-east-1`, if not given.
+    #[serde(default, deserialize_with = "wire::given")]
+    region: Option<String>,
+    /// No credential lives shorter, in seconds; the least of its kind (60 of our own endpoint) if not given.
+    #[serde(default, deserialize_with = "wire::given")]
+    min_ttl_secs: Option<i64>,
+    /// No credential lives longer, in seconds; the most of its kind (604800, 7 days, of our own endpoint) if not given.
+    #[serde(default, deserialize_with = "wire::given")]
+    max_ttl_secs: Option<i64>,
+    /// The settings of its kind, as docs/storages.md has them. Nothing in them may be secret.
+    #[serde(default, deserialize_with = "wire::given")]
+    #[schema(value_type = Option<Object>)]
+    settings: Option<Box<RawValue>>,
+    /// The secrets beside them. They are kept sealed and never shown again.
+    #[serde(default, deserialize_with = "wire::given")]
+    #[schema(value_type = Option<Object>)]
+    secrets: Option<Box<RawValue>>,
+    /// Who may be given the same credential; `caller` if not given.
+    #[serde(default, deserialize_with = "wire::given")]
+    sharing: Option<SharingWord>,
+    /// How often it is asked for credentials: so many times a second, on the average; 300 if not given.
+    #[serde(default, deserialize_with = "wire::given")]
+    calls_per_sec: Option<u32>,
+    /// And so many times at once, after a pause; as `calls_per_sec` if not given.
+    #[serde(default, deserialize_with = "wire::given")]
+    burst: Option<u32>,
+}
+
+/// Who enforces scopes at a store.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum KindWord {
+    /// Our own S3 endpoint, in front of its own objects.
+    Embedded,
+    /// The same endpoint, in front of objects that lie elsewhere.
+    Gateway,
+    /// AWS, or another store that speaks its Security Token Service.
+    Sts,
+    /// Cloudflare R2.
+    R2,
+    /// Azure Blob Storage or Data Lake Storage.
+    Azure,
+    /// Google Cloud Storage.
+    Gcs,
+}
+
+impl KindWord {
+    const fn kind(self) -> StorageKind {
+        match self {
+            Self::Embedded => StorageKind::Embedded,
+            Self::Gateway => StorageKind::Gateway,
+            Self::Sts => StorageKind::Sts,
+            Self::R2 => StorageKind::R2,
+            Self::Azure => StorageKind::Azure,
+            Self::Gcs => StorageKind::Gcs,
+        }
+    }
+}
+
+/// Who may be given the same credential of a store.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SharingWord {
+    /// Its caller alone.
+    Caller,
+    /// Everyone with a permit for the same scope.
+    Anyone,
+}
+
+impl StorageFields {
+    /// What was said, of a store of this name and kind. Nothing of the secrets is repeated, whatever they are.
+    fn described(self, name: valetkey_core::name::Name, kind: StorageKind) -> Result<Description, Error> {
+        let ttl = |secs: Option<i64>, field: &'static str| {
+            secs.map(|secs| Lifetime::parse(secs).map_err(|error| error.at(field))).transpose()
+        };
+        let object = |json: Option<Box<RawValue>>, field: &'static str| match json {
+            Some(json) if json.get().starts_with('{') => Ok(Some(json)),
+            Some(_) => Err(Error::new(Kind::Invalid, format!("`{field}` is a JSON object")).at(field)),
+            None => Ok(None),
+        };
+        Ok(Description {
+            name,
+            kind,
+            endpoint: self.endpoint.map(|text| url(&text, "endpoint")).transpose()?,
+            internal_endpoint: self.internal_endpoint.map(|text| url(&text, "internal_endpoint")).transpose()?,
+            region: self.region.as_deref().map(region).transpose()?,
+            min_lifetime: ttl(self.min_ttl_secs, "min_ttl_secs")?,
+            max_lifetime: ttl(self.max_ttl_secs, "max_ttl_secs")?,
+            settings: object(self.settings, "settings")?.map(|json| json.get().into()),
+            secrets: object(self.secrets, "secrets")?.map(|json| Secret::new(json.get().to_owned())),
+            sharing: self.sharing.map(|word| match word {
+                SharingWord::Caller => Sharing::Caller,
+                SharingWord::Anyone => Sharing::Anyone,
+            }),
+            quota: quota(self.calls_per_sec, self.burst)?,
+        })
+    }
+}
+
+fn quota(calls_per_sec: Option<u32>, burst: Option<u32>) -> Result<Option<Quota>, Error> {
+    const MOST: u32 = 100_000;
+    let good = |count: u32, field: &'static str| {
+        if (1..=MOST).contains(&count) {
+            return Ok(count);
+        }
+        Err(Error::new(Kind::Invalid, format!("`{field}` is 1 to {MOST}")).at(field))
+    };
+    match (calls_per_sec, burst) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(Error::new(Kind::Invalid, "say `calls_per_sec` with `burst`").at("burst")),
+        (Some(rate), burst) => Ok(Some(Quota {
+            calls_per_sec: good(rate, "calls_per_sec")?,
+            burst: good(burst.unwrap_or(rate), "burst")?,
+        })),
+    }
+}
+
+/// Adds a store. For operators.
+#[utoipa::path(post, operation_id = "create_storage", path = "/api/v1/storages", tag = "storages", request_body = StorageFields, responses(
+    (status = 201, description = "The store", body = StorageShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let fields: StorageFields = json(&call.body)?;
+    let name = fields.name.as_deref().ok_or_else(|| Error::new(Kind::Invalid, "say its `name`").at("name"))?;
+    let name = wire::named(name, "name")?;
+    let kind = fields.kind.unwrap_or(KindWord::Embedded).kind();
+    let new = native.stores.read(fields.described(name, kind)?, None)?;
+    let storage = native.shared.registry.create_storage(new, call.now).await?;
+    native.stores.put(&storage).await?;
+    Reply::made(&StorageShown::of(&storage)?)
+}
+
+/// Changes what is configured of a store; what is left out stays, and credentials that were handed out live on. For operators.
+#[utoipa::path(patch, operation_id = "change_storage", path = "/api/v1/storages/{storage}", tag = "storages", params(
+    ("storage" = String, Path, description = "The store's name or id"),
+), request_body = StorageFields, responses(
+    (status = 200, description = "The store", body = StorageShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    let fields: StorageFields = json(&call.body)?;
+    let before = native.storage(&call).await?;
+    let cannot =
+        |field: &'static str| Error::new(Kind::Invalid, format!("a storage's {field} cannot be changed")).at(field);
+    if fields.name.as_deref().is_some_and(|name| name != before.name.as_str()) {
+        return Err(cannot("name"));
+    }
+    if fields.kind.is_some_and(|word| word.kind() != before.kind) {
+        return Err(cannot("kind"));
+    }
+    let new = native.stores.read(fields.described(before.name.clone(), before.kind)?, Some(&before))?;
+    let storage = native.shared.registry.change_storage(before.id, new).await?;
+    native.stores.put(&storage).await?;
+    Reply::json(&StorageShown::of(&storage)?)
+}
+
+/// Nothing has to be said.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EndFields {}
+
+/// What came of ending a store's credentials.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StorageEnded {
+    /// The store.
+    storage: String,
+    /// What was done there.
+    done: String,
+    /// What has to be known of it.
+    notes: Vec<String>,
+}
+
+/// Ends, at the store, every credential that was handed out up to now, where the store has a way. For operators.
+#[utoipa::path(post, operation_id = "end_storage_credentials", path = "/api/v1/storages/{storage}/revocations", tag = "storages", params(
+    ("storage" = String, Path, description = "The store's name or id"),
+), request_body = EndFields, responses(
+    (status = 200, description = "They are ended, or will be in a moment", body = StorageEnded),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    let EndFields {} = if call.body.is_empty() { EndFields {} } else { json(&call.body)? };
+    let storage = native.storage(&call).await?;
+    let Ended { done, notes } = native.stores.end_credentials(&storage).await?;
+    // Another version: what is kept of them here is not handed out again, on any node.
+    let Storage { id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime, backend } = storage;
+    let shown = name.to_string();
+    let same = valetkey_core::port::NewStorage {
+        name,
+        kind,
+        endpoint,
+        internal_endpoint,
+        region,
+        min_lifetime,
+        max_lifetime,
+        backend,
+    };
+    let storage = native.shared.registry.change_storage(id, same).await?;
+    native.stores.put(&storage).await?;
+    Reply::json(&StorageEnded { storage: shown, done, notes })
+}
+
+impl Native {
+    /// The store a path names, for operators alone.
+    async fn storage(&self, call: &Call) -> Result<Storage, Error> {
+        who::operator(&call.caller)?;
+        call.query(&[])?;
+        let text = call.params.get("storage")?;
+        let storages = self.shared.registry.storages().await?;
+        storages
+            .into_iter()
+            .find(|storage| storage.name.as_str() == text || storage.id.to_string() == text)
+            .ok_or_else(|| Error::not_found(Noun::Storage).at("storage"))
+    }
+}
+
+/// Reads a store's address: what clients get to see and connect to.
+fn url(text: &str, field: &'static str) -> Result<Box<str>, Error> {
+    let refused = || {
+        let said = format!("`{}` is not an address (`https://s3.example.com`)", shortened(text));
+        Error::new(Kind::Invalid, said).at(field)
+    };
+    let uri: http::Uri = text.parse().map_err(|_| refused())?;
+    let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
+    let host = uri.authority().is_some_and(|host| !host.host().is_empty() && !host.as_str().contains('@'));
+    if !scheme || !host || uri.query().is_some() || text.len() > 512 {
+        return Err(refused());
+    }
+    Ok(text.trim_end_matches('/').into())
+}
+
+fn region(text: &str) -> Result<Box<str>, Error> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if !(1..=64).contains(&text.len()) || !text.bytes().all(plain) {
+        let said = format!("`{}` is not a region; one has 1 to 64 characters of a-z, 0-9, `-`", shortened(text));
+        return Err(Error::new(Kind::Invalid, said).at("region"));
+    }
+    Ok(text.into())
+}

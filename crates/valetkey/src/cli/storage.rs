@@ -1,0 +1,261 @@
+//! `valetkey storage`: the object stores there are, whoever runs them.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::cli::body::Body;
+use crate::cli::client::{Client, Route};
+use crate::cli::failure::Failure;
+use crate::cli::output::Out;
+use crate::cli::{show, ttl};
+
+/// Make, change and list storages
+#[derive(Debug, clap::Args)]
+pub(crate) struct Storage {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Add a storage
+    Create(Box<Create>),
+    /// Change what is configured of a storage; what is not given stays
+    Change(Box<Change>),
+    /// End, at the store, every credential it has given so far, where it has a way
+    EndCredentials {
+        /// The storage's name or id
+        #[arg(value_name = "STORAGE")]
+        storage: String,
+    },
+    /// List storages
+    #[command(visible_alias = "list")]
+    Ls,
+}
+
+/// Who enforces scopes at a store.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Kind {
+    /// Our own S3 endpoint, in front of its own objects
+    Embedded,
+    /// The same endpoint, in front of objects that lie elsewhere
+    Gateway,
+    /// AWS, or another store that speaks its Security Token Service
+    Sts,
+    /// Cloudflare R2
+    R2,
+    /// Azure Blob Storage or Data Lake Storage
+    Azure,
+    /// Google Cloud Storage
+    Gcs,
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Gateway => "gateway",
+            Self::Sts => "sts",
+            Self::R2 => "r2",
+            Self::Azure => "azure",
+            Self::Gcs => "gcs",
+        }
+    }
+}
+
+/// Who may be given the same credential of a store.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Sharing {
+    /// Its caller alone: the store's own log tells who it was
+    Caller,
+    /// Everyone with a permit for the same scope
+    Anyone,
+}
+
+#[derive(Debug, clap::Args)]
+struct Create {
+    /// Its name, unique on the server
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The URL its users reach it at; what its kind knows, if not given
+    #[arg(value_name = "URL")]
+    endpoint: Option<String>,
+    /// Who enforces scopes there; `embedded` if not given
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+    #[command(flatten)]
+    fields: Fields,
+}
+
+#[derive(Debug, clap::Args)]
+struct Change {
+    /// The storage's name or id
+    #[arg(value_name = "STORAGE")]
+    storage: String,
+    /// The URL its users reach it at
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    #[command(flatten)]
+    fields: Fields,
+}
+
+#[derive(Debug, clap::Args)]
+struct Fields {
+    /// The URL it is reached at from inside a cluster, if that differs
+    #[arg(long, value_name = "URL")]
+    internal_endpoint: Option<String>,
+    /// The region to name in signatures
+    #[arg(long)]
+    region: Option<String>,
+    /// No credential lives shorter
+    #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
+    min_ttl: Option<u32>,
+    /// No credential lives longer
+    #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
+    max_ttl: Option<u32>,
+    /// A file with the settings of its kind, in JSON; `-` is standard input
+    #[arg(long = "settings-from", value_name = "FILE", conflicts_with = "set")]
+    settings: Option<String>,
+    /// One of the settings, as in `role_arn=arn:aws:iam::123456789012:role/lake`; a value that is JSON is taken as it is
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// A file with its secrets, in JSON; `-` is standard input. They are never arguments: other processes see those
+    #[arg(long = "secrets-from", value_name = "FILE")]
+    secrets: Option<String>,
+    /// Who may be given the same credential
+    #[arg(long, value_enum)]
+    sharing: Option<Sharing>,
+    /// How often it is asked for credentials, on the average
+    #[arg(long, value_name = "COUNT")]
+    calls_per_sec: Option<u32>,
+    /// And how often at once, after a pause
+    #[arg(long, value_name = "COUNT", requires = "calls_per_sec")]
+    burst: Option<u32>,
+}
+
+impl Fields {
+    fn body(self, body: Body) -> Result<Body, Failure> {
+        let Self { internal_endpoint, region, min_ttl, max_ttl, settings, set, secrets, sharing, calls_per_sec, burst } =
+            self;
+        if settings.as_deref() == Some("-") && secrets.as_deref() == Some("-") {
+            return Err(Failure::usage("settings and secrets cannot both come from standard input"));
+        }
+        let settings = match settings {
+            Some(file) => Some(object(&file, "settings")?),
+            None if set.is_empty() => None,
+            None => Some(settings_of(&set)?),
+        };
+        let secrets = secrets.map(|file| object(&file, "secrets")).transpose()?;
+        Ok(body
+            .some("internal_endpoint", internal_endpoint)
+            .some("region", region)
+            .some("min_ttl_secs", min_ttl)
+            .some("max_ttl_secs", max_ttl)
+            .some("settings", settings)
+            .some("secrets", secrets)
+            .some(
+                "sharing",
+                sharing.map(|sharing| match sharing {
+                    Sharing::Caller => "caller",
+                    Sharing::Anyone => "anyone",
+                }),
+            )
+            .some("calls_per_sec", calls_per_sec)
+            .some("burst", burst))
+    }
+}
+
+/// Reads a file with a JSON object. Nothing of it is repeated.
+fn object(file: &str, what: &str) -> Result<Value, Failure> {
+    let mut text = String::new();
+    let read = if file == "-" {
+        std::io::stdin().lock().read_to_string(&mut text).map(drop)
+    } else {
+        std::fs::read_to_string(Path::new(file)).map(|read| text = read)
+    };
+    read.map_err(|error| Failure::usage(format!("the {what} cannot be read from {file}: {error}")))?;
+    match serde_json::from_str(&text) {
+        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(_) | Err(_) => Err(Failure::usage(format!("the {what} in {file} are not a JSON object"))),
+    }
+}
+
+/// Settings given one by one; `identity.kind=account-key` is a field of a field.
+fn settings_of(set: &[String]) -> Result<Value, Failure> {
+    let mut all = Map::new();
+    for one in set {
+        let (name, value) =
+            one.split_once('=').ok_or_else(|| Failure::usage("a setting is NAME=VALUE; this one has no `=`"))?;
+        let value = match serde_json::from_str(value) {
+            Ok(value) => value,
+            Err(_) => Value::String(value.to_owned()),
+        };
+        let mut parts: Vec<&str> = name.split('.').collect();
+        let last = parts.pop().unwrap_or_default();
+        let mut at = &mut all;
+        for part in parts {
+            let inner = at.entry(part).or_insert_with(|| Value::Object(Map::new()));
+            at = inner
+                .as_object_mut()
+                .ok_or_else(|| Failure::usage(format!("the setting `{part}` is a value and a group at once")))?;
+        }
+        if last.is_empty() || at.insert(last.to_owned(), value).is_some() {
+            return Err(Failure::usage(format!("the setting `{name}` has no name, or is given twice")));
+        }
+    }
+    Ok(Value::Object(all))
+}
+
+/// Runs `valetkey storage`.
+pub(crate) async fn run(args: Storage, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
+    const COLUMNS: &[show::Column] = &[
+        ("NAME", &["name"]),
+        ("ID", &["id"]),
+        ("KIND", &["kind"]),
+        ("ENDPOINT", &["endpoint"]),
+        ("REGION", &["region"]),
+        ("MIN TTL", &["min_ttl_secs"]),
+        ("MAX TTL", &["max_ttl_secs"]),
+        ("REVOCATION", &["revocation"]),
+    ];
+    const SHOWN: &[&str] = &[
+        "name",
+        "id",
+        "kind",
+        "endpoint",
+        "internal_endpoint",
+        "region",
+        "min_ttl_secs",
+        "max_ttl_secs",
+        "revocation",
+        "settings",
+        "has_secrets",
+        "sharing",
+        "calls_per_sec",
+        "burst",
+    ];
+    match args.command {
+        Command::Create(create) => {
+            let Create { name, endpoint, kind, fields } = *create;
+            let body = Body::new().set("name", name).some("kind", kind.map(Kind::word)).some("endpoint", endpoint);
+            let answer = client.post(Route::new(&["storages"]), &fields.body(body)?).await?;
+            show::one(out, &answer, SHOWN)
+        }
+        Command::Change(change) => {
+            let Change { storage, endpoint, fields } = *change;
+            let body = fields.body(Body::new().some("endpoint", endpoint))?;
+            let answer = client.patch(Route::new(&["storages", &storage]), &body).await?;
+            show::one(out, &answer, SHOWN)
+        }
+        Command::EndCredentials { storage } => {
+            let answer = client.post(Route::new(&["storages", &storage, "revocations"]), &Body::new()).await?;
+            show::one(out, &answer, &["storage", "done", "notes"])
+        }
+        Command::Ls => {
+            let answer = client.get(Route::new(&["storages"])).await?;
+            show::list(out, &answer, COLUMNS, "there are no storages")
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The stores of a running server: what an operator describes is read here, whoever runs the store, and takes effect here.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use valetkey_core::name::BucketName;
+use valetkey_core::port::{NewStorage, Registry};
+use valetkey_core::scope::Scope;
+use valetkey_core::storage::{Backend, Revocability, Storage, StorageKind};
+use valetkey_core::stores::{Description, Ended, Stores};
+use valetkey_core::time::Lifetime;
+use valetkey_core::{Error, Kind, Secret};
+use valetkey_issuers::sources::Sources;
+
+/// The shortest and the longest lifetime of our own endpoint's credentials, unless said otherwise.
+const OWN_LIFETIMES: (Lifetime, Lifetime) = (Lifetime::secs(60), Lifetime::secs(604_800));
+/// The region of our own endpoint, unless said otherwise.
+const OWN_REGION: &str = "us-east-1";
+
+/// The stores, behind our own endpoint and elsewhere.
+pub(crate) struct NodeStores {
+    pub(crate) endpoint: valetkey_s3::Endpoint,
+    /// Where our own endpoint is, to its users, and to those inside the cluster.
+    pub(crate) url: Box<str>,
+    pub(crate) internal_url: Option<Box<str>>,
+    pub(crate) sources: Arc<Sources>,
+}
+
+/// What a kind of store knows of itself.
+struct Known {
+    endpoint: Option<Box<str>>,
+    region: Box<str>,
+    least: Lifetime,
+    most: Lifetime,
+    revocation: Revocability,
+}
+
+impl NodeStores {
+    /// What the kind knows, with its settings read.
+    fn known(&self, described: &Description, settings: &str, secrets: Option<&Secret<String>>) -> Result<Known, Error> {
+        let (least, most) = OWN_LIFETIMES;
+        match described.kind {
+            StorageKind::Embedded | StorageKind::Gateway => Ok(Known {
+                endpoint: Some(self.url.clone()),
+                region: OWN_REGION.into(),
+                least,
+                most,
+                revocation: Revocability::Immediate,
+            }),
+            kind => {
+                let upstream = self.sources.upstream(kind, settings, secrets)?;
+                let place = upstream.place();
+                Ok(Known {
+                    endpoint: place.endpoint.map(Into::into),
+                    region: place.region.into(),
+                    least: place.least,
+                    most: place.most,
+                    revocation: upstream.revocability(),
+                })
+            }
+        }
+    }
+
+    /// The settings and secrets beside what is described of them: as they are described, or as they were.
+    fn secrets(&self, described: &Description, before: Option<&Backend>) -> Result<Option<Secret<String>>, Error> {
+        match (&described.secrets, before.and_then(|before| before.secrets.as_deref())) {
+            (Some(secrets), _) => Ok(Some(secrets.clone())),
+            (None, Some(sealed)) => self.sources.open(&described.name, sealed).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Seals again what was sealed with an older key, so that that key can be removed.
+    pub(crate) async fn reseal(&self, registry: &dyn Registry) -> Result<(), Error> {
+        for storage in registry.storages().await? {
+            let Some(backend) = storage.backend.as_deref() else { continue };
+            let Some(sealed) = backend.secrets.as_deref() else { continue };
+            if let Some(again) = self.sources.sealed_again(&storage.name, sealed)? {
+                let backend = Backend { secrets: Some(again), ..backend.clone() };
+                let storage_id = storage.id;
+                registry.change_storage(storage_id, with_backend(storage, Some(backend))).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A store as it is, with another backend.
+fn with_backend(storage: Storage, backend: Option<Backend>) -> NewStorage {
+    let Storage { id: _, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime, backend: _ } =
+        storage;
+    NewStorage {
+        name,
+        kind,
+        endpoint,
+        internal_endpoint,
+        region,
+        min_lifetime,
+        max_lifetime,
+        backend: backend.map(Arc::new),
+    }
+}
+
+fn invalid(field: &'static str, said: impl Into<String>) -> Error {
+    Error::new(Kind::Invalid, said.into()).at(field)
+}
+
+/// A lifetime inside what the store gives.
+fn lifetime(
+    given: Option<Lifetime>,
+    before: Option<Lifetime>,
+    usual: Lifetime,
+    known: &Known,
+    field: &'static str,
+) -> Result<Lifetime, Error> {
+    let (least, most) = (known.least, known.most);
+    match given {
+        Some(given) if (least..=most).contains(&given) => Ok(given),
+        Some(given) => {
+            Err(invalid(field, format!("{given} is not possible; this store's least is {least} and its most {most}")))
+        }
+        None => Ok(before.unwrap_or(usual).clamp(least, most)),
+    }
+}
+
+#[async_trait]
+impl Stores for NodeStores {
+    fn read(&self, described: Description, before: Option<&Storage>) -> Result<NewStorage, Error> {
+        let kind = described.kind;
+        let old = before.and_then(|before| before.backend.as_deref());
+        let embedded = kind == StorageKind::Embedded;
+        for (given, field) in [
+            (described.settings.is_some(), "settings"),
+            (described.secrets.is_some(), "secrets"),
+            (described.sharing.is_some(), "sharing"),
+            (described.quota.is_some(), "calls_per_sec"),
+        ] {
+            if embedded && given {
+                return Err(invalid(field, "the embedded store has none"));
+            }
+        }
+        let settings = described.settings.as_deref().or(old.map(|old| &*old.settings)).unwrap_or("{}");
+        let secrets = self.secrets(&described, old)?;
+        let known = self.known(&described, settings, secrets.as_ref())?;
+        let ours = kind.is_ours();
+        let endpoint = described
+            .endpoint
+            .or_else(|| before.map(|before| before.endpoint.clone()))
+            .or(known.endpoint.clone())
+            .ok_or_else(|| invalid("endpoint", "say where its users reach it"))?;
+        let min_lifetime = lifetime(
+            described.min_lifetime,
+            before.map(|before| before.min_lifetime),
+            known.least,
+            &known,
+            "min_ttl_secs",
+        )?;
+        let max_lifetime = lifetime(
+            described.max_lifetime,
+            before.map(|before| before.max_lifetime),
+            known.most,
+            &known,
+            "max_ttl_secs",
+        )?;
+        if max_lifetime < min_lifetime {
+            let said = format!("the longest lifetime {max_lifetime} is shorter than the shortest {min_lifetime}");
+            return Err(invalid("max_ttl_secs", said));
+        }
+        let backend = if embedded {
+            None
+        } else {
+            let sealed = secrets.as_ref().map(|secrets| self.sources.seal(&described.name, secrets)).transpose()?;
+            Some(Backend {
+                settings: settings.into(),
+                secrets: sealed,
+                sharing: described.sharing.or(old.map(|old| old.sharing)).unwrap_or_default(),
+                quota: described.quota.or(old.map(|old| old.quota)).unwrap_or_default(),
+                revocation: known.revocation,
+                version: 1,
+            })
+        };
+        Ok(NewStorage {
+            name: described.name,
+            kind,
+            endpoint,
+            internal_endpoint: described
+                .internal_endpoint
+                .or_else(|| before.and_then(|before| before.internal_endpoint.clone()))
+                .or_else(|| self.internal_url.clone().filter(|_| ours)),
+            region: described.region.or_else(|| before.map(|before| before.region.clone())).unwrap_or(known.region),
+            min_lifetime,
+            max_lifetime,
+            backend: backend.map(Arc::new),
+        })
+    }
+
+    async fn put(&self, storage: &Storage) -> Result<(), Error> {
+        match storage.kind {
+            StorageKind::Gateway => Err(Error::internal("gateways are not attached yet")),
+            // Made when it is first asked; what is wrong with it was refused when it was read.
+            StorageKind::Embedded | StorageKind::Sts | StorageKind::R2 | StorageKind::Azure | StorageKind::Gcs => {
+                Ok(())
+            }
+        }
+    }
+
+    async fn ensure_bucket(&self, storage: &Storage, bucket: &BucketName) -> Result<(), Error> {
+        match storage.kind {
+            StorageKind::Embedded => self.endpoint.ensure_bucket(bucket).await,
+            StorageKind::Gateway => Err(Error::internal("gateways are not attached yet")),
+            // A credential that makes buckets is none this server should have.
+            StorageKind::Sts | StorageKind::R2 | StorageKind::Azure | StorageKind::Gcs => Ok(()),
+        }
+    }
+
+    fn can_express(&self, storage: &Storage, scope: &Scope) -> Result<(), Error> {
+        if storage.kind.is_ours() { Ok(()) } else { self.sources.of(storage)?.upstream.check(scope) }
+    }
+
+    async fn end_credentials(&self, storage: &Storage) -> Result<Ended, Error> {
+        let said = if storage.kind.is_ours() {
+            "our own endpoint ends single credentials; revoke a lease, token, caller, account or grant"
+        } else {
+            "a store of this kind has no way to end what was handed out"
+        };
+        Err(Error::new(Kind::Invalid, said))
+    }
+}
