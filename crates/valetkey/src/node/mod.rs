@@ -11,6 +11,7 @@ pub(crate) mod system;
 pub(crate) mod tls;
 pub(crate) mod watch;
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -162,10 +163,9 @@ fn rate_limits(config: &Config) -> Result<RateLimits, valetkey_core::Error> {
 }
 
 /// The environment as it is when the server starts; what is not text is of no use to anyone.
-fn environment() -> std::collections::HashMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+fn surroundings() -> Surroundings {
+    let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    Surroundings { environment: std::env::vars_os().filter_map(text).collect(), home: std::env::home_dir() }
 }
 
 fn cache_settings(upstream: &crate::config::Upstream) -> cache::Settings {
@@ -230,7 +230,7 @@ impl Node {
         }
         let sources = Arc::new(Sources::new(sources::World {
             keyring: keyring.clone(),
-            surroundings: Surroundings { environment: environment(), home: std::env::home_dir() },
+            surroundings: surroundings(),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         }));
