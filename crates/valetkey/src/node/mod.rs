@@ -234,20 +234,11 @@ impl Node {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         }));
-        let stores = Arc::new(NodeStores {
-            endpoint: endpoint.clone(),
-            url: storage.endpoint.clone(),
-            internal_url: storage.internal_endpoint.clone(),
-            sources: Arc::clone(&sources),
-        });
+        let stores = Arc::new(NodeStores::new(endpoint.clone(), &storage, Arc::clone(&sources)));
         stores.reseal(&*store).await?;
-        let cache = Cache::new(
-            cache_settings(&config.upstream),
-            Arc::clone(&store) as Arc<dyn Leases>,
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-            tasks.clone(),
-        );
+        let leases = Arc::clone(&store) as Arc<dyn Leases>;
+        let kept = cache_settings(&config.upstream);
+        let cache = Cache::new(kept, leases, Arc::clone(&clock), Arc::clone(&entropy), tasks.clone());
         let embedded = Embedded::new(keyring.clone(), Arc::clone(&entropy));
         let issuers = Arc::new(Issuers::new(embedded, sources, cache));
         let desk = Desk {

@@ -19,11 +19,11 @@ const OWN_REGION: &str = "us-east-1";
 
 /// The stores, behind our own endpoint and elsewhere.
 pub(crate) struct NodeStores {
-    pub(crate) endpoint: valetkey_s3::Endpoint,
+    endpoint: valetkey_s3::Endpoint,
     /// Where our own endpoint is, to its users, and to those inside the cluster.
-    pub(crate) url: Box<str>,
-    pub(crate) internal_url: Option<Box<str>>,
-    pub(crate) sources: Arc<Sources>,
+    url: Box<str>,
+    internal_url: Option<Box<str>>,
+    sources: Arc<Sources>,
 }
 
 /// What a kind of store knows of itself.
@@ -36,6 +36,11 @@ struct Known {
 }
 
 impl NodeStores {
+    /// The stores of a server whose own endpoint is `own`.
+    pub(crate) fn new(endpoint: valetkey_s3::Endpoint, own: &Storage, sources: Arc<Sources>) -> Self {
+        Self { endpoint, url: own.endpoint.clone(), internal_url: own.internal_endpoint.clone(), sources }
+    }
+
     /// What the kind knows, with its settings read.
     fn known(&self, described: &Description, settings: &str, secrets: Option<&Secret<String>>) -> Result<Known, Error> {
         let (least, most) = OWN_LIFETIMES;
