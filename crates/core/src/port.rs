@@ -180,6 +180,17 @@ pub struct LeaseFilter {
     pub limit: u32,
 }
 
+/// Credentials that were ended here and that their store, which somebody else runs, takes until their time is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outliving {
+    /// The store.
+    pub storage: StorageId,
+    /// Leases that were ended.
+    pub leases: u64,
+    /// When the store stops taking the last of them.
+    pub until: Timestamp,
+}
+
 /// What a verification of the ledger found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Verified {
@@ -261,6 +272,8 @@ pub trait Registry: Send + Sync {
     /// Ends credentials early; when this returns, the next request with one of them is refused. Says how many live
     /// leases that were.
     async fn revoke(&self, what: Revocation, by: Revoker) -> Result<u64, Error>;
+    /// The credentials among those that somebody ended, from an instant on, that their stores take on: one row for each store.
+    async fn outliving(&self, by: Revoker) -> Result<Vec<Outliving>, Error>;
     /// A lease by its id.
     async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error>;
     /// The leases that were handed the credential of this name at their store, the newest first.

@@ -10,7 +10,7 @@ use valetkey_core::grant::Grant;
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::port::{LeaseFilter, NewStorage, Registry, TokenRecord, Verified};
+use valetkey_core::port::{LeaseFilter, NewStorage, Outliving, Registry, TokenRecord, Verified};
 use valetkey_core::storage::Storage;
 use valetkey_core::time::random_10;
 use valetkey_core::token::PlainToken;
@@ -319,6 +319,13 @@ impl Registry for Store {
             record.state = LeaseState::Void;
         }
         Ok(Some(record))
+    }
+
+    async fn outliving(&self, by: Revoker) -> Result<Vec<Outliving>, Error> {
+        self.fold_all().await?;
+        let mut reader = self.reader().await?;
+        let longest_ms = longest_ms(registry::longest_lifetime(&mut reader).await?);
+        leases::outliving(&mut reader, by, longest_ms).await
     }
 
     async fn leases_of_key(&self, key_id: &str, limit: u32) -> Result<Vec<LeaseRecord>, Error> {

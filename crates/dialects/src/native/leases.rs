@@ -13,7 +13,8 @@ use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::parse_access_key_id;
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
 use valetkey_core::name::{Name, shortened};
-use valetkey_core::port::LeaseFilter;
+use valetkey_core::port::{LeaseFilter, Outliving};
+use valetkey_core::storage::Revocability;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
@@ -257,9 +258,48 @@ pub(super) async fn get(native: Arc<Native>, call: Call) -> Result<Reply, Error>
 pub(super) struct EndedShown {
     /// How many live leases that ended.
     pub(super) ended: u64,
+    /// Those of them whose credentials their stores, which somebody else runs, take until their time is over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) still_taken: Vec<StillTaken>,
 }
 
-/// Ends a lease: the next request with its credential is refused.
+/// Credentials that were ended here, and that their store does not know of.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StillTaken {
+    /// The store's name.
+    storage: String,
+    /// How many of the leases.
+    leases: u64,
+    /// When the store stops taking the last of them.
+    until: String,
+    /// How soon it could: `minutes` if `POST /api/v1/storages/{storage}/revocations` ends them, or `expiry-only`.
+    revocation: &'static str,
+}
+
+impl EndedShown {
+    /// How many leases somebody ended just now, and which of their credentials go on.
+    pub(super) async fn of(native: &Native, ended: u64, by: Revoker) -> Result<Self, Error> {
+        let storages = native.shared.registry.storages().await?;
+        let mut still_taken = Vec::new();
+        // Where every store asks about each request, nothing goes on, and nothing has to be looked for.
+        if storages.iter().any(|storage| storage.revocation() != Revocability::Immediate) {
+            for Outliving { storage, leases, until } in native.shared.registry.outliving(by).await? {
+                if let Some(known) = storages.iter().find(|known| known.id == storage) {
+                    still_taken.push(StillTaken {
+                        storage: known.name.to_string(),
+                        leases,
+                        until: wire::at(until),
+                        revocation: known.revocation().as_str(),
+                    });
+                }
+            }
+        }
+        Ok(Self { ended, still_taken })
+    }
+}
+
+/// Ends a lease: our own endpoint refuses the next request with its credential; of other stores the answer says how long they
+/// take it.
 #[utoipa::path(delete, operation_id = "end_lease", path = "/api/v1/leases/{lease}", tag = "leases", params(
     ("lease" = String, Path, description = "The lease's id"),
 ), responses(
@@ -271,7 +311,7 @@ pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error>
     let record = native.lease(&call, wire::in_path(call.params.get("lease")?, Noun::Lease, "lease")?).await?;
     let by = Revoker { by: call.caller.id, at: call.now };
     let ended = native.shared.registry.revoke(Revocation::Lease(record.lease.id), by).await?;
-    Reply::json(&EndedShown { ended })
+    Reply::json(&EndedShown::of(&native, ended, by).await?)
 }
 
 /// Whose an access key id is.

@@ -271,5 +271,5 @@ pub(super) async fn end_child(native: Arc<Native>, call: Call) -> Result<Reply, 
         return Err(Error::new(Kind::Invalid, said));
     }
     native.shared.parents.end_child(&child, Revoker { by: call.caller.id, at: call.now }).await?;
-    Reply::json(&EndedShown { ended: u64::from(child.until > call.now) })
+    Reply::json(&EndedShown { ended: u64::from(child.until > call.now), still_taken: Vec::new() })
 }

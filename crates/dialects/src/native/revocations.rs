@@ -66,7 +66,7 @@ pub(super) async fn revoke(native: Arc<Native>, call: Call) -> Result<Reply, Err
     };
     let by = Revoker { by: call.caller.id, at: call.now };
     let ended = native.shared.registry.revoke(what, by).await?;
-    Reply::json(&EndedShown { ended })
+    Reply::json(&EndedShown::of(&native, ended, by).await?)
 }
 
 async fn caller_of(native: &Native, call: &Call, text: &str) -> Result<Revocation, Error> {

@@ -106,7 +106,9 @@ struct InnerError {
 /// Reads an answer.
 pub(crate) fn read(answered: &Answered) -> Result<Given, Refused> {
     let text = std::str::from_utf8(&answered.body).unwrap_or_default();
-    let header_id = answered.headers.get("x-amzn-requestid").and_then(|id| id.to_str().ok()).and_then(request_id);
+    // AWS names it one way, other stores as S3 does.
+    let named = |name| answered.headers.get(name).and_then(|id| id.to_str().ok()).and_then(request_id);
+    let header_id = named("x-amzn-requestid").or_else(|| named("x-amz-request-id"));
     if answered.status.is_success() {
         given(text, header_id).map_err(Refused::Other)
     } else {

@@ -5,7 +5,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use valetkey_core::Error;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::Revoker;
-use valetkey_core::port::LeaseFilter;
+use valetkey_core::port::{LeaseFilter, Outliving};
 use valetkey_core::scope::Scope;
 
 use crate::ledger::entry::{Issued, Opened};
@@ -119,6 +119,38 @@ pub(crate) async fn of_key(db: &mut SqliteConnection, key_id: &str, limit: u32) 
         .await
         .map_err(failed)?;
     rows.iter().map(found).collect()
+}
+
+/// What `by` ended at or after an instant, and its store takes on.
+pub(crate) async fn outliving(
+    db: &mut SqliteConnection,
+    by: Revoker,
+    longest_ms: i64,
+) -> Result<Vec<Outliving>, Error> {
+    let at_ms = by.at.as_millisecond();
+    // A lease that is ended lives at most as long as any; its id tells when it was opened.
+    let since_ms = at_ms.saturating_sub(longest_ms).max(0);
+    let found: Vec<(Vec<u8>, i64, i64)> = sqlx::query_as(
+        "SELECT storage, count(*), max(ends_s) FROM leases JOIN issued ON issued.lease = leases.id
+         WHERE leases.id >= ?1 AND revoked_ms >= ?2 AND revoked_by = ?3 AND ends_s * 1000 > revoked_ms
+         GROUP BY storage ORDER BY storage",
+    )
+    .bind(first_id(since_ms))
+    .bind(at_ms)
+    .bind(by.by.to_bytes().to_vec())
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    found
+        .into_iter()
+        .map(|(storage, leases, ends_s)| {
+            Ok(Outliving {
+                storage: StorageId::from_bytes(rows::id(&storage)?),
+                leases: rows::count(leases),
+                until: rows::at_ms(ends_s.saturating_mul(1000))?,
+            })
+        })
+        .collect()
 }
 
 /// A scope that was stored on its own.

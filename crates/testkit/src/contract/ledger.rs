@@ -12,9 +12,9 @@ use valetkey_core::credential::{Issued, Trace};
 use valetkey_core::desk::Desk;
 use valetkey_core::error::Noun;
 use valetkey_core::id::LeaseId;
-use valetkey_core::lease::{Lease, LeaseState};
+use valetkey_core::lease::{Lease, LeaseState, Revocation, Revoker};
 use valetkey_core::policy::Permit;
-use valetkey_core::port::{Issuer, LeaseFilter};
+use valetkey_core::port::{Issuer, LeaseFilter, Outliving};
 use valetkey_core::scope::{Path, Paths};
 use valetkey_core::time::Clock;
 use valetkey_core::token::PlainToken;
@@ -160,6 +160,16 @@ pub async fn a_lease_tells_how_the_store_knows_its_credential(bench: &Bench) {
     assert!(of_key("AKIA", 10).await.is_empty());
     let verified = bench.registry.verify_ledger().await.unwrap();
     assert_eq!((verified.leases, verified.broken_at), (4, None));
+    // Ended here; the store goes on taking what it does not know of.
+    let by = Revoker { by: tenant.caller, at: bench.now() };
+    assert!(bench.registry.outliving(by).await.unwrap().is_empty());
+    for lease in [&after, &other, &own] {
+        bench.registry.revoke(Revocation::Lease(lease.id), by).await.unwrap();
+    }
+    let row = Outliving { storage: tenant.storage.id, leases: 2, until };
+    assert_eq!(bench.registry.outliving(by).await.unwrap(), [row]);
+    let later = Revoker { at: until, ..by };
+    assert!(bench.registry.outliving(later).await.unwrap().is_empty());
 }
 
 struct Broken;

@@ -1,16 +1,17 @@
 //! Leases in memory. What became of one is not stored with it but found anew, from what was voided and what was ended.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::credential::Trace;
 use valetkey_core::error::{Error, Kind, Noun, Stranger};
-use valetkey_core::id::LeaseId;
+use valetkey_core::id::{LeaseId, StorageId};
 use valetkey_core::keyring::Claims;
 use valetkey_core::lease::{Lease, LeaseRecord, LeaseState, Refusal, Revocation, Revoker};
 use valetkey_core::policy::Permit;
-use valetkey_core::port::{LeaseFilter, Leases, Ledger};
+use valetkey_core::port::{LeaseFilter, Leases, Ledger, Outliving};
 use valetkey_core::scope::Scope;
 
 use crate::memory::{Memory, World};
@@ -87,6 +88,22 @@ impl World {
         ids.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
         ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         ids.into_iter().filter_map(|id| self.lease(id)).collect()
+    }
+
+    /// What `by` ended at or after an instant, and its store takes on: one row for each store.
+    pub(super) fn outliving(&self, by: Revoker) -> Vec<Outliving> {
+        let mut found: BTreeMap<StorageId, Outliving> = BTreeMap::new();
+        for (id, trace) in &self.traces {
+            let Some(lease) = self.find_lease(*id) else { continue };
+            let LeaseState::Revoked(ended) = self.state(lease) else { continue };
+            if ended.by == by.by && ended.at >= by.at && trace.expiration > ended.at {
+                let storage = lease.storage;
+                let row = found.entry(storage).or_insert(Outliving { storage, leases: 0, until: Timestamp::MIN });
+                row.leases += 1;
+                row.until = row.until.max(trace.expiration);
+            }
+        }
+        found.into_values().collect()
     }
 
     /// Ends credentials early, and says how many live ones that were.

@@ -10,7 +10,7 @@ use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseRecord, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::port::{LeaseFilter, NewStorage, Registry, TokenRecord, Verified};
+use valetkey_core::port::{LeaseFilter, NewStorage, Outliving, Registry, TokenRecord, Verified};
 use valetkey_core::storage::Storage;
 use valetkey_core::token::PlainToken;
 use valetkey_core::usage::Balance;
@@ -320,6 +320,10 @@ impl Registry for Memory {
 
     async fn leases(&self, filter: &LeaseFilter) -> Result<Vec<LeaseRecord>, Error> {
         Ok(self.world().list(filter))
+    }
+
+    async fn outliving(&self, by: Revoker) -> Result<Vec<Outliving>, Error> {
+        Ok(self.world().outliving(by))
     }
 
     async fn leases_of_key(&self, key_id: &str, limit: u32) -> Result<Vec<LeaseRecord>, Error> {
