@@ -64,7 +64,7 @@ impl Upstream for Fake {
     }
 
     fn place(&self) -> Place {
-        unreachable!("the cache does not ask")
+        panic!("the cache does not ask")
     }
 }
 
@@ -134,7 +134,7 @@ impl Leases for Ended {
     }
 
     async fn scope(&self, _: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
-        unreachable!("the cache does not ask")
+        panic!("the cache does not ask")
     }
 }
 
