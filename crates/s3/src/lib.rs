@@ -3,6 +3,8 @@
 //! A request goes through three hands: the `gate` proves who asks, `access` decides whether the scope covers it, `wire`
 //! does it with the `objects`. It reads scopes and never grants; what it does not understand it refuses.
 mod access;
+mod behind;
+mod bucket;
 mod error;
 mod gate;
 mod objects;
@@ -22,6 +24,7 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3Result, s3_error};
 use tokio_util::task::TaskTracker;
+use valetkey_core::error::Noun;
 use valetkey_core::id::StorageId;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::BucketName;
@@ -31,6 +34,8 @@ use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind};
 
 use crate::access::Access;
+pub use crate::behind::port::{Backend, Entry, Failure, Found, Header, Opened, Upload, Version, When, Window};
+use crate::bucket::Buckets;
 use crate::gate::session::Standing;
 use crate::gate::{Gate, Hosts};
 use crate::objects::checksum::Algorithm;
@@ -119,6 +124,7 @@ pub struct World {
 pub struct Endpoint {
     gate: Arc<Gate>,
     objects: Arc<Objects>,
+    buckets: Arc<Buckets>,
 }
 
 /// Nobody proves anything to the S3 crate: the gate did before, and took the proof away.
@@ -136,6 +142,19 @@ fn failed(error: s3s::S3Error) -> Error {
     Error::new(Kind::Internal, "the object store failed; the failure was logged").note(code).caused_by(error)
 }
 
+/// What a failure of another store is to who configures it.
+fn of_store(bucket: &BucketName, failure: &Failure) -> Error {
+    let (kind, said) = match failure {
+        Failure::NoBucket => (Kind::NotFound(Noun::Bucket), "the store behind has no bucket of this name"),
+        Failure::Throttled(_) => (Kind::RateLimited, "the store behind wants to be asked less"),
+        Failure::Unavailable(_) => (Kind::Upstream, "the store behind cannot be reached"),
+        Failure::Clash | Failure::Unfit(_) | Failure::Failed(_) => {
+            (Kind::Upstream, "the bucket cannot be listed at the store behind with the credentials it was given")
+        }
+    };
+    Error::new(kind, said).at("bucket").note(format!("bucket `{}`: {failure}", bucket.as_str()))
+}
+
 impl Endpoint {
     /// Opens the data directory and puts the endpoint together.
     ///
@@ -150,10 +169,11 @@ impl Endpoint {
             cache_bytes: limits.cache_bytes,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
-            tasks,
+            tasks: tasks.clone(),
         };
         let objects = Arc::new(Objects::open(setup).await.map_err(failed)?);
-        let mut builder = S3ServiceBuilder::new(Wire { objects: Arc::clone(&objects), limits });
+        let buckets = Arc::new(Buckets::new(storage, Arc::clone(&objects), tasks));
+        let mut builder = S3ServiceBuilder::new(Wire { buckets: Arc::clone(&buckets), limits });
         let mut limited = S3Config::default();
         limited.xml_max_body_size = limits.max_xml_bytes;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limited))));
@@ -162,8 +182,9 @@ impl Endpoint {
         let hosts = Hosts::new(domains, r2_hosts);
         let (behind, scopes) = (builder.build(), gate::scopes());
         let standing = Arc::new(Standing { leases, parents, clock });
-        let gate = Gate { behind, storage, hosts, limits, keyring, standing, entropy, scopes };
-        Ok(Self { gate: Arc::new(gate), objects })
+        let own = Arc::clone(&buckets);
+        let gate = Gate { behind, buckets: own, hosts, limits, keyring, standing, entropy, scopes };
+        Ok(Self { gate: Arc::new(gate), objects, buckets })
     }
 
     /// Answers a request.
@@ -180,6 +201,27 @@ impl Endpoint {
     /// `Internal` when the index cannot be written.
     pub async fn ensure_bucket(&self, name: &BucketName) -> Result<(), Error> {
         self.objects.ensure_bucket(name.as_str()).await.map(drop).map_err(failed)
+    }
+
+    /// Serves the buckets of another store too, through `backend`; in place of an earlier one, whose requests run to their end.
+    pub fn attach(&self, storage: StorageId, backend: Arc<dyn Backend>) {
+        self.buckets.attach(storage, backend);
+    }
+
+    /// Makes sure that a bucket of a store is served: makes it if the store is this one, else looks that it is there and
+    /// remembers whose it is.
+    ///
+    /// # Errors
+    /// `NotFound` when the other store has no such bucket, `Upstream` when it cannot be listed, `Unavailable` when the store is
+    /// not attached, `Internal` when the index cannot be written.
+    pub async fn ensure_bucket_at(&self, storage: StorageId, name: &BucketName) -> Result<(), Error> {
+        if storage == self.buckets.own() {
+            return self.ensure_bucket(name).await;
+        }
+        let backend = self.buckets.backend(storage);
+        let backend = backend.ok_or_else(|| Error::new(Kind::Unavailable, "the storage is not served here"))?;
+        backend.probe(name.as_str()).await.map_err(|failure| of_store(name, &failure))?;
+        self.objects.ensure_foreign_bucket(storage, name.as_str()).await.map(drop).map_err(failed)
     }
 
     /// Puts an object, as the server itself; its bucket is made if there is none.

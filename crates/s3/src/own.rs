@@ -9,14 +9,16 @@ use valetkey_core::storage::Storage;
 use valetkey_core::table::{Listed, ObjectFiles};
 use valetkey_core::{Error, Kind};
 
+use crate::behind::port::Window;
+use crate::bucket::Bucket;
 use crate::objects::listing::{Ask, Mark, Span};
 use crate::{Endpoint, failed};
 
 impl Endpoint {
-    /// Refuses a storage whose objects are not here.
-    fn is_own(&self, storage: &Storage) -> Result<(), Error> {
-        if storage.id == self.gate.storage {
-            return Ok(());
+    /// The bucket, if there is one; refuses a storage that is not served.
+    fn of(&self, storage: &Storage, bucket: &BucketName) -> Result<Option<Bucket>, Error> {
+        if self.buckets.serves(storage.id) {
+            return Ok(self.buckets.bucket(storage.id, bucket.as_str()));
         }
         Err(Error::new(Kind::Invalid, format!("the objects of the storage `{}` cannot be read here", storage.name)))
     }
@@ -31,10 +33,11 @@ impl ObjectFiles for Endpoint {
         key: &[u8],
         range: Option<Range<u64>>,
     ) -> Result<Option<Vec<u8>>, Error> {
-        self.is_own(storage)?;
-        let Some(bucket) = self.objects.bucket(bucket.as_str()) else { return Ok(None) };
+        let Some(bucket) = self.of(storage, bucket)? else { return Ok(None) };
         let Range { start, end } = range.unwrap_or(0..u64::MAX);
-        let opened = self.objects.open_range(bucket, key, |record| {
+        let likely = if (start, end) == (0, u64::MAX) { Some(Window::Whole) } else { None };
+        let likely = likely.or_else(|| (start < end).then_some(Window::Range(start..end)));
+        let opened = bucket.open_range(key, likely, |record| {
             let end = end.min(record.size);
             Ok(start.min(end)..end)
         });
@@ -48,9 +51,8 @@ impl ObjectFiles for Endpoint {
     }
 
     async fn head(&self, storage: &Storage, bucket: &BucketName, key: &[u8]) -> Result<Option<Listed>, Error> {
-        self.is_own(storage)?;
-        let Some(bucket) = self.objects.bucket(bucket.as_str()) else { return Ok(None) };
-        let record = self.objects.record(bucket, key).await.map_err(failed)?;
+        let Some(bucket) = self.of(storage, bucket)? else { return Ok(None) };
+        let record = bucket.record(key).await.map_err(failed)?;
         Ok(record.map(|record| Listed { key: key.into(), size: record.size, modified: record.modified }))
     }
 
@@ -62,12 +64,11 @@ impl ObjectFiles for Endpoint {
         after: &[u8],
         limit: usize,
     ) -> Result<Vec<Listed>, Error> {
-        self.is_own(storage)?;
-        let Some(bucket) = self.objects.bucket(bucket.as_str()) else { return Ok(Vec::new()) };
+        let Some(bucket) = self.of(storage, bucket)? else { return Ok(Vec::new()) };
         let from = Mark::Key(after.to_vec());
         let from = (!after.is_empty()).then_some(&from);
         let ask = Ask { prefix, delimiter: None, from, limit, spans: &[Span::of_prefix(prefix)] };
-        let page = self.objects.list(bucket, ask, |_| true).await.map_err(failed)?;
+        let page = bucket.list(ask, |_| true).await.map_err(failed)?;
         let listed = page.entries.into_iter();
         Ok(listed.map(|entry| Listed { key: entry.key.into(), size: entry.size, modified: entry.modified }).collect())
     }

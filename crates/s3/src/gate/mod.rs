@@ -26,12 +26,13 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode};
-use valetkey_core::id::{LeaseId, StorageId, TokenId};
+use valetkey_core::id::{LeaseId, TokenId};
 use valetkey_core::keyring::{Carried, SharedKeyring, parse_access_key_id};
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::time::Entropy;
 
 use crate::Limits;
+use crate::bucket::Buckets;
 use crate::error::{Result, internal, of_body, refuse};
 use crate::gate::body::{Announced, Coding, Decoded, Leftover};
 pub(crate) use crate::gate::hosts::Hosts;
@@ -55,8 +56,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 /// The gate and what is behind it.
 pub(crate) struct Gate {
     pub(crate) behind: S3Service,
-    /// Which store this is.
-    pub(crate) storage: StorageId,
+    /// Which stores are served.
+    pub(crate) buckets: Arc<Buckets>,
     pub(crate) hosts: Hosts,
     pub(crate) limits: Limits,
     pub(crate) keyring: SharedKeyring,
@@ -187,7 +188,7 @@ impl Gate {
         let token = claimed.unverified_token.as_ref().ok_or_else(unknown_key)?;
         claimed.covered(parts)?;
         let claims = ring.unseal(token.reveal(), key_id).map_err(|_| invalid_token())?;
-        if claims.storage != self.storage {
+        if !self.buckets.serves(claims.storage) {
             return Err(invalid_token());
         }
         // Told before the signature is checked, but only to who holds a token that we sealed.

@@ -11,7 +11,7 @@ use s3s::{S3Error, S3ErrorCode};
 use valetkey_core::Secret;
 use valetkey_core::id::{LeaseId, TokenId};
 use valetkey_core::keyring::{Carried, Claims};
-use valetkey_core::parent::{Child, Parent, SKEW, SessionToken, Unfit};
+use valetkey_core::parent::{Ceiling, Child, Parent, SKEW, SessionToken, Unfit};
 
 use crate::error::{Result, internal, refuse, refuse_custom};
 use crate::gate::query::Query;
@@ -68,21 +68,24 @@ impl Gate {
 
     /// The parent itself: everything within its reach, as long as its token lives.
     fn own(&self, parent: &Parent, now: Timestamp) -> Session {
-        let reach = parent.reach.iter().filter(|ceiling| ceiling.storage == self.storage);
+        let reach = parent.reach.iter().filter(|ceiling| self.buckets.serves(ceiling.storage));
         let claims = Claims {
             // No lease: nothing was vended. The id only tells the instant, so that an end of the token meanwhile is seen.
             lease: LeaseId::new(now, [0; 10]),
             account: parent.caller.account,
             caller: parent.caller.id,
             token: parent.token,
-            storage: self.storage,
+            storage: self.buckets.own(),
             opened: now,
             until: parent.caller.token_until.unwrap_or(Timestamp::MAX),
             reach: Carried::WithLease,
         };
         Session {
             claims,
-            reach: Reach::several(reach.map(|ceiling| Arc::clone(&ceiling.scope))),
+            reach: Reach::several(
+                self.buckets.own(),
+                reach.map(|ceiling| (ceiling.storage, Arc::clone(&ceiling.scope))),
+            ),
             operations: None,
             parent: Some(parent.token),
             standing: Arc::clone(&self.standing),
@@ -99,8 +102,9 @@ impl Gate {
             return Err(unacceptable(Unfit::Claims("aud")));
         }
         child.begun(now).map_err(unacceptable)?;
-        let own = || parent.reach.iter().filter(|ceiling| ceiling.storage == self.storage);
-        let scopes: Vec<_> = own().filter_map(|ceiling| child.opens(ceiling, now)).map(Arc::new).collect();
+        let own = || parent.reach.iter().filter(|ceiling| self.buckets.serves(ceiling.storage));
+        let opens = |ceiling: &Ceiling| child.opens(ceiling, now).map(|scope| (ceiling.storage, Arc::new(scope)));
+        let scopes: Vec<_> = own().filter_map(opens).collect();
         let opened = own().filter(|ceiling| child.opens(ceiling, now).is_some());
         let longest = opened.map(|ceiling| ceiling.max_lifetime.ends(child.issued)).max();
         let claims = Claims {
@@ -108,7 +112,7 @@ impl Gate {
             account,
             caller: parent.caller.id,
             token: parent.token,
-            storage: self.storage,
+            storage: self.buckets.own(),
             // It may have been signed that much before it says.
             opened: child.issued.checked_sub(SKEW).unwrap_or(child.issued),
             until: [parent.caller.token_until, longest].into_iter().flatten().fold(child.until, Timestamp::min),
@@ -121,7 +125,7 @@ impl Gate {
         }
         Ok(Session {
             claims,
-            reach: Reach::several(scopes),
+            reach: Reach::several(self.buckets.own(), scopes),
             operations: child.operations,
             parent: Some(parent.token),
             standing: Arc::clone(&self.standing),

@@ -1,9 +1,10 @@
 //! What the gate knows of a request it let through.
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use s3s::{S3Error, S3ErrorCode};
-use valetkey_core::id::TokenId;
+use valetkey_core::id::{StorageId, TokenId};
 use valetkey_core::keyring::Claims;
 use valetkey_core::parent::{Operations, Parents};
 use valetkey_core::port::Leases;
@@ -38,9 +39,21 @@ impl Session {
         let found = found.map_err(|error| internal("looking an access key up", error))?;
         let reach = found.as_ref().map_or(&[][..], |parent| &parent.reach);
         let kept = |scope: &Arc<Scope>| {
-            reach.iter().any(|own| own.storage == self.claims.storage && own.scope.covers_scope(scope))
+            let storage = self.storage_of(scope.bucket().as_str());
+            reach.iter().any(|own| Some(own.storage) == storage && own.scope.covers_scope(scope))
         };
-        if self.reach.scopes().iter().all(kept) { Ok(()) } else { Err(expired()) }
+        if self.reach.scopes().all(kept) { Ok(()) } else { Err(expired()) }
+    }
+
+    /// The store that a bucket of this name is in, for whoever asks.
+    pub(crate) fn storage_of(&self, bucket: &str) -> Option<StorageId> {
+        match &self.reach {
+            // What the session token says of its store was sealed with its scope.
+            Reach::One(scope) => (scope.bucket().as_str() == bucket).then_some(self.claims.storage),
+            Reach::Several(scopes) => {
+                scopes.iter().find(|(_, scope)| scope.bucket().as_str() == bucket).map(|(storage, _)| *storage)
+            }
+        }
     }
 }
 
@@ -49,32 +62,45 @@ impl Session {
 pub(crate) enum Reach {
     /// One.
     One(Arc<Scope>),
-    /// Several, or none.
-    Several(Arc<[Arc<Scope>]>),
+    /// Several, or none, each in its store.
+    ///
+    /// INVARIANT: all scopes of one bucket's name are in the same store, so that a name says which bucket is meant.
+    Several(Arc<[(StorageId, Arc<Scope>)]>),
 }
 
 impl Reach {
-    /// These scopes.
-    pub(crate) fn several(scopes: impl IntoIterator<Item = Arc<Scope>>) -> Self {
-        Self::Several(scopes.into_iter().collect())
+    /// These scopes, each in its store. Of buckets of the same name in several stores only one can be meant: `own`'s, or else that
+    /// of the store with the least id.
+    pub(crate) fn several(own: StorageId, scopes: impl IntoIterator<Item = (StorageId, Arc<Scope>)>) -> Self {
+        let mut scopes: Vec<_> = scopes.into_iter().collect();
+        let mut meant: HashMap<String, StorageId> = HashMap::new();
+        for (storage, scope) in &scopes {
+            let meant = meant.entry(scope.bucket().as_str().to_owned()).or_insert(*storage);
+            if *meant != own && (*storage == own || *storage < *meant) {
+                *meant = *storage;
+            }
+        }
+        scopes.retain(|(storage, scope)| meant.get(scope.bucket().as_str()) == Some(storage));
+        Self::Several(scopes.into())
     }
 
-    fn scopes(&self) -> &[Arc<Scope>] {
-        match self {
-            Self::One(scope) => std::slice::from_ref(scope),
-            Self::Several(scopes) => scopes,
-        }
+    fn scopes(&self) -> impl Iterator<Item = &Arc<Scope>> {
+        let (one, several) = match self {
+            Self::One(scope) => (Some(scope), &[][..]),
+            Self::Several(scopes) => (None, &**scopes),
+        };
+        one.into_iter().chain(several.iter().map(|(_, scope)| scope))
     }
 
     /// Whether this action on this key of this bucket is inside.
     pub(crate) fn covers(&self, bucket: &str, key: &[u8], action: Action) -> bool {
-        self.scopes().iter().any(|scope| scope.covers(bucket, key, action))
+        self.scopes().any(|scope| scope.covers(bucket, key, action))
     }
 
     /// The scopes that have the action in the bucket, wherever in it.
     pub(crate) fn within<'a>(&'a self, bucket: &'a str, action: Action) -> impl Iterator<Item = &'a Scope> {
         let fits = move |scope: &&Scope| scope.bucket().as_str() == bucket && scope.actions().contains(action);
-        self.scopes().iter().map(|scope| &**scope).filter(fits)
+        self.scopes().map(|scope| &**scope).filter(fits)
     }
 
     /// The scope that tells most of a listing under a prefix. They are not put together: a listing through several scopes of one
@@ -85,7 +111,7 @@ impl Reach {
             Listing::Covered => 1,
             Listing::Refused => 0,
         };
-        self.scopes().iter().map(|scope| &**scope).max_by_key(rank)
+        self.scopes().map(|scope| &**scope).max_by_key(rank)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::Row as _;
+use valetkey_core::id::StorageId;
 
 use crate::objects::files::{Draft, FileId};
 use crate::objects::record::{Data, Record, decode_segments, encode_segments};
@@ -33,7 +34,8 @@ pub(crate) enum Clash {
 }
 
 impl Condition {
-    fn check(&self, etag: Option<&str>) -> Result<(), Clash> {
+    /// Holds the condition against the entity tag of what is there.
+    pub(crate) fn check(&self, etag: Option<&str>) -> Result<(), Clash> {
         match (self, etag) {
             (Self::None, _) | (Self::Absent, None) | (Self::Present, Some(_)) => Ok(()),
             (Self::Absent, Some(_)) => Err(Clash::Failed),
@@ -51,6 +53,8 @@ impl Condition {
 
 /// Makes a bucket.
 pub(super) struct CreateBucket {
+    /// The store it is in, if that is another.
+    pub(super) storage: Option<StorageId>,
     pub(super) name: String,
 }
 
@@ -59,11 +63,17 @@ impl Change for CreateBucket {
     type Answer = BucketId;
 
     async fn apply(self, index: &mut Index, _: &mut After) -> sqlx::Result<BucketId> {
-        sqlx::query("INSERT INTO buckets (name) VALUES (?) ON CONFLICT DO NOTHING")
+        let storage = self.storage.map(|storage| storage.to_bytes().to_vec()).unwrap_or_default();
+        sqlx::query("INSERT INTO buckets (storage, name) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(&storage)
             .bind(&self.name)
             .execute(&mut *index)
             .await?;
-        sqlx::query_scalar("SELECT id FROM buckets WHERE name = ?").bind(&self.name).fetch_one(index).await
+        sqlx::query_scalar("SELECT id FROM buckets WHERE storage = ? AND name = ?")
+            .bind(&storage)
+            .bind(&self.name)
+            .fetch_one(index)
+            .await
     }
 }
 
@@ -142,6 +152,7 @@ pub(super) async fn replace(
             (Some(content), Vec::new())
         }
         Data::Files(segments) => (None, encode_segments(segments)),
+        Data::Behind(_) => return Err(sqlx::Error::Encode("an object of another store is not kept here".into())),
     };
     sqlx::query(
         "INSERT OR REPLACE INTO objects (bucket, key, size, etag, modified_ms, content, headers, segments) \

@@ -110,62 +110,90 @@ pub(crate) fn common_prefix<'k>(key: &'k [u8], prefix: &[u8], delimiter: Option<
     key.get(..prefix.len() + at + delimiter.len())
 }
 
+/// Where the keys of a listing are read from. Each time is asked for keys behind those of the time before.
+pub(crate) trait Rows {
+    /// The keys from one on, up to and without an end, in order; fewer than `limit` if there are no more.
+    fn rows(
+        &mut self,
+        from: &[u8],
+        end: Option<&[u8]>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Entry>>> + Send;
+}
+
+/// A page of keys. `shows` is asked about every key before it is told or counted.
+pub(crate) async fn page(rows: &mut impl Rows, ask: Ask<'_>, shows: impl Fn(&[u8]) -> bool) -> Result<Page> {
+    let Ask { prefix, delimiter, from, limit, spans } = ask;
+    let mut page = Page::default();
+    let mut seek = match from.map(Mark::resume) {
+        None => Vec::new(),
+        Some(Some(seek)) => seek,
+        Some(None) => return Ok(page),
+    };
+    if limit == 0 {
+        return Ok(page);
+    }
+    let mut last: Option<Mark> = None;
+    let mut batch = if delimiter.is_some() { SMALL_BATCH } else { LARGE_BATCH.min(limit + 1) };
+    for span in spans {
+        if seek < span.start {
+            seek.clone_from(&span.start);
+        }
+        loop {
+            if span.end.as_ref().is_some_and(|end| seek >= *end) {
+                break;
+            }
+            let found = rows.rows(&seek, span.end.as_deref(), batch).await?;
+            let (read, mut told) = (found.len(), 0usize);
+            for entry in found {
+                if entry.key < seek {
+                    continue;
+                }
+                if !shows(&entry.key) {
+                    seek = behind(&entry.key);
+                    continue;
+                }
+                if page.entries.len() + page.prefixes.len() == limit {
+                    page.next = last;
+                    return Ok(page);
+                }
+                told += 1;
+                if let Some(common) = common_prefix(&entry.key, prefix, delimiter) {
+                    page.prefixes.push(common.to_vec());
+                    last = Some(Mark::Prefix(common.to_vec()));
+                    let Some(past) = past(common) else { return Ok(page) };
+                    seek = past;
+                } else {
+                    seek = behind(&entry.key);
+                    last = Some(Mark::Key(entry.key.clone()));
+                    page.entries.push(entry);
+                }
+            }
+            if read < batch {
+                break;
+            }
+            batch = if told * 2 >= read { (batch * 2).min(LARGE_BATCH) } else { SMALL_BATCH };
+        }
+    }
+    Ok(page)
+}
+
+/// The keys of a bucket in the index.
+struct InIndex<'a> {
+    objects: &'a Objects,
+    bucket: BucketId,
+}
+
+impl Rows for InIndex<'_> {
+    async fn rows(&mut self, from: &[u8], end: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>> {
+        self.objects.rows(self.bucket, from, end, limit).await
+    }
+}
+
 impl Objects {
     /// A page of a bucket's keys. `shows` is asked about every key before it is told or counted.
     pub(crate) async fn list(&self, bucket: BucketId, ask: Ask<'_>, shows: impl Fn(&[u8]) -> bool) -> Result<Page> {
-        let Ask { prefix, delimiter, from, limit, spans } = ask;
-        let mut page = Page::default();
-        let mut seek = match from.map(Mark::resume) {
-            None => Vec::new(),
-            Some(Some(seek)) => seek,
-            Some(None) => return Ok(page),
-        };
-        if limit == 0 {
-            return Ok(page);
-        }
-        let mut last: Option<Mark> = None;
-        let mut batch = if delimiter.is_some() { SMALL_BATCH } else { LARGE_BATCH.min(limit + 1) };
-        for span in spans {
-            if seek < span.start {
-                seek.clone_from(&span.start);
-            }
-            loop {
-                if span.end.as_ref().is_some_and(|end| seek >= *end) {
-                    break;
-                }
-                let rows = self.rows(bucket, &seek, span.end.as_deref(), batch).await?;
-                let (read, mut told) = (rows.len(), 0usize);
-                for entry in rows {
-                    if entry.key < seek {
-                        continue;
-                    }
-                    if !shows(&entry.key) {
-                        seek = behind(&entry.key);
-                        continue;
-                    }
-                    if page.entries.len() + page.prefixes.len() == limit {
-                        page.next = last;
-                        return Ok(page);
-                    }
-                    told += 1;
-                    if let Some(common) = common_prefix(&entry.key, prefix, delimiter) {
-                        page.prefixes.push(common.to_vec());
-                        last = Some(Mark::Prefix(common.to_vec()));
-                        let Some(past) = past(common) else { return Ok(page) };
-                        seek = past;
-                    } else {
-                        seek = behind(&entry.key);
-                        last = Some(Mark::Key(entry.key.clone()));
-                        page.entries.push(entry);
-                    }
-                }
-                if read < batch {
-                    break;
-                }
-                batch = if told * 2 >= read { (batch * 2).min(LARGE_BATCH) } else { SMALL_BATCH };
-            }
-        }
-        Ok(page)
+        page(&mut InIndex { objects: self, bucket }, ask, shows).await
     }
 
     async fn rows(&self, bucket: BucketId, from: &[u8], end: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>> {

@@ -6,6 +6,7 @@
 mod cache;
 mod change;
 pub(crate) mod checksum;
+pub(crate) mod facts;
 mod files;
 pub(crate) mod intake;
 pub(crate) mod listing;
@@ -30,6 +31,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Row as _, Sqlite, Transaction};
 use tokio_util::task::TaskTracker;
+use valetkey_core::id::StorageId;
 use valetkey_core::time::{Clock, Entropy};
 
 use crate::error::{Result, internal};
@@ -55,6 +57,8 @@ pub(crate) struct Objects {
     files: Arc<Files>,
     cache: Arc<Cache>,
     buckets: RwLock<HashMap<Box<str>, BucketId>>,
+    /// The buckets whose objects lie in other stores.
+    foreign: RwLock<HashMap<(StorageId, Box<str>), BucketId>>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     /// Objects up to this size live in the index.
@@ -105,10 +109,17 @@ impl Objects {
             Files::open(&data_dir.join("files"), generation, tasks.clone())
                 .map_err(|error| internal("opening the data directory", error))?,
         );
-        let buckets = sqlx::query_as::<_, (String, i64)>("SELECT name, id FROM buckets")
+        let rows = sqlx::query_as::<_, (Vec<u8>, String, i64)>("SELECT storage, name, id FROM buckets")
             .fetch_all(&mut writing)
             .await
             .map_err(sql("opening the index"))?;
+        let (mut buckets, mut foreign) = (HashMap::new(), HashMap::new());
+        for (storage, name, id) in rows {
+            match <[u8; 16]>::try_from(storage) {
+                Ok(storage) => foreign.insert((StorageId::from_bytes(storage), name.into()), id),
+                Err(_) => buckets.insert(name.into(), id),
+            };
+        }
         let cache = Arc::new(Cache::new(cache_bytes));
         let index = SqlitePoolOptions::new()
             .max_connections(8)
@@ -122,8 +133,8 @@ impl Objects {
         sqlx::query("SELECT generation FROM state").fetch_all(&mut *before).await.map_err(sql("opening the index"))?;
         tasks.spawn(sweep(before, Arc::clone(&files)));
         let writer = Writer::start(writing, Arc::clone(&cache), Arc::clone(&files), &tasks);
-        let buckets = RwLock::new(buckets.into_iter().map(|(name, id)| (name.into(), id)).collect());
-        Ok(Self { index, writer, files, cache, buckets, clock, entropy, inline_bytes, _lock: lock })
+        let (buckets, foreign) = (RwLock::new(buckets), RwLock::new(foreign));
+        Ok(Self { index, writer, files, cache, buckets, foreign, clock, entropy, inline_bytes, _lock: lock })
     }
 
     /// A bucket's number, if there is such a bucket.
@@ -136,8 +147,24 @@ impl Objects {
         if let Some(id) = self.bucket(name) {
             return Ok(id);
         }
-        let id = self.writer.apply(CreateBucket { name: name.to_owned() }).await?;
+        let id = self.writer.apply(CreateBucket { storage: None, name: name.to_owned() }).await?;
         self.buckets.write().unwrap_or_else(PoisonError::into_inner).insert(name.into(), id);
+        Ok(id)
+    }
+
+    /// The number of a bucket of another store, if it is known here.
+    pub(crate) fn foreign_bucket(&self, storage: StorageId, name: &str) -> Option<BucketId> {
+        let foreign = self.foreign.read().unwrap_or_else(PoisonError::into_inner);
+        foreign.get(&(storage, Box::from(name))).copied()
+    }
+
+    /// Remembers a bucket of another store.
+    pub(crate) async fn ensure_foreign_bucket(&self, storage: StorageId, name: &str) -> Result<BucketId> {
+        if let Some(id) = self.foreign_bucket(storage, name) {
+            return Ok(id);
+        }
+        let id = self.writer.apply(CreateBucket { storage: Some(storage), name: name.to_owned() }).await?;
+        self.foreign.write().unwrap_or_else(PoisonError::into_inner).insert((storage, name.into()), id);
         Ok(id)
     }
 

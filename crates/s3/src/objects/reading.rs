@@ -85,6 +85,7 @@ impl Reading {
                 return Ok(Some(Self { ready: Some(bytes.slice(start..end)), next: None, remaining: length }));
             }
             Data::Files(segments) => segments,
+            Data::Behind(_) => return Err(io::Error::other("the object lies in another store")),
         };
         let hold = match &**segments {
             [first, _, ..] => Some((files.hold(first.file), first.file)),

@@ -15,6 +15,7 @@ use crate::objects::checksum::{Algorithm, Digests, Kind, etag_of_parts};
 use crate::objects::files::{Draft, FileId, Segment};
 use crate::objects::intake::{Place, Taken, Terms, take};
 use crate::objects::listing::Span;
+use crate::objects::reading::Reading;
 use crate::objects::record::{Data, Headers, Record};
 use crate::objects::writer::{After, Change};
 use crate::objects::{BucketId, Index, Objects, sql};
@@ -252,6 +253,27 @@ impl Objects {
         self.writer.apply(CompleteUpload { upload, completion, now: self.now() }).await
     }
 
+    /// The object that an upload would become, for who keeps it elsewhere; nothing of it changes. Its bytes lie in the parts'
+    /// files until the upload is ended.
+    pub(crate) async fn assemble_upload(
+        &self,
+        id: UploadId,
+        completion: &Completion,
+    ) -> Result<std::result::Result<Record, Incomplete>> {
+        let row = sqlx::query(UPLOAD).bind(&id.0[..]).fetch_optional(&self.index).await;
+        let row = row.map_err(sql("reading the index"))?;
+        let upload = row.as_ref().map(read_upload).transpose().map_err(sql("reading the index"))?;
+        let Some(upload) = upload else { return Ok(Err(Incomplete::NoSuchUpload)) };
+        let there = self.parts(id, -1, usize::MAX).await?;
+        Ok(assemble(upload, &there, completion, self.now()).map(|assembled| assembled.record))
+    }
+
+    /// Reads what [`Objects::assemble_upload`] found from its start. Nothing if its parts are gone.
+    pub(crate) async fn read_parts(&self, record: &Record) -> Result<Option<Reading>> {
+        let reading = Reading::start(&self.files, record, 0..record.size).await;
+        reading.map_err(|error| internal("reading a data file", error))
+    }
+
     /// The uploads of a bucket in one span of keys behind `after`, in order of key and name, at most so many.
     pub(crate) async fn uploads(
         &self,
@@ -424,39 +446,56 @@ fn checksum_of(parts: &[Part], algorithm: Algorithm, kind: Kind) -> String {
     }
 }
 
+/// The object that the parts of an upload make.
+pub(crate) struct Assembled {
+    pub(crate) record: Record,
+    /// The numbers of its parts, rising.
+    pub(crate) used: Vec<i32>,
+}
+
+/// Holds what the client says of the whole against the parts there are.
+fn assemble(
+    upload: Upload,
+    there: &[Part],
+    completion: &Completion,
+    now: Timestamp,
+) -> std::result::Result<Assembled, Incomplete> {
+    let parts = chosen(there, &completion.parts)?;
+    let size = parts.iter().map(|part| part.size).sum();
+    let checksum = checksum_of(&parts, upload.algorithm, upload.kind);
+    if completion.size.is_some_and(|told| told != size) {
+        return Err(Incomplete::WrongSize);
+    }
+    if completion.checksum.as_ref().is_some_and(|told| *told != checksum) {
+        return Err(Incomplete::WrongChecksum);
+    }
+    let segments: Box<[Segment]> =
+        parts.iter().filter_map(|part| Some(Segment { file: part.file?, size: part.size })).collect();
+    let data = if segments.is_empty() { Data::Here(bytes::Bytes::new()) } else { Data::Files(segments) };
+    let mut headers = upload.headers;
+    headers.set_checksum(upload.algorithm, &checksum, upload.kind);
+    let etag = etag_of_parts(parts.iter().map(|part| &part.md5)).into();
+    let record = Record { size, etag, modified: now, headers, data };
+    Ok(Assembled { record, used: parts.iter().map(|part| part.number).collect() })
+}
+
 #[async_trait]
 impl Change for CompleteUpload {
     type Answer = std::result::Result<Arc<Record>, Incomplete>;
 
     async fn apply(self, index: &mut Index, after: &mut After) -> sqlx::Result<Self::Answer> {
         let Self { upload: id, completion, now } = self;
-        let Completion { parts: listed, condition, size: told_size, checksum: told_checksum } = completion;
         let Some(upload) = upload_of(index, id).await? else { return Ok(Err(Incomplete::NoSuchUpload)) };
+        let (bucket, key) = (upload.bucket, upload.key.clone());
         let there = parts_of(index, id).await?;
-        let parts = match chosen(&there, &listed) {
-            Ok(parts) => parts,
+        let Assembled { record, used } = match assemble(upload, &there, &completion, now) {
+            Ok(assembled) => assembled,
             Err(incomplete) => return Ok(Err(incomplete)),
         };
-        let size = parts.iter().map(|part| part.size).sum();
-        let checksum = checksum_of(&parts, upload.algorithm, upload.kind);
-        if told_size.is_some_and(|told| told != size) {
-            return Ok(Err(Incomplete::WrongSize));
-        }
-        if told_checksum.is_some_and(|told| told != checksum) {
-            return Ok(Err(Incomplete::WrongChecksum));
-        }
-        let segments: Box<[Segment]> =
-            parts.iter().filter_map(|part| Some(Segment { file: part.file?, size: part.size })).collect();
-        let data = if segments.is_empty() { Data::Here(bytes::Bytes::new()) } else { Data::Files(segments) };
-        let mut headers = upload.headers;
-        headers.set_checksum(upload.algorithm, &checksum, upload.kind);
-        let etag = etag_of_parts(parts.iter().map(|part| &part.md5)).into();
-        let record = Record { size, etag, modified: now, headers, data };
-        if let Err(clash) = replace(index, upload.bucket, &upload.key, &record, 0, &condition, after).await? {
+        if let Err(clash) = replace(index, bucket, &key, &record, 0, &completion.condition, after).await? {
             return Ok(Err(Incomplete::Clash(clash)));
         }
-        let used: std::collections::HashSet<i32> = parts.iter().map(|part| part.number).collect();
-        for part in there.iter().filter(|part| !used.contains(&part.number)) {
+        for part in there.iter().filter(|part| used.binary_search(&part.number).is_err()) {
             release_files(index, part.file.into_iter().collect(), after).await?;
         }
         forget_upload(index, id).await?;

@@ -6,10 +6,12 @@ use s3s::dto::{
 };
 use s3s::{S3ErrorCode, S3Request, S3Response};
 
+use crate::bucket::Bucket;
 use crate::error::{Result, not_implemented, refuse};
+use crate::gate::session::Session;
+use crate::objects::Condition;
 use crate::objects::checksum::Algorithm;
 use crate::objects::record::{CHECKSUM_TYPE, Headers, Record};
-use crate::objects::{BucketId, Condition};
 use crate::wire::get::{Wanted, date};
 use crate::wire::multipart::{no_such_upload, owner, part_number, upload_id};
 use crate::wire::put::{kept, tell_checksum};
@@ -39,9 +41,9 @@ fn carried(record: &Record) -> Headers {
 }
 
 impl Wire {
-    fn source<'s>(&self, source: &'s CopySource) -> Result<(BucketId, &'s [u8])> {
+    fn source<'s>(&self, session: &Session, source: &'s CopySource) -> Result<(Bucket, &'s [u8])> {
         match source {
-            CopySource::Bucket { bucket, key, .. } => Ok((self.bucket(bucket)?, key.as_bytes())),
+            CopySource::Bucket { bucket, key, .. } => Ok((self.bucket(session, bucket)?, key.as_bytes())),
             CopySource::AccessPoint { .. } | CopySource::Outpost { .. } => {
                 Err(not_implemented("a copy from an access point"))
             }
@@ -51,14 +53,14 @@ impl Wire {
     pub(super) async fn copy(&self, request: S3Request<CopyObjectInput>) -> Result<S3Response<CopyObjectOutput>> {
         let session = session(&request)?;
         let S3Request { input, headers, .. } = request;
-        let bucket = self.bucket(&input.bucket)?;
-        let (from, from_key) = self.source(&input.copy_source)?;
+        let bucket = self.bucket(&session, &input.bucket)?;
+        let (from, from_key) = self.source(&session, &input.copy_source)?;
         let replace = match input.metadata_directive.as_ref().map(MetadataDirective::as_str) {
             None | Some("COPY") => false,
             Some("REPLACE") => true,
             Some(_) => return Err(refuse(S3ErrorCode::InvalidArgument, "Unknown metadata directive.")),
         };
-        if from == bucket && from_key == input.key.as_bytes() && !replace {
+        if from.id == bucket.id && from_key == input.key.as_bytes() && !replace {
             return Err(refuse(
                 S3ErrorCode::InvalidRequest,
                 "This copy request is illegal because it is trying to copy an object to itself without changing the \
@@ -67,7 +69,7 @@ impl Wire {
         }
         let wanted = wanted(&headers, input.copy_source_if_match, input.copy_source_if_none_match);
         let plan = |record: &Record| Ok(wanted.plan(record).map_err(failed)?.range);
-        let (record, reading) = self.objects.open_range(from, from_key, plan).await?.ok_or_else(no_such_key)?;
+        let (record, reading) = from.open_range(from_key, wanted.likely(), plan).await?.ok_or_else(no_such_key)?;
         let named = text(&headers, "x-amz-checksum-algorithm").map(|name| {
             Algorithm::parse(name)
                 .ok_or_else(|| refuse(S3ErrorCode::InvalidRequest, "Checksum algorithm provided is unsupported."))
@@ -75,10 +77,10 @@ impl Wire {
         let own = record.headers.checksum().map(|(algorithm, _, _)| algorithm);
         let algorithm = named.transpose()?.or(own).unwrap_or(Algorithm::Crc64Nvme);
         let headers = if replace { kept(&headers)? } else { carried(&record) };
-        let taken = self.objects.take(reading, &[algorithm], self.limits.max_object_bytes).await?;
+        let key = input.key.as_bytes();
+        let draft = bucket.take(key, headers, reading, &[algorithm], self.limits.max_object_bytes).await?;
         session.still().await?;
-        let put = self.objects.put(bucket, input.key.as_bytes(), taken, headers, Condition::None);
-        let record = put.await?.map_err(clashed)?;
+        let record = draft.put(Condition::None).await?.map_err(clashed)?;
         let mut result = CopyObjectResult {
             e_tag: Some(strong(&record.etag)),
             last_modified: Some(shown(record.modified)),
@@ -97,10 +99,11 @@ impl Wire {
         let session = session(&request)?;
         let owner = owner(&session);
         let S3Request { input, headers, .. } = request;
-        let bucket = self.bucket(&input.bucket)?;
+        let bucket = self.bucket(&session, &input.bucket)?;
         let (number, id) = (part_number(input.part_number)?, upload_id(&input.upload_id)?);
-        let upload = self.objects.upload(id, bucket, input.key.as_bytes(), owner).await?.ok_or_else(no_such_upload)?;
-        let (from, from_key) = self.source(&input.copy_source)?;
+        let upload =
+            bucket.objects.upload(id, bucket.id, input.key.as_bytes(), owner).await?.ok_or_else(no_such_upload)?;
+        let (from, from_key) = self.source(&session, &input.copy_source)?;
         let invalid = || {
             refuse(
                 S3ErrorCode::InvalidArgument,
@@ -125,13 +128,14 @@ impl Wire {
                 )),
             }
         };
-        let (_, reading) = self.objects.open_range(from, from_key, plan).await?.ok_or_else(no_such_key)?;
-        let taken = self.objects.take_part(reading, &[upload.algorithm], self.limits.max_object_bytes).await?;
+        let likely = if range.is_none() { wanted.likely() } else { None };
+        let (_, reading) = from.open_range(from_key, likely, plan).await?.ok_or_else(no_such_key)?;
+        let taken = bucket.objects.take_part(reading, &[upload.algorithm], self.limits.max_object_bytes).await?;
         session.still().await?;
-        let digests = self.objects.put_part(id, number, taken).await?.ok_or_else(no_such_upload)?;
+        let digests = bucket.objects.put_part(id, number, taken).await?.ok_or_else(no_such_upload)?;
         let mut result = CopyPartResult {
             e_tag: Some(strong(&digests.etag())),
-            last_modified: Some(shown(self.objects.now())),
+            last_modified: Some(shown(bucket.objects.now())),
             ..CopyPartResult::default()
         };
         tell_checksum!(result, upload.algorithm, data_encoding::BASE64.encode(digests.kept()));

@@ -7,6 +7,7 @@ use s3s::dto::{
 use s3s::{S3ErrorCode, S3Request, S3Response};
 use valetkey_core::scope::Action;
 
+use crate::bucket::Bucket;
 use crate::error::{Result, not_implemented, refuse};
 use crate::objects::{Clash, Condition};
 use crate::wire::{Wire, condition, precondition_failed, session};
@@ -16,10 +17,10 @@ const MAX_KEYS: usize = 1000;
 
 impl Wire {
     pub(super) async fn delete(&self, request: S3Request<DeleteObjectInput>) -> Result<S3Response<DeleteObjectOutput>> {
+        let bucket = self.bucket_of(&request, &request.input.bucket)?;
         let input = request.input;
-        let bucket = self.bucket(&input.bucket)?;
         let condition = condition(input.if_match, None)?;
-        match self.objects.delete(bucket, input.key.as_bytes(), condition).await? {
+        match bucket.delete(input.key.as_bytes(), condition).await? {
             // What is not there is as good as deleted.
             Ok(()) | Err(Clash::Missing) => Ok(S3Response::new(DeleteObjectOutput::default())),
             Err(Clash::Failed) => Err(precondition_failed()),
@@ -30,9 +31,10 @@ impl Wire {
         &self,
         request: S3Request<DeleteObjectsInput>,
     ) -> Result<S3Response<DeleteObjectsOutput>> {
-        let reach = session(&request)?.reach;
+        let session = session(&request)?;
         let input = request.input;
-        let bucket = self.bucket(&input.bucket)?;
+        let bucket = &self.bucket(&session, &input.bucket)?;
+        let reach = session.reach;
         let (objects, quiet) = (input.delete.objects, input.delete.quiet.unwrap_or(false));
         if objects.is_empty() || objects.len() > MAX_KEYS {
             return Err(refuse(
@@ -43,7 +45,7 @@ impl Wire {
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         let deleting = objects.into_iter().map(|object| async {
             let allowed = reach.covers(&input.bucket, object.key.as_bytes(), Action::DeleteObject);
-            let outcome = if allowed { self.delete_one(bucket, &object).await } else { Err(crate::error::denied()) };
+            let outcome = if allowed { delete_one(bucket, &object).await } else { Err(crate::error::denied()) };
             (object.key, outcome)
         });
         for (key, outcome) in futures::future::join_all(deleting).await {
@@ -62,21 +64,21 @@ impl Wire {
             DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), ..DeleteObjectsOutput::default() };
         Ok(S3Response::new(output))
     }
+}
 
-    async fn delete_one(&self, bucket: i64, object: &ObjectIdentifier) -> Result<()> {
-        if object.version_id.as_deref().is_some_and(|version| version != "null") {
-            return Err(not_implemented("VersionId"));
-        }
-        if object.size.is_some() || object.last_modified_time.is_some() {
-            return Err(not_implemented("a condition on size or time"));
-        }
-        let condition = match &object.e_tag {
-            Some(etag) => Condition::Etag(etag.value().into()),
-            None => Condition::None,
-        };
-        match self.objects.delete(bucket, object.key.as_bytes(), condition).await? {
-            Ok(()) | Err(Clash::Missing) => Ok(()),
-            Err(Clash::Failed) => Err(precondition_failed()),
-        }
+async fn delete_one(bucket: &Bucket, object: &ObjectIdentifier) -> Result<()> {
+    if object.version_id.as_deref().is_some_and(|version| version != "null") {
+        return Err(not_implemented("VersionId"));
+    }
+    if object.size.is_some() || object.last_modified_time.is_some() {
+        return Err(not_implemented("a condition on size or time"));
+    }
+    let condition = match &object.e_tag {
+        Some(etag) => Condition::Etag(etag.value().into()),
+        None => Condition::None,
+    };
+    match bucket.delete(object.key.as_bytes(), condition).await? {
+        Ok(()) | Err(Clash::Missing) => Ok(()),
+        Err(Clash::Failed) => Err(precondition_failed()),
     }
 }

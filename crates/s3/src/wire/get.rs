@@ -10,6 +10,7 @@ use s3s::dto::{
 };
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response};
 
+use crate::behind::port::Window;
 use crate::error::{Result, refuse, refuse_custom};
 use crate::objects::checksum::Algorithm;
 use crate::objects::record::{CHECKSUM_TYPE, Data, Record};
@@ -88,6 +89,23 @@ impl Wanted {
         }
     }
 
+    /// The bytes that will answer, as far as that can be told without the object: not under a condition, where it may be none.
+    pub(super) fn likely(&self) -> Option<Window> {
+        let Self { if_match, if_none_match, if_modified_since, if_unmodified_since, range, part_number } = self;
+        let conditional = if_match.is_some() || if_none_match.is_some() || part_number.is_some();
+        if conditional || if_modified_since.is_some() || if_unmodified_since.is_some() {
+            return None;
+        }
+        match range {
+            None => Some(Window::Whole),
+            Some(Range::Int { first, last }) => {
+                let end = last.map_or(u64::MAX, |last| last.saturating_add(1));
+                (*first < end).then_some(Window::Range(*first..end))
+            }
+            Some(Range::Suffix { length }) => (*length > 0).then_some(Window::Last(*length)),
+        }
+    }
+
     /// The bytes to answer with.
     pub(super) fn plan(&self, record: &Record) -> Result<Plan> {
         self.conditions(record)?;
@@ -123,10 +141,15 @@ fn part(record: &Record, number: i32) -> Result<Plan> {
             let parts = i32::try_from(segments.len()).ok();
             Ok(Plan { range: start..start + size, partial: true, parts })
         }
-        Data::Here(_) | Data::Files(_) if at == 0 => {
+        Data::Behind(parts) if !parts.is_empty() => {
+            let start = parts.iter().take(at).sum();
+            let size = parts.get(at).ok_or_else(missing)?;
+            Ok(Plan { range: start..start + size, partial: true, parts: i32::try_from(parts.len()).ok() })
+        }
+        Data::Here(_) | Data::Files(_) | Data::Behind(_) if at == 0 => {
             Ok(Plan { range: 0..record.size, partial: record.size > 0, parts: None })
         }
-        Data::Here(_) | Data::Files(_) => Err(missing()),
+        Data::Here(_) | Data::Files(_) | Data::Behind(_) => Err(missing()),
     }
 }
 
@@ -185,8 +208,8 @@ fn wants_checksum(headers: &HeaderMap) -> bool {
 
 impl Wire {
     pub(super) async fn get(&self, request: S3Request<GetObjectInput>) -> Result<S3Response<GetObjectOutput>> {
+        let bucket = self.bucket_of(&request, &request.input.bucket)?;
         let S3Request { input, headers: asked, uri, .. } = request;
-        let bucket = self.bucket(&input.bucket)?;
         let wanted = Wanted {
             if_match: input.if_match,
             if_none_match: input.if_none_match,
@@ -195,8 +218,9 @@ impl Wire {
             range: input.range,
             part_number: input.part_number,
         };
-        let opened = self.objects.open_range(bucket, input.key.as_bytes(), |record| Ok(wanted.plan(record)?.range));
-        let (record, reading) = opened.await?.ok_or_else(no_such_key)?;
+        let plan = |record: &Record| Ok(wanted.plan(record)?.range);
+        let opened = bucket.open_range(input.key.as_bytes(), wanted.likely(), plan).await?;
+        let (record, reading) = opened.ok_or_else(no_such_key)?;
         let plan = wanted.plan(&record)?;
         let output = GetObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
@@ -215,8 +239,8 @@ impl Wire {
     }
 
     pub(super) async fn head(&self, request: S3Request<HeadObjectInput>) -> Result<S3Response<HeadObjectOutput>> {
+        let bucket = self.bucket_of(&request, &request.input.bucket)?;
         let S3Request { input, headers: asked, uri, .. } = request;
-        let bucket = self.bucket(&input.bucket)?;
         let wanted = Wanted {
             if_match: input.if_match,
             if_none_match: input.if_none_match,
@@ -225,7 +249,7 @@ impl Wire {
             range: input.range,
             part_number: input.part_number,
         };
-        let record = self.objects.record(bucket, input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
+        let record = bucket.record(input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
         let plan = wanted.plan(&record)?;
         let output = HeadObjectOutput {
             accept_ranges: Some("bytes".to_owned()),

@@ -12,7 +12,7 @@ use valetkey_core::scope::{Action, Listing, Path, Paths, Scope};
 
 use crate::error::{Result, denied, refuse};
 use crate::gate::query::encode_path;
-use crate::gate::session::Reach;
+use crate::gate::session::Session;
 use crate::objects::listing::{Ask, Entry, Mark, Page, Span, behind, common_prefix, past};
 use crate::objects::uploads::{Upload, UploadId};
 use crate::wire::{Wire, session, shown, strong};
@@ -131,22 +131,23 @@ fn given(text: Option<&String>) -> Option<&[u8]> {
 impl Wire {
     async fn page(
         &self,
-        reach: &Reach,
+        session: &Session,
         bucket: &str,
         (prefix, delimiter): (&[u8], Option<&[u8]>),
         from: Option<&Mark>,
         limit: i32,
     ) -> Result<Page> {
-        let scope = reach.listing(bucket, prefix, Action::ListBucket).ok_or_else(denied)?;
+        let scope = session.reach.listing(bucket, prefix, Action::ListBucket).ok_or_else(denied)?;
         let spans = spans(scope, bucket, prefix, Action::ListBucket)?;
         let limit = usize::try_from(limit).unwrap_or(0);
         let ask = Ask { prefix, delimiter, from, limit, spans: &spans };
         // The spans hold nothing else already; asked again because a mistake there would tell what must not be told.
-        self.objects.list(self.bucket(bucket)?, ask, |key| scope.covers(bucket, key, Action::ListBucket)).await
+        let place = self.bucket(session, bucket)?;
+        place.list(ask, |key| scope.covers(bucket, key, Action::ListBucket)).await
     }
 
     pub(super) async fn list_v1(&self, request: S3Request<ListObjectsInput>) -> Result<S3Response<ListObjectsOutput>> {
-        let reach = session(&request)?.reach;
+        let session = session(&request)?;
         let input = request.input;
         let names = Names::of(input.encoding_type.as_ref())?;
         let limit = limit(input.max_keys)?;
@@ -154,7 +155,7 @@ impl Wire {
         let delimiter = given(input.delimiter.as_ref());
         let marker = input.marker.as_deref().unwrap_or_default();
         let from = Some(read_marker(marker, prefix, delimiter)).filter(|_| !marker.is_empty());
-        let page = self.page(&reach, &input.bucket, (prefix, delimiter), from.as_ref(), limit).await?;
+        let page = self.page(&session, &input.bucket, (prefix, delimiter), from.as_ref(), limit).await?;
         let output = ListObjectsOutput {
             prefix: Some(names.shown(prefix)),
             marker: Some(names.shown(marker.as_bytes())),
@@ -186,7 +187,7 @@ impl Wire {
             (None, Some(after)) => Some(Mark::Key(after.to_vec())),
             (None, None) => None,
         };
-        let page = self.page(&session.reach, &input.bucket, (prefix, delimiter), from.as_ref(), limit).await?;
+        let page = self.page(&session, &input.bucket, (prefix, delimiter), from.as_ref(), limit).await?;
         let owner = input
             .fetch_owner
             .unwrap_or(false)
@@ -214,16 +215,16 @@ impl Wire {
         &self,
         request: S3Request<ListMultipartUploadsInput>,
     ) -> Result<S3Response<ListMultipartUploadsOutput>> {
-        let reach = session(&request)?.reach;
+        let session = session(&request)?;
         let input = request.input;
         let names = Names::of(input.encoding_type.as_ref())?;
         let max = limit(input.max_uploads)?;
         let limit = usize::try_from(max).unwrap_or(0);
         let prefix = input.prefix.as_deref().unwrap_or_default().as_bytes();
         let delimiter = given(input.delimiter.as_ref());
-        let scope = reach.listing(&input.bucket, prefix, Action::ListUploads).ok_or_else(denied)?;
+        let scope = session.reach.listing(&input.bucket, prefix, Action::ListUploads).ok_or_else(denied)?;
         let spans = spans(scope, &input.bucket, prefix, Action::ListUploads)?;
-        let bucket = self.bucket(&input.bucket)?;
+        let bucket = self.bucket(&session, &input.bucket)?;
         let marker = (given(input.key_marker.as_ref()), input.upload_id_marker.as_deref().and_then(UploadId::parse));
         // Behind this key and, in it, behind this upload. Without an upload the whole key is behind us.
         let mut at: (Vec<u8>, Vec<u8>) = match marker {
@@ -239,7 +240,7 @@ impl Wire {
         let mut truncated = false;
         'spans: for span in &spans {
             loop {
-                let batch = self.objects.uploads(bucket, span, (&at.0, &at.1), limit + 1).await?;
+                let batch = bucket.objects.uploads(bucket.id, span, (&at.0, &at.1), limit + 1).await?;
                 let read = batch.len();
                 for upload in batch {
                     if (&*upload.key, upload.id.bytes()) <= (&*at.0, &*at.1) {

@@ -29,22 +29,28 @@ use s3s::dto::{
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use crate::Limits;
+use crate::bucket::{Bucket, Buckets};
 use crate::error::{Result, denied, not_implemented, refuse};
 use crate::gate::session::Session;
-use crate::objects::{BucketId, Clash, Condition, Objects};
+use crate::objects::{Clash, Condition};
 
 /// The operations.
 #[derive(Clone)]
 pub(crate) struct Wire {
-    pub(crate) objects: Arc<Objects>,
+    pub(crate) buckets: Arc<Buckets>,
     pub(crate) limits: Limits,
 }
 
 impl Wire {
-    fn bucket(&self, name: &str) -> Result<BucketId> {
-        self.objects
-            .bucket(name)
-            .ok_or_else(|| refuse(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist"))
+    /// The bucket of this name in the store that whoever asks has a credential of.
+    fn bucket(&self, session: &Session, name: &str) -> Result<Bucket> {
+        let found = session.storage_of(name).and_then(|storage| self.buckets.bucket(storage, name));
+        found.ok_or_else(|| refuse(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist"))
+    }
+
+    /// The bucket that a request is about.
+    fn bucket_of<T>(&self, request: &S3Request<T>, name: &str) -> Result<Bucket> {
+        self.bucket(request.extensions.get().ok_or_else(denied)?, name)
     }
 }
 
@@ -133,14 +139,14 @@ impl S3 for Wire {
     }
 
     async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
-        self.bucket(&request.input.bucket)?;
+        self.bucket_of(&request, &request.input.bucket)?;
         Ok(S3Response::new(HeadBucketOutput::default()))
     }
 
     /// Makes no bucket: says of the one in scope that it is there, which clients take that make sure of it before they
     /// write (rclone).
     async fn create_bucket(&self, request: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
-        self.bucket(&request.input.bucket).map_err(|_| denied())?;
+        self.bucket_of(&request, &request.input.bucket).map_err(|_| denied())?;
         Err(refuse(
             S3ErrorCode::BucketAlreadyOwnedByYou,
             "Your previous request to create the named bucket succeeded and you already own it.",
@@ -151,7 +157,7 @@ impl S3 for Wire {
         &self,
         request: S3Request<GetBucketLocationInput>,
     ) -> S3Result<S3Response<GetBucketLocationOutput>> {
-        self.bucket(&request.input.bucket)?;
+        self.bucket_of(&request, &request.input.bucket)?;
         Ok(S3Response::new(GetBucketLocationOutput::default()))
     }
 
@@ -159,7 +165,8 @@ impl S3 for Wire {
         &self,
         request: S3Request<GetBucketCorsInput>,
     ) -> S3Result<S3Response<GetBucketCorsOutput>> {
-        self.cors(&request.input.bucket).map(|()| S3Response::new(GetBucketCorsOutput::default()))
+        self.bucket_of(&request, &request.input.bucket)?;
+        config::cors().map(|()| S3Response::new(GetBucketCorsOutput::default()))
     }
 
     /// What is not there is as good as deleted.
@@ -167,7 +174,7 @@ impl S3 for Wire {
         &self,
         request: S3Request<DeleteBucketCorsInput>,
     ) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
-        self.bucket(&request.input.bucket)?;
+        self.bucket_of(&request, &request.input.bucket)?;
         Ok(S3Response::new(DeleteBucketCorsOutput::default()))
     }
 
@@ -175,15 +182,16 @@ impl S3 for Wire {
         &self,
         request: S3Request<GetBucketLifecycleConfigurationInput>,
     ) -> S3Result<S3Response<GetBucketLifecycleConfigurationOutput>> {
-        self.lifecycle(&request.input.bucket)
-            .map(|()| S3Response::new(GetBucketLifecycleConfigurationOutput::default()))
+        self.bucket_of(&request, &request.input.bucket)?;
+        config::lifecycle().map(|()| S3Response::new(GetBucketLifecycleConfigurationOutput::default()))
     }
 
     async fn get_bucket_encryption(
         &self,
         request: S3Request<GetBucketEncryptionInput>,
     ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
-        self.encryption(&request.input.bucket).map(|()| S3Response::new(GetBucketEncryptionOutput::default()))
+        self.bucket_of(&request, &request.input.bucket)?;
+        config::encryption().map(|()| S3Response::new(GetBucketEncryptionOutput::default()))
     }
 
     async fn create_multipart_upload(

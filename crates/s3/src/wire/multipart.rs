@@ -9,9 +9,11 @@ use s3s::dto::{
 };
 use s3s::{S3ErrorCode, S3Request, S3Response};
 
-use crate::error::{Result, refuse};
+use crate::behind::Completing;
+use crate::error::{Result, internal, refuse};
 use crate::gate::session::Session;
 use crate::objects::checksum::{Algorithm, Kind};
+use crate::objects::record::Record;
 use crate::objects::uploads::{Completion, Incomplete, Listed, MAX_PART_NUMBER, Owner, UploadId};
 use crate::wire::put::{Told, body, kept, read_checksum, shown_checksum, tell_checksum, trailers};
 use crate::wire::{Wire, clashed, condition, session, shown, strong, text};
@@ -102,14 +104,31 @@ fn listed(parts: Vec<CompletedPart>, algorithm: Algorithm) -> Result<Vec<Listed>
     Ok(listed)
 }
 
+/// Tells of an object that was made of parts.
+fn completed(bucket: String, key: String, record: &Record) -> CompleteMultipartUploadOutput {
+    let mut output = CompleteMultipartUploadOutput {
+        location: Some(format!("/{bucket}/{}", crate::gate::query::encode_path(&key))),
+        bucket: Some(bucket),
+        key: Some(key),
+        e_tag: Some(strong(&record.etag)),
+        ..CompleteMultipartUploadOutput::default()
+    };
+    if let Some((algorithm, shown, kind)) = record.headers.checksum() {
+        tell_checksum!(output, algorithm, shown.to_owned());
+        output.checksum_type = Some(ChecksumType::from_static(kind.as_str()));
+    }
+    output
+}
+
 impl Wire {
     pub(super) async fn create_upload(
         &self,
         request: S3Request<CreateMultipartUploadInput>,
     ) -> Result<S3Response<CreateMultipartUploadOutput>> {
-        let owner = owner(&session(&request)?);
+        let session = session(&request)?;
+        let owner = owner(&session);
         let S3Request { input, headers, .. } = request;
-        let bucket = self.bucket(&input.bucket)?;
+        let bucket = self.bucket(&session, &input.bucket)?;
         let unsupported = || refuse(S3ErrorCode::InvalidRequest, "Checksum algorithm or type provided is unsupported.");
         let named = text(&headers, "x-amz-checksum-algorithm")
             .map(|name| Algorithm::parse(name).ok_or_else(unsupported))
@@ -123,7 +142,9 @@ impl Wire {
             return Err(unsupported());
         }
         let kept = kept(&headers)?;
-        let upload = self.objects.create_upload(bucket, input.key.as_bytes(), owner, (algorithm, kind), kept).await?;
+        let key = input.key.as_bytes();
+        bucket.writable(key)?;
+        let upload = bucket.objects.create_upload(bucket.id, key, owner, (algorithm, kind), kept).await?;
         Ok(S3Response::new(CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
@@ -139,16 +160,17 @@ impl Wire {
         let owner = owner(&session);
         let told = Told::read(&request.headers, trailers(&request))?;
         let input = request.input;
-        let bucket = self.bucket(&input.bucket)?;
+        let bucket = self.bucket(&session, &input.bucket)?;
         let (number, id) = (part_number(input.part_number)?, upload_id(&input.upload_id)?);
-        let upload = self.objects.upload(id, bucket, input.key.as_bytes(), owner).await?.ok_or_else(no_such_upload)?;
+        let upload =
+            bucket.objects.upload(id, bucket.id, input.key.as_bytes(), owner).await?.ok_or_else(no_such_upload)?;
         // The upload's own checksum is kept; another that the client tells is verified too.
         let mut algorithms = vec![upload.algorithm];
         algorithms.extend(told.algorithm().filter(|told| *told != upload.algorithm));
-        let taken = self.objects.take_part(body(input.body), &algorithms, self.limits.max_object_bytes).await?;
+        let taken = bucket.objects.take_part(body(input.body), &algorithms, self.limits.max_object_bytes).await?;
         told.verify(&taken.digests)?;
         session.still().await?;
-        let digests = self.objects.put_part(id, number, taken).await?.ok_or_else(no_such_upload)?;
+        let digests = bucket.objects.put_part(id, number, taken).await?.ok_or_else(no_such_upload)?;
         let mut output = UploadPartOutput { e_tag: Some(strong(&digests.etag())), ..UploadPartOutput::default() };
         for (algorithm, checksum) in &digests.checksums {
             tell_checksum!(output, *algorithm, BASE64.encode(checksum));
@@ -160,11 +182,13 @@ impl Wire {
         &self,
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> Result<S3Response<CompleteMultipartUploadOutput>> {
-        let owner = owner(&session(&request)?);
+        let session = session(&request)?;
+        let owner = owner(&session);
         let S3Request { input, headers, .. } = request;
-        let bucket = self.bucket(&input.bucket)?;
+        let bucket = self.bucket(&session, &input.bucket)?;
         let id = upload_id(&input.upload_id)?;
-        let upload = self.objects.upload(id, bucket, input.key.as_bytes(), owner).await?.ok_or_else(no_such_upload)?;
+        let upload =
+            bucket.objects.upload(id, bucket.id, input.key.as_bytes(), owner).await?.ok_or_else(no_such_upload)?;
         let parts = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
         let checksum = match shown_checksum(&headers)? {
             Some((algorithm, shown)) if algorithm == upload.algorithm => Some(shown.to_owned()),
@@ -182,18 +206,17 @@ impl Wire {
             size: input.mpu_object_size.map(i64::cast_unsigned),
             checksum,
         };
-        let record = self.objects.complete_upload(id, completion).await?.map_err(incomplete)?;
-        let mut output = CompleteMultipartUploadOutput {
-            location: Some(format!("/{}/{}", input.bucket, crate::gate::query::encode_path(&input.key))),
-            bucket: Some(input.bucket),
-            key: Some(input.key),
-            e_tag: Some(strong(&record.etag)),
-            ..CompleteMultipartUploadOutput::default()
+        let (name, key) = (input.bucket, input.key);
+        let output = match bucket.complete_upload(key.as_bytes(), id, completion, session).await? {
+            Completing::Done(done) => completed(name, key, &*done.map_err(incomplete)?),
+            Completing::Still(completing) => CompleteMultipartUploadOutput {
+                future: Some(Box::pin(async move {
+                    let done = completing.await.map_err(|error| internal("completing an upload", error))?;
+                    Ok(completed(name, key, &*done?.map_err(incomplete)?))
+                })),
+                ..CompleteMultipartUploadOutput::default()
+            },
         };
-        if let Some((algorithm, shown, kind)) = record.headers.checksum() {
-            tell_checksum!(output, algorithm, shown.to_owned());
-            output.checksum_type = Some(ChecksumType::from_static(kind.as_str()));
-        }
         Ok(S3Response::new(output))
     }
 
@@ -201,12 +224,13 @@ impl Wire {
         &self,
         request: S3Request<AbortMultipartUploadInput>,
     ) -> Result<S3Response<AbortMultipartUploadOutput>> {
-        let owner = owner(&session(&request)?);
+        let session = session(&request)?;
+        let owner = owner(&session);
         let input = request.input;
-        let bucket = self.bucket(&input.bucket)?;
+        let bucket = self.bucket(&session, &input.bucket)?;
         let id = upload_id(&input.upload_id)?;
-        let found = self.objects.upload(id, bucket, input.key.as_bytes(), owner).await?;
-        if found.is_none() || !self.objects.abort_upload(id).await? {
+        let found = bucket.objects.upload(id, bucket.id, input.key.as_bytes(), owner).await?;
+        if found.is_none() || !bucket.objects.abort_upload(id).await? {
             return Err(no_such_upload());
         }
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
@@ -216,17 +240,19 @@ impl Wire {
         &self,
         request: S3Request<ListPartsInput>,
     ) -> Result<S3Response<ListPartsOutput>> {
-        let owner = owner(&session(&request)?);
+        let session = session(&request)?;
+        let owner = owner(&session);
         let input = request.input;
-        let bucket = self.bucket(&input.bucket)?;
+        let bucket = self.bucket(&session, &input.bucket)?;
         let id = upload_id(&input.upload_id)?;
-        let upload = self.objects.upload(id, bucket, input.key.as_bytes(), owner).await?.ok_or_else(no_such_upload)?;
+        let upload =
+            bucket.objects.upload(id, bucket.id, input.key.as_bytes(), owner).await?.ok_or_else(no_such_upload)?;
         let (max, behind) = (input.max_parts.unwrap_or(MAX_PARTS), input.part_number_marker.unwrap_or(0));
         if max < 0 || behind < 0 {
             return Err(refuse(S3ErrorCode::InvalidArgument, "max-parts and part-number-marker are not negative."));
         }
         let limit = usize::try_from(max.min(MAX_PARTS)).unwrap_or(0);
-        let mut found = self.objects.parts(id, behind, limit + 1).await?;
+        let mut found = bucket.objects.parts(id, behind, limit + 1).await?;
         let truncated = limit > 0 && found.len() > limit;
         found.truncate(limit);
         let next = found.last().map(|part| part.number).filter(|_| truncated);

@@ -181,17 +181,17 @@ impl Wire {
         let session = session(&request)?;
         let told = Told::read(&request.headers, trailers(&request))?;
         let S3Request { input, headers, .. } = request;
-        let bucket = self.bucket(&input.bucket)?;
+        let bucket = self.bucket(&session, &input.bucket)?;
         let key = input.key.as_bytes();
         let condition = condition(input.if_match, input.if_none_match)?;
         let named = text(&headers, "x-amz-sdk-checksum-algorithm").and_then(Algorithm::parse);
         let algorithm = told.algorithm().or(named).unwrap_or(Algorithm::Crc64Nvme);
         let kept = kept(&headers)?;
         let body = body(input.body);
-        let taken = self.objects.take(body, &[algorithm], self.limits.max_object_bytes).await?;
-        told.verify(&taken.digests)?;
+        let draft = bucket.take(key, kept, body, &[algorithm], self.limits.max_object_bytes).await?;
+        told.verify(draft.digests())?;
         session.still().await?;
-        let record = self.objects.put(bucket, key, taken, kept, condition).await?.map_err(clashed)?;
+        let record = draft.put(condition).await?.map_err(clashed)?;
         let mut output = PutObjectOutput { e_tag: Some(strong(&record.etag)), ..PutObjectOutput::default() };
         if let Some((algorithm, shown, kind)) = record.headers.checksum() {
             tell_checksum!(output, algorithm, shown.to_owned());

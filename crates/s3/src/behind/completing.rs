@@ -1,0 +1,89 @@
+//! Completes uploads in parts: the parts lie here and go to the other store as one object.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tokio::task::JoinHandle;
+
+use crate::behind::Behind;
+use crate::behind::writing::{Flow, Held};
+use crate::error::{Result, internal};
+use crate::gate::session::Session;
+use crate::objects::record::{Data, Record};
+use crate::objects::uploads::{Completion, Incomplete, UploadId};
+
+/// How long an answer may take before it is begun: refusals until then have their own status.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Objects up to this size are put at once.
+const AT_ONCE: u64 = 8 * 1024 * 1024;
+
+/// What became of an upload.
+pub(crate) type Completed = Result<std::result::Result<Arc<Record>, Incomplete>>;
+
+/// An upload being completed.
+pub(crate) enum Completing {
+    /// It is over.
+    Done(std::result::Result<Arc<Record>, Incomplete>),
+    /// It takes long: the client is kept waiting with a response that has begun.
+    Still(JoinHandle<Completed>),
+}
+
+impl Behind {
+    /// Completes an upload.
+    pub(crate) async fn complete_upload(
+        &self,
+        key: &[u8],
+        id: UploadId,
+        completion: Completion,
+        session: Session,
+    ) -> Result<Completing> {
+        let key = self.writable(key)?.to_owned();
+        let own = self.clone();
+        // Runs to its end whether or not the request is still there.
+        let mut completing = self.tasks.spawn(async move { own.assemble(&key, id, &completion, &session).await });
+        match tokio::time::timeout(PATIENCE, &mut completing).await {
+            Ok(done) => Ok(Completing::Done(done.map_err(|error| internal("completing an upload", error))??)),
+            Err(_) => Ok(Completing::Still(completing)),
+        }
+    }
+
+    async fn assemble(&self, key: &str, id: UploadId, completion: &Completion, session: &Session) -> Completed {
+        let found = match self.objects.assemble_upload(id, completion).await? {
+            Ok(found) => found,
+            Err(incomplete) => return Ok(Err(incomplete)),
+        };
+        // Ended by another request in between.
+        let Some(mut reading) = self.objects.read_parts(&found).await? else {
+            return Ok(Err(Incomplete::NoSuchUpload));
+        };
+        let given = self.given(&found.headers);
+        let mut flow = match found.size {
+            0..=AT_ONCE => None,
+            size => Some(Flow::begin(self, key, &given, Some(size)).await?),
+        };
+        let mut here = bytes::BytesMut::new();
+        while let Some(bytes) = reading.next().await {
+            let bytes = bytes.map_err(|error| internal("reading a part", error))?;
+            match &mut flow {
+                Some(flow) => flow.push(bytes).await?,
+                None => here.extend_from_slice(&bytes),
+            }
+        }
+        let held = flow.map_or_else(|| Held::Here(here.freeze()), Held::There);
+        // SECURITY: it may have taken long, and what it brings must not outlive the key.
+        session.still().await?;
+        let parts: Box<[u64]> = match &found.data {
+            Data::Files(segments) => segments.iter().map(|segment| segment.size).collect(),
+            Data::Here(_) | Data::Behind(_) => Box::default(),
+        };
+        let record = Record { data: Data::Behind(parts), ..found };
+        let record = match self.commit(key, held, record, &completion.condition).await? {
+            Ok(record) => record,
+            Err(clash) => return Ok(Err(Incomplete::Clash(clash))),
+        };
+        // A crash before this leaves the upload; completing it again makes the same object.
+        self.objects.abort_upload(id).await?;
+        Ok(Ok(record))
+    }
+}

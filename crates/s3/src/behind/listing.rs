@@ -1,0 +1,94 @@
+//! Pages of keys in another store. What came with one call to it and was not told yet answers the next look.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::behind::{Behind, failed, shown_tag};
+use crate::error::Result;
+use crate::objects::listing::{self, Ask, Entry, Page, Rows, behind};
+
+/// Keys asked for with one call.
+const BATCH: usize = 1000;
+
+/// The keys of a bucket as they come.
+struct There<'a> {
+    behind: &'a Behind,
+    /// What every key of the listing starts with.
+    whole: &'a str,
+    /// What every key in `ready` starts with.
+    prefix: String,
+    /// Keys that came and were not told.
+    ready: VecDeque<Entry>,
+    /// Where the keys behind those start.
+    at: Vec<u8>,
+    /// Whether there are none.
+    over: bool,
+}
+
+/// What all keys of a span start with, as text.
+fn common(from: &[u8], end: &[u8]) -> String {
+    let same = from.iter().zip(end).take_while(|(one, other)| one == other).count();
+    let bytes = from.get(..same).unwrap_or_default();
+    let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+    String::from_utf8_lossy(bytes.get(..valid).unwrap_or_default()).into_owned()
+}
+
+impl There<'_> {
+    async fn fetch(&mut self) -> Result<()> {
+        let own = self.behind;
+        let found = own.backend.list(&own.name, &self.prefix, &self.at, BATCH).await;
+        let found = found.map_err(|failure| failed("listing objects", &failure))?;
+        self.over = found.len() < BATCH;
+        let (Some(first), Some(last)) = (found.first(), found.last()) else { return Ok(()) };
+        let facts = own.objects.facts_between(own.bucket, first.key.as_bytes(), last.key.as_bytes()).await?;
+        let mut facts: HashMap<Vec<u8>, _> = facts.into_iter().map(|brief| (brief.key.clone(), brief)).collect();
+        self.at = behind(last.key.as_bytes());
+        for entry in found {
+            let brief = facts.remove(entry.key.as_bytes());
+            let brief = brief.filter(|brief| brief.tag == entry.tag && brief.size == entry.size);
+            self.ready.push_back(Entry {
+                etag: brief.map_or_else(|| shown_tag(&entry.tag), |brief| brief.etag),
+                key: entry.key.into_bytes(),
+                size: entry.size,
+                modified: entry.modified,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Rows for There<'_> {
+    async fn rows(&mut self, from: &[u8], end: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>> {
+        let narrower = end.map(|end| common(from, end)).filter(|common| common.starts_with(self.whole));
+        let prefix = narrower.unwrap_or_else(|| self.whole.to_owned());
+        if prefix != self.prefix {
+            self.ready.clear();
+            (self.prefix, self.at, self.over) = (prefix, from.to_vec(), false);
+        }
+        let inside = |entry: &Entry| end.is_none_or(|end| entry.key.as_slice() < end);
+        loop {
+            while self.ready.front().is_some_and(|entry| entry.key.as_slice() < from) {
+                self.ready.pop_front();
+            }
+            if self.at.as_slice() < from {
+                self.at = from.to_vec();
+            }
+            if self.over || self.ready.len() >= limit || self.ready.back().is_some_and(|last| !inside(last)) {
+                break;
+            }
+            self.fetch().await?;
+        }
+        let told = self.ready.iter().take(limit).take_while(|entry| inside(entry)).count();
+        Ok(self.ready.drain(..told).collect())
+    }
+}
+
+impl Behind {
+    /// A page of the bucket's keys. `shows` is asked about every key before it is told or counted.
+    pub(crate) async fn list(&self, ask: Ask<'_>, shows: impl Fn(&[u8]) -> bool) -> Result<Page> {
+        // Keys there are text: none starts with what is not.
+        let Ok(whole) = std::str::from_utf8(ask.prefix) else { return Ok(Page::default()) };
+        let (ready, at) = (VecDeque::new(), Vec::new());
+        let mut there = There { behind: self, whole, prefix: whole.to_owned(), ready, at, over: false };
+        listing::page(&mut there, ask, shows).await
+    }
+}

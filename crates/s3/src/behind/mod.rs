@@ -1,0 +1,155 @@
+//! Buckets whose objects lie in somebody else's store: the wire's operations done there, in the wire's own words.
+//!
+//! What the store does not keep (our entity tags, checksums, on a plain disk every header) is kept in the index beside, bound
+//! to the version it is true of. Uploads in parts are kept in the index and its files too, whatever the store can, and go
+//! there as one object when they are completed: so their rules are the same everywhere.
+
+mod completing;
+mod listing;
+pub(crate) mod port;
+mod reading;
+mod writing;
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+
+use s3s::{S3Error, S3ErrorCode};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio_util::task::TaskTracker;
+
+pub(crate) use crate::behind::completing::Completing;
+use crate::behind::port::{Backend, Failure, Found};
+pub(crate) use crate::behind::reading::Reading;
+pub(crate) use crate::behind::writing::Draft;
+use crate::error::{Result, refuse, refuse_with};
+use crate::objects::facts::Facts;
+use crate::objects::record::{Data, Headers, Record};
+use crate::objects::{BucketId, Objects};
+
+/// Turns that keys share.
+const TURNS: usize = 1024;
+
+/// Lets writers of one key follow each other, so that what is kept here of an object is of the bytes that are there.
+pub(crate) struct Turns {
+    hasher: RandomState,
+    turns: Box<[Mutex<()>]>,
+}
+
+impl Turns {
+    /// All free.
+    pub(crate) fn new() -> Self {
+        Self { hasher: RandomState::new(), turns: (0..TURNS).map(|_| Mutex::new(())).collect() }
+    }
+
+    /// Waits for the key's turn. Who holds one never asks for another.
+    async fn of(&self, bucket: BucketId, key: &[u8]) -> Option<MutexGuard<'_, ()>> {
+        let at = self.hasher.hash_one((bucket, key)) % (TURNS as u64);
+        match self.turns.get(usize::try_from(at).unwrap_or(0)) {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        }
+    }
+}
+
+/// One bucket in another store.
+#[derive(Clone)]
+pub(crate) struct Behind {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) objects: Arc<Objects>,
+    pub(crate) turns: Arc<Turns>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) bucket: BucketId,
+    pub(crate) name: Box<str>,
+}
+
+/// What a failure of the store is to the client. The details are in our log only.
+pub(crate) fn failed(doing: &'static str, failure: &Failure) -> S3Error {
+    match failure {
+        Failure::Clash => {
+            return refuse(
+                S3ErrorCode::PreconditionFailed,
+                "At least one of the pre-conditions you specified did not hold",
+            );
+        }
+        Failure::NoBucket => {
+            tracing::warn!(doing, "the store behind has no such bucket while {doing}");
+            return refuse(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist");
+        }
+        Failure::Unfit(why) => return unfit(why),
+        Failure::Throttled(_) | Failure::Unavailable(_) | Failure::Failed(_) => {}
+    }
+    metrics::counter!("vk_s3_behind_failures_total", "doing" => doing).increment(1);
+    tracing::warn!(doing, error = %failure, "the store behind failed while {doing}: {failure}");
+    match failure {
+        Failure::Throttled(_) => refuse(S3ErrorCode::SlowDown, "Please reduce your request rate."),
+        Failure::Unavailable(_) => {
+            refuse(S3ErrorCode::ServiceUnavailable, "The store behind this bucket cannot be reached. Please try again.")
+        }
+        _ => {
+            let mut error = refuse(S3ErrorCode::InternalError, "The store behind this bucket failed.");
+            error.set_status_code(http::StatusCode::BAD_GATEWAY);
+            error
+        }
+    }
+}
+
+/// The refusal to write a key that the store cannot express.
+fn unfit(why: &str) -> S3Error {
+    refuse_with(S3ErrorCode::InvalidArgument, format!("The store behind this bucket cannot hold this key: {why}"))
+}
+
+impl Behind {
+    /// The key as the store writes it; if it cannot, why not.
+    fn fits<'k>(&self, key: &'k [u8]) -> std::result::Result<&'k str, &'static str> {
+        let key = std::str::from_utf8(key).map_err(|_| "it is not UTF-8")?;
+        self.backend.fits(key).map(|()| key)
+    }
+
+    /// The key, to write it.
+    pub(crate) fn writable<'k>(&self, key: &'k [u8]) -> Result<&'k str> {
+        self.fits(key).map_err(unfit)
+    }
+
+    /// What is there, with what is kept here of it if that is of the same version.
+    async fn record_of(&self, key: &str, found: &Found) -> Result<Record> {
+        let facts = self.objects.facts(self.bucket, key.as_bytes()).await?;
+        let facts = facts.filter(|facts| facts.tag == found.version.tag && facts.size == found.size);
+        Ok(self.described(found, facts))
+    }
+
+    fn described(&self, found: &Found, facts: Option<Facts>) -> Record {
+        let mut headers = Headers::default();
+        for (name, value) in &found.headers {
+            headers.add(name, value.as_bytes());
+        }
+        let mut parts = Box::default();
+        let mut etag: Box<str> = shown_tag(&found.version.tag).into();
+        if let Some(facts) = facts {
+            let own = facts.headers.0.into_iter();
+            // What the store keeps is its to say: it may have been changed there.
+            let own = own.filter(|(name, value)| !self.kept_there(name, value));
+            headers.0.extend(own);
+            (etag, parts) = (facts.etag, facts.parts);
+        }
+        Record { size: found.size, etag, modified: found.modified, headers, data: Data::Behind(parts) }
+    }
+
+    fn kept_there(&self, name: &str, value: &[u8]) -> bool {
+        std::str::from_utf8(value).is_ok_and(|value| self.backend.keeps(name, value))
+    }
+
+    /// An object's record, if there is such an object.
+    pub(crate) async fn record(&self, key: &[u8]) -> Result<Option<Arc<Record>>> {
+        let Ok(key) = self.fits(key) else { return Ok(None) };
+        let found = self.backend.head(&self.name, key).await;
+        match found.map_err(|failure| failed("looking an object up", &failure))? {
+            Some(found) => Ok(Some(Arc::new(self.record_of(key, &found).await?))),
+            None => Ok(None),
+        }
+    }
+}
+
+/// A store's entity tag as it may stand in a header.
+fn shown_tag(tag: &str) -> String {
+    tag.chars().filter(|c| c.is_ascii_graphic() && *c != '"').take(256).collect()
+}

@@ -1,0 +1,253 @@
+//! Writes objects to another store. SECURITY: what a body's sender told of it is held against it, and the credential is asked
+//! about again, before the object can be seen: a small body waits here, a large one as an upload that is not complete.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use data_encoding::BASE64;
+use futures::{Stream, StreamExt as _};
+use s3s::StdError;
+use tokio_util::task::TaskTracker;
+
+use crate::behind::port::{Failure, Found, Header, Upload, Version, When};
+use crate::behind::{Behind, failed};
+use crate::error::{Result, internal, of_body};
+use crate::objects::checksum::{Algorithm, Digests, Hashes, Kind};
+use crate::objects::facts::Facts;
+use crate::objects::intake::too_large;
+use crate::objects::record::{Data, Headers, Record};
+use crate::objects::{Clash, Condition};
+
+/// Bodies up to this size are put at once.
+const AT_ONCE: usize = 8 * 1024 * 1024;
+/// Bytes digested at once where that blocks nobody; fewer are digested on the spot.
+const DIGEST_ASIDE: usize = 64 * 1024;
+/// Bytes of a large body that go on together.
+const BATCH: usize = 1024 * 1024;
+
+const PUTTING: &str = "writing an object";
+
+/// An upload at the store: let go of unless it was completed.
+pub(super) struct Flow {
+    upload: Option<Box<dyn Upload>>,
+    tasks: TaskTracker,
+}
+
+impl Flow {
+    /// Begins one.
+    pub(super) async fn begin(behind: &Behind, key: &str, headers: &[Header], size: Option<u64>) -> Result<Self> {
+        let upload = behind.backend.begin(&behind.name, key, headers, size).await;
+        let upload = upload.map_err(|failure| failed(PUTTING, &failure))?;
+        Ok(Self { upload: Some(upload), tasks: behind.tasks.clone() })
+    }
+
+    /// Adds bytes.
+    pub(super) async fn push(&mut self, bytes: Bytes) -> Result<()> {
+        match &mut self.upload {
+            Some(upload) => upload.push(bytes).await.map_err(|failure| failed(PUTTING, &failure)),
+            None => Err(internal(PUTTING, "the upload is over")),
+        }
+    }
+
+    async fn complete(mut self) -> std::result::Result<Version, Failure> {
+        match self.upload.take() {
+            Some(upload) => upload.complete().await,
+            None => Err(Failure::Failed("the upload is over".to_owned())),
+        }
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        if let Some(upload) = self.upload.take()
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            self.tasks.spawn(upload.abort());
+        }
+    }
+}
+
+/// The bytes of an object that nobody sees yet.
+pub(super) enum Held {
+    /// Here.
+    Here(Bytes),
+    /// At the store.
+    There(Flow),
+}
+
+/// A body that was taken in for an object.
+pub(crate) struct Draft {
+    behind: Behind,
+    key: Box<str>,
+    headers: Headers,
+    size: u64,
+    held: Held,
+    pub(crate) digests: Digests,
+}
+
+/// Digests bytes: aside if they are many.
+async fn digest(tasks: &TaskTracker, mut hashes: Hashes, bytes: &Bytes) -> Result<Hashes> {
+    if bytes.len() < DIGEST_ASIDE {
+        hashes.update(bytes);
+        return Ok(hashes);
+    }
+    let bytes = bytes.clone();
+    let digesting = tasks.spawn_blocking(move || {
+        hashes.update(&bytes);
+        hashes
+    });
+    digesting.await.map_err(|error| internal("digesting a body", error))
+}
+
+impl Behind {
+    /// The headers that are given to the store.
+    pub(super) fn given(&self, headers: &Headers) -> Vec<Header> {
+        let text = |(name, value): &(Box<str>, Box<[u8]>)| {
+            let value = std::str::from_utf8(value).ok().filter(|value| self.backend.keeps(name, value))?;
+            Some((name.to_string(), value.to_owned()))
+        };
+        headers.0.iter().filter_map(text).collect()
+    }
+
+    /// Takes a body in, for [`Draft::put`].
+    pub(crate) async fn take(
+        &self,
+        key: &[u8],
+        headers: Headers,
+        mut body: impl Stream<Item = std::result::Result<Bytes, StdError>> + Unpin,
+        algorithms: &[Algorithm],
+        max_bytes: u64,
+    ) -> Result<Draft> {
+        let key = self.writable(key)?;
+        let mut hashes = Hashes::new(algorithms);
+        let (mut size, mut waiting) = (0u64, BytesMut::new());
+        let mut flow: Option<Flow> = None;
+        while let Some(bytes) = body.next().await {
+            let bytes = bytes.map_err(|error| of_body(&*error))?;
+            size += bytes.len() as u64;
+            if size > max_bytes {
+                return Err(too_large());
+            }
+            waiting.extend_from_slice(&bytes);
+            let enough = if flow.is_some() { BATCH } else { AT_ONCE + 1 };
+            if waiting.len() >= enough {
+                let batch = waiting.split().freeze();
+                hashes = digest(&self.tasks, hashes, &batch).await?;
+                let mut on = match flow.take() {
+                    Some(flow) => flow,
+                    None => Flow::begin(self, key, &self.given(&headers), None).await?,
+                };
+                on.push(batch).await?;
+                flow = Some(on);
+            }
+        }
+        let rest = waiting.freeze();
+        hashes = digest(&self.tasks, hashes, &rest).await?;
+        let held = match flow {
+            None => Held::Here(rest),
+            Some(mut flow) => {
+                flow.push(rest).await?;
+                Held::There(flow)
+            }
+        };
+        let digests = hashes.finish();
+        Ok(Draft { behind: self.clone(), key: key.into(), headers, size, held, digests })
+    }
+
+    /// What is there now, as the store says it.
+    async fn look(&self, key: &str) -> Result<Option<Found>> {
+        self.backend.head(&self.name, key).await.map_err(|failure| failed("looking an object up", &failure))
+    }
+
+    /// Holds a condition against what is there; says under which condition the store is to do it.
+    async fn when(&self, key: &str, condition: &Condition) -> Result<std::result::Result<When, Clash>> {
+        let Some(found) = self.look(key).await? else {
+            return Ok(condition.check(None).map(|()| When::Absent));
+        };
+        let record = self.record_of(key, &found).await?;
+        Ok(condition.check(Some(&record.etag)).map(|()| When::Is(found.version)))
+    }
+
+    /// Makes an object of what is held and keeps what the store does not.
+    pub(super) async fn commit(
+        &self,
+        key: &str,
+        held: Held,
+        record: Record,
+        condition: &Condition,
+    ) -> Result<std::result::Result<Arc<Record>, Clash>> {
+        let _turn = self.turns.of(self.bucket, key.as_bytes()).await;
+        let plain = match (condition, &held) {
+            (Condition::None, _) => Some(When::Always),
+            (Condition::Absent, Held::Here(_)) => Some(When::Absent),
+            (Condition::Absent | Condition::Present | Condition::Etag(_), _) => None,
+        };
+        let when = match plain {
+            Some(when) => when,
+            None => match self.when(key, condition).await? {
+                Ok(when) => when,
+                Err(clash) => return Ok(Err(clash)),
+            },
+        };
+        let put = match held {
+            Held::Here(bytes) => {
+                let given = self.given(&record.headers);
+                self.backend.put(&self.name, key, bytes, &given, when).await
+            }
+            // No store takes a condition here: it was held against what is there, and writers from here take turns.
+            Held::There(flow) => flow.complete().await,
+        };
+        let version = match put {
+            Ok(version) => version,
+            Err(Failure::Clash) => return Ok(Err(Clash::Failed)),
+            Err(failure) => return Err(failed(PUTTING, &failure)),
+        };
+        let parts = match &record.data {
+            Data::Behind(parts) => parts.clone(),
+            Data::Here(_) | Data::Files(_) => Box::default(),
+        };
+        let (size, etag, headers) = (record.size, record.etag.clone(), record.headers.clone());
+        let facts = Facts { tag: version.tag, size, etag, headers, parts };
+        self.objects.keep_facts(self.bucket, key.as_bytes(), facts).await?;
+        Ok(Ok(Arc::new(record)))
+    }
+
+    /// Removes an object, if there is one.
+    pub(crate) async fn delete(&self, key: &[u8], condition: Condition) -> Result<std::result::Result<(), Clash>> {
+        let Ok(key) = self.fits(key) else { return Ok(condition.check(None)) };
+        let (own, key) = (self.clone(), key.to_owned());
+        let deleting = self.tasks.spawn(async move {
+            let _turn = own.turns.of(own.bucket, key.as_bytes()).await;
+            if condition != Condition::None {
+                let etag = match own.look(&key).await? {
+                    Some(found) => Some(own.record_of(&key, &found).await?.etag),
+                    None => None,
+                };
+                if let Err(clash) = condition.check(etag.as_deref()) {
+                    return Ok(Err(clash));
+                }
+            }
+            let deleted = own.backend.delete(&own.name, &key).await;
+            deleted.map_err(|failure| failed("deleting an object", &failure))?;
+            own.objects.forget_facts(own.bucket, key.as_bytes()).await?;
+            Ok(Ok(()))
+        });
+        deleting.await.map_err(|error| internal("deleting an object", error))?
+    }
+}
+
+impl Draft {
+    /// Puts the object in place of what was there; when this returns, it is durable.
+    pub(crate) async fn put(self, condition: Condition) -> Result<std::result::Result<Arc<Record>, Clash>> {
+        let Self { behind, key, mut headers, size, held, digests } = self;
+        if let Some((algorithm, checksum)) = digests.checksums.first() {
+            headers.set_checksum(*algorithm, &BASE64.encode(checksum), Kind::FullObject);
+        }
+        let (etag, modified) = (digests.etag().into(), behind.objects.now());
+        let record = Record { size, etag, modified, headers, data: Data::Behind(Box::default()) };
+        // Runs to its end whether or not the request is still there: what is kept here must be of what is there.
+        let tasks = behind.tasks.clone();
+        let putting = tasks.spawn(async move { behind.commit(&key, held, record, &condition).await });
+        putting.await.map_err(|error| internal(PUTTING, error))?
+    }
+}

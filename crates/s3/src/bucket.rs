@@ -1,0 +1,232 @@
+//! One place to ask: a bucket is here or in another store, and the wire does not care.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::Stream;
+use s3s::StdError;
+use s3s::stream::{ByteStream, RemainingLength};
+use tokio_util::task::TaskTracker;
+use valetkey_core::id::StorageId;
+
+use crate::behind::port::{Backend, Window};
+use crate::behind::{self, Behind, Completing, Turns};
+use crate::error::Result;
+use crate::gate::session::Session;
+use crate::objects::checksum::{Algorithm, Digests};
+use crate::objects::intake::Taken;
+use crate::objects::listing::{Ask, Page};
+use crate::objects::record::{Headers, Record};
+use crate::objects::uploads::{Completion, UploadId};
+use crate::objects::{self, BucketId, Clash, Condition, Objects};
+
+/// The buckets of every store that is served here.
+pub(crate) struct Buckets {
+    /// Which store this is.
+    own: StorageId,
+    objects: Arc<Objects>,
+    backends: RwLock<HashMap<StorageId, Arc<dyn Backend>>>,
+    turns: Arc<Turns>,
+    tasks: TaskTracker,
+}
+
+impl Buckets {
+    /// The buckets of this store.
+    pub(crate) fn new(own: StorageId, objects: Arc<Objects>, tasks: TaskTracker) -> Self {
+        Self { own, objects, backends: RwLock::default(), turns: Arc::new(Turns::new()), tasks }
+    }
+
+    /// Which store this is.
+    pub(crate) fn own(&self) -> StorageId {
+        self.own
+    }
+
+    /// Serves another store's buckets too, or by another road than before.
+    pub(crate) fn attach(&self, storage: StorageId, backend: Arc<dyn Backend>) {
+        self.backends.write().unwrap_or_else(PoisonError::into_inner).insert(storage, backend);
+    }
+
+    /// The way to another store, if it is attached.
+    pub(crate) fn backend(&self, storage: StorageId) -> Option<Arc<dyn Backend>> {
+        self.backends.read().unwrap_or_else(PoisonError::into_inner).get(&storage).cloned()
+    }
+
+    /// Whether a store's buckets are served.
+    pub(crate) fn serves(&self, storage: StorageId) -> bool {
+        storage == self.own || self.backends.read().unwrap_or_else(PoisonError::into_inner).contains_key(&storage)
+    }
+
+    /// A bucket of a store, if there is one of this name.
+    ///
+    /// SECURITY: a name means something within its store only. Whoever holds a credential of one store is never answered
+    /// with another's bucket of the same name.
+    pub(crate) fn bucket(&self, storage: StorageId, name: &str) -> Option<Bucket> {
+        if storage == self.own {
+            let id = self.objects.bucket(name)?;
+            return Some(Bucket { objects: Arc::clone(&self.objects), id, behind: None });
+        }
+        let (backend, bucket) = (self.backend(storage)?, self.objects.foreign_bucket(storage, name)?);
+        let behind = Behind {
+            backend,
+            objects: Arc::clone(&self.objects),
+            turns: Arc::clone(&self.turns),
+            tasks: self.tasks.clone(),
+            bucket,
+            name: name.into(),
+        };
+        Some(Bucket { objects: Arc::clone(&self.objects), id: bucket, behind: Some(Box::new(behind)) })
+    }
+}
+
+/// A bucket.
+pub(crate) struct Bucket {
+    /// Where uploads in parts are kept, wherever the bucket is.
+    pub(crate) objects: Arc<Objects>,
+    /// Its number there.
+    pub(crate) id: BucketId,
+    /// The way to it, if it is in another store.
+    behind: Option<Box<Behind>>,
+}
+
+impl Bucket {
+    /// An object's record, if there is such an object.
+    pub(crate) async fn record(&self, key: &[u8]) -> Result<Option<Arc<Record>>> {
+        match &self.behind {
+            None => self.objects.record(self.id, key).await,
+            Some(behind) => behind.record(key).await,
+        }
+    }
+
+    /// Opens the range of an object that `plan` wants of it; `likely` is which that will be, if that can be told before.
+    pub(crate) async fn open_range(
+        &self,
+        key: &[u8],
+        likely: Option<Window>,
+        plan: impl Fn(&Record) -> Result<Range<u64>>,
+    ) -> Result<Option<(Arc<Record>, Reading)>> {
+        match &self.behind {
+            None => {
+                let opened = self.objects.open_range(self.id, key, plan).await?;
+                Ok(opened.map(|(record, reading)| (record, Reading::Own(reading))))
+            }
+            Some(behind) => {
+                let opened = behind.open_range(key, likely, plan).await?;
+                Ok(opened.map(|(record, reading)| (record, Reading::Behind(reading))))
+            }
+        }
+    }
+
+    /// Takes a body in for an object.
+    pub(crate) async fn take(
+        &self,
+        key: &[u8],
+        headers: Headers,
+        body: impl Stream<Item = std::result::Result<Bytes, StdError>> + Unpin,
+        algorithms: &[Algorithm],
+        max_bytes: u64,
+    ) -> Result<Draft> {
+        match &self.behind {
+            None => {
+                let taken = self.objects.take(body, algorithms, max_bytes).await?;
+                let (objects, bucket) = (Arc::clone(&self.objects), self.id);
+                Ok(Draft::Own { objects, bucket, key: key.into(), taken, headers })
+            }
+            Some(behind) => Ok(Draft::Behind(behind.take(key, headers, body, algorithms, max_bytes).await?)),
+        }
+    }
+
+    /// Removes an object, if there is one.
+    pub(crate) async fn delete(&self, key: &[u8], condition: Condition) -> Result<std::result::Result<(), Clash>> {
+        match &self.behind {
+            None => self.objects.delete(self.id, key, condition).await,
+            Some(behind) => behind.delete(key, condition).await,
+        }
+    }
+
+    /// A page of the keys. `shows` is asked about every key before it is told or counted.
+    pub(crate) async fn list(&self, ask: Ask<'_>, shows: impl Fn(&[u8]) -> bool) -> Result<Page> {
+        match &self.behind {
+            None => self.objects.list(self.id, ask, shows).await,
+            Some(behind) => behind.list(ask, shows).await,
+        }
+    }
+
+    /// Refuses a key that cannot be written.
+    pub(crate) fn writable(&self, key: &[u8]) -> Result<()> {
+        self.behind.as_ref().map_or(Ok(()), |behind| behind.writable(key).map(drop))
+    }
+
+    /// Makes an object of an upload's parts.
+    pub(crate) async fn complete_upload(
+        &self,
+        key: &[u8],
+        id: UploadId,
+        completion: Completion,
+        session: Session,
+    ) -> Result<Completing> {
+        match &self.behind {
+            None => Ok(Completing::Done(self.objects.complete_upload(id, completion).await?)),
+            Some(behind) => behind.complete_upload(key, id, completion, session).await,
+        }
+    }
+}
+
+/// A body that was taken in for an object, and that nobody sees yet.
+pub(crate) enum Draft {
+    /// For a bucket here.
+    Own { objects: Arc<Objects>, bucket: BucketId, key: Box<[u8]>, taken: Taken, headers: Headers },
+    /// For a bucket in another store.
+    Behind(behind::Draft),
+}
+
+impl Draft {
+    /// What the body digests to.
+    pub(crate) fn digests(&self) -> &Digests {
+        match self {
+            Self::Own { taken, .. } => &taken.digests,
+            Self::Behind(draft) => &draft.digests,
+        }
+    }
+
+    /// Puts the object in place of what was there; when this returns, it is durable.
+    pub(crate) async fn put(self, condition: Condition) -> Result<std::result::Result<Arc<Record>, Clash>> {
+        match self {
+            Self::Own { objects, bucket, key, taken, headers } => {
+                objects.put(bucket, &key, taken, headers, condition).await
+            }
+            Self::Behind(draft) => draft.put(condition).await,
+        }
+    }
+}
+
+/// A range of an object's bytes.
+pub(crate) enum Reading {
+    /// From here.
+    Own(objects::reading::Reading),
+    /// From another store.
+    Behind(behind::Reading),
+}
+
+impl Stream for Reading {
+    type Item = std::result::Result<Bytes, StdError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.get_mut() {
+            Self::Own(reading) => Pin::new(reading).poll_next(cx),
+            Self::Behind(reading) => Pin::new(reading).poll_next(cx),
+        }
+    }
+}
+
+impl ByteStream for Reading {
+    fn remaining_length(&self) -> RemainingLength {
+        match self {
+            Self::Own(reading) => reading.remaining_length(),
+            Self::Behind(reading) => reading.remaining_length(),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What another store does not keep of the objects written to it from here: their S3 entity tag, headers, checksum and parts.
+
+use async_trait::async_trait;
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use crate::error::Result;
+use crate::objects::record::Headers;
+use crate::objects::writer::{After, Change};
+use crate::objects::{BucketId, Index, Objects, sql};
+
+/// What is kept of an object that lies in another store. True of the version with this tag and size, and of no other.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Facts {
+    pub(crate) tag: String,
+    pub(crate) size: u64,
+    pub(crate) etag: Box<str>,
+    pub(crate) headers: Headers,
+    /// The sizes of its parts, if it came in parts.
+    pub(crate) parts: Box<[u64]>,
+}
+
+/// The facts that a listing shows.
+#[derive(Debug)]
+pub(crate) struct Brief {
+    pub(crate) key: Vec<u8>,
+    pub(crate) tag: String,
+    pub(crate) size: u64,
+    pub(crate) etag: String,
+}
+
+fn read_facts(row: &SqliteRow) -> sqlx::Result<Facts> {
+    let broken = || sqlx::Error::Decode("the facts of an object cannot be read".into());
+    let (parts, rest) = row.try_get::<&[u8], _>(4)?.as_chunks::<8>();
+    if !rest.is_empty() {
+        return Err(broken());
+    }
+    Ok(Facts {
+        tag: row.try_get(0)?,
+        size: row.try_get::<i64, _>(1)?.cast_unsigned(),
+        etag: row.try_get::<&str, _>(2)?.into(),
+        headers: Headers::decode(row.try_get(3)?).ok_or_else(broken)?,
+        parts: parts.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect(),
+    })
+}
+
+impl Objects {
+    /// What is kept of an object in another store.
+    pub(crate) async fn facts(&self, bucket: BucketId, key: &[u8]) -> Result<Option<Facts>> {
+        let row = sqlx::query("SELECT tag, size, etag, headers, parts FROM facts WHERE bucket = ? AND key = ?")
+            .bind(bucket)
+            .bind(key)
+            .fetch_optional(&self.index)
+            .await
+            .map_err(sql("reading the index"))?;
+        row.as_ref().map(read_facts).transpose().map_err(sql("reading the index"))
+    }
+
+    /// What is kept of the objects from one key to another, both with.
+    pub(crate) async fn facts_between(&self, bucket: BucketId, first: &[u8], last: &[u8]) -> Result<Vec<Brief>> {
+        let rows = sqlx::query("SELECT key, tag, size, etag FROM facts WHERE bucket = ? AND key >= ? AND key <= ?")
+            .bind(bucket)
+            .bind(first)
+            .bind(last)
+            .fetch_all(&self.index)
+            .await
+            .map_err(sql("reading the index"))?;
+        let read = |row: &SqliteRow| -> sqlx::Result<Brief> {
+            Ok(Brief {
+                key: row.try_get(0)?,
+                tag: row.try_get(1)?,
+                size: row.try_get::<i64, _>(2)?.cast_unsigned(),
+                etag: row.try_get(3)?,
+            })
+        };
+        rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(sql("reading the index"))
+    }
+
+    /// Keeps facts in place of earlier ones; when this returns, they are durable.
+    pub(crate) async fn keep_facts(&self, bucket: BucketId, key: &[u8], facts: Facts) -> Result<()> {
+        self.writer.apply(KeepFacts { bucket, key: key.into(), facts }).await
+    }
+
+    /// Forgets what was kept of an object.
+    pub(crate) async fn forget_facts(&self, bucket: BucketId, key: &[u8]) -> Result<()> {
+        self.writer.apply(ForgetFacts { bucket, key: key.into() }).await
+    }
+}
+
+struct KeepFacts {
+    bucket: BucketId,
+    key: Box<[u8]>,
+    facts: Facts,
+}
+
+#[async_trait]
+impl Change for KeepFacts {
+    type Answer = ();
+
+    async fn apply(self, index: &mut Index, _: &mut After) -> sqlx::Result<()> {
+        let Self { bucket, key, facts: Facts { tag, size, etag, headers, parts } } = self;
+        let parts: Vec<u8> = parts.iter().flat_map(|size| size.to_be_bytes()).collect();
+        sqlx::query(
+            "INSERT OR REPLACE INTO facts (bucket, key, tag, size, etag, headers, parts) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(bucket)
+        .bind(&*key)
+        .bind(tag)
+        .bind(size.cast_signed())
+        .bind(&*etag)
+        .bind(headers.encode())
+        .bind(parts)
+        .execute(index)
+        .await?;
+        Ok(())
+    }
+}
+
+struct ForgetFacts {
+    bucket: BucketId,
+    key: Box<[u8]>,
+}
+
+#[async_trait]
+impl Change for ForgetFacts {
+    type Answer = ();
+
+    async fn apply(self, index: &mut Index, _: &mut After) -> sqlx::Result<()> {
+        sqlx::query("DELETE FROM facts WHERE bucket = ? AND key = ?")
+            .bind(self.bucket)
+            .bind(&*self.key)
+            .execute(index)
+            .await?;
+        Ok(())
+    }
+}
