@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("valetkey-dialects", &["valetkey-core"]),
     ("valetkey-s3", &["valetkey-core"]),
     ("valetkey-delta", &["valetkey-core"]),
+    ("valetkey-gateway", &["valetkey-core", "valetkey-s3"]),
     (
         "valetkey",
         &["valetkey-core", "valetkey-store", "valetkey-issuers", "valetkey-dialects", "valetkey-s3", "valetkey-delta"],
@@ -166,6 +167,7 @@ fn secrets_are_shown_only_where_they_leave() {
         "crates/core/",
         "crates/issuers/",
         "crates/s3/",
+        "crates/gateway/",
         "crates/store/",
         "crates/valetkey/src/",
         "/tests/",

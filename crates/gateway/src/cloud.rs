@@ -1,0 +1,253 @@
+//! Stores of objects over HTTP: another S3, Azure, Google.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use object_store::path::{self, Path};
+use object_store::{Attributes, Error, ObjectStore, ObjectStoreExt as _, PutMode, UpdateVersion};
+use valetkey_s3::{Backend, Entry, Failure, Found, Header, Opened, Upload, Version, When, Window};
+
+use crate::failure::{self, text};
+use crate::key::{self, Rules};
+use crate::objects::{self, META, attribute, bare, modified};
+
+/// Keys that one call lists at most.
+const PAGE: usize = 1000;
+/// Look-ups at once of what a listing cannot tell apart.
+const LOOKS: usize = 16;
+
+/// Whose store it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    S3,
+    Azure,
+    Gcs,
+    Memory,
+}
+
+/// One bucket of a store.
+#[derive(Clone)]
+pub(crate) struct Store {
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) lists: Arc<dyn PaginatedListStore>,
+}
+
+/// How a bucket is opened.
+type Open = Box<dyn Fn(&str) -> Result<Store, Error> + Send + Sync>;
+
+/// A store over HTTP.
+pub(crate) struct Cloud {
+    kind: Kind,
+    /// Buckets that have another name there.
+    names: BTreeMap<String, String>,
+    open: Open,
+    stores: Mutex<HashMap<String, Store>>,
+}
+
+impl Cloud {
+    /// A store whose buckets are opened so.
+    pub(crate) fn new(kind: Kind, names: BTreeMap<String, String>, open: Open) -> Self {
+        Self { kind, names, open, stores: Mutex::default() }
+    }
+
+    fn store(&self, bucket: &str) -> Result<Store, Failure> {
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = stores.get(bucket) {
+            return Ok(store.clone());
+        }
+        let name = self.names.get(bucket).map_or(bucket, String::as_str);
+        let store = (self.open)(name).map_err(|error| Failure::Failed(text(&error)))?;
+        stores.insert(bucket.to_owned(), store.clone());
+        Ok(store)
+    }
+
+    fn rules(&self) -> Rules {
+        if self.kind == Kind::Azure { Rules::Azure } else { Rules::Plain }
+    }
+
+    fn path(&self, key: &str) -> Result<Path, Failure> {
+        key::path(key, self.rules()).map_err(Failure::Unfit)
+    }
+
+    /// A tag as the store wants to hear it.
+    fn quoted(&self, tag: &str) -> String {
+        if self.kind == Kind::Memory || tag.starts_with("W/") { tag.to_owned() } else { format!("\"{tag}\"") }
+    }
+
+    fn attributes(&self, headers: &[Header]) -> Attributes {
+        let mut attributes = Attributes::new();
+        for (name, value) in headers.iter().filter(|(name, value)| self.keeps(name, value)) {
+            if let Some(attribute) = attribute(name) {
+                attributes.insert(attribute, value.clone().into());
+            }
+        }
+        attributes
+    }
+
+    /// Objects of size zero may be what some tools leave where they made a folder (`folder/`), whose key the library cuts: those are
+    /// not there under the key that was told.
+    async fn there(&self, store: &Store, entries: Vec<Entry>) -> Result<Vec<Entry>, Failure> {
+        if self.kind == Kind::Memory || entries.iter().all(|entry| entry.size > 0) {
+            return Ok(entries);
+        }
+        let looked = futures::stream::iter(entries).map(|entry| async {
+            if entry.size > 0 {
+                return Ok(Some(entry));
+            }
+            let found = objects::head(&*store.objects, &self.path(&entry.key)?).await?;
+            Ok(found.map(|_| entry))
+        });
+        let looked: Vec<Option<Entry>> = looked.buffered(LOOKS).try_collect().await?;
+        Ok(looked.into_iter().flatten().collect())
+    }
+}
+
+/// The key that the library could not read, if that is what failed.
+fn unreadable(error: &Error) -> Option<&str> {
+    match error {
+        Error::InvalidPath { source: path::Error::EmptySegment { path } | path::Error::BadSegment { path, .. } } => {
+            Some(path)
+        }
+        _ => None,
+    }
+}
+
+#[async_trait]
+impl Backend for Cloud {
+    fn fits(&self, key: &str) -> Result<(), &'static str> {
+        key::path(key, self.rules()).map(drop)
+    }
+
+    fn keeps(&self, name: &str, value: &str) -> bool {
+        // What comes back from a header is trimmed, and some signatures see one space where there are two.
+        let plain = value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+            && value.trim() == value
+            && !value.is_empty()
+            && !value.contains("  ");
+        plain
+            && match name.strip_prefix(META) {
+                // Names there are those of variables.
+                Some(own) if self.kind == Kind::Azure => {
+                    own.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+                        && own.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+                }
+                Some(own) => !own.is_empty(),
+                None => attribute(name).is_some(),
+            }
+    }
+
+    async fn probe(&self, bucket: &str) -> Result<(), Failure> {
+        let options = PaginatedListOptions { max_keys: Some(1), ..PaginatedListOptions::default() };
+        match self.store(bucket)?.lists.list_paginated(None, options).await {
+            Err(error) if unreadable(&error).is_none() => Err(failure::of(&error)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    async fn head(&self, bucket: &str, key: &str) -> Result<Option<Found>, Failure> {
+        objects::head(&*self.store(bucket)?.objects, &self.path(key)?).await
+    }
+
+    async fn read(
+        &self,
+        bucket: &str,
+        key: &str,
+        window: Window,
+        only: Option<&Version>,
+    ) -> Result<Option<Opened>, Failure> {
+        let only = only.map(|version| self.quoted(&version.tag));
+        objects::read(&*self.store(bucket)?.objects, &self.path(key)?, window, only).await
+    }
+
+    async fn put(
+        &self,
+        bucket: &str,
+        key: &str,
+        bytes: Bytes,
+        headers: &[Header],
+        when: When,
+    ) -> Result<Version, Failure> {
+        let mode = match when {
+            When::Always => PutMode::Overwrite,
+            When::Absent => PutMode::Create,
+            When::Is(Version { tag, id }) => {
+                PutMode::Update(UpdateVersion { e_tag: Some(self.quoted(&tag)), version: id })
+            }
+        };
+        objects::put(&*self.store(bucket)?.objects, &self.path(key)?, bytes, mode, self.attributes(headers)).await
+    }
+
+    async fn begin(
+        &self,
+        bucket: &str,
+        key: &str,
+        headers: &[Header],
+        size: Option<u64>,
+    ) -> Result<Box<dyn Upload>, Failure> {
+        objects::begin(self.store(bucket)?.objects, self.path(key)?, size, self.attributes(headers)).await
+    }
+
+    async fn delete(&self, bucket: &str, key: &str) -> Result<(), Failure> {
+        match self.store(bucket)?.objects.delete(&self.path(key)?).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failure::of(&error)),
+        }
+    }
+
+    async fn list(&self, bucket: &str, prefix: &str, from: &[u8], limit: usize) -> Result<Vec<Entry>, Failure> {
+        let store = self.store(bucket)?;
+        let mut entries: Vec<Entry> = Vec::new();
+        let (mut offset, mut token) = (key::before(from, prefix), None);
+        let mut size = limit.min(PAGE);
+        // The library drops the blob that is named as the prefix is.
+        let asked = match prefix.char_indices().next_back() {
+            Some((last, _)) if self.kind == Kind::Azure => prefix.get(..last).unwrap_or_default(),
+            _ => prefix,
+        };
+        loop {
+            let options = PaginatedListOptions {
+                offset: offset.clone(),
+                max_keys: Some(size),
+                page_token: token.clone(),
+                ..PaginatedListOptions::default()
+            };
+            let asked = Some(asked).filter(|asked| !asked.is_empty());
+            let page = match store.lists.list_paginated(asked, options).await {
+                Ok(page) => page,
+                Err(error) => match unreadable(&error) {
+                    None => return Err(failure::of(&error)),
+                    // One key that we cannot hold fails the whole page: pages are halved until it stands alone, and passed.
+                    Some(_) if size > 1 => {
+                        size = size.div_ceil(2);
+                        continue;
+                    }
+                    Some(key) => {
+                        (offset, token, size) = (Some(key.to_owned()), None, limit.min(PAGE));
+                        continue;
+                    }
+                },
+            };
+            let mut told = Vec::new();
+            for meta in page.result.objects {
+                let key = meta.location.as_ref();
+                let last = told.last().or(entries.last()).map(|entry: &Entry| entry.key.as_str());
+                // SECURITY: keys that the library has cut come out of order, or do not start as was asked.
+                let fits = key.as_bytes() >= from && key.starts_with(prefix) && last.is_none_or(|last| key > last);
+                if fits && self.fits(key).is_ok() {
+                    let (tag, modified) = (bare(meta.e_tag.as_deref()), modified(&meta));
+                    told.push(Entry { key: key.to_owned(), size: meta.size, tag, modified });
+                }
+            }
+            entries.extend(self.there(&store, told).await?);
+            token = page.page_token;
+            if entries.len() >= limit || token.is_none() {
+                entries.truncate(limit);
+                return Ok(entries);
+            }
+        }
+    }
+}

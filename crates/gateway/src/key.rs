@@ -1,0 +1,133 @@
+//! Keys as stores write them. SECURITY: the library below knows paths, not keys, and would make one key of several
+//! (`a`, `/a`, `a/`); what it does not give back byte for byte is refused here, so that a name means the same to the scope that
+//! allowed it and to the store that is asked.
+
+use object_store::path::Path;
+
+/// Amazon S3 User Guide, "Naming Amazon S3 objects".
+const MAX_BYTES: usize = 1024;
+
+/// What a store does with keys beyond what the library does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rules {
+    /// Nothing.
+    Plain,
+    /// Azure takes `\` for `/`, and may drop dots at a segment's end.
+    Azure,
+    /// Names of files: shorter, and those of unfinished ones (`name#1`) are taken.
+    Files,
+}
+
+/// A file's name is at most 255 bytes on most disks; unfinished ones have a few more.
+const MAX_FILE_NAME: usize = 240;
+
+/// Whether a file's name is one that unfinished files have.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    name.split_once('#').is_some_and(|(_, behind)| digits(behind))
+}
+
+/// A key as a path; if it cannot be one, why.
+pub(crate) fn path(key: &str, rules: Rules) -> Result<Path, &'static str> {
+    if key.is_empty() || key.len() > MAX_BYTES {
+        return Err("keys have 1 to 1024 bytes");
+    }
+    if key.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err("it has control characters");
+    }
+    for segment in key.split('/') {
+        match segment {
+            "" => return Err("it starts or ends with `/`, or has `//` in it"),
+            "." | ".." => return Err("it has `.` or `..` between slashes"),
+            _ => {}
+        }
+        match rules {
+            Rules::Azure if segment.ends_with('.') => return Err("it has a `.` before a `/` or at its end"),
+            Rules::Azure if segment.contains('\\') => return Err("it has a `\\`"),
+            Rules::Files if segment.len() > MAX_FILE_NAME => return Err("between slashes it has more than 240 bytes"),
+            Rules::Plain | Rules::Azure | Rules::Files => {}
+        }
+    }
+    if rules == Rules::Files && key.rsplit('/').next().is_some_and(is_unfinished) {
+        return Err("it ends with `#` and digits");
+    }
+    let path = Path::parse(key).map_err(|_| "it is no path")?;
+    if path.as_ref() == key { Ok(path) } else { Err("it is no path") }
+}
+
+/// A text that comes before `from` and before everything behind it, and after as much of the rest as can be said: where to
+/// start a listing that excludes its start. Nothing where a listing starts anyway, with `prefix`.
+pub(crate) fn before(from: &[u8], prefix: &str) -> Option<String> {
+    if from <= prefix.as_bytes() {
+        return None;
+    }
+    let (last, rest) = from.split_last()?;
+    let text = |bytes: &[u8]| {
+        let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+        String::from_utf8_lossy(bytes.get(..valid).unwrap_or_default()).into_owned()
+    };
+    let start = text(rest);
+    let start = match last {
+        // Behind a key: exactly that key.
+        0 => start,
+        // The least greater than all that start so: all of them but the last come before.
+        0x21..=0x7f if start.len() == rest.len() => format!("{start}{}\u{10fffd}", char::from(*last - 1)),
+        _ => start,
+    };
+    Some(start).filter(|start| !start.is_empty() && start.as_bytes() < from)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn keys_that_would_become_others_are_refused() {
+        for key in ["", "/", "/a", "a/", "a//b", "//", ".", "..", "a/.", "a/..", "../a", "a/./b", "a/../b", "a\0", "a\nb", "\x7f"] {
+            for rules in [Rules::Plain, Rules::Azure, Rules::Files] {
+                assert!(path(key, rules).is_err(), "{key:?}");
+            }
+        }
+        for key in ["a", "a/b", "a%2Fb", "%2e%2e/a", "a*", "a?b", "a#b", "é/日本", "...", " a ", "a b", "C:", "C|/x", "~", "a\\b."] {
+            assert_eq!(path(key, Rules::Plain).unwrap().as_ref(), key);
+        }
+        for key in ["a\\b", "a./b", "a."] {
+            assert!(path(key, Rules::Azure).is_err(), "{key}");
+        }
+        assert!(path("a#1", Rules::Files).is_err());
+        assert!(path("a#1/b#x", Rules::Files).is_ok());
+        assert!(path(&"x".repeat(241), Rules::Files).is_err());
+        assert!(path(&"x".repeat(1025), Rules::Plain).is_err());
+    }
+
+    #[test]
+    fn a_listing_starts_before_what_it_is_asked_for() {
+        assert_eq!(before(b"", ""), None);
+        assert_eq!(before(b"a/", "a/"), None);
+        assert_eq!(before(b"a/b\0", "a/"), Some("a/b".to_owned()));
+        assert_eq!(before(b"a0", ""), Some("a/\u{10fffd}".to_owned()));
+        assert_eq!(before(b"\xc3\xaa", ""), None);
+        assert_eq!(before(b"a\xc3\xaa", ""), Some("a".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_is_its_key(key in "[ -~é/.%#*?\\\\]{0,12}|\\PC{0,8}") {
+            for rules in [Rules::Plain, Rules::Azure, Rules::Files] {
+                if let Ok(path) = path(&key, rules) {
+                    prop_assert_eq!(path.as_ref(), key.as_str());
+                    prop_assert_eq!(path.parts().map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"), key.clone());
+                }
+            }
+        }
+
+        #[test]
+        fn no_key_is_passed_over(from in proptest::collection::vec(any::<u8>(), 0..6), prefix in "[a-c/]{0,2}") {
+            if let Some(start) = before(&from, &prefix) {
+                prop_assert!(start.as_bytes() < &from[..]);
+            }
+        }
+    }
+}

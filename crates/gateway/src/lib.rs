@@ -1,0 +1,34 @@
+//! Other people's stores behind the embedded S3 endpoint: another S3, Azure, Google, or a plain disk.
+//!
+//! Enforcement is the endpoint's; what is here only carries bytes, with credentials that never leave it. Every key is exact:
+//! one that a store cannot express, or would change into another, is refused.
+mod cloud;
+mod failure;
+mod key;
+mod local;
+mod memory;
+mod objects;
+mod settings;
+
+use std::sync::Arc;
+
+use valetkey_core::Error;
+use valetkey_s3::Backend;
+
+pub use crate::settings::Settings;
+
+/// Opens the way to a store. Nothing is asked of it yet.
+///
+/// `settings` is a JSON object with `backend` (`s3`, `azure`, `gcs`, `local`) and what that needs; `secrets` is one too, or
+/// empty where the machine itself has credentials.
+///
+/// # Errors
+/// `Invalid`, with the field that is wrong; nothing of the secrets is repeated.
+pub fn open(settings: &str, secrets: &[u8]) -> Result<Arc<dyn Backend>, Error> {
+    Settings::parse(settings)?.open(secrets)
+}
+
+/// A store that forgets everything: for tests.
+pub fn memory() -> Arc<dyn Backend> {
+    Arc::new(memory::open())
+}

@@ -1,0 +1,346 @@
+//! What is configured of a store behind the endpoint, and the credentials it is used with.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use serde::Deserialize;
+use valetkey_core::name::{BucketName, shortened};
+use valetkey_core::{Error, Kind as ErrorKind, Secret};
+use valetkey_s3::Backend;
+
+use crate::cloud::{Cloud, Kind, Store};
+use crate::failure::text;
+use crate::local::Disk;
+
+/// A name that every store takes, to see whether a bucket could be opened.
+const SOME_BUCKET: &str = "valetkey";
+
+/// What is configured of a store; nothing of it is secret.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(tag = "backend", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Settings {
+    /// Another store that speaks S3.
+    S3 {
+        /// Its URL; AWS itself, if there is none.
+        endpoint: Option<String>,
+        /// The region to name in signatures.
+        region: Option<String>,
+        /// Whether a bucket's name stands in the path (the default) or in front of the host.
+        path_style: Option<bool>,
+        /// Whether its URL may be `http`.
+        #[serde(default)]
+        allow_http: bool,
+        /// Buckets that have another name there.
+        #[serde(default)]
+        buckets: BTreeMap<String, String>,
+    },
+    /// Azure Blob Storage; a bucket is a container.
+    Azure {
+        /// The account's name.
+        account: String,
+        /// Its URL, if it is not Azure's own.
+        endpoint: Option<String>,
+        /// Whether its URL may be `http`.
+        #[serde(default)]
+        allow_http: bool,
+        /// The tenant of the application that `client_secret` is of.
+        tenant_id: Option<String>,
+        /// The application that `client_secret` is of, or the managed identity.
+        client_id: Option<String>,
+        /// Buckets that have another name there.
+        #[serde(default)]
+        buckets: BTreeMap<String, String>,
+    },
+    /// Google Cloud Storage.
+    Gcs {
+        /// Its URL, if it is not Google's own.
+        endpoint: Option<String>,
+        /// Whether its URL may be `http`.
+        #[serde(default)]
+        allow_http: bool,
+        /// Buckets that have another name there.
+        #[serde(default)]
+        buckets: BTreeMap<String, String>,
+    },
+    /// A plain disk; a bucket is a directory below the root.
+    Local {
+        /// The directory of the buckets.
+        root: PathBuf,
+        /// Buckets that have another name there.
+        #[serde(default)]
+        buckets: BTreeMap<String, String>,
+    },
+}
+
+/// The credentials of a store. They never leave this crate but to the store itself.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Written {
+    access_key_id: Option<String>,
+    secret_access_key: Option<String>,
+    session_token: Option<String>,
+    account_key: Option<String>,
+    sas_token: Option<String>,
+    client_secret: Option<String>,
+    service_account_key: Option<serde_json::Value>,
+}
+
+/// The credentials of a store, by whose they are.
+#[derive(Clone, Debug)]
+enum Secrets {
+    /// None: the machine has its own.
+    Machine,
+    Keys { id: String, secret: Secret<String>, token: Option<Secret<String>> },
+    AccountKey(Secret<String>),
+    SasToken(Secret<String>),
+    ClientSecret(Secret<String>),
+    ServiceAccount(Secret<String>),
+}
+
+fn bad(field: &'static str, words: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Invalid, words.into()).at(field)
+}
+
+impl Secrets {
+    fn parse(json: &[u8], backend: &'static str) -> Result<Self, Error> {
+        let words = match backend {
+            "s3" => "the secrets are a JSON object with `access_key_id`, `secret_access_key` and maybe `session_token`",
+            "azure" => "the secrets are a JSON object with one of `account_key`, `sas_token`, `client_secret`",
+            "gcs" => "the secrets are a JSON object with `service_account_key`",
+            _ => "a plain disk has no secrets",
+        };
+        if json.trim_ascii().is_empty() {
+            return Ok(Self::Machine);
+        }
+        // SECURITY: the parser's own words may repeat a secret.
+        let written: Written = serde_json::from_slice(json).map_err(|_| bad("secrets", words))?;
+        let Written {
+            access_key_id,
+            secret_access_key,
+            session_token,
+            account_key,
+            sas_token,
+            client_secret,
+            service_account_key,
+        } = written;
+        let key = service_account_key.map(|key| match key {
+            serde_json::Value::String(text) => text,
+            other => other.to_string(),
+        });
+        let token = session_token.map(Secret::new);
+        let all = (access_key_id, secret_access_key, account_key, sas_token, client_secret, key);
+        let secrets = match all {
+            (None, None, None, None, None, None) if token.is_none() => Some(Self::Machine),
+            (Some(id), Some(secret), None, None, None, None) if backend == "s3" => {
+                return Ok(Self::Keys { id, secret: Secret::new(secret), token });
+            }
+            (None, None, Some(key), None, None, None) if backend == "azure" => {
+                Some(Self::AccountKey(Secret::new(key)))
+            }
+            (None, None, None, Some(sas), None, None) if backend == "azure" => Some(Self::SasToken(Secret::new(sas))),
+            (None, None, None, None, Some(secret), None) if backend == "azure" => {
+                Some(Self::ClientSecret(Secret::new(secret)))
+            }
+            (None, None, None, None, None, Some(key)) if backend == "gcs" => {
+                Some(Self::ServiceAccount(Secret::new(key)))
+            }
+            _ => None,
+        };
+        secrets.filter(|_| token.is_none()).ok_or_else(|| bad("secrets", words))
+    }
+}
+
+fn url(endpoint: Option<&str>, allow_http: bool) -> Result<(), Error> {
+    let Some(endpoint) = endpoint else { return Ok(()) };
+    let plain = endpoint.starts_with("http://");
+    if plain && !allow_http {
+        return Err(bad("endpoint", "an endpoint with `http` needs `allow_http`: what goes there can be read on the way"));
+    }
+    let rest = endpoint.strip_prefix("https://").or(endpoint.strip_prefix("http://")).unwrap_or_default();
+    let host = rest.split('/').next().unwrap_or_default();
+    // A name or secret in a URL ends up in logs.
+    if host.is_empty() || rest.contains(['?', '#', '@']) || !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(bad("endpoint", format!("`{}` is not the URL of a store", shortened(endpoint))));
+    }
+    Ok(())
+}
+
+/// The names that buckets have there.
+fn names(buckets: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> {
+    for (here, there) in buckets {
+        BucketName::parse(here).map_err(|error| error.at("buckets"))?;
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'$');
+        if !(1..=222).contains(&there.len()) || there.starts_with('.') || !there.bytes().all(fits) {
+            return Err(bad("buckets", format!("`{}` is not a bucket's name", shortened(there))));
+        }
+    }
+    Ok(buckets.clone())
+}
+
+/// A client waits in front of us: rather a clear refusal soon than an answer late.
+fn retry() -> RetryConfig {
+    let backoff = BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() };
+    RetryConfig { backoff, max_retries: 3, retry_timeout: Duration::from_secs(20) }
+}
+
+/// Objects may take long; a pause may not.
+fn client(allow_http: bool) -> ClientOptions {
+    ClientOptions::new()
+        .with_allow_http(allow_http)
+        .with_timeout_disabled()
+        .with_connect_timeout(Duration::from_secs(5))
+        .with_read_timeout(Duration::from_secs(60))
+}
+
+/// Opens one bucket to see whether any could be: what is wrong is told now, not with the first request.
+fn tried(cloud: Cloud, open: impl FnOnce() -> Result<Store, object_store::Error>) -> Result<Arc<dyn Backend>, Error> {
+    match open() {
+        Ok(_) => Ok(Arc::new(cloud)),
+        Err(error) => {
+            let words = "the store cannot be opened with these settings and secrets";
+            Err(bad("secrets", words).note(text(&error)))
+        }
+    }
+}
+
+fn both<S>(store: S) -> Store
+where
+    S: object_store::ObjectStore + object_store::list::PaginatedListStore,
+{
+    let store = Arc::new(store);
+    Store { objects: Arc::clone(&store) as Arc<_>, lists: store }
+}
+
+impl Settings {
+    /// Reads settings from JSON.
+    ///
+    /// # Errors
+    /// `Invalid`, naming what is wrong.
+    pub fn parse(json: &str) -> Result<Self, Error> {
+        serde_json::from_str(json).map_err(|error| {
+            let words = format!("these are not settings of a gateway: {}", shortened(&error.to_string()));
+            bad("settings", words)
+        })
+    }
+
+    /// Opens the way to the store.
+    ///
+    /// # Errors
+    /// `Invalid`, with the field that is wrong.
+    pub fn open(&self, secrets: &[u8]) -> Result<Arc<dyn Backend>, Error> {
+        match self {
+            Self::S3 { endpoint, region, path_style, allow_http, buckets } => {
+                url(endpoint.as_deref(), *allow_http)?;
+                let mut builder = match Secrets::parse(secrets, "s3")? {
+                    Secrets::Keys { id, secret, token } => {
+                        let builder = AmazonS3Builder::new()
+                            .with_access_key_id(id)
+                            .with_secret_access_key(secret.reveal().clone());
+                        match token {
+                            Some(token) => builder.with_token(token.reveal().clone()),
+                            None => builder,
+                        }
+                    }
+                    _ => machine_keys(),
+                };
+                builder = builder
+                    .with_region(region.clone().unwrap_or_else(|| "us-east-1".to_owned()))
+                    .with_virtual_hosted_style_request(!path_style.unwrap_or(true))
+                    .with_client_options(client(*allow_http))
+                    .with_retry(retry())
+                    // One by one: not every store has the other.
+                    .with_disable_bulk_delete(true);
+                if let Some(endpoint) = endpoint {
+                    builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
+                }
+                let open = move |bucket: &str| builder.clone().with_bucket_name(bucket).build().map(both);
+                let own = open.clone();
+                tried(Cloud::new(Kind::S3, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
+            }
+            Self::Azure { account, endpoint, allow_http, tenant_id, client_id, buckets } => {
+                url(endpoint.as_deref(), *allow_http)?;
+                let mut builder = MicrosoftAzureBuilder::new()
+                    .with_account(account)
+                    .with_client_options(client(*allow_http))
+                    .with_allow_http(*allow_http)
+                    .with_retry(retry());
+                if let Some(endpoint) = endpoint {
+                    builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
+                }
+                builder = match Secrets::parse(secrets, "azure")? {
+                    Secrets::AccountKey(key) => builder.with_access_key(key.reveal()),
+                    Secrets::SasToken(sas) => {
+                        builder.with_config(AzureConfigKey::SasKey, sas.reveal().trim_start_matches('?'))
+                    }
+                    Secrets::ClientSecret(secret) => {
+                        let missing = |field| bad(field, "a `client_secret` is of an application: its `tenant_id` and `client_id` are missing");
+                        let tenant = tenant_id.as_ref().ok_or_else(|| missing("tenant_id"))?;
+                        let client = client_id.as_ref().ok_or_else(|| missing("client_id"))?;
+                        builder.with_client_secret_authorization(client, secret.reveal(), tenant)
+                    }
+                    _ => match client_id {
+                        Some(client) => builder.with_client_id(client),
+                        None => builder,
+                    },
+                };
+                let open = move |bucket: &str| builder.clone().with_container_name(bucket).build().map(both);
+                let own = open.clone();
+                tried(Cloud::new(Kind::Azure, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
+            }
+            Self::Gcs { endpoint, allow_http, buckets } => {
+                url(endpoint.as_deref(), *allow_http)?;
+                let mut builder =
+                    GoogleCloudStorageBuilder::new().with_client_options(client(*allow_http)).with_retry(retry());
+                if let Some(endpoint) = endpoint {
+                    builder = builder.with_base_url(endpoint.trim_end_matches('/'));
+                }
+                if let Secrets::ServiceAccount(key) = Secrets::parse(secrets, "gcs")? {
+                    builder = builder.with_service_account_key(key.reveal());
+                }
+                let open = move |bucket: &str| builder.clone().with_bucket_name(bucket).build().map(both);
+                let own = open.clone();
+                tried(Cloud::new(Kind::Gcs, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
+            }
+            Self::Local { root, buckets } => {
+                Secrets::parse(secrets, "local")?;
+                if !root.is_absolute() {
+                    return Err(bad("root", "the root of a plain disk is an absolute path"));
+                }
+                let disk = Disk::open(root, names(buckets)?);
+                let disk = disk.map_err(|error| {
+                    bad("root", "the root is not a directory that can be opened").note(error)
+                })?;
+                Ok(Arc::new(disk))
+            }
+        }
+    }
+}
+
+/// The credentials that the machine has: in its environment, by its identity. Nothing else of the environment counts.
+fn machine_keys() -> AmazonS3Builder {
+    use AmazonS3ConfigKey as Key;
+    const KEYS: [Key; 11] = [
+        Key::AccessKeyId,
+        Key::SecretAccessKey,
+        Key::Token,
+        Key::ContainerCredentialsRelativeUri,
+        Key::ContainerCredentialsFullUri,
+        Key::ContainerAuthorizationTokenFile,
+        Key::WebIdentityTokenFile,
+        Key::RoleArn,
+        Key::RoleSessionName,
+        Key::StsEndpoint,
+        Key::MetadataEndpoint,
+    ];
+    let found = AmazonS3Builder::from_env();
+    KEYS.into_iter().fold(AmazonS3Builder::new(), |builder, key| match found.get_config_value(&key) {
+        Some(value) => builder.with_config(key, value),
+        None => builder,
+    })
+}
