@@ -74,8 +74,8 @@ impl Cloud {
     }
 
     /// A tag as the store wants to hear it.
-    fn quoted(&self, tag: &str) -> String {
-        if self.kind == Kind::Memory || tag.starts_with("W/") { tag.to_owned() } else { format!("\"{tag}\"") }
+    fn quoted(tag: &str) -> String {
+        if tag.starts_with("W/") { tag.to_owned() } else { format!("\"{tag}\"") }
     }
 
     fn attributes(&self, headers: &[Header]) -> Attributes {
@@ -159,7 +159,7 @@ impl Backend for Cloud {
         window: Window,
         only: Option<&Version>,
     ) -> Result<Option<Opened>, Failure> {
-        let only = only.map(|version| self.quoted(&version.tag));
+        let only = only.map(|version| Self::quoted(&version.tag));
         objects::read(&*self.store(bucket)?.objects, &self.path(key)?, window, only).await
     }
 
@@ -175,7 +175,7 @@ impl Backend for Cloud {
             When::Always => PutMode::Overwrite,
             When::Absent => PutMode::Create,
             When::Is(Version { tag, id }) => {
-                PutMode::Update(UpdateVersion { e_tag: Some(self.quoted(&tag)), version: id })
+                PutMode::Update(UpdateVersion { e_tag: Some(Self::quoted(&tag)), version: id })
             }
         };
         objects::put(&*self.store(bucket)?.objects, &self.path(key)?, bytes, mode, self.attributes(headers)).await

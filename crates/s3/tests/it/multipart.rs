@@ -99,7 +99,8 @@ async fn parts_out_of_order_become_one_object() {
     assert_eq!((second.status, second.header("x-amz-mp-parts-count")), (206, Some("3")));
     assert!(second.body == bodies[1]);
     rig.get("/lake/in/o?partNumber=4", &credential).await.is(416, "InvalidPartNumber");
-    until_files(&rig, 3).await;
+    // Behind, they went on as one object.
+    until_files(&rig, if rig.is_behind() { 0 } else { 3 }).await;
     complete(&rig, &credential, "in/o", &id, &parts).await.is(404, "NoSuchUpload");
     rig.send(rig.ask("DELETE", "/lake/in/o"), &credential).await.ok();
     until_files(&rig, 0).await;

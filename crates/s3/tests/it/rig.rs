@@ -90,6 +90,8 @@ pub(crate) struct Credential {
 
 /// Which store the rig's endpoint is.
 pub(crate) const STORAGE: StorageId = StorageId::from_bytes([5; 16]);
+/// Which store is behind it, if one is.
+const GATEWAY: StorageId = StorageId::from_bytes([7; 16]);
 
 pub(crate) struct Rig {
     pub(crate) endpoint: Endpoint,
@@ -101,6 +103,8 @@ pub(crate) struct Rig {
     pub(crate) entropy: Arc<SeededEntropy>,
     pub(crate) dir: Arc<TempDir>,
     pub(crate) tasks: TaskTracker,
+    /// Which store the buckets are in.
+    pub(crate) storage: StorageId,
     account: AccountId,
     world: World,
 }
@@ -133,8 +137,13 @@ impl Rig {
         let mut config = Config::new(STORAGE, dir.path().join("objects"));
         change(&mut config);
         let endpoint = Endpoint::open(config, world).await.unwrap();
+        let behind = crate::behind(dir.path());
+        let storage = if behind.is_some() { GATEWAY } else { STORAGE };
+        if let Some(behind) = behind {
+            endpoint.attach(GATEWAY, behind);
+        }
         for bucket in [BUCKET, OTHER_BUCKET] {
-            endpoint.ensure_bucket(&BucketName::parse(bucket).unwrap()).await.unwrap();
+            endpoint.ensure_bucket_at(storage, &BucketName::parse(bucket).unwrap()).await.unwrap();
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -150,7 +159,12 @@ impl Rig {
             }
         });
         let account = AccountId::new(clock.now(), random_10(&*entropy));
-        Self { endpoint, address, keyring, clock, leases, parents, entropy, dir, tasks, account, world: own }
+        Self { endpoint, address, keyring, clock, leases, parents, entropy, dir, tasks, storage, account, world: own }
+    }
+
+    /// Whether the buckets are in another store.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.storage == GATEWAY
     }
 
     /// The world this one lives in.
@@ -159,6 +173,12 @@ impl Rig {
     }
 
     pub(crate) async fn put(&self, bucket: &str, key: &str, bytes: impl Into<bytes::Bytes>) {
+        if self.is_behind() {
+            let credential = self.vend_for(bucket, Paths::Whole, Actions::READ_WRITE, 60);
+            let ask = self.ask("PUT", &format!("/{bucket}/{}", encoded_key(key))).header("content-type", "text/plain");
+            self.send(ask.body(bytes.into()), &credential).await.ok();
+            return;
+        }
         let bucket = BucketName::parse(bucket).unwrap();
         self.endpoint.put_bytes(&bucket, key, bytes.into(), "text/plain").await.unwrap();
     }
@@ -178,7 +198,7 @@ impl Rig {
     }
 
     pub(crate) fn vend_for(&self, bucket: &str, paths: Paths, actions: Actions, secs: i64) -> Credential {
-        self.vend_at(STORAGE, bucket, paths, actions, secs)
+        self.vend_at(self.storage, bucket, paths, actions, secs)
     }
 
     /// Vends a credential for a store, ours or another.
@@ -280,6 +300,12 @@ impl Rig {
         drop(socket.read_to_end(&mut answer).await);
         Answer::read(&answer)
     }
+}
+
+/// A key as it stands in a path.
+pub(crate) fn encoded_key(key: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'/');
+    key.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// A request.

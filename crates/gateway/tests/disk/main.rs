@@ -1,0 +1,34 @@
+//! The tests of the endpoint over a plain disk: what is true of its own buckets is true of these.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::format_collect,
+    clippy::format_push_string,
+    clippy::similar_names,
+    reason = "a test says what it expects and stops where it is wrong"
+)]
+#![allow(dead_code, reason = "some helpers are for tests of the endpoint's own store")]
+
+#[path = "../../../s3/tests/it/chunked.rs"]
+mod chunked;
+#[path = "../../../s3/tests/it/multipart.rs"]
+mod multipart;
+#[path = "../../../s3/tests/it/objects.rs"]
+mod objects;
+#[path = "../../../s3/tests/it/oracle.rs"]
+mod oracle;
+#[path = "../../../s3/tests/it/rig.rs"]
+mod rig;
+
+/// What the rig's buckets lie behind.
+fn behind(dir: &std::path::Path) -> Option<std::sync::Arc<dyn valetkey_s3::Backend>> {
+    let root = dir.join("disk");
+    for bucket in ["lake", "other"] {
+        std::fs::create_dir_all(root.join(bucket)).unwrap();
+    }
+    let settings = format!("{{\"backend\":\"local\",\"root\":\"{}\"}}", root.display());
+    Some(valetkey_gateway::open(&settings, b"").unwrap())
+}
