@@ -37,7 +37,17 @@ pub(crate) fn of(error: &Error) -> Failure {
 /// The library tells the status only in words.
 fn by_words(text: String) -> Failure {
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&["429", "SlowDown", "ServerBusy", "TooManyRequests", "rateLimitExceeded", "RequestLimitExceeded"]) {
+    let refused = text.contains("status code: 4") && !says(&["status code: 429", "status code: 408"]);
+    if refused {
+        Failure::Failed(text)
+    } else if says(&[
+        "code: 429",
+        "SlowDown",
+        "ServerBusy",
+        "TooManyRequests",
+        "rateLimitExceeded",
+        "RequestLimitExceeded",
+    ]) {
         Failure::Throttled(text)
     } else if says(&["status code: 5", "error sending request", "HTTP error", "timed out", "connect"]) {
         Failure::Unavailable(text)
@@ -59,10 +69,14 @@ mod tests {
     #[test]
     fn failures_are_told_apart() {
         let generic = |text: &'static str| of(&Error::Generic { store: "S3", source: text.into() });
-        assert!(matches!(generic("Server returned non-2xx status code: 503: <Code>SlowDown</Code>"), Failure::Throttled(_)));
+        assert!(matches!(
+            generic("Server returned non-2xx status code: 503: <Code>SlowDown</Code>"),
+            Failure::Throttled(_)
+        ));
         assert!(matches!(generic("Server returned non-2xx status code: 500"), Failure::Unavailable(_)));
         assert!(matches!(generic("error sending request for url"), Failure::Unavailable(_)));
         assert!(matches!(generic("Got invalid XML response"), Failure::Failed(_)));
+        assert!(matches!(generic("status code: 416: <Resource>SlowDown-connect-429"), Failure::Failed(_)));
         let source = || "x".into();
         assert_eq!(of(&Error::AlreadyExists { path: String::new(), source: source() }), Failure::Clash);
         assert_eq!(of(&Error::NotFound { path: String::new(), source: source() }), Failure::NoBucket);

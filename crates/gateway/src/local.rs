@@ -253,14 +253,7 @@ impl Backend for Disk {
         objects::read(&*store, &path, window, only.map(|version| format!("\"{}\"", version.tag))).await
     }
 
-    async fn put(
-        &self,
-        bucket: &str,
-        key: &str,
-        bytes: Bytes,
-        _: &[Header],
-        when: When,
-    ) -> Result<Version, Failure> {
+    async fn put(&self, bucket: &str, key: &str, bytes: Bytes, _: &[Header], when: When) -> Result<Version, Failure> {
         let (store, path) = self.target(bucket, key).await?;
         let mode = match when {
             When::Always => PutMode::Overwrite,

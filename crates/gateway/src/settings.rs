@@ -96,7 +96,11 @@ struct Written {
 enum Secrets {
     /// None: the machine has its own.
     Machine,
-    Keys { id: String, secret: Secret<String>, token: Option<Secret<String>> },
+    Keys {
+        id: String,
+        secret: Secret<String>,
+        token: Option<Secret<String>>,
+    },
     AccountKey(Secret<String>),
     SasToken(Secret<String>),
     ClientSecret(Secret<String>),
@@ -140,9 +144,7 @@ impl Secrets {
             (Some(id), Some(secret), None, None, None, None) if backend == "s3" => {
                 return Ok(Self::Keys { id, secret: Secret::new(secret), token });
             }
-            (None, None, Some(key), None, None, None) if backend == "azure" => {
-                Some(Self::AccountKey(Secret::new(key)))
-            }
+            (None, None, Some(key), None, None, None) if backend == "azure" => Some(Self::AccountKey(Secret::new(key))),
             (None, None, None, Some(sas), None, None) if backend == "azure" => Some(Self::SasToken(Secret::new(sas))),
             (None, None, None, None, Some(secret), None) if backend == "azure" => {
                 Some(Self::ClientSecret(Secret::new(secret)))
@@ -160,7 +162,10 @@ fn url(endpoint: Option<&str>, allow_http: bool) -> Result<(), Error> {
     let Some(endpoint) = endpoint else { return Ok(()) };
     let plain = endpoint.starts_with("http://");
     if plain && !allow_http {
-        return Err(bad("endpoint", "an endpoint with `http` needs `allow_http`: what goes there can be read on the way"));
+        return Err(bad(
+            "endpoint",
+            "an endpoint with `http` needs `allow_http`: what goes there can be read on the way",
+        ));
     }
     let rest = endpoint.strip_prefix("https://").or(endpoint.strip_prefix("http://")).unwrap_or_default();
     let host = rest.split('/').next().unwrap_or_default();
@@ -279,7 +284,12 @@ impl Settings {
                         builder.with_config(AzureConfigKey::SasKey, sas.reveal().trim_start_matches('?'))
                     }
                     Secrets::ClientSecret(secret) => {
-                        let missing = |field| bad(field, "a `client_secret` is of an application: its `tenant_id` and `client_id` are missing");
+                        let missing = |field| {
+                            bad(
+                                field,
+                                "a `client_secret` is of an application: its `tenant_id` and `client_id` are missing",
+                            )
+                        };
                         let tenant = tenant_id.as_ref().ok_or_else(|| missing("tenant_id"))?;
                         let client = client_id.as_ref().ok_or_else(|| missing("client_id"))?;
                         builder.with_client_secret_authorization(client, secret.reveal(), tenant)
@@ -313,9 +323,8 @@ impl Settings {
                     return Err(bad("root", "the root of a plain disk is an absolute path"));
                 }
                 let disk = Disk::open(root, names(buckets)?);
-                let disk = disk.map_err(|error| {
-                    bad("root", "the root is not a directory that can be opened").note(error)
-                })?;
+                let disk =
+                    disk.map_err(|error| bad("root", "the root is not a directory that can be opened").note(error))?;
                 Ok(Arc::new(disk))
             }
         }

@@ -12,6 +12,8 @@
 )]
 #![allow(dead_code, reason = "some helpers are for tests of the endpoint's own store")]
 
+#[path = "../shared/behind.rs"]
+mod behind;
 #[path = "../../../s3/tests/it/chunked.rs"]
 mod chunked;
 #[path = "../../../s3/tests/it/multipart.rs"]
@@ -22,6 +24,9 @@ mod objects;
 mod oracle;
 #[path = "../../../s3/tests/it/rig.rs"]
 mod rig;
+
+/// Whether every bucket is there.
+const EVERY_BUCKET_IS_THERE: bool = false;
 
 /// What the rig's buckets lie behind.
 fn behind(dir: &std::path::Path) -> Option<std::sync::Arc<dyn valetkey_s3::Backend>> {

@@ -12,8 +12,11 @@
 )]
 #![allow(dead_code, reason = "some helpers are for tests of the endpoint's own store")]
 
+#[path = "../shared/behind.rs"]
+mod behind;
 #[path = "../../../s3/tests/it/chunked.rs"]
 mod chunked;
+mod files;
 #[path = "../../../s3/tests/it/listing.rs"]
 mod listing;
 #[path = "../../../s3/tests/it/multipart.rs"]
@@ -26,6 +29,9 @@ mod oracle;
 mod reach;
 #[path = "../../../s3/tests/it/rig.rs"]
 mod rig;
+
+/// Whether every bucket is there.
+const EVERY_BUCKET_IS_THERE: bool = true;
 
 /// What the rig's buckets lie behind.
 fn behind(_: &std::path::Path) -> Option<std::sync::Arc<dyn valetkey_s3::Backend>> {

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use data_encoding::BASE64URL_NOPAD;
 use proptest::prelude::*;
-use valetkey_core::scope::{Action, Actions, Path, Paths};
+use valetkey_core::scope::{Actions, Path, Paths};
 
 use crate::rig::{BUCKET, Credential, Rig};
 

@@ -27,7 +27,7 @@ use valetkey_core::port::Leases;
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::time::{Clock as _, Entropy as _, random_10};
 use valetkey_core::token::PlainToken;
-use valetkey_s3::{Config, Endpoint, World};
+use valetkey_s3::{Backend, Config, Endpoint, World};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 
@@ -105,6 +105,8 @@ pub(crate) struct Rig {
     pub(crate) tasks: TaskTracker,
     /// Which store the buckets are in.
     pub(crate) storage: StorageId,
+    /// The way to it, if it is another.
+    pub(crate) behind: Option<Arc<dyn Backend>>,
     account: AccountId,
     world: World,
 }
@@ -139,8 +141,8 @@ impl Rig {
         let endpoint = Endpoint::open(config, world).await.unwrap();
         let behind = crate::behind(dir.path());
         let storage = if behind.is_some() { GATEWAY } else { STORAGE };
-        if let Some(behind) = behind {
-            endpoint.attach(GATEWAY, behind);
+        if let Some(behind) = &behind {
+            endpoint.attach(GATEWAY, Arc::clone(behind));
         }
         for bucket in [BUCKET, OTHER_BUCKET] {
             endpoint.ensure_bucket_at(storage, &BucketName::parse(bucket).unwrap()).await.unwrap();
@@ -159,7 +161,21 @@ impl Rig {
             }
         });
         let account = AccountId::new(clock.now(), random_10(&*entropy));
-        Self { endpoint, address, keyring, clock, leases, parents, entropy, dir, tasks, storage, account, world: own }
+        Self {
+            endpoint,
+            address,
+            keyring,
+            clock,
+            leases,
+            parents,
+            entropy,
+            dir,
+            tasks,
+            storage,
+            behind,
+            account,
+            world: own,
+        }
     }
 
     /// Whether the buckets are in another store.

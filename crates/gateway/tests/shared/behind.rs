@@ -1,0 +1,230 @@
+//! What is only true, or only in question, of buckets that lie in another store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use data_encoding::{BASE64, HEXLOWER};
+use md5::Digest as _;
+use valetkey_core::error::{Kind, Noun};
+use valetkey_core::id::StorageId;
+use valetkey_core::name::BucketName;
+use valetkey_core::scope::{Actions, Paths};
+use valetkey_s3::{Backend, When};
+
+use crate::rig::{Answer, BUCKET, Credential, Rig, STORAGE, noise};
+
+const MIB: usize = 1024 * 1024;
+const SOON: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
+
+fn md5(bytes: &[u8]) -> String {
+    HEXLOWER.encode(&md5::Md5::digest(bytes))
+}
+
+fn behind(rig: &Rig) -> Arc<dyn Backend> {
+    Arc::clone(rig.behind.as_ref().unwrap())
+}
+
+async fn put(rig: &Rig, credential: &Credential, target: &str, body: impl Into<Vec<u8>>) -> Answer {
+    rig.send(rig.ask("PUT", target).body(body), credential).await
+}
+
+#[tokio::test]
+async fn a_credential_of_one_store_never_opens_another_ones_bucket_of_the_same_name() {
+    let rig = Rig::start().await;
+    let bucket = BucketName::parse(BUCKET).unwrap();
+    rig.endpoint.ensure_bucket(&bucket).await.unwrap();
+    rig.put(BUCKET, "behind", "behind").await;
+    rig.endpoint.put_bytes(&bucket, "own", Bytes::from_static(b"own"), "a/b").await.unwrap();
+    let third = StorageId::from_bytes([8; 16]);
+    rig.endpoint.attach(third, valetkey_gateway::memory());
+    let vend = |storage| rig.vend_at(storage, BUCKET, Paths::Whole, Actions::READ_WRITE, 3600);
+    let (own, other, bare, foreign) =
+        (vend(STORAGE), vend(rig.storage), vend(third), vend(StorageId::from_bytes([9; 16])));
+    for (credential, there, not_there) in [(&own, "own", "behind"), (&other, "behind", "own")] {
+        assert_eq!(rig.get(&format!("/lake/{there}"), credential).await.ok().text(), there);
+        rig.get(&format!("/lake/{not_there}"), credential).await.is(404, "NoSuchKey");
+        assert_eq!(rig.get("/lake?list-type=2", credential).await.ok().all("Key"), [there]);
+        let copy = rig.ask("PUT", "/lake/copy").header("x-amz-copy-source", &format!("lake/{not_there}"));
+        rig.send(copy, credential).await.is(404, "NoSuchKey");
+        rig.send(rig.ask("DELETE", &format!("/lake/{not_there}")), credential).await.is(204, "");
+        put(&rig, credential, "/lake/both", there).await.ok();
+    }
+    assert_eq!(rig.get("/lake/both", &own).await.text(), "own");
+    assert_eq!(rig.get("/lake/both", &other).await.text(), "behind");
+    // An upload of one is none of the other.
+    let id = rig.send(rig.ask("POST", "/lake/both?uploads="), &own).await.ok().one("UploadId");
+    assert_eq!(rig.get("/lake?uploads=", &other).await.ok().all("UploadId").len(), 0);
+    put(&rig, &other, &format!("/lake/both?partNumber=1&uploadId={id}"), "x").await.is(404, "NoSuchUpload");
+    for target in ["/lake/own", "/lake/behind", "/lake?list-type=2"] {
+        rig.get(target, &bare).await.is(404, "NoSuchBucket");
+        rig.get(target, &foreign).await.is(400, "InvalidToken");
+    }
+    put(&rig, &bare, "/lake/own", "x").await.is(404, "NoSuchBucket");
+    assert_eq!(rig.get("/lake/own", &own).await.text(), "own");
+}
+
+#[tokio::test]
+async fn what_changed_behind_our_back_is_told_as_it_is() {
+    let rig = Rig::start().await;
+    let credential = rig.whole();
+    let ask = rig.ask("PUT", "/lake/dir/o").header("x-amz-meta-colour", "blue").header("expires", SOON).body("first");
+    let etag = rig.send(ask, &credential).await.ok().header("etag").unwrap().to_owned();
+    assert_eq!(etag, format!("\"{}\"", md5(b"first")));
+    let listed = rig.get("/lake?list-type=2", &credential).await.one("ETag").replace("&quot;", "\"");
+    assert_eq!(listed, etag);
+    let head = rig.send(rig.ask("HEAD", "/lake/dir/o").header("x-amz-checksum-mode", "ENABLED"), &credential).await;
+    assert!(head.header("x-amz-checksum-crc64nvme").is_some());
+    assert_eq!((head.header("x-amz-meta-colour"), head.header("expires")), (Some("blue"), Some(SOON)));
+    let store = behind(&rig);
+    store.put(BUCKET, "dir/o", Bytes::from_static(b"2nd.."), &[], When::Always).await.unwrap();
+    let got = rig.send(rig.ask("GET", "/lake/dir/o").header("x-amz-checksum-mode", "ENABLED"), &credential).await;
+    assert_eq!((got.ok().text(), got.header("x-amz-meta-colour")), ("2nd..".to_owned(), None));
+    assert_eq!((got.header("expires"), got.header("x-amz-checksum-crc64nvme")), (None, None));
+    let now = got.header("etag").unwrap().to_owned();
+    assert_ne!(now, etag);
+    let listed = rig.get("/lake?list-type=2", &credential).await.one("ETag").replace("&quot;", "\"");
+    assert_eq!(listed, now);
+    let matching = |etag: &str| rig.ask("PUT", "/lake/dir/o").header("if-match", etag).body("third");
+    rig.send(matching(&etag), &credential).await.is(412, "PreconditionFailed");
+    rig.send(matching(&now), &credential).await.ok();
+    assert_eq!(rig.get("/lake/dir/o", &credential).await.text(), "third");
+    store.delete(BUCKET, "dir/o").await.unwrap();
+    rig.get("/lake/dir/o", &credential).await.is(404, "NoSuchKey");
+    assert_eq!(rig.get("/lake?list-type=2", &credential).await.ok().all("Key").len(), 0);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_what_was_told_is_never_there() {
+    let rig = Rig::start().await;
+    let credential = rig.whole();
+    for size in [10, 9 * MIB, 20 * MIB] {
+        let body = noise(size as u64, size);
+        let other = BASE64.encode(&md5::Md5::digest(b"other"));
+        let ask = rig.ask("PUT", "/lake/o").header("content-md5", &other).body(body.clone());
+        rig.send(ask, &credential).await.is(400, "BadDigest");
+        let ask = rig.ask("PUT", "/lake/o").header("x-amz-checksum-crc32", "AAAAAA==").body(body.clone());
+        rig.send(ask, &credential).await.is(400, "BadDigest");
+        let ask = rig.ask("PUT", "/lake/o").told(&"0".repeat(64)).body(body);
+        assert_eq!(rig.send(ask, &credential).await.status, 400);
+        assert_eq!(behind(&rig).head(BUCKET, "o").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_large_object_goes_through_in_pieces() {
+    let rig = Rig::start().await;
+    let credential = rig.whole();
+    let body = noise(7, 20 * MIB + 17);
+    let ask = rig.ask("PUT", "/lake/large").header("x-amz-meta-colour", "blue").body(body.clone());
+    let answer = rig.send(ask, &credential).await;
+    assert_eq!(answer.ok().header("etag"), Some(&*format!("\"{}\"", md5(&body))));
+    let got = rig.get("/lake/large", &credential).await;
+    assert!(got.body == body);
+    assert_eq!(got.header("x-amz-meta-colour"), Some("blue"));
+    let start = 8 * MIB - 3;
+    let range = rig.ask("GET", "/lake/large").header("range", &format!("bytes={start}-{}", start + 9));
+    let got = rig.send(range, &credential).await;
+    assert_eq!(got.status, 206);
+    assert!(got.body == body[start..start + 10]);
+    let copy = rig.ask("PUT", "/lake/copy").header("x-amz-copy-source", "lake/large");
+    let copied = rig.send(copy, &credential).await;
+    assert_eq!(copied.ok().one("ETag").replace("&quot;", "").replace('"', ""), md5(&body));
+    assert!(rig.get("/lake/copy", &credential).await.body == body);
+}
+
+#[tokio::test]
+async fn a_large_upload_in_parts_goes_on_as_one_object() {
+    let rig = Rig::start().await;
+    let credential = rig.whole();
+    let ask = rig.ask("POST", "/lake/dir/o?uploads=").header("content-type", "a/b");
+    let id = rig.send(ask, &credential).await.ok().one("UploadId");
+    let bodies = [noise(1, 6 * MIB), noise(2, 7 * MIB), noise(3, 5)];
+    let (mut listed, mut md5s) = (String::new(), Vec::new());
+    for (at, body) in bodies.iter().enumerate() {
+        let target = format!("/lake/dir/o?partNumber={}&uploadId={id}", at + 1);
+        let etag = put(&rig, &credential, &target, body.clone()).await.ok().header("etag").unwrap().to_owned();
+        listed.push_str(&format!("<Part><PartNumber>{}</PartNumber><ETag>{etag}</ETag></Part>", at + 1));
+        md5s.extend_from_slice(&md5::Md5::digest(body));
+    }
+    // Nothing is there before it is complete.
+    assert_eq!(behind(&rig).head(BUCKET, "dir/o").await.unwrap(), None);
+    assert_eq!(behind(&rig).list(BUCKET, "", b"", 10).await.unwrap(), []);
+    let body = format!("<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>");
+    let complete = || rig.ask("POST", &format!("/lake/dir/o?uploadId={id}")).body(body.clone());
+    rig.send(complete().header("if-match", "*"), &credential).await.is(404, "NoSuchKey");
+    let answer = rig.send(complete().header("if-none-match", "*"), &credential).await;
+    let etag = format!("{}-3", md5(&md5s));
+    assert_eq!(answer.ok().one("ETag").replace("&quot;", "").replace('"', ""), etag);
+    rig.send(complete(), &credential).await.is(404, "NoSuchUpload");
+    let got = rig.get("/lake/dir/o", &credential).await;
+    assert!(got.body == bodies.concat());
+    assert_eq!((got.header("etag"), got.header("content-type")), (Some(&*format!("\"{etag}\"")), Some("a/b")));
+    let second = rig.get("/lake/dir/o?partNumber=2", &credential).await;
+    assert_eq!((second.status, second.header("x-amz-mp-parts-count")), (206, Some("3")));
+    assert!(second.body == bodies[1]);
+}
+
+#[tokio::test]
+async fn of_writers_that_want_to_be_first_one_is() {
+    let rig = Rig::start().await;
+    let credential = rig.whole();
+    for size in [10, 9 * MIB] {
+        let target = format!("/lake/first/{size}");
+        let writers = (0..4u8).map(|number| {
+            let ask = rig.ask("PUT", &target).header("if-none-match", "*").body(vec![number; size]);
+            rig.send(ask, &credential)
+        });
+        let mut outcomes: Vec<u16> =
+            futures::future::join_all(writers).await.iter().map(|answer| answer.status).collect();
+        outcomes.sort_unstable();
+        assert_eq!(outcomes, [200, 412, 412, 412], "{size}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_does_not_outlive_its_credential() {
+    let rig = Rig::start().await;
+    for size in [100, 12 * MIB] {
+        let credential = rig.whole();
+        let ask = rig.ask("PUT", "/lake/slow").body(vec![7; size]);
+        let revoke = || {
+            rig.leases.revoked.lock().unwrap().insert(credential.lease);
+        };
+        rig.halting(ask, &credential, revoke).await.is(400, "ExpiredToken");
+        assert_eq!(behind(&rig).head(BUCKET, "slow").await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn many_are_deleted_and_are_gone_there() {
+    let rig = Rig::start().await;
+    let credential = rig.directory("a", Actions::READ_WRITE);
+    for key in ["a/1", "a/2", "b"] {
+        rig.put(BUCKET, key, key.as_bytes().to_vec()).await;
+    }
+    let keys: String =
+        ["a/1", "a/2", "a/3", "a//x", "b"].map(|key| format!("<Object><Key>{key}</Key></Object>")).concat();
+    let body = format!("<Delete>{keys}</Delete>");
+    let md5 = BASE64.encode(&md5::Md5::digest(body.as_bytes()));
+    let ask = rig.ask("POST", "/lake?delete=").header("content-md5", &md5).body(body);
+    let answer = rig.send(ask, &credential).await;
+    assert_eq!((answer.ok().all("Deleted").len(), answer.one("Code")), (4, "AccessDenied".to_owned()));
+    let left = behind(&rig).list(BUCKET, "", b"", 10).await.unwrap();
+    assert_eq!(left.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["b"]);
+}
+
+#[tokio::test]
+async fn a_bucket_is_served_once_its_store_shows_it() {
+    let rig = Rig::start().await;
+    let bucket = BucketName::parse("missing").unwrap();
+    let unknown = rig.endpoint.ensure_bucket_at(StorageId::from_bytes([9; 16]), &bucket).await.unwrap_err();
+    assert_eq!(unknown.kind(), Kind::Unavailable);
+    if crate::EVERY_BUCKET_IS_THERE {
+        rig.endpoint.ensure_bucket_at(rig.storage, &bucket).await.unwrap();
+        return;
+    }
+    let missing = rig.endpoint.ensure_bucket_at(rig.storage, &bucket).await.unwrap_err();
+    assert_eq!(missing.kind(), Kind::NotFound(Noun::Bucket));
+    let credential = rig.vend_for("missing", Paths::Whole, Actions::READ_WRITE, 60);
+    rig.get("/missing/o", &credential).await.is(404, "NoSuchBucket");
+}
