@@ -60,7 +60,7 @@ fn settings<T: DeserializeOwned>(kind: StorageKind, json: &str) -> Result<T, Err
 }
 
 /// A refusal of one setting, named as its writer knows it.
-fn of_settings(error: Error) -> Error {
+pub fn of_settings(error: Error) -> Error {
     match error.field().map(str::to_owned) {
         Some(field) if field != "secrets" && !field.starts_with("settings") => error.at(format!("settings.{field}")),
         Some(_) => error,

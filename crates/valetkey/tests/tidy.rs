@@ -24,7 +24,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("valetkey-gateway", &["valetkey-core", "valetkey-s3"]),
     (
         "valetkey",
-        &["valetkey-core", "valetkey-store", "valetkey-issuers", "valetkey-dialects", "valetkey-s3", "valetkey-delta"],
+        &[
+            "valetkey-core",
+            "valetkey-store",
+            "valetkey-issuers",
+            "valetkey-dialects",
+            "valetkey-s3",
+            "valetkey-gateway",
+            "valetkey-delta",
+        ],
     ),
     ("valetkey-bench-server", &[]),
 ];

@@ -223,11 +223,6 @@ impl Node {
         )
         .await
         .context("the embedded store cannot be opened")?;
-        for (bucket, of) in store.buckets().await? {
-            if of == storage.id {
-                endpoint.ensure_bucket(&bucket).await?;
-            }
-        }
         let sources = Arc::new(Sources::new(sources::World {
             keyring: keyring.clone(),
             surroundings: surroundings(),
@@ -236,6 +231,7 @@ impl Node {
         }));
         let stores = Arc::new(NodeStores::new(endpoint.clone(), &storage, Arc::clone(&sources)));
         stores.reseal(&*store).await?;
+        stores.open_all(&*store).await?;
         let leases = Arc::clone(&store) as Arc<dyn Leases>;
         let kept = cache_settings(&config.upstream);
         let cache = Cache::new(kept, leases, Arc::clone(&clock), Arc::clone(&entropy), tasks.clone());

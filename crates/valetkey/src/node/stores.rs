@@ -10,7 +10,7 @@ use valetkey_core::storage::{Backend, Revocability, Storage, StorageKind};
 use valetkey_core::stores::{Description, Ended, Stores};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind, Secret};
-use valetkey_issuers::sources::Sources;
+use valetkey_issuers::sources::{Sources, of_settings};
 
 /// The shortest and the longest lifetime of our own endpoint's credentials, unless said otherwise.
 const OWN_LIFETIMES: (Lifetime, Lifetime) = (Lifetime::secs(60), Lifetime::secs(604_800));
@@ -45,13 +45,18 @@ impl NodeStores {
     fn known(&self, described: &Description, settings: &str, secrets: Option<&Secret<String>>) -> Result<Known, Error> {
         let (least, most) = OWN_LIFETIMES;
         match described.kind {
-            StorageKind::Embedded | StorageKind::Gateway => Ok(Known {
-                endpoint: Some(self.url.clone()),
-                region: OWN_REGION.into(),
-                least,
-                most,
-                revocation: Revocability::Immediate,
-            }),
+            kind if kind.is_ours() => {
+                if kind == StorageKind::Gateway {
+                    opened(settings, secrets).map_err(of_settings)?;
+                }
+                Ok(Known {
+                    endpoint: Some(self.url.clone()),
+                    region: OWN_REGION.into(),
+                    least,
+                    most,
+                    revocation: Revocability::Immediate,
+                })
+            }
             kind => {
                 let upstream = self.sources.upstream(kind, settings, secrets)?;
                 let place = upstream.place();
@@ -75,6 +80,42 @@ impl NodeStores {
         }
     }
 
+    /// Takes every store on record into service, and its buckets. What cannot be now is said in the log, and stops nothing else.
+    pub(crate) async fn open_all(&self, registry: &dyn Registry) -> Result<(), Error> {
+        let buckets = registry.buckets().await?;
+        for storage in registry.storages().await? {
+            let storage = self.moved(registry, storage).await?;
+            if let Err(error) = self.put(&storage).await {
+                tracing::error!(storage = %storage.name, error = ?error, "a storage cannot be served");
+                continue;
+            }
+            for (bucket, _) in buckets.iter().filter(|(_, of)| *of == storage.id) {
+                match self.ensure_bucket(&storage, bucket).await {
+                    Ok(()) => {}
+                    Err(error) if storage.kind == StorageKind::Embedded => return Err(error),
+                    Err(error) => tracing::warn!(%bucket, error = ?error, "a bucket behind a gateway is not there now"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A gateway is where our own endpoint is, also after that moved.
+    async fn moved(&self, registry: &dyn Registry, storage: Storage) -> Result<Storage, Error> {
+        let stays = storage.endpoint == self.url && storage.internal_endpoint == self.internal_url;
+        if storage.kind != StorageKind::Gateway || stays {
+            return Ok(storage);
+        }
+        let id = storage.id;
+        let backend = storage.backend.as_deref().cloned();
+        let there = NewStorage {
+            endpoint: self.url.clone(),
+            internal_endpoint: self.internal_url.clone(),
+            ..with_backend(storage, backend)
+        };
+        registry.change_storage(id, there).await
+    }
+
     /// Seals again what was sealed with an older key, so that that key can be removed.
     pub(crate) async fn reseal(&self, registry: &dyn Registry) -> Result<(), Error> {
         for storage in registry.storages().await? {
@@ -88,6 +129,11 @@ impl NodeStores {
         }
         Ok(())
     }
+}
+
+/// The way to what lies behind a gateway.
+fn opened(settings: &str, secrets: Option<&Secret<String>>) -> Result<Arc<dyn valetkey_s3::Backend>, Error> {
+    valetkey_gateway::open(settings, secrets.map_or(&[], |secrets| secrets.reveal().as_bytes()))
 }
 
 /// A store as it is, with another backend.
@@ -143,6 +189,12 @@ impl Stores for NodeStores {
             if embedded && given {
                 return Err(invalid(field, "the embedded store has none"));
             }
+        }
+        if kind == StorageKind::Gateway && (described.endpoint.is_some() || described.internal_endpoint.is_some()) {
+            return Err(invalid(
+                "endpoint",
+                "a gateway is where our own endpoint is; set `s3.public_url` of the server",
+            ));
         }
         let settings = described.settings.as_deref().or(old.map(|old| &*old.settings)).unwrap_or("{}");
         let secrets = self.secrets(&described, old)?;
@@ -201,7 +253,14 @@ impl Stores for NodeStores {
 
     async fn put(&self, storage: &Storage) -> Result<(), Error> {
         match storage.kind {
-            StorageKind::Gateway => Err(Error::internal("gateways are not attached yet")),
+            StorageKind::Gateway => {
+                let backend = storage.backend.as_deref();
+                let secrets = backend.and_then(|backend| backend.secrets.as_deref());
+                let secrets = secrets.map(|sealed| self.sources.open(&storage.name, sealed)).transpose()?;
+                let settings = backend.map_or("{}", |backend| &*backend.settings);
+                self.endpoint.attach(storage.id, opened(settings, secrets.as_ref())?);
+                Ok(())
+            }
             // Made when it is first asked; what is wrong with it was refused when it was read.
             StorageKind::Embedded | StorageKind::Sts | StorageKind::R2 | StorageKind::Azure | StorageKind::Gcs => {
                 Ok(())
@@ -211,8 +270,7 @@ impl Stores for NodeStores {
 
     async fn ensure_bucket(&self, storage: &Storage, bucket: &BucketName) -> Result<(), Error> {
         match storage.kind {
-            StorageKind::Embedded => self.endpoint.ensure_bucket(bucket).await,
-            StorageKind::Gateway => Err(Error::internal("gateways are not attached yet")),
+            StorageKind::Embedded | StorageKind::Gateway => self.endpoint.ensure_bucket_at(storage.id, bucket).await,
             // A credential that makes buckets is none this server should have.
             StorageKind::Sts | StorageKind::R2 | StorageKind::Azure | StorageKind::Gcs => Ok(()),
         }
