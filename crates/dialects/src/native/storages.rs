@@ -49,9 +49,16 @@ struct BackendShown {
     settings: Box<RawValue>,
     /// Whether secrets are kept beside them.
     has_secrets: bool,
+    #[serde(flatten)]
+    vending: Option<VendingShown>,
+}
+
+/// How a store is asked for credentials; nothing of a gateway, which is asked for none.
+#[derive(Serialize, ToSchema)]
+struct VendingShown {
     /// Who may be given the same credential: its `caller` alone, or `anyone` with a permit for the same scope.
     sharing: &'static str,
-    /// How often it is asked for credentials: so many times a second, on the average.
+    /// How often it is asked: so many times a second, on the average.
     calls_per_sec: u32,
     /// And so many times at once, after a pause.
     burst: u32,
@@ -78,9 +85,11 @@ impl StorageShown {
                 Some(backend) => Some(BackendShown {
                     settings: shown(&backend.settings)?,
                     has_secrets: backend.secrets.is_some(),
-                    sharing: backend.sharing.as_str(),
-                    calls_per_sec: backend.quota.calls_per_sec,
-                    burst: backend.quota.burst,
+                    vending: (!kind.is_ours()).then(|| VendingShown {
+                        sharing: backend.sharing.as_str(),
+                        calls_per_sec: backend.quota.calls_per_sec,
+                        burst: backend.quota.burst,
+                    }),
                 }),
             },
         })

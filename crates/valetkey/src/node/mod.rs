@@ -436,7 +436,7 @@ impl Node {
                 warn!(%error, noted = error.noted(), "the database could not be closed in order");
             }
             // The endpoint's own work ends with the last of its handles; the listener's is gone by now.
-            drop(self.endpoint);
+            drop((self.endpoint, self.stores));
             if tokio::time::timeout(Duration::from_secs(10), self.tasks.wait()).await.is_err() {
                 warn!("a background task did not end");
             }

@@ -14,8 +14,6 @@ use valetkey_issuers::sources::{Sources, of_settings};
 
 /// The shortest and the longest lifetime of our own endpoint's credentials, unless said otherwise.
 const OWN_LIFETIMES: (Lifetime, Lifetime) = (Lifetime::secs(60), Lifetime::secs(604_800));
-/// The region of our own endpoint, unless said otherwise.
-const OWN_REGION: &str = "us-east-1";
 
 /// The stores, behind our own endpoint and elsewhere.
 pub(crate) struct NodeStores {
@@ -23,6 +21,7 @@ pub(crate) struct NodeStores {
     /// Where our own endpoint is, to its users, and to those inside the cluster.
     url: Box<str>,
     internal_url: Option<Box<str>>,
+    region: Box<str>,
     sources: Arc<Sources>,
 }
 
@@ -38,7 +37,8 @@ struct Known {
 impl NodeStores {
     /// The stores of a server whose own endpoint is `own`.
     pub(crate) fn new(endpoint: valetkey_s3::Endpoint, own: &Storage, sources: Arc<Sources>) -> Self {
-        Self { endpoint, url: own.endpoint.clone(), internal_url: own.internal_endpoint.clone(), sources }
+        let Storage { endpoint: url, internal_endpoint, region, .. } = own.clone();
+        Self { endpoint, url, internal_url: internal_endpoint, region, sources }
     }
 
     /// What the kind knows, with its settings read.
@@ -51,7 +51,7 @@ impl NodeStores {
                 }
                 Ok(Known {
                     endpoint: Some(self.url.clone()),
-                    region: OWN_REGION.into(),
+                    region: self.region.clone(),
                     least,
                     most,
                     revocation: Revocability::Immediate,
@@ -186,8 +186,9 @@ impl Stores for NodeStores {
             (described.sharing.is_some(), "sharing"),
             (described.quota.is_some(), "calls_per_sec"),
         ] {
-            if embedded && given {
-                return Err(invalid(field, "the embedded store has none"));
+            let vending = matches!(field, "sharing" | "calls_per_sec");
+            if given && (embedded || (vending && kind.is_ours())) {
+                return Err(invalid(field, format!("a store of kind `{}` has none", kind.as_str())));
             }
         }
         if kind == StorageKind::Gateway && (described.endpoint.is_some() || described.internal_endpoint.is_some()) {
