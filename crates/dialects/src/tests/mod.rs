@@ -8,6 +8,7 @@ mod r2;
 mod refusals;
 mod shares;
 mod sharing;
+mod storages;
 mod tables;
 mod theirstack;
 mod workspaces;
