@@ -251,3 +251,106 @@ impl Backend for Cloud {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use object_store::ListResult;
+    use object_store::ObjectMeta;
+    use object_store::list::PaginatedListResult;
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    /// Lists raw keys as the library does: cuts slashes at their ends, and fails a page with a key it does not know.
+    struct Raw(Vec<(&'static str, u64)>, usize);
+
+    #[async_trait]
+    impl PaginatedListStore for Raw {
+        async fn list_paginated(
+            &self,
+            prefix: Option<&str>,
+            opts: PaginatedListOptions,
+        ) -> object_store::Result<PaginatedListResult> {
+            let behind = opts.page_token.or(opts.offset).unwrap_or_default();
+            let keys = self.0.iter().filter(|(key, _)| key.starts_with(prefix.unwrap_or_default()) && **key > *behind);
+            let limit = opts.max_keys.unwrap_or(1000).min(self.1);
+            let page: Vec<_> = keys.clone().take(limit).collect();
+            let page_token = page.last().filter(|_| keys.count() > limit).map(|(key, _)| (*key).to_owned());
+            let mut objects = Vec::new();
+            for (key, size) in page {
+                let last_modified = std::time::SystemTime::UNIX_EPOCH.into();
+                let (location, e_tag) = (Path::parse(key)?, Some("\"t\"".to_owned()));
+                objects.push(ObjectMeta { location, last_modified, size: *size, e_tag, version: None });
+            }
+            let extensions = object_store::Extensions::new();
+            Ok(PaginatedListResult { result: ListResult { common_prefixes: vec![], objects, extensions }, page_token })
+        }
+    }
+
+    async fn listed(kind: Kind, keys: &[(&'static str, u64)], page: usize, ask: (&str, &[u8], usize)) -> Vec<String> {
+        let objects = Arc::new(InMemory::new());
+        for (key, size) in keys {
+            // What can be read is there under its own name.
+            if let Ok(path) = key::path(key, Rules::Plain) {
+                let bytes = vec![0; usize::try_from(*size).unwrap()];
+                objects.put(&path, bytes.into()).await.unwrap();
+            }
+        }
+        let store = Store { objects, lists: Arc::new(Raw(keys.to_vec(), page)) };
+        let cloud = Cloud::new(kind, BTreeMap::new(), Box::new(move |_| Ok(store.clone())));
+        let (prefix, from, limit) = ask;
+        let entries = cloud.list("lake", prefix, from, limit).await.unwrap();
+        entries.into_iter().map(|entry| entry.key).collect()
+    }
+
+    #[tokio::test]
+    async fn keys_that_cannot_be_told_fail_no_listing_and_become_no_others() {
+        let keys = [
+            ("a", 1),
+            ("a//b", 1),
+            ("a/b", 1),
+            ("b/", 0),
+            ("b/../c", 1),
+            ("b/d", 0),
+            ("c//", 1),
+            ("c//x", 1),
+            ("d", 1),
+            ("e/", 0),
+        ];
+        for page in [1, 2, 3, 1000] {
+            for limit in [3, 1000] {
+                let got = listed(Kind::S3, &keys, page, ("", b"", limit)).await;
+                assert_eq!(got, ["a", "a/b", "b/d", "d"][..got.len()], "{page} {limit}");
+                assert_eq!(got.len(), limit.min(4));
+            }
+            assert_eq!(listed(Kind::S3, &keys, page, ("b/", b"", 9)).await, ["b/d"]);
+            assert_eq!(listed(Kind::S3, &keys, page, ("", b"a/b\0", 9)).await, ["b/d", "d"]);
+            assert_eq!(listed(Kind::S3, &keys, page, ("", b"a/b", 1)).await, ["a/b"]);
+            assert_eq!(listed(Kind::S3, &keys, page, ("", b"b0", 9)).await, ["d"]);
+            assert_eq!(listed(Kind::Azure, &keys, page, ("a/b", b"", 9)).await, ["a/b"]);
+        }
+    }
+
+    #[test]
+    fn a_store_keeps_what_comes_back_from_it_as_it_was() {
+        let cloud =
+            |kind| Cloud::new(kind, BTreeMap::new(), Box::new(|_| Err(Error::NotSupported { source: "x".into() })));
+        for (name, value, s3, azure) in [
+            ("content-type", "a/b", true, true),
+            ("cache-control", "no-store, private", true, true),
+            ("expires", "soon", false, false),
+            ("x-amz-checksum-crc32", "AAAAAA==", false, false),
+            ("x-amz-meta-colour", "blue", true, true),
+            ("x-amz-meta-my-colour", "blue", true, false),
+            ("x-amz-meta-1", "blue", true, false),
+            ("x-amz-meta-colour", "bl\u{e9}u", false, false),
+            ("x-amz-meta-colour", "light  blue", false, false),
+            ("x-amz-meta-colour", " blue", false, false),
+            ("x-amz-meta-colour", "", false, false),
+            ("x-amz-meta-", "blue", false, false),
+        ] {
+            assert_eq!(cloud(Kind::S3).keeps(name, value), s3, "{name}: {value}");
+            assert_eq!(cloud(Kind::Azure).keeps(name, value), azure, "{name}: {value}");
+        }
+    }
+}

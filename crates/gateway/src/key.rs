@@ -14,7 +14,7 @@ pub(crate) enum Rules {
     Plain,
     /// Azure takes `\` for `/`, and may drop dots at a segment's end.
     Azure,
-    /// Names of files: shorter, and those of unfinished ones (`name#1`) are taken.
+    /// Names of files: shorter, those of unfinished ones (`name#1`) are taken, and the library knows drives (`C:`).
     Files,
 }
 
@@ -36,16 +36,21 @@ pub(crate) fn path(key: &str, rules: Rules) -> Result<Path, &'static str> {
         return Err("it has control characters");
     }
     for segment in key.split('/') {
-        match segment {
-            "" => return Err("it starts or ends with `/`, or has `//` in it"),
-            "." | ".." => return Err("it has `.` or `..` between slashes"),
-            _ => {}
+        if segment.is_empty() {
+            return Err("it starts or ends with `/`, or has `//` in it");
         }
-        match rules {
-            Rules::Azure if segment.ends_with('.') => return Err("it has a `.` before a `/` or at its end"),
-            Rules::Azure if segment.contains('\\') => return Err("it has a `\\`"),
-            Rules::Files if segment.len() > MAX_FILE_NAME => return Err("between slashes it has more than 240 bytes"),
-            Rules::Plain | Rules::Azure | Rules::Files => {}
+        if matches!(segment, "." | "..") {
+            return Err("it has `.` or `..` between slashes");
+        }
+        if rules == Rules::Azure && (segment.ends_with('.') || segment.contains('\\')) {
+            return Err("it has a `\\`, or a `.` before a `/` or at its end");
+        }
+        if rules == Rules::Files && segment.len() > MAX_FILE_NAME {
+            return Err("between slashes it has more than 240 bytes");
+        }
+        if rules == Rules::Files && matches!(segment.as_bytes(), [letter, b':' | b'|'] if letter.is_ascii_alphabetic())
+        {
+            return Err("it has a drive's letter between slashes");
         }
     }
     if rules == Rules::Files && key.rsplit('/').next().is_some_and(is_unfinished) {
@@ -68,10 +73,9 @@ pub(crate) fn before(from: &[u8], prefix: &str) -> Option<String> {
     };
     let start = text(rest);
     let start = match last {
-        // Behind a key: exactly that key.
-        0 => start,
         // The least greater than all that start so: all of them but the last come before.
         0x21..=0x7f if start.len() == rest.len() => format!("{start}{}\u{10fffd}", char::from(*last - 1)),
+        // Behind a key (a zero): exactly that key. Else as much as is text.
         _ => start,
     };
     Some(start).filter(|start| !start.is_empty() && start.as_bytes() < from)
@@ -115,7 +119,9 @@ mod tests {
         for key in ["a\\b", "a./b", "a."] {
             assert!(path(key, Rules::Azure).is_err(), "{key}");
         }
-        assert!(path("a#1", Rules::Files).is_err());
+        for key in ["a#1", "C:", "a/C|/b"] {
+            assert!(path(key, Rules::Files).is_err(), "{key}");
+        }
         assert!(path("a#1/b#x", Rules::Files).is_ok());
         assert!(path(&"x".repeat(241), Rules::Files).is_err());
         assert!(path(&"x".repeat(1025), Rules::Plain).is_err());

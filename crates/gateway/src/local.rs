@@ -74,6 +74,29 @@ fn look(bucket: &FilePath, key: &str) -> io::Result<Place> {
     Ok(Place::Nothing)
 }
 
+/// Opens a bucket's directory, if it is one. Blocks.
+fn open(directory: &FilePath) -> io::Result<Option<Arc<dyn ObjectStore>>> {
+    // Not a link: what it leads to could be anything.
+    if !fs::symlink_metadata(directory).is_ok_and(|metadata| metadata.is_dir()) {
+        return Ok(None);
+    }
+    let files = LocalFileSystem::new_with_prefix(directory).map_err(io::Error::other)?;
+    Ok(Some(Arc::new(files.with_fsync(true).with_automatic_cleanup(true))))
+}
+
+/// Removes a folder if there are only folders in it: what writes that were given up leave. Blocks.
+fn clear(folder: &FilePath) -> bool {
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    for entry in entries {
+        let Ok(entry) = entry else { return false };
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_folder || !clear(&entry.path()) {
+            return false;
+        }
+    }
+    fs::remove_dir(folder).is_ok()
+}
+
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, Failure> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(io::Error::other).flatten().map_err(|error| failed(&error))
@@ -87,41 +110,35 @@ impl Disk {
         Ok(Self { root, paths, names })
     }
 
-    /// The bucket's directory.
-    async fn bucket(&self, bucket: &str) -> Result<(PathBuf, Arc<dyn ObjectStore>), Failure> {
-        let directory = self.root.join(self.names.get(bucket).map_or(bucket, String::as_str));
-        blocking(move || {
-            // Not a link: what it leads to could be anything.
-            if !fs::symlink_metadata(&directory).is_ok_and(|metadata| metadata.is_dir()) {
-                return Ok(None);
-            }
-            let files = LocalFileSystem::new_with_prefix(&directory).map_err(io::Error::other)?;
-            let objects: Arc<dyn ObjectStore> = Arc::new(files.with_fsync(true).with_automatic_cleanup(true));
-            Ok(Some((directory, objects)))
-        })
-        .await?
-        .ok_or(Failure::NoBucket)
+    fn directory(&self, bucket: &str) -> PathBuf {
+        self.root.join(self.names.get(bucket).map_or(bucket, String::as_str))
     }
 
     /// A key's file, if it is one.
     async fn file(&self, bucket: &str, key: &str) -> Result<Option<(Arc<dyn ObjectStore>, Path)>, Failure> {
         let path = self.path(key).map_err(Failure::Unfit)?;
-        let (directory, store) = match self.bucket(bucket).await {
-            Ok(found) => found,
-            Err(Failure::NoBucket) => return Ok(None),
-            Err(failure) => return Err(failure),
-        };
-        let key = key.to_owned();
-        let place = blocking(move || look(&directory, &key)).await?;
-        Ok((place == Place::File).then_some((store, path)))
+        let (directory, key) = (self.directory(bucket), key.to_owned());
+        let store = blocking(move || match open(&directory)? {
+            Some(store) if look(&directory, &key)? == Place::File => Ok(Some(store)),
+            Some(_) | None => Ok(None),
+        });
+        Ok(store.await?.map(|store| (store, path)))
     }
 
     /// Where to write a key.
     async fn target(&self, bucket: &str, key: &str) -> Result<(Arc<dyn ObjectStore>, Path), Failure> {
         let path = self.path(key).map_err(Failure::Unfit)?;
-        let (directory, store) = self.bucket(bucket).await?;
-        let key = key.to_owned();
-        match blocking(move || look(&directory, &key)).await? {
+        let (directory, key) = (self.directory(bucket), key.to_owned());
+        let found = blocking(move || {
+            let Some(store) = open(&directory)? else { return Ok(None) };
+            let mut place = look(&directory, &key)?;
+            if place == Place::Folder && clear(&directory.join(&key)) {
+                place = Place::Nothing;
+            }
+            Ok(Some((store, place)))
+        });
+        let (store, place) = found.await?.ok_or(Failure::NoBucket)?;
+        match place {
             Place::Nothing | Place::File => Ok((store, path)),
             Place::Folder => Err(Failure::Unfit("there are objects below it, and a file cannot be a folder")),
             Place::Blocked => Err(Failure::Unfit("there is an object above it, and a file cannot be a folder")),
@@ -231,8 +248,12 @@ impl Backend for Disk {
     }
 
     async fn probe(&self, bucket: &str) -> Result<(), Failure> {
-        let (directory, _) = self.bucket(bucket).await?;
-        blocking(move || fs::read_dir(directory).map(drop)).await
+        let directory = self.directory(bucket);
+        let found = blocking(move || match open(&directory)? {
+            Some(_) => fs::read_dir(directory).map(Some),
+            None => Ok(None),
+        });
+        found.await?.map(drop).ok_or(Failure::NoBucket)
     }
 
     async fn head(&self, bucket: &str, key: &str) -> Result<Option<Found>, Failure> {
@@ -287,13 +308,143 @@ impl Backend for Disk {
     }
 
     async fn list(&self, bucket: &str, prefix: &str, from: &[u8], limit: usize) -> Result<Vec<Entry>, Failure> {
-        let (directory, _) = self.bucket(bucket).await?;
-        let (prefix, from) = (prefix.to_owned(), from.to_vec());
-        blocking(move || {
+        let (directory, prefix, from) = (self.directory(bucket), prefix.to_owned(), from.to_vec());
+        let found = blocking(move || {
+            if open(&directory)?.is_none() {
+                return Ok(None);
+            }
             let mut walk = Walk { prefix: &prefix, from: &from, limit, found: Vec::new() };
             walk.walk(&directory, "")?;
-            Ok(walk.found)
-        })
-        .await
+            Ok(Some(walk.found))
+        });
+        found.await?.ok_or(Failure::NoBucket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use futures::TryStreamExt as _;
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn disk() -> (TempDir, Disk) {
+        let dir = TempDir::new().unwrap();
+        fs::create_dir_all(dir.path().join("root/lake")).unwrap();
+        let disk = Disk::open(&dir.path().join("root"), [("here".to_owned(), "lake".to_owned())].into()).unwrap();
+        (dir, disk)
+    }
+
+    async fn put(disk: &Disk, key: &str, when: When) -> Result<Version, Failure> {
+        disk.put("lake", key, Bytes::copy_from_slice(key.as_bytes()), &[], when).await
+    }
+
+    async fn keys(disk: &Disk, prefix: &str, from: &[u8], limit: usize) -> Vec<String> {
+        disk.list("lake", prefix, from, limit).await.unwrap().into_iter().map(|entry| entry.key).collect()
+    }
+
+    #[tokio::test]
+    async fn nothing_outside_the_root_is_reached_by_links() {
+        let (dir, disk) = disk();
+        let (outside, lake) = (dir.path().join("outside"), dir.path().join("root/lake"));
+        fs::create_dir_all(outside.join("deep")).unwrap();
+        fs::write(outside.join("secret"), "s3cret").unwrap();
+        fs::write(outside.join("deep/secret"), "s3cret").unwrap();
+        symlink(&outside, lake.join("folder")).unwrap();
+        symlink(outside.join("secret"), lake.join("file")).unwrap();
+        symlink(outside.join("missing"), lake.join("dangling")).unwrap();
+        symlink(&lake, dir.path().join("root/linked")).unwrap();
+        for key in ["folder/secret", "folder/deep/secret", "file", "folder", "dangling"] {
+            assert_eq!(disk.head("lake", key).await, Ok(None), "{key}");
+            assert!(disk.read("lake", key, Window::Whole, None).await.unwrap().is_none(), "{key}");
+            assert!(matches!(put(&disk, key, When::Always).await, Err(Failure::Unfit(_))), "{key}");
+            assert!(matches!(disk.begin("lake", key, &[], None).await, Err(Failure::Unfit(_))), "{key}");
+            disk.delete("lake", key).await.unwrap();
+        }
+        assert_eq!(keys(&disk, "", b"", 10).await, [""; 0]);
+        assert_eq!(keys(&disk, "folder/", b"", 10).await, [""; 0]);
+        assert_eq!(disk.probe("linked").await, Err(Failure::NoBucket));
+        assert_eq!(disk.head("linked", "a").await, Ok(None));
+        assert_eq!(fs::read_to_string(outside.join("secret")).unwrap(), "s3cret");
+        for odd in ["../outside/secret", "/etc/passwd", "folder/../x"] {
+            assert!(disk.fits(odd).is_err() && keys(&disk, odd, b"", 10).await.is_empty(), "{odd}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_no_folder_and_a_folder_no_file() {
+        let (_dir, disk) = disk();
+        put(&disk, "a/b", When::Always).await.unwrap();
+        for key in ["a", "a/b/c", "a/b/c/d"] {
+            assert!(matches!(put(&disk, key, When::Always).await, Err(Failure::Unfit(_))), "{key}");
+            assert_eq!(disk.head("lake", key).await, Ok(None));
+            disk.delete("lake", key).await.unwrap();
+        }
+        // What is deleted leaves no folder, and what was given up none that is in the way.
+        disk.delete("lake", "a/b").await.unwrap();
+        put(&disk, "a", When::Always).await.unwrap();
+        drop(disk.begin("lake", "b/c/d", &[], None).await.unwrap());
+        let upload = disk.begin("lake", "c/d", &[], None).await.unwrap();
+        assert_eq!(keys(&disk, "", b"", 10).await, ["a"], "what is unfinished is not listed");
+        upload.abort().await;
+        put(&disk, "c", When::Always).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn conditions_hold() {
+        let (_dir, disk) = disk();
+        let one = put(&disk, "k", When::Absent).await.unwrap();
+        assert_eq!(put(&disk, "k", When::Absent).await, Err(Failure::Clash));
+        let two = put(&disk, "k", When::Is(one.clone())).await.unwrap();
+        assert_eq!(put(&disk, "k", When::Is(one.clone())).await, Err(Failure::Clash));
+        assert!(matches!(disk.read("lake", "k", Window::Whole, Some(&one)).await, Err(Failure::Clash)));
+        let opened = disk.read("here", "k", Window::Last(1), Some(&two)).await.unwrap().unwrap();
+        assert_eq!(opened.range, 0..1);
+        assert_eq!(opened.bytes.try_collect::<Vec<_>>().await.unwrap().concat(), b"k");
+    }
+
+    #[tokio::test]
+    async fn a_listing_tells_the_tags_that_look_ups_tell() {
+        let (_dir, disk) = disk();
+        for key in ["a", "b/c", "b%2Fc", "d\\e", "f#1g", "%2e%2e", "C:x", "é", "a b"] {
+            put(&disk, key, When::Always).await.unwrap_or_else(|error| panic!("{key}: {error}"));
+        }
+        let listed = disk.list("lake", "", b"", 100).await.unwrap();
+        assert_eq!(listed.len(), 9);
+        for entry in listed {
+            let found = disk.head("lake", &entry.key).await.unwrap().unwrap();
+            assert_eq!((found.version.tag, found.size, found.modified), (entry.tag, entry.size, entry.modified));
+            assert_eq!(found.size, entry.key.len() as u64);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+        #[test]
+        fn listings_are_in_the_order_of_keys(
+            names in proptest::collection::btree_set("[ab./é -]{1,6}", 0..20),
+            prefix in "[ab/]{0,3}",
+            from in "[ab./]{0,3}",
+            limit in 1usize..6,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (_dir, disk) = disk();
+            let mut all = Vec::new();
+            runtime.block_on(async {
+                for key in names.iter().filter(|key| disk.fits(key).is_ok()) {
+                    if put(&disk, key, When::Always).await.is_ok() {
+                        all.push(key.clone());
+                    }
+                }
+                all.sort();
+                all.retain(|key| key.starts_with(&prefix) && *key >= from);
+                all.truncate(limit);
+                prop_assert_eq!(keys(&disk, &prefix, from.as_bytes(), limit).await, all);
+                Ok(())
+            })?;
+        }
     }
 }

@@ -169,9 +169,12 @@ fn url(endpoint: Option<&str>, allow_http: bool) -> Result<(), Error> {
     }
     let rest = endpoint.strip_prefix("https://").or(endpoint.strip_prefix("http://")).unwrap_or_default();
     let host = rest.split('/').next().unwrap_or_default();
-    // A name or secret in a URL ends up in logs.
+    // SECURITY: a secret in a URL ends up in logs, and so this is not repeated.
     if host.is_empty() || rest.contains(['?', '#', '@']) || !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(bad("endpoint", format!("`{}` is not the URL of a store", shortened(endpoint))));
+        return Err(bad(
+            "endpoint",
+            "the endpoint is the URL of a store: `https`, a host, maybe a path, and nothing else",
+        ));
     }
     Ok(())
 }
@@ -200,7 +203,7 @@ fn client(allow_http: bool) -> ClientOptions {
         .with_allow_http(allow_http)
         .with_timeout_disabled()
         .with_connect_timeout(Duration::from_secs(5))
-        .with_read_timeout(Duration::from_secs(60))
+        .with_read_timeout(Duration::from_mins(1))
 }
 
 /// Opens one bucket to see whether any could be: what is wrong is told now, not with the first request.
@@ -352,4 +355,69 @@ fn machine_keys() -> AmazonS3Builder {
         Some(value) => builder.with_config(key, value),
         None => builder,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: &[u8] = br#"{"access_key_id":"AKIA","secret_access_key":"s3cret/value"}"#;
+
+    fn open(settings: &str, secrets: &[u8]) -> Result<Arc<dyn Backend>, Error> {
+        Settings::parse(settings)?.open(secrets)
+    }
+
+    #[tokio::test]
+    async fn every_kind_opens() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let local = format!(r#"{{"backend":"local","root":"{}"}}"#, dir.path().display());
+        let google = br#"{"service_account_key":{"private_key":"x","private_key_id":"x","client_email":"a@b","disable_oauth":true}}"#;
+        for (settings, secrets) in [
+            (r#"{"backend":"s3"}"#, KEYS),
+            (r#"{"backend":"s3"}"#, &b""[..]),
+            (r#"{"backend":"s3","endpoint":"https://s3.example/","region":"eu-1","path_style":false}"#, KEYS),
+            (r#"{"backend":"s3","endpoint":"http://127.0.0.1:9","allow_http":true,"buckets":{"here":"there"}}"#, KEYS),
+            (r#"{"backend":"azure","account":"name"}"#, br#"{"account_key":"c2VjcmV0"}"#),
+            (r#"{"backend":"azure","account":"name"}"#, br#"{"sas_token":"?sv=1&sig=x"}"#),
+            (r#"{"backend":"azure","account":"name","tenant_id":"t","client_id":"c"}"#, br#"{"client_secret":"x"}"#),
+            (r#"{"backend":"azure","account":"name"}"#, b"{}"),
+            (r#"{"backend":"gcs"}"#, &google[..]),
+            (local.as_str(), b""),
+        ] {
+            open(settings, secrets).map(drop).unwrap_or_else(|error| panic!("{settings}: {error:?}"));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_no_secret_is_repeated() {
+        for (settings, secrets, field) in [
+            ("", &b""[..], "settings"),
+            ("{}", b"", "settings"),
+            (r#"{"backend":"ftp"}"#, b"", "settings"),
+            (r#"{"backend":"s3","bucket":"x"}"#, KEYS, "settings"),
+            (r#"{"backend":"s3","endpoint":"http://s3.example"}"#, KEYS, "endpoint"),
+            (r#"{"backend":"s3","endpoint":"ftp://s3.example"}"#, KEYS, "endpoint"),
+            (r#"{"backend":"s3","endpoint":"https://user:s3cret@s3.example"}"#, KEYS, "endpoint"),
+            (r#"{"backend":"s3","endpoint":"https://s3.example/?sig=s3cret"}"#, KEYS, "endpoint"),
+            (r#"{"backend":"s3","buckets":{"here":"../there"}}"#, KEYS, "buckets"),
+            (r#"{"backend":"s3","buckets":{"here":".hidden"}}"#, KEYS, "buckets"),
+            (r#"{"backend":"s3","buckets":{"Not a name":"there"}}"#, KEYS, "buckets"),
+            (r#"{"backend":"s3"}"#, br#"{"access_key_id":"s3cret"}"#, "secrets"),
+            (r#"{"backend":"s3"}"#, br#"{"session_token":"s3cret"}"#, "secrets"),
+            (r#"{"backend":"s3"}"#, br#"{"s3cret":"s3cret"}"#, "secrets"),
+            (r#"{"backend":"s3"}"#, br#"{"account_key":"s3cret"}"#, "secrets"),
+            (r#"{"backend":"s3"}"#, br#"["s3cret""#, "secrets"),
+            (r#"{"backend":"azure","account":"name"}"#, KEYS, "secrets"),
+            (r#"{"backend":"azure","account":"name"}"#, br#"{"account_key":"s3cret not base64"}"#, "secrets"),
+            (r#"{"backend":"azure","account":"name"}"#, br#"{"client_secret":"s3cret"}"#, "tenant_id"),
+            (r#"{"backend":"gcs"}"#, br#"{"service_account_key":"s3cret"}"#, "secrets"),
+            (r#"{"backend":"local","root":"relative"}"#, b"", "root"),
+            (r#"{"backend":"local","root":"/no/such/place"}"#, b"", "root"),
+            (r#"{"backend":"local","root":"/"}"#, KEYS, "secrets"),
+        ] {
+            let Err(error) = open(settings, secrets) else { panic!("{settings}") };
+            assert_eq!((error.kind(), error.field()), (ErrorKind::Invalid, Some(field)), "{settings}");
+            assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -167,10 +168,11 @@ impl Bucket {
         id: UploadId,
         completion: Completion,
         session: Session,
+        patience: Duration,
     ) -> Result<Completing> {
         match &self.behind {
             None => Ok(Completing::Done(self.objects.complete_upload(id, completion).await?)),
-            Some(behind) => behind.complete_upload(key, id, completion, session).await,
+            Some(behind) => behind.complete_upload(key, id, completion, session, patience).await,
         }
     }
 }

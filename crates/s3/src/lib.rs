@@ -55,6 +55,8 @@ pub struct Limits {
     pub max_xml_bytes: usize,
     /// How long a sender may pause within a body.
     pub idle: Duration,
+    /// How long the completion of an upload may take before its answer is begun: a refusal after that has no status of its own.
+    pub patience: Duration,
     /// Objects up to this size live in the index, where one read finds them.
     pub inline_bytes: usize,
     /// The most bytes of records (and the small objects in them) kept in memory.
@@ -67,6 +69,7 @@ impl Default for Limits {
             max_object_bytes: 5 * 1024 * 1024 * 1024,
             max_xml_bytes: 2 * 1024 * 1024,
             idle: Duration::from_mins(1),
+            patience: Duration::from_secs(5),
             inline_bytes: 16 * 1024,
             cache_bytes: 64 * 1024 * 1024,
         }

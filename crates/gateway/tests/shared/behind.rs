@@ -165,6 +165,28 @@ async fn a_large_upload_in_parts_goes_on_as_one_object() {
 }
 
 #[tokio::test]
+async fn a_completion_that_takes_long_is_answered_at_its_end() {
+    let dir = Arc::new(tempfile::TempDir::new().unwrap());
+    let rig = Rig::start_in(dir, |config| config.limits.patience = std::time::Duration::ZERO).await;
+    let credential = rig.whole();
+    let id = rig.send(rig.ask("POST", "/lake/o?uploads="), &credential).await.ok().one("UploadId");
+    let body = noise(1, 9 * MIB);
+    let answer = put(&rig, &credential, &format!("/lake/o?partNumber=1&uploadId={id}"), body.clone()).await;
+    let complete = |etag: &str| {
+        let part = format!("<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>");
+        let body = format!("<CompleteMultipartUpload>{part}</CompleteMultipartUpload>");
+        rig.ask("POST", &format!("/lake/o?uploadId={id}")).body(body)
+    };
+    // S3 does so too: the status is told before the outcome is known.
+    let refused = rig.send(complete("\"0\""), &credential).await;
+    assert_eq!((refused.status, refused.one("Code")), (200, "InvalidPart".to_owned()));
+    let done = rig.send(complete(answer.ok().header("etag").unwrap()), &credential).await;
+    let etag = format!("{}-1", md5(&md5::Md5::digest(&body)));
+    assert_eq!((done.status, done.one("ETag").replace("&quot;", "").replace('"', "")), (200, etag));
+    assert!(rig.get("/lake/o", &credential).await.body == body);
+}
+
+#[tokio::test]
 async fn of_writers_that_want_to_be_first_one_is() {
     let rig = Rig::start().await;
     let credential = rig.whole();

@@ -13,8 +13,6 @@ use crate::gate::session::Session;
 use crate::objects::record::{Data, Record};
 use crate::objects::uploads::{Completion, Incomplete, UploadId};
 
-/// How long an answer may take before it is begun: refusals until then have their own status.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Objects up to this size are put at once.
 const AT_ONCE: u64 = 8 * 1024 * 1024;
 
@@ -37,12 +35,13 @@ impl Behind {
         id: UploadId,
         completion: Completion,
         session: Session,
+        patience: Duration,
     ) -> Result<Completing> {
         let key = self.writable(key)?.to_owned();
         let own = self.clone();
         // Runs to its end whether or not the request is still there.
         let mut completing = self.tasks.spawn(async move { own.assemble(&key, id, &completion, &session).await });
-        match tokio::time::timeout(PATIENCE, &mut completing).await {
+        match tokio::time::timeout(patience, &mut completing).await {
             Ok(done) => Ok(Completing::Done(done.map_err(|error| internal("completing an upload", error))??)),
             Err(_) => Ok(Completing::Still(completing)),
         }

@@ -207,7 +207,8 @@ impl Wire {
             checksum,
         };
         let (name, key) = (input.bucket, input.key);
-        let output = match bucket.complete_upload(key.as_bytes(), id, completion, session).await? {
+        let patience = self.limits.patience;
+        let output = match bucket.complete_upload(key.as_bytes(), id, completion, session, patience).await? {
             Completing::Done(done) => completed(name, key, &*done.map_err(incomplete)?),
             Completing::Still(completing) => CompleteMultipartUploadOutput {
                 future: Some(Box::pin(async move {

@@ -180,7 +180,7 @@ impl Rig {
 
     /// Whether the buckets are in another store.
     pub(crate) fn is_behind(&self) -> bool {
-        self.storage == GATEWAY
+        self.behind.is_some()
     }
 
     /// The world this one lives in.
