@@ -136,7 +136,8 @@ impl Backend for Cloud {
                         && own.bytes().next().is_some_and(|first| !first.is_ascii_digit())
                 }
                 Some(own) => !own.is_empty(),
-                None => attribute(name).is_some(),
+                // Google unpacks what says that it is packed, and tells another size.
+                None => attribute(name).is_some() && !(self.kind == Kind::Gcs && name == "content-encoding"),
             }
     }
 

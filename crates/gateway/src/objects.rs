@@ -20,7 +20,7 @@ const PIECE: usize = 8 * 1024 * 1024;
 /// Pieces that an object of known size is cut into at most.
 const PIECES: u64 = 9_000;
 /// Bytes of an upload that are on their way at once.
-const ON_THE_WAY: usize = 32 * 1024 * 1024;
+const ON_THE_WAY: usize = 8 * 1024 * 1024;
 
 /// What names of user metadata start with.
 pub(crate) const META: &str = "x-amz-meta-";

@@ -384,7 +384,7 @@ mod tests {
             (r#"{"backend":"gcs"}"#, &google[..]),
             (local.as_str(), b""),
         ] {
-            open(settings, secrets).map(drop).unwrap_or_else(|error| panic!("{settings}: {error:?}"));
+            assert_eq!(open(settings, secrets).err().map(|error| format!("{error:?}")), None, "{settings}");
         }
     }
 

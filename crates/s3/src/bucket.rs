@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use valetkey_core::id::StorageId;
 
 use crate::behind::port::{Backend, Window};
-use crate::behind::{self, Behind, Completing, Turns};
+use crate::behind::{self, Behind, Common, Completing};
 use crate::error::Result;
 use crate::gate::session::Session;
 use crate::objects::checksum::{Algorithm, Digests};
@@ -31,14 +31,14 @@ pub(crate) struct Buckets {
     own: StorageId,
     objects: Arc<Objects>,
     backends: RwLock<HashMap<StorageId, Arc<dyn Backend>>>,
-    turns: Arc<Turns>,
+    common: Arc<Common>,
     tasks: TaskTracker,
 }
 
 impl Buckets {
     /// The buckets of this store.
     pub(crate) fn new(own: StorageId, objects: Arc<Objects>, tasks: TaskTracker) -> Self {
-        Self { own, objects, backends: RwLock::default(), turns: Arc::new(Turns::new()), tasks }
+        Self { own, objects, backends: RwLock::default(), common: Arc::new(Common::new()), tasks }
     }
 
     /// Which store this is.
@@ -74,7 +74,7 @@ impl Buckets {
         let behind = Behind {
             backend,
             objects: Arc::clone(&self.objects),
-            turns: Arc::clone(&self.turns),
+            common: Arc::clone(&self.common),
             tasks: self.tasks.clone(),
             bucket,
             name: name.into(),

@@ -7,10 +7,9 @@
     clippy::cast_possible_truncation,
     clippy::format_collect,
     clippy::format_push_string,
-    clippy::similar_names,
     reason = "a test says what it expects and stops where it is wrong"
 )]
-#![allow(dead_code, reason = "some helpers are for tests of the endpoint's own store")]
+#![expect(dead_code, reason = "some helpers are for tests of the endpoint's own store")]
 
 #[path = "../shared/behind.rs"]
 mod behind;
@@ -29,6 +28,7 @@ mod rig;
 const EVERY_BUCKET_IS_THERE: bool = false;
 
 /// What the rig's buckets lie behind.
+#[expect(clippy::unnecessary_wraps, reason = "the endpoint's own tests have none")]
 fn behind(dir: &std::path::Path) -> Option<std::sync::Arc<dyn valetkey_s3::Backend>> {
     let root = dir.join("disk");
     for bucket in ["lake", "other"] {

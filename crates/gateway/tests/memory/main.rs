@@ -10,7 +10,7 @@
     clippy::similar_names,
     reason = "a test says what it expects and stops where it is wrong"
 )]
-#![allow(dead_code, reason = "some helpers are for tests of the endpoint's own store")]
+#![expect(dead_code, reason = "some helpers are for tests of the endpoint's own store")]
 
 #[path = "../shared/behind.rs"]
 mod behind;
@@ -34,6 +34,7 @@ mod rig;
 const EVERY_BUCKET_IS_THERE: bool = true;
 
 /// What the rig's buckets lie behind.
+#[expect(clippy::unnecessary_wraps, reason = "the endpoint's own tests have none")]
 fn behind(_: &std::path::Path) -> Option<std::sync::Arc<dyn valetkey_s3::Backend>> {
     Some(valetkey_gateway::memory())
 }

@@ -56,6 +56,7 @@ impl Behind {
         let Some(mut reading) = self.objects.read_parts(&found).await? else {
             return Ok(Err(Incomplete::NoSuchUpload));
         };
+        let _room = self.common.room().await?;
         let given = self.given(&found.headers);
         let mut flow = match found.size {
             0..=AT_ONCE => None,

@@ -6,7 +6,7 @@ use crate::behind::{Behind, failed, shown_tag};
 use crate::error::Result;
 use crate::objects::listing::{self, Ask, Entry, Page, Rows, behind};
 
-/// Keys asked for with one call.
+/// Keys asked for with one call where many may stand for one common prefix.
 const BATCH: usize = 1000;
 
 /// The keys of a bucket as they come.
@@ -22,6 +22,8 @@ struct There<'a> {
     at: Vec<u8>,
     /// Whether there are none.
     over: bool,
+    /// Whether keys are rolled up into common prefixes: then what is asked for next may well have come with this.
+    rolled: bool,
 }
 
 /// What all keys of a span start with, as text.
@@ -33,11 +35,11 @@ fn common(from: &[u8], end: &[u8]) -> String {
 }
 
 impl There<'_> {
-    async fn fetch(&mut self) -> Result<()> {
+    async fn fetch(&mut self, limit: usize) -> Result<()> {
         let own = self.behind;
-        let found = own.backend.list(&own.name, &self.prefix, &self.at, BATCH).await;
+        let found = own.backend.list(&own.name, &self.prefix, &self.at, limit).await;
         let found = found.map_err(|failure| failed("listing objects", &failure))?;
-        self.over = found.len() < BATCH;
+        self.over = found.len() < limit;
         let (Some(first), Some(last)) = (found.first(), found.last()) else { return Ok(()) };
         let facts = own.objects.facts_between(own.bucket, first.key.as_bytes(), last.key.as_bytes()).await?;
         let mut facts: HashMap<Vec<u8>, _> = facts.into_iter().map(|brief| (brief.key.clone(), brief)).collect();
@@ -75,7 +77,7 @@ impl Rows for There<'_> {
             if self.over || self.ready.len() >= limit || self.ready.back().is_some_and(|last| !inside(last)) {
                 break;
             }
-            self.fetch().await?;
+            self.fetch(if self.rolled { BATCH } else { limit }).await?;
         }
         let told = self.ready.iter().take(limit).take_while(|entry| inside(entry)).count();
         Ok(self.ready.drain(..told).collect())
@@ -88,7 +90,8 @@ impl Behind {
         // Keys there are text: none starts with what is not.
         let Ok(whole) = std::str::from_utf8(ask.prefix) else { return Ok(Page::default()) };
         let (ready, at) = (VecDeque::new(), Vec::new());
-        let mut there = There { behind: self, whole, prefix: whole.to_owned(), ready, at, over: false };
+        let rolled = ask.delimiter.is_some();
+        let mut there = There { behind: self, whole, prefix: whole.to_owned(), ready, at, over: false, rolled };
         listing::page(&mut there, ask, shows).await
     }
 }

@@ -14,35 +14,47 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use s3s::{S3Error, S3ErrorCode};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 pub(crate) use crate::behind::completing::Completing;
 use crate::behind::port::{Backend, Failure, Found};
 pub(crate) use crate::behind::reading::Reading;
 pub(crate) use crate::behind::writing::Draft;
-use crate::error::{Result, refuse, refuse_with};
+use crate::error::{Result, internal, refuse, refuse_with};
 use crate::objects::facts::Facts;
 use crate::objects::record::{Data, Headers, Record};
 use crate::objects::{BucketId, Objects};
 
 /// Turns that keys share.
 const TURNS: usize = 1024;
+/// Bodies that may be on their way at once. Each takes up to about 16 MiB of memory: more wait, unread, with their senders.
+const BODIES: usize = 24;
 
-/// Lets writers of one key follow each other, so that what is kept here of an object is of the bytes that are there.
-pub(crate) struct Turns {
+/// What all writers share.
+pub(crate) struct Common {
     hasher: RandomState,
+    /// Lets writers of one key follow each other, so that what is kept here of an object is of the bytes that are there.
     turns: Box<[Mutex<()>]>,
+    /// Room for bodies.
+    room: Arc<Semaphore>,
 }
 
-impl Turns {
+impl Common {
     /// All free.
     pub(crate) fn new() -> Self {
-        Self { hasher: RandomState::new(), turns: (0..TURNS).map(|_| Mutex::new(())).collect() }
+        let turns = (0..TURNS).map(|_| Mutex::new(())).collect();
+        Self { hasher: RandomState::new(), turns, room: Arc::new(Semaphore::new(BODIES)) }
+    }
+
+    /// Waits for room for a body.
+    async fn room(&self) -> Result<OwnedSemaphorePermit> {
+        let room = Arc::clone(&self.room).acquire_owned().await;
+        room.map_err(|error| internal("waiting for room", error))
     }
 
     /// Waits for the key's turn. Who holds one never asks for another.
-    async fn of(&self, bucket: BucketId, key: &[u8]) -> Option<MutexGuard<'_, ()>> {
+    async fn turn(&self, bucket: BucketId, key: &[u8]) -> Option<MutexGuard<'_, ()>> {
         let at = self.hasher.hash_one((bucket, key)) % (TURNS as u64);
         match self.turns.get(usize::try_from(at).unwrap_or(0)) {
             Some(turn) => Some(turn.lock().await),
@@ -56,7 +68,7 @@ impl Turns {
 pub(crate) struct Behind {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) objects: Arc<Objects>,
-    pub(crate) turns: Arc<Turns>,
+    pub(crate) common: Arc<Common>,
     pub(crate) tasks: TaskTracker,
     pub(crate) bucket: BucketId,
     pub(crate) name: Box<str>,

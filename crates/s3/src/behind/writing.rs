@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use data_encoding::BASE64;
 use futures::{Stream, StreamExt as _};
 use s3s::StdError;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
 use crate::behind::port::{Failure, Found, Header, Upload, Version, When};
@@ -22,6 +23,8 @@ use crate::objects::{Clash, Condition};
 const AT_ONCE: usize = 8 * 1024 * 1024;
 /// Bytes digested at once where that blocks nobody; fewer are digested on the spot.
 const DIGEST_ASIDE: usize = 64 * 1024;
+/// Bodies up to this size take no room of those that are on their way at once.
+const SMALL: usize = 256 * 1024;
 /// Bytes of a large body that go on together.
 const BATCH: usize = 1024 * 1024;
 
@@ -83,6 +86,7 @@ pub(crate) struct Draft {
     size: u64,
     held: Held,
     pub(crate) digests: Digests,
+    room: Option<OwnedSemaphorePermit>,
 }
 
 /// Digests bytes: aside if they are many.
@@ -121,7 +125,7 @@ impl Behind {
         let key = self.writable(key)?;
         let mut hashes = Hashes::new(algorithms);
         let (mut size, mut waiting) = (0u64, BytesMut::new());
-        let mut flow: Option<Flow> = None;
+        let (mut flow, mut room): (Option<Flow>, _) = (None, None);
         while let Some(bytes) = body.next().await {
             let bytes = bytes.map_err(|error| of_body(&*error))?;
             size += bytes.len() as u64;
@@ -129,6 +133,9 @@ impl Behind {
                 return Err(too_large());
             }
             waiting.extend_from_slice(&bytes);
+            if waiting.len() > SMALL && room.is_none() {
+                room = Some(self.common.room().await?);
+            }
             let enough = if flow.is_some() { BATCH } else { AT_ONCE + 1 };
             if waiting.len() >= enough {
                 let batch = waiting.split().freeze();
@@ -151,7 +158,7 @@ impl Behind {
             }
         };
         let digests = hashes.finish();
-        Ok(Draft { behind: self.clone(), key: key.into(), headers, size, held, digests })
+        Ok(Draft { behind: self.clone(), key: key.into(), headers, size, held, digests, room })
     }
 
     /// What is there now, as the store says it.
@@ -176,7 +183,7 @@ impl Behind {
         record: Record,
         condition: &Condition,
     ) -> Result<std::result::Result<Arc<Record>, Clash>> {
-        let _turn = self.turns.of(self.bucket, key.as_bytes()).await;
+        let _turn = self.common.turn(self.bucket, key.as_bytes()).await;
         let plain = match (condition, &held) {
             (Condition::None, _) => Some(When::Always),
             (Condition::Absent, Held::Here(_)) => Some(When::Absent),
@@ -217,7 +224,7 @@ impl Behind {
         let Ok(key) = self.fits(key) else { return Ok(condition.check(None)) };
         let (own, key) = (self.clone(), key.to_owned());
         let deleting = self.tasks.spawn(async move {
-            let _turn = own.turns.of(own.bucket, key.as_bytes()).await;
+            let _turn = own.common.turn(own.bucket, key.as_bytes()).await;
             if condition != Condition::None {
                 let etag = match own.look(&key).await? {
                     Some(found) => Some(own.record_of(&key, &found).await?.etag),
@@ -239,7 +246,7 @@ impl Behind {
 impl Draft {
     /// Puts the object in place of what was there; when this returns, it is durable.
     pub(crate) async fn put(self, condition: Condition) -> Result<std::result::Result<Arc<Record>, Clash>> {
-        let Self { behind, key, mut headers, size, held, digests } = self;
+        let Self { behind, key, mut headers, size, held, digests, room } = self;
         if let Some((algorithm, checksum)) = digests.checksums.first() {
             headers.set_checksum(*algorithm, &BASE64.encode(checksum), Kind::FullObject);
         }
@@ -247,7 +254,10 @@ impl Draft {
         let record = Record { size, etag, modified, headers, data: Data::Behind(Box::default()) };
         // Runs to its end whether or not the request is still there: what is kept here must be of what is there.
         let tasks = behind.tasks.clone();
-        let putting = tasks.spawn(async move { behind.commit(&key, held, record, &condition).await });
+        let putting = tasks.spawn(async move {
+            let _room = room;
+            behind.commit(&key, held, record, &condition).await
+        });
         putting.await.map_err(|error| internal(PUTTING, error))?
     }
 }

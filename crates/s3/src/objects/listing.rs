@@ -143,7 +143,9 @@ pub(crate) async fn page(rows: &mut impl Rows, ask: Ask<'_>, shows: impl Fn(&[u8
             if span.end.as_ref().is_some_and(|end| seek >= *end) {
                 break;
             }
-            let found = rows.rows(&seek, span.end.as_deref(), batch).await?;
+            // One more than still fits tells whether there is more.
+            let wanted = batch.min(limit + 1 - page.entries.len() - page.prefixes.len());
+            let found = rows.rows(&seek, span.end.as_deref(), wanted).await?;
             let (read, mut told) = (found.len(), 0usize);
             for entry in found {
                 if entry.key < seek {
@@ -169,7 +171,7 @@ pub(crate) async fn page(rows: &mut impl Rows, ask: Ask<'_>, shows: impl Fn(&[u8
                     page.entries.push(entry);
                 }
             }
-            if read < batch {
+            if read < wanted {
                 break;
             }
             batch = if told * 2 >= read { (batch * 2).min(LARGE_BATCH) } else { SMALL_BATCH };
