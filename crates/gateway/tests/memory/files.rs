@@ -32,6 +32,7 @@ async fn the_server_reads_objects_of_other_stores_as_they_were_put() {
         region: "us-east-1".into(),
         min_lifetime: Lifetime::secs(1),
         max_lifetime: Lifetime::secs(3600),
+        backend: None,
     };
     objects_are_read_as_they_were_put(&rig.endpoint, &storage, &BucketName::parse(BUCKET).unwrap()).await;
 }
