@@ -38,7 +38,9 @@ pub(crate) fn of(error: &Error) -> Failure {
 fn by_words(text: String) -> Failure {
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     let refused = text.contains("status code: 4") && !says(&["status code: 429", "status code: 408"]);
-    if refused {
+    if says(&["status code: 404"]) {
+        Failure::NoBucket
+    } else if refused {
         Failure::Failed(text)
     } else if says(&[
         "code: 429",
@@ -76,6 +78,7 @@ mod tests {
         assert!(matches!(generic("Server returned non-2xx status code: 500"), Failure::Unavailable(_)));
         assert!(matches!(generic("error sending request for url"), Failure::Unavailable(_)));
         assert!(matches!(generic("Got invalid XML response"), Failure::Failed(_)));
+        assert_eq!(generic("Error performing list request: status code: 404 Not Found"), Failure::NoBucket);
         assert!(matches!(generic("status code: 416: <Resource>SlowDown-connect-429"), Failure::Failed(_)));
         let source = || "x".into();
         assert_eq!(of(&Error::AlreadyExists { path: String::new(), source: source() }), Failure::Clash);

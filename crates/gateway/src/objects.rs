@@ -107,8 +107,10 @@ pub(crate) async fn read(
 }
 
 async fn version(store: &dyn ObjectStore, path: &Path, put: PutResult) -> Result<Version, Failure> {
-    if put.e_tag.is_some() {
-        return Ok(Version { tag: bare(put.e_tag.as_deref()), id: put.version });
+    let tag = bare(put.e_tag.as_deref());
+    // Ceph tells none of an object in parts.
+    if !tag.is_empty() {
+        return Ok(Version { tag, id: put.version });
     }
     let found = head(store, path).await?;
     found.map(|found| found.version).ok_or_else(|| Failure::Failed("what was written is not there".to_owned()))
