@@ -1,0 +1,69 @@
+import itertools
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from harness import Caller, Lease, Server
+from stores import Azurite, Ceph
+
+pytest.register_assert_rewrite("reach")
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory):
+    with Ceph(tmp_path_factory.mktemp("ceph")) as ceph:
+        yield ceph
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory):
+    with Azurite(tmp_path_factory.mktemp("azurite")) as azurite:
+        yield azurite
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    with Server(os.environ["VALETKEY_BIN"], tmp_path_factory.mktemp("valetkey")) as server:
+        yield server
+    assert len(server.secrets) > 4 and server.log.stat().st_size > 0
+    assert server.leaks() == []
+
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A caller of an account of its own, and what it asks for."""
+
+    server: Server
+    account: str
+    name: str
+    token: str
+
+    def grant(self, bucket: str, **fields) -> dict:
+        return self.server.make("grants", account=self.account, name=f"grant-{next(_numbers)}", to=self.name, bucket=bucket, **fields)
+
+    def ask(self, **fields):
+        """What the native API says to it."""
+        return self.server.call("POST", "/api/v1/credentials", self.token, {"ttl_secs": 900} | fields)
+
+    def vend(self, bucket: str, **fields) -> Lease:
+        at = Caller(self.name, self.account, self.token, fields.pop("access", None), bucket, fields.pop("prefix", None))
+        return self.server.vend(at, **fields)
+
+
+@pytest.fixture(scope="session")
+def holder(server):
+    """Makes callers, each in a new account if none is named."""
+
+    def make(account: str | None = None) -> Holder:
+        number = next(_numbers)
+        if account is None:
+            account = server.make("accounts", name=f"account-{number}")["name"]
+        made = server.make("tokens", account=account, caller=f"caller-{number}")
+        server.secrets.add(made["token"])
+        return Holder(server, account, f"caller-{number}", made["token"])
+
+    return make

@@ -1,0 +1,273 @@
+"""Keys of a real store that enforces them: Ceph, through its STS."""
+
+import base64
+import json
+import re
+from datetime import timedelta
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from reach import ELSEWHERE, HERE, READ_WRITE, Scope, Table
+from stores import s3_client
+
+STORAGE = "ceph"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def storage(server, ceph, tmp_path_factory):
+    """The store, added on the command line, with a bucket whose keys are vended and one whose keys are not."""
+    server.secrets.add(ceph.secrets["secret_access_key"])
+    secrets = tmp_path_factory.mktemp("secrets") / "secrets.json"
+    secrets.write_text(json.dumps(ceph.secrets))
+    settings = {"profile": "ceph", "sts_endpoint": ceph.endpoint, "region": "us-east-1", "role_arn": ceph.role_arn}
+    command = ["storage", "create", STORAGE, "--kind", "sts", "--endpoint", ceph.endpoint, "--region", "us-east-1"]
+    command += ["--min-ttl", "15m", "--settings", "-", "--secrets", str(secrets)]
+    made = server.cli(*command, data=json.dumps(settings))
+    assert made.returncode == 0, made.stderr
+    assert ceph.secrets["secret_access_key"] not in made.stdout + made.stderr
+    for bucket in (HERE, ELSEWHERE):
+        ceph.parent.create_bucket(Bucket=bucket)
+        server.make("buckets", bucket=bucket, storage=STORAGE)
+    return json.loads(made.stdout)
+
+
+def client(lease):
+    return s3_client(lease.endpoint, lease.access_key_id, lease.secret_access_key, lease.session_token)
+
+
+@pytest.fixture(scope="module")
+def everything(holder):
+    """Who may do everything in the bucket, and asks for less."""
+    one = holder()
+    one.grant(HERE, whole_bucket=True, access="read-write")
+    return one
+
+
+def directories(actions, *paths):
+    return Scope(actions, prefixes=list(paths))
+
+
+SCOPES = {
+    "directory, read": directories("read", "jobs/daily"),
+    "directory, read and write": directories("read-write", "jobs/daily"),
+    "directory, write": directories("write", "jobs/daily"),
+    "directory, get": directories(["get-object"], "jobs/daily"),
+    "directory, list": directories(["list-bucket"], "jobs/daily"),
+    "directory, delete": directories(["delete-object"], "jobs/daily"),
+    "directory, all but list": directories(sorted(READ_WRITE - {"list-bucket", "list-uploads"}), "jobs/daily"),
+    "object, read": Scope("read", objects=["jobs/daily"]),
+    "object, write": Scope("write", objects=["jobs/daily"]),
+    "text, read": Scope("read", raw_prefixes=["jobs/da"]),
+    "bucket, read": Scope("read"),
+    "bucket, read and write": Scope("read-write"),
+    "names with $ first": directories("read", "$x"),
+    "names like a variable": directories("read", "${aws:username}"[:2] + "x}"),
+    "names with $ inside": Scope("read", objects=["k${y}z"], raw_prefixes=["t$t"]),
+    "names with braces and quotes": directories("read-write", "a{b}'c\"d"),
+    "names beyond ASCII": directories("read-write", "日本/ä", "😀"),
+    "names with space, plus, percent, backslash": directories("read-write", "a b+c%2Fd\\e"),
+    "many directories": directories("read", *[f"tables/t{number:02}" for number in range(15)]),
+    "many objects": Scope(["get-object"], objects=[f"f/{number:02}.parquet" for number in range(30)]),
+    "directory, object and text": Scope(
+        "read", prefixes=["jobs/daily"], objects=["jobs/daily-secret/x"], raw_prefixes=["zz/to"]
+    ),
+}
+
+
+class TestReach:
+    @pytest.mark.parametrize("scope", SCOPES.values(), ids=SCOPES)
+    def test_of_a_key(self, ceph, everything, scope):
+        lease = everything.vend(HERE, **scope.asked)
+        table = Table(ceph.parent, client(lease), scope).run()
+        assert table.rows > 100
+        assert table.wrong == []
+
+    def test_of_a_grant_is_all_there_is_to_ask_for(self, ceph, holder):
+        one = holder()
+        one.grant(HERE, prefix="own/dir", access="read")
+        scope = directories("read", "own/dir")
+        table = Table(ceph.parent, client(one.vend(HERE, **scope.asked)), scope).run()
+        assert table.wrong == []
+        for wider in [
+            {"prefix": "own"},
+            {"prefix": "own/dir-secret"},
+            {"whole_bucket": True},
+            {"prefix": "own/dir", "access": "read-write"},
+        ]:
+            assert one.ask(bucket=HERE, **wider).status == 403
+        assert one.ask(bucket=ELSEWHERE, prefix="own/dir").status in (403, 404)
+
+    @pytest.mark.parametrize("path", ["a*b", "a?b", "a:b"])
+    @pytest.mark.parametrize("kind", ["prefixes", "objects", "raw_prefixes"])
+    def test_of_names_that_its_policies_cannot_say_is_refused(self, everything, kind, path):
+        answer = everything.ask(bucket=HERE, **{kind: [path]})
+        assert answer.status in (400, 422), answer
+        assert f"`{path}`" in answer.json()["detail"]
+        assert "policies" in answer.json()["detail"]
+
+    def test_of_more_than_fits_is_refused_with_what_would_fit(self, everything):
+        answer = everything.ask(bucket=HERE, prefixes=[f"tables/a-rather-long-name-{number:04}" for number in range(100)])
+        assert answer.status in (400, 422), answer
+        assert re.search(r"100 paths are too many .* ask for them in \d+ keys", answer.json()["detail"])
+
+
+class TestEnd:
+    """Ceph gives no key a life below 15 minutes, and nobody waits for that here. Its session token is a sealed note of the
+    key's end, so a note with another end stands for a key whose time is over; that the unchanged note is taken shows that
+    nothing else is wrong with it. What this does not show is that the store's clock reaches the end that it named."""
+
+    @staticmethod
+    def sealed(ceph, lease, change):
+        aes = Cipher(algorithms.AES(ceph.sealing_key.encode()), modes.CBC(b"cephsageyudagreg"))
+        opened = aes.decryptor().update(base64.b64decode(lease.session_token))
+        token = base64.b64encode(aes.encryptor().update(change(opened))).decode()
+        return s3_client(lease.endpoint, lease.access_key_id, lease.secret_access_key, token)
+
+    def test_a_key_opens_nothing_after_its_end(self, ceph, everything):
+        ceph.parent.put_object(Bucket=HERE, Key="ends/x", Body=b"body")
+        lease = everything.vend(HERE, prefix="ends", access="read")
+        told = lease.expiration.strftime("%Y-%m-%dT%H:%M:%S").encode()
+        ends = []
+
+        def over(note):
+            ends.extend(re.findall(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", note))
+            return note.replace(ends[0], b"2020" + ends[0][4:], 1)
+
+        assert self.sealed(ceph, lease, lambda note: note).get_object(Bucket=HERE, Key="ends/x")["Body"].read() == b"body"
+        with pytest.raises(ClientError, match="AccessDenied"):
+            self.sealed(ceph, lease, over).get_object(Bucket=HERE, Key="ends/x")
+        # The end that was told is not after the store's.
+        assert told <= ends[0]
+
+    @pytest.mark.parametrize("at", [0, 50, -8])
+    def test_a_changed_key_opens_nothing(self, ceph, everything, at):
+        ceph.parent.put_object(Bucket=HERE, Key="ends/x", Body=b"body")
+        lease = everything.vend(HERE, prefix="ends", access="read")
+        token = list(lease.session_token)
+        token[at] = "A" if token[at] != "A" else "B"
+        changed = s3_client(lease.endpoint, lease.access_key_id, lease.secret_access_key, "".join(token))
+        with pytest.raises(ClientError):
+            changed.get_object(Bucket=HERE, Key="ends/x")
+        for secret, token in [("0" * 40, lease.session_token), (lease.secret_access_key, None)]:
+            with pytest.raises(ClientError):
+                s3_client(lease.endpoint, lease.access_key_id, secret, token).get_object(Bucket=HERE, Key="ends/x")
+
+    def test_a_key_lives_as_long_as_was_asked_for(self, everything):
+        short = everything.vend(HERE, prefix="lives", access="read", ttl=900)
+        long = everything.vend(HERE, prefix="lives", access="read", ttl=3600)
+        assert timedelta(minutes=40) < long.expiration - short.expiration <= timedelta(minutes=46)
+        refused = everything.ask(bucket=HERE, prefix="lives", ttl_secs=60)
+        assert refused.status == 200 or "too short" in refused.json()["detail"]
+
+
+class TestRecord:
+    def test_names_the_caller_and_the_stores_own_request(self, server, everything):
+        lease = everything.vend(HERE, prefix="record", access="read")
+        whose = server.call("GET", f"/api/v1/whose/{lease.access_key_id}", server.admin_token)
+        assert whose.status == 200, whose
+        shown = whose.json()
+        shown = shown["leases"][0] if "leases" in shown else shown
+        assert (shown["caller_name"], shown["account_name"]) == (everything.name, everything.account)
+        assert shown["lease_id"] == lease.id
+        assert shown["upstream_request_id"].startswith("tx")  # as Ceph's own log has it
+        said = server.cli("whose", lease.access_key_id)
+        assert said.returncode == 0 and everything.name in said.stdout, said
+
+    def test_one_key_serves_the_same_ask_twice(self, everything):
+        first, second = (everything.vend(HERE, prefix="twice", access="read") for _ in range(2))
+        assert first.access_key_id == second.access_key_id
+        assert first.id != second.id
+
+    def test_another_caller_gets_another_key(self, holder):
+        account = None
+        leases = []
+        for _ in range(2):
+            one = holder(account)
+            account = one.account
+            one.grant(HERE, prefix="twice", access="read")
+            leases.append(one.vend(HERE, prefix="twice", access="read"))
+        assert leases[0].access_key_id != leases[1].access_key_id
+
+    def test_other_scopes_get_other_keys(self, everything):
+        asks = [
+            {"prefix": "twice", "access": "read"},
+            {"prefix": "twice", "access": "read-write"},
+            {"prefix": "twice/more", "access": "read"},
+        ]
+        assert len({everything.vend(HERE, **ask).access_key_id for ask in asks}) == 3
+
+
+class TestHonesty:
+    def test_a_key_that_only_its_end_can_end_says_so(self, everything):
+        answer = everything.ask(bucket=HERE, prefix="honest")
+        assert answer.status == 200, answer
+        assert answer.json()["revocation"] == "expiry-only"
+
+    def test_the_parents_key_is_never_handed_out_or_shown(self, server, ceph, everything):
+        lease = everything.vend(HERE, prefix="honest", access="read")
+        assert lease.access_key_id != ceph.secrets["access_key_id"]
+        for path in ("storages", "ledger/verify"):
+            answer = server.call("GET", f"/api/v1/{path}", server.admin_token)
+            assert ceph.secrets["secret_access_key"].encode() not in answer.body
+        assert ceph.secrets["secret_access_key"] not in server.cli("storage", "ls").stdout
+
+
+class TestChecks:
+    """`storage check`: the store is asked, live, whether it keeps what it is told."""
+
+    def test_all_hold(self, server):
+        checked = server.cli("storage", "check", STORAGE, "--bucket", HERE)
+        assert checked.returncode == 0, checked
+        answer = server.call("POST", f"/api/v1/storages/{STORAGE}/checks", server.admin_token, {"bucket": HERE})
+        assert answer.status == 200, answer
+        checks = answer.json()["checks"]
+        assert len(checks) > 4
+        assert {check["status"] for check in checks} <= {"ok", "passed", "pass"}
+
+    def test_wrong_secrets_are_found(self, server, ceph):
+        settings = {"profile": "ceph", "sts_endpoint": ceph.endpoint, "region": "us-east-1", "role_arn": ceph.role_arn}
+        server.make(
+            "storages",
+            name="ceph-with-wrong-secrets",
+            kind="sts",
+            endpoint=ceph.endpoint,
+            region="us-east-1",
+            min_ttl_secs=900,
+            settings=settings,
+            secrets=ceph.secrets | {"secret_access_key": "wrong" * 8},
+        )
+        server.make("buckets", bucket="reach-wrong", storage="ceph-with-wrong-secrets")
+        checked = server.cli("storage", "check", "ceph-with-wrong-secrets", "--bucket", "reach-wrong")
+        assert checked.returncode != 0
+        assert "wrong" * 8 not in checked.stdout + checked.stderr
+
+
+class TestDialects:
+    """The same grants through the other APIs."""
+
+    def test_theirstack(self, server, ceph, holder):
+        one = holder()
+        for name in ("sold", "sold-secret"):
+            ceph.parent.put_object(Bucket=HERE, Key=f"{name}/x", Body=b"body")
+        dataset = server.make("datasets", name="ceph-sold", topic="sold", bucket=HERE, prefix="sold")
+        one.grant(HERE, dataset=dataset["name"], access="read")
+        answer = server.call("POST", "/v1/datasets/credentials", one.token)
+        assert answer.status == 200, answer
+        vended = answer.json()
+        assert vended["storage"]["endpoint_url"] == ceph.endpoint
+        s3 = s3_client(
+            ceph.endpoint, vended["access_key_id"], vended["secret_access_key"], vended["session_token"]
+        )
+        assert vended["storage"]["bucket_name"] == HERE
+        assert s3.get_object(Bucket=HERE, Key="sold/x")["Body"].read() == b"body"
+        assert [entry["Key"] for entry in s3.list_objects_v2(Bucket=HERE, Prefix="sold/")["Contents"]] == ["sold/x"]
+        for refused in [
+            lambda: s3.get_object(Bucket=HERE, Key="sold-secret/x"),
+            lambda: s3.put_object(Bucket=HERE, Key="sold/x", Body=b"x"),
+            lambda: s3.list_objects_v2(Bucket=HERE, Prefix="sold"),
+        ]:
+            with pytest.raises(ClientError, match="AccessDenied"):
+                refused()
