@@ -7,9 +7,18 @@ import pytest
 from harness import Server
 
 
+def started(make_directory):
+    """The demo; or a server with the demo's buckets behind its gateway, if ../stores says so."""
+    if storage := os.environ.get("TEST_STORAGE"):
+        import behind
+
+        return behind.started(storage, make_directory)
+    return Server(os.environ["VALETKEY_BIN"], make_directory("valetkey"))
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    with Server(os.environ["VALETKEY_BIN"], tmp_path_factory.mktemp("valetkey")) as server:
+    with started(tmp_path_factory.mktemp) as server:
         yield server
     assert len(server.secrets) > 4 and server.log.stat().st_size > 0
     assert server.leaks() == []

@@ -144,8 +144,4 @@ class Table:
         self.row(lambda: s3.put_bucket_policy(**at, Policy="{}"), False, "policy")
         self.row(lambda: s3.delete_bucket(**at), False, "delete bucket")
         self.row(lambda: s3.create_bucket(Bucket="reach-new"), False, "create bucket")
-        # Ceph answers every session with the buckets of its role's owner, who has none.
-        self.row(lambda: s3.list_buckets()["Buckets"] and None, True, "list buckets")
-        self.rows += 1
-        if names := [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]:
-            self.wrong.append(("list buckets", *names))
+        self.row(lambda: s3.list_buckets(), False, "list buckets")

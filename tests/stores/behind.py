@@ -1,0 +1,120 @@
+"""A server whose buckets lie behind its gateway, with the callers and the data of the demo: what the clients' suite runs against."""
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+
+from harness import DEMO, Caller, Server
+from stores import Ceph
+
+BUCKETS = ["flights-lake", "airlines-lake"]
+CALLERS = [
+    ("analyst", "acme", "read", "flights-lake", "flights/daily"),
+    ("etl", "acme", "read-write", "flights-lake", "flights/staging"),
+    ("partner", "globex", "read", "airlines-lake", "airlines"),
+]
+FORBIDDEN = [
+    ("flights-lake", "flights/daily-secret/2013-01-01.parquet"),
+    ("airlines-lake", "planes/2013/planes.parquet"),
+]
+
+
+class LocalDisk:
+    """A directory, with one more in it for each bucket."""
+
+    def __init__(self, directory: pathlib.Path):
+        self.root = directory
+        self.settings, self.secrets = {"backend": "local", "root": str(directory)}, {}
+
+    def make_bucket(self, bucket: str) -> None:
+        (self.root / bucket).mkdir()
+
+    def __enter__(self) -> "LocalDisk":
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+
+class OnCeph(Ceph):
+    """Another S3, as if it had no STS."""
+
+    def __init__(self, directory: pathlib.Path):
+        super().__init__(directory)
+        self.settings = {"backend": "s3", "endpoint": self.endpoint, "region": "us-east-1", "allow_http": True}
+
+    def make_bucket(self, bucket: str) -> None:
+        self.parent.create_bucket(Bucket=bucket)
+
+
+BACKENDS = {"gateway-local": LocalDisk, "gateway-ceph": OnCeph}
+
+
+class Behind(Server):
+    """`valetkey server` in front of a backend, set up as an operator does it."""
+
+    def __init__(self, binary: str, directory: pathlib.Path, backend):
+        self.backend = backend
+        done = subprocess.run(
+            [binary, "server", "init", "--data-dir", str(directory / "data"), "--output", "json"],
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+        self.admin_token = json.loads(done.stdout)["operator_token"]
+        super().__init__(binary, directory, {"VALETKEY_S3__MIN_TTL_SECS": "1"})
+
+    def _command(self) -> list[str]:
+        return ["server", "run"]
+
+    def _started(self) -> None:
+        self.secrets |= {self.admin_token, *self.backend.secrets.values()} - {self.backend.secrets.get("access_key_id")}
+        self.make(
+            "storages",
+            name="gateway",
+            kind="gateway",
+            endpoint=self.s3,
+            region="auto",
+            min_ttl_secs=1,
+            settings=self.backend.settings,
+            secrets=self.backend.secrets,
+        )
+        for bucket in BUCKETS:
+            self.backend.make_bucket(bucket)
+            self.make("buckets", bucket=bucket, storage="gateway")
+        for account in sorted({account for _, account, *_ in CALLERS}):
+            self.make("accounts", name=account)
+        self.callers = [self.called(*caller) for caller in CALLERS]
+        self.forbidden = FORBIDDEN
+        self._fill()
+
+    def called(self, name: str, account: str, access: str, bucket: str, prefix: str) -> Caller:
+        """A new caller with a grant."""
+        token = self.make("tokens", account=account, caller=name)["token"]
+        self.secrets.add(token)
+        where = {"prefix": prefix} if prefix else {"whole_bucket": True}
+        grant = f"{bucket}-{prefix or 'whole'}".replace("/", "-")
+        self.make("grants", account=account, name=grant, to=name, bucket=bucket, access=access, **where)
+        return Caller(name, account, token, access, bucket, prefix)
+
+    def _fill(self) -> None:
+        """Puts the demo's data in place, through the gateway."""
+        self.make("accounts", name="fillers")
+        for bucket in BUCKETS:
+            caller = self.called(f"filler-of-{bucket}", "fillers", "read-write", bucket, "")
+            s3 = self.vend(caller, prefix=None, whole_bucket=True).boto3()
+            for path in sorted((DEMO / bucket).rglob("*")):
+                if path.is_file():
+                    s3.put_object(Bucket=bucket, Key=str(path.relative_to(DEMO / bucket)), Body=path.read_bytes())
+
+
+@contextlib.contextmanager
+def started(storage: str, make_directory):
+    """A server with its buckets behind the gateway on the store of that name."""
+    with (
+        BACKENDS[storage](make_directory(storage)) as backend,
+        Behind(os.environ["VALETKEY_BIN"], make_directory("valetkey"), backend) as server,
+    ):
+        yield server
