@@ -1,5 +1,7 @@
 """The reach table: what a key opens and what it does not, held against a few lines that say what it should."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from botocore.exceptions import ClientError
 
 READ = {"get-object", "list-bucket", "get-bucket-info"}
@@ -47,9 +49,12 @@ class Scope:
         return "list-bucket" in self.actions and (self.whole or own)
 
     def keys(self) -> list[str]:
-        """Keys in, at and around its paths."""
+        """Keys in, at and around its paths; of many paths, around the first and the last, and beside the others."""
         keys = {"outside/x", "x", "jobs"}
-        for path in [path for _, path in self.paths] or ["jobs/daily"]:
+        paths = [path for _, path in self.paths] or ["jobs/daily"]
+        for path in paths[3:-1]:
+            keys |= {path, f"{path}/x", f"{path}x"}
+        for path in paths[:3] + paths[3:][-1:]:
             keys |= {path, f"{path}/", f"{path}/x", f"{path}/sub/y", f"{path}/a*b?c", f"{path}/ü:1", f"{path}//d"}
             keys |= {f"{path}-secret/x", f"{path}x", f"x{path}", path[:-1] or "q"}
         return sorted(keys)
@@ -60,26 +65,27 @@ class Table:
 
     def __init__(self, parent, s3, scope: Scope):
         self.parent, self.s3, self.scope = parent, s3, scope
-        self.rows, self.wrong = 0, []
+        self.rows, self.wrong = [], []
 
     def row(self, call, right: bool, *what: str) -> bool:
-        self.rows += 1
         got = allowed(call)
+        self.rows.append(what)
         if got is not right:
             self.wrong.append((*what, f"got {got}", f"right is {right}"))
         return got is True
 
     def run(self) -> "Table":
         keys = self.scope.keys()
-        for key in keys:
-            for bucket in (HERE, ELSEWHERE):
-                self.parent.put_object(Bucket=bucket, Key=key, Body=b"body")
-        for key in keys:
-            self.object(key)
-            self.upload(key)
+        with ThreadPoolExecutor(8) as several:
+            for each in (self.put, self.object, self.upload):
+                list(several.map(each, keys))
         self.copies([key for key in keys if self.scope.covers(key)], [key for key in keys if not self.scope.covers(key)])
         self.bucket(keys[0])
         return self
+
+    def put(self, key: str) -> None:
+        for bucket in (HERE, ELSEWHERE):
+            self.parent.put_object(Bucket=bucket, Key=key, Body=b"body")
 
     def object(self, key: str) -> None:
         s3, scope, at = self.s3, self.scope, {"Bucket": HERE, "Key": key}
