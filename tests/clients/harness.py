@@ -19,7 +19,7 @@ DEMO = pathlib.Path(__file__).resolve().parents[2] / "demo" / "data"
 MIB = 1024 * 1024
 # Where an answer of any of the APIs hands out a secret.
 SECRET = re.compile(
-    r'"(?:secret_access_key|session_token|token|secretAccessKey|sessionToken|bearerToken|clientSecret|access_token)":"([^"]{16,})"'
+    r'"(?:secret_access_key|session_token|token|secretAccessKey|sessionToken|bearerToken|clientSecret|access_token|sas_token|sasToken)":"([^"]{16,})"'
 )
 FLIGHTS = "flights/daily/2013-01-01.parquet"
 
