@@ -31,25 +31,30 @@ class LocalDisk:
     def make_bucket(self, bucket: str) -> None:
         (self.root / bucket).mkdir()
 
-    def __enter__(self) -> "LocalDisk":
-        return self
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        """Writes without the gateway's knowledge."""
+        (self.root / bucket / key).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / bucket / key).write_bytes(data)
 
-    def __exit__(self, *_) -> None:
-        pass
+    def get(self, bucket: str, key: str) -> bytes:
+        return (self.root / bucket / key).read_bytes()
 
 
-class OnCeph(Ceph):
-    """Another S3, as if it had no STS."""
+class OtherS3:
+    """Ceph, as if it had no STS."""
 
-    def __init__(self, directory: pathlib.Path):
-        super().__init__(directory)
-        self.settings = {"backend": "s3", "endpoint": self.endpoint, "region": "us-east-1", "allow_http": True}
+    def __init__(self, ceph: Ceph):
+        self.ceph, self.secrets = ceph, ceph.secrets
+        self.settings = {"backend": "s3", "endpoint": ceph.endpoint, "region": "us-east-1", "allow_http": True}
 
     def make_bucket(self, bucket: str) -> None:
-        self.parent.create_bucket(Bucket=bucket)
+        self.ceph.parent.create_bucket(Bucket=bucket)
 
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        self.ceph.parent.put_object(Bucket=bucket, Key=key, Body=data)
 
-BACKENDS = {"gateway-local": LocalDisk, "gateway-ceph": OnCeph}
+    def get(self, bucket: str, key: str) -> bytes:
+        return self.ceph.parent.get_object(Bucket=bucket, Key=key)["Body"].read()
 
 
 class Behind(Server):
@@ -70,16 +75,16 @@ class Behind(Server):
         return ["server", "run"]
 
     def _started(self) -> None:
-        self.secrets |= {self.admin_token, *self.backend.secrets.values()} - {self.backend.secrets.get("access_key_id")}
+        self.secrets.add(self.admin_token)
+        if secret := self.backend.secrets.get("secret_access_key"):
+            self.secrets.add(secret)
         self.make(
             "storages",
             name="gateway",
             kind="gateway",
-            endpoint=self.s3,
-            region="auto",
             min_ttl_secs=1,
             settings=self.backend.settings,
-            secrets=self.backend.secrets,
+            **({"secrets": self.backend.secrets} if self.backend.secrets else {}),
         )
         for bucket in BUCKETS:
             self.backend.make_bucket(bucket)
@@ -113,8 +118,11 @@ class Behind(Server):
 @contextlib.contextmanager
 def started(storage: str, make_directory):
     """A server with its buckets behind the gateway on the store of that name."""
-    with (
-        BACKENDS[storage](make_directory(storage)) as backend,
-        Behind(os.environ["VALETKEY_BIN"], make_directory("valetkey"), backend) as server,
-    ):
-        yield server
+    with contextlib.ExitStack() as stack:
+        directory = make_directory(storage)
+        match storage:
+            case "gateway-local":
+                backend = LocalDisk(directory)
+            case "gateway-ceph":
+                backend = OtherS3(stack.enter_context(Ceph(directory)))
+        yield stack.enter_context(Behind(os.environ["VALETKEY_BIN"], make_directory("valetkey"), backend))
