@@ -23,15 +23,16 @@ def storage(server, ceph, tmp_path_factory):
     secrets = tmp_path_factory.mktemp("secrets") / "secrets.json"
     secrets.write_text(json.dumps(ceph.secrets))
     settings = {"profile": "ceph", "sts_endpoint": ceph.endpoint, "region": "us-east-1", "role_arn": ceph.role_arn}
-    command = ["storage", "create", STORAGE, "--kind", "sts", "--endpoint", ceph.endpoint, "--region", "us-east-1"]
-    command += ["--min-ttl", "15m", "--settings", "-", "--secrets", str(secrets)]
-    made = server.cli(*command, data=json.dumps(settings))
+    command = ["storage", "create", STORAGE, ceph.endpoint, "--kind", "sts", "--secrets-from", str(secrets)]
+    made = server.cli(*command, *[part for setting in settings.items() for part in ("--set", "=".join(setting))])
     assert made.returncode == 0, made.stderr
     assert ceph.secrets["secret_access_key"] not in made.stdout + made.stderr
     for bucket in (HERE, ELSEWHERE):
         ceph.parent.create_bucket(Bucket=bucket)
         server.make("buckets", bucket=bucket, storage=STORAGE)
-    return json.loads(made.stdout)
+    shown = json.loads(made.stdout)
+    assert (shown["region"], shown["min_ttl_secs"], shown["has_secrets"]) == ("us-east-1", 900, True)
+    return shown
 
 
 def client(lease):
@@ -39,7 +40,7 @@ def client(lease):
 
 
 @pytest.fixture(scope="module")
-def everything(holder):
+def everything(holder, storage):
     """Who may do everything in the bucket, and asks for less."""
     one = holder()
     one.grant(HERE, whole_bucket=True, access="read-write")
@@ -235,7 +236,6 @@ class TestChecks:
             kind="sts",
             endpoint=ceph.endpoint,
             region="us-east-1",
-            min_ttl_secs=900,
             settings=settings,
             secrets=ceph.secrets | {"secret_access_key": "wrong" * 8},
         )

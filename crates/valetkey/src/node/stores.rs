@@ -12,9 +12,6 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind, Secret};
 use valetkey_issuers::sources::{Sources, of_settings};
 
-/// The shortest and the longest lifetime of our own endpoint's credentials, unless said otherwise.
-const OWN_LIFETIMES: (Lifetime, Lifetime) = (Lifetime::secs(60), Lifetime::secs(604_800));
-
 /// The stores, behind our own endpoint and elsewhere.
 pub(crate) struct NodeStores {
     endpoint: valetkey_s3::Endpoint,
@@ -22,6 +19,8 @@ pub(crate) struct NodeStores {
     url: Box<str>,
     internal_url: Option<Box<str>>,
     region: Box<str>,
+    /// The shortest and the longest lifetime of its credentials.
+    lifetimes: (Lifetime, Lifetime),
     sources: Arc<Sources>,
 }
 
@@ -37,13 +36,14 @@ struct Known {
 impl NodeStores {
     /// The stores of a server whose own endpoint is `own`.
     pub(crate) fn new(endpoint: valetkey_s3::Endpoint, own: &Storage, sources: Arc<Sources>) -> Self {
-        let Storage { endpoint: url, internal_endpoint, region, .. } = own.clone();
-        Self { endpoint, url, internal_url: internal_endpoint, region, sources }
+        let Storage { endpoint: url, internal_endpoint, region, min_lifetime, max_lifetime, .. } = own.clone();
+        let lifetimes = (min_lifetime, max_lifetime);
+        Self { endpoint, url, internal_url: internal_endpoint, region, lifetimes, sources }
     }
 
     /// What the kind knows, with its settings read.
     fn known(&self, described: &Description, settings: &str, secrets: Option<&Secret<String>>) -> Result<Known, Error> {
-        let (least, most) = OWN_LIFETIMES;
+        let (least, most) = self.lifetimes;
         match described.kind {
             kind if kind.is_ours() => {
                 if kind == StorageKind::Gateway {
