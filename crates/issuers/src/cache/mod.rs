@@ -239,8 +239,8 @@ impl Terms {
             Lifetime::between(now, until).ok_or_else(|| Error::internal("a permit is over before its credential"))?;
         let least = source.least.as_secs();
         let allowed_secs = allowed.as_secs();
-        // A permit ends at a whole second, so that up to a second of what it allows is gone already.
-        if allowed_secs.saturating_add(1) < least {
+        // A permit ends at a whole second and was decided a moment ago: some of what it allows is gone already.
+        if allowed_secs.saturating_add(MARGIN_SECS) < least {
             return Err(Error::new(
                 Kind::Invalid,
                 format!("{allowed} is too short for this store; its shortest key lives {least} s"),

@@ -306,6 +306,19 @@ async fn a_key_never_outlives_the_permit_it_is_handed_out_for() {
     assert_eq!(world.calls(), 2);
 }
 
+#[tokio::test]
+async fn what_deciding_took_makes_no_permit_too_short_for_a_store() {
+    let world = world();
+    // Decided for 900 seconds, the least of this store; some have gone since.
+    for secs in [900, 898, 890] {
+        let end = world.ask("lake", 1, secs).await.unwrap().issued.credential.expiration();
+        assert!(end <= later(world.clock.now(), secs + MARGIN_SECS));
+    }
+    let refusal = world.ask("lake", 1, 889).await.unwrap_err();
+    assert_eq!(refusal.kind(), Kind::Invalid);
+    assert!(refusal.said().contains("too short"), "{}", refusal.said());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
