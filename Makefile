@@ -1,7 +1,7 @@
 # Every check there is: `make test`. Each part alone: the targets below.
-.PHONY: test fmt lint unit doc release check clients test-dreadnode bench
+.PHONY: test fmt lint unit doc release check clients test-dreadnode test-stores bench
 
-test: fmt lint unit doc release check clients test-dreadnode
+test: fmt lint unit doc release check clients test-dreadnode test-stores
 
 fmt:
 	cargo fmt --all --check
@@ -31,6 +31,10 @@ clients: release
 # Dreadnode's SDK, unmodified, with its own 900 MB of packages: apart, so that they hold nothing else back.
 test-dreadnode: release
 	VALETKEY_BIN=target/release/valetkey tests/clients/dreadnode/run
+
+# Real stores (Ceph, Azure's emulator, local disk), and the clients again through the gateway; installs what it needs.
+test-stores: release
+	VALETKEY_BIN=target/release/valetkey tests/stores/run
 
 # Figures, not checks: docs/bench.md says how to read them.
 bench:

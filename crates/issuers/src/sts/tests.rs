@@ -96,6 +96,17 @@ async fn fetch(sts: &Sts, secs: u32) -> Result<Fetched, Error> {
 }
 
 #[tokio::test]
+async fn a_store_that_names_a_request_in_a_header_only_is_understood() {
+    for name in ["x-amzn-requestid", "x-amz-request-id"] {
+        let (status, _, body) = given();
+        let body = body.lines().filter(|line| !line.contains("ResponseMetadata")).collect::<String>();
+        let (endpoint, _) = stub(vec![(status, vec![(name, "tx0001-default")], body)]).await;
+        let fetched = fetch(&sts(&endpoint, &json!({"profile": "ceph"})), 3597).await.unwrap();
+        assert_eq!(fetched.upstream_request_id.as_deref(), Some("tx0001-default"), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn the_request_is_what_the_api_reference_says() {
     let (endpoint, seen) = stub(vec![given()]).await;
     let more = json!({
