@@ -147,7 +147,9 @@ class TestTheStoreBehind:
 
     def test_must_have_the_bucket(self, behind):
         answer = behind.call("POST", "/api/v1/buckets", behind.admin_token, {"bucket": "not-there", "storage": "gateway"})
-        assert 400 <= answer.status < 500, answer
+        # Not all stores say of a missing bucket that it is missing, so that the server cannot tell it from one that is shut.
+        assert answer.status in (404, 502), answer
+        assert "bucket" in answer.json()["detail"]
 
 
 class TestOtherBuckets:
