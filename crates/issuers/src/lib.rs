@@ -18,7 +18,6 @@ use valetkey_core::{Error, Kind, Secret};
 
 pub mod azure;
 pub mod cache;
-mod call;
 pub mod embedded;
 pub mod gcs;
 mod kept;

@@ -211,7 +211,7 @@ impl Sources {
     }
 
     /// The present instant.
-    pub(crate) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         self.world.clock.now()
     }
 }

@@ -9,8 +9,11 @@ use jiff::{SignedDuration, Timestamp};
 use valetkey_core::credential::Credential;
 use valetkey_core::scope::Scope;
 use valetkey_core::storage::Revocability;
+use valetkey_core::stores::Ended;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
+
+use crate::web::refused;
 
 /// What is wanted of an upstream.
 #[derive(Clone, Copy, Debug)]
@@ -63,10 +66,24 @@ pub trait Upstream: Send + Sync {
     /// What is known of it without asking anyone.
     fn place(&self) -> Place;
 
-    /// Whether a credential can be ended early there.
+    /// How soon what was fetched can be ended there: `Minutes` where it is configured how, otherwise not at all. Never `Immediate`:
+    /// each provider takes a while until all of its servers know.
     fn revocability(&self) -> Revocability {
         Revocability::ExpiryOnly
     }
+
+    /// Ends, at the store, what was fetched before an instant (where the store knows instants; everything, where it does not).
+    ///
+    /// # Errors
+    /// `Invalid` where it is not configured how, with what can be done by hand; what the store refuses with.
+    async fn end_credentials(&self, _before: Timestamp) -> Result<Ended, Error> {
+        Err(by_hand("each ends when its time is over"))
+    }
+}
+
+/// A refusal to end credentials where it is not configured how: what a person can do.
+pub(crate) fn by_hand(instead: &str) -> Error {
+    Error::new(Kind::Invalid, format!("this server cannot end credentials of this store before their time; {instead}"))
 }
 
 /// Who a credential is for, as stores let it be written into their own logs.
@@ -129,11 +146,6 @@ pub(crate) fn plausible_end(expiration: Timestamp, asked: Lifetime, answered: Ti
         )));
     }
     Ok(())
-}
-
-/// A refusal or failure of the store, in words for strangers.
-pub(crate) fn refused(said: &'static str) -> Error {
-    Error::new(Kind::Upstream, said)
 }
 
 #[cfg(test)]

@@ -41,6 +41,11 @@ impl Delegation {
         self.last.get(now, |key| key.expires >= needed, fetch).await
     }
 
+    /// Forgets the last key: it was revoked.
+    pub(super) fn forget(&self) {
+        self.last.forget();
+    }
+
     async fn fetch(&self, web: &Web, now: Timestamp, until: Timestamp) -> Result<DelegationKey, Error> {
         let token = self.tokens.get(web).await?;
         let (start, end) = (written(later(now, -BACK)), written(until));

@@ -16,6 +16,7 @@
 //! minutes, and regenerating the account's key those made of it; without that they end when their time is over.
 
 mod delegation;
+mod revoke;
 mod sas;
 mod scope;
 #[cfg(test)]
@@ -27,19 +28,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use data_encoding::BASE64;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use valetkey_core::credential::{AzureSas, Credential};
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::Scope;
+use valetkey_core::storage::Revocability;
+use valetkey_core::stores::Ended;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::upstream::{Fetched, Place, Upstream, Wish};
+use crate::upstream::{Fetched, Place, Upstream, Wish, by_hand};
 use crate::web::{Transport, Web, url};
 use delegation::Delegation;
+use revoke::Lever;
 use sas::{Protocol, Signer};
-use token::Tokens;
+use token::{STORAGE, Tokens};
 
 /// An account's settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -58,6 +62,22 @@ pub struct Settings {
     pub correlation: Correlation,
     /// Who this server is to it.
     pub identity: Identity,
+    /// How signatures are ended before their time; if this is not there, they are not.
+    #[serde(default)]
+    pub revoke: Option<RevokeSettings>,
+}
+
+/// How signatures are ended: the account's user delegation keys are revoked, all of them. Where the account is in Azure's management.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeSettings {
+    /// The id of its subscription.
+    pub subscription: String,
+    /// The name of its resource group.
+    pub resource_group: String,
+    /// Where Azure's management is asked, if not at `https://management.azure.com`.
+    #[serde(default)]
+    pub management_endpoint: Option<String>,
 }
 
 /// Whether a signature of a delegated key carries an id (`scid`) that the account writes into its logs.
@@ -165,6 +185,7 @@ pub struct Azure {
     web: Web,
     entropy: Arc<dyn Entropy>,
     keys: Keys,
+    lever: Option<Lever>,
 }
 
 /// Shorter ones would be over before anyone has used them; Azure itself sets no least.
@@ -192,7 +213,7 @@ impl Azure {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
-        let Settings { account, endpoint, namespace, correlation, identity } = settings;
+        let Settings { account, endpoint, namespace, correlation, identity, revoke } = settings;
         let Secrets { client_secret, account_key } = secrets;
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         if !(3..=24).contains(&account.len()) || !account.bytes().all(plain) {
@@ -217,7 +238,9 @@ impl Azure {
             None => format!("https://{account}.blob.core.windows.net"),
         };
         let protocol = if endpoint.starts_with("https://") { Protocol::HttpsOnly } else { Protocol::Any };
-        let keys = match Tokens::new(identity, client_secret)? {
+        let lever =
+            revoke.as_ref().map(|revoke| Lever::new(revoke, account, identity, client_secret.clone())).transpose()?;
+        let keys = match Tokens::new(identity, client_secret, STORAGE)? {
             Some(tokens) => Keys::Delegated(Box::new(Delegation::new(&endpoint, tokens))),
             None => Keys::Account(account_bytes(account_key)?),
         };
@@ -230,6 +253,7 @@ impl Azure {
             web: Web::new(http, clock),
             entropy,
             keys,
+            lever,
         })
     }
 
@@ -313,5 +337,26 @@ impl Upstream for Azure {
 
     fn place(&self) -> Place {
         Place { endpoint: Some(self.endpoint.clone()), region: "auto".to_owned(), least: SHORTEST, most: LONGEST }
+    }
+
+    fn revocability(&self) -> Revocability {
+        if self.lever.is_some() { Revocability::Minutes } else { Revocability::ExpiryOnly }
+    }
+
+    /// Revokes the account's delegation keys: whatever instant is named, all signatures made of them end.
+    async fn end_credentials(&self, _before: Timestamp) -> Result<Ended, Error> {
+        match (&self.lever, &self.keys) {
+            (Some(lever), Keys::Delegated(delegation)) => {
+                let ended = lever.revoke(&self.web).await?;
+                delegation.forget();
+                Ok(ended)
+            }
+            (_, Keys::Account(_)) => Err(by_hand("regenerate the account's key at Azure and set the new one here")),
+            (None, Keys::Delegated(_)) => {
+                let instead =
+                    "revoke the account's user delegation keys at Azure, or set `revoke` of the store's settings";
+                Err(by_hand(instead).at("settings.revoke"))
+            }
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Access tokens of Microsoft Entra, to ask the storage account for a delegation key.
+//! Access tokens of Microsoft Entra, to ask the storage account for a delegation key, and Azure's management to revoke those.
 
 use std::path::PathBuf;
 
@@ -13,8 +13,8 @@ use crate::web::{Bearer, Transport, Web, form, url};
 const AUTHORITY: &str = "https://login.microsoftonline.com";
 /// Where a machine in Azure asks for a token of its managed identity.
 const METADATA: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
-/// What the token is for.
-const RESOURCE: &str = "https://storage.azure.com/";
+/// What a token is for that asks a storage account.
+pub(super) const STORAGE: &str = "https://storage.azure.com/";
 /// A token that ends sooner is not used again.
 const SPARE: SignedDuration = SignedDuration::from_mins(1);
 /// Another is sought so long before one ends.
@@ -31,12 +31,17 @@ enum Way {
 /// Where the tokens come from, and the last one.
 pub(super) struct Tokens {
     way: Way,
+    scope: String,
     last: Kept<Bearer>,
 }
 
 impl Tokens {
-    /// Takes the settings; nothing when the account's own key signs.
-    pub(super) fn new(identity: &Identity, secret: Option<Secret<String>>) -> Result<Option<Self>, Error> {
+    /// Takes the settings, for tokens for a resource (a URL that ends in a slash); nothing when the account's own key signs.
+    pub(super) fn new(
+        identity: &Identity,
+        secret: Option<Secret<String>>,
+        resource: &str,
+    ) -> Result<Option<Self>, Error> {
         let way = match identity {
             Identity::ClientSecret { tenant, client, authority } => Way::Secret {
                 url: token_url(tenant, authority.as_deref())?,
@@ -54,13 +59,13 @@ impl Tokens {
                 let endpoint = endpoint.as_deref().unwrap_or(METADATA);
                 let endpoint = url(endpoint, Transport::Any, "identity.endpoint")?;
                 let client = client.as_deref().map(|client| plain(client, "identity.client")).transpose()?;
-                let mut fields = vec![("api-version", "2018-02-01"), ("resource", RESOURCE)];
+                let mut fields = vec![("api-version", "2018-02-01"), ("resource", resource)];
                 fields.extend(client.as_deref().map(|client| ("client_id", client)));
                 Way::Managed { url: format!("{endpoint}?{}", form(&fields)) }
             }
             Identity::AccountKey {} => return Ok(None),
         };
-        Ok(Some(Self { way, last: Kept::new() }))
+        Ok(Some(Self { way, scope: format!("{resource}.default"), last: Kept::new() }))
     }
 
     /// A token with some time left: the last one or a new one.
@@ -76,7 +81,6 @@ impl Tokens {
     }
 
     async fn fetch(&self, web: &Web) -> Result<Bearer, Error> {
-        let scope = format!("{RESOURCE}.default");
         let request = match &self.way {
             Way::Secret { url, client, secret } => web.post_form(
                 url,
@@ -84,7 +88,7 @@ impl Tokens {
                     ("client_id", client),
                     ("client_secret", secret.reveal()),
                     ("grant_type", "client_credentials"),
-                    ("scope", &scope),
+                    ("scope", &self.scope),
                 ],
             ),
             Way::File { url, client, file } => {
@@ -101,7 +105,7 @@ impl Tokens {
                         ("client_assertion", assertion.reveal().trim()),
                         ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
                         ("grant_type", "client_credentials"),
-                        ("scope", &scope),
+                        ("scope", &self.scope),
                     ],
                 )
             }

@@ -17,14 +17,15 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use valetkey_core::credential::{Credential, GoogleToken};
 use valetkey_core::scope::Scope;
+use valetkey_core::stores::Ended;
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::upstream::{Fetched, Place, Upstream, Wish};
+use crate::upstream::{Fetched, Place, Upstream, Wish, by_hand};
 use crate::web::{Answer, Transport, Web, url};
 pub use source::ExternalAccount;
 use source::{LONGEST_SECS, Source};
@@ -258,10 +259,16 @@ impl Upstream for Gcs {
             most: Lifetime::secs(LONGEST_SECS),
         }
     }
+
+    async fn end_credentials(&self, _before: Timestamp) -> Result<Ended, Error> {
+        Err(by_hand(
+            "take its roles from the service account at Google, or disable the account, until the last token is over",
+        ))
+    }
 }
 
 /// The bounded token. It ends with the token it was made of, or sooner if the exchange says so.
-fn bounded(answer: &Answer, source: jiff::Timestamp) -> Result<GoogleToken, Error> {
+fn bounded(answer: &Answer, source: Timestamp) -> Result<GoogleToken, Error> {
     #[derive(Deserialize)]
     struct Issued {
         issued_token_type: String,

@@ -4,27 +4,30 @@
 //! SECURITY: at R2 the session token alone is the whole credential: the secret is a hash of what is inside it. Who sees a
 //! pre-signed URL of such a credential has all of its scope until it ends.
 
+mod api;
 #[cfg(test)]
 mod tests;
 mod token;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::Url;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::Method;
+use reqwest::header::AUTHORIZATION;
 use serde::{Deserialize, Serialize};
 use valetkey_core::credential::{Credential, S3Keys};
 use valetkey_core::name::shortened;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
+use valetkey_core::storage::Revocability;
+use valetkey_core::stores::Ended;
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::call::{Answered, call, quoted, request_id, throttled};
+use crate::r2::api::{ApiRequest, WHOM, accepted, read};
 use crate::r2::token::{Claims, PathClaims};
-use crate::upstream::{Fetched, Place, Upstream, Wish, plausible_end, refused};
+use crate::upstream::{Fetched, Place, Upstream, Wish, by_hand, plausible_end};
+use crate::web::{Transport, Web, hidden, request_id, url};
 
 /// What is configured of R2; nothing of it is secret.
 #[derive(Clone, Debug, Deserialize)]
@@ -48,6 +51,26 @@ pub struct Settings {
     /// How long a request to the API may take, in milliseconds.
     #[serde(default = "timeout")]
     pub timeout_ms: u32,
+    /// How credentials are ended before their time; if this is not there, they are not.
+    pub revoke: Option<RevokeSettings>,
+}
+
+/// How credentials are ended: with their parent, which is deleted. Needs an `api_token` that may do so.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeSettings {
+    /// Whose the parent is. Its token's id is that of the parent key.
+    pub delete_parent: Owner,
+}
+
+/// Whose a token of Cloudflare's is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Owner {
+    /// The account's.
+    Account,
+    /// The user's whose `api_token` this server has.
+    User,
 }
 
 fn api() -> String {
@@ -57,9 +80,16 @@ fn timeout() -> u32 {
     10_000
 }
 
-/// What is secret about R2: how credentials are made.
+/// What is secret about R2.
 #[derive(Debug)]
-pub enum Secrets {
+pub struct Secrets {
+    maker: Maker,
+    api_token: Option<Secret<String>>,
+}
+
+/// How credentials are made.
+#[derive(Debug)]
+enum Maker {
     /// Signed here, with the parent's secret access key.
     Local(Secret<String>),
     /// Asked of Cloudflare's API, with a token for it.
@@ -74,7 +104,8 @@ struct SecretsJson {
 }
 
 impl Secrets {
-    /// Reads secrets from JSON: `secret_access_key`, or `api_token`; with both, credentials are signed here.
+    /// Reads secrets from JSON: `secret_access_key`, or `api_token`; with both, credentials are signed here and the token is for
+    /// ending them.
     ///
     /// # Errors
     /// `Invalid`; nothing of the text is repeated.
@@ -88,11 +119,12 @@ impl Secrets {
         };
         let good = |text: &str| !text.is_empty() && text.len() <= 1024 && text.bytes().all(|b| b.is_ascii_graphic());
         let SecretsJson { secret_access_key, api_token } = serde_json::from_str(json.reveal()).map_err(|_| bad())?;
-        match (secret_access_key, api_token) {
-            (Some(key), _) if good(&key) => Ok(Self::Local(Secret::new(key))),
-            (None, Some(token)) if good(&token) => Ok(Self::Api(Secret::new(token))),
-            (Some(_) | None, _) => Err(bad()),
+        if [&secret_access_key, &api_token].into_iter().flatten().any(|text| !good(text)) {
+            return Err(bad());
         }
+        let (key, api_token) = (secret_access_key.map(Secret::new), api_token.map(Secret::new));
+        let maker = key.map(Maker::Local).or_else(|| api_token.clone().map(Maker::Api)).ok_or_else(bad)?;
+        Ok(Self { maker, api_token })
     }
 }
 
@@ -102,12 +134,18 @@ pub struct R2 {
     host: String,
     jurisdiction: Option<String>,
     parent_access_key_id: String,
-    endpoint: Url,
+    /// Where Cloudflare's API gives credentials.
+    endpoint: String,
     actions_claim: bool,
-    timeout: Duration,
-    secrets: Secrets,
-    http: reqwest::Client,
-    clock: Arc<dyn Clock>,
+    maker: Maker,
+    lever: Option<Lever>,
+    web: Web,
+}
+
+/// What deletes the parent.
+struct Lever {
+    url: String,
+    api_token: Secret<String>,
 }
 
 /// Shorter ones would be over before anyone has used them; R2 itself sets no least.
@@ -147,8 +185,16 @@ impl R2 {
         http: reqwest::Client,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let Settings { account_id, jurisdiction, host, parent_access_key_id, api_base_url, actions_claim, timeout_ms } =
-            settings;
+        let Settings {
+            account_id,
+            jurisdiction,
+            host,
+            parent_access_key_id,
+            api_base_url,
+            actions_claim,
+            timeout_ms,
+            revoke,
+        } = settings;
         let bad = |field: &'static str, words: String| Err(Error::new(Kind::Invalid, words).at(field));
         let word = |text: &str| {
             (1..=64).contains(&text.len())
@@ -176,38 +222,37 @@ impl R2 {
         if !(100..=60_000).contains(&timeout_ms) {
             return bad("timeout_ms", "a request may take 100 to 60000 ms".to_owned());
         }
-        let address =
-            format!("{}/accounts/{account_id}/r2/temp-access-credentials", api_base_url.trim_end_matches('/'));
-        let endpoint = Url::parse(&address).ok().filter(|url| {
-            matches!(url.scheme(), "http" | "https")
-                && url.query().is_none()
-                && url.fragment().is_none()
-                && url.username().is_empty()
-        });
-        let Some(endpoint) = endpoint else {
-            return bad(
-                "api_base_url",
-                "this is not an address like `https://api.cloudflare.com/client/v4`".to_owned(),
-            );
-        };
-        if actions_claim && matches!(secrets, Secrets::Api(_)) {
+        let api = url(&api_base_url, Transport::Private, "api_base_url")?;
+        let Secrets { maker, api_token } = secrets;
+        if actions_claim && matches!(maker, Maker::Api(_)) {
             return bad(
                 "actions_claim",
                 "Cloudflare's API does not take single operations; they need keys signed here".to_owned(),
             );
         }
-        let timeout = Duration::from_millis(u64::from(timeout_ms));
+        let lever = match (revoke, api_token) {
+            (None, _) => None,
+            (Some(_), None) => {
+                return bad("revoke", "deleting the parent needs an `api_token` in the secrets".to_owned());
+            }
+            (Some(RevokeSettings { delete_parent }), Some(api_token)) => {
+                let owner = match delete_parent {
+                    Owner::Account => format!("accounts/{account_id}"),
+                    Owner::User => "user".to_owned(),
+                };
+                Some(Lever { url: format!("{api}/{owner}/tokens/{parent_access_key_id}"), api_token })
+            }
+        };
         Ok(Self {
+            endpoint: format!("{api}/accounts/{account_id}/r2/temp-access-credentials"),
             account_id,
             host,
             jurisdiction,
             parent_access_key_id,
-            endpoint,
             actions_claim,
-            timeout,
-            secrets,
-            http,
-            clock,
+            maker,
+            lever,
+            web: Web::new(http, clock).patient(Duration::from_millis(u64::from(timeout_ms))),
         })
     }
 
@@ -331,19 +376,21 @@ impl R2 {
             prefixes: meant.paths.as_ref().map(|paths| paths.prefix_paths.as_slice()).filter(|list| !list.is_empty()),
             objects: meant.paths.as_ref().map(|paths| paths.object_paths.as_slice()).filter(|list| !list.is_empty()),
         };
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", api_token.reveal()))
-            .map_err(|_| Error::internal("an API token cannot be a header"))?;
-        bearer.set_sensitive(true);
-        let mut request = self.http.post(self.endpoint.clone()).header(AUTHORIZATION, bearer).json(&body);
+        let body = serde_json::to_string(&body)
+            .map_err(|error| Error::internal("a request to R2 could not be written").caused_by(error))?;
+        let mut request = self
+            .web
+            .post(&self.endpoint, "application/json", body)
+            .header(AUTHORIZATION, hidden(&format!("Bearer {}", api_token.reveal()))?);
         if let Some(jurisdiction) = &self.jurisdiction {
             request = request.header("cf-r2-jurisdiction", jurisdiction);
         }
-        let answered = call(request, self.timeout).await?;
-        let id = answered.headers.get("cf-ray").and_then(|id| id.to_str().ok()).and_then(request_id);
-        let keys = read(&answered)?;
+        let answer = self.web.ask(WHOM, request).await?;
+        let id = answer.header("cf-ray").and_then(request_id);
+        let keys = read(&answer)?;
         // The answer does not say when it ends. The token does, if it is one as documented; if not, what was asked for counts.
         let expiration = token::expiration(&keys.session_token).unwrap_or_else(|| lifetime.ends(wish.now));
-        plausible_end(expiration, lifetime, self.clock.now())?;
+        plausible_end(expiration, lifetime, self.web.now())?;
         let secret_access_key = Secret::new(keys.secret_access_key);
         Ok(Fetched {
             credential: Credential::S3(S3Keys {
@@ -387,9 +434,9 @@ impl Upstream for R2 {
 
     async fn fetch(&self, wish: &Wish<'_>) -> Result<Fetched, Error> {
         let meant = self.meant(wish.scope)?;
-        match &self.secrets {
-            Secrets::Local(secret) => self.local(secret, wish, meant),
-            Secrets::Api(token) => self.fetched(token, wish, meant).await,
+        match &self.maker {
+            Maker::Local(secret) => self.local(secret, wish, meant),
+            Maker::Api(token) => self.fetched(token, wish, meant).await,
         }
     }
 
@@ -400,6 +447,43 @@ impl Upstream for R2 {
             least: SHORTEST,
             most: LONGEST,
         }
+    }
+
+    fn revocability(&self) -> Revocability {
+        if self.lever.is_some() { Revocability::Minutes } else { Revocability::ExpiryOnly }
+    }
+
+    /// Deletes the parent: whatever instant is named, all of its credentials end, and there are no others until there is another
+    /// parent.
+    async fn end_credentials(&self, _before: jiff::Timestamp) -> Result<Ended, Error> {
+        let parent = &self.parent_access_key_id;
+        let Some(Lever { url, api_token }) = &self.lever else {
+            let instead = "delete or roll the parent's API token at Cloudflare and set another parent key here, or set `revoke` of \
+                           the store's settings";
+            return Err(by_hand(instead).at("settings.revoke"));
+        };
+        let request = self
+            .web
+            .request(Method::DELETE, url)
+            .header(AUTHORIZATION, hidden(&format!("Bearer {}", api_token.reveal()))?);
+        let answer = self.web.ask(WHOM, request).await?;
+        // SECURITY: nothing there is not taken for deleted: another owner's parent looks the same, and lives on.
+        let said = if answer.status.as_u16() == 404 {
+            "the store knows no such parent: it was deleted before, or `revoke` names the wrong owner"
+        } else {
+            "the store refused to delete the parent"
+        };
+        accepted(&answer, said)?;
+        Ok(Ended {
+            done: format!("the parent key `{parent}` is deleted, and with it everything that was made of it"),
+            notes: vec![
+                "every credential of this parent key is ended, also those that others made of it, and the key itself".to_owned(),
+                "nothing that is handed out from now on opens anything until the store is given another parent key: its \
+                 `parent_access_key_id` and the secret beside it"
+                    .to_owned(),
+                "Cloudflare says that this takes effect at once, and not how long all of its servers may take".to_owned(),
+            ],
+        })
     }
 }
 
@@ -455,82 +539,4 @@ fn operations(actions: Actions) -> Vec<&'static str> {
         })
         .copied()
         .collect()
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ApiRequest<'a> {
-    bucket: &'a str,
-    parent_access_key_id: &'a str,
-    permission: Permission,
-    ttl_seconds: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prefixes: Option<&'a [String]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    objects: Option<&'a [String]>,
-}
-
-#[derive(Deserialize)]
-struct Envelope {
-    #[serde(default)]
-    success: bool,
-    result: Option<ApiKeys>,
-    #[serde(default)]
-    errors: Vec<ApiError>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ApiKeys {
-    access_key_id: String,
-    secret_access_key: String,
-    session_token: String,
-}
-
-impl fmt::Debug for ApiKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiKeys")
-    }
-}
-
-#[derive(Deserialize)]
-struct ApiError {
-    code: i64,
-    #[serde(default)]
-    message: String,
-}
-
-fn read(answered: &Answered) -> Result<ApiKeys, Error> {
-    let envelope: Option<Envelope> = serde_json::from_slice(&answered.body).ok();
-    let status = answered.status;
-    let errors = envelope.as_ref().map(|envelope| {
-        envelope
-            .errors
-            .iter()
-            .map(|error| format!("{} {}", error.code, quoted(&error.message)))
-            .collect::<Vec<_>>()
-            .join("; ")
-    });
-    let note = format!(
-        "Cloudflare's API answered {}: {}",
-        status.as_u16(),
-        errors.unwrap_or_else(|| "not its JSON".to_owned())
-    );
-    let codes = envelope
-        .as_ref()
-        .map(|envelope| envelope.errors.iter().map(|error| error.code).collect::<Vec<_>>())
-        .unwrap_or_default();
-    if status.as_u16() == 429 || codes.contains(&10058) || codes.contains(&971) {
-        return Err(throttled(&answered.headers).note(note));
-    }
-    if !status.is_success() {
-        return Err(refused("the store refused to give a key").note(note));
-    }
-    envelope
-        .filter(|envelope| envelope.success)
-        .and_then(|envelope| envelope.result)
-        .filter(|keys| {
-            !keys.access_key_id.is_empty() && !keys.secret_access_key.is_empty() && !keys.session_token.is_empty()
-        })
-        .ok_or_else(|| refused("the store's answer cannot be used").note(note))
 }

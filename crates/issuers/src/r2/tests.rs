@@ -198,7 +198,7 @@ proptest! {
         let wanted = scope("lake", Paths::only(&paths).unwrap_or(Paths::Whole), actions);
         let r2 = &R2S[usize::from(claim)];
         let session = SessionName::of("x1");
-        let wish = Wish { scope: &wanted, lifetime: Lifetime::secs(900), session: &session, now: r2.clock.now() };
+        let wish = Wish { scope: &wanted, lifetime: Lifetime::secs(900), session: &session, now: r2.web.now() };
         let Ok(meant) = r2.meant(&wanted) else { return Ok(()) };
         let secret = Secret::new("s".to_owned());
         let claims = claims(&r2.local(&secret, &wish, meant).unwrap());

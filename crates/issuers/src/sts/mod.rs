@@ -3,11 +3,13 @@
 //! What the store cannot say exactly is left out and named, or refused; nothing is ever said wider. The end of a credential is
 //! the one the store answers.
 
+mod ask;
 #[cfg(test)]
 mod evaluator;
 mod parent;
 mod planner;
 mod policy;
+mod sessions;
 mod settings;
 mod sign;
 #[cfg(test)]
@@ -19,31 +21,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use valetkey_core::credential::{Credential, S3Keys};
 use valetkey_core::scope::{Paths, Scope};
+use valetkey_core::storage::Revocability;
+use valetkey_core::stores::Ended;
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind};
 
 pub use parent::{ParentKeys, Secrets, Surroundings};
-pub use settings::{KmsSettings, Profile, Settings};
+pub use settings::{KmsSettings, Profile, RevokeSettings, Settings};
 
-use crate::call::call;
+use crate::sts::ask::{Api, Asker};
 use crate::sts::parent::{Keys, Parents};
 use crate::sts::policy::Written;
 use crate::sts::settings::Parsed;
-use crate::sts::sign::{FORM, Target, sign};
 use crate::sts::wire::{Form, Given, Refused};
-use crate::upstream::{Fetched, Place, SessionName, Upstream, Wish, plausible_end, refused};
+use crate::upstream::{Fetched, Place, SessionName, Upstream, Wish, by_hand, plausible_end};
+use crate::web::{Web, refused};
 
 /// A store that speaks STS.
 pub struct Sts {
     settings: Parsed,
-    /// As it is signed: the port only where it is not the scheme's own.
-    host: String,
-    parents: Parents,
-    http: reqwest::Client,
-    clock: Arc<dyn Clock>,
+    api: Api,
+    asker: Asker,
     learnt: Learnt,
 }
 
@@ -81,14 +81,11 @@ impl Sts {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let settings = settings.parse()?;
-        let host = settings.endpoint.host_str().unwrap_or_default();
-        let host = settings.endpoint.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let web = Web::new(http, clock).patient(settings.timeout);
         Ok(Self {
+            api: Api::new(settings.endpoint.clone(), settings.region.clone(), "sts", "AssumeRole"),
+            asker: Asker::new(web.clone(), Parents::new(secrets, web)),
             settings,
-            host,
-            parents: Parents::new(secrets, http.clone()),
-            http,
-            clock,
             learnt: Learnt::default(),
         })
     }
@@ -111,7 +108,7 @@ impl Sts {
 
     fn form(&self, policy: &Written, duration: Lifetime, session: &SessionName) -> String {
         let Parsed { role_arn, external_id, source_identity, session_tags, .. } = &self.settings;
-        let mut form = Form::new()
+        let mut form = Form::of("AssumeRole", "2011-06-15")
             .with("RoleArn", role_arn)
             .with("RoleSessionName", session.as_str())
             .with("DurationSeconds", &duration.as_secs().to_string())
@@ -130,46 +127,6 @@ impl Sts {
         }
         form.into_body()
     }
-
-    async fn ask(&self, body: String, keys: &Keys, now: Timestamp) -> Result<Given, Refused> {
-        let target = Target { host: &self.host, path: self.settings.endpoint.path(), region: &self.settings.region };
-        let signed = sign(&target, body.as_bytes(), keys, now);
-        let sensitive = |text: &str| {
-            let mut value = HeaderValue::from_str(text)
-                .map_err(|_| Refused::Other(Error::internal("a part of a signature cannot be a header")))?;
-            value.set_sensitive(true);
-            Ok(value)
-        };
-        let mut request = self
-            .http
-            .post(self.settings.endpoint.clone())
-            .header(CONTENT_TYPE, FORM)
-            .header("x-amz-date", &signed.date)
-            .header(AUTHORIZATION, sensitive(&signed.authorization)?);
-        if let Some(token) = &keys.session_token {
-            request = request.header("x-amz-security-token", sensitive(token.reveal())?);
-        }
-        let answered = call(request.body(body), self.settings.timeout).await.map_err(Refused::Other)?;
-        wire::read(&answered)
-    }
-
-    /// Asks, and once more with other credentials of this server if the store does not take the first.
-    async fn ask_twice(&self, body: &str, now: Timestamp) -> Result<(Given, Arc<Keys>), Refused> {
-        let keys = self.parents.keys(now).await.map_err(Refused::Other)?;
-        match self.ask(body.to_owned(), &keys, now).await {
-            Err(Refused::Parent(error)) => {
-                if !self.parents.distrust(&keys).await {
-                    return Err(Refused::Other(error));
-                }
-                let other = self.parents.keys(now).await.map_err(Refused::Other)?;
-                if other.access_key_id == keys.access_key_id && other.session_token.is_none() {
-                    return Err(Refused::Other(error));
-                }
-                self.ask(body.to_owned(), &other, now).await.map(|given| (given, other))
-            }
-            answer => answer.map(|given| (given, keys)),
-        }
-    }
 }
 
 #[async_trait]
@@ -184,12 +141,12 @@ impl Upstream for Sts {
         let first = self.learnt.first(wish.scope).min(plans.len() - 1);
         for (index, plan) in plans.into_iter().enumerate().skip(first) {
             let body = self.form(&plan, duration, wish.session);
-            match self.ask_twice(&body, wish.now).await {
+            match self.asker.ask(&self.api, &body, wish.now, wire::read).await {
                 Ok((given, keys)) => {
                     if index > first {
                         self.learnt.took(wish.scope, index);
                     }
-                    return finish(given, &keys, plan, duration, self.clock.now());
+                    return finish(given, &keys, plan, duration, self.asker.now());
                 }
                 Err(Refused::TooLarge) => {}
                 Err(Refused::Parent(error) | Refused::Other(error)) => return Err(error),
@@ -210,6 +167,24 @@ impl Upstream for Sts {
     fn place(&self) -> Place {
         let Parsed { objects, region, min, max, .. } = &self.settings;
         Place { endpoint: objects.clone(), region: region.clone(), least: *min, most: *max }
+    }
+
+    fn revocability(&self) -> Revocability {
+        if self.settings.lever.is_some() { Revocability::Minutes } else { Revocability::ExpiryOnly }
+    }
+
+    async fn end_credentials(&self, before: Timestamp) -> Result<Ended, Error> {
+        let Some(lever) = &self.settings.lever else {
+            return Err(by_hand(
+                "put a policy on the role that denies everything where `aws:TokenIssueTime` is before now, or set `revoke` of the \
+                 store's settings",
+            )
+            .at("settings.revoke"));
+        };
+        let (ended, pause) = lever.end(&self.asker, before).await?;
+        // What is fetched sooner would be ended with the rest.
+        tokio::time::sleep(pause).await;
+        Ok(ended)
     }
 }
 

@@ -14,8 +14,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::call;
-use crate::upstream::refused;
+use crate::web::{Web, refused};
 
 /// Credentials of this server.
 #[derive(Clone, Debug)]
@@ -124,7 +123,7 @@ const MARGIN: SignedDuration = SignedDuration::from_mins(2);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Parents {
-    pub(crate) fn new(secrets: Secrets, http: reqwest::Client) -> Self {
+    pub(crate) fn new(secrets: Secrets, web: Web) -> Self {
         match secrets {
             Secrets::Keys(ParentKeys(keys)) => Self::Configured(Arc::new(keys)),
             Secrets::Chain(Surroundings { environment, home }) => Self::Chain(Box::new(Chain {
@@ -132,7 +131,7 @@ impl Parents {
                 provider: DefaultCredentialProvider::builder().no_sso().no_process().build(),
                 context: Context::new()
                     .with_file_read(Files)
-                    .with_http_send(Http(http))
+                    .with_http_send(Http(web.patient(LOOK_TIMEOUT)))
                     .with_env(StaticEnv { home_dir: home, envs: environment }),
                 found: Mutex::new(None),
             })),
@@ -204,7 +203,7 @@ impl FileRead for Files {
     }
 }
 
-struct Http(reqwest::Client);
+struct Http(Web);
 
 impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -219,11 +218,11 @@ impl HttpSend for Http {
     ) -> reqsign_core::Result<http::Response<bytes::Bytes>> {
         let failed = |_| reqsign_core::Error::unexpected("an endpoint for credentials cannot be reached");
         let (parts, body) = request.into_parts();
-        let request = self.0.request(parts.method, parts.uri.to_string()).headers(parts.headers).body(body);
-        let answered = call::call(request, LOOK_TIMEOUT).await.map_err(failed)?;
-        let mut response = http::Response::new(bytes::Bytes::copy_from_slice(&answered.body));
-        *response.status_mut() = answered.status;
-        *response.headers_mut() = answered.headers;
+        let request = self.0.request(parts.method, &parts.uri.to_string()).headers(parts.headers).body(body);
+        let answer = self.0.ask("an endpoint for AWS credentials", request).await.map_err(failed)?;
+        let mut response = http::Response::new(bytes::Bytes::copy_from_slice(answer.body.reveal()));
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
         Ok(response)
     }
 }

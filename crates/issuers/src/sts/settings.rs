@@ -9,8 +9,10 @@ use valetkey_core::name::{BucketName, shortened};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
+use crate::sts::ask::Api;
 use crate::sts::planner::AWS_LIMIT;
 use crate::sts::policy::{Colons, Grammar, Kms, Principal, Specials};
+use crate::sts::sessions::Lever;
 
 /// What is configured of a store that speaks STS; nothing of it is secret.
 #[derive(Clone, Debug, Deserialize)]
@@ -54,6 +56,20 @@ pub struct Settings {
     /// How long one request may take, in milliseconds.
     #[serde(default = "timeout")]
     pub timeout_ms: u32,
+    /// How sessions are ended before their time; if this is not there, they are not.
+    pub revoke: Option<RevokeSettings>,
+}
+
+/// How sessions are ended: by a policy of the role that denies everything to the earlier ones.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeSettings {
+    /// The name of the role's inline policy; one of that name is overwritten.
+    pub role_policy: String,
+    /// Where IAM is asked: AWS's own for the role's partition, and of Ceph where `AssumeRole` is asked, unless named.
+    pub iam_endpoint: Option<String>,
+    /// The region to name in signatures for IAM: AWS's own for the role's partition, and of Ceph the store's, unless named.
+    pub iam_region: Option<String>,
 }
 
 /// The keys a store's objects are encrypted with.
@@ -109,6 +125,7 @@ pub(crate) struct Parsed {
     pub(crate) policy_limit: usize,
     pub(crate) timeout: Duration,
     pub(crate) grammar: Grammar,
+    pub(crate) lever: Option<Lever>,
 }
 
 fn bad(field: &'static str, words: impl Into<String>) -> Error {
@@ -124,16 +141,12 @@ impl Settings {
     /// Reads the settings.
     pub(crate) fn parse(self) -> Result<Parsed, Error> {
         let partition = self.partition()?;
-        let plain = |text: &str| {
-            !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        };
-        if !plain(&self.region) {
-            return Err(bad("region", format!("`{}` is not a region", shortened(&self.region))));
-        }
+        region(&self.region, "region")?;
         let endpoint = self.endpoint(&partition)?;
         let objects =
             (self.profile == Profile::Aws).then(|| format!("https://s3.{}.{}", self.region, domain(&partition)));
         self.check_limits()?;
+        let lever = self.revoke.as_ref().map(|revoke| self.lever(revoke, &partition, &endpoint)).transpose()?;
         let limited = self.profile != Profile::Aws;
         let escapes = self.escapes.unwrap_or(self.profile == Profile::Aws);
         let principal = self.principal.unwrap_or(self.profile == Profile::Yandex);
@@ -167,6 +180,7 @@ impl Settings {
                 access_points,
                 kms,
             },
+            lever,
         })
     }
 
@@ -200,19 +214,42 @@ impl Settings {
             None if self.profile == Profile::Aws => format!("https://sts.{}.{suffix}", self.region),
             None => return Err(bad("sts_endpoint", "only AWS's own is known without being named")),
         };
-        Url::parse(&endpoint)
-            .ok()
-            .filter(|url| {
-                matches!(url.scheme(), "http" | "https")
-                    && url.host_str().is_some()
-                    && url.query().is_none()
-                    && url.fragment().is_none()
-                    && url.username().is_empty()
-                    && url.password().is_none()
-            })
-            .ok_or_else(|| {
-                bad("sts_endpoint", "this is not an address like `https://sts.example.com`, without a query")
-            })
+        address(&endpoint, "sts_endpoint")
+    }
+
+    /// What ends sessions.
+    fn lever(&self, revoke: &RevokeSettings, partition: &str, sts: &Url) -> Result<Lever, Error> {
+        let RevokeSettings { role_policy, iam_endpoint, iam_region } = revoke;
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b);
+        let ours = role_policy == "AWSRevokeOlderSessions" || role_policy.starts_with("valetkey-");
+        // SECURITY: it is overwritten; were it the one that allows, the role would be without its rights.
+        if !ours || role_policy.len() > 128 || !role_policy.bytes().all(allowed) {
+            return Err(bad(
+                "revoke.role_policy",
+                "it is overwritten, so that it must be one of its own: `AWSRevokeOlderSessions` or `valetkey-` and more, at most \
+                 128 letters, digits and `_+=,.@-`",
+            ));
+        }
+        let usual = match (self.profile, partition) {
+            (Profile::Aws, "aws-cn") => ("https://iam.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+            (Profile::Aws, "aws-us-gov") => ("https://iam.us-gov.amazonaws.com", "us-gov-west-1"),
+            (Profile::Aws, _) => ("https://iam.amazonaws.com", "us-east-1"),
+            (Profile::Ceph, _) => (sts.as_str(), self.region.as_str()),
+            (Profile::Yandex | Profile::Other, _) => {
+                return Err(bad("revoke", "only AWS and Ceph are known to end sessions by a policy of the role"));
+            }
+        };
+        let url = address(iam_endpoint.as_deref().unwrap_or(usual.0), "revoke.iam_endpoint")?;
+        let named = iam_region.as_deref().unwrap_or(usual.1);
+        region(named, "revoke.iam_region")?;
+        Ok(Lever {
+            api: Api::new(url, named.to_owned(), "iam", "PutRolePolicy"),
+            profile: self.profile,
+            // A role's path is no part of its name.
+            role: self.role_arn.rsplit('/').next().unwrap_or_default().to_owned(),
+            policy: role_policy.clone(),
+            longest: Lifetime::secs(self.max_duration_secs),
+        })
     }
 
     fn check_limits(&self) -> Result<(), Error> {
@@ -256,6 +293,29 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+fn region(text: &str, field: &'static str) -> Result<(), Error> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(plain) {
+        return Err(bad(field, format!("`{}` is not a region", shortened(text))));
+    }
+    Ok(())
+}
+
+/// Where something is asked. Without TLS, too: what is sent is signed, and stores in a cluster of one's own are asked so.
+fn address(text: &str, field: &'static str) -> Result<Url, Error> {
+    Url::parse(text)
+        .ok()
+        .filter(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.host_str().is_some()
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && url.username().is_empty()
+                && url.password().is_none()
+        })
+        .ok_or_else(|| bad(field, "this is not an address like `https://sts.example.com`, without a query"))
 }
 
 /// SECURITY: an ARN becomes part of a pattern, so that nothing in it may be one.

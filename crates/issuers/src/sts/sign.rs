@@ -1,4 +1,4 @@
-//! Signature Version 4 of the one request this folder makes: a `POST` of a form, without a query.
+//! Signature Version 4 of what this folder asks: a `POST` of a form, without a query.
 
 use aws_lc_rs::{digest, hmac};
 use data_encoding::HEXLOWER;
@@ -16,6 +16,7 @@ pub(crate) struct Target<'a> {
     /// As it is sent.
     pub(crate) path: &'a str,
     pub(crate) region: &'a str,
+    pub(crate) service: &'a str,
 }
 
 /// What has to be sent along.
@@ -29,7 +30,7 @@ pub(crate) fn sign(target: &Target<'_>, body: &[u8], keys: &Keys, now: Timestamp
     let sha256 = |bytes: &[u8]| HEXLOWER.encode(digest::digest(&digest::SHA256, bytes).as_ref());
     let date = now.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();
     let day = date.get(..8).unwrap_or_default();
-    let Target { host, path, region } = target;
+    let Target { host, path, region, service } = target;
     let (token_line, token_name) = match &keys.session_token {
         Some(token) => (format!("x-amz-security-token:{}\n", token.reveal()), ";x-amz-security-token"),
         None => (String::new(), ""),
@@ -39,11 +40,11 @@ pub(crate) fn sign(target: &Target<'_>, body: &[u8], keys: &Keys, now: Timestamp
         "POST\n{path}\n\ncontent-type:{FORM}\nhost:{host}\nx-amz-date:{date}\n{token_line}\n{names}\n{}",
         sha256(body)
     );
-    let scope = format!("{day}/{region}/sts/aws4_request");
+    let scope = format!("{day}/{region}/{service}/aws4_request");
     let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha256(canonical.as_bytes()));
     let secret = zeroize::Zeroizing::new(format!("AWS4{}", keys.secret_access_key.reveal()));
-    let key = [day, region, "sts", "aws4_request"]
-        .iter()
+    let key = [day, region, service, "aws4_request"]
+        .into_iter()
         .fold(hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), |key, part| {
             hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref())
         });

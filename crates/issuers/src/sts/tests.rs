@@ -13,6 +13,7 @@ use valetkey_core::scope::{Actions, Path};
 use valetkey_testkit::clock::FixedClock;
 
 use super::*;
+use crate::sts::sign::{Target, sign};
 
 type Seen = Arc<Mutex<Vec<(Uri, HeaderMap, String)>>>;
 type Answer = (StatusCode, Vec<(&'static str, &'static str)>, String);
@@ -162,7 +163,7 @@ async fn the_request_is_what_the_api_reference_says() {
 /// Made by botocore of the same parts.
 #[test]
 fn the_signature_is_that_of_other_implementations() {
-    let target = Target { host: "sts.eu-west-1.amazonaws.com", path: "/", region: "eu-west-1" };
+    let target = Target { host: "sts.eu-west-1.amazonaws.com", path: "/", region: "eu-west-1", service: "sts" };
     let body = b"Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2Fvendor";
     let now = "2026-01-01T00:00:00Z".parse().unwrap();
     let signature = |token: Option<&str>| {

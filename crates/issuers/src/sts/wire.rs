@@ -1,4 +1,5 @@
-//! `AssumeRole` on the wire: the form that is sent and the XML that comes back (AWS STS API Reference, version 2011-06-15).
+//! What is asked, on the wire: the form that is sent and the XML that comes back (AWS STS API Reference, version 2011-06-15; IAM API
+//! Reference, version 2010-05-08).
 
 use std::fmt::Write as _;
 
@@ -7,8 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use valetkey_core::{Error, Secret};
 
-use crate::call::{Answered, quoted, request_id, throttled};
-use crate::upstream::refused;
+use crate::web::{Answer, quoted, refused, request_id};
 
 /// What RFC 3986 leaves alone. A space becomes `%20`: some stores do not read `+` as one.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -17,9 +17,9 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub(crate) struct Form(String);
 
 impl Form {
-    /// `AssumeRole`, without anything else yet.
-    pub(crate) fn new() -> Self {
-        Self("Action=AssumeRole&Version=2011-06-15".to_owned())
+    /// An action of a version of an API, without anything else yet.
+    pub(crate) fn of(action: &str, version: &str) -> Self {
+        Self(format!("Action={action}&Version={version}"))
     }
 
     /// And one field more.
@@ -45,7 +45,7 @@ pub(crate) struct Given {
     pub(crate) request_id: Option<String>,
 }
 
-/// Why STS did not give.
+/// Why it did not.
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// The policy does not fit in its packed form.
@@ -103,17 +103,25 @@ struct InnerError {
     message: String,
 }
 
-/// Reads an answer.
-pub(crate) fn read(answered: &Answered) -> Result<Given, Refused> {
-    let text = std::str::from_utf8(&answered.body).unwrap_or_default();
+/// Reads an answer to `AssumeRole`.
+pub(crate) fn read(answer: &Answer) -> Result<Given, Refused> {
+    done(answer)?;
+    given(text(answer), header_id(answer)).map_err(Refused::Other)
+}
+
+/// Reads an answer of which nothing but its success matters.
+pub(crate) fn done(answer: &Answer) -> Result<(), Refused> {
+    if answer.status.is_success() { Ok(()) } else { Err(refusal(answer, text(answer), header_id(answer))) }
+}
+
+fn text(answer: &Answer) -> &str {
+    std::str::from_utf8(answer.body.reveal()).unwrap_or_default()
+}
+
+fn header_id(answer: &Answer) -> Option<String> {
     // AWS names it one way, other stores as S3 does.
-    let named = |name| answered.headers.get(name).and_then(|id| id.to_str().ok()).and_then(request_id);
-    let header_id = named("x-amzn-requestid").or_else(|| named("x-amz-request-id"));
-    if answered.status.is_success() {
-        given(text, header_id).map_err(Refused::Other)
-    } else {
-        Err(refusal(answered, text, header_id))
-    }
+    let named = |name| answer.header(name).and_then(request_id);
+    named("x-amzn-requestid").or_else(|| named("x-amz-request-id"))
 }
 
 fn given(text: &str, header_id: Option<String>) -> Result<Given, Error> {
@@ -140,37 +148,22 @@ fn given(text: &str, header_id: Option<String>) -> Result<Given, Error> {
     })
 }
 
-fn refusal(answered: &Answered, text: &str, header_id: Option<String>) -> Refused {
+fn refusal(answer: &Answer, text: &str, header_id: Option<String>) -> Refused {
     let ErrorXml { error, code, message, request_id: id } = quick_xml::de::from_str(text).unwrap_or_default();
     let InnerError { code, message } = error.unwrap_or(InnerError { code, message });
     let code = quoted(&code);
-    let status = answered.status.as_u16();
     let id = request_id(&id).or(header_id).unwrap_or_else(|| "unknown".to_owned());
     // SECURITY: with these the store repeats what was signed, the parent's session token in it.
     let repeats = code.starts_with("Signature") || code.starts_with("IncompleteSignature") || code.is_empty();
-    let message = if repeats { String::new() } else { format!(" ({})", quoted(&message)) };
-    let note = format!("AssumeRole answered {status} `{code}`{message}, request {id}");
-    let throttle = [
-        "Throttling",
-        "ThrottlingException",
-        "Throttled",
-        "RequestLimitExceeded",
-        "SlowDown",
-        "TooManyRequests",
-        "TooManyRequestsException",
-        "RequestThrottled",
-        "RequestThrottledException",
-    ];
+    let message = if repeats { String::new() } else { format!("({}) ", quoted(&message)) };
+    let more = format!("{message}request {id}");
     match code.as_str() {
         "PackedPolicyTooLarge" | "PackedPolicyTooLargeException" => Refused::TooLarge,
-        _ if status == 429 || throttle.contains(&code.as_str()) => {
-            Refused::Other(throttled(&answered.headers).note(note))
-        }
         "ExpiredToken"
         | "ExpiredTokenException"
         | "InvalidClientTokenId"
         | "UnrecognizedClientException"
-        | "InvalidAccessKeyId" => Refused::Parent(refused("the store refused this server").note(note)),
-        _ => Refused::Other(refused("the store refused to give a key").note(note)),
+        | "InvalidAccessKeyId" => Refused::Parent(answer.refused("the store refused this server", &code, &more)),
+        _ => Refused::Other(answer.refused("the store refused what it was asked for", &code, &more)),
     }
 }

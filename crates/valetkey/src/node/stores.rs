@@ -282,11 +282,10 @@ impl Stores for NodeStores {
     }
 
     async fn end_credentials(&self, storage: &Storage) -> Result<Ended, Error> {
-        let said = if storage.kind.is_ours() {
-            "our own endpoint ends single credentials; revoke a lease, token, caller, account or grant"
-        } else {
-            "a store of this kind has no way to end what was handed out"
-        };
-        Err(Error::new(Kind::Invalid, said))
+        if storage.kind.is_ours() {
+            let said = "our own endpoint ends single credentials; revoke a lease, token, caller, account or grant";
+            return Err(Error::new(Kind::Invalid, said));
+        }
+        self.sources.of(storage)?.upstream.end_credentials(self.sources.now()).await
     }
 }

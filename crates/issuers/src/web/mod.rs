@@ -2,14 +2,17 @@
 //!
 //! SECURITY: of what a provider answers in an error only its short code is kept, for the log; bodies and URLs hold secrets.
 
+#[cfg(test)]
+pub(crate) mod stub;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, StatusCode, Url};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use serde_json::Value;
 use valetkey_core::time::Clock;
 use valetkey_core::{Error, Kind, Secret};
@@ -18,10 +21,26 @@ use crate::kept::Fresh;
 
 /// How long a provider may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The largest answer that is read, in bytes.
-const MAX_ANSWER: usize = 1024 * 1024;
+/// The largest answer that is read, in bytes: credentials have a few kilobytes.
+const MAX_ANSWER: usize = 256 * 1024;
 /// The longest that a provider's "try again after" is passed on for, in seconds.
 const MAX_RETRY_SECS: u32 = 3600;
+/// What providers call being asked too often where their status does not say so: Azure Storage, AWS and those who speak like it,
+/// Cloudflare.
+const BUSY: [&str; 12] = [
+    "ServerBusy",
+    "Throttling",
+    "ThrottlingException",
+    "Throttled",
+    "RequestLimitExceeded",
+    "SlowDown",
+    "TooManyRequests",
+    "TooManyRequestsException",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "10058",
+    "971",
+];
 /// Clocks that are this far apart are worth a word in the log.
 const SKEW: SignedDuration = SignedDuration::from_secs(60);
 
@@ -76,8 +95,7 @@ impl Web {
         Self { http, clock, patience: PATIENCE }
     }
 
-    /// The same, less patient.
-    #[cfg(test)]
+    /// The same, waiting so long for one answer.
     pub(crate) fn patient(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
@@ -90,6 +108,11 @@ impl Web {
     /// A `GET`.
     pub(crate) fn get(&self, url: &str) -> RequestBuilder {
         self.http.get(url)
+    }
+
+    /// Any other request.
+    pub(crate) fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        self.http.request(method, url)
     }
 
     /// A `POST` of a form.
@@ -147,22 +170,24 @@ impl Answer {
 
     /// What the refusal is to us.
     fn refusal(&self) -> Error {
-        let code = self.code();
+        self.refused(FAILED, self.code().as_deref().unwrap_or_default(), "")
+    }
+
+    /// A refusal by the provider's own code, in words for strangers, with more for the log: `RateLimited` when it has too much to
+    /// do, otherwise `Upstream`.
+    pub(crate) fn refused(&self, said: &'static str, code: &str, more: &str) -> Error {
         let mut note = format!("{} answered {}", self.whom, self.status.as_u16());
-        if let Some(code) = &code {
-            note.push(' ');
-            note.push_str(code);
+        for words in [code, more].into_iter().filter(|words| !words.is_empty()) {
+            note.extend([" ", words]);
         }
         self.note_skew(&mut note);
-        // Azure Storage says 503 `ServerBusy` where others say 429.
-        let busy = self.status == StatusCode::TOO_MANY_REQUESTS || code.as_deref() == Some("ServerBusy");
-        if busy {
-            let after = self.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        if self.status == StatusCode::TOO_MANY_REQUESTS || BUSY.contains(&code) {
+            let after = self.header(RETRY_AFTER.as_str()).and_then(|value| value.trim().parse().ok());
             return Error::new(Kind::RateLimited, "the object store's provider has too much to do; try again later")
                 .retry_after(after.unwrap_or(1).clamp(1, MAX_RETRY_SECS))
                 .note(note);
         }
-        failure().note(note)
+        refused(said).note(note)
     }
 
     /// An answer that cannot be read.
@@ -172,15 +197,15 @@ impl Answer {
         failure().note(note)
     }
 
+    /// By how much our clock is ahead of theirs, to the second, if they say what theirs is.
+    pub(crate) fn ahead(&self) -> Option<SignedDuration> {
+        let theirs = jiff::fmt::rfc2822::parse(self.header(DATE.as_str())?).ok()?;
+        Some(whole(self.now).duration_since(theirs.timestamp()))
+    }
+
     /// A clock that is wrong is the most common reason why a good key is refused.
     fn note_skew(&self, note: &mut String) {
-        let theirs = self
-            .headers
-            .get(DATE)
-            .and_then(|value| jiff::fmt::rfc2822::parse(value.to_str().ok()?).ok())
-            .map(|date| date.timestamp());
-        let Some(ahead) = theirs.map(|theirs| self.now.duration_since(theirs)) else { return };
-        if ahead.abs() > SKEW {
+        if let Some(ahead) = self.ahead().filter(|ahead| ahead.abs() > SKEW) {
             let (secs, side) = (ahead.abs().as_secs(), if ahead.is_negative() { "behind" } else { "ahead of" });
             // Writing to a string cannot fail.
             let _ = write!(note, "; our clock is {secs} s {side} theirs");
@@ -194,7 +219,11 @@ impl Answer {
         }
         let body: Value = serde_json::from_slice(self.body.reveal()).ok()?;
         let error = body.get("error")?;
-        let code = error.as_str().or_else(|| error.get("status").and_then(Value::as_str)).and_then(short)?;
+        // Google writes a `status` beside a number, Azure's management a `code`.
+        let code = error
+            .as_str()
+            .or_else(|| ["status", "code"].iter().find_map(|name| error.get(*name)?.as_str()))
+            .and_then(short)?;
         // Microsoft Entra tells more by number.
         match body.get("error_codes").and_then(|codes| codes.get(0)).and_then(Value::as_u64) {
             Some(number) => Some(format!("{code} {number}")),
@@ -241,9 +270,40 @@ pub(crate) fn whole(instant: Timestamp) -> Timestamp {
     Timestamp::from_second(instant.as_second()).unwrap_or(instant)
 }
 
+/// What strangers are told of a failure that nobody asked for.
+const FAILED: &str = "the object store's provider refused or failed";
+
 /// The provider failed or refused, in words a stranger may read.
 pub(crate) fn failure() -> Error {
-    Error::new(Kind::Upstream, "the object store's provider refused or failed")
+    refused(FAILED)
+}
+
+/// A refusal or failure of the provider, in words for strangers.
+pub(crate) fn refused(said: &'static str) -> Error {
+    Error::new(Kind::Upstream, said)
+}
+
+/// A provider's words for our log: short, printable, and without what looks like a secret.
+pub(crate) fn quoted(words: &str) -> String {
+    valetkey_core::name::redacted(words).chars().take(300).flat_map(char::escape_debug).collect()
+}
+
+/// An id of a request, if it is one.
+pub(crate) fn request_id(text: &str) -> Option<String> {
+    let good =
+        (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.+/=:".contains(&b));
+    good.then(|| text.to_owned())
+}
+
+/// A header's value that no log shows.
+///
+/// # Errors
+/// `Internal` when it cannot be one.
+pub(crate) fn hidden(text: &str) -> Result<HeaderValue, Error> {
+    let mut value =
+        HeaderValue::from_str(text).map_err(|_| Error::internal("a secret cannot be sent as a header's value"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// A provider's code, if it looks like one.
@@ -294,110 +354,6 @@ pub(crate) fn url(text: &str, transport: Transport, field: &'static str) -> Resu
         return Err(invalid("a URL here has no user, no query and no fragment"));
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
-}
-
-/// A server for tests that answers what it was told and remembers what it was asked.
-#[cfg(test)]
-pub(crate) mod stub {
-    use std::collections::VecDeque;
-    use std::sync::{Arc, Mutex};
-
-    use axum::Router;
-    use axum::body::{Body, to_bytes};
-    use axum::extract::Request;
-    use axum::response::Response;
-    use tokio::task::JoinSet;
-
-    /// What to answer.
-    pub(crate) enum Reply {
-        /// A status, headers, a body.
-        Now(u16, Vec<(&'static str, String)>, String),
-        /// Nothing, ever.
-        Never,
-    }
-
-    impl Reply {
-        /// A success in JSON.
-        pub(crate) fn json(body: &serde_json::Value) -> Self {
-            Self::Now(200, vec![("content-type", "application/json".into())], body.to_string())
-        }
-    }
-
-    /// What was asked.
-    #[derive(Clone, PartialEq, Eq, Debug)]
-    pub(crate) struct Asked {
-        pub(crate) line: String,
-        pub(crate) headers: Vec<(String, String)>,
-        pub(crate) body: String,
-    }
-
-    impl Asked {
-        pub(crate) fn header(&self, name: &str) -> Option<&str> {
-            self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
-        }
-
-        /// The fields of a form, decoded once.
-        pub(crate) fn form(&self) -> Vec<(String, String)> {
-            let decode = |text: &str| {
-                assert!(!text.contains('+'), "a plus is ambiguous in a form");
-                percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned()
-            };
-            let field = |field: &str| field.split_once('=').map(|(name, value)| (decode(name), decode(value))).unwrap();
-            self.body.split('&').map(field).collect()
-        }
-    }
-
-    /// The server; it ends with this value.
-    pub(crate) struct Stub {
-        pub(crate) url: String,
-        asked: Arc<Mutex<Vec<Asked>>>,
-        _server: JoinSet<()>,
-    }
-
-    impl Stub {
-        /// Starts it; it gives the answers in their order, and 500 after the last.
-        pub(crate) async fn start(replies: impl IntoIterator<Item = Reply>) -> Self {
-            let replies = Arc::new(Mutex::new(replies.into_iter().collect::<VecDeque<_>>()));
-            let asked = Arc::new(Mutex::new(Vec::new()));
-            let log = Arc::clone(&asked);
-            let answer = move |request: Request| {
-                let (replies, log) = (Arc::clone(&replies), Arc::clone(&log));
-                async move {
-                    let (parts, body) = request.into_parts();
-                    let body = to_bytes(body, usize::MAX).await.unwrap();
-                    let line = format!("{} {}", parts.method, parts.uri);
-                    let headers = parts.headers.iter();
-                    let headers =
-                        headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
-                    let body = String::from_utf8(body.to_vec()).unwrap();
-                    log.lock().unwrap().push(Asked { line, headers, body });
-                    let reply = replies.lock().unwrap().pop_front();
-                    let (status, headers, body) = match reply {
-                        Some(Reply::Now(status, headers, body)) => (status, headers, body),
-                        Some(Reply::Never) => std::future::pending().await,
-                        None => (500, Vec::new(), "asked too often".into()),
-                    };
-                    let mut response = Response::builder().status(status);
-                    for (name, value) in headers {
-                        response = response.header(name, value);
-                    }
-                    response.body(Body::from(body)).unwrap()
-                }
-            };
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let url = format!("http://{}", listener.local_addr().unwrap());
-            let mut server = JoinSet::new();
-            server.spawn(async move {
-                axum::serve(listener, Router::new().fallback(answer)).await.unwrap();
-            });
-            Self { url, asked, _server: server }
-        }
-
-        /// What it was asked so far.
-        pub(crate) fn asked(&self) -> Vec<Asked> {
-            self.asked.lock().unwrap().clone()
-        }
-    }
 }
 
 #[cfg(test)]

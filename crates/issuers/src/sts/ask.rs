@@ -1,0 +1,100 @@
+//! Asking an API of AWS's kind: signed, and once more with other credentials of this server if it does not take the first.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+
+use crate::sts::parent::{Keys, Parents};
+use crate::sts::sign::{FORM, Target, sign};
+use crate::sts::wire::Refused;
+use crate::web::{Answer, Web, hidden};
+
+/// What is asked, and where.
+#[derive(Debug)]
+pub(crate) struct Api {
+    url: Url,
+    /// As it is signed: the port only where it is not the scheme's own.
+    host: String,
+    region: String,
+    service: &'static str,
+    action: &'static str,
+}
+
+impl Api {
+    /// An action of a service.
+    pub(crate) fn new(url: Url, region: String, service: &'static str, action: &'static str) -> Self {
+        let host = url.host_str().unwrap_or_default();
+        let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        Self { url, host, region, service, action }
+    }
+}
+
+/// What asks.
+pub(crate) struct Asker {
+    web: Web,
+    parents: Parents,
+}
+
+impl Asker {
+    /// Asks with these credentials.
+    pub(crate) fn new(web: Web, parents: Parents) -> Self {
+        Self { web, parents }
+    }
+
+    /// The present instant.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.web.now()
+    }
+
+    /// Asks. Tells also which credentials were taken.
+    ///
+    /// # Errors
+    /// `Parent` when neither these credentials nor others are taken.
+    pub(crate) async fn ask<T>(
+        &self,
+        api: &Api,
+        body: &str,
+        now: Timestamp,
+        read: fn(&Answer) -> Result<T, Refused>,
+    ) -> Result<(T, Arc<Keys>), Refused> {
+        let keys = self.parents.keys(now).await.map_err(Refused::Other)?;
+        match self.once(api, body, &keys, now, read).await {
+            Err(Refused::Parent(error)) => {
+                if !self.parents.distrust(&keys).await {
+                    return Err(Refused::Other(error));
+                }
+                let other = self.parents.keys(now).await.map_err(Refused::Other)?;
+                if other.access_key_id == keys.access_key_id && other.session_token.is_none() {
+                    return Err(Refused::Other(error));
+                }
+                self.once(api, body, &other, now, read).await.map(|given| (given, other))
+            }
+            answer => answer.map(|given| (given, keys)),
+        }
+    }
+
+    async fn once<T>(
+        &self,
+        api: &Api,
+        body: &str,
+        keys: &Keys,
+        now: Timestamp,
+        read: fn(&Answer) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        let Api { url, host, region, service, action } = api;
+        let signed = sign(&Target { host, path: url.path(), region, service }, body.as_bytes(), keys, now);
+        let mut request = self
+            .web
+            .request(reqwest::Method::POST, url.as_str())
+            .header(CONTENT_TYPE, FORM)
+            .header("x-amz-date", &signed.date)
+            .header(AUTHORIZATION, hidden(&signed.authorization).map_err(Refused::Other)?)
+            .body(body.to_owned());
+        if let Some(token) = &keys.session_token {
+            request = request.header("x-amz-security-token", hidden(token.reveal()).map_err(Refused::Other)?);
+        }
+        read(&self.web.ask(action, request).await.map_err(Refused::Other)?)
+    }
+}
