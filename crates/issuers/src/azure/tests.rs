@@ -366,3 +366,117 @@ fn a_container_is_found_by_either_kind_of_client() {
         ("http://127.0.0.1:10000/lakeaccount/lake".into(), None)
     );
 }
+
+const SUBSCRIPTION: &str = "55555555-5555-5555-5555-555555555555";
+
+fn with_lever(stub: &Stub, clock: &Arc<FixedClock>) -> Azure {
+    let mut settings = settings(&stub.url, &secret_identity(&stub.url));
+    settings.revoke = Some(RevokeSettings {
+        subscription: SUBSCRIPTION.to_owned(),
+        resource_group: "lake.(prod)_1".to_owned(),
+        management_endpoint: Some(stub.url.clone()),
+    });
+    azure(&settings, &json!({"client_secret": "the-secret-itself"}), clock).unwrap()
+}
+
+#[tokio::test]
+async fn delegation_keys_are_revoked_as_published_and_the_last_is_not_used_again() {
+    let good = || key("2025-12-31T23:45:00Z", "2026-01-02T00:00:00Z");
+    let revoked = Reply::Now(200, vec![("x-ms-request-id", "r".into())], String::new());
+    let stub = Stub::start([token(), good(), token(), revoked, good()]).await;
+    let clock = Arc::new(FixedClock::default());
+    let azure = with_lever(&stub, &clock);
+    assert_eq!(azure.revocability(), Revocability::Minutes);
+    fetch(&azure, &clock, 3600).await.unwrap();
+    let ended = azure.end_credentials(clock.now()).await.unwrap();
+    assert_eq!(ended.done, "the user delegation keys of the account `lakeaccount` are revoked");
+    assert!(ended.notes.iter().any(|note| note.contains("that others made")), "{ended:?}");
+
+    let asked = stub.asked();
+    assert_eq!(asked.len(), 4);
+    // A token for the management, not for the storage.
+    let form = [
+        ("client_id", CLIENT.to_owned()),
+        ("client_secret", "the-secret-itself".to_owned()),
+        ("grant_type", "client_credentials".to_owned()),
+        ("scope", format!("{}/.default", stub.url)),
+    ];
+    assert_eq!(asked[2].form(), form.map(|(name, value)| (name.to_owned(), value)));
+    assert_eq!(
+        asked[3].line,
+        format!(
+            "POST /subscriptions/{SUBSCRIPTION}/resourceGroups/lake.(prod)_1/providers/Microsoft.Storage/storageAccounts\
+             /lakeaccount/revokeUserDelegationKeys?api-version=2023-05-01"
+        )
+    );
+    assert_eq!(
+        (asked[3].header("authorization"), asked[3].header("content-length")),
+        (Some("Bearer eyJ.token.x"), Some("0"))
+    );
+    assert_eq!(asked[3].body, "");
+
+    fetch(&azure, &clock, 3600).await.unwrap();
+    assert_eq!(stub.asked()[4].line, "POST /?restype=service&comp=userdelegationkey", "another key signs");
+}
+
+#[tokio::test]
+async fn what_the_management_refuses_is_not_said_to_be_done() {
+    let error = |status, code: &str| {
+        let body = json!({"error": {"code": code, "message": "the-secret-itself"}});
+        Reply::Now(status, vec![("retry-after", "9".into())], body.to_string())
+    };
+    let cases: Vec<(Vec<Reply>, Kind, &str)> = vec![
+        (
+            vec![token(), error(403, "AuthorizationFailed")],
+            Kind::Upstream,
+            "management answered 403 AuthorizationFailed",
+        ),
+        (vec![token(), error(404, "ResourceNotFound")], Kind::Upstream, "404 ResourceNotFound"),
+        (vec![token(), error(429, "TooManyRequests")], Kind::RateLimited, "429"),
+        (vec![token(), Reply::Now(500, vec![], "the-secret-itself".into())], Kind::Upstream, "500"),
+        (vec![token(), Reply::Now(307, vec![], String::new())], Kind::Upstream, "307"),
+        (vec![token(), Reply::Never], Kind::UpstreamTimeout, "management"),
+        (vec![error(401, "invalid_client")], Kind::Upstream, "Entra answered 401"),
+    ];
+    for (replies, kind, word) in cases {
+        let clock = Arc::new(FixedClock::default());
+        let stub = Stub::start(replies).await;
+        let own = with_lever(&stub, &clock).patient(Duration::from_millis(300));
+        let error = own.end_credentials(clock.now()).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{word}: {error:?}");
+        assert!(error.noted().unwrap_or_default().contains(word), "{word}: {error:?}");
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("the-secret-itself") && !shown.contains("eyJ.token.x"), "{shown}");
+        assert_eq!(error.retry_after_secs(), (kind == Kind::RateLimited).then_some(9));
+    }
+}
+
+#[tokio::test]
+async fn a_lever_that_cannot_work_is_refused_and_one_that_is_missing_says_what_to_do() {
+    let clock = Arc::new(FixedClock::default());
+    let refused = |identity: serde_json::Value, revoke: serde_json::Value| {
+        let settings = json!({"account": "lakeaccount", "identity": identity, "revoke": revoke});
+        let secrets = match settings["identity"]["kind"].as_str() {
+            Some("account-key") => json!({"account_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}),
+            _ => json!({"client_secret": "x"}),
+        };
+        azure(&serde_json::from_value(settings).unwrap(), &secrets, &clock)
+            .map(|azure| azure.revocability())
+            .map_err(|error| error.field().unwrap_or_default().to_owned())
+    };
+    let known = secret_identity("https://login.example.com");
+    let at = |subscription: &str, group: &str| json!({"subscription": subscription, "resource_group": group});
+    assert_eq!(refused(known.clone(), at(SUBSCRIPTION, "lake")), Ok(Revocability::Minutes));
+    assert_eq!(refused(known.clone(), json!(null)), Ok(Revocability::ExpiryOnly));
+    assert_eq!(refused(known.clone(), at("a/b", "lake")), Err("revoke.subscription".to_owned()));
+    for bad in ["", "..", "a/b", "a b"] {
+        assert_eq!(refused(known.clone(), at(SUBSCRIPTION, bad)), Err("revoke.resource_group".to_owned()), "{bad}");
+    }
+    let elsewhere = json!({"subscription": "s", "resource_group": "g", "management_endpoint": "http://example.com"});
+    assert_eq!(refused(known.clone(), elsewhere), Err("revoke.management_endpoint".to_owned()));
+    assert_eq!(refused(json!({"kind": "account-key"}), at(SUBSCRIPTION, "lake")), Err("revoke".to_owned()));
+
+    let without = azure(&settings("https://x.example.com", &known), &json!({"client_secret": "x"}), &clock).unwrap();
+    let error = without.end_credentials(clock.now()).await.unwrap_err();
+    assert_eq!((error.kind(), error.field()), (Kind::Invalid, Some("settings.revoke")));
+}

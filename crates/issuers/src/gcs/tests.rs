@@ -7,6 +7,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD};
 use serde_json::{Value, json};
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::{Action, Actions, Path, Paths};
+use valetkey_core::storage::Revocability;
 use valetkey_core::time::Lifetime;
 use valetkey_testkit::clock::FixedClock;
 
@@ -323,4 +324,14 @@ fn bad_settings_are_refused_by_their_fields() {
     let own = gcs(&good(), &json!({}), &clock).unwrap();
     let info = Scope::new(BucketName::parse("lake").unwrap(), Paths::Whole, Actions::of(&[Action::GetBucketInfo]));
     assert_eq!(own.check(&info.unwrap()).unwrap_err().kind(), Kind::Invalid);
+}
+
+#[tokio::test]
+async fn a_token_is_not_said_to_be_ended() {
+    let clock = Arc::new(FixedClock::default());
+    let gcs = gcs(&metadata("http://127.0.0.1:1"), &json!({}), &clock).unwrap();
+    assert_eq!(gcs.revocability(), Revocability::ExpiryOnly);
+    let refused = gcs.end_credentials(clock.now()).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::Invalid);
+    assert!(refused.said().contains("service account"), "{refused}");
 }

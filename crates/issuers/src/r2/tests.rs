@@ -12,6 +12,7 @@ use valetkey_testkit::clock::FixedClock;
 
 use super::*;
 use crate::upstream::SessionName;
+use crate::web::stub::{Reply, Stub};
 
 const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
 const V1: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJidWNrZXQiOiJteS1idWNrZXQiLCJzY29wZSI6Im9iamVjdC1yZWFkLW9ubHkiLCJzdWIiOiIwMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZiIsImlzcyI6IjExMTEyMjIyMzMzMzQ0NDQ1NTU1NjY2Njc3Nzc4ODg4IiwiYXVkIjoiMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWYucjIuY2xvdWRmbGFyZXN0b3JhZ2UuY29tIiwiaWF0IjoxNzY3MjI1NjAwLCJleHAiOjE3NjcyMjY1MDB9.kie-dMnMxpg27h9Q_dPnKpRsTpO7vW5rMVHmjuahQKg";
@@ -300,6 +301,68 @@ async fn every_failure_of_the_api_is_refused_in_its_own_kind() {
     }
 }
 
+fn with_lever(base: &str, owner: &str) -> R2 {
+    let secrets =
+        Secrets::parse(&Secret::new(r#"{"secret_access_key":"s","api_token":"cf-token"}"#.to_owned())).unwrap();
+    let settings = settings(&json!({"api_base_url": base, "revoke": {"delete_parent": owner}}));
+    R2::new(settings, secrets, reqwest::Client::new(), Arc::new(FixedClock::default())).unwrap()
+}
+
+#[tokio::test]
+async fn the_parent_is_deleted_as_published() {
+    let deleted =
+        json!({"errors": [], "messages": [], "success": true, "result": {"id": "11112222333344445555666677778888"}});
+    for (owner, path) in [("account", format!("accounts/{ACCOUNT}")), ("user", "user".to_owned())] {
+        let parent = "11112222333344445555666677778888";
+        let stub = Stub::start([Reply::json(&deleted)]).await;
+        let r2 = with_lever(&format!("{}/client/v4/", stub.url), owner);
+        assert_eq!(r2.revocability(), Revocability::Minutes);
+        let ended = r2.end_credentials(r2.web.now()).await.unwrap();
+        assert_eq!(
+            ended.done,
+            format!("the parent key `{parent}` is deleted, and with it everything that was made of it")
+        );
+        assert!(ended.notes.iter().any(|note| note.contains("another parent key")), "{ended:?}");
+        let asked = stub.asked();
+        assert_eq!(asked.len(), 1);
+        assert_eq!(asked[0].line, format!("DELETE /client/v4/{path}/tokens/{parent}"));
+        assert_eq!((asked[0].header("authorization"), asked[0].body.as_str()), (Some("Bearer cf-token"), ""));
+        assert!(fetch(&r2, &scope("lake", Paths::Whole, Actions::READ), 900).await.is_ok() && stub.asked().len() == 1);
+    }
+}
+
+#[tokio::test]
+async fn a_parent_that_is_not_deleted_is_not_said_to_be() {
+    let errors = |status: u16, code: i64| {
+        let body =
+            json!({"success": false, "errors": [{"code": code, "message": "words"}], "messages": [], "result": null});
+        Reply::Now(status, Vec::new(), body.to_string())
+    };
+    for (reply, kind, said, noted) in [
+        (errors(403, 9109), Kind::Upstream, "refused to delete", "403 9109 (9109 words)"),
+        (errors(404, 1001), Kind::Upstream, "wrong owner", "404 1001"),
+        (errors(404, 7003), Kind::Upstream, "wrong owner", "404 7003"),
+        (errors(429, 10058), Kind::RateLimited, "too much", "429"),
+        (errors(200, 10001), Kind::Upstream, "refused to delete", "200 10001"),
+        (Reply::Now(200, Vec::new(), "<html>".to_owned()), Kind::Upstream, "", "not its JSON"),
+        (Reply::Now(404, Vec::new(), "<html>".to_owned()), Kind::Upstream, "wrong owner", "404 not its JSON"),
+        (Reply::Now(307, vec![("location", "/".to_owned())], String::new()), Kind::Upstream, "", "307"),
+        (Reply::Never, Kind::UpstreamTimeout, "in time", "Cloudflare"),
+    ] {
+        let stub = Stub::start([reply]).await;
+        let mut r2 = with_lever(&stub.url, "account");
+        r2.web = r2.web.patient(Duration::from_millis(300));
+        let error = r2.end_credentials(r2.web.now()).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert!(error.said().contains(said) && error.noted().unwrap().contains(noted), "{noted}: {error:?}");
+        assert!(!format!("{error:?}").contains("cf-token"));
+    }
+    let without = local(&json!({}));
+    assert_eq!(without.revocability(), Revocability::ExpiryOnly);
+    let refused = without.end_credentials(without.web.now()).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.field()), (Kind::Invalid, Some("settings.revoke")));
+}
+
 #[test]
 fn bad_settings_are_refused_by_name() {
     let new = |more: Value, secrets: &str| {
@@ -319,7 +382,14 @@ fn bad_settings_are_refused_by_name() {
         assert_eq!(new(json!({field: value}), r#"{"secret_access_key":"x"}"#).unwrap_err(), field);
     }
     assert_eq!(new(json!({"actions_claim": true}), r#"{"api_token":"x"}"#).unwrap_err(), "actions_claim");
-    for bad in ["{}", "", r#"{"api_token":""}"#, r#"{"token":"x"}"#] {
+    let revoke = json!({"revoke": {"delete_parent": "account"}});
+    assert_eq!(new(revoke, r#"{"secret_access_key":"x"}"#).unwrap_err(), "revoke");
+    assert_eq!(
+        new(json!({"api_base_url": "http://api.example.com"}), r#"{"api_token":"x"}"#).unwrap_err(),
+        "api_base_url"
+    );
+    assert!(serde_json::from_value::<RevokeSettings>(json!({"delete_parent": "nobody"})).is_err());
+    for bad in ["{}", "", r#"{"api_token":""}"#, r#"{"secret_access_key":"x","api_token":"a b"}"#, r#"{"token":"x"}"#] {
         assert!(Secrets::parse(&Secret::new(bad.to_owned())).is_err(), "{bad}");
     }
 }

@@ -176,6 +176,15 @@ fn the_signature_is_that_of_other_implementations() {
     };
     assert_eq!(signature(None), "47922ab823909c34d65d0451e11a3d2ec8c1bcad5b533d6d8ff736d006430c73");
     assert_eq!(signature(Some("parent-token")), "1dde179e329b5482ff9c95a35d227fb9cdf195acb4668ca80007ceb430f2ebb7");
+    let target = Target { host: "iam.amazonaws.com", path: "/", region: "us-east-1", service: "iam" };
+    let body = b"Action=PutRolePolicy&Version=2010-05-08&RoleName=vendor";
+    let keys = Keys {
+        access_key_id: "AKIDPARENT".to_owned(),
+        secret_access_key: Secret::new("parent-secret".to_owned()),
+        session_token: None,
+    };
+    let signed = sign(&target, body, &keys, now).authorization;
+    assert!(signed.ends_with("5916052bd29af324e7fe05152571ec7a6665d0b1f2874f2bc5cc3dab1f7a151a"), "{signed}");
 }
 
 #[tokio::test]
