@@ -1,6 +1,8 @@
 //! Revoking an account's user delegation keys, by Azure's management (Storage Resource Provider REST API, "Storage Accounts - Revoke
 //! User Delegation Keys").
 
+use reqwest::Method;
+use reqwest::header::CONTENT_LENGTH;
 use valetkey_core::stores::Ended;
 use valetkey_core::{Error, Kind, Secret};
 
@@ -63,7 +65,8 @@ impl Lever {
     /// Revokes the account's delegation keys.
     pub(super) async fn revoke(&self, web: &Web) -> Result<Ended, Error> {
         let token = self.tokens.get(web).await?;
-        let request = web.post(&self.url, "application/json", String::new()).bearer_auth(token.value.reveal());
+        // Without a length Azure's management refuses a `POST`, and an empty body alone sends none.
+        let request = web.request(Method::POST, &self.url).header(CONTENT_LENGTH, 0).bearer_auth(token.value.reveal());
         let answer = web.ask("Azure's management", request).await?;
         if matches!(answer.status.as_u16(), 401 | 403) {
             self.tokens.forget();
