@@ -12,12 +12,13 @@ use valetkey_core::id::TokenId;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name, shortened};
 use valetkey_core::parent::{Child, NewParent, ParentRecord, Permission, SessionToken};
-use valetkey_core::scope::Action;
+use valetkey_core::scope::{Action, Paths};
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
 use super::leases::EndedShown;
+use super::places::carried;
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
@@ -160,7 +161,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
         permission,
         until: expires_in_secs.map(|secs| end_of(&call, secs)).transpose()?,
     };
-    let endpoint = endpoint(&native, new.buckets.first()).await?;
+    let endpoint = endpoint(&native, &new).await?;
     let token = PlainToken::generate(&*native.shared.entropy);
     let record = native.shared.parents.create_parent(new, &token, call.now).await?;
     Reply::made(&ParentKeyMade {
@@ -182,14 +183,18 @@ fn end_of(call: &Call, secs: i64) -> Result<jiff::Timestamp, Error> {
     call.now.checked_add(SignedDuration::from_secs(secs)).map_err(|_| refused())
 }
 
-/// Where a bucket is.
-async fn endpoint(native: &Native, bucket: Option<&BucketName>) -> Result<String, Error> {
+/// Where the first bucket is. Refuses those that a parent's holder could get no key for.
+async fn endpoint(native: &Native, new: &NewParent) -> Result<String, Error> {
+    let mut first = None;
+    for bucket in &new.buckets {
+        let storage = native.storage_of(bucket).await.map_err(|error| error.at("buckets"))?;
+        carried(&storage, "parent access keys are used through").map_err(|error| error.at("buckets"))?;
+        let whole = (bucket, Paths::Whole, new.permission.actions());
+        native.opens(&storage, whole, "a whole bucket with this permission", "buckets")?;
+        first.get_or_insert(storage.endpoint);
+    }
     let missing = || Error::not_found(Noun::Bucket).at("buckets");
-    let buckets = native.shared.registry.buckets().await?;
-    let found = buckets.iter().find(|(known, _)| Some(known) == bucket).ok_or_else(missing)?;
-    let storages = native.shared.registry.storages().await?;
-    let storage = storages.iter().find(|storage| storage.id == found.1).ok_or_else(missing)?;
-    Ok(storage.endpoint.to_string())
+    first.map(String::from).ok_or_else(missing)
 }
 
 impl Native {

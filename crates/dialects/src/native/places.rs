@@ -8,7 +8,7 @@ use valetkey_core::dataset::Dataset;
 use valetkey_core::error::Noun;
 use valetkey_core::id::DatasetId;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::scope::Path;
+use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::{Error, Kind};
 
@@ -200,6 +200,8 @@ pub(super) async fn create_dataset(native: Arc<Native>, call: Call) -> Result<Re
         deprecated: fields.deprecated.unwrap_or(false),
     };
     carried(&storage, "datasets are vended through")?;
+    let paths = Paths::only([&dataset.path])?;
+    native.opens(&storage, (&dataset.bucket, paths, Actions::READ), "a dataset's directory", "prefix")?;
     let id = native.shared.registry.create_dataset(dataset.clone(), call.now).await?;
     Reply::made(&DatasetShown::of(&Dataset { id, ..dataset }))
 }
@@ -216,6 +218,29 @@ pub(super) fn carried(storage: &Storage, what: &str) -> Result<(), Error> {
 }
 
 impl Native {
+    /// Refuses a place that its store cannot open the way it will be asked to, in the same manner.
+    pub(super) fn opens(
+        &self,
+        storage: &Storage,
+        (bucket, paths, actions): (&BucketName, Paths, Actions),
+        what: &str,
+        field: &'static str,
+    ) -> Result<(), Error> {
+        let none = || Error::internal("a place is asked for with no actions");
+        let scope = Scope::new(bucket.clone(), paths, actions).ok_or_else(none)?;
+        self.stores.can_express(storage, &scope).map_err(|error| match error.kind() {
+            Kind::Invalid => {
+                let said = format!(
+                    "the storage `{}` cannot open {what}: {}; choose another place, or a bucket of a storage that can (of kind `gateway`, for one)",
+                    storage.name,
+                    error.said()
+                );
+                Error::new(Kind::Invalid, said).at(field)
+            }
+            _ => error,
+        })
+    }
+
     /// The store a bucket is in.
     pub(super) async fn storage_of(&self, bucket: &BucketName) -> Result<Storage, Error> {
         let registry = &self.shared.registry;

@@ -10,7 +10,11 @@ use valetkey_core::grant::Grantee;
 use valetkey_core::id::TableId;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, shortened};
-use valetkey_core::share::{History, Recipient, Share, SharedName, SharedTable, TableAccess, TableRoot, no_share};
+use valetkey_core::scope::{Path, Paths};
+use valetkey_core::share::{
+    History, READ, Recipient, Share, SharedName, SharedTable, TableAccess, TableRoot, no_share,
+};
+use valetkey_core::storage::Storage;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
@@ -222,7 +226,8 @@ pub(super) struct TableFields {
     /// Directories of the same bucket that hold files its log names absolutely; at most 8.
     #[serde(default)]
     auxiliary: Vec<String>,
-    /// How recipients read it: `url`, `dir` or `both` (if not given).
+    /// How recipients read it: `url`, `dir` or `both`. If not given, `both`; of a store that is not behind our own endpoint `dir`,
+    /// the only one there is.
     access: Option<String>,
     /// Which versions they may read: `shared` (all; if not given) or `latest`. Keys to the directory open all.
     history: Option<String>,
@@ -234,6 +239,32 @@ fn word<T>(given: Option<&str>, usual: T, parse: fn(&str) -> Option<T>, field: &
         let known = if field == "access" { "`url`, `dir`, `both`" } else { "`shared`, `latest`" };
         Error::new(Kind::Invalid, format!("`{}` is not one of {known}", shortened(text))).at(field)
     })
+}
+
+/// How a table is read if nothing is said: in every way its store has.
+fn usual_access(storage: &Storage) -> TableAccess {
+    if storage.kind.is_ours() { TableAccess::Both } else { TableAccess::Directory }
+}
+
+/// Refuses to serve by URL what this server cannot read itself: to name a table's files it has to read the table's log.
+fn by_keys_only(storage: &Storage, access: TableAccess, history: History) -> Result<(), Error> {
+    if storage.kind.is_ours() {
+        return Ok(());
+    }
+    let (kind, name) = (storage.kind.as_str(), &storage.name);
+    if access.by_url() {
+        let said = format!(
+            "files in the storage `{name}` (of kind `{kind}`) cannot be served by `url`: this server does not read what is there; give access by `dir`, or put the bucket behind a storage of kind `gateway`"
+        );
+        return Err(Error::new(Kind::Invalid, said).at("access"));
+    }
+    if history == History::Latest {
+        let said = format!(
+            "tables in the storage `{name}` (of kind `{kind}`) are read with keys to their directory, which open all versions: share the history"
+        );
+        return Err(Error::new(Kind::Invalid, said).at("history"));
+    }
+    Ok(())
 }
 
 /// Puts a table into a share; whoever was given the share may read it at once. For operators.
@@ -248,25 +279,34 @@ pub(super) async fn add_table(native: Arc<Native>, call: Call) -> Result<Reply, 
     call.query(&[])?;
     let TableFields { schema, name, bucket, root, auxiliary, access, history } = json(&call.body)?;
     let bucket = BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?;
+    let storage = native.storage_of(&bucket).await?;
+    let access = word(access.as_deref(), usual_access(&storage), TableAccess::parse, "access")?;
+    let history = word(history.as_deref(), History::Shared, History::parse, "history")?;
+    by_keys_only(&storage, access, history)?;
     let mut table = SharedTable {
         // The store makes the id.
         id: TableId::from_bytes([0; 16]),
         share: valetkey_core::id::ShareId::from_bytes([0; 16]),
         schema: SharedName::part(&schema).map_err(|error| error.at("schema"))?,
         name: SharedName::part(&name).map_err(|error| error.at("name"))?,
-        storage: valetkey_core::id::StorageId::from_bytes([0; 16]),
+        storage: storage.id,
         bucket,
         root: TableRoot::parse(&root).map_err(|error| error.at("root"))?,
         auxiliary: auxiliary
             .iter()
             .map(|text| TableRoot::parse(text).map_err(|error| error.at("auxiliary")))
             .collect::<Result<_, _>>()?,
-        access: word(access.as_deref(), TableAccess::Both, TableAccess::parse, "access")?,
-        history: word(history.as_deref(), History::Shared, History::parse, "history")?,
+        access,
+        history,
     };
     table.check()?;
     table.share = native.share(&call).await?.id;
-    table.storage = native.storage_of(&table.bucket).await?.id;
+    for (root, field) in
+        std::iter::once((&table.root, "root")).chain(table.auxiliary.iter().map(|root| (root, "auxiliary")))
+    {
+        let paths = Paths::only([Path::directory(root.as_str().as_bytes())?])?;
+        native.opens(&storage, (&table.bucket, paths, READ), "a table's directory", field)?;
+    }
     let table = native.shared.shares.add_table(table, call.now).await?;
     Reply::made(&TableShown::of(&table))
 }

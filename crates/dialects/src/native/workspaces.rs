@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use valetkey_core::account::Account;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
+use valetkey_core::id::WorkspaceId;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::time::Lifetime;
@@ -136,18 +137,24 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     let bucket = BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?;
     let storage = native.storage_of(&bucket).await?;
     carried(&storage, "workspaces are opened through")?;
+    let root = prefix.map(|text| Root::parse(&text).map_err(|error| error.at("prefix"))).transpose()?;
+    let access = match access {
+        Some(AccessWord::Read) => Access::Read,
+        Some(AccessWord::ReadWrite) | None => Access::ReadWrite,
+    };
+    // Where it will be if that was not told: as long and of the same letters.
+    let usual = || Root::usual(account.id, WorkspaceId::from_bytes([0; 16]));
+    let paths = root.clone().map_or_else(usual, Ok)?.paths().clone();
+    native.opens(&storage, (&bucket, paths, access.actions()), "a workspace's two directories", "bucket")?;
     let new = NewWorkspace {
         account: account.id,
         name: wire::words(name.unwrap_or_else(|| key.to_string()), "name", 256)?.into(),
         storage: storage.id,
         bucket,
-        root: prefix.map(|text| Root::parse(&text).map_err(|error| error.at("prefix"))).transpose()?,
+        root,
         is_default: default.unwrap_or(false),
         openings: native.openings(&account, &key, callers).await?,
-        access: match access {
-            Some(AccessWord::Read) => Access::Read,
-            Some(AccessWord::ReadWrite) | None => Access::ReadWrite,
-        },
+        access,
         max_lifetime: match max_ttl_secs {
             Some(secs) => Lifetime::parse(secs).map_err(|error| error.at("max_ttl_secs"))?,
             None => storage.max_lifetime,

@@ -109,7 +109,7 @@ pub(super) async fn told(
         capabilities.same(format, &TableSnapshot { protocol, metadata, ..first.clone() })?;
     }
     let mut given = sharing.sign(call, found, urls, &wanted).await?;
-    let mut lines = Lines::new(format, &found.table, sharing.access(&found.table));
+    let mut lines = Lines::new(format, &found.table, sharing.access(&found.table, &found.storage));
     lines.ids = ids.unwrap_or(format);
     lines.protocol(&first.protocol, protocols.then_some(*start))?;
     lines.metadata_of(&first.metadata, *start, None, None)?;

@@ -10,7 +10,6 @@ use valetkey_core::share::READ;
 use valetkey_core::storage::Shape;
 use valetkey_core::{Error, Kind};
 
-use super::listing::url;
 use super::{NAME, Sharing, json_reply, location};
 use crate::edge::{Call, Reply, json};
 
@@ -65,9 +64,9 @@ pub(super) async fn vend(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Err
         return Err(Error::new(Kind::Invalid, "this table does not support `dir` access; ask for its files instead"));
     }
     let (asked, directory) = match fields.location {
-        None => (url(table, &table.root), table.root.as_str().as_bytes().to_vec()),
+        None => (location::url(&found.storage, table, &table.root), table.root.as_str().as_bytes().to_vec()),
         Some(asked) => {
-            let directory = location::directory(table, &asked)?;
+            let directory = location::directory(&found.storage, table, &asked)?;
             (asked, directory)
         }
     };

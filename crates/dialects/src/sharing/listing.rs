@@ -5,9 +5,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
-use valetkey_core::share::{Share, SharedName, SharedTable, SharedWith, Shelf, TableRoot};
+use valetkey_core::share::{Share, SharedName, SharedTable, SharedWith, Shelf};
+use valetkey_core::snapshot::Snapshot;
+use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Kind};
 
+use super::location::url;
 use super::page::PARAMETERS;
 use super::{Sharing, json_reply, parameters};
 use crate::edge::{Call, Reply};
@@ -21,11 +24,6 @@ pub(super) fn absent(noun: Noun, name: &str) -> Error {
             shortened(name)
         ),
     )
-}
-
-/// The URL of a table's directory.
-pub(super) fn url(table: &SharedTable, root: &TableRoot) -> String {
-    format!("s3://{}/{root}", table.bucket)
 }
 
 #[derive(Serialize)]
@@ -73,6 +71,12 @@ struct TableShown<'a> {
     access: AccessShown,
 }
 
+/// The store a table is in.
+pub(super) fn storage_of<'a>(stores: &'a Snapshot, table: &SharedTable) -> Result<&'a Arc<Storage>, Error> {
+    let gone = || Error::internal(format!("table {} is in a store that is not on record", table.id));
+    stores.storage(table.storage).ok_or_else(gone)
+}
+
 /// How a table may be read; in listings and in its metadata.
 #[derive(Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -86,14 +90,14 @@ pub(super) struct AccessShown {
 
 impl Sharing {
     /// How a table is served by this server. Where it is, is told to those who may go there.
-    pub(super) fn access(&self, table: &SharedTable) -> AccessShown {
+    pub(super) fn access(&self, table: &SharedTable, storage: &Storage) -> AccessShown {
         let by_url = table.access.by_url() && self.urls.is_some();
         let by_directory = table.access.by_directory();
         let modes = [by_url.then_some("url"), by_directory.then_some("dir")];
         AccessShown {
-            location: by_directory.then(|| url(table, &table.root)),
+            location: by_directory.then(|| url(storage, table, &table.root)),
             auxiliary_locations: (by_directory && !table.auxiliary.is_empty())
-                .then(|| table.auxiliary.iter().map(|root| url(table, root)).collect()),
+                .then(|| table.auxiliary.iter().map(|root| url(storage, table, root)).collect()),
             access_modes: modes.into_iter().flatten().collect(),
         }
     }
@@ -102,15 +106,26 @@ impl Sharing {
         self.shared.shares.shared_with(call.caller.account).await
     }
 
-    fn table_shown<'a>(&self, share: &'a str, schema: &'a str, of: &Share, table: &'a SharedTable) -> TableShown<'a> {
-        TableShown {
+    /// The stores, as the caller's account sees them. Asked after what was given: a store is there before the tables in it.
+    pub(super) async fn stores(&self, call: &Call) -> Result<Arc<Snapshot>, Error> {
+        self.shared.desk.directory.account(call.caller.account, call.now).await
+    }
+
+    fn table_shown<'a>(
+        &self,
+        (share, schema): (&'a str, &'a str),
+        of: &Share,
+        table: &'a SharedTable,
+        stores: &Snapshot,
+    ) -> Result<TableShown<'a>, Error> {
+        Ok(TableShown {
             name: table.name.as_str(),
             schema,
             share,
             share_id: of.id.to_string(),
             id: table.id.to_string(),
-            access: self.access(table),
-        }
+            access: self.access(table, storage_of(stores, table)?),
+        })
     }
 }
 
@@ -159,10 +174,12 @@ pub(super) async fn tables(sharing: Arc<Sharing>, call: Call) -> Result<Reply, E
     let first = tables.first().ok_or_else(|| absent(Noun::Schema, &format!("{share}/{schema}")))?;
     let listing = ["tables", shelf.share.name.folded(), first.schema.folded()];
     let page = sharing.page(&call, &query, &listing, tables, |table| table.name.folded().to_owned())?;
-    json_reply(&Listed {
-        items: page.items.into_iter().map(|table| sharing.table_shown(share, schema, &shelf.share, table)).collect(),
-        next_page_token: page.next,
-    })
+    let stores = sharing.stores(&call).await?;
+    let mut items = Vec::with_capacity(page.items.len());
+    for table in page.items {
+        items.push(sharing.table_shown((share, schema), &shelf.share, table, &stores)?);
+    }
+    json_reply(&Listed { items, next_page_token: page.next })
 }
 
 /// `GET /shares/{share}/all-tables`.
@@ -174,12 +191,10 @@ pub(super) async fn all_tables(sharing: Arc<Sharing>, call: Call) -> Result<Repl
     // Names have no control characters: this orders as schema and name do.
     let key = |table: &Arc<SharedTable>| format!("{}\0{}", table.schema.folded(), table.name.folded());
     let page = sharing.page(&call, &query, &["all-tables", shelf.share.name.folded()], shelf.tables(), key)?;
-    json_reply(&Listed {
-        items: page
-            .items
-            .into_iter()
-            .map(|table| sharing.table_shown(share, table.schema.as_str(), &shelf.share, table))
-            .collect(),
-        next_page_token: page.next,
-    })
+    let stores = sharing.stores(&call).await?;
+    let mut items = Vec::with_capacity(page.items.len());
+    for table in page.items {
+        items.push(sharing.table_shown((share, table.schema.as_str()), &shelf.share, table, &stores)?);
+    }
+    json_reply(&Listed { items, next_page_token: page.next })
 }

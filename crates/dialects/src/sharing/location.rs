@@ -1,22 +1,74 @@
-//! What a client calls a location, read back to keys: a table's directory, an auxiliary one, or a part of either.
+//! Where a table is, as a URL says it, and what a client calls a location, read back to keys: a table's directory, an auxiliary
+//! one, or a part of either.
 //!
 //! SECURITY: what is vended is exactly what is read here, and it is echoed as it was asked. So anything that somebody else could
 //! read in another way is refused, rather than repaired: encoded slashes and dots, empty segments, queries, fragments.
 
 use percent_encoding::percent_decode_str;
+use valetkey_core::name::BucketName;
 use valetkey_core::share::{SharedTable, TableRoot};
+use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::{Error, Kind};
 
 /// The longest location that is read, in bytes.
 const LONGEST: usize = 4096;
 
-/// The schemes that mean the same store, each group in one row; the first is the one we write.
-const ALIASES: [&[&str]; 4] = [&["s3", "s3a", "s3n"], &["abfss", "abfs"], &["wasbs", "wasb"], &["gs"]];
+/// One way to name a bucket in a URL.
+struct Form {
+    /// What stands first; all of them mean the same, and the first is the one we write.
+    schemes: &'static [&'static str],
+    /// What stands between the slashes: all of it, with whatever is in front of the name or behind it.
+    authority: String,
+    /// What stands in front of the keys; empty, or without a slash at either end.
+    path: String,
+}
 
-/// Whether two schemes mean the same kind of store.
-fn alike(one: &str, other: &str) -> bool {
-    let row = |scheme: &str| ALIASES.iter().position(|row| row.iter().any(|own| own.eq_ignore_ascii_case(scheme)));
-    row(one).is_some() && row(one) == row(other)
+/// Every way to name a bucket of a store; the first is the one we write.
+fn forms(storage: &Storage, bucket: &BucketName) -> Vec<Form> {
+    let named = |schemes, authority: String| Form { schemes, authority, path: String::new() };
+    match storage.kind.shape() {
+        Shape::S3 => vec![named(&["s3", "s3a", "s3n"], bucket.to_string())],
+        Shape::Google => vec![named(&["gs"], bucket.to_string())],
+        Shape::Azure => match azures_own(&storage.endpoint) {
+            Some((account, zone)) => vec![
+                named(&["abfss", "abfs"], format!("{bucket}@{account}.dfs.{zone}")),
+                named(&["wasbs", "wasb"], format!("{bucket}@{account}.blob.{zone}")),
+            ],
+            None => vec![addressed(&storage.endpoint, bucket)],
+        },
+    }
+}
+
+/// The account and the zone of an endpoint in the form that Azure's own have; others Hadoop's names cannot say.
+fn azures_own(endpoint: &str) -> Option<(&str, &str)> {
+    let host = endpoint.strip_prefix("https://")?;
+    let (account, rest) = host.split_once('.')?;
+    let zone = rest.strip_prefix("blob.")?;
+    let plain = |text: &str| !text.is_empty() && !text.contains(['/', ':', '@']);
+    (plain(account) && plain(zone)).then_some((account, zone))
+}
+
+/// A bucket below an endpoint's own address.
+fn addressed(endpoint: &str, bucket: &BucketName) -> Form {
+    let (schemes, rest): (&[&str], _) = match endpoint.strip_prefix("http://") {
+        Some(rest) => (&["http"], rest),
+        None => (&["https"], endpoint.strip_prefix("https://").unwrap_or(endpoint)),
+    };
+    let (authority, above) = rest.split_once('/').unwrap_or((rest, ""));
+    let above = above.trim_matches('/');
+    let path = if above.is_empty() { bucket.to_string() } else { format!("{above}/{bucket}") };
+    Form { schemes, authority: authority.to_owned(), path }
+}
+
+/// The URL of a directory of a table.
+pub(super) fn url(storage: &Storage, table: &SharedTable, root: &TableRoot) -> String {
+    // There is always one.
+    let Some(Form { schemes, authority, path }) = forms(storage, &table.bucket).into_iter().next() else {
+        return String::new();
+    };
+    let scheme = schemes.first().copied().unwrap_or_default();
+    let slash = if path.is_empty() { "" } else { "/" };
+    format!("{scheme}://{authority}/{path}{slash}{root}")
 }
 
 fn foreign() -> Error {
@@ -32,7 +84,7 @@ fn unclear(what: &'static str) -> Error {
 ///
 /// # Errors
 /// `Invalid` when it is not the table's directory, an auxiliary one, or below one of them.
-pub(super) fn directory(table: &SharedTable, location: &str) -> Result<Vec<u8>, Error> {
+pub(super) fn directory(storage: &Storage, table: &SharedTable, location: &str) -> Result<Vec<u8>, Error> {
     if location.len() > LONGEST || location.chars().any(char::is_control) {
         return Err(unclear("the location is too long, or has control characters"));
     }
@@ -41,10 +93,16 @@ pub(super) fn directory(table: &SharedTable, location: &str) -> Result<Vec<u8>, 
         return Err(unclear("a location has no query, fragment or backslash"));
     }
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    // Only S3 stores are served by keys; a user or a port in front of or behind the name makes it another one.
-    if !alike(scheme, "s3") || !authority.eq_ignore_ascii_case(table.bucket.as_str()) {
-        return Err(foreign());
-    }
+    // SECURITY: the whole authority, so that a user or a port, another account or another zone makes it another place.
+    let named = |form: &Form| {
+        form.schemes.iter().any(|own| own.eq_ignore_ascii_case(scheme))
+            && form.authority.eq_ignore_ascii_case(authority)
+    };
+    let form = forms(storage, &table.bucket).into_iter().find(named).ok_or_else(foreign)?;
+    let path = match form.path.as_str() {
+        "" => path,
+        above => path.strip_prefix(above).and_then(|rest| rest.strip_prefix('/')).ok_or_else(foreign)?,
+    };
     let path = path.strip_suffix('/').unwrap_or(path);
     let mut segments: Vec<Vec<u8>> = Vec::new();
     for segment in path.split('/') {
@@ -83,9 +141,10 @@ pub(super) fn directory(table: &SharedTable, location: &str) -> Result<Vec<u8>, 
 mod tests {
     use proptest::prelude::*;
     use valetkey_core::id::{ShareId, StorageId, TableId};
-    use valetkey_core::name::BucketName;
     use valetkey_core::scope::Path;
     use valetkey_core::share::{History, SharedName, TableAccess};
+    use valetkey_core::storage::StorageKind;
+    use valetkey_core::time::Lifetime;
 
     use super::*;
 
@@ -104,10 +163,116 @@ mod tests {
         }
     }
 
-    fn read(location: &str) -> Result<String, String> {
-        directory(&table(), location)
+    fn storage(kind: StorageKind, endpoint: &str) -> Storage {
+        Storage {
+            id: StorageId::from_bytes([1; 16]),
+            name: "s".parse().unwrap(),
+            kind,
+            endpoint: endpoint.into(),
+            internal_endpoint: None,
+            region: "auto".into(),
+            min_lifetime: Lifetime::secs(60),
+            max_lifetime: Lifetime::secs(3600),
+            backend: None,
+        }
+    }
+
+    fn ours() -> Storage {
+        storage(StorageKind::Embedded, "http://127.0.0.1:7071")
+    }
+
+    fn read_at(storage: &Storage, location: &str) -> Result<String, String> {
+        directory(storage, &table(), location)
             .map(|key| String::from_utf8_lossy(&key).into_owned())
             .map_err(|error| error.said().to_owned())
+    }
+
+    fn read(location: &str) -> Result<String, String> {
+        read_at(&ours(), location)
+    }
+
+    const AZURE: &str = "https://acct.blob.core.windows.net";
+    const EMULATOR: &str = "http://127.0.0.1:10000/devstoreaccount1";
+
+    #[test]
+    fn a_location_is_written_as_its_stores_clients_say_it() {
+        let table = table();
+        for (kind, endpoint, written) in [
+            (StorageKind::Embedded, "http://127.0.0.1:7071", "s3://lake/wh/t1"),
+            (StorageKind::Gateway, "http://127.0.0.1:7071", "s3://lake/wh/t1"),
+            (StorageKind::Sts, "https://s3.eu-west-1.amazonaws.com", "s3://lake/wh/t1"),
+            (StorageKind::R2, "https://x.r2.cloudflarestorage.com", "s3://lake/wh/t1"),
+            (StorageKind::Gcs, "https://storage.googleapis.com", "gs://lake/wh/t1"),
+            (StorageKind::Azure, AZURE, "abfss://lake@acct.dfs.core.windows.net/wh/t1"),
+            (
+                StorageKind::Azure,
+                "https://a1.blob.core.chinacloudapi.cn",
+                "abfss://lake@a1.dfs.core.chinacloudapi.cn/wh/t1",
+            ),
+            (StorageKind::Azure, "https://blobs.example.com", "https://blobs.example.com/lake/wh/t1"),
+            (
+                StorageKind::Azure,
+                "https://acct.blob.core.windows.net:444",
+                "https://acct.blob.core.windows.net:444/lake/wh/t1",
+            ),
+            (StorageKind::Azure, EMULATOR, "http://127.0.0.1:10000/devstoreaccount1/lake/wh/t1"),
+        ] {
+            let storage = storage(kind, endpoint);
+            assert_eq!(url(&storage, &table, &table.root), written);
+            assert_eq!(read_at(&storage, written).as_deref(), Ok("wh/t1"), "what is written reads back");
+        }
+    }
+
+    #[test]
+    fn a_location_is_read_by_every_name_of_its_own_store_and_by_none_of_another() {
+        let azure = storage(StorageKind::Azure, AZURE);
+        for location in [
+            "abfss://lake@acct.dfs.core.windows.net/wh/t1/",
+            "abfs://lake@acct.dfs.core.windows.net/wh/t1",
+            "ABFSS://lake@ACCT.dfs.core.windows.net/wh/t1",
+            "wasbs://lake@acct.blob.core.windows.net/wh/t1",
+            "wasb://lake@acct.blob.core.windows.net/wh/t1",
+        ] {
+            assert_eq!(read_at(&azure, location).as_deref(), Ok("wh/t1"), "{location}");
+        }
+        for location in [
+            "abfss://lake@other.dfs.core.windows.net/wh/t1",
+            "abfss://lake@acct.dfs.core.windows.net.evil.com/wh/t1",
+            "abfss://lake@acct.dfs.core.windows.net:443/wh/t1",
+            "abfss://lake@acct.blob.core.windows.net/wh/t1",
+            "abfss://lake@acct/wh/t1",
+            "abfss://lake/wh/t1",
+            "abfss://pond@acct.dfs.core.windows.net/wh/t1",
+            "abfss://lake@acct2@acct.dfs.core.windows.net/wh/t1",
+            "abfss://acct.dfs.core.windows.net/lake/wh/t1",
+            "abfss://lake@acct.dfs.core.windows.net/wh/t12",
+            "abfss://lake@acct.dfs.core.windows.net/wh/t1/../../x",
+            "wasbs://lake@acct.dfs.core.windows.net/wh/t1",
+            "https://acct.blob.core.windows.net/lake/wh/t1",
+            "s3://lake/wh/t1",
+            "gs://lake/wh/t1",
+        ] {
+            assert_eq!(read_at(&azure, location).unwrap_err(), foreign().said(), "{location}");
+        }
+        let emulator = storage(StorageKind::Azure, EMULATOR);
+        for (location, inside) in [
+            ("http://127.0.0.1:10000/devstoreaccount1/lake/wh/t1/day=1", true),
+            ("http://127.0.0.1:10000/devstoreaccount1/lake/wh/t12", false),
+            ("http://127.0.0.1:10000/devstoreaccount1/lake2/wh/t1", false),
+            ("http://127.0.0.1:10000/devstoreaccount1/lake/../lake/wh/t1", false),
+            ("http://127.0.0.1:10000/devstoreaccount2/lake/wh/t1", false),
+            ("http://127.0.0.1:10000/lake/wh/t1", false),
+            ("http://127.0.0.1:10001/devstoreaccount1/lake/wh/t1", false),
+            ("https://127.0.0.1:10000/devstoreaccount1/lake/wh/t1", false),
+            ("http://u@127.0.0.1:10000/devstoreaccount1/lake/wh/t1", false),
+        ] {
+            assert_eq!(read_at(&emulator, location).is_ok(), inside, "{location}");
+        }
+        let google = storage(StorageKind::Gcs, "https://storage.googleapis.com");
+        assert_eq!(read_at(&google, "gs://lake/wh/t1/x").as_deref(), Ok("wh/t1/x"));
+        for location in ["s3://lake/wh/t1", "gs://pond/wh/t1", "gcs://lake/wh/t1", "gs://lake@x/wh/t1"] {
+            assert!(read_at(&google, location).is_err(), "{location}");
+        }
     }
 
     #[test]
@@ -181,16 +346,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn schemes_of_one_store_are_alike() {
-        for (one, other) in [("s3", "s3a"), ("S3N", "s3"), ("abfs", "abfss"), ("wasb", "WASBS"), ("gs", "gs")] {
-            assert!(alike(one, other), "{one} {other}");
-        }
-        for (one, other) in [("s3", "gs"), ("abfs", "wasb"), ("http", "http"), ("", ""), ("s3", "s3b")] {
-            assert!(!alike(one, other), "{one} {other}");
-        }
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
 
@@ -201,7 +356,7 @@ mod tests {
             "%25", "%00", "%c3%a9", "?", "#", "@", ":", "-secret", "_delta_log", "\\", " ", "é", "=", "*", "${", "wh/t1", "/wh/t1/",
         ]), 0..9)) {
             for location in [parts.concat(), format!("s3://lake/wh/t1{}", parts.concat()), format!("s3://lake/wh/t1/{}", parts.concat())] {
-                if let Ok(key) = directory(&table(), &location) {
+                if let Ok(key) = directory(&ours(), &table(), &location) {
                     let scope = Path::directory(&key).unwrap();
                     let roots = [&b"wh/t1"[..], b"old/t1"].map(|root| Path::directory(root).unwrap());
                     prop_assert!(roots.iter().any(|root| root.covers_path(&scope)), "{location}");

@@ -123,7 +123,7 @@ async fn snapshot(
         wanted.add(&file.place, file.deletion_vector.as_ref())?;
     }
     let mut given = sharing.sign(call, found, urls, &wanted).await?;
-    let mut lines = Lines::new(format, &found.table, sharing.access(&found.table));
+    let mut lines = Lines::new(format, &found.table, sharing.access(&found.table, &found.storage));
     lines.ids = ids.unwrap_or(format);
     lines.protocol(&snapshot.protocol, None)?;
     lines.metadata(&snapshot)?;

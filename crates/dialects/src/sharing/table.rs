@@ -10,13 +10,13 @@ use valetkey_core::name::shortened;
 use valetkey_core::policy;
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 use valetkey_core::share::{History, SharedTable};
-use valetkey_core::storage::Shape;
+use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::table::{AsOf, TablePlace};
 use valetkey_core::{Error, Kind};
 
 use super::capabilities::{Capabilities, Format, HEADER};
 use super::lines::Lines;
-use super::listing::absent;
+use super::listing::{absent, storage_of};
 use super::{NAME, NDJSON, Sharing, Urls, parameters};
 use crate::edge::{Call, Reply};
 
@@ -28,6 +28,8 @@ pub(super) const GET: Actions = Actions::NONE.with(Action::GetObject);
 /// A table of a share that was given to the caller.
 pub(super) struct Found {
     pub(super) table: Arc<SharedTable>,
+    /// The store it is in.
+    pub(super) storage: Arc<Storage>,
 }
 
 impl Found {
@@ -63,7 +65,9 @@ impl Sharing {
             .shelf(&call.caller, share, call.now)
             .and_then(|shelf| shelf.table(schema, table))
             .ok_or_else(|| absent(Noun::Table, &format!("{share}/{schema}/{table}")))?;
-        Ok(Found { table: Arc::clone(found) })
+        let stores = self.stores(call).await?;
+        let storage = Arc::clone(storage_of(&stores, found)?);
+        Ok(Found { table: Arc::clone(found), storage })
     }
 
     /// Where a table's log is, for who may have its files as URLs.
@@ -141,7 +145,7 @@ pub(super) async fn metadata(sharing: Arc<Sharing>, call: Call) -> Result<Reply,
     let (urls, place) = sharing.by_url(&call, &found).await?;
     let table = urls.logs.snapshot(&place, at).await?;
     let format = capabilities.format(&table)?;
-    let mut lines = Lines::new(format, &found.table, sharing.access(&found.table));
+    let mut lines = Lines::new(format, &found.table, sharing.access(&found.table, &found.storage));
     lines.protocol(&table.protocol, None)?;
     lines.metadata(&table)?;
     Ok(lines_reply(lines, table.version, &capabilities, format))

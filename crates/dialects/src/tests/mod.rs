@@ -1,5 +1,6 @@
 //! What a stranger sees of the dialects: whole responses over in-memory stores, with a clock that stands still.
 
+mod carry;
 mod dreadnode;
 mod every_route;
 mod native;
@@ -11,5 +12,6 @@ mod sharing;
 mod storages;
 mod tables;
 mod theirstack;
+mod upstream;
 mod workspaces;
 mod world;

@@ -16,9 +16,9 @@ use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId, TokenId};
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::port::{NewStorage, Registry};
+use valetkey_core::port::{Issuer, NewStorage, Registry};
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
-use valetkey_core::storage::{Backend, Revocability, Storage, StorageKind};
+use valetkey_core::storage::{Backend, Quota, Revocability, Sharing, Storage, StorageKind};
 use valetkey_core::stores::{Description, Ended, Stores};
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::token::PlainToken;
@@ -81,6 +81,12 @@ impl Stores for Made {
         match (storage.kind, scope.paths()) {
             (StorageKind::Azure, Paths::Only(_)) => {
                 Err(Error::new(Kind::Invalid, "the store opens whole buckets only").at("paths"))
+            }
+            (StorageKind::R2, _) if scope.actions().contains(Action::PutObject) => {
+                Err(Error::new(Kind::Invalid, "the store is read only"))
+            }
+            (StorageKind::Sts, Paths::Only(paths)) if paths.iter().any(|path| path.bytes().contains(&b':')) => {
+                Err(Error::new(Kind::Invalid, "the store cannot name a colon"))
             }
             _ => Ok(()),
         }
@@ -163,6 +169,41 @@ pub(super) fn directory(path: &str) -> Paths {
     Paths::only([Path::directory(path.as_bytes()).unwrap()]).unwrap()
 }
 
+pub(super) fn ring() -> Keyring {
+    Keyring::new(&[(1, Secret::new([7; 32]))]).unwrap()
+}
+
+pub(super) fn sealing(entropy: &Arc<SeededEntropy>) -> SealingIssuer {
+    SealingIssuer { ring: ring(), entropy: entropy.clone() }
+}
+
+/// A store with nothing special about it.
+pub(super) fn new_storage(text: &str, kind: StorageKind) -> NewStorage {
+    let backend = Backend {
+        settings: "{}".into(),
+        secrets: None,
+        sharing: Sharing::Caller,
+        quota: Quota::default(),
+        revocation: Revocability::ExpiryOnly,
+        version: 1,
+    };
+    let endpoint = match kind {
+        StorageKind::Embedded | StorageKind::Gateway | StorageKind::Sts | StorageKind::R2 => "http://127.0.0.1:9000",
+        StorageKind::Azure => "https://acct.blob.core.windows.net",
+        StorageKind::Gcs => "https://storage.googleapis.com",
+    };
+    NewStorage {
+        name: name(text),
+        kind,
+        endpoint: endpoint.into(),
+        internal_endpoint: None,
+        region: "us-east-1".into(),
+        min_lifetime: Lifetime::secs(60),
+        max_lifetime: Lifetime::secs(604_800),
+        backend: (kind != StorageKind::Embedded).then(|| Arc::new(backend)),
+    }
+}
+
 impl World {
     pub(super) async fn new() -> Self {
         Self::with(EdgeLimits { rates: RateLimits::off(), ..EdgeLimits::default() }).await
@@ -171,17 +212,26 @@ impl World {
     /// Accounts `acme` (reader, writer, boss: admin), `globex` (other, chief: admin), `poor` (nobody: nothing granted,
     /// metered), `ops` (root: operator). Buckets `lake` and `vault`.
     pub(super) async fn with(limits: EdgeLimits) -> Self {
+        Self::behind(limits, new_storage("local", StorageKind::Embedded), |_, entropy, _| Arc::new(sealing(entropy)))
+            .await
+    }
+
+    /// The same, with another store behind its buckets and another issuer for it.
+    pub(super) async fn behind(
+        limits: EdgeLimits,
+        storage: NewStorage,
+        issuer: impl FnOnce(&Arc<FixedClock>, &Arc<SeededEntropy>, &Arc<Memory>) -> Arc<dyn Issuer>,
+    ) -> Self {
         let clock = Arc::new(FixedClock::default());
         let entropy = Arc::new(SeededEntropy::new(7));
         let memory = Arc::new(Memory::new(entropy.clone()));
         let now = clock.now();
-        let ring = || Keyring::new(&[(1, Secret::new([7; 32]))]).unwrap();
         let shared = Arc::new(Shared {
             desk: Desk {
                 clock: clock.clone(),
                 directory: memory.clone(),
                 ledger: memory.clone(),
-                issuer: Arc::new(SealingIssuer { ring: ring(), entropy: entropy.clone() }),
+                issuer: issuer(&clock, &entropy, &memory),
             },
             registry: memory.clone(),
             usage: memory.clone(),
@@ -192,23 +242,7 @@ impl World {
             keyring: SharedKeyring::new(ring()),
             parents: memory.clone(),
         });
-        let storage = memory
-            .create_storage(
-                NewStorage {
-                    name: name("local"),
-                    kind: StorageKind::Embedded,
-                    endpoint: "http://127.0.0.1:9000".into(),
-                    internal_endpoint: None,
-                    region: "us-east-1".into(),
-                    min_lifetime: Lifetime::secs(60),
-                    max_lifetime: Lifetime::secs(604_800),
-                    backend: None,
-                },
-                now,
-            )
-            .await
-            .unwrap()
-            .id;
+        let storage = memory.create_storage(storage, now).await.unwrap().id;
         let made = Arc::new(Made::default());
         let app = edge::router(shared.clone(), limits, Self::dialects(&shared, &made)).unwrap();
         let world = Self { clock, memory, entropy, shared, made, storage, app };

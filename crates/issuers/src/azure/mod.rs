@@ -31,7 +31,6 @@ use data_encoding::BASE64;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use valetkey_core::credential::{AzureSas, Credential};
-use valetkey_core::name::BucketName;
 use valetkey_core::scope::Scope;
 use valetkey_core::storage::Revocability;
 use valetkey_core::stores::Ended;
@@ -255,18 +254,6 @@ impl Azure {
             keys,
             lever,
         })
-    }
-
-    /// Where a container is, to clients of the blob service.
-    pub fn https_location(&self, container: &BucketName) -> String {
-        format!("{}/{container}", self.endpoint)
-    }
-
-    /// Where a container is, to clients of Data Lake Storage (Hadoop's `abfss`); nothing for an endpoint of another form.
-    pub fn abfss_location(&self, container: &BucketName) -> Option<String> {
-        let host = self.endpoint.strip_prefix("https://")?;
-        let zone = host.strip_prefix(&format!("{}.blob.", self.account)).filter(|zone| !zone.contains(['/', ':']))?;
-        Some(format!("abfss://{container}@{}.dfs.{zone}", self.account))
     }
 
     /// The same, less patient.

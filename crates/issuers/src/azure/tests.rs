@@ -344,29 +344,6 @@ fn bad_settings_are_refused_by_their_fields() {
     assert_eq!(own.check(&listing).unwrap_err().kind(), Kind::Invalid);
 }
 
-#[test]
-fn a_container_is_found_by_either_kind_of_client() {
-    let clock = Arc::new(FixedClock::default());
-    let lake = BucketName::parse("lake").unwrap();
-    let at = |endpoint: Option<&str>| {
-        let settings = json!({"account": "lakeaccount", "endpoint": endpoint, "identity": {"kind": "account-key"}});
-        let key = BASE64.encode(&[7; 32]);
-        let own = azure(&serde_json::from_value(settings).unwrap(), &json!({"account_key": key}), &clock).unwrap();
-        (own.https_location(&lake), own.abfss_location(&lake))
-    };
-    assert_eq!(
-        at(None),
-        (
-            "https://lakeaccount.blob.core.windows.net/lake".into(),
-            Some("abfss://lake@lakeaccount.dfs.core.windows.net".into())
-        )
-    );
-    assert_eq!(
-        at(Some("http://127.0.0.1:10000/lakeaccount")),
-        ("http://127.0.0.1:10000/lakeaccount/lake".into(), None)
-    );
-}
-
 const SUBSCRIPTION: &str = "55555555-5555-5555-5555-555555555555";
 
 fn with_lever(stub: &Stub, clock: &Arc<FixedClock>) -> Azure {

@@ -1,0 +1,298 @@
+//! What is told of a store that fails, in every dialect: the right status, how long to wait, and nothing of what was noted.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::http::{HeaderMap, StatusCode};
+use valetkey_core::credential::Issued;
+use valetkey_core::keyring::SharedKeyring;
+use valetkey_core::lease::{Lease, LeaseState};
+use valetkey_core::name::Name;
+use valetkey_core::policy::Permit;
+use valetkey_core::port::{Issuer, LeaseFilter, NewStorage, Registry as _};
+use valetkey_core::storage::{Backend, StorageKind};
+use valetkey_core::{Error, Kind, Secret};
+use valetkey_issuers::Issuers;
+use valetkey_issuers::cache::{self, Cache};
+use valetkey_issuers::embedded::Embedded;
+use valetkey_issuers::sources::{self, Sources};
+use valetkey_issuers::sts::Surroundings;
+
+use super::carry::{DIALECTS, Doors};
+use super::world::{Shot, new_storage, ring};
+
+/// An issuer that has nothing but its excuse.
+struct Failing(fn() -> Error);
+
+#[async_trait]
+impl Issuer for Failing {
+    fn ready(&self, _: &Permit) -> Option<Issued> {
+        None
+    }
+
+    async fn issue(&self, _: &Permit, _: &Lease) -> Result<Issued, Error> {
+        Err((self.0)())
+    }
+}
+
+fn wait(shot: &Shot) -> Option<&str> {
+    shot.headers.get("retry-after").map(|value| value.to_str().unwrap())
+}
+
+/// The answer without what is another in each run.
+fn body(shot: &Shot) -> String {
+    let mut value = shot.json();
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("request_id");
+    }
+    value.to_string()
+}
+
+/// Every lease of the world came to nothing: what was charged for it was given back.
+async fn all_void(doors: &Doors) -> bool {
+    let filter = LeaseFilter { limit: 100, ..LeaseFilter::default() };
+    let leases = doors.world.memory.leases(&filter).await.unwrap();
+    !leases.is_empty() && leases.iter().all(|record| record.state == LeaseState::Void)
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_told_in_each_dialects_form_without_what_was_noted() {
+    let failures: [(&str, fn() -> Error); 4] = [
+        ("refused", || {
+            Error::new(Kind::Upstream, "the store refused to give a key")
+                .note("noted: arn:aws:iam::1:role/r")
+                .caused_by(std::io::Error::other("the hidden cause"))
+        }),
+        ("late", || Error::new(Kind::UpstreamTimeout, "the store did not answer in time").note("noted: 10.0.0.7")),
+        ("throttled", || {
+            Error::new(Kind::RateLimited, "the store is asked for too many keys").retry_after(7).note("noted: quota")
+        }),
+        ("cannot express", || {
+            Error::new(Kind::Invalid, "200 paths are too many for one key of this store")
+                .at("paths")
+                .note("noted: plan")
+        }),
+    ];
+    let mut page = String::new();
+    for (name, failure) in failures {
+        let storage = new_storage("local", StorageKind::Sts);
+        let doors = Doors::behind(storage, |_, _, _| Arc::new(Failing(failure))).await;
+        for dialect in DIALECTS {
+            let shot = doors.vend(dialect).await;
+            let told = format!("{:?} {}", shot.headers, shot.body);
+            for hidden in ["noted", "arn:aws", "10.0.0.7", "hidden cause", "quota:"] {
+                assert!(!told.contains(hidden), "{name} in {dialect}: {told}");
+            }
+            let waits = matches!(failure().kind(), Kind::RateLimited).then_some("7");
+            assert_eq!(wait(&shot), waits, "{name} in {dialect}");
+            writeln!(page, "{name} {dialect}\n  {} {}", shot.status.as_u16(), body(&shot)).unwrap();
+        }
+        assert!(all_void(&doors).await, "{name}");
+    }
+    insta::assert_snapshot!("upstream_refusals", page);
+}
+
+#[tokio::test]
+async fn what_a_dialect_cannot_carry_is_told_in_its_form() {
+    let storage = new_storage("local", StorageKind::Azure);
+    let doors = Doors::behind(storage, |_, _, _| Arc::new(Failing(|| Error::internal("it was not to be asked")))).await;
+    let mut page = String::new();
+    for dialect in ["theirstack", "dreadnode", "r2"] {
+        let shot = doors.vend(dialect).await;
+        writeln!(page, "{dialect}\n  {} {}", shot.status.as_u16(), body(&shot)).unwrap();
+    }
+    insta::assert_snapshot!("not_carried", page);
+}
+
+/// What a stub of the Security Token Service does with each request.
+#[derive(Clone)]
+enum Act {
+    /// It never answers.
+    Silence,
+    Answer(StatusCode, Vec<(&'static str, String)>, String),
+}
+
+/// The stub; counts what it was asked.
+async fn stub(act: Act) -> (String, Arc<Mutex<u32>>) {
+    let asked: Arc<Mutex<u32>> = Arc::default();
+    let count = asked.clone();
+    let app = axum::Router::new().fallback(move || {
+        *count.lock().unwrap() += 1;
+        let act = act.clone();
+        async move {
+            let Act::Answer(status, headers, body) = act else { return std::future::pending().await };
+            let mut all = HeaderMap::new();
+            for (name, value) in headers {
+                all.insert(name, value.parse().unwrap());
+            }
+            (status, all, body)
+        }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio_util::task::TaskTracker::new().spawn(async move { axum::serve(listener, app).await });
+    (format!("http://{address}"), asked)
+}
+
+const PARENT: &str =
+    r#"{"access_key_id":"AKIDPARENT","secret_access_key":"parent-secret","session_token":"parent-token"}"#;
+
+/// A store that speaks STS, and everything between it and the dialects.
+async fn sts(endpoint: &str) -> Doors {
+    let settings = serde_json::json!({
+        "sts_endpoint": endpoint, "region": "eu-west-1", "role_arn": "arn:aws:iam::123456789012:role/vendor",
+        "timeout_ms": 200,
+    });
+    let mut storage = new_storage("local", StorageKind::Sts);
+    let keyring = || SharedKeyring::new(ring());
+    // What seals does not depend on where the sealed bytes are opened.
+    let sealer = |clock: Arc<dyn valetkey_core::time::Clock>, entropy: Arc<dyn valetkey_core::time::Entropy>| {
+        let surroundings = Surroundings::default();
+        Arc::new(Sources::new(sources::World { keyring: keyring(), surroundings, clock, entropy }))
+    };
+    let clock = Arc::new(valetkey_testkit::clock::FixedClock::default());
+    let entropy = Arc::new(valetkey_testkit::chance::SeededEntropy::new(1));
+    let name: Name = storage.name.clone();
+    let sealed = sealer(clock, entropy).seal(&name, &Secret::new(PARENT.to_owned())).unwrap();
+    let backend = storage.backend.as_deref().unwrap().clone();
+    let backend = Backend { settings: settings.to_string().into(), secrets: Some(sealed), ..backend };
+    storage = NewStorage { backend: Some(Arc::new(backend)), ..storage };
+    Doors::behind(storage, |clock, entropy, memory| {
+        let tasks = tokio_util::task::TaskTracker::new();
+        let settings = cache::Settings::default();
+        let cache = Cache::new(settings, memory.clone(), clock.clone(), entropy.clone(), tasks);
+        let sources = sealer(clock.clone(), entropy.clone());
+        Arc::new(Issuers::new(Embedded::new(keyring(), entropy.clone()), sources, cache))
+    })
+    .await
+}
+
+fn given(expiration: &str) -> Act {
+    let body = format!(
+        "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIAGIVEN</AccessKeyId>\
+         <SecretAccessKey>given-secret</SecretAccessKey><SessionToken>given-token</SessionToken>\
+         <Expiration>{expiration}</Expiration></Credentials></AssumeRoleResult>\
+         <ResponseMetadata><RequestId>upstream-id-1</RequestId></ResponseMetadata></AssumeRoleResponse>"
+    );
+    Act::Answer(StatusCode::OK, Vec::new(), body)
+}
+
+fn refusal(status: u16, code: &str, headers: &[(&'static str, &str)]) -> Act {
+    let body = format!(
+        "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>User: arn:aws:iam::123456789012:user/u with \
+         parent-token may not</Message></Error><RequestId>upstream-id-2</RequestId></ErrorResponse>"
+    );
+    let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    Act::Answer(StatusCode::from_u16(status).unwrap(), headers, body)
+}
+
+/// What nobody outside may read: the server's own secrets and names, and the store's own words.
+const HIDDEN: [&str; 12] = [
+    "parent-secret",
+    "parent-token",
+    "AKIDPARENT",
+    "given-secret",
+    "given-token",
+    "arn:aws",
+    "AssumeRole",
+    "upstream-id",
+    "Throttling",
+    "AccessDenied",
+    "Sender",
+    "127.0.0.1:",
+];
+
+#[tokio::test]
+async fn every_failure_of_a_token_service_is_the_right_refusal_in_every_dialect() {
+    let plain =
+        |status: u16, body: &str| Act::Answer(StatusCode::from_u16(status).unwrap(), Vec::new(), body.to_owned());
+    let (elsewhere, lured) = stub(given("2026-01-01T00:59:57Z")).await;
+    let location = ("location", format!("{elsewhere}/?parent-token"));
+    let redirect =
+        |status: u16| Act::Answer(StatusCode::from_u16(status).unwrap(), vec![location.clone()], String::new());
+    for (name, act, status, wait_secs) in [
+        ("silence", Act::Silence, 504, None),
+        ("throttling, as AWS says it", refusal(400, "Throttling", &[]), 429, Some("1")),
+        ("throttling, as others say it", refusal(429, "SlowDown", &[("retry-after", "9")]), 429, Some("9")),
+        (
+            "throttling, with a wait nobody means",
+            refusal(429, "SlowDown", &[("retry-after", "999999")]),
+            429,
+            Some("3600"),
+        ),
+        ("access denied", refusal(403, "AccessDenied", &[]), 502, None),
+        ("our own keys are over", refusal(403, "ExpiredToken", &[]), 502, None),
+        ("our signature is doubted, and repeated", refusal(403, "SignatureDoesNotMatch", &[]), 502, None),
+        ("a policy that does not fit", refusal(400, "PackedPolicyTooLarge", &[]), 0, None),
+        ("a failure", refusal(500, "InternalFailure", &[]), 502, None),
+        ("a failure in another language", plain(503, "<html>parent-token</html>"), 502, None),
+        ("malformed", plain(200, "<AssumeRoleResponse><AssumeRoleResult>given-secret"), 502, None),
+        ("empty", plain(200, ""), 502, None),
+        ("no XML", plain(200, r#"{"SecretAccessKey":"given-secret"}"#), 502, None),
+        ("over already: a clock is wrong", given("2025-12-31T23:00:00Z"), 502, None),
+        ("longer than asked: a clock is wrong", given("2026-01-02T00:00:00Z"), 502, None),
+        ("no instant", given("tomorrow"), 502, None),
+        ("elsewhere for good", redirect(301), 502, None),
+        ("elsewhere with the same body", redirect(307), 502, None),
+    ] {
+        let (endpoint, asked) = stub(act).await;
+        let doors = sts(&endpoint).await;
+        for dialect in DIALECTS {
+            let shot = doors.vend(dialect).await;
+            let told = format!("{:?} {}", shot.headers, shot.body);
+            // A scope that does not fit is the ask's fault, whose status is each dialect's own.
+            if status == 0 {
+                assert!((400..500).contains(&shot.status.as_u16()), "{name} in {dialect}: {told}");
+            } else {
+                assert_eq!(shot.status.as_u16(), status, "{name} in {dialect}: {told}");
+            }
+            assert_eq!(wait(&shot), wait_secs, "{name} in {dialect}");
+            for hidden in HIDDEN {
+                assert!(!told.contains(hidden), "{hidden}: {name} in {dialect}: {told}");
+            }
+        }
+        assert!(*asked.lock().unwrap() > 0, "{name}");
+        assert!(all_void(&doors).await, "{name}");
+    }
+    assert_eq!(*lured.lock().unwrap(), 0, "what is signed goes nowhere else");
+}
+
+#[tokio::test]
+async fn a_store_nobody_listens_at_is_a_bad_gateway_in_every_dialect() {
+    // Bound and let go: nobody listens there.
+    let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let doors = sts(&format!("http://127.0.0.1:{port}")).await;
+    for dialect in DIALECTS {
+        let shot = doors.vend(dialect).await;
+        assert_eq!(shot.status, StatusCode::BAD_GATEWAY, "{dialect}: {}", shot.body);
+        assert!(!shot.body.contains(&port.to_string()), "{dialect}: {}", shot.body);
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_a_token_service_goes_through_every_dialect_with_its_own_end() {
+    let (endpoint, asked) = stub(given("2026-01-01T00:59:57Z")).await;
+    let doors = sts(&endpoint).await;
+    for dialect in DIALECTS {
+        let shot = doors.vend(dialect).await;
+        assert_eq!(shot.status, StatusCode::OK, "{dialect}: {}", shot.body);
+        for part in ["ASIAGIVEN", "given-secret", "given-token"] {
+            assert!(shot.body.contains(part), "{dialect}: {}", shot.body);
+        }
+        let end = if dialect == "sharing" { "1767229197000" } else { "2026-01-01T00:59:57" };
+        assert!(shot.body.contains(end), "{dialect}: {}", shot.body);
+    }
+    let before = *asked.lock().unwrap();
+    for dialect in DIALECTS {
+        assert_eq!(doors.vend(dialect).await.status, StatusCode::OK);
+    }
+    assert_eq!(*asked.lock().unwrap(), before, "kept, and asked for by nobody again");
+    let filter = LeaseFilter { limit: 100, ..LeaseFilter::default() };
+    let leases = doors.world.memory.leases(&filter).await.unwrap();
+    assert_eq!(leases.len(), 2 * DIALECTS.len());
+    for record in leases {
+        let trace = record.trace.unwrap();
+        assert_eq!((&*trace.key_id, trace.request_id.as_deref()), ("ASIAGIVEN", Some("upstream-id-1")));
+    }
+}
