@@ -36,6 +36,17 @@ impl Issuer for Failing {
     }
 }
 
+/// The status, or what stands for it: of server faults TheirStack publishes 500 alone, and says more in the code.
+fn told_of(dialect: &str, shot: &Shot) -> u16 {
+    let status = shot.status.as_u16();
+    match (dialect, status) {
+        ("theirstack", 500) => {
+            shot.json()["error"]["code"].as_str().and_then(|code| code.strip_prefix("V-")).unwrap().parse().unwrap()
+        }
+        _ => status,
+    }
+}
+
 fn wait(shot: &Shot) -> Option<&str> {
     shot.headers.get("retry-after").map(|value| value.to_str().unwrap())
 }
@@ -245,7 +256,7 @@ async fn every_failure_of_a_token_service_is_the_right_refusal_in_every_dialect(
             if status == 0 {
                 assert!((400..500).contains(&shot.status.as_u16()), "{name} in {dialect}: {told}");
             } else {
-                assert_eq!(shot.status.as_u16(), status, "{name} in {dialect}: {told}");
+                assert_eq!(told_of(dialect, &shot), status, "{name} in {dialect}: {told}");
             }
             assert_eq!(wait(&shot), wait_secs, "{name} in {dialect}");
             for hidden in HIDDEN {
@@ -265,7 +276,7 @@ async fn a_store_nobody_listens_at_is_a_bad_gateway_in_every_dialect() {
     let doors = sts(&format!("http://127.0.0.1:{port}")).await;
     for dialect in DIALECTS {
         let shot = doors.vend(dialect).await;
-        assert_eq!(shot.status, StatusCode::BAD_GATEWAY, "{dialect}: {}", shot.body);
+        assert_eq!(told_of(dialect, &shot), 502, "{dialect}: {}", shot.body);
         assert!(!shot.body.contains(&port.to_string()), "{dialect}: {}", shot.body);
     }
 }
