@@ -71,10 +71,10 @@ pub(crate) struct Revoke {
     lease: Option<String>,
 }
 
-/// Find out whose an access key id is: the lease behind it
+/// Find out whose an access key id is: the leases behind it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Whose {
-    /// The access key id, as a log of requests shows it
+    /// The access key id, as a log of requests shows it; of Azure and Google `sha256:` and the token's digest in hexadecimal
     #[arg(value_name = "ACCESS_KEY_ID")]
     access_key_id: String,
 }
@@ -87,7 +87,20 @@ const COLUMNS: &[show::Column] = &[
     ("OPENS", &[show::PLACES]),
     ("OPENED", &["opened"]),
     ("EXPIRES", &["expires"]),
+    ("ENDS EARLY", &["revocation"]),
     ("API", &["dialect"]),
+];
+
+/// The same, of leases that were handed one key of a store.
+const HANDED: &[show::Column] = &[
+    ("LEASE", &["lease_id"]),
+    ("STATE", &["state"]),
+    ("CALLER", &["caller_name", "caller"]),
+    ("ACCOUNT", &["account_name", "account"]),
+    ("OPENS", &[show::PLACES]),
+    ("OPENED", &["opened"]),
+    ("EXPIRES", &["expires"]),
+    ("REQUEST AT THE STORE", &["store_request_id"]),
 ];
 
 const FIRST: &[&str] = &[
@@ -105,6 +118,10 @@ const FIRST: &[&str] = &[
     "objects",
     "opened",
     "expires",
+    "revocation",
+    "store_key_id",
+    "store_request_id",
+    "store_expires",
     "revoked",
     "revoked_by",
 ];
@@ -175,5 +192,10 @@ fn still_taken(answer: &Value) -> String {
 
 /// Runs `valetkey whose`.
 pub(crate) async fn whose(args: Whose, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
-    show::one(out, &client.get(Route::new(&["whose", &args.access_key_id])).await?, FIRST)
+    let answer = client.get(Route::new(&["whose", &args.access_key_id])).await?;
+    // What a store gave once may have been handed out several times.
+    match show::find(&answer, &["leases"]) {
+        Some(Value::Array(_)) => show::list(out, &answer, HANDED, "there are no leases"),
+        Some(_) | None => show::one(out, &answer, FIRST),
+    }
 }

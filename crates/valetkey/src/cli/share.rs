@@ -126,9 +126,9 @@ struct Add {
     /// A directory of the same bucket that holds files its log names absolutely. May be repeated
     #[arg(long = "auxiliary", value_name = "DIR")]
     auxiliary: Vec<String>,
-    /// How it is read
-    #[arg(long, value_enum, default_value = "both")]
-    access: Access,
+    /// How it is read; every way its store has, unless given: stores that this server does not read itself have `dir` alone
+    #[arg(long, value_enum)]
+    access: Option<Access>,
     /// Which of its versions may be read; keys to its directory open all
     #[arg(long, value_enum, default_value = "shared")]
     history: History,
@@ -293,13 +293,13 @@ async fn table(command: Table, client: &Client<'_>, out: &Out) -> Result<(), Fai
                 .set("bucket", place.bucket)
                 .set("root", place::directory(&root))
                 .list("auxiliary", auxiliary.iter().map(|text| place::directory(text)).collect())
-                .set(
+                .some(
                     "access",
-                    match access {
+                    access.map(|access| match access {
                         Access::Url => "url",
                         Access::Dir => "dir",
                         Access::Both => "both",
-                    },
+                    }),
                 )
                 .set(
                     "history",

@@ -201,6 +201,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cli::creds::key::Material;
 
     fn at(secs: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + secs).unwrap()
@@ -250,7 +251,7 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
-        assert_eq!(read(&path).unwrap().0.access_key_id, "A");
+        assert!(matches!(read(&path).unwrap().0.material, Material::S3(keys) if keys.access_key_id == "A"));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(read(&path).is_none());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();

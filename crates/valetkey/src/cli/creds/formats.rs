@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use clap::ValueEnum as _;
 use serde::Serialize;
 
-use crate::cli::creds::key::Key;
-use crate::cli::creds::quote;
+use crate::cli::creds::key::{Key, Material, S3Keys};
+use crate::cli::creds::{azure, google, quote};
+use crate::cli::failure::Failure;
 
 /// How a credential is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -42,13 +44,17 @@ pub(crate) enum Format {
     Rclone,
     /// A file for s3cmd
     S3cmd,
-    /// S3 URIs that carry the credential, as DuckDB reads them
+    /// URIs that carry the credential: of S3 as DuckDB reads them, of Azure as everything does
     Uri,
+    /// An `AzureBlobFileSystem` of adlfs, in Python (for pandas, too)
+    Adlfs,
+    /// A `GCSFileSystem` of gcsfs, in Python (for pandas, too)
+    Gcsfs,
 }
 
 impl Format {
     /// Every format.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Env,
         Self::Fish,
         Self::Powershell,
@@ -66,6 +72,8 @@ impl Format {
         Self::Rclone,
         Self::S3cmd,
         Self::Uri,
+        Self::Adlfs,
+        Self::Gcsfs,
     ];
 
     /// How to use what was printed, for who sees it on a terminal.
@@ -87,61 +95,108 @@ impl Format {
             | Self::Spark
             | Self::Rclone
             | Self::S3cmd
-            | Self::Uri => "to load them: eval \"$(valetkey creds … --format env)\"",
+            | Self::Uri
+            | Self::Adlfs
+            | Self::Gcsfs => "to load them: eval \"$(valetkey creds … --format env)\"",
         }
     }
 }
 
 /// Writes a credential. No newline at its end.
-pub(super) fn render(format: Format, key: &Key) -> String {
-    match format {
-        Format::Env => {
-            // A profile that is set wins over keys in some SDKs; it would sign with somebody else's.
-            let unset = "unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SECURITY_TOKEN\n".to_owned();
-            unset + &lines(key, |name, value| format!("export {name}={}", quote::posix(value)))
-        }
-        Format::Fish => {
-            let unset = "set -e AWS_PROFILE; set -e AWS_DEFAULT_PROFILE; set -e AWS_SECURITY_TOKEN\n".to_owned();
-            unset + &lines(key, |name, value| format!("set -gx {name} {}", quote::fish(value)))
-        }
-        Format::Powershell => {
-            let unset = "$env:AWS_PROFILE = $null; $env:AWS_DEFAULT_PROFILE = $null; $env:AWS_SECURITY_TOKEN = $null\n";
-            unset.to_owned() + &lines(key, |name, value| format!("$env:{name} = {}", quote::powershell(value)))
-        }
-        Format::Dotenv => lines(key, |name, value| format!("{name}={}", quote::dotenv(value))),
-        Format::Json => json(&key.wire()),
-        Format::Process => json(&Process {
-            version: 1,
-            access_key_id: &key.access_key_id,
-            secret_access_key: key.secret_access_key.reveal(),
-            session_token: key.session_token.reveal(),
-            expiration: key.expires(),
-        }),
-        Format::Container => json(&Container {
-            access_key_id: &key.access_key_id,
-            secret_access_key: key.secret_access_key.reveal(),
-            token: key.session_token.reveal(),
-            expiration: key.expires(),
-        }),
-        Format::Duckdb => duckdb(key),
-        Format::Polars => polars(key),
-        Format::Boto3 => boto3(key),
-        Format::S3fs => s3fs(key),
-        Format::Pyarrow => pyarrow(key),
-        Format::Obstore => obstore(key),
-        Format::Spark => spark(key),
-        Format::Rclone => rclone(key),
-        Format::S3cmd => s3cmd(key),
-        Format::Uri => uri(key),
+///
+/// # Errors
+/// When nobody reads a credential of this kind in that form.
+pub(super) fn render(format: Format, key: &Key) -> Result<String, Failure> {
+    let written = match &key.material {
+        Material::S3(s3) => for_s3(format, key, s3),
+        Material::Azure(sas) => azure::render(format, key, sas),
+        Material::Google(token) => google::render(format, key, token),
+    };
+    written.ok_or_else(|| {
+        let name = |format: Format| format.to_possible_value().map(|value| value.get_name().to_owned());
+        let fitting = Format::ALL.into_iter().filter(|format| fits(*format, &key.material)).filter_map(name);
+        Failure::usage(format!(
+            "`--format {}` is not for {}, which is what the store of `{}` gives",
+            name(format).unwrap_or_default(),
+            key.material.as_str(),
+            key.bucket
+        ))
+        .hint(&format!("formats for it are {}", fitting.collect::<Vec<_>>().join(", ")))
+    })
+}
+
+/// Whether a credential is read in that form.
+fn fits(format: Format, material: &Material) -> bool {
+    match material {
+        Material::S3(_) => !matches!(format, Format::Adlfs | Format::Gcsfs),
+        Material::Azure(_) => azure::FORMATS.contains(&format),
+        Material::Google(_) => google::FORMATS.contains(&format),
     }
 }
 
+/// Lines that set variables, after others that would win over them are taken away.
+pub(super) fn assignments(format: Format, unset: &[&str], variables: &[(&'static str, String)]) -> Option<String> {
+    let (gone, line): (String, fn(&str, &str) -> String) = match format {
+        Format::Env => {
+            (format!("unset {}\n", unset.join(" ")), |name, value| format!("export {name}={}", quote::posix(value)))
+        }
+        Format::Fish => {
+            let gone: Vec<String> = unset.iter().map(|name| format!("set -e {name}")).collect();
+            (format!("{}\n", gone.join("; ")), |name, value| format!("set -gx {name} {}", quote::fish(value)))
+        }
+        Format::Powershell => {
+            let gone: Vec<String> = unset.iter().map(|name| format!("$env:{name} = $null")).collect();
+            (format!("{}\n", gone.join("; ")), |name, value| format!("$env:{name} = {}", quote::powershell(value)))
+        }
+        Format::Dotenv => (String::new(), |name, value| format!("{name}={}", quote::dotenv(value))),
+        _ => return None,
+    };
+    let lines: Vec<String> = variables.iter().map(|(name, value)| line(name, value)).collect();
+    Some(gone + &lines.join("\n"))
+}
+
+/// A profile that is set wins over keys in some SDKs; it would sign with somebody else's.
+const UNSET: [&str; 3] = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN"];
+
+fn for_s3(format: Format, key: &Key, s3: &S3Keys) -> Option<String> {
+    Some(match format {
+        Format::Env | Format::Fish | Format::Powershell | Format::Dotenv => {
+            return assignments(format, &UNSET, &variables(key, s3));
+        }
+        Format::Json => json(&key.wire()),
+        Format::Process => json(&Process {
+            version: 1,
+            access_key_id: &s3.access_key_id,
+            secret_access_key: s3.secret_access_key.reveal(),
+            session_token: s3.session_token.reveal(),
+            expiration: key.expires(),
+        }),
+        Format::Container => json(&Container {
+            access_key_id: &s3.access_key_id,
+            secret_access_key: s3.secret_access_key.reveal(),
+            token: s3.session_token.reveal(),
+            expiration: key.expires(),
+        }),
+        Format::Duckdb => duckdb(key, s3),
+        Format::Polars => polars(key, s3),
+        Format::Boto3 => boto3(key, s3),
+        Format::S3fs => s3fs(key, s3),
+        Format::Pyarrow => pyarrow(key, s3),
+        Format::Obstore => obstore(key, s3),
+        Format::Spark => spark(key, s3),
+        Format::Rclone => rclone(key, s3),
+        Format::S3cmd => s3cmd(key, s3),
+        Format::Uri => uri(key, s3),
+        Format::Adlfs | Format::Gcsfs => return None,
+    })
+}
+
 /// The variables every SDK reads.
-fn variables(key: &Key) -> Vec<(&'static str, String)> {
+fn variables(key: &Key, s3: &S3Keys) -> Vec<(&'static str, String)> {
     let mut variables = vec![
-        ("AWS_ACCESS_KEY_ID", key.access_key_id.clone()),
-        ("AWS_SECRET_ACCESS_KEY", key.secret_access_key.reveal().clone()),
-        ("AWS_SESSION_TOKEN", key.session_token.reveal().clone()),
+        ("AWS_ACCESS_KEY_ID", s3.access_key_id.clone()),
+        ("AWS_SECRET_ACCESS_KEY", s3.secret_access_key.reveal().clone()),
+        ("AWS_SESSION_TOKEN", s3.session_token.reveal().clone()),
         ("AWS_CREDENTIAL_EXPIRATION", key.expires()),
         ("AWS_REGION", key.region.clone()),
         ("AWS_DEFAULT_REGION", key.region.clone()),
@@ -153,10 +208,6 @@ fn variables(key: &Key) -> Vec<(&'static str, String)> {
         variables.push(("AWS_ALLOW_HTTP", "true".to_owned()));
     }
     variables
-}
-
-fn lines(key: &Key, line: impl Fn(&str, &str) -> String) -> String {
-    variables(key).iter().map(|(name, value)| line(name, value)).collect::<Vec<_>>().join("\n")
 }
 
 #[derive(Serialize)]
@@ -178,22 +229,27 @@ struct Container<'a> {
     expiration: String,
 }
 
-fn json(value: &impl Serialize) -> String {
+pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
-fn duckdb(key: &Key) -> String {
+/// Which paths a secret of DuckDB is for.
+pub(super) fn scope(scheme: &str, key: &Key) -> String {
     // A secret is chosen by the longest scope a path starts with; with several paths the bucket is what they share.
-    let scope = match (key.prefixes.as_slice(), key.objects.as_slice(), key.raw_prefixes.as_slice()) {
-        ([prefix], [], []) if !prefix.is_empty() => format!("s3://{}/{prefix}", key.bucket),
-        _ => format!("s3://{}/", key.bucket),
-    };
+    match (key.prefixes.as_slice(), key.objects.as_slice(), key.raw_prefixes.as_slice()) {
+        ([prefix], [], []) if !prefix.is_empty() => format!("{scheme}://{}/{prefix}", key.bucket),
+        _ => format!("{scheme}://{}/", key.bucket),
+    }
+}
+
+fn duckdb(key: &Key, s3: &S3Keys) -> String {
+    let scope = scope("s3", key);
     format!(
         "CREATE OR REPLACE SECRET valetkey (\n    TYPE s3,\n    KEY_ID {},\n    SECRET {},\n    SESSION_TOKEN {},\n    \
          REGION {},\n    ENDPOINT {},\n    URL_STYLE 'path',\n    USE_SSL {},\n    SCOPE {}\n);",
-        quote::sql(&key.access_key_id),
-        quote::sql(key.secret_access_key.reveal()),
-        quote::sql(key.session_token.reveal()),
+        quote::sql(&s3.access_key_id),
+        quote::sql(s3.secret_access_key.reveal()),
+        quote::sql(s3.session_token.reveal()),
         quote::sql(&key.region),
         quote::sql(key.endpoint_host()),
         !key.plain_http(),
@@ -202,19 +258,25 @@ fn duckdb(key: &Key) -> String {
 }
 
 /// Lines of comment with the places the credential opens.
-fn places(key: &Key) -> String {
+pub(super) fn places(key: &Key) -> String {
     key.places().iter().fold(String::new(), |mut text, place| {
         let _ = writeln!(text, "# opens {}", quote::python(place));
         text
     })
 }
 
-fn polars(key: &Key) -> String {
+/// Its Parquet files, as Polars and DuckDB find them.
+pub(super) fn glob(key: &Key) -> String {
+    let first = key.places().into_iter().next().unwrap_or_default();
+    if first.ends_with('/') { format!("{first}**/*.parquet") } else { first }
+}
+
+fn polars(key: &Key, s3: &S3Keys) -> String {
     let mut text = String::from("import polars as pl\n\nstorage_options = {\n");
     let mut options = vec![
-        ("aws_access_key_id", key.access_key_id.as_str()),
-        ("aws_secret_access_key", key.secret_access_key.reveal()),
-        ("aws_session_token", key.session_token.reveal()),
+        ("aws_access_key_id", s3.access_key_id.as_str()),
+        ("aws_secret_access_key", s3.secret_access_key.reveal()),
+        ("aws_session_token", s3.session_token.reveal()),
         ("aws_endpoint_url", &key.endpoint_url),
         ("aws_region", &key.region),
     ];
@@ -224,8 +286,7 @@ fn polars(key: &Key) -> String {
     for (name, value) in options {
         let _ = writeln!(text, "    {}: {},", quote::python(name), quote::python(value));
     }
-    let first = key.places().into_iter().next().unwrap_or_default();
-    let glob = if first.ends_with('/') { format!("{first}**/*.parquet") } else { first };
+    let glob = glob(key);
     let _ = write!(
         text,
         "}}\n{}# frame = pl.scan_parquet({}, storage_options=storage_options)",
@@ -235,68 +296,68 @@ fn polars(key: &Key) -> String {
     text
 }
 
-fn boto3(key: &Key) -> String {
+fn boto3(key: &Key, s3: &S3Keys) -> String {
     format!(
         "import boto3\n\n{}s3 = boto3.client(\n    \"s3\",\n    endpoint_url={},\n    region_name={},\n    \
          aws_access_key_id={},\n    aws_secret_access_key={},\n    aws_session_token={},\n)",
         places(key),
         quote::python(&key.endpoint_url),
         quote::python(&key.region),
-        quote::python(&key.access_key_id),
-        quote::python(key.secret_access_key.reveal()),
-        quote::python(key.session_token.reveal()),
+        quote::python(&s3.access_key_id),
+        quote::python(s3.secret_access_key.reveal()),
+        quote::python(s3.session_token.reveal()),
     )
 }
 
-fn s3fs(key: &Key) -> String {
+fn s3fs(key: &Key, s3: &S3Keys) -> String {
     format!(
         "import s3fs\n\n{}fs = s3fs.S3FileSystem(\n    key={},\n    secret={},\n    token={},\n    endpoint_url={},\n    \
          client_kwargs={{\"region_name\": {}}},\n)",
         places(key),
-        quote::python(&key.access_key_id),
-        quote::python(key.secret_access_key.reveal()),
-        quote::python(key.session_token.reveal()),
+        quote::python(&s3.access_key_id),
+        quote::python(s3.secret_access_key.reveal()),
+        quote::python(s3.session_token.reveal()),
         quote::python(&key.endpoint_url),
         quote::python(&key.region),
     )
 }
 
-fn pyarrow(key: &Key) -> String {
+fn pyarrow(key: &Key, s3: &S3Keys) -> String {
     format!(
         "from pyarrow import fs\n\n{}s3 = fs.S3FileSystem(\n    access_key={},\n    secret_key={},\n    session_token={},\n    \
          region={},\n    scheme={},\n    endpoint_override={},\n)",
         places(key),
-        quote::python(&key.access_key_id),
-        quote::python(key.secret_access_key.reveal()),
-        quote::python(key.session_token.reveal()),
+        quote::python(&s3.access_key_id),
+        quote::python(s3.secret_access_key.reveal()),
+        quote::python(s3.session_token.reveal()),
         quote::python(&key.region),
         quote::python(if key.plain_http() { "http" } else { "https" }),
         quote::python(key.endpoint_host()),
     )
 }
 
-fn obstore(key: &Key) -> String {
+fn obstore(key: &Key, s3: &S3Keys) -> String {
     let allow = if key.plain_http() { "\n    client_options={\"allow_http\": True}," } else { "" };
     format!(
         "from obstore.store import S3Store\n\n{}store = S3Store(\n    {},\n    access_key_id={},\n    \
          secret_access_key={},\n    session_token={},\n    endpoint={},\n    region={},{allow}\n)",
         places(key),
         quote::python(&key.bucket),
-        quote::python(&key.access_key_id),
-        quote::python(key.secret_access_key.reveal()),
-        quote::python(key.session_token.reveal()),
+        quote::python(&s3.access_key_id),
+        quote::python(s3.secret_access_key.reveal()),
+        quote::python(s3.session_token.reveal()),
         quote::python(&key.endpoint_url),
         quote::python(&key.region),
     )
 }
 
-fn spark(key: &Key) -> String {
+fn spark(key: &Key, s3: &S3Keys) -> String {
     let own = |name: &str| format!("spark.hadoop.fs.s3a.bucket.{}.{name}", key.bucket);
     [
         (own("aws.credentials.provider"), "org.apache.hadoop.fs.s3a.TemporaryAWSCredentialsProvider"),
-        (own("access.key"), &key.access_key_id),
-        (own("secret.key"), key.secret_access_key.reveal()),
-        (own("session.token"), key.session_token.reveal()),
+        (own("access.key"), &s3.access_key_id),
+        (own("secret.key"), s3.secret_access_key.reveal()),
+        (own("session.token"), s3.session_token.reveal()),
         (own("endpoint"), &key.endpoint_url),
         (own("endpoint.region"), &key.region),
         (own("path.style.access"), "true"),
@@ -306,37 +367,37 @@ fn spark(key: &Key) -> String {
     .join("\n")
 }
 
-fn rclone(key: &Key) -> String {
+fn rclone(key: &Key, s3: &S3Keys) -> String {
     format!(
         "[valetkey]\ntype = s3\nprovider = Other\nenv_auth = false\naccess_key_id = {}\nsecret_access_key = {}\n\
          session_token = {}\nregion = {}\nendpoint = {}\nforce_path_style = true\nno_check_bucket = true",
-        key.access_key_id,
-        key.secret_access_key.reveal(),
-        key.session_token.reveal(),
+        s3.access_key_id,
+        s3.secret_access_key.reveal(),
+        s3.session_token.reveal(),
         key.region,
         key.endpoint_url,
     )
 }
 
-fn s3cmd(key: &Key) -> String {
+fn s3cmd(key: &Key, s3: &S3Keys) -> String {
     format!(
         "[default]\naccess_key = {}\nsecret_key = {}\naccess_token = {}\nhost_base = {host}\nhost_bucket = {host}\n\
          bucket_location = {}\nuse_https = {}",
-        key.access_key_id,
-        key.secret_access_key.reveal(),
-        key.session_token.reveal(),
+        s3.access_key_id,
+        s3.secret_access_key.reveal(),
+        s3.session_token.reveal(),
         key.region,
         if key.plain_http() { "False" } else { "True" },
         host = key.endpoint_host(),
     )
 }
 
-fn uri(key: &Key) -> String {
+fn uri(key: &Key, s3: &S3Keys) -> String {
     let query = [
         ("s3_region", key.region.as_str()),
-        ("s3_access_key_id", &key.access_key_id),
-        ("s3_secret_access_key", key.secret_access_key.reveal()),
-        ("s3_session_token", key.session_token.reveal()),
+        ("s3_access_key_id", &s3.access_key_id),
+        ("s3_secret_access_key", s3.secret_access_key.reveal()),
+        ("s3_session_token", s3.session_token.reveal()),
         ("s3_endpoint", key.endpoint_host()),
         ("s3_url_style", "path"),
         ("s3_use_ssl", if key.plain_http() { "false" } else { "true" }),
@@ -347,7 +408,7 @@ fn uri(key: &Key) -> String {
 }
 
 /// A key may hold a line break; a line of ours must not.
-fn one_line(place: &str) -> String {
+pub(super) fn one_line(place: &str) -> String {
     place
         .chars()
         .flat_map(|char| if char.is_control() { char.escape_default().collect() } else { vec![char] })
@@ -356,7 +417,6 @@ fn one_line(place: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::ValueEnum as _;
     use serde_json::json;
 
     use super::*;
@@ -382,36 +442,107 @@ mod tests {
         assert_eq!(Format::ALL.as_slice(), Format::value_variants());
     }
 
+    /// A credential of a store of Azure, in a directory.
+    fn azure() -> Key {
+        Key::read(&json!({
+            "lease_id": "lse_1",
+            "type": "azure",
+            "sas_token": "sv=2024&sig=a%2Bb'c%3D",
+            "expiration": "2026-01-02T03:04:05Z",
+            "endpoint_url": "https://acct.blob.core.windows.net",
+            "region": "auto",
+            "bucket": "lake",
+            "prefixes": ["flights/day 1"],
+            "access": "read",
+            "narrowed": ["get-bucket-info: a signature for blobs does not reach the container itself"],
+        }))
+        .unwrap()
+    }
+
+    fn google() -> Key {
+        Key::read(&json!({
+            "lease_id": "lse_1",
+            "type": "google",
+            "access_token": "ya29.to'ken",
+            "expiration": "2026-01-02T03:04:05Z",
+            "endpoint_url": "https://storage.googleapis.com",
+            "bucket": "lake",
+            "prefixes": ["flights/daily"],
+        }))
+        .unwrap()
+    }
+
+    fn page(key: &Key) -> String {
+        let shown = |format: Format| {
+            let name = format.to_possible_value().unwrap().get_name().to_owned();
+            let text = render(format, key).unwrap_or_else(|failure| format!("! {failure}"));
+            format!("--- {name}\n{text}")
+        };
+        Format::ALL.into_iter().map(shown).collect::<Vec<_>>().join("\n")
+    }
+
     #[test]
     fn every_format_carries_the_whole_credential() {
-        let key = key();
-        let all: Vec<String> = Format::ALL
-            .into_iter()
-            .map(|format| {
-                let name = format.to_possible_value().unwrap().get_name().to_owned();
-                format!("--- {name}\n{}", render(format, &key))
-            })
-            .collect();
-        insta::assert_snapshot!(all.join("\n"));
+        insta::assert_snapshot!(page(&key()));
+    }
+
+    #[test]
+    fn azures_signatures_are_written_where_somebody_reads_them() {
+        insta::assert_snapshot!(page(&azure()));
+        let mut emulated = azure();
+        emulated.endpoint_url = "http://127.0.0.1:10000/devstoreaccount1".to_owned();
+        insta::assert_snapshot!(page(&emulated));
+    }
+
+    #[test]
+    fn googles_tokens_are_written_where_somebody_reads_them() {
+        insta::assert_snapshot!(page(&google()));
+    }
+
+    #[test]
+    fn a_format_is_refused_exactly_where_it_is_not_offered() {
+        for key in [key(), azure(), google()] {
+            for format in Format::ALL {
+                assert_eq!(render(format, &key).is_ok(), fits(format, &key.material), "{format:?}");
+            }
+        }
+        let refused = render(Format::Process, &azure()).unwrap_err().to_string();
+        assert!(!refused.contains("sig="), "{refused}");
+    }
+
+    #[test]
+    fn a_credential_without_a_part_of_its_kind_is_none() {
+        for (kind, field) in [("s3", "access_key_id"), ("azure", "sas_token"), ("google", "access_token")] {
+            let mut answer = json!({
+                "type": kind, "access_key_id": "a", "secret_access_key": "b", "session_token": "c", "sas_token": "d",
+                "access_token": "e", "expiration": "2026-01-02T03:04:05Z", "endpoint_url": "http://x", "bucket": "b",
+            });
+            assert!(Key::read(&answer).is_ok());
+            answer[field] = "e\nvil".into();
+            assert!(Key::read(&answer).is_err(), "{field}");
+            answer.as_object_mut().unwrap().remove(field);
+            assert!(Key::read(&answer).unwrap_err().to_string().contains(field));
+        }
+        assert!(Key::read(&json!({"type": "other"})).is_err());
     }
 
     #[cfg(unix)]
     #[test]
     fn a_posix_shell_that_evaluates_env_holds_the_credential() {
-        let script = format!("{}\nprintf %s \"$AWS_SECRET_ACCESS_KEY\"", render(Format::Env, &key()));
+        let script = format!("{}\nprintf %s \"$AWS_SECRET_ACCESS_KEY\"", render(Format::Env, &key()).unwrap());
         let read = std::process::Command::new("sh").args(["-eu", "-c", &script]).output().unwrap();
         assert_eq!(String::from_utf8(read.stdout).unwrap(), "se'cr\\et$x");
     }
 
     #[test]
     fn a_key_with_a_line_break_cannot_add_a_line() {
-        let mut key = key();
-        key.prefixes = vec![];
-        key.objects = vec!["a\nimport os".to_owned()];
-        for format in Format::ALL {
-            let text = render(format, &key);
-            assert!(!text.lines().any(|line| line.starts_with("import os")), "{text}");
+        for mut key in [key(), azure(), google()] {
+            key.prefixes = vec![];
+            key.objects = vec!["a\nimport os".to_owned()];
+            for text in Format::ALL.into_iter().filter_map(|format| render(format, &key).ok()) {
+                assert!(!text.lines().any(|line| line.starts_with("import os")), "{text}");
+            }
+            assert!(!key.summary().is_empty());
         }
-        assert!(!key.summary().is_empty());
     }
 }

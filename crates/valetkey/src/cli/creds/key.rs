@@ -7,17 +7,52 @@ use valetkey_core::Secret;
 
 use crate::cli::failure::Failure;
 
-/// A vended S3 credential.
+/// The secret, as its store has it.
+#[derive(Debug)]
+pub(super) enum Material {
+    S3(S3Keys),
+    /// The signed query, without a question mark.
+    Azure(Secret<String>),
+    /// The access token.
+    Google(Secret<String>),
+}
+
+/// An S3 key triple.
+#[derive(Debug)]
+pub(super) struct S3Keys {
+    pub(super) access_key_id: String,
+    pub(super) secret_access_key: Secret<String>,
+    pub(super) session_token: Secret<String>,
+}
+
+impl Material {
+    /// In words.
+    pub(super) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::S3(_) => "S3 keys",
+            Self::Azure(_) => "an Azure shared access signature",
+            Self::Google(_) => "a Google access token",
+        }
+    }
+
+    /// What URIs of its store start with, as most of its clients write them.
+    const fn scheme(&self) -> &'static str {
+        match self {
+            Self::S3(_) => "s3",
+            Self::Azure(_) => "az",
+            Self::Google(_) => "gs",
+        }
+    }
+}
+
+/// A vended credential.
 ///
 /// * no text in it holds a control character: it cannot break out of a line of a file or script
 /// * the expiration is in whole seconds
 #[derive(Debug)]
-#[expect(clippy::struct_field_names, reason = "they are AWS's names")]
 pub(super) struct Key {
     pub(super) lease: String,
-    pub(super) access_key_id: String,
-    pub(super) secret_access_key: Secret<String>,
-    pub(super) session_token: Secret<String>,
+    pub(super) material: Material,
     pub(super) expiration: Timestamp,
     pub(super) endpoint_url: String,
     pub(super) region: String,
@@ -28,6 +63,8 @@ pub(super) struct Key {
     pub(super) access: Option<String>,
     /// What was asked for and not given, in words.
     pub(super) cuts: Vec<String>,
+    /// What of its scope the store could not say and left out, in words.
+    pub(super) narrowed: Vec<String>,
 }
 
 /// The answer as it is on the wire, and as it is kept in a file.
@@ -35,9 +72,19 @@ pub(super) struct Key {
 pub(super) struct Wire {
     #[serde(default)]
     lease_id: String,
-    access_key_id: String,
-    secret_access_key: String,
-    session_token: String,
+    /// `s3` unless it says something else.
+    #[serde(default, rename = "type")]
+    kind: Kind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_key_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_access_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sas_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<String>,
     expiration: String,
     endpoint_url: String,
     #[serde(default)]
@@ -53,6 +100,27 @@ pub(super) struct Wire {
     access: Option<String>,
     #[serde(default)]
     cuts: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    narrowed: Vec<String>,
+}
+
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    #[default]
+    S3,
+    Azure,
+    Google,
+}
+
+/// A part that a credential of this kind must have.
+fn part(given: Option<String>, name: &str) -> Result<Secret<String>, String> {
+    let given = given.filter(|text| !text.is_empty()).map(Secret::new);
+    let given = given.ok_or_else(|| format!("it has no `{name}`"))?;
+    if given.reveal().chars().any(char::is_control) {
+        return Err(format!("`{name}` holds a control character"));
+    }
+    Ok(given)
 }
 
 impl Key {
@@ -68,9 +136,12 @@ impl Key {
     pub(super) fn of(wire: Wire) -> Result<Self, String> {
         let Wire {
             lease_id,
+            kind,
             access_key_id,
             secret_access_key,
             session_token,
+            sas_token,
+            access_token,
             expiration,
             endpoint_url,
             region,
@@ -80,17 +151,20 @@ impl Key {
             raw_prefixes,
             access,
             cuts,
+            narrowed,
         } = wire;
-        let (secret_access_key, session_token) = (Secret::new(secret_access_key), Secret::new(session_token));
-        for (name, value) in [
-            ("lease_id", &lease_id),
-            ("access_key_id", &access_key_id),
-            ("secret_access_key", secret_access_key.reveal()),
-            ("session_token", session_token.reveal()),
-            ("endpoint_url", &endpoint_url),
-            ("region", &region),
-            ("bucket", &bucket),
-        ] {
+        let material = match kind {
+            Kind::S3 => Material::S3(S3Keys {
+                access_key_id: part(access_key_id, "access_key_id")?.reveal().clone(),
+                secret_access_key: part(secret_access_key, "secret_access_key")?,
+                session_token: part(session_token, "session_token")?,
+            }),
+            Kind::Azure => Material::Azure(part(sas_token, "sas_token")?),
+            Kind::Google => Material::Google(part(access_token, "access_token")?),
+        };
+        let texts =
+            [("lease_id", &lease_id), ("endpoint_url", &endpoint_url), ("region", &region), ("bucket", &bucket)];
+        for (name, value) in texts {
             if value.chars().any(char::is_control) {
                 return Err(format!("`{name}` holds a control character"));
             }
@@ -104,9 +178,7 @@ impl Key {
         let region = if region.is_empty() { "auto".to_owned() } else { region };
         Ok(Self {
             lease: lease_id,
-            access_key_id,
-            secret_access_key,
-            session_token,
+            material,
             expiration,
             endpoint_url: endpoint_url.trim_end_matches('/').to_owned(),
             region,
@@ -116,6 +188,7 @@ impl Key {
             raw_prefixes,
             access,
             cuts,
+            narrowed,
         })
     }
 
@@ -123,9 +196,7 @@ impl Key {
     pub(super) fn wire(&self) -> Wire {
         let Self {
             lease,
-            access_key_id,
-            secret_access_key,
-            session_token,
+            material,
             expiration,
             endpoint_url,
             region,
@@ -135,12 +206,21 @@ impl Key {
             raw_prefixes,
             access,
             cuts,
+            narrowed,
         } = self;
+        let (kind, keys, sas, token) = match material {
+            Material::S3(keys) => (Kind::S3, Some(keys), None, None),
+            Material::Azure(sas) => (Kind::Azure, None, Some(sas), None),
+            Material::Google(token) => (Kind::Google, None, None, Some(token)),
+        };
         Wire {
             lease_id: lease.clone(),
-            access_key_id: access_key_id.clone(),
-            secret_access_key: secret_access_key.reveal().clone(),
-            session_token: session_token.reveal().clone(),
+            kind,
+            access_key_id: keys.map(|keys| keys.access_key_id.clone()),
+            secret_access_key: keys.map(|keys| keys.secret_access_key.reveal().clone()),
+            session_token: keys.map(|keys| keys.session_token.reveal().clone()),
+            sas_token: sas.map(|sas| sas.reveal().clone()),
+            access_token: token.map(|token| token.reveal().clone()),
             expiration: expiration.to_string(),
             endpoint_url: endpoint_url.clone(),
             region: region.clone(),
@@ -150,6 +230,7 @@ impl Key {
             raw_prefixes: raw_prefixes.clone(),
             access: access.clone(),
             cuts: cuts.clone(),
+            narrowed: narrowed.clone(),
         }
     }
 
@@ -170,14 +251,14 @@ impl Key {
 
     /// The places it opens, as URIs.
     pub(super) fn places(&self) -> Vec<String> {
-        let bucket = &self.bucket;
+        let (bucket, scheme) = (&self.bucket, self.material.scheme());
         let directories = self.prefixes.iter().map(|prefix| {
             let slash = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "/" };
-            format!("s3://{bucket}/{prefix}{slash}")
+            format!("{scheme}://{bucket}/{prefix}{slash}")
         });
-        let exact = self.raw_prefixes.iter().chain(&self.objects).map(|path| format!("s3://{bucket}/{path}"));
+        let exact = self.raw_prefixes.iter().chain(&self.objects).map(|path| format!("{scheme}://{bucket}/{path}"));
         let places: Vec<String> = directories.chain(exact).collect();
-        if places.is_empty() { vec![format!("s3://{bucket}/")] } else { places }
+        if places.is_empty() { vec![format!("{scheme}://{bucket}/")] } else { places }
     }
 
     /// One line for people, without a secret.

@@ -1,7 +1,9 @@
 //! `valetkey creds`: vends a credential and writes it the way a tool wants it.
 
+mod azure;
 mod cache;
 mod formats;
+mod google;
 mod key;
 mod quote;
 
@@ -29,7 +31,7 @@ The last line goes into a profile of ~/.aws/config; the token into a file named 
 
 `valetkey help formats` lists the formats.";
 
-/// Get short-lived S3 credentials for a grant or a place
+/// Get short-lived credentials for a grant or a place
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -109,17 +111,26 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
     if format == Format::Process && !args.no_cache {
         let directory = cache::directory(args.cache_dir, args.xdg_cache_home);
         let kept = cache::Cache::open(directory, client, &ask)?;
-        let key = kept.get_or(client.timeout(), out, || vend(client, &ask)).await?;
-        return out.data(&formats::render(format, &key));
+        // Refused before it is kept: an SDK that asks again gets the same refusal, and not a file it cannot read.
+        let fitting = async || {
+            let vended = vend(client, &ask).await?;
+            formats::render(format, &vended.0).map(|_| vended)
+        };
+        let key = kept.get_or(client.timeout(), out, fitting).await?;
+        return out.data(&formats::render(format, &key)?);
     }
     let (key, answer) = vend(client, &ask).await?;
     if format == Format::Json {
         return out.json(&answer);
     }
+    let written = formats::render(format, &key)?;
     for cut in &key.cuts {
         out.warn(cut);
     }
-    out.data(&formats::render(format, &key))?;
+    for left_out in &key.narrowed {
+        out.warn(&format!("the store cannot say all of it, and leaves out {left_out}"));
+    }
+    out.data(&written)?;
     out.note(&key.summary());
     if out.to_terminal() && matches!(format, Format::Env | Format::Fish | Format::Powershell) {
         out.note(format.how_to_load());
