@@ -554,12 +554,12 @@ fn explain_says_which_grant_and_why_not() {
 
 #[test]
 fn lists_are_tables_for_people_and_what_the_api_said_for_scripts() {
-    let answer = r#"{"leases":[{"lease_id":"lse_1","state":"live","caller":"clr_1","access":"read","bucket":"lake","prefixes":["a"],"objects":["b"],"raw_prefixes":[],"whole_bucket":false,"opened":"2026-01-01T00:00:00Z","expires":"2026-01-01T01:00:00Z","dialect":"native"}],"next_before":"lse_1"}"#;
+    let answer = r#"{"leases":[{"lease_id":"lse_1","state":"live","caller":"clr_1","access":"read","bucket":"lake","prefixes":["a"],"objects":["b"],"raw_prefixes":[],"whole_bucket":false,"opened":"2026-01-01T00:00:00Z","expires":"2026-01-01T01:00:00Z","revocation":"immediate","dialect":"native"}],"next_before":"lse_1"}"#;
     let fake = Fake::always(200, answer);
     let ran = fake.run(&["lease", "ls"]);
     insta::assert_snapshot!(ran.stdout, @r"
-    LEASE  STATE  CALLER  ACCESS  OPENS                      OPENED                EXPIRES               API
-    lse_1  live   clr_1   read    s3://lake/a/, s3://lake/b  2026-01-01T00:00:00Z  2026-01-01T01:00:00Z  native
+    LEASE  STATE  CALLER  ACCESS  OPENS                      OPENED                EXPIRES               ENDS EARLY  API
+    lse_1  live   clr_1   read    s3://lake/a/, s3://lake/b  2026-01-01T00:00:00Z  2026-01-01T01:00:00Z  immediate   native
     ");
     assert_eq!(ran.stderr, "there may be more: --before lse_1\n");
     assert_eq!(fake.run(&["lease", "ls", "-q"]).stderr, "");
@@ -568,6 +568,48 @@ fn lists_are_tables_for_people_and_what_the_api_said_for_scripts() {
         (serde_json::from_str(&json.stdout).unwrap(), serde_json::from_str(answer).unwrap());
     assert_eq!(said, wanted);
     assert_eq!(json.stderr, "");
+}
+
+#[test]
+fn a_key_of_a_store_is_the_leases_it_was_handed_to() {
+    let lease = |id: &str| {
+        format!(
+            r#"{{"lease_id":"{id}","state":"live","caller_name":"ann","account_name":"acme","bucket":"lake","prefixes":["a"],"opened":"2026-01-01T00:00:00Z","expires":"2026-01-01T01:00:00Z","revocation":"expiry-only","store_key_id":"ASIA1","store_request_id":"r-1"}}"#
+        )
+    };
+    let answer = format!(r#"{{"leases":[{},{}]}}"#, lease("lse_2"), lease("lse_1"));
+    let fake = Fake::always(200, &answer);
+    let ran = fake.run(&["whose", "ASIA1"]);
+    insta::assert_snapshot!(ran.stdout, @r"
+    LEASE  STATE  CALLER  ACCOUNT  OPENS         OPENED                EXPIRES               REQUEST AT THE STORE
+    lse_2  live   ann     acme     s3://lake/a/  2026-01-01T00:00:00Z  2026-01-01T01:00:00Z  r-1
+    lse_1  live   ann     acme     s3://lake/a/  2026-01-01T00:00:00Z  2026-01-01T01:00:00Z  r-1
+    ");
+    let shown = Fake::always(200, &lease("lse_1")).run(&["lease", "show", "lse_1"]).stdout;
+    for part in ["expiry-only", "ASIA1", "r-1"] {
+        assert!(shown.contains(part), "{shown}");
+    }
+}
+
+#[test]
+fn what_a_credential_is_decides_how_it_can_be_written() {
+    let answer = r#"{"lease_id":"lse_1","type":"azure","sas_token":"sv=1&sig=s3cret","expiration":"2099-01-01T00:00:00Z","endpoint_url":"https://acct.blob.core.windows.net","region":"auto","bucket":"lake","prefixes":["a"],"access":"read","cuts":[],"narrowed":["get-bucket-info: why"],"revocation":"minutes"}"#;
+    let fake = Fake::always(200, answer);
+    let ran = fake.run(&["creds", "daily"]);
+    assert!(ran.stdout.contains("export AZURE_STORAGE_SAS_TOKEN='sv=1&sig=s3cret'"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("leaves out get-bucket-info") && !ran.stderr.contains("s3cret"), "{}", ran.stderr);
+    let kept = tempfile::tempdir().unwrap();
+    for format in ["process", "container", "boto3"] {
+        let ran = fake.run(&["creds", "daily", "--format", format, "--cache-dir", kept.path().to_str().unwrap()]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (2, ""), "{format}: {}", ran.stderr);
+        assert!(ran.stderr.contains("is not for an Azure shared access signature"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("adlfs") && !ran.stderr.contains("s3cret"), "{}", ran.stderr);
+    }
+    let files = std::fs::read_dir(kept.path()).unwrap().flatten();
+    assert!(
+        files.into_iter().all(|file| file.path().extension().is_some_and(|kind| kind == "lock")),
+        "nothing is kept"
+    );
 }
 
 #[test]

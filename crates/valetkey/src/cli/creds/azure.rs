@@ -6,23 +6,6 @@ use crate::cli::creds::formats::{Format, assignments, glob, json, one_line, plac
 use crate::cli::creds::key::Key;
 use crate::cli::creds::quote;
 
-/// Who reads one.
-pub(super) const FORMATS: [Format; 13] = [
-    Format::Env,
-    Format::Fish,
-    Format::Powershell,
-    Format::Dotenv,
-    Format::Json,
-    Format::Duckdb,
-    Format::Polars,
-    Format::Pyarrow,
-    Format::Obstore,
-    Format::Spark,
-    Format::Rclone,
-    Format::Uri,
-    Format::Adlfs,
-];
-
 /// Account keys win over a signature in some SDKs; they would open with somebody else's rights.
 const UNSET: [&str; 3] = ["AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_CONNECTION_STRING"];
 
@@ -50,7 +33,7 @@ pub(super) fn render(format: Format, key: &Key, sas: &Secret<String>) -> Option<
             quote::sql(&scope("az", key)),
         ),
         Format::Polars => {
-            let options = options(key, &account, sas, ("account_name", "sas_token"));
+            let options = options(key, &account, sas);
             format!(
                 "import polars as pl\n\nstorage_options = {{\n{options}}}\n{}# frame = pl.scan_parquet({}, storage_options=storage_options)",
                 places(key),
@@ -59,15 +42,24 @@ pub(super) fn render(format: Format, key: &Key, sas: &Secret<String>) -> Option<
         }
         Format::Pyarrow => pyarrow(key, &account, sas),
         Format::Obstore => {
-            let options = options(key, &account, sas, ("account_name", "sas_key"));
+            let endpoint = if account.usual {
+                String::new()
+            } else {
+                format!("\n    endpoint={},", quote::python(&key.endpoint_url))
+            };
+            let allow = if key.plain_http() { "\n    client_options={\"allow_http\": True}," } else { "" };
             format!(
-                "from obstore.store import AzureStore\n\n{}store = AzureStore(\n    {},\n    config={{\n{options}    }},\n)",
+                "from obstore.store import AzureStore\n\n{}store = AzureStore(\n    {},\n    account_name={},\n    sas_key={},{endpoint}{allow}\n)",
                 places(key),
-                quote::python(&key.bucket)
+                quote::python(&key.bucket),
+                quote::python(account.name),
+                quote::python(sas),
             )
         }
         Format::Spark => {
-            let host = key.endpoint_host().replacen(".blob.", ".dfs.", 1);
+            // It knows accounts by such a host alone.
+            let (name, zone) = key.endpoint_host().split_once(".blob.").filter(|(_, zone)| !zone.contains('/'))?;
+            let host = format!("{name}.dfs.{zone}");
             format!(
                 "spark.hadoop.fs.azure.account.auth.type.{host} SAS\nspark.hadoop.fs.azure.sas.fixed.token.{host} {sas}"
             )
@@ -113,8 +105,8 @@ fn connection_string(key: &Key, sas: &str) -> String {
 }
 
 /// Lines of a dictionary in Python, by the names that `object_store` has.
-fn options(key: &Key, account: &Account<'_>, sas: &str, (name, token): (&str, &str)) -> String {
-    let mut options = vec![(name, account.name), (token, sas)];
+fn options(key: &Key, account: &Account<'_>, sas: &str) -> String {
+    let mut options = vec![("account_name", account.name), ("sas_token", sas)];
     if !account.usual {
         options.push(("endpoint", &key.endpoint_url));
     }

@@ -6,20 +6,6 @@ use crate::cli::creds::formats::{Format, assignments, glob, json, places};
 use crate::cli::creds::key::Key;
 use crate::cli::creds::quote;
 
-/// Who reads one.
-pub(super) const FORMATS: [Format; 10] = [
-    Format::Env,
-    Format::Fish,
-    Format::Powershell,
-    Format::Dotenv,
-    Format::Json,
-    Format::Polars,
-    Format::Pyarrow,
-    Format::Obstore,
-    Format::Rclone,
-    Format::Gcsfs,
-];
-
 /// A file of another token wins in `gcloud`.
 const UNSET: [&str; 1] = ["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"];
 
