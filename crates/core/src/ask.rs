@@ -1,6 +1,6 @@
 //! What a caller wants, already parsed: no dialect is left in it.
 
-use crate::id::{GrantId, ShareId};
+use crate::id::{GrantId, ShareId, StorageId};
 use crate::name::{BucketName, Name};
 use crate::scope::{Actions, Paths};
 use crate::storage::Shape;
@@ -50,6 +50,15 @@ pub enum Target {
         /// The bucket.
         bucket: BucketName,
         /// The paths.
+        paths: Paths,
+    },
+    /// A place of a check's own at a store, to prove there what credentials open. No grant opens it: it is for operators alone.
+    Probe {
+        /// The store.
+        storage: StorageId,
+        /// A bucket of its.
+        bucket: BucketName,
+        /// The paths, all below the directory of one check ([`crate::check::directory_of`]).
         paths: Paths,
     },
 }

@@ -8,6 +8,7 @@ pub mod access;
 pub mod account;
 pub mod ask;
 pub mod caller;
+pub mod check;
 pub mod credential;
 pub mod dataset;
 pub mod desk;

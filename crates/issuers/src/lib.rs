@@ -22,6 +22,7 @@ pub mod embedded;
 pub mod gcs;
 mod kept;
 mod presign;
+pub mod probe;
 pub mod r2;
 pub mod sources;
 pub mod sts;

@@ -67,7 +67,7 @@ pub(crate) fn s3_urls(
 
 /// What becomes of a slash.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Slash {
+pub(crate) enum Slash {
     /// It stays: the text is a path.
     Kept,
     /// It is encoded: the text is a query's value.
@@ -75,7 +75,7 @@ enum Slash {
 }
 
 /// Percent-encodes as Signature Version 4 does: everything but letters, digits, `-`, `.`, `_` and `~`.
-fn encode(bytes: &[u8], slash: Slash, out: &mut String) {
+pub(crate) fn encode(bytes: &[u8], slash: Slash, out: &mut String) {
     for byte in bytes {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(*byte)),

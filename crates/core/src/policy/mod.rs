@@ -9,10 +9,11 @@ use jiff::Timestamp;
 
 use crate::account::Standing;
 use crate::ask::{Ask, Asked, Target, Wanted};
-use crate::caller::Caller;
+use crate::caller::{Caller, Role};
+use crate::check;
 use crate::error::{Error, Kind, Noun};
 use crate::grant::{Grant, GrantTime};
-use crate::id::{AccountId, CallerId, GrantId, ShareId, TokenId};
+use crate::id::{AccountId, CallerId, GrantId, ShareId, StorageId, TokenId};
 use crate::name::BucketName;
 use crate::scope::{Action, Actions, Path, Paths, Scope};
 use crate::snapshot::Snapshot;
@@ -22,7 +23,7 @@ use crate::time::Lifetime;
 /// Proof that policy said yes.
 ///
 /// * made only by [`decide`]: what has a permit was decided
-/// * its scope is covered by its grants, path by path
+/// * its scope is covered by its grants, path by path; without a grant it is an operator's, and inside one check's own directory
 /// * its end is no later than the ask, the grants, the caller's token and the store allow
 #[derive(Clone, Debug)]
 pub struct Permit {
@@ -178,6 +179,7 @@ fn found(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -> Res
         }
         Target::Place { bucket, paths } => place(snapshot, caller, ask.wanted, bucket, paths, now),
         Target::Shared { share, bucket, paths } => shared(snapshot, caller, ask.wanted, *share, bucket, paths, now),
+        Target::Probe { storage, bucket, paths } => probe(snapshot, caller, ask.wanted, *storage, bucket, paths),
     }
 }
 
@@ -396,6 +398,38 @@ fn shared(
         return Err(outside(&path_shown(&first)));
     }
     combined(snapshot, &chosen, wanted, bucket, paths)
+}
+
+/// A place of a check. SECURITY: no grant is asked, so it is an operator's alone, never outside the directory of one check, and
+/// never longer than the store's shortest lifetime.
+fn probe(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    wanted: Wanted,
+    storage: StorageId,
+    bucket: &BucketName,
+    paths: &Paths,
+) -> Result<Found, Error> {
+    match caller.role {
+        Role::Operator => {}
+        Role::Admin | Role::Member => return Err(Error::not_found(Noun::Storage).at("storage")),
+    }
+    let storage = snapshot.storage(storage).ok_or_else(|| Error::not_found(Noun::Storage).at("storage"))?;
+    if check::directory_of(paths).is_none() {
+        return Err(Error::new(Kind::Forbidden, "a store is checked inside a check's own directory only").at("paths"));
+    }
+    let given = Actions::READ_WRITE;
+    let actions = wanted.of(given).ok_or_else(|| not_granted(wanted, given))?;
+    let scope = Scope::new(bucket.clone(), paths.clone(), actions)
+        .ok_or_else(|| Error::internal("a scope without actions was found"))?;
+    Ok(Found {
+        storage: Arc::clone(storage),
+        scope: Arc::new(scope),
+        grants: Arc::from([]),
+        max_lifetime: storage.min_lifetime,
+        until: None,
+        cuts: cut_actions(wanted, actions),
+    })
 }
 
 /// What chosen grants give together of the paths that each of them was chosen for.

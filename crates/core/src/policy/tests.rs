@@ -319,7 +319,7 @@ proptest! {
 
         let share = match ask.target {
             Target::Shared { share, .. } => Some(share),
-            Target::Datasets { .. } | Target::Grant { .. } | Target::Place { .. } => None,
+            Target::Datasets { .. } | Target::Grant { .. } | Target::Place { .. } | Target::Probe { .. } => None,
         };
         let allows = |grant: &Grant, key: &[u8], action| {
             grant.share == share && grant.is_for(caller.id) && grant.time(at(0)) == GrantTime::Live

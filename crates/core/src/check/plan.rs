@@ -1,0 +1,153 @@
+//! What is tried, with which credential, and what it has to come to. The order counts: what is to be refused is there first.
+
+use crate::check::Verb;
+use crate::scope::{Action, Actions};
+
+/// A credential of the check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Who {
+    /// Reads and writes in `a`.
+    Inside,
+    /// Reads and writes in `a-b`, whose name begins like the other's.
+    Sibling,
+    /// Reads in `a`.
+    Reader,
+    /// Reads and writes in `a` of another bucket.
+    Elsewhere,
+    /// As `Inside`, with another secret.
+    Tampered,
+}
+
+/// Where something is tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum At {
+    /// The object in `a`.
+    Own,
+    /// Everything in `a`.
+    OwnDirectory,
+    /// The object in `a-b`.
+    Secret,
+    /// Everything in `a-b`.
+    SiblingDirectory,
+    /// Everything of the check.
+    Parent,
+    /// The object in `a` of the other bucket.
+    OtherBucket,
+}
+
+/// What it has to come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Expect {
+    Allowed,
+    Refused,
+}
+
+/// A credential to be vended.
+pub(super) struct Vend {
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    pub(super) who: Who,
+    pub(super) actions: Actions,
+}
+
+/// A request to be tried.
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    pub(super) who: Who,
+    pub(super) verb: Verb,
+    pub(super) at: At,
+    pub(super) expect: Expect,
+    /// The row without whose success this one would prove nothing.
+    pub(super) needs: Option<&'static str>,
+}
+
+pub(super) const VENDS: [Vend; 4] = [
+    vend("credential", "a credential to read and write inside `a` is given", Who::Inside, Actions::READ_WRITE),
+    vend("credential-sibling", "one to read and write inside `a-b` is given", Who::Sibling, Actions::READ_WRITE),
+    vend("credential-reader", "one to read inside `a` is given", Who::Reader, Actions::READ),
+    vend("credential-elsewhere", "one for `a` in another bucket is given", Who::Elsewhere, Actions::READ_WRITE),
+];
+
+const fn vend(name: &'static str, what: &'static str, who: Who, actions: Actions) -> Vend {
+    Vend { name, what, who, actions }
+}
+
+pub(super) const STEPS: [Step; 20] = [
+    allowed("plant", "`a-b`'s own credential writes there", Who::Sibling, Verb::Put, At::Secret, None),
+    allowed("planted", "what it wrote is there", Who::Sibling, Verb::Get, At::Secret, Some("plant")),
+    allowed("put-inside", "writing inside", Who::Inside, Verb::Put, At::Own, None),
+    allowed("get-inside", "reading inside", Who::Inside, Verb::Get, At::Own, Some("put-inside")),
+    allowed("list-inside", "listing inside", Who::Inside, Verb::List, At::OwnDirectory, Some("put-inside")),
+    allowed("parts-inside", "beginning an upload in parts and aborting it", Who::Inside, Verb::Parts, At::Own, None),
+    allowed("get-reader", "the reader reads inside", Who::Reader, Verb::Get, At::Own, Some("put-inside")),
+    refused("get-sibling", "reading `a-b`", Who::Inside, Verb::Get, At::Secret, "planted"),
+    refused("put-sibling", "writing to `a-b`", Who::Inside, Verb::Put, At::Secret, "planted"),
+    refused("list-sibling", "listing `a-b`", Who::Inside, Verb::List, At::SiblingDirectory, "planted"),
+    refused("list-parent", "listing what is above", Who::Inside, Verb::List, At::Parent, "planted"),
+    refused("delete-sibling", "deleting from `a-b`", Who::Inside, Verb::Delete, At::Secret, "planted"),
+    refused("reader-sibling", "the reader reads `a-b`", Who::Reader, Verb::Get, At::Secret, "planted"),
+    refused(
+        "tampered",
+        "reading inside with a secret that was changed",
+        Who::Tampered,
+        Verb::Get,
+        At::Own,
+        "get-inside",
+    ),
+    allowed(
+        "plant-elsewhere",
+        "the other bucket's own credential writes there",
+        Who::Elsewhere,
+        Verb::Put,
+        At::OtherBucket,
+        None,
+    ),
+    allowed(
+        "planted-elsewhere",
+        "what it wrote is there",
+        Who::Elsewhere,
+        Verb::Get,
+        At::OtherBucket,
+        Some("plant-elsewhere"),
+    ),
+    refused(
+        "get-elsewhere",
+        "reading the same key in another bucket",
+        Who::Inside,
+        Verb::Get,
+        At::OtherBucket,
+        "planted-elsewhere",
+    ),
+    refused("put-reader", "the reader writes inside", Who::Reader, Verb::Put, At::Own, "get-reader"),
+    refused("delete-reader", "the reader deletes inside", Who::Reader, Verb::Delete, At::Own, "get-reader"),
+    allowed("delete-inside", "deleting inside", Who::Inside, Verb::Delete, At::Own, Some("put-inside")),
+];
+
+const fn allowed(
+    name: &'static str,
+    what: &'static str,
+    who: Who,
+    verb: Verb,
+    at: At,
+    needs: Option<&'static str>,
+) -> Step {
+    Step { name, what, who, verb, at, expect: Expect::Allowed, needs }
+}
+
+const fn refused(name: &'static str, what: &'static str, who: Who, verb: Verb, at: At, needs: &'static str) -> Step {
+    Step { name, what, who, verb, at, expect: Expect::Refused, needs: Some(needs) }
+}
+
+impl Step {
+    /// The actions without which a store cannot be expected to allow it.
+    pub(super) const fn actions(&self) -> &'static [Action] {
+        match self.verb {
+            Verb::Put => &[Action::PutObject],
+            Verb::Get => &[Action::GetObject],
+            Verb::Delete => &[Action::DeleteObject],
+            Verb::List => &[Action::ListBucket],
+            Verb::Parts => &[Action::MultipartUpload, Action::AbortUpload],
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! Against a store in memory: one that is right, and ones that are wrong in a single way each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::account::{Account, Metering, Standing};
+use crate::ask::{Ask, Asked, Target, Wanted};
+use crate::caller::{Caller, Role};
+use crate::credential::{Issued, S3Keys, Trace};
+use crate::dataset::Dataset;
+use crate::error::{Error, Kind, Noun};
+use crate::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
+use crate::lease::{Lease, Refusal};
+use crate::policy::{self, Permit};
+use crate::port::{Directory, Issuer, Ledger, NewStorage};
+use crate::scope::{Action, Actions, Listing, Scope};
+use crate::secret::Secret;
+use crate::snapshot::Snapshot;
+use crate::storage::Shape;
+use crate::stores::{Description, Ended};
+use crate::time::{Clock, Lifetime};
+use crate::token::TokenDigest;
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_767_225_600).unwrap()
+}
+
+fn bucket(text: &str) -> BucketName {
+    BucketName::parse(text).unwrap()
+}
+
+fn storage() -> Storage {
+    Storage {
+        id: StorageId::from_bytes([2; 16]),
+        name: Name::parse("lake-store").unwrap(),
+        kind: StorageKind::Sts,
+        endpoint: "https://s3.example.com".into(),
+        internal_endpoint: None,
+        region: "auto".into(),
+        min_lifetime: Lifetime::secs(900),
+        max_lifetime: Lifetime::secs(3600),
+        backend: None,
+    }
+}
+
+fn caller(role: Role) -> Caller {
+    Caller {
+        id: CallerId::from_bytes([3; 16]),
+        account: AccountId::from_bytes([1; 16]),
+        name: Name::parse("root").unwrap(),
+        role,
+        token: TokenId::from_bytes([4; 16]),
+        token_until: None,
+    }
+}
+
+fn snapshot() -> Snapshot {
+    let account = Account {
+        id: AccountId::from_bytes([1; 16]),
+        name: Name::parse("operators").unwrap(),
+        standing: Standing::Active,
+        metering: Metering::Free,
+    };
+    Snapshot::new(account, [Arc::new(storage())], [], now())
+}
+
+/// How the store in memory is wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wrong {
+    Nothing,
+    /// What is outside the scope can be done to a key that ends like this.
+    Outside(Verb, &'static str),
+    /// A read-only credential may do this.
+    Reader(Verb),
+    /// Any secret will do.
+    AnySecret,
+    /// Any bucket will do.
+    AnyBucket,
+    /// Says that what is outside is not there.
+    Hides,
+    /// Refuses this inside.
+    Narrow(Verb),
+    /// Cannot be reached from the start.
+    Down,
+    /// Gives no credential.
+    NoCredential,
+    /// Opens only single objects.
+    ObjectsOnly,
+    /// Allows everything to everyone.
+    Open,
+}
+
+struct World {
+    wrong: Wrong,
+    scopes: Mutex<BTreeMap<String, Arc<Scope>>>,
+    objects: Mutex<BTreeSet<(String, String)>>,
+    leases: Mutex<Vec<Lease>>,
+    voided: Mutex<usize>,
+}
+
+impl Clock for World {
+    fn now(&self) -> Timestamp {
+        now()
+    }
+}
+
+impl Entropy for World {
+    fn fill(&self, buffer: &mut [u8]) {
+        buffer.fill(0xab);
+    }
+}
+
+#[async_trait]
+impl Directory for World {
+    async fn caller_by_digest(&self, _: TokenDigest, _: Timestamp) -> Result<Arc<Caller>, Error> {
+        Err(Error::internal("nobody asks"))
+    }
+    async fn account(&self, _: AccountId, _: Timestamp) -> Result<Arc<Snapshot>, Error> {
+        Ok(Arc::new(snapshot()))
+    }
+    async fn datasets(&self) -> Result<Arc<[Dataset]>, Error> {
+        Ok(Arc::from([]))
+    }
+}
+
+#[async_trait]
+impl Ledger for World {
+    async fn open(&self, permit: &Permit, _: Option<&Trace>, at: Timestamp) -> Result<Lease, Error> {
+        let mut leases = self.leases.lock().unwrap();
+        let lease = Lease {
+            id: LeaseId::from_bytes([u8::try_from(leases.len()).unwrap(); 16]),
+            account: permit.account(),
+            caller: permit.caller(),
+            token: permit.token(),
+            storage: permit.storage().id,
+            scope: Arc::clone(permit.scope()),
+            grants: Arc::clone(&permit.because().grants),
+            dialect: permit.dialect(),
+            credits: 0,
+            opened: at,
+            until: permit.until(),
+        };
+        leases.push(lease.clone());
+        Ok(lease)
+    }
+    async fn issued(&self, _: &Lease, _: &Trace, _: Timestamp) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn void(&self, _: LeaseId, _: Kind, _: Timestamp) -> Result<(), Error> {
+        *self.voided.lock().unwrap() += 1;
+        Ok(())
+    }
+    fn refused(&self, _: Refusal, _: Timestamp) {}
+}
+
+#[async_trait]
+impl Issuer for World {
+    fn ready(&self, _: &Permit) -> Option<Issued> {
+        None
+    }
+    async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Issued, Error> {
+        if self.wrong == Wrong::NoCredential {
+            return Err(Error::new(Kind::Upstream, "the store refused to give a key")
+                .note("AssumeRole answered 403 `AccessDenied`"));
+        }
+        let id = lease.id.to_string();
+        self.scopes.lock().unwrap().insert(id.clone(), Arc::clone(permit.scope()));
+        let keys = S3Keys {
+            secret_access_key: Secret::new(format!("secret-of-{id}")),
+            access_key_id: id,
+            session_token: Secret::new("token".to_owned()),
+            expiration: permit.until(),
+        };
+        let mut issued = Issued::own(Credential::S3(keys));
+        if self.wrong == Wrong::ObjectsOnly {
+            issued.narrowed = Arc::from(["list-bucket: one object has no list".to_owned()]);
+        }
+        Ok(issued)
+    }
+}
+
+#[async_trait]
+impl Stores for World {
+    fn read(&self, _: Description, _: Option<&Storage>) -> Result<NewStorage, Error> {
+        Err(Error::internal("nobody asks"))
+    }
+    async fn put(&self, _: &Storage) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn ensure_bucket(&self, _: &Storage, _: &BucketName) -> Result<(), Error> {
+        Ok(())
+    }
+    fn can_express(&self, _: &Storage, scope: &Scope) -> Result<(), Error> {
+        let Paths::Only(set) = scope.paths() else { return Ok(()) };
+        if self.wrong == Wrong::ObjectsOnly && set.iter().any(|path| matches!(path, Path::Directory(_))) {
+            return Err(Error::new(Kind::Invalid, "this store opens no directories"));
+        }
+        Ok(())
+    }
+    async fn end_credentials(&self, _: &Storage) -> Result<Ended, Error> {
+        Err(Error::internal("nobody asks"))
+    }
+}
+
+const fn action(verb: Verb) -> Action {
+    match verb {
+        Verb::Put => Action::PutObject,
+        Verb::Get => Action::GetObject,
+        Verb::Delete => Action::DeleteObject,
+        Verb::List => Action::ListBucket,
+        Verb::Parts => Action::MultipartUpload,
+    }
+}
+
+impl World {
+    fn allows(&self, keys: &S3Keys, attempt: &Attempt<'_>) -> bool {
+        let Attempt { verb, bucket, key } = *attempt;
+        let secret = keys.secret_access_key.reveal() == &format!("secret-of-{}", keys.access_key_id);
+        if !secret {
+            return self.wrong == Wrong::AnySecret;
+        }
+        let scope = Arc::clone(&self.scopes.lock().unwrap()[&keys.access_key_id]);
+        let inside = match verb {
+            Verb::List => scope.listing(bucket.as_str(), key.as_bytes(), Action::ListBucket) != Listing::Refused,
+            _ => scope.covers(bucket.as_str(), key.as_bytes(), action(verb)),
+        };
+        let reader = !scope.actions().contains(Action::PutObject);
+        inside
+            || match self.wrong {
+                Wrong::Outside(wide, end) => wide == verb && key.ends_with(end) && !reader && scope.bucket() == bucket,
+                Wrong::Reader(wide) => wide == verb && reader && scope.paths().cover_key(key.as_bytes()),
+                Wrong::AnyBucket => scope.paths().cover_key(key.as_bytes()) && scope.bucket() != bucket && !reader,
+                _ => false,
+            }
+    }
+}
+
+#[async_trait]
+impl Prober for World {
+    async fn attempt(&self, _: &Storage, credential: &Credential, attempt: Attempt<'_>) -> Answer {
+        let Attempt { verb, bucket, key } = attempt;
+        if self.wrong == Wrong::Down {
+            return Answer::Failed("it cannot be reached".to_owned());
+        }
+        let allowed = self.allows(credential.s3().unwrap(), &attempt);
+        if self.wrong != Wrong::Open && (!allowed || self.wrong == Wrong::Narrow(verb)) {
+            let hidden = self.wrong == Wrong::Hides && verb == Verb::Get && key.ends_with("a-b/secret");
+            return if hidden {
+                Answer::NotFound
+            } else {
+                Answer::Refused { status: 403, code: "AccessDenied".into() }
+            };
+        }
+        let mut objects = self.objects.lock().unwrap();
+        let place = (bucket.to_string(), key.to_owned());
+        match verb {
+            Verb::Put => drop(objects.insert(place)),
+            Verb::Delete => drop(objects.remove(&place)),
+            Verb::Get if !objects.contains(&place) => return Answer::NotFound,
+            Verb::Get | Verb::Parts => {}
+            Verb::List => {
+                let of = objects.iter().filter(|(own, name)| own == bucket.as_str() && name.starts_with(key));
+                return Answer::Listed(of.map(|(_, name)| name.as_str().into()).collect());
+            }
+        }
+        Answer::Allowed
+    }
+}
+
+async fn checked(wrong: Wrong) -> (Report, Arc<World>) {
+    let world = Arc::new(World {
+        wrong,
+        scopes: Mutex::default(),
+        objects: Mutex::default(),
+        leases: Mutex::default(),
+        voided: Mutex::default(),
+    });
+    let checker = Checker {
+        desk: Desk {
+            clock: Arc::clone(&world) as Arc<dyn Clock>,
+            directory: Arc::clone(&world) as Arc<dyn Directory>,
+            ledger: Arc::clone(&world) as Arc<dyn Ledger>,
+            issuer: Arc::clone(&world) as Arc<dyn Issuer>,
+        },
+        stores: Arc::clone(&world) as Arc<dyn Stores>,
+        prober: Arc::clone(&world) as Arc<dyn Prober>,
+        entropy: Arc::clone(&world) as Arc<dyn Entropy>,
+    };
+    let buckets = vec![
+        (bucket("alone"), StorageId::from_bytes([9; 16])),
+        (bucket("lake"), storage().id),
+        (bucket("pond"), storage().id),
+    ];
+    let report = checker.check(&caller(Role::Operator), &storage(), buckets, None, "test").await.unwrap();
+    assert_eq!(report.bucket, bucket("lake"), "the first of its own");
+    (report, world)
+}
+
+fn with(report: &Report, status: Status) -> Vec<&'static str> {
+    report.rows.iter().filter(|row| row.status == status).map(|row| row.name).collect()
+}
+
+/// Runs what waits for nothing.
+fn wait<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(output) => output,
+        std::task::Poll::Pending => panic!("it waits"),
+    }
+}
+
+#[test]
+fn a_store_that_is_right_passes_and_nothing_is_left() {
+    let (report, world) = wait(checked(Wrong::Nothing));
+    assert!(report.passed, "{report:#?}");
+    assert_eq!(with(&report, Status::Passed).len(), report.rows.len(), "{report:#?}");
+    assert!(world.objects.lock().unwrap().is_empty() && report.left.is_empty());
+    let leases = world.leases.lock().unwrap();
+    assert_eq!(leases.len(), 4);
+    for lease in leases.iter() {
+        assert!(lease.grants.is_empty());
+        assert_eq!(lease.until, Lifetime::secs(900).ends(now()), "the least there is");
+        assert_eq!(directory_of(lease.scope.paths()).as_deref(), Some(&b".valetkey/checks/abababababababababab"[..]));
+    }
+}
+
+#[test]
+fn a_store_that_is_wrong_in_one_way_fails_in_that_row() {
+    for (wrong, row) in [
+        (Wrong::Outside(Verb::Get, "a-b/secret"), "get-sibling"),
+        (Wrong::Outside(Verb::Put, "a-b/secret"), "put-sibling"),
+        (Wrong::Outside(Verb::Delete, "a-b/secret"), "delete-sibling"),
+        (Wrong::Outside(Verb::List, "a-b/"), "list-sibling"),
+        (Wrong::Outside(Verb::List, "ab/"), "list-parent"),
+        (Wrong::Reader(Verb::Put), "put-reader"),
+        (Wrong::Reader(Verb::Delete), "delete-reader"),
+        (Wrong::AnySecret, "tampered"),
+        (Wrong::AnyBucket, "get-elsewhere"),
+        (Wrong::Narrow(Verb::Parts), "parts-inside"),
+        (Wrong::Narrow(Verb::List), "list-inside"),
+    ] {
+        let (report, world) = wait(checked(wrong));
+        assert!(!report.passed, "{wrong:?}");
+        assert_eq!(with(&report, Status::Failed), [row], "{wrong:?}: {report:#?}");
+        assert!(world.objects.lock().unwrap().is_empty(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn what_is_said_not_to_be_there_is_no_refusal() {
+    let (report, _) = wait(checked(Wrong::Hides));
+    assert!(!report.passed);
+    assert_eq!(with(&report, Status::Failed), ["get-sibling", "reader-sibling"], "{report:#?}");
+}
+
+#[test]
+fn a_store_that_cannot_be_reached_fails_and_refuses_nothing() {
+    let (report, _) = wait(checked(Wrong::Down));
+    assert!(!report.passed);
+    assert_eq!(with(&report, Status::Failed), ["plant", "clean-up"], "{report:#?}");
+    assert_eq!(with(&report, Status::Passed).len(), 4, "the credentials alone: {report:#?}");
+    assert_eq!(report.left, ["lake/.valetkey/checks/abababababababababab/a-b/secret"], "it may be there");
+}
+
+#[test]
+fn a_store_that_gives_no_credential_fails_in_words_for_the_operator() {
+    let (report, world) = wait(checked(Wrong::NoCredential));
+    assert!(!report.passed);
+    assert_eq!(with(&report, Status::Failed), ["credential"], "{report:#?}");
+    assert_eq!(
+        report.rows[0].reason,
+        "the store refused to give a key: AssumeRole answered 403 `AccessDenied`; is `role_arn` right, and may this server's own credentials assume it?"
+    );
+    assert_eq!(*world.voided.lock().unwrap(), 1, "on record");
+    assert!(with(&report, Status::Passed).is_empty());
+}
+
+#[test]
+fn what_a_store_cannot_say_is_skipped_with_the_reason() {
+    let (report, world) = wait(checked(Wrong::ObjectsOnly));
+    assert!(report.passed, "{report:#?}");
+    assert_eq!(with(&report, Status::Skipped), ["directories", "list-inside"], "{report:#?}");
+    assert!(world.objects.lock().unwrap().is_empty());
+    let single = |lease: &Lease| matches!(lease.scope.paths(), Paths::Only(set) if matches!(set.iter().next(), Some(Path::Object(_))));
+    assert!(world.leases.lock().unwrap().iter().all(single));
+}
+
+#[test]
+fn a_store_open_to_everyone_fails_wherever_it_should_refuse() {
+    let (report, _) = wait(checked(Wrong::Open));
+    assert!(!report.passed);
+    assert_eq!(with(&report, Status::Failed).len(), 10, "{report:#?}");
+}
+
+#[test]
+fn a_place_of_a_check_is_an_operators_and_nothing_else_is() {
+    let snapshot = snapshot();
+    let decide = |role: Role, paths: Paths, lifetime: u32| {
+        let target = Target::Probe { storage: storage().id, bucket: bucket("lake"), paths };
+        let ask = Ask {
+            dialect: "test",
+            target,
+            wanted: Wanted::all_of(Actions::READ),
+            lifetime: Asked::Usual(Lifetime::secs(lifetime)),
+            carries: Shape::ALL,
+        };
+        policy::decide(&snapshot, &caller(role), &ask, now()).map_err(|error| error.kind())
+    };
+    let only = |text: &str| Paths::only([Path::object(text.as_bytes()).unwrap()]).unwrap();
+    let good = || only(".valetkey/checks/00112233445566778899/a");
+    let permit = decide(Role::Operator, good(), 3600).unwrap();
+    assert_eq!(permit.until(), Lifetime::secs(900).ends(now()), "never longer than the least");
+    assert!(permit.because().grants.is_empty());
+    for role in [Role::Admin, Role::Member] {
+        assert_eq!(decide(role, good(), 900).unwrap_err(), Kind::NotFound(Noun::Storage));
+    }
+    for outside in [
+        "x",
+        ".valetkey/checks/",
+        ".valetkey/checks/00112233445566778899",
+        ".valetkey/checks/00112233445566778899/",
+        ".valetkey/checks/0011223344556677889/a",
+        ".valetkey/checks/001122334455667788990/a",
+        ".valetkey/checks/00112233445566778899/../../x",
+        ".valetkey/checks/ZZ112233445566778899/a",
+    ] {
+        assert_eq!(decide(Role::Operator, only(outside), 900).unwrap_err(), Kind::Forbidden, "{outside}");
+    }
+    assert_eq!(decide(Role::Operator, Paths::Whole, 900).unwrap_err(), Kind::Forbidden);
+    let two = [".valetkey/checks/00112233445566778899/a", ".valetkey/checks/aa112233445566778899/a"];
+    let two = Paths::only(two.map(|text| Path::object(text.as_bytes()).unwrap())).unwrap();
+    assert_eq!(decide(Role::Operator, two, 900).unwrap_err(), Kind::Forbidden, "two checks");
+}
