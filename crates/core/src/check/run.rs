@@ -18,7 +18,7 @@ use crate::storage::{Shape, Storage, StorageKind};
 use crate::time::random_10;
 
 /// Nothing more is begun after so long: who waits for the answer waits no longer than usual.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(20);
+const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 
 /// A credential of the check.
 struct Held {
@@ -217,7 +217,7 @@ impl Run<'_> {
 
     /// Why the store gave no credential, for an operator. What this server itself refuses is no finding about the store.
     fn not_given(&mut self, error: Error) -> Result<String, Error> {
-        let told = match error.noted() {
+        let told = match error.noted().filter(|noted| !noted.is_empty()) {
             Some(noted) => format!("{}: {noted}", error.said()),
             None => error.said().to_owned(),
         };

@@ -4,6 +4,7 @@
 //! Who may know of a thing sees it; to everyone else it is not there (404). Who knows and may not gets 403.
 
 mod accounts;
+mod checks;
 mod credentials;
 mod error;
 mod explain;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use http::Method;
 use valetkey_core::Error;
+use valetkey_core::check::{Checker, Prober};
 use valetkey_core::stores::Stores;
 use valetkey_core::time::Lifetime;
 
@@ -57,6 +59,7 @@ struct Native {
     shared: Arc<Shared>,
     settings: Settings,
     stores: Arc<dyn Stores>,
+    checker: Checker,
 }
 
 fn on<F>(native: &Arc<Native>, method: Method, path: &'static str, handler: fn(Arc<Native>, Call) -> F) -> Route
@@ -71,8 +74,10 @@ where
 const CREDENTIALS: &str = "/api/v1/credentials";
 
 /// Makes the dialect.
-pub fn dialect(shared: &Arc<Shared>, settings: Settings, stores: Arc<dyn Stores>) -> Dialect {
-    let native = &Arc::new(Native { shared: Arc::clone(shared), settings, stores });
+pub fn dialect(shared: &Arc<Shared>, settings: Settings, stores: Arc<dyn Stores>, prober: Arc<dyn Prober>) -> Dialect {
+    let (desk, entropy) = (shared.desk.clone(), Arc::clone(&shared.entropy));
+    let checker = Checker { desk, stores: Arc::clone(&stores), prober, entropy };
+    let native = &Arc::new(Native { shared: Arc::clone(shared), settings, stores, checker });
     let (get, post, delete, patch) = (Method::GET, Method::POST, Method::DELETE, Method::PATCH);
     Dialect {
         name: NAME,
@@ -130,6 +135,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, stores: Arc<dyn Stores>
             on(native, post.clone(), "/api/v1/storages", storages::create),
             on(native, patch.clone(), "/api/v1/storages/{storage}", storages::change),
             on(native, post.clone(), "/api/v1/storages/{storage}/revocations", storages::end),
+            on(native, post.clone(), "/api/v1/storages/{storage}/checks", checks::check),
             on(native, get.clone(), "/api/v1/buckets", places::buckets),
             on(native, post.clone(), "/api/v1/buckets", places::create_bucket),
             on(native, get.clone(), "/api/v1/datasets", places::datasets),

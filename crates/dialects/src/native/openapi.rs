@@ -5,8 +5,8 @@ use utoipa::{Modify, OpenApi};
 use valetkey_core::Error;
 
 use super::{
-    accounts, credentials, explain, grants, leases, parent_keys, places, profiles, revocations, shares, storages,
-    tokens, workspaces,
+    accounts, checks, credentials, explain, grants, leases, parent_keys, places, profiles, revocations, shares,
+    storages, tokens, workspaces,
 };
 
 #[derive(OpenApi)]
@@ -42,6 +42,7 @@ use super::{
         storages::create,
         storages::change,
         storages::end,
+        checks::check,
         places::buckets,
         places::create_bucket,
         places::datasets,

@@ -338,7 +338,7 @@ pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error>
 
 impl Native {
     /// The store a path names, for operators alone.
-    async fn storage(&self, call: &Call) -> Result<Storage, Error> {
+    pub(super) async fn storage(&self, call: &Call) -> Result<Storage, Error> {
         who::operator(&call.caller)?;
         call.query(&[])?;
         let text = call.params.get("storage")?;

@@ -1,6 +1,7 @@
 //! What a stranger sees of the dialects: whole responses over in-memory stores, with a clock that stands still.
 
 mod carry;
+mod checks;
 mod dreadnode;
 mod every_route;
 mod native;

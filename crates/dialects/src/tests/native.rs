@@ -350,6 +350,7 @@ async fn what_only_operators_do_is_refused_to_everyone_else() {
     for (method, path) in [
         (Method::GET, "/api/v1/storages"),
         (Method::POST, "/api/v1/storages"),
+        (Method::POST, "/api/v1/storages/local/checks"),
         (Method::GET, "/api/v1/buckets"),
         (Method::POST, "/api/v1/buckets"),
         (Method::GET, "/api/v1/datasets"),

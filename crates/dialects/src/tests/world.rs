@@ -10,6 +10,8 @@ use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 use valetkey_core::account::Metering;
 use valetkey_core::caller::Role;
+use valetkey_core::check::{Answer, Attempt, Prober};
+use valetkey_core::credential::Credential;
 use valetkey_core::dataset::Dataset;
 use valetkey_core::desk::Desk;
 use valetkey_core::grant::{Grant, Grantee};
@@ -97,6 +99,14 @@ impl Stores for Made {
             return Ok(Ended { done: "denied them".to_owned(), notes: vec!["in a minute".to_owned()] });
         }
         Err(Error::new(Kind::Invalid, "there is no way"))
+    }
+}
+
+/// A store that refuses every request.
+#[async_trait]
+impl Prober for Made {
+    async fn attempt(&self, _: &Storage, _: &Credential, _: Attempt<'_>) -> Answer {
+        Answer::Refused { status: 403, code: "AccessDenied".into() }
     }
 }
 
@@ -278,7 +288,7 @@ impl World {
 
     pub(super) fn dialects(shared: &Arc<Shared>, made: &Arc<Made>) -> Vec<Dialect> {
         vec![
-            native::dialect(shared, native::Settings::default(), made.clone()),
+            native::dialect(shared, native::Settings::default(), made.clone(), made.clone()),
             theirstack::dialect(shared, theirstack::Settings::default()),
             dreadnode::dialect(shared, dreadnode::Settings::default()),
             r2::dialect(shared),

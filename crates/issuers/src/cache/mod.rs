@@ -482,11 +482,22 @@ impl Inner {
             kind: error.kind(),
             said: error.said().to_owned(),
             field: error.field().map(str::to_owned),
-            noted: format!("{error:?}"),
+            noted: noted(error),
             retry_after_secs: error.retry_after_secs(),
             until: later(self.clock.now(), deny),
         }
     }
+}
+
+/// What is known of a failure beyond what is said of it: what was noted, and what caused it.
+fn noted(error: &Error) -> String {
+    let mut words: Vec<String> = error.noted().map(str::to_owned).into_iter().collect();
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        words.push(source.to_string());
+        cause = source.source();
+    }
+    words.join(": ")
 }
 
 impl Slot {

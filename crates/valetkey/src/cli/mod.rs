@@ -6,8 +6,9 @@
 mod account;
 mod body;
 mod catalog;
-mod client;
-mod connection;
+pub(crate) mod check;
+pub(crate) mod client;
+pub(crate) mod connection;
 mod creds;
 mod explain;
 pub(crate) mod failure;
@@ -118,7 +119,7 @@ enum Command {
     ParentKey(parent_key::Args),
     /// Make, list, suspend and credit accounts
     Account(account::Args),
-    /// Make, change and list storages
+    /// Make, change, check and list storages
     Storage(Box<storage::Storage>),
     /// Make and list buckets
     Bucket(catalog::Bucket),
@@ -190,9 +191,8 @@ fn execute(command: Command, connection: &Connection, out: &Out) -> Result<ExitC
         Command::Dev(args) => {
             runtime(&mut tokio::runtime::Builder::new_multi_thread())?.block_on(crate::dev::run(*args, out))
         }
-        Command::Server(args) => {
-            runtime(&mut tokio::runtime::Builder::new_multi_thread())?.block_on(crate::server::run(*args, out))
-        }
+        Command::Server(args) => runtime(&mut tokio::runtime::Builder::new_multi_thread())?
+            .block_on(crate::server::run(*args, connection, out)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut self::command(), "valetkey", &mut script);
@@ -218,7 +218,7 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         Command::Grant(args) => grant::run(args, client, out).await?,
         Command::ParentKey(args) => parent_key::run(args, client, out).await?,
         Command::Account(args) => account::run(args, client, out).await?,
-        Command::Storage(args) => storage::run(*args, client, out).await?,
+        Command::Storage(args) => return storage::run(*args, client, out).await,
         Command::Bucket(args) => catalog::bucket(args, client, out).await?,
         Command::Dataset(args) => catalog::dataset(args, client, out).await?,
         Command::Workspace(args) => workspace::run(args, client, out).await?,

@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::Out;
-use crate::cli::{show, ttl};
+use crate::cli::{check, show, ttl};
 
-/// Make, change and list storages
+/// Make, change, check and list storages
 #[derive(Debug, clap::Args)]
 pub(crate) struct Storage {
     #[command(subcommand)]
@@ -24,6 +24,15 @@ enum Command {
     Create(Box<Create>),
     /// Change what is configured of a storage; what is not given stays
     Change(Box<Change>),
+    /// Prove, live, what credentials of a storage open and what not; ends with 1 if something fails
+    Check {
+        /// The storage's name or id
+        #[arg(value_name = "STORAGE")]
+        storage: String,
+        /// One of its buckets; the first, if not given
+        #[arg(long)]
+        bucket: Option<String>,
+    },
     /// End, at the store, every credential it has given so far, where it has a way
     EndCredentials {
         /// The storage's name or id
@@ -209,7 +218,7 @@ fn settings_of(set: &[String]) -> Result<Value, Failure> {
 }
 
 /// Runs `valetkey storage`.
-pub(crate) async fn run(args: Storage, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
+pub(crate) async fn run(args: Storage, client: &Client<'_>, out: &Out) -> Result<Exit, Failure> {
     const COLUMNS: &[show::Column] = &[
         ("NAME", &["name"]),
         ("ID", &["id"]),
@@ -249,6 +258,7 @@ pub(crate) async fn run(args: Storage, client: &Client<'_>, out: &Out) -> Result
             let answer = client.patch(Route::new(&["storages", &storage]), &body).await?;
             show::one(out, &answer, SHOWN)
         }
+        Command::Check { storage, bucket } => return check::one(&storage, bucket, client, out).await,
         Command::EndCredentials { storage } => {
             let answer = client.post(Route::new(&["storages", &storage, "revocations"]), &Body::new()).await?;
             show::one(out, &answer, &["storage", "done", "notes"])
@@ -257,5 +267,6 @@ pub(crate) async fn run(args: Storage, client: &Client<'_>, out: &Out) -> Result
             let answer = client.get(Route::new(&["storages"])).await?;
             show::list(out, &answer, COLUMNS, "there are no storages")
         }
-    }
+    }?;
+    Ok(Exit::Ok)
 }

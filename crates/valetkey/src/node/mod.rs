@@ -41,6 +41,7 @@ use valetkey_dialects::{dreadnode, native, r2, sharing, theirstack};
 use valetkey_issuers::Issuers;
 use valetkey_issuers::cache::{self, Cache};
 use valetkey_issuers::embedded::Embedded;
+use valetkey_issuers::probe;
 use valetkey_issuers::sources::{self, Sources};
 use valetkey_issuers::sts::Surroundings;
 use valetkey_store::ParentKeys;
@@ -308,6 +309,7 @@ impl Node {
                     sharing_url: sharing.endpoint(),
                 },
                 Arc::clone(&self.stores) as Arc<dyn Stores>,
+                Arc::new(probe::Live::new(Arc::clone(&self.clock))),
             ),
             theirstack::dialect(
                 &shared,

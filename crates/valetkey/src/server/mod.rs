@@ -17,6 +17,9 @@ use valetkey_core::port::Registry;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::token::PlainToken;
 
+use crate::cli::check::{self, Checked};
+use crate::cli::client::Client;
+use crate::cli::connection::Connection;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
 use crate::config::{Config, KEYS, Layers};
@@ -53,6 +56,10 @@ enum Command {
         /// Print the documentation of the settings as Markdown instead
         #[arg(long, hide = true)]
         markdown: bool,
+        /// Check every storage that has a bucket, too: asks the running server (`--server`, with an operator's token), and ends
+        /// with 1 if one fails
+        #[arg(long, conflicts_with = "markdown")]
+        storages: bool,
     },
     /// Bring the database to this version's layout
     Migrate,
@@ -61,8 +68,8 @@ enum Command {
 }
 
 /// Runs one of the server's commands.
-pub(crate) async fn run(args: Args, out: &Out) -> Result<ExitCode, Failure> {
-    let command = run_command(args, out);
+pub(crate) async fn run(args: Args, connection: &Connection, out: &Out) -> Result<ExitCode, Failure> {
+    let command = run_command(args, connection, out);
     command.await.map_err(|error| {
         let missing = error.to_string().contains("keyring") && error.to_string().contains("cannot be read");
         let failure = Failure::from(error);
@@ -70,7 +77,7 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<ExitCode, Failure> {
     })
 }
 
-async fn run_command(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
+async fn run_command(args: Args, connection: &Connection, out: &Out) -> anyhow::Result<ExitCode> {
     let flags: Vec<(&'static str, String)> = [
         ("data_dir", args.data_dir.as_ref().map(|dir| dir.display().to_string())),
         ("api.listen", args.api_listen.clone()),
@@ -92,8 +99,15 @@ async fn run_command(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
             }
             node.until_stopped().await;
         }
-        Command::CheckConfig { markdown: true } => out.data(&markdown())?,
-        Command::CheckConfig { markdown: false } => check_config(&layers, out)?,
+        Command::CheckConfig { markdown: true, .. } => out.data(&markdown())?,
+        Command::CheckConfig { markdown: false, storages: false } => out_settings(&layers, None, out)?,
+        Command::CheckConfig { markdown: false, storages: true } => {
+            layers.config()?;
+            let client = Client::new(connection.target(&crate::config::environment(), out)?, out)?;
+            let checked = check::all(&client).await?;
+            out_settings(&layers, Some(&checked), out)?;
+            return Ok(checked.exit().into());
+        }
         Command::Migrate => {
             let config = layers.config()?;
             valetkey_store::Store::migrate(&database(&config)).await?;
@@ -142,7 +156,8 @@ async fn init(config: &Config, out: &Out) -> anyhow::Result<()> {
     .map_err(Into::into)
 }
 
-fn check_config(layers: &Layers, out: &Out) -> anyhow::Result<()> {
+/// Reads everything that is configured, and shows it with what was found of the storages.
+fn out_settings(layers: &Layers, storages: Option<&Checked>, out: &Out) -> anyhow::Result<()> {
     let config = layers.config()?;
     if !config.keys.inline.reveal().is_empty() {
         ring::read(config.keys.inline.reveal())?;
@@ -158,9 +173,15 @@ fn check_config(layers: &Layers, out: &Out) -> anyhow::Result<()> {
                 .into_iter()
                 .map(|[key, value, origin]| json!({ "key": key, "value": value, "origin": origin }))
                 .collect();
-            out.json(&json!({ "settings": settings }))
+            match storages {
+                None => out.json(&json!({ "settings": settings })),
+                Some(checked) => out.json(&json!({ "settings": settings, "storages": checked.reports })),
+            }
         }
-        Format::Table => out.table(&["setting", "value", "from"], &rows),
+        Format::Table => {
+            out.table(&["setting", "value", "from"], &rows)?;
+            storages.map_or(Ok(()), |checked| checked.show(out))
+        }
     }
     .map_err(Into::into)
 }

@@ -7,4 +7,6 @@ mod process;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
+mod storages;
+#[cfg(test)]
 mod tls;

@@ -1,0 +1,110 @@
+//! Checks of stores: what a credential opens there and what it does not, tried live. For operators.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use valetkey_core::Error;
+use valetkey_core::check::{Report, Row, Status};
+use valetkey_core::name::BucketName;
+
+use super::error::Problem;
+use super::{NAME, Native, who, wire};
+use crate::edge::{Call, Reply, json};
+
+/// Where to check a store.
+#[derive(Deserialize, ToSchema, Default)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CheckFields {
+    /// One of the storage's buckets; the first of them, if not given.
+    #[serde(default, deserialize_with = "wire::given")]
+    bucket: Option<String>,
+}
+
+/// What a check of a store found.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CheckShown {
+    /// The storage's name.
+    storage: String,
+    /// Who enforces scopes there.
+    kind: &'static str,
+    /// The bucket it was checked in.
+    bucket: String,
+    /// The URL it was asked at: the one from inside a cluster, if it has one.
+    endpoint: String,
+    /// Whether nothing failed, and the store was seen both to allow and to refuse.
+    passed: bool,
+    /// What was to be proven, in order.
+    checks: Vec<RowShown>,
+    /// What was put there and could not be taken away again: buckets and keys.
+    left: Vec<String>,
+}
+
+/// One thing that was to be proven.
+#[derive(Serialize, ToSchema)]
+struct RowShown {
+    /// Its name, to program against.
+    check: &'static str,
+    /// What was to be proven, in words.
+    what: &'static str,
+    /// What became of it; `skipped` was not tried or cannot be said of this store, and never counts as passed.
+    status: StatusWord,
+    /// Why.
+    reason: String,
+    /// How long it took, in milliseconds.
+    took_ms: u64,
+}
+
+/// What became of something that was to be proven.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum StatusWord {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+impl RowShown {
+    fn of(row: Row) -> Self {
+        let Row { name, what, status, reason, took_ms } = row;
+        let status = match status {
+            Status::Passed => StatusWord::Passed,
+            Status::Failed => StatusWord::Failed,
+            Status::Skipped => StatusWord::Skipped,
+        };
+        Self { check: name, what, status, reason, took_ms }
+    }
+}
+
+impl CheckShown {
+    fn of(report: Report) -> Self {
+        let Report { storage, kind, bucket, endpoint, rows, left, passed } = report;
+        Self {
+            storage: storage.to_string(),
+            kind: kind.as_str(),
+            bucket: bucket.to_string(),
+            endpoint: endpoint.into(),
+            passed,
+            checks: rows.into_iter().map(RowShown::of).collect(),
+            left,
+        }
+    }
+}
+
+/// Checks a store: vends credentials for a directory of the check's own, tries them there, and tells what they open and what
+/// not. A store that fails is answered with 200 too; look at `passed`. For operators.
+#[utoipa::path(post, operation_id = "check_storage", path = "/api/v1/storages/{storage}/checks", tag = "storages", params(
+    ("storage" = String, Path, description = "The store's name or id"),
+), request_body = CheckFields, responses(
+    (status = 200, description = "What was found", body = CheckShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn check(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    let CheckFields { bucket } = if call.body.is_empty() { CheckFields::default() } else { json(&call.body)? };
+    let bucket = bucket.map(|text| BucketName::parse(&text).map_err(|error| error.at("bucket"))).transpose()?;
+    let storage = native.storage(&call).await?;
+    let buckets = native.shared.registry.buckets().await?;
+    let report = native.checker.check(&call.caller, &storage, buckets, bucket.as_ref(), NAME).await?;
+    Reply::json(&CheckShown::of(report))
+}
