@@ -35,7 +35,6 @@ const NO_BUCKET: [&str; 3] = ["NoSuchBucket", "ContainerNotFound", "ContainerBei
 /// Sends requests to stores.
 pub struct Live {
     clock: Arc<dyn Clock>,
-    patience: Duration,
     own: OnceLock<Client>,
     foreign: OnceLock<Client>,
 }
@@ -43,7 +42,7 @@ pub struct Live {
 impl Live {
     /// Nothing is sent yet.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, patience: PATIENCE, own: OnceLock::new(), foreign: OnceLock::new() }
+        Self { clock, own: OnceLock::new(), foreign: OnceLock::new() }
     }
 
     /// The client for a store. SECURITY: it follows no redirects: what is sent holds credentials.
@@ -63,7 +62,7 @@ impl Live {
     }
 
     async fn send(&self, storage: &Storage, request: RequestBuilder) -> Result<Answered, String> {
-        call(request, self.patience).await.map_err(|error| unreachable(endpoint_of(storage), &error))
+        call(request, PATIENCE).await.map_err(|error| unreachable(endpoint_of(storage), &error))
     }
 }
 
