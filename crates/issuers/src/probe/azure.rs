@@ -5,7 +5,7 @@ use valetkey_core::Secret;
 use valetkey_core::check::{Answer, Attempt, Verb};
 use valetkey_core::storage::Storage;
 
-use crate::call::quoted;
+use crate::web::quoted;
 use crate::probe::{BODY, Live, between, code, meaning, place};
 
 /// The service's version, which is the signatures' (`azure/sas.rs`).
@@ -43,7 +43,7 @@ pub(super) async fn attempt(
         request = request.header("x-ms-blob-type", "BlockBlob").body(BODY);
     }
     let answered = live.send(storage, request).await?;
-    let text = String::from_utf8_lossy(&answered.body);
+    let text = String::from_utf8_lossy(answered.body.reveal());
     let header = answered.headers.get("x-ms-error-code").and_then(|code| code.to_str().ok());
     let code = header.map_or_else(|| code(&text), quoted);
     Ok(match (verb, meaning(&answered, &code)) {

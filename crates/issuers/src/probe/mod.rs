@@ -21,7 +21,7 @@ use valetkey_core::storage::Storage;
 use valetkey_core::time::Clock;
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::call::{Answered, call, quoted};
+use crate::web::{Answer as Answered, Web, quoted};
 
 /// How long a store may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -62,7 +62,9 @@ impl Live {
     }
 
     async fn send(&self, storage: &Storage, request: RequestBuilder) -> Result<Answered, String> {
-        call(request, PATIENCE).await.map_err(|error| unreachable(endpoint_of(storage), &error))
+        let http = self.http(storage)?;
+        let web = Web::new(http, Arc::clone(&self.clock)).patient(PATIENCE);
+        web.ask("the store", request).await.map_err(|error| unreachable(endpoint_of(storage), &error))
     }
 }
 

@@ -7,7 +7,7 @@ use valetkey_core::check::{Answer, Attempt, Verb};
 use valetkey_core::credential::S3Keys;
 use valetkey_core::storage::Storage;
 
-use crate::call::Answered;
+use crate::web::Answer as Answered;
 use crate::presign::{Slash, encode};
 use crate::probe::sign::{Signer, Signing, sign};
 use crate::probe::{BODY, Live, bearer, between, code, meaning, place, sensitive};
@@ -51,7 +51,7 @@ pub(super) async fn attempt(
             if !begun.status.is_success() {
                 return Ok(told(&begun));
             }
-            let text = String::from_utf8_lossy(&begun.body).into_owned();
+            let text = String::from_utf8_lossy(begun.body.reveal()).into_owned();
             let Some(id) = between(&text, "<UploadId>", "</UploadId>").into_iter().next() else {
                 return Err("the store began an upload and did not say its id".to_owned());
             };
@@ -60,7 +60,7 @@ pub(super) async fn attempt(
     };
     Ok(match (verb, told(&answered)) {
         (Verb::List, Answer::Allowed) => {
-            let text = String::from_utf8_lossy(&answered.body);
+            let text = String::from_utf8_lossy(answered.body.reveal());
             if !text.contains("<ListBucketResult") {
                 return Err("the store answered a list with something else".to_owned());
             }
@@ -72,7 +72,7 @@ pub(super) async fn attempt(
 }
 
 fn told(answered: &Answered) -> Answer {
-    meaning(answered, &code(&String::from_utf8_lossy(&answered.body)))
+    meaning(answered, &code(&String::from_utf8_lossy(answered.body.reveal())))
 }
 
 async fn send(
