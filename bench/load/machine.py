@@ -38,10 +38,12 @@ def pinned(core, command):
 class Server:
     """A server on its core; the first line it prints is kept in `said`."""
 
+    core = SERVER_CORE
+
     def __init__(self, command, env=None, log=subprocess.DEVNULL):
         self.began = time.perf_counter()
         self.process = subprocess.Popen(
-            pinned(SERVER_CORE, command), env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=log,
+            pinned(self.core, command), env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=log,
             text=True, start_new_session=True)
 
     def wait_ready(self):
@@ -96,6 +98,7 @@ class Server:
             raise SystemExit(f"{row['requests']} requests to {url}: {row['bad']} refused, {row['broken']} connections broken")
         return {
             "connections": connections,
+            "requests": row["requests"],
             "rate": (row["requests"] - row["bad"]) / row["secs"],
             "refused": row["bad"] / row["requests"],
             "mib_per_sec": row["bytes"] / row["secs"] / 2**20,

@@ -72,14 +72,18 @@ class Connection:
         return json.loads(self.send(method, path, body, headers))
 
     def send(self, method, path, body, headers):
-        """One request; returns the answer's body."""
+        """One request, which must succeed; returns the answer's body."""
+        status, content = self.answer(method, path, body, headers)
+        if status not in (200, 201):
+            raise SystemExit(f"{method} {path} answered {status}: {content[:500]!r}")
+        return content
+
+    def answer(self, method, path, body, headers):
+        """One request; returns the answer's status and body."""
         connection = self.kept[self.host]
         connection.request(method, path, body=body, headers=headers)
         answer = connection.getresponse()
-        content = answer.read()
-        if answer.status not in (200, 201):
-            raise SystemExit(f"{method} {path} answered {answer.status}: {content[:500]!r}")
-        return content
+        return answer.status, answer.read()
 
 
 def each(work, items, threads=8):

@@ -76,8 +76,8 @@ pub struct GoogleToken {
 /// A credential as it is handed out, and how a store that somebody else runs knows it.
 #[derive(Clone, Debug)]
 pub struct Issued {
-    /// The secret.
-    pub credential: Credential,
+    /// The secret. Shared: one that is kept is handed out many times, and a copy of it would have to be wiped each time.
+    pub credential: Arc<Credential>,
     /// Its name there; nothing where the lease itself is in the credential.
     pub trace: Option<Arc<Trace>>,
     /// What of the scope the store cannot say and was left out, in words.
@@ -87,7 +87,7 @@ pub struct Issued {
 impl Issued {
     /// A credential that names its own lease and opens the whole scope.
     pub fn own(credential: Credential) -> Self {
-        Self { credential, trace: None, narrowed: Arc::default() }
+        Self { credential: Arc::new(credential), trace: None, narrowed: Arc::default() }
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Vended {
     /// The record.
     pub lease: Lease,
     /// The secret.
-    pub credential: Credential,
+    pub credential: Arc<Credential>,
     /// The store it is for.
     pub storage: Arc<Storage>,
     /// Why.

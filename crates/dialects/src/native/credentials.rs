@@ -164,7 +164,7 @@ impl<'a> CredentialShown<'a> {
     fn of(vended: &'a Vended) -> Self {
         Self {
             lease_id: vended.lease.id.to_string(),
-            credential: match &vended.credential {
+            credential: match &*vended.credential {
                 Credential::S3(keys) => KindShown::S3 {
                     access_key_id: &keys.access_key_id,
                     secret_access_key: keys.secret_access_key.reveal(),

@@ -79,7 +79,7 @@ pub(super) async fn vend(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Err
         carries: Shape::ALL,
     };
     let vended = sharing.shared.desk.vend(&call.caller, &ask).await?;
-    let kind = match &vended.credential {
+    let kind = match &*vended.credential {
         Credential::S3(keys) => KindShown::Aws(AwsKeys {
             access_key_id: &keys.access_key_id,
             secret_access_key: keys.secret_access_key.reveal(),

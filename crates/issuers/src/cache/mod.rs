@@ -459,7 +459,8 @@ impl Inner {
             request_id: upstream_request_id.map(Into::into),
             expiration: told,
         };
-        let issued = Issued { credential, trace: Some(Arc::new(trace)), narrowed: narrowed.into() };
+        let issued =
+            Issued { credential: Arc::new(credential), trace: Some(Arc::new(trace)), narrowed: narrowed.into() };
         let life = asked.as_secs();
         let ends = later(self.clock.now(), life).min(told.checked_add(SKEW).unwrap_or(Timestamp::MAX));
         let lasts = later(sent, life).min(told);

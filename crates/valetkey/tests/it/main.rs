@@ -10,3 +10,5 @@ mod server;
 mod storages;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod upstream;
