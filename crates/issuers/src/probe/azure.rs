@@ -5,8 +5,8 @@ use valetkey_core::Secret;
 use valetkey_core::check::{Answer, Attempt, Verb};
 use valetkey_core::storage::Storage;
 
-use crate::web::quoted;
 use crate::probe::{BODY, Live, between, code, meaning, place};
+use crate::web::quoted;
 
 /// The service's version, which is the signatures' (`azure/sas.rs`).
 const VERSION: &str = "2023-11-03";

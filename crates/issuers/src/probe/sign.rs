@@ -81,12 +81,12 @@ mod tests {
                 body: b"",
                 region: "us-east-1",
             };
-            let signer = Signer {
+            let who = Signer {
                 access_key_id: "AKIAIOSFODNN7EXAMPLE",
                 secret_access_key: &Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned()),
                 session_token: None,
             };
-            let signed = sign(&request, &signer, "2013-05-24T00:00:00Z".parse().unwrap());
+            let signed = sign(&request, &who, "2013-05-24T00:00:00Z".parse().unwrap());
             assert!(signed.authorization.ends_with(&format!("Signature={signature}")), "{}", signed.authorization);
         }
     }

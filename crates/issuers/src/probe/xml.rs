@@ -7,10 +7,10 @@ use valetkey_core::check::{Answer, Attempt, Verb};
 use valetkey_core::credential::S3Keys;
 use valetkey_core::storage::Storage;
 
-use crate::web::Answer as Answered;
 use crate::presign::{Slash, encode};
 use crate::probe::sign::{Signer, Signing, sign};
 use crate::probe::{BODY, Live, bearer, between, code, meaning, place, sensitive};
+use crate::web::Answer as Answered;
 
 /// What proves a request.
 pub(super) enum Proof<'a> {
@@ -113,12 +113,12 @@ async fn send(
                 body,
                 region: &storage.region,
             };
-            let signer = Signer {
+            let who = Signer {
                 access_key_id: &keys.access_key_id,
                 secret_access_key: &keys.secret_access_key,
                 session_token: Some(&keys.session_token),
             };
-            let signed = sign(&signing, &signer, live.clock.now());
+            let signed = sign(&signing, &who, live.clock.now());
             sent = sent
                 .header("x-amz-date", signed.date)
                 .header("x-amz-content-sha256", signed.body_sha256)
