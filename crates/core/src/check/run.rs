@@ -23,7 +23,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
 /// A credential of the check.
 struct Held {
     who: Who,
-    credential: Credential,
+    credential: Arc<Credential>,
     storage: Arc<Storage>,
     /// What of its scope the store cannot say.
     narrowed: Arc<[String]>,
