@@ -26,6 +26,8 @@ use crate::objects::facts::Facts;
 use crate::objects::record::{Data, Headers, Record};
 use crate::objects::{BucketId, Objects};
 
+const TYPE: &str = "content-type";
+
 /// Turns that keys share.
 const TURNS: usize = 1024;
 /// Bodies that may be on their way at once. Each takes up to about 16 MiB of memory: more wait, unread, with their senders.
@@ -137,6 +139,10 @@ impl Behind {
         let mut parts = Box::default();
         let mut etag: Box<str> = shown_tag(&found.version.tag).into();
         if let Some(facts) = facts {
+            // Some stores name a type where none was given.
+            if facts.headers.text(TYPE).is_none() {
+                headers.0.retain(|(name, value)| &**name != TYPE || !value.ends_with(b"/octet-stream"));
+            }
             let own = facts.headers.0.into_iter();
             // What the store keeps is its to say: it may have been changed there.
             let own = own.filter(|(name, value)| !self.kept_there(name, value));
