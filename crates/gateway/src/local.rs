@@ -80,8 +80,30 @@ fn open(directory: &FilePath) -> io::Result<Option<Arc<dyn ObjectStore>>> {
     if !fs::symlink_metadata(directory).is_ok_and(|metadata| metadata.is_dir()) {
         return Ok(None);
     }
+    if is_blurred(directory) {
+        return Err(io::Error::other("the disk takes names that differ in case for the same: it cannot be served"));
+    }
     let files = LocalFileSystem::new_with_prefix(directory).map_err(io::Error::other)?;
     Ok(Some(Arc::new(files.with_fsync(true).with_automatic_cleanup(true))))
+}
+
+/// Whether the disk finds a directory under another name too. SECURITY: there, one key would be several, and a scope that opens one
+/// of them opens what lies under the others. Told by the bucket's own name, so not of one that has no letters.
+fn is_blurred(directory: &FilePath) -> bool {
+    #[cfg(unix)]
+    fn place(metadata: &Metadata) -> (u64, u64) {
+        use std::os::unix::fs::MetadataExt as _;
+        (metadata.dev(), metadata.ino())
+    }
+    #[cfg(not(unix))]
+    fn place(_: &Metadata) {}
+    let Some(name) = directory.file_name().and_then(|name| name.to_str()) else { return true };
+    let other = name.to_ascii_uppercase();
+    let other = if other == name { name.to_ascii_lowercase() } else { other };
+    match (fs::symlink_metadata(directory), fs::symlink_metadata(directory.with_file_name(&other))) {
+        (Ok(one), Ok(two)) => other != name && place(&one) == place(&two),
+        _ => false,
+    }
 }
 
 /// Removes a folder if there are only folders in it: what writes that were given up leave. Blocks.
@@ -372,6 +394,16 @@ mod tests {
         for odd in ["../outside/secret", "/etc/passwd", "folder/../x"] {
             assert!(disk.fits(odd).is_err() && keys(&disk, odd, b"", 10).await.is_empty(), "{odd}");
         }
+    }
+
+    #[test]
+    fn names_that_differ_in_case_are_two() {
+        let (dir, _disk) = disk();
+        let lake = dir.path().join("root/lake");
+        assert!(!is_blurred(&lake));
+        fs::create_dir(dir.path().join("root/LAKE")).unwrap();
+        assert!(!is_blurred(&lake));
+        assert!(!is_blurred(&dir.path().join("root/LAKE")));
     }
 
     #[tokio::test]

@@ -148,12 +148,15 @@ pub(crate) async fn begin(
     let least = size.unwrap_or(0).div_ceil(PIECES);
     let piece = PIECE.max(usize::try_from(least).unwrap_or(PIECE)).next_multiple_of(1024 * 1024);
     let write = WriteMultipart::new_with_chunk_size(upload, piece);
-    Ok(Box::new(Flow { write, at_once: (ON_THE_WAY / piece).max(1), store, path }))
+    Ok(Box::new(Flow { write, piece, filled: 0, at_once: (ON_THE_WAY / piece).max(1), store, path }))
 }
 
 /// An upload on its way.
 struct Flow {
     write: WriteMultipart,
+    /// Bytes of a piece, and how many of the next one are there.
+    piece: usize,
+    filled: usize,
     /// Pieces on their way at once.
     at_once: usize,
     store: Arc<dyn ObjectStore>,
@@ -163,13 +166,18 @@ struct Flow {
 #[async_trait]
 impl Upload for Flow {
     async fn push(&mut self, bytes: Bytes) -> Result<(), Failure> {
-        self.write.wait_for_capacity(self.at_once).await.map_err(|error| failure::of(&error))?;
+        // The next piece fills while others are on their way; it waits for them when it is to go.
+        self.filled += bytes.len();
+        if self.filled >= self.piece {
+            self.filled %= self.piece;
+            self.write.wait_for_capacity(self.at_once).await.map_err(|error| failure::of(&error))?;
+        }
         self.write.put(bytes);
         Ok(())
     }
 
     async fn complete(self: Box<Self>) -> Result<Version, Failure> {
-        let Self { write, at_once: _, store, path } = *self;
+        let Self { write, store, path, .. } = *self;
         let put = write.finish().await.map_err(|error| match failure::of(&error) {
             Failure::Clash => Failure::Throttled(text(&error)),
             failure => failure,

@@ -187,6 +187,24 @@ async fn a_completion_that_takes_long_is_answered_at_its_end() {
 }
 
 #[tokio::test]
+async fn an_upload_that_is_completed_twice_at_once_is_completed_once() {
+    let rig = Rig::start().await;
+    let credential = rig.whole();
+    let id = rig.send(rig.ask("POST", "/lake/o?uploads="), &credential).await.ok().one("UploadId");
+    let body = noise(1, 9 * MIB);
+    let answer = put(&rig, &credential, &format!("/lake/o?partNumber=1&uploadId={id}"), body.clone()).await;
+    let etag = answer.ok().header("etag").unwrap();
+    let part = format!("<Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>");
+    let document = format!("<CompleteMultipartUpload>{part}</CompleteMultipartUpload>");
+    let complete = || rig.send(rig.ask("POST", &format!("/lake/o?uploadId={id}")).body(document.clone()), &credential);
+    let (one, two) = futures::future::join(complete(), complete()).await;
+    let mut outcomes = [one.status, two.status];
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, [200, 404]);
+    assert!(rig.get("/lake/o", &credential).await.body == body);
+}
+
+#[tokio::test]
 async fn of_writers_that_want_to_be_first_one_is() {
     let rig = Rig::start().await;
     let credential = rig.whole();

@@ -48,6 +48,7 @@ impl Behind {
     }
 
     async fn assemble(&self, key: &str, id: UploadId, completion: &Completion, session: &Session) -> Completed {
+        let _ending = self.common.ending(id.bytes()).await;
         let found = match self.objects.assemble_upload(id, completion).await? {
             Ok(found) => found,
             Err(incomplete) => return Ok(Err(incomplete)),

@@ -10,7 +10,7 @@ pub(crate) mod port;
 mod reading;
 mod writing;
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
 
 use s3s::{S3Error, S3ErrorCode};
@@ -38,6 +38,8 @@ pub(crate) struct Common {
     hasher: RandomState,
     /// Lets writers of one key follow each other, so that what is kept here of an object is of the bytes that are there.
     turns: Box<[Mutex<()>]>,
+    /// Lets completions of one upload follow each other: clients ask again when an answer takes long.
+    endings: Box<[Mutex<()>]>,
     /// Room for bodies.
     room: Arc<Semaphore>,
 }
@@ -45,8 +47,8 @@ pub(crate) struct Common {
 impl Common {
     /// All free.
     pub(crate) fn new() -> Self {
-        let turns = (0..TURNS).map(|_| Mutex::new(())).collect();
-        Self { hasher: RandomState::new(), turns, room: Arc::new(Semaphore::new(BODIES)) }
+        let free = || (0..TURNS).map(|_| Mutex::new(())).collect();
+        Self { hasher: RandomState::new(), turns: free(), endings: free(), room: Arc::new(Semaphore::new(BODIES)) }
     }
 
     /// Waits for room for a body.
@@ -57,8 +59,17 @@ impl Common {
 
     /// Waits for the key's turn. Who holds one never asks for another.
     async fn turn(&self, bucket: BucketId, key: &[u8]) -> Option<MutexGuard<'_, ()>> {
-        let at = self.hasher.hash_one((bucket, key)) % (TURNS as u64);
-        match self.turns.get(usize::try_from(at).unwrap_or(0)) {
+        self.one_of(&self.turns, (bucket, key)).await
+    }
+
+    /// Waits for the upload's turn to be completed. Who holds one may wait for its key's.
+    async fn ending(&self, upload: &[u8]) -> Option<MutexGuard<'_, ()>> {
+        self.one_of(&self.endings, upload).await
+    }
+
+    async fn one_of<'t>(&self, turns: &'t [Mutex<()>], of: impl Hash) -> Option<MutexGuard<'t, ()>> {
+        let at = self.hasher.hash_one(of) % (TURNS as u64);
+        match turns.get(usize::try_from(at).unwrap_or(0)) {
             Some(turn) => Some(turn.lock().await),
             None => None,
         }
