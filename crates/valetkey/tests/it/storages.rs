@@ -56,6 +56,20 @@ fn our_own_endpoint_passes_its_check() {
 }
 
 #[test]
+fn a_gateway_to_a_plain_disk_passes_its_check() {
+    let (dir, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (server, operator) = set_up(dir.path());
+    let by = |args: &[&str]| answered(&mut client(&server, &operator, args));
+    std::fs::create_dir(disk.path().join("plain")).unwrap();
+    let root = format!("root={}", disk.path().display());
+    by(&["storage", "create", "disk", "--kind", "gateway", "--set", "backend=local", "--set", &root]);
+    by(&["bucket", "create", "--storage", "disk", "plain"]);
+    let report = by(&["storage", "check", "disk"]);
+    assert_eq!((&report["passed"], &report["kind"]), (&Value::Bool(true), &Value::from("gateway")), "{report:#}");
+    server.stop();
+}
+
+#[test]
 fn a_store_that_cannot_be_reached_fails_its_check() {
     let dir = tempfile::tempdir().unwrap();
     let (server, operator) = set_up(dir.path());
