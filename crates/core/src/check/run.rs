@@ -197,7 +197,8 @@ impl Run<'_> {
                         let reason = if vended.narrowed.is_empty() {
                             "given".to_owned()
                         } else {
-                            format!("given; the store cannot say all of it: {}", vended.narrowed.join("; "))
+                            let left_out = vended.narrowed.iter().map(|words| words.split(':').next().unwrap_or(words));
+                            format!("given, without {}", left_out.collect::<Vec<_>>().join(", "))
                         };
                         self.held.push(Held {
                             who,
@@ -381,7 +382,7 @@ impl Run<'_> {
             (Status::Passed, "nothing is left there".to_owned())
         } else {
             let status = if impossible { Status::Skipped } else { Status::Failed };
-            (status, format!("left there: {}; {}", self.left.join(", "), why.join("; ")))
+            (status, format!("may be left there: {}; {}", self.left.join(", "), why.join("; ")))
         };
         self.row("clean-up", "what was put there is taken away again", begun, outcome);
     }

@@ -102,7 +102,7 @@ fn show(report: &Value, out: &Out) -> Result<(), Failure> {
     ))?;
     let left = show::find(report, &["left"]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     for place in left.iter().filter_map(Value::as_str) {
-        out.warn(&format!("left there: {}", clean(place)));
+        out.warn(&format!("may be left there: {}", clean(place)));
     }
     Ok(())
 }
