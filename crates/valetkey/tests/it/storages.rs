@@ -99,6 +99,8 @@ fn a_store_that_cannot_be_reached_fails_its_check() {
     assert_eq!(statuses(&report, "failed"), ["plant", "clean-up"], "{report:#}");
     let text = report.to_string();
     assert!(text.contains("cannot be reached") && !text.contains("hush-hush-parent"), "{text}");
+    let all = ran(&mut client(&server, &operator, &["server", "check-config", "--storages"]));
+    assert_eq!(all.status.code(), Some(1), "{}", String::from_utf8_lossy(&all.stderr));
     server.stop();
 }
 
