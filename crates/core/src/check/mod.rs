@@ -19,7 +19,7 @@ use crate::name::{BucketName, Name};
 use crate::scope::{Path, Paths};
 use crate::storage::{Storage, StorageKind};
 use crate::stores::Stores;
-use crate::time::Entropy;
+use crate::time::{Entropy, Lifetime};
 
 /// Below this every check has its own directory.
 const ROOT: &[u8] = b".valetkey/checks/";
@@ -155,6 +155,14 @@ pub struct Report {
 /// Where a store is asked by this server: at the address for those inside the cluster, if it has one.
 pub fn endpoint_of(storage: &Storage) -> &str {
     storage.internal_endpoint.as_deref().unwrap_or(&storage.endpoint)
+}
+
+/// A check takes no longer; what is refused because a credential is over would prove nothing.
+const LEAST: Lifetime = Lifetime::secs(120);
+
+/// How long the credentials of a check live: as short as the store gives them, but long enough for the check.
+pub fn lifetime_at(storage: &Storage) -> Lifetime {
+    storage.min_lifetime.max(LEAST).min(storage.max_lifetime)
 }
 
 /// Checks stores.

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::ask::{Ask, Asked, Target, Wanted};
 use crate::caller::Caller;
 use crate::check::plan::{At, Expect, STEPS, Step, VENDS, Vend, Who};
-use crate::check::{Answer, Attempt, Checker, ID_CHARS, ROOT, Report, Row, Status, Verb, endpoint_of};
+use crate::check::{Answer, Attempt, Checker, ID_CHARS, ROOT, Report, Row, Status, Verb, endpoint_of, lifetime_at};
 use crate::credential::{AzureSas, Credential, GoogleToken, S3Keys};
 use crate::error::{Error, Kind, Noun};
 use crate::id::StorageId;
@@ -189,7 +189,7 @@ impl Run<'_> {
                     dialect: self.dialect,
                     target,
                     wanted: Wanted::all_of(vend.actions),
-                    lifetime: Asked::Usual(self.storage.min_lifetime),
+                    lifetime: Asked::Usual(lifetime_at(self.storage)),
                     carries: Shape::ALL,
                 };
                 match self.checker.desk.vend(self.caller, &ask).await {

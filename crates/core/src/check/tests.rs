@@ -21,7 +21,7 @@ use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::storage::Shape;
 use crate::stores::{Description, Ended};
-use crate::time::{Clock, Lifetime};
+use crate::time::Clock;
 use crate::token::TokenDigest;
 
 fn now() -> Timestamp {
@@ -412,6 +412,11 @@ fn a_place_of_a_check_is_an_operators_and_nothing_else_is() {
     };
     let only = |text: &str| Paths::only([Path::object(text.as_bytes()).unwrap()]).unwrap();
     let good = || only(".valetkey/checks/00112233445566778899/a");
+    let mut brief = storage();
+    brief.min_lifetime = Lifetime::secs(1);
+    assert_eq!(lifetime_at(&brief), Lifetime::secs(120), "long enough for a check");
+    brief.max_lifetime = Lifetime::secs(60);
+    assert_eq!(lifetime_at(&brief), Lifetime::secs(60), "and never longer than the store gives");
     let permit = decide(Role::Operator, good(), 3600).unwrap();
     assert_eq!(permit.until(), Lifetime::secs(900).ends(now()), "never longer than the least");
     assert!(permit.because().grants.is_empty());

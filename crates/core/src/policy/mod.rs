@@ -401,7 +401,7 @@ fn shared(
 }
 
 /// A place of a check. SECURITY: no grant is asked, so it is an operator's alone, never outside the directory of one check, and
-/// never longer than the store's shortest lifetime.
+/// never for longer than a check takes.
 fn probe(
     snapshot: &Snapshot,
     caller: &Caller,
@@ -426,7 +426,7 @@ fn probe(
         storage: Arc::clone(storage),
         scope: Arc::new(scope),
         grants: Arc::from([]),
-        max_lifetime: storage.min_lifetime,
+        max_lifetime: check::lifetime_at(storage),
         until: None,
         cuts: cut_actions(wanted, actions),
     })

@@ -33,7 +33,7 @@ async fn a_store_that_refuses_everything_fails_and_its_credentials_are_on_record
     assert_eq!(leases.len(), 4);
     let own = leases.iter().all(|record| record.lease.grants.is_empty() && record.lease.dialect == "native");
     assert!(own, "{leases:?}");
-    assert!(leases.iter().all(|record| record.lease.until == Lifetime::secs(60).ends(world.clock.now())));
+    assert!(leases.iter().all(|record| record.lease.until == Lifetime::secs(120).ends(world.clock.now())));
 }
 
 #[tokio::test]

@@ -124,7 +124,23 @@ impl Check<'_> {
         self.dreadnode().await?;
         self.r2().await?;
         self.sharing().await?;
+        self.store().await?;
         self.ledger().await
+    }
+
+    /// The check that operators have of every store, of the embedded one.
+    async fn store(&mut self) -> anyhow::Result<()> {
+        let admin = self.state.admin.token.clone();
+        let path = format!("/api/v1/storages/{}/checks", self.node.storage.id);
+        let (status, answer) = self.api(Method::POST, &path, &admin, Some(json!({}))).await?;
+        let rows = answer.get("checks").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let of = |row: &Value, field: &str| row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let failed: Vec<String> =
+            rows.iter().filter(|row| of(row, "status") == "failed").map(|row| of(row, "check")).collect();
+        let passed = answer.get("passed").and_then(Value::as_bool).unwrap_or(false);
+        let found = if passed { "passed".to_owned() } else { format!("{status} {}", failed.join(" ")) };
+        self.record("the operator's check of the store", "passed", &found);
+        Ok(())
     }
 
     async fn reading(&mut self, keys: &Keys) -> anyhow::Result<()> {
