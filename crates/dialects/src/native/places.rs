@@ -228,16 +228,16 @@ impl Native {
     ) -> Result<(), Error> {
         let none = || Error::internal("a place is asked for with no actions");
         let scope = Scope::new(bucket.clone(), paths, actions).ok_or_else(none)?;
-        self.stores.can_express(storage, &scope).map_err(|error| match error.kind() {
-            Kind::Invalid => {
-                let said = format!(
-                    "the storage `{}` cannot open {what}: {}; choose another place, or a bucket of a storage that can (of kind `gateway`, for one)",
-                    storage.name,
-                    error.said()
-                );
-                Error::new(Kind::Invalid, said).at(field)
+        self.stores.can_express(storage, &scope).map_err(|error| {
+            if error.kind() != Kind::Invalid {
+                return error;
             }
-            _ => error,
+            let said = format!(
+                "the storage `{}` cannot open {what}: {}; choose another place, or a bucket of a storage that can (of kind `gateway`, for one)",
+                storage.name,
+                error.said()
+            );
+            Error::new(Kind::Invalid, said).at(field)
         })
     }
 

@@ -8,22 +8,26 @@ use axum::http::{HeaderMap, StatusCode};
 use valetkey_core::credential::Issued;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::lease::{Lease, LeaseState};
-use valetkey_core::name::Name;
 use valetkey_core::policy::Permit;
 use valetkey_core::port::{Issuer, LeaseFilter, NewStorage, Registry as _};
 use valetkey_core::storage::{Backend, StorageKind};
+use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind, Secret};
 use valetkey_issuers::Issuers;
 use valetkey_issuers::cache::{self, Cache};
 use valetkey_issuers::embedded::Embedded;
 use valetkey_issuers::sources::{self, Sources};
 use valetkey_issuers::sts::Surroundings;
+use valetkey_testkit::chance::SeededEntropy;
+use valetkey_testkit::clock::FixedClock;
 
 use super::carry::{DIALECTS, Doors};
 use super::world::{Shot, new_storage, ring};
 
+type Excuse = fn() -> Error;
+
 /// An issuer that has nothing but its excuse.
-struct Failing(fn() -> Error);
+struct Failing(Excuse);
 
 #[async_trait]
 impl Issuer for Failing {
@@ -69,7 +73,7 @@ async fn all_void(doors: &Doors) -> bool {
 
 #[tokio::test]
 async fn a_store_that_fails_is_told_in_each_dialects_form_without_what_was_noted() {
-    let failures: [(&str, fn() -> Error); 4] = [
+    let failures: [(&str, Excuse); 4] = [
         ("refused", || {
             Error::new(Kind::Upstream, "the store refused to give a key")
                 .note("noted: arn:aws:iam::1:role/r")
@@ -149,31 +153,33 @@ async fn stub(act: Act) -> (String, Arc<Mutex<u32>>) {
 const PARENT: &str =
     r#"{"access_key_id":"AKIDPARENT","secret_access_key":"parent-secret","session_token":"parent-token"}"#;
 
-/// A store that speaks STS, and everything between it and the dialects.
+/// A store that speaks STS.
 async fn sts(endpoint: &str) -> Doors {
     let settings = serde_json::json!({
         "sts_endpoint": endpoint, "region": "eu-west-1", "role_arn": "arn:aws:iam::123456789012:role/vendor",
         "timeout_ms": 200,
     });
-    let mut storage = new_storage("local", StorageKind::Sts);
+    over(StorageKind::Sts, &settings, PARENT).await
+}
+
+/// A store that somebody else runs, and everything between it and the dialects.
+async fn over(kind: StorageKind, settings: &serde_json::Value, secrets: &str) -> Doors {
     let keyring = || SharedKeyring::new(ring());
-    // What seals does not depend on where the sealed bytes are opened.
-    let sealer = |clock: Arc<dyn valetkey_core::time::Clock>, entropy: Arc<dyn valetkey_core::time::Entropy>| {
+    let sources = |clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>| {
         let surroundings = Surroundings::default();
         Arc::new(Sources::new(sources::World { keyring: keyring(), surroundings, clock, entropy }))
     };
-    let clock = Arc::new(valetkey_testkit::clock::FixedClock::default());
-    let entropy = Arc::new(valetkey_testkit::chance::SeededEntropy::new(1));
-    let name: Name = storage.name.clone();
-    let sealed = sealer(clock, entropy).seal(&name, &Secret::new(PARENT.to_owned())).unwrap();
+    let storage = new_storage("local", kind);
+    let (clock, entropy) = (Arc::new(FixedClock::default()), Arc::new(SeededEntropy::new(1)));
+    let sealed = sources(clock, entropy).seal(&storage.name, &Secret::new(secrets.to_owned())).unwrap();
     let backend = storage.backend.as_deref().unwrap().clone();
     let backend = Backend { settings: settings.to_string().into(), secrets: Some(sealed), ..backend };
-    storage = NewStorage { backend: Some(Arc::new(backend)), ..storage };
+    let storage = NewStorage { backend: Some(Arc::new(backend)), ..storage };
     Doors::behind(storage, |clock, entropy, memory| {
         let tasks = tokio_util::task::TaskTracker::new();
         let settings = cache::Settings::default();
         let cache = Cache::new(settings, memory.clone(), clock.clone(), entropy.clone(), tasks);
-        let sources = sealer(clock.clone(), entropy.clone());
+        let sources = sources(clock.clone(), entropy.clone());
         Arc::new(Issuers::new(Embedded::new(keyring(), entropy.clone()), sources, cache))
     })
     .await
@@ -305,5 +311,31 @@ async fn a_key_of_a_token_service_goes_through_every_dialect_with_its_own_end() 
     for record in leases {
         let trace = record.trace.unwrap();
         assert_eq!((&*trace.key_id, trace.request_id.as_deref()), ("ASIAGIVEN", Some("upstream-id-1")));
+    }
+}
+
+#[tokio::test]
+async fn a_signature_of_azure_goes_through_the_dialects_that_carry_it() {
+    let settings =
+        serde_json::json!({"account": "acct", "namespace": "hierarchical", "identity": {"kind": "account-key"}});
+    let key = "c2VjcmV0IGtleSBvZiB0aGUgYWNjb3VudA==";
+    let doors = over(StorageKind::Azure, &settings, &format!(r#"{{"account_key":"{key}"}}"#)).await;
+    let answer = doors.vend("sharing").await.json();
+    let given = &answer["credentials"];
+    assert_eq!(given["location"], "abfss://lake@acct.dfs.core.windows.net/t/plain");
+    assert_eq!(given["expirationTime"], 1_767_229_200_000_i64);
+    let sas = given["azureUserDelegationSas"]["sasToken"].as_str().unwrap();
+    // The directory, two deep, to read and list.
+    for part in ["sr=d", "sdd=2", "sp=rl", "se=2026-01-01T01", "sig="] {
+        assert!(sas.contains(part), "{part} in {sas}");
+    }
+    let native = doors.vend("native").await.json();
+    assert_eq!((&native["type"], &native["revocation"]), (&"azure".into(), &"expiry-only".into()));
+    assert!(native["sas_token"].as_str().unwrap().contains("sdd=2"), "{native}");
+    assert!(!native["narrowed"].as_array().unwrap().is_empty(), "{native}");
+    for dialect in ["theirstack", "dreadnode", "r2"] {
+        let shot = doors.vend(dialect).await;
+        assert_eq!(shot.status, StatusCode::FORBIDDEN, "{dialect}: {}", shot.body);
+        assert!(!shot.body.contains("sig=") && !shot.body.contains(key), "{dialect}: {}", shot.body);
     }
 }
