@@ -84,8 +84,9 @@ impl Desk {
     async fn road(&self, caller: &Caller, ask: &Ask, now: Timestamp) -> Result<Vended, Error> {
         let snapshot = self.directory.account(caller.account, now).await?;
         let permit = policy::decide(&snapshot, caller, ask, now)?;
-        // What a store gave before is known before the lease: one entry of the ledger then says both.
-        let ready = self.issuer.ready(&permit);
+        // What a store gave before is known before the lease: one entry of the ledger then says both. So is what a store
+        // refuses for the moment.
+        let ready = self.issuer.ready(&permit)?;
         let trace = ready.as_ref().and_then(|issued| issued.trace.as_deref());
         let lease = self.ledger.open(&permit, trace, now).await?;
         let issued = match ready {
@@ -106,7 +107,7 @@ impl Desk {
         let issued = match self.issuer.issue(permit, lease).await {
             Ok(issued) => issued,
             Err(error) => {
-                self.ledger.void(lease.id, error.kind(), now).await?;
+                self.ledger.void(lease, error.kind(), now).await?;
                 return Err(error);
             }
         };

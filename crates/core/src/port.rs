@@ -53,8 +53,9 @@ pub trait Ledger: Send + Sync {
     /// Records how the store knows the credential that came of a lease. INVARIANT: when this returns, that is durable.
     async fn issued(&self, lease: &Lease, trace: &Trace, now: Timestamp) -> Result<(), Error>;
 
-    /// Records that no credential came of a lease, and gives its credits back.
-    async fn void(&self, lease: LeaseId, kind: Kind, now: Timestamp) -> Result<(), Error>;
+    /// Records that no credential came of a lease that was opened here, and gives its credits back; once, however often it is
+    /// said. Stores that fail make many of these: it costs what a lease does.
+    async fn void(&self, lease: &Lease, kind: Kind, now: Timestamp) -> Result<(), Error>;
 
     /// Records a refusal, some time soon.
     fn refused(&self, refusal: Refusal, now: Timestamp);
@@ -64,7 +65,10 @@ pub trait Ledger: Send + Sync {
 #[async_trait]
 pub trait Issuer: Send + Sync {
     /// A credential that is there already and is good for the permit, without asking anybody.
-    fn ready(&self, permit: &Permit) -> Option<Issued>;
+    ///
+    /// # Errors
+    /// What issuing would be refused with, where that is known without asking anybody: no lease is opened for it then.
+    fn ready(&self, permit: &Permit) -> Result<Option<Issued>, Error>;
 
     /// Issues. The credential never reaches further or lives longer than its permit.
     async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Issued, Error>;

@@ -64,14 +64,14 @@ fn origin(permit: &Permit, lease: Option<LeaseId>, opened: Timestamp) -> Claims 
 
 #[async_trait]
 impl Issuer for Issuers {
-    fn ready(&self, permit: &Permit) -> Option<Issued> {
+    fn ready(&self, permit: &Permit) -> Result<Option<Issued>, Error> {
         if permit.storage().kind.is_ours() {
-            return None;
+            return Ok(None);
         }
-        let source = self.sources.of(permit.storage()).ok()?;
+        let source = self.sources.of(permit.storage())?;
         let origin = origin(permit, None, self.sources.now());
         let want = Want { scope: permit.scope(), until: permit.until(), origin: &origin };
-        self.cache.kept(&source, &want).map(|held| held.issued())
+        Ok(self.cache.kept(&source, &want)?.map(|held| held.issued()))
     }
 
     async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Issued, Error> {

@@ -171,7 +171,7 @@ async fn everything_is_there_after_a_restart() {
     store.add_credits(account, 10, bench.now()).await.unwrap();
     let (kept, revoked, void) =
         (bench.open(&tenant).await.unwrap(), bench.open(&tenant).await.unwrap(), bench.open(&tenant).await.unwrap());
-    store.void(void.id, Kind::Upstream, bench.now()).await.unwrap();
+    store.void(&void, Kind::Upstream, bench.now()).await.unwrap();
     shelf.clock.advance_secs(1);
     store.revoke(Revocation::Lease(revoked.id), by(&tenant, bench.now())).await.unwrap();
     let ended = PlainToken::generate(&*shelf.entropy);
@@ -194,7 +194,7 @@ async fn everything_is_there_after_a_restart() {
     assert!(store.is_revoked(&claims(&revoked)) && !store.is_revoked(&claims(&kept)));
     assert_eq!(bench.state(void.id).await, LeaseState::Void);
     assert!(matches!(bench.state(revoked.id).await, LeaseState::Revoked(_)));
-    store.void(void.id, Kind::Upstream, bench.now()).await.unwrap();
+    store.void(&void, Kind::Upstream, bench.now()).await.unwrap();
     assert_eq!(store.balance(account).await.unwrap().used, 4, "still given back once");
     let period = Period { from: kept.opened, to: kept.until, zone: jiff::tz::TimeZone::UTC };
     let filter = RequestFilter { account, token: None, origin: None };
@@ -223,7 +223,7 @@ async fn what_is_answered_before_the_commit_is_found_and_kept_too() {
     assert_eq!(opened.iter().filter(|one| one.is_ok()).count(), 49);
     let listed = store.leases(&LeaseFilter { limit: 100, ..LeaseFilter::default() }).await.unwrap();
     assert_eq!(listed.len(), 50);
-    store.void(lease.id, Kind::Upstream, bench.now()).await.unwrap();
+    store.void(&lease, Kind::Upstream, bench.now()).await.unwrap();
     bench.open(&tenant).await.unwrap();
     store.close().await.unwrap();
     let store = shelf.open().await;
@@ -377,13 +377,13 @@ async fn a_page_that_cannot_be_written_is_refused_and_costs_nothing() {
         assert!(matches!(refused.unwrap_err().kind(), Kind::Unavailable | Kind::OutOfCredit));
     }
     assert_eq!(store.balance(tenant.account.id).await.unwrap().used, 1);
-    assert_eq!(store.void(lease.id, Kind::Upstream, bench.now()).await.unwrap_err().kind(), Kind::Unavailable);
+    assert_eq!(store.void(&lease, Kind::Upstream, bench.now()).await.unwrap_err().kind(), Kind::Unavailable);
     run(&mut other, "ALTER TABLE away RENAME TO ledger_pages").await;
     for _ in 0..4 {
         bench.open(&tenant).await.unwrap();
     }
     assert_eq!(bench.open(&tenant).await.unwrap_err().kind(), Kind::OutOfCredit);
-    store.void(lease.id, Kind::Upstream, bench.now()).await.unwrap();
+    store.void(&lease, Kind::Upstream, bench.now()).await.unwrap();
     bench.open(&tenant).await.unwrap();
     let verified = store.verify_ledger().await.unwrap();
     assert_eq!((verified.leases, verified.broken_at), (6, None));
@@ -417,7 +417,7 @@ async fn the_index_follows_the_pages_by_itself() {
     let bench = shelf.bench(&store);
     let tenant = bench.tenant("acme", Metering::Free).await;
     let opened: Vec<_> = join_all((0..700).map(|_| bench.open(&tenant))).await;
-    let void = opened[3].as_ref().unwrap().id;
+    let void = opened[3].as_ref().unwrap();
     store.void(void, Kind::Upstream, bench.now()).await.unwrap();
     let mut other = shelf.raw().await;
     let waited = std::time::Instant::now();
@@ -430,7 +430,7 @@ async fn the_index_follows_the_pages_by_itself() {
         assert!(waited.elapsed() < std::time::Duration::from_secs(20), "{folded:?}");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    assert_eq!(bench.state(void).await, LeaseState::Void);
+    assert_eq!(bench.state(void.id).await, LeaseState::Void);
     store.void(void, Kind::Upstream, bench.now()).await.unwrap();
     assert_eq!(store.verify_ledger().await.unwrap().leases, 700);
 }

@@ -149,7 +149,7 @@ impl Ledger for World {
     async fn issued(&self, _: &Lease, _: &Trace, _: Timestamp) -> Result<(), Error> {
         Ok(())
     }
-    async fn void(&self, _: LeaseId, _: Kind, _: Timestamp) -> Result<(), Error> {
+    async fn void(&self, _: &Lease, _: Kind, _: Timestamp) -> Result<(), Error> {
         *self.voided.lock().unwrap() += 1;
         Ok(())
     }
@@ -158,8 +158,8 @@ impl Ledger for World {
 
 #[async_trait]
 impl Issuer for World {
-    fn ready(&self, _: &Permit) -> Option<Issued> {
-        None
+    fn ready(&self, _: &Permit) -> Result<Option<Issued>, Error> {
+        Ok(None)
     }
     async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Issued, Error> {
         if self.wrong == Wrong::NoCredential {

@@ -117,8 +117,8 @@ struct Shaped(SealingIssuer);
 
 #[async_trait]
 impl Issuer for Shaped {
-    fn ready(&self, _: &Permit) -> Option<Issued> {
-        None
+    fn ready(&self, _: &Permit) -> Result<Option<Issued>, Error> {
+        Ok(None)
     }
 
     async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Issued, Error> {
@@ -127,7 +127,7 @@ impl Issuer for Shaped {
         Ok(match permit.storage().kind.shape() {
             Shape::S3 => {
                 let mut issued = self.0.issue(permit, lease).await?;
-                if let Credential::S3(keys) = &mut issued.credential {
+                if let Credential::S3(keys) = Arc::make_mut(&mut issued.credential) {
                     keys.expiration = expiration;
                 }
                 issued

@@ -31,8 +31,8 @@ struct Failing(Excuse);
 
 #[async_trait]
 impl Issuer for Failing {
-    fn ready(&self, _: &Permit) -> Option<Issued> {
-        None
+    fn ready(&self, _: &Permit) -> Result<Option<Issued>, Error> {
+        Ok(None)
     }
 
     async fn issue(&self, _: &Permit, _: &Lease) -> Result<Issued, Error> {

@@ -41,9 +41,19 @@ impl Budget {
     /// Takes one, or says after how many seconds there is one.
     pub(crate) fn take(&self, now: Timestamp) -> Result<(), u32> {
         let mut state = self.fill(now);
+        state.parts = self.left(&state, now)?;
+        Ok(())
+    }
+
+    /// Whether there is one, or after how many seconds; takes none.
+    pub(crate) fn has(&self, now: Timestamp) -> Result<(), u32> {
+        self.left(&self.fill(now), now).map(drop)
+    }
+
+    /// What would be left with one less.
+    fn left(&self, state: &State, now: Timestamp) -> Result<u64, u32> {
         if let Some(parts) = state.parts.checked_sub(TOKEN).filter(|_| now >= state.paused) {
-            state.parts = parts;
-            return Ok(());
+            return Ok(parts);
         }
         let missing = TOKEN.saturating_sub(state.parts).div_ceil(self.per_sec).div_ceil(1000);
         let paused = u64::try_from(state.paused.duration_since(now).as_millis()).unwrap_or(0).div_ceil(1000);
@@ -85,8 +95,9 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(budget.take(start), Ok(()));
         }
-        assert_eq!(budget.take(start), Err(1));
+        assert_eq!((budget.take(start), budget.has(start)), (Err(1), Err(1)));
         assert_eq!(budget.take(start + 999.milliseconds()), Err(1));
+        assert_eq!(budget.has(start + 1000.milliseconds()), Ok(()), "looking takes none");
         assert_eq!(budget.take(start + 1000.milliseconds()), Ok(()));
         assert_eq!(budget.take(start), Err(1), "a clock set back gives nothing");
         assert!(!budget.spare(start + 2.seconds()) && budget.spare(start + 3.seconds()));

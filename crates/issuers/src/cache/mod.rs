@@ -175,6 +175,8 @@ struct Look<'a> {
     /// Good enough while the store is out of order.
     enough: Option<Arc<Held>>,
     denied: Option<Arc<Denied>>,
+    /// A fetch is under way.
+    waits: bool,
     terms: Terms,
     key: Key,
     slots: Option<MutexGuard<'a, HashMap<Key, Slot>>>,
@@ -202,6 +204,11 @@ const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 fn secs(count: u32) -> SignedDuration {
     SignedDuration::from_secs(i64::from(count))
+}
+
+/// The budget is spent; there is more in so many seconds.
+fn spent(pause: u32) -> Error {
+    Error::new(Kind::RateLimited, "too many keys of this store are asked for").retry_after(pause)
 }
 
 fn later(instant: Timestamp, count: u32) -> Timestamp {
@@ -278,8 +285,18 @@ impl Cache {
     }
 
     /// A credential that is kept and good for a permit. Renews it in the background when it is time.
-    pub fn kept(&self, source: &Arc<Source>, want: &Want<'_>) -> Option<Arc<Held>> {
-        Inner::look(&self.inner, source, want).ok()?.have
+    ///
+    /// # Errors
+    /// What [`Self::get`] would refuse with at once: a failure that is remembered, a budget that is spent.
+    pub fn kept(&self, source: &Arc<Source>, want: &Want<'_>) -> Result<Option<Arc<Held>>, Error> {
+        let Look { have, enough, denied, waits, terms, .. } = Inner::look(&self.inner, source, want)?;
+        if have.is_some() || enough.is_some() || waits {
+            return Ok(have);
+        }
+        match denied {
+            Some(denied) => Err(denied.error()),
+            None => source.budget.has(terms.now).map(|()| None).map_err(spent),
+        }
     }
 
     /// A credential for a permit: one that is kept, or a new one.
@@ -342,7 +359,7 @@ impl Inner {
             class: terms.class,
         };
         let mut slots = this.slots();
-        let mut look = Look { have: None, enough: None, denied: None, terms, key, slots: None };
+        let mut look = Look { have: None, enough: None, denied: None, waits: false, terms, key, slots: None };
         if let Some(slot) = slots.get_mut(&look.key) {
             let terms = &look.terms;
             slot.held.retain(|held| !this.leases.is_revoked(&held.origin));
@@ -351,6 +368,7 @@ impl Inner {
                 // Its task is gone; if it landed, it took itself out before.
                 slot.flight = None;
             }
+            look.waits = slot.flight.is_some();
             look.denied = slot.denied.clone().filter(|denied| denied.until > terms.now);
             if let Some(held) = best.clone().filter(|held| held.left(terms.now) >= terms.need) {
                 // Ahead of need, and only with what of the budget nobody waits for.
@@ -371,7 +389,7 @@ impl Inner {
     }
 
     fn step(this: &Arc<Self>, source: &Arc<Source>, want: &Want<'_>) -> Result<Step, Error> {
-        let Look { have, enough, denied, terms, key, slots } = Self::look(this, source, want)?;
+        let Look { have, enough, denied, waits: _, terms, key, slots } = Self::look(this, source, want)?;
         if let Some(held) = have {
             return Ok(Step::Have(held));
         }
@@ -391,9 +409,7 @@ impl Inner {
                     slot.flight = Some(flight.clone());
                     return Ok(Step::Wait(flight, enough));
                 }
-                Err(pause) => {
-                    Error::new(Kind::RateLimited, "too many keys of this store are asked for").retry_after(pause)
-                }
+                Err(pause) => spent(pause),
             },
         };
         enough.map(Step::Have).ok_or(refusal)

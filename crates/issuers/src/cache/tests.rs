@@ -418,14 +418,39 @@ async fn what_is_kept_is_there_without_asking_and_nothing_else_is() {
     let (scope, origin) = (scope("lake"), origin(1, world.clock.now()));
     let until = Lifetime::secs(3600).ends(world.clock.now());
     let want = Want { scope: &scope, until, origin: &origin };
-    assert!(world.cache.kept(&world.source, &want).is_none());
+    assert!(world.cache.kept(&world.source, &want).unwrap().is_none());
     assert_eq!(world.calls(), 0, "looking asks nobody");
     let issued = world.cache.get(&world.source, &want).await.unwrap().issued();
-    let kept = world.cache.kept(&world.source, &want).unwrap().issued();
+    let kept = world.cache.kept(&world.source, &want).unwrap().unwrap().issued();
     assert_eq!(kept.trace, issued.trace);
     assert_eq!(kept.trace.as_deref().map(|trace| &*trace.key_id), Some("key-0"));
     let shorter = Want { until: Lifetime::secs(1000).ends(world.clock.now()), ..want };
-    assert!(world.cache.kept(&world.source, &shorter).is_none(), "it would outlive its permit");
+    assert!(world.cache.kept(&world.source, &shorter).unwrap().is_none(), "it would outlive its permit");
+}
+
+#[tokio::test]
+async fn what_would_be_refused_is_known_before_anything_is_asked() {
+    let world = world_with(Settings::default(), 900, Sharing::Caller, budget(1, 1));
+    let (lake, pond, origin) = (scope("lake"), scope("pond"), origin(1, world.clock.now()));
+    let until = Lifetime::secs(3600).ends(world.clock.now());
+    let kept = |scope| world.cache.kept(&world.source, &Want { scope, until, origin: &origin });
+    world.key("lake", 1, 3600).await;
+    let spent = kept(&pond).unwrap_err();
+    assert_eq!((spent.kind(), spent.retry_after_secs()), (Kind::RateLimited, Some(1)));
+    assert!(kept(&lake).unwrap().is_some(), "what is kept needs no budget");
+
+    world.clock.advance_secs(1);
+    world.mood(Mood::Fails(Kind::Upstream));
+    assert!(kept(&pond).unwrap().is_none());
+    world.ask("pond", 1, 3600).await.unwrap_err();
+    assert_eq!(kept(&pond).unwrap_err().kind(), Kind::Upstream, "a failure is remembered");
+
+    world.clock.advance_secs(10);
+    world.mood(Mood::Gives);
+    world.fake.gate.forget_permits(100_000);
+    let mut waiting = Box::pin(world.ask("pond", 1, 3600));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    assert!(kept(&pond).unwrap().is_none(), "who waits for a fetch under way needs no budget either");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::credential::Trace;
 use valetkey_core::error::Noun;
-use valetkey_core::id::{AccountId, LeaseId};
+use valetkey_core::id::AccountId;
 use valetkey_core::lease::{Lease, Refusal};
 use valetkey_core::policy::Permit;
 use valetkey_core::port::Ledger;
@@ -19,7 +19,7 @@ use valetkey_core::{Error, Kind};
 use crate::ledger::entry::Voided;
 use crate::ledger::queue::{Group, Pushed};
 use crate::settings::LedgerMode;
-use crate::sqlite;
+use crate::sqlite::{self, failed, leases};
 use crate::store::Store;
 
 /// The name of a kind in the ledger.
@@ -49,17 +49,18 @@ impl Store {
         }
     }
 
-    /// Voids a lease that nobody else voids.
-    async fn void_claimed(&self, lease: LeaseId, kind: Kind, now: Timestamp) -> Result<(), Error> {
-        let found = self.find_lease(lease).await?.ok_or_else(|| Error::not_found(Noun::Lease))?;
-        if found.void_kind.is_some() {
-            self.shared.queue.forget_voids([&lease]);
+    /// Voids a lease that nobody else voids. Its own page need not be there yet: this one comes after it.
+    async fn void_claimed(&self, lease: &Lease, kind: Kind, now: Timestamp) -> Result<(), Error> {
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        if leases::by_id(&mut reader, lease.id).await?.is_some_and(|indexed| indexed.void_kind.is_some()) {
+            self.shared.queue.forget_voids([&lease.id]);
             return Ok(());
         }
+        drop(reader);
         let voided = Voided {
-            lease,
-            account: found.opened.account,
-            credits: found.opened.credits,
+            lease: lease.id,
+            account: lease.account,
+            credits: lease.credits,
             at_ms: now.as_millisecond(),
             kind: kind_name(kind),
         };
@@ -86,16 +87,15 @@ impl Ledger for Store {
         self.written(&group).await
     }
 
-    async fn void(&self, lease: LeaseId, kind: Kind, now: Timestamp) -> Result<(), Error> {
-        let store = self.clone();
+    async fn void(&self, lease: &Lease, kind: Kind, now: Timestamp) -> Result<(), Error> {
+        let (store, lease) = (self.clone(), lease.clone());
         self.unbroken(async move {
-            store.settle().await?;
-            if !store.shared.queue.claim_void(lease) {
+            if !store.shared.queue.claim_void(lease.id) {
                 return Ok(());
             }
-            let done = store.void_claimed(lease, kind, now).await;
+            let done = store.void_claimed(&lease, kind, now).await;
             if done.is_err() {
-                store.shared.queue.forget_voids([&lease]);
+                store.shared.queue.forget_voids([&lease.id]);
             }
             done
         })

@@ -51,7 +51,7 @@ pub async fn a_void_lease_gives_its_credits_back_once(bench: &Bench) {
     let first = bench.open(&tenant).await.unwrap();
     bench.open(&tenant).await.unwrap();
     assert_eq!(bench.open(&tenant).await.unwrap_err().kind(), Kind::OutOfCredit);
-    let voids = join_all((0..5).map(|_| bench.ledger.void(first.id, Kind::UpstreamTimeout, bench.now()))).await;
+    let voids = join_all((0..5).map(|_| bench.ledger.void(&first, Kind::UpstreamTimeout, bench.now()))).await;
     assert!(voids.iter().all(Result::is_ok));
     assert_eq!(bench.usage.balance(tenant.account.id).await.unwrap(), Balance { granted: 12, used: 5 });
     bench.open(&tenant).await.unwrap();
@@ -71,7 +71,7 @@ pub async fn credits_are_summed_by_day_without_void_leases(bench: &Bench) {
         let lease = bench.open(&tenant).await.unwrap();
         bench.open(&other).await.unwrap();
         if at == 2 {
-            bench.ledger.void(lease.id, Kind::Upstream, bench.now()).await.unwrap();
+            bench.ledger.void(&lease, Kind::Upstream, bench.now()).await.unwrap();
         }
         bench.clock.advance_secs(12 * 3600);
     }

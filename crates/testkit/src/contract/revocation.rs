@@ -111,7 +111,7 @@ pub async fn what_is_revoked_twice_was_ended_once(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::Free).await;
     let lease = bench.open(&tenant).await.unwrap();
     let void = bench.open(&tenant).await.unwrap();
-    bench.ledger.void(void.id, Kind::Upstream, bench.now()).await.unwrap();
+    bench.ledger.void(&void, Kind::Upstream, bench.now()).await.unwrap();
     bench.clock.advance_secs(1);
     let first = by(&tenant, bench.now());
     assert_eq!(bench.registry.revoke(Revocation::Account(tenant.account.id), first).await.unwrap(), 1);

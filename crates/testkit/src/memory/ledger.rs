@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::credential::Trace;
-use valetkey_core::error::{Error, Kind, Noun, Stranger};
+use valetkey_core::error::{Error, Kind, Stranger};
 use valetkey_core::id::{LeaseId, StorageId};
 use valetkey_core::keyring::Claims;
 use valetkey_core::lease::{Lease, LeaseRecord, LeaseState, Refusal, Revocation, Revoker};
@@ -166,14 +166,12 @@ impl Ledger for Memory {
         Ok(())
     }
 
-    async fn void(&self, lease: LeaseId, _kind: Kind, _now: Timestamp) -> Result<(), Error> {
+    async fn void(&self, lease: &Lease, _kind: Kind, _now: Timestamp) -> Result<(), Error> {
         let mut world = self.world();
-        let found = world.find_lease(lease).ok_or_else(|| Error::not_found(Noun::Lease))?;
-        let (account, credits) = (found.account, u64::from(found.credits));
         // Only the first time are its credits given back.
-        if world.voided.insert(lease) {
-            let (_, balance) = world.account(account)?;
-            balance.used = balance.used.saturating_sub(credits);
+        if world.voided.insert(lease.id) {
+            let (_, balance) = world.account(lease.account)?;
+            balance.used = balance.used.saturating_sub(u64::from(lease.credits));
         }
         Ok(())
     }

@@ -163,8 +163,8 @@ impl fmt::Debug for SealingIssuer {
 
 #[async_trait]
 impl Issuer for SealingIssuer {
-    fn ready(&self, _: &Permit) -> Option<Issued> {
-        None
+    fn ready(&self, _: &Permit) -> Result<Option<Issued>, Error> {
+        Ok(None)
     }
 
     async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Issued, Error> {
