@@ -11,6 +11,7 @@ class PyArrow(Client):
     expired = Refusal(OSError, "ExpiredToken|HTTP status 400")
 
     def __init__(self, lease, scratch):
+        super().__init__(lease, scratch)
         self.fs = fs.S3FileSystem(
             access_key=lease.access_key_id,
             secret_key=lease.secret_access_key,

@@ -2,6 +2,7 @@
 suite, which `run` runs through the gateway as well."""
 
 import base64
+import hashlib
 import os
 
 import pytest
@@ -107,11 +108,13 @@ class TestTheStoreBehind:
         assert [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET, Prefix=key("others/"))["Contents"]] == [key("others/1")]
         assert s3.get_object(Bucket=BUCKET, Key=key("others/1"))["Body"].read() == b"others"
 
-    def test_keeps_what_is_said_of_an_object(self, s3):
+    @pytest.mark.parametrize("size", [10, 9 * MIB], ids=["small", "large"])
+    def test_keeps_what_is_said_of_an_object(self, s3, size):
         said = {"ContentType": "text/csv", "CacheControl": "no-cache", "Metadata": {"who": "me"}}
-        s3.put_object(Bucket=BUCKET, Key=key("said"), Body=b"1,2", **said)
+        tag = s3.put_object(Bucket=BUCKET, Key=key("said"), Body=bytes(size), **said)["ETag"]
         got = s3.head_object(Bucket=BUCKET, Key=key("said"))
         assert {name: got[name] for name in said} == said
+        assert got["ETag"] == tag == f'"{hashlib.md5(bytes(size)).hexdigest()}"'
 
     def test_gets_no_object_whose_bytes_are_not_those_that_were_said(self, behind, s3):
         wrong = base64.b64encode(bytes(16)).decode()
