@@ -234,6 +234,15 @@ class TestWhatItCannotSay:
             assert "S3 keys" in answer.json()["detail"]
 
 
+    def test_is_refused_when_it_is_shared(self, server, holder):
+        one = holder()
+        server.make("shares", name="azure", account=one.account)
+        table = {"schema": "shop", "name": "sales", "bucket": LAKE, "root": "jobs/daily", "access": "dir"}
+        answer = server.call("POST", "/api/v1/shares/azure/tables", server.admin_token, table)
+        assert answer.status in (400, 422), answer
+        assert "signature" in answer.json()["detail"]
+
+
 class TestRecord:
     def test_names_the_caller(self, server, everything):
         answer = everything.ask(bucket=LAKE, objects=["top"])

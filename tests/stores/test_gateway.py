@@ -3,13 +3,16 @@ suite, which `run` runs through the gateway as well."""
 
 import base64
 import hashlib
+import json
 import os
+import urllib.request
 
 import pytest
 from botocore.exceptions import ClientError
 
 from behind import Behind, LocalDisk, OtherS3
-from harness import MIB
+from harness import MIB, demo_bytes, demo_keys
+from stores import s3_client
 
 BUCKET = "flights-lake"
 # Keys that a path of a file system, a URL or a shell reads otherwise, and that are keys all the same.
@@ -169,6 +172,43 @@ class TestOtherBuckets:
     def test_are_shut_to_the_keys_of_others(self, behind, s3):
         for bucket, forbidden in behind.forbidden:
             assert code(s3.get_object, Bucket=bucket, Key=forbidden) == "AccessDenied"
+
+
+class TestOtherApis:
+    def test_share_a_table_by_its_files_and_as_a_directory(self, behind):
+        made = behind.make("tokens", account="globex", caller="recipient")
+        behind.secrets.add(made["token"])
+        behind.make("shares", name="sales", account="acme")
+        table = {"schema": "shop", "name": "flights", "bucket": BUCKET, "root": "tables/flights", "access": "both"}
+        behind.make("shares/sales/tables", **table)
+        behind.make("shares/sales/recipients", account="globex", to="recipient")
+        path = "/delta-sharing/shares/sales/schemas/shop/tables/flights"
+
+        answer = behind.call("POST", f"{path}/query", made["token"], {})
+        assert answer.status == 200, answer
+        files = [line["file"] for line in map(json.loads, answer.body.splitlines()) if "file" in line]
+        assert files
+        for file in files:
+            with urllib.request.urlopen(file["url"], timeout=30) as got:
+                content = got.read()
+            assert len(content) == file["size"] and content.startswith(b"PAR1")
+
+        answer = behind.call("POST", f"{path}/temporary-table-credentials", made["token"])
+        assert answer.status == 200, answer
+        keys = answer.json()["credentials"]["awsTempCredentials"]
+        table = s3_client(behind.s3, keys["accessKeyId"], keys["secretAccessKey"], keys["sessionToken"])
+        names = [entry["Key"] for entry in table.list_objects_v2(Bucket=BUCKET, Prefix="tables/flights/")["Contents"]]
+        assert set(names) == demo_keys(BUCKET, "tables/flights")
+        assert code(table.get_object, Bucket=BUCKET, Key="flights/daily/2013-01-01.parquet") == "AccessDenied"
+
+    def test_open_with_a_parents_key(self, behind):
+        parent = behind.make("parent-keys", name="parent", account="acme", buckets=["airlines-lake"], permission="object-read-only")
+        behind.secrets |= {parent["token"], parent["secret_access_key"]}
+        s3 = s3_client(parent["endpoint"], parent["access_key_id"], parent["secret_access_key"])
+        (name,) = demo_keys("airlines-lake", "airlines")
+        assert s3.get_object(Bucket="airlines-lake", Key=name)["Body"].read() == demo_bytes("airlines-lake", name)
+        assert code(s3.put_object, Bucket="airlines-lake", Key=name, Body=b"x") == "AccessDenied"
+        assert code(s3.get_object, Bucket=BUCKET, Key="flights/daily/2013-01-01.parquet") == "AccessDenied"
 
 
 def own_storage(server) -> str:
