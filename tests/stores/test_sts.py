@@ -335,6 +335,10 @@ class TestDialects:
             ceph.parent.put_object(Bucket=HERE, Key=key, Body=b"body")
         server.make("shares", name="ceph", account=provider.account)
         table = {"schema": "shop", "name": "sales", "bucket": HERE, "root": "tables/sales", "access": "dir"}
+        # This server reads nothing there, so it cannot tell the table's files.
+        for access in ("url", "both"):
+            answer = server.call("POST", "/api/v1/shares/ceph/tables", server.admin_token, table | {"access": access})
+            assert answer.status in (400, 422) and "`dir`" in answer.json()["detail"], answer
         server.make("shares/ceph/tables", **table)
         given = server.make("shares/ceph/recipients", account=one.account, to=one.name)
         assert given
