@@ -15,7 +15,6 @@ use valetkey_core::share::{
     History, READ, Recipient, Share, SharedName, SharedTable, TableAccess, TableRoot, no_share,
 };
 use valetkey_core::storage::Storage;
-use valetkey_core::storage::Storage;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
@@ -116,24 +115,6 @@ impl Native {
         let shares = self.shared.shares.shares().await?;
         let found = shares.into_iter().find(|share| share.name.is(text) || share.id.to_string() == text);
         found.ok_or_else(|| no_share().at("share"))
-    }
-
-    /// Refuses a table that its store could not open as it is to be shared: here, and not at a recipient's first call.
-    fn can_share(&self, storage: &Storage, table: &SharedTable) -> Result<(), Error> {
-        if table.access.by_url() && !storage.kind.is_ours() {
-            let said = format!(
-                "a table of the storage `{}` cannot be shared by its files: this server reads nothing there; share it with `dir`",
-                storage.name
-            );
-            return Err(Error::new(Kind::Invalid, said).at("access"));
-        }
-        for root in [&table.root].into_iter().chain(&table.auxiliary) {
-            let paths = Paths::only([Path::directory(root.as_str().as_bytes())?])?;
-            if let Some(scope) = Scope::new(table.bucket.clone(), paths, READ) {
-                self.stores.can_express(storage, &scope)?;
-            }
-        }
-        Ok(())
     }
 
     /// The table of a share that the path names, as `schema.table` or by id.
