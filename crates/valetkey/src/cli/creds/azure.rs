@@ -35,7 +35,7 @@ pub(super) fn render(format: Format, key: &Key, sas: &Secret<String>) -> Option<
         Format::Polars => {
             let options = options(key, &account, sas);
             format!(
-                "import polars as pl\n\nstorage_options = {{\n{options}}}\n{}# frame = pl.scan_parquet({}, storage_options=storage_options)",
+                "import polars as pl\n\nstorage_options = {{\n{options}\n}}\n{}# frame = pl.scan_parquet({}, storage_options=storage_options)",
                 places(key),
                 quote::python(&glob(key))
             )
@@ -113,7 +113,8 @@ fn options(key: &Key, account: &Account<'_>, sas: &str) -> String {
     if key.plain_http() {
         options.push(("allow_http", "true"));
     }
-    options.iter().map(|(name, value)| format!("    {}: {},\n", quote::python(name), quote::python(value))).collect()
+    let line = |(name, value): &(&str, &str)| format!("    {}: {},", quote::python(name), quote::python(value));
+    options.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn pyarrow(key: &Key, account: &Account<'_>, sas: &str) -> String {

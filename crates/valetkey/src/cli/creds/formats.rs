@@ -116,7 +116,7 @@ pub(super) fn render(format: Format, key: &Key) -> Result<String, Failure> {
             key.material.as_str(),
             key.bucket
         ))
-        .hint(&format!("formats for it are {}", fitting.collect::<Vec<_>>().join(", ")))
+        .hint(format!("formats for it are {}", fitting.collect::<Vec<_>>().join(", ")))
     })
 }
 
