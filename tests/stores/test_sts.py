@@ -228,6 +228,62 @@ class TestHonesty:
         assert ceph.secrets["secret_access_key"] not in server.cli("storage", "ls").stdout
 
 
+@pytest.fixture(scope="module")
+def ending(server, ceph, holder, tmp_path_factory):
+    """Who reaches a bucket of a store whose credentials can be ended: by a role of its own, as the lever ends all of a role's."""
+    secrets = tmp_path_factory.mktemp("ending") / "secrets.json"
+    secrets.write_text(json.dumps(ceph.secrets))
+    role = ceph.role_arn.replace("vendor", "ending")
+    settings = ["profile=ceph", f"sts_endpoint={ceph.endpoint}", "region=us-east-1", f"role_arn={role}", "revoke.role_policy=valetkey-ended"]
+    command = ["storage", "create", "ceph-ending", ceph.endpoint, "--kind", "sts", "--secrets-from", str(secrets)]
+    made = server.cli(*command, *[part for setting in settings for part in ("--set", setting)])
+    assert made.returncode == 0, made.stderr
+    ceph.parent.create_bucket(Bucket="ending")
+    ceph.parent.put_object(Bucket="ending", Key="jobs/x", Body=b"body")
+    server.make("buckets", bucket="ending", storage="ceph-ending")
+    one = holder()
+    one.grant("ending", prefix="jobs", access="read")
+    return one
+
+
+class TestEnding:
+    """`storage end-credentials`: the store itself refuses what was handed out before, and takes what is handed out after."""
+
+    @staticmethod
+    def read(lease):
+        return client(lease).get_object(Bucket="ending", Key="jobs/x")["Body"].read()
+
+    def test_what_was_handed_out_opens_nothing_and_the_next_does(self, server, ceph, everything, ending):
+        other = everything.vend(HERE, prefix="ends", access="read")
+        ceph.parent.put_object(Bucket=HERE, Key="ends/x", Body=b"body")
+        # Again and again, as a lease of the second in which it was ended must be on one side or the other.
+        for _ in range(4):
+            lease = ending.vend("ending", prefix="jobs", access="read")
+            assert self.read(lease) == b"body"
+            ended = server.cli("storage", "end-credentials", "ceph-ending")
+            assert ended.returncode == 0 and "valetkey-ended" in ended.stdout, ended
+            refuses(lambda lease=lease: self.read(lease))
+            fresh = ending.vend("ending", prefix="jobs", access="read")
+            assert fresh.access_key_id != lease.access_key_id
+            assert self.read(fresh) == b"body"
+            refuses(lambda lease=lease: self.read(lease))
+        # Sessions of another role are not concerned.
+        assert client(other).get_object(Bucket=HERE, Key="ends/x")["Body"].read() == b"body"
+
+    def test_it_is_said_how_soon_that_is(self, ending, everything):
+        assert ending.ask(bucket="ending", prefix="jobs").json()["revocation"] == "minutes"
+        assert everything.ask(bucket=HERE, prefix="jobs").json()["revocation"] == "expiry-only"
+
+    def test_where_it_is_not_configured_it_is_refused_with_what_to_do(self, server):
+        refused = server.call("POST", f"/api/v1/storages/{STORAGE}/revocations", server.admin_token, {})
+        assert refused.status in (400, 422), refused
+        assert "aws:TokenIssueTime" in refused.json()["detail"]
+
+    def test_it_is_for_operators(self, server, ending):
+        refused = server.call("POST", "/api/v1/storages/ceph-ending/revocations", ending.token, {})
+        assert refused.status in (403, 404), refused
+
+
 class TestChecks:
     """`storage check`: the store is asked, live, whether it keeps what it is told."""
 
