@@ -225,7 +225,9 @@ impl World {
         let scope = Arc::clone(&self.scopes.lock().unwrap()[&keys.access_key_id]);
         let inside = match verb {
             Verb::List => scope.listing(bucket.as_str(), key.as_bytes(), Action::ListBucket) != Listing::Refused,
-            _ => scope.covers(bucket.as_str(), key.as_bytes(), action(verb)),
+            Verb::Put | Verb::Get | Verb::Delete | Verb::Parts => {
+                scope.covers(bucket.as_str(), key.as_bytes(), action(verb))
+            }
         };
         let reader = !scope.actions().contains(Action::PutObject);
         inside
@@ -233,7 +235,14 @@ impl World {
                 Wrong::Outside(wide, end) => wide == verb && key.ends_with(end) && !reader && scope.bucket() == bucket,
                 Wrong::Reader(wide) => wide == verb && reader && scope.paths().cover_key(key.as_bytes()),
                 Wrong::AnyBucket => scope.paths().cover_key(key.as_bytes()) && scope.bucket() != bucket && !reader,
-                _ => false,
+                Wrong::Nothing
+                | Wrong::AnySecret
+                | Wrong::Hides
+                | Wrong::Narrow(_)
+                | Wrong::Down
+                | Wrong::NoCredential
+                | Wrong::ObjectsOnly
+                | Wrong::Open => false,
             }
     }
 }
