@@ -3,6 +3,7 @@
 What Azurite cannot check (signatures of directories, and of keys that a user delegated) is held against Azure's documented
 signatures in the Rust tests."""
 
+import json
 import time
 from datetime import UTC, datetime
 
@@ -276,3 +277,13 @@ class TestLast:
         refused(key.read, "top")
         # Nor does it take the object for missing.
         assert azurite.parent.get_blob_client(LAKE, "top").exists()
+
+
+def test_its_check_passes_and_says_what_it_cannot_prove(server, azurite, storage):
+    done = server.cli("storage", "check", "azure", "--bucket", LAKE)
+    report = json.loads(done.stdout)
+    assert done.returncode == 0 and report["passed"], report
+    skipped = [row["check"] for row in report["checks"] if row["status"] == "skipped"]
+    assert skipped == ["directories", "list-inside", "parts-inside"]
+    container = azurite.parent.get_container_client(LAKE)
+    assert list(container.list_blobs(name_starts_with=".valetkey/")) == []

@@ -461,3 +461,28 @@ class TestChanges:
         answer = server.call("PATCH", f"/api/v1/storages/{STORAGE}", server.admin_token, {"settings": settings})
         assert answer.status == 200, answer
         assert everything.ask(bucket=HERE, prefix="fresh").status == 200
+
+
+def test_its_check_passes_and_leaves_nothing(server, ceph, storage):
+    done = server.cli("storage", "check", STORAGE, "--bucket", HERE)
+    report = json.loads(done.stdout)
+    assert [row for row in report["checks"] if row["status"] != "passed"] == []
+    assert done.returncode == 0 and report["passed"]
+    assert ceph.parent.list_objects_v2(Bucket=HERE, Prefix=".valetkey/")["KeyCount"] == 0
+    assert report["left"] == []
+
+
+def test_a_check_says_what_the_store_answered(server, ceph, tmp_path):
+    secrets = tmp_path / "secrets.json"
+    secrets.write_text(json.dumps(ceph.secrets))
+    settings = ["profile=ceph", f"sts_endpoint={ceph.endpoint}", "region=us-east-1", "role_arn=arn:aws:iam:::role/nobody"]
+    command = ["storage", "create", "astray", ceph.endpoint, "--kind", "sts", "--secrets-from", str(secrets)]
+    made = server.cli(*command, *[part for setting in settings for part in ("--set", setting)])
+    assert made.returncode == 0, made.stderr
+    server.make("buckets", bucket="astray", storage="astray")
+    done = server.cli("storage", "check", "astray")
+    first, *others = json.loads(done.stdout)["checks"]
+    assert done.returncode == 1
+    assert first["status"] == "failed" and "NoSuchEntity" in first["reason"] and "role_arn" in first["reason"]
+    assert {row["status"] for row in others} == {"skipped"}
+    assert ceph.secrets["secret_access_key"] not in done.stdout + done.stderr
