@@ -244,6 +244,20 @@ class TestWhatItCannotSay:
         assert "signature" in answer.json()["detail"]
 
 
+class TestChecks:
+    """`storage check`: the store is asked, live, whether it keeps what it is told."""
+
+    def test_all_hold(self, server, azurite):
+        before = list(azurite.parent.get_container_client(LAKE).list_blob_names())
+        checked = server.cli("storage", "check", "azure", "--bucket", LAKE)
+        assert checked.returncode == 0, checked
+        report = json.loads(checked.stdout)
+        assert report["passed"] is True and report["left"] == [], report
+        statuses = {check["check"]: check["status"] for check in report["checks"]}
+        assert "failed" not in statuses.values() and list(statuses.values()).count("passed") > 4, report
+        assert list(azurite.parent.get_container_client(LAKE).list_blob_names()) == before
+
+
 class TestRecord:
     def test_names_the_caller(self, server, everything):
         answer = everything.ask(bucket=LAKE, objects=["top"])

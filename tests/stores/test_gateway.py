@@ -158,6 +158,15 @@ class TestTheStoreBehind:
         assert "bucket" in answer.json()["detail"]
 
 
+class TestChecks:
+    def test_all_hold(self, behind):
+        checked = behind.cli("storage", "check", "gateway", "--bucket", BUCKET)
+        assert checked.returncode == 0, checked
+        report = json.loads(checked.stdout)
+        assert report["passed"] is True and report["left"] == [], report
+        assert [check for check in report["checks"] if check["status"] != "passed"] == []
+
+
 class TestOtherBuckets:
     def test_of_the_endpoints_own_store_are_shut(self, behind, s3):
         """Two stores of one endpoint: a key opens that of its own, whatever it names."""
