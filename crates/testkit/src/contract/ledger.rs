@@ -169,12 +169,19 @@ pub async fn a_lease_tells_how_the_store_knows_its_credential(bench: &Bench) {
     assert!(bench.registry.outliving(later).await.unwrap().is_empty());
 }
 
-struct Broken;
+/// Fails when it is asked, or says so beforehand.
+enum Broken {
+    Late,
+    Beforehand,
+}
 
 #[async_trait]
 impl Issuer for Broken {
     fn ready(&self, _: &Permit) -> Result<Option<Issued>, Error> {
-        Ok(None)
+        match self {
+            Self::Late => Ok(None),
+            Self::Beforehand => Err(Error::new(Kind::RateLimited, "too many keys are asked for").retry_after(3)),
+        }
     }
 
     async fn issue(&self, _: &Permit, _: &Lease) -> Result<Issued, Error> {
@@ -182,7 +189,7 @@ impl Issuer for Broken {
     }
 }
 
-/// The whole road, with an issuer that fails at its end.
+/// The whole road, with an issuer that fails at its end. One that knows beforehand leaves no lease at all.
 pub async fn a_vend_whose_issuer_fails_is_void_and_costs_nothing(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::of(2)).await;
     bench.registry.add_credits(tenant.account.id, 2, bench.now()).await.unwrap();
@@ -190,9 +197,13 @@ pub async fn a_vend_whose_issuer_fails_is_void_and_costs_nothing(bench: &Bench) 
         clock: Arc::<FixedClock>::clone(&bench.clock) as Arc<dyn Clock>,
         directory: Arc::clone(&bench.directory),
         ledger: Arc::clone(&bench.ledger),
-        issuer: Arc::new(Broken),
+        issuer: Arc::new(Broken::Late),
     };
     let caller = desk.identify(tenant.token.reveal()).await.unwrap();
+    let beforehand = Desk { issuer: Arc::new(Broken::Beforehand), ..desk.clone() };
+    let refused = beforehand.vend(&caller, &ask(tenant.grant)).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.retry_after_secs()), (Kind::RateLimited, Some(3)));
+    assert_eq!(bench.registry.leases(&LeaseFilter { limit: 9, ..LeaseFilter::default() }).await.unwrap(), []);
     for vends in 1..4 {
         assert_eq!(desk.vend(&caller, &ask(tenant.grant)).await.unwrap_err().kind(), Kind::UpstreamTimeout);
         let listed = bench.registry.leases(&LeaseFilter { limit: 9, ..LeaseFilter::default() }).await.unwrap();
