@@ -91,6 +91,8 @@ pub enum Revocation {
     Caller(CallerId),
     /// Everything an account vended.
     Account(AccountId),
+    /// Everything that is for a store.
+    Storage(StorageId),
     /// Everything vended under a grant. Found through the ledger when it is made, then kept as leases.
     Grant(GrantId),
 }

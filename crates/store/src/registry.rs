@@ -107,6 +107,12 @@ impl Store {
                 }
                 self.end(Target::Account(account), None, by, Also::Nothing).await
             }
+            Revocation::Storage(storage) => {
+                if !registry::storage_exists(&mut *self.reader().await?, storage).await? {
+                    return Err(Error::not_found(Noun::Storage));
+                }
+                self.end(Target::Storage(storage), None, by, Also::Nothing).await
+            }
             Revocation::Grant(grant) => self.end_grant(grant, by).await,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use arc_swap::ArcSwap;
-use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
+use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::Claims;
 
 use crate::sqlite::revocations::{End, Target};
@@ -21,6 +21,7 @@ struct Sets {
     tokens: HashMap<TokenId, Cutoff>,
     callers: HashMap<CallerId, Cutoff>,
     accounts: HashMap<AccountId, Cutoff>,
+    storages: HashMap<StorageId, Cutoff>,
 }
 
 fn widen<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Cutoff>, key: K, end: &End) {
@@ -36,16 +37,18 @@ impl Sets {
             Target::Token(id) => widen(&mut self.tokens, id, end),
             Target::Caller(id) => widen(&mut self.callers, id, end),
             Target::Account(id) => widen(&mut self.accounts, id, end),
+            Target::Storage(id) => widen(&mut self.storages, id, end),
         }
     }
 
     fn has_ended(&self, now_ms: i64) -> bool {
-        let Self { leases, tokens, callers, accounts } = self;
+        let Self { leases, tokens, callers, accounts, storages } = self;
         let ended = |cutoff: &Cutoff| cutoff.keep_until_ms <= now_ms;
         leases.values().any(ended)
             || tokens.values().any(ended)
             || callers.values().any(ended)
             || accounts.values().any(ended)
+            || storages.values().any(ended)
     }
 
     fn purge(&mut self, now_ms: i64) {
@@ -53,6 +56,7 @@ impl Sets {
         self.tokens.retain(|_, end| end.keep_until_ms > now_ms);
         self.callers.retain(|_, end| end.keep_until_ms > now_ms);
         self.accounts.retain(|_, end| end.keep_until_ms > now_ms);
+        self.storages.retain(|_, end| end.keep_until_ms > now_ms);
     }
 }
 
@@ -101,13 +105,13 @@ impl Revoked {
         before(sets.tokens.get(&claims.token))
             || before(sets.callers.get(&claims.caller))
             || before(sets.accounts.get(&claims.account))
+            || before(sets.storages.get(&claims.storage))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use valetkey_core::id::StorageId;
     use valetkey_core::keyring::Carried;
 
     use super::*;
@@ -136,6 +140,7 @@ mod tests {
             Target::Token(TokenId::from_bytes([4; 16])),
             Target::Caller(CallerId::from_bytes([3; 16])),
             Target::Account(AccountId::from_bytes([2; 16])),
+            Target::Storage(StorageId::from_bytes([5; 16])),
         ] {
             let revoked = Revoked::default();
             assert!(!revoked.ends(&claims(10_500)));
@@ -150,6 +155,7 @@ mod tests {
                 account: AccountId::from_bytes([9; 16]),
                 caller: CallerId::from_bytes([9; 16]),
                 token: TokenId::from_bytes([9; 16]),
+                storage: StorageId::from_bytes([9; 16]),
                 ..claims(9_000)
             };
             assert!(!revoked.ends(&stranger));

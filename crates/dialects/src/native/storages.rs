@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use valetkey_core::error::Noun;
+use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::name::shortened;
 use valetkey_core::storage::{Quota, Sharing, Storage, StorageKind};
 use valetkey_core::stores::{Description, Ended};
@@ -300,13 +301,16 @@ pub(super) struct EndFields {}
 pub(super) struct StorageEnded {
     /// The store.
     storage: String,
+    /// How many live leases that ended.
+    ended: u64,
     /// What was done there.
     done: String,
     /// What has to be known of it.
     notes: Vec<String>,
 }
 
-/// Ends, at the store, every credential that was handed out up to now, where the store has a way. For operators.
+/// Ends every credential of a store that was handed out up to now: at our own endpoint at once, elsewhere where the store has a
+/// way. For operators.
 #[utoipa::path(post, operation_id = "end_storage_credentials", path = "/api/v1/storages/{storage}/revocations", tag = "storages", params(
     ("storage" = String, Path, description = "The store's name or id"),
 ), request_body = EndFields, responses(
@@ -318,22 +322,10 @@ pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error>
     let EndFields {} = if call.body.is_empty() { EndFields {} } else { json(&call.body)? };
     let storage = native.storage(&call).await?;
     let Ended { done, notes } = native.stores.end_credentials(&storage).await?;
-    // Another version: what is kept of them here is not handed out again, on any node.
-    let Storage { id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime, backend } = storage;
-    let shown = name.to_string();
-    let same = valetkey_core::port::NewStorage {
-        name,
-        kind,
-        endpoint,
-        internal_endpoint,
-        region,
-        min_lifetime,
-        max_lifetime,
-        backend,
-    };
-    let storage = native.shared.registry.change_storage(id, same).await?;
-    native.stores.put(&storage).await?;
-    Reply::json(&StorageEnded { storage: shown, done, notes })
+    // Afterwards, so that nothing of what was fetched meanwhile is handed out again.
+    let by = Revoker { by: call.caller.id, at: native.shared.desk.now() };
+    let ended = native.shared.registry.revoke(Revocation::Storage(storage.id), by).await?;
+    Reply::json(&StorageEnded { storage: storage.name.to_string(), ended, done, notes })
 }
 
 impl Native {

@@ -135,7 +135,15 @@ async fn a_store_ends_what_it_gave_where_it_has_a_way() {
     let world = World::new().await;
     post(&world, "root", "/api/v1/storages", &aws()).await;
     let ended = post(&world, "root", "/api/v1/storages/aws/revocations", &json!({})).await;
-    assert_eq!(ended.json(), json!({"storage": "aws", "done": "denied them", "notes": ["in a minute"]}));
-    let refused = post(&world, "root", "/api/v1/storages/local/revocations", &json!({})).await;
+    assert_eq!(ended.json(), json!({"storage": "aws", "ended": 0, "done": "denied them", "notes": ["in a minute"]}));
+    let vended = post(&world, "reader", "/api/v1/credentials", &json!({"grant": "daily"})).await.json();
+    let path = format!("/api/v1/leases/{}", vended["lease_id"].as_str().unwrap());
+    assert_eq!(world.get("reader", &path).await.json()["state"], "live");
+    let ended = post(&world, "root", "/api/v1/storages/local/revocations", &json!({})).await;
+    assert_eq!(ended.json()["ended"], 1, "{}", ended.body);
+    assert_eq!(world.get("reader", &path).await.json()["state"], "revoked");
+    let blob = json!({"name": "blob", "kind": "azure", "endpoint": "https://x.blob.core.windows.net"});
+    post(&world, "root", "/api/v1/storages", &blob).await;
+    let refused = post(&world, "root", "/api/v1/storages/blob/revocations", &json!({})).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", refused.body);
 }

@@ -95,6 +95,9 @@ impl Stores for Made {
     }
 
     async fn end_credentials(&self, storage: &Storage) -> Result<Ended, Error> {
+        if storage.kind.is_ours() {
+            return Ok(Ended { done: "refuse them".to_owned(), notes: Vec::new() });
+        }
         if storage.kind == StorageKind::Sts {
             return Ok(Ended { done: "denied them".to_owned(), notes: vec!["in a minute".to_owned()] });
         }

@@ -27,7 +27,6 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use valetkey_core::credential::{Credential, Issued, Trace};
-use valetkey_core::error::Stranger;
 use valetkey_core::id::{CallerId, StorageId};
 use valetkey_core::keyring::Claims;
 use valetkey_core::port::Leases;
@@ -315,10 +314,9 @@ impl Cache {
                     };
                     match (landed, enough) {
                         (Some(Ok(())), _) if self.inner.leases.is_revoked(want.origin) => {
-                            return Err(Error::new(
-                                Kind::Unauthenticated(Stranger::Revoked),
-                                "what this was asked with was ended meanwhile",
-                            ));
+                            return Err(
+                                Error::new(Kind::Unavailable, "what was asked for was ended meanwhile").retry_after(1)
+                            );
                         }
                         (Some(Ok(())), _) => {}
                         (_, Some(held)) => return Ok(held),

@@ -462,6 +462,6 @@ async fn who_is_ended_while_a_key_is_fetched_gets_none() {
     tokio::task::yield_now().await;
     world.ended.0.lock().unwrap().insert(CallerId::from_bytes([1; 16]), world.clock.now());
     world.fake.gate.add_permits(10);
-    assert_eq!(waiting.await.unwrap_err().kind(), Kind::Unauthenticated(Stranger::Revoked));
+    assert_eq!(waiting.await.unwrap_err().kind(), Kind::Unavailable);
     assert_eq!(world.calls(), 1);
 }

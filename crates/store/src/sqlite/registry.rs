@@ -381,7 +381,7 @@ pub(crate) async fn longest_lifetime(db: &mut SqliteConnection) -> Result<i64, E
     Ok(longest.unwrap_or(0))
 }
 
-async fn storage_exists(db: &mut SqliteConnection, storage: StorageId) -> Result<bool, Error> {
+pub(crate) async fn storage_exists(db: &mut SqliteConnection, storage: StorageId) -> Result<bool, Error> {
     let there: Option<i64> = sqlx::query_scalar("SELECT 1 FROM storages WHERE id = ?")
         .bind(storage.to_bytes().to_vec())
         .fetch_optional(db)

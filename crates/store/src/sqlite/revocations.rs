@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
-use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, TokenId};
+use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::Revoker;
 
 use crate::ledger::entry::{Entry, Opened};
@@ -20,6 +20,7 @@ pub(crate) enum Target {
     Token(TokenId),
     Caller(CallerId),
     Account(AccountId),
+    Storage(StorageId),
 }
 
 impl Target {
@@ -29,6 +30,7 @@ impl Target {
             Self::Token(_) => 1,
             Self::Caller(_) => 2,
             Self::Account(_) => 3,
+            Self::Storage(_) => 4,
         }
     }
 
@@ -38,6 +40,7 @@ impl Target {
             Self::Token(id) => id.to_bytes(),
             Self::Caller(id) => id.to_bytes(),
             Self::Account(id) => id.to_bytes(),
+            Self::Storage(id) => id.to_bytes(),
         }
     }
 
@@ -48,6 +51,7 @@ impl Target {
             1 => Ok(Self::Token(TokenId::from_bytes(id))),
             2 => Ok(Self::Caller(CallerId::from_bytes(id))),
             3 => Ok(Self::Account(AccountId::from_bytes(id))),
+            4 => Ok(Self::Storage(StorageId::from_bytes(id))),
             _ => Err(rows::damaged("a kind of revocation")),
         }
     }
@@ -58,6 +62,7 @@ impl Target {
             Self::Token(id) => lease.token == id,
             Self::Caller(id) => lease.caller == id,
             Self::Account(id) => lease.account == id,
+            Self::Storage(id) => lease.storage == id,
         }
     }
 }
@@ -101,6 +106,7 @@ impl Ends {
             Target::Token(lease.token),
             Target::Caller(lease.caller),
             Target::Account(lease.account),
+            Target::Storage(lease.storage),
         ];
         targets
             .iter()
@@ -205,7 +211,7 @@ pub(crate) async fn revoke(
     let waiting = match end.target {
         // Its id tells the page: no need to read them all.
         Target::Lease(id) => u64::from(is_waiting(&mut change, id, end.at_ms).await?),
-        Target::Token(_) | Target::Caller(_) | Target::Account(_) => {
+        Target::Token(_) | Target::Caller(_) | Target::Account(_) | Target::Storage(_) => {
             let waiting = waiting(&mut change, since_ms, end.at_ms, |lease| end.target.ends(lease)).await?;
             u64::try_from(waiting.len()).unwrap_or(u64::MAX)
         }
@@ -226,6 +232,10 @@ pub(crate) async fn revoke(
         }
         Target::Account(_) => {
             "UPDATE leases SET revoked_ms = ?1, revoked_by = ?2 WHERE account = ?3 AND id >= ?4
+             AND opened_ms <= ?1 AND until_s * 1000 > ?1 AND void_kind IS NULL AND revoked_ms IS NULL"
+        }
+        Target::Storage(_) => {
+            "UPDATE leases SET revoked_ms = ?1, revoked_by = ?2 WHERE storage = ?3 AND id >= ?4
              AND opened_ms <= ?1 AND until_s * 1000 > ?1 AND void_kind IS NULL AND revoked_ms IS NULL"
         }
     };

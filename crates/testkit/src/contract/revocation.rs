@@ -4,11 +4,11 @@ use futures::future::join_all;
 use valetkey_core::Kind;
 use valetkey_core::account::Metering;
 use valetkey_core::error::Noun;
-use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, TokenId};
+use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseState, Revocation};
 use valetkey_core::token::PlainToken;
 
-use crate::contract::bench::{Bench, ask, by, new_grant, reads};
+use crate::contract::bench::{Bench, ask, by, new_grant, new_storage, reads};
 
 /// Its neighbours live on.
 pub async fn a_revoked_lease_is_ended_alone(bench: &Bench) {
@@ -53,6 +53,25 @@ pub async fn a_token_a_caller_and_an_account_end_what_they_vended_before(bench: 
     }
     assert!(!bench.is_revoked(&theirs));
     assert_eq!(bench.state(theirs.id).await, LeaseState::Live);
+}
+
+/// Whoever asked for them; those of other stores live on.
+pub async fn a_store_ends_what_is_for_it(bench: &Bench) {
+    let (one, two) = (bench.tenant("acme", Metering::Free).await, bench.tenant("other", Metering::Free).await);
+    let before = [bench.open(&one).await.unwrap(), bench.open(&two).await.unwrap()];
+    let spare = bench.registry.create_storage(new_storage("spare"), bench.now()).await.unwrap();
+    bench.clock.advance_secs(1);
+    let revoker = by(&one, bench.now());
+    assert_eq!(bench.registry.revoke(Revocation::Storage(spare.id), revoker).await.unwrap(), 0);
+    assert!(!before.iter().any(|lease| bench.is_revoked(lease)));
+    let same = one.storage.id == two.storage.id;
+    let ended = bench.registry.revoke(Revocation::Storage(one.storage.id), revoker).await.unwrap();
+    assert_eq!(ended, 1 + u64::from(same));
+    assert!(bench.is_revoked(&before[0]));
+    assert_eq!(bench.state(before[0].id).await, LeaseState::Revoked(revoker));
+    bench.clock.advance_secs(1);
+    let later = bench.open(&one).await.unwrap();
+    assert!(!bench.is_revoked(&later));
 }
 
 /// Also when several were vended, and after a look at the list.
@@ -143,6 +162,7 @@ pub async fn an_unknown_thing_cannot_be_revoked(bench: &Bench) {
         (Revocation::Token(TokenId::from_bytes([9; 16])), Noun::Token),
         (Revocation::Caller(CallerId::from_bytes([9; 16])), Noun::Caller),
         (Revocation::Account(AccountId::from_bytes([9; 16])), Noun::Account),
+        (Revocation::Storage(StorageId::from_bytes([9; 16])), Noun::Storage),
         (Revocation::Grant(GrantId::from_bytes([9; 16])), Noun::Grant),
     ] {
         let refused = bench.registry.revoke(what, by(&tenant, bench.now())).await.unwrap_err();

@@ -23,6 +23,7 @@ fn is_about(what: Revocation, lease: &Lease) -> bool {
         Revocation::Token(id) => lease.token == id,
         Revocation::Caller(id) => lease.caller == id,
         Revocation::Account(id) => lease.account == id,
+        Revocation::Storage(id) => lease.storage == id,
         Revocation::Grant(id) => lease.grants.contains(&id),
     }
 }
@@ -193,6 +194,7 @@ impl Leases for Memory {
                 Revocation::Token(id) => *id == claims.token && claims.opened <= by.at,
                 Revocation::Caller(id) => *id == claims.caller && claims.opened <= by.at,
                 Revocation::Account(id) => *id == claims.account && claims.opened <= by.at,
+                Revocation::Storage(id) => *id == claims.storage && claims.opened <= by.at,
                 Revocation::Grant(_) => false,
             }),
         }

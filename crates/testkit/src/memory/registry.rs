@@ -84,6 +84,7 @@ impl World {
             Revocation::Token(id) => (self.tokens.iter().any(|(_, known)| known.id == id), Noun::Token),
             Revocation::Caller(id) => (self.callers.iter().any(|(known, ..)| *known == id), Noun::Caller),
             Revocation::Account(id) => (self.accounts.iter().any(|(known, _)| known.id == id), Noun::Account),
+            Revocation::Storage(id) => (self.storages.iter().any(|known| known.id == id), Noun::Storage),
             Revocation::Grant(id) => {
                 (self.grants.iter().any(|known| known.id == id) || self.removed.contains(&id), Noun::Grant)
             }

@@ -33,7 +33,7 @@ enum Command {
         #[arg(long)]
         bucket: Option<String>,
     },
-    /// End, at the store, every credential it has given so far, where it has a way
+    /// End every credential of a storage that was handed out so far, where its store has a way
     EndCredentials {
         /// The storage's name or id
         #[arg(value_name = "STORAGE")]
@@ -261,7 +261,7 @@ pub(crate) async fn run(args: Storage, client: &Client<'_>, out: &Out) -> Result
         Command::Check { storage, bucket } => return check::one(&storage, bucket, client, out).await,
         Command::EndCredentials { storage } => {
             let answer = client.post(Route::new(&["storages", &storage, "revocations"]), &Body::new()).await?;
-            show::one(out, &answer, &["storage", "done", "notes"])
+            show::one(out, &answer, &["storage", "ended", "done", "notes"])
         }
         Command::Ls => {
             let answer = client.get(Route::new(&["storages"])).await?;
