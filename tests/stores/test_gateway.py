@@ -106,6 +106,18 @@ class TestTheStoreBehind:
         assert code(s3.put_object, Bucket=BUCKET, Key=at, Body=b"x", IfMatch=before) == "PreconditionFailed"
         assert behind.backend.get(BUCKET, at) == b"after it changed"
 
+    @pytest.mark.parametrize("size", [10, 9 * MIB], ids=["small", "large"])
+    def test_is_written_to_on_conditions(self, s3, size):
+        at, data = {"Bucket": BUCKET, "Key": key(f"conditions/{size}")}, os.urandom(size)
+        first = s3.put_object(**at, Body=data, IfNoneMatch="*")["ETag"]
+        assert code(s3.put_object, **at, Body=b"x", IfNoneMatch="*") == "PreconditionFailed"
+        assert code(s3.put_object, **at, Body=bytes(size), IfNoneMatch="*") == "PreconditionFailed"
+        second = s3.put_object(**at, Body=data, IfMatch=first)["ETag"]
+        assert s3.put_object(**at, Body=data + b"x", IfMatch=second)["ETag"] != second
+        for tag in (second, '"00000000000000000000000000000000"'):
+            assert code(s3.put_object, **at, Body=bytes(size), IfMatch=tag) == "PreconditionFailed"
+        assert s3.get_object(**at)["Body"].read() == data + b"x"
+
     def test_shows_what_others_put_there(self, behind, s3):
         behind.backend.put(BUCKET, key("others/1"), b"others")
         assert [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET, Prefix=key("others/"))["Contents"]] == [key("others/1")]
