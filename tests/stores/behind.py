@@ -1,4 +1,4 @@
-"""A server whose buckets lie behind its gateway, with the callers and the data of the demo: what the clients' suite runs against."""
+"""A server whose buckets lie behind its gateway, with the callers and the data of the demo: the clients' suite runs against it."""
 
 import contextlib
 import json

@@ -43,7 +43,8 @@ class Holder:
     token: str
 
     def grant(self, bucket: str, **fields) -> dict:
-        return self.server.make("grants", account=self.account, name=f"grant-{next(_numbers)}", to=self.name, bucket=bucket, **fields)
+        who = {"account": self.account, "to": self.name}
+        return self.server.make("grants", name=f"grant-{next(_numbers)}", bucket=bucket, **who, **fields)
 
     def ask(self, **fields):
         """What the native API says to it."""

@@ -23,7 +23,7 @@ def allowed(call) -> bool | str:
 
 
 class Scope:
-    """What was asked for, with paths by kind as the API has them (`prefixes`, `objects`, `raw_prefixes`); none is the whole bucket."""
+    """What was asked for, with paths by kind as the API has them (`prefixes`, `objects`, `raw_prefixes`); none means all."""
 
     def __init__(self, actions: str | list[str], **paths: list[str]):
         self.asked = {"access": actions} if isinstance(actions, str) else {"actions": actions}
@@ -117,7 +117,8 @@ class Table:
         self.row(lambda: s3.list_parts(**at, UploadId=upload), parts, "list parts", key)
         made = part or [parent.upload_part(**at, UploadId=upload, PartNumber=1, Body=b"part")["ETag"]]
         whole = {"Parts": [{"ETag": made[0], "PartNumber": 1}]}
-        if self.row(lambda: s3.complete_multipart_upload(**at, UploadId=upload, MultipartUpload=whole), parts, "complete", key):
+        completing = {"UploadId": upload, "MultipartUpload": whole}
+        if self.row(lambda: s3.complete_multipart_upload(**at, **completing), parts, "complete", key):
             upload = parent.create_multipart_upload(**at)["UploadId"]
         if not self.row(lambda: s3.abort_multipart_upload(**at, UploadId=upload), "abort-upload" in may, "abort", key):
             parent.abort_multipart_upload(**at, UploadId=upload)
@@ -125,7 +126,8 @@ class Table:
     def copies(self, inside: list[str], outside: list[str]) -> None:
         def copy(source, target, right, *what, bucket=HERE):
             source_at = {"Bucket": bucket, "Key": source}
-            self.row(lambda: self.s3.copy_object(Bucket=HERE, Key=target, CopySource=source_at), right, *what, source, target)
+            to = {"Bucket": HERE, "Key": target}
+            self.row(lambda: self.s3.copy_object(**to, CopySource=source_at), right, *what, source, target)
 
         if len(inside) > 1:
             copy(inside[0], inside[1], {"get-object", "put-object"} <= self.scope.actions, "copy in to in")

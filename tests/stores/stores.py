@@ -89,7 +89,8 @@ class Azurite:
                     self.__exit__()
                     raise RuntimeError(f"Azurite did not start:\n{log.read_text()}") from None
                 time.sleep(0.05)
-        self.parent = BlobServiceClient(self.endpoint, credential={"account_name": self.account, "account_key": self.key}, retry_total=0)
+        credential = {"account_name": self.account, "account_key": self.key}
+        self.parent = BlobServiceClient(self.endpoint, credential=credential, retry_total=0)
 
     def __enter__(self) -> "Azurite":
         return self

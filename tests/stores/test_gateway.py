@@ -16,7 +16,8 @@ from stores import s3_client
 
 BUCKET = "flights-lake"
 # Keys that a path of a file system, a URL or a shell reads otherwise, and that are keys all the same.
-ODD = ["sp ace", "pl+us", "per%2Fcent", "per%25cent", "st*r", "qu?stion", "h#sh", "br{a}ce", "q'uo\"te", "d$llar", "Grüße", "日本", "😀", "a..b", "~", "x" * 200]
+ODD = ["sp ace", "pl+us", "per%2Fcent", "per%25cent", "st*r", "qu?stion", "h#sh", "br{a}ce", "q'uo\"te", "d$llar"]
+ODD += ["Grüße", "日本", "😀", "a..b", "~", "x" * 200]
 # Keys that a path cannot be without becoming another.
 IMPOSSIBLE = ["two//slashes", "dot/./dot", "up/../up", "end/", "end/..", "end/."]
 
@@ -85,7 +86,8 @@ class TestKeys:
             assert s3.get_object(Bucket=BUCKET, Key=other)["Body"].read() == b"plain"
 
     def test_climb_nowhere(self, behind, s3):
-        for name in ("../daily-secret/2013-01-01.parquet", "../../flights/daily/2013-01-01.parquet", "../../../airlines-lake/x"):
+        day = "2013-01-01.parquet"
+        for name in (f"../daily-secret/{day}", f"../../flights/daily/{day}", "../../../airlines-lake/x"):
             assert code(s3.get_object, Bucket=BUCKET, Key=key(name)) in ("NoSuchKey", "AccessDenied")
             assert code(s3.put_object, Bucket=BUCKET, Key=key(name), Body=b"x") in ("InvalidArgument", "AccessDenied")
 
@@ -97,7 +99,8 @@ class TestTheStoreBehind:
 
     def test_may_change_on_its_own(self, behind, s3):
         at = key("changed")
-        before = s3.put_object(Bucket=BUCKET, Key=at, Body=b"before", ContentType="text/plain", Metadata={"a": "b"})["ETag"]
+        said = {"ContentType": "text/plain", "Metadata": {"a": "b"}}
+        before = s3.put_object(Bucket=BUCKET, Key=at, Body=b"before", **said)["ETag"]
         behind.backend.put(BUCKET, at, b"after it changed")
         after = s3.get_object(Bucket=BUCKET, Key=at)
         assert after["Body"].read() == b"after it changed"
@@ -120,7 +123,8 @@ class TestTheStoreBehind:
 
     def test_shows_what_others_put_there(self, behind, s3):
         behind.backend.put(BUCKET, key("others/1"), b"others")
-        assert [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET, Prefix=key("others/"))["Contents"]] == [key("others/1")]
+        listed = s3.list_objects_v2(Bucket=BUCKET, Prefix=key("others/"))["Contents"]
+        assert [entry["Key"] for entry in listed] == [key("others/1")]
         assert s3.get_object(Bucket=BUCKET, Key=key("others/1"))["Body"].read() == b"others"
 
     @pytest.mark.parametrize("size", [10, 9 * MIB], ids=["small", "large"])
@@ -134,7 +138,8 @@ class TestTheStoreBehind:
     def test_gets_no_object_whose_bytes_are_not_those_that_were_said(self, behind, s3):
         wrong = base64.b64encode(bytes(16)).decode()
         for size in (10, 9 * MIB):
-            assert code(s3.put_object, Bucket=BUCKET, Key=key("damaged"), Body=bytes(size), ContentMD5=wrong) == "BadDigest"
+            damaged = {"Bucket": BUCKET, "Key": key("damaged"), "Body": bytes(size)}
+            assert code(s3.put_object, **damaged, ContentMD5=wrong) == "BadDigest"
         assert code(s3.get_object, Bucket=BUCKET, Key=key("damaged")) == "NoSuchKey"
         with pytest.raises((OSError, ClientError)):
             behind.backend.get(BUCKET, key("damaged"))
@@ -159,7 +164,8 @@ class TestTheStoreBehind:
         # Port 1 of this machine is nobody's.
         settings = {"backend": "s3", "endpoint": "http://127.0.0.1:1", "region": "us-east-1", "allow_http": True}
         behind.make("storages", name="nowhere", kind="gateway", settings=settings, secrets=secrets)
-        answer = behind.call("POST", "/api/v1/buckets", behind.admin_token, {"bucket": "nowhere-lake", "storage": "nowhere"})
+        bucket = {"bucket": "nowhere-lake", "storage": "nowhere"}
+        answer = behind.call("POST", "/api/v1/buckets", behind.admin_token, bucket)
         assert answer.status in (502, 503, 504), answer
         assert secrets["secret_access_key"].encode() not in answer.body
 
@@ -188,7 +194,8 @@ class TestOtherBuckets:
         own.put_object(Bucket="own-lake", Key=key("x"), Body=b"own")
         assert code(s3.get_object, Bucket="own-lake", Key=key("x")) == "AccessDenied"
         assert code(own.get_object, Bucket=BUCKET, Key=key("held")) == "AccessDenied"
-        assert code(own.copy_object, Bucket="own-lake", Key="y", CopySource={"Bucket": BUCKET, "Key": key("held")}) == "AccessDenied"
+        source = {"Bucket": BUCKET, "Key": key("held")}
+        assert code(own.copy_object, Bucket="own-lake", Key="y", CopySource=source) == "AccessDenied"
 
     def test_are_shut_to_the_keys_of_others(self, behind, s3):
         for bucket, forbidden in behind.forbidden:
@@ -223,7 +230,8 @@ class TestOtherApis:
         assert code(table.get_object, Bucket=BUCKET, Key="flights/daily/2013-01-01.parquet") == "AccessDenied"
 
     def test_open_with_a_parents_key(self, behind):
-        parent = behind.make("parent-keys", name="parent", account="acme", buckets=["airlines-lake"], permission="object-read-only")
+        reach = {"buckets": ["airlines-lake"], "permission": "object-read-only"}
+        parent = behind.make("parent-keys", name="parent", account="acme", **reach)
         behind.secrets |= {parent["token"], parent["secret_access_key"]}
         s3 = s3_client(parent["endpoint"], parent["access_key_id"], parent["secret_access_key"])
         (name,) = demo_keys("airlines-lake", "airlines")
