@@ -85,9 +85,8 @@ def paced(server, requests, per_sec):
     return {**row, "cpu_us": (server.cpu_secs() - cpu) / sum(row["statuses"].values()) * 1e6}
 
 
-def lasted(server, token, grant):
-    """How long a kept credential is handed out while its store is away, and what the first refusal says."""
-    began = time.perf_counter()
+def lasted(server, token, grant, began):
+    """How long a kept credential is handed out while its store is away (since `began`), and what the first refusal says."""
     while True:
         connection = valetkey.Connection(server.api)
         status, body = connection.answer("POST", valetkey.NATIVE_VEND, json.dumps({"grant": grant}), {"authorization": f"Bearer {token}"})
