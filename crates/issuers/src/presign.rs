@@ -4,14 +4,13 @@
 
 use std::fmt::Write as _;
 
-use aws_lc_rs::{digest, hmac};
-use data_encoding::HEXLOWER;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use valetkey_core::credential::S3Keys;
 use valetkey_core::name::BucketName;
 use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Secret};
+
+use crate::sigv4::Key;
 
 /// The longest a pre-signed URL lives, in seconds (Amazon S3 User Guide, "Sharing objects with presigned URLs").
 const LONGEST_SECS: i64 = 604_800;
@@ -37,15 +36,8 @@ pub(crate) fn s3_urls(
         .ok_or_else(|| Error::internal(format!("the endpoint of storage {} is not a URL", storage.id)))?;
     let (host, base) = authority.split_once('/').map_or((authority, ""), |(host, base)| (host, base));
     let base = if base.is_empty() { String::new() } else { format!("/{base}") };
-    let instant = now.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();
-    let day = instant.get(..8).unwrap_or_default();
-    let scope = format!("{day}/{}/s3/aws4_request", storage.region);
-    let secret = format!("AWS4{}", keys.secret_access_key.reveal());
-    let signing = [day, &*storage.region, "s3", "aws4_request"]
-        .iter()
-        .fold(hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), |key, part| {
-            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref())
-        });
+    let signing = Key::new(&keys.secret_access_key, now, &storage.region, "s3");
+    let (instant, scope) = (&signing.date, &signing.scope);
     let mut query = String::with_capacity(512);
     query.push_str("X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=");
     encode(format!("{}/{scope}", keys.access_key_id).as_bytes(), Slash::Encoded, &mut query);
@@ -57,9 +49,7 @@ pub(crate) fn s3_urls(
         let mut path = format!("{base}/{bucket}/");
         encode(object, Slash::Kept, &mut path);
         let canonical = format!("GET\n{path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD");
-        let hashed = digest::digest(&digest::SHA256, canonical.as_bytes());
-        let to_sign = format!("AWS4-HMAC-SHA256\n{instant}\n{scope}\n{}", HEXLOWER.encode(hashed.as_ref()));
-        let signature = HEXLOWER.encode(hmac::sign(&signing, to_sign.as_bytes()).as_ref());
+        let signature = signing.sign(&canonical);
         Secret::new(format!("{scheme}://{host}{path}?{query}&X-Amz-Signature={signature}"))
     };
     Ok(objects.iter().map(sign).collect())

@@ -4,7 +4,6 @@
 //! redirect is followed, and of what a store answers only its status, its code and the keys of a list are read.
 
 mod azure;
-mod sign;
 #[cfg(test)]
 mod tests;
 mod xml;
@@ -21,7 +20,7 @@ use valetkey_core::storage::Storage;
 use valetkey_core::time::Clock;
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::web::{Answer as Answered, Web, quoted};
+use crate::web::{Answer as Answered, Web, hidden, quoted};
 
 /// How long a store may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -122,9 +121,7 @@ fn code(text: &str) -> String {
 
 /// A header's value that is not shown by anything that prints requests.
 fn sensitive(text: &str) -> Result<HeaderValue, String> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| "the credential cannot be sent in a header".to_owned())?;
-    value.set_sensitive(true);
-    Ok(value)
+    hidden(text).map_err(|_| "the credential cannot be sent in a header".to_owned())
 }
 
 /// Where a store is.

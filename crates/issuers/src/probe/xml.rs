@@ -8,8 +8,8 @@ use valetkey_core::credential::S3Keys;
 use valetkey_core::storage::Storage;
 
 use crate::presign::{Slash, encode};
-use crate::probe::sign::{Signer, Signing, sign};
 use crate::probe::{BODY, Live, bearer, between, code, meaning, place, sensitive};
+use crate::sigv4::{Signer, Signing, sha256, sign};
 use crate::web::Answer as Answered;
 
 /// What proves a request.
@@ -105,13 +105,16 @@ async fn send(
     let mut sent = live.http(storage)?.request(method.clone(), url.clone());
     match proof {
         Proof::Signed(keys) => {
+            let body_sha256 = sha256(body);
             let signing = Signing {
                 method: method.as_str(),
                 host: &host,
                 path: &path,
                 query: &written,
-                body,
+                header: ("x-amz-content-sha256", &body_sha256),
+                body_sha256: &body_sha256,
                 region: &storage.region,
+                service: "s3",
             };
             let who = Signer {
                 access_key_id: &keys.access_key_id,
@@ -121,7 +124,7 @@ async fn send(
             let signed = sign(&signing, &who, live.clock.now());
             sent = sent
                 .header("x-amz-date", signed.date)
-                .header("x-amz-content-sha256", signed.body_sha256)
+                .header("x-amz-content-sha256", body_sha256)
                 .header("x-amz-security-token", sensitive(keys.session_token.reveal())?)
                 .header(AUTHORIZATION, sensitive(&signed.authorization)?);
         }

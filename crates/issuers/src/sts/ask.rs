@@ -6,10 +6,13 @@ use jiff::Timestamp;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 
+use crate::sigv4::{Signing, sha256, sign};
 use crate::sts::parent::{Keys, Parents};
-use crate::sts::sign::{FORM, Target, sign};
 use crate::sts::wire::Refused;
 use crate::web::{Answer, Web, hidden};
+
+/// The type of the body; it is signed.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
 /// What is asked, and where.
 #[derive(Debug)]
@@ -84,7 +87,17 @@ impl Asker {
         read: fn(&Answer) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
         let Api { url, host, region, service, action } = api;
-        let signed = sign(&Target { host, path: url.path(), region, service }, body.as_bytes(), keys, now);
+        let signing = Signing {
+            method: "POST",
+            host,
+            path: url.path(),
+            query: "",
+            header: ("content-type", FORM),
+            body_sha256: &sha256(body.as_bytes()),
+            region,
+            service,
+        };
+        let signed = sign(&signing, &keys.signer(), now);
         let mut request = self
             .web
             .request(reqwest::Method::POST, url.as_str())

@@ -11,7 +11,6 @@ mod planner;
 mod policy;
 mod sessions;
 mod settings;
-mod sign;
 #[cfg(test)]
 mod tests;
 mod wire;

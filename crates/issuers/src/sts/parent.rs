@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use valetkey_core::{Error, Kind, Secret};
 
+use crate::sigv4::Signer;
 use crate::web::{Web, refused};
 
 /// Credentials of this server.
@@ -22,6 +23,17 @@ pub(crate) struct Keys {
     pub(crate) access_key_id: String,
     pub(crate) secret_access_key: Secret<String>,
     pub(crate) session_token: Option<Secret<String>>,
+}
+
+impl Keys {
+    /// Whose signatures they make.
+    pub(crate) fn signer(&self) -> Signer<'_> {
+        Signer {
+            access_key_id: &self.access_key_id,
+            secret_access_key: &self.secret_access_key,
+            session_token: self.session_token.as_ref(),
+        }
+    }
 }
 
 /// What is secret about a store that speaks STS.
