@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import subprocess
+import tempfile
 
 from harness import DEMO, Caller, Server
 from stores import Ceph
@@ -19,6 +20,10 @@ FORBIDDEN = [
     ("flights-lake", "flights/daily-secret/2013-01-01.parquet"),
     ("airlines-lake", "planes/2013/planes.parquet"),
 ]
+
+
+# What a server's gateways may serve of its machine, says who starts it.
+os.environ["VALETKEY_GATEWAY__LOCAL_ROOTS"] = tempfile.gettempdir()
 
 
 class LocalDisk:

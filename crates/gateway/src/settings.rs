@@ -232,8 +232,10 @@ impl Settings {
     /// `Invalid`, naming what is wrong.
     pub fn parse(json: &str) -> Result<Self, Error> {
         serde_json::from_str(json).map_err(|error| {
-            let words = format!("these are not settings of a gateway: {}", shortened(&error.to_string()));
-            bad("settings", words)
+            let said = error.to_string();
+            // Where in the text is of no use: it is not the one that was written.
+            let said = said.split(" at line ").next().unwrap_or_default();
+            bad("settings", format!("these are not settings of a gateway: {said}"))
         })
     }
 

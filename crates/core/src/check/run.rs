@@ -225,7 +225,9 @@ impl Run<'_> {
         match error.kind() {
             Kind::Upstream => {
                 self.halted = Some("not tried: the store gave no credential");
-                Ok(match vend_hint(self.storage.kind) {
+                // Where the store answered no: of one that cannot be reached the settings may be right.
+                let answered = told.contains(" answered 4");
+                Ok(match vend_hint(self.storage.kind).filter(|_| answered) {
                     Some(hint) => format!("{told}; {hint}"),
                     None => told,
                 })

@@ -11,6 +11,7 @@ use valetkey_core::name::Name;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
+use super::leases::{StillTaken, still_taken};
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
@@ -124,7 +125,7 @@ pub(super) struct AccountChange {
 #[utoipa::path(patch, operation_id = "change_account", path = "/api/v1/accounts/{account}", tag = "accounts", request_body = AccountChange, params(
     ("account" = String, Path, description = "The account's name or id"),
 ), responses(
-    (status = 200, description = "The account", body = AccountShown),
+    (status = 200, description = "The account", body = AccountChanged),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
@@ -141,15 +142,28 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
         Standing::Suspended | Standing::Active => {}
     }
     native.shared.registry.change_account(account.id, standing, metering).await?;
+    let mut still = Vec::new();
     match standing {
         Standing::Active => {}
         // What it was given before must not outlast its being served.
         Standing::Suspended => {
             let by = Revoker { by: call.caller.id, at: call.now };
             native.shared.registry.revoke(Revocation::Account(account.id), by).await?;
+            still = still_taken(&native, by).await?;
         }
     }
-    Reply::json(&AccountShown::of(&Account { standing, metering, ..account }))
+    let account = AccountShown::of(&Account { standing, metering, ..account });
+    Reply::json(&AccountChanged { account, still_taken: still })
+}
+
+/// An account that was changed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AccountChanged {
+    #[serde(flatten)]
+    account: AccountShown,
+    /// Credentials that were ended with it and that their stores, which somebody else runs, take until their time is over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    still_taken: Vec<StillTaken>,
 }
 
 /// Credits to add.

@@ -17,6 +17,7 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
+use super::leases::{StillTaken, still_taken};
 use super::scopes::{Access, PathFields, ScopeShown, wish};
 use super::who::Whom;
 use super::{Native, who, wire};
@@ -228,6 +229,11 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
         Some(secs) => Lifetime::parse(secs).map_err(|error| error.at("max_ttl_secs"))?,
         None => storage.max_lifetime,
     };
+    if max_lifetime < storage.min_lifetime {
+        let said =
+            format!("no credential of the storage `{}` lives shorter than {}", storage.name, storage.min_lifetime);
+        return Err(Error::new(Kind::Invalid, said).at("max_ttl_secs"));
+    }
     let from = from.map(|text| wire::instant(&text, "from")).transpose()?;
     let until = until.map(|text| wire::instant(&text, "until")).transpose()?;
     if let (Some(from), Some(until)) = (from, until)
@@ -305,7 +311,8 @@ pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Err
     }
     let by = Revoker { by: call.caller.id, at: call.now };
     native.shared.registry.remove_grant(account, id, end, by).await?;
-    Reply::json(&GrantRemoved { removed: id.to_string(), credentials_ended: end })
+    let still_taken = still_taken(&native, by).await?;
+    Reply::json(&GrantRemoved { removed: id.to_string(), credentials_ended: end, still_taken })
 }
 
 /// A removed grant.
@@ -315,6 +322,9 @@ pub(super) struct GrantRemoved {
     removed: String,
     /// Whether what was vended under it was ended too.
     credentials_ended: bool,
+    /// Those of them that their stores, which somebody else runs, take until their time is over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    still_taken: Vec<StillTaken>,
 }
 
 impl Native {

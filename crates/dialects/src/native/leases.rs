@@ -14,7 +14,7 @@ use valetkey_core::keyring::parse_access_key_id;
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
 use valetkey_core::name::{Name, shortened};
 use valetkey_core::port::{LeaseFilter, Outliving};
-use valetkey_core::storage::Revocability;
+use valetkey_core::storage::{Revocability, Storage};
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
@@ -276,25 +276,27 @@ pub(super) struct StillTaken {
     revocation: &'static str,
 }
 
-impl EndedShown {
-    /// How many leases somebody ended just now, and which of their credentials go on.
-    pub(super) async fn of(native: &Native, ended: u64, by: Revoker) -> Result<Self, Error> {
-        let storages = native.shared.registry.storages().await?;
-        let mut still_taken = Vec::new();
-        // Where every store asks about each request, nothing goes on, and nothing has to be looked for.
-        if storages.iter().any(|storage| storage.revocation() != Revocability::Immediate) {
-            for Outliving { storage, leases, until } in native.shared.registry.outliving(by).await? {
-                if let Some(known) = storages.iter().find(|known| known.id == storage) {
-                    still_taken.push(StillTaken {
-                        storage: known.name.to_string(),
-                        leases,
-                        until: wire::at(until),
-                        revocation: known.revocation().as_str(),
-                    });
-                }
-            }
-        }
-        Ok(Self { ended, still_taken })
+/// What somebody ended just now, and its stores take on.
+pub(super) async fn still_taken(native: &Native, by: Revoker) -> Result<Vec<StillTaken>, Error> {
+    let storages = native.shared.registry.storages().await?;
+    // Where every store asks about each request, nothing goes on, and nothing has to be looked for.
+    if storages.iter().all(|storage| storage.revocation() == Revocability::Immediate) {
+        return Ok(Vec::new());
+    }
+    let found = native.shared.registry.outliving(by).await?;
+    Ok(found.iter().filter_map(|row| StillTaken::of(&storages, row)).collect())
+}
+
+impl StillTaken {
+    fn of(storages: &[Storage], row: &Outliving) -> Option<Self> {
+        let Outliving { storage, leases, until } = row;
+        let known = storages.iter().find(|known| known.id == *storage)?;
+        Some(Self {
+            storage: known.name.to_string(),
+            leases: *leases,
+            until: wire::at(*until),
+            revocation: known.revocation().as_str(),
+        })
     }
 }
 
@@ -311,7 +313,12 @@ pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error>
     let record = native.lease(&call, wire::in_path(call.params.get("lease")?, Noun::Lease, "lease")?).await?;
     let by = Revoker { by: call.caller.id, at: call.now };
     let ended = native.shared.registry.revoke(Revocation::Lease(record.lease.id), by).await?;
-    Reply::json(&EndedShown::of(&native, ended, by).await?)
+    // Said each time, also of one that was ended before.
+    let storages = native.shared.registry.storages().await?;
+    let goes_on = record.trace.filter(|trace| trace.expiration > call.now);
+    let row = goes_on.map(|trace| Outliving { storage: record.lease.storage, leases: 1, until: trace.expiration });
+    let still_taken = row.and_then(|row| StillTaken::of(&storages, &row)).into_iter().collect();
+    Reply::json(&EndedShown { ended, still_taken })
 }
 
 /// Whose an access key id is.

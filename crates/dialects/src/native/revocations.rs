@@ -11,7 +11,7 @@ use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
-use super::leases::EndedShown;
+use super::leases::{EndedShown, still_taken};
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
@@ -66,7 +66,7 @@ pub(super) async fn revoke(native: Arc<Native>, call: Call) -> Result<Reply, Err
     };
     let by = Revoker { by: call.caller.id, at: call.now };
     let ended = native.shared.registry.revoke(what, by).await?;
-    Reply::json(&EndedShown::of(&native, ended, by).await?)
+    Reply::json(&EndedShown { ended, still_taken: still_taken(&native, by).await? })
 }
 
 async fn caller_of(native: &Native, call: &Call, text: &str) -> Result<Revocation, Error> {

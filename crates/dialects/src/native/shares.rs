@@ -19,6 +19,7 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
+use super::leases::{StillTaken, still_taken};
 use super::who::Whom;
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
@@ -106,6 +107,9 @@ pub(super) struct TakenBack {
     removed: String,
     /// Whether the credentials vended of it were ended too.
     credentials_ended: bool,
+    /// Those of them that their stores, which somebody else runs, take until their time is over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    still_taken: Vec<StillTaken>,
 }
 
 impl Native {
@@ -146,8 +150,10 @@ pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Err
     who::operator(&call.caller)?;
     let end = ending(&call, &["end_credentials"])?;
     let share = native.share(&call).await?;
-    native.shared.shares.remove_share(share.id, end, Revoker { by: call.caller.id, at: call.now }).await?;
-    Reply::json(&TakenBack { removed: share.name.to_string(), credentials_ended: end })
+    let by = Revoker { by: call.caller.id, at: call.now };
+    native.shared.shares.remove_share(share.id, end, by).await?;
+    let still_taken = still_taken(&native, by).await?;
+    Reply::json(&TakenBack { removed: share.name.to_string(), credentials_ended: end, still_taken })
 }
 
 /// A table in a share.
@@ -325,10 +331,12 @@ pub(super) async fn remove_table(native: Arc<Native>, call: Call) -> Result<Repl
     let end = ending(&call, &["end_credentials"])?;
     let share = native.share(&call).await?;
     let table = native.table(&call, &share).await?;
-    native.shared.shares.remove_table(table.id, end, Revoker { by: call.caller.id, at: call.now }).await?;
+    let by = Revoker { by: call.caller.id, at: call.now };
+    native.shared.shares.remove_table(table.id, end, by).await?;
     Reply::json(&TakenBack {
         removed: format!("{}.{}.{}", share.name, table.schema, table.name),
         credentials_ended: end,
+        still_taken: still_taken(&native, by).await?,
     })
 }
 
@@ -460,5 +468,6 @@ pub(super) async fn take(native: Arc<Native>, call: Call) -> Result<Reply, Error
         Some(caller) => format!("{}/{}", account.name, shortened(caller)),
         None => account.name.to_string(),
     };
-    Reply::json(&TakenBack { removed: format!("{} for {whom}", share.name), credentials_ended: end })
+    let still_taken = still_taken(&native, by).await?;
+    Reply::json(&TakenBack { removed: format!("{} for {whom}", share.name), credentials_ended: end, still_taken })
 }

@@ -321,11 +321,26 @@ pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error>
     who::operator(&call.caller)?;
     let EndFields {} = if call.body.is_empty() { EndFields {} } else { json(&call.body)? };
     let storage = native.storage(&call).await?;
-    let Ended { done, notes } = native.stores.end_credentials(&storage).await?;
+    let Ended { done, notes } = native.stores.end_credentials(&storage).await.map_err(told)?;
     // Afterwards, so that nothing of what was fetched meanwhile is handed out again.
     let by = Revoker { by: call.caller.id, at: native.shared.desk.now() };
     let ended = native.shared.registry.revoke(Revocation::Storage(storage.id), by).await?;
     Reply::json(&StorageEnded { storage: storage.name.to_string(), ended, done, notes })
+}
+
+/// A store's failure with what it answered, which an operator has to know; other callers are told less.
+fn told(error: Error) -> Error {
+    match error.noted().filter(|noted| !noted.is_empty()) {
+        Some(noted) => {
+            let said = format!("{}: {noted}", error.said());
+            let told = Error::new(error.kind(), said).note(noted.to_owned());
+            match error.retry_after_secs() {
+                Some(secs) => told.retry_after(secs),
+                None => told,
+            }
+        }
+        None => error,
+    }
 }
 
 impl Native {

@@ -15,6 +15,7 @@ use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
+use super::leases::{StillTaken, still_taken};
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
@@ -171,7 +172,7 @@ impl Native {
 #[utoipa::path(delete, operation_id = "end_token", path = "/api/v1/tokens/{token}", tag = "tokens", params(
     ("token" = String, Path, description = "The token's id (not the token)"),
 ), responses(
-    (status = 200, description = "It is ended", body = TokenShown),
+    (status = 200, description = "It is ended", body = TokenEnded),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
@@ -179,7 +180,19 @@ pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error>
     let id: TokenId = wire::in_path(call.params.get("token")?, Noun::Token, "token")?;
     let record = native.token(&call, id).await?;
     who::not_above(&call.caller, record.role)?;
-    native.shared.registry.revoke_token(id, Revoker { by: call.caller.id, at: call.now }).await?;
+    let by = Revoker { by: call.caller.id, at: call.now };
+    native.shared.registry.revoke_token(id, by).await?;
     let revoked = record.revoked.or(Some(call.now));
-    Reply::json(&TokenShown::of(&TokenRecord { revoked, ..record }))
+    let token = TokenShown::of(&TokenRecord { revoked, ..record });
+    Reply::json(&TokenEnded { token, still_taken: still_taken(&native, by).await? })
+}
+
+/// A token that was ended.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TokenEnded {
+    #[serde(flatten)]
+    token: TokenShown,
+    /// Credentials that were ended with it and that their stores, which somebody else runs, take until their time is over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    still_taken: Vec<StillTaken>,
 }

@@ -15,6 +15,7 @@ use valetkey_core::workspace::{Access, NewWorkspace, Opening, Root, Slug, Worksp
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
+use super::leases::{StillTaken, still_taken};
 use super::places::carried;
 use super::who::Whom;
 use super::{Native, who, wire};
@@ -186,7 +187,8 @@ pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Err
     let id = workspaces.iter().find(named).ok_or_else(|| Error::not_found(Noun::Workspace).at("workspace"))?.id;
     let by = Revoker { by: call.caller.id, at: call.now };
     native.shared.workspaces.remove_workspace(account, id, end, by).await?;
-    Reply::json(&WorkspaceRemoved { removed: id.to_string(), credentials_ended: end })
+    let still_taken = still_taken(&native, by).await?;
+    Reply::json(&WorkspaceRemoved { removed: id.to_string(), credentials_ended: end, still_taken })
 }
 
 /// A removed workspace.
@@ -196,6 +198,9 @@ pub(super) struct WorkspaceRemoved {
     removed: String,
     /// Whether what was vended for it was ended too.
     credentials_ended: bool,
+    /// Those of them that their stores, which somebody else runs, take until their time is over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    still_taken: Vec<StillTaken>,
 }
 
 impl Native {

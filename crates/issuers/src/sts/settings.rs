@@ -32,6 +32,9 @@ pub struct Settings {
     /// Tags of every session; `{session}` in a value becomes the session's name.
     #[serde(default)]
     pub session_tags: BTreeMap<String, String>,
+    /// Whether `sts_endpoint` may be `http` though it is another machine.
+    #[serde(default)]
+    pub allow_http: bool,
     /// How the store differs from AWS.
     #[serde(default)]
     pub profile: Profile,
@@ -214,7 +217,16 @@ impl Settings {
             None if self.profile == Profile::Aws => format!("https://sts.{}.{suffix}", self.region),
             None => return Err(bad("sts_endpoint", "only AWS's own is known without being named")),
         };
-        address(&endpoint, "sts_endpoint")
+        let url = address(&endpoint, "sts_endpoint")?;
+        let here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+        // SECURITY: the answer holds keys.
+        if url.scheme() == "http" && !here && !self.allow_http {
+            return Err(bad(
+                "sts_endpoint",
+                "an address with `http` needs `allow_http`: the keys in its answers can be read on the way",
+            ));
+        }
+        Ok(url)
     }
 
     /// What ends sessions.

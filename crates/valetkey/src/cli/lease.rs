@@ -141,12 +141,9 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
         Command::Show { id } => show::one(out, &client.get(Route::new(&["leases", &id])).await?, FIRST),
         Command::Revoke { id } => {
             let answer = client.delete(Route::new(&["leases", &id])).await?;
-            let sentence = match still_taken(&answer) {
-                words if words.is_empty() => {
-                    format!("lease {id} is revoked; the next request with its credential is refused")
-                }
-                words => format!("lease {id} is revoked{words}"),
-            };
+            let taken = show::find(&answer, &["still_taken"]).is_some();
+            let then = if taken { "" } else { "; the next request with its credential is refused" };
+            let sentence = format!("lease {id} is revoked{then}");
             show::done(out, &answer, &sentence)
         }
     }
@@ -171,23 +168,7 @@ pub(crate) async fn revoke(args: Revoke, client: &Client<'_>, out: &Out) -> Resu
         Some(count) => format!("{count} live leases are revoked"),
         None => "revoked".to_owned(),
     };
-    show::done(out, &answer, &format!("{sentence}{}", still_taken(&answer)))
-}
-
-/// What of it goes on at stores that somebody else runs, in words; nothing if nothing does.
-fn still_taken(answer: &Value) -> String {
-    let Some(rows) = answer.get("still_taken").and_then(Value::as_array) else { return String::new() };
-    let text = |row: &Value, name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    rows.iter().fold(String::new(), |words, row| {
-        let (storage, until) = (text(row, "storage"), text(row, "until"));
-        let way = if text(row, "revocation") == "minutes" {
-            format!("`valetkey storage end-credentials {storage}` ends all of its own")
-        } else {
-            "it has no way to end them sooner".to_owned()
-        };
-        let count = row.get("leases").and_then(Value::as_u64).unwrap_or_default();
-        format!("{words}; the storage {storage} takes credentials of {count} of them until {until}: {way}")
-    })
+    show::done(out, &answer, &sentence)
 }
 
 /// Runs `valetkey whose`.

@@ -150,12 +150,15 @@ impl Out {
     /// Warns on standard error. Silent with `--quiet`.
     pub(crate) fn warn(&self, text: &str) {
         match self.talk {
-            Talk::Normal => {
-                let word = self.stderr.paint("warning:", Style::new().yellow().bold());
-                self.stderr.say(&format!("{word} {}\n", clean_lines(text)));
-            }
+            Talk::Normal => self.warn_always(text),
             Talk::Quiet => {}
         }
+    }
+
+    /// Warns on standard error, also with `--quiet`: of what was asked for and is not so.
+    pub(crate) fn warn_always(&self, text: &str) {
+        let word = self.stderr.paint("warning:", Style::new().yellow().bold());
+        self.stderr.say(&format!("{word} {}\n", clean_lines(text)));
     }
 
     /// Says why a command failed: lines for people, one JSON object for scripts. Said with `--quiet` too.

@@ -63,8 +63,28 @@ pub(crate) fn done(out: &Out, answer: &Value, sentence: &str) -> Result<(), Fail
         Format::Json => out.json(answer),
         Format::Table => {
             out.note(sentence);
+            still_taken(out, answer);
             Ok(())
         }
+    }
+}
+
+/// Says which of the credentials that were ended their stores take on. With `--quiet` too: it is not what was asked for.
+fn still_taken(out: &Out, answer: &Value) {
+    let rows = answer.get("still_taken").and_then(Value::as_array);
+    for row in rows.into_iter().flatten() {
+        let named = |name: &str| text(row, &[name]).unwrap_or_default();
+        let (storage, until) = (named("storage"), named("until"));
+        let way = if named("revocation") == "minutes" {
+            format!(
+                "`valetkey storage end-credentials {storage}` ends what its present role, account or parent key gave"
+            )
+        } else {
+            "it has no way to end them sooner".to_owned()
+        };
+        let count = row.get("leases").and_then(Value::as_u64).unwrap_or_default();
+        let said = format!("the storage {storage} takes credentials of {count} ended leases until {until}: {way}");
+        out.warn_always(&said);
     }
 }
 

@@ -1,5 +1,6 @@
 //! `valetkey storage`: the object stores there are, whoever runs them.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -124,10 +125,11 @@ struct Fields {
     /// No credential lives longer
     #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
     max_ttl: Option<u32>,
-    /// A file with the settings of its kind, in JSON; `-` is standard input
+    /// A file with all settings of its kind, in JSON; `-` is standard input
     #[arg(long = "settings-from", value_name = "FILE", conflicts_with = "set")]
     settings: Option<String>,
-    /// One of the settings, as in `role_arn=arn:aws:iam::123456789012:role/lake`; a value that is JSON is taken as it is
+    /// One of the settings, as in `role_arn=arn:aws:iam::123456789012:role/lake` or `revoke.role_policy=valetkey-ended`; the
+    /// others stay as they are, and one without a value is taken out
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
     /// A file with its secrets, in JSON; `-` is standard input. They are never arguments: other processes see those
@@ -145,7 +147,8 @@ struct Fields {
 }
 
 impl Fields {
-    fn body(self, body: Body) -> Result<Body, Failure> {
+    /// The fields, with settings set among those that are there already.
+    fn body(self, body: Body, before: Map<String, Value>) -> Result<Body, Failure> {
         let Self { internal_endpoint, region, min_ttl, max_ttl, settings, set, secrets, sharing, calls_per_sec, burst } =
             self;
         if settings.as_deref() == Some("-") && secrets.as_deref() == Some("-") {
@@ -154,7 +157,7 @@ impl Fields {
         let settings = match settings {
             Some(file) => Some(object(&file, "settings")?),
             None if set.is_empty() => None,
-            None => Some(settings_of(&set)?),
+            None => Some(set_among(before, &set)?),
         };
         let secrets = secrets.map(|file| object(&file, "secrets")).transpose()?;
         Ok(body
@@ -191,30 +194,51 @@ fn object(file: &str, what: &str) -> Result<Value, Failure> {
     }
 }
 
-/// Settings given one by one; `identity.kind=account-key` is a field of a field.
-fn settings_of(set: &[String]) -> Result<Value, Failure> {
-    let mut all = Map::new();
+/// The settings a storage has.
+async fn settings_now(client: &Client<'_>, storage: &str) -> Result<Map<String, Value>, Failure> {
+    let listed = client.get(Route::new(&["storages"])).await?;
+    let all = listed.get("storages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let own =
+        all.iter().find(|one| show::text(one, &["name"]) == Some(storage) || show::text(one, &["id"]) == Some(storage));
+    Ok(own.and_then(|own| own.get("settings")).and_then(Value::as_object).cloned().unwrap_or_default())
+}
+
+/// Sets settings given one by one among those there are; `identity.kind=account-key` is a field of a field.
+fn set_among(mut all: Map<String, Value>, set: &[String]) -> Result<Value, Failure> {
+    let mut names = BTreeSet::new();
     for one in set {
         let (name, value) =
             one.split_once('=').ok_or_else(|| Failure::usage("a setting is NAME=VALUE; this one has no `=`"))?;
-        let value = match serde_json::from_str(value) {
-            Ok(value) => value,
-            Err(_) => Value::String(value.to_owned()),
-        };
         let mut parts: Vec<&str> = name.split('.').collect();
         let last = parts.pop().unwrap_or_default();
+        if last.is_empty() || !names.insert(name) {
+            return Err(Failure::usage(format!("the setting `{name}` has no name, or is given twice")));
+        }
         let mut at = &mut all;
         for part in parts {
             let inner = at.entry(part).or_insert_with(|| Value::Object(Map::new()));
+            if inner.is_null() {
+                *inner = Value::Object(Map::new());
+            }
             at = inner
                 .as_object_mut()
                 .ok_or_else(|| Failure::usage(format!("the setting `{part}` is a value and a group at once")))?;
         }
-        if last.is_empty() || at.insert(last.to_owned(), value).is_some() {
-            return Err(Failure::usage(format!("the setting `{name}` has no name, or is given twice")));
+        match value {
+            "" => drop(at.remove(last)),
+            _ => drop(at.insert(last.to_owned(), setting(last, value))),
         }
     }
     Ok(Value::Object(all))
+}
+
+/// A setting's value: text, but for what its name says is a number, for `true` and `false`, and for JSON that cannot be meant
+/// otherwise. An account's id may be all digits.
+fn setting(name: &str, text: &str) -> Value {
+    let number = ["_secs", "_ms", "_limit"].iter().any(|end| name.ends_with(end));
+    let json = text.starts_with(['{', '[', '"']) || matches!(text, "true" | "false");
+    let read = if number || json { serde_json::from_str(text).ok() } else { None };
+    read.unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
 /// Runs `valetkey storage`.
@@ -249,12 +273,13 @@ pub(crate) async fn run(args: Storage, client: &Client<'_>, out: &Out) -> Result
         Command::Create(create) => {
             let Create { name, endpoint, kind, fields } = *create;
             let body = Body::new().set("name", name).some("kind", kind.map(Kind::word)).some("endpoint", endpoint);
-            let answer = client.post(Route::new(&["storages"]), &fields.body(body)?).await?;
+            let answer = client.post(Route::new(&["storages"]), &fields.body(body, Map::new())?).await?;
             show::one(out, &answer, SHOWN)
         }
         Command::Change(change) => {
             let Change { storage, endpoint, fields } = *change;
-            let body = fields.body(Body::new().some("endpoint", endpoint))?;
+            let before = if fields.set.is_empty() { Map::new() } else { settings_now(client, &storage).await? };
+            let body = fields.body(Body::new().some("endpoint", endpoint), before)?;
             let answer = client.patch(Route::new(&["storages", &storage]), &body).await?;
             show::one(out, &answer, SHOWN)
         }
@@ -269,4 +294,40 @@ pub(crate) async fn run(args: Storage, client: &Client<'_>, out: &Out) -> Result
         }
     }?;
     Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn set(before: &Value, set: &[&str]) -> Result<Value, Failure> {
+        let set: Vec<String> = set.iter().map(|one| (*one).to_owned()).collect();
+        set_among(before.as_object().cloned().unwrap_or_default(), &set)
+    }
+
+    #[test]
+    fn single_settings_are_set_among_the_others() {
+        let before = json!({"region": "eu-west-1", "revoke": {"role_policy": "valetkey-a", "iam_region": "x"}});
+        let after = set(&before, &["revoke.role_policy=valetkey-b", "timeout_ms=500", "region="]).unwrap();
+        assert_eq!(after, json!({"revoke": {"role_policy": "valetkey-b", "iam_region": "x"}, "timeout_ms": 500}));
+        assert_eq!(set(&json!({"kms": null}), &["kms.key_arns=[]"]).unwrap(), json!({"kms": {"key_arns": []}}));
+        for bad in [&["region"][..], &["=x"], &["a=1", "a=2"], &["region.x=1"]] {
+            assert!(set(&before, bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_all_digits_is_text_unless_it_is_a_number_by_name() {
+        let id = "11112222333344445555666677778888";
+        let args =
+            [format!("parent_access_key_id={id}"), "external_id=12345".to_owned(), "max_duration_secs=900".to_owned()];
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let expected = json!({"parent_access_key_id": id, "external_id": "12345", "max_duration_secs": 900});
+        assert_eq!(set(&json!({}), &args).unwrap(), expected);
+        let expected = json!({"actions_claim": true, "jurisdiction": "null", "session_tags": {"a": "b"}});
+        let args = ["actions_claim=true", "jurisdiction=null", r#"session_tags={"a":"b"}"#];
+        assert_eq!(set(&json!({}), &args).unwrap(), expected);
+    }
 }

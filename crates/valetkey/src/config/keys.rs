@@ -95,6 +95,11 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("upstream.deny_secs", "2", "how long a store's failure is remembered before it is asked again, in seconds"),
     key(
+        "gateway.local_roots",
+        "[]",
+        "directories below which a gateway may serve plain disks; never what is, holds or is in the data directory",
+    ),
+    key(
         "limits.credentials",
         r#"["per-second:50/1", "per-minute:1000/60"]"#,
         "rate limits of asking for credentials, for each caller: name:requests/seconds; empty: none",

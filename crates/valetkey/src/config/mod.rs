@@ -32,6 +32,7 @@ pub(crate) struct Config {
     pub(crate) dreadnode: Dreadnode,
     pub(crate) sharing: Sharing,
     pub(crate) upstream: Upstream,
+    pub(crate) gateway: Gateway,
     pub(crate) limits: Limits,
     pub(crate) shutdown: Shutdown,
 }
@@ -111,6 +112,12 @@ pub(crate) struct Keys {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ttl {
     pub(crate) default_ttl_secs: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Gateway {
+    pub(crate) local_roots: Vec<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

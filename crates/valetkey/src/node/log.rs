@@ -12,8 +12,8 @@ use crate::config::{Log, LogFormat};
 /// Starts logging as configured; once for a process.
 pub(crate) fn start(config: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.level).with_context(|| format!("`log.level` is `{}`", config.level))?;
-    // What libraries say at info is about themselves; sqlx even shows statements.
-    let filter = ["sqlx=warn", "hyper=warn", "s3s=off", "h2=warn"]
+    // What libraries say at info is about themselves; sqlx even shows statements. What looking for credentials came to we say.
+    let filter = ["sqlx=warn", "hyper=warn", "s3s=off", "h2=warn", "reqsign_aws_v4=off", "reqsign_core=off"]
         .into_iter()
         .filter(|quiet| !config.level.contains(quiet.split('=').next().unwrap_or_default()))
         .filter_map(|quiet| quiet.parse().ok())

@@ -48,7 +48,7 @@ use valetkey_store::ParentKeys;
 
 use crate::config::{Config, LedgerMode};
 use crate::node::listen::Listener;
-use crate::node::stores::NodeStores;
+use crate::node::stores::{LocalRoots, NodeStores};
 use crate::node::system::{SystemClock, SystemEntropy};
 use crate::node::tls::Tls;
 
@@ -230,7 +230,11 @@ impl Node {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         }));
-        let stores = Arc::new(NodeStores::new(endpoint.clone(), &storage, Arc::clone(&sources)));
+        let roots = LocalRoots {
+            allowed: config.gateway.local_roots.clone(),
+            own: vec![config.data_dir.clone(), config.keyring_file()],
+        };
+        let stores = Arc::new(NodeStores::new(endpoint.clone(), &storage, Arc::clone(&sources), roots));
         stores.reseal(&*store).await?;
         stores.open_all(&*store).await?;
         let leases = Arc::clone(&store) as Arc<dyn Leases>;

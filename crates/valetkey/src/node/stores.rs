@@ -1,5 +1,6 @@
 //! The stores of a running server: what an operator describes is read here, whoever runs the store, and takes effect here.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -22,6 +23,36 @@ pub(crate) struct NodeStores {
     /// The shortest and the longest lifetime of its credentials.
     lifetimes: (Lifetime, Lifetime),
     sources: Arc<Sources>,
+    local_roots: LocalRoots,
+}
+
+/// Which directories of this machine a gateway may serve.
+pub(crate) struct LocalRoots {
+    /// What is below one of these.
+    pub(crate) allowed: Vec<PathBuf>,
+    /// But for what these are, hold or are in: the server's own.
+    pub(crate) own: Vec<PathBuf>,
+}
+
+impl LocalRoots {
+    /// Refuses a directory that a gateway may not serve. SECURITY: the files of a machine are given away by who starts the server
+    /// there, and not by whoever has an operator's token.
+    fn check(&self, root: &Path) -> Result<(), Error> {
+        let refused = |said: &str| Err(invalid("settings.root", format!("`{}` {said}", root.display())));
+        let Ok(real) = root.canonicalize() else { return refused("is not there, or cannot be read by the server") };
+        if !real.is_dir() {
+            return refused("is not a directory");
+        }
+        let below = |of: &PathBuf| of.canonicalize().is_ok_and(|of| real.starts_with(of));
+        if !self.allowed.iter().any(below) {
+            return refused("is not below a directory that the server's setting `gateway.local_roots` names");
+        }
+        let touches = |of: &PathBuf| of.canonicalize().is_ok_and(|of| real.starts_with(&of) || of.starts_with(&real));
+        if self.own.iter().any(touches) {
+            return refused("holds the server's own data");
+        }
+        Ok(())
+    }
 }
 
 /// What a kind of store knows of itself.
@@ -35,10 +66,24 @@ struct Known {
 
 impl NodeStores {
     /// The stores of a server whose own endpoint is `own`.
-    pub(crate) fn new(endpoint: valetkey_s3::Endpoint, own: &Storage, sources: Arc<Sources>) -> Self {
+    pub(crate) fn new(
+        endpoint: valetkey_s3::Endpoint,
+        own: &Storage,
+        sources: Arc<Sources>,
+        local_roots: LocalRoots,
+    ) -> Self {
         let Storage { endpoint: url, internal_endpoint, region, min_lifetime, max_lifetime, .. } = own.clone();
         let lifetimes = (min_lifetime, max_lifetime);
-        Self { endpoint, url, internal_url: internal_endpoint, region, lifetimes, sources }
+        Self { endpoint, url, internal_url: internal_endpoint, region, lifetimes, sources, local_roots }
+    }
+
+    /// The way to what lies behind a gateway.
+    fn opened(&self, settings: &str, secrets: Option<&Secret<String>>) -> Result<Arc<dyn valetkey_s3::Backend>, Error> {
+        let settings = valetkey_gateway::Settings::parse(settings)?;
+        if let valetkey_gateway::Settings::Local { root, .. } = &settings {
+            self.local_roots.check(root)?;
+        }
+        settings.open(secrets.map_or(&[], |secrets| secrets.reveal().as_bytes()))
     }
 
     /// What the kind knows, with its settings read.
@@ -47,7 +92,7 @@ impl NodeStores {
         match described.kind {
             kind if kind.is_ours() => {
                 if kind == StorageKind::Gateway {
-                    opened(settings, secrets).map_err(of_settings)?;
+                    self.opened(settings, secrets).map_err(of_settings)?;
                 }
                 Ok(Known {
                     endpoint: Some(self.url.clone()),
@@ -129,11 +174,6 @@ impl NodeStores {
         }
         Ok(())
     }
-}
-
-/// The way to what lies behind a gateway.
-fn opened(settings: &str, secrets: Option<&Secret<String>>) -> Result<Arc<dyn valetkey_s3::Backend>, Error> {
-    valetkey_gateway::open(settings, secrets.map_or(&[], |secrets| secrets.reveal().as_bytes()))
 }
 
 /// A store as it is, with another backend.
@@ -259,7 +299,7 @@ impl Stores for NodeStores {
                 let secrets = backend.and_then(|backend| backend.secrets.as_deref());
                 let secrets = secrets.map(|sealed| self.sources.open(&storage.name, sealed)).transpose()?;
                 let settings = backend.map_or("{}", |backend| &*backend.settings);
-                self.endpoint.attach(storage.id, opened(settings, secrets.as_ref())?);
+                self.endpoint.attach(storage.id, self.opened(settings, secrets.as_ref())?);
                 Ok(())
             }
             // Made when it is first asked; what is wrong with it was refused when it was read.

@@ -7,10 +7,16 @@ use serde_json::Value;
 use crate::process::{Server, answered, ran, valetkey};
 
 fn set_up(dir: &std::path::Path) -> (Server, String) {
+    set_up_with(dir, &[])
+}
+
+fn set_up_with(dir: &std::path::Path, settings: &[(&str, &str)]) -> (Server, String) {
     let dir = dir.to_str().unwrap();
     let said = answered(&mut valetkey(&["server", "init", "--data-dir", dir, "--output", "json"]));
     let listen = ["--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"];
-    let server = Server::start(valetkey(&["server", "run", "--data-dir", dir, "--output", "json"]).args(listen));
+    let server = Server::start(
+        valetkey(&["server", "run", "--data-dir", dir, "--output", "json"]).args(listen).envs(settings.iter().copied()),
+    );
     (server, said["operator_token"].as_str().unwrap().to_owned())
 }
 
@@ -58,11 +64,28 @@ fn our_own_endpoint_passes_its_check() {
 #[test]
 fn a_gateway_to_a_plain_disk_passes_its_check() {
     let (dir, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (server, operator) = set_up(dir.path());
+    // What it may serve was allowed by who started it; its own files are never among it.
+    let allowed = format!("{},{}", disk.path().display(), dir.path().display());
+    let (server, operator) = set_up_with(dir.path(), &[("VALETKEY_GATEWAY__LOCAL_ROOTS", &allowed)]);
     let by = |args: &[&str]| answered(&mut client(&server, &operator, args));
     std::fs::create_dir(disk.path().join("plain")).unwrap();
-    let root = format!("root={}", disk.path().display());
-    by(&["storage", "create", "disk", "--kind", "gateway", "--set", "backend=local", "--set", &root]);
+    let root = |path: &std::path::Path| format!("root={}", path.display());
+    let create = |name, root: &str| {
+        let args = ["storage", "create", name, "--kind", "gateway", "--set", "backend=local", "--set", root];
+        ran(&mut client(&server, &operator, &args))
+    };
+    let above = disk.path().parent().unwrap();
+    for (refused, why) in [
+        (root(above), "gateway.local_roots"),
+        (root(dir.path()), "own data"),
+        (root(&dir.path().join("objects")), "own data"),
+        (root(&disk.path().join("none")), "is not there"),
+    ] {
+        let done = create("refused", &refused);
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(!done.status.success() && said.contains(why), "{refused}: {said}");
+    }
+    assert!(create("disk", &root(disk.path())).status.success());
     by(&["bucket", "create", "--storage", "disk", "plain"]);
     let report = by(&["storage", "check", "disk"]);
     assert_eq!((&report["passed"], &report["kind"]), (&Value::Bool(true), &Value::from("gateway")), "{report:#}");
