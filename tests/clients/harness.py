@@ -113,9 +113,6 @@ class Lease:
 class Server:
     """`valetkey dev` on free ports with an empty data directory. Stops with the `with` block."""
 
-    # Whether a key may end in a slash, as of the markers that some clients leave for folders.
-    holds_markers = True
-
     def __init__(self, binary: str, directory: pathlib.Path, settings: dict[str, str] | None = None):
         self.binary = binary
         self.log = directory / "stderr.log"

@@ -46,12 +46,7 @@ class PyArrow(Client):
         self.fs.copy_file(f"{bucket}/{source}", f"{bucket}/{target}")
 
     def delete(self, bucket, key):
-        try:
-            self.fs.delete_file(f"{bucket}/{key}")
-        except OSError as error:
-            # Deleted it is; then a marker is left for the folder, which not every store behind the gateway can hold.
-            if self.lease.server.holds_markers or "cannot hold this key" not in str(error):
-                raise
+        self.fs.delete_file(f"{bucket}/{key}")
 
 
 class TestPyArrow(Whole):

@@ -65,8 +65,6 @@ class OtherS3:
 class Behind(Server):
     """`valetkey server` in front of a backend, set up as an operator does it."""
 
-    holds_markers = False
-
     def __init__(self, binary: str, directory: pathlib.Path, backend):
         self.backend = backend
         done = subprocess.run(

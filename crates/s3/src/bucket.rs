@@ -94,9 +94,14 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
+    /// The way to an object, if it is in another store. A folder's marker is kept here, wherever the bucket is.
+    fn elsewhere(&self, key: &[u8]) -> Option<&Behind> {
+        self.behind.as_deref().filter(|behind| !behind.is_marker(key))
+    }
+
     /// An object's record, if there is such an object.
     pub(crate) async fn record(&self, key: &[u8]) -> Result<Option<Arc<Record>>> {
-        match &self.behind {
+        match self.elsewhere(key) {
             None => self.objects.record(self.id, key).await,
             Some(behind) => behind.record(key).await,
         }
@@ -109,7 +114,7 @@ impl Bucket {
         likely: Option<Window>,
         plan: impl Fn(&Record) -> Result<Range<u64>>,
     ) -> Result<Option<(Arc<Record>, Reading)>> {
-        match &self.behind {
+        match self.elsewhere(key) {
             None => {
                 let opened = self.objects.open_range(self.id, key, plan).await?;
                 Ok(opened.map(|(record, reading)| (record, Reading::Own(reading))))
@@ -130,9 +135,12 @@ impl Bucket {
         algorithms: &[Algorithm],
         max_bytes: u64,
     ) -> Result<Draft> {
-        match &self.behind {
+        match self.elsewhere(key) {
             None => {
-                let taken = self.objects.take(body, algorithms, max_bytes).await?;
+                let marker = self.behind.is_some();
+                let max_bytes = if marker { 0 } else { max_bytes };
+                let taken = self.objects.take(body, algorithms, max_bytes).await;
+                let taken = taken.map_err(|error| if marker { behind::of_marker(error) } else { error })?;
                 let (objects, bucket) = (Arc::clone(&self.objects), self.id);
                 Ok(Draft::Own { objects, bucket, key: key.into(), taken, headers })
             }
@@ -142,7 +150,7 @@ impl Bucket {
 
     /// Removes an object, if there is one.
     pub(crate) async fn delete(&self, key: &[u8], condition: Condition) -> Result<std::result::Result<(), Clash>> {
-        match &self.behind {
+        match self.elsewhere(key) {
             None => self.objects.delete(self.id, key, condition).await,
             Some(behind) => behind.delete(key, condition).await,
         }

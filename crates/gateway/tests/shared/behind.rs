@@ -269,3 +269,48 @@ async fn a_bucket_is_served_once_its_store_shows_it() {
     let credential = rig.vend_for("missing", Paths::Whole, Actions::READ_WRITE, 60);
     rig.get("/missing/o", &credential).await.is(404, "NoSuchBucket");
 }
+
+#[tokio::test]
+async fn markers_of_folders_are_kept_here_and_listed_among_what_is_there() {
+    let rig = Rig::start().await;
+    let (all, inside) = (rig.whole(), rig.directory("a", Actions::READ_WRITE));
+    for key in ["a/x", "a/b/c", "b/y", "c/z"] {
+        rig.put(BUCKET, key, "data").await;
+    }
+    for marker in ["a/", "a/b/", "a/empty/", "b/", "zz/"] {
+        put(&rig, &all, &format!("/lake/{marker}"), "").await.ok();
+    }
+    let keys = ["a/", "a/b/", "a/b/c", "a/empty/", "a/x", "b/", "b/y", "c/z", "zz/"];
+    assert_eq!(rig.get("/lake?list-type=2", &all).await.ok().all("Key"), keys);
+    // Page by page the same, however short the pages.
+    for size in 1..=9 {
+        let (mut told, mut behind) = (Vec::new(), String::new());
+        loop {
+            let page = rig.get(&format!("/lake?list-type=2&max-keys={size}&start-after={behind}"), &all).await;
+            told.extend(page.ok().all("Key"));
+            if page.one("IsTruncated") == "false" {
+                break;
+            }
+            behind = told.last().unwrap().replace('/', "%2F");
+        }
+        assert_eq!(told, keys, "{size}");
+    }
+    let rolled = rig.get("/lake?list-type=2&delimiter=%2F&prefix=a%2F", &all).await;
+    // The name of the prefix itself is among the common ones' elements.
+    assert_eq!(rolled.ok().all("Key"), ["a/", "a/x"]);
+    assert_eq!(rolled.all("Prefix"), ["a/", "a/b/", "a/empty/"]);
+    let answer = rig.send(rig.ask("HEAD", "/lake/a/empty/"), &all).await;
+    assert_eq!((answer.status, answer.header("content-length")), (200, Some("0")));
+    // Scopes count for them as for every key.
+    assert_eq!(rig.get("/lake?list-type=2&prefix=a%2F", &inside).await.ok().all("Key"), keys[..5]);
+    put(&rig, &inside, "/lake/ab/", "").await.is(403, "AccessDenied");
+    rig.get("/lake/b/", &inside).await.is(403, "AccessDenied");
+    put(&rig, &all, "/lake/a/", "data").await.is(400, "InvalidArgument");
+    put(&rig, &all, "/lake/a//", "").await.is(400, "InvalidArgument");
+    rig.send(rig.ask("POST", "/lake/a/?uploads="), &all).await.is(400, "InvalidArgument");
+    rig.send(rig.ask("DELETE", "/lake/a/empty/"), &all).await.is(204, "");
+    rig.get("/lake/a/empty/", &all).await.is(404, "NoSuchKey");
+    // The store behind was never asked to hold one.
+    let there = behind(&rig).list(BUCKET, "", b"", 100).await.unwrap();
+    assert_eq!(there.into_iter().map(|entry| entry.key).collect::<Vec<_>>(), ["a/b/c", "a/x", "b/y", "c/z"]);
+}

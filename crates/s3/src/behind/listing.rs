@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::behind::{Behind, failed, shown_tag};
 use crate::error::Result;
-use crate::objects::listing::{self, Ask, Entry, Page, Rows, behind};
+use crate::objects::listing::{self, Ask, Entry, InIndex, Page, Rows, behind};
 
 /// Keys asked for with one call where many may stand for one common prefix.
 const BATCH: usize = 1000;
@@ -84,6 +84,41 @@ impl Rows for There<'_> {
     }
 }
 
+/// The keys there, and the markers of folders that are kept here.
+struct Both<'a> {
+    there: There<'a>,
+    markers: InIndex<'a>,
+}
+
+impl Rows for Both<'_> {
+    async fn rows(&mut self, from: &[u8], end: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>> {
+        let markers = self.markers.rows(from, end, limit).await?;
+        let there = self.there.rows(from, end, limit).await?;
+        if markers.is_empty() {
+            return Ok(there);
+        }
+        let (mut markers, mut there) = (VecDeque::from(markers), VecDeque::from(there));
+        let mut both = Vec::new();
+        while both.len() < limit {
+            let next = match (markers.front(), there.front()) {
+                (Some(marker), Some(other)) if marker.key < other.key => markers.pop_front(),
+                (Some(_), None) => markers.pop_front(),
+                (_, Some(_)) => there.pop_front(),
+                (None, None) => None,
+            };
+            match next {
+                Some(entry) => both.push(entry),
+                None => break,
+            }
+        }
+        // What came and was not told is told next.
+        while let Some(entry) = there.pop_back() {
+            self.there.ready.push_front(entry);
+        }
+        Ok(both)
+    }
+}
+
 impl Behind {
     /// A page of the bucket's keys. `shows` is asked about every key before it is told or counted.
     pub(crate) async fn list(&self, ask: Ask<'_>, shows: impl Fn(&[u8]) -> bool) -> Result<Page> {
@@ -91,7 +126,8 @@ impl Behind {
         let Ok(whole) = std::str::from_utf8(ask.prefix) else { return Ok(Page::default()) };
         let (ready, at) = (VecDeque::new(), Vec::new());
         let rolled = ask.delimiter.is_some();
-        let mut there = There { behind: self, whole, prefix: whole.to_owned(), ready, at, over: false, rolled };
-        listing::page(&mut there, ask, shows).await
+        let there = There { behind: self, whole, prefix: whole.to_owned(), ready, at, over: false, rolled };
+        let markers = InIndex { objects: &self.objects, bucket: self.bucket };
+        listing::page(&mut Both { there, markers }, ask, shows).await
     }
 }

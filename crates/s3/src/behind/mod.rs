@@ -123,7 +123,18 @@ fn unfit(why: &str) -> S3Error {
     refuse_with(S3ErrorCode::InvalidArgument, format!("The store behind this bucket cannot hold this key: {why}"))
 }
 
+/// What a failure to take a marker's body in is to the client.
+pub(crate) fn of_marker(error: S3Error) -> S3Error {
+    if *error.code() == S3ErrorCode::EntityTooLarge { unfit("it ends with `/`, and there is a body") } else { error }
+}
+
 impl Behind {
+    /// Whether a key is that of a folder's marker (`folder/`), which Hadoop, pyarrow and consoles leave where they made one. No
+    /// store behind is asked to hold those: they are objects without a body, kept in the index here.
+    pub(crate) fn is_marker(&self, key: &[u8]) -> bool {
+        key.strip_suffix(b"/").is_some_and(|folder| self.fits(folder).is_ok())
+    }
+
     /// The key as the store writes it; if it cannot, why not.
     fn fits<'k>(&self, key: &'k [u8]) -> std::result::Result<&'k str, &'static str> {
         let key = std::str::from_utf8(key).map_err(|_| "it is not UTF-8")?;

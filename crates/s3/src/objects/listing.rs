@@ -181,9 +181,9 @@ pub(crate) async fn page(rows: &mut impl Rows, ask: Ask<'_>, shows: impl Fn(&[u8
 }
 
 /// The keys of a bucket in the index.
-struct InIndex<'a> {
-    objects: &'a Objects,
-    bucket: BucketId,
+pub(crate) struct InIndex<'a> {
+    pub(crate) objects: &'a Objects,
+    pub(crate) bucket: BucketId,
 }
 
 impl Rows for InIndex<'_> {
