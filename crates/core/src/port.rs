@@ -185,10 +185,12 @@ pub struct LeaseFilter {
 }
 
 /// Credentials that were ended here and that their store, which somebody else runs, takes until their time is over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outliving {
     /// The store.
     pub storage: StorageId,
+    /// What the store calls them.
+    pub key_ids: Vec<Box<str>>,
     /// Leases that were ended.
     pub leases: u64,
     /// When the store stops taking the last of them.

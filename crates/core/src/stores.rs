@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use crate::error::Error;
+use crate::id::StorageId;
 use crate::name::{BucketName, Name};
 use crate::port::NewStorage;
 use crate::scope::Scope;
@@ -67,6 +68,9 @@ pub trait Stores: Send + Sync {
     /// # Errors
     /// `Invalid` with clear words if not.
     fn can_express(&self, storage: &Storage, scope: &Scope) -> Result<(), Error>;
+
+    /// Does not hand out again what the store calls by these names: what they were handed out with was ended.
+    fn forget(&self, storage: StorageId, key_ids: &[Box<str>]);
 
     /// Ends, at the store, every credential that was fetched up to now, where there is a way.
     ///

@@ -1,6 +1,7 @@
 //! The stores that somebody else runs: their settings read, their secrets sealed, and what is asked of each.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use jiff::Timestamp;
@@ -29,6 +30,8 @@ pub struct World {
     pub keyring: SharedKeyring,
     /// What of the process the usual chain of AWS credentials may see.
     pub surroundings: Surroundings,
+    /// Where the files with other issuers' tokens are that settings may name.
+    pub token_dirs: Vec<PathBuf>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -98,6 +101,7 @@ impl Sources {
         secrets: Option<&Secret<String>>,
     ) -> Result<Arc<dyn Upstream>, Error> {
         let World { surroundings, clock, entropy, .. } = &self.world;
+        self.check_files(json)?;
         let (http, clock) = (self.http()?, Arc::clone(clock));
         let given = |secrets: Option<&Secret<String>>| {
             secrets.cloned().ok_or_else(|| invalid("a store of this kind needs secrets").at("secrets"))
@@ -128,6 +132,31 @@ impl Sources {
                 return Err(Error::internal(format!("a store of kind `{}` is asked for nothing", kind.as_str())));
             }
         })
+    }
+
+    /// Refuses settings that name a file elsewhere. SECURITY: what is in it is sent to an address that the settings name too.
+    fn check_files(&self, json: &str) -> Result<(), Error> {
+        const FILES: [(&str, &str); 2] = [
+            ("/identity/token_file", "settings.identity.token_file"),
+            (
+                "/identity/external_account/credential_source/file",
+                "settings.identity.external_account.credential_source.file",
+            ),
+        ];
+        // What is no JSON is refused where it is read.
+        let settings: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+        for (place, field) in FILES {
+            let Some(file) = settings.pointer(place).and_then(serde_json::Value::as_str) else { continue };
+            let real = Path::new(file).canonicalize();
+            let inside = |dir: &PathBuf| {
+                dir.canonicalize().is_ok_and(|dir| real.as_ref().is_ok_and(|real| real.starts_with(dir)))
+            };
+            if !self.world.token_dirs.iter().any(inside) {
+                let said = "the file is not there, or not below a directory that the server's setting `upstream.token_dirs` names";
+                return Err(invalid(said).at(field));
+            }
+        }
+        Ok(())
     }
 
     /// Seals a store's secrets.

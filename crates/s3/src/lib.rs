@@ -122,6 +122,9 @@ pub struct World {
     pub tasks: TaskTracker,
 }
 
+/// How long a look at another store's bucket may take.
+const PROBE: Duration = Duration::from_secs(10);
+
 /// The endpoint: a service for hyper and tower, cheap to clone.
 #[derive(Clone)]
 pub struct Endpoint {
@@ -223,7 +226,18 @@ impl Endpoint {
         }
         let backend = self.buckets.backend(storage);
         let backend = backend.ok_or_else(|| Error::new(Kind::Unavailable, "the storage is not served here"))?;
-        backend.probe(name.as_str()).await.map_err(|failure| of_store(name, &failure))?;
+        match tokio::time::timeout(PROBE, backend.probe(name.as_str())).await {
+            Ok(probed) => probed.map_err(|failure| of_store(name, &failure))?,
+            Err(_) => return Err(Error::new(Kind::UpstreamTimeout, "the store behind did not answer in time")),
+        }
+        self.keep_bucket_at(storage, name).await
+    }
+
+    /// Remembers that a bucket is another store's, without a look whether it is there.
+    ///
+    /// # Errors
+    /// `Internal` when the index cannot be written.
+    pub async fn keep_bucket_at(&self, storage: StorageId, name: &BucketName) -> Result<(), Error> {
         self.objects.ensure_foreign_bucket(storage, name.as_str()).await.map(drop).map_err(failed)
     }
 

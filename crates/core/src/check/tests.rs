@@ -200,6 +200,7 @@ impl Stores for World {
         }
         Ok(())
     }
+    fn forget(&self, _: StorageId, _: &[Box<str>]) {}
     async fn end_credentials(&self, _: &Storage) -> Result<Ended, Error> {
         Err(Error::internal("nobody asks"))
     }

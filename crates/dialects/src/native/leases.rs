@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::caller::Role;
+use valetkey_core::credential::Trace;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::parse_access_key_id;
@@ -284,12 +285,15 @@ pub(super) async fn still_taken(native: &Native, by: Revoker) -> Result<Vec<Stil
         return Ok(Vec::new());
     }
     let found = native.shared.registry.outliving(by).await?;
+    for row in &found {
+        native.stores.forget(row.storage, &row.key_ids);
+    }
     Ok(found.iter().filter_map(|row| StillTaken::of(&storages, row)).collect())
 }
 
 impl StillTaken {
     fn of(storages: &[Storage], row: &Outliving) -> Option<Self> {
-        let Outliving { storage, leases, until } = row;
+        let Outliving { storage, key_ids: _, leases, until } = row;
         let known = storages.iter().find(|known| known.id == *storage)?;
         Some(Self {
             storage: known.name.to_string(),
@@ -316,7 +320,16 @@ pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error>
     // Said each time, also of one that was ended before.
     let storages = native.shared.registry.storages().await?;
     let goes_on = record.trace.filter(|trace| trace.expiration > call.now);
-    let row = goes_on.map(|trace| Outliving { storage: record.lease.storage, leases: 1, until: trace.expiration });
+    let storage = record.lease.storage;
+    let row = goes_on.map(|Trace { key_id, expiration: until, .. }| Outliving {
+        storage,
+        key_ids: vec![key_id],
+        leases: 1,
+        until,
+    });
+    if let Some(row) = &row {
+        native.stores.forget(storage, &row.key_ids);
+    }
     let still_taken = row.and_then(|row| StillTaken::of(&storages, &row)).into_iter().collect();
     Reply::json(&EndedShown { ended, still_taken })
 }

@@ -128,6 +128,7 @@ async fn a_stores_own_name_of_a_credential_finds_everyone_who_was_handed_it() {
     assert_eq!(ended["ended"], 2);
     assert_eq!(ended["still_taken"][0]["leases"], 2);
     assert_eq!(ended["still_taken"][0]["until"], "2026-01-01T02:00:00Z");
+    assert!(world.made.0.lock().unwrap().contains(&"forgot ASIASHARED".to_owned()), "it is not handed out again");
 }
 
 #[tokio::test]

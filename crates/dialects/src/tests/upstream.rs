@@ -167,7 +167,13 @@ async fn over(kind: StorageKind, settings: &serde_json::Value, secrets: &str) ->
     let keyring = || SharedKeyring::new(ring());
     let sources = |clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>| {
         let surroundings = Surroundings::default();
-        Arc::new(Sources::new(sources::World { keyring: keyring(), surroundings, clock, entropy }))
+        Arc::new(Sources::new(sources::World {
+            keyring: keyring(),
+            surroundings,
+            token_dirs: Vec::new(),
+            clock,
+            entropy,
+        }))
     };
     let storage = new_storage("local", kind);
     let (clock, entropy) = (Arc::new(FixedClock::default()), Arc::new(SeededEntropy::new(1)));

@@ -94,6 +94,10 @@ impl Stores for Made {
         }
     }
 
+    fn forget(&self, _: StorageId, key_ids: &[Box<str>]) {
+        self.0.lock().unwrap().extend(key_ids.iter().map(|key_id| format!("forgot {key_id}")));
+    }
+
     async fn end_credentials(&self, storage: &Storage) -> Result<Ended, Error> {
         if storage.kind.is_ours() {
             return Ok(Ended { done: "refuse them".to_owned(), notes: Vec::new() });

@@ -330,6 +330,14 @@ impl Cache {
             .note("its answers took so long that each credential outlived its permit"))
     }
 
+    /// Does not hand out again what a store calls by these names.
+    pub fn forget(&self, storage: StorageId, key_ids: &[Box<str>]) {
+        let named = |held: &Arc<Held>| held.issued.trace.as_ref().is_some_and(|trace| key_ids.contains(&trace.key_id));
+        for (_, slot) in self.inner.slots().iter_mut().filter(|(key, _)| key.storage == storage) {
+            slot.held.retain(|held| !named(held));
+        }
+    }
+
     /// How many keys are kept.
     pub fn len(&self) -> usize {
         self.inner.slots().len()

@@ -465,3 +465,14 @@ async fn who_is_ended_while_a_key_is_fetched_gets_none() {
     assert_eq!(waiting.await.unwrap_err().kind(), Kind::Unavailable);
     assert_eq!(world.calls(), 1);
 }
+
+#[tokio::test]
+async fn what_is_forgotten_by_its_name_is_not_handed_out_again() {
+    let world = world();
+    assert_eq!((&*world.key("lake", 1, 3600).await, &*world.key("pond", 1, 3600).await), ("key-0", "key-1"));
+    world.cache.forget(StorageId::from_bytes([2; 16]), &["key-0".into()]);
+    assert_eq!(world.key("lake", 1, 3600).await, "key-0", "another store's");
+    world.cache.forget(StorageId::from_bytes([1; 16]), &["key-0".into()]);
+    assert_eq!(world.key("lake", 1, 3600).await, "key-2");
+    assert_eq!(world.key("pond", 1, 3600).await, "key-1");
+}

@@ -86,7 +86,7 @@ impl Lever {
 }
 
 fn read(answer: &Answer) -> Result<Option<SignedDuration>, Refused> {
-    done(answer).map(|()| answer.ahead())
+    done(answer, "PutRolePolicyResponse").map(|()| answer.ahead())
 }
 
 fn plus(instant: Timestamp, by: SignedDuration) -> Timestamp {

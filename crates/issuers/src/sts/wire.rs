@@ -105,12 +105,21 @@ struct InnerError {
 
 /// Reads an answer to `AssumeRole`.
 pub(crate) fn read(answer: &Answer) -> Result<Given, Refused> {
-    done(answer)?;
+    success(answer)?;
     given(text(answer), header_id(answer)).map_err(Refused::Other)
 }
 
 /// Reads an answer of which nothing but its success matters.
-pub(crate) fn done(answer: &Answer) -> Result<(), Refused> {
+pub(crate) fn done(answer: &Answer, element: &'static str) -> Result<(), Refused> {
+    success(answer)?;
+    // Something in between may answer anything with 200.
+    if !text(answer).contains(&format!("<{element}")) {
+        return Err(Refused::Other(answer.malformed("something else than it was asked for")));
+    }
+    Ok(())
+}
+
+fn success(answer: &Answer) -> Result<(), Refused> {
     if answer.status.is_success() { Ok(()) } else { Err(refusal(answer, text(answer), header_id(answer))) }
 }
 

@@ -130,10 +130,10 @@ pub(crate) async fn outliving(
     let at_ms = by.at.as_millisecond();
     // A lease that is ended lives at most as long as any; its id tells when it was opened.
     let since_ms = at_ms.saturating_sub(longest_ms).max(0);
-    let found: Vec<(Vec<u8>, i64, i64)> = sqlx::query_as(
-        "SELECT storage, count(*), max(ends_s) FROM leases JOIN issued ON issued.lease = leases.id
+    let found: Vec<(Vec<u8>, String, i64, i64)> = sqlx::query_as(
+        "SELECT storage, key_id, count(*), max(ends_s) FROM leases JOIN issued ON issued.lease = leases.id
          WHERE leases.id >= ?1 AND revoked_ms >= ?2 AND revoked_by = ?3 AND ends_s * 1000 > revoked_ms
-         GROUP BY storage ORDER BY storage",
+         GROUP BY storage, key_id ORDER BY storage, key_id",
     )
     .bind(first_id(since_ms))
     .bind(at_ms)
@@ -141,16 +141,23 @@ pub(crate) async fn outliving(
     .fetch_all(db)
     .await
     .map_err(failed)?;
-    found
-        .into_iter()
-        .map(|(storage, leases, ends_s)| {
-            Ok(Outliving {
-                storage: StorageId::from_bytes(rows::id(&storage)?),
-                leases: rows::count(leases),
-                until: rows::at_ms(ends_s.saturating_mul(1000))?,
-            })
-        })
-        .collect()
+    let mut stores: Vec<Outliving> = Vec::new();
+    for (storage, key_id, leases, ends_s) in found {
+        let storage = StorageId::from_bytes(rows::id(&storage)?);
+        let until = rows::at_ms(ends_s.saturating_mul(1000))?;
+        match stores.last_mut().filter(|last| last.storage == storage) {
+            Some(last) => {
+                last.key_ids.push(key_id.into());
+                last.leases += rows::count(leases);
+                last.until = last.until.max(until);
+            }
+            None => {
+                let (key_ids, leases) = (vec![key_id.into()], rows::count(leases));
+                stores.push(Outliving { storage, key_ids, leases, until });
+            }
+        }
+    }
+    Ok(stores)
 }
 
 /// A scope that was stored on its own.

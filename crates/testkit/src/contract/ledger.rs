@@ -163,7 +163,8 @@ pub async fn a_lease_tells_how_the_store_knows_its_credential(bench: &Bench) {
     for lease in [&after, &other, &own] {
         bench.registry.revoke(Revocation::Lease(lease.id), by).await.unwrap();
     }
-    let row = Outliving { storage: tenant.storage.id, leases: 2, until };
+    let key_ids = vec!["AKIAONE".into(), "AKIATWO".into()];
+    let row = Outliving { storage: tenant.storage.id, key_ids, leases: 2, until };
     assert_eq!(bench.registry.outliving(by).await.unwrap(), [row]);
     let later = Revoker { at: until, ..by };
     assert!(bench.registry.outliving(later).await.unwrap().is_empty());

@@ -99,7 +99,12 @@ impl World {
             let LeaseState::Revoked(ended) = self.state(lease) else { continue };
             if ended.by == by.by && ended.at >= by.at && trace.expiration > ended.at {
                 let storage = lease.storage;
-                let row = found.entry(storage).or_insert(Outliving { storage, leases: 0, until: Timestamp::MIN });
+                let none = Outliving { storage, key_ids: Vec::new(), leases: 0, until: Timestamp::MIN };
+                let row = found.entry(storage).or_insert(none);
+                if !row.key_ids.contains(&trace.key_id) {
+                    row.key_ids.push(trace.key_id.clone());
+                    row.key_ids.sort();
+                }
                 row.leases += 1;
                 row.until = row.until.max(trace.expiration);
             }

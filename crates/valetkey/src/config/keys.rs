@@ -95,6 +95,11 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("upstream.deny_secs", "2", "how long a store's failure is remembered before it is asked again, in seconds"),
     key(
+        "upstream.token_dirs",
+        r#"["/var/run/secrets"]"#,
+        "directories of the files with other issuers' tokens that a storage's settings may name",
+    ),
+    key(
         "gateway.local_roots",
         "[]",
         "directories below which a gateway may serve plain disks; never what is, holds or is in the data directory",

@@ -126,6 +126,7 @@ pub(crate) struct Upstream {
     pub(crate) max_credentials: usize,
     pub(crate) min_remaining_secs: u32,
     pub(crate) deny_secs: u32,
+    pub(crate) token_dirs: Vec<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

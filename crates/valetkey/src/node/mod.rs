@@ -170,8 +170,9 @@ fn surroundings() -> Surroundings {
 }
 
 fn cache_settings(upstream: &crate::config::Upstream) -> cache::Settings {
-    let crate::config::Upstream { max_credentials, min_remaining_secs, deny_secs } = *upstream;
-    cache::Settings { max_entries: max_credentials, min_remaining_secs, deny_secs }
+    let crate::config::Upstream { max_credentials, min_remaining_secs, deny_secs, token_dirs: _ } = upstream;
+    let (min_remaining_secs, deny_secs) = (*min_remaining_secs, *deny_secs);
+    cache::Settings { max_entries: *max_credentials, min_remaining_secs, deny_secs }
 }
 
 fn dreadnode_settings(config: &crate::config::Dreadnode) -> Result<dreadnode::Settings, valetkey_core::Error> {
@@ -227,19 +228,20 @@ impl Node {
         let sources = Arc::new(Sources::new(sources::World {
             keyring: keyring.clone(),
             surroundings: surroundings(),
+            token_dirs: config.upstream.token_dirs.clone(),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         }));
+        let leases = Arc::clone(&store) as Arc<dyn Leases>;
+        let kept = cache_settings(&config.upstream);
+        let cache = Cache::new(kept, leases, Arc::clone(&clock), Arc::clone(&entropy), tasks.clone());
         let roots = LocalRoots {
             allowed: config.gateway.local_roots.clone(),
             own: vec![config.data_dir.clone(), config.keyring_file()],
         };
-        let stores = Arc::new(NodeStores::new(endpoint.clone(), &storage, Arc::clone(&sources), roots));
+        let stores = Arc::new(NodeStores::new(endpoint.clone(), &storage, Arc::clone(&sources), roots, cache.clone()));
         stores.reseal(&*store).await?;
         stores.open_all(&*store).await?;
-        let leases = Arc::clone(&store) as Arc<dyn Leases>;
-        let kept = cache_settings(&config.upstream);
-        let cache = Cache::new(kept, leases, Arc::clone(&clock), Arc::clone(&entropy), tasks.clone());
         let embedded = Embedded::new(keyring.clone(), Arc::clone(&entropy));
         let issuers = Arc::new(Issuers::new(embedded, sources, cache));
         let desk = Desk {

@@ -1,9 +1,12 @@
 //! The stores of a running server: what an operator describes is read here, whoever runs the store, and takes effect here.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde_json::Value;
+use valetkey_core::id::StorageId;
 use valetkey_core::name::BucketName;
 use valetkey_core::port::{NewStorage, Registry};
 use valetkey_core::scope::Scope;
@@ -11,6 +14,7 @@ use valetkey_core::storage::{Backend, Revocability, Storage, StorageKind};
 use valetkey_core::stores::{Description, Ended, Stores};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind, Secret};
+use valetkey_issuers::cache::Cache;
 use valetkey_issuers::sources::{Sources, of_settings};
 
 /// The stores, behind our own endpoint and elsewhere.
@@ -24,6 +28,7 @@ pub(crate) struct NodeStores {
     lifetimes: (Lifetime, Lifetime),
     sources: Arc<Sources>,
     local_roots: LocalRoots,
+    cache: Cache,
 }
 
 /// Which directories of this machine a gateway may serve.
@@ -71,19 +76,36 @@ impl NodeStores {
         own: &Storage,
         sources: Arc<Sources>,
         local_roots: LocalRoots,
+        cache: Cache,
     ) -> Self {
         let Storage { endpoint: url, internal_endpoint, region, min_lifetime, max_lifetime, .. } = own.clone();
         let lifetimes = (min_lifetime, max_lifetime);
-        Self { endpoint, url, internal_url: internal_endpoint, region, lifetimes, sources, local_roots }
+        Self { endpoint, url, internal_url: internal_endpoint, region, lifetimes, sources, local_roots, cache }
     }
 
     /// The way to what lies behind a gateway.
     fn opened(&self, settings: &str, secrets: Option<&Secret<String>>) -> Result<Arc<dyn valetkey_s3::Backend>, Error> {
         let settings = valetkey_gateway::Settings::parse(settings)?;
-        if let valetkey_gateway::Settings::Local { root, .. } = &settings {
-            self.local_roots.check(root)?;
+        match &settings {
+            valetkey_gateway::Settings::Local { root, .. } => self.local_roots.check(root)?,
+            valetkey_gateway::Settings::S3 { endpoint: Some(endpoint), .. } if self.is_own(endpoint) => {
+                return Err(invalid(
+                    "settings.endpoint",
+                    "that is this server's own endpoint: its requests would go round",
+                ));
+            }
+            valetkey_gateway::Settings::S3 { .. }
+            | valetkey_gateway::Settings::Azure { .. }
+            | valetkey_gateway::Settings::Gcs { .. } => {}
         }
         settings.open(secrets.map_or(&[], |secrets| secrets.reveal().as_bytes()))
+    }
+
+    /// Whether an address is that of our own endpoint, as far as it is written the same.
+    fn is_own(&self, endpoint: &str) -> bool {
+        let plain = |url: &str| url.trim_end_matches('/').to_ascii_lowercase();
+        let own = std::iter::once(&self.url).chain(&self.internal_url);
+        own.map(|url| plain(url)).any(|own| own == plain(endpoint))
     }
 
     /// What the kind knows, with its settings read.
@@ -135,10 +157,11 @@ impl NodeStores {
                 continue;
             }
             for (bucket, _) in buckets.iter().filter(|(_, of)| *of == storage.id) {
-                match self.ensure_bucket(&storage, bucket).await {
-                    Ok(()) => {}
-                    Err(error) if storage.kind == StorageKind::Embedded => return Err(error),
-                    Err(error) => tracing::warn!(%bucket, error = ?error, "a bucket behind a gateway is not there now"),
+                match storage.kind {
+                    StorageKind::Embedded => self.endpoint.ensure_bucket(bucket).await?,
+                    // Whether it is there is seen when it is asked for: a store that is away now holds nobody else up.
+                    StorageKind::Gateway => self.endpoint.keep_bucket_at(storage.id, bucket).await?,
+                    StorageKind::Sts | StorageKind::R2 | StorageKind::Azure | StorageKind::Gcs => {}
                 }
             }
         }
@@ -174,6 +197,24 @@ impl NodeStores {
         }
         Ok(())
     }
+}
+
+/// Everything in settings that may say where secrets are sent.
+fn addresses(settings: &str) -> BTreeSet<String> {
+    fn look(name: &str, value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::String(text) if text.contains("://") || ["host", "endpoint", "authority", "url"].contains(&name) => {
+                found.insert(text.clone());
+            }
+            Value::Array(values) => values.iter().for_each(|value| look(name, value, found)),
+            Value::Object(fields) => fields.iter().for_each(|(name, value)| look(name, value, found)),
+            Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    // What is no JSON is refused where it is read.
+    look("", &serde_json::from_str(settings).unwrap_or_default(), &mut found);
+    found
 }
 
 /// A store as it is, with another backend.
@@ -220,6 +261,12 @@ impl Stores for NodeStores {
         let kind = described.kind;
         let old = before.and_then(|before| before.backend.as_deref());
         let embedded = kind == StorageKind::Embedded;
+        if embedded && before.is_none() {
+            return Err(invalid(
+                "kind",
+                "the server makes its one embedded store itself; say which other `kind` this is",
+            ));
+        }
         for (given, field) in [
             (described.settings.is_some(), "settings"),
             (described.secrets.is_some(), "secrets"),
@@ -238,6 +285,13 @@ impl Stores for NodeStores {
             ));
         }
         let settings = described.settings.as_deref().or(old.map(|old| &*old.settings)).unwrap_or("{}");
+        // SECURITY: who may say where a store is may not thereby have its secrets sent there.
+        if let (Some(old), Some(new), None) = (old, described.settings.as_deref(), &described.secrets)
+            && old.secrets.is_some()
+            && !addresses(new).is_subset(&addresses(&old.settings))
+        {
+            return Err(invalid("secrets", "an address in the settings is another one now; say the secrets again"));
+        }
         let secrets = self.secrets(&described, old)?;
         let known = self.known(&described, settings, secrets.as_ref())?;
         let ours = kind.is_ours();
@@ -319,6 +373,10 @@ impl Stores for NodeStores {
 
     fn can_express(&self, storage: &Storage, scope: &Scope) -> Result<(), Error> {
         if storage.kind.is_ours() { Ok(()) } else { self.sources.of(storage)?.upstream.check(scope) }
+    }
+
+    fn forget(&self, storage: StorageId, key_ids: &[Box<str>]) {
+        self.cache.forget(storage, key_ids);
     }
 
     async fn end_credentials(&self, storage: &Storage) -> Result<Ended, Error> {
