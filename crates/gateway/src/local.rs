@@ -426,6 +426,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_unfinished_is_no_key_of_its_own() {
+        let (dir, disk) = disk();
+        let lake = dir.path().join("root/lake");
+        let keys_of_others = ["h#b#1", "#1", "a#1#2", "h#1"];
+        for key in keys_of_others {
+            fs::write(lake.join(key), "half").unwrap();
+        }
+        // What the library makes itself is called so too.
+        let mut upload = disk.begin("lake", "up#load", &[], None).await.unwrap();
+        upload.push(Bytes::from_static(b"half")).await.unwrap();
+        let staged = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        let staged: Vec<String> =
+            fs::read_dir(&lake).unwrap().map(staged).filter(|name| name.starts_with("up")).collect();
+        assert_eq!(staged.len(), 1);
+        for key in keys_of_others.into_iter().chain(staged.iter().map(String::as_str)) {
+            assert!(disk.fits(key).is_err(), "{key}");
+            assert!(matches!(disk.head("lake", key).await, Err(Failure::Unfit(_))), "{key}");
+            assert!(matches!(disk.read("lake", key, Window::Whole, None).await, Err(Failure::Unfit(_))), "{key}");
+            assert!(matches!(put(&disk, key, When::Always).await, Err(Failure::Unfit(_))), "{key}");
+            assert!(matches!(disk.begin("lake", key, &[], None).await, Err(Failure::Unfit(_))), "{key}");
+            assert!(matches!(disk.delete("lake", key).await, Err(Failure::Unfit(_))), "{key}");
+        }
+        assert_eq!(keys(&disk, "", b"", 10).await, [""; 0]);
+        upload.complete().await.unwrap();
+        assert_eq!(keys(&disk, "", b"", 10).await, ["up#load"]);
+        for key in keys_of_others {
+            assert_eq!(fs::read_to_string(lake.join(key)).unwrap(), "half");
+        }
+    }
+
+    #[tokio::test]
     async fn conditions_hold() {
         let (_dir, disk) = disk();
         let one = put(&disk, "k", When::Absent).await.unwrap();
