@@ -8,7 +8,7 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::GoogleCloudStorageBuilder;
-use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use object_store::{BackoffConfig, RetryConfig};
 use serde::Deserialize;
 use valetkey_core::name::{BucketName, shortened};
 use valetkey_core::{Error, Kind as ErrorKind, Secret};
@@ -16,6 +16,7 @@ use valetkey_s3::Backend;
 
 use crate::cloud::{Cloud, Kind, Store};
 use crate::failure::text;
+use crate::http::{self, Straight};
 use crate::local::Disk;
 
 /// A name that every store takes, to see whether a bucket could be opened.
@@ -197,15 +198,6 @@ fn retry() -> RetryConfig {
     RetryConfig { backoff, max_retries: 3, retry_timeout: Duration::from_secs(20) }
 }
 
-/// Objects may take long; a pause may not.
-fn client(allow_http: bool) -> ClientOptions {
-    ClientOptions::new()
-        .with_allow_http(allow_http)
-        .with_timeout_disabled()
-        .with_connect_timeout(Duration::from_secs(5))
-        .with_read_timeout(Duration::from_mins(1))
-}
-
 /// Opens one bucket to see whether any could be: what is wrong is told now, not with the first request.
 fn tried(cloud: Cloud, open: impl FnOnce() -> Result<Store, object_store::Error>) -> Result<Arc<dyn Backend>, Error> {
     match open() {
@@ -262,7 +254,8 @@ impl Settings {
                 builder = builder
                     .with_region(region.clone().unwrap_or_else(|| "us-east-1".to_owned()))
                     .with_virtual_hosted_style_request(!path_style.unwrap_or(true))
-                    .with_client_options(client(*allow_http))
+                    .with_client_options(http::options(*allow_http))
+                    .with_http_connector(Straight)
                     .with_retry(retry())
                     // One by one: not every store has the other.
                     .with_disable_bulk_delete(true);
@@ -277,7 +270,8 @@ impl Settings {
                 url(endpoint.as_deref(), *allow_http)?;
                 let mut builder = MicrosoftAzureBuilder::new()
                     .with_account(account)
-                    .with_client_options(client(*allow_http))
+                    .with_client_options(http::options(*allow_http))
+                    .with_http_connector(Straight)
                     .with_allow_http(*allow_http)
                     .with_retry(retry());
                 if let Some(endpoint) = endpoint {
@@ -310,8 +304,10 @@ impl Settings {
             }
             Self::Gcs { endpoint, allow_http, buckets } => {
                 url(endpoint.as_deref(), *allow_http)?;
-                let mut builder =
-                    GoogleCloudStorageBuilder::new().with_client_options(client(*allow_http)).with_retry(retry());
+                let mut builder = GoogleCloudStorageBuilder::new()
+                    .with_client_options(http::options(*allow_http))
+                    .with_http_connector(Straight)
+                    .with_retry(retry());
                 if let Some(endpoint) = endpoint {
                     builder = builder.with_base_url(endpoint.trim_end_matches('/'));
                 }
