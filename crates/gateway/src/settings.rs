@@ -227,6 +227,8 @@ impl Settings {
             let said = error.to_string();
             // Where in the text is of no use: it is not the one that was written.
             let said = said.split(" at line ").next().unwrap_or_default();
+            // SECURITY: the parser repeats a value of another kind, and a URL may hold a password.
+            let said = if said.contains('@') { "a value is of another kind" } else { said };
             bad("settings", format!("these are not settings of a gateway: {said}"))
         })
     }
@@ -396,6 +398,10 @@ mod tests {
             (r#"{"backend":"s3","endpoint":"http://s3.example"}"#, KEYS, "endpoint"),
             (r#"{"backend":"s3","endpoint":"ftp://s3.example"}"#, KEYS, "endpoint"),
             (r#"{"backend":"s3","endpoint":"https://user:s3cret@s3.example"}"#, KEYS, "endpoint"),
+            (r#"{"backend":"s3","endpoint":"http://user:s3cret@s3.example"}"#, KEYS, "endpoint"),
+            (r#"{"backend":"s3","endpoint":"user:s3cret@s3.example"}"#, KEYS, "endpoint"),
+            (r#"{"backend":"azure","account":"a","endpoint":"https://user:s3cret@blob.example"}"#, b"", "endpoint"),
+            (r#"{"backend":"s3","allow_http":"https://user:s3cret@s3.example"}"#, KEYS, "settings"),
             (r#"{"backend":"s3","endpoint":"https://s3.example/?sig=s3cret"}"#, KEYS, "endpoint"),
             (r#"{"backend":"s3","buckets":{"here":"../there"}}"#, KEYS, "buckets"),
             (r#"{"backend":"s3","buckets":{"here":".hidden"}}"#, KEYS, "buckets"),
