@@ -145,16 +145,13 @@ pub(crate) async fn outliving(
     for (storage, key_id, leases, ends_s) in found {
         let storage = StorageId::from_bytes(rows::id(&storage)?);
         let until = rows::at_ms(ends_s.saturating_mul(1000))?;
-        match stores.last_mut().filter(|last| last.storage == storage) {
-            Some(last) => {
-                last.key_ids.push(key_id.into());
-                last.leases += rows::count(leases);
-                last.until = last.until.max(until);
-            }
-            None => {
-                let (key_ids, leases) = (vec![key_id.into()], rows::count(leases));
-                stores.push(Outliving { storage, key_ids, leases, until });
-            }
+        if let Some(last) = stores.last_mut().filter(|last| last.storage == storage) {
+            last.key_ids.push(key_id.into());
+            last.leases += rows::count(leases);
+            last.until = last.until.max(until);
+        } else {
+            let (key_ids, leases) = (vec![key_id.into()], rows::count(leases));
+            stores.push(Outliving { storage, key_ids, leases, until });
         }
     }
     Ok(stores)
