@@ -1,6 +1,6 @@
 //! Stores of objects over HTTP: another S3, Azure, Google.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -19,6 +19,9 @@ use crate::objects::{self, META, attribute, bare, modified};
 const PAGE: usize = 1000;
 /// Look-ups at once of what a listing cannot tell apart.
 const LOOKS: usize = 16;
+
+/// Pages in a row that may bring nothing new.
+const IDLE: usize = 100;
 
 /// Whose store it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,6 +116,41 @@ fn unreadable(error: &Error) -> Option<&str> {
             Some(path)
         }
         _ => None,
+    }
+}
+
+/// How far a listing has come. A store that does not understand where to go on begins anew each time, and would for ever.
+#[derive(Default)]
+struct Progress {
+    greatest: String,
+    tokens: HashSet<String>,
+    idle: usize,
+    /// The last key that was passed because it could not be read.
+    passed: Option<String>,
+}
+
+impl Progress {
+    fn none() -> Failure {
+        Failure::Failed("the store's listing comes no further: it tells again what it has told".to_owned())
+    }
+
+    /// Takes note of a page, and of the token behind it.
+    fn page<'a>(&mut self, keys: impl Iterator<Item = &'a str>, token: Option<&str>) -> Result<(), Failure> {
+        let known = token.is_some_and(|token| !self.tokens.insert(token.to_owned()));
+        match keys.max().filter(|key| *key > self.greatest.as_str()) {
+            Some(key) => (self.greatest, self.idle) = (key.to_owned(), 0),
+            None => self.idle += 1,
+        }
+        if self.idle > 0 && (known || self.idle > IDLE) { Err(Self::none()) } else { Ok(()) }
+    }
+
+    /// Takes note of a key that is passed.
+    fn pass(&mut self, key: &str) -> Result<(), Failure> {
+        if self.passed.as_deref().is_some_and(|passed| key <= passed) {
+            return Err(Self::none());
+        }
+        self.passed = Some(key.to_owned());
+        Ok(())
     }
 }
 
@@ -216,7 +254,7 @@ impl Backend for Cloud {
         let store = self.store(bucket)?;
         let mut entries: Vec<Entry> = Vec::new();
         let (mut offset, mut token) = (key::before(from, prefix), None);
-        let mut size = limit.min(PAGE);
+        let (mut size, mut progress) = (limit.min(PAGE), Progress::default());
         // The library drops the blob that is named as the prefix is.
         let asked = match prefix.char_indices().next_back() {
             Some((last, _)) if self.kind == Kind::Azure => prefix.get(..last).unwrap_or_default(),
@@ -240,11 +278,14 @@ impl Backend for Cloud {
                         continue;
                     }
                     Some(key) => {
+                        progress.pass(key)?;
                         (offset, token, size) = (Some(key.to_owned()), None, limit.min(PAGE));
                         continue;
                     }
                 },
             };
+            let keys = page.result.objects.iter().map(|meta| meta.location.as_ref());
+            progress.page(keys, page.page_token.as_deref())?;
             let mut told = Vec::new();
             for meta in page.result.objects {
                 let key = meta.location.as_ref();
@@ -343,6 +384,77 @@ mod tests {
             assert_eq!(listed(Kind::S3, &keys, page, ("", b"b0", 9)).await, ["d"]);
             assert_eq!(listed(Kind::Azure, &keys, page, ("a/b", b"", 9)).await, ["a/b"]);
         }
+    }
+
+    /// A store that goes wrong about where a listing goes on.
+    #[derive(Clone, Copy, Debug)]
+    enum Stuck {
+        /// Always the first page and the same token.
+        Token,
+        /// Always the first page, with ever other tokens.
+        Tokens,
+        /// Begins anew behind a key that cannot be read.
+        Offset,
+        /// One of two pages in turn, the later keys first.
+        Unsorted,
+        /// No keys, but a token.
+        Empty,
+    }
+
+    struct Circle(Stuck, std::sync::atomic::AtomicUsize);
+
+    #[async_trait]
+    impl PaginatedListStore for Circle {
+        async fn list_paginated(
+            &self,
+            _: Option<&str>,
+            _: PaginatedListOptions,
+        ) -> object_store::Result<PaginatedListResult> {
+            let count = self.1.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            assert!(count < 1000, "{:?}", self.0);
+            let (key, token) = match self.0 {
+                Stuck::Token => (Some("a"), "t".to_owned()),
+                Stuck::Tokens => (Some("a"), count.to_string()),
+                Stuck::Offset => (Some("a//b"), "t".to_owned()),
+                Stuck::Unsorted => (Some(if count % 2 == 0 { "b" } else { "a" }), (count % 2).to_string()),
+                Stuck::Empty => (None, count.to_string()),
+            };
+            let mut objects = Vec::new();
+            if let Some(key) = key {
+                let last_modified = std::time::SystemTime::UNIX_EPOCH.into();
+                objects.push(ObjectMeta {
+                    location: Path::parse(key)?,
+                    last_modified,
+                    size: 1,
+                    e_tag: None,
+                    version: None,
+                });
+            }
+            let result = ListResult { common_prefixes: vec![], objects, extensions: object_store::Extensions::new() };
+            Ok(PaginatedListResult { result, page_token: Some(token) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_comes_no_further_fails() {
+        for stuck in [Stuck::Token, Stuck::Tokens, Stuck::Offset, Stuck::Unsorted, Stuck::Empty] {
+            for from in [&b""[..], b"c"] {
+                let lists = Arc::new(Circle(stuck, std::sync::atomic::AtomicUsize::new(0)));
+                let store = Store { objects: Arc::new(InMemory::new()), lists };
+                let cloud = Cloud::new(Kind::S3, BTreeMap::new(), Box::new(move |_| Ok(store.clone())));
+                let failure = cloud.list("lake", "", from, 1000).await.unwrap_err();
+                let Failure::Failed(said) = failure else { panic!("{stuck:?}: {failure:?}") };
+                assert!(said.contains("comes no further"), "{said}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn many_keys_that_cannot_be_told_are_passed() {
+        let names: Vec<String> = (0..300).map(|at| format!("a/{at:04}//x")).collect();
+        let mut keys: Vec<(&'static str, u64)> = names.iter().map(|name| (&*name.clone().leak(), 1)).collect();
+        keys.push(("b", 1));
+        assert_eq!(listed(Kind::S3, &keys, 1000, ("", b"", 9)).await, ["b"]);
     }
 
     #[test]
