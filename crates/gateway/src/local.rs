@@ -136,6 +136,34 @@ impl Disk {
         self.root.join(self.names.get(bucket).map_or(bucket, String::as_str))
     }
 
+    /// Whether a bucket is there in which nothing was found. What is away with its directory, or with the whole disk, is not gone:
+    /// it may be there again.
+    async fn standing(&self, bucket: &str) -> Result<(), Failure> {
+        let (root, directory) = (self.root.clone(), self.directory(bucket));
+        let found = blocking(move || {
+            let bucket = fs::symlink_metadata(&directory).is_ok_and(|metadata| metadata.is_dir());
+            Ok((bucket, root.is_dir()))
+        });
+        match found.await? {
+            (true, _) => Ok(()),
+            (false, true) => Err(Failure::NoBucket),
+            (false, false) => Err(Failure::Unavailable("the root of the disk is not there".to_owned())),
+        }
+    }
+
+    /// What was found; or nothing, if the bucket is there.
+    async fn found<T>(&self, bucket: &str, found: Option<T>) -> Result<Option<T>, Failure> {
+        if found.is_none() {
+            self.standing(bucket).await?;
+        }
+        Ok(found)
+    }
+
+    /// Nothing is there where a bucket's directory should be.
+    async fn away(&self, bucket: &str) -> Failure {
+        self.standing(bucket).await.err().unwrap_or(Failure::NoBucket)
+    }
+
     /// A key's file, if it is one.
     async fn file(&self, bucket: &str, key: &str) -> Result<Option<(Arc<dyn ObjectStore>, Path)>, Failure> {
         let path = self.path(key).map_err(Failure::Unfit)?;
@@ -144,7 +172,8 @@ impl Disk {
             Some(store) if look(&directory, &key)? == Place::File => Ok(Some(store)),
             Some(_) | None => Ok(None),
         });
-        Ok(store.await?.map(|store| (store, path)))
+        let found = store.await?.map(|store| (store, path));
+        self.found(bucket, found).await
     }
 
     /// Where to write a key.
@@ -159,7 +188,7 @@ impl Disk {
             }
             Ok(Some((store, place)))
         });
-        let (store, place) = found.await?.ok_or(Failure::NoBucket)?;
+        let Some((store, place)) = found.await? else { return Err(self.away(bucket).await) };
         match place {
             Place::Nothing | Place::File => Ok((store, path)),
             Place::Folder => Err(Failure::Unfit("there are objects below it, and a file cannot be a folder")),
@@ -275,12 +304,15 @@ impl Backend for Disk {
             Some(_) => fs::read_dir(directory).map(Some),
             None => Ok(None),
         });
-        found.await?.map(drop).ok_or(Failure::NoBucket)
+        match found.await? {
+            Some(_) => Ok(()),
+            None => Err(self.away(bucket).await),
+        }
     }
 
     async fn head(&self, bucket: &str, key: &str) -> Result<Option<Found>, Failure> {
         match self.file(bucket, key).await? {
-            Some((store, path)) => objects::head(&*store, &path).await,
+            Some((store, path)) => self.found(bucket, objects::head(&*store, &path).await?).await,
             None => Ok(None),
         }
     }
@@ -293,7 +325,8 @@ impl Backend for Disk {
         only: Option<&Version>,
     ) -> Result<Option<Opened>, Failure> {
         let Some((store, path)) = self.file(bucket, key).await? else { return Ok(None) };
-        objects::read(&*store, &path, window, only.map(|version| format!("\"{}\"", version.tag))).await
+        let only = only.map(|version| format!("\"{}\"", version.tag));
+        self.found(bucket, objects::read(&*store, &path, window, only).await?).await
     }
 
     async fn put(&self, bucket: &str, key: &str, bytes: Bytes, _: &[Header], when: When) -> Result<Version, Failure> {
@@ -324,7 +357,8 @@ impl Backend for Disk {
     async fn delete(&self, bucket: &str, key: &str) -> Result<(), Failure> {
         let Some((store, path)) = self.file(bucket, key).await? else { return Ok(()) };
         match store.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Ok(()) => Ok(()),
+            Err(object_store::Error::NotFound { .. }) => self.standing(bucket).await,
             Err(error) => Err(failure::of(&error)),
         }
     }
@@ -339,7 +373,11 @@ impl Backend for Disk {
             walk.walk(&directory, "")?;
             Ok(Some(walk.found))
         });
-        found.await?.ok_or(Failure::NoBucket)
+        let Some(found) = found.await? else { return Err(self.away(bucket).await) };
+        if found.is_empty() {
+            self.standing(bucket).await?;
+        }
+        Ok(found)
     }
 }
 
@@ -389,7 +427,7 @@ mod tests {
         assert_eq!(keys(&disk, "", b"", 10).await, [""; 0]);
         assert_eq!(keys(&disk, "folder/", b"", 10).await, [""; 0]);
         assert_eq!(disk.probe("linked").await, Err(Failure::NoBucket));
-        assert_eq!(disk.head("linked", "a").await, Ok(None));
+        assert_eq!(disk.head("linked", "a").await, Err(Failure::NoBucket));
         assert_eq!(fs::read_to_string(outside.join("secret")).unwrap(), "s3cret");
         for odd in ["../outside/secret", "/etc/passwd", "folder/../x"] {
             assert!(disk.fits(odd).is_err() && keys(&disk, odd, b"", 10).await.is_empty(), "{odd}");
@@ -454,6 +492,39 @@ mod tests {
         for key in keys_of_others {
             assert_eq!(fs::read_to_string(lake.join(key)).unwrap(), "half");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_away_with_its_disk_is_not_gone() {
+        let (dir, disk) = disk();
+        put(&disk, "k", When::Always).await.unwrap();
+        let (root, lake) = (dir.path().join("root"), dir.path().join("root/lake"));
+        for (place, root_is_there) in [(&lake, true), (&root, false)] {
+            let aside = dir.path().join("aside");
+            fs::rename(place, &aside).unwrap();
+            for failure in [
+                disk.probe("lake").await.unwrap_err(),
+                disk.head("lake", "k").await.unwrap_err(),
+                disk.read("lake", "k", Window::Whole, None).await.map(drop).unwrap_err(),
+                put(&disk, "k", When::Always).await.unwrap_err(),
+                disk.begin("lake", "k", &[], None).await.map(drop).unwrap_err(),
+                disk.delete("lake", "k").await.unwrap_err(),
+                disk.list("lake", "", b"", 9).await.unwrap_err(),
+            ] {
+                match failure {
+                    Failure::NoBucket => assert!(root_is_there),
+                    Failure::Unavailable(_) => assert!(!root_is_there),
+                    other => panic!("{other:?}"),
+                }
+            }
+            fs::rename(&aside, place).unwrap();
+            assert!(disk.head("lake", "k").await.unwrap().is_some());
+        }
+        // What is not there in a bucket that is, is not there.
+        assert_eq!(disk.head("lake", "other").await, Ok(None));
+        assert!(disk.read("lake", "other", Window::Whole, None).await.unwrap().is_none());
+        assert_eq!(disk.delete("lake", "other").await, Ok(()));
+        assert_eq!(keys(&disk, "other", b"", 9).await, [""; 0]);
     }
 
     #[tokio::test]
