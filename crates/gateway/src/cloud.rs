@@ -416,7 +416,7 @@ mod tests {
                 Stuck::Token => (Some("a"), "t".to_owned()),
                 Stuck::Tokens => (Some("a"), count.to_string()),
                 Stuck::Offset => (Some("a//b"), "t".to_owned()),
-                Stuck::Unsorted => (Some(if count % 2 == 0 { "b" } else { "a" }), (count % 2).to_string()),
+                Stuck::Unsorted => (Some(if count.is_multiple_of(2) { "b" } else { "a" }), (count % 2).to_string()),
                 Stuck::Empty => (None, count.to_string()),
             };
             let mut objects = Vec::new();
