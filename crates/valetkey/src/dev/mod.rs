@@ -73,12 +73,11 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     let (api, s3) = if args.check { (free, free) } else { (args.api_listen, args.s3_listen) };
     let mut environment = crate::config::environment();
-    // The demo's own settings stand; what it logs may be chosen.
+    // The demo's own settings stand; what it logs may be chosen, and what other stores may be tried with it.
     environment.retain(|name, _| {
-        name.starts_with("VALETKEY_LOG__")
-            || name.starts_with("VALETKEY_LIMITS__")
-            || name.starts_with("VALETKEY_LEDGER__")
-            || name.starts_with("VALETKEY_DREADNODE__")
+        ["LOG", "LIMITS", "LEDGER", "DREADNODE", "UPSTREAM", "GATEWAY"]
+            .iter()
+            .any(|group| name.strip_prefix("VALETKEY_").is_some_and(|rest| rest.starts_with(&format!("{group}__"))))
     });
     let mut flags: BTreeMap<&'static str, String> = BTreeMap::from([
         ("data_dir", data_dir.display().to_string()),
