@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import time
@@ -78,7 +79,8 @@ class Azurite:
         log = directory / "azurite.log"
         with log.open("wb") as out:
             env = os.environ | {"AZURITE_ACCOUNTS": f"{self.account}:{self.key}"}
-            self.process = subprocess.Popen(command, env=env, stdout=out, stderr=out)
+            # `node` is a script that starts the real one: both are ended, as a group.
+            self.process = subprocess.Popen(command, env=env, stdout=out, stderr=out, start_new_session=True)
         end = time.monotonic() + 60
         while True:
             try:
@@ -96,9 +98,10 @@ class Azurite:
         return self
 
     def __exit__(self, *_) -> None:
-        self.process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
         try:
             self.process.wait(15)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)
             raise
