@@ -8,7 +8,7 @@ use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Stranger};
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, SEAL_NONCE_LEN};
 use crate::secret::Secret;
 use crate::token::TokenDigest;
 
@@ -17,7 +17,9 @@ pub const PREFIX: &str = "vka1.";
 const PURPOSE: &str = "access token";
 const PLAIN: usize = 32 + 8;
 /// The characters of one: number of the key, nonce, what is sealed, and the seal.
-const LENGTH: usize = PREFIX.len() + (1 + NONCE_LEN + PLAIN + 16) * 4 / 3;
+const LENGTH: usize = PREFIX.len() + ((1 + SEAL_NONCE_LEN + PLAIN + 16) * 4).div_ceil(3);
+/// The characters of one that was made with the shorter nonce of before.
+const OLD_LENGTH: usize = PREFIX.len() + ((1 + NONCE_LEN + PLAIN + 16) * 4).div_ceil(3);
 
 /// Makes an access token for the holder of a token, good in one dialect. The nonce must be fresh randomness.
 ///
@@ -28,7 +30,7 @@ pub fn seal(
     dialect: &'static str,
     token: &TokenDigest,
     until: Timestamp,
-    nonce: [u8; NONCE_LEN],
+    nonce: [u8; SEAL_NONCE_LEN],
 ) -> Result<Secret<String>, Error> {
     let mut plain = [0; PLAIN];
     let (digest, end) = plain.split_at_mut(32);
@@ -44,7 +46,10 @@ pub fn seal(
 /// `Unauthenticated(Unknown)`, `Unauthenticated(Expired)`.
 pub fn open(ring: &Keyring, dialect: &'static str, presented: &str, now: Timestamp) -> Result<TokenDigest, Error> {
     let unknown = || Error::new(Kind::Unauthenticated(Stranger::Unknown), "the access token is not one of this server");
-    let coded = presented.strip_prefix(PREFIX).filter(|_| presented.len() == LENGTH).ok_or_else(unknown)?;
+    let coded = presented
+        .strip_prefix(PREFIX)
+        .filter(|_| [LENGTH, OLD_LENGTH].contains(&presented.len()))
+        .ok_or_else(unknown)?;
     let sealed = BASE64URL_NOPAD.decode(coded.as_bytes()).map_err(|_| unknown())?;
     let plain = ring.open_bytes(PURPOSE, dialect.as_bytes(), &sealed).ok_or_else(unknown)?;
     let (digest, end) = plain.reveal().split_first_chunk::<32>().ok_or_else(unknown)?;
@@ -64,10 +69,18 @@ mod tests {
     }
 
     #[test]
+    fn one_with_the_shorter_nonce_of_before_is_still_good() {
+        let old = "vka1.AQkJCQkJCQkJCQkJCVv0G0R8Y265cHKWZ2bRE91wa_D8oqZzcbvTnmv0cZ7X5HrErDuJm-thksAiPbHCMW9U4zi7jD5X";
+        let ring = Keyring::new(&[(1, Secret::new([1; 32]))]).unwrap();
+        assert_eq!(open(&ring, "sharing", old, at(99)).unwrap(), TokenDigest::from_bytes([7; 32]));
+        assert!(open(&ring, "native", old, at(99)).is_err() && open(&ring, "sharing", old, at(100)).is_err());
+    }
+
+    #[test]
     fn an_access_token_opens_in_time_and_unchanged_only() {
         let ring = Keyring::new(&[(1, Secret::new([1; 32]))]).unwrap();
         let digest = TokenDigest::from_bytes([7; 32]);
-        let token = seal(&ring, "sharing", &digest, at(100), [9; 12]).unwrap();
+        let token = seal(&ring, "sharing", &digest, at(100), [9; 24]).unwrap();
         let token = token.reveal();
         assert_eq!(token.len(), LENGTH);
         assert_eq!(open(&ring, "sharing", token, at(99)).unwrap(), digest);

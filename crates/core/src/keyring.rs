@@ -3,7 +3,7 @@
 //! * access key id: `VK` + base32 of the key's number and the lease id; public
 //! * secret access key: HMAC-SHA256 of the access key id under a key only the servers hold, so that whoever sees the other
 //!   two parts (a presigned URL shows them) can sign nothing
-//! * session token: what the lease opens, sealed with AES-256-GCM and bound to the access key id
+//! * session token: what the lease opens, sealed with AES-256-GCM under a key of its own, derived from the access key id
 //!
 //! Any server with the ring verifies without a query. The ring's first key makes new credentials; the others still verify
 //! those made before, so that keys rotate without ending a live credential.
@@ -23,8 +23,13 @@ use crate::scope::Scope;
 use crate::secret::Secret;
 
 const KEY_ID_PREFIX: &str = "VK";
-const TOKEN_PREFIX: &str = "vks1.";
+const TOKEN_PREFIX: &str = "vks2.";
+/// What session tokens started with that were sealed under one key for all leases. Still opened, no longer made.
+const OLD_TOKEN_PREFIX: &str = "vks1.";
 const CLAIMS_VERSION: u8 = 1;
+
+/// Random bytes that [`Keyring::seal_bytes`] wants: half of them make a key, the other half is its nonce.
+pub const SEAL_NONCE_LEN: usize = 2 * NONCE_LEN;
 
 /// SECURITY: the longest scope a session token carries itself, in bytes. Longer ones stay with the lease: the token
 /// travels in a header, and servers and proxies stop reading those at 8 KiB.
@@ -77,12 +82,17 @@ pub enum Unsealed {
     Broken,
 }
 
+/// SECURITY: with random nonces, one key of AES-GCM may seal 2^32 times (NIST SP 800-38D, section 8.3), which is days at the rates
+/// credentials are made at. So nothing is sealed with one of these: each makes keys, one for each lease or each nonce.
 struct RingKey {
     number: u8,
-    seal: LessSafeKey,
-    /// Seals what servers keep for themselves.
-    keep: LessSafeKey,
+    seal: hmac::Key,
+    /// Makes the keys for what servers keep for themselves.
+    keep: hmac::Key,
     sign: hmac::Key,
+    /// Open what was sealed before there was a key for each seal.
+    old_seal: LessSafeKey,
+    old_keep: LessSafeKey,
 }
 
 /// The keys, the current one first.
@@ -99,6 +109,12 @@ impl fmt::Debug for Keyring {
 /// Derives a key for one purpose from a master key (HMAC as the extract-less step of HKDF, RFC 5869 section 2.3).
 fn derive(master: &[u8; 32], purpose: &[u8]) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, master), purpose)
+}
+
+/// An AES key of 32 bytes.
+fn cipher(key: &hmac::Tag) -> Result<LessSafeKey, Error> {
+    let key = UnboundKey::new(&AES_256_GCM, key.as_ref());
+    key.map(LessSafeKey::new).map_err(|_| Error::internal("a sealing key could not be made"))
 }
 
 /// What a seal is bound to; the length in front keeps the two parts apart.
@@ -121,15 +137,16 @@ impl Keyring {
             if keys.iter().any(|key| key.number == *number) {
                 return Err(Error::internal(format!("key number {number} is twice in the ring")));
             }
-            let sealing = |purpose: &[u8]| {
-                UnboundKey::new(&AES_256_GCM, derive(master.reveal(), purpose).as_ref())
-                    .map(LessSafeKey::new)
-                    .map_err(|_| Error::internal("a sealing key could not be made"))
-            };
-            let seal = sealing(b"valetkey session token seal v1")?;
-            let keep = sealing(b"valetkey kept bytes seal v1")?;
-            let sign = derive(master.reveal(), b"valetkey secret access key v1");
-            keys.push(RingKey { number: *number, seal, keep, sign: hmac::Key::new(hmac::HMAC_SHA256, sign.as_ref()) });
+            let of = |purpose: &[u8]| derive(master.reveal(), purpose);
+            let making = |purpose: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, of(purpose).as_ref());
+            keys.push(RingKey {
+                number: *number,
+                seal: making(b"valetkey session token seal v2"),
+                keep: making(b"valetkey kept bytes seal v2"),
+                sign: making(b"valetkey secret access key v1"),
+                old_seal: cipher(&of(b"valetkey session token seal v1"))?,
+                old_keep: cipher(&of(b"valetkey kept bytes seal v1"))?,
+            });
         }
         if keys.is_empty() {
             return Err(Error::internal("the ring has no key"));
@@ -193,7 +210,7 @@ impl Keyring {
         sealed.push(key.number);
         sealed.extend_from_slice(&nonce);
         let mut body = claims;
-        key.seal
+        cipher(&hmac::sign(&key.seal, access_key_id.as_bytes()))?
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(access_key_id.as_bytes()),
@@ -217,14 +234,17 @@ impl Keyring {
         purpose: &'static str,
         bound: &[u8],
         plain: &[u8],
-        nonce: [u8; NONCE_LEN],
+        nonce: [u8; SEAL_NONCE_LEN],
     ) -> Result<Vec<u8>, Error> {
         let key = self.current()?;
         let mut body = plain.to_vec();
-        key.keep
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), bound_to(purpose, bound), &mut body)
-            .map_err(|_| Error::internal("sealing failed"))?;
-        let mut sealed = Vec::with_capacity(1 + NONCE_LEN + body.len());
+        let failed = || Error::internal("sealing failed");
+        let (salt, own) = nonce.split_first_chunk::<NONCE_LEN>().ok_or_else(failed)?;
+        let own = Nonce::try_assume_unique_for_key(own).map_err(|_| failed())?;
+        cipher(&hmac::sign(&key.keep, salt))?
+            .seal_in_place_append_tag(own, bound_to(purpose, bound), &mut body)
+            .map_err(|_| failed())?;
+        let mut sealed = Vec::with_capacity(1 + SEAL_NONCE_LEN + body.len());
         sealed.push(key.number);
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(&body);
@@ -234,11 +254,20 @@ impl Keyring {
     /// Opens what [`Keyring::seal_bytes`] sealed for that purpose; nothing if it does not fit or its key is gone.
     pub fn open_bytes(&self, purpose: &'static str, bound: &[u8], sealed: &[u8]) -> Option<Secret<Vec<u8>>> {
         let (number, rest) = sealed.split_first()?;
-        let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>()?;
-        let mut body = body.to_vec();
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let opened = self.numbered(*number)?.keep.open_in_place(nonce, bound_to(purpose, bound), &mut body).ok()?;
-        Some(Secret::new(opened.to_vec()))
+        let key = self.numbered(*number)?;
+        let (first, behind) = rest.split_first_chunk::<NONCE_LEN>()?;
+        let open = |key: &LessSafeKey, nonce: &[u8; NONCE_LEN], body: &[u8]| {
+            let mut body = body.to_vec();
+            let nonce = Nonce::assume_unique_for_key(*nonce);
+            key.open_in_place(nonce, bound_to(purpose, bound), &mut body)
+                .ok()
+                .map(|opened| Secret::new(opened.to_vec()))
+        };
+        let new = behind
+            .split_first_chunk::<NONCE_LEN>()
+            .and_then(|(nonce, body)| open(&cipher(&hmac::sign(&key.keep, first)).ok()?, nonce, body));
+        // No byte says which of the two it is; the seal of one never opens as the other.
+        new.or_else(|| open(&key.old_keep, first, behind))
     }
 
     /// Whether sealed bytes were sealed with the current key: the others are sealed again before their key goes.
@@ -254,7 +283,10 @@ impl Keyring {
         if session_token.len() > MAX_TOKEN_CHARS {
             return Err(Unsealed::Malformed);
         }
-        let body = session_token.strip_prefix(TOKEN_PREFIX).ok_or(Unsealed::Malformed)?;
+        let (old, body) = match session_token.strip_prefix(TOKEN_PREFIX) {
+            Some(body) => (false, body),
+            None => (true, session_token.strip_prefix(OLD_TOKEN_PREFIX).ok_or(Unsealed::Malformed)?),
+        };
         let mut sealed = BASE64URL_NOPAD.decode(body.as_bytes()).map_err(|_| Unsealed::Malformed)?;
         let (number, rest) = sealed.split_first_mut().ok_or(Unsealed::Malformed)?;
         let (nonce, body) = rest.split_first_chunk_mut::<NONCE_LEN>().ok_or(Unsealed::Malformed)?;
@@ -263,8 +295,14 @@ impl Keyring {
             return Err(Unsealed::Broken);
         }
         let key = self.numbered(*number).ok_or(Unsealed::UnknownKey)?;
-        let opened = key
-            .seal
+        let own;
+        let seal = if old {
+            &key.old_seal
+        } else {
+            own = cipher(&hmac::sign(&key.seal, access_key_id.as_bytes())).map_err(|_| Unsealed::Broken)?;
+            &own
+        };
+        let opened = seal
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(access_key_id.as_bytes()), body)
             .map_err(|_| Unsealed::Broken)?;
         let claims = read_claims(opened).ok_or(Unsealed::Malformed)?;
@@ -335,7 +373,7 @@ mod tests {
 
     #[test]
     fn kept_bytes_open_for_their_purpose_and_nothing_else() {
-        let sealed = ring(&[1]).seal_bytes("a", b"x", b"plain", [7; 12]).unwrap();
+        let sealed = ring(&[1]).seal_bytes("a", b"x", b"plain", [7; 24]).unwrap();
         let both = ring(&[2, 1]);
         assert_eq!(both.open_bytes("a", b"x", &sealed).unwrap().reveal(), b"plain");
         assert!(!both.is_current(&sealed) && ring(&[1]).is_current(&sealed));
@@ -401,6 +439,52 @@ mod tests {
             assert!(ring.unseal(std::str::from_utf8(&changed).unwrap(), &id).is_err(), "at {at}");
             assert!(ring.unseal(token.reveal().get(..at).unwrap(), &id).is_err(), "cut at {at}");
         }
+    }
+
+    /// What the server sealed before there was a key for each lease, with the ring, lease and nonce of these tests.
+    const OLD_TOKEN: &str = "vks1.AQkJCQkJCQkJCQkJCZvvPQS5EDGWa9aPcRLx9W5HdNUhlP-0aN06e-sd0xEeBCxvbeqhc1ll59U0KmWrCG7-BVSPgEQ-RKv\
+        RSE8ogxPupUZ3pTnoL73qjRzPUvH4eBo2SNPIuEahg-y82d34z8vshPr6Lb7-MWKBz3iZbs_aaLvvSrM_g0xFFfN5sOFa8bYHt47\
+        mflzisvb6WBZQ_JAa_lSQzDZ2OxmWpHU4kh6gP6QSMLtK5VfE4BtgJb_QaiY03nz-ZcvY0eth6DkNA-Soc_qwnlh8_o_t6_Oqfaa\
+        mqS9uuOlALbk8sqAjSOM";
+    const OLD_KEPT: &str = "AQcHBwcHBwcHBwcHB4Y7jWuKFG8jIcL1T7BUKpVlxEsBog";
+
+    #[test]
+    fn what_was_sealed_under_one_key_for_all_is_still_good() {
+        let ring = ring(&[1]);
+        let (one, two) = (lease(7, 2), lease(8, 2));
+        let id = ring.access_key_id(one.id).unwrap();
+        let claims = ring.unseal(OLD_TOKEN, &id).unwrap();
+        assert_eq!((claims.lease, claims.until), (one.id, one.until));
+        assert_eq!(claims.reach, Carried::Here((*one.scope).clone()));
+        assert_eq!(ring.unseal(OLD_TOKEN, &ring.access_key_id(two.id).unwrap()), Err(Unsealed::Broken));
+        // Each seal is of its own form.
+        assert_eq!(ring.unseal(&OLD_TOKEN.replacen("vks1.", "vks2.", 1), &id), Err(Unsealed::Broken));
+        let token = ring.seal(&one, &id, [9; 12]).unwrap();
+        assert_eq!(ring.unseal(&token.reveal().replacen("vks2.", "vks1.", 1), &id), Err(Unsealed::Broken));
+        let kept = BASE64URL_NOPAD.decode(OLD_KEPT.as_bytes()).unwrap();
+        assert_eq!(ring.open_bytes("a", b"x", &kept).unwrap().reveal(), b"plain");
+        assert!(ring.open_bytes("b", b"x", &kept).is_none());
+    }
+
+    #[test]
+    fn each_lease_and_each_kept_secret_is_sealed_under_a_key_of_its_own() {
+        let ring = ring(&[1]);
+        // With one key and one nonce the same stream of bits would hide both: what they differ in would show.
+        let sealed = |number| {
+            let lease = lease(number, 2);
+            let token = ring.seal(&lease, &ring.access_key_id(lease.id).unwrap(), [9; 12]).unwrap();
+            BASE64URL_NOPAD.decode(token.reveal().strip_prefix("vks2.").unwrap().as_bytes()).unwrap()
+        };
+        let (one, two) = (sealed(7), sealed(8));
+        let same = one.iter().zip(&two).skip(1 + NONCE_LEN + 17).filter(|(one, two)| one == two).count();
+        assert!(same < one.len() / 10, "{same} of {}", one.len());
+        let kept = |salt| {
+            let mut nonce = [7; SEAL_NONCE_LEN];
+            nonce[0] = salt;
+            ring.seal_bytes("a", b"x", &[0; 200], nonce).unwrap()
+        };
+        let same = kept(1).iter().zip(&kept(2)).skip(1 + SEAL_NONCE_LEN).filter(|(one, two)| one == two).count();
+        assert!(same < 20, "{same}");
     }
 
     #[test]

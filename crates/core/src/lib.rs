@@ -13,6 +13,7 @@ pub mod credential;
 pub mod dataset;
 pub mod desk;
 pub mod error;
+pub mod fair;
 pub mod grant;
 pub mod id;
 pub mod keyring;

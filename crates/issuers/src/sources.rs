@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use valetkey_core::id::StorageId;
-use valetkey_core::keyring::SharedKeyring;
+use valetkey_core::keyring::{SEAL_NONCE_LEN, SharedKeyring};
 use valetkey_core::name::Name;
 use valetkey_core::storage::{Backend, Storage, StorageKind};
 use valetkey_core::time::{Clock, Entropy};
@@ -167,7 +167,7 @@ impl Sources {
         if secrets.reveal().len() > MAX_BYTES {
             return Err(invalid(format!("secrets have at most {MAX_BYTES} bytes")).at("secrets"));
         }
-        let mut nonce = [0; 12];
+        let mut nonce = [0; SEAL_NONCE_LEN];
         self.world.entropy.fill(&mut nonce);
         let ring = self.world.keyring.load();
         let sealed = ring.seal_bytes(PURPOSE, storage.as_str().as_bytes(), secrets.reveal().as_bytes(), nonce)?;

@@ -10,7 +10,7 @@ use valetkey_core::Kind;
 use valetkey_core::caller::Caller;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
-use valetkey_core::keyring::SharedKeyring;
+use valetkey_core::keyring::{SEAL_NONCE_LEN, SharedKeyring};
 use valetkey_core::lease::Revoker;
 use valetkey_core::parent::{Child, NewParent, Parent, ParentRecord, Parents};
 use valetkey_core::port::{Directory as _, Registry as _, TokenRecord};
@@ -95,8 +95,8 @@ impl ParentKeys {
         Ok(())
     }
 
-    fn nonce(&self) -> [u8; 12] {
-        let mut nonce = [0; 12];
+    fn nonce(&self) -> [u8; SEAL_NONCE_LEN] {
+        let mut nonce = [0; SEAL_NONCE_LEN];
         self.store.shared.entropy.fill(&mut nonce);
         nonce
     }

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use valetkey_core::error::Stranger;
 use valetkey_core::id::TokenId;
+use valetkey_core::keyring::SEAL_NONCE_LEN;
 use valetkey_core::time::Lifetime;
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind, Secret, access};
@@ -94,7 +95,7 @@ pub(super) async fn token(sharing: Arc<Sharing>, plain: Plain) -> Result<Reply, 
     }
     let until = LIFETIME.ends(plain.now);
     let until = caller.token_until.map_or(until, |end| end.min(until));
-    let mut nonce = [0; 12];
+    let mut nonce = [0; SEAL_NONCE_LEN];
     sharing.shared.entropy.fill(&mut nonce);
     let access = access::seal(&sharing.shared.keyring.load(), NAME, &token.digest(), until, nonce)?;
     let expires_in = until.as_second().saturating_sub(plain.now.as_second());

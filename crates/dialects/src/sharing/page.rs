@@ -2,6 +2,7 @@
 //! made for, so that it opens no other.
 
 use data_encoding::BASE64URL_NOPAD;
+use valetkey_core::keyring::SEAL_NONCE_LEN;
 use valetkey_core::name::shortened;
 use valetkey_core::{Error, Kind};
 
@@ -60,7 +61,7 @@ impl Sharing {
         let items: Vec<&T> = all.iter().skip(from).take(size).collect();
         let next = if from + items.len() < all.len() {
             let last = items.last().map(|item| key(item)).or(after).unwrap_or_default();
-            let mut nonce = [0; 12];
+            let mut nonce = [0; SEAL_NONCE_LEN];
             self.shared.entropy.fill(&mut nonce);
             let sealed = ring.seal_bytes(PURPOSE, bound.as_bytes(), last.as_bytes(), nonce)?;
             Some(BASE64URL_NOPAD.encode(&sealed))

@@ -161,13 +161,13 @@ fn hide(value: &mut serde_json::Value) {
         let Some(text) = value.as_str() else { continue };
         let shape = match name.as_str() {
             "secret_access_key" | "secretAccessKey" => "[43 of base64url]",
-            "session_token" | "sessionToken" => "[vks1. and base64url]",
+            "session_token" | "sessionToken" => "[vks2. and base64url]",
             "token" if text.starts_with("vkt_") => "[vkt_ and 50 more]",
             _ => continue,
         };
         match shape {
             "[43 of base64url]" => assert_eq!(text.len(), 43),
-            "[vks1. and base64url]" => assert!(text.starts_with("vks1.") && text.len() > 100),
+            "[vks2. and base64url]" => assert!(text.starts_with("vks2.") && text.len() > 100),
             _ => assert_eq!(text.len(), 54),
         }
         *value = shape.into();
