@@ -4,6 +4,7 @@
 //! routes every change through one connection. What is SQL stands in `sqlite`; what is cached, and how a change reaches the
 //! caches, stands beside it, so that another database is another folder.
 
+mod blobs;
 mod cache;
 mod days;
 mod directory;
@@ -16,9 +17,11 @@ mod settings;
 mod shares;
 mod sqlite;
 mod store;
+mod sweep;
 mod usage;
 mod workspaces;
 
 pub use parents::ParentKeys;
 pub use settings::{LedgerMode, Settings};
 pub use store::Store;
+pub use sweep::Swept;

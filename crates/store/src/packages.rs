@@ -1,4 +1,4 @@
-//! Packages: kept in the database beside what names them.
+//! Packages: what names them is in the database, their blobs are files beside it.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -7,7 +7,7 @@ use valetkey_core::id::AccountId;
 use valetkey_core::name::Name;
 use valetkey_core::package::{Digest, Manifest, Packages, Reference, Tag, Upload};
 
-use crate::sqlite::packages;
+use crate::sqlite::packages::{self, Blob, Kept, Put};
 use crate::store::Store;
 
 #[async_trait]
@@ -20,16 +20,16 @@ impl Packages for Store {
 
     async fn finish_upload(&self, upload: &Upload, digest: Digest, body: Vec<u8>, now: Timestamp) -> Result<(), Error> {
         let (store, upload) = (self.clone(), upload.clone());
-        self.unbroken(async move {
-            // Before the one connection that writes is taken.
-            let own = Digest::of(&body);
-            packages::finish(&mut *store.shared.db.writer().await, &upload, digest, own, body, now).await
-        })
-        .await
+        self.unbroken(async move { store.finish(&upload, digest, body, now).await }).await
     }
 
     async fn blob(&self, account: AccountId, digest: Digest) -> Result<Option<Vec<u8>>, Error> {
-        packages::blob(&mut *self.reader().await?, account, digest).await
+        let found = packages::blob(&mut *self.reader().await?, account, digest).await?;
+        match found {
+            None => Ok(None),
+            Some(Kept::Here(body)) => Ok(Some(body)),
+            Some(Kept::File(name)) => self.shared.blobs.read(name, digest).await.map(Some),
+        }
     }
 
     async fn blob_size(&self, account: AccountId, digest: Digest) -> Result<Option<u64>, Error> {
@@ -65,5 +65,51 @@ impl Packages for Store {
 
     async fn tags(&self, account: AccountId, package: &Name) -> Result<Vec<Tag>, Error> {
         packages::tags(&mut *self.reader().await?, account, package).await
+    }
+}
+
+impl Store {
+    /// Ends an upload. What costs time, the digest and the disk, is done before the connection that writes is taken.
+    async fn finish(&self, upload: &Upload, digest: Digest, body: Vec<u8>, now: Timestamp) -> Result<(), Error> {
+        let known = {
+            let mut reader = self.reader().await?;
+            packages::check_upload(&mut reader, upload, now).await?;
+            packages::blob_size(&mut reader, upload.account, digest).await?
+        };
+        let hashing = self.shared.tasks.spawn_blocking(move || (Digest::of(&body), body)).await;
+        let (own, body) = hashing.map_err(|error| Error::internal("a digest was not made").caused_by(error))?;
+        digest.check(own)?;
+        if known.is_some() {
+            let mut writer = self.shared.db.writer().await;
+            return packages::finish(&mut writer, upload, digest, None, now).await.map(|_| ());
+        }
+        let written = self.shared.blobs.write(body, now, &*self.shared.entropy, &self.shared.queue).await?;
+        let blob = Blob { file: written.name(), size: written.size() };
+        let put = packages::finish(&mut *self.shared.db.writer().await, upload, digest, Some(blob), now).await;
+        match put {
+            Ok(Put::Kept) => Ok(()),
+            Ok(Put::WasThere) => {
+                written.remove().await;
+                Ok(())
+            }
+            // A commit whose outcome nobody knows may have kept the row: the file stays, for the sweep to look again.
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes the files of blobs that no row names.
+    pub(crate) async fn sweep_blobs(&self) -> Result<u64, Error> {
+        let mut swept = 0;
+        for name in self.shared.blobs.old(self.shared.clock.now()).await? {
+            if packages::has_file(&mut *self.reader().await?, name).await? {
+                continue;
+            }
+            self.shared.blobs.remove(name).await;
+            swept += 1;
+        }
+        if swept > 0 {
+            tracing::info!(blobs.swept = swept, "{swept} blobs of packages that no upload finished were removed");
+        }
+        Ok(swept)
     }
 }

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind};
 
+use crate::blobs::Blobs;
 use crate::directory::Memory;
 use crate::ledger::queue::Queue;
 use crate::ledger::writer;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) memory: Memory,
     pub(crate) revoked: Revoked,
     pub(crate) counter: Counter,
+    pub(crate) blobs: Arc<Blobs>,
     /// Leases that are not in the index yet, about.
     pub(crate) backlog: AtomicU64,
     /// Where the ledger ended when the store was opened.
@@ -84,6 +86,7 @@ impl Store {
             settings,
             clock,
             entropy,
+            blobs: Blobs::beside(path, tasks.clone()),
             tasks,
             stop: stop.child_token(),
             revoked: Revoked::default(),
@@ -99,6 +102,7 @@ impl Store {
             store.shared.tasks.spawn(writer::run(store.clone(), head)),
             store.shared.tasks.spawn(store.clone().fold_in_background()),
             store.shared.tasks.spawn(store.clone().tick(version)),
+            store.shared.tasks.spawn(store.clone().sweep_in_background()),
         ];
         *store.shared.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
         Ok(store)

@@ -9,8 +9,9 @@ use valetkey_core::id::AccountId;
 use valetkey_core::name::Name;
 use valetkey_core::package::{Digest, MOST_UPLOADS, Manifest, Reference, Tag, Upload};
 
+use crate::blobs::FileName;
 use crate::sqlite::failed;
-use crate::sqlite::rows::{count, damaged};
+use crate::sqlite::rows::{count, damaged, id, signed};
 
 pub(crate) async fn begin(
     db: &mut SqliteConnection,
@@ -48,58 +49,107 @@ pub(crate) async fn begin(
     change.commit().await.map_err(failed)
 }
 
-/// Ends an upload. `own` is the digest of the bytes.
-pub(crate) async fn finish(
-    db: &mut SqliteConnection,
-    upload: &Upload,
-    digest: Digest,
-    own: Digest,
-    body: Vec<u8>,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let ended = sqlx::query(
-        "DELETE FROM package_uploads WHERE key = ? AND account = ? AND caller = ? AND package = ? AND until_ms > ?",
+/// A blob that is in a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Blob {
+    pub(crate) file: FileName,
+    pub(crate) size: u64,
+}
+
+/// What became of a blob's row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Put {
+    /// It names the file.
+    Kept,
+    /// There was one already: nothing names the file.
+    WasThere,
+}
+
+/// Where a blob's bytes are.
+pub(crate) enum Kept {
+    /// In its row, as older versions kept them.
+    Here(Vec<u8>),
+    /// In this file.
+    File(FileName),
+}
+
+/// Refuses an upload that was not begun, or whose time is over.
+pub(crate) async fn check_upload(db: &mut SqliteConnection, upload: &Upload, now: Timestamp) -> Result<(), Error> {
+    let found: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM package_uploads WHERE key = ? AND account = ? AND caller = ? AND package = ? AND until_ms > ?",
     )
     .bind(upload.key.as_bytes().to_vec())
     .bind(upload.account.to_bytes().to_vec())
     .bind(upload.caller.to_bytes().to_vec())
     .bind(upload.package.as_str().to_owned())
     .bind(now.as_millisecond())
-    .execute(&mut *change)
+    .fetch_optional(db)
     .await
     .map_err(failed)?;
-    if ended.rows_affected() == 0 {
-        return Err(Error::not_found(Noun::Package));
-    }
-    // Without a commit the upload is still there.
-    digest.check(own)?;
-    sqlx::query(
-        "INSERT INTO package_blobs (account, digest, made_ms, made_by, body) VALUES (?, ?, ?, ?, ?)
-         ON CONFLICT DO NOTHING",
+    found.map(|_| ()).ok_or_else(|| Error::not_found(Noun::Package))
+}
+
+/// Ends an upload. Without a blob it is known to be there already.
+pub(crate) async fn finish(
+    db: &mut SqliteConnection,
+    upload: &Upload,
+    digest: Digest,
+    blob: Option<Blob>,
+    now: Timestamp,
+) -> Result<Put, Error> {
+    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    check_upload(&mut change, upload, now).await?;
+    sqlx::query("DELETE FROM package_uploads WHERE key = ?")
+        .bind(upload.key.as_bytes().to_vec())
+        .execute(&mut *change)
+        .await
+        .map_err(failed)?;
+    let Some(Blob { file, size }) = blob else {
+        change.commit().await.map_err(failed)?;
+        return Ok(Put::WasThere);
+    };
+    let rows = sqlx::query(
+        "INSERT INTO package_blobs (account, digest, made_ms, made_by, body, file, size) VALUES (?, ?, ?, ?, x'', ?, ?)
+         ON CONFLICT (account, digest) DO NOTHING",
     )
     .bind(upload.account.to_bytes().to_vec())
     .bind(digest.as_bytes().to_vec())
     .bind(now.as_millisecond())
     .bind(upload.caller.to_bytes().to_vec())
-    .bind(body)
+    .bind(file.to_bytes().to_vec())
+    .bind(signed(size))
     .execute(&mut *change)
     .await
-    .map_err(failed)?;
-    change.commit().await.map_err(failed)
+    .map_err(failed)?
+    .rows_affected();
+    change.commit().await.map_err(failed)?;
+    Ok(if rows == 0 { Put::WasThere } else { Put::Kept })
 }
 
-pub(crate) async fn blob(
-    db: &mut SqliteConnection,
-    account: AccountId,
-    digest: Digest,
-) -> Result<Option<Vec<u8>>, Error> {
-    sqlx::query_scalar("SELECT body FROM package_blobs WHERE account = ? AND digest = ?")
-        .bind(account.to_bytes().to_vec())
-        .bind(digest.as_bytes().to_vec())
+pub(crate) async fn blob(db: &mut SqliteConnection, account: AccountId, digest: Digest) -> Result<Option<Kept>, Error> {
+    let found: Option<(Vec<u8>, Option<Vec<u8>>)> =
+        sqlx::query_as("SELECT body, file FROM package_blobs WHERE account = ? AND digest = ?")
+            .bind(account.to_bytes().to_vec())
+            .bind(digest.as_bytes().to_vec())
+            .fetch_optional(db)
+            .await
+            .map_err(failed)?;
+    found
+        .map(|(body, file)| match file {
+            None => Ok(Kept::Here(body)),
+            Some(name) => Ok(Kept::File(FileName::from_bytes(id(&name)?))),
+        })
+        .transpose()
+}
+
+/// Whether a row names the file.
+pub(crate) async fn has_file(db: &mut SqliteConnection, name: FileName) -> Result<bool, Error> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM package_blobs WHERE file = ?")
+        .bind(name.to_bytes().to_vec())
         .fetch_optional(db)
         .await
-        .map_err(failed)
+        .map_err(failed)?;
+    Ok(found.is_some())
 }
 
 pub(crate) async fn blob_size(
@@ -108,7 +158,7 @@ pub(crate) async fn blob_size(
     digest: Digest,
 ) -> Result<Option<u64>, Error> {
     let size: Option<i64> =
-        sqlx::query_scalar("SELECT length(body) FROM package_blobs WHERE account = ? AND digest = ?")
+        sqlx::query_scalar("SELECT coalesce(size, length(body)) FROM package_blobs WHERE account = ? AND digest = ?")
             .bind(account.to_bytes().to_vec())
             .bind(digest.as_bytes().to_vec())
             .fetch_optional(db)
