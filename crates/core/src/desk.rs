@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::ask::Ask;
 use crate::caller::Caller;
 use crate::credential::{Credential, Issued};
 use crate::error::Error;
 use crate::lease::{Lease, Refusal};
-use crate::policy::{self, Because, Permit};
+use crate::policy::{self, Because, Bound, Cut, Permit};
 use crate::port::{Directory, Issuer, Ledger};
 use crate::storage::Storage;
-use crate::time::Clock;
+use crate::time::{Clock, Lifetime};
 use crate::token::PlainToken;
 
 /// Where credentials are asked for.
@@ -95,9 +95,9 @@ impl Desk {
         };
         Ok(Vended {
             lease,
+            because: told(&permit, &issued.credential, now),
             credential: issued.credential,
             storage: Arc::clone(permit.storage()),
-            because: permit.because().clone(),
             narrowed: issued.narrowed,
         })
     }
@@ -116,4 +116,20 @@ impl Desk {
         }
         Ok(issued)
     }
+}
+
+/// A credential that ends so much sooner than its permit is shorter than was asked for, and that is said. What ends a little sooner was
+/// asked for so: that the store took a while to answer is inside.
+const SHORTER: SignedDuration = SignedDuration::from_secs(15);
+
+/// Why, and what was cut: also by a store that gave a credential of a shorter life.
+fn told(permit: &Permit, credential: &Credential, now: Timestamp) -> Because {
+    let mut because = permit.because().clone();
+    let end = credential.expiration();
+    if permit.until().duration_since(end) > SHORTER
+        && let (Some(asked), Some(given)) = (Lifetime::between(now, permit.until()), Lifetime::between(now, end))
+    {
+        because.cuts.push(Cut::Lifetime { asked, given, by: Bound::Given });
+    }
+    because
 }

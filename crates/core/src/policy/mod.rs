@@ -74,6 +74,8 @@ pub enum Bound {
     Token,
     /// The store's longest lifetime.
     Storage,
+    /// What the store gave when it was asked.
+    Given,
 }
 
 impl fmt::Display for Bound {
@@ -83,6 +85,7 @@ impl fmt::Display for Bound {
             Self::GrantEnd => "the end of the grant",
             Self::Token => "the end of the caller's token",
             Self::Storage => "the store's longest lifetime",
+            Self::Given => "what the store gave",
         })
     }
 }

@@ -321,6 +321,30 @@ async fn a_key_of_a_token_service_goes_through_every_dialect_with_its_own_end() 
 }
 
 #[tokio::test]
+async fn what_a_store_has_left_of_a_key_is_handed_out_with_its_true_end_and_a_cut_that_says_so() {
+    for (end, secs) in [
+        ("2026-01-01T00:16:40Z", 1000),
+        ("2026-01-01T00:14:50Z", 890),
+        ("2026-01-01T00:05:01Z", 301),
+        ("2026-01-01T00:01:00Z", 60),
+    ] {
+        let (endpoint, asked) = stub(given(end)).await;
+        let doors = sts(&endpoint).await;
+        for _ in 0..2 {
+            let answer = doors.vend("native").await.json();
+            assert_eq!(answer["expiration"], end, "{answer}");
+            let cuts = answer["cuts"].as_array().unwrap();
+            let said = format!(" to {secs} s by what the store gave");
+            assert!(cuts.iter().any(|cut| cut.as_str().unwrap().ends_with(&said)), "{answer}");
+        }
+        assert_eq!(*asked.lock().unwrap(), 1, "{end}");
+    }
+    let (endpoint, _) = stub(given("2026-01-01T00:59:57Z")).await;
+    let answer = sts(&endpoint).await.vend("native").await.json();
+    assert!(!answer["cuts"].to_string().contains("what the store gave"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_signature_of_azure_goes_through_the_dialects_that_carry_it() {
     let settings =
         serde_json::json!({"account": "acct", "namespace": "hierarchical", "identity": {"kind": "account-key"}});

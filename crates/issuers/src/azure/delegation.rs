@@ -20,8 +20,18 @@ const MAX_LIFE: SignedDuration = SignedDuration::from_mins(7 * 24 * 60 - 15);
 pub(super) struct Delegation {
     url: String,
     tokens: Tokens,
-    last: Kept<DelegationKey>,
+    last: Kept<Last>,
 }
+
+/// A key, and until when it was asked to live: the service may give one that lives shorter, and then gives no more by being asked again.
+#[derive(Clone)]
+struct Last {
+    key: DelegationKey,
+    asked: Timestamp,
+}
+
+/// A key that ends sooner signs nothing any more.
+const SPARE: SignedDuration = SignedDuration::from_mins(1);
 
 impl Delegation {
     /// Asks at an account's endpoint.
@@ -35,10 +45,14 @@ impl Delegation {
         let ask = (life * 2).clamp(LIFE, MAX_LIFE);
         let needed = later(now, life.min(ask / 2));
         let fetch = async {
-            let value = self.fetch(web, now, later(now, ask)).await?;
-            Ok(Fresh { value, renew: later(now, ask / 2) })
+            let key = self.fetch(web, now, later(now, ask)).await?;
+            let renew = later(now, ask.min(key.expires.duration_since(now)) / 2);
+            Ok(Fresh { value: Last { key, asked: later(now, ask) }, renew })
         };
-        self.last.get(now, |key| key.expires >= needed, fetch).await
+        let serves = |Last { key, asked }: &Last| {
+            key.expires >= needed || (*asked >= needed && key.expires.duration_since(now) > SPARE)
+        };
+        self.last.get(now, serves, fetch).await.map(|last| last.key)
     }
 
     /// Forgets the last key: it was revoked.

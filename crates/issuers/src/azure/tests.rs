@@ -130,6 +130,27 @@ async fn a_key_is_renewed_ahead_and_an_outage_meanwhile_harms_nobody() {
 }
 
 #[tokio::test]
+async fn a_key_that_lives_shorter_than_it_was_asked_to_is_used_until_half_of_its_life_is_over() {
+    let clock = Arc::new(FixedClock::default());
+    let short = key("2025-12-31T23:45:00Z", "2026-01-01T00:10:00Z");
+    let down = Reply::Now(503, Vec::new(), String::new());
+    let stub = Stub::start([token(), short, down, key("2025-12-31T23:50:00Z", "2026-01-02T00:05:00Z")]).await;
+    let azure =
+        azure(&settings(&stub.url, &secret_identity(&stub.url)), &json!({"client_secret": "x"}), &clock).unwrap();
+    for _ in 0..5 {
+        let fetched = fetch(&azure, &clock, 3600).await.unwrap();
+        assert_eq!(fetched.credential.expiration().to_string(), "2026-01-01T00:10:00Z");
+        clock.advance_secs(59);
+    }
+    assert_eq!(stub.asked().len(), 2, "asked again, it gives no more");
+    clock.advance_secs(10);
+    assert_eq!(fetch(&azure, &clock, 3600).await.unwrap().credential.expiration().to_string(), "2026-01-01T00:10:00Z");
+    assert_eq!(stub.asked().len(), 3, "an outage meanwhile harms nobody");
+    clock.advance_secs(31);
+    assert_eq!(fetch(&azure, &clock, 3600).await.unwrap().credential.expiration().to_string(), "2026-01-01T01:05:36Z");
+}
+
+#[tokio::test]
 async fn a_signature_never_says_it_outlives_its_key() {
     let clock = Arc::new(FixedClock::default());
     let week = "2026-01-07T23:45:00Z";

@@ -8,7 +8,9 @@
 //!   fetched. A fetch asks for a little less than the permit allows, so that the time the store takes to answer is inside; only
 //!   where the store's shortest lifetime leaves no room for that may a credential end later, by at most that margin.
 //! * It is not handed out again once the lease, token, caller or account it was fetched for was ended.
-//! * It is never nearly over: at least half of what the permit allows is left of it, or `min_remaining_secs`.
+//! * It is never nearly over: at least half of what the permit allows is left of it, or `min_remaining_secs`. Where the store gave
+//!   less than that, what it gave is handed out and kept like any other, with its true end: at least a quarter of its own life is
+//!   left of it, and a minute.
 //!
 //! Time is the clock's: how long a credential lives is reckoned from when it was asked for and answered here, not from what the
 //! store's clock says, so that clocks that differ neither shorten nor stretch anything.
@@ -49,6 +51,13 @@ pub struct Settings {
     pub min_remaining_secs: u32,
     /// A failure is remembered so long, in seconds.
     pub deny_secs: u32,
+}
+
+impl Settings {
+    /// So much is left of a credential that is handed out, of one that was asked to live so long.
+    fn need(&self, asked: u32) -> u32 {
+        self.min_remaining_secs.min(asked / 2)
+    }
 }
 
 impl Default for Settings {
@@ -97,6 +106,8 @@ pub struct Held {
     lasts: Timestamp,
     /// From then on it is renewed when somebody uses it.
     renew: Timestamp,
+    /// It is good while so much is left of it, also for a permit that would have more: the store gave no more.
+    good: SignedDuration,
 }
 
 impl Held {
@@ -205,6 +216,11 @@ fn secs(count: u32) -> SignedDuration {
     SignedDuration::from_secs(i64::from(count))
 }
 
+/// The least that is left of what is handed out, of one that was asked to live so long.
+fn floor(asked: u32) -> u32 {
+    FLOOR_SECS.min(asked / 4)
+}
+
 /// The budget is spent; there is more in so many seconds.
 fn spent(pause: u32) -> Error {
     Error::new(Kind::RateLimited, "too many keys of this store are asked for").retry_after(pause)
@@ -222,6 +238,11 @@ impl Held {
 
     fn left(&self, now: Timestamp) -> SignedDuration {
         self.lasts.duration_since(now)
+    }
+
+    /// Whether enough is left of it.
+    fn serves(&self, terms: &Terms) -> bool {
+        self.left(terms.now) >= terms.need.min(self.good)
     }
 }
 
@@ -262,8 +283,8 @@ impl Terms {
             now,
             ask: Lifetime::secs(ask),
             latest,
-            need: secs(settings.min_remaining_secs.min(ask / 2)),
-            floor: secs(FLOOR_SECS.min(ask / 4)),
+            need: secs(settings.need(ask)),
+            floor: secs(floor(ask)),
             // Of what is allowed and not of what is asked: two who may have the same must come to the same.
             class: u32::BITS - allowed_secs.saturating_add(1).leading_zeros(),
         })
@@ -376,7 +397,7 @@ impl Inner {
             }
             look.waits = slot.flight.is_some();
             look.denied = slot.denied.clone().filter(|denied| denied.until > terms.now);
-            if let Some(held) = best.clone().filter(|held| held.left(terms.now) >= terms.need) {
+            if let Some(held) = best.clone().filter(|held| held.serves(terms)) {
                 // Ahead of need, and only with what of the budget nobody waits for.
                 if terms.now >= held.renew
                     && slot.flight.is_none()
@@ -441,9 +462,8 @@ impl Inner {
         tasks.spawn(async move {
             let wish = Wish { scope: &scope, lifetime, session: &session, now: sent };
             let fetched = source.upstream.fetch(&wish).await;
-            let landed = match fetched {
-                Ok(fetched) => {
-                    let held = this.held(fetched, origin, lifetime, sent);
+            let landed = match fetched.and_then(|fetched| this.held(fetched, origin, lifetime, sent)) {
+                Ok(held) => {
                     this.land(&key, |slot, now| slot.keep(held, now));
                     Ok(())
                 }
@@ -470,7 +490,8 @@ impl Inner {
         }
     }
 
-    fn held(&self, fetched: Fetched, origin: Claims, asked: Lifetime, sent: Timestamp) -> Arc<Held> {
+    /// What was fetched, to be kept and handed out, if it lives long enough to be of use.
+    fn held(&self, fetched: Fetched, origin: Claims, asked: Lifetime, sent: Timestamp) -> Result<Arc<Held>, Error> {
         let Fetched { credential, upstream_request_id, packed_policy_percent, narrowed } = fetched;
         let told = credential.expiration();
         if let Some(percent) = packed_policy_percent.filter(|percent| *percent >= CROWDED_PERCENT) {
@@ -483,16 +504,30 @@ impl Inner {
         };
         let issued =
             Issued { credential: Arc::new(credential), trace: Some(Arc::new(trace)), narrowed: narrowed.into() };
-        let life = asked.as_secs();
-        let ends = later(self.clock.now(), life).min(told.checked_add(SKEW).unwrap_or(Timestamp::MAX));
+        let (now, life) = (self.clock.now(), asked.as_secs());
+        let ends = later(now, life).min(told.checked_add(SKEW).unwrap_or(Timestamp::MAX));
         let lasts = later(sent, life).min(told);
-        let mut chance = [0; 4];
-        self.entropy.fill(&mut chance);
-        // Up to a twentieth of its life earlier: what was fetched together is not renewed together.
-        let jitter = u32::from_be_bytes(chance) % (life / 20).max(1);
-        let ahead = self.settings.min_remaining_secs.min(life / 2) + life / 6 + jitter;
-        let renew = lasts.checked_sub(secs(ahead)).unwrap_or(sent);
-        Arc::new(Held { issued, origin, ends, lasts, renew })
+        let left = told.duration_since(now);
+        if left < secs(floor(life)) {
+            let wait = u32::try_from(left.as_secs()).unwrap_or(0) + 1;
+            return Err(Error::new(Kind::Upstream, "the store gave a key that is over in a moment; try again later")
+                .retry_after(wait)
+                .note(format!("asked for {asked} at {sent}, and the credential ends {told}")));
+        }
+        let own = lasts.duration_since(sent);
+        // A store that gives what is left of one it keeps itself gives no more by being asked again at once.
+        let short = own < secs(life - life / 20) && own / 2 < secs(self.settings.need(life));
+        let (good, ahead) = if short {
+            ((own / 4).max(secs(floor(life))), own / 2)
+        } else {
+            let mut chance = [0; 4];
+            self.entropy.fill(&mut chance);
+            // Up to a twentieth of its life earlier: what was fetched together is not renewed together.
+            let jitter = u32::from_be_bytes(chance) % (life / 20).max(1);
+            (SignedDuration::MAX, secs(self.settings.need(life) + life / 6 + jitter))
+        };
+        let renew = lasts.checked_sub(ahead).unwrap_or(sent);
+        Ok(Arc::new(Held { issued, origin, ends, lasts, renew, good }))
     }
 
     fn denied(&self, error: &Error) -> Denied {

@@ -22,6 +22,8 @@ use crate::upstream::Place;
 #[derive(Clone, Copy, Debug)]
 enum Mood {
     Gives,
+    /// One it keeps itself, with what is left of it.
+    Ends(Timestamp),
     Fails(Kind),
     Breaks,
 }
@@ -45,8 +47,10 @@ impl Upstream for Fake {
         self.sessions.lock().unwrap().push(wish.session.as_str().to_owned());
         let _open = self.gate.acquire().await.unwrap();
         let mood = *self.mood.lock().unwrap();
+        let mut expiration = wish.lifetime.ends(self.clock.now());
         match mood {
             Mood::Gives => {}
+            Mood::Ends(end) => expiration = end,
             Mood::Fails(kind) => return Err(Error::new(kind, "no").note("why").retry_after(7)),
             Mood::Breaks => panic!("broken"),
         }
@@ -55,7 +59,7 @@ impl Upstream for Fake {
                 access_key_id: format!("key-{number}"),
                 secret_access_key: Secret::new("s".to_owned()),
                 session_token: Secret::new("t".to_owned()),
-                expiration: wish.lifetime.ends(self.clock.now()),
+                expiration,
             }),
             upstream_request_id: None,
             packed_policy_percent: None,
@@ -475,4 +479,109 @@ async fn what_is_forgotten_by_its_name_is_not_handed_out_again() {
     world.cache.forget(StorageId::from_bytes([1; 16]), &["key-0".into()]);
     assert_eq!(world.key("lake", 1, 3600).await, "key-2");
     assert_eq!(world.key("pond", 1, 3600).await, "key-1");
+}
+
+/// What a store that keeps one credential itself gives, by what is left of it: Google's metadata server hands out one until five
+/// minutes before its end.
+#[tokio::test]
+async fn what_a_store_gave_is_handed_out_as_long_as_it_lives_and_not_fetched_again_at_once() {
+    for left in [1000_u32, 950, 890, 600, 301, 120] {
+        let world = world();
+        let start = world.clock.now();
+        let end = later(start, left);
+        world.mood(Mood::Ends(end));
+        let first = world.ask("lake", 1, 3600).await.unwrap();
+        assert_eq!((first.issued.credential.expiration(), world.calls()), (end, 1), "{left}: its true end");
+        assert_eq!(world.key("lake", 1, 3600).await, "key-0", "{left}: the second ask");
+        let all = join_all((0..10).map(|_| world.key("lake", 1, 3600))).await;
+        assert!(all.iter().all(|key| key == "key-0"), "{left}");
+        let (scope, origin) = (scope("lake"), origin(1, start));
+        let want = Want { scope: &scope, until: later(start, 3600), origin: &origin };
+        assert!(world.cache.kept(&world.source, &want).unwrap().is_some(), "{left}: it is there without asking");
+        world.settle().await;
+        assert_eq!(world.calls(), 1, "{left}");
+
+        // From half of its life on another is sought, and nobody waits for it.
+        world.mood(Mood::Gives);
+        world.clock.advance_secs(i64::from(left / 2) + 1);
+        let key = world.key("lake", 1, 3600).await;
+        world.settle().await;
+        assert_eq!(world.calls(), 2, "{left}");
+        assert_eq!(key, if left >= 122 { "key-0" } else { "key-1" }, "{left}");
+        assert_eq!(world.key("lake", 1, 3600).await, "key-1", "{left}");
+    }
+}
+
+#[tokio::test]
+async fn ten_who_ask_at_once_share_what_is_left() {
+    for left in [1000_u32, 890, 600, 301, 120, 60] {
+        let world = world();
+        world.mood(Mood::Ends(later(world.clock.now(), left)));
+        world.fake.gate.forget_permits(100_000);
+        let all = join_all((0..10).map(|_| world.key("lake", 1, 3600)));
+        let open = async {
+            tokio::task::yield_now().await;
+            world.fake.gate.add_permits(100_000);
+        };
+        let (keys, ()) = tokio::join!(all, open);
+        assert!(keys.iter().all(|key| key == "key-0"), "{left}");
+        assert_eq!(world.calls(), 1, "{left}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_serves_until_its_last_minute_while_the_store_is_out_of_order() {
+    for left in [1000_u32, 950, 890, 600, 301, 120] {
+        let world = world();
+        world.mood(Mood::Ends(later(world.clock.now(), left)));
+        world.key("lake", 1, 3600).await;
+        world.mood(Mood::Fails(Kind::Upstream));
+        let mut passed = 0;
+        while passed + 7 <= left - 60 {
+            world.clock.advance_secs(7);
+            passed += 7;
+            assert_eq!(world.key("lake", 1, 3600).await, "key-0", "{left} after {passed}");
+            world.settle().await;
+        }
+        world.clock.advance_secs(i64::from(left - 59 - passed));
+        let refusal = world.ask("lake", 1, 3600).await.unwrap_err();
+        assert_eq!((refusal.kind(), refusal.said()), (Kind::Upstream, "no"), "{left}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_over_in_a_moment_is_refused_as_that_and_asked_for_once() {
+    for left in [59_u32, 30, 1] {
+        let world = world();
+        world.mood(Mood::Ends(later(world.clock.now(), left)));
+        for refusal in join_all((0..10).map(|_| world.ask("lake", 1, 3600))).await {
+            let refusal = refusal.unwrap_err();
+            assert_eq!((refusal.kind(), refusal.retry_after_secs()), (Kind::Upstream, Some(left + 1)), "{left}");
+            assert!(refusal.said().contains("over in a moment"), "{refusal}");
+        }
+        assert_eq!(world.ask("lake", 1, 3600).await.unwrap_err().kind(), Kind::Upstream);
+        assert_eq!(world.calls(), 1, "{left}");
+        world.clock.advance_secs(i64::from(left) + 1);
+        world.mood(Mood::Gives);
+        assert_eq!(world.key("lake", 1, 3600).await, "key-1", "{left}");
+    }
+    // Who may have little is content with less.
+    let world = world_with(Settings::default(), 60, Sharing::Caller, budget(10, 10));
+    world.mood(Mood::Ends(later(world.clock.now(), 30)));
+    world.key("lake", 1, 100).await;
+    assert_eq!(world.calls(), 1);
+}
+
+#[tokio::test]
+async fn only_a_store_that_is_silent_did_not_answer_in_time() {
+    let world = world();
+    world.mood(Mood::Fails(Kind::UpstreamTimeout));
+    assert_eq!(world.ask("lake", 1, 3600).await.unwrap_err().kind(), Kind::UpstreamTimeout);
+    for left in [-10, 0, 20, 59] {
+        let world = super::tests::world();
+        let end = world.clock.now() + SignedDuration::from_secs(left);
+        world.mood(Mood::Ends(end));
+        assert_eq!(world.ask("lake", 1, 3600).await.unwrap_err().kind(), Kind::Upstream, "{left}");
+        assert_eq!(world.calls(), 1);
+    }
 }
