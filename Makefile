@@ -1,7 +1,7 @@
 # Every check there is: `make test`. Each part alone: the targets below.
-.PHONY: test fmt lint unit doc release check clients test-dreadnode test-stores bench
+.PHONY: test fmt lint unit doc release check clients test-faults test-dreadnode test-stores bench
 
-test: fmt lint unit doc release check clients test-dreadnode test-stores
+test: fmt lint unit doc release check clients test-faults test-dreadnode test-stores
 
 fmt:
 	cargo fmt --all --check
@@ -27,6 +27,10 @@ check: release
 # Unmodified real clients against the real binary; installs what it needs.
 clients: release
 	VALETKEY_BIN=target/release/valetkey tests/clients/run
+
+# Full disks, held-back bodies, stepping clocks, hostile stores, kills: the real binary in its bad hour.
+test-faults: release
+	VALETKEY_BIN=target/release/valetkey tests/faults/run
 
 # Dreadnode's SDK, unmodified, with its own 900 MB of packages: apart, so that they hold nothing else back.
 test-dreadnode: release

@@ -1,0 +1,30 @@
+"""Clocks that are set forward and back."""
+
+from serving import outcome
+
+
+def listed(lease):
+    return outcome(lease.boto3().list_objects_v2, Bucket="lake")[:2]
+
+
+class TestAClockThatStepsBack:
+
+    def test_revives_nothing_that_was_ended_one_by_one(self, server):
+        caller = server.caller()
+        lease = server.vend(caller)
+        lease.revoke()
+        for step in (-600, 300, 600):
+            server.faults.step_clock(step)
+            assert listed(lease) == (400, "ExpiredToken")
+        server.faults.wall_ns = 0
+
+
+class TestAClockThatStepsForward:
+    def test_ends_what_is_over_and_only_that(self, server):
+        caller = server.caller()
+        short, long = server.vend(caller, ttl=60), server.vend(caller, ttl=4000)
+        assert listed(short) == listed(long) == (200, None)
+        server.faults.step_clock(61)
+        assert listed(short) == (400, "ExpiredToken")
+        assert listed(long) == (200, None)
+        server.faults.wall_ns = 0
