@@ -3,6 +3,7 @@
 use std::fmt;
 
 use s3s::{S3Error, S3ErrorCode};
+use valetkey_sqlite::Failure as _;
 
 /// What the crate's functions refuse with.
 pub(crate) type Result<T> = std::result::Result<T, S3Error>;
@@ -41,6 +42,19 @@ pub(crate) fn not_implemented(what: impl fmt::Display) -> S3Error {
 pub(crate) fn internal(doing: &'static str, error: impl fmt::Display) -> S3Error {
     tracing::error!(doing, error = %error, "the object store failed while {doing}: {error}");
     refuse(S3ErrorCode::InternalError, "We encountered an internal error. Please try again.")
+}
+
+/// The disk or the index cannot take or give anything now: logged here, and worth another try.
+pub(crate) fn unavailable(doing: &'static str, error: impl fmt::Display) -> S3Error {
+    tracing::error!(doing, error = %error, "the object store failed while {doing}: {error}");
+    let mut refusal = refuse(S3ErrorCode::ServiceUnavailable, "The service cannot do this now. Please try again.");
+    refusal.set_headers(http::HeaderMap::from_iter([(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"))]));
+    refusal
+}
+
+/// A failure of the index: worth another try if the database failed, a defect of ours otherwise.
+pub(crate) fn of_index(doing: &'static str, error: sqlx::Error) -> S3Error {
+    if error.is_of_database() { unavailable(doing, error) } else { internal(doing, error) }
 }
 
 /// Why a request's body could not be read to its end.

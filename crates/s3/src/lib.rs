@@ -145,6 +145,10 @@ impl s3s::auth::S3Auth for NoProof {
 
 fn failed(error: s3s::S3Error) -> Error {
     let code = error.code().as_str().to_owned();
+    if *error.code() == s3s::S3ErrorCode::ServiceUnavailable {
+        let said = "the object store cannot do this now; the failure was logged";
+        return Error::new(Kind::Unavailable, said).retry_after(1).caused_by(error);
+    }
     Error::new(Kind::Internal, "the object store failed; the failure was logged").note(code).caused_by(error)
 }
 
@@ -193,6 +197,14 @@ impl Endpoint {
         Ok(Self { gate: Arc::new(gate), objects, buckets })
     }
 
+    /// Whether objects can be written: for readiness.
+    ///
+    /// # Errors
+    /// `Unavailable` when the index or its disk does not take a write.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.objects.works().await.map_err(failed)
+    }
+
     /// Answers a request.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Body>
     where
@@ -204,7 +216,7 @@ impl Endpoint {
     /// Makes a bucket if there is none of this name.
     ///
     /// # Errors
-    /// `Internal` when the index cannot be written.
+    /// `Unavailable` when the index cannot be written.
     pub async fn ensure_bucket(&self, name: &BucketName) -> Result<(), Error> {
         self.objects.ensure_bucket(name.as_str()).await.map(drop).map_err(failed)
     }
@@ -219,7 +231,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// `NotFound` when the other store has no such bucket, `Upstream` when it cannot be listed, `Unavailable` when the store is
-    /// not attached, `Internal` when the index cannot be written.
+    /// not attached, `Unavailable` when the index cannot be written.
     pub async fn ensure_bucket_at(&self, storage: StorageId, name: &BucketName) -> Result<(), Error> {
         if storage == self.buckets.own() {
             return self.ensure_bucket(name).await;
@@ -236,7 +248,7 @@ impl Endpoint {
     /// Remembers that a bucket is another store's, without a look whether it is there.
     ///
     /// # Errors
-    /// `Internal` when the index cannot be written.
+    /// `Unavailable` when the index cannot be written.
     pub async fn keep_bucket_at(&self, storage: StorageId, name: &BucketName) -> Result<(), Error> {
         self.objects.ensure_foreign_bucket(storage, name.as_str()).await.map(drop).map_err(failed)
     }
@@ -244,7 +256,7 @@ impl Endpoint {
     /// Puts an object, as the server itself; its bucket is made if there is none.
     ///
     /// # Errors
-    /// `Internal` when it cannot be written.
+    /// `Unavailable` when it cannot be written.
     pub async fn put_bytes(
         &self,
         bucket: &BucketName,

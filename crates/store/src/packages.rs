@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::id::AccountId;
 use valetkey_core::name::Name;
@@ -14,8 +15,10 @@ use crate::store::Store;
 impl Packages for Store {
     async fn begin_upload(&self, upload: &Upload, until: Timestamp, now: Timestamp) -> Result<(), Error> {
         let (store, upload) = (self.clone(), upload.clone());
-        self.unbroken(async move { packages::begin(&mut *store.shared.db.writer().await, &upload, until, now).await })
-            .await
+        self.unbroken(
+            async move { store.shared.db.change(async |db| packages::begin(db, &upload, until, now).await).await },
+        )
+        .await
     }
 
     async fn finish_upload(&self, upload: &Upload, digest: Digest, body: Vec<u8>, now: Timestamp) -> Result<(), Error> {
@@ -48,8 +51,10 @@ impl Packages for Store {
         let (store, package, tag) = (self.clone(), package.clone(), tag.cloned());
         let (manifest, needs) = (manifest.clone(), needs.to_vec());
         self.unbroken(async move {
-            let mut writer = store.shared.db.writer().await;
-            packages::put_manifest(&mut writer, account, &package, tag.as_ref(), &manifest, &needs, now).await
+            let put = async |db: &mut SqliteConnection| {
+                packages::put_manifest(db, account, &package, tag.as_ref(), &manifest, &needs, now).await
+            };
+            store.shared.db.change(put).await
         })
         .await
     }
@@ -80,13 +85,13 @@ impl Store {
         let (own, body) = hashing.map_err(|error| Error::internal("a digest was not made").caused_by(error))?;
         digest.check(own)?;
         if known.is_some() {
-            let mut writer = self.shared.db.writer().await;
-            return packages::finish(&mut writer, upload, digest, None, now).await.map(|_| ());
+            let finish = async |db: &mut SqliteConnection| packages::finish(db, upload, digest, None, now).await;
+            return self.shared.db.change(finish).await.map(|_| ());
         }
         let written = self.shared.blobs.write(body, now, &*self.shared.entropy, &self.shared.queue).await?;
         let blob = Blob { file: written.name(), size: written.size() };
-        let put = packages::finish(&mut *self.shared.db.writer().await, upload, digest, Some(blob), now).await;
-        match put {
+        let finish = async |db: &mut SqliteConnection| packages::finish(db, upload, digest, Some(blob), now).await;
+        match self.shared.db.change(finish).await {
             Ok(Put::Kept) => Ok(()),
             Ok(Put::WasThere) => {
                 written.remove().await;

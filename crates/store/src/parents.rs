@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::Kind;
 use valetkey_core::caller::Caller;
@@ -77,22 +78,24 @@ impl ParentKeys {
     /// `Unavailable`.
     pub async fn reseal(&self) -> Result<(), Error> {
         let ring = self.keyring.load();
-        let mut writer = self.store.shared.db.writer().await;
-        for (token, sealed) in parents::sealed(&mut writer).await? {
-            if ring.is_current(&sealed) {
-                continue;
+        let reseal = async |db: &mut SqliteConnection| {
+            for (token, sealed) in parents::sealed(db).await? {
+                if ring.is_current(&sealed) {
+                    continue;
+                }
+                if let Some(plain) = ring.open_bytes(PURPOSE, &token.to_bytes(), &sealed) {
+                    let again = ring.seal_bytes(PURPOSE, &token.to_bytes(), plain.reveal(), self.nonce())?;
+                    parents::reseal(db, token, again).await?;
+                } else {
+                    tracing::warn!(
+                        token.id = %token,
+                        "the parent access key {token} was sealed with a key that is not in the ring: it cannot be used"
+                    );
+                }
             }
-            if let Some(plain) = ring.open_bytes(PURPOSE, &token.to_bytes(), &sealed) {
-                let again = ring.seal_bytes(PURPOSE, &token.to_bytes(), plain.reveal(), self.nonce())?;
-                parents::reseal(&mut writer, token, again).await?;
-            } else {
-                tracing::warn!(
-                    token.id = %token,
-                    "the parent access key {token} was sealed with a key that is not in the ring: it cannot be used"
-                );
-            }
-        }
-        Ok(())
+            Ok(())
+        };
+        self.store.shared.db.change(reseal).await
     }
 
     fn nonce(&self) -> [u8; SEAL_NONCE_LEN] {
@@ -181,8 +184,10 @@ impl Parents for ParentKeys {
         let record = self
             .store
             .unbroken(async move {
-                let mut writer = store.shared.db.writer().await;
-                let record = parents::create(&mut writer, &ids, &new, (&token, sealed), now).await?;
+                let mut turn = store.shared.db.turn().await;
+                let create =
+                    async |db: &mut SqliteConnection| parents::create(db, &ids, &new, (&token, sealed), now).await;
+                let record = turn.change(create).await?;
                 let memory = &store.shared.memory;
                 memory.snapshots.forget(&new.account);
                 memory.unknown.forget(&token.digest());

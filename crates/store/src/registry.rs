@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
 use valetkey_core::account::{Account, Metering, Standing};
 use valetkey_core::caller::Role;
 use valetkey_core::dataset::Dataset;
@@ -34,14 +35,17 @@ impl Store {
 
     /// Ends what a token, a caller, an account or one lease has, and with [`Also::EndToken`] the token itself.
     async fn end(&self, target: Target, keep_until_ms: Option<i64>, by: Revoker, also: Also) -> Result<u64, Error> {
-        let mut writer = self.shared.db.writer().await;
+        let mut turn = self.shared.db.turn().await;
         // The instant is the one it takes effect at, not the one it was asked for at: what was vended in between ends too.
         let by = Revoker { by: by.by, at: by.at.max(self.shared.clock.now()) };
         let at_ms = by.at.as_millisecond();
-        let longest_ms = longest_ms(registry::longest_lifetime(&mut writer).await?);
-        let keep_until_ms = keep_until_ms.unwrap_or_else(|| at_ms.saturating_add(longest_ms));
-        let end = End { target, at_ms, keep_until_ms };
-        let ended = revocations::revoke(&mut writer, end, by, longest_ms, also).await?;
+        let revoke = async |db: &mut SqliteConnection| {
+            let longest_ms = longest_ms(registry::longest_lifetime(db).await?);
+            let keep_until_ms = keep_until_ms.unwrap_or_else(|| at_ms.saturating_add(longest_ms));
+            let end = End { target, at_ms, keep_until_ms };
+            Ok((revocations::revoke(db, end, by, longest_ms, also).await?, end))
+        };
+        let (ended, end) = turn.change::<_, Error>(revoke).await?;
         self.shared.revoked.add(&[end]);
         Ok(ended)
     }
@@ -73,15 +77,18 @@ impl Store {
         self.shared.queue.bar(grant, by.at.as_millisecond());
         // A page that fails to be written gives its waiters an error, and leaves no lease to end.
         let _ = self.settle().await;
-        let mut writer = self.shared.db.writer().await;
-        let longest_ms = longest_ms(registry::longest_lifetime(&mut writer).await?);
-        let ends = revocations::revoke_grant(&mut writer, account, grant, by, longest_ms).await?;
+        let mut turn = self.shared.db.turn().await;
+        let revoke = async |db: &mut SqliteConnection| {
+            let longest_ms = longest_ms(registry::longest_lifetime(db).await?);
+            revocations::revoke_grant(db, account, grant, by, longest_ms).await
+        };
+        let ends = turn.change(revoke).await?;
         self.shared.revoked.add(&ends);
         Ok(u64::try_from(ends.len()).unwrap_or(u64::MAX))
     }
 
     async fn take_grant(&self, account: AccountId, grant: GrantId, by: Revoker) -> Result<(), Error> {
-        registry::remove_grant(&mut *self.shared.db.writer().await, account, grant, by).await?;
+        self.shared.db.change(async |db| registry::remove_grant(db, account, grant, by).await).await?;
         self.shared.memory.snapshots.forget(&account);
         Ok(())
     }
@@ -130,7 +137,7 @@ impl Registry for Store {
             Account { id: AccountId::new(now, self.noise()), name: name.clone(), standing: Standing::Active, metering };
         let store = self.clone();
         self.unbroken(async move {
-            registry::create_account(&mut *store.shared.db.writer().await, &account, now).await?;
+            store.shared.db.change(async |db| registry::create_account(db, &account, now).await).await?;
             Ok(account)
         })
         .await
@@ -147,7 +154,7 @@ impl Registry for Store {
     async fn change_account(&self, id: AccountId, standing: Standing, metering: Metering) -> Result<(), Error> {
         let store = self.clone();
         self.unbroken(async move {
-            registry::change_account(&mut *store.shared.db.writer().await, id, standing, metering).await?;
+            store.shared.db.change(async |db| registry::change_account(db, id, standing, metering).await).await?;
             store.shared.memory.snapshots.forget(&id);
             Ok(())
         })
@@ -157,8 +164,8 @@ impl Registry for Store {
     async fn add_credits(&self, account: AccountId, credits: u64, now: Timestamp) -> Result<Balance, Error> {
         let store = self.clone();
         self.unbroken(async move {
-            let mut writer = store.shared.db.writer().await;
-            let stored = registry::add_credits(&mut writer, account, credits, now).await?;
+            let mut turn = store.shared.db.turn().await;
+            let stored = turn.change(async |db| registry::add_credits(db, account, credits, now).await).await?;
             store.shared.queue.set_balance(account, stored);
             Ok(store.shared.queue.balance(account).unwrap_or(stored))
         })
@@ -174,7 +181,7 @@ impl Registry for Store {
     ) -> Result<CallerId, Error> {
         let (store, name, new) = (self.clone(), name.clone(), CallerId::new(now, self.noise()));
         self.unbroken(async move {
-            registry::ensure_caller(&mut *store.shared.db.writer().await, new, account, &name, role, now).await
+            store.shared.db.change(async |db| registry::ensure_caller(db, new, account, &name, role, now).await).await
         })
         .await
     }
@@ -192,8 +199,9 @@ impl Registry for Store {
     ) -> Result<TokenRecord, Error> {
         let (store, token, id) = (self.clone(), token.clone(), TokenId::new(now, self.noise()));
         self.unbroken(async move {
-            let mut writer = store.shared.db.writer().await;
-            let record = registry::create_token(&mut writer, id, caller, &token, until, now).await?;
+            let mut turn = store.shared.db.turn().await;
+            let record =
+                turn.change(async |db| registry::create_token(db, id, caller, &token, until, now).await).await?;
             store.shared.memory.unknown.forget(&token.digest());
             Ok(record)
         })
@@ -226,7 +234,7 @@ impl Registry for Store {
     async fn create_storage(&self, new: NewStorage, now: Timestamp) -> Result<Storage, Error> {
         let (store, id) = (self.clone(), StorageId::new(now, self.noise()));
         self.unbroken(async move {
-            registry::create_storage(&mut *store.shared.db.writer().await, id, &new, now).await?;
+            store.shared.db.change(async |db| registry::create_storage(db, id, &new, now).await).await?;
             store.shared.memory.snapshots.forget_all();
             Ok(new.stored(id, 1))
         })
@@ -236,7 +244,7 @@ impl Registry for Store {
     async fn change_storage(&self, id: StorageId, new: NewStorage) -> Result<Storage, Error> {
         let store = self.clone();
         self.unbroken(async move {
-            let version = registry::change_storage(&mut *store.shared.db.writer().await, id, &new).await?;
+            let version = store.shared.db.change(async |db| registry::change_storage(db, id, &new).await).await?;
             store.shared.memory.snapshots.forget_all();
             Ok(new.stored(id, version))
         })
@@ -250,7 +258,7 @@ impl Registry for Store {
     async fn create_bucket(&self, storage: StorageId, bucket: &BucketName, now: Timestamp) -> Result<(), Error> {
         let (store, bucket) = (self.clone(), bucket.clone());
         self.unbroken(async move {
-            registry::create_bucket(&mut *store.shared.db.writer().await, storage, &bucket, now).await
+            store.shared.db.change(async |db| registry::create_bucket(db, storage, &bucket, now).await).await
         })
         .await
     }
@@ -263,7 +271,7 @@ impl Registry for Store {
         let store = self.clone();
         dataset.id = DatasetId::new(now, self.noise());
         self.unbroken(async move {
-            registry::create_dataset(&mut *store.shared.db.writer().await, &dataset, now).await?;
+            store.shared.db.change(async |db| registry::create_dataset(db, &dataset, now).await).await?;
             store.shared.memory.datasets.forget_all();
             Ok(dataset.id)
         })
@@ -274,7 +282,7 @@ impl Registry for Store {
         let store = self.clone();
         grant.id = GrantId::new(now, self.noise());
         self.unbroken(async move {
-            registry::create_grant(&mut *store.shared.db.writer().await, &grant, now).await?;
+            store.shared.db.change(async |db| registry::create_grant(db, &grant, now).await).await?;
             store.shared.memory.snapshots.forget(&grant.account);
             Ok(grant.id)
         })

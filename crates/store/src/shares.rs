@@ -38,7 +38,7 @@ impl Store {
         self.unbroken(async move {
             let grants = shares::grants(&mut *store.reader().await?, which).await?;
             if !end_credentials {
-                let concerned = shares::remove(&mut *store.shared.db.writer().await, which, by).await?;
+                let concerned = store.shared.db.change(async |db| shares::remove(db, which, by).await).await?;
                 store.share_changed(&concerned);
                 return Ok(());
             }
@@ -61,7 +61,7 @@ impl Store {
         for (grant, _) in grants {
             self.end_grant(*grant, by).await?;
         }
-        let concerned = shares::remove(&mut *self.shared.db.writer().await, which, by).await?;
+        let concerned = self.shared.db.change(async |db| shares::remove(db, which, by).await).await?;
         self.share_changed(&concerned);
         Ok(())
     }
@@ -81,7 +81,7 @@ impl Shares for Store {
         let share = Share { id, account, name: name.clone(), comment, made: now };
         let store = self.clone();
         self.unbroken(async move {
-            shares::create_share(&mut *store.shared.db.writer().await, &share).await?;
+            store.shared.db.change(async |db| shares::create_share(db, &share).await).await?;
             Ok(share)
         })
         .await
@@ -100,7 +100,7 @@ impl Shares for Store {
         let store = self.clone();
         self.unbroken(async move {
             let ids = store.grant_ids(now);
-            let concerned = shares::add_table(&mut *store.shared.db.writer().await, &table, now, ids).await?;
+            let concerned = store.shared.db.change(async |db| shares::add_table(db, &table, now, ids).await).await?;
             store.share_changed(&concerned);
             Ok(table)
         })
@@ -119,7 +119,7 @@ impl Shares for Store {
         let store = self.clone();
         self.unbroken(async move {
             let ids = store.grant_ids(recipient.made);
-            shares::add_recipient(&mut *store.shared.db.writer().await, &recipient, by, ids).await?;
+            store.shared.db.change(async |db| shares::add_recipient(db, &recipient, by, ids).await).await?;
             store.share_changed(&[recipient.account]);
             Ok(())
         })
@@ -160,8 +160,10 @@ impl Shares for Store {
 
     async fn create_link(&self, code: &LinkDigest, link: ProfileLink, now: Timestamp) -> Result<(), Error> {
         let (store, code) = (self.clone(), *code);
-        self.unbroken(async move { shares::create_link(&mut *store.shared.db.writer().await, &code, link, now).await })
-            .await
+        self.unbroken(async move {
+            store.shared.db.change(async |db| shares::create_link(db, &code, link, now).await).await
+        })
+        .await
     }
 
     async fn redeem_link(
@@ -173,7 +175,7 @@ impl Shares for Store {
         let (store, code, token) = (self.clone(), *code, token.clone());
         let id = TokenId::new(now, random_10(&*self.shared.entropy));
         self.unbroken(async move {
-            let done = shares::redeem_link(&mut *store.shared.db.writer().await, &code, id, &token, now).await?;
+            let done = store.shared.db.change(async |db| shares::redeem_link(db, &code, id, &token, now).await).await?;
             store.shared.memory.unknown.forget(&token.digest());
             Ok(done)
         })
@@ -182,7 +184,7 @@ impl Shares for Store {
 
     async fn end_links(&self, caller: CallerId) -> Result<u64, Error> {
         let store = self.clone();
-        self.unbroken(async move { shares::end_links(&mut *store.shared.db.writer().await, caller).await }).await
+        self.unbroken(async move { store.shared.db.change(async |db| shares::end_links(db, caller).await).await }).await
     }
 
     async fn end_token_at(&self, token: TokenId, until: Timestamp) -> Result<(), Error> {
@@ -190,7 +192,7 @@ impl Shares for Store {
         self.unbroken(async move {
             let found = registry::token_by_id(&mut *store.reader().await?, token).await?;
             let (_, digest) = found.ok_or_else(|| Error::not_found(Noun::Token))?;
-            shares::end_token_at(&mut *store.shared.db.writer().await, token, until).await?;
+            store.shared.db.change(async |db| shares::end_token_at(db, token, until).await).await?;
             store.shared.memory.known.forget(&digest);
             Ok(())
         })

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind};
+use valetkey_sqlite::Writing;
 
 use crate::blobs::Blobs;
 use crate::directory::Memory;
@@ -68,17 +69,20 @@ impl Store {
         stop: CancellationToken,
     ) -> Result<Self, Error> {
         let db = Database::open(path).await?;
-        let (version, head, backlog, voids, ended) = {
-            let mut writer = db.writer().await;
-            (
-                // Before anything is read: what others write from now on is noticed.
-                data_version(&mut writer).await?,
-                pages::head(&mut writer).await?,
-                pages::backlog(&mut writer).await?,
-                pages::unfolded_voids(&mut writer).await?,
-                revocations::lasting(&mut writer, clock.now().as_millisecond()).await?,
-            )
+        let now_ms = clock.now().as_millisecond();
+        let mut turn = db.turn().await;
+        // Before anything is read: what others write from now on is noticed.
+        let version = Version::of(&mut turn).await?;
+        let read = async |db: &mut SqliteConnection| {
+            Ok((
+                pages::head(db).await?,
+                pages::backlog(db).await?,
+                pages::unfolded_voids(db).await?,
+                revocations::lasting(db, now_ms).await?,
+            ))
         };
+        let (head, backlog, voids, ended) = turn.ask::<_, Error>(read).await?;
+        drop(turn);
         let shared = Shared {
             db,
             queue: Queue::new(settings.queue),
@@ -130,14 +134,16 @@ impl Store {
         self.shared.db.close().await
     }
 
-    /// Whether the database answers: for readiness.
+    /// Whether the database answers and can be written: for readiness.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn ready(&self) -> Result<(), Error> {
         self.running()?;
         let mut reader = self.shared.db.readers().acquire().await.map_err(sqlite::failed)?;
-        pages::folded(&mut reader).await.map(|_| ())
+        pages::folded(&mut reader).await?;
+        drop(reader);
+        self.shared.db.works().await
     }
 
     /// Runs a change to its end, also when whoever asked for it goes away: otherwise it could be written and not seen.
@@ -159,7 +165,7 @@ impl Store {
         Ok(())
     }
 
-    async fn tick(self, mut version: i64) {
+    async fn tick(self, mut version: Version) {
         loop {
             let stopping = tokio::select! {
                 () = tokio::time::sleep(TICK) => false,
@@ -179,28 +185,45 @@ impl Store {
 
     /// Looks whether another process (the command line beside the server) wrote to the database, and forgets what it may
     /// have changed. SQLite counts what other connections wrote; ours only read.
-    async fn notice_others(&self, version: &mut i64) -> Result<(), Error> {
+    async fn notice_others(&self, version: &mut Version) -> Result<(), Error> {
         let now_ms = self.shared.clock.now().as_millisecond();
-        let mut writer = self.shared.db.writer().await;
-        let seen = data_version(&mut writer).await?;
-        if std::mem::replace(version, seen) != seen {
-            let ended = revocations::lasting(&mut writer, now_ms).await?;
-            self.shared.revoked.add(&ended);
-            for account in self.shared.queue.balanced() {
-                if let Some(stored) = registry::balance(&mut writer, account).await? {
-                    self.shared.queue.set_balance(account, stored);
+        let mut turn = self.shared.db.turn().await;
+        let seen = Version::of(&mut turn).await?;
+        if *version != seen {
+            let read = async |db: &mut SqliteConnection| {
+                self.shared.revoked.add(&revocations::lasting(db, now_ms).await?);
+                for account in self.shared.queue.balanced() {
+                    if let Some(stored) = registry::balance(db, account).await? {
+                        self.shared.queue.set_balance(account, stored);
+                    }
                 }
-            }
+                Ok(())
+            };
+            turn.ask::<_, Error>(read).await?;
             self.shared.memory.forget_all();
+            // Only now: what could not be read is looked for again.
+            *version = seen;
         }
         self.shared.revoked.purge(now_ms);
         Ok(())
     }
 }
 
-/// A number that changes when another connection wrote to the database.
-async fn data_version(writer: &mut SqliteConnection) -> Result<i64, Error> {
-    sqlx::query_scalar("PRAGMA data_version").fetch_one(writer).await.map_err(sqlite::failed)
+/// Changes when another connection wrote to the database than the one that writes for us, and when that one is another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Version {
+    connection: u64,
+    data: i64,
+}
+
+impl Version {
+    async fn of(turn: &mut Writing<'_>) -> Result<Self, Error> {
+        let ask = async |db: &mut SqliteConnection| {
+            sqlx::query_scalar("PRAGMA data_version").fetch_one(db).await.map_err(sqlite::failed)
+        };
+        let data = turn.ask(ask).await?;
+        Ok(Self { connection: turn.opened(), data })
+    }
 }
 
 impl std::fmt::Debug for Store {

@@ -104,8 +104,7 @@ impl Store {
         let _one = self.shared.counter.writing.lock().await;
         let mut tally = self.shared.counter.take();
         while let Some(slice) = tally.split_off(SLICE) {
-            let mut writer = self.shared.db.writer().await;
-            if let Err(error) = sqlite::usage::add(&mut writer, &slice).await {
+            if let Err(error) = self.shared.db.change(async |db| sqlite::usage::add(db, &slice).await).await {
                 tally.add(slice);
                 self.shared.counter.put_back(tally);
                 return Err(error);

@@ -38,7 +38,7 @@ impl Workspaces for Store {
             grant.id = GrantId::new(now, self.noise());
         }
         self.unbroken(async move {
-            workspaces::create(&mut *store.shared.db.writer().await, &workspace, &grants, now).await?;
+            store.shared.db.change(async |db| workspaces::create(db, &workspace, &grants, now).await).await?;
             store.shared.memory.snapshots.forget(&workspace.account);
             store.shared.memory.workspaces.forget(&workspace.account);
             Ok(workspace)
@@ -67,7 +67,7 @@ impl Workspaces for Store {
                     }
                 }
             }
-            workspaces::remove(&mut *store.shared.db.writer().await, account, workspace).await?;
+            store.shared.db.change(async |db| workspaces::remove(db, account, workspace).await).await?;
             store.shared.memory.workspaces.forget(&account);
             Ok(())
         })
@@ -95,7 +95,7 @@ impl Workspaces for Store {
         let (key, name, description) = (key.clone(), name.into(), description.map(Into::into));
         let project = Project { id, workspace, key, name, description, made: now, updated: now };
         self.unbroken(async move {
-            workspaces::create_project(&mut *store.shared.db.writer().await, &project).await?;
+            store.shared.db.change(async |db| workspaces::create_project(db, &project).await).await?;
             Ok(project)
         })
         .await

@@ -4,4 +4,6 @@
 pub mod chance;
 pub mod clock;
 pub mod contract;
+#[cfg(target_os = "linux")]
+pub mod disk;
 pub mod memory;

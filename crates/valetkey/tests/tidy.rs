@@ -16,10 +16,11 @@ fn root() -> PathBuf {
 const ARROWS: &[(&str, &[&str])] = &[
     ("valetkey-core", &[]),
     ("valetkey-testkit", &["valetkey-core"]),
-    ("valetkey-store", &["valetkey-core"]),
+    ("valetkey-sqlite", &["valetkey-core"]),
+    ("valetkey-store", &["valetkey-core", "valetkey-sqlite"]),
     ("valetkey-issuers", &["valetkey-core"]),
     ("valetkey-dialects", &["valetkey-core"]),
-    ("valetkey-s3", &["valetkey-core"]),
+    ("valetkey-s3", &["valetkey-core", "valetkey-sqlite"]),
     ("valetkey-delta", &["valetkey-core"]),
     ("valetkey-gateway", &["valetkey-core", "valetkey-s3"]),
     (

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use s3s::{S3ErrorCode, StdError};
 
-use crate::error::{Result, internal, of_body, refuse};
+use crate::error::{Result, of_body, refuse, unavailable};
 use crate::objects::checksum::{Algorithm, Digests, Hashes};
 use crate::objects::files::{Draft, Files};
 
@@ -95,7 +95,7 @@ pub(crate) async fn take(
             Ok((draft, hashes.finish()))
         })
         .await
-        .map_err(|error| internal("writing a data file", error))?;
+        .map_err(|error| unavailable("writing a data file", error))?;
     Ok(Taken { place: Place::File(draft), size, digests })
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn too_large() -> s3s::S3Error {
 }
 
 async fn settle(pouring: tokio::task::JoinHandle<io::Result<Pour>>) -> Result<Pour> {
-    pouring.await.map_err(io::Error::other).flatten().map_err(|error| internal("writing a data file", error))
+    pouring.await.map_err(io::Error::other).flatten().map_err(|error| unavailable("writing a data file", error))
 }
 
 async fn pour(

@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 use valetkey_core::id::StorageId;
 use valetkey_core::time::{Clock, Entropy};
 
-use crate::error::{Result, internal};
+use crate::error::{Result, internal, of_index};
 use crate::objects::cache::Cache;
 pub(crate) use crate::objects::change::{Clash, Condition};
 use crate::objects::change::{CreateBucket, DeleteObject, PutObject};
@@ -78,7 +78,7 @@ pub(crate) struct Setup<'a> {
 }
 
 fn sql(doing: &'static str) -> impl Fn(sqlx::Error) -> s3s::S3Error {
-    move |error| internal(doing, error)
+    move |error| of_index(doing, error)
 }
 
 impl Objects {
@@ -89,8 +89,9 @@ impl Objects {
         let lock =
             File::create(data_dir.join("lock")).map_err(|error| internal("locking the data directory", error))?;
         lock.try_lock().map_err(|error| internal("locking the data directory (another process has it)", error))?;
+        let index_file = data_dir.join("index.sqlite");
         let options = SqliteConnectOptions::new()
-            .filename(data_dir.join("index.sqlite"))
+            .filename(&index_file)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -127,14 +128,20 @@ impl Objects {
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
-            .connect_lazy_with(options.read_only(true));
+            .connect_lazy_with(options.clone().read_only(true));
         // What is not referred to as of now, before anything is written, never will be.
         let mut before = index.begin().await.map_err(sql("opening the index"))?;
         sqlx::query("SELECT generation FROM state").fetch_all(&mut *before).await.map_err(sql("opening the index"))?;
         tasks.spawn(sweep(before, Arc::clone(&files)));
+        let writing = valetkey_sqlite::Writer::new(writing, options.create_if_missing(false), &index_file);
         let writer = Writer::start(writing, Arc::clone(&cache), Arc::clone(&files), &tasks);
         let (buckets, foreign) = (RwLock::new(buckets), RwLock::new(foreign));
         Ok(Self { index, writer, files, cache, buckets, foreign, clock, entropy, inline_bytes, _lock: lock })
+    }
+
+    /// Whether objects can be written.
+    pub(crate) async fn works(&self) -> Result<()> {
+        self.writer.works().await.map_err(sql("asking whether the index can be written"))
     }
 
     /// A bucket's number, if there is such a bucket.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection as _, Sqlite, Transaction};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
+use valetkey_sqlite::{Fault, Writer as Index};
 
-use crate::error::{Result, internal};
+use crate::error::{Result, internal, unavailable};
 use crate::objects::cache::Cache;
 use crate::objects::files::{Draft, FileId, Files};
 
@@ -74,35 +74,46 @@ impl<C: Change> Job for Pending<C> {
 
 /// Hands changes to the task that writes the index. The task ends when the last writer is dropped.
 #[derive(Clone)]
-pub(crate) struct Writer(mpsc::Sender<Box<dyn Job>>);
+pub(crate) struct Writer {
+    jobs: mpsc::Sender<Box<dyn Job>>,
+    index: Arc<Index>,
+}
 
 impl Writer {
     /// Starts the task.
-    pub(crate) fn start(index: SqliteConnection, cache: Arc<Cache>, files: Arc<Files>, tasks: &TaskTracker) -> Self {
-        let (send, receive) = mpsc::channel(QUEUE);
-        tasks.spawn(run(index, receive, cache, files));
-        Self(send)
+    pub(crate) fn start(index: Index, cache: Arc<Cache>, files: Arc<Files>, tasks: &TaskTracker) -> Self {
+        let (jobs, receive) = mpsc::channel(QUEUE);
+        let index = Arc::new(index);
+        tasks.spawn(run(Arc::clone(&index), receive, cache, files));
+        Self { jobs, index }
     }
 
     /// Applies a change; when this returns, it is durable.
     pub(crate) async fn apply<C: Change>(&self, change: C) -> Result<C::Answer> {
         let (reply, answer) = oneshot::channel();
         let job = Pending { change: Some(change), answer: None, reply };
-        self.0.send(Box::new(job)).await.map_err(|_| internal("writing the index", "its task has ended"))?;
-        answer.await.map_err(|_| internal("writing the index", "the change was not committed"))
+        self.jobs.send(Box::new(job)).await.map_err(|_| unavailable("writing the index", "its task has ended"))?;
+        answer.await.map_err(|_| unavailable("writing the index", "the change was not committed"))
+    }
+
+    /// Whether the index can be written.
+    pub(crate) async fn works(&self) -> sqlx::Result<()> {
+        self.index.works().await
     }
 }
 
-async fn run(
-    mut index: SqliteConnection,
-    mut jobs: mpsc::Receiver<Box<dyn Job>>,
-    cache: Arc<Cache>,
-    files: Arc<Files>,
-) {
+async fn run(index: Arc<Index>, mut jobs: mpsc::Receiver<Box<dyn Job>>, cache: Arc<Cache>, files: Arc<Files>) {
     let mut batch: Vec<Box<dyn Job>> = Vec::with_capacity(BATCH);
+    let mut doubtful = Vec::new();
     while jobs.recv_many(&mut batch, BATCH).await > 0 {
         let mut after = After::default();
-        match commit(&mut index, &mut batch, &mut after).await {
+        let changes = async |db: &mut SqliteConnection| {
+            for job in &mut batch {
+                job.apply(db, &mut after).await?;
+            }
+            Ok::<(), sqlx::Error>(())
+        };
+        match index.change(changes).await {
             Ok(()) => {
                 let After { forget, keep, remove } = after;
                 for (bucket, key) in forget {
@@ -114,15 +125,19 @@ async fn run(
                     let old = Arc::clone(&files);
                     files.later(move || remove.into_iter().for_each(|group| old.remove(group)));
                 }
+                if !doubtful.is_empty() {
+                    settle(&index, &mut doubtful).await;
+                }
             }
-            Err(Failed::Undone(error)) => {
+            Err(Fault::Undone(error)) => {
                 internal("changing the index", error);
                 batch.clear();
             }
-            Err(Failed::Unknown(error)) => {
-                // Whether it is on disk only the next start knows: the files stay until then, and readers look again.
+            Err(Fault::Unknown(error)) => {
+                // Whether it is on disk is known when another change was committed. Until then the files stay, and readers
+                // look again.
                 internal("committing the index", error);
-                after.keep.into_iter().for_each(Draft::keep);
+                doubtful.extend(after.keep);
                 for (bucket, key) in after.forget {
                     cache.forget(bucket, &key);
                 }
@@ -130,24 +145,27 @@ async fn run(
             }
         }
     }
-    if let Err(error) = index.close().await {
-        tracing::warn!(error = %error, "the index did not close cleanly: {error}");
-    }
+    doubtful.into_iter().for_each(Draft::keep);
+    index.close().await;
 }
 
-enum Failed {
-    Undone(sqlx::Error),
-    Unknown(sqlx::Error),
-}
-
-async fn commit(
-    index: &mut SqliteConnection,
-    batch: &mut [Box<dyn Job>],
-    after: &mut After,
-) -> std::result::Result<(), Failed> {
-    let mut changes: Transaction<'_, Sqlite> = index.begin_with("BEGIN IMMEDIATE").await.map_err(Failed::Undone)?;
-    for job in batch {
-        job.apply(&mut changes, after).await.map_err(Failed::Undone)?;
+/// Keeps the files that the index refers to after all and removes the others: a disk that is full needs their room. Called
+/// after a commit, so that the one before, of which nobody knew, is there or never will be.
+async fn settle(index: &Index, doubtful: &mut Vec<Draft>) {
+    let mut turn = index.turn().await;
+    while let Some(draft) = doubtful.pop() {
+        let id = draft.id();
+        let known = async |db: &mut SqliteConnection| {
+            sqlx::query_scalar::<_, i64>("SELECT id FROM files WHERE id = ?").bind(id).fetch_optional(db).await
+        };
+        match turn.ask(known).await {
+            Ok(Some(_)) => draft.keep(),
+            Ok(None) => drop(draft),
+            Err(error) => {
+                internal("looking for a data file in the index", error);
+                doubtful.push(draft);
+                return;
+            }
+        }
     }
-    changes.commit().await.map_err(Failed::Unknown)
 }

@@ -12,6 +12,8 @@
 )]
 
 mod chunked;
+#[cfg(target_os = "linux")]
+mod disk;
 mod durability;
 mod listing;
 mod malformed;

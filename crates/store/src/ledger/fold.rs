@@ -87,8 +87,8 @@ impl Store {
 
     /// Folds a few pages; `false` when there are none. Called where it is not dropped midway.
     async fn fold_slice(&self) -> Result<bool, Error> {
-        let mut writer = self.shared.db.writer().await;
-        let Some(slice) = pages::fold(&mut writer, SLICE).await? else {
+        let mut turn = self.shared.db.turn().await;
+        let Some(slice) = turn.change(async |db| pages::fold(db, SLICE).await).await? else {
             self.shared.backlog.store(0, Ordering::Relaxed);
             return Ok(false);
         };

@@ -33,9 +33,9 @@ pub(crate) fn kind_name(kind: Kind) -> String {
 impl Store {
     /// Reads an account's credits into memory.
     async fn load_balance(&self, account: AccountId) -> Result<(), Error> {
-        let mut writer = self.shared.db.writer().await;
+        let mut turn = self.shared.db.turn().await;
         if self.shared.queue.balance(account).is_none() {
-            let stored = sqlite::registry::balance(&mut writer, account).await?;
+            let stored = turn.ask(async |db| sqlite::registry::balance(db, account).await).await?;
             self.shared.queue.set_balance(account, stored.ok_or_else(|| Error::not_found(Noun::Account))?);
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 use valetkey_core::Error;
+use valetkey_sqlite::{Fault, Writing};
 
 use crate::ledger::queue::{Outcome, Page};
 use crate::settings::LedgerMode;
@@ -85,17 +86,19 @@ async fn write(store: &Store, head: &mut Head, page: Page) {
     let mut tries = 0u32;
     loop {
         let started = Instant::now();
-        let mut writer = store.shared.db.writer().await;
-        let mut result = pages::append(&mut writer, head, &page).await;
-        if result.is_err() {
+        let mut turn = store.shared.db.turn().await;
+        let mut result = append(&mut turn, head, &page).await;
+        if let Err(first) = result {
             // Perhaps another process wrote a page, or the last commit was reported lost and was not.
-            match pages::head(&mut writer).await {
-                Ok(fresh) => {
+            result = match turn.ask(async |db| pages::head(db).await).await {
+                Ok(fresh) if fresh == head.next(&page) => Ok(fresh),
+                Ok(fresh) if fresh != *head => {
                     *head = fresh;
-                    result = pages::append(&mut writer, head, &page).await;
+                    append(&mut turn, head, &page).await
                 }
-                Err(error) => result = Err(error),
-            }
+                // The first error is the one that tells why.
+                Ok(_) | Err(_) => Err(first),
+            };
         }
         metrics::histogram!("vk_ledger_commit_seconds").record(started.elapsed().as_secs_f64());
         match result {
@@ -118,10 +121,14 @@ async fn write(store: &Store, head: &mut Head, page: Page) {
                 }
             }
         }
-        drop(writer);
+        drop(turn);
         tries += 1;
         tokio::time::sleep(AGAIN).await;
     }
+}
+
+async fn append(turn: &mut Writing<'_>, head: &Head, page: &Page) -> Result<Head, Error> {
+    turn.change(async |db| pages::append(db, head, page).await).await.map_err(Fault::into_error)
 }
 
 fn log(error: &Error, page: &Page) {

@@ -1,5 +1,6 @@
-//! SQLite: the connections, the schema, and everything that is SQL. One connection writes, so that writers queue here and
-//! never meet `SQLITE_BUSY`; a few read beside it.
+//! SQLite: the connections, the schema, and everything that is SQL. One connection writes, so that writers queue and never meet
+//! `SQLITE_BUSY` (`valetkey_sqlite`); a few read beside it. What changes something takes a connection and is called within
+//! [`Database::change`] or [`valetkey_sqlite::Writing::change`]: all of it is kept, or nothing.
 
 pub(crate) mod leases;
 pub(crate) mod packages;
@@ -19,9 +20,10 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection};
-use tokio::sync::{Mutex, MutexGuard};
+use sqlx::{ConnectOptions as _, Connection as _};
 use valetkey_core::{Error, Kind};
+pub(crate) use valetkey_sqlite::failed;
+use valetkey_sqlite::{Fault, Writer, Writing};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -30,29 +32,43 @@ const READERS: u32 = 4;
 
 /// The connections.
 pub(crate) struct Database {
-    writer: Mutex<SqliteConnection>,
+    writer: Writer,
     readers: SqlitePool,
 }
 
 impl Database {
     /// Opens a database, making it or bringing its schema up to date where needed.
     pub(crate) async fn open(path: &Path) -> Result<Self, Error> {
-        let mut writer = connect(path).await?;
-        migrate(&mut writer).await?;
+        let writer = writer(path).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(Duration::from_secs(10))
             .test_before_acquire(false)
+            // A view that was not ended (SQLite rolled it back by itself, and the driver does not know) would show the same
+            // rows for ever.
+            .after_release(|reader, _| Box::pin(async move { Ok(!reader.is_in_transaction()) }))
             .connect_with(options(path).read_only(true).create_if_missing(false))
             .await
             .map_err(failed)?;
-        Ok(Self { writer: Mutex::new(writer), readers })
+        Ok(Self { writer, readers })
     }
 
-    /// The connection that writes, for one at a time. A future that is dropped in a transaction rolls it back before the
-    /// next statement.
-    pub(crate) async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
-        self.writer.lock().await
+    /// The turn to write, for one at a time.
+    pub(crate) async fn turn(&self) -> Writing<'_> {
+        self.writer.turn().await
+    }
+
+    /// Changes something in a turn of its own: all of it or nothing.
+    pub(crate) async fn change<T>(
+        &self,
+        change: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.writer.change(change).await.map_err(Fault::into_error)
+    }
+
+    /// Whether the database can be written.
+    pub(crate) async fn works(&self) -> Result<(), Error> {
+        self.writer.works().await.map_err(failed)
     }
 
     /// The connections that read.
@@ -63,17 +79,27 @@ impl Database {
     /// Moves the write-ahead log into the database file and closes the readers.
     pub(crate) async fn close(&self) -> Result<(), Error> {
         self.readers.close().await;
-        let mut writer = self.writer().await;
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *writer).await.map_err(failed)?;
-        Ok(())
+        let mut turn = self.turn().await;
+        turn.ask(async |db: &mut SqliteConnection| {
+            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(db).await.map(drop).map_err(failed)
+        })
+        .await
     }
 }
 
 /// Makes a database or brings its schema up to date.
 pub(crate) async fn migrate_file(path: &Path) -> Result<(), Error> {
-    let mut writer = connect(path).await?;
-    migrate(&mut writer).await?;
-    writer.close().await.map_err(failed)
+    writer(path).await?.close().await;
+    Ok(())
+}
+
+/// The connection that writes, to a database of today's schema.
+async fn writer(path: &Path) -> Result<Writer, Error> {
+    let mut connection = connect(path).await?;
+    migrate(&mut connection).await?;
+    let writer = Writer::new(connection, options(path).create_if_missing(false), path);
+    writer.change(parents::renew_digests).await.map_err(Fault::into_error)?;
+    Ok(writer)
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -118,22 +144,7 @@ async fn migrate(writer: &mut SqliteConnection) -> Result<(), Error> {
             )
         }
         error => Error::new(Kind::Unavailable, "the database's schema cannot be brought up to date").caused_by(error),
-    })?;
-    parents::renew_digests(writer).await
-}
-
-/// A failure of the database, as the domain tells it.
-pub(crate) fn failed(error: sqlx::Error) -> Error {
-    match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Database(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => {
-            Error::new(Kind::Unavailable, "the store cannot be reached").retry_after(1).caused_by(error)
-        }
-        error => Error::internal("a query failed").caused_by(error),
-    }
+    })
 }
 
 /// Whether a statement failed because something with this key is there already.

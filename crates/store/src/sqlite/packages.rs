@@ -1,7 +1,6 @@
 //! The tables of packages: blobs, manifests, tags and uploads.
 
 use jiff::Timestamp;
-use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::error::Noun;
@@ -19,10 +18,9 @@ pub(crate) async fn begin(
     until: Timestamp,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     sqlx::query("DELETE FROM package_uploads WHERE until_ms <= ?")
         .bind(now.as_millisecond())
-        .execute(&mut *change)
+        .execute(&mut *db)
         .await
         .map_err(failed)?;
     sqlx::query(
@@ -31,7 +29,7 @@ pub(crate) async fn begin(
     )
     .bind(upload.caller.to_bytes().to_vec())
     .bind(i64::from(MOST_UPLOADS) - 1)
-    .execute(&mut *change)
+    .execute(&mut *db)
     .await
     .map_err(failed)?;
     sqlx::query(
@@ -43,10 +41,10 @@ pub(crate) async fn begin(
     .bind(upload.package.as_str().to_owned())
     .bind(now.as_millisecond())
     .bind(until.as_millisecond())
-    .execute(&mut *change)
+    .execute(&mut *db)
     .await
     .map_err(failed)?;
-    change.commit().await.map_err(failed)
+    Ok(())
 }
 
 /// A blob that is in a file.
@@ -97,15 +95,13 @@ pub(crate) async fn finish(
     blob: Option<Blob>,
     now: Timestamp,
 ) -> Result<Put, Error> {
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    check_upload(&mut change, upload, now).await?;
+    check_upload(&mut *db, upload, now).await?;
     sqlx::query("DELETE FROM package_uploads WHERE key = ?")
         .bind(upload.key.as_bytes().to_vec())
-        .execute(&mut *change)
+        .execute(&mut *db)
         .await
         .map_err(failed)?;
     let Some(Blob { file, size }) = blob else {
-        change.commit().await.map_err(failed)?;
         return Ok(Put::WasThere);
     };
     let rows = sqlx::query(
@@ -118,11 +114,10 @@ pub(crate) async fn finish(
     .bind(upload.caller.to_bytes().to_vec())
     .bind(file.to_bytes().to_vec())
     .bind(signed(size))
-    .execute(&mut *change)
+    .execute(&mut *db)
     .await
     .map_err(failed)?
     .rows_affected();
-    change.commit().await.map_err(failed)?;
     Ok(if rows == 0 { Put::WasThere } else { Put::Kept })
 }
 
@@ -176,9 +171,8 @@ pub(crate) async fn put_manifest(
     needs: &[Digest],
     now: Timestamp,
 ) -> Result<(), Error> {
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     for digest in needs {
-        if blob_size(&mut change, account, *digest).await?.is_none() {
+        if blob_size(&mut *db, account, *digest).await?.is_none() {
             return Err(Manifest::lacks(*digest));
         }
     }
@@ -192,7 +186,7 @@ pub(crate) async fn put_manifest(
     .bind(manifest.media_type.to_string())
     .bind(now.as_millisecond())
     .bind(manifest.body.clone())
-    .execute(&mut *change)
+    .execute(&mut *db)
     .await
     .map_err(failed)?;
     if let Some(tag) = tag {
@@ -205,11 +199,11 @@ pub(crate) async fn put_manifest(
         .bind(tag.as_str().to_owned())
         .bind(manifest.digest.as_bytes().to_vec())
         .bind(now.as_millisecond())
-        .execute(&mut *change)
+        .execute(&mut *db)
         .await
         .map_err(failed)?;
     }
-    change.commit().await.map_err(failed)
+    Ok(())
 }
 
 pub(crate) async fn manifest(

@@ -2,7 +2,7 @@
 
 use futures::TryStreamExt;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{Arguments, AssertSqlSafe, Connection};
+use sqlx::{Arguments, AssertSqlSafe};
 use valetkey_core::Error;
 use valetkey_core::id::LeaseId;
 use valetkey_core::port::Verified;
@@ -22,6 +22,13 @@ const ROWS: usize = 32;
 pub(crate) struct Head {
     pub(crate) seq: i64,
     pub(crate) hash: Vec<u8>,
+}
+
+impl Head {
+    /// The head that a page makes of this one.
+    pub(crate) fn next(&self, page: &Page) -> Self {
+        Self { seq: self.seq + 1, hash: hash(&self.hash, &page.body).to_vec() }
+    }
 }
 
 /// A page's number, its leases, voids and issues, its hash and body.
@@ -45,17 +52,12 @@ pub(crate) async fn head(db: &mut SqliteConnection) -> Result<Head, Error> {
 
 /// Commits a page, with what it changes of credits and the scopes it names.
 pub(crate) async fn append(db: &mut SqliteConnection, head: &Head, page: &Page) -> Result<Head, Error> {
-    let next = Head { seq: head.seq + 1, hash: hash(&head.hash, &page.body).to_vec() };
-    if page.charges.is_empty() && page.scopes.is_empty() {
-        insert(db, &next, page).await?;
-        return Ok(next);
-    }
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let next = head.next(page);
     for scope in &page.scopes {
         sqlx::query("INSERT INTO scopes (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(scope.digest.to_vec())
             .bind(scope.body.clone())
-            .execute(&mut *change)
+            .execute(&mut *db)
             .await
             .map_err(failed)?;
     }
@@ -63,12 +65,11 @@ pub(crate) async fn append(db: &mut SqliteConnection, head: &Head, page: &Page) 
         sqlx::query("UPDATE credits SET used = max(0, used + ?) WHERE account = ?")
             .bind(signed(charge.taken).saturating_sub(signed(charge.returned)))
             .bind(account.to_bytes().to_vec())
-            .execute(&mut *change)
+            .execute(&mut *db)
             .await
             .map_err(failed)?;
     }
-    insert(&mut change, &next, page).await?;
-    change.commit().await.map_err(failed)?;
+    insert(&mut *db, &next, page).await?;
     Ok(next)
 }
 
@@ -176,12 +177,11 @@ pub(crate) async fn find_issued(db: &mut SqliteConnection, lease: LeaseId) -> Re
 
 /// Folds pages with about so many leases, at least one; nothing if all are folded.
 pub(crate) async fn fold(db: &mut SqliteConnection, leases: u32) -> Result<Option<Slice>, Error> {
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let from = folded(&mut change).await?;
+    let from = folded(&mut *db).await?;
     let heads: Vec<(i64, i64, i64)> =
         sqlx::query_as("SELECT seq, opens, first_ms FROM ledger_pages WHERE seq > ? ORDER BY seq LIMIT 256")
             .bind(from)
-            .fetch_all(&mut *change)
+            .fetch_all(&mut *db)
             .await
             .map_err(failed)?;
     let (mut to, mut sum, mut first) = (from, 0, i64::MAX);
@@ -198,10 +198,10 @@ pub(crate) async fn fold(db: &mut SqliteConnection, leases: u32) -> Result<Optio
         sqlx::query_as("SELECT seq, body FROM ledger_pages WHERE seq > ? AND seq <= ? ORDER BY seq")
             .bind(from)
             .bind(to)
-            .fetch_all(&mut *change)
+            .fetch_all(&mut *db)
             .await
             .map_err(failed)?;
-    let ends = Ends::since(&mut change, first).await?;
+    let ends = Ends::since(&mut *db, first).await?;
     let mut opened = Vec::new();
     let (mut voided, mut issued) = (Vec::new(), Vec::new());
     for (seq, body) in &bodies {
@@ -216,25 +216,20 @@ pub(crate) async fn fold(db: &mut SqliteConnection, leases: u32) -> Result<Optio
         }
     }
     for rows in opened.chunks(ROWS) {
-        insert_leases(&mut change, rows, &ends).await?;
+        insert_leases(&mut *db, rows, &ends).await?;
     }
     for rows in issued.chunks(ROWS) {
-        insert_issued(&mut change, rows).await?;
+        insert_issued(&mut *db, rows).await?;
     }
     for one in &voided {
         sqlx::query("UPDATE leases SET void_kind = ? WHERE id = ?")
             .bind(one.kind.clone())
             .bind(one.lease.to_bytes().to_vec())
-            .execute(&mut *change)
+            .execute(&mut *db)
             .await
             .map_err(failed)?;
     }
-    sqlx::query("UPDATE ledger_folded SET seq = ? WHERE one = 1")
-        .bind(to)
-        .execute(&mut *change)
-        .await
-        .map_err(failed)?;
-    change.commit().await.map_err(failed)?;
+    sqlx::query("UPDATE ledger_folded SET seq = ? WHERE one = 1").bind(to).execute(&mut *db).await.map_err(failed)?;
     Ok(Some(Slice { opened: count(sum), voided: voided.into_iter().map(|one| one.lease).collect() }))
 }
 

@@ -1,7 +1,6 @@
 //! Parent access keys, and the digests of tokens from before there were any.
 
 use jiff::Timestamp;
-use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::caller::Role;
@@ -69,14 +68,13 @@ pub(crate) async fn create(
     (token, sealed): (&PlainToken, Vec<u8>),
     now: Timestamp,
 ) -> Result<TokenRecord, Error> {
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let callers = registry::callers(&mut change, new.account).await?;
+    let callers = registry::callers(&mut *db, new.account).await?;
     if callers.iter().any(|(_, name, _)| *name == new.name) {
         let said = format!("there is a caller named `{}` already", new.name);
         return Err(Error::new(Kind::AlreadyExists(Noun::ParentKey), said).at("name"));
     }
-    registry::ensure_caller(&mut change, ids.caller, new.account, &new.name, Role::Member, now).await?;
-    let buckets = registry::buckets(&mut change).await?;
+    registry::ensure_caller(&mut *db, ids.caller, new.account, &new.name, Role::Member, now).await?;
+    let buckets = registry::buckets(&mut *db).await?;
     for (bucket, id) in new.buckets.iter().zip(&ids.grants) {
         let known = buckets.iter().find(|(known, _)| known == bucket);
         let storage: StorageId = known.map(|(_, storage)| *storage).ok_or_else(|| {
@@ -97,16 +95,15 @@ pub(crate) async fn create(
             from: None,
             until: None,
         };
-        registry::create_grant(&mut change, &grant, now).await?;
+        registry::create_grant(&mut *db, &grant, now).await?;
     }
-    let record = registry::create_token(&mut change, ids.token, ids.caller, token, new.until, now).await?;
+    let record = registry::create_token(&mut *db, ids.token, ids.caller, token, new.until, now).await?;
     sqlx::query("INSERT INTO parents (token, sealed) VALUES (?, ?)")
         .bind(ids.token.to_bytes().to_vec())
         .bind(sealed)
-        .execute(&mut *change)
+        .execute(&mut *db)
         .await
         .map_err(failed)?;
-    change.commit().await.map_err(failed)?;
     Ok(record)
 }
 
@@ -121,17 +118,16 @@ pub(crate) async fn list(db: &mut SqliteConnection, account: Option<AccountId>) 
 
 /// Brings digests of the form from before to the form of today.
 pub(crate) async fn renew_digests(db: &mut SqliteConnection) -> Result<(), Error> {
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     let old: Vec<(Vec<u8>, Vec<u8>)> =
-        sqlx::query_as("SELECT id, digest FROM tokens WHERE form = 1").fetch_all(&mut *change).await.map_err(failed)?;
+        sqlx::query_as("SELECT id, digest FROM tokens WHERE form = 1").fetch_all(&mut *db).await.map_err(failed)?;
     for (id, once) in old {
         let once: [u8; 32] = once.as_slice().try_into().map_err(|_| rows::damaged("a digest"))?;
         sqlx::query("UPDATE tokens SET digest = ?, form = 2 WHERE id = ?")
             .bind(TokenDigest::of_digest(&once).as_bytes().to_vec())
             .bind(id)
-            .execute(&mut *change)
+            .execute(&mut *db)
             .await
             .map_err(failed)?;
     }
-    change.commit().await.map_err(failed)
+    Ok(())
 }

@@ -1,8 +1,8 @@
 //! The tables of the registry: accounts, callers, tokens, storages, buckets, datasets, grants.
 
 use jiff::Timestamp;
+use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, Row as _};
 use valetkey_core::account::{Account, Metering, Standing};
 use valetkey_core::caller::Role;
 use valetkey_core::dataset::Dataset;
@@ -32,22 +32,21 @@ pub(crate) fn taken(noun: Noun, name: &str) -> impl FnOnce(sqlx::Error) -> Error
 }
 
 pub(crate) async fn create_account(db: &mut SqliteConnection, account: &Account, now: Timestamp) -> Result<(), Error> {
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     sqlx::query("INSERT INTO accounts (id, name, standing, vend_credits, made_ms) VALUES (?, ?, ?, ?, ?)")
         .bind(account.id.to_bytes().to_vec())
         .bind(account.name.as_str().to_owned())
         .bind(rows::standing_number(account.standing))
         .bind(i64::from(account.metering.credits()))
         .bind(now.as_millisecond())
-        .execute(&mut *change)
+        .execute(&mut *db)
         .await
         .map_err(taken(Noun::Account, account.name.as_str()))?;
     sqlx::query("INSERT INTO credits (account, granted, used) VALUES (?, 0, 0)")
         .bind(account.id.to_bytes().to_vec())
-        .execute(&mut *change)
+        .execute(&mut *db)
         .await
         .map_err(failed)?;
-    change.commit().await.map_err(failed)
+    Ok(())
 }
 
 pub(crate) async fn accounts(db: &mut SqliteConnection) -> Result<Vec<Account>, Error> {
@@ -114,8 +113,7 @@ pub(crate) async fn add_credits(
     credits: u64,
     now: Timestamp,
 ) -> Result<Balance, Error> {
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let before = balance(&mut change, account).await?.ok_or_else(|| Error::not_found(Noun::Account))?;
+    let before = balance(&mut *db, account).await?.ok_or_else(|| Error::not_found(Noun::Account))?;
     let granted = before
         .granted
         .checked_add(credits)
@@ -124,17 +122,16 @@ pub(crate) async fn add_credits(
     sqlx::query("UPDATE credits SET granted = ? WHERE account = ?")
         .bind(signed(granted))
         .bind(account.to_bytes().to_vec())
-        .execute(&mut *change)
+        .execute(&mut *db)
         .await
         .map_err(failed)?;
     sqlx::query("INSERT INTO credit_grants (account, credits, made_ms) VALUES (?, ?, ?)")
         .bind(account.to_bytes().to_vec())
         .bind(signed(credits))
         .bind(now.as_millisecond())
-        .execute(&mut *change)
+        .execute(&mut *db)
         .await
         .map_err(failed)?;
-    change.commit().await.map_err(failed)?;
     Ok(Balance { granted, used: before.used })
 }
 

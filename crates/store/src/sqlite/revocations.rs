@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
@@ -207,12 +206,11 @@ pub(crate) async fn revoke(
     also: Also,
 ) -> Result<u64, Error> {
     let since_ms = end.at_ms.saturating_sub(longest_ms);
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     let waiting = match end.target {
         // Its id tells the page: no need to read them all.
-        Target::Lease(id) => u64::from(is_waiting(&mut change, id, end.at_ms).await?),
+        Target::Lease(id) => u64::from(is_waiting(&mut *db, id, end.at_ms).await?),
         Target::Token(_) | Target::Caller(_) | Target::Account(_) | Target::Storage(_) => {
-            let waiting = waiting(&mut change, since_ms, end.at_ms, |lease| end.target.ends(lease)).await?;
+            let waiting = waiting(&mut *db, since_ms, end.at_ms, |lease| end.target.ends(lease)).await?;
             u64::try_from(waiting.len()).unwrap_or(u64::MAX)
         }
     };
@@ -244,16 +242,15 @@ pub(crate) async fn revoke(
         .bind(by.by.to_bytes().to_vec())
         .bind(end.target.bytes().to_vec())
         .bind(first_id(since_ms))
-        .execute(&mut *change)
+        .execute(&mut *db)
         .await
         .map_err(failed)?
         .rows_affected();
     match also {
         Also::Nothing => {}
-        Also::EndToken(token) => registry::end_token(&mut change, token, by).await?,
+        Also::EndToken(token) => registry::end_token(&mut *db, token, by).await?,
     }
-    insert(&mut change, end, by).await?;
-    change.commit().await.map_err(failed)?;
+    insert(&mut *db, end, by).await?;
     Ok(marked + waiting)
 }
 
@@ -267,8 +264,7 @@ pub(crate) async fn revoke_grant(
 ) -> Result<Vec<End>, Error> {
     let at_ms = by.at.as_millisecond();
     let since_ms = at_ms.saturating_sub(longest_ms);
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let waiting = waiting(&mut change, since_ms, at_ms, |lease| lease.grant_ids().any(|one| one == grant)).await?;
+    let waiting = waiting(&mut *db, since_ms, at_ms, |lease| lease.grant_ids().any(|one| one == grant)).await?;
     let mut ends: Vec<End> = waiting
         .iter()
         .map(|lease| End { target: Target::Lease(lease.id), at_ms, keep_until_ms: lease.until_s.saturating_mul(1000) })
@@ -280,7 +276,7 @@ pub(crate) async fn revoke_grant(
     .bind(account.to_bytes().to_vec())
     .bind(first_id(since_ms))
     .bind(at_ms)
-    .fetch_all(&mut *change)
+    .fetch_all(&mut *db)
     .await
     .map_err(failed)?;
     for (id, grants, until_s) in folded {
@@ -294,11 +290,10 @@ pub(crate) async fn revoke_grant(
             .bind(at_ms)
             .bind(by.by.to_bytes().to_vec())
             .bind(end.target.bytes().to_vec())
-            .execute(&mut *change)
+            .execute(&mut *db)
             .await
             .map_err(failed)?;
-        insert(&mut change, *end, by).await?;
+        insert(&mut *db, *end, by).await?;
     }
-    change.commit().await.map_err(failed)?;
     Ok(ends)
 }

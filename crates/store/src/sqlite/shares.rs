@@ -125,9 +125,8 @@ pub(crate) async fn add_table(
     mut new_id: impl FnMut() -> GrantId,
 ) -> Result<Vec<AccountId>, Error> {
     table.check()?;
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    check_share(&mut change, table.share).await?;
-    registry::check_bucket(&mut change, table.storage, &table.bucket).await?;
+    check_share(&mut *db, table.share).await?;
+    registry::check_bucket(&mut *db, table.storage, &table.bucket).await?;
     let auxiliary: Vec<&str> = table.auxiliary.iter().map(TableRoot::as_str).collect();
     sqlx::query(
         "INSERT INTO shared_tables
@@ -147,14 +146,13 @@ pub(crate) async fn add_table(
     .bind(table.access.as_str())
     .bind(table.history.as_str())
     .bind(now.as_millisecond())
-    .execute(&mut *change)
+    .execute(&mut *db)
     .await
     .map_err(taken(Noun::Table, &table.name))?;
-    let recipients = recipients(&mut change, table.share).await?;
+    let recipients = recipients(&mut *db, table.share).await?;
     for recipient in &recipients {
-        insert_grant(&mut change, table, recipient, new_id(), now).await?;
+        insert_grant(&mut *db, table, recipient, new_id(), now).await?;
     }
-    change.commit().await.map_err(failed)?;
     Ok(recipients.into_iter().map(|recipient| recipient.account).collect())
 }
 
@@ -198,18 +196,17 @@ pub(crate) async fn add_recipient(
     by: Revoker,
     mut new_id: impl FnMut() -> GrantId,
 ) -> Result<(), Error> {
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let tables = tables(&mut change, recipient.share).await?;
-    if registry::account(&mut change, recipient.account).await?.is_none() {
+    let tables = tables(&mut *db, recipient.share).await?;
+    if registry::account(&mut *db, recipient.account).await?.is_none() {
         return Err(Error::not_found(Noun::Account));
     }
     if let Grantee::Caller(caller) = recipient.to
-        && registry::caller_account(&mut change, caller).await? != Some(recipient.account)
+        && registry::caller_account(&mut *db, caller).await? != Some(recipient.account)
     {
         return Err(Error::not_found(Noun::Caller).at("to"));
     }
     let same = Which::Recipient { share: recipient.share, account: recipient.account, to: recipient.to };
-    remove_grants(&mut change, same, by).await?;
+    remove_grants(&mut *db, same, by).await?;
     sqlx::query(
         "INSERT INTO share_recipients (share, account, caller, max_lifetime_s, until_ms, made_ms) VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT DO UPDATE SET max_lifetime_s = excluded.max_lifetime_s, until_ms = excluded.until_ms",
@@ -220,13 +217,13 @@ pub(crate) async fn add_recipient(
     .bind(i64::from(recipient.max_lifetime.as_secs()))
     .bind(recipient.until.map(Timestamp::as_millisecond))
     .bind(recipient.made.as_millisecond())
-    .execute(&mut *change)
+    .execute(&mut *db)
     .await
     .map_err(failed)?;
     for table in &tables {
-        insert_grant(&mut change, table, recipient, new_id(), recipient.made).await?;
+        insert_grant(&mut *db, table, recipient, new_id(), recipient.made).await?;
     }
-    change.commit().await.map_err(failed)
+    Ok(())
 }
 
 pub(crate) async fn recipients(db: &mut SqliteConnection, share: ShareId) -> Result<Vec<Recipient>, Error> {
@@ -300,21 +297,20 @@ async fn remove_grants(db: &mut SqliteConnection, which: Which, by: Revoker) -> 
 
 /// Takes it back, with the grants made of it. Says who had something of it.
 pub(crate) async fn remove(db: &mut SqliteConnection, which: Which, by: Revoker) -> Result<Vec<AccountId>, Error> {
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     let share = match which {
         Which::Share(share) | Which::Recipient { share, .. } => share,
         Which::Table(table) => {
             let share: Option<Vec<u8>> = sqlx::query_scalar("SELECT share FROM shared_tables WHERE id = ?")
                 .bind(table.to_bytes().to_vec())
-                .fetch_optional(&mut *change)
+                .fetch_optional(&mut *db)
                 .await
                 .map_err(failed)?;
             let share = share.ok_or_else(|| Error::not_found(Noun::Table))?;
             ShareId::from_bytes(rows::id(&share)?)
         }
     };
-    let concerned = recipients(&mut change, share).await?.into_iter().map(|one| one.account).collect();
-    remove_grants(&mut change, which, by).await?;
+    let concerned = recipients(&mut *db, share).await?.into_iter().map(|one| one.account).collect();
+    remove_grants(&mut *db, which, by).await?;
     match which {
         Which::Share(share) => {
             for sql in [
@@ -322,13 +318,13 @@ pub(crate) async fn remove(db: &mut SqliteConnection, which: Which, by: Revoker)
                 "DELETE FROM shared_tables WHERE share = ?",
                 "DELETE FROM shares WHERE id = ?",
             ] {
-                sqlx::query(sql).bind(share.to_bytes().to_vec()).execute(&mut *change).await.map_err(failed)?;
+                sqlx::query(sql).bind(share.to_bytes().to_vec()).execute(&mut *db).await.map_err(failed)?;
             }
         }
         Which::Table(table) => {
             sqlx::query("DELETE FROM shared_tables WHERE id = ?")
                 .bind(table.to_bytes().to_vec())
-                .execute(&mut *change)
+                .execute(&mut *db)
                 .await
                 .map_err(failed)?;
         }
@@ -337,7 +333,7 @@ pub(crate) async fn remove(db: &mut SqliteConnection, which: Which, by: Revoker)
                 .bind(share.to_bytes().to_vec())
                 .bind(account.to_bytes().to_vec())
                 .bind(grantee_bytes(to))
-                .execute(&mut *change)
+                .execute(&mut *db)
                 .await
                 .map_err(failed)?;
             if done.rows_affected() == 0 {
@@ -345,16 +341,17 @@ pub(crate) async fn remove(db: &mut SqliteConnection, which: Which, by: Revoker)
             }
         }
     }
-    change.commit().await.map_err(failed)?;
     Ok(concerned)
 }
 
 /// Everything an account was given.
+#[expect(clippy::disallowed_methods, reason = "a view, on a connection that only reads")]
 pub(crate) async fn shared_with(
     db: &mut SqliteConnection,
     account: AccountId,
 ) -> Result<(Vec<Share>, Vec<SharedTable>, Vec<Recipient>), Error> {
-    // One view of three tables: a change in between must not show half of itself.
+    // One view of three tables: a change in between must not show half of itself. A reader whose view does not end cleanly is
+    // not given out again (`Database::open`).
     let mut view = db.begin().await.map_err(failed)?;
     let found: Vec<RecipientRow> = sqlx::query_as(
         "SELECT share, account, caller, max_lifetime_s, until_ms, made_ms FROM share_recipients WHERE account = ?",
@@ -416,14 +413,13 @@ pub(crate) async fn redeem_link(
     token: &PlainToken,
     now: Timestamp,
 ) -> Result<Option<(ProfileLink, TokenRecord)>, Error> {
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     let found: Option<(Vec<u8>, String, Option<i64>, i64)> = sqlx::query_as(
         "UPDATE share_links SET used_ms = ?1 WHERE digest = ?2 AND used_ms IS NULL AND until_ms > ?1
          RETURNING caller, kind, token_lifetime_s, until_ms",
     )
     .bind(now.as_millisecond())
     .bind(code.as_bytes().to_vec())
-    .fetch_optional(&mut *change)
+    .fetch_optional(&mut *db)
     .await
     .map_err(failed)?;
     let Some((caller, kind, lifetime, until)) = found else { return Ok(None) };
@@ -433,8 +429,7 @@ pub(crate) async fn redeem_link(
         token_lifetime: lifetime.map(rows::lifetime).transpose()?,
         until: rows::at_ms(until)?,
     };
-    let record = registry::create_token(&mut change, id, link.caller, token, link.token_until(now), now).await?;
-    change.commit().await.map_err(failed)?;
+    let record = registry::create_token(&mut *db, id, link.caller, token, link.token_until(now), now).await?;
     Ok(Some((link, record)))
 }
 

@@ -1,6 +1,5 @@
 //! Counters: requests by second, refusals by minute, and the sums that are asked of them.
 
-use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::id::AccountId;
@@ -19,7 +18,6 @@ const fn origin_number(origin: Origin) -> i64 {
 
 /// Adds what was counted since the last time; all of it or nothing.
 pub(crate) async fn add(db: &mut SqliteConnection, tally: &Tally) -> Result<(), Error> {
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     for (Requested { account, token, origin, second }, times) in &tally.requests {
         sqlx::query(
             "INSERT INTO requests (account, second_s, token, origin, count) VALUES (?, ?, ?, ?, ?)
@@ -30,7 +28,7 @@ pub(crate) async fn add(db: &mut SqliteConnection, tally: &Tally) -> Result<(), 
         .bind(token.to_bytes().to_vec())
         .bind(origin_number(*origin))
         .bind(signed(*times))
-        .execute(&mut *change)
+        .execute(&mut *db)
         .await
         .map_err(failed)?;
     }
@@ -45,11 +43,11 @@ pub(crate) async fn add(db: &mut SqliteConnection, tally: &Tally) -> Result<(), 
         .bind(refusal.dialect)
         .bind(crate::ledger::kind_name(refusal.kind))
         .bind(signed(*times))
-        .execute(&mut *change)
+        .execute(&mut *db)
         .await
         .map_err(failed)?;
     }
-    change.commit().await.map_err(failed)
+    Ok(())
 }
 
 /// Requests in these seconds, the last one exclusive.

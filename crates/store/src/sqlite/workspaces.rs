@@ -1,7 +1,6 @@
 //! The tables of workspaces and their projects.
 
 use jiff::Timestamp;
-use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grant;
@@ -50,14 +49,13 @@ pub(crate) async fn create(
     grants: &[Grant],
     now: Timestamp,
 ) -> Result<(), Error> {
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    if registry::account(&mut change, new.account).await?.is_none() {
+    if registry::account(&mut *db, new.account).await?.is_none() {
         return Err(Error::not_found(Noun::Account));
     }
-    registry::check_bucket(&mut change, new.storage, &new.bucket).await?;
+    registry::check_bucket(&mut *db, new.storage, &new.bucket).await?;
     let roots: Vec<String> = sqlx::query_scalar("SELECT root FROM workspaces WHERE bucket = ?")
         .bind(new.bucket.as_str().to_owned())
-        .fetch_all(&mut *change)
+        .fetch_all(&mut *db)
         .await
         .map_err(failed)?;
     for root in roots {
@@ -69,7 +67,7 @@ pub(crate) async fn create(
         sqlx::query("UPDATE workspaces SET is_default = 0, updated_ms = ? WHERE account = ? AND is_default = 1")
             .bind(now.as_millisecond())
             .bind(new.account.to_bytes().to_vec())
-            .execute(&mut *change)
+            .execute(&mut *db)
             .await
             .map_err(failed)?;
     }
@@ -86,13 +84,13 @@ pub(crate) async fn create(
     .bind(new.root.as_str().to_owned())
     .bind(i64::from(new.is_default))
     .bind(now.as_millisecond())
-    .execute(&mut *change)
+    .execute(&mut *db)
     .await
     .map_err(taken(Noun::Workspace, new.key.as_str()))?;
     for grant in grants {
-        registry::create_grant(&mut change, grant, now).await?;
+        registry::create_grant(&mut *db, grant, now).await?;
     }
-    change.commit().await.map_err(failed)
+    Ok(())
 }
 
 /// Removes a workspace and, with it, its projects.
@@ -149,10 +147,9 @@ pub(crate) async fn project(
 }
 
 pub(crate) async fn create_project(db: &mut SqliteConnection, new: &Project) -> Result<(), Error> {
-    let mut change = db.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     let there: Option<i64> = sqlx::query_scalar("SELECT 1 FROM workspaces WHERE id = ?")
         .bind(new.workspace.to_bytes().to_vec())
-        .fetch_optional(&mut *change)
+        .fetch_optional(&mut *db)
         .await
         .map_err(failed)?;
     if there.is_none() {
@@ -160,7 +157,7 @@ pub(crate) async fn create_project(db: &mut SqliteConnection, new: &Project) -> 
     }
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM projects WHERE workspace = ?")
         .bind(new.workspace.to_bytes().to_vec())
-        .fetch_one(&mut *change)
+        .fetch_one(&mut *db)
         .await
         .map_err(failed)?;
     if usize::try_from(count).is_ok_and(|count| count >= MOST_PROJECTS) {
@@ -177,8 +174,8 @@ pub(crate) async fn create_project(db: &mut SqliteConnection, new: &Project) -> 
         .bind(new.description.as_deref().map(ToOwned::to_owned))
         .bind(new.made.as_millisecond())
         .bind(new.updated.as_millisecond())
-        .execute(&mut *change)
+        .execute(&mut *db)
         .await
         .map_err(taken(Noun::Project, new.key.as_str()))?;
-    change.commit().await.map_err(failed)
+    Ok(())
 }

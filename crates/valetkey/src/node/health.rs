@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 /// Bounds of the time histograms, in seconds.
 const SECONDS: &[f64] = &[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0];
 
-/// How long the database may take to answer for a server that is ready.
+/// How long the databases may take to answer for a server that is ready.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The figures so far.
@@ -49,19 +50,35 @@ impl Metrics {
 pub(crate) struct Health {
     pub(crate) ready: Arc<AtomicBool>,
     pub(crate) store: Arc<valetkey_store::Store>,
+    pub(crate) objects: valetkey_s3::Endpoint,
 }
 
 impl Health {
-    async fn check(&self) -> (StatusCode, &'static str) {
+    /// Asks both databases: each may lie on a disk of its own, and each is written by a connection of its own.
+    async fn check(&self) -> Response {
         if !self.ready.load(Ordering::Acquire) {
-            return (StatusCode::SERVICE_UNAVAILABLE, "[-] shutting down\n");
+            return unready("[-] shutting down\n".to_owned());
         }
-        match tokio::time::timeout(PATIENCE, self.store.ready()).await {
-            Ok(Ok(())) => (StatusCode::OK, "[+] database ok\n"),
-            Ok(Err(_)) => (StatusCode::SERVICE_UNAVAILABLE, "[-] database failed\n"),
-            Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "[-] database too slow\n"),
-        }
+        let database = tokio::time::timeout(PATIENCE, self.store.ready());
+        let objects = tokio::time::timeout(PATIENCE, self.objects.ready());
+        let (database, objects) = tokio::join!(database, objects);
+        let parts = [("database", told(&database)), ("objects", told(&objects))];
+        let lines = parts.map(|(name, how)| format!("{} {name} {how}\n", if how == "ok" { "[+]" } else { "[-]" }));
+        if parts.iter().all(|(_, how)| *how == "ok") { lines.concat().into_response() } else { unready(lines.concat()) }
     }
+}
+
+/// How one part does. What exactly failed is in the log: strangers may ask here.
+fn told(asked: &Result<Result<(), valetkey_core::Error>, tokio::time::error::Elapsed>) -> &'static str {
+    match asked {
+        Ok(Ok(())) => "ok",
+        Ok(Err(_)) => "failed",
+        Err(_) => "too slow",
+    }
+}
+
+fn unready(lines: String) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], lines).into_response()
 }
 
 /// `/livez`, `/readyz` and, if the figures are to be here, `/metrics`.

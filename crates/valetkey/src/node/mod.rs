@@ -357,7 +357,11 @@ impl Node {
         s3: Listener,
     ) -> anyhow::Result<()> {
         let dialects = self.dialects(config)?;
-        let health = health::Health { ready: Arc::clone(&self.ready), store: Arc::clone(&self.store) };
+        let health = health::Health {
+            ready: Arc::clone(&self.ready),
+            store: Arc::clone(&self.store),
+            objects: self.endpoint.clone(),
+        };
         let own = if config.metrics.listen.is_empty() {
             health::routes(health, Some(metrics.clone()))
         } else {
