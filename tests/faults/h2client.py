@@ -85,5 +85,14 @@ class Connection:
         ends = (h2.events.StreamEnded, h2.events.StreamReset)
         return self.closed or any(isinstance(event, ends) and event.stream_id == stream for event in self.events)
 
+    def answer(self, stream: int) -> tuple[int | None, bytes, dict[str, str]]:
+        """Status, body and headers of what came on that stream; nothing if it was reset."""
+        mine = [event for event in self.events if getattr(event, "stream_id", None) == stream]
+        heads = [dict(event.headers) for event in mine if isinstance(event, h2.events.ResponseReceived)]
+        if not heads:
+            return None, b"", {}
+        body = b"".join(event.data for event in mine if isinstance(event, h2.events.DataReceived))
+        return int(heads[0][":status"]), body, heads[0]
+
     def close(self) -> None:
         self.socket.close()

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 import pytest
 
 import wire
+from h2client import Connection
+from wire import Call
 
 AFTER = b"after-the-end"
 CORS = b"<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedOrigin>*</AllowedOrigin></CORSRule></CORSConfiguration>"
-DELETE = b"<Delete><Object><Key>held/bulk</Key></Object></Delete>"
 TAKES = pytest.mark.parametrize("bucket", ["lake", "pond"])
 
 
@@ -28,52 +29,96 @@ class Row:
     needs_body: bool = False
 
 
-def rows(bucket: str, upload: str, part: str, aborted: str) -> dict[str, Row]:
+def rows(bucket: str, at: str, upload: str, part: str, aborted: str) -> dict[str, Row]:
+    delete = f"<Delete><Object><Key>{at}bulk</Key></Object></Delete>".encode()
     done = f"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{part}</ETag></Part></CompleteMultipartUpload>"
-    md5 = {"content-md5": base64.b64encode(hashlib.md5(DELETE).digest()).decode()}
+    md5 = {"content-md5": base64.b64encode(hashlib.md5(delete).digest()).decode()}
     return {
-        "GetObject": Row("GET", "held/read"),
-        "HeadObject": Row("HEAD", "held/read"),
-        "ListObjects": Row("GET", query={"prefix": "held/"}),
-        "ListObjectsV2": Row("GET", query={"list-type": "2", "prefix": "held/"}),
+        "GetObject": Row("GET", f"{at}read"),
+        "HeadObject": Row("HEAD", f"{at}read"),
+        "ListObjects": Row("GET", query={"prefix": at}),
+        "ListObjectsV2": Row("GET", query={"list-type": "2", "prefix": at}),
         "ListMultipartUploads": Row("GET", query={"uploads": ""}),
-        "ListParts": Row("GET", "held/parts", {"uploadId": upload}),
+        "ListParts": Row("GET", f"{at}parts", {"uploadId": upload}),
         "GetBucketLocation": Row("GET", query={"location": ""}),
         "HeadBucket": Row("HEAD"),
-        "DeleteObject": Row("DELETE", "held/gone"),
-        "DeleteObjects": Row("POST", query={"delete": ""}, body=DELETE, extra=md5, needs_body=True),
-        "PutObject": Row("PUT", "held/put", needs_body=True),
-        "CopyObject": Row("PUT", "held/copied", extra={"x-amz-copy-source": f"/{bucket}/held/read"}),
-        "CreateMultipartUpload": Row("POST", "held/begun", {"uploads": ""}),
-        "UploadPart": Row("PUT", "held/parts", {"partNumber": "2", "uploadId": upload}, needs_body=True),
+        "DeleteObject": Row("DELETE", f"{at}gone"),
+        "DeleteObjects": Row("POST", query={"delete": ""}, body=delete, extra=md5, needs_body=True),
+        "PutObject": Row("PUT", f"{at}put", needs_body=True),
+        "CopyObject": Row("PUT", f"{at}copied", extra={"x-amz-copy-source": f"/{bucket}/{at}read"}),
+        "CreateMultipartUpload": Row("POST", f"{at}begun", {"uploads": ""}),
+        "UploadPart": Row("PUT", f"{at}parts", {"partNumber": "2", "uploadId": upload}, needs_body=True),
         "UploadPartCopy": Row(
-            "PUT", "held/parts", {"partNumber": "3", "uploadId": upload}, extra={"x-amz-copy-source": f"/{bucket}/held/read"}
+            "PUT", f"{at}parts", {"partNumber": "3", "uploadId": upload}, extra={"x-amz-copy-source": f"/{bucket}/{at}read"}
         ),
-        "CompleteMultipartUpload": Row("POST", "held/parts", {"uploadId": upload}, done.encode(), needs_body=True),
-        "AbortMultipartUpload": Row("DELETE", "held/aborted", {"uploadId": aborted}),
+        "CompleteMultipartUpload": Row("POST", f"{at}parts", {"uploadId": upload}, done.encode(), needs_body=True),
+        "AbortMultipartUpload": Row("DELETE", f"{at}aborted", {"uploadId": aborted}),
         "PutBucketCors": Row("PUT", query={"cors": ""}, body=CORS, needs_body=True),
     }
 
 
-def state(s3, bucket: str):
-    """Everything there is."""
+def state(s3, bucket: str, prefix: str):
+    """Everything there is below a prefix."""
     objects = {
         entry["Key"]: s3.get_object(Bucket=bucket, Key=entry["Key"])["Body"].read()
-        for entry in s3.list_objects_v2(Bucket=bucket, Prefix="held/").get("Contents", [])
+        for entry in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
     }
     uploads = {}
-    for entry in s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
+    for entry in s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads", []):
         at = {"Key": entry["Key"], "UploadId": entry["UploadId"]}
         parts = s3.list_parts(Bucket=bucket, **at).get("Parts", [])
         uploads[at["Key"], at["UploadId"]] = [(part["PartNumber"], part["ETag"]) for part in parts]
     return objects, uploads
 
 
-def answer(connection: http.client.HTTPConnection) -> tuple[int | None, bytes, dict]:
+class Http1:
+    """A connection for each request; the body's last byte is held back."""
+
+    def __init__(self, endpoint: str, stack: contextlib.ExitStack):
+        self.stack = stack
+
+    def begin(self, call: Call, body: bytes):
+        connection = self.stack.enter_context(contextlib.closing(call.begin()))
+        with contextlib.suppress(ConnectionError):
+            connection.send(body[:-1])
+        return connection, body
+
+    def finish(self, held) -> tuple[int | None, bytes, dict[str, str]]:
+        """What comes back once the last byte is there; nothing if the connection was closed."""
+        connection, body = held
+        with contextlib.suppress(ConnectionError):
+            connection.send(body[-1:])
+        return answer(connection)
+
+
+class Http2:
+    """One connection for all; each body is there, but not said to be at its end."""
+
+    def __init__(self, endpoint: str, stack: contextlib.ExitStack):
+        self.connection = stack.enter_context(contextlib.closing(Connection(endpoint)))
+
+    def begin(self, call: Call, body: bytes):
+        call.sign()
+        stream = self.connection.ask(call.method, call.target, call.headers, ends=False)
+        self.connection.h2.send_data(stream, body)
+        self.connection.flush()
+        return stream
+
+    def finish(self, stream: int) -> tuple[int | None, bytes, dict[str, str]]:
+        self.connection.quiet()
+        if not self.connection.ended(stream):
+            self.connection.h2.end_stream(stream)
+            self.connection.flush()
+        while not self.connection.ended(stream):
+            assert self.connection.hear(30), f"nothing on stream {stream}"
+        return self.connection.answer(stream)
+
+
+def answer(connection: http.client.HTTPConnection) -> tuple[int | None, bytes, dict[str, str]]:
     """What comes back; nothing if the connection was closed."""
     try:
         response = connection.getresponse()
-        return response.status, response.read(), dict(response.headers)
+        return response.status, response.read(), {name.lower(): value for name, value in response.headers.items()}
     except (ConnectionError, http.client.HTTPException):
         return None, b"", {}
 
