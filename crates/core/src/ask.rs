@@ -1,10 +1,15 @@
 //! What a caller wants, already parsed: no dialect is left in it.
 
+use crate::error::{Error, Kind};
 use crate::id::{GrantId, ShareId, StorageId};
 use crate::name::{BucketName, Name};
 use crate::scope::{Actions, Paths};
 use crate::storage::Shape;
 use crate::time::Lifetime;
+
+/// The most bytes that the paths of one ask may have together. They are kept with every lease of it, so without a bound one
+/// caller could fill the disk of all.
+pub const MOST_PATH_BYTES: usize = 8 * 1024;
 
 /// What a caller wants.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +66,33 @@ pub enum Target {
         /// The paths, all below the directory of one check ([`crate::check::directory_of`]).
         paths: Paths,
     },
+}
+
+impl Target {
+    /// The paths that the caller named; nothing if it named none.
+    pub const fn paths(&self) -> Option<&Paths> {
+        match self {
+            Self::Datasets { bucket: _ } => None,
+            Self::Grant { grant: _, paths } => paths.as_ref(),
+            Self::Place { bucket: _, paths }
+            | Self::Shared { share: _, bucket: _, paths }
+            | Self::Probe { storage: _, bucket: _, paths } => Some(paths),
+        }
+    }
+
+    /// Refuses more bytes of paths than one ask may have.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub fn bounded(&self) -> Result<(), Error> {
+        let Some(Paths::Only(set)) = self.paths() else { return Ok(()) };
+        let bytes: usize = set.iter().map(|path| path.bytes().len()).sum();
+        if bytes <= MOST_PATH_BYTES {
+            return Ok(());
+        }
+        let said = format!("the paths have {bytes} bytes together; the most for one credential is {MOST_PATH_BYTES}");
+        Err(Error::new(Kind::Invalid, said).at("paths"))
+    }
 }
 
 /// A grant, as a caller names it.

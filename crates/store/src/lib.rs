@@ -8,6 +8,7 @@ mod blobs;
 mod cache;
 mod days;
 mod directory;
+mod holdings;
 mod ledger;
 mod packages;
 mod parents;
@@ -21,6 +22,7 @@ mod sweep;
 mod usage;
 mod workspaces;
 
+pub use holdings::{HOLDINGS, Holding, Holdings};
 pub use parents::ParentKeys;
 pub use settings::{LedgerMode, Settings};
 pub use store::Store;

@@ -1,5 +1,7 @@
 //! What an operator may choose about the store.
 
+use crate::holdings::Holdings;
+
 /// When a lease counts as opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum LedgerMode {
@@ -23,6 +25,8 @@ pub struct Settings {
     pub accounts: usize,
     /// The dialects of this build: a lease of another one reads back as `other`.
     pub dialects: Vec<&'static str>,
+    /// How much accounts may hold.
+    pub holdings: Holdings,
 }
 
 impl Default for Settings {
@@ -33,6 +37,7 @@ impl Default for Settings {
             tokens: 100_000,
             accounts: 10_000,
             dialects: vec!["native", "theirstack", "dreadnode", "r2", "sharing"],
+            holdings: Holdings::default(),
         }
     }
 }

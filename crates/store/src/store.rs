@@ -69,6 +69,7 @@ impl Store {
         stop: CancellationToken,
     ) -> Result<Self, Error> {
         let db = Database::open(path).await?;
+        db.change(async |db: &mut SqliteConnection| sqlite::holdings::write(db, &settings.holdings).await).await?;
         let now_ms = clock.now().as_millisecond();
         let mut turn = db.turn().await;
         // Before anything is read: what others write from now on is noticed.

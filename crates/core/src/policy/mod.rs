@@ -20,6 +20,9 @@ use crate::snapshot::Snapshot;
 use crate::storage::Storage;
 use crate::time::Lifetime;
 
+/// The most grants that may decide one ask: each is kept with every lease of it.
+const MOST_GRANTS: usize = 256;
+
 /// Proof that policy said yes.
 ///
 /// * made only by [`decide`]: what has a permit was decided
@@ -163,6 +166,8 @@ pub fn decide(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -
         Standing::Active => {}
         Standing::Suspended => return Err(Error::new(Kind::Forbidden, "the account is suspended")),
     }
+    // INVARIANT: before anything is looked up: what is too much for a lease costs nothing.
+    ask.target.bounded()?;
     let found = found(snapshot, caller, ask, now)?;
     permit(snapshot, caller, ask, found, now)
 }
@@ -446,6 +451,10 @@ fn combined(
     let first = chosen.first().ok_or_else(|| Error::internal("a place without paths was asked for"))?;
     if chosen.iter().any(|grant| grant.storage != first.storage) {
         return Err(Error::new(Kind::Invalid, "the paths lie in different stores; ask for each alone").at("paths"));
+    }
+    if chosen.len() > MOST_GRANTS {
+        let said = format!("{} grants open these paths; the most for one credential is {MOST_GRANTS}", chosen.len());
+        return Err(Error::new(Kind::Invalid, said).at("paths"));
     }
     let granted = chosen.iter().fold(first.scope.actions(), |sum, grant| sum.intersect(grant.scope.actions()));
     let actions = wanted.of(granted).ok_or_else(|| not_granted(wanted, granted))?;

@@ -137,6 +137,39 @@ fn without_a_dataset_it_is_not_in_the_plan() {
 }
 
 #[test]
+fn the_paths_of_one_ask_have_a_bound() {
+    let mut whole = grant(10, &[dir("jobs")], Actions::READ);
+    whole.name = Name::parse("jobs").unwrap();
+    let snapshot = snapshot(vec![whole]);
+    // Each of 128 bytes: 64 of them are the most.
+    let paths = |number: usize| -> Vec<Path> { (0..number).map(|at| dir(&format!("jobs/{at:0>123}"))).collect() };
+    let only = |number| Paths::only(paths(number)).unwrap();
+    let by_name =
+        |number| Target::Grant { grant: GrantRef::Name(Name::parse("jobs").unwrap()), paths: Some(only(number)) };
+    for (good, bad) in [(lake(&paths(64)), lake(&paths(65))), (by_name(64), by_name(65))] {
+        decide(&snapshot, &caller(), &ask(good), at(0)).unwrap();
+        let refused = decide(&snapshot, &caller(), &ask(bad), at(0)).unwrap_err();
+        assert_eq!((refused.kind(), refused.field()), (Kind::Invalid, Some("paths")));
+        assert_eq!(refused.said(), "the paths have 8320 bytes together; the most for one credential is 8192");
+    }
+}
+
+#[test]
+fn the_grants_that_decide_one_ask_have_a_bound() {
+    let many = |number: u16| {
+        let one = |at: u16| Grant {
+            id: GrantId::from_bytes(u128::from(at).to_be_bytes()),
+            name: Name::parse(&format!("grant-{at}")).unwrap(),
+            ..grant(1, &[dir(&format!("t{at}"))], Actions::READ)
+        };
+        let paths: Vec<Path> = (0..number).map(|at| dir(&format!("t{at}"))).collect();
+        decide(&snapshot((0..number).map(one).collect()), &caller(), &ask(lake(&paths)), at(0))
+    };
+    assert_eq!(many(256).unwrap().because().grants.len(), 256);
+    assert_eq!(kind(many(257)), Kind::Invalid);
+}
+
+#[test]
 fn a_stranger_to_a_bucket_hears_that_there_is_none() {
     let mut foreign = grant(10, &[dir("a")], Actions::READ);
     foreign.to = Grantee::Caller(CallerId::from_bytes(bytes(99)));

@@ -16,9 +16,11 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
-use valetkey_core::id::CallerId;
-use valetkey_core::name::shortened;
+use valetkey_core::caller::Caller;
+use valetkey_core::id::{AccountId, CallerId};
 use valetkey_core::{Error, Kind};
+
+use super::rates::{RateLimits, Window};
 
 /// The most windows a class may have.
 const MOST_WINDOWS: usize = 8;
@@ -26,49 +28,6 @@ const SHARDS: usize = 64;
 /// Together with [`SHARDS`] about 65,000 callers, at some 300 bytes each. When a shard is full, those not seen for
 /// longest are forgotten and start anew.
 const PER_SHARD: usize = 1024;
-
-/// One window: so many requests in so many seconds.
-///
-/// * the quota and the seconds are at least 1, the seconds at most a year
-/// * the name has 1 to 32 characters of `a-z`, `0-9`, `-`: it goes into a header
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Window {
-    name: Box<str>,
-    quota: u32,
-    secs: u32,
-}
-
-impl Window {
-    /// Makes a window.
-    ///
-    /// # Errors
-    /// `Invalid` when it breaks one of the promises above.
-    pub fn new(name: &str, quota: u32, secs: u32) -> Result<Self, Error> {
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if !(1..=32).contains(&name.len()) || !name.bytes().all(plain) {
-            return Err(Error::new(
-                Kind::Invalid,
-                format!(
-                    "`{}` is not the name of a window; one has 1 to 32 characters of a-z, 0-9, `-`",
-                    shortened(name)
-                ),
-            ));
-        }
-        if quota == 0 || secs == 0 || secs > 31_536_000 {
-            return Err(Error::new(
-                Kind::Invalid,
-                format!(
-                    "{quota} requests in {secs} s is not a window; both are at least 1, and the seconds at most a year"
-                ),
-            ));
-        }
-        Ok(Self { name: name.into(), quota, secs })
-    }
-
-    fn ms(&self) -> i64 {
-        i64::from(self.secs) * 1000
-    }
-}
 
 /// What a route takes from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -79,40 +38,12 @@ pub enum Class {
     Credentials,
 }
 
-/// The windows of each class; a class without windows is not limited and says nothing in headers.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RateLimits {
-    /// For a caller's requests for anything but credentials.
-    pub common: Vec<Window>,
-    /// For a caller's requests for credentials.
-    pub credentials: Vec<Window>,
-    /// For requests without a caller, by the address they come from.
-    pub strangers: Vec<Window>,
-}
-
-impl Default for RateLimits {
-    fn default() -> Self {
-        let windows = |second: u32, minute: u32| {
-            vec![
-                Window { name: "per-second".into(), quota: second, secs: 1 },
-                Window { name: "per-minute".into(), quota: minute, secs: 60 },
-            ]
-        };
-        Self { common: windows(100, 3000), credentials: windows(50, 1000), strangers: windows(20, 300) }
-    }
-}
-
-impl RateLimits {
-    /// No limits, and so no headers about them.
-    pub const fn off() -> Self {
-        Self { common: Vec::new(), credentials: Vec::new(), strangers: Vec::new() }
-    }
-}
-
 /// Whose requests are counted together.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Key {
     Caller(CallerId, Class),
+    /// All callers of an account together.
+    Account(AccountId, Class),
     /// An IPv6 address stands for its /64: that is what one customer has.
     Peer(IpAddr),
     /// Nobody said where these come from.
@@ -139,6 +70,7 @@ impl Key {
         BASE64.encode(
             match self {
                 Self::Caller(id, _) => format!("user:{id}"),
+                Self::Account(id, _) => format!("account:{id}"),
                 Self::Peer(address) => format!("peer:{address}"),
                 Self::Nowhere => "peer".to_owned(),
             }
@@ -253,11 +185,14 @@ struct Kept {
 pub struct Limiter {
     common: Windows,
     credentials: Windows,
+    accounts: Windows,
+    account_credentials: Windows,
     strangers: Windows,
     /// The longest window of all classes.
     longest_ms: i64,
     hasher: RandomState,
     callers: Vec<Mutex<HashMap<Key, Kept>>>,
+    of_accounts: Vec<Mutex<HashMap<Key, Kept>>>,
     peers: Vec<Mutex<HashMap<Key, Kept>>>,
 }
 
@@ -271,17 +206,40 @@ impl Limiter {
         Ok(Self {
             common: Windows::new(&limits.common)?,
             credentials: Windows::new(&limits.credentials)?,
+            accounts: Windows::new(&limits.accounts)?,
+            account_credentials: Windows::new(&limits.account_credentials)?,
             strangers: Windows::new(&limits.strangers)?,
-            longest_ms: [&limits.common, &limits.credentials, &limits.strangers]
-                .into_iter()
-                .flatten()
-                .map(Window::ms)
-                .max()
-                .unwrap_or(0),
+            longest_ms: [
+                &limits.common,
+                &limits.credentials,
+                &limits.accounts,
+                &limits.account_credentials,
+                &limits.strangers,
+            ]
+            .into_iter()
+            .flatten()
+            .map(Window::ms)
+            .max()
+            .unwrap_or(0),
             hasher: RandomState::new(),
             callers: shards(),
+            // Apart, so that a flood of callers makes nobody forget what their account has taken.
+            of_accounts: shards(),
             peers: shards(),
         })
+    }
+
+    /// Takes one request from a caller's allowance and one from its account's. What is told is the caller's, unless its
+    /// account has no more.
+    pub(super) fn take_of(&self, caller: &Caller, class: Class, now: Timestamp) -> Option<Quota<'_>> {
+        let own = self.take(Key::Caller(caller.id, class), now);
+        if own.as_ref().is_some_and(|quota| quota.retry_after_secs.is_some()) {
+            return own;
+        }
+        match self.take(Key::Account(caller.account, class), now) {
+            Some(of_account) if of_account.retry_after_secs.is_some() => Some(of_account),
+            Some(_) | None => own,
+        }
     }
 
     /// Takes one request from an allowance; nothing if it is not limited.
@@ -289,6 +247,8 @@ impl Limiter {
         let (class, shards) = match key {
             Key::Caller(_, Class::Common) => (&self.common, &self.callers),
             Key::Caller(_, Class::Credentials) => (&self.credentials, &self.callers),
+            Key::Account(_, Class::Common) => (&self.accounts, &self.of_accounts),
+            Key::Account(_, Class::Credentials) => (&self.account_credentials, &self.of_accounts),
             Key::Peer(_) | Key::Nowhere => (&self.strangers, &self.peers),
         };
         if class.list.is_empty() {
@@ -431,7 +391,7 @@ mod tests {
     fn limits(windows: &[(&str, u32, u32)]) -> RateLimits {
         let list: Vec<Window> =
             windows.iter().map(|(name, quota, secs)| Window::new(name, *quota, *secs).unwrap()).collect();
-        RateLimits { common: list.clone(), credentials: list.clone(), strangers: list }
+        RateLimits { common: list.clone(), credentials: list.clone(), strangers: list, ..RateLimits::off() }
     }
 
     fn caller(byte: u8) -> Key {
@@ -529,5 +489,41 @@ mod tests {
             assert!(Window::new(name, quota, secs).is_err());
         }
         assert!(Limiter::new(&limits(&[("a", 1, 1); 9])).is_err());
+    }
+
+    #[test]
+    fn the_callers_of_an_account_share_its_allowance() {
+        let window = |quota| vec![Window::new("per-minute", quota, 60).unwrap()];
+        let limits = RateLimits {
+            common: window(5),
+            credentials: window(5),
+            accounts: window(8),
+            account_credentials: window(2),
+            ..RateLimits::off()
+        };
+        let limiter = Limiter::new(&limits).unwrap();
+        let caller = |caller: u8, account: u8| Caller {
+            id: CallerId::from_bytes([caller; 16]),
+            account: AccountId::from_bytes([account; 16]),
+            name: valetkey_core::name::Name::parse("ann").unwrap(),
+            role: valetkey_core::caller::Role::Member,
+            token: valetkey_core::id::TokenId::from_bytes([caller; 16]),
+            token_until: None,
+        };
+        let take = |who: &Caller, class| limiter.take_of(who, class, at(0)).unwrap();
+        // However many callers an account makes, eight requests pass; another account has its own.
+        let passed = (0..20).filter(|who| take(&caller(*who, 1), Class::Common).retry_after_secs.is_none()).count();
+        assert_eq!(passed, 8);
+        let told = take(&caller(30, 2), Class::Common);
+        assert_eq!((told.retry_after_secs, told.left[0].remaining), (None, 4), "the caller's own is told");
+        for _ in 0..2 {
+            assert_eq!(take(&caller(40, 1), Class::Credentials).retry_after_secs, None);
+        }
+        assert!(take(&caller(41, 1), Class::Credentials).retry_after_secs.is_some());
+        // What the caller's own allowance refuses takes nothing from the account's.
+        let greedy = caller(50, 3);
+        let passed = (0..20).filter(|_| take(&greedy, Class::Common).retry_after_secs.is_none()).count();
+        assert_eq!(passed, 5);
+        assert_eq!(take(&caller(51, 3), Class::Common).retry_after_secs, None);
     }
 }

@@ -9,6 +9,7 @@ mod limit;
 mod metric;
 mod number;
 mod query;
+mod rates;
 mod read;
 mod refuse;
 mod reply;
@@ -28,8 +29,9 @@ use valetkey_core::share::Shares;
 use valetkey_core::time::Entropy;
 use valetkey_core::workspace::Workspaces;
 
-pub use limit::{Class, Limiter, Quota, RateLimits, Window, WindowLeft, usual_headers};
+pub use limit::{Class, Limiter, Quota, WindowLeft, usual_headers};
 pub use query::Query;
+pub use rates::{RateLimits, Window};
 pub use read::{basic, bearer, json};
 pub use refuse::{Refused, Row};
 pub use reply::Reply;

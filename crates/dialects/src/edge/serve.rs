@@ -220,7 +220,7 @@ impl Edge {
         };
         trail.caller = Some(Arc::clone(&caller));
         self.shared.usage.request(caller.account, caller.token, Origin::Api, now);
-        trail.quota = self.limiter.take(Key::Caller(caller.id, route.class), now);
+        trail.quota = self.limiter.take_of(&caller, route.class, now);
         if let Some(secs) = trail.quota.as_ref().and_then(|quota| quota.retry_after_secs) {
             if route.class == Class::Credentials {
                 let (account, caller) = (Some(caller.account), Some(caller.id));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use valetkey_core::account::Standing;
-use valetkey_core::ask::{Ask, Asked, Target, Wanted};
+use valetkey_core::ask::{Ask, Asked, MOST_PATH_BYTES, Target, Wanted};
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::desk::Vended;
 use valetkey_core::error::Noun;
@@ -28,8 +28,6 @@ use crate::edge::{Call, Reply, Shared, json};
 const USUAL: Lifetime = Lifetime::secs(900);
 /// The most prefixes and objects of one request together; nothing is published.
 const MOST_PATHS: usize = 100;
-/// The most bytes they may have together.
-const MOST_PATH_BYTES: usize = 8 * 1024;
 /// Where a bucket may be said to lie. Source: `cf-r2-jurisdiction` in the SDKs.
 const JURISDICTIONS: [&str; 5] = ["default", "eu", "us", "fedramp", "fedramp-high"];
 

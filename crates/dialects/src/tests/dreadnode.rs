@@ -314,7 +314,7 @@ async fn an_account_without_credit_is_told_so_in_the_word_the_sdk_looks_for() {
 #[tokio::test]
 async fn who_asks_too_often_is_told_so_without_that_word() {
     let windows = vec![Window::new("per-minute", 1, 60).unwrap()];
-    let rates = RateLimits { common: Vec::new(), credentials: windows, strangers: Vec::new() };
+    let rates = RateLimits { credentials: windows, ..RateLimits::off() };
     let world = furnish(World::with(EdgeLimits { rates, ..EdgeLimits::default() }).await).await;
     let token = world.token("writer").await;
     assert_eq!(world.call(&Method::GET, VEND, &token, "").await.status, StatusCode::OK);

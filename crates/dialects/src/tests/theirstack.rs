@@ -200,7 +200,8 @@ async fn a_period_that_cannot_be_is_refused_with_its_field() {
 #[tokio::test]
 async fn every_answer_tells_what_is_left_of_the_allowance() {
     let windows = vec![Window::new("per-second", 2, 1).unwrap(), Window::new("per-minute", 10, 60).unwrap()];
-    let rates = RateLimits { common: windows.clone(), credentials: windows.clone(), strangers: windows };
+    let rates =
+        RateLimits { common: windows.clone(), credentials: windows.clone(), strangers: windows, ..RateLimits::off() };
     let world = World::with(EdgeLimits { rates, ..EdgeLimits::default() }).await;
     let token = world.token("reader").await;
     insta::assert_snapshot!("theirstack_first_of_two", world.call(&Method::POST, VEND, &token, "").await.whole());

@@ -2,6 +2,7 @@
 //! `SQLITE_BUSY` (`valetkey_sqlite`); a few read beside it. What changes something takes a connection and is called within
 //! [`Database::change`] or [`valetkey_sqlite::Writing::change`]: all of it is kept, or nothing.
 
+pub(crate) mod holdings;
 pub(crate) mod leases;
 pub(crate) mod packages;
 pub(crate) mod pages;
@@ -22,8 +23,9 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Connection as _};
 use valetkey_core::{Error, Kind};
-pub(crate) use valetkey_sqlite::failed;
 use valetkey_sqlite::{Fault, Writer, Writing};
+
+use crate::holdings::refused;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -145,6 +147,11 @@ async fn migrate(writer: &mut SqliteConnection) -> Result<(), Error> {
         }
         error => Error::new(Kind::Unavailable, "the database's schema cannot be brought up to date").caused_by(error),
     })
+}
+
+/// A failure of the database, as the domain tells it; or the refusal of its own that it stands for.
+pub(crate) fn failed(error: sqlx::Error) -> Error {
+    refused(&error).unwrap_or_else(|| valetkey_sqlite::failed(error))
 }
 
 /// Whether a statement failed because something with this key is there already.

@@ -115,9 +115,19 @@ pub(crate) const KEYS: &[Key] = &[
         "rate limits of all other requests, for each caller: name:requests/seconds; empty: none",
     ),
     key(
+        "limits.account_factor",
+        "10",
+        "the callers of an account have together so many times what one of them may ask; 0: each has its own alone",
+    ),
+    key(
         "limits.strangers",
         r#"["per-second:20/1", "per-minute:300/60"]"#,
         "rate limits of requests without a valid token, for each address: name:requests/seconds; empty: none",
+    ),
+    key(
+        "limits.holdings",
+        "[]",
+        "the most of a kind that its holder may have, where it is not the usual: what:most; of an account `callers:10000`, live `tokens:20000`, `parent-keys:10000`, `grants:2000000`, `workspaces:10000`, `shares:10000`, `blobs:1000000`, `blob-bytes:1099511627776`, `manifests:100000`, `tags:100000`; `projects:10000` of a workspace; `shared-tables:100000` and `recipients:10000` of a share; `datasets:100000` of the server",
     ),
     key("shutdown.delay_secs", "0", "wait between failing /readyz and closing the listeners, in seconds"),
     key("shutdown.drain_secs", "30", "longest wait for open requests at the end, in seconds"),

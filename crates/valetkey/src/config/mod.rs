@@ -154,7 +154,22 @@ pub(crate) struct Sharing {
 pub(crate) struct Limits {
     pub(crate) credentials: Vec<Window>,
     pub(crate) requests: Vec<Window>,
+    pub(crate) account_factor: u32,
     pub(crate) strangers: Vec<Window>,
+    pub(crate) holdings: Holdings,
+}
+
+/// How much accounts may hold, as in `callers:500`.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub(crate) struct Holdings(pub(crate) valetkey_store::Holdings);
+
+impl TryFrom<Vec<String>> for Holdings {
+    type Error = String;
+
+    fn try_from(list: Vec<String>) -> Result<Self, String> {
+        valetkey_store::Holdings::parse(&list).map(Self)
+    }
 }
 
 /// A window of a rate limit, written `name:requests/seconds`.

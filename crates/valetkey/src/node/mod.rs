@@ -129,6 +129,7 @@ pub(crate) async fn open_store(
             // Nobody waits for these, so a checkpoint of the database must fit in; some 200 bytes each.
             LedgerMode::Behind => 65_536,
         },
+        holdings: config.limits.holdings.0.clone(),
         ..valetkey_store::Settings::default()
     };
     let path = database(config);
@@ -156,9 +157,19 @@ fn rate_limits(config: &Config) -> Result<RateLimits, valetkey_core::Error> {
     let windows = |windows: &[crate::config::Window]| {
         windows.iter().map(|window| Window::new(&window.name, window.quota, window.secs)).collect::<Result<Vec<_>, _>>()
     };
+    let of_account = |own: &[crate::config::Window]| -> Vec<crate::config::Window> {
+        let times = config.limits.account_factor;
+        let larger = |window: &crate::config::Window| crate::config::Window {
+            quota: window.quota.saturating_mul(times),
+            ..window.clone()
+        };
+        if times == 0 { Vec::new() } else { own.iter().map(larger).collect() }
+    };
     Ok(RateLimits {
         common: windows(&config.limits.requests)?,
         credentials: windows(&config.limits.credentials)?,
+        accounts: windows(&of_account(&config.limits.requests))?,
+        account_credentials: windows(&of_account(&config.limits.credentials))?,
         strangers: windows(&config.limits.strangers)?,
     })
 }
