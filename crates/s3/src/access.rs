@@ -9,12 +9,13 @@ use http::{HeaderMap, Uri};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{CopyObjectInput, CopySource, UploadPartCopyInput};
 use s3s::path::S3Path;
-use s3s::{S3Request, S3Result};
-use valetkey_core::scope::{Action, Paths};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
+use valetkey_core::scope::{Action, Path, Paths, Scope};
 
-use crate::error::{Result, denied, not_implemented};
+use crate::error::{Result, denied, not_implemented, refuse_with};
+use crate::gate::aside::Aside;
 use crate::gate::query::Query;
-use crate::gate::session::{Operation, Session};
+use crate::gate::session::{Holder, Operation, Session};
 
 /// What an operation needs of the scope.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +35,42 @@ struct Row {
     needs: Needs,
     /// The query parameters it understands.
     query: &'static [&'static str],
+    /// The conditions it understands.
+    conditions: Conditions,
 }
+
+/// Which conditions an operation understands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Conditions {
+    /// It changes nothing, so that one that it does not know narrows nothing (RFC 9110, section 13.1).
+    Reads,
+    /// These headers.
+    Only(&'static [&'static str]),
+}
+
+/// The conditions of a write. The last two are R2's; to who does not know them they do not come.
+const WRITE: &[&str] = &["if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
+/// The conditions of a copy.
+const COPY: &[&str] = &[
+    "if-match",
+    "if-none-match",
+    "cf-copy-destination-if-match",
+    "cf-copy-destination-if-modified-since",
+    "cf-copy-destination-if-none-match",
+    "cf-copy-destination-if-unmodified-since",
+    "x-amz-copy-source-if-match",
+    "x-amz-copy-source-if-modified-since",
+    "x-amz-copy-source-if-none-match",
+    "x-amz-copy-source-if-unmodified-since",
+];
+/// The conditions of a part that is copied.
+const COPY_PART: &[&str] = &[
+    "x-amz-copy-source-if-match",
+    "x-amz-copy-source-if-modified-since",
+    "x-amz-copy-source-if-none-match",
+    "x-amz-copy-source-if-unmodified-since",
+];
+const NONE: Conditions = Conditions::Only(&[]);
 
 const READ: &[&str] = &[
     "partNumber",
@@ -48,31 +84,83 @@ const READ: &[&str] = &[
 ];
 
 const ROWS: &[Row] = &[
-    Row { name: "GetObject", needs: Needs::Key(Action::GetObject), query: READ },
-    Row { name: "HeadObject", needs: Needs::Key(Action::GetObject), query: READ },
-    Row { name: "PutObject", needs: Needs::Key(Action::PutObject), query: &[] },
-    Row { name: "CopyObject", needs: Needs::Key(Action::PutObject), query: &[] },
-    Row { name: "DeleteObject", needs: Needs::Key(Action::DeleteObject), query: &["versionId"] },
-    Row { name: "DeleteObjects", needs: Needs::Bucket(Action::DeleteObject), query: &["delete"] },
-    Row { name: "CreateMultipartUpload", needs: Needs::Key(Action::MultipartUpload), query: &["uploads"] },
-    Row { name: "UploadPart", needs: Needs::Key(Action::MultipartUpload), query: &["partNumber", "uploadId"] },
-    Row { name: "UploadPartCopy", needs: Needs::Key(Action::MultipartUpload), query: &["partNumber", "uploadId"] },
-    Row { name: "CompleteMultipartUpload", needs: Needs::Key(Action::MultipartUpload), query: &["uploadId"] },
+    Row { name: "GetObject", needs: Needs::Key(Action::GetObject), query: READ, conditions: Conditions::Reads },
+    Row { name: "HeadObject", needs: Needs::Key(Action::GetObject), query: READ, conditions: Conditions::Reads },
+    // No object has tags; clients ask before they copy.
+    Row {
+        name: "GetObjectTagging",
+        needs: Needs::Key(Action::GetObject),
+        query: &["tagging", "versionId"],
+        conditions: Conditions::Reads,
+    },
+    Row {
+        name: "GetObjectAcl",
+        needs: Needs::Key(Action::GetObject),
+        query: &["acl", "versionId"],
+        conditions: Conditions::Reads,
+    },
+    Row {
+        name: "GetObjectAttributes",
+        needs: Needs::Key(Action::GetObject),
+        query: &["attributes", "versionId"],
+        conditions: Conditions::Reads,
+    },
+    Row { name: "PutObject", needs: Needs::Key(Action::PutObject), query: &[], conditions: Conditions::Only(WRITE) },
+    Row { name: "CopyObject", needs: Needs::Key(Action::PutObject), query: &[], conditions: Conditions::Only(COPY) },
+    Row {
+        name: "DeleteObject",
+        needs: Needs::Key(Action::DeleteObject),
+        query: &["versionId"],
+        conditions: Conditions::Only(&["if-match"]),
+    },
+    Row { name: "DeleteObjects", needs: Needs::Bucket(Action::DeleteObject), query: &["delete"], conditions: NONE },
+    Row {
+        name: "CreateMultipartUpload",
+        needs: Needs::Key(Action::MultipartUpload),
+        query: &["uploads"],
+        conditions: Conditions::Only(WRITE),
+    },
+    Row {
+        name: "UploadPart",
+        needs: Needs::Key(Action::MultipartUpload),
+        query: &["partNumber", "uploadId"],
+        conditions: NONE,
+    },
+    Row {
+        name: "UploadPartCopy",
+        needs: Needs::Key(Action::MultipartUpload),
+        query: &["partNumber", "uploadId"],
+        conditions: Conditions::Only(COPY_PART),
+    },
+    Row {
+        name: "CompleteMultipartUpload",
+        needs: Needs::Key(Action::MultipartUpload),
+        query: &["uploadId"],
+        conditions: Conditions::Only(WRITE),
+    },
     Row {
         name: "ListParts",
         needs: Needs::Key(Action::MultipartUpload),
         query: &["uploadId", "max-parts", "part-number-marker"],
+        conditions: Conditions::Reads,
     },
-    Row { name: "AbortMultipartUpload", needs: Needs::Key(Action::AbortUpload), query: &["uploadId"] },
+    Row {
+        name: "AbortMultipartUpload",
+        needs: Needs::Key(Action::AbortUpload),
+        query: &["uploadId"],
+        conditions: NONE,
+    },
     Row {
         name: "ListMultipartUploads",
         needs: Needs::Bucket(Action::ListUploads),
         query: &["uploads", "prefix", "delimiter", "encoding-type", "max-uploads", "key-marker", "upload-id-marker"],
+        conditions: Conditions::Reads,
     },
     Row {
         name: "ListObjects",
         needs: Needs::Bucket(Action::ListBucket),
         query: &["prefix", "delimiter", "encoding-type", "max-keys", "marker"],
+        conditions: Conditions::Reads,
     },
     Row {
         name: "ListObjectsV2",
@@ -87,29 +175,66 @@ const ROWS: &[Row] = &[
             "start-after",
             "fetch-owner",
         ],
+        conditions: Conditions::Reads,
+    },
+    Row {
+        name: "ListObjectVersions",
+        needs: Needs::Bucket(Action::ListBucket),
+        query: &["versions", "prefix", "delimiter", "encoding-type", "max-keys", "key-marker", "version-id-marker"],
+        conditions: Conditions::Reads,
     },
     // Never made; but who may write to a bucket may know that it is there, and some clients insist on asking so.
-    Row { name: "CreateBucket", needs: Needs::Bucket(Action::PutObject), query: &[] },
-    Row { name: "HeadBucket", needs: Needs::Bucket(Action::GetBucketInfo), query: &[] },
-    Row { name: "GetBucketLocation", needs: Needs::Bucket(Action::GetBucketInfo), query: &["location"] },
-    Row { name: "GetBucketCors", needs: Needs::Config(Action::GetBucketConfig), query: &["cors"] },
-    Row { name: "PutBucketCors", needs: Needs::Config(Action::PutBucketConfig), query: &["cors"] },
-    Row { name: "DeleteBucketCors", needs: Needs::Config(Action::PutBucketConfig), query: &["cors"] },
+    Row { name: "CreateBucket", needs: Needs::Bucket(Action::PutObject), query: &[], conditions: NONE },
+    Row { name: "HeadBucket", needs: Needs::Bucket(Action::GetBucketInfo), query: &[], conditions: Conditions::Reads },
+    Row {
+        name: "GetBucketAcl",
+        needs: Needs::Bucket(Action::GetBucketInfo),
+        query: &["acl"],
+        conditions: Conditions::Reads,
+    },
+    Row {
+        name: "GetBucketVersioning",
+        needs: Needs::Bucket(Action::GetBucketInfo),
+        query: &["versioning"],
+        conditions: Conditions::Reads,
+    },
+    Row {
+        name: "GetBucketLocation",
+        needs: Needs::Bucket(Action::GetBucketInfo),
+        query: &["location"],
+        conditions: Conditions::Reads,
+    },
+    Row {
+        name: "GetBucketCors",
+        needs: Needs::Config(Action::GetBucketConfig),
+        query: &["cors"],
+        conditions: Conditions::Reads,
+    },
+    Row { name: "PutBucketCors", needs: Needs::Config(Action::PutBucketConfig), query: &["cors"], conditions: NONE },
+    Row { name: "DeleteBucketCors", needs: Needs::Config(Action::PutBucketConfig), query: &["cors"], conditions: NONE },
     Row {
         name: "GetBucketLifecycleConfiguration",
         needs: Needs::Config(Action::GetBucketConfig),
         query: &["lifecycle"],
+        conditions: Conditions::Reads,
     },
     Row {
         name: "PutBucketLifecycleConfiguration",
         needs: Needs::Config(Action::PutBucketConfig),
         query: &["lifecycle"],
+        conditions: NONE,
     },
-    Row { name: "GetBucketEncryption", needs: Needs::Config(Action::GetBucketConfig), query: &["encryption"] },
+    Row {
+        name: "GetBucketEncryption",
+        needs: Needs::Config(Action::GetBucketConfig),
+        query: &["encryption"],
+        conditions: Conditions::Reads,
+    },
     Row {
         name: "ListBuckets",
         needs: Needs::Never,
         query: &["max-buckets", "prefix", "bucket-region", "continuation-token"],
+        conditions: Conditions::Reads,
     },
 ];
 
@@ -126,14 +251,11 @@ const HEADERS: &[&str] = &[
     "x-amz-checksum-sha256",
     "x-amz-checksum-type",
     "x-amz-copy-source",
-    "x-amz-copy-source-if-match",
-    "x-amz-copy-source-if-modified-since",
-    "x-amz-copy-source-if-none-match",
-    "x-amz-copy-source-if-unmodified-since",
     "x-amz-copy-source-range",
     "x-amz-date",
     "x-amz-metadata-directive",
     "x-amz-mp-object-size",
+    "x-amz-object-attributes",
     "x-amz-request-payer",
     "x-amz-sdk-checksum-algorithm",
     "x-amz-te",
@@ -152,7 +274,7 @@ fn understood(headers: &HeaderMap) -> Result<()> {
             // Every object belongs to the bucket's owner and nobody else: these say what is.
             "x-amz-acl" => &[b"private", b"bucket-owner-full-control"],
             "x-amz-storage-class" => &[b"STANDARD"],
-            "x-amz-tagging-directive" => &[b"COPY"],
+            "x-amz-tagging-directive" => &[b"COPY", b"REPLACE"],
             // Our accounts have none of Amazon's numbers, so it is always another.
             "x-amz-expected-bucket-owner" | "x-amz-source-expected-bucket-owner" => return Err(denied()),
             _ => &[],
@@ -164,7 +286,19 @@ fn understood(headers: &HeaderMap) -> Result<()> {
     Ok(())
 }
 
-fn understood_query(uri: &Uri, row: &Row) -> Result<()> {
+/// Refuses a condition that is not understood: what is passed over could overwrite what it was to keep.
+fn understood_conditions(aside: &Aside, row: &Row) -> Result<()> {
+    let unknown = match row.conditions {
+        Conditions::Reads => None,
+        Conditions::Only(known) => aside.conditions().find(|name| !known.contains(name)),
+    };
+    unknown.map_or(Ok(()), |name| Err(not_implemented(name)))
+}
+
+fn understood_query(uri: &Uri, aside: &Aside, row: &Row) -> Result<()> {
+    if row.query != READ && !aside.overridden().is_empty() {
+        return Err(not_implemented("?response-…"));
+    }
     for (name, value) in Query::parse(uri.query())?.iter() {
         // `x-id` and its like are for the sender's own logs.
         let known = row.query.contains(&name) || name.starts_with("x-");
@@ -185,6 +319,51 @@ fn allowed(session: &Session, needs: Needs, path: &S3Path) -> bool {
             reach.within(bucket, action).any(|scope| *scope.paths() == Paths::Whole)
         }
         (Needs::Never | Needs::Key(_) | Needs::Bucket(_) | Needs::Config(_), _) => false,
+    }
+}
+
+/// The most paths that a refusal names.
+const MOST_NAMED: usize = 3;
+
+/// What a credential opens, in a bucket of this name.
+fn opens(session: &Session, bucket: &str) -> String {
+    let shown = |bytes: &[u8]| valetkey_core::name::shortened(&String::from_utf8_lossy(bytes));
+    let of_scope = |scope: &Scope| {
+        let actions: Vec<&str> = scope.actions().iter().map(Action::as_str).collect();
+        let paths = match scope.paths() {
+            Paths::Whole => "everything".to_owned(),
+            Paths::Only(paths) => {
+                let named: Vec<String> = paths
+                    .iter()
+                    .take(MOST_NAMED)
+                    .map(|path| match &path {
+                        Path::Object(key) => format!("`{}`", shown(key)),
+                        Path::Directory(directory) => format!("`{}/`", shown(directory)),
+                        Path::Prefix(prefix) => format!("`{}*`", shown(prefix)),
+                    })
+                    .collect();
+                let more = paths.len().saturating_sub(named.len());
+                if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
+            }
+        };
+        format!("{} on {paths}", actions.join(", "))
+    };
+    let here: Vec<String> = session.reach.in_bucket(bucket).take(MOST_NAMED).map(of_scope).collect();
+    if here.is_empty() { "nothing".to_owned() } else { here.join("; ") }
+}
+
+/// Refuses what is outside of a credential's scope. Its holder is told what is inside; who only has a URL that was signed with it is not.
+fn outside(session: &Session, path: &S3Path, holder: bool) -> S3Error {
+    match path {
+        S3Path::Bucket { bucket } | S3Path::Object { bucket, .. } if holder => {
+            let opens = opens(session, bucket);
+            let bucket = valetkey_core::name::shortened(bucket);
+            refuse_with(
+                S3ErrorCode::AccessDenied,
+                format!("Access Denied. In the bucket `{bucket}` this credential opens {opens}."),
+            )
+        }
+        S3Path::Root | S3Path::Bucket { .. } | S3Path::Object { .. } => denied(),
     }
 }
 
@@ -216,10 +395,13 @@ impl S3Access for Access {
         let session = cx.extensions_mut().get::<Session>().cloned().ok_or_else(denied)?;
         let named = session.operations.is_none_or(|operations| operations.allow(row.name));
         if !named || !allowed(&session, row.needs, cx.s3_path()) {
-            return Err(denied());
+            let holder = cx.extensions_mut().get::<Holder>().is_some();
+            return Err(outside(&session, cx.s3_path(), holder));
         }
+        let aside = cx.extensions_mut().get::<Aside>().cloned().ok_or_else(denied)?;
         understood(cx.headers())?;
-        understood_query(cx.uri(), row)
+        understood_conditions(&aside, row)?;
+        understood_query(cx.uri(), &aside, row)
     }
 
     async fn copy_object(&self, request: &mut S3Request<CopyObjectInput>) -> S3Result<()> {

@@ -189,7 +189,7 @@ impl Endpoint {
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limited))));
         builder.set_auth(NoProof);
         builder.set_access(Access);
-        let hosts = Hosts::new(domains, r2_hosts);
+        let hosts = Hosts::new(&domains, r2_hosts);
         let (behind, scopes) = (builder.build(), gate::scopes());
         let standing = Arc::new(Standing { leases, parents, clock });
         let own = Arc::clone(&buckets);
@@ -269,7 +269,8 @@ impl Endpoint {
         headers.add("content-type", content_type.as_bytes());
         let body = futures::stream::iter([Ok(bytes)]);
         let taken = self.objects.take(body, &[Algorithm::Crc64Nvme], u64::MAX).await.map_err(failed)?;
-        let put = self.objects.put(bucket, key.as_bytes(), taken, headers, Condition::None).await.map_err(failed)?;
+        let put =
+            self.objects.put(bucket, key.as_bytes(), taken, headers, Condition::default()).await.map_err(failed)?;
         // Without a condition nothing can clash.
         put.map(drop).map_err(|clash| Error::internal(format!("{clash:?}")))
     }

@@ -16,6 +16,8 @@
 mod behind;
 #[path = "../../../s3/tests/it/chunked.rs"]
 mod chunked;
+#[path = "../../../s3/tests/it/conditions.rs"]
+mod conditions;
 mod files;
 #[path = "../../../s3/tests/it/listing.rs"]
 mod listing;

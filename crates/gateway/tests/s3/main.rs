@@ -15,6 +15,8 @@
 mod behind;
 #[path = "../../../s3/tests/it/chunked.rs"]
 mod chunked;
+#[path = "../../../s3/tests/it/conditions.rs"]
+mod conditions;
 #[path = "../../../s3/tests/it/listing.rs"]
 mod listing;
 #[path = "../../../s3/tests/it/multipart.rs"]

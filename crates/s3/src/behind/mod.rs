@@ -167,7 +167,9 @@ impl Behind {
             }
             let own = facts.headers.0.into_iter();
             // What the store keeps is its to say: it may have been changed there.
-            let own = own.filter(|(name, value)| !self.kept_there(name, value));
+            let own: Vec<_> = own.filter(|(name, value)| !self.kept_there(name, value)).collect();
+            // What the store could not be given it may say of its own accord.
+            headers.0.retain(|(name, _)| !own.iter().any(|(kept, _)| kept == name));
             headers.0.extend(own);
             (etag, parts) = (facts.etag, facts.parts);
         }

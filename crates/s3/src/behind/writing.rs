@@ -172,7 +172,7 @@ impl Behind {
             return Ok(condition.check(None).map(|()| When::Absent));
         };
         let record = self.record_of(key, &found).await?;
-        Ok(condition.check(Some(&record.etag)).map(|()| When::Is(found.version)))
+        Ok(condition.check(Some(record.existing())).map(|()| When::Is(found.version)))
     }
 
     /// Makes an object of what is held and keeps what the store does not.
@@ -184,10 +184,10 @@ impl Behind {
         condition: &Condition,
     ) -> Result<std::result::Result<Arc<Record>, Clash>> {
         let _turn = self.common.turn(self.bucket, key.as_bytes()).await;
-        let plain = match (condition, &held) {
-            (Condition::None, _) => Some(When::Always),
-            (Condition::Absent, Held::Here(_)) => Some(When::Absent),
-            (Condition::Absent | Condition::Present | Condition::Etag(_), _) => None,
+        let plain = match &held {
+            _ if condition.is_none() => Some(When::Always),
+            Held::Here(_) if condition.is_absent() => Some(When::Absent),
+            Held::Here(_) | Held::There(_) => None,
         };
         let when = match plain {
             Some(when) => when,
@@ -206,7 +206,7 @@ impl Behind {
         };
         let version = match put {
             Ok(version) => version,
-            Err(Failure::Clash) => return Ok(Err(Clash::Failed)),
+            Err(Failure::Clash) => return Ok(Err(Clash::Failed(condition.first()))),
             Err(failure) => return Err(failed(PUTTING, &failure)),
         };
         let parts = match &record.data {
@@ -225,12 +225,12 @@ impl Behind {
         let (own, key) = (self.clone(), key.to_owned());
         let deleting = self.tasks.spawn(async move {
             let _turn = own.common.turn(own.bucket, key.as_bytes()).await;
-            if condition != Condition::None {
-                let etag = match own.look(&key).await? {
-                    Some(found) => Some(own.record_of(&key, &found).await?.etag),
+            if !condition.is_none() {
+                let record = match own.look(&key).await? {
+                    Some(found) => Some(own.record_of(&key, &found).await?),
                     None => None,
                 };
-                if let Err(clash) = condition.check(etag.as_deref()) {
+                if let Err(clash) = condition.check(record.as_ref().map(Record::existing)) {
                     return Ok(Err(clash));
                 }
             }

@@ -37,22 +37,30 @@ fn in_front<'h>(name: &'h str, domain: &str) -> Option<&'h str> {
     if front.is_empty() { Some(front) } else { front.strip_suffix('.') }
 }
 
-/// The host without its port.
+/// A configured host without what changes nothing: a slash or a dot at its end, a scheme's default port.
+fn settled(host: &str) -> &str {
+    let host = host.trim().trim_end_matches('/');
+    let host = [":443", ":80"].into_iter().find_map(|port| host.strip_suffix(port)).unwrap_or(host);
+    host.trim_end_matches('.')
+}
+
+/// The host without its port, and without the dot of a whole name.
 fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
+    let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
-    }
+    };
+    name.trim_end_matches('.')
 }
 
 impl Hosts {
-    pub(crate) fn new(domains: Vec<String>, r2: Vec<String>) -> Self {
-        let form = |host: String| match host.strip_prefix(ACCOUNT) {
+    pub(crate) fn new(domains: &[String], r2: Vec<String>) -> Self {
+        let form = |host: String| match settled(&host).strip_prefix(ACCOUNT) {
             Some(rest) => Form { account: true, rest: rest.into() },
-            None => Form { account: false, rest: host.into() },
+            None => Form { account: false, rest: settled(&host).into() },
         };
         Self {
-            domains: domains.into_iter().map(String::into_boxed_str).collect(),
+            domains: domains.iter().map(|domain| settled(domain).into()).collect(),
             r2: r2.into_iter().map(form).collect(),
         }
     }
@@ -114,7 +122,7 @@ mod tests {
 
     fn hosts() -> Hosts {
         let r2 = ["{account}.r2.example.com", "{account}.eu.r2.example.com", "r2.localhost:9000"];
-        Hosts::new(vec!["s3.localhost".to_owned()], r2.map(str::to_owned).to_vec())
+        Hosts::new(&["s3.localhost".to_owned()], r2.map(str::to_owned).to_vec())
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! Behind it the S3 crate sees a request without its proof (no signature, no session token, path style, the body decoded)
 //! and a [`Session`] beside it, which nothing but the gate makes.
 
+pub(crate) mod aside;
 mod body;
+mod document;
 mod hosts;
 mod parents;
 pub(crate) mod query;
@@ -18,7 +20,7 @@ use bytes::Bytes;
 use data_encoding::{BASE64, HEXUPPER};
 use futures::FutureExt as _;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName,
     HeaderValue, RANGE, TRANSFER_ENCODING,
 };
 use http::request::Parts;
@@ -33,13 +35,15 @@ use valetkey_core::time::Entropy;
 
 use crate::Limits;
 use crate::bucket::Buckets;
-use crate::error::{Result, internal, of_body, refuse};
+use crate::error::{Result, internal, not_implemented, of_body, refuse};
+use crate::gate::aside::{Aside, settle_range};
 use crate::gate::body::{Announced, Coding, Decoded, Leftover};
 pub(crate) use crate::gate::hosts::Hosts;
 use crate::gate::query::{Query, decode};
-use crate::gate::session::{Operation, Reach, Session, Standing, Trailers};
+use crate::gate::session::{Holder, Operation, Reach, Session, Standing, Trailers};
 use crate::gate::sigv4::{CONTENT_SHA256, ChunkKey, Claimed, Payload, single};
 use crate::objects::checksum::{Algorithm, Hashes};
+use crate::wire::conditions::FAILED;
 
 /// Bytes of scopes too long for a session token that are kept in memory.
 const KEPT_SCOPE_BYTES: u64 = 16 * 1024 * 1024;
@@ -49,6 +53,7 @@ const MAX_DRAIN: u64 = 1024 * 1024;
 const MAX_REFUSAL: usize = 64 * 1024;
 
 const DECODED_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
+const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -146,6 +151,9 @@ impl Gate {
         }
         let (session, chunk_key) = self.prove(&parts, &claimed, &path, &query, &host).await?;
         parts.extensions.insert(session);
+        if !claimed.is_presigned() {
+            parts.extensions.insert(Holder);
+        }
         parts.extensions.insert(note.operation.clone());
         let length = self.measure(&parts, claimed.payload)?;
         let trailers = Trailers::default();
@@ -157,10 +165,11 @@ impl Gate {
             Body::http_body(body)
         } else {
             let bytes = self.collect(body).await?;
+            if parts.method == Method::POST && query.has("delete") {
+                verify_digests(&parts.headers, &trailers, &bytes)?;
+            }
+            let bytes = document::without_cdata(bytes);
             if parts.method == Method::POST {
-                if query.has("delete") {
-                    verify_digests(&parts.headers, &trailers, &bytes)?;
-                }
                 parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
             }
             Body::from(bytes)
@@ -268,8 +277,11 @@ impl Gate {
         if let Some(length) = length {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        strip_chunked(&mut parts.headers);
         for (name, value) in query.headers() {
+            // SDKs that sign a URL before there is a body put the checksum of no bytes into it. It says nothing of what is sent.
+            if Algorithm::of_header(&name).is_some_and(|algorithm| value == BASE64.encode(&algorithm.of(b""))) {
+                continue;
+            }
             let twice = || refuse(S3ErrorCode::InvalidArgument, "A header in the query is there twice, or is not one.");
             let (name, value) = (HeaderName::try_from(name), HeaderValue::from_str(value));
             let (Ok(name), Ok(value)) = (name, value) else { return Err(twice()) };
@@ -277,11 +289,10 @@ impl Gate {
                 return Err(twice());
             }
         }
-        // A range that is not one is as good as none (RFC 9110, section 14.2).
-        let range = single(parts, &RANGE)?;
-        if range.is_some_and(|range| s3s::dto::Range::parse(range).is_err() || range == "bytes=-") {
-            parts.headers.remove(RANGE);
-        }
+        settle_copy_source(parts)?;
+        let range = single(parts, &RANGE)?.map(str::to_owned);
+        settle_range(&mut parts.headers, range.as_deref());
+        parts.extensions.insert(Aside::take(&mut parts.headers, query)?);
         Ok(())
     }
 
@@ -321,6 +332,16 @@ fn host(parts: &Parts) -> Result<String> {
     }
 }
 
+/// Reads a copy's source as S3 does: decoded once, a plus sign a space. What cannot be decoded is refused, not guessed.
+fn settle_copy_source(parts: &mut Parts) -> Result<()> {
+    let Some(source) = single(parts, &COPY_SOURCE)? else { return Ok(()) };
+    let bad = || refuse(S3ErrorCode::InvalidArgument, "The x-amz-copy-source header cannot be decoded.");
+    decode(source).map_err(|_| bad())?;
+    let settled = HeaderValue::from_str(&source.replace('+', "%20")).map_err(|_| bad())?;
+    parts.headers.insert(COPY_SOURCE, settled);
+    Ok(())
+}
+
 /// Refuses browser forms: they carry their proof where nothing here looks for it.
 fn refuse_forms(parts: &Parts) -> Result<()> {
     let form = parts.headers.get_all(CONTENT_TYPE).iter().any(|value| {
@@ -328,7 +349,7 @@ fn refuse_forms(parts: &Parts) -> Result<()> {
         value.get(..19).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/form-data"))
     });
     if parts.method == Method::POST && form {
-        return Err(refuse(S3ErrorCode::AccessDenied, "Access Denied. Uploads by browser form are not supported."));
+        return Err(not_implemented("an upload by browser form"));
     }
     Ok(())
 }
@@ -364,24 +385,6 @@ fn coding(parts: &Parts, payload: Payload, key: ChunkKey, trailers: &Trailers) -
         Payload::SignedChunks { .. } => Coding::Chunks { signer: Some(Box::new(key)), announced },
         Payload::UnsignedChunks => Coding::Chunks { signer: None, announced },
     })
-}
-
-/// Takes `aws-chunked` out of the content codings: it was of the transfer, not of the object.
-fn strip_chunked(headers: &mut HeaderMap) {
-    let codings: Vec<String> = headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(|coding| coding.trim().to_owned())
-        .filter(|coding| !coding.eq_ignore_ascii_case("aws-chunked") && !coding.is_empty())
-        .collect();
-    if headers.remove(CONTENT_ENCODING).is_some()
-        && let Ok(value) = HeaderValue::from_str(&codings.join(","))
-        && !value.is_empty()
-    {
-        headers.insert(CONTENT_ENCODING, value);
-    }
 }
 
 /// Holds a document against the digests its headers and trailers tell.
@@ -441,10 +444,15 @@ async fn finish(mut response: Response<Body>, note: Note) -> Response<Body> {
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
+    // The library says 200 of every HEAD; of a range S3 says 206.
+    if method == Method::HEAD && response.status() == StatusCode::OK && response.headers().contains_key(CONTENT_RANGE) {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
     let (status, op) = (response.status(), operation.name());
     if status.is_success() {
         metrics::counter!("vk_s3_requests_total", "op" => op, "code" => "OK").increment(1);
-        return response;
+        // Every other body is a document of ours.
+        return if op == "GetObject" { response } else { response.map(document::plain) };
     }
     let (mut parts, body) = response.into_parts();
     let document =
@@ -453,6 +461,9 @@ async fn finish(mut response: Response<Body>, note: Note) -> Response<Body> {
     let code = between(&document, "<Code>", "</Code>").unwrap_or("InternalError").to_owned();
     metrics::counter!("vk_s3_requests_total", "op" => op, "code" => code.clone()).increment(1);
     parts.headers.remove(CONTENT_LENGTH);
+    let condition = parts.headers.remove(FAILED);
+    let condition = condition.as_ref().and_then(|name| name.to_str().ok());
+    let condition = condition.map_or_else(String::new, |name| format!("<Condition>{}</Condition>", escape(name)));
     if status == StatusCode::NOT_MODIFIED {
         parts.headers.remove(CONTENT_TYPE);
         return Response::from_parts(parts, Body::empty());
@@ -472,7 +483,7 @@ async fn finish(mut response: Response<Body>, note: Note) -> Response<Body> {
     }
     let said = between(&document, "<Message>", "</Message>").unwrap_or(&code);
     let document = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{said}</Message>\
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{said}</Message>{condition}\
          <Resource>{}</Resource><RequestId>{request_id}</RequestId></Error>",
         escape(&resource)
     );

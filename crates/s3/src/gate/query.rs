@@ -4,6 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use s3s::S3ErrorCode;
 
 use crate::error::{Result, refuse};
+use crate::gate::aside::overriding;
 
 /// What `SigV4` leaves as it is.
 const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -108,9 +109,9 @@ impl Query {
             .filter(|(name, _)| !PROOF.contains(&name.as_str()))
     }
 
-    /// The query without the parameters that prove who asks and without headers.
+    /// The query without the parameters that prove who asks, without headers, and without what a reader asks to be others.
     pub(crate) fn without_headers(&self) -> String {
-        let pairs = self.iter().filter(|(name, _)| !is_amz(name));
+        let pairs = self.iter().filter(|(name, _)| !is_amz(name) && overriding(name).is_none());
         let pairs: Vec<String> = pairs.map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
         pairs.join("&")
     }

@@ -57,6 +57,10 @@ impl Session {
     }
 }
 
+/// Whoever asks has the credential itself, not only a URL that was signed with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holder;
+
 /// What a credential opens: one scope, or several with a parent access key.
 #[derive(Clone)]
 pub(crate) enum Reach {
@@ -90,6 +94,11 @@ impl Reach {
             Self::Several(scopes) => (None, &**scopes),
         };
         one.into_iter().chain(several.iter().map(|(_, scope)| scope))
+    }
+
+    /// The scopes in a bucket.
+    pub(crate) fn in_bucket<'a>(&'a self, bucket: &'a str) -> impl Iterator<Item = &'a Scope> {
+        self.scopes().map(|scope| &**scope).filter(move |scope| scope.bucket().as_str() == bucket)
     }
 
     /// Whether this action on this key of this bucket is inside.

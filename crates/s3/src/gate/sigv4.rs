@@ -177,7 +177,8 @@ impl Claimed {
         if query.has("AWSAccessKeyId") || query.has("Signature") {
             return Err(refuse(
                 S3ErrorCode::InvalidRequest,
-                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
+                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256: \
+                 sign for region `auto`, or with `signature_version` `s3v4`.",
             ));
         }
         let in_query = ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders"];
@@ -353,6 +354,11 @@ impl Claimed {
         })
     }
 
+    /// Whether the proof is in a URL, which others than the credential's holder may have.
+    pub(crate) fn is_presigned(&self) -> bool {
+        matches!(self.form, Form::Query { .. })
+    }
+
     /// Refuses a request in which something that counts is not covered by the signature.
     pub(crate) fn covered(&self, parts: &Parts) -> Result<()> {
         let is_signed = |name: &str| self.signed_headers.binary_search_by(|own| own.as_str().cmp(name)).is_ok();
@@ -407,9 +413,8 @@ impl Claimed {
     ) -> Result<ChunkKey> {
         let key = self.signing_key(secret);
         let canonical_path = encode_path(path);
-        let headers = self.canonical_headers(parts, host)?;
         let query = query.canonical();
-        let fits = |path: &str| {
+        let fits = |path: &str, headers: &str| {
             let request = format!(
                 "{}\n{path}\n{query}\n{headers}\n{}\n{}",
                 parts.method,
@@ -422,9 +427,12 @@ impl Claimed {
         };
         // Some clients sign the path as they send it, with characters in it that others encode.
         let raw = parts.uri.path();
-        if fits(&canonical_path) || (raw != canonical_path && fits(raw)) {
-            let (time, scope) = (self.time_text.clone(), self.scope.clone());
-            return Ok(ChunkKey { key, seed: HEXLOWER.encode(&self.signature), time, scope });
+        for host in spellings(host) {
+            let headers = self.canonical_headers(parts, &host)?;
+            if fits(&canonical_path, &headers) || (raw != canonical_path && fits(raw, &headers)) {
+                let (time, scope) = (self.time_text.clone(), self.scope.clone());
+                return Ok(ChunkKey { key, seed: HEXLOWER.encode(&self.signature), time, scope });
+            }
         }
         Err(mismatch())
     }
@@ -467,6 +475,16 @@ impl Claimed {
         }
         Ok(out)
     }
+}
+
+/// A host as it was sent, and with or without the default port of a scheme: proxies add and take those, and some clients sign
+/// the one and send the other.
+fn spellings(host: &str) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
+    let ports = [":443", ":80"];
+    let without = ports.into_iter().find_map(|port| host.strip_suffix(port));
+    let bare = without.is_none() && host.rsplit_once(':').is_none_or(|(_, port)| port.ends_with(']'));
+    let added = ports.into_iter().filter(move |_| bare).map(move |port| format!("{host}{port}").into());
+    std::iter::once(host.into()).chain(without.map(Into::into)).chain(added)
 }
 
 /// The refusal of a signature that does not fit.

@@ -3,53 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use sqlx::Row as _;
 use valetkey_core::id::StorageId;
 
+use crate::objects::condition::{Clash, Condition, Existing};
 use crate::objects::files::{Draft, FileId};
 use crate::objects::record::{Data, Record, decode_segments, encode_segments};
 use crate::objects::writer::{After, Change};
 use crate::objects::{BucketId, Index};
-
-/// What must be true of the object there is for a change to happen. Decided inside the change's transaction.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Condition {
-    /// Nothing.
-    None,
-    /// There is none (`If-None-Match: *`).
-    Absent,
-    /// There is one (`If-Match: *`).
-    Present,
-    /// Its entity tag is this one (`If-Match`).
-    Etag(Box<str>),
-}
-
-/// Why a conditional change did not happen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Clash {
-    /// The condition does not hold.
-    Failed,
-    /// The condition is about an object that is not there.
-    Missing,
-}
-
-impl Condition {
-    /// Holds the condition against the entity tag of what is there.
-    pub(crate) fn check(&self, etag: Option<&str>) -> Result<(), Clash> {
-        match (self, etag) {
-            (Self::None, _) | (Self::Absent, None) | (Self::Present, Some(_)) => Ok(()),
-            (Self::Absent, Some(_)) => Err(Clash::Failed),
-            (Self::Present | Self::Etag(_), None) => Err(Clash::Missing),
-            (Self::Etag(wanted), Some(etag)) => {
-                if &**wanted == etag {
-                    Ok(())
-                } else {
-                    Err(Clash::Failed)
-                }
-            }
-        }
-    }
-}
 
 /// Makes a bucket.
 pub(super) struct CreateBucket {
@@ -80,12 +42,19 @@ impl Change for CreateBucket {
 /// What is there under a key before a change.
 struct Before {
     etag: String,
+    modified: Timestamp,
     content: Option<i64>,
     files: Vec<FileId>,
 }
 
+impl Before {
+    fn existing(&self) -> Existing<'_> {
+        Existing { etag: &self.etag, modified: self.modified }
+    }
+}
+
 async fn before(index: &mut Index, bucket: BucketId, key: &[u8]) -> sqlx::Result<Option<Before>> {
-    let row = sqlx::query("SELECT etag, content, segments FROM objects WHERE bucket = ? AND key = ?")
+    let row = sqlx::query("SELECT etag, content, segments, modified_ms FROM objects WHERE bucket = ? AND key = ?")
         .bind(bucket)
         .bind(key)
         .fetch_optional(index)
@@ -93,7 +62,8 @@ async fn before(index: &mut Index, bucket: BucketId, key: &[u8]) -> sqlx::Result
     row.map(|row| {
         let segments = decode_segments(row.try_get(2)?)
             .ok_or_else(|| sqlx::Error::Decode("the segments of an object cannot be read".into()))?;
-        Ok(Before { etag: row.try_get(0)?, content: row.try_get(1)?, files: Data::Files(segments).files() })
+        let modified = Timestamp::from_millisecond(row.try_get(3)?).unwrap_or_default();
+        Ok(Before { etag: row.try_get(0)?, modified, content: row.try_get(1)?, files: Data::Files(segments).files() })
     })
     .transpose()
 }
@@ -135,7 +105,7 @@ pub(super) async fn replace(
     after: &mut After,
 ) -> sqlx::Result<Result<(), Clash>> {
     let before = before(index, bucket, key).await?;
-    if let Err(clash) = condition.check(before.as_ref().map(|before| before.etag.as_str())) {
+    if let Err(clash) = condition.check(before.as_ref().map(Before::existing)) {
         return Ok(Err(clash));
     }
     if let Some(before) = before {
@@ -210,7 +180,7 @@ impl Change for DeleteObject {
     async fn apply(self, index: &mut Index, after: &mut After) -> sqlx::Result<Self::Answer> {
         let Self { bucket, key, condition } = self;
         let before = before(index, bucket, &key).await?;
-        if let Err(clash) = condition.check(before.as_ref().map(|before| before.etag.as_str())) {
+        if let Err(clash) = condition.check(before.as_ref().map(Before::existing)) {
             return Ok(Err(clash));
         }
         if let Some(before) = before {

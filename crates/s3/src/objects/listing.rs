@@ -119,6 +119,27 @@ pub(crate) trait Rows {
         end: Option<&[u8]>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Entry>>> + Send;
+
+    /// The same, but of all the keys that one common prefix stands for the first at least; nothing if no road here skips the
+    /// others. INVARIANT: what is left out has the same common prefix as the key before it.
+    fn firsts(
+        &mut self,
+        _from: &[u8],
+        _end: Option<&[u8]>,
+        _rolled: Rolled<'_>,
+        _limit: usize,
+    ) -> impl Future<Output = Result<Option<Vec<Entry>>>> + Send {
+        std::future::ready(Ok(None))
+    }
+}
+
+/// What keys are rolled up by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rolled<'a> {
+    /// Every key starts with it.
+    pub(crate) prefix: &'a [u8],
+    /// Keys that have it behind the prefix are rolled up. Never empty.
+    pub(crate) delimiter: &'a [u8],
 }
 
 /// A page of keys. `shows` is asked about every key before it is told or counted.
@@ -135,6 +156,8 @@ pub(crate) async fn page(rows: &mut impl Rows, ask: Ask<'_>, shows: impl Fn(&[u8
     }
     let mut last: Option<Mark> = None;
     let mut batch = if delimiter.is_some() { SMALL_BATCH } else { LARGE_BATCH.min(limit + 1) };
+    // Whether the common prefixes were so many in what came last that the keys behind them are skipped.
+    let mut rolling = false;
     for span in spans {
         if seek < span.start {
             seek.clone_from(&span.start);
@@ -144,15 +167,31 @@ pub(crate) async fn page(rows: &mut impl Rows, ask: Ask<'_>, shows: impl Fn(&[u8
                 break;
             }
             // One more than still fits tells whether there is more.
-            let wanted = batch.min(limit + 1 - page.entries.len() - page.prefixes.len());
-            let found = rows.rows(&seek, span.end.as_deref(), wanted).await?;
-            let (read, mut told) = (found.len(), 0usize);
+            let room = limit + 1 - page.entries.len() - page.prefixes.len();
+            let rolled = delimiter.filter(|_| rolling).map(|delimiter| Rolled { prefix, delimiter });
+            let firsts = match rolled {
+                Some(rolled) => rows.firsts(&seek, span.end.as_deref(), rolled, room.min(LARGE_BATCH)).await?,
+                None => None,
+            };
+            let skipped = firsts.is_some();
+            let wanted = if skipped { room.min(LARGE_BATCH) } else { batch.min(room) };
+            let found = match firsts {
+                Some(found) => found,
+                None => rows.rows(&seek, span.end.as_deref(), wanted).await?,
+            };
+            let (read, mut told, mut prefixes) = (found.len(), 0usize, 0usize);
+            let mut hidden = false;
             for entry in found {
                 if entry.key < seek {
                     continue;
                 }
                 if !shows(&entry.key) {
                     seek = behind(&entry.key);
+                    // Another key of the same common prefix may be told of: it was left out.
+                    hidden = skipped;
+                    if hidden {
+                        break;
+                    }
                     continue;
                 }
                 if page.entries.len() + page.prefixes.len() == limit {
@@ -161,6 +200,7 @@ pub(crate) async fn page(rows: &mut impl Rows, ask: Ask<'_>, shows: impl Fn(&[u8
                 }
                 told += 1;
                 if let Some(common) = common_prefix(&entry.key, prefix, delimiter) {
+                    prefixes += 1;
                     page.prefixes.push(common.to_vec());
                     last = Some(Mark::Prefix(common.to_vec()));
                     let Some(past) = past(common) else { return Ok(page) };
@@ -171,10 +211,15 @@ pub(crate) async fn page(rows: &mut impl Rows, ask: Ask<'_>, shows: impl Fn(&[u8
                     page.entries.push(entry);
                 }
             }
+            if hidden {
+                rolling = false;
+                continue;
+            }
             if read < wanted {
                 break;
             }
             batch = if told * 2 >= read { (batch * 2).min(LARGE_BATCH) } else { SMALL_BATCH };
+            rolling = if skipped { prefixes * 2 >= read } else { told * 2 < read };
         }
     }
     Ok(page)
@@ -190,7 +235,46 @@ impl Rows for InIndex<'_> {
     async fn rows(&mut self, from: &[u8], end: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>> {
         self.objects.rows(self.bucket, from, end, limit).await
     }
+
+    async fn firsts(
+        &mut self,
+        from: &[u8],
+        end: Option<&[u8]>,
+        rolled: Rolled<'_>,
+        limit: usize,
+    ) -> Result<Option<Vec<Entry>>> {
+        // A delimiter that no other bytes come behind cannot be skipped past so.
+        let Some(past) = past(rolled.delimiter) else { return Ok(None) };
+        self.objects.firsts(self.bucket, (from, end), rolled, &past, limit).await.map(Some)
+    }
 }
+
+fn entries(rows: &[sqlx::sqlite::SqliteRow]) -> Result<Vec<Entry>> {
+    let read = |row: &sqlx::sqlite::SqliteRow| -> sqlx::Result<Entry> {
+        Ok(Entry {
+            key: row.try_get(0)?,
+            size: row.try_get::<i64, _>(1)?.cast_unsigned(),
+            etag: row.try_get(2)?,
+            modified: Timestamp::from_millisecond(row.try_get(3)?).unwrap_or_default(),
+        })
+    };
+    rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(sql("listing the index"))
+}
+
+/// Steps from each key to the least one behind its common prefix (or behind itself, if it has none): a search of the index for
+/// each key told, however many lie between. `||` keeps bytes as they are, and `CAST` makes them bytes again.
+const FIRSTS: &str = "\
+WITH RECURSIVE head(key) AS ( \
+    SELECT (SELECT key FROM objects WHERE bucket = ?1 AND key >= ?2 AND (?3 IS NULL OR key < ?3) ORDER BY key LIMIT 1) \
+    UNION ALL \
+    SELECT (SELECT key FROM objects WHERE bucket = ?1 \
+        AND key >= CASE instr(substr(head.key, ?4 + 1), ?5) \
+            WHEN 0 THEN CAST(head.key || X'00' AS BLOB) \
+            ELSE CAST(substr(head.key, 1, ?4 + instr(substr(head.key, ?4 + 1), ?5) - 1) || ?6 AS BLOB) END \
+        AND (?3 IS NULL OR key < ?3) ORDER BY key LIMIT 1) \
+    FROM head WHERE head.key IS NOT NULL LIMIT ?7) \
+SELECT objects.key, size, etag, modified_ms FROM head \
+JOIN objects ON objects.bucket = ?1 AND objects.key = head.key ORDER BY objects.key";
 
 impl Objects {
     /// A page of a bucket's keys. `shows` is asked about every key before it is told or counted.
@@ -216,15 +300,25 @@ impl Objects {
             .bind(from)
             .bind(limit),
         };
-        let rows = query.fetch_all(&self.index).await.map_err(sql("listing the index"))?;
-        let read = |row: &sqlx::sqlite::SqliteRow| -> sqlx::Result<Entry> {
-            Ok(Entry {
-                key: row.try_get(0)?,
-                size: row.try_get::<i64, _>(1)?.cast_unsigned(),
-                etag: row.try_get(2)?,
-                modified: Timestamp::from_millisecond(row.try_get(3)?).unwrap_or_default(),
-            })
-        };
-        rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(sql("listing the index"))
+        entries(&query.fetch_all(&self.index).await.map_err(sql("listing the index"))?)
+    }
+
+    async fn firsts(
+        &self,
+        bucket: BucketId,
+        (from, end): (&[u8], Option<&[u8]>),
+        Rolled { prefix, delimiter }: Rolled<'_>,
+        past: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Entry>> {
+        let query = sqlx::query(FIRSTS)
+            .bind(bucket)
+            .bind(from)
+            .bind(end)
+            .bind(i64::try_from(prefix.len()).unwrap_or(i64::MAX))
+            .bind(delimiter)
+            .bind(past)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        entries(&query.fetch_all(&self.index).await.map_err(sql("listing the index"))?)
     }
 }

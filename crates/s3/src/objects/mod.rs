@@ -6,6 +6,7 @@
 mod cache;
 mod change;
 pub(crate) mod checksum;
+pub(crate) mod condition;
 pub(crate) mod facts;
 mod files;
 pub(crate) mod intake;
@@ -36,8 +37,8 @@ use valetkey_core::time::{Clock, Entropy};
 
 use crate::error::{Result, internal, of_index};
 use crate::objects::cache::Cache;
-pub(crate) use crate::objects::change::{Clash, Condition};
 use crate::objects::change::{CreateBucket, DeleteObject, PutObject};
+pub(crate) use crate::objects::condition::{Clash, Condition};
 use crate::objects::files::{Files, Segment};
 use crate::objects::intake::{Place, Taken, Terms};
 use crate::objects::reading::Reading;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::objects::checksum::{Algorithm, Kind};
+use crate::objects::condition::Existing;
 use crate::objects::files::{FileId, Segment};
 
 /// Where an object's bytes are.
@@ -43,6 +44,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// What conditions are held against.
+    pub(crate) fn existing(&self) -> Existing<'_> {
+        Existing { etag: &self.etag, modified: self.modified }
+    }
+
     /// About how many bytes it takes in memory.
     pub(crate) fn weight(&self) -> usize {
         let Self { size: _, etag, modified: _, headers, data } = self;

@@ -10,8 +10,9 @@ use sqlx::sqlite::SqliteRow;
 use valetkey_core::id::{AccountId, CallerId};
 
 use crate::error::{Result, internal};
-use crate::objects::change::{Clash, Condition, adopt, release_files, replace};
+use crate::objects::change::{adopt, release_files, replace};
 use crate::objects::checksum::{Algorithm, Digests, Kind, etag_of_parts};
+use crate::objects::condition::{Clash, Condition};
 use crate::objects::files::{Draft, FileId, Segment};
 use crate::objects::intake::{Place, Taken, Terms, take};
 use crate::objects::listing::Span;

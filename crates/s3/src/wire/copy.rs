@@ -1,37 +1,41 @@
 //! Copying: whole objects and ranges as parts. That the source may be read was asked before (see `access`).
 
 use s3s::dto::{
-    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource, ETagCondition, MetadataDirective,
-    Range, UploadPartCopyInput, UploadPartCopyOutput,
+    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource, MetadataDirective, Range,
+    UploadPartCopyInput, UploadPartCopyOutput,
 };
 use s3s::{S3ErrorCode, S3Request, S3Response};
 
 use crate::bucket::Bucket;
 use crate::error::{Result, not_implemented, refuse};
+use crate::gate::aside::Aside;
 use crate::gate::session::Session;
-use crate::objects::Condition;
 use crate::objects::checksum::Algorithm;
 use crate::objects::record::{CHECKSUM_TYPE, Headers, Record};
-use crate::wire::get::{Wanted, date};
+use crate::objects::{Clash, Condition};
+use crate::wire::conditions::{Of, conditions, failed};
+use crate::wire::get::Wanted;
 use crate::wire::multipart::{no_such_upload, owner, part_number, upload_id};
 use crate::wire::put::{kept, tell_checksum};
-use crate::wire::{Wire, clashed, no_such_key, precondition_failed, session, shown, strong, text};
+use crate::wire::{Wire, aside, no_such_key, session, shown, strong, text};
 
 /// The conditions on a copy's source, under their own names.
-fn wanted(headers: &http::HeaderMap, if_match: Option<ETagCondition>, if_none_match: Option<ETagCondition>) -> Wanted {
-    Wanted {
-        if_match,
-        if_none_match,
-        if_modified_since: date(headers, "x-amz-copy-source-if-modified-since"),
-        if_unmodified_since: date(headers, "x-amz-copy-source-if-unmodified-since"),
-        range: None,
-        part_number: None,
-    }
+fn wanted(aside: &Aside) -> Result<Wanted> {
+    let condition = conditions(aside, Of::Source)?;
+    Ok(Wanted { condition, of: Of::Source, if_range: None, range: None, part_number: None })
 }
 
-/// What keeps a copy's conditions from holding is always a failed condition, never "not modified".
-fn failed(error: s3s::S3Error) -> s3s::S3Error {
-    if *error.code() == S3ErrorCode::NotModified { precondition_failed() } else { error }
+/// The conditions on a copy's destination: S3's own, or R2's under their own names.
+fn destination(aside: &Aside) -> Result<(Condition, Of)> {
+    let (own, of_r2) = (conditions(aside, Of::Write)?, conditions(aside, Of::Destination)?);
+    match (own.is_none(), of_r2.is_none()) {
+        (false, false) => Err(refuse(
+            S3ErrorCode::InvalidRequest,
+            "Expecting either If-Match and If-None-Match or cf-copy-destination-if-… headers, not both.",
+        )),
+        (_, true) => Ok((own, Of::Write)),
+        (true, false) => Ok((of_r2, Of::Destination)),
+    }
 }
 
 /// The headers of the source that go with a copy.
@@ -52,6 +56,8 @@ impl Wire {
 
     pub(super) async fn copy(&self, request: S3Request<CopyObjectInput>) -> Result<S3Response<CopyObjectOutput>> {
         let session = session(&request)?;
+        let aside = aside(&request);
+        let (condition, of) = destination(&aside)?;
         let S3Request { input, headers, .. } = request;
         let bucket = self.bucket(&session, &input.bucket)?;
         let (from, from_key) = self.source(&session, &input.copy_source)?;
@@ -67,8 +73,8 @@ impl Wire {
                  object's metadata, storage class, website redirect location or encryption attributes.",
             ));
         }
-        let wanted = wanted(&headers, input.copy_source_if_match, input.copy_source_if_none_match);
-        let plan = |record: &Record| Ok(wanted.plan(record).map_err(failed)?.range);
+        let wanted = wanted(&aside)?;
+        let plan = |record: &Record| Ok(wanted.plan(record)?.range);
         let (record, reading) = from.open_range(from_key, wanted.likely(), plan).await?.ok_or_else(no_such_key)?;
         let named = text(&headers, "x-amz-checksum-algorithm").map(|name| {
             Algorithm::parse(name)
@@ -76,11 +82,14 @@ impl Wire {
         });
         let own = record.headers.checksum().map(|(algorithm, _, _)| algorithm);
         let algorithm = named.transpose()?.or(own).unwrap_or(Algorithm::Crc64Nvme);
-        let headers = if replace { kept(&headers)? } else { carried(&record) };
+        let headers = if replace { kept(&headers, &aside)? } else { carried(&record) };
         let key = input.key.as_bytes();
         let draft = bucket.take(key, headers, reading, &[algorithm], self.limits.max_object_bytes).await?;
         session.still().await?;
-        let record = draft.put(Condition::None).await?.map_err(clashed)?;
+        let record = draft.put(condition).await?.map_err(|clash| match clash {
+            Clash::Failed(part) => failed(of, part),
+            Clash::Missing => no_such_key(),
+        })?;
         let mut result = CopyObjectResult {
             e_tag: Some(strong(&record.etag)),
             last_modified: Some(shown(record.modified)),
@@ -98,7 +107,8 @@ impl Wire {
     ) -> Result<S3Response<UploadPartCopyOutput>> {
         let session = session(&request)?;
         let owner = owner(&session);
-        let S3Request { input, headers, .. } = request;
+        let aside = aside(&request);
+        let input = request.input;
         let bucket = self.bucket(&session, &input.bucket)?;
         let (number, id) = (part_number(input.part_number)?, upload_id(&input.upload_id)?);
         let upload =
@@ -116,9 +126,9 @@ impl Wire {
             Some(Ok(Range::Int { first, last: Some(last) })) => Some((first, last)),
             Some(_) => return Err(invalid()),
         };
-        let wanted = wanted(&headers, input.copy_source_if_match, input.copy_source_if_none_match);
+        let wanted = wanted(&aside)?;
         let plan = |record: &Record| {
-            let whole = wanted.plan(record).map_err(failed)?.range;
+            let whole = wanted.plan(record)?.range;
             match range {
                 None => Ok(whole),
                 Some((first, last)) if last < record.size => Ok(first..last + 1),

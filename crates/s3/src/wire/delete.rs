@@ -8,9 +8,10 @@ use s3s::{S3ErrorCode, S3Request, S3Response};
 use valetkey_core::scope::Action;
 
 use crate::bucket::Bucket;
-use crate::error::{Result, not_implemented, refuse};
+use crate::error::{Result, not_implemented, refuse, refuse_custom};
 use crate::objects::{Clash, Condition};
-use crate::wire::{Wire, condition, precondition_failed, session};
+use crate::wire::conditions::{Of, conditions, failed};
+use crate::wire::{Wire, aside, session};
 
 /// Amazon S3 API Reference, `DeleteObjects`: up to 1000 keys.
 const MAX_KEYS: usize = 1000;
@@ -18,12 +19,12 @@ const MAX_KEYS: usize = 1000;
 impl Wire {
     pub(super) async fn delete(&self, request: S3Request<DeleteObjectInput>) -> Result<S3Response<DeleteObjectOutput>> {
         let bucket = self.bucket_of(&request, &request.input.bucket)?;
+        let condition = conditions(&aside(&request), Of::Write)?;
         let input = request.input;
-        let condition = condition(input.if_match, None)?;
         match bucket.delete(input.key.as_bytes(), condition).await? {
             // What is not there is as good as deleted.
             Ok(()) | Err(Clash::Missing) => Ok(S3Response::new(DeleteObjectOutput::default())),
-            Err(Clash::Failed) => Err(precondition_failed()),
+            Err(Clash::Failed(part)) => Err(failed(Of::Write, part)),
         }
     }
 
@@ -44,7 +45,8 @@ impl Wire {
         }
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         let deleting = objects.into_iter().map(|object| async {
-            let allowed = reach.covers(&input.bucket, object.key.as_bytes(), Action::DeleteObject);
+            let allowed =
+                object.key.is_empty() || reach.covers(&input.bucket, object.key.as_bytes(), Action::DeleteObject);
             let outcome = if allowed { delete_one(bucket, &object).await } else { Err(crate::error::denied()) };
             (object.key, outcome)
         });
@@ -67,6 +69,10 @@ impl Wire {
 }
 
 async fn delete_one(bucket: &Bucket, object: &ObjectIdentifier) -> Result<()> {
+    if object.key.is_empty() {
+        let said = "The request must contain the specified key of each object.";
+        return Err(refuse_custom("UserKeyMustBeSpecified", http::StatusCode::BAD_REQUEST, said));
+    }
     if object.version_id.as_deref().is_some_and(|version| version != "null") {
         return Err(not_implemented("VersionId"));
     }
@@ -74,11 +80,11 @@ async fn delete_one(bucket: &Bucket, object: &ObjectIdentifier) -> Result<()> {
         return Err(not_implemented("a condition on size or time"));
     }
     let condition = match &object.e_tag {
-        Some(etag) => Condition::Etag(etag.value().into()),
-        None => Condition::None,
+        Some(etag) => Condition::etag(etag.value()),
+        None => Condition::default(),
     };
     match bucket.delete(object.key.as_bytes(), condition).await? {
         Ok(()) | Err(Clash::Missing) => Ok(()),
-        Err(Clash::Failed) => Err(precondition_failed()),
+        Err(Clash::Failed(part)) => Err(failed(Of::Write, part)),
     }
 }

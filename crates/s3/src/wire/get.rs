@@ -3,28 +3,28 @@
 use std::ops;
 
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED};
-use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimeParser;
-use s3s::dto::{
-    ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Range, StreamingBlob,
-};
+use s3s::dto::{GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Range, StreamingBlob};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response};
 
 use crate::behind::port::Window;
 use crate::error::{Result, refuse, refuse_custom};
+use crate::gate::aside::Aside;
 use crate::objects::checksum::Algorithm;
+use crate::objects::condition::{Condition, Unread};
 use crate::objects::record::{CHECKSUM_TYPE, Data, Record};
-use crate::wire::{Wire, no_such_key, precondition_failed, shown, strong, text};
+use crate::wire::conditions::{Of, conditions, date, failed};
+use crate::wire::{Wire, aside, no_such_key, shown, strong, text};
 
 /// What is known of an object that came without a content type.
 const UNKNOWN_TYPE: HeaderValue = HeaderValue::from_static("binary/octet-stream");
 
 /// Under which conditions, and which part, a reader wants.
 pub(super) struct Wanted {
-    pub(super) if_match: Option<ETagCondition>,
-    pub(super) if_none_match: Option<ETagCondition>,
-    pub(super) if_modified_since: Option<Timestamp>,
-    pub(super) if_unmodified_since: Option<Timestamp>,
+    pub(super) condition: Condition,
+    /// Whose the condition is.
+    pub(super) of: Of,
+    /// Of which version the range is wanted; of another one everything.
+    pub(super) if_range: Option<String>,
     pub(super) range: Option<Range>,
     pub(super) part_number: Option<i32>,
 }
@@ -35,18 +35,6 @@ pub(super) struct Plan {
     pub(super) range: ops::Range<u64>,
     partial: bool,
     parts: Option<i32>,
-}
-
-/// Reads a date as HTTP writes it; one that cannot be read is no condition.
-pub(super) fn date(headers: &HeaderMap, name: &str) -> Option<Timestamp> {
-    DateTimeParser::new().parse_timestamp(text(headers, name)?).ok()
-}
-
-fn fits(condition: &ETagCondition, etag: &str) -> bool {
-    match condition {
-        ETagCondition::Any => true,
-        ETagCondition::ETag(wanted) => wanted.value() == etag,
-    }
 }
 
 fn not_modified(record: &Record) -> S3Error {
@@ -74,26 +62,32 @@ fn out_of_range(record: &Record) -> S3Error {
 }
 
 impl Wanted {
-    /// RFC 9110, section 13.2.2, with times in whole seconds.
+    fn of_reader(aside: &Aside, range: Option<Range>, part_number: Option<i32>) -> Result<Self> {
+        let condition = conditions(aside, Of::Reader)?;
+        Ok(Self { condition, of: Of::Reader, if_range: aside.text("if-range"), range, part_number })
+    }
+
     fn conditions(&self, record: &Record) -> Result<()> {
-        let modified = record.modified.as_second();
-        match (&self.if_match, self.if_unmodified_since) {
-            (Some(condition), _) if !fits(condition, &record.etag) => return Err(precondition_failed()),
-            (None, Some(since)) if modified > since.as_second() => return Err(precondition_failed()),
-            _ => {}
-        }
-        match (&self.if_none_match, self.if_modified_since) {
-            (Some(condition), _) if fits(condition, &record.etag) => Err(not_modified(record)),
-            (None, Some(since)) if modified <= since.as_second() => Err(not_modified(record)),
-            _ => Ok(()),
+        self.condition.check_read(record.existing()).map_err(|unread| match (unread, self.of) {
+            (Unread::NotModified(_), Of::Reader) => not_modified(record),
+            // What keeps a copy's conditions from holding is always a failed condition, never "not modified".
+            (Unread::NotModified(part) | Unread::Failed(part), of) => failed(of, part),
+        })
+    }
+
+    /// Whether the range is of this version: RFC 9110, section 13.1.5, a strong entity tag or the very second.
+    fn in_range(&self, record: &Record) -> bool {
+        let Some(wanted) = self.if_range.as_deref().map(str::trim) else { return true };
+        match date(wanted) {
+            Some(time) => time.as_second() == record.modified.as_second(),
+            None => wanted.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')) == Some(&*record.etag),
         }
     }
 
     /// The bytes that will answer, as far as that can be told without the object: not under a condition, where it may be none.
     pub(super) fn likely(&self) -> Option<Window> {
-        let Self { if_match, if_none_match, if_modified_since, if_unmodified_since, range, part_number } = self;
-        let conditional = if_match.is_some() || if_none_match.is_some() || part_number.is_some();
-        if conditional || if_modified_since.is_some() || if_unmodified_since.is_some() {
+        let Self { condition, of: _, if_range, range, part_number } = self;
+        if !condition.is_none() || if_range.is_some() || part_number.is_some() {
             return None;
         }
         match range {
@@ -109,7 +103,8 @@ impl Wanted {
     /// The bytes to answer with.
     pub(super) fn plan(&self, record: &Record) -> Result<Plan> {
         self.conditions(record)?;
-        match (&self.range, self.part_number) {
+        let range = self.range.as_ref().filter(|_| self.in_range(record));
+        match (range, self.part_number) {
             (Some(_), Some(_)) => Err(refuse(
                 S3ErrorCode::InvalidRequest,
                 "Cannot specify both Range header and partNumber query parameter",
@@ -186,22 +181,6 @@ fn headers(record: &Record, plan: &Plan, checksum: bool, overridden: &HeaderMap)
     headers
 }
 
-/// The headers a reader asked to be others (`response-…`). The request was signed, and so were these.
-fn overridden(uri: &http::Uri) -> Result<HeaderMap> {
-    const NAMES: [&str; 6] =
-        ["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
-    let mut headers = HeaderMap::new();
-    for (name, value) in crate::gate::query::Query::parse(uri.query())?.iter() {
-        let name = name.strip_prefix("response-").and_then(|name| NAMES.into_iter().find(|own| *own == name));
-        if let Some(name) = name {
-            let value = HeaderValue::from_str(value)
-                .map_err(|_| refuse(S3ErrorCode::InvalidArgument, "A response-… parameter is not a header's value."))?;
-            headers.insert(name, value);
-        }
-    }
-    Ok(headers)
-}
-
 fn wants_checksum(headers: &HeaderMap) -> bool {
     text(headers, "x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"))
 }
@@ -209,15 +188,9 @@ fn wants_checksum(headers: &HeaderMap) -> bool {
 impl Wire {
     pub(super) async fn get(&self, request: S3Request<GetObjectInput>) -> Result<S3Response<GetObjectOutput>> {
         let bucket = self.bucket_of(&request, &request.input.bucket)?;
-        let S3Request { input, headers: asked, uri, .. } = request;
-        let wanted = Wanted {
-            if_match: input.if_match,
-            if_none_match: input.if_none_match,
-            if_modified_since: date(&asked, "if-modified-since"),
-            if_unmodified_since: date(&asked, "if-unmodified-since"),
-            range: input.range,
-            part_number: input.part_number,
-        };
+        let aside = aside(&request);
+        let S3Request { input, headers: asked, .. } = request;
+        let wanted = Wanted::of_reader(&aside, input.range, input.part_number)?;
         let plan = |record: &Record| Ok(wanted.plan(record)?.range);
         let opened = bucket.open_range(input.key.as_bytes(), wanted.likely(), plan).await?;
         let (record, reading) = opened.ok_or_else(no_such_key)?;
@@ -232,7 +205,7 @@ impl Wire {
             parts_count: plan.parts,
             ..GetObjectOutput::default()
         };
-        let headers = headers(&record, &plan, wants_checksum(&asked), &overridden(&uri)?);
+        let headers = headers(&record, &plan, wants_checksum(&asked), aside.overridden());
         let mut response = S3Response::with_headers(output, headers);
         response.status = plan.partial.then_some(http::StatusCode::PARTIAL_CONTENT);
         Ok(response)
@@ -240,15 +213,9 @@ impl Wire {
 
     pub(super) async fn head(&self, request: S3Request<HeadObjectInput>) -> Result<S3Response<HeadObjectOutput>> {
         let bucket = self.bucket_of(&request, &request.input.bucket)?;
-        let S3Request { input, headers: asked, uri, .. } = request;
-        let wanted = Wanted {
-            if_match: input.if_match,
-            if_none_match: input.if_none_match,
-            if_modified_since: date(&asked, "if-modified-since"),
-            if_unmodified_since: date(&asked, "if-unmodified-since"),
-            range: input.range,
-            part_number: input.part_number,
-        };
+        let aside = aside(&request);
+        let S3Request { input, headers: asked, .. } = request;
+        let wanted = Wanted::of_reader(&aside, input.range, input.part_number)?;
         let record = bucket.record(input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
         let plan = wanted.plan(&record)?;
         let output = HeadObjectOutput {
@@ -260,7 +227,7 @@ impl Wire {
             parts_count: plan.parts,
             ..HeadObjectOutput::default()
         };
-        let headers = headers(&record, &plan, wants_checksum(&asked), &overridden(&uri)?);
+        let headers = headers(&record, &plan, wants_checksum(&asked), aside.overridden());
         let mut response = S3Response::with_headers(output, headers);
         response.status = plan.partial.then_some(http::StatusCode::PARTIAL_CONTENT);
         Ok(response)

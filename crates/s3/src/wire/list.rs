@@ -3,9 +3,9 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use s3s::dto::{
-    CommonPrefix, EncodingType, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectsInput,
-    ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, MultipartUpload, Object, ObjectStorageClass, Owner,
-    StorageClass,
+    CommonPrefix, EncodingType, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectVersionsInput,
+    ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output,
+    MultipartUpload, Object, ObjectStorageClass, ObjectVersion, ObjectVersionStorageClass, Owner, StorageClass,
 };
 use s3s::{S3ErrorCode, S3Request, S3Response};
 use valetkey_core::scope::{Action, Listing, Path, Paths, Scope};
@@ -168,6 +168,52 @@ impl Wire {
             encoding_type: input.encoding_type,
             name: Some(input.bucket),
             ..ListObjectsOutput::default()
+        };
+        Ok(S3Response::new(output))
+    }
+
+    /// Every key once, as the one version there is.
+    pub(super) async fn list_versions(
+        &self,
+        request: S3Request<ListObjectVersionsInput>,
+    ) -> Result<S3Response<ListObjectVersionsOutput>> {
+        let session = session(&request)?;
+        let input = request.input;
+        let names = Names::of(input.encoding_type.as_ref())?;
+        let limit = limit(input.max_keys)?;
+        let prefix = input.prefix.as_deref().unwrap_or_default().as_bytes();
+        let delimiter = given(input.delimiter.as_ref());
+        let marker = input.key_marker.as_deref().unwrap_or_default();
+        let from =
+            Some(marker).filter(|marker| !marker.is_empty()).map(|marker| read_marker(marker, prefix, delimiter));
+        let page = self.page(&session, &input.bucket, (prefix, delimiter), from.as_ref(), limit).await?;
+        let owner = Owner { id: Some(session.claims.account.to_string()), ..Owner::default() };
+        let version = |entry: Entry| ObjectVersion {
+            key: Some(names.shown(&entry.key)),
+            version_id: Some("null".to_owned()),
+            is_latest: Some(true),
+            e_tag: Some(strong(&entry.etag)),
+            size: Some(entry.size.cast_signed()),
+            last_modified: Some(shown(entry.modified)),
+            storage_class: Some(ObjectVersionStorageClass::from_static("STANDARD")),
+            owner: Some(owner.clone()),
+            ..ObjectVersion::default()
+        };
+        let next = page.next.as_ref().map(|mark| names.shown(mark.bytes()));
+        let output = ListObjectVersionsOutput {
+            prefix: Some(names.shown(prefix)),
+            key_marker: Some(names.shown(marker.as_bytes())),
+            version_id_marker: input.version_id_marker,
+            delimiter: delimiter.map(|delimiter| names.shown(delimiter)),
+            max_keys: Some(limit),
+            is_truncated: Some(page.next.is_some()),
+            next_version_id_marker: next.as_ref().map(|_| "null".to_owned()),
+            next_key_marker: next,
+            common_prefixes: Some(names.prefixes(&page.prefixes)),
+            versions: Some(page.entries.into_iter().map(version).collect()),
+            encoding_type: input.encoding_type,
+            name: Some(input.bucket),
+            ..ListObjectVersionsOutput::default()
         };
         Ok(S3Response::new(output))
     }

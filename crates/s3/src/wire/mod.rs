@@ -1,6 +1,7 @@
 //! S3's operations, between the S3 crate's words and the objects here. Whoever comes this far may do what it asks, except
 //! where one request names many keys or a prefix: those are asked about here.
 
+pub(crate) mod conditions;
 mod config;
 mod copy;
 mod delete;
@@ -8,6 +9,7 @@ mod get;
 mod list;
 mod multipart;
 mod put;
+mod stubs;
 
 use std::sync::Arc;
 
@@ -18,21 +20,25 @@ use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
     CopyObjectInput, CopyObjectOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
     CreateMultipartUploadOutput, DeleteBucketCorsInput, DeleteBucketCorsOutput, DeleteObjectInput, DeleteObjectOutput,
-    DeleteObjectsInput, DeleteObjectsOutput, ETag, ETagCondition, GetBucketCorsInput, GetBucketCorsOutput,
-    GetBucketEncryptionInput, GetBucketEncryptionOutput, GetBucketLifecycleConfigurationInput,
-    GetBucketLifecycleConfigurationOutput, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
-    GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListMultipartUploadsInput,
-    ListMultipartUploadsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output,
-    ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput, UploadPartCopyInput, UploadPartCopyOutput,
-    UploadPartInput, UploadPartOutput,
+    DeleteObjectsInput, DeleteObjectsOutput, ETag, GetBucketAclInput, GetBucketAclOutput, GetBucketCorsInput,
+    GetBucketCorsOutput, GetBucketEncryptionInput, GetBucketEncryptionOutput, GetBucketLifecycleConfigurationInput,
+    GetBucketLifecycleConfigurationOutput, GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput,
+    GetBucketVersioningOutput, GetObjectAclInput, GetObjectAclOutput, GetObjectAttributesInput,
+    GetObjectAttributesOutput, GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
+    HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListMultipartUploadsInput,
+    ListMultipartUploadsOutput, ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput,
+    ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput,
+    UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 
 use crate::Limits;
 use crate::bucket::{Bucket, Buckets};
-use crate::error::{Result, denied, not_implemented, refuse};
+use crate::error::{Result, denied, refuse};
+use crate::gate::aside::Aside;
 use crate::gate::session::Session;
-use crate::objects::{Clash, Condition};
+use crate::objects::Clash;
+use crate::wire::conditions::Of;
 
 /// The operations.
 #[derive(Clone)]
@@ -59,29 +65,19 @@ fn session<T>(request: &S3Request<T>) -> Result<Session> {
     request.extensions.get().cloned().ok_or_else(denied)
 }
 
+/// The headers of a request that were set aside for us.
+fn aside<T>(request: &S3Request<T>) -> Aside {
+    request.extensions.get().cloned().unwrap_or_default()
+}
+
 fn no_such_key() -> s3s::S3Error {
     refuse(S3ErrorCode::NoSuchKey, "The specified key does not exist.")
 }
 
-fn precondition_failed() -> s3s::S3Error {
-    refuse(S3ErrorCode::PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
-}
-
 fn clashed(clash: Clash) -> s3s::S3Error {
     match clash {
-        Clash::Failed => precondition_failed(),
+        Clash::Failed(part) => conditions::failed(Of::Write, part),
         Clash::Missing => no_such_key(),
-    }
-}
-
-/// The condition of a write.
-fn condition(if_match: Option<ETagCondition>, if_none_match: Option<ETagCondition>) -> Result<Condition> {
-    match (if_match, if_none_match) {
-        (None, None) => Ok(Condition::None),
-        (None, Some(ETagCondition::Any)) => Ok(Condition::Absent),
-        (Some(ETagCondition::Any), None) => Ok(Condition::Present),
-        (Some(ETagCondition::ETag(etag)), None) => Ok(Condition::Etag(etag.value().into())),
-        (_, Some(_)) => Err(not_implemented("If-None-Match with anything but `*` on a write")),
     }
 }
 
@@ -192,6 +188,44 @@ impl S3 for Wire {
     ) -> S3Result<S3Response<GetBucketEncryptionOutput>> {
         self.bucket_of(&request, &request.input.bucket)?;
         config::encryption().map(|()| S3Response::new(GetBucketEncryptionOutput::default()))
+    }
+
+    async fn get_object_tagging(
+        &self,
+        request: S3Request<GetObjectTaggingInput>,
+    ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
+        self.tagging(request).await
+    }
+
+    async fn get_object_acl(&self, request: S3Request<GetObjectAclInput>) -> S3Result<S3Response<GetObjectAclOutput>> {
+        self.object_acl(request).await
+    }
+
+    async fn get_bucket_acl(&self, request: S3Request<GetBucketAclInput>) -> S3Result<S3Response<GetBucketAclOutput>> {
+        self.bucket_acl(&request)
+    }
+
+    async fn get_object_attributes(
+        &self,
+        request: S3Request<GetObjectAttributesInput>,
+    ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+        self.attributes(request).await
+    }
+
+    /// No bucket ever had versions: what S3 says of one is nothing.
+    async fn get_bucket_versioning(
+        &self,
+        request: S3Request<GetBucketVersioningInput>,
+    ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+        self.bucket_of(&request, &request.input.bucket)?;
+        Ok(S3Response::new(GetBucketVersioningOutput::default()))
+    }
+
+    async fn list_object_versions(
+        &self,
+        request: S3Request<ListObjectVersionsInput>,
+    ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+        self.list_versions(request).await
     }
 
     async fn create_multipart_upload(

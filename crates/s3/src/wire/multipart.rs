@@ -15,8 +15,9 @@ use crate::gate::session::Session;
 use crate::objects::checksum::{Algorithm, Kind};
 use crate::objects::record::Record;
 use crate::objects::uploads::{Completion, Incomplete, Listed, MAX_PART_NUMBER, Owner, UploadId};
+use crate::wire::conditions::{Of, conditions};
 use crate::wire::put::{Told, body, kept, read_checksum, shown_checksum, tell_checksum, trailers};
-use crate::wire::{Wire, clashed, condition, session, shown, strong, text};
+use crate::wire::{Wire, aside, clashed, session, shown, strong, text};
 
 /// The most parts on a page.
 const MAX_PARTS: i32 = 1000;
@@ -127,6 +128,7 @@ impl Wire {
     ) -> Result<S3Response<CreateMultipartUploadOutput>> {
         let session = session(&request)?;
         let owner = owner(&session);
+        let aside = aside(&request);
         let S3Request { input, headers, .. } = request;
         let bucket = self.bucket(&session, &input.bucket)?;
         let unsupported = || refuse(S3ErrorCode::InvalidRequest, "Checksum algorithm or type provided is unsupported.");
@@ -141,9 +143,14 @@ impl Wire {
         if !algorithm.allows(kind) {
             return Err(unsupported());
         }
-        let kept = kept(&headers)?;
+        let kept = kept(&headers, &aside)?;
         let key = input.key.as_bytes();
         bucket.writable(key)?;
+        let condition = conditions(&aside, Of::Write)?;
+        if !condition.is_none() {
+            let there = bucket.record(key).await?;
+            condition.check(there.as_ref().map(|record| record.existing())).map_err(clashed)?;
+        }
         let upload = bucket.objects.create_upload(bucket.id, key, owner, (algorithm, kind), kept).await?;
         Ok(S3Response::new(CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
@@ -184,6 +191,7 @@ impl Wire {
     ) -> Result<S3Response<CompleteMultipartUploadOutput>> {
         let session = session(&request)?;
         let owner = owner(&session);
+        let condition = conditions(&aside(&request), Of::Write)?;
         let S3Request { input, headers, .. } = request;
         let bucket = self.bucket(&session, &input.bucket)?;
         let id = upload_id(&input.upload_id)?;
@@ -202,7 +210,7 @@ impl Wire {
         }
         let completion = Completion {
             parts: listed(parts, upload.algorithm)?,
-            condition: condition(input.if_match, input.if_none_match)?,
+            condition,
             size: input.mpu_object_size.map(i64::cast_unsigned),
             checksum,
         };

@@ -6,14 +6,13 @@ use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
 use s3s::{S3ErrorCode, S3Request, S3Response};
 
 use crate::error::{Result, refuse, refuse_with};
+use crate::gate::aside::{Aside, KEPT};
 use crate::gate::session::Trailers;
 use crate::objects::checksum::{Algorithm, Digests};
 use crate::objects::record::Headers;
-use crate::wire::{Wire, clashed, condition, session, strong, text};
+use crate::wire::conditions::{Of, conditions};
+use crate::wire::{Wire, aside, clashed, session, strong, text};
 
-/// The headers that are kept with an object beside its user metadata.
-const KEPT: [&str; 6] =
-    ["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
 const META: &str = "x-amz-meta-";
 /// Amazon S3 User Guide, "Working with object metadata": user metadata is at most 2 KB.
 const MAX_META_BYTES: usize = 2 * 1024;
@@ -22,10 +21,10 @@ const MAX_META_BYTES: usize = 2 * 1024;
 const MAX_KEPT_BYTES: usize = 8 * 1024;
 
 /// The headers of a request that are kept with the object it writes.
-pub(super) fn kept(headers: &HeaderMap) -> Result<Headers> {
+pub(super) fn kept(headers: &HeaderMap, aside: &Aside) -> Result<Headers> {
     let mut kept = Headers::default();
     let (mut meta, mut others) = (0, 0);
-    for (name, value) in headers {
+    for (name, value) in headers.iter().chain(aside.headers()) {
         let name = name.as_str();
         if let Some(own) = name.strip_prefix(META) {
             meta += own.len() + value.len();
@@ -180,13 +179,14 @@ impl Wire {
     pub(super) async fn put(&self, request: S3Request<PutObjectInput>) -> Result<S3Response<PutObjectOutput>> {
         let session = session(&request)?;
         let told = Told::read(&request.headers, trailers(&request))?;
+        let aside = aside(&request);
+        let condition = conditions(&aside, Of::Write)?;
         let S3Request { input, headers, .. } = request;
         let bucket = self.bucket(&session, &input.bucket)?;
         let key = input.key.as_bytes();
-        let condition = condition(input.if_match, input.if_none_match)?;
         let named = text(&headers, "x-amz-sdk-checksum-algorithm").and_then(Algorithm::parse);
         let algorithm = told.algorithm().or(named).unwrap_or(Algorithm::Crc64Nvme);
-        let kept = kept(&headers)?;
+        let kept = kept(&headers, &aside)?;
         let body = body(input.body);
         let draft = bucket.take(key, kept, body, &[algorithm], self.limits.max_object_bytes).await?;
         told.verify(draft.digests())?;

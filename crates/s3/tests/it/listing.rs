@@ -107,3 +107,46 @@ async fn a_common_prefix_costs_the_same_however_much_it_stands_for() {
     assert_eq!(keys.len(), 3000);
     assert!(keys.is_sorted());
 }
+
+/// Enough keys below each common prefix that the index skips past them.
+#[tokio::test]
+async fn what_one_common_prefix_stands_for_is_skipped() {
+    let mut keys = Vec::new();
+    for directory in 0..12 {
+        for file in 0..12 {
+            keys.push(format!("d/{directory:02}/{file:02}"));
+            keys.push(format!("d/{directory:02}-{file:02}"));
+        }
+        keys.push(format!("d/{directory:02}0"));
+        keys.push(format!("d/{directory:02}/\u{ff}"));
+    }
+    keys.sort_unstable();
+    let rig = filled(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let rolled = |keys: &[String], prefix: &str, delimiter: &str| {
+        let (mut plain, mut prefixes) = (Vec::new(), Vec::new());
+        for key in keys {
+            let Some(rest) = key.strip_prefix(prefix) else { continue };
+            match rest.find(delimiter) {
+                Some(at) => prefixes.push(format!("{prefix}{}", &rest[..at + delimiter.len()])),
+                None => plain.push(key.clone()),
+            }
+        }
+        prefixes.dedup();
+        (plain, prefixes)
+    };
+    let whole = rig.whole();
+    for (prefix, delimiter) in
+        [("d/", "/"), ("", "/"), ("d/", "-"), ("d/", "-0"), ("d/0", "/"), ("d/11/", "/"), ("d/", "\u{ff}")]
+    {
+        for size in [7, 1000] {
+            for version in [1, 2] {
+                let told = walk(&rig, &whole, version, (prefix, delimiter, "", size)).await.unwrap();
+                assert_eq!(told, rolled(&keys, prefix, delimiter), "{prefix} {delimiter} {size} {version}");
+            }
+        }
+    }
+    // What the credential does not open is neither told nor hides what it does.
+    let credential = rig.directory("d/07", Actions::READ);
+    let told = walk(&rig, &credential, 2, ("d/07", "/", "", 1000)).await.unwrap();
+    assert_eq!(told, (Vec::new(), vec!["d/07/".to_owned()]));
+}

@@ -12,6 +12,8 @@
 )]
 
 mod chunked;
+mod clients_ask;
+mod conditions;
 #[cfg(target_os = "linux")]
 mod disk;
 mod durability;

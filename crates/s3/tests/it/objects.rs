@@ -102,9 +102,7 @@ async fn ranges_are_cut_as_asked() {
             .await
             .is(416, "InvalidRange");
         // What is not a range is ignored.
-        for range in
-            ["bytes=5-1", "bytes=a-b", "bytes=0-1,3-4", "lines=1-2", "bytes=", "bytes=-", "bytes=99999999999999999999-"]
-        {
+        for range in ["bytes=5-1", "bytes=a-b", "bytes=0-1,3-4", "lines=1-2", "bytes=", "bytes=-"] {
             let got = rig.send(rig.ask("GET", &format!("/lake/{key}")).header("range", range), &credential).await;
             assert_eq!((got.status, got.body.len()), (200, size), "{range}");
         }
@@ -165,7 +163,7 @@ async fn writes_hold_their_conditions() {
     let first = rig.send(put("if-none-match", "*", "a"), &credential).await;
     let etag = first.ok().header("etag").unwrap().to_owned();
     rig.send(put("if-none-match", "*", "b"), &credential).await.is(412, "PreconditionFailed");
-    rig.send(put("if-none-match", &etag, "b"), &credential).await.is(501, "NotImplemented");
+    rig.send(put("if-none-match", &etag, "b"), &credential).await.is(412, "PreconditionFailed");
     rig.send(put("if-match", "\"0\"", "b"), &credential).await.is(412, "PreconditionFailed");
     assert_eq!(rig.get("/lake/o", &credential).await.text(), "a");
     rig.send(put("if-match", &etag, "b"), &credential).await.ok();

@@ -277,8 +277,8 @@ async fn other_ways_to_prove_who_asks_are_refused() {
     rig.raw(v2.wire()).await.is(400, "InvalidRequest");
     let form = "--x\r\ncontent-disposition: form-data; name=\"key\"\r\n\r\nz\r\n--x--\r\n";
     let form = rig.ask("POST", "/lake").header("content-type", "multipart/form-data; boundary=x").body(form);
-    rig.raw(form.wire()).await.is(403, "AccessDenied");
-    rig.send(form, &credential).await.is(403, "AccessDenied");
+    rig.raw(form.wire()).await.is(501, "NotImplemented");
+    rig.send(form, &credential).await.is(501, "NotImplemented");
     let mut sts = rig.ask("GET", "/lake/z");
     sts.service = "sts".to_owned();
     rig.send(sts, &credential).await.is(400, "AuthorizationHeaderMalformed");
@@ -334,7 +334,7 @@ async fn a_presigned_url_does_only_what_was_signed() {
     };
     rig.raw(with("x-amz-meta-colour", "blue")).await.ok();
     assert_eq!(rig.get("/lake/hoisted", &credential).await.header("x-amz-meta-colour"), Some("blue"));
-    rig.raw(with("x-amz-checksum-crc32", "AAAAAA%3D%3D")).await.is(400, "BadDigest");
+    rig.raw(with("x-amz-checksum-crc32", "AAAAAQ%3D%3D")).await.is(400, "BadDigest");
     rig.raw(with("x-amz-server-side-encryption", "AES256")).await.is(501, "NotImplemented");
     rig.raw(with("x-amz-acl", "public-read")).await.is(501, "NotImplemented");
     rig.raw(with("x-amz-copy-source", "%2Fother%2Fjobs%2Fdaily%2Fa")).await.is(403, "AccessDenied");
@@ -415,19 +415,17 @@ async fn what_is_not_understood_is_not_done() {
     let rig = filled().await;
     let credential = rig.whole();
     for (method, target) in [
-        ("GET", "/lake/z?acl="),
         ("PUT", "/lake/z?acl="),
-        ("GET", "/lake/z?tagging="),
         ("PUT", "/lake/z?tagging="),
         ("DELETE", "/lake/z?tagging="),
         ("GET", "/lake/z?versionId=abc"),
         ("DELETE", "/lake/z?versionId=abc"),
         ("GET", "/lake/z?torrent="),
-        ("GET", "/lake/z?attributes="),
+        ("GET", "/lake?tagging="),
+        ("PUT", "/lake?versioning="),
         ("GET", "/lake/z?unknown=1"),
         ("PUT", "/lake/z?append=&position=0"),
         ("DELETE", "/lake"),
-        ("GET", "/lake?versions="),
         ("GET", "/lake?policy="),
         ("PUT", "/lake?policy="),
         ("GET", "/lake?website="),

@@ -1,0 +1,103 @@
+//! What clients ask on their way, answered truthfully: no object has tags or other versions, and everything belongs to the account.
+
+use s3s::dto::{
+    Checksum, ChecksumType, GetBucketAclInput, GetBucketAclOutput, GetObjectAclInput, GetObjectAclOutput,
+    GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts, GetObjectTaggingInput,
+    GetObjectTaggingOutput, Grant, Grantee, Owner, Permission, StorageClass, Type,
+};
+use s3s::{S3Request, S3Response};
+
+use crate::error::Result;
+use crate::gate::session::Session;
+use crate::objects::checksum::Algorithm;
+use crate::objects::record::{Data, Record};
+use crate::wire::put::tell_checksum;
+use crate::wire::{Wire, no_such_key, session, shown, strong};
+
+fn owner(session: &Session) -> Owner {
+    Owner { id: Some(session.claims.account.to_string()), ..Owner::default() }
+}
+
+/// The one grant there is: everything, to the owner.
+fn grants(session: &Session) -> Vec<Grant> {
+    let id = Some(session.claims.account.to_string());
+    let grantee = Grantee {
+        display_name: None,
+        email_address: None,
+        id,
+        type_: Type::from_static(Type::CANONICAL_USER),
+        uri: None,
+    };
+    vec![Grant { grantee: Some(grantee), permission: Some(Permission::from_static(Permission::FULL_CONTROL)) }]
+}
+
+/// How many parts an object was made of, if it was.
+fn parts(record: &Record) -> Option<i32> {
+    let parts = match &record.data {
+        Data::Files(segments) if record.etag.contains('-') => segments.len(),
+        Data::Behind(parts) => parts.len(),
+        Data::Here(_) | Data::Files(_) => 0,
+    };
+    i32::try_from(parts).ok().filter(|parts| *parts > 0)
+}
+
+impl Wire {
+    pub(super) async fn tagging(
+        &self,
+        request: S3Request<GetObjectTaggingInput>,
+    ) -> Result<S3Response<GetObjectTaggingOutput>> {
+        let bucket = self.bucket_of(&request, &request.input.bucket)?;
+        bucket.record(request.input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
+        Ok(S3Response::new(GetObjectTaggingOutput { tag_set: Vec::new(), version_id: None }))
+    }
+
+    pub(super) async fn object_acl(
+        &self,
+        request: S3Request<GetObjectAclInput>,
+    ) -> Result<S3Response<GetObjectAclOutput>> {
+        let session = session(&request)?;
+        let bucket = self.bucket_of(&request, &request.input.bucket)?;
+        bucket.record(request.input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
+        let (grants, owner) = (Some(grants(&session)), Some(owner(&session)));
+        Ok(S3Response::new(GetObjectAclOutput { grants, owner, ..GetObjectAclOutput::default() }))
+    }
+
+    pub(super) fn bucket_acl(&self, request: &S3Request<GetBucketAclInput>) -> Result<S3Response<GetBucketAclOutput>> {
+        let session = session(request)?;
+        self.bucket_of(request, &request.input.bucket)?;
+        let (grants, owner) = (Some(grants(&session)), Some(owner(&session)));
+        Ok(S3Response::new(GetBucketAclOutput { grants, owner }))
+    }
+
+    pub(super) async fn attributes(
+        &self,
+        request: S3Request<GetObjectAttributesInput>,
+    ) -> Result<S3Response<GetObjectAttributesOutput>> {
+        let bucket = self.bucket_of(&request, &request.input.bucket)?;
+        let input = request.input;
+        let record = bucket.record(input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
+        let wants = |name: &str| {
+            let all = input.object_attributes.iter().flat_map(|attributes| attributes.as_str().split(','));
+            all.map(str::trim).any(|attribute| attribute == name)
+        };
+        let checksum = record.headers.checksum().filter(|_| wants("Checksum")).map(|(algorithm, shown, kind)| {
+            let mut checksum = Checksum::default();
+            tell_checksum!(checksum, algorithm, shown.to_owned());
+            checksum.checksum_type = Some(ChecksumType::from_static(kind.as_str()));
+            checksum
+        });
+        let object_parts = parts(&record).filter(|_| wants("ObjectParts")).map(|count| GetObjectAttributesParts {
+            total_parts_count: Some(count),
+            ..GetObjectAttributesParts::default()
+        });
+        Ok(S3Response::new(GetObjectAttributesOutput {
+            checksum,
+            e_tag: wants("ETag").then(|| strong(&record.etag)),
+            last_modified: Some(shown(record.modified)),
+            object_parts,
+            object_size: wants("ObjectSize").then(|| record.size.cast_signed()),
+            storage_class: wants("StorageClass").then(|| StorageClass::from_static("STANDARD")),
+            ..GetObjectAttributesOutput::default()
+        }))
+    }
+}
