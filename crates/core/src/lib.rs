@@ -15,6 +15,7 @@ pub mod desk;
 pub mod error;
 pub mod fair;
 pub mod grant;
+pub mod hosts;
 pub mod id;
 pub mod keyring;
 pub mod lease;

@@ -4,6 +4,7 @@
 //! one that a store cannot express, or would change into another, is refused.
 mod cloud;
 mod failure;
+mod hosts;
 mod http;
 mod key;
 mod local;

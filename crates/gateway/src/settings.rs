@@ -10,17 +10,21 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{BackoffConfig, RetryConfig};
 use serde::Deserialize;
+use valetkey_core::hosts::{Hosts, Origin, Proof};
 use valetkey_core::name::{BucketName, shortened};
 use valetkey_core::{Error, Kind as ErrorKind, Secret};
 use valetkey_s3::Backend;
 
 use crate::cloud::{Cloud, Kind, Store};
 use crate::failure::text;
-use crate::http::{self, Straight};
+use crate::hosts::{Within, origin};
+use crate::http;
 use crate::local::Disk;
 
 /// A name that every store takes, to see whether a bucket could be opened.
 const SOME_BUCKET: &str = "valetkey";
+/// The region of a store that none is said of.
+const REGION: &str = "us-east-1";
 
 /// What is configured of a store; nothing of it is secret.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -180,6 +184,31 @@ fn url(endpoint: Option<&str>, allow_http: bool) -> Result<(), Error> {
     Ok(())
 }
 
+/// A part of a host's name or a path: an id or a domain. SECURITY: it becomes part of an address.
+fn plain(text: &str, field: &'static str) -> Result<(), Error> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    if text.is_empty() || text.len() > 253 || !text.bytes().all(fits) || text.contains("..") || text.starts_with('.') {
+        return Err(bad(field, "this is an id or a domain: letters, digits, `-` and `.`"));
+    }
+    Ok(())
+}
+
+/// A region, as credentials' issuers take it. SECURITY: it becomes part of an address.
+fn checked_region(text: &str) -> Result<(), Error> {
+    if !(1..=64).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Err(bad("region", format!("`{}` is not a region: 1 to 64 letters, digits and `-`", shortened(text))));
+    }
+    Ok(())
+}
+
+/// An account of Azure's. SECURITY: it becomes part of an address.
+fn checked_account(text: &str) -> Result<(), Error> {
+    if !(3..=24).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+        return Err(bad("account", "an account's name has 3 to 24 characters of a-z and 0-9"));
+    }
+    Ok(())
+}
+
 /// The names that buckets have there.
 fn names(buckets: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> {
     for (here, there) in buckets {
@@ -233,14 +262,82 @@ impl Settings {
         })
     }
 
+    /// Where its requests go, with these secrets: what the settings make part of an address is checked here.
+    ///
+    /// # Errors
+    /// `Invalid`, with the field that is wrong.
+    pub fn hosts(&self, secrets: &[u8]) -> Result<Hosts, Error> {
+        let mut hosts = Hosts::new(Proof::Kept);
+        match self {
+            Self::S3 { endpoint, region, path_style, allow_http, buckets: _ } => {
+                url(endpoint.as_deref(), *allow_http)?;
+                let region = region.as_deref().unwrap_or(REGION);
+                checked_region(region)?;
+                if matches!(Secrets::parse(secrets, "s3")?, Secrets::Machine) {
+                    hosts = Hosts::new(Proof::MachineSignature);
+                }
+                let usual = if path_style.unwrap_or(true) {
+                    Origin::new("https", &format!("s3.{region}.amazonaws.com"), None)
+                } else {
+                    Origin::new("https", &format!("*.s3.{region}.amazonaws.com"), None)
+                };
+                hosts.send("endpoint", endpoint.as_deref().map_or(Ok(usual), |url| origin(url, "endpoint"))?);
+            }
+            Self::Azure { account, endpoint, allow_http, tenant_id, client_id, buckets: _ } => {
+                url(endpoint.as_deref(), *allow_http)?;
+                checked_account(account)?;
+                for (text, field) in [(tenant_id, "tenant_id"), (client_id, "client_id")] {
+                    text.as_deref().map_or(Ok(()), |text| plain(text, field))?;
+                }
+                match Secrets::parse(secrets, "azure")? {
+                    Secrets::ClientSecret(_) => {
+                        hosts.send("tenant_id", Origin::new("https", "login.microsoftonline.com", None));
+                    }
+                    Secrets::Machine => hosts = Hosts::new(Proof::MachineToken),
+                    Secrets::Keys { .. }
+                    | Secrets::AccountKey(_)
+                    | Secrets::SasToken(_)
+                    | Secrets::ServiceAccount(_) => {}
+                }
+                let usual = Origin::new("https", &format!("{account}.blob.core.windows.net"), None);
+                hosts.send("endpoint", endpoint.as_deref().map_or(Ok(usual), |url| origin(url, "endpoint"))?);
+            }
+            Self::Gcs { endpoint, allow_http, buckets: _ } => {
+                url(endpoint.as_deref(), *allow_http)?;
+                let mut usual = Origin::new("https", "storage.googleapis.com", None);
+                match Secrets::parse(secrets, "gcs")? {
+                    Secrets::ServiceAccount(key) => {
+                        // A key file may say where its store is.
+                        #[derive(Deserialize)]
+                        struct Said {
+                            gcs_base_url: Option<String>,
+                        }
+                        let said = serde_json::from_str::<Said>(key.reveal()).ok().and_then(|said| said.gcs_base_url);
+                        if let Some(said) = said {
+                            usual = origin(&said, "secrets")?;
+                        }
+                    }
+                    Secrets::Machine => hosts = Hosts::new(Proof::MachineToken),
+                    Secrets::Keys { .. } | Secrets::AccountKey(_) | Secrets::SasToken(_) | Secrets::ClientSecret(_) => {
+                    }
+                }
+                hosts.send("endpoint", endpoint.as_deref().map_or(Ok(usual), |url| origin(url, "endpoint"))?);
+            }
+            Self::Local { .. } => {
+                Secrets::parse(secrets, "local")?;
+            }
+        }
+        Ok(hosts)
+    }
+
     /// Opens the way to the store.
     ///
     /// # Errors
     /// `Invalid`, with the field that is wrong.
     pub fn open(&self, secrets: &[u8]) -> Result<Arc<dyn Backend>, Error> {
+        let hosts = Arc::new(self.hosts(secrets)?);
         match self {
             Self::S3 { endpoint, region, path_style, allow_http, buckets } => {
-                url(endpoint.as_deref(), *allow_http)?;
                 let mut builder = match Secrets::parse(secrets, "s3")? {
                     Secrets::Keys { id, secret, token } => {
                         let builder = AmazonS3Builder::new()
@@ -254,10 +351,10 @@ impl Settings {
                     _ => machine_keys(),
                 };
                 builder = builder
-                    .with_region(region.clone().unwrap_or_else(|| "us-east-1".to_owned()))
+                    .with_region(region.as_deref().unwrap_or(REGION))
                     .with_virtual_hosted_style_request(!path_style.unwrap_or(true))
                     .with_client_options(http::options(*allow_http))
-                    .with_http_connector(Straight)
+                    .with_http_connector(Within(Arc::clone(&hosts)))
                     .with_retry(retry())
                     // One by one: not every store has the other.
                     .with_disable_bulk_delete(true);
@@ -269,11 +366,10 @@ impl Settings {
                 tried(Cloud::new(Kind::S3, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
             }
             Self::Azure { account, endpoint, allow_http, tenant_id, client_id, buckets } => {
-                url(endpoint.as_deref(), *allow_http)?;
                 let mut builder = MicrosoftAzureBuilder::new()
                     .with_account(account)
                     .with_client_options(http::options(*allow_http))
-                    .with_http_connector(Straight)
+                    .with_http_connector(Within(Arc::clone(&hosts)))
                     .with_allow_http(*allow_http)
                     .with_retry(retry());
                 if let Some(endpoint) = endpoint {
@@ -305,10 +401,9 @@ impl Settings {
                 tried(Cloud::new(Kind::Azure, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
             }
             Self::Gcs { endpoint, allow_http, buckets } => {
-                url(endpoint.as_deref(), *allow_http)?;
                 let mut builder = GoogleCloudStorageBuilder::new()
                     .with_client_options(http::options(*allow_http))
-                    .with_http_connector(Straight)
+                    .with_http_connector(Within(Arc::clone(&hosts)))
                     .with_retry(retry());
                 if let Some(endpoint) = endpoint {
                     builder = builder.with_base_url(endpoint.trim_end_matches('/'));
@@ -321,7 +416,6 @@ impl Settings {
                 tried(Cloud::new(Kind::Gcs, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
             }
             Self::Local { root, buckets } => {
-                Secrets::parse(secrets, "local")?;
                 if !root.is_absolute() {
                     return Err(bad("root", "the root of a plain disk is an absolute path"));
                 }
@@ -400,9 +494,25 @@ mod tests {
             (r#"{"backend":"s3","endpoint":"https://user:s3cret@s3.example"}"#, KEYS, "endpoint"),
             (r#"{"backend":"s3","endpoint":"http://user:s3cret@s3.example"}"#, KEYS, "endpoint"),
             (r#"{"backend":"s3","endpoint":"user:s3cret@s3.example"}"#, KEYS, "endpoint"),
-            (r#"{"backend":"azure","account":"a","endpoint":"https://user:s3cret@blob.example"}"#, b"", "endpoint"),
+            (r#"{"backend":"azure","account":"acct","endpoint":"https://user:s3cret@blob.example"}"#, b"", "endpoint"),
             (r#"{"backend":"s3","allow_http":"https://user:s3cret@s3.example"}"#, KEYS, "settings"),
             (r#"{"backend":"s3","endpoint":"https://s3.example/?sig=s3cret"}"#, KEYS, "endpoint"),
+            (r#"{"backend":"s3","region":"evil.example/x"}"#, KEYS, "region"),
+            (r#"{"backend":"s3","region":"x.evil.example:1#"}"#, KEYS, "region"),
+            (r#"{"backend":"s3","region":"","endpoint":"https://s3.example"}"#, KEYS, "region"),
+            (r#"{"backend":"azure","account":"localhost:18444/x"}"#, br#"{"sas_token":"sig=s3cret"}"#, "account"),
+            (r#"{"backend":"azure","account":"evil.example?"}"#, br#"{"sas_token":"sig=s3cret"}"#, "account"),
+            (r#"{"backend":"azure","account":"Name"}"#, b"", "account"),
+            (
+                r#"{"backend":"azure","account":"name","tenant_id":"../t","client_id":"c"}"#,
+                br#"{"client_secret":"s3cret"}"#,
+                "tenant_id",
+            ),
+            (
+                r#"{"backend":"azure","account":"name","tenant_id":"t","client_id":"c/d"}"#,
+                br#"{"client_secret":"s3cret"}"#,
+                "client_id",
+            ),
             (r#"{"backend":"s3","buckets":{"here":"../there"}}"#, KEYS, "buckets"),
             (r#"{"backend":"s3","buckets":{"here":".hidden"}}"#, KEYS, "buckets"),
             (r#"{"backend":"s3","buckets":{"Not a name":"there"}}"#, KEYS, "buckets"),

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use valetkey_core::hosts::{Hosts, Trusted};
 use valetkey_core::id::StorageId;
 use valetkey_core::keyring::{SEAL_NONCE_LEN, SharedKeyring};
 use valetkey_core::name::Name;
@@ -32,6 +33,8 @@ pub struct World {
     pub surroundings: Surroundings,
     /// Where the files with other issuers' tokens are that settings may name.
     pub token_dirs: Vec<PathBuf>,
+    /// Where the machine's own identity may be sent.
+    pub machine_identity_hosts: Trusted,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -93,8 +96,27 @@ impl Sources {
     /// What settings and secrets describe.
     ///
     /// # Errors
-    /// `Invalid` with the field's name when they cannot work.
+    /// `Invalid` with the field's name when they cannot work, or would send the machine's own identity where it may not go.
     pub fn upstream(
+        &self,
+        kind: StorageKind,
+        json: &str,
+        secrets: Option<&Secret<String>>,
+    ) -> Result<Arc<dyn Upstream>, Error> {
+        let upstream = self.built(kind, json, secrets)?;
+        upstream.hosts().check(&self.world.machine_identity_hosts).map_err(of_settings)?;
+        Ok(upstream)
+    }
+
+    /// Where the requests of what settings and secrets describe go.
+    ///
+    /// # Errors
+    /// As [`Self::upstream`], but for where the machine's own identity would go.
+    pub fn hosts(&self, kind: StorageKind, json: &str, secrets: Option<&Secret<String>>) -> Result<Hosts, Error> {
+        self.built(kind, json, secrets).map(|upstream| upstream.hosts().clone())
+    }
+
+    fn built(
         &self,
         kind: StorageKind,
         json: &str,
@@ -224,10 +246,15 @@ impl Sources {
 
     fn make(&self, storage: &Storage, backend: &Backend) -> Result<Source, Error> {
         let secrets = backend.secrets.as_deref().map(|sealed| self.open(&storage.name, sealed)).transpose()?;
-        let upstream = self.upstream(storage.kind, &backend.settings, secrets.as_ref()).map_err(|error| {
+        let unusable = |error: Error| {
             Error::internal("what is configured of the store cannot be used")
                 .note(format!("storage {}: {error:?}", storage.name))
-        })?;
+        };
+        let upstream = self.built(storage.kind, &backend.settings, secrets.as_ref()).map_err(unusable)?;
+        // What was taken before the server's file said where identities go: a signature is of no use to anybody else, a token is.
+        if upstream.hosts().take_a_token() {
+            upstream.hosts().check(&self.world.machine_identity_hosts).map_err(unusable)?;
+        }
         let least = upstream.place().least;
         Ok(Source {
             storage: storage.id,
@@ -242,5 +269,236 @@ impl Sources {
     /// The present instant.
     pub fn now(&self) -> Timestamp {
         self.world.clock.now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use valetkey_core::hosts::PROVIDERS;
+    use valetkey_core::keyring::Keyring;
+    use valetkey_testkit::chance::SeededEntropy;
+    use valetkey_testkit::clock::FixedClock;
+
+    use super::*;
+
+    fn sources(trusted: &[&str]) -> Sources {
+        let entropy = Arc::new(SeededEntropy::new(1));
+        Sources::new(World {
+            keyring: SharedKeyring::new(Keyring::new(&[(1, Secret::new([7; 32]))]).unwrap()),
+            surroundings: Surroundings::default(),
+            token_dirs: vec![std::env::temp_dir()],
+            machine_identity_hosts: Trusted::parse(trusted.iter().copied()).unwrap(),
+            clock: Arc::new(FixedClock::default()),
+            entropy,
+        })
+    }
+
+    fn refused(sources: &Sources, kind: StorageKind, settings: &Value) -> Option<String> {
+        let error = sources.upstream(kind, &settings.to_string(), None).err()?;
+        assert_eq!(error.kind(), Kind::Invalid, "{error:?}");
+        Some(error.field().unwrap().to_owned())
+    }
+
+    /// Settings of a store without secrets: the machine's own identity is what proves the server.
+    #[test]
+    #[expect(clippy::too_many_lines, reason = "one table of cases")]
+    fn the_machines_identity_goes_only_where_the_servers_file_allows() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let google = |source: Value, token_url: &str, stand_in: &str| {
+            json!({"identity": {"kind": "workload-identity", "external_account": {
+                "type": "external_account", "audience": "a", "subject_token_type": "t", "token_url": token_url,
+                "service_account_impersonation_url": stand_in, "credential_source": source,
+            }}})
+        };
+        let azure_of_entra = "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-02-01&resource=r";
+        let (sts, iam) = ("https://sts.googleapis.com/v1/token", "https://iamcredentials.googleapis.com/v1/x");
+        let url = |url: &str| json!({"url": url, "headers": {"Metadata": "True"}});
+        let managed = |more: Value| {
+            let mut settings = json!({"account": "acct", "identity": {"kind": "managed-identity"}});
+            settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            settings
+        };
+        let federated = |authority: Value| json!({"account": "acct", "identity": {"kind": "workload-identity", "tenant": "t", "client": "c", "token_file": path, "authority": authority}});
+        let role = "arn:aws:iam::123456789012:role/r";
+        let external = Some("settings.identity.external_account");
+        let (azure, gcs, aws) = (StorageKind::Azure, StorageKind::Gcs, StorageKind::Sts);
+        let cases = [
+            (gcs, json!({"identity": {"kind": "metadata"}}), None),
+            (gcs, json!({"identity": {"kind": "metadata"}, "impersonate": "a@b.example"}), None),
+            (gcs, google(json!({"file": path}), sts, iam), None),
+            (gcs, google(url(azure_of_entra), sts, iam), None),
+            (azure, managed(json!({})), None),
+            (azure, managed(json!({"endpoint": "https://acct.blob.core.windows.net"})), None),
+            (azure, federated(Value::Null), None),
+            (aws, json!({"region": "eu-west-1", "role_arn": role}), None),
+            (
+                gcs,
+                json!({"identity": {"kind": "metadata", "endpoint": "http://evil.example"}}),
+                Some("settings.identity.endpoint"),
+            ),
+            (
+                gcs,
+                json!({"identity": {"kind": "metadata", "endpoint": "http://127.0.0.1:8080"}}),
+                Some("settings.identity.endpoint"),
+            ),
+            (
+                gcs,
+                json!({"identity": {"kind": "metadata"}, "token_service": "https://evil.example/v1/token"}),
+                Some("settings.token_service"),
+            ),
+            (
+                gcs,
+                json!({"identity": {"kind": "metadata"}, "impersonate": "a@b.example", "credentials_endpoint": "https://evil.example"}),
+                Some("settings.credentials_endpoint"),
+            ),
+            (gcs, google(url("http://10.0.0.1/secret"), sts, iam), external),
+            (gcs, google(url("http://169.254.169.254:8080/"), sts, iam), external),
+            (gcs, google(url("http://user@169.254.169.254.evil.example/"), sts, iam), external),
+            (gcs, google(json!({"url": azure_of_entra, "headers": {"Authorization": "Bearer x"}}), sts, iam), external),
+            (
+                gcs,
+                google(json!({"url": azure_of_entra, "headers": {"Metadata": "true", "Host": "x"}}), sts, iam),
+                external,
+            ),
+            (gcs, google(json!({"url": azure_of_entra, "headers": {"Metadata": "true\r\nX: y"}}), sts, iam), external),
+            (gcs, google(json!({"file": path}), "https://evil.example/v1/token", iam), external),
+            (gcs, google(url(azure_of_entra), "https://evil.example/v1/token", iam), external),
+            (gcs, google(json!({"file": path}), sts, "https://evil.example/x"), external),
+            (azure, managed(json!({"endpoint": "https://evil.example"})), Some("settings.endpoint")),
+            (azure, managed(json!({"endpoint": "http://127.0.0.1:10000/acct"})), Some("settings.endpoint")),
+            (
+                azure,
+                managed(json!({"identity": {"kind": "managed-identity", "endpoint": "http://evil.example/token"}})),
+                Some("settings.identity.endpoint"),
+            ),
+            (
+                azure,
+                managed(
+                    json!({"revoke": {"subscription": "s", "resource_group": "g", "management_endpoint": "https://evil.example"}}),
+                ),
+                Some("settings.revoke.management_endpoint"),
+            ),
+            (azure, federated(json!("https://evil.example")), Some("settings.identity.authority")),
+            (
+                aws,
+                json!({"region": "eu-west-1", "role_arn": role, "sts_endpoint": "https://evil.example"}),
+                Some("settings.sts_endpoint"),
+            ),
+            (
+                aws,
+                json!({"region": "eu-west-1", "role_arn": role, "revoke": {"role_policy": "valetkey-x", "iam_endpoint": "https://evil.example"}}),
+                Some("settings.revoke.iam_endpoint"),
+            ),
+        ];
+        let usual = sources(&PROVIDERS);
+        for (kind, settings, field) in &cases {
+            assert_eq!(refused(&usual, *kind, settings).as_deref(), *field, "{settings}");
+        }
+        // What the server's file says counts, for what is asked and for what is sent; headers stay a short list.
+        let wide = ["*.googleapis.com", "169.254.169.254:8080", "evil.example", "127.0.0.1", "10.0.0.1"];
+        let named = sources(
+            &[
+                &wide[..],
+                &[
+                    "169.254.169.254.evil.example",
+                    "acct.blob.core.windows.net",
+                    "*.microsoftonline.com",
+                    "*.*.amazonaws.com",
+                    "iam.amazonaws.com",
+                    "*.azure.com",
+                ],
+            ]
+            .concat(),
+        );
+        for (kind, settings, _) in &cases {
+            let headers = settings.to_string();
+            let bad = headers.contains("Authorization") || headers.contains("Host") || headers.contains("X: y");
+            assert_eq!(refused(&named, *kind, settings).is_some(), bad, "{settings}");
+        }
+    }
+
+    /// With kept secrets an operator may name any store; where they go is said of each setting, from what requests are made of.
+    #[test]
+    fn each_kind_says_where_its_secrets_go() {
+        let sources = sources(&[]);
+        let hosts = |kind, settings: &Value, secrets: &Value| {
+            sources.hosts(kind, &settings.to_string(), Some(&Secret::new(secrets.to_string()))).unwrap()
+        };
+        let with = |base: &Value, more: &Value| {
+            let mut all = base.clone();
+            all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            all
+        };
+        let sts = json!({"region": "eu-west-1", "role_arn": "arn:aws:iam::123456789012:role/r"});
+        let keys = json!({"access_key_id": "AKIA", "secret_access_key": "x"});
+        let r2 = json!({"account_id": "acct", "parent_access_key_id": "p"});
+        let token = json!({"api_token": "t"});
+        let azure = json!({"account": "acct", "identity": {"kind": "client-secret", "tenant": "t", "client": "c"}});
+        let secret = json!({"client_secret": "x"});
+        let evil = "https://evil.example";
+        for (kind, base, secrets, more, new) in [
+            (StorageKind::Sts, &sts, &keys, json!({"role_arn": "arn:aws:iam::123456789012:role/other"}), None),
+            (StorageKind::Sts, &sts, &keys, json!({"sts_endpoint": evil}), Some("sts_endpoint https://evil.example")),
+            (
+                StorageKind::Sts,
+                &sts,
+                &keys,
+                json!({"region": "us-east-1"}),
+                Some("sts_endpoint https://sts.us-east-1.amazonaws.com"),
+            ),
+            (
+                StorageKind::Sts,
+                &sts,
+                &keys,
+                json!({"revoke": {"role_policy": "valetkey-x", "iam_endpoint": evil}}),
+                Some("revoke.iam_endpoint https://evil.example"),
+            ),
+            (
+                StorageKind::R2,
+                &r2,
+                &token,
+                json!({"jurisdiction": "eu"}),
+                Some("host https://acct.eu.r2.cloudflarestorage.com"),
+            ),
+            (StorageKind::R2, &r2, &token, json!({"api_base_url": evil}), Some("api_base_url https://evil.example")),
+            (StorageKind::R2, &r2, &token, json!({"host": "evil.example"}), Some("host https://evil.example")),
+            (StorageKind::Azure, &azure, &secret, json!({"namespace": "hierarchical"}), None),
+            (
+                StorageKind::Azure,
+                &azure,
+                &secret,
+                json!({"account": "other"}),
+                Some("endpoint https://other.blob.core.windows.net"),
+            ),
+            (
+                StorageKind::Azure,
+                &azure,
+                &secret,
+                json!({"endpoint": "https://login.microsoftonline.com"}),
+                Some("endpoint https://login.microsoftonline.com"),
+            ),
+            (
+                StorageKind::Azure,
+                &azure,
+                &secret,
+                json!({"identity": {"kind": "client-secret", "tenant": "t", "client": "c", "authority": "https://acct.blob.core.windows.net"}}),
+                Some("identity.authority https://acct.blob.core.windows.net"),
+            ),
+            (
+                StorageKind::Azure,
+                &azure,
+                &secret,
+                json!({"revoke": {"subscription": "s", "resource_group": "g", "management_endpoint": evil}}),
+                Some("revoke.management_endpoint https://evil.example"),
+            ),
+        ] {
+            let before = hosts(kind, base, secrets);
+            let now = hosts(kind, &with(base, &more), secrets);
+            let beyond = now.beyond(&before).map(|(setting, origin)| format!("{setting} {origin}"));
+            assert_eq!(beyond.as_deref(), new, "{more}");
+            assert!(now.check(&Trusted::parse([]).unwrap()).is_ok(), "secrets of its own go where the operator says");
+        }
     }
 }

@@ -7,6 +7,7 @@ use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
 use jiff::{SignedDuration, Timestamp};
 use valetkey_core::credential::Credential;
+use valetkey_core::hosts::Hosts;
 use valetkey_core::scope::Scope;
 use valetkey_core::storage::Revocability;
 use valetkey_core::stores::Ended;
@@ -65,6 +66,9 @@ pub trait Upstream: Send + Sync {
 
     /// What is known of it without asking anyone.
     fn place(&self) -> Place;
+
+    /// Where its requests go, and what proves this server there.
+    fn hosts(&self) -> &Hosts;
 
     /// How soon what was fetched can be ended there: `Minutes` where it is configured how, otherwise not at all. Never `Immediate`:
     /// each provider takes a while until all of its servers know.

@@ -171,6 +171,7 @@ async fn over(kind: StorageKind, settings: &serde_json::Value, secrets: &str) ->
             keyring: keyring(),
             surroundings,
             token_dirs: Vec::new(),
+            machine_identity_hosts: valetkey_core::hosts::Trusted::parse([]).unwrap(),
             clock,
             entropy,
         }))

@@ -31,6 +31,7 @@ use data_encoding::BASE64;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use valetkey_core::credential::{AzureSas, Credential};
+use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::scope::Scope;
 use valetkey_core::storage::Revocability;
 use valetkey_core::stores::Ended;
@@ -38,7 +39,7 @@ use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 
 use crate::upstream::{Fetched, Place, Upstream, Wish, by_hand};
-use crate::web::{Transport, Web, url};
+use crate::web::{Transport, Web, origin_of, url};
 use delegation::Delegation;
 use revoke::Lever;
 use sas::{Protocol, Signer};
@@ -237,9 +238,16 @@ impl Azure {
             None => format!("https://{account}.blob.core.windows.net"),
         };
         let protocol = if endpoint.starts_with("https://") { Protocol::HttpsOnly } else { Protocol::Any };
-        let lever =
-            revoke.as_ref().map(|revoke| Lever::new(revoke, account, identity, client_secret.clone())).transpose()?;
-        let keys = match Tokens::new(identity, client_secret, STORAGE)? {
+        let mut hosts = Hosts::new(match identity {
+            Identity::ClientSecret { .. } | Identity::AccountKey {} => Proof::Kept,
+            Identity::WorkloadIdentity { .. } | Identity::ManagedIdentity { .. } => Proof::MachineToken,
+        })
+        .sent("endpoint", origin_of(&endpoint)?);
+        let lever = revoke
+            .as_ref()
+            .map(|revoke| Lever::new(revoke, account, identity, client_secret.clone(), &mut hosts))
+            .transpose()?;
+        let keys = match Tokens::new(identity, client_secret, STORAGE, &mut hosts)? {
             Some(tokens) => Keys::Delegated(Box::new(Delegation::new(&endpoint, tokens))),
             None => Keys::Account(account_bytes(account_key)?),
         };
@@ -249,7 +257,7 @@ impl Azure {
             namespace: *namespace,
             correlation: *correlation,
             protocol,
-            web: Web::new(http, clock),
+            web: Web::new(http, clock, hosts),
             entropy,
             keys,
             lever,
@@ -324,6 +332,10 @@ impl Upstream for Azure {
 
     fn place(&self) -> Place {
         Place { endpoint: Some(self.endpoint.clone()), region: "auto".to_owned(), least: SHORTEST, most: LONGEST }
+    }
+
+    fn hosts(&self) -> &Hosts {
+        self.web.hosts()
     }
 
     fn revocability(&self) -> Revocability {

@@ -3,12 +3,13 @@
 
 use reqwest::Method;
 use reqwest::header::CONTENT_LENGTH;
+use valetkey_core::hosts::Hosts;
 use valetkey_core::stores::Ended;
 use valetkey_core::{Error, Kind, Secret};
 
 use crate::azure::token::Tokens;
 use crate::azure::{Identity, RevokeSettings};
-use crate::web::{Transport, Web, url};
+use crate::web::{Transport, Web, origin_of, url};
 
 /// Where Azure's management is.
 const MANAGEMENT: &str = "https://management.azure.com";
@@ -27,6 +28,7 @@ impl Lever {
         account: &str,
         identity: &Identity,
         secret: Option<Secret<String>>,
+        hosts: &mut Hosts,
     ) -> Result<Self, Error> {
         let RevokeSettings { subscription, resource_group, management_endpoint } = settings;
         let invalid = |said: &'static str, field: &'static str| Error::new(Kind::Invalid, said).at(field);
@@ -45,8 +47,9 @@ impl Lever {
         }
         let endpoint = management_endpoint.as_deref().unwrap_or(MANAGEMENT);
         let endpoint = url(endpoint, Transport::Private, "revoke.management_endpoint")?;
+        hosts.send("revoke.management_endpoint", origin_of(&endpoint)?);
         // Each of Azure's clouds names its management by its address.
-        let tokens = Tokens::new(identity, secret, &format!("{endpoint}/"))?.ok_or_else(|| {
+        let tokens = Tokens::new(identity, secret, &format!("{endpoint}/"), hosts)?.ok_or_else(|| {
             invalid(
                 "what the account's own key signed ends with that key alone; this identity has no delegation keys",
                 "revoke",

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
+use valetkey_core::hosts::Hosts;
 use valetkey_core::{Error, Kind, Secret};
 
 use crate::azure::Identity;
 use crate::kept::Kept;
-use crate::web::{Bearer, Transport, Web, form, url};
+use crate::web::{Bearer, Transport, Web, form, origin_of, url};
 
 /// Where Entra gives tokens.
 const AUTHORITY: &str = "https://login.microsoftonline.com";
@@ -41,6 +42,7 @@ impl Tokens {
         identity: &Identity,
         secret: Option<Secret<String>>,
         resource: &str,
+        hosts: &mut Hosts,
     ) -> Result<Option<Self>, Error> {
         let way = match identity {
             Identity::ClientSecret { tenant, client, authority } => Way::Secret {
@@ -65,6 +67,10 @@ impl Tokens {
             }
             Identity::AccountKey {} => return Ok(None),
         };
+        match &way {
+            Way::Secret { url, .. } | Way::File { url, .. } => hosts.send("identity.authority", origin_of(url)?),
+            Way::Managed { url } => hosts.tell("identity.endpoint", origin_of(url)?),
+        }
         Ok(Some(Self { way, scope: format!("{resource}.default"), last: Kept::new() }))
     }
 

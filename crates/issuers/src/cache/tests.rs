@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use tokio::sync::Semaphore;
 use valetkey_core::Secret;
 use valetkey_core::credential::{Credential, S3Keys};
+use valetkey_core::hosts::Hosts;
 use valetkey_core::id::{AccountId, LeaseId, TokenId};
 use valetkey_core::keyring::Carried;
 use valetkey_core::name::BucketName;
@@ -68,6 +69,10 @@ impl Upstream for Fake {
     }
 
     fn place(&self) -> Place {
+        panic!("the cache does not ask")
+    }
+
+    fn hosts(&self) -> &Hosts {
         panic!("the cache does not ask")
     }
 }

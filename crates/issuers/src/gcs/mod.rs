@@ -20,13 +20,14 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use valetkey_core::credential::{Credential, GoogleToken};
+use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::scope::Scope;
 use valetkey_core::stores::Ended;
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 
 use crate::upstream::{Fetched, Place, Upstream, Wish, by_hand};
-use crate::web::{Answer, Transport, Web, url};
+use crate::web::{Answer, Transport, Web, origin_of, url};
 pub use source::ExternalAccount;
 use source::{LONGEST_SECS, Source};
 
@@ -174,14 +175,15 @@ impl Gcs {
             return Err(Error::new(Kind::Invalid, "this identity has no use for this secret").at("service_account_key"));
         }
         roles.check()?;
-        let source = Source::new(identity, impersonate.as_deref(), credentials_endpoint.as_deref(), key)?;
         let token_service = token_service.as_deref().unwrap_or(TOKEN_SERVICE);
-        Ok(Self {
-            web: Web::new(http, clock),
-            source,
-            roles: roles.clone(),
-            token_service: url(token_service, Transport::Private, "token_service")?,
+        let token_service = url(token_service, Transport::Private, "token_service")?;
+        let mut hosts = Hosts::new(match identity {
+            Identity::ServiceAccountKey {} => Proof::Kept,
+            Identity::WorkloadIdentity { .. } | Identity::Metadata { .. } => Proof::MachineToken,
         })
+        .sent("token_service", origin_of(&token_service)?);
+        let source = Source::new(identity, impersonate.as_deref(), credentials_endpoint.as_deref(), key, &mut hosts)?;
+        Ok(Self { web: Web::new(http, clock, hosts), source, roles: roles.clone(), token_service })
     }
 
     /// The same, less patient.
@@ -258,6 +260,10 @@ impl Upstream for Gcs {
             least,
             most: Lifetime::secs(LONGEST_SECS),
         }
+    }
+
+    fn hosts(&self) -> &Hosts {
+        self.web.hosts()
     }
 
     async fn end_credentials(&self, _before: Timestamp) -> Result<Ended, Error> {

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use valetkey_core::hosts::Hosts;
 use valetkey_core::{Error, Kind, Secret};
 
 use crate::gcs::Identity;
 use crate::gcs::key::{SCOPE, ServiceKey};
 use crate::kept::Kept;
-use crate::web::{Bearer, Transport, Web, form, url, whole};
+use crate::web::{Bearer, Transport, Web, form, origin_of, url, whole};
 
 /// The machine's metadata server.
 const METADATA: &str = "http://metadata.google.internal";
@@ -19,6 +20,8 @@ const METADATA: &str = "http://metadata.google.internal";
 const CREDENTIALS: &str = "https://iamcredentials.googleapis.com";
 /// The longest token of a service account, in seconds.
 pub(super) const LONGEST_SECS: u32 = 3600;
+/// The setting that holds a federated identity's configuration.
+const EXTERNAL: &str = "identity.external_account";
 /// A token that ends sooner is not used again.
 const SPARE: SignedDuration = SignedDuration::from_mins(1);
 /// Another is sought so long before one ends: what is made of it ends with it.
@@ -97,6 +100,7 @@ impl Source {
         impersonate: Option<&str>,
         credentials_endpoint: Option<&str>,
         key: Option<&Secret<String>>,
+        hosts: &mut Hosts,
     ) -> Result<Self, Error> {
         let invalid = |said: &'static str, field: &'static str| Error::new(Kind::Invalid, said).at(field);
         let mut stand_in = impersonate
@@ -107,6 +111,7 @@ impl Source {
                 }
                 let base = credentials_endpoint.unwrap_or(CREDENTIALS);
                 let base = url(base, Transport::Private, "credentials_endpoint")?;
+                hosts.send("credentials_endpoint", origin_of(&base)?);
                 Ok(format!("{base}/v1/projects/-/serviceAccounts/{account}:generateAccessToken"))
             })
             .transpose()?;
@@ -119,7 +124,10 @@ impl Source {
             }
             Identity::WorkloadIdentity { external_account } => {
                 let own = external_account.service_account_impersonation_url.as_deref();
-                let own = own.map(|own| url(own, Transport::Private, "identity.external_account")).transpose()?;
+                let own = own.map(|own| url(own, Transport::Private, EXTERNAL)).transpose()?;
+                if let Some(own) = own.as_deref().filter(|_| stand_in.is_none()) {
+                    hosts.send(EXTERNAL, origin_of(own)?);
+                }
                 stand_in = stand_in.or(own);
                 if stand_in.is_none() {
                     // "Restrict a credential's Cloud Storage permissions": boundaries are for tokens of service accounts.
@@ -138,6 +146,16 @@ impl Source {
                 }
             }
         };
+        match &way {
+            Way::Key(key) => hosts.send("service_account_key", origin_of(&key.token_url)?),
+            Way::Federated(federated) => {
+                hosts.send(EXTERNAL, origin_of(&federated.token_url)?);
+                if let Place::Url(place, _) = &federated.place {
+                    hosts.tell(EXTERNAL, origin_of(place)?);
+                }
+            }
+            Way::Metadata { url } => hosts.tell("identity.endpoint", origin_of(url)?),
+        }
         Ok(Self { way, stand_in, last: Kept::new() })
     }
 
@@ -194,8 +212,7 @@ impl Source {
 }
 
 fn federated(external: &ExternalAccount) -> Result<Federated, Error> {
-    const AT: &str = "identity.external_account";
-    let invalid = |said: &'static str| Error::new(Kind::Invalid, said).at(AT);
+    let invalid = |said: &'static str| Error::new(Kind::Invalid, said).at(EXTERNAL);
     let ExternalAccount {
         kind,
         audience,
@@ -211,6 +228,11 @@ fn federated(external: &ExternalAccount) -> Result<Federated, Error> {
     let place = match (file, place) {
         (Some(file), None) => Place::File(file.clone()),
         (None, Some(place)) => {
+            if headers.iter().any(|(name, value)| !plain_header(name, value)) {
+                return Err(invalid(
+                    "its `headers` are `Metadata: true`, `Metadata-Flavor: Google` and `Accept`, and no others",
+                ));
+            }
             Place::Url(metadata_url(place).ok_or_else(|| invalid("its `url` is not one"))?, headers.clone())
         }
         _ => return Err(invalid("its `credential_source` must be either a `file` or a `url`")),
@@ -223,10 +245,20 @@ fn federated(external: &ExternalAccount) -> Result<Federated, Error> {
     Ok(Federated {
         audience: audience.clone(),
         kind: subject_token_type.clone(),
-        token_url: url(token_url, Transport::Private, AT)?,
+        token_url: url(token_url, Transport::Private, EXTERNAL)?,
         place,
         field,
     })
+}
+
+/// Whether a header is one that a cloud's metadata address wants to see. SECURITY: any other could make something else of the request.
+fn plain_header(name: &str, value: &str) -> bool {
+    match name.to_ascii_lowercase().as_str() {
+        "metadata" => value.eq_ignore_ascii_case("true"),
+        "metadata-flavor" => value == "Google",
+        "accept" => value.len() <= 100 && value.bytes().all(|b| b.is_ascii_graphic() || b == b' '),
+        _ => false,
+    }
 }
 
 /// Another cloud's metadata address, which has a query and no TLS.

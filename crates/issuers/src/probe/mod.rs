@@ -16,11 +16,12 @@ use reqwest::header::HeaderValue;
 use reqwest::{Client, RequestBuilder, Url};
 use valetkey_core::check::{Answer, Attempt, Prober, endpoint_of};
 use valetkey_core::credential::Credential;
+use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::storage::Storage;
 use valetkey_core::time::Clock;
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::web::{Answer as Answered, Web, hidden, quoted};
+use crate::web::{Answer as Answered, Web, hidden, origin_of, quoted};
 
 /// How long a store may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -62,7 +63,10 @@ impl Live {
 
     async fn send(&self, storage: &Storage, request: RequestBuilder) -> Result<Answered, String> {
         let http = self.http(storage)?;
-        let web = Web::new(http, Arc::clone(&self.clock)).patient(PATIENCE);
+        let endpoint = endpoint_of(storage);
+        let origin = origin_of(endpoint).map_err(|_| "the storage's endpoint is not a URL".to_owned())?;
+        let hosts = Hosts::new(Proof::Kept).sent("endpoint", origin);
+        let web = Web::new(http, Arc::clone(&self.clock), hosts).patient(PATIENCE);
         web.ask("the store", request).await.map_err(|error| unreachable(endpoint_of(storage), &error))
     }
 }

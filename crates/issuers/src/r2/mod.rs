@@ -17,6 +17,7 @@ use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
 use serde::{Deserialize, Serialize};
 use valetkey_core::credential::{Credential, S3Keys};
+use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::name::shortened;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::storage::Revocability;
@@ -27,7 +28,7 @@ use valetkey_core::{Error, Kind, Secret};
 use crate::r2::api::{ApiRequest, WHOM, accepted, read};
 use crate::r2::token::{Claims, PathClaims};
 use crate::upstream::{Fetched, Place, Upstream, Wish, by_hand, plausible_end};
-use crate::web::{Transport, Web, hidden, request_id, url};
+use crate::web::{Transport, Web, hidden, origin_of, request_id, url};
 
 /// What is configured of R2; nothing of it is secret.
 #[derive(Clone, Debug, Deserialize)]
@@ -243,8 +244,15 @@ impl R2 {
                 Some(Lever { url: format!("{api}/{owner}/tokens/{parent_access_key_id}"), api_token })
             }
         };
+        let endpoint = format!("{api}/accounts/{account_id}/r2/temp-access-credentials");
+        // What is signed here is for the host; the token is asked of Cloudflare's API and ended there.
+        let mut hosts = Hosts::new(Proof::Kept)
+            .sent("host", origin_of(&format!("https://{host}")).map_err(|error| error.at("host"))?);
+        if matches!(maker, Maker::Api(_)) || lever.is_some() {
+            hosts.send("api_base_url", origin_of(&endpoint)?);
+        }
         Ok(Self {
-            endpoint: format!("{api}/accounts/{account_id}/r2/temp-access-credentials"),
+            endpoint,
             account_id,
             host,
             jurisdiction,
@@ -252,7 +260,7 @@ impl R2 {
             actions_claim,
             maker,
             lever,
-            web: Web::new(http, clock).patient(Duration::from_millis(u64::from(timeout_ms))),
+            web: Web::new(http, clock, hosts).patient(Duration::from_millis(u64::from(timeout_ms))),
         })
     }
 
@@ -447,6 +455,10 @@ impl Upstream for R2 {
             least: SHORTEST,
             most: LONGEST,
         }
+    }
+
+    fn hosts(&self) -> &Hosts {
+        self.web.hosts()
     }
 
     fn revocability(&self) -> Revocability {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use valetkey_core::hosts::{Hosts, Origin};
 
 use crate::sigv4::{Signing, sha256, sign};
 use crate::sts::parent::{Keys, Parents};
 use crate::sts::wire::Refused;
-use crate::web::{Answer, Web, hidden};
+use crate::web::{Answer, Web, hidden, origin};
 
 /// The type of the body; it is signed.
 pub(super) const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
@@ -32,6 +33,11 @@ impl Api {
         let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         Self { url, host, region, service, action }
     }
+
+    /// Where it is.
+    pub(crate) fn origin(&self) -> Origin {
+        origin(&self.url)
+    }
 }
 
 /// What asks.
@@ -44,6 +50,11 @@ impl Asker {
     /// Asks with these credentials.
     pub(crate) fn new(web: Web, parents: Parents) -> Self {
         Self { web, parents }
+    }
+
+    /// Who is asked.
+    pub(crate) fn hosts(&self) -> &Hosts {
+        self.web.hosts()
     }
 
     /// The present instant.

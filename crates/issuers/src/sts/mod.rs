@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::credential::{Credential, S3Keys};
+use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::storage::Revocability;
 use valetkey_core::stores::Ended;
@@ -80,10 +81,19 @@ impl Sts {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let settings = settings.parse()?;
-        let web = Web::new(http, clock).patient(settings.timeout);
+        let api = Api::new(settings.endpoint.clone(), settings.region.clone(), "sts", "AssumeRole");
+        let mut hosts = Hosts::new(match secrets {
+            Secrets::Keys(_) => Proof::Kept,
+            Secrets::Chain(_) => Proof::MachineSignature,
+        })
+        .sent("sts_endpoint", api.origin());
+        if let Some(lever) = &settings.lever {
+            hosts.send("revoke.iam_endpoint", lever.api.origin());
+        }
+        let web = Web::new(http, clock, hosts).patient(settings.timeout);
         Ok(Self {
-            api: Api::new(settings.endpoint.clone(), settings.region.clone(), "sts", "AssumeRole"),
-            asker: Asker::new(web.clone(), Parents::new(secrets, web)),
+            api,
+            asker: Asker::new(web.clone(), Parents::new(secrets, web.of_surroundings())),
             settings,
             learnt: Learnt::default(),
         })
@@ -166,6 +176,10 @@ impl Upstream for Sts {
     fn place(&self) -> Place {
         let Parsed { objects, region, min, max, .. } = &self.settings;
         Place { endpoint: objects.clone(), region: region.clone(), least: *min, most: *max }
+    }
+
+    fn hosts(&self) -> &Hosts {
+        self.asker.hosts()
     }
 
     fn revocability(&self) -> Revocability {

@@ -14,6 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use serde_json::Value;
+use valetkey_core::hosts::{Hosts, Origin};
 use valetkey_core::time::Clock;
 use valetkey_core::{Error, Kind, Secret};
 
@@ -50,6 +51,17 @@ pub(crate) struct Web {
     http: Client,
     clock: Arc<dyn Clock>,
     patience: Duration,
+    hosts: Arc<Hosts>,
+    reach: Reach,
+}
+
+/// Where requests may go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reach {
+    /// Where the store said that they go.
+    Said,
+    /// Where the machine's own surroundings say.
+    Surroundings,
 }
 
 /// What was answered.
@@ -90,9 +102,19 @@ impl Bearer {
 }
 
 impl Web {
-    /// Asks with the client given.
-    pub(crate) fn new(http: Client, clock: Arc<dyn Clock>) -> Self {
-        Self { http, clock, patience: PATIENCE }
+    /// Asks with the client given, and nobody but these hosts.
+    pub(crate) fn new(http: Client, clock: Arc<dyn Clock>, hosts: Hosts) -> Self {
+        Self { http, clock, patience: PATIENCE, hosts: Arc::new(hosts), reach: Reach::Said }
+    }
+
+    /// Who is asked.
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// The same, for what the machine's own surroundings say and no settings.
+    pub(crate) fn of_surroundings(self) -> Self {
+        Self { reach: Reach::Surroundings, ..self }
     }
 
     /// The same, waiting so long for one answer.
@@ -141,7 +163,15 @@ impl Web {
                 failure().note(format!("{whom} could not be reached")).caused_by(error)
             }
         };
-        let mut response = request.timeout(self.patience).send().await.map_err(failed)?;
+        let request = request.timeout(self.patience).build().map_err(failed)?;
+        // SECURITY: nothing goes to a host that was not said when secrets were taken, however its URL came about.
+        if self.reach == Reach::Said && !self.hosts.allow(&origin(request.url())) {
+            return Err(Error::internal(format!(
+                "{whom} is at `{}`, which is not said to be asked",
+                origin(request.url())
+            )));
+        }
+        let mut response = self.http.execute(request).await.map_err(failed)?;
         let (status, headers) = (response.status(), response.headers().clone());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
@@ -323,6 +353,16 @@ pub(crate) fn form(fields: &[(&str, &str)]) -> String {
         body.extend(utf8_percent_encode(value, KEPT));
     }
     body
+}
+
+/// The host of a URL.
+pub(crate) fn origin(url: &Url) -> Origin {
+    Origin::new(url.scheme(), url.host_str().unwrap_or_default(), url.port())
+}
+
+/// The host of a URL that was read before.
+pub(crate) fn origin_of(url: &str) -> Result<Origin, Error> {
+    Url::parse(url).map(|url| origin(&url)).map_err(|_| Error::new(Kind::Invalid, "this is not a URL"))
 }
 
 /// Which URLs a setting may hold.

@@ -100,6 +100,11 @@ pub(crate) const KEYS: &[Key] = &[
         "directories of the files with other issuers' tokens that a storage's settings may name",
     ),
     key(
+        "upstream.machine_identity_hosts",
+        r#"["sts.amazonaws.com", "sts.*.amazonaws.com", "sts-fips.*.amazonaws.com", "sts.*.amazonaws.com.cn", "iam.amazonaws.com", "iam.us-gov.amazonaws.com", "iam.*.amazonaws.com.cn", "s3.amazonaws.com", "s3.*.amazonaws.com", "s3-fips.*.amazonaws.com", "s3.dualstack.*.amazonaws.com", "s3.*.amazonaws.com.cn", "*.s3.*.amazonaws.com", "*.s3.*.amazonaws.com.cn", "*.googleapis.com", "storage.*.rep.googleapis.com", "login.microsoftonline.com", "login.microsoftonline.us", "login.chinacloudapi.cn", "login.partner.microsoftonline.cn", "management.azure.com", "management.usgovcloudapi.net", "management.chinacloudapi.cn", "*.blob.core.windows.net", "*.dfs.core.windows.net", "*.*.blob.storage.azure.net", "*.*.dfs.storage.azure.net", "*.blob.core.usgovcloudapi.net", "*.dfs.core.usgovcloudapi.net", "*.blob.core.chinacloudapi.cn"]"#,
+        "hosts that the machine's own identity may be sent to and asked for at, of storages without secrets of their own; `*` is one label",
+    ),
+    key(
         "gateway.local_roots",
         "[]",
         "directories below which a gateway may serve plain disks; never what is, holds or is in the data directory",

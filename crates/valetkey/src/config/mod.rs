@@ -127,6 +127,7 @@ pub(crate) struct Upstream {
     pub(crate) min_remaining_secs: u32,
     pub(crate) deny_secs: u32,
     pub(crate) token_dirs: Vec<PathBuf>,
+    pub(crate) machine_identity_hosts: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use valetkey_core::desk::Desk;
+use valetkey_core::hosts::Trusted;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::Name;
 use valetkey_core::package::Packages;
@@ -181,7 +182,13 @@ fn surroundings() -> Surroundings {
 }
 
 fn cache_settings(upstream: &crate::config::Upstream) -> cache::Settings {
-    let crate::config::Upstream { max_credentials, min_remaining_secs, deny_secs, token_dirs: _ } = upstream;
+    let crate::config::Upstream {
+        max_credentials,
+        min_remaining_secs,
+        deny_secs,
+        token_dirs: _,
+        machine_identity_hosts: _,
+    } = upstream;
     let (min_remaining_secs, deny_secs) = (*min_remaining_secs, *deny_secs);
     cache::Settings { max_entries: *max_credentials, min_remaining_secs, deny_secs }
 }
@@ -236,10 +243,12 @@ impl Node {
         )
         .await
         .context("the embedded store cannot be opened")?;
+        let machine_identity_hosts = Trusted::parse(config.upstream.machine_identity_hosts.iter().map(String::as_str))?;
         let sources = Arc::new(Sources::new(sources::World {
             keyring: keyring.clone(),
             surroundings: surroundings(),
             token_dirs: config.upstream.token_dirs.clone(),
+            machine_identity_hosts: machine_identity_hosts.clone(),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         }));
@@ -250,7 +259,14 @@ impl Node {
             allowed: config.gateway.local_roots.clone(),
             own: vec![config.data_dir.clone(), config.keyring_file()],
         };
-        let stores = Arc::new(NodeStores::new(endpoint.clone(), &storage, Arc::clone(&sources), roots, cache.clone()));
+        let stores = Arc::new(NodeStores::new(
+            endpoint.clone(),
+            &storage,
+            Arc::clone(&sources),
+            roots,
+            machine_identity_hosts,
+            cache.clone(),
+        ));
         stores.reseal(&*store).await?;
         stores.open_all(&*store).await?;
         let embedded = Embedded::new(keyring.clone(), Arc::clone(&entropy));

@@ -1,11 +1,10 @@
 //! The stores of a running server: what an operator describes is read here, whoever runs the store, and takes effect here.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::Value;
+use valetkey_core::hosts::{Hosts, Proof, Trusted};
 use valetkey_core::id::StorageId;
 use valetkey_core::name::BucketName;
 use valetkey_core::port::{NewStorage, Registry};
@@ -28,6 +27,8 @@ pub(crate) struct NodeStores {
     lifetimes: (Lifetime, Lifetime),
     sources: Arc<Sources>,
     local_roots: LocalRoots,
+    /// Where the machine's own identity may be sent.
+    machine_identity_hosts: Trusted,
     cache: Cache,
 }
 
@@ -76,11 +77,22 @@ impl NodeStores {
         own: &Storage,
         sources: Arc<Sources>,
         local_roots: LocalRoots,
+        machine_identity_hosts: Trusted,
         cache: Cache,
     ) -> Self {
         let Storage { endpoint: url, internal_endpoint, region, min_lifetime, max_lifetime, .. } = own.clone();
         let lifetimes = (min_lifetime, max_lifetime);
-        Self { endpoint, url, internal_url: internal_endpoint, region, lifetimes, sources, local_roots, cache }
+        Self {
+            endpoint,
+            url,
+            internal_url: internal_endpoint,
+            region,
+            lifetimes,
+            sources,
+            local_roots,
+            machine_identity_hosts,
+            cache,
+        }
     }
 
     /// The way to what lies behind a gateway.
@@ -98,7 +110,12 @@ impl NodeStores {
             | valetkey_gateway::Settings::Azure { .. }
             | valetkey_gateway::Settings::Gcs { .. } => {}
         }
-        settings.open(secrets.map_or(&[], |secrets| secrets.reveal().as_bytes()))
+        let hosts = settings.hosts(bytes_of(secrets))?;
+        // Also of what was taken before the server's file said where identities go: a token is good for whoever gets it.
+        if hosts.take_a_token() {
+            hosts.check(&self.machine_identity_hosts)?;
+        }
+        settings.open(bytes_of(secrets))
     }
 
     /// Whether an address is that of our own endpoint, as far as it is written the same.
@@ -115,6 +132,8 @@ impl NodeStores {
             kind if kind.is_ours() => {
                 if kind == StorageKind::Gateway {
                     self.opened(settings, secrets).map_err(of_settings)?;
+                    let hosts = valetkey_gateway::Settings::parse(settings)?.hosts(bytes_of(secrets))?;
+                    hosts.check(&self.machine_identity_hosts).map_err(of_settings)?;
                 }
                 Ok(Known {
                     endpoint: Some(self.url.clone()),
@@ -135,6 +154,31 @@ impl NodeStores {
                     revocation: upstream.revocability(),
                 })
             }
+        }
+    }
+
+    /// Refuses settings that would send kept secrets where they were not sent before.
+    fn stays(&self, kind: StorageKind, old: &str, new: &str, secrets: Option<&Secret<String>>) -> Result<(), Error> {
+        let hosts = |settings: &str| match kind {
+            StorageKind::Embedded => Ok(Hosts::new(Proof::Kept)),
+            StorageKind::Gateway => valetkey_gateway::Settings::parse(settings)
+                .and_then(|settings| settings.hosts(bytes_of(secrets)))
+                .map_err(of_settings),
+            StorageKind::Sts | StorageKind::R2 | StorageKind::Azure | StorageKind::Gcs => {
+                self.sources.hosts(kind, settings, secrets)
+            }
+        };
+        let new = hosts(new)?;
+        // Of settings that cannot be read any more nothing is known: then everything is another place.
+        let old = hosts(old).unwrap_or_else(|_| Hosts::new(Proof::Kept));
+        match new.beyond(&old) {
+            None => Ok(()),
+            Some((setting, origin)) => Err(invalid(
+                "secrets",
+                format!(
+                    "`{origin}` (of `settings.{setting}`) is not where the secrets were sent before; say them again"
+                ),
+            )),
         }
     }
 
@@ -199,24 +243,6 @@ impl NodeStores {
     }
 }
 
-/// Everything in settings that may say where secrets are sent.
-fn addresses(settings: &str) -> BTreeSet<String> {
-    fn look(name: &str, value: &Value, found: &mut BTreeSet<String>) {
-        match value {
-            Value::String(text) if text.contains("://") || ["host", "endpoint", "authority", "url"].contains(&name) => {
-                found.insert(text.clone());
-            }
-            Value::Array(values) => values.iter().for_each(|value| look(name, value, found)),
-            Value::Object(fields) => fields.iter().for_each(|(name, value)| look(name, value, found)),
-            Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
-    let mut found = BTreeSet::new();
-    // What is no JSON is refused where it is read.
-    look("", &serde_json::from_str(settings).unwrap_or_default(), &mut found);
-    found
-}
-
 /// A store as it is, with another backend.
 fn with_backend(storage: Storage, backend: Option<Backend>) -> NewStorage {
     let Storage { id: _, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime, backend: _ } =
@@ -231,6 +257,11 @@ fn with_backend(storage: Storage, backend: Option<Backend>) -> NewStorage {
         max_lifetime,
         backend: backend.map(Arc::new),
     }
+}
+
+/// A gateway's secrets, as it reads them.
+fn bytes_of(secrets: Option<&Secret<String>>) -> &[u8] {
+    secrets.map_or(&[], |secrets| secrets.reveal().as_bytes())
 }
 
 fn invalid(field: &'static str, said: impl Into<String>) -> Error {
@@ -285,14 +316,13 @@ impl Stores for NodeStores {
             ));
         }
         let settings = described.settings.as_deref().or(old.map(|old| &*old.settings)).unwrap_or("{}");
+        let secrets = self.secrets(&described, old)?;
         // SECURITY: who may say where a store is may not thereby have its secrets sent there.
         if let (Some(old), Some(new), None) = (old, described.settings.as_deref(), &described.secrets)
             && old.secrets.is_some()
-            && !addresses(new).is_subset(&addresses(&old.settings))
         {
-            return Err(invalid("secrets", "an address in the settings is another one now; say the secrets again"));
+            self.stays(kind, &old.settings, new, secrets.as_ref())?;
         }
-        let secrets = self.secrets(&described, old)?;
         let known = self.known(&described, settings, secrets.as_ref())?;
         let ours = kind.is_ours();
         let endpoint = described

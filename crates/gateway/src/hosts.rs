@@ -1,0 +1,170 @@
+//! Where a backend's requests go: said of its settings, and held against each request, whatever the library makes of them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+};
+use valetkey_core::hosts::{Hosts, Origin};
+use valetkey_core::{Error, Kind};
+
+use crate::http::Straight;
+
+/// Where a URL of the settings is.
+pub(crate) fn origin(url: &str, setting: &'static str) -> Result<Origin, Error> {
+    let bad = || Error::new(Kind::Invalid, "this is not the URL of a store").at(setting);
+    let url = reqwest::Url::parse(url).map_err(|_| bad())?;
+    Ok(Origin::new(url.scheme(), url.host_str().ok_or_else(bad)?, url.port()))
+}
+
+/// Clients that ask nobody but these hosts. SECURITY: a setting that becomes part of an address cannot lead kept secrets elsewhere.
+#[derive(Debug)]
+pub(crate) struct Within(pub(crate) Arc<Hosts>);
+
+#[derive(Debug)]
+struct Guarded {
+    client: HttpClient,
+    hosts: Arc<Hosts>,
+}
+
+impl HttpConnector for Within {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client = Straight.connect(options)?;
+        if self.0.is_of_the_machine() {
+            // Where the machine is told who it is, its own surroundings say.
+            return Ok(client);
+        }
+        Ok(HttpClient::new(Guarded { client, hosts: Arc::clone(&self.0) }))
+    }
+}
+
+#[async_trait]
+impl HttpService for Guarded {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let url = request.uri();
+        let origin = url.scheme_str().zip(url.host()).map(|(scheme, host)| Origin::new(scheme, host, url.port_u16()));
+        if origin.is_some_and(|origin| self.hosts.allow(&origin)) {
+            self.client.execute(request).await
+        } else {
+            let elsewhere = std::io::Error::other("the request goes to a host that the settings do not say");
+            Err(HttpError::new(HttpErrorKind::Unknown, elsewhere))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use valetkey_core::hosts::Trusted;
+
+    use crate::settings::Settings;
+
+    const KEYS: &str = r#"{"access_key_id":"AKIA","secret_access_key":"x"}"#;
+    const SAS: &str = r#"{"sas_token":"sig=x"}"#;
+    const GOOGLE: &str =
+        r#"{"service_account_key":{"private_key":"x","private_key_id":"x","client_email":"a@b","disable_oauth":true}}"#;
+
+    fn beyond(before: &str, now: &str, secrets: &str) -> Option<String> {
+        let hosts = |settings: &str| Settings::parse(settings).unwrap().hosts(secrets.as_bytes()).unwrap();
+        hosts(now).beyond(&hosts(before)).map(|(setting, origin)| format!("{setting} {origin}"))
+    }
+
+    #[test]
+    fn whatever_leads_kept_secrets_to_another_host_is_seen_and_nothing_else() {
+        for (before, now, secrets, new) in [
+            (
+                r#"{"backend":"s3"}"#,
+                r#"{"backend":"s3","region":"eu-1"}"#,
+                KEYS,
+                Some("endpoint https://s3.eu-1.amazonaws.com"),
+            ),
+            (
+                r#"{"backend":"s3"}"#,
+                r#"{"backend":"s3","path_style":false}"#,
+                KEYS,
+                Some("endpoint https://*.s3.us-east-1.amazonaws.com"),
+            ),
+            (
+                r#"{"backend":"s3","endpoint":"https://a.example"}"#,
+                r#"{"backend":"s3","endpoint":"https://a.example/x/","region":"eu-1","buckets":{"here":"there"}}"#,
+                KEYS,
+                None,
+            ),
+            (
+                r#"{"backend":"s3","endpoint":"https://a.example"}"#,
+                r#"{"backend":"s3","endpoint":"http://a.example","allow_http":true}"#,
+                KEYS,
+                Some("endpoint http://a.example"),
+            ),
+            (
+                r#"{"backend":"s3","endpoint":"https://a.example"}"#,
+                r#"{"backend":"s3"}"#,
+                KEYS,
+                Some("endpoint https://s3.us-east-1.amazonaws.com"),
+            ),
+            (
+                r#"{"backend":"azure","account":"one"}"#,
+                r#"{"backend":"azure","account":"two"}"#,
+                SAS,
+                Some("endpoint https://two.blob.core.windows.net"),
+            ),
+            (
+                r#"{"backend":"azure","account":"one"}"#,
+                r#"{"backend":"azure","account":"one","client_id":"c"}"#,
+                SAS,
+                None,
+            ),
+            (
+                r#"{"backend":"gcs"}"#,
+                r#"{"backend":"gcs","endpoint":"https://evil.example"}"#,
+                GOOGLE,
+                Some("endpoint https://evil.example"),
+            ),
+        ] {
+            assert_eq!(beyond(before, now, secrets).as_deref(), new, "{now}");
+        }
+    }
+
+    #[test]
+    fn the_machines_identity_is_sent_where_the_servers_file_says() {
+        let trusted = Trusted::parse(valetkey_core::hosts::PROVIDERS).unwrap();
+        for (settings, good) in [
+            (r#"{"backend":"s3"}"#, true),
+            (r#"{"backend":"s3","region":"eu-1","path_style":false}"#, true),
+            (r#"{"backend":"azure","account":"name"}"#, true),
+            (r#"{"backend":"azure","account":"name","endpoint":"https://name.blob.core.windows.net"}"#, true),
+            (r#"{"backend":"gcs"}"#, true),
+            (r#"{"backend":"s3","endpoint":"https://evil.example"}"#, false),
+            (r#"{"backend":"azure","account":"name","endpoint":"https://evil.example"}"#, false),
+            (
+                r#"{"backend":"azure","account":"name","endpoint":"http://127.0.0.1:1","allow_http":true,"client_id":"c"}"#,
+                false,
+            ),
+            (r#"{"backend":"gcs","endpoint":"https://storage.googleapis.com.evil.example"}"#, false),
+        ] {
+            let hosts = Settings::parse(settings).unwrap().hosts(b"").unwrap();
+            assert!(hosts.is_of_the_machine());
+            assert_eq!(hosts.check(&trusted).is_ok(), good, "{settings}");
+        }
+        let kept = Settings::parse(r#"{"backend":"gcs","endpoint":"https://gcs.example"}"#).unwrap();
+        assert!(kept.hosts(GOOGLE.as_bytes()).unwrap().check(&trusted).is_ok(), "an operator may name any store");
+    }
+
+    #[tokio::test]
+    async fn a_request_to_another_host_is_not_sent() {
+        use std::sync::Arc;
+
+        use object_store::client::{HttpConnector as _, HttpRequestBody};
+        use valetkey_core::hosts::{Hosts, Origin, Proof};
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let elsewhere = listener.local_addr().unwrap();
+        let hosts = Hosts::new(Proof::Kept).sent("endpoint", Origin::new("http", "127.0.0.1", Some(1)));
+        let client = super::Within(Arc::new(hosts)).connect(&crate::http::options(true)).unwrap();
+        let mut request = object_store::client::HttpRequest::new(HttpRequestBody::empty());
+        *request.uri_mut() = format!("http://{elsewhere}/lake/a").parse().unwrap();
+        let refused = client.execute(request).await.unwrap_err();
+        assert!(format!("{refused:?}").contains("the settings do not say"), "{refused:?}");
+    }
+}
