@@ -24,6 +24,6 @@ mod workspaces;
 
 pub use holdings::{HOLDINGS, Holding, Holdings};
 pub use parents::ParentKeys;
-pub use settings::{LedgerMode, Settings};
+pub use settings::{LedgerMode, Retention, Settings};
 pub use store::Store;
 pub use sweep::Swept;

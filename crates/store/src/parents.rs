@@ -67,6 +67,7 @@ impl ParentKeys {
     /// # Errors
     /// `Unavailable`.
     pub async fn open(store: &Store, keyring: SharedKeyring) -> Result<Self, Error> {
+        let _ = store.shared.keyring.set(keyring.clone());
         let own = Self { store: store.clone(), keyring };
         own.reseal().await?;
         Ok(own)
@@ -78,6 +79,7 @@ impl ParentKeys {
     /// `Unavailable`.
     pub async fn reseal(&self) -> Result<(), Error> {
         let ring = self.keyring.load();
+        self.store.reseal_checkpoint(&ring).await?;
         let reseal = async |db: &mut SqliteConnection| {
             for (token, sealed) in parents::sealed(db).await? {
                 if ring.is_current(&sealed) {

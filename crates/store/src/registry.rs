@@ -19,7 +19,7 @@ use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
 
 use crate::sqlite::revocations::{self, Also, End, Target};
-use crate::sqlite::{failed, leases, pages, registry};
+use crate::sqlite::{failed, registry};
 use crate::store::Store;
 
 type Reader = sqlx::pool::PoolConnection<sqlx::Sqlite>;
@@ -126,7 +126,7 @@ impl Store {
 }
 
 /// Milliseconds of the longest lifetime, and a second for instants told in whole seconds.
-fn longest_ms(longest_s: i64) -> i64 {
+pub(crate) fn longest_ms(longest_s: i64) -> i64 {
     longest_s.saturating_add(1).saturating_mul(1000)
 }
 
@@ -336,15 +336,12 @@ impl Registry for Store {
     }
 
     async fn outliving(&self, by: Revoker) -> Result<Vec<Outliving>, Error> {
-        self.fold_all().await?;
-        let mut reader = self.reader().await?;
-        let longest_ms = longest_ms(registry::longest_lifetime(&mut reader).await?);
-        leases::outliving(&mut reader, by, longest_ms).await
+        let longest_ms = longest_ms(registry::longest_lifetime(&mut *self.reader().await?).await?);
+        self.outliving_of(by, longest_ms).await
     }
 
     async fn leases_of_key(&self, key_id: &str, limit: u32) -> Result<Vec<LeaseRecord>, Error> {
-        self.fold_all().await?;
-        let found = leases::of_key(&mut *self.reader().await?, key_id, limit).await?;
+        let found = self.of_key(key_id, limit).await?;
         self.records(found).await
     }
 
@@ -352,17 +349,13 @@ impl Registry for Store {
         if filter.limit > 10_000 {
             return Err(Error::new(Kind::Invalid, "the most leases to list at once are 10000").at("limit"));
         }
-        self.fold_all().await?;
-        let found = {
-            let mut reader = self.reader().await?;
-            let longest_ms = longest_ms(registry::longest_lifetime(&mut reader).await?);
-            leases::list(&mut reader, filter, longest_ms).await?
-        };
+        let longest_ms = longest_ms(registry::longest_lifetime(&mut *self.reader().await?).await?);
+        let found = self.list(filter, longest_ms).await?;
         self.records(found).await
     }
 
     async fn verify_ledger(&self) -> Result<Verified, Error> {
         self.settle().await?;
-        pages::verify(&mut *self.reader().await?, self.shared.began.seq).await
+        self.verify().await
     }
 }

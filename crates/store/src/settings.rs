@@ -27,6 +27,25 @@ pub struct Settings {
     pub dialects: Vec<&'static str>,
     /// How much accounts may hold.
     pub holdings: Holdings,
+    /// How long what is over is kept.
+    pub retention: Retention,
+}
+
+/// How long what is over is kept, in seconds; 0: for ever.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retention {
+    /// Counts of refusals.
+    pub refusals_secs: u64,
+    /// Counts of requests.
+    pub requests_secs: u64,
+    /// Leases that have ended, and the pages of the ledger they are in.
+    pub ledger_secs: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { refusals_secs: 90 * 86_400, requests_secs: 400 * 86_400, ledger_secs: 0 }
+    }
 }
 
 impl Default for Settings {
@@ -38,6 +57,7 @@ impl Default for Settings {
             accounts: 10_000,
             dialects: vec!["native", "theirstack", "dreadnode", "r2", "sharing"],
             holdings: Holdings::default(),
+            retention: Retention::default(),
         }
     }
 }

@@ -3,13 +3,14 @@
 use std::future::Future;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnection;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind};
 use valetkey_sqlite::Writing;
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) revoked: Revoked,
     pub(crate) counter: Counter,
     pub(crate) blobs: Arc<Blobs>,
+    /// Seals what must not be forged in the database; known once the parent access keys are opened.
+    pub(crate) keyring: OnceLock<SharedKeyring>,
     /// Leases that are not in the index yet, about.
     pub(crate) backlog: AtomicU64,
     /// Where the ledger ended when the store was opened.
@@ -92,6 +95,7 @@ impl Store {
             clock,
             entropy,
             blobs: Blobs::beside(path, tasks.clone()),
+            keyring: OnceLock::new(),
             tasks,
             stop: stop.child_token(),
             revoked: Revoked::default(),

@@ -3,17 +3,31 @@
 use std::time::Duration;
 
 use valetkey_core::Error;
+use valetkey_core::keyring::{Keyring, SEAL_NONCE_LEN};
+use valetkey_core::port::Verified;
 
+use crate::settings::Retention;
+use crate::sqlite::sweep::{self, Checkpoint};
+use crate::sqlite::{pages, registry};
 use crate::store::Store;
 
 /// How often it is looked for.
 const EVERY: Duration = Duration::from_mins(10);
+
+/// What the seal of a checkpoint is for.
+const PURPOSE: &str = "checkpoint of the ledger";
 
 /// What a sweep removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Swept {
     /// Files of blobs that no row names.
     pub blobs: u64,
+    /// Rows of counted refusals.
+    pub refusals: u64,
+    /// Rows of counted requests.
+    pub requests: u64,
+    /// Pages of the ledger.
+    pub pages: u64,
 }
 
 impl Store {
@@ -35,11 +49,120 @@ impl Store {
         }
     }
 
-    /// Removes what is over: files that belong to no blob. It is done from time to time anyway.
+    /// Removes what is over: files that belong to no blob, and what is older than the settings keep. It is done from time to time
+    /// anyway. Each step is a small change of its own, so that vends go on between two of them.
     ///
     /// # Errors
     /// `Unavailable`; what was removed before stays so.
     pub async fn sweep(&self) -> Result<Swept, Error> {
-        Ok(Swept { blobs: self.sweep_blobs().await? })
+        let Retention { refusals_secs, requests_secs, ledger_secs } = self.shared.settings.retention;
+        let now_s = self.shared.clock.now().as_second();
+        let before = |secs: u64| now_s.saturating_sub(i64::try_from(secs).unwrap_or(i64::MAX));
+        let mut swept = Swept { blobs: self.sweep_blobs().await?, ..Swept::default() };
+        if refusals_secs > 0 {
+            let before_s = before(refusals_secs);
+            while let rows @ 1.. = self.shared.db.change(async |db| sweep::refusals(db, before_s).await).await? {
+                swept.refusals += rows;
+            }
+        }
+        if requests_secs > 0 {
+            let before_s = before(requests_secs);
+            for account in sweep::accounts(&mut *self.reader().await?).await? {
+                while let rows @ 1.. =
+                    self.shared.db.change(async |db| sweep::requests(db, account, before_s).await).await?
+                {
+                    swept.requests += rows;
+                }
+            }
+        }
+        if ledger_secs > 0 {
+            swept.pages = self.sweep_ledger(before(ledger_secs).saturating_mul(1000)).await?;
+        }
+        if swept != Swept::default() {
+            let Swept { blobs, refusals, requests, pages } = swept;
+            tracing::info!(blobs, refusals, requests, ledger.pages = pages, "removed what was over");
+        }
+        Ok(swept)
     }
+
+    /// Removes the oldest pages of what ended before an instant. Without a keyring no checkpoint can be sealed, and none goes.
+    async fn sweep_ledger(&self, over_ms: i64) -> Result<u64, Error> {
+        let Some(keyring) = self.shared.keyring.get() else { return Ok(0) };
+        let longest_ms = crate::registry::longest_ms(registry::longest_lifetime(&mut *self.reader().await?).await?);
+        let before = sweep::checkpoint(&mut *self.reader().await?).await?.map_or(0, |(at, _)| at.pages);
+        let mut now = before;
+        loop {
+            let (ring, nonce) = (keyring.load(), self.nonce());
+            // INVARIANT: in one change. The chain never lacks its beginning.
+            let change = async |db: &mut sqlx::sqlite::SqliteConnection| {
+                let Some(at) = sweep::ledger(db, over_ms, longest_ms).await? else { return Ok(None) };
+                let sealed = ring.seal_bytes(PURPOSE, b"", &at.bytes(), nonce)?;
+                sweep::keep_checkpoint(db, &at, sealed).await?;
+                Ok(Some(at.pages))
+            };
+            match self.shared.db.change(change).await? {
+                Some(pages) => now = pages,
+                None => return Ok(pages_gone(before, now)),
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Reads the whole ledger, from where its pages begin.
+    pub(crate) async fn verify(&self) -> Result<Verified, Error> {
+        loop {
+            let beginning = self.beginning().await?;
+            let verified = pages::verify(&mut *self.reader().await?, beginning.clone(), self.shared.began.seq).await?;
+            // Pages that are swept meanwhile look as if they were cut off.
+            if verified.broken_at.is_none() || self.beginning().await? == beginning {
+                return Ok(verified);
+            }
+        }
+    }
+
+    /// Where the chain goes on from: what is gone, if the seal says so.
+    async fn beginning(&self) -> Result<Beginning, Error> {
+        let Some((at, sealed)) = sweep::checkpoint(&mut *self.reader().await?).await? else {
+            return Ok(Beginning::Whole);
+        };
+        Ok(match self.shared.keyring.get() {
+            Some(keyring) if !is_sealed(&keyring.load(), &at, &sealed) => Beginning::Forged,
+            Some(_) | None => Beginning::After(pages::Head { seq: at.seq, hash: at.hash }),
+        })
+    }
+
+    /// Seals the checkpoint with the current key, where it was sealed with an older one.
+    pub(crate) async fn reseal_checkpoint(&self, ring: &Keyring) -> Result<(), Error> {
+        let Some((at, sealed)) = sweep::checkpoint(&mut *self.reader().await?).await? else { return Ok(()) };
+        if ring.is_current(&sealed) || !is_sealed(ring, &at, &sealed) {
+            return Ok(());
+        }
+        let sealed = ring.seal_bytes(PURPOSE, b"", &at.bytes(), self.nonce())?;
+        self.shared.db.change(async |db| sweep::keep_checkpoint(db, &at, sealed).await).await
+    }
+
+    fn nonce(&self) -> [u8; SEAL_NONCE_LEN] {
+        let mut nonce = [0; SEAL_NONCE_LEN];
+        self.shared.entropy.fill(&mut nonce);
+        nonce
+    }
+}
+
+/// Where the ledger's pages begin.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Beginning {
+    /// With the first.
+    Whole,
+    /// After one that was removed.
+    After(pages::Head),
+    /// Somebody else than this server says that pages were removed.
+    Forged,
+}
+
+fn is_sealed(ring: &Keyring, at: &Checkpoint, sealed: &[u8]) -> bool {
+    ring.open_bytes(PURPOSE, b"", sealed).is_some_and(|plain| *plain.reveal() == at.bytes())
+}
+
+fn pages_gone(before: i64, now: i64) -> u64 {
+    u64::try_from(now - before).unwrap_or(0)
 }

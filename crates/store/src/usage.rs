@@ -137,15 +137,10 @@ impl Usage for Store {
 
     async fn credits_by_day(&self, account: AccountId, period: &Period) -> Result<Vec<DayCount>, Error> {
         let days = days::of(period)?;
-        self.fold_all().await?;
-        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
-        let mut counts = Vec::with_capacity(days.len());
-        for (start, end) in days {
-            let count =
-                sqlite::usage::credits(&mut reader, account, start.as_millisecond(), end.as_millisecond()).await?;
-            counts.push(DayCount { start, count });
-        }
-        Ok(counts)
+        let stretches: Vec<(i64, i64)> =
+            days.iter().map(|(start, end)| (start.as_millisecond(), end.as_millisecond())).collect();
+        let sums = self.credits_in(account, &stretches).await?;
+        Ok(days.iter().zip(sums).map(|((start, _), count)| DayCount { start: *start, count }).collect())
     }
 
     async fn requests_by_day(&self, filter: &RequestFilter, period: &Period) -> Result<Vec<DayCount>, Error> {

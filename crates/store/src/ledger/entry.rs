@@ -201,6 +201,55 @@ pub(crate) fn read(body: &[u8]) -> impl Iterator<Item = Option<Entry>> {
     })
 }
 
+/// A lease that was opened, as far as it is told without reading all of it: of a million, few are of interest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Glance<'a> {
+    pub(crate) id: LeaseId,
+    pub(crate) account: AccountId,
+    pub(crate) caller: CallerId,
+    pub(crate) credits: u32,
+    pub(crate) from_ms: i64,
+    pub(crate) until_s: i64,
+    entry: &'a [u8],
+}
+
+impl Glance<'_> {
+    /// All of it.
+    pub(crate) fn read(&self) -> Option<Opened> {
+        match read_entry(self.entry)? {
+            Entry::Opened(opened) => Some(opened),
+            Entry::Issued(_) | Entry::Voided(_) => None,
+        }
+    }
+}
+
+/// The leases opened in a page, up to where it does not parse.
+pub(crate) fn glances(body: &[u8]) -> impl Iterator<Item = Glance<'_>> {
+    let mut rest = body;
+    std::iter::from_fn(move || {
+        loop {
+            let entry = take_framed(&mut rest)?;
+            if entry.first() == Some(&OPENED) {
+                return glance(entry);
+            }
+        }
+    })
+}
+
+fn glance(entry: &[u8]) -> Option<Glance<'_>> {
+    let mut bytes = entry;
+    let from = &mut bytes;
+    let [_tag] = take::<1>(from)?;
+    let id = LeaseId::from_bytes(take(from)?);
+    let account = AccountId::from_bytes(take(from)?);
+    let caller = CallerId::from_bytes(take(from)?);
+    let [_token, _storage] = [take::<16>(from)?, take::<16>(from)?];
+    let credits = u32::from_be_bytes(take(from)?);
+    let from_ms = i64::from_be_bytes(take(from)?);
+    let until_s = i64::from_be_bytes(take(from)?);
+    Some(Glance { id, account, caller, credits, from_ms, until_s, entry })
+}
+
 fn take_framed<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (len, rest) = from.split_first_chunk::<4>()?;
     let (entry, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)?;

@@ -1,5 +1,5 @@
-//! Makes the index of leases out of the pages: a little at a time while the writer has room, or at once when somebody
-//! asks a question that only the index answers.
+//! Makes the index of leases out of the pages, a little at a time while the writer has room. Questions do not wait for it
+//! (`asking`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -67,22 +67,6 @@ impl Store {
             None => Ok(()),
             Some(group) => group.kept().await,
         }
-    }
-
-    /// Brings the index up to date with what was opened before now.
-    pub(crate) async fn fold_all(&self) -> Result<(), Error> {
-        self.settle().await?;
-        let store = self.clone();
-        self.unbroken(async move {
-            let end = pages::head(&mut *store.shared.db.readers().acquire().await.map_err(failed)?).await?.seq;
-            while store.folded().await? < end && store.fold_slice().await? {}
-            Ok(())
-        })
-        .await
-    }
-
-    async fn folded(&self) -> Result<i64, Error> {
-        pages::folded(&mut *self.shared.db.readers().acquire().await.map_err(failed)?).await
     }
 
     /// Folds a few pages; `false` when there are none. Called where it is not dropped midway.

@@ -1,6 +1,7 @@
 //! The ledger: entries wait in the [`queue`], the [`writer`] commits them in pages, the folder makes an index of the pages
 //! when there is time.
 
+pub(crate) mod asking;
 pub(crate) mod entry;
 pub(crate) mod fold;
 pub(crate) mod queue;

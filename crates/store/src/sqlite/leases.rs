@@ -157,6 +157,32 @@ pub(crate) async fn outliving(
     Ok(stores)
 }
 
+/// The leases in the index that `by` ended at or after an instant and of which the index does not know what came: their store, and
+/// when they were ended.
+pub(crate) async fn ended_without_issue(
+    db: &mut SqliteConnection,
+    by: Revoker,
+    longest_ms: i64,
+) -> Result<Vec<(LeaseId, (StorageId, i64))>, Error> {
+    let at_ms = by.at.as_millisecond();
+    let found: Vec<(Vec<u8>, Vec<u8>, i64)> = sqlx::query_as(
+        "SELECT id, storage, revoked_ms FROM leases WHERE id >= ?1 AND revoked_ms >= ?2 AND revoked_by = ?3
+         AND NOT EXISTS (SELECT 1 FROM issued WHERE issued.lease = leases.id)",
+    )
+    .bind(first_id(at_ms.saturating_sub(longest_ms).max(0)))
+    .bind(at_ms)
+    .bind(by.by.to_bytes().to_vec())
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    found
+        .into_iter()
+        .map(|(id, storage, ms)| {
+            Ok((LeaseId::from_bytes(rows::id(&id)?), (StorageId::from_bytes(rows::id(&storage)?), ms)))
+        })
+        .collect()
+}
+
 /// A scope that was stored on its own.
 pub(crate) async fn long_scope(db: &mut SqliteConnection, digest: &[u8]) -> Result<Scope, Error> {
     let body: Option<Vec<u8>> = sqlx::query_scalar("SELECT body FROM scopes WHERE digest = ?")

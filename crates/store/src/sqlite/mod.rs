@@ -11,6 +11,8 @@ pub(crate) mod registry;
 pub(crate) mod revocations;
 pub(crate) mod rows;
 pub(crate) mod shares;
+pub(crate) mod sweep;
+pub(crate) mod tail;
 pub(crate) mod usage;
 pub(crate) mod workspaces;
 

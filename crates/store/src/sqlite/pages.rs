@@ -13,6 +13,7 @@ use crate::ledger::writer::hash;
 use crate::sqlite::failed;
 use crate::sqlite::revocations::Ends;
 use crate::sqlite::rows::{self, count, signed};
+use crate::sweep::Beginning;
 
 /// Leases inserted with one statement.
 const ROWS: usize = 32;
@@ -286,10 +287,16 @@ async fn insert_issued(db: &mut SqliteConnection, issued: &[Issued]) -> Result<(
 }
 
 /// Reads the whole ledger and checks that each page fits the one before, and is what its row says.
-pub(crate) async fn verify(db: &mut SqliteConnection, at_least: i64) -> Result<Verified, Error> {
+pub(crate) async fn verify(db: &mut SqliteConnection, beginning: Beginning, at_least: i64) -> Result<Verified, Error> {
     let mut verified = Verified { leases: 0, pages: 0, broken_at: None };
-    let mut before = Vec::new();
-    let mut next = 1i64;
+    let (mut before, mut next) = match beginning {
+        Beginning::Whole => (Vec::new(), 1i64),
+        Beginning::After(Head { seq, hash }) => (hash, seq + 1),
+        Beginning::Forged => {
+            verified.broken_at = Some(1);
+            (Vec::new(), 1)
+        }
+    };
     loop {
         let slice: Vec<PageRow> = sqlx::query_as(
             "SELECT seq, opens, voids, issues, hash, body FROM ledger_pages WHERE seq >= ? ORDER BY seq LIMIT 64",

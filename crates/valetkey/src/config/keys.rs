@@ -62,6 +62,13 @@ pub(crate) const KEYS: &[Key] = &[
         r#""durable""#,
         "durable: a credential leaves after its lease is on disk; behind: up to 100 ms before",
     ),
+    key("retention.refusals_secs", "7776000", "how long counts of refusals are kept, in seconds; 0: for ever"),
+    key("retention.requests_secs", "34560000", "how long counts of requests are kept, in seconds; 0: for ever"),
+    key(
+        "retention.ledger_secs",
+        "0",
+        "how long leases are kept after every one of their page has ended, in seconds; 0: for ever; what credits were used for is told as long",
+    ),
     key("keys.file", r#""""#, "file of the keyring; empty: `keyring` in the data directory"),
     key(
         "keys.inline",

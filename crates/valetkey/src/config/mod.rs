@@ -26,6 +26,7 @@ pub(crate) struct Config {
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
     pub(crate) ledger: Ledger,
+    pub(crate) retention: Retention,
     pub(crate) keys: Keys,
     pub(crate) native: Ttl,
     pub(crate) theirstack: Ttl,
@@ -98,6 +99,14 @@ pub(crate) struct Ledger {
 pub(crate) enum LedgerMode {
     Durable,
     Behind,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Retention {
+    pub(crate) refusals_secs: u64,
+    pub(crate) requests_secs: u64,
+    pub(crate) ledger_secs: u64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -131,6 +131,11 @@ pub(crate) async fn open_store(
             LedgerMode::Behind => 65_536,
         },
         holdings: config.limits.holdings.0.clone(),
+        retention: valetkey_store::Retention {
+            refusals_secs: config.retention.refusals_secs,
+            requests_secs: config.retention.requests_secs,
+            ledger_secs: config.retention.ledger_secs,
+        },
         ..valetkey_store::Settings::default()
     };
     let path = database(config);

@@ -1,0 +1,210 @@
+//! Removing what nobody can ask about any more: counts, and the ledger's oldest pages with the rows made of them.
+
+use std::collections::BTreeSet;
+
+use sqlx::sqlite::SqliteConnection;
+use valetkey_core::Error;
+use valetkey_core::id::{AccountId, LeaseId};
+
+use crate::ledger::entry;
+use crate::sqlite::{failed, pages, rows};
+
+/// Rows removed while the writing connection is held, about.
+const SLICE: i64 = 256;
+
+/// A checkpoint's columns, and its seal.
+type CheckpointRow = (i64, Vec<u8>, i64, i64, i64, Vec<u8>);
+
+/// A page's number, its last instant, its leases, hash and body.
+type PageRow = (i64, i64, i64, Vec<u8>, Vec<u8>);
+
+/// The last page that is gone: the chain goes on from it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Checkpoint {
+    pub(crate) seq: i64,
+    pub(crate) hash: Vec<u8>,
+    /// When the last entry in what is gone was made.
+    pub(crate) last_ms: i64,
+    /// Pages that are gone, in all.
+    pub(crate) pages: i64,
+    /// Leases in them.
+    pub(crate) leases: i64,
+}
+
+impl Checkpoint {
+    /// What its seal covers.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let Self { seq, hash, last_ms, pages, leases } = self;
+        let mut bytes = Vec::with_capacity(64);
+        for number in [seq, last_ms, pages, leases] {
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        bytes.extend_from_slice(hash);
+        bytes
+    }
+}
+
+/// The checkpoint and its seal, once pages were removed.
+pub(crate) async fn checkpoint(db: &mut SqliteConnection) -> Result<Option<(Checkpoint, Vec<u8>)>, Error> {
+    let found: Option<CheckpointRow> =
+        sqlx::query_as("SELECT seq, hash, last_ms, pages, leases, sealed FROM ledger_swept WHERE one = 1")
+            .fetch_optional(db)
+            .await
+            .map_err(failed)?;
+    Ok(found
+        .map(|(seq, hash, last_ms, pages, leases, sealed)| (Checkpoint { seq, hash, last_ms, pages, leases }, sealed)))
+}
+
+/// Keeps a checkpoint in place of the one before.
+pub(crate) async fn keep_checkpoint(
+    db: &mut SqliteConnection,
+    checkpoint: &Checkpoint,
+    sealed: Vec<u8>,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO ledger_swept (one, seq, hash, last_ms, pages, leases, sealed) VALUES (1, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET seq = excluded.seq, hash = excluded.hash, last_ms = excluded.last_ms,
+             pages = excluded.pages, leases = excluded.leases, sealed = excluded.sealed",
+    )
+    .bind(checkpoint.seq)
+    .bind(checkpoint.hash.clone())
+    .bind(checkpoint.last_ms)
+    .bind(checkpoint.pages)
+    .bind(checkpoint.leases)
+    .bind(sealed)
+    .execute(db)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
+
+/// Removes refusals counted before an instant. Says how many rows.
+pub(crate) async fn refusals(db: &mut SqliteConnection, before_s: i64) -> Result<u64, Error> {
+    let done = sqlx::query(
+        "DELETE FROM refusals WHERE minute_s < ?1 AND minute_s <=
+         coalesce((SELECT minute_s FROM refusals WHERE minute_s < ?1 ORDER BY minute_s LIMIT 1 OFFSET ?2), ?1)",
+    )
+    .bind(before_s)
+    .bind(SLICE)
+    .execute(db)
+    .await
+    .map_err(failed)?;
+    Ok(done.rows_affected())
+}
+
+/// Removes an account's requests counted before an instant. Says how many rows.
+pub(crate) async fn requests(db: &mut SqliteConnection, account: AccountId, before_s: i64) -> Result<u64, Error> {
+    let done = sqlx::query(
+        "DELETE FROM requests WHERE account = ?1 AND second_s < ?2 AND second_s <= coalesce(
+             (SELECT second_s FROM requests WHERE account = ?1 AND second_s < ?2 ORDER BY second_s LIMIT 1 OFFSET ?3), ?2)",
+    )
+    .bind(account.to_bytes().to_vec())
+    .bind(before_s)
+    .bind(SLICE)
+    .execute(db)
+    .await
+    .map_err(failed)?;
+    Ok(done.rows_affected())
+}
+
+/// Removes some of the ledger's oldest pages whose leases all ended before an instant, and the rows made of them. Says where the
+/// chain goes on from; nothing if no page can go.
+///
+/// What stays: the last page, whatever is not in the index, and every page from the first on that has a lease or a revocation that
+/// is not over.
+pub(crate) async fn ledger(
+    db: &mut SqliteConnection,
+    over_ms: i64,
+    longest_ms: i64,
+) -> Result<Option<Checkpoint>, Error> {
+    let (head, folded) = (pages::head(db).await?.seq, pages::folded(db).await?);
+    let lasting: Option<i64> = sqlx::query_scalar("SELECT min(at_ms) FROM revocations WHERE keep_until_ms > ?")
+        .bind(over_ms)
+        .fetch_one(&mut *db)
+        .await
+        .map_err(failed)?;
+    let found: Vec<PageRow> = sqlx::query_as(
+        "SELECT seq, last_ms, opens, hash, body FROM ledger_pages WHERE seq < ? AND seq <= ? ORDER BY seq LIMIT 16",
+    )
+    .bind(head)
+    .bind(folded)
+    .fetch_all(&mut *db)
+    .await
+    .map_err(failed)?;
+    let before = checkpoint(db).await?.map(|(checkpoint, _)| checkpoint);
+    let mut at = before.clone();
+    let mut gone = Vec::new();
+    for (seq, last_ms, opens, hash, body) in found {
+        // A page that does not follow what is gone is for `verify` to name.
+        let follows = seq == at.as_ref().map_or(1, |at| at.seq + 1);
+        let over = last_ms.saturating_add(longest_ms) < over_ms
+            && lasting.is_none_or(|at_ms| last_ms < at_ms)
+            && entry::glances(&body).all(|glance| glance.until_s.saturating_mul(1000) < over_ms);
+        let enough = gone.len() >= usize::try_from(SLICE).unwrap_or(usize::MAX);
+        if !follows || !over || enough {
+            break;
+        }
+        gone.extend(entry::glances(&body).filter_map(|glance| glance.read()));
+        at = Some(Checkpoint {
+            seq,
+            hash,
+            last_ms: at.as_ref().map_or(last_ms, |at| at.last_ms.max(last_ms)),
+            pages: at.as_ref().map_or(0, |at| at.pages) + 1,
+            leases: at.as_ref().map_or(0, |at| at.leases) + opens,
+        });
+    }
+    let Some(at) = at.filter(|at| before.as_ref() != Some(at)) else { return Ok(None) };
+    remove(db, gone.iter().map(|lease| lease.id), &at, over_ms).await?;
+    if folded == head {
+        // Otherwise a page that the index does not know may name one.
+        let scopes: BTreeSet<&[u8]> = gone
+            .iter()
+            .filter(|lease| entry::scope_digest(&lease.scope).is_some())
+            .map(|lease| &*lease.scope)
+            .collect();
+        for named in scopes {
+            let Some(digest) = entry::scope_digest(named) else { continue };
+            sqlx::query(
+                "DELETE FROM scopes WHERE digest = ?1
+                 AND NOT EXISTS (SELECT 1 FROM leases WHERE scope = ?2 AND length(scope) = 33)",
+            )
+            .bind(digest.to_vec())
+            .bind(named.to_vec())
+            .execute(&mut *db)
+            .await
+            .map_err(failed)?;
+        }
+    }
+    Ok(Some(at))
+}
+
+async fn remove(
+    db: &mut SqliteConnection,
+    leases: impl Iterator<Item = LeaseId>,
+    at: &Checkpoint,
+    over_ms: i64,
+) -> Result<(), Error> {
+    for id in leases {
+        for sql in ["DELETE FROM leases WHERE id = ?", "DELETE FROM issued WHERE lease = ?"] {
+            sqlx::query(sql).bind(id.to_bytes().to_vec()).execute(&mut *db).await.map_err(failed)?;
+        }
+    }
+    sqlx::query("DELETE FROM ledger_pages WHERE seq <= ?").bind(at.seq).execute(&mut *db).await.map_err(failed)?;
+    // Those that ended leases which are gone: what stays was opened later.
+    sqlx::query(
+        "DELETE FROM revocations WHERE keep_until_ms <= ?1
+         AND at_ms < (SELECT first_ms FROM ledger_pages WHERE seq > ?2 ORDER BY seq LIMIT 1)",
+    )
+    .bind(over_ms)
+    .bind(at.seq)
+    .execute(&mut *db)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
+
+/// Every account.
+pub(crate) async fn accounts(db: &mut SqliteConnection) -> Result<Vec<AccountId>, Error> {
+    let found: Vec<Vec<u8>> = sqlx::query_scalar("SELECT id FROM accounts").fetch_all(db).await.map_err(failed)?;
+    found.iter().map(|id| rows::id(id).map(AccountId::from_bytes)).collect()
+}
