@@ -59,6 +59,11 @@ pub struct Share {
 }
 
 impl Share {
+    /// Whose they are.
+    pub fn account(&self) -> AccountId {
+        self.account
+    }
+
     /// How many they are.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -176,6 +176,10 @@ impl Upload for Flow {
         Ok(())
     }
 
+    async fn settle(&mut self) -> Result<(), Failure> {
+        self.write.wait_for_capacity(0).await.map_err(|error| failure::of(&error))
+    }
+
     async fn complete(self: Box<Self>) -> Result<Version, Failure> {
         let Self { write, store, path, .. } = *self;
         let put = write.finish().await.map_err(|error| match failure::of(&error) {

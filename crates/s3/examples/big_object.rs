@@ -22,6 +22,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 use valetkey_core::Secret;
+use valetkey_core::fair::Budget;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::{Claims, Keyring, SharedKeyring};
 use valetkey_core::lease::Lease;
@@ -135,6 +136,7 @@ async fn main() -> Outcome<()> {
         parents: Arc::new(Memory::new(Arc::clone(&entropy) as Arc<_>)),
         clock: Arc::clone(&clock) as Arc<_>,
         entropy: Arc::clone(&entropy) as Arc<_>,
+        budget: Budget::new(256 * 1024 * 1024),
         tasks: tasks.clone(),
     };
     let storage = StorageId::new(clock.now(), random_10(&*entropy));

@@ -16,6 +16,7 @@ use crate::error::{Result, denied, not_implemented, refuse_with};
 use crate::gate::aside::Aside;
 use crate::gate::query::Query;
 use crate::gate::session::{Holder, Operation, Session};
+use crate::gate::slot::{Slot, Takes};
 
 /// What an operation needs of the scope.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +34,8 @@ enum Needs {
 struct Row {
     name: &'static str,
     needs: Needs,
+    /// What it does with a body; nothing if there is no code for it, and it is refused as such to who could else do it.
+    body: Option<Takes>,
     /// The query parameters it understands.
     query: &'static [&'static str],
     /// The conditions it understands.
@@ -83,88 +86,135 @@ const READ: &[&str] = &[
     "response-expires",
 ];
 
+const NOTHING: Option<Takes> = Some(Takes::Nothing);
+const DOCUMENT: Option<Takes> = Some(Takes::Document);
+const STREAM: Option<Takes> = Some(Takes::Stream);
+
 const ROWS: &[Row] = &[
-    Row { name: "GetObject", needs: Needs::Key(Action::GetObject), query: READ, conditions: Conditions::Reads },
-    Row { name: "HeadObject", needs: Needs::Key(Action::GetObject), query: READ, conditions: Conditions::Reads },
+    Row {
+        name: "GetObject",
+        needs: Needs::Key(Action::GetObject),
+        body: NOTHING,
+        query: READ,
+        conditions: Conditions::Reads,
+    },
+    Row {
+        name: "HeadObject",
+        needs: Needs::Key(Action::GetObject),
+        body: NOTHING,
+        query: READ,
+        conditions: Conditions::Reads,
+    },
     // No object has tags; clients ask before they copy.
     Row {
         name: "GetObjectTagging",
         needs: Needs::Key(Action::GetObject),
+        body: NOTHING,
         query: &["tagging", "versionId"],
         conditions: Conditions::Reads,
     },
     Row {
         name: "GetObjectAcl",
         needs: Needs::Key(Action::GetObject),
+        body: NOTHING,
         query: &["acl", "versionId"],
         conditions: Conditions::Reads,
     },
     Row {
         name: "GetObjectAttributes",
         needs: Needs::Key(Action::GetObject),
+        body: NOTHING,
         query: &["attributes", "versionId"],
         conditions: Conditions::Reads,
     },
-    Row { name: "PutObject", needs: Needs::Key(Action::PutObject), query: &[], conditions: Conditions::Only(WRITE) },
-    Row { name: "CopyObject", needs: Needs::Key(Action::PutObject), query: &[], conditions: Conditions::Only(COPY) },
+    Row {
+        name: "PutObject",
+        needs: Needs::Key(Action::PutObject),
+        body: STREAM,
+        query: &[],
+        conditions: Conditions::Only(WRITE),
+    },
+    Row {
+        name: "CopyObject",
+        needs: Needs::Key(Action::PutObject),
+        body: NOTHING,
+        query: &[],
+        conditions: Conditions::Only(COPY),
+    },
     Row {
         name: "DeleteObject",
         needs: Needs::Key(Action::DeleteObject),
+        body: NOTHING,
         query: &["versionId"],
         conditions: Conditions::Only(&["if-match"]),
     },
-    Row { name: "DeleteObjects", needs: Needs::Bucket(Action::DeleteObject), query: &["delete"], conditions: NONE },
+    Row {
+        name: "DeleteObjects",
+        needs: Needs::Bucket(Action::DeleteObject),
+        body: DOCUMENT,
+        query: &["delete"],
+        conditions: NONE,
+    },
     Row {
         name: "CreateMultipartUpload",
         needs: Needs::Key(Action::MultipartUpload),
+        body: NOTHING,
         query: &["uploads"],
         conditions: Conditions::Only(WRITE),
     },
     Row {
         name: "UploadPart",
         needs: Needs::Key(Action::MultipartUpload),
+        body: STREAM,
         query: &["partNumber", "uploadId"],
         conditions: NONE,
     },
     Row {
         name: "UploadPartCopy",
         needs: Needs::Key(Action::MultipartUpload),
+        body: NOTHING,
         query: &["partNumber", "uploadId"],
         conditions: Conditions::Only(COPY_PART),
     },
     Row {
         name: "CompleteMultipartUpload",
         needs: Needs::Key(Action::MultipartUpload),
+        body: DOCUMENT,
         query: &["uploadId"],
         conditions: Conditions::Only(WRITE),
     },
     Row {
         name: "ListParts",
         needs: Needs::Key(Action::MultipartUpload),
+        body: NOTHING,
         query: &["uploadId", "max-parts", "part-number-marker"],
         conditions: Conditions::Reads,
     },
     Row {
         name: "AbortMultipartUpload",
         needs: Needs::Key(Action::AbortUpload),
+        body: NOTHING,
         query: &["uploadId"],
         conditions: NONE,
     },
     Row {
         name: "ListMultipartUploads",
         needs: Needs::Bucket(Action::ListUploads),
+        body: NOTHING,
         query: &["uploads", "prefix", "delimiter", "encoding-type", "max-uploads", "key-marker", "upload-id-marker"],
         conditions: Conditions::Reads,
     },
     Row {
         name: "ListObjects",
         needs: Needs::Bucket(Action::ListBucket),
+        body: NOTHING,
         query: &["prefix", "delimiter", "encoding-type", "max-keys", "marker"],
         conditions: Conditions::Reads,
     },
     Row {
         name: "ListObjectsV2",
         needs: Needs::Bucket(Action::ListBucket),
+        body: NOTHING,
         query: &[
             "list-type",
             "prefix",
@@ -180,63 +230,95 @@ const ROWS: &[Row] = &[
     Row {
         name: "ListObjectVersions",
         needs: Needs::Bucket(Action::ListBucket),
+        body: NOTHING,
         query: &["versions", "prefix", "delimiter", "encoding-type", "max-keys", "key-marker", "version-id-marker"],
         conditions: Conditions::Reads,
     },
     // Never made; but who may write to a bucket may know that it is there, and some clients insist on asking so.
-    Row { name: "CreateBucket", needs: Needs::Bucket(Action::PutObject), query: &[], conditions: NONE },
-    Row { name: "HeadBucket", needs: Needs::Bucket(Action::GetBucketInfo), query: &[], conditions: Conditions::Reads },
+    Row { name: "CreateBucket", needs: Needs::Bucket(Action::PutObject), body: NOTHING, query: &[], conditions: NONE },
+    Row {
+        name: "HeadBucket",
+        needs: Needs::Bucket(Action::GetBucketInfo),
+        body: NOTHING,
+        query: &[],
+        conditions: Conditions::Reads,
+    },
     Row {
         name: "GetBucketAcl",
         needs: Needs::Bucket(Action::GetBucketInfo),
+        body: NOTHING,
         query: &["acl"],
         conditions: Conditions::Reads,
     },
     Row {
         name: "GetBucketVersioning",
         needs: Needs::Bucket(Action::GetBucketInfo),
+        body: NOTHING,
         query: &["versioning"],
         conditions: Conditions::Reads,
     },
     Row {
         name: "GetBucketLocation",
         needs: Needs::Bucket(Action::GetBucketInfo),
+        body: NOTHING,
         query: &["location"],
         conditions: Conditions::Reads,
     },
     Row {
         name: "GetBucketCors",
         needs: Needs::Config(Action::GetBucketConfig),
+        body: NOTHING,
         query: &["cors"],
         conditions: Conditions::Reads,
     },
-    Row { name: "PutBucketCors", needs: Needs::Config(Action::PutBucketConfig), query: &["cors"], conditions: NONE },
-    Row { name: "DeleteBucketCors", needs: Needs::Config(Action::PutBucketConfig), query: &["cors"], conditions: NONE },
+    Row {
+        name: "PutBucketCors",
+        needs: Needs::Config(Action::PutBucketConfig),
+        body: None,
+        query: &["cors"],
+        conditions: NONE,
+    },
+    Row {
+        name: "DeleteBucketCors",
+        needs: Needs::Config(Action::PutBucketConfig),
+        body: NOTHING,
+        query: &["cors"],
+        conditions: NONE,
+    },
     Row {
         name: "GetBucketLifecycleConfiguration",
         needs: Needs::Config(Action::GetBucketConfig),
+        body: NOTHING,
         query: &["lifecycle"],
         conditions: Conditions::Reads,
     },
     Row {
         name: "PutBucketLifecycleConfiguration",
         needs: Needs::Config(Action::PutBucketConfig),
+        body: None,
         query: &["lifecycle"],
         conditions: NONE,
     },
     Row {
         name: "GetBucketEncryption",
         needs: Needs::Config(Action::GetBucketConfig),
+        body: NOTHING,
         query: &["encryption"],
         conditions: Conditions::Reads,
     },
     Row {
         name: "ListBuckets",
         needs: Needs::Never,
+        body: NOTHING,
         query: &["max-buckets", "prefix", "bucket-region", "continuation-token"],
         conditions: Conditions::Reads,
     },
 ];
+
+/// The names of all operations there are.
+pub(crate) fn operations() -> impl Iterator<Item = &'static str> {
+    ROWS.iter().map(|row| row.name)
+}
 
 /// `x-amz-` headers that change nothing, or that the operations read. The others that are understood are in
 /// [`understood`], with the values that are.
@@ -384,6 +466,19 @@ fn allowed_source(session: Option<&Session>, source: &CopySource) -> Result<()> 
 /// The rules above, where the S3 crate asks for them.
 pub(crate) struct Access;
 
+/// Sees to the body, as far as the operation takes one before it begins. SECURITY: only now, when it is decided that it may be done;
+/// and whoever held the body back until its credential had ended is refused here, whatever the operation is.
+async fn receive(cx: &mut S3AccessContext<'_>, row: &Row, session: &Session) -> Result<()> {
+    let takes = row.body.ok_or_else(|| not_implemented(row.name))?;
+    let slot = cx.extensions_mut().get::<Slot>().cloned().ok_or_else(denied)?;
+    match takes {
+        Takes::Stream => Ok(()),
+        Takes::Nothing => slot.ignore(session).await,
+        // Once it is there, the gate comes again with it.
+        Takes::Document => slot.want(),
+    }
+}
+
 #[async_trait]
 impl S3Access for Access {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
@@ -401,7 +496,8 @@ impl S3Access for Access {
         let aside = cx.extensions_mut().get::<Aside>().cloned().ok_or_else(denied)?;
         understood(cx.headers())?;
         understood_conditions(&aside, row)?;
-        understood_query(cx.uri(), &aside, row)
+        understood_query(cx.uri(), &aside, row)?;
+        receive(cx, row, &session).await
     }
 
     async fn copy_object(&self, request: &mut S3Request<CopyObjectInput>) -> S3Result<()> {

@@ -12,12 +12,14 @@ use futures::Stream;
 use s3s::StdError;
 use s3s::stream::{ByteStream, RemainingLength};
 use tokio_util::task::TaskTracker;
+use valetkey_core::fair::Share;
 use valetkey_core::id::StorageId;
 
+use crate::behind::door::Door;
 use crate::behind::port::{Backend, Window};
 use crate::behind::{self, Behind, Common, Completing};
 use crate::error::Result;
-use crate::gate::session::Session;
+use crate::gate::session::{Live, Session};
 use crate::objects::checksum::{Algorithm, Digests};
 use crate::objects::intake::Taken;
 use crate::objects::listing::{Ask, Page};
@@ -72,7 +74,7 @@ impl Buckets {
         }
         let (backend, bucket) = (self.backend(storage)?, self.objects.foreign_bucket(storage, name)?);
         let behind = Behind {
-            backend,
+            backend: Door::new(backend),
             objects: Arc::clone(&self.objects),
             common: Arc::clone(&self.common),
             tasks: self.tasks.clone(),
@@ -100,7 +102,7 @@ impl Bucket {
     }
 
     /// An object's record, if there is such an object.
-    pub(crate) async fn record(&self, key: &[u8]) -> Result<Option<Arc<Record>>> {
+    pub(crate) async fn record(&self, _: &Live, key: &[u8]) -> Result<Option<Arc<Record>>> {
         match self.elsewhere(key) {
             None => self.objects.record(self.id, key).await,
             Some(behind) => behind.record(key).await,
@@ -110,6 +112,7 @@ impl Bucket {
     /// Opens the range of an object that `plan` wants of it; `likely` is which that will be, if that can be told before.
     pub(crate) async fn open_range(
         &self,
+        _: &Live,
         key: &[u8],
         likely: Option<Window>,
         plan: impl Fn(&Record) -> Result<Range<u64>>,
@@ -134,30 +137,36 @@ impl Bucket {
         body: impl Stream<Item = std::result::Result<Bytes, StdError>> + Unpin,
         algorithms: &[Algorithm],
         max_bytes: u64,
+        share: Share,
     ) -> Result<Draft> {
         match self.elsewhere(key) {
             None => {
                 let marker = self.behind.is_some();
                 let max_bytes = if marker { 0 } else { max_bytes };
-                let taken = self.objects.take(body, algorithms, max_bytes).await;
+                let taken = self.objects.take(body, algorithms, max_bytes, Some(share)).await;
                 let taken = taken.map_err(|error| if marker { behind::of_marker(error) } else { error })?;
                 let (objects, bucket) = (Arc::clone(&self.objects), self.id);
                 Ok(Draft::Own { objects, bucket, key: key.into(), taken, headers })
             }
-            Some(behind) => Ok(Draft::Behind(behind.take(key, headers, body, algorithms, max_bytes).await?)),
+            Some(behind) => Ok(Draft::Behind(behind.take(key, headers, body, algorithms, max_bytes, share).await?)),
         }
     }
 
     /// Removes an object, if there is one.
-    pub(crate) async fn delete(&self, key: &[u8], condition: Condition) -> Result<std::result::Result<(), Clash>> {
+    pub(crate) async fn delete(
+        &self,
+        key: &[u8],
+        condition: Condition,
+        session: &Session,
+    ) -> Result<std::result::Result<(), Clash>> {
         match self.elsewhere(key) {
-            None => self.objects.delete(self.id, key, condition).await,
-            Some(behind) => behind.delete(key, condition).await,
+            None => self.objects.delete(session.live().await?, self.id, key, condition).await,
+            Some(behind) => behind.delete(key, condition, session).await,
         }
     }
 
     /// A page of the keys. `shows` is asked about every key before it is told or counted.
-    pub(crate) async fn list(&self, ask: Ask<'_>, shows: impl Fn(&[u8]) -> bool) -> Result<Page> {
+    pub(crate) async fn list(&self, _: &Live, ask: Ask<'_>, shows: impl Fn(&[u8]) -> bool) -> Result<Page> {
         match &self.behind {
             None => self.objects.list(self.id, ask, shows).await,
             Some(behind) => behind.list(ask, shows).await,
@@ -179,7 +188,10 @@ impl Bucket {
         patience: Duration,
     ) -> Result<Completing> {
         match &self.behind {
-            None => Ok(Completing::Done(self.objects.complete_upload(id, completion).await?)),
+            None => {
+                let live = session.live().await?;
+                Ok(Completing::Done(self.objects.complete_upload(live, id, completion).await?))
+            }
             Some(behind) => behind.complete_upload(key, id, completion, session, patience).await,
         }
     }
@@ -203,12 +215,16 @@ impl Draft {
     }
 
     /// Puts the object in place of what was there; when this returns, it is durable.
-    pub(crate) async fn put(self, condition: Condition) -> Result<std::result::Result<Arc<Record>, Clash>> {
+    pub(crate) async fn put(
+        self,
+        condition: Condition,
+        session: &Session,
+    ) -> Result<std::result::Result<Arc<Record>, Clash>> {
         match self {
             Self::Own { objects, bucket, key, taken, headers } => {
-                objects.put(bucket, &key, taken, headers, condition).await
+                objects.put(session.live().await?, bucket, &key, taken, headers, condition).await
             }
-            Self::Behind(draft) => draft.put(condition).await,
+            Self::Behind(draft) => draft.put(condition, session).await,
         }
     }
 }

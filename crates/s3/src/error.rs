@@ -38,6 +38,15 @@ pub(crate) fn not_implemented(what: impl fmt::Display) -> S3Error {
     )
 }
 
+/// An account has as much of what is shared as it may have: others are to have some too.
+pub(crate) fn crowded() -> S3Error {
+    metrics::counter!("vk_s3_crowded_total").increment(1);
+    refuse(
+        S3ErrorCode::SlowDown,
+        "Too many bodies of this account are on their way at once. Please reduce your request rate.",
+    )
+}
+
 /// A failure of ours: logged here, where it is understood; the caller learns nothing but the code.
 pub(crate) fn internal(doing: &'static str, error: impl fmt::Display) -> S3Error {
     tracing::error!(doing, error = %error, "the object store failed while {doing}: {error}");
@@ -75,9 +84,12 @@ pub(crate) enum BodyError {
     /// The body's digest is not the one that was signed.
     #[error("the body's digest is not the signed one")]
     Digest,
-    /// Nothing came for too long.
-    #[error("the sender paused for too long")]
+    /// Too little came for too long.
+    #[error("the sender paused for too long, or was too slow")]
     Idle,
+    /// It did not come in time.
+    #[error("the body did not come in time")]
+    Late,
     /// The connection failed.
     #[error("the connection failed")]
     Connection,
@@ -93,7 +105,7 @@ impl From<BodyError> for S3Error {
             BodyError::TooLong => {
                 refuse(S3ErrorCode::IncompleteBody, "The body has more bytes than the announced length.")
             }
-            BodyError::Idle => refuse(
+            BodyError::Idle | BodyError::Late => refuse(
                 S3ErrorCode::RequestTimeout,
                 "Your socket connection to the server was not read from or written to within the timeout period.",
             ),

@@ -25,6 +25,7 @@ use s3s::service::S3ServiceBuilder;
 use s3s::{S3Result, s3_error};
 use tokio_util::task::TaskTracker;
 use valetkey_core::error::Noun;
+use valetkey_core::fair::Budget;
 use valetkey_core::id::StorageId;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::BucketName;
@@ -36,7 +37,7 @@ use valetkey_core::{Error, Kind};
 use crate::access::Access;
 pub use crate::behind::port::{Backend, Entry, Failure, Found, Header, Opened, Upload, Version, When, Window};
 use crate::bucket::Buckets;
-use crate::gate::session::Standing;
+use crate::gate::session::{Live, Standing};
 use crate::gate::{Gate, Hosts};
 use crate::objects::checksum::Algorithm;
 use crate::objects::record::Headers;
@@ -45,6 +46,11 @@ use crate::wire::Wire;
 
 /// The body of a response.
 pub type Body = s3s::Body;
+
+/// The names of the operations the endpoint has, in S3's words.
+pub fn operations() -> impl Iterator<Item = &'static str> {
+    access::operations()
+}
 
 /// What a request may be at most, and how much is kept in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,6 +61,10 @@ pub struct Limits {
     pub max_xml_bytes: usize,
     /// How long a sender may pause within a body.
     pub idle: Duration,
+    /// The bytes a second that a body must have, counted over that time.
+    pub least_rate: u64,
+    /// How long all of a document may take to come.
+    pub document_time: Duration,
     /// How long the completion of an upload may take before its answer is begun: a refusal after that has no status of its own.
     pub patience: Duration,
     /// Objects up to this size live in the index, where one read finds them.
@@ -69,6 +79,8 @@ impl Default for Limits {
             max_object_bytes: 5 * 1024 * 1024 * 1024,
             max_xml_bytes: 2 * 1024 * 1024,
             idle: Duration::from_mins(1),
+            least_rate: 8 * 1024,
+            document_time: Duration::from_secs(30),
             patience: Duration::from_secs(5),
             inline_bytes: 16 * 1024,
             cache_bytes: 64 * 1024 * 1024,
@@ -118,6 +130,8 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Randomness, for names of requests and uploads.
     pub entropy: Arc<dyn Entropy>,
+    /// The bytes of bodies that may be in memory at once, with all else that has bodies.
+    pub budget: Arc<Budget>,
     /// Where background work runs. It ends by itself when the last [`Endpoint`] is dropped.
     pub tasks: TaskTracker,
 }
@@ -172,7 +186,7 @@ impl Endpoint {
     /// `Internal` when the directory or its index cannot be opened.
     pub async fn open(config: Config, world: World) -> Result<Self, Error> {
         let Config { storage, data_dir, domains, r2_hosts, limits } = config;
-        let World { keyring, leases, parents, clock, entropy, tasks } = world;
+        let World { keyring, leases, parents, clock, entropy, budget, tasks } = world;
         let setup = Setup {
             data_dir: &data_dir,
             inline_bytes: limits.inline_bytes,
@@ -183,7 +197,8 @@ impl Endpoint {
         };
         let objects = Arc::new(Objects::open(setup).await.map_err(failed)?);
         let buckets = Arc::new(Buckets::new(storage, Arc::clone(&objects), tasks));
-        let mut builder = S3ServiceBuilder::new(Wire { buckets: Arc::clone(&buckets), limits });
+        let wire = Wire { buckets: Arc::clone(&buckets), limits, budget: Arc::clone(&budget) };
+        let mut builder = S3ServiceBuilder::new(wire);
         let mut limited = S3Config::default();
         limited.xml_max_body_size = limits.max_xml_bytes;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limited))));
@@ -193,7 +208,7 @@ impl Endpoint {
         let (behind, scopes) = (builder.build(), gate::scopes());
         let standing = Arc::new(Standing { leases, parents, clock });
         let own = Arc::clone(&buckets);
-        let gate = Gate { behind, buckets: own, hosts, limits, keyring, standing, entropy, scopes };
+        let gate = Gate { behind, buckets: own, hosts, limits, keyring, standing, budget, entropy, scopes };
         Ok(Self { gate: Arc::new(gate), objects, buckets })
     }
 
@@ -268,9 +283,9 @@ impl Endpoint {
         let mut headers = Headers::default();
         headers.add("content-type", content_type.as_bytes());
         let body = futures::stream::iter([Ok(bytes)]);
-        let taken = self.objects.take(body, &[Algorithm::Crc64Nvme], u64::MAX).await.map_err(failed)?;
-        let put =
-            self.objects.put(bucket, key.as_bytes(), taken, headers, Condition::default()).await.map_err(failed)?;
+        let taken = self.objects.take(body, &[Algorithm::Crc64Nvme], u64::MAX, None).await.map_err(failed)?;
+        let (live, key) = (Live::of_server(), key.as_bytes());
+        let put = self.objects.put(live, bucket, key, taken, headers, Condition::default()).await.map_err(failed)?;
         // Without a condition nothing can clash.
         put.map(drop).map_err(|clash| Error::internal(format!("{clash:?}")))
     }

@@ -11,6 +11,7 @@ use valetkey_core::{Error, Kind};
 
 use crate::behind::port::Window;
 use crate::bucket::Bucket;
+use crate::gate::session::Live;
 use crate::objects::listing::{Ask, Mark, Span};
 use crate::{Endpoint, failed};
 
@@ -37,7 +38,8 @@ impl ObjectFiles for Endpoint {
         let Range { start, end } = range.unwrap_or(0..u64::MAX);
         let likely = if (start, end) == (0, u64::MAX) { Some(Window::Whole) } else { None };
         let likely = likely.or_else(|| (start < end).then_some(Window::Range(start..end)));
-        let opened = bucket.open_range(key, likely, |record| {
+        let live = Live::of_server();
+        let opened = bucket.open_range(&live, key, likely, |record| {
             let end = end.min(record.size);
             Ok(start.min(end)..end)
         });
@@ -52,7 +54,7 @@ impl ObjectFiles for Endpoint {
 
     async fn head(&self, storage: &Storage, bucket: &BucketName, key: &[u8]) -> Result<Option<Listed>, Error> {
         let Some(bucket) = self.of(storage, bucket)? else { return Ok(None) };
-        let record = bucket.record(key).await.map_err(failed)?;
+        let record = bucket.record(&Live::of_server(), key).await.map_err(failed)?;
         Ok(record.map(|record| Listed { key: key.into(), size: record.size, modified: record.modified }))
     }
 
@@ -68,7 +70,7 @@ impl ObjectFiles for Endpoint {
         let from = Mark::Key(after.to_vec());
         let from = (!after.is_empty()).then_some(&from);
         let ask = Ask { prefix, delimiter: None, from, limit, spans: &[Span::of_prefix(prefix)] };
-        let page = bucket.list(ask, |_| true).await.map_err(failed)?;
+        let page = bucket.list(&Live::of_server(), ask, |_| true).await.map_err(failed)?;
         let listed = page.entries.into_iter();
         Ok(listed.map(|entry| Listed { key: entry.key.into(), size: entry.size, modified: entry.modified }).collect())
     }

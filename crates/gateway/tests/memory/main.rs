@@ -19,6 +19,8 @@ mod chunked;
 #[path = "../../../s3/tests/it/conditions.rs"]
 mod conditions;
 mod files;
+#[path = "../../../s3/tests/it/held.rs"]
+mod held;
 #[path = "../../../s3/tests/it/listing.rs"]
 mod listing;
 #[path = "../../../s3/tests/it/multipart.rs"]

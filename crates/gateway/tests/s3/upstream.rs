@@ -9,6 +9,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
+use valetkey_core::fair::Budget;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::lease::Lease;
@@ -40,6 +41,7 @@ async fn serve(dir: PathBuf, tell: mpsc::Sender<BTreeMap<&'static str, (String, 
         parents: Arc::new(TestParents::default()),
         clock: Arc::clone(&clock) as Arc<_>,
         entropy: Arc::clone(&entropy) as Arc<_>,
+        budget: Budget::new(256 * 1024 * 1024),
         tasks: tasks.clone(),
     };
     let endpoint = Endpoint::open(Config::new(STORAGE, dir), world).await.unwrap();

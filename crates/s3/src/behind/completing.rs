@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use crate::behind::Behind;
 use crate::behind::writing::{Flow, Held};
 use crate::error::{Result, internal};
-use crate::gate::session::Session;
+use crate::gate::session::{Live, Session};
 use crate::objects::record::{Data, Record};
 use crate::objects::uploads::{Completion, Incomplete, UploadId};
 
@@ -57,8 +57,8 @@ impl Behind {
         let Some(mut reading) = self.objects.read_parts(&found).await? else {
             return Ok(Err(Incomplete::NoSuchUpload));
         };
-        let _room = self.common.room().await?;
         let given = self.given(&found.headers);
+        let place = self.common.place(session.claims.account).await?;
         let mut flow = match found.size {
             0..=AT_ONCE => None,
             size => Some(Flow::begin(self, key, &given, Some(size)).await?),
@@ -67,24 +67,27 @@ impl Behind {
         while let Some(bytes) = reading.next().await {
             let bytes = bytes.map_err(|error| internal("reading a part", error))?;
             match &mut flow {
-                Some(flow) => flow.push(bytes).await?,
+                Some(flow) => flow.push(&place, bytes).await?,
                 None => here.extend_from_slice(&bytes),
             }
         }
+        if let Some(flow) = &mut flow {
+            flow.settle().await?;
+        }
+        // Another is waited for where the object is made, when it is the key's turn.
+        drop(place);
         let held = flow.map_or_else(|| Held::Here(here.freeze()), Held::There);
-        // SECURITY: it may have taken long, and what it brings must not outlive the key.
-        session.still().await?;
         let parts: Box<[u64]> = match &found.data {
             Data::Files(segments) => segments.iter().map(|segment| segment.size).collect(),
             Data::Here(_) | Data::Behind(_) => Box::default(),
         };
         let record = Record { data: Data::Behind(parts), ..found };
-        let record = match self.commit(key, held, record, &completion.condition).await? {
+        let record = match self.commit(key, held, record, &completion.condition, session).await? {
             Ok(record) => record,
             Err(clash) => return Ok(Err(Incomplete::Clash(clash))),
         };
         // A crash before this leaves the upload; completing it again makes the same object.
-        self.objects.abort_upload(id).await?;
+        self.objects.abort_upload(Live::of_server(), id).await?;
         Ok(Ok(record))
     }
 }

@@ -5,6 +5,8 @@
 //! there as one object when they are completed: so their rules are the same everywhere.
 
 mod completing;
+pub(crate) mod door;
+mod heap;
 mod listing;
 pub(crate) mod port;
 mod reading;
@@ -14,14 +16,17 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
 
 use s3s::{S3Error, S3ErrorCode};
-use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::task::TaskTracker;
+use valetkey_core::fair::{Place, Places};
+use valetkey_core::id::AccountId;
 
 pub(crate) use crate::behind::completing::Completing;
-use crate::behind::port::{Backend, Failure, Found};
+use crate::behind::door::Door;
+use crate::behind::port::{Failure, Found};
 pub(crate) use crate::behind::reading::Reading;
 pub(crate) use crate::behind::writing::Draft;
-use crate::error::{Result, internal, refuse, refuse_with};
+use crate::error::{Result, crowded, refuse, refuse_with};
 use crate::objects::facts::Facts;
 use crate::objects::record::{Data, Headers, Record};
 use crate::objects::{BucketId, Objects};
@@ -30,8 +35,10 @@ const TYPE: &str = "content-type";
 
 /// Turns that keys share.
 const TURNS: usize = 1024;
-/// Bodies that may be on their way at once. Each takes up to about 16 MiB of memory: more wait, unread, with their senders.
-const BODIES: usize = 24;
+/// Large bodies that may be on their way to stores at once. Each takes up to about 16 MiB of memory while it is.
+const FLOWING: usize = 24;
+/// Large bodies of one account that may wait for that.
+const WAITING: usize = 1024;
 
 /// What all writers share.
 pub(crate) struct Common {
@@ -40,21 +47,20 @@ pub(crate) struct Common {
     turns: Box<[Mutex<()>]>,
     /// Lets completions of one upload follow each other: clients ask again when an answer takes long.
     endings: Box<[Mutex<()>]>,
-    /// Room for bodies.
-    room: Arc<Semaphore>,
+    /// Places for large bodies: held while bytes are on their way to a store, and never while a sender is waited for.
+    flowing: Arc<Places>,
 }
 
 impl Common {
     /// All free.
     pub(crate) fn new() -> Self {
         let free = || (0..TURNS).map(|_| Mutex::new(())).collect();
-        Self { hasher: RandomState::new(), turns: free(), endings: free(), room: Arc::new(Semaphore::new(BODIES)) }
+        Self { hasher: RandomState::new(), turns: free(), endings: free(), flowing: Places::new(FLOWING, WAITING) }
     }
 
-    /// Waits for room for a body.
-    async fn room(&self) -> Result<OwnedSemaphorePermit> {
-        let room = Arc::clone(&self.room).acquire_owned().await;
-        room.map_err(|error| internal("waiting for room", error))
+    /// Waits for a place for a body of an account. Who holds one never waits for anything but the store.
+    async fn place(&self, account: AccountId) -> Result<Place> {
+        Ok(self.flowing.place(account).ok_or_else(crowded)?.await)
     }
 
     /// Waits for the key's turn. Who holds one never asks for another.
@@ -79,7 +85,7 @@ impl Common {
 /// One bucket in another store.
 #[derive(Clone)]
 pub(crate) struct Behind {
-    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) backend: Door,
     pub(crate) objects: Arc<Objects>,
     pub(crate) common: Arc<Common>,
     pub(crate) tasks: TaskTracker,

@@ -168,6 +168,11 @@ pub trait Upload: Send {
     /// Adds bytes. Waits while too many are on their way.
     async fn push(&mut self, bytes: Bytes) -> Result<(), Failure>;
 
+    /// Waits until nothing of what was added is on its way. A wait that is given up changes nothing.
+    async fn settle(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Makes the object of what was added.
     async fn complete(self: Box<Self>) -> Result<Version, Failure>;
 

@@ -3,16 +3,19 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use data_encoding::BASE64;
 use futures::{Stream, StreamExt as _};
 use s3s::StdError;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
+use valetkey_core::fair::{Place, Share};
 
-use crate::behind::port::{Failure, Found, Header, Upload, Version, When};
+use crate::behind::door::Filling;
+use crate::behind::heap::Heap;
+use crate::behind::port::{Failure, Found, Header, Version, When};
 use crate::behind::{Behind, failed};
 use crate::error::{Result, internal, of_body};
+use crate::gate::session::{Live, Session};
 use crate::objects::checksum::{Algorithm, Digests, Hashes, Kind};
 use crate::objects::facts::Facts;
 use crate::objects::intake::too_large;
@@ -23,38 +26,44 @@ use crate::objects::{Clash, Condition};
 const AT_ONCE: usize = 8 * 1024 * 1024;
 /// Bytes digested at once where that blocks nobody; fewer are digested on the spot.
 const DIGEST_ASIDE: usize = 64 * 1024;
-/// Bodies up to this size take no room of those that are on their way at once.
+/// Bodies up to this size take no place of those that are on their way at once.
 const SMALL: usize = 256 * 1024;
-/// Bytes of a large body that go on together.
-const BATCH: usize = 1024 * 1024;
 
 const PUTTING: &str = "writing an object";
 
 /// An upload at the store: let go of unless it was completed.
 pub(super) struct Flow {
-    upload: Option<Box<dyn Upload>>,
+    filling: Option<Filling>,
     tasks: TaskTracker,
+}
+
+fn over() -> s3s::S3Error {
+    internal(PUTTING, "the upload is over")
 }
 
 impl Flow {
     /// Begins one.
     pub(super) async fn begin(behind: &Behind, key: &str, headers: &[Header], size: Option<u64>) -> Result<Self> {
-        let upload = behind.backend.begin(&behind.name, key, headers, size).await;
-        let upload = upload.map_err(|failure| failed(PUTTING, &failure))?;
-        Ok(Self { upload: Some(upload), tasks: behind.tasks.clone() })
+        let filling = behind.backend.begin(&behind.name, key, headers, size).await;
+        let filling = filling.map_err(|failure| failed(PUTTING, &failure))?;
+        Ok(Self { filling: Some(filling), tasks: behind.tasks.clone() })
     }
 
     /// Adds bytes.
-    pub(super) async fn push(&mut self, bytes: Bytes) -> Result<()> {
-        match &mut self.upload {
-            Some(upload) => upload.push(bytes).await.map_err(|failure| failed(PUTTING, &failure)),
-            None => Err(internal(PUTTING, "the upload is over")),
-        }
+    pub(super) async fn push(&mut self, place: &Place, bytes: Bytes) -> Result<()> {
+        let filling = self.filling.as_mut().ok_or_else(over)?;
+        filling.push(place, bytes).await.map_err(|failure| failed(PUTTING, &failure))
     }
 
-    async fn complete(mut self) -> std::result::Result<Version, Failure> {
-        match self.upload.take() {
-            Some(upload) => upload.complete().await,
+    /// Waits until nothing is on its way.
+    pub(super) async fn settle(&mut self) -> Result<()> {
+        let filling = self.filling.as_mut().ok_or_else(over)?;
+        filling.settle().await.map_err(|failure| failed(PUTTING, &failure))
+    }
+
+    async fn complete(mut self, live: Live, place: &Place) -> std::result::Result<Version, Failure> {
+        match self.filling.take() {
+            Some(filling) => filling.complete(live, place).await,
             None => Err(Failure::Failed("the upload is over".to_owned())),
         }
     }
@@ -62,10 +71,10 @@ impl Flow {
 
 impl Drop for Flow {
     fn drop(&mut self) {
-        if let Some(upload) = self.upload.take()
+        if let Some(filling) = self.filling.take()
             && tokio::runtime::Handle::try_current().is_ok()
         {
-            self.tasks.spawn(upload.abort());
+            self.tasks.spawn(filling.abort());
         }
     }
 }
@@ -86,7 +95,8 @@ pub(crate) struct Draft {
     size: u64,
     held: Held,
     pub(crate) digests: Digests,
-    room: Option<OwnedSemaphorePermit>,
+    /// What of it is in memory.
+    share: Share,
 }
 
 /// Digests bytes: aside if they are many.
@@ -113,7 +123,8 @@ impl Behind {
         headers.0.iter().filter_map(text).collect()
     }
 
-    /// Takes a body in, for [`Draft::put`].
+    /// Takes a body in, for [`Draft::put`]. A piece of a large one goes to the store when all of it is here: while the sender is
+    /// waited for, it takes no place from others.
     pub(crate) async fn take(
         &self,
         key: &[u8],
@@ -121,44 +132,65 @@ impl Behind {
         mut body: impl Stream<Item = std::result::Result<Bytes, StdError>> + Unpin,
         algorithms: &[Algorithm],
         max_bytes: u64,
+        share: Share,
     ) -> Result<Draft> {
         let key = self.writable(key)?;
+        let account = share.account();
         let mut hashes = Hashes::new(algorithms);
-        let (mut size, mut waiting) = (0u64, BytesMut::new());
-        let (mut flow, mut room): (Option<Flow>, _) = (None, None);
-        while let Some(bytes) = body.next().await {
+        let mut size = 0u64;
+        let mut heap = Heap::new(Arc::clone(&self.objects), share);
+        let mut flow: Option<Flow> = None;
+        // Held until what was pushed has gone.
+        let mut place: Option<Place> = None;
+        loop {
+            let bytes = match (&mut flow, place.is_some()) {
+                (Some(flow), true) => {
+                    tokio::select! {
+                        settled = flow.settle() => {
+                            settled?;
+                            place = None;
+                            continue;
+                        }
+                        bytes = body.next() => bytes,
+                    }
+                }
+                _ => body.next().await,
+            };
+            let Some(bytes) = bytes else { break };
             let bytes = bytes.map_err(|error| of_body(&*error))?;
             size += bytes.len() as u64;
             if size > max_bytes {
                 return Err(too_large());
             }
-            waiting.extend_from_slice(&bytes);
-            if waiting.len() > SMALL && room.is_none() {
-                room = Some(self.common.room().await?);
-            }
-            let enough = if flow.is_some() { BATCH } else { AT_ONCE + 1 };
-            if waiting.len() >= enough {
-                let batch = waiting.split().freeze();
-                hashes = digest(&self.tasks, hashes, &batch).await?;
-                let mut on = match flow.take() {
-                    Some(flow) => flow,
-                    None => Flow::begin(self, key, &self.given(&headers), None).await?,
+            hashes = digest(&self.tasks, hashes, &bytes).await?;
+            heap.add(bytes).await?;
+            if heap.size() > AT_ONCE {
+                let on = match &mut flow {
+                    Some(on) => on,
+                    none => none.insert(Flow::begin(self, key, &self.given(&headers), None).await?),
                 };
-                on.push(batch).await?;
-                flow = Some(on);
+                // What went before has to be gone: no more than two pieces are in memory.
+                on.settle().await?;
+                drop(place.take());
+                let own = self.common.place(account).await?;
+                on.push(&own, heap.take().await?).await?;
+                place = Some(own);
             }
         }
-        let rest = waiting.freeze();
-        hashes = digest(&self.tasks, hashes, &rest).await?;
         let held = match flow {
-            None => Held::Here(rest),
+            None => Held::Here(heap.take().await?),
             Some(mut flow) => {
-                flow.push(rest).await?;
+                let own = match place.take() {
+                    Some(own) => own,
+                    None => self.common.place(account).await?,
+                };
+                flow.push(&own, heap.take().await?).await?;
+                flow.settle().await?;
                 Held::There(flow)
             }
         };
         let digests = hashes.finish();
-        Ok(Draft { behind: self.clone(), key: key.into(), headers, size, held, digests, room })
+        Ok(Draft { behind: self.clone(), key: key.into(), headers, size, held, digests, share: heap.share() })
     }
 
     /// What is there now, as the store says it.
@@ -182,6 +214,7 @@ impl Behind {
         held: Held,
         record: Record,
         condition: &Condition,
+        session: &Session,
     ) -> Result<std::result::Result<Arc<Record>, Clash>> {
         let _turn = self.common.turn(self.bucket, key.as_bytes()).await;
         let plain = match &held {
@@ -196,14 +229,23 @@ impl Behind {
                 Err(clash) => return Ok(Err(clash)),
             },
         };
-        let put = match held {
-            Held::Here(bytes) => {
-                let given = self.given(&record.headers);
-                self.backend.put(&self.name, key, bytes, &given, when).await
-            }
-            // No store takes a condition here: it was held against what is there, and writers from here take turns.
-            Held::There(flow) => flow.complete().await,
+        let account = session.claims.account;
+        let place = match &held {
+            Held::Here(bytes) if bytes.len() <= SMALL => None,
+            Held::Here(_) | Held::There(_) => Some(self.common.place(account).await?),
         };
+        // SECURITY: asked last of all: what went before may have taken long.
+        let live = session.live().await?;
+        let put = match (held, &place) {
+            // No store takes a condition here: it was held against what is there, and writers from here take turns.
+            (Held::There(flow), Some(place)) => flow.complete(live, place).await,
+            (Held::There(_), None) => return Err(over()),
+            (Held::Here(bytes), _) => {
+                let given = self.given(&record.headers);
+                self.backend.put(live, &self.name, key, bytes, &given, when).await
+            }
+        };
+        drop(place);
         let version = match put {
             Ok(version) => version,
             Err(Failure::Clash) => return Ok(Err(Clash::Failed(condition.first()))),
@@ -220,9 +262,14 @@ impl Behind {
     }
 
     /// Removes an object, if there is one.
-    pub(crate) async fn delete(&self, key: &[u8], condition: Condition) -> Result<std::result::Result<(), Clash>> {
+    pub(crate) async fn delete(
+        &self,
+        key: &[u8],
+        condition: Condition,
+        session: &Session,
+    ) -> Result<std::result::Result<(), Clash>> {
         let Ok(key) = self.fits(key) else { return Ok(condition.check(None)) };
-        let (own, key) = (self.clone(), key.to_owned());
+        let (own, key, session) = (self.clone(), key.to_owned(), session.clone());
         let deleting = self.tasks.spawn(async move {
             let _turn = own.common.turn(own.bucket, key.as_bytes()).await;
             if !condition.is_none() {
@@ -234,7 +281,8 @@ impl Behind {
                     return Ok(Err(clash));
                 }
             }
-            let deleted = own.backend.delete(&own.name, &key).await;
+            let live = session.live().await?;
+            let deleted = own.backend.delete(live, &own.name, &key).await;
             deleted.map_err(|failure| failed("deleting an object", &failure))?;
             own.objects.forget_facts(own.bucket, key.as_bytes()).await?;
             Ok(Ok(()))
@@ -245,8 +293,13 @@ impl Behind {
 
 impl Draft {
     /// Puts the object in place of what was there; when this returns, it is durable.
-    pub(crate) async fn put(self, condition: Condition) -> Result<std::result::Result<Arc<Record>, Clash>> {
-        let Self { behind, key, mut headers, size, held, digests, room } = self;
+    pub(crate) async fn put(
+        self,
+        condition: Condition,
+        session: &Session,
+    ) -> Result<std::result::Result<Arc<Record>, Clash>> {
+        let Self { behind, key, mut headers, size, held, digests, share } = self;
+        let session = session.clone();
         if let Some((algorithm, checksum)) = digests.checksums.first() {
             headers.set_checksum(*algorithm, &BASE64.encode(checksum), Kind::FullObject);
         }
@@ -255,8 +308,8 @@ impl Draft {
         // Runs to its end whether or not the request is still there: what is kept here must be of what is there.
         let tasks = behind.tasks.clone();
         let putting = tasks.spawn(async move {
-            let _room = room;
-            behind.commit(&key, held, record, &condition).await
+            let _share = share;
+            behind.commit(&key, held, record, &condition, &session).await
         });
         putting.await.map_err(|error| internal(PUTTING, error))?
     }

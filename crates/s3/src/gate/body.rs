@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, Sleep};
 
 use crate::error::BodyError;
-use crate::gate::session::Trailers;
+use crate::gate::session::{Arrived, Trailers};
 use crate::gate::sigv4::ChunkKey;
 
 /// The longest line before a chunk.
@@ -77,10 +77,49 @@ pub(crate) struct Decoded<B> {
     pending: Bytes,
     /// Bytes that are announced and did not come yet.
     left: Option<u64>,
-    /// How long the sender may pause, and once it paused, when that is too long.
-    idle: Option<(Duration, Option<Pin<Box<Sleep>>>)>,
+    pace: Option<Pace>,
     over: bool,
     leftover: Leftover<B>,
+    /// Told when all of it came and fits.
+    arrived: Arrived,
+}
+
+/// How slow a sender may be: it has some time in hand, loses what we wait for it, and is given more for each byte. So it may pause
+/// for that long, and is never for longer below the least rate.
+struct Pace {
+    most: Duration,
+    /// Bytes that win a second.
+    rate: u64,
+    left: Duration,
+    /// Since when it is waited for.
+    since: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Pace {
+    /// Waits for the sender: ready when it has been too slow.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.since.is_none() {
+            let now = Instant::now();
+            self.since = Some(now);
+            match &mut self.sleep {
+                Some(sleep) => sleep.as_mut().reset(now + self.left),
+                none => *none = Some(Box::pin(tokio::time::sleep(self.left))),
+            }
+        }
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Bytes came.
+    fn came(&mut self, bytes: usize) {
+        let waited = self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+        let millis = (bytes as u64).saturating_mul(1000).checked_div(self.rate).unwrap_or(u64::MAX);
+        let left = self.left.saturating_sub(waited).saturating_add(Duration::from_millis(millis));
+        self.left = left.min(self.most);
+    }
 }
 
 impl<B> Decoded<B> {
@@ -97,12 +136,19 @@ impl<B> Decoded<B> {
                 announced,
             })),
         };
-        Self { inner, reader, pending: Bytes::new(), left: length, idle: None, over: false, leftover }
+        let arrived = Arrived::default();
+        Self { inner, reader, pending: Bytes::new(), left: length, pace: None, over: false, leftover, arrived }
     }
 
-    /// Refuses a sender that pauses for longer.
-    pub(crate) fn idle_at_most(mut self, pause: Duration) -> Self {
-        self.idle = Some((pause, None));
+    /// Refuses a sender that pauses for longer than `most`, or is for so long slower than `rate` bytes a second.
+    pub(crate) fn no_slower(mut self, most: Duration, rate: u64) -> Self {
+        self.pace = Some(Pace { most, rate, left: most, since: None, sleep: None });
+        self
+    }
+
+    /// Tells when all of it came and fits.
+    pub(crate) fn telling(mut self, arrived: Arrived) -> Self {
+        self.arrived = arrived;
         self
     }
 
@@ -121,6 +167,12 @@ impl<B> Decoded<B> {
 
     /// The body is over: everything must have come and must fit.
     fn finish(&mut self) -> Result<(), BodyError> {
+        self.fits()?;
+        self.arrived.tell();
+        Ok(())
+    }
+
+    fn fits(&mut self) -> Result<(), BodyError> {
         if self.left.is_some_and(|left| left > 0) {
             return Err(BodyError::Incomplete);
         }
@@ -289,14 +341,14 @@ impl<B: Body<Data = Bytes> + Unpin> Decoded<B> {
             }
             let Some(inner) = &mut self.inner else { return Poll::Ready(self.finish().err().map(Err)) };
             let polled = Pin::new(inner).poll_frame(cx);
-            if let Some((pause, sleep)) = &mut self.idle {
-                if polled.is_pending() {
-                    let sleep = sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(*pause)));
-                    ready!(sleep.as_mut().poll(cx));
-                    return Poll::Ready(Some(Err(BodyError::Idle)));
-                }
-                if let Some(sleep) = sleep {
-                    sleep.as_mut().reset(Instant::now() + *pause);
+            if let Some(pace) = &mut self.pace {
+                match &polled {
+                    Poll::Pending => {
+                        ready!(pace.poll_late(cx));
+                        return Poll::Ready(Some(Err(BodyError::Idle)));
+                    }
+                    Poll::Ready(Some(Ok(frame))) => pace.came(frame.data_ref().map_or(0, Bytes::len)),
+                    Poll::Ready(_) => {}
                 }
             }
             match ready!(polled) {

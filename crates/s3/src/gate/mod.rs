@@ -11,6 +11,7 @@ mod parents;
 pub(crate) mod query;
 pub(crate) mod session;
 pub(crate) mod sigv4;
+pub(crate) mod slot;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
@@ -28,6 +29,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode};
+use valetkey_core::fair::Budget;
 use valetkey_core::id::{LeaseId, TokenId};
 use valetkey_core::keyring::{Carried, SharedKeyring, parse_access_key_id};
 use valetkey_core::scope::{Paths, Scope};
@@ -35,13 +37,14 @@ use valetkey_core::time::Entropy;
 
 use crate::Limits;
 use crate::bucket::Buckets;
-use crate::error::{Result, internal, not_implemented, of_body, refuse};
+use crate::error::{Result, crowded, internal, not_implemented, refuse};
 use crate::gate::aside::{Aside, settle_range};
 use crate::gate::body::{Announced, Coding, Decoded, Leftover};
 pub(crate) use crate::gate::hosts::Hosts;
 use crate::gate::query::{Query, decode};
-use crate::gate::session::{Holder, Operation, Reach, Session, Standing, Trailers};
+use crate::gate::session::{Arrived, Holder, Operation, Reach, Session, Standing, Trailers};
 use crate::gate::sigv4::{CONTENT_SHA256, ChunkKey, Claimed, Payload, single};
+use crate::gate::slot::Slot;
 use crate::objects::checksum::{Algorithm, Hashes};
 use crate::wire::conditions::FAILED;
 
@@ -67,6 +70,8 @@ pub(crate) struct Gate {
     pub(crate) limits: Limits,
     pub(crate) keyring: SharedKeyring,
     pub(crate) standing: Arc<Standing>,
+    /// The bytes of bodies that may be in memory.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) scopes: moka::sync::Cache<LeaseId, Arc<Scope>>,
 }
@@ -150,7 +155,7 @@ impl Gate {
             note.key_id = Some(claimed.unverified_key_id.clone());
         }
         let (session, chunk_key) = self.prove(&parts, &claimed, &path, &query, &host).await?;
-        parts.extensions.insert(session);
+        parts.extensions.insert(session.clone());
         if !claimed.is_presigned() {
             parts.extensions.insert(Holder);
         }
@@ -160,22 +165,41 @@ impl Gate {
         let coding = coding(&parts, claimed.payload, chunk_key, &trailers)?;
         parts.extensions.insert(trailers.clone());
         self.strip(&mut parts, &query, &host, length)?;
-        let body = Decoded::new(body.into_inner(), coding, length, Arc::clone(leftover)).idle_at_most(self.limits.idle);
-        let body = if parts.method == Method::PUT {
-            Body::http_body(body)
-        } else {
-            let bytes = self.collect(body).await?;
-            if parts.method == Method::POST && query.has("delete") {
-                verify_digests(&parts.headers, &trailers, &bytes)?;
-            }
-            let bytes = document::without_cdata(bytes);
-            if parts.method == Method::POST {
-                parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-            }
-            Body::from(bytes)
+        let Limits { idle, least_rate, document_time, .. } = self.limits;
+        let body = Decoded::new(body.into_inner(), coding, length, Arc::clone(leftover));
+        let body = Body::http_body(body.no_slower(idle, least_rate).telling(session.arrived.clone()));
+        // Whoever knows what the operation takes reads it there; see `access`.
+        let slot = Slot::new(body, document_time);
+        parts.extensions.insert(slot.clone());
+        // Operations with documents are all posted.
+        let again = (parts.method == Method::POST).then(|| parts.clone());
+        let answered = self.behind.call(Request::from_parts(parts, Body::http_body(slot.clone()))).await;
+        let answered = match again {
+            Some(parts) if slot.is_wanted() => self.with_document(parts, &query, &slot, &session, &trailers).await?,
+            Some(_) | None => answered,
         };
-        let answered = self.behind.call(Request::from_parts(parts, body)).await;
         answered.map_err(|error| internal("answering a request", format!("{error:?}")))
+    }
+
+    /// Reads the document of an operation that may be done, and does it.
+    async fn with_document(
+        &self,
+        mut parts: Parts,
+        query: &Query,
+        slot: &Slot,
+        session: &Session,
+        trailers: &Trailers,
+    ) -> Result<std::result::Result<Response<Body>, s3s::HttpError>> {
+        let mut share = self.budget.take(session.claims.account, 0).ok_or_else(crowded)?;
+        let bytes = slot.document(self.limits.max_xml_bytes, &mut share, session).await?;
+        if query.has("delete") {
+            verify_digests(&parts.headers, trailers, &bytes)?;
+        }
+        let bytes = document::without_cdata(bytes);
+        parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        let answered = self.behind.call(Request::from_parts(parts, Body::from(bytes))).await;
+        drop(share);
+        Ok(answered)
     }
 
     /// Proves who asks: nothing of the request is believed before.
@@ -209,7 +233,8 @@ impl Gate {
             Carried::WithLease => self.kept_scope(claims.lease).await?,
         };
         let reach = Reach::One(scope);
-        Ok((Session { claims, reach, operations: None, parent: None, standing: Arc::clone(&self.standing) }, chunk_key))
+        let (standing, arrived) = (Arc::clone(&self.standing), Arrived::default());
+        Ok((Session { claims, reach, operations: None, parent: None, standing, arrived }, chunk_key))
     }
 
     async fn kept_scope(&self, lease: LeaseId) -> Result<Arc<Scope>> {
@@ -294,19 +319,6 @@ impl Gate {
         settle_range(&mut parts.headers, range.as_deref());
         parts.extensions.insert(Aside::take(&mut parts.headers, query)?);
         Ok(())
-    }
-
-    async fn collect<B>(&self, body: Decoded<B>) -> Result<Bytes>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Sync + Unpin + 'static,
-    {
-        match Limited::new(body, self.limits.max_xml_bytes).collect().await {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(refuse(S3ErrorCode::MaxMessageLengthExceeded, "Your request was too large."))
-            }
-            Err(error) => Err(of_body(&*error)),
-        }
     }
 }
 

@@ -15,7 +15,7 @@ use valetkey_core::parent::{Ceiling, Child, Parent, SKEW, SessionToken, Unfit};
 
 use crate::error::{Result, internal, refuse, refuse_custom};
 use crate::gate::query::Query;
-use crate::gate::session::{Reach, Session, expired};
+use crate::gate::session::{Arrived, Reach, Session, expired};
 use crate::gate::sigv4::{ChunkKey, Claimed};
 use crate::gate::{Gate, unknown_key};
 
@@ -89,6 +89,7 @@ impl Gate {
             operations: None,
             parent: Some(parent.token),
             standing: Arc::clone(&self.standing),
+            arrived: Arrived::default(),
         }
     }
 
@@ -129,6 +130,7 @@ impl Gate {
             operations: child.operations,
             parent: Some(parent.token),
             standing: Arc::clone(&self.standing),
+            arrived: Arrived::default(),
         })
     }
 }

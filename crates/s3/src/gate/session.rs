@@ -1,6 +1,7 @@
 //! What the gate knows of a request it let through.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use s3s::{S3Error, S3ErrorCode};
@@ -26,12 +27,50 @@ pub(crate) struct Session {
     pub(crate) parent: Option<TokenId>,
     /// Where it is known whether the credential still lives.
     pub(crate) standing: Arc<Standing>,
+    /// Whether all of the request is here.
+    pub(crate) arrived: Arrived,
+}
+
+/// Proof that a credential lived when all of its request was here. What reads wants to see one; what takes effect spends one, so
+/// that nothing is done on a question that was asked for something else.
+///
+/// SECURITY: made only by [`Session::live`]. A request is proven when its head is there, and its sender may hold the last byte of
+/// its body back for as long as it likes: what the request then does must not outlive the key.
+#[derive(Debug)]
+#[must_use = "it is asked for because something is to be done"]
+pub(crate) struct Live(());
+
+impl Live {
+    /// For what the server does on its own account, where no credential is in play.
+    pub(crate) const fn of_server() -> Self {
+        Self(())
+    }
+}
+
+/// Whether a request's body has come to its end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arrived(Arc<AtomicBool>);
+
+impl Arrived {
+    /// Tells that it has.
+    pub(crate) fn tell(&self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 impl Session {
-    /// Refuses if the credential has ended since the request began. SECURITY: asked again before a write counts: a body may
-    /// take long to come, and what it brings must not outlive the key.
-    pub(crate) async fn still(&self) -> Result<()> {
+    /// Asks whether the credential lives, its parent reaches as far as before, and nothing more of the request is to come.
+    ///
+    /// # Errors
+    /// `ExpiredToken`; `InternalError` when it is asked too early, which is a mistake of ours.
+    pub(crate) async fn live(&self) -> Result<Live> {
+        if !self.arrived.0.load(Ordering::Acquire) {
+            return Err(internal("asking whether a credential lives", "its request's body has not come to its end"));
+        }
+        self.still().await.map(|()| Live(()))
+    }
+
+    async fn still(&self) -> Result<()> {
         self.standing.check(&self.claims)?;
         let Some(parent) = self.parent else { return Ok(()) };
         // What a parent reaches is what is granted to it now.

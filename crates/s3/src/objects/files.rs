@@ -85,7 +85,7 @@ impl Files {
     /// Makes a file to be written. Blocks.
     pub(crate) fn create(self: &Arc<Self>) -> io::Result<Draft> {
         let id = self.fresh();
-        let file = OpenOptions::new().write(true).create_new(true).open(self.path(id))?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.path(id))?;
         Ok(Draft { files: Arc::clone(self), id, file, fate: Fate::Remove })
     }
 

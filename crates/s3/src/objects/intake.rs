@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use s3s::{S3ErrorCode, StdError};
+use valetkey_core::fair::Share;
 
-use crate::error::{Result, of_body, refuse, unavailable};
+use crate::error::{Result, crowded, of_body, refuse, unavailable};
 use crate::objects::checksum::{Algorithm, Digests, Hashes};
 use crate::objects::files::{Draft, Files};
 
@@ -33,7 +34,6 @@ pub(crate) enum Place {
 }
 
 /// How a body is to be taken in.
-#[derive(Clone, Copy)]
 pub(crate) struct Terms<'a> {
     /// The checksums to make beside the MD5, the one to keep first.
     pub(crate) algorithms: &'a [Algorithm],
@@ -41,6 +41,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) inline_bytes: usize,
     /// Larger ones are refused.
     pub(crate) max_bytes: u64,
+    /// What of it is in memory; nothing for what the server itself writes, and has in memory anyway.
+    pub(crate) share: Option<Share>,
 }
 
 struct Pour {
@@ -64,7 +66,8 @@ pub(crate) async fn take(
     mut body: impl Stream<Item = std::result::Result<Bytes, StdError>> + Unpin,
     terms: Terms<'_>,
 ) -> Result<Taken> {
-    let Terms { algorithms, inline_bytes, max_bytes } = terms;
+    let Terms { algorithms, inline_bytes, max_bytes, mut share } = terms;
+    let mut grow = |bytes: usize| share.as_mut().is_none_or(|share| share.reach(bytes));
     let mut size: u64 = 0;
     let mut batch = Batch::default();
     // What the disk is doing while the next batch arrives.
@@ -75,8 +78,20 @@ pub(crate) async fn take(
         if size > max_bytes {
             return Err(too_large());
         }
+        // As many are on their way to the disk.
+        let mut full = batch.bytes + bytes.len() >= BATCH_BYTES;
+        if !grow(2 * (batch.bytes + bytes.len())) {
+            // What is here goes now: then there is room for what came, or for none.
+            if batch.bytes > 0 {
+                pouring = Some(pour(files, pouring.take(), batch.take(), algorithms).await?);
+            }
+            if !grow(bytes.len()) {
+                return Err(crowded());
+            }
+            full = true;
+        }
         batch.push(bytes);
-        if batch.bytes >= BATCH_BYTES {
+        if full {
             pouring = Some(pour(files, pouring.take(), batch.take(), algorithms).await?);
         }
     }

@@ -8,7 +8,7 @@ mod change;
 pub(crate) mod checksum;
 pub(crate) mod condition;
 pub(crate) mod facts;
-mod files;
+pub(crate) mod files;
 pub(crate) mod intake;
 pub(crate) mod listing;
 pub(crate) mod reading;
@@ -32,10 +32,12 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Row as _, Sqlite, Transaction};
 use tokio_util::task::TaskTracker;
+use valetkey_core::fair::Share;
 use valetkey_core::id::StorageId;
 use valetkey_core::time::{Clock, Entropy};
 
 use crate::error::{Result, internal, of_index};
+use crate::gate::session::Live;
 use crate::objects::cache::Cache;
 use crate::objects::change::{CreateBucket, DeleteObject, PutObject};
 pub(crate) use crate::objects::condition::{Clash, Condition};
@@ -231,13 +233,28 @@ impl Objects {
         body: impl Stream<Item = std::result::Result<Bytes, StdError>> + Unpin,
         algorithms: &[checksum::Algorithm],
         max_bytes: u64,
+        share: Option<Share>,
     ) -> Result<Taken> {
-        intake::take(&self.files, body, Terms { algorithms, inline_bytes: self.inline_bytes, max_bytes }).await
+        intake::take(&self.files, body, Terms { algorithms, inline_bytes: self.inline_bytes, max_bytes, share }).await
+    }
+
+    /// A file for what nobody is to see; it goes when it is dropped, or at the next start. Blocks.
+    pub(crate) fn draft(&self) -> std::io::Result<files::Draft> {
+        self.files.create()
+    }
+
+    /// Does what blocks where that blocks nobody.
+    pub(crate) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+    ) -> std::io::Result<T> {
+        self.files.blocking(work).await
     }
 
     /// Puts an object in place of what was there; when this returns, it is durable.
     pub(crate) async fn put(
         &self,
+        _: Live,
         bucket: BucketId,
         key: &[u8],
         taken: Taken,
@@ -262,6 +279,7 @@ impl Objects {
     /// Removes an object, if there is one.
     pub(crate) async fn delete(
         &self,
+        _: Live,
         bucket: BucketId,
         key: &[u8],
         condition: Condition,

@@ -7,9 +7,11 @@ use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use valetkey_core::fair::Share;
 use valetkey_core::id::{AccountId, CallerId};
 
 use crate::error::{Result, internal};
+use crate::gate::session::Live;
 use crate::objects::change::{adopt, release_files, replace};
 use crate::objects::checksum::{Algorithm, Digests, Kind, etag_of_parts};
 use crate::objects::condition::{Clash, Condition};
@@ -156,6 +158,7 @@ impl Objects {
     /// Opens an upload.
     pub(crate) async fn create_upload(
         &self,
+        _: Live,
         bucket: BucketId,
         key: &[u8],
         owner: Owner,
@@ -192,12 +195,19 @@ impl Objects {
         body: impl futures::Stream<Item = std::result::Result<bytes::Bytes, s3s::StdError>> + Unpin,
         algorithms: &[Algorithm],
         max_bytes: u64,
+        share: Share,
     ) -> Result<Taken> {
-        take(&self.files, body, Terms { algorithms, inline_bytes: 0, max_bytes }).await
+        take(&self.files, body, Terms { algorithms, inline_bytes: 0, max_bytes, share: Some(share) }).await
     }
 
     /// Puts a part into an upload, in place of an earlier one of its number. Nothing if the upload is gone.
-    pub(crate) async fn put_part(&self, upload: UploadId, number: i32, taken: Taken) -> Result<Option<Digests>> {
+    pub(crate) async fn put_part(
+        &self,
+        _: Live,
+        upload: UploadId,
+        number: i32,
+        taken: Taken,
+    ) -> Result<Option<Digests>> {
         let Taken { place, size, digests } = taken;
         let draft = match place {
             Place::File(draft) => Some(draft),
@@ -210,7 +220,11 @@ impl Objects {
     }
 
     /// An upload's parts behind a number, at most so many.
-    pub(crate) async fn parts(&self, upload: UploadId, behind: i32, limit: usize) -> Result<Vec<Part>> {
+    pub(crate) async fn parts(&self, _: &Live, upload: UploadId, behind: i32, limit: usize) -> Result<Vec<Part>> {
+        self.parts_of(upload, behind, limit).await
+    }
+
+    async fn parts_of(&self, upload: UploadId, behind: i32, limit: usize) -> Result<Vec<Part>> {
         let rows = sqlx::query(PARTS)
             .bind(&upload.0[..])
             .bind(behind)
@@ -222,7 +236,7 @@ impl Objects {
     }
 
     /// Ends an upload and removes its parts. Says whether there was one.
-    pub(crate) async fn abort_upload(&self, upload: UploadId) -> Result<bool> {
+    pub(crate) async fn abort_upload(&self, _: Live, upload: UploadId) -> Result<bool> {
         self.writer.apply(AbortUpload(upload)).await
     }
 
@@ -239,7 +253,7 @@ impl Objects {
         let mut ended = 0;
         for id in old {
             if let Ok(id) = id.try_into() {
-                ended += usize::from(self.abort_upload(UploadId(id)).await?);
+                ended += usize::from(self.abort_upload(Live::of_server(), UploadId(id)).await?);
             }
         }
         Ok(ended)
@@ -248,6 +262,7 @@ impl Objects {
     /// Makes an object of an upload's parts; when this returns, it is durable.
     pub(crate) async fn complete_upload(
         &self,
+        _: Live,
         upload: UploadId,
         completion: Completion,
     ) -> Result<std::result::Result<Arc<Record>, Incomplete>> {
@@ -265,7 +280,7 @@ impl Objects {
         let row = row.map_err(sql("reading the index"))?;
         let upload = row.as_ref().map(read_upload).transpose().map_err(sql("reading the index"))?;
         let Some(upload) = upload else { return Ok(Err(Incomplete::NoSuchUpload)) };
-        let there = self.parts(id, -1, usize::MAX).await?;
+        let there = self.parts_of(id, -1, usize::MAX).await?;
         Ok(assemble(upload, &there, completion, self.now()).map(|assembled| assembled.record))
     }
 
@@ -278,6 +293,7 @@ impl Objects {
     /// The uploads of a bucket in one span of keys behind `after`, in order of key and name, at most so many.
     pub(crate) async fn uploads(
         &self,
+        _: &Live,
         bucket: BucketId,
         span: &Span,
         after: (&[u8], &[u8]),

@@ -75,7 +75,8 @@ impl Wire {
         }
         let wanted = wanted(&aside)?;
         let plan = |record: &Record| Ok(wanted.plan(record)?.range);
-        let (record, reading) = from.open_range(from_key, wanted.likely(), plan).await?.ok_or_else(no_such_key)?;
+        let (record, reading) =
+            from.open_range(&session.live().await?, from_key, wanted.likely(), plan).await?.ok_or_else(no_such_key)?;
         let named = text(&headers, "x-amz-checksum-algorithm").map(|name| {
             Algorithm::parse(name)
                 .ok_or_else(|| refuse(S3ErrorCode::InvalidRequest, "Checksum algorithm provided is unsupported."))
@@ -84,9 +85,9 @@ impl Wire {
         let algorithm = named.transpose()?.or(own).unwrap_or(Algorithm::Crc64Nvme);
         let headers = if replace { kept(&headers, &aside)? } else { carried(&record) };
         let key = input.key.as_bytes();
-        let draft = bucket.take(key, headers, reading, &[algorithm], self.limits.max_object_bytes).await?;
-        session.still().await?;
-        let record = draft.put(condition).await?.map_err(|clash| match clash {
+        let (most, share) = (self.limits.max_object_bytes, self.share(&session)?);
+        let draft = bucket.take(key, headers, reading, &[algorithm], most, share).await?;
+        let record = draft.put(condition, &session).await?.map_err(|clash| match clash {
             Clash::Failed(part) => failed(of, part),
             Clash::Missing => no_such_key(),
         })?;
@@ -139,10 +140,12 @@ impl Wire {
             }
         };
         let likely = if range.is_none() { wanted.likely() } else { None };
-        let (_, reading) = from.open_range(from_key, likely, plan).await?.ok_or_else(no_such_key)?;
-        let taken = bucket.objects.take_part(reading, &[upload.algorithm], self.limits.max_object_bytes).await?;
-        session.still().await?;
-        let digests = bucket.objects.put_part(id, number, taken).await?.ok_or_else(no_such_upload)?;
+        let (_, reading) =
+            from.open_range(&session.live().await?, from_key, likely, plan).await?.ok_or_else(no_such_key)?;
+        let (most, share) = (self.limits.max_object_bytes, self.share(&session)?);
+        let taken = bucket.objects.take_part(reading, &[upload.algorithm], most, share).await?;
+        let live = session.live().await?;
+        let digests = bucket.objects.put_part(live, id, number, taken).await?.ok_or_else(no_such_upload)?;
         let mut result = CopyPartResult {
             e_tag: Some(strong(&digests.etag())),
             last_modified: Some(shown(bucket.objects.now())),

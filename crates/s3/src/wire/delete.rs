@@ -9,6 +9,7 @@ use valetkey_core::scope::Action;
 
 use crate::bucket::Bucket;
 use crate::error::{Result, not_implemented, refuse, refuse_custom};
+use crate::gate::session::Session;
 use crate::objects::{Clash, Condition};
 use crate::wire::conditions::{Of, conditions, failed};
 use crate::wire::{Wire, aside, session};
@@ -18,10 +19,11 @@ const MAX_KEYS: usize = 1000;
 
 impl Wire {
     pub(super) async fn delete(&self, request: S3Request<DeleteObjectInput>) -> Result<S3Response<DeleteObjectOutput>> {
-        let bucket = self.bucket_of(&request, &request.input.bucket)?;
+        let session = session(&request)?;
+        let bucket = self.bucket(&session, &request.input.bucket)?;
         let condition = conditions(&aside(&request), Of::Write)?;
         let input = request.input;
-        match bucket.delete(input.key.as_bytes(), condition).await? {
+        match bucket.delete(input.key.as_bytes(), condition, &session).await? {
             // What is not there is as good as deleted.
             Ok(()) | Err(Clash::Missing) => Ok(S3Response::new(DeleteObjectOutput::default())),
             Err(Clash::Failed(part)) => Err(failed(Of::Write, part)),
@@ -35,7 +37,7 @@ impl Wire {
         let session = session(&request)?;
         let input = request.input;
         let bucket = &self.bucket(&session, &input.bucket)?;
-        let reach = session.reach;
+        let (reach, session) = (&session.reach, &session);
         let (objects, quiet) = (input.delete.objects, input.delete.quiet.unwrap_or(false));
         if objects.is_empty() || objects.len() > MAX_KEYS {
             return Err(refuse(
@@ -47,7 +49,8 @@ impl Wire {
         let deleting = objects.into_iter().map(|object| async {
             let allowed =
                 object.key.is_empty() || reach.covers(&input.bucket, object.key.as_bytes(), Action::DeleteObject);
-            let outcome = if allowed { delete_one(bucket, &object).await } else { Err(crate::error::denied()) };
+            let outcome =
+                if allowed { delete_one(bucket, &object, session).await } else { Err(crate::error::denied()) };
             (object.key, outcome)
         });
         for (key, outcome) in futures::future::join_all(deleting).await {
@@ -68,7 +71,7 @@ impl Wire {
     }
 }
 
-async fn delete_one(bucket: &Bucket, object: &ObjectIdentifier) -> Result<()> {
+async fn delete_one(bucket: &Bucket, object: &ObjectIdentifier, session: &Session) -> Result<()> {
     if object.key.is_empty() {
         let said = "The request must contain the specified key of each object.";
         return Err(refuse_custom("UserKeyMustBeSpecified", http::StatusCode::BAD_REQUEST, said));
@@ -83,7 +86,7 @@ async fn delete_one(bucket: &Bucket, object: &ObjectIdentifier) -> Result<()> {
         Some(etag) => Condition::etag(etag.value()),
         None => Condition::default(),
     };
-    match bucket.delete(object.key.as_bytes(), condition).await? {
+    match bucket.delete(object.key.as_bytes(), condition, session).await? {
         Ok(()) | Err(Clash::Missing) => Ok(()),
         Err(Clash::Failed(part)) => Err(failed(Of::Write, part)),
     }

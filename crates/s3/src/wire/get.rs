@@ -13,7 +13,7 @@ use crate::objects::checksum::Algorithm;
 use crate::objects::condition::{Condition, Unread};
 use crate::objects::record::{CHECKSUM_TYPE, Data, Record};
 use crate::wire::conditions::{Of, conditions, date, failed};
-use crate::wire::{Wire, aside, no_such_key, shown, strong, text};
+use crate::wire::{Wire, aside, no_such_key, session, shown, strong, text};
 
 /// What is known of an object that came without a content type.
 const UNKNOWN_TYPE: HeaderValue = HeaderValue::from_static("binary/octet-stream");
@@ -187,12 +187,13 @@ fn wants_checksum(headers: &HeaderMap) -> bool {
 
 impl Wire {
     pub(super) async fn get(&self, request: S3Request<GetObjectInput>) -> Result<S3Response<GetObjectOutput>> {
-        let bucket = self.bucket_of(&request, &request.input.bucket)?;
+        let session = session(&request)?;
+        let bucket = self.bucket(&session, &request.input.bucket)?;
         let aside = aside(&request);
         let S3Request { input, headers: asked, .. } = request;
         let wanted = Wanted::of_reader(&aside, input.range, input.part_number)?;
         let plan = |record: &Record| Ok(wanted.plan(record)?.range);
-        let opened = bucket.open_range(input.key.as_bytes(), wanted.likely(), plan).await?;
+        let opened = bucket.open_range(&session.live().await?, input.key.as_bytes(), wanted.likely(), plan).await?;
         let (record, reading) = opened.ok_or_else(no_such_key)?;
         let plan = wanted.plan(&record)?;
         let output = GetObjectOutput {
@@ -212,11 +213,12 @@ impl Wire {
     }
 
     pub(super) async fn head(&self, request: S3Request<HeadObjectInput>) -> Result<S3Response<HeadObjectOutput>> {
-        let bucket = self.bucket_of(&request, &request.input.bucket)?;
+        let session = session(&request)?;
+        let bucket = self.bucket(&session, &request.input.bucket)?;
         let aside = aside(&request);
         let S3Request { input, headers: asked, .. } = request;
         let wanted = Wanted::of_reader(&aside, input.range, input.part_number)?;
-        let record = bucket.record(input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
+        let record = bucket.record(&session.live().await?, input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
         let plan = wanted.plan(&record)?;
         let output = HeadObjectOutput {
             accept_ranges: Some("bytes".to_owned()),

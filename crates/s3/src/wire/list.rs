@@ -143,7 +143,7 @@ impl Wire {
         let ask = Ask { prefix, delimiter, from, limit, spans: &spans };
         // The spans hold nothing else already; asked again because a mistake there would tell what must not be told.
         let place = self.bucket(session, bucket)?;
-        place.list(ask, |key| scope.covers(bucket, key, Action::ListBucket)).await
+        place.list(&session.live().await?, ask, |key| scope.covers(bucket, key, Action::ListBucket)).await
     }
 
     pub(super) async fn list_v1(&self, request: S3Request<ListObjectsInput>) -> Result<S3Response<ListObjectsOutput>> {
@@ -284,9 +284,10 @@ impl Wire {
         let (mut uploads, mut prefixes): (Vec<Upload>, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
         let mut last: Option<(Vec<u8>, Option<UploadId>)> = None;
         let mut truncated = false;
+        let live = session.live().await?;
         'spans: for span in &spans {
             loop {
-                let batch = bucket.objects.uploads(bucket.id, span, (&at.0, &at.1), limit + 1).await?;
+                let batch = bucket.objects.uploads(&live, bucket.id, span, (&at.0, &at.1), limit + 1).await?;
                 let read = batch.len();
                 for upload in batch {
                     if (&*upload.key, upload.id.bytes()) <= (&*at.0, &*at.1) {

@@ -31,10 +31,11 @@ use s3s::dto::{
     UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
+use valetkey_core::fair::{Budget, Share};
 
 use crate::Limits;
 use crate::bucket::{Bucket, Buckets};
-use crate::error::{Result, denied, refuse};
+use crate::error::{Result, crowded, denied, refuse};
 use crate::gate::aside::Aside;
 use crate::gate::session::Session;
 use crate::objects::Clash;
@@ -45,6 +46,8 @@ use crate::wire::conditions::Of;
 pub(crate) struct Wire {
     pub(crate) buckets: Arc<Buckets>,
     pub(crate) limits: Limits,
+    /// The bytes of bodies that may be in memory.
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl Wire {
@@ -57,6 +60,11 @@ impl Wire {
     /// The bucket that a request is about.
     fn bucket_of<T>(&self, request: &S3Request<T>, name: &str) -> Result<Bucket> {
         self.bucket(request.extensions.get().ok_or_else(denied)?, name)
+    }
+
+    /// What a body may take of memory.
+    fn share(&self, session: &Session) -> Result<Share> {
+        self.budget.take(session.claims.account, 0).ok_or_else(crowded)
     }
 }
 

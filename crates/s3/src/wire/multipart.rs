@@ -148,10 +148,11 @@ impl Wire {
         bucket.writable(key)?;
         let condition = conditions(&aside, Of::Write)?;
         if !condition.is_none() {
-            let there = bucket.record(key).await?;
+            let there = bucket.record(&session.live().await?, key).await?;
             condition.check(there.as_ref().map(|record| record.existing())).map_err(clashed)?;
         }
-        let upload = bucket.objects.create_upload(bucket.id, key, owner, (algorithm, kind), kept).await?;
+        let live = session.live().await?;
+        let upload = bucket.objects.create_upload(live, bucket.id, key, owner, (algorithm, kind), kept).await?;
         Ok(S3Response::new(CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
@@ -174,10 +175,11 @@ impl Wire {
         // The upload's own checksum is kept; another that the client tells is verified too.
         let mut algorithms = vec![upload.algorithm];
         algorithms.extend(told.algorithm().filter(|told| *told != upload.algorithm));
-        let taken = bucket.objects.take_part(body(input.body), &algorithms, self.limits.max_object_bytes).await?;
+        let (most, share) = (self.limits.max_object_bytes, self.share(&session)?);
+        let taken = bucket.objects.take_part(body(input.body), &algorithms, most, share).await?;
         told.verify(&taken.digests)?;
-        session.still().await?;
-        let digests = bucket.objects.put_part(id, number, taken).await?.ok_or_else(no_such_upload)?;
+        let live = session.live().await?;
+        let digests = bucket.objects.put_part(live, id, number, taken).await?.ok_or_else(no_such_upload)?;
         let mut output = UploadPartOutput { e_tag: Some(strong(&digests.etag())), ..UploadPartOutput::default() };
         for (algorithm, checksum) in &digests.checksums {
             tell_checksum!(output, *algorithm, BASE64.encode(checksum));
@@ -239,7 +241,7 @@ impl Wire {
         let bucket = self.bucket(&session, &input.bucket)?;
         let id = upload_id(&input.upload_id)?;
         let found = bucket.objects.upload(id, bucket.id, input.key.as_bytes(), owner).await?;
-        if found.is_none() || !bucket.objects.abort_upload(id).await? {
+        if found.is_none() || !bucket.objects.abort_upload(session.live().await?, id).await? {
             return Err(no_such_upload());
         }
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
@@ -261,7 +263,7 @@ impl Wire {
             return Err(refuse(S3ErrorCode::InvalidArgument, "max-parts and part-number-marker are not negative."));
         }
         let limit = usize::try_from(max.min(MAX_PARTS)).unwrap_or(0);
-        let mut found = bucket.objects.parts(id, behind, limit + 1).await?;
+        let mut found = bucket.objects.parts(&session.live().await?, id, behind, limit + 1).await?;
         let truncated = limit > 0 && found.len() > limit;
         found.truncate(limit);
         let next = found.last().map(|part| part.number).filter(|_| truncated);

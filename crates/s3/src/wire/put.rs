@@ -188,10 +188,10 @@ impl Wire {
         let algorithm = told.algorithm().or(named).unwrap_or(Algorithm::Crc64Nvme);
         let kept = kept(&headers, &aside)?;
         let body = body(input.body);
-        let draft = bucket.take(key, kept, body, &[algorithm], self.limits.max_object_bytes).await?;
+        let (most, share) = (self.limits.max_object_bytes, self.share(&session)?);
+        let draft = bucket.take(key, kept, body, &[algorithm], most, share).await?;
         told.verify(draft.digests())?;
-        session.still().await?;
-        let record = draft.put(condition).await?.map_err(clashed)?;
+        let record = draft.put(condition, &session).await?.map_err(clashed)?;
         let mut output = PutObjectOutput { e_tag: Some(strong(&record.etag)), ..PutObjectOutput::default() };
         if let Some((algorithm, shown, kind)) = record.headers.checksum() {
             tell_checksum!(output, algorithm, shown.to_owned());

@@ -46,8 +46,9 @@ impl Wire {
         &self,
         request: S3Request<GetObjectTaggingInput>,
     ) -> Result<S3Response<GetObjectTaggingOutput>> {
-        let bucket = self.bucket_of(&request, &request.input.bucket)?;
-        bucket.record(request.input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
+        let session = session(&request)?;
+        let bucket = self.bucket(&session, &request.input.bucket)?;
+        bucket.record(&session.live().await?, request.input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
         Ok(S3Response::new(GetObjectTaggingOutput { tag_set: Vec::new(), version_id: None }))
     }
 
@@ -56,8 +57,8 @@ impl Wire {
         request: S3Request<GetObjectAclInput>,
     ) -> Result<S3Response<GetObjectAclOutput>> {
         let session = session(&request)?;
-        let bucket = self.bucket_of(&request, &request.input.bucket)?;
-        bucket.record(request.input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
+        let bucket = self.bucket(&session, &request.input.bucket)?;
+        bucket.record(&session.live().await?, request.input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
         let (grants, owner) = (Some(grants(&session)), Some(owner(&session)));
         Ok(S3Response::new(GetObjectAclOutput { grants, owner, ..GetObjectAclOutput::default() }))
     }
@@ -73,9 +74,10 @@ impl Wire {
         &self,
         request: S3Request<GetObjectAttributesInput>,
     ) -> Result<S3Response<GetObjectAttributesOutput>> {
-        let bucket = self.bucket_of(&request, &request.input.bucket)?;
+        let session = session(&request)?;
+        let bucket = self.bucket(&session, &request.input.bucket)?;
         let input = request.input;
-        let record = bucket.record(input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
+        let record = bucket.record(&session.live().await?, input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
         let wants = |name: &str| {
             let all = input.object_attributes.iter().flat_map(|attributes| attributes.as_str().split(','));
             all.map(str::trim).any(|attribute| attribute == name)

@@ -17,6 +17,7 @@ mod conditions;
 #[cfg(target_os = "linux")]
 mod disk;
 mod durability;
+mod held;
 mod listing;
 mod malformed;
 mod multipart;

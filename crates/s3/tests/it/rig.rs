@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 use valetkey_core::Error;
 use valetkey_core::Secret;
+use valetkey_core::fair::Budget;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::{Claims, Keyring, SharedKeyring};
 use valetkey_core::lease::{Lease, Revoker};
@@ -123,6 +124,11 @@ impl Rig {
 
     /// Starts over a directory that another rig may have left.
     pub(crate) async fn start_in(dir: Arc<TempDir>, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_with(dir, 256 * 1024 * 1024, change).await
+    }
+
+    /// Starts with so many bytes of memory for bodies.
+    pub(crate) async fn start_with(dir: Arc<TempDir>, bytes: usize, change: impl FnOnce(&mut Config)) -> Self {
         let entropy = Arc::new(SeededEntropy::new(7));
         let (clock, leases) = (Arc::new(FixedClock::default()), Arc::new(TestLeases::default()));
         let parents = Arc::new(TestParents::default());
@@ -133,6 +139,7 @@ impl Rig {
             parents: Arc::clone(&parents) as Arc<dyn Parents>,
             clock: Arc::clone(&clock) as Arc<_>,
             entropy: Arc::clone(&entropy) as Arc<_>,
+            budget: Budget::new(bytes),
             tasks: tasks.clone(),
         };
         let own = world.clone();
@@ -303,6 +310,21 @@ impl Rig {
         meanwhile();
         socket.write_all(second).await.unwrap();
         let mut answer = Vec::new();
+        drop(socket.read_to_end(&mut answer).await);
+        Answer::read(&answer)
+    }
+
+    /// Sends a signed request, and its body once it is asked for, if it is.
+    pub(crate) async fn halting_or_not(&self, ask: Ask, credential: &Credential) -> Answer {
+        let wire = ask.unsigned("expect", "100-continue").signed(credential);
+        let head = wire.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        let mut socket = TcpStream::connect(self.address).await.unwrap();
+        socket.write_all(&wire[..head]).await.unwrap();
+        let mut answer = vec![0; 25];
+        socket.read_exact(&mut answer).await.unwrap();
+        if answer == b"HTTP/1.1 100 Continue\r\n\r\n" {
+            socket.write_all(&wire[head..]).await.unwrap();
+        }
         drop(socket.read_to_end(&mut answer).await);
         Answer::read(&answer)
     }
@@ -479,7 +501,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn read(wire: &[u8]) -> Self {
+    pub(crate) fn read(wire: &[u8]) -> Self {
         let mut wire = wire;
         loop {
             let end = wire.windows(4).position(|window| window == b"\r\n\r\n");

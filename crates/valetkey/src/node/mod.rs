@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use valetkey_core::desk::Desk;
+use valetkey_core::fair::Budget;
 use valetkey_core::hosts::Trusted;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::Name;
@@ -53,6 +54,8 @@ use crate::node::stores::{LocalRoots, NodeStores};
 use crate::node::system::{SystemClock, SystemEntropy};
 use crate::node::tls::Tls;
 
+/// Bytes of request bodies that may be in memory at once.
+const BODY_BYTES: usize = 128 * 1024 * 1024;
 /// The embedded store's name.
 const EMBEDDED: &str = "embedded";
 
@@ -243,6 +246,7 @@ impl Node {
                 parents: Arc::clone(&parents) as Arc<dyn Parents>,
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
+                budget: Budget::new(BODY_BYTES),
                 tasks: tasks.clone(),
             },
         )
