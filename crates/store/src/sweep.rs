@@ -1,7 +1,8 @@
 //! What is removed because its time is over: a little at a time, behind everybody's back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use valetkey_core::Error;
 use valetkey_core::keyring::{Keyring, SEAL_NONCE_LEN};
 use valetkey_core::port::Verified;
@@ -13,6 +14,9 @@ use crate::store::Store;
 
 /// How often it is looked for.
 const EVERY: Duration = Duration::from_mins(10);
+
+/// A clock that went so much further than the machine ran was set.
+const LEAP: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the seal of a checkpoint is for.
 const PURPOSE: &str = "checkpoint of the ledger";
@@ -33,9 +37,21 @@ pub struct Swept {
 impl Store {
     /// Sweeps from time to time, until the store stops.
     pub(crate) async fn sweep_in_background(self) {
+        let began = (self.shared.clock.now(), Instant::now());
         loop {
+            // What a clock that leapt calls old may be of today, and nothing brings it back.
+            let leapt = leapt(self.shared.clock.now().duration_since(began.0), began.1.elapsed());
+            let sweep = async {
+                if leapt {
+                    tracing::warn!(
+                        "the clock leapt since the server was started: nothing is removed until it is started again"
+                    );
+                    return Ok(Swept::default());
+                }
+                self.sweep().await
+            };
             tokio::select! {
-                done = self.sweep() => {
+                done = sweep => {
                     if let Err(error) = done {
                         tracing::warn!(error = ?error, "what is over could not be removed; it is tried again");
                     }
@@ -163,6 +179,28 @@ fn is_sealed(ring: &Keyring, at: &Checkpoint, sealed: &[u8]) -> bool {
     ring.open_bytes(PURPOSE, b"", sealed).is_some_and(|plain| *plain.reveal() == at.bytes())
 }
 
+/// Whether the clock went another way than the machine ran.
+fn leapt(by_clock: SignedDuration, ran: Duration) -> bool {
+    let ran = SignedDuration::try_from(ran).unwrap_or(SignedDuration::MAX);
+    by_clock.saturating_sub(ran).abs() > LEAP
+}
+
 fn pages_gone(before: i64, now: i64) -> u64 {
     u64::try_from(now - before).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_far_away_is_not_believed() {
+        let hours = SignedDuration::from_hours;
+        let ran = Duration::from_hours(100);
+        for (by_clock, set) in
+            [(99, false), (100, false), (101, false), (98, true), (102, true), (-5, true), (9_000, true)]
+        {
+            assert_eq!(leapt(hours(by_clock), ran), set, "{by_clock}");
+        }
+    }
 }

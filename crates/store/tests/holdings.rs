@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
@@ -89,6 +91,36 @@ async fn callers_are_bounded_in_each_account() {
     // Who has more than a lowered limit keeps it.
     let store = shelf.open(&["callers:1"]).await;
     assert_eq!(store.callers(tenant.account.id).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_removed_caller_makes_room() {
+    let shelf = Shelf::new();
+    shelf.open(&[]).await.close().await.unwrap();
+    let mut other = SqliteConnectOptions::new().filename(&shelf.path).connect().await.unwrap();
+    let removable: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM pragma_table_info('callers') WHERE name = 'standing'")
+            .fetch_one(&mut other)
+            .await
+            .unwrap();
+    if removable == 0 {
+        sqlx::query("ALTER TABLE callers ADD COLUMN standing INTEGER NOT NULL DEFAULT 0")
+            .execute(&mut other)
+            .await
+            .unwrap();
+    }
+    let store = shelf.open(&["callers:2"]).await;
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let make = async |who: &str| store.ensure_caller(tenant.account.id, &name(who), Role::Member, bench.now()).await;
+    make("second").await.unwrap();
+    refused(make("third").await, "callers");
+    sqlx::query("UPDATE callers SET standing = 2, name = 'gone' WHERE name = 'second'")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    make("third").await.unwrap();
+    refused(make("fourth").await, "callers");
 }
 
 #[tokio::test]
