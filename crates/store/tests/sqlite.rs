@@ -434,3 +434,40 @@ async fn the_index_follows_the_pages_by_itself() {
     store.void(void, Kind::Upstream, bench.now()).await.unwrap();
     assert_eq!(store.verify_ledger().await.unwrap().leases, 700);
 }
+
+#[tokio::test]
+async fn a_clock_that_steps_back_after_a_revocation_makes_no_dead_credentials() {
+    use valetkey_core::lease::Revocation as What;
+    let shelf = Shelf::new();
+    let store = shelf.open().await;
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let before = bench.open(&tenant).await.unwrap();
+    let ways = [
+        What::Caller(tenant.caller),
+        What::Account(tenant.account.id),
+        What::Token(tenant.record.id),
+        What::Storage(tenant.storage.id),
+        What::Grant(tenant.grant),
+    ];
+    for what in ways {
+        shelf.clock.advance_secs(600);
+        store.revoke(what, by(&tenant, bench.now())).await.unwrap();
+        assert!(bench.is_revoked(&before), "{what:?}");
+        shelf.clock.advance_secs(-300);
+        if matches!(what, What::Grant(_)) {
+            // Single leases are ended: what was decided before and comes late is refused for a moment.
+            assert_eq!(bench.open(&tenant).await.unwrap_err().kind(), Kind::Forbidden);
+        } else {
+            let after = bench.open(&tenant).await.unwrap();
+            assert!(!bench.is_revoked(&after), "{what:?} made a credential that is dead at birth");
+            assert!(after.opened > bench.now() && after.opened < after.until);
+        }
+        shelf.clock.advance_secs(600);
+    }
+    // Set back by more than a credential lives: refused in words, not vended for nothing.
+    store.revoke(What::Account(tenant.account.id), by(&tenant, bench.now())).await.unwrap();
+    shelf.clock.advance_secs(-30 * 86_400);
+    let refused = bench.open(&tenant).await.unwrap_err();
+    assert!(matches!(refused.kind(), Kind::Unavailable), "{refused:?}");
+}
