@@ -14,6 +14,7 @@ pub mod dataset;
 pub mod desk;
 pub mod error;
 pub mod fair;
+pub mod flood;
 pub mod grant;
 pub mod hosts;
 pub mod id;

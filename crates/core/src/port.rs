@@ -75,19 +75,26 @@ pub trait Issuer: Send + Sync {
 }
 
 /// Makes URLs that each open one object with a vended credential, and end with it.
-#[async_trait]
 pub trait UrlSigner: Send + Sync {
-    /// One URL for each key, to get it, in their order. They open from `now` and end at `until` or with the credential,
-    /// whichever is first.
-    async fn sign_urls(
+    /// What signs URLs to get objects of a bucket with a credential. They open from `now` and end at `until` or with the
+    /// credential, whichever is first.
+    ///
+    /// # Errors
+    /// `Invalid` when the store has no URLs that open one object each.
+    fn signs(
         &self,
         storage: &Storage,
         credential: &Credential,
         bucket: &BucketName,
-        keys: &[&[u8]],
         now: Timestamp,
         until: Timestamp,
-    ) -> Result<Vec<Secret<String>>, Error>;
+    ) -> Result<Box<dyn SignedUrls>, Error>;
+}
+
+/// Signs one URL at a time, without waiting for anything: a table may have more files than fit into memory as URLs.
+pub trait SignedUrls: Send {
+    /// The URL that gets the object of this key, and no other.
+    fn url(&self, key: &[u8]) -> Secret<String>;
 }
 
 /// What the embedded endpoint asks about a credential whose seal it checked.

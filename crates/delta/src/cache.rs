@@ -1,8 +1,9 @@
 //! What is remembered of tables: the newest version of each that was asked for lately. Whoever takes it checks that the log
 //! still ends where it did.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use delta_kernel::snapshot::SnapshotRef;
 use valetkey_core::id::StorageId;
@@ -31,43 +32,73 @@ pub(crate) struct Cached {
 impl Cached {
     /// About how many bytes it takes in memory.
     fn weight(&self) -> u32 {
-        let file = |file: &AddedFile| {
-            let values = file.partition_values.len() + file.tags.len();
-            size_of::<AddedFile>() + 2 * file.path.len() + file.stats.as_ref().map_or(0, String::len) + 128 * values
-        };
-        let files: usize = self.files.iter().flat_map(|files| files.iter()).map(file).sum();
+        let files: usize = self.files.iter().flat_map(|files| files.iter()).map(weight_of).sum();
         u32::try_from(4096 + self.snapshot.estimated_owned_heap_size_bytes() + files).unwrap_or(u32::MAX)
     }
 }
 
-/// The newest versions of tables, up to so many bytes.
-pub(crate) struct Cache(moka::sync::Cache<(StorageId, BucketName, Key), Cached>);
+/// About how many bytes a file's entry takes in memory.
+pub(crate) fn weight_of(file: &AddedFile) -> usize {
+    let values = file.partition_values.len() + file.tags.len();
+    size_of::<AddedFile>() + 2 * file.path.len() + file.stats.as_ref().map_or(0, String::len) + 128 * values
+}
 
-fn own(place: &TablePlace) -> (StorageId, BucketName, Key) {
+type Own = (StorageId, BucketName, Key);
+type Lent = HashMap<Own, (Tip, Weak<[AddedFile]>)>;
+
+/// The newest versions of tables, up to so many bytes.
+pub(crate) struct Cache {
+    kept: moka::sync::Cache<Own, Cached>,
+    most: u64,
+    /// Files that are too many to be kept, as long as an answer is made of them: the next one is made of the same.
+    lent: Mutex<Lent>,
+}
+
+fn own(place: &TablePlace) -> Own {
     (place.storage.id, place.bucket.clone(), place.root.clone())
 }
 
 impl Cache {
     pub(crate) fn new(bytes: u64) -> Self {
         let weighed = moka::sync::Cache::builder().max_capacity(bytes);
-        Self(weighed.weigher(|_, cached: &Cached| cached.weight()).build())
+        let kept = weighed.weigher(|_, cached: &Cached| cached.weight()).build();
+        Self { kept, most: bytes, lent: Mutex::default() }
     }
 
     pub(crate) fn get(&self, place: &TablePlace) -> Option<Cached> {
-        self.0.get(&own(place))
+        self.kept.get(&own(place))
     }
 
     pub(crate) fn put(&self, place: &TablePlace, cached: Cached) {
-        self.0.insert(own(place), cached);
+        // What does not fit would only put out what is there without its files.
+        if u64::from(cached.weight()) <= self.most {
+            self.kept.insert(own(place), cached);
+            return;
+        }
+        if let (Some(tip), Some(files)) = (cached.tip, &cached.files) {
+            let mut lent = self.lent();
+            lent.retain(|_, (_, files)| files.strong_count() > 0);
+            lent.insert(own(place), (tip, Arc::downgrade(files)));
+        }
+    }
+
+    /// The files of a version that somebody is answered with just now.
+    pub(crate) fn lent_files(&self, place: &TablePlace, tip: Tip) -> Option<Arc<[AddedFile]>> {
+        self.lent().get(&own(place)).filter(|(of, _)| *of == tip).and_then(|(_, files)| files.upgrade())
     }
 
     pub(crate) fn forget(&self, place: &TablePlace) {
-        self.0.invalidate(&own(place));
+        self.kept.invalidate(&own(place));
+        self.lent().remove(&own(place));
+    }
+
+    fn lent(&self) -> MutexGuard<'_, Lent> {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").field("tables", &self.0.entry_count()).finish()
+        f.debug_struct("Cache").field("tables", &self.kept.entry_count()).finish_non_exhaustive()
     }
 }

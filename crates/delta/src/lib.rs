@@ -47,6 +47,8 @@ pub struct Limits {
     pub deadline: Duration,
     /// The most files one answer may name.
     pub files: usize,
+    /// About the most bytes of memory for the entries of one answer's files.
+    pub entry_bytes: usize,
     /// The most versions one answer may span.
     pub versions: u64,
     /// The most bytes one file of a log may have (a checkpoint, mostly).
@@ -64,6 +66,7 @@ impl Default for Limits {
             at_once_of_one: 2,
             deadline: Duration::from_secs(30),
             files: 100_000,
+            entry_bytes: 256 * 1024 * 1024,
             versions: 10_000,
             log_file_bytes: 64 * 1024 * 1024,
             log_bytes: 512 * 1024 * 1024,
@@ -114,7 +117,7 @@ impl Logs {
         place: &TablePlace,
         work: impl FnOnce(&Session<'_>) -> Result<T, Refused> + Send + 'static,
     ) -> Result<T, Error> {
-        let Limits { deadline, files, versions, log_file_bytes, log_bytes, .. } = self.limits;
+        let Limits { deadline, files, entry_bytes, versions, log_file_bytes, log_bytes, .. } = self.limits;
         if !place.root.is_empty() && !is_plain(&place.root) {
             return Err(Unserved::NotATable.into());
         }
@@ -134,7 +137,11 @@ impl Logs {
         let task = self.tasks.spawn_blocking(move || {
             let _turn = turn;
             let log = LogFiles::new(objects, place, runtime, budget, stopped);
-            let session = Session { engine: LogEngine::new(log), cache: &cache, most: Most { files, versions } };
+            let session = Session {
+                engine: LogEngine::new(log),
+                cache: &cache,
+                most: Most { files, bytes: entry_bytes, versions },
+            };
             LogFiles::quietly(|| session.run(work))
         });
         match tokio::time::timeout(deadline, task).await {

@@ -12,8 +12,10 @@ use valetkey_core::table::{
     AddedFile, DeletionVector, TableMetadata, TablePlace, TableProtocol, TableSnapshot, Unserved,
 };
 
+use crate::cache::weight_of;
 use crate::engine::LogEngine;
 use crate::places::{vector_file, whereabouts};
+use crate::session::Most;
 use crate::unserved::Refused;
 
 /// A snapshot in our words. Refuses one whose files the kernel could not read.
@@ -53,9 +55,10 @@ pub(crate) fn described(snapshot: &Snapshot) -> Result<TableSnapshot, Refused> {
 }
 
 /// The files of a snapshot, in the order of their paths.
-pub(crate) fn files(engine: &LogEngine, snapshot: &SnapshotRef, most: usize) -> Result<Arc<[AddedFile]>, Refused> {
+pub(crate) fn files(engine: &LogEngine, snapshot: &SnapshotRef, most: Most) -> Result<Arc<[AddedFile]>, Refused> {
     let scan = Arc::clone(snapshot).scan_builder().without_row_transforms().build()?;
     let mut files = Vec::new();
+    let mut bytes = 0usize;
     for batch in scan.scan_metadata(engine)? {
         let (data, selected) = batch?.scan_files.into_parts();
         let batch: RecordBatch = ArrowEngineData::try_from_engine_data(data)?.into();
@@ -63,11 +66,16 @@ pub(crate) fn files(engine: &LogEngine, snapshot: &SnapshotRef, most: usize) -> 
         for row in 0..batch.num_rows() {
             if selected.get(row).copied().unwrap_or(true) {
                 let file = rows.file(&engine.files.place, row);
-                files.push(file.ok_or_else(|| Unserved::Broken("a file with neither path nor size".to_owned()))?);
+                let file = file.ok_or_else(|| Unserved::Broken("a file with neither path nor size".to_owned()))?;
+                bytes = bytes.saturating_add(weight_of(&file));
+                files.push(file);
             }
-        }
-        if files.len() > most {
-            return Err(Unserved::TooMuch("files").into());
+            if files.len() > most.files {
+                return Err(Unserved::TooMuch("files").into());
+            }
+            if bytes > most.bytes {
+                return Err(Unserved::TooMuch("bytes of entries").into());
+            }
         }
     }
     files.sort_by(|one, other| one.path.cmp(&other.path));

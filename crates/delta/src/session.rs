@@ -24,6 +24,8 @@ const IN_COMMIT_TIMES: &str = "delta.enableInCommitTimestamps";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Most {
     pub(crate) files: usize,
+    /// About the most bytes of memory for the entries of its files.
+    pub(crate) bytes: usize,
     pub(crate) versions: u64,
 }
 
@@ -101,12 +103,14 @@ impl Session<'_> {
 
     fn files_of(&self, cached: Cached) -> Result<TableFiles, Refused> {
         let mut snapshot = replay::described(&cached.snapshot)?;
-        let files: Arc<[AddedFile]> = if let Some(files) = &cached.files {
-            Arc::clone(files)
+        let place = &self.engine.files.place;
+        let known = cached.files.clone().or_else(|| self.cache.lent_files(place, cached.tip?));
+        let files: Arc<[AddedFile]> = if let Some(files) = known {
+            files
         } else {
-            let files = replay::files(&self.engine, &cached.snapshot, self.most.files)?;
+            let files = replay::files(&self.engine, &cached.snapshot, self.most)?;
             if cached.tip.is_some() {
-                self.cache.put(&self.engine.files.place, Cached { files: Some(Arc::clone(&files)), ..cached });
+                self.cache.put(place, Cached { files: Some(Arc::clone(&files)), ..cached });
             }
             files
         };
@@ -131,7 +135,7 @@ impl Session<'_> {
         let mut keeps = before.metadata.keeps_changes();
         let mut says_time = says_time(&before.metadata.configuration);
         let mut commits = Vec::new();
-        let mut actions = 0;
+        let (mut actions, mut read) = (0, 0usize);
         for version in start..=end {
             let bytes = match times.get(&version) {
                 Some(_) => files.get(&files.key(&commit_name(version)), None)?,
@@ -140,6 +144,10 @@ impl Session<'_> {
             let (Some(bytes), Some(time)) = (bytes, times.get(&version)) else {
                 return Err(Unserved::Vacuumed(version).into());
             };
+            read = read.saturating_add(bytes.len());
+            if read > self.most.bytes {
+                return Err(Unserved::TooMuch("bytes of its log").into());
+            }
             let Read { mut commit, in_commit_ms } = commits::read(&files.place, version, &bytes, told)?;
             if let Some(metadata) = &commit.metadata {
                 keeps = metadata.keeps_changes();

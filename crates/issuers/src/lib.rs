@@ -12,9 +12,9 @@ use valetkey_core::keyring::{Carried, Claims};
 use valetkey_core::lease::Lease;
 use valetkey_core::name::BucketName;
 use valetkey_core::policy::Permit;
-use valetkey_core::port::{Issuer, UrlSigner};
+use valetkey_core::port::{Issuer, SignedUrls, UrlSigner};
 use valetkey_core::storage::{Storage, StorageKind};
-use valetkey_core::{Error, Kind, Secret};
+use valetkey_core::{Error, Kind};
 
 pub mod azure;
 pub mod cache;
@@ -90,20 +90,18 @@ impl Issuer for Issuers {
     }
 }
 
-#[async_trait]
 impl UrlSigner for Issuers {
-    async fn sign_urls(
+    fn signs(
         &self,
         storage: &Storage,
         credential: &Credential,
         bucket: &BucketName,
-        keys: &[&[u8]],
         now: Timestamp,
         until: Timestamp,
-    ) -> Result<Vec<Secret<String>>, Error> {
+    ) -> Result<Box<dyn SignedUrls>, Error> {
         match (storage.kind, credential) {
             (StorageKind::Embedded | StorageKind::Gateway | StorageKind::Sts, Credential::S3(credential)) => {
-                presign::s3_urls(storage, credential, bucket, keys, now, until)
+                Ok(Box::new(presign::S3Urls::new(storage, credential, bucket, now, until)?))
             }
             // SECURITY: at R2 the session token, which is in each URL, is the whole credential; a signature of Azure's opens
             // what it was made for, which is more than one file; a Google token in a URL is no signature.

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use valetkey_core::credential::S3Keys;
 use valetkey_core::name::BucketName;
+use valetkey_core::port::SignedUrls;
 use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Secret};
 
@@ -15,44 +16,60 @@ use crate::sigv4::Key;
 /// The longest a pre-signed URL lives, in seconds (Amazon S3 User Guide, "Sharing objects with presigned URLs").
 const LONGEST_SECS: i64 = 604_800;
 
-/// One URL for each key, path style, in their order.
-pub(crate) fn s3_urls(
-    storage: &Storage,
-    keys: &S3Keys,
-    bucket: &BucketName,
-    objects: &[&[u8]],
-    now: Timestamp,
-    until: Timestamp,
-) -> Result<Vec<Secret<String>>, Error> {
-    let end = until.min(keys.expiration);
-    // Whole seconds, cut at both ends, so that no URL says it lives longer than it does.
-    let life = end.as_second().saturating_sub(now.as_second()).min(LONGEST_SECS);
-    if life < 1 {
-        return Err(Error::internal("a URL would end before it begins"));
+/// Signs URLs of one bucket's objects, path style, with one credential.
+pub(crate) struct S3Urls {
+    scheme: Box<str>,
+    host: Box<str>,
+    /// The path up to the object's key.
+    before: String,
+    query: Secret<String>,
+    signing: Key,
+}
+
+impl S3Urls {
+    /// Makes ready what all URLs have in common.
+    pub(crate) fn new(
+        storage: &Storage,
+        keys: &S3Keys,
+        bucket: &BucketName,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Self, Error> {
+        let end = until.min(keys.expiration);
+        // Whole seconds, cut at both ends, so that no URL says it lives longer than it does.
+        let life = end.as_second().saturating_sub(now.as_second()).min(LONGEST_SECS);
+        if life < 1 {
+            return Err(Error::internal("a URL would end before it begins"));
+        }
+        let (scheme, authority) = storage
+            .endpoint
+            .split_once("://")
+            .ok_or_else(|| Error::internal(format!("the endpoint of storage {} is not a URL", storage.id)))?;
+        let (host, base) = authority.split_once('/').map_or((authority, ""), |(host, base)| (host, base));
+        let before = if base.is_empty() { format!("/{bucket}/") } else { format!("/{base}/{bucket}/") };
+        let signing = Key::new(&keys.secret_access_key, now, &storage.region, "s3");
+        let (instant, scope) = (&signing.date, &signing.scope);
+        let mut query = String::with_capacity(512);
+        query.push_str("X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=");
+        encode(format!("{}/{scope}", keys.access_key_id).as_bytes(), Slash::Encoded, &mut query);
+        // Writing to a string cannot fail.
+        let _ = write!(query, "&X-Amz-Date={instant}&X-Amz-Expires={life}&X-Amz-Security-Token=");
+        encode(keys.session_token.reveal().as_bytes(), Slash::Encoded, &mut query);
+        query.push_str("&X-Amz-SignedHeaders=host");
+        Ok(Self { scheme: scheme.into(), host: host.into(), before, query: Secret::new(query), signing })
     }
-    let (scheme, authority) = storage
-        .endpoint
-        .split_once("://")
-        .ok_or_else(|| Error::internal(format!("the endpoint of storage {} is not a URL", storage.id)))?;
-    let (host, base) = authority.split_once('/').map_or((authority, ""), |(host, base)| (host, base));
-    let base = if base.is_empty() { String::new() } else { format!("/{base}") };
-    let signing = Key::new(&keys.secret_access_key, now, &storage.region, "s3");
-    let (instant, scope) = (&signing.date, &signing.scope);
-    let mut query = String::with_capacity(512);
-    query.push_str("X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=");
-    encode(format!("{}/{scope}", keys.access_key_id).as_bytes(), Slash::Encoded, &mut query);
-    // Writing to a string cannot fail.
-    let _ = write!(query, "&X-Amz-Date={instant}&X-Amz-Expires={life}&X-Amz-Security-Token=");
-    encode(keys.session_token.reveal().as_bytes(), Slash::Encoded, &mut query);
-    query.push_str("&X-Amz-SignedHeaders=host");
-    let sign = |object: &&[u8]| {
-        let mut path = format!("{base}/{bucket}/");
-        encode(object, Slash::Kept, &mut path);
+}
+
+impl SignedUrls for S3Urls {
+    fn url(&self, key: &[u8]) -> Secret<String> {
+        let Self { scheme, host, before, query, signing } = self;
+        let query = query.reveal();
+        let mut path = before.clone();
+        encode(key, Slash::Kept, &mut path);
         let canonical = format!("GET\n{path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD");
         let signature = signing.sign(&canonical);
         Secret::new(format!("{scheme}://{host}{path}?{query}&X-Amz-Signature={signature}"))
-    };
-    Ok(objects.iter().map(sign).collect())
+    }
 }
 
 /// What becomes of a slash.
@@ -114,8 +131,9 @@ mod tests {
         let check = |host: &str, keys: &S3Keys, bucket: &str, key: &str, path: &str, signature: &str| {
             let bucket = BucketName::parse(bucket).unwrap();
             let until = "2026-01-01T00:06:00Z".parse().unwrap();
-            let urls = s3_urls(&storage(host), keys, &bucket, &[key.as_bytes()], now, until).unwrap();
-            let url = urls[0].reveal();
+            let urls = S3Urls::new(&storage(host), keys, &bucket, now, until).unwrap();
+            let url = urls.url(key.as_bytes());
+            let url = url.reveal();
             assert!(url.starts_with(&format!("{host}{path}?X-Amz-Algorithm=AWS4-HMAC-SHA256&")), "{url}");
             assert!(url.contains("&X-Amz-Expires=300&"), "{url}");
             assert!(url.ends_with(&format!("&X-Amz-SignedHeaders=host&X-Amz-Signature={signature}")), "{url}");
@@ -157,11 +175,10 @@ mod tests {
         let bucket = BucketName::parse("lake").unwrap();
         let now: Timestamp = "2026-01-01T00:01:00.9Z".parse().unwrap();
         let until = "2026-01-01T09:00:00Z".parse().unwrap();
-        let sign = |now| s3_urls(&storage("http://127.0.0.1:1"), &keys, &bucket, &[b"a", b"b"], now, until);
+        let sign = |now| S3Urls::new(&storage("http://127.0.0.1:1"), &keys, &bucket, now, until);
         let urls = sign(now).unwrap();
-        assert_eq!(urls.len(), 2);
-        assert!(urls[1].reveal().starts_with("http://127.0.0.1:1/lake/b?"));
-        assert!(urls[0].reveal().contains("&X-Amz-Expires=60&"), "{}", urls[0].reveal());
+        assert!(urls.url(b"b").reveal().starts_with("http://127.0.0.1:1/lake/b?"));
+        assert!(urls.url(b"a").reveal().contains("&X-Amz-Expires=60&"), "{}", urls.url(b"a").reveal());
         assert!(sign("2026-01-01T00:02:00Z".parse().unwrap()).is_err());
     }
 

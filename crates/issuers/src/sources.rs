@@ -262,7 +262,7 @@ impl Sources {
             upstream,
             least,
             sharing: backend.sharing,
-            budget: Arc::new(Budget::new(backend.quota)),
+            budget: Budget::new(backend.quota),
         })
     }
 

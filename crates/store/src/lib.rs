@@ -10,7 +10,6 @@ mod days;
 mod directory;
 mod holdings;
 mod ledger;
-mod owed;
 mod packages;
 mod parents;
 mod registry;

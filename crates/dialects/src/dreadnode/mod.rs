@@ -122,6 +122,27 @@ where
     })
 }
 
+/// The same with a larger body, which is read only for whom `decide` lets send it.
+fn large<F, D>(
+    dreadnode: &Arc<Dreadnode>,
+    (method, path, most): (Method, &'static str, usize),
+    decide: fn(Arc<Dreadnode>, Call) -> D,
+    handler: fn(Arc<Dreadnode>, Call) -> F,
+) -> Route
+where
+    F: Future<Output = Result<Reply, Error>> + Send + 'static,
+    D: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    let own = Arc::clone(dreadnode);
+    on(dreadnode, method, path, handler).large(most, move |call| {
+        let dreadnode = Arc::clone(&own);
+        async move {
+            version::check(dreadnode.settings.min_sdk.as_ref(), &call.headers)?;
+            decide(dreadnode, call).await
+        }
+    })
+}
+
 const CREDENTIALS: &str = "/api/v1/org/{org}/ws/{workspace}/storage/credentials";
 
 #[derive(Serialize)]
@@ -160,15 +181,24 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
             on(dn, get.clone(), projects, projects::list),
             on(dn, post.clone(), projects, projects::create),
             on(dn, get.clone(), "/api/v1/org/{org}/ws/{workspace}/projects/{project}", projects::get),
-            on(dn, post.clone(), "/api/v1/org/{org}/otel/traces", traces::take).body_bytes(TRACES_BYTES),
+            large(dn, (post.clone(), "/api/v1/org/{org}/otel/traces", TRACES_BYTES), traces::decide, traces::take),
             on(dn, head.clone(), "/api/v1/{org}/blobs/{digest}", packages::head_blob),
             on(dn, get.clone(), "/api/v1/{org}/blobs/{digest}", packages::get_blob),
             on(dn, post, "/api/v1/{org}/{name}/blobs/uploads/", packages::begin),
-            on(dn, put.clone(), "/api/v1/{org}/{name}/blobs/uploads/{upload}", packages::finish).body_bytes(blob_bytes),
+            large(
+                dn,
+                (put.clone(), "/api/v1/{org}/{name}/blobs/uploads/{upload}", blob_bytes),
+                packages::may_finish,
+                packages::finish,
+            ),
             on(dn, head, "/api/v1/{org}/{name}/blobs/{digest}", packages::head_blob),
             on(dn, get.clone(), "/api/v1/{org}/{name}/blobs/{digest}", packages::get_blob),
-            on(dn, put, "/api/v1/{org}/{name}/manifests/{reference}", packages::put_manifest)
-                .body_bytes(MANIFEST_BYTES),
+            large(
+                dn,
+                (put, "/api/v1/{org}/{name}/manifests/{reference}", MANIFEST_BYTES),
+                packages::may_put_manifest,
+                packages::put_manifest,
+            ),
             on(dn, get.clone(), "/api/v1/{org}/{name}/manifests/{reference}", packages::get_manifest),
             on(dn, get, "/api/v1/{org}/{name}/tags/list", packages::tags),
         ],

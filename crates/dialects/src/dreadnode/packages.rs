@@ -100,20 +100,34 @@ pub(super) async fn begin(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply
     Ok(Reply::accepted().header(header::LOCATION, value(&location)?))
 }
 
-pub(super) async fn finish(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply, Error> {
-    let package = package(&call)?;
+/// The upload that a request would finish, and what it announces.
+async fn finished(dreadnode: &Dreadnode, call: &Call) -> Result<(Account, Upload, Digest), Error> {
+    let package = package(call)?;
     let query = call.query(&["digest"])?;
     let Some(given) = query.get("digest") else {
         return Err(Error::new(Kind::Malformed, "the parameter `digest` is missing"));
     };
     let digest: Digest = given.parse().map_err(|error: Error| error.at("query.digest"))?;
-    let account = dreadnode.may(&call, workspace::WORK).await?;
-    let missing = || Error::new(Kind::NotFound(Noun::Package), "no such upload; begin one");
-    let key = UploadKey::parse(call.params.get("upload")?).ok_or_else(missing)?;
-    let location = format!("/api/v1/{}/{package}/blobs/{digest}", account.name);
+    let account = dreadnode.may(call, workspace::WORK).await?;
+    let key = UploadKey::parse(call.params.get("upload")?).ok_or_else(no_upload)?;
     let upload = Upload { key: key.digest(), account: account.id, caller: call.caller.id, package };
+    Ok((account, upload, digest))
+}
+
+fn no_upload() -> Error {
+    Error::new(Kind::NotFound(Noun::Package), "no such upload; begin one")
+}
+
+/// Refuses a blob that would be refused whatever it holds, before it is read.
+pub(super) async fn may_finish(dreadnode: Arc<Dreadnode>, call: Call) -> Result<(), Error> {
+    finished(&dreadnode, &call).await.map(drop)
+}
+
+pub(super) async fn finish(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply, Error> {
+    let (account, upload, digest) = finished(&dreadnode, &call).await?;
+    let location = format!("/api/v1/{}/{}/blobs/{digest}", account.name, upload.package);
     let ended = dreadnode.shared.packages.finish_upload(&upload, digest, call.body.into(), call.now).await;
-    ended.map_err(|error| if error.kind() == missing().kind() { missing() } else { error })?;
+    ended.map_err(|error| if error.kind() == no_upload().kind() { no_upload() } else { error })?;
     content_digest(Reply::made_empty().header(header::LOCATION, value(&location)?), digest)
 }
 
@@ -146,22 +160,35 @@ fn needs(body: &[u8]) -> Result<Vec<Digest>, Error> {
     named.map(|blob| blob.digest.parse().map_err(|error: Error| error.at("body.digest"))).collect()
 }
 
-pub(super) async fn put_manifest(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply, Error> {
-    let package = package(&call)?;
-    let needs = needs(&call.body)?;
+/// What a manifest is said to be, and what it is to be called.
+async fn put(dreadnode: &Dreadnode, call: &Call) -> Result<(Account, Name, &'static str, Reference), Error> {
+    let package = package(call)?;
     let media_type = call.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = IMAGE_MANIFESTS.into_iter().find(|known| *known == media_type).ok_or_else(|| {
         Error::new(Kind::Malformed, format!("the content type of a manifest is `{}`", IMAGE_MANIFESTS.join("` or `")))
     })?;
-    let own = Digest::of(&call.body);
-    let tag = match reference(&call)? {
+    let reference = reference(call)?;
+    Ok((dreadnode.may(call, workspace::WORK).await?, package, media_type, reference))
+}
+
+/// Refuses a manifest that would be refused whatever it says, before it is read.
+pub(super) async fn may_put_manifest(dreadnode: Arc<Dreadnode>, call: Call) -> Result<(), Error> {
+    put(&dreadnode, &call).await.map(drop)
+}
+
+pub(super) async fn put_manifest(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply, Error> {
+    let (account, package, media_type, reference) = put(&dreadnode, &call).await?;
+    // Some milliseconds for the largest.
+    let (body, place) = (call.body.clone(), dreadnode.shared.heavy.enter(call.caller.account).await?);
+    let (needs, own) = place.work(move |_| Ok((needs(&body)?, Digest::of(&body)))).await?;
+    drop(place);
+    let tag = match reference {
         Reference::Tag(tag) => Some(tag),
         Reference::Digest(given) => {
             given.check(own)?;
             None
         }
     };
-    let account = dreadnode.may(&call, workspace::WORK).await?;
     let manifest = Manifest { digest: own, media_type: media_type.into(), body: call.body.into() };
     let packages = &dreadnode.shared.packages;
     packages.put_manifest(account.id, &package, tag.as_ref(), &manifest, &needs, call.now).await?;

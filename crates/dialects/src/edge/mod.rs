@@ -5,6 +5,7 @@
 //! line where the binary lists them. The tests of every route then go over it by themselves; they only ask how its
 //! envelope is known.
 
+mod heavy;
 mod limit;
 mod metric;
 mod number;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use valetkey_core::desk::Desk;
+use valetkey_core::fair::Budget;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::package::Packages;
 use valetkey_core::parent::Parents;
@@ -29,13 +31,14 @@ use valetkey_core::share::Shares;
 use valetkey_core::time::Entropy;
 use valetkey_core::workspace::Workspaces;
 
+pub use heavy::{Heavy, HeavyLimits, PIECE, Piece, Place, Stop, Telling};
 pub use limit::{Class, Limiter, Quota, WindowLeft, usual_headers};
 pub use query::Query;
 pub use rates::{RateLimits, Window};
 pub use read::{basic, bearer, json};
 pub use refuse::{Refused, Row};
 pub use reply::Reply;
-pub use route::{Call, Dialect, Entry, Params, Plain, Route, no_headers};
+pub use route::{Call, Dialect, Entry, Large, Params, Plain, Route, no_headers};
 pub use serve::Service;
 #[cfg(test)]
 pub(crate) use serve::router;
@@ -60,6 +63,10 @@ pub struct Shared {
     pub keyring: SharedKeyring,
     /// The parent access keys.
     pub parents: Arc<dyn Parents>,
+    /// The bytes of bodies that may be held at once.
+    pub bodies: Arc<Budget>,
+    /// Makes the answers that are too heavy for the runtime.
+    pub heavy: Heavy,
 }
 
 /// What the edge allows a request.

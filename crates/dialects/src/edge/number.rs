@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
+use valetkey_core::name::holds_secret;
 
 /// Gives numbers to requests. It starts at the microsecond it was made in, so that a restart does not repeat numbers as
 /// long as there are fewer than a million requests a second; microseconds stay below 2^53 until the year 2255.
@@ -30,7 +31,7 @@ const LONGEST: usize = 128;
 pub(super) fn request_id(headers: &http::HeaderMap, number: u64) -> HeaderValue {
     let mut given = headers.get_all(&REQUEST_ID).iter();
     match (given.next(), given.next()) {
-        (Some(id), None) if plain(id.as_bytes()) => id.clone(),
+        (Some(id), None) if plain(id.as_bytes()) && !id.to_str().is_ok_and(holds_secret) => id.clone(),
         _ => HeaderValue::from(number),
     }
 }
@@ -50,6 +51,22 @@ mod tests {
         let numbers = Numbers::starting("2026-01-01T00:00:00Z".parse().unwrap());
         let first = numbers.next();
         assert!(numbers.next() > first && first < 1 << 53);
+    }
+
+    #[test]
+    fn a_token_in_a_request_id_is_not_repeated() {
+        let id = |given: &str| {
+            let mut headers = http::HeaderMap::new();
+            headers.append("x-request-id", HeaderValue::from_str(given).unwrap());
+            request_id(&headers, 7).to_str().unwrap().to_owned()
+        };
+        for traced in ["4bf92f3577b34da6a3ce929d0e0e4736", "2a89a5de-c7dd-4bc4-b52e-2d2db90b57c6"] {
+            assert_eq!(id(traced), traced);
+        }
+        let token = format!("vkt_{}_3nQ8Zz", "aB1".repeat(14) + "c");
+        for secret in [&token, &format!("id:{token}"), "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"] {
+            assert_eq!(id(secret), "7", "{secret}");
+        }
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use data_encoding::BASE64;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use valetkey_core::error::Stranger;
+use valetkey_core::fair::Share;
 use valetkey_core::name::shortened;
 use valetkey_core::{Error, Kind, Secret};
 
@@ -64,11 +65,17 @@ fn authorization(headers: &HeaderMap) -> Result<Option<Option<(&str, &str)>>, Er
     Ok(Some(parts.map(|(scheme, rest)| (scheme, rest.trim_matches(' '))).filter(|(_, rest)| !rest.is_empty())))
 }
 
-/// Reads a body of at most `limit` bytes.
+/// The refusal of who has more bytes of bodies on their way than there is room for.
+pub(super) fn too_many() -> Error {
+    metrics::counter!("vk_bodies_refused_total").increment(1);
+    Error::new(Kind::RateLimited, "too many bodies are being read for this account; try again in 1 s").retry_after(1)
+}
+
+/// Reads a body of at most `limit` bytes. What is read is in `held`.
 ///
 /// # Errors
-/// `TooLarge`; `Malformed` when it breaks off or does not arrive in time.
-pub(super) async fn body(body: Body, limit: usize, time: Duration) -> Result<Bytes, Error> {
+/// `TooLarge`; `Malformed` when it breaks off or does not arrive in time; `RateLimited` when there is no room for it.
+pub(super) async fn body(body: Body, limit: usize, time: Duration, held: &mut Share) -> Result<Bytes, Error> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -76,14 +83,61 @@ pub(super) async fn body(body: Body, limit: usize, time: Duration) -> Result<Byt
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(too_large());
     }
-    let collected = tokio::time::timeout(time, Limited::new(body, limit).collect())
-        .await
-        .map_err(|_| Error::new(Kind::Malformed, format!("the body did not arrive within {} s", time.as_secs())))?;
-    match collected {
-        Ok(all) => Ok(all.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) => Err(Error::new(Kind::Malformed, "the body broke off").caused_by(error)),
+    match tokio::time::timeout(time, collected(Limited::new(body, limit), held)).await {
+        Err(_) => Err(Error::new(Kind::Malformed, format!("the body did not arrive within {} s", time.as_secs()))),
+        Ok(Ok(all)) => Ok(all),
+        Ok(Err(Broken::NoRoom)) => Err(too_many()),
+        Ok(Err(Broken::Off(error))) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(Broken::Off(error))) => Err(Error::new(Kind::Malformed, "the body broke off").caused_by(error)),
     }
+}
+
+/// The most bytes of a refused body that are passed over, and for how long: whoever sends little gets to see the refusal
+/// instead of a broken connection.
+const DISCARDED: usize = 256 * 1024;
+const DISCARD_TIME: Duration = Duration::from_secs(1);
+
+/// Passes over a body that was refused. Nothing of it is kept.
+pub(super) async fn discard(mut body: Body) {
+    let announced = body.size_hint().lower();
+    if body.is_end_stream() || announced > DISCARDED as u64 {
+        return;
+    }
+    let passed_over = async {
+        let mut left = DISCARDED;
+        while let Some(Ok(frame)) = body.frame().await {
+            let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) else { return };
+            left = rest;
+        }
+    };
+    let _ = tokio::time::timeout(DISCARD_TIME, passed_over).await;
+}
+
+enum Broken {
+    NoRoom,
+    Off(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Puts together what comes. What is announced takes its room at once, so that none is read that has none.
+async fn collected(mut body: Limited<Body>, held: &mut Share) -> Result<Bytes, Broken> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if !held.reach(announced) {
+        return Err(Broken::NoRoom);
+    }
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(Broken::Off)?.into_data() else { continue };
+        // While it grows, what it was and what it becomes are there both.
+        let after = all.len().saturating_add(data.len());
+        if !held.reach(after) {
+            return Err(Broken::NoRoom);
+        }
+        if all.is_empty() {
+            all.reserve(announced);
+        }
+        all.extend_from_slice(&data);
+    }
+    Ok(all.freeze())
 }
 
 /// Reads a JSON object.
@@ -126,6 +180,27 @@ mod tests {
     struct Small {
         a: Option<u8>,
         b: Option<Vec<String>>,
+    }
+
+    #[tokio::test]
+    async fn a_body_that_there_is_no_room_for_is_refused_before_it_is_read_and_leaves_nothing() {
+        let account = valetkey_core::id::AccountId::from_bytes([1; 16]);
+        let bodies = valetkey_core::fair::Budget::new(1000);
+        let read = async |sent: Body, held: &mut Share| body(sent, 10_000, Duration::from_secs(10), held).await;
+        let mut held = bodies.take(account, 0).unwrap();
+        let whole = read(Body::from(vec![b'x'; 500]), &mut held).await.unwrap();
+        assert_eq!((whole.len(), bodies.used()), (500, 500));
+        let mut more = bodies.take(account, 0).unwrap();
+        let refused = read(Body::from("x"), &mut more).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.retry_after_secs()), (Kind::RateLimited, Some(1)));
+        drop(held);
+        // What comes without being announced is counted as it comes.
+        let piece = || Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 100]));
+        let stream = futures::stream::repeat_with(piece);
+        let refused = read(Body::from_stream(stream), &mut more).await.unwrap_err();
+        assert_eq!((refused.kind(), more.bytes()), (Kind::RateLimited, 500));
+        drop(more);
+        assert_eq!(bodies.used(), 0);
     }
 
     #[test]

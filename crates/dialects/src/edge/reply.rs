@@ -1,5 +1,6 @@
-//! A successful answer: bytes already written, in one buffer.
+//! A successful answer: bytes already written, in one buffer, or told piece by piece.
 
+use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use valetkey_core::Error;
@@ -17,7 +18,7 @@ pub(super) enum Ended {
 #[derive(Debug)]
 pub struct Reply {
     pub(super) ended: Ended,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Body,
     pub(super) body_type: &'static str,
     pub(super) headers: HeaderMap,
 }
@@ -45,6 +46,11 @@ impl Reply {
 
     /// Answers with bytes that are already written, of this content type.
     pub fn written(body: Vec<u8>, body_type: &'static str) -> Self {
+        Self::streamed(Body::from(body), body_type)
+    }
+
+    /// Answers with bytes that come one after the other.
+    pub(super) fn streamed(body: Body, body_type: &'static str) -> Self {
         Self { ended: Ended::Done, body, body_type, headers: HeaderMap::new() }
     }
 

@@ -60,7 +60,7 @@ pub struct Plain {
 }
 
 /// What a handler gets: a request whose caller is proven.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Call {
     /// Who is asking.
     pub caller: Arc<Caller>,
@@ -87,7 +87,7 @@ impl Call {
 }
 
 /// What stands in the path where the route has `{name}`, decoded once.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Params(Vec<(&'static str, String)>);
 
 impl Params {
@@ -105,6 +105,21 @@ impl Params {
 }
 
 type Handler<T> = Box<dyn Fn(T) -> BoxFuture<'static, Result<Reply, Error>> + Send + Sync>;
+type Decider = Box<dyn Fn(Call) -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
+
+/// What a route with larger bodies than usual says of them.
+pub struct Large {
+    /// The most bytes of one.
+    pub most: usize,
+    /// Whether the caller may send one, asked with the body still unread.
+    pub(super) decide: Decider,
+}
+
+impl fmt::Debug for Large {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at most {} bytes", self.most)
+    }
+}
 
 /// Who may come in.
 pub enum Entry {
@@ -132,8 +147,8 @@ pub struct Route {
     pub path: &'static str,
     /// Which allowance of the caller's it takes from.
     pub class: Class,
-    /// The most bytes of its body, where that is not the usual.
-    pub body_bytes: Option<usize>,
+    /// If its bodies may be larger than usual.
+    pub large: Option<Large>,
     /// Who may come in.
     pub entry: Entry,
 }
@@ -149,13 +164,7 @@ impl Route {
     where
         F: Future<Output = Result<Reply, Error>> + Send + 'static,
     {
-        Self {
-            method,
-            path,
-            class,
-            body_bytes: None,
-            entry: Entry::Token(Box::new(move |call| Box::pin(handler(call)))),
-        }
+        Self { method, path, class, large: None, entry: Entry::Token(Box::new(move |call| Box::pin(handler(call)))) }
     }
 
     /// A route for anyone.
@@ -168,19 +177,16 @@ impl Route {
     where
         F: Future<Output = Result<Reply, Error>> + Send + 'static,
     {
-        Self {
-            method,
-            path,
-            class,
-            body_bytes: None,
-            entry: Entry::Open(Box::new(move |plain| Box::pin(handler(plain)))),
-        }
+        Self { method, path, class, large: None, entry: Entry::Open(Box::new(move |plain| Box::pin(handler(plain)))) }
     }
 
-    /// The same with a body of at most so many bytes.
+    /// The same with a body of at most so many bytes. SECURITY: nothing of it is read for whom `decide` refuses.
     #[must_use]
-    pub fn body_bytes(self, most: usize) -> Self {
-        Self { body_bytes: Some(most), ..self }
+    pub fn large<F>(self, most: usize, decide: impl Fn(Call) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        Self { large: Some(Large { most, decide: Box::new(move |call| Box::pin(decide(call))) }), ..self }
     }
 
     fn fits(&self, path: &str) -> bool {

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,16 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use valetkey_core::access;
 use valetkey_core::account::Standing;
 use valetkey_core::caller::{Caller, Role};
+use valetkey_core::fair::Share;
+use valetkey_core::flood::{Flood, Passed};
+use valetkey_core::id::AccountId;
 use valetkey_core::lease::Refusal;
+use valetkey_core::name::redacted;
 use valetkey_core::token::PlainToken;
 use valetkey_core::usage::Origin;
 use valetkey_core::{Error, Kind};
@@ -34,6 +38,9 @@ use super::{EdgeLimits, Peer, Shared, metric, read, refuse};
 
 /// The longest path that is routed, in bytes.
 const LONGEST_PATH: usize = 8 * 1024;
+
+/// Whose bodies those are that nobody said who sent.
+const STRANGERS: AccountId = AccountId::from_bytes([0; 16]);
 
 struct Edge {
     shared: Arc<Shared>,
@@ -65,6 +72,40 @@ impl Service {
             shared,
             limits,
         })))
+    }
+}
+
+impl Service {
+    /// Proves that an operator asks, for what the server itself answers beside the dialects. If not, it says what to answer.
+    ///
+    /// # Errors
+    /// The refusal, in the first dialect's words.
+    pub async fn operator(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<(), Response> {
+        let edge = &*self.0;
+        let (now, number) = (edge.shared.desk.now(), edge.numbers.next());
+        let Some((dialect, _)) = edge.dialects.first() else { return Err(Response::new(Body::empty())) };
+        let outcome = async {
+            let token = PlainToken::parse(&read::bearer(headers)?)?.digest();
+            let caller = edge.shared.desk.directory.caller_by_digest(token, now).await?;
+            caller.in_time(now)?;
+            match caller.role {
+                Role::Operator => Ok(()),
+                Role::Member | Role::Admin => Err(Error::new(Kind::Forbidden, "only operators may see this")),
+            }
+        };
+        let outcome: Result<(), Error> = outcome.await;
+        let Err(error) = outcome else { return Ok(()) };
+        let peer = peer.map(|peer| peer.0);
+        let mut trail = Trail::default();
+        let error = edge.count_stranger(&mut trail, Err(error), peer, now).err();
+        let error = error.unwrap_or_else(|| Error::internal("a refusal was lost"));
+        let id = request_id(headers, number);
+        let mut response = refuse::response(dialect, &error, &id, number, None);
+        metric::request_refused(dialect.name, error.kind());
+        log(dialect, &trail, Some(&error), response.status(), &id, number, 0);
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().insert(REQUEST_ID, id);
+        Err(response)
     }
 }
 
@@ -146,7 +187,7 @@ async fn serve(edge: &Edge, request: Request) -> Response {
 
 impl Reply {
     fn into_response(self) -> Response {
-        let mut response = Response::new(Body::from(self.body));
+        let mut response = Response::new(self.body);
         *response.status_mut() = match self.ended {
             Ended::Done => StatusCode::OK,
             Ended::Made => StatusCode::CREATED,
@@ -205,12 +246,13 @@ impl Edge {
                 if let Some(secs) = trail.quota.as_ref().and_then(|quota| quota.retry_after_secs) {
                     return Err(too_many(secs));
                 }
-                let body = self.body(route, body).await?;
+                let mut held = self.hold(STRANGERS)?;
+                let body = self.body(route, body, &mut held).await?;
                 return handler(Plain { now, uri: parts.uri, headers: parts.headers, body, params }).await;
             }
             Entry::Token(handler) => handler,
         };
-        let caller = match self.identify(dialect, &parts, now).await {
+        let caller = match self.identify(dialect, &parts.headers, now).await {
             Ok(caller) => caller,
             Err(error) => {
                 let refusal = Refusal { account: None, caller: None, dialect: dialect.name, kind: error.kind() };
@@ -232,31 +274,57 @@ impl Edge {
         if route.class != Class::Credentials {
             self.in_standing(&caller, now).await?;
         }
-        let body = self.body(route, body).await?;
-        let (caller, now) = if body.is_empty() { (caller, now) } else { self.again(dialect, &parts, route).await? };
-        handler(Call { caller, now, uri: parts.uri, headers: parts.headers, body, params }).await
+        let Parts { uri, headers, .. } = parts;
+        let call = |caller, now, body| Call {
+            caller,
+            now,
+            uri: uri.clone(),
+            headers: headers.clone(),
+            body,
+            params: params.clone(),
+        };
+        if let Some(large) = &route.large
+            && let Err(error) = (large.decide)(call(Arc::clone(&caller), now, Bytes::new())).await
+        {
+            read::discard(body).await;
+            return Err(error);
+        }
+        let mut held = self.hold(caller.account)?;
+        let body = self.body(route, body, &mut held).await?;
+        let (caller, now) = if body.is_empty() { (caller, now) } else { self.again(dialect, &headers, route).await? };
+        handler(Call { caller, now, uri, headers, body, params }).await
+    }
+
+    /// Room for a body that an account sends, which is given back when the request was answered.
+    fn hold(&self, account: AccountId) -> Result<Share, Error> {
+        self.shared.bodies.take(account, 0).ok_or_else(read::too_many)
     }
 
     /// Reads the body. A route that takes a larger one than usual gives its sender more time, but no slower than 64 KiB/s.
-    async fn body(&self, route: &Route, body: Body) -> Result<Bytes, Error> {
+    async fn body(&self, route: &Route, body: Body, held: &mut Share) -> Result<Bytes, Error> {
         let EdgeLimits { body_bytes, body_time, rates: _ } = &self.limits;
-        let most = route.body_bytes.unwrap_or(*body_bytes);
+        let most = route.large.as_ref().map_or(*body_bytes, |large| large.most);
         let time = Duration::from_secs(u64::try_from(most / (64 * 1024)).unwrap_or(u64::MAX)).max(*body_time);
-        read::body(body, most, time).await
+        read::body(body, most, time, held).await
     }
 
     /// Proves the caller again. SECURITY: a body may take long to come; what it asks for must not outlive the token.
-    async fn again(&self, dialect: &Dialect, parts: &Parts, route: &Route) -> Result<(Arc<Caller>, Timestamp), Error> {
+    async fn again(
+        &self,
+        dialect: &Dialect,
+        headers: &HeaderMap,
+        route: &Route,
+    ) -> Result<(Arc<Caller>, Timestamp), Error> {
         let now = self.shared.desk.now();
-        let caller = self.identify(dialect, parts, now).await?;
+        let caller = self.identify(dialect, headers, now).await?;
         if route.class != Class::Credentials {
             self.in_standing(&caller, now).await?;
         }
         Ok((caller, now))
     }
 
-    async fn identify(&self, dialect: &Dialect, parts: &Parts, now: Timestamp) -> Result<Arc<Caller>, Error> {
-        let presented = (dialect.token)(&parts.headers)?;
+    async fn identify(&self, dialect: &Dialect, headers: &HeaderMap, now: Timestamp) -> Result<Arc<Caller>, Error> {
+        let presented = (dialect.token)(headers)?;
         let token = if presented.starts_with(access::PREFIX) {
             access::open(&self.shared.keyring.load(), dialect.name, &presented, now)?
         } else {
@@ -304,6 +372,20 @@ fn too_many(secs: u32) -> Error {
     Error::new(Kind::RateLimited, format!("too many requests; try again in {secs} s")).retry_after(secs)
 }
 
+/// Refusals that are logged in a second: anyone can cause them.
+static REFUSALS: Flood = Flood::new(100);
+/// Where the seconds are counted from.
+static STARTED: OnceLock<Instant> = OnceLock::new();
+
+/// Whether one more refusal may be logged now. Each that is not is counted.
+fn may_log() -> Option<Passed> {
+    let passed = REFUSALS.pass(STARTED.get_or_init(Instant::now).elapsed().as_secs());
+    if passed.is_none() {
+        metrics::counter!("vk_refusals_not_logged_total", "listener" => "api").increment(1);
+    }
+    passed
+}
+
 fn words_of(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&'static str>()
@@ -346,7 +428,7 @@ fn log(
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         sources.push_str(if sources.is_empty() { "" } else { ": " });
-        sources.push_str(&cause.to_string());
+        sources.push_str(&redacted(&cause.to_string()));
         source = cause.source();
     }
     let source = (!sources.is_empty()).then_some(sources);
@@ -366,7 +448,7 @@ fn log(
             took_us,
             "failed: {error}"
         );
-    } else {
+    } else if let Some(Passed { held_back }) = may_log() {
         tracing::info!(
             dialect,
             route,
@@ -374,6 +456,7 @@ fn log(
             kind,
             noted,
             source,
+            held_back,
             caller.id = caller,
             caller.account = account,
             request.id = id,

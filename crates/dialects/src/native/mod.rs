@@ -160,7 +160,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, stores: Arc<dyn Stores>
             on(native, Method::DELETE, "/api/v1/parent-keys/{key}", parent_keys::disable),
             on(native, Method::POST, "/api/v1/parent-keys/{key}/revocations", parent_keys::end_child),
             Route::open(get, "/openapi.json", Class::Common, |_| async {
-                Ok(Reply::written(document()?.into_bytes(), "application/json"))
+                Ok(Reply::written(openapi::written()?.into(), "application/json"))
             }),
         ],
     }

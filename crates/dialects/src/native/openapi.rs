@@ -1,5 +1,7 @@
 //! The description of this API (OpenAPI 3.1), made from the handlers. The copy in `openapi.json` is held current by a test.
 
+use std::sync::OnceLock;
+
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use valetkey_core::Error;
@@ -77,6 +79,18 @@ impl Modify for Bearer {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         openapi.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+    }
+}
+
+/// The description, made once: anyone may ask for it.
+pub(super) fn written() -> Result<&'static str, Error> {
+    static WRITTEN: OnceLock<String> = OnceLock::new();
+    match WRITTEN.get() {
+        Some(text) => Ok(text),
+        None => Ok(WRITTEN.get_or_init({
+            let text = document()?;
+            move || text
+        })),
     }
 }
 

@@ -33,7 +33,7 @@ impl Format {
 }
 
 /// What a client says it can read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Capabilities {
     formats: Vec<Format>,
     features: Vec<String>,

@@ -8,10 +8,11 @@ use valetkey_core::{Error, Kind};
 
 use super::capabilities::{Capabilities, FILE_IDS, Format, file_ids};
 use super::files::Wanted;
-use super::lines::{Commit, Lines};
-use super::table::{Found, instant, lines_reply, number};
-use super::{Sharing, Urls, parameters};
-use crate::edge::{Call, Query, Reply};
+use super::query::{Asked, told_of};
+use super::table::{instant, lines_reply, number};
+use super::telling::{Answer, Item, Told};
+use super::{Sharing, parameters};
+use crate::edge::{Call, Place, Query, Reply, Stop};
 
 const PARAMETERS: &[&str] = &[
     "startingVersion",
@@ -59,10 +60,12 @@ pub(super) async fn changes(sharing: Arc<Sharing>, call: Call) -> Result<Reply, 
     }
     let found = sharing.table(&call).await?;
     found.history("startingVersion")?;
-    let (urls, place) = sharing.by_url(&call, &found).await?;
-    let commits = urls.logs.changes(&place, start, end).await?;
+    let (urls, table) = sharing.by_url(&call, &found).await?;
+    let place = sharing.shared.heavy.enter(call.caller.account).await?;
+    let commits = place.in_time(urls.logs.changes(&table, start, end)).await?;
     let span = Span { commits, protocols, metadata };
-    let reply = told(&sharing, &call, &found, urls, (&capabilities, ids), &span).await?;
+    let asked = Asked { call: &call, found: &found, urls, capabilities: &capabilities, ids };
+    let reply = told(&sharing, &asked, place, span).await?;
     Ok(match ids {
         Some(ids) => reply.header(FILE_IDS, HeaderValue::from_static(ids.as_str())),
         None => reply,
@@ -77,68 +80,86 @@ pub(super) struct Span {
 }
 
 /// Tells a span of commits.
-pub(super) async fn told(
-    sharing: &Sharing,
-    call: &Call,
-    found: &Found,
-    urls: &Urls,
-    (capabilities, ids): (&Capabilities, Option<Format>),
-    span: &Span,
-) -> Result<Reply, Error> {
-    let Span { commits: TableCommits { start, end: _, before, commits }, protocols, metadata } = span;
-    let format = capabilities.format(before)?;
-    // Whoever does not see how the columns changed sees them as they are at last.
-    let last = commits.iter().rev().find_map(|commit| commit.metadata.as_ref());
-    let first = match (metadata, last) {
-        (false, Some(last)) => TableSnapshot { metadata: last.clone(), ..before.clone() },
-        (true, _) | (false, None) => before.clone(),
-    };
-    let mut wanted = Wanted::of(&found.table);
-    for action in commits.iter().flat_map(|commit| &commit.actions) {
-        let (place, vector) = match action {
-            FileAction::Add(file) => (&file.place, file.deletion_vector.as_ref()),
-            FileAction::Remove(file) => (&file.place, file.deletion_vector.as_ref()),
-            FileAction::Cdc(file) => (&file.place, None),
-        };
-        capabilities.check_vector(format, vector.is_some())?;
-        wanted.add(place, vector)?;
+pub(super) async fn told(sharing: &Sharing, asked: &Asked<'_>, place: Place, span: Span) -> Result<Reply, Error> {
+    let Asked { call, found, urls, capabilities, ids: _ } = asked;
+    let Span { commits: span, protocols, metadata } = span;
+    let format = capabilities.format(&span.before)?;
+    let wanted = Wanted::of(&found.table, place.most_bytes());
+    let client = (*capabilities).clone();
+    let looked_at = place.work(move |stop| {
+        let first = first_of(&span, metadata);
+        let wanted = looked_at(&span, &first, &client, format, wanted, stop)?;
+        let items = items(&span, protocols, metadata);
+        Ok((span, first, wanted, items))
+    });
+    let (span, first, wanted, items) = looked_at.await?;
+    let signer = place.in_time(sharing.sign(call, found, urls, &wanted)).await?;
+    let start = span.start;
+    let mut lines = asked.lines(sharing, format);
+    lines.protocol(&first.protocol, protocols.then_some(start))?;
+    lines.metadata_of(&first.metadata, start, None, None)?;
+    let told = Told::Commits { span: Box::new(span), items: items.into_iter() };
+    let answer = Answer { lines, told, signer, end: capabilities.end };
+    lines_reply(place, answer, start, capabilities, format).await
+}
+
+/// What the answer begins with. Whoever does not see how the columns changed sees them as they are at last.
+fn first_of(span: &TableCommits, metadata: bool) -> TableSnapshot {
+    let last = span.commits.iter().rev().find_map(|commit| commit.metadata.as_ref());
+    match (metadata, last) {
+        (false, Some(last)) => TableSnapshot { metadata: last.clone(), ..span.before.clone() },
+        (true, _) | (false, None) => span.before.clone(),
     }
-    for commit in commits.iter().filter(|commit| commit.version > *start) {
+}
+
+/// Looks at everything the answer will say, before anything is signed.
+fn looked_at(
+    span: &TableCommits,
+    first: &TableSnapshot,
+    client: &Capabilities,
+    format: Format,
+    mut wanted: Wanted,
+    stop: &Stop,
+) -> Result<Wanted, Error> {
+    for commit in &span.commits {
+        stop.check()?;
+        for action in &commit.actions {
+            let (place, vector, told) = match action {
+                FileAction::Add(file) => (&file.place, file.deletion_vector.as_ref(), told_of(file)),
+                FileAction::Remove(file) => {
+                    let told = 2 * file.path.len() + file.stats.as_ref().map_or(0, String::len);
+                    (&file.place, file.deletion_vector.as_ref(), told)
+                }
+                FileAction::Cdc(file) => (&file.place, None, 2 * file.path.len()),
+            };
+            client.check_vector(format, vector.is_some())?;
+            wanted.add(place, vector, told)?;
+        }
+    }
+    for commit in span.commits.iter().filter(|commit| commit.version > span.start) {
+        if commit.protocol.is_none() && commit.metadata.is_none() {
+            continue;
+        }
+        stop.check()?;
         let protocol = commit.protocol.as_ref().unwrap_or(&first.protocol).clone();
         let metadata = commit.metadata.as_ref().unwrap_or(&first.metadata).clone();
-        capabilities.same(format, &TableSnapshot { protocol, metadata, ..first.clone() })?;
+        client.same(format, &TableSnapshot { protocol, metadata, ..first.clone() })?;
     }
-    let mut given = sharing.sign(call, found, urls, &wanted).await?;
-    let mut lines = Lines::new(format, &found.table, sharing.access(&found.table, &found.storage));
-    lines.ids = ids.unwrap_or(format);
-    lines.protocol(&first.protocol, protocols.then_some(*start))?;
-    lines.metadata_of(&first.metadata, *start, None, None)?;
-    for commit in commits {
-        // That of the first one was told above.
-        let later = commit.version > *start;
-        if let Some(protocol) = commit.protocol.as_ref().filter(|_| later && *protocols) {
-            lines.protocol(protocol, Some(commit.version))?;
+    Ok(wanted)
+}
+
+/// The lines of a span, in their order. What the first commit says of the table is told in front of them.
+fn items(span: &TableCommits, protocols: bool, metadata: bool) -> Vec<Item> {
+    let mut items = Vec::new();
+    for (number, commit) in span.commits.iter().enumerate() {
+        let later = commit.version > span.start;
+        if later && protocols && commit.protocol.is_some() {
+            items.push(Item::Protocol(number));
         }
-        if let Some(changed) = commit.metadata.as_ref().filter(|_| later && *metadata) {
-            lines.metadata_of(changed, commit.version, None, None)?;
+        if later && metadata && commit.metadata.is_some() {
+            items.push(Item::Metadata(number));
         }
-        let at = Commit { version: commit.version, committed_ms: commit.committed_ms };
-        for action in &commit.actions {
-            match action {
-                FileAction::Add(file) => {
-                    let vector = file.deletion_vector.as_ref();
-                    lines.added(file, &given.next(vector)?, Some(at))?;
-                }
-                FileAction::Remove(file) => {
-                    let vector = file.deletion_vector.as_ref();
-                    lines.removed(file, &given.next(vector)?, at)?;
-                }
-                FileAction::Cdc(file) => lines.changed(file, &given.next(None)?, at)?,
-            }
-        }
+        items.extend((0..commit.actions.len()).map(|action| Item::Action(number, action)));
     }
-    if capabilities.end {
-        lines.end(given.until())?;
-    }
-    Ok(lines_reply(lines, *start, capabilities, format))
+    items
 }

@@ -1,6 +1,7 @@
 //! Predicates a client sends along (`jsonPredicateHints`): files none of whose rows can match are left out.
 //!
-//! A hint is never more than that. What cannot be read or is not understood matches everything; the client filters again.
+//! A hint is never more than that. What cannot be read, is not understood or would take too long matches everything; the
+//! client filters again.
 
 use std::cmp::Ordering;
 
@@ -10,11 +11,21 @@ use valetkey_core::table::AddedFile;
 
 /// The longest hint that is read, in bytes.
 const LONGEST: usize = 64 * 1024;
+/// The work that one answer may put into its hint: one unit for each term and file, and one for so many bytes of the file's
+/// statistics. About a second. The files behind it are kept as if there were no hint.
+const BUDGET: usize = 20_000_000;
+const BYTES_OF_A_UNIT: usize = 16;
 
-/// The predicate, if there is one that could be read.
+/// The predicate, if there is one that could be read, made ready once for all files.
 #[derive(Debug, Default)]
-pub(super) struct Hints(Option<Node>);
+pub(super) struct Hints {
+    plan: Option<Plan>,
+    /// What the plan costs for each file.
+    terms: usize,
+    left: usize,
+}
 
+/// A predicate as it was sent.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Node {
@@ -24,6 +35,22 @@ struct Node {
     name: Option<String>,
     value: Option<Value>,
     value_type: Option<String>,
+}
+
+/// A predicate as it is tried.
+#[derive(Debug)]
+enum Plan {
+    /// Not understood.
+    Any,
+    And(Vec<Plan>),
+    Or(Vec<Plan>),
+    Not(Box<Plan>),
+    IsNull(String),
+    Compared {
+        column: String,
+        with: Literal,
+        verdict: fn(Ordering, Ordering) -> May,
+    },
 }
 
 /// Whether some row of a file may make a predicate true, and whether some may make it false. A null does neither.
@@ -38,11 +65,11 @@ const NEITHER: May = May { hold: false, fail: false };
 
 /// What is known of a column's values in one file.
 #[derive(Debug)]
-enum Known {
+enum Known<'a> {
     /// Each row has this one.
-    One(Option<String>),
+    One(Option<&'a str>),
     /// Each value that is not null lies between these.
-    Between { least: Option<Value>, most: Option<Value>, nulls: Option<u64>, rows: Option<u64> },
+    Between { least: Option<&'a Value>, most: Option<&'a Value>, nulls: Option<u64>, rows: Option<u64> },
 }
 
 #[derive(Deserialize)]
@@ -59,41 +86,58 @@ struct Stats {
 
 /// A value of a type whose order we know to be the client's.
 #[derive(PartialEq, Debug)]
-enum Typed<'a> {
+enum Literal {
     Bool(bool),
     Whole(i128),
     /// Years have four digits, so that the text orders as the date does.
-    Date(&'a str),
-    Text(&'a str),
+    Date(String),
+    Text(String),
 }
 
-impl Typed<'_> {
-    fn compare(&self, other: &Self) -> Option<Ordering> {
-        match (self, other) {
-            (Self::Bool(one), Self::Bool(two)) => Some(one.cmp(two)),
-            (Self::Whole(one), Self::Whole(two)) => Some(one.cmp(two)),
-            (Self::Date(one), Self::Date(two)) | (Self::Text(one), Self::Text(two)) => Some(one.cmp(two)),
-            (Self::Bool(_) | Self::Whole(_) | Self::Date(_) | Self::Text(_), _) => None,
-        }
+fn boolean(text: &str) -> Option<bool> {
+    match text {
+        text if text.eq_ignore_ascii_case("true") => Some(true),
+        text if text.eq_ignore_ascii_case("false") => Some(false),
+        _ => None,
     }
 }
 
-fn typed<'a>(text: &'a str, kind: &str) -> Option<Typed<'a>> {
-    match kind {
-        "bool" | "boolean" if text.eq_ignore_ascii_case("true") => Some(Typed::Bool(true)),
-        "bool" | "boolean" if text.eq_ignore_ascii_case("false") => Some(Typed::Bool(false)),
-        "int" | "long" | "integer" | "short" | "byte" => text.parse().ok().map(Typed::Whole),
-        "date" => {
-            let shape = text.len() == 10
-                && text.bytes().enumerate().all(|(at, byte)| match at {
-                    4 | 7 => byte == b'-',
-                    _ => byte.is_ascii_digit(),
-                });
-            shape.then_some(Typed::Date(text))
+fn is_date(text: &str) -> bool {
+    text.len() == 10
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
+}
+
+impl Literal {
+    fn read(text: String, kind: &str) -> Option<Self> {
+        match kind {
+            "bool" | "boolean" => boolean(&text).map(Self::Bool),
+            "int" | "long" | "integer" | "short" | "byte" => text.parse().ok().map(Self::Whole),
+            "date" => is_date(&text).then_some(Self::Date(text)),
+            "string" => Some(Self::Text(text)),
+            // Fractions and instants are written in more ways than one, and have values that no order holds for.
+            _ => None,
         }
-        "string" => Some(Typed::Text(text)),
-        // Fractions and instants are written in more ways than one, and have values that no order holds for.
-        _ => None,
+    }
+
+    /// How a value stands to this one, if it is of its type.
+    fn order_of(&self, value: &str) -> Option<Ordering> {
+        match self {
+            Self::Bool(own) => boolean(value).map(|value| value.cmp(own)),
+            Self::Whole(own) => value.parse::<i128>().ok().map(|value| value.cmp(own)),
+            Self::Date(own) => is_date(value).then(|| value.cmp(own)),
+            Self::Text(own) => Some(value.cmp(own)),
+        }
+    }
+
+    fn order_of_json(&self, value: &Value) -> Option<Ordering> {
+        match value {
+            Value::String(text) => self.order_of(text),
+            Value::Bool(_) | Value::Number(_) => self.order_of(&text_of(value)?),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        }
     }
 }
 
@@ -109,114 +153,151 @@ fn text_of(value: &Value) -> Option<String> {
 impl Hints {
     /// Reads what the client sent: JSON, in a string as the protocol has it.
     pub(super) fn read(sent: Option<&Value>) -> Self {
-        let parsed = match sent {
+        Self::within(sent, BUDGET)
+    }
+
+    fn within(sent: Option<&Value>, left: usize) -> Self {
+        let parsed: Option<Node> = match sent {
             Some(Value::String(text)) if text.len() <= LONGEST => serde_json::from_str(text).ok(),
             Some(value @ Value::Object(_)) => Node::deserialize(value).ok(),
             Some(_) | None => None,
         };
-        Self(parsed)
+        let plan = parsed.map(Node::plan).filter(|plan| !matches!(plan, Plan::Any));
+        let terms = plan.as_ref().map_or(0, Plan::terms);
+        Self { plan, terms, left }
     }
 
     /// Whether some row of the file may match.
-    pub(super) fn may_match(&self, file: &AddedFile) -> bool {
-        let Some(node) = &self.0 else { return true };
-        let stats = file.stats.as_deref().and_then(|stats| serde_json::from_str::<Stats>(stats).ok());
-        node.may(file, stats.as_ref()).hold
+    pub(super) fn may_match(&mut self, file: &AddedFile) -> bool {
+        let Some(plan) = &self.plan else { return true };
+        let statistics = file.stats.as_deref().unwrap_or_default();
+        let cost = self.terms.saturating_add(statistics.len() / BYTES_OF_A_UNIT);
+        let Some(left) = self.left.checked_sub(cost) else {
+            self.left = 0;
+            return true;
+        };
+        self.left = left;
+        let stats = serde_json::from_str::<Stats>(statistics).ok();
+        plan.may(file, stats.as_ref()).hold
     }
 }
 
 impl Node {
-    fn may(&self, file: &AddedFile, stats: Option<&Stats>) -> May {
+    fn plan(self) -> Plan {
         match self.op.to_ascii_lowercase().as_str() {
-            "and" if !self.children.is_empty() => {
-                let all: Vec<May> = self.children.iter().map(|child| child.may(file, stats)).collect();
-                May { hold: all.iter().all(|one| one.hold), fail: all.iter().any(|one| one.fail) }
-            }
-            "or" if !self.children.is_empty() => {
-                let all: Vec<May> = self.children.iter().map(|child| child.may(file, stats)).collect();
-                May { hold: all.iter().any(|one| one.hold), fail: all.iter().all(|one| one.fail) }
-            }
-            "not" => match &self.children[..] {
-                [child] => {
-                    let May { hold, fail } = child.may(file, stats);
-                    May { hold: fail, fail: hold }
-                }
-                _ => ANY,
+            "and" if !self.children.is_empty() => Plan::And(self.children.into_iter().map(Self::plan).collect()),
+            "or" if !self.children.is_empty() => Plan::Or(self.children.into_iter().map(Self::plan).collect()),
+            "not" => match <[Self; 1]>::try_from(self.children) {
+                Ok([child]) => Plan::Not(Box::new(child.plan())),
+                Err(_) => Plan::Any,
             },
-            "isnull" => match &self.children[..] {
-                [column] => column.known(file, stats).map_or(ANY, |known| is_null(&known)),
-                _ => ANY,
+            "isnull" => match <[Self; 1]>::try_from(self.children).map(|[child]| child.column()) {
+                Ok(Some(column)) => Plan::IsNull(column),
+                Ok(None) | Err(_) => Plan::Any,
             },
-            "equal" => self.compared(file, stats, |least, most| May {
+            "equal" => self.compared(|least, most| May {
                 hold: least != Ordering::Greater && most != Ordering::Less,
                 fail: !(least == Ordering::Equal && most == Ordering::Equal),
             }),
-            "lessthan" => self.compared(file, stats, |least, most| May {
-                hold: least == Ordering::Less,
-                fail: most != Ordering::Less,
-            }),
-            "lessthanorequal" => self.compared(file, stats, |least, most| May {
-                hold: least != Ordering::Greater,
-                fail: most == Ordering::Greater,
-            }),
-            "greaterthan" => self.compared(file, stats, |least, most| May {
-                hold: most == Ordering::Greater,
-                fail: least != Ordering::Greater,
-            }),
-            "greaterthanorequal" => self.compared(file, stats, |least, most| May {
-                hold: most != Ordering::Less,
-                fail: least == Ordering::Less,
-            }),
-            _ => ANY,
+            "lessthan" => {
+                self.compared(|least, most| May { hold: least == Ordering::Less, fail: most != Ordering::Less })
+            }
+            "lessthanorequal" => {
+                self.compared(|least, most| May { hold: least != Ordering::Greater, fail: most == Ordering::Greater })
+            }
+            "greaterthan" => {
+                self.compared(|least, most| May { hold: most == Ordering::Greater, fail: least != Ordering::Greater })
+            }
+            "greaterthanorequal" => {
+                self.compared(|least, most| May { hold: most != Ordering::Less, fail: least == Ordering::Less })
+            }
+            _ => Plan::Any,
         }
     }
 
-    /// What is known of the column this node names.
-    fn known(&self, file: &AddedFile, stats: Option<&Stats>) -> Option<Known> {
-        let name = self.name.as_deref().filter(|_| self.op.eq_ignore_ascii_case("column"))?;
-        if let Some(value) = file.partition_values.get(name) {
-            return Some(Known::One(value.clone().filter(|value| !value.is_empty())));
-        }
-        let stats = stats?;
-        let count = |value: &Value| value.get(name).and_then(Value::as_u64);
-        Some(Known::Between {
-            least: stats.min_values.get(name).cloned(),
-            most: stats.max_values.get(name).cloned(),
-            nulls: count(&stats.null_count),
-            rows: stats.num_records,
-        })
+    /// The column this node names.
+    fn column(self) -> Option<String> {
+        self.name.filter(|_| self.op.eq_ignore_ascii_case("column"))
     }
 
     /// Compares a column with a literal: how its least and its greatest value stand to it.
-    fn compared(&self, file: &AddedFile, stats: Option<&Stats>, verdict: fn(Ordering, Ordering) -> May) -> May {
-        let [column, literal] = &self.children[..] else { return ANY };
+    fn compared(self, verdict: fn(Ordering, Ordering) -> May) -> Plan {
+        let Ok([column, literal]) = <[Self; 2]>::try_from(self.children) else { return Plan::Any };
         if !literal.op.eq_ignore_ascii_case("literal") {
-            return ANY;
+            return Plan::Any;
         }
         let kind =
             literal.value_type.as_deref().or(column.value_type.as_deref()).unwrap_or_default().to_ascii_lowercase();
         let other = column.value_type.as_deref().map(str::to_ascii_lowercase);
-        let text = literal.value.as_ref().and_then(text_of);
         // A text that is compared with a number would be ordered in another way by the client.
-        let (Some(text), true) = (text, other.is_none_or(|other| alike(&other, &kind))) else { return ANY };
-        let Some(wanted) = typed(&text, &kind) else { return ANY };
-        let against = |value: &str| typed(value, &kind)?.compare(&wanted);
-        match column.known(file, stats) {
-            Some(Known::One(None)) => NEITHER,
-            Some(Known::One(Some(value))) => against(&value).map_or(ANY, |order| verdict(order, order)),
-            // Statistics of texts may be cut short.
-            Some(Known::Between { .. }) if kind == "string" => ANY,
-            Some(Known::Between { nulls: Some(nulls), rows: Some(rows), .. }) if rows > 0 && nulls == rows => NEITHER,
-            Some(Known::Between { least: Some(least), most: Some(most), .. }) => {
-                let order = |value: &Value| text_of(value).and_then(|value| against(&value));
-                match (order(&least), order(&most)) {
-                    (Some(least), Some(most)) => verdict(least, most),
-                    _ => ANY,
-                }
-            }
-            Some(Known::Between { .. }) | None => ANY,
+        let is_alike = other.is_none_or(|other| alike(&other, &kind));
+        let with = literal.value.as_ref().and_then(text_of).and_then(|text| Literal::read(text, &kind));
+        match (column.column(), with) {
+            (Some(column), Some(with)) if is_alike => Plan::Compared { column, with, verdict },
+            (Some(_) | None, _) => Plan::Any,
         }
     }
+}
+
+impl Plan {
+    fn terms(&self) -> usize {
+        match self {
+            Self::Any | Self::IsNull(_) | Self::Compared { .. } => 1,
+            Self::And(all) | Self::Or(all) => 1 + all.iter().map(Self::terms).sum::<usize>(),
+            Self::Not(one) => 1 + one.terms(),
+        }
+    }
+
+    fn may(&self, file: &AddedFile, stats: Option<&Stats>) -> May {
+        match self {
+            Self::Any => ANY,
+            Self::And(all) => {
+                let both = |sum: May, one: May| May { hold: sum.hold && one.hold, fail: sum.fail || one.fail };
+                let start = May { hold: true, fail: false };
+                all.iter().map(|one| one.may(file, stats)).fold(start, both)
+            }
+            Self::Or(all) => {
+                let either = |sum: May, one: May| May { hold: sum.hold || one.hold, fail: sum.fail && one.fail };
+                let start = May { hold: false, fail: true };
+                all.iter().map(|one| one.may(file, stats)).fold(start, either)
+            }
+            Self::Not(one) => {
+                let May { hold, fail } = one.may(file, stats);
+                May { hold: fail, fail: hold }
+            }
+            Self::IsNull(column) => known(column, file, stats).map_or(ANY, |known| is_null(&known)),
+            Self::Compared { column, with, verdict } => match known(column, file, stats) {
+                Some(Known::One(None)) => NEITHER,
+                Some(Known::One(Some(value))) => with.order_of(value).map_or(ANY, |order| verdict(order, order)),
+                // Statistics of texts may be cut short.
+                Some(Known::Between { .. }) if matches!(with, Literal::Text(_)) => ANY,
+                Some(Known::Between { nulls: Some(nulls), rows: Some(rows), .. }) if rows > 0 && nulls == rows => {
+                    NEITHER
+                }
+                Some(Known::Between { least: Some(least), most: Some(most), .. }) => {
+                    match (with.order_of_json(least), with.order_of_json(most)) {
+                        (Some(least), Some(most)) => verdict(least, most),
+                        _ => ANY,
+                    }
+                }
+                Some(Known::Between { .. }) | None => ANY,
+            },
+        }
+    }
+}
+
+/// What is known of a column in one file.
+fn known<'a>(name: &str, file: &'a AddedFile, stats: Option<&'a Stats>) -> Option<Known<'a>> {
+    if let Some(value) = file.partition_values.get(name) {
+        return Some(Known::One(value.as_deref().filter(|value| !value.is_empty())));
+    }
+    let stats = stats?;
+    Some(Known::Between {
+        least: stats.min_values.get(name),
+        most: stats.max_values.get(name),
+        nulls: stats.null_count.get(name).and_then(Value::as_u64),
+        rows: stats.num_records,
+    })
 }
 
 /// Whether values of two types are compared as if of one.
@@ -225,7 +306,7 @@ fn alike(one: &str, other: &str) -> bool {
     one == other || (whole(one) && whole(other))
 }
 
-fn is_null(known: &Known) -> May {
+fn is_null(known: &Known<'_>) -> May {
     match known {
         Known::One(None) => May { hold: true, fail: false },
         Known::One(Some(_)) | Known::Between { nulls: Some(0), .. } => May { hold: false, fail: true },
@@ -317,6 +398,19 @@ mod tests {
         assert!(!kept(&not, &none), "a null is neither equal nor not");
         assert!(kept(&json!({"op": "isNull", "children": [{"op": "column", "name": "day"}]}), &none));
         assert!(Hints::read(Some(&json!("not json"))).may_match(&none) && Hints::read(None).may_match(&none));
+    }
+
+    #[test]
+    fn a_hint_has_a_budget_and_the_files_behind_it_are_kept() {
+        let never = compare("equal", "day", "date", "2025-01-01");
+        let hint = json!({"op": "or", "children": vec![never.clone(); 300]});
+        let july = file(Some("2026-07-01"), Some(json!({"numRecords": 3})));
+        let mut hints = Hints::within(Some(&Value::String(hint.to_string())), 30_000);
+        let pruned = (0..1000).filter(|_| !hints.may_match(&july)).count();
+        assert_eq!(pruned, 30_000 / (301 + r#"{"numRecords":3}"#.len() / BYTES_OF_A_UNIT));
+        assert!(hints.may_match(&july));
+        let mut short = Hints::within(Some(&Value::String(never.to_string())), 30_000);
+        assert!((0..1000).all(|_| !short.may_match(&july)), "a usual hint is tried on every file");
     }
 
     fn node() -> impl Strategy<Value = Value> {

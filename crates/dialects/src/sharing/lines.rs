@@ -14,6 +14,7 @@ use valetkey_core::table::{
 };
 
 use super::capabilities::{Format, of_the_files};
+use super::files::Signed;
 use super::listing::AccessShown;
 
 /// The lines of an answer.
@@ -24,15 +25,6 @@ pub(super) struct Lines {
     pub(super) ids: Format,
     history: History,
     access: AccessShown,
-}
-
-/// When the URLs of an answer end.
-#[derive(Clone, Copy)]
-pub(super) struct Signed<'a> {
-    pub(super) url: &'a str,
-    /// The URL of the file of rows that are gone, if there is one.
-    pub(super) deleted: Option<&'a str>,
-    pub(super) until: Timestamp,
 }
 
 /// The version a file came with, and when.
@@ -236,11 +228,11 @@ fn or_empty(values: &BTreeMap<String, Option<String>>) -> BTreeMap<&str, &str> {
     values.iter().map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or_default())).collect()
 }
 
-fn deleted_rows<'a>(vector: Option<&'a DeletionVector>, signed: &Signed<'a>) -> Option<DeletedRows<'a>> {
+fn deleted_rows<'a>(vector: Option<&'a DeletionVector>, signed: &'a Signed) -> Option<DeletedRows<'a>> {
     let vector = vector?;
     // A file of its own is named absolutely, because the reader has no directory to find it in.
-    let (storage_type, path_or_inline_dv) = match signed.deleted {
-        Some(url) => ("p", url),
+    let (storage_type, path_or_inline_dv) = match &signed.deleted {
+        Some(url) => ("p", url.reveal().as_str()),
         None => (vector.storage_type.as_str(), vector.path_or_inline_dv.as_str()),
     };
     let DeletionVector { offset, size_in_bytes, cardinality, .. } = vector;
@@ -258,8 +250,14 @@ impl Lines {
         Self { bytes: Vec::with_capacity(4096), format, ids: format, history: table.history, access }
     }
 
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    /// How many bytes were written since they were last taken.
+    pub(super) fn written(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes what was written.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
     }
 
     fn write(&mut self, line: &Line<'_>) -> Result<(), Error> {
@@ -361,11 +359,11 @@ impl Lines {
         path: &str,
         values: Option<&'a BTreeMap<String, Option<String>>>,
         size: u64,
-        signed: &Signed<'a>,
+        signed: &'a Signed,
         commit: Option<Commit>,
     ) -> FileShown<'a> {
         FileShown {
-            url: signed.url,
+            url: signed.url.reveal(),
             id: self.id(path),
             partition_values: values.map(or_empty).unwrap_or_default(),
             size,
@@ -380,7 +378,7 @@ impl Lines {
         &self,
         path: &str,
         vector: Option<&DeletionVector>,
-        signed: &Signed<'a>,
+        signed: &Signed,
         commit: Option<Commit>,
         action: Action<'a>,
     ) -> Line<'a> {
@@ -397,7 +395,7 @@ impl Lines {
     }
 
     /// A file that a version has, or with a commit one that it added.
-    pub(super) fn added(&mut self, file: &AddedFile, signed: &Signed<'_>, commit: Option<Commit>) -> Result<(), Error> {
+    pub(super) fn added(&mut self, file: &AddedFile, signed: &Signed, commit: Option<Commit>) -> Result<(), Error> {
         let line = match self.format {
             Format::Parquet => {
                 let shown = self.shown(&file.path, Some(&file.partition_values), file.size, signed, commit);
@@ -406,7 +404,7 @@ impl Lines {
             }
             Format::Delta => {
                 let action = Action::Add(LogFile {
-                    path: signed.url,
+                    path: signed.url.reveal(),
                     partition_values: Some(partition(&file.partition_values)),
                     size: Some(file.size),
                     modification_time: Some(file.modified_ms),
@@ -426,7 +424,7 @@ impl Lines {
     }
 
     /// A file that a commit removed.
-    pub(super) fn removed(&mut self, file: &RemovedFile, signed: &Signed<'_>, commit: Commit) -> Result<(), Error> {
+    pub(super) fn removed(&mut self, file: &RemovedFile, signed: &Signed, commit: Commit) -> Result<(), Error> {
         let values = file.partition_values.as_ref();
         let line = match self.format {
             Format::Parquet => {
@@ -434,7 +432,7 @@ impl Lines {
             }
             Format::Delta => {
                 let action = Action::Remove(LogFile {
-                    path: signed.url,
+                    path: signed.url.reveal(),
                     partition_values: values.map(partition),
                     size: file.size,
                     deletion_timestamp: file.deleted_ms,
@@ -454,14 +452,14 @@ impl Lines {
     }
 
     /// A file of the rows that a commit changed.
-    pub(super) fn changed(&mut self, file: &ChangeFile, signed: &Signed<'_>, commit: Commit) -> Result<(), Error> {
+    pub(super) fn changed(&mut self, file: &ChangeFile, signed: &Signed, commit: Commit) -> Result<(), Error> {
         let line = match self.format {
             Format::Parquet => {
                 Line::Cdf(self.shown(&file.path, Some(&file.partition_values), file.size, signed, Some(commit)))
             }
             Format::Delta => {
                 let action = Action::Cdc(LogFile {
-                    path: signed.url,
+                    path: signed.url.reveal(),
                     partition_values: Some(partition(&file.partition_values)),
                     size: Some(file.size),
                     tags: partition(&file.tags),

@@ -18,6 +18,7 @@ mod page;
 mod profile;
 mod query;
 mod table;
+mod telling;
 
 use std::borrow::Cow;
 use std::future::Future;

@@ -1,5 +1,6 @@
 //! `POST …/query`: the files of a version, or what was added and removed since one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -8,14 +9,15 @@ use serde_json::Value;
 use valetkey_core::table::{AddedFile, AsOf, TableFiles};
 use valetkey_core::{Error, Kind};
 
-use super::capabilities::{Capabilities, FILE_IDS, file_ids, maps_columns};
+use super::capabilities::{Capabilities, FILE_IDS, Format, file_ids, maps_columns};
 use super::changes::{Span, told};
 use super::files::Wanted;
 use super::hints::Hints;
 use super::lines::Lines;
 use super::table::{Found, as_of, instant, lines_reply};
+use super::telling::{Answer, Told};
 use super::{Sharing, Urls};
-use crate::edge::{Call, Reply, json};
+use crate::edge::{Call, Place, Reply, json};
 
 /// What may be asked. Fields that are not known are passed over: clients may be newer than this server.
 #[derive(Default, Deserialize)]
@@ -76,19 +78,20 @@ pub(super) async fn query(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Er
     if at != AsOf::Latest {
         found.history("version")?;
     }
-    let (urls, place) = sharing.by_url(&call, &found).await?;
+    let (urls, table) = sharing.by_url(&call, &found).await?;
+    let place = sharing.shared.heavy.enter(call.caller.account).await?;
+    let asked = Asked { call: &call, found: &found, urls, capabilities: &capabilities, ids };
     let reply = match starting {
         None => {
-            let files = urls.logs.files(&place, at).await?;
-            let hints = Hints::read(fields.json_predicate_hints.as_ref());
-            snapshot(&sharing, &call, &found, urls, (&capabilities, ids), files, &hints, limit).await?
+            let files = place.in_time(urls.logs.files(&table, at)).await?;
+            snapshot(&sharing, &asked, place, files, fields.json_predicate_hints, limit).await?
         }
         Some(starting) => {
             found.history("startingVersion")?;
             let end = ending.map_or(AsOf::Latest, AsOf::Version);
-            let commits = urls.logs.commits(&place, AsOf::Version(starting), end).await?;
+            let commits = place.in_time(urls.logs.commits(&table, AsOf::Version(starting), end)).await?;
             let span = Span { commits, protocols: fields.include_historical_protocol.unwrap_or(false), metadata: true };
-            told(&sharing, &call, &found, urls, (&capabilities, ids), &span).await?
+            told(&sharing, &asked, place, span).await?
         }
     };
     Ok(match ids {
@@ -97,58 +100,86 @@ pub(super) async fn query(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Er
     })
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is a part of one answer; a struct for one call would only rename them"
-)]
+/// What an answer is made for.
+pub(super) struct Asked<'a> {
+    pub(super) call: &'a Call,
+    pub(super) found: &'a Found,
+    pub(super) urls: &'a Urls,
+    pub(super) capabilities: &'a Capabilities,
+    /// How the ids of files are made, if that is asked for.
+    pub(super) ids: Option<Format>,
+}
+
+impl Asked<'_> {
+    /// The answer's lines, of which none is written yet.
+    pub(super) fn lines(&self, sharing: &Sharing, format: Format) -> Lines {
+        let Found { table, storage } = self.found;
+        let mut lines = Lines::new(format, table, sharing.access(table, storage));
+        lines.ids = self.ids.unwrap_or(format);
+        lines
+    }
+}
+
+/// Files that are looked at between two looks at whether anybody still waits.
+const AT_ONCE: usize = 1024;
+
 async fn snapshot(
     sharing: &Sharing,
-    call: &Call,
-    found: &Found,
-    urls: &Urls,
-    (capabilities, ids): (&Capabilities, Option<super::capabilities::Format>),
+    asked: &Asked<'_>,
+    place: Place,
     files: TableFiles,
-    hints: &Hints,
+    hints: Option<Value>,
     limit: Option<u64>,
 ) -> Result<Reply, Error> {
+    let Asked { call, found, urls, capabilities, ids: _ } = asked;
     let TableFiles { snapshot, files } = files;
     let format = capabilities.format(&snapshot)?;
     // The values in the log go by other names then.
-    let pruned: Vec<&AddedFile> =
-        files.iter().filter(|file| maps_columns(&snapshot) || hints.may_match(file)).collect();
-    let kept = limited(pruned, limit);
-    let mut wanted = Wanted::of(&found.table);
-    for file in &kept {
-        capabilities.check_vector(format, file.deletion_vector.is_some())?;
-        wanted.add(&file.place, file.deletion_vector.as_ref())?;
-    }
-    let mut given = sharing.sign(call, found, urls, &wanted).await?;
-    let mut lines = Lines::new(format, &found.table, sharing.access(&found.table, &found.storage));
-    lines.ids = ids.unwrap_or(format);
+    let is_mapped = maps_columns(&snapshot);
+    let mut wanted = Wanted::of(&found.table, place.most_bytes());
+    let (client, all) = ((*capabilities).clone(), Arc::clone(&files));
+    let kept = place.work(move |stop| {
+        let mut hints = Hints::read(hints.as_ref().filter(|_| !is_mapped));
+        let (mut kept, mut rows) = (Vec::new(), 0u64);
+        for (number, file) in all.iter().enumerate() {
+            if number % AT_ONCE == 0 {
+                stop.check()?;
+            }
+            // As many files as have at least so many rows. One that does not say how many it has counts as empty.
+            if limit.is_some_and(|limit| rows >= limit) {
+                break;
+            }
+            if !hints.may_match(file) {
+                continue;
+            }
+            if limit.is_some() {
+                rows = rows.saturating_add(rows_of(file));
+            }
+            client.check_vector(format, file.deletion_vector.is_some())?;
+            wanted.add(&file.place, file.deletion_vector.as_ref(), told_of(file))?;
+            kept.push(u32::try_from(number).map_err(|_| Error::internal("more files than can be counted"))?);
+        }
+        Ok((wanted, kept))
+    });
+    let (wanted, kept) = kept.await?;
+    let signer = place.in_time(sharing.sign(call, found, urls, &wanted)).await?;
+    let mut lines = asked.lines(sharing, format);
     lines.protocol(&snapshot.protocol, None)?;
     lines.metadata(&snapshot)?;
-    for file in kept {
-        let vector = file.deletion_vector.as_ref();
-        lines.added(file, &given.next(vector)?, None)?;
-    }
-    if capabilities.end {
-        lines.end(given.until())?;
-    }
-    Ok(lines_reply(lines, snapshot.version, capabilities, format))
+    let told = Told::Files { files, kept: kept.into_iter() };
+    let answer = Answer { lines, told, signer, end: capabilities.end };
+    lines_reply(place, answer, snapshot.version, capabilities, format).await
 }
 
-/// As many files as have at least so many rows. One that does not say how many it has counts as empty.
-fn limited(files: Vec<&AddedFile>, limit: Option<u64>) -> Vec<&AddedFile> {
-    let Some(limit) = limit else { return files };
-    let mut rows = 0;
-    files
-        .into_iter()
-        .take_while(|file| {
-            let enough = rows >= limit;
-            rows = rows.saturating_add(rows_of(file));
-            !enough
-        })
-        .collect()
+/// About how many bytes a line says of a file, beside its URL.
+pub(super) fn told_of(file: &AddedFile) -> usize {
+    let AddedFile { path, stats, partition_values, tags, .. } = file;
+    let pairs = |pairs: &BTreeMap<String, Option<String>>| {
+        pairs.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, String::len) + 8).sum::<usize>()
+    };
+    // Quotes are written with a backslash.
+    let statistics = |text: &String| text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+    2 * path.len() + stats.as_ref().map_or(0, statistics) + pairs(partition_values) + pairs(tags)
 }
 
 fn rows_of(file: &AddedFile) -> u64 {

@@ -17,8 +17,9 @@ use valetkey_core::{Error, Kind};
 use super::capabilities::{Capabilities, Format, HEADER};
 use super::lines::Lines;
 use super::listing::{absent, storage_of};
+use super::telling::{Answer, Told};
 use super::{NAME, NDJSON, Sharing, Urls, parameters};
-use crate::edge::{Call, Reply};
+use crate::edge::{Call, Place, Reply, Telling};
 
 const VERSION: HeaderName = HeaderName::from_static("delta-table-version");
 
@@ -111,10 +112,15 @@ pub(super) fn instant(text: &str, field: &'static str) -> Result<Timestamp, Erro
 }
 
 /// An answer of several lines about a version.
-pub(super) fn lines_reply(lines: Lines, version: u64, capabilities: &Capabilities, format: Format) -> Reply {
-    Reply::written(lines.into_bytes(), NDJSON)
-        .header(VERSION, HeaderValue::from(version))
-        .header(HEADER, capabilities.answered(format))
+pub(super) async fn lines_reply(
+    place: Place,
+    answer: impl Telling,
+    version: u64,
+    capabilities: &Capabilities,
+    format: Format,
+) -> Result<Reply, Error> {
+    let reply = place.answer(answer, NDJSON).await?;
+    Ok(reply.header(VERSION, HeaderValue::from(version)).header(HEADER, capabilities.answered(format)))
 }
 
 /// `GET …/version` and its older twin, `HEAD` of the table.
@@ -125,8 +131,9 @@ pub(super) async fn version(sharing: Arc<Sharing>, call: Call) -> Result<Reply, 
     if at.is_some() {
         found.history("startingTimestamp")?;
     }
-    let (urls, place) = sharing.by_url(&call, &found).await?;
-    let version = urls.logs.version(&place, at.map_or(AsOf::Latest, AsOf::FirstSince)).await?;
+    let (urls, table) = sharing.by_url(&call, &found).await?;
+    let place = sharing.shared.heavy.enter(call.caller.account).await?;
+    let version = place.in_time(urls.logs.version(&table, at.map_or(AsOf::Latest, AsOf::FirstSince))).await?;
     Ok(Reply::empty().header(VERSION, HeaderValue::from(version)).header(header::CONTENT_LENGTH, HeaderValue::from(0)))
 }
 
@@ -142,13 +149,16 @@ pub(super) async fn metadata(sharing: Arc<Sharing>, call: Call) -> Result<Reply,
     if at != AsOf::Latest {
         found.history("version")?;
     }
-    let (urls, place) = sharing.by_url(&call, &found).await?;
-    let table = urls.logs.snapshot(&place, at).await?;
+    let (urls, table) = sharing.by_url(&call, &found).await?;
+    let place = sharing.shared.heavy.enter(call.caller.account).await?;
+    let table = place.in_time(urls.logs.snapshot(&table, at)).await?;
     let format = capabilities.format(&table)?;
     let mut lines = Lines::new(format, &found.table, sharing.access(&found.table, &found.storage));
     lines.protocol(&table.protocol, None)?;
     lines.metadata(&table)?;
-    Ok(lines_reply(lines, table.version, &capabilities, format))
+    let told = Told::Files { files: Arc::new([]), kept: Vec::new().into_iter() };
+    let answer = Answer { lines, told, signer: None, end: false };
+    lines_reply(place, answer, table.version, &capabilities, format).await
 }
 
 /// Which version is meant.

@@ -278,7 +278,8 @@ async fn a_store_that_fails_or_is_too_slow_is_a_gateways_failure() {
     let world = furnished().await;
     let mut page = String::new();
     for kind in [Kind::Upstream, Kind::UpstreamTimeout, Kind::Internal] {
-        let Shared { desk, registry, usage, workspaces, packages, entropy, keyring, parents, shares } = &*world.shared;
+        let Shared { desk, registry, usage, workspaces, packages, entropy, keyring, parents, shares, heavy, bodies } =
+            &*world.shared;
         let shared = Arc::new(Shared {
             desk: Desk { issuer: Arc::new(Failing(kind)), ..desk.clone() },
             registry: registry.clone(),
@@ -289,6 +290,8 @@ async fn a_store_that_fails_or_is_too_slow_is_a_gateways_failure() {
             keyring: keyring.clone(),
             parents: parents.clone(),
             shares: shares.clone(),
+            heavy: heavy.clone(),
+            bodies: bodies.clone(),
         });
         let dialect = dreadnode::dialect(&shared, dreadnode::Settings::default());
         let app = edge::router(shared, EdgeLimits::default(), vec![dialect]).unwrap();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
@@ -357,4 +358,39 @@ async fn a_token_that_ends_while_a_body_comes_asks_for_nothing() {
             .unwrap();
         assert_eq!(world.send(request).await.status, StatusCode::UNAUTHORIZED, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_larger_body_is_not_kept_for_who_may_not_send_it() {
+    let world = World::new().await;
+    let mut seen = 0;
+    for dialect in World::dialects(&world.shared, &world.made) {
+        for route in &dialect.routes {
+            if route.large.is_none() {
+                continue;
+            }
+            seen += 1;
+            // Of an account whose organization `x` is not.
+            let path = filled(&dialect, route);
+            let (read, bodies) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&world.shared.bodies));
+            let pieces = {
+                let read = Arc::clone(&read);
+                futures::stream::repeat_with(move || {
+                    assert_eq!(bodies.used(), 0, "nothing is kept of what is passed over");
+                    read.fetch_add(64, Ordering::Relaxed);
+                    Ok::<_, std::convert::Infallible>(vec![b'x'; 64 * 1024])
+                })
+            };
+            let request = Request::builder()
+                .method(&route.method)
+                .uri(format!("{path}?digest=sha256:{}", "0".repeat(64)))
+                .header("authorization", format!("Bearer {}", world.token("other").await))
+                .header("content-type", "application/json");
+            let shot = world.send(request.body(Body::from_stream(pieces)).unwrap()).await;
+            assert!(shot.status.is_client_error(), "{path}: {}", shot.status);
+            // Of a body that goes on without an end so much is passed over, that the sender of a short one sees the refusal.
+            assert_eq!(read.load(Ordering::Relaxed), 256 + 64, "{path}");
+        }
+    }
+    assert_eq!(seen, 3, "routes with larger bodies are gone over here");
 }

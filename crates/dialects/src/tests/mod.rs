@@ -4,6 +4,7 @@ mod carry;
 mod checks;
 mod dreadnode;
 mod every_route;
+mod heavy;
 mod native;
 mod packages;
 mod r2;

@@ -18,7 +18,7 @@ use valetkey_core::time::{Clock as _, Lifetime};
 
 use super::world::{Shot, World, bucket};
 
-const TABLE: &str = "/delta-sharing/shares/Sales/schemas/main/tables";
+pub(super) const TABLE: &str = "/delta-sharing/shares/Sales/schemas/main/tables";
 
 impl World {
     fn table_at(&self, share: ShareId, schema: &str, name: &str, root: &str) -> SharedTable {
@@ -37,7 +37,7 @@ impl World {
     }
 
     /// Shares `Sales` with `acme`, and `Secret` with nobody.
-    async fn sharing() -> Self {
+    pub(super) async fn sharing() -> Self {
         let world = Self::new().await;
         let now = world.clock.now();
         let provider = world.account_id("globex").await;
@@ -60,18 +60,34 @@ impl World {
         keys.access = TableAccess::Directory;
         shares.add_table(keys, now).await.unwrap();
         shares.add_table(world.table_at(secret, "main", "plain", "x/plain"), now).await.unwrap();
-        let by = Revoker { by: world.caller_of("root").await, at: now };
-        let acme = world.account_id("acme").await;
+        world.share_with("acme").await;
+        world
+    }
+
+    async fn sales(&self) -> ShareId {
+        let all = self.memory.shares().await.unwrap();
+        all.iter().find(|share| share.name.as_str() == "Sales").unwrap().id
+    }
+
+    /// Puts another table into `Sales`.
+    pub(super) async fn add_table(&self, name: &str) {
+        let table = self.table_at(self.sales().await, "Main", name, &format!("t/{name}"));
+        self.memory.add_table(table, self.clock.now()).await.unwrap();
+    }
+
+    /// Gives `Sales` to an account.
+    pub(super) async fn share_with(&self, account: &str) {
+        let (now, sales) = (self.clock.now(), self.sales().await);
+        let by = Revoker { by: self.caller_of("root").await, at: now };
         let recipient = Recipient {
             share: sales,
-            account: acme,
+            account: self.account_id(account).await,
             to: Grantee::Everyone,
             max_lifetime: Lifetime::secs(86_400),
             until: None,
             made: now,
         };
-        shares.add_recipient(recipient, by).await.unwrap();
-        world
+        self.memory.add_recipient(recipient, by).await.unwrap();
     }
 
     async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Shot {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ThreadId};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::credential::Credential;
 use valetkey_core::name::BucketName;
-use valetkey_core::port::UrlSigner;
+use valetkey_core::port::{SignedUrls, UrlSigner};
 use valetkey_core::storage::Storage;
 use valetkey_core::table::{
     AddedFile, AsOf, ChangeFile, DeletionVector, FileAction, RemovedFile, TableCommit, TableCommits, TableFiles,
@@ -18,7 +20,7 @@ use valetkey_core::{Error, Secret};
 use crate::sharing::Urls;
 
 /// Logs of tables by the last part of their directory: `plain`, `deleting` (deletion vectors), `mapped` (column mapping),
-/// `escaping` (a file elsewhere), `spread` (a file in an auxiliary location); anything else is no table.
+/// `escaping` (a file elsewhere), `spread` (a file in an auxiliary location), `wide` (many files); anything else is no table.
 struct MadeUp;
 
 pub(super) fn urls() -> Urls {
@@ -37,7 +39,7 @@ fn root(place: &TablePlace) -> &str {
 
 fn kind(place: &TablePlace) -> Result<&str, Error> {
     let kind = root(place).rsplit('/').next().unwrap();
-    let known = ["plain", "deleting", "mapped", "escaping", "spread"].contains(&kind);
+    let known = ["plain", "deleting", "mapped", "escaping", "spread", "wide"].contains(&kind);
     if known { Ok(kind) } else { Err(Unserved::NotATable.into()) }
 }
 
@@ -145,6 +147,14 @@ impl TableLogs for MadeUp {
 
     async fn files(&self, place: &TablePlace, at: AsOf) -> Result<TableFiles, Error> {
         let snapshot = snapshot(place, version_of(at)?, true)?;
+        if kind(place)? == "wide" {
+            let file = |number: usize| AddedFile {
+                path: format!("part-{number:05}.parquet"),
+                place: Whereabouts::Inside(format!("{}/part-{number:05}.parquet", root(place)).into_bytes().into()),
+                ..added(place, 1)
+            };
+            return Ok(TableFiles { snapshot, files: (0..WIDE).map(file).collect() });
+        }
         Ok(TableFiles { snapshot, files: (1..=3).map(|number| added(place, number)).collect() })
     }
 
@@ -198,22 +208,40 @@ impl TableLogs for MadeUp {
     }
 }
 
-/// Signs nothing, so that answers are the same in every run.
+/// Files of the table `wide`.
+pub(super) const WIDE: usize = 20_000;
+/// URLs signed of that table's files.
+pub(super) static SIGNED: AtomicUsize = AtomicUsize::new(0);
+
+/// Signs nothing, so that answers are the same in every run. Refuses to sign on the thread that serves: one signature takes
+/// no time, all of an answer's do.
 struct Plainly;
 
-#[async_trait]
 impl UrlSigner for Plainly {
-    async fn sign_urls(
+    fn signs(
         &self,
         _storage: &Storage,
         credential: &Credential,
         bucket: &BucketName,
-        keys: &[&[u8]],
         now: Timestamp,
         until: Timestamp,
-    ) -> Result<Vec<Secret<String>>, Error> {
+    ) -> Result<Box<dyn SignedUrls>, Error> {
         assert!(until <= credential.expiration() && now < until);
-        let url = |key: &&[u8]| Secret::new(format!("https://signed/{bucket}/{}", String::from_utf8_lossy(key)));
-        Ok(keys.iter().map(url).collect())
+        Ok(Box::new(Unsigned { bucket: bucket.clone(), serving: thread::current().id() }))
+    }
+}
+
+struct Unsigned {
+    bucket: BucketName,
+    serving: ThreadId,
+}
+
+impl SignedUrls for Unsigned {
+    fn url(&self, key: &[u8]) -> Secret<String> {
+        assert_ne!(thread::current().id(), self.serving, "URLs are signed beside the runtime");
+        if key.starts_with(b"t/wide/") {
+            SIGNED.fetch_add(1, Ordering::Relaxed);
+        }
+        Secret::new(format!("https://signed/{}/{}", self.bucket, String::from_utf8_lossy(key)))
     }
 }

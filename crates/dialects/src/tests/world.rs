@@ -14,6 +14,7 @@ use valetkey_core::check::{Answer, Attempt, Prober};
 use valetkey_core::credential::Credential;
 use valetkey_core::dataset::Dataset;
 use valetkey_core::desk::Desk;
+use valetkey_core::fair::Budget;
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId, TokenId};
 use valetkey_core::keyring::{Keyring, SharedKeyring};
@@ -31,7 +32,7 @@ use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::memory::{Memory, SealingIssuer};
 
 use crate::dreadnode;
-use crate::edge::{self, Dialect, EdgeLimits, RateLimits, Shared};
+use crate::edge::{self, Dialect, EdgeLimits, Heavy, HeavyLimits, RateLimits, Shared};
 use crate::native;
 use crate::{r2, sharing, theirstack};
 
@@ -258,6 +259,8 @@ impl World {
             shares: memory.clone(),
             keyring: SharedKeyring::new(ring()),
             parents: memory.clone(),
+            heavy: Heavy::new(HeavyLimits::default()),
+            bodies: Budget::new(128 * 1024 * 1024),
         });
         let storage = memory.create_storage(storage, now).await.unwrap().id;
         let made = Arc::new(Made::default());
@@ -381,7 +384,12 @@ impl World {
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Shot {
-        Self::shot(self.app.clone().oneshot(request).await.unwrap()).await
+        Self::shot(self.answer(request).await).await
+    }
+
+    /// Sends a request, and does not read the answer.
+    pub(super) async fn answer(&self, request: Request<Body>) -> axum::response::Response {
+        self.app.clone().oneshot(request).await.unwrap()
     }
 
     /// Reads an answer.

@@ -14,8 +14,8 @@ pub(crate) mod sigv4;
 pub(crate) mod slot;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use data_encoding::{BASE64, HEXUPPER};
@@ -30,6 +30,7 @@ use http_body_util::{BodyExt as _, Limited};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode};
 use valetkey_core::fair::Budget;
+use valetkey_core::flood::{Flood, Passed};
 use valetkey_core::id::{LeaseId, TokenId};
 use valetkey_core::keyring::{Carried, SharedKeyring, parse_access_key_id};
 use valetkey_core::scope::{Paths, Scope};
@@ -450,6 +451,20 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
+/// Refusals that are logged in a second: anyone can cause them.
+static REFUSALS: Flood = Flood::new(100);
+/// Where the seconds are counted from.
+static STARTED: OnceLock<Instant> = OnceLock::new();
+
+/// Whether one more refusal may be logged now. Each that is not is counted: a flood of them does not fill the disk.
+fn may_log() -> Option<Passed> {
+    let passed = REFUSALS.pass(STARTED.get_or_init(Instant::now).elapsed().as_secs());
+    if passed.is_none() {
+        metrics::counter!("vk_refusals_not_logged_total", "listener" => "s3").increment(1);
+    }
+    passed
+}
+
 /// Gives every response its request id, every refusal its whole document, and counts and logs it once.
 async fn finish(mut response: Response<Body>, note: Note) -> Response<Body> {
     let Note { method, resource, request_id, key_id, operation } = note;
@@ -481,14 +496,17 @@ async fn finish(mut response: Response<Body>, note: Note) -> Response<Body> {
         return Response::from_parts(parts, Body::empty());
     }
     let key_id = key_id.as_deref().unwrap_or("-");
-    tracing::info!(
-        request.id = request_id,
-        s3.op = op,
-        s3.code = code,
-        http.status = status.as_u16(),
-        key_id,
-        "refused {op} with {code} (request {request_id})"
-    );
+    if let Some(Passed { held_back }) = may_log() {
+        tracing::info!(
+            request.id = request_id,
+            s3.op = op,
+            s3.code = code,
+            http.status = status.as_u16(),
+            key_id,
+            held_back,
+            "refused {op} with {code} (request {request_id})"
+        );
+    }
     if method == Method::HEAD {
         parts.headers.remove(CONTENT_TYPE);
         return Response::from_parts(parts, Body::empty());

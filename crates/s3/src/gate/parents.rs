@@ -17,12 +17,14 @@ use crate::error::{Result, internal, refuse, refuse_custom};
 use crate::gate::query::Query;
 use crate::gate::session::{Arrived, Reach, Session, expired};
 use crate::gate::sigv4::{ChunkKey, Claimed};
-use crate::gate::{Gate, unknown_key};
+use crate::gate::{Gate, may_log, unknown_key};
 
 /// What R2 answers to a session token that is not of its form, or says what cannot be.
 fn unacceptable(why: Unfit) -> S3Error {
     // R2 does not say which claim it is, and so nor do we; whoever runs the server should find out.
-    tracing::info!("not taken: {why}");
+    if may_log().is_some() {
+        tracing::info!("not taken: {why}");
+    }
     match why {
         Unfit::Malformed | Unfit::Claims(_) => refuse(S3ErrorCode::InvalidArgument, "X-Amz-Security-Token"),
         Unfit::Forged => refuse_custom(

@@ -19,6 +19,11 @@ const fn key(path: &'static str, default: &'static str, about: &'static str) -> 
 pub(crate) const KEYS: &[Key] = &[
     key("data_dir", r#""valetkey-data""#, "directory of the database, the keyring and the embedded store's objects"),
     key("insecure_http", "false", "allow listening on an address other than loopback without TLS"),
+    key(
+        "trusted_proxies",
+        "[]",
+        "addresses of proxies, as in `10.0.0.0/8`, that say in `X-Forwarded-For` (read from the right) or by the PROXY protocol who asks; everyone else asks for itself",
+    ),
     key("api.listen", r#""127.0.0.1:7070""#, "address and port of the API"),
     key("api.public_url", r#""""#, "URL the API is reached at; empty: made of the listen address"),
     key("api.tls_cert_file", r#""""#, "PEM file of the certificate chain; reloaded when it changes"),
@@ -26,6 +31,16 @@ pub(crate) const KEYS: &[Key] = &[
     key("api.max_body_bytes", "65536", "largest request body of the API, in bytes"),
     key("api.body_timeout_secs", "10", "longest time an API request's body may take to arrive, in seconds"),
     key("api.max_connections", "4096", "most open connections of the API; further ones wait"),
+    key(
+        "api.max_connections_per_address",
+        "1024",
+        "most open connections of the API from one address (of IPv6, one /64); further ones are closed; trusted proxies have no limit",
+    ),
+    key(
+        "api.proxy_protocol",
+        "false",
+        "every connection of the API begins with a header of the PROXY protocol, version 2, and comes from one of `trusted_proxies`",
+    ),
     key("s3.listen", r#""127.0.0.1:7071""#, "address and port of the embedded S3 endpoint"),
     key(
         "s3.public_url",
@@ -50,7 +65,21 @@ pub(crate) const KEYS: &[Key] = &[
         "uploads in parts that are not completed within this time are ended, in seconds; 0: never",
     ),
     key("s3.max_connections", "4096", "most open connections of the S3 endpoint; further ones wait"),
-    key("metrics.listen", r#""""#, "address and port of /metrics alone; empty: on the API's address"),
+    key(
+        "s3.max_connections_per_address",
+        "1024",
+        "most open connections of the S3 endpoint from one address (of IPv6, one /64); further ones are closed; trusted proxies have no limit",
+    ),
+    key(
+        "s3.proxy_protocol",
+        "false",
+        "every connection of the S3 endpoint begins with a header of the PROXY protocol, version 2, and comes from one of `trusted_proxies`",
+    ),
+    key(
+        "metrics.listen",
+        r#""""#,
+        "address and port for who watches: /metrics, and /livez and /readyz with places of their own; empty: on the API's address, /metrics with an operator's token",
+    ),
     key(
         "log.level",
         r#""info""#,
@@ -90,6 +119,21 @@ pub(crate) const KEYS: &[Key] = &[
     key("sharing.max_files", "100000", "most files that one answer about a shared table may name"),
     key("sharing.max_versions", "10000", "most versions that one answer about a shared table may span"),
     key("sharing.log_timeout_secs", "30", "longest time that reading a shared table's log may take, in seconds"),
+    key(
+        "sharing.answer_timeout_secs",
+        "120",
+        "longest time that one answer about a shared table may take, its reader included, in seconds",
+    ),
+    key(
+        "sharing.max_answer_bytes",
+        "268435456",
+        "about the most bytes of one answer about a shared table, and of memory for what its log says, in bytes",
+    ),
+    key(
+        "sharing.max_answers",
+        "6",
+        "most answers about shared tables that are made at once; one account has at most half of them, others of it wait",
+    ),
     key(
         "upstream.max_credentials",
         "10000",
@@ -141,6 +185,11 @@ pub(crate) const KEYS: &[Key] = &[
         "[]",
         "the most of a kind that its holder may have, where it is not the usual: what:most; of an account `callers:10000`, live `tokens:20000`, `parent-keys:10000`, `grants:2000000`, `workspaces:10000`, `shares:10000`, `blobs:1000000`, `blob-bytes:1099511627776`, `manifests:100000`, `tags:100000`; `projects:10000` of a workspace; `shared-tables:100000` and `recipients:10000` of a share; `datasets:100000` of the server",
     ),
+    key(
+        "limits.body_bytes",
+        "134217728",
+        "most bytes of request bodies that are held at once; an account is given more only while it holds no more than is free",
+    ),
     key("shutdown.delay_secs", "0", "wait between failing /readyz and closing the listeners, in seconds"),
-    key("shutdown.drain_secs", "30", "longest wait for open requests at the end, in seconds"),
+    key("shutdown.drain_secs", "20", "longest wait for open requests at the end, in seconds"),
 ];

@@ -13,6 +13,8 @@ use serde::Deserialize;
 use valetkey_core::Secret;
 use valetkey_dialects::dreadnode;
 
+use crate::node::listen::Network;
+
 pub(crate) use keys::KEYS;
 
 /// Everything that can be set.
@@ -21,6 +23,7 @@ pub(crate) use keys::KEYS;
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) insecure_http: bool,
+    pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) api: Api,
     pub(crate) s3: S3,
     pub(crate) metrics: Metrics,
@@ -48,6 +51,8 @@ pub(crate) struct Api {
     pub(crate) max_body_bytes: usize,
     pub(crate) body_timeout_secs: u64,
     pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_address: usize,
+    pub(crate) proxy_protocol: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,6 +70,8 @@ pub(crate) struct S3 {
     pub(crate) max_ttl_secs: u32,
     pub(crate) max_upload_age_secs: u32,
     pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_address: usize,
+    pub(crate) proxy_protocol: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -103,6 +110,7 @@ pub(crate) enum LedgerMode {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "settings say their unit")]
 pub(crate) struct Retention {
     pub(crate) refusals_secs: u64,
     pub(crate) requests_secs: u64,
@@ -157,11 +165,15 @@ pub(crate) struct Sharing {
     pub(crate) max_files: u32,
     pub(crate) max_versions: u32,
     pub(crate) log_timeout_secs: u32,
+    pub(crate) answer_timeout_secs: u32,
+    pub(crate) max_answer_bytes: usize,
+    pub(crate) max_answers: usize,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
+    pub(crate) body_bytes: usize,
     pub(crate) credentials: Vec<Window>,
     pub(crate) requests: Vec<Window>,
     pub(crate) account_factor: u32,
@@ -448,6 +460,34 @@ impl Config {
                     self.s3.min_ttl_secs
                 )));
             }
+        }
+        for (name, most, of_one, proxied) in [
+            ("api", self.api.max_connections, self.api.max_connections_per_address, self.api.proxy_protocol),
+            ("s3", self.s3.max_connections, self.s3.max_connections_per_address, self.s3.proxy_protocol),
+        ] {
+            if most == 0 || of_one == 0 {
+                return Err(Unusable(format!(
+                    "`{name}.max_connections` and `{name}.max_connections_per_address` are at least 1"
+                )));
+            }
+            if proxied && self.trusted_proxies.is_empty() {
+                return Err(Unusable(format!(
+                    "`{name}.proxy_protocol` takes the word of a proxy; say which ones in `trusted_proxies`"
+                )));
+            }
+        }
+        let largest = self.api.max_body_bytes.max(self.dreadnode.max_blob_bytes).max(8 * 1024 * 1024);
+        if self.limits.body_bytes / 2 < largest {
+            return Err(Unusable(format!(
+                "`limits.body_bytes` is {}; it is at least twice the largest body that is taken ({largest})",
+                self.limits.body_bytes
+            )));
+        }
+        if self.sharing.max_answers < 2 || self.sharing.answer_timeout_secs == 0 || self.sharing.max_answer_bytes == 0 {
+            return Err(Unusable(
+                "`sharing.max_answers` is at least 2, `sharing.answer_timeout_secs` and `sharing.max_answer_bytes` at least 1"
+                    .to_owned(),
+            ));
         }
         let bad_host = |host: &&String| {
             let rest = host.strip_prefix("{account}.").unwrap_or(host);

@@ -9,12 +9,14 @@ use axum::response::Response;
 use futures::future::BoxFuture;
 use http::Request;
 use hyper::body::Incoming;
-use valetkey_dialects::edge::Service;
+use valetkey_dialects::edge::{Peer, Service};
 
 /// The few paths that are the server's own; everything else goes straight to the dialects, which route it themselves.
 #[derive(Clone)]
 pub(super) struct Front {
     pub(super) own: Router,
+    /// Whether the figures are among them.
+    pub(super) has_metrics: bool,
     pub(super) dialects: Service,
 }
 
@@ -30,10 +32,19 @@ impl tower::Service<Request<Incoming>> for Front {
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let request = request.map(Body::new);
         match request.uri().path() {
-            "/livez" | "/readyz" | "/metrics" => {
+            path @ ("/livez" | "/readyz" | "/metrics") => {
+                // SECURITY: figures say who asks how much; on the address that everyone reaches they are for operators.
+                let is_open = path != "/metrics" || !self.has_metrics;
                 // Without it a path that is not served here would be answered by the router, in no dialect's words.
                 let mut all = self.own.clone().fallback_service(self.dialects.clone());
-                Box::pin(async move { tower::Service::call(&mut all, request).await })
+                let dialects = self.dialects.clone();
+                let (headers, peer) = (request.headers().clone(), request.extensions().get::<Peer>().copied());
+                Box::pin(async move {
+                    if !is_open && let Err(refusal) = dialects.operator(&headers, peer).await {
+                        return Ok(refusal);
+                    }
+                    tower::Service::call(&mut all, request).await
+                })
             }
             _ => tower::Service::call(&mut self.dialects, request),
         }

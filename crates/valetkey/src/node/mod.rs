@@ -6,9 +6,11 @@ pub(crate) mod health;
 pub(crate) mod listen;
 pub(crate) mod log;
 pub(crate) mod ring;
+mod room;
 mod stores;
 pub(crate) mod system;
 pub(crate) mod tls;
+mod validity;
 pub(crate) mod watch;
 
 use std::ffi::OsString;
@@ -38,7 +40,7 @@ use valetkey_core::stores::Stores;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::workspace::Workspaces;
 
-use valetkey_dialects::edge::{EdgeLimits, RateLimits, Shared, Window};
+use valetkey_dialects::edge::{EdgeLimits, Heavy, RateLimits, Shared, Window};
 use valetkey_dialects::{dreadnode, native, r2, sharing, theirstack};
 use valetkey_issuers::Issuers;
 use valetkey_issuers::cache::{self, Cache};
@@ -49,13 +51,11 @@ use valetkey_issuers::sts::Surroundings;
 use valetkey_store::ParentKeys;
 
 use crate::config::{Config, LedgerMode};
-use crate::node::listen::Listener;
+use crate::node::listen::{Ends, Listener};
 use crate::node::stores::{LocalRoots, NodeStores};
 use crate::node::system::{SystemClock, SystemEntropy};
 use crate::node::tls::Tls;
 
-/// Bytes of request bodies that may be in memory at once.
-const BODY_BYTES: usize = 128 * 1024 * 1024;
 /// The embedded store's name.
 const EMBEDDED: &str = "embedded";
 
@@ -79,8 +79,10 @@ pub(crate) struct Node {
     pub(crate) parents: Arc<ParentKeys>,
     store: Arc<valetkey_store::Store>,
     ready: Arc<AtomicBool>,
+    /// The bytes of bodies that both listeners may hold at once.
+    bodies: Arc<Budget>,
     /// Ends the listeners.
-    stop: CancellationToken,
+    ends: Ends,
     /// Ends everything behind them.
     end: CancellationToken,
     conversations: TaskTracker,
@@ -149,11 +151,17 @@ pub(crate) async fn open_store(
 }
 
 /// Reads the certificates that are configured: of the API and of the S3 endpoint.
-pub(crate) fn read_tls(config: &Config) -> anyhow::Result<[Option<Tls>; 2]> {
+fn read_tls(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<[Option<Tls>; 2]> {
     Ok([
-        Tls::read(&config.api.tls_cert_file, &config.api.tls_key_file)?,
-        Tls::read(&config.s3.tls_cert_file, &config.s3.tls_key_file)?,
+        Tls::read(&config.api.tls_cert_file, &config.api.tls_key_file, Arc::clone(clock))?,
+        Tls::read(&config.s3.tls_cert_file, &config.s3.tls_key_file, Arc::clone(clock))?,
     ])
+}
+
+/// Whether the certificates that are configured can be used now.
+pub(crate) fn check_tls(config: &Config, clock: &dyn Clock) -> anyhow::Result<()> {
+    Tls::check(&config.api.tls_cert_file, &config.api.tls_key_file, clock)?;
+    Tls::check(&config.s3.tls_cert_file, &config.s3.tls_key_file, clock)
 }
 
 fn keyring(config: &Config) -> anyhow::Result<SharedKeyring> {
@@ -213,6 +221,7 @@ fn dreadnode_settings(config: &crate::config::Dreadnode) -> Result<dreadnode::Se
 impl Node {
     /// Starts everything and listens.
     pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
+        system::keep_memory_private();
         let signals = Signals::listen().context("signals cannot be waited for")?;
         let metrics = health::record()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -220,33 +229,28 @@ impl Node {
         // Before anything is listened to: whoever forgot to make one should hear of that first.
         let keyring = keyring(config)?;
         let lock = lock(&config.data_dir)?;
-        let [api_tls, s3_tls] = read_tls(config)?;
-        let api = Listener::bind("api", config.api.listen, api_tls.clone(), config.api.max_connections).await?;
-        let s3 = Listener::bind("s3", config.s3.listen, s3_tls.clone(), config.s3.max_connections).await?;
+        let [api_tls, s3_tls] = read_tls(config, &clock)?;
+        let [api, s3] = room::listeners(config, [api_tls.clone(), s3_tls.clone()]);
+        let (api, s3) = (Listener::bind(api).await?, Listener::bind(s3).await?);
         let or = |set: &str, own: String| if set.is_empty() { own } else { set.trim_end_matches('/').to_owned() };
         let api_url = or(&config.api.public_url, api.url());
         let s3_url = or(&config.s3.public_url, s3.url());
 
-        let (stop, end) = (CancellationToken::new(), CancellationToken::new());
+        let (ends, end) = (Ends::new(), CancellationToken::new());
         let (conversations, tasks) = (TaskTracker::new(), TaskTracker::new());
         let store = open_store(config, &clock, &entropy, &tasks, &end).await?;
         let storage = embedded_storage(&*store, config, &s3_url, &*clock).await?;
         let parents = Arc::new(ParentKeys::open(&store, keyring.clone()).await?);
+        let bodies = Budget::new(config.limits.body_bytes);
         let endpoint = valetkey_s3::Endpoint::open(
-            valetkey_s3::Config {
-                storage: storage.id,
-                data_dir: config.data_dir.join("objects"),
-                domains: config.s3.domains.clone(),
-                r2_hosts: config.s3.r2_hosts.clone(),
-                limits: valetkey_s3::Limits::default(),
-            },
+            endpoint_config(config, &storage),
             valetkey_s3::World {
                 keyring: keyring.clone(),
                 leases: Arc::clone(&store) as Arc<dyn Leases>,
                 parents: Arc::clone(&parents) as Arc<dyn Parents>,
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
-                budget: Budget::new(BODY_BYTES),
+                budget: Arc::clone(&bodies),
                 tasks: tasks.clone(),
             },
         )
@@ -303,15 +307,13 @@ impl Node {
             parents,
             store,
             ready: Arc::new(AtomicBool::new(true)),
-            stop,
+            bodies,
+            ends,
             end,
             conversations,
             tasks,
             _lock: lock,
-            shutdown: (
-                Duration::from_secs(config.shutdown.delay_secs),
-                Duration::from_secs(config.shutdown.drain_secs),
-            ),
+            shutdown: patience(&config.shutdown),
             signals,
         };
         node.serve(config, metrics, api, s3).await?;
@@ -330,6 +332,8 @@ impl Node {
             shares: Arc::clone(&self.shares),
             keyring: self.keyring.clone(),
             parents: Arc::clone(&self.parents) as Arc<dyn Parents>,
+            heavy: Heavy::new(room::heavy_limits(config)),
+            bodies: Arc::clone(&self.bodies),
         });
         let sharing = sharing::Settings {
             prefix: config.sharing.prefix.clone(),
@@ -371,6 +375,7 @@ impl Node {
         let limits = valetkey_delta::Limits {
             deadline: Duration::from_secs(u64::from(config.sharing.log_timeout_secs)),
             files: usize::try_from(config.sharing.max_files).unwrap_or(usize::MAX),
+            entry_bytes: config.sharing.max_answer_bytes,
             versions: u64::from(config.sharing.max_versions),
             ..valetkey_delta::Limits::default()
         };
@@ -398,20 +403,21 @@ impl Node {
             store: Arc::clone(&self.store),
             objects: self.endpoint.clone(),
         };
-        let own = if config.metrics.listen.is_empty() {
+        let has_metrics = config.metrics.listen.is_empty();
+        let own = if has_metrics {
             health::routes(health, Some(metrics.clone()))
         } else {
             let address: SocketAddr = config.metrics.listen.parse().with_context(|| {
                 format!("`metrics.listen` is `{}`, which is not an address and a port", config.metrics.listen)
             })?;
-            let listener = Listener::bind("metrics", address, None, 64).await?;
+            let listener = Listener::bind(room::watchers(address)).await?;
             let routes = health::routes(health.clone(), Some(metrics.clone()));
-            self.conversations.spawn(listener.serve(routes, self.stop.clone(), self.conversations.clone()));
+            self.conversations.spawn(listener.serve(routes, self.ends.clone(), self.conversations.clone()));
             health::routes(health, None)
         };
-        let router = front::Front { own, dialects };
-        self.conversations.spawn(api.serve(router, self.stop.clone(), self.conversations.clone()));
-        self.conversations.spawn(s3.serve(self.endpoint.clone(), self.stop.clone(), self.conversations.clone()));
+        let router = front::Front { own, has_metrics, dialects };
+        self.conversations.spawn(api.serve(router, self.ends.clone(), self.conversations.clone()));
+        self.conversations.spawn(s3.serve(self.endpoint.clone(), self.ends.clone(), self.conversations.clone()));
         self.tasks.spawn(metrics.keep(self.end.clone()));
         Ok(())
     }
@@ -471,12 +477,14 @@ impl Node {
         let mut signals = self.signals;
         info!("shutting down");
         self.ready.store(false, Ordering::Release);
+        self.ends.leaving.cancel();
         let orderly = async {
             tokio::time::sleep(delay).await;
-            self.stop.cancel();
+            self.ends.stop.cancel();
             self.conversations.close();
             if tokio::time::timeout(drain, self.conversations.wait()).await.is_err() {
                 warn!("open requests were cut off after {} s", drain.as_secs());
+                self.ends.cut.cancel();
             }
             self.end.cancel();
             self.tasks.close();
@@ -485,7 +493,7 @@ impl Node {
             }
             // The endpoint's own work ends with the last of its handles; the listener's is gone by now.
             drop((self.endpoint, self.stores));
-            if tokio::time::timeout(Duration::from_secs(10), self.tasks.wait()).await.is_err() {
+            if tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
                 warn!("a background task did not end");
             }
         };
@@ -532,6 +540,22 @@ async fn end_old_uploads(
             () = tokio::time::sleep(Duration::from_hours(1)) => {}
             () = end.cancelled() => return,
         }
+    }
+}
+
+/// How long the server waits before it closes its listeners, and then for open requests.
+fn patience(shutdown: &crate::config::Shutdown) -> (Duration, Duration) {
+    (Duration::from_secs(shutdown.delay_secs), Duration::from_secs(shutdown.drain_secs))
+}
+
+/// What the embedded endpoint is configured with.
+fn endpoint_config(config: &Config, storage: &Storage) -> valetkey_s3::Config {
+    valetkey_s3::Config {
+        storage: storage.id,
+        data_dir: config.data_dir.join("objects"),
+        domains: config.s3.domains.clone(),
+        r2_hosts: config.s3.r2_hosts.clone(),
+        limits: valetkey_s3::Limits::default(),
     }
 }
 

@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use valetkey_core::time::Clock;
+
+use crate::node::validity::{self, Validity};
 
 /// A certificate and its key, as they are on disk now.
 #[derive(Clone)]
@@ -15,16 +18,57 @@ pub(crate) struct Tls {
     cert: PathBuf,
     key: PathBuf,
     config: Arc<ArcSwap<ServerConfig>>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What the files hold.
+struct Loaded {
+    config: ServerConfig,
+    /// Of the server's own certificate, the first of its chain.
+    validity: Validity,
+}
+
+/// Refuses a certificate that does not count now.
+fn counts(cert: &Path, validity: Validity, clock: &dyn Clock) -> anyhow::Result<()> {
+    let (now, Validity { from, until }) = (clock.now(), validity);
+    if now < from {
+        bail!("the certificate {} counts from {from} on, which is not yet", cert.display());
+    }
+    if now >= until {
+        bail!("the certificate {} ended at {until}", cert.display());
+    }
+    Ok(())
+}
+
+/// Shows when the certificate that is served ends, as a Unix time.
+fn told(cert: &Path, validity: Validity) {
+    #[expect(clippy::cast_precision_loss, reason = "seconds are exact far beyond any certificate's end")]
+    let end = validity.until.as_second() as f64;
+    metrics::gauge!("vk_certificate_end_timestamp_seconds", "file" => cert.display().to_string()).set(end);
 }
 
 impl Tls {
-    /// Reads the files; nothing if none are configured.
-    pub(crate) fn read(cert: &Path, key: &Path) -> anyhow::Result<Option<Self>> {
+    /// Reads the files; nothing if none are configured. A certificate that does not count now is told, and served: whoever
+    /// checks it goes away, and whoever does not can still end a key.
+    pub(crate) fn read(cert: &Path, key: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<Option<Self>> {
         if cert.as_os_str().is_empty() {
             return Ok(None);
         }
-        let config = Arc::new(ArcSwap::from_pointee(load(cert, key)?));
-        Ok(Some(Self { cert: cert.to_owned(), key: key.to_owned(), config }))
+        let Loaded { config, validity } = load(cert, key)?;
+        if let Err(error) = counts(cert, validity, &*clock) {
+            tracing::error!("{error:#}; it is served all the same, and read again when it changes");
+        }
+        told(cert, validity);
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        Ok(Some(Self { cert: cert.to_owned(), key: key.to_owned(), config, clock }))
+    }
+
+    /// Whether the files can be used now.
+    pub(crate) fn check(cert: &Path, key: &Path, clock: &dyn Clock) -> anyhow::Result<()> {
+        if cert.as_os_str().is_empty() {
+            return Ok(());
+        }
+        counts(cert, load(cert, key)?.validity, clock)
     }
 
     /// The files to watch.
@@ -32,9 +76,12 @@ impl Tls {
         [&self.cert, &self.key]
     }
 
-    /// Reads the files again; on an error the old certificate stays.
+    /// Reads the files again; on an error, or if it does not count now, the old certificate stays.
     pub(crate) fn reload(&self) -> anyhow::Result<()> {
-        self.config.store(Arc::new(load(&self.cert, &self.key)?));
+        let Loaded { config, validity } = load(&self.cert, &self.key)?;
+        counts(&self.cert, validity, &*self.clock)?;
+        self.config.store(Arc::new(config));
+        told(&self.cert, validity);
         Ok(())
     }
 
@@ -44,11 +91,13 @@ impl Tls {
     }
 }
 
-fn load(cert: &Path, key: &Path) -> anyhow::Result<ServerConfig> {
+fn load(cert: &Path, key: &Path) -> anyhow::Result<Loaded> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert)
         .with_context(|| format!("{} cannot be read", cert.display()))?
         .collect::<Result<_, _>>()
         .with_context(|| format!("{} is not a PEM certificate chain", cert.display()))?;
+    let own = chain.first().and_then(|own| validity::of(own));
+    let validity = own.with_context(|| format!("{} has no certificate whose dates can be read", cert.display()))?;
     let key_der =
         PrivateKeyDer::from_pem_file(key).with_context(|| format!("{} is not a PEM private key", key.display()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
@@ -57,5 +106,5 @@ fn load(cert: &Path, key: &Path) -> anyhow::Result<ServerConfig> {
         .with_single_cert(chain, key_der)
         .with_context(|| format!("{} and {} do not go together", cert.display(), key.display()))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(Loaded { config, validity })
 }

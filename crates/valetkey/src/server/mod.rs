@@ -164,7 +164,7 @@ fn out_settings(layers: &Layers, storages: Option<&Checked>, out: &Out) -> anyho
     } else if config.keyring_file().exists() {
         ring::load(&config.keyring_file())?;
     }
-    crate::node::read_tls(&config)?;
+    crate::node::check_tls(&config, &SystemClock)?;
     let rows: Vec<Vec<String>> = layers.rows().into_iter().map(Vec::from).collect();
     match out.format() {
         Format::Json => {

@@ -72,6 +72,11 @@ impl Server {
         self.ready["api"].as_str().unwrap()
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end, and gives what it had logged.
     pub(crate) fn stop(mut self) -> String {
         self.signal("TERM");

@@ -2,16 +2,36 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use crate::process::{Server, answered, valetkey};
+use crate::process::{Server, answered, ran, valetkey};
 
 /// Writes a new self-signed certificate for 127.0.0.1 and gives its PEM.
 fn certify(dir: &Path) -> String {
-    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
-    fs::write(dir.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-    fs::write(dir.join("cert.pem"), made.cert.pem()).unwrap();
-    made.cert.pem()
+    certify_for(dir, (1975, 2090))
+}
+
+/// The same, counting from the beginning of a year to that of another.
+fn certify_for(dir: &Path, (from, until): (i32, i32)) -> String {
+    let mut parameters = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    parameters.not_before = rcgen::date_time_ymd(from, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(until, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let made = parameters.self_signed(&key).unwrap();
+    fs::write(dir.join("key.pem"), key.serialize_pem()).unwrap();
+    fs::write(dir.join("cert.pem"), made.pem()).unwrap();
+    made.pem()
+}
+
+/// A server whose API has the certificate of a directory.
+fn serving(dir: &Path, data: &Path) -> Command {
+    let mut command = valetkey(&["server", "run", "--data-dir", data.to_str().unwrap(), "--output", "json"]);
+    command
+        .args(["--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"])
+        .env("VALETKEY_API__TLS_CERT_FILE", dir.join("cert.pem"))
+        .env("VALETKEY_API__TLS_KEY_FILE", dir.join("key.pem"));
+    command
 }
 
 async fn lives(url: &str, trusted: &str) -> bool {
@@ -28,24 +48,8 @@ async fn a_changed_certificate_is_taken_up() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let first = certify(dir.path());
-    let data = data.to_str().unwrap();
-    answered(&mut valetkey(&["server", "init", "--data-dir", data, "--output", "json"]));
-    let server = Server::start(
-        valetkey(&[
-            "server",
-            "run",
-            "--data-dir",
-            data,
-            "--api-listen",
-            "127.0.0.1:0",
-            "--s3-listen",
-            "127.0.0.1:0",
-            "--output",
-            "json",
-        ])
-        .env("VALETKEY_API__TLS_CERT_FILE", dir.path().join("cert.pem"))
-        .env("VALETKEY_API__TLS_KEY_FILE", dir.path().join("key.pem")),
-    );
+    answered(&mut valetkey(&["server", "init", "--data-dir", data.to_str().unwrap(), "--output", "json"]));
+    let server = Server::start(&mut serving(dir.path(), &data));
     assert!(server.api().starts_with("https://"));
     assert!(lives(server.api(), &first).await);
     let second = certify(dir.path());
@@ -55,4 +59,55 @@ async fn a_changed_certificate_is_taken_up() {
     tokio::time::timeout(Duration::from_secs(20), taken_up).await.unwrap();
     assert!(!lives(server.api(), &first).await);
     server.stop();
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_count_now_does_not_replace_one_that_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let good = certify(dir.path());
+    let said = answered(&mut valetkey(&["server", "init", "--data-dir", data.to_str().unwrap(), "--output", "json"]));
+    let operator = said["operator_token"].as_str().unwrap();
+    let server = Server::start(&mut serving(dir.path(), &data));
+    let client = reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(good.as_bytes()).unwrap()])
+        .build()
+        .unwrap();
+    let url = format!("{}/metrics", server.api());
+    let figures = async || client.get(&url).bearer_auth(operator).send().await.unwrap().text().await.unwrap();
+    let end = |text: &str| {
+        let line = text.lines().find(|line| line.starts_with("vk_certificate_end_timestamp_seconds{")).unwrap();
+        line.rsplit(' ').next().unwrap().to_owned()
+    };
+    assert_eq!(end(&figures().await), "3786912000");
+    for years in [(1975, 1976), (2089, 2090)] {
+        certify_for(dir.path(), years);
+        server.signal("HUP");
+        let failed =
+            async { while !figures().await.contains("vk_reload_successful{what=\"certificate of the API\"} 0") {} };
+        tokio::time::timeout(Duration::from_secs(20), failed).await.unwrap();
+        assert!(lives(server.api(), &good).await, "{years:?}");
+        assert_eq!(end(&figures().await), "3786912000");
+    }
+    server.stop();
+}
+
+#[test]
+fn a_check_of_the_configuration_reads_the_dates() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = || {
+        let output = ran(valetkey(&["server", "check-config"])
+            .env("VALETKEY_API__TLS_CERT_FILE", dir.path().join("cert.pem"))
+            .env("VALETKEY_API__TLS_KEY_FILE", dir.path().join("key.pem")));
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    certify(dir.path());
+    assert_eq!(check().0, Some(0));
+    for (years, said) in
+        [((1975, 1976), "ended at 1976-01-01T00:00:00Z"), ((2089, 2090), "counts from 2089-01-01T00:00:00Z")]
+    {
+        certify_for(dir.path(), years);
+        let (code, stderr) = check();
+        assert!(code != Some(0) && stderr.contains(said), "{code:?} {stderr}");
+    }
 }

@@ -1,0 +1,110 @@
+//! The lines of an answer, told piece by piece: each is written and signed when the reader took the piece before.
+
+use std::sync::Arc;
+use std::vec::IntoIter;
+
+use valetkey_core::Error;
+use valetkey_core::table::{AddedFile, FileAction, TableCommits};
+
+use super::files::Signer;
+use super::lines::{Commit, Lines};
+use crate::edge::{PIECE, Piece, Telling};
+
+/// What is told of.
+pub(super) enum Told {
+    /// Files of a version, by their number.
+    Files { files: Arc<[AddedFile]>, kept: IntoIter<u32> },
+    /// A span of commits.
+    Commits { span: Box<TableCommits>, items: IntoIter<Item> },
+}
+
+/// One line of a span, by the number of its commit.
+#[derive(Clone, Copy)]
+pub(super) enum Item {
+    Protocol(usize),
+    Metadata(usize),
+    Action(usize, usize),
+}
+
+/// An answer on its way.
+pub(super) struct Answer {
+    pub(super) lines: Lines,
+    pub(super) told: Told,
+    /// Nothing where there are no files.
+    pub(super) signer: Option<Signer>,
+    /// Whether the last line says that the answer is whole.
+    pub(super) end: bool,
+}
+
+fn missing() -> Error {
+    Error::internal("there is no such line")
+}
+
+impl Answer {
+    /// Writes the next line, if there is one.
+    fn line(&mut self) -> Result<bool, Error> {
+        let Self { lines, told, signer, end: _ } = self;
+        let signer = || signer.as_ref().ok_or_else(|| Error::internal("there is nothing that signs"));
+        match told {
+            Told::Files { files, kept } => {
+                let Some(number) = kept.next() else { return Ok(false) };
+                let file = usize::try_from(number).ok().and_then(|number| files.get(number)).ok_or_else(missing)?;
+                let urls = signer()?.sign(&file.place, file.deletion_vector.as_ref())?;
+                lines.added(file, &urls, None)?;
+            }
+            Told::Commits { span, items } => {
+                let Some(item) = items.next() else { return Ok(false) };
+                match item {
+                    Item::Protocol(commit) => {
+                        let commit = span.commits.get(commit).ok_or_else(missing)?;
+                        let protocol = commit.protocol.as_ref().ok_or_else(missing)?;
+                        lines.protocol(protocol, Some(commit.version))?;
+                    }
+                    Item::Metadata(commit) => {
+                        let commit = span.commits.get(commit).ok_or_else(missing)?;
+                        let metadata = commit.metadata.as_ref().ok_or_else(missing)?;
+                        lines.metadata_of(metadata, commit.version, None, None)?;
+                    }
+                    Item::Action(commit, action) => {
+                        let commit = span.commits.get(commit).ok_or_else(missing)?;
+                        let action = commit.actions.get(action).ok_or_else(missing)?;
+                        let at = Commit { version: commit.version, committed_ms: commit.committed_ms };
+                        act(lines, signer()?, action, at)?;
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn act(lines: &mut Lines, signer: &Signer, action: &FileAction, at: Commit) -> Result<(), Error> {
+    match action {
+        FileAction::Add(file) => {
+            let urls = signer.sign(&file.place, file.deletion_vector.as_ref())?;
+            lines.added(file, &urls, Some(at))
+        }
+        FileAction::Remove(file) => {
+            let urls = signer.sign(&file.place, file.deletion_vector.as_ref())?;
+            lines.removed(file, &urls, at)
+        }
+        FileAction::Cdc(file) => {
+            let urls = signer.sign(&file.place, None)?;
+            lines.changed(file, &urls, at)
+        }
+    }
+}
+
+impl Telling for Answer {
+    fn more(&mut self) -> Result<Piece, Error> {
+        while self.lines.written() < PIECE {
+            if !self.line()? {
+                if self.end {
+                    self.lines.end(self.signer.as_ref().map(Signer::until))?;
+                }
+                return Ok(Piece { bytes: self.lines.take(), is_last: true });
+            }
+        }
+        Ok(Piece { bytes: self.lines.take(), is_last: false })
+    }
+}

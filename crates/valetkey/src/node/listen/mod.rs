@@ -1,0 +1,223 @@
+//! Listeners: accept, perhaps a proxy's word of who it is, perhaps TLS, then HTTP/1.1 or HTTP/2; with limits on headers, time
+//! and connections.
+
+mod converse;
+mod peers;
+mod proxies;
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::{Service, ServiceExt};
+use tracing::{debug, info, warn};
+use valetkey_dialects::edge::Peer;
+
+use crate::node::listen::converse::{PATIENCE, converse};
+use crate::node::listen::peers::Peers;
+pub(crate) use crate::node::listen::proxies::{Network, Proxies};
+use crate::node::tls::Tls;
+
+/// Longest time a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a listener is like.
+pub(crate) struct Settings {
+    pub(crate) name: &'static str,
+    pub(crate) address: SocketAddr,
+    pub(crate) tls: Option<Tls>,
+    /// The most connections.
+    pub(crate) connections: usize,
+    /// The most of those of one address.
+    pub(crate) of_one: usize,
+    /// Who may say on whose behalf it asks.
+    pub(crate) proxies: Proxies,
+    /// Whether every connection begins with a proxy's word of who it is.
+    pub(crate) proxy_protocol: bool,
+}
+
+/// How connections end, one after the other.
+#[derive(Clone)]
+pub(crate) struct Ends {
+    /// From here on, each answer is the last one of its connection.
+    pub(crate) leaving: CancellationToken,
+    /// No new connections; open requests are finished.
+    pub(crate) stop: CancellationToken,
+    /// What is still open is cut off.
+    pub(crate) cut: CancellationToken,
+}
+
+impl Ends {
+    /// Nothing ends yet.
+    pub(crate) fn new() -> Self {
+        Self { leaving: CancellationToken::new(), stop: CancellationToken::new(), cut: CancellationToken::new() }
+    }
+}
+
+/// A bound socket, not yet served.
+pub(crate) struct Listener {
+    settings: Settings,
+    socket: TcpListener,
+    address: SocketAddr,
+    connections: Arc<Semaphore>,
+    peers: Arc<Peers>,
+}
+
+fn refused(name: &'static str, reason: &'static str) {
+    metrics::counter!("vk_connections_refused_total", "listener" => name, "reason" => reason).increment(1);
+}
+
+impl Listener {
+    /// Binds.
+    pub(crate) async fn bind(settings: Settings) -> anyhow::Result<Self> {
+        let Settings { name, address, connections, of_one, .. } = settings;
+        let socket = TcpListener::bind(address).await.with_context(|| format!("{name} cannot listen on {address}"))?;
+        let address = socket.local_addr()?;
+        let (connections, peers) = (Arc::new(Semaphore::new(connections)), Peers::new(of_one));
+        Ok(Self { settings, socket, address, connections, peers })
+    }
+
+    /// The URL made of that address. Always a number, never `localhost`: some clients would put the bucket in front.
+    pub(crate) fn url(&self) -> String {
+        format!("{}://{}", if self.settings.tls.is_some() { "https" } else { "http" }, self.address)
+    }
+
+    /// Serves until stopped; then open requests are finished.
+    pub(crate) async fn serve<S, B>(self, service: S, ends: Ends, tasks: TaskTracker)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        B: Body + Unpin + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let Self { settings, socket, address, connections, peers } = self;
+        let name = settings.name;
+        info!(listener = name, address = %address, tls = settings.tls.is_some(), "listening");
+        let settings = Arc::new(settings);
+        loop {
+            let permit = tokio::select! {
+                () = ends.stop.cancelled() => break,
+                permit = Arc::clone(&connections).acquire_owned() => permit,
+            };
+            let Ok(permit) = permit else { break };
+            let accepted = tokio::select! {
+                () = ends.stop.cancelled() => break,
+                accepted = socket.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file descriptors, or the client was gone already: the next one may fare better.
+                    warn!(listener = name, %error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+            };
+            let peer = peer.ip().to_canonical();
+            let is_trusted = settings.proxies.trusts(peer);
+            // Many stand behind a proxy; where it says who, they are counted when it did.
+            let seat = match peers.enter(peer) {
+                Some(seat) => Some(seat),
+                None if is_trusted => None,
+                None => {
+                    refused(name, "address");
+                    debug!(listener = name, %peer, "an address has too many connections");
+                    continue;
+                }
+            };
+            if settings.proxy_protocol && !is_trusted {
+                refused(name, "proxy");
+                debug!(listener = name, %peer, "a connection came past the proxies");
+                continue;
+            }
+            let _ = stream.set_nodelay(true);
+            let (service, ends, settings, peers) =
+                (service.clone(), ends.clone(), Arc::clone(&settings), Arc::clone(&peers));
+            tasks.spawn(async move {
+                let handled = handle(stream, peer, service, &ends, &settings, &peers);
+                tokio::select! {
+                    () = handled => {}
+                    // Whatever it is at: a handshake, half a request, a reader that does not read.
+                    () = ends.cut.cancelled() => {}
+                }
+                drop((permit, seat));
+            });
+        }
+    }
+}
+
+/// One connection: who it is, perhaps TLS, then requests.
+async fn handle<S, B>(
+    mut stream: TcpStream,
+    mut peer: IpAddr,
+    service: S,
+    ends: &Ends,
+    settings: &Settings,
+    peers: &Arc<Peers>,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body + Unpin + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let name = settings.name;
+    let mut seat = None;
+    if settings.proxy_protocol {
+        match tokio::time::timeout(PATIENCE.first_head, proxies::read_header(&mut stream)).await {
+            Ok(Ok(client)) => {
+                peer = client.unwrap_or(peer);
+                seat = peers.enter(peer);
+                if seat.is_none() && !settings.proxies.trusts(peer) {
+                    refused(name, "address");
+                    return;
+                }
+            }
+            Ok(Err(error)) => {
+                refused(name, "proxy");
+                return debug!(listener = name, %error, "a proxy did not say who asks");
+            }
+            Err(_) => {
+                refused(name, "proxy");
+                return debug!(listener = name, "a proxy did not say in time who asks");
+            }
+        }
+    }
+    let proxies = settings.proxies.clone();
+    let service = service.map_request(move |mut request: Request<Incoming>| {
+        let client = proxies.client(peer, request.headers());
+        request.extensions_mut().insert(Peer(client));
+        request
+    });
+    match &settings.tls {
+        None => converse(stream, service, ends, name, PATIENCE).await,
+        Some(tls) => {
+            let handshake = tls.acceptor().accept(stream);
+            tokio::select! {
+                // Nobody has asked anything yet.
+                () = ends.stop.cancelled() => {}
+                shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => match shaken {
+                    Ok(Ok(stream)) => converse(stream, service, ends, name, PATIENCE).await,
+                    Ok(Err(error)) => debug!(listener = name, %error, "the TLS handshake failed"),
+                    Err(_) => debug!(listener = name, "the TLS handshake took too long"),
+                },
+            }
+        }
+    }
+    drop(seat);
+}
+
+/// What a connection can be.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for I {}

@@ -1,0 +1,68 @@
+//! How much of the machine there is for whom: connections, threads and places, as configured.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use valetkey_dialects::edge::HeavyLimits;
+
+use crate::config::Config;
+use crate::node::listen::{self, Proxies};
+use crate::node::system;
+use crate::node::tls::Tls;
+
+/// The most connections of who watches the server.
+const WATCHERS: usize = 64;
+
+/// What the API's listener and that of the S3 endpoint are like.
+pub(super) fn listeners(config: &Config, [api_tls, s3_tls]: [Option<Tls>; 2]) -> [listen::Settings; 2] {
+    let (api, s3) = (&config.api, &config.s3);
+    let proxies = Proxies::new(&config.trusted_proxies);
+    let wanted = [api.max_connections, s3.max_connections];
+    let [api_connections, s3_connections] = system::connections(wanted, WATCHERS);
+    [
+        listen::Settings {
+            name: "api",
+            address: api.listen,
+            tls: api_tls,
+            connections: api_connections,
+            of_one: api.max_connections_per_address,
+            proxies: proxies.clone(),
+            proxy_protocol: api.proxy_protocol,
+        },
+        listen::Settings {
+            name: "s3",
+            address: s3.listen,
+            tls: s3_tls,
+            connections: s3_connections,
+            of_one: s3.max_connections_per_address,
+            proxies,
+            proxy_protocol: s3.proxy_protocol,
+        },
+    ]
+}
+
+/// What the listener is like that those ask who watch the server: with places that nobody else can take.
+pub(super) fn watchers(address: SocketAddr) -> listen::Settings {
+    listen::Settings {
+        name: "metrics",
+        address,
+        tls: None,
+        connections: WATCHERS,
+        of_one: WATCHERS / 2,
+        proxies: Proxies::none(),
+        proxy_protocol: false,
+    }
+}
+
+/// Half of the cores work on heavy answers, and one account has at most half of the places for them.
+pub(super) fn heavy_limits(config: &Config) -> HeavyLimits {
+    let at_once = config.sharing.max_answers.max(2);
+    HeavyLimits {
+        at_once,
+        of_one: at_once / 2,
+        threads: std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
+        time: Duration::from_secs(u64::from(config.sharing.answer_timeout_secs)),
+        bytes: config.sharing.max_answer_bytes as u64,
+        ..HeavyLimits::default()
+    }
+}

@@ -1,0 +1,211 @@
+//! Connections as strangers open them: silent ones, many of one address, behind proxies, and at the end of the server.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::process::{Server, answered, valetkey};
+
+fn init(dir: &Path) -> String {
+    let said = answered(&mut valetkey(&["server", "init", "--data-dir", dir.to_str().unwrap(), "--output", "json"]));
+    said["operator_token"].as_str().unwrap().to_owned()
+}
+
+fn command(dir: &Path, settings: &[(&str, &str)]) -> Command {
+    let dir = dir.to_str().unwrap();
+    let mut command = valetkey(&["server", "run", "--data-dir", dir, "--output", "json"]);
+    command.args(["--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"]);
+    for (name, value) in settings {
+        command.env(format!("VALETKEY_{name}"), value);
+    }
+    command
+}
+
+fn connect(server: &Server) -> TcpStream {
+    let stream = TcpStream::connect(server.api().strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+}
+
+/// Asks, and reads one answer's head and body of a length it says.
+fn ask(stream: &mut TcpStream, request: &str) -> Option<String> {
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut said = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return None,
+            Ok(read) => said.extend_from_slice(&buffer[..read]),
+        }
+        let text = String::from_utf8_lossy(&said).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.to_ascii_lowercase();
+        let length = length.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse().ok());
+        if body.len() >= length.unwrap_or(0usize) {
+            return Some(text);
+        }
+    }
+}
+
+fn status_of(answer: &str) -> String {
+    answer.split(' ').nth(1).unwrap().to_owned()
+}
+
+const LIVE: &str = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// Whether the other side ends the connection, and how soon.
+fn ends(stream: &mut TcpStream) -> Duration {
+    let began = Instant::now();
+    let mut buffer = [0; 1024];
+    while stream.read(&mut buffer).is_ok_and(|read| read > 0) {}
+    began.elapsed()
+}
+
+#[test]
+fn silent_connections_of_one_address_leave_room_and_end_soon() {
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path());
+    let settings = [("API__MAX_CONNECTIONS", "40"), ("API__MAX_CONNECTIONS_PER_ADDRESS", "8")];
+    let server = Server::start(&mut command(dir.path(), &settings));
+    let mut silent: Vec<TcpStream> = (0..8).map(|_| connect(&server)).collect();
+    // Those that are more than the address may have are closed at once; they take no place of the forty.
+    for _ in 0..100 {
+        assert!(ends(&mut connect(&server)) < Duration::from_secs(5));
+    }
+    // Half a head is no request either.
+    silent[7].write_all(b"GET /livez HTTP/1.1\r\nHo").unwrap();
+    let began = Instant::now();
+    for stream in &mut silent {
+        ends(stream);
+    }
+    assert!((8..15).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert!(ask(&mut connect(&server), LIVE).unwrap().starts_with("HTTP/1.1 200"));
+    server.stop();
+}
+
+#[test]
+fn who_watches_has_places_that_nobody_else_can_take() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = init(dir.path());
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let settings = [("API__MAX_CONNECTIONS", "8"), ("METRICS__LISTEN", free.as_str())];
+    let server = Server::start(&mut command(dir.path(), &settings));
+    let mut own = connect(&server);
+    let metrics = |more: &str| format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{more}\r\n");
+    let authorized = metrics(&format!("Authorization: Bearer {operator}\r\n"));
+    assert!(ask(&mut own, &authorized).unwrap().starts_with("HTTP/1.1 404"), "they are elsewhere");
+    let _silent: Vec<TcpStream> = (0..8).map(|_| connect(&server)).collect();
+    let mut watcher = TcpStream::connect(&free).unwrap();
+    assert!(ask(&mut watcher, LIVE).unwrap().starts_with("HTTP/1.1 200"));
+    assert!(ask(&mut watcher, &LIVE.replace("livez", "readyz")).unwrap().starts_with("HTTP/1.1 200"));
+    let figures = ask(&mut watcher, &metrics("")).unwrap();
+    assert!(figures.starts_with("HTTP/1.1 200") && figures.contains("vk_build_info"));
+    server.stop();
+}
+
+#[test]
+fn figures_on_the_apis_address_are_for_operators() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = init(dir.path());
+    let server = Server::start(&mut command(dir.path(), &[]));
+    let mut stream = connect(&server);
+    let by = |token: &str| format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{token}\r\n");
+    let stranger = ask(&mut stream, &by("")).unwrap();
+    assert!(stranger.starts_with("HTTP/1.1 401") && !stranger.contains("vk_"), "{stranger}");
+    assert!(stranger.to_ascii_lowercase().contains("www-authenticate: bearer"));
+    let mut client = valetkey(&["account", "create", "acme"]);
+    client.env("VALETKEY_SERVER", server.api()).env("VALETKEY_TOKEN", &operator).args(["--output", "json"]);
+    answered(&mut client);
+    let mut client = valetkey(&["token", "create", "--account", "acme", "--role", "admin", "boss"]);
+    client.env("VALETKEY_SERVER", server.api()).env("VALETKEY_TOKEN", &operator).args(["--output", "json"]);
+    let admin = answered(&mut client)["token"].as_str().unwrap().to_owned();
+    let refused = ask(&mut stream, &by(&format!("Authorization: Bearer {admin}\r\n"))).unwrap();
+    assert!(refused.starts_with("HTTP/1.1 403") && !refused.contains("vk_"), "{refused}");
+    let shown = ask(&mut stream, &by(&format!("Authorization: Bearer {operator}\r\n"))).unwrap();
+    assert!(shown.starts_with("HTTP/1.1 200") && shown.contains("vk_build_info"), "{shown}");
+    server.stop();
+}
+
+#[test]
+fn half_a_request_head_does_not_hold_the_end_and_the_last_answer_says_that_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path());
+    let server = Server::start(&mut command(dir.path(), &[("SHUTDOWN__DELAY_SECS", "1")]));
+    let (mut kept, mut half, mut silent) = (connect(&server), connect(&server), connect(&server));
+    assert!(!ask(&mut kept, LIVE).unwrap().to_ascii_lowercase().contains("connection: close"));
+    half.write_all(b"GET /livez HTTP/1.1\r\nHo").unwrap();
+    server.signal("TERM");
+    // The last answer of a connection says that it is, before anything is closed.
+    while !ask(&mut kept, LIVE).unwrap().to_ascii_lowercase().contains("connection: close") {}
+    ends(&mut kept);
+    let began = Instant::now();
+    server.stop();
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    ends(&mut half);
+    ends(&mut silent);
+}
+
+/// A header of the PROXY protocol, version 2, for a client of IPv4.
+fn proxied(client: &str) -> Vec<u8> {
+    let IpAddr::V4(client) = client.parse().unwrap() else { panic!("{client}") };
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c".to_vec();
+    header.extend(client.octets());
+    header.extend([10, 0, 0, 1, 1, 2, 3, 4]);
+    header
+}
+
+#[test]
+fn strangers_behind_a_proxy_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path());
+    let limits = ("LIMITS__STRANGERS", "per-day:2/86400");
+    let settings = [limits, ("TRUSTED_PROXIES", "127.0.0.0/8")];
+    let server = Server::start(&mut command(dir.path(), &settings));
+    let mut stream = connect(&server);
+    let mut status = |forwarded: &str| {
+        let request = format!("GET /api/v1/me HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {forwarded}\r\n\r\n");
+        status_of(&ask(&mut stream, &request).unwrap())
+    };
+    assert_eq!([status("203.0.113.1"), status("203.0.113.1"), status("203.0.113.1")], ["401", "401", "429"]);
+    assert_eq!(status("203.0.113.2"), "401", "another one");
+    assert_eq!(status("203.0.113.2, 203.0.113.1"), "429", "what the client wrote itself counts for nothing");
+    server.stop();
+
+    let settings = [limits, ("TRUSTED_PROXIES", "127.0.0.1"), ("API__PROXY_PROTOCOL", "true")];
+    let server = Server::start(&mut command(dir.path(), &settings));
+    let status = |client: &str| {
+        let mut stream = connect(&server);
+        stream.write_all(&proxied(client)).unwrap();
+        status_of(&ask(&mut stream, "GET /api/v1/me HTTP/1.1\r\nHost: x\r\n\r\n").unwrap())
+    };
+    assert_eq!([status("203.0.113.1"), status("203.0.113.1"), status("203.0.113.1")], ["401", "401", "429"]);
+    assert_eq!(status("203.0.113.2"), "401");
+    assert_eq!(ask(&mut connect(&server), LIVE), None, "whoever does not say it is not served");
+    server.stop();
+}
+
+#[test]
+fn the_process_leaves_no_core_and_has_raised_its_descriptors() {
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path());
+    let run = command(dir.path(), &[]);
+    // The limit is lowered for the server alone.
+    let mut lowered = Command::new("sh");
+    lowered.args(["-c", "ulimit -Sn 128; ulimit -Sc unlimited 2>/dev/null; exec \"$0\" \"$@\""]).arg(run.get_program());
+    lowered.args(run.get_args());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("VALETKEY_")) {
+        lowered.env_remove(name);
+    }
+    let server = Server::start(&mut lowered);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
+    let row = |name: &str| -> Vec<String> {
+        let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_at(name.len()).1.split_whitespace().map(str::to_owned).collect()
+    };
+    let files = row("Max open files");
+    assert_eq!(files[0], files[1], "the soft limit is the hard one");
+    assert_eq!(row("Max core file size")[..2], ["0", "0"]);
+    server.stop();
+}
