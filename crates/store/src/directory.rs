@@ -127,9 +127,9 @@ impl Store {
     }
 }
 
-#[async_trait]
-impl Directory for Store {
-    async fn caller_by_digest(&self, digest: TokenDigest, now: Timestamp) -> Result<Arc<Caller>, Error> {
+impl Store {
+    /// Who a token proves, as memory or the database know it.
+    async fn caller_of(&self, digest: TokenDigest, now: Timestamp) -> Result<Arc<Caller>, Error> {
         if let Some(answer) = self.remembered(&digest, now) {
             return answer;
         }
@@ -151,6 +151,17 @@ impl Directory for Store {
                 known.at(now)
             }
         }
+    }
+}
+
+#[async_trait]
+impl Directory for Store {
+    async fn caller_by_digest(&self, digest: TokenDigest, now: Timestamp) -> Result<Arc<Caller>, Error> {
+        let caller = self.caller_of(digest, now).await?;
+        if self.shared.revoked.is_dead(caller.token) {
+            return Err(Error::new(Kind::Unauthenticated(Stranger::Revoked), "the token was revoked"));
+        }
+        Ok(caller)
     }
 
     async fn account(&self, id: AccountId, now: Timestamp) -> Result<Arc<Snapshot>, Error> {
@@ -202,9 +213,9 @@ impl Leases for Store {
         if let Some(scope) = scopes.get(&lease) {
             return Ok(Some(scope));
         }
-        self.settle().await?;
+        let settled = self.settle().await;
         let since = scopes.generation();
-        let Some(found) = self.find_lease(lease).await? else { return Ok(None) };
+        let Some(found) = self.find_lease(lease).await? else { return settled.map(|()| None) };
         let scope = self.scope_of(&found.opened).await?;
         scopes.keep(since, lease, Arc::clone(&scope));
         Ok(Some(scope))

@@ -10,6 +10,7 @@ mod days;
 mod directory;
 mod holdings;
 mod ledger;
+mod owed;
 mod packages;
 mod parents;
 mod registry;

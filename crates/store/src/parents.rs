@@ -1,6 +1,7 @@
 //! Parent access keys: from memory when warm, their secrets sealed in the database.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
@@ -10,7 +11,7 @@ use valetkey_core::Error;
 use valetkey_core::Kind;
 use valetkey_core::caller::Caller;
 use valetkey_core::grant::Grantee;
-use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
+use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, TokenId};
 use valetkey_core::keyring::{SEAL_NONCE_LEN, SharedKeyring};
 use valetkey_core::lease::Revoker;
 use valetkey_core::parent::{Child, NewParent, Parent, ParentRecord, Parents};
@@ -35,6 +36,38 @@ pub(crate) const MOST: usize = 10_000;
 pub struct ParentKeys {
     store: Store,
     keyring: SharedKeyring,
+    ended: Arc<EndedChildren>,
+}
+
+/// The most credentials of one parent that are ended one by one at a time: their holder makes as many as it likes, and each end
+/// has to be remembered until its credential is over.
+const ENDED: usize = 10_000;
+
+/// How many of each parent's credentials are ended one by one, and until when that has to be remembered.
+#[derive(Debug, Default)]
+struct EndedChildren(Mutex<HashMap<TokenId, BTreeMap<LeaseId, Timestamp>>>);
+
+impl EndedChildren {
+    fn count(&self, parent: TokenId, child: LeaseId, until: Timestamp, now: Timestamp) -> Result<(), Error> {
+        let mut parents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if parents.len() > MOST {
+            parents.retain(|_, ended| ended.values().any(|until| *until > now));
+        }
+        let ended = parents.entry(parent).or_default();
+        if ended.len() >= ENDED && !ended.contains_key(&child) {
+            ended.retain(|_, until| *until > now);
+            if ended.len() >= ENDED {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    format!(
+                        "{ENDED} credentials of this parent access key are ended one by one already; end the key itself"
+                    ),
+                ));
+            }
+        }
+        ended.insert(child, until);
+        Ok(())
+    }
 }
 
 /// A parent as memory keeps it, ended ones too.
@@ -68,7 +101,7 @@ impl ParentKeys {
     /// `Unavailable`.
     pub async fn open(store: &Store, keyring: SharedKeyring) -> Result<Self, Error> {
         let _ = store.shared.keyring.set(keyring.clone());
-        let own = Self { store: store.clone(), keyring };
+        let own = Self { store: store.clone(), keyring, ended: Arc::default() };
         own.reseal().await?;
         Ok(own)
     }
@@ -159,7 +192,7 @@ impl ParentKeys {
 impl Parents for ParentKeys {
     async fn parent(&self, token: TokenId, now: Timestamp) -> Result<Option<Arc<Parent>>, Error> {
         let Some(known) = self.known(token, now).await? else { return Ok(None) };
-        if known.ended || known.caller.in_time(now).is_err() {
+        if known.ended || self.store.shared.revoked.is_dead(token) || known.caller.in_time(now).is_err() {
             return Ok(None);
         }
         let snapshot = self.store.account(known.caller.account, now).await?;
@@ -213,6 +246,34 @@ impl Parents for ParentKeys {
     }
 
     async fn end_child(&self, child: &Child, by: Revoker) -> Result<(), Error> {
+        if child.until <= by.at {
+            // Over by itself: nothing is to be remembered.
+            return Ok(());
+        }
+        self.ended.count(child.parent, child.lease(), child.until, by.at)?;
         self.store.end_unlisted(child.lease(), child.until, by).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parent_has_so_many_credentials_ended_one_by_one_and_no_more_until_some_are_over() {
+        let ended = EndedChildren::default();
+        let (parent, now) = (TokenId::from_bytes([4; 16]), Timestamp::from_second(1_767_225_600).unwrap());
+        let later = |secs| now + jiff::SignedDuration::from_secs(secs);
+        let child = |n: usize| LeaseId::new(now, u128::try_from(n).unwrap().to_be_bytes()[6..].try_into().unwrap());
+        for n in 0..ENDED {
+            ended.count(parent, child(n), later(if n == 7 { 10 } else { 600 }), now).unwrap();
+        }
+        let refused = ended.count(parent, child(ENDED), later(600), now).unwrap_err();
+        assert_eq!(refused.kind(), Kind::Invalid);
+        // The same one again is no more, and another parent's are its own.
+        ended.count(parent, child(0), later(600), now).unwrap();
+        ended.count(TokenId::from_bytes([5; 16]), child(ENDED), later(600), now).unwrap();
+        ended.count(parent, child(ENDED), later(600), later(10)).unwrap();
+        ended.count(parent, child(ENDED + 1), later(600), later(10)).unwrap_err();
     }
 }

@@ -1,5 +1,7 @@
 //! Changes: written first, then seen by every decision, then answered. A caller who goes away midway leaves neither half.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
@@ -18,6 +20,8 @@ use valetkey_core::token::PlainToken;
 use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
 
+use crate::ledger::entry::Opened;
+use crate::owed::Owed;
 use crate::sqlite::revocations::{self, Also, End, Target};
 use crate::sqlite::{failed, registry};
 use crate::store::Store;
@@ -33,26 +37,53 @@ impl Store {
         self.shared.db.readers().acquire().await.map_err(failed)
     }
 
-    /// Ends what a token, a caller, an account or one lease has, and with [`Also::EndToken`] the token itself.
+    /// Ends what a token, a caller, an account or one lease has, and with [`Also::EndToken`] the token itself: first here, then
+    /// on record.
     async fn end(&self, target: Target, keep_until_ms: Option<i64>, by: Revoker, also: Also) -> Result<u64, Error> {
-        let mut turn = self.shared.db.turn().await;
-        // The instant is the one it takes effect at, not the one it was asked for at: what was vended in between ends too.
         let by = Revoker { by: by.by, at: by.at.max(self.shared.clock.now()) };
+        let at_ms = by.at.as_millisecond();
+        let longest_ms = self.shared.longest_ms.load(Ordering::Relaxed);
+        let keep = keep_until_ms.unwrap_or_else(|| at_ms.saturating_add(longest_ms));
+        self.shared.revoked.add(&[End { target, at_ms, keep_until_ms: keep }]);
+        if let Also::EndToken(token) = also {
+            self.shared.revoked.bury(token);
+        }
+        // What is queued already is waited for. A page that cannot be written leaves no lease to end, or one that memory ends.
+        let _ = self.settle().await;
+        let done = self.write_end(target, keep_until_ms, by, also).await;
+        self.or_owe(done, Owed::End { target, keep_until_ms, also }, by)
+    }
+
+    /// Puts an end on record.
+    pub(crate) async fn write_end(
+        &self,
+        target: Target,
+        keep_until_ms: Option<i64>,
+        by: Revoker,
+        also: Also,
+    ) -> Result<u64, Error> {
+        let mut turn = self.shared.db.turn().await;
         let at_ms = by.at.as_millisecond();
         let revoke = async |db: &mut SqliteConnection| {
             let longest_ms = longest_ms(registry::longest_lifetime(db).await?);
             let keep_until_ms = keep_until_ms.unwrap_or_else(|| at_ms.saturating_add(longest_ms));
             let end = End { target, at_ms, keep_until_ms };
-            Ok((revocations::revoke(db, end, by, longest_ms, also).await?, end))
+            Ok((revocations::revoke(db, end, by, longest_ms, also).await?, end, longest_ms))
         };
-        let (ended, end) = turn.change::<_, Error>(revoke).await?;
+        let (ended, end, longest_ms) = turn.change::<_, Error>(revoke).await?;
+        self.shared.longest_ms.store(longest_ms, Ordering::Relaxed);
         self.shared.revoked.add(&[end]);
         Ok(ended)
     }
 
     async fn end_lease(&self, lease: LeaseId, by: Revoker) -> Result<u64, Error> {
-        self.settle().await?;
-        let found = self.find_lease(lease).await?.ok_or_else(|| Error::not_found(Noun::Lease))?;
+        let settled = self.settle().await;
+        let found = match (self.find_lease(lease).await?, settled) {
+            (Some(found), _) => found,
+            (None, Ok(())) => return Err(Error::not_found(Noun::Lease)),
+            // What cannot be written may have been it.
+            (None, Err(error)) => return Err(error),
+        };
         let keep_until_ms = found.opened.until_s.saturating_mul(1000);
         // The instant counts as no earlier than the lease's: a revoker's clock may be behind the vendor's.
         let at = by.at.max(Timestamp::from_millisecond(found.opened.from_ms).unwrap_or(by.at));
@@ -68,23 +99,64 @@ impl Store {
         self.unbroken(end).await
     }
 
-    pub(crate) async fn end_grant(&self, grant: GrantId, by: Revoker) -> Result<u64, Error> {
-        let account = registry::grant_account(&mut *self.reader().await?, grant)
-            .await?
-            .ok_or_else(|| Error::not_found(Noun::Grant))?;
-        // What was decided before and opens its lease only now is refused there; what waits already is waited for.
+    async fn end_grant(&self, grant: GrantId, by: Revoker) -> Result<u64, Error> {
         let by = Revoker { by: by.by, at: by.at.max(self.shared.clock.now()) };
+        let done = self.write_grant_end(grant, by).await;
+        self.or_owe(done, Owed::Grant(grant), by)
+    }
+
+    /// Ends what was vended under a grant, first here, then on record.
+    pub(crate) async fn write_grant_end(&self, grant: GrantId, by: Revoker) -> Result<u64, Error> {
+        let mut reader = self.reader().await?;
+        let account =
+            registry::grant_account(&mut reader, grant).await?.ok_or_else(|| Error::not_found(Noun::Grant))?;
+        // What was decided before and opens its lease only now is refused there; what waits already is waited for.
         self.shared.queue.bar(grant, by.at.as_millisecond());
         // A page that fails to be written gives its waiters an error, and leaves no lease to end.
         let _ = self.settle().await;
-        let mut turn = self.shared.db.turn().await;
-        let revoke = async |db: &mut SqliteConnection| {
+        let find = async |db: &mut SqliteConnection| {
             let longest_ms = longest_ms(registry::longest_lifetime(db).await?);
-            revocations::revoke_grant(db, account, grant, by, longest_ms).await
+            revocations::of_grant(db, account, grant, by, longest_ms).await
         };
-        let ends = turn.change(revoke).await?;
+        // Found by one that reads, and in memory: that something cannot be written must not keep a key alive.
+        let at_ms = by.at.as_millisecond();
+        let of_grant = |lease: &Opened| lease.grant_ids().any(|one| one == grant) && lease.in_time(at_ms);
+        let unwritten = || -> Vec<End> {
+            self.shared.queue.unwritten(of_grant).iter().map(|lease| End::of_lease(lease, at_ms)).collect()
+        };
+        self.shared.revoked.add(&unwritten());
+        self.shared.revoked.add(&find(&mut *reader).await?);
+        drop(reader);
+        let mut turn = self.shared.db.turn().await;
+        let write = async |db: &mut SqliteConnection| {
+            let mut ends = find(db).await?;
+            // While this has the turn nothing leaves the queue. Those whose page comes later are marked when it is folded.
+            ends.extend(unwritten());
+            revocations::insert_all(db, &ends, by).await?;
+            Ok(ends)
+        };
+        let ends = turn.change::<_, Error>(write).await?;
         self.shared.revoked.add(&ends);
         Ok(u64::try_from(ends.len()).unwrap_or(u64::MAX))
+    }
+
+    /// First the credentials, then the grant. Nothing is vended under it in between, nor while either is not on record.
+    pub(crate) async fn end_and_take_grant(
+        &self,
+        account: AccountId,
+        grant: GrantId,
+        by: Revoker,
+    ) -> Result<(), Error> {
+        self.shared.queue.bar(grant, i64::MAX);
+        let done = match self.write_grant_end(grant, by).await {
+            Ok(_) => self.take_grant(account, grant, by).await,
+            Err(error) => Err(error),
+        };
+        if !done.as_ref().is_err_and(valetkey_sqlite::Failure::is_of_database) {
+            let until = by.at.max(self.shared.clock.now());
+            self.shared.queue.bar_no_longer_than(grant, until.as_millisecond());
+        }
+        done
     }
 
     async fn take_grant(&self, account: AccountId, grant: GrantId, by: Revoker) -> Result<(), Error> {
@@ -215,18 +287,14 @@ impl Registry for Store {
     async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<(), Error> {
         let store = self.clone();
         self.unbroken(async move {
-            let found = registry::token_by_id(&mut *store.reader().await?, token).await?;
-            let (_, digest) = found.ok_or_else(|| Error::not_found(Noun::Token))?;
+            if registry::token_by_id(&mut *store.reader().await?, token).await?.is_none() {
+                return Err(Error::not_found(Noun::Token));
+            }
             // First, so that no vend that was identified before opens a lease after the revocation's instant.
             store.shared.queue.end_token(token, by.at.as_millisecond());
-            let _ = store.settle().await;
-            let ended = store.end(Target::Token(token), None, by, Also::EndToken(token)).await;
-            if ended.is_err() {
-                store.shared.queue.spare_token(token);
-            }
-            store.shared.memory.known.forget(&digest);
-            store.shared.memory.parents.forget(&token);
-            ended.map(|_| ())
+            store.end(Target::Token(token), None, by, Also::EndToken(token)).await?;
+            store.token_ended(token);
+            Ok(())
         })
         .await
     }
@@ -304,16 +372,9 @@ impl Registry for Store {
         self.unbroken(async move {
             if end_credentials {
                 registry::check_grant(&mut *store.reader().await?, account, grant).await?;
-                // First the credentials, then the grant: if the second fails, the call can be made again. Nothing is
-                // vended under it in between.
-                store.shared.queue.bar(grant, i64::MAX);
-                let done = match store.end_grant(grant, by).await {
-                    Ok(_) => store.take_grant(account, grant, by).await,
-                    Err(error) => Err(error),
-                };
-                let until = by.at.max(store.shared.clock.now());
-                store.shared.queue.bar_no_longer_than(grant, until.as_millisecond());
-                return done;
+                let by = Revoker { by: by.by, at: by.at.max(store.shared.clock.now()) };
+                let done = store.end_and_take_grant(account, grant, by).await;
+                return store.or_owe(done, Owed::TakeGrant(account, grant), by);
             }
             store.take_grant(account, grant, by).await
         })
@@ -326,8 +387,8 @@ impl Registry for Store {
     }
 
     async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
-        self.settle().await?;
-        let Some(found) = self.find_lease(id).await? else { return Ok(None) };
+        let settled = self.settle().await;
+        let Some(found) = self.find_lease(id).await? else { return settled.map(|()| None) };
         let mut record = self.record(found).await?;
         if self.shared.queue.is_voided(id) {
             record.state = LeaseState::Void;

@@ -1,10 +1,13 @@
 //! What was ended early, in memory: asked with each request to the embedded endpoint.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::Claims;
+use valetkey_core::policy::Permit;
 
 use crate::sqlite::revocations::{End, Target};
 
@@ -15,19 +18,31 @@ struct Cutoff {
     keep_until_ms: i64,
 }
 
-#[derive(Clone, Debug, Default)]
+/// INVARIANT: changed in place, one entry at a time: a million ends are neither copied for one more nor looked through for
+/// those that are over.
+#[derive(Debug, Default)]
 struct Sets {
     leases: HashMap<LeaseId, Cutoff>,
     tokens: HashMap<TokenId, Cutoff>,
     callers: HashMap<CallerId, Cutoff>,
     accounts: HashMap<AccountId, Cutoff>,
     storages: HashMap<StorageId, Cutoff>,
+    /// Tokens whose end is not on record yet.
+    dead: HashSet<TokenId>,
+    /// What is to be forgotten next. One that was widened meanwhile is in here twice, and stays until the later time.
+    next: BinaryHeap<Reverse<(i64, Target)>>,
 }
 
 fn widen<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Cutoff>, key: K, end: &End) {
     let cutoff = map.entry(key).or_insert(Cutoff { at_ms: end.at_ms, keep_until_ms: end.keep_until_ms });
     cutoff.at_ms = cutoff.at_ms.max(end.at_ms);
     cutoff.keep_until_ms = cutoff.keep_until_ms.max(end.keep_until_ms);
+}
+
+fn forget<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Cutoff>, key: &K, now_ms: i64) {
+    if map.get(key).is_some_and(|cutoff| cutoff.keep_until_ms <= now_ms) {
+        map.remove(key);
+    }
 }
 
 impl Sets {
@@ -39,53 +54,92 @@ impl Sets {
             Target::Account(id) => widen(&mut self.accounts, id, end),
             Target::Storage(id) => widen(&mut self.storages, id, end),
         }
-    }
-
-    fn has_ended(&self, now_ms: i64) -> bool {
-        let Self { leases, tokens, callers, accounts, storages } = self;
-        let ended = |cutoff: &Cutoff| cutoff.keep_until_ms <= now_ms;
-        leases.values().any(ended)
-            || tokens.values().any(ended)
-            || callers.values().any(ended)
-            || accounts.values().any(ended)
-            || storages.values().any(ended)
+        self.next.push(Reverse((end.keep_until_ms, end.target)));
     }
 
     fn purge(&mut self, now_ms: i64) {
-        self.leases.retain(|_, end| end.keep_until_ms > now_ms);
-        self.tokens.retain(|_, end| end.keep_until_ms > now_ms);
-        self.callers.retain(|_, end| end.keep_until_ms > now_ms);
-        self.accounts.retain(|_, end| end.keep_until_ms > now_ms);
-        self.storages.retain(|_, end| end.keep_until_ms > now_ms);
+        while let Some(Reverse((until, target))) = self.next.peek().copied()
+            && until <= now_ms
+        {
+            self.next.pop();
+            match target {
+                Target::Lease(id) => forget(&mut self.leases, &id, now_ms),
+                Target::Token(id) => forget(&mut self.tokens, &id, now_ms),
+                Target::Caller(id) => forget(&mut self.callers, &id, now_ms),
+                Target::Account(id) => forget(&mut self.accounts, &id, now_ms),
+                Target::Storage(id) => forget(&mut self.storages, &id, now_ms),
+            }
+        }
+    }
+
+    /// The latest instant up to which all that one of these has is ended.
+    fn cutoff(&self, token: TokenId, caller: CallerId, account: AccountId, storage: StorageId) -> Option<i64> {
+        let found = [
+            self.tokens.get(&token),
+            self.callers.get(&caller),
+            self.accounts.get(&account),
+            self.storages.get(&storage),
+        ];
+        found.into_iter().flatten().map(|cutoff| cutoff.at_ms).max()
     }
 }
 
 /// What was ended early.
 #[derive(Debug, Default)]
-pub(crate) struct Revoked(ArcSwap<Sets>);
+pub(crate) struct Revoked(RwLock<Sets>);
 
 impl Revoked {
+    fn read(&self) -> RwLockReadGuard<'_, Sets> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Sets> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds some; seen by whoever asks after this returned.
     pub(crate) fn add(&self, ends: &[End]) {
-        self.0.rcu(|sets| {
-            let mut sets = Sets::clone(sets);
-            for end in ends {
+        /// So many at a time: requests ask in between.
+        const AT_ONCE: usize = 256;
+        for some in ends.chunks(AT_ONCE) {
+            let mut sets = self.write();
+            for end in some {
                 sets.add(end);
             }
-            sets
-        });
+        }
     }
 
     /// Forgets what ends nothing any more.
     pub(crate) fn purge(&self, now_ms: i64) {
-        if !self.0.load().has_ended(now_ms) {
-            return;
+        if self.read().next.peek().is_some_and(|Reverse((until, _))| *until <= now_ms) {
+            self.write().purge(now_ms);
         }
-        self.0.rcu(|sets| {
-            let mut sets = Sets::clone(sets);
-            sets.purge(now_ms);
-            sets
-        });
+    }
+
+    /// Takes a token for ended, whatever the database says of it.
+    pub(crate) fn bury(&self, token: TokenId) {
+        self.write().dead.insert(token);
+    }
+
+    /// The database says it too now.
+    pub(crate) fn unbury(&self, token: TokenId) {
+        self.write().dead.remove(&token);
+    }
+
+    /// Whether the token's end is not on record yet.
+    pub(crate) fn is_dead(&self, token: TokenId) -> bool {
+        self.read().dead.contains(&token)
+    }
+
+    /// When a lease of a permit that was decided at an instant opens: then, or, if the clock was set back to before the last
+    /// revocation that would end it, right after that one. Otherwise such a clock would make credentials that are ended from
+    /// the start. `clock` is what it says now: what was decided before a revocation and comes late is ended with the rest.
+    pub(crate) fn opening(&self, permit: &Permit, decided: Timestamp, clock: Timestamp) -> Timestamp {
+        let cutoff = self.read().cutoff(permit.token(), permit.caller(), permit.account(), permit.storage().id);
+        match cutoff.and_then(|ms| Timestamp::from_millisecond(ms.saturating_add(1)).ok()) {
+            Some(after) if clock.as_millisecond().saturating_add(1) < after.as_millisecond() => decided.max(after),
+            Some(_) | None => decided,
+        }
     }
 
     /// Whether the credential was ended early.
@@ -94,24 +148,20 @@ impl Revoked {
     /// millisecond decides, otherwise the second does. A credential opened in the very instant of the revocation is ended
     /// with the others, even if its caller may still vend: it asks again, which is the safe side.
     pub(crate) fn ends(&self, claims: &Claims) -> bool {
-        let sets = self.0.load();
-        if sets.leases.contains_key(&claims.lease) {
+        let sets = self.read();
+        if sets.leases.contains_key(&claims.lease) || sets.dead.contains(&claims.token) {
             return true;
         }
         let made_ms = claims.lease.made_ms();
         let second = claims.opened.as_second();
         let opened_ms = if made_ms.div_euclid(1000) == second { made_ms } else { second.saturating_mul(1000) };
-        let before = |cutoff: Option<&Cutoff>| cutoff.is_some_and(|cutoff| opened_ms <= cutoff.at_ms);
-        before(sets.tokens.get(&claims.token))
-            || before(sets.callers.get(&claims.caller))
-            || before(sets.accounts.get(&claims.account))
-            || before(sets.storages.get(&claims.storage))
+        let cutoff = sets.cutoff(claims.token, claims.caller, claims.account, claims.storage);
+        cutoff.is_some_and(|at_ms| opened_ms <= at_ms)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use valetkey_core::keyring::Carried;
 
     use super::*;
@@ -180,5 +230,51 @@ mod tests {
         assert!(revoked.ends(&lease));
         revoked.purge(12_000);
         assert!(!revoked.ends(&lease));
+    }
+
+    #[test]
+    fn a_revocation_that_was_made_again_is_kept_until_the_later_time() {
+        let revoked = Revoked::default();
+        let account = Target::Account(AccountId::from_bytes([2; 16]));
+        revoked.add(&[end(account, 2_000), end(account, 5_000)]);
+        revoked.purge(12_000);
+        assert!(revoked.ends(&claims(5_000)));
+        revoked.purge(15_000);
+        assert!(!revoked.ends(&claims(5_000)));
+    }
+
+    #[test]
+    fn one_more_end_costs_the_same_with_a_million_as_with_none() {
+        const MANY: u64 = 1_000_000;
+        let lease = |n: u64| {
+            let mut bytes = [0; 16];
+            bytes[8..].copy_from_slice(&n.to_be_bytes());
+            Target::Lease(LeaseId::from_bytes(bytes))
+        };
+        let many: Vec<End> = (0..MANY).map(|n| end(lease(n), 1_000)).collect();
+        let few = Revoked::default();
+        let full = Revoked::default();
+        full.add(&many);
+        let took = |revoked: &Revoked| {
+            let started = std::time::Instant::now();
+            for n in 0..1_000 {
+                revoked.add(&[end(lease(MANY + n), 1_000)]);
+                revoked.purge(2_000);
+            }
+            started.elapsed()
+        };
+        let (few, full) = (took(&few), took(&full));
+        // A copy of a million costs tens of milliseconds each; a thousand of them would be most of a minute.
+        assert!(full < few * 100 + std::time::Duration::from_millis(500), "{full:?} against {few:?}");
+    }
+
+    #[test]
+    fn a_token_whose_end_is_not_on_record_ends_what_it_vended_whenever() {
+        let revoked = Revoked::default();
+        let token = TokenId::from_bytes([4; 16]);
+        revoked.bury(token);
+        assert!(revoked.is_dead(token) && revoked.ends(&claims(999_000)));
+        revoked.unbury(token);
+        assert!(!revoked.is_dead(token) && !revoked.ends(&claims(999_000)));
     }
 }

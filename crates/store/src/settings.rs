@@ -8,7 +8,8 @@ pub enum LedgerMode {
     /// When it is on disk. A crash loses no lease of a credential that left.
     #[default]
     Durable,
-    /// When it is queued. Faster; a crash may lose the leases of the last tenth of a second.
+    /// When it is queued. Faster; a crash may lose the leases of the last tenth of a second. While one waits longer than that
+    /// for the disk, nothing more is handed out.
     Behind,
 }
 

@@ -14,6 +14,7 @@ use valetkey_core::share::{LinkDigest, ProfileLink, Recipient, Share, SharedName
 use valetkey_core::time::random_10;
 use valetkey_core::token::PlainToken;
 
+use crate::owed::Owed;
 use crate::sqlite::shares::{self, Which};
 use crate::sqlite::{failed, registry};
 use crate::store::Store;
@@ -36,31 +37,41 @@ impl Store {
     async fn take_back(&self, which: Which, end_credentials: bool, by: Revoker) -> Result<(), Error> {
         let store = self.clone();
         self.unbroken(async move {
-            let grants = shares::grants(&mut *store.reader().await?, which).await?;
             if !end_credentials {
                 let concerned = store.shared.db.change(async |db| shares::remove(db, which, by).await).await?;
                 store.share_changed(&concerned);
                 return Ok(());
             }
-            // First the credentials, then the grants: if the second fails, the call can be made again. Nothing is vended
-            // under them in between.
-            for (grant, _) in &grants {
-                store.shared.queue.bar(*grant, i64::MAX);
-            }
-            let done = store.end_and_remove(&grants, which, by).await;
-            let until = by.at.max(store.shared.clock.now()).as_millisecond();
-            for (grant, _) in &grants {
-                store.shared.queue.bar_no_longer_than(*grant, until);
-            }
-            done
+            let by = Revoker { by: by.by, at: by.at.max(store.shared.clock.now()) };
+            let done = store.end_and_take_back(which, by).await;
+            store.or_owe(done, Owed::TakeBack(which), by)
         })
         .await
     }
 
-    async fn end_and_remove(&self, grants: &[(GrantId, AccountId)], which: Which, by: Revoker) -> Result<(), Error> {
-        for (grant, _) in grants {
-            self.end_grant(*grant, by).await?;
+    /// First the credentials, then the grants. Nothing is vended under them in between, nor while either is not on record.
+    pub(crate) async fn end_and_take_back(&self, which: Which, by: Revoker) -> Result<(), Error> {
+        let grants = shares::grants(&mut *self.reader().await?, which).await?;
+        for (grant, _) in &grants {
+            self.shared.queue.bar(*grant, i64::MAX);
         }
+        let done = self.end_and_remove(&grants, which, by).await;
+        if !done.as_ref().is_err_and(valetkey_sqlite::Failure::is_of_database) {
+            let until = by.at.max(self.shared.clock.now()).as_millisecond();
+            for (grant, _) in &grants {
+                self.shared.queue.bar_no_longer_than(*grant, until);
+            }
+        }
+        done
+    }
+
+    async fn end_and_remove(&self, grants: &[(GrantId, AccountId)], which: Which, by: Revoker) -> Result<(), Error> {
+        // Each of them, also after one that could not be written: here they are ended all the same.
+        let mut first = Ok(());
+        for (grant, _) in grants {
+            first = first.and(self.write_grant_end(*grant, by).await.map(drop));
+        }
+        first?;
         let concerned = self.shared.db.change(async |db| shares::remove(db, which, by).await).await?;
         self.share_changed(&concerned);
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ use crate::blobs::Blobs;
 use crate::directory::Memory;
 use crate::ledger::queue::Queue;
 use crate::ledger::writer;
+use crate::owed::Debts;
+use crate::registry::longest_ms;
 use crate::revoked::Revoked;
 use crate::settings::Settings;
 use crate::sqlite::pages::{self, Head};
@@ -44,6 +46,9 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) memory: Memory,
     pub(crate) revoked: Revoked,
+    pub(crate) debts: Debts,
+    /// The longest lifetime there ever was, in milliseconds: so long an end has to be remembered.
+    pub(crate) longest_ms: AtomicI64,
     pub(crate) counter: Counter,
     pub(crate) blobs: Arc<Blobs>,
     /// Seals what must not be forged in the database; known once the parent access keys are opened.
@@ -83,13 +88,14 @@ impl Store {
                 pages::backlog(db).await?,
                 pages::unfolded_voids(db).await?,
                 revocations::lasting(db, now_ms).await?,
+                longest_ms(registry::longest_lifetime(db).await?),
             ))
         };
-        let (head, backlog, voids, ended) = turn.ask::<_, Error>(read).await?;
+        let (head, backlog, voids, ended, longest_ms) = turn.ask::<_, Error>(read).await?;
         drop(turn);
         let shared = Shared {
             db,
-            queue: Queue::new(settings.queue),
+            queue: Queue::new(settings.queue, settings.ledger),
             memory: Memory::new(settings.tokens, settings.accounts),
             settings,
             clock,
@@ -99,6 +105,8 @@ impl Store {
             tasks,
             stop: stop.child_token(),
             revoked: Revoked::default(),
+            debts: Debts::default(),
+            longest_ms: AtomicI64::new(longest_ms),
             counter: Counter::default(),
             backlog: AtomicU64::new(backlog),
             began: head.clone(),
@@ -179,6 +187,7 @@ impl Store {
             if let Err(error) = self.write_counts().await {
                 tracing::warn!(error = ?error, "counts could not be written; they are kept for the next time");
             }
+            self.pay_debts().await;
             if stopping {
                 return;
             }

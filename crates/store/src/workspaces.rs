@@ -58,15 +58,18 @@ impl Workspaces for Store {
             let known = workspaces::workspaces(&mut *store.reader().await?, account).await?;
             let gone = known.iter().find(|one| one.id == workspace).ok_or_else(|| Error::not_found(Noun::Workspace))?;
             // First what opens it, then itself: if something fails in between, the call can be made again.
+            // Each of them, also after one that failed: their credentials are ended here all the same.
+            let mut first = Ok(());
             for grant in registry::grants(&mut *store.reader().await?, account).await? {
                 if gone.owns(&grant) {
                     match store.remove_grant(account, grant.id, end_credentials, by).await {
                         // Somebody else did.
                         Err(error) if error.kind() == Kind::NotFound(Noun::Grant) => {}
-                        done => done?,
+                        done => first = first.and(done),
                     }
                 }
             }
+            first?;
             store.shared.db.change(async |db| workspaces::remove(db, account, workspace).await).await?;
             store.shared.memory.workspaces.forget(&account);
             Ok(())

@@ -1,23 +1,26 @@
 //! A disk that is full, or whose fsync fails, and then is well again: everything works as before, without a restart.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use valetkey_core::Kind;
 use valetkey_core::account::Metering;
-use valetkey_core::lease::{LeaseState, Revocation};
+use valetkey_core::caller::Role;
+use valetkey_core::error::Stranger;
+use valetkey_core::lease::{Lease, LeaseState, Revocation};
 use valetkey_core::name::Name;
 use valetkey_core::port::{LeaseFilter, Leases as _, Registry as _, Usage as _};
 use valetkey_core::time::{Clock, Entropy};
-use valetkey_store::{Settings, Store};
+use valetkey_core::{Error, Kind};
+use valetkey_store::{LedgerMode, Settings, Store};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
-use valetkey_testkit::contract::Bench;
 use valetkey_testkit::contract::bench::{by, claims};
+use valetkey_testkit::contract::{Bench, Tenant};
 use valetkey_testkit::disk::{Fault, FaultyDisk};
 
 struct Rig {
@@ -26,7 +29,9 @@ struct Rig {
 }
 
 async fn start(disk: &FaultyDisk, settings: Settings) -> Rig {
-    let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(3));
+    // Another seed each time: ids are made of it, and the clock begins again.
+    static SEED: AtomicU64 = AtomicU64::new(3);
+    let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(SEED.fetch_add(1, Ordering::Relaxed)));
     let clock = Arc::new(FixedClock::default());
     let path = disk.root().join("valetkey.db");
     let ticking = Arc::clone(&clock) as Arc<dyn Clock>;
@@ -48,7 +53,7 @@ async fn until_ready(store: &Store) {
 }
 
 /// Writes until the disk takes no more: what has a place in the write-ahead log already can still be written.
-async fn until_refused(rig: &Rig, tenant: &valetkey_testkit::contract::Tenant) {
+async fn until_refused(rig: &Rig, tenant: &Tenant) {
     for _ in 0..10_000 {
         if let Err(error) = rig.bench.open(tenant).await {
             assert_eq!((error.kind(), error.retry_after_secs()), (Kind::Unavailable, Some(1)), "{error:?}");
@@ -91,7 +96,7 @@ fn after_a_write_that_failed_everything_works_again_without_a_restart() {
                 Ok(_) => {}
                 // An account that was refused because a sync failed may be there all the same.
                 Err(error) => {
-                    assert!(fault == Fault::Unsync && matches!(error.kind(), Kind::AlreadyExists(_)), "{error:?}")
+                    assert!(fault == Fault::Unsync && matches!(error.kind(), Kind::AlreadyExists(_)), "{error:?}");
                 }
             }
             store.revoke(Revocation::Lease(before.id), by(&tenant, bench.now())).await.unwrap();
@@ -106,6 +111,154 @@ fn after_a_write_that_failed_everything_works_again_without_a_restart() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             assert_eq!(store.verify_ledger().await.unwrap().broken_at, None);
+        }
+        store.close().await.unwrap();
+    });
+}
+
+/// Everything that ends a credential, on a tenant of its own.
+const WAYS: [&str; 7] =
+    ["lease", "token's credentials", "token", "caller", "account", "grant", "grant and its credentials"];
+
+async fn end(rig: &Rig, tenant: &Tenant, way: &str, lease: &Lease) -> Result<(), Error> {
+    let (store, by) = (&rig.store, by(tenant, rig.bench.now()));
+    let what = match way {
+        "lease" => Revocation::Lease(lease.id),
+        "token's credentials" => Revocation::Token(lease.token),
+        "caller" => Revocation::Caller(lease.caller),
+        "account" => Revocation::Account(lease.account),
+        "grant" => Revocation::Grant(tenant.grant),
+        "token" => return store.revoke_token(lease.token, by).await,
+        _ => return store.remove_grant(lease.account, tenant.grant, true, by).await,
+    };
+    store.revoke(what, by).await.map(drop)
+}
+
+#[test]
+fn what_was_ended_while_nothing_can_be_written_is_ended_at_once_and_on_record_later() {
+    let scratch = tempfile::tempdir().unwrap();
+    let name = "what_was_ended_while_nothing_can_be_written_is_ended_at_once_and_on_record_later";
+    let Some(disk) = FaultyDisk::enter(name, scratch.path()) else { return };
+    run(async {
+        for (fault, mode) in
+            Fault::ALL.into_iter().flat_map(|fault| [(fault, LedgerMode::Durable), (fault, LedgerMode::Behind)])
+        {
+            let rig = start(&disk, Settings { ledger: mode, ..Settings::default() }).await;
+            let bench = &rig.bench;
+            let mut tenants = Vec::new();
+            for way in WAYS {
+                let name = format!("t{}-{fault:?}-{mode:?}", tenants.len()).to_lowercase();
+                let tenant = bench.tenant(&name, Metering::Free).await;
+                let lease = bench.open(&tenant).await.unwrap();
+                tenants.push((way, tenant, lease));
+            }
+            disk.fail(fault);
+            fill(&rig, &tenants[0].1).await;
+            let mut failed = 0;
+            for (way, tenant, lease) in &tenants {
+                assert!(!rig.store.is_revoked(&claims(lease)), "{way}");
+                match end(&rig, tenant, way, lease).await {
+                    // A little may still find a place in the write-ahead log of a disk that is full.
+                    Ok(()) => assert_eq!(fault, Fault::Full, "{way}"),
+                    Err(told) => {
+                        assert_eq!(told.kind(), Kind::Unavailable, "{way}: {told:?}");
+                        let said = told.said();
+                        assert!(said.starts_with("ended on this server, but not on record yet"), "{way}: {told:?}");
+                        failed += 1;
+                    }
+                }
+                assert!(rig.store.is_revoked(&claims(lease)), "{way} under {fault:?} left the key alive");
+            }
+            assert!(failed > 0 && (failed == WAYS.len() || fault == Fault::Full), "{failed} under {fault:?}");
+            let (_, of_token, _) = &tenants[2];
+            let refused = bench.caller(&of_token.token).await.unwrap_err();
+            assert_eq!(refused.kind(), Kind::Unauthenticated(Stranger::Revoked));
+            disk.heal();
+            rig.bench.clock.advance_secs(1);
+            for (way, _, lease) in &tenants {
+                let waited = Instant::now();
+                while !matches!(bench.state(lease.id).await, LeaseState::Revoked(_)) {
+                    assert!(
+                        waited.elapsed() < Duration::from_secs(20),
+                        "{way} under {fault:?} {mode:?} is not on record"
+                    );
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                assert!(rig.store.is_revoked(&claims(lease)), "{way}");
+            }
+            while rig.store.owes() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            rig.store.close().await.unwrap();
+            // Another server over the same database knows it too.
+            let again = start(&disk, Settings::default()).await;
+            for (way, tenant, lease) in &tenants {
+                assert!(again.store.is_revoked(&claims(lease)), "{way} is not on record");
+                let token_dead = again.bench.caller(&tenant.token).await.is_err();
+                assert_eq!(token_dead, *way == "token", "{way}");
+            }
+            again.store.close().await.unwrap();
+        }
+    });
+}
+
+/// Writes until the disk takes no more.
+async fn fill(rig: &Rig, tenant: &Tenant) {
+    for n in 0..10_000 {
+        let name = Name::parse(&format!("filler-{n}-{}", rig.bench.now().as_millisecond())).unwrap();
+        if rig.store.ensure_caller(tenant.account.id, &name, Role::Member, rig.bench.now()).await.is_err() {
+            return;
+        }
+    }
+    panic!("the disk does not fail");
+}
+
+#[test]
+fn behind_the_ledger_nothing_is_handed_out_for_longer_than_is_promised() {
+    let scratch = tempfile::tempdir().unwrap();
+    let name = "behind_the_ledger_nothing_is_handed_out_for_longer_than_is_promised";
+    let Some(disk) = FaultyDisk::enter(name, scratch.path()) else { return };
+    run(async {
+        let rig = start(&disk, Settings { ledger: LedgerMode::Behind, ..Settings::default() }).await;
+        let (store, bench) = (&rig.store, &rig.bench);
+        let tenant = bench.tenant("acme", Metering::Free).await;
+        bench.open(&tenant).await.unwrap();
+        for fault in Fault::ALL {
+            disk.fail(fault);
+            fill(&rig, &tenant).await;
+            let mut out = Vec::new();
+            let started = Instant::now();
+            let refused = loop {
+                match bench.open(&tenant).await {
+                    Ok(lease) => out.push(lease),
+                    Err(error) => break error,
+                }
+                assert!(started.elapsed() < Duration::from_secs(2), "{} were handed out", out.len());
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            };
+            assert_eq!((refused.kind(), refused.retry_after_secs()), (Kind::Unavailable, Some(1)), "{refused:?}");
+            assert!(!out.is_empty(), "what is promised is used");
+            // Questions end with an error, instead of hanging; a key that is not on record is found and can be ended.
+            let filter = LeaseFilter { account: Some(tenant.account.id), limit: 10, ..LeaseFilter::default() };
+            let listed = tokio::time::timeout(Duration::from_secs(10), store.leases(&filter)).await.unwrap();
+            assert_eq!(listed.unwrap_err().kind(), Kind::Unavailable);
+            let last = out.last().unwrap();
+            assert_eq!(store.lease(last.id).await.unwrap().unwrap().lease.id, last.id);
+            let ended = store.revoke(Revocation::Lease(last.id), by(&tenant, bench.now())).await;
+            assert_eq!(ended.unwrap_err().kind(), Kind::Unavailable);
+            assert!(store.is_revoked(&claims(last)));
+            disk.heal();
+            while bench.open(&tenant).await.is_err() || store.owes() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            for lease in &out {
+                assert!(
+                    store.lease(lease.id).await.unwrap().is_some(),
+                    "{} was handed out and is not on record",
+                    lease.id
+                );
+            }
+            assert!(matches!(bench.state(last.id).await, LeaseState::Revoked(_)));
         }
         store.close().await.unwrap();
     });

@@ -434,3 +434,83 @@ async fn the_index_follows_the_pages_by_itself() {
     store.void(void, Kind::Upstream, bench.now()).await.unwrap();
     assert_eq!(store.verify_ledger().await.unwrap().leases, 700);
 }
+
+#[tokio::test]
+async fn a_clock_that_steps_back_after_a_revocation_makes_no_dead_credentials() {
+    use valetkey_core::lease::Revocation as What;
+    let shelf = Shelf::new();
+    let store = shelf.open().await;
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let before = bench.open(&tenant).await.unwrap();
+    let ways = [
+        What::Caller(tenant.caller),
+        What::Account(tenant.account.id),
+        What::Token(tenant.record.id),
+        What::Storage(tenant.storage.id),
+        What::Grant(tenant.grant),
+    ];
+    for what in ways {
+        shelf.clock.advance_secs(600);
+        store.revoke(what, by(&tenant, bench.now())).await.unwrap();
+        assert!(bench.is_revoked(&before), "{what:?}");
+        shelf.clock.advance_secs(-300);
+        if matches!(what, What::Grant(_)) {
+            // Single leases are ended: what was decided before and comes late is refused for a moment.
+            assert_eq!(bench.open(&tenant).await.unwrap_err().kind(), Kind::Forbidden);
+        } else {
+            let after = bench.open(&tenant).await.unwrap();
+            assert!(!bench.is_revoked(&after), "{what:?} made a credential that is dead at birth");
+            assert!(after.opened > bench.now() && after.opened < after.until);
+        }
+        shelf.clock.advance_secs(600);
+    }
+    // Set back by more than a credential lives: refused in words, not vended for nothing.
+    store.revoke(What::Account(tenant.account.id), by(&tenant, bench.now())).await.unwrap();
+    shelf.clock.advance_secs(-30 * 86_400);
+    let refused = bench.open(&tenant).await.unwrap_err();
+    assert!(matches!(refused.kind(), Kind::Unavailable), "{refused:?}");
+}
+
+async fn until_folded(other: &mut SqliteConnection, leases: i64) {
+    while sqlx::query_scalar::<_, i64>("SELECT count(*) FROM leases").fetch_one(&mut *other).await.unwrap() < leases {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_does_not_say_what_the_pages_say_is_found() {
+    let shelf = Shelf::new();
+    with_pages(&shelf, 6).await;
+    let store = shelf.open().await;
+    let mut other = shelf.raw().await;
+    until_folded(&mut other, 6).await;
+    assert_eq!(store.verify_ledger().await.unwrap().broken_at, None);
+    let forgeries = [
+        ("UPDATE leases SET until_s = until_s + 1 WHERE id = (SELECT max(id) FROM leases)", "until_s = until_s - 1"),
+        ("UPDATE leases SET credits = 9 WHERE id = (SELECT max(id) FROM leases)", "credits = 0"),
+        ("UPDATE leases SET caller = zeroblob(16) WHERE id = (SELECT max(id) FROM leases)", ""),
+    ];
+    for (forge, back) in forgeries {
+        assert_eq!(run(&mut other, forge).await, 1);
+        assert!(store.verify_ledger().await.unwrap().broken_at.is_some(), "{forge}");
+        if !back.is_empty() {
+            run(&mut other, &format!("UPDATE leases SET {back} WHERE id = (SELECT max(id) FROM leases)")).await;
+            assert_eq!(store.verify_ledger().await.unwrap().broken_at, None, "{back}");
+        }
+    }
+    assert_eq!(run(&mut other, "DELETE FROM leases WHERE caller = zeroblob(16)").await, 1);
+    assert!(store.verify_ledger().await.unwrap().broken_at.is_some(), "a lease that is gone");
+    store.close().await.unwrap();
+    // The last pages removed while nobody looks: what was folded outruns what is left.
+    let shelf = Shelf::new();
+    with_pages(&shelf, 6).await;
+    let store = shelf.open().await;
+    let mut other = shelf.raw().await;
+    until_folded(&mut other, 6).await;
+    store.close().await.unwrap();
+    assert_eq!(run(&mut other, "DELETE FROM ledger_pages WHERE seq > 4").await, 2);
+    drop(other);
+    let store = shelf.open().await;
+    assert_eq!(store.verify_ledger().await.unwrap().broken_at, Some(5));
+}

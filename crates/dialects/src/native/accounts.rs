@@ -141,14 +141,16 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
         }
         Standing::Suspended | Standing::Active => {}
     }
-    native.shared.registry.change_account(account.id, standing, metering).await?;
+    let changed = native.shared.registry.change_account(account.id, standing, metering).await;
     let mut still = Vec::new();
     match standing {
-        Standing::Active => {}
-        // What it was given before must not outlast its being served.
+        Standing::Active => changed?,
+        // What it was given before must not outlast its being served, also where that could not be written.
         Standing::Suspended => {
             let by = Revoker { by: call.caller.id, at: call.now };
-            native.shared.registry.revoke(Revocation::Account(account.id), by).await?;
+            let ended = native.shared.registry.revoke(Revocation::Account(account.id), by).await;
+            changed?;
+            ended?;
             still = still_taken(&native, by).await?;
         }
     }

@@ -275,6 +275,10 @@ pub(super) async fn end_child(native: Arc<Native>, call: Call) -> Result<Reply, 
         let said = "that was not signed with this parent access key: `iss` or `sub` is another";
         return Err(Error::new(Kind::Invalid, said));
     }
+    // Nobody takes it before its time, and its end would have to be remembered for as long as it says.
+    child.begun(call.now).map_err(|why| {
+        Error::new(Kind::Invalid, format!("it says that it was signed later than now: {why}")).at("iat")
+    })?;
     native.shared.parents.end_child(&child, Revoker { by: call.caller.id, at: call.now }).await?;
     Reply::json(&EndedShown { ended: u64::from(child.until > call.now), still_taken: Vec::new() })
 }

@@ -321,10 +321,12 @@ pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error>
     who::operator(&call.caller)?;
     let EndFields {} = if call.body.is_empty() { EndFields {} } else { json(&call.body)? };
     let storage = native.storage(&call).await?;
-    let Ended { done, notes } = native.stores.end_credentials(&storage).await.map_err(told)?;
-    // Afterwards, so that nothing of what was fetched meanwhile is handed out again.
+    let there = native.stores.end_credentials(&storage).await.map_err(told);
+    // Afterwards, so that nothing of what was fetched meanwhile is handed out again; and whatever the store said, since it ends here.
     let by = Revoker { by: call.caller.id, at: native.shared.desk.now() };
-    let ended = native.shared.registry.revoke(Revocation::Storage(storage.id), by).await?;
+    let ended = native.shared.registry.revoke(Revocation::Storage(storage.id), by).await;
+    let Ended { done, notes } = there?;
+    let ended = ended?;
     Reply::json(&StorageEnded { storage: storage.name.to_string(), ended, done, notes })
 }
 

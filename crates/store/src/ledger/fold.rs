@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use valetkey_core::Error;
 use valetkey_core::id::LeaseId;
 use valetkey_core::lease::{Lease, LeaseRecord, LeaseState};
 use valetkey_core::scope::Scope;
+use valetkey_core::{Error, Kind};
 
 use crate::ledger::entry::{Issued, Opened, scope_digest};
 use crate::sqlite::leases::{self, Found};
 use crate::sqlite::revocations::Ends;
 use crate::sqlite::{failed, pages, rows};
 use crate::store::Store;
+
+/// How long a question waits for what was opened before it to be written.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Leases folded while the writer's connection is held.
 const SLICE: u32 = 256;
@@ -62,11 +65,13 @@ impl Store {
     }
 
     /// Waits until what was queued before now is on disk.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be written for now: whoever asks is told so, instead of waiting for a disk.
     pub(crate) async fn settle(&self) -> Result<(), Error> {
-        match self.shared.queue.waiting() {
-            None => Ok(()),
-            Some(group) => group.kept().await,
-        }
+        let Some(group) = self.shared.queue.waiting() else { return Ok(()) };
+        let slow = || Error::new(Kind::Unavailable, "the ledger is not written in time").retry_after(1);
+        tokio::time::timeout(PATIENCE, group.kept_or_stuck()).await.unwrap_or_else(|_| Err(slow()))
     }
 
     /// Folds a few pages; `false` when there are none. Called where it is not dropped midway.
@@ -84,8 +89,20 @@ impl Store {
         Ok(true)
     }
 
-    /// A lease, from the index or from the pages that are not in it yet.
+    /// A lease, from the index, from the pages that are not in it yet or from what waits for the disk.
     pub(crate) async fn find_lease(&self, id: LeaseId) -> Result<Option<Found>, Error> {
+        match self.find_kept(id).await {
+            Ok(Some(found)) => Ok(Some(found)),
+            kept => {
+                let waits = self.shared.queue.unwritten(|opened| opened.id == id).pop();
+                let found = waits.map(|opened| Found { opened, void_kind: None, revoked: None, issued: None });
+                found.map_or(kept, |found| Ok(Some(found)))
+            }
+        }
+    }
+
+    /// A lease that is on disk.
+    async fn find_kept(&self, id: LeaseId) -> Result<Option<Found>, Error> {
         let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
         if let Some(mut found) = leases::by_id(&mut reader, id).await? {
             if found.issued.is_none() {

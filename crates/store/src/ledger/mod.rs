@@ -65,13 +65,18 @@ impl Store {
             at_ms: now.as_millisecond(),
             kind: kind_name(kind),
         };
-        self.shared.queue.void(&voided)?.kept().await
+        self.shared.queue.void(&voided)?.kept_or_stuck().await
     }
 }
 
 #[async_trait]
 impl Ledger for Store {
     async fn open(&self, permit: &Permit, trace: Option<&Trace>, now: Timestamp) -> Result<Lease, Error> {
+        let (decided, now) = (now, self.shared.revoked.opening(permit, now, self.shared.clock.now()));
+        if now > decided && permit.until() <= now {
+            let said = "the server's clock is behind what was revoked last; it has to be set right first";
+            return Err(Error::new(Kind::Unavailable, said).retry_after(60));
+        }
         loop {
             match self.shared.queue.open(permit, trace, now, &*self.shared.entropy)? {
                 Pushed::NeedsBalance => self.load_balance(permit.account()).await?,

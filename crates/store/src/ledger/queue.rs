@@ -3,7 +3,9 @@
 //! An entry is written straight into the page's bytes; the only thing made for it is a reference to the page's event.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -16,13 +18,22 @@ use valetkey_core::time::Entropy;
 use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
 
-use crate::ledger::entry::{self, LongScope, ScopeBytes, Voided};
+use crate::ledger::entry::{self, Entry, LongScope, Opened, ScopeBytes, Voided};
+use crate::settings::LedgerMode;
 
 /// Random bytes drawn at once: asking the system for each lease's ten costs more than writing the entry.
 const NOISE: usize = 2560;
 
 /// A request that was identified or decided so long ago is not on its way any more: an hour.
 const STALE_MS: i64 = 3_600_000;
+
+/// A vend that was decided before a grant's credentials were ended opened its lease or was refused within that time, whatever
+/// the clock that instants are told by did meanwhile.
+const BARRED: Duration = Duration::from_mins(1);
+
+/// What is promised of leases that count as opened when they are queued: none that is older than this is lost. While an older
+/// one waits nothing more is handed out.
+pub(crate) const PROMISED: Duration = Duration::from_millis(100);
 
 /// What became of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +48,8 @@ pub(crate) enum Outcome {
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     outcome: OnceLock<Outcome>,
+    /// The page, or one before it, could not be written and is tried again.
+    stuck: AtomicBool,
     done: Notify,
 }
 
@@ -50,16 +63,36 @@ impl Group {
         }
         match self.outcome.get() {
             Some(Outcome::Kept) => Ok(()),
-            Some(Outcome::Lost) | None => {
-                Err(Error::new(Kind::Unavailable, "the ledger could not be written").retry_after(1))
-            }
+            Some(Outcome::Lost) | None => Err(unwritten()),
         }
+    }
+
+    /// Waits until the page is on disk, or it is known that it cannot be written for now.
+    pub(crate) async fn kept_or_stuck(&self) -> Result<(), Error> {
+        // INVARIANT: as above.
+        let done = self.done.notified();
+        if self.outcome.get().is_none() && !self.stuck.load(Ordering::Acquire) {
+            done.await;
+        }
+        match self.outcome.get() {
+            Some(Outcome::Kept) => Ok(()),
+            Some(Outcome::Lost) | None => Err(unwritten()),
+        }
+    }
+
+    fn stick(&self) {
+        self.stuck.store(true, Ordering::Release);
+        self.done.notify_waiters();
     }
 
     fn finish(&self, outcome: Outcome) {
         let _ = self.outcome.set(outcome);
         self.done.notify_waiters();
     }
+}
+
+fn unwritten() -> Error {
+    Error::new(Kind::Unavailable, "the ledger could not be written").retry_after(1)
 }
 
 /// What an account's entries in a page change of its credits.
@@ -83,6 +116,8 @@ pub(crate) struct Page {
     pub(crate) last_ms: i64,
     pub(crate) charges: HashMap<AccountId, Charge>,
     pub(crate) scopes: Vec<Arc<LongScope>>,
+    /// When the first entry came.
+    since: Option<Instant>,
 }
 
 impl Page {
@@ -98,6 +133,7 @@ impl Page {
 
     fn stamp(&mut self, ms: i64) {
         if self.is_empty() {
+            self.since = Some(Instant::now());
             (self.first_ms, self.last_ms) = (ms, ms);
         } else {
             self.first_ms = self.first_ms.min(ms);
@@ -113,15 +149,29 @@ struct State {
     balances: HashMap<AccountId, Balance>,
     /// What pages that are being written took, for balances that are read meanwhile.
     writing: HashMap<AccountId, u64>,
-    /// The event of the page that is being written.
-    written: Option<Arc<Group>>,
+    /// The page that is being written.
+    written: Option<Arc<Page>>,
     voided: HashSet<LeaseId>,
     /// Grants whose credentials were ended: a vend decided before that must not open a lease after it.
-    barred: HashMap<GrantId, i64>,
+    barred: HashMap<GrantId, Bar>,
     /// Tokens that were ended, and when: a vend of one that was identified before must not open a lease after it.
     ended: HashMap<TokenId, i64>,
     long: HashMap<usize, (Arc<valetkey_core::scope::Scope>, Option<Arc<LongScope>>)>,
     noise: Vec<u8>,
+}
+
+/// Up to when what was decided under a grant opens nothing, and since when that is so.
+#[derive(Clone, Copy, Debug)]
+struct Bar {
+    until_ms: i64,
+    since: Instant,
+}
+
+impl Bar {
+    fn holds(&self, ms: i64) -> bool {
+        // Without an end the grant itself is going.
+        ms <= self.until_ms && (self.until_ms == i64::MAX || self.since.elapsed() < BARRED)
+    }
 }
 
 /// The queue.
@@ -129,6 +179,7 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     pub(crate) wake: Notify,
     most: usize,
+    mode: LedgerMode,
 }
 
 /// What became of an attempt to open a lease.
@@ -140,8 +191,8 @@ pub(crate) enum Pushed {
 }
 
 impl Queue {
-    pub(crate) fn new(most: usize) -> Self {
-        Self { state: Mutex::default(), wake: Notify::new(), most }
+    pub(crate) fn new(most: usize, mode: LedgerMode) -> Self {
+        Self { state: Mutex::default(), wake: Notify::new(), most, mode }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -160,9 +211,10 @@ impl Queue {
         let credits = permit.credits();
         let mut state = self.state();
         let state = &mut *state;
-        admit(state, self.most)?;
+        self.admit(state)?;
+        self.in_time(state)?;
         if !state.barred.is_empty()
-            && permit.because().grants.iter().any(|grant| state.barred.get(grant).is_some_and(|until| ms <= *until))
+            && permit.because().grants.iter().any(|grant| state.barred.get(grant).is_some_and(|bar| bar.holds(ms)))
         {
             return Err(Error::new(Kind::Forbidden, "the grant was revoked"));
         }
@@ -254,6 +306,7 @@ impl Queue {
 
     /// Keeps how a store knows the credential that came of a lease.
     pub(crate) fn issued(&self, lease: LeaseId, trace: &Trace, at_ms: i64) -> Result<Arc<Group>, Error> {
+        self.in_time(&self.state())?;
         self.push(at_ms, |page| {
             entry::write_issued(lease, trace, at_ms, &mut page.body);
             page.issues += 1;
@@ -263,7 +316,7 @@ impl Queue {
     fn push(&self, at_ms: i64, write: impl FnOnce(&mut Page)) -> Result<Arc<Group>, Error> {
         let mut state = self.state();
         let state = &mut *state;
-        admit(state, self.most)?;
+        self.admit(state)?;
         let wake = state.page.is_empty() || state.page.len() == self.most / 2;
         state.page.stamp(at_ms);
         write(&mut state.page);
@@ -282,21 +335,49 @@ impl Queue {
     /// The event of the last page that anything waits in. Pages are written in order: when it is on disk, all are.
     pub(crate) fn waiting(&self) -> Option<Arc<Group>> {
         let state = self.state();
-        if state.page.is_empty() { state.written.clone() } else { Some(Arc::clone(&state.page.group)) }
+        if state.page.is_empty() {
+            state.written.as_ref().map(|page| Arc::clone(&page.group))
+        } else {
+            Some(Arc::clone(&state.page.group))
+        }
+    }
+
+    /// Leases that are not on disk yet. Where a lease counts as opened when it is queued, its credential may be out.
+    pub(crate) fn unwritten(&self, wanted: impl Fn(&Opened) -> bool) -> Vec<Opened> {
+        // Copied, so that nobody waits while it is read.
+        let (waits, written) = {
+            let state = self.state();
+            (state.page.body.clone(), state.written.clone())
+        };
+        let bodies = [Some(&waits[..]), written.as_ref().map(|page| &page.body[..])];
+        let wanted = |entry| match entry {
+            Entry::Opened(opened) if wanted(&opened) => Some(opened),
+            _ => None,
+        };
+        bodies.into_iter().flatten().flat_map(entry::read).flatten().filter_map(wanted).collect()
+    }
+
+    /// The page that is being written could not be: whoever asks what was opened is told so and does not wait.
+    pub(crate) fn stick(&self) {
+        let state = self.state();
+        if let Some(page) = &state.written {
+            page.group.stick();
+        }
+        state.page.group.stick();
     }
 
     /// Takes the page, for the writer.
-    pub(crate) fn take(&self) -> Option<Page> {
+    pub(crate) fn take(&self) -> Option<Arc<Page>> {
         let mut state = self.state();
         if state.page.is_empty() {
             return None;
         }
         let body = Vec::with_capacity(state.page.body.len());
-        let page = std::mem::replace(&mut state.page, Page { body, ..Page::default() });
+        let page = Arc::new(std::mem::replace(&mut state.page, Page { body, ..Page::default() }));
         for (account, charge) in &page.charges {
             *state.writing.entry(*account).or_default() += charge.taken;
         }
-        state.written = Some(Arc::clone(&page.group));
+        state.written = Some(Arc::clone(&page));
         Some(page)
     }
 
@@ -305,8 +386,9 @@ impl Queue {
     pub(crate) fn finish(&self, page: &Page, outcome: Outcome) {
         {
             let mut state = self.state();
-            let State { balances, writing, written, .. } = &mut *state;
+            let State { balances, writing, written, page: next, .. } = &mut *state;
             *written = None;
+            next.group.stuck.store(false, Ordering::Release);
             for (account, charge) in &page.charges {
                 if let Some(taken) = writing.get_mut(account) {
                     *taken = taken.saturating_sub(charge.taken);
@@ -354,14 +436,14 @@ impl Queue {
     /// Refuses every later entry of a grant that was decided up to an instant.
     pub(crate) fn bar(&self, grant: GrantId, until_ms: i64) {
         let mut state = self.state();
-        state.barred.retain(|_, until| until_ms.saturating_sub(*until) < STALE_MS);
-        let until = state.barred.entry(grant).or_insert(until_ms);
-        *until = until_ms.max(*until);
+        state.barred.retain(|_, bar| bar.until_ms == i64::MAX || bar.since.elapsed() < BARRED);
+        let bar = state.barred.entry(grant).or_insert(Bar { until_ms, since: Instant::now() });
+        *bar = Bar { until_ms: until_ms.max(bar.until_ms), since: Instant::now() };
     }
 
     /// Ends a bar that had no end.
     pub(crate) fn bar_no_longer_than(&self, grant: GrantId, until_ms: i64) {
-        self.state().barred.insert(grant, until_ms);
+        self.state().barred.insert(grant, Bar { until_ms, since: Instant::now() });
     }
 
     /// Refuses every later entry of a token.
@@ -370,21 +452,29 @@ impl Queue {
         state.ended.retain(|_, at| now_ms.saturating_sub(*at) < STALE_MS);
         state.ended.insert(token, now_ms);
     }
-
-    /// Takes that back: the token could not be ended.
-    pub(crate) fn spare_token(&self, token: TokenId) {
-        self.state().ended.remove(&token);
-    }
 }
 
-fn admit(state: &State, most: usize) -> Result<(), Error> {
-    if state.closed {
-        return Err(Error::new(Kind::Unavailable, "the server is shutting down").retry_after(1));
+impl Queue {
+    fn admit(&self, state: &State) -> Result<(), Error> {
+        if state.closed {
+            return Err(Error::new(Kind::Unavailable, "the server is shutting down").retry_after(1));
+        }
+        if state.page.len() >= self.most {
+            return Err(Error::new(Kind::Unavailable, "too many requests wait for the ledger").retry_after(1));
+        }
+        Ok(())
     }
-    if state.page.len() >= most {
-        return Err(Error::new(Kind::Unavailable, "too many requests wait for the ledger").retry_after(1));
+
+    /// Refuses to hand anything out while something that was handed out before waits for the disk longer than is promised.
+    fn in_time(&self, state: &State) -> Result<(), Error> {
+        let oldest = state.written.as_ref().map_or(state.page.since, |page| page.since);
+        match self.mode {
+            LedgerMode::Behind if oldest.is_some_and(|since| since.elapsed() > PROMISED) => {
+                Err(Error::new(Kind::Unavailable, "the ledger is not written as fast as is promised").retry_after(1))
+            }
+            LedgerMode::Behind | LedgerMode::Durable => Ok(()),
+        }
     }
-    Ok(())
 }
 
 fn ten(noise: &mut Vec<u8>, entropy: &dyn Entropy) -> [u8; 10] {

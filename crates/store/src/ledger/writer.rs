@@ -1,5 +1,6 @@
 //! The one who writes pages: takes everything that waits, commits it as one row, wakes everybody in it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
@@ -79,7 +80,7 @@ async fn gather(store: &Store) {
     }
 }
 
-async fn write(store: &Store, head: &mut Head, page: Page) {
+async fn write(store: &Store, head: &mut Head, page: Arc<Page>) {
     let queue = &store.shared.queue;
     metrics::gauge!("vk_ledger_queue").set(f64::from(u32::try_from(page.len()).unwrap_or(u32::MAX)));
     metrics::histogram!("vk_ledger_group_size").record(f64::from(u32::try_from(page.len()).unwrap_or(u32::MAX)));
@@ -119,6 +120,7 @@ async fn write(store: &Store, head: &mut Head, page: Page) {
                     queue.finish(&page, Outcome::Lost);
                     return;
                 }
+                queue.stick();
             }
         }
         drop(turn);

@@ -10,9 +10,9 @@ use valetkey_core::port::Verified;
 use crate::ledger::entry::{self, Entry, Issued, Opened};
 use crate::ledger::queue::Page;
 use crate::ledger::writer::hash;
-use crate::sqlite::failed;
 use crate::sqlite::revocations::Ends;
 use crate::sqlite::rows::{self, count, signed};
+use crate::sqlite::{failed, leases};
 use crate::sweep::Beginning;
 
 /// Leases inserted with one statement.
@@ -286,7 +286,8 @@ async fn insert_issued(db: &mut SqliteConnection, issued: &[Issued]) -> Result<(
     Ok(())
 }
 
-/// Reads the whole ledger and checks that each page fits the one before, and is what its row says.
+/// Reads the whole ledger and checks that each page fits the one before and is what its row says, and that the index of leases
+/// says what the pages say: every lease of a page that was folded, each void, none that no page has.
 pub(crate) async fn verify(db: &mut SqliteConnection, beginning: Beginning, at_least: i64) -> Result<Verified, Error> {
     let mut verified = Verified { leases: 0, pages: 0, broken_at: None };
     let (mut before, mut next) = match beginning {
@@ -297,6 +298,7 @@ pub(crate) async fn verify(db: &mut SqliteConnection, beginning: Beginning, at_l
             (Vec::new(), 1)
         }
     };
+    let indexed = folded(db).await?;
     loop {
         let slice: Vec<PageRow> = sqlx::query_as(
             "SELECT seq, opens, voids, issues, hash, body FROM ledger_pages WHERE seq >= ? ORDER BY seq LIMIT 64",
@@ -310,13 +312,17 @@ pub(crate) async fn verify(db: &mut SqliteConnection, beginning: Beginning, at_l
         }
         for (seq, opens, voids, issues, kept, body) in slice {
             let entries: Option<Vec<Entry>> = entry::read(&body).collect();
-            let counted = entries.map(|entries| {
+            let counted = entries.as_ref().map(|entries| {
                 let opened = entries.iter().filter(|entry| matches!(entry, Entry::Opened(_))).count();
                 let issued = entries.iter().filter(|entry| matches!(entry, Entry::Issued(_))).count();
                 [opened, entries.len() - opened - issued, issued]
             });
             let said = [opens, voids, issues].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
-            let fits = seq == next && *kept == hash(&before, &body) && counted == Some(said);
+            let mut fits = seq == next && *kept == hash(&before, &body) && counted == Some(said);
+            if fits && seq <= indexed && !is_indexed(db, &entries.unwrap_or_default()).await? {
+                // Unless the page went meanwhile, and its leases with it.
+                fits = !exists(db, seq).await?;
+            }
             if !fits && verified.broken_at.is_none() {
                 verified.broken_at = Some(count(next));
             }
@@ -330,7 +336,51 @@ pub(crate) async fn verify(db: &mut SqliteConnection, beginning: Beginning, at_l
     if next <= at_least && verified.broken_at.is_none() {
         verified.broken_at = Some(count(next));
     }
+    // Pages that the index was made of and that are not there any more, or leases that no page has.
+    if verified.broken_at.is_none() && (next <= indexed || more_than_pages(db).await?) {
+        verified.broken_at = Some(count(next.min(indexed.max(1))));
+    }
     Ok(verified)
+}
+
+async fn exists(db: &mut SqliteConnection, seq: i64) -> Result<bool, Error> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM ledger_pages WHERE seq = ?")
+        .bind(seq)
+        .fetch_optional(db)
+        .await
+        .map_err(failed)?;
+    Ok(found.is_some())
+}
+
+/// Whether the index has more leases than the pages it was made of. One statement, so one view of both.
+async fn more_than_pages(db: &mut SqliteConnection) -> Result<bool, Error> {
+    let more: i64 = sqlx::query_scalar(
+        "SELECT (SELECT count(*) FROM leases)
+              - (SELECT coalesce(sum(opens), 0) FROM ledger_pages WHERE seq <= (SELECT seq FROM ledger_folded))",
+    )
+    .fetch_one(db)
+    .await
+    .map_err(failed)?;
+    Ok(more > 0)
+}
+
+/// Whether the index says of a page's leases what the page says.
+async fn is_indexed(db: &mut SqliteConnection, entries: &[Entry]) -> Result<bool, Error> {
+    for entry in entries {
+        let fits = match entry {
+            Entry::Opened(opened) => {
+                leases::by_id(&mut *db, opened.id).await?.is_some_and(|found| found.opened == *opened)
+            }
+            Entry::Voided(voided) => leases::by_id(&mut *db, voided.lease)
+                .await?
+                .is_none_or(|found| found.void_kind.as_deref() == Some(voided.kind.as_str())),
+            Entry::Issued(_) => true,
+        };
+        if !fits {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The bytes every id made at or after a millisecond is at or after.

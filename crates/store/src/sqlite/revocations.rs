@@ -13,7 +13,7 @@ use crate::sqlite::pages::{self, first_id};
 use crate::sqlite::{registry, rows};
 
 /// What a stored revocation ends. A grant's are found and stored as leases.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Target {
     Lease(LeaseId),
     Token(TokenId),
@@ -72,6 +72,13 @@ pub(crate) struct End {
     pub(crate) target: Target,
     pub(crate) at_ms: i64,
     pub(crate) keep_until_ms: i64,
+}
+
+impl End {
+    /// The end of one lease.
+    pub(crate) fn of_lease(lease: &Opened, at_ms: i64) -> Self {
+        Self { target: Target::Lease(lease.id), at_ms, keep_until_ms: lease.until_s.saturating_mul(1000) }
+    }
 }
 
 /// Revocations by what they end, to ask of many leases.
@@ -254,8 +261,8 @@ pub(crate) async fn revoke(
     Ok(marked + waiting)
 }
 
-/// Ends what was vended under a grant: each lease on its own, because credentials do not name their grants.
-pub(crate) async fn revoke_grant(
+/// The ends of what was vended under a grant: each lease on its own, because credentials do not name their grants.
+pub(crate) async fn of_grant(
     db: &mut SqliteConnection,
     account: AccountId,
     grant: GrantId,
@@ -265,10 +272,7 @@ pub(crate) async fn revoke_grant(
     let at_ms = by.at.as_millisecond();
     let since_ms = at_ms.saturating_sub(longest_ms);
     let waiting = waiting(&mut *db, since_ms, at_ms, |lease| lease.grant_ids().any(|one| one == grant)).await?;
-    let mut ends: Vec<End> = waiting
-        .iter()
-        .map(|lease| End { target: Target::Lease(lease.id), at_ms, keep_until_ms: lease.until_s.saturating_mul(1000) })
-        .collect();
+    let mut ends: Vec<End> = waiting.iter().map(|lease| End::of_lease(lease, at_ms)).collect();
     let folded: Vec<(Vec<u8>, Vec<u8>, i64)> = sqlx::query_as(
         "SELECT id, grants, until_s FROM leases WHERE account = ?1 AND id >= ?2
          AND opened_ms <= ?3 AND until_s * 1000 > ?3 AND void_kind IS NULL AND revoked_ms IS NULL",
@@ -285,9 +289,14 @@ pub(crate) async fn revoke_grant(
             ends.push(End { target: Target::Lease(id), at_ms, keep_until_ms: until_s.saturating_mul(1000) });
         }
     }
-    for end in &ends {
+    Ok(ends)
+}
+
+/// Stores ends of leases and marks the leases.
+pub(crate) async fn insert_all(db: &mut SqliteConnection, ends: &[End], by: Revoker) -> Result<(), Error> {
+    for end in ends {
         sqlx::query("UPDATE leases SET revoked_ms = ?, revoked_by = ? WHERE id = ?")
-            .bind(at_ms)
+            .bind(end.at_ms)
             .bind(by.by.to_bytes().to_vec())
             .bind(end.target.bytes().to_vec())
             .execute(&mut *db)
@@ -295,5 +304,5 @@ pub(crate) async fn revoke_grant(
             .map_err(failed)?;
         insert(&mut *db, *end, by).await?;
     }
-    Ok(ends)
+    Ok(())
 }

@@ -240,7 +240,7 @@ pub(crate) async fn recipients(db: &mut SqliteConnection, share: ShareId) -> Res
 }
 
 /// What is taken back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Which {
     Share(ShareId),
     Table(TableId),

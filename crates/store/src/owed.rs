@@ -1,0 +1,109 @@
+//! Ends that could not be written: they hold on this server all the same, and are tried again until they are on record.
+//!
+//! INVARIANT: memory is told before the disk is asked. Whoever wanted a key ended hears of a failure ("not on record yet"), but
+//! the key is ended, and nothing that fails afterwards brings it back while this server runs.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use valetkey_core::id::{AccountId, GrantId, TokenId};
+use valetkey_core::lease::Revoker;
+use valetkey_core::{Error, Kind};
+use valetkey_sqlite::Failure as _;
+
+use crate::sqlite::revocations::{Also, Target};
+use crate::sqlite::shares::Which;
+use crate::store::Store;
+
+/// What is still to be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owed {
+    /// Credentials end, and with [`Also::EndToken`] the token does.
+    End { target: Target, keep_until_ms: Option<i64>, also: Also },
+    /// What was vended under a grant ends.
+    Grant(GrantId),
+    /// A grant goes, with what was vended under it.
+    TakeGrant(AccountId, GrantId),
+    /// Something shared goes, with what was vended under it.
+    TakeBack(Which),
+}
+
+/// Everything that is still to be written, each once, and who asked for it first.
+#[derive(Debug, Default)]
+pub(crate) struct Debts(Mutex<Vec<(Owed, Revoker)>>);
+
+impl Debts {
+    fn all(&self) -> MutexGuard<'_, Vec<(Owed, Revoker)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn snapshot(&self) -> Vec<(Owed, Revoker)> {
+        self.all().clone()
+    }
+
+    fn add(&self, owed: Owed, by: Revoker) {
+        let mut all = self.all();
+        if !all.iter().any(|(known, _)| *known == owed) {
+            all.push((owed, by));
+        }
+    }
+
+    fn remove(&self, owed: Owed) {
+        self.all().retain(|(known, _)| *known != owed);
+    }
+}
+
+impl Store {
+    /// What a change that ends something answers with. A failure of the database leaves a debt; a refusal does not.
+    pub(crate) fn or_owe<T>(&self, done: Result<T, Error>, owed: Owed, by: Revoker) -> Result<T, Error> {
+        match done {
+            Err(error) if error.is_of_database() => {
+                self.shared.debts.add(owed, by);
+                tracing::error!(
+                    error = ?error,
+                    "what was ended could not be written: it is ended on this server and will be tried again"
+                );
+                let said = "ended on this server, but not on record yet: the database cannot be written now. It is tried again; \
+                            a restart before that would forget it";
+                Err(Error::new(Kind::Unavailable, said).retry_after(1).caused_by(error))
+            }
+            done => done,
+        }
+    }
+
+    /// Whether something that was ended is not on record yet.
+    pub fn owes(&self) -> bool {
+        !self.shared.debts.all().is_empty()
+    }
+
+    /// Tries again what could not be written.
+    pub(crate) async fn pay_debts(&self) {
+        for (owed, by) in self.shared.debts.snapshot() {
+            let done = match owed {
+                Owed::End { target, keep_until_ms, also } => {
+                    self.write_end(target, keep_until_ms, by, also).await.map(drop)
+                }
+                Owed::Grant(grant) => self.write_grant_end(grant, by).await.map(drop),
+                Owed::TakeGrant(account, grant) => self.end_and_take_grant(account, grant, by).await,
+                Owed::TakeBack(which) => self.end_and_take_back(which, by).await,
+            };
+            match done {
+                Err(error) if error.is_of_database() => return,
+                // What was refused now (somebody else took the grant meanwhile) is settled too.
+                Ok(()) | Err(_) => {
+                    self.shared.debts.remove(owed);
+                    if let Owed::End { also: Also::EndToken(token), .. } = owed {
+                        self.token_ended(token);
+                    }
+                    tracing::info!(owed = ?owed, "what was ended while the database could not be written is on record now");
+                }
+            }
+        }
+    }
+
+    /// The database says that a token is ended: what memory knows of it is read again.
+    pub(crate) fn token_ended(&self, token: TokenId) {
+        self.shared.memory.known.forget_all();
+        self.shared.memory.parents.forget(&token);
+        self.shared.revoked.unbury(token);
+    }
+}
