@@ -46,6 +46,8 @@ def shared(setup, pond, tmp_path_factory):
     """The server that all share whose fault is over with the test."""
     disk = pond.parent
     settings = {"VALETKEY_S3__MIN_TTL_SECS": "1", "VALETKEY_GATEWAY__LOCAL_ROOTS": str(disk)}
+    # Where the stubs are that take themselves for the machine's metadata server.
+    settings["VALETKEY_UPSTREAM__MACHINE_IDENTITY_HOSTS"] = "127.0.0.1"
     with running(Faulty(setup, tmp_path_factory.mktemp("shared"), settings)) as server:
         server.make("storages", name="disk", kind="gateway", min_ttl_secs=1, settings={"backend": "local", "root": str(disk)})
         server.make("buckets", bucket="pond", storage="disk")

@@ -1,6 +1,5 @@
 """What goes wrong on command: the disk, its syncs, the clock. `shim.c` does it inside the server."""
 
-import contextlib
 import errno
 import mmap
 import pathlib
@@ -15,7 +14,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 # The fields of `struct commands` in shim.c, in its order, 8 bytes each; then `below` and `only`.
 FIELDS = ["wall_ns", "ticks_ns", "write_errno", "sync_errno", "hold_syncs", "kill_at_sync"]
-FIELDS += ["failed_writes", "failed_syncs", "held_syncs", "syncs"]
+FIELDS += ["failed_writes", "failed_syncs", "held_syncs", "syncs", "open_reads", "accepted"]
 BELOW, ONLY = (8 * len(FIELDS), 1024), (8 * len(FIELDS) + 1024, 256)
 SECOND = 1_000_000_000
 
@@ -71,6 +70,10 @@ class Faults:
     def step_clock(self, secs: float) -> None:
         """The wall clock alone is set, forward or back."""
         self.wall_ns += round(secs * SECOND)
+
+    def forget(self) -> None:
+        """What was counted of a process that is gone."""
+        self.open_reads = self.held_syncs = 0
 
     def mend(self) -> None:
         """The disk does again what it is told."""
@@ -136,12 +139,3 @@ def memory(process: subprocess.Popen) -> int:
     """Bytes of memory that it holds."""
     status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS"))
-
-
-def opened(process: subprocess.Popen, below: pathlib.Path) -> int:
-    """How many files below a directory it has open."""
-    count = 0
-    for link in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            count += link.readlink().is_relative_to(below)
-    return count

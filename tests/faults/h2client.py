@@ -24,6 +24,7 @@ class Connection:
             self.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
             self.h2.increment_flow_control_window(1 << 30)
         self.events: list[h2.events.Event] = []
+        self.received = b""
         self.closed = False
         self.flush()
 
@@ -44,8 +45,8 @@ class Connection:
         self.h2.ping(b"faults!!")
         self.flush()
 
-    def hear(self, secs: float) -> list[h2.events.Event]:
-        """Whatever comes within that time, the first of it without waiting longer."""
+    def hear(self, secs: float) -> list[h2.events.Event | None]:
+        """Whatever comes within that time, the first of it without waiting longer; nothing in it, if no frame is whole."""
         self.socket.settimeout(secs)
         try:
             data = self.socket.recv(65536)
@@ -56,10 +57,18 @@ class Connection:
         if not data:
             self.closed = True
             return []
-        new = self.h2.receive_data(data)
+        self.received += data
+        new = []
+        while len(self.received) >= 9 and len(self.received) >= (size := 9 + int.from_bytes(self.received[:3])):
+            frame, self.received = self.received[:size], self.received[size:]
+            came = self.h2.receive_data(frame)
+            new += came
+            if any(isinstance(event, h2.events.ConnectionTerminated) for event in came):
+                # What was begun goes on until its end; this library takes it for the end of everything.
+                self.h2.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
         self.flush()
         self.events += new
-        return new
+        return new or [None]
 
     def wait(self, kind, stream: int | None = None, secs: float = 10):
         """The first event of that kind, and of that stream."""

@@ -58,24 +58,21 @@ class Faulty(Server):
         command = [self.binary, "server", *command, "--data-dir", str(self.data), "--output", "json"]
         return subprocess.run(command, env=os.environ | self.settings, capture_output=True, text=True, timeout=60)
 
-    def start(self, files: int | None = None) -> None:
-        """Starts on what is there; with a soft limit of that many open files, if one is given."""
+    def start(self, files: str | None = None) -> None:
+        """Starts on what is there; with limits on open files (`soft:hard`), if some are given."""
+        self.faults.forget()
         env = os.environ | {"LD_PRELOAD": str(self.shim), "FAULTS": str(self.faults.path)}
         env |= {"VALETKEY_LOG__LEVEL": "debug", "VALETKEY_LOG__FORMAT": "json"}
         env |= {f"VALETKEY_LIMITS__{name}": "per-second:100000/1" for name in ("CREDENTIALS", "REQUESTS", "STRANGERS")}
         command = [self.binary, "server", "run", "--data-dir", str(self.data), "--output", "json"]
         command += ["--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"]
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        core = resource.getrlimit(resource.RLIMIT_CORE)
+        # If it wants to leave no core, that is for itself to say.
+        core = resource.getrlimit(resource.RLIMIT_CORE)[1]
+        limits = [f"--core={'unlimited' if core == resource.RLIM_INFINITY else core}"]
+        limits += [f"--nofile={files}"] if files else []
         with self.log.open("ab") as log:
-            try:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (files or soft, hard))
-                # If it wants to leave no core, that is for itself to say.
-                resource.setrlimit(resource.RLIMIT_CORE, (core[1], core[1]))
-                self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=env | self.settings)
-            finally:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-                resource.setrlimit(resource.RLIMIT_CORE, core)
+            command = ["prlimit", *limits, *command]
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=env | self.settings)
         try:
             ready = self._ready()
         except BaseException:
@@ -110,6 +107,12 @@ class Faulty(Server):
 
     def ready_status(self) -> int:
         return self.call("GET", "/readyz").status
+
+    def noted(self, answer):
+        """As everywhere; but a token's id is no secret."""
+        super().noted(answer)
+        self.secrets = {secret for secret in self.secrets if not secret.startswith("tok_")}
+        return answer
 
     def writes(self) -> bool:
         """Whether its database takes anything."""

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -29,7 +30,8 @@ struct commands {
     _Atomic int64_t sync_errno;   /* syncs fail with this */
     _Atomic int64_t hold_syncs;   /* syncs wait while this is set */
     _Atomic int64_t kill_at_sync; /* the process is killed at the sync that brings this from 1 to 0 */
-    _Atomic int64_t failed_writes, failed_syncs, held_syncs, syncs; /* counted here */
+    /* Counted here: what was hit, files below that are open to be read, connections that were accepted. */
+    _Atomic int64_t failed_writes, failed_syncs, held_syncs, syncs, open_reads, accepted;
     char below[1024], only[256];
 };
 
@@ -49,9 +51,13 @@ __attribute__((constructor)) static void start(void) {
     if (mapped != MAP_FAILED) commands = mapped;
 }
 
-static int meant_path(const char *path) {
+static int is_below(const char *path) {
     size_t length = strlen(commands->below);
-    return length && !strncmp(path, commands->below, length) && strstr(path, commands->only) != NULL;
+    return length && !strncmp(path, commands->below, length);
+}
+
+static int meant_path(const char *path) {
+    return is_below(path) && strstr(path, commands->only) != NULL;
 }
 
 static int meant(int fd) {
@@ -151,10 +157,17 @@ int ftruncate64(int fd, off64_t size) {
     return grows(fd, size) && full(fd, NULL) ? -1 : real(fd, size);
 }
 
+static _Atomic char reads[65536];
+
 /* A full disk has no room for a new name either. */
 static int opened(int (*real)(const char *, int, ...), const char *path, int flags, mode_t mode) {
     if (commands->write_errno && (flags & O_CREAT) && access(path, F_OK) && full(-1, path)) return -1;
-    return real(path, flags, mode);
+    int fd = real(path, flags, mode);
+    if (fd >= 0 && fd < (int)sizeof reads && (flags & O_ACCMODE) == O_RDONLY && is_below(path)) {
+        reads[fd] = 1;
+        commands->open_reads++;
+    }
+    return fd;
 }
 
 #define OPEN(name) \
@@ -171,6 +184,22 @@ static int opened(int (*real)(const char *, int, ...), const char *path, int fla
 #undef open64
 OPEN(open)
 OPEN(open64)
+
+int close(int fd) {
+    REAL(close);
+    if (fd >= 0 && fd < (int)sizeof reads && reads[fd]) {
+        reads[fd] = 0;
+        commands->open_reads--;
+    }
+    return real(fd);
+}
+
+int accept4(int fd, struct sockaddr *restrict address, socklen_t *restrict length, int flags) {
+    REAL(accept4);
+    int accepted = real(fd, address, length, flags);
+    if (accepted >= 0) commands->accepted++;
+    return accepted;
+}
 
 int mkdir(const char *path, mode_t mode) {
     REAL(mkdir);

@@ -7,7 +7,25 @@ def listed(lease):
     return outcome(lease.boto3().list_objects_v2, Bucket="lake")[:2]
 
 
+def end(server, caller) -> None:
+    who = {"caller": f"{caller.account}/{caller.name}"}
+    assert server.call("POST", "/api/v1/revocations", server.admin_token, who).status == 200
+
+
 class TestAClockThatStepsBack:
+    def test_makes_no_credentials_that_are_dead_at_birth(self, server):
+        """What was ended stays ended, and what comes after the end is good, whatever the clock says."""
+        caller = server.caller()
+        ended = server.vend(caller)
+        end(server, caller)
+        assert listed(ended) == (400, "ExpiredToken")
+        server.faults.step_clock(-600)
+        for _ in range(3):
+            assert listed(server.vend(caller)) == (200, None)
+            assert listed(ended) == (400, "ExpiredToken")
+        server.restart()
+        assert listed(server.at(ended)) == (400, "ExpiredToken")
+        assert listed(server.vend(caller)) == (200, None)
 
     def test_revives_nothing_that_was_ended_one_by_one(self, server):
         caller = server.caller()

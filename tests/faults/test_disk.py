@@ -2,6 +2,8 @@
 
 import errno
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -78,18 +80,139 @@ class TestAWriteThatFails:
         assert outcome(s3.head_object, Bucket="lake", Key="lost")[0] == 404
 
 
+class TestEnding:
+    @pytest.mark.parametrize("fault", FAULTS)
+    def test_counts_though_it_cannot_be_written_and_is_written_later(self, server, fault):
+        caller = server.caller()
+        lease, other = server.vend(caller), server.vend(caller)
+        lease.boto3().put_object(Bucket="lake", Key="x", Body=b"x")
+        FAULTS[fault](server.faults)
+        said = server.call("DELETE", f"/api/v1/leases/{lease.id}", server.admin_token)
+        assert said.status == 503 and said.headers.get("retry-after"), said
+        assert b"tried again" in said.body, said
+        assert outcome(lease.boto3().get_object, Bucket="lake", Key="x")[:2] == (400, "ExpiredToken")
+        assert outcome(other.boto3().get_object, Bucket="lake", Key="x")[0] == 200
+        server.faults.mend()
+        # Without being asked again.
+        until(lambda: server.call("GET", f"/api/v1/leases/{lease.id}", server.admin_token).json()["state"] == "revoked")
+        server.kill()
+        server.start()
+        assert outcome(server.at(lease).boto3().get_object, Bucket="lake", Key="x")[:2] == (400, "ExpiredToken")
+        assert outcome(server.at(other).boto3().get_object, Bucket="lake", Key="x")[0] == 200
+
+    @pytest.mark.parametrize("what", ["token", "caller", "account", "grant"])
+    def test_of_more_than_one_does_too(self, server, what):
+        caller = server.caller()
+        lease = server.vend(caller)
+        record = server.call("GET", f"/api/v1/leases/{lease.id}", server.admin_token).json()
+        named = {
+            "token": record.get("token_id") or record.get("token"),
+            "caller": f"{caller.account}/{caller.name}",
+            "account": caller.account,
+            "grant": server.call("GET", f"/api/v1/grants?account={caller.account}", server.admin_token).json()["grants"][0]["id"],
+        }[what]
+        no_room(server.faults)
+        said = server.call("POST", "/api/v1/revocations", server.admin_token, {what: named})
+        assert said.status == 503 and b"tried again" in said.body, said
+        assert outcome(lease.boto3().list_objects_v2, Bucket="lake")[:2] == (400, "ExpiredToken")
+        server.faults.mend()
+        until(lambda: server.call("GET", f"/api/v1/leases/{lease.id}", server.admin_token).json()["state"] == "revoked")
+
+
+class TestAHeldSync:
+    """The disk answers nothing at all, for a while."""
+
+    def test_stops_no_reader_and_loses_nobody(self, server):
+        caller = server.caller()
+        lease = server.vend(caller)
+        s3 = lease.boto3()
+        s3.put_object(Bucket="lake", Key="kept", Body=b"kept")
+        server.faults.hold_syncs = 1
+        try:
+            with ThreadPoolExecutor(8) as pool:
+                asked = [pool.submit(server.ask, caller) for _ in range(4)]
+                written = [pool.submit(outcome, s3.put_object, Bucket="lake", Key=f"held/{n}", Body=bytes(MIB)) for n in range(4)]
+                until(lambda: server.faults.held_syncs)
+                for _ in range(20):
+                    assert s3.get_object(Bucket="lake", Key="kept")["Body"].read() == b"kept"
+                    assert server.call("GET", "/livez").status == 200
+                    assert server.ready_status() in (200, 503)
+                    assert server.call("GET", "/api/v1/me", caller.token).status == 200
+                server.faults.mend()
+                assert {one.result().status for one in asked} == {200}
+                assert {one.result()[0] for one in written} == {200}
+        finally:
+            server.faults.mend()
+
+    def test_holds_no_revocation_back_from_the_memory(self, server):
+        """Who asks for an end has it before there is an answer."""
+        caller = server.caller()
+        lease = server.vend(caller)
+        server.faults.hold_syncs = 1
+        ending = threading.Thread(target=server.call, args=("DELETE", f"/api/v1/leases/{lease.id}", server.admin_token))
+        ending.start()
+        try:
+            until(lambda: outcome(lease.boto3().list_objects_v2, Bucket="lake")[:2] == (400, "ExpiredToken"), 5)
+        finally:
+            server.faults.mend()
+            ending.join()
+
+
 @pytest.fixture(scope="module")
 def small(request, setup, tmp_path_factory):
     """A server on a disk that can be filled, and that disk."""
     directory = tmp_path_factory.mktemp("small")
-    settings = {"VALETKEY_S3__MIN_FREE_BYTES": str(8 * MIB)}
     if request.param == "told":
-        with running(Faulty(setup, directory, settings)) as server:
+        with running(Faulty(setup, directory)) as server:
             yield server, ToldDisk(server.faults)
         return
     disk = SmallDisk(directory / "data", 64)
     try:
-        with running(Faulty(setup, directory, settings)) as server:
+        with running(Faulty(setup, directory)) as server:
             yield server, disk
     finally:
         disk.unmount()
+
+
+class TestAFullDisk:
+    def test_is_told_as_such_ends_no_ending_and_is_over_when_there_is_room(self, small):
+        server, disk = small
+        caller = server.caller()
+        lease = server.vend(caller)
+        s3 = lease.boto3()
+        s3.put_object(Bucket="lake", Key="kept", Body=b"kept")
+        s3.put_object(Bucket="lake", Key="goes", Body=bytes(MIB))
+        disk.fill()
+        for size in (10, MIB):
+            not_now(outcome(s3.put_object, Bucket="lake", Key="lost", Body=bytes(size)))
+        assert until(lambda: server.ready_status() in NOT_NOW)
+        assert s3.get_object(Bucket="lake", Key="kept")["Body"].read() == b"kept"
+        # The ledger may have room of its own; then it is as ever. Whatever it has, nothing is a failure of ours.
+        for _ in range(300):
+            assert server.ask(caller).status in (200, *NOT_NOW)
+        revoked = server.call("DELETE", f"/api/v1/leases/{lease.id}", server.admin_token)
+        assert revoked.status in (200, 204, *NOT_NOW), revoked
+        assert outcome(s3.get_object, Bucket="lake", Key="kept")[:2] == (400, "ExpiredToken")
+        disk.empty()
+        until(lambda: server.ready_status() == 200)
+        works(server, caller, "after")
+        until(lambda: server.call("GET", f"/api/v1/leases/{lease.id}", server.admin_token).json()["state"] == "revoked")
+        assert outcome(server.vend(caller).boto3().head_object, Bucket="lake", Key="lost")[0] == 404
+        assert server.cli("ledger", "verify").returncode == 0
+
+
+class TestALedgerThatIsBehind:
+    def test_hands_out_nothing_more_once_its_disk_fails_and_answers_questions_with_an_error(self, setup, tmp_path):
+        with running(Faulty(setup, tmp_path, {"VALETKEY_LEDGER__MODE": "behind"})) as server:
+            caller = server.caller()
+            lease = server.vend(caller)
+            server.faults.sync_errno = server.faults.write_errno = errno.EIO
+            answer = until(lambda: (answer := server.ask(caller)).status != 200 and answer, 2)
+            assert answer.status == 503 and answer.headers.get("retry-after"), answer
+            handed = [answer for answer in (server.ask(caller) for _ in range(100)) if answer.status == 200]
+            assert handed == []
+            # A question about what is not written cannot be answered, and does not hang.
+            for path in ("/api/v1/leases", f"/api/v1/whose/{lease.access_key_id}"):
+                assert server.call("GET", path, server.admin_token).status in (200, 503)
+            server.faults.mend()
+            until(lambda: server.ask(caller).status == 200)

@@ -4,12 +4,15 @@ import base64
 import contextlib
 import hashlib
 import http.client
+import os
+import select
 from dataclasses import dataclass, field
 
 import pytest
 
 import wire
 from h2client import Connection
+from harness import MIB
 from wire import Call
 
 AFTER = b"after-the-end"
@@ -123,6 +126,47 @@ def answer(connection: http.client.HTTPConnection) -> tuple[int | None, bytes, d
         return None, b"", {}
 
 
+@TAKES
+@pytest.mark.parametrize("end", ["revoked", "expired"])
+@pytest.mark.parametrize("road", [Http1, Http2])
+def test_no_operation_outlives_its_key(server, bucket, end, road):
+    caller = server.caller(bucket)
+    keeper, lease = server.vend(caller, ttl=3600).boto3(), server.vend(caller, ttl=60)
+    at, prefix = {"Bucket": bucket}, f"held-{road.__name__}-{end}/"
+    for name in ("read", "gone", "bulk"):
+        keeper.put_object(**at, Key=prefix + name, Body=b"before")
+    upload = keeper.create_multipart_upload(**at, Key=prefix + "parts")["UploadId"]
+    part = keeper.upload_part(**at, Key=prefix + "parts", UploadId=upload, PartNumber=1, Body=b"part")["ETag"]
+    aborted = keeper.create_multipart_upload(**at, Key=prefix + "aborted")["UploadId"]
+    with contextlib.ExitStack() as stack:
+        held, road = {}, road(server.s3, stack)
+        for name, row in rows(bucket, prefix, upload, part, aborted).items():
+            call = Call(lease, row.method, row.key, query=row.query, body=row.body, extra=row.extra)
+            held[name] = row, road.begin(call, row.body)
+        if end == "revoked":
+            lease.revoke()
+        else:
+            server.faults.step_clock(61)
+        # The world goes on: of this nothing may be seen, and nothing undone.
+        for name in ("read", "gone", "bulk", "put", "copied", AFTER.decode()):
+            keeper.put_object(**at, Key=prefix + name, Body=AFTER)
+        keeper.create_multipart_upload(**at, Key=prefix + AFTER.decode())
+        before = state(keeper, bucket, prefix)
+        wrong = {}
+        for name, (row, one) in held.items():
+            status, said, headers = road.finish(one)
+            late = AFTER in said or headers.get("etag", "").strip('"') == hashlib.md5(AFTER).hexdigest()
+            if late or (row.needs_body and status is not None and status < 400):
+                wrong[name] = status, said
+    # First what is told, then what is there.
+    assert wrong == {}
+    after = state(keeper, bucket, prefix)
+    server.faults.wall_ns = 0
+    for key, identifier in after[1]:
+        keeper.abort_multipart_upload(**at, Key=key, UploadId=identifier)
+    assert after == before
+
+
 def test_the_api_asks_again_too(server):
     """A token that is ended while the body of its ask is on its way gets nothing."""
     caller = server.caller()
@@ -135,3 +179,50 @@ def test_the_api_asks_again_too(server):
         assert server.call("DELETE", f"/api/v1/tokens/{tokens[0]['id']}", server.admin_token).status in (200, 204)
         connection.send(body[-1:])
         assert connection.getresponse().status == 401
+
+
+class TestWhoMayNotSend:
+    """Is told so before a byte of the body is taken."""
+
+    @pytest.mark.parametrize("method, key", [("GET", "x"), ("DELETE", "x"), ("GET", "")])
+    def test_a_body_where_there_is_none(self, server, method, key):
+        """What an operation has no use for is not waited for and not kept."""
+        lease = server.vend(server.caller())
+        call = Call(lease, method, key, payload=wire.UNSIGNED, extra={"content-length": str(2 * MIB)})
+        with contextlib.closing(call.begin()) as connection:
+            with contextlib.suppress(ConnectionError):
+                connection.send(bytes(256 * 1024))
+            assert select.select([connection.sock], [], [], 5)[0], "it waits for the body"
+
+
+class TestSlowSenders:
+    def test_of_one_account_leave_the_others_their_places(self, server):
+        """Large bodies on their way to the store behind are few at a time; who sends nothing has no place."""
+        slow, other = server.vend(server.caller("pond")), server.vend(server.caller("pond"))
+        with contextlib.ExitStack() as stack:
+            for number in range(40):
+                extra = {"content-length": str(40 * MIB)}
+                call = Call(slow, "PUT", f"slow/{number}", payload=wire.UNSIGNED, extra=extra)
+                connection = stack.enter_context(contextlib.closing(call.begin()))
+                connection.send(bytes(MIB // 2))
+            body = os.urandom(MIB)
+            s3 = other.boto3(read_timeout=20)
+            s3.put_object(Bucket="pond", Key="quick", Body=body)
+            assert s3.get_object(Bucket="pond", Key="quick")["Body"].read() == body
+
+    @pytest.mark.parametrize("bucket", ["lake", "pond"])
+    def test_are_ended_though_they_never_pause(self, server, bucket):
+        """A byte every half minute is not idle, and is no way to send a body either."""
+        lease = server.vend(server.caller(bucket), ttl=7200)
+        call = Call(lease, "PUT", "drip", payload=wire.UNSIGNED, extra={"content-length": "1000000"})
+        with contextlib.closing(call.begin()) as connection:
+            for _ in range(60):
+                with contextlib.suppress(ConnectionError):
+                    connection.send(b"x")
+                server.tick(30)
+                if select.select([connection.sock], [], [], 0.05)[0]:
+                    break
+            else:
+                pytest.fail("half an hour, and it still waits")
+            status, said, _ = answer(connection)
+            assert status in (400, 408, None), said

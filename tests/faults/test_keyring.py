@@ -38,3 +38,14 @@ class TestAMissingKeyring:
             assert (stopped.data / "keyring").exists()
         finally:
             stopped.data = data
+
+
+@pytest.fixture
+def foreign(own, tmp_path):
+    """The keyring of another server."""
+    data, own.data = own.data, tmp_path / "other"
+    try:
+        assert own.offline("init").returncode == 0
+    finally:
+        own.data = data
+    return tmp_path / "other" / "keyring"

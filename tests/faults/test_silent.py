@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from faults import opened, until
+from faults import memory, until
 from h2.events import DataReceived
 from h2client import Connection
 from harness import MIB
@@ -33,6 +33,17 @@ def lingering(server, over, secs: int = 31, times: int = 8) -> None:
 
 
 class TestHttp2:
+    @pytest.fixture
+    def unread(self, server):
+        """A connection whose 32 streams are answered with a large object, and whose windows stay shut."""
+        lease = server.vend(server.caller(), ttl=3600)
+        lease.boto3().put_object(Bucket="lake", Key="large", Body=bytes(4 * MIB))
+        files, before = server.faults.open_reads, memory(server.process)
+        with contextlib.closing(Connection(server.s3, window=0)) as connection:
+            streams = [connection.ask("GET", call.target, call.headers) for call in [Call(lease, key="large").sign()] * 32]
+            until(lambda: server.faults.open_reads > files)
+            connection.quiet()
+            yield connection, streams, files, before
 
     def test_a_slow_reader_that_reads_is_served(self, server):
         """The same, but its window opens now and then: it has all of it in the end."""
@@ -59,10 +70,10 @@ class TestHttp1:
     def test_a_reader_that_reads_nothing_is_let_go(self, server):
         lease = server.vend(server.caller(), ttl=3600)
         lease.boto3().put_object(Bucket="lake", Key="larger", Body=bytes(32 * MIB))
-        files = server.data / "objects" / "files"
+        files = server.faults.open_reads
         with contextlib.closing(Call(lease, key="larger").begin()):
-            until(lambda: opened(server.process, files))
-            lingering(server, lambda: not opened(server.process, files))
+            until(lambda: server.faults.open_reads > files)
+            lingering(server, lambda: server.faults.open_reads <= files)
 
 class TestShuttingDown:
     def stopped(self, server) -> float:

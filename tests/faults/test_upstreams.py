@@ -2,13 +2,14 @@
 
 import itertools
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from faults import memory
 from harness import MIB
-from upstreams import Response, Stub, endless
+from upstreams import HTML, RESET, SILENCE, Response, Stub, endless
 
 _numbers = itertools.count()
 XML = {"content-type": "application/xml"}
@@ -49,6 +50,34 @@ class TestAStoresSts:
         yield ask
         sts.fault()
 
+    @pytest.mark.parametrize("size", ["300", "12.5", "-1", "lots", "", " 42 "])
+    def test_a_size_that_is_odd_spoils_nothing(self, ask, sts, size):
+        sts.fault(lambda _: Response(200, assumed(700, size), XML))
+        answer = ask()
+        assert answer.status == 200 and answer.json()["access_key_id"] == "ASIA700", answer
+
+    def test_white_space_is_no_part_of_a_key(self, ask, sts):
+        sts.fault(lambda _: Response(200, assumed(701, around="\n   "), XML))
+        answer = ask()
+        assert answer.status == 200, answer
+        said = answer.json()
+        assert (said["access_key_id"], said["secret_access_key"], said["session_token"]) == ("ASIA701", "given-secret-701", "given-token-701")
+
+    @pytest.mark.parametrize("fault", [RESET, Response(500, b"")], ids=["reset", "500"])
+    def test_one_failure_is_nobodys(self, ask, sts, fault):
+        sts.fault(fault, times=1)
+        assert ask().status == 200
+
+    @pytest.mark.parametrize(
+        "fault, status",
+        [(HTML, 502), (Response(200, b""), 502), (Response(500, b""), 502), (RESET, 502), (SILENCE, 504)],
+        ids=["html", "nothing", "500", "reset", "silence"],
+    )
+    def test_what_lasts_is_told_with_when_to_come_again(self, ask, sts, fault, status):
+        sts.fault(fault)
+        answer = ask()
+        assert answer.status == status and int(answer.headers.get("retry-after", 0)) >= 1, answer
+
     def test_says_no_more_than_can_be_held(self, server, ask, sts):
         before = memory(server.process)
         sts.fault(lambda _: Response(200, endless(b"<x>" * 20000, 256 * MIB), XML, None))
@@ -69,6 +98,80 @@ def assumed(number: int, size: str = "10", around: str = "") -> bytes:
         f"<AssumeRoleResponse><AssumeRoleResult><Credentials>{text}</Credentials><PackedPolicySize>{size}</PackedPolicySize>"
         f"</AssumeRoleResult><ResponseMetadata><RequestId>request-{number}</RequestId></ResponseMetadata></AssumeRoleResponse>"
     ).encode()
+
+
+class TestAMachinesTokens:
+    """Google's metadata server hands out one token until five minutes before its end."""
+
+    LEFT = [1000, 950, 890, 600, 301, 120, 59]
+
+    @pytest.fixture(scope="class")
+    def google(self):
+        with Google() as google:
+            yield google
+
+    @pytest.fixture
+    def asker(self, server, google):
+        """Makes a storage at that Google, and gives what asks it."""
+        google.fault()
+
+        def asker(left: int):
+            google.left(left)
+            name = f"google-{next(_numbers)}"
+            settings = {"identity": {"kind": "metadata", "endpoint": google.url}, "token_service": f"{google.url}/v1/token"}
+            server.make("storages", name=name, kind="gcs", settings=settings)
+            server.make("buckets", bucket=name, storage=name)
+            caller = server.caller(name, prefix="data", access="read")
+            return lambda: server.call("POST", "/api/v1/credentials", caller.token, {"bucket": name, "prefix": "data"})
+
+        yield asker
+        google.fault()
+
+    def test_are_asked_for_only_where_the_servers_file_says(self, server, google):
+        google.fault()
+        elsewhere = google.url.replace("127.0.0.1", "localhost")
+        for endpoint, token_service in ((elsewhere, google.url), (google.url, elsewhere)):
+            settings = {"identity": {"kind": "metadata", "endpoint": endpoint}, "token_service": f"{token_service}/v1/token"}
+            fields = {"name": f"google-{next(_numbers)}", "kind": "gcs", "settings": settings}
+            answer = server.call("POST", "/api/v1/storages", server.admin_token, fields)
+            assert answer.status == 422 and b"machine_identity_hosts" in answer.body, answer
+        assert google.requests == []
+
+    def good(self, answer, left: int):
+        """What was fetched, with its true end; or word that the store has nothing that lives long enough."""
+        if left < 60:
+            assert answer.status in (502, 503, 504) and answer.headers.get("retry-after"), answer
+            return
+        assert answer.status == 200, answer
+        said = answer.json()
+        lives = (datetime.fromisoformat(said["expiration"]) - datetime.now(UTC)).total_seconds()
+        assert left - 30 < lives <= left + 1, (lives, left)
+        assert said["cuts"], "it does not say that it was cut"
+
+    @pytest.mark.parametrize("left", LEFT)
+    def test_are_handed_out_as_they_are(self, asker, google, left):
+        ask = asker(left)
+        self.good(ask(), left)
+        asked = len(google.requests)
+        assert asked <= 3, "it asks again and again for what it was given"
+        self.good(ask(), left)
+        if left >= 120:
+            assert len(google.requests) == asked, "what is good is kept"
+
+    @pytest.mark.parametrize("left", LEFT)
+    def test_are_handed_out_to_many_at_once(self, asker, google, left):
+        ask = asker(left)
+        with ThreadPoolExecutor(10) as pool:
+            for answer in pool.map(lambda _: ask(), range(10)):
+                self.good(answer, left)
+        assert len(google.requests) <= 6 or left < 120
+
+    @pytest.mark.parametrize("left", [left for left in LEFT if left >= 120])
+    def test_are_kept_for_when_the_store_fails(self, asker, google, left):
+        ask = asker(left)
+        self.good(ask(), left)
+        google.fault(Response(500, b""))
+        self.good(ask(), left)
 
 
 class Google(Stub):
