@@ -110,12 +110,14 @@ pub struct Hosts {
     sent: BTreeSet<(&'static str, Origin)>,
     /// Where the machine is told who it is.
     told: BTreeSet<(&'static str, Origin)>,
+    /// The same, where the server's own surroundings say so and no setting.
+    own: BTreeSet<Origin>,
 }
 
 impl Hosts {
     /// None yet, of a store that is proven to so.
     pub fn new(proof: Proof) -> Self {
-        Self { proof, sent: BTreeSet::new(), told: BTreeSet::new() }
+        Self { proof, sent: BTreeSet::new(), told: BTreeSet::new(), own: BTreeSet::new() }
     }
 
     /// Requests go there, as a setting says or leaves to its kind.
@@ -135,9 +137,14 @@ impl Hosts {
         self.told.insert((setting, origin));
     }
 
+    /// The machine's own identity is asked for there, as the server's own surroundings say.
+    pub fn surround(&mut self, origin: Origin) {
+        self.own.insert(origin);
+    }
+
     /// Whether a request may go there.
     pub fn allow(&self, origin: &Origin) -> bool {
-        self.sent.iter().chain(&self.told).any(|(_, own)| own.covers(origin))
+        self.sent.iter().chain(&self.told).map(|(_, own)| own).chain(&self.own).any(|own| own.covers(origin))
     }
 
     /// The first address, and its setting, that something is sent to now and was not before.

@@ -104,6 +104,9 @@ impl Sources {
         secrets: Option<&Secret<String>>,
     ) -> Result<Arc<dyn Upstream>, Error> {
         let upstream = self.built(kind, json, secrets)?;
+        if kind == StorageKind::Azure {
+            settings::<azure::Settings>(kind, json)?.check_http().map_err(of_settings)?;
+        }
         upstream.hosts().check(&self.world.machine_identity_hosts).map_err(of_settings)?;
         Ok(upstream)
     }
@@ -142,7 +145,8 @@ impl Sources {
                 Arc::new(r2::R2::new(settings(kind, json)?, secrets, http, clock).map_err(of_settings)?)
             }
             StorageKind::Azure => {
-                let secrets = bytes().map(azure::Secrets::parse).transpose()?.unwrap_or_default();
+                let mut secrets = bytes().map(azure::Secrets::parse).transpose()?.unwrap_or_default();
+                secrets.platform = azure::Platform::of(&surroundings.environment);
                 let settings = settings(kind, json)?;
                 Arc::new(azure::Azure::new(&settings, secrets, http, clock, Arc::clone(entropy)).map_err(of_settings)?)
             }
@@ -500,5 +504,32 @@ mod tests {
             assert_eq!(beyond.as_deref(), new, "{more}");
             assert!(now.check(&Trusted::parse([]).unwrap()).is_ok(), "secrets of its own go where the operator says");
         }
+    }
+
+    #[test]
+    fn a_signature_of_the_accounts_key_is_for_https_or_for_near_hosts() {
+        let sources = sources(&[]);
+        let key = Secret::new(json!({"account_key": "c2VjcmV0IGtleSBvZiB0aGUgYWNjb3VudA=="}).to_string());
+        for (endpoint, allow, good) in [
+            ("https://blobs.example/acct", false, true),
+            ("http://127.0.0.1:10000/acct", false, true),
+            ("http://localhost:10000/acct", false, true),
+            ("http://[::1]:10000/acct", false, true),
+            ("http://10.1.2.3:10000/acct", false, true),
+            ("http://azurite:10000/acct", true, true),
+            ("http://azurite:10000/acct", false, false),
+            ("http://blobs.example/acct", false, false),
+            ("http://8.8.8.8/acct", false, false),
+            ("http://127.0.0.1.evil.example/acct", false, false),
+        ] {
+            let settings = json!({"account": "acct", "endpoint": endpoint, "allow_http": allow, "identity": {"kind": "account-key"}});
+            let answer = sources.upstream(StorageKind::Azure, &settings.to_string(), Some(&key));
+            let field = answer.map(drop).err().and_then(|error| error.field().map(str::to_owned));
+            assert_eq!(field.as_deref(), (!good).then_some("settings.endpoint"), "{endpoint}");
+            // What was taken before goes on.
+            assert!(sources.built(StorageKind::Azure, &settings.to_string(), Some(&key)).is_ok());
+        }
+        let settings = json!({"account": "acct", "allow_http": true, "identity": {"kind": "managed-identity"}});
+        assert_eq!(refused(&sources, StorageKind::Azure, &settings).as_deref(), Some("settings.allow_http"));
     }
 }

@@ -23,6 +23,8 @@ mod scope;
 mod tests;
 mod token;
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -54,6 +56,9 @@ pub struct Settings {
     /// Its endpoint, if it is not `https://<account>.blob.core.windows.net`.
     #[serde(default)]
     pub endpoint: Option<String>,
+    /// Whether the endpoint may be `http` though it is another machine; only where the account's own key signs.
+    #[serde(default)]
+    pub allow_http: bool,
     /// Whether its names are a tree.
     #[serde(default)]
     pub namespace: Namespace,
@@ -137,6 +142,13 @@ pub enum Identity {
         #[serde(default)]
         endpoint: Option<String>,
     },
+    /// The identity of the App Service, Container App or Function this runs in: where it is asked for and with what, the server's own
+    /// environment says (`IDENTITY_ENDPOINT`, `IDENTITY_HEADER`).
+    AppServiceIdentity {
+        /// Which, if it has several.
+        #[serde(default)]
+        client: Option<String>,
+    },
     /// Nobody: the account's own key signs. For accounts without Entra, and emulators.
     AccountKey {},
 }
@@ -148,6 +160,51 @@ pub struct Secrets {
     pub client_secret: Option<Secret<String>>,
     /// Of the identity `account-key`, in base64.
     pub account_key: Option<Secret<String>>,
+    /// Of the identity `app-service-identity`: not given, but of the server's own environment.
+    pub platform: Option<Platform>,
+}
+
+/// Where the platform this runs on tells who it is, and what it wants to be shown.
+#[derive(Clone, Debug)]
+pub struct Platform {
+    endpoint: String,
+    header: Secret<String>,
+}
+
+impl Platform {
+    /// What the server's environment says of one.
+    pub fn of(environment: &HashMap<String, String>) -> Option<Self> {
+        let said = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
+        Some(Self { endpoint: said("IDENTITY_ENDPOINT")?, header: Secret::new(said("IDENTITY_HEADER")?) })
+    }
+}
+
+impl Settings {
+    /// Refuses an endpoint that what is handed out would be sent to in the clear. What was taken before goes on.
+    ///
+    /// # Errors
+    /// `Invalid` with the field's name.
+    pub fn check_http(&self) -> Result<(), Error> {
+        let invalid = |said: &'static str, field: &'static str| Err(Error::new(Kind::Invalid, said).at(field));
+        if self.allow_http && !matches!(self.identity, Identity::AccountKey {}) {
+            return invalid("a token of Entra goes over `https` alone; this is for `account-key`", "allow_http");
+        }
+        let plain = self.endpoint.as_deref().and_then(|endpoint| reqwest::Url::parse(endpoint).ok());
+        let Some(plain) = plain.filter(|url| url.scheme() == "http" && !self.allow_http) else { return Ok(()) };
+        let host = plain.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let near = host == "localhost"
+            || host.parse::<IpAddr>().is_ok_and(|ip| match ip {
+                IpAddr::V4(ip) => ip.is_loopback() || ip.is_private(),
+                IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local(),
+            });
+        if near {
+            return Ok(());
+        }
+        invalid(
+            "an endpoint with `http` needs `allow_http`, but for private addresses: signatures sent there can be read on the way",
+            "endpoint",
+        )
+    }
 }
 
 impl Secrets {
@@ -171,7 +228,8 @@ impl Secrets {
             .at("secrets")
         })?;
         let Read { client_secret, account_key } = read;
-        Ok(Self { client_secret: client_secret.map(Secret::new), account_key: account_key.map(Secret::new) })
+        let (client_secret, account_key) = (client_secret.map(Secret::new), account_key.map(Secret::new));
+        Ok(Self { client_secret, account_key, platform: None })
     }
 }
 
@@ -213,8 +271,8 @@ impl Azure {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
-        let Settings { account, endpoint, namespace, correlation, identity, revoke } = settings;
-        let Secrets { client_secret, account_key } = secrets;
+        let Settings { account, endpoint, allow_http: _, namespace, correlation, identity, revoke } = settings;
+        let Secrets { client_secret, account_key, platform } = secrets;
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         if !(3..=24).contains(&account.len()) || !account.bytes().all(plain) {
             return Err(
@@ -224,7 +282,9 @@ impl Azure {
         let unused = match identity {
             Identity::ClientSecret { .. } => account_key.as_ref().map(|_| "account_key"),
             Identity::AccountKey {} => client_secret.as_ref().map(|_| "client_secret"),
-            Identity::WorkloadIdentity { .. } | Identity::ManagedIdentity { .. } => {
+            Identity::WorkloadIdentity { .. }
+            | Identity::ManagedIdentity { .. }
+            | Identity::AppServiceIdentity { .. } => {
                 client_secret.as_ref().map(|_| "client_secret").or(account_key.as_ref().map(|_| "account_key"))
             }
         };
@@ -240,14 +300,16 @@ impl Azure {
         let protocol = if endpoint.starts_with("https://") { Protocol::HttpsOnly } else { Protocol::Any };
         let mut hosts = Hosts::new(match identity {
             Identity::ClientSecret { .. } | Identity::AccountKey {} => Proof::Kept,
-            Identity::WorkloadIdentity { .. } | Identity::ManagedIdentity { .. } => Proof::MachineToken,
+            Identity::WorkloadIdentity { .. }
+            | Identity::ManagedIdentity { .. }
+            | Identity::AppServiceIdentity { .. } => Proof::MachineToken,
         })
         .sent("endpoint", origin_of(&endpoint)?);
         let lever = revoke
             .as_ref()
-            .map(|revoke| Lever::new(revoke, account, identity, client_secret.clone(), &mut hosts))
+            .map(|revoke| Lever::new(revoke, account, (identity, client_secret.clone(), platform.as_ref()), &mut hosts))
             .transpose()?;
-        let keys = match Tokens::new(identity, client_secret, STORAGE, &mut hosts)? {
+        let keys = match Tokens::new((identity, client_secret, platform.as_ref()), STORAGE, &mut hosts)? {
             Some(tokens) => Keys::Delegated(Box::new(Delegation::new(&endpoint, tokens))),
             None => Keys::Account(account_bytes(account_key)?),
         };

@@ -5,10 +5,10 @@ use reqwest::Method;
 use reqwest::header::CONTENT_LENGTH;
 use valetkey_core::hosts::Hosts;
 use valetkey_core::stores::Ended;
-use valetkey_core::{Error, Kind, Secret};
+use valetkey_core::{Error, Kind};
 
-use crate::azure::token::Tokens;
-use crate::azure::{Identity, RevokeSettings};
+use crate::azure::RevokeSettings;
+use crate::azure::token::{Tokens, Who};
 use crate::web::{Transport, Web, origin_of, url};
 
 /// Where Azure's management is.
@@ -26,8 +26,7 @@ impl Lever {
     pub(super) fn new(
         settings: &RevokeSettings,
         account: &str,
-        identity: &Identity,
-        secret: Option<Secret<String>>,
+        who: Who<'_>,
         hosts: &mut Hosts,
     ) -> Result<Self, Error> {
         let RevokeSettings { subscription, resource_group, management_endpoint } = settings;
@@ -49,7 +48,7 @@ impl Lever {
         let endpoint = url(endpoint, Transport::Private, "revoke.management_endpoint")?;
         hosts.send("revoke.management_endpoint", origin_of(&endpoint)?);
         // Each of Azure's clouds names its management by its address.
-        let tokens = Tokens::new(identity, secret, &format!("{endpoint}/"), hosts)?.ok_or_else(|| {
+        let tokens = Tokens::new(who, &format!("{endpoint}/"), hosts)?.ok_or_else(|| {
             invalid(
                 "what the account's own key signed ends with that key alone; this identity has no delegation keys",
                 "revoke",

@@ -478,3 +478,35 @@ async fn a_lever_that_cannot_work_is_refused_and_one_that_is_missing_says_what_t
     let error = without.end_credentials(clock.now()).await.unwrap_err();
     assert_eq!((error.kind(), error.field()), (Kind::Invalid, Some("settings.revoke")));
 }
+
+#[tokio::test]
+async fn an_app_service_is_asked_as_published() {
+    let answer =
+        json!({"access_token": "eyJ.app", "expires_on": "1767229199", "resource": "r", "token_type": "Bearer"});
+    let stub = Stub::start([Reply::json(&answer), key("2025-12-31T23:45:00Z", "2026-01-02T00:00:00Z")]).await;
+    let clock = Arc::new(FixedClock::default());
+    let environment =
+        [("IDENTITY_ENDPOINT", format!("{}/msi/token", stub.url)), ("IDENTITY_HEADER", "shown".to_owned())];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
+    let identity = json!({"kind": "app-service-identity", "client": CLIENT});
+    let made = |platform| {
+        let secrets = Secrets { platform, ..Secrets::default() };
+        let clock: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        Azure::new(
+            &settings(&stub.url, &identity),
+            secrets,
+            reqwest::Client::new(),
+            clock,
+            Arc::new(SeededEntropy::new(7)),
+        )
+    };
+    assert_eq!(made(None).map(drop).unwrap_err().field(), Some("identity.kind"), "it runs in none");
+    fetch(&made(Platform::of(&environment)).unwrap(), &clock, 3600).await.unwrap();
+    let asked = stub.asked();
+    assert_eq!(
+        asked[0].line,
+        format!("GET /msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fstorage.azure.com%2F&client_id={CLIENT}")
+    );
+    assert_eq!(asked[0].header("x-identity-header"), Some("shown"));
+    assert_eq!(asked[1].header("authorization"), Some("Bearer eyJ.app"));
+}

@@ -6,9 +6,9 @@ use jiff::SignedDuration;
 use valetkey_core::hosts::Hosts;
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::azure::Identity;
+use crate::azure::{Identity, Platform};
 use crate::kept::Kept;
-use crate::web::{Bearer, Transport, Web, form, origin_of, url};
+use crate::web::{Bearer, Transport, Web, form, hidden, origin_of, url};
 
 /// Where Entra gives tokens.
 const AUTHORITY: &str = "https://login.microsoftonline.com";
@@ -27,7 +27,11 @@ enum Way {
     Secret { url: String, client: String, secret: Secret<String> },
     File { url: String, client: String, file: PathBuf },
     Managed { url: String },
+    Platform { url: String, header: Secret<String> },
 }
+
+/// Who this server is, the secret of that, and what its platform says.
+pub(super) type Who<'a> = (&'a Identity, Option<Secret<String>>, Option<&'a Platform>);
 
 /// Where the tokens come from, and the last one.
 pub(super) struct Tokens {
@@ -39,8 +43,7 @@ pub(super) struct Tokens {
 impl Tokens {
     /// Takes the settings, for tokens for a resource (a URL that ends in a slash); nothing when the account's own key signs.
     pub(super) fn new(
-        identity: &Identity,
-        secret: Option<Secret<String>>,
+        (identity, secret, platform): Who<'_>,
         resource: &str,
         hosts: &mut Hosts,
     ) -> Result<Option<Self>, Error> {
@@ -65,11 +68,23 @@ impl Tokens {
                 fields.extend(client.as_deref().map(|client| ("client_id", client)));
                 Way::Managed { url: format!("{endpoint}?{}", form(&fields)) }
             }
+            Identity::AppServiceIdentity { client } => {
+                let Platform { endpoint, header } = platform.ok_or_else(|| {
+                    let said = "the server's environment has no `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`: it runs in no App Service";
+                    Error::new(Kind::Invalid, said).at("identity.kind")
+                })?;
+                let endpoint = url(endpoint, Transport::Any, "identity.kind")?;
+                let client = client.as_deref().map(|client| plain(client, "identity.client")).transpose()?;
+                let mut fields = vec![("api-version", "2019-08-01"), ("resource", resource)];
+                fields.extend(client.as_deref().map(|client| ("client_id", client)));
+                Way::Platform { url: format!("{endpoint}?{}", form(&fields)), header: header.clone() }
+            }
             Identity::AccountKey {} => return Ok(None),
         };
         match &way {
             Way::Secret { url, .. } | Way::File { url, .. } => hosts.send("identity.authority", origin_of(url)?),
             Way::Managed { url } => hosts.tell("identity.endpoint", origin_of(url)?),
+            Way::Platform { url, .. } => hosts.surround(origin_of(url)?),
         }
         Ok(Some(Self { way, scope: format!("{resource}.default"), last: Kept::new() }))
     }
@@ -116,6 +131,7 @@ impl Tokens {
                 )
             }
             Way::Managed { url } => web.get(url).header("Metadata", "true"),
+            Way::Platform { url, header } => web.get(url).header("X-IDENTITY-HEADER", hidden(header.reveal())?),
         };
         web.ask("Microsoft Entra", request).await?.success()?.bearer()
     }

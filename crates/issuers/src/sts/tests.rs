@@ -109,6 +109,33 @@ async fn a_store_that_names_a_request_in_a_header_only_is_understood() {
 }
 
 #[tokio::test]
+async fn a_number_that_is_odd_and_white_space_spoil_no_answer() {
+    for (size, percent) in
+        [("300", None), ("12.5", None), ("-1", None), ("much", None), ("", None), (" 6\n", Some(6)), ("100", Some(100))]
+    {
+        let (status, headers, body) = given();
+        let body = body
+            .replace("PackedPolicySize>6<", &format!("PackedPolicySize>{size}<"))
+            .replace("given-secret", "\n      given-secret\n    ")
+            .replace("given&amp;token==", " given&amp;token== ")
+            .replace("ASIAIOSFODNN7EXAMPLE", " ASIAIOSFODNN7EXAMPLE\n")
+            .replace("2026-01-01T00:59:57.9Z", "\n2026-01-01T00:59:57.9Z ");
+        let (endpoint, _) = stub(vec![(status, headers, body)]).await;
+        let fetched = fetch(&sts(&endpoint, &json!({})), 3597).await.unwrap();
+        assert_eq!(fetched.packed_policy_percent, percent, "`{size}`");
+        let Credential::S3(keys) = &fetched.credential else { panic!("{fetched:?}") };
+        assert_eq!(
+            (
+                keys.access_key_id.as_str(),
+                keys.secret_access_key.reveal().as_str(),
+                keys.session_token.reveal().as_str()
+            ),
+            ("ASIAIOSFODNN7EXAMPLE", "given-secret", "given&token==")
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_request_is_what_the_api_reference_says() {
     let (endpoint, seen) = stub(vec![given()]).await;
     let more = json!({
