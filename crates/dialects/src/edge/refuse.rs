@@ -67,7 +67,7 @@ pub(super) fn response(
             }),
         );
     }
-    if let Some(secs) = error.retry_after_secs() {
+    if let Some(secs) = error.retry_after_secs().or_else(|| usual_wait(error.kind())) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
     }
     (dialect.refused)(&refused, headers);
@@ -75,4 +75,9 @@ pub(super) fn response(
         headers.insert(header::ALLOW, allow.clone());
     }
     response
+}
+
+/// When to come again after a store failed or was silent and did not say when: it may be well again in a moment.
+fn usual_wait(kind: Kind) -> Option<u32> {
+    matches!(kind, Kind::Upstream | Kind::UpstreamTimeout).then_some(5)
 }

@@ -99,7 +99,10 @@ async fn a_store_that_fails_is_told_in_each_dialects_form_without_what_was_noted
             for hidden in ["noted", "arn:aws", "10.0.0.7", "hidden cause", "quota:"] {
                 assert!(!told.contains(hidden), "{name} in {dialect}: {told}");
             }
-            let waits = matches!(failure().kind(), Kind::RateLimited).then_some("7");
+            let waits = match failure().kind() {
+                Kind::RateLimited => Some("7"),
+                kind => matches!(kind, Kind::Upstream | Kind::UpstreamTimeout).then_some("5"),
+            };
             assert_eq!(wait(&shot), waits, "{name} in {dialect}");
             writeln!(page, "{name} {dialect}\n  {} {}", shot.status.as_u16(), body(&shot)).unwrap();
         }
@@ -236,7 +239,7 @@ async fn every_failure_of_a_token_service_is_the_right_refusal_in_every_dialect(
     let redirect =
         |status: u16| Act::Answer(StatusCode::from_u16(status).unwrap(), vec![location.clone()], String::new());
     for (name, act, status, wait_secs) in [
-        ("silence", Act::Silence, 504, None),
+        ("silence", Act::Silence, 504, Some("5")),
         ("throttling, as AWS says it", refusal(400, "Throttling", &[]), 429, Some("1")),
         ("throttling, as others say it", refusal(429, "SlowDown", &[("retry-after", "9")]), 429, Some("9")),
         (
@@ -245,20 +248,20 @@ async fn every_failure_of_a_token_service_is_the_right_refusal_in_every_dialect(
             429,
             Some("3600"),
         ),
-        ("access denied", refusal(403, "AccessDenied", &[]), 502, None),
-        ("our own keys are over", refusal(403, "ExpiredToken", &[]), 502, None),
-        ("our signature is doubted, and repeated", refusal(403, "SignatureDoesNotMatch", &[]), 502, None),
+        ("access denied", refusal(403, "AccessDenied", &[]), 502, Some("5")),
+        ("our own keys are over", refusal(403, "ExpiredToken", &[]), 502, Some("5")),
+        ("our signature is doubted, and repeated", refusal(403, "SignatureDoesNotMatch", &[]), 502, Some("5")),
         ("a policy that does not fit", refusal(400, "PackedPolicyTooLarge", &[]), 0, None),
-        ("a failure", refusal(500, "InternalFailure", &[]), 502, None),
-        ("a failure in another language", plain(503, "<html>parent-token</html>"), 502, None),
-        ("malformed", plain(200, "<AssumeRoleResponse><AssumeRoleResult>given-secret"), 502, None),
-        ("empty", plain(200, ""), 502, None),
-        ("no XML", plain(200, r#"{"SecretAccessKey":"given-secret"}"#), 502, None),
-        ("over already: a clock is wrong", given("2025-12-31T23:00:00Z"), 502, None),
-        ("longer than asked: a clock is wrong", given("2026-01-02T00:00:00Z"), 502, None),
-        ("no instant", given("tomorrow"), 502, None),
-        ("elsewhere for good", redirect(301), 502, None),
-        ("elsewhere with the same body", redirect(307), 502, None),
+        ("a failure", refusal(500, "InternalFailure", &[]), 502, Some("5")),
+        ("a failure in another language", plain(503, "<html>parent-token</html>"), 502, Some("5")),
+        ("malformed", plain(200, "<AssumeRoleResponse><AssumeRoleResult>given-secret"), 502, Some("5")),
+        ("empty", plain(200, ""), 502, Some("5")),
+        ("no XML", plain(200, r#"{"SecretAccessKey":"given-secret"}"#), 502, Some("5")),
+        ("over already: a clock is wrong", given("2025-12-31T23:00:00Z"), 502, Some("5")),
+        ("longer than asked: a clock is wrong", given("2026-01-02T00:00:00Z"), 502, Some("5")),
+        ("no instant", given("tomorrow"), 502, Some("5")),
+        ("elsewhere for good", redirect(301), 502, Some("5")),
+        ("elsewhere with the same body", redirect(307), 502, Some("5")),
     ] {
         let (endpoint, asked) = stub(act).await;
         let doors = sts(&endpoint).await;

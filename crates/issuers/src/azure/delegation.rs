@@ -89,6 +89,7 @@ fn read(answer: &Answer) -> Result<DelegationKey, Error> {
     let element = |name: &str| {
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
         let (value, _) = rest.split_once(&format!("</{name}>"))?;
+        let value = value.trim();
         // SECURITY: each is a line of what is signed.
         let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'&');
         (!value.is_empty() && value.len() <= 512 && value.bytes().all(plain)).then(|| value.to_owned())

@@ -37,6 +37,8 @@ use valetkey_core::storage::Sharing;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::{Error, Kind};
 
+use budget::Turn;
+
 pub use budget::Budget;
 
 use crate::upstream::{Fetched, SessionName, Upstream, Wish};
@@ -79,7 +81,7 @@ pub struct Source {
     /// Who may be given the same credential.
     pub sharing: Sharing,
     /// How often it may be asked.
-    pub budget: Budget,
+    pub budget: Arc<Budget>,
 }
 
 /// What a permit allows.
@@ -315,7 +317,7 @@ impl Cache {
         }
         match denied {
             Some(denied) => Err(denied.error()),
-            None => source.budget.has(terms.now).map(|()| None).map_err(spent),
+            None => source.budget.has(want.origin.account, terms.now).map(|()| None).map_err(spent),
         }
     }
 
@@ -404,7 +406,7 @@ impl Inner {
                     && look.denied.is_none()
                     && source.budget.spare(terms.now)
                 {
-                    slot.flight = Some(Self::fetch(this, source, want, terms, look.key.clone()));
+                    slot.flight = Some(Self::fetch(this, source, want, terms, look.key.clone(), Turn::Now));
                 }
                 look.have = Some(held);
             } else {
@@ -430,9 +432,9 @@ impl Inner {
         }
         let refusal = match denied {
             Some(denied) => denied.error(),
-            None => match source.budget.take(terms.now) {
-                Ok(()) => {
-                    let flight = Self::fetch(this, source, want, &terms, key);
+            None => match source.budget.take(want.origin.account, terms.now) {
+                Ok(turn) => {
+                    let flight = Self::fetch(this, source, want, &terms, key, turn);
                     slot.flight = Some(flight.clone());
                     return Ok(Step::Wait(flight, enough));
                 }
@@ -449,6 +451,7 @@ impl Inner {
         want: &Want<'_>,
         terms: &Terms,
         key: Key,
+        turn: Turn,
     ) -> watch::Receiver<Landed> {
         let (tell, flight) = watch::channel(None);
         let (this, source, scope) = (this.clone(), source.clone(), want.scope.clone());
@@ -457,9 +460,20 @@ impl Inner {
             Sharing::Caller => SessionName::of(&origin.caller.to_string()),
             Sharing::Anyone => SessionName::of("valetkey-shared"),
         };
-        let (lifetime, sent) = (terms.ask, terms.now);
+        let (ask, asked) = (terms.ask, terms.now);
         let tasks = this.tasks.clone();
         tasks.spawn(async move {
+            if let Err(pause) = source.budget.wait(turn, &*this.clock).await {
+                // Whoever asks again may have better luck: nothing is remembered of it.
+                let denied = Arc::new(this.denied(&spent(pause)));
+                this.land(&key, |_, _| ());
+                tell.send_replace(Some(Err(denied)));
+                return;
+            }
+            // What the turn took is gone from what the permit allows.
+            let sent = this.clock.now();
+            let waited = u32::try_from(sent.duration_since(asked).as_secs()).unwrap_or(0);
+            let lifetime = Lifetime::secs(ask.as_secs().saturating_sub(waited)).max(source.least.min(ask));
             let wish = Wish { scope: &scope, lifetime, session: &session, now: sent };
             let fetched = source.upstream.fetch(&wish).await;
             let landed = match fetched.and_then(|fetched| this.held(fetched, origin, lifetime, sent)) {

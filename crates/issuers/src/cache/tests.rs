@@ -86,7 +86,7 @@ struct World {
     tasks: TaskTracker,
 }
 
-fn world_with(settings: Settings, least: u32, sharing: Sharing, budget: Budget) -> World {
+fn world_with(settings: Settings, least: u32, sharing: Sharing, budget: Arc<Budget>) -> World {
     let clock = Arc::new(FixedClock::default());
     let fake = Arc::new(Fake {
         clock: clock.clone(),
@@ -111,8 +111,8 @@ fn world_with(settings: Settings, least: u32, sharing: Sharing, budget: Budget) 
     World { clock, fake, source, cache, ended, tasks }
 }
 
-fn budget(calls_per_sec: u32, burst: u32) -> Budget {
-    Budget::new(Quota { calls_per_sec, burst })
+fn budget(calls_per_sec: u32, burst: u32) -> Arc<Budget> {
+    Arc::new(Budget::new(Quota { calls_per_sec, burst }).impatient())
 }
 
 fn world() -> World {
@@ -589,4 +589,40 @@ async fn only_a_store_that_is_silent_did_not_answer_in_time() {
         assert_eq!(world.ask("lake", 1, 3600).await.unwrap_err().kind(), Kind::Upstream, "{left}");
         assert_eq!(world.calls(), 1);
     }
+}
+
+#[tokio::test]
+async fn who_comes_when_the_budget_is_spent_waits_a_moment_for_its_turn() {
+    let patient = Arc::new(Budget::new(Quota { calls_per_sec: 1, burst: 1 }));
+    let world = world_with(Settings::default(), 900, Sharing::Caller, patient);
+    world.key("aaa", 1, 3600).await;
+    let (scope, origin) = (scope("bbb"), origin(1, world.clock.now()));
+    let want = Want { scope: &scope, until: Lifetime::secs(3600).ends(world.clock.now()), origin: &origin };
+    assert!(world.cache.kept(&world.source, &want).unwrap().is_none(), "it is not refused beforehand");
+    let mut waiting = Box::pin(world.ask("bbb", 1, 3600));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    tokio::task::yield_now().await;
+    assert_eq!(world.calls(), 1, "the store is not asked more often");
+    world.clock.advance_secs(2);
+    let end = waiting.await.unwrap().issued.credential.expiration();
+    assert!(end <= want.until && world.calls() == 2, "{end}");
+    // Behind those who would wait too long there is no room.
+    let asks: Vec<String> = (0..12).map(|number| format!("more-{number}")).collect();
+    let mut asks: Vec<_> = asks.iter().map(|bucket| Box::pin(world.ask(bucket, 1, 3600))).collect();
+    let mut refused = 0;
+    for ask in &mut asks {
+        if let std::task::Poll::Ready(answer) = futures::poll!(ask) {
+            let refusal = answer.unwrap_err();
+            assert_eq!((refusal.kind(), refusal.retry_after_secs()), (Kind::RateLimited, Some(6)));
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 7, "five wait");
+    let other = origin_of_another(&world);
+    let theirs = Want { origin: &other, ..want };
+    assert!(world.cache.kept(&world.source, &theirs).unwrap().is_none(), "another account has its own place");
+}
+
+fn origin_of_another(world: &World) -> Claims {
+    Claims { account: AccountId::from_bytes([5; 16]), ..origin(9, world.clock.now()) }
 }

@@ -327,8 +327,9 @@ async fn stand_in(web: &Web, url: &str, own: &Bearer, secs: u32) -> Result<Beare
     let answer = web.ask("Google's credentials service", request).await?.success()?;
     let given: Given = serde_json::from_slice(answer.body.reveal()).map_err(|_| answer.malformed("no access token"))?;
     let value = Secret::new(given.access_token);
+    let value = Secret::new(value.reveal().trim().to_owned());
     let expires: Timestamp =
-        given.expire_time.parse().map_err(|_| answer.malformed("no time at which the token ends"))?;
+        given.expire_time.trim().parse().map_err(|_| answer.malformed("no time at which the token ends"))?;
     if value.reveal().is_empty() || expires <= answer.asked {
         return Err(answer.malformed("an access token that is over"));
     }

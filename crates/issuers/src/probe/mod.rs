@@ -66,7 +66,7 @@ impl Live {
         let endpoint = endpoint_of(storage);
         let origin = origin_of(endpoint).map_err(|_| "the storage's endpoint is not a URL".to_owned())?;
         let hosts = Hosts::new(Proof::Kept).sent("endpoint", origin);
-        let web = Web::new(http, Arc::clone(&self.clock), hosts).patient(PATIENCE);
+        let web = Web::new(http, Arc::clone(&self.clock), hosts).patient(PATIENCE).once_only();
         web.ask("the store", request).await.map_err(|error| unreachable(endpoint_of(storage), &error))
     }
 }

@@ -44,6 +44,18 @@ pub(super) struct ApiKeys {
     pub(super) session_token: String,
 }
 
+impl ApiKeys {
+    fn trimmed(mut self) -> Self {
+        for part in [&mut self.access_key_id, &mut self.secret_access_key, &mut self.session_token] {
+            let end = part.trim_end().len();
+            part.truncate(end);
+            let start = part.len() - part.trim_start().len();
+            part.drain(..start);
+        }
+        self
+    }
+}
+
 impl fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ApiKeys")
@@ -81,6 +93,7 @@ pub(super) fn read(answer: &Answer) -> Result<ApiKeys, Error> {
     // SECURITY: the parser's own words may repeat a secret.
     accepted(answer, "the store refused to give a key")?
         .and_then(|result| serde_json::from_value::<ApiKeys>(result).ok())
+        .map(ApiKeys::trimmed)
         .filter(|keys| {
             !keys.access_key_id.is_empty() && !keys.secret_access_key.is_empty() && !keys.session_token.is_empty()
         })

@@ -68,7 +68,7 @@ struct Response {
 #[serde(rename_all = "PascalCase")]
 struct ResultXml {
     credentials: CredentialsXml,
-    packed_policy_size: Option<u8>,
+    packed_policy_size: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -139,20 +139,25 @@ fn given(text: &str, header_id: Option<String>) -> Result<Given, Error> {
         |what: &str| refused("the store's answer cannot be used").note(format!("AssumeRole answered 200, but {what}"));
     let Response { result, response_metadata } =
         quick_xml::de::from_str(text).map_err(|_| malformed("its body is not an AssumeRoleResponse"))?;
+    // Of a number that is odd nothing is known; the credential is as good as with any other.
+    let packed = result.packed_policy_size.and_then(|size| size.trim().parse().ok()).filter(|percent| *percent <= 100);
     let CredentialsXml { access_key_id, secret_access_key, session_token, expiration } = result.credentials;
     let (secret_access_key, session_token) = (Secret::new(secret_access_key), Secret::new(session_token));
+    let trimmed = |secret: &Secret<String>| Secret::new(secret.reveal().trim().to_owned());
+    let (secret_access_key, session_token) = (trimmed(&secret_access_key), trimmed(&session_token));
+    let access_key_id = access_key_id.trim().to_owned();
     if access_key_id.is_empty() || secret_access_key.reveal().is_empty() || session_token.reveal().is_empty() {
         return Err(malformed("a part of its credentials is empty"));
     }
-    let expiration: Timestamp = expiration.parse().map_err(|_| malformed("its expiration is not an instant"))?;
-    let request_id = response_metadata.and_then(|metadata| request_id(&metadata.request_id)).or(header_id);
+    let expiration: Timestamp = expiration.trim().parse().map_err(|_| malformed("its expiration is not an instant"))?;
+    let request_id = response_metadata.and_then(|metadata| request_id(metadata.request_id.trim())).or(header_id);
     Ok(Given {
         access_key_id,
         secret_access_key,
         session_token,
         // Whole seconds, cut: never later than it says.
         expiration: Timestamp::from_second(expiration.as_second()).unwrap_or(expiration),
-        packed_percent: result.packed_policy_size,
+        packed_percent: packed,
         request_id,
     })
 }

@@ -12,8 +12,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
+use reqwest::{Client, Method, Request, RequestBuilder, StatusCode, Url};
 use serde_json::Value;
+use tokio::time::Instant;
 use valetkey_core::hosts::{Hosts, Origin};
 use valetkey_core::time::Clock;
 use valetkey_core::{Error, Kind, Secret};
@@ -53,6 +54,7 @@ pub(crate) struct Web {
     patience: Duration,
     hosts: Arc<Hosts>,
     reach: Reach,
+    again: bool,
 }
 
 /// Where requests may go.
@@ -104,7 +106,7 @@ impl Bearer {
 impl Web {
     /// Asks with the client given, and nobody but these hosts.
     pub(crate) fn new(http: Client, clock: Arc<dyn Clock>, hosts: Hosts) -> Self {
-        Self { http, clock, patience: PATIENCE, hosts: Arc::new(hosts), reach: Reach::Said }
+        Self { http, clock, patience: PATIENCE, hosts: Arc::new(hosts), reach: Reach::Said, again: true }
     }
 
     /// Who is asked.
@@ -120,6 +122,11 @@ impl Web {
     /// The same, waiting so long for one answer.
     pub(crate) fn patient(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// The same, for what is asked once only: to see what comes of it.
+    pub(crate) fn once_only(self) -> Self {
+        Self { again: false, ..self }
     }
 
     /// The present instant.
@@ -147,23 +154,34 @@ impl Web {
         self.http.post(url).header(CONTENT_TYPE, kind).body(body)
     }
 
-    /// Sends and reads the answer, whatever its status.
+    /// Sends and reads the answer, whatever its status. One that breaks off or fails is sent once more, within the same time, if
+    /// it may be: all that is asked here gives the same when it is asked twice, but for deleting.
     ///
     /// # Errors
     /// `UpstreamTimeout`, or `Upstream` when there was no answer or it was too large.
     pub(crate) async fn ask(&self, whom: &'static str, request: RequestBuilder) -> Result<Answer, Error> {
-        let asked = self.now();
-        let failed = |error: reqwest::Error| {
-            // SECURITY: the URL of a request may hold a secret.
-            let error = error.without_url();
-            if error.is_timeout() {
-                Error::new(Kind::UpstreamTimeout, "the object store's provider did not answer in time")
-                    .note(format!("{whom} did not answer in time"))
-            } else {
-                failure().note(format!("{whom} could not be reached")).caused_by(error)
-            }
+        let request = request.build().map_err(|error| unsent(whom, error))?;
+        let again = if self.again && *request.method() != Method::DELETE { request.try_clone() } else { None };
+        let deadline = Instant::now() + self.patience;
+        let failed = |answer: &Answer| matches!(answer.status.as_u16(), 500 | 502 | 504) && !answer.is_busy();
+        let first = self.once(whom, request, self.patience).await;
+        let broke = match &first {
+            Ok(answer) => failed(answer),
+            Err(error) => error.kind() == Kind::Upstream && std::error::Error::source(error).is_some(),
         };
-        let request = request.timeout(self.patience).build().map_err(failed)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Some(again) = again.filter(|_| broke && !left.is_zero()) else { return first };
+        match self.once(whom, again, left).await {
+            Ok(answer) if !failed(&answer) => Ok(answer),
+            // It is the same again, or worse.
+            Ok(_) | Err(_) => first,
+        }
+    }
+
+    async fn once(&self, whom: &'static str, mut request: Request, patience: Duration) -> Result<Answer, Error> {
+        *request.timeout_mut() = Some(patience);
+        let asked = self.now();
+        let failed = |error| unsent(whom, error);
         // SECURITY: nothing goes to a host that was not said when secrets were taken, however its URL came about.
         if self.reach == Reach::Said && !self.hosts.allow(&origin(request.url())) {
             return Err(Error::internal(format!(
@@ -184,7 +202,27 @@ impl Web {
     }
 }
 
+/// A request that got no answer, or not all of it.
+fn unsent(whom: &'static str, error: reqwest::Error) -> Error {
+    // SECURITY: the URL of a request may hold a secret.
+    let error = error.without_url();
+    if error.is_timeout() {
+        Error::new(Kind::UpstreamTimeout, "the object store's provider did not answer in time")
+            .note(format!("{whom} did not answer in time"))
+    } else {
+        failure().note(format!("{whom} could not be reached")).caused_by(error)
+    }
+}
+
 impl Answer {
+    /// Whether the provider says that it has too much to do, in its own way.
+    fn is_busy(&self) -> bool {
+        let text = std::str::from_utf8(self.body.reveal()).unwrap_or_default();
+        self.headers.contains_key(RETRY_AFTER)
+            || self.code().is_some_and(|code| BUSY.contains(&&*code))
+            || BUSY.iter().any(|code| code.len() > 5 && text.contains(code))
+    }
+
     /// The answer, if it is a success.
     ///
     /// # Errors
@@ -270,29 +308,48 @@ impl Answer {
 
     /// The access token of an OAuth answer, and its end if it says one.
     pub(crate) fn granted(&self) -> Result<(Secret<String>, Option<Timestamp>), Error> {
-        /// The fields of RFC 6749, section 5.1, that matter.
+        /// The fields of RFC 6749, section 5.1, that matter, and the one that managed identities write beside or instead.
         #[derive(serde::Deserialize)]
         struct Granted {
             access_token: String,
             expires_in: Option<Value>,
+            expires_on: Option<Value>,
             token_type: Option<String>,
         }
-        let Granted { access_token, expires_in, token_type } =
+        let Granted { access_token, expires_in, expires_on, token_type } =
             serde_json::from_slice(self.body.reveal()).map_err(|_| self.malformed("no access token"))?;
         let value = Secret::new(access_token);
-        if token_type.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+        let value = Secret::new(value.reveal().trim().to_owned());
+        if token_type.is_some_and(|kind| !kind.trim().eq_ignore_ascii_case("bearer")) {
             return Err(self.malformed("a token of another type"));
         }
         if value.reveal().is_empty() || !value.reveal().bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(self.malformed("an access token that is none"));
         }
-        let Some(secs) = expires_in else { return Ok((value, None)) };
-        // Managed identities write the number as text.
-        let secs = secs.as_i64().or_else(|| secs.as_str()?.parse().ok()).filter(|secs| *secs > 0);
-        let expires = secs.and_then(|secs| self.asked.checked_add(SignedDuration::from_secs(secs)).ok());
+        if expires_in.is_none() && expires_on.is_none() {
+            return Ok((value, None));
+        }
+        let lives = expires_in.as_ref().and_then(seconds).filter(|secs| *secs > 0);
+        let expires = match lives {
+            Some(secs) => self.asked.checked_add(SignedDuration::from_secs(secs)).ok(),
+            None => expires_on.as_ref().and_then(seconds).and_then(|secs| Timestamp::from_second(secs).ok()),
+        };
+        let expires = expires.filter(|end| *end > self.asked);
         let expires = expires.ok_or_else(|| self.malformed("no time at which the token ends"))?;
         Ok((value, Some(whole(expires))))
     }
+}
+
+/// A number of seconds, as a number or as text, whole or not: never more than it says.
+fn seconds(value: &Value) -> Option<i64> {
+    let text = match value {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.trim().to_owned(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    };
+    let (whole, part) = text.split_once('.').unwrap_or((&text, "0"));
+    part.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
+    whole.parse().ok()
 }
 
 /// The instant in whole seconds, never later.
@@ -426,5 +483,105 @@ mod tests {
         for bad in ["", "two words", "new\nline", &"x".repeat(65)] {
             assert_eq!(short(bad), None);
         }
+    }
+
+    fn web(stub: &stub::Stub) -> Web {
+        let clock = Arc::new(valetkey_testkit::clock::FixedClock::default());
+        let hosts = Hosts::new(valetkey_core::hosts::Proof::Kept).sent("endpoint", origin_of(&stub.url).unwrap());
+        Web::new(Client::new(), clock, hosts)
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_token_is_understood_however_it_is_written() {
+        // The fixed clock stands at the start of 2026, which is second 1767225600.
+        for (fields, lives) in [
+            (r#""expires_in":3599"#, Some(3599)),
+            (r#""expires_in":"3599""#, Some(3599)),
+            (r#""expires_in":"3599.0""#, Some(3599)),
+            (r#""expires_in":3599.9"#, Some(3599)),
+            (r#""expires_in":" 3599 ""#, Some(3599)),
+            (r#""expires_on":1767229199"#, Some(3599)),
+            (r#""expires_on":"1767229199""#, Some(3599)),
+            (r#""expires_on":"1767229199.0""#, Some(3599)),
+            (r#""expires_on":1767229199.0"#, Some(3599)),
+            (r#""expires_in":"","expires_on":"1767229199""#, Some(3599)),
+            (r#""expires_in":300,"expires_on":"1767229199""#, Some(300)),
+            (r#""expires_on":"1767225600""#, None),
+            (r#""expires_on":"soon""#, None),
+            (r#""expires_in":-1"#, None),
+            (r#""expires_in":"1e3""#, None),
+            (r#""expires_in":true"#, None),
+        ] {
+            let body = format!("{{\"access_token\":\" eyJ.x \\n\",\"token_type\":\"Bearer\",{fields}}}");
+            let stub = stub::Stub::start([stub::Reply::Now(200, Vec::new(), body)]).await;
+            let web = web(&stub);
+            let answer = web.ask("x", web.get(&stub.url)).await.unwrap();
+            let bearer = answer.bearer().ok();
+            assert_eq!(
+                bearer.as_ref().map(|bearer| bearer.expires.duration_since(web.now()).as_secs()),
+                lives,
+                "{fields}"
+            );
+            assert!(
+                bearer.is_none_or(|bearer| bearer.value.reveal() == "eyJ.x"),
+                "white space around it is none of it"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_asked_once_more_and_nothing_else_is() {
+        let reply = |status: u16, body: &str| stub::Reply::Now(status, Vec::new(), body.to_owned());
+        for (first, method, calls, status) in [
+            (reply(500, ""), Method::POST, 2, 200),
+            (reply(502, "<html>"), Method::GET, 2, 200),
+            (reply(504, ""), Method::POST, 2, 200),
+            (reply(500, ""), Method::DELETE, 1, 500),
+            (reply(500, "<Code>SlowDown</Code>"), Method::POST, 1, 500),
+            (stub::Reply::Now(500, vec![("retry-after", "9".to_owned())], String::new()), Method::POST, 1, 500),
+            (reply(503, ""), Method::POST, 1, 503),
+            (reply(429, ""), Method::POST, 1, 429),
+            (reply(403, ""), Method::POST, 1, 403),
+            (reply(200, ""), Method::POST, 1, 200),
+        ] {
+            let stub = stub::Stub::start([first, reply(200, "")]).await;
+            let web = web(&stub);
+            let answer = web.ask("x", web.request(method.clone(), &stub.url).body("b")).await.unwrap();
+            assert_eq!((answer.status.as_u16(), stub.asked().len()), (status, calls), "{method}");
+            assert!(stub.asked().iter().all(|asked| asked.body == "b"));
+        }
+        let stub = stub::Stub::start([reply(500, ""), reply(500, ""), reply(200, "")]).await;
+        let web = web(&stub);
+        assert_eq!(web.ask("x", web.get(&stub.url)).await.unwrap().status.as_u16(), 500);
+        assert_eq!(stub.asked().len(), 2, "once more, and no more");
+        // Both within the one time that an answer may take.
+        let stub = stub::Stub::start([reply(500, ""), stub::Reply::Never]).await;
+        let web = self::web(&stub).patient(Duration::from_millis(300));
+        assert_eq!(web.ask("x", web.get(&stub.url)).await.unwrap().status.as_u16(), 500);
+        assert_eq!(stub.asked().len(), 2);
+        let stub = stub::Stub::start([stub::Reply::Never]).await;
+        let web = self::web(&stub).patient(Duration::from_millis(300));
+        assert_eq!(web.ask("x", web.get(&stub.url)).await.map(drop).unwrap_err().kind(), Kind::UpstreamTimeout);
+        assert_eq!(stub.asked().len(), 1, "who was silent is not asked again");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_off_is_opened_once_more() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let hosts = Hosts::new(valetkey_core::hosts::Proof::Kept).sent("endpoint", origin_of(&url).unwrap());
+        let web = Web::new(Client::new(), Arc::new(valetkey_testkit::clock::FixedClock::default()), hosts);
+        let serve = async {
+            let mut buffer = [0; 4096];
+            let (mut first, _) = listener.accept().await.unwrap();
+            drop(first.read(&mut buffer).await);
+            drop(first);
+            let (mut second, _) = listener.accept().await.unwrap();
+            drop(second.read(&mut buffer).await);
+            second.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(web.ask("x", web.get(&url)), serve);
+        assert_eq!(answer.unwrap().body.reveal(), b"ok");
     }
 }

@@ -252,7 +252,7 @@ async fn while_a_credential_is_kept_an_outage_is_nobodys_failure() {
         // Another scope is refused, and that takes nothing from the one that is kept.
         let refused = world.vend(&world.ada, &format!("b-{mood:?}")).await;
         assert_eq!(refused.status, status, "{refused:?}");
-        assert_eq!(refused.retry_after.is_some(), status == 429, "{refused:?}");
+        assert!(refused.retry_after.is_some(), "{refused:?}");
         for answer in join_all((0..50).map(|_| world.vend(&world.ada, "a"))).await {
             assert_eq!(answer.key(), "ASIA1");
         }
