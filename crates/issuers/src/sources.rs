@@ -266,7 +266,7 @@ impl Sources {
             upstream,
             least,
             sharing: backend.sharing,
-            budget: Budget::new(backend.quota),
+            budget: Arc::new(Budget::new(backend.quota)),
         })
     }
 

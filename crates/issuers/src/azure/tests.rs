@@ -117,7 +117,8 @@ async fn a_key_is_renewed_ahead_and_an_outage_meanwhile_harms_nobody() {
     let first = key("2025-12-31T23:45:00Z", "2026-01-02T00:00:00Z");
     let down = || Reply::Now(500, Vec::new(), String::new());
     let stub =
-        Stub::start([token(), first, down(), token(), key("2026-01-01T12:45:00Z", "2026-01-02T13:00:00Z")]).await;
+        Stub::start([token(), first, down(), down(), token(), key("2026-01-01T12:45:00Z", "2026-01-02T13:00:00Z")])
+            .await;
     let azure =
         azure(&settings(&stub.url, &secret_identity(&stub.url)), &json!({"client_secret": "x"}), &clock).unwrap();
     fetch(&azure, &clock, 3600).await.unwrap();
