@@ -36,6 +36,55 @@ impl Role {
     }
 }
 
+/// Whether a caller is served.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CallerStanding {
+    /// Served.
+    Active,
+    /// Refused until it is activated again.
+    Suspended,
+    /// Gone. Its record stays, so that its leases can be told whose they were; its name is free again.
+    Removed,
+}
+
+impl CallerStanding {
+    /// The name people read.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// Refuses who is not served.
+    ///
+    /// # Errors
+    /// `Forbidden` for a suspended one, `Unauthenticated(Revoked)` for one that is gone.
+    pub fn served(self) -> Result<(), Error> {
+        match self {
+            Self::Active => Ok(()),
+            Self::Suspended => Err(Error::new(Kind::Forbidden, "the caller is suspended")),
+            Self::Removed => Err(Error::new(Kind::Unauthenticated(Stranger::Revoked), "the caller was removed")),
+        }
+    }
+}
+
+/// A caller as its account's list shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CallerRecord {
+    /// Its id.
+    pub id: CallerId,
+    /// Whose.
+    pub account: AccountId,
+    /// Its name.
+    pub name: Name,
+    /// What it may do beside asking for credentials.
+    pub role: Role,
+    /// Whether it is served.
+    pub standing: CallerStanding,
+}
+
 /// Who is asking: made only by a [`crate::port::Directory`] that checked the token.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Caller {

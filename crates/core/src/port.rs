@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::account::{Account, Metering, Standing};
-use crate::caller::{Caller, Role};
+use crate::caller::{Caller, CallerRecord, CallerStanding, Role};
 use crate::credential::{Credential, Issued, Trace};
 use crate::dataset::Dataset;
 use crate::error::{Error, Kind};
@@ -21,7 +21,7 @@ use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::storage::{Backend, Storage, StorageKind};
 use crate::time::Lifetime;
-use crate::token::{PlainToken, TokenDigest};
+use crate::token::{Maker, PlainToken, TokenDigest};
 use crate::usage::{Balance, DayCount, Origin, Period, RequestFilter};
 
 /// Answers who a token is and what its account was granted. Read-mostly: when warm it makes no query.
@@ -144,6 +144,22 @@ pub struct TokenRecord {
     pub until: Option<Timestamp>,
     /// When it was ended early.
     pub revoked: Option<Timestamp>,
+    /// The token that made it; none for the server itself, and for tokens from before this was kept.
+    pub made_by: Option<TokenId>,
+    /// Whether its caller is served.
+    pub standing: CallerStanding,
+}
+
+impl TokenRecord {
+    /// Whether it proves its caller at an instant.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.revoked.is_none()
+            && self.until.is_none_or(|until| now < until)
+            && match self.standing {
+                CallerStanding::Active => true,
+                CallerStanding::Suspended | CallerStanding::Removed => false,
+            }
+    }
 }
 
 /// A store to be added.
@@ -238,17 +254,35 @@ pub trait Registry: Send + Sync {
         role: Role,
         now: Timestamp,
     ) -> Result<CallerId, Error>;
-    /// The callers of an account: id, name and role.
-    async fn callers(&self, account: AccountId) -> Result<Vec<(CallerId, Name, Role)>, Error>;
+    /// The callers of an account, in order of their names; without those that were removed.
+    async fn callers(&self, account: AccountId) -> Result<Vec<CallerRecord>, Error>;
+    /// A caller by its id, also one that was removed.
+    async fn caller_by_id(&self, id: CallerId) -> Result<Option<CallerRecord>, Error>;
+    /// Suspends a caller and ends what it was given. Says how many live leases ended.
+    async fn suspend_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error>;
+    /// Serves a suspended caller again.
+    async fn activate_caller(&self, id: CallerId) -> Result<(), Error>;
+    /// Removes a caller: its tokens, links to download one and credentials end, what was granted to it alone is taken back, and
+    /// its name is free. Says how many live leases ended.
+    async fn remove_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error>;
 
-    /// Stores a new token of a caller (only its digest).
+    /// Stores a new token of a caller (only its digest). It ends as its maker allows; a maker that has ended makes none.
     async fn create_token(
         &self,
         caller: CallerId,
         token: &PlainToken,
         until: Option<Timestamp>,
+        maker: Maker,
         now: Timestamp,
     ) -> Result<TokenRecord, Error>;
+    /// A token by its id, also one that has ended.
+    async fn token_by_id(&self, id: TokenId) -> Result<Option<TokenRecord>, Error>;
+    /// A token by what is kept of it, also one that has ended.
+    async fn token_of(&self, digest: TokenDigest) -> Result<Option<TokenRecord>, Error>;
+    /// The tokens that a token made, those that they made, and so on; ended ones too.
+    async fn tokens_made_by(&self, token: TokenId) -> Result<Vec<TokenRecord>, Error>;
+    /// Ends the links that were not used yet and that one of these tokens made. Says how many.
+    async fn end_links_made_by(&self, tokens: &[TokenId]) -> Result<u64, Error>;
     /// The tokens of an account, or of all.
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error>;
     /// Ends a token; its credentials end with it.

@@ -6,8 +6,10 @@
 use std::fmt;
 
 use aws_lc_rs::digest;
+use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Stranger};
+use crate::id::TokenId;
 use crate::secret::Secret;
 use crate::time::Entropy;
 
@@ -27,6 +29,39 @@ pub struct PlainToken(Secret<String>);
 /// [`crate::parent`]): a database must hold what proves a token, and nothing that signs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
+
+/// Who makes something that proves a caller (a token, a link to download one, a parent access key), and what that means for its
+/// end. Whoever stores such a thing asks for this: nothing is made by nobody.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Maker {
+    /// The server itself, by a command on its own machine.
+    Server,
+    /// A token: what it makes ends no later than it does.
+    Token(TokenId),
+    /// A token of an operator who said that what is made may outlive it.
+    Outlived(TokenId),
+}
+
+impl Maker {
+    /// The token that is remembered as the maker.
+    pub const fn token(self) -> Option<TokenId> {
+        match self {
+            Self::Server => None,
+            Self::Token(token) | Self::Outlived(token) => Some(token),
+        }
+    }
+
+    /// The end of what is made, of the end that was asked for and the maker's own.
+    pub fn until(self, asked: Option<Timestamp>, own: Option<Timestamp>) -> Option<Timestamp> {
+        match self {
+            Self::Server | Self::Outlived(_) => asked,
+            Self::Token(_) => match (asked, own) {
+                (Some(asked), Some(own)) => Some(asked.min(own)),
+                (asked, own) => asked.or(own),
+            },
+        }
+    }
+}
 
 impl PlainToken {
     /// Makes a new token.
@@ -213,6 +248,24 @@ mod tests {
         let secret = data_encoding::HEXLOWER.decode(token.secret_access_key().reveal().as_bytes()).unwrap();
         assert_ne!(token.digest().as_bytes()[..], secret[..]);
         assert_eq!(TokenDigest::of_digest(&secret.try_into().unwrap()), token.digest());
+    }
+
+    #[test]
+    fn what_a_token_makes_ends_no_later_unless_it_may() {
+        let at = |secs| Some(Timestamp::from_second(secs).unwrap());
+        let maker = TokenId::from_bytes([1; 16]);
+        for (asked, own, until) in [
+            (None, None, None),
+            (None, at(9), at(9)),
+            (at(5), at(9), at(5)),
+            (at(10), at(9), at(9)),
+            (at(5), None, at(5)),
+        ] {
+            assert_eq!(Maker::Token(maker).until(asked, own), until);
+            assert_eq!(Maker::Outlived(maker).until(asked, own), asked);
+            assert_eq!(Maker::Server.until(asked, own), asked);
+        }
+        assert_eq!((Maker::Server.token(), Maker::Outlived(maker).token()), (None, Some(maker)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use valetkey_core::caller::Caller;
+use valetkey_core::caller::{Caller, CallerStanding};
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::grant::Grant;
@@ -20,7 +20,7 @@ use valetkey_core::{Error, Kind};
 
 use crate::cache::Cache;
 use crate::parents;
-use crate::sqlite::{failed, registry};
+use crate::sqlite::{callers, failed, registry};
 use crate::store::Store;
 
 /// For how long a token is remembered to be nobody's.
@@ -76,6 +76,7 @@ impl Memory {
 pub(crate) struct Known {
     caller: Arc<Caller>,
     revoked: Option<Timestamp>,
+    standing: CallerStanding,
 }
 
 /// A snapshot, and when the next of its grants begins or ends: from then on another one serves faster.
@@ -97,9 +98,21 @@ fn unknown() -> Error {
 
 impl Known {
     fn of(record: TokenRecord) -> Self {
-        let TokenRecord { id, caller, caller_name, account, role, tail: _, made: _, until, revoked } = record;
+        let TokenRecord {
+            id,
+            caller,
+            caller_name,
+            account,
+            role,
+            tail: _,
+            made: _,
+            until,
+            revoked,
+            made_by: _,
+            standing,
+        } = record;
         let caller = Caller { id: caller, account, name: caller_name, role, token: id, token_until: until };
-        Self { caller: Arc::new(caller), revoked }
+        Self { caller: Arc::new(caller), revoked, standing }
     }
 
     fn at(&self, now: Timestamp) -> Result<Arc<Caller>, Error> {
@@ -109,6 +122,7 @@ impl Known {
                 format!("the token was revoked at {at:.0}"),
             ));
         }
+        self.standing.served()?;
         self.caller.in_time(now)?;
         Ok(Arc::clone(&self.caller))
     }
@@ -140,7 +154,7 @@ impl Store {
         }
         let (known_since, unknown_since) = (memory.known.generation(), memory.unknown.generation());
         let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
-        match registry::token_by_digest(&mut reader, &digest).await? {
+        match callers::token_by_digest(&mut reader, &digest).await? {
             None => {
                 memory.unknown.keep(unknown_since, digest, now.as_millisecond().saturating_add(UNKNOWN_MS));
                 Err(unknown())

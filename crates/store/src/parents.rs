@@ -169,10 +169,22 @@ impl ParentKeys {
         let secret = plain.and_then(|plain| String::from_utf8(plain.reveal().clone()).ok()).ok_or_else(|| {
             Error::internal(format!("the secret of the parent access key {token} was sealed with a key that is gone"))
         })?;
-        let TokenRecord { id, caller, caller_name, account, role, tail: _, made: _, until, revoked } = record;
+        let TokenRecord {
+            id,
+            caller,
+            caller_name,
+            account,
+            role,
+            tail: _,
+            made: _,
+            until,
+            revoked,
+            made_by: _,
+            standing,
+        } = record;
         let known = Known {
             caller: Arc::new(Caller { id: caller, account, name: caller_name, role, token: id, token_until: until }),
-            ended: revoked.is_some(),
+            ended: revoked.is_some() || standing.served().is_err(),
             secret: Secret::new(secret),
             settled: Arc::default(),
         };

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::account::{Account, Metering, Standing};
-use valetkey_core::caller::Role;
+use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grant;
@@ -16,12 +16,13 @@ use valetkey_core::name::{BucketName, Name};
 use valetkey_core::port::{LeaseFilter, NewStorage, Outliving, Registry, TokenRecord, Verified};
 use valetkey_core::storage::Storage;
 use valetkey_core::time::random_10;
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken, TokenDigest};
 use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
 
 use crate::ledger::entry::Opened;
 use crate::owed::Owed;
+use crate::sqlite::callers::{self, NewToken};
 use crate::sqlite::revocations::{self, Also, End, Target};
 use crate::sqlite::{failed, registry};
 use crate::store::Store;
@@ -159,6 +160,26 @@ impl Store {
         done
     }
 
+    /// Refuses what a caller asks for from here on, also what was identified or decided before and opens its lease only now.
+    /// Says whose it is.
+    async fn refuse_caller(&self, id: CallerId, by: Revoker) -> Result<AccountId, Error> {
+        let found = callers::caller(&mut *self.reader().await?, id).await?;
+        let found = found.filter(|found| found.standing != CallerStanding::Removed);
+        let account = found.ok_or_else(|| Error::not_found(Noun::Caller))?.account;
+        self.shared.queue.end_caller(id, by.at.max(self.shared.clock.now()).as_millisecond());
+        // A page that fails to be written gives its waiters an error, and leaves no lease to end.
+        let _ = self.settle().await;
+        Ok(account)
+    }
+
+    /// Forgets what memory says of a caller of an account.
+    fn forget_caller(&self, account: AccountId) {
+        self.shared.memory.known.forget_all();
+        self.shared.memory.parents.forget_all();
+        self.shared.memory.snapshots.forget(&account);
+        self.shared.memory.shared_with.forget(&account);
+    }
+
     async fn take_grant(&self, account: AccountId, grant: GrantId, by: Revoker) -> Result<(), Error> {
         self.shared.db.change(async |db| registry::remove_grant(db, account, grant, by).await).await?;
         self.shared.memory.snapshots.forget(&account);
@@ -253,13 +274,52 @@ impl Registry for Store {
     ) -> Result<CallerId, Error> {
         let (store, name, new) = (self.clone(), name.clone(), CallerId::new(now, self.noise()));
         self.unbroken(async move {
-            store.shared.db.change(async |db| registry::ensure_caller(db, new, account, &name, role, now).await).await
+            store.shared.db.change(async |db| callers::ensure_caller(db, new, account, &name, role, now).await).await
         })
         .await
     }
 
-    async fn callers(&self, account: AccountId) -> Result<Vec<(CallerId, Name, Role)>, Error> {
-        registry::callers(&mut *self.reader().await?, account).await
+    async fn callers(&self, account: AccountId) -> Result<Vec<CallerRecord>, Error> {
+        callers::callers(&mut *self.reader().await?, account).await
+    }
+
+    async fn caller_by_id(&self, id: CallerId) -> Result<Option<CallerRecord>, Error> {
+        callers::caller(&mut *self.reader().await?, id).await
+    }
+
+    async fn suspend_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error> {
+        let store = self.clone();
+        self.unbroken(async move {
+            let account = store.refuse_caller(id, by).await?;
+            store.shared.db.change(async |db| callers::stand(db, id, CallerStanding::Suspended).await).await?;
+            store.forget_caller(account);
+            store.end_any(Revocation::Caller(id), by).await
+        })
+        .await
+    }
+
+    async fn activate_caller(&self, id: CallerId) -> Result<(), Error> {
+        let store = self.clone();
+        self.unbroken(async move {
+            let found = callers::caller(&mut *store.reader().await?, id).await?;
+            let account = found.ok_or_else(|| Error::not_found(Noun::Caller))?.account;
+            store.shared.db.change(async |db| callers::stand(db, id, CallerStanding::Active).await).await?;
+            store.shared.queue.spare_caller(id);
+            store.forget_caller(account);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn remove_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error> {
+        let store = self.clone();
+        self.unbroken(async move {
+            let account = store.refuse_caller(id, by).await?;
+            store.shared.db.change(async |db| callers::remove(db, id, by).await).await?;
+            store.forget_caller(account);
+            store.end_any(Revocation::Caller(id), by).await
+        })
+        .await
     }
 
     async fn create_token(
@@ -267,13 +327,14 @@ impl Registry for Store {
         caller: CallerId,
         token: &PlainToken,
         until: Option<Timestamp>,
+        maker: Maker,
         now: Timestamp,
     ) -> Result<TokenRecord, Error> {
         let (store, token, id) = (self.clone(), token.clone(), TokenId::new(now, self.noise()));
         self.unbroken(async move {
             let mut turn = store.shared.db.turn().await;
-            let record =
-                turn.change(async |db| registry::create_token(db, id, caller, &token, until, now).await).await?;
+            let new = NewToken { id, caller, token: &token, until, made_by: None };
+            let record = turn.change(async |db| callers::create_token(db, new, maker, now).await).await?;
             store.shared.memory.unknown.forget(&token.digest());
             Ok(record)
         })
@@ -281,7 +342,25 @@ impl Registry for Store {
     }
 
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error> {
-        registry::tokens(&mut *self.reader().await?, account).await
+        callers::tokens(&mut *self.reader().await?, account).await
+    }
+
+    async fn token_by_id(&self, id: TokenId) -> Result<Option<TokenRecord>, Error> {
+        Ok(registry::token_by_id(&mut *self.reader().await?, id).await?.map(|(record, _)| record))
+    }
+
+    async fn token_of(&self, digest: TokenDigest) -> Result<Option<TokenRecord>, Error> {
+        callers::token_by_digest(&mut *self.reader().await?, &digest).await
+    }
+
+    async fn tokens_made_by(&self, token: TokenId) -> Result<Vec<TokenRecord>, Error> {
+        callers::tokens_made_by(&mut *self.reader().await?, token).await
+    }
+
+    async fn end_links_made_by(&self, tokens: &[TokenId]) -> Result<u64, Error> {
+        let (store, tokens) = (self.clone(), tokens.to_vec());
+        self.unbroken(async move { store.shared.db.change(async |db| callers::end_links_made_by(db, &tokens).await).await })
+            .await
     }
 
     async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use valetkey_core::lease::Revoker;
 use valetkey_core::port::TokenRecord;
 use valetkey_core::share::{LinkDigest, ProfileLink, Recipient, Share, SharedName, SharedTable, SharedWith, Shares};
 use valetkey_core::time::random_10;
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 
 use crate::owed::Owed;
 use crate::sqlite::shares::{self, Which};
@@ -169,10 +169,16 @@ impl Shares for Store {
         Ok(with)
     }
 
-    async fn create_link(&self, code: &LinkDigest, link: ProfileLink, now: Timestamp) -> Result<(), Error> {
+    async fn create_link(
+        &self,
+        code: &LinkDigest,
+        link: ProfileLink,
+        maker: Maker,
+        now: Timestamp,
+    ) -> Result<ProfileLink, Error> {
         let (store, code) = (self.clone(), *code);
         self.unbroken(async move {
-            store.shared.db.change(async |db| shares::create_link(db, &code, link, now).await).await
+            store.shared.db.change(async |db| shares::create_link(db, &code, link, maker, now).await).await
         })
         .await
     }

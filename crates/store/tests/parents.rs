@@ -17,7 +17,7 @@ use valetkey_core::name::{BucketName, Name};
 use valetkey_core::parent::{NewParent, Parents, Permission};
 use valetkey_core::port::{Directory as _, Registry as _};
 use valetkey_core::time::{Clock, Entropy};
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 use valetkey_store::{ParentKeys, Settings, Store};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
@@ -69,6 +69,7 @@ impl Shelf {
             buckets: vec![BucketName::parse("lake").unwrap()],
             permission: Permission::ObjectReadOnly,
             until: None,
+            maker: Maker::Server,
         };
         (keys.create_parent(new, &token, self.clock.now()).await.unwrap().token.id, token)
     }

@@ -15,7 +15,7 @@ use valetkey_core::error::Stranger;
 use valetkey_core::lease::{LeaseState, Refusal, Revocation};
 use valetkey_core::port::{Directory, LeaseFilter, Leases, Ledger, Registry, Usage};
 use valetkey_core::time::{Clock, Entropy};
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 use valetkey_core::usage::{Origin, Period, RequestFilter};
 use valetkey_core::workspace::Workspaces;
 use valetkey_store::{LedgerMode, Settings, Store};
@@ -175,7 +175,7 @@ async fn everything_is_there_after_a_restart() {
     shelf.clock.advance_secs(1);
     store.revoke(Revocation::Lease(revoked.id), by(&tenant, bench.now())).await.unwrap();
     let ended = PlainToken::generate(&*shelf.entropy);
-    let record = store.create_token(tenant.caller, &ended, None, bench.now()).await.unwrap();
+    let record = store.create_token(tenant.caller, &ended, None, Maker::Server, bench.now()).await.unwrap();
     store.revoke_token(record.id, by(&tenant, bench.now())).await.unwrap();
     store.request(account, tenant.record.id, Origin::Api, bench.now());
     store.close().await.unwrap();
@@ -308,7 +308,7 @@ async fn two_processes_on_one_file_keep_one_chain_and_see_each_other() {
     theirs.open(&tenant).await.unwrap();
     bench.open(&tenant).await.unwrap();
     command.create_workspace(new_workspace(&tenant, "main", None), bench.now()).await.unwrap();
-    command.create_token(tenant.caller, &token, None, bench.now()).await.unwrap();
+    command.create_token(tenant.caller, &token, None, Maker::Server, bench.now()).await.unwrap();
     command.revoke_token(tenant.record.id, by(&tenant, bench.now())).await.unwrap();
     command.close().await.unwrap();
     // The server looks once a second.
@@ -333,7 +333,7 @@ async fn a_change_whose_asker_went_away_is_seen_all_the_same() {
     for at in 0..50u32 {
         bench.caller(&tenant.token).await.unwrap();
         let token = PlainToken::generate(&*shelf.entropy);
-        let record = store.create_token(tenant.caller, &token, None, bench.now()).await.unwrap();
+        let record = store.create_token(tenant.caller, &token, None, Maker::Server, bench.now()).await.unwrap();
         bench.caller(&token).await.unwrap();
         // Polled a few times, then dropped.
         let mut polls = 0;
@@ -347,7 +347,10 @@ async fn a_change_whose_asker_went_away_is_seen_all_the_same() {
         })
         .await;
         // Another change goes behind it.
-        store.create_token(tenant.caller, &PlainToken::generate(&*shelf.entropy), None, bench.now()).await.unwrap();
+        store
+            .create_token(tenant.caller, &PlainToken::generate(&*shelf.entropy), None, Maker::Server, bench.now())
+            .await
+            .unwrap();
         let durable = store.tokens(None).await.unwrap().iter().any(|one| one.id == record.id && one.revoked.is_some());
         if durable {
             // It may be written and on its way to be seen: nobody was told yet.

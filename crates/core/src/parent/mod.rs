@@ -27,7 +27,7 @@ use crate::scope::{Action, Actions, Paths, Scope};
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::time::Lifetime;
-use crate::token::PlainToken;
+use crate::token::{Maker, PlainToken};
 
 /// The longest a credential made of a parent lives. Source: `ttlSeconds` of Cloudflare's API, maximum 604800.
 pub const LONGEST: Lifetime = Lifetime::secs(604_800);
@@ -162,6 +162,8 @@ pub struct NewParent {
     pub permission: Permission,
     /// When it ends by itself.
     pub until: Option<Timestamp>,
+    /// Who makes it: it ends as that allows.
+    pub maker: Maker,
 }
 
 /// A parent access key as its list shows it.

@@ -5,7 +5,7 @@ use std::fmt;
 use aws_lc_rs::digest;
 use jiff::Timestamp;
 
-use crate::id::CallerId;
+use crate::id::{CallerId, TokenId};
 use crate::secret::Secret;
 use crate::time::{Entropy, Lifetime};
 
@@ -101,12 +101,17 @@ pub struct ProfileLink {
     pub token_lifetime: Option<Lifetime>,
     /// From then on it downloads nothing.
     pub until: Timestamp,
+    /// The token that made it, which is the maker of the token made at the download too.
+    pub made_by: Option<TokenId>,
+    /// The token made at the download ends no later.
+    pub no_later: Option<Timestamp>,
 }
 
 impl ProfileLink {
     /// When a token made now ends.
     pub fn token_until(&self, now: Timestamp) -> Option<Timestamp> {
-        self.token_lifetime.map(|lifetime| lifetime.ends(now))
+        let asked = self.token_lifetime.map(|lifetime| lifetime.ends(now));
+        asked.into_iter().chain(self.no_later).min()
     }
 }
 

@@ -25,7 +25,7 @@ use crate::name::{BucketName, Name, shortened};
 use crate::port::TokenRecord;
 use crate::scope::{Action, Actions, MAX_KEY_BYTES, Path, Paths, Scope};
 use crate::time::Lifetime;
-use crate::token::PlainToken;
+use crate::token::{Maker, PlainToken};
 
 /// The most characters of a share's comment (same place).
 const COMMENT_CHARS: usize = 65_536;
@@ -404,8 +404,14 @@ pub trait Shares: Send + Sync {
     /// What was shared with an account. When warm it makes no query.
     async fn shared_with(&self, account: AccountId) -> Result<Arc<SharedWith>, Error>;
 
-    /// Keeps a link to download a profile.
-    async fn create_link(&self, code: &LinkDigest, link: ProfileLink, now: Timestamp) -> Result<(), Error>;
+    /// Keeps a link to download a profile, and answers with it as it is kept: it and what comes of it end as its maker allows.
+    async fn create_link(
+        &self,
+        code: &LinkDigest,
+        link: ProfileLink,
+        maker: Maker,
+        now: Timestamp,
+    ) -> Result<ProfileLink, Error>;
     /// Uses a link: stores the token for its caller, if the link is there, was never used and is in time. Of many who try
     /// at once, one succeeds.
     async fn redeem_link(

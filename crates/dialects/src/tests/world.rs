@@ -24,7 +24,7 @@ use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::storage::{Backend, Quota, Revocability, Sharing, Storage, StorageKind};
 use valetkey_core::stores::{Description, Ended, Stores};
 use valetkey_core::time::{Clock, Lifetime};
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 use valetkey_core::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace, Workspaces as _};
 use valetkey_core::{Error, Kind, Secret};
 use valetkey_testkit::chance::SeededEntropy;
@@ -371,7 +371,7 @@ impl World {
                     let token = PlainToken::generate(&*self.entropy);
                     let now = self.clock.now();
                     let until = secs.map(|secs| now + jiff::SignedDuration::from_secs(secs));
-                    let record = self.memory.create_token(id, &token, until, now).await.unwrap();
+                    let record = self.memory.create_token(id, &token, until, Maker::Server, now).await.unwrap();
                     return (record.id, token.reveal().to_owned());
                 }
             }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use valetkey_core::credential::Trace;
 use valetkey_core::error::Stranger;
-use valetkey_core::id::{AccountId, GrantId, LeaseId, TokenId};
+use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, TokenId};
 use valetkey_core::lease::Lease;
 use valetkey_core::policy::Permit;
 use valetkey_core::time::Entropy;
@@ -156,6 +156,8 @@ struct State {
     barred: HashMap<GrantId, Bar>,
     /// Tokens that were ended, and when: a vend of one that was identified before must not open a lease after it.
     ended: HashMap<TokenId, i64>,
+    /// Callers that were suspended or removed, and when: the same holds of their vends.
+    refused: HashMap<CallerId, i64>,
     long: HashMap<usize, (Arc<valetkey_core::scope::Scope>, Option<Arc<LongScope>>)>,
     noise: Vec<u8>,
 }
@@ -220,6 +222,9 @@ impl Queue {
         }
         if !state.ended.is_empty() && state.ended.contains_key(&permit.token()) {
             return Err(Error::new(Kind::Unauthenticated(Stranger::Revoked), "the token was revoked"));
+        }
+        if !state.refused.is_empty() && state.refused.contains_key(&permit.caller()) {
+            return Err(Error::new(Kind::Forbidden, "the caller is suspended"));
         }
         if credits > 0 {
             let Some(balance) = state.balances.get_mut(&permit.account()) else { return Ok(Pushed::NeedsBalance) };
@@ -451,6 +456,18 @@ impl Queue {
         let mut state = self.state();
         state.ended.retain(|_, at| now_ms.saturating_sub(*at) < STALE_MS);
         state.ended.insert(token, now_ms);
+    }
+
+    /// Refuses every later entry of a caller, until it is spared.
+    pub(crate) fn end_caller(&self, caller: CallerId, now_ms: i64) {
+        let mut state = self.state();
+        state.refused.retain(|_, at| now_ms.saturating_sub(*at) < STALE_MS);
+        state.refused.insert(caller, now_ms);
+    }
+
+    /// Takes that back: the caller is served again.
+    pub(crate) fn spare_caller(&self, caller: CallerId) {
+        self.state().refused.remove(&caller);
     }
 }
 

@@ -2,6 +2,7 @@
 //! `SQLITE_BUSY` (`valetkey_sqlite`); a few read beside it. What changes something takes a connection and is called within
 //! [`Database::change`] or [`valetkey_sqlite::Writing::change`]: all of it is kept, or nothing.
 
+pub(crate) mod callers;
 pub(crate) mod holdings;
 pub(crate) mod leases;
 pub(crate) mod packages;

@@ -13,6 +13,7 @@ use valetkey_core::port::TokenRecord;
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::token::{PlainToken, TokenDigest};
 
+use crate::sqlite::callers::{self, NewToken};
 use crate::sqlite::{failed, registry, rows};
 
 /// The ids of what a parent is made of.
@@ -68,12 +69,12 @@ pub(crate) async fn create(
     (token, sealed): (&PlainToken, Vec<u8>),
     now: Timestamp,
 ) -> Result<TokenRecord, Error> {
-    let callers = registry::callers(&mut *db, new.account).await?;
-    if callers.iter().any(|(_, name, _)| *name == new.name) {
+    let known = callers::callers(&mut *db, new.account).await?;
+    if known.iter().any(|known| known.name == new.name) {
         let said = format!("there is a caller named `{}` already", new.name);
         return Err(Error::new(Kind::AlreadyExists(Noun::ParentKey), said).at("name"));
     }
-    registry::ensure_caller(&mut *db, ids.caller, new.account, &new.name, Role::Member, now).await?;
+    callers::ensure_caller(&mut *db, ids.caller, new.account, &new.name, Role::Member, now).await?;
     let buckets = registry::buckets(&mut *db).await?;
     for (bucket, id) in new.buckets.iter().zip(&ids.grants) {
         let known = buckets.iter().find(|(known, _)| known == bucket);
@@ -97,7 +98,9 @@ pub(crate) async fn create(
         };
         registry::create_grant(&mut *db, &grant, now).await?;
     }
-    let record = registry::create_token(&mut *db, ids.token, ids.caller, token, new.until, now).await?;
+    let until = callers::until_of(&mut *db, new.maker, new.until, now).await?;
+    let own = NewToken { id: ids.token, caller: ids.caller, token, until, made_by: new.maker.token() };
+    let record = callers::insert_token(&mut *db, own, now).await?;
     sqlx::query("INSERT INTO parents (token, sealed) VALUES (?, ?)")
         .bind(ids.token.to_bytes().to_vec())
         .bind(sealed)
@@ -111,7 +114,7 @@ pub(crate) async fn create(
 pub(crate) async fn list(db: &mut SqliteConnection, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error> {
     let own: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT token FROM parents").fetch_all(&mut *db).await.map_err(failed)?;
-    let mut records = registry::tokens(db, account).await?;
+    let mut records = callers::tokens(db, account).await?;
     records.retain(|record| own.iter().any(|token| *token == record.id.to_bytes()));
     Ok(records)
 }

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::account::{Account, Metering, Standing};
-use valetkey_core::caller::Role;
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, Grantee};
@@ -13,12 +12,12 @@ use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::port::{NewStorage, TokenRecord};
 use valetkey_core::storage::{Quota, Revocability, Storage};
-use valetkey_core::token::{PlainToken, TokenDigest};
+use valetkey_core::token::TokenDigest;
 use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
 
 use crate::sqlite::rows::{self, count, signed};
-use crate::sqlite::{failed, is_taken};
+use crate::sqlite::{callers, failed, is_taken};
 
 /// Refuses a name that is taken, in its own words; anything else is the database's failure.
 pub(crate) fn taken(noun: Noun, name: &str) -> impl FnOnce(sqlx::Error) -> Error {
@@ -135,62 +134,6 @@ pub(crate) async fn add_credits(
     Ok(Balance { granted, used: before.used })
 }
 
-pub(crate) async fn ensure_caller(
-    db: &mut SqliteConnection,
-    new: CallerId,
-    account: AccountId,
-    name: &Name,
-    role: Role,
-    now: Timestamp,
-) -> Result<CallerId, Error> {
-    let known: Option<(Vec<u8>, String)> =
-        sqlx::query_as("SELECT id, role FROM callers WHERE account = ? AND name = ?")
-            .bind(account.to_bytes().to_vec())
-            .bind(name.as_str().to_owned())
-            .fetch_optional(&mut *db)
-            .await
-            .map_err(failed)?;
-    if let Some((id, known_role)) = known {
-        if known_role == role.as_str() {
-            return Ok(CallerId::from_bytes(rows::id(&id)?));
-        }
-        return Err(Error::new(
-            Kind::AlreadyExists(Noun::Caller),
-            format!("the caller `{name}` is there already, as {known_role}"),
-        )
-        .at("role"));
-    }
-    if self::account(db, account).await?.is_none() {
-        return Err(Error::not_found(Noun::Account));
-    }
-    sqlx::query("INSERT INTO callers (id, account, name, role, made_ms) VALUES (?, ?, ?, ?, ?)")
-        .bind(new.to_bytes().to_vec())
-        .bind(account.to_bytes().to_vec())
-        .bind(name.as_str().to_owned())
-        .bind(role.as_str())
-        .bind(now.as_millisecond())
-        .execute(db)
-        .await
-        .map_err(taken(Noun::Caller, name.as_str()))?;
-    Ok(new)
-}
-
-pub(crate) async fn callers(
-    db: &mut SqliteConnection,
-    account: AccountId,
-) -> Result<Vec<(CallerId, Name, Role)>, Error> {
-    let found: Vec<(Vec<u8>, String, String)> =
-        sqlx::query_as("SELECT id, name, role FROM callers WHERE account = ? ORDER BY name")
-            .bind(account.to_bytes().to_vec())
-            .fetch_all(db)
-            .await
-            .map_err(failed)?;
-    found
-        .into_iter()
-        .map(|(id, name, role)| Ok((CallerId::from_bytes(rows::id(&id)?), rows::name(&name)?, rows::role(&role)?)))
-        .collect()
-}
-
 /// The account of a caller.
 pub(crate) async fn caller_account(db: &mut SqliteConnection, caller: CallerId) -> Result<Option<AccountId>, Error> {
     let found: Option<Vec<u8>> = sqlx::query_scalar("SELECT account FROM callers WHERE id = ?")
@@ -199,52 +142,6 @@ pub(crate) async fn caller_account(db: &mut SqliteConnection, caller: CallerId) 
         .await
         .map_err(failed)?;
     found.map(|id| rows::id(&id).map(AccountId::from_bytes)).transpose()
-}
-
-pub(crate) async fn create_token(
-    db: &mut SqliteConnection,
-    id: TokenId,
-    caller: CallerId,
-    token: &PlainToken,
-    until: Option<Timestamp>,
-    now: Timestamp,
-) -> Result<TokenRecord, Error> {
-    if caller_account(db, caller).await?.is_none() {
-        return Err(Error::not_found(Noun::Caller));
-    }
-    sqlx::query("INSERT INTO tokens (id, caller, digest, tail, made_ms, until_ms, form) VALUES (?, ?, ?, ?, ?, ?, 2)")
-        .bind(id.to_bytes().to_vec())
-        .bind(caller.to_bytes().to_vec())
-        .bind(token.digest().as_bytes().to_vec())
-        .bind(token.tail())
-        .bind(now.as_millisecond())
-        .bind(until.map(Timestamp::as_millisecond))
-        .execute(&mut *db)
-        .await
-        .map_err(|error| {
-            if is_taken(&error) {
-                Error::new(Kind::AlreadyExists(Noun::Token), "the token is stored already")
-            } else {
-                failed(error)
-            }
-        })?;
-    token_by_id(db, id).await?.map(|(record, _)| record).ok_or_else(|| Error::internal("a new token is not there"))
-}
-
-/// A token by its digest: what the directory keeps of it.
-pub(crate) async fn token_by_digest(
-    db: &mut SqliteConnection,
-    digest: &TokenDigest,
-) -> Result<Option<TokenRecord>, Error> {
-    let found: Option<rows::TokenRow> = sqlx::query_as(
-        "SELECT t.id, c.id, c.name, c.account, c.role, t.tail, t.made_ms, t.until_ms, t.revoked_ms
-         FROM tokens t JOIN callers c ON c.id = t.caller WHERE t.digest = ?",
-    )
-    .bind(digest.as_bytes().to_vec())
-    .fetch_optional(db)
-    .await
-    .map_err(failed)?;
-    found.map(rows::token).transpose()
 }
 
 /// A token by its id, and its digest.
@@ -260,19 +157,7 @@ pub(crate) async fn token_by_id(
     let Some(digest) = digest else { return Ok(None) };
     let digest: [u8; 32] = digest.as_slice().try_into().map_err(|_| rows::damaged("a digest"))?;
     let digest = TokenDigest::from_bytes(digest);
-    Ok(token_by_digest(db, &digest).await?.map(|record| (record, digest)))
-}
-
-pub(crate) async fn tokens(db: &mut SqliteConnection, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error> {
-    let found: Vec<rows::TokenRow> = sqlx::query_as(
-        "SELECT t.id, c.id, c.name, c.account, c.role, t.tail, t.made_ms, t.until_ms, t.revoked_ms
-         FROM tokens t JOIN callers c ON c.id = t.caller WHERE ?1 IS NULL OR c.account = ?1 ORDER BY t.id",
-    )
-    .bind(account.map(|account| account.to_bytes().to_vec()))
-    .fetch_all(db)
-    .await
-    .map_err(failed)?;
-    found.into_iter().map(rows::token).collect()
+    Ok(callers::token_by_digest(db, &digest).await?.map(|record| (record, digest)))
 }
 
 pub(crate) async fn end_token(db: &mut SqliteConnection, token: TokenId, by: Revoker) -> Result<(), Error> {

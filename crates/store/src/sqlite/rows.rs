@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use valetkey_core::Error;
 use valetkey_core::account::{Account, Metering, Standing};
-use valetkey_core::caller::Role;
+use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::dataset::Dataset;
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, ShareId, StorageId, TokenId};
@@ -213,10 +213,40 @@ pub(crate) fn dataset(row: DatasetRow) -> Result<Dataset, Error> {
     })
 }
 
-pub(crate) type TokenRow = (Vec<u8>, Vec<u8>, String, Vec<u8>, String, String, i64, Option<i64>, Option<i64>);
+pub(crate) const fn caller_standing_number(standing: CallerStanding) -> i64 {
+    match standing {
+        CallerStanding::Active => 0,
+        CallerStanding::Suspended => 1,
+        CallerStanding::Removed => 2,
+    }
+}
+
+fn caller_standing(stored: i64) -> Result<CallerStanding, Error> {
+    match stored {
+        0 => Ok(CallerStanding::Active),
+        1 => Ok(CallerStanding::Suspended),
+        2 => Ok(CallerStanding::Removed),
+        _ => Err(damaged("a caller's standing")),
+    }
+}
+
+pub(crate) type CallerRow = (Vec<u8>, Vec<u8>, String, String, i64);
+
+pub(crate) fn caller((row_id, account, row_name, row_role, standing): CallerRow) -> Result<CallerRecord, Error> {
+    Ok(CallerRecord {
+        id: CallerId::from_bytes(id(&row_id)?),
+        account: AccountId::from_bytes(id(&account)?),
+        name: name(&row_name)?,
+        role: role(&row_role)?,
+        standing: caller_standing(standing)?,
+    })
+}
+
+pub(crate) type TokenRow =
+    (Vec<u8>, Vec<u8>, String, Vec<u8>, String, i64, String, i64, Option<i64>, Option<i64>, Option<Vec<u8>>);
 
 pub(crate) fn token(row: TokenRow) -> Result<TokenRecord, Error> {
-    let (row_id, caller, caller_name, account, row_role, tail, made, until, revoked) = row;
+    let (row_id, caller, caller_name, account, row_role, standing, tail, made, until, revoked, made_by) = row;
     Ok(TokenRecord {
         id: TokenId::from_bytes(id(&row_id)?),
         caller: CallerId::from_bytes(id(&caller)?),
@@ -227,5 +257,7 @@ pub(crate) fn token(row: TokenRow) -> Result<TokenRecord, Error> {
         made: at_ms(made)?,
         until: at_ms_opt(until)?,
         revoked: at_ms_opt(revoked)?,
+        made_by: made_by.as_deref().map(|maker| id(maker).map(TokenId::from_bytes)).transpose()?,
+        standing: caller_standing(standing)?,
     })
 }

@@ -12,9 +12,10 @@ use valetkey_core::share::{
     History, LinkDigest, ProfileKind, ProfileLink, Recipient, Share, SharedName, SharedTable, TableAccess, TableRoot,
     no_share,
 };
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 use valetkey_core::{Error, Kind};
 
+use crate::sqlite::callers::{self, NewToken};
 use crate::sqlite::rows::{self, damaged};
 use crate::sqlite::{failed, is_taken, registry};
 
@@ -386,13 +387,18 @@ pub(crate) async fn create_link(
     db: &mut SqliteConnection,
     code: &LinkDigest,
     link: ProfileLink,
+    maker: Maker,
     now: Timestamp,
-) -> Result<(), Error> {
-    if registry::caller_account(db, link.caller).await?.is_none() {
+) -> Result<ProfileLink, Error> {
+    if registry::caller_account(&mut *db, link.caller).await?.is_none() {
         return Err(Error::not_found(Noun::Caller));
     }
+    let no_later = callers::until_of(&mut *db, maker, None, now).await?;
+    let until = no_later.map_or(link.until, |no_later| no_later.min(link.until));
+    let link = ProfileLink { until, made_by: maker.token(), no_later, ..link };
     sqlx::query(
-        "INSERT INTO share_links (digest, caller, kind, token_lifetime_s, until_ms, made_ms) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO share_links (digest, caller, kind, token_lifetime_s, until_ms, made_ms, made_by, no_later_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(code.as_bytes().to_vec())
     .bind(link.caller.to_bytes().to_vec())
@@ -400,11 +406,15 @@ pub(crate) async fn create_link(
     .bind(link.token_lifetime.map(|lifetime| i64::from(lifetime.as_secs())))
     .bind(link.until.as_millisecond())
     .bind(now.as_millisecond())
-    .execute(db)
+    .bind(link.made_by.map(|token| token.to_bytes().to_vec()))
+    .bind(link.no_later.map(Timestamp::as_millisecond))
+    .execute(&mut *db)
     .await
     .map_err(failed)?;
-    Ok(())
+    Ok(link)
 }
+
+type LinkRow = (Vec<u8>, String, Option<i64>, i64, Option<Vec<u8>>, Option<i64>);
 
 pub(crate) async fn redeem_link(
     db: &mut SqliteConnection,
@@ -413,23 +423,27 @@ pub(crate) async fn redeem_link(
     token: &PlainToken,
     now: Timestamp,
 ) -> Result<Option<(ProfileLink, TokenRecord)>, Error> {
-    let found: Option<(Vec<u8>, String, Option<i64>, i64)> = sqlx::query_as(
+    let found: Option<LinkRow> = sqlx::query_as(
         "UPDATE share_links SET used_ms = ?1 WHERE digest = ?2 AND used_ms IS NULL AND until_ms > ?1
-         RETURNING caller, kind, token_lifetime_s, until_ms",
+         RETURNING caller, kind, token_lifetime_s, until_ms, made_by, no_later_ms",
     )
     .bind(now.as_millisecond())
     .bind(code.as_bytes().to_vec())
     .fetch_optional(&mut *db)
     .await
     .map_err(failed)?;
-    let Some((caller, kind, lifetime, until)) = found else { return Ok(None) };
+    let Some((caller, kind, lifetime, until, made_by, no_later)) = found else { return Ok(None) };
     let link = ProfileLink {
         caller: CallerId::from_bytes(rows::id(&caller)?),
         kind: ProfileKind::parse(&kind).ok_or_else(|| damaged("a kind of profile"))?,
         token_lifetime: lifetime.map(rows::lifetime).transpose()?,
         until: rows::at_ms(until)?,
+        made_by: made_by.as_deref().map(|maker| rows::id(maker).map(TokenId::from_bytes)).transpose()?,
+        no_later: rows::at_ms_opt(no_later)?,
     };
-    let record = registry::create_token(&mut *db, id, link.caller, token, link.token_until(now), now).await?;
+    let until = link.token_until(now);
+    let own = NewToken { id, caller: link.caller, token, until, made_by: link.made_by };
+    let record = callers::insert_token(&mut *db, own, now).await?;
     Ok(Some((link, record)))
 }
 

@@ -21,7 +21,7 @@ use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::share::Shares;
 use valetkey_core::storage::{Shape, Storage, StorageKind};
 use valetkey_core::time::{Clock, Entropy, Lifetime};
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 use valetkey_core::workspace::Workspaces;
 
 use crate::clock::FixedClock;
@@ -183,7 +183,7 @@ impl Bench {
         let account = self.registry.create_account(&name(text), metering, now).await.unwrap();
         let caller = self.registry.ensure_caller(account.id, &name("ann"), Role::Member, now).await.unwrap();
         let token = PlainToken::generate(&*self.entropy);
-        let record = self.registry.create_token(caller, &token, None, now).await.unwrap();
+        let record = self.registry.create_token(caller, &token, None, Maker::Server, now).await.unwrap();
         let grant = new_grant(account.id, &storage, "daily", reads("lake", &["jobs/daily"]));
         let grant = self.registry.create_grant(grant, now).await.unwrap();
         Tenant { account, caller, token, record, storage, grant }

@@ -16,7 +16,7 @@ use valetkey_core::policy::Permit;
 use valetkey_core::port::{Issuer, LeaseFilter, Outliving};
 use valetkey_core::scope::{Path, Paths};
 use valetkey_core::time::Clock;
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
 
@@ -71,7 +71,7 @@ pub async fn leases_are_listed_by_whose_they_are_and_whether_they_live(bench: &B
     let other = bench.tenant("other", Metering::Free).await;
     let bob = bench.registry.ensure_caller(acme.account.id, &name("bob"), Role::Member, bench.now()).await.unwrap();
     let token = PlainToken::generate(&*bench.entropy);
-    bench.registry.create_token(bob, &token, None, bench.now()).await.unwrap();
+    bench.registry.create_token(bob, &token, None, Maker::Server, bench.now()).await.unwrap();
     let anns = bench.open(&acme).await.unwrap();
     bench.clock.advance_secs(3000);
     let permit = bench.decide(&token, &ask(acme.grant)).await.unwrap();

@@ -46,7 +46,10 @@ macro_rules! contract {
                 a_vend_that_a_revocation_overtakes_opens_nothing,
                 a_change_is_seen_however_many_look_meanwhile,
                 a_token_proves_its_own_caller,
-                tokens_are_listed_without_their_text;
+                tokens_are_listed_without_their_text,
+                what_a_token_makes_ends_no_later_than_it_does,
+                what_a_token_made_is_found,
+                a_token_that_has_ended_makes_nothing;
             registry:
                 names_are_taken_once,
                 a_stores_settings_read_back_and_their_changes_are_counted,
@@ -54,6 +57,8 @@ macro_rules! contract {
                 what_does_not_fit_is_refused,
                 lists_are_in_order_of_names,
                 a_caller_is_made_once_and_found_again,
+                a_suspended_caller_is_refused_at_once_until_it_is_activated,
+                a_removed_caller_has_nothing_and_its_name_is_free,
                 a_removed_grants_name_is_free_again;
             directory:
                 a_new_grant_opens_at_once,

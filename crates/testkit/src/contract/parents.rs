@@ -12,7 +12,7 @@ use valetkey_core::keyring::{Carried, Claims};
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::parent::{Child, NewParent, Parent, ParentRecord, Parents, Permission};
 use valetkey_core::scope::Paths;
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 
 use crate::contract::bench::{Bench, bucket, name, new_grant, reads};
 
@@ -106,6 +106,7 @@ fn new(account: &Account, buckets: &[&str], until: Option<Timestamp>) -> NewPare
         buckets: buckets.iter().map(|text| bucket(text)).collect(),
         permission: Permission::ObjectReadWrite,
         until,
+        maker: Maker::Server,
     }
 }
 

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use valetkey_core::Kind;
 use valetkey_core::account::{Metering, Standing};
-use valetkey_core::caller::Role;
+use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::dataset::Dataset;
-use valetkey_core::error::Noun;
-use valetkey_core::grant::Grantee;
+use valetkey_core::error::{Noun, Stranger};
+use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId};
 use valetkey_core::port::NewStorage;
 use valetkey_core::scope::Path;
 use valetkey_core::storage::{Backend, Quota, Revocability, Sharing, Storage, StorageKind};
 use valetkey_core::time::Lifetime;
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 
-use crate::contract::bench::{Bench, bucket, by, name, new_grant, new_storage, reads};
+use crate::contract::bench::{Bench, ask, bucket, by, name, new_grant, new_storage, reads};
 
 /// A dataset to be added; the store makes its id.
 pub fn new_dataset(storage: &Storage, text: &str) -> Dataset {
@@ -110,7 +110,10 @@ pub async fn what_is_missing_is_not_found(bench: &Bench) {
     );
     let token = PlainToken::generate(&*bench.entropy);
     let nobody = CallerId::from_bytes([9; 16]);
-    assert_eq!(registry.create_token(nobody, &token, None, now).await.unwrap_err().kind(), missing(Noun::Caller));
+    assert_eq!(
+        registry.create_token(nobody, &token, None, Maker::Server, now).await.unwrap_err().kind(),
+        missing(Noun::Caller)
+    );
     assert_eq!(registry.change_storage(no_storage, new_storage("x")).await.unwrap_err().kind(), missing(Noun::Storage));
     assert_eq!(
         registry.create_bucket(no_storage, &bucket("spare"), now).await.unwrap_err().kind(),
@@ -195,8 +198,8 @@ pub async fn lists_are_in_order_of_names(bench: &Bench) {
     assert_eq!(registry.accounts().await.unwrap().into_iter().map(|one| one.name).collect::<Vec<_>>(), sorted);
     assert_eq!(registry.account_named(&name("aa")).await.unwrap(), Some(account.clone()));
     let callers = registry.callers(account.id).await.unwrap();
-    assert!(callers.iter().all(|(_, _, role)| *role == Role::Operator));
-    assert_eq!(callers.into_iter().map(|(_, name, _)| name).collect::<Vec<_>>(), sorted);
+    assert!(callers.iter().all(|one| one.role == Role::Operator));
+    assert_eq!(callers.into_iter().map(|one| one.name).collect::<Vec<_>>(), sorted);
     let names: Vec<_> = registry.grants(account.id).await.unwrap().into_iter().map(|one| one.name).collect();
     assert_eq!(names, sorted);
     let names: Vec<_> = bench.directory.datasets().await.unwrap().iter().map(|one| one.name.clone()).collect();
@@ -213,7 +216,73 @@ pub async fn a_caller_is_made_once_and_found_again(bench: &Bench) {
     let account = tenant.account.id;
     let again = bench.registry.ensure_caller(account, &name("ann"), Role::Member, bench.now()).await.unwrap();
     assert_eq!(again, tenant.caller);
-    assert_eq!(bench.registry.callers(account).await.unwrap(), [(tenant.caller, name("ann"), Role::Member)]);
+    let (id, role, standing) = (tenant.caller, Role::Member, CallerStanding::Active);
+    let record = CallerRecord { id, account, name: name("ann"), role, standing };
+    assert_eq!(bench.registry.callers(account).await.unwrap(), std::slice::from_ref(&record));
+    assert_eq!(bench.registry.caller_by_id(id).await.unwrap(), Some(record));
+    assert_eq!(bench.registry.caller_by_id(CallerId::from_bytes([9; 16])).await.unwrap(), None);
+}
+
+/// Warm or cold, what it holds and what it was about to hold.
+pub async fn a_suspended_caller_is_refused_at_once_until_it_is_activated(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let lease = bench.open(&tenant).await.unwrap();
+    let permit = bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap();
+    bench.clock.advance_secs(1);
+    let ended = bench.registry.suspend_caller(tenant.caller, by(&tenant, bench.now())).await.unwrap();
+    assert_eq!(ended, 1);
+    assert!(bench.is_revoked(&lease));
+    assert_eq!(bench.caller(&tenant.token).await.unwrap_err().kind(), Kind::Forbidden);
+    // It was decided before: it must not be opened after.
+    assert_eq!(bench.ledger.open(&permit, None, bench.now()).await.unwrap_err().kind(), Kind::Forbidden);
+    let token = PlainToken::generate(&*bench.entropy);
+    let refused = bench.registry.create_token(tenant.caller, &token, None, Maker::Server, bench.now()).await;
+    assert_eq!(refused.unwrap_err().kind(), Kind::Invalid);
+    let listed = bench.registry.callers(tenant.account.id).await.unwrap();
+    assert_eq!(listed.iter().map(|one| one.standing).collect::<Vec<_>>(), [CallerStanding::Suspended]);
+    bench.clock.advance_secs(1);
+    bench.registry.activate_caller(tenant.caller).await.unwrap();
+    assert_eq!(bench.caller(&tenant.token).await.unwrap().id, tenant.caller);
+    assert!(bench.is_revoked(&lease), "what was ended stays so");
+    let again = bench.open(&tenant).await.unwrap();
+    assert!(!bench.is_revoked(&again));
+    let nobody = CallerId::from_bytes([9; 16]);
+    let missing = Kind::NotFound(Noun::Caller);
+    let by = by(&tenant, bench.now());
+    assert_eq!(bench.registry.suspend_caller(nobody, by).await.unwrap_err().kind(), missing);
+    assert_eq!(bench.registry.activate_caller(nobody).await.unwrap_err().kind(), missing);
+    assert_eq!(bench.registry.remove_caller(nobody, by).await.unwrap_err().kind(), missing);
+}
+
+/// For good, and its name is another's from then on.
+pub async fn a_removed_caller_has_nothing_and_its_name_is_free(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let account = tenant.account.id;
+    let own = new_grant(account, &tenant.storage, "own", reads("lake", &["own"]));
+    let own = Grant { to: Grantee::Caller(tenant.caller), ..own };
+    bench.registry.create_grant(own, bench.now()).await.unwrap();
+    let lease = bench.open(&tenant).await.unwrap();
+    bench.clock.advance_secs(1);
+    assert_eq!(bench.registry.remove_caller(tenant.caller, by(&tenant, bench.now())).await.unwrap(), 1);
+    assert!(bench.is_revoked(&lease));
+    let refused = bench.caller(&tenant.token).await.unwrap_err().kind();
+    assert_eq!(refused, Kind::Unauthenticated(Stranger::Revoked));
+    assert!(bench.registry.callers(account).await.unwrap().is_empty());
+    let record = bench.registry.caller_by_id(tenant.caller).await.unwrap().unwrap();
+    assert!(record.name.as_str().starts_with("ann."), "{}", record.name);
+    assert_eq!(record.standing, CallerStanding::Removed);
+    let names: Vec<_> = bench.registry.grants(account).await.unwrap().into_iter().map(|one| one.name).collect();
+    assert_eq!(names, [name("daily")], "what everyone has stays");
+    for gone in [
+        bench.registry.activate_caller(tenant.caller).await,
+        bench.registry.suspend_caller(tenant.caller, by(&tenant, bench.now())).await.map(|_| ()),
+        bench.registry.remove_caller(tenant.caller, by(&tenant, bench.now())).await.map(|_| ()),
+    ] {
+        assert_eq!(gone.unwrap_err().kind(), Kind::NotFound(Noun::Caller));
+    }
+    let another = bench.registry.ensure_caller(account, &name("ann"), Role::Member, bench.now()).await.unwrap();
+    assert_ne!(another, tenant.caller);
+    assert_eq!(bench.caller(&tenant.token).await.unwrap_err().kind(), refused);
 }
 
 /// The old one stays gone.

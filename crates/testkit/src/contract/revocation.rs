@@ -6,7 +6,7 @@ use valetkey_core::account::Metering;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseState, Revocation};
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 
 use crate::contract::bench::{Bench, ask, by, new_grant, new_storage, reads};
 
@@ -28,7 +28,7 @@ pub async fn a_token_a_caller_and_an_account_end_what_they_vended_before(bench: 
     let tenant = bench.tenant("acme", Metering::Free).await;
     let stranger = bench.tenant("other", Metering::Free).await;
     let second = PlainToken::generate(&*bench.entropy);
-    bench.registry.create_token(tenant.caller, &second, None, bench.now()).await.unwrap();
+    bench.registry.create_token(tenant.caller, &second, None, Maker::Server, bench.now()).await.unwrap();
     let theirs = bench.open(&stranger).await.unwrap();
     for (what, also_by_second) in [
         (Revocation::Token(tenant.record.id), false),

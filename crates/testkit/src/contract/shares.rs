@@ -17,7 +17,7 @@ use valetkey_core::share::{
 };
 use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::time::Lifetime;
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 
 use crate::contract::bench::{Bench, Tenant, bucket, by, name, new_storage};
 
@@ -172,7 +172,7 @@ pub async fn a_recipient_sees_what_it_was_given_and_nothing_else(bench: &Bench) 
     bench.shares.add_recipient(only_bob, by).await.unwrap();
     assert_eq!(seen(bench, &acme).await, ["Sales", "Sales.Main.Orders"]);
     let token = PlainToken::generate(&*bench.entropy);
-    bench.registry.create_token(bob, &token, None, bench.now()).await.unwrap();
+    bench.registry.create_token(bob, &token, None, Maker::Server, bench.now()).await.unwrap();
     let bobs = Tenant { token, caller: bob, ..acme.clone() };
     assert_eq!(seen(bench, &bobs).await, ["Sales", "Sales.Main.Orders", "Secret"]);
     bench.shares.remove_table(table.id, false, by).await.unwrap();
@@ -324,12 +324,14 @@ pub async fn a_link_is_good_for_one_token(bench: &Bench) {
         kind: ProfileKind::Bearer,
         token_lifetime: Some(Lifetime::secs(50)),
         until: Lifetime::secs(secs).ends(bench.now()),
+        made_by: None,
+        no_later: None,
     };
     let nobody = ProfileLink { caller: CallerId::from_bytes([9; 16]), ..link(100) };
     let code = LinkCode::generate(&*bench.entropy);
-    let refused = bench.shares.create_link(&code.digest(), nobody, bench.now()).await.unwrap_err();
+    let refused = bench.shares.create_link(&code.digest(), nobody, Maker::Server, bench.now()).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::NotFound(Noun::Caller));
-    bench.shares.create_link(&code.digest(), link(100), bench.now()).await.unwrap();
+    bench.shares.create_link(&code.digest(), link(100), Maker::Server, bench.now()).await.unwrap();
     let tries = (0..8).map(|_| {
         let (shares, now, digest) = (Arc::clone(&bench.shares), bench.now(), code.digest());
         let token = PlainToken::generate(&*bench.entropy);
@@ -348,11 +350,11 @@ pub async fn a_link_is_good_for_one_token(bench: &Bench) {
     let unknown = LinkCode::generate(&*bench.entropy).digest();
     assert_eq!(bench.shares.redeem_link(&unknown, &token, bench.now()).await.unwrap(), None);
     let late = LinkCode::generate(&*bench.entropy).digest();
-    bench.shares.create_link(&late, link(100), bench.now()).await.unwrap();
+    bench.shares.create_link(&late, link(100), Maker::Server, bench.now()).await.unwrap();
     bench.clock.advance_secs(100);
     assert_eq!(bench.shares.redeem_link(&late, &token, bench.now()).await.unwrap(), None);
     let withdrawn = LinkCode::generate(&*bench.entropy).digest();
-    bench.shares.create_link(&withdrawn, link(100), bench.now()).await.unwrap();
+    bench.shares.create_link(&withdrawn, link(100), Maker::Server, bench.now()).await.unwrap();
     assert!(bench.shares.end_links(tenant.caller).await.unwrap() >= 1);
     assert_eq!(bench.shares.redeem_link(&withdrawn, &token, bench.now()).await.unwrap(), None);
     assert!(bench.caller(&token).await.is_err());

@@ -7,7 +7,8 @@ use valetkey_core::account::Metering;
 use valetkey_core::caller::Role;
 use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::lease::Revoker;
-use valetkey_core::token::PlainToken;
+use valetkey_core::share::{LinkCode, ProfileKind, ProfileLink};
+use valetkey_core::token::{Maker, PlainToken};
 
 use crate::contract::bench::{Bench, ask, by, name, new_grant, reads};
 
@@ -26,8 +27,104 @@ pub async fn a_new_token_works_at_once_even_if_it_was_tried_before(bench: &Bench
     for _ in 0..20 {
         let token = PlainToken::generate(&*bench.entropy);
         bench.caller(&token).await.unwrap_err();
-        let record = bench.registry.create_token(tenant.caller, &token, None, bench.now()).await.unwrap();
+        let record =
+            bench.registry.create_token(tenant.caller, &token, None, Maker::Server, bench.now()).await.unwrap();
         assert_eq!(bench.caller(&token).await.unwrap().token, record.id);
+    }
+}
+
+/// Unless its maker may say otherwise, and says so.
+pub async fn what_a_token_makes_ends_no_later_than_it_does(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let after = |secs| Some(bench.now().checked_add(SignedDuration::from_secs(secs)).unwrap());
+    let make = async |until, maker| {
+        let token = PlainToken::generate(&*bench.entropy);
+        bench.registry.create_token(tenant.caller, &token, until, maker, bench.now()).await.unwrap()
+    };
+    let short = make(after(60), Maker::Server).await;
+    for (asked, until) in [(None, after(60)), (after(600), after(60)), (after(6), after(6))] {
+        let made = make(asked, Maker::Token(short.id)).await;
+        assert_eq!((made.until, made.made_by), (until, Some(short.id)));
+        assert_eq!(bench.registry.token_by_id(made.id).await.unwrap(), Some(made));
+    }
+    let outlives = make(None, Maker::Outlived(short.id)).await;
+    assert_eq!((outlives.until, outlives.made_by), (None, Some(short.id)));
+    let free = make(None, Maker::Token(tenant.record.id)).await;
+    assert_eq!((free.until, free.made_by), (None, Some(tenant.record.id)));
+    assert_eq!(tenant.record.made_by, None);
+    // A link hands out what its maker may make.
+    let code = LinkCode::generate(&*bench.entropy).digest();
+    let link = ProfileLink {
+        caller: tenant.caller,
+        kind: ProfileKind::Bearer,
+        token_lifetime: None,
+        until: after(600).unwrap(),
+        made_by: None,
+        no_later: None,
+    };
+    let kept = bench.shares.create_link(&code, link, Maker::Token(short.id), bench.now()).await.unwrap();
+    assert_eq!((Some(kept.until), kept.made_by), (after(60), Some(short.id)));
+    let token = PlainToken::generate(&*bench.entropy);
+    let (_, made) = bench.shares.redeem_link(&code, &token, bench.now()).await.unwrap().unwrap();
+    assert_eq!((made.until, made.made_by), (after(60), Some(short.id)));
+}
+
+/// Found by what is kept of it, and by what made it, however far down.
+pub async fn what_a_token_made_is_found(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let make = async |maker| {
+        let token = PlainToken::generate(&*bench.entropy);
+        (bench.registry.create_token(tenant.caller, &token, None, maker, bench.now()).await.unwrap(), token)
+    };
+    let (first, text) = make(Maker::Token(tenant.record.id)).await;
+    let (second, _) = make(Maker::Token(first.id)).await;
+    let (third, _) = make(Maker::Outlived(second.id)).await;
+    let (other, _) = make(Maker::Server).await;
+    let made = async |id| {
+        let found = bench.registry.tokens_made_by(id).await.unwrap();
+        found.into_iter().map(|one| one.id).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(made(tenant.record.id).await, [first.id, second.id, third.id].into());
+    assert_eq!(made(second.id).await, [third.id].into());
+    assert!(made(other.id).await.is_empty());
+    assert_eq!(bench.registry.token_of(text.digest()).await.unwrap().map(|one| one.id), Some(first.id));
+    let unknown = PlainToken::generate(&*bench.entropy);
+    assert_eq!(bench.registry.token_of(unknown.digest()).await.unwrap(), None);
+    let link = ProfileLink {
+        caller: tenant.caller,
+        kind: ProfileKind::Bearer,
+        token_lifetime: None,
+        until: bench.now().checked_add(SignedDuration::from_secs(60)).unwrap(),
+        made_by: None,
+        no_later: None,
+    };
+    let code = LinkCode::generate(&*bench.entropy).digest();
+    bench.shares.create_link(&code, link, Maker::Token(first.id), bench.now()).await.unwrap();
+    assert_eq!(bench.registry.end_links_made_by(&[second.id, other.id]).await.unwrap(), 0);
+    assert_eq!(bench.registry.end_links_made_by(&[first.id]).await.unwrap(), 1);
+    assert_eq!(bench.shares.redeem_link(&code, &unknown, bench.now()).await.unwrap(), None);
+}
+
+/// Revoked, out of time, of a caller that is suspended, or never there.
+pub async fn a_token_that_has_ended_makes_nothing(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let make = async |until, maker| {
+        let token = PlainToken::generate(&*bench.entropy);
+        bench.registry.create_token(tenant.caller, &token, until, maker, bench.now()).await
+    };
+    let until = bench.now().checked_add(SignedDuration::from_secs(60)).unwrap();
+    let (revoked, expired) =
+        (make(None, Maker::Server).await.unwrap(), make(Some(until), Maker::Server).await.unwrap());
+    bench.registry.revoke_token(revoked.id, by(&tenant, bench.now())).await.unwrap();
+    bench.clock.advance_secs(60);
+    for (id, kind) in [
+        (revoked.id, Kind::Unauthenticated(Stranger::Revoked)),
+        (expired.id, Kind::Unauthenticated(Stranger::Expired)),
+        (valetkey_core::id::TokenId::from_bytes([1; 16]), Kind::NotFound(Noun::Token)),
+    ] {
+        for maker in [Maker::Token(id), Maker::Outlived(id)] {
+            assert_eq!(make(None, maker).await.unwrap_err().kind(), kind);
+        }
     }
 }
 
@@ -38,7 +135,7 @@ pub async fn an_expired_token_is_refused_from_its_last_instant_on(bench: &Bench)
     let warm = PlainToken::generate(&*bench.entropy);
     let cold = PlainToken::generate(&*bench.entropy);
     for token in [&warm, &cold] {
-        bench.registry.create_token(tenant.caller, token, Some(until), bench.now()).await.unwrap();
+        bench.registry.create_token(tenant.caller, token, Some(until), Maker::Server, bench.now()).await.unwrap();
     }
     bench.clock.advance_secs(59);
     assert_eq!(bench.caller(&warm).await.unwrap().token_until, Some(until));
@@ -53,7 +150,7 @@ pub async fn an_expired_token_is_refused_from_its_last_instant_on(bench: &Bench)
 pub async fn a_revoked_token_is_refused_at_once_and_its_credentials_end(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::Free).await;
     let other = PlainToken::generate(&*bench.entropy);
-    let record = bench.registry.create_token(tenant.caller, &other, None, bench.now()).await.unwrap();
+    let record = bench.registry.create_token(tenant.caller, &other, None, Maker::Server, bench.now()).await.unwrap();
     let lease = bench.open(&tenant).await.unwrap();
     bench.clock.advance_secs(1);
     bench.registry.revoke_token(tenant.record.id, by(&tenant, bench.now())).await.unwrap();
@@ -90,7 +187,7 @@ pub async fn a_change_is_seen_however_many_look_meanwhile(bench: &Bench) {
     for at in 0..30usize {
         let token = PlainToken::generate(&*bench.entropy);
         let looks = || join_all((0..8).map(|_| bench.caller(&token)));
-        let making = bench.registry.create_token(tenant.caller, &token, None, bench.now());
+        let making = bench.registry.create_token(tenant.caller, &token, None, Maker::Server, bench.now());
         let (record, _) = join(making, looks()).await;
         let id = record.unwrap().id;
         if at % 2 == 0 {
@@ -115,7 +212,7 @@ pub async fn a_token_proves_its_own_caller(bench: &Bench) {
     let other = bench.tenant("other", Metering::Free).await;
     let boss = bench.registry.ensure_caller(acme.account.id, &name("boss"), Role::Admin, bench.now()).await.unwrap();
     let token = PlainToken::generate(&*bench.entropy);
-    bench.registry.create_token(boss, &token, None, bench.now()).await.unwrap();
+    bench.registry.create_token(boss, &token, None, Maker::Server, bench.now()).await.unwrap();
     for _ in 0..2 {
         let caller = bench.caller(&token).await.unwrap();
         assert_eq!((caller.id, caller.account, caller.role), (boss, acme.account.id, Role::Admin));
@@ -133,7 +230,8 @@ pub async fn tokens_are_listed_without_their_text(bench: &Bench) {
     assert_eq!(bench.registry.tokens(None).await.unwrap().len(), 2);
     assert!(tenant.token.reveal().ends_with(&tenant.record.tail) && tenant.record.tail.len() == 4);
     assert_eq!((tenant.record.caller_name, tenant.record.made), (name("ann"), bench.now()));
-    let again = bench.registry.create_token(tenant.caller, &tenant.token, None, bench.now()).await.unwrap_err();
+    let again =
+        bench.registry.create_token(tenant.caller, &tenant.token, None, Maker::Server, bench.now()).await.unwrap_err();
     assert_eq!(again.kind(), Kind::AlreadyExists(Noun::Token));
     let nobody = valetkey_core::id::TokenId::from_bytes([1; 16]);
     let refused =

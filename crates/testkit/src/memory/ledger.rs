@@ -132,6 +132,9 @@ impl World {
         if self.tokens.iter().any(|(_, token)| token.id == permit.token() && token.revoked.is_some()) {
             return Err(Error::new(Kind::Unauthenticated(Stranger::Revoked), "the token was revoked"));
         }
+        if self.standing(permit.caller()).served().is_err() {
+            return Err(Error::new(Kind::Forbidden, "the caller is suspended"));
+        }
         Ok(())
     }
 }

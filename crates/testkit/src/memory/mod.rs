@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::Secret;
 use valetkey_core::account::Account;
-use valetkey_core::caller::{Caller, Role};
+use valetkey_core::caller::{Caller, CallerStanding, Role};
 use valetkey_core::credential::{Credential, Issued, S3Keys, Trace};
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::{Error, Kind, Noun, Stranger};
@@ -46,6 +46,8 @@ pub struct Memory {
 struct World {
     accounts: Vec<(Account, Balance)>,
     callers: Vec<(CallerId, AccountId, Name, Role)>,
+    /// Those that are not active.
+    standings: HashMap<CallerId, CallerStanding>,
     tokens: Vec<(TokenDigest, TokenRecord)>,
     parents: Vec<(TokenId, Secret<String>)>,
     storages: Vec<Storage>,
@@ -94,6 +96,10 @@ impl Memory {
 }
 
 impl World {
+    fn standing(&self, caller: CallerId) -> CallerStanding {
+        self.standings.get(&caller).copied().unwrap_or(CallerStanding::Active)
+    }
+
     fn account(&mut self, id: AccountId) -> Result<&mut (Account, Balance), Error> {
         self.accounts.iter_mut().find(|(account, _)| account.id == id).ok_or_else(|| Error::not_found(Noun::Account))
     }
@@ -112,6 +118,7 @@ impl Directory for Memory {
         if record.revoked.is_some() {
             return Err(stranger(Stranger::Revoked, "the token was revoked"));
         }
+        world.standing(record.caller).served()?;
         let caller = Caller {
             id: record.caller,
             account: record.account,

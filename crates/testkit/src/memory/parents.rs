@@ -35,11 +35,15 @@ impl Parents for Memory {
             let secret = world.parents.iter().find(|(own, _)| *own == token).map(|(_, secret)| secret.clone());
             let record = world.tokens.iter().find(|(_, record)| record.id == token).map(|(_, record)| record.clone());
             match (record, secret) {
-                (Some(record), Some(secret)) if record.revoked.is_none() => (record, secret),
+                (Some(record), Some(secret))
+                    if record.revoked.is_none() && world.standing(record.caller).served().is_ok() =>
+                {
+                    (record, secret)
+                }
                 _ => return Ok(None),
             }
         };
-        let TokenRecord { id, caller, caller_name, account, role, tail: _, made: _, until, revoked: _ } = record;
+        let TokenRecord { id, caller, caller_name, account, role, until, .. } = record;
         let caller = Caller { id: caller, account, name: caller_name, role, token: id, token_until: until };
         if caller.in_time(now).is_err() {
             return Ok(None);
@@ -49,7 +53,7 @@ impl Parents for Memory {
     }
 
     async fn create_parent(&self, new: NewParent, token: &PlainToken, now: Timestamp) -> Result<ParentRecord, Error> {
-        let NewParent { account, name, buckets, permission, until } = new;
+        let NewParent { account, name, buckets, permission, until, maker } = new;
         if buckets.is_empty() {
             return Err(Error::new(Kind::Invalid, "a parent access key opens at least one bucket").at("buckets"));
         }
@@ -60,6 +64,7 @@ impl Parents for Memory {
         let ids: Vec<GrantId> = buckets.iter().map(|_| GrantId::new(now, self.random())).collect();
         let mut world = self.world();
         world.account(account)?;
+        let until = world.until_of(maker, until, now)?;
         if world.callers.iter().any(|(_, of, own, _)| *of == account && *own == name) {
             let said = format!("there is a caller named `{name}` already");
             return Err(Error::new(Kind::AlreadyExists(Noun::ParentKey), said).at("name"));
@@ -93,10 +98,7 @@ impl Parents for Memory {
         }
         world.callers.push((caller, account, name.clone(), Role::Member));
         world.grants.extend(grants);
-        let (role, tail) = (Role::Member, token.tail());
-        let record =
-            TokenRecord { id, caller, caller_name: name, account, role, tail, made: now, until, revoked: None };
-        world.tokens.push((token.digest(), record.clone()));
+        let record = world.insert_token(id, caller, token, until, maker.token(), now)?;
         world.parents.push((id, token.secret_access_key()));
         world.version += 1;
         Ok(world.parent_record(&record))
@@ -107,7 +109,7 @@ impl Parents for Memory {
         let own = world.tokens.iter().map(|(_, record)| record).filter(|record| {
             account.is_none_or(|only| only == record.account) && world.parents.iter().any(|(id, _)| *id == record.id)
         });
-        Ok(own.map(|record| world.parent_record(record)).collect())
+        Ok(own.map(|record| world.parent_record(&world.current(record))).collect())
     }
 
     async fn end_child(&self, child: &Child, by: Revoker) -> Result<(), Error> {

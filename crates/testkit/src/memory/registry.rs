@@ -3,16 +3,16 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::account::{Account, Metering, Standing};
-use valetkey_core::caller::Role;
+use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::dataset::Dataset;
-use valetkey_core::error::{Error, Kind, Noun};
+use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseRecord, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::port::{LeaseFilter, NewStorage, Outliving, Registry, TokenRecord, Verified};
 use valetkey_core::storage::Storage;
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken, TokenDigest};
 use valetkey_core::usage::Balance;
 
 use crate::memory::{Memory, World};
@@ -75,6 +75,76 @@ impl World {
             return Err(Error::new(Kind::Invalid, "the grant would end before it begins").at("until"));
         }
         Ok(())
+    }
+
+    pub(super) fn caller_records(&self) -> Vec<CallerRecord> {
+        let record = |(id, account, name, role): &(CallerId, AccountId, Name, Role)| {
+            let standing = self.standing(*id);
+            CallerRecord { id: *id, account: *account, name: name.clone(), role: *role, standing }
+        };
+        self.callers.iter().map(record).collect()
+    }
+
+    fn check_caller(&self, id: CallerId) -> Result<(), Error> {
+        let known = self.callers.iter().any(|(known, ..)| *known == id);
+        if known && self.standing(id) != CallerStanding::Removed { Ok(()) } else { Err(Error::not_found(Noun::Caller)) }
+    }
+
+    /// A token's record with what was changed of its caller since.
+    pub(super) fn current(&self, record: &TokenRecord) -> TokenRecord {
+        let name = self.callers.iter().find(|(id, ..)| *id == record.caller).map(|(_, _, name, _)| name.clone());
+        let caller_name = name.unwrap_or_else(|| record.caller_name.clone());
+        TokenRecord { caller_name, standing: self.standing(record.caller), ..record.clone() }
+    }
+
+    /// The end that a maker allows to what it makes now.
+    pub(super) fn until_of(
+        &self,
+        maker: Maker,
+        asked: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Error> {
+        let Some(token) = maker.token() else { return Ok(maker.until(asked, None)) };
+        let own = self.tokens.iter().map(|(_, record)| record).find(|record| record.id == token);
+        let own = own.ok_or_else(|| Error::not_found(Noun::Token))?;
+        self.standing(own.caller).served()?;
+        if own.revoked.is_some() {
+            return Err(Error::new(Kind::Unauthenticated(Stranger::Revoked), "the token was revoked"));
+        }
+        if own.until.is_some_and(|until| until <= now) {
+            return Err(Error::new(Kind::Unauthenticated(Stranger::Expired), "the token expired"));
+        }
+        Ok(maker.until(asked, own.until))
+    }
+
+    /// Stores a token whose end was settled.
+    pub(super) fn insert_token(
+        &mut self,
+        id: TokenId,
+        caller: CallerId,
+        token: &PlainToken,
+        until: Option<Timestamp>,
+        made_by: Option<TokenId>,
+        now: Timestamp,
+    ) -> Result<TokenRecord, Error> {
+        self.check_caller(caller)?;
+        if self.standing(caller) == CallerStanding::Suspended {
+            return Err(Error::new(Kind::Invalid, "the caller is suspended: activate it first").at("caller"));
+        }
+        let (_, account, caller_name, role) = self
+            .callers
+            .iter()
+            .find(|(id, ..)| *id == caller)
+            .cloned()
+            .ok_or_else(|| Error::not_found(Noun::Caller))?;
+        if self.tokens.iter().any(|(known, _)| *known == token.digest()) {
+            return Err(Error::new(Kind::AlreadyExists(Noun::Token), "the token is stored already"));
+        }
+        let (tail, revoked, standing) = (token.tail(), None, CallerStanding::Active);
+        let record =
+            TokenRecord { id, caller, caller_name, account, role, tail, made: now, until, revoked, made_by, standing };
+        self.tokens.push((token.digest(), record.clone()));
+        Ok(record)
     }
 
     /// Refuses to revoke what never was.
@@ -147,7 +217,7 @@ impl Registry for Memory {
         let known = world.callers.iter().find(|(_, of, own, _)| *of == account && own == name);
         match known {
             Some((id, _, _, own)) if *own == role => Ok(*id),
-            Some((.., own)) => {
+            Some((_, _, _, own)) => {
                 let said = format!("the caller `{name}` is there already, as {}", own.as_str());
                 Err(Error::new(Kind::AlreadyExists(Noun::Caller), said).at("role"))
             }
@@ -158,12 +228,48 @@ impl Registry for Memory {
         }
     }
 
-    async fn callers(&self, account: AccountId) -> Result<Vec<(CallerId, Name, Role)>, Error> {
+    async fn callers(&self, account: AccountId) -> Result<Vec<CallerRecord>, Error> {
         let world = self.world();
-        let callers = world.callers.iter().filter(|(_, of, ..)| *of == account);
-        let mut callers: Vec<_> = callers.map(|(id, _, name, role)| (*id, name.clone(), *role)).collect();
-        callers.sort_by(|(_, one, _), (_, two, _)| one.cmp(two));
+        let mut callers = world.caller_records();
+        callers.retain(|known| known.account == account && known.standing != CallerStanding::Removed);
+        callers.sort_by(|one, two| one.name.cmp(&two.name));
         Ok(callers)
+    }
+
+    async fn caller_by_id(&self, id: CallerId) -> Result<Option<CallerRecord>, Error> {
+        Ok(self.world().caller_records().into_iter().find(|known| known.id == id))
+    }
+
+    async fn suspend_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error> {
+        let mut world = self.world();
+        world.check_caller(id)?;
+        world.standings.insert(id, CallerStanding::Suspended);
+        Ok(world.end(Revocation::Caller(id), by))
+    }
+
+    async fn activate_caller(&self, id: CallerId) -> Result<(), Error> {
+        let mut world = self.world();
+        world.check_caller(id)?;
+        world.standings.remove(&id);
+        Ok(())
+    }
+
+    async fn remove_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error> {
+        let mut world = self.world();
+        world.check_caller(id)?;
+        world.standings.insert(id, CallerStanding::Removed);
+        if let Some((_, _, name, _)) = world.callers.iter_mut().find(|(known, ..)| *known == id) {
+            *name = Name::parse(&format!("{name}.removed"))?;
+        }
+        for (_, record) in &mut world.tokens {
+            if record.caller == id {
+                record.revoked.get_or_insert(by.at);
+            }
+        }
+        world.grants.retain(|grant| grant.to != Grantee::Caller(id));
+        world.shared.take_from(id);
+        world.version += 1;
+        Ok(world.end(Revocation::Caller(id), by))
     }
 
     async fn create_token(
@@ -171,29 +277,49 @@ impl Registry for Memory {
         caller: CallerId,
         token: &PlainToken,
         until: Option<Timestamp>,
+        maker: Maker,
         now: Timestamp,
     ) -> Result<TokenRecord, Error> {
         let id = TokenId::new(now, self.random());
         let mut world = self.world();
-        let (_, account, caller_name, role) = world
-            .callers
-            .iter()
-            .find(|(id, ..)| *id == caller)
-            .cloned()
-            .ok_or_else(|| Error::not_found(Noun::Caller))?;
-        if world.tokens.iter().any(|(known, _)| *known == token.digest()) {
-            return Err(Error::new(Kind::AlreadyExists(Noun::Token), "the token is stored already"));
-        }
-        let tail = token.tail();
-        let record = TokenRecord { id, caller, caller_name, account, role, tail, made: now, until, revoked: None };
-        world.tokens.push((token.digest(), record.clone()));
+        let until = world.until_of(maker, until, now)?;
+        let record = world.insert_token(id, caller, token, until, maker.token(), now)?;
         Ok(record)
+    }
+
+    async fn token_by_id(&self, id: TokenId) -> Result<Option<TokenRecord>, Error> {
+        Ok(self.tokens(None).await?.into_iter().find(|record| record.id == id))
+    }
+
+    async fn token_of(&self, digest: TokenDigest) -> Result<Option<TokenRecord>, Error> {
+        let found = self.world().tokens.iter().find(|(known, _)| *known == digest).map(|(_, record)| record.id);
+        match found {
+            Some(id) => self.token_by_id(id).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn tokens_made_by(&self, token: TokenId) -> Result<Vec<TokenRecord>, Error> {
+        let all = self.tokens(None).await?;
+        let mut made = vec![token];
+        // In the order they were made: a maker stands before what it made.
+        for record in &all {
+            if record.made_by.is_some_and(|maker| made.contains(&maker)) {
+                made.push(record.id);
+            }
+        }
+        Ok(all.into_iter().filter(|record| record.id != token && made.contains(&record.id)).collect())
+    }
+
+    async fn end_links_made_by(&self, tokens: &[TokenId]) -> Result<u64, Error> {
+        Ok(self.world().shared.end_links_made_by(tokens))
     }
 
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error> {
         let world = self.world();
         let records = world.tokens.iter().map(|(_, record)| record);
-        Ok(records.filter(|record| account.is_none_or(|only| only == record.account)).cloned().collect())
+        let own = records.filter(|record| account.is_none_or(|only| only == record.account));
+        Ok(own.map(|record| world.current(record)).collect())
     }
 
     async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<(), Error> {

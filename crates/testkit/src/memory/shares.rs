@@ -8,11 +8,11 @@ use valetkey_core::error::{Error, Kind, Noun};
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, TableId, TokenId};
 use valetkey_core::lease::{Revocation, Revoker};
-use valetkey_core::port::{Registry, TokenRecord};
+use valetkey_core::port::TokenRecord;
 use valetkey_core::share::{
     LinkDigest, ProfileLink, Recipient, Share, SharedName, SharedTable, SharedWith, Shares, no_share,
 };
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 
 use crate::memory::{Memory, World};
 
@@ -25,6 +25,21 @@ pub(super) struct Shared {
     /// Which grant was made of which table for which recipient.
     grants: Vec<(GrantId, TableId, Recipient)>,
     links: Vec<(LinkDigest, ProfileLink)>,
+}
+
+impl Shared {
+    /// Forgets what was given to a caller alone.
+    pub(super) fn take_from(&mut self, caller: CallerId) {
+        self.recipients.retain(|one| one.to != Grantee::Caller(caller));
+        self.grants.retain(|(_, _, one)| one.to != Grantee::Caller(caller));
+        self.links.retain(|(_, link)| link.caller != caller);
+    }
+
+    pub(super) fn end_links_made_by(&mut self, tokens: &[TokenId]) -> u64 {
+        let before = self.links.len();
+        self.links.retain(|(_, link)| link.made_by.is_none_or(|maker| !tokens.contains(&maker)));
+        u64::try_from(before - self.links.len()).unwrap_or(u64::MAX)
+    }
 }
 
 fn exists(noun: Noun, name: &SharedName) -> Error {
@@ -200,13 +215,22 @@ impl Shares for Memory {
         Ok(Arc::new(SharedWith::new(given_shares, tables, &recipients)))
     }
 
-    async fn create_link(&self, code: &LinkDigest, link: ProfileLink, _now: Timestamp) -> Result<(), Error> {
+    async fn create_link(
+        &self,
+        code: &LinkDigest,
+        link: ProfileLink,
+        maker: Maker,
+        now: Timestamp,
+    ) -> Result<ProfileLink, Error> {
         let mut world = self.world();
         if !world.callers.iter().any(|(id, ..)| *id == link.caller) {
             return Err(Error::not_found(Noun::Caller));
         }
+        let no_later = world.until_of(maker, None, now)?;
+        let until = no_later.map_or(link.until, |no_later| no_later.min(link.until));
+        let link = ProfileLink { until, made_by: maker.token(), no_later, ..link };
         world.shared.links.push((*code, link));
-        Ok(())
+        Ok(link)
     }
 
     async fn redeem_link(
@@ -222,7 +246,8 @@ impl Shares for Memory {
             at.map(|at| links.swap_remove(at).1)
         };
         let Some(link) = used else { return Ok(None) };
-        let record = self.create_token(link.caller, token, link.token_until(now), now).await?;
+        let id = TokenId::new(now, self.random());
+        let record = self.world().insert_token(id, link.caller, token, link.token_until(now), link.made_by, now)?;
         Ok(Some((link, record)))
     }
 

@@ -15,7 +15,7 @@ use valetkey_core::name::{BucketName, Name};
 use valetkey_core::port::Registry;
 use valetkey_core::scope::{Actions, Path as ScopePath, Paths, Scope};
 use valetkey_core::time::{Entropy, Lifetime};
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 
 use crate::dev::dreadnode;
 use crate::dev::r2::{self, R2State};
@@ -274,7 +274,7 @@ pub(crate) async fn caller(
     let id = node.registry.ensure_caller(account.id, &Name::parse(name)?, role, now).await?;
     let entropy: &dyn Entropy = &*node.entropy;
     let token = PlainToken::generate(entropy);
-    node.registry.create_token(id, &token, None, now).await?;
+    node.registry.create_token(id, &token, None, Maker::Server, now).await?;
     Ok((id, token))
 }
 

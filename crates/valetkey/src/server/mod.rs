@@ -15,7 +15,7 @@ use valetkey_core::caller::Role;
 use valetkey_core::name::Name;
 use valetkey_core::port::Registry;
 use valetkey_core::time::{Clock, Entropy};
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 
 use crate::cli::check::{self, Checked};
 use crate::cli::client::Client;
@@ -144,7 +144,7 @@ async fn init(config: &Config, out: &Out) -> anyhow::Result<()> {
         anyhow::bail!("{} is set up: the operator has a token", config.data_dir.display());
     }
     let token = PlainToken::generate(&*entropy);
-    store.create_token(caller, &token, None, clock.now()).await?;
+    store.create_token(caller, &token, None, Maker::Server, clock.now()).await?;
     store.close().await?;
     match out.format() {
         Format::Json => out.json(&json!({ "data_dir": config.data_dir, "operator_token": token.reveal() })),

@@ -1,0 +1,276 @@
+//! The tables of callers and their tokens.
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
+use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
+use valetkey_core::error::{Noun, Stranger};
+use valetkey_core::id::{AccountId, CallerId, TokenId};
+use valetkey_core::lease::Revoker;
+use valetkey_core::name::Name;
+use valetkey_core::port::TokenRecord;
+use valetkey_core::token::{Maker, PlainToken, TokenDigest};
+use valetkey_core::{Error, Kind};
+
+use crate::sqlite::registry::{self, taken, token_by_id};
+use crate::sqlite::{failed, is_taken, rows};
+
+pub(crate) async fn ensure_caller(
+    db: &mut SqliteConnection,
+    new: CallerId,
+    account: AccountId,
+    name: &Name,
+    role: Role,
+    now: Timestamp,
+) -> Result<CallerId, Error> {
+    let known: Option<(Vec<u8>, String)> =
+        sqlx::query_as("SELECT id, role FROM callers WHERE account = ? AND name = ?")
+            .bind(account.to_bytes().to_vec())
+            .bind(name.as_str().to_owned())
+            .fetch_optional(&mut *db)
+            .await
+            .map_err(failed)?;
+    if let Some((id, known_role)) = known {
+        if known_role == role.as_str() {
+            return Ok(CallerId::from_bytes(rows::id(&id)?));
+        }
+        return Err(Error::new(
+            Kind::AlreadyExists(Noun::Caller),
+            format!("the caller `{name}` is there already, as {known_role}"),
+        )
+        .at("role"));
+    }
+    if registry::account(db, account).await?.is_none() {
+        return Err(Error::not_found(Noun::Account));
+    }
+    sqlx::query("INSERT INTO callers (id, account, name, role, made_ms) VALUES (?, ?, ?, ?, ?)")
+        .bind(new.to_bytes().to_vec())
+        .bind(account.to_bytes().to_vec())
+        .bind(name.as_str().to_owned())
+        .bind(role.as_str())
+        .bind(now.as_millisecond())
+        .execute(db)
+        .await
+        .map_err(taken(Noun::Caller, name.as_str()))?;
+    Ok(new)
+}
+
+/// The callers of an account that were not removed.
+pub(crate) async fn callers(db: &mut SqliteConnection, account: AccountId) -> Result<Vec<CallerRecord>, Error> {
+    let found: Vec<rows::CallerRow> = sqlx::query_as(
+        "SELECT id, account, name, role, standing FROM callers WHERE account = ? AND standing <> 2 ORDER BY name",
+    )
+    .bind(account.to_bytes().to_vec())
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    found.into_iter().map(rows::caller).collect()
+}
+
+/// A caller, also one that was removed.
+pub(crate) async fn caller(db: &mut SqliteConnection, id: CallerId) -> Result<Option<CallerRecord>, Error> {
+    let found: Option<rows::CallerRow> =
+        sqlx::query_as("SELECT id, account, name, role, standing FROM callers WHERE id = ?")
+            .bind(id.to_bytes().to_vec())
+            .fetch_optional(db)
+            .await
+            .map_err(failed)?;
+    found.map(rows::caller).transpose()
+}
+
+/// Suspends or activates a caller. One that was removed is not there.
+pub(crate) async fn stand(db: &mut SqliteConnection, id: CallerId, standing: CallerStanding) -> Result<(), Error> {
+    let done = sqlx::query("UPDATE callers SET standing = ? WHERE id = ? AND standing <> 2")
+        .bind(rows::caller_standing_number(standing))
+        .bind(id.to_bytes().to_vec())
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    if done.rows_affected() == 0 { Err(Error::not_found(Noun::Caller)) } else { Ok(()) }
+}
+
+/// Removes a caller and what was given to it alone. Its row stays under a name that nobody takes.
+pub(crate) async fn remove(db: &mut SqliteConnection, id: CallerId, by: Revoker) -> Result<(), Error> {
+    let known = caller(&mut *db, id).await?;
+    let known = known
+        .filter(|known| match known.standing {
+            CallerStanding::Active | CallerStanding::Suspended => true,
+            CallerStanding::Removed => false,
+        })
+        .ok_or_else(|| Error::not_found(Noun::Caller))?;
+    let (at_ms, own, caller) = (by.at.as_millisecond(), id.to_bytes().to_vec(), by.by.to_bytes().to_vec());
+    for sql in [
+        "UPDATE tokens SET revoked_ms = ?1, revoked_by = ?2 WHERE caller = ?3 AND revoked_ms IS NULL",
+        "UPDATE grants SET removed_ms = ?1, removed_by = ?2 WHERE caller = ?3 AND removed_ms IS NULL",
+    ] {
+        let query = sqlx::query(sql).bind(at_ms).bind(caller.clone()).bind(own.clone());
+        query.execute(&mut *db).await.map_err(failed)?;
+    }
+    for sql in [
+        "DELETE FROM share_grants WHERE caller = ?",
+        "DELETE FROM share_recipients WHERE caller = ?",
+        "DELETE FROM share_links WHERE caller = ? AND used_ms IS NULL",
+    ] {
+        sqlx::query(sql).bind(own.clone()).execute(&mut *db).await.map_err(failed)?;
+    }
+    sqlx::query("UPDATE callers SET standing = 2, name = ? WHERE id = ?")
+        .bind(removed_name(&known).as_str().to_owned())
+        .bind(own)
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// A name that still says whose it was: the old one, and the end of the id.
+fn removed_name(known: &CallerRecord) -> Name {
+    let (id, name) = (known.id.to_string(), known.name.as_str());
+    let digits = id.get(id.len().saturating_sub(10)..).unwrap_or_default();
+    let short = name.get(..name.len().min(44)).unwrap_or_default();
+    Name::parse(&format!("{short}.removed-{digits}")).unwrap_or_else(|_| known.name.clone())
+}
+
+/// When a token ends of itself. Refuses one that has ended: it makes nothing any more.
+async fn maker_until(db: &mut SqliteConnection, token: TokenId, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+    let found = token_by_id(db, token).await?.map(|(record, _)| record);
+    let record = found.ok_or_else(|| Error::not_found(Noun::Token))?;
+    record.standing.served()?;
+    if record.revoked.is_some() {
+        return Err(Error::new(Kind::Unauthenticated(Stranger::Revoked), "the token was revoked"));
+    }
+    if record.until.is_some_and(|until| until <= now) {
+        return Err(Error::new(Kind::Unauthenticated(Stranger::Expired), "the token expired"));
+    }
+    Ok(record.until)
+}
+
+/// The end that a maker allows to what it makes now.
+pub(crate) async fn until_of(
+    db: &mut SqliteConnection,
+    maker: Maker,
+    asked: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Error> {
+    let own = match maker {
+        Maker::Server => None,
+        Maker::Token(token) | Maker::Outlived(token) => maker_until(db, token, now).await?,
+    };
+    Ok(maker.until(asked, own))
+}
+
+/// What is stored of a new token.
+pub(crate) struct NewToken<'a> {
+    pub(crate) id: TokenId,
+    pub(crate) caller: CallerId,
+    pub(crate) token: &'a PlainToken,
+    pub(crate) until: Option<Timestamp>,
+    pub(crate) made_by: Option<TokenId>,
+}
+
+/// Makes a token that ends as its maker allows.
+pub(crate) async fn create_token(
+    db: &mut SqliteConnection,
+    new: NewToken<'_>,
+    maker: Maker,
+    now: Timestamp,
+) -> Result<TokenRecord, Error> {
+    let until = until_of(&mut *db, maker, new.until, now).await?;
+    let record = insert_token(&mut *db, NewToken { until, made_by: maker.token(), ..new }, now).await?;
+    Ok(record)
+}
+
+/// Stores a token whose end was settled.
+pub(crate) async fn insert_token(
+    db: &mut SqliteConnection,
+    new: NewToken<'_>,
+    now: Timestamp,
+) -> Result<TokenRecord, Error> {
+    let NewToken { id, caller: of, token, until, made_by } = new;
+    let standing = caller(db, of).await?.ok_or_else(|| Error::not_found(Noun::Caller))?.standing;
+    match standing {
+        CallerStanding::Active => {}
+        CallerStanding::Suspended => {
+            return Err(Error::new(Kind::Invalid, "the caller is suspended: activate it first").at("caller"));
+        }
+        CallerStanding::Removed => return Err(Error::not_found(Noun::Caller)),
+    }
+    sqlx::query(
+        "INSERT INTO tokens (id, caller, digest, tail, made_ms, until_ms, form, made_by) VALUES (?, ?, ?, ?, ?, ?, 2, ?)",
+    )
+    .bind(id.to_bytes().to_vec())
+    .bind(of.to_bytes().to_vec())
+    .bind(token.digest().as_bytes().to_vec())
+    .bind(token.tail())
+    .bind(now.as_millisecond())
+    .bind(until.map(Timestamp::as_millisecond))
+    .bind(made_by.map(|token| token.to_bytes().to_vec()))
+    .execute(&mut *db)
+    .await
+    .map_err(|error| {
+        if is_taken(&error) {
+            Error::new(Kind::AlreadyExists(Noun::Token), "the token is stored already")
+        } else {
+            failed(error)
+        }
+    })?;
+    token_by_id(db, id).await?.map(|(record, _)| record).ok_or_else(|| Error::internal("a new token is not there"))
+}
+
+/// A token by its digest: what the directory keeps of it.
+pub(crate) async fn token_by_digest(
+    db: &mut SqliteConnection,
+    digest: &TokenDigest,
+) -> Result<Option<TokenRecord>, Error> {
+    let found: Option<rows::TokenRow> = sqlx::query_as(
+        "SELECT t.id, c.id, c.name, c.account, c.role, c.standing, t.tail, t.made_ms, t.until_ms, t.revoked_ms, t.made_by
+         FROM tokens t JOIN callers c ON c.id = t.caller WHERE t.digest = ?",
+    )
+    .bind(digest.as_bytes().to_vec())
+    .fetch_optional(db)
+    .await
+    .map_err(failed)?;
+    found.map(rows::token).transpose()
+}
+
+/// The tokens of an account, or of all.
+pub(crate) async fn tokens(db: &mut SqliteConnection, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error> {
+    let found: Vec<rows::TokenRow> = sqlx::query_as(
+        "SELECT t.id, c.id, c.name, c.account, c.role, c.standing, t.tail, t.made_ms, t.until_ms, t.revoked_ms, t.made_by
+         FROM tokens t JOIN callers c ON c.id = t.caller WHERE ?1 IS NULL OR c.account = ?1 ORDER BY t.id",
+    )
+    .bind(account.map(|account| account.to_bytes().to_vec()))
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    found.into_iter().map(rows::token).collect()
+}
+
+/// The tokens that a token made, those that they made, and so on.
+pub(crate) async fn tokens_made_by(db: &mut SqliteConnection, token: TokenId) -> Result<Vec<TokenRecord>, Error> {
+    let found: Vec<rows::TokenRow> = sqlx::query_as(
+        "WITH RECURSIVE made (id) AS (
+             SELECT id FROM tokens WHERE made_by = ?1
+             UNION SELECT tokens.id FROM tokens JOIN made ON tokens.made_by = made.id
+         )
+         SELECT t.id, c.id, c.name, c.account, c.role, c.standing, t.tail, t.made_ms, t.until_ms, t.revoked_ms, t.made_by
+         FROM made JOIN tokens t ON t.id = made.id JOIN callers c ON c.id = t.caller ORDER BY t.id",
+    )
+    .bind(token.to_bytes().to_vec())
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    found.into_iter().map(rows::token).collect()
+}
+
+/// Ends the links that were not used yet and that one of these tokens made.
+pub(crate) async fn end_links_made_by(db: &mut SqliteConnection, tokens: &[TokenId]) -> Result<u64, Error> {
+    let mut ended = 0;
+    for token in tokens {
+        ended += sqlx::query("DELETE FROM share_links WHERE made_by = ? AND used_ms IS NULL")
+            .bind(token.to_bytes().to_vec())
+            .execute(&mut *db)
+            .await
+            .map_err(failed)?
+            .rows_affected();
+    }
+    Ok(ended)
+}
