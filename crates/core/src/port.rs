@@ -285,8 +285,8 @@ pub trait Registry: Send + Sync {
     async fn end_links_made_by(&self, tokens: &[TokenId]) -> Result<u64, Error>;
     /// The tokens of an account, or of all.
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error>;
-    /// Ends a token; its credentials end with it.
-    async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<(), Error>;
+    /// Ends a token; its credentials end with it. Says how many live leases that were.
+    async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<u64, Error>;
 
     /// Adds a store.
     async fn create_storage(&self, storage: NewStorage, now: Timestamp) -> Result<Storage, Error>;

@@ -359,11 +359,13 @@ impl Registry for Store {
 
     async fn end_links_made_by(&self, tokens: &[TokenId]) -> Result<u64, Error> {
         let (store, tokens) = (self.clone(), tokens.to_vec());
-        self.unbroken(async move { store.shared.db.change(async |db| callers::end_links_made_by(db, &tokens).await).await })
-            .await
+        self.unbroken(
+            async move { store.shared.db.change(async |db| callers::end_links_made_by(db, &tokens).await).await },
+        )
+        .await
     }
 
-    async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<(), Error> {
+    async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<u64, Error> {
         let store = self.clone();
         self.unbroken(async move {
             if registry::token_by_id(&mut *store.reader().await?, token).await?.is_none() {
@@ -371,9 +373,9 @@ impl Registry for Store {
             }
             // First, so that no vend that was identified before opens a lease after the revocation's instant.
             store.shared.queue.end_token(token, by.at.as_millisecond());
-            store.end(Target::Token(token), None, by, Also::EndToken(token)).await?;
+            let ended = store.end(Target::Token(token), None, by, Also::EndToken(token)).await?;
             store.token_ended(token);
-            Ok(())
+            Ok(ended)
         })
         .await
     }

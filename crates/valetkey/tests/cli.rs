@@ -14,7 +14,8 @@ const TOKEN: &str = "vkt_0000000000000000000000000000000000000000000_abcdef";
 /// The server that answers, and the binary that asks it.
 #[cfg(test)]
 mod fake {
-    use std::process::{Command, Output};
+    use std::io::Write as _;
+    use std::process::{Command, Output, Stdio};
     use std::sync::{Arc, Mutex};
 
     use axum::Router;
@@ -78,7 +79,12 @@ mod fake {
         }
 
         pub(crate) fn run(&self, line: &[&str]) -> Ran {
-            run(line, &[("VALETKEY_SERVER", &self.url), ("VALETKEY_TOKEN", super::TOKEN)])
+            self.run_with(line, "")
+        }
+
+        /// The same, with something on standard input.
+        pub(crate) fn run_with(&self, line: &[&str], input: &str) -> Ran {
+            run_with(line, &[("VALETKEY_SERVER", &self.url), ("VALETKEY_TOKEN", super::TOKEN)], input)
         }
     }
 
@@ -91,9 +97,16 @@ mod fake {
 
     /// Runs the binary with an environment of its own.
     pub(crate) fn run(line: &[&str], environment: &[(&str, &str)]) -> Ran {
+        run_with(line, environment, "")
+    }
+
+    fn run_with(line: &[&str], environment: &[(&str, &str)], input: &str) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_valetkey"));
         command.args(line).env_clear().env("HOME", "/nonexistent").envs(environment.iter().copied());
-        let Output { status, stdout, stderr } = command.output().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // One that does not read it may be gone already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
         Ran {
             code: status.code().unwrap(),
             stdout: String::from_utf8(stdout).unwrap(),
@@ -429,6 +442,24 @@ fn every_command_asks_what_the_api_takes() {
         (&["token", "ls", "--account", "a b"], "GET /api/v1/tokens?account=a+b", ""),
         (&["token", "revoke", "tok_1"], "DELETE /api/v1/tokens/tok_1", ""),
         (
+            &["token", "revoke", "tok_1", "--with-made", "--yes"],
+            "DELETE /api/v1/tokens/tok_1?with_made=true&last_operator=true",
+            "",
+        ),
+        (
+            &["token", "revoke", "--caller", "acme/etl"],
+            "POST /api/v1/revocations",
+            r#"{"caller":"acme/etl","tokens":true}"#,
+        ),
+        (&["caller", "ls", "--account", "acme"], "GET /api/v1/accounts/acme/callers", ""),
+        (&["caller", "suspend", "acme/etl"], "PATCH /api/v1/accounts/acme/callers/etl", r#"{"standing":"suspended"}"#),
+        (
+            &["caller", "activate", "etl", "--account", "acme"],
+            "PATCH /api/v1/accounts/acme/callers/etl",
+            r#"{"standing":"active"}"#,
+        ),
+        (&["caller", "rm", "acme/etl"], "DELETE /api/v1/accounts/acme/callers/etl", ""),
+        (
             &["grant", "create", "g", "s3://lake/a/b/", "--account", "acme", "--caller", "etl", "--max-ttl", "1h"],
             "POST /api/v1/grants",
             r#"{"access":"read","account":"acme","bucket":"lake","max_ttl_secs":3600,"name":"g","prefixes":["a/b"],"to":"etl"}"#,
@@ -504,6 +535,13 @@ fn a_line_that_could_do_more_than_was_meant_is_refused_before_anything_is_sent()
         &["lease", "revoke", ""],
         &["lease", "revoke", ".."],
         &["token", "revoke", "."],
+        &["token", "revoke"],
+        &["token", "revoke", TOKEN],
+        &["token", "revoke", "tok_1", "--caller", "etl"],
+        &["incident", TOKEN],
+        &["incident"],
+        &["whose", TOKEN],
+        &["caller", "rm", "acme/.."],
         &["account", "suspend", ".."],
         &["grant", "create", "g", "s3://lake", "--account", "a", "--everyone"],
         &["grant", "create", "g", "s3://lake/x", "--account", "a"],
@@ -521,8 +559,67 @@ fn a_line_that_could_do_more_than_was_meant_is_refused_before_anything_is_sent()
         let ran = fake.run(line);
         assert_eq!(ran.code, 2, "{line:?}: {}", ran.stderr);
         assert_eq!(ran.stdout, "");
+        assert!(!ran.stderr.contains(TOKEN), "{line:?}: {}", ran.stderr);
     }
     assert!(fake.seen().is_empty());
+}
+
+#[test]
+fn what_leaked_is_read_from_standard_input_and_shown_without_being_repeated() {
+    let answer = r#"{"kind":"token","dry_run":false,"whose":[{"account_name":"acme","caller_name":"etl","role":"member","id":"tok_1","made":"2026-01-01T00:00:00Z"}],
+        "leases":[{"lease_id":"lse_1","state":"revoked","bucket":"lake","prefixes":["a"],"access":"read"}],"unlisted":2,"tokens":[],
+        "ended":{"tokens":1,"leases":3,"links":0},
+        "still_works":[{"what":"2 other tokens of acme/etl","until":null,"command":"valetkey token revoke --caller acme/etl"}]}"#;
+    let fake = Fake::always(200, answer);
+    let ran = fake.run_with(&["incident", "-"], "vkt_leaked\n");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    for said in [
+        "etl",
+        "tok_1",
+        "lse_1",
+        "s3://lake/a/",
+        "and 2 more",
+        "1 tokens, 3 leases, 0 links",
+        "revoke --caller acme/etl",
+    ] {
+        assert!(ran.stdout.contains(said), "{said}: {}", ran.stdout);
+    }
+    assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("vkt_leaked"));
+    let [seen] = fake.seen().try_into().unwrap();
+    assert_eq!((seen.path.as_str(), seen.body.as_str()), ("/api/v1/incidents", r#"{"what":"vkt_leaked"}"#));
+    assert_eq!(fake.run_with(&["incident", "-", "--dry-run", "--yes"], "VKX").code, 0);
+    assert_eq!(fake.seen().pop().unwrap().body, r#"{"dry_run":true,"last_operator":true,"what":"VKX"}"#);
+    let ran = fake.run_with(&["token", "revoke", "-", "--with-made"], " vkt_leaked ");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let seen = fake.seen().pop().unwrap();
+    assert_eq!(seen.path, "/api/v1/revocations");
+    assert_eq!(seen.body, r#"{"token":"vkt_leaked","tokens":true,"with_made":true}"#);
+    let before = fake.seen().len();
+    for line in [&["incident", "-"][..], &["token", "revoke", "-"]] {
+        assert_eq!(fake.run_with(line, " \n").code, 2);
+    }
+    assert_eq!(fake.seen().len(), before, "nothing is nothing");
+}
+
+#[test]
+fn who_ends_credentials_hears_what_goes_on_vending_and_what_ends_that() {
+    let fake = Fake::always(200, r#"{"ended":1,"live_tokens":1}"#);
+    for (line, command) in [
+        (["revoke", "--token", "tok_1"], "`valetkey token revoke tok_1`"),
+        (["revoke", "--caller", "acme/etl"], "`valetkey token revoke --caller acme/etl`"),
+        (["revoke", "--account", "acme"], "`valetkey account suspend acme`"),
+    ] {
+        for quiet in [&[][..], &["--quiet"]] {
+            let ran = fake.run(&[&line[..], quiet].concat());
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+            assert!(ran.stderr.contains("vending") && ran.stderr.contains(command), "{line:?}: {}", ran.stderr);
+        }
+    }
+    assert!(!fake.run(&["revoke", "--lease", "lse_1"]).stderr.contains("warning"));
+    let ended = Fake::always(200, r#"{"ended":0,"live_tokens":0}"#);
+    for line in [["revoke", "--token", "tok_1"], ["revoke", "--caller", "etl"]] {
+        assert!(!ended.run(&line).stderr.contains("warning"), "it is ended already");
+    }
 }
 
 #[test]

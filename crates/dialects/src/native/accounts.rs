@@ -1,4 +1,4 @@
-//! Accounts and their callers: `/api/v1/accounts`, `/api/v1/accounts/{account}/…`.
+//! Accounts: `/api/v1/accounts`, `/api/v1/accounts/{account}`, `/api/v1/accounts/{account}/credits`.
 
 use std::sync::Arc;
 
@@ -205,67 +205,4 @@ pub(super) async fn add_credits(native: Arc<Native>, call: Call) -> Result<Reply
     }
     let balance = native.shared.registry.add_credits(account.id, fields.credits, call.now).await?;
     Reply::json(&BalanceShown { granted: balance.granted, used: balance.used })
-}
-
-/// A caller.
-#[derive(Serialize, ToSchema)]
-pub(super) struct CallerShown {
-    /// Its id.
-    id: String,
-    /// Its name.
-    name: String,
-    /// What it may do: `member`, `admin` or `operator`.
-    role: &'static str,
-}
-
-/// Callers.
-#[derive(Serialize, ToSchema)]
-pub(super) struct CallerList {
-    callers: Vec<CallerShown>,
-}
-
-/// Lists an account's callers. For its admins; a member sees itself.
-#[utoipa::path(get, operation_id = "list_callers", path = "/api/v1/accounts/{account}/callers", tag = "accounts", params(
-    ("account" = String, Path, description = "The account's name or id"),
-), responses(
-    (status = 200, description = "Callers", body = CallerList),
-    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
-))]
-pub(super) async fn callers(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let account = native.account(&call, Some(call.params.get("account")?)).await?;
-    call.query(&[])?;
-    let callers = native.shared.registry.callers(account.id).await?;
-    let seen = callers.into_iter().filter(|(id, _, _)| who::may_see(&call.caller, account.id, *id));
-    let shown =
-        seen.map(|(id, name, role)| CallerShown { id: id.to_string(), name: name.to_string(), role: role.as_str() });
-    Reply::json(&CallerList { callers: shown.collect() })
-}
-
-/// A caller to be made.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CallerFields {
-    /// Its name, unique in its account.
-    name: String,
-    /// `member` (if not given), `admin` or `operator`.
-    role: Option<String>,
-}
-
-/// Makes a caller, or finds the one of that name and role. For admins in their account, never for a role above their own.
-#[utoipa::path(post, operation_id = "create_caller", path = "/api/v1/accounts/{account}/callers", tag = "accounts", request_body = CallerFields, params(
-    ("account" = String, Path, description = "The account's name or id"),
-), responses(
-    (status = 201, description = "The caller", body = CallerShown),
-    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
-))]
-pub(super) async fn create_caller(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let account = native.account(&call, Some(call.params.get("account")?)).await?;
-    who::admin(&call.caller)?;
-    call.query(&[])?;
-    let fields: CallerFields = json(&call.body)?;
-    let name: Name = wire::named(&fields.name, "name")?;
-    let role = fields.role.as_deref().map_or(Ok(Role::Member), who::role)?;
-    who::not_above(&call.caller, role)?;
-    let id = native.shared.registry.ensure_caller(account.id, &name, role, call.now).await?;
-    Reply::made(&CallerShown { id: id.to_string(), name: name.to_string(), role: role.as_str() })
 }

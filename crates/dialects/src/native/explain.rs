@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use valetkey_core::caller::{Caller, Role};
+use valetkey_core::caller::{Caller, CallerRecord, Role};
 use valetkey_core::error::Noun;
 use valetkey_core::name::BucketName;
 use valetkey_core::policy::{self, Verdict};
@@ -160,7 +160,10 @@ async fn subject(
         Role::Admin | Role::Operator => {}
         Role::Member => return Err(missing()),
     }
-    let (id, name, role) = native.caller_in(account, text).await?.ok_or_else(missing)?;
+    let CallerRecord { id, account, name, role, standing } =
+        native.caller_in(account, text).await?.ok_or_else(missing)?;
+    // Its grants are no answer: whatever they say, it is refused.
+    standing.served().map_err(|error| error.at("caller"))?;
     // Only asked about, never acted as: the token is the asking one's.
     Ok(Caller { id, account, name, role, token: own.token, token_until: None })
 }

@@ -124,7 +124,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let account = native.account(&call, Some(account)).await?.id;
     who::admin(&call.caller)?;
     let registry = &native.shared.registry;
-    let names = registry.callers(account).await?.into_iter().map(|(id, name, _)| (id, name)).collect();
+    let names = registry.callers(account).await?.into_iter().map(|known| (known.id, known.name)).collect();
     let grants = registry.grants(account).await?;
     let shown: Vec<GrantShown> =
         grants.iter().take(limit).map(|grant| GrantShown::of(grant, &names, call.now)).collect();
@@ -258,7 +258,8 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     };
     native.stores.can_express(&storage, &grant.scope)?;
     let id = native.shared.registry.create_grant(grant.clone(), call.now).await?;
-    let names = native.shared.registry.callers(account).await?.into_iter().map(|(id, name, _)| (id, name)).collect();
+    let names =
+        native.shared.registry.callers(account).await?.into_iter().map(|known| (known.id, known.name)).collect();
     Reply::made(&GrantShown::of(&Grant { id, ..grant }, &names, call.now))
 }
 

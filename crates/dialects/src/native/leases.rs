@@ -90,7 +90,7 @@ pub(super) struct LeaseShown {
 }
 
 impl LeaseShown {
-    fn of(record: &LeaseRecord, names: &Names, now: Timestamp) -> Self {
+    pub(super) fn of(record: &LeaseRecord, names: &Names, now: Timestamp) -> Self {
         let LeaseRecord { lease, state, trace } = record;
         let (state, revoker) = match state {
             LeaseState::Live if now < lease.until => (State::Live, None),
@@ -125,14 +125,14 @@ impl LeaseShown {
 
 /// The names behind the ids of leases: what people ask for when they ask whose a key is.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     accounts: HashMap<AccountId, Name>,
     callers: HashMap<CallerId, Name>,
     revocations: HashMap<StorageId, &'static str>,
 }
 
 impl Names {
-    async fn of(native: &Native, records: &[LeaseRecord], now: Timestamp) -> Result<Self, Error> {
+    pub(super) async fn of(native: &Native, records: &[LeaseRecord], now: Timestamp) -> Result<Self, Error> {
         let mut names = Self::default();
         let storages = native.shared.registry.storages().await?;
         names.revocations = storages.iter().map(|storage| (storage.id, storage.revocation().as_str())).collect();
@@ -140,8 +140,12 @@ impl Names {
         for account in accounts {
             let snapshot = native.shared.desk.directory.account(account, now).await?;
             names.accounts.insert(account, snapshot.account().name.clone());
-            let callers = native.shared.registry.callers(account).await?;
-            names.callers.extend(callers.into_iter().map(|(id, name, _)| (id, name)));
+        }
+        let callers: BTreeSet<CallerId> = records.iter().map(|record| record.lease.caller).collect();
+        for caller in callers {
+            // One that was removed has a name, too.
+            let known = native.shared.registry.caller_by_id(caller).await?;
+            names.callers.extend(known.map(|known| (caller, known.name)));
         }
         Ok(names)
     }
@@ -212,8 +216,8 @@ async fn owner(
         Role::Admin | Role::Operator => match given {
             None => Ok(None),
             Some(text) => {
-                let (id, _, _) = native.caller_in(account, text).await?.ok_or_else(missing)?;
-                Ok(Some(id))
+                let known = native.caller_in(account, text).await?.ok_or_else(missing)?;
+                Ok(Some(known.id))
             }
         },
     }
@@ -255,26 +259,32 @@ pub(super) async fn get(native: Arc<Native>, call: Call) -> Result<Reply, Error>
 }
 
 /// How many leases were ended.
-#[derive(Serialize, ToSchema)]
+#[derive(Default, Serialize, ToSchema)]
 pub(super) struct EndedShown {
     /// How many live leases that ended.
     pub(super) ended: u64,
     /// Those of them whose credentials their stores, which somebody else runs, take until their time is over.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) still_taken: Vec<StillTaken>,
+    /// The ids of the tokens that were ended with them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) tokens_ended: Vec<String>,
+    /// Of a token or a caller: how many tokens go on vending. `tokens` ends them too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) live_tokens: Option<u64>,
 }
 
 /// Credentials that were ended here, and that their store does not know of.
 #[derive(Serialize, ToSchema)]
 pub(super) struct StillTaken {
     /// The store's name.
-    storage: String,
+    pub(super) storage: String,
     /// How many of the leases.
-    leases: u64,
+    pub(super) leases: u64,
     /// When the store stops taking the last of them.
-    until: String,
+    pub(super) until: String,
     /// How soon it could: `minutes` if `POST /api/v1/storages/{storage}/revocations` ends them, or `expiry-only`.
-    revocation: &'static str,
+    pub(super) revocation: &'static str,
 }
 
 /// What somebody ended just now, and its stores take on.
@@ -292,7 +302,7 @@ pub(super) async fn still_taken(native: &Native, by: Revoker) -> Result<Vec<Stil
 }
 
 impl StillTaken {
-    fn of(storages: &[Storage], row: &Outliving) -> Option<Self> {
+    pub(super) fn of(storages: &[Storage], row: &Outliving) -> Option<Self> {
         let Outliving { storage, key_ids: _, leases, until } = row;
         let known = storages.iter().find(|known| known.id == *storage)?;
         Some(Self {
@@ -331,7 +341,7 @@ pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error>
         native.stores.forget(storage, &row.key_ids);
     }
     let still_taken = row.and_then(|row| StillTaken::of(&storages, &row)).into_iter().collect();
-    Reply::json(&EndedShown { ended, still_taken })
+    Reply::json(&EndedShown { ended, still_taken, ..EndedShown::default() })
 }
 
 /// Whose an access key id is.

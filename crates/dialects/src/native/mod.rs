@@ -4,11 +4,14 @@
 //! Who may know of a thing sees it; to everyone else it is not there (404). Who knows and may not gets 403.
 
 mod accounts;
+mod callers;
 mod checks;
 mod credentials;
+mod ending;
 mod error;
 mod explain;
 mod grants;
+mod incidents;
 mod leases;
 mod openapi;
 mod parent_keys;
@@ -72,6 +75,8 @@ where
 }
 
 const CREDENTIALS: &str = "/api/v1/credentials";
+const CALLERS: &str = "/api/v1/accounts/{account}/callers";
+const CALLER: &str = "/api/v1/accounts/{account}/callers/{caller}";
 
 /// Makes the dialect.
 pub fn dialect(shared: &Arc<Shared>, settings: Settings, stores: Arc<dyn Stores>, prober: Arc<dyn Prober>) -> Dialect {
@@ -92,6 +97,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, stores: Arc<dyn Stores>
             "/api/v1/me",
             "/api/v1/grants",
             "/api/v1/accounts",
+            "/api/v1/incidents",
             "/api/v1/tokens",
             "/api/v1/storages",
             "/api/v1/buckets",
@@ -126,8 +132,11 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, stores: Arc<dyn Stores>
             on(native, post.clone(), "/api/v1/accounts", accounts::create),
             on(native, patch.clone(), "/api/v1/accounts/{account}", accounts::change),
             on(native, post.clone(), "/api/v1/accounts/{account}/credits", accounts::add_credits),
-            on(native, get.clone(), "/api/v1/accounts/{account}/callers", accounts::callers),
-            on(native, post.clone(), "/api/v1/accounts/{account}/callers", accounts::create_caller),
+            on(native, get.clone(), CALLERS, callers::list),
+            on(native, post.clone(), CALLERS, callers::create),
+            on(native, patch.clone(), CALLER, callers::change),
+            on(native, delete.clone(), CALLER, callers::remove),
+            on(native, post.clone(), "/api/v1/incidents", incidents::handle),
             on(native, get.clone(), "/api/v1/tokens", tokens::list),
             on(native, post.clone(), "/api/v1/tokens", tokens::create),
             on(native, delete.clone(), "/api/v1/tokens/{token}", tokens::end),

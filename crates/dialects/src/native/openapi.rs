@@ -7,8 +7,8 @@ use utoipa::{Modify, OpenApi};
 use valetkey_core::Error;
 
 use super::{
-    accounts, checks, credentials, explain, grants, leases, parent_keys, places, profiles, revocations, shares,
-    storages, tokens, workspaces,
+    accounts, callers, checks, credentials, explain, grants, incidents, leases, parent_keys, places, profiles,
+    revocations, shares, storages, tokens, workspaces,
 };
 
 #[derive(OpenApi)]
@@ -35,8 +35,11 @@ use super::{
         accounts::create,
         accounts::change,
         accounts::add_credits,
-        accounts::callers,
-        accounts::create_caller,
+        callers::list,
+        callers::create,
+        callers::change,
+        callers::remove,
+        incidents::handle,
         tokens::list,
         tokens::create,
         tokens::end,

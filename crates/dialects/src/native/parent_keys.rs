@@ -119,8 +119,10 @@ pub(super) struct ParentKeyFields {
     buckets: Vec<String>,
     /// What it allows: `admin-read-write`, `admin-read-only`, `object-read-write` or `object-read-only`.
     permission: String,
-    /// After how many seconds it ends; never if not given.
+    /// After how many seconds it ends; with the token that makes it if not given.
     expires_in_secs: Option<i64>,
+    /// Whether it may outlive the token that makes it.
+    outlive: Option<bool>,
 }
 
 /// A parent access key, with its secrets: shown this once.
@@ -132,6 +134,9 @@ pub(super) struct ParentKeyMade<'a> {
     secret_access_key: &'a str,
     /// Where the buckets are.
     endpoint: String,
+    /// What was asked for and not given, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cuts: Vec<String>,
     #[serde(flatten)]
     shown: ParentKeyShown,
 }
@@ -145,7 +150,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     who::operator(&call.caller)?;
     call.query(&[])?;
     let fields: ParentKeyFields = json(&call.body)?;
-    let ParentKeyFields { name, account, buckets, permission, expires_in_secs } = fields;
+    let ParentKeyFields { name, account, buckets, permission, expires_in_secs, outlive } = fields;
     if buckets.len() > MOST_BUCKETS {
         return Err(Error::new(Kind::Invalid, format!("the most buckets are {MOST_BUCKETS}")).at("buckets"));
     }
@@ -160,7 +165,9 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
         buckets: buckets.iter().map(|text| wire::named(text, "buckets")).collect::<Result<Vec<BucketName>, _>>()?,
         permission,
         until: expires_in_secs.map(|secs| end_of(&call, secs)).transpose()?,
+        maker: who::maker(&call, outlive)?,
     };
+    let asked = new.until;
     let endpoint = endpoint(&native, &new).await?;
     let token = PlainToken::generate(&*native.shared.entropy);
     let record = native.shared.parents.create_parent(new, &token, call.now).await?;
@@ -168,6 +175,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
         token: token.reveal(),
         secret_access_key: token.secret_access_key().reveal(),
         endpoint,
+        cuts: who::cuts(asked, record.token.until),
         shown: ParentKeyShown::of(&record),
     })
 }
@@ -280,5 +288,5 @@ pub(super) async fn end_child(native: Arc<Native>, call: Call) -> Result<Reply, 
         Error::new(Kind::Invalid, format!("it says that it was signed later than now: {why}")).at("iat")
     })?;
     native.shared.parents.end_child(&child, Revoker { by: call.caller.id, at: call.now }).await?;
-    Reply::json(&EndedShown { ended: u64::from(child.until > call.now), still_taken: Vec::new() })
+    Reply::json(&EndedShown { ended: u64::from(child.until > call.now), ..EndedShown::default() })
 }

@@ -35,8 +35,10 @@ pub(super) struct ProfileFields {
     account: Option<String>,
     /// The recipient's caller, by name; it is made, as a member, if there is none.
     caller: String,
-    /// After how many seconds the profile's token ends; never if not given.
+    /// After how many seconds the profile's token ends; with the token that makes it if not given.
     expires_in_secs: Option<i64>,
+    /// Whether it may outlive the token that makes it. For operators.
+    outlive: Option<bool>,
     /// Ends the caller's other tokens, and links that were not used, after so many seconds; 0 at once. Without it they stay.
     replace_after_secs: Option<i64>,
 }
@@ -56,6 +58,9 @@ pub(super) struct ProfileParts<'a> {
     expires: Option<String>,
     /// The caller's tokens that end now or after the grace period, by id.
     replaced: Vec<String>,
+    /// What was asked for and not given, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cuts: Vec<String>,
 }
 
 impl Native {
@@ -105,7 +110,8 @@ fn lifetime(secs: i64, field: &'static str) -> Result<Lifetime, Error> {
 pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     who::admin(&call.caller)?;
     call.query(&[])?;
-    let ProfileFields { account, caller, expires_in_secs, replace_after_secs } = json(&call.body)?;
+    let ProfileFields { account, caller, expires_in_secs, outlive, replace_after_secs } = json(&call.body)?;
+    let maker = who::maker(&call, outlive)?;
     let name: Name = wire::named(&caller, "caller")?;
     let until = expires_in_secs.map(|secs| lifetime(secs, "expires_in_secs")).transpose()?;
     let until: Option<Timestamp> = until.map(|lifetime| lifetime.ends(call.now));
@@ -126,7 +132,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
         None => Vec::new(),
     };
     let token = PlainToken::generate(&*native.shared.entropy);
-    let record = native.shared.registry.create_token(caller, &token, until, call.now).await?;
+    let record = native.shared.registry.create_token(caller, &token, until, maker, call.now).await?;
     Reply::made(&ProfileParts {
         endpoint: &native.settings.sharing_url,
         token: token.reveal(),
@@ -134,6 +140,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
         id: record.id.to_string(),
         expires: record.until.map(wire::at),
         replaced,
+        cuts: who::cuts(until, record.until),
     })
 }
 
@@ -147,8 +154,10 @@ pub(super) struct LinkFields {
     caller: String,
     /// `bearer` (if not given) or `oauth`.
     kind: Option<String>,
-    /// After how many seconds the profile's token ends, from the download on; never if not given.
+    /// After how many seconds the profile's token ends, from the download on; with the token that makes the link if not given.
     expires_in_secs: Option<i64>,
+    /// Whether the link and the profile's token may outlive the token that makes the link. For operators.
+    outlive: Option<bool>,
     /// For how many seconds the link is good; 259200 (three days) if not given, 2592000 at most.
     link_ttl_secs: Option<i64>,
 }
@@ -160,6 +169,9 @@ pub(super) struct LinkMade {
     url: String,
     /// Until when.
     expires: String,
+    /// The profile's token ends no later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_ends_by: Option<String>,
 }
 
 /// Makes a link to download a profile once; its token is made at the download. For admins in their account.
@@ -170,7 +182,8 @@ pub(super) struct LinkMade {
 pub(super) async fn link(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     who::admin(&call.caller)?;
     call.query(&[])?;
-    let LinkFields { account, caller, kind, expires_in_secs, link_ttl_secs } = json(&call.body)?;
+    let LinkFields { account, caller, kind, expires_in_secs, outlive, link_ttl_secs } = json(&call.body)?;
+    let maker = who::maker(&call, outlive)?;
     let name: Name = wire::named(&caller, "caller")?;
     let kind = match kind.as_deref() {
         None => ProfileKind::Bearer,
@@ -185,8 +198,10 @@ pub(super) async fn link(native: Arc<Native>, call: Call) -> Result<Reply, Error
     }
     let (_, caller) = native.recipient(&call, account.as_deref(), &name).await?;
     let code = LinkCode::generate(&*native.shared.entropy);
-    let link = ProfileLink { caller, kind, token_lifetime, until: life.ends(call.now) };
-    native.shared.shares.create_link(&code.digest(), link, call.now).await?;
+    let until = life.ends(call.now);
+    let link = ProfileLink { caller, kind, token_lifetime, until, made_by: None, no_later: None };
+    let link = native.shared.shares.create_link(&code.digest(), link, maker, call.now).await?;
     let url = format!("{}/profile/{}", native.settings.sharing_url, code.reveal());
-    Reply::made(&LinkMade { url, expires: wire::at(link.until) })
+    let token_ends_by = link.no_later.map(wire::at);
+    Reply::made(&LinkMade { url, expires: wire::at(link.until), token_ends_by })
 }

@@ -4,24 +4,26 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use utoipa::ToSchema;
-use valetkey_core::caller::Role;
+use valetkey_core::caller::{CallerRecord, Role};
 use valetkey_core::error::Noun;
-use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
+use valetkey_core::id::{AccountId, CallerId, GrantId};
 use valetkey_core::lease::{Revocation, Revoker};
+use valetkey_core::port::TokenRecord;
 use valetkey_core::{Error, Kind};
 
+use super::ending::{Extent, LastOperator};
 use super::error::Problem;
 use super::leases::{EndedShown, still_taken};
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
-/// What to end; exactly one of these.
+/// What to end; exactly one of `lease`, `token`, `caller`, `account` and `grant`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RevocationFields {
     /// One lease, by its id.
     lease: Option<String>,
-    /// Everything a token vended, by the token's id. The token itself stays.
+    /// Everything a token vended: by the token's id, or by the token itself. The token stays, unless `tokens` says otherwise.
     token: Option<String>,
     /// Everything a caller vended: by its id, its name in one's own account, or `account/name`.
     caller: Option<String>,
@@ -29,6 +31,18 @@ pub(super) struct RevocationFields {
     account: Option<String>,
     /// Everything vended under a grant, by its id.
     grant: Option<String>,
+    /// Ends the token too; with `caller` all of its tokens, and the links to download one that were not used.
+    tokens: Option<bool>,
+    /// With `tokens`: also the tokens that those made, those that they made, and the links they made that were not used.
+    with_made: Option<bool>,
+    /// With `tokens`: even if no operator has a token that is good afterwards.
+    last_operator: Option<bool>,
+}
+
+/// What is to be ended, and the tokens it is about.
+struct Meant {
+    what: Revocation,
+    tokens: Option<Vec<TokenRecord>>,
 }
 
 /// Ends credentials early: a member what it asked for itself, an admin its account's, an operator any.
@@ -39,37 +53,65 @@ pub(super) struct RevocationFields {
 pub(super) async fn revoke(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     call.query(&[])?;
     let fields: RevocationFields = json(&call.body)?;
-    let what = match fields {
-        RevocationFields { lease: Some(lease), token: None, caller: None, account: None, grant: None } => {
-            Revocation::Lease(native.lease(&call, wire::named(&lease, "lease")?).await?.lease.id)
-        }
-        RevocationFields { lease: None, token: Some(token), caller: None, account: None, grant: None } => {
-            Revocation::Token(native.token(&call, wire::named::<TokenId>(&token, "token")?).await?.id)
-        }
-        RevocationFields { lease: None, token: None, caller: Some(caller), account: None, grant: None } => {
-            caller_of(&native, &call, &caller).await?
-        }
-        RevocationFields { lease: None, token: None, caller: None, account: Some(account), grant: None } => {
-            let account = native.account(&call, Some(&account)).await?;
-            who::admin(&call.caller)?;
-            Revocation::Account(account.id)
-        }
-        RevocationFields { lease: None, token: None, caller: None, account: None, grant: Some(grant) } => {
-            grant_of(&native, &call, wire::named(&grant, "grant")?).await?
-        }
-        RevocationFields { .. } => {
-            return Err(Error::new(
-                Kind::Invalid,
-                "name exactly one of `lease`, `token`, `caller`, `account`, `grant`",
-            ));
-        }
-    };
+    let (tokens, made, last) = (fields.tokens, fields.with_made, fields.last_operator);
+    let Meant { what, tokens: about } = meant(&native, &call, fields).await?;
     let by = Revoker { by: call.caller.id, at: call.now };
-    let ended = native.shared.registry.revoke(what, by).await?;
-    Reply::json(&EndedShown { ended, still_taken: still_taken(&native, by).await? })
+    let registry = &native.shared.registry;
+    let mut shown = EndedShown::default();
+    match (tokens.unwrap_or(false), about) {
+        (true, Some(about)) => {
+            let live = about.into_iter().filter(|record| record.revoked.is_none()).collect();
+            let doomed = native.doomed(&call, live, Extent::of(made), LastOperator::of(last)).await?;
+            if let Revocation::Caller(caller) = what {
+                native.shared.shares.end_links(caller).await?;
+            }
+            let ended = doomed.end(&native, by).await?;
+            shown.tokens_ended = ended.tokens.iter().map(ToString::to_string).collect();
+            // What is left was vended with tokens that had ended before.
+            shown.ended = ended.leases + registry.revoke(what, by).await?;
+        }
+        (true, None) => return Err(Error::new(Kind::Invalid, "`tokens` goes with `token` or `caller`").at("tokens")),
+        (false, _) if made.is_some() || last.is_some() => {
+            return Err(Error::new(Kind::Invalid, "`with_made` and `last_operator` go with `tokens`").at("tokens"));
+        }
+        (false, about) => {
+            shown.ended = registry.revoke(what, by).await?;
+            let live = |about: Vec<TokenRecord>| about.iter().filter(|record| record.is_live(call.now)).count();
+            shown.live_tokens = about.map(live).map(|count| u64::try_from(count).unwrap_or(u64::MAX));
+        }
+    }
+    shown.still_taken = still_taken(&native, by).await?;
+    Reply::json(&shown)
 }
 
-async fn caller_of(native: &Native, call: &Call, text: &str) -> Result<Revocation, Error> {
+async fn meant(native: &Native, call: &Call, fields: RevocationFields) -> Result<Meant, Error> {
+    let RevocationFields { lease, token, caller, account, grant, tokens: _, with_made: _, last_operator: _ } = fields;
+    let alone = |what| Meant { what, tokens: None };
+    match (lease, token, caller, account, grant) {
+        (Some(lease), None, None, None, None) => {
+            Ok(alone(Revocation::Lease(native.lease(call, wire::named(&lease, "lease")?).await?.lease.id)))
+        }
+        (None, Some(token), None, None, None) => {
+            let record = native.token_named(call, &token).await?;
+            Ok(Meant { what: Revocation::Token(record.id), tokens: Some(vec![record]) })
+        }
+        (None, None, Some(caller), None, None) => {
+            let known = caller_of(native, call, &caller).await?;
+            let mut tokens = native.shared.registry.tokens(Some(known.account)).await?;
+            tokens.retain(|record| record.caller == known.id);
+            Ok(Meant { what: Revocation::Caller(known.id), tokens: Some(tokens) })
+        }
+        (None, None, None, Some(account), None) => {
+            let account = native.account(call, Some(&account)).await?;
+            who::admin(&call.caller)?;
+            Ok(alone(Revocation::Account(account.id)))
+        }
+        (None, None, None, None, Some(grant)) => grant_of(native, call, wire::named(&grant, "grant")?).await.map(alone),
+        _ => Err(Error::new(Kind::Invalid, "name exactly one of `lease`, `token`, `caller`, `account`, `grant`")),
+    }
+}
+
+async fn caller_of(native: &Native, call: &Call, text: &str) -> Result<CallerRecord, Error> {
     // A name alone counts in the caller's own account only: in another one somebody may have taken the same.
     let (accounts, text) = match (text.parse::<CallerId>(), text.split_once('/')) {
         (Ok(_), _) => (native.accounts_in_reach(call).await?, text),
@@ -77,11 +119,11 @@ async fn caller_of(native: &Native, call: &Call, text: &str) -> Result<Revocatio
         (Err(_), None) => (vec![call.caller.account], text),
     };
     for account in accounts {
-        if let Some((id, _, role)) = native.caller_in(account, text).await?
-            && who::may_see(&call.caller, account, id)
+        if let Some(known) = native.caller_in(account, text).await?
+            && who::may_see(&call.caller, account, known.id)
         {
-            who::not_above(&call.caller, role)?;
-            return Ok(Revocation::Caller(id));
+            who::not_above(&call.caller, known.role)?;
+            return Ok(known);
         }
     }
     let said = "no such caller; one of another account is named `account/name`, or by its id";

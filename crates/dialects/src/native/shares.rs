@@ -367,8 +367,8 @@ impl Native {
         let to = match recipient.to {
             Grantee::Everyone => None,
             Grantee::Caller(id) => {
-                let callers = self.shared.registry.callers(recipient.account).await?;
-                let name = callers.into_iter().find(|(known, ..)| *known == id).map(|(_, name, _)| name.to_string());
+                let known = self.shared.registry.caller_by_id(id).await?;
+                let name = known.map(|known| known.name.to_string());
                 Some(name.unwrap_or_else(|| id.to_string()))
             }
         };

@@ -14,6 +14,7 @@ use valetkey_core::port::TokenRecord;
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
+use super::ending::{Extent, LastOperator};
 use super::error::Problem;
 use super::leases::{StillTaken, still_taken};
 use super::{Native, who, wire};
@@ -42,11 +43,16 @@ pub(super) struct TokenShown {
     expires: Option<String>,
     /// When it was ended early.
     revoked: Option<String>,
+    /// The token that made it, by id; nothing if the server itself did, or an older version.
+    made_by: Option<String>,
+    /// Whether its caller is served: `active`, `suspended` or `removed`.
+    standing: &'static str,
 }
 
 impl TokenShown {
-    fn of(record: &TokenRecord) -> Self {
-        let TokenRecord { id, caller, caller_name, account, role, tail, made, until, revoked } = record;
+    pub(super) fn of(record: &TokenRecord) -> Self {
+        let TokenRecord { id, caller, caller_name, account, role, tail, made, until, revoked, made_by, standing } =
+            record;
         Self {
             id: id.to_string(),
             uuid: id.as_uuid(),
@@ -58,6 +64,8 @@ impl TokenShown {
             made: wire::at(*made),
             expires: until.map(wire::at),
             revoked: revoked.map(wire::at),
+            made_by: made_by.map(|maker| maker.to_string()),
+            standing: standing.as_str(),
         }
     }
 }
@@ -93,8 +101,10 @@ pub(super) struct TokenFields {
     caller: String,
     /// `member`, `admin` or `operator`: must be the caller's if there is one; `member` if not given for a new one.
     role: Option<String>,
-    /// After how many seconds it ends; never if not given.
+    /// After how many seconds it ends; with the token that makes it if not given.
     expires_in_secs: Option<i64>,
+    /// Whether it may outlive the token that makes it. For operators.
+    outlive: Option<bool>,
 }
 
 /// A token, with what proves it: shown this once.
@@ -102,6 +112,9 @@ pub(super) struct TokenFields {
 pub(super) struct TokenMade<'a> {
     /// The token: shown this once.
     token: &'a str,
+    /// What was asked for and not given, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cuts: Vec<String>,
     #[serde(flatten)]
     shown: TokenShown,
 }
@@ -118,22 +131,27 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     let account = native.account(&call, fields.account.as_deref()).await?.id;
     let name: Name = wire::named(&fields.caller, "caller")?;
     let known = native.caller_in(account, name.as_str()).await?;
+    let maker = who::maker(&call, fields.outlive)?;
     let role = match (&fields.role, &known) {
         (Some(text), _) => who::role(text)?,
-        (None, Some((_, _, role))) => *role,
+        (None, Some(known)) => known.role,
         (None, None) => Role::Member,
     };
     who::not_above(&call.caller, role)?;
-    if let Some((_, _, known)) = &known {
-        who::not_above(&call.caller, *known)?;
+    if let Some(known) = &known {
+        who::not_above(&call.caller, known.role)?;
     }
     let until = fields.expires_in_secs.map(|secs| end_of(&call, secs)).transpose()?;
     let registry = &native.shared.registry;
     // With the role that was checked: if the caller got another one meanwhile, this refuses.
     let caller = registry.ensure_caller(account, &name, role, call.now).await?;
     let token = PlainToken::generate(&*native.shared.entropy);
-    let record = registry.create_token(caller, &token, until, call.now).await?;
-    Reply::made(&TokenMade { token: token.reveal(), shown: TokenShown::of(&record) })
+    let record = registry.create_token(caller, &token, until, maker, call.now).await?;
+    Reply::made(&TokenMade {
+        token: token.reveal(),
+        cuts: who::cuts(until, record.until),
+        shown: TokenShown::of(&record),
+    })
 }
 
 /// The longest a token may be told to live: ten years.
@@ -153,38 +171,28 @@ fn end_of(call: &Call, secs: i64) -> Result<jiff::Timestamp, Error> {
     call.now.checked_add(SignedDuration::from_secs(secs)).map_err(|_| refused())
 }
 
-impl Native {
-    /// A token's record that the caller may know of.
-    pub(super) async fn token(&self, call: &Call, id: TokenId) -> Result<TokenRecord, Error> {
-        let account = match call.caller.role {
-            Role::Operator => None,
-            Role::Admin | Role::Member => Some(call.caller.account),
-        };
-        let records = self.shared.registry.tokens(account).await?;
-        records
-            .into_iter()
-            .find(|record| record.id == id && who::may_see(&call.caller, record.account, record.caller))
-            .ok_or_else(|| Error::not_found(Noun::Token).at("token"))
-    }
-}
-
 /// Ends a token and every credential vended with it: a member its own, an admin its account's, an operator any.
 #[utoipa::path(delete, operation_id = "end_token", path = "/api/v1/tokens/{token}", tag = "tokens", params(
     ("token" = String, Path, description = "The token's id (not the token)"),
+    ("with_made" = Option<bool>, Query, description = "Also the tokens that it made, those that they made, and the links to download one that were not used"),
+    ("last_operator" = Option<bool>, Query, description = "Even if no operator has a token that is good afterwards"),
 ), responses(
     (status = 200, description = "It is ended", body = TokenEnded),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
+    let query = call.query(&["with_made", "last_operator"])?;
+    let with = Extent::of(query.flag("with_made")?);
+    let last = LastOperator::of(query.flag("last_operator")?);
     let id: TokenId = wire::in_path(call.params.get("token")?, Noun::Token, "token")?;
     let record = native.token(&call, id).await?;
-    who::not_above(&call.caller, record.role)?;
+    let doomed = native.doomed(&call, vec![record.clone()], with, last).await?;
     let by = Revoker { by: call.caller.id, at: call.now };
-    native.shared.registry.revoke_token(id, by).await?;
+    let ended = doomed.end(&native, by).await?;
     let revoked = record.revoked.or(Some(call.now));
     let token = TokenShown::of(&TokenRecord { revoked, ..record });
-    Reply::json(&TokenEnded { token, still_taken: still_taken(&native, by).await? })
+    let made = ended.tokens.iter().filter(|other| **other != id).map(ToString::to_string).collect();
+    Reply::json(&TokenEnded { token, made_ended: made, still_taken: still_taken(&native, by).await? })
 }
 
 /// A token that was ended.
@@ -192,6 +200,9 @@ pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error>
 pub(super) struct TokenEnded {
     #[serde(flatten)]
     token: TokenShown,
+    /// The tokens that it had made and that were ended with it, by id.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    made_ended: Vec<String>,
     /// Credentials that were ended with it and that their stores, which somebody else runs, take until their time is over.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,

@@ -1,15 +1,17 @@
 //! Who may know and do what: the one place where this API looks at roles.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use valetkey_core::account::Account;
-use valetkey_core::caller::{Caller, Role};
+use valetkey_core::caller::{Caller, CallerRecord, Role};
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId};
 use valetkey_core::name::{Name, shortened};
+use valetkey_core::token::Maker;
 use valetkey_core::{Error, Kind};
 
-use super::Native;
+use super::{Native, wire};
 use crate::edge::Call;
 
 /// Refuses who is not an operator.
@@ -35,6 +37,31 @@ pub(super) fn not_above(caller: &Caller, role: Role) -> Result<(), Error> {
     }
     let (role, own) = (role.as_str(), caller.role.as_str());
     Err(Error::new(Kind::Forbidden, format!("a caller of role `{own}` may not handle one of role `{role}`")).at("role"))
+}
+
+/// Who makes what proves a caller: the token of the one that asks, which only an operator may let it outlive.
+pub(super) fn maker(call: &Call, outlive: Option<bool>) -> Result<Maker, Error> {
+    match (outlive, call.caller.role) {
+        (None | Some(false), _) => Ok(Maker::Token(call.caller.token)),
+        (Some(true), Role::Operator) => Ok(Maker::Outlived(call.caller.token)),
+        (Some(true), Role::Admin | Role::Member) => {
+            Err(Error::new(Kind::Forbidden, "only an operator lets a thing outlive the token that makes it")
+                .at("outlive"))
+        }
+    }
+}
+
+/// Says that what was made ends earlier than was asked, if it does.
+pub(super) fn cuts(asked: Option<Timestamp>, until: Option<Timestamp>) -> Vec<String> {
+    match until {
+        Some(until) if asked.is_none_or(|asked| until < asked) => {
+            vec![format!(
+                "ends at {}, with the token that makes it; an operator may let it `outlive` that",
+                wire::at(until)
+            )]
+        }
+        Some(_) | None => Vec::new(),
+    }
 }
 
 /// Whether the caller may know of something that belongs to `owner` in `account`.
@@ -97,7 +124,7 @@ impl Native {
     pub(super) async fn grantee(&self, account: AccountId, caller: Option<&str>) -> Result<Grantee, Error> {
         let Some(text) = caller else { return Ok(Grantee::Everyone) };
         let found = self.caller_in(account, text).await?;
-        found.map(|(id, ..)| Grantee::Caller(id)).ok_or_else(|| Error::not_found(Noun::Caller).at("to"))
+        found.map(|known| Grantee::Caller(known.id)).ok_or_else(|| Error::not_found(Noun::Caller).at("to"))
     }
 
     /// The account named, or the caller's own. Another account exists only for operators.
@@ -122,12 +149,8 @@ impl Native {
     }
 
     /// The caller of an account that is named by its name or id, if there is one.
-    pub(super) async fn caller_in(
-        &self,
-        account: AccountId,
-        text: &str,
-    ) -> Result<Option<(CallerId, Name, Role)>, Error> {
+    pub(super) async fn caller_in(&self, account: AccountId, text: &str) -> Result<Option<CallerRecord>, Error> {
         let callers = self.shared.registry.callers(account).await?;
-        Ok(callers.into_iter().find(|(id, name, _)| name.as_str() == text || id.to_string() == text))
+        Ok(callers.into_iter().find(|known| known.name.as_str() == text || known.id.to_string() == text))
     }
 }

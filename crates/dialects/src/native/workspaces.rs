@@ -216,9 +216,9 @@ impl Native {
         }
         let known = self.shared.registry.callers(account.id).await?;
         let opening = |text: &String| {
-            let found = known.iter().find(|(id, name, _)| name.as_str() == text || id.to_string() == *text);
-            let (id, name, _) = found.ok_or_else(|| Error::not_found(Noun::Caller).at("callers"))?;
-            Ok(Opening { name: named(format!("workspace-{key}-{name}"))?, to: Grantee::Caller(*id) })
+            let found = known.iter().find(|known| known.name.as_str() == text || known.id.to_string() == *text);
+            let found = found.ok_or_else(|| Error::not_found(Noun::Caller).at("callers"))?;
+            Ok(Opening { name: named(format!("workspace-{key}-{}", found.name))?, to: Grantee::Caller(found.id) })
         };
         callers.iter().map(opening).collect()
     }

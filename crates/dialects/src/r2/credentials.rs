@@ -45,7 +45,10 @@ pub(super) async fn vend(shared: Arc<Shared>, call: Call) -> Result<Reply, Error
             return Err(error);
         }
     };
-    let vended = shared.desk.vend(&parent.caller, &ask).await?;
+    // The parent's, but no longer than the token that asks is good.
+    let token_until = parent.caller.token_until.into_iter().chain(call.caller.token_until).min();
+    let caller = Caller { token_until, ..(*parent.caller).clone() };
+    let vended = shared.desk.vend(&caller, &ask).await?;
     Reply::json(&Envelope { result: Answer::of(&vended)?, success: true, errors: [], messages: [] })
 }
 

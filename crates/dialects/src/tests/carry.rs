@@ -16,7 +16,7 @@ use valetkey_core::port::{Issuer, NewStorage, Registry as _};
 use valetkey_core::share::{History, Recipient, SharedName, SharedTable, Shares as _, TableAccess, TableRoot};
 use valetkey_core::storage::{Shape, StorageKind};
 use valetkey_core::time::{Clock as _, Lifetime};
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 use valetkey_core::workspace::Access;
 use valetkey_core::{Error, Secret};
 use valetkey_testkit::chance::SeededEntropy;
@@ -56,6 +56,7 @@ impl Doors {
             buckets: vec![bucket("vault")],
             permission: Permission::ObjectReadOnly,
             until: None,
+            maker: Maker::Server,
         };
         let parent = world.memory.create_parent(new, &token, now).await.unwrap().token.id;
         let provider = world.account_id("globex").await;

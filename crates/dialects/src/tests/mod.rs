@@ -3,6 +3,7 @@
 mod carry;
 mod checks;
 mod dreadnode;
+mod endings;
 mod every_route;
 mod heavy;
 mod native;

@@ -13,7 +13,7 @@ use valetkey_core::parent::{NewParent, Parents as _, Permission};
 use valetkey_core::port::{Leases as _, Registry as _};
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::time::Clock as _;
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 
 use super::world::{Shot, World, bucket};
 use crate::edge::{EdgeLimits, RateLimits, Window};
@@ -33,7 +33,8 @@ async fn parent_in(world: World, permission: Permission) -> Parent {
     let account = world.account_id("acme").await;
     let token = PlainToken::generate(&*world.entropy);
     let name = "job".parse().unwrap();
-    let new = NewParent { account, name, buckets: vec![bucket("vault")], permission, until: None };
+    let new =
+        NewParent { account, name, buckets: vec![bucket("vault")], permission, until: None, maker: Maker::Server };
     let id = world.memory.create_parent(new, &token, world.clock.now()).await.unwrap().token.id;
     Parent { world, account, id, token }
 }
@@ -374,13 +375,18 @@ async fn a_refused_ask_is_recorded() {
     assert!(refusals.iter().all(|refusal| refusal.dialect == "r2" && refusal.account == Some(parent.account)));
 }
 
-fn session_token(parent: &Parent, key: &str, claims: &Value) -> String {
+/// A session token of these claims, signed with a parent's secret access key.
+pub(super) fn signed(key: &str, claims: &Value) -> String {
     let part = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
     let signed = format!("{}.{}", part(br#"{"alg":"HS256"}"#), part(claims.to_string().as_bytes()));
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key.as_bytes());
     let jwt = format!("{signed}.{}", part(aws_lc_rs::hmac::sign(&key, signed.as_bytes()).as_ref()));
-    assert_eq!(claims["iss"], parent.id.as_hex());
     BASE64.encode(format!("jwt/{jwt}").as_bytes())
+}
+
+fn session_token(parent: &Parent, key: &str, claims: &Value) -> String {
+    assert_eq!(claims["iss"], parent.id.as_hex());
+    signed(key, claims)
 }
 
 #[tokio::test]

@@ -542,8 +542,14 @@ async fn a_link_downloads_a_profile_once() {
             kind,
             token_lifetime: Some(Lifetime::secs(86_400)),
             until: Lifetime::secs(100).ends(world.clock.now()),
+            made_by: None,
+            no_later: None,
         };
-        world.memory.create_link(&code.digest(), link, world.clock.now()).await.unwrap();
+        world
+            .memory
+            .create_link(&code.digest(), link, valetkey_core::token::Maker::Server, world.clock.now())
+            .await
+            .unwrap();
         let path = format!("/delta-sharing/profile/{}", code.reveal());
         let look = with(&world, Method::HEAD, &path, "", "").await;
         assert_eq!((look.status, look.body.as_str()), (StatusCode::NO_CONTENT, ""));

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 use valetkey_core::account::Metering;
-use valetkey_core::caller::Role;
+use valetkey_core::caller::{CallerRecord, Role};
 use valetkey_core::check::{Answer, Attempt, Prober};
 use valetkey_core::credential::Credential;
 use valetkey_core::dataset::Dataset;
@@ -366,7 +366,7 @@ impl World {
     /// A new token of a caller.
     pub(super) async fn token_of(&self, caller: &str, secs: Option<i64>) -> (TokenId, String) {
         for account in self.memory.accounts().await.unwrap() {
-            for (id, own, _) in self.memory.callers(account.id).await.unwrap() {
+            for CallerRecord { id, name: own, .. } in self.memory.callers(account.id).await.unwrap() {
                 if own.as_str() == caller {
                     let token = PlainToken::generate(&*self.entropy);
                     let now = self.clock.now();
@@ -469,7 +469,7 @@ impl World {
 
     pub(super) async fn caller_of(&self, text: &str) -> CallerId {
         for account in self.memory.accounts().await.unwrap() {
-            for (id, own, _) in self.memory.callers(account.id).await.unwrap() {
+            for CallerRecord { id, name: own, .. } in self.memory.callers(account.id).await.unwrap() {
                 if own.as_str() == text {
                     return id;
                 }

@@ -43,9 +43,9 @@ pub async fn what_a_token_makes_ends_no_later_than_it_does(bench: &Bench) {
     };
     let short = make(after(60), Maker::Server).await;
     for (asked, until) in [(None, after(60)), (after(600), after(60)), (after(6), after(6))] {
-        let made = make(asked, Maker::Token(short.id)).await;
-        assert_eq!((made.until, made.made_by), (until, Some(short.id)));
-        assert_eq!(bench.registry.token_by_id(made.id).await.unwrap(), Some(made));
+        let record = make(asked, Maker::Token(short.id)).await;
+        assert_eq!((record.until, record.made_by), (until, Some(short.id)));
+        assert_eq!(bench.registry.token_by_id(record.id).await.unwrap(), Some(record));
     }
     let outlives = make(None, Maker::Outlived(short.id)).await;
     assert_eq!((outlives.until, outlives.made_by), (None, Some(short.id)));
@@ -65,8 +65,8 @@ pub async fn what_a_token_makes_ends_no_later_than_it_does(bench: &Bench) {
     let kept = bench.shares.create_link(&code, link, Maker::Token(short.id), bench.now()).await.unwrap();
     assert_eq!((Some(kept.until), kept.made_by), (after(60), Some(short.id)));
     let token = PlainToken::generate(&*bench.entropy);
-    let (_, made) = bench.shares.redeem_link(&code, &token, bench.now()).await.unwrap().unwrap();
-    assert_eq!((made.until, made.made_by), (after(60), Some(short.id)));
+    let (_, record) = bench.shares.redeem_link(&code, &token, bench.now()).await.unwrap().unwrap();
+    assert_eq!((record.until, record.made_by), (after(60), Some(short.id)));
 }
 
 /// Found by what is kept of it, and by what made it, however far down.
@@ -80,13 +80,13 @@ pub async fn what_a_token_made_is_found(bench: &Bench) {
     let (second, _) = make(Maker::Token(first.id)).await;
     let (third, _) = make(Maker::Outlived(second.id)).await;
     let (other, _) = make(Maker::Server).await;
-    let made = async |id| {
+    let offspring = async |id| {
         let found = bench.registry.tokens_made_by(id).await.unwrap();
         found.into_iter().map(|one| one.id).collect::<std::collections::BTreeSet<_>>()
     };
-    assert_eq!(made(tenant.record.id).await, [first.id, second.id, third.id].into());
-    assert_eq!(made(second.id).await, [third.id].into());
-    assert!(made(other.id).await.is_empty());
+    assert_eq!(offspring(tenant.record.id).await, [first.id, second.id, third.id].into());
+    assert_eq!(offspring(second.id).await, [third.id].into());
+    assert!(offspring(other.id).await.is_empty());
     assert_eq!(bench.registry.token_of(text.digest()).await.unwrap().map(|one| one.id), Some(first.id));
     let unknown = PlainToken::generate(&*bench.entropy);
     assert_eq!(bench.registry.token_of(unknown.digest()).await.unwrap(), None);

@@ -322,7 +322,7 @@ impl Registry for Memory {
         Ok(own.map(|record| world.current(record)).collect())
     }
 
-    async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<(), Error> {
+    async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<u64, Error> {
         let mut world = self.world();
         let (_, record) = world
             .tokens
@@ -330,8 +330,7 @@ impl Registry for Memory {
             .find(|(_, record)| record.id == token)
             .ok_or_else(|| Error::not_found(Noun::Token))?;
         record.revoked.get_or_insert(by.at);
-        world.end(Revocation::Token(token), by);
-        Ok(())
+        Ok(world.end(Revocation::Token(token), by))
     }
 
     async fn create_storage(&self, storage: NewStorage, now: Timestamp) -> Result<Storage, Error> {

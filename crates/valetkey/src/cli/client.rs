@@ -54,6 +54,11 @@ impl Route {
         if let Some(odd) = self.segments.iter().find(|segment| matches!(segment.as_str(), "" | "." | "..")) {
             return Err(Failure::usage(format!("`{odd}` names nothing")));
         }
+        // SECURITY: what stands in a URL stands in logs.
+        if self.segments.iter().any(|segment| segment.starts_with("vkt_")) {
+            return Err(Failure::usage("that is a token itself, not an id")
+                .hint("pass it by standard input: `valetkey token revoke -`, `valetkey incident -`"));
+        }
         url.path_segments_mut()
             .map_err(|()| Failure::usage("the server's URL cannot have a path"))?
             .pop_if_empty()
@@ -289,6 +294,13 @@ mod tests {
         for odd in ["", ".", ".."] {
             assert_eq!(url(&["leases", odd]).unwrap_err().exit, Exit::Usage);
         }
+    }
+
+    #[test]
+    fn a_token_never_stands_in_a_url() {
+        let failure = url(&["tokens", "vkt_0000000000000000000000000000000000000000000_abcdef"]).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(!format!("{failure:?}").contains("vkt_0"), "{failure:?}");
     }
 
     #[test]

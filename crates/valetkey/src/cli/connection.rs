@@ -155,6 +155,22 @@ fn read_token_file(path: &Path, out: &Out) -> Result<Secret<String>, Failure> {
     read_limited(file).map_err(unreadable)
 }
 
+/// Reads what leaked, or a token to be ended: only from standard input, because others on the machine see a command line.
+pub(crate) fn read_secret(word: &str, command: &str) -> Result<Secret<String>, Failure> {
+    if word != "-" {
+        // Never repeated: it may be the secret.
+        return Err(Failure::usage("what leaked is read from standard input, not from the command line")
+            .hint(format!("`valetkey {command} -`, and write or pipe it there")));
+    }
+    let text = read_limited(std::io::stdin().lock());
+    let text = text.map_err(|error| Failure::local(format!("standard input cannot be read: {error}")))?;
+    let text = text.reveal().trim();
+    if text.is_empty() {
+        return Err(Failure::usage("standard input is empty"));
+    }
+    Ok(Secret::new(text.to_owned()))
+}
+
 fn read_limited(from: impl std::io::Read) -> std::io::Result<Secret<String>> {
     let mut text = String::new();
     let read = from.take(MAX_TOKEN_FILE_BYTES + 1).read_to_string(&mut text);

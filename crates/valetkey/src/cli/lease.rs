@@ -51,7 +51,7 @@ enum Command {
 }
 
 /// End many credentials at once; later ones are not touched
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(false))]
 pub(crate) struct Revoke {
     /// Everything this token vended
@@ -151,7 +151,7 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
 
 /// Runs `valetkey revoke`.
 pub(crate) async fn revoke(args: Revoke, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
-    let Revoke { token, caller, account, grant, lease } = args;
+    let Revoke { token, caller, account, grant, lease } = args.clone();
     let grant = match grant {
         Some(grant) => Some(grant::id(client, &grant, None).await?),
         None => None,
@@ -163,12 +163,40 @@ pub(crate) async fn revoke(args: Revoke, client: &Client<'_>, out: &Out) -> Resu
         .some("grant", grant)
         .some("lease", lease);
     let answer = client.post(Route::new(&["revocations"]), &body).await?;
+    let goes_on = goes_on(&args, &answer);
     let sentence = match show::find(&answer, &["ended"]).and_then(Value::as_u64) {
         Some(1) => "1 live lease is revoked".to_owned(),
         Some(count) => format!("{count} live leases are revoked"),
         None => "revoked".to_owned(),
     };
-    show::done(out, &answer, &sentence)
+    show::done(out, &answer, &sentence)?;
+    // With `--quiet` too: who ends what leaked must know that more of it can be had.
+    goes_on.into_iter().for_each(|said| out.warn_always(&said));
+    Ok(())
+}
+
+/// What may vend again after a revocation, and the command that ends that too.
+fn goes_on(args: &Revoke, answer: &Value) -> Option<String> {
+    let Revoke { token, caller, account, grant, lease: _ } = args;
+    let live = show::find(answer, &["live_tokens"]).and_then(Value::as_u64);
+    match (token, caller, account, grant) {
+        (Some(token), ..) if live != Some(0) => {
+            Some(format!("the token {token} itself goes on vending: `valetkey token revoke {token}` ends it"))
+        }
+        (_, Some(caller), ..) if live != Some(0) => {
+            let count = live.map(|live| format!("{live} ")).unwrap_or_default();
+            Some(format!(
+                "{count}tokens of {caller} go on vending: `valetkey token revoke --caller {caller}` ends them, `valetkey caller suspend {caller}` refuses them"
+            ))
+        }
+        (_, _, Some(account), _) => {
+            Some(format!("the tokens of {account} go on vending: `valetkey account suspend {account}` refuses them"))
+        }
+        (_, _, _, Some(grant)) => Some(format!(
+            "the grant {grant} stays, and goes on being vended: `valetkey grant rm {grant}` takes it back"
+        )),
+        _ => None,
+    }
 }
 
 /// Runs `valetkey whose`.

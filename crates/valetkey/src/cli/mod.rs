@@ -5,6 +5,7 @@
 
 mod account;
 mod body;
+mod caller;
 mod catalog;
 pub(crate) mod check;
 pub(crate) mod client;
@@ -14,6 +15,7 @@ mod explain;
 pub(crate) mod failure;
 mod grant;
 pub(crate) mod help;
+mod incident;
 mod lease;
 mod me;
 pub(crate) mod output;
@@ -119,6 +121,8 @@ enum Command {
     ParentKey(parent_key::Args),
     /// Make, list, suspend and credit accounts
     Account(account::Args),
+    /// List, suspend, activate and remove callers
+    Caller(caller::Args),
     /// Make, change, check and list storages
     Storage(Box<storage::Storage>),
     /// Make and list buckets
@@ -133,6 +137,8 @@ enum Command {
     Lease(lease::Args),
     /// End many credentials at once; later ones are not touched
     Revoke(lease::Revoke),
+    /// Something leaked: say whose it is and what it opens, end it with what it made, and say what still works
+    Incident(incident::Args),
     /// Find out whose an access key id is: the lease behind it
     Whose(lease::Whose),
     /// Check that the record of leases is whole
@@ -218,6 +224,8 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         Command::Grant(args) => grant::run(args, client, out).await?,
         Command::ParentKey(args) => parent_key::run(args, client, out).await?,
         Command::Account(args) => account::run(args, client, out).await?,
+        Command::Caller(args) => caller::run(args, client, out).await?,
+        Command::Incident(args) => incident::run(args, client, out).await?,
         Command::Storage(args) => return storage::run(*args, client, out).await,
         Command::Bucket(args) => catalog::bucket(args, client, out).await?,
         Command::Dataset(args) => catalog::dataset(args, client, out).await?,

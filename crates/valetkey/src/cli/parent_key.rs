@@ -37,6 +37,9 @@ enum Command {
         /// How long it is good: `12h`, `30d`; without it, until it is disabled
         #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
         ttl: Option<u32>,
+        /// Let it outlive the token you make it with
+        #[arg(long)]
+        outlive: bool,
     },
     /// List parent access keys; their secrets are not shown again
     #[command(visible_alias = "list")]
@@ -107,13 +110,14 @@ const MADE: [(&str, &str); 5] = [
 /// Runs `valetkey parent-key`.
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match args.command {
-        Command::Create { name, account, buckets, permission, ttl } => {
+        Command::Create { name, account, buckets, permission, ttl, outlive } => {
             let body = Body::new()
                 .set("name", name)
                 .set("account", account)
                 .set("buckets", buckets)
                 .set("permission", permission.as_str())
-                .some("expires_in_secs", ttl);
+                .some("expires_in_secs", ttl)
+                .some("outlive", outlive.then_some(true));
             let answer = client.post(Route::new(&["parent-keys"]), &body).await?;
             if out.format() == Format::Json {
                 return out.json(&answer);
@@ -127,6 +131,7 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
                 };
                 out.data(&format!("{label:17}  {text}"))?;
             }
+            show::cuts(out, &answer);
             out.note("token and secret cannot be shown again. Keep them in a file only you can read");
             Ok(())
         }

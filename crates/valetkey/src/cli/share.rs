@@ -185,9 +185,12 @@ struct Whose {
     /// The recipient's caller
     #[arg(long, value_name = "CALLER")]
     caller: String,
-    /// How long the profile's token is good: `30d`; without it, until it is revoked
+    /// How long the profile's token is good: `30d`; without it, as long as the token you make it with
     #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
     ttl: Option<u32>,
+    /// Let it outlive the token you make it with; for operators
+    #[arg(long)]
+    outlive: bool,
     /// Prove with OAuth's client credentials instead of a bearer token (version 2 of the file)
     #[arg(long)]
     oauth: bool,
@@ -326,19 +329,25 @@ async fn table(command: Table, client: &Client<'_>, out: &Out) -> Result<(), Fai
 async fn profile(command: Profile, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match command {
         Profile::Create { whose, link: true, link_ttl } => {
-            let Whose { account, caller, ttl, oauth, file: _ } = whose;
+            let Whose { account, caller, ttl, outlive, oauth, file: _ } = whose;
             let body = Body::new()
                 .some("account", account)
                 .set("caller", caller)
                 .set("kind", if oauth { "oauth" } else { "bearer" })
                 .some("expires_in_secs", ttl)
-                .some("link_ttl_secs", link_ttl);
+                .some("link_ttl_secs", link_ttl)
+                .some("outlive", outlive.then_some(true));
             let answer = client.post(Route::new(&["share-links"]), &body).await?;
             if out.format() == Format::Json {
                 return out.json(&answer);
             }
             out.data(show::text(&answer, &["url"]).unwrap_or_default())?;
             let expires = show::text(&answer, &["expires"]).unwrap_or("it is used");
+            if let Some(ends) = show::text(&answer, &["token_ends_by"]) {
+                out.warn_always(&format!(
+                    "the profile ends by {ends}, with the token that makes the link; --outlive lets it live on"
+                ));
+            }
             out.note(&format!("whoever opens it first, until {expires}, gets the profile; it cannot be shown again"));
             Ok(())
         }
@@ -348,14 +357,15 @@ async fn profile(command: Profile, client: &Client<'_>, out: &Out) -> Result<(),
 }
 
 async fn made(whose: Whose, grace: Option<u32>, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
-    let Whose { account, caller, ttl, oauth, file } = whose;
+    let Whose { account, caller, ttl, outlive, oauth, file } = whose;
     // Before anything is made: a token that cannot be written anywhere helps nobody.
     let mut target = file.as_deref().map(private).transpose()?;
     let body = Body::new()
         .some("account", account)
         .set("caller", caller.as_str())
         .some("expires_in_secs", ttl)
-        .some("replace_after_secs", grace);
+        .some("replace_after_secs", grace)
+        .some("outlive", outlive.then_some(true));
     let answer = match client.post(Route::new(&["share-profiles"]), &body).await {
         Ok(answer) => answer,
         Err(failure) => {
@@ -376,6 +386,7 @@ async fn made(whose: Whose, grace: Option<u32>, client: &Client<'_>, out: &Out) 
         _ if out.format() == Format::Json => out.json(&profile)?,
         _ => out.data(&profile.to_string())?,
     }
+    show::cuts(out, &answer);
     let replaced = show::find(&answer, &["replaced"]).and_then(Value::as_array).map_or(0, Vec::len);
     if replaced > 0 {
         let when = if grace == Some(0) { "are ended" } else { "end after the grace period" };

@@ -69,6 +69,14 @@ pub(crate) fn done(out: &Out, answer: &Value, sentence: &str) -> Result<(), Fail
     }
 }
 
+/// Says what was asked for and not given. With `--quiet` too.
+pub(crate) fn cuts(out: &Out, answer: &Value) {
+    let cuts = answer.get("cuts").and_then(Value::as_array);
+    for cut in cuts.into_iter().flatten().filter_map(Value::as_str) {
+        out.warn_always(&format!("it {}", cut.replace("let it `outlive` that", "let it outlive that, with --outlive")));
+    }
+}
+
 /// Says which of the credentials that were ended their stores take on. With `--quiet` too: it is not what was asked for.
 fn still_taken(out: &Out, answer: &Value) {
     let rows = answer.get("still_taken").and_then(Value::as_array);

@@ -1,7 +1,11 @@
 //! `valetkey token`: the tokens that prove who is asking.
 
+use serde_json::Value;
+use valetkey_core::Secret;
+
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
+use crate::cli::connection::read_secret;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
 use crate::cli::{show, ttl};
@@ -26,9 +30,12 @@ enum Command {
         /// What the caller may do beside asking for credentials
         #[arg(long, value_enum)]
         role: Option<Role>,
-        /// How long it is good: `12h`, `30d`; without it, until it is revoked
+        /// How long it is good: `12h`, `30d`; without it, as long as the token you make it with
         #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
         ttl: Option<u32>,
+        /// Let it outlive the token you make it with; for operators
+        #[arg(long)]
+        outlive: bool,
     },
     /// List tokens; their secrets are not kept
     #[command(visible_alias = "list")]
@@ -38,10 +45,20 @@ enum Command {
         account: Option<String>,
     },
     /// End a token and the credentials it vended
+    #[command(group = clap::ArgGroup::new("which").required(true).multiple(false))]
     Revoke {
-        /// The token's id, as `valetkey token ls` shows it
-        #[arg(value_name = "TOKEN_ID")]
-        id: String,
+        /// The token's id, as `valetkey token ls` shows it; `-` reads the token itself from standard input
+        #[arg(value_name = "TOKEN_ID|-", group = "which")]
+        id: Option<String>,
+        /// All tokens of this caller: its name in your account, ACCOUNT/NAME, or its id
+        #[arg(long, value_name = "CALLER", group = "which")]
+        caller: Option<String>,
+        /// Also the tokens that it made, those that they made, and the links to download one that were not used
+        #[arg(long)]
+        with_made: bool,
+        /// Even the last token of an operator: afterwards only the server's own machine makes a new one
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -75,17 +92,19 @@ const COLUMNS: &[show::Column] = &[
     ("MADE", &["made"]),
     ("EXPIRES", &["expires"]),
     ("REVOKED", &["revoked"]),
+    ("MADE BY", &["made_by"]),
 ];
 
 /// Runs `valetkey token`.
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match args.command {
-        Command::Create { caller, account, role, ttl } => {
+        Command::Create { caller, account, role, ttl, outlive } => {
             let body = Body::new()
                 .set("caller", caller)
                 .some("account", account)
                 .some("role", role.map(Role::as_str))
-                .some("expires_in_secs", ttl);
+                .some("expires_in_secs", ttl)
+                .some("outlive", outlive.then_some(true));
             let answer = client.post(Route::new(&["tokens"]), &body).await?;
             if out.format() == Format::Json {
                 return out.json(&answer);
@@ -95,6 +114,7 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
                     .hint("`valetkey token ls` lists it; revoke it"));
             };
             out.data(token)?;
+            show::cuts(out, &answer);
             let id = show::text(&answer, &["id"]).unwrap_or("the token");
             out.note(&format!("this is {id}; it cannot be shown again. Keep it in a file only you can read"));
             Ok(())
@@ -103,9 +123,62 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let answer = client.get(Route::new(&["tokens"]).with_some("account", account)).await?;
             show::list(out, &answer, COLUMNS, "there are no tokens")
         }
-        Command::Revoke { id } => {
-            let answer = client.delete(Route::new(&["tokens", &id])).await?;
-            show::done(out, &answer, &format!("token {id} is revoked, and the credentials it vended with it"))
+        Command::Revoke { id, caller, with_made, yes } => {
+            revoke(Which::of(id, caller)?, with_made, yes, client, out).await.map_err(last_operator)
         }
     }
+}
+
+/// Which tokens are to be ended.
+enum Which {
+    Id(String),
+    /// The token itself, read from standard input.
+    Itself(Secret<String>),
+    Caller(String),
+}
+
+impl Which {
+    fn of(id: Option<String>, caller: Option<String>) -> Result<Self, Failure> {
+        match (id, caller) {
+            (_, Some(caller)) => Ok(Self::Caller(caller)),
+            (Some(id), None) if id == "-" => read_secret(&id, "token revoke").map(Self::Itself),
+            (Some(id), None) => Ok(Self::Id(id)),
+            (None, None) => Err(Failure::usage("name a token or a caller")),
+        }
+    }
+}
+
+async fn revoke(which: Which, with_made: bool, yes: bool, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
+    let (made, last) = (with_made.then_some(true), yes.then_some(true));
+    let body = match &which {
+        Which::Id(id) => {
+            let route = Route::new(&["tokens", id]).with_some("with_made", made).with_some("last_operator", last);
+            let answer = client.delete(route).await?;
+            let count = show::find(&answer, &["made_ended"]).and_then(Value::as_array).map_or(0, Vec::len);
+            let also = if with_made { format!(", and {count} tokens that it had made") } else { String::new() };
+            return show::done(
+                out,
+                &answer,
+                &format!("token {id} is revoked, and the credentials it vended with it{also}"),
+            );
+        }
+        Which::Itself(token) => Body::new().set("token", token.reveal().as_str()),
+        Which::Caller(caller) => Body::new().set("caller", caller.as_str()),
+    };
+    let body = body.set("tokens", true).some("with_made", made).some("last_operator", last);
+    let answer = client.post(Route::new(&["revocations"]), &body).await?;
+    let ids = show::find(&answer, &["tokens_ended"]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let ids: Vec<&str> = ids.iter().filter_map(Value::as_str).collect();
+    let leases = show::find(&answer, &["ended"]).and_then(Value::as_u64).unwrap_or_default();
+    let sentence = match ids.as_slice() {
+        [] => format!("there was no live token; {leases} live leases are revoked"),
+        ids => format!("revoked: {}; and {leases} live leases that they had vended", ids.join(", ")),
+    };
+    show::done(out, &answer, &sentence)
+}
+
+/// Says how the last token of an operator is ended all the same.
+pub(super) fn last_operator(failure: Failure) -> Failure {
+    let field = failure.said.as_deref().and_then(|said| said.field.as_deref());
+    if field == Some("last_operator") { failure.hint("--yes ends it all the same") } else { failure }
 }

@@ -5,7 +5,7 @@ use valetkey_core::id::TokenId;
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::parent::{NewParent, Parents as _, Permission};
 use valetkey_core::port::Registry;
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 
 use crate::dev::world::{account, or_there};
 use crate::node::Node;
@@ -97,5 +97,6 @@ fn new(account: valetkey_core::id::AccountId, name: &str, bucket: &BucketName) -
         buckets: vec![bucket.clone()],
         permission: Permission::AdminReadWrite,
         until: None,
+        maker: Maker::Server,
     })
 }

@@ -1,0 +1,169 @@
+//! The callers of an account: `/api/v1/accounts/{account}/callers`, `/api/v1/accounts/{account}/callers/{caller}`.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
+use valetkey_core::error::Noun;
+use valetkey_core::lease::Revoker;
+use valetkey_core::name::Name;
+use valetkey_core::{Error, Kind};
+
+use super::accounts::StandingWord;
+use super::error::Problem;
+use super::leases::{StillTaken, still_taken};
+use super::{Native, who, wire};
+use crate::edge::{Call, Reply, json};
+
+/// A caller.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CallerShown {
+    /// Its id.
+    id: String,
+    /// Its name.
+    name: String,
+    /// What it may do: `member`, `admin` or `operator`.
+    role: &'static str,
+    /// Whether it is served: `active` or `suspended`.
+    standing: &'static str,
+}
+
+impl CallerShown {
+    fn of(record: &CallerRecord) -> Self {
+        let CallerRecord { id, account: _, name, role, standing } = record;
+        Self { id: id.to_string(), name: name.to_string(), role: role.as_str(), standing: standing.as_str() }
+    }
+}
+
+/// Callers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CallerList {
+    callers: Vec<CallerShown>,
+}
+
+/// Lists an account's callers. For its admins; a member sees itself.
+#[utoipa::path(get, operation_id = "list_callers", path = "/api/v1/accounts/{account}/callers", tag = "accounts", params(
+    ("account" = String, Path, description = "The account's name or id"),
+), responses(
+    (status = 200, description = "Callers", body = CallerList),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let account = native.account(&call, Some(call.params.get("account")?)).await?;
+    call.query(&[])?;
+    let callers = native.shared.registry.callers(account.id).await?;
+    let seen = callers.iter().filter(|known| who::may_see(&call.caller, account.id, known.id));
+    Reply::json(&CallerList { callers: seen.map(CallerShown::of).collect() })
+}
+
+/// A caller to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CallerFields {
+    /// Its name, unique in its account.
+    name: String,
+    /// `member` (if not given), `admin` or `operator`.
+    role: Option<String>,
+}
+
+/// Makes a caller, or finds the one of that name and role. For admins in their account, never for a role above their own.
+#[utoipa::path(post, operation_id = "create_caller", path = "/api/v1/accounts/{account}/callers", tag = "accounts", request_body = CallerFields, params(
+    ("account" = String, Path, description = "The account's name or id"),
+), responses(
+    (status = 201, description = "The caller", body = CallerShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let account = native.account(&call, Some(call.params.get("account")?)).await?;
+    who::admin(&call.caller)?;
+    call.query(&[])?;
+    let fields: CallerFields = json(&call.body)?;
+    let name: Name = wire::named(&fields.name, "name")?;
+    let role = fields.role.as_deref().map_or(Ok(Role::Member), who::role)?;
+    who::not_above(&call.caller, role)?;
+    let id = native.shared.registry.ensure_caller(account.id, &name, role, call.now).await?;
+    let known = native.shared.registry.caller_by_id(id).await?.ok_or_else(|| Error::not_found(Noun::Caller))?;
+    Reply::made(&CallerShown::of(&known))
+}
+
+/// What to change of a caller.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CallerChange {
+    /// Whether it is served.
+    standing: StandingWord,
+}
+
+/// A caller that was changed or removed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CallerChanged {
+    #[serde(flatten)]
+    caller: CallerShown,
+    /// How many live leases that ended.
+    ended: u64,
+    /// Credentials that were ended with it and that their stores, which somebody else runs, take until their time is over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    still_taken: Vec<StillTaken>,
+}
+
+impl Native {
+    /// A caller that the one who asks may suspend or remove: never itself, for nobody else might be there to undo it.
+    async fn managed(&self, call: &Call) -> Result<CallerRecord, Error> {
+        let account = self.account(call, Some(call.params.get("account")?)).await?.id;
+        let found = self.caller_in(account, call.params.get("caller")?).await?;
+        let found = found.filter(|known| who::may_see(&call.caller, account, known.id));
+        let known = found.ok_or_else(|| Error::not_found(Noun::Caller).at("caller"))?;
+        who::admin(&call.caller)?;
+        who::not_above(&call.caller, known.role)?;
+        if known.id == call.caller.id {
+            return Err(Error::new(Kind::Invalid, "nobody suspends or removes themselves").at("caller"));
+        }
+        Ok(known)
+    }
+}
+
+/// Suspends a caller, which ends what it was given, or serves it again. For admins in their account, never for a role above their
+/// own.
+#[utoipa::path(patch, operation_id = "change_caller", path = "/api/v1/accounts/{account}/callers/{caller}", tag = "accounts", request_body = CallerChange, params(
+    ("account" = String, Path, description = "The account's name or id"),
+    ("caller" = String, Path, description = "The caller's name or id"),
+), responses(
+    (status = 200, description = "The caller", body = CallerChanged),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    call.query(&[])?;
+    let fields: CallerChange = json(&call.body)?;
+    let known = native.managed(&call).await?;
+    let by = Revoker { by: call.caller.id, at: call.now };
+    let (ended, standing) = match fields.standing {
+        StandingWord::Suspended => {
+            (native.shared.registry.suspend_caller(known.id, by).await?, CallerStanding::Suspended)
+        }
+        StandingWord::Active => {
+            native.shared.registry.activate_caller(known.id).await?;
+            (0, CallerStanding::Active)
+        }
+    };
+    let caller = CallerShown::of(&CallerRecord { standing, ..known });
+    Reply::json(&CallerChanged { caller, ended, still_taken: still_taken(&native, by).await? })
+}
+
+/// Removes a caller: its tokens and credentials end, the grants that were its alone go, and its name is free. For admins in their
+/// account, never for a role above their own.
+#[utoipa::path(delete, operation_id = "remove_caller", path = "/api/v1/accounts/{account}/callers/{caller}", tag = "accounts", params(
+    ("account" = String, Path, description = "The account's name or id"),
+    ("caller" = String, Path, description = "The caller's name or id"),
+), responses(
+    (status = 200, description = "It is gone", body = CallerChanged),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    call.query(&[])?;
+    let known = native.managed(&call).await?;
+    let by = Revoker { by: call.caller.id, at: call.now };
+    let ended = native.shared.registry.remove_caller(known.id, by).await?;
+    let caller = CallerShown::of(&CallerRecord { standing: CallerStanding::Removed, ..known });
+    Reply::json(&CallerChanged { caller, ended, still_taken: still_taken(&native, by).await? })
+}

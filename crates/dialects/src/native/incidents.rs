@@ -1,0 +1,464 @@
+//! `POST /api/v1/incidents`: something leaked. Whose it is, what it opens, what ends with it, and what still works until when.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use valetkey_core::caller::Role;
+use valetkey_core::error::Noun;
+use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
+use valetkey_core::keyring::parse_access_key_id;
+use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
+use valetkey_core::package::Digest;
+use valetkey_core::parent::{Child, SessionToken};
+use valetkey_core::port::{LeaseFilter, Outliving, TokenRecord};
+use valetkey_core::{Error, Kind};
+
+use super::ending::{Doomed, Extent, LastOperator};
+use super::error::Problem;
+use super::leases::{LeaseShown, Names, StillTaken, still_taken};
+use super::tokens::TokenShown;
+use super::{Native, who, wire};
+use crate::edge::{Call, Reply, json};
+
+/// The most leases that are shown; all of them end.
+const MOST_SHOWN: usize = 500;
+/// Leases read at once.
+const PAGE: u32 = 1000;
+/// More than any credential has.
+const MOST_BYTES: usize = 16 * 1024;
+
+/// What leaked.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct IncidentFields {
+    /// A token or its id, an access key id of ours, a lease's id, a parent access key's id, a session token that was signed with
+    /// one, or a credential of a store that somebody else runs: its access key id, the signature or token itself, or `sha256:` and
+    /// the digest of that.
+    what: String,
+    /// Says all of it and ends nothing.
+    dry_run: Option<bool>,
+    /// Even if no operator has a token that is good afterwards.
+    last_operator: Option<bool>,
+}
+
+/// What something that leaked is.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LeakedKind {
+    /// A token.
+    Token,
+    /// A parent access key.
+    ParentKey,
+    /// A credential that was signed with a parent access key.
+    SignedCredential,
+    /// A credential that our own endpoint takes.
+    Credential,
+    /// A credential of a store that somebody else runs.
+    StoreCredential,
+}
+
+/// Whose it is: the token it is or came of.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OwnerOfLeak {
+    /// The account's name.
+    account_name: Option<String>,
+    #[serde(flatten)]
+    token: TokenShown,
+}
+
+/// How much was ended, or would be.
+#[derive(Clone, Copy, Default, Serialize, ToSchema)]
+pub(super) struct EndedCounts {
+    /// Tokens that were good until now: it, and what it made.
+    tokens: u64,
+    /// Live leases.
+    leases: u64,
+    /// Links to download a profile that it made and that were not used; not counted where nothing is ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    links: Option<u64>,
+}
+
+/// Something that goes on after all that was ended.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StillWorks {
+    /// What, in words.
+    what: String,
+    /// Until when; nothing if until somebody ends it.
+    until: Option<String>,
+    /// What ends it sooner, as a command line.
+    command: Option<String>,
+}
+
+/// What is known of something that leaked, and what was done about it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct IncidentShown {
+    /// What it is.
+    kind: LeakedKind,
+    /// Whether this only says what would be done.
+    dry_run: bool,
+    /// Whose it is. A credential of a store may have been handed out to several.
+    whose: Vec<OwnerOfLeak>,
+    /// The live leases that end: what could be reached with it; at most 500.
+    leases: Vec<LeaseShown>,
+    /// How many more of them there are.
+    unlisted: u64,
+    /// The tokens that end: it, those that it made, and those that they made.
+    tokens: Vec<TokenShown>,
+    /// How much that is.
+    ended: EndedCounts,
+    /// What goes on.
+    still_works: Vec<StillWorks>,
+}
+
+/// What was found.
+enum Leaked {
+    Token(Box<TokenRecord>, LeakedKind),
+    Signed(Box<TokenRecord>, Box<Child>),
+    Leases(Vec<LeaseRecord>, LeakedKind),
+}
+
+/// Live leases, some of them to be shown, and which stores take their credentials on whatever is ended here.
+#[derive(Default)]
+struct Tally {
+    shown: Vec<LeaseRecord>,
+    count: u64,
+    outliving: BTreeMap<StorageId, Outliving>,
+}
+
+impl Tally {
+    fn add(&mut self, record: LeaseRecord, now: Timestamp) {
+        self.count += 1;
+        if let Some(trace) = record.trace.as_ref().filter(|trace| trace.expiration > now) {
+            let storage = record.lease.storage;
+            let none = Outliving { storage, key_ids: Vec::new(), leases: 0, until: trace.expiration };
+            let row = self.outliving.entry(storage).or_insert(none);
+            row.leases += 1;
+            row.until = row.until.max(trace.expiration);
+        }
+        if self.shown.len() < MOST_SHOWN {
+            self.shown.push(record);
+        }
+    }
+}
+
+fn is_live(record: &LeaseRecord, now: Timestamp) -> bool {
+    match record.state {
+        LeaseState::Live => now < record.lease.until,
+        LeaseState::Revoked(_) | LeaseState::Void => false,
+    }
+}
+
+/// Says whose something that leaked is and what it opens, and ends it with what it made: a member its own, an admin its
+/// account's, an operator anybody's.
+#[utoipa::path(post, operation_id = "handle_incident", path = "/api/v1/incidents", tag = "leases", request_body = IncidentFields, responses(
+    (status = 200, description = "What is known of it, and what was done", body = IncidentShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn handle(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    call.query(&[])?;
+    let IncidentFields { what, dry_run, last_operator } = json(&call.body)?;
+    let (dry_run, last) = (dry_run.unwrap_or(false), LastOperator::of(last_operator));
+    let shown = match native.leaked(&call, what.trim()).await? {
+        Leaked::Token(record, kind) => native.end_leaked_token(&call, *record, kind, dry_run, last).await?,
+        Leaked::Signed(record, child) => native.end_leaked_child(&call, *record, &child, dry_run).await?,
+        Leaked::Leases(records, kind) => native.end_leaked_leases(&call, records, kind, dry_run).await?,
+    };
+    Reply::json(&shown)
+}
+
+impl Native {
+    /// Finds out what it is. SECURITY: it is never repeated, not even in a refusal.
+    async fn leaked(&self, call: &Call, text: &str) -> Result<Leaked, Error> {
+        if text.is_empty() || text.len() > MOST_BYTES {
+            return Err(Error::new(Kind::Invalid, format!("`what` has 1 to {MOST_BYTES} bytes")).at("what"));
+        }
+        let at = |error: Error| error.at("what");
+        if text.starts_with("vkt_") {
+            let record = self.token_named(call, text).await.map_err(at)?;
+            let kind = self.kind_of(call, &record).await?;
+            return Ok(Leaked::Token(Box::new(record), kind));
+        }
+        if let Some(id) = text.parse::<TokenId>().ok().or_else(|| TokenId::from_hex(text)) {
+            let record = self.token(call, id).await.map_err(at)?;
+            let kind = self.kind_of(call, &record).await?;
+            return Ok(Leaked::Token(Box::new(record), kind));
+        }
+        let own = text.parse::<LeaseId>().ok().or_else(|| parse_access_key_id(text).map(|(_, lease)| lease));
+        if let Some(lease) = own {
+            let record = self.lease(call, lease).await.map_err(at)?;
+            let kind = if record.trace.is_some() { LeakedKind::StoreCredential } else { LeakedKind::Credential };
+            return Ok(Leaked::Leases(vec![record], kind));
+        }
+        if text.starts_with("vks1.") {
+            let said = "this is a session token: give the access key id that goes with it, `VK…`";
+            return Err(Error::new(Kind::Invalid, said).at("what"));
+        }
+        if let Some(signed) = self.signed(call, text).await? {
+            return Ok(signed);
+        }
+        // Credentials without an id are known by their digest.
+        let digest = Digest::of(text.trim_start_matches('?').as_bytes());
+        for name in [text.to_owned(), digest.to_string()] {
+            let found = self.shared.registry.leases_of_key(&name, PAGE).await?;
+            let seen = |record: &LeaseRecord| who::may_see(&call.caller, record.lease.account, record.lease.caller);
+            let records: Vec<LeaseRecord> = found.into_iter().filter(seen).collect();
+            if !records.is_empty() {
+                return Ok(Leaked::Leases(records, LeakedKind::StoreCredential));
+            }
+        }
+        let said = "nothing here is known by that; it takes a token (`vkt_…`), an access key id (`VK…`, or a parent's or a store's own), or a store's signature or token itself";
+        Err(Error::new(Kind::NotFound(Noun::Lease), said).at("what"))
+    }
+
+    /// A session token that was signed with a parent access key which the caller may know of.
+    async fn signed(&self, call: &Call, text: &str) -> Result<Option<Leaked>, Error> {
+        let Ok(token) = SessionToken::read(text) else { return Ok(None) };
+        let Some(parent) = token.unverified_parent() else { return Ok(None) };
+        let record = self.token(call, parent).await.map_err(|error| error.at("what"))?;
+        let Some(parent) = self.shared.parents.parent(record.id, call.now).await? else {
+            let said = "the parent access key that signed this has ended, and all that was signed with it";
+            return Err(Error::new(Kind::Invalid, said).at("what"));
+        };
+        let child = token.verify(&parent.secret);
+        let child = child.map_err(|why| Error::new(Kind::Invalid, why.to_string()).at("what"))?;
+        Ok(Some(Leaked::Signed(Box::new(record), Box::new(child))))
+    }
+
+    async fn kind_of(&self, call: &Call, record: &TokenRecord) -> Result<LeakedKind, Error> {
+        match self.parent_key(call, &record.id.to_string(), "what").await {
+            Ok(_) => Ok(LeakedKind::ParentKey),
+            Err(error) => match error.kind() {
+                Kind::NotFound(_) => Ok(LeakedKind::Token),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// The live leases of tokens, whosever they are.
+    async fn live_leases(&self, call: &Call, tokens: &[TokenRecord]) -> Result<Tally, Error> {
+        let ids: BTreeSet<TokenId> = tokens.iter().map(|record| record.id).collect();
+        let callers: BTreeSet<(AccountId, CallerId)> = tokens.iter().map(|one| (one.account, one.caller)).collect();
+        let mut tally = Tally::default();
+        for (account, caller) in callers {
+            let mut before = None;
+            loop {
+                let filter = LeaseFilter {
+                    account: Some(account),
+                    caller: Some(caller),
+                    live_at: Some(call.now),
+                    before,
+                    limit: PAGE,
+                };
+                let page = self.shared.registry.leases(&filter).await?;
+                let full = u32::try_from(page.len()).is_ok_and(|count| count >= PAGE);
+                before = page.last().map(|record| record.lease.id);
+                for record in page.into_iter().filter(|record| ids.contains(&record.lease.token)) {
+                    tally.add(record, call.now);
+                }
+                if !full {
+                    break;
+                }
+            }
+        }
+        Ok(tally)
+    }
+
+    async fn end_leaked_token(
+        &self,
+        call: &Call,
+        record: TokenRecord,
+        kind: LeakedKind,
+        dry_run: bool,
+        last: LastOperator,
+    ) -> Result<IncidentShown, Error> {
+        // Whoever may not end it is not told what it could do.
+        let doomed = self.doomed(call, vec![record.clone()], Extent::WithMade, last).await?;
+        let tally = self.live_leases(call, &doomed.tokens).await?;
+        let others = self.others_of(call, &doomed).await?;
+        let mut tokens: Vec<TokenRecord> = doomed.tokens.iter().filter(|one| one.revoked.is_none()).cloned().collect();
+        let mut ended = EndedCounts { tokens: count(tokens.len()), leases: tally.count, links: None };
+        let mut still_works = Vec::new();
+        let by = Revoker { by: call.caller.id, at: call.now };
+        if dry_run {
+            still_works.extend(self.taken_on(&tally).await?);
+        } else {
+            let done = doomed.end(self, by).await?;
+            ended = EndedCounts { tokens: count(done.tokens.len()), leases: done.leases, links: Some(done.links) };
+            for token in &mut tokens {
+                token.revoked = Some(call.now);
+            }
+            still_works.extend(still_taken(self, by).await?.iter().map(StillWorks::taken));
+        }
+        still_works.extend(others);
+        still_works.extend(StillWorks::changed_with(record.role));
+        let revoked = record.revoked.or((!dry_run).then_some(call.now));
+        let whose = vec![self.owner(call, TokenRecord { revoked, ..record }).await?];
+        let (leases, unlisted) = self.shown(call, tally, (!dry_run).then_some(by)).await?;
+        let tokens = tokens.iter().map(TokenShown::of).collect();
+        Ok(IncidentShown { kind, dry_run, whose, leases, unlisted, tokens, ended, still_works })
+    }
+
+    async fn end_leaked_child(
+        &self,
+        call: &Call,
+        record: TokenRecord,
+        child: &Child,
+        dry_run: bool,
+    ) -> Result<IncidentShown, Error> {
+        who::not_above(&call.caller, record.role)?;
+        if !dry_run {
+            let by = Revoker { by: call.caller.id, at: call.now };
+            self.shared.parents.end_child(child, by).await?;
+        }
+        let leases = u64::from(child.until > call.now);
+        let key = record.id.as_hex();
+        let still_works = vec![StillWorks {
+            what: format!("the parent access key {key} that signed it, and whatever else it signs"),
+            until: record.until.map(wire::at),
+            command: Some(format!("valetkey parent-key disable {key}")),
+        }];
+        Ok(IncidentShown {
+            kind: LeakedKind::SignedCredential,
+            dry_run,
+            whose: vec![self.owner(call, record).await?],
+            leases: Vec::new(),
+            unlisted: leases,
+            tokens: Vec::new(),
+            ended: EndedCounts { leases, ..EndedCounts::default() },
+            still_works,
+        })
+    }
+
+    async fn end_leaked_leases(
+        &self,
+        call: &Call,
+        records: Vec<LeaseRecord>,
+        kind: LeakedKind,
+        dry_run: bool,
+    ) -> Result<IncidentShown, Error> {
+        let by = Revoker { by: call.caller.id, at: call.now };
+        let mut tally = Tally::default();
+        let (mut owners, mut taken) = (BTreeMap::new(), Tally::default());
+        for record in records {
+            if let Some(token) = self.shared.registry.token_by_id(record.lease.token).await? {
+                owners.insert(token.id, token);
+            }
+            // Said of those, too, that were ended before.
+            taken.add(record.clone(), call.now);
+            if is_live(&record, call.now) {
+                tally.add(record, call.now);
+            }
+        }
+        let mut ended = EndedCounts { leases: tally.count, ..EndedCounts::default() };
+        if !dry_run {
+            ended.leases = 0;
+            for record in &taken.shown {
+                ended.leases += self.shared.registry.revoke(Revocation::Lease(record.lease.id), by).await?;
+                let key_id = record.trace.iter().map(|trace| trace.key_id.clone()).collect::<Vec<_>>();
+                self.stores.forget(record.lease.storage, &key_id);
+            }
+        }
+        let mut still_works = self.taken_on(&taken).await?;
+        let mut whose = Vec::new();
+        for token in owners.into_values() {
+            if token.is_live(call.now) {
+                still_works.push(StillWorks {
+                    what: format!("the token {} of {} goes on vending", token.id, self.named(call, &token).await?),
+                    until: token.until.map(wire::at),
+                    command: Some(format!("valetkey token revoke {}", token.id)),
+                });
+            }
+            whose.push(self.owner(call, token).await?);
+        }
+        let (leases, unlisted) = self.shown(call, tally, (!dry_run).then_some(by)).await?;
+        Ok(IncidentShown { kind, dry_run, whose, leases, unlisted, tokens: Vec::new(), ended, still_works })
+    }
+
+    /// What the stores that somebody else runs take on.
+    async fn taken_on(&self, tally: &Tally) -> Result<Vec<StillWorks>, Error> {
+        let storages = self.shared.registry.storages().await?;
+        let rows = tally.outliving.values().filter_map(|row| StillTaken::of(&storages, row));
+        Ok(rows.map(|row| StillWorks::taken(&row)).collect())
+    }
+
+    /// Other tokens of the callers whose tokens end.
+    async fn others_of(&self, call: &Call, doomed: &Doomed) -> Result<Vec<StillWorks>, Error> {
+        let mut found = Vec::new();
+        let mut seen = BTreeSet::new();
+        for record in doomed.tokens.iter().filter(|record| seen.insert(record.caller)) {
+            let all = self.shared.registry.tokens(Some(record.account)).await?;
+            let stays = |one: &&TokenRecord| {
+                one.caller == record.caller
+                    && one.is_live(call.now)
+                    && doomed.tokens.iter().all(|ended| ended.id != one.id)
+            };
+            let others: Vec<&TokenRecord> = all.iter().filter(stays).collect();
+            if others.is_empty() {
+                continue;
+            }
+            let name = self.named(call, record).await?;
+            let until =
+                others.iter().map(|one| one.until).collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max());
+            found.push(StillWorks {
+                what: format!("{} other tokens of {name}", others.len()),
+                until: until.map(wire::at),
+                command: Some(format!("valetkey token revoke --caller {name}")),
+            });
+        }
+        Ok(found)
+    }
+
+    /// A token's caller as the command line takes it.
+    async fn named(&self, call: &Call, token: &TokenRecord) -> Result<String, Error> {
+        let snapshot = self.shared.desk.directory.account(token.account, call.now).await?;
+        Ok(format!("{}/{}", snapshot.account().name, token.caller_name))
+    }
+
+    async fn owner(&self, call: &Call, token: TokenRecord) -> Result<OwnerOfLeak, Error> {
+        let snapshot = self.shared.desk.directory.account(token.account, call.now).await?;
+        Ok(OwnerOfLeak { account_name: Some(snapshot.account().name.to_string()), token: TokenShown::of(&token) })
+    }
+
+    async fn shown(&self, call: &Call, tally: Tally, ended: Option<Revoker>) -> Result<(Vec<LeaseShown>, u64), Error> {
+        let Tally { shown: mut records, count: all, outliving: _ } = tally;
+        if let Some(by) = ended {
+            for record in &mut records {
+                record.state = LeaseState::Revoked(by);
+            }
+        }
+        let names = Names::of(self, &records, call.now).await?;
+        let leases: Vec<LeaseShown> = records.iter().map(|record| LeaseShown::of(record, &names, call.now)).collect();
+        let unlisted = all.saturating_sub(count(leases.len()));
+        Ok((leases, unlisted))
+    }
+}
+
+impl StillWorks {
+    fn taken(row: &StillTaken) -> Self {
+        let StillTaken { storage, leases, until, revocation } = row;
+        Self {
+            what: format!("the storage {storage} takes credentials of {leases} ended leases"),
+            until: Some(until.clone()),
+            command: (*revocation == "minutes").then(|| format!("valetkey storage end-credentials {storage}")),
+        }
+    }
+
+    /// What nobody undoes by ending a token.
+    fn changed_with(role: Role) -> Option<Self> {
+        let what = match role {
+            Role::Member => return None,
+            Role::Admin => "what its holder changed: callers of its account, profiles it had replaced",
+            Role::Operator => {
+                "what its holder changed: accounts, callers, storages, buckets, datasets, grants, shares, workspaces"
+            }
+        };
+        Some(Self { what: what.to_owned(), until: None, command: None })
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
