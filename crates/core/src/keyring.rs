@@ -90,9 +90,49 @@ struct RingKey {
     /// Makes the keys for what servers keep for themselves.
     keep: hmac::Key,
     sign: hmac::Key,
+    check: [u8; 16],
     /// Open what was sealed before there was a key for each seal.
     old_seal: LessSafeKey,
     old_keep: LessSafeKey,
+}
+
+/// What tells a key from every other one, and tells nothing of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CheckValue {
+    /// The key's number in the ring.
+    pub number: u8,
+    /// Made of the key in one direction.
+    pub value: [u8; 16],
+}
+
+/// Why a ring is not the one that was used before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Misfit {
+    /// A key has the number of another one.
+    #[error("key {0} of the keyring is not the key {0} that was used here: it is another server's keyring")]
+    Another(u8),
+    /// The newest key is not there.
+    #[error(
+        "the keyring lacks key {0}, the newest that was used here: it is older than the database, or another server's"
+    )]
+    Lacks(u8),
+}
+
+/// Says whether a ring goes on from what is known of the one before it, the newest key first: it has the newest key, and no other
+/// key by the number of one that is known. Where nothing is known every ring does.
+///
+/// # Errors
+/// Which of the two it breaks.
+pub fn goes_on(known: &[CheckValue], ring: &[CheckValue]) -> Result<(), Misfit> {
+    for key in ring {
+        if known.iter().any(|old| old.number == key.number && old.value != key.value) {
+            return Err(Misfit::Another(key.number));
+        }
+    }
+    match known.first() {
+        Some(newest) if !ring.contains(newest) => Err(Misfit::Lacks(newest.number)),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The keys, the current one first.
@@ -109,6 +149,11 @@ impl fmt::Debug for Keyring {
 /// Derives a key for one purpose from a master key (HMAC as the extract-less step of HKDF, RFC 5869 section 2.3).
 fn derive(master: &[u8; 32], purpose: &[u8]) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, master), purpose)
+}
+
+/// SECURITY: half of what was derived for this alone: it proves the key and neither signs nor seals.
+fn check_value(derived: &hmac::Tag) -> [u8; 16] {
+    derived.as_ref().first_chunk().copied().unwrap_or_default()
 }
 
 /// An AES key of 32 bytes.
@@ -144,6 +189,7 @@ impl Keyring {
                 seal: making(b"valetkey session token seal v2"),
                 keep: making(b"valetkey kept bytes seal v2"),
                 sign: making(b"valetkey secret access key v1"),
+                check: check_value(&of(b"valetkey key check v1")),
                 old_seal: cipher(&of(b"valetkey session token seal v1"))?,
                 old_keep: cipher(&of(b"valetkey kept bytes seal v1"))?,
             });
@@ -152,6 +198,11 @@ impl Keyring {
             return Err(Error::internal("the ring has no key"));
         }
         Ok(Self { keys })
+    }
+
+    /// The check values of its keys, the current one's first.
+    pub fn check_values(&self) -> Vec<CheckValue> {
+        self.keys.iter().map(|key| CheckValue { number: key.number, value: key.check }).collect()
     }
 
     fn current(&self) -> Result<&RingKey, Error> {
@@ -520,6 +571,28 @@ mod tests {
             ring.seal(&lease, &ring.access_key_id(lease.id).unwrap(), [9; 12]).unwrap().reveal().len()
         });
         assert!(longest.max().unwrap() < 4_500);
+    }
+
+    #[test]
+    fn a_ring_goes_on_from_another_if_it_has_its_newest_key_and_no_other_by_its_numbers() {
+        let foreign = Keyring::new(&[(1, Secret::new([9; 32]))]).unwrap().check_values();
+        let of = |numbers: &[u8]| ring(numbers).check_values();
+        for (known, now, fits) in [
+            (vec![], foreign.clone(), Ok(())),
+            (of(&[1]), of(&[1]), Ok(())),
+            (of(&[1]), of(&[2, 1]), Ok(())),
+            (of(&[2, 1]), of(&[2]), Ok(())),
+            (of(&[2, 1]), of(&[3, 2]), Ok(())),
+            (of(&[2, 1]), of(&[1]), Err(Misfit::Lacks(2))),
+            (of(&[2, 1]), of(&[3, 1]), Err(Misfit::Lacks(2))),
+            (of(&[1]), of(&[7]), Err(Misfit::Lacks(1))),
+            (of(&[1]), foreign.clone(), Err(Misfit::Another(1))),
+            (of(&[2, 1]), [of(&[2]), foreign.clone()].concat(), Err(Misfit::Another(1))),
+        ] {
+            assert_eq!(goes_on(&known, &now), fits, "{known:?} {now:?}");
+        }
+        // Nothing of the key, and nothing that is used otherwise.
+        assert!(foreign.iter().all(|check| check.value != [9; 16]));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use valetkey_core::Kind;
 use valetkey_core::caller::Caller;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, TokenId};
-use valetkey_core::keyring::{SEAL_NONCE_LEN, SharedKeyring};
+use valetkey_core::keyring::{Keyring, SEAL_NONCE_LEN, SharedKeyring};
 use valetkey_core::lease::Revoker;
 use valetkey_core::parent::{Child, NewParent, Parent, ParentRecord, Parents};
 use valetkey_core::port::{Directory as _, Registry as _, TokenRecord};
@@ -104,6 +104,23 @@ impl ParentKeys {
         let own = Self { store: store.clone(), keyring, ended: Arc::default() };
         own.reseal().await?;
         Ok(own)
+    }
+
+    /// The parents of a store that are not ended and whose secrets a ring cannot open.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn unopened(store: &Store, ring: &Keyring) -> Result<Vec<TokenId>, Error> {
+        let mut reader = store.reader().await?;
+        let mut found = Vec::new();
+        for (token, sealed) in parents::sealed(&mut reader).await? {
+            let opens = ring.open_bytes(PURPOSE, &token.to_bytes(), &sealed).is_some();
+            if !opens && parents::parent(&mut reader, token).await?.is_some_and(|(record, _)| record.revoked.is_none())
+            {
+                found.push(token);
+            }
+        }
+        Ok(found)
     }
 
     /// Seals with the current key what was sealed with an older one: to be called after the ring was replaced.

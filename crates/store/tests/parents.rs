@@ -118,6 +118,31 @@ async fn a_parent_survives_a_change_of_keys_and_is_sealed_with_the_new_one() {
 }
 
 #[tokio::test]
+async fn what_a_ring_cannot_open_is_named_whatever_its_numbers_and_the_ring_is_remembered() {
+    let shelf = Shelf::new();
+    let store = shelf.open().await;
+    assert_eq!(store.known_ring().await.unwrap(), [], "a database from before knows none");
+    let keys = ParentKeys::open(&store, SharedKeyring::new(ring(&[1]))).await.unwrap();
+    let (id, _) = shelf.make(&store, &keys).await;
+    let foreign = Keyring::new(&[(1, Secret::new([9; 32]))]).unwrap();
+    let unopened = async |ring: &Keyring| ParentKeys::unopened(&store, ring).await.unwrap();
+    assert_eq!(unopened(&ring(&[1])).await, []);
+    assert_eq!(unopened(&ring(&[2, 1])).await, []);
+    assert_eq!((unopened(&ring(&[2])).await, unopened(&foreign).await), (vec![id], vec![id]));
+    let by = keys.parents(None).await.unwrap().first().unwrap().token.caller;
+    store.revoke_token(id, valetkey_core::lease::Revoker { by, at: shelf.clock.now() }).await.unwrap();
+    assert_eq!(unopened(&foreign).await, [], "one that has ended is no loss");
+    for numbers in [&[1][..], &[2, 1], &[3, 2, 1]] {
+        let values = ring(numbers).check_values();
+        store.keep_ring(&values).await.unwrap();
+        assert_eq!(store.known_ring().await.unwrap(), values, "in their order");
+    }
+    for key in [[1; 32], [2; 32], [3; 32]] {
+        assert!(!shelf.holds(&key));
+    }
+}
+
+#[tokio::test]
 async fn a_token_from_before_still_works_and_its_digest_is_renewed() {
     let shelf = Shelf::new();
     let store = shelf.open().await;

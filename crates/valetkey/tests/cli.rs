@@ -337,6 +337,62 @@ fn kept_credentials_outlast_a_server_that_is_away_but_not_a_refusal() {
 }
 
 #[test]
+fn what_is_kept_for_more_than_a_minute_is_confirmed_before_it_is_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let lease = Arc::new(Mutex::new((200, r#"{"state":"live"}"#.to_owned())));
+    let (told, count) = (Arc::clone(&lease), Arc::new(Mutex::new(0)));
+    let fake = Fake::start(move |seen| {
+        if seen.path.starts_with("/api/v1/leases/") {
+            return told.lock().unwrap().clone();
+        }
+        let mut count = count.lock().unwrap();
+        *count += 1;
+        (200, credential("2099-01-01T00:00:00Z", *count))
+    });
+    let call = || {
+        let cache = dir.path().to_str().unwrap();
+        let environment =
+            [("VALETKEY_SERVER", fake.url.as_str()), ("VALETKEY_TOKEN", TOKEN), ("VALETKEY_CACHE_DIR", cache)];
+        run(&["creds", "daily", "--format", "process"], &environment)
+    };
+    // As if it had been kept for ten years, of a hundred.
+    let age = || {
+        let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let kept = files.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "json")).unwrap();
+        let mut content: serde_json::Value = serde_json::from_slice(&std::fs::read(&kept).unwrap()).unwrap();
+        (content["vended"], content["asked"]) = (1_500_000_000.into(), 1_500_000_000.into());
+        std::fs::write(&kept, content.to_string()).unwrap();
+    };
+    let asked = || fake.seen().iter().filter(|seen| seen.path.starts_with("/api/v1/leases/lse_")).count();
+    assert!(call().stdout.contains("VKID1") && call().stdout.contains("VKID1"));
+    assert_eq!(asked(), 0, "not within the first minute");
+    age();
+    assert!(call().stdout.contains("VKID1") && call().stdout.contains("VKID1"));
+    assert_eq!((asked(), fake.seen().pop().unwrap().path.as_str()), (1, "/api/v1/leases/lse_1"), "once a minute");
+    let ended =
+        [(200, r#"{"state":"revoked"}"#.to_owned()), (404, problem(404, "not_found", "gone")), (200, "{}".to_owned())];
+    for (number, answer) in (2..).zip(ended) {
+        *lease.lock().unwrap() = answer;
+        age();
+        let ran = call();
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(ran.stdout.contains(&format!("VKID{number}")), "an ended one is not printed: {}", ran.stdout);
+    }
+    for (status, code, printed) in [(401, 3, false), (403, 4, false), (503, 0, true), (429, 0, true)] {
+        *lease.lock().unwrap() = (status, problem(status, "x", "the reason"));
+        age();
+        let before = asked();
+        let ran = call();
+        assert_eq!((ran.code, ran.stdout.contains("VKID4")), (code, printed), "{status}: {}", ran.stderr);
+        assert!(ran.stderr.contains("the reason"), "{status}: {}", ran.stderr);
+        assert_eq!(asked(), before + 1);
+        if printed {
+            assert_eq!((call().code, asked()), (0, before + 1), "a server that is away is not asked at each call");
+        }
+    }
+}
+
+#[test]
 fn calls_at_the_same_time_vend_once() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::always(200, &credential("2099-01-01T00:00:00Z", 1));

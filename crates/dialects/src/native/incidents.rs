@@ -230,10 +230,8 @@ impl Native {
     async fn kind_of(&self, call: &Call, record: &TokenRecord) -> Result<LeakedKind, Error> {
         match self.parent_key(call, &record.id.to_string(), "what").await {
             Ok(_) => Ok(LeakedKind::ParentKey),
-            Err(error) => match error.kind() {
-                Kind::NotFound(_) => Ok(LeakedKind::Token),
-                _ => Err(error),
-            },
+            Err(error) if matches!(error.kind(), Kind::NotFound(_)) => Ok(LeakedKind::Token),
+            Err(error) => Err(error),
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod pages;
 pub(crate) mod parents;
 pub(crate) mod registry;
 pub(crate) mod revocations;
+pub(crate) mod ring;
 pub(crate) mod rows;
 pub(crate) mod shares;
 pub(crate) mod sweep;

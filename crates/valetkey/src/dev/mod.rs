@@ -104,7 +104,8 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
     log::start(&config.log)?;
     std::fs::create_dir_all(&config.data_dir)?;
     if !config.keyring_file().exists() {
-        ring::create(&config.keyring_file(), &crate::node::system::SystemEntropy)?;
+        let database = crate::node::database(&config);
+        ring::create(&config.keyring_file(), &database, &crate::node::system::SystemEntropy)?;
     }
     let node = Node::start(&config).await?;
     let state = world::ensure(&node, &config.data_dir).await?;

@@ -5,6 +5,7 @@ mod front;
 pub(crate) mod health;
 pub(crate) mod listen;
 pub(crate) mod log;
+pub(crate) mod opening;
 pub(crate) mod ring;
 mod room;
 mod stores;
@@ -28,8 +29,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use valetkey_core::desk::Desk;
 use valetkey_core::fair::Budget;
-use valetkey_core::hosts::Trusted;
-use valetkey_core::keyring::SharedKeyring;
+use valetkey_core::keyring::{SharedKeyring, goes_on};
 use valetkey_core::name::Name;
 use valetkey_core::package::Packages;
 use valetkey_core::parent::Parents;
@@ -95,7 +95,7 @@ pub(crate) struct Node {
 
 /// Takes a data directory for this server. Before anything in it is changed: a second server would put its own addresses in
 /// place of those of the first, and end.
-fn lock(data_dir: &Path) -> anyhow::Result<File> {
+pub(crate) fn lock(data_dir: &Path) -> anyhow::Result<File> {
     let path = data_dir.join("server.lock");
     let file = File::create(&path).with_context(|| format!("{} cannot be written", path.display()))?;
     match file.try_lock() {
@@ -164,12 +164,6 @@ pub(crate) fn check_tls(config: &Config, clock: &dyn Clock) -> anyhow::Result<()
     Tls::check(&config.s3.tls_cert_file, &config.s3.tls_key_file, clock)
 }
 
-fn keyring(config: &Config) -> anyhow::Result<SharedKeyring> {
-    let inline = config.keys.inline.reveal();
-    let ring = if inline.is_empty() { ring::load(&config.keyring_file())? } else { ring::read(inline)? };
-    Ok(SharedKeyring::new(ring))
-}
-
 fn rate_limits(config: &Config) -> Result<RateLimits, valetkey_core::Error> {
     let windows = |windows: &[crate::config::Window]| {
         windows.iter().map(|window| Window::new(&window.name, window.quota, window.secs)).collect::<Result<Vec<_>, _>>()
@@ -227,8 +221,9 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         // Before anything is listened to: whoever forgot to make one should hear of that first.
-        let keyring = keyring(config)?;
+        let keyring = opening::keyring(config)?;
         let lock = lock(&config.data_dir)?;
+        opening::loose(config).into_iter().for_each(|said| warn!("{said}"));
         let [api_tls, s3_tls] = read_tls(config, &clock)?;
         let [api, s3] = room::listeners(config, [api_tls.clone(), s3_tls.clone()]);
         let (api, s3) = (Listener::bind(api).await?, Listener::bind(s3).await?);
@@ -239,6 +234,9 @@ impl Node {
         let (ends, end) = (Ends::new(), CancellationToken::new());
         let (conversations, tasks) = (TaskTracker::new(), TaskTracker::new());
         let store = open_store(config, &clock, &entropy, &tasks, &end).await?;
+        let sources = Arc::new(opening::sources(config, &keyring, &clock, &entropy)?);
+        // Before anything is written: with another ring it would be sealed so that the right one cannot open it.
+        ring::prove(&keyring.load(), &store, &sources).await?;
         let storage = embedded_storage(&*store, config, &s3_url, &*clock).await?;
         let parents = Arc::new(ParentKeys::open(&store, keyring.clone()).await?);
         let bodies = Budget::new(config.limits.body_bytes);
@@ -256,15 +254,6 @@ impl Node {
         )
         .await
         .context("the embedded store cannot be opened")?;
-        let machine_identity_hosts = Trusted::parse(config.upstream.machine_identity_hosts.iter().map(String::as_str))?;
-        let sources = Arc::new(Sources::new(sources::World {
-            keyring: keyring.clone(),
-            surroundings: surroundings(),
-            token_dirs: config.upstream.token_dirs.clone(),
-            machine_identity_hosts: machine_identity_hosts.clone(),
-            clock: Arc::clone(&clock),
-            entropy: Arc::clone(&entropy),
-        }));
         let leases = Arc::clone(&store) as Arc<dyn Leases>;
         let kept = cache_settings(&config.upstream);
         let cache = Cache::new(kept, leases, Arc::clone(&clock), Arc::clone(&entropy), tasks.clone());
@@ -277,10 +266,12 @@ impl Node {
             &storage,
             Arc::clone(&sources),
             roots,
-            machine_identity_hosts,
+            opening::machine_identity_hosts(config)?,
             cache.clone(),
         ));
         stores.reseal(&*store).await?;
+        store.keep_ring(&keyring.load().check_values()).await?;
+        opening::tell_of_operators(&*store, &*clock).await?;
         stores.open_all(&*store).await?;
         let embedded = Embedded::new(keyring.clone(), Arc::clone(&entropy));
         let issuers = Arc::new(Issuers::new(embedded, sources, cache));
@@ -427,12 +418,17 @@ impl Node {
         if config.keys.inline.reveal().is_empty() {
             let file = config.keyring_file();
             let (parents, tasks) = (Arc::clone(&self.parents), self.tasks.clone());
+            let store = Arc::clone(&self.store);
             let (stores, registry) = (Arc::clone(&self.stores), Arc::clone(&self.registry));
             watched.push(watch::Watched {
                 what: "keyring",
                 files: vec![file.clone()],
                 reload: Arc::new(move || {
-                    keyring.replace(ring::load(&file)?);
+                    let new = ring::load(&file)?;
+                    goes_on(&keyring.load().check_values(), &new.check_values())?;
+                    let known = new.check_values();
+                    keyring.replace(new);
+                    let store = Arc::clone(&store);
                     let parents = Arc::clone(&parents);
                     let (stores, registry) = (Arc::clone(&stores), Arc::clone(&registry));
                     tasks.spawn(async move {
@@ -441,6 +437,9 @@ impl Node {
                         }
                         if let Err(error) = parents.reseal().await {
                             tracing::error!(error = ?error, "parent access keys could not be sealed with the new key");
+                        }
+                        if let Err(error) = store.keep_ring(&known).await {
+                            tracing::error!(error = ?error, "the new keyring could not be remembered");
                         }
                     });
                     Ok(())

@@ -3,17 +3,36 @@
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use data_encoding::BASE64;
 use valetkey_core::Secret;
-use valetkey_core::keyring::Keyring;
+use valetkey_core::keyring::{Keyring, goes_on};
 use valetkey_core::time::Entropy;
+use valetkey_issuers::sources::Sources;
+use valetkey_store::{ParentKeys, Store};
 
 /// The most keys a ring holds: the current one and those whose credentials may still live.
 const MOST: usize = 8;
+
+/// The keyring that belongs to a database is not there. Never mended by a new one: what the old one sealed would be lost.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Lost(String);
+
+impl Lost {
+    /// What to do about it.
+    pub(crate) const HINT: &'static str =
+        "restore it from your backup, with the database it was backed up with; nothing makes this keyring again";
+
+    /// The file is missing, and the database is there.
+    fn missing(keyring: &Path, database: &Path) -> Self {
+        let (keyring, database) = (keyring.display(), database.display());
+        Self(format!("the keyring {keyring} is missing, and the database {database} was used with it"))
+    }
+}
 
 type Masters = Vec<(u8, Secret<[u8; 32]>)>;
 
@@ -52,17 +71,76 @@ pub(crate) fn read(text: &str) -> anyhow::Result<Keyring> {
 
 /// Reads the ring from its file.
 pub(crate) fn load(path: &Path) -> anyhow::Result<Keyring> {
+    if mode(path).is_some_and(|mode| mode & 0o022 != 0) {
+        bail!("others can write the keyring {}: `chmod 600` it, and make sure that it is yours", path.display());
+    }
     let text = Secret::new(
         fs::read_to_string(path).with_context(|| format!("the keyring {} cannot be read", path.display()))?,
     );
     read(text.reveal()).with_context(|| format!("the keyring {} is unusable", path.display()))
 }
 
-/// Makes a keyring with one new key; refuses to touch one that exists.
-pub(crate) fn create(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<()> {
+/// The rights of a file or directory.
+fn mode(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|about| about.permissions().mode() & 0o777)
+}
+
+/// What others can read of the keyring and of the directory it belongs to, in words; nothing if nobody can.
+pub(crate) fn loose(keyring: &Path, data_dir: &Path) -> Vec<String> {
+    let open = |path: &Path| mode(path).is_some_and(|mode| mode & 0o077 != 0);
+    let mut found = Vec::new();
+    if open(keyring) {
+        let path = keyring.display();
+        found.push(format!("others can read the keyring {path}, and make credentials with it; `chmod 600` it"));
+    }
+    if open(data_dir) {
+        found.push(format!("others can look into the data directory {0}; `chmod 700` it", data_dir.display()));
+    }
+    found
+}
+
+/// Refuses to go on without the keyring that a database was used with.
+///
+/// # Errors
+/// [`Lost`].
+pub(crate) fn present(path: &Path, database: &Path) -> anyhow::Result<()> {
+    if !path.exists() && database.exists() {
+        return Err(Lost::missing(path, database).into());
+    }
+    Ok(())
+}
+
+/// Refuses a ring that is not the one a database was used with, or cannot open what is sealed in it.
+///
+/// # Errors
+/// [`Lost`]; `Unavailable`.
+pub(crate) async fn prove(ring: &Keyring, store: &Store, sources: &Sources) -> anyhow::Result<()> {
+    goes_on(&store.known_ring().await?, &ring.check_values()).map_err(|misfit| Lost(misfit.to_string()))?;
+    let mut sealed: Vec<String> = Vec::new();
+    for token in ParentKeys::unopened(store, ring).await? {
+        sealed.push(format!("the secret of the parent access key {token}"));
+    }
+    for storage in valetkey_core::port::Registry::storages(store).await? {
+        let secrets = storage.backend.as_deref().and_then(|backend| backend.secrets.as_deref());
+        if secrets.is_some_and(|secrets| sources.open(&storage.name, secrets).is_err()) {
+            sealed.push(format!("the secrets of the storage {}", storage.name));
+        }
+    }
+    match sealed.as_slice() {
+        [] => Ok(()),
+        [first, rest @ ..] => {
+            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+            Err(Lost(format!("the keyring does not open what is sealed in the database: {first}{more}")).into())
+        }
+    }
+}
+
+/// Makes a keyring with one new key; refuses to touch one that exists, and to make another one for a database that is there.
+pub(crate) fn create(path: &Path, database: &Path, entropy: &dyn Entropy) -> anyhow::Result<()> {
     if path.exists() {
         bail!("the keyring {} exists", path.display());
     }
+    present(path, database)?;
     write(path, &vec![(1, fresh(entropy))])
 }
 
@@ -116,11 +194,10 @@ mod tests {
 
     #[test]
     fn a_ring_is_made_once_private_and_rotates() {
-        use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("keyring");
-        create(&path, &SystemEntropy).unwrap();
-        assert!(create(&path, &SystemEntropy).is_err());
+        let (path, database) = (dir.path().join("keyring"), dir.path().join("valetkey.db"));
+        create(&path, &database, &SystemEntropy).unwrap();
+        assert!(create(&path, &database, &SystemEntropy).is_err());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(format!("{:?}", load(&path).unwrap()), "[1]");
         assert_eq!(rotate(&path, &SystemEntropy).unwrap(), 2);
@@ -129,6 +206,34 @@ mod tests {
             rotate(&path, &SystemEntropy).unwrap();
         }
         assert_eq!(format!("{:?}", load(&path).unwrap()), "[22, 21, 20, 19, 18, 17, 16, 15]");
+    }
+
+    #[test]
+    fn a_lost_ring_is_not_made_again_for_a_database_that_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, database) = (dir.path().join("keyring"), dir.path().join("valetkey.db"));
+        fs::write(&database, "").unwrap();
+        let refused = create(&path, &database, &SystemEntropy).unwrap_err();
+        assert!(refused.downcast_ref::<Lost>().is_some() && !path.exists(), "{refused}");
+    }
+
+    #[test]
+    fn a_ring_that_others_can_read_is_told_and_one_they_can_write_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keyring");
+        create(&path, &dir.path().join("valetkey.db"), &SystemEntropy).unwrap();
+        let rights = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        rights(dir.path(), 0o700);
+        for (keyring, directory, told) in [(0o600, 0o700, 0), (0o400, 0o700, 0), (0o640, 0o700, 1), (0o604, 0o755, 2)] {
+            rights(&path, keyring);
+            rights(dir.path(), directory);
+            assert_eq!(loose(&path, dir.path()).len(), told, "{keyring:o} {directory:o}");
+            load(&path).unwrap();
+        }
+        for mode in [0o620, 0o602, 0o666] {
+            rights(&path, mode);
+            assert!(format!("{:#}", load(&path).unwrap_err()).contains("others can write"), "{mode:o}");
+        }
     }
 
     #[test]

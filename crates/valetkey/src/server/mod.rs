@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
 use valetkey_core::caller::Role;
+use valetkey_core::id::TokenId;
+use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::Name;
 use valetkey_core::port::Registry;
 use valetkey_core::time::{Clock, Entropy};
@@ -48,7 +50,11 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Set up the data directory: keyring, database, and the first operator, whose token is printed once
-    Init,
+    Init {
+        /// Make another token of the first operator, where the old ones are lost: they go on. The server must not be running
+        #[arg(long)]
+        new_operator_token: bool,
+    },
     /// Run the server
     Run,
     /// Check the configuration and show every setting with where it came from
@@ -72,8 +78,13 @@ pub(crate) async fn run(args: Args, connection: &Connection, out: &Out) -> Resul
     let command = run_command(args, connection, out);
     command.await.map_err(|error| {
         let missing = error.to_string().contains("keyring") && error.to_string().contains("cannot be read");
+        let lost = error.downcast_ref::<ring::Lost>().is_some();
         let failure = Failure::from(error);
-        if missing { failure.hint("set the data directory up with `valetkey server init`") } else { failure }
+        match (lost, missing) {
+            (true, _) => failure.hint(ring::Lost::HINT),
+            (false, true) => failure.hint("set the data directory up with `valetkey server init`"),
+            (false, false) => failure,
+        }
     })
 }
 
@@ -89,7 +100,7 @@ async fn run_command(args: Args, connection: &Connection, out: &Out) -> anyhow::
     crate::node::system::keep_files_private();
     let layers = Layers::read(args.config.as_deref(), &crate::config::environment(), &flags)?;
     match args.command {
-        Command::Init => init(&layers.config()?, out).await?,
+        Command::Init { new_operator_token } => init(&layers.config()?, new_operator_token, out).await?,
         Command::Run => {
             let config = layers.config()?;
             log::start(&config.log)?;
@@ -110,6 +121,7 @@ async fn run_command(args: Args, connection: &Connection, out: &Out) -> anyhow::
         }
         Command::Migrate => {
             let config = layers.config()?;
+            let _lock = crate::node::lock(&config.data_dir)?;
             valetkey_store::Store::migrate(&database(&config)).await?;
             out.note(&format!("{} is up to date", database(&config).display()));
         }
@@ -122,16 +134,53 @@ async fn run_command(args: Args, connection: &Connection, out: &Out) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
-async fn init(config: &Config, out: &Out) -> anyhow::Result<()> {
+async fn init(config: &Config, new_operator_token: bool, out: &Out) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("{} cannot be made", config.data_dir.display()))?;
-    if config.keys.inline.reveal().is_empty() && !config.keyring_file().exists() {
-        ring::create(&config.keyring_file(), &SystemEntropy)?;
+    let _lock = crate::node::lock(&config.data_dir)?;
+    if new_operator_token && !database(config).exists() {
+        anyhow::bail!("{} is not set up: `valetkey server init` without a flag does that", config.data_dir.display());
     }
+    if config.keys.inline.reveal().is_empty() && !config.keyring_file().exists() {
+        ring::create(&config.keyring_file(), &database(config), &SystemEntropy)?;
+    }
+    crate::node::opening::loose(config).iter().for_each(|said| out.warn(said));
+    let keyring = crate::node::opening::keyring(config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
     let store = crate::node::open_store(config, &clock, &entropy, &tasks, &end).await?;
+    let made = operator_token(config, &keyring, &store, (&clock, &entropy), new_operator_token).await;
+    store.close().await?;
+    let (token, id) = made?;
+    if new_operator_token {
+        log::start(&config.log)?;
+        tracing::warn!(token.id = %id, "a new operator's token, {id}, was made on this machine with `server init`");
+    }
+    match out.format() {
+        Format::Json => out.json(
+            &json!({ "data_dir": config.data_dir, "operator_token": token.reveal(), "token_id": id.to_string() }),
+        ),
+        Format::Table => {
+            let done =
+                if new_operator_token { "has another operator's token" } else { "is set up. The operator's token" };
+            out.note(&format!("{} {done}, shown this once ({id}):", config.data_dir.display()));
+            out.data(token.reveal())
+        }
+    }
+    .map_err(Into::into)
+}
+
+/// Makes the first operator and a token of it; another one only if that was said.
+async fn operator_token(
+    config: &Config,
+    keyring: &SharedKeyring,
+    store: &valetkey_store::Store,
+    (clock, entropy): (&Arc<dyn Clock>, &Arc<dyn Entropy>),
+    another: bool,
+) -> anyhow::Result<(PlainToken, TokenId)> {
+    let ring = keyring.load();
+    ring::prove(&ring, store, &crate::node::opening::sources(config, keyring, clock, entropy)?).await?;
     let name = Name::parse("operators")?;
     let account = match store.account_named(&name).await? {
         Some(account) => account,
@@ -139,21 +188,18 @@ async fn init(config: &Config, out: &Out) -> anyhow::Result<()> {
     };
     let caller = store.ensure_caller(account.id, &Name::parse("admin")?, Role::Operator, clock.now()).await?;
     let known = store.tokens(Some(account.id)).await?;
-    if known.iter().any(|token| token.caller == caller && token.revoked.is_none()) {
-        store.close().await?;
-        anyhow::bail!("{} is set up: the operator has a token", config.data_dir.display());
+    if !another && known.iter().any(|token| token.caller == caller && token.revoked.is_none()) {
+        anyhow::bail!(
+            "{} is set up: the operator has a token; `--new-operator-token` makes another one",
+            config.data_dir.display()
+        );
     }
-    let token = PlainToken::generate(&*entropy);
-    store.create_token(caller, &token, None, Maker::Server, clock.now()).await?;
-    store.close().await?;
-    match out.format() {
-        Format::Json => out.json(&json!({ "data_dir": config.data_dir, "operator_token": token.reveal() })),
-        Format::Table => {
-            out.note(&format!("{} is set up. The operator's token, shown this once:", config.data_dir.display()));
-            out.data(token.reveal())
-        }
-    }
-    .map_err(Into::into)
+    // Whoever has the machine is above whoever suspended it.
+    store.activate_caller(caller).await?;
+    let token = PlainToken::generate(&**entropy);
+    let record = store.create_token(caller, &token, None, Maker::Server, clock.now()).await?;
+    store.keep_ring(&ring.check_values()).await?;
+    Ok((token, record.id))
 }
 
 /// Reads everything that is configured, and shows it with what was found of the storages.
@@ -164,6 +210,9 @@ fn out_settings(layers: &Layers, storages: Option<&Checked>, out: &Out) -> anyho
     } else if config.keyring_file().exists() {
         ring::load(&config.keyring_file())?;
     }
+    ring::present(&config.keyring_file(), &database(&config))
+        .or_else(|lost| if config.keys.inline.reveal().is_empty() { Err(lost) } else { Ok(()) })?;
+    crate::node::opening::loose(&config).iter().for_each(|said| out.warn(said));
     crate::node::check_tls(&config, &SystemClock)?;
     let rows: Vec<Vec<String>> = layers.rows().into_iter().map(Vec::from).collect();
     match out.format() {

@@ -2,7 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::Mutex;
 
 use serde_json::Value;
 
@@ -33,6 +34,8 @@ pub(crate) fn answered(command: &mut Command) -> Value {
 /// A running server.
 pub(crate) struct Server {
     child: Child,
+    /// What it logs, and what of it was read.
+    log: Mutex<(BufReader<ChildStderr>, String)>,
     /// What its ready line said.
     pub(crate) ready: Value,
 }
@@ -49,7 +52,8 @@ impl Server {
             child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
             panic!("no ready line but {line:?}; {said}");
         };
-        Self { child, ready }
+        let log = Mutex::new((BufReader::new(child.stderr.take().unwrap()), String::new()));
+        Self { child, log, ready }
     }
 
     /// Starts `valetkey dev` in a directory, on free ports.
@@ -80,10 +84,23 @@ impl Server {
     /// Asks it to end, and gives what it had logged.
     pub(crate) fn stop(mut self) -> String {
         self.signal("TERM");
-        let mut said = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        let mut said = std::mem::take(&mut self.log.get_mut().unwrap().1);
+        self.log.get_mut().unwrap().0.read_to_string(&mut said).unwrap();
         assert!(self.child.wait().unwrap().success(), "{said}");
         said
+    }
+
+    /// Waits until it logs these words.
+    pub(crate) fn logged(&self, words: &str) {
+        let mut log = self.log.lock().unwrap();
+        let (lines, said) = &mut *log;
+        loop {
+            let from = said.len();
+            assert!(lines.read_line(said).unwrap() > 0, "it ended without saying {words:?}: {said}");
+            if said.get(from..).is_some_and(|line| line.contains(words)) {
+                return;
+            }
+        }
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -7,18 +7,18 @@ use serde_json::Value;
 
 use crate::process::{Server, answered, ran, valetkey};
 
-fn init(dir: &Path) -> String {
+pub(crate) fn init(dir: &Path) -> String {
     let said = answered(&mut valetkey(&["server", "init", "--data-dir", dir.to_str().unwrap(), "--output", "json"]));
     said["operator_token"].as_str().unwrap().to_owned()
 }
 
-fn run(dir: &Path) -> Server {
+pub(crate) fn run(dir: &Path) -> Server {
     let dir = dir.to_str().unwrap();
     let listen = ["--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"];
     Server::start(valetkey(&["server", "run", "--data-dir", dir, "--output", "json"]).args(listen))
 }
 
-fn client(server: &Server, token: &str, args: &[&str]) -> Command {
+pub(crate) fn client(server: &Server, token: &str, args: &[&str]) -> Command {
     let mut command = valetkey(args);
     command.env("VALETKEY_SERVER", server.api()).env("VALETKEY_TOKEN", token).args(["--output", "json"]);
     command

@@ -23,6 +23,10 @@ use crate::cli::output::Out;
 const AHEAD: SignedDuration = SignedDuration::from_mins(20);
 /// What is handed out when the server cannot be asked must at least last a request.
 const LAST_RESORT: SignedDuration = SignedDuration::from_secs(60);
+/// For how long what was vended or confirmed is handed out without asking the server whether it was ended.
+const UNASKED: SignedDuration = SignedDuration::from_mins(1);
+/// The longest such a question may take: it stands in the way of every call.
+const MOST_ASKING: Duration = Duration::from_secs(5);
 /// How often a lock is tried again.
 const PATIENCE: Duration = Duration::from_millis(25);
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -37,7 +41,38 @@ pub(super) struct Cache {
 struct Kept {
     /// Seconds since 1970.
     vended: i64,
+    /// When the server was last asked about it; likewise.
+    #[serde(default)]
+    asked: i64,
     credential: Wire,
+}
+
+/// A credential that was kept.
+struct Old {
+    key: Key,
+    vended: Timestamp,
+    asked: Timestamp,
+}
+
+impl Old {
+    /// Whether the server need not be asked yet. A clock that went back proves nothing.
+    fn is_unasked(&self, now: Timestamp) -> bool {
+        let last = self.vended.max(self.asked);
+        last <= now && now.duration_since(last) < UNASKED
+    }
+
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        is_fresh(self.vended, self.key.expiration, now)
+    }
+}
+
+/// What the server says of a credential that was kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Said {
+    /// It is good.
+    Good,
+    /// It was ended, or nothing is known of it.
+    Ended,
 }
 
 /// Where credentials are kept: as told, or `valetkey/creds` in the user's cache directory.
@@ -57,43 +92,81 @@ impl Cache {
         Ok(Self { file })
     }
 
-    /// What is kept, while it is fresh; else what is vended now.
-    pub(super) async fn get_or<F>(&self, timeout: Duration, out: &Out, vend: impl FnOnce() -> F) -> Result<Key, Failure>
+    /// What is kept, while it is fresh and was not ended; else what is vended now. What is kept for longer than a minute is
+    /// confirmed first, by the id of its lease: a key that was ended must not come out of a file for hours.
+    pub(super) async fn get_or<C, F>(
+        &self,
+        timeout: Duration,
+        out: &Out,
+        confirm: impl FnOnce(String) -> C,
+        vend: impl FnOnce() -> F,
+    ) -> Result<Key, Failure>
     where
+        C: Future<Output = Result<Said, Failure>>,
         F: Future<Output = Result<(Key, Value), Failure>>,
     {
         let Some(file) = &self.file else { return vend().await.map(|(key, _)| key) };
-        if let Some((key, vended)) = read(file)
-            && is_fresh(vended, key.expiration, crate::cli::now())
-        {
-            return Ok(key);
+        let handed_out = |old: &Old| old.is_fresh(crate::cli::now()) && old.is_unasked(crate::cli::now());
+        if let Some(old) = read(file).filter(handed_out) {
+            return Ok(old.key);
         }
         let lock = lock(file, timeout).await;
-        let kept = read(file);
-        if let Some((key, vended)) = &kept
-            && is_fresh(*vended, key.expiration, crate::cli::now())
-        {
-            return kept.map(|(key, _)| key).ok_or_else(|| Failure::local("nothing is kept"));
+        let keep = |key: &Key, vended: Timestamp, asked: Timestamp| {
+            if lock.is_some() {
+                write(file, &Kept { vended: vended.as_second(), asked: asked.as_second(), credential: key.wire() });
+            }
+        };
+        let mut kept = read(file);
+        if let Some(old) = kept.take_if(|old| handed_out(old)) {
+            return Ok(old.key);
         }
         let now = crate::cli::now();
+        if let Some(old) = kept.take_if(|old| old.is_fresh(now)) {
+            let asking = tokio::time::timeout(timeout.min(MOST_ASKING), confirm(old.key.lease.clone())).await;
+            let silent = || Err(Failure::new(Exit::Unreachable, "the server does not say whether they were ended"));
+            match asking.unwrap_or_else(|_| silent()) {
+                Ok(Said::Good) => {
+                    keep(&old.key, old.vended, now);
+                    return Ok(old.key);
+                }
+                Ok(Said::Ended) => {}
+                Err(failure) if is_away(&failure) && outlasts(&old.key, now) => {
+                    // Where it was ended the endpoint refuses it, whoever prints it. Asked again in a minute.
+                    keep(&old.key, old.vended, now);
+                    out.warn(&format!(
+                        "{failure}; the credentials kept from before are good until {}",
+                        old.key.expires()
+                    ));
+                    return Ok(old.key);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
         match (vend().await, kept) {
             (Ok((key, _)), _) => {
+                keep(&key, now, now);
                 if lock.is_some() {
-                    write(file, &Kept { vended: now.as_second(), credential: key.wire() });
                     prune(file, now);
                 }
                 Ok(key)
             }
-            (Err(failure), Some((key, _)))
-                if matches!(failure.exit, Exit::Unreachable | Exit::RateLimited)
-                    && key.expiration > now.saturating_add(LAST_RESORT).unwrap_or(now) =>
-            {
-                out.warn(&format!("{failure}; the credentials kept from before are good until {}", key.expires()));
-                Ok(key)
+            (Err(failure), Some(old)) if is_away(&failure) && outlasts(&old.key, now) => {
+                out.warn(&format!("{failure}; the credentials kept from before are good until {}", old.key.expires()));
+                Ok(old.key)
             }
             (Err(failure), _) => Err(failure),
         }
     }
+}
+
+/// Whether a failure says nothing about the caller: the server is away, or has too much to do.
+fn is_away(failure: &Failure) -> bool {
+    matches!(failure.exit, Exit::Unreachable | Exit::RateLimited)
+}
+
+/// Whether a credential lasts a request, at least.
+fn outlasts(key: &Key, now: Timestamp) -> bool {
+    key.expiration > now.saturating_add(LAST_RESORT).unwrap_or(now)
 }
 
 /// Whether kept credentials are handed out again: until 20 minutes or half their life before their end, whichever is
@@ -112,15 +185,16 @@ fn name(server: &str, token: &str, ask: &str) -> String {
 }
 
 /// What a file holds, if it is ours alone and whole.
-fn read(path: &Path) -> Option<(Key, Timestamp)> {
+fn read(path: &Path) -> Option<Old> {
     let file = File::open(path).ok()?;
     if !is_private(&file) {
         return None;
     }
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).ok()?;
-    let Kept { vended, credential } = serde_json::from_slice(&bytes).ok()?;
-    Some((Key::of(credential).ok()?, Timestamp::from_second(vended).ok()?))
+    let Kept { vended, asked, credential } = serde_json::from_slice(&bytes).ok()?;
+    let at = |secs| Timestamp::from_second(secs).ok();
+    Some(Old { key: Key::of(credential).ok()?, vended: at(vended)?, asked: at(asked)? })
 }
 
 /// Whether the six bits of group and others are all zero.
@@ -189,7 +263,7 @@ fn prune(path: &Path, now: Timestamp) {
     for entry in directory.flatten().take(256) {
         let path = entry.path();
         if path.extension().is_some_and(|kind| kind == "json")
-            && read(&path).is_some_and(|(key, _)| key.expiration < now)
+            && read(&path).is_some_and(|old| old.key.expiration < now)
         {
             let _ = std::fs::remove_file(path);
         }
@@ -247,11 +321,12 @@ mod tests {
         let path = dir.path().join("deep/creds/x.json");
         let held = lock(&path, Duration::ZERO).await.unwrap();
         assert!(lock(&path, Duration::ZERO).await.is_none(), "a held lock is not given twice");
-        write(&path, &Kept { vended: at(0).as_second(), credential: serde_json::from_value(wire(at(60))).unwrap() });
+        let credential = serde_json::from_value(wire(at(60))).unwrap();
+        write(&path, &Kept { vended: at(0).as_second(), asked: 0, credential });
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);
-        assert!(matches!(read(&path).unwrap().0.material, Material::S3(keys) if keys.access_key_id == "A"));
+        assert!(matches!(read(&path).unwrap().key.material, Material::S3(keys) if keys.access_key_id == "A"));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(read(&path).is_none());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();

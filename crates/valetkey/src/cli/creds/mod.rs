@@ -16,6 +16,7 @@ use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{self, Out};
 use crate::cli::place;
+use crate::cli::show;
 use crate::cli::ttl;
 pub(crate) use formats::Format;
 use key::Key;
@@ -116,7 +117,8 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let vended = vend(client, &ask).await?;
             formats::render(format, &vended.0).map(|_| vended)
         };
-        let key = kept.get_or(client.timeout(), out, fitting).await?;
+        let confirm = async |lease: String| confirm(client, &lease).await;
+        let key = kept.get_or(client.timeout(), out, confirm, fitting).await?;
         return out.data(&formats::render(format, &key)?);
     }
     let (key, answer) = vend(client, &ask).await?;
@@ -142,6 +144,19 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
 async fn vend(client: &Client<'_>, ask: &Ask) -> Result<(Key, Value), Failure> {
     let answer = client.post(Route::new(&["credentials"]), ask).await.map_err(hinted)?;
     Ok((Key::read(&answer)?, answer))
+}
+
+/// Asks whether a credential that was kept is still good.
+async fn confirm(client: &Client<'_>, lease: &str) -> Result<cache::Said, Failure> {
+    if lease.is_empty() {
+        return Ok(cache::Said::Ended);
+    }
+    match client.get(Route::new(&["leases", lease])).await {
+        Ok(answer) if show::text(&answer, &["state"]) == Some("live") => Ok(cache::Said::Good),
+        Ok(_) => Ok(cache::Said::Ended),
+        Err(failure) if failure.exit == Exit::NotFound => Ok(cache::Said::Ended),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// What to do about a refusal to vend.

@@ -1,0 +1,63 @@
+//! What a node is opened with: the ring, what opens the secrets of stores, and what is told of both before anything is served.
+
+use std::sync::Arc;
+
+use tracing::info;
+use valetkey_core::caller::Role;
+use valetkey_core::hosts::Trusted;
+use valetkey_core::keyring::SharedKeyring;
+use valetkey_core::port::Registry;
+use valetkey_core::time::{Clock, Entropy};
+use valetkey_issuers::sources::{self, Sources};
+
+use crate::config::Config;
+use crate::node::{database, ring};
+
+/// Reads the ring that is configured.
+pub(crate) fn keyring(config: &Config) -> anyhow::Result<SharedKeyring> {
+    let inline = config.keys.inline.reveal();
+    let ring = if inline.is_empty() {
+        ring::present(&config.keyring_file(), &database(config))?;
+        ring::load(&config.keyring_file())?
+    } else {
+        ring::read(inline)?
+    };
+    Ok(SharedKeyring::new(ring))
+}
+
+/// What reads the settings of stores that somebody else runs, and opens their secrets.
+pub(crate) fn sources(
+    config: &Config,
+    keyring: &SharedKeyring,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> anyhow::Result<Sources> {
+    Ok(Sources::new(sources::World {
+        keyring: keyring.clone(),
+        surroundings: super::surroundings(),
+        token_dirs: config.upstream.token_dirs.clone(),
+        machine_identity_hosts: machine_identity_hosts(config)?,
+        clock: Arc::clone(clock),
+        entropy: Arc::clone(entropy),
+    }))
+}
+
+/// Where the machine's own identity may go.
+pub(super) fn machine_identity_hosts(config: &Config) -> anyhow::Result<Trusted> {
+    Ok(Trusted::parse(config.upstream.machine_identity_hosts.iter().map(String::as_str))?)
+}
+
+/// What others can read of the keyring and the data directory, in words.
+pub(crate) fn loose(config: &Config) -> Vec<String> {
+    ring::loose(&config.keyring_file(), &config.data_dir)
+}
+
+/// Logs which tokens of operators were made on this machine: nobody else would hear of one that should not be there.
+pub(super) async fn tell_of_operators(registry: &dyn Registry, clock: &dyn Clock) -> anyhow::Result<()> {
+    for token in registry.tokens(None).await? {
+        if token.role == Role::Operator && token.made_by.is_none() && token.is_live(clock.now()) {
+            info!(token.id = %token.id, "the operator's token {} was made on this machine at {:.0}", token.id, token.made);
+        }
+    }
+    Ok(())
+}
