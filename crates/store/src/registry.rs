@@ -291,9 +291,12 @@ impl Registry for Store {
         let store = self.clone();
         self.unbroken(async move {
             let account = store.refuse_caller(id, by).await?;
-            store.shared.db.change(async |db| callers::stand(db, id, CallerStanding::Suspended).await).await?;
+            // First its credentials, in memory whatever the disk does; then itself. Either can be asked for again.
+            let ended = store.end_any(Revocation::Caller(id), by).await;
+            let done = store.shared.db.change(async |db| callers::stand(db, id, CallerStanding::Suspended).await).await;
             store.forget_caller(account);
-            store.end_any(Revocation::Caller(id), by).await
+            done?;
+            ended
         })
         .await
     }
@@ -315,9 +318,12 @@ impl Registry for Store {
         let store = self.clone();
         self.unbroken(async move {
             let account = store.refuse_caller(id, by).await?;
-            store.shared.db.change(async |db| callers::remove(db, id, by).await).await?;
+            // First its credentials, in memory whatever the disk does; then itself. Either can be asked for again.
+            let ended = store.end_any(Revocation::Caller(id), by).await;
+            let done = store.shared.db.change(async |db| callers::remove(db, id, by).await).await;
             store.forget_caller(account);
-            store.end_any(Revocation::Caller(id), by).await
+            done?;
+            ended
         })
         .await
     }

@@ -128,7 +128,7 @@ async fn end(rig: &Rig, tenant: &Tenant, way: &str, lease: &Lease) -> Result<(),
         "caller" => Revocation::Caller(lease.caller),
         "account" => Revocation::Account(lease.account),
         "grant" => Revocation::Grant(tenant.grant),
-        "token" => return store.revoke_token(lease.token, by).await,
+        "token" => return store.revoke_token(lease.token, by).await.map(drop),
         _ => return store.remove_grant(lease.account, tenant.grant, true, by).await,
     };
     store.revoke(what, by).await.map(drop)

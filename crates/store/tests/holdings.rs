@@ -16,7 +16,7 @@ use valetkey_core::name::Name;
 use valetkey_core::package::{Digest, Packages, Upload, UploadKey};
 use valetkey_core::port::Registry;
 use valetkey_core::time::{Clock, Entropy};
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{Maker, PlainToken};
 use valetkey_core::workspace::Workspaces;
 use valetkey_core::{Error, Kind};
 use valetkey_store::{Holdings, Settings, Store};
@@ -130,7 +130,9 @@ async fn tokens_are_bounded_as_long_as_they_live() {
     let bench = shelf.bench(&store);
     let tenant = bench.tenant("acme", Metering::Free).await;
     let make = async |until| {
-        store.create_token(tenant.caller, &PlainToken::generate(&*shelf.entropy), until, bench.now()).await
+        store
+            .create_token(tenant.caller, &PlainToken::generate(&*shelf.entropy), until, Maker::Server, bench.now())
+            .await
     };
     let minute = Some(bench.now() + SignedDuration::from_secs(60));
     let one = make(None).await.unwrap();

@@ -118,6 +118,16 @@ async fn an_answer_is_the_published_one_with_its_end() {
 }
 
 #[tokio::test]
+async fn a_credential_ends_no_later_than_the_token_that_asks_for_it() {
+    let parent = parent(Permission::ObjectReadOnly).await;
+    let (_, boss) = parent.world.token_of("boss", Some(120)).await;
+    let shot = parent.world.call(&Method::POST, &parent.path(), &boss, &parent.body(&json!({}))).await;
+    let claims = Parent::claims(&shot);
+    assert_eq!(claims.until.as_second() - claims.opened.as_second(), 120);
+    assert_eq!(shot.json()["result"]["expiration"], "2026-01-01T00:02:00Z");
+}
+
+#[tokio::test]
 async fn the_permissions_are_what_they_are_at_the_endpoint() {
     let parent = parent(Permission::AdminReadWrite).await;
     for permission in Permission::ALL {

@@ -14,7 +14,7 @@ use crate::cli::{show, token};
 pub(crate) struct Args {
     /// `-`: what leaked is read from standard input. A token (`vkt_…`), an access key id (`VK…`, a parent's, a store's own), a
     /// store's signature or token
-    #[arg(value_name = "-", allow_hyphen_values = true)]
+    #[arg(value_name = "-")]
     what: String,
     /// Say all of it and end nothing
     #[arg(long)]

@@ -46,7 +46,6 @@ use valetkey_issuers::Issuers;
 use valetkey_issuers::cache::{self, Cache};
 use valetkey_issuers::embedded::Embedded;
 use valetkey_issuers::probe;
-use valetkey_issuers::sources::{self, Sources};
 use valetkey_issuers::sts::Surroundings;
 use valetkey_store::ParentKeys;
 
