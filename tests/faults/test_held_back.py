@@ -184,6 +184,23 @@ def test_the_api_asks_again_too(server):
 class TestWhoMayNotSend:
     """Is told so before a byte of the body is taken."""
 
+    @pytest.mark.parametrize(
+        "method, path, kind",
+        [
+            ("PUT", f"/api/v1/{{org}}/package/blobs/uploads/01?digest=sha256:{'0' * 64}", "application/octet-stream"),
+            ("POST", "/api/v1/org/{org}/otel/traces", "application/x-protobuf"),
+        ],
+        ids=["package", "traces"],
+    )
+    def test_a_package_or_traces(self, server, method, path, kind):
+        owner, stranger = server.caller(), server.caller()
+        headers = [("host", server.api.split("//")[1]), ("authorization", f"Bearer {stranger.token}")]
+        headers += [("content-type", kind), ("content-length", str(8 * MIB))]
+        with contextlib.closing(wire.begin(server.api, method, path.format(org=owner.account), headers)) as connection:
+            assert select.select([connection.sock], [], [], 5)[0], "it waits for the body"
+            response = connection.getresponse()
+            assert response.status in (403, 404), response.read()
+
     @pytest.mark.parametrize("method, key", [("GET", "x"), ("DELETE", "x"), ("GET", "")])
     def test_a_body_where_there_is_none(self, server, method, key):
         """What an operation has no use for is not waited for and not kept."""

@@ -1,6 +1,10 @@
 """Those who say nothing, or read nothing: what they hold ends, and others do not notice."""
 
 import contextlib
+import pathlib
+import re
+import resource
+import select
 import signal
 import socket
 import subprocess
@@ -10,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from faults import memory, until
-from h2.events import DataReceived
+from h2.events import DataReceived, StreamEnded
 from h2client import Connection
 from harness import MIB
 from wire import Call
@@ -66,6 +70,24 @@ class TestHttp2:
                 connection.quiet()
             assert got() == body
 
+    @pytest.mark.parametrize("listener", ["api", "s3"])
+    def test_connections_that_only_ping_end(self, server, listener):
+        lease = server.vend(server.caller())
+        call = Call(lease, query={"list-type": "2"}).sign()
+        with contextlib.closing(Connection(getattr(server, listener))) as connection:
+            # It has asked something, once.
+            stream = connection.ask("GET", *(("/livez", []) if listener == "api" else (call.target, call.headers)))
+            connection.wait(StreamEnded, stream)
+
+            def over():
+                connection.ping()
+                connection.quiet()
+                return connection.over
+
+            # Little by little: it asks, too, and wants to hear that the other side is there.
+            lingering(server, over, secs=10, times=12)
+
+
 class TestHttp1:
     def test_a_reader_that_reads_nothing_is_let_go(self, server):
         lease = server.vend(server.caller(), ttl=3600)
@@ -74,6 +96,53 @@ class TestHttp1:
         with contextlib.closing(Call(lease, key="larger").begin()):
             until(lambda: server.faults.open_reads > files)
             lingering(server, lambda: server.faults.open_reads <= files)
+
+    @pytest.mark.parametrize("listener", ["api", "s3"])
+    @pytest.mark.parametrize("said", [b"", b"GET /livez HTT", b"GET /livez HTTP/1.1\r\nhost: x\r\nx-long: "])
+    def test_who_asks_nothing_is_let_go_soon(self, server, listener, said):
+        with contextlib.closing(socket.create_connection(at(getattr(server, listener)))) as silent:
+            silent.sendall(said)
+            lingering(server, lambda: select.select([silent], [], [], 0.05)[0], secs=10, times=2)
+
+
+class TestManyConnections:
+    def test_of_one_address_stop_nobody_else(self, server):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000), hard))
+        try:
+            with contextlib.ExitStack() as stack:
+                for address in (server.api, server.s3):
+                    for _ in range(4200):
+                        one = stack.enter_context(socket.socket())
+                        one.setblocking(False)
+                        one.bind(("127.0.0.2", 0))
+                        one.connect_ex(at(address))
+                for _ in range(3):
+                    with contextlib.closing(socket.create_connection(at(server.api), 5)) as other:
+                        other.sendall(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                        other.settimeout(5)
+                        assert other.recv(1024).startswith(b"HTTP/1.1 200")
+                lease = server.vend(server.caller())
+                assert Call(lease, query={"list-type": "2"}).send().status == 200
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class TestTheProcess:
+    def test_takes_as_many_files_as_it_may(self, server):
+        server.stop()
+        server.start(files="256:")
+        try:
+            limits = pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
+            soft, hard = re.search(r"Max open files +(\d+) +(\d+)", limits).groups()
+            assert soft == hard or int(soft) >= 65_536
+        finally:
+            server.restart()
+
+    def test_leaves_no_core(self, server):
+        limits = pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
+        assert re.search(r"Max core file size +0 +", limits)
+
 
 class TestShuttingDown:
     def stopped(self, server) -> float:
@@ -84,6 +153,20 @@ class TestShuttingDown:
         except subprocess.TimeoutExpired:
             pytest.fail("it does not end")
         return time.monotonic() - began
+
+    @pytest.mark.parametrize("said", [b"", b"GET /livez HTTP/1.1\r\nhost: x\r\nx-long: "], ids=["nothing", "half a head"])
+    def test_waits_for_nobody_who_asks_nothing(self, server, said):
+        with contextlib.ExitStack() as stack:
+            for listener in (server.api, server.s3):
+                one = stack.enter_context(socket.create_connection(at(listener)))
+                one.sendall(said)
+            # One that is kept for the next request.
+            kept = stack.enter_context(socket.create_connection(at(server.api)))
+            kept.sendall(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert kept.recv(1024).startswith(b"HTTP/1.1 200")
+            took = self.stopped(server)
+        server.start()
+        assert took < 8, f"it took {took:.1f} s"
 
     def test_finishes_what_was_begun_and_says_that_it_is_the_last(self, server):
         lease = server.vend(server.caller())
