@@ -66,7 +66,7 @@ pub(super) fn compile(scope: &Scope, namespace: Namespace) -> Result<Compiled, E
         )));
     }
     let resource = resource(scope.paths(), namespace)?;
-    let (permissions, narrowed) = permissions(scope.actions(), &resource);
+    let (permissions, narrowed) = permissions(scope.actions(), &resource, namespace);
     if permissions.0.is_empty() {
         return Err(invalid(format!("a shared access signature cannot allow only {}", scope.actions())));
     }
@@ -129,8 +129,14 @@ fn plain(path: &[u8], namespace: Namespace) -> Result<&str, Error> {
 }
 
 /// The letters for the actions, and what they do not say.
-fn permissions(actions: Actions, resource: &Resource) -> (Permissions, Vec<String>) {
+fn permissions(actions: Actions, resource: &Resource, namespace: Namespace) -> (Permissions, Vec<String>) {
     let mut said = actions.intersect(Actions::of(&[Action::GetObject, Action::DeleteObject]));
+    // SECURITY: where names are a tree, what a blob is called may be a directory, and whether a signature for the one deletes the other
+    // with all that is in it has not been seen at the service.
+    let tree = namespace == Namespace::Hierarchical && matches!(resource, Resource::Blob(_));
+    if tree {
+        said = said.without(Action::DeleteObject);
+    }
     // Blocks and whole blobs are written with the same letters.
     let writes = Actions::of(&[Action::PutObject, Action::MultipartUpload]);
     if actions.contains_all(writes) {
@@ -151,6 +157,10 @@ fn permissions(actions: Actions, resource: &Resource) -> (Permissions, Vec<Strin
             Action::ListBucket => "a listing shows metadata, so it needs get-object beside it",
             Action::AbortUpload => "blocks that were not committed are dropped by the service after a week",
             Action::ListUploads => "there is no list of unfinished uploads",
+            Action::DeleteObject if tree => {
+                "in a hierarchical namespace the name may be a directory's, which would be deleted with all that is in it; ask \
+                 for the directory or the whole bucket"
+            }
             Action::GetObject
             | Action::DeleteObject
             | Action::GetBucketInfo
@@ -362,5 +372,19 @@ mod tests {
             compile(&scope(inside, Actions::READ), Namespace::Hierarchical).unwrap().resource,
             Resource::Directory("jobs/daily".into(), 2)
         );
+    }
+
+    #[test]
+    fn deleting_one_object_is_not_given_where_its_name_may_be_a_directorys() {
+        let object = Paths::only([Path::object(b"jobs/daily").unwrap()]).unwrap();
+        let scope =
+            |paths: &Paths, actions| Scope::new(BucketName::parse("lake").unwrap(), paths.clone(), actions).unwrap();
+        let both = Actions::of(&[Action::GetObject, Action::DeleteObject]);
+        let compiled = compile(&scope(&object, both), Namespace::Hierarchical).unwrap();
+        assert_eq!(compiled.permissions.0, Actions::of(&[Action::GetObject]));
+        assert!(compiled.narrowed.iter().any(|word| word.starts_with("delete-object: ")), "{:?}", compiled.narrowed);
+        assert!(compile(&scope(&object, Actions::of(&[Action::DeleteObject])), Namespace::Hierarchical).is_err());
+        assert_eq!(compile(&scope(&object, both), Namespace::Flat).unwrap().permissions.0, both);
+        assert_eq!(compile(&scope(&Paths::Whole, both), Namespace::Hierarchical).unwrap().permissions.0, both);
     }
 }
