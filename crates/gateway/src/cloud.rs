@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,7 +12,9 @@ use object_store::path::{self, Path};
 use object_store::{Attributes, Error, ObjectStore, ObjectStoreExt as _, PutMode, UpdateVersion};
 use valetkey_s3::{Backend, Entry, Failure, Found, Header, Opened, Upload, Version, When, Window};
 
+use crate::Terms;
 use crate::failure::{self, text};
+use crate::http::{Expect, patience};
 use crate::key::{self, Rules};
 use crate::objects::{self, META, attribute, bare, modified};
 
@@ -49,12 +52,27 @@ pub(crate) struct Cloud {
     names: BTreeMap<String, String>,
     open: Open,
     stores: Mutex<HashMap<String, Store>>,
+    /// The longest that one call may take, with all it is tried again.
+    wait: Duration,
 }
 
 impl Cloud {
     /// A store whose buckets are opened so.
     pub(crate) fn new(kind: Kind, names: BTreeMap<String, String>, open: Open) -> Self {
-        Self { kind, names, open, stores: Mutex::default() }
+        Self { kind, names, open, stores: Mutex::default(), wait: Terms::default().wait }
+    }
+
+    /// The same, waited for so long.
+    pub(crate) fn waiting(self, wait: Duration) -> Self {
+        Self { wait, ..self }
+    }
+
+    /// Does something of which a client waits for the end, and that sends so many bytes.
+    async fn within<T>(&self, bytes: usize, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let patience = patience(self.wait, bytes as u64);
+        tokio::time::timeout(patience, work)
+            .await
+            .unwrap_or_else(|_| Err(Failure::Unavailable(format!("no answer within {} s", patience.as_secs()))))
     }
 
     fn store(&self, bucket: &str) -> Result<Store, Failure> {
@@ -180,15 +198,21 @@ impl Backend for Cloud {
     }
 
     async fn probe(&self, bucket: &str) -> Result<(), Failure> {
-        let options = PaginatedListOptions { max_keys: Some(1), ..PaginatedListOptions::default() };
-        match self.store(bucket)?.lists.list_paginated(None, options).await {
-            Err(error) if unreadable(&error).is_none() => Err(failure::of(&error)),
-            Ok(_) | Err(_) => Ok(()),
-        }
+        let store = self.store(bucket)?;
+        let options =
+            PaginatedListOptions { max_keys: Some(1), extensions: Expect::Listing(1).said(), ..Default::default() };
+        let asked = async {
+            match store.lists.list_paginated(None, options).await {
+                Err(error) if unreadable(&error).is_none() => Err(failure::of(&error)),
+                Ok(_) | Err(_) => Ok(()),
+            }
+        };
+        self.within(0, asked).await
     }
 
     async fn head(&self, bucket: &str, key: &str) -> Result<Option<Found>, Failure> {
-        objects::head(&*self.store(bucket)?.objects, &self.path(key)?).await
+        let (store, path) = (self.store(bucket)?, self.path(key)?);
+        self.within(0, objects::head(&*store.objects, &path)).await
     }
 
     async fn read(
@@ -199,7 +223,8 @@ impl Backend for Cloud {
         only: Option<&Version>,
     ) -> Result<Option<Opened>, Failure> {
         let only = only.map(|version| Self::quoted(&version.tag));
-        objects::read(&*self.store(bucket)?.objects, &self.path(key)?, window, only).await
+        let (store, path) = (self.store(bucket)?, self.path(key)?);
+        self.within(0, objects::read(&*store.objects, &path, window, only)).await
     }
 
     async fn put(
@@ -217,17 +242,18 @@ impl Backend for Cloud {
             When::Absent => PutMode::Create,
             When::Is(Version { tag, id }) => update(Self::quoted(tag), id.clone()),
         };
-        let put = objects::put(&*store.objects, &path, bytes.clone(), mode, self.attributes(headers)).await;
-        match (put, when) {
+        let attributes = || self.attributes(headers);
+        let put = objects::put(&*store.objects, &path, bytes.clone(), mode, attributes());
+        match (self.within(bytes.len(), put).await, when) {
             // Ceph takes the quotes for a part of the tag, and so no quoted one is ever right. Asked without them only if it is
             // what is there: a store that ignores what it does not understand would else overwrite another version.
             (Err(Failure::Clash), When::Is(version)) if self.kind == Kind::S3 => {
-                let found = objects::head(&*store.objects, &path).await?;
+                let found = self.within(0, objects::head(&*store.objects, &path)).await?;
                 if found.is_none_or(|found| found.version != version) {
                     return Err(Failure::Clash);
                 }
                 let mode = update(version.tag, version.id);
-                objects::put(&*store.objects, &path, bytes, mode, self.attributes(headers)).await
+                self.within(bytes.len(), objects::put(&*store.objects, &path, bytes.clone(), mode, attributes())).await
             }
             (put, _) => put,
         }
@@ -240,14 +266,19 @@ impl Backend for Cloud {
         headers: &[Header],
         size: Option<u64>,
     ) -> Result<Box<dyn Upload>, Failure> {
-        objects::begin(self.store(bucket)?.objects, self.path(key)?, size, self.attributes(headers)).await
+        let begun = objects::begin(self.store(bucket)?.objects, self.path(key)?, size, self.attributes(headers));
+        self.within(0, begun).await
     }
 
     async fn delete(&self, bucket: &str, key: &str) -> Result<(), Failure> {
-        match self.store(bucket)?.objects.delete(&self.path(key)?).await {
-            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(failure::of(&error)),
-        }
+        let (store, path) = (self.store(bucket)?, self.path(key)?);
+        let deleted = async {
+            match store.objects.delete(&path).await {
+                Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(failure::of(&error)),
+            }
+        };
+        self.within(0, deleted).await
     }
 
     async fn list(&self, bucket: &str, prefix: &str, from: &[u8], limit: usize) -> Result<Vec<Entry>, Failure> {
@@ -265,10 +296,12 @@ impl Backend for Cloud {
                 offset: offset.clone(),
                 max_keys: Some(size),
                 page_token: token.clone(),
+                extensions: Expect::Listing(size).said(),
                 ..PaginatedListOptions::default()
             };
             let asked = Some(asked).filter(|asked| !asked.is_empty());
-            let page = match store.lists.list_paginated(asked, options).await {
+            let page = async { Ok(store.lists.list_paginated(asked, options).await) };
+            let page = match self.within(0, page).await? {
                 Ok(page) => page,
                 Err(error) => match unreadable(&error) {
                     None => return Err(failure::of(&error)),

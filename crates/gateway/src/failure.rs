@@ -5,6 +5,8 @@ use object_store::Error;
 use valetkey_core::name::redacted;
 use valetkey_s3::Failure;
 
+use crate::http;
+
 /// The longest text that is kept: so much of its start and of its end.
 const MAX_START: usize = 100;
 const MAX_END: usize = 100;
@@ -58,6 +60,7 @@ pub(crate) fn of(error: &Error) -> Failure {
         Error::Precondition { .. } | Error::AlreadyExists { .. } | Error::NotModified { .. } => Failure::Clash,
         Error::NotFound { .. } => Failure::NoBucket,
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Failure::Failed(text(error)),
+        error if http::is_strange(error) => Failure::Failed(text(error)),
         _ => by_words(cleaned(&error.to_string())),
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn origin(url: &str, setting: &'static str) -> Result<Origin, Error> 
 
 /// Clients that ask nobody but these hosts. SECURITY: a setting that becomes part of an address cannot lead kept secrets elsewhere.
 #[derive(Debug)]
-pub(crate) struct Within(pub(crate) Arc<Hosts>);
+pub(crate) struct Within(pub(crate) Arc<Hosts>, pub(crate) Straight);
 
 #[derive(Debug)]
 struct Guarded {
@@ -31,7 +31,7 @@ struct Guarded {
 
 impl HttpConnector for Within {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = Straight.connect(options)?;
+        let client = self.1.connect(options)?;
         if self.0.is_of_the_machine() {
             // Where the machine is told who it is, its own surroundings say.
             return Ok(client);
@@ -161,7 +161,8 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let elsewhere = listener.local_addr().unwrap();
         let hosts = Hosts::new(Proof::Kept).sent("endpoint", Origin::new("http", "127.0.0.1", Some(1)));
-        let client = super::Within(Arc::new(hosts)).connect(&crate::http::options(true)).unwrap();
+        let straight = crate::http::Straight { wait: std::time::Duration::from_secs(1) };
+        let client = super::Within(Arc::new(hosts), straight).connect(&crate::http::options(true)).unwrap();
         let mut request = object_store::client::HttpRequest::new(HttpRequestBody::empty());
         *request.uri_mut() = format!("http://{elsewhere}/lake/a").parse().unwrap();
         let refused = client.execute(request).await.unwrap_err();

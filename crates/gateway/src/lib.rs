@@ -3,6 +3,7 @@
 //! Enforcement is the endpoint's; what is here only carries bytes, with credentials that never leave it. Every key is exact:
 //! one that a store cannot express, or would change into another, is refused.
 mod cloud;
+mod document;
 mod failure;
 mod hosts;
 mod http;
@@ -11,13 +12,31 @@ mod local;
 mod memory;
 mod objects;
 mod settings;
+mod staging;
+mod walk;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use valetkey_core::Error;
-use valetkey_s3::Backend;
+use valetkey_s3::{Backend, MinFree};
 
 pub use crate::settings::Settings;
+
+/// On which terms stores are used: the same for all of a server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Terms {
+    /// How long a store may be silent, and how long what a client waits for may take. Sending an object adds to it.
+    pub wait: Duration,
+    /// How much of the disk of a plain directory stays free.
+    pub min_free: MinFree,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { wait: Duration::from_secs(20), min_free: MinFree::Usual }
+    }
+}
 
 /// Opens the way to a store. Nothing is asked of it yet.
 ///
@@ -27,7 +46,7 @@ pub use crate::settings::Settings;
 /// # Errors
 /// `Invalid`, with the field that is wrong; nothing of the secrets is repeated.
 pub fn open(settings: &str, secrets: &[u8]) -> Result<Arc<dyn Backend>, Error> {
-    Settings::parse(settings)?.open(secrets)
+    Settings::parse(settings)?.open(secrets, Terms::default())
 }
 
 /// A store that forgets everything: for tests.

@@ -16,12 +16,16 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{Attributes, ObjectStore, ObjectStoreExt as _, PutMode};
-use valetkey_s3::{Backend, Entry, Failure, Found, Header, Opened, Upload, Version, When, Window};
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use valetkey_s3::{
+    Backend, Entry, Failure, Found, Header, MinFree, Opened, Space, Upload, Version, When, Window, is_full,
+};
 
 use crate::failure;
-use crate::key::{self, Rules, is_unfinished};
+use crate::key::{self, Rules};
 use crate::objects;
+use crate::staging::{self, Staged, Target};
+use crate::walk::{Walk, tag};
 
 /// A directory of buckets.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub(crate) struct Disk {
     paths: LocalFileSystem,
     /// Buckets that have another name there.
     names: BTreeMap<String, String>,
+    /// The disk itself.
+    space: Space,
 }
 
 /// What lies at a key's place.
@@ -46,7 +52,12 @@ enum Place {
 }
 
 fn failed(error: &io::Error) -> Failure {
-    Failure::Failed(error.to_string())
+    if is_full(error) { Failure::Full } else { Failure::Failed(error.to_string()) }
+}
+
+/// What a failure to put a file in its place is.
+fn misplaced(error: &io::Error) -> Failure {
+    if error.kind() == ErrorKind::AlreadyExists { Failure::Clash } else { failed(error) }
 }
 
 /// Looks what lies at a key's place, without following links. Blocks.
@@ -126,10 +137,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 
 impl Disk {
     /// A directory that must be there.
-    pub(crate) fn open(root: &FilePath, names: BTreeMap<String, String>) -> Result<Self, String> {
+    pub(crate) fn open(root: &FilePath, names: BTreeMap<String, String>, min_free: MinFree) -> Result<Self, String> {
         let paths = LocalFileSystem::new_with_prefix(root).map_err(|error| error.to_string())?;
         let root = root.canonicalize().map_err(|error| error.to_string())?;
-        Ok(Self { root, paths, names })
+        let space = Space::at(&root, min_free);
+        Ok(Self { root, paths, names, space })
     }
 
     fn directory(&self, bucket: &str) -> PathBuf {
@@ -176,21 +188,28 @@ impl Disk {
         self.found(bucket, found).await
     }
 
-    /// Where to write a key.
-    async fn target(&self, bucket: &str, key: &str) -> Result<(Arc<dyn ObjectStore>, Path), Failure> {
-        let path = self.path(key).map_err(Failure::Unfit)?;
-        let (directory, key) = (self.directory(bucket), key.to_owned());
+    /// Begins a key's file.
+    async fn begun(&self, bucket: &str, key: &str) -> Result<Staged, Failure> {
+        self.path(key).map_err(Failure::Unfit)?;
+        let (directory, key, space) = (self.directory(bucket), key.to_owned(), self.space.clone());
         let found = blocking(move || {
-            let Some(store) = open(&directory)? else { return Ok(None) };
+            if open(&directory)?.is_none() {
+                return Ok(None);
+            }
             let mut place = look(&directory, &key)?;
             if place == Place::Folder && clear(&directory.join(&key)) {
                 place = Place::Nothing;
             }
-            Ok(Some((store, place)))
+            let fits = matches!(place, Place::Nothing | Place::File);
+            let staged = if fits { Some(Staged::begin(&directory, &key, &space)?) } else { None };
+            Ok(Some((staged, place)))
         });
-        let Some((store, place)) = found.await? else { return Err(self.away(bucket).await) };
+        let Some((staged, place)) = found.await? else { return Err(self.away(bucket).await) };
+        if let Some(staged) = staged {
+            return Ok(staged);
+        }
         match place {
-            Place::Nothing | Place::File => Ok((store, path)),
+            Place::Nothing | Place::File => Err(self.away(bucket).await),
             Place::Folder => Err(Failure::Unfit("there are objects below it, and a file cannot be a folder")),
             Place::Blocked => Err(Failure::Unfit("there is an object above it, and a file cannot be a folder")),
             Place::Strange => Err(Failure::Unfit("there is no plain file or folder in its place")),
@@ -207,84 +226,37 @@ impl Disk {
     }
 }
 
-/// The library's tag for a file, so that listings tell the same as look-ups.
-fn tag(metadata: &Metadata) -> String {
-    #[cfg(unix)]
-    let inode = std::os::unix::fs::MetadataExt::ino(metadata);
-    #[cfg(not(unix))]
-    let inode = 0u64;
-    let modified = metadata.modified().ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-    format!("{inode:x}-{:x}-{:x}", modified.unwrap_or_default().as_micros(), metadata.len())
+/// Puts a file in its place.
+async fn placed(staged: Staged, target: Target) -> Result<Version, Failure> {
+    let placed = tokio::task::spawn_blocking(move || staged.finish(target)).await;
+    let metadata = placed.map_err(io::Error::other).flatten().map_err(|error| misplaced(&error))?;
+    Ok(Version { tag: tag(&metadata), id: None })
 }
 
-/// What a listing looks for.
-struct Walk<'a> {
-    prefix: &'a str,
-    from: &'a [u8],
-    limit: usize,
-    found: Vec<Entry>,
-}
+/// An upload on its way; none after a failure.
+struct Flow(Option<Staged>);
 
-impl Walk<'_> {
-    /// Goes through a directory in the order of keys, which is that of names with a `/` behind those of folders. Folders in which
-    /// nothing can be told are not opened. Blocks.
-    fn walk(&mut self, directory: &FilePath, at: &str) -> io::Result<()> {
-        // Where only one folder can hold what is wanted, the others are not looked at.
-        if let Some((one, _)) = self.prefix.strip_prefix(at).and_then(|rest| rest.split_once('/')) {
-            let below = directory.join(one);
-            let plain = !matches!(one, "" | "." | "..");
-            if plain && fs::symlink_metadata(&below).is_ok_and(|metadata| metadata.is_dir()) {
-                self.walk(&below, &format!("{at}{one}/"))?;
-            }
-            return Ok(());
-        }
-        let mut names = Vec::new();
-        let entries = match fs::read_dir(directory) {
-            Ok(entries) => entries,
-            // Gone meanwhile.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        for entry in entries {
-            let entry = entry?;
-            let (kind, name) = (entry.file_type()?, entry.file_name());
-            let Some(name) = name.to_str() else { continue };
-            let mut key = format!("{at}{name}");
-            if kind.is_dir() {
-                key.push('/');
-                let inside = key.starts_with(self.prefix) || self.prefix.starts_with(&key);
-                let later = key.as_bytes() >= self.from || self.from.starts_with(key.as_bytes());
-                if inside && later {
-                    names.push((key, entry));
-                }
-            } else if kind.is_file()
-                && key.starts_with(self.prefix)
-                && key.as_bytes() >= self.from
-                && !is_unfinished(name)
-                && key::path(&key, Rules::Files).is_ok()
-            {
-                names.push((key, entry));
-            }
-        }
-        names.sort_unstable_by(|(one, _), (other, _)| one.as_bytes().cmp(other.as_bytes()));
-        for (key, entry) in names {
-            if self.found.len() == self.limit {
-                return Ok(());
-            }
-            if key.ends_with('/') {
-                self.walk(&entry.path(), &key)?;
-                continue;
-            }
-            let metadata = match entry.metadata() {
-                Ok(metadata) => metadata,
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            let time = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok()).unwrap_or_default();
-            let modified = Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time);
-            self.found.push(Entry { key, size: metadata.len(), tag: tag(&metadata), modified });
-        }
+#[async_trait]
+impl Upload for Flow {
+    async fn push(&mut self, bytes: Bytes) -> Result<(), Failure> {
+        let mut staged = self.0.take().ok_or_else(|| failed(&io::Error::other("the upload is over")))?;
+        self.0 = Some(blocking(move || staged.append(&bytes).map(|()| staged)).await?);
         Ok(())
+    }
+
+    async fn complete(mut self: Box<Self>) -> Result<Version, Failure> {
+        let staged = self.0.take().ok_or_else(|| failed(&io::Error::other("the upload is over")))?;
+        placed(staged, Target::Replaced).await
+    }
+
+    async fn abort(mut self: Box<Self>) {
+        let staged = self.0.take();
+        // What cannot be removed is swept.
+        let _ = blocking(move || {
+            drop(staged);
+            Ok(())
+        })
+        .await;
     }
 }
 
@@ -330,28 +302,22 @@ impl Backend for Disk {
     }
 
     async fn put(&self, bucket: &str, key: &str, bytes: Bytes, _: &[Header], when: When) -> Result<Version, Failure> {
-        let (store, path) = self.target(bucket, key).await?;
-        let mode = match when {
-            When::Always => PutMode::Overwrite,
-            When::Absent => PutMode::Create,
+        let target = match when {
+            When::Always => Target::Replaced,
+            When::Absent => Target::New,
             // A disk has no such write. Writers of one key take turns at the endpoint; one beside it may come between.
-            When::Is(version) => match objects::head(&*store, &path).await? {
-                Some(found) if found.version == version => PutMode::Overwrite,
+            When::Is(version) => match self.head(bucket, key).await? {
+                Some(found) if found.version == version => Target::Replaced,
                 Some(_) | None => return Err(Failure::Clash),
             },
         };
-        objects::put(&*store, &path, bytes, mode, Attributes::new()).await
+        let mut staged = self.begun(bucket, key).await?;
+        let staged = blocking(move || staged.append(&bytes).map(|()| staged)).await?;
+        placed(staged, target).await
     }
 
-    async fn begin(
-        &self,
-        bucket: &str,
-        key: &str,
-        _: &[Header],
-        size: Option<u64>,
-    ) -> Result<Box<dyn Upload>, Failure> {
-        let (store, path) = self.target(bucket, key).await?;
-        objects::begin(store, path, size, Attributes::new()).await
+    async fn begin(&self, bucket: &str, key: &str, _: &[Header], _: Option<u64>) -> Result<Box<dyn Upload>, Failure> {
+        Ok(Box::new(Flow(Some(self.begun(bucket, key).await?))))
     }
 
     async fn delete(&self, bucket: &str, key: &str) -> Result<(), Failure> {
@@ -379,6 +345,24 @@ impl Backend for Disk {
         }
         Ok(found)
     }
+
+    async fn sweep(&self, now: Timestamp) -> Result<usize, Failure> {
+        let (mut swept, mut next, now) = (0, vec![self.root.clone()], SystemTime::from(now));
+        while let Some(directory) = next.pop() {
+            let own = directory.clone();
+            let (here, below) = match blocking(move || staging::sweep(&own, now)).await {
+                Ok(found) => found,
+                // Gone meanwhile, or not ours to read: what is in it is not ours either.
+                Err(error) => {
+                    tracing::debug!(error = %error, "{} was not swept: {error}", directory.display());
+                    continue;
+                }
+            };
+            swept += here;
+            next.extend(below);
+        }
+        Ok(swept)
+    }
 }
 
 #[cfg(test)]
@@ -394,7 +378,9 @@ mod tests {
     fn disk() -> (TempDir, Disk) {
         let dir = TempDir::new().unwrap();
         fs::create_dir_all(dir.path().join("root/lake")).unwrap();
-        let disk = Disk::open(&dir.path().join("root"), [("here".to_owned(), "lake".to_owned())].into()).unwrap();
+        let disk =
+            Disk::open(&dir.path().join("root"), [("here".to_owned(), "lake".to_owned())].into(), MinFree::Bytes(0))
+                .unwrap();
         (dir, disk)
     }
 

@@ -14,6 +14,7 @@ use object_store::{
 use valetkey_s3::{Failure, Found, Header, Opened, Upload, Version, Window};
 
 use crate::failure::{self, text};
+use crate::http::Expect;
 
 /// Bytes of one piece of an upload; a store takes at most 10,000 pieces, each but the last at least 5 MiB.
 const PIECE: usize = 8 * 1024 * 1024;
@@ -73,7 +74,7 @@ pub(crate) fn found(meta: &ObjectMeta, attributes: &Attributes) -> Found {
 
 /// What a store says of an object; nothing if there is none.
 pub(crate) async fn head(store: &dyn ObjectStore, path: &Path) -> Result<Option<Found>, Failure> {
-    let options = GetOptions { head: true, ..GetOptions::default() };
+    let options = GetOptions { head: true, extensions: Expect::Object.said(), ..GetOptions::default() };
     match store.get_opts(path, options).await {
         Ok(got) => Ok(Some(found(&got.meta, &got.attributes))),
         Err(Error::NotFound { .. }) => Ok(None),
@@ -94,11 +95,14 @@ pub(crate) async fn read(
         Window::Range(range) => Some(GetRange::Bounded(range)),
         Window::Last(count) => Some(GetRange::Suffix(count)),
     };
-    let options = GetOptions { range, if_match: only, ..GetOptions::default() };
+    let options = GetOptions { range, if_match: only, extensions: Expect::Object.said(), ..GetOptions::default() };
     match store.get_opts(path, options).await {
         Ok(got) => {
             let (found, range) = (found(&got.meta, &got.attributes), got.range.clone());
-            let bytes = got.into_stream().map_err(|error| failure::of(&error)).boxed();
+            // The library reads on and on behind the end of a file that is shorter than it was.
+            let ended = |bytes: &Bytes| bytes.is_empty();
+            let bytes = got.into_stream().map_err(|error| failure::of(&error));
+            let bytes = bytes.try_take_while(move |bytes| std::future::ready(Ok(!ended(bytes)))).boxed();
             Ok(Some(Opened { found, range, bytes }))
         }
         Err(Error::NotFound { .. }) => Ok(None),

@@ -15,10 +15,11 @@ use valetkey_core::name::{BucketName, shortened};
 use valetkey_core::{Error, Kind as ErrorKind, Secret};
 use valetkey_s3::Backend;
 
+use crate::Terms;
 use crate::cloud::{Cloud, Kind, Store};
 use crate::failure::text;
 use crate::hosts::{Within, origin};
-use crate::http;
+use crate::http::{self, Straight};
 use crate::local::Disk;
 
 /// A name that every store takes, to see whether a bucket could be opened.
@@ -222,9 +223,9 @@ fn names(buckets: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>,
 }
 
 /// A client waits in front of us: rather a clear refusal soon than an answer late.
-fn retry() -> RetryConfig {
+fn retry(terms: Terms) -> RetryConfig {
     let backoff = BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() };
-    RetryConfig { backoff, max_retries: 3, retry_timeout: Duration::from_secs(20) }
+    RetryConfig { backoff, max_retries: 3, retry_timeout: terms.wait }
 }
 
 /// Opens one bucket to see whether any could be: what is wrong is told now, not with the first request.
@@ -334,8 +335,10 @@ impl Settings {
     ///
     /// # Errors
     /// `Invalid`, with the field that is wrong.
-    pub fn open(&self, secrets: &[u8]) -> Result<Arc<dyn Backend>, Error> {
+    pub fn open(&self, secrets: &[u8], terms: Terms) -> Result<Arc<dyn Backend>, Error> {
         let hosts = Arc::new(self.hosts(secrets)?);
+        let within = || Within(Arc::clone(&hosts), Straight { wait: terms.wait });
+        let cloud = |kind, names, open| Cloud::new(kind, names, open).waiting(terms.wait);
         match self {
             Self::S3 { endpoint, region, path_style, allow_http, buckets } => {
                 let mut builder = match Secrets::parse(secrets, "s3")? {
@@ -354,8 +357,8 @@ impl Settings {
                     .with_region(region.as_deref().unwrap_or(REGION))
                     .with_virtual_hosted_style_request(!path_style.unwrap_or(true))
                     .with_client_options(http::options(*allow_http))
-                    .with_http_connector(Within(Arc::clone(&hosts)))
-                    .with_retry(retry())
+                    .with_http_connector(within())
+                    .with_retry(retry(terms))
                     // One by one: not every store has the other.
                     .with_disable_bulk_delete(true);
                 if let Some(endpoint) = endpoint {
@@ -363,15 +366,15 @@ impl Settings {
                 }
                 let open = move |bucket: &str| builder.clone().with_bucket_name(bucket).build().map(both);
                 let own = open.clone();
-                tried(Cloud::new(Kind::S3, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
+                tried(cloud(Kind::S3, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
             }
             Self::Azure { account, endpoint, allow_http, tenant_id, client_id, buckets } => {
                 let mut builder = MicrosoftAzureBuilder::new()
                     .with_account(account)
                     .with_client_options(http::options(*allow_http))
-                    .with_http_connector(Within(Arc::clone(&hosts)))
+                    .with_http_connector(within())
                     .with_allow_http(*allow_http)
-                    .with_retry(retry());
+                    .with_retry(retry(terms));
                 if let Some(endpoint) = endpoint {
                     builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
                 }
@@ -398,13 +401,13 @@ impl Settings {
                 };
                 let open = move |bucket: &str| builder.clone().with_container_name(bucket).build().map(both);
                 let own = open.clone();
-                tried(Cloud::new(Kind::Azure, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
+                tried(cloud(Kind::Azure, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
             }
             Self::Gcs { endpoint, allow_http, buckets } => {
                 let mut builder = GoogleCloudStorageBuilder::new()
                     .with_client_options(http::options(*allow_http))
-                    .with_http_connector(Within(Arc::clone(&hosts)))
-                    .with_retry(retry());
+                    .with_http_connector(within())
+                    .with_retry(retry(terms));
                 if let Some(endpoint) = endpoint {
                     builder = builder.with_base_url(endpoint.trim_end_matches('/'));
                 }
@@ -413,13 +416,13 @@ impl Settings {
                 }
                 let open = move |bucket: &str| builder.clone().with_bucket_name(bucket).build().map(both);
                 let own = open.clone();
-                tried(Cloud::new(Kind::Gcs, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
+                tried(cloud(Kind::Gcs, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
             }
             Self::Local { root, buckets } => {
                 if !root.is_absolute() {
                     return Err(bad("root", "the root of a plain disk is an absolute path"));
                 }
-                let disk = Disk::open(root, names(buckets)?);
+                let disk = Disk::open(root, names(buckets)?, terms.min_free);
                 let disk =
                     disk.map_err(|error| bad("root", "the root is not a directory that can be opened").note(error))?;
                 Ok(Arc::new(disk))
@@ -458,7 +461,7 @@ mod tests {
     const KEYS: &[u8] = br#"{"access_key_id":"AKIA","secret_access_key":"s3cret/value"}"#;
 
     fn open(settings: &str, secrets: &[u8]) -> Result<Arc<dyn Backend>, Error> {
-        Settings::parse(settings)?.open(secrets)
+        Settings::parse(settings)?.open(secrets, Terms::default())
     }
 
     #[tokio::test]

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
+use jiff::Timestamp;
 use s3s::StdError;
 use s3s::stream::{ByteStream, RemainingLength};
 use tokio_util::task::TaskTracker;
 use valetkey_core::fair::Share;
-use valetkey_core::id::StorageId;
+use valetkey_core::id::{AccountId, StorageId};
 
 use crate::behind::door::Door;
 use crate::behind::port::{Backend, Window};
@@ -50,7 +51,17 @@ impl Buckets {
 
     /// Serves another store's buckets too, or by another road than before.
     pub(crate) fn attach(&self, storage: StorageId, backend: Arc<dyn Backend>) {
+        let sweeping = swept(Arc::clone(&backend), self.objects.now());
         self.backends.write().unwrap_or_else(PoisonError::into_inner).insert(storage, backend);
+        self.tasks.spawn(sweeping);
+    }
+
+    /// Sweeps all stores.
+    pub(crate) async fn sweep(&self) {
+        let backends: Vec<_> = self.backends.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for backend in backends {
+            swept(backend, self.objects.now()).await;
+        }
     }
 
     /// The way to another store, if it is attached.
@@ -70,7 +81,7 @@ impl Buckets {
     pub(crate) fn bucket(&self, storage: StorageId, name: &str) -> Option<Bucket> {
         if storage == self.own {
             let id = self.objects.bucket(name)?;
-            return Some(Bucket { objects: Arc::clone(&self.objects), id, behind: None });
+            return Some(Bucket { objects: Arc::clone(&self.objects), id, account: None, behind: None });
         }
         let (backend, bucket) = (self.backend(storage)?, self.objects.foreign_bucket(storage, name)?);
         let behind = Behind {
@@ -81,7 +92,15 @@ impl Buckets {
             bucket,
             name: name.into(),
         };
-        Some(Bucket { objects: Arc::clone(&self.objects), id: bucket, behind: Some(Box::new(behind)) })
+        Some(Bucket { objects: Arc::clone(&self.objects), id: bucket, account: None, behind: Some(Box::new(behind)) })
+    }
+}
+
+async fn swept(backend: Arc<dyn Backend>, now: Timestamp) {
+    match backend.sweep(now).await {
+        Ok(0) => {}
+        Ok(files) => tracing::info!(files, "swept {files} files that were left unfinished at a store behind"),
+        Err(failure) => tracing::warn!(error = %failure, "a store behind could not be swept: {failure}"),
     }
 }
 
@@ -91,11 +110,18 @@ pub(crate) struct Bucket {
     pub(crate) objects: Arc<Objects>,
     /// Its number there.
     pub(crate) id: BucketId,
+    /// Whose what is put there is; nobody's, if the server itself puts it.
+    account: Option<AccountId>,
     /// The way to it, if it is in another store.
     behind: Option<Box<Behind>>,
 }
 
 impl Bucket {
+    /// The same, for an account.
+    pub(crate) fn of(self, account: AccountId) -> Self {
+        Self { account: Some(account), ..self }
+    }
+
     /// The way to an object, if it is in another store. A folder's marker is kept here, wherever the bucket is.
     fn elsewhere(&self, key: &[u8]) -> Option<&Behind> {
         self.behind.as_deref().filter(|behind| !behind.is_marker(key))
@@ -143,9 +169,9 @@ impl Bucket {
             None => {
                 let marker = self.behind.is_some();
                 let max_bytes = if marker { 0 } else { max_bytes };
-                let taken = self.objects.take(body, algorithms, max_bytes, Some(share)).await;
+                let taken = self.objects.take(body, algorithms, max_bytes, (Some(share), self.account)).await;
                 let taken = taken.map_err(|error| if marker { behind::of_marker(error) } else { error })?;
-                let (objects, bucket) = (Arc::clone(&self.objects), self.id);
+                let (objects, bucket) = (Arc::clone(&self.objects), (self.id, self.account));
                 Ok(Draft::Own { objects, bucket, key: key.into(), taken, headers })
             }
             Some(behind) => Ok(Draft::Behind(behind.take(key, headers, body, algorithms, max_bytes, share).await?)),
@@ -200,7 +226,7 @@ impl Bucket {
 /// A body that was taken in for an object, and that nobody sees yet.
 pub(crate) enum Draft {
     /// For a bucket here.
-    Own { objects: Arc<Objects>, bucket: BucketId, key: Box<[u8]>, taken: Taken, headers: Headers },
+    Own { objects: Arc<Objects>, bucket: (BucketId, Option<AccountId>), key: Box<[u8]>, taken: Taken, headers: Headers },
     /// For a bucket in another store.
     Behind(behind::Draft),
 }

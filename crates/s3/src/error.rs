@@ -1,9 +1,13 @@
 //! Refusals in S3's own words, and what a failure of ours becomes.
 
 use std::fmt;
+use std::io;
 
+use http::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use s3s::{S3Error, S3ErrorCode};
 use valetkey_sqlite::Failure as _;
+
+use crate::space::is_low;
 
 /// What the crate's functions refuse with.
 pub(crate) type Result<T> = std::result::Result<T, S3Error>;
@@ -56,14 +60,34 @@ pub(crate) fn internal(doing: &'static str, error: impl fmt::Display) -> S3Error
 /// The disk or the index cannot take or give anything now: logged here, and worth another try.
 pub(crate) fn unavailable(doing: &'static str, error: impl fmt::Display) -> S3Error {
     tracing::error!(doing, error = %error, "the object store failed while {doing}: {error}");
-    let mut refusal = refuse(S3ErrorCode::ServiceUnavailable, "The service cannot do this now. Please try again.");
-    refusal.set_headers(http::HeaderMap::from_iter([(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"))]));
-    refusal
+    later(refuse(S3ErrorCode::ServiceUnavailable, "The service cannot do this now. Please try again."), "1")
 }
 
 /// A failure of the index: worth another try if the database failed, a defect of ours otherwise.
 pub(crate) fn of_index(doing: &'static str, error: sqlx::Error) -> S3Error {
     if error.is_of_database() { unavailable(doing, error) } else { internal(doing, error) }
+}
+
+/// What a disk does not do. That it is as full as it may become, its sender may know: it will not be over in a second.
+pub(crate) fn of_disk(doing: &'static str, error: io::Error) -> S3Error {
+    if !is_low(&error) {
+        return unavailable(doing, error);
+    }
+    metrics::counter!("vk_s3_no_room_total").increment(1);
+    tracing::warn!(doing, error = %error, "a write was refused while {doing}: {error}");
+    no_room()
+}
+
+/// Nothing can be written for now. What frees room is done all the same.
+pub(crate) fn no_room() -> S3Error {
+    let said = "There is no room for new objects. Objects can be read and deleted; please try again later.";
+    later(refuse(S3ErrorCode::ServiceUnavailable, said), "30")
+}
+
+/// Says after how many seconds to come again.
+fn later(mut error: S3Error, secs: &'static str) -> S3Error {
+    error.set_headers(HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(secs))]));
+    error
 }
 
 /// Why a request's body could not be read to its end.
@@ -126,7 +150,15 @@ impl From<BodyError> for S3Error {
     }
 }
 
-/// What an error of a body stream means.
+/// An object here or elsewhere could not be read to its end; why is in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("an object could not be read to its end")]
+pub(crate) struct Unread;
+
+/// What an error of a body stream means: of a request's body, or of an object that is copied.
 pub(crate) fn of_body(error: &(dyn std::error::Error + Send + Sync + 'static)) -> S3Error {
+    if error.is::<Unread>() {
+        return refuse(S3ErrorCode::InternalError, "The source of the copy could not be read to its end.");
+    }
     error.downcast_ref::<BodyError>().copied().unwrap_or(BodyError::Connection).into()
 }

@@ -9,6 +9,8 @@ mod error;
 mod gate;
 mod objects;
 mod own;
+mod scrub;
+mod space;
 mod wire;
 
 use std::convert::Infallible;
@@ -41,7 +43,10 @@ use crate::gate::session::{Live, Standing};
 use crate::gate::{Gate, Hosts};
 use crate::objects::checksum::Algorithm;
 use crate::objects::record::Headers;
+pub use crate::objects::usage::Quota;
 use crate::objects::{Condition, Objects, Setup};
+pub use crate::scrub::{Damage, Scrubbed, scrub};
+pub use crate::space::{MinFree, Room, Space, is_full};
 use crate::wire::Wire;
 
 /// The body of a response.
@@ -71,6 +76,8 @@ pub struct Limits {
     pub inline_bytes: usize,
     /// The most bytes of records (and the small objects in them) kept in memory.
     pub cache_bytes: u64,
+    /// What each account may keep.
+    pub quota: Quota,
 }
 
 impl Default for Limits {
@@ -84,6 +91,7 @@ impl Default for Limits {
             patience: Duration::from_secs(5),
             inline_bytes: 16 * 1024,
             cache_bytes: 64 * 1024 * 1024,
+            quota: Quota::default(),
         }
     }
 }
@@ -102,6 +110,8 @@ pub struct Config {
     pub r2_hosts: Vec<String>,
     /// Limits.
     pub limits: Limits,
+    /// The disk that the directory is on.
+    pub space: Space,
 }
 
 impl Config {
@@ -109,6 +119,7 @@ impl Config {
     pub fn new(storage: StorageId, data_dir: PathBuf) -> Self {
         Self {
             storage,
+            space: Space::at(&data_dir, MinFree::Usual),
             data_dir,
             domains: vec!["s3.localhost".to_owned()],
             r2_hosts: Vec::new(),
@@ -172,7 +183,7 @@ fn of_store(bucket: &BucketName, failure: &Failure) -> Error {
         Failure::NoBucket => (Kind::NotFound(Noun::Bucket), "the store behind has no bucket of this name"),
         Failure::Throttled(_) => (Kind::RateLimited, "the store behind wants to be asked less"),
         Failure::Unavailable(_) => (Kind::Upstream, "the store behind cannot be reached"),
-        Failure::Clash | Failure::Unfit(_) | Failure::Failed(_) => {
+        Failure::Clash | Failure::Unfit(_) | Failure::Full | Failure::Failed(_) => {
             (Kind::Upstream, "the bucket cannot be listed at the store behind with the credentials it was given")
         }
     };
@@ -183,9 +194,9 @@ impl Endpoint {
     /// Opens the data directory and puts the endpoint together.
     ///
     /// # Errors
-    /// `Internal` when the directory or its index cannot be opened.
+    /// `Internal`, naming the file, when the directory or its index cannot be opened.
     pub async fn open(config: Config, world: World) -> Result<Self, Error> {
-        let Config { storage, data_dir, domains, r2_hosts, limits } = config;
+        let Config { storage, data_dir, domains, r2_hosts, limits, space } = config;
         let World { keyring, leases, parents, clock, entropy, budget, tasks } = world;
         let setup = Setup {
             data_dir: &data_dir,
@@ -193,9 +204,11 @@ impl Endpoint {
             cache_bytes: limits.cache_bytes,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
+            space,
+            quota: limits.quota,
             tasks: tasks.clone(),
         };
-        let objects = Arc::new(Objects::open(setup).await.map_err(failed)?);
+        let objects = Arc::new(Objects::open(setup).await?);
         let buckets = Arc::new(Buckets::new(storage, Arc::clone(&objects), tasks));
         let wire = Wire { buckets: Arc::clone(&buckets), limits, budget: Arc::clone(&budget) };
         let mut builder = S3ServiceBuilder::new(wire);
@@ -241,6 +254,11 @@ impl Endpoint {
         self.buckets.attach(storage, backend);
     }
 
+    /// Removes what processes that are gone left unfinished at the other stores. So it is done when a store is attached, too.
+    pub async fn sweep(&self) {
+        self.buckets.sweep().await;
+    }
+
     /// Makes sure that a bucket of a store is served: makes it if the store is this one, else looks that it is there and
     /// remembers whose it is.
     ///
@@ -283,8 +301,8 @@ impl Endpoint {
         let mut headers = Headers::default();
         headers.add("content-type", content_type.as_bytes());
         let body = futures::stream::iter([Ok(bytes)]);
-        let taken = self.objects.take(body, &[Algorithm::Crc64Nvme], u64::MAX, None).await.map_err(failed)?;
-        let (live, key) = (Live::of_server(), key.as_bytes());
+        let taken = self.objects.take(body, &[Algorithm::Crc64Nvme], u64::MAX, (None, None)).await.map_err(failed)?;
+        let (live, key, bucket) = (Live::of_server(), key.as_bytes(), (bucket, None));
         let put = self.objects.put(live, bucket, key, taken, headers, Condition::default()).await.map_err(failed)?;
         // Without a condition nothing can clash.
         put.map(drop).map_err(|clash| Error::internal(format!("{clash:?}")))

@@ -21,6 +21,7 @@ use valetkey_core::time::{Entropy, random_10};
 use valetkey_core::{Error, Kind};
 
 use crate::ledger::queue::Queue;
+use crate::settings::Room;
 
 /// A file that is so old and has no row has none on its way: an upload ends long before.
 pub(crate) const ORPHAN_MS: i64 = 3_600_000;
@@ -86,6 +87,7 @@ pub(crate) struct Blobs {
     /// Files that are being written, or whose row is.
     young: Mutex<HashSet<FileName>>,
     turns: Semaphore,
+    room: Room,
     tasks: TaskTracker,
 }
 
@@ -98,9 +100,9 @@ pub(crate) struct Written {
 
 impl Blobs {
     /// The blobs beside a database.
-    pub(crate) fn beside(database: &Path, tasks: TaskTracker) -> Arc<Self> {
+    pub(crate) fn beside(database: &Path, limit: Room, tasks: TaskTracker) -> Arc<Self> {
         let root = database.with_file_name("packages");
-        Arc::new(Self { root, young: Mutex::default(), turns: Semaphore::new(AT_ONCE), tasks })
+        Arc::new(Self { root, young: Mutex::default(), turns: Semaphore::new(AT_ONCE), room: limit, tasks })
     }
 
     fn young(&self) -> MutexGuard<'_, HashSet<FileName>> {
@@ -137,9 +139,10 @@ impl Blobs {
 
     async fn write_file(self: &Arc<Self>, name: FileName, body: Vec<u8>, ledger: &Queue) -> io::Result<()> {
         let (shard, path) = (self.root.join(name.shard()), self.path(name));
-        let made = shard.clone();
+        let (made, room) = (shard.clone(), self.room.clone());
         let mut file = self
             .blocking(move || {
+                room.admit(0)?;
                 DirBuilder::new().recursive(true).mode(0o700).create(made)?;
                 OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
             })
@@ -151,7 +154,9 @@ impl Blobs {
                 let _ = tokio::time::timeout(LEDGER_FIRST, page.kept()).await;
             }
             let stretch = body.split_to(body.len().min(STRETCH));
+            let room = self.room.clone();
             let write = move || {
+                room.admit(stretch.len())?;
                 file.write_all(&stretch)?;
                 file.sync_data()?;
                 Ok(file)

@@ -25,6 +25,6 @@ mod workspaces;
 
 pub use holdings::{HOLDINGS, Holding, Holdings};
 pub use parents::ParentKeys;
-pub use settings::{LedgerMode, Retention, Settings};
+pub use settings::{LedgerMode, Retention, Room, Settings};
 pub use store::Store;
 pub use sweep::Swept;

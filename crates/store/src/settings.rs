@@ -1,5 +1,9 @@
 //! What an operator may choose about the store.
 
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
 use crate::holdings::Holdings;
 
 /// When a lease counts as opened.
@@ -11,6 +15,37 @@ pub enum LedgerMode {
     /// When it is queued. Faster; a crash may lose the leases of the last tenth of a second. While one waits longer than that
     /// for the disk, nothing more is handed out.
     Behind,
+}
+
+/// Says whether so many bytes may be written.
+type Ask = Arc<dyn Fn(u64) -> io::Result<()> + Send + Sync>;
+
+/// The room on the disk for what strangers send: less than there is, so that the ledger has some left.
+#[derive(Clone)]
+pub struct Room(Ask);
+
+impl Room {
+    /// As much as this says, which is asked before each write.
+    pub fn as_said(ask: Ask) -> Self {
+        Self(ask)
+    }
+
+    /// Refuses so many bytes if there is no room for them. Blocks.
+    pub(crate) fn admit(&self, bytes: usize) -> io::Result<()> {
+        (self.0)(u64::try_from(bytes).unwrap_or(u64::MAX))
+    }
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(|_| Ok(())))
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Room")
+    }
 }
 
 /// What an operator may choose about the store.
@@ -30,6 +65,8 @@ pub struct Settings {
     pub holdings: Holdings,
     /// How long what is over is kept.
     pub retention: Retention,
+    /// The room for blobs of packages.
+    pub room: Room,
 }
 
 /// How long what is over is kept, in seconds; 0: for ever.
@@ -59,6 +96,7 @@ impl Default for Settings {
             dialects: vec!["native", "theirstack", "dreadnode", "r2", "sharing"],
             holdings: Holdings::default(),
             retention: Retention::default(),
+            room: Room::default(),
         }
     }
 }

@@ -14,7 +14,7 @@ use valetkey_core::account::Metering;
 use valetkey_core::name::Name;
 use valetkey_core::package::{Digest, Packages, Upload, UploadKey};
 use valetkey_core::time::{Clock, Entropy};
-use valetkey_store::{Settings, Store};
+use valetkey_store::{Room, Settings, Store};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::contract::{Bench, Tenant};
@@ -40,9 +40,13 @@ impl Shelf {
     }
 
     async fn open(&self) -> Store {
+        self.open_with(Settings::default()).await
+    }
+
+    async fn open_with(&self, settings: Settings) -> Store {
         let clock = Arc::<FixedClock>::clone(&self.clock) as Arc<dyn Clock>;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        Store::open(&self.database(), Settings::default(), clock, Arc::clone(&self.entropy), tasks, stop).await.unwrap()
+        Store::open(&self.database(), settings, clock, Arc::clone(&self.entropy), tasks, stop).await.unwrap()
     }
 
     fn bench(&self, store: &Store) -> Bench {
@@ -112,6 +116,31 @@ async fn the_bytes_of_a_blob_do_not_go_through_the_database() {
     let store = shelf.open().await;
     assert_eq!(store.blob(tenant.account.id, digest).await.unwrap(), Some(body));
     assert_eq!(store.blob_size(tenant.account.id, digest).await.unwrap(), Some(5 << 20));
+}
+
+#[tokio::test]
+async fn a_blob_takes_no_room_that_is_the_ledgers() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    let shelf = Shelf::new();
+    let left = Arc::new(AtomicU64::new(2 << 20));
+    let own = Arc::clone(&left);
+    let ask = Arc::new(move |bytes| {
+        let taken = own
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(bytes).filter(|left| *left > 0));
+        taken.map(drop).map_err(|_| std::io::ErrorKind::StorageFull.into())
+    });
+    let store = shelf.open_with(Settings { room: Room::as_said(ask), ..Settings::default() }).await;
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    // In the midst of it, and from its start.
+    for (seed, size) in [(1, 5 << 20), (2, 10)] {
+        assert_eq!(push(&bench, &tenant, seed, &vec![7; size]).await, Err(Kind::Unavailable));
+        assert!(shelf.files().is_empty());
+        left.store(0, Ordering::SeqCst);
+    }
+    left.store(6 << 20, Ordering::SeqCst);
+    push(&bench, &tenant, 3, &vec![7; 5 << 20]).await.unwrap();
+    assert_eq!(shelf.files().len(), 1);
 }
 
 #[tokio::test]

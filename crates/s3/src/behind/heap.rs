@@ -1,13 +1,13 @@
 //! A piece of a body while it is being filled: in memory as far as its account's share goes, and in a file that nobody sees beyond
 //! that. So no sender keeps another one's bytes out, however many it sends at once and however slowly.
 
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use valetkey_core::fair::Share;
 
-use crate::error::{Result, unavailable};
+use crate::error::{Result, of_disk};
 use crate::objects::Objects;
 use crate::objects::files::Draft;
 
@@ -24,7 +24,7 @@ pub(super) struct Heap {
 }
 
 fn failed(error: io::Error) -> s3s::S3Error {
-    unavailable("keeping a piece of a body", error)
+    of_disk("keeping a piece of a body", error)
 }
 
 impl Heap {
@@ -57,8 +57,9 @@ impl Heap {
                 Some(aside) => aside,
                 None => (objects.draft()?, 0),
             };
-            draft.file().write_all(&pushed)?;
-            Ok((draft, size + pushed.len()))
+            let size = size + pushed.len();
+            draft.append(&[pushed])?;
+            Ok((draft, size))
         });
         self.aside = Some(written.await.map_err(failed)?);
         self.here = BytesMut::new();

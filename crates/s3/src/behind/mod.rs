@@ -26,10 +26,10 @@ use crate::behind::door::Door;
 use crate::behind::port::{Failure, Found};
 pub(crate) use crate::behind::reading::Reading;
 pub(crate) use crate::behind::writing::Draft;
-use crate::error::{Result, crowded, refuse, refuse_with};
+use crate::error::{Result, crowded, internal, no_room, refuse, refuse_with};
 use crate::objects::facts::Facts;
 use crate::objects::record::{Data, Headers, Record};
-use crate::objects::{BucketId, Objects};
+use crate::objects::{BucketId, Objects, shown};
 
 const TYPE: &str = "content-type";
 
@@ -107,6 +107,11 @@ pub(crate) fn failed(doing: &'static str, failure: &Failure) -> S3Error {
             return refuse(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist");
         }
         Failure::Unfit(why) => return unfit(why),
+        Failure::Full => {
+            metrics::counter!("vk_s3_no_room_total").increment(1);
+            tracing::warn!(doing, "there is no room at the store behind while {doing}");
+            return no_room();
+        }
         Failure::Throttled(_) | Failure::Unavailable(_) | Failure::Failed(_) => {}
     }
     metrics::counter!("vk_s3_behind_failures_total", "doing" => doing).increment(1);
@@ -155,7 +160,13 @@ impl Behind {
     /// What is there, with what is kept here of it if that is of the same version.
     async fn record_of(&self, key: &str, found: &Found) -> Result<Record> {
         let facts = self.objects.facts(self.bucket, key.as_bytes()).await?;
-        let facts = facts.filter(|facts| facts.tag == found.version.tag && facts.size == found.size);
+        let facts = facts.filter(|facts| facts.tag == found.version.tag);
+        if let Some(facts) = facts.as_ref().filter(|facts| facts.size != found.size) {
+            let (there, kept) = (found.size, facts.size);
+            let said =
+                format!("{} has {there} bytes there and had {kept}, in one version", shown(&self.name, key.as_bytes()));
+            return Err(internal("looking an object up", said));
+        }
         Ok(self.described(found, facts))
     }
 

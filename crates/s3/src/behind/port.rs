@@ -96,6 +96,9 @@ pub enum Failure {
     /// It could not be reached, or said that it cannot now.
     #[error("unavailable: {0}")]
     Unavailable(String),
+    /// There is no room for more.
+    #[error("there is no room for more")]
+    Full,
     /// It refused us or answered what makes no sense.
     #[error("failed: {0}")]
     Failed(String),
@@ -160,6 +163,13 @@ pub trait Backend: Send + Sync + 'static {
     /// Objects whose key starts with `prefix` and does not come before `from`, in the order of their keys' bytes. Fewer than
     /// `limit` means that there are no more. Keys that do not fit are left out.
     async fn list(&self, bucket: &str, prefix: &str, from: &[u8], limit: usize) -> Result<Vec<Entry>, Failure>;
+
+    /// Removes what was left unfinished there by a process that is gone; says how many files that were. A store that keeps no such
+    /// files has nothing to do.
+    async fn sweep(&self, now: Timestamp) -> Result<usize, Failure> {
+        let _ = now;
+        Ok(0)
+    }
 }
 
 /// An object being written: nobody sees it before it is complete.

@@ -1,5 +1,6 @@
 //! Reads ranges of objects in another store, in one round trip where what is asked for says which bytes those are.
 
+use std::fmt;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,8 +14,11 @@ use s3s::stream::{ByteStream, RemainingLength};
 
 use crate::behind::port::{Failure, Opened, Window};
 use crate::behind::{Behind, failed};
-use crate::error::{Result, internal};
+use crate::error::{Result, Unread, internal};
+use crate::objects::proof::Proof;
+use crate::objects::reading::ROTTEN;
 use crate::objects::record::Record;
+use crate::objects::shown;
 
 /// How often a read starts over because the object was replaced under it.
 const TRIES: usize = 8;
@@ -35,14 +39,15 @@ impl Behind {
                 Ok(Some(opened)) => {
                     let record = self.record_of(key, &opened.found).await?;
                     if plan(&record)? == opened.range {
-                        return Ok(Some((Arc::new(record), Reading::new(opened))));
+                        let reading = self.reading(key, &record, opened);
+                        return Ok(Some((Arc::new(record), reading)));
                     }
                 }
                 Err(failure @ (Failure::Throttled(_) | Failure::Unavailable(_) | Failure::NoBucket)) => {
                     return Err(failed(doing, &failure));
                 }
                 // A range that is not there: what is wrong with it the look below tells.
-                Err(Failure::Clash | Failure::Unfit(_) | Failure::Failed(_)) => {}
+                Err(Failure::Clash | Failure::Unfit(_) | Failure::Full | Failure::Failed(_)) => {}
             }
         }
         for _ in 0..TRIES {
@@ -55,7 +60,10 @@ impl Behind {
             }
             let window = Window::Range(range.clone());
             match self.backend.read(&self.name, key, window, Some(&found.version)).await {
-                Ok(Some(opened)) if opened.range == range => return Ok(Some((record, Reading::new(opened)))),
+                Ok(Some(opened)) if opened.range == range => {
+                    let reading = self.reading(key, &record, opened);
+                    return Ok(Some((record, reading)));
+                }
                 Ok(Some(_)) => return Err(internal(doing, "the store behind sent another range")),
                 // Replaced or removed between the two.
                 Ok(None) | Err(Failure::Clash) => {}
@@ -64,6 +72,14 @@ impl Behind {
         }
         Err(internal(doing, "the object was replaced again and again"))
     }
+
+    /// A whole object that was written from here is held against the checksum that was kept of it.
+    fn reading(&self, key: &str, record: &Record, opened: Opened) -> Reading {
+        let proof = if opened.range == (0..record.size) { Proof::by_checksum(record) } else { None };
+        let Opened { range, bytes, .. } = opened;
+        let what = shown(&self.name, key.as_bytes());
+        Reading { bytes: Mutex::new(bytes), remaining: range.end - range.start, proof, what }
+    }
 }
 
 /// A range of an object's bytes.
@@ -71,16 +87,35 @@ pub(crate) struct Reading {
     /// Only ever reached through `&mut`; the lock is what lets it be handed between threads.
     bytes: Mutex<BoxStream<'static, std::result::Result<Bytes, Failure>>>,
     remaining: u64,
+    proof: Option<Proof>,
+    /// Which object it is, for the log.
+    what: String,
 }
 
 impl Reading {
-    fn new(opened: Opened) -> Self {
-        let Opened { range, bytes, .. } = opened;
-        Self { bytes: Mutex::new(bytes), remaining: range.end - range.start }
+    fn empty() -> Self {
+        let bytes: BoxStream<'static, _> = Box::pin(futures::stream::empty());
+        Self { bytes: Mutex::new(bytes), remaining: 0, proof: None, what: String::new() }
     }
 
-    fn empty() -> Self {
-        Self { bytes: Mutex::new(Box::pin(futures::stream::empty())), remaining: 0 }
+    /// Takes note of bytes, and says whether they may go on: the last ones only if all are what was written.
+    fn passes(&mut self, bytes: &Bytes) -> std::result::Result<(), &'static str> {
+        let remaining = self.remaining.checked_sub(bytes.len() as u64);
+        self.remaining = remaining.ok_or("more bytes came than there are")?;
+        if let Some(proof) = &mut self.proof {
+            proof.update(bytes);
+        }
+        if self.remaining == 0 && self.proof.take().is_some_and(|proof| !proof.holds()) {
+            metrics::counter!("vk_s3_damaged_objects_total").increment(1);
+            return Err(ROTTEN);
+        }
+        Ok(())
+    }
+
+    fn torn(&self, why: impl fmt::Display) -> StdError {
+        let what = &self.what;
+        tracing::warn!(object = what, error = %why, "reading {what} from the store behind failed: {why}");
+        Unread.into()
     }
 }
 
@@ -91,23 +126,15 @@ impl Stream for Reading {
         let bytes = self.bytes.get_mut().unwrap_or_else(PoisonError::into_inner);
         let next = ready!(bytes.as_mut().poll_next(cx));
         Poll::Ready(match next {
-            Some(Ok(bytes)) => match self.remaining.checked_sub(bytes.len() as u64) {
-                Some(remaining) => {
-                    self.remaining = remaining;
-                    Some(Ok(bytes))
-                }
-                None => Some(Err(torn("more bytes came than there are"))),
+            Some(Ok(bytes)) => match self.passes(&bytes) {
+                Ok(()) => Some(Ok(bytes)),
+                Err(why) => Some(Err(self.torn(why))),
             },
-            Some(Err(failure)) => Some(Err(torn(&failure.to_string()))),
-            None if self.remaining > 0 => Some(Err(torn("it ended early"))),
+            Some(Err(failure)) => Some(Err(self.torn(failure))),
+            None if self.remaining > 0 => Some(Err(self.torn("it ended early"))),
             None => None,
         })
     }
-}
-
-fn torn(why: &str) -> StdError {
-    tracing::warn!(error = why, "reading from the store behind failed: {why}");
-    "the store behind failed while an object was read".into()
 }
 
 impl ByteStream for Reading {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::Row as _;
-use valetkey_core::id::StorageId;
+use valetkey_core::id::{AccountId, StorageId};
 
 use crate::objects::condition::{Clash, Condition, Existing};
 use crate::objects::files::{Draft, FileId};
 use crate::objects::record::{Data, Record, decode_segments, encode_segments};
-use crate::objects::writer::{After, Change};
+use crate::objects::usage::objects_of;
+use crate::objects::writer::{After, Change, WhenFull};
 use crate::objects::{BucketId, Index};
 
 /// Makes a bucket.
@@ -23,6 +24,10 @@ pub(super) struct CreateBucket {
 #[async_trait]
 impl Change for CreateBucket {
     type Answer = BucketId;
+
+    fn when_full(&self) -> WhenFull {
+        WhenFull::Made
+    }
 
     async fn apply(self, index: &mut Index, _: &mut After) -> sqlx::Result<BucketId> {
         let storage = self.storage.map(|storage| storage.to_bytes().to_vec()).unwrap_or_default();
@@ -94,22 +99,39 @@ pub(super) async fn adopt(index: &mut Index, draft: Draft, after: &mut After) ->
     Ok(())
 }
 
+/// Where an object is put, and for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Slot<'a> {
+    pub(super) bucket: BucketId,
+    pub(super) key: &'a [u8],
+    /// Whose it is; nobody's, if the server itself puts it.
+    pub(super) account: Option<AccountId>,
+    /// How many objects an account may keep.
+    pub(super) most: Option<u64>,
+}
+
 /// Puts a record in place of what was there; the files it names are referred to already.
 pub(super) async fn replace(
     index: &mut Index,
-    bucket: BucketId,
-    key: &[u8],
+    slot: Slot<'_>,
     record: &Record,
     content: i64,
     condition: &Condition,
     after: &mut After,
 ) -> sqlx::Result<Result<(), Clash>> {
+    let Slot { bucket, key, account, most } = slot;
     let before = before(index, bucket, key).await?;
     if let Err(clash) = condition.check(before.as_ref().map(Before::existing)) {
         return Ok(Err(clash));
     }
+    if let (None, Some(account), Some(most)) = (&before, account, most)
+        && objects_of(index, account).await? >= most
+    {
+        return Ok(Err(Clash::Quota));
+    }
     if let Some(before) = before {
         release(index, before, after).await?;
+        remove(index, bucket, key).await?;
     }
     let (content, segments) = match &record.data {
         Data::Here(bytes) if bytes.is_empty() => (None, Vec::new()),
@@ -125,8 +147,8 @@ pub(super) async fn replace(
         Data::Behind(_) => return Err(sqlx::Error::Encode("an object of another store is not kept here".into())),
     };
     sqlx::query(
-        "INSERT OR REPLACE INTO objects (bucket, key, size, etag, modified_ms, content, headers, segments) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO objects (bucket, key, size, etag, modified_ms, content, headers, segments, account) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(bucket)
     .bind(key)
@@ -136,14 +158,23 @@ pub(super) async fn replace(
     .bind(content)
     .bind(record.headers.encode())
     .bind(segments)
+    .bind(account.map(|account| account.to_bytes().to_vec()))
     .execute(index)
     .await?;
     after.forget.push((bucket, key.into()));
     Ok(Ok(()))
 }
 
+/// Removes an object's row.
+async fn remove(index: &mut Index, bucket: BucketId, key: &[u8]) -> sqlx::Result<()> {
+    let removed = sqlx::query("DELETE FROM objects WHERE bucket = ? AND key = ?").bind(bucket).bind(key);
+    removed.execute(index).await.map(drop)
+}
+
 /// Puts an object.
 pub(super) struct PutObject {
+    pub(super) account: Option<AccountId>,
+    pub(super) most: Option<u64>,
     pub(super) bucket: BucketId,
     pub(super) key: Box<[u8]>,
     pub(super) record: Arc<Record>,
@@ -156,9 +187,15 @@ pub(super) struct PutObject {
 impl Change for PutObject {
     type Answer = Result<(), Clash>;
 
+    fn when_full(&self) -> WhenFull {
+        // What lies in a file was admitted as it was written.
+        if self.draft.is_some() { WhenFull::Made } else { WhenFull::Refused }
+    }
+
     async fn apply(self, index: &mut Index, after: &mut After) -> sqlx::Result<Self::Answer> {
-        let Self { bucket, key, record, content, draft, condition } = self;
-        let put = replace(index, bucket, &key, &record, content, &condition, after).await?;
+        let Self { account, most, bucket, key, record, content, draft, condition } = self;
+        let slot = Slot { bucket, key: &key, account, most };
+        let put = replace(index, slot, &record, content, &condition, after).await?;
         if let (Ok(()), Some(draft)) = (put, draft) {
             adopt(index, draft, after).await?;
         }
@@ -177,6 +214,10 @@ pub(super) struct DeleteObject {
 impl Change for DeleteObject {
     type Answer = Result<(), Clash>;
 
+    fn when_full(&self) -> WhenFull {
+        WhenFull::Made
+    }
+
     async fn apply(self, index: &mut Index, after: &mut After) -> sqlx::Result<Self::Answer> {
         let Self { bucket, key, condition } = self;
         let before = before(index, bucket, &key).await?;
@@ -185,11 +226,7 @@ impl Change for DeleteObject {
         }
         if let Some(before) = before {
             release(index, before, after).await?;
-            sqlx::query("DELETE FROM objects WHERE bucket = ? AND key = ?")
-                .bind(bucket)
-                .bind(&*key)
-                .execute(index)
-                .await?;
+            remove(index, bucket, &key).await?;
             after.forget.push((bucket, key));
         }
         Ok(Ok(()))

@@ -130,14 +130,16 @@ impl Algorithm {
     }
 }
 
-enum Running {
+/// A checksum while it is made.
+pub(super) enum Running {
     Crc(Algorithm, Box<crc_fast::Digest>),
     Sha1(sha1::Sha1),
     Sha256(sha2::Sha256),
 }
 
 impl Running {
-    fn new(algorithm: Algorithm) -> Self {
+    /// Starts one.
+    pub(super) fn new(algorithm: Algorithm) -> Self {
         match algorithm.crc() {
             Some(crc) => Self::Crc(algorithm, Box::new(crc_fast::Digest::new(crc))),
             None if algorithm == Algorithm::Sha1 => Self::Sha1(sha1::Sha1::new()),
@@ -145,7 +147,8 @@ impl Running {
         }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
+    /// Takes more bytes.
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Crc(_, digest) => digest.update(bytes),
             Self::Sha1(digest) => digest.update(bytes),
@@ -153,7 +156,8 @@ impl Running {
         }
     }
 
-    fn finish(self) -> Box<[u8]> {
+    /// Ends it.
+    pub(super) fn finish(self) -> Box<[u8]> {
         match self {
             Self::Crc(algorithm, digest) => algorithm.crc_bytes(digest.finalize()),
             Self::Sha1(digest) => digest.finalize().to_vec().into(),

@@ -97,6 +97,8 @@ pub(crate) enum Clash {
     Failed(Part),
     /// The condition is about an object that is not there.
     Missing,
+    /// The account keeps as many objects as it may.
+    Quota,
 }
 
 /// Why an object is not read.

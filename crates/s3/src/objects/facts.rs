@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::error::Result;
 use crate::objects::record::Headers;
-use crate::objects::writer::{After, Change};
+use crate::objects::writer::{After, Change, WhenFull};
 use crate::objects::{BucketId, Index, Objects, sql};
 
 /// What is kept of an object that lies in another store. True of the version with this tag and size, and of no other.
@@ -97,6 +97,11 @@ struct KeepFacts {
 impl Change for KeepFacts {
     type Answer = ();
 
+    fn when_full(&self) -> WhenFull {
+        // The object they are of is there already.
+        WhenFull::Made
+    }
+
     async fn apply(self, index: &mut Index, _: &mut After) -> sqlx::Result<()> {
         let Self { bucket, key, facts: Facts { tag, size, etag, headers, parts } } = self;
         let parts: Vec<u8> = parts.iter().flat_map(|size| size.to_be_bytes()).collect();
@@ -124,6 +129,10 @@ struct ForgetFacts {
 #[async_trait]
 impl Change for ForgetFacts {
     type Answer = ();
+
+    fn when_full(&self) -> WhenFull {
+        WhenFull::Made
+    }
 
     async fn apply(self, index: &mut Index, _: &mut After) -> sqlx::Result<()> {
         sqlx::query("DELETE FROM facts WHERE bucket = ? AND key = ?")

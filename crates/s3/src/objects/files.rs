@@ -5,12 +5,15 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio_util::task::TaskTracker;
+
+use crate::space::Space;
 
 /// A data file's number.
 pub(crate) type FileId = i64;
@@ -29,6 +32,20 @@ pub(crate) struct Segment {
     pub(crate) size: u64,
 }
 
+fn shard_below(root: &Path, id: FileId) -> PathBuf {
+    root.join(format!("{:02x}", id.rem_euclid(SHARDS)))
+}
+
+/// Where a file lies below the directory of data files.
+pub(crate) fn path_below(root: &Path, id: FileId) -> PathBuf {
+    shard_below(root, id).join(format!("{id:016x}"))
+}
+
+/// The same error, with the name of the file it is about.
+pub(crate) fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
 #[derive(Default)]
 struct Held {
     readers: usize,
@@ -43,12 +60,14 @@ pub(crate) struct Files {
     next: AtomicI64,
     /// Objects of several files that are being read, by their first file: all of it stays until the last reader leaves.
     held: Mutex<HashMap<FileId, Held>>,
+    /// The disk they are on.
+    space: Space,
     tasks: TaskTracker,
 }
 
 impl Files {
     /// Opens the directory; makes it if there is none.
-    pub(crate) fn open(root: &Path, generation: i64, tasks: TaskTracker) -> io::Result<Self> {
+    pub(crate) fn open(root: &Path, generation: i64, space: Space, tasks: TaskTracker) -> io::Result<Self> {
         let mut made = false;
         for shard in 0..SHARDS {
             let shard = root.join(format!("{shard:02x}"));
@@ -62,15 +81,16 @@ impl Files {
             root.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())?;
         }
         let (root, held) = (root.to_owned(), Mutex::default());
-        Ok(Self { root, generation, next: AtomicI64::new(0), held, tasks })
+        Ok(Self { root, generation, next: AtomicI64::new(0), held, space, tasks })
     }
 
     fn shard(&self, id: FileId) -> PathBuf {
-        self.root.join(format!("{:02x}", id.rem_euclid(SHARDS)))
+        shard_below(&self.root, id)
     }
 
-    fn path(&self, id: FileId) -> PathBuf {
-        self.shard(id).join(format!("{id:016x}"))
+    /// Where a file lies.
+    pub(crate) fn path(&self, id: FileId) -> PathBuf {
+        path_below(&self.root, id)
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<FileId, Held>> {
@@ -82,6 +102,11 @@ impl Files {
         (self.generation << COUNTER_BITS) | self.next.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Refuses while the disk is as full as it may become: before anything of a body is read.
+    pub(crate) fn has_room(&self) -> io::Result<()> {
+        self.space.admit(0).map(drop)
+    }
+
     /// Makes a file to be written. Blocks.
     pub(crate) fn create(self: &Arc<Self>) -> io::Result<Draft> {
         let id = self.fresh();
@@ -91,7 +116,14 @@ impl Files {
 
     /// Opens a file to be read. Blocks.
     pub(crate) fn read(&self, id: FileId) -> io::Result<File> {
-        File::open(self.path(id))
+        let path = self.path(id);
+        File::open(&path).map_err(|error| named(&path, &error))
+    }
+
+    /// How many bytes a file has. Blocks.
+    pub(crate) fn length(&self, id: FileId) -> io::Result<u64> {
+        let path = self.path(id);
+        fs::metadata(&path).map(|metadata| metadata.len()).map_err(|error| named(&path, &error))
     }
 
     /// Keeps an object of several files whole while it is read.
@@ -189,9 +221,16 @@ impl Draft {
         self.id
     }
 
-    /// Where to write.
+    /// Where to read what was written.
     pub(crate) fn file(&mut self) -> &mut File {
         &mut self.file
+    }
+
+    /// Writes more, if the disk has room for it: the only way to. Blocks.
+    pub(crate) fn append(&mut self, batch: &[Bytes]) -> io::Result<()> {
+        let bytes = batch.iter().map(|bytes| bytes.len() as u64).sum();
+        let _admitted = self.files.space.admit(bytes)?;
+        batch.iter().try_for_each(|bytes| self.file.write_all(bytes))
     }
 
     /// Makes the file durable: its bytes and its name. Blocks.

@@ -1,6 +1,6 @@
 //! Takes a body in: into memory while it is small, then into a file, digesting it on the way. Memory stays flat.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -8,9 +8,10 @@ use futures::{Stream, StreamExt as _};
 use s3s::{S3ErrorCode, StdError};
 use valetkey_core::fair::Share;
 
-use crate::error::{Result, crowded, of_body, refuse, unavailable};
+use crate::error::{Result, crowded, of_body, of_disk, refuse};
 use crate::objects::checksum::{Algorithm, Digests, Hashes};
 use crate::objects::files::{Draft, Files};
+use crate::objects::usage::Claim;
 
 /// Bytes handed to the disk at once; twice as many are in memory for one upload.
 const BATCH_BYTES: usize = 512 * 1024;
@@ -23,6 +24,8 @@ pub(crate) struct Taken {
     pub(crate) size: u64,
     /// Its digests.
     pub(crate) digests: Digests,
+    /// What its account is charged for it until it is stored, if it may not keep any number of bytes.
+    pub(crate) claim: Option<Claim>,
 }
 
 /// Where a body was taken to.
@@ -52,9 +55,9 @@ struct Pour {
 
 impl Pour {
     fn write(mut self, batch: &[Bytes]) -> io::Result<Self> {
+        self.draft.append(batch)?;
         for bytes in batch {
             self.hashes.update(bytes);
-            self.draft.file().write_all(bytes)?;
         }
         Ok(self)
     }
@@ -65,9 +68,12 @@ pub(crate) async fn take(
     files: &Arc<Files>,
     mut body: impl Stream<Item = std::result::Result<Bytes, StdError>> + Unpin,
     terms: Terms<'_>,
+    mut claim: Option<Claim>,
 ) -> Result<Taken> {
     let Terms { algorithms, inline_bytes, max_bytes, mut share } = terms;
     let mut grow = |bytes: usize| share.as_mut().is_none_or(|share| share.reach(bytes));
+    let writing = "writing a data file";
+    files.has_room().map_err(|error| of_disk(writing, error))?;
     let mut size: u64 = 0;
     let mut batch = Batch::default();
     // What the disk is doing while the next batch arrives.
@@ -77,6 +83,9 @@ pub(crate) async fn take(
         size += bytes.len() as u64;
         if size > max_bytes {
             return Err(too_large());
+        }
+        if let Some(claim) = &mut claim {
+            claim.grow(bytes.len() as u64).await?;
         }
         // As many are on their way to the disk.
         let mut full = batch.bytes + bytes.len() >= BATCH_BYTES;
@@ -99,7 +108,7 @@ pub(crate) async fn take(
         let bytes = batch.joined();
         let mut hashes = Hashes::new(algorithms);
         hashes.update(&bytes);
-        return Ok(Taken { place: Place::Here(bytes), size, digests: hashes.finish() });
+        return Ok(Taken { place: Place::Here(bytes), size, digests: hashes.finish(), claim });
     }
     let last = pour(files, pouring, batch.take(), algorithms).await?;
     let pour = settle(last).await?;
@@ -110,8 +119,8 @@ pub(crate) async fn take(
             Ok((draft, hashes.finish()))
         })
         .await
-        .map_err(|error| unavailable("writing a data file", error))?;
-    Ok(Taken { place: Place::File(draft), size, digests })
+        .map_err(|error| of_disk(writing, error))?;
+    Ok(Taken { place: Place::File(draft), size, digests, claim })
 }
 
 /// The refusal of a body that is too large.
@@ -120,7 +129,7 @@ pub(crate) fn too_large() -> s3s::S3Error {
 }
 
 async fn settle(pouring: tokio::task::JoinHandle<io::Result<Pour>>) -> Result<Pour> {
-    pouring.await.map_err(io::Error::other).flatten().map_err(|error| unavailable("writing a data file", error))
+    pouring.await.map_err(io::Error::other).flatten().map_err(|error| of_disk("writing a data file", error))
 }
 
 async fn pour(

@@ -11,9 +11,11 @@ pub(crate) mod facts;
 pub(crate) mod files;
 pub(crate) mod intake;
 pub(crate) mod listing;
+pub(crate) mod proof;
 pub(crate) mod reading;
 pub(crate) mod record;
 pub(crate) mod uploads;
+pub(crate) mod usage;
 mod writer;
 
 use std::collections::HashMap;
@@ -33,8 +35,9 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions as _, Row as _, Sqlite, Transaction};
 use tokio_util::task::TaskTracker;
 use valetkey_core::fair::Share;
-use valetkey_core::id::StorageId;
+use valetkey_core::id::{AccountId, StorageId};
 use valetkey_core::time::{Clock, Entropy};
+use valetkey_core::{Error, Kind};
 
 use crate::error::{Result, internal, of_index};
 use crate::gate::session::Live;
@@ -45,7 +48,9 @@ use crate::objects::files::{Files, Segment};
 use crate::objects::intake::{Place, Taken, Terms};
 use crate::objects::reading::Reading;
 use crate::objects::record::{Data, Headers, Record, decode_segments};
+use crate::objects::usage::{Claim, Coming, Quota};
 use crate::objects::writer::Writer;
+use crate::space::Space;
 
 /// How often a read starts over because the object was replaced under it.
 const READ_TRIES: usize = 16;
@@ -66,6 +71,9 @@ pub(crate) struct Objects {
     entropy: Arc<dyn Entropy>,
     /// Objects up to this size live in the index.
     inline_bytes: usize,
+    /// What each account may keep, and what is on its way.
+    quota: Quota,
+    coming: Coming,
     /// Locked while this lives: what is cached here would not hold if another process wrote there.
     _lock: File,
 }
@@ -77,7 +85,19 @@ pub(crate) struct Setup<'a> {
     pub(crate) cache_bytes: u64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) space: Space,
+    pub(crate) quota: Quota,
     pub(crate) tasks: TaskTracker,
+}
+
+/// An object's name, for the log.
+pub(crate) fn shown(bucket: &str, key: &[u8]) -> String {
+    format!("the object `{bucket}/{}`", String::from_utf8_lossy(key).escape_debug())
+}
+
+/// Why a data directory cannot be opened: names the file, for who starts the server.
+fn unopened(path: &Path, what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(Kind::Internal, format!("{} {what}: {error}", path.display())).caused_by(error)
 }
 
 fn sql(doing: &'static str) -> impl Fn(sqlx::Error) -> s3s::S3Error {
@@ -86,13 +106,14 @@ fn sql(doing: &'static str) -> impl Fn(sqlx::Error) -> s3s::S3Error {
 
 impl Objects {
     /// Opens a data directory; makes it if there is none, and sweeps what a crash left.
-    pub(crate) async fn open(setup: Setup<'_>) -> Result<Self> {
-        let Setup { data_dir, inline_bytes, cache_bytes, clock, entropy, tasks } = setup;
-        std::fs::create_dir_all(data_dir).map_err(|error| internal("making the data directory", error))?;
-        let lock =
-            File::create(data_dir.join("lock")).map_err(|error| internal("locking the data directory", error))?;
-        lock.try_lock().map_err(|error| internal("locking the data directory (another process has it)", error))?;
-        let index_file = data_dir.join("index.sqlite");
+    pub(crate) async fn open(setup: Setup<'_>) -> std::result::Result<Self, Error> {
+        let Setup { data_dir, inline_bytes, cache_bytes, clock, entropy, space, quota, tasks } = setup;
+        let (lock_file, index_file) = (data_dir.join("lock"), data_dir.join("index.sqlite"));
+        let files_dir = data_dir.join("files");
+        std::fs::create_dir_all(data_dir).map_err(|error| unopened(data_dir, "cannot be made", error))?;
+        let lock = File::create(&lock_file).map_err(|error| unopened(&lock_file, "cannot be written", error))?;
+        lock.try_lock().map_err(|error| unopened(&lock_file, "is locked: another process has these objects", error))?;
+        let of_index = |error| unopened(&index_file, "cannot be opened", error);
         let options = SqliteConnectOptions::new()
             .filename(&index_file)
             .create_if_missing(true)
@@ -100,23 +121,23 @@ impl Objects {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(false)
             .disable_statement_logging();
-        let mut writing = options.connect().await.map_err(sql("opening the index"))?;
+        let mut writing = options.connect().await.map_err(of_index)?;
         sqlx::migrate!("./migrations")
             .run(&mut writing)
             .await
-            .map_err(|error| internal("migrating the index", error))?;
+            .map_err(|error| unopened(&index_file, "cannot be brought to this version's layout", error))?;
         let generation: i64 = sqlx::query_scalar("UPDATE state SET generation = generation + 1 RETURNING generation")
             .fetch_one(&mut writing)
             .await
-            .map_err(sql("opening the index"))?;
+            .map_err(of_index)?;
         let files = Arc::new(
-            Files::open(&data_dir.join("files"), generation, tasks.clone())
-                .map_err(|error| internal("opening the data directory", error))?,
+            Files::open(&files_dir, generation, space, tasks.clone())
+                .map_err(|error| unopened(&files_dir, "cannot be opened", error))?,
         );
         let rows = sqlx::query_as::<_, (Vec<u8>, String, i64)>("SELECT storage, name, id FROM buckets")
             .fetch_all(&mut writing)
             .await
-            .map_err(sql("opening the index"))?;
+            .map_err(of_index)?;
         let (mut buckets, mut foreign) = (HashMap::new(), HashMap::new());
         for (storage, name, id) in rows {
             match <[u8; 16]>::try_from(storage) {
@@ -133,13 +154,27 @@ impl Objects {
             .max_lifetime(None)
             .connect_lazy_with(options.clone().read_only(true));
         // What is not referred to as of now, before anything is written, never will be.
-        let mut before = index.begin().await.map_err(sql("opening the index"))?;
-        sqlx::query("SELECT generation FROM state").fetch_all(&mut *before).await.map_err(sql("opening the index"))?;
+        let mut before = index.begin().await.map_err(of_index)?;
+        sqlx::query("SELECT generation FROM state").fetch_all(&mut *before).await.map_err(of_index)?;
         tasks.spawn(sweep(before, Arc::clone(&files)));
         let writing = valetkey_sqlite::Writer::new(writing, options.create_if_missing(false), &index_file);
         let writer = Writer::start(writing, Arc::clone(&cache), Arc::clone(&files), &tasks);
         let (buckets, foreign) = (RwLock::new(buckets), RwLock::new(foreign));
-        Ok(Self { index, writer, files, cache, buckets, foreign, clock, entropy, inline_bytes, _lock: lock })
+        let coming = Coming::default();
+        Ok(Self {
+            index,
+            writer,
+            files,
+            cache,
+            buckets,
+            foreign,
+            clock,
+            entropy,
+            inline_bytes,
+            quota,
+            coming,
+            _lock: lock,
+        })
     }
 
     /// Whether objects can be written.
@@ -216,15 +251,33 @@ impl Objects {
         for _ in 0..READ_TRIES {
             let Some(record) = self.record(bucket, key).await? else { return Ok(None) };
             let range = plan(&record)?;
-            let reading = Reading::start(&self.files, &record, range).await;
-            if let Some(reading) = reading.map_err(|error| internal("reading a data file", error))? {
+            let what = self.shown(bucket, key);
+            let reading = Reading::start(&self.files, &record, range, what)
+                .await
+                .map_err(|error| internal("reading an object", format!("{}: {error}", self.shown(bucket, key))));
+            if let Some(reading) = reading? {
                 return Ok(Some((record, reading)));
             }
             // Replaced between the two steps: its new record is there to be read, unless the cache still has the old one
             // because the writer is between its commit and telling the cache.
             tokio::task::yield_now().await;
         }
-        Err(internal("reading a data file", format!("a file of an object in bucket {bucket} is missing")))
+        Err(internal("reading an object", format!("{}: a data file of it is missing", self.shown(bucket, key))))
+    }
+
+    /// An object's name, for the log.
+    fn shown(&self, bucket: BucketId, key: &[u8]) -> String {
+        let buckets = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
+        let name = buckets.iter().find(|(_, id)| **id == bucket).map_or("?", |(name, _)| name);
+        shown(name, key)
+    }
+
+    /// What an account is charged for a body, if it may not keep any number of bytes. The server itself may.
+    async fn claim(&self, account: Option<AccountId>) -> Result<Option<Claim>> {
+        match (account, self.quota.bytes) {
+            (Some(account), Some(most)) => Claim::begin(&self.coming, &self.index, account, most).await.map(Some),
+            (None, _) | (_, None) => Ok(None),
+        }
     }
 
     /// Takes a body in, for [`Objects::put`].
@@ -233,9 +286,11 @@ impl Objects {
         body: impl Stream<Item = std::result::Result<Bytes, StdError>> + Unpin,
         algorithms: &[checksum::Algorithm],
         max_bytes: u64,
-        share: Option<Share>,
+        (share, account): (Option<Share>, Option<AccountId>),
     ) -> Result<Taken> {
-        intake::take(&self.files, body, Terms { algorithms, inline_bytes: self.inline_bytes, max_bytes, share }).await
+        let claim = self.claim(account).await?;
+        let terms = Terms { algorithms, inline_bytes: self.inline_bytes, max_bytes, share };
+        intake::take(&self.files, body, terms, claim).await
     }
 
     /// A file for what nobody is to see; it goes when it is dropped, or at the next start. Blocks.
@@ -255,13 +310,13 @@ impl Objects {
     pub(crate) async fn put(
         &self,
         _: Live,
-        bucket: BucketId,
+        (bucket, account): (BucketId, Option<AccountId>),
         key: &[u8],
         taken: Taken,
         mut headers: Headers,
         condition: Condition,
     ) -> Result<std::result::Result<Arc<Record>, Clash>> {
-        let Taken { place, size, digests } = taken;
+        let Taken { place, size, digests, claim: _claim } = taken;
         if let Some((algorithm, checksum)) = digests.checksums.first() {
             headers.set_checksum(*algorithm, &BASE64.encode(checksum), checksum::Kind::FullObject);
         }
@@ -272,7 +327,9 @@ impl Objects {
         let record = Record { size, etag: digests.etag().into(), modified: self.now(), headers, data };
         let record = Arc::new(record);
         let content = self.files.fresh();
-        let change = PutObject { bucket, key: key.into(), record: Arc::clone(&record), content, draft, condition };
+        let (key, most) = (key.into(), self.quota.objects);
+        let record_too = Arc::clone(&record);
+        let change = PutObject { account, most, bucket, key, record: record_too, content, draft, condition };
         Ok(self.writer.apply(change).await?.map(|()| record))
     }
 
@@ -288,7 +345,7 @@ impl Objects {
     }
 }
 
-fn read_record(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<Record> {
+pub(crate) fn read_record(row: &sqlx::sqlite::SqliteRow) -> sqlx::Result<Record> {
     let broken = |what: &str| sqlx::Error::Decode(format!("{what} of an object cannot be read").into());
     let size: i64 = row.try_get(0)?;
     let modified: i64 = row.try_get(2)?;

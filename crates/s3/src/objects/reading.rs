@@ -1,8 +1,9 @@
-//! Reads a range of an object as a stream: one chunk with the client, the next one on its way from the disk.
+//! Reads a range of an object as a stream: one chunk with the client, the next one on its way from the disk. A whole object is held
+//! against the digest that was kept of it: its last chunk goes out only if all of it is what was written.
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +15,9 @@ use s3s::StdError;
 use s3s::stream::{ByteStream, RemainingLength};
 use tokio::task::JoinHandle;
 
+use crate::error::Unread;
 use crate::objects::files::{FileId, Files, Hold};
+use crate::objects::proof::Proof;
 use crate::objects::record::{Data, Record};
 
 /// Bytes read from the disk at once; twice as many are in memory for one download.
@@ -32,6 +35,10 @@ struct Cursor {
     files: Arc<Files>,
     current: Option<(File, u64)>,
     runs: VecDeque<Run>,
+    /// Bytes that were not read yet.
+    left: u64,
+    /// What the bytes are held against, if that is known of them.
+    proof: Option<Proof>,
     /// Keeps the files of an object that has several.
     _hold: Option<Hold>,
 }
@@ -42,6 +49,9 @@ impl Cursor {
         while self.current.as_ref().is_none_or(|(_, left)| *left == 0) {
             let Some(Run { file, start, length }) = self.runs.pop_front() else { return Ok(()) };
             let mut opened = self.files.read(file)?;
+            if opened.metadata()?.len() < start.saturating_add(length) {
+                return Err(short(&self.files, file));
+            }
             if start > 0 {
                 opened.seek(SeekFrom::Start(start))?;
             }
@@ -53,16 +63,48 @@ impl Cursor {
     /// The next chunk. Blocks.
     fn read(mut self) -> io::Result<(Self, Bytes)> {
         self.open()?;
-        let Some((file, left)) = &mut self.current else { return Ok((self, Bytes::new())) };
+        let Some((file, left)) = &mut self.current else {
+            return if self.left == 0 { Ok((self, Bytes::new())) } else { Err(damaged("its pieces are too few")) };
+        };
         let wanted = CHUNK_BYTES.min(*left);
         let mut chunk = Vec::with_capacity(usize::try_from(wanted).unwrap_or(0));
         let got = file.by_ref().take(wanted).read_to_end(&mut chunk)?;
         if got as u64 != wanted {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a data file is shorter than the index says"));
+            return Err(damaged("a data file is shorter than the index says"));
         }
         *left -= wanted;
+        self.left = self.left.saturating_sub(wanted);
+        if let Some(proof) = &mut self.proof {
+            proof.update(&chunk);
+        }
+        if self.left == 0 && self.proof.take().is_some_and(|proof| !proof.holds()) {
+            return Err(damaged(ROTTEN));
+        }
         Ok((self, chunk.into()))
     }
+
+    /// Looks that all files to be read are as long as they should be. Blocks.
+    fn measure(&self) -> io::Result<()> {
+        for Run { file, start, length } in &self.runs {
+            if self.files.length(*file)? < start.saturating_add(*length) {
+                return Err(short(&self.files, *file));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is said of bytes that changed by themselves.
+pub(crate) const ROTTEN: &str = "its bytes no longer fit the digest that was kept of them";
+
+/// What an object's bytes can no longer be: counted here, where it is seen.
+fn damaged(said: impl Into<String>) -> io::Error {
+    metrics::counter!("vk_s3_damaged_objects_total").increment(1);
+    io::Error::new(ErrorKind::InvalidData, said.into())
+}
+
+fn short(files: &Files, file: FileId) -> io::Error {
+    damaged(format!("its data file {} is shorter than the index says", files.path(file).display()))
 }
 
 /// A range of an object's bytes.
@@ -72,17 +114,33 @@ pub(crate) struct Reading {
     /// The next chunk.
     next: Option<JoinHandle<io::Result<(Cursor, Bytes)>>>,
     remaining: u64,
+    /// Which object it is, for the log.
+    what: String,
 }
 
 impl Reading {
-    /// Starts to read. Nothing if the files are gone: the object was replaced after its record was read.
-    pub(crate) async fn start(files: &Arc<Files>, record: &Record, range: Range<u64>) -> io::Result<Option<Self>> {
+    /// Starts to read. Nothing if the files are gone: the object was replaced after its record was read. `what` is which object
+    /// it is, for the log.
+    pub(crate) async fn start(
+        files: &Arc<Files>,
+        record: &Record,
+        range: Range<u64>,
+        what: String,
+    ) -> io::Result<Option<Self>> {
         let length = range.end.saturating_sub(range.start);
+        let mut proof = if range == (0..record.size) { Proof::of(record) } else { None };
         let segments = match &record.data {
             Data::Here(bytes) => {
                 let start = usize::try_from(range.start).unwrap_or(usize::MAX).min(bytes.len());
                 let end = usize::try_from(range.end).unwrap_or(usize::MAX).clamp(start, bytes.len());
-                return Ok(Some(Self { ready: Some(bytes.slice(start..end)), next: None, remaining: length }));
+                let bytes = bytes.slice(start..end);
+                if let Some(proof) = &mut proof {
+                    proof.update(&bytes);
+                }
+                if bytes.len() as u64 != length || proof.is_some_and(|proof| !proof.holds()) {
+                    return Err(damaged(ROTTEN));
+                }
+                return Ok(Some(Self { ready: Some(bytes), next: None, remaining: length, what }));
             }
             Data::Files(segments) => segments,
             Data::Behind(_) => return Err(io::Error::other("the object lies in another store")),
@@ -107,13 +165,15 @@ impl Reading {
                 if let Some((_, first)) = &hold {
                     own.read(*first)?;
                 }
-                let cursor = Cursor { files: own, current: None, runs, _hold: hold.map(|(hold, _)| hold) };
+                let hold = hold.map(|(hold, _)| hold);
+                let cursor = Cursor { files: own, current: None, runs, left: length, proof, _hold: hold };
+                cursor.measure()?;
                 cursor.read()
             })
             .await;
         match opened {
             Ok((cursor, ready)) => {
-                let mut reading = Self { ready: Some(ready), next: None, remaining: length };
+                let mut reading = Self { ready: Some(ready), next: None, remaining: length, what };
                 reading.fetch(cursor);
                 Ok(Some(reading))
             }
@@ -145,8 +205,9 @@ impl Stream for Reading {
                     self.fetch(cursor);
                 }
                 Err(error) => {
-                    tracing::error!(error = %error, "reading a data file failed: {error}");
-                    return Poll::Ready(Some(Err(error.into())));
+                    let what = &self.what;
+                    tracing::error!(object = what, error = %error, "reading {what} failed: {error}");
+                    return Poll::Ready(Some(Err(Unread.into())));
                 }
             }
         }

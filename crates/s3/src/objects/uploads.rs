@@ -12,7 +12,7 @@ use valetkey_core::id::{AccountId, CallerId};
 
 use crate::error::{Result, internal};
 use crate::gate::session::Live;
-use crate::objects::change::{adopt, release_files, replace};
+use crate::objects::change::{Slot, adopt, release_files, replace};
 use crate::objects::checksum::{Algorithm, Digests, Kind, etag_of_parts};
 use crate::objects::condition::{Clash, Condition};
 use crate::objects::files::{Draft, FileId, Segment};
@@ -20,7 +20,7 @@ use crate::objects::intake::{Place, Taken, Terms, take};
 use crate::objects::listing::Span;
 use crate::objects::reading::Reading;
 use crate::objects::record::{Data, Headers, Record};
-use crate::objects::writer::{After, Change};
+use crate::objects::writer::{After, Change, WhenFull};
 use crate::objects::{BucketId, Index, Objects, sql};
 
 /// Every part but the last has at least so many bytes.
@@ -195,9 +195,10 @@ impl Objects {
         body: impl futures::Stream<Item = std::result::Result<bytes::Bytes, s3s::StdError>> + Unpin,
         algorithms: &[Algorithm],
         max_bytes: u64,
-        share: Share,
+        (share, owner): (Share, Owner),
     ) -> Result<Taken> {
-        take(&self.files, body, Terms { algorithms, inline_bytes: 0, max_bytes, share: Some(share) }).await
+        let claim = self.claim(Some(owner.account)).await?;
+        take(&self.files, body, Terms { algorithms, inline_bytes: 0, max_bytes, share: Some(share) }, claim).await
     }
 
     /// Puts a part into an upload, in place of an earlier one of its number. Nothing if the upload is gone.
@@ -208,7 +209,7 @@ impl Objects {
         number: i32,
         taken: Taken,
     ) -> Result<Option<Digests>> {
-        let Taken { place, size, digests } = taken;
+        let Taken { place, size, digests, claim: _claim } = taken;
         let draft = match place {
             Place::File(draft) => Some(draft),
             Place::Here(bytes) if bytes.is_empty() => None,
@@ -266,7 +267,7 @@ impl Objects {
         upload: UploadId,
         completion: Completion,
     ) -> Result<std::result::Result<Arc<Record>, Incomplete>> {
-        self.writer.apply(CompleteUpload { upload, completion, now: self.now() }).await
+        self.writer.apply(CompleteUpload { upload, completion, most: self.quota.objects, now: self.now() }).await
     }
 
     /// The object that an upload would become, for who keeps it elsewhere; nothing of it changes. Its bytes lie in the parts'
@@ -286,7 +287,7 @@ impl Objects {
 
     /// Reads what [`Objects::assemble_upload`] found from its start. Nothing if its parts are gone.
     pub(crate) async fn read_parts(&self, record: &Record) -> Result<Option<Reading>> {
-        let reading = Reading::start(&self.files, record, 0..record.size).await;
+        let reading = Reading::start(&self.files, record, 0..record.size, "an upload's parts".to_owned()).await;
         reading.map_err(|error| internal("reading a data file", error))
     }
 
@@ -331,6 +332,10 @@ struct CreateUpload(Upload);
 impl Change for CreateUpload {
     type Answer = ();
 
+    fn when_full(&self) -> WhenFull {
+        WhenFull::Refused
+    }
+
     async fn apply(self, index: &mut Index, _: &mut After) -> sqlx::Result<()> {
         let Upload { id, bucket, key, owner, opened, algorithm, kind, headers } = self.0;
         sqlx::query(
@@ -365,6 +370,11 @@ struct PutPart {
 impl Change for PutPart {
     type Answer = bool;
 
+    fn when_full(&self) -> WhenFull {
+        // What lies in a file was admitted as it was written.
+        if self.draft.is_some() { WhenFull::Made } else { WhenFull::Refused }
+    }
+
     async fn apply(self, index: &mut Index, after: &mut After) -> sqlx::Result<bool> {
         let Self { upload, number, size, draft, digests, modified_ms } = self;
         if upload_of(index, upload).await?.is_none() {
@@ -379,12 +389,16 @@ impl Change for PutPart {
         if let Some(Some(file)) = before {
             release_files(index, vec![file], after).await?;
         }
+        if before.is_some() {
+            let removed = sqlx::query("DELETE FROM parts WHERE upload = ? AND number = ?");
+            removed.bind(&upload.0[..]).bind(number).execute(&mut *index).await?;
+        }
         let file = draft.as_ref().map(Draft::id);
         if let Some(draft) = draft {
             adopt(index, draft, after).await?;
         }
         sqlx::query(
-            "INSERT OR REPLACE INTO parts (upload, number, size, file, md5, checksum, modified_ms) \
+            "INSERT INTO parts (upload, number, size, file, md5, checksum, modified_ms) \
              VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(&upload.0[..])
@@ -412,6 +426,10 @@ struct AbortUpload(UploadId);
 impl Change for AbortUpload {
     type Answer = bool;
 
+    fn when_full(&self) -> WhenFull {
+        WhenFull::Made
+    }
+
     async fn apply(self, index: &mut Index, after: &mut After) -> sqlx::Result<bool> {
         if upload_of(index, self.0).await?.is_none() {
             return Ok(false);
@@ -427,6 +445,8 @@ impl Change for AbortUpload {
 struct CompleteUpload {
     upload: UploadId,
     completion: Completion,
+    /// How many objects an account may keep.
+    most: Option<u64>,
     now: Timestamp,
 }
 
@@ -500,16 +520,23 @@ fn assemble(
 impl Change for CompleteUpload {
     type Answer = std::result::Result<Arc<Record>, Incomplete>;
 
+    fn when_full(&self) -> WhenFull {
+        // The bytes are there already; parts that were not listed are freed.
+        WhenFull::Made
+    }
+
     async fn apply(self, index: &mut Index, after: &mut After) -> sqlx::Result<Self::Answer> {
-        let Self { upload: id, completion, now } = self;
+        let Self { upload: id, completion, most, now } = self;
         let Some(upload) = upload_of(index, id).await? else { return Ok(Err(Incomplete::NoSuchUpload)) };
-        let (bucket, key) = (upload.bucket, upload.key.clone());
+        let (bucket, key, account) = (upload.bucket, upload.key.clone(), Some(upload.owner.account));
         let there = parts_of(index, id).await?;
         let Assembled { record, used } = match assemble(upload, &there, &completion, now) {
             Ok(assembled) => assembled,
             Err(incomplete) => return Ok(Err(incomplete)),
         };
-        if let Err(clash) = replace(index, bucket, &key, &record, 0, &completion.condition, after).await? {
+        if let Err(clash) =
+            replace(index, Slot { bucket, key: &key, account, most }, &record, 0, &completion.condition, after).await?
+        {
             return Ok(Err(Incomplete::Clash(clash)));
         }
         for part in there.iter().filter(|part| used.binary_search(&part.number).is_err()) {

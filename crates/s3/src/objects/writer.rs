@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use valetkey_sqlite::{Fault, Writer as Index};
 
-use crate::error::{Result, internal, unavailable};
+use crate::error::{Result, internal, of_disk, unavailable};
 use crate::objects::cache::Cache;
 use crate::objects::files::{Draft, FileId, Files};
 
@@ -31,11 +31,23 @@ pub(crate) struct After {
     pub(crate) remove: Vec<Vec<FileId>>,
 }
 
+/// Whether a change is made while the disk is as full as it may become.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum WhenFull {
+    /// It frees room, or what it is about is there already.
+    Made,
+    /// It brings something new.
+    Refused,
+}
+
 /// A change of the index. It may decide not to change anything; an error undoes its whole batch.
 #[async_trait]
 pub(crate) trait Change: Send + 'static {
     /// What the one who asked for it learns.
     type Answer: Send + 'static;
+
+    /// Whether it is made while the disk is as full as it may become.
+    fn when_full(&self) -> WhenFull;
 
     /// Applies the change.
     async fn apply(self, index: &mut SqliteConnection, after: &mut After) -> sqlx::Result<Self::Answer>;
@@ -77,6 +89,7 @@ impl<C: Change> Job for Pending<C> {
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Box<dyn Job>>,
     index: Arc<Index>,
+    files: Arc<Files>,
 }
 
 impl Writer {
@@ -84,12 +97,15 @@ impl Writer {
     pub(crate) fn start(index: Index, cache: Arc<Cache>, files: Arc<Files>, tasks: &TaskTracker) -> Self {
         let (jobs, receive) = mpsc::channel(QUEUE);
         let index = Arc::new(index);
-        tasks.spawn(run(Arc::clone(&index), receive, cache, files));
-        Self { jobs, index }
+        tasks.spawn(run(Arc::clone(&index), receive, cache, Arc::clone(&files)));
+        Self { jobs, index, files }
     }
 
     /// Applies a change; when this returns, it is durable.
     pub(crate) async fn apply<C: Change>(&self, change: C) -> Result<C::Answer> {
+        if change.when_full() == WhenFull::Refused {
+            self.files.has_room().map_err(|error| of_disk("writing the index", error))?;
+        }
         let (reply, answer) = oneshot::channel();
         let job = Pending { change: Some(change), answer: None, reply };
         self.jobs.send(Box::new(job)).await.map_err(|_| unavailable("writing the index", "its task has ended"))?;

@@ -17,7 +17,7 @@ use crate::wire::conditions::{Of, conditions, failed};
 use crate::wire::get::Wanted;
 use crate::wire::multipart::{no_such_upload, owner, part_number, upload_id};
 use crate::wire::put::{kept, tell_checksum};
-use crate::wire::{Wire, aside, no_such_key, session, shown, strong, text};
+use crate::wire::{Wire, aside, clashed, no_such_key, session, shown, strong, text};
 
 /// The conditions on a copy's source, under their own names.
 fn wanted(aside: &Aside) -> Result<Wanted> {
@@ -89,7 +89,7 @@ impl Wire {
         let draft = bucket.take(key, headers, reading, &[algorithm], most, share).await?;
         let record = draft.put(condition, &session).await?.map_err(|clash| match clash {
             Clash::Failed(part) => failed(of, part),
-            Clash::Missing => no_such_key(),
+            clash @ (Clash::Missing | Clash::Quota) => clashed(clash),
         })?;
         let mut result = CopyObjectResult {
             e_tag: Some(strong(&record.etag)),
@@ -143,7 +143,7 @@ impl Wire {
         let (_, reading) =
             from.open_range(&session.live().await?, from_key, likely, plan).await?.ok_or_else(no_such_key)?;
         let (most, share) = (self.limits.max_object_bytes, self.share(&session)?);
-        let taken = bucket.objects.take_part(reading, &[upload.algorithm], most, share).await?;
+        let taken = bucket.objects.take_part(reading, &[upload.algorithm], most, (share, upload.owner)).await?;
         let live = session.live().await?;
         let digests = bucket.objects.put_part(live, id, number, taken).await?.ok_or_else(no_such_upload)?;
         let mut result = CopyPartResult {

@@ -11,8 +11,8 @@ use crate::bucket::Bucket;
 use crate::error::{Result, not_implemented, refuse, refuse_custom};
 use crate::gate::session::Session;
 use crate::objects::{Clash, Condition};
-use crate::wire::conditions::{Of, conditions, failed};
-use crate::wire::{Wire, aside, session};
+use crate::wire::conditions::{Of, conditions};
+use crate::wire::{Wire, aside, clashed, session};
 
 /// Amazon S3 API Reference, `DeleteObjects`: up to 1000 keys.
 const MAX_KEYS: usize = 1000;
@@ -26,7 +26,7 @@ impl Wire {
         match bucket.delete(input.key.as_bytes(), condition, &session).await? {
             // What is not there is as good as deleted.
             Ok(()) | Err(Clash::Missing) => Ok(S3Response::new(DeleteObjectOutput::default())),
-            Err(Clash::Failed(part)) => Err(failed(Of::Write, part)),
+            Err(clash) => Err(clashed(clash)),
         }
     }
 
@@ -88,6 +88,6 @@ async fn delete_one(bucket: &Bucket, object: &ObjectIdentifier, session: &Sessio
     };
     match bucket.delete(object.key.as_bytes(), condition, session).await? {
         Ok(()) | Err(Clash::Missing) => Ok(()),
-        Err(Clash::Failed(part)) => Err(failed(Of::Write, part)),
+        Err(clash) => Err(clashed(clash)),
     }
 }

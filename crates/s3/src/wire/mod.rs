@@ -39,6 +39,7 @@ use crate::error::{Result, crowded, denied, refuse};
 use crate::gate::aside::Aside;
 use crate::gate::session::Session;
 use crate::objects::Clash;
+use crate::objects::usage::exceeded;
 use crate::wire::conditions::Of;
 
 /// The operations.
@@ -54,7 +55,9 @@ impl Wire {
     /// The bucket of this name in the store that whoever asks has a credential of.
     fn bucket(&self, session: &Session, name: &str) -> Result<Bucket> {
         let found = session.storage_of(name).and_then(|storage| self.buckets.bucket(storage, name));
-        found.ok_or_else(|| refuse(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist"))
+        found
+            .map(|bucket| bucket.of(session.claims.account))
+            .ok_or_else(|| refuse(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist"))
     }
 
     /// The bucket that a request is about.
@@ -86,6 +89,7 @@ fn clashed(clash: Clash) -> s3s::S3Error {
     match clash {
         Clash::Failed(part) => conditions::failed(Of::Write, part),
         Clash::Missing => no_such_key(),
+        Clash::Quota => exceeded(),
     }
 }
 

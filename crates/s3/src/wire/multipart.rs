@@ -176,7 +176,7 @@ impl Wire {
         let mut algorithms = vec![upload.algorithm];
         algorithms.extend(told.algorithm().filter(|told| *told != upload.algorithm));
         let (most, share) = (self.limits.max_object_bytes, self.share(&session)?);
-        let taken = bucket.objects.take_part(body(input.body), &algorithms, most, share).await?;
+        let taken = bucket.objects.take_part(body(input.body), &algorithms, most, (share, upload.owner)).await?;
         told.verify(&taken.digests)?;
         let live = session.live().await?;
         let digests = bucket.objects.put_part(live, id, number, taken).await?.ok_or_else(no_such_upload)?;

@@ -24,10 +24,13 @@ mod multipart;
 mod objects;
 mod oracle;
 mod own;
+mod quota;
 mod r2;
 mod r2_table;
 mod reach;
 mod rig;
+mod rot;
+mod space;
 
 /// What the rig's buckets lie behind: nothing here. Other test targets run some of these tests over other stores.
 fn behind(_: &std::path::Path) -> Option<std::sync::Arc<dyn valetkey_s3::Backend>> {

@@ -21,6 +21,7 @@ mod me;
 pub(crate) mod output;
 mod parent_key;
 mod place;
+mod scrub;
 mod share;
 mod show;
 mod storage;
@@ -193,6 +194,12 @@ fn command() -> clap::Command {
 }
 
 fn execute(command: Command, connection: &Connection, out: &Out) -> Result<ExitCode, Failure> {
+    if let Command::Storage(args) = &command
+        && let Some(args) = args.scrub()
+    {
+        let scrubbed = scrub::run(args, out);
+        return runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(scrubbed).map(ExitCode::from);
+    }
     match command {
         Command::Dev(args) => {
             runtime(&mut tokio::runtime::Builder::new_multi_thread())?.block_on(crate::dev::run(*args, out))

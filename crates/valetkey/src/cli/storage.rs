@@ -10,7 +10,7 @@ use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::Out;
-use crate::cli::{check, show, ttl};
+use crate::cli::{check, scrub, show, ttl};
 
 /// Make, change, check and list storages
 #[derive(Debug, clap::Args)]
@@ -40,9 +40,22 @@ enum Command {
         #[arg(value_name = "STORAGE")]
         storage: String,
     },
+    /// Read everything that the embedded store keeps on this machine, and name what is no longer what was written; asks no server,
+    /// disturbs none, and ends with 1 if something is damaged
+    Scrub(scrub::Args),
     /// List storages
     #[command(visible_alias = "list")]
     Ls,
+}
+
+impl Storage {
+    /// What is done on this machine, without asking a server.
+    pub(crate) fn scrub(&self) -> Option<&scrub::Args> {
+        match &self.command {
+            Command::Scrub(args) => Some(args),
+            _ => None,
+        }
+    }
 }
 
 /// Who enforces scopes at a store.
@@ -284,6 +297,7 @@ pub(crate) async fn run(args: Storage, client: &Client<'_>, out: &Out) -> Result
             show::one(out, &answer, SHOWN)
         }
         Command::Check { storage, bucket } => return check::one(&storage, bucket, client, out).await,
+        Command::Scrub(args) => return scrub::run(&args, out).await,
         Command::EndCredentials { storage } => {
             let answer = client.post(Route::new(&["storages", &storage, "revocations"]), &Body::new()).await?;
             show::one(out, &answer, &["storage", "ended", "done", "notes"])

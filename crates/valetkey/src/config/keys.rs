@@ -64,6 +64,17 @@ pub(crate) const KEYS: &[Key] = &[
         "604800",
         "uploads in parts that are not completed within this time are ended, in seconds; 0: never",
     ),
+    key(
+        "s3.min_free_bytes",
+        "-1",
+        "room that is kept free on the disk, in bytes: below it nothing new is stored, and what is there can be read and deleted; -1: 1 GiB, or a twentieth of the disk if that is less; 0: none",
+    ),
+    key(
+        "s3.max_account_bytes",
+        "0",
+        "most bytes that one account may keep at the embedded store and in uploads in parts; 0: any",
+    ),
+    key("s3.max_account_objects", "0", "most objects that one account may keep at the embedded store; 0: any"),
     key("s3.max_connections", "4096", "most open connections of the S3 endpoint; further ones wait"),
     key(
         "s3.max_connections_per_address",
@@ -159,6 +170,11 @@ pub(crate) const KEYS: &[Key] = &[
         "gateway.local_roots",
         "[]",
         "directories below which a gateway may serve plain disks; never what is, holds or is in the data directory",
+    ),
+    key(
+        "gateway.timeout_secs",
+        "20",
+        "how long a gateway's store may be silent, and how long an answer to a client may take there, in seconds; what is sent adds a second for each 64 KiB",
     ),
     key(
         "limits.credentials",

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use valetkey_core::Secret;
 use valetkey_dialects::dreadnode;
+use valetkey_s3::{MinFree, Quota};
 
 use crate::node::listen::Network;
 
@@ -69,9 +70,25 @@ pub(crate) struct S3 {
     pub(crate) min_ttl_secs: u32,
     pub(crate) max_ttl_secs: u32,
     pub(crate) max_upload_age_secs: u32,
+    pub(crate) min_free_bytes: i64,
+    pub(crate) max_account_bytes: u64,
+    pub(crate) max_account_objects: u64,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_address: usize,
     pub(crate) proxy_protocol: bool,
+}
+
+impl S3 {
+    /// How much of the disk stays free.
+    pub(crate) fn min_free(&self) -> MinFree {
+        u64::try_from(self.min_free_bytes).map_or(MinFree::Usual, MinFree::Bytes)
+    }
+
+    /// What each account may keep.
+    pub(crate) fn quota(&self) -> Quota {
+        let some = |most: u64| (most > 0).then_some(most);
+        Quota { bytes: some(self.max_account_bytes), objects: some(self.max_account_objects) }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -135,6 +152,7 @@ pub(crate) struct Ttl {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Gateway {
     pub(crate) local_roots: Vec<PathBuf>,
+    pub(crate) timeout_secs: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -498,6 +516,14 @@ impl Config {
                 "`s3.r2_hosts` has `{}`; one is a host without a scheme, and may start with `{{account}}.`",
                 valetkey_core::name::shortened(host)
             )));
+        }
+        if self.s3.min_free_bytes < -1 {
+            let said = "it is -1, or so many bytes";
+            return Err(Unusable(format!("`s3.min_free_bytes` is {}; {said}", self.s3.min_free_bytes)));
+        }
+        let timeout = self.gateway.timeout_secs;
+        if !(1..=600).contains(&timeout) {
+            return Err(Unusable(format!("`gateway.timeout_secs` is {timeout}; it is at least 1 and at most 600")));
         }
         let version = &self.dreadnode.min_sdk_version;
         if !version.is_empty() && dreadnode::Version::parse(version).is_err() {

@@ -5,6 +5,7 @@ mod front;
 pub(crate) mod health;
 pub(crate) mod listen;
 pub(crate) mod log;
+mod objects;
 pub(crate) mod opening;
 pub(crate) mod ring;
 mod room;
@@ -124,7 +125,9 @@ pub(crate) async fn open_store(
     tasks: &TaskTracker,
     end: &CancellationToken,
 ) -> anyhow::Result<Arc<valetkey_store::Store>> {
+    let space = valetkey_s3::Space::at(&config.data_dir, config.s3.min_free());
     let settings = valetkey_store::Settings {
+        room: valetkey_store::Room::as_said(Arc::new(move |bytes| space.admit(bytes).map(drop))),
         ledger: match config.ledger.mode {
             LedgerMode::Durable => valetkey_store::LedgerMode::Durable,
             LedgerMode::Behind => valetkey_store::LedgerMode::Behind,
@@ -240,7 +243,7 @@ impl Node {
         let parents = Arc::new(ParentKeys::open(&store, keyring.clone()).await?);
         let bodies = Budget::new(config.limits.body_bytes);
         let endpoint = valetkey_s3::Endpoint::open(
-            endpoint_config(config, &storage),
+            objects::config(config, &storage),
             valetkey_s3::World {
                 keyring: keyring.clone(),
                 leases: Arc::clone(&store) as Arc<dyn Leases>,
@@ -260,11 +263,11 @@ impl Node {
             allowed: config.gateway.local_roots.clone(),
             own: vec![config.data_dir.clone(), config.keyring_file()],
         };
+        let terms = objects::terms(config);
         let stores = Arc::new(NodeStores::new(
-            endpoint.clone(),
-            &storage,
+            (endpoint.clone(), &storage),
             Arc::clone(&sources),
-            roots,
+            (roots, terms),
             opening::machine_identity_hosts(config)?,
             cache.clone(),
         ));
@@ -455,6 +458,7 @@ impl Node {
             }
         }
         self.tasks.spawn(watch::watch(watched, self.end.clone()));
+        self.tasks.spawn(objects::sweep_daily(self.endpoint.clone(), self.end.clone()));
         if config.s3.max_upload_age_secs > 0 {
             let age = jiff::SignedDuration::from_secs(i64::from(config.s3.max_upload_age_secs));
             let (endpoint, clock) = (self.endpoint.clone(), Arc::clone(&self.clock));
@@ -544,17 +548,6 @@ async fn end_old_uploads(
 /// How long the server waits before it closes its listeners, and then for open requests.
 fn patience(shutdown: &crate::config::Shutdown) -> (Duration, Duration) {
     (Duration::from_secs(shutdown.delay_secs), Duration::from_secs(shutdown.drain_secs))
-}
-
-/// What the embedded endpoint is configured with.
-fn endpoint_config(config: &Config, storage: &Storage) -> valetkey_s3::Config {
-    valetkey_s3::Config {
-        storage: storage.id,
-        data_dir: config.data_dir.join("objects"),
-        domains: config.s3.domains.clone(),
-        r2_hosts: config.s3.r2_hosts.clone(),
-        limits: valetkey_s3::Limits::default(),
-    }
 }
 
 /// Finds or makes the embedded store's entry, and brings it up to what is configured.

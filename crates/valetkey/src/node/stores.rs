@@ -29,6 +29,7 @@ pub(crate) struct NodeStores {
     local_roots: LocalRoots,
     /// Where the machine's own identity may be sent.
     machine_identity_hosts: Trusted,
+    terms: valetkey_gateway::Terms,
     cache: Cache,
 }
 
@@ -73,10 +74,9 @@ struct Known {
 impl NodeStores {
     /// The stores of a server whose own endpoint is `own`.
     pub(crate) fn new(
-        endpoint: valetkey_s3::Endpoint,
-        own: &Storage,
+        (endpoint, own): (valetkey_s3::Endpoint, &Storage),
         sources: Arc<Sources>,
-        local_roots: LocalRoots,
+        (local_roots, terms): (LocalRoots, valetkey_gateway::Terms),
         machine_identity_hosts: Trusted,
         cache: Cache,
     ) -> Self {
@@ -91,6 +91,7 @@ impl NodeStores {
             sources,
             local_roots,
             machine_identity_hosts,
+            terms,
             cache,
         }
     }
@@ -115,7 +116,7 @@ impl NodeStores {
         if hosts.take_a_token() {
             hosts.check(&self.machine_identity_hosts)?;
         }
-        settings.open(bytes_of(secrets))
+        settings.open(bytes_of(secrets), self.terms)
     }
 
     /// Whether an address is that of our own endpoint, as far as it is written the same.

@@ -9,6 +9,8 @@ mod keyring;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod scrub;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod storages;

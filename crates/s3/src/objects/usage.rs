@@ -1,0 +1,117 @@
+//! How much each account keeps, and how much it may. What is on its way counts like what is there, so that many uploads at once
+//! do not get past what one would not.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sqlx::sqlite::SqlitePool;
+use valetkey_core::id::AccountId;
+
+use crate::error::{Result, refuse_custom};
+use crate::objects::{Index, sql};
+
+/// Bytes of one upload behind which the index is asked again what is there.
+const ASK_AGAIN: u64 = 8 * 1024 * 1024;
+
+/// How much an account may keep at most.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Quota {
+    /// Bytes of objects and of parts of uploads; none: any.
+    pub bytes: Option<u64>,
+    /// Objects; none: any.
+    pub objects: Option<u64>,
+}
+
+/// The refusal of what is more than an account may keep.
+pub(crate) fn exceeded() -> s3s::S3Error {
+    refuse_custom(
+        "QuotaExceeded",
+        http::StatusCode::FORBIDDEN,
+        "Your account keeps as much as it may. Delete objects, or end uploads, to make room.",
+    )
+}
+
+/// What is on its way, by account.
+#[derive(Clone, Default)]
+pub(crate) struct Coming(Arc<Mutex<HashMap<AccountId, u64>>>);
+
+impl Coming {
+    fn all(&self) -> MutexGuard<'_, HashMap<AccountId, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bytes of one upload, from its first to the commit that makes them stored ones.
+pub(crate) struct Claim {
+    coming: Coming,
+    index: SqlitePool,
+    account: AccountId,
+    most: u64,
+    /// What was stored when the index was asked, and how many bytes of this upload ago that was.
+    stored: u64,
+    since: u64,
+    bytes: u64,
+}
+
+impl Claim {
+    /// Begins an upload of an account that may keep so many bytes.
+    ///
+    /// # Errors
+    /// `QuotaExceeded` when it keeps that much already.
+    pub(crate) async fn begin(coming: &Coming, index: &SqlitePool, account: AccountId, most: u64) -> Result<Self> {
+        let (coming, index) = (coming.clone(), index.clone());
+        let mut claim = Self { coming, index, account, most, stored: 0, since: 0, bytes: 0 };
+        claim.ask().await?;
+        if claim.stored >= most { Err(exceeded()) } else { Ok(claim) }
+    }
+
+    async fn ask(&mut self) -> Result<()> {
+        let row = sqlx::query_scalar::<_, i64>("SELECT bytes FROM usage WHERE account = ?")
+            .bind(&self.account.to_bytes()[..])
+            .fetch_optional(&self.index)
+            .await
+            .map_err(sql("reading the index"))?;
+        (self.stored, self.since) = (row.unwrap_or(0).max(0).cast_unsigned(), 0);
+        Ok(())
+    }
+
+    /// Takes note of more bytes.
+    ///
+    /// # Errors
+    /// `QuotaExceeded` when they are too many, with all that is on its way.
+    pub(crate) async fn grow(&mut self, bytes: u64) -> Result<()> {
+        // INVARIANT: what is on its way is looked at before what is stored. An upload leaves the one after it came into the other, so
+        // that it may be seen twice in between, but is never missed.
+        let coming = {
+            let mut all = self.coming.all();
+            let coming = all.entry(self.account).or_default();
+            *coming += bytes;
+            *coming
+        };
+        self.bytes += bytes;
+        self.since += bytes;
+        if self.since >= ASK_AGAIN || self.stored.saturating_add(coming) > self.most {
+            self.ask().await?;
+        }
+        if self.stored.saturating_add(coming) > self.most { Err(exceeded()) } else { Ok(()) }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut all = self.coming.all();
+        if let Some(coming) = all.get_mut(&self.account) {
+            *coming = coming.saturating_sub(self.bytes);
+            if *coming == 0 {
+                all.remove(&self.account);
+            }
+        }
+    }
+}
+
+/// How many objects an account keeps.
+pub(super) async fn objects_of(index: &mut Index, account: AccountId) -> sqlx::Result<u64> {
+    let objects = sqlx::query_scalar::<_, i64>("SELECT objects FROM usage WHERE account = ?");
+    let objects = objects.bind(&account.to_bytes()[..]).fetch_optional(index).await?;
+    Ok(objects.unwrap_or(0).max(0).cast_unsigned())
+}

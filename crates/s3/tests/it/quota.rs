@@ -1,0 +1,106 @@
+//! What one account keeps is bounded, however it comes, and counted right through every change.
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use valetkey_s3::Quota;
+
+use crate::multipart::until_files;
+use crate::rig::{Answer, Credential, Rig, noise};
+
+async fn rig(quota: Quota) -> Rig {
+    Rig::start_in(Arc::new(TempDir::new().unwrap()), |config| config.limits.quota = quota).await
+}
+
+async fn put(rig: &Rig, key: &Credential, target: &str, size: usize) -> Answer {
+    rig.send(rig.ask("PUT", target).body(noise(1, size)), key).await
+}
+
+async fn part(rig: &Rig, key: &Credential, id: &str, number: u32, size: usize) -> Answer {
+    put(rig, key, &format!("/lake/parts?partNumber={number}&uploadId={id}"), size).await
+}
+
+async fn complete(rig: &Rig, key: &Credential, id: &str, part: &Answer) -> Answer {
+    let etag = part.ok().header("etag").unwrap();
+    let whole = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part></CompleteMultipartUpload>"
+    );
+    rig.send(rig.ask("POST", &format!("/lake/parts?uploadId={id}")).body(whole), key).await
+}
+
+#[tokio::test]
+async fn an_account_keeps_so_many_bytes_and_no_more() {
+    let rig = rig(Quota { bytes: Some(1_000_000), objects: None }).await;
+    let key = rig.whole();
+    let refused = |answer: &Answer| answer.is(403, "QuotaExceeded");
+    put(&rig, &key, "/lake/a", 600_000).await.ok();
+    put(&rig, &key, "/lake/small", 10_000).await.ok();
+    refused(&put(&rig, &key, "/lake/b", 400_000).await);
+    rig.get("/lake/b", &key).await.is(404, "NoSuchKey");
+    put(&rig, &key, "/lake/b", 390_000).await.ok();
+    refused(&put(&rig, &key, "/lake/c", 1).await);
+    let copy = rig.ask("PUT", "/lake/c").header("x-amz-copy-source", "lake/small");
+    refused(&rig.send(copy, &key).await);
+    let id = rig.send(rig.ask("POST", "/lake/parts?uploads="), &key).await.one("UploadId");
+    refused(&part(&rig, &key, &id, 1, 10).await);
+    until_files(&rig, 2).await;
+    // Deleting makes room, and a part takes some, whether or not it becomes an object.
+    rig.send(rig.ask("DELETE", "/lake/a"), &key).await.ok();
+    part(&rig, &key, &id, 1, 500_000).await.ok();
+    refused(&put(&rig, &key, "/lake/c", 100_001).await);
+    // A part in place of another, and one that is left out.
+    let kept = part(&rig, &key, &id, 1, 80_000).await;
+    part(&rig, &key, &id, 2, 20_000).await.ok();
+    put(&rig, &key, "/lake/c", 500_000).await.ok();
+    refused(&put(&rig, &key, "/lake/d", 1).await);
+    complete(&rig, &key, &id, &kept).await.ok();
+    put(&rig, &key, "/lake/d", 20_000).await.ok();
+    refused(&put(&rig, &key, "/lake/e", 1).await);
+    // What is given up is free again.
+    for gone in ["parts", "c", "d"] {
+        rig.send(rig.ask("DELETE", &format!("/lake/{gone}")), &key).await.ok();
+    }
+    let id = rig.send(rig.ask("POST", "/lake/parts?uploads="), &key).await.one("UploadId");
+    part(&rig, &key, &id, 1, 600_000).await.ok();
+    refused(&put(&rig, &key, "/lake/e", 1).await);
+    rig.send(rig.ask("DELETE", &format!("/lake/parts?uploadId={id}")), &key).await.ok();
+    put(&rig, &key, "/lake/e", 600_000).await.ok();
+    until_files(&rig, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_at_once_get_no_further_than_one() {
+    let rig = rig(Quota { bytes: Some(1_000_000), objects: None }).await;
+    let key = rig.whole();
+    let targets: Vec<String> = (0..16).map(|n| format!("/lake/o{n}")).collect();
+    let puts = targets.iter().map(|target| put(&rig, &key, target, 300_000));
+    let answers = futures::future::join_all(puts).await;
+    let stored = answers.iter().filter(|answer| answer.status == 200).count();
+    assert!(stored <= 3, "{stored}");
+    assert!(answers.iter().filter(|answer| answer.status != 200).all(|answer| answer.outcome().1 == "QuotaExceeded"));
+    until_files(&rig, stored).await;
+    // What was refused left nothing behind that counts.
+    for n in stored..3 {
+        put(&rig, &key, &format!("/lake/more{n}"), 300_000).await.ok();
+    }
+    put(&rig, &key, "/lake/last", 300_000).await.is(403, "QuotaExceeded");
+}
+
+#[tokio::test]
+async fn an_account_keeps_so_many_objects_and_may_replace_them() {
+    let rig = rig(Quota { bytes: None, objects: Some(2) }).await;
+    let key = rig.whole();
+    put(&rig, &key, "/lake/a", 10).await.ok();
+    put(&rig, &key, "/lake/b", 300_000).await.ok();
+    for size in [0, 10, 300_000] {
+        put(&rig, &key, "/lake/c", size).await.is(403, "QuotaExceeded");
+        put(&rig, &key, "/lake/b", size).await.ok();
+    }
+    let id = rig.send(rig.ask("POST", "/lake/parts?uploads="), &key).await.one("UploadId");
+    let one = part(&rig, &key, &id, 1, 10).await;
+    complete(&rig, &key, &id, &one).await.is(403, "QuotaExceeded");
+    rig.send(rig.ask("DELETE", "/lake/a"), &key).await.ok();
+    complete(&rig, &key, &id, &one).await.ok();
+    put(&rig, &key, "/lake/c", 10).await.is(403, "QuotaExceeded");
+    until_files(&rig, 2).await;
+}

@@ -1,0 +1,40 @@
+//! How a node's objects are kept: the endpoint's configuration, and what is swept.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use valetkey_core::storage::Storage;
+
+use crate::config::Config;
+
+/// What the embedded endpoint is configured with.
+pub(crate) fn config(config: &Config, storage: &Storage) -> valetkey_s3::Config {
+    let data_dir = config.data_dir.join("objects");
+    valetkey_s3::Config {
+        storage: storage.id,
+        space: valetkey_s3::Space::at(&data_dir, config.s3.min_free()),
+        data_dir,
+        domains: config.s3.domains.clone(),
+        r2_hosts: config.s3.r2_hosts.clone(),
+        limits: valetkey_s3::Limits { quota: config.s3.quota(), ..valetkey_s3::Limits::default() },
+    }
+}
+
+/// On which terms the stores behind gateways are used.
+pub(crate) fn terms(config: &Config) -> valetkey_gateway::Terms {
+    valetkey_gateway::Terms { wait: Duration::from_secs(config.gateway.timeout_secs), min_free: config.s3.min_free() }
+}
+
+/// Removes once a day what was left unfinished at other stores.
+pub(crate) async fn sweep_daily(endpoint: valetkey_s3::Endpoint, end: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_hours(24)) => {}
+            () = end.cancelled() => return,
+        }
+        tokio::select! {
+            () = endpoint.sweep() => {}
+            () = end.cancelled() => return,
+        }
+    }
+}
