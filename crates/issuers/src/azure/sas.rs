@@ -218,8 +218,12 @@ mod tests {
             "se=2026-01-01T01%3A00%3A00Z&sp=rl&spr=https&sv=2023-11-03&sr=c\
              &sig=5EREqmNLhRxtLdIHZgO29RqA59pZf7cMI%2BWxh84Fa6c%3D"
         );
+        // In a tree nobody is given the `d` of one object.
+        let scope =
+            Scope::new(BucketName::parse("lake").unwrap(), only(Path::object(b"a/b").unwrap()), Actions::READ_WRITE);
+        let flat = compile(&scope.unwrap(), Namespace::Flat).unwrap();
         assert_eq!(
-            with(only(Path::object(b"a/b").unwrap()), Actions::READ_WRITE, Protocol::Any),
+            signed(&flat, Protocol::Any, &Signer::Account(&key)),
             "se=2026-01-01T01%3A00%3A00Z&sp=racwd&sv=2023-11-03&sr=b\
              &sig=rfpwZbEWpu0/S0rTHidxAiPgwLH34ELAHOVF2OX%2Byks%3D"
         );
