@@ -16,6 +16,7 @@
 //! store's clock says, so that clocks that differ neither shorten nor stretch anything.
 
 mod budget;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,7 @@ use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::{Error, Kind};
 
 use budget::Turn;
+use room::make_room;
 
 pub use budget::Budget;
 
@@ -595,22 +597,4 @@ fn key_id(credential: &Credential) -> String {
         Credential::Google(token) => &token.access_token,
     };
     format!("sha256:{}", HEXLOWER.encode(digest::digest(&digest::SHA256, secret.reveal().as_bytes()).as_ref()))
-}
-
-/// Makes room: what is over first, then what is over soonest; a sixteenth at once, so that it is not done for each.
-fn make_room(slots: &mut HashMap<Key, Slot>, most: usize, now: Timestamp) {
-    slots.retain(|_, slot| slot.flight.is_some() || slot.lasts() > now);
-    let keep = most - (most / 16).max(1);
-    if slots.len() <= keep {
-        return;
-    }
-    let mut ends: Vec<Timestamp> = slots.values().map(Slot::lasts).collect();
-    ends.sort_unstable();
-    let border = ends.get(ends.len() - keep).copied().unwrap_or(Timestamp::MAX);
-    let mut over = slots.len() - keep;
-    slots.retain(|_, slot| {
-        let drop = over > 0 && slot.flight.is_none() && slot.lasts() <= border;
-        over -= usize::from(drop);
-        !drop
-    });
 }
