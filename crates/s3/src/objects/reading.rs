@@ -111,6 +111,8 @@ fn short(files: &Files, file: FileId) -> io::Error {
 pub(crate) struct Reading {
     /// Bytes ready to go.
     ready: Option<Bytes>,
+    /// Where it goes on once those were taken.
+    behind: Option<Cursor>,
     /// The next chunk.
     next: Option<JoinHandle<io::Result<(Cursor, Bytes)>>>,
     remaining: u64,
@@ -140,7 +142,7 @@ impl Reading {
                 if bytes.len() as u64 != length || proof.is_some_and(|proof| !proof.holds()) {
                     return Err(damaged(ROTTEN));
                 }
-                return Ok(Some(Self { ready: Some(bytes), next: None, remaining: length, what }));
+                return Ok(Some(Self { ready: Some(bytes), behind: None, next: None, remaining: length, what }));
             }
             Data::Files(segments) => segments,
             Data::Behind(_) => return Err(io::Error::other("the object lies in another store")),
@@ -173,9 +175,7 @@ impl Reading {
             .await;
         match opened {
             Ok((cursor, ready)) => {
-                let mut reading = Self { ready: Some(ready), next: None, remaining: length, what };
-                reading.fetch(cursor);
-                Ok(Some(reading))
+                Ok(Some(Self { ready: Some(ready), behind: Some(cursor), next: None, remaining: length, what }))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -196,6 +196,10 @@ impl Stream for Reading {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.ready.as_ref().is_none_or(Bytes::is_empty) {
+            // Whoever asks for more has taken what there was: from now on the next chunk is read ahead.
+            if let Some(cursor) = self.behind.take() {
+                self.fetch(cursor);
+            }
             let Some(next) = &mut self.next else { return Poll::Ready(None) };
             let fetched = ready!(Pin::new(next).poll(cx)).map_err(io::Error::other).flatten();
             self.next = None;

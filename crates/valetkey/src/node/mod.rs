@@ -9,6 +9,7 @@ mod objects;
 pub(crate) mod opening;
 pub(crate) mod ring;
 mod room;
+mod stalls;
 mod stores;
 pub(crate) mod system;
 pub(crate) mod tls;

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Notify;
@@ -21,6 +22,7 @@ use tower::Service;
 use tracing::debug;
 
 use crate::node::listen::{Ends, Wire};
+use crate::node::stalls::{Streams, Watched, watched};
 
 /// How long a connection may take for what.
 #[derive(Clone, Copy)]
@@ -116,15 +118,16 @@ struct Counting<S> {
     service: S,
     activity: Arc<Activity>,
     leaving: CancellationToken,
+    stall: Duration,
 }
 
 impl<S, B> Service<Request<Incoming>> for Counting<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S::Future: Send + 'static,
-    B: 'static,
+    B: Body<Data = Bytes> + 'static,
 {
-    type Response = Response<Counted<B>>;
+    type Response = Response<Counted<Watched<B>>>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
@@ -135,14 +138,14 @@ where
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let version = request.version();
         let open = self.activity.begin(version);
-        let leaving = self.leaving.clone();
+        let (leaving, stall) = (self.leaving.clone(), self.stall);
         let answer = self.service.call(request);
         Box::pin(async move {
             let mut response = answer.await?;
             if version < Version::HTTP_2 && leaving.is_cancelled() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(response.map(|body| Counted { body, _open: open }))
+            Ok(response.map(|body| Counted { body: watched(body, stall), _open: open }))
         })
     }
 }
@@ -153,12 +156,11 @@ where
     I: Wire,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
-    B: Body + Unpin + Send + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let Patience { first_head, idle, stall, linger, quiet } = patience;
-    let mut builder = Builder::new(TokioExecutor::new());
+    let mut builder = Builder::new(Streams::new());
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -176,7 +178,7 @@ where
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(stall));
     let activity = Arc::new(Activity::default());
-    let service = Counting { service, activity: Arc::clone(&activity), leaving: ends.leaving.clone() };
+    let service = Counting { service, activity: Arc::clone(&activity), leaving: ends.leaving.clone(), stall };
     let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
     tokio::pin!(connection);
     let mut at_rest_since = Instant::now();
@@ -222,7 +224,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use http_body_util::Full;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
