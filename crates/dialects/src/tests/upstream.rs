@@ -99,9 +99,11 @@ async fn a_store_that_fails_is_told_in_each_dialects_form_without_what_was_noted
             for hidden in ["noted", "arn:aws", "10.0.0.7", "hidden cause", "quota:"] {
                 assert!(!told.contains(hidden), "{name} in {dialect}: {told}");
             }
-            let waits = match failure().kind() {
-                Kind::RateLimited => Some("7"),
-                kind => matches!(kind, Kind::Upstream | Kind::UpstreamTimeout).then_some("5"),
+            let kind = failure().kind();
+            let waits = if kind == Kind::RateLimited {
+                Some("7")
+            } else {
+                matches!(kind, Kind::Upstream | Kind::UpstreamTimeout).then_some("5")
             };
             assert_eq!(wait(&shot), waits, "{name} in {dialect}");
             writeln!(page, "{name} {dialect}\n  {} {}", shot.status.as_u16(), body(&shot)).unwrap();

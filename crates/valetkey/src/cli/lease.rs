@@ -171,7 +171,9 @@ pub(crate) async fn revoke(args: Revoke, client: &Client<'_>, out: &Out) -> Resu
     };
     show::done(out, &answer, &sentence)?;
     // With `--quiet` too: who ends what leaked must know that more of it can be had.
-    goes_on.into_iter().for_each(|said| out.warn_always(&said));
+    if let Some(said) = goes_on {
+        out.warn_always(&said);
+    }
     Ok(())
 }
 

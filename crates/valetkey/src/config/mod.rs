@@ -3,6 +3,7 @@
 //! An environment variable is the key in capitals after `VALETKEY_`, with two underscores between section and name:
 //! `VALETKEY_API__LISTEN`. With `_FILE` after it, it names a file whose content is the value.
 
+mod check;
 mod keys;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use valetkey_core::Secret;
-use valetkey_dialects::dreadnode;
 use valetkey_s3::{MinFree, Quota};
 
 use crate::node::listen::Network;
@@ -454,117 +454,7 @@ fn meant(path: &str) -> String {
         )
 }
 
-/// The longest life of a credential there is, in seconds: a year.
-const LONGEST_TTL_SECS: i64 = 366 * 24 * 3600;
-/// What the other APIs' paths start with.
-const OTHERS: &[&str] =
-    &["accounts", "api", "client", "healthz", "livez", "metrics", "openapi.json", "readyz", "user", "v0", "v1"];
-
 impl Config {
-    fn check(self) -> Result<Self, Unusable> {
-        if self.s3.min_ttl_secs == 0 || self.s3.min_ttl_secs > self.s3.max_ttl_secs {
-            return Err(Unusable("`s3.min_ttl_secs` must be at least 1 and at most `s3.max_ttl_secs`".to_owned()));
-        }
-        for (name, secs) in [
-            ("native.default_ttl_secs", self.native.default_ttl_secs),
-            ("theirstack.default_ttl_secs", self.theirstack.default_ttl_secs),
-            ("dreadnode.default_ttl_secs", self.dreadnode.default_ttl_secs),
-            ("sharing.credential_ttl_secs", self.sharing.credential_ttl_secs),
-            ("sharing.url_ttl_secs", self.sharing.url_ttl_secs),
-        ] {
-            if secs < self.s3.min_ttl_secs || i64::from(secs) > LONGEST_TTL_SECS {
-                return Err(Unusable(format!(
-                    "`{name}` is {secs}; it is at least `s3.min_ttl_secs` ({}) and at most {LONGEST_TTL_SECS}",
-                    self.s3.min_ttl_secs
-                )));
-            }
-        }
-        for (name, most, of_one, proxied) in [
-            ("api", self.api.max_connections, self.api.max_connections_per_address, self.api.proxy_protocol),
-            ("s3", self.s3.max_connections, self.s3.max_connections_per_address, self.s3.proxy_protocol),
-        ] {
-            if most == 0 || of_one == 0 {
-                return Err(Unusable(format!(
-                    "`{name}.max_connections` and `{name}.max_connections_per_address` are at least 1"
-                )));
-            }
-            if proxied && self.trusted_proxies.is_empty() {
-                return Err(Unusable(format!(
-                    "`{name}.proxy_protocol` takes the word of a proxy; say which ones in `trusted_proxies`"
-                )));
-            }
-        }
-        let largest = self.api.max_body_bytes.max(self.dreadnode.max_blob_bytes).max(8 * 1024 * 1024);
-        if self.limits.body_bytes / 2 < largest {
-            return Err(Unusable(format!(
-                "`limits.body_bytes` is {}; it is at least twice the largest body that is taken ({largest})",
-                self.limits.body_bytes
-            )));
-        }
-        if self.sharing.max_answers < 2 || self.sharing.answer_timeout_secs == 0 || self.sharing.max_answer_bytes == 0 {
-            return Err(Unusable(
-                "`sharing.max_answers` is at least 2, `sharing.answer_timeout_secs` and `sharing.max_answer_bytes` at least 1"
-                    .to_owned(),
-            ));
-        }
-        let bad_host = |host: &&String| {
-            let rest = host.strip_prefix("{account}.").unwrap_or(host);
-            rest.is_empty() || !rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
-        };
-        if let Some(host) = self.s3.r2_hosts.iter().find(bad_host) {
-            return Err(Unusable(format!(
-                "`s3.r2_hosts` has `{}`; one is a host without a scheme, and may start with `{{account}}.`",
-                valetkey_core::name::shortened(host)
-            )));
-        }
-        if self.s3.min_free_bytes < -1 {
-            let said = "it is -1, or so many bytes";
-            return Err(Unusable(format!("`s3.min_free_bytes` is {}; {said}", self.s3.min_free_bytes)));
-        }
-        let timeout = self.gateway.timeout_secs;
-        if !(1..=600).contains(&timeout) {
-            return Err(Unusable(format!("`gateway.timeout_secs` is {timeout}; it is at least 1 and at most 600")));
-        }
-        let version = &self.dreadnode.min_sdk_version;
-        if !version.is_empty() && dreadnode::Version::parse(version).is_err() {
-            return Err(Unusable(format!(
-                "`dreadnode.min_sdk_version` is `{}`, which is not a version (`2.0.52`)",
-                valetkey_core::name::shortened(version)
-            )));
-        }
-        let prefix = &self.sharing.prefix;
-        let plain = |part: &str| {
-            !matches!(part, "" | "." | "..") && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
-        };
-        if !prefix.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain)) {
-            return Err(Unusable(format!(
-                "`sharing.prefix` is `{}`; it starts with a slash, does not end with one, and has letters, digits and `-._~`",
-                valetkey_core::name::shortened(prefix)
-            )));
-        }
-        let first = prefix.split('/').nth(1).unwrap_or_default();
-        if OTHERS.contains(&first) {
-            return Err(Unusable(format!("`sharing.prefix` starts with `/{first}`, where another API is")));
-        }
-        for (name, listen, cert, key) in [
-            ("api", self.api.listen, &self.api.tls_cert_file, &self.api.tls_key_file),
-            ("s3", self.s3.listen, &self.s3.tls_cert_file, &self.s3.tls_key_file),
-        ] {
-            let (cert, key) = (!cert.as_os_str().is_empty(), !key.as_os_str().is_empty());
-            if cert != key {
-                return Err(Unusable(format!(
-                    "`{name}.tls_cert_file` and `{name}.tls_key_file` go together; one is missing"
-                )));
-            }
-            if !listen.ip().is_loopback() && !cert && !self.insecure_http {
-                return Err(Unusable(format!(
-                    "`{name}.listen` is {listen}, which others can reach, without TLS; set `{name}.tls_cert_file` and `{name}.tls_key_file`, or `insecure_http` if something in front does TLS"
-                )));
-            }
-        }
-        Ok(self)
-    }
-
     /// The keyring's file.
     pub(crate) fn keyring_file(&self) -> PathBuf {
         if self.keys.file.as_os_str().is_empty() { self.data_dir.join("keyring") } else { self.keys.file.clone() }

@@ -226,7 +226,9 @@ impl Node {
         // Before anything is listened to: whoever forgot to make one should hear of that first.
         let keyring = opening::keyring(config)?;
         let lock = lock(&config.data_dir)?;
-        opening::loose(config).into_iter().for_each(|said| warn!("{said}"));
+        for said in opening::loose(config) {
+            warn!("{said}");
+        }
         let [api_tls, s3_tls] = read_tls(config, &clock)?;
         let [api, s3] = room::listeners(config, [api_tls.clone(), s3_tls.clone()]);
         let (api, s3) = (Listener::bind(api).await?, Listener::bind(s3).await?);

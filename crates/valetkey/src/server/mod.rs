@@ -144,7 +144,9 @@ async fn init(config: &Config, new_operator_token: bool, out: &Out) -> anyhow::R
     if config.keys.inline.reveal().is_empty() && !config.keyring_file().exists() {
         ring::create(&config.keyring_file(), &database(config), &SystemEntropy)?;
     }
-    crate::node::opening::loose(config).iter().for_each(|said| out.warn(said));
+    for said in crate::node::opening::loose(config) {
+        out.warn(&said);
+    }
     let keyring = crate::node::opening::keyring(config)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -212,7 +214,9 @@ fn out_settings(layers: &Layers, storages: Option<&Checked>, out: &Out) -> anyho
     }
     ring::present(&config.keyring_file(), &database(&config))
         .or_else(|lost| if config.keys.inline.reveal().is_empty() { Err(lost) } else { Ok(()) })?;
-    crate::node::opening::loose(&config).iter().for_each(|said| out.warn(said));
+    for said in crate::node::opening::loose(&config) {
+        out.warn(&said);
+    }
     crate::node::check_tls(&config, &SystemClock)?;
     let rows: Vec<Vec<String>> = layers.rows().into_iter().map(Vec::from).collect();
     match out.format() {
