@@ -189,7 +189,7 @@ mod tests {
             async move {
                 // What feeds an answer lives as long as the answer.
                 let chunks = futures::stream::iter(chunks.into_iter().map(move |chunk: Bytes| {
-                    let _held = &held;
+                    std::hint::black_box(&held);
                     Ok::<_, Infallible>(Frame::data(chunk))
                 }));
                 Ok::<_, Infallible>(Response::new(watched(StreamBody::new(chunks), PATIENCE)))
@@ -200,8 +200,8 @@ mod tests {
             drop(connection.serve_connection(TokioIo::new(server), service).await);
         });
         let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
-        let head = frame(1, 0x05, 1, &[0x82, 0x84, 0x86, 0x01, 1, b'x']);
-        let hello = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &settings), head].concat();
+        let asking = frame(1, 0x05, 1, &[0x82, 0x84, 0x86, 0x01, 1, b'x']);
+        let hello = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &settings), asking].concat();
         client.write_all(&hello).await.unwrap();
         (client, weak)
     }
