@@ -158,9 +158,9 @@ fn a_lost_operators_token_is_made_anew_on_the_machine_and_logged() {
     let tokens = answered(&mut client(&server, second, &["token", "ls"]));
     let lost = tokens["tokens"].as_array().unwrap().iter().find(|one| one["id"] != id).unwrap();
     answered(&mut client(&server, second, &["token", "revoke", lost["id"].as_str().unwrap()]));
-    let last = ran(&mut client(&server, second, &["token", "revoke", id]));
-    assert_eq!(last.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&last.stderr).contains("--yes"));
+    let refusal = ran(&mut client(&server, second, &["token", "revoke", id]));
+    assert_eq!(refusal.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refusal.stderr).contains("--yes"));
     answered(&mut client(&server, second, &["token", "revoke", id, "--yes"]));
     let logged = server.stop();
     assert!(logged.contains(id) && !logged.contains(second), "{logged}");
