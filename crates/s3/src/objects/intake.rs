@@ -104,6 +104,9 @@ pub(crate) async fn take(
             pouring = Some(pour(files, pouring.take(), batch.take(), algorithms).await?);
         }
     }
+    if let Some(claim) = &mut claim {
+        claim.settle().await?;
+    }
     if pouring.is_none() && batch.bytes <= inline_bytes {
         let bytes = batch.joined();
         let mut hashes = Hashes::new(algorithms);

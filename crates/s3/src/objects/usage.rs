@@ -80,19 +80,37 @@ impl Claim {
     /// # Errors
     /// `QuotaExceeded` when they are too many, with all that is on its way.
     pub(crate) async fn grow(&mut self, bytes: u64) -> Result<()> {
-        // INVARIANT: what is on its way is looked at before what is stored. An upload leaves the one after it came into the other, so
-        // that it may be seen twice in between, but is never missed.
-        let coming = {
-            let mut all = self.coming.all();
-            let coming = all.entry(self.account).or_default();
-            *coming += bytes;
-            *coming
-        };
-        self.bytes += bytes;
-        self.since += bytes;
+        let coming = self.add(bytes);
         if self.since >= ASK_AGAIN || self.stored.saturating_add(coming) > self.most {
             self.ask().await?;
         }
+        self.fits(coming)
+    }
+
+    /// Takes note of its end: only what passes here may be stored. What was asked on the way may be out of date, since others were
+    /// stored meanwhile.
+    ///
+    /// # Errors
+    /// `QuotaExceeded` when it is too much, with all that is on its way.
+    pub(crate) async fn settle(&mut self) -> Result<()> {
+        // INVARIANT: what is on its way is looked at before what is stored. An upload leaves the one after it came into the other, so
+        // that it may be seen twice in between, but is never missed.
+        let coming = self.add(0);
+        self.ask().await?;
+        self.fits(coming)
+    }
+
+    /// Adds bytes to what is on its way; says how much that is.
+    fn add(&mut self, bytes: u64) -> u64 {
+        self.bytes += bytes;
+        self.since += bytes;
+        let mut all = self.coming.all();
+        let coming = all.entry(self.account).or_default();
+        *coming += bytes;
+        *coming
+    }
+
+    fn fits(&self, coming: u64) -> Result<()> {
         if self.stored.saturating_add(coming) > self.most { Err(exceeded()) } else { Ok(()) }
     }
 }

@@ -104,3 +104,27 @@ async fn an_account_keeps_so_many_objects_and_may_replace_them() {
     put(&rig, &key, "/lake/c", 10).await.is(403, "QuotaExceeded");
     until_files(&rig, 2).await;
 }
+
+#[tokio::test]
+async fn one_that_began_when_there_was_room_is_stored_only_if_there_is_some_left() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let rig = rig(Quota { bytes: Some(1_000_000), objects: None }).await;
+    let key = rig.whole();
+    let slow = rig.ask("PUT", "/lake/slow").told("UNSIGNED-PAYLOAD").body(noise(1, 300_000));
+    let wire = slow.unsigned("expect", "100-continue").signed(&key);
+    let (head, body) = wire.split_at(wire.len() - 300_000);
+    let mut socket = tokio::net::TcpStream::connect(rig.address).await.unwrap();
+    socket.write_all(head).await.unwrap();
+    let mut asked = [0; 25];
+    socket.read_exact(&mut asked).await.unwrap();
+    // Others are stored meanwhile.
+    for n in 0..3 {
+        put(&rig, &key, &format!("/lake/o{n}"), 300_000).await.ok();
+    }
+    socket.write_all(body).await.unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("QuotaExceeded"), "{answer}");
+    until_files(&rig, 3).await;
+}
