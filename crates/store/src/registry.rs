@@ -41,7 +41,11 @@ impl Store {
     /// Ends what a token, a caller, an account or one lease has, and with [`Also::EndToken`] the token itself: first here, then
     /// on record.
     async fn end(&self, target: Target, keep_until_ms: Option<i64>, by: Revoker, also: Also) -> Result<u64, Error> {
-        let by = Revoker { by: by.by, at: by.at.max(self.shared.clock.now()) };
+        let mut by = Revoker { by: by.by, at: by.at.max(self.shared.clock.now()) };
+        if !matches!(target, Target::Lease(_)) {
+            // All that was opened is ended, also what the clock, set back meanwhile, says will be.
+            by.at = by.at.max(Timestamp::from_millisecond(self.shared.queue.newest_ms()).unwrap_or(by.at));
+        }
         let at_ms = by.at.as_millisecond();
         let longest_ms = self.shared.longest_ms.load(Ordering::Relaxed);
         let keep = keep_until_ms.unwrap_or_else(|| at_ms.saturating_add(longest_ms));

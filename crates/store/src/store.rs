@@ -87,11 +87,12 @@ impl Store {
                 pages::head(db).await?,
                 pages::backlog(db).await?,
                 pages::unfolded_voids(db).await?,
+                pages::newest_ms(db).await?,
                 revocations::lasting(db, now_ms).await?,
                 longest_ms(registry::longest_lifetime(db).await?),
             ))
         };
-        let (head, backlog, voids, ended, longest_ms) = turn.ask::<_, Error>(read).await?;
+        let (head, backlog, voids, newest_ms, ended, longest_ms) = turn.ask::<_, Error>(read).await?;
         drop(turn);
         let shared = Shared {
             db,
@@ -113,6 +114,7 @@ impl Store {
             running: Mutex::default(),
         };
         shared.queue.remember_voids(voids);
+        shared.queue.opened_until(newest_ms);
         shared.revoked.add(&ended);
         let store = Self { shared: Arc::new(shared) };
         let running = vec![

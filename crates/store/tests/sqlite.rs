@@ -475,6 +475,41 @@ async fn a_clock_that_steps_back_after_a_revocation_makes_no_dead_credentials() 
     assert!(matches!(refused.kind(), Kind::Unavailable), "{refused:?}");
 }
 
+#[tokio::test]
+async fn a_clock_that_steps_back_before_a_revocation_leaves_nothing_alive() {
+    use valetkey_core::lease::Revocation as What;
+    for reopened in [false, true] {
+        for way in 0..4 {
+            let shelf = Shelf::new();
+            let mut store = shelf.open().await;
+            let mut bench = shelf.bench(&store);
+            let tenant = bench.tenant("acme", Metering::Free).await;
+            let what = [
+                What::Caller(tenant.caller),
+                What::Account(tenant.account.id),
+                What::Token(tenant.record.id),
+                What::Storage(tenant.storage.id),
+            ][way];
+            shelf.clock.advance_secs(600);
+            let before = bench.open(&tenant).await.unwrap();
+            shelf.clock.advance_secs(-600);
+            if reopened {
+                store.close().await.unwrap();
+                store = shelf.open().await;
+                bench = shelf.bench(&store);
+            }
+            store.revoke(what, by(&tenant, bench.now())).await.unwrap();
+            assert!(bench.is_revoked(&before), "{what:?} left alive what was opened by the later time ({reopened})");
+            // And what is opened after it is neither dead nor beyond the next end.
+            let after = bench.open(&tenant).await.unwrap();
+            assert!(!bench.is_revoked(&after), "{what:?} ({reopened})");
+            store.revoke(what, by(&tenant, bench.now())).await.unwrap();
+            assert!(bench.is_revoked(&after), "{what:?} ({reopened})");
+            store.close().await.unwrap();
+        }
+    }
+}
+
 async fn until_folded(other: &mut SqliteConnection, leases: i64) {
     while sqlx::query_scalar::<_, i64>("SELECT count(*) FROM leases").fetch_one(&mut *other).await.unwrap() < leases {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;

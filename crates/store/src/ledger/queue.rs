@@ -160,6 +160,8 @@ struct State {
     refused: HashMap<CallerId, i64>,
     long: HashMap<usize, (Arc<valetkey_core::scope::Scope>, Option<Arc<LongScope>>)>,
     noise: Vec<u8>,
+    /// The latest instant at which a lease was opened. The clock may have been set back to before it.
+    newest_ms: i64,
 }
 
 /// Up to when what was decided under a grant opens nothing, and since when that is so.
@@ -252,6 +254,7 @@ impl Queue {
             opened: Timestamp::from_millisecond(ms).unwrap_or(now),
             until: permit.until(),
         };
+        state.newest_ms = state.newest_ms.max(ms);
         let wake = state.page.is_empty() || state.page.len() == self.most / 2;
         state.page.stamp(ms);
         match long(state, &lease) {
@@ -273,6 +276,17 @@ impl Queue {
             self.wake.notify_one();
         }
         Ok(Pushed::Waits(lease, group))
+    }
+
+    /// The latest instant at which a lease was opened.
+    pub(crate) fn newest_ms(&self) -> i64 {
+        self.state().newest_ms
+    }
+
+    /// Leases were opened up to this instant, before or elsewhere.
+    pub(crate) fn opened_until(&self, ms: i64) {
+        let mut state = self.state();
+        state.newest_ms = state.newest_ms.max(ms);
     }
 
     /// Says that a lease is about to be voided; `false` if it was already and is not in the index yet.

@@ -97,6 +97,19 @@ pub(crate) async fn folded(db: &mut SqliteConnection) -> Result<i64, Error> {
     sqlx::query_scalar("SELECT seq FROM ledger_folded WHERE one = 1").fetch_one(db).await.map_err(failed)
 }
 
+/// The latest instant at which a lease in the index or in the pages beyond it was opened.
+pub(crate) async fn newest_ms(db: &mut SqliteConnection) -> Result<i64, Error> {
+    let indexed: Option<Vec<u8>> =
+        sqlx::query_scalar("SELECT max(id) FROM leases").fetch_one(&mut *db).await.map_err(failed)?;
+    let paged: Option<i64> =
+        sqlx::query_scalar("SELECT max(last_ms) FROM ledger_pages WHERE seq > (SELECT seq FROM ledger_folded)")
+            .fetch_one(db)
+            .await
+            .map_err(failed)?;
+    let indexed = indexed.and_then(|id| id.try_into().ok()).map(|id| LeaseId::from_bytes(id).made_ms());
+    Ok(indexed.max(paged).unwrap_or(0))
+}
+
 /// Leases that are not in the index yet.
 pub(crate) async fn backlog(db: &mut SqliteConnection) -> Result<u64, Error> {
     let sum: i64 = sqlx::query_scalar(
