@@ -63,7 +63,8 @@ class TestVending:
             answers = [
                 server.call("GET", f"/api/v1/whose/{secret}", reader.token),
                 server.call("GET", f"/api/v1/leases?before={secret}", reader.token),
-                server.call("POST", "/api/v1/revocations", reader.token, {"token": secret}),
+                server.call("POST", "/api/v1/revocations", reader.token, {"lease": secret}),
+                server.call("POST", "/api/v1/revocations", reader.token, {"caller": secret}),
                 server.call("POST", "/api/v1/revocations", reader.token, {secret: "x"}),
             ]
             for answer in answers:

@@ -46,12 +46,14 @@ class Profile:
         }
 
     def end(self):
-        """Ends everything the caller holds, a while ago as far as the kept keys are concerned."""
-        me = self.server.call("GET", "/api/v1/me", self.caller.token).json()
-        answer = self.server.call("POST", "/api/v1/revocations", self.server.admin_token, {"caller": me["id"]})
-        assert answer.json()["ended"] >= 1, answer
-        for file in self.cache.glob("*.json"):
+        """Ends what was vended to the command line, a while ago as far as the kept keys are concerned."""
+        files = list(self.cache.glob("*.json"))
+        assert files
+        for file in files:
             kept = json.loads(file.read_text())
+            lease = {"lease": kept["credential"]["lease_id"]}
+            answer = self.server.call("POST", "/api/v1/revocations", self.server.admin_token, lease)
+            assert answer.json()["ended"] == 1, answer
             kept["vended"] -= 120
             kept["asked"] -= 120 if kept["asked"] else 0
             file.write_text(json.dumps(kept))

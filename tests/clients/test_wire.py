@@ -582,13 +582,19 @@ class TestReads:
         assert Call(reading, key=FLIGHTS, extra={"if-none-match": etag}).send().status == 304
         assert Call(reading, key=FLIGHTS, extra={"if-match": '"other"'}).send().outcome == (412, "PreconditionFailed")
 
-    @pytest.mark.parametrize("name", ["acl", "tagging", "torrent", "retention", "legal-hold"])
+    def test_tells_of_tags_and_rights(self, reading):
+        assert b"<TagSet" in Call(reading, key=FLIGHTS, query={"tagging": ""}).send().body
+        assert b"FULL_CONTROL" in Call(reading, key=FLIGHTS, query={"acl": ""}).send().body
+        for name in ("tagging", "acl"):
+            assert Call(reading, key=SECRET, query={name: ""}).send().outcome == DENIED
+
+    @pytest.mark.parametrize("name", ["torrent", "retention", "legal-hold"])
     def test_unknown_subresource(self, reading, name):
-        """Answering ?tagging with the object itself would be worse than any error."""
+        """Answering ?torrent with the object itself would be worse than any error."""
         assert Call(reading, key=FLIGHTS, query={name: ""}).send().outcome == (501, "NotImplemented")
 
     @pytest.mark.parametrize(
-        "name", ["acl", "policy", "versioning", "lifecycle", "cors", "website", "uploads", "versions"]
+        "name", ["policy", "lifecycle", "cors", "website", "uploads", "versions"]
     )
     def test_bucket_subresource(self, reading, name):
         assert Call(reading, query={name: ""}).send().outcome in ((501, "NotImplemented"), DENIED)

@@ -10,7 +10,7 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{CopyObjectInput, CopySource, UploadPartCopyInput};
 use s3s::path::S3Path;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
-use valetkey_core::scope::{Action, Path, Paths, Scope};
+use valetkey_core::scope::{Action, Listing, Path, Paths, Scope};
 
 use crate::error::{Result, denied, not_implemented, refuse_with};
 use crate::gate::aside::Aside;
@@ -404,6 +404,19 @@ fn allowed(session: &Session, needs: Needs, path: &S3Path) -> bool {
     }
 }
 
+/// Whether a listing's prefix is inside; of anything else, yes. The operation asks again, for each key.
+fn lists(session: &Session, row: &Row, path: &S3Path, uri: &Uri) -> Result<bool> {
+    let (Needs::Bucket(action @ (Action::ListBucket | Action::ListUploads)), S3Path::Bucket { bucket }) =
+        (row.needs, path)
+    else {
+        return Ok(true);
+    };
+    let query = Query::parse(uri.query())?;
+    let prefix = query.once("prefix").unwrap_or_default().as_bytes();
+    let scope = session.reach.listing(bucket, prefix, action);
+    Ok(scope.is_some_and(|scope| scope.listing(bucket, prefix, action) != Listing::Refused))
+}
+
 /// The most paths that a refusal names.
 const MOST_NAMED: usize = 3;
 
@@ -489,7 +502,7 @@ impl S3Access for Access {
         }
         let session = cx.extensions_mut().get::<Session>().cloned().ok_or_else(denied)?;
         let named = session.operations.is_none_or(|operations| operations.allow(row.name));
-        if !named || !allowed(&session, row.needs, cx.s3_path()) {
+        if !named || !allowed(&session, row.needs, cx.s3_path()) || !lists(&session, row, cx.s3_path(), cx.uri())? {
             let holder = cx.extensions_mut().get::<Holder>().is_some();
             return Err(outside(&session, cx.s3_path(), holder));
         }

@@ -149,7 +149,10 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
         Standing::Suspended => {
             let by = Revoker { by: call.caller.id, at: call.now };
             let ended = native.shared.registry.revoke(Revocation::Account(account.id), by).await;
-            changed?;
+            if let Err(error) = changed {
+                let said = "its credentials are ended on this server, but that it is suspended could not be put on record: ask again";
+                return Err(Error::new(Kind::Unavailable, said).retry_after(1).caused_by(error));
+            }
             ended?;
             still = still_taken(&native, by).await?;
         }

@@ -141,23 +141,29 @@ impl Native {
 }
 
 impl Doomed {
-    /// Ends them. Those whose end fails stop it: it can be asked for again.
+    /// Ends them, each of them also after one whose end could not be put on record: what leaked must not stay alive for that.
     pub(super) async fn end(self, native: &Native, by: Revoker) -> Result<EndedTokens, Error> {
         let Self { tokens, extent } = self;
         let registry = &native.shared.registry;
         let mut ended = EndedTokens { tokens: Vec::new(), links: 0, leases: 0 };
         let ids: Vec<TokenId> = tokens.iter().map(|record| record.id).collect();
+        let mut first = Ok(());
         for record in tokens {
             // Also of one that is ended: credentials may be left that its end did not reach.
-            ended.leases += registry.revoke_token(record.id, by).await?;
+            match registry.revoke_token(record.id, by).await {
+                Ok(leases) => ended.leases += leases,
+                Err(error) => first = first.and(Err(error)),
+            }
             if record.revoked.is_none() {
                 ended.tokens.push(record.id);
             }
         }
-        match extent {
-            Extent::Alone => {}
-            Extent::WithMade => ended.links = registry.end_links_made_by(&ids).await?,
-        }
+        let links = match extent {
+            Extent::Alone => Ok(0),
+            Extent::WithMade => registry.end_links_made_by(&ids).await,
+        };
+        first?;
+        ended.links = links?;
         Ok(ended)
     }
 }

@@ -27,6 +27,8 @@ use crate::edge::{Call, Reply, json};
 const MOST_SHOWN: usize = 500;
 /// Leases read at once.
 const PAGE: u32 = 1000;
+/// Hand-outs of one credential of a store that are looked for: more than a cache gives out in the longest life there is.
+const EVERY: u32 = 100_000;
 /// More than any credential has.
 const MOST_BYTES: usize = 16 * 1024;
 
@@ -192,7 +194,11 @@ impl Native {
             let kind = if record.trace.is_some() { LeakedKind::StoreCredential } else { LeakedKind::Credential };
             return Ok(Leaked::Leases(vec![record], kind));
         }
-        if text.starts_with("vks1.") {
+        // Whichever version it is of (`core/keyring.rs`).
+        if text
+            .strip_prefix("vks")
+            .is_some_and(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with('.'))
+        {
             let said = "this is a session token: give the access key id that goes with it, `VK…`";
             return Err(Error::new(Kind::Invalid, said).at("what"));
         }
@@ -202,7 +208,7 @@ impl Native {
         // Credentials without an id are known by their digest.
         let digest = Digest::of(text.trim_start_matches('?').as_bytes());
         for name in [text.to_owned(), digest.to_string()] {
-            let found = self.shared.registry.leases_of_key(&name, PAGE).await?;
+            let found = self.shared.registry.leases_of_key(&name, EVERY).await?;
             let seen = |record: &LeaseRecord| who::may_see(&call.caller, record.lease.account, record.lease.caller);
             let records: Vec<LeaseRecord> = found.into_iter().filter(seen).collect();
             if !records.is_empty() {
@@ -273,6 +279,7 @@ impl Native {
         last: LastOperator,
     ) -> Result<IncidentShown, Error> {
         // Whoever may not end it is not told what it could do.
+        let last = if dry_run { LastOperator::MayGo } else { last };
         let doomed = self.doomed(call, vec![record.clone()], Extent::WithMade, last).await?;
         let tally = self.live_leases(call, &doomed.tokens).await?;
         let others = self.others_of(call, &doomed).await?;
@@ -340,7 +347,10 @@ impl Native {
         let by = Revoker { by: call.caller.id, at: call.now };
         let mut tally = Tally::default();
         let (mut owners, mut taken) = (BTreeMap::new(), Tally::default());
+        let mut all = Vec::with_capacity(records.len());
         for record in records {
+            let key_ids: Vec<_> = record.trace.iter().map(|trace| trace.key_id.clone()).collect();
+            all.push((record.lease.id, record.lease.storage, key_ids));
             if let Some(token) = self.shared.registry.token_by_id(record.lease.token).await? {
                 owners.insert(token.id, token);
             }
@@ -353,11 +363,15 @@ impl Native {
         let mut ended = EndedCounts { leases: tally.count, ..EndedCounts::default() };
         if !dry_run {
             ended.leases = 0;
-            for record in &taken.shown {
-                ended.leases += self.shared.registry.revoke(Revocation::Lease(record.lease.id), by).await?;
-                let key_id = record.trace.iter().map(|trace| trace.key_id.clone()).collect::<Vec<_>>();
-                self.stores.forget(record.lease.storage, &key_id);
+            let mut first = Ok(());
+            for (lease, storage, key_ids) in all {
+                match self.shared.registry.revoke(Revocation::Lease(lease), by).await {
+                    Ok(count) => ended.leases += count,
+                    Err(error) => first = first.and(Err(error)),
+                }
+                self.stores.forget(storage, &key_ids);
             }
+            first?;
         }
         let mut still_works = self.taken_on(&taken).await?;
         let mut whose = Vec::new();

@@ -62,13 +62,19 @@ pub(super) async fn revoke(native: Arc<Native>, call: Call) -> Result<Reply, Err
         (true, Some(about)) => {
             let live = about.into_iter().filter(|record| record.revoked.is_none()).collect();
             let doomed = native.doomed(&call, live, Extent::of(made), LastOperator::of(last)).await?;
-            if let Revocation::Caller(caller) = what {
-                native.shared.shares.end_links(caller).await?;
-            }
-            let ended = doomed.end(&native, by).await?;
-            shown.tokens_ended = ended.tokens.iter().map(ToString::to_string).collect();
+            // Links first, so that none becomes a token meanwhile; but all of it is tried, whatever cannot be written.
+            let links = if let Revocation::Caller(caller) = what {
+                native.shared.shares.end_links(caller).await.map(drop)
+            } else {
+                Ok(())
+            };
+            let ended = doomed.end(&native, by).await;
             // What is left was vended with tokens that had ended before.
-            shown.ended = ended.leases + registry.revoke(what, by).await?;
+            let left = registry.revoke(what, by).await;
+            let ended = ended?;
+            shown.tokens_ended = ended.tokens.iter().map(ToString::to_string).collect();
+            shown.ended = ended.leases + left?;
+            links?;
         }
         (true, None) => return Err(Error::new(Kind::Invalid, "`tokens` goes with `token` or `caller`").at("tokens")),
         (false, _) if made.is_some() || last.is_some() => {

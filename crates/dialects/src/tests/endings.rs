@@ -363,6 +363,7 @@ async fn what_nobody_knows_is_refused_without_being_repeated() {
         ("ASIAIOSFODNN7EXAMPLE".to_owned(), 404),
         ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned(), 404),
         ("vks1.abcdef".to_owned(), 422),
+        ("vks2.abcdef".to_owned(), 422),
         ("0".repeat(32), 404),
         (" ".to_owned(), 422),
         ("x".repeat(17_000), 422),

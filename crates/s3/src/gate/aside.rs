@@ -13,24 +13,40 @@ use crate::gate::query::Query;
 pub(crate) const KEPT: [&str; 6] =
     ["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
 
-/// What Cloudflare's proxy adds to every request: none of them is about objects.
-const OF_PROXY: [&str; 10] = [
-    "cf-connecting-ip",
-    "cf-connecting-ipv6",
-    "cf-connecting-o2o",
+/// What Cloudflare's proxy adds to requests (Cloudflare docs, "Cloudflare HTTP headers", "Managed Transforms", Access): how such
+/// headers start. None of them is about objects.
+const OF_PROXY: &[&str] = &[
+    "cf-access-",
+    "cf-asn",
+    "cf-bot-",
+    "cf-cache-",
+    "cf-cert-",
+    "cf-client-",
+    "cf-connecting-",
+    "cf-device-",
     "cf-ew-via",
-    "cf-ipcountry",
-    "cf-pseudo-ipv4",
+    "cf-ip",
+    "cf-ja3-",
+    "cf-ja4",
+    "cf-metro-code",
+    "cf-postal-code",
+    "cf-pseudo-",
     "cf-ray",
+    "cf-region",
+    "cf-request-id",
+    "cf-threat-score",
+    "cf-timezone",
+    "cf-tls-",
+    "cf-verified-bot",
     "cf-visitor",
-    "cf-warp-tag-id",
+    "cf-warp-",
     "cf-worker",
 ];
 
 /// Whether a header says under which condition a request is meant, or is one of R2's own.
 fn is_condition(name: &str) -> bool {
     let starts = ["if-", "cf-", "x-amz-copy-source-if-"].into_iter().any(|start| name.starts_with(start));
-    starts && !OF_PROXY.contains(&name)
+    starts && !OF_PROXY.iter().any(|start| name.starts_with(start))
 }
 
 /// What was set aside.
@@ -195,13 +211,22 @@ mod tests {
     #[test]
     fn what_a_proxy_adds_is_no_condition() {
         let mut headers = HeaderMap::new();
-        for name in ["cf-ray", "cf-connecting-ip", "if-match", "cf-copy-destination-if-match", "x-amz-meta-if-match"] {
+        for name in [
+            "cf-ray",
+            "cf-connecting-ip",
+            "cf-ipcity",
+            "cf-region",
+            "cf-access-jwt-assertion",
+            "if-match",
+            "cf-copy-destination-if-match",
+            "x-amz-meta-if-match",
+        ] {
             headers.insert(name, HeaderValue::from_static("x"));
         }
         let aside = Aside::take(&mut headers, &Query::default()).unwrap();
         let mut named: Vec<&str> = aside.conditions().collect();
         named.sort_unstable();
         assert_eq!(named, ["cf-copy-destination-if-match", "if-match"]);
-        assert_eq!(headers.len(), 3);
+        assert_eq!(headers.len(), 6);
     }
 }

@@ -8,9 +8,10 @@ use s3s::dto::{
     UploadPartOutput,
 };
 use s3s::{S3ErrorCode, S3Request, S3Response};
+use valetkey_core::scope::Action;
 
 use crate::behind::Completing;
-use crate::error::{Result, internal, refuse};
+use crate::error::{Result, denied, internal, refuse};
 use crate::gate::session::Session;
 use crate::objects::checksum::{Algorithm, Kind};
 use crate::objects::record::Record;
@@ -147,6 +148,11 @@ impl Wire {
         let key = input.key.as_bytes();
         bucket.writable(key)?;
         let condition = conditions(&aside, Of::Write)?;
+        // Nothing is written yet: what holds could be asked for ever. Who may not read the object may ask only whether it is there.
+        let reads = session.reach.covers(&input.bucket, key, Action::GetObject);
+        if !condition.is_none() && !condition.is_absent() && !reads {
+            return Err(denied());
+        }
         if !condition.is_none() {
             let there = bucket.record(&session.live().await?, key).await?;
             condition.check(there.as_ref().map(|record| record.existing())).map_err(clashed)?;

@@ -48,6 +48,9 @@ async fn a_refusal_says_to_the_holder_alone_what_is_inside() {
     let said = refused.one("Message");
     assert!(said.contains("get-object, list-bucket, get-bucket-info on `flights/daily/`"), "{said}");
     assert!(said.contains("`lake`"), "{said}");
+    let listing = rig.get("/lake?list-type=2", &credential).await;
+    listing.is(403, "AccessDenied");
+    assert!(listing.one("Message").contains("on `flights/daily/`"), "{}", listing.text());
     let elsewhere = rig.get("/other/o", &credential).await;
     assert!(elsewhere.one("Message").contains("opens nothing"), "{}", elsewhere.text());
     let url = rig.ask("GET", "/lake/flights/other/o").presigned(&credential, 60).wire();

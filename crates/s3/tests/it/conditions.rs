@@ -139,6 +139,19 @@ async fn what_is_not_understood_on_a_write_is_refused() {
 }
 
 #[tokio::test]
+async fn who_may_not_read_learns_nothing_by_beginning_an_upload() {
+    let rig = Rig::start().await;
+    let etag = put(&rig, "/lake/o", "old", &rig.whole()).await;
+    let writer = rig.vend(valetkey_core::scope::Paths::Whole, valetkey_core::scope::Actions::WRITE);
+    for (name, value) in
+        [("if-match", &*etag), ("if-match", "\"0\""), ("if-none-match", &*etag), ("if-modified-since", LONG_AGO)]
+    {
+        rig.send(rig.ask("POST", "/lake/o?uploads=").header(name, value), &writer).await.is(403, "AccessDenied");
+    }
+    rig.send(rig.ask("POST", "/lake/new?uploads=").header("if-none-match", "*"), &writer).await.ok();
+}
+
+#[tokio::test]
 async fn readers_conditions_come_in_every_form() {
     let rig = Rig::start().await;
     let credential = rig.whole();
