@@ -85,7 +85,7 @@ pub(crate) fn no_room() -> S3Error {
 }
 
 /// Says after how many seconds to come again.
-fn later(mut error: S3Error, secs: &'static str) -> S3Error {
+pub(crate) fn later(mut error: S3Error, secs: &'static str) -> S3Error {
     error.set_headers(HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(secs))]));
     error
 }

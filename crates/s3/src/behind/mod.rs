@@ -26,7 +26,7 @@ use crate::behind::door::Door;
 use crate::behind::port::{Failure, Found};
 pub(crate) use crate::behind::reading::Reading;
 pub(crate) use crate::behind::writing::Draft;
-use crate::error::{Result, crowded, internal, no_room, refuse, refuse_with};
+use crate::error::{Result, crowded, internal, later, no_room, refuse, refuse_with};
 use crate::objects::facts::Facts;
 use crate::objects::record::{Data, Headers, Record};
 use crate::objects::{BucketId, Objects, shown};
@@ -117,14 +117,15 @@ pub(crate) fn failed(doing: &'static str, failure: &Failure) -> S3Error {
     metrics::counter!("vk_s3_behind_failures_total", "doing" => doing).increment(1);
     tracing::warn!(doing, error = %failure, "the store behind failed while {doing}: {failure}");
     match failure {
-        Failure::Throttled(_) => refuse(S3ErrorCode::SlowDown, "Please reduce your request rate."),
+        Failure::Throttled(_) => later(refuse(S3ErrorCode::SlowDown, "Please reduce your request rate."), "1"),
         Failure::Unavailable(_) => {
-            refuse(S3ErrorCode::ServiceUnavailable, "The store behind this bucket cannot be reached. Please try again.")
+            let said = "The store behind this bucket cannot be reached. Please try again.";
+            later(refuse(S3ErrorCode::ServiceUnavailable, said), "5")
         }
         _ => {
             let mut error = refuse(S3ErrorCode::InternalError, "The store behind this bucket failed.");
             error.set_status_code(http::StatusCode::BAD_GATEWAY);
-            error
+            later(error, "5")
         }
     }
 }
