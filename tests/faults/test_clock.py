@@ -27,6 +27,25 @@ class TestAClockThatStepsBack:
         assert listed(server.at(ended)) == (400, "ExpiredToken")
         assert listed(server.vend(caller)) == (200, None)
 
+    def test_keeps_nothing_alive_that_was_opened_before_it(self, server):
+        """Opened by the later time, ended by the earlier one."""
+        caller = server.caller()
+        lease = server.vend(caller)
+        server.faults.step_clock(-600)
+        end(server, caller)
+        assert listed(lease) == (400, "ExpiredToken")
+        assert listed(server.vend(caller)) == (200, None)
+
+    def test_lets_what_came_after_an_end_be_ended_too(self, server):
+        caller = server.caller()
+        server.vend(caller)
+        end(server, caller)
+        server.faults.step_clock(-600)
+        fresh = server.vend(caller)
+        assert listed(fresh) == (200, None)
+        end(server, caller)
+        assert listed(fresh) == (400, "ExpiredToken")
+
     def test_revives_nothing_that_was_ended_one_by_one(self, server):
         caller = server.caller()
         lease = server.vend(caller)

@@ -162,13 +162,14 @@ class TestAHeldSync:
 def small(request, setup, tmp_path_factory):
     """A server on a disk that can be filled, and that disk."""
     directory = tmp_path_factory.mktemp("small")
+    settings = {"VALETKEY_S3__MIN_FREE_BYTES": str(8 * MIB)}
     if request.param == "told":
-        with running(Faulty(setup, directory)) as server:
+        with running(Faulty(setup, directory, settings)) as server:
             yield server, ToldDisk(server.faults)
         return
     disk = SmallDisk(directory / "data", 64)
     try:
-        with running(Faulty(setup, directory)) as server:
+        with running(Faulty(setup, directory, settings)) as server:
             yield server, disk
     finally:
         disk.unmount()
@@ -199,6 +200,39 @@ class TestAFullDisk:
         until(lambda: server.call("GET", f"/api/v1/leases/{lease.id}", server.admin_token).json()["state"] == "revoked")
         assert outcome(server.vend(caller).boto3().head_object, Bucket="lake", Key="lost")[0] == 404
         assert server.cli("ledger", "verify").returncode == 0
+
+
+class TestTheLowWaterMark:
+    def test_stops_writes_and_nothing_else(self, server):
+        """More has to stay free than any disk has: everything that takes room is refused, what gives room back goes on."""
+        caller = server.caller()
+        before = server.vend(caller).boto3()
+        for number in range(3):
+            before.put_object(Bucket="lake", Key=f"low/{number}", Body=bytes(MIB))
+        upload = before.create_multipart_upload(Bucket="lake", Key="low/parts")["UploadId"]
+        server.settings["VALETKEY_S3__MIN_FREE_BYTES"] = str(1 << 60)
+        try:
+            server.restart()
+            lease = server.vend(caller)
+            s3, lake = lease.boto3(), {"Bucket": "lake"}
+            not_now(outcome(s3.put_object, **lake, Key="low/new", Body=bytes(MIB)))
+            not_now(outcome(s3.put_object, **lake, Key="low/new", Body=b"little"))
+            not_now(outcome(s3.copy_object, **lake, Key="low/copy", CopySource="lake/low/0"))
+            part = {"Key": "low/parts", "UploadId": upload, "PartNumber": 1}
+            not_now(outcome(s3.upload_part, **lake, **part, Body=bytes(MIB)))
+            assert outcome(s3.put_object, **lake, Key="low/new", Body=bytes(MIB))[1] == "ServiceUnavailable"
+            assert outcome(s3.get_object, **lake, Key="low/0")[0] == 200
+            assert outcome(s3.delete_object, **lake, Key="low/0")[0] == 204
+            several = {"Objects": [{"Key": "low/1"}, {"Key": "low/2"}]}
+            assert outcome(s3.delete_objects, **lake, Delete=several)[0] == 200
+            assert outcome(s3.abort_multipart_upload, **lake, Key="low/parts", UploadId=upload)[0] == 204
+            assert outcome(s3.list_objects_v2, **lake, Prefix="low/")[0] == 200
+            lease.revoke()
+            assert outcome(s3.list_objects_v2, **lake)[:2] == (400, "ExpiredToken")
+        finally:
+            del server.settings["VALETKEY_S3__MIN_FREE_BYTES"]
+            server.restart()
+        works(server, caller, "after-low")
 
 
 class TestALedgerThatIsBehind:

@@ -1,10 +1,13 @@
 """A keyring that is lost, another's, or everybody's; and commands on a directory that is in use."""
 
+import json
 import shutil
+import signal
 
 import pytest
 
 from conftest import running
+from faults import until
 from serving import Faulty
 from wire import Call
 
@@ -30,6 +33,14 @@ def stopped(own, tmp_path):
 
 
 class TestAMissingKeyring:
+    def test_is_not_replaced(self, stopped):
+        keyring = stopped.data / "keyring"
+        keyring.unlink()
+        said = stopped.refuses_to_start()
+        assert "backup" in said and "server init" not in said, said
+        again = stopped.offline("init")
+        assert again.returncode == 1 and "backup" in again.stderr, again
+        assert not keyring.exists()
 
     def test_of_a_new_directory_is_made(self, stopped, tmp_path):
         data, stopped.data = stopped.data, tmp_path / "fresh"
@@ -49,3 +60,73 @@ def foreign(own, tmp_path):
     finally:
         own.data = data
     return tmp_path / "other" / "keyring"
+
+
+class TestAForeignKeyring:
+    def test_is_not_taken(self, stopped, foreign):
+        shutil.copy2(foreign, stopped.data / "keyring")
+        said = stopped.refuses_to_start()
+        assert "backup" in said, said
+
+    def test_is_not_taken_while_it_runs(self, own, foreign, tmp_path):
+        caller = own.caller()
+        lease = own.vend(caller)
+        since = own.log.stat().st_size
+        shutil.copy2(own.data / "keyring", tmp_path / "backup")
+        shutil.copy2(foreign, own.data / "keyring")
+        try:
+            own.process.send_signal(signal.SIGHUP)
+            until(lambda: any("keyring" in line and '"level":"INFO"' not in line for line in own.lines(since).splitlines()))
+            for one in (lease, own.vend(caller)):
+                assert Call(one, query={"list-type": "2"}).send().status == 200
+        finally:
+            shutil.copy2(tmp_path / "backup", own.data / "keyring")
+            own.process.send_signal(signal.SIGHUP)
+        # What it goes on with is its own ring: nothing is sealed that it cannot open after the next start.
+        own.restart()
+        assert Call(own.at(lease), query={"list-type": "2"}).send().status == 200
+
+    def test_of_another_number_neither(self, stopped):
+        """As a ring that has lost its older key."""
+        assert stopped.offline("rotate-keys").returncode == 0
+        keyring = stopped.data / "keyring"
+        lines = keyring.read_text().splitlines()
+        keyring.write_text("\n".join(lines[:2]) + "\n")
+        said = stopped.refuses_to_start()
+        assert "backup" in said, said
+
+
+class TestFilesThatOthersCanRead:
+    @pytest.mark.parametrize("what", ["keyring", ""])
+    def test_are_told_of(self, stopped, what):
+        (stopped.data / what).chmod(0o755)
+        since = stopped.log.stat().st_size
+        try:
+            stopped.start()
+        except RuntimeError as refused:
+            said = str(refused)
+        else:
+            stopped.stop()
+            said = stopped.lines(since)
+        finally:
+            (stopped.data / what).chmod(0o700)
+        assert any(word in said for word in ("0600", "600", "others", "chmod")), said
+
+
+class TestADirectoryInUse:
+    @pytest.mark.parametrize("command", ["init", "migrate"])
+    def test_is_left_alone(self, own, command):
+        done = own.offline(command)
+        assert done.returncode == 1 and "another server runs" in done.stderr, done
+
+
+class TestALostOperatorToken:
+    def test_is_replaced_by_who_has_the_disk(self, own):
+        own.stop()
+        done = own.offline("init", "--new-operator-token")
+        own.start()
+        assert done.returncode == 0, done
+        token = json.loads(done.stdout)["operator_token"]
+        own.secrets.add(token)
+        assert own.call("GET", "/api/v1/me", token).json()["role"] == "operator"
+        assert own.call("GET", "/api/v1/me", own.admin_token).status == 200

@@ -9,6 +9,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from faults import until
+from harness import MIB
 from wire import Call
 
 _numbers = itertools.count()
@@ -123,3 +124,16 @@ def test_a_kill_after_the_disk_failed_loses_nothing_either(server):
     server.faults.mend()
     server.start()
     check(server, busy)
+
+
+def test_what_a_killed_server_left_half_written_is_swept(server, pond):
+    lease = server.vend(server.caller("pond"))
+    before = set(pond.rglob("*"))
+    size = 12 * MIB
+    with contextlib.closing(Call(lease, "PUT", "half", payload="UNSIGNED-PAYLOAD", extra={"content-length": str(size)}).begin()) as sender:
+        sender.send(bytes(size - 1))
+        until(lambda: {path for path in pond.rglob("*") if path.is_file()} - before)
+        server.kill()
+    server.start()
+    assert Call(server.at(lease), key="half").send().outcome == (404, "NoSuchKey")
+    until(lambda: not {path for path in pond.rglob("*") if path.is_file()} - before)

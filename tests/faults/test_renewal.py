@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from faults import Faults
 
@@ -49,6 +51,12 @@ class TestCredentialProcess:
         process.clock.step_clock(61)
         assert process() == first
 
+    def test_does_not_go_on_with_what_was_ended(self, server, process):
+        first = process()
+        revoke(server, process.caller)
+        process.clock.step_clock(61)
+        assert process() != first
+
     def test_goes_on_with_what_it_has_while_the_server_is_away(self, server, process):
         first = process()
         process.clock.step_clock(61)
@@ -57,3 +65,23 @@ class TestCredentialProcess:
             assert process() == first
         finally:
             server.start()
+
+    def test_gives_boto3_a_key_that_works_again(self, server, process, tmp_path, monkeypatch):
+        command = " ".join(process.command)
+        (tmp_path / "config").write_text(f"[profile flights]\ncredential_process = {command}\nregion = auto\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        for name in ("VALETKEY_SERVER", "VALETKEY_TOKEN"):
+            monkeypatch.setenv(name, process.env[name])
+
+        def s3():
+            return boto3.Session(profile_name="flights").client("s3", endpoint_url=server.s3)
+
+        running = s3()
+        running.put_object(Bucket="lake", Key="renewed", Body=b"renewed")
+        revoke(server, process.caller)
+        with pytest.raises(ClientError, match="ExpiredToken"):
+            running.get_object(Bucket="lake", Key="renewed")
+        process.clock.step_clock(61)
+        monkeypatch.setenv("LD_PRELOAD", process.env["LD_PRELOAD"])
+        monkeypatch.setenv("FAULTS", process.env["FAULTS"])
+        assert s3().get_object(Bucket="lake", Key="renewed")["Body"].read() == b"renewed"

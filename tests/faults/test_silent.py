@@ -49,6 +49,19 @@ class TestHttp2:
             connection.quiet()
             yield connection, streams, files, before
 
+    def test_streams_whose_reader_reads_nothing_end(self, server, unread):
+        connection, streams, *_ = unread
+
+        def over():
+            connection.quiet()
+            return all(connection.ended(stream) for stream in streams)
+
+        lingering(server, over, secs=10, times=20)
+
+    def test_streams_whose_reader_reads_nothing_hold_little(self, server, unread):
+        *_, before = unread
+        assert memory(server.process) - before < 12 * MIB
+
     def test_a_slow_reader_that_reads_is_served(self, server):
         """The same, but its window opens now and then: it has all of it in the end."""
         lease = server.vend(server.caller(), ttl=3600)
@@ -142,6 +155,31 @@ class TestTheProcess:
     def test_leaves_no_core(self, server):
         limits = pathlib.Path(f"/proc/{server.process.pid}/limits").read_text()
         assert re.search(r"Max core file size +0 +", limits)
+
+
+    def test_keeps_files_for_its_work_when_connections_take_all_there_are(self, server):
+        server.stop()
+        since = server.log.stat().st_size
+        server.start(files="200:200")
+        try:
+            assert "file" in server.lines(since) and '"WARN"' in server.lines(since), "it does not say that this is too few"
+            caller = server.caller()
+            lease, body = server.vend(caller), bytes(MIB)
+            s3 = lease.boto3()
+            s3.put_object(Bucket="lake", Key="files", Body=body)
+            accepted = server.faults.accepted
+            with contextlib.ExitStack() as stack:
+                for address in [server.api, server.s3] * 200:
+                    one = stack.enter_context(socket.socket())
+                    one.setblocking(False)
+                    one.bind(("127.0.0.2", 0))
+                    one.connect_ex(at(address))
+                until(lambda: server.faults.accepted > accepted + 100)
+                for number in range(5):
+                    s3.put_object(Bucket="lake", Key=f"files/{number}", Body=body)
+                    assert s3.get_object(Bucket="lake", Key=f"files/{number}")["Body"].read() == body
+        finally:
+            server.restart()
 
 
 class TestShuttingDown:

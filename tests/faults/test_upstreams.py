@@ -2,18 +2,129 @@
 
 import itertools
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError, ResponseStreamingError
 
 from faults import memory
 from harness import MIB
-from upstreams import HTML, RESET, SILENCE, Response, Stub, endless
+from serving import outcome
+from upstreams import HTML, RESET, SILENCE, Response, S3Stub, Stub, endless
 
 _numbers = itertools.count()
 XML = {"content-type": "application/xml"}
 PARENT = {"access_key_id": "AKIDPARENT", "secret_access_key": "parent-secret-that-nobody-sees"}
+
+
+class TestAGatewaysStore:
+    @pytest.fixture(scope="class")
+    def store(self):
+        with S3Stub() as store:
+            yield store
+
+    @pytest.fixture(scope="class")
+    def bucket(self, shared, store):
+        name = f"behind-{next(_numbers)}"
+        settings = {"backend": "s3", "endpoint": store.url, "allow_http": True}
+        shared.make("storages", name=name, kind="gateway", min_ttl_secs=1, settings=settings, secrets=PARENT)
+        shared.make("buckets", bucket=name, storage=name)
+        return name
+
+    @pytest.fixture
+    def s3(self, server, store, bucket):
+        s3 = server.vend(server.caller(bucket)).boto3(read_timeout=60)
+        store.fault()
+        s3.put_object(Bucket=bucket, Key="kept", Body=b"kept")
+        store.objects["large"] = bytes(3 * MIB)
+        yield s3
+        store.fault()
+        assert s3.get_object(Bucket=bucket, Key="kept")["Body"].read() == b"kept", "it does not come back"
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            HTML,
+            Response(200, b"", XML),
+            Response(200, b"<Other/>", XML),
+            Response(200, b'{"Contents":[]}', {"content-type": "application/json"}),
+            Response(200, b"<ListBucketResult><Contents><Key>kept</Key>", XML),
+            Response(204),
+            Response(302, b"", {"location": "http://127.0.0.1:1/"}),
+        ],
+        ids=["html", "nothing", "other", "json", "cut-off", "no-content", "redirect"],
+    )
+    def test_lists_nothing_by_answering_something_else(self, s3, store, bucket, said):
+        store.fault(said)
+        status, code, _ = outcome(s3.list_objects_v2, Bucket=bucket)
+        assert status >= 500, (status, code)
+
+    @pytest.mark.parametrize("status", [200, 403, 500])
+    @pytest.mark.parametrize("operation", ["list", "put", "delete", "copy"])
+    def test_says_no_more_than_can_be_held(self, server, s3, store, bucket, operation, status):
+        call = {
+            "list": lambda: outcome(s3.list_objects_v2, Bucket=bucket),
+            "put": lambda: outcome(s3.put_object, Bucket=bucket, Key="new", Body=b"new"),
+            "delete": lambda: outcome(s3.delete_object, Bucket=bucket, Key="new"),
+            "copy": lambda: outcome(s3.copy_object, Bucket=bucket, Key="new", CopySource=f"{bucket}/kept"),
+        }[operation]
+        before = memory(server.process)
+        sent = 0
+
+        def body(_):
+            def pieces():
+                nonlocal sent
+                yield b"<ListBucketResult>"
+                for piece in endless(b"<Contents><Key>" + b"k" * 65536 + b"</Key></Contents>", 256 * MIB):
+                    sent += len(piece)
+                    yield piece
+
+            return Response(status, pieces(), XML, None)
+
+        store.fault(body)
+        answer = call()
+        # A put or delete that was done may be said to be done, whatever is told beside.
+        assert answer[0] >= 400 or (status == 200 and operation in ("put", "delete")), answer
+        assert sent < 96 * MIB, f"it read {sent // MIB} MiB"
+        assert memory(server.process) - before < 96 * MIB
+
+    @pytest.mark.parametrize("fault", [RESET, Response(500, b""), Response(503, b"")], ids=["reset", "500", "503"])
+    @pytest.mark.parametrize("operation", ["get", "head", "list"])
+    def test_is_asked_again_once(self, s3, store, bucket, operation, fault):
+        call = {
+            "get": lambda: s3.get_object(Bucket=bucket, Key="kept")["Body"].read() == b"kept",
+            "head": lambda: s3.head_object(Bucket=bucket, Key="kept")["ContentLength"] == 4,
+            "list": lambda: "kept" in [e["Key"] for e in s3.list_objects_v2(Bucket=bucket)["Contents"]],
+        }[operation]
+        store.fault(fault, times=1)
+        assert call()
+
+    @pytest.mark.parametrize("operation", ["get", "head", "list"])
+    def test_that_goes_on_failing_is_given_up(self, s3, store, bucket, operation):
+        call = {"get": s3.get_object, "head": s3.head_object, "list": s3.list_objects_v2}[operation]
+        store.fault(Response(500, b""))
+        status, _, after = outcome(call, Bucket=bucket, **({} if operation == "list" else {"Key": "kept"}))
+        assert status in (500, 502, 503) and 1 <= len(store.requests) <= 4, (status, len(store.requests))
+        assert status == 500 or after or operation == "head", status
+
+    def test_that_says_nothing_is_not_waited_for_long(self, server, s3, store, bucket):
+        store.fault(SILENCE)
+        began = time.monotonic()
+        status, code, after = outcome(s3.list_objects_v2, Bucket=bucket)
+        assert status in (503, 504) and after, (status, code, after)
+        assert time.monotonic() - began < 30
+
+    @pytest.mark.parametrize("announced", ["true length", "index"])
+    def test_gives_no_object_that_is_too_short(self, s3, store, bucket, announced):
+        """A body shorter than what was said of it ends in an error, and is never taken for the object."""
+        s3.put_object(Bucket=bucket, Key="short", Body=b"x" * 100_000)
+        told = {"etag": f'"{100_000:032x}"', "last-modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
+        length = 100_000 if announced == "true length" else "true"
+        store.fault(Response(200, b"x" * 50_000, told, length))
+        with pytest.raises((ClientError, BotoCoreError, IncompleteReadError, ResponseStreamingError)):
+            s3.get_object(Bucket=bucket, Key="short")["Body"].read()
 
 
 class TestAStoresSts:
