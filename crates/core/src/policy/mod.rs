@@ -517,7 +517,7 @@ pub enum Verdict {
     Allows,
     /// It is for another bucket.
     OtherBucket,
-    /// A share made it: it answers only asks for that share.
+    /// It would, but a share made it: it answers only asks for that share.
     OnlyThroughShare,
     /// The key is outside its paths.
     OutsidePaths,
@@ -546,8 +546,6 @@ pub fn explain(
     let verdict = |grant: &Grant| {
         if grant.scope.bucket() != bucket {
             Verdict::OtherBucket
-        } else if grant.share.is_some() {
-            Verdict::OnlyThroughShare
         } else if !grant.scope.paths().cover_key(key) {
             Verdict::OutsidePaths
         } else if !grant.scope.actions().contains(action) {
@@ -557,6 +555,7 @@ pub fn explain(
                 (GrantTime::Early, _) => Verdict::Early,
                 (GrantTime::Ended, _) => Verdict::Ended,
                 (GrantTime::Live, Standing::Suspended) => Verdict::AccountSuspended,
+                (GrantTime::Live, Standing::Active) if grant.share.is_some() => Verdict::OnlyThroughShare,
                 (GrantTime::Live, Standing::Active) => Verdict::Allows,
             }
         }
@@ -569,10 +568,11 @@ pub fn explain(
     // The telling ones first: those that came nearest to allowing it.
     let rank = |verdict: Verdict| match verdict {
         Verdict::Allows => 0,
-        Verdict::AccountSuspended | Verdict::Early | Verdict::Ended => 1,
-        Verdict::LacksAction => 2,
-        Verdict::OutsidePaths | Verdict::OnlyThroughShare => 3,
-        Verdict::OtherBucket => 4,
+        Verdict::OnlyThroughShare => 1,
+        Verdict::AccountSuspended | Verdict::Early | Verdict::Ended => 2,
+        Verdict::LacksAction => 3,
+        Verdict::OutsidePaths => 4,
+        Verdict::OtherBucket => 5,
     };
     let mut considered: Vec<Considered> =
         snapshot.grants(caller).map(|grant| Considered { verdict: verdict(grant), grant: Arc::clone(grant) }).collect();

@@ -416,5 +416,11 @@ fn what_a_share_opens_is_opened_by_asks_for_that_share_only() {
     }
     let explained = explain(&snapshot, &caller(), Action::GetObject, &lake(), b"t/one/x", at(0));
     assert_eq!(explained.allowed_by, None);
-    assert!(explained.considered.iter().all(|one| one.verdict == Verdict::OnlyThroughShare));
+    let verdicts = |key: &[u8], action| -> Vec<Verdict> {
+        let explained = explain(&snapshot, &caller(), action, &lake(), key, at(0));
+        explained.considered.iter().map(|one| one.verdict).collect()
+    };
+    assert_eq!(verdicts(b"t/one/x", Action::GetObject), [Verdict::OnlyThroughShare, Verdict::OutsidePaths]);
+    assert_eq!(verdicts(b"t/one-secret/x", Action::GetObject), [Verdict::OutsidePaths, Verdict::OutsidePaths]);
+    assert_eq!(verdicts(b"t/one/x", Action::PutObject), [Verdict::LacksAction, Verdict::OutsidePaths]);
 }

@@ -51,6 +51,9 @@ pub(super) struct Considered {
     grant: GrantName,
     /// `allows`, `other_bucket`, `only_through_share`, `outside_paths`, `lacks_action`, `early`, `ended` or `account_suspended`.
     verdict: &'static str,
+    /// The share that made the grant, where it opens the key through that alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share: Option<String>,
 }
 
 /// Whether it is allowed, and what every grant says.
@@ -68,6 +71,9 @@ pub(super) struct Explanation {
     action: &'static str,
     /// The grant that allows it.
     grant: Option<GrantName>,
+    /// Not allowed by a grant, and open all the same: to a client of Delta Sharing, through this share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    open_through_share: Option<String>,
     /// The caller's grants, the telling ones first.
     considered: Vec<Considered>,
     /// How many more there are that are not listed.
@@ -113,6 +119,15 @@ pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Er
         let by_id = valetkey_core::ask::GrantRef::Id(id);
         snapshot.grant(&caller, &by_id).map(|grant| named(grant))
     });
+    // Only a key of a shared table costs this question.
+    let through = |one: &policy::Considered| one.grant.share.filter(|_| one.verdict == Verdict::OnlyThroughShare);
+    let asked = found.considered.iter().any(|one| through(one).is_some());
+    let shares = if asked { native.shared.shares.shares().await? } else { Vec::new() };
+    let share = |one: &policy::Considered| {
+        let id = through(one)?;
+        shares.iter().find(|share| share.id == id).map(|share| share.name.to_string())
+    };
+    let open_through_share = if found.allowed_by.is_some() { None } else { found.considered.iter().find_map(share) };
     Reply::json(&Explanation {
         allowed: found.allowed_by.is_some(),
         caller: caller.name.to_string(),
@@ -120,10 +135,11 @@ pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Er
         key,
         action: action.as_str(),
         grant: allowed_by,
+        open_through_share,
         considered: found
             .considered
             .iter()
-            .map(|one| Considered { grant: named(&one.grant), verdict: word(one.verdict) })
+            .map(|one| Considered { grant: named(&one.grant), verdict: word(one.verdict), share: share(one) })
             .collect(),
         unlisted: found.unlisted,
     })

@@ -28,6 +28,26 @@ async fn shared() -> World {
 }
 
 #[tokio::test]
+async fn an_explanation_says_through_which_share_a_key_is_open() {
+    let world = shared().await;
+    let explained = async |caller: &str, key: &str, access: &str| {
+        let body = json!({"bucket": "lake", "key": key, "access": access}).to_string();
+        world.post(caller, "/api/v1/explain", &body).await.json()
+    };
+    let inside = explained("reader", "t/plain/x.parquet", "read").await;
+    assert_eq!((&inside["allowed"], &inside["open_through_share"]), (&json!(false), &json!("Sales")));
+    let first = &inside["considered"][0];
+    assert_eq!((&first["verdict"], &first["share"]), (&json!("only_through_share"), &json!("Sales")), "{inside}");
+    for (caller, key, access) in
+        [("reader", "t/plain-secret/x", "read"), ("reader", "t/plain/x", "write"), ("writer", "t/plain/x", "read")]
+    {
+        let answer = explained(caller, key, access).await;
+        assert_eq!(answer["allowed"], json!(false));
+        assert!(!answer.to_string().contains("Sales"), "{caller} {key} {access}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_share_is_made_listed_and_taken_back() {
     let world = shared().await;
     let (_, shares) = root(&world, Method::GET, "/shares", Value::Null).await;

@@ -12,7 +12,7 @@ use crate::cli::show;
 /// Why an action is allowed or not, naming the grant
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// `read`, `write`, or one action such as `delete-object`
+    /// `read`, `write`, `delete`, `list`, or one action such as `put-object-tagging`
     #[arg(value_name = "ACTION")]
     action: String,
     /// Where
@@ -38,9 +38,14 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<Ex
         return Err(Failure::usage("the place is a bucket, and an answer is about one key in it")
             .hint("name one, whether it exists or not: s3://bucket/directory/object"));
     };
-    let word = if matches!(args.action.as_str(), "read" | "write") { "access" } else { "action" };
+    let (word, action) = match args.action.as_str() {
+        whole @ ("read" | "write") => ("access", whole),
+        "delete" => ("action", "delete-object"),
+        "list" => ("action", "list-bucket"),
+        action => ("action", action),
+    };
     let body = Body::new()
-        .set(word, args.action.as_str())
+        .set(word, action)
         .set("bucket", place.bucket)
         .set("key", key)
         .some("caller", args.caller)
@@ -73,6 +78,12 @@ fn say(answer: &Value, allowed: bool, place: &str, out: &Out) -> Result<(), Fail
         .iter()
         .map(in_words)
         .collect();
+    if let Some(share) = show::text(answer, &["open_through_share"]) {
+        let share = clean(share);
+        out.data(&format!(
+            "it is open through the share `{share}`: a Delta Sharing client reads it, with the caller's profile"
+        ))?;
+    }
     if considered.is_empty() {
         return out.data("there is no grant for this caller");
     }
@@ -86,6 +97,16 @@ fn say(answer: &Value, allowed: bool, place: &str, out: &Out) -> Result<(), Fail
     Ok(())
 }
 
+/// A grant that a share made: it says by which share the key is open, whatever the native API says to it.
+fn through_share(mut shown: Value) -> Value {
+    let share = show::text(&shown, &["share"]).map(|name| format!(" `{name}`")).unwrap_or_default();
+    let words = format!("opens it, through the share{share} alone (Delta Sharing)");
+    if let Some(verdict) = shown.get_mut("verdict") {
+        *verdict = Value::from(words);
+    }
+    shown
+}
+
 /// A grant that was considered, its verdict in words.
 fn in_words(considered: &Value) -> Value {
     let mut shown = considered.clone();
@@ -93,7 +114,7 @@ fn in_words(considered: &Value) -> Value {
         let words = match verdict.as_str() {
             Some("allows") => "allows it",
             Some("other_bucket") => "is about another bucket",
-            Some("only_through_share") => "opens only through its share",
+            Some("only_through_share") => return through_share(shown),
             Some("outside_paths") => "does not open that key",
             Some("lacks_action") => "opens that key, not for that action",
             Some("early") => "has not begun",

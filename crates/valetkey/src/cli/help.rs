@@ -6,7 +6,7 @@ use clap::ValueEnum as _;
 
 use crate::cli::creds;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::output::{Format, Out};
+use crate::cli::output::{Out, Shape};
 
 /// A topic of help that is no command.
 struct Topic {
@@ -102,7 +102,7 @@ fn formats() -> String {
     };
     let creds: Vec<_> = creds::Format::ALL.iter().filter_map(clap::ValueEnum::to_possible_value).map(about).collect();
     let output: Vec<_> =
-        Format::value_variants().iter().filter_map(clap::ValueEnum::to_possible_value).map(about).collect();
+        Shape::value_variants().iter().filter_map(clap::ValueEnum::to_possible_value).map(about).collect();
     format!(
         "How `valetkey creds --format` writes credentials\n\n{}\n\
          `process` keeps credentials in a file of yours between calls, and renews them 20 minutes or half their life\n\

@@ -4,6 +4,7 @@
 //! [`failure::Exit`].
 
 mod account;
+mod ago;
 mod body;
 mod caller;
 mod catalog;
@@ -13,6 +14,7 @@ pub(crate) mod connection;
 mod creds;
 mod explain;
 pub(crate) mod failure;
+mod fit;
 mod grant;
 pub(crate) mod help;
 mod incident;
@@ -38,7 +40,7 @@ use valetkey_core::time::Clock as _;
 use client::Client;
 use connection::Connection;
 pub(crate) use failure::{Exit, Failure};
-use output::{Color, Format, Out, Talk};
+use output::{Color, Format, Out, Shape, Talk};
 
 use crate::node::system::SystemClock;
 
@@ -69,7 +71,7 @@ struct Cli {
 #[derive(Clone, Copy, Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
 struct Look {
-    /// How data is written: `table` for people, `json` for scripts
+    /// How data is written: `table` for people, `wide` with every column whole, `json` for scripts
     #[arg(
         short,
         long,
@@ -81,7 +83,7 @@ struct Look {
         hide_possible_values = true,
         default_value = "table"
     )]
-    output: Format,
+    output: Shape,
     /// When to use colours: `auto` (on a terminal, unless `NO_COLOR` is set), `always` or `never`
     #[arg(
         long,
@@ -167,7 +169,7 @@ pub(crate) fn run() -> ExitCode {
         Err(error) => return misunderstood(&error, &line),
     };
     let Cli { look, connection, command } = cli;
-    let out = Out::new(look.output, look.color, if look.quiet { Talk::Quiet } else { Talk::Normal });
+    let out = Out::shaped(look.output, look.color, if look.quiet { Talk::Quiet } else { Talk::Normal });
     match execute(command, &connection, &out) {
         Ok(code) => code,
         Err(failure) => {

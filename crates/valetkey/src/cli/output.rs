@@ -17,12 +17,24 @@ use owo_colors::{OwoColorize as _, Style};
 use serde::Serialize;
 
 use crate::cli::failure::Failure;
+use crate::cli::fit;
 
-/// How data is written.
+/// How data is to be written, as the flag says it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, clap::ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum Shape {
     /// For people.
     #[default]
+    Table,
+    /// For people, with every column, whole: ids and instants too.
+    Wide,
+    /// For scripts: what the API said.
+    Json,
+}
+
+/// How data is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    /// For people.
     Table,
     /// For scripts: what the API said.
     Json,
@@ -52,6 +64,7 @@ pub(crate) enum Talk {
 /// Standard output and standard error, as the command's flags want them.
 pub(crate) struct Out {
     format: Format,
+    wide: bool,
     talk: Talk,
     stdout: Stream,
     stderr: Stream,
@@ -81,7 +94,21 @@ impl Out {
             colored: colored(AutoStream::choice(&io::stderr())),
             terminal: io::stderr().is_terminal(),
         };
-        Self { format, talk, stdout, stderr }
+        Self { format, wide: false, talk, stdout, stderr }
+    }
+
+    /// The process's own streams, in the shape that was asked for.
+    pub(crate) fn shaped(shape: Shape, color: Color, talk: Talk) -> Self {
+        let format = match shape {
+            Shape::Table | Shape::Wide => Format::Table,
+            Shape::Json => Format::Json,
+        };
+        Self { wide: shape == Shape::Wide, ..Self::new(format, color, talk) }
+    }
+
+    /// Whether tables have every column, whole.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.wide
     }
 
     /// How data is to be written.
@@ -119,9 +146,18 @@ impl Out {
         self.data(&plain_json(&text))
     }
 
-    /// Writes a table. Every cell is cleaned.
+    /// Writes a table. Every cell is cleaned, and cut where the terminal is too narrow, unless it is to be wide.
     pub(crate) fn table(&self, header: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
-        self.data(&self.render_table(header, rows))
+        let width = if self.stdout.terminal && !self.wide { terminal_size::terminal_size() } else { None };
+        let Some((terminal_size::Width(width), _)) = width else { return self.data(&self.render_table(header, rows)) };
+        let mut rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.iter().map(|cell| clean(cell).into_owned()).collect()).collect();
+        let cut = fit::fit(header, &mut rows, usize::from(width));
+        self.data(&self.render_table(header, &rows))?;
+        if cut {
+            self.note("`-o wide` shows what was cut");
+        }
+        Ok(())
     }
 
     /// Writes names and values under one another. Every value is cleaned.

@@ -2,8 +2,10 @@
 //!
 //! Reads answers leniently: a field this version does not know is not shown, one that is missing is a dash.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::cli::ago;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
 
@@ -23,9 +25,11 @@ pub(crate) fn list(out: &Out, answer: &Value, columns: &[Column], none: &str) ->
                 out.note(none);
                 return Ok(());
             }
+            let columns = if out.is_wide() { columns.to_vec() } else { by_name(columns) };
+            let seen = if out.is_wide() { None } else { Some(crate::cli::now()) };
             let header: Vec<&str> = columns.iter().map(|(header, _)| *header).collect();
             let rows: Vec<Vec<String>> =
-                rows.iter().map(|row| columns.iter().map(|(_, names)| column(row, names)).collect()).collect();
+                rows.iter().map(|row| columns.iter().map(|(_, names)| column(row, names, seen)).collect()).collect();
             out.table(&header, &rows)?;
             if let Some(next) = text(answer, &["next_before"]) {
                 out.note(&format!("there may be more: --before {next}"));
@@ -36,6 +40,12 @@ pub(crate) fn list(out: &Out, answer: &Value, columns: &[Column], none: &str) ->
             Ok(())
         }
     }
+}
+
+/// The columns without the ids of what has a name: people call it by that, and `--output wide` has them.
+fn by_name(columns: &[Column]) -> Vec<Column> {
+    let named = columns.iter().any(|(header, _)| matches!(*header, "NAME" | "KEY" | "GRANT"));
+    columns.iter().filter(|(header, _)| !named || *header != "ID").copied().collect()
 }
 
 /// Shows one thing, these fields before the others.
@@ -50,7 +60,14 @@ pub(crate) fn one(out: &Out, answer: &Value, first: &[&str]) -> Result<(), Failu
                 first.iter().position(|known| *known == field).unwrap_or(first.len())
             };
             pairs.sort_by_key(|(name, _)| rank(name));
-            let pairs: Vec<(&str, String)> = pairs.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+            let now = crate::cli::now();
+            let pairs: Vec<(&str, String)> = pairs
+                .iter()
+                .map(|(name, value)| match ago::of_text(now, value) {
+                    Some(seen) => (name.as_str(), format!("{value} ({seen})")),
+                    None => (name.as_str(), value.clone()),
+                })
+                .collect();
             if pairs.is_empty() { Ok(()) } else { out.pairs(&pairs) }
         }
     }
@@ -118,14 +135,18 @@ pub(crate) fn rows(answer: &Value) -> &[Value] {
     list.map_or(&[], Vec::as_slice)
 }
 
-fn column(row: &Value, names: &[&str]) -> String {
+/// A cell; instants are told as seen from one, if there is one.
+fn column(row: &Value, names: &[&str], seen_from: Option<Timestamp>) -> String {
     match names {
-        [PLACES] => places(row),
+        [PLACES] => places(row, seen_from.is_none()),
         names => {
             let value = find(row, names).unwrap_or(&Value::Null);
             match value.as_u64() {
                 Some(secs) if names.iter().all(|name| name.ends_with("_secs")) => length(secs),
-                Some(_) | None => cell(value),
+                Some(_) | None => {
+                    let seen = seen_from.zip(value.as_str()).and_then(|(now, text)| ago::of_text(now, text));
+                    seen.unwrap_or_else(|| cell(value))
+                }
             }
         }
     }
@@ -141,8 +162,8 @@ fn length(secs: u64) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
-/// The places that a thing with a scope opens.
-fn places(row: &Value) -> String {
+/// The places that a thing with a scope opens: all of them, or the first and how many more.
+fn places(row: &Value, whole: bool) -> String {
     let bucket = text(row, &["bucket"]).unwrap_or("?");
     if find(row, &["whole_bucket"]).and_then(Value::as_bool) == Some(true) {
         return format!("s3://{bucket}/");
@@ -153,7 +174,11 @@ fn places(row: &Value) -> String {
     };
     let all: Vec<String> =
         paths("prefixes", "/").chain(paths("raw_prefixes", "*")).chain(paths("objects", "")).collect();
-    if all.is_empty() { "-".to_owned() } else { all.join(", ") }
+    match all.as_slice() {
+        [] => "-".to_owned(),
+        [first, _, _, ..] if !whole => format!("{first} and {} more", all.len() - 1),
+        all => all.join(", "),
+    }
 }
 
 fn flatten(prefix: &str, value: &Value, pairs: &mut Vec<(String, String)>) {
@@ -205,6 +230,19 @@ mod tests {
         assert_eq!(rows(&json!([1, 2])).len(), 2);
         assert_eq!(rows(&json!({"next": null, "leases": [1]})).len(), 1);
         assert_eq!(rows(&json!({"next": null})).len(), 0);
+    }
+
+    #[test]
+    fn a_row_is_told_by_names_and_by_how_far_away_things_are() {
+        let columns: &[Column] = &[("NAME", &["name"]), ("UNTIL", &["until"]), ("ID", &["id"])];
+        assert_eq!(by_name(columns), columns[..2]);
+        assert_eq!(by_name(&columns[1..]), columns[1..], "what has no name is told by its id");
+        let row = json!({"until": "2026-01-08T00:00:00Z", "bucket": "b", "prefixes": ["x", "y", "z"]});
+        let now = "2026-01-01T00:00:00Z".parse().ok();
+        assert_eq!(column(&row, &["until"], now), "in 7d");
+        assert_eq!(column(&row, &["until"], None), "2026-01-08T00:00:00Z");
+        assert_eq!(column(&row, &[PLACES], now), "s3://b/x/ and 2 more");
+        assert_eq!(column(&row, &[PLACES], None), "s3://b/x/, s3://b/y/, s3://b/z/");
     }
 
     #[test]
