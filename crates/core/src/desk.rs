@@ -8,7 +8,7 @@ use crate::ask::Ask;
 use crate::caller::Caller;
 use crate::credential::{Credential, Issued};
 use crate::error::Error;
-use crate::lease::{Lease, Refusal};
+use crate::lease::Lease;
 use crate::policy::{self, Because, Bound, Cut, Permit};
 use crate::port::{Directory, Issuer, Ledger};
 use crate::storage::Storage;
@@ -61,24 +61,10 @@ impl Desk {
     /// Vends.
     ///
     /// # Errors
-    /// What [`policy::decide`], the ledger and the issuer refuse with. Each refusal is recorded.
+    /// What [`policy::decide`], the ledger and the issuer refuse with. Whoever carries the ask puts it on record: an ask may also be
+    /// refused before it gets here.
     pub async fn vend(&self, caller: &Caller, ask: &Ask) -> Result<Vended, Error> {
-        let now = self.now();
-        match self.road(caller, ask, now).await {
-            Ok(vended) => Ok(vended),
-            Err(error) => {
-                self.ledger.refused(
-                    Refusal {
-                        account: Some(caller.account),
-                        caller: Some(caller.id),
-                        dialect: ask.dialect,
-                        kind: error.kind(),
-                    },
-                    now,
-                );
-                Err(error)
-            }
-        }
+        self.road(caller, ask, self.now()).await
     }
 
     async fn road(&self, caller: &Caller, ask: &Ask, now: Timestamp) -> Result<Vended, Error> {

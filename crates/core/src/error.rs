@@ -202,6 +202,7 @@ pub struct Error {
     field: Option<Cow<'static, str>>,
     retry_after_secs: Option<u32>,
     noted: Option<String>,
+    reason: Option<Kind>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -213,7 +214,7 @@ impl Error {
             Cow::Borrowed(ours) => Cow::Borrowed(ours),
             Cow::Owned(made) => Cow::Owned(crate::name::redacted(&made).into_owned()),
         };
-        Self { kind, said, field: None, retry_after_secs: None, noted: None, source: None }
+        Self { kind, said, field: None, retry_after_secs: None, noted: None, reason: None, source: None }
     }
 
     /// Refuses because of a defect of ours; the words for the log stay in the log.
@@ -250,6 +251,13 @@ impl Error {
         self
     }
 
+    /// Says why it really was, for the record, where the caller is told less.
+    #[must_use]
+    pub fn really(mut self, reason: Kind) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
     /// Says after how many seconds another try may succeed.
     #[must_use]
     pub fn retry_after(mut self, secs: u32) -> Self {
@@ -260,6 +268,11 @@ impl Error {
     /// What went wrong.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Why it was, for the record: what went wrong, or what the caller is not told.
+    pub fn reason(&self) -> Kind {
+        self.reason.unwrap_or(self.kind)
     }
 
     /// The words for the caller.
@@ -291,13 +304,14 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, said, field, retry_after_secs, noted, source } = self;
+        let Self { kind, said, field, retry_after_secs, noted, reason, source } = self;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("said", said)
             .field("field", field)
             .field("retry_after_secs", retry_after_secs)
             .field("noted", noted)
+            .field("reason", reason)
             .field("source", source)
             .finish()
     }

@@ -20,6 +20,10 @@ use crate::store::Store;
 /// Counts written while the writing connection is held: the ledger waits for it.
 const SLICE: usize = 100;
 
+/// Refusals that are told apart by caller before they are written: more at once are counted without whose they were, so that no
+/// flood of them fills memory or the database.
+const MOST_REFUSALS: usize = 10_000;
+
 /// What is counted of requests, apart from how many.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Requested {
@@ -81,7 +85,11 @@ impl Counter {
 
     pub(crate) fn refusal(&self, refusal: Refusal, now: Timestamp) {
         let minute = now.as_second().div_euclid(60) * 60;
-        *self.tally().refusals.entry((refusal, minute)).or_default() += 1;
+        let mut tally = self.tally();
+        // Counted all the same when there are too many to tell apart.
+        let many = tally.refusals.len() >= MOST_REFUSALS && !tally.refusals.contains_key(&(refusal.clone(), minute));
+        let refusal = if many { Refusal { account: None, caller: None, ..refusal } } else { refusal };
+        *tally.refusals.entry((refusal, minute)).or_default() += 1;
     }
 
     fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {

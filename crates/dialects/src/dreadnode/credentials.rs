@@ -5,12 +5,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use valetkey_core::desk::Vended;
 use valetkey_core::error::Noun;
-use valetkey_core::lease::Refusal;
 use valetkey_core::policy;
 use valetkey_core::workspace::{self, Workspace};
 use valetkey_core::{Error, Kind};
 
-use super::{Dreadnode, NAME, who};
+use super::{Dreadnode, who};
 use crate::edge::{Call, Reply};
 
 /// Where the SDK says from where it will use the credential.
@@ -23,21 +22,15 @@ pub(super) async fn vend(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply,
         return Err(Error::new(Kind::Invalid, "this route takes no body").at("body"));
     }
     let network = Network::of(&call)?;
-    let refused = |error: Error| {
-        let (account, caller) = (Some(call.caller.account), Some(call.caller.id));
-        let refusal = Refusal { account, caller, dialect: NAME, kind: error.kind() };
-        dreadnode.shared.desk.ledger.refused(refusal, call.now);
-        error
-    };
     let missing = || Error::not_found(Noun::Workspace);
-    let snapshot = dreadnode.organization(&call).await.map_err(refused)?;
-    let workspaces = dreadnode.shared.workspaces.workspaces(call.caller.account).await.map_err(refused)?;
-    let workspace = workspace::find(&workspaces, call.params.get("workspace")?).ok_or_else(|| refused(missing()))?;
+    let snapshot = dreadnode.organization(&call).await?;
+    let workspaces = dreadnode.shared.workspaces.workspaces(call.caller.account).await?;
+    let workspace = workspace::find(&workspaces, call.params.get("workspace")?).ok_or_else(missing)?;
     let ask = dreadnode.ask(workspace, Workspace::wanted());
     match dreadnode.shared.desk.vend(&call.caller, &ask).await {
         Ok(vended) => Reply::json(&Answer::of(&vended, workspace, network)?),
-        // The ledger knows why. The caller may not know that there is a workspace.
-        Err(_) if !policy::opens(&snapshot, &call.caller, &ask, call.now) => Err(missing()),
+        // The record knows why. The caller may not know that there is a workspace.
+        Err(error) if !policy::opens(&snapshot, &call.caller, &ask, call.now) => Err(missing().really(error.reason())),
         Err(error) => Err(error),
     }
 }

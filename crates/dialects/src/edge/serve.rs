@@ -158,6 +158,9 @@ async fn serve(edge: &Edge, request: Request) -> Response {
         Ok(outcome) => outcome,
         Err(panic) => Err(Error::internal(format!("a handler panicked: {}", words_of(&*panic)))),
     };
+    if let Err(error) = &outcome {
+        edge.record(dialect, &trail, error, now);
+    }
     let outcome = edge.count_stranger(&mut trail, outcome, peer, now);
     let (mut response, error) = match outcome {
         Ok(reply) => (reply.into_response(), None),
@@ -252,23 +255,11 @@ impl Edge {
             }
             Entry::Token(handler) => handler,
         };
-        let caller = match self.identify(dialect, &parts.headers, now).await {
-            Ok(caller) => caller,
-            Err(error) => {
-                let refusal = Refusal { account: None, caller: None, dialect: dialect.name, kind: error.kind() };
-                self.shared.desk.ledger.refused(refusal, now);
-                return Err(error);
-            }
-        };
+        let caller = self.identify(dialect, &parts.headers, now).await?;
         trail.caller = Some(Arc::clone(&caller));
         self.shared.usage.request(caller.account, caller.token, Origin::Api, now);
         trail.quota = self.limiter.take_of(&caller, route.class, now);
         if let Some(secs) = trail.quota.as_ref().and_then(|quota| quota.retry_after_secs) {
-            if route.class == Class::Credentials {
-                let (account, caller) = (Some(caller.account), Some(caller.id));
-                let refusal = Refusal { account, caller, dialect: dialect.name, kind: Kind::RateLimited };
-                self.shared.desk.ledger.refused(refusal, now);
-            }
             return Err(too_many(secs));
         }
         if route.class != Class::Credentials {
@@ -336,7 +327,7 @@ impl Edge {
         Ok(caller)
     }
 
-    /// Refuses the callers of a suspended account. For credentials policy does, with the ledger told.
+    /// Refuses the callers of a suspended account. For credentials policy does.
     async fn in_standing(&self, caller: &Caller, now: Timestamp) -> Result<(), Error> {
         match caller.role {
             // An operator must be able to undo it.
@@ -347,6 +338,18 @@ impl Edge {
             Standing::Active => Ok(()),
             Standing::Suspended => Err(Error::new(Kind::Forbidden, "the account is suspended")),
         }
+    }
+
+    /// Puts a refusal on record. INVARIANT: this is the one place, so that no dialect and no handler can forget to: whatever
+    /// a request that found its route is refused with is counted, by whose it is and why.
+    fn record(&self, dialect: &Dialect, trail: &Trail<'_>, error: &Error, now: Timestamp) {
+        if trail.route.is_none() {
+            return;
+        }
+        let caller = trail.caller.as_deref();
+        let (account, caller) = (caller.map(|caller| caller.account), caller.map(|caller| caller.id));
+        let refusal = Refusal { account, caller, dialect: dialect.name, kind: error.reason() };
+        self.shared.desk.ledger.refused(refusal, now);
     }
 
     /// Takes requests without a caller from the allowance of the address they come from.

@@ -13,7 +13,6 @@ use valetkey_core::caller::{Caller, Role};
 use valetkey_core::desk::Vended;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, TokenId};
-use valetkey_core::lease::Refusal;
 use valetkey_core::name::{BucketName, shortened};
 use valetkey_core::parent::{LONGEST, Operations, Parent, Permission, of_paths};
 use valetkey_core::scope::{Actions, Path, Paths};
@@ -36,15 +35,7 @@ pub(super) async fn vend(shared: Arc<Shared>, call: Call) -> Result<Reply, Error
     jurisdiction(&call)?;
     let wanted = Request::read(json(&call.body)?)?;
     let account = account(&call)?;
-    let (parent, ask) = match asked(&shared, &call, account, wanted).await {
-        Ok(asked) => asked,
-        Err(error) => {
-            let (account, caller) = (Some(call.caller.account), Some(call.caller.id));
-            let refusal = Refusal { account, caller, dialect: NAME, kind: error.kind() };
-            shared.desk.ledger.refused(refusal, call.now);
-            return Err(error);
-        }
-    };
+    let (parent, ask) = asked(&shared, &call, account, wanted).await?;
     // The parent's, but no longer than the token that asks is good.
     let token_until = parent.caller.token_until.into_iter().chain(call.caller.token_until).min();
     let caller = Caller { token_until, ..(*parent.caller).clone() };

@@ -7,6 +7,7 @@ mod endings;
 mod every_route;
 mod heavy;
 mod native;
+mod on_record;
 mod packages;
 mod r2;
 mod refusals;

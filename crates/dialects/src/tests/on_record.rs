@@ -1,0 +1,126 @@
+//! Every refused ask is on record: each dialect's way to ask for a credential, refused in each way there is before anybody decides.
+
+use axum::body::Body;
+use http::{Method, Request};
+use valetkey_core::error::{Kind, Noun, Stranger};
+use valetkey_core::lease::Refusal;
+
+use super::world::World;
+use crate::edge::{Class, EdgeLimits, RateLimits, Window};
+
+/// A way to ask, and what it is refused with: dialect, method, path, who asks, body, and the kind on record.
+type Asked = (&'static str, Method, &'static str, &'static str, String, Kind);
+
+fn asked() -> Vec<Asked> {
+    let keys = "/delta-sharing/shares/none/schemas/s/tables/t/temporary-table-credentials";
+    let query = "/delta-sharing/shares/none/schemas/s/tables/t/query";
+    let changes = "/delta-sharing/shares/none/schemas/s/tables/t/changes";
+    let r2 = "/client/v4/accounts/x/r2/temp-access-credentials";
+    let (get, post) = (Method::GET, Method::POST);
+    let at = |dialect, method: &Method, path, who, body: &str, kind| {
+        (dialect, method.clone(), path, who, body.to_owned(), kind)
+    };
+    vec![
+        at("native", &post, "/api/v1/credentials", "nobody", "{}", Kind::Forbidden),
+        at("native", &post, "/api/v1/credentials", "nobody", r#"{"grant":"daily"}"#, Kind::NotFound(Noun::Grant)),
+        at("native", &post, "/api/v1/credentials", "reader", "{", Kind::Malformed),
+        at("native", &post, "/api/v1/credentials", "reader", r#"{"grnt":"daily"}"#, Kind::Invalid),
+        at("native", &post, "/api/v1/credentials?x=1", "reader", "{}", Kind::Invalid),
+        at("theirstack", &post, "/v1/datasets/credentials", "reader", r#"{"ttl":1}"#, Kind::Invalid),
+        at("theirstack", &post, "/v1/datasets/credentials", "reader", "{", Kind::Malformed),
+        at("theirstack", &post, "/v1/datasets/credentials", "nobody", "", Kind::NotInPlan),
+        at("theirstack", &post, "/v1/datasets/credentials?prefix=x", "reader", "", Kind::Invalid),
+        at(
+            "dreadnode",
+            &get,
+            "/api/v1/org/acme/ws/none/storage/credentials",
+            "reader",
+            "",
+            Kind::NotFound(Noun::Workspace),
+        ),
+        at(
+            "dreadnode",
+            &get,
+            "/api/v1/org/none/ws/main/storage/credentials",
+            "reader",
+            "",
+            Kind::NotFound(Noun::Account),
+        ),
+        at("dreadnode", &get, "/api/v1/org/acme/ws/none/storage/credentials?x=1", "reader", "", Kind::Invalid),
+        at("r2", &post, r2, "reader", "{", Kind::Malformed),
+        at("r2", &post, r2, "reader", "{}", Kind::Invalid),
+        at("sharing", &post, keys, "reader", "", Kind::NotFound(Noun::Share)),
+        at("r2", &post, "/accounts/x/r2/temp-access-credentials", "reader", "[]", Kind::Malformed),
+        at("sharing", &get, changes, "reader", "", Kind::Invalid),
+        at("sharing", &post, query, "reader", "{}", Kind::NotFound(Noun::Share)),
+    ]
+}
+
+#[tokio::test]
+async fn whatever_an_ask_is_refused_with_is_counted_once_for_who_asked() {
+    let world = World::new().await;
+    for (dialect, method, path, who, body, kind) in asked() {
+        let (account, caller) = (account_of(&world, who).await, world.caller_of(who).await);
+        let before = world.memory.refusals().len();
+        let shot = world.call(&method, path, &world.token(who).await, &body).await;
+        assert!(shot.status.is_client_error(), "{path}: {}", shot.status);
+        let told = world.memory.refusals().split_off(before);
+        let [refusal] = told.as_slice() else { panic!("{path} {body}: {told:?}") };
+        assert_eq!(
+            (refusal.dialect, refusal.account, refusal.caller),
+            (dialect, Some(account), Some(caller)),
+            "{path}"
+        );
+        // Nouns are told apart by the answer; the record has one word for all of them.
+        assert_eq!(refusal.kind.slug(), kind.slug(), "{path} {body}: {}", shot.body);
+    }
+}
+
+#[tokio::test]
+async fn so_is_one_by_somebody_unknown_and_one_too_many() {
+    let world = World::new().await;
+    for (dialect, method, path, ..) in asked() {
+        let before = world.memory.refusals().len();
+        world.send(Request::builder().method(&method).uri(path).body(Body::empty()).unwrap()).await;
+        let kind = Kind::Unauthenticated(Stranger::Missing);
+        let refusal = Refusal { account: None, caller: None, dialect, kind };
+        assert_eq!(world.memory.refusals().split_off(before), [refusal], "{path}");
+    }
+    let one = || vec![Window::new("per-minute", 1, 60).unwrap()];
+    let rates = RateLimits { common: one(), credentials: one(), ..RateLimits::off() };
+    let world = World::with(EdgeLimits { rates, ..EdgeLimits::default() }).await;
+    for (dialect, method, path, who, body, _) in asked() {
+        let token = world.token(who).await;
+        let kinds = async || {
+            let before = world.memory.refusals().len();
+            world.call(&method, path, &token, &body).await;
+            world.memory.refusals().split_off(before)
+        };
+        kinds().await;
+        let again = kinds().await;
+        assert_eq!(again.len(), 1, "{path}");
+        assert!(again.iter().all(|one| one.dialect == dialect && one.kind == Kind::RateLimited), "{path}: {again:?}");
+    }
+}
+
+/// Every route that asks for credentials is in the list above.
+#[tokio::test]
+async fn no_way_to_ask_is_left_out() {
+    let world = World::new().await;
+    for dialect in World::dialects(&world.shared, &world.made) {
+        for route in dialect.routes.iter().filter(|route| route.class == Class::Credentials) {
+            let fits = |path: &str| {
+                let path = path.split('?').next().unwrap_or_default().strip_prefix(&*dialect.base).unwrap_or_default();
+                let (own, given): (Vec<_>, Vec<_>) = (route.path.split('/').collect(), path.split('/').collect());
+                own.len() == given.len() && own.iter().zip(given).all(|(own, one)| own.starts_with('{') || *own == one)
+            };
+            let listed = asked().iter().any(|(name, _, path, ..)| *name == dialect.name && fits(path));
+            assert!(listed, "{} {}", dialect.name, route.path);
+        }
+    }
+}
+
+async fn account_of(world: &World, who: &str) -> valetkey_core::id::AccountId {
+    let id = world.caller_of(who).await;
+    valetkey_core::port::Registry::caller_by_id(&*world.memory, id).await.unwrap().unwrap().account
+}
