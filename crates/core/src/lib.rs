@@ -7,6 +7,7 @@
 pub mod access;
 pub mod account;
 pub mod ask;
+pub mod audit;
 pub mod caller;
 pub mod check;
 pub mod credential;

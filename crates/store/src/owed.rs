@@ -5,6 +5,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use valetkey_core::audit::Author;
 use valetkey_core::id::{AccountId, GrantId, TokenId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::{Error, Kind};
@@ -29,26 +30,26 @@ pub(crate) enum Owed {
 
 /// Everything that is still to be written, each once, and who asked for it first.
 #[derive(Debug, Default)]
-pub(crate) struct Debts(Mutex<Vec<(Owed, Revoker)>>);
+pub(crate) struct Debts(Mutex<Vec<(Owed, Revoker, Author)>>);
 
 impl Debts {
-    fn all(&self) -> MutexGuard<'_, Vec<(Owed, Revoker)>> {
+    fn all(&self) -> MutexGuard<'_, Vec<(Owed, Revoker, Author)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn snapshot(&self) -> Vec<(Owed, Revoker)> {
+    fn snapshot(&self) -> Vec<(Owed, Revoker, Author)> {
         self.all().clone()
     }
 
     fn add(&self, owed: Owed, by: Revoker) {
         let mut all = self.all();
-        if !all.iter().any(|(known, _)| *known == owed) {
-            all.push((owed, by));
+        if !all.iter().any(|(known, _, _)| *known == owed) {
+            all.push((owed, by, Author::current()));
         }
     }
 
     fn remove(&self, owed: Owed) {
-        self.all().retain(|(known, _)| *known != owed);
+        self.all().retain(|(known, _, _)| *known != owed);
     }
 }
 
@@ -77,15 +78,8 @@ impl Store {
 
     /// Tries again what could not be written.
     pub(crate) async fn pay_debts(&self) {
-        for (owed, by) in self.shared.debts.snapshot() {
-            let done = match owed {
-                Owed::End { target, keep_until_ms, also } => {
-                    self.write_end(target, keep_until_ms, by, also).await.map(drop)
-                }
-                Owed::Grant(grant) => self.write_grant_end(grant, by).await.map(drop),
-                Owed::TakeGrant(account, grant) => self.end_and_take_grant(account, grant, by).await,
-                Owed::TakeBack(which) => self.end_and_take_back(which, by).await,
-            };
+        for (owed, by, author) in self.shared.debts.snapshot() {
+            let done = author.during(Box::pin(self.pay(owed, by))).await;
             match done {
                 Err(error) if error.is_of_database() => return,
                 // What was refused now (somebody else took the grant meanwhile) is settled too.
@@ -97,6 +91,17 @@ impl Store {
                     tracing::info!(owed = ?owed, "what was ended while the database could not be written is on record now");
                 }
             }
+        }
+    }
+
+    async fn pay(&self, owed: Owed, by: Revoker) -> Result<(), Error> {
+        match owed {
+            Owed::End { target, keep_until_ms, also } => {
+                self.write_end(target, keep_until_ms, by, also).await.map(drop)
+            }
+            Owed::Grant(grant) => self.write_grant_end(grant, by).await.map(drop),
+            Owed::TakeGrant(account, grant) => self.end_and_take_grant(account, grant, by).await,
+            Owed::TakeBack(which) => self.end_and_take_back(which, by).await,
         }
     }
 

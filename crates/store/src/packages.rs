@@ -8,6 +8,7 @@ use valetkey_core::id::AccountId;
 use valetkey_core::name::Name;
 use valetkey_core::package::{Digest, Manifest, Packages, Reference, Tag, Upload};
 
+use crate::sqlite::notes::Unsaid;
 use crate::sqlite::packages::{self, Blob, Kept, Put};
 use crate::store::Store;
 
@@ -15,9 +16,9 @@ use crate::store::Store;
 impl Packages for Store {
     async fn begin_upload(&self, upload: &Upload, until: Timestamp, now: Timestamp) -> Result<(), Error> {
         let (store, upload) = (self.clone(), upload.clone());
-        self.unbroken(
-            async move { store.shared.db.change(async |db| packages::begin(db, &upload, until, now).await).await },
-        )
+        self.unbroken(async move {
+            store.shared.db.unsaid(Unsaid::Packages, async |db| packages::begin(db, &upload, until, now).await).await
+        })
         .await
     }
 
@@ -54,7 +55,7 @@ impl Packages for Store {
             let put = async |db: &mut SqliteConnection| {
                 packages::put_manifest(db, account, &package, tag.as_ref(), &manifest, &needs, now).await
             };
-            store.shared.db.change(put).await
+            store.shared.db.unsaid(Unsaid::Packages, put).await
         })
         .await
     }
@@ -86,12 +87,12 @@ impl Store {
         digest.check(own)?;
         if known.is_some() {
             let finish = async |db: &mut SqliteConnection| packages::finish(db, upload, digest, None, now).await;
-            return self.shared.db.change(finish).await.map(|_| ());
+            return self.shared.db.unsaid(Unsaid::Packages, finish).await.map(|_| ());
         }
         let written = self.shared.blobs.write(body, now, &*self.shared.entropy, &self.shared.queue).await?;
         let blob = Blob { file: written.name(), size: written.size() };
         let finish = async |db: &mut SqliteConnection| packages::finish(db, upload, digest, Some(blob), now).await;
-        match self.shared.db.change(finish).await {
+        match self.shared.db.unsaid(Unsaid::Packages, finish).await {
             Ok(Put::Kept) => Ok(()),
             Ok(Put::WasThere) => {
                 written.remove().await;

@@ -21,6 +21,7 @@ use valetkey_core::snapshot::Snapshot;
 use valetkey_core::time::random_10;
 use valetkey_core::token::PlainToken;
 
+use crate::sqlite::notes::{Notes, Unsaid};
 use crate::sqlite::{failed, parents};
 use crate::store::Store;
 
@@ -147,7 +148,7 @@ impl ParentKeys {
             }
             Ok(())
         };
-        self.store.shared.db.change(reseal).await
+        self.store.shared.db.unsaid(Unsaid::Seals, reseal).await
     }
 
     fn nonce(&self) -> [u8; SEAL_NONCE_LEN] {
@@ -249,9 +250,10 @@ impl Parents for ParentKeys {
             .store
             .unbroken(async move {
                 let mut turn = store.shared.db.turn().await;
-                let create =
-                    async |db: &mut SqliteConnection| parents::create(db, &ids, &new, (&token, sealed), now).await;
-                let record = turn.change(create).await?;
+                let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                    parents::create(db, &ids, &new, (&token, sealed), now, notes).await
+                };
+                let record = store.administer_in(&mut turn, create).await?;
                 let memory = &store.shared.memory;
                 memory.snapshots.forget(&new.account);
                 memory.unknown.forget(&token.digest());

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::account::{Account, Metering, Standing};
+use valetkey_core::audit::{Change, ChangeFilter, Deed};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::Noun;
@@ -13,7 +14,7 @@ use valetkey_core::grant::Grant;
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::port::{LeaseFilter, NewStorage, Outliving, Registry, TokenRecord, Verified};
+use valetkey_core::port::{LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenRecord, Verified};
 use valetkey_core::storage::Storage;
 use valetkey_core::time::random_10;
 use valetkey_core::token::{Maker, PlainToken, TokenDigest};
@@ -23,6 +24,7 @@ use valetkey_core::{Error, Kind};
 use crate::ledger::entry::Opened;
 use crate::owed::Owed;
 use crate::sqlite::callers::{self, NewToken};
+use crate::sqlite::notes::{self, Notes};
 use crate::sqlite::revocations::{self, Also, End, Target};
 use crate::sqlite::{failed, registry};
 use crate::store::Store;
@@ -69,13 +71,14 @@ impl Store {
     ) -> Result<u64, Error> {
         let mut turn = self.shared.db.turn().await;
         let at_ms = by.at.as_millisecond();
-        let revoke = async |db: &mut SqliteConnection| {
+        let revoke = async |db: &mut SqliteConnection, notes: &mut Notes| {
             let longest_ms = longest_ms(registry::longest_lifetime(db).await?);
             let keep_until_ms = keep_until_ms.unwrap_or_else(|| at_ms.saturating_add(longest_ms));
             let end = End { target, at_ms, keep_until_ms };
-            Ok((revocations::revoke(db, end, by, longest_ms, also).await?, end, longest_ms))
+            notes.did_end(target);
+            Ok((revocations::revoke(db, end, by, longest_ms, also, notes).await?, end, longest_ms))
         };
-        let (ended, end, longest_ms) = turn.change::<_, Error>(revoke).await?;
+        let (ended, end, longest_ms) = self.administer_in(&mut turn, revoke).await?;
         self.shared.longest_ms.store(longest_ms, Ordering::Relaxed);
         self.shared.revoked.add(&[end]);
         Ok(ended)
@@ -133,14 +136,15 @@ impl Store {
         self.shared.revoked.add(&find(&mut *reader).await?);
         drop(reader);
         let mut turn = self.shared.db.turn().await;
-        let write = async |db: &mut SqliteConnection| {
+        let write = async |db: &mut SqliteConnection, notes: &mut Notes| {
             let mut ends = find(db).await?;
             // While this has the turn nothing leaves the queue. Those whose page comes later are marked when it is folded.
             ends.extend(unwritten());
-            revocations::insert_all(db, &ends, by).await?;
+            notes.did(Deed::Ended, Noun::Grant, grant, "credentials");
+            revocations::insert_all(db, &ends, by, notes).await?;
             Ok(ends)
         };
-        let ends = turn.change::<_, Error>(write).await?;
+        let ends = self.administer_in(&mut turn, write).await?;
         self.shared.revoked.add(&ends);
         Ok(u64::try_from(ends.len()).unwrap_or(u64::MAX))
     }
@@ -185,7 +189,12 @@ impl Store {
     }
 
     async fn take_grant(&self, account: AccountId, grant: GrantId, by: Revoker) -> Result<(), Error> {
-        self.shared.db.change(async |db| registry::remove_grant(db, account, grant, by).await).await?;
+        let remove = async |db: &mut SqliteConnection, notes: &mut Notes| {
+            registry::remove_grant(db, account, grant, by).await?;
+            notes.did(Deed::Removed, Noun::Grant, grant, "");
+            Ok(())
+        };
+        self.administer(remove).await?;
         self.shared.memory.snapshots.forget(&account);
         Ok(())
     }
@@ -234,7 +243,12 @@ impl Registry for Store {
             Account { id: AccountId::new(now, self.noise()), name: name.clone(), standing: Standing::Active, metering };
         let store = self.clone();
         self.unbroken(async move {
-            store.shared.db.change(async |db| registry::create_account(db, &account, now).await).await?;
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                registry::create_account(db, &account, now).await?;
+                notes.did(Deed::Made, Noun::Account, account.id, account.name.as_str());
+                Ok(())
+            };
+            store.administer(create).await?;
             Ok(account)
         })
         .await
@@ -251,7 +265,21 @@ impl Registry for Store {
     async fn change_account(&self, id: AccountId, standing: Standing, metering: Metering) -> Result<(), Error> {
         let store = self.clone();
         self.unbroken(async move {
-            store.shared.db.change(async |db| registry::change_account(db, id, standing, metering).await).await?;
+            let change = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                registry::change_account(db, id, standing, metering).await?;
+                let standing = match standing {
+                    Standing::Active => "active",
+                    Standing::Suspended => "suspended",
+                };
+                notes.did(
+                    Deed::Changed,
+                    Noun::Account,
+                    id,
+                    &format!("{standing}, {} credits a vend", metering.credits()),
+                );
+                Ok(())
+            };
+            store.administer(change).await?;
             store.shared.memory.snapshots.forget(&id);
             Ok(())
         })
@@ -262,7 +290,12 @@ impl Registry for Store {
         let store = self.clone();
         self.unbroken(async move {
             let mut turn = store.shared.db.turn().await;
-            let stored = turn.change(async |db| registry::add_credits(db, account, credits, now).await).await?;
+            let add = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                let stored = registry::add_credits(db, account, credits, now).await?;
+                notes.did(Deed::Changed, Noun::Account, account, &format!("{credits} credits added"));
+                Ok(stored)
+            };
+            let stored = store.administer_in(&mut turn, add).await?;
             store.shared.queue.set_balance(account, stored);
             Ok(store.shared.queue.balance(account).unwrap_or(stored))
         })
@@ -278,7 +311,14 @@ impl Registry for Store {
     ) -> Result<CallerId, Error> {
         let (store, name, new) = (self.clone(), name.clone(), CallerId::new(now, self.noise()));
         self.unbroken(async move {
-            store.shared.db.change(async |db| callers::ensure_caller(db, new, account, &name, role, now).await).await
+            let ensure = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                let caller = callers::ensure_caller(db, new, account, &name, role, now).await?;
+                if caller == new {
+                    notes.did(Deed::Made, Noun::Caller, new, &format!("{name}, {}", role.as_str()));
+                }
+                Ok(caller)
+            };
+            store.administer(ensure).await
         })
         .await
     }
@@ -297,7 +337,12 @@ impl Registry for Store {
             let account = store.refuse_caller(id, by).await?;
             // First its credentials, in memory whatever the disk does; then itself. Either can be asked for again.
             let ended = store.end_any(Revocation::Caller(id), by).await;
-            let done = store.shared.db.change(async |db| callers::stand(db, id, CallerStanding::Suspended).await).await;
+            let suspend = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                callers::stand(db, id, CallerStanding::Suspended).await?;
+                notes.did(Deed::Suspended, Noun::Caller, id, "");
+                Ok(())
+            };
+            let done = store.administer(suspend).await;
             store.forget_caller(account);
             done?;
             ended
@@ -310,7 +355,12 @@ impl Registry for Store {
         self.unbroken(async move {
             let found = callers::caller(&mut *store.reader().await?, id).await?;
             let account = found.ok_or_else(|| Error::not_found(Noun::Caller))?.account;
-            store.shared.db.change(async |db| callers::stand(db, id, CallerStanding::Active).await).await?;
+            let activate = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                callers::stand(db, id, CallerStanding::Active).await?;
+                notes.did(Deed::Activated, Noun::Caller, id, "");
+                Ok(())
+            };
+            store.administer(activate).await?;
             store.shared.queue.spare_caller(id);
             store.forget_caller(account);
             Ok(())
@@ -324,7 +374,8 @@ impl Registry for Store {
             let account = store.refuse_caller(id, by).await?;
             // First its credentials, in memory whatever the disk does; then itself. Either can be asked for again.
             let ended = store.end_any(Revocation::Caller(id), by).await;
-            let done = store.shared.db.change(async |db| callers::remove(db, id, by).await).await;
+            let remove = async |db: &mut SqliteConnection, notes: &mut Notes| callers::remove(db, id, by, notes).await;
+            let done = store.administer(remove).await;
             store.forget_caller(account);
             done?;
             ended
@@ -344,7 +395,10 @@ impl Registry for Store {
         self.unbroken(async move {
             let mut turn = store.shared.db.turn().await;
             let new = NewToken { id, caller, token: &token, until, made_by: None };
-            let record = turn.change(async |db| callers::create_token(db, new, maker, now).await).await?;
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                callers::create_token(db, new, maker, now, notes).await
+            };
+            let record = store.administer_in(&mut turn, create).await?;
             store.shared.memory.unknown.forget(&token.digest());
             Ok(record)
         })
@@ -369,9 +423,18 @@ impl Registry for Store {
 
     async fn end_links_made_by(&self, tokens: &[TokenId]) -> Result<u64, Error> {
         let (store, tokens) = (self.clone(), tokens.to_vec());
-        self.unbroken(
-            async move { store.shared.db.change(async |db| callers::end_links_made_by(db, &tokens).await).await },
-        )
+        self.unbroken(async move {
+            let end = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                let ended = callers::end_links_made_by(db, &tokens).await?;
+                if ended > 0 {
+                    for token in &tokens {
+                        notes.did(Deed::Changed, Noun::Token, token, "links to profiles that it made were ended");
+                    }
+                }
+                Ok(ended)
+            };
+            store.administer(end).await
+        })
         .await
     }
 
@@ -393,7 +456,12 @@ impl Registry for Store {
     async fn create_storage(&self, new: NewStorage, now: Timestamp) -> Result<Storage, Error> {
         let (store, id) = (self.clone(), StorageId::new(now, self.noise()));
         self.unbroken(async move {
-            store.shared.db.change(async |db| registry::create_storage(db, id, &new, now).await).await?;
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                registry::create_storage(db, id, &new, now).await?;
+                notes.did(Deed::Made, Noun::Storage, id, new.name.as_str());
+                Ok(())
+            };
+            store.administer(create).await?;
             store.shared.memory.snapshots.forget_all();
             Ok(new.stored(id, 1))
         })
@@ -403,7 +471,12 @@ impl Registry for Store {
     async fn change_storage(&self, id: StorageId, new: NewStorage) -> Result<Storage, Error> {
         let store = self.clone();
         self.unbroken(async move {
-            let version = store.shared.db.change(async |db| registry::change_storage(db, id, &new).await).await?;
+            let change = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                let version = registry::change_storage(db, id, &new).await?;
+                notes.did(Deed::Changed, Noun::Storage, id, &format!("{}, version {version}", new.name));
+                Ok(version)
+            };
+            let version = store.administer(change).await?;
             store.shared.memory.snapshots.forget_all();
             Ok(new.stored(id, version))
         })
@@ -417,7 +490,12 @@ impl Registry for Store {
     async fn create_bucket(&self, storage: StorageId, bucket: &BucketName, now: Timestamp) -> Result<(), Error> {
         let (store, bucket) = (self.clone(), bucket.clone());
         self.unbroken(async move {
-            store.shared.db.change(async |db| registry::create_bucket(db, storage, &bucket, now).await).await
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                registry::create_bucket(db, storage, &bucket, now).await?;
+                notes.did(Deed::Made, Noun::Bucket, &bucket, &format!("of {storage}"));
+                Ok(())
+            };
+            store.administer(create).await
         })
         .await
     }
@@ -430,7 +508,12 @@ impl Registry for Store {
         let store = self.clone();
         dataset.id = DatasetId::new(now, self.noise());
         self.unbroken(async move {
-            store.shared.db.change(async |db| registry::create_dataset(db, &dataset, now).await).await?;
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                registry::create_dataset(db, &dataset, now).await?;
+                notes.did(Deed::Made, Noun::Dataset, dataset.id, dataset.name.as_str());
+                Ok(())
+            };
+            store.administer(create).await?;
             store.shared.memory.datasets.forget_all();
             Ok(dataset.id)
         })
@@ -441,7 +524,12 @@ impl Registry for Store {
         let store = self.clone();
         grant.id = GrantId::new(now, self.noise());
         self.unbroken(async move {
-            store.shared.db.change(async |db| registry::create_grant(db, &grant, now).await).await?;
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                registry::create_grant(db, &grant, now).await?;
+                notes.did(Deed::Made, Noun::Grant, grant.id, grant.name.as_str());
+                Ok(())
+            };
+            store.administer(create).await?;
             store.shared.memory.snapshots.forget(&grant.account);
             Ok(grant.id)
         })
@@ -506,8 +594,12 @@ impl Registry for Store {
         self.records(found).await
     }
 
-    async fn verify_ledger(&self) -> Result<Verified, Error> {
+    async fn verify_against(&self, expected: Option<LedgerHead>) -> Result<Verified, Error> {
         self.settle().await?;
-        self.verify().await
+        self.verify(expected).await
+    }
+
+    async fn changes(&self, filter: &ChangeFilter) -> Result<Vec<Change>, Error> {
+        notes::changes(&mut *self.reader().await?, filter).await
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
+use valetkey_core::audit::Deed;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, TableId, TokenId};
@@ -15,6 +17,7 @@ use valetkey_core::time::random_10;
 use valetkey_core::token::{Maker, PlainToken};
 
 use crate::owed::Owed;
+use crate::sqlite::notes::Notes;
 use crate::sqlite::shares::{self, Which};
 use crate::sqlite::{failed, registry};
 use crate::store::Store;
@@ -34,11 +37,26 @@ impl Store {
         move || GrantId::new(now, random_10(&*entropy))
     }
 
+    async fn remove_which(&self, which: Which, by: Revoker) -> Result<Vec<AccountId>, Error> {
+        self.administer(async |db: &mut SqliteConnection, notes: &mut Notes| {
+            let concerned = shares::remove(db, which, by).await?;
+            match which {
+                Which::Share(share) => notes.did(Deed::Removed, Noun::Share, share, ""),
+                Which::Table(table) => notes.did(Deed::Removed, Noun::Table, table, ""),
+                Which::Recipient { share, account, to } => {
+                    notes.did(Deed::Changed, Noun::Share, share, &format!("taken from {}", whom(account, to)));
+                }
+            }
+            Ok(concerned)
+        })
+        .await
+    }
+
     async fn take_back(&self, which: Which, end_credentials: bool, by: Revoker) -> Result<(), Error> {
         let store = self.clone();
         self.unbroken(async move {
             if !end_credentials {
-                let concerned = store.shared.db.change(async |db| shares::remove(db, which, by).await).await?;
+                let concerned = store.remove_which(which, by).await?;
                 store.share_changed(&concerned);
                 return Ok(());
             }
@@ -72,9 +90,16 @@ impl Store {
             first = first.and(self.write_grant_end(*grant, by).await.map(drop));
         }
         first?;
-        let concerned = self.shared.db.change(async |db| shares::remove(db, which, by).await).await?;
+        let concerned = self.remove_which(which, by).await?;
         self.share_changed(&concerned);
         Ok(())
+    }
+}
+
+fn whom(account: AccountId, to: Grantee) -> String {
+    match to {
+        Grantee::Everyone => account.to_string(),
+        Grantee::Caller(caller) => caller.to_string(),
     }
 }
 
@@ -92,7 +117,12 @@ impl Shares for Store {
         let share = Share { id, account, name: name.clone(), comment, made: now };
         let store = self.clone();
         self.unbroken(async move {
-            store.shared.db.change(async |db| shares::create_share(db, &share).await).await?;
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                shares::create_share(db, &share).await?;
+                notes.did(Deed::Made, Noun::Share, share.id, share.name.as_str());
+                Ok(())
+            };
+            store.administer(create).await?;
             Ok(share)
         })
         .await
@@ -111,7 +141,12 @@ impl Shares for Store {
         let store = self.clone();
         self.unbroken(async move {
             let ids = store.grant_ids(now);
-            let concerned = store.shared.db.change(async |db| shares::add_table(db, &table, now, ids).await).await?;
+            let add = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                let concerned = shares::add_table(db, &table, now, ids).await?;
+                notes.did(Deed::Made, Noun::Table, table.id, &format!("{}.{}", table.schema, table.name));
+                Ok(concerned)
+            };
+            let concerned = store.administer(add).await?;
             store.share_changed(&concerned);
             Ok(table)
         })
@@ -130,7 +165,13 @@ impl Shares for Store {
         let store = self.clone();
         self.unbroken(async move {
             let ids = store.grant_ids(recipient.made);
-            store.shared.db.change(async |db| shares::add_recipient(db, &recipient, by, ids).await).await?;
+            let add = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                shares::add_recipient(db, &recipient, by, ids).await?;
+                let whom = whom(recipient.account, recipient.to);
+                notes.did(Deed::Changed, Noun::Share, recipient.share, &format!("given to {whom}"));
+                Ok(())
+            };
+            store.administer(add).await?;
             store.share_changed(&[recipient.account]);
             Ok(())
         })
@@ -178,7 +219,12 @@ impl Shares for Store {
     ) -> Result<ProfileLink, Error> {
         let (store, code) = (self.clone(), *code);
         self.unbroken(async move {
-            store.shared.db.change(async |db| shares::create_link(db, &code, link, maker, now).await).await
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                let link = shares::create_link(db, &code, link, maker, now).await?;
+                notes.did(Deed::Changed, Noun::Caller, link.caller, "a link to a profile was made");
+                Ok(link)
+            };
+            store.administer(create).await
         })
         .await
     }
@@ -192,7 +238,10 @@ impl Shares for Store {
         let (store, code, token) = (self.clone(), *code, token.clone());
         let id = TokenId::new(now, random_10(&*self.shared.entropy));
         self.unbroken(async move {
-            let done = store.shared.db.change(async |db| shares::redeem_link(db, &code, id, &token, now).await).await?;
+            let redeem = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                shares::redeem_link(db, &code, id, &token, now, notes).await
+            };
+            let done = store.administer(redeem).await?;
             store.shared.memory.unknown.forget(&token.digest());
             Ok(done)
         })
@@ -201,7 +250,17 @@ impl Shares for Store {
 
     async fn end_links(&self, caller: CallerId) -> Result<u64, Error> {
         let store = self.clone();
-        self.unbroken(async move { store.shared.db.change(async |db| shares::end_links(db, caller).await).await }).await
+        self.unbroken(async move {
+            let end = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                let ended = shares::end_links(db, caller).await?;
+                if ended > 0 {
+                    notes.did(Deed::Changed, Noun::Caller, caller, "links to profiles were ended");
+                }
+                Ok(ended)
+            };
+            store.administer(end).await
+        })
+        .await
     }
 
     async fn end_token_at(&self, token: TokenId, until: Timestamp) -> Result<(), Error> {
@@ -209,7 +268,10 @@ impl Shares for Store {
         self.unbroken(async move {
             let found = registry::token_by_id(&mut *store.reader().await?, token).await?;
             let (_, digest) = found.ok_or_else(|| Error::not_found(Noun::Token))?;
-            store.shared.db.change(async |db| shares::end_token_at(db, token, until).await).await?;
+            let end = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                shares::end_token_at(db, token, until, notes).await
+            };
+            store.administer(end).await?;
             store.shared.memory.known.forget(&digest);
             Ok(())
         })

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use valetkey_core::audit::Author;
 use valetkey_core::keyring::{CheckValue, SharedKeyring};
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind};
-use valetkey_sqlite::Writing;
 
 use crate::blobs::Blobs;
 use crate::directory::Memory;
@@ -23,6 +23,7 @@ use crate::owed::Debts;
 use crate::registry::longest_ms;
 use crate::revoked::Revoked;
 use crate::settings::Settings;
+use crate::sqlite::notes::{self, Notes, Turn, Unsaid};
 use crate::sqlite::pages::{self, Head};
 use crate::sqlite::{self, Database, registry, revocations, ring};
 use crate::usage::Counter;
@@ -77,9 +78,13 @@ impl Store {
         stop: CancellationToken,
     ) -> Result<Self, Error> {
         let db = Database::open(path).await?;
-        db.change(async |db: &mut SqliteConnection| sqlite::holdings::write(db, &settings.holdings).await).await?;
         let now_ms = clock.now().as_millisecond();
         let mut turn = db.turn().await;
+        let begin = async |db: &mut SqliteConnection| {
+            sqlite::holdings::write(&mut *db, &settings.holdings).await?;
+            notes::cover(db, now_ms).await
+        };
+        turn.unsaid(Unsaid::Settings, begin).await?;
         // Before anything is read: what others write from now on is noticed.
         let version = Version::of(&mut turn).await?;
         let read = async |db: &mut SqliteConnection| {
@@ -92,7 +97,8 @@ impl Store {
                 longest_ms(registry::longest_lifetime(db).await?),
             ))
         };
-        let (head, backlog, voids, newest_ms, ended, longest_ms) = turn.ask::<_, Error>(read).await?;
+        let (head, backlog, voids, newest_ms, ended, longest_ms) = turn.ask(read).await?;
+        turn.set_head(head.clone());
         drop(turn);
         let shared = Shared {
             db,
@@ -109,8 +115,9 @@ impl Store {
             debts: Debts::default(),
             longest_ms: AtomicI64::new(longest_ms),
             counter: Counter::default(),
-            backlog: AtomicU64::new(backlog),
-            began: head.clone(),
+            // Pages without leases are folded too.
+            backlog: AtomicU64::new(backlog.max(1)),
+            began: head,
             running: Mutex::default(),
         };
         shared.queue.remember_voids(voids);
@@ -118,7 +125,7 @@ impl Store {
         shared.revoked.add(&ended);
         let store = Self { shared: Arc::new(shared) };
         let running = vec![
-            store.shared.tasks.spawn(writer::run(store.clone(), head)),
+            store.shared.tasks.spawn(writer::run(store.clone())),
             store.shared.tasks.spawn(store.clone().fold_in_background()),
             store.shared.tasks.spawn(store.clone().tick(version)),
             store.shared.tasks.spawn(store.clone().sweep_in_background()),
@@ -153,7 +160,7 @@ impl Store {
             return Ok(());
         }
         let now = self.shared.clock.now();
-        self.shared.db.change(async |db| ring::keep(db, keys, now).await).await
+        self.shared.db.unsaid(Unsaid::Seals, async |db| ring::keep(db, keys, now).await).await
     }
 
     /// Writes what waits and closes the database. What comes later is refused as `Unavailable`.
@@ -188,10 +195,31 @@ impl Store {
         change: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         self.running()?;
-        match self.shared.tasks.spawn(change).await {
+        match self.shared.tasks.spawn(Author::current().during(Box::pin(change))).await {
             Ok(done) => done,
             Err(error) => Err(Error::internal("a change failed").caused_by(error)),
         }
+    }
+
+    /// Changes the registry on behalf of who asks, and notes it in the ledger: all of it or nothing.
+    pub(crate) async fn administer<T>(
+        &self,
+        change: impl AsyncFnOnce(&mut SqliteConnection, &mut Notes) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut turn = self.shared.db.turn().await;
+        self.administer_in(&mut turn, change).await
+    }
+
+    /// The same in a turn that one has already.
+    pub(crate) async fn administer_in<T>(
+        &self,
+        turn: &mut Turn<'_>,
+        change: impl AsyncFnOnce(&mut SqliteConnection, &mut Notes) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let notes = Notes::new(Author::current(), self.shared.clock.now().as_millisecond());
+        let done = turn.administer(notes, change).await?;
+        self.shared.backlog.fetch_max(1, Ordering::Relaxed);
+        Ok(done)
     }
 
     fn running(&self) -> Result<(), Error> {
@@ -236,7 +264,7 @@ impl Store {
                 }
                 Ok(())
             };
-            turn.ask::<_, Error>(read).await?;
+            turn.ask(read).await?;
             self.shared.memory.forget_all();
             // Only now: what could not be read is looked for again.
             *version = seen;
@@ -254,7 +282,7 @@ struct Version {
 }
 
 impl Version {
-    async fn of(turn: &mut Writing<'_>) -> Result<Self, Error> {
+    async fn of(turn: &mut Turn<'_>) -> Result<Self, Error> {
         let ask = async |db: &mut SqliteConnection| {
             sqlx::query_scalar("PRAGMA data_version").fetch_one(db).await.map_err(sqlite::failed)
         };

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use jiff::SignedDuration;
 use valetkey_core::Error;
 use valetkey_core::keyring::{Keyring, SEAL_NONCE_LEN};
-use valetkey_core::port::Verified;
+use valetkey_core::port::{LedgerHead, Verified};
 
 use crate::settings::Retention;
+use crate::sqlite::notes::Unsaid;
 use crate::sqlite::sweep::{self, Checkpoint};
+use crate::sqlite::verify::Walk;
 use crate::sqlite::{pages, registry};
 use crate::store::Store;
 
@@ -77,15 +79,20 @@ impl Store {
         let mut swept = Swept { blobs: self.sweep_blobs().await?, ..Swept::default() };
         if refusals_secs > 0 {
             let before_s = before(refusals_secs);
-            while let rows @ 1.. = self.shared.db.change(async |db| sweep::refusals(db, before_s).await).await? {
+            while let rows @ 1.. =
+                self.shared.db.unsaid(Unsaid::Retention, async |db| sweep::refusals(db, before_s).await).await?
+            {
                 swept.refusals += rows;
             }
         }
         if requests_secs > 0 {
             let before_s = before(requests_secs);
             for account in sweep::accounts(&mut *self.reader().await?).await? {
-                while let rows @ 1.. =
-                    self.shared.db.change(async |db| sweep::requests(db, account, before_s).await).await?
+                while let rows @ 1.. = self
+                    .shared
+                    .db
+                    .unsaid(Unsaid::Retention, async |db| sweep::requests(db, account, before_s).await)
+                    .await?
                 {
                     swept.requests += rows;
                 }
@@ -106,31 +113,44 @@ impl Store {
         let Some(keyring) = self.shared.keyring.get() else { return Ok(0) };
         let longest_ms = crate::registry::longest_ms(registry::longest_lifetime(&mut *self.reader().await?).await?);
         let before = sweep::checkpoint(&mut *self.reader().await?).await?.map_or(0, |(at, _)| at.pages);
-        let mut now = before;
+        let (mut now, now_ms) = (before, self.shared.clock.now().as_millisecond());
         loop {
             let (ring, nonce) = (keyring.load(), self.nonce());
             // INVARIANT: in one change. The chain never lacks its beginning.
             let change = async |db: &mut sqlx::sqlite::SqliteConnection| {
-                let Some(at) = sweep::ledger(db, over_ms, longest_ms).await? else { return Ok(None) };
+                let Some((at, notes)) = sweep::ledger(db, over_ms, longest_ms, now_ms).await? else { return Ok(None) };
                 let sealed = ring.seal_bytes(PURPOSE, b"", &at.bytes(), nonce)?;
                 sweep::keep_checkpoint(db, &at, sealed).await?;
-                Ok(Some(at.pages))
+                Ok(Some((at.pages, notes.append(db).await?)))
             };
-            match self.shared.db.change(change).await? {
-                Some(pages) => now = pages,
+            let mut turn = self.shared.db.turn().await;
+            match turn.unsaid(Unsaid::Retention, change).await? {
+                Some((pages, head)) => {
+                    now = pages;
+                    if let Some(head) = head {
+                        turn.set_head(head);
+                    }
+                }
                 None => return Ok(pages_gone(before, now)),
             }
+            drop(turn);
             tokio::task::yield_now().await;
         }
     }
 
     /// Reads the whole ledger, from where its pages begin.
-    pub(crate) async fn verify(&self) -> Result<Verified, Error> {
+    pub(crate) async fn verify(&self, expected: Option<LedgerHead>) -> Result<Verified, Error> {
         loop {
             let beginning = self.beginning().await?;
-            let verified = pages::verify(&mut *self.reader().await?, beginning.clone(), self.shared.began.seq).await?;
+            let mut reader = self.reader().await?;
+            let mut walk = Walk::begin(&mut reader, beginning.clone(), expected).await?;
+            while walk.step(&mut reader).await? {
+                tokio::task::yield_now().await;
+            }
+            drop(reader);
+            let verified = self.view(async |view| walk.end(view, self.shared.began.seq).await).await?;
             // Pages that are swept meanwhile look as if they were cut off.
-            if verified.broken_at.is_none() || self.beginning().await? == beginning {
+            if verified.intact() || self.beginning().await? == beginning {
                 return Ok(verified);
             }
         }
@@ -143,7 +163,7 @@ impl Store {
         };
         Ok(match self.shared.keyring.get() {
             Some(keyring) if !is_sealed(&keyring.load(), &at, &sealed) => Beginning::Forged,
-            Some(_) | None => Beginning::After(pages::Head { seq: at.seq, hash: at.hash }),
+            Some(_) | None => Beginning::After(pages::Head { seq: at.seq, hash: at.hash }, at.last_ms),
         })
     }
 
@@ -154,7 +174,7 @@ impl Store {
             return Ok(());
         }
         let sealed = ring.seal_bytes(PURPOSE, b"", &at.bytes(), self.nonce())?;
-        self.shared.db.change(async |db| sweep::keep_checkpoint(db, &at, sealed).await).await
+        self.shared.db.unsaid(Unsaid::Seals, async |db| sweep::keep_checkpoint(db, &at, sealed).await).await
     }
 
     fn nonce(&self) -> [u8; SEAL_NONCE_LEN] {
@@ -169,8 +189,8 @@ impl Store {
 pub(crate) enum Beginning {
     /// With the first.
     Whole,
-    /// After one that was removed.
-    After(pages::Head),
+    /// After one that was removed; no entry of what is gone is later.
+    After(pages::Head, i64),
     /// Somebody else than this server says that pages were removed.
     Forged,
 }

@@ -15,6 +15,7 @@ use valetkey_core::usage::{Balance, DayCount, Origin, Period, RequestFilter};
 use crate::days;
 use crate::sqlite;
 use crate::sqlite::failed;
+use crate::sqlite::notes::Unsaid;
 use crate::store::Store;
 
 /// Counts written while the writing connection is held: the ledger waits for it.
@@ -112,7 +113,9 @@ impl Store {
         let _one = self.shared.counter.writing.lock().await;
         let mut tally = self.shared.counter.take();
         while let Some(slice) = tally.split_off(SLICE) {
-            if let Err(error) = self.shared.db.change(async |db| sqlite::usage::add(db, &slice).await).await {
+            if let Err(error) =
+                self.shared.db.unsaid(Unsaid::Counts, async |db| sqlite::usage::add(db, &slice).await).await
+            {
                 tally.add(slice);
                 self.shared.counter.put_back(tally);
                 return Err(error);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
+use valetkey_core::audit::Deed;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, GrantId, ProjectId, WorkspaceId};
 use valetkey_core::lease::Revoker;
@@ -11,6 +13,7 @@ use valetkey_core::port::Registry as _;
 use valetkey_core::workspace::{NewWorkspace, Project, Slug, Workspace, Workspaces};
 use valetkey_core::{Error, Kind};
 
+use crate::sqlite::notes::Notes;
 use crate::sqlite::{registry, workspaces};
 use crate::store::Store;
 
@@ -38,7 +41,12 @@ impl Workspaces for Store {
             grant.id = GrantId::new(now, self.noise());
         }
         self.unbroken(async move {
-            store.shared.db.change(async |db| workspaces::create(db, &workspace, &grants, now).await).await?;
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                workspaces::create(db, &workspace, &grants, now).await?;
+                notes.did(Deed::Made, Noun::Workspace, workspace.id, workspace.key.as_str());
+                Ok(())
+            };
+            store.administer(create).await?;
             store.shared.memory.snapshots.forget(&workspace.account);
             store.shared.memory.workspaces.forget(&workspace.account);
             Ok(workspace)
@@ -70,7 +78,12 @@ impl Workspaces for Store {
                 }
             }
             first?;
-            store.shared.db.change(async |db| workspaces::remove(db, account, workspace).await).await?;
+            let remove = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                workspaces::remove(db, account, workspace).await?;
+                notes.did(Deed::Removed, Noun::Workspace, workspace, gone.key.as_str());
+                Ok(())
+            };
+            store.administer(remove).await?;
             store.shared.memory.workspaces.forget(&account);
             Ok(())
         })
@@ -98,7 +111,12 @@ impl Workspaces for Store {
         let (key, name, description) = (key.clone(), name.into(), description.map(Into::into));
         let project = Project { id, workspace, key, name, description, made: now, updated: now };
         self.unbroken(async move {
-            store.shared.db.change(async |db| workspaces::create_project(db, &project).await).await?;
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                workspaces::create_project(db, &project).await?;
+                notes.did(Deed::Made, Noun::Project, project.id, project.key.as_str());
+                Ok(())
+            };
+            store.administer(create).await?;
             Ok(project)
         })
         .await

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::Secret;
 use valetkey_core::keyring::{Keyring, SharedKeyring};
+use valetkey_core::port::Registry as _;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_store::{ParentKeys, Settings, Store};
 use valetkey_testkit::chance::SeededEntropy;
@@ -25,6 +26,37 @@ async fn keys() -> Keys {
     Keys { bench, parents: Arc::new(parents) }
 }
 
+/// When a test is over, the chain has to say what the database says: no change of the registry is left out of it.
+struct Verified {
+    folder: tempfile::TempDir,
+    clock: Arc<FixedClock>,
+}
+
+impl Drop for Verified {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // A copy: what the test's store had begun and never ends would keep another one from opening.
+        let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::clone(&self.clock));
+        for name in ["valetkey.db", "valetkey.db-wal"] {
+            let _ = std::fs::copy(self.folder.path().join(name), folder.path().join(name));
+        }
+        let verifying = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+                let entropy = Arc::new(SeededEntropy::new(8));
+                let path = folder.path().join("valetkey.db");
+                let store = Store::open(&path, Settings::default(), clock, entropy, tasks, stop).await.unwrap();
+                let verified = store.verify_ledger().await.unwrap();
+                assert!(verified.intact(), "{verified:?}");
+            });
+        });
+        verifying.join().unwrap();
+    }
+}
+
 async fn open() -> (Bench, Store) {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(FixedClock::default());
@@ -39,7 +71,8 @@ async fn open() -> (Bench, Store) {
     )
     .await
     .unwrap();
-    (Bench::of(&Arc::new(store.clone()), clock, entropy, Box::new(folder)), store)
+    let verified = Verified { folder, clock: Arc::clone(&clock) };
+    (Bench::of(&Arc::new(store.clone()), clock, entropy, Box::new(verified)), store)
 }
 
 valetkey_testkit::contract!(crate::bench);

@@ -69,7 +69,7 @@ async fn run(db: &mut SqliteConnection, sql: &str) -> u64 {
     sqlx::query(AssertSqlSafe(sql.to_owned())).execute(db).await.unwrap().rows_affected()
 }
 
-/// A closed database with a few pages in it.
+/// A closed database with a few pages of leases in it, after the six that made the tenant.
 async fn with_pages(shelf: &Shelf, pages: usize) -> Tenant {
     let store = shelf.open().await;
     let bench = shelf.bench(&store);
@@ -86,14 +86,15 @@ async fn a_changed_page_is_found() {
     for (change, broken) in [
         // One bit of the body; the hash; the counts beside it; a page in the middle, at the start and at the end.
         (
-            "UPDATE ledger_pages SET body = CAST(substr(body, 1, 30) || x'ff' || substr(body, 32) AS BLOB) WHERE seq = 3",
-            Some(3),
+            "UPDATE ledger_pages SET body = CAST(substr(body, 1, 30) || x'ff' || substr(body, 32) AS BLOB) WHERE seq = 9",
+            Some(9),
         ),
-        ("UPDATE ledger_pages SET hash = zeroblob(32) WHERE seq = 4", Some(4)),
-        ("UPDATE ledger_pages SET opens = 2 WHERE seq = 2", Some(2)),
-        ("DELETE FROM ledger_pages WHERE seq = 3", Some(3)),
+        ("UPDATE ledger_pages SET hash = zeroblob(32) WHERE seq = 8", Some(8)),
+        ("UPDATE ledger_pages SET opens = 2 WHERE seq = 8", Some(8)),
+        ("UPDATE ledger_pages SET notes = 0 WHERE seq = 2", Some(2)),
+        ("DELETE FROM ledger_pages WHERE seq = 9", Some(9)),
         ("DELETE FROM ledger_pages WHERE seq = 1", Some(1)),
-        ("UPDATE ledger_pages SET body = (SELECT body FROM ledger_pages WHERE seq = 1) WHERE seq = 5", Some(5)),
+        ("UPDATE ledger_pages SET body = (SELECT body FROM ledger_pages WHERE seq = 7) WHERE seq = 11", Some(11)),
         ("UPDATE ledger_pages SET opens = opens", None),
     ] {
         let shelf = Shelf::new();
@@ -109,8 +110,8 @@ async fn a_page_cut_off_while_the_store_runs_is_found() {
     let shelf = Shelf::new();
     with_pages(&shelf, 5).await;
     let store = shelf.open().await;
-    run(&mut shelf.raw().await, "DELETE FROM ledger_pages WHERE seq = 5").await;
-    assert_eq!(store.verify_ledger().await.unwrap().broken_at, Some(5));
+    run(&mut shelf.raw().await, "DELETE FROM ledger_pages WHERE seq = 11").await;
+    assert_eq!(store.verify_ledger().await.unwrap().broken_at, Some(11));
 }
 
 #[tokio::test]
@@ -547,8 +548,8 @@ async fn an_index_that_does_not_say_what_the_pages_say_is_found() {
     let mut other = shelf.raw().await;
     until_folded(&mut other, 6).await;
     store.close().await.unwrap();
-    assert_eq!(run(&mut other, "DELETE FROM ledger_pages WHERE seq > 4").await, 2);
+    assert_eq!(run(&mut other, "DELETE FROM ledger_pages WHERE seq > 10").await, 2);
     drop(other);
     let store = shelf.open().await;
-    assert_eq!(store.verify_ledger().await.unwrap().broken_at, Some(5));
+    assert_eq!(store.verify_ledger().await.unwrap().broken_at, Some(11));
 }

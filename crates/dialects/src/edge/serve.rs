@@ -20,6 +20,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 use valetkey_core::access;
 use valetkey_core::account::Standing;
+use valetkey_core::audit::Author;
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::fair::Share;
 use valetkey_core::flood::{Flood, Passed};
@@ -251,7 +252,9 @@ impl Edge {
                 }
                 let mut held = self.hold(STRANGERS)?;
                 let body = self.body(route, body, &mut held).await?;
-                return handler(Plain { now, uri: parts.uri, headers: parts.headers, body, params }).await;
+                let author = Author { from: peer, ..Author::SERVER };
+                let plain = Plain { now, uri: parts.uri, headers: parts.headers, body, params };
+                return author.during(handler(plain)).await;
             }
             Entry::Token(handler) => handler,
         };
@@ -283,7 +286,9 @@ impl Edge {
         let mut held = self.hold(caller.account)?;
         let body = self.body(route, body, &mut held).await?;
         let (caller, now) = if body.is_empty() { (caller, now) } else { self.again(dialect, &headers, route).await? };
-        handler(Call { caller, now, uri, headers, body, params }).await
+        // What is changed from here on is changed by this token.
+        let author = Author { token: Some(caller.token), caller: Some(caller.id), from: peer };
+        author.during(handler(Call { caller, now, uri, headers, body, params })).await
     }
 
     /// Room for a body that an account sends, which is given back when the request was answered.

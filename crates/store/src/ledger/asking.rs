@@ -63,7 +63,7 @@ impl<W: FnMut(Issued)> Look for Came<W> {
         for entry in entry::read(body).flatten() {
             match entry {
                 Entry::Issued(issued) => (self.0)(issued),
-                Entry::Opened(_) | Entry::Voided(_) => {}
+                Entry::Opened(_) | Entry::Voided(_) | Entry::Note(_) => {}
             }
         }
     }
@@ -72,7 +72,10 @@ impl<W: FnMut(Issued)> Look for Came<W> {
 impl Store {
     /// Asks in one view: what is folded meanwhile neither shows twice nor not at all.
     #[expect(clippy::disallowed_methods, reason = "a view, on a connection that only reads")]
-    async fn view<T>(&self, question: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) async fn view<T>(
+        &self,
+        question: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         self.settle().await?;
         let mut reader = self.reader().await?;
         let mut view = reader.begin().await.map_err(failed)?;

@@ -11,6 +11,8 @@ use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenI
 use valetkey_core::lease::Lease;
 use valetkey_core::scope::{Paths, Scope};
 
+use crate::ledger::note::{self, Note};
+
 const OPENED: u8 = 1;
 const VOIDED: u8 = 2;
 const ISSUED: u8 = 3;
@@ -71,6 +73,7 @@ pub(crate) enum Entry {
     Opened(Opened),
     Issued(Issued),
     Voided(Voided),
+    Note(Note),
 }
 
 /// A scope on its way into an entry.
@@ -169,14 +172,15 @@ pub(crate) fn write_issued(lease: LeaseId, trace: &Trace, at_ms: i64, out: &mut 
     });
 }
 
-fn put_text(text: &str, out: &mut Vec<u8>) {
-    let len = u8::try_from(text.len()).unwrap_or(u8::MAX);
-    out.push(len);
-    out.extend(text.bytes().take(usize::from(len)));
+/// Writes a text with its length before it; of a longer one than 255 bytes what fits, and whole characters.
+pub(super) fn put_text(text: &str, out: &mut Vec<u8>) {
+    let text = text.get(..text.floor_char_boundary(usize::from(u8::MAX))).unwrap_or_default();
+    out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// Writes something with its length, which is known only afterwards, before it.
-fn framed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn framed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     write(out);
@@ -207,6 +211,8 @@ pub(crate) struct Glance<'a> {
     pub(crate) id: LeaseId,
     pub(crate) account: AccountId,
     pub(crate) caller: CallerId,
+    pub(crate) token: TokenId,
+    pub(crate) storage: StorageId,
     pub(crate) credits: u32,
     pub(crate) from_ms: i64,
     pub(crate) until_s: i64,
@@ -218,7 +224,7 @@ impl Glance<'_> {
     pub(crate) fn read(&self) -> Option<Opened> {
         match read_entry(self.entry)? {
             Entry::Opened(opened) => Some(opened),
-            Entry::Issued(_) | Entry::Voided(_) => None,
+            Entry::Issued(_) | Entry::Voided(_) | Entry::Note(_) => None,
         }
     }
 }
@@ -243,11 +249,12 @@ fn glance(entry: &[u8]) -> Option<Glance<'_>> {
     let id = LeaseId::from_bytes(take(from)?);
     let account = AccountId::from_bytes(take(from)?);
     let caller = CallerId::from_bytes(take(from)?);
-    let [_token, _storage] = [take::<16>(from)?, take::<16>(from)?];
+    let token = TokenId::from_bytes(take(from)?);
+    let storage = StorageId::from_bytes(take(from)?);
     let credits = u32::from_be_bytes(take(from)?);
     let from_ms = i64::from_be_bytes(take(from)?);
     let until_s = i64::from_be_bytes(take(from)?);
-    Some(Glance { id, account, caller, credits, from_ms, until_s, entry })
+    Some(Glance { id, account, caller, token, storage, credits, from_ms, until_s, entry })
 }
 
 fn take_framed<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -257,13 +264,13 @@ fn take_framed<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(entry)
 }
 
-fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
+pub(super) fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
     let (head, rest) = from.split_first_chunk::<N>()?;
     *from = rest;
     Some(*head)
 }
 
-fn take_text(from: &mut &[u8]) -> Option<String> {
+pub(super) fn take_text(from: &mut &[u8]) -> Option<String> {
     let [len] = take::<1>(from)?;
     let (text, rest) = from.split_at_checked(usize::from(len))?;
     *from = rest;
@@ -315,7 +322,7 @@ fn read_entry(mut bytes: &[u8]) -> Option<Entry> {
             let request_id = Some(take_text(from)?).filter(|id| !id.is_empty());
             from.is_empty().then_some(Entry::Issued(Issued { lease, at_ms, key_id, request_id, ends_s }))
         }
-        _ => None,
+        [tag] => note::read(tag, from).map(Entry::Note),
     }
 }
 

@@ -12,6 +12,7 @@ use valetkey_core::{Error, Kind};
 
 use crate::ledger::entry::{Issued, Opened, scope_digest};
 use crate::sqlite::leases::{self, Found};
+use crate::sqlite::notes::Unsaid;
 use crate::sqlite::revocations::Ends;
 use crate::sqlite::{failed, pages, rows};
 use crate::store::Store;
@@ -77,7 +78,7 @@ impl Store {
     /// Folds a few pages; `false` when there are none. Called where it is not dropped midway.
     async fn fold_slice(&self) -> Result<bool, Error> {
         let mut turn = self.shared.db.turn().await;
-        let Some(slice) = turn.change(async |db| pages::fold(db, SLICE).await).await? else {
+        let Some(slice) = turn.unsaid(Unsaid::Index, async |db| pages::fold(db, SLICE).await).await? else {
             self.shared.backlog.store(0, Ordering::Relaxed);
             return Ok(false);
         };

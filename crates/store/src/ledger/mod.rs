@@ -4,6 +4,7 @@
 pub(crate) mod asking;
 pub(crate) mod entry;
 pub(crate) mod fold;
+pub(crate) mod note;
 pub(crate) mod queue;
 pub(crate) mod writer;
 

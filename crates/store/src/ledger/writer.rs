@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 use valetkey_core::Error;
-use valetkey_sqlite::{Fault, Writing};
 
 use crate::ledger::queue::{Outcome, Page};
 use crate::settings::LedgerMode;
+use crate::sqlite::notes::{Turn, Unsaid};
 use crate::sqlite::pages::{self, Head};
 use crate::store::Store;
 
@@ -29,7 +29,7 @@ pub(crate) fn hash(before: &[u8], body: &[u8]) -> [u8; 32] {
 }
 
 /// Writes pages until the store stops, and then what still waits.
-pub(crate) async fn run(store: Store, mut head: Head) {
+pub(crate) async fn run(store: Store) {
     let queue = &store.shared.queue;
     loop {
         tokio::select! {
@@ -48,7 +48,7 @@ pub(crate) async fn run(store: Store, mut head: Head) {
             }
         }
         while let Some(page) = queue.take() {
-            write(&store, &mut head, page).await;
+            write(&store, page).await;
             match store.shared.settings.ledger {
                 LedgerMode::Durable => gather(&store).await,
                 // What came meanwhile has woken us again, and gathers first.
@@ -59,7 +59,7 @@ pub(crate) async fn run(store: Store, mut head: Head) {
             // INVARIANT: closed before the last look: nobody can queue what nobody writes.
             queue.close();
             while let Some(page) = queue.take() {
-                write(&store, &mut head, page).await;
+                write(&store, page).await;
             }
             return;
         }
@@ -80,7 +80,7 @@ async fn gather(store: &Store) {
     }
 }
 
-async fn write(store: &Store, head: &mut Head, page: Arc<Page>) {
+async fn write(store: &Store, page: Arc<Page>) {
     let queue = &store.shared.queue;
     metrics::gauge!("vk_ledger_queue").set(f64::from(u32::try_from(page.len()).unwrap_or(u32::MAX)));
     metrics::histogram!("vk_ledger_group_size").record(f64::from(u32::try_from(page.len()).unwrap_or(u32::MAX)));
@@ -88,15 +88,13 @@ async fn write(store: &Store, head: &mut Head, page: Arc<Page>) {
     loop {
         let started = Instant::now();
         let mut turn = store.shared.db.turn().await;
-        let mut result = append(&mut turn, head, &page).await;
+        let head = turn.head();
+        let mut result = append(&mut turn, &head, &page).await;
         if let Err(first) = result {
             // Perhaps another process wrote a page, or the last commit was reported lost and was not.
             result = match turn.ask(async |db| pages::head(db).await).await {
                 Ok(fresh) if fresh == head.next(&page) => Ok(fresh),
-                Ok(fresh) if fresh != *head => {
-                    *head = fresh;
-                    append(&mut turn, head, &page).await
-                }
+                Ok(fresh) if fresh != head => append(&mut turn, &fresh, &page).await,
                 // The first error is the one that tells why.
                 Ok(_) | Err(_) => Err(first),
             };
@@ -104,7 +102,7 @@ async fn write(store: &Store, head: &mut Head, page: Arc<Page>) {
         metrics::histogram!("vk_ledger_commit_seconds").record(started.elapsed().as_secs_f64());
         match result {
             Ok(next) => {
-                *head = next;
+                turn.set_head(next);
                 store.shared.backlog.fetch_add(u64::from(page.opens), std::sync::atomic::Ordering::Relaxed);
                 queue.finish(&page, Outcome::Kept);
                 return;
@@ -129,8 +127,8 @@ async fn write(store: &Store, head: &mut Head, page: Arc<Page>) {
     }
 }
 
-async fn append(turn: &mut Writing<'_>, head: &Head, page: &Page) -> Result<Head, Error> {
-    turn.change(async |db| pages::append(db, head, page).await).await.map_err(Fault::into_error)
+async fn append(turn: &mut Turn<'_>, head: &Head, page: &Page) -> Result<Head, Error> {
+    turn.unsaid(Unsaid::Page, async |db| pages::append(db, head, page).await).await
 }
 
 fn log(error: &Error, page: &Page) {

@@ -2,15 +2,17 @@
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
+use valetkey_core::audit::Deed;
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::{Noun, Stranger};
-use valetkey_core::id::{AccountId, CallerId, TokenId};
+use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
 use valetkey_core::port::TokenRecord;
 use valetkey_core::token::{Maker, PlainToken, TokenDigest};
 use valetkey_core::{Error, Kind};
 
+use crate::sqlite::notes::Notes;
 use crate::sqlite::registry::{self, taken, token_by_id};
 use crate::sqlite::{failed, is_taken, rows};
 
@@ -89,7 +91,12 @@ pub(crate) async fn stand(db: &mut SqliteConnection, id: CallerId, standing: Cal
 }
 
 /// Removes a caller and what was given to it alone. Its row stays under a name that nobody takes.
-pub(crate) async fn remove(db: &mut SqliteConnection, id: CallerId, by: Revoker) -> Result<(), Error> {
+pub(crate) async fn remove(
+    db: &mut SqliteConnection,
+    id: CallerId,
+    by: Revoker,
+    notes: &mut Notes,
+) -> Result<(), Error> {
     let known = caller(&mut *db, id).await?;
     let known = known
         .filter(|known| match known.standing {
@@ -98,12 +105,27 @@ pub(crate) async fn remove(db: &mut SqliteConnection, id: CallerId, by: Revoker)
         })
         .ok_or_else(|| Error::not_found(Noun::Caller))?;
     let (at_ms, own, caller) = (by.at.as_millisecond(), id.to_bytes().to_vec(), by.by.to_bytes().to_vec());
-    for sql in [
-        "UPDATE tokens SET revoked_ms = ?1, revoked_by = ?2 WHERE caller = ?3 AND revoked_ms IS NULL",
-        "UPDATE grants SET removed_ms = ?1, removed_by = ?2 WHERE caller = ?3 AND removed_ms IS NULL",
+    for (sql, noun) in [
+        (
+            "UPDATE tokens SET revoked_ms = ?1, revoked_by = ?2 WHERE caller = ?3 AND revoked_ms IS NULL RETURNING id",
+            Noun::Token,
+        ),
+        (
+            "UPDATE grants SET removed_ms = ?1, removed_by = ?2 WHERE caller = ?3 AND removed_ms IS NULL RETURNING id",
+            Noun::Grant,
+        ),
     ] {
-        let query = sqlx::query(sql).bind(at_ms).bind(caller.clone()).bind(own.clone());
-        query.execute(&mut *db).await.map_err(failed)?;
+        let query = sqlx::query_scalar(sql).bind(at_ms).bind(caller.clone()).bind(own.clone());
+        let ended: Vec<Vec<u8>> = query.fetch_all(&mut *db).await.map_err(failed)?;
+        for id in ended {
+            let id = rows::id(&id)?;
+            if noun == Noun::Token {
+                notes.did(Deed::Ended, noun, TokenId::from_bytes(id), "token");
+                notes.token(&mut *db, TokenId::from_bytes(id)).await?;
+            } else {
+                notes.did(Deed::Removed, noun, GrantId::from_bytes(id), "");
+            }
+        }
     }
     for sql in [
         "DELETE FROM share_grants WHERE caller = ?",
@@ -118,6 +140,7 @@ pub(crate) async fn remove(db: &mut SqliteConnection, id: CallerId, by: Revoker)
         .execute(&mut *db)
         .await
         .map_err(failed)?;
+    notes.did(Deed::Removed, Noun::Caller, id, known.name.as_str());
     Ok(())
 }
 
@@ -172,10 +195,10 @@ pub(crate) async fn create_token(
     new: NewToken<'_>,
     maker: Maker,
     now: Timestamp,
+    notes: &mut Notes,
 ) -> Result<TokenRecord, Error> {
     let until = until_of(&mut *db, maker, new.until, now).await?;
-    let record = insert_token(&mut *db, NewToken { until, made_by: maker.token(), ..new }, now).await?;
-    Ok(record)
+    insert_token(&mut *db, NewToken { until, made_by: maker.token(), ..new }, now, notes).await
 }
 
 /// Stores a token whose end was settled.
@@ -183,6 +206,7 @@ pub(crate) async fn insert_token(
     db: &mut SqliteConnection,
     new: NewToken<'_>,
     now: Timestamp,
+    notes: &mut Notes,
 ) -> Result<TokenRecord, Error> {
     let NewToken { id, caller: of, token, until, made_by } = new;
     let standing = caller(db, of).await?.ok_or_else(|| Error::not_found(Noun::Caller))?.standing;
@@ -212,7 +236,11 @@ pub(crate) async fn insert_token(
             failed(error)
         }
     })?;
-    token_by_id(db, id).await?.map(|(record, _)| record).ok_or_else(|| Error::internal("a new token is not there"))
+    notes.token(&mut *db, id).await?;
+    let found = token_by_id(db, id).await?;
+    let (record, _) = found.ok_or_else(|| Error::internal("a new token is not there"))?;
+    notes.did(Deed::Made, Noun::Token, id, &format!("of {}", record.caller_name));
+    Ok(record)
 }
 
 /// A token by its digest: what the directory keeps of it.

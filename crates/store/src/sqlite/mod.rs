@@ -1,10 +1,11 @@
 //! SQLite: the connections, the schema, and everything that is SQL. One connection writes, so that writers queue and never meet
 //! `SQLITE_BUSY` (`valetkey_sqlite`); a few read beside it. What changes something takes a connection and is called within
-//! [`Database::change`] or [`valetkey_sqlite::Writing::change`]: all of it is kept, or nothing.
+//! [`notes::Turn::administer`], which has it said in the ledger, or [`notes::Turn::unsaid`]: all of it is kept, or nothing.
 
 pub(crate) mod callers;
 pub(crate) mod holdings;
 pub(crate) mod leases;
+pub(crate) mod notes;
 pub(crate) mod packages;
 pub(crate) mod pages;
 pub(crate) mod parents;
@@ -16,9 +17,11 @@ pub(crate) mod shares;
 pub(crate) mod sweep;
 pub(crate) mod tail;
 pub(crate) mod usage;
+pub(crate) mod verify;
 pub(crate) mod workspaces;
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
@@ -27,9 +30,11 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Connection as _};
 use valetkey_core::{Error, Kind};
-use valetkey_sqlite::{Fault, Writer, Writing};
+use valetkey_sqlite::{Fault, Writer};
 
 use crate::holdings::refused;
+use crate::sqlite::notes::Turn;
+use crate::sqlite::pages::Head;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -40,6 +45,8 @@ const READERS: u32 = 4;
 pub(crate) struct Database {
     writer: Writer,
     readers: SqlitePool,
+    /// The ledger's last page. Changed by who has the turn.
+    head: Mutex<Head>,
 }
 
 impl Database {
@@ -56,20 +63,12 @@ impl Database {
             .connect_with(options(path).read_only(true).create_if_missing(false))
             .await
             .map_err(failed)?;
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, head: Mutex::default() })
     }
 
     /// The turn to write, for one at a time.
-    pub(crate) async fn turn(&self) -> Writing<'_> {
-        self.writer.turn().await
-    }
-
-    /// Changes something in a turn of its own: all of it or nothing.
-    pub(crate) async fn change<T>(
-        &self,
-        change: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.writer.change(change).await.map_err(Fault::into_error)
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        Turn::new(self.writer.turn().await, &self.head)
     }
 
     /// Whether the database can be written.

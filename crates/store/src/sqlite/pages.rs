@@ -5,15 +5,13 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{Arguments, AssertSqlSafe};
 use valetkey_core::Error;
 use valetkey_core::id::LeaseId;
-use valetkey_core::port::Verified;
 
 use crate::ledger::entry::{self, Entry, Issued, Opened};
 use crate::ledger::queue::Page;
 use crate::ledger::writer::hash;
+use crate::sqlite::failed;
 use crate::sqlite::revocations::Ends;
 use crate::sqlite::rows::{self, count, signed};
-use crate::sqlite::{failed, leases};
-use crate::sweep::Beginning;
 
 /// Leases inserted with one statement.
 const ROWS: usize = 32;
@@ -31,9 +29,6 @@ impl Head {
         Self { seq: self.seq + 1, hash: hash(&self.hash, &page.body).to_vec() }
     }
 }
-
-/// A page's number, its leases, voids and issues, its hash and body.
-type PageRow = (i64, i64, i64, i64, Vec<u8>, Vec<u8>);
 
 /// What was folded.
 #[derive(Debug, Default)]
@@ -121,19 +116,20 @@ pub(crate) async fn backlog(db: &mut SqliteConnection) -> Result<u64, Error> {
     Ok(count(sum))
 }
 
-/// Reads the entries of the pages that are not in the index yet. Pages that end before `since_ms` are left out.
+/// Reads the pages with leases that are not in the index yet. Those that end before `since_ms` are left out.
 pub(crate) async fn unfolded(
     db: &mut SqliteConnection,
     since_ms: i64,
-    mut each: impl FnMut(Entry),
+    mut each: impl FnMut(&[u8]),
 ) -> Result<(), Error> {
     let mut pages = sqlx::query_scalar::<_, Vec<u8>>(
-        "SELECT body FROM ledger_pages WHERE seq > (SELECT seq FROM ledger_folded) AND last_ms >= ? ORDER BY seq",
+        "SELECT body FROM ledger_pages
+         WHERE seq > (SELECT seq FROM ledger_folded) AND last_ms >= ? AND opens > 0 ORDER BY seq",
     )
     .bind(since_ms)
     .fetch(db);
     while let Some(body) = pages.try_next().await.map_err(failed)? {
-        entry::read(&body).flatten().for_each(&mut each);
+        each(&body);
     }
     Ok(())
 }
@@ -147,7 +143,7 @@ pub(crate) async fn unfolded_voids(db: &mut SqliteConnection) -> Result<Vec<Leas
             .map_err(failed)?;
     let voided = |entry| match entry {
         Entry::Voided(voided) => Some(voided.lease),
-        Entry::Opened(_) | Entry::Issued(_) => None,
+        Entry::Opened(_) | Entry::Issued(_) | Entry::Note(_) => None,
     };
     Ok(bodies.iter().flat_map(|body| entry::read(body).flatten().filter_map(voided).collect::<Vec<_>>()).collect())
 }
@@ -164,7 +160,7 @@ pub(crate) async fn find(db: &mut SqliteConnection, id: LeaseId) -> Result<Optio
     .map_err(failed)?;
     let mine = |entry| match entry {
         Entry::Opened(opened) if opened.id == id => Some(opened),
-        Entry::Opened(_) | Entry::Issued(_) | Entry::Voided(_) => None,
+        Entry::Opened(_) | Entry::Issued(_) | Entry::Voided(_) | Entry::Note(_) => None,
     };
     Ok(bodies.iter().find_map(|body| entry::read(body).flatten().find_map(mine)))
 }
@@ -184,7 +180,7 @@ pub(crate) async fn find_issued(db: &mut SqliteConnection, lease: LeaseId) -> Re
     .map_err(failed)?;
     let mine = |entry| match entry {
         Entry::Issued(issued) if issued.lease == lease => Some(issued),
-        Entry::Opened(_) | Entry::Issued(_) | Entry::Voided(_) => None,
+        Entry::Opened(_) | Entry::Issued(_) | Entry::Voided(_) | Entry::Note(_) => None,
     };
     Ok(bodies.iter().find_map(|body| entry::read(body).flatten().find_map(mine)))
 }
@@ -224,6 +220,7 @@ pub(crate) async fn fold(db: &mut SqliteConnection, leases: u32) -> Result<Optio
                 Some(Entry::Opened(one)) => opened.push(one),
                 Some(Entry::Voided(one)) => voided.push(one),
                 Some(Entry::Issued(one)) => issued.push(one),
+                Some(Entry::Note(_)) => {}
                 // The page stays as it is, for `verify_ledger` to name; the index goes on without the rest of it.
                 None => tracing::error!(ledger.page = seq, "a page of the ledger does not parse"),
             }
@@ -297,103 +294,6 @@ async fn insert_issued(db: &mut SqliteConnection, issued: &[Issued]) -> Result<(
     // Made of constants alone; the values are bound.
     sqlx::query_with(AssertSqlSafe(sql), values).execute(db).await.map_err(failed)?;
     Ok(())
-}
-
-/// Reads the whole ledger and checks that each page fits the one before and is what its row says, and that the index of leases
-/// says what the pages say: every lease of a page that was folded, each void, none that no page has.
-pub(crate) async fn verify(db: &mut SqliteConnection, beginning: Beginning, at_least: i64) -> Result<Verified, Error> {
-    let mut verified = Verified { leases: 0, pages: 0, broken_at: None };
-    let (mut before, mut next) = match beginning {
-        Beginning::Whole => (Vec::new(), 1i64),
-        Beginning::After(Head { seq, hash }) => (hash, seq + 1),
-        Beginning::Forged => {
-            verified.broken_at = Some(1);
-            (Vec::new(), 1)
-        }
-    };
-    let indexed = folded(db).await?;
-    loop {
-        let slice: Vec<PageRow> = sqlx::query_as(
-            "SELECT seq, opens, voids, issues, hash, body FROM ledger_pages WHERE seq >= ? ORDER BY seq LIMIT 64",
-        )
-        .bind(next)
-        .fetch_all(&mut *db)
-        .await
-        .map_err(failed)?;
-        if slice.is_empty() {
-            break;
-        }
-        for (seq, opens, voids, issues, kept, body) in slice {
-            let entries: Option<Vec<Entry>> = entry::read(&body).collect();
-            let counted = entries.as_ref().map(|entries| {
-                let opened = entries.iter().filter(|entry| matches!(entry, Entry::Opened(_))).count();
-                let issued = entries.iter().filter(|entry| matches!(entry, Entry::Issued(_))).count();
-                [opened, entries.len() - opened - issued, issued]
-            });
-            let said = [opens, voids, issues].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
-            let mut fits = seq == next && *kept == hash(&before, &body) && counted == Some(said);
-            if fits && seq <= indexed && !is_indexed(db, &entries.unwrap_or_default()).await? {
-                // Unless the page went meanwhile, and its leases with it.
-                fits = !exists(db, seq).await?;
-            }
-            if !fits && verified.broken_at.is_none() {
-                verified.broken_at = Some(count(next));
-            }
-            verified.pages += 1;
-            verified.leases += count(opens);
-            (before, next) = (kept, seq + 1);
-        }
-        tokio::task::yield_now().await;
-    }
-    // Pages that were there when the store was opened and are not any more.
-    if next <= at_least && verified.broken_at.is_none() {
-        verified.broken_at = Some(count(next));
-    }
-    // Pages that the index was made of and that are not there any more, or leases that no page has.
-    if verified.broken_at.is_none() && (next <= indexed || more_than_pages(db).await?) {
-        verified.broken_at = Some(count(next.min(indexed.max(1))));
-    }
-    Ok(verified)
-}
-
-async fn exists(db: &mut SqliteConnection, seq: i64) -> Result<bool, Error> {
-    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM ledger_pages WHERE seq = ?")
-        .bind(seq)
-        .fetch_optional(db)
-        .await
-        .map_err(failed)?;
-    Ok(found.is_some())
-}
-
-/// Whether the index has more leases than the pages it was made of. One statement, so one view of both.
-async fn more_than_pages(db: &mut SqliteConnection) -> Result<bool, Error> {
-    let more: i64 = sqlx::query_scalar(
-        "SELECT (SELECT count(*) FROM leases)
-              - (SELECT coalesce(sum(opens), 0) FROM ledger_pages WHERE seq <= (SELECT seq FROM ledger_folded))",
-    )
-    .fetch_one(db)
-    .await
-    .map_err(failed)?;
-    Ok(more > 0)
-}
-
-/// Whether the index says of a page's leases what the page says.
-async fn is_indexed(db: &mut SqliteConnection, entries: &[Entry]) -> Result<bool, Error> {
-    for entry in entries {
-        let fits = match entry {
-            Entry::Opened(opened) => {
-                leases::by_id(&mut *db, opened.id).await?.is_some_and(|found| found.opened == *opened)
-            }
-            Entry::Voided(voided) => leases::by_id(&mut *db, voided.lease)
-                .await?
-                .is_none_or(|found| found.void_kind.as_deref() == Some(voided.kind.as_str())),
-            Entry::Issued(_) => true,
-        };
-        if !fits {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// The bytes every id made at or after a millisecond is at or after.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
+use valetkey_core::audit::Deed;
 use valetkey_core::caller::Role;
 use valetkey_core::error::{Kind, Noun};
 use valetkey_core::grant::{Grant, Grantee};
@@ -14,6 +15,7 @@ use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::token::{PlainToken, TokenDigest};
 
 use crate::sqlite::callers::{self, NewToken};
+use crate::sqlite::notes::Notes;
 use crate::sqlite::{failed, registry, rows};
 
 /// The ids of what a parent is made of.
@@ -68,6 +70,7 @@ pub(crate) async fn create(
     new: &NewParent,
     (token, sealed): (&PlainToken, Vec<u8>),
     now: Timestamp,
+    notes: &mut Notes,
 ) -> Result<TokenRecord, Error> {
     let known = callers::callers(&mut *db, new.account).await?;
     if known.iter().any(|known| known.name == new.name) {
@@ -100,13 +103,14 @@ pub(crate) async fn create(
     }
     let until = callers::until_of(&mut *db, new.maker, new.until, now).await?;
     let own = NewToken { id: ids.token, caller: ids.caller, token, until, made_by: new.maker.token() };
-    let record = callers::insert_token(&mut *db, own, now).await?;
+    let record = callers::insert_token(&mut *db, own, now, notes).await?;
     sqlx::query("INSERT INTO parents (token, sealed) VALUES (?, ?)")
         .bind(ids.token.to_bytes().to_vec())
         .bind(sealed)
         .execute(&mut *db)
         .await
         .map_err(failed)?;
+    notes.did(Deed::Made, Noun::ParentKey, record.id, new.name.as_str());
     Ok(record)
 }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::account::{Account, Metering, Standing};
+use valetkey_core::audit::Deed;
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, Grantee};
@@ -16,6 +17,7 @@ use valetkey_core::token::TokenDigest;
 use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
 
+use crate::sqlite::notes::Notes;
 use crate::sqlite::rows::{self, count, signed};
 use crate::sqlite::{callers, failed, is_taken};
 
@@ -160,15 +162,21 @@ pub(crate) async fn token_by_id(
     Ok(callers::token_by_digest(db, &digest).await?.map(|record| (record, digest)))
 }
 
-pub(crate) async fn end_token(db: &mut SqliteConnection, token: TokenId, by: Revoker) -> Result<(), Error> {
+pub(crate) async fn end_token(
+    db: &mut SqliteConnection,
+    token: TokenId,
+    by: Revoker,
+    notes: &mut Notes,
+) -> Result<(), Error> {
     sqlx::query("UPDATE tokens SET revoked_ms = ?, revoked_by = ? WHERE id = ? AND revoked_ms IS NULL")
         .bind(by.at.as_millisecond())
         .bind(by.by.to_bytes().to_vec())
         .bind(token.to_bytes().to_vec())
-        .execute(db)
+        .execute(&mut *db)
         .await
         .map_err(failed)?;
-    Ok(())
+    notes.did(Deed::Ended, Noun::Token, token, "token");
+    notes.token(db, token).await
 }
 
 pub(crate) async fn create_storage(

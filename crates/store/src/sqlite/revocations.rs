@@ -7,8 +7,9 @@ use valetkey_core::Error;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::Revoker;
 
-use crate::ledger::entry::{Entry, Opened};
+use crate::ledger::entry::{self, Glance, Opened};
 use crate::sqlite::failed;
+use crate::sqlite::notes::Notes;
 use crate::sqlite::pages::{self, first_id};
 use crate::sqlite::{registry, rows};
 
@@ -23,7 +24,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    const fn kind(self) -> i64 {
+    pub(crate) const fn kind(self) -> u8 {
         match self {
             Self::Lease(_) => 0,
             Self::Token(_) => 1,
@@ -33,7 +34,7 @@ impl Target {
         }
     }
 
-    const fn bytes(self) -> [u8; 16] {
+    pub(crate) const fn bytes(self) -> [u8; 16] {
         match self {
             Self::Lease(id) => id.to_bytes(),
             Self::Token(id) => id.to_bytes(),
@@ -43,7 +44,7 @@ impl Target {
         }
     }
 
-    fn read(kind: i64, bytes: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn read(kind: i64, bytes: &[u8]) -> Result<Self, Error> {
         let id = rows::id(bytes)?;
         match kind {
             0 => Ok(Self::Lease(LeaseId::from_bytes(id))),
@@ -55,13 +56,25 @@ impl Target {
         }
     }
 
-    fn ends(self, lease: &Opened) -> bool {
+    fn ends(self, lease: &Glance<'_>) -> bool {
         match self {
             Self::Lease(id) => lease.id == id,
             Self::Token(id) => lease.token == id,
             Self::Caller(id) => lease.caller == id,
             Self::Account(id) => lease.account == id,
             Self::Storage(id) => lease.storage == id,
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Lease(id) => id.fmt(f),
+            Self::Token(id) => id.fmt(f),
+            Self::Caller(id) => id.fmt(f),
+            Self::Account(id) => id.fmt(f),
+            Self::Storage(id) => id.fmt(f),
         }
     }
 }
@@ -102,11 +115,12 @@ impl Ends {
         Ok(Self(ends))
     }
 
-    /// The first that ended the lease, if one did while it was live.
-    pub(crate) fn of(&self, lease: &Opened) -> Option<Revoker> {
-        if self.0.is_empty() {
-            return None;
-        }
+    /// Whether one of them ended the lease, then and by them.
+    pub(crate) fn has(&self, lease: &Opened, by: Revoker) -> bool {
+        self.targets(lease).any(|end| *end == by) && lease.in_time(by.at.as_millisecond())
+    }
+
+    fn targets(&self, lease: &Opened) -> impl Iterator<Item = &Revoker> {
         let targets = [
             Target::Lease(lease.id),
             Target::Token(lease.token),
@@ -114,13 +128,15 @@ impl Ends {
             Target::Account(lease.account),
             Target::Storage(lease.storage),
         ];
-        targets
-            .iter()
-            .filter_map(|target| self.0.get(target))
-            .flatten()
-            .filter(|end| lease.in_time(end.at.as_millisecond()))
-            .min_by_key(|end| end.at)
-            .copied()
+        targets.into_iter().filter_map(|target| self.0.get(&target)).flatten()
+    }
+
+    /// The first that ended the lease, if one did while it was live.
+    pub(crate) fn of(&self, lease: &Opened) -> Option<Revoker> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.targets(lease).filter(|end| lease.in_time(end.at.as_millisecond())).min_by_key(|end| end.at).copied()
     }
 }
 
@@ -140,12 +156,13 @@ pub(crate) async fn lasting(db: &mut SqliteConnection, now_ms: i64) -> Result<Ve
         .collect()
 }
 
-async fn insert(db: &mut SqliteConnection, end: End, by: Revoker) -> Result<(), Error> {
-    sqlx::query(
+/// Stores a revocation and notes it, if it is not there already.
+async fn insert(db: &mut SqliteConnection, end: End, by: Revoker, notes: &mut Notes) -> Result<(), Error> {
+    let done = sqlx::query(
         "INSERT INTO revocations (kind, target, at_ms, by_caller, keep_until_ms) VALUES (?, ?, ?, ?, ?)
          ON CONFLICT DO NOTHING",
     )
-    .bind(end.target.kind())
+    .bind(i64::from(end.target.kind()))
     .bind(end.target.bytes().to_vec())
     .bind(end.at_ms)
     .bind(by.by.to_bytes().to_vec())
@@ -153,6 +170,9 @@ async fn insert(db: &mut SqliteConnection, end: End, by: Revoker) -> Result<(), 
     .execute(db)
     .await
     .map_err(failed)?;
+    if done.rows_affected() > 0 {
+        notes.ended(end, by.by);
+    }
     Ok(())
 }
 
@@ -161,28 +181,23 @@ fn live(lease: &Opened, at_ms: i64, before: &Ends, voided: &HashSet<LeaseId>) ->
     lease.in_time(at_ms) && !voided.contains(&lease.id) && before.of(lease).is_none()
 }
 
-/// The leases outside the index that are live, that the target ends.
+/// The leases outside the index that are live, that the target ends. Of the others no more is read than who they are.
 async fn waiting(
     db: &mut SqliteConnection,
     since_ms: i64,
     at_ms: i64,
-    ends: impl Fn(&Opened) -> bool,
+    ends: impl Fn(&Glance<'_>) -> bool,
 ) -> Result<Vec<Opened>, Error> {
-    let before = Ends::since(db, since_ms).await?;
     let mut opened = Vec::new();
-    let mut voided = HashSet::new();
-    pages::unfolded(db, since_ms, |entry| match entry {
-        Entry::Opened(lease) => {
-            if ends(&lease) {
-                opened.push(lease);
-            }
-        }
-        Entry::Issued(_) => {}
-        Entry::Voided(one) => {
-            voided.insert(one.lease);
-        }
+    pages::unfolded(&mut *db, since_ms, |body| {
+        opened.extend(entry::glances(body).filter(&ends).filter_map(|glance| glance.read()));
     })
     .await?;
+    if opened.is_empty() {
+        return Ok(opened);
+    }
+    let before = Ends::since(&mut *db, since_ms).await?;
+    let voided = pages::unfolded_voids(db).await?.into_iter().collect();
     opened.retain(|lease| live(lease, at_ms, &before, &voided));
     Ok(opened)
 }
@@ -211,6 +226,7 @@ pub(crate) async fn revoke(
     by: Revoker,
     longest_ms: i64,
     also: Also,
+    notes: &mut Notes,
 ) -> Result<u64, Error> {
     let since_ms = end.at_ms.saturating_sub(longest_ms);
     let waiting = match end.target {
@@ -255,9 +271,9 @@ pub(crate) async fn revoke(
         .rows_affected();
     match also {
         Also::Nothing => {}
-        Also::EndToken(token) => registry::end_token(&mut *db, token, by).await?,
+        Also::EndToken(token) => registry::end_token(&mut *db, token, by, notes).await?,
     }
-    insert(&mut *db, end, by).await?;
+    insert(&mut *db, end, by, notes).await?;
     Ok(marked + waiting)
 }
 
@@ -271,8 +287,9 @@ pub(crate) async fn of_grant(
 ) -> Result<Vec<End>, Error> {
     let at_ms = by.at.as_millisecond();
     let since_ms = at_ms.saturating_sub(longest_ms);
-    let waiting = waiting(&mut *db, since_ms, at_ms, |lease| lease.grant_ids().any(|one| one == grant)).await?;
-    let mut ends: Vec<End> = waiting.iter().map(|lease| End::of_lease(lease, at_ms)).collect();
+    let waiting = waiting(&mut *db, since_ms, at_ms, |lease| lease.account == account).await?;
+    let mine = waiting.iter().filter(|lease| lease.grant_ids().any(|one| one == grant));
+    let mut ends: Vec<End> = mine.map(|lease| End::of_lease(lease, at_ms)).collect();
     let folded: Vec<(Vec<u8>, Vec<u8>, i64)> = sqlx::query_as(
         "SELECT id, grants, until_s FROM leases WHERE account = ?1 AND id >= ?2
          AND opened_ms <= ?3 AND until_s * 1000 > ?3 AND void_kind IS NULL AND revoked_ms IS NULL",
@@ -293,7 +310,12 @@ pub(crate) async fn of_grant(
 }
 
 /// Stores ends of leases and marks the leases.
-pub(crate) async fn insert_all(db: &mut SqliteConnection, ends: &[End], by: Revoker) -> Result<(), Error> {
+pub(crate) async fn insert_all(
+    db: &mut SqliteConnection,
+    ends: &[End],
+    by: Revoker,
+    notes: &mut Notes,
+) -> Result<(), Error> {
     for end in ends {
         sqlx::query("UPDATE leases SET revoked_ms = ?, revoked_by = ? WHERE id = ?")
             .bind(end.at_ms)
@@ -302,7 +324,7 @@ pub(crate) async fn insert_all(db: &mut SqliteConnection, ends: &[End], by: Revo
             .execute(&mut *db)
             .await
             .map_err(failed)?;
-        insert(&mut *db, *end, by).await?;
+        insert(&mut *db, *end, by, notes).await?;
     }
     Ok(())
 }

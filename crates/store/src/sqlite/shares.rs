@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
+use valetkey_core::audit::Deed;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, StorageId, TableId, TokenId};
@@ -16,6 +17,7 @@ use valetkey_core::token::{Maker, PlainToken};
 use valetkey_core::{Error, Kind};
 
 use crate::sqlite::callers::{self, NewToken};
+use crate::sqlite::notes::Notes;
 use crate::sqlite::rows::{self, damaged};
 use crate::sqlite::{failed, is_taken, registry};
 
@@ -422,6 +424,7 @@ pub(crate) async fn redeem_link(
     id: TokenId,
     token: &PlainToken,
     now: Timestamp,
+    notes: &mut Notes,
 ) -> Result<Option<(ProfileLink, TokenRecord)>, Error> {
     let found: Option<LinkRow> = sqlx::query_as(
         "UPDATE share_links SET used_ms = ?1 WHERE digest = ?2 AND used_ms IS NULL AND until_ms > ?1
@@ -443,7 +446,7 @@ pub(crate) async fn redeem_link(
     };
     let until = link.token_until(now);
     let own = NewToken { id, caller: link.caller, token, until, made_by: link.made_by };
-    let record = callers::insert_token(&mut *db, own, now).await?;
+    let record = callers::insert_token(&mut *db, own, now, notes).await?;
     Ok(Some((link, record)))
 }
 
@@ -456,12 +459,18 @@ pub(crate) async fn end_links(db: &mut SqliteConnection, caller: CallerId) -> Re
     Ok(done.rows_affected())
 }
 
-pub(crate) async fn end_token_at(db: &mut SqliteConnection, token: TokenId, until: Timestamp) -> Result<(), Error> {
+pub(crate) async fn end_token_at(
+    db: &mut SqliteConnection,
+    token: TokenId,
+    until: Timestamp,
+    notes: &mut Notes,
+) -> Result<(), Error> {
     sqlx::query("UPDATE tokens SET until_ms = ?1 WHERE id = ?2 AND (until_ms IS NULL OR until_ms > ?1)")
         .bind(until.as_millisecond())
         .bind(token.to_bytes().to_vec())
-        .execute(db)
+        .execute(&mut *db)
         .await
         .map_err(failed)?;
-    Ok(())
+    notes.did(Deed::Changed, Noun::Token, token, "ends earlier");
+    notes.token(db, token).await
 }

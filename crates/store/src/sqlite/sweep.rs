@@ -1,12 +1,16 @@
 //! Removing what nobody can ask about any more: counts, and the ledger's oldest pages with the rows made of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
+use valetkey_core::audit::Author;
 use valetkey_core::id::{AccountId, LeaseId};
 
-use crate::ledger::entry;
+use crate::ledger::entry::{self, Entry};
+use crate::ledger::note::{Note, TokenNote};
+use crate::sqlite::notes::Notes;
+use crate::sqlite::revocations::End;
 use crate::sqlite::{failed, pages, rows};
 
 /// Rows removed while the writing connection is held, about.
@@ -116,7 +120,8 @@ pub(crate) async fn ledger(
     db: &mut SqliteConnection,
     over_ms: i64,
     longest_ms: i64,
-) -> Result<Option<Checkpoint>, Error> {
+    now_ms: i64,
+) -> Result<Option<(Checkpoint, Notes)>, Error> {
     let (head, folded) = (pages::head(db).await?.seq, pages::folded(db).await?);
     let lasting: Option<i64> = sqlx::query_scalar("SELECT min(at_ms) FROM revocations WHERE keep_until_ms > ?")
         .bind(over_ms)
@@ -134,6 +139,8 @@ pub(crate) async fn ledger(
     let before = checkpoint(db).await?.map(|(checkpoint, _)| checkpoint);
     let mut at = before.clone();
     let mut gone = Vec::new();
+    let mut ends = Vec::new();
+    let mut tokens = BTreeMap::new();
     for (seq, last_ms, opens, hash, body) in found {
         // A page that does not follow what is gone is for `verify` to name.
         let follows = seq == at.as_ref().map_or(1, |at| at.seq + 1);
@@ -145,6 +152,23 @@ pub(crate) async fn ledger(
             break;
         }
         gone.extend(entry::glances(&body).filter_map(|glance| glance.read()));
+        for entry in entry::read(&body).flatten() {
+            match entry {
+                Entry::Note(Note::Ended(end, _)) => ends.push(end),
+                // What a token is counts as long as the token is there: it is said again, by the number of the page that goes.
+                Entry::Note(Note::Token(token)) => {
+                    let of_page = token.of_page.unwrap_or(seq);
+                    let kept = tokens.entry(token.id).or_insert((of_page, token.state));
+                    if of_page >= kept.0 {
+                        *kept = (of_page, token.state);
+                    }
+                }
+                Entry::Opened(_)
+                | Entry::Issued(_)
+                | Entry::Voided(_)
+                | Entry::Note(Note::Changed(_) | Note::Covers { .. }) => {}
+            }
+        }
         at = Some(Checkpoint {
             seq,
             hash,
@@ -154,7 +178,7 @@ pub(crate) async fn ledger(
         });
     }
     let Some(at) = at.filter(|at| before.as_ref() != Some(at)) else { return Ok(None) };
-    remove(db, gone.iter().map(|lease| lease.id), &at, over_ms).await?;
+    remove(db, gone.iter().map(|lease| lease.id), &at, &ends).await?;
     if folded == head {
         // Otherwise a page that the index does not know may name one.
         let scopes: BTreeSet<&[u8]> = gone
@@ -175,14 +199,18 @@ pub(crate) async fn ledger(
             .map_err(failed)?;
         }
     }
-    Ok(Some(at))
+    let mut notes = Notes::new(Author::SERVER, now_ms);
+    for (id, (of_page, state)) in tokens {
+        notes.carry_token(&TokenNote { id, of_page: Some(of_page), state });
+    }
+    Ok(Some((at, notes)))
 }
 
 async fn remove(
     db: &mut SqliteConnection,
     leases: impl Iterator<Item = LeaseId>,
     at: &Checkpoint,
-    over_ms: i64,
+    ends: &[End],
 ) -> Result<(), Error> {
     for id in leases {
         for sql in ["DELETE FROM leases WHERE id = ?", "DELETE FROM issued WHERE lease = ?"] {
@@ -190,16 +218,16 @@ async fn remove(
         }
     }
     sqlx::query("DELETE FROM ledger_pages WHERE seq <= ?").bind(at.seq).execute(&mut *db).await.map_err(failed)?;
-    // Those that ended leases which are gone: what stays was opened later.
-    sqlx::query(
-        "DELETE FROM revocations WHERE keep_until_ms <= ?1
-         AND at_ms < (SELECT first_ms FROM ledger_pages WHERE seq > ?2 ORDER BY seq LIMIT 1)",
-    )
-    .bind(over_ms)
-    .bind(at.seq)
-    .execute(&mut *db)
-    .await
-    .map_err(failed)?;
+    // With the pages that say them, and those are over.
+    for End { target, at_ms, keep_until_ms: _ } in ends {
+        sqlx::query("DELETE FROM revocations WHERE kind = ? AND target = ? AND at_ms = ?")
+            .bind(i64::from(target.kind()))
+            .bind(target.bytes().to_vec())
+            .bind(*at_ms)
+            .execute(&mut *db)
+            .await
+            .map_err(failed)?;
+    }
     Ok(())
 }
 

@@ -32,7 +32,7 @@ impl Look for Voids {
         for entry in entry::read(body).flatten() {
             match entry {
                 Entry::Voided(voided) => drop(self.0.insert(voided.lease, voided)),
-                Entry::Opened(_) | Entry::Issued(_) => {}
+                Entry::Opened(_) | Entry::Issued(_) | Entry::Note(_) => {}
             }
         }
     }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::account::{Account, Metering, Standing};
+use valetkey_core::audit::{Change, ChangeFilter};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::{Error, Kind, Noun, Stranger};
@@ -10,7 +11,7 @@ use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseRecord, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::port::{LeaseFilter, NewStorage, Outliving, Registry, TokenRecord, Verified};
+use valetkey_core::port::{LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenRecord, Verified};
 use valetkey_core::storage::Storage;
 use valetkey_core::token::{Maker, PlainToken, TokenDigest};
 use valetkey_core::usage::Balance;
@@ -456,11 +457,27 @@ impl Registry for Memory {
         Ok(self.world().of_key(key_id, limit))
     }
 
-    async fn verify_ledger(&self) -> Result<Verified, Error> {
+    async fn verify_against(&self, _: Option<LedgerHead>) -> Result<Verified, Error> {
         let world = self.world();
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         // Each entry is a page of its own; no hash binds them, because nobody else can reach them.
         let pages = count(world.leases.len() + world.voided.len());
-        Ok(Verified { leases: count(world.leases.len()), pages, broken_at: None })
+        Ok(Verified {
+            leases: count(world.leases.len()),
+            pages,
+            broken_at: None,
+            head: LedgerHead { seq: pages, hash: [0; 32] },
+            expected: None,
+            revocations: 0,
+            tokens: 0,
+            changes: 0,
+            before: None,
+            astray: Vec::new(),
+        })
+    }
+
+    /// Nobody else sees this memory: who changed it is not kept.
+    async fn changes(&self, _: &ChangeFilter) -> Result<Vec<Change>, Error> {
+        Ok(Vec::new())
     }
 }
