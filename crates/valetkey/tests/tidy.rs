@@ -91,7 +91,8 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
         .filter_entry(|entry| {
             let name = entry.file_name().to_string_lossy();
             // What was installed or made here is not the tree.
-            !matches!(&*name, "target" | ".git" | "node_modules" | "valetkey-data") && !name.starts_with(".venv")
+            !matches!(&*name, "target" | ".git" | "node_modules" | "valetkey-data" | "valetkey-dev")
+                && !name.starts_with(".venv")
         })
         .filter_map(Result::ok)
         .filter(|entry| entry.file_type().is_file())

@@ -1,5 +1,7 @@
 //! The demo's part for Dreadnode's SDK: a caller with a workspace of its own.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use valetkey_core::caller::Role;
 use valetkey_core::error::Kind;
@@ -8,12 +10,11 @@ use valetkey_core::name::{BucketName, Name};
 use valetkey_core::time::Lifetime;
 use valetkey_core::workspace::{Access, NewWorkspace, Opening, Slug};
 
-use crate::cli::output::Out;
-use crate::dev::world;
+use crate::dev::{told, world};
 use crate::node::Node;
 
 const ORGANIZATION: &str = "acme";
-const CALLER: &str = "agent";
+pub(super) const CALLER: &str = "agent";
 const WORKSPACE: &str = "main";
 const BUCKET: &str = "agents-lake";
 
@@ -72,14 +73,17 @@ pub(crate) async fn make(node: &Node) -> anyhow::Result<State> {
 }
 
 /// What to copy and paste.
-pub(super) fn lines(api: &str, state: &State, out: &Out) -> Vec<String> {
-    let State { token, organization, workspace } = state;
-    vec![
-        String::new(),
-        out.bold("Work in a workspace, as Dreadnode's SDK does it (uv pip install dreadnode):"),
-        format!("  curl -s {api}/api/v1/org/{organization}/ws/{workspace}/storage/credentials -H 'X-API-Key: {token}'"),
+pub(super) fn lines(api: &str, state: &State, data_dir: &Path) -> [String; 2] {
+    let State { token: _, organization, workspace } = state;
+    let file = world::token_file(data_dir, CALLER);
+    [
         format!(
-            "  python3 -c 'import dreadnode, pathlib; dn = dreadnode.configure(server=\"{api}\", api_key=\"{token}\", organization=\"{organization}\", workspace=\"{workspace}\"); print(dn.storage.store_artifact(pathlib.Path(\"/etc/hostname\")))'"
+            "  curl -s {api}/api/v1/org/{organization}/ws/{workspace}/storage/credentials -H \"X-API-Key: {}\"",
+            told::token(data_dir, CALLER)
+        ),
+        format!(
+            "  python3 -c 'import dreadnode, pathlib; dn = dreadnode.configure(server=\"{api}\", api_key=pathlib.Path(\"{}\").read_text(), organization=\"{organization}\", workspace=\"{workspace}\"); print(dn.storage.store_artifact(pathlib.Path(\"/etc/hostname\")))'",
+            file.display()
         ),
     ]
 }

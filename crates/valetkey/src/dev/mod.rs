@@ -2,14 +2,15 @@
 
 mod check;
 pub(crate) mod dreadnode;
+pub(crate) mod home;
 mod r2;
 mod share;
+mod told;
 mod world;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -24,8 +25,8 @@ use crate::node::{Node, log, ring};
 /// What `valetkey dev` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Directory for the demo's state; delete it to start over
-    #[arg(long, value_name = "DIR", default_value = "valetkey-data")]
+    /// Directory for the demo's state, made by it; delete it to start over
+    #[arg(long, value_name = "DIR", default_value = home::OWN)]
     data_dir: PathBuf,
     /// Address of the API; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7070")]
@@ -36,6 +37,9 @@ pub(crate) struct Args {
     /// Start on free ports in a temporary directory, prove that keys open what they should and nothing else, and exit
     #[arg(long)]
     check: bool,
+    /// Print commands to paste for each API and tool; if the demo runs already, print them and exit
+    #[arg(long, conflicts_with = "check")]
+    examples: bool,
 }
 
 /// The one line that scripts read.
@@ -68,6 +72,13 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<ExitCode, Failure> {
 }
 
 async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
+    if args.examples
+        && let Some(addresses) = home::running(&args.data_dir)
+    {
+        let state = world::kept(&args.data_dir)?;
+        tell(&ready(&addresses, &state), &state, &args.data_dir, Told::Examples, out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let temporary = if args.check { Some(Scratch::new()?) } else { None };
     let data_dir = temporary.as_ref().map_or(args.data_dir, |scratch| scratch.0.clone());
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -102,7 +113,8 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
     let config = Layers::read(None, &environment, &flags)?.config()?;
     crate::node::system::keep_files_private();
     log::start(&config.log)?;
-    std::fs::create_dir_all(&config.data_dir)?;
+    home::tell_of_before(&config.data_dir, out);
+    home::take(&config).await?;
     if !config.keyring_file().exists() {
         let database = crate::node::database(&config);
         ring::create(&config.keyring_file(), &database, &crate::node::system::SystemEntropy)?;
@@ -114,24 +126,15 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
         node.shut_down().await;
         return Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let ready = Ready {
-        api: &node.api_url,
-        s3: &node.s3_url,
-        callers: &state.callers,
-        forbidden: world::forbidden(),
-        admin: &state.admin,
-        dreadnode: state.dreadnode.as_ref().map(|own| dreadnode::Ready::new(&node.api_url, own)),
-        r2: state.r2.as_ref().map(|r2| R2Ready::of(&node, r2)),
-        delta_sharing: state.delta_sharing.as_ref().map(|state| share::ready(&node.api_url, state)),
-    };
+    let addresses = home::Addresses { api: node.api_url.clone(), s3: node.s3_url.clone() };
+    home::tell(&config.data_dir, &addresses)?;
+    world::write_tokens(&config.data_dir, &state)?;
+    let ready = ready(&addresses, &state);
     if let Some(shared) = &ready.delta_sharing {
         world::write_private(&config.data_dir.join("config.share"), &shared.profile.to_string())?;
     }
-    let told = match out.format() {
-        Format::Json => out.json_line(&ready),
-        Format::Table => out.data(&banner(&ready, &state, &config.data_dir, out)),
-    };
-    told?;
+    let told = if args.examples { Told::All } else { Told::Summary };
+    tell(&ready, &state, &config.data_dir, told, out)?;
     node.until_stopped().await;
     Ok(ExitCode::SUCCESS)
 }
@@ -153,90 +156,38 @@ impl Drop for Scratch {
     }
 }
 
-/// How to call this very program, from where the user stands.
-fn program() -> String {
-    let here = std::env::current_dir().ok();
-    let own = std::env::current_exe().ok();
-    let near = own.as_ref().zip(here.as_ref()).and_then(|(own, here)| own.strip_prefix(here).ok());
-    match (near, own.as_ref()) {
-        (Some(near), _) => format!("./{}", near.display()),
-        (None, Some(own)) => own.display().to_string(),
-        (None, None) => "valetkey".to_owned(),
+/// What the ready line says.
+fn ready<'a>(addresses: &'a home::Addresses, state: &'a State) -> Ready<'a> {
+    let home::Addresses { api, s3 } = addresses;
+    Ready {
+        api,
+        s3,
+        callers: &state.callers,
+        forbidden: world::forbidden(),
+        admin: &state.admin,
+        dreadnode: state.dreadnode.as_ref().map(|own| dreadnode::Ready::new(api, own)),
+        r2: state.r2.as_ref().map(|r2| R2Ready::new(api, s3, r2)),
+        delta_sharing: state.delta_sharing.as_ref().map(|state| share::ready(api, state)),
     }
 }
 
-fn banner(ready: &Ready<'_>, state: &State, data_dir: &std::path::Path, out: &Out) -> String {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let mut line = |parts: std::fmt::Arguments<'_>| {
-        let _ = text.write_fmt(parts);
-        text.push('\n');
-    };
-    let program = program();
-    line(format_args!("{}", out.bold("Valetkey, as a demo: loopback only, made-up accounts, real data.")));
-    line(format_args!("State is in {}; delete it to start over. Ctrl-C ends.", data_dir.display()));
-    line(format_args!(""));
-    line(format_args!("API  {}", ready.api));
-    line(format_args!("S3   {}", ready.s3));
-    line(format_args!(""));
-    for caller in ready.callers {
-        line(format_args!(
-            "{:8} of {:7} may {:10} s3://{}/{}/\n  {}",
-            caller.name, caller.account, caller.access, caller.bucket, caller.prefix, caller.token
-        ));
+/// What people are told; scripts are told all of it in one line.
+#[derive(Clone, Copy)]
+enum Told {
+    Summary,
+    Examples,
+    All,
+}
+
+fn tell(ready: &Ready<'_>, state: &State, data_dir: &Path, told: Told, out: &Out) -> Result<(), Failure> {
+    if out.format() == Format::Json {
+        return out.json_line(ready);
     }
-    line(format_args!("admin    runs the server\n  {}", ready.admin.token));
-    line(format_args!(""));
-    for forbidden in &ready.forbidden {
-        line(format_args!("There, and in no one's reach: s3://{}/{}", forbidden.bucket, forbidden.key));
+    let summary = || out.data(&told::summary(ready, data_dir, out));
+    let examples = || out.data(&told::examples(ready, state, data_dir, out));
+    match told {
+        Told::Summary => summary(),
+        Told::Examples => examples(),
+        Told::All => summary().and_then(|()| out.data("")).and_then(|()| examples()),
     }
-    let Some(reader) = ready.callers.first() else { return text };
-    line(format_args!("\n{}", out.bold("Ask for a key, as TheirStack's API does it:")));
-    line(format_args!(
-        "  curl -sX POST {}/v1/datasets/credentials -H 'Authorization: Bearer {}'",
-        ready.api, reader.token
-    ));
-    if let Some(r2) = &ready.r2 {
-        line(format_args!("\n{}", out.bold("Ask for a key, as Cloudflare's R2 API does it:")));
-        line(format_args!("{}", r2.example()));
-    }
-    line(format_args!("\n{}", out.bold("Take a key into this shell, then use it:")));
-    line(format_args!(
-        "  {}",
-        out.dim("(the tools: pip install awscli polars duckdb; offline also duckdb-extension-httpfs)")
-    ));
-    line(format_args!("  export VALETKEY_SERVER={} VALETKEY_TOKEN={}", ready.api, reader.token));
-    line(format_args!("  eval \"$({program} creds --format env)\""));
-    line(format_args!("  aws s3 ls s3://{}/{}/", reader.bucket, reader.prefix));
-    line(format_args!(
-        "  python3 -c 'import polars as pl; print(pl.read_parquet(\"s3://{}/{}/*.parquet\").head())'",
-        reader.bucket, reader.prefix
-    ));
-    line(format_args!(
-        "  python3 -c 'import duckdb, glob, subprocess, sysconfig; [duckdb.load_extension(file) for file in glob.glob(sysconfig.get_path(\"purelib\") + \"/duckdb_extension_httpfs/**/*.duckdb_extension\", recursive=True)]; duckdb.sql(subprocess.check_output([\"{program}\", \"creds\", \"--format\", \"duckdb\"], text=True)); print(duckdb.sql(\"select count(*) from \\\"s3://{}/{}/*.parquet\\\"\"))'",
-        reader.bucket, reader.prefix
-    ));
-    if let Some(shared) = &ready.delta_sharing {
-        line(format_args!("\n{}", out.bold("Read a table that was shared, by Delta Sharing:")));
-        for example in share::lines(shared, data_dir) {
-            line(format_args!("{example}"));
-        }
-    }
-    line(format_args!("\n{}", out.bold("Try to get further with it (both are refused):")));
-    line(format_args!("  aws s3 ls s3://{}/{}-secret/", reader.bucket, reader.prefix));
-    line(format_args!("  aws s3 cp /etc/hostname s3://{}/{}/", reader.bucket, reader.prefix));
-    line(format_args!("\n{}", out.bold("Ask why, whose key it is, and end it:")));
-    line(format_args!(
-        "  {program} explain get-object s3://{}/{}-secret/2013-01-01.parquet",
-        reader.bucket, reader.prefix
-    ));
-    line(format_args!("  {program} whose \"$AWS_ACCESS_KEY_ID\""));
-    line(format_args!("  {program} lease ls"));
-    line(format_args!("  {program} revoke --caller {}", reader.name));
-    if let Some(own) = &state.dreadnode {
-        for text in dreadnode::lines(ready.api, own, out) {
-            line(format_args!("{text}"));
-        }
-    }
-    text
 }

@@ -1,5 +1,7 @@
 //! The demo's parent access key: a bucket of its own, and a long-lived key to make and sign short-lived ones with.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use valetkey_core::id::TokenId;
 use valetkey_core::name::{BucketName, Name};
@@ -7,10 +9,13 @@ use valetkey_core::parent::{NewParent, Parents as _, Permission};
 use valetkey_core::port::Registry;
 use valetkey_core::token::{Maker, PlainToken};
 
+use crate::dev::told;
 use crate::dev::world::{account, or_there};
 use crate::node::Node;
 
 const BUCKET: &str = "uploads-lake";
+/// The file of the API token, by its name.
+pub(super) const TOKEN: &str = "uploads";
 /// Whose it is.
 const ACCOUNT: &str = "acme";
 const OBJECTS: &[(&str, &str)] = &[
@@ -41,20 +46,22 @@ pub(crate) struct R2Ready<'a> {
 }
 
 impl<'a> R2Ready<'a> {
-    /// Of a running node.
-    pub(crate) fn of(node: &'a Node, state: &'a R2State) -> Self {
-        let s3_host = node.s3_url.split_once("://").map_or(node.s3_url.as_str(), |(_, host)| host);
-        Self { base_url: format!("{}/client/v4", node.api_url), state, s3_host }
+    /// Of a demo that listens there.
+    pub(crate) fn new(api: &str, s3: &'a str, state: &'a R2State) -> Self {
+        let s3_host = s3.split_once("://").map_or(s3, |(_, host)| host);
+        Self { base_url: format!("{api}/client/v4"), state, s3_host }
     }
 
     /// How to ask for a credential of it with curl.
-    pub(crate) fn example(&self) -> String {
-        let R2State { account_id, api_token, bucket, parent_access_key_id, parent_secret_access_key: _ } = self.state;
+    pub(crate) fn example(&self, data_dir: &Path) -> String {
+        let R2State { account_id, api_token: _, bucket, parent_access_key_id, parent_secret_access_key: _ } =
+            self.state;
         format!(
-            "  curl -s {}/accounts/{account_id}/r2/temp-access-credentials -H 'Authorization: Bearer {api_token}' \
+            "  curl -s {}/accounts/{account_id}/r2/temp-access-credentials -H \"Authorization: Bearer {}\" \
              -d '{{\"bucket\": \"{bucket}\", \"parentAccessKeyId\": \"{parent_access_key_id}\", \"permission\": \
              \"object-read-only\", \"ttlSeconds\": 900, \"prefixes\": [\"uploads/user-123/\"]}}'",
-            self.base_url
+            self.base_url,
+            told::token(data_dir, TOKEN)
         )
     }
 }

@@ -1,5 +1,7 @@
 //! The demo's share: a Delta table of the flights, given to one partner, readable by URL and with keys.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -12,6 +14,7 @@ use valetkey_core::name::{BucketName, Name};
 use valetkey_core::share::{History, Recipient, SharedName, SharedTable, TableAccess, TableRoot};
 use valetkey_core::time::Lifetime;
 
+use crate::dev::told;
 use crate::dev::world::{account, caller};
 use crate::node::Node;
 
@@ -21,7 +24,7 @@ mod table;
 /// The provider's account, the recipient's account and caller, and what is shared.
 const PROVIDER: &str = "acme";
 const ACCOUNT: &str = "globex";
-const CALLER: &str = "recipient";
+pub(super) const CALLER: &str = "recipient";
 const SHARE: &str = "flights";
 const SCHEMA: &str = "nyc";
 const TABLE: &str = "departures";
@@ -86,22 +89,18 @@ pub(crate) fn ready(api_url: &str, state: &ShareState) -> ShareReady {
     }
 }
 
-/// The lines of the banner.
-pub(crate) fn lines(ready: &ShareReady, data_dir: &std::path::Path) -> Vec<String> {
-    let text = |name: &str| ready.profile.get(name).and_then(Value::as_str).unwrap_or_default();
+/// What to copy and paste.
+pub(crate) fn lines(api_url: &str, data_dir: &Path) -> [String; 3] {
     let profile = data_dir.join("config.share");
-    vec![
+    let profile = profile.display();
+    let token = told::token(data_dir, CALLER);
+    let (endpoint, path) = (format!("{api_url}/delta-sharing"), path());
+    [
         format!(
-            "  python3 -c 'import delta_sharing as ds; print(ds.load_as_pandas(\"{}#{SHARE}.{SCHEMA}.{TABLE}\", limit=5))'   # pip install delta-sharing",
-            profile.display()
+            "  python3 -c 'import delta_sharing as ds; print(ds.load_as_pandas(\"{profile}#{SHARE}.{SCHEMA}.{TABLE}\", limit=5))'   # pip install delta-sharing"
         ),
-        format!("  curl -s {}{}/metadata -H 'Authorization: Bearer {}'", text("endpoint"), path(), text("bearerToken")),
-        format!(
-            "  curl -sX POST {}{}/temporary-table-credentials -H 'Authorization: Bearer {}'",
-            text("endpoint"),
-            path(),
-            text("bearerToken")
-        ),
+        format!("  curl -s {endpoint}{path}/metadata -H \"Authorization: Bearer {token}\""),
+        format!("  curl -sX POST {endpoint}{path}/temporary-table-credentials -H \"Authorization: Bearer {token}\""),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! The demo's world: two accounts, three callers, real data, and things nobody may reach.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -100,7 +100,11 @@ const CALLERS: &[Cast] = &[
 ];
 
 /// The account whose only caller runs the server.
-const OPERATORS: &str = "operators";
+pub(super) const OPERATORS: &str = "operators";
+/// The account that is made first.
+pub(super) const FIRST_ACCOUNT: &str = "acme";
+/// The file of the demo's tokens.
+pub(super) const STATE: &str = "dev.json";
 
 /// What the demo keeps of itself beside the database: the tokens, so that they are the same at every start.
 #[derive(Serialize, Deserialize)]
@@ -151,12 +155,10 @@ pub(crate) fn forbidden() -> Vec<Forbidden> {
 
 /// Finds the demo's world in the data directory, or makes it.
 pub(crate) async fn ensure(node: &Node, data_dir: &Path) -> anyhow::Result<State> {
-    let file = data_dir.join("dev.json");
-    let kept = std::fs::read_to_string(&file).ok();
-    let mut state: State = match &kept {
-        Some(text) => serde_json::from_str(text).with_context(|| {
-            format!("{} is not the demo's state; delete the directory to start over", file.display())
-        })?,
+    let file = data_dir.join(STATE);
+    let before = std::fs::read_to_string(&file).ok();
+    let mut state = match &before {
+        Some(_) => kept(data_dir)?,
         None => make(node).await?,
     };
     // What a newer version adds to the demo.
@@ -170,10 +172,36 @@ pub(crate) async fn ensure(node: &Node, data_dir: &Path) -> anyhow::Result<State
         state.delta_sharing = Some(share::make(node).await?);
     }
     let text = serde_json::to_string_pretty(&state)?;
-    if kept.is_none_or(|kept| kept != text) {
+    if before.is_none_or(|before| before != text) {
         write_private(&file, &text)?;
     }
     Ok(state)
+}
+
+/// Reads what the demo keeps.
+pub(crate) fn kept(data_dir: &Path) -> anyhow::Result<State> {
+    let file = data_dir.join(STATE);
+    let text = std::fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("{} is not the demo's state; delete the directory to start over", file.display()))
+}
+
+/// The file with a caller's token, for commands that take it from there.
+pub(crate) fn token_file(data_dir: &Path, caller: &str) -> PathBuf {
+    data_dir.join(format!("{caller}.token"))
+}
+
+/// Writes each token into its file.
+pub(crate) fn write_tokens(data_dir: &Path, state: &State) -> anyhow::Result<()> {
+    let State { callers, admin, dreadnode, r2, delta_sharing } = state;
+    let callers = callers.iter().map(|caller| (caller.name.as_str(), &caller.token));
+    let dreadnode = dreadnode.iter().map(|own| (dreadnode::CALLER, &own.token));
+    let r2 = r2.iter().map(|own| (r2::TOKEN, &own.api_token));
+    let recipient = delta_sharing.iter().map(|own| (share::CALLER, &own.token));
+    for (name, token) in callers.chain([("admin", &admin.token)]).chain(dreadnode).chain(r2).chain(recipient) {
+        write_private(&token_file(data_dir, name), token)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {

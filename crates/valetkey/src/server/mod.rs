@@ -104,6 +104,7 @@ async fn run_command(args: Args, connection: &Connection, out: &Out) -> anyhow::
         Command::Run => {
             let config = layers.config()?;
             log::start(&config.log)?;
+            crate::dev::home::refuse(&config).await?;
             let node = Node::start(&config).await?;
             if out.format() == Format::Json {
                 out.json_line(&json!({ "api": node.api_url, "s3": node.s3_url }))?;
@@ -135,6 +136,7 @@ async fn run_command(args: Args, connection: &Connection, out: &Out) -> anyhow::
 }
 
 async fn init(config: &Config, new_operator_token: bool, out: &Out) -> anyhow::Result<()> {
+    crate::dev::home::refuse(config).await?;
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("{} cannot be made", config.data_dir.display()))?;
     let _lock = crate::node::lock(&config.data_dir)?;

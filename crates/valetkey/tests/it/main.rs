@@ -5,6 +5,8 @@ mod check;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod keyring;
 #[cfg(test)]
 mod process;

@@ -56,6 +56,18 @@ impl Server {
         Self { child, log, ready }
     }
 
+    /// Starts it and waits for a line with these words; gives what it wrote for people until then.
+    pub(crate) fn said(command: &mut Command, words: &str) -> (Self, String) {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        let mut lines = BufReader::new(child.stdout.as_mut().unwrap());
+        while !said.contains(words) {
+            assert!(lines.read_line(&mut said).unwrap() > 0, "it ended without saying {words:?}: {said}");
+        }
+        let log = Mutex::new((BufReader::new(child.stderr.take().unwrap()), String::new()));
+        (Self { child, log, ready: Value::Null }, said)
+    }
+
     /// Starts `valetkey dev` in a directory, on free ports.
     pub(crate) fn dev(dir: &Path) -> Self {
         let dir = dir.to_str().unwrap();

@@ -81,13 +81,16 @@ fn a_second_server_on_a_directory_is_refused_and_changes_nothing() {
     let storages = || answered(&mut client(&server, &operator, &["storage", "ls"]));
     let before = storages();
     let dir = dir.path().to_str().unwrap();
-    for args in [["server", "run"].as_slice(), &["dev"]] {
+    let demos = tempfile::tempdir().unwrap();
+    let demo = Server::dev(demos.path());
+    for (args, dir) in [(["server", "run"].as_slice(), dir), (&["dev"], demos.path().to_str().unwrap())] {
         let listen = ["--data-dir", dir, "--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"];
         let second = ran(valetkey(args).args(listen));
         let said = String::from_utf8_lossy(&second.stderr).into_owned();
         assert_eq!(second.status.code(), Some(1), "{said}");
         assert!(said.contains("another server runs on the data directory"), "{said}");
     }
+    demo.stop();
     assert_eq!(storages(), before);
     server.stop();
 }
