@@ -347,9 +347,16 @@ class TestOtherTables:
         files, keys = "/shares/Sales/schemas/Shop/tables/Files", "/shares/Sales/schemas/Shop/tables/Keys"
         assert ask(profile, "POST", f"{files}/temporary-table-credentials").status_code == 400
         assert ask(profile, "POST", f"{files}/query", {"version": 0}).status_code == 400
-        for method, tail in (("GET", "/version"), ("GET", "/metadata"), ("POST", "/query")):
-            refused = ask(profile, method, keys + tail)
-            assert (refused.status_code, refused.json()["errorCode"]) == (400, "INVALID_PARAMETER_VALUE")
+        refused = ask(profile, "POST", f"{keys}/query", {})
+        assert (refused.status_code, refused.json()["errorCode"]) == (400, "INVALID_PARAMETER_VALUE")
+
+    def test_who_reads_with_keys_is_told_of_the_table_first(self, shared, profile, written):
+        keys = "/shares/Sales/schemas/Shop/tables/Keys"
+        assert ask(profile, "GET", f"{keys}/version").headers["delta-table-version"] == "12"
+        told = [json.loads(line) for line in ask(profile, "GET", f"{keys}/metadata").text.splitlines()]
+        given = ask(profile, "POST", f"{keys}/temporary-table-credentials").json()["credentials"]
+        assert told[1]["metaData"]["accessModes"] == ["dir"] and told[1]["metaData"]["location"] == given["location"]
+        assert delta_sharing.get_table_metadata(f"{written}#Sales.Shop.Keys").partition_columns == ["day"]
 
     def test_what_was_not_given_is_not_there(self, shared, client, profile):
         assert {share.name for share in client.list_shares()} == {"flights", "Sales"}
@@ -426,8 +433,15 @@ def newer(server, cli, writing):
     add = {"path": "part-0.parquet", "size": len(mapped), "stats": '{"numRecords":10}'}
     log("mapped", {"minReaderVersion": 2, "minWriterVersion": 5}, names, on, add)
 
+    times = pa.table({"n": [1, 2, 3], "at": pa.array([0, 1, 2], pa.timestamp("us"))})
+    how = options(server, {"awsTempCredentials": dict(zip(
+        ("accessKeyId", "secretAccessKey", "sessionToken"),
+        (writing.access_key_id, writing.secret_access_key, writing.session_token),
+    ))})
+    deltalake.write_deltalake(f"s3://{writing.bucket}/{root}/zoneless", times, storage_options=how)
+
     cli("share", "create", "Newer", "--account", "acme")
-    for name in ("vectors", "mapped"):
+    for name in ("vectors", "mapped", "zoneless"):
         cli("share", "table", "add", "Newer", f"main.{name}", f"s3://{writing.bucket}/{root}/{name}")
     cli("share", "grant", "Newer", "--to", "globex/recipient")
 
@@ -439,9 +453,20 @@ class TestNewerTables:
         frame = delta_sharing.load_as_pandas(f"{written}#Newer.main.{name}", use_delta_format=use_delta_format)
         assert sorted(frame["n"]) == numbers
 
+    @pytest.mark.parametrize("use_delta_format", [None, True])
+    def test_times_without_a_zone_are_read(self, newer, written, use_delta_format):
+        frame = delta_sharing.load_as_pandas(f"{written}#Newer.main.zoneless", use_delta_format=use_delta_format)
+        assert [str(at) for at in sorted(frame["at"])] == [f"1970-01-01 00:00:00{tail}" for tail in ("", ".000001", ".000002")]
+
+    def test_times_without_a_zone_are_told_in_the_one_form_asked_for(self, newer, profile):
+        for asked in ("parquet", "delta"):
+            headers = {"delta-sharing-capabilities": f"responseformat={asked}"}
+            told = ask(profile, "POST", "/shares/Newer/schemas/main/tables/zoneless/query", {}, **headers)
+            assert (told.status_code, told.headers["delta-sharing-capabilities"]) == (200, f"responseformat={asked}")
+
     @pytest.mark.parametrize("name", ["vectors", "mapped"])
     def test_are_refused_to_who_reads_parquet_only(self, newer, profile, name):
         path = f"/shares/Newer/schemas/main/tables/{name}"
         for headers in ({}, {"delta-sharing-capabilities": "responseformat=parquet"}):
             for refused in (ask(profile, "GET", f"{path}/metadata", **headers), ask(profile, "POST", f"{path}/query", {}, **headers)):
-                assert (refused.status_code, refused.json()["errorCode"]) == (400, "INVALID_PARAMETER_VALUE")
+                assert (refused.status_code, refused.json()["errorCode"]) == (400, "UNSUPPORTED_OPERATION")

@@ -106,6 +106,8 @@ pub enum Kind {
     TooLarge,
     /// The client is too old to be served.
     Outdated,
+    /// What is asked for needs something that the client does not say it knows, or that this server does not know.
+    Unsupported,
     /// Too many requests; try again after the time given.
     RateLimited,
     /// The object store behind refused or failed.
@@ -162,6 +164,7 @@ impl Kind {
         Self::WrongMethod,
         Self::TooLarge,
         Self::Outdated,
+        Self::Unsupported,
         Self::RateLimited,
         Self::Upstream,
         Self::UpstreamTimeout,
@@ -186,6 +189,7 @@ impl Kind {
             Self::WrongMethod => "wrong_method",
             Self::TooLarge => "too_large",
             Self::Outdated => "outdated",
+            Self::Unsupported => "unsupported",
             Self::RateLimited => "rate_limited",
             Self::Upstream => "upstream",
             Self::UpstreamTimeout => "upstream_timeout",

@@ -187,7 +187,17 @@ pub fn holds_secret(text: &str) -> bool {
 pub fn shortened(text: &str) -> String {
     // Before it is cut: half a secret is still one.
     let text = &*redacted(text);
-    let mut short: String = text.chars().take(80).collect::<String>().escape_debug().collect();
+    let cut: String = text.chars().take(80).collect();
+    let mut short = String::with_capacity(cut.len());
+    // Quotes and backslashes do nothing to a terminal, and whoever writes a message into JSON escapes them there.
+    for piece in cut.split_inclusive(['"', '\'', '\\']) {
+        let (words, mark) = match piece.strip_suffix(['"', '\'', '\\']) {
+            Some(words) => (words, piece.get(words.len()..).unwrap_or_default()),
+            None => (piece, ""),
+        };
+        short.extend(words.escape_debug());
+        short.push_str(mark);
+    }
     if text.chars().nth(80).is_some() {
         short.push('…');
     }

@@ -144,6 +144,8 @@ pub struct TableFiles {
     pub snapshot: TableSnapshot,
     /// Its files, in the order of their paths.
     pub files: Arc<[AddedFile]>,
+    /// When the version was committed, in milliseconds since 1970: only if a certain one was asked for, and the log still says.
+    pub committed_ms: Option<i64>,
 }
 
 /// Where a path in a log leads.
@@ -291,6 +293,8 @@ pub struct TableCommits {
     pub end: u64,
     /// The version the span begins with, as a reader needs it to make sense of what follows.
     pub before: TableSnapshot,
+    /// The newest version there is, whether or not the span ends with it.
+    pub latest: TableSnapshot,
     /// Every commit, the oldest first; also those that changed no rows.
     pub commits: Vec<TableCommit>,
 }
@@ -364,8 +368,12 @@ impl fmt::Display for Unserved {
             Self::Backwards { start, end } => {
                 write!(f, "the ending version {end} is before the starting version {start}")
             }
-            Self::TooEarly(at) => write!(f, "the provided timestamp ({at}) is before the earliest version available"),
-            Self::TooLate(at) => write!(f, "the provided timestamp ({at}) is after the latest version available"),
+            Self::TooEarly(at) => {
+                write!(f, "the provided timestamp ({at}) is before the earliest version available to this table")
+            }
+            Self::TooLate(at) => {
+                write!(f, "the provided timestamp ({at}) is after the latest version available to this table")
+            }
             Self::Vacuumed(version) => write!(f, "version {version} cannot be read anymore; its log was cleaned up"),
             Self::NoChanges(version) => write!(f, "change data feed is not enabled on the table at version {version}"),
             Self::Unsupported(what) => write!(f, "the table uses {what}, which this server does not support"),
@@ -384,9 +392,8 @@ impl From<Unserved> for Error {
             Unserved::Backwards { .. } => Self::new(Kind::Invalid, said).at("endingVersion"),
             Unserved::TooEarly(_) | Unserved::TooLate(_) => Self::new(Kind::Invalid, said).at("timestamp"),
             Unserved::Broken(noted) => Self::new(Kind::Invalid, said).note(noted),
-            Unserved::Vacuumed(_) | Unserved::NoChanges(_) | Unserved::Unsupported(_) | Unserved::TooMuch(_) => {
-                Self::new(Kind::Invalid, said)
-            }
+            Unserved::Unsupported(_) => Self::new(Kind::Unsupported, said),
+            Unserved::Vacuumed(_) | Unserved::NoChanges(_) | Unserved::TooMuch(_) => Self::new(Kind::Invalid, said),
         }
     }
 }

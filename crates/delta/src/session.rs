@@ -89,6 +89,26 @@ impl Session<'_> {
 
     /// A version with its files.
     pub(crate) fn files(&self, at: AsOf) -> Result<TableFiles, Refused> {
+        let mut files = self.files_at(at)?;
+        if at != AsOf::Latest {
+            files.committed_ms = self.committed_ms(&files.snapshot)?;
+        }
+        Ok(files)
+    }
+
+    /// When a version was committed, as far as the log still says.
+    fn committed_ms(&self, of: &TableSnapshot) -> Result<Option<i64>, Refused> {
+        let files = &self.engine.files;
+        if says_time(&of.metadata.configuration)
+            && let Some(bytes) = files.get(&files.key(&commit_name(of.version)), None)?
+            && let Some(said) = commits::read(&files.place, of.version, &bytes, Told::Files)?.in_commit_ms
+        {
+            return Ok(Some(said));
+        }
+        Ok(History::read(files)?.times().get(&of.version).copied())
+    }
+
+    fn files_at(&self, at: AsOf) -> Result<TableFiles, Refused> {
         match self.files_of(self.cached(at)?) {
             // What was remembered names the files of the log as they were. They are cleaned away when a checkpoint stands
             // for them, though the log ends where it did.
@@ -116,7 +136,7 @@ impl Session<'_> {
         };
         snapshot.size = Some(files.iter().fold(0, |sum, file| sum.saturating_add(file.size)));
         snapshot.files = Some(files.len() as u64);
-        Ok(TableFiles { snapshot, files })
+        Ok(TableFiles { snapshot, files, committed_ms: None })
     }
 
     /// The commits of a span.
@@ -124,7 +144,7 @@ impl Session<'_> {
         let files = &self.engine.files;
         let latest = self.latest()?;
         // What is there now says whether the kernel would read these files; earlier versions need no more than it.
-        replay::described(&latest.snapshot)?;
+        let newest = replay::described(&latest.snapshot)?;
         let Span { start, end } = self.span(&latest.snapshot, start, end)?;
         if end - start >= self.most.versions {
             return Err(Unserved::TooMuch("versions").into());
@@ -163,7 +183,7 @@ impl Session<'_> {
             }
             commits.push(commit);
         }
-        Ok(TableCommits { start, end, before, commits })
+        Ok(TableCommits { start, end, before, latest: newest, commits })
     }
 
     /// The versions that a span means. An end past the last version is the last version.

@@ -247,6 +247,7 @@ impl Run<'_> {
             | Kind::WrongMethod
             | Kind::TooLarge
             | Kind::Outdated
+            | Kind::Unsupported
             | Kind::Unavailable
             | Kind::Internal => Err(error),
         }

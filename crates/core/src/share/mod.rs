@@ -214,6 +214,15 @@ impl SharedTable {
                 "keys to a table's directory open all its versions: share its history, or give access by `url` only";
             return Err(Error::new(Kind::Invalid, said).at("history"));
         }
+        let twice = |root: &&TableRoot| root.as_str().contains(['*', '~']);
+        if self.access.by_directory()
+            && let Some(root) = std::iter::once(&self.root).chain(&self.auxiliary).find(twice)
+        {
+            let said = format!(
+                "keys to the directory `{root}` would be of no use: clients that read by directory encode `*` and `~` twice; give access by `url` only, or use a directory without them"
+            );
+            return Err(Error::new(Kind::Invalid, said).at(if *root == self.root { "root" } else { "auxiliary" }));
+        }
         if self.auxiliary.len() > MOST_AUXILIARY {
             let said = format!("a table has at most {MOST_AUXILIARY} auxiliary locations");
             return Err(Error::new(Kind::Invalid, said).at("auxiliary"));

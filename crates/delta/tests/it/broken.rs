@@ -119,7 +119,7 @@ async fn features_nobody_knows_are_refused_by_name() {
     let rig = Rig::new();
     let place = rig.load("unknown");
     for words in &words(&rig, &place).await[1..] {
-        assert!(words.starts_with("invalid: the table uses") && words.contains("telepathy"), "{words}");
+        assert!(words.starts_with("unsupported: the table uses") && words.contains("telepathy"), "{words}");
     }
     let managed = crate::rig::place("managed");
     let mut lines = first(&json!({"delta.enableInCommitTimestamps": "true"}));
@@ -129,7 +129,10 @@ async fn features_nobody_knows_are_refused_by_name() {
     }});
     rig.commit(&managed, 0, &lines);
     for words in &words(&rig, &managed).await {
-        assert_eq!(words, "invalid: the table uses commits that a catalogue keeps, which this server does not support");
+        assert_eq!(
+            words,
+            "unsupported: the table uses commits that a catalogue keeps, which this server does not support"
+        );
     }
     let newer = crate::rig::place("newer");
     let mut lines = first(&json!({}));

@@ -21,7 +21,7 @@ async fn the_feed_tells_changed_rows_where_they_were_written_down() {
     let rig = Rig::new();
     let place = rig.load("changes");
     let found = rig.logs.changes(&place, AsOf::Version(0), AsOf::Latest).await.unwrap();
-    assert_eq!((found.start, found.end, found.before.version), (0, 4, 0));
+    assert_eq!((found.start, found.end, found.before.version, found.latest.version), (0, 4, 0, 4));
     assert_eq!(letters(&found), ["a", "a", "c", "c", ""], "an optimize changes no rows");
     assert!(found.commits[0].protocol.is_some() && found.commits[0].metadata.as_ref().unwrap().keeps_changes());
     assert!(found.commits[1].metadata.is_none());
@@ -67,9 +67,13 @@ async fn a_span_may_be_told_by_time() {
     assert_eq!(words(AsOf::FirstSince(written(1) + later), AsOf::LastUntil(written(2) - later)).await, backwards);
     let beyond = "invalid: the table has no version 5; it has versions 0 to 4";
     assert_eq!(words(AsOf::Version(5), AsOf::Latest).await, beyond);
-    assert!(words(AsOf::FirstSince(written(5)), AsOf::Latest).await.ends_with("is after the latest version available"));
+    assert!(
+        words(AsOf::FirstSince(written(5)), AsOf::Latest)
+            .await
+            .ends_with("is after the latest version available to this table")
+    );
     let early = words(AsOf::Version(0), AsOf::LastUntil(Timestamp::UNIX_EPOCH)).await;
-    assert!(early.ends_with("is before the earliest version available"), "{early}");
+    assert!(early.ends_with("is before the earliest version available to this table"), "{early}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::edge::{Refused, Row};
 
 pub(super) fn row(kind: Kind) -> Row {
     let (status, code, title) = match kind {
-        Kind::Malformed | Kind::TooLarge => (400, "invalid_request", "Invalid request"),
+        Kind::Malformed | Kind::TooLarge | Kind::Unsupported => (400, "invalid_request", "Invalid request"),
         Kind::Unauthenticated(_) => (401, "authentication_error", "Authentication failed"),
         Kind::Forbidden | Kind::NotInPlan => (403, "forbidden", "Access forbidden"),
         Kind::NotFound(_) => (404, "not_found", "Not found"),
@@ -65,6 +65,7 @@ pub(super) fn body(refused: &Refused<'_>) -> Vec<u8> {
         | Kind::WrongMethod
         | Kind::AlreadyExists(_)
         | Kind::Outdated
+        | Kind::Unsupported
         | Kind::RateLimited
         | Kind::OutOfCredit
         | Kind::Internal

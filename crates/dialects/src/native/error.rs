@@ -19,6 +19,7 @@ pub(super) fn row(kind: Kind) -> Row {
         Kind::WrongMethod => (405, "Method not allowed"),
         Kind::TooLarge => (413, "The body is too large"),
         Kind::Outdated => (426, "The client is too old"),
+        Kind::Unsupported => (422, "It is not supported"),
         Kind::RateLimited => (429, "Too many requests"),
         Kind::Upstream => (502, "The object store refused"),
         Kind::UpstreamTimeout => (504, "The object store did not answer"),

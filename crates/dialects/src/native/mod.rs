@@ -33,6 +33,7 @@ use http::Method;
 use valetkey_core::Error;
 use valetkey_core::check::{Checker, Prober};
 use valetkey_core::stores::Stores;
+use valetkey_core::table::TableLogs;
 use valetkey_core::time::Lifetime;
 
 use crate::edge::{Call, Class, Dialect, Reply, Route, Shared, bearer, no_headers, usual_headers};
@@ -63,6 +64,8 @@ struct Native {
     settings: Settings,
     stores: Arc<dyn Stores>,
     checker: Checker,
+    /// Reads the logs of tables; nothing where this build cannot.
+    logs: Option<Arc<dyn TableLogs>>,
 }
 
 fn on<F>(native: &Arc<Native>, method: Method, path: &'static str, handler: fn(Arc<Native>, Call) -> F) -> Route
@@ -79,10 +82,16 @@ const CALLERS: &str = "/api/v1/accounts/{account}/callers";
 const CALLER: &str = "/api/v1/accounts/{account}/callers/{caller}";
 
 /// Makes the dialect.
-pub fn dialect(shared: &Arc<Shared>, settings: Settings, stores: Arc<dyn Stores>, prober: Arc<dyn Prober>) -> Dialect {
+pub fn dialect(
+    shared: &Arc<Shared>,
+    settings: Settings,
+    stores: Arc<dyn Stores>,
+    prober: Arc<dyn Prober>,
+    logs: Option<Arc<dyn TableLogs>>,
+) -> Dialect {
     let (desk, entropy) = (shared.desk.clone(), Arc::clone(&shared.entropy));
     let checker = Checker { desk, stores: Arc::clone(&stores), prober, entropy };
-    let native = &Arc::new(Native { shared: Arc::clone(shared), settings, stores, checker });
+    let native = &Arc::new(Native { shared: Arc::clone(shared), settings, stores, checker, logs });
     let (get, post, delete, patch) = (Method::GET, Method::POST, Method::DELETE, Method::PATCH);
     Dialect {
         name: NAME,

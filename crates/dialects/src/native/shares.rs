@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::account::Account;
@@ -15,6 +16,7 @@ use valetkey_core::share::{
     History, READ, Recipient, Share, SharedName, SharedTable, TableAccess, TableRoot, no_share,
 };
 use valetkey_core::storage::Storage;
+use valetkey_core::table::{AsOf, TablePlace};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
@@ -237,6 +239,64 @@ pub(super) struct TableFields {
     access: Option<String>,
     /// Which versions they may read: `shared` (all; if not given) or `latest`. Keys to the directory open all.
     history: Option<String>,
+    /// `true` to add it without a look at whether there is a table; `false` if not given.
+    #[serde(default)]
+    force: bool,
+}
+
+/// A table that was put into a share.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TableAdded {
+    #[serde(flatten)]
+    table: TableShown,
+    /// Whether the server saw that there is a table: not with `force`, nor in stores that it does not read itself.
+    checked: bool,
+    /// Who may read it from now on: accounts, by name, or single callers of one as `account/caller`.
+    readable_by: Vec<String>,
+}
+
+impl Native {
+    /// Looks whether there is a table where this server can read what is there.
+    ///
+    /// # Errors
+    /// `Invalid` when there is none, or one that could not be served.
+    async fn look(&self, storage: &Storage, table: &SharedTable) -> Result<bool, Error> {
+        let Some(logs) = self.logs.as_ref().filter(|_| storage.kind.is_ours()) else { return Ok(false) };
+        let root = table.root.as_str();
+        let place = TablePlace {
+            storage: Arc::new(storage.clone()),
+            bucket: table.bucket.clone(),
+            root: root.as_bytes().into(),
+        };
+        let Err(error) = logs.snapshot(&place, AsOf::Latest).await else { return Ok(true) };
+        let why = if matches!(error.kind(), Kind::NotFound(_)) {
+            "no commit in its `_delta_log`"
+        } else if matches!(error.kind(), Kind::Invalid | Kind::Unsupported) {
+            error.said()
+        } else {
+            // The store does not answer: that says nothing of the table.
+            return Err(error);
+        };
+        let said = format!(
+            "there is no table to be read at s3://{}/{root}: {why}; write it first, or add it all the same with `force`",
+            table.bucket
+        );
+        Err(Error::new(Kind::Invalid, said).at("root"))
+    }
+
+    /// Who reads a share now.
+    async fn readers(&self, share: &Share, now: Timestamp) -> Result<Vec<String>, Error> {
+        let accounts = self.shared.registry.accounts().await?;
+        let mut readers = Vec::new();
+        for recipient in self.shared.shares.recipients(share.id).await? {
+            if recipient.until.is_some_and(|until| until <= now) {
+                continue;
+            }
+            let RecipientShown { account, to, .. } = self.recipient_shown(&recipient, &accounts).await?;
+            readers.push(to.map_or_else(|| account.clone(), |caller| format!("{account}/{caller}")));
+        }
+        Ok(readers)
+    }
 }
 
 fn word<T>(given: Option<&str>, usual: T, parse: fn(&str) -> Option<T>, field: &'static str) -> Result<T, Error> {
@@ -277,13 +337,13 @@ fn by_keys_only(storage: &Storage, access: TableAccess, history: History) -> Res
 #[utoipa::path(post, operation_id = "add_shared_table", path = "/api/v1/shares/{share}/tables", tag = "shares", params(
     ("share" = String, Path, description = "The share's name or id"),
 ), request_body = TableFields, responses(
-    (status = 201, description = "The table", body = TableShown),
+    (status = 201, description = "The table", body = TableAdded),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn add_table(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     who::operator(&call.caller)?;
     call.query(&[])?;
-    let TableFields { schema, name, bucket, root, auxiliary, access, history } = json(&call.body)?;
+    let TableFields { schema, name, bucket, root, auxiliary, access, history, force } = json(&call.body)?;
     let bucket = BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?;
     let storage = native.storage_of(&bucket).await?;
     let access = word(access.as_deref(), usual_access(&storage), TableAccess::parse, "access")?;
@@ -306,15 +366,18 @@ pub(super) async fn add_table(native: Arc<Native>, call: Call) -> Result<Reply, 
         history,
     };
     table.check()?;
-    table.share = native.share(&call).await?.id;
+    let share = native.share(&call).await?;
+    table.share = share.id;
     for (root, field) in
         std::iter::once((&table.root, "root")).chain(table.auxiliary.iter().map(|root| (root, "auxiliary")))
     {
         let paths = Paths::only([Path::directory(root.as_str().as_bytes())?])?;
         native.opens(&storage, (&table.bucket, paths, READ), "a table's directory", field)?;
     }
+    let checked = !force && native.look(&storage, &table).await?;
     let table = native.shared.shares.add_table(table, call.now).await?;
-    Reply::made(&TableShown::of(&table))
+    let readable_by = native.readers(&share, call.now).await?;
+    Reply::made(&TableAdded { table: TableShown::of(&table), checked, readable_by })
 }
 
 /// Takes a table out of a share. What was vended of it ends too, unless told otherwise. For operators.

@@ -18,6 +18,7 @@ pub(super) fn row(kind: Kind) -> Row {
         Kind::Malformed => (400, "10040", "The request could not be read."),
         Kind::Invalid => (400, "10040", "A value in the request is not allowed."),
         Kind::Outdated => (400, "10040", "The client is too old."),
+        Kind::Unsupported => (400, "10040", "The request is not supported."),
         Kind::TooLarge => (413, "10040", "The request is too large."),
         Kind::Unauthenticated(Stranger::Missing) => {
             (401, "9106", "Missing X-Auth-Key, X-Auth-Email or Authorization headers.")
@@ -111,6 +112,7 @@ pub(super) fn headers(refused: &Refused<'_>, headers: &mut HeaderMap) {
         | Kind::WrongMethod
         | Kind::TooLarge
         | Kind::Outdated
+        | Kind::Unsupported
         | Kind::RateLimited
         | Kind::Upstream
         | Kind::UpstreamTimeout

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use valetkey_core::name::shortened;
-use valetkey_core::table::{TableProtocol, TableSnapshot};
+use valetkey_core::table::{TableMetadata, TableProtocol, TableSnapshot};
 use valetkey_core::{Error, Kind};
 
 /// The header, in requests and answers.
@@ -43,7 +43,8 @@ pub(super) struct Capabilities {
 
 /// Features of a table that concern its log, which recipients of files never see.
 const OF_THE_LOG: [&str; 3] = ["v2checkpoint", "vacuumprotocolcheck", "inCommitTimestamp"];
-/// Features that the files' own format carries, so that whoever reads Parquet reads them.
+/// Features that the files' own format carries: whoever reads nothing but Parquet is told such a table all the same, and whoever
+/// reads either form is told it in `delta`, because the columns of the other have no such type.
 const OF_THE_FILES: [&str; 1] = ["timestampntz"];
 
 fn is_any(list: &[&str], feature: &str) -> bool {
@@ -78,16 +79,21 @@ impl Capabilities {
         Ok(read)
     }
 
-    /// The form to tell a table in.
+    /// The form to tell a table in, in all the states of it that an answer has rows of.
     ///
     /// # Errors
-    /// `Invalid` when the client cannot read the table in a form it asked for.
-    pub(super) fn format(&self, table: &TableSnapshot) -> Result<Format, Error> {
-        let advanced = advanced(table);
+    /// `Unsupported` when the client cannot read the table in a form it asked for.
+    pub(super) fn format<'t>(&self, states: impl IntoIterator<Item = State<'t>>) -> Result<Format, Error> {
+        let (mut advanced, mut has_new_types) = (Vec::new(), false);
+        for state in states {
+            let features = state.advanced().into_iter().filter(|own| !advanced.contains(own)).collect::<Vec<_>>();
+            advanced.extend(features);
+            has_new_types |= state.protocol.reader_features.iter().flatten().any(|own| is_any(&OF_THE_FILES, own));
+        }
         let both = self.formats.contains(&Format::Parquet) && self.formats.contains(&Format::Delta);
         let format = match self.formats.first() {
             None => Format::Parquet,
-            Some(_) if both && advanced.is_empty() => Format::Parquet,
+            Some(_) if both && advanced.is_empty() && !has_new_types => Format::Parquet,
             Some(_) if both => Format::Delta,
             Some(only) => *only,
         };
@@ -96,7 +102,7 @@ impl Capabilities {
                 "the table uses {}, which {what}; ask with `responseformat=delta` and the features among `readerfeatures`",
                 advanced.join(", ")
             );
-            Err(Error::new(Kind::Invalid, said))
+            Err(Error::new(Kind::Unsupported, said))
         };
         match format {
             Format::Parquet if !advanced.is_empty() => unread("an answer in the format `parquet` cannot tell"),
@@ -107,18 +113,12 @@ impl Capabilities {
         }
     }
 
-    /// Refuses a table that changed on the way to what the chosen form, or the client, cannot tell.
-    pub(super) fn same(&self, format: Format, table: &TableSnapshot) -> Result<(), Error> {
-        let only = Self { formats: vec![format], features: self.features.clone(), end: self.end };
-        only.format(table).map(|_| ())
-    }
-
     /// Refuses a file some of whose rows are gone where the form or the client does not know of that.
     pub(super) fn check_vector(&self, format: Format, has_vector: bool) -> Result<(), Error> {
         if has_vector && (format == Format::Parquet || !is_any(&self.read_features(), "deletionVectors")) {
             let said =
                 "the table uses deletionVectors; ask with `responseformat=delta` and `readerfeatures=deletionvectors`";
-            return Err(Error::new(Kind::Invalid, said));
+            return Err(Error::new(Kind::Unsupported, said));
         }
         Ok(())
     }
@@ -138,29 +138,43 @@ impl Capabilities {
     }
 }
 
-/// What a reader of the table's files must know beside Parquet.
-pub(super) fn advanced(table: &TableSnapshot) -> Vec<String> {
-    let set = |property: &str| table.metadata.configuration.get(property).map(String::as_str).unwrap_or_default();
-    let maps = maps_columns(table);
-    let mut found: Vec<String> = Vec::new();
-    if maps {
-        found.push("columnMapping".to_owned());
+/// What a table is at some version.
+#[derive(Clone, Copy)]
+pub(super) struct State<'t> {
+    pub(super) protocol: &'t TableProtocol,
+    pub(super) metadata: &'t TableMetadata,
+}
+
+impl<'t> From<&'t TableSnapshot> for State<'t> {
+    fn from(table: &'t TableSnapshot) -> Self {
+        Self { protocol: &table.protocol, metadata: &table.metadata }
     }
-    if set("delta.enableDeletionVectors").eq_ignore_ascii_case("true") {
-        found.push("deletionVectors".to_owned());
-    }
-    for feature in table.protocol.reader_features.iter().flatten() {
-        let enabled_above = is_any(&["columnMapping", "deletionVectors"], feature);
-        if !enabled_above && !is_any(&OF_THE_LOG, feature) && !is_any(&OF_THE_FILES, feature) {
-            found.push(feature.clone());
+}
+
+impl State<'_> {
+    /// What a reader of the table's files must know beside Parquet.
+    fn advanced(self) -> Vec<String> {
+        let set = |property: &str| self.metadata.configuration.get(property).map(String::as_str).unwrap_or_default();
+        let mut found: Vec<String> = Vec::new();
+        if maps_columns(self.metadata) {
+            found.push("columnMapping".to_owned());
         }
+        if set("delta.enableDeletionVectors").eq_ignore_ascii_case("true") {
+            found.push("deletionVectors".to_owned());
+        }
+        for feature in self.protocol.reader_features.iter().flatten() {
+            let enabled_above = is_any(&["columnMapping", "deletionVectors"], feature);
+            if !enabled_above && !is_any(&OF_THE_LOG, feature) && !is_any(&OF_THE_FILES, feature) {
+                found.push(feature.clone());
+            }
+        }
+        found
     }
-    found
 }
 
 /// Whether the names in the table's files are others than those of its columns.
-pub(super) fn maps_columns(table: &TableSnapshot) -> bool {
-    let mode = table.metadata.configuration.get("delta.columnMapping.mode");
+pub(super) fn maps_columns(table: &TableMetadata) -> bool {
+    let mode = table.configuration.get("delta.columnMapping.mode");
     mode.is_some_and(|mode| !mode.is_empty() && !mode.eq_ignore_ascii_case("none"))
 }
 
@@ -193,8 +207,6 @@ pub(super) fn file_ids(headers: &HeaderMap) -> Result<Option<Format>, Error> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-
-    use valetkey_core::table::TableMetadata;
 
     use super::*;
 
@@ -229,12 +241,13 @@ mod tests {
         if !header.is_empty() {
             headers.insert(HEADER, HeaderValue::from_str(header).unwrap());
         }
-        Capabilities::read(&headers).and_then(|read| read.format(table)).map_err(|error| error.to_string())
+        Capabilities::read(&headers).and_then(|read| read.format([table.into()])).map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_form_is_one_the_client_reads() {
-        let plain = table(&["timestampNtz", "v2Checkpoint", "deletionVectors"], &[]);
+        let plain = table(&["v2Checkpoint", "deletionVectors"], &[]);
+        let without_zone = table(&["timestampNtz", "v2Checkpoint"], &[]);
         let deleting = table(&["deletionVectors"], &[("delta.enableDeletionVectors", "true")]);
         let mapping = table(&[], &[("delta.columnMapping.mode", "name")]);
         let newer = table(&["variantType"], &[]);
@@ -243,6 +256,15 @@ mod tests {
             ("x=y;responseformat=PARQUET", &plain, Some(Format::Parquet)),
             ("responseformat=delta", &plain, Some(Format::Delta)),
             ("responseformat=delta,parquet", &plain, Some(Format::Parquet)),
+            ("", &without_zone, Some(Format::Parquet)),
+            ("responseformat=parquet", &without_zone, Some(Format::Parquet)),
+            ("responseformat=delta", &without_zone, Some(Format::Delta)),
+            ("responseformat=delta,parquet", &without_zone, Some(Format::Delta)),
+            (
+                "responseformat=parquet,delta;readerfeatures=deletionvectors,columnmapping,timestampntz",
+                &without_zone,
+                Some(Format::Delta),
+            ),
             ("responseformat=kernel", &plain, None),
             ("responseformat=kernel,delta", &plain, Some(Format::Delta)),
             ("", &deleting, None),
@@ -259,6 +281,7 @@ mod tests {
         ] {
             assert_eq!(chosen(header, of).ok(), wanted, "{header}");
         }
-        assert_eq!(of_the_files(&plain.protocol).reader_features.unwrap(), ["timestampNtz", "deletionVectors"]);
+        assert_eq!(of_the_files(&without_zone.protocol).reader_features.unwrap(), ["timestampNtz"]);
+        assert_eq!(of_the_files(&plain.protocol).reader_features.unwrap(), ["deletionVectors"]);
     }
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use http::HeaderValue;
-use valetkey_core::table::{AsOf, FileAction, TableCommits, TableSnapshot};
+use valetkey_core::table::{AsOf, FileAction, TableCommits};
 use valetkey_core::{Error, Kind};
 
-use super::capabilities::{Capabilities, FILE_IDS, Format, file_ids};
+use super::capabilities::{Capabilities, FILE_IDS, Format, State, file_ids};
 use super::files::Wanted;
 use super::query::{Asked, told_of};
-use super::table::{instant, lines_reply, number};
+use super::table::{instant, lines_reply, number, one_of};
 use super::telling::{Answer, Item, Told};
 use super::{Sharing, parameters};
 use crate::edge::{Call, Place, Query, Reply, Stop};
@@ -35,36 +35,37 @@ fn bound(
         (None, None) => Ok(None),
         (Some(text), None) => number(text, version).map(AsOf::Version).map(Some),
         (None, Some(text)) => instant(text, timestamp).map(at).map(Some),
-        (Some(_), Some(_)) => {
-            let said = format!("give `{version}` or `{timestamp}`, not both");
-            Err(Error::new(Kind::Invalid, said).at(version))
-        }
+        (Some(_), Some(_)) => Err(one_of(&format!("{version},{timestamp}"), version)),
     }
 }
 
 pub(super) async fn changes(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
     let query = parameters(&call, PARAMETERS)?;
-    let capabilities = Capabilities::read(&call.headers)?;
-    let ids = file_ids(&call.headers)?;
+    let most = query.get("maxFiles").map(|text| number(text, "maxFiles")).transpose()?;
+    if most == Some(0) {
+        return Err(Error::new(Kind::Invalid, "maxFiles must be positive.").at("maxFiles"));
+    }
+    // Whether there is such a table, then its history, then what excludes each other, then forms: the reference's order.
+    let found = sharing.table(&call).await?;
+    found.history("cdf is not enabled on table")?;
     let start = bound(&query, "startingVersion", "startingTimestamp", AsOf::FirstSince)?.ok_or_else(|| {
-        Error::new(Kind::Invalid, "give `startingVersion` or `startingTimestamp`").at("startingVersion")
+        let said = "No startingVersion or startingTimestamp provided for CDF read.";
+        Error::new(Kind::Invalid, said).at("startingVersion")
     })?;
     let end = bound(&query, "endingVersion", "endingTimestamp", AsOf::LastUntil)?.unwrap_or(AsOf::Latest);
     let metadata = query.flag("includeHistoricalMetadata")?.unwrap_or(false);
     let protocols = query.flag("includeHistoricalProtocol")?.unwrap_or(false);
-    if let Some(text) = query.get("maxFiles") {
-        number(text, "maxFiles")?;
-    }
     if query.get("pageToken").is_some_and(|token| !token.is_empty()) {
         return Err(Error::new(Kind::Invalid, "invalid `pageToken`: this server gave none").at("pageToken"));
     }
-    let found = sharing.table(&call).await?;
-    found.history("startingVersion")?;
+    let capabilities = Capabilities::read(&call.headers)?;
+    let ids = file_ids(&call.headers)?;
     let (urls, table) = sharing.by_url(&call, &found).await?;
     let place = sharing.shared.heavy.enter(call.caller.account).await?;
     let commits = place.in_time(urls.logs.changes(&table, start, end)).await?;
     let span = Span { commits, protocols, metadata };
-    let asked = Asked { call: &call, found: &found, urls, capabilities: &capabilities, ids };
+    let end = capabilities.end || most.is_some();
+    let asked = Asked { call: &call, found: &found, urls, capabilities: &capabilities, ids, end };
     let reply = told(&sharing, &asked, place, span).await?;
     Ok(match ids {
         Some(ids) => reply.header(FILE_IDS, HeaderValue::from_static(ids.as_str())),
@@ -81,41 +82,50 @@ pub(super) struct Span {
 
 /// Tells a span of commits.
 pub(super) async fn told(sharing: &Sharing, asked: &Asked<'_>, place: Place, span: Span) -> Result<Reply, Error> {
-    let Asked { call, found, urls, capabilities, ids: _ } = asked;
+    let Asked { call, found, urls, capabilities, ids: _, end } = asked;
     let Span { commits: span, protocols, metadata } = span;
-    let format = capabilities.format(&span.before)?;
     let wanted = Wanted::of(&found.table, place.most_bytes());
     let client = (*capabilities).clone();
     let looked_at = place.work(move |stop| {
-        let first = first_of(&span, metadata);
-        let wanted = looked_at(&span, &first, &client, format, wanted, stop)?;
+        let format = client.format(states(&span, metadata))?;
+        let wanted = looked_at(&span, &client, format, wanted, stop)?;
         let items = items(&span, protocols, metadata);
-        Ok((span, first, wanted, items))
+        Ok((span, format, wanted, items))
     });
-    let (span, first, wanted, items) = looked_at.await?;
+    let (span, format, wanted, items) = looked_at.await?;
     let signer = place.in_time(sharing.sign(call, found, urls, &wanted)).await?;
     let start = span.start;
     let mut lines = asked.lines(sharing, format);
-    lines.protocol(&first.protocol, protocols.then_some(start))?;
-    lines.metadata_of(&first.metadata, start, None, None)?;
+    // Whoever does not see how the columns changed sees them as they are at last.
+    let first = if metadata { &span.before } else { &span.latest };
+    let protocol = if protocols { &span.before.protocol } else { &first.protocol };
+    lines.protocol(protocol, protocols.then_some(start))?;
+    lines.metadata_of(&first.metadata, Some(first.version), None, None)?;
     let told = Told::Commits { span: Box::new(span), items: items.into_iter() };
-    let answer = Answer { lines, told, signer, end: capabilities.end };
+    let answer = Answer { lines, told, signer, end: *end };
     lines_reply(place, answer, start, capabilities, format).await
 }
 
-/// What the answer begins with. Whoever does not see how the columns changed sees them as they are at last.
-fn first_of(span: &TableCommits, metadata: bool) -> TableSnapshot {
-    let last = span.commits.iter().rev().find_map(|commit| commit.metadata.as_ref());
-    match (metadata, last) {
-        (false, Some(last)) => TableSnapshot { metadata: last.clone(), ..span.before.clone() },
-        (true, _) | (false, None) => span.before.clone(),
+/// What the table was at each version that the span says something of, and what the answer says of it in front.
+fn states(span: &TableCommits, metadata: bool) -> Vec<State<'_>> {
+    let mut state = State::from(&span.before);
+    let mut states = vec![state];
+    if !metadata {
+        states.push(State::from(&span.latest));
     }
+    for commit in span.commits.iter().filter(|commit| commit.version > span.start) {
+        if commit.protocol.is_some() || commit.metadata.is_some() {
+            state.protocol = commit.protocol.as_ref().unwrap_or(state.protocol);
+            state.metadata = commit.metadata.as_ref().unwrap_or(state.metadata);
+            states.push(state);
+        }
+    }
+    states
 }
 
-/// Looks at everything the answer will say, before anything is signed.
+/// Looks at every file the answer will name, before anything is signed.
 fn looked_at(
     span: &TableCommits,
-    first: &TableSnapshot,
     client: &Capabilities,
     format: Format,
     mut wanted: Wanted,
@@ -135,15 +145,6 @@ fn looked_at(
             client.check_vector(format, vector.is_some())?;
             wanted.add(place, vector, told)?;
         }
-    }
-    for commit in span.commits.iter().filter(|commit| commit.version > span.start) {
-        if commit.protocol.is_none() && commit.metadata.is_none() {
-            continue;
-        }
-        stop.check()?;
-        let protocol = commit.protocol.as_ref().unwrap_or(&first.protocol).clone();
-        let metadata = commit.metadata.as_ref().unwrap_or(&first.metadata).clone();
-        client.same(format, &TableSnapshot { protocol, metadata, ..first.clone() })?;
     }
     Ok(wanted)
 }

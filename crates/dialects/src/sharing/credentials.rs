@@ -1,10 +1,13 @@
 //! `POST …/temporary-table-credentials`: keys to a table's directory, or to a part of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::credential::Credential;
+use valetkey_core::name::shortened;
 use valetkey_core::scope::{Path, Paths};
 use valetkey_core::share::READ;
 use valetkey_core::storage::Shape;
@@ -13,10 +16,141 @@ use valetkey_core::{Error, Kind};
 use super::{NAME, Sharing, json_reply, location};
 use crate::edge::{Call, Reply, json};
 
+/// What may be asked. Other fields are passed over, but for those that could mean less than the whole table.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Fields {
     location: Option<String>,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
+}
+
+/// Words that a field's name has when it narrows what keys open, or for how long: its place, what may be done there, to whom, until when.
+const NARROWING: &[&str] = &[
+    "access",
+    "action",
+    "actions",
+    "allow",
+    "allowed",
+    "at",
+    "authorization",
+    "column",
+    "columns",
+    "condition",
+    "conditions",
+    "deny",
+    "directories",
+    "directory",
+    "duration",
+    "end",
+    "ending",
+    "exclude",
+    "excluded",
+    "expiration",
+    "expires",
+    "expiry",
+    "file",
+    "files",
+    "filter",
+    "filters",
+    "folder",
+    "hint",
+    "hints",
+    "include",
+    "ip",
+    "key",
+    "keys",
+    "lifetime",
+    "limit",
+    "list",
+    "location",
+    "locations",
+    "max",
+    "mode",
+    "modes",
+    "object",
+    "objects",
+    "only",
+    "operation",
+    "operations",
+    "partition",
+    "partitions",
+    "path",
+    "paths",
+    "permission",
+    "permissions",
+    "policy",
+    "predicate",
+    "predicates",
+    "prefix",
+    "prefixes",
+    "privilege",
+    "privileges",
+    "range",
+    "read",
+    "resource",
+    "resources",
+    "restrict",
+    "restriction",
+    "right",
+    "rights",
+    "role",
+    "roles",
+    "row",
+    "rows",
+    "scope",
+    "scopes",
+    "seconds",
+    "secs",
+    "since",
+    "snapshot",
+    "starting",
+    "subpath",
+    "subset",
+    "time",
+    "timestamp",
+    "ttl",
+    "until",
+    "uri",
+    "url",
+    "valid",
+    "validity",
+    "version",
+    "where",
+    "write",
+];
+
+/// Whether a field of this name could mean less than what is given without it.
+///
+/// SECURITY: whoever sends such a field trusts that the keys are narrower for it. It is refused rather than passed over.
+fn could_narrow(field: &str) -> bool {
+    let mut words = vec![String::new()];
+    let mut before = ' ';
+    for letter in field.chars() {
+        let starts = letter.is_uppercase() && !before.is_uppercase();
+        if (starts || !letter.is_alphanumeric()) && words.last().is_some_and(|word| !word.is_empty()) {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| letter.is_alphanumeric()) {
+            word.extend(letter.to_lowercase());
+        }
+        before = letter;
+    }
+    words.iter().any(|word| NARROWING.contains(&word.as_str()))
+}
+
+impl Fields {
+    fn read(body: &[u8]) -> Result<Self, Error> {
+        // A body that cannot be read is not a body that asks for nothing less than all.
+        let fields: Self = if body.iter().all(u8::is_ascii_whitespace) { Self::default() } else { json(body)? };
+        if let Some(field) = fields.others.keys().find(|field| could_narrow(field)) {
+            let said = format!(
+                "the field `{}` is not known here and could narrow what the keys open; only `location` does",
+                shortened(field)
+            );
+            return Err(Error::new(Kind::Invalid, said));
+        }
+        Ok(fields)
+    }
 }
 
 #[derive(Serialize)]
@@ -54,9 +188,7 @@ struct AwsKeys<'a> {
 }
 
 pub(super) async fn vend(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
-    // A body that cannot be read is not a body that asks for nothing less than all.
-    let fields: Fields =
-        if call.body.iter().all(u8::is_ascii_whitespace) { Fields::default() } else { json(&call.body)? };
+    let fields = Fields::read(&call.body)?;
     let found = sharing.table(&call).await?;
     let table = &found.table;
     // SECURITY: policy knows the table's directory, not that it is shared by URL only.
@@ -96,4 +228,70 @@ pub(super) async fn vend(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Err
             expiration_time: vended.credential.expiration().as_millisecond(),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_narrow_the_keys_is_told_from_what_could_not() {
+        for field in [
+            "Location",
+            "locations",
+            "subPath",
+            "sub_path",
+            "path",
+            "operation",
+            "accessMode",
+            "readOnly",
+            "ttlSeconds",
+            "ttl_secs",
+            "maxTTL",
+            "expirationTime",
+            "version",
+            "startingVersion",
+            "asOfTimestamp",
+            "predicateHints",
+            "jsonPredicateHints",
+            "columns",
+            "partition-filter",
+            "PREFIX",
+            "tablePath",
+            "storage.location",
+            "scope",
+            "permissions",
+            "validUntil",
+        ] {
+            assert!(could_narrow(field), "{field}");
+            let body = format!("{{\"location\":\"s3://lake/t\",\"{field}\":null}}");
+            assert!(Fields::read(body.as_bytes()).is_err(), "{field}, whatever its value");
+        }
+        for field in [
+            "requestId",
+            "clientName",
+            "userAgent",
+            "trace_id",
+            "share",
+            "schema",
+            "table",
+            "tableId",
+            "credentialType",
+            "x",
+            "",
+        ] {
+            assert!(!could_narrow(field), "{field}");
+            let body = format!("{{\"{field}\":{{\"a\":[1]}},\"location\":\"s3://lake/t\"}}");
+            assert_eq!(Fields::read(body.as_bytes()).unwrap().location.as_deref(), Some("s3://lake/t"), "{field}");
+        }
+        for twice in [
+            r#"{"location":"s3://lake/t/x","location":"s3://lake/t"}"#,
+            r#"{"location":"s3://lake/t/x","location":null}"#,
+        ] {
+            assert!(Fields::read(twice.as_bytes()).is_err(), "{twice}");
+        }
+        assert!(
+            Fields::read(b"[]").is_err() && Fields::read(b"null").is_err() && Fields::read(b"{\"location\":").is_err()
+        );
+    }
 }

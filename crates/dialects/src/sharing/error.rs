@@ -15,7 +15,7 @@ pub(super) fn row(kind: Kind) -> Row {
     let (status, code) = match kind {
         Kind::Malformed | Kind::TooLarge => (400, "MALFORMED_REQUEST"),
         Kind::Invalid => (400, "INVALID_PARAMETER_VALUE"),
-        Kind::Outdated => (400, "UNSUPPORTED_OPERATION"),
+        Kind::Outdated | Kind::Unsupported => (400, "UNSUPPORTED_OPERATION"),
         Kind::AlreadyExists(_) => (400, "RESOURCE_ALREADY_EXISTS"),
         Kind::Unauthenticated(_) => (401, "UNAUTHENTICATED"),
         Kind::Forbidden | Kind::NotInPlan | Kind::OutOfCredit => (403, "PERMISSION_DENIED"),

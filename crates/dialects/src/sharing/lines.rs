@@ -31,7 +31,8 @@ pub(super) struct Lines {
 #[derive(Clone, Copy)]
 pub(super) struct Commit {
     pub(super) version: u64,
-    pub(super) committed_ms: i64,
+    /// Nothing where the log no longer says.
+    pub(super) committed_ms: Option<i64>,
 }
 
 type Partition<'a> = BTreeMap<&'a str, Option<&'a str>>;
@@ -286,16 +287,17 @@ impl Lines {
         }
     }
 
-    pub(super) fn metadata(&mut self, table: &TableSnapshot) -> Result<(), Error> {
-        let TableSnapshot { version, protocol: _, metadata, size, files } = table;
-        self.metadata_of(metadata, *version, *size, *files)
+    /// What the table is; with its version where a certain one was asked for.
+    pub(super) fn metadata(&mut self, table: &TableSnapshot, version: Option<u64>) -> Result<(), Error> {
+        let TableSnapshot { version: _, protocol: _, metadata, size, files } = table;
+        self.metadata_of(metadata, version, *size, *files)
     }
 
     /// What the table is, from a version on.
     pub(super) fn metadata_of(
         &mut self,
         metadata: &TableMetadata,
-        version: u64,
+        version: Option<u64>,
         size: Option<u64>,
         num_files: Option<u64>,
     ) -> Result<(), Error> {
@@ -311,7 +313,7 @@ impl Lines {
             created_ms,
         } = metadata;
         let shared = self.history == History::Shared;
-        let sizes = Sizes { version: shared.then_some(version), size, num_files };
+        let sizes = Sizes { version, size, num_files };
         let (name, description, provider) = (name.as_deref(), description.as_deref(), format_provider.as_str());
         let access = self.access.clone();
         let line = match self.format {
@@ -369,7 +371,7 @@ impl Lines {
             size,
             stats: None,
             version: commit.map(|commit| commit.version),
-            timestamp: commit.map(|commit| commit.committed_ms),
+            timestamp: commit.and_then(|commit| commit.committed_ms),
             expiration_timestamp: signed.until.as_millisecond(),
         }
     }
@@ -388,19 +390,33 @@ impl Lines {
             deletion_vector_file_id: vector
                 .map(|own| self.id(&format!("{}{}", own.storage_type, own.path_or_inline_dv))),
             version: commit.map(|commit| commit.version),
-            timestamp: commit.map(|commit| commit.committed_ms),
+            timestamp: commit.and_then(|commit| commit.committed_ms),
             expiration_timestamp: signed.until.as_millisecond(),
             delta_single_action: action,
         }))
     }
 
-    /// A file that a version has, or with a commit one that it added.
-    pub(super) fn added(&mut self, file: &AddedFile, signed: &Signed, commit: Option<Commit>) -> Result<(), Error> {
+    /// A file that a version has; with that version where a certain one was asked for.
+    pub(super) fn file(&mut self, file: &AddedFile, signed: &Signed, of: Option<Commit>) -> Result<(), Error> {
+        self.with_file(file, signed, of, Line::File)
+    }
+
+    /// A file that a commit added.
+    pub(super) fn added(&mut self, file: &AddedFile, signed: &Signed, commit: Commit) -> Result<(), Error> {
+        self.with_file(file, signed, Some(commit), Line::Add)
+    }
+
+    fn with_file<'a>(
+        &mut self,
+        file: &'a AddedFile,
+        signed: &'a Signed,
+        commit: Option<Commit>,
+        line: fn(FileShown<'a>) -> Line<'a>,
+    ) -> Result<(), Error> {
         let line = match self.format {
             Format::Parquet => {
                 let shown = self.shown(&file.path, Some(&file.partition_values), file.size, signed, commit);
-                let shown = FileShown { stats: file.stats.as_deref(), ..shown };
-                if commit.is_some() { Line::Add(shown) } else { Line::File(shown) }
+                line(FileShown { stats: file.stats.as_deref(), ..shown })
             }
             Format::Delta => {
                 let action = Action::Add(LogFile {

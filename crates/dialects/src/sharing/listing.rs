@@ -20,7 +20,7 @@ pub(super) fn absent(noun: Noun, name: &str) -> Error {
     Error::new(
         Kind::NotFound(noun),
         format!(
-            "[Share/Schema/Table] '{}' does not exist, please contact your share provider for further information",
+            "[Share/Schema/Table] '{}' does not exist, please contact your share provider for further information.",
             shortened(name)
         ),
     )

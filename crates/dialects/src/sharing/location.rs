@@ -26,6 +26,7 @@ struct Form {
 /// Every way to name a bucket of a store; the first is the one we write.
 fn forms(storage: &Storage, bucket: &BucketName) -> Vec<Form> {
     let named = |schemes, authority: String| Form { schemes, authority, path: String::new() };
+    let below = |authority: String| Form { schemes: &["https"], authority, path: bucket.to_string() };
     match storage.kind.shape() {
         Shape::S3 => vec![named(&["s3", "s3a", "s3n"], bucket.to_string())],
         Shape::Google => vec![named(&["gs"], bucket.to_string())],
@@ -33,6 +34,8 @@ fn forms(storage: &Storage, bucket: &BucketName) -> Vec<Form> {
             Some((account, zone)) => vec![
                 named(&["abfss", "abfs"], format!("{bucket}@{account}.dfs.{zone}")),
                 named(&["wasbs", "wasb"], format!("{bucket}@{account}.blob.{zone}")),
+                below(format!("{account}.blob.{zone}")),
+                below(format!("{account}.dfs.{zone}")),
             ],
             None => vec![addressed(&storage.endpoint, bucket)],
         },
@@ -232,6 +235,9 @@ mod tests {
             "ABFSS://lake@ACCT.dfs.core.windows.net/wh/t1",
             "wasbs://lake@acct.blob.core.windows.net/wh/t1",
             "wasb://lake@acct.blob.core.windows.net/wh/t1",
+            "https://acct.blob.core.windows.net/lake/wh/t1",
+            "HTTPS://ACCT.blob.core.windows.net/lake/wh/t1/",
+            "https://acct.dfs.core.windows.net/lake/wh/t1",
         ] {
             assert_eq!(read_at(&azure, location).as_deref(), Ok("wh/t1"), "{location}");
         }
@@ -248,7 +254,14 @@ mod tests {
             "abfss://lake@acct.dfs.core.windows.net/wh/t12",
             "abfss://lake@acct.dfs.core.windows.net/wh/t1/../../x",
             "wasbs://lake@acct.dfs.core.windows.net/wh/t1",
-            "https://acct.blob.core.windows.net/lake/wh/t1",
+            "http://acct.blob.core.windows.net/lake/wh/t1",
+            "https://acct.blob.core.windows.net/pond/wh/t1",
+            "https://acct.blob.core.windows.net/wh/t1",
+            "https://acct.blob.core.windows.net/lake2/wh/t1",
+            "https://acct.blob.core.windows.net:443/lake/wh/t1",
+            "https://lake@acct.dfs.core.windows.net/lake/wh/t1",
+            "https://other.dfs.core.windows.net/lake/wh/t1",
+            "https://acct.file.core.windows.net/lake/wh/t1",
             "s3://lake/wh/t1",
             "gs://lake/wh/t1",
         ] {

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use http::HeaderValue;
 use serde::Deserialize;
 use serde_json::Value;
+use valetkey_core::name::shortened;
 use valetkey_core::table::{AddedFile, AsOf, TableFiles};
 use valetkey_core::{Error, Kind};
 
-use super::capabilities::{Capabilities, FILE_IDS, Format, file_ids, maps_columns};
+use super::capabilities::{Capabilities, FILE_IDS, Format, State, file_ids, maps_columns};
 use super::changes::{Span, told};
 use super::files::Wanted;
 use super::hints::Hints;
-use super::lines::Lines;
-use super::table::{Found, as_of, instant, lines_reply};
+use super::lines::{Commit, Lines};
+use super::table::{Found, NO_HISTORY, as_of, lines_reply, one_of};
 use super::telling::{Answer, Told};
 use super::{Sharing, Urls};
 use crate::edge::{Call, Place, Reply, json};
@@ -27,67 +28,99 @@ struct Fields {
     #[serde(rename = "predicateHints")]
     _predicate_hints: Option<Value>,
     json_predicate_hints: Option<Value>,
-    limit_hint: Option<i64>,
-    version: Option<i64>,
+    limit_hint: Option<Int64>,
+    version: Option<Int64>,
     timestamp: Option<String>,
-    starting_version: Option<i64>,
-    ending_version: Option<i64>,
+    starting_version: Option<Int64>,
+    ending_version: Option<Int64>,
     include_historical_protocol: Option<bool>,
+    include_refresh_token: Option<bool>,
     page_token: Option<String>,
     refresh_token: Option<String>,
-    max_files: Option<i64>,
+    max_files: Option<Int64>,
 }
 
-fn positive(number: Option<i64>, field: &'static str) -> Result<Option<u64>, Error> {
-    number
-        .map(|number| {
-            u64::try_from(number).map_err(|_| {
-                Error::new(Kind::Invalid, format!("`{field}` is {number}; it must not be negative")).at(field)
-            })
-        })
-        .transpose()
+/// A number as the JSON of protocol buffers has it (proto3, "JSON Mapping"): as one, or as a string of its digits.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "Value")]
+struct Int64(i64);
+
+impl TryFrom<Value> for Int64 {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        let number = match &value {
+            Value::Number(number) => number.as_i64().or_else(|| whole(number.as_f64()?)),
+            Value::String(digits) => digits.parse().ok().or_else(|| whole(digits.parse().ok()?)),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        let what = || {
+            format!("expected a whole number of 64 bits, or a string of one, not `{}`", shortened(&value.to_string()))
+        };
+        number.map(Self).ok_or_else(what)
+    }
+}
+
+/// A number written with a fraction or an exponent that is whole all the same, and that a float says exactly.
+fn whole(number: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole and within 2^53")]
+    (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
+}
+
+fn positive(number: Option<Int64>, said: &'static str, field: &'static str) -> Result<Option<u64>, Error> {
+    let unsigned = |Int64(number)| u64::try_from(number).map_err(|_| Error::new(Kind::Invalid, said).at(field));
+    number.map(unsigned).transpose()
 }
 
 pub(super) async fn query(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
     let fields: Fields =
         if call.body.iter().all(u8::is_ascii_whitespace) { Fields::default() } else { json(&call.body)? };
-    let capabilities = Capabilities::read(&call.headers)?;
-    let ids = file_ids(&call.headers)?;
-    let limit = positive(fields.limit_hint, "limitHint")?;
-    let version = positive(fields.version, "version")?;
-    let starting = positive(fields.starting_version, "startingVersion")?;
-    let ending = positive(fields.ending_version, "endingVersion")?;
+    // What excludes each other, then whether there is such a table, then its history, then forms: the reference's order.
+    let certain = [fields.version.is_some(), fields.timestamp.is_some(), fields.starting_version.is_some()];
+    if certain.iter().filter(|given| **given).count() > 1 {
+        return Err(one_of("version,timestamp,startingVersion", "version"));
+    }
+    let version = positive(fields.version, "table version cannot be negative.", "version")?;
+    let starting = positive(fields.starting_version, "startingVersion cannot be negative.", "startingVersion")?;
+    let ending = positive(fields.ending_version, "endingVersion cannot be negative.", "endingVersion")?;
+    let limit = positive(fields.limit_hint, "limitHint cannot be negative.", "limitHint")?;
+    if fields.max_files.is_some_and(|Int64(most)| most <= 0) {
+        return Err(Error::new(Kind::Invalid, "maxFiles must be positive.").at("maxFiles"));
+    }
     // An answer is always whole, so there is no second page of one, and nothing to renew but by asking again.
-    positive(fields.max_files, "maxFiles")?;
     for (token, field) in [(&fields.page_token, "pageToken"), (&fields.refresh_token, "refreshToken")] {
         if token.as_ref().is_some_and(|token| !token.is_empty()) {
             return Err(Error::new(Kind::Invalid, format!("invalid `{field}`: this server gave none")).at(field));
         }
-    }
-    let timestamp = fields.timestamp.as_deref().map(|text| instant(text, "timestamp")).transpose()?;
-    let at = as_of(version, timestamp)?;
-    if starting.is_some() && at != AsOf::Latest {
-        let said = "give `startingVersion`, or `version` or `timestamp`, not both";
-        return Err(Error::new(Kind::Invalid, said).at("startingVersion"));
     }
     if starting.is_none() && ending.is_some() {
         let said = "`endingVersion` goes with `startingVersion`";
         return Err(Error::new(Kind::Invalid, said).at("endingVersion"));
     }
     let found = sharing.table(&call).await?;
-    if at != AsOf::Latest {
-        found.history("version")?;
+    let at = as_of(&found, version, fields.timestamp.as_deref())?;
+    if let Some(starting) = starting {
+        found.history(NO_HISTORY)?;
+        if let Some(ending) = ending.filter(|ending| *ending < starting) {
+            let said = format!("startingVersion({starting}) must be smaller than or equal to endingVersion({ending}).");
+            return Err(Error::new(Kind::Invalid, said).at("endingVersion"));
+        }
     }
+    let capabilities = Capabilities::read(&call.headers)?;
+    let ids = file_ids(&call.headers)?;
+    // Clients that ask for pages, or for a token to renew with, look for what ends them in the last line.
+    let end = capabilities.end || fields.max_files.is_some() || fields.include_refresh_token.unwrap_or(false);
     let (urls, table) = sharing.by_url(&call, &found).await?;
     let place = sharing.shared.heavy.enter(call.caller.account).await?;
-    let asked = Asked { call: &call, found: &found, urls, capabilities: &capabilities, ids };
+    let asked = Asked { call: &call, found: &found, urls, capabilities: &capabilities, ids, end };
     let reply = match starting {
         None => {
             let files = place.in_time(urls.logs.files(&table, at)).await?;
-            snapshot(&sharing, &asked, place, files, fields.json_predicate_hints, limit).await?
+            let is_certain = at != AsOf::Latest;
+            snapshot(&sharing, &asked, place, files, is_certain, fields.json_predicate_hints, limit).await?
         }
         Some(starting) => {
-            found.history("startingVersion")?;
             let end = ending.map_or(AsOf::Latest, AsOf::Version);
             let commits = place.in_time(urls.logs.commits(&table, AsOf::Version(starting), end)).await?;
             let span = Span { commits, protocols: fields.include_historical_protocol.unwrap_or(false), metadata: true };
@@ -108,12 +141,14 @@ pub(super) struct Asked<'a> {
     pub(super) capabilities: &'a Capabilities,
     /// How the ids of files are made, if that is asked for.
     pub(super) ids: Option<Format>,
+    /// Whether a last line says that the answer is whole.
+    pub(super) end: bool,
 }
 
 impl Asked<'_> {
     /// The answer's lines, of which none is written yet.
     pub(super) fn lines(&self, sharing: &Sharing, format: Format) -> Lines {
-        let Found { table, storage } = self.found;
+        let Found { table, storage, .. } = self.found;
         let mut lines = Lines::new(format, table, sharing.access(table, storage));
         lines.ids = self.ids.unwrap_or(format);
         lines
@@ -128,14 +163,15 @@ async fn snapshot(
     asked: &Asked<'_>,
     place: Place,
     files: TableFiles,
+    is_certain: bool,
     hints: Option<Value>,
     limit: Option<u64>,
 ) -> Result<Reply, Error> {
-    let Asked { call, found, urls, capabilities, ids: _ } = asked;
-    let TableFiles { snapshot, files } = files;
-    let format = capabilities.format(&snapshot)?;
+    let Asked { call, found, urls, capabilities, ids: _, end } = asked;
+    let TableFiles { snapshot, files, committed_ms } = files;
+    let format = capabilities.format([State::from(&snapshot)])?;
     // The values in the log go by other names then.
-    let is_mapped = maps_columns(&snapshot);
+    let is_mapped = maps_columns(&snapshot.metadata);
     let mut wanted = Wanted::of(&found.table, place.most_bytes());
     let (client, all) = ((*capabilities).clone(), Arc::clone(&files));
     let kept = place.work(move |stop| {
@@ -165,9 +201,10 @@ async fn snapshot(
     let signer = place.in_time(sharing.sign(call, found, urls, &wanted)).await?;
     let mut lines = asked.lines(sharing, format);
     lines.protocol(&snapshot.protocol, None)?;
-    lines.metadata(&snapshot)?;
-    let told = Told::Files { files, kept: kept.into_iter() };
-    let answer = Answer { lines, told, signer, end: capabilities.end };
+    let of = is_certain.then_some(Commit { version: snapshot.version, committed_ms });
+    lines.metadata(&snapshot, of.map(|of| of.version))?;
+    let told = Told::Files { files, kept: kept.into_iter(), of };
+    let answer = Answer { lines, told, signer, end: *end };
     lines_reply(place, answer, snapshot.version, capabilities, format).await
 }
 

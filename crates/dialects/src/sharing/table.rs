@@ -14,7 +14,7 @@ use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::table::{AsOf, TablePlace};
 use valetkey_core::{Error, Kind};
 
-use super::capabilities::{Capabilities, Format, HEADER};
+use super::capabilities::{Capabilities, Format, HEADER, State};
 use super::lines::Lines;
 use super::listing::{absent, storage_of};
 use super::telling::{Answer, Told};
@@ -31,17 +31,21 @@ pub(super) struct Found {
     pub(super) table: Arc<SharedTable>,
     /// The store it is in.
     pub(super) storage: Arc<Storage>,
+    /// `share.schema.table`, as it was asked for.
+    name: String,
 }
 
+/// What is said of a table whose newest version alone is shared, when another is asked for.
+pub(super) const NO_HISTORY: &str =
+    "Reading table by version or timestamp is not supported because history sharing is not enabled on table:";
+
 impl Found {
-    /// Refuses what shows other versions than the newest, where those are not shared.
-    pub(super) fn history(&self, asked: &'static str) -> Result<(), Error> {
+    /// Refuses what shows other versions than the newest, where those are not shared; `refused` begins the refusal, in the words
+    /// of the reference server.
+    pub(super) fn history(&self, refused: &str) -> Result<(), Error> {
         match self.table.history {
             History::Shared => Ok(()),
-            History::Latest => {
-                let said = format!("`{asked}` needs the table's history, which is not shared");
-                Err(Error::new(Kind::Invalid, said).at(asked))
-            }
+            History::Latest => Err(Error::new(Kind::Invalid, format!("{refused} {}", self.name))),
         }
     }
 
@@ -68,22 +72,32 @@ impl Sharing {
             .ok_or_else(|| absent(Noun::Table, &format!("{share}/{schema}/{table}")))?;
         let stores = self.stores(call).await?;
         let storage = Arc::clone(storage_of(&stores, found)?);
-        Ok(Found { table: Arc::clone(found), storage })
+        let name = format!("{}.{}.{}", shortened(share), found.schema, found.name);
+        Ok(Found { table: Arc::clone(found), storage, name })
     }
 
-    /// Where a table's log is, for who may have its files as URLs.
+    /// What serves the files of a table as URLs, and where its log is.
+    ///
+    /// # Errors
+    /// `Invalid` when the table is not served so.
+    pub(super) async fn by_url(&self, call: &Call, found: &Found) -> Result<(&Urls, TablePlace), Error> {
+        if !found.table.access.by_url() {
+            let said = "this table does not support `url` access; ask for keys to its directory instead";
+            return Err(Error::new(Kind::Invalid, said));
+        }
+        self.by_log(call, found).await
+    }
+
+    /// What reads a table's log, and where that is, for who may read the table in either way.
     ///
     /// SECURITY: the server reads logs with its own rights. Policy is asked before, as if for URLs of the whole table, so that
     /// nothing of a table is read for who could not have it.
-    pub(super) async fn by_url(&self, call: &Call, found: &Found) -> Result<(&Urls, TablePlace), Error> {
+    pub(super) async fn by_log(&self, call: &Call, found: &Found) -> Result<(&Urls, TablePlace), Error> {
         let table = &found.table;
-        let urls = match &self.urls {
-            Some(urls) if table.access.by_url() => urls,
-            Some(_) | None => {
-                let said = "this table does not support `url` access; ask for keys to its directory instead";
-                return Err(Error::new(Kind::Invalid, said));
-            }
-        };
+        let urls = self.urls.as_ref().filter(|_| found.storage.kind.is_ours()).ok_or_else(|| {
+            let said = "this server does not read the table's log; ask for keys to its directory instead";
+            Error::new(Kind::Invalid, said)
+        })?;
         let snapshot = self.shared.desk.directory.account(call.caller.account, call.now).await?;
         let ask = found.ask(self, Paths::only([Path::directory(table.root.as_str().as_bytes())?])?);
         let permit = policy::decide(&snapshot, &call.caller, &ask, call.now)?;
@@ -126,47 +140,59 @@ pub(super) async fn lines_reply(
 /// `GET …/version` and its older twin, `HEAD` of the table.
 pub(super) async fn version(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
     let query = parameters(&call, &["startingTimestamp"])?;
-    let at = query.get("startingTimestamp").map(|text| instant(text, "startingTimestamp")).transpose()?;
     let found = sharing.table(&call).await?;
-    if at.is_some() {
-        found.history("startingTimestamp")?;
-    }
-    let (urls, table) = sharing.by_url(&call, &found).await?;
+    let at = match query.get("startingTimestamp") {
+        None => AsOf::Latest,
+        Some(text) => {
+            found.history(NO_HISTORY)?;
+            AsOf::FirstSince(instant(text, "startingTimestamp")?)
+        }
+    };
+    let (urls, table) = sharing.by_log(&call, &found).await?;
     let place = sharing.shared.heavy.enter(call.caller.account).await?;
-    let version = place.in_time(urls.logs.version(&table, at.map_or(AsOf::Latest, AsOf::FirstSince))).await?;
+    let version = place.in_time(urls.logs.version(&table, at)).await?;
     Ok(Reply::empty().header(VERSION, HeaderValue::from(version)).header(header::CONTENT_LENGTH, HeaderValue::from(0)))
 }
 
 /// `GET …/metadata`.
 pub(super) async fn metadata(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
     let query = parameters(&call, &["version", "timestamp"])?;
-    let capabilities = Capabilities::read(&call.headers)?;
-    let at = as_of(
-        query.get("version").map(|text| number(text, "version")).transpose()?,
-        query.get("timestamp").map(|text| instant(text, "timestamp")).transpose()?,
-    )?;
-    let found = sharing.table(&call).await?;
-    if at != AsOf::Latest {
-        found.history("version")?;
+    let asked = (query.get("version"), query.get("timestamp"));
+    if let (Some(_), Some(_)) = asked {
+        return Err(one_of("version,timestamp", "version"));
     }
-    let (urls, table) = sharing.by_url(&call, &found).await?;
+    let version = asked.0.map(|text| number(text, "version")).transpose()?;
+    let found = sharing.table(&call).await?;
+    let at = as_of(&found, version, asked.1)?;
+    let capabilities = Capabilities::read(&call.headers)?;
+    let (urls, table) = sharing.by_log(&call, &found).await?;
     let place = sharing.shared.heavy.enter(call.caller.account).await?;
     let table = place.in_time(urls.logs.snapshot(&table, at)).await?;
-    let format = capabilities.format(&table)?;
+    let format = capabilities.format([State::from(&table)])?;
     let mut lines = Lines::new(format, &found.table, sharing.access(&found.table, &found.storage));
     lines.protocol(&table.protocol, None)?;
-    lines.metadata(&table)?;
-    let told = Told::Files { files: Arc::new([]), kept: Vec::new().into_iter() };
-    let answer = Answer { lines, told, signer: None, end: false };
+    lines.metadata(&table, (at != AsOf::Latest).then_some(table.version))?;
+    let told = Told::Files { files: Arc::new([]), kept: Vec::new().into_iter(), of: None };
+    let answer = Answer { lines, told, signer: None, end: capabilities.end };
     lines_reply(place, answer, table.version, &capabilities, format).await
 }
 
-/// Which version is meant.
-pub(super) fn as_of(version: Option<u64>, timestamp: Option<Timestamp>) -> Result<AsOf, Error> {
+/// Refuses fields that exclude each other.
+pub(super) fn one_of(fields: &str, at: &'static str) -> Error {
+    Error::new(Kind::Invalid, format!("Please only provide one of: {fields}")).at(at)
+}
+
+/// Which version is meant: one of the two at most is given. What is said of instants is said after what is said of the history.
+///
+/// # Errors
+/// `Invalid` when a certain version is asked for and the history is not shared, or when the timestamp is none.
+pub(super) fn as_of(found: &Found, version: Option<u64>, timestamp: Option<&str>) -> Result<AsOf, Error> {
     match (version, timestamp) {
         (None, None) => Ok(AsOf::Latest),
-        (Some(version), None) => Ok(AsOf::Version(version)),
-        (None, Some(at)) => Ok(AsOf::LastUntil(at)),
-        (Some(_), Some(_)) => Err(Error::new(Kind::Invalid, "give `version` or `timestamp`, not both").at("version")),
+        (Some(version), _) => found.history(NO_HISTORY).map(|()| AsOf::Version(version)),
+        (None, Some(text)) => {
+            found.history(NO_HISTORY)?;
+            instant(text, "timestamp").map(AsOf::LastUntil)
+        }
     }
 }

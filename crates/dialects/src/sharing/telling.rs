@@ -12,8 +12,8 @@ use crate::edge::{PIECE, Piece, Telling};
 
 /// What is told of.
 pub(super) enum Told {
-    /// Files of a version, by their number.
-    Files { files: Arc<[AddedFile]>, kept: IntoIter<u32> },
+    /// Files of a version, by their number; and the version, where a certain one was asked for.
+    Files { files: Arc<[AddedFile]>, kept: IntoIter<u32>, of: Option<Commit> },
     /// A span of commits.
     Commits { span: Box<TableCommits>, items: IntoIter<Item> },
 }
@@ -46,11 +46,11 @@ impl Answer {
         let Self { lines, told, signer, end: _ } = self;
         let signer = || signer.as_ref().ok_or_else(|| Error::internal("there is nothing that signs"));
         match told {
-            Told::Files { files, kept } => {
+            Told::Files { files, kept, of } => {
                 let Some(number) = kept.next() else { return Ok(false) };
                 let file = usize::try_from(number).ok().and_then(|number| files.get(number)).ok_or_else(missing)?;
                 let urls = signer()?.sign(&file.place, file.deletion_vector.as_ref())?;
-                lines.added(file, &urls, None)?;
+                lines.file(file, &urls, *of)?;
             }
             Told::Commits { span, items } => {
                 let Some(item) = items.next() else { return Ok(false) };
@@ -63,12 +63,12 @@ impl Answer {
                     Item::Metadata(commit) => {
                         let commit = span.commits.get(commit).ok_or_else(missing)?;
                         let metadata = commit.metadata.as_ref().ok_or_else(missing)?;
-                        lines.metadata_of(metadata, commit.version, None, None)?;
+                        lines.metadata_of(metadata, Some(commit.version), None, None)?;
                     }
                     Item::Action(commit, action) => {
                         let commit = span.commits.get(commit).ok_or_else(missing)?;
                         let action = commit.actions.get(action).ok_or_else(missing)?;
-                        let at = Commit { version: commit.version, committed_ms: commit.committed_ms };
+                        let at = Commit { version: commit.version, committed_ms: Some(commit.committed_ms) };
                         act(lines, signer()?, action, at)?;
                     }
                 }
@@ -82,7 +82,7 @@ fn act(lines: &mut Lines, signer: &Signer, action: &FileAction, at: Commit) -> R
     match action {
         FileAction::Add(file) => {
             let urls = signer.sign(&file.place, file.deletion_vector.as_ref())?;
-            lines.added(file, &urls, Some(at))
+            lines.added(file, &urls, at)
         }
         FileAction::Remove(file) => {
             let urls = signer.sign(&file.place, file.deletion_vector.as_ref())?;

@@ -214,6 +214,8 @@ async fn a_location_names_the_tables_own_store_or_nothing() {
         "abfs://lake@acct.dfs.core.windows.net/t/plain/day=1",
         "wasbs://lake@acct.blob.core.windows.net/t/plain/",
         "abfss://lake@acct.dfs.core.windows.net/old/plain",
+        "https://acct.blob.core.windows.net/lake/t/plain",
+        "https://acct.dfs.core.windows.net/lake/t/plain/day=1",
     ] {
         let (status, answer) = ask(&azure, location).await;
         assert_eq!((status, &answer["credentials"]["location"]), (200, &json!(location)));
@@ -221,7 +223,8 @@ async fn a_location_names_the_tables_own_store_or_nothing() {
     for location in [
         "abfss://lake@other.dfs.core.windows.net/t/plain",
         "abfss://vault@acct.dfs.core.windows.net/t/plain",
-        "https://acct.blob.core.windows.net/lake/t/plain",
+        "https://other.blob.core.windows.net/lake/t/plain",
+        "https://acct.blob.core.windows.net/lake/t/plain2",
         "s3://lake/t/plain",
         "gs://lake/t/plain",
     ] {
@@ -261,7 +264,7 @@ async fn a_table_is_only_promised_in_the_ways_its_store_has() {
     assert_eq!(root(&world, "/shares", &json!({"name": "Sales", "account": "globex"})).await.0, 201);
     let add = async |kind: &str, more: Value| {
         let (name, bucket) = (format!("t{}", more.to_string().len()), format!("in-{kind}"));
-        let mut body = json!({"schema": kind, "name": name, "bucket": bucket, "root": "t/x"});
+        let mut body = json!({"schema": kind, "name": name, "bucket": bucket, "root": "t/plain"});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         root(&world, "/shares/Sales/tables", &body).await
     };

@@ -99,7 +99,7 @@ async fn what_a_share_made_is_not_removed_alone() {
 async fn a_share_that_does_not_hold_together_is_refused() {
     let world = shared().await;
     let table = |field: &str, value: Value| {
-        let mut table = json!({"schema": "main", "name": "other", "bucket": "lake", "root": "t/other"});
+        let mut table = json!({"schema": "main", "name": "other", "bucket": "lake", "root": "other/plain"});
         table[field] = value;
         table
     };
@@ -115,6 +115,11 @@ async fn a_share_that_does_not_hold_together_is_refused() {
         (table("access", json!("write")), 422, "access"),
         (table("history", json!("latest")), 422, "history"),
         (table("bucket", json!("pond")), 404, "bucket"),
+        // What clients that read by directory encode twice.
+        (table("root", json!("a*b/plain")), 422, "root"),
+        (table("auxiliary", json!(["~old"])), 422, "auxiliary"),
+        // No table is there.
+        (table("root", json!("t/other")), 422, "root"),
     ] {
         let (own, answer) = root(&world, Method::POST, "/shares/Sales/tables", body).await;
         assert_eq!((own, &answer["field"]), (status, &json!(field)), "{answer}");
@@ -190,4 +195,36 @@ async fn a_rotated_profile_lets_the_others_end() {
     assert!(!works(&second).await && works(&third).await);
     let shot = world.post("boss", "/api/v1/share-profiles", r#"{"caller":"nobody-yet","replace_after_secs":0}"#).await;
     assert_eq!(shot.status.as_u16(), 404, "a misspelt name makes no recipient");
+}
+
+#[tokio::test]
+async fn a_table_that_is_added_is_looked_at_and_its_readers_are_named() {
+    let world = shared().await;
+    let add = async |fields: Value| {
+        let mut table = json!({"schema": "main", "bucket": "lake"});
+        table.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        root(&world, Method::POST, "/shares/Sales/tables", table).await
+    };
+    let (status, added) = add(json!({"name": "seen", "root": "u/plain"})).await;
+    assert_eq!((status, &added["checked"], &added["readable_by"]), (201, &json!(true), &json!(["acme/reader"])));
+    let (status, refused) = add(json!({"name": "unseen", "root": "u/nothing"})).await;
+    assert_eq!((status, &refused["field"]), (422, &json!("root")));
+    assert!(
+        refused["detail"].as_str().unwrap().contains("s3://lake/u/nothing: no commit in its `_delta_log`"),
+        "{refused}"
+    );
+    let (status, added) = add(json!({"name": "unseen", "root": "u/nothing", "force": true})).await;
+    assert_eq!((status, &added["checked"]), (201, &json!(false)));
+    // What clients encode twice is of no use with keys, and none the worse by URL.
+    let (status, added) = add(json!({"name": "starred", "root": "a*~b/plain", "access": "url"})).await;
+    assert_eq!((status, &added["checked"]), (201, &json!(true)));
+    let give = async |to: Value| root(&world, Method::POST, "/shares/Sales/recipients", to).await.0;
+    assert_eq!(give(json!({"account": "globex", "to": null})).await, 201);
+    assert_eq!(give(json!({"account": "acme", "to": "writer", "until": "2026-01-01T01:00:00Z"})).await, 201);
+    world.clock.advance_secs(7200);
+    let (_, added) = add(json!({"name": "again", "root": "v/plain"})).await;
+    let mut readers: Vec<&str> =
+        added["readable_by"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
+    readers.sort_unstable();
+    assert_eq!(readers, ["acme/reader", "globex"], "who may no longer is not named");
 }

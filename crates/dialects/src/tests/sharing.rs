@@ -45,7 +45,7 @@ impl World {
         let name = |text| SharedName::parse(text).unwrap();
         let sales = shares.create_share(provider, &name("Sales"), Some("what was sold"), now).await.unwrap().id;
         let secret = shares.create_share(provider, &name("Secret"), None, now).await.unwrap().id;
-        for kind in ["plain", "deleting", "mapped", "escaping", "nothing"] {
+        for kind in ["plain", "deleting", "mapped", "zoneless", "escaping", "nothing"] {
             let table = world.table_at(sales, "Main", kind, &format!("t/{kind}"));
             shares.add_table(table, now).await.unwrap();
         }
@@ -209,11 +209,11 @@ async fn pages_follow_one_another_and_fit_no_other_listing() {
             None => break,
         }
     }
-    assert_eq!(names, ["deleting", "escaping", "mapped", "nothing", "plain", "Spread", "files", "keys"]);
+    assert_eq!(names, ["deleting", "escaping", "mapped", "nothing", "plain", "Spread", "zoneless", "files", "keys"]);
     let none = list("/shares/Sales/all-tables?maxResults=0").await.json();
     let start = none["nextPageToken"].as_str().unwrap();
     let first = list(&format!("/shares/Sales/all-tables?pageToken={start}")).await.json();
-    assert_eq!(first["items"].as_array().unwrap().len(), 8);
+    assert_eq!(first["items"].as_array().unwrap().len(), 9);
     for path in ["/shares", "/shares/Sales/schemas", "/shares/Sales/schemas/main/tables"] {
         let (status, code, said) = message(&list(&format!("{path}?pageToken={next}")).await);
         assert_eq!((status, code.as_str()), (400, "INVALID_PARAMETER_VALUE"), "{path}");
@@ -279,6 +279,9 @@ async fn a_narrower_location_is_vended_and_echoed_as_asked() {
         ("{\"location\":", "MALFORMED_REQUEST"),
         ("location=x", "MALFORMED_REQUEST"),
         ("{\"locations\":\"s3://lake/t/plain\"}", "INVALID_PARAMETER_VALUE"),
+        ("{\"subPath\":\"x\"}", "INVALID_PARAMETER_VALUE"),
+        ("{\"operation\":\"READ\"}", "INVALID_PARAMETER_VALUE"),
+        ("{\"location\":\"s3://lake/t/plain/x\",\"location\":\"s3://lake/t/plain\"}", "INVALID_PARAMETER_VALUE"),
         ("{\"location\":1}", "INVALID_PARAMETER_VALUE"),
     ] {
         let (status, own, _) = message(&world.credentials("plain", body).await);
@@ -286,7 +289,7 @@ async fn a_narrower_location_is_vended_and_echoed_as_asked() {
         assert!(own == code || own == "MALFORMED_REQUEST", "{body}: {own}");
     }
     assert_eq!(world.newest_lease().await.lease.id, before, "nothing was vended");
-    for body in ["{}", " ", "{\"location\":null}"] {
+    for body in ["{}", " ", "{\"location\":null}", "{\"requestId\":\"7\",\"clientName\":{\"a\":1}}"] {
         assert_eq!(world.credentials("plain", body).await.json()["credentials"]["location"], "s3://lake/t/plain");
     }
 }
@@ -297,16 +300,24 @@ async fn a_table_is_served_only_in_its_modes() {
     let at = |table: &str, tail: &str| format!("/delta-sharing/shares/Sales/schemas/other/tables/{table}/{tail}");
     let (status, _, said) = message(&world.post("reader", &at("files", "temporary-table-credentials"), "").await);
     assert_eq!((status, said.contains("does not support `dir` access")), (400, true));
-    for tail in ["version", "metadata", "changes?startingVersion=0"] {
-        let (status, _, said) = message(&world.get("reader", &at("keys", tail)).await);
-        assert_eq!((status, said.contains("does not support `url` access")), (400, true), "{tail}");
-    }
+    let (status, _, said) = message(&world.get("reader", &at("keys", "changes?startingVersion=0")).await);
+    assert_eq!((status, said.contains("does not support `url` access")), (400, true));
+    // What is told of the table before its keys are asked for.
+    let version = world.get("reader", &at("keys", "version")).await;
+    assert_eq!((version.status, version.headers["delta-table-version"].to_str().unwrap()), (StatusCode::OK, "2"));
+    let head = world.ask(Method::HEAD, at("keys", "").trim_end_matches('/'), &[], "").await;
+    assert_eq!((head.status, head.headers["delta-table-version"].to_str().unwrap()), (StatusCode::OK, "2"));
+    let metadata = world.get("reader", &at("keys", "metadata")).await;
+    let line: Value = serde_json::from_str(metadata.body.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(line["metaData"]["accessModes"], json!(["dir"]));
+    assert_eq!(line["metaData"]["location"], "s3://lake/k/plain");
+    assert!(!metadata.body.contains("https://signed"));
     assert_eq!(world.post("reader", &at("keys", "query"), "{}").await.status, StatusCode::BAD_REQUEST);
     assert_eq!(world.post("reader", &at("keys", "temporary-table-credentials"), "").await.status, StatusCode::OK);
     // Only the newest version is shared.
     for tail in ["version?startingTimestamp=2020-01-01T00:00:00Z", "metadata?version=0", "changes?startingVersion=0"] {
         let (status, _, said) = message(&world.get("reader", &at("files", tail)).await);
-        assert_eq!((status, said.contains("history")), (400, true), "{tail}");
+        assert_eq!((status, said.contains("not enabled on table")), (400, true), "{tail}");
     }
     for body in [json!({"version": 1}), json!({"startingVersion": 0}), json!({"timestamp": "2026-01-01T00:00:00Z"})] {
         assert_eq!(
@@ -335,6 +346,7 @@ async fn versions_and_metadata_are_told() {
         (Method::GET, "/plain/metadata?timestamp=2026-01-01T00:01:30Z"),
         (Method::GET, "/plain/metadata?version=1&timestamp=2026-01-01T00:01:30Z"),
         (Method::GET, "/plain/metadata?version=9"),
+        (Method::GET, "/plain/metadata?timestamp=soon"),
         (Method::GET, "/deleting/metadata"),
         (Method::GET, "/nothing/metadata"),
     ] {
@@ -343,9 +355,14 @@ async fn versions_and_metadata_are_told() {
     }
     let both =
         ("delta-sharing-capabilities", "responseformat=delta,parquet;readerfeatures=deletionvectors,columnmapping");
-    for table in ["plain", "deleting", "mapped"] {
+    for table in ["plain", "deleting", "mapped", "zoneless"] {
         let shot = world.ask(Method::GET, &format!("{TABLE}/{table}/metadata"), &[both], "").await;
         writeln!(page, "{table}, either form\n{}", lines(&shot)).unwrap();
+    }
+    for capabilities in ["includeEndStreamAction=true", "responseformat=delta;includeendstreamaction=TRUE"] {
+        let asked = [("delta-sharing-capabilities", capabilities)];
+        let shot = world.ask(Method::GET, &format!("{TABLE}/zoneless/metadata"), &asked, "").await;
+        writeln!(page, "zoneless {capabilities}\n{}", lines(&shot)).unwrap();
     }
     insta::assert_snapshot!("sharing_metadata", page);
 }
@@ -368,6 +385,9 @@ async fn files_are_told_in_either_form() {
         ("deleting", "responseformat=delta;readerfeatures=columnmapping", "{}"),
         ("spread", "", "{}"),
         ("escaping", "", "{}"),
+        ("plain", "", r#"{"version":1}"#),
+        ("plain", "responseformat=delta", r#"{"timestamp":"2026-01-01T00:01:30Z"}"#),
+        ("plain", "", r#"{"maxFiles":"1"}"#),
         ("plain", "", r#"{"startingVersion":0,"endingVersion":1}"#),
         ("plain", delta, r#"{"startingVersion":1}"#),
     ] {
@@ -449,14 +469,25 @@ async fn a_query_that_is_not_clear_is_refused() {
         r#"{"pageToken":"x"}"#,
         r#"{"refreshToken":"x"}"#,
         r#"{"maxFiles":-1}"#,
-        r#"{"version":"1"}"#,
+        r#"{"maxFiles":0}"#,
+        r#"{"version":"one"}"#,
+        r#"{"version":""}"#,
+        r#"{"version":1.5}"#,
+        r#"{"version":true}"#,
+        r#"{"version":"9223372036854775808"}"#,
+        r#"{"version":1e300}"#,
         "[",
     ] {
         assert_eq!(world.query("plain", "", body).await.status, StatusCode::BAD_REQUEST, "{body}");
     }
-    for body in
-        ["", "{}", r#"{"predicateHints":["a = 1"],"idempotencyKey":"x","maxFiles":1,"jsonPredicateHints":"nonsense"}"#]
-    {
+    for body in [
+        "",
+        "{}",
+        r#"{"version":"1","limitHint":"2"}"#,
+        r#"{"version":1.0}"#,
+        r#"{"startingVersion":"0","endingVersion":1e0}"#,
+        r#"{"predicateHints":["a = 1"],"idempotencyKey":"x","maxFiles":1,"jsonPredicateHints":"nonsense"}"#,
+    ] {
         assert_eq!(world.query("plain", "", body).await.status, StatusCode::OK, "{body}");
     }
 }
@@ -578,4 +609,59 @@ async fn a_link_downloads_a_profile_once() {
         let shot = with(&world, Method::GET, &format!("/delta-sharing/profile/{code}"), "", "").await;
         assert_eq!(shot.status, StatusCode::NOT_FOUND);
     }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_in_the_references_order_and_words() {
+    let world = World::sharing().await;
+    let capabilities = "responseformat=kernel";
+    let at = |table: &str| format!("/delta-sharing/shares/Sales/schemas/other/tables/{table}");
+    let query = async |table: &str, body: &str| {
+        let asked = [("delta-sharing-capabilities", capabilities), ("fileidhash", "md5")];
+        message(&world.ask(Method::POST, &format!("{}/query", at(table)), &asked, body).await).2
+    };
+    // Everything is wrong at once; what is told first is what excludes each other, then the table, then its history.
+    assert_eq!(
+        query("none", r#"{"version":1,"timestamp":"x","startingVersion":2}"#).await,
+        "Please only provide one of: version,timestamp,startingVersion"
+    );
+    assert_eq!(query("none", r#"{"version":-1}"#).await, "table version cannot be negative.");
+    assert_eq!(query("none", r#"{"startingVersion":-1}"#).await, "startingVersion cannot be negative.");
+    assert_eq!(query("none", r#"{"maxFiles":0}"#).await, "maxFiles must be positive.");
+    assert_eq!(
+        query("none", r#"{"timestamp":"x"}"#).await,
+        "[Share/Schema/Table] 'Sales/other/none' does not exist, please contact your share provider for further information."
+    );
+    let history = "Reading table by version or timestamp is not supported because history sharing is not enabled on table: Sales.other.files";
+    for body in [r#"{"timestamp":"x"}"#, r#"{"version":99}"#, r#"{"startingVersion":2,"endingVersion":1}"#] {
+        assert_eq!(query("files", body).await, history, "{body}");
+    }
+    assert!(query("files", "{}").await.contains("no known response format"));
+    let asked = [("delta-sharing-capabilities", capabilities)];
+    let get =
+        async |tail: &str| message(&world.ask(Method::GET, &format!("{}/{tail}", at("files")), &asked, "").await).2;
+    assert_eq!(get("metadata?version=1&timestamp=x").await, "Please only provide one of: version,timestamp");
+    assert_eq!(get("metadata?timestamp=x").await, history);
+    assert_eq!(get("version?startingTimestamp=x").await, history);
+    assert_eq!(
+        get("changes?startingVersion=x&startingTimestamp=y").await,
+        "cdf is not enabled on table Sales.other.files"
+    );
+    let plain =
+        async |tail: &str| message(&world.ask(Method::GET, &format!("{TABLE}/plain/{tail}"), &asked, "").await).2;
+    assert_eq!(
+        plain("changes?endingVersion=1").await,
+        "No startingVersion or startingTimestamp provided for CDF read."
+    );
+    assert_eq!(plain("changes?startingVersion=0&maxFiles=0").await, "maxFiles must be positive.");
+}
+
+#[tokio::test]
+async fn words_of_the_caller_are_escaped_once() {
+    let world = World::sharing().await;
+    let shot = world.ask(Method::GET, "/delta-sharing/shares/it%27s%20%22%C3%BC%22%5C%0A", &[], "").await;
+    assert_eq!(
+        message(&shot).2,
+        "[Share/Schema/Table] 'it's \"ü\"\\\\n' does not exist, please contact your share provider for further information."
+    );
 }

@@ -19,8 +19,8 @@ use valetkey_core::{Error, Secret};
 
 use crate::sharing::Urls;
 
-/// Logs of tables by the last part of their directory: `plain`, `deleting` (deletion vectors), `mapped` (column mapping),
-/// `escaping` (a file elsewhere), `spread` (a file in an auxiliary location), `wide` (many files); anything else is no table.
+/// Logs of tables by the last part of their directory: `plain`, `deleting` (deletion vectors), `mapped` (column mapping), `zoneless`
+/// (timestamps without a time zone), /// `escaping` (a file elsewhere), `spread` (a file in an auxiliary location), `wide` (many files); anything else is no table.
 struct MadeUp;
 
 pub(super) fn urls() -> Urls {
@@ -39,7 +39,7 @@ fn root(place: &TablePlace) -> &str {
 
 fn kind(place: &TablePlace) -> Result<&str, Error> {
     let kind = root(place).rsplit('/').next().unwrap();
-    let known = ["plain", "deleting", "mapped", "escaping", "spread", "wide"].contains(&kind);
+    let known = ["plain", "deleting", "mapped", "zoneless", "escaping", "spread", "wide"].contains(&kind);
     if known { Ok(kind) } else { Err(Unserved::NotATable.into()) }
 }
 
@@ -70,6 +70,7 @@ fn snapshot(place: &TablePlace, version: u64, counted: bool) -> Result<TableSnap
             configuration.insert("delta.columnMapping.mode".to_owned(), "name".to_owned());
             Some(vec!["columnMapping".to_owned()])
         }
+        "zoneless" => Some(vec!["timestampNtz".to_owned()]),
         _ => None,
     };
     Ok(TableSnapshot {
@@ -153,9 +154,10 @@ impl TableLogs for MadeUp {
                 place: Whereabouts::Inside(format!("{}/part-{number:05}.parquet", root(place)).into_bytes().into()),
                 ..added(place, 1)
             };
-            return Ok(TableFiles { snapshot, files: (0..WIDE).map(file).collect() });
+            return Ok(TableFiles { snapshot, files: (0..WIDE).map(file).collect(), committed_ms: None });
         }
-        Ok(TableFiles { snapshot, files: (1..=3).map(|number| added(place, number)).collect() })
+        let committed_ms = (at != AsOf::Latest).then(|| committed_ms(snapshot.version));
+        Ok(TableFiles { snapshot, files: (1..=3).map(|number| added(place, number)).collect(), committed_ms })
     }
 
     async fn changes(&self, place: &TablePlace, start: AsOf, end: AsOf) -> Result<TableCommits, Error> {
@@ -200,7 +202,13 @@ impl TableLogs for MadeUp {
                 actions,
             }
         };
-        Ok(TableCommits { start, end, commits: (start..=end).map(commit).collect(), before: before.clone() })
+        Ok(TableCommits {
+            start,
+            end,
+            commits: (start..=end).map(commit).collect(),
+            latest: snapshot(place, LAST, false)?,
+            before: before.clone(),
+        })
     }
 
     async fn commits(&self, place: &TablePlace, start: AsOf, end: AsOf) -> Result<TableCommits, Error> {

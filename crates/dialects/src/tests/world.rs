@@ -297,12 +297,14 @@ impl World {
     }
 
     pub(super) fn dialects(shared: &Arc<Shared>, made: &Arc<Made>) -> Vec<Dialect> {
+        let urls = super::tables::urls();
+        let logs = Some(Arc::clone(&urls.logs));
         vec![
-            native::dialect(shared, native::Settings::default(), made.clone(), made.clone()),
+            native::dialect(shared, native::Settings::default(), made.clone(), made.clone(), logs),
             theirstack::dialect(shared, theirstack::Settings::default()),
             dreadnode::dialect(shared, dreadnode::Settings::default()),
             r2::dialect(shared),
-            sharing::dialect(shared, sharing::Settings::default(), Some(super::tables::urls())),
+            sharing::dialect(shared, sharing::Settings::default(), Some(urls)),
         ]
     }
 

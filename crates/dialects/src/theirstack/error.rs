@@ -13,6 +13,7 @@ pub(super) fn row(kind: Kind) -> Row {
         Kind::Malformed => (400, "V-400", "Malformed request"),
         Kind::TooLarge => (400, "V-413", "Request too large"),
         Kind::Outdated => (400, "V-426", "Client too old"),
+        Kind::Unsupported => (400, "V-422", "Not supported"),
         Kind::Unauthenticated(_) => (401, "E-001", "Not allowed exception"),
         Kind::OutOfCredit => (402, "E-007", "Not enough credits"),
         Kind::NotInPlan => (402, "V-402", "Datasets not included in plan"),

@@ -95,7 +95,7 @@ impl Exit {
     /// How a refusal of the domain ends a command.
     pub(crate) const fn of(kind: Kind) -> Self {
         match kind {
-            Kind::Malformed | Kind::Invalid | Kind::TooLarge => Self::Usage,
+            Kind::Malformed | Kind::Invalid | Kind::TooLarge | Kind::Unsupported => Self::Usage,
             Kind::Unauthenticated(_) => Self::Unauthenticated,
             Kind::Forbidden | Kind::NotInPlan | Kind::OutOfCredit => Self::Denied,
             Kind::NotFound(_) => Self::NotFound,

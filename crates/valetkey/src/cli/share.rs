@@ -132,6 +132,9 @@ struct Add {
     /// Which of its versions may be read; keys to its directory open all
     #[arg(long, value_enum, default_value = "shared")]
     history: History,
+    /// Add it without a look at whether there is a table at the place
+    #[arg(long)]
+    force: bool,
 }
 
 /// How a table is read.
@@ -281,7 +284,7 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
 async fn table(command: Table, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match command {
         Table::Add(add) => {
-            let Add { share, table, place, auxiliary, access, history } = *add;
+            let Add { share, table, place, auxiliary, access, history, force } = *add;
             let Some((schema, name)) = table.split_once('.') else {
                 return Err(Failure::usage(format!("`{table}` is not a schema and a table"))
                     .hint("write them with a dot between, as in `default.flights`"));
@@ -310,9 +313,18 @@ async fn table(command: Table, client: &Client<'_>, out: &Out) -> Result<(), Fai
                         History::Shared => "shared",
                         History::Latest => "latest",
                     },
-                );
+                )
+                .some("force", force.then_some(true));
             let answer = client.post(Route::new(&["shares", &share, "tables"]), &body).await?;
-            show::one(out, &answer, &["schema", "name", "id", "bucket", "root", "auxiliary", "access", "history"])
+            let first =
+                ["schema", "name", "id", "bucket", "root", "auxiliary", "access", "history", "checked", "readable_by"];
+            show::one(out, &answer, &first)?;
+            if answer.get("readable_by").and_then(Value::as_array).is_some_and(Vec::is_empty) {
+                out.note(&format!(
+                    "nobody may read it yet: `valetkey share grant {share} --to ACCOUNT` gives the share"
+                ));
+            }
+            Ok(())
         }
         Table::Ls { share } => {
             let answer = client.get(Route::new(&["shares", &share, "tables"])).await?;

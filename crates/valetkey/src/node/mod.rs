@@ -342,6 +342,8 @@ impl Node {
             body_time: Duration::from_secs(config.api.body_timeout_secs),
             rates: rate_limits(config)?,
         };
+        let urls = self.urls(config);
+        let logs = urls.as_ref().map(|urls| Arc::clone(&urls.logs));
         // A dialect is a folder there and a line here.
         let dialects = vec![
             native::dialect(
@@ -352,6 +354,7 @@ impl Node {
                 },
                 Arc::clone(&self.stores) as Arc<dyn Stores>,
                 Arc::new(probe::Live::new(Arc::clone(&self.clock))),
+                logs,
             ),
             theirstack::dialect(
                 &shared,
@@ -359,7 +362,7 @@ impl Node {
             ),
             dreadnode::dialect(&shared, dreadnode_settings(&config.dreadnode)?),
             r2::dialect(&shared),
-            sharing::dialect(&shared, sharing, self.urls(config)),
+            sharing::dialect(&shared, sharing, urls),
         ];
         Ok(valetkey_dialects::edge::Service::new(shared, limits, dialects)?)
     }
