@@ -139,7 +139,7 @@ async fn features_nobody_knows_are_refused_by_name() {
     lines[0] = json!({"protocol": {"minReaderVersion": 99, "minWriterVersion": 99}});
     rig.commit(&newer, 0, &lines);
     for words in &words(&rig, &newer).await[1..] {
-        assert!(words.starts_with("invalid: the table uses"), "{words}");
+        assert!(words.starts_with("unsupported: the table uses"), "{words}");
     }
 }
 
