@@ -57,6 +57,28 @@ pub enum Noun {
     Route,
 }
 
+impl Noun {
+    /// Every noun that something can be done to.
+    pub const ALL: [Self; 16] = [
+        Self::Account,
+        Self::Caller,
+        Self::Token,
+        Self::Storage,
+        Self::Bucket,
+        Self::Dataset,
+        Self::Grant,
+        Self::Lease,
+        Self::Workspace,
+        Self::Project,
+        Self::Package,
+        Self::Share,
+        Self::Schema,
+        Self::Table,
+        Self::Version,
+        Self::ParentKey,
+    ];
+}
+
 impl fmt::Display for Noun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

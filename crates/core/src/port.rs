@@ -104,6 +104,13 @@ pub trait Leases: Send + Sync {
     /// Whether the credential was ended early. Answered from memory.
     fn is_revoked(&self, claims: &Claims) -> bool;
 
+    /// When something counts as opened that is proven by a token itself and not by a lease: now, or, if the clock was set back to
+    /// before the last revocation that would end it, right after that one.
+    fn opening(&self, claims: &Claims, now: Timestamp) -> Timestamp {
+        let _ = claims;
+        now
+    }
+
     /// The scope of a lease whose token was too small for it.
     async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error>;
 }

@@ -1,6 +1,7 @@
 //! Time and chance, as arguments: the clock, the source of randomness, and lifetimes in whole seconds.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,6 +11,11 @@ use crate::error::{Error, Kind};
 pub trait Clock: Send + Sync {
     /// The present instant.
     fn now(&self) -> Timestamp;
+
+    /// How long the machine runs, also while it was suspended and whatever the clock was set to. Nothing where that cannot be told.
+    fn ran(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Gives random bytes, fit for keys.

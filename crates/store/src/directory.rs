@@ -222,6 +222,10 @@ impl Leases for Store {
         self.shared.revoked.ends(claims)
     }
 
+    fn opening(&self, claims: &Claims, now: Timestamp) -> Timestamp {
+        self.shared.revoked.asking(claims, now)
+    }
+
     async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
         let scopes = &self.shared.memory.scopes;
         if let Some(scope) = scopes.get(&lease) {

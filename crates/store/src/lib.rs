@@ -8,6 +8,7 @@ mod blobs;
 mod cache;
 mod days;
 mod directory;
+mod ends;
 mod holdings;
 mod ledger;
 mod owed;

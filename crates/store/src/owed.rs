@@ -5,8 +5,9 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use valetkey_core::account::{Metering, Standing};
 use valetkey_core::audit::Author;
-use valetkey_core::id::{AccountId, GrantId, TokenId};
+use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::{Error, Kind};
 use valetkey_sqlite::Failure as _;
@@ -26,6 +27,12 @@ pub(crate) enum Owed {
     TakeGrant(AccountId, GrantId),
     /// Something shared goes, with what was vended under it.
     TakeBack(Which),
+    /// A caller is suspended.
+    Suspend(CallerId),
+    /// A caller is removed.
+    Remove(CallerId),
+    /// An account is suspended; what a vend costs it is said with it.
+    SuspendAccount(AccountId, Metering),
 }
 
 /// Everything that is still to be written, each once, and who asked for it first.
@@ -49,7 +56,12 @@ impl Debts {
     }
 
     fn remove(&self, owed: Owed) {
-        self.all().retain(|(known, _, _)| *known != owed);
+        self.forgive(|known| *known == owed);
+    }
+
+    /// Forgets what somebody took back before it could be written.
+    pub(crate) fn forgive(&self, which: impl Fn(&Owed) -> bool) {
+        self.all().retain(|(known, _, _)| !which(known));
     }
 }
 
@@ -102,6 +114,9 @@ impl Store {
             Owed::Grant(grant) => self.write_grant_end(grant, by).await.map(drop),
             Owed::TakeGrant(account, grant) => self.end_and_take_grant(account, grant, by).await,
             Owed::TakeBack(which) => self.end_and_take_back(which, by).await,
+            Owed::Suspend(caller) => self.write_suspended(caller).await,
+            Owed::Remove(caller) => self.write_removed(caller, by).await,
+            Owed::SuspendAccount(account, metering) => self.write_account(account, Standing::Suspended, metering).await,
         }
     }
 

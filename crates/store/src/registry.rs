@@ -1,12 +1,10 @@
 //! Changes: written first, then seen by every decision, then answered. A caller who goes away midway leaves neither half.
 
-use std::sync::atomic::Ordering;
-
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::account::{Account, Metering, Standing};
-use valetkey_core::audit::{Change, ChangeFilter, Deed};
+use valetkey_core::audit::{Author, Change, ChangeFilter, Deed};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::Noun;
@@ -21,11 +19,10 @@ use valetkey_core::token::{Maker, PlainToken, TokenDigest};
 use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
 
-use crate::ledger::entry::Opened;
 use crate::owed::Owed;
 use crate::sqlite::callers::{self, NewToken};
 use crate::sqlite::notes::{self, Notes};
-use crate::sqlite::revocations::{self, Also, End, Target};
+use crate::sqlite::revocations::{Also, Target};
 use crate::sqlite::{failed, registry};
 use crate::store::Store;
 
@@ -38,196 +35,6 @@ impl Store {
 
     pub(crate) async fn reader(&self) -> Result<Reader, Error> {
         self.shared.db.readers().acquire().await.map_err(failed)
-    }
-
-    /// Ends what a token, a caller, an account or one lease has, and with [`Also::EndToken`] the token itself: first here, then
-    /// on record.
-    async fn end(&self, target: Target, keep_until_ms: Option<i64>, by: Revoker, also: Also) -> Result<u64, Error> {
-        let mut by = Revoker { by: by.by, at: by.at.max(self.shared.clock.now()) };
-        if !matches!(target, Target::Lease(_)) {
-            // All that was opened is ended, also what the clock, set back meanwhile, says will be.
-            by.at = by.at.max(Timestamp::from_millisecond(self.shared.queue.newest_ms()).unwrap_or(by.at));
-        }
-        let at_ms = by.at.as_millisecond();
-        let longest_ms = self.shared.longest_ms.load(Ordering::Relaxed);
-        let keep = keep_until_ms.unwrap_or_else(|| at_ms.saturating_add(longest_ms));
-        self.shared.revoked.add(&[End { target, at_ms, keep_until_ms: keep }]);
-        if let Also::EndToken(token) = also {
-            self.shared.revoked.bury(token);
-        }
-        // What is queued already is waited for. A page that cannot be written leaves no lease to end, or one that memory ends.
-        let _ = self.settle().await;
-        let done = self.write_end(target, keep_until_ms, by, also).await;
-        self.or_owe(done, Owed::End { target, keep_until_ms, also }, by)
-    }
-
-    /// Puts an end on record.
-    pub(crate) async fn write_end(
-        &self,
-        target: Target,
-        keep_until_ms: Option<i64>,
-        by: Revoker,
-        also: Also,
-    ) -> Result<u64, Error> {
-        let mut turn = self.shared.db.turn().await;
-        let at_ms = by.at.as_millisecond();
-        let revoke = async |db: &mut SqliteConnection, notes: &mut Notes| {
-            let longest_ms = longest_ms(registry::longest_lifetime(db).await?);
-            let keep_until_ms = keep_until_ms.unwrap_or_else(|| at_ms.saturating_add(longest_ms));
-            let end = End { target, at_ms, keep_until_ms };
-            notes.did_end(target);
-            Ok((revocations::revoke(db, end, by, longest_ms, also, notes).await?, end, longest_ms))
-        };
-        let (ended, end, longest_ms) = self.administer_in(&mut turn, revoke).await?;
-        self.shared.longest_ms.store(longest_ms, Ordering::Relaxed);
-        self.shared.revoked.add(&[end]);
-        Ok(ended)
-    }
-
-    async fn end_lease(&self, lease: LeaseId, by: Revoker) -> Result<u64, Error> {
-        let settled = self.settle().await;
-        let found = match (self.find_lease(lease).await?, settled) {
-            (Some(found), _) => found,
-            (None, Ok(())) => return Err(Error::not_found(Noun::Lease)),
-            // What cannot be written may have been it.
-            (None, Err(error)) => return Err(error),
-        };
-        let keep_until_ms = found.opened.until_s.saturating_mul(1000);
-        // The instant counts as no earlier than the lease's: a revoker's clock may be behind the vendor's.
-        let at = by.at.max(Timestamp::from_millisecond(found.opened.from_ms).unwrap_or(by.at));
-        self.end(Target::Lease(lease), Some(keep_until_ms), Revoker { by: by.by, at }, Also::Nothing).await
-    }
-
-    /// Ends a credential that the ledger knows nothing of: one that its holder made itself.
-    pub(crate) async fn end_unlisted(&self, lease: LeaseId, until: Timestamp, by: Revoker) -> Result<(), Error> {
-        let store = self.clone();
-        let end = async move {
-            store.end(Target::Lease(lease), Some(until.as_millisecond()), by, Also::Nothing).await.map(drop)
-        };
-        self.unbroken(end).await
-    }
-
-    async fn end_grant(&self, grant: GrantId, by: Revoker) -> Result<u64, Error> {
-        let by = Revoker { by: by.by, at: by.at.max(self.shared.clock.now()) };
-        let done = self.write_grant_end(grant, by).await;
-        self.or_owe(done, Owed::Grant(grant), by)
-    }
-
-    /// Ends what was vended under a grant, first here, then on record.
-    pub(crate) async fn write_grant_end(&self, grant: GrantId, by: Revoker) -> Result<u64, Error> {
-        let mut reader = self.reader().await?;
-        let account =
-            registry::grant_account(&mut reader, grant).await?.ok_or_else(|| Error::not_found(Noun::Grant))?;
-        // What was decided before and opens its lease only now is refused there; what waits already is waited for.
-        self.shared.queue.bar(grant, by.at.as_millisecond());
-        // A page that fails to be written gives its waiters an error, and leaves no lease to end.
-        let _ = self.settle().await;
-        let find = async |db: &mut SqliteConnection| {
-            let longest_ms = longest_ms(registry::longest_lifetime(db).await?);
-            revocations::of_grant(db, account, grant, by, longest_ms).await
-        };
-        // Found by one that reads, and in memory: that something cannot be written must not keep a key alive.
-        let at_ms = by.at.as_millisecond();
-        let of_grant = |lease: &Opened| lease.grant_ids().any(|one| one == grant) && lease.in_time(at_ms);
-        let unwritten = || -> Vec<End> {
-            self.shared.queue.unwritten(of_grant).iter().map(|lease| End::of_lease(lease, at_ms)).collect()
-        };
-        self.shared.revoked.add(&unwritten());
-        self.shared.revoked.add(&find(&mut *reader).await?);
-        drop(reader);
-        let mut turn = self.shared.db.turn().await;
-        let write = async |db: &mut SqliteConnection, notes: &mut Notes| {
-            let mut ends = find(db).await?;
-            // While this has the turn nothing leaves the queue. Those whose page comes later are marked when it is folded.
-            ends.extend(unwritten());
-            notes.did(Deed::Ended, Noun::Grant, grant, "credentials");
-            revocations::insert_all(db, &ends, by, notes).await?;
-            Ok(ends)
-        };
-        let ends = self.administer_in(&mut turn, write).await?;
-        self.shared.revoked.add(&ends);
-        Ok(u64::try_from(ends.len()).unwrap_or(u64::MAX))
-    }
-
-    /// First the credentials, then the grant. Nothing is vended under it in between, nor while either is not on record.
-    pub(crate) async fn end_and_take_grant(
-        &self,
-        account: AccountId,
-        grant: GrantId,
-        by: Revoker,
-    ) -> Result<(), Error> {
-        self.shared.queue.bar(grant, i64::MAX);
-        let done = match self.write_grant_end(grant, by).await {
-            Ok(_) => self.take_grant(account, grant, by).await,
-            Err(error) => Err(error),
-        };
-        if !done.as_ref().is_err_and(valetkey_sqlite::Failure::is_of_database) {
-            let until = by.at.max(self.shared.clock.now());
-            self.shared.queue.bar_no_longer_than(grant, until.as_millisecond());
-        }
-        done
-    }
-
-    /// Refuses what a caller asks for from here on, also what was identified or decided before and opens its lease only now.
-    /// Says whose it is.
-    async fn refuse_caller(&self, id: CallerId, by: Revoker) -> Result<AccountId, Error> {
-        let found = callers::caller(&mut *self.reader().await?, id).await?;
-        let found = found.filter(|found| found.standing != CallerStanding::Removed);
-        let account = found.ok_or_else(|| Error::not_found(Noun::Caller))?.account;
-        self.shared.queue.end_caller(id, by.at.max(self.shared.clock.now()).as_millisecond());
-        // A page that fails to be written gives its waiters an error, and leaves no lease to end.
-        let _ = self.settle().await;
-        Ok(account)
-    }
-
-    /// Forgets what memory says of a caller of an account.
-    fn forget_caller(&self, account: AccountId) {
-        self.shared.memory.known.forget_all();
-        self.shared.memory.parents.forget_all();
-        self.shared.memory.snapshots.forget(&account);
-        self.shared.memory.shared_with.forget(&account);
-    }
-
-    async fn take_grant(&self, account: AccountId, grant: GrantId, by: Revoker) -> Result<(), Error> {
-        let remove = async |db: &mut SqliteConnection, notes: &mut Notes| {
-            registry::remove_grant(db, account, grant, by).await?;
-            notes.did(Deed::Removed, Noun::Grant, grant, "");
-            Ok(())
-        };
-        self.administer(remove).await?;
-        self.shared.memory.snapshots.forget(&account);
-        Ok(())
-    }
-
-    async fn end_any(&self, what: Revocation, by: Revoker) -> Result<u64, Error> {
-        match what {
-            Revocation::Lease(lease) => self.end_lease(lease, by).await,
-            Revocation::Token(token) => {
-                if registry::token_by_id(&mut *self.reader().await?, token).await?.is_none() {
-                    return Err(Error::not_found(Noun::Token));
-                }
-                self.end(Target::Token(token), None, by, Also::Nothing).await
-            }
-            Revocation::Caller(caller) => {
-                if registry::caller_account(&mut *self.reader().await?, caller).await?.is_none() {
-                    return Err(Error::not_found(Noun::Caller));
-                }
-                self.end(Target::Caller(caller), None, by, Also::Nothing).await
-            }
-            Revocation::Account(account) => {
-                if registry::account(&mut *self.reader().await?, account).await?.is_none() {
-                    return Err(Error::not_found(Noun::Account));
-                }
-                self.end(Target::Account(account), None, by, Also::Nothing).await
-            }
-            Revocation::Storage(storage) => {
-                if !registry::storage_exists(&mut *self.reader().await?, storage).await? {
-                    return Err(Error::not_found(Noun::Storage));
-                }
-                self.end(Target::Storage(storage), None, by, Also::Nothing).await
-            }
-            Revocation::Grant(grant) => self.end_grant(grant, by).await,
-        }
     }
 }
 
@@ -265,21 +72,26 @@ impl Registry for Store {
     async fn change_account(&self, id: AccountId, standing: Standing, metering: Metering) -> Result<(), Error> {
         let store = self.clone();
         self.unbroken(async move {
-            let change = async |db: &mut SqliteConnection, notes: &mut Notes| {
-                registry::change_account(db, id, standing, metering).await?;
-                let standing = match standing {
-                    Standing::Active => "active",
-                    Standing::Suspended => "suspended",
-                };
-                notes.did(
-                    Deed::Changed,
-                    Noun::Account,
-                    id,
-                    &format!("{standing}, {} credits a vend", metering.credits()),
-                );
-                Ok(())
-            };
-            store.administer(change).await?;
+            if standing == Standing::Suspended {
+                store.shared.queue.end_account(id);
+                let _ = store.settle().await;
+            }
+            let done = store.write_account(id, standing, metering).await;
+            match standing {
+                Standing::Suspended => {
+                    // Whoever suspends it ends its credentials too; by whom that was is on record with them.
+                    let by = Revoker {
+                        by: Author::current().caller.unwrap_or(CallerId::from_bytes([0; 16])),
+                        at: store.shared.clock.now(),
+                    };
+                    store.or_owe(done, Owed::SuspendAccount(id, metering), by)?;
+                }
+                Standing::Active => {
+                    done?;
+                    store.shared.debts.forgive(|owed| matches!(owed, Owed::SuspendAccount(of, _) if *of == id));
+                }
+            }
+            store.shared.queue.spare_account(id);
             store.shared.memory.snapshots.forget(&id);
             Ok(())
         })
@@ -337,12 +149,8 @@ impl Registry for Store {
             let account = store.refuse_caller(id, by).await?;
             // First its credentials, in memory whatever the disk does; then itself. Either can be asked for again.
             let ended = store.end_any(Revocation::Caller(id), by).await;
-            let suspend = async |db: &mut SqliteConnection, notes: &mut Notes| {
-                callers::stand(db, id, CallerStanding::Suspended).await?;
-                notes.did(Deed::Suspended, Noun::Caller, id, "");
-                Ok(())
-            };
-            let done = store.administer(suspend).await;
+            let done = store.write_suspended(id).await;
+            let done = store.or_owe(done, Owed::Suspend(id), by);
             store.forget_caller(account);
             done?;
             ended
@@ -355,6 +163,7 @@ impl Registry for Store {
         self.unbroken(async move {
             let found = callers::caller(&mut *store.reader().await?, id).await?;
             let account = found.ok_or_else(|| Error::not_found(Noun::Caller))?.account;
+            store.shared.debts.forgive(|owed| *owed == Owed::Suspend(id));
             let activate = async |db: &mut SqliteConnection, notes: &mut Notes| {
                 callers::stand(db, id, CallerStanding::Active).await?;
                 notes.did(Deed::Activated, Noun::Caller, id, "");
@@ -374,8 +183,8 @@ impl Registry for Store {
             let account = store.refuse_caller(id, by).await?;
             // First its credentials, in memory whatever the disk does; then itself. Either can be asked for again.
             let ended = store.end_any(Revocation::Caller(id), by).await;
-            let remove = async |db: &mut SqliteConnection, notes: &mut Notes| callers::remove(db, id, by, notes).await;
-            let done = store.administer(remove).await;
+            let done = store.write_removed(id, by).await;
+            let done = store.or_owe(done, Owed::Remove(id), by);
             store.forget_caller(account);
             done?;
             ended

@@ -29,6 +29,8 @@ struct Sets {
     storages: HashMap<StorageId, Cutoff>,
     /// Tokens whose end is not on record yet.
     dead: HashSet<TokenId>,
+    /// The latest instant up to which all of somebody's is ended.
+    newest_ms: i64,
     /// What is to be forgotten next. One that was widened meanwhile is in here twice, and stays until the later time.
     next: BinaryHeap<Reverse<(i64, Target)>>,
 }
@@ -53,6 +55,9 @@ impl Sets {
             Target::Caller(id) => widen(&mut self.callers, id, end),
             Target::Account(id) => widen(&mut self.accounts, id, end),
             Target::Storage(id) => widen(&mut self.storages, id, end),
+        }
+        if !matches!(end.target, Target::Lease(_)) {
+            self.newest_ms = self.newest_ms.max(end.at_ms);
         }
         self.next.push(Reverse((end.keep_until_ms, end.target)));
     }
@@ -107,6 +112,18 @@ impl Revoked {
                 sets.add(end);
             }
         }
+    }
+
+    /// The latest instant up to which all of somebody's is ended. The clock may have been set back to before it.
+    pub(crate) fn newest_ms(&self) -> i64 {
+        self.read().newest_ms
+    }
+
+    /// When a request counts as made that is proven by a token itself, as [`Revoked::opening`] has it of leases.
+    pub(crate) fn asking(&self, claims: &Claims, now: Timestamp) -> Timestamp {
+        let cutoff = self.read().cutoff(claims.token, claims.caller, claims.account, claims.storage);
+        let after = cutoff.and_then(|ms| Timestamp::from_millisecond(ms.saturating_add(1)).ok());
+        after.filter(|after| now.as_millisecond().saturating_add(1) < after.as_millisecond()).unwrap_or(now)
     }
 
     /// Forgets what ends nothing any more.
@@ -219,6 +236,25 @@ mod tests {
         // The id says 12.0, the claim 10: an id made elsewhere must not carry a credential past a revocation.
         let odd = Claims { lease: LeaseId::new(Timestamp::from_second(12).unwrap(), [1; 10]), ..claims(10_900) };
         assert!(revoked.ends(&odd));
+    }
+
+    #[test]
+    fn what_a_token_itself_asks_by_a_clock_that_was_set_back_is_alive_until_the_next_end() {
+        let revoked = Revoked::default();
+        let account = Target::Account(AccountId::from_bytes([2; 16]));
+        revoked.add(&[end(account, 60_000)]);
+        let at = |ms| Timestamp::from_millisecond(ms).unwrap();
+        for (clock_ms, counts_ms) in [(10_000, 60_001), (59_999, 60_001), (60_000, 60_000), (60_005, 60_005)] {
+            let now = revoked.asking(&claims(clock_ms), at(clock_ms));
+            assert_eq!(now, at(counts_ms), "{clock_ms}");
+            let own = Claims { lease: LeaseId::new(now, [0; 10]), opened: now, ..claims(clock_ms) };
+            // In the very millisecond of the end everything is ended.
+            assert_eq!(revoked.ends(&own), clock_ms == 60_000, "{clock_ms}");
+        }
+        assert_eq!(revoked.newest_ms(), 60_000);
+        revoked.add(&[end(account, 60_001)]);
+        let own = Claims { lease: LeaseId::new(at(60_001), [0; 10]), opened: at(60_001), ..claims(10_000) };
+        assert!(revoked.ends(&own));
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) backlog: AtomicU64,
     /// Where the ledger ended when the store was opened.
     pub(crate) began: Head,
+    /// Up to which second requests were added together by the quarter of an hour.
+    pub(crate) requests_folded_s: AtomicI64,
     running: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -118,6 +120,7 @@ impl Store {
             // Pages without leases are folded too.
             backlog: AtomicU64::new(backlog.max(1)),
             began: head,
+            requests_folded_s: AtomicI64::new(0),
             running: Mutex::default(),
         };
         shared.queue.remember_voids(voids);

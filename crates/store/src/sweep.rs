@@ -1,8 +1,9 @@
 //! What is removed because its time is over: a little at a time, behind everybody's back.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use valetkey_core::Error;
 use valetkey_core::keyring::{Keyring, SEAL_NONCE_LEN};
 use valetkey_core::port::{LedgerHead, Verified};
@@ -16,6 +17,9 @@ use crate::store::Store;
 
 /// How often it is looked for.
 const EVERY: Duration = Duration::from_mins(10);
+
+/// So long requests are kept by the second; after that by the quarter of an hour, which the days of every time zone begin with.
+const EXACT_SECS: i64 = 2 * 86_400;
 
 /// A clock that went so much further than the machine ran was set.
 const LEAP: SignedDuration = SignedDuration::from_hours(1);
@@ -39,10 +43,10 @@ pub struct Swept {
 impl Store {
     /// Sweeps from time to time, until the store stops.
     pub(crate) async fn sweep_in_background(self) {
-        let began = (self.shared.clock.now(), Instant::now());
+        let began = Began { clock: self.shared.clock.now(), machine: self.shared.clock.ran(), process: Instant::now() };
         loop {
             // What a clock that leapt calls old may be of today, and nothing brings it back.
-            let leapt = leapt(self.shared.clock.now().duration_since(began.0), began.1.elapsed());
+            let leapt = began.leapt(self.shared.clock.now(), self.shared.clock.ran());
             let sweep = async {
                 if leapt {
                     tracing::warn!(
@@ -85,6 +89,7 @@ impl Store {
                 swept.refusals += rows;
             }
         }
+        self.fold_requests(now_s.saturating_sub(EXACT_SECS)).await?;
         if requests_secs > 0 {
             let before_s = before(requests_secs);
             for account in sweep::accounts(&mut *self.reader().await?).await? {
@@ -106,6 +111,24 @@ impl Store {
             tracing::info!(blobs, refusals, requests, ledger.pages = pages, "removed what was over");
         }
         Ok(swept)
+    }
+
+    /// Adds the requests of each quarter of an hour together, once nobody asks for its seconds any more.
+    async fn fold_requests(&self, before_s: i64) -> Result<(), Error> {
+        let before_s = before_s - before_s.rem_euclid(sweep::QUARTER_SECS);
+        let from_s = self.shared.requests_folded_s.load(Ordering::Relaxed);
+        for account in sweep::accounts(&mut *self.reader().await?).await? {
+            let mut from = from_s;
+            while let Some(next) = sweep::unfolded_second(&mut *self.reader().await?, account, from, before_s).await? {
+                let fold =
+                    async |db: &mut sqlx::sqlite::SqliteConnection| sweep::fold_requests(db, account, next).await;
+                from = self.shared.db.unsaid(Unsaid::Counts, fold).await?;
+                tokio::task::yield_now().await;
+            }
+        }
+        // The clock may be set back; what comes late is added together after the next start.
+        self.shared.requests_folded_s.fetch_max(before_s, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Removes the oldest pages of what ended before an instant. Without a keyring no checkpoint can be sealed, and none goes.
@@ -199,6 +222,24 @@ fn is_sealed(ring: &Keyring, at: &Checkpoint, sealed: &[u8]) -> bool {
     ring.open_bytes(PURPOSE, b"", sealed).is_some_and(|plain| *plain.reveal() == at.bytes())
 }
 
+/// What the clocks said when the server was started.
+struct Began {
+    clock: Timestamp,
+    /// Goes on while the machine is suspended, where it can be told.
+    machine: Option<Duration>,
+    process: Instant,
+}
+
+impl Began {
+    fn leapt(&self, clock: Timestamp, machine: Option<Duration>) -> bool {
+        let ran = match (self.machine, machine) {
+            (Some(then), Some(now)) => now.saturating_sub(then),
+            (Some(_) | None, _) => self.process.elapsed(),
+        };
+        leapt(clock.duration_since(self.clock), ran)
+    }
+}
+
 /// Whether the clock went another way than the machine ran.
 fn leapt(by_clock: SignedDuration, ran: Duration) -> bool {
     let ran = SignedDuration::try_from(ran).unwrap_or(SignedDuration::MAX);
@@ -212,6 +253,17 @@ fn pages_gone(before: i64, now: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_that_was_suspended_is_not_a_clock_that_was_set() {
+        let clock = Timestamp::from_second(1_767_225_600).unwrap();
+        let began = Began { clock, machine: Some(Duration::from_secs(500)), process: Instant::now() };
+        let later = clock + SignedDuration::from_hours(9);
+        // This process ran for no time at all, and the machine for nine hours.
+        assert!(!began.leapt(later, Some(Duration::from_secs(500 + 9 * 3_600))));
+        assert!(began.leapt(later, Some(Duration::from_secs(501))));
+        assert!(began.leapt(later, None));
+    }
 
     #[test]
     fn a_clock_that_was_set_far_away_is_not_believed() {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use valetkey_core::account::Metering;
-use valetkey_core::caller::Role;
+use valetkey_core::account::{Metering, Standing};
+use valetkey_core::caller::{CallerStanding, Role};
 use valetkey_core::error::Stranger;
 use valetkey_core::lease::{Lease, LeaseState, Revocation};
 use valetkey_core::name::Name;
@@ -259,6 +259,61 @@ fn behind_the_ledger_nothing_is_handed_out_for_longer_than_is_promised() {
                 );
             }
             assert!(matches!(bench.state(last.id).await, LeaseState::Revoked(_)));
+        }
+        store.close().await.unwrap();
+    });
+}
+
+#[test]
+fn who_is_suspended_while_nothing_can_be_written_is_refused_at_once_and_suspended_later() {
+    let scratch = tempfile::tempdir().unwrap();
+    let name = "who_is_suspended_while_nothing_can_be_written_is_refused_at_once_and_suspended_later";
+    let Some(disk) = FaultyDisk::enter(name, scratch.path()) else { return };
+    run(async {
+        let rig = start(&disk, Settings::default()).await;
+        let (store, bench) = (&rig.store, &rig.bench);
+        for way in ["caller", "caller removed", "account", "account taken back"] {
+            let tenant = bench.tenant(&way.replace(' ', "-"), Metering::Free).await;
+            let lease = bench.open(&tenant).await.unwrap();
+            let (caller, account) = (tenant.caller, tenant.account.id);
+            let by = by(&tenant, bench.now());
+            disk.fail(Fault::Full);
+            until_refused(&rig, &tenant).await;
+            let refused = match way {
+                "caller" => store.suspend_caller(caller, by).await.map(drop),
+                "caller removed" => store.remove_caller(caller, by).await.map(drop),
+                _ => store.change_account(account, Standing::Suspended, Metering::Free).await,
+            };
+            let refused = refused.unwrap_err();
+            assert!(
+                refused.kind() == Kind::Unavailable && refused.said().contains("tried again"),
+                "{way}: {refused:?}"
+            );
+            assert!(store.owes(), "{way}");
+            if way.starts_with("caller") {
+                assert!(store.is_revoked(&claims(&lease)), "{way}");
+            }
+            disk.heal();
+            if way == "account taken back" {
+                // Whoever changes their mind before it was written is not overruled by what was owed.
+                until_ready(store).await;
+                store.change_account(account, Standing::Active, Metering::Free).await.unwrap();
+            }
+            while store.owes() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            let standing = store.caller_by_id(caller).await.unwrap().unwrap().standing;
+            let accounts = store.accounts().await.unwrap();
+            let of_account = accounts.iter().find(|one| one.id == account).unwrap().standing;
+            let expected = match way {
+                "caller" => (CallerStanding::Suspended, Standing::Active),
+                "caller removed" => (CallerStanding::Removed, Standing::Active),
+                "account" => (CallerStanding::Active, Standing::Suspended),
+                _ => (CallerStanding::Active, Standing::Active),
+            };
+            assert_eq!((standing, of_account), expected, "{way}");
+            assert_eq!(bench.open(&tenant).await.is_ok(), way == "account taken back", "{way}");
+            assert!(store.verify_ledger().await.unwrap().intact(), "{way}");
         }
         store.close().await.unwrap();
     });

@@ -141,6 +141,50 @@ async fn counts_go_after_their_time_and_not_before() {
 }
 
 #[tokio::test]
+async fn requests_are_added_together_by_the_quarter_of_an_hour_when_they_are_old() {
+    let shelf = Shelf::new();
+    let retention = Retention { requests_secs: 0, ..Retention::default() };
+    let store = shelf.open(retention).await;
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let mut other = shelf.raw().await;
+    let day = bench.now().as_second().div_euclid(DAY) * DAY;
+    let account = tenant.account.id.as_hex();
+    for (origin, from) in [(0, day - 3 * DAY), (1, day - 3 * DAY), (0, day)] {
+        let sql = format!(
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 1999)
+             INSERT INTO requests SELECT x'{account}', {from} + i, x'01', {origin}, 2 FROM n"
+        );
+        run(&mut other, &sql).await;
+    }
+    let asked = async |store: &Store, zone: &str| {
+        let zone = jiff::tz::TimeZone::get(zone).unwrap();
+        let at = |secs| jiff::Timestamp::from_second(secs).unwrap();
+        let period = Period { from: at(day - 4 * DAY), to: at(day + DAY), zone };
+        let filter = valetkey_core::usage::RequestFilter { account: tenant.account.id, token: None, origin: None };
+        format!("{:?}", store.requests_by_day(&filter, &period).await.unwrap())
+    };
+    let zones = ["UTC", "Asia/Kathmandu", "America/St_Johns"];
+    let mut before = Vec::new();
+    for zone in zones {
+        before.push(asked(&store, zone).await);
+    }
+    // What is older than the last sweep of a running server does not come late.
+    store.close().await.unwrap();
+    let store = shelf.open(retention).await;
+    for _ in 0..2 {
+        store.sweep().await.unwrap();
+        // 2,000 seconds are three quarters of an hour begun; those of today stay.
+        assert_eq!(count(&mut other, "requests").await, 3 + 3 + 2_000);
+        let most: i64 = sqlx::query_scalar("SELECT max(count) FROM requests").fetch_one(&mut other).await.unwrap();
+        assert_eq!(most, 1_800);
+    }
+    for (zone, before) in zones.into_iter().zip(before) {
+        assert_eq!(asked(&store, zone).await, before, "{zone}");
+    }
+}
+
+#[tokio::test]
 async fn pages_whose_leases_are_over_go_and_the_chain_stays_whole() {
     let shelf = Shelf::new();
     let store = shelf.open(kept(10 * 86_400)).await;

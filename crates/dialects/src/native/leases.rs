@@ -1,5 +1,5 @@
 //! Leases: what was vended, whose it is, and ending one. `GET /api/v1/leases`, `/leases/{lease}`,
-//! `/whose/{access_key_id}`, `/ledger/verify`, `DELETE /api/v1/leases/{lease}`.
+//! `/whose/{access_key_id}`, `DELETE /api/v1/leases/{lease}`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -223,7 +223,7 @@ async fn owner(
     }
 }
 
-fn page_size(given: Option<&str>) -> Result<u32, Error> {
+pub(super) fn page_size(given: Option<&str>) -> Result<u32, Error> {
     let Some(text) = given else { return Ok(USUAL_PAGE) };
     text.parse().ok().filter(|size| (1..=MOST_PAGE).contains(size)).ok_or_else(|| {
         Error::new(
@@ -394,34 +394,4 @@ pub(super) async fn whose(native: Arc<Native>, call: Call) -> Result<Reply, Erro
     let record = native.lease(&call, lease).await?;
     let names = Names::of(&native, std::slice::from_ref(&record), call.now).await?;
     Reply::json(&OwnerShown::Lease(Box::new(LeaseShown::of(&record, &names, call.now))))
-}
-
-/// What a verification of the ledger found.
-#[derive(Serialize, ToSchema)]
-pub(super) struct VerifiedShown {
-    /// Whether every page fits the one before.
-    intact: bool,
-    /// Leases on record.
-    leases: u64,
-    /// Pages of the ledger.
-    pages: u64,
-    /// The first page that does not fit.
-    broken_at: Option<u64>,
-}
-
-/// Reads the whole ledger and checks it. For operators.
-#[utoipa::path(get, operation_id = "verify_ledger", path = "/api/v1/ledger/verify", tag = "ledger", responses(
-    (status = 200, description = "What was found", body = VerifiedShown),
-    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
-))]
-pub(super) async fn verify(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
-    let found = native.shared.registry.verify_ledger().await?;
-    Reply::json(&VerifiedShown {
-        intact: found.broken_at.is_none(),
-        leases: found.leases,
-        pages: found.pages,
-        broken_at: found.broken_at,
-    })
 }

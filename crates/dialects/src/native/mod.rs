@@ -4,6 +4,7 @@
 //! Who may know of a thing sees it; to everyone else it is not there (404). Who knows and may not gets 403.
 
 mod accounts;
+mod audit;
 mod callers;
 mod checks;
 mod credentials;
@@ -112,6 +113,7 @@ pub fn dialect(
             "/api/v1/buckets",
             "/api/v1/datasets",
             "/api/v1/ledger",
+            "/api/v1/audit",
             "/api/v1/workspaces",
             "/api/v1/parent-keys",
             "/api/v1/shares",
@@ -169,7 +171,8 @@ pub fn dialect(
             on(native, delete.clone(), "/api/v1/shares/{share}/recipients/{account}", shares::take),
             on(native, post.clone(), "/api/v1/share-profiles", profiles::create),
             on(native, post.clone(), "/api/v1/share-links", profiles::link),
-            on(native, get.clone(), "/api/v1/ledger/verify", leases::verify),
+            on(native, get.clone(), "/api/v1/ledger/verify", audit::verify),
+            on(native, get.clone(), "/api/v1/audit", audit::list),
             on(native, get.clone(), "/api/v1/workspaces", workspaces::list),
             on(native, post, "/api/v1/workspaces", workspaces::create),
             on(native, delete, "/api/v1/workspaces/{workspace}", workspaces::remove),

@@ -7,7 +7,7 @@ use utoipa::{Modify, OpenApi};
 use valetkey_core::Error;
 
 use super::{
-    accounts, callers, checks, credentials, explain, grants, incidents, leases, parent_keys, places, profiles,
+    accounts, audit, callers, checks, credentials, explain, grants, incidents, leases, parent_keys, places, profiles,
     revocations, shares, storages, tokens, workspaces,
 };
 
@@ -24,7 +24,8 @@ use super::{
         leases::get,
         leases::end,
         leases::whose,
-        leases::verify,
+        audit::verify,
+        audit::list,
         revocations::revoke,
         explain::explain,
         explain::me,

@@ -361,6 +361,7 @@ async fn what_only_operators_do_is_refused_to_everyone_else() {
         (Method::PATCH, "/api/v1/accounts/acme"),
         (Method::POST, "/api/v1/accounts/acme/credits"),
         (Method::GET, "/api/v1/ledger/verify"),
+        (Method::GET, "/api/v1/audit"),
     ] {
         for caller in ["reader", "boss"] {
             let answer = world.call(&method, path, &world.token(caller).await, "{}").await;
@@ -556,7 +557,23 @@ async fn an_operator_verifies_the_ledger() {
     let world = World::new().await;
     vended(&world, "reader", &json!({})).await;
     let found = world.get("root", "/api/v1/ledger/verify").await.json();
-    assert_eq!(found, json!({"intact": true, "leases": 1, "pages": 1, "broken_at": null}));
+    assert_eq!((&found["intact"], &found["leases"], &found["broken_at"]), (&json!(true), &json!(1), &Value::Null));
+    assert_eq!(found["head"], format!("1:{}", "0".repeat(64)));
+    assert!(found["covers"].as_array().is_some_and(|covers| covers.len() > 3) && !found["leaves_out"].is_null());
+    for bad in ["1", "1:", "x:00", &format!("1:{}", "0".repeat(63)), &format!("-1:{}", "0".repeat(64))] {
+        let answer = world.get("root", &format!("/api/v1/ledger/verify?expect_head={bad}")).await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["field"]), (422, &json!("expect_head")), "{bad}");
+    }
+    for (bad, field) in [
+        ("before=7", "before"),
+        ("noun=thing", "noun"),
+        ("since=yesterday", "since"),
+        ("since_secs=-1", "since_secs"),
+        ("limit=0", "limit"),
+    ] {
+        let answer = world.get("root", &format!("/api/v1/audit?{bad}")).await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["field"]), (422, &json!(field)), "{bad}");
+    }
 }
 
 #[tokio::test]

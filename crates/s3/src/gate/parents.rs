@@ -71,7 +71,7 @@ impl Gate {
     /// The parent itself: everything within its reach, as long as its token lives.
     fn own(&self, parent: &Parent, now: Timestamp) -> Session {
         let reach = parent.reach.iter().filter(|ceiling| self.buckets.serves(ceiling.storage));
-        let claims = Claims {
+        let mut claims = Claims {
             // No lease: nothing was vended. The id only tells the instant, so that an end of the token meanwhile is seen.
             lease: LeaseId::new(now, [0; 10]),
             account: parent.caller.account,
@@ -82,6 +82,8 @@ impl Gate {
             until: parent.caller.token_until.unwrap_or(Timestamp::MAX),
             reach: Carried::WithLease,
         };
+        claims.opened = self.standing.leases.opening(&claims, now);
+        claims.lease = LeaseId::new(claims.opened, [0; 10]);
         Session {
             claims,
             reach: Reach::several(

@@ -158,6 +158,8 @@ struct State {
     ended: HashMap<TokenId, i64>,
     /// Callers that were suspended or removed, and when: the same holds of their vends.
     refused: HashMap<CallerId, i64>,
+    /// Accounts that are being suspended.
+    suspended: HashSet<AccountId>,
     long: HashMap<usize, (Arc<valetkey_core::scope::Scope>, Option<Arc<LongScope>>)>,
     noise: Vec<u8>,
     /// The latest instant at which a lease was opened. The clock may have been set back to before it.
@@ -227,6 +229,9 @@ impl Queue {
         }
         if !state.refused.is_empty() && state.refused.contains_key(&permit.caller()) {
             return Err(Error::new(Kind::Forbidden, "the caller is suspended"));
+        }
+        if !state.suspended.is_empty() && state.suspended.contains(&permit.account()) {
+            return Err(Error::new(Kind::Forbidden, "the account is suspended"));
         }
         if credits > 0 {
             let Some(balance) = state.balances.get_mut(&permit.account()) else { return Ok(Pushed::NeedsBalance) };
@@ -477,6 +482,16 @@ impl Queue {
         let mut state = self.state();
         state.refused.retain(|_, at| now_ms.saturating_sub(*at) < STALE_MS);
         state.refused.insert(caller, now_ms);
+    }
+
+    /// Refuses every later entry of an account, until it is spared: as long as that it is suspended is not on record.
+    pub(crate) fn end_account(&self, account: AccountId) {
+        self.state().suspended.insert(account);
+    }
+
+    /// What is on record of the account decides again.
+    pub(crate) fn spare_account(&self, account: AccountId) {
+        self.state().suspended.remove(&account);
     }
 
     /// Takes that back: the caller is served again.

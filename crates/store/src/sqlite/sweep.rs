@@ -111,6 +111,63 @@ pub(crate) async fn requests(db: &mut SqliteConnection, account: AccountId, befo
     Ok(done.rows_affected())
 }
 
+/// Seconds of a quarter of an hour: what requests are added together by.
+pub(crate) const QUARTER_SECS: i64 = 900;
+
+/// The first second from one on with requests that are not added together yet.
+pub(crate) async fn unfolded_second(
+    db: &mut SqliteConnection,
+    account: AccountId,
+    from_s: i64,
+    before_s: i64,
+) -> Result<Option<i64>, Error> {
+    sqlx::query_scalar(
+        "SELECT second_s FROM requests WHERE account = ? AND second_s >= ? AND second_s < ? AND second_s % ? <> 0
+         ORDER BY second_s LIMIT 1",
+    )
+    .bind(account.to_bytes().to_vec())
+    .bind(from_s)
+    .bind(before_s)
+    .bind(QUARTER_SECS)
+    .fetch_optional(db)
+    .await
+    .map_err(failed)
+}
+
+/// Adds together some of the requests of the quarter of an hour that a second lies in. Says where to go on.
+pub(crate) async fn fold_requests(db: &mut SqliteConnection, account: AccountId, second_s: i64) -> Result<i64, Error> {
+    let start = second_s - second_s.rem_euclid(QUARTER_SECS);
+    let after: Option<i64> = sqlx::query_scalar(
+        "SELECT second_s FROM requests WHERE account = ? AND second_s >= ? AND second_s < ? ORDER BY second_s LIMIT 1 OFFSET ?",
+    )
+    .bind(account.to_bytes().to_vec())
+    .bind(second_s)
+    .bind(start + QUARTER_SECS)
+    .bind(SLICE)
+    .fetch_optional(&mut *db)
+    .await
+    .map_err(failed)?;
+    // One more than the last that is taken; a second has few rows, one for each token.
+    let end = after.map_or(start + QUARTER_SECS, |after| after.max(second_s + 1));
+    for sql in [
+        "INSERT INTO requests (account, second_s, token, origin, count)
+         SELECT account, ?2, token, origin, sum(count) FROM requests
+         WHERE account = ?1 AND second_s >= ?3 AND second_s < ?4 GROUP BY token, origin
+         ON CONFLICT DO UPDATE SET count = count + excluded.count",
+        "DELETE FROM requests WHERE account = ?1 AND second_s >= ?3 AND second_s < ?4 AND second_s <> ?2",
+    ] {
+        sqlx::query(sql)
+            .bind(account.to_bytes().to_vec())
+            .bind(start)
+            .bind(second_s)
+            .bind(end)
+            .execute(&mut *db)
+            .await
+            .map_err(failed)?;
+    }
+    Ok(end)
+}
+
 /// Removes some of the ledger's oldest pages whose leases all ended before an instant, and the rows made of them. Says where the
 /// chain goes on from; nothing if no page can go.
 ///

@@ -260,9 +260,14 @@ fn refusal(
             Some(secs) => format!("try again in {secs} s"),
             None => "try again later".to_owned(),
         }),
-        Exit::Ok | Exit::Local | Exit::Usage | Exit::Denied | Exit::NotFound | Exit::Conflict | Exit::Unreachable => {
-            (!ours).then(|| "is that the API of Valetkey?".to_owned())
-        }
+        Exit::Ok
+        | Exit::Local
+        | Exit::Usage
+        | Exit::Denied
+        | Exit::NotFound
+        | Exit::Conflict
+        | Exit::Unreachable
+        | Exit::Diverged => (!ours).then(|| "is that the API of Valetkey?".to_owned()),
     });
     Failure {
         exit: if exit == Exit::Ok { Exit::Local } else { exit },

@@ -29,11 +29,13 @@ pub(crate) enum Exit {
     RateLimited,
     /// The server could not be reached, did not answer in time, or its certificate is not trusted.
     Unreachable,
+    /// The ledger is not the one whose head was expected.
+    Diverged,
 }
 
 impl Exit {
     /// Every way to end, in order of its number.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Ok,
         Self::Local,
         Self::Usage,
@@ -43,6 +45,7 @@ impl Exit {
         Self::Conflict,
         Self::RateLimited,
         Self::Unreachable,
+        Self::Diverged,
     ];
 
     /// The number the process ends with.
@@ -57,6 +60,7 @@ impl Exit {
             Self::Conflict => 6,
             Self::RateLimited => 7,
             Self::Unreachable => 8,
+            Self::Diverged => 9,
         }
     }
 
@@ -72,6 +76,7 @@ impl Exit {
             Self::Conflict => "conflict",
             Self::RateLimited => "rate_limited",
             Self::Unreachable => "unreachable",
+            Self::Diverged => "diverged",
         }
     }
 
@@ -89,6 +94,7 @@ impl Exit {
             Self::Unreachable => {
                 "the server (or the store behind it) could not be reached, timed out, or its certificate is not trusted"
             }
+            Self::Diverged => "the ledger is not the one whose head was expected",
         }
     }
 
@@ -241,7 +247,7 @@ mod tests {
     #[test]
     fn exit_codes_are_what_the_documentation_promises() {
         let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
 
     #[test]

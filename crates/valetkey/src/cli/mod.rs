@@ -19,6 +19,7 @@ mod grant;
 pub(crate) mod help;
 mod incident;
 mod lease;
+mod ledger;
 mod me;
 pub(crate) mod output;
 mod parent_key;
@@ -144,8 +145,10 @@ enum Command {
     Incident(incident::Args),
     /// Find out whose an access key id is: the lease behind it
     Whose(lease::Whose),
-    /// Check that the record of leases is whole
-    Ledger(me::Ledger),
+    /// Check that the record of leases, revocations, tokens and changes is whole
+    Ledger(ledger::Args),
+    /// List who changed what, the newest first
+    Audit(ledger::Audit),
     /// Print a script that completes commands in your shell
     Completions {
         /// The shell
@@ -243,7 +246,8 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         Command::Lease(args) => lease::run(args, client, out).await?,
         Command::Revoke(args) => lease::revoke(args, client, out).await?,
         Command::Whose(args) => lease::whose(args, client, out).await?,
-        Command::Ledger(args) => return me::ledger(args, client, out).await,
+        Command::Ledger(args) => return ledger::run(args, client, out).await,
+        Command::Audit(args) => ledger::audit(args, client, out).await?,
         Command::Dev(_) | Command::Server(_) | Command::Completions { .. } | Command::Help { .. } => {}
     }
     Ok(Exit::Ok)

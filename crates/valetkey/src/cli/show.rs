@@ -125,6 +125,11 @@ pub(crate) fn text<'a>(value: &'a Value, names: &[&str]) -> Option<&'a str> {
     find(value, names).and_then(Value::as_str)
 }
 
+/// A list among the fields of an answer.
+pub(crate) fn rows_of<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
+    find(answer, &[name]).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
 /// The list in an answer: the answer itself, or its first field that is one.
 pub(crate) fn rows(answer: &Value) -> &[Value] {
     let list = match answer {

@@ -1,6 +1,7 @@
 //! The machine's clock and randomness: the one place that asks for either.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use valetkey_core::time::{Clock, Entropy};
@@ -12,6 +13,12 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine for the time")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    /// Linux counts what it was suspended (`proc_uptime(5)`); elsewhere that is not told.
+    fn ran(&self) -> Option<Duration> {
+        let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+        Duration::try_from_secs_f64(uptime.split_whitespace().next()?.parse().ok()?).ok()
     }
 }
 

@@ -9,6 +9,8 @@ mod demo;
 #[cfg(test)]
 mod keyring;
 #[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod scrub;

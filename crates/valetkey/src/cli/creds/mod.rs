@@ -175,7 +175,8 @@ fn hinted(failure: Failure) -> Failure {
         | Exit::Denied
         | Exit::Conflict
         | Exit::RateLimited
-        | Exit::Unreachable => failure,
+        | Exit::Unreachable
+        | Exit::Diverged => failure,
     }
 }
 

@@ -1,0 +1,59 @@
+//! The record of who changed what, and whether it is whole: asked by the real command line.
+
+use serde_json::Value;
+
+use crate::process::{answered, ran};
+use crate::server::{client, init, run};
+
+#[test]
+fn who_changed_what_is_on_record_and_the_record_is_known_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = init(dir.path());
+    let server = run(dir.path());
+    let by = |args: &[&str]| answered(&mut client(&server, &operator, args));
+    by(&["account", "create", "acme"]);
+    let made = by(&["token", "create", "--account", "acme", "--role", "admin", "boss"]);
+    let admin = made["token"].as_str().unwrap().to_owned();
+    let own = answered(&mut client(&server, &admin, &["token", "create", "etl"]));
+    let noted = by(&["ledger", "verify"]);
+    assert_eq!((&noted["intact"], &noted["astray"]), (&Value::Bool(true), &Value::Array(Vec::new())), "{noted:#}");
+    let head = noted["head"].as_str().unwrap();
+    by(&["token", "revoke", own["id"].as_str().unwrap()]);
+
+    let listed = by(&["audit", "--limit", "500"]);
+    let told: Vec<[&str; 4]> = listed["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| ["by", "done", "noun", "about"].map(|field| change[field].as_str().unwrap()))
+        .collect();
+    assert!(told.contains(&["operator", "made", "account", "acme"]), "{told:?}");
+    assert!(told.contains(&["boss", "made", "token", "of etl"]), "{told:?}");
+    assert!(told.contains(&["operator", "ended", "token", "token"]), "{told:?}");
+    assert!(told.iter().any(|[by, ..]| *by == "server"), "what init made: {told:?}");
+    let mine = &listed["changes"].as_array().unwrap()[0];
+    assert_eq!(mine["from"], "127.0.0.1");
+    assert!(mine["token"].as_str().is_some_and(|token| token.starts_with("tok_")));
+    let all = listed.to_string();
+    for secret in [&operator, &admin, &own["token"].as_str().unwrap().to_owned()] {
+        assert!(!all.contains(secret.as_str()));
+    }
+    let refused = ran(&mut client(&server, &admin, &["audit"]));
+    assert_eq!(refused.status.code(), Some(4));
+    let tokens = by(&["audit", "--noun", "token", "--since", "1h", "--limit", "1"]);
+    assert_eq!(tokens["changes"].as_array().unwrap().len(), 1);
+    let next = by(&["audit", "--noun", "token", "--before", tokens["next_before"].as_str().unwrap()]);
+    assert!(next["changes"].as_array().unwrap().iter().all(|change| change["noun"] == "token"));
+
+    let grown = by(&["ledger", "verify", "--expect-head", head]);
+    assert_eq!((&grown["expected"], &grown["intact"]), (&Value::from("grown"), &Value::Bool(true)));
+    let (seq, hash) = head.split_once(':').unwrap();
+    let wrong = format!("{seq}:{}", hash.chars().rev().collect::<String>());
+    let output = ran(&mut client(&server, &operator, &["ledger", "verify", "--expect-head", &wrong]));
+    assert_eq!(output.status.code(), Some(9));
+    assert_eq!(
+        ran(&mut client(&server, &operator, &["ledger", "verify", "--expect-head", "7"])).status.code(),
+        Some(2)
+    );
+    server.stop();
+}
