@@ -128,6 +128,10 @@ fn plain(path: &[u8], namespace: Namespace) -> Result<&str, Error> {
     Ok(text)
 }
 
+/// SECURITY: `m` also moves what is there to another name, and `e` shows properties and access lists; no action stands for either.
+const RENAME: &str = "put-object: renaming (ABFS, and committers of Hadoop and Spark that rename) needs the letters `m` and `e`, \
+                      for which there is no action; write under the final name";
+
 /// The letters for the actions, and what they do not say.
 fn permissions(actions: Actions, resource: &Resource, namespace: Namespace) -> (Permissions, Vec<String>) {
     let mut said = actions.intersect(Actions::of(&[Action::GetObject, Action::DeleteObject]));
@@ -168,6 +172,9 @@ fn permissions(actions: Actions, resource: &Resource, namespace: Namespace) -> (
             | Action::PutBucketConfig => "a signature for blobs does not reach the container itself",
         };
         narrowed.push(format!("{action}: {why}"));
+    }
+    if namespace == Namespace::Hierarchical && !tree && said.contains(Action::PutObject) {
+        narrowed.push(RENAME.to_owned());
     }
     (Permissions(said), narrowed)
 }
@@ -338,6 +345,21 @@ mod tests {
                 "get-bucket-info: a signature for blobs does not reach the container itself"
             ]
         );
+    }
+
+    #[test]
+    fn that_nothing_can_be_renamed_is_said_to_who_writes_where_names_are_a_tree() {
+        let says = |path: Option<Path>, actions, namespace| {
+            let paths = path.map_or(Paths::Whole, only);
+            compile(&scope(paths, actions), namespace).unwrap().narrowed.iter().any(|why| why == RENAME)
+        };
+        let daily = || Some(Path::directory(b"jobs/daily").unwrap());
+        assert!(says(daily(), Actions::READ_WRITE, Namespace::Hierarchical));
+        assert!(says(None, Actions::WRITE, Namespace::Hierarchical));
+        assert!(!says(daily(), Actions::READ, Namespace::Hierarchical));
+        assert!(!says(None, Actions::READ_WRITE, Namespace::Flat));
+        let letters = |actions| compile(&scope(Paths::Whole, actions), Namespace::Hierarchical).unwrap().permissions;
+        assert!(!letters(Actions::READ_WRITE).to_string().contains(['m', 'e']));
     }
 
     #[test]

@@ -387,7 +387,7 @@ proptest! {
     fn no_store_is_told_more_than_the_scope(
         scope in scope(), form in form(), more in prop::collection::vec(text(), 0..3), store in 0..5,
     ) {
-        let kms = Some(Kms { keys: Vec::new() });
+        let kms = Some(Kms { keys: Vec::new(), behind: BTreeMap::new() });
         let grammar = match store {
             0 => ceph(),
             1 => Grammar { specials: Specials::NoEscapeButVariables, ..ceph() },
@@ -434,7 +434,7 @@ fn policies_are_compact_and_look_like_this() {
     let china = Grammar {
         partition: "aws-cn".into(),
         principal: Principal::Required,
-        kms: Some(Kms { keys: vec!["arn:aws-cn:kms:cn-north-1:1:key/k".into()] }),
+        kms: Some(Kms { keys: vec!["arn:aws-cn:kms:cn-north-1:1:key/k".into()], behind: BTreeMap::new() }),
         ..aws()
     };
     assert_eq!(
@@ -449,4 +449,29 @@ fn policies_are_compact_and_look_like_this() {
         ),
         r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:eu-west-1:123456789012:accesspoint/gate/object/p*"},{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:eu-west-1:123456789012:accesspoint/gate","Condition":{"StringLike":{"s3:prefix":"p*"}}}]}"#
     );
+}
+
+/// The clients of an access point name it by its alias, which is the bucket here; its objects are encrypted in the name of the
+/// bucket behind it (S3 User Guide, "Encryption context").
+#[test]
+fn encrypted_objects_behind_an_access_point_are_those_of_its_bucket() {
+    let bucket = |text: &str| BucketName::parse(text).unwrap();
+    let behind = BTreeMap::from([(bucket("lake"), bucket("real-lake"))]);
+    let grammar = Grammar { kms: Some(Kms { keys: Vec::new(), behind }), ..access_point() };
+    let scope = Scope::new(bucket("lake"), Paths::Whole, Actions::READ_WRITE).unwrap();
+    let written = grammar.write(&scope, Form::ALL[0]).unwrap().json;
+    let policy = Evaluator::new(&written, Escapes::Known);
+    let key = "arn:aws:kms:eu-west-1:1:key/k";
+    let allows = |action: &str, arn: &str| {
+        let via = ("kms:ViaService", "s3.eu-west-1.amazonaws.com");
+        policy.allows(action, key, &[("kms:EncryptionContext:aws:s3:arn", arn), via])
+    };
+    for action in ["kms:Decrypt", "kms:GenerateDataKey"] {
+        assert!(allows(action, "arn:aws:s3:::real-lake") && allows(action, "arn:aws:s3:::real-lake/a/b"), "{written}");
+        for other in ["arn:aws:s3:::lake", "arn:aws:s3:::lake/a", "arn:aws:s3:::real-lake2/a", "arn:aws:s3:::other/a"] {
+            assert!(!allows(action, other), "{other} by {written}");
+        }
+    }
+    assert!(policy.allows("s3:GetObject", "arn:aws:s3:eu-west-1:123456789012:accesspoint/gate/object/a", &[]));
+    assert!(!policy.allows("s3:GetObject", "arn:aws:s3:::real-lake/a", &[]));
 }

@@ -62,6 +62,8 @@ pub(crate) enum Principal {
 pub(crate) struct Kms {
     /// Their ARNs; none means any, as far as the role allows.
     pub(crate) keys: Vec<Box<str>>,
+    /// The buckets behind access points: objects are encrypted in the name of those, whatever they are reached through.
+    pub(crate) behind: BTreeMap<BucketName, BucketName>,
 }
 
 /// Which parts of a scope a policy says; the shorter forms leave out what is of the least use.
@@ -259,7 +261,7 @@ impl Grammar {
         }
         let Self { partition, .. } = self;
         let suffix = if &**partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
-        let arn = format!("arn:{partition}:s3:::{bucket}");
+        let arn = format!("arn:{partition}:s3:::{}", kms.behind.get(bucket).unwrap_or(bucket));
         let condition = Condition {
             like: BTreeMap::from([
                 ("kms:EncryptionContext:aws:s3:arn", OneOrMany::of(vec![arn.clone(), format!("{arn}/*")])),

@@ -82,6 +82,9 @@ pub struct KmsSettings {
     /// Their ARNs; any that the role may use, if none are named.
     #[serde(default)]
     pub key_arns: Vec<String>,
+    /// The buckets behind access points: by the names of `access_points`, what each bucket is called itself.
+    #[serde(default)]
+    pub buckets: BTreeMap<String, String>,
 }
 
 /// How a store differs from AWS.
@@ -157,8 +160,8 @@ impl Settings {
             .access_points
             .iter()
             .map(|(bucket, arn)| access_point(bucket, arn, &partition))
-            .collect::<Result<_, _>>()?;
-        let kms = self.kms.map(|kms| read_kms(&kms, &partition)).transpose()?;
+            .collect::<Result<BTreeMap<_, _>, _>>()?;
+        let kms = self.kms.map(|kms| read_kms(&kms, &partition, &access_points)).transpose()?;
         Ok(Parsed {
             endpoint,
             objects,
@@ -354,7 +357,7 @@ fn access_point(bucket: &str, arn: &str, partition: &str) -> Result<(BucketName,
     Ok((bucket, arn.into()))
 }
 
-fn read_kms(kms: &KmsSettings, partition: &str) -> Result<Kms, Error> {
+fn read_kms(kms: &KmsSettings, partition: &str, access_points: &BTreeMap<BucketName, Box<str>>) -> Result<Kms, Error> {
     let read = |arn: &String| {
         if plain_arn(arn, partition, "kms") {
             Ok(arn.as_str().into())
@@ -362,5 +365,17 @@ fn read_kms(kms: &KmsSettings, partition: &str) -> Result<Kms, Error> {
             Err(bad("kms.key_arns", format!("`{}` is not the ARN of a key of the same partition", shortened(arn))))
         }
     };
-    Ok(Kms { keys: kms.key_arns.iter().map(read).collect::<Result<_, _>>()? })
+    let named = |(name, bucket): (&String, &String)| {
+        let parse = |text: &str| BucketName::parse(text).map_err(|error| error.at("kms.buckets"));
+        let (name, bucket) = (parse(name)?, parse(bucket)?);
+        if access_points.contains_key(&name) {
+            Ok((name, bucket))
+        } else {
+            Err(bad("kms.buckets", format!("`{name}` is none of `access_points`: any other bucket is itself")))
+        }
+    };
+    Ok(Kms {
+        keys: kms.key_arns.iter().map(read).collect::<Result<_, _>>()?,
+        behind: kms.buckets.iter().map(named).collect::<Result<_, _>>()?,
+    })
 }

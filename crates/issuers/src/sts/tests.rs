@@ -418,6 +418,11 @@ fn bad_settings_are_refused_by_name() {
         assert_eq!(parse(&json!({field: value})).unwrap_err(), field, "{value}");
     }
     assert_eq!(parse(&json!({"kms": {"key_arns": ["*"]}})).unwrap_err(), "kms.key_arns");
+    for buckets in [json!({"lake": "real-lake"}), json!({"gate": "NO"}), json!({"NO": "real-lake"})] {
+        let points = json!({"gate": "arn:aws:s3:eu-west-1:1:accesspoint/gate"});
+        let told = json!({"kms": {"key_arns": [], "buckets": buckets}, "access_points": points});
+        assert_eq!(parse(&told).unwrap_err(), "kms.buckets", "{buckets}");
+    }
     assert_eq!(parse(&json!({"profile": "ceph", "session_tags": {"a": "b"}})).unwrap_err(), "session_tags");
     assert!(serde_json::from_value::<Settings>(json!({"region": "x", "role_arn": "y", "secret": 1})).is_err());
     let china =
