@@ -10,6 +10,10 @@ use crate::node::listen::{self, Proxies};
 use crate::node::system;
 use crate::node::tls::Tls;
 
+/// The most requests at once on one connection of HTTP/2: of the API, and of the S3 endpoint, whose clients ask much at once.
+const STREAMS: u32 = 32;
+const S3_STREAMS: u32 = 128;
+
 /// The most connections of who watches the server.
 const WATCHERS: usize = 64;
 
@@ -28,6 +32,8 @@ pub(super) fn listeners(config: &Config, [api_tls, s3_tls]: [Option<Tls>; 2]) ->
             of_one: api.max_connections_per_address,
             proxies: proxies.clone(),
             proxy_protocol: api.proxy_protocol,
+            streams: STREAMS,
+            window_bytes: 0,
         },
         listen::Settings {
             name: "s3",
@@ -37,6 +43,8 @@ pub(super) fn listeners(config: &Config, [api_tls, s3_tls]: [Option<Tls>; 2]) ->
             of_one: s3.max_connections_per_address,
             proxies,
             proxy_protocol: s3.proxy_protocol,
+            streams: S3_STREAMS,
+            window_bytes: config.limits.body_bytes,
         },
     ]
 }
@@ -51,6 +59,8 @@ pub(super) fn watchers(address: SocketAddr) -> listen::Settings {
         of_one: WATCHERS / 2,
         proxies: Proxies::none(),
         proxy_protocol: false,
+        streams: STREAMS,
+        window_bytes: 0,
     }
 }
 

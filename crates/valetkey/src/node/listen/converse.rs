@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 use tracing::debug;
 
+use crate::node::listen::windows::{self, Large};
 use crate::node::listen::{Ends, Wire};
 use crate::node::stalls::{Streams, Watched, watched};
 
@@ -51,8 +52,14 @@ pub(super) const PATIENCE: Patience = Patience {
 const HEAD_BYTES: usize = 64 * 1024;
 const HTTP_2_HEAD_BYTES: u32 = 64 * 1024;
 const HEAD_FIELDS: usize = 128;
-/// The most requests at once on one HTTP/2 connection.
-const STREAMS: u32 = 32;
+
+/// What a connection is like if it is HTTP/2.
+pub(super) struct Http2 {
+    /// The most requests at once.
+    pub(super) streams: u32,
+    /// Its place among those with large windows, if it has one.
+    pub(super) large: Option<Large>,
+}
 
 /// What goes on on a connection.
 #[derive(Default)]
@@ -61,6 +68,7 @@ struct Activity {
     open: AtomicUsize,
     asked: AtomicBool,
     is_http_2: AtomicBool,
+    large: Mutex<Option<Large>>,
     /// There is no open request any more.
     rested: Notify,
 }
@@ -73,7 +81,11 @@ impl Activity {
     fn begin(self: &Arc<Self>, version: Version) -> Open {
         self.open.fetch_add(1, Ordering::AcqRel);
         self.is_http_2.store(version == Version::HTTP_2, Ordering::Relaxed);
-        self.asked.store(true, Ordering::Release);
+        let is_first = !self.asked.swap(true, Ordering::AcqRel);
+        if is_first && version < Version::HTTP_2 {
+            // Only now it is known that there are no windows.
+            drop(self.large.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
         Open(Arc::clone(self))
     }
 }
@@ -151,8 +163,13 @@ where
 }
 
 /// Serves one connection.
-pub(super) async fn converse<I, S, B>(stream: I, service: S, ends: &Ends, name: &'static str, patience: Patience)
-where
+pub(super) async fn converse<I, S, B>(
+    stream: I,
+    service: S,
+    ends: &Ends,
+    name: &'static str,
+    (patience, http_2): (Patience, Http2),
+) where
     I: Wire,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -167,17 +184,18 @@ where
         .header_read_timeout(idle)
         .max_headers(HEAD_FIELDS)
         .max_buf_size(HEAD_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
+    let Http2 { streams, large } = http_2;
+    let mut of_2 = builder.http2();
+    of_2.timer(TokioTimer::new())
         .max_header_list_size(HTTP_2_HEAD_BYTES)
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(streams)
         .keep_alive_interval(Some(idle));
+    windows::set(&mut of_2, large.is_some());
     // SECURITY: the library waits for ever for the bytes that tell HTTP/1.1 from HTTP/2, for a reader that reads nothing, and
     // for a request on a connection of HTTP/2 that answers pings. None may hold a connection, or what is buffered for it.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(stall));
-    let activity = Arc::new(Activity::default());
+    let activity = Arc::new(Activity { large: Mutex::new(large), ..Activity::default() });
     let service = Counting { service, activity: Arc::clone(&activity), leaving: ends.leaving.clone(), stall };
     let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
     tokio::pin!(connection);
@@ -244,7 +262,9 @@ mod tests {
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"hello"))))
         });
         let ends = ends.clone();
-        (client, async move { converse(server, service, &ends, "test", patience).await })
+        (client, async move {
+            converse(server, service, &ends, "test", (patience, Http2 { streams: 8, large: None })).await
+        })
     }
 
     fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
@@ -355,7 +375,7 @@ mod tests {
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"late"))))
         });
         let ends = Ends::new();
-        let conversation = converse(server, service, &ends, "test", SHORT);
+        let conversation = converse(server, service, &ends, "test", (SHORT, Http2 { streams: 8, large: None }));
         let (mut reader, mut writer) = tokio::io::split(client);
         let talk = async {
             writer.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

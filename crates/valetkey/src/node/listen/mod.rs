@@ -4,6 +4,7 @@
 mod converse;
 mod peers;
 mod proxies;
+mod windows;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -23,9 +24,10 @@ use tower::{Service, ServiceExt};
 use tracing::{debug, info, warn};
 use valetkey_dialects::edge::Peer;
 
-use crate::node::listen::converse::{PATIENCE, converse};
+use crate::node::listen::converse::{Http2, PATIENCE, converse};
 use crate::node::listen::peers::Peers;
 pub(crate) use crate::node::listen::proxies::{Network, Proxies};
+use crate::node::listen::windows::Windows;
 use crate::node::tls::Tls;
 
 /// Longest time a TLS handshake may take.
@@ -44,6 +46,10 @@ pub(crate) struct Settings {
     pub(crate) proxies: Proxies,
     /// Whether every connection begins with a proxy's word of who it is.
     pub(crate) proxy_protocol: bool,
+    /// The most requests at once on one connection of HTTP/2.
+    pub(crate) streams: u32,
+    /// The bytes that large windows of HTTP/2 may be in all.
+    pub(crate) window_bytes: usize,
 }
 
 /// How connections end, one after the other.
@@ -71,6 +77,7 @@ pub(crate) struct Listener {
     address: SocketAddr,
     connections: Arc<Semaphore>,
     peers: Arc<Peers>,
+    windows: Arc<Windows>,
 }
 
 fn refused(name: &'static str, reason: &'static str) {
@@ -80,11 +87,12 @@ fn refused(name: &'static str, reason: &'static str) {
 impl Listener {
     /// Binds.
     pub(crate) async fn bind(settings: Settings) -> anyhow::Result<Self> {
-        let Settings { name, address, connections, of_one, .. } = settings;
+        let Settings { name, address, connections, of_one, window_bytes, .. } = settings;
         let socket = TcpListener::bind(address).await.with_context(|| format!("{name} cannot listen on {address}"))?;
         let address = socket.local_addr()?;
         let (connections, peers) = (Arc::new(Semaphore::new(connections)), Peers::new(of_one));
-        Ok(Self { settings, socket, address, connections, peers })
+        let windows = Arc::new(Windows::new(window_bytes));
+        Ok(Self { settings, socket, address, connections, peers, windows })
     }
 
     /// The URL made of that address. Always a number, never `localhost`: some clients would put the bucket in front.
@@ -100,7 +108,7 @@ impl Listener {
         B: Body<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let Self { settings, socket, address, connections, peers } = self;
+        let Self { settings, socket, address, connections, peers, windows } = self;
         let name = settings.name;
         info!(listener = name, address = %address, tls = settings.tls.is_some(), "listening");
         let settings = Arc::new(settings);
@@ -141,10 +149,10 @@ impl Listener {
                 continue;
             }
             let _ = stream.set_nodelay(true);
-            let (service, ends, settings, peers) =
-                (service.clone(), ends.clone(), Arc::clone(&settings), Arc::clone(&peers));
+            let (service, ends, settings) = (service.clone(), ends.clone(), Arc::clone(&settings));
+            let (peers, windows) = (Arc::clone(&peers), Arc::clone(&windows));
             tasks.spawn(async move {
-                let handled = handle(stream, peer, service, &ends, &settings, &peers);
+                let handled = handle(stream, peer, service, &ends, &settings, (&peers, &windows));
                 tokio::select! {
                     () = handled => {}
                     // Whatever it is at: a handshake, half a request, a reader that does not read.
@@ -163,7 +171,7 @@ async fn handle<S, B>(
     service: S,
     ends: &Ends,
     settings: &Settings,
-    peers: &Arc<Peers>,
+    (peers, windows): (&Arc<Peers>, &Windows),
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -192,6 +200,7 @@ async fn handle<S, B>(
             }
         }
     }
+    let http_2 = Http2 { streams: settings.streams, large: windows.take(peer, settings.proxies.trusts(peer)) };
     let proxies = settings.proxies.clone();
     let service = service.map_request(move |mut request: Request<Incoming>| {
         let client = proxies.client(peer, request.headers());
@@ -199,14 +208,14 @@ async fn handle<S, B>(
         request
     });
     match &settings.tls {
-        None => converse(stream, service, ends, name, PATIENCE).await,
+        None => converse(stream, service, ends, name, (PATIENCE, http_2)).await,
         Some(tls) => {
             let handshake = tls.acceptor().accept(stream);
             tokio::select! {
                 // Nobody has asked anything yet.
                 () = ends.stop.cancelled() => {}
                 shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => match shaken {
-                    Ok(Ok(stream)) => converse(stream, service, ends, name, PATIENCE).await,
+                    Ok(Ok(stream)) => converse(stream, service, ends, name, (PATIENCE, http_2)).await,
                     Ok(Err(error)) => debug!(listener = name, %error, "the TLS handshake failed"),
                     Err(_) => debug!(listener = name, "the TLS handshake took too long"),
                 },
