@@ -10,6 +10,7 @@ pub mod ask;
 pub mod audit;
 pub mod caller;
 pub mod check;
+pub mod cors;
 pub mod credential;
 pub mod dataset;
 pub mod desk;

@@ -72,6 +72,19 @@ pub(crate) fn is_strange(error: &(dyn StdError + 'static)) -> bool {
     false
 }
 
+/// Whether a request broke off, so that nobody knows whether it was done.
+pub(crate) fn is_broken_off(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<HttpError>() {
+            let kind = error.kind();
+            return matches!(kind, HttpErrorKind::Connect | HttpErrorKind::Request | HttpErrorKind::Interrupted);
+        }
+        next = error.source();
+    }
+    false
+}
+
 fn strange(said: impl Into<String>) -> HttpError {
     HttpError::new(HttpErrorKind::Decode, Strange(said.into()))
 }

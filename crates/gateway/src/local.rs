@@ -260,6 +260,32 @@ impl Upload for Flow {
     }
 }
 
+impl Disk {
+    /// Objects in the order of their keys; of each folder below the prefix one, if it is to be `rolled`.
+    async fn walked(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        from: &[u8],
+        (limit, rolled): (usize, bool),
+    ) -> Result<Vec<Entry>, Failure> {
+        let (directory, prefix, from) = (self.directory(bucket), prefix.to_owned(), from.to_vec());
+        let found = blocking(move || {
+            if open(&directory)?.is_none() {
+                return Ok(None);
+            }
+            let mut walk = Walk { prefix: &prefix, from: &from, limit, rolled, found: Vec::new() };
+            walk.walk(&directory, "")?;
+            Ok(Some(walk.found))
+        });
+        let Some(found) = found.await? else { return Err(self.away(bucket).await) };
+        if found.is_empty() {
+            self.standing(bucket).await?;
+        }
+        Ok(found)
+    }
+}
+
 #[async_trait]
 impl Backend for Disk {
     fn fits(&self, key: &str) -> Result<(), &'static str> {
@@ -330,20 +356,17 @@ impl Backend for Disk {
     }
 
     async fn list(&self, bucket: &str, prefix: &str, from: &[u8], limit: usize) -> Result<Vec<Entry>, Failure> {
-        let (directory, prefix, from) = (self.directory(bucket), prefix.to_owned(), from.to_vec());
-        let found = blocking(move || {
-            if open(&directory)?.is_none() {
-                return Ok(None);
-            }
-            let mut walk = Walk { prefix: &prefix, from: &from, limit, found: Vec::new() };
-            walk.walk(&directory, "")?;
-            Ok(Some(walk.found))
-        });
-        let Some(found) = found.await? else { return Err(self.away(bucket).await) };
-        if found.is_empty() {
-            self.standing(bucket).await?;
-        }
-        Ok(found)
+        self.walked(bucket, prefix, from, (limit, false)).await
+    }
+
+    async fn list_folders(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Option<Vec<Entry>>, Failure> {
+        self.walked(bucket, prefix, from, (limit, true)).await.map(Some)
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<usize, Failure> {

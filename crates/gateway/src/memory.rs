@@ -25,10 +25,32 @@ impl PaginatedListStore for Sorted {
             key.starts_with(prefix.unwrap_or_default()) && key > behind.as_str()
         });
         let limit = opts.max_keys.unwrap_or(1000);
-        let more = objects.len() > limit;
-        objects.truncate(limit);
-        let page_token = objects.last().filter(|_| more).map(|last| last.location.to_string());
-        let result = ListResult { common_prefixes: Vec::new(), objects, extensions: http_extensions() };
+        let mut result = ListResult { common_prefixes: Vec::new(), objects: Vec::new(), extensions: http_extensions() };
+        let mut page_token = None;
+        let mut last: Option<(String, String)> = None;
+        for meta in objects {
+            let key = meta.location.to_string();
+            let rest = key.get(prefix.unwrap_or_default().len()..).unwrap_or_default();
+            let folder = opts.delimiter.as_ref().and_then(|delimiter| rest.find(&**delimiter));
+            let folder = folder.and_then(|at| key.get(..prefix.unwrap_or_default().len() + at)).map(str::to_owned);
+            if let (Some(folder), Some((told, behind))) = (&folder, &mut last)
+                && folder == told
+            {
+                *behind = key;
+                continue;
+            }
+            if result.objects.len() + result.common_prefixes.len() == limit {
+                page_token = last.map(|(_, behind)| behind);
+                break;
+            }
+            if let Some(folder) = folder {
+                result.common_prefixes.push(object_store::path::Path::parse(&folder)?);
+                last = Some((folder, key));
+            } else {
+                result.objects.push(meta);
+                last = Some((String::new(), key));
+            }
+        }
         Ok(PaginatedListResult { result, page_token })
     }
 }

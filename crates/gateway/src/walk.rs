@@ -25,6 +25,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) prefix: &'a str,
     pub(crate) from: &'a [u8],
     pub(crate) limit: usize,
+    /// Whether one of all that is in a folder below the prefix is enough.
+    pub(crate) rolled: bool,
     pub(crate) found: Vec<Entry>,
 }
 
@@ -75,7 +77,12 @@ impl Walk<'_> {
                 return Ok(());
             }
             if key.ends_with('/') {
+                let most = self.limit;
+                if self.rolled && key.starts_with(self.prefix) && key.len() > self.prefix.len() {
+                    self.limit = self.found.len() + 1;
+                }
                 self.walk(&entry.path(), &key)?;
+                self.limit = most;
                 continue;
             }
             let metadata = match entry.metadata() {

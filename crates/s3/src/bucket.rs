@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use s3s::StdError;
 use s3s::stream::{ByteStream, RemainingLength};
 use tokio_util::task::TaskTracker;
+use valetkey_core::cors::Rules;
 use valetkey_core::fair::Share;
 use valetkey_core::id::{AccountId, StorageId};
 
@@ -24,8 +25,9 @@ use crate::gate::session::{Live, Session};
 use crate::objects::checksum::{Algorithm, Digests};
 use crate::objects::intake::Taken;
 use crate::objects::listing::{Ask, Page};
+use crate::objects::origin::Origin;
 use crate::objects::record::{Headers, Record};
-use crate::objects::uploads::{Completion, UploadId};
+use crate::objects::uploads::{Completion, Owner, UploadId};
 use crate::objects::{self, BucketId, Clash, Condition, Objects};
 
 /// The buckets of every store that is served here.
@@ -67,6 +69,17 @@ impl Buckets {
     /// The way to another store, if it is attached.
     pub(crate) fn backend(&self, storage: StorageId) -> Option<Arc<dyn Backend>> {
         self.backends.read().unwrap_or_else(PoisonError::into_inner).get(&storage).cloned()
+    }
+
+    /// Whether any bucket has CORS rules.
+    pub(crate) fn has_cors(&self) -> bool {
+        !self.objects.cors().is_empty()
+    }
+
+    /// The CORS rules of the buckets of a name. Who asks is not known yet: it is of one of several stores.
+    pub(crate) fn cors(&self, name: &str) -> Vec<Arc<Rules>> {
+        let own = self.objects.bucket(name).into_iter();
+        own.chain(self.objects.foreign_buckets(name)).filter_map(|bucket| self.objects.cors().get(bucket)).collect()
     }
 
     /// Whether a store's buckets are served.
@@ -133,6 +146,30 @@ impl Bucket {
             None => self.objects.record(self.id, key).await,
             Some(behind) => behind.record(key).await,
         }
+    }
+
+    /// Where an object comes from, if it was made of parts and is unchanged since.
+    pub(crate) async fn origin(&self, _: &Live, key: &[u8], record: &Record) -> Result<Option<Origin>> {
+        let origin = self.objects.origin(self.id, key).await?;
+        Ok(origin.filter(|origin| origin.is_of(record)))
+    }
+
+    /// The object that an upload of `owner` was made into, while it is there unchanged.
+    pub(crate) async fn made_by(
+        &self,
+        live: &Live,
+        key: &[u8],
+        id: UploadId,
+        owner: Owner,
+    ) -> Result<Option<(Arc<Record>, Origin)>> {
+        // Before the store behind is asked: anyone may make up an upload's name.
+        let known = self.objects.origin(self.id, key).await?;
+        if known.is_none_or(|origin| origin.upload != id || origin.owner != owner) {
+            return Ok(None);
+        }
+        let Some(record) = self.record(live, key).await? else { return Ok(None) };
+        let origin = self.origin(live, key, &record).await?;
+        Ok(origin.filter(|origin| origin.upload == id && origin.owner == owner).map(|origin| (record, origin)))
     }
 
     /// Opens the range of an object that `plan` wants of it; `likely` is which that will be, if that can be told before.

@@ -129,10 +129,14 @@ impl From<BodyError> for S3Error {
             BodyError::TooLong => {
                 refuse(S3ErrorCode::IncompleteBody, "The body has more bytes than the announced length.")
             }
-            BodyError::Idle | BodyError::Late => refuse(
-                S3ErrorCode::RequestTimeout,
-                "Your socket connection to the server was not read from or written to within the timeout period.",
-            ),
+            BodyError::Idle | BodyError::Late => {
+                let said =
+                    "Your socket connection to the server was not read from or written to within the timeout period.";
+                let mut error = refuse(S3ErrorCode::RequestTimeout, said);
+                // S3 says 400; what ends for want of time is HTTP's 408 (RFC 9110, section 15.5.9).
+                error.set_status_code(http::StatusCode::REQUEST_TIMEOUT);
+                error
+            }
             BodyError::Malformed => refuse(
                 S3ErrorCode::InvalidRequest,
                 "The chunks of the body do not follow the aws-chunked format, or a trailer is missing.",

@@ -26,6 +26,7 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3Result, s3_error};
 use tokio_util::task::TaskTracker;
+use valetkey_core::cors::{CorsRules, Rules};
 use valetkey_core::error::Noun;
 use valetkey_core::fair::Budget;
 use valetkey_core::id::StorageId;
@@ -108,6 +109,10 @@ pub struct Config {
     /// Hosts in Cloudflare R2's form that are ours too: locally signed credentials for them are taken, and a bucket's name may
     /// stand in front. `{account}.` in front of one stands for an account's id in hexadecimal.
     pub r2_hosts: Vec<String>,
+    /// Whether clients reach it by HTTPS: answers with URLs say so.
+    pub is_https: bool,
+    /// What pages of other origins are allowed of buckets without rules of their own.
+    pub cors: Option<Rules>,
     /// Limits.
     pub limits: Limits,
     /// The disk that the directory is on.
@@ -123,6 +128,8 @@ impl Config {
             data_dir,
             domains: vec!["s3.localhost".to_owned()],
             r2_hosts: Vec::new(),
+            is_https: false,
+            cors: None,
             limits: Limits::default(),
         }
     }
@@ -157,6 +164,24 @@ pub struct Endpoint {
     objects: Arc<Objects>,
     buckets: Arc<Buckets>,
 }
+
+/// Headers of an answer that the pages of [`Config::cors`] may read, beside those that every page may.
+pub const EXPOSED: &[&str] = &[
+    "Accept-Ranges",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Range",
+    "Date",
+    "ETag",
+    "x-amz-checksum-crc32",
+    "x-amz-checksum-crc32c",
+    "x-amz-checksum-crc64nvme",
+    "x-amz-checksum-sha1",
+    "x-amz-checksum-sha256",
+    "x-amz-checksum-type",
+    "x-amz-mp-parts-count",
+    "x-amz-request-id",
+];
 
 /// Nobody proves anything to the S3 crate: the gate did before, and took the proof away.
 struct NoProof;
@@ -196,7 +221,7 @@ impl Endpoint {
     /// # Errors
     /// `Internal`, naming the file, when the directory or its index cannot be opened.
     pub async fn open(config: Config, world: World) -> Result<Self, Error> {
-        let Config { storage, data_dir, domains, r2_hosts, limits, space } = config;
+        let Config { storage, data_dir, domains, r2_hosts, is_https, cors, limits, space } = config;
         let World { keyring, leases, parents, clock, entropy, budget, tasks } = world;
         let setup = Setup {
             data_dir: &data_dir,
@@ -209,8 +234,8 @@ impl Endpoint {
             tasks: tasks.clone(),
         };
         let objects = Arc::new(Objects::open(setup).await?);
-        let buckets = Arc::new(Buckets::new(storage, Arc::clone(&objects), tasks));
-        let wire = Wire { buckets: Arc::clone(&buckets), limits, budget: Arc::clone(&budget) };
+        let buckets = Arc::new(Buckets::new(storage, Arc::clone(&objects), tasks.clone()));
+        let wire = Wire { buckets: Arc::clone(&buckets), limits, budget: Arc::clone(&budget), is_https };
         let mut builder = S3ServiceBuilder::new(wire);
         let mut limited = S3Config::default();
         limited.xml_max_body_size = limits.max_xml_bytes;
@@ -221,7 +246,19 @@ impl Endpoint {
         let (behind, scopes) = (builder.build(), gate::scopes());
         let standing = Arc::new(Standing { leases, parents, clock });
         let own = Arc::clone(&buckets);
-        let gate = Gate { behind, buckets: own, hosts, limits, keyring, standing, budget, entropy, scopes };
+        let gate = Gate {
+            behind,
+            buckets: own,
+            hosts,
+            limits,
+            keyring,
+            standing,
+            budget,
+            entropy,
+            tasks,
+            cors: cors.map(Arc::new),
+            scopes,
+        };
         Ok(Self { gate: Arc::new(gate), objects, buckets })
     }
 
@@ -336,6 +373,25 @@ impl Endpoint {
             None => Ok(false),
         }
     }
+}
+
+#[async_trait::async_trait]
+impl CorsRules for Endpoint {
+    async fn cors(&self, storage: StorageId, bucket: &BucketName) -> Result<Option<Rules>, Error> {
+        let found = self.buckets.bucket(storage, bucket.as_str()).ok_or_else(|| not_served(bucket))?;
+        Ok(self.objects.cors().get(found.id).map(|rules| (*rules).clone()))
+    }
+
+    async fn set_cors(&self, storage: StorageId, bucket: &BucketName, rules: Option<Rules>) -> Result<(), Error> {
+        let found = self.buckets.bucket(storage, bucket.as_str()).ok_or_else(|| not_served(bucket))?;
+        self.objects.set_cors(Live::of_server(), found.id, rules).await.map_err(failed)
+    }
+}
+
+fn not_served(bucket: &BucketName) -> Error {
+    let said =
+        format!("the bucket `{bucket}` is not served by this server's S3 endpoint; its store has rules of its own");
+    Error::new(Kind::Invalid, said).at("bucket")
 }
 
 impl<B> hyper::service::Service<Request<B>> for Endpoint

@@ -5,6 +5,7 @@
 //! line where the binary lists them. The tests of every route then go over it by themselves; they only ask how its
 //! envelope is known.
 
+mod cors;
 mod heavy;
 mod limit;
 mod metric;
@@ -21,6 +22,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use valetkey_core::cors::Rules;
 use valetkey_core::desk::Desk;
 use valetkey_core::fair::Budget;
 use valetkey_core::keyring::SharedKeyring;
@@ -31,6 +33,7 @@ use valetkey_core::share::Shares;
 use valetkey_core::time::Entropy;
 use valetkey_core::workspace::Workspaces;
 
+pub use cors::EXPOSED;
 pub use heavy::{Heavy, HeavyLimits, PIECE, Piece, Place, Stop, Telling};
 pub use limit::{Class, Limiter, Quota, WindowLeft, usual_headers};
 pub use query::Query;
@@ -78,11 +81,13 @@ pub struct EdgeLimits {
     pub body_time: Duration,
     /// How often callers and strangers may ask.
     pub rates: RateLimits,
+    /// What pages of other origins are allowed on routes that vend.
+    pub cors: Option<Rules>,
 }
 
 impl Default for EdgeLimits {
     fn default() -> Self {
-        Self { body_bytes: 64 * 1024, body_time: Duration::from_secs(10), rates: RateLimits::default() }
+        Self { body_bytes: 64 * 1024, body_time: Duration::from_secs(10), rates: RateLimits::default(), cors: None }
     }
 }
 

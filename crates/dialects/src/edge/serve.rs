@@ -35,7 +35,7 @@ use super::limit::{Class, Key, Limiter, Quota};
 use super::number::{Numbers, REQUEST_ID, request_id};
 use super::reply::{Ended, Reply};
 use super::route::{Call, Dialect, Entry, Found, Plain, Route};
-use super::{EdgeLimits, Peer, Shared, metric, read, refuse};
+use super::{EdgeLimits, Peer, Shared, cors, metric, read, refuse};
 
 /// The longest path that is routed, in bytes.
 const LONGEST_PATH: usize = 8 * 1024;
@@ -153,6 +153,10 @@ async fn serve(edge: &Edge, request: Request) -> Response {
         // A service is not made without a dialect.
         return Response::new(Body::empty());
     };
+    if let Some(response) = edge.preflight(dialect, &parts, peer, now) {
+        return response;
+    }
+    let (method, origin) = (parts.method.clone(), parts.headers.get(header::ORIGIN).cloned());
     let mut trail = Trail::default();
     let answer = edge.answer(dialect, &mut trail, (parts, body), peer, now);
     let outcome = match AssertUnwindSafe(answer).catch_unwind().await {
@@ -186,6 +190,9 @@ async fn serve(edge: &Edge, request: Request) -> Response {
     }
     log(dialect, &trail, error.as_ref(), response.status(), &id, number, took.as_micros());
     response.headers_mut().insert(REQUEST_ID, id);
+    if vend && let Some(rules) = &edge.limits.cors {
+        cors::tell(rules, &method, origin.as_ref(), response.headers_mut());
+    }
     response
 }
 
@@ -214,6 +221,21 @@ impl Edge {
     fn claimed(&self, path: &str) -> Option<&(Dialect, metric::Numbers)> {
         let claims = self.dialects.iter().filter_map(|one| Some((one.0.claims(path)?, one)));
         claims.max_by_key(|(length, _)| *length).map(|(_, one)| one).or(self.dialects.first())
+    }
+
+    /// Answers a page that asks whether it may use a route that vends.
+    fn preflight(&self, dialect: &Dialect, parts: &Parts, peer: Option<IpAddr>, now: Timestamp) -> Option<Response> {
+        let rules = self.limits.cors.as_ref()?;
+        let method = cors::asked(&parts.method, &parts.headers)?;
+        let path = parts.uri.path();
+        let found = if path.len() > LONGEST_PATH { None } else { dialect.find(&method, path).ok() };
+        let Some(Found::Route(route, _)) = found else { return None };
+        // Who has no allowance left is told so by what follows.
+        let quota = self.limiter.take(Key::peer(peer), now);
+        if route.class != Class::Credentials || quota.is_some_and(|quota| quota.retry_after_secs.is_some()) {
+            return None;
+        }
+        Some(cors::preflight(rules, &method, &parts.headers))
     }
 
     async fn answer<'a>(
@@ -298,7 +320,7 @@ impl Edge {
 
     /// Reads the body. A route that takes a larger one than usual gives its sender more time, but no slower than 64 KiB/s.
     async fn body(&self, route: &Route, body: Body, held: &mut Share) -> Result<Bytes, Error> {
-        let EdgeLimits { body_bytes, body_time, rates: _ } = &self.limits;
+        let EdgeLimits { body_bytes, body_time, .. } = &self.limits;
         let most = route.large.as_ref().map_or(*body_bytes, |large| large.most);
         let time = Duration::from_secs(u64::try_from(most / (64 * 1024)).unwrap_or(u64::MAX)).max(*body_time);
         read::body(body, most, time, held).await

@@ -7,6 +7,7 @@ mod accounts;
 mod audit;
 mod callers;
 mod checks;
+mod cors;
 mod credentials;
 mod ending;
 mod error;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use http::Method;
 use valetkey_core::Error;
 use valetkey_core::check::{Checker, Prober};
+use valetkey_core::cors::CorsRules;
 use valetkey_core::stores::Stores;
 use valetkey_core::table::TableLogs;
 use valetkey_core::time::Lifetime;
@@ -67,6 +69,7 @@ struct Native {
     checker: Checker,
     /// Reads the logs of tables; nothing where this build cannot.
     logs: Option<Arc<dyn TableLogs>>,
+    cors: Arc<dyn CorsRules>,
 }
 
 fn on<F>(native: &Arc<Native>, method: Method, path: &'static str, handler: fn(Arc<Native>, Call) -> F) -> Route
@@ -79,6 +82,7 @@ where
 }
 
 const CREDENTIALS: &str = "/api/v1/credentials";
+const CORS: &str = "/api/v1/buckets/{bucket}/cors";
 const CALLERS: &str = "/api/v1/accounts/{account}/callers";
 const CALLER: &str = "/api/v1/accounts/{account}/callers/{caller}";
 
@@ -89,10 +93,11 @@ pub fn dialect(
     stores: Arc<dyn Stores>,
     prober: Arc<dyn Prober>,
     logs: Option<Arc<dyn TableLogs>>,
+    cors: Arc<dyn CorsRules>,
 ) -> Dialect {
     let (desk, entropy) = (shared.desk.clone(), Arc::clone(&shared.entropy));
     let checker = Checker { desk, stores: Arc::clone(&stores), prober, entropy };
-    let native = &Arc::new(Native { shared: Arc::clone(shared), settings, stores, checker, logs });
+    let native = &Arc::new(Native { shared: Arc::clone(shared), settings, stores, checker, logs, cors });
     let (get, post, delete, patch) = (Method::GET, Method::POST, Method::DELETE, Method::PATCH);
     Dialect {
         name: NAME,
@@ -158,6 +163,9 @@ pub fn dialect(
             on(native, post.clone(), "/api/v1/storages/{storage}/checks", checks::check),
             on(native, get.clone(), "/api/v1/buckets", places::buckets),
             on(native, post.clone(), "/api/v1/buckets", places::create_bucket),
+            on(native, get.clone(), CORS, cors::show),
+            on(native, Method::PUT, CORS, cors::set),
+            on(native, delete.clone(), CORS, cors::remove),
             on(native, get.clone(), "/api/v1/datasets", places::datasets),
             on(native, post.clone(), "/api/v1/datasets", places::create_dataset),
             on(native, get.clone(), "/api/v1/shares", shares::list),

@@ -7,8 +7,8 @@ use utoipa::{Modify, OpenApi};
 use valetkey_core::Error;
 
 use super::{
-    accounts, audit, callers, checks, credentials, explain, grants, incidents, leases, parent_keys, places, profiles,
-    revocations, shares, storages, tokens, workspaces,
+    accounts, audit, callers, checks, cors, credentials, explain, grants, incidents, leases, parent_keys, places,
+    profiles, revocations, shares, storages, tokens, workspaces,
 };
 
 #[derive(OpenApi)]
@@ -51,6 +51,9 @@ use super::{
         checks::check,
         places::buckets,
         places::create_bucket,
+        cors::show,
+        cors::set,
+        cors::remove,
         places::datasets,
         places::create_dataset,
         workspaces::list,

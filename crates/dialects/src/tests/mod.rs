@@ -2,6 +2,7 @@
 
 mod carry;
 mod checks;
+mod cors;
 mod dreadnode;
 mod endings;
 mod every_route;

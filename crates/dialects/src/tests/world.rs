@@ -11,6 +11,7 @@ use tower::ServiceExt as _;
 use valetkey_core::account::Metering;
 use valetkey_core::caller::{CallerRecord, Role};
 use valetkey_core::check::{Answer, Attempt, Prober};
+use valetkey_core::cors::{CorsRules, Rules};
 use valetkey_core::credential::Credential;
 use valetkey_core::dataset::Dataset;
 use valetkey_core::desk::Desk;
@@ -38,7 +39,21 @@ use crate::{r2, sharing, theirstack};
 
 /// The buckets that were made at the store.
 #[derive(Default)]
-pub(super) struct Made(pub(super) Mutex<Vec<String>>);
+pub(super) struct Made(pub(super) Mutex<Vec<String>>, Mutex<Vec<(BucketName, Rules)>>);
+
+#[async_trait]
+impl CorsRules for Made {
+    async fn cors(&self, _: StorageId, bucket: &BucketName) -> Result<Option<Rules>, Error> {
+        Ok(self.1.lock().unwrap().iter().find(|(own, _)| own == bucket).map(|(_, rules)| rules.clone()))
+    }
+
+    async fn set_cors(&self, _: StorageId, bucket: &BucketName, rules: Option<Rules>) -> Result<(), Error> {
+        let mut all = self.1.lock().unwrap();
+        all.retain(|(own, _)| own != bucket);
+        all.extend(rules.map(|rules| (bucket.clone(), rules)));
+        Ok(())
+    }
+}
 
 #[async_trait]
 impl Stores for Made {
@@ -300,7 +315,7 @@ impl World {
         let urls = super::tables::urls();
         let logs = Some(Arc::clone(&urls.logs));
         vec![
-            native::dialect(shared, native::Settings::default(), made.clone(), made.clone(), logs),
+            native::dialect(shared, native::Settings::default(), made.clone(), made.clone(), logs, made.clone()),
             theirstack::dialect(shared, theirstack::Settings::default()),
             dreadnode::dialect(shared, dreadnode::Settings::default()),
             r2::dialect(shared),

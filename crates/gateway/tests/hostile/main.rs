@@ -23,6 +23,8 @@ enum Does {
     NeverEnds(String, Bytes),
     /// Answers so, and nothing more.
     Stalls(String),
+    /// Ends the connection without a word, so many times; then answers so.
+    BreaksOff(usize, String),
 }
 
 /// A server that listens on a port of its own.
@@ -37,8 +39,16 @@ async fn answer(mut socket: TcpStream, does: Does, sent: &AtomicUsize) {
     let mut buffer = vec![0; 64 * 1024];
     // The head and what little body there is come in one piece or few.
     drop(socket.read(&mut buffer).await);
+    if let Does::BreaksOff(times, _) = &does {
+        // Here the requests are counted.
+        if sent.fetch_add(1, Ordering::SeqCst) < *times {
+            return;
+        }
+    }
     let head = match &does {
-        Does::Answers(head) | Does::NeverEnds(head, _) | Does::Stalls(head) => head.as_bytes(),
+        Does::Answers(head) | Does::NeverEnds(head, _) | Does::Stalls(head) | Does::BreaksOff(_, head) => {
+            head.as_bytes()
+        }
     };
     if socket.write_all(head).await.is_err() {
         return;
@@ -49,7 +59,7 @@ async fn answer(mut socket: TcpStream, does: Does, sent: &AtomicUsize) {
         }
         return;
     }
-    if let Does::Answers(_) = does {
+    if let Does::Answers(_) | Does::BreaksOff(..) = does {
         drop(socket.shutdown().await);
     }
     while socket.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
@@ -314,5 +324,25 @@ async fn a_body_that_is_shorter_than_was_told_is_an_error() {
     for (name, store) in stub.stores(PATIENT) {
         let opened = store.read("lake", "a", Window::Range(0..2), Some(&version)).await.map(drop);
         assert!(matches!(opened, Err(Failure::Failed(_))), "{name}: {opened:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_delete_that_broke_off_is_asked_for_once_more() {
+    let done = "HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\nconnection: close\r\n\r\n<DeleteResult/>";
+    let gone = "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
+    for (at, answer) in [(0, done), (2, gone)] {
+        let stub = Stub::that(Does::BreaksOff(1, answer.to_owned())).await;
+        let (name, store) = stub.stores(Duration::from_secs(5))[at].clone();
+        assert_eq!(store.delete("lake", "a").await, Ok(()), "{name}");
+        assert_eq!(stub.sent.load(Ordering::SeqCst), 2, "{name}");
+    }
+    // A store that always breaks off is not asked for ever, and what it did is not told as done.
+    let stub = Stub::that(Does::BreaksOff(usize::MAX, String::new())).await;
+    for (name, store) in stub.stores(Duration::from_secs(5)) {
+        let before = stub.sent.load(Ordering::SeqCst);
+        assert!(matches!(store.delete("lake", "a").await, Err(Failure::Unavailable(_))), "{name}");
+        let asked = stub.sent.load(Ordering::SeqCst) - before;
+        assert!((2..=8).contains(&asked), "{name} was asked {asked} times");
     }
 }

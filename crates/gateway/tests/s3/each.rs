@@ -71,4 +71,14 @@ impl Backend for Each {
     async fn list(&self, bucket: &str, prefix: &str, from: &[u8], limit: usize) -> Result<Vec<Entry>, Failure> {
         self.of(bucket)?.list(bucket, prefix, from, limit).await
     }
+
+    async fn list_folders(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Option<Vec<Entry>>, Failure> {
+        self.of(bucket)?.list_folders(bucket, prefix, from, limit).await
+    }
 }

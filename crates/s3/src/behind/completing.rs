@@ -11,7 +11,7 @@ use crate::behind::writing::{Flow, Held};
 use crate::error::{Result, internal};
 use crate::gate::session::{Live, Session};
 use crate::objects::record::{Data, Record};
-use crate::objects::uploads::{Completion, Incomplete, UploadId};
+use crate::objects::uploads::{Assembled, Completion, Incomplete, UploadId};
 
 /// Objects up to this size are put at once.
 const AT_ONCE: u64 = 8 * 1024 * 1024;
@@ -49,8 +49,8 @@ impl Behind {
 
     async fn assemble(&self, key: &str, id: UploadId, completion: &Completion, session: &Session) -> Completed {
         let _ending = self.common.ending(id.bytes()).await;
-        let found = match self.objects.assemble_upload(id, completion).await? {
-            Ok(found) => found,
+        let Assembled { record: found, origin } = match self.objects.assemble_upload(id, completion).await? {
+            Ok(assembled) => assembled,
             Err(incomplete) => return Ok(Err(incomplete)),
         };
         // Ended by another request in between.
@@ -82,7 +82,8 @@ impl Behind {
             Data::Here(_) | Data::Behind(_) => Box::default(),
         };
         let record = Record { data: Data::Behind(parts), ..found };
-        let record = match self.commit(key, held, record, &completion.condition, session).await? {
+        let made = self.commit(key, (held, record), Some(origin), &completion.condition, session).await?;
+        let record = match made {
             Ok(record) => record,
             Err(clash) => return Ok(Err(Incomplete::Clash(clash))),
         };

@@ -46,6 +46,16 @@ impl Door {
         self.0.list(bucket, prefix, from, limit).await
     }
 
+    pub(super) async fn list_folders(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        from: &[u8],
+        limit: usize,
+    ) -> Done<Option<Vec<Entry>>> {
+        self.0.list_folders(bucket, prefix, from, limit).await
+    }
+
     /// Writes an object at once.
     pub(super) async fn put(
         &self,

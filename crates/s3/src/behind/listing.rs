@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::behind::{Behind, failed, shown_tag};
 use crate::error::Result;
-use crate::objects::listing::{self, Ask, Entry, InIndex, Page, Rows, behind};
+use crate::objects::listing::{self, Ask, Entry, InIndex, Page, Rolled, Rows, Span, behind, common_prefix, past};
 
 /// Keys asked for with one call where many may stand for one common prefix.
 const BATCH: usize = 1000;
@@ -82,6 +82,40 @@ impl Rows for There<'_> {
         let told = self.ready.iter().take(limit).take_while(|entry| inside(entry)).count();
         Ok(self.ready.drain(..told).collect())
     }
+
+    async fn firsts(
+        &mut self,
+        from: &[u8],
+        end: Option<&[u8]>,
+        rolled: Rolled<'_>,
+        limit: usize,
+    ) -> Result<Option<Vec<Entry>>> {
+        let own = self.behind;
+        // The store is asked about everything below the prefix: a span that is narrower could begin or end within a folder.
+        let whole = Span::of_prefix(rolled.prefix);
+        if rolled.delimiter != b"/" || rolled.prefix != self.whole.as_bytes() || end != whole.end.as_deref() {
+            return Ok(None);
+        }
+        // Where that begins within one, its rest is asked for by itself: the folder comes before it.
+        let within = common_prefix(from, rolled.prefix, Some(rolled.delimiter)).filter(|folder| *folder != from);
+        let (mut firsts, mut start) = (Vec::new(), from.to_vec());
+        if let Some(folder) = within {
+            let Some(past) = past(folder) else { return Ok(None) };
+            firsts = self.rows(from, Some(&past), 1).await?;
+            start = past;
+        }
+        let found = own.backend.list_folders(&own.name, self.whole, &start, limit).await;
+        let Some(found) = found.map_err(|failure| failed("listing objects", &failure))? else { return Ok(None) };
+        for entry in found {
+            let key = entry.key.into_bytes();
+            let facts = if key.ends_with(b"/") { None } else { own.objects.facts(own.bucket, &key).await? };
+            let facts = facts.filter(|facts| facts.tag == entry.tag && facts.size == entry.size);
+            let etag = facts.map_or_else(|| shown_tag(&entry.tag), |facts| facts.etag.into());
+            firsts.push(Entry { key, etag, size: entry.size, modified: entry.modified });
+        }
+        firsts.truncate(limit);
+        Ok(Some(firsts))
+    }
 }
 
 /// The keys there, and the markers of folders that are kept here.
@@ -94,29 +128,47 @@ impl Rows for Both<'_> {
     async fn rows(&mut self, from: &[u8], end: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>> {
         let markers = self.markers.rows(from, end, limit).await?;
         let there = self.there.rows(from, end, limit).await?;
-        if markers.is_empty() {
-            return Ok(there);
-        }
-        let (mut markers, mut there) = (VecDeque::from(markers), VecDeque::from(there));
-        let mut both = Vec::new();
-        while both.len() < limit {
-            let next = match (markers.front(), there.front()) {
-                (Some(marker), Some(other)) if marker.key < other.key => markers.pop_front(),
-                (Some(_), None) => markers.pop_front(),
-                (_, Some(_)) => there.pop_front(),
-                (None, None) => None,
-            };
-            match next {
-                Some(entry) => both.push(entry),
-                None => break,
-            }
-        }
+        let (both, mut rest) = merged(markers, there, limit);
         // What came and was not told is told next.
-        while let Some(entry) = there.pop_back() {
+        while let Some(entry) = rest.pop_back() {
             self.there.ready.push_front(entry);
         }
         Ok(both)
     }
+
+    async fn firsts(
+        &mut self,
+        from: &[u8],
+        end: Option<&[u8]>,
+        rolled: Rolled<'_>,
+        limit: usize,
+    ) -> Result<Option<Vec<Entry>>> {
+        let Some(there) = self.there.firsts(from, end, rolled, limit).await? else { return Ok(None) };
+        let Some(markers) = self.markers.firsts(from, end, rolled, limit).await? else { return Ok(None) };
+        Ok(Some(merged(markers, there, limit).0))
+    }
+}
+
+/// Two lists in order as one, of so many at most; and what is left of the second.
+fn merged(markers: Vec<Entry>, there: Vec<Entry>, limit: usize) -> (Vec<Entry>, VecDeque<Entry>) {
+    if markers.is_empty() {
+        return (there, VecDeque::new());
+    }
+    let (mut markers, mut there) = (VecDeque::from(markers), VecDeque::from(there));
+    let mut both = Vec::new();
+    while both.len() < limit {
+        let next = match (markers.front(), there.front()) {
+            (Some(marker), Some(other)) if marker.key < other.key => markers.pop_front(),
+            (Some(_), None) => markers.pop_front(),
+            (_, Some(_)) => there.pop_front(),
+            (None, None) => None,
+        };
+        match next {
+            Some(entry) => both.push(entry),
+            None => break,
+        }
+    }
+    (both, there)
 }
 
 impl Behind {

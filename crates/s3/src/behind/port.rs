@@ -164,6 +164,19 @@ pub trait Backend: Send + Sync + 'static {
     /// `limit` means that there are no more. Keys that do not fit are left out.
     async fn list(&self, bucket: &str, prefix: &str, from: &[u8], limit: usize) -> Result<Vec<Entry>, Failure>;
 
+    /// The same, but of all objects in one folder below `prefix` (whose keys have the same bytes behind it up to a `/`) one entry alone:
+    /// the first object, or the folder itself with its `/`. Nothing where the store has no shorter way than [`Backend::list`].
+    async fn list_folders(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Option<Vec<Entry>>, Failure> {
+        let _ = (bucket, prefix, from, limit);
+        Ok(None)
+    }
+
     /// Removes what was left unfinished there by a process that is gone; says how many files that were. A store that keeps no such
     /// files has nothing to do.
     async fn sweep(&self, now: Timestamp) -> Result<usize, Failure> {

@@ -19,6 +19,7 @@ use crate::gate::session::{Live, Session};
 use crate::objects::checksum::{Algorithm, Digests, Hashes, Kind};
 use crate::objects::facts::Facts;
 use crate::objects::intake::too_large;
+use crate::objects::origin::Origin;
 use crate::objects::record::{Data, Headers, Record};
 use crate::objects::{Clash, Condition};
 
@@ -211,8 +212,8 @@ impl Behind {
     pub(super) async fn commit(
         &self,
         key: &str,
-        held: Held,
-        record: Record,
+        (held, record): (Held, Record),
+        origin: Option<Origin>,
         condition: &Condition,
         session: &Session,
     ) -> Result<std::result::Result<Arc<Record>, Clash>> {
@@ -257,7 +258,7 @@ impl Behind {
         };
         let (size, etag, headers) = (record.size, record.etag.clone(), record.headers.clone());
         let facts = Facts { tag: version.tag, size, etag, headers, parts };
-        self.objects.keep_facts(self.bucket, key.as_bytes(), facts).await?;
+        self.objects.keep_facts(self.bucket, key.as_bytes(), facts, origin).await?;
         Ok(Ok(Arc::new(record)))
     }
 
@@ -309,7 +310,7 @@ impl Draft {
         let tasks = behind.tasks.clone();
         let putting = tasks.spawn(async move {
             let _share = share;
-            behind.commit(&key, held, record, &condition, &session).await
+            behind.commit(&key, (held, record), None, &condition, &session).await
         });
         putting.await.map_err(|error| internal(PUTTING, error))?
     }

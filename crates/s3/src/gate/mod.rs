@@ -5,6 +5,7 @@
 
 pub(crate) mod aside;
 mod body;
+mod cors;
 mod document;
 mod hosts;
 mod parents;
@@ -29,6 +30,8 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode};
+use tokio_util::task::TaskTracker;
+use valetkey_core::cors::Rules;
 use valetkey_core::fair::Budget;
 use valetkey_core::flood::{Flood, Passed};
 use valetkey_core::id::{LeaseId, TokenId};
@@ -41,9 +44,10 @@ use crate::bucket::Buckets;
 use crate::error::{Result, crowded, internal, not_implemented, refuse};
 use crate::gate::aside::{Aside, settle_range};
 use crate::gate::body::{Announced, Coding, Decoded, Leftover};
+use crate::gate::cors::Page;
 pub(crate) use crate::gate::hosts::Hosts;
 use crate::gate::query::{Query, decode};
-use crate::gate::session::{Arrived, Holder, Operation, Reach, Session, Standing, Trailers};
+use crate::gate::session::{Arrived, Asked, Holder, Operation, Reach, Session, Standing, Trailers};
 use crate::gate::sigv4::{CONTENT_SHA256, ChunkKey, Claimed, Payload, single};
 use crate::gate::slot::Slot;
 use crate::objects::checksum::{Algorithm, Hashes};
@@ -51,8 +55,12 @@ use crate::wire::conditions::FAILED;
 
 /// Bytes of scopes too long for a session token that are kept in memory.
 const KEPT_SCOPE_BYTES: u64 = 16 * 1024 * 1024;
-/// Bytes of a refused request's body that are read, so that its sender gets to see the refusal.
+/// Bytes of a refused request's body that are read before the refusal goes out, so that the connection stays.
 const MAX_DRAIN: u64 = 1024 * 1024;
+/// Of a longer one this much is let go of after the refusal, and for so long: a connection that ends while its sender sends is
+/// reset, and the refusal with it. Most senders stop when they see it.
+const MAX_LINGER: u64 = 64 * 1024 * 1024;
+const LINGER: Duration = Duration::from_secs(5);
 /// The longest refusal there is.
 const MAX_REFUSAL: usize = 64 * 1024;
 
@@ -74,6 +82,9 @@ pub(crate) struct Gate {
     /// The bytes of bodies that may be in memory.
     pub(crate) budget: Arc<Budget>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) tasks: TaskTracker,
+    /// What pages are allowed of buckets without rules of their own.
+    pub(crate) cors: Option<Arc<Rules>>,
     pub(crate) scopes: moka::sync::Cache<LeaseId, Arc<Scope>>,
 }
 
@@ -113,6 +124,14 @@ impl Gate {
             key_id: None,
             operation: Operation::default(),
         };
+        let page = self.page(&request);
+        if request.method() == Method::OPTIONS {
+            note.operation.tell("Preflight");
+            let answered = page.preflight(request.headers()).unwrap_or_else(refusal);
+            let mut response = finish(answered, note).await;
+            page.tell(response.headers_mut());
+            return response;
+        }
         let waits = request.headers().contains_key(EXPECT);
         let http_1 = request.version() == http::Version::HTTP_11;
         let leftover: Leftover<B> = Leftover::default();
@@ -124,19 +143,44 @@ impl Gate {
             Err(error) => refusal(error),
         };
         let refused = response.status().is_client_error() || response.status().is_server_error();
-        if refused && !waits {
-            let left = leftover.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(left) = left {
-                drain(left).await;
-            }
-        }
-        let mut response = finish(response, note).await;
-        if refused && waits && http_1 {
+        let left = leftover.lock().unwrap_or_else(PoisonError::into_inner).take().filter(|_| refused);
+        let late = response.status() == StatusCode::REQUEST_TIMEOUT;
+        let closes = match left {
             // The sender waits for leave to send its body and now never gets it: whether the body comes all the same nobody can
             // know, so the connection ends, and it is told so.
+            _ if waits => refused,
+            None => late,
+            Some(_) if late => true,
+            Some(left) if left.size_hint().upper().is_some_and(|most| most <= MAX_DRAIN) => {
+                drain(left, MAX_DRAIN, Duration::from_secs(1)).await;
+                false
+            }
+            Some(left) => {
+                self.tasks.spawn(drain(left, MAX_LINGER, LINGER));
+                true
+            }
+        };
+        let mut response = finish(response, note).await;
+        page.tell(response.headers_mut());
+        if closes && http_1 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
+    }
+
+    /// What a page asks, if one does, and what it is allowed.
+    fn page<B>(&self, request: &Request<B>) -> Page {
+        let (uri, headers) = (request.uri(), request.headers());
+        if self.cors.is_none() && !self.buckets.has_cors() {
+            return Page::new(Vec::new(), request.method(), headers);
+        }
+        let named = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let host = named.or_else(|| uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default();
+        let path = decode(uri.path()).unwrap_or_default();
+        let first = || path.trim_start_matches('/').split('/').next();
+        let own = self.hosts.bucket(host).or_else(first).map_or_else(Vec::new, |bucket| self.buckets.cors(bucket));
+        let rules = if own.is_empty() { self.cors.iter().cloned().collect() } else { own };
+        Page::new(rules, request.method(), headers)
     }
 
     async fn admit<B>(&self, request: Request<B>, note: &mut Note, leftover: &Leftover<B>) -> Result<Response<Body>>
@@ -161,6 +205,7 @@ impl Gate {
             parts.extensions.insert(Holder);
         }
         parts.extensions.insert(note.operation.clone());
+        parts.extensions.insert(Asked { host: host.clone(), path: parts.uri.path().to_owned() });
         let length = self.measure(&parts, claimed.payload)?;
         let trailers = Trailers::default();
         let coding = coding(&parts, claimed.payload, chunk_key, &trailers)?;
@@ -172,8 +217,8 @@ impl Gate {
         // Whoever knows what the operation takes reads it there; see `access`.
         let slot = Slot::new(body, document_time);
         parts.extensions.insert(slot.clone());
-        // Operations with documents are all posted.
-        let again = (parts.method == Method::POST).then(|| parts.clone());
+        // Operations with documents are all posted, but for a bucket's configuration.
+        let again = (parts.method == Method::POST || query.has("cors")).then(|| parts.clone());
         let answered = self.behind.call(Request::from_parts(parts, Body::http_body(slot.clone()))).await;
         let answered = match again {
             Some(parts) if slot.is_wanted() => self.with_document(parts, &query, &slot, &session, &trailers).await?,
@@ -193,7 +238,7 @@ impl Gate {
     ) -> Result<std::result::Result<Response<Body>, s3s::HttpError>> {
         let mut share = self.budget.take(session.claims.account, 0).ok_or_else(crowded)?;
         let bytes = slot.document(self.limits.max_xml_bytes, &mut share, session).await?;
-        if query.has("delete") {
+        if query.has("delete") || query.has("cors") {
             verify_digests(&parts.headers, trailers, &bytes)?;
         }
         let bytes = document::without_cdata(bytes);
@@ -419,19 +464,19 @@ fn verify_digests(headers: &HeaderMap, trailers: &Trailers, bytes: &Bytes) -> Re
     Ok(())
 }
 
-/// Reads some of a refused body: a sender that is still sending would else see a reset and not the refusal.
-async fn drain<B: http_body::Body<Data = Bytes> + Unpin>(mut body: B) {
+/// Lets go of some of a refused body.
+async fn drain<B: http_body::Body<Data = Bytes> + Unpin>(mut body: B, most: u64, time: Duration) {
     let reading = async {
         let mut read = 0;
         while let Some(Ok(frame)) = body.frame().await {
             read += frame.data_ref().map_or(0, Bytes::len) as u64;
-            if read > MAX_DRAIN {
+            if read > most {
                 break;
             }
         }
     };
     // Out of time is as good as done.
-    let _ = tokio::time::timeout(Duration::from_secs(1), reading).await;
+    let _ = tokio::time::timeout(time, reading).await;
 }
 
 /// A refusal as a response. Its document is completed in [`finish`].

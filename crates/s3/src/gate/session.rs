@@ -205,6 +205,21 @@ impl Operation {
     }
 }
 
+/// What a client asked, before it was made path style: its own words for where an object is.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(super) host: String,
+    /// As it came: encoded.
+    pub(super) path: String,
+}
+
+impl Asked {
+    /// The URL of what was asked about.
+    pub(crate) fn url(&self, is_https: bool) -> String {
+        format!("{}://{}{}", if is_https { "https" } else { "http" }, self.host, self.path)
+    }
+}
+
 /// What came behind a chunked body, once the body was read to its end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trailers(Arc<OnceLock<Vec<(String, String)>>>);

@@ -1,8 +1,9 @@
-//! Records of objects kept in memory, never older than the last committed change.
+//! Records of objects, and the rules of buckets, kept in memory: never older than the last committed change.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::objects::cors;
 use crate::objects::record::Record;
 
 const SHARDS: usize = 64;
@@ -15,6 +16,8 @@ pub(crate) struct Cache {
     hasher: RandomState,
     /// How often something of each shard was forgotten: a record read from the index before that is not put in after it.
     epochs: Box<[Mutex<u64>]>,
+    /// Not bounded here: a bucket's rules are.
+    cors: cors::Table,
 }
 
 /// When a look-up began.
@@ -29,7 +32,13 @@ impl Cache {
             records: moka::sync::Cache::builder().max_capacity(max_bytes).weigher(weigh).build(),
             hasher: RandomState::new(),
             epochs: (0..SHARDS).map(|_| Mutex::new(0)).collect(),
+            cors: cors::Table::default(),
         }
+    }
+
+    /// Buckets' CORS rules.
+    pub(crate) fn cors(&self) -> &cors::Table {
+        &self.cors
     }
 
     fn epoch(&self, key: &Key) -> Option<&Mutex<u64>> {

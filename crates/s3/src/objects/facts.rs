@@ -5,6 +5,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use crate::error::Result;
+use crate::objects::origin::{self, Origin};
 use crate::objects::record::Headers;
 use crate::objects::writer::{After, Change, WhenFull};
 use crate::objects::{BucketId, Index, Objects, sql};
@@ -77,8 +78,14 @@ impl Objects {
     }
 
     /// Keeps facts in place of earlier ones; when this returns, they are durable.
-    pub(crate) async fn keep_facts(&self, bucket: BucketId, key: &[u8], facts: Facts) -> Result<()> {
-        self.writer.apply(KeepFacts { bucket, key: key.into(), facts }).await
+    pub(crate) async fn keep_facts(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        facts: Facts,
+        origin: Option<Origin>,
+    ) -> Result<()> {
+        self.writer.apply(KeepFacts { bucket, key: key.into(), facts, origin }).await
     }
 
     /// Forgets what was kept of an object.
@@ -91,6 +98,8 @@ struct KeepFacts {
     bucket: BucketId,
     key: Box<[u8]>,
     facts: Facts,
+    /// Where the object comes from, if it was made of parts.
+    origin: Option<Origin>,
 }
 
 #[async_trait]
@@ -103,7 +112,7 @@ impl Change for KeepFacts {
     }
 
     async fn apply(self, index: &mut Index, _: &mut After) -> sqlx::Result<()> {
-        let Self { bucket, key, facts: Facts { tag, size, etag, headers, parts } } = self;
+        let Self { bucket, key, origin, facts: Facts { tag, size, etag, headers, parts } } = self;
         let parts: Vec<u8> = parts.iter().flat_map(|size| size.to_be_bytes()).collect();
         sqlx::query(
             "INSERT OR REPLACE INTO facts (bucket, key, tag, size, etag, headers, parts) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -115,9 +124,12 @@ impl Change for KeepFacts {
         .bind(&*etag)
         .bind(headers.encode())
         .bind(parts)
-        .execute(index)
+        .execute(&mut *index)
         .await?;
-        Ok(())
+        match origin {
+            Some(origin) => origin::keep(index, bucket, &key, &origin).await,
+            None => origin::forget(index, bucket, &key).await,
+        }
     }
 }
 
@@ -138,8 +150,8 @@ impl Change for ForgetFacts {
         sqlx::query("DELETE FROM facts WHERE bucket = ? AND key = ?")
             .bind(self.bucket)
             .bind(&*self.key)
-            .execute(index)
+            .execute(&mut *index)
             .await?;
-        Ok(())
+        origin::forget(index, self.bucket, &self.key).await
     }
 }

@@ -7,10 +7,12 @@ mod cache;
 mod change;
 pub(crate) mod checksum;
 pub(crate) mod condition;
+pub(crate) mod cors;
 pub(crate) mod facts;
 pub(crate) mod files;
 pub(crate) mod intake;
 pub(crate) mod listing;
+pub(crate) mod origin;
 pub(crate) mod proof;
 pub(crate) mod reading;
 pub(crate) mod record;
@@ -146,6 +148,7 @@ impl Objects {
             };
         }
         let cache = Arc::new(Cache::new(cache_bytes));
+        cache.cors().read(&mut writing).await.map_err(of_index)?;
         let index = SqlitePoolOptions::new()
             .max_connections(8)
             .min_connections(0)
@@ -201,6 +204,12 @@ impl Objects {
     pub(crate) fn foreign_bucket(&self, storage: StorageId, name: &str) -> Option<BucketId> {
         let foreign = self.foreign.read().unwrap_or_else(PoisonError::into_inner);
         foreign.get(&(storage, Box::from(name))).copied()
+    }
+
+    /// The numbers of all buckets of a name that are in other stores.
+    pub(crate) fn foreign_buckets(&self, name: &str) -> Vec<BucketId> {
+        let foreign = self.foreign.read().unwrap_or_else(PoisonError::into_inner);
+        foreign.iter().filter(|((_, own), _)| **own == *name).map(|(_, id)| *id).collect()
     }
 
     /// Remembers a bucket of another store.

@@ -18,6 +18,7 @@ use crate::objects::condition::{Clash, Condition};
 use crate::objects::files::{Draft, FileId, Segment};
 use crate::objects::intake::{Place, Taken, Terms, take};
 use crate::objects::listing::Span;
+use crate::objects::origin::{self, Origin};
 use crate::objects::reading::Reading;
 use crate::objects::record::{Data, Headers, Record};
 use crate::objects::writer::{After, Change, WhenFull};
@@ -33,6 +34,11 @@ pub(crate) const MAX_PART_NUMBER: i32 = 10_000;
 pub(crate) struct UploadId([u8; 16]);
 
 impl UploadId {
+    /// Reads the name as the index has it.
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// Reads the name as clients write it.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok().map(Self)
@@ -69,7 +75,7 @@ pub(crate) struct Upload {
 pub(crate) struct Part {
     pub(crate) number: i32,
     pub(crate) size: u64,
-    file: Option<FileId>,
+    pub(super) file: Option<FileId>,
     pub(crate) md5: [u8; 16],
     pub(crate) checksum: Box<[u8]>,
     pub(crate) modified: Timestamp,
@@ -276,13 +282,13 @@ impl Objects {
         &self,
         id: UploadId,
         completion: &Completion,
-    ) -> Result<std::result::Result<Record, Incomplete>> {
+    ) -> Result<std::result::Result<Assembled, Incomplete>> {
         let row = sqlx::query(UPLOAD).bind(&id.0[..]).fetch_optional(&self.index).await;
         let row = row.map_err(sql("reading the index"))?;
         let upload = row.as_ref().map(read_upload).transpose().map_err(sql("reading the index"))?;
         let Some(upload) = upload else { return Ok(Err(Incomplete::NoSuchUpload)) };
         let there = self.parts_of(id, -1, usize::MAX).await?;
-        Ok(assemble(upload, &there, completion, self.now()).map(|assembled| assembled.record))
+        Ok(assemble(upload, &there, completion, self.now()))
     }
 
     /// Reads what [`Objects::assemble_upload`] found from its start. Nothing if its parts are gone.
@@ -451,7 +457,7 @@ struct CompleteUpload {
 }
 
 /// Finds the listed parts among those there are.
-fn chosen(there: &[Part], listed: &[Listed]) -> std::result::Result<Vec<Part>, Incomplete> {
+pub(super) fn chosen(there: &[Part], listed: &[Listed]) -> std::result::Result<Vec<Part>, Incomplete> {
     let mut chosen = Vec::with_capacity(listed.len());
     for Listed { number, etag, checksum } in listed {
         let at = there.binary_search_by_key(number, |part| part.number).map_err(|_| Incomplete::InvalidPart)?;
@@ -486,8 +492,7 @@ fn checksum_of(parts: &[Part], algorithm: Algorithm, kind: Kind) -> String {
 /// The object that the parts of an upload make.
 pub(crate) struct Assembled {
     pub(crate) record: Record,
-    /// The numbers of its parts, rising.
-    pub(crate) used: Vec<i32>,
+    pub(crate) origin: Origin,
 }
 
 /// Holds what the client says of the whole against the parts there are.
@@ -509,11 +514,12 @@ fn assemble(
     let segments: Box<[Segment]> =
         parts.iter().filter_map(|part| Some(Segment { file: part.file?, size: part.size })).collect();
     let data = if segments.is_empty() { Data::Here(bytes::Bytes::new()) } else { Data::Files(segments) };
+    let (upload_id, owner) = (upload.id, upload.owner);
     let mut headers = upload.headers;
     headers.set_checksum(upload.algorithm, &checksum, upload.kind);
     let etag = etag_of_parts(parts.iter().map(|part| &part.md5)).into();
     let record = Record { size, etag, modified: now, headers, data };
-    Ok(Assembled { record, used: parts.iter().map(|part| part.number).collect() })
+    Ok(Assembled { record, origin: Origin { upload: upload_id, owner, parts } })
 }
 
 #[async_trait]
@@ -530,7 +536,7 @@ impl Change for CompleteUpload {
         let Some(upload) = upload_of(index, id).await? else { return Ok(Err(Incomplete::NoSuchUpload)) };
         let (bucket, key, account) = (upload.bucket, upload.key.clone(), Some(upload.owner.account));
         let there = parts_of(index, id).await?;
-        let Assembled { record, used } = match assemble(upload, &there, &completion, now) {
+        let Assembled { record, origin } = match assemble(upload, &there, &completion, now) {
             Ok(assembled) => assembled,
             Err(incomplete) => return Ok(Err(incomplete)),
         };
@@ -539,9 +545,11 @@ impl Change for CompleteUpload {
         {
             return Ok(Err(Incomplete::Clash(clash)));
         }
-        for part in there.iter().filter(|part| used.binary_search(&part.number).is_err()) {
+        let used = |part: &Part| origin.parts.binary_search_by_key(&part.number, |used| used.number).is_ok();
+        for part in there.iter().filter(|part| !used(part)) {
             release_files(index, part.file.into_iter().collect(), after).await?;
         }
+        origin::keep(index, bucket, &key, &origin).await?;
         forget_upload(index, id).await?;
         Ok(Ok(Arc::new(record)))
     }

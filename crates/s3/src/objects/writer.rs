@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
+use valetkey_core::cors::Rules;
 use valetkey_sqlite::{Fault, Writer as Index};
 
 use crate::error::{Result, internal, of_disk, unavailable};
@@ -29,6 +30,8 @@ pub(crate) struct After {
     pub(crate) keep: Vec<Draft>,
     /// Files that it no longer refers to, object by object.
     pub(crate) remove: Vec<Vec<FileId>>,
+    /// Buckets' CORS rules.
+    pub(crate) cors: Vec<(i64, Option<Arc<Rules>>)>,
 }
 
 /// Whether a change is made while the disk is as full as it may become.
@@ -131,9 +134,12 @@ async fn run(index: Arc<Index>, mut jobs: mpsc::Receiver<Box<dyn Job>>, cache: A
         };
         match index.change(changes).await {
             Ok(()) => {
-                let After { forget, keep, remove } = after;
+                let After { forget, keep, remove, cors } = after;
                 for (bucket, key) in forget {
                     cache.forget(bucket, &key);
+                }
+                for (bucket, rules) in cors {
+                    cache.cors().set(bucket, rules);
                 }
                 keep.into_iter().for_each(Draft::keep);
                 batch.drain(..).for_each(Job::done);

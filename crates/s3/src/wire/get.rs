@@ -2,16 +2,19 @@
 
 use std::ops;
 
+use data_encoding::BASE64;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED};
 use s3s::dto::{GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Range, StreamingBlob};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response};
 
 use crate::behind::port::Window;
+use crate::bucket::Bucket;
 use crate::error::{Result, refuse, refuse_custom};
 use crate::gate::aside::Aside;
+use crate::gate::session::Live;
 use crate::objects::checksum::Algorithm;
 use crate::objects::condition::{Condition, Unread};
-use crate::objects::record::{CHECKSUM_TYPE, Data, Record};
+use crate::objects::record::{CHECKSUM_TYPE, Data, Headers, Record};
 use crate::wire::conditions::{Of, conditions, date, failed};
 use crate::wire::{Wire, aside, no_such_key, session, shown, strong, text};
 
@@ -34,7 +37,8 @@ pub(super) struct Wanted {
 pub(super) struct Plan {
     pub(super) range: ops::Range<u64>,
     partial: bool,
-    parts: Option<i32>,
+    /// Which part they are, by its place, and of how many.
+    part: Option<(usize, Option<i32>)>,
 }
 
 fn not_modified(record: &Record) -> S3Error {
@@ -109,11 +113,11 @@ impl Wanted {
                 S3ErrorCode::InvalidRequest,
                 "Cannot specify both Range header and partNumber query parameter",
             )),
-            (None, None) => Ok(Plan { range: 0..record.size, partial: false, parts: None }),
+            (None, None) => Ok(Plan { range: 0..record.size, partial: false, part: None }),
             (Some(range), None) => {
                 let range = range.check(record.size).ok().filter(|range| !range.is_empty());
                 let range = range.ok_or_else(|| out_of_range(record))?;
-                Ok(Plan { range, partial: true, parts: None })
+                Ok(Plan { range, partial: true, part: None })
             }
             (None, Some(number)) => part(record, number),
         }
@@ -133,16 +137,17 @@ fn part(record: &Record, number: i32) -> Result<Plan> {
         Data::Files(segments) if record.etag.contains('-') => {
             let start = segments.iter().take(at).map(|segment| segment.size).sum();
             let size = segments.get(at).ok_or_else(missing)?.size;
-            let parts = i32::try_from(segments.len()).ok();
-            Ok(Plan { range: start..start + size, partial: true, parts })
+            let part = Some((at, i32::try_from(segments.len()).ok()));
+            Ok(Plan { range: start..start + size, partial: true, part })
         }
         Data::Behind(parts) if !parts.is_empty() => {
             let start = parts.iter().take(at).sum();
             let size = parts.get(at).ok_or_else(missing)?;
-            Ok(Plan { range: start..start + size, partial: true, parts: i32::try_from(parts.len()).ok() })
+            let part = Some((at, i32::try_from(parts.len()).ok()));
+            Ok(Plan { range: start..start + size, partial: true, part })
         }
         Data::Here(_) | Data::Files(_) | Data::Behind(_) if at == 0 => {
-            Ok(Plan { range: 0..record.size, partial: record.size > 0, parts: None })
+            Ok(Plan { range: 0..record.size, partial: record.size > 0, part: Some((0, None)) })
         }
         Data::Here(_) | Data::Files(_) | Data::Behind(_) => Err(missing()),
     }
@@ -154,20 +159,46 @@ impl Plan {
         self.partial.then(|| format!("bytes {start}-{}/{}", end.saturating_sub(1), record.size))
     }
 
+    fn parts(&self) -> Option<i32> {
+        self.part.and_then(|(_, parts)| parts)
+    }
+
     fn length(&self) -> i64 {
         (self.range.end - self.range.start).cast_signed()
     }
 }
 
-/// The headers an object came with, as they go out: without those the reader asked to be others, and with the checksum only
-/// if asked for and if it is of the bytes that go.
-fn headers(record: &Record, plan: &Plan, checksum: bool, overridden: &HeaderMap) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &record.headers.0 {
-        let is_checksum = Algorithm::of_header(name).is_some() || &**name == CHECKSUM_TYPE;
-        if is_checksum && (!checksum || plan.partial) {
-            continue;
+/// The checksum of the bytes that go, if it was asked for and is known: of the whole object, or of the part that was asked for.
+async fn checksum(
+    bucket: &Bucket,
+    live: &Live,
+    key: &[u8],
+    (record, plan): (&Record, &Plan),
+    asked: &HeaderMap,
+) -> Result<Headers> {
+    let mut shown = Headers::default();
+    let wanted = text(asked, "x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"));
+    let Some((algorithm, whole, kind)) = record.headers.checksum().filter(|_| wanted) else { return Ok(shown) };
+    match plan.part {
+        Some((at, Some(_))) => {
+            let origin = bucket.origin(live, key, record).await?;
+            if let Some(part) = origin.as_ref().and_then(|origin| origin.parts.get(at)) {
+                shown.set_checksum(algorithm, &BASE64.encode(&part.checksum), kind);
+            }
         }
+        None if plan.partial => {}
+        None | Some((_, None)) => shown.set_checksum(algorithm, whole, kind),
+    }
+    Ok(shown)
+}
+
+/// The headers an object came with, as they go out: without those the reader asked to be others, and with the checksum only of
+/// the bytes that go.
+fn headers(record: &Record, checksum: &Headers, overridden: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let is_checksum = |name: &str| Algorithm::of_header(name).is_some() || name == CHECKSUM_TYPE;
+    let own = record.headers.0.iter().filter(|(name, _)| !is_checksum(name));
+    for (name, value) in own.chain(&checksum.0) {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(&**name), HeaderValue::from_bytes(value)) {
             headers.append(name, value);
         }
@@ -181,10 +212,6 @@ fn headers(record: &Record, plan: &Plan, checksum: bool, overridden: &HeaderMap)
     headers
 }
 
-fn wants_checksum(headers: &HeaderMap) -> bool {
-    text(headers, "x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("enabled"))
-}
-
 impl Wire {
     pub(super) async fn get(&self, request: S3Request<GetObjectInput>) -> Result<S3Response<GetObjectOutput>> {
         let session = session(&request)?;
@@ -193,9 +220,11 @@ impl Wire {
         let S3Request { input, headers: asked, .. } = request;
         let wanted = Wanted::of_reader(&aside, input.range, input.part_number)?;
         let plan = |record: &Record| Ok(wanted.plan(record)?.range);
-        let opened = bucket.open_range(&session.live().await?, input.key.as_bytes(), wanted.likely(), plan).await?;
+        let (live, key) = (session.live().await?, input.key.as_bytes());
+        let opened = bucket.open_range(&live, key, wanted.likely(), plan).await?;
         let (record, reading) = opened.ok_or_else(no_such_key)?;
         let plan = wanted.plan(&record)?;
+        let checksum = checksum(&bucket, &live, key, (&record, &plan), &asked).await?;
         let output = GetObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
             body: Some(StreamingBlob::new(reading)),
@@ -203,10 +232,10 @@ impl Wire {
             content_range: plan.content_range(&record),
             e_tag: Some(strong(&record.etag)),
             last_modified: Some(shown(record.modified)),
-            parts_count: plan.parts,
+            parts_count: plan.parts(),
             ..GetObjectOutput::default()
         };
-        let headers = headers(&record, &plan, wants_checksum(&asked), aside.overridden());
+        let headers = headers(&record, &checksum, aside.overridden());
         let mut response = S3Response::with_headers(output, headers);
         response.status = plan.partial.then_some(http::StatusCode::PARTIAL_CONTENT);
         Ok(response)
@@ -218,18 +247,20 @@ impl Wire {
         let aside = aside(&request);
         let S3Request { input, headers: asked, .. } = request;
         let wanted = Wanted::of_reader(&aside, input.range, input.part_number)?;
-        let record = bucket.record(&session.live().await?, input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
+        let (live, key) = (session.live().await?, input.key.as_bytes());
+        let record = bucket.record(&live, key).await?.ok_or_else(no_such_key)?;
         let plan = wanted.plan(&record)?;
+        let checksum = checksum(&bucket, &live, key, (&record, &plan), &asked).await?;
         let output = HeadObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
             content_length: Some(plan.length()),
             content_range: plan.content_range(&record),
             e_tag: Some(strong(&record.etag)),
             last_modified: Some(shown(record.modified)),
-            parts_count: plan.parts,
+            parts_count: plan.parts(),
             ..HeadObjectOutput::default()
         };
-        let headers = headers(&record, &plan, wants_checksum(&asked), aside.overridden());
+        let headers = headers(&record, &checksum, aside.overridden());
         let mut response = S3Response::with_headers(output, headers);
         response.status = plan.partial.then_some(http::StatusCode::PARTIAL_CONTENT);
         Ok(response)

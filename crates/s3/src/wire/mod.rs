@@ -27,8 +27,8 @@ use s3s::dto::{
     GetObjectAttributesOutput, GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
     HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListMultipartUploadsInput,
     ListMultipartUploadsOutput, ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput, ListObjectsOutput,
-    ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput, PutObjectOutput,
-    UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
+    ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutBucketCorsInput, PutBucketCorsOutput,
+    PutObjectInput, PutObjectOutput, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 use valetkey_core::fair::{Budget, Share};
@@ -49,6 +49,8 @@ pub(crate) struct Wire {
     pub(crate) limits: Limits,
     /// The bytes of bodies that may be in memory.
     pub(crate) budget: Arc<Budget>,
+    /// Whether clients reach the endpoint by HTTPS.
+    pub(crate) is_https: bool,
 }
 
 impl Wire {
@@ -173,17 +175,21 @@ impl S3 for Wire {
         &self,
         request: S3Request<GetBucketCorsInput>,
     ) -> S3Result<S3Response<GetBucketCorsOutput>> {
-        self.bucket_of(&request, &request.input.bucket)?;
-        config::cors().map(|()| S3Response::new(GetBucketCorsOutput::default()))
+        self.cors(&request)
     }
 
-    /// What is not there is as good as deleted.
+    async fn put_bucket_cors(
+        &self,
+        request: S3Request<PutBucketCorsInput>,
+    ) -> S3Result<S3Response<PutBucketCorsOutput>> {
+        self.put_cors(request).await
+    }
+
     async fn delete_bucket_cors(
         &self,
         request: S3Request<DeleteBucketCorsInput>,
     ) -> S3Result<S3Response<DeleteBucketCorsOutput>> {
-        self.bucket_of(&request, &request.input.bucket)?;
-        Ok(S3Response::new(DeleteBucketCorsOutput::default()))
+        self.delete_cors(request).await
     }
 
     async fn get_bucket_lifecycle_configuration(

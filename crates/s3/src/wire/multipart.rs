@@ -12,7 +12,7 @@ use valetkey_core::scope::Action;
 
 use crate::behind::Completing;
 use crate::error::{Result, denied, internal, refuse};
-use crate::gate::session::Session;
+use crate::gate::session::{Asked, Session};
 use crate::objects::checksum::{Algorithm, Kind};
 use crate::objects::record::Record;
 use crate::objects::uploads::{Completion, Incomplete, Listed, MAX_PART_NUMBER, Owner, UploadId};
@@ -21,7 +21,7 @@ use crate::wire::put::{Told, body, kept, read_checksum, shown_checksum, tell_che
 use crate::wire::{Wire, aside, clashed, session, shown, strong, text};
 
 /// The most parts on a page.
-const MAX_PARTS: i32 = 1000;
+pub(super) const MAX_PARTS: i32 = 1000;
 
 pub(super) fn no_such_upload() -> s3s::S3Error {
     refuse(
@@ -106,10 +106,19 @@ fn listed(parts: Vec<CompletedPart>, algorithm: Algorithm) -> Result<Vec<Listed>
     Ok(listed)
 }
 
+/// An object, as its client names it.
+struct Named {
+    bucket: String,
+    key: String,
+    /// Its URL.
+    location: Option<String>,
+}
+
 /// Tells of an object that was made of parts.
-fn completed(bucket: String, key: String, record: &Record) -> CompleteMultipartUploadOutput {
+fn completed(named: Named, record: &Record) -> CompleteMultipartUploadOutput {
+    let Named { bucket, key, location } = named;
     let mut output = CompleteMultipartUploadOutput {
-        location: Some(format!("/{bucket}/{}", crate::gate::query::encode_path(&key))),
+        location,
         bucket: Some(bucket),
         key: Some(key),
         e_tag: Some(strong(&record.etag)),
@@ -200,36 +209,66 @@ impl Wire {
         let session = session(&request)?;
         let owner = owner(&session);
         let condition = conditions(&aside(&request), Of::Write)?;
-        let S3Request { input, headers, .. } = request;
+        let S3Request { input, headers, extensions, .. } = request;
         let bucket = self.bucket(&session, &input.bucket)?;
         let id = upload_id(&input.upload_id)?;
-        let upload =
-            bucket.objects.upload(id, bucket.id, input.key.as_bytes(), owner).await?.ok_or_else(no_such_upload)?;
+        let location = extensions.get::<Asked>().map(|asked| asked.url(self.is_https));
+        let (name, key) = (input.bucket, input.key);
+        let upload = bucket.objects.upload(id, bucket.id, key.as_bytes(), owner).await?;
+        // Clients ask again when the answer was lost.
+        let made = match &upload {
+            Some(_) => None,
+            None => bucket.made_by(&session.live().await?, key.as_bytes(), id, owner).await?,
+        };
+        let (algorithm, kind) = match (&upload, &made) {
+            (Some(upload), _) => (upload.algorithm, upload.kind),
+            (None, Some((record, _))) => {
+                let (algorithm, _, kind) = record.headers.checksum().ok_or_else(no_such_upload)?;
+                (algorithm, kind)
+            }
+            (None, None) => return Err(no_such_upload()),
+        };
         let parts = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
         let checksum = match shown_checksum(&headers)? {
-            Some((algorithm, shown)) if algorithm == upload.algorithm => Some(shown.to_owned()),
+            Some((own, shown)) if own == algorithm => Some(shown.to_owned()),
             Some(_) => {
                 return Err(refuse(S3ErrorCode::InvalidRequest, "The checksum is not of the upload's algorithm."));
             }
             None => None,
         };
-        if text(&headers, "x-amz-checksum-type").is_some_and(|kind| kind != upload.kind.as_str()) {
+        if text(&headers, "x-amz-checksum-type").is_some_and(|own| own != kind.as_str()) {
             return Err(refuse(S3ErrorCode::InvalidRequest, "The upload's checksum type is another."));
         }
         let completion = Completion {
-            parts: listed(parts, upload.algorithm)?,
+            parts: listed(parts, algorithm)?,
             condition,
             size: input.mpu_object_size.map(i64::cast_unsigned),
             checksum,
         };
-        let (name, key) = (input.bucket, input.key);
+        let named = Named { bucket: name, key: key.clone(), location };
+        if let Some((record, origin)) = made {
+            origin.answers(&completion, &record).map_err(incomplete)?;
+            return Ok(S3Response::new(completed(named, &record)));
+        }
         let patience = self.limits.patience;
-        let output = match bucket.complete_upload(key.as_bytes(), id, completion, session, patience).await? {
-            Completing::Done(done) => completed(name, key, &*done.map_err(incomplete)?),
+        let (asked, asking) = (completion.clone(), session.clone());
+        let completing = bucket.complete_upload(key.as_bytes(), id, completion, session, patience).await?;
+        let settle = async move |done| match done {
+            // Completed by another request in between.
+            Err(Incomplete::NoSuchUpload) => {
+                let made = bucket.made_by(&asking.live().await?, key.as_bytes(), id, owner).await?;
+                let (record, origin) = made.ok_or_else(no_such_upload)?;
+                origin.answers(&asked, &record).map_err(incomplete)?;
+                Ok(record)
+            }
+            done => done.map_err(incomplete),
+        };
+        let output = match completing {
+            Completing::Done(done) => completed(named, &*settle(done).await?),
             Completing::Still(completing) => CompleteMultipartUploadOutput {
                 future: Some(Box::pin(async move {
                     let done = completing.await.map_err(|error| internal("completing an upload", error))?;
-                    Ok(completed(name, key, &*done?.map_err(incomplete)?))
+                    Ok(completed(named, &*settle(done?).await?))
                 })),
                 ..CompleteMultipartUploadOutput::default()
             },

@@ -167,3 +167,26 @@ async fn an_upload_that_is_broken_off_leaves_nothing() {
     until_files(&rig, 0).await;
     rig.get("/lake/o", &credential).await.is(404, "NoSuchKey");
 }
+
+#[tokio::test]
+async fn a_completion_is_known_after_a_restart() {
+    let restarted = Arc::new(TempDir::new().unwrap());
+    let rig = Rig::start().await;
+    let credential = rig.whole();
+    let id = rig.send(rig.ask("POST", "/lake/o?uploads="), &credential).await.one("UploadId");
+    let part = rig.send(rig.ask("PUT", &format!("/lake/o?partNumber=1&uploadId={id}")).body("x"), &credential).await;
+    let part = part.ok().header("etag").unwrap().to_owned();
+    let document = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{part}</ETag></Part></CompleteMultipartUpload>"
+    );
+    let complete = |rig: &Rig| rig.ask("POST", &format!("/lake/o?uploadId={id}")).body(document.clone());
+    let first = rig.send(complete(&rig), &credential).await.ok().one("ETag");
+    let (from, to) = (rig.dir.path().join("objects"), restarted.path().join("objects"));
+    for entry in walk(&from) {
+        let target = to.join(entry.strip_prefix(&from).unwrap());
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(&entry, target).unwrap();
+    }
+    let rig = Rig::start_in(restarted, |_| {}).await;
+    assert_eq!(rig.send(complete(&rig), &credential).await.ok().one("ETag"), first);
+}

@@ -14,6 +14,7 @@
 mod chunked;
 mod clients_ask;
 mod conditions;
+mod cors;
 #[cfg(target_os = "linux")]
 mod disk;
 mod durability;
@@ -28,6 +29,7 @@ mod quota;
 mod r2;
 mod r2_table;
 mod reach;
+mod refused;
 mod rig;
 mod rot;
 mod space;

@@ -207,5 +207,5 @@ async fn a_sender_that_pauses_for_too_long_is_refused() {
     let rig = Rig::start_in(dir, |config| config.limits.idle = std::time::Duration::from_millis(50)).await;
     let credential = rig.whole();
     let ask = rig.ask("PUT", "/lake/o").header("content-length", "100").told("UNSIGNED-PAYLOAD").body("some");
-    rig.send(ask, &credential).await.is(400, "RequestTimeout");
+    rig.send(ask, &credential).await.is(408, "RequestTimeout");
 }

@@ -101,9 +101,9 @@ async fn parts_out_of_order_become_one_object() {
     rig.get("/lake/in/o?partNumber=4", &credential).await.is(416, "InvalidPartNumber");
     // Behind, they went on as one object.
     until_files(&rig, if rig.is_behind() { 0 } else { 3 }).await;
-    complete(&rig, &credential, "in/o", &id, &parts).await.is(404, "NoSuchUpload");
     rig.send(rig.ask("DELETE", "/lake/in/o"), &credential).await.ok();
     until_files(&rig, 0).await;
+    complete(&rig, &credential, "in/o", &id, &parts).await.is(404, "NoSuchUpload");
 }
 
 #[tokio::test]
@@ -324,4 +324,159 @@ async fn an_upload_that_is_never_completed_is_ended_and_frees_its_parts() {
     until_files(&rig, before + 1).await;
     part(&rig, &credential, "in/old", &old, 2, noise(3, 10)).await.is(404, "NoSuchUpload");
     part(&rig, &credential, "in/young", &young, 2, noise(3, 10)).await.ok();
+}
+
+/// Makes an object of two parts.
+async fn two_parts(rig: &Rig, credential: &Credential, key: &str) -> (String, Vec<(usize, String)>) {
+    let id = create(rig, credential, key).await;
+    let mut parts = Vec::new();
+    for (number, body) in [(2, noise(1, 5 * MIB)), (5, noise(2, 10))] {
+        parts.push((number, etag(&part(rig, credential, key, &id, number, body).await)));
+    }
+    (id, parts)
+}
+
+#[tokio::test]
+async fn a_completion_that_comes_once_more_is_answered_as_the_first() {
+    let rig = Rig::start().await;
+    let credential = rig.directory("in", Actions::READ_WRITE);
+    let (id, parts) = two_parts(&rig, &credential, "in/o").await;
+    let first = complete(&rig, &credential, "in/o", &id, &parts).await;
+    let told = |answer: &Answer| (answer.ok().one("ETag"), answer.one("ChecksumCRC64NVME"), answer.one("Location"));
+    let modified = |answer: &Answer| answer.ok().header("last-modified").map(str::to_owned);
+    let before = modified(&rig.get("/lake/in/o", &credential).await);
+    rig.clock.advance_secs(30);
+    let again = complete(&rig, &credential, "in/o", &id, &parts).await;
+    assert_eq!(told(&again), told(&first));
+    let ask = rig.ask("POST", &format!("/lake/in/o?uploadId={id}"));
+    // What was to be absent was: it has been completed since.
+    let under = ask.clone().header("if-none-match", "*").body(listed(&parts));
+    assert_eq!(told(&rig.send(under, &credential).await), told(&first));
+    // Nothing was written.
+    assert_eq!(modified(&rig.get("/lake/in/o", &credential).await), before);
+    // Others than those it was made of, in any way.
+    complete(&rig, &credential, "in/o", &id, &parts[..1]).await.is(400, "InvalidPart");
+    complete(&rig, &credential, "in/o", &id, &[(2, parts[0].1.clone()), (6, parts[1].1.clone())])
+        .await
+        .is(400, "InvalidPart");
+    let with = |name: &str, value: &str| ask.clone().header(name, value).body(listed(&parts));
+    rig.send(with("x-amz-mp-object-size", "5"), &credential).await.is(400, "InvalidRequest");
+    rig.send(with("x-amz-checksum-crc64nvme", "AAAAAAAAAAA="), &credential).await.is(400, "BadDigest");
+    // Another key, another caller, a key that opens something else, one that was ended.
+    complete(&rig, &credential, "in/other", &id, &parts).await.is(404, "NoSuchUpload");
+    let other = rig.directory("in", Actions::READ_WRITE);
+    complete(&rig, &other, "in/o", &id, &parts).await.is(404, "NoSuchUpload");
+    for narrow in [rig.directory("out", Actions::READ_WRITE), rig.directory("in", Actions::READ)] {
+        complete(&rig, &narrow, "in/o", &id, &parts).await.is(403, "AccessDenied");
+    }
+    // An upload that is over takes no more.
+    part(&rig, &credential, "in/o", &id, 1, b"x".to_vec()).await.is(404, "NoSuchUpload");
+    rig.get(&format!("/lake/in/o?uploadId={id}"), &credential).await.is(404, "NoSuchUpload");
+    rig.send(rig.ask("DELETE", &format!("/lake/in/o?uploadId={id}")), &credential).await.is(404, "NoSuchUpload");
+    rig.leases.revoked.lock().unwrap().insert(credential.lease);
+    complete(&rig, &credential, "in/o", &id, &parts).await.is(400, "ExpiredToken");
+}
+
+#[tokio::test]
+async fn a_completion_is_forgotten_with_its_object() {
+    let rig = Rig::start().await;
+    let credential = rig.whole();
+    let body = [noise(1, 5 * MIB), noise(2, 10)].concat();
+    let ends = [
+        rig.ask("PUT", "/lake/o").body("another"),
+        rig.ask("PUT", "/lake/o").body(body),
+        rig.ask("DELETE", "/lake/o"),
+        rig.ask("PUT", "/lake/o").header("x-amz-copy-source", "lake/source"),
+    ];
+    rig.put("lake", "source", "x").await;
+    for end in ends {
+        let (id, parts) = two_parts(&rig, &credential, "o").await;
+        complete(&rig, &credential, "o", &id, &parts).await.ok();
+        complete(&rig, &credential, "o", &id, &parts).await.ok();
+        rig.send(end, &credential).await.ok();
+        complete(&rig, &credential, "o", &id, &parts).await.is(404, "NoSuchUpload");
+    }
+    // The same bytes by another upload: the object is that one's.
+    let (one, parts) = two_parts(&rig, &credential, "o").await;
+    let (two, _) = two_parts(&rig, &credential, "o").await;
+    complete(&rig, &credential, "o", &one, &parts).await.ok();
+    complete(&rig, &credential, "o", &two, &parts).await.ok();
+    complete(&rig, &credential, "o", &one, &parts).await.is(404, "NoSuchUpload");
+    complete(&rig, &credential, "o", &two, &parts).await.ok();
+}
+
+#[tokio::test]
+async fn completions_at_once_all_hear_the_same() {
+    let rig = Rig::start().await;
+    let credential = rig.whole();
+    let (id, parts) = two_parts(&rig, &credential, "o").await;
+    let asked = (0..8).map(|_| complete(&rig, &credential, "o", &id, &parts));
+    let answers = futures::future::join_all(asked).await;
+    let tags: std::collections::HashSet<String> = answers.iter().map(|answer| answer.ok().one("ETag")).collect();
+    assert_eq!(tags.len(), 1);
+}
+
+#[tokio::test]
+async fn a_part_of_an_object_has_its_own_checksum() {
+    let rig = Rig::start().await;
+    let credential = rig.whole();
+    let bodies = [noise(1, 5 * MIB), noise(2, 10)];
+    let crc = |bytes: &[u8]| BASE64.encode(&crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes());
+    let (id, parts) = two_parts(&rig, &credential, "o").await;
+    complete(&rig, &credential, "o", &id, &parts).await.ok();
+    let ask = |method: &str, target: &str| rig.ask(method, target).header("x-amz-checksum-mode", "ENABLED");
+    for (at, body) in bodies.iter().enumerate() {
+        for method in ["GET", "HEAD"] {
+            let answer = rig.send(ask(method, &format!("/lake/o?partNumber={}", at + 1)), &credential).await;
+            assert_eq!(answer.ok().header("x-amz-checksum-crc64nvme"), Some(&*crc(body)), "{method} {at}");
+            assert!(method == "HEAD" || answer.body == *body);
+        }
+    }
+    let whole = rig.send(ask("GET", "/lake/o"), &credential).await;
+    assert_eq!(whole.header("x-amz-checksum-crc64nvme"), Some(&*crc(&bodies.concat())));
+    let range = rig.send(ask("GET", "/lake/o").header("range", "bytes=0-1"), &credential).await;
+    assert_eq!((range.status, range.header("x-amz-checksum-crc64nvme")), (206, None));
+    assert_eq!(rig.get("/lake/o?partNumber=1", &credential).await.header("x-amz-checksum-crc64nvme"), None);
+    // An object that was put at once is one part.
+    rig.send(rig.ask("PUT", "/lake/one").body("one"), &credential).await.ok();
+    let one = rig.send(ask("GET", "/lake/one?partNumber=1"), &credential).await;
+    assert_eq!(one.ok().header("x-amz-checksum-crc64nvme"), Some(&*crc(b"one")));
+    // And they are listed.
+    let attributes = |more: &[(&str, &str)]| {
+        let mut ask = rig.ask("GET", "/lake/o?attributes=").header("x-amz-object-attributes", "ObjectParts");
+        for (name, value) in more {
+            ask = ask.header(name, value);
+        }
+        ask
+    };
+    let all = rig.send(attributes(&[]), &credential).await;
+    assert_eq!(all.ok().all("PartNumber"), ["2", "5"]);
+    assert_eq!(all.all("ChecksumCRC64NVME"), [crc(&bodies[0]), crc(&bodies[1])]);
+    assert_eq!(all.all("Size"), [(5 * MIB).to_string(), "10".to_owned()]);
+    let page = rig.send(attributes(&[("x-amz-max-parts", "1")]), &credential).await;
+    assert_eq!((page.ok().all("PartNumber"), page.one("IsTruncated")), (vec!["2".to_owned()], "true".to_owned()));
+    assert_eq!(page.one("NextPartNumberMarker"), "2");
+    let page = rig.send(attributes(&[("x-amz-part-number-marker", "2")]), &credential).await;
+    assert_eq!((page.ok().all("PartNumber"), page.one("IsTruncated")), (vec!["5".to_owned()], "false".to_owned()));
+}
+
+#[tokio::test]
+async fn where_a_completed_object_is_is_told_as_its_client_named_it() {
+    let rig = Rig::start().await;
+    let credential = rig.whole();
+    for (host, path, url) in [
+        (rig.host(), "/lake/a%20b/%C3%BC", format!("http://{}/lake/a%20b/%C3%BC", rig.host())),
+        ("lake.s3.localhost".to_owned(), "/o", "http://lake.s3.localhost/o".to_owned()),
+    ] {
+        let ask = |method: &str, query: &str| {
+            let mut ask = rig.ask(method, &format!("{path}?{query}"));
+            ask.headers = vec![("host".to_owned(), host.clone())];
+            ask
+        };
+        let id = rig.send(ask("POST", "uploads="), &credential).await.ok().one("UploadId");
+        let part = rig.send(ask("PUT", &format!("partNumber=1&uploadId={id}")).body("x"), &credential).await;
+        let document = listed(&[(1, etag(&part))]);
+        let done = rig.send(ask("POST", &format!("uploadId={id}")).body(document), &credential).await;
+        assert_eq!(done.ok().one("Location"), url);
+    }
 }

@@ -27,7 +27,7 @@ const ROWS: &[(&str, [bool; 4], u16)] = &[
     ("get-cors", [false, false, true, true], 404),
     ("get-lifecycle", [false, false, true, true], 404),
     ("get-encryption", [false, false, true, true], 404),
-    ("put-cors", [false, false, false, true], 501),
+    ("put-cors", [false, false, false, true], 200),
     ("put-lifecycle", [false, false, false, true], 501),
     ("delete-cors", [false, false, false, true], 204),
     ("list-buckets", [false; 4], 200),

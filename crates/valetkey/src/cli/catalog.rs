@@ -2,6 +2,7 @@
 
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
+use crate::cli::cors;
 use crate::cli::failure::Failure;
 use crate::cli::output::Out;
 use crate::cli::place::{self, Place};
@@ -28,6 +29,8 @@ enum BucketCommand {
     /// List buckets
     #[command(visible_alias = "list")]
     Ls,
+    /// Which pages of other origins may use a bucket from a browser
+    Cors(cors::Cors),
 }
 
 /// Make and list datasets
@@ -83,6 +86,7 @@ pub(crate) async fn bucket(args: Bucket, client: &Client<'_>, out: &Out) -> Resu
             let answer = client.get(Route::new(&["buckets"])).await?;
             show::list(out, &answer, COLUMNS, "there are no buckets")
         }
+        BucketCommand::Cors(args) => cors::run(args, client, out).await,
     }
 }
 

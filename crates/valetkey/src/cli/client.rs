@@ -148,6 +148,11 @@ impl<'a> Client<'a> {
         self.ask(Method::PATCH, &route, Some(body)).await
     }
 
+    /// Puts something in place of what is there.
+    pub(crate) async fn put<T: Serialize + ?Sized + Sync>(&self, route: Route, body: &T) -> Result<Value, Failure> {
+        self.ask(Method::PUT, &route, Some(body)).await
+    }
+
     /// Removes.
     pub(crate) async fn delete(&self, route: Route) -> Result<Value, Failure> {
         self.ask(Method::DELETE, &route, None::<&()>).await

@@ -11,6 +11,7 @@ mod catalog;
 pub(crate) mod check;
 pub(crate) mod client;
 pub(crate) mod connection;
+mod cors;
 mod creds;
 mod explain;
 pub(crate) mod failure;

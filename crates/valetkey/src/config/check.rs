@@ -1,5 +1,6 @@
 //! What settings must be together, whichever file, variable or option each came from.
 
+use valetkey_core::cors::Rules;
 use valetkey_dialects::dreadnode;
 
 use crate::config::{Config, Unusable};
@@ -17,6 +18,9 @@ impl Config {
         self.check_limits()?;
         self.check_names()?;
         self.check_listeners()?;
+        for (name, origins) in [("api", &self.api.cors_origins), ("s3", &self.s3.cors_origins)] {
+            Rules::of_origins(origins, &[]).map_err(|error| Unusable(format!("`{name}.cors_origins`: {error}")))?;
+        }
         Ok(self)
     }
 

@@ -28,6 +28,11 @@ pub(crate) const KEYS: &[Key] = &[
     key("api.public_url", r#""""#, "URL the API is reached at; empty: made of the listen address"),
     key("api.tls_cert_file", r#""""#, "PEM file of the certificate chain; reloaded when it changes"),
     key("api.tls_key_file", r#""""#, "PEM file of the private key; reloaded when it changes"),
+    key(
+        "api.cors_origins",
+        "[]",
+        "origins, as in `https://app.example.com` (one `*` stands for any text), whose pages may ask for credentials from a browser",
+    ),
     key("api.max_body_bytes", "65536", "largest request body of the API, in bytes"),
     key("api.body_timeout_secs", "10", "longest time an API request's body may take to arrive, in seconds"),
     key("api.max_connections", "4096", "most open connections of the API; further ones wait"),
@@ -55,6 +60,11 @@ pub(crate) const KEYS: &[Key] = &[
         "s3.r2_hosts",
         "[]",
         "more hosts that credentials signed with a parent access key may be for (their `aud`), and under which a bucket may be a host name; `{account}.` in front stands for an account's id in hexadecimal",
+    ),
+    key(
+        "s3.cors_origins",
+        "[]",
+        "origins whose pages may use, from a browser, the buckets that have no CORS rules of their own",
     ),
     key("s3.region", r#""auto""#, "region told to clients; the endpoint takes any"),
     key("s3.min_ttl_secs", "60", "shortest life of a credential, in seconds"),
@@ -204,7 +214,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "limits.body_bytes",
         "134217728",
-        "most bytes of request bodies that are held at once; an account is given more only while it holds no more than is free",
+        "most bytes of request bodies that are held at once; an account is given more only while it holds no more than is free; as much again may come ahead on connections of HTTP/2 with large windows",
     ),
     key("shutdown.delay_secs", "0", "wait between failing /readyz and closing the listeners, in seconds"),
     key("shutdown.drain_secs", "20", "longest wait for open requests at the end, in seconds"),

@@ -56,6 +56,8 @@ fn a_wrong_value_names_its_key_and_origin() {
         "`api.max_body_bytes` (environment variable VALETKEY_API__MAX_BODY_BYTES) is `many`; it takes a integer"
     );
     assert!(refused("[api]\nlisten = \"nowhere\"", &[]).contains("api.listen"));
+    assert!(refused("[api]\ncors_origins = [\"app.example\"]", &[]).contains("`api.cors_origins`: `app.example`"));
+    assert!(refused("", &[("VALETKEY_S3__CORS_ORIGINS", "https://a.example/")]).contains("`s3.cors_origins`"));
     assert!(refused("[limits]\ncredentials = [\"often\"]", &[]).contains("name:requests/seconds"));
 }
 

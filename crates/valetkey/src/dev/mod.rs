@@ -84,9 +84,10 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     let (api, s3) = if args.check { (free, free) } else { (args.api_listen, args.s3_listen) };
     let mut environment = crate::config::environment();
-    // The demo's own settings stand; what it logs may be chosen, and what other stores may be tried with it.
+    // The demo's own settings stand; what it logs may be chosen, what other stores may be tried with it, and pages in browsers.
     environment.retain(|name, _| {
-        ["LOG", "LIMITS", "LEDGER", "DREADNODE", "UPSTREAM", "GATEWAY"]
+        let cors = ["VALETKEY_API__CORS_ORIGINS", "VALETKEY_S3__CORS_ORIGINS"].contains(&name.as_str());
+        cors || ["LOG", "LIMITS", "LEDGER", "DREADNODE", "UPSTREAM", "GATEWAY"]
             .iter()
             .any(|group| name.strip_prefix("VALETKEY_").is_some_and(|rest| rest.starts_with(&format!("{group}__"))))
     });

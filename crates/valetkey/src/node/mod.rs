@@ -246,7 +246,7 @@ impl Node {
         let parents = Arc::new(ParentKeys::open(&store, keyring.clone()).await?);
         let bodies = Budget::new(config.limits.body_bytes);
         let endpoint = valetkey_s3::Endpoint::open(
-            objects::config(config, &storage),
+            objects::config(config, &storage, &s3_url)?,
             valetkey_s3::World {
                 keyring: keyring.clone(),
                 leases: Arc::clone(&store) as Arc<dyn Leases>,
@@ -341,6 +341,7 @@ impl Node {
             body_bytes: config.api.max_body_bytes,
             body_time: Duration::from_secs(config.api.body_timeout_secs),
             rates: rate_limits(config)?,
+            cors: objects::api_cors(config)?,
         };
         let urls = self.urls(config);
         let logs = urls.as_ref().map(|urls| Arc::clone(&urls.logs));
@@ -355,6 +356,7 @@ impl Node {
                 Arc::clone(&self.stores) as Arc<dyn Stores>,
                 Arc::new(probe::Live::new(Arc::clone(&self.clock))),
                 logs,
+                Arc::new(self.endpoint.clone()),
             ),
             theirstack::dialect(
                 &shared,

@@ -3,21 +3,36 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use valetkey_core::cors::Rules;
 use valetkey_core::storage::Storage;
 
 use crate::config::Config;
 
 /// What the embedded endpoint is configured with.
-pub(crate) fn config(config: &Config, storage: &Storage) -> valetkey_s3::Config {
+pub(crate) fn config(config: &Config, storage: &Storage, url: &str) -> anyhow::Result<valetkey_s3::Config> {
     let data_dir = config.data_dir.join("objects");
-    valetkey_s3::Config {
+    Ok(valetkey_s3::Config {
         storage: storage.id,
         space: valetkey_s3::Space::at(&data_dir, config.s3.min_free()),
         data_dir,
         domains: config.s3.domains.clone(),
         r2_hosts: config.s3.r2_hosts.clone(),
+        cors: cors(config)?,
+        is_https: url.starts_with("https:"),
         limits: valetkey_s3::Limits { quota: config.s3.quota(), ..valetkey_s3::Limits::default() },
-    }
+    })
+}
+
+/// What pages are allowed of buckets without rules of their own.
+pub(crate) fn cors(config: &Config) -> anyhow::Result<Option<Rules>> {
+    Rules::of_origins(&config.s3.cors_origins, valetkey_s3::EXPOSED)
+        .map_err(|error| anyhow::anyhow!("`s3.cors_origins`: {error}"))
+}
+
+/// What pages are allowed on routes that vend.
+pub(crate) fn api_cors(config: &Config) -> anyhow::Result<Option<Rules>> {
+    Rules::of_origins(&config.api.cors_origins, valetkey_dialects::edge::EXPOSED)
+        .map_err(|error| anyhow::anyhow!("`api.cors_origins`: {error}"))
 }
 
 /// On which terms the stores behind gateways are used.
