@@ -49,7 +49,10 @@ impl Store {
         }
         // What is queued already is waited for. A page that cannot be written leaves no lease to end, or one that memory ends.
         let _ = self.settle().await;
-        let done = self.write_end(target, keep_until_ms, by, also).await;
+        let mut done = self.write_end(target, keep_until_ms, by, also).await;
+        if done.as_ref().is_err_and(valetkey_sqlite::Failure::is_of_database) && self.give_reserve().await {
+            done = self.write_end(target, keep_until_ms, by, also).await;
+        }
         self.or_owe(done, Owed::End { target, keep_until_ms, also }, by)
     }
 

@@ -15,6 +15,7 @@ mod owed;
 mod packages;
 mod parents;
 mod registry;
+mod reserve;
 mod revoked;
 mod settings;
 mod shares;

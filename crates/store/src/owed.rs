@@ -91,7 +91,10 @@ impl Store {
     /// Tries again what could not be written.
     pub(crate) async fn pay_debts(&self) {
         for (owed, by, author) in self.shared.debts.snapshot() {
-            let done = author.during(Box::pin(self.pay(owed, by))).await;
+            let mut done = author.during(Box::pin(self.pay(owed, by))).await;
+            if done.as_ref().is_err_and(valetkey_sqlite::Failure::is_of_database) && self.give_reserve().await {
+                done = author.during(Box::pin(self.pay(owed, by))).await;
+            }
             match done {
                 Err(error) if error.is_of_database() => return,
                 // What was refused now (somebody else took the grant meanwhile) is settled too.

@@ -67,6 +67,8 @@ pub struct Settings {
     pub retention: Retention,
     /// The room for blobs of packages.
     pub room: Room,
+    /// The bytes that are kept for the ledger in a file, to be given up when the disk is full; 0: none.
+    pub reserve_bytes: u64,
 }
 
 /// How long what is over is kept, in seconds; 0: for ever.
@@ -97,6 +99,7 @@ impl Default for Settings {
             holdings: Holdings::default(),
             retention: Retention::default(),
             room: Room::default(),
+            reserve_bytes: 0,
         }
     }
 }

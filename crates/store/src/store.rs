@@ -21,6 +21,7 @@ use crate::ledger::queue::Queue;
 use crate::ledger::writer;
 use crate::owed::Debts;
 use crate::registry::longest_ms;
+use crate::reserve::Reserve;
 use crate::revoked::Revoked;
 use crate::settings::Settings;
 use crate::sqlite::notes::{self, Notes, Turn, Unsaid};
@@ -30,6 +31,9 @@ use crate::usage::Counter;
 
 /// How often counts are written and other processes' changes are looked for.
 const TICK: Duration = Duration::from_secs(1);
+
+/// In how many ticks it is looked after the reserve.
+const RESERVE_TICKS: u32 = 60;
 
 /// The embedded store: every port of the domain but the issuer. Clones share it.
 #[derive(Clone)]
@@ -52,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) longest_ms: AtomicI64,
     pub(crate) counter: Counter,
     pub(crate) blobs: Arc<Blobs>,
+    pub(crate) reserve: Reserve,
     /// Seals what must not be forged in the database; known once the parent access keys are opened.
     pub(crate) keyring: OnceLock<SharedKeyring>,
     /// Leases that are not in the index yet, about.
@@ -106,6 +111,7 @@ impl Store {
             db,
             queue: Queue::new(settings.queue, settings.ledger),
             memory: Memory::new(settings.tokens, settings.accounts),
+            reserve: Reserve::beside(path, settings.reserve_bytes),
             blobs: Blobs::beside(path, settings.room.clone(), tasks.clone()),
             settings,
             clock,
@@ -186,6 +192,10 @@ impl Store {
     /// `Unavailable`.
     pub async fn ready(&self) -> Result<(), Error> {
         self.running()?;
+        if self.shared.reserve.is_out() {
+            let said = "the disk is full: the ledger's reserve is given up, and nothing is handed out until there is room for it again";
+            return Err(Error::new(Kind::Unavailable, said).retry_after(5));
+        }
         let mut reader = self.shared.db.readers().acquire().await.map_err(sqlite::failed)?;
         pages::folded(&mut reader).await?;
         drop(reader);
@@ -233,7 +243,13 @@ impl Store {
     }
 
     async fn tick(self, mut version: Version) {
+        let mut rounds = 0u32;
         loop {
+            // Often, while there is none: nothing is handed out without it once it was given up.
+            if rounds.is_multiple_of(RESERVE_TICKS) || self.shared.reserve.is_out() && !self.owes() {
+                self.make_reserve().await;
+            }
+            rounds = rounds.wrapping_add(1);
             let stopping = tokio::select! {
                 () = tokio::time::sleep(TICK) => false,
                 () = self.shared.stop.cancelled() => true,

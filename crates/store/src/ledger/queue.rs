@@ -158,6 +158,8 @@ struct State {
     ended: HashMap<TokenId, i64>,
     /// Callers that were suspended or removed, and when: the same holds of their vends.
     refused: HashMap<CallerId, i64>,
+    /// Nothing is handed out: the ledger lives of its reserve.
+    held: bool,
     /// Accounts that are being suspended.
     suspended: HashSet<AccountId>,
     long: HashMap<usize, (Arc<valetkey_core::scope::Scope>, Option<Arc<LongScope>>)>,
@@ -219,6 +221,11 @@ impl Queue {
         let state = &mut *state;
         self.admit(state)?;
         self.in_time(state)?;
+        if state.held {
+            return Err(
+                Error::new(Kind::Unavailable, "the disk is full, and the ledger lives of its reserve").retry_after(5)
+            );
+        }
         if !state.barred.is_empty()
             && permit.because().grants.iter().any(|grant| state.barred.get(grant).is_some_and(|bar| bar.holds(ms)))
         {
@@ -482,6 +489,11 @@ impl Queue {
         let mut state = self.state();
         state.refused.retain(|_, at| now_ms.saturating_sub(*at) < STALE_MS);
         state.refused.insert(caller, now_ms);
+    }
+
+    /// Hands nothing out, or goes on.
+    pub(crate) fn hold(&self, held: bool) {
+        self.state().held = held;
     }
 
     /// Refuses every later entry of an account, until it is spared: as long as that it is suspended is not on record.

@@ -112,6 +112,11 @@ pub(crate) const KEYS: &[Key] = &[
         r#""durable""#,
         "durable: a credential leaves after its lease is on disk; behind: up to 100 ms before",
     ),
+    key(
+        "ledger.reserve_bytes",
+        "8388608",
+        "bytes of a file beside the database that is given up when the disk is full, so that what ends credentials is still put on record; 0: none",
+    ),
     key("retention.refusals_secs", "7776000", "how long counts of refusals are kept, in seconds; 0: for ever"),
     key("retention.requests_secs", "34560000", "how long counts of requests are kept, in seconds; 0: for ever"),
     key(

@@ -118,6 +118,7 @@ pub(crate) enum LogFormat {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ledger {
     pub(crate) mode: LedgerMode,
+    pub(crate) reserve_bytes: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]

@@ -144,6 +144,7 @@ pub(crate) async fn open_store(
             requests_secs: config.retention.requests_secs,
             ledger_secs: config.retention.ledger_secs,
         },
+        reserve_bytes: config.ledger.reserve_bytes,
         ..valetkey_store::Settings::default()
     };
     let path = database(config);

@@ -27,9 +27,9 @@ fn who_changed_what_is_on_record_and_the_record_is_known_again() {
         .iter()
         .map(|change| ["by", "done", "noun", "about"].map(|field| change[field].as_str().unwrap()))
         .collect();
-    assert!(told.contains(&["operator", "made", "account", "acme"]), "{told:?}");
+    assert!(told.contains(&["admin", "made", "account", "acme"]), "{told:?}");
     assert!(told.contains(&["boss", "made", "token", "of etl"]), "{told:?}");
-    assert!(told.contains(&["operator", "ended", "token", "token"]), "{told:?}");
+    assert!(told.contains(&["admin", "ended", "token", "token"]), "{told:?}");
     assert!(told.iter().any(|[by, ..]| *by == "server"), "what init made: {told:?}");
     let mine = &listed["changes"].as_array().unwrap()[0];
     assert_eq!(mine["from"], "127.0.0.1");
