@@ -263,7 +263,7 @@ mod tests {
         });
         let ends = ends.clone();
         (client, async move {
-            converse(server, service, &ends, "test", (patience, Http2 { streams: 8, large: None })).await
+            converse(server, service, &ends, "test", (patience, Http2 { streams: 8, large: None })).await;
         })
     }
 
