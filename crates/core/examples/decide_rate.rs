@@ -199,6 +199,7 @@ fn account() -> Outcome<Account> {
         name: Name::parse("bench")?,
         standing: Standing::Active,
         metering: Metering::Free,
+        datasets_bucket: None,
     })
 }
 

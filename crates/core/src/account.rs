@@ -1,7 +1,7 @@
 //! A tenant: TheirStack's team, Dreadnode's organization, Cloudflare's account, a Delta Sharing provider.
 
 use crate::id::AccountId;
-use crate::name::Name;
+use crate::name::{BucketName, Name};
 
 /// A tenant.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,6 +14,8 @@ pub struct Account {
     pub standing: Standing,
     /// What a vend costs it.
     pub metering: Metering,
+    /// The bucket whose datasets its callers get when theirs lie in several and they name none.
+    pub datasets_bucket: Option<BucketName>,
 }
 
 /// Whether an account's callers are served.

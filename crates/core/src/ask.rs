@@ -162,6 +162,8 @@ impl Wanted {
 pub enum Asked {
     /// The caller did not say; the dialect's own length, cut silently to what is allowed.
     Usual(Lifetime),
-    /// The caller said.
+    /// The caller said: what is shorter is said in the answer.
     For(Lifetime),
+    /// The caller said, and the answer has no place to say otherwise: what is shorter is refused.
+    Exactly(Lifetime),
 }

@@ -3,6 +3,31 @@
 use crate::id::{DatasetId, StorageId};
 use crate::name::{BucketName, Name};
 use crate::scope::Path;
+use crate::table::Key;
+
+/// Which of a dataset's files is its newest one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Newest {
+    /// The one that was written last; of several the one whose key comes last.
+    ByTime,
+    /// The one whose key comes last, in the order of its bytes: for keys that have the date in them.
+    ByKey,
+}
+
+impl Newest {
+    /// The name people write.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ByTime => "time",
+            Self::ByKey => "key",
+        }
+    }
+
+    /// Reads the name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::ByTime, Self::ByKey].into_iter().find(|newest| newest.as_str() == text)
+    }
+}
 
 /// A named part of a bucket that is offered to accounts. Everyone may know that it exists; a grant opens it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,4 +54,10 @@ pub struct Dataset {
     pub version: String,
     /// Whether another dataset takes its place.
     pub deprecated: bool,
+    /// Which of its files is the newest.
+    pub newest: Newest,
+    /// The object, in the same bucket, that explains its columns.
+    pub dictionary: Option<Key>,
+    /// The object, in the same bucket, that shows a few of its rows.
+    pub sample: Option<Key>,
 }

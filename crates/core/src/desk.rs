@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::ask::Ask;
+use crate::ask::{Ask, Asked};
 use crate::caller::Caller;
 use crate::credential::{Credential, Issued};
 use crate::error::Error;
@@ -73,6 +73,9 @@ impl Desk {
         // What a store gave before is known before the lease: one entry of the ledger then says both. So is what a store
         // refuses for the moment.
         let ready = self.issuer.ready(&permit)?;
+        if let Some(issued) = &ready {
+            long_enough(&permit, &issued.credential, now)?;
+        }
         let trace = ready.as_ref().and_then(|issued| issued.trace.as_deref());
         let lease = self.ledger.open(&permit, trace, now).await?;
         let issued = match ready {
@@ -90,7 +93,8 @@ impl Desk {
 
     /// Has a credential made. INVARIANT: what a store's log will call it is on record before anybody has it.
     async fn issue(&self, permit: &Permit, lease: &Lease, now: Timestamp) -> Result<Issued, Error> {
-        let issued = match self.issuer.issue(permit, lease).await {
+        let issued = self.issuer.issue(permit, lease).await;
+        let issued = match issued.and_then(|issued| long_enough(permit, &issued.credential, now).map(|()| issued)) {
             Ok(issued) => issued,
             Err(error) => {
                 self.ledger.void(lease, error.kind(), now).await?;
@@ -104,6 +108,17 @@ impl Desk {
     }
 }
 
+/// Refuses a credential that is shorter than what was asked for, where the answer could not say so.
+fn long_enough(permit: &Permit, credential: &Credential, now: Timestamp) -> Result<(), Error> {
+    let Asked::Exactly(asked) = permit.asked() else { return Ok(()) };
+    let missing = permit.until().duration_since(credential.expiration()).as_secs();
+    if missing <= i64::from(asked.tolerance_secs()) {
+        return Ok(());
+    }
+    let given = Lifetime::between(now, credential.expiration()).unwrap_or(Lifetime::secs(1));
+    Err(policy::too_long(asked, given, Bound::Given))
+}
+
 /// A credential that ends so much sooner than its permit is shorter than was asked for, and that is said. What ends a little sooner was
 /// asked for so: that the store took a while to answer is inside.
 const SHORTER: SignedDuration = SignedDuration::from_secs(15);
@@ -112,7 +127,11 @@ const SHORTER: SignedDuration = SignedDuration::from_secs(15);
 fn told(permit: &Permit, credential: &Credential, now: Timestamp) -> Because {
     let mut because = permit.because().clone();
     let end = credential.expiration();
-    if permit.until().duration_since(end) > SHORTER
+    let shorter = match permit.asked() {
+        Asked::Usual(_) => SHORTER,
+        Asked::For(asked) | Asked::Exactly(asked) => SignedDuration::from_secs(i64::from(asked.tolerance_secs())),
+    };
+    if permit.until().duration_since(end) > shorter
         && let (Some(asked), Some(given)) = (Lifetime::between(now, permit.until()), Lifetime::between(now, end))
     {
         because.cuts.push(Cut::Lifetime { asked, given, by: Bound::Given });

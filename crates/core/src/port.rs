@@ -21,6 +21,7 @@ use crate::scope::Scope;
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::storage::{Backend, Storage, StorageKind};
+use crate::table::Listed;
 use crate::time::Lifetime;
 use crate::token::{Maker, PlainToken, TokenDigest};
 use crate::usage::{Balance, DayCount, Origin, Period, RequestFilter};
@@ -90,6 +91,55 @@ pub trait UrlSigner: Send + Sync {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Box<dyn SignedUrls>, Error>;
+
+    /// Whether a URL of this store shows the whole credential that it was signed with, so that it opens all that the credential
+    /// opens: such a credential may open nothing but the objects that the URLs are for.
+    fn shows_credential(&self, _storage: &Storage) -> bool {
+        false
+    }
+
+    /// The URL that gets one object, with a credential of this scope: as [`Self::signs`], at stores too where each URL needs a
+    /// signature of its own.
+    ///
+    /// # Errors
+    /// `Invalid` when the store has no URLs, or when this one would open more than what the scope names object by object.
+    fn one(
+        &self,
+        storage: &Storage,
+        credential: &Credential,
+        scope: &Scope,
+        key: &[u8],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Secret<String>, Error> {
+        Ok(self.signs(storage, credential, scope.bucket(), now, until)?.url(key))
+    }
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug)]
+pub struct ListPage {
+    /// Objects, in the order of the store.
+    pub entries: Vec<Listed>,
+    /// Where the next page begins, in the store's own words; nothing if there is none.
+    pub next: Option<String>,
+}
+
+/// How the server lists objects of a store that somebody else runs: with a credential that was vended there.
+#[async_trait]
+pub trait VendedLists: Send + Sync {
+    /// A page of the objects whose key starts with `prefix`.
+    ///
+    /// # Errors
+    /// `Upstream`, `UpstreamTimeout`; `Invalid` for a credential or a prefix that the store cannot be asked with.
+    async fn page(
+        &self,
+        storage: &Storage,
+        credential: &Credential,
+        bucket: &BucketName,
+        prefix: &[u8],
+        from: Option<&str>,
+    ) -> Result<ListPage, Error>;
 }
 
 /// Signs one URL at a time, without waiting for anything: a table may have more files than fit into memory as URLs.
@@ -307,6 +357,8 @@ pub trait Registry: Send + Sync {
     async fn account_named(&self, name: &Name) -> Result<Option<Account>, Error>;
     /// Suspends or activates an account, or changes what a vend costs it.
     async fn change_account(&self, id: AccountId, standing: Standing, metering: Metering) -> Result<(), Error>;
+    /// Says which bucket's datasets the callers of an account get when theirs lie in several and they name none.
+    async fn set_datasets_bucket(&self, id: AccountId, bucket: Option<&BucketName>) -> Result<(), Error>;
     /// Adds credits to an account.
     async fn add_credits(&self, account: AccountId, credits: u64, now: Timestamp) -> Result<Balance, Error>;
 

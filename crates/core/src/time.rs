@@ -69,6 +69,18 @@ impl Lifetime {
         self.0
     }
 
+    /// By so many seconds a credential may live shorter than somebody said: a twentieth, and a minute at most.
+    pub const fn tolerance_secs(self) -> u32 {
+        let twentieth = self.0 / 20;
+        if twentieth > 60 {
+            60
+        } else if twentieth == 0 {
+            1
+        } else {
+            twentieth
+        }
+    }
+
     /// Whole seconds from `now` to `until`; nothing if there is less than one.
     pub fn between(now: Timestamp, until: Timestamp) -> Option<Self> {
         let secs = until.duration_since(now).as_secs();

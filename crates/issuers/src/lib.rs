@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use valetkey_core::ask::Asked;
 use valetkey_core::credential::{Credential, Issued};
 use valetkey_core::id::LeaseId;
 use valetkey_core::keyring::{Carried, Claims};
@@ -13,8 +14,10 @@ use valetkey_core::lease::Lease;
 use valetkey_core::name::BucketName;
 use valetkey_core::policy::Permit;
 use valetkey_core::port::{Issuer, SignedUrls, UrlSigner};
+use valetkey_core::scope::{Path, Paths, Scope};
 use valetkey_core::storage::{Storage, StorageKind};
-use valetkey_core::{Error, Kind};
+use valetkey_core::time::Lifetime;
+use valetkey_core::{Error, Kind, Secret};
 
 pub mod azure;
 pub mod cache;
@@ -28,11 +31,14 @@ mod sigv4;
 pub mod sources;
 pub mod sts;
 pub mod upstream;
+#[cfg(test)]
+mod url_tests;
 mod web;
 
-use crate::cache::{Cache, Want};
+use crate::cache::{Cache, Source, Want};
 use crate::embedded::Embedded;
 use crate::sources::Sources;
+use crate::upstream::{Fetched, SessionName, Wish};
 
 /// Sends each permit to the issuer of its store's kind.
 pub struct Issuers {
@@ -45,6 +51,57 @@ impl Issuers {
     /// The issuers there are.
     pub fn new(embedded: Embedded, sources: Arc<Sources>, cache: Cache) -> Self {
         Self { embedded, sources, cache }
+    }
+
+    /// A credential that is made here, of what the store trusts this server with: it takes no longer than to look for one that
+    /// is kept, and ends to the second when it may.
+    fn signed(&self, source: &Source, scope: &Scope, until: Timestamp) -> Option<Result<Issued, Error>> {
+        let now = self.sources.now();
+        // Both ends in whole seconds, as they are written.
+        let secs = until.as_second().saturating_sub(now.as_second());
+        let lifetime = Lifetime::secs(u32::try_from(secs).ok().filter(|secs| *secs > 0)?);
+        let wish = Wish { scope, lifetime, session: &SessionName::of("valetkey"), now };
+        let signed = source.upstream.sign(&wish)?;
+        Some(signed.map(|Fetched { credential, upstream_request_id, narrowed, packed_policy_percent: _ }| {
+            cache::issued(credential, upstream_request_id, narrowed)
+        }))
+    }
+
+    /// A URL of R2. SECURITY: the session token in it is the whole credential. So it is one for this object alone, where it can be
+    /// made here; or what was vended for single objects, which all stand in the same answer.
+    fn one_of_r2(
+        &self,
+        storage: &Storage,
+        credential: &Credential,
+        scope: &Scope,
+        key: &[u8],
+        (now, until): (Timestamp, Timestamp),
+    ) -> Result<Secret<String>, Error> {
+        let source = self.sources.of(storage)?;
+        let alone = Paths::only([Path::object(key)?])?;
+        let alone = scope
+            .narrow(alone, scope.actions())
+            .ok_or_else(|| Error::internal("a URL was asked for an object that its credential does not open"))?;
+        let until = until.min(credential.expiration());
+        if let Some(issued) = self.signed(&source, &alone, until) {
+            return Ok(presign::S3Urls::new(storage, issued?.credential.s3()?, scope.bucket(), now, until)?.url(key));
+        }
+        let listed = match scope.paths() {
+            Paths::Whole => false,
+            Paths::Only(paths) => paths.iter().all(|path| matches!(path, Path::Object(_))),
+        };
+        if !listed {
+            return Err(Error::new(Kind::Invalid, "a URL of this store would open more than its object"));
+        }
+        Ok(presign::S3Urls::new(storage, credential.s3()?, scope.bucket(), now, until)?.url(key))
+    }
+}
+
+/// Whether somebody said how long.
+fn said(permit: &Permit) -> bool {
+    match permit.asked() {
+        Asked::Usual(_) => false,
+        Asked::For(_) | Asked::Exactly(_) => true,
     }
 }
 
@@ -70,8 +127,11 @@ impl Issuer for Issuers {
             return Ok(None);
         }
         let source = self.sources.of(permit.storage())?;
+        if let Some(signed) = self.signed(&source, permit.scope(), permit.until()) {
+            return signed.map(Some);
+        }
         let origin = origin(permit, None, self.sources.now());
-        let want = Want { scope: permit.scope(), until: permit.until(), origin: &origin };
+        let want = Want { scope: permit.scope(), until: permit.until(), said: said(permit), origin: &origin };
         Ok(self.cache.kept(&source, &want)?.map(|held| held.issued()))
     }
 
@@ -84,13 +144,36 @@ impl Issuer for Issuers {
             return self.embedded.issue(lease).map(Issued::own);
         }
         let source = self.sources.of(permit.storage())?;
+        if let Some(signed) = self.signed(&source, permit.scope(), lease.until) {
+            return signed;
+        }
         let origin = origin(permit, Some(lease.id), lease.opened);
-        let want = Want { scope: permit.scope(), until: lease.until, origin: &origin };
+        let want = Want { scope: permit.scope(), until: lease.until, said: said(permit), origin: &origin };
         Ok(self.cache.get(&source, &want).await?.issued())
     }
 }
 
 impl UrlSigner for Issuers {
+    fn shows_credential(&self, storage: &Storage) -> bool {
+        let of_store = |source: Arc<Source>| !source.upstream.signs();
+        storage.kind == StorageKind::R2 && self.sources.of(storage).is_ok_and(of_store)
+    }
+
+    fn one(
+        &self,
+        storage: &Storage,
+        credential: &Credential,
+        scope: &Scope,
+        key: &[u8],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Secret<String>, Error> {
+        if storage.kind == StorageKind::R2 {
+            return self.one_of_r2(storage, credential, scope, key, (now, until));
+        }
+        Ok(self.signs(storage, credential, scope.bucket(), now, until)?.url(key))
+    }
+
     fn signs(
         &self,
         storage: &Storage,

@@ -64,6 +64,16 @@ pub trait Upstream: Send + Sync {
     /// Fetches a credential. It never reaches further or lives longer than wished.
     async fn fetch(&self, wish: &Wish<'_>) -> Result<Fetched, Error>;
 
+    /// Makes a credential without asking anyone, where that is how this store's are made: exact to the second, and nothing to keep.
+    fn sign(&self, _wish: &Wish<'_>) -> Option<Result<Fetched, Error>> {
+        None
+    }
+
+    /// Whether [`Self::sign`] makes this store's credentials.
+    fn signs(&self) -> bool {
+        false
+    }
+
     /// What is known of it without asking anyone.
     fn place(&self) -> Place;
 

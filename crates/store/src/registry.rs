@@ -46,8 +46,13 @@ pub(crate) fn longest_ms(longest_s: i64) -> i64 {
 #[async_trait]
 impl Registry for Store {
     async fn create_account(&self, name: &Name, metering: Metering, now: Timestamp) -> Result<Account, Error> {
-        let account =
-            Account { id: AccountId::new(now, self.noise()), name: name.clone(), standing: Standing::Active, metering };
+        let account = Account {
+            id: AccountId::new(now, self.noise()),
+            name: name.clone(),
+            standing: Standing::Active,
+            metering,
+            datasets_bucket: None,
+        };
         let store = self.clone();
         self.unbroken(async move {
             let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
@@ -92,6 +97,22 @@ impl Registry for Store {
                 }
             }
             store.shared.queue.spare_account(id);
+            store.shared.memory.snapshots.forget(&id);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn set_datasets_bucket(&self, id: AccountId, bucket: Option<&BucketName>) -> Result<(), Error> {
+        let (store, bucket) = (self.clone(), bucket.cloned());
+        self.unbroken(async move {
+            let change = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                registry::set_datasets_bucket(db, id, bucket.as_ref()).await?;
+                let bucket = bucket.as_ref().map_or("none", BucketName::as_str);
+                notes.did(Deed::Changed, Noun::Account, id, &format!("datasets of the bucket {bucket} first"));
+                Ok(())
+            };
+            store.administer(change).await?;
             store.shared.memory.snapshots.forget(&id);
             Ok(())
         })

@@ -158,12 +158,23 @@ impl Usage for Store {
         let days = days::of(period)?;
         self.settle_counts().await?;
         let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        // Counted by whole seconds: the one that the period's end cuts is counted with it.
+        let second_of = |end: &Timestamp| end.as_second() + i64::from(end.subsec_nanosecond() > 0);
+        let last = days.last().map_or(i64::MIN, |(_, end)| second_of(end));
         let mut counts = Vec::with_capacity(days.len());
-        for (start, end) in days {
-            // Counted by whole seconds: the one that the period's end cuts is counted with it.
-            let end = end.as_second() + i64::from(end.subsec_nanosecond() > 0);
-            let count = sqlite::usage::requests(&mut reader, filter, start.as_second(), end).await?;
-            counts.push(DayCount { start, count });
+        // The next second that has any: days without use cost nothing.
+        let mut next = None;
+        for (start, end) in &days {
+            let (from, to) = (start.as_second(), second_of(end));
+            if next.is_none_or(|next| next < from) {
+                let found = sqlite::usage::first_request(&mut reader, filter, from, last).await?;
+                next = Some(found.unwrap_or(i64::MAX));
+            }
+            let count = match next {
+                Some(next) if next < to => sqlite::usage::requests(&mut reader, filter, from, to).await?,
+                Some(_) | None => 0,
+            };
+            counts.push(DayCount { start: *start, count });
         }
         Ok(counts)
     }

@@ -63,6 +63,7 @@ fn snapshot() -> Snapshot {
         name: Name::parse("operators").unwrap(),
         standing: Standing::Active,
         metering: Metering::Free,
+        datasets_bucket: None,
     };
     Snapshot::new(account, [Arc::new(storage())], [], now())
 }

@@ -1,6 +1,8 @@
 //! Decides: from what a caller wants and what was granted to it, a permit or a refusal. Pure, and the one place for both
 //! "may it?" and "why?".
 
+mod explain;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use crate::snapshot::Snapshot;
 use crate::storage::Storage;
 use crate::time::Lifetime;
 
+pub use explain::{Considered, Explanation, Verdict, explain};
+
 /// The most grants that may decide one ask: each is kept with every lease of it.
 const MOST_GRANTS: usize = 256;
 
@@ -38,6 +42,7 @@ pub struct Permit {
     scope: Arc<Scope>,
     until: Timestamp,
     credits: u32,
+    asked: Asked,
     because: Because,
 }
 
@@ -135,6 +140,10 @@ impl Permit {
     pub fn credits(&self) -> u32 {
         self.credits
     }
+    /// For how long it was asked for.
+    pub fn asked(&self) -> Asked {
+        self.asked
+    }
     /// Why.
     pub fn because(&self) -> &Because {
         &self.because
@@ -201,7 +210,7 @@ fn permit(snapshot: &Snapshot, caller: &Caller, ask: &Ask, found: Found, now: Ti
     }
     let (asked, said) = match ask.lifetime {
         Asked::Usual(lifetime) => (lifetime, false),
-        Asked::For(lifetime) => (lifetime, true),
+        Asked::For(lifetime) | Asked::Exactly(lifetime) => (lifetime, true),
     };
     let least = storage.min_lifetime;
     if said && asked < least {
@@ -234,6 +243,9 @@ fn permit(snapshot: &Snapshot, caller: &Caller, ask: &Ask, found: Found, now: Ti
         if given < least {
             return Err(too_short(by, Some(given), least));
         }
+        if let Asked::Exactly(_) = ask.lifetime {
+            return Err(too_long(asked, given, by));
+        }
         if said {
             cuts.push(Cut::Lifetime { asked, given, by });
         }
@@ -246,9 +258,15 @@ fn permit(snapshot: &Snapshot, caller: &Caller, ask: &Ask, found: Found, now: Ti
         scope,
         until: given.ends(now),
         credits: snapshot.account().metering.credits(),
+        asked: ask.lifetime,
         because: Because { grants, cuts },
         storage,
     })
+}
+
+/// A lifetime that is not given where nothing else may be.
+pub(crate) fn too_long(asked: Lifetime, given: Lifetime, by: Bound) -> Error {
+    Error::new(Kind::Invalid, format!("a lifetime of {asked} is too long; {by} leaves {given}")).at("ttl_secs")
 }
 
 fn too_short(by: Bound, left: Option<Lifetime>, least: Lifetime) -> Error {
@@ -273,6 +291,10 @@ fn datasets(
     if bundles.is_empty() {
         return Err(Error::new(Kind::NotInPlan, "no dataset is included in this account's plan"));
     }
+    // Only where there is a choice: a bucket that nothing is granted in any more leaves nobody without keys.
+    let usual = snapshot.account().datasets_bucket.as_ref();
+    let usual = usual.filter(|usual| bundles.iter().any(|bundle| bundle.scope.bucket() == *usual));
+    let bucket = bucket.or(usual);
     let mut fitting = bundles.iter().filter(|bundle| bucket.is_none_or(|name| name == bundle.scope.bucket()));
     let bundle = match (fitting.next(), fitting.next()) {
         (Some(bundle), None) => bundle,
@@ -488,98 +510,6 @@ fn path_shown(path: &Path) -> String {
 
 fn outside(what: &str) -> Error {
     Error::new(Kind::Forbidden, format!("no live grant opens {what} for this")).at("paths")
-}
-
-/// Why one action on one key is allowed or not: each grant of the caller's that came into question, and the verdict.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Explanation {
-    /// The grant that allows it; none means it is not allowed.
-    pub allowed_by: Option<GrantId>,
-    /// What became of each grant.
-    pub considered: Vec<Considered>,
-    /// How many more grants there are that were not listed.
-    pub unlisted: usize,
-}
-
-/// What became of one grant.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Considered {
-    /// The grant.
-    pub grant: Arc<Grant>,
-    /// What it says.
-    pub verdict: Verdict,
-}
-
-/// What one grant says to an action on a key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// It allows it.
-    Allows,
-    /// It is for another bucket.
-    OtherBucket,
-    /// It would, but a share made it: it answers only asks for that share.
-    OnlyThroughShare,
-    /// The key is outside its paths.
-    OutsidePaths,
-    /// The action is not one of its actions.
-    LacksAction,
-    /// It has not begun.
-    Early,
-    /// It has ended.
-    Ended,
-    /// It would, but the account is suspended.
-    AccountSuspended,
-}
-
-/// The most grants an explanation lists.
-const LISTED: usize = 100;
-
-/// Explains, by the same rules that [`decide`] follows, whether a caller may do something to a key.
-pub fn explain(
-    snapshot: &Snapshot,
-    caller: &Caller,
-    action: Action,
-    bucket: &BucketName,
-    key: &[u8],
-    now: Timestamp,
-) -> Explanation {
-    let verdict = |grant: &Grant| {
-        if grant.scope.bucket() != bucket {
-            Verdict::OtherBucket
-        } else if !grant.scope.paths().cover_key(key) {
-            Verdict::OutsidePaths
-        } else if !grant.scope.actions().contains(action) {
-            Verdict::LacksAction
-        } else {
-            match (grant.time(now), snapshot.account().standing) {
-                (GrantTime::Early, _) => Verdict::Early,
-                (GrantTime::Ended, _) => Verdict::Ended,
-                (GrantTime::Live, Standing::Suspended) => Verdict::AccountSuspended,
-                (GrantTime::Live, Standing::Active) if grant.share.is_some() => Verdict::OnlyThroughShare,
-                (GrantTime::Live, Standing::Active) => Verdict::Allows,
-            }
-        }
-    };
-    let allows = |grant: &&Arc<Grant>| verdict(grant) == Verdict::Allows;
-    let allowed_by = match Path::object(key) {
-        Ok(path) => snapshot.near(caller, bucket, &path).find(allows).map(|grant| grant.id),
-        Err(_) => snapshot.whole(caller, bucket).find(allows).map(|grant| grant.id),
-    };
-    // The telling ones first: those that came nearest to allowing it.
-    let rank = |verdict: Verdict| match verdict {
-        Verdict::Allows => 0,
-        Verdict::OnlyThroughShare => 1,
-        Verdict::AccountSuspended | Verdict::Early | Verdict::Ended => 2,
-        Verdict::LacksAction => 3,
-        Verdict::OutsidePaths => 4,
-        Verdict::OtherBucket => 5,
-    };
-    let mut considered: Vec<Considered> =
-        snapshot.grants(caller).map(|grant| Considered { verdict: verdict(grant), grant: Arc::clone(grant) }).collect();
-    considered.sort_by_key(|one| (rank(one.verdict), one.grant.id));
-    let unlisted = considered.len().saturating_sub(LISTED);
-    considered.truncate(LISTED);
-    Explanation { allowed_by, considered, unlisted }
 }
 
 #[cfg(test)]

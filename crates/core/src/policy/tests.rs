@@ -26,6 +26,7 @@ fn account() -> Account {
         name: Name::parse("acme").unwrap(),
         standing: Standing::Active,
         metering: Metering::of(3),
+        datasets_bucket: None,
     }
 }
 
@@ -341,7 +342,7 @@ proptest! {
         let caller = Caller { token_until: token_until.map(at), ..caller() };
         let Ok(permit) = decide(&snapshot(grants.clone()), &caller, &ask, at(0)) else { return Ok(()) };
 
-        let (Asked::Usual(asked) | Asked::For(asked)) = ask.lifetime;
+        let (Asked::Usual(asked) | Asked::For(asked) | Asked::Exactly(asked)) = ask.lifetime;
         prop_assert!(permit.until() <= asked.ends(at(0)));
         prop_assert!(permit.until() >= storage().min_lifetime.ends(at(0)));
         if let Some(until) = caller.token_until {

@@ -17,7 +17,7 @@ const NETWORK: &str = "x-dreadnode-network";
 
 pub(super) async fn vend(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply, Error> {
     // The published operation takes neither; who sends one means to narrow the key and must not get a wider one in silence.
-    call.query(&[]).map_err(|error| error.at("query"))?;
+    call.vending_query(&[]).map_err(|error| error.at("query"))?;
     if !call.body.is_empty() {
         return Err(Error::new(Kind::Invalid, "this route takes no body").at("body"));
     }
@@ -52,10 +52,10 @@ impl Network {
         if given.next().is_some() {
             return Err(refused("the header `X-Dreadnode-Network` is given twice"));
         }
-        match value.as_bytes() {
-            b"public" => Ok(Self::Public),
-            b"cluster" => Ok(Self::Cluster),
-            _ => Err(refused("`X-Dreadnode-Network` is `public` or `cluster`")),
+        match value.to_str().map(str::to_ascii_lowercase).as_deref() {
+            Ok("public") => Ok(Self::Public),
+            Ok("cluster") => Ok(Self::Cluster),
+            Ok(_) | Err(_) => Err(refused("`X-Dreadnode-Network` is `public` or `cluster`")),
         }
     }
 }

@@ -158,6 +158,8 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
     let projects = "/api/v1/org/{org}/ws/{workspace}/projects";
     Dialect {
         name: NAME,
+        // Its SDK takes a base that ends in `/api` as it is.
+        alias: Some(("/api", "/api/v1")),
         base: String::new(),
         // Ours and others' longer claims below it win.
         claims: &["/api/v1"],

@@ -103,7 +103,7 @@ pub(super) async fn begin(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply
 /// The upload that a request would finish, and what it announces.
 async fn finished(dreadnode: &Dreadnode, call: &Call) -> Result<(Account, Upload, Digest), Error> {
     let package = package(call)?;
-    let query = call.query(&["digest"])?;
+    let query = call.passing_query(&["digest"])?;
     let Some(given) = query.get("digest") else {
         return Err(Error::new(Kind::Malformed, "the parameter `digest` is missing"));
     };
@@ -216,7 +216,7 @@ struct Tags<'a> {
 
 pub(super) async fn tags(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply, Error> {
     let package = package(&call)?;
-    let query = call.query(&["n", "last"])?;
+    let query = call.passing_query(&["n", "last"])?;
     let most = query
         .get("n")
         .map(str::parse)

@@ -178,6 +178,8 @@ impl DivCeil for i64 {
 struct Kept {
     partition: Arc<str>,
     seen_ms: i64,
+    /// When the last request was counted: a window later nothing reaches into it any more.
+    counted_ms: i64,
     meters: Box<[Meter]>,
 }
 
@@ -265,7 +267,12 @@ impl Limiter {
         }
         let fresh = Meter { start_ms: now_ms, ..Meter::default() };
         let meters = class.list.iter().map(|_| fresh).collect();
-        let kept = shard.entry(key).or_insert(Kept { partition: key.partition().into(), seen_ms: now_ms, meters });
+        let kept = shard.entry(key).or_insert(Kept {
+            partition: key.partition().into(),
+            seen_ms: now_ms,
+            counted_ms: now_ms,
+            meters,
+        });
         Some(kept.take(class, now_ms))
     }
 }
@@ -277,17 +284,23 @@ impl Kept {
         let mut wait: Option<i64> = None;
         let whole_secs = |ms: i64| u32::try_from(ms.div_ceil_positive(1000)).unwrap_or(u32::MAX).max(1);
         for ((window, meter), left) in class.list.iter().zip(&mut self.meters).zip(&mut left) {
+            let idle = now_ms.saturating_sub(self.counted_ms).max(0);
+            if idle >= window.ms() {
+                *meter = Meter { start_ms: now_ms, ..Meter::default() };
+            }
             let into = meter.roll(window.ms(), now_ms);
             let used = meter.used(window.ms(), into);
             left.remaining = window.quota.saturating_sub(used);
             left.reset_secs = whole_secs(window.ms() - into);
             if left.remaining == 0 {
-                let own = meter.wait_ms(window, into);
+                // Never longer than the window: who waits so long finds it empty.
+                let own = meter.wait_ms(window, into).min(window.ms() - idle).max(1);
                 left.reset_secs = whole_secs(own);
                 wait = wait.max(Some(own));
             }
         }
         if wait.is_none() {
+            self.counted_ms = now_ms;
             for (meter, left) in self.meters.iter_mut().zip(&mut left) {
                 meter.running = meter.running.saturating_add(1);
                 left.remaining = left.remaining.saturating_sub(1);
@@ -439,7 +452,7 @@ mod tests {
             assert_eq!(limiter.take(caller(1), at(now)).unwrap().retry_after_secs, None);
         }
         let wait = limiter.take(caller(1), at(now)).unwrap().retry_after_secs.unwrap();
-        assert!((58..=70).contains(&wait), "{wait}");
+        assert!((58..=60).contains(&wait), "{wait}");
         assert!(limiter.take(caller(1), at(now + i64::from(wait) * 1000 - 1000)).unwrap().retry_after_secs.is_some());
         assert_eq!(limiter.take(caller(1), at(now + i64::from(wait) * 1000)).unwrap().retry_after_secs, None);
         assert_eq!(limiter.take(caller(2), at(now)).unwrap().retry_after_secs, None);
@@ -461,6 +474,35 @@ mod tests {
         let most = passed.iter().map(|from| passed.iter().filter(|at| (*from..from + 1000).contains(at)).count()).max();
         assert!(most.unwrap() <= 15, "{most:?}");
         assert!(passed.len() > 300);
+    }
+
+    #[test]
+    fn nobody_waits_longer_than_the_window_and_who_waits_is_served() {
+        for (quota, secs) in [(1, 1), (1, 60), (6, 60), (1000, 60), (3, 3600), (2, 86_400)] {
+            for gap in [0, 1, 37, 400, 999, 1000, 7000] {
+                let limiter = Limiter::new(&limits(&[("one", quota, secs)])).unwrap();
+                let mut now = 0;
+                for round in 0..4 {
+                    let wait = loop {
+                        match limiter.take(caller(1), at(now)).unwrap().retry_after_secs {
+                            Some(wait) => break wait,
+                            None => now += gap,
+                        }
+                        assert!(now < 1_000_000_000, "{quota} in {secs} s are never too many, {gap} ms apart");
+                        if gap * i64::from(quota) >= i64::from(secs) * 1000 {
+                            break 0;
+                        }
+                    };
+                    assert!(wait <= secs, "round {round}: {wait} s for {quota} in {secs} s, {gap} ms apart");
+                    now += i64::from(wait) * 1000;
+                    assert_eq!(
+                        limiter.take(caller(1), at(now)).unwrap().retry_after_secs,
+                        None,
+                        "{quota} {secs} {gap}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

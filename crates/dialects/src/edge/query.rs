@@ -20,6 +20,18 @@ impl Query {
     /// `Malformed` when it is no UTF-8, badly encoded or too long, `Invalid` when a parameter comes twice or is none of
     /// `allowed`.
     pub fn parse(raw: Option<&str>, allowed: &'static [&'static str]) -> Result<Self, Error> {
+        Self::passing(raw, allowed, |_| true)
+    }
+
+    /// The same, passing over what is none of `allowed`, but for what is `refused`.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub(super) fn passing(
+        raw: Option<&str>,
+        allowed: &'static [&'static str],
+        refused: impl Fn(&str) -> bool,
+    ) -> Result<Self, Error> {
         let raw = raw.unwrap_or_default();
         if raw.len() > LONGEST {
             return Err(Error::new(
@@ -32,7 +44,10 @@ impl Query {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decoded(name)?;
             let Some(known) = allowed.iter().copied().find(|known| *known == name) else {
-                return Err(unknown(&name, allowed));
+                if refused(&name) {
+                    return Err(unknown(&name, allowed));
+                }
+                continue;
             };
             if found.iter().any(|(taken, _)| *taken == known) {
                 return Err(Error::new(Kind::Invalid, format!("the parameter `{known}` is given twice")).at(known));
@@ -59,6 +74,50 @@ impl Query {
             _ => Err(Error::new(Kind::Invalid, format!("`{}` is not `true` or `false`", shortened(value))).at(name)),
         }
     }
+}
+
+/// What people call the parts of a credential, in any case and with any dashes: where one is made, such a parameter means to
+/// narrow it.
+const NARROWING: [&str; 32] = [
+    "access",
+    "action",
+    "actions",
+    "bucket",
+    "bucketname",
+    "buckets",
+    "dataset",
+    "datasets",
+    "duration",
+    "durationseconds",
+    "expiration",
+    "expires",
+    "expiresin",
+    "expiry",
+    "key",
+    "keys",
+    "lifetime",
+    "maxttl",
+    "object",
+    "objects",
+    "path",
+    "paths",
+    "permission",
+    "permissions",
+    "policy",
+    "prefix",
+    "prefixes",
+    "readonly",
+    "scope",
+    "scopes",
+    "ttl",
+    "until",
+];
+
+/// Whether a parameter could only mean to narrow what is made.
+pub(super) fn narrows(name: &str) -> bool {
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    let unit = ["seconds", "secs", "s", "minutes", "hours"].iter().find_map(|unit| plain.strip_suffix(unit));
+    NARROWING.contains(&&*plain) || unit.is_some_and(|stem| NARROWING.contains(&stem))
 }
 
 fn unknown(name: &str, allowed: &[&str]) -> Error {
@@ -103,6 +162,27 @@ mod tests {
         assert_eq!(read("a=%2561&b=x+y%2B").unwrap(), [("a", "%61".to_owned()), ("b", "x y+".to_owned())]);
         assert_eq!(read("").unwrap(), []);
         assert_eq!(read("&&a&").unwrap(), [("a", String::new())]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_passed_over_unless_it_means_to_narrow() {
+        let read = |raw: &str| Query::passing(Some(raw), &["a"], narrows).map(|query| query.0.len()).ok();
+        for (raw, known) in [("x=1&a=2", 1), ("utm_source=mail", 0), ("_=17&pretty", 0), ("api_version=2&A=1", 0)] {
+            assert_eq!(read(raw), Some(known), "{raw}");
+        }
+        for raw in [
+            "prefix=x",
+            "Prefix=x",
+            "ttl=1",
+            "ttl_seconds=1",
+            "ttlSecs=1",
+            "duration-seconds=9",
+            "READ_ONLY=1",
+            "expires_in=1",
+        ] {
+            assert_eq!(read(raw), None, "{raw}");
+        }
+        assert_eq!(read("a=1&a=2"), None);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub struct Dialect {
     pub base: String,
     /// The paths that are its, whole or with anything below them. The empty one is the base itself and all below it.
     pub claims: &'static [&'static str],
+    /// Another spelling of the beginning of its paths, and the one its routes have.
+    pub alias: Option<(&'static str, &'static str)>,
     /// Its routes.
     pub routes: Vec<Route>,
     /// Where its callers carry their token.
@@ -66,6 +68,8 @@ pub struct Call {
     pub caller: Arc<Caller>,
     /// The present instant.
     pub now: Timestamp,
+    /// The request's method: the route's, or `HEAD` where the route's is `GET`.
+    pub method: Method,
     /// The request's address.
     pub uri: Uri,
     /// The request's headers.
@@ -83,6 +87,22 @@ impl Call {
     /// See [`Query::parse`].
     pub fn query(&self, allowed: &'static [&'static str]) -> Result<Query, Error> {
         Query::parse(self.uri.query(), allowed)
+    }
+
+    /// The query of an API that passes over parameters it does not know, as its vendor's does.
+    ///
+    /// # Errors
+    /// See [`Query::passing`].
+    pub fn passing_query(&self, allowed: &'static [&'static str]) -> Result<Query, Error> {
+        Query::passing(self.uri.query(), allowed, |_| false)
+    }
+
+    /// The same where a credential is made: what could only mean to narrow it is refused.
+    ///
+    /// # Errors
+    /// See [`Query::passing`].
+    pub fn vending_query(&self, allowed: &'static [&'static str]) -> Result<Query, Error> {
+        Query::passing(self.uri.query(), allowed, super::query::narrows)
     }
 }
 
@@ -189,6 +209,11 @@ impl Route {
         Self { large: Some(Large { most, decide: Box::new(move |call| Box::pin(decide(call))) }), ..self }
     }
 
+    /// Whether it answers `HEAD`: not where a credential would be made that nobody gets.
+    pub(super) fn has_head(&self) -> bool {
+        self.method == Method::GET && self.class != Class::Credentials
+    }
+
     fn fits(&self, path: &str) -> bool {
         if !self.path.contains('{') {
             return self.path == path;
@@ -216,24 +241,55 @@ impl Route {
     }
 }
 
+/// Whether a path is this one, or below it.
+fn is_under(path: &str, claim: &str) -> bool {
+    path.strip_prefix(claim).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// What a path and a method lead to.
 pub(super) enum Found<'a> {
     Route(&'a Route, Params),
     /// The path is one, the method is not; these are.
-    OtherMethods(Vec<&'a Method>),
+    OtherMethods(Vec<&'a Route>),
     Nothing,
 }
 
 impl Dialect {
     pub(super) fn claims(&self, path: &str) -> Option<usize> {
         let path = path.strip_prefix(&*self.base)?;
-        let under =
-            |claim: &&&str| path.strip_prefix(**claim).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        self.claims.iter().filter(under).map(|claim| self.base.len() + claim.len()).max()
+        let claims = self.claims.iter().chain(self.alias.iter().map(|(short, _)| short));
+        claims.filter(|claim| is_under(path, claim)).map(|claim| self.base.len() + claim.len()).max()
     }
 
+    /// The path as the routes have it.
+    fn routed<'p>(&self, path: &'p str) -> Option<Cow<'p, str>> {
+        let path = path.strip_prefix(&*self.base)?;
+        Some(match self.alias {
+            Some((short, long)) if is_under(path, short) && !is_under(path, long) => {
+                Cow::Owned(format!("{long}{}", path.strip_prefix(short).unwrap_or_default()))
+            }
+            Some(_) | None => Cow::Borrowed(path),
+        })
+    }
+
+    /// What a path and a method lead to. One slash more or less at the end is the same route.
     pub(super) fn find(&self, method: &Method, path: &str) -> Result<Found<'_>, Error> {
-        let Some(path) = path.strip_prefix(&*self.base) else { return Ok(Found::Nothing) };
+        let Some(path) = self.routed(path) else { return Ok(Found::Nothing) };
+        let found = self.exactly(method, &path)?;
+        if let Found::Route(..) = found {
+            return Ok(found);
+        }
+        let other = match path.strip_suffix('/') {
+            Some(without) => self.exactly(method, without)?,
+            None => self.exactly(method, &format!("{path}/"))?,
+        };
+        Ok(match (found, other) {
+            (_, other @ Found::Route(..)) | (Found::Nothing, other) => other,
+            (found, _) => found,
+        })
+    }
+
+    fn exactly(&self, method: &Method, path: &str) -> Result<Found<'_>, Error> {
         let mut others = Vec::new();
         let mut got = None;
         for route in &self.routes {
@@ -241,11 +297,11 @@ impl Dialect {
                 if route.method == *method {
                     return Ok(Found::Route(route, route.params(path)?));
                 }
-                // Whatever can be got can be asked for without its body.
-                if *method == Method::HEAD && route.method == Method::GET && got.is_none() {
+                // Whatever can be got can be asked for without its body, but for what is made by asking.
+                if *method == Method::HEAD && route.has_head() && got.is_none() {
                     got = Some(route);
                 }
-                others.push(&route.method);
+                others.push(route);
             }
         }
         Ok(match got {

@@ -252,9 +252,9 @@ impl Edge {
         }
         let (route, params) = match dialect.find(&parts.method, path)? {
             Found::Route(route, params) => (route, params),
-            Found::OtherMethods(methods) => {
-                let mut names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
-                if names.contains(&"GET") {
+            Found::OtherMethods(routes) => {
+                let mut names: Vec<&str> = routes.iter().map(|route| route.method.as_str()).collect();
+                if routes.iter().any(|route| route.has_head()) && !names.contains(&"HEAD") {
                     names.push("HEAD");
                 }
                 let names = names.join(", ");
@@ -290,10 +290,11 @@ impl Edge {
         if route.class != Class::Credentials {
             self.in_standing(&caller, now).await?;
         }
-        let Parts { uri, headers, .. } = parts;
+        let Parts { uri, headers, method, .. } = parts;
         let call = |caller, now, body| Call {
             caller,
             now,
+            method: method.clone(),
             uri: uri.clone(),
             headers: headers.clone(),
             body,
@@ -310,7 +311,7 @@ impl Edge {
         let (caller, now) = if body.is_empty() { (caller, now) } else { self.again(dialect, &headers, route).await? };
         // What is changed from here on is changed by this token.
         let author = Author { token: Some(caller.token), caller: Some(caller.id), from: peer };
-        author.during(handler(Call { caller, now, uri, headers, body, params })).await
+        author.during(handler(Call { caller, now, method, uri, headers, body, params })).await
     }
 
     /// Room for a body that an account sends, which is given back when the request was answered.

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use valetkey_core::account::{Account, Metering, Standing};
 use valetkey_core::caller::Role;
 use valetkey_core::lease::{Revocation, Revoker};
-use valetkey_core::name::Name;
+use valetkey_core::name::{BucketName, Name};
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
@@ -52,16 +52,20 @@ pub(super) struct AccountShown {
     standing: StandingWord,
     /// What a credential costs it; 0 is nothing.
     credits_per_vend: u32,
+    /// The bucket whose datasets its callers get when theirs lie in several and they name none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    datasets_bucket: Option<String>,
 }
 
 impl AccountShown {
     pub(super) fn of(account: &Account) -> Self {
-        let Account { id, name, standing, metering } = account;
+        let Account { id, name, standing, metering, datasets_bucket } = account;
         Self {
             id: id.to_string(),
             name: name.to_string(),
             standing: StandingWord::of(*standing),
             credits_per_vend: metering.credits(),
+            datasets_bucket: datasets_bucket.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -119,6 +123,8 @@ pub(super) struct AccountChange {
     standing: Option<StandingWord>,
     /// What a credential costs it; 0 is nothing.
     credits_per_vend: Option<u32>,
+    /// The bucket whose datasets its callers get when theirs lie in several and they name none; empty for none.
+    datasets_bucket: Option<String>,
 }
 
 /// Suspends or activates an account, or changes what a credential costs it. For operators.
@@ -141,6 +147,17 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
         }
         Standing::Suspended | Standing::Active => {}
     }
+    let datasets_bucket = match fields.datasets_bucket.as_deref() {
+        None => account.datasets_bucket.clone(),
+        Some(text) => {
+            let bucket = (!text.is_empty()).then(|| wire::named::<BucketName>(text, "datasets_bucket")).transpose()?;
+            if let Some(bucket) = &bucket {
+                native.storage_of(bucket).await.map_err(|error| error.at("datasets_bucket"))?;
+            }
+            native.shared.registry.set_datasets_bucket(account.id, bucket.as_ref()).await?;
+            bucket
+        }
+    };
     let changed = native.shared.registry.change_account(account.id, standing, metering).await;
     let mut still = Vec::new();
     match standing {
@@ -157,7 +174,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
             still = still_taken(&native, by).await?;
         }
     }
-    let account = AccountShown::of(&Account { standing, metering, ..account });
+    let account = AccountShown::of(&Account { standing, metering, datasets_bucket, ..account });
     Reply::json(&AccountChanged { account, still_taken: still })
 }
 

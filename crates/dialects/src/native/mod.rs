@@ -101,6 +101,7 @@ pub fn dialect(
     let (get, post, delete, patch) = (Method::GET, Method::POST, Method::DELETE, Method::PATCH);
     Dialect {
         name: NAME,
+        alias: None,
         base: String::new(),
         // One by one, not `/api/v1`: other dialects have their own paths below it.
         claims: &[

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use valetkey_core::dataset::Dataset;
+use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::error::Noun;
 use valetkey_core::id::DatasetId;
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::storage::{Shape, Storage};
+use valetkey_core::table::Key;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
@@ -108,12 +109,22 @@ pub(super) struct DatasetShown {
     version: String,
     /// Whether another takes its place.
     deprecated: bool,
+    /// Which of its files is the newest one: `time` (written last) or `key` (its key comes last).
+    newest: &'static str,
+    /// The key of the object that explains its columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dictionary: Option<String>,
+    /// The key of the object that shows a few of its rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sample: Option<String>,
 }
 
 impl DatasetShown {
     fn of(dataset: &Dataset) -> Self {
-        let Dataset { id, name, topic, description, storage: _, bucket, path, format, frequency, version, deprecated } =
+        let Dataset { id, name, topic, description, storage: _, bucket, path, format, frequency, version, .. } =
             dataset;
+        let Dataset { deprecated, newest, dictionary, sample, .. } = dataset;
+        let text = |key: &Option<Key>| key.as_ref().map(|key| String::from_utf8_lossy(key).into_owned());
         Self {
             id: id.to_string(),
             name: name.to_string(),
@@ -125,6 +136,9 @@ impl DatasetShown {
             frequency: frequency.clone(),
             version: version.clone(),
             deprecated: *deprecated,
+            newest: newest.as_str(),
+            dictionary: text(dictionary),
+            sample: text(sample),
         }
     }
 }
@@ -169,6 +183,27 @@ pub(super) struct DatasetFields {
     version: Option<String>,
     /// Whether another takes its place.
     deprecated: Option<bool>,
+    /// Which of its files is the newest one: `time` (written last; if not given) or `key` (its key comes last).
+    newest: Option<String>,
+    /// The key of the object, in its bucket, that explains its columns.
+    dictionary: Option<String>,
+    /// The key of the object, in its bucket, that shows a few of its rows.
+    sample: Option<String>,
+}
+
+/// Which file of a dataset is the newest, as it is written.
+fn newest(text: Option<&str>) -> Result<Newest, Error> {
+    text.map_or(Some(Newest::ByTime), Newest::parse)
+        .ok_or_else(|| Error::new(Kind::Invalid, "the newest file is told by `time` or by `key`").at("newest"))
+}
+
+/// The key of an object beside a dataset's files.
+fn beside(text: Option<&str>, field: &'static str) -> Result<Option<Key>, Error> {
+    let Some(text) = text else { return Ok(None) };
+    if text.ends_with('/') {
+        return Err(Error::new(Kind::Invalid, "an object's key is wanted, not a directory").at(field));
+    }
+    Path::object(text.as_bytes()).map(|path| Some(path.bytes().into())).map_err(|error| error.at(field))
 }
 
 /// Adds a dataset to the catalogue. For operators.
@@ -198,6 +233,9 @@ pub(super) async fn create_dataset(native: Arc<Native>, call: Call) -> Result<Re
         frequency: short(fields.frequency, "daily", "frequency")?,
         version: short(fields.version, "1", "version")?,
         deprecated: fields.deprecated.unwrap_or(false),
+        newest: newest(fields.newest.as_deref())?,
+        dictionary: beside(fields.dictionary.as_deref(), "dictionary")?,
+        sample: beside(fields.sample.as_deref(), "sample")?,
     };
     carried(&storage, "datasets are vended through")?;
     let paths = Paths::only([&dataset.path])?;

@@ -20,7 +20,7 @@ use valetkey_core::storage::Shape;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
-use super::{NAME, account};
+use super::{NAME, account, answer};
 use crate::edge::{Call, Reply, Shared, json};
 
 /// How long a credential lives when the request does not say. Source: the published schema's default.
@@ -31,16 +31,16 @@ const MOST_PATHS: usize = 100;
 const JURISDICTIONS: [&str; 5] = ["default", "eu", "us", "fedramp", "fedramp-high"];
 
 pub(super) async fn vend(shared: Arc<Shared>, call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
+    call.vending_query(&[])?;
     jurisdiction(&call)?;
-    let wanted = Request::read(json(&call.body)?)?;
+    let wanted = Request::read(wire(&call.body)?)?;
     let account = account(&call)?;
     let (parent, ask) = asked(&shared, &call, account, wanted).await?;
     // The parent's, but no longer than the token that asks is good.
     let token_until = parent.caller.token_until.into_iter().chain(call.caller.token_until).min();
     let caller = Caller { token_until, ..(*parent.caller).clone() };
     let vended = shared.desk.vend(&caller, &ask).await?;
-    Reply::json(&Envelope { result: Answer::of(&vended)?, success: true, errors: [], messages: [] })
+    answer(&Answer::of(&vended)?)
 }
 
 /// The parent, and what is asked of it: nothing that it does not reach.
@@ -133,6 +133,29 @@ struct Wire {
     actions: Option<Value>,
 }
 
+/// The fields there are.
+const FIELDS: [&str; 7] = ["bucket", "parentAccessKeyId", "permission", "ttlSeconds", "prefixes", "objects", "actions"];
+
+/// Reads the request. One that is not known is refused with its name: `prefix` for `prefixes` must not open the bucket.
+fn wire(body: &[u8]) -> Result<Wire, Error> {
+    json(body).map_err(|error| match unknown(body) {
+        None => error,
+        Some(name) => {
+            let said = format!("unknown field `{}`; there are `{}`", shortened(&name), FIELDS.join("`, `"));
+            let error = Error::new(Kind::Invalid, said);
+            if name.len() <= LONGEST_NAME { error.at(name) } else { error }
+        }
+    })
+}
+
+/// The longest name of a field that is repeated.
+const LONGEST_NAME: usize = 100;
+
+fn unknown(body: &[u8]) -> Option<String> {
+    let fields: serde_json::Map<String, Value> = serde_json::from_slice(body).ok()?;
+    fields.into_iter().map(|(name, _)| name).find(|name| !FIELDS.contains(&&**name))
+}
+
 struct Request {
     bucket: BucketName,
     /// None when it cannot be one.
@@ -155,9 +178,12 @@ fn text<'v>(value: Option<&'v Value>, field: &'static str) -> Result<&'v str, Er
         .ok_or_else(|| invalid(field, format!("`{field}` is a text")))
 }
 
-/// A list of texts; nothing if it is not there.
+/// A list of texts; nothing if it is not there. `null` is a list with nothing in it: some clients write one so.
 fn texts<'v>(value: Option<&'v Value>, field: &'static str) -> Result<Option<Vec<&'v str>>, Error> {
     let Some(value) = value else { return Ok(None) };
+    if value.is_null() {
+        return Ok(Some(Vec::new()));
+    }
     let list: Option<Vec<&str>> = value.as_array().and_then(|list| list.iter().map(Value::as_str).collect());
     list.map(Some).ok_or_else(|| invalid(field, format!("`{field}` is a list of texts")))
 }
@@ -215,30 +241,22 @@ fn paths(prefixes: Option<Vec<&str>>, objects: Option<Vec<&str>>) -> Result<Path
         .map_err(|_| invalid("prefixes", "`prefixes` and `objects` are empty; leave both out to mean the whole bucket"))
 }
 
-/// The lifetime: a whole number of seconds, also one written with a fraction of zero.
+/// The lifetime: a number of seconds, as published; what is not whole is rounded down, so that nobody gets more than asked for.
 fn lifetime(value: Option<Value>) -> Result<Asked, Error> {
     let Some(value) = value else { return Ok(Asked::Usual(USUAL)) };
-    let refused = || invalid("ttlSeconds", format!("`ttlSeconds` is a whole number from 1 to {}", LONGEST.as_secs()));
+    let refused = || invalid("ttlSeconds", format!("`ttlSeconds` is a number from 1 to {}", LONGEST.as_secs()));
     let secs = if let Some(secs) = value.as_u64() {
         secs
     } else {
-        let fraction = value.as_f64().ok_or_else(refused)?;
-        let in_range = fraction.fract() == 0.0 && (1.0..=f64::from(LONGEST.as_secs())).contains(&fraction);
+        let whole = value.as_f64().ok_or_else(refused)?.floor();
+        let in_range = (1.0..=f64::from(LONGEST.as_secs())).contains(&whole);
         // In range and whole: written out, it is the number itself.
-        format!("{fraction:.0}").parse().ok().filter(|_| in_range).ok_or_else(refused)?
+        format!("{whole:.0}").parse().ok().filter(|_| in_range).ok_or_else(refused)?
     };
     match u32::try_from(secs) {
-        Ok(secs) if (1..=LONGEST.as_secs()).contains(&secs) => Ok(Asked::For(Lifetime::secs(secs))),
+        Ok(secs) if (1..=LONGEST.as_secs()).contains(&secs) => Ok(Asked::Exactly(Lifetime::secs(secs))),
         Ok(_) | Err(_) => Err(refused()),
     }
-}
-
-#[derive(Serialize)]
-struct Envelope<'a> {
-    result: Answer<'a>,
-    success: bool,
-    errors: [(); 0],
-    messages: [(); 0],
 }
 
 #[derive(Serialize)]

@@ -70,7 +70,7 @@ fn pointer(field: &str) -> String {
         "paths" => "prefixes",
         other => other,
     };
-    format!("/{}", named.replace('~', "~0"))
+    format!("/{}", named.replace('~', "~0").replace('/', "~1"))
 }
 
 pub(super) fn body(refused: &Refused<'_>) -> Vec<u8> {

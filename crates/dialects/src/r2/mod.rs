@@ -1,6 +1,7 @@
 //! Cloudflare's API as far as R2's temporary access credentials need it: making them, and telling whether a token works. What the
 //! holder of a parent access key signs itself is the endpoint's matter. Where we differ is told in `docs/dialects/r2.md`.
 
+mod accounts;
 mod credentials;
 mod error;
 mod tokens;
@@ -8,13 +9,15 @@ mod tokens;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use http::{HeaderMap, Method};
+use serde::Serialize;
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::id::AccountId;
 use valetkey_core::{Error, Kind};
 
-use crate::edge::{Call, Class, Dialect, Route, Shared, bearer, usual_headers};
+use crate::edge::{Call, Class, Dialect, Reply, Route, Shared, bearer, usual_headers};
 
 /// The dialect's name in the ledger, logs and metrics.
 pub const NAME: &str = "r2";
@@ -25,13 +28,18 @@ pub fn dialect(shared: &Arc<Shared>) -> Dialect {
         let shared = Arc::clone(shared);
         Route::token(Method::POST, path, Class::Credentials, move |call| credentials::vend(Arc::clone(&shared), call))
     };
+    let get = |path: &'static str, handler: fn(Arc<Shared>, Call) -> BoxFuture<'static, Result<Reply, Error>>| {
+        let shared = Arc::clone(shared);
+        Route::token(Method::GET, path, Class::Common, move |call| handler(Arc::clone(&shared), call))
+    };
     let own = |path: &'static str| Route::token(Method::GET, path, Class::Common, tokens::verify);
     let of_account = |path: &'static str| Route::token(Method::GET, path, Class::Common, tokens::verify_of_account);
     Dialect {
         name: NAME,
+        alias: None,
         base: String::new(),
         // Clients are given a base URL that ends in `/client/v4`; some leave it out.
-        claims: &["/client/v4", "/accounts", "/user/tokens"],
+        claims: &["/client/v4", "/accounts", "/user"],
         token,
         row: error::row,
         refused: error::headers,
@@ -45,6 +53,16 @@ pub fn dialect(shared: &Arc<Shared>) -> Dialect {
             own("/user/tokens/verify"),
             of_account("/client/v4/accounts/{account_id}/tokens/verify"),
             of_account("/accounts/{account_id}/tokens/verify"),
+            get("/client/v4/user", accounts::user),
+            get("/user", accounts::user),
+            get("/client/v4/accounts", accounts::list),
+            get("/accounts", accounts::list),
+            get("/client/v4/accounts/{account_id}", accounts::get),
+            get("/accounts/{account_id}", accounts::get),
+            get("/client/v4/accounts/{account_id}/r2/buckets", accounts::buckets),
+            get("/accounts/{account_id}/r2/buckets", accounts::buckets),
+            get("/client/v4/accounts/{account_id}/r2/buckets/{bucket}", accounts::bucket),
+            get("/accounts/{account_id}/r2/buckets/{bucket}", accounts::bucket),
         ],
     }
 }
@@ -75,6 +93,26 @@ fn token(headers: &HeaderMap) -> Result<Cow<'_, str>, Error> {
         return Err(stranger(Stranger::Unknown, "the header `X-Auth-Email` is not an address of mail"));
     }
     Ok(Cow::Borrowed(key))
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, T, I> {
+    result: &'a T,
+    success: bool,
+    errors: [(); 0],
+    messages: [(); 0],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_info: Option<I>,
+}
+
+/// A successful answer.
+fn answer(result: &impl Serialize) -> Result<Reply, Error> {
+    page(result, None::<()>)
+}
+
+/// A successful answer, and what page of how much it is.
+fn page(result: &impl Serialize, result_info: Option<impl Serialize>) -> Result<Reply, Error> {
+    Reply::json(&Envelope { result, success: true, errors: [], messages: [], result_info })
 }
 
 /// The account in the path, as far as the caller may know of it: its own; for an operator any.

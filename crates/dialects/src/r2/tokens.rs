@@ -5,15 +5,7 @@ use serde::Serialize;
 use valetkey_core::Error;
 
 use crate::edge::{Call, Reply};
-use crate::r2::account;
-
-#[derive(Serialize)]
-struct Envelope {
-    result: Token,
-    success: bool,
-    errors: [(); 0],
-    messages: [(); 0],
-}
+use crate::r2::{account, answer};
 
 #[derive(Serialize)]
 struct Token {
@@ -24,12 +16,12 @@ struct Token {
 }
 
 pub(super) async fn verify(call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
+    call.passing_query(&[])?;
     shown(&call)
 }
 
 pub(super) async fn verify_of_account(call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
+    call.passing_query(&[])?;
     account(&call)?;
     shown(&call)
 }
@@ -41,5 +33,5 @@ fn shown(call: &Call) -> Result<Reply, Error> {
         status: "active",
         expires_on: call.caller.token_until.map(|until| format!("{until:.0}")),
     };
-    Reply::json(&Envelope { result: token, success: true, errors: [], messages: [] })
+    answer(&token)
 }

@@ -121,6 +121,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, urls: Option<Urls>) -> 
     let (common, vend) = (Class::Common, Class::Credentials);
     Dialect {
         name: NAME,
+        alias: None,
         base: settings.prefix,
         claims: &[""],
         token,

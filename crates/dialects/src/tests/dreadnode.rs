@@ -201,7 +201,10 @@ async fn the_endpoint_is_the_one_for_the_network_that_is_named() {
     assert_eq!(endpoint(&[]).await, public);
     assert_eq!(endpoint(&[(network, "public")]).await, public);
     assert_eq!(endpoint(&[(network, "cluster")]).await, (200, "http://s3.internal:9000".to_owned()));
-    for wrong in [vec![(network, "Cluster")], vec![(network, "")], vec![(network, "public"), (network, "cluster")]] {
+    for any in ["Cluster", "CLUSTER", "cLuStEr"] {
+        assert_eq!(endpoint(&[(network, any)]).await, (200, "http://s3.internal:9000".to_owned()), "{any}");
+    }
+    for wrong in [vec![(network, "clusters")], vec![(network, "")], vec![(network, "public"), (network, "cluster")]] {
         assert_eq!(endpoint(&wrong).await.0, 422, "{wrong:?}");
     }
     let headers = [(network, "vpn"), ("x-api-key", token.as_str())];
@@ -350,6 +353,17 @@ async fn an_sdk_that_is_too_old_is_told_to_upgrade() {
 async fn what_the_route_does_not_take_is_refused_not_ignored() {
     let world = furnished().await;
     let token = world.token("writer").await;
+    for query in ["utm_source=x", "_=1", "v=2&x"] {
+        let shot = world.call(&Method::GET, &format!("{VEND}?{query}"), &token, "").await;
+        assert_eq!(shot.status, StatusCode::OK, "{query} is passed over");
+    }
+    for base in ["/api/v1", "/api"] {
+        for tail in ["/org/acme/ws/main/storage/credentials", "/user", "/org/acme/ws", "/health", "/user/organizations"]
+        {
+            let shot = world.call(&Method::GET, &format!("{base}{tail}"), &token, "").await;
+            assert_eq!(shot.status, StatusCode::OK, "{base}{tail}: {}", shot.body);
+        }
+    }
     for query in ["prefix=x", "ttl=1", "read_only=true"] {
         let shot = world.call(&Method::GET, &format!("{VEND}?{query}"), &token, "").await;
         assert_eq!(shot.status, StatusCode::UNPROCESSABLE_ENTITY, "{query}");

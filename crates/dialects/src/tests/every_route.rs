@@ -159,12 +159,14 @@ async fn an_unknown_path_is_answered_by_the_dialect_that_claims_it() {
             }
         }
     }
-    let unclaimed = ["/", "/api", "/api/v10", "/v01/x", "/v10", "*"].map(|path| ("native", path));
+    let unclaimed = ["/", "/apis", "/v01/x", "/v10", "*"].map(|path| ("native", path));
     let claimed = [
         ("theirstack", "/v1"),
         ("theirstack", "/v1/datasetsx"),
         ("native", "/api/v1/credentials/x"),
         ("dreadnode", "/api/v1"),
+        ("dreadnode", "/api"),
+        ("dreadnode", "/api/v10"),
         ("dreadnode", "/api/v1/credentialsx"),
     ];
     for (dialect, path) in unclaimed.into_iter().chain(claimed) {
@@ -211,6 +213,40 @@ async fn what_can_be_got_can_be_asked_for_by_head() {
         world.call(&Method::HEAD, "/v1/datasets/credentials", &token, "").await.status,
         StatusCode::METHOD_NOT_ALLOWED
     );
+}
+
+#[tokio::test]
+async fn nothing_is_vended_by_head() {
+    let world = World::new().await;
+    world.workspace("acme", "main", None, valetkey_core::workspace::Access::ReadWrite, true).await;
+    let token = world.token("reader").await;
+    let path = "/api/v1/org/acme/ws/main/storage/credentials";
+    let shot = world.call(&Method::HEAD, path, &token, "").await;
+    assert_eq!((shot.status, &shot.headers["allow"]), (StatusCode::METHOD_NOT_ALLOWED, &"GET".parse().unwrap()));
+    let leases = valetkey_core::port::LeaseFilter { limit: 9, ..Default::default() };
+    assert!(valetkey_core::port::Registry::leases(&*world.memory, &leases).await.unwrap().is_empty());
+    assert_eq!(world.call(&Method::GET, path, &token, "").await.status, StatusCode::OK);
+}
+
+/// What a route answers to nobody tells it from a path that is none.
+#[tokio::test]
+async fn one_slash_more_or_less_at_the_end_is_the_same_route() {
+    let world = World::new().await;
+    for dialect in World::dialects(&world.shared, &world.made) {
+        for route in &dialect.routes {
+            let path = filled(&dialect, route);
+            let exact = bare(&world, &route.method, &path, &[]).await;
+            let other = match path.strip_suffix('/') {
+                Some(without) => without.to_owned(),
+                None => format!("{path}/"),
+            };
+            let shot = bare(&world, &route.method, &other, &[]).await;
+            assert_eq!(shot.status, exact.status, "{} {other}", route.method);
+            let none = format!("{path}//");
+            let shot = bare(&world, &route.method, &none, &[]).await;
+            assert_eq!(shot.status, StatusCode::NOT_FOUND, "{} {none}", route.method);
+        }
+    }
 }
 
 /// Bodies that no route may take, and none may fall over.

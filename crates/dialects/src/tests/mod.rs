@@ -3,6 +3,7 @@
 mod carry;
 mod checks;
 mod cors;
+mod datasets;
 mod dreadnode;
 mod endings;
 mod every_route;
@@ -14,6 +15,7 @@ mod r2;
 mod refusals;
 mod shares;
 mod sharing;
+mod stock;
 mod storages;
 mod tables;
 mod theirstack;

@@ -25,7 +25,7 @@ fn asked() -> Vec<Asked> {
         at("native", &post, "/api/v1/credentials", "nobody", r#"{"grant":"daily"}"#, Kind::NotFound(Noun::Grant)),
         at("native", &post, "/api/v1/credentials", "reader", "{", Kind::Malformed),
         at("native", &post, "/api/v1/credentials", "reader", r#"{"grnt":"daily"}"#, Kind::Invalid),
-        at("native", &post, "/api/v1/credentials?x=1", "reader", "{}", Kind::Invalid),
+        at("native", &post, "/api/v1/credentials?ttl=1", "reader", "{}", Kind::Invalid),
         at("theirstack", &post, "/v1/datasets/credentials", "reader", r#"{"ttl":1}"#, Kind::Invalid),
         at("theirstack", &post, "/v1/datasets/credentials", "reader", "{", Kind::Malformed),
         at("theirstack", &post, "/v1/datasets/credentials", "nobody", "", Kind::NotInPlan),
@@ -46,12 +46,12 @@ fn asked() -> Vec<Asked> {
             "",
             Kind::NotFound(Noun::Account),
         ),
-        at("dreadnode", &get, "/api/v1/org/acme/ws/none/storage/credentials?x=1", "reader", "", Kind::Invalid),
+        at("dreadnode", &get, "/api/v1/org/acme/ws/none/storage/credentials?ttl=1", "reader", "", Kind::Invalid),
         at("r2", &post, r2, "reader", "{", Kind::Malformed),
         at("r2", &post, r2, "reader", "{}", Kind::Invalid),
         at("sharing", &post, keys, "reader", "", Kind::NotFound(Noun::Share)),
         at("r2", &post, "/accounts/x/r2/temp-access-credentials", "reader", "[]", Kind::Malformed),
-        at("sharing", &get, changes, "reader", "", Kind::Invalid),
+        at("sharing", &get, changes, "reader", "", Kind::NotFound(Noun::Share)),
         at("sharing", &post, query, "reader", "{}", Kind::NotFound(Noun::Share)),
     ]
 }

@@ -121,7 +121,12 @@ async fn an_answer_is_the_published_one_with_its_end() {
 async fn a_credential_ends_no_later_than_the_token_that_asks_for_it() {
     let parent = parent(Permission::ObjectReadOnly).await;
     let (_, boss) = parent.world.token_of("boss", Some(120)).await;
-    let shot = parent.world.call(&Method::POST, &parent.path(), &boss, &parent.body(&json!({}))).await;
+    let path = parent.path();
+    let ask = |body| parent.world.call(&Method::POST, &path, &boss, body);
+    let said = parent.body(&json!({}));
+    assert_eq!(refusal(&ask(&said).await), (400, 10040, Some("/ttlSeconds".to_owned())), "3600 were asked for");
+    let body = parent.body(&json!({"ttlSeconds": null}));
+    let shot = ask(&body).await;
     let claims = Parent::claims(&shot);
     assert_eq!(claims.until.as_second() - claims.opened.as_second(), 120);
     assert_eq!(shot.json()["result"]["expiration"], "2026-01-01T00:02:00Z");
@@ -170,11 +175,15 @@ async fn lifetimes_are_whole_seconds_however_they_are_written() {
         (json!(900.0), 900),
         (json!(604_800), 604_800),
         (json!(604_800.0), 604_800),
+        (json!(604_800.9), 604_800),
+        (json!(900.5), 900),
+        (json!(60.999_999), 60),
     ] {
         let claims = Parent::claims(&parent.ask(&json!({"ttlSeconds": ttl})).await);
         assert_eq!(claims.until.as_second() - claims.opened.as_second(), secs, "{ttl}");
     }
-    for bad in [json!(0), json!(-1), json!(604_801), json!(900.5), json!(1e300), json!("900"), json!([900]), json!(0.5)]
+    for bad in
+        [json!(0), json!(-1), json!(604_801), json!(604_801.0), json!(1e300), json!("900"), json!([900]), json!(0.5)]
     {
         let shot = parent.ask(&json!({"ttlSeconds": bad})).await;
         assert_eq!(refusal(&shot), (400, 10040, Some("/ttlSeconds".to_owned())), "{bad}");
@@ -231,6 +240,8 @@ async fn what_is_wrong_with_a_request_is_told_by_field() {
     for body in [
         parent.body(&json!({"prefix": "a/"})),
         parent.body(&json!({})).replace('}', ",\"prefixes\":null}"),
+        parent.body(&json!({})).replace('}', ",\"prefixes\":null,\"objects\":null}"),
+        parent.body(&json!({})).replace('}', ",\"prefixes\":null,\"objects\":[]}"),
         parent.body(&json!({})).replace('}', ",\"bucket\":\"vault\"}"),
         "[]".to_owned(),
         String::new(),
@@ -356,7 +367,7 @@ async fn too_many_requests_are_told_with_the_published_headers() {
     assert_eq!(refusal(&shot), (429, 10058, None));
     assert_eq!(shot.headers["ratelimit-policy"], "\"burst\";q=2;w=60");
     assert!(shot.headers["ratelimit"].to_str().unwrap().starts_with("\"burst\";r=0;t="));
-    assert!(shot.headers["retry-after"].to_str().unwrap().parse::<u32>().is_ok_and(|secs| (1..=120).contains(&secs)));
+    assert!(shot.headers["retry-after"].to_str().unwrap().parse::<u32>().is_ok_and(|secs| (1..=60).contains(&secs)));
 }
 
 #[tokio::test]
@@ -494,4 +505,105 @@ async fn one_signed_credential_is_ended_by_its_token_or_by_what_it_says() {
     assert!(ended(&claims("vault")) && !ended(&claims("lake")));
     assert_eq!(parent.world.post("job", &path, &by_claims).await.json(), json!({"ended": 1}));
     assert!(ended(&claims("lake")) && !ended(&claims("third")));
+}
+
+#[tokio::test]
+async fn a_list_that_is_null_adds_nothing_beside_one_that_narrows() {
+    let parent = parent(Permission::ObjectReadOnly).await;
+    for (added, path) in [
+        (r#","prefixes":null,"objects":["x"]}"#, Path::object(b"x")),
+        (r#","objects":null,"prefixes":["x"]}"#, Path::prefix(b"x")),
+    ] {
+        let body = parent.body(&json!({})).replace('}', added);
+        let shot = parent.world.call(&Method::POST, &parent.path(), parent.token.reveal(), &body).await;
+        assert_eq!(*Parent::scope(&shot).paths(), Paths::only([path.unwrap()]).unwrap(), "{added}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_field_is_pointed_at() {
+    let parent = parent(Permission::ObjectReadOnly).await;
+    for (name, pointer) in
+        [("prefix", "/prefix"), ("a/b~c", "/a~1b~0c"), ("ttl_seconds", "/ttl_seconds"), ("Bucket", "/Bucket")]
+    {
+        let shot = parent.ask(&json!({name: "x"})).await;
+        assert_eq!(refusal(&shot), (400, 10040, Some(pointer.to_owned())), "{}", shot.body);
+    }
+    let shot = parent.ask(&json!({"x".repeat(5000): 1})).await;
+    assert_eq!(refusal(&shot), (400, 10040, None));
+    assert!(shot.body.len() < 1000);
+}
+
+/// The answer has no published place that says when a credential ends.
+#[tokio::test]
+async fn a_lifetime_that_cannot_be_given_is_refused() {
+    let parent = parent(Permission::ObjectReadOnly).await;
+    parent.world.change_storage(None, 600).await;
+    for (ttl, status) in [(601, 400), (604_800, 400), (600, 200), (60, 200), (59, 400)] {
+        let shot = parent.ask(&json!({"ttlSeconds": ttl})).await;
+        assert_eq!(shot.status.as_u16(), status, "{ttl}: {}", shot.body);
+        if status == 400 {
+            assert_eq!(refusal(&shot), (400, 10040, Some("/ttlSeconds".to_owned())), "{ttl}");
+        }
+    }
+    // Who does not say takes what there is.
+    let claims = Parent::claims(&parent.ask(&json!({"ttlSeconds": null})).await);
+    assert_eq!(claims.until.as_second() - claims.opened.as_second(), 600);
+}
+
+#[tokio::test]
+async fn what_clients_ask_first_is_answered_with_what_is_so() {
+    let parent = parent(Permission::ObjectReadOnly).await;
+    let (world, account) = (&parent.world, parent.account.as_hex());
+    let get = async |caller: &str, path: &str| world.get(caller, &format!("/client/v4{path}")).await;
+    let result = async |caller: &str, path: &str| {
+        let shot = get(caller, path).await;
+        assert_eq!(shot.status, StatusCode::OK, "{path}: {}", shot.body);
+        shot.json()["result"].clone()
+    };
+    let own = json!({"id": account, "name": "acme", "type": "standard"});
+    let accounts = get("reader", "/accounts").await.json();
+    assert_eq!(accounts["result"], json!([own]));
+    assert_eq!(
+        accounts["result_info"],
+        json!({"page": 1, "per_page": 20, "count": 1, "total_count": 1, "total_pages": 1})
+    );
+    assert_eq!(result("reader", &format!("/accounts/{account}")).await, own);
+    assert_eq!(result("root", "/accounts").await.as_array().unwrap().len(), 4);
+    assert_eq!(result("root", "/accounts?per_page=3&page=2").await.as_array().unwrap().len(), 1);
+    assert_eq!(result("root", "/accounts?name=globex").await[0]["name"], "globex");
+    assert_eq!(result("reader", "/user").await["email"], "reader@acme.invalid");
+    // Buckets: those that the caller's grants name, and for who is in charge those of the account.
+    let buckets = async |caller: &str, more: &str| {
+        let result = result(caller, &format!("/accounts/{account}/r2/buckets{more}")).await;
+        let names = result["buckets"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(buckets("reader", "").await, ["lake"]);
+    assert_eq!(buckets("boss", "").await, ["lake", "vault"]);
+    assert_eq!(buckets("root", "?direction=desc").await, ["vault", "lake"]);
+    assert_eq!(buckets("boss", "?name_contains=au").await, ["vault"]);
+    let first = get("boss", &format!("/accounts/{account}/r2/buckets?per_page=1")).await.json();
+    assert_eq!(first["result_info"], json!({"per_page": 1, "cursor": "lake"}));
+    assert_eq!(buckets("boss", "?per_page=1&cursor=lake").await, ["vault"]);
+    let own = world.call(&Method::GET, &format!("/accounts/{account}/r2/buckets"), parent.token.reveal(), "").await;
+    let both = json!([{"name": "lake", "jurisdiction": "default"}, {"name": "vault", "jurisdiction": "default"}]);
+    assert_eq!(own.json()["result"]["buckets"], both, "its own, and what everyone of the account may know of");
+    assert_eq!(result("reader", &format!("/accounts/{account}/r2/buckets/lake")).await["name"], "lake");
+    for missing in ["vault", "none-such", "Not_One"] {
+        let shot = get("reader", &format!("/accounts/{account}/r2/buckets/{missing}")).await;
+        assert_eq!(refusal(&shot), (404, 10006, Some("/bucket".to_owned())), "{missing}");
+    }
+    // Another account is as if it were not there.
+    for path in [
+        format!("/accounts/{account}"),
+        format!("/accounts/{account}/r2/buckets"),
+        format!("/accounts/{account}/r2/buckets/lake"),
+    ] {
+        assert_eq!(refusal(&get("other", &path).await).1, 7003, "{path}");
+    }
+    for bad in ["per_page=0", "per_page=x", "direction=up"] {
+        let shot = get("boss", &format!("/accounts/{account}/r2/buckets?{bad}")).await;
+        assert_eq!(refusal(&shot).0, 400, "{bad}");
+    }
 }

@@ -46,6 +46,7 @@ fn broken(of: &Dialect) -> Dialect {
     Dialect {
         name: of.name,
         base: String::new(),
+        alias: None,
         claims: &["/broken"],
         token: of.token,
         row: of.row,

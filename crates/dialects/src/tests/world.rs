@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::Body;
@@ -13,7 +14,7 @@ use valetkey_core::caller::{CallerRecord, Role};
 use valetkey_core::check::{Answer, Attempt, Prober};
 use valetkey_core::cors::{CorsRules, Rules};
 use valetkey_core::credential::Credential;
-use valetkey_core::dataset::Dataset;
+use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::desk::Desk;
 use valetkey_core::fair::Budget;
 use valetkey_core::grant::{Grant, Grantee};
@@ -32,14 +33,15 @@ use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::memory::{Memory, SealingIssuer};
 
+use super::stock::Stock;
 use crate::dreadnode;
 use crate::edge::{self, Dialect, EdgeLimits, Heavy, HeavyLimits, RateLimits, Shared};
 use crate::native;
 use crate::{r2, sharing, theirstack};
 
-/// The buckets that were made at the store.
+/// The buckets that were made at the store, and what lies in them.
 #[derive(Default)]
-pub(super) struct Made(pub(super) Mutex<Vec<String>>, Mutex<Vec<(BucketName, Rules)>>);
+pub(super) struct Made(pub(super) Mutex<Vec<String>>, Mutex<Vec<(BucketName, Rules)>>, pub(super) Arc<Stock>);
 
 #[async_trait]
 impl CorsRules for Made {
@@ -316,7 +318,11 @@ impl World {
         let logs = Some(Arc::clone(&urls.logs));
         vec![
             native::dialect(shared, native::Settings::default(), made.clone(), made.clone(), logs, made.clone()),
-            theirstack::dialect(shared, theirstack::Settings::default()),
+            theirstack::dialect(
+                shared,
+                theirstack::Settings { patience: Duration::from_secs(2), ..theirstack::Settings::default() },
+                Stock::files(&made.2),
+            ),
             dreadnode::dialect(shared, dreadnode::Settings::default()),
             r2::dialect(shared),
             sharing::dialect(shared, sharing::Settings::default(), Some(urls)),
@@ -324,6 +330,17 @@ impl World {
     }
 
     pub(super) async fn dataset(&self, text: &str, topic: &str, bucket_name: &str, path: &str) -> DatasetId {
+        self.dataset_as(text, topic, bucket_name, path, |dataset| dataset).await
+    }
+
+    pub(super) async fn dataset_as(
+        &self,
+        text: &str,
+        topic: &str,
+        bucket_name: &str,
+        path: &str,
+        change: impl FnOnce(Dataset) -> Dataset,
+    ) -> DatasetId {
         let dataset = Dataset {
             id: DatasetId::from_bytes([0; 16]),
             name: name(text),
@@ -336,8 +353,11 @@ impl World {
             frequency: "daily".into(),
             version: "1".into(),
             deprecated: false,
+            newest: Newest::ByTime,
+            dictionary: None,
+            sample: None,
         };
-        self.memory.create_dataset(dataset, self.clock.now()).await.unwrap()
+        self.memory.create_dataset(change(dataset), self.clock.now()).await.unwrap()
     }
 
     async fn account(&self, text: &str, credits: u32) -> AccountId {

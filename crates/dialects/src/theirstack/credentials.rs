@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::desk::Vended;
 use valetkey_core::name::BucketName;
-use valetkey_core::scope::{Actions, Paths};
+use valetkey_core::scope::Actions;
 use valetkey_core::storage::Shape;
 use valetkey_core::{Error, Kind};
 
+use super::datasets::{Instant, prefixes};
 use super::{NAME, Settings};
 use crate::edge::{Call, Reply, Shared};
 
@@ -19,9 +19,12 @@ pub(super) async fn vend(shared: Arc<Shared>, settings: Settings, call: Call) ->
     // Not published: names the bucket when the datasets lie in more than one.
     let bucket = match call.uri.query() {
         None => None,
-        Some(_) => {
-            call.query(&["bucket"])?.get("bucket").map(BucketName::parse).transpose().map_err(|e| e.at("bucket"))?
-        }
+        Some(_) => call
+            .vending_query(&["bucket"])?
+            .get("bucket")
+            .map(BucketName::parse)
+            .transpose()
+            .map_err(|e| e.at("bucket"))?,
     };
     let ask = Ask {
         dialect: NAME,
@@ -71,15 +74,6 @@ struct Storage<'a> {
     prefixes: Vec<String>,
 }
 
-/// An instant in whole seconds with `Z`.
-struct Instant(Timestamp);
-
-impl Serialize for Instant {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:.0}", self.0))
-    }
-}
-
 impl<'a> Answer<'a> {
     fn of(vended: &'a Vended) -> Result<Self, Error> {
         let keys = vended.credential.s3()?;
@@ -92,17 +86,8 @@ impl<'a> Answer<'a> {
             storage: Storage {
                 bucket_name: scope.bucket().as_str(),
                 endpoint_url: &vended.storage.endpoint,
-                prefixes: prefixes(scope.paths())?,
+                prefixes: prefixes(scope.paths(), vended.storage.kind)?,
             },
         })
-    }
-}
-
-/// The paths as the published field has them: directories without their last slash. An object is its key, a raw prefix
-/// stands as it is, and the whole bucket is the empty prefix.
-fn prefixes(paths: &Paths) -> Result<Vec<String>, Error> {
-    match paths {
-        Paths::Whole => Ok(vec![String::new()]),
-        Paths::Only(set) => set.iter().map(|path| super::datasets::text(path.bytes())).collect(),
     }
 }

@@ -1,16 +1,22 @@
 //! `GET /v1/datasets`: what there is, by topic, and what of it the caller's credentials will open. Also for teams that may
-//! open nothing: listing vends nothing.
+//! open nothing: for these nothing is vended.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use http::Method;
+use jiff::Timestamp;
 use serde::Serialize;
 use valetkey_core::Error;
 use valetkey_core::account::Standing;
 use valetkey_core::dataset::Dataset;
-use valetkey_core::scope::Action;
+use valetkey_core::scope::{Action, Path, Paths};
+use valetkey_core::snapshot::{Bundle, Snapshot};
+use valetkey_core::storage::StorageKind;
 
-use crate::edge::{Call, Reply, Shared};
+use super::TheirStack;
+use super::urls::{Opened, Rows};
+use crate::edge::{Call, Reply};
 
 #[derive(Serialize)]
 struct Group<'a> {
@@ -30,43 +36,61 @@ struct Choice<'a> {
     frequency: &'a str,
     version: &'a str,
     is_deprecated: bool,
-    /// Withheld from who may not open it.
+    /// Not published: which bucket it lies in, as the credentials route takes it. Withheld as what follows.
+    bucket_name: Option<&'a str>,
+    /// Withheld from who may not open it, as everything that follows.
     dataset_prefix: Option<String>,
-    /// Needs presigned links to the newest file, which we do not make (yet), as the next two.
     dataset_url: Option<String>,
     dictionary_url: Option<String>,
     sample_dataset_url: Option<String>,
-    /// Not known: nothing here reads the bucket.
-    last_updated: Option<String>,
+    last_updated: Option<Instant>,
     size: Option<u64>,
 }
 
-pub(super) async fn list(shared: Arc<Shared>, call: Call) -> Result<Reply, Error> {
-    let snapshot = shared.desk.directory.account(call.caller.account, call.now).await?;
-    let datasets = shared.desk.directory.datasets().await?;
+/// An instant in whole seconds with `Z`.
+pub(super) struct Instant(pub(super) Timestamp);
+
+impl Serialize for Instant {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:.0}", self.0))
+    }
+}
+
+/// The bundle that opens a dataset, if the credentials route would give one that does.
+fn bundle_of<'b>(dataset: &Dataset, bundles: &'b [Bundle]) -> Option<(usize, &'b Bundle)> {
+    bundles.iter().enumerate().find(|(_, bundle)| {
+        bundle.storage == dataset.storage
+            && *bundle.scope.bucket() == dataset.bucket
+            && bundle.scope.actions().contains(Action::GetObject)
+            && bundle.scope.paths().cover_path(&dataset.path)
+    })
+}
+
+pub(super) async fn list(own: Arc<TheirStack>, call: Call) -> Result<Reply, Error> {
+    let directory = &own.shared.desk.directory;
+    let snapshot = directory.account(call.caller.account, call.now).await?;
+    let datasets = directory.datasets().await?;
     // What the credentials route would vend, so that the list never promises more than the keys open.
     let bundles = match snapshot.account().standing {
         Standing::Active => snapshot.bundles(&call.caller, call.now),
         Standing::Suspended => Arc::from([]),
     };
-    let opens = |dataset: &Dataset| {
-        bundles.iter().any(|bundle| {
-            bundle.storage == dataset.storage
-                && *bundle.scope.bucket() == dataset.bucket
-                && bundle.scope.actions().contains(Action::GetObject)
-                && bundle.scope.paths().cover_path(&dataset.path)
-        })
+    // Whoever asks for the headers alone gets no credential: nothing is told that would be one.
+    let mut rows = match call.method {
+        Method::HEAD => Rows::new(),
+        _ => rows(&own, &call, &snapshot, &bundles, &datasets).await,
     };
     let mut groups: BTreeMap<&str, Group<'_>> = BTreeMap::new();
-    for dataset in datasets.iter() {
-        let open = opens(dataset);
+    for (number, dataset) in datasets.iter().enumerate() {
+        let open = bundle_of(dataset, &bundles).and_then(|(_, bundle)| snapshot.storage(bundle.storage));
         let group = groups.entry(dataset.topic.as_str()).or_insert_with(|| Group {
             topic: dataset.topic.as_str(),
             description: &dataset.description,
             is_accessible: false,
             options: Vec::new(),
         });
-        group.is_accessible |= open;
+        group.is_accessible |= open.is_some();
+        let row = rows.remove(&number).unwrap_or_default();
         group.options.push(Choice {
             id: dataset.id.to_string(),
             description: &dataset.description,
@@ -75,20 +99,60 @@ pub(super) async fn list(shared: Arc<Shared>, call: Call) -> Result<Reply, Error
             frequency: &dataset.frequency,
             version: &dataset.version,
             is_deprecated: dataset.deprecated,
-            dataset_prefix: if open { Some(text(dataset.path.bytes())?) } else { None },
-            dataset_url: None,
-            dictionary_url: None,
-            sample_dataset_url: None,
-            last_updated: None,
-            size: None,
+            bucket_name: open.is_some().then(|| dataset.bucket.as_str()),
+            dataset_prefix: open.map(|storage| prefix(&dataset.path, storage.kind)).transpose()?,
+            dataset_url: row.dataset_url,
+            dictionary_url: row.dictionary_url,
+            sample_dataset_url: row.sample_dataset_url,
+            last_updated: row.newest.as_ref().map(|file| Instant(file.modified)),
+            size: row.newest.as_ref().map(|file| file.size),
         });
     }
     Reply::json(&groups.into_values().collect::<Vec<_>>())
 }
 
-/// A path as JSON can carry it. Paths come from JSON, so one that is no text was not put there through an API.
-pub(super) fn text(path: &[u8]) -> Result<String, Error> {
-    String::from_utf8(path.to_vec()).map_err(|_| {
-        Error::internal(format!("the path `{}` is not UTF-8 and has no place in JSON", path.escape_ascii()))
+/// What the datasets that are open show, bucket by bucket.
+async fn rows(
+    own: &Arc<TheirStack>,
+    call: &Call,
+    snapshot: &Snapshot,
+    bundles: &[Bundle],
+    datasets: &[Dataset],
+) -> Rows {
+    let mut opened: BTreeMap<usize, Opened> = BTreeMap::new();
+    for (number, dataset) in datasets.iter().enumerate() {
+        let Some((at, bundle)) = bundle_of(dataset, bundles) else { continue };
+        let Some(storage) = snapshot.storage(bundle.storage) else { continue };
+        let opened = opened.entry(at).or_insert_with(|| Opened {
+            caller: Arc::clone(&call.caller),
+            storage: Arc::clone(storage),
+            scope: Arc::clone(&bundle.scope),
+            datasets: Vec::new(),
+        });
+        opened.datasets.push((number, dataset.clone()));
+    }
+    super::urls::rows(own, opened.into_values()).await
+}
+
+/// The paths of a credential as the published field has them. An object is its key, a raw prefix stands as it is, and the whole
+/// bucket is the empty prefix.
+pub(super) fn prefixes(paths: &Paths, kind: StorageKind) -> Result<Vec<String>, Error> {
+    match paths {
+        Paths::Whole => Ok(vec![String::new()]),
+        Paths::Only(set) => set.iter().map(|path| prefix(&path, kind)).collect(),
+    }
+}
+
+/// A path as the published fields have it: a directory without its last slash, as published, where a listing of that is
+/// opened; elsewhere with it, because clients list what they are told.
+fn prefix(path: &Path, kind: StorageKind) -> Result<String, Error> {
+    let mut bytes = path.bytes().to_vec();
+    match path {
+        Path::Directory(_) if !kind.is_ours() => bytes.push(b'/'),
+        Path::Directory(_) | Path::Object(_) | Path::Prefix(_) => {}
+    }
+    // Paths come from JSON, so one that is no text was not put there through an API.
+    String::from_utf8(bytes).map_err(|_| {
+        Error::internal(format!("the path `{}` is not UTF-8 and has no place in JSON", path.bytes().escape_ascii()))
     })
 }

@@ -4,37 +4,75 @@
 mod credentials;
 mod datasets;
 mod error;
+mod newest;
+mod urls;
 mod usage;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
+use tokio_util::task::TaskTracker;
+use valetkey_core::port::{UrlSigner, VendedLists};
+use valetkey_core::table::ObjectFiles;
 use valetkey_core::time::Lifetime;
 
+use self::newest::Shelf;
 use crate::edge::{Class, Dialect, Route, Shared, bearer, no_headers, usual_headers};
 
 /// The dialect's name in the ledger, logs and metrics.
 pub const NAME: &str = "theirstack";
+
+/// What reads the datasets' buckets and signs URLs to their files.
+#[derive(Clone)]
+pub struct Files {
+    /// Reads what is behind our own endpoint.
+    pub own: Arc<dyn ObjectFiles>,
+    /// Lists, with what was vended, where somebody else runs the store.
+    pub elsewhere: Arc<dyn VendedLists>,
+    /// Signs.
+    pub signer: Arc<dyn UrlSigner>,
+    /// Where readings run that nobody may still wait for.
+    pub tasks: TaskTracker,
+}
+
+/// What the handlers work with.
+struct TheirStack {
+    shared: Arc<Shared>,
+    settings: Settings,
+    shelf: Arc<Shelf>,
+}
 
 /// What can be set.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// How long a credential lives; the published API says seven days. Grants and stores may cut it.
     pub lifetime: Lifetime,
+    /// How long the URLs of the list live.
+    pub url_lifetime: Lifetime,
+    /// How long the list waits for stores: what is not known by then is not told in it.
+    pub patience: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lifetime: Lifetime::secs(7 * 24 * 3600) }
+        Self {
+            lifetime: Lifetime::secs(7 * 24 * 3600),
+            url_lifetime: Lifetime::secs(3600),
+            patience: Duration::from_secs(5),
+        }
     }
 }
 
 /// Makes the dialect.
-pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
+pub fn dialect(shared: &Arc<Shared>, settings: Settings, files: Files) -> Dialect {
     let of = || Arc::clone(shared);
-    let (vending, listing, balance, credits, requests) = (of(), of(), of(), of(), of());
+    let (vending, balance, credits, requests) = (of(), of(), of(), of());
+    let shelf = Arc::new(Shelf::new(files, settings.patience, Arc::clone(&shared.desk.clock)));
+    let own = Arc::new(TheirStack { shared: of(), settings, shelf });
     Dialect {
         name: NAME,
+        alias: None,
         base: String::new(),
         claims: &["/v1", "/v0"],
         token: bearer,
@@ -48,7 +86,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
                 credentials::vend(Arc::clone(&vending), settings, call)
             }),
             Route::token(Method::GET, "/v1/datasets", Class::Common, move |call| {
-                datasets::list(Arc::clone(&listing), call)
+                datasets::list(Arc::clone(&own), call)
             }),
             Route::token(Method::GET, "/v0/billing/credit-balance", Class::Common, move |call| {
                 usage::balance(Arc::clone(&balance), call)

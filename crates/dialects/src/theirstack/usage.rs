@@ -16,8 +16,8 @@ use crate::edge::{Call, Query, Reply, Shared};
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// The days a question is about that names no start.
 const USUAL_DAYS: i32 = 30;
-/// The most days a question may be about.
-const MOST_DAYS: i32 = 366;
+/// The most days a question may be about: ten years.
+const MOST_DAYS: i32 = 3_653;
 
 #[derive(Serialize)]
 #[expect(clippy::struct_field_names, reason = "the published names")]
@@ -48,7 +48,7 @@ struct ConsumptionRow {
 }
 
 pub(super) async fn credits(shared: Arc<Shared>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&["start_datetime", "end_datetime", "timezone"])?;
+    let query = call.passing_query(&["start_datetime", "end_datetime", "timezone"])?;
     let days = match period(&query, call.now)? {
         Some(period) => shared.usage.credits_by_day(call.caller.account, &period).await?,
         None => Vec::new(),
@@ -68,7 +68,7 @@ struct RequestRow {
 }
 
 pub(super) async fn requests(shared: Arc<Shared>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&["start_datetime", "end_datetime", "timezone", "is_origin_app", "api_key_id"])?;
+    let query = call.passing_query(&["start_datetime", "end_datetime", "timezone", "is_origin_app", "api_key_id"])?;
     let origin = query.flag("is_origin_app")?.map(|app| if app { Origin::App } else { Origin::Api });
     let token = query.get("api_key_id").map(|text| {
         TokenId::from_uuid(text)

@@ -8,6 +8,7 @@
 //!   fetched. A fetch asks for a little less than the permit allows, so that the time the store takes to answer is inside; only
 //!   where the store's shortest lifetime leaves no room for that may a credential end later, by at most that margin.
 //! * It is not handed out again once the lease, token, caller or account it was fetched for was ended.
+//! * Where somebody said how long, all of it is left but a twentieth and a minute at most, or it is fetched anew.
 //! * It is never nearly over: at least half of what the permit allows is left of it, or `min_remaining_secs`. Where the store gave
 //!   less than that, what it gave is handed out and kept like any other, with its true end: at least a quarter of its own life is
 //!   left of it, and a minute.
@@ -93,6 +94,8 @@ pub struct Want<'a> {
     pub scope: &'a Arc<Scope>,
     /// Until when, at the latest.
     pub until: Timestamp,
+    /// Whether somebody said so: then it is until then, and not for half of it.
+    pub said: bool,
     /// For whom; what ends a credential of these claims ends what is fetched for them.
     pub origin: &'a Claims,
 }
@@ -112,6 +115,8 @@ pub struct Held {
     renew: Timestamp,
     /// It is good while so much is left of it, also for a permit that would have more: the store gave no more.
     good: SignedDuration,
+    /// How long the store let it live, where that was less than asked: it gives no more to who asks again.
+    gave: Option<SignedDuration>,
 }
 
 impl Held {
@@ -220,6 +225,11 @@ fn secs(count: u32) -> SignedDuration {
     SignedDuration::from_secs(i64::from(count))
 }
 
+/// By so much a credential may be shorter than what somebody said.
+fn tolerance(life: SignedDuration) -> SignedDuration {
+    secs(Lifetime::secs(u32::try_from(life.as_secs()).unwrap_or(0)).tolerance_secs())
+}
+
 /// The least that is left of what is handed out, of one that was asked to live so long.
 fn floor(asked: u32) -> u32 {
     FLOOR_SECS.min(asked / 4)
@@ -246,13 +256,19 @@ impl Held {
 
     /// Whether enough is left of it.
     fn serves(&self, terms: &Terms) -> bool {
-        self.left(terms.now) >= terms.need.min(self.good)
+        let left = self.left(terms.now);
+        if terms.said {
+            return left >= terms.need || self.gave.is_some_and(|gave| left >= gave - tolerance(gave));
+        }
+        left >= terms.need.min(self.good)
     }
 }
 
 /// What a permit means for what may be handed out now.
 struct Terms {
     now: Timestamp,
+    /// Whether somebody said how long.
+    said: bool,
     /// What to ask for.
     ask: Lifetime,
     /// No credential handed out may end later.
@@ -265,7 +281,8 @@ struct Terms {
 }
 
 impl Terms {
-    fn of(settings: &Settings, source: &Source, until: Timestamp, now: Timestamp) -> Result<Self, Error> {
+    fn of(settings: &Settings, source: &Source, want: &Want<'_>, now: Timestamp) -> Result<Self, Error> {
+        let until = want.until;
         let allowed =
             Lifetime::between(now, until).ok_or_else(|| Error::internal("a permit is over before its credential"))?;
         let least = source.least.as_secs();
@@ -277,7 +294,9 @@ impl Terms {
                 format!("{allowed} is too short for this store; its shortest key lives {least} s"),
             ));
         }
-        let margin = MARGIN_SECS.min(allowed_secs / 10);
+        // Of what somebody said a twentieth may be missing in all, and the store takes a while.
+        let margin =
+            if want.said { (allowed_secs / 40).clamp(1, MARGIN_SECS) } else { MARGIN_SECS.min(allowed_secs / 10) };
         let (ask, latest) = if allowed_secs - margin >= least {
             (allowed_secs - margin, until)
         } else {
@@ -285,9 +304,10 @@ impl Terms {
         };
         Ok(Self {
             now,
+            said: want.said,
             ask: Lifetime::secs(ask),
             latest,
-            need: secs(settings.need(ask)),
+            need: secs(if want.said { allowed_secs - allowed.tolerance_secs() } else { settings.need(ask) }),
             floor: secs(floor(ask)),
             // Of what is allowed and not of what is asked: two who may have the same must come to the same.
             class: u32::BITS - allowed_secs.saturating_add(1).leading_zeros(),
@@ -329,7 +349,9 @@ impl Cache {
     /// Those of the upstream; `RateLimited` when its budget is spent; never while a credential is kept that is good enough.
     pub async fn get(&self, source: &Arc<Source>, want: &Want<'_>) -> Result<Arc<Held>, Error> {
         // Twice: what another one fetched may be good for longer than this permit. Once more if the store takes too long.
-        for _ in 0..4 {
+        for attempt in 0..4 {
+            // A store that is slow gives a key that is shorter than was said, and not none.
+            let want = &Want { said: want.said && attempt < 2, ..*want };
             match Inner::step(&self.inner, source, want)? {
                 Step::Have(held) => return Ok(held),
                 Step::Wait(mut flight, enough) => {
@@ -381,7 +403,7 @@ impl Inner {
 
     /// What is kept for a permit.
     fn look<'a>(this: &'a Arc<Self>, source: &Arc<Source>, want: &Want<'_>) -> Result<Look<'a>, Error> {
-        let terms = Terms::of(&this.settings, source, want.until, this.clock.now())?;
+        let terms = Terms::of(&this.settings, source, want, this.clock.now())?;
         let key = Key {
             storage: source.storage,
             version: source.version,
@@ -513,13 +535,7 @@ impl Inner {
         if let Some(percent) = packed_policy_percent.filter(|percent| *percent >= CROWDED_PERCENT) {
             tracing::warn!(caller = %origin.caller, percent, "a session policy takes nearly all the room its store has for one");
         }
-        let trace = Trace {
-            key_id: key_id(&credential).into(),
-            request_id: upstream_request_id.map(Into::into),
-            expiration: told,
-        };
-        let issued =
-            Issued { credential: Arc::new(credential), trace: Some(Arc::new(trace)), narrowed: narrowed.into() };
+        let issued = issued(credential, upstream_request_id, narrowed);
         let (now, life) = (self.clock.now(), asked.as_secs());
         let ends = later(now, life).min(told.checked_add(SKEW).unwrap_or(Timestamp::MAX));
         let lasts = later(sent, life).min(told);
@@ -531,6 +547,7 @@ impl Inner {
                 .note(format!("asked for {asked} at {sent}, and the credential ends {told}")));
         }
         let own = lasts.duration_since(sent);
+        let gave = (own < secs(life - life / 20)).then_some(own);
         // A store that gives what is left of one it keeps itself gives no more by being asked again at once.
         let short = own < secs(life - life / 20) && own / 2 < secs(self.settings.need(life));
         let (good, ahead) = if short {
@@ -543,7 +560,7 @@ impl Inner {
             (SignedDuration::MAX, secs(self.settings.need(life) + life / 6 + jitter))
         };
         let renew = lasts.checked_sub(ahead).unwrap_or(sent);
-        Ok(Arc::new(Held { issued, origin, ends, lasts, renew, good }))
+        Ok(Arc::new(Held { issued, origin, ends, lasts, renew, good, gave }))
     }
 
     fn denied(&self, error: &Error) -> Denied {
@@ -587,6 +604,16 @@ impl Slot {
     fn lasts(&self) -> Timestamp {
         self.held.iter().map(|held| held.lasts).max().unwrap_or(Timestamp::MIN)
     }
+}
+
+/// What a store gave, as it is handed out.
+pub(crate) fn issued(credential: Credential, request_id: Option<String>, narrowed: Vec<String>) -> Issued {
+    let trace = Trace {
+        key_id: key_id(&credential).into(),
+        request_id: request_id.map(Into::into),
+        expiration: credential.expiration(),
+    };
+    Issued { credential: Arc::new(credential), trace: Some(Arc::new(trace)), narrowed: narrowed.into() }
 }
 
 /// What a store's log calls a credential; where it has no name there, its SHA-256.

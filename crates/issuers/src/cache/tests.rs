@@ -156,7 +156,21 @@ impl World {
         let until = Lifetime::secs(secs).ends(self.clock.now());
         let scope = scope(bucket);
         let origin = origin(caller, self.clock.now());
-        self.cache.get(&self.source, &Want { scope: &scope, until, origin: &origin }).await
+        self.cache.get(&self.source, &Want { scope: &scope, until, said: false, origin: &origin }).await
+    }
+
+    /// For so long, because somebody said so: the key, and how many seconds of the permit it is short of.
+    async fn said(&self, secs: u32) -> (String, i64) {
+        let until = Lifetime::secs(secs).ends(self.clock.now());
+        let (scope, origin) = (scope("lake"), origin(1, self.clock.now()));
+        let want = Want { scope: &scope, until, said: true, origin: &origin };
+        let kept = self.cache.kept(&self.source, &want).unwrap();
+        let held = match kept {
+            Some(held) => held,
+            None => self.cache.get(&self.source, &want).await.unwrap(),
+        };
+        let keys = held.issued.credential.s3().unwrap();
+        (keys.access_key_id.clone(), until.duration_since(keys.expiration).as_secs())
     }
 
     async fn key(&self, bucket: &str, caller: u8, secs: u32) -> String {
@@ -426,7 +440,7 @@ async fn what_is_kept_is_there_without_asking_and_nothing_else_is() {
     let world = world();
     let (scope, origin) = (scope("lake"), origin(1, world.clock.now()));
     let until = Lifetime::secs(3600).ends(world.clock.now());
-    let want = Want { scope: &scope, until, origin: &origin };
+    let want = Want { scope: &scope, until, said: false, origin: &origin };
     assert!(world.cache.kept(&world.source, &want).unwrap().is_none());
     assert_eq!(world.calls(), 0, "looking asks nobody");
     let issued = world.cache.get(&world.source, &want).await.unwrap().issued();
@@ -442,7 +456,7 @@ async fn what_would_be_refused_is_known_before_anything_is_asked() {
     let world = world_with(Settings::default(), 900, Sharing::Caller, budget(1, 1));
     let (lake, pond, origin) = (scope("lake"), scope("pond"), origin(1, world.clock.now()));
     let until = Lifetime::secs(3600).ends(world.clock.now());
-    let kept = |scope| world.cache.kept(&world.source, &Want { scope, until, origin: &origin });
+    let kept = |scope| world.cache.kept(&world.source, &Want { scope, until, said: false, origin: &origin });
     world.key("lake", 1, 3600).await;
     let spent = kept(&pond).unwrap_err();
     assert_eq!((spent.kind(), spent.retry_after_secs()), (Kind::RateLimited, Some(1)));
@@ -501,7 +515,7 @@ async fn what_a_store_gave_is_handed_out_as_long_as_it_lives_and_not_fetched_aga
         let all = join_all((0..10).map(|_| world.key("lake", 1, 3600))).await;
         assert!(all.iter().all(|key| key == "key-0"), "{left}");
         let (scope, origin) = (scope("lake"), origin(1, start));
-        let want = Want { scope: &scope, until: later(start, 3600), origin: &origin };
+        let want = Want { scope: &scope, until: later(start, 3600), said: false, origin: &origin };
         assert!(world.cache.kept(&world.source, &want).unwrap().is_some(), "{left}: it is there without asking");
         world.settle().await;
         assert_eq!(world.calls(), 1, "{left}");
@@ -597,7 +611,8 @@ async fn who_comes_when_the_budget_is_spent_waits_a_moment_for_its_turn() {
     let world = world_with(Settings::default(), 900, Sharing::Caller, patient);
     world.key("aaa", 1, 3600).await;
     let (scope, origin) = (scope("bbb"), origin(1, world.clock.now()));
-    let want = Want { scope: &scope, until: Lifetime::secs(3600).ends(world.clock.now()), origin: &origin };
+    let want =
+        Want { scope: &scope, until: Lifetime::secs(3600).ends(world.clock.now()), said: false, origin: &origin };
     assert!(world.cache.kept(&world.source, &want).unwrap().is_none(), "it is not refused beforehand");
     let mut waiting = Box::pin(world.ask("bbb", 1, 3600));
     assert!(futures::poll!(&mut waiting).is_pending());
@@ -625,4 +640,47 @@ async fn who_comes_when_the_budget_is_spent_waits_a_moment_for_its_turn() {
 
 fn origin_of_another(world: &World) -> Claims {
     Claims { account: AccountId::from_bytes([5; 16]), ..origin(9, world.clock.now()) }
+}
+
+#[tokio::test]
+async fn a_lifetime_that_somebody_said_is_met_or_fetched_anew() {
+    let world = world_with(Settings::default(), 60, Sharing::Caller, budget(1_000, 1_000));
+    for secs in [60, 120, 900, 3600, 43_200, 604_800] {
+        let most = i64::from(secs / 20).min(60);
+        for passed in [0, 1, 30, i64::from(secs) / 2, i64::from(secs) * 9 / 10] {
+            world.clock.advance_secs(passed);
+            let (_, short) = world.said(secs).await;
+            assert!((0..=most).contains(&short), "{secs} s after {passed}: {short} s short");
+        }
+    }
+    // Who does not say is given what others had fetched.
+    let (calls, key) = (world.calls(), world.said(3600).await.0);
+    assert_eq!(world.key("lake", 1, 3600).await, key);
+    assert!(world.calls() <= calls + 1);
+}
+
+#[tokio::test]
+async fn a_store_that_gives_no_more_is_not_asked_again_each_time() {
+    let world = world();
+    let end = world.clock.now() + jiff::SignedDuration::from_secs(1800);
+    world.mood(Mood::Ends(end));
+    let (first, short) = world.said(3600).await;
+    assert!(short > 1700, "what it gave is handed out, and its end says so");
+    world.clock.advance_secs(60);
+    assert_eq!(world.said(3600).await.0, first, "it is still nearly all of what there is");
+    world.mood(Mood::Gives);
+    world.clock.advance_secs(60);
+    let (second, short) = world.said(3600).await;
+    assert!(second != first && short <= 60, "{second} {short}");
+}
+
+#[tokio::test]
+async fn while_the_store_is_out_of_order_a_shorter_one_is_handed_out() {
+    let world = world();
+    let (first, _) = world.said(3600).await;
+    world.mood(Mood::Fails(Kind::Upstream));
+    world.clock.advance_secs(1000);
+    let (second, short) = world.said(3600).await;
+    assert_eq!(second, first);
+    assert!(short >= 1000, "{short}");
 }

@@ -4,6 +4,7 @@
 //! redirect is followed, and of what a store answers only its status, its code and the keys of a list are read.
 
 mod azure;
+mod list;
 #[cfg(test)]
 mod tests;
 mod xml;
@@ -62,12 +63,17 @@ impl Live {
     }
 
     async fn send(&self, storage: &Storage, request: RequestBuilder) -> Result<Answered, String> {
+        let web = self.web(storage)?.patient(PATIENCE).once_only();
+        web.ask("the store", request).await.map_err(|error| unreachable(endpoint_of(storage), &error))
+    }
+
+    /// What asks a store, and nobody else.
+    fn web(&self, storage: &Storage) -> Result<Web, String> {
         let http = self.http(storage)?;
         let endpoint = endpoint_of(storage);
         let origin = origin_of(endpoint).map_err(|_| "the storage's endpoint is not a URL".to_owned())?;
         let hosts = Hosts::new(Proof::Kept).sent("endpoint", origin);
-        let web = Web::new(http, Arc::clone(&self.clock), hosts).patient(PATIENCE).once_only();
-        web.ask("the store", request).await.map_err(|error| unreachable(endpoint_of(storage), &error))
+        Ok(Web::new(http, Arc::clone(&self.clock), hosts))
     }
 }
 

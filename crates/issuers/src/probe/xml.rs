@@ -1,7 +1,7 @@
 //! The XML API of S3 and its kin, Google's among them.
 
-use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH};
+use reqwest::{Method, RequestBuilder};
 use valetkey_core::Secret;
 use valetkey_core::check::{Answer, Attempt, Verb};
 use valetkey_core::credential::S3Keys;
@@ -21,12 +21,12 @@ pub(super) enum Proof<'a> {
 }
 
 /// A request, before it is proven.
-struct Request<'a> {
-    method: Method,
-    key: Option<&'a str>,
+pub(super) struct Request<'a> {
+    pub(super) method: Method,
+    pub(super) key: Option<&'a str>,
     /// In order of the names.
-    query: &'a [(&'a str, &'a str)],
-    body: &'static [u8],
+    pub(super) query: &'a [(&'a str, &'a str)],
+    pub(super) body: &'static [u8],
 }
 
 pub(super) async fn attempt(
@@ -82,6 +82,17 @@ async fn send(
     bucket: &str,
     request: Request<'_>,
 ) -> Result<Answered, String> {
+    live.send(storage, proven(live, storage, proof, bucket, request)?).await
+}
+
+/// A request with its proof.
+pub(super) fn proven(
+    live: &Live,
+    storage: &Storage,
+    proof: &Proof<'_>,
+    bucket: &str,
+    request: Request<'_>,
+) -> Result<RequestBuilder, String> {
     let Request { method, key, query, body } = request;
     let mut url = place(storage)?;
     let mut path = format!("{}/{bucket}", url.path().trim_end_matches('/'));
@@ -133,5 +144,5 @@ async fn send(
     if method == Method::PUT || method == Method::POST {
         sent = sent.header(CONTENT_LENGTH, body.len()).body(body);
     }
-    live.send(storage, sent).await
+    Ok(sent)
 }

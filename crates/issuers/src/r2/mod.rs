@@ -440,6 +440,17 @@ impl Upstream for R2 {
         if bytes.saturating_mul(16) / 9 > MAX_TOKEN_BYTES { Err(too_many(scope)) } else { Ok(()) }
     }
 
+    fn signs(&self) -> bool {
+        matches!(self.maker, Maker::Local(_))
+    }
+
+    fn sign(&self, wish: &Wish<'_>) -> Option<Result<Fetched, Error>> {
+        match &self.maker {
+            Maker::Local(secret) => Some(self.meant(wish.scope).and_then(|meant| self.local(secret, wish, meant))),
+            Maker::Api(_) => None,
+        }
+    }
+
     async fn fetch(&self, wish: &Wish<'_>) -> Result<Fetched, Error> {
         let meant = self.meant(wish.scope)?;
         match &self.maker {

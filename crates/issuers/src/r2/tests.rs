@@ -393,3 +393,21 @@ fn bad_settings_are_refused_by_name() {
         assert!(Secrets::parse(&Secret::new(bad.to_owned())).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn what_is_signed_here_is_made_at_once_and_to_the_second() {
+    let session = SessionName::of("clr_1");
+    let scope = scope("lake", Paths::Whole, Actions::READ);
+    for secs in [60, 120, 900, 604_800] {
+        let now = "2026-01-01T00:00:00.9Z".parse().unwrap();
+        let wish = Wish { scope: &scope, lifetime: Lifetime::secs(secs), session: &session, now };
+        let fetched = local(&json!({})).sign(&wish).unwrap().unwrap();
+        let end = fetched.credential.expiration();
+        assert_eq!(end.as_second(), 1_767_225_600 + i64::from(secs));
+    }
+    let secrets = Secrets::parse(&Secret::new(r#"{"api_token":"t"}"#.to_owned())).unwrap();
+    let api = R2::new(settings(&json!({})), secrets, reqwest::Client::new(), Arc::new(FixedClock::default())).unwrap();
+    let now = "2026-01-01T00:00:00Z".parse().unwrap();
+    let wish = Wish { scope: &scope, lifetime: Lifetime::secs(900), session: &session, now };
+    assert!(!api.signs() && api.sign(&wish).is_none() && local(&json!({})).signs());
+}

@@ -55,6 +55,7 @@ pub(crate) struct Web {
     hosts: Arc<Hosts>,
     reach: Reach,
     again: bool,
+    most: usize,
 }
 
 /// Where requests may go.
@@ -106,7 +107,15 @@ impl Bearer {
 impl Web {
     /// Asks with the client given, and nobody but these hosts.
     pub(crate) fn new(http: Client, clock: Arc<dyn Clock>, hosts: Hosts) -> Self {
-        Self { http, clock, patience: PATIENCE, hosts: Arc::new(hosts), reach: Reach::Said, again: true }
+        Self {
+            http,
+            clock,
+            patience: PATIENCE,
+            hosts: Arc::new(hosts),
+            reach: Reach::Said,
+            again: true,
+            most: MAX_ANSWER,
+        }
     }
 
     /// Who is asked.
@@ -127,6 +136,11 @@ impl Web {
     /// The same, for what is asked once only: to see what comes of it.
     pub(crate) fn once_only(self) -> Self {
         Self { again: false, ..self }
+    }
+
+    /// The same, for answers of at most so many bytes.
+    pub(crate) fn roomy(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     /// The present instant.
@@ -193,8 +207,8 @@ impl Web {
         let (status, headers) = (response.status(), response.headers().clone());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(failure().note(format!("{whom} answered more than {MAX_ANSWER} bytes")));
+            if body.len() + chunk.len() > self.most {
+                return Err(failure().note(format!("{whom} answered more than {} bytes", self.most)));
             }
             body.extend_from_slice(&chunk);
         }

@@ -188,26 +188,35 @@ impl Store {
     /// Credits of an account's leases in each of these stretches of milliseconds, the last one exclusive; void ones cost nothing.
     pub(crate) async fn credits_in(&self, account: AccountId, stretches: &[(i64, i64)]) -> Result<Vec<u64>, Error> {
         self.view(async |view| {
-            let mut sums = Vec::with_capacity(stretches.len());
-            for (from, to) in stretches {
-                sums.push(usage::credits(view, account, *from, *to).await?);
+            let mut sums = vec![0_u64; stretches.len()];
+            let from_ms = stretches.first().map_or(i64::MAX, |(from, _)| *from);
+            let to_ms = stretches.last().map_or(i64::MIN, |(_, to)| *to);
+            // They are in order and touch.
+            let stretch_of = |at_ms: i64| {
+                let number = stretches.partition_point(|(_, end)| *end <= at_ms);
+                (from_ms..to_ms).contains(&at_ms).then_some(number)
+            };
+            // From one that has some to the next: days without use cost nothing.
+            let mut at_ms = from_ms;
+            while let Some(first) = usage::first_credit(view, account, at_ms, to_ms).await? {
+                let found = stretch_of(first).and_then(|number| stretches.get(number).zip(sums.get_mut(number)));
+                let Some(((from, to), sum)) = found else { break };
+                *sum = usage::credits(view, account, *from, *to).await?;
+                at_ms = *to;
             }
-            let from_ms = stretches.iter().map(|(from, _)| *from).min().unwrap_or(i64::MAX);
-            let to_ms = stretches.iter().map(|(_, to)| *to).max().unwrap_or(i64::MIN);
             let mut look = Each(|glance: &Glance<'_>| {
-                if glance.account == account {
-                    for (sum, (from, to)) in sums.iter_mut().zip(stretches) {
-                        *sum += u64::from(glance.credits) * u64::from((*from..*to).contains(&glance.from_ms));
-                    }
+                if glance.account == account
+                    && let Some(sum) = stretch_of(glance.from_ms).and_then(|number| sums.get_mut(number))
+                {
+                    *sum += u64::from(glance.credits);
                 }
             });
             let tail = Tail::of(view).await?;
             tail.within(from_ms, to_ms).look(view, &mut look).await?;
             // Each once, whether the index has its lease or not. The id tells when it was opened.
             for voided in tail.voids(view).await?.into_values().filter(|voided| voided.account == account) {
-                for (sum, (from, to)) in sums.iter_mut().zip(stretches) {
-                    let inside = (*from..*to).contains(&voided.lease.made_ms());
-                    *sum = sum.saturating_sub(u64::from(voided.credits) * u64::from(inside));
+                if let Some(sum) = stretch_of(voided.lease.made_ms()).and_then(|number| sums.get_mut(number)) {
+                    *sum = sum.saturating_sub(u64::from(voided.credits));
                 }
             }
             Ok(sums)

@@ -52,7 +52,7 @@ pub(crate) async fn create_account(db: &mut SqliteConnection, account: &Account,
 
 pub(crate) async fn accounts(db: &mut SqliteConnection) -> Result<Vec<Account>, Error> {
     let found: Vec<rows::AccountRow> =
-        sqlx::query_as("SELECT id, name, standing, vend_credits FROM accounts ORDER BY name")
+        sqlx::query_as("SELECT id, name, standing, vend_credits, datasets_bucket FROM accounts ORDER BY name")
             .fetch_all(db)
             .await
             .map_err(failed)?;
@@ -61,7 +61,7 @@ pub(crate) async fn accounts(db: &mut SqliteConnection) -> Result<Vec<Account>, 
 
 pub(crate) async fn account_named(db: &mut SqliteConnection, name: &Name) -> Result<Option<Account>, Error> {
     let found: Option<rows::AccountRow> =
-        sqlx::query_as("SELECT id, name, standing, vend_credits FROM accounts WHERE name = ?")
+        sqlx::query_as("SELECT id, name, standing, vend_credits, datasets_bucket FROM accounts WHERE name = ?")
             .bind(name.as_str().to_owned())
             .fetch_optional(db)
             .await
@@ -71,7 +71,7 @@ pub(crate) async fn account_named(db: &mut SqliteConnection, name: &Name) -> Res
 
 pub(crate) async fn account(db: &mut SqliteConnection, id: AccountId) -> Result<Option<Account>, Error> {
     let found: Option<rows::AccountRow> =
-        sqlx::query_as("SELECT id, name, standing, vend_credits FROM accounts WHERE id = ?")
+        sqlx::query_as("SELECT id, name, standing, vend_credits, datasets_bucket FROM accounts WHERE id = ?")
             .bind(id.to_bytes().to_vec())
             .fetch_optional(db)
             .await
@@ -88,6 +88,20 @@ pub(crate) async fn change_account(
     let done = sqlx::query("UPDATE accounts SET standing = ?, vend_credits = ? WHERE id = ?")
         .bind(rows::standing_number(standing))
         .bind(i64::from(metering.credits()))
+        .bind(id.to_bytes().to_vec())
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    found(done.rows_affected(), Noun::Account)
+}
+
+pub(crate) async fn set_datasets_bucket(
+    db: &mut SqliteConnection,
+    id: AccountId,
+    bucket: Option<&BucketName>,
+) -> Result<(), Error> {
+    let done = sqlx::query("UPDATE accounts SET datasets_bucket = ? WHERE id = ?")
+        .bind(bucket.map(|bucket| bucket.as_str().to_owned()))
         .bind(id.to_bytes().to_vec())
         .execute(db)
         .await
@@ -334,8 +348,8 @@ pub(crate) async fn check_bucket(
 pub(crate) async fn create_dataset(db: &mut SqliteConnection, dataset: &Dataset, now: Timestamp) -> Result<(), Error> {
     check_bucket(db, dataset.storage, &dataset.bucket).await?;
     sqlx::query(
-        "INSERT INTO datasets (id, name, topic, description, storage, bucket, path_kind, path, format, frequency, version, deprecated, made_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO datasets (id, name, topic, description, storage, bucket, path_kind, path, format, frequency, version, deprecated, made_ms, newest, dictionary, sample)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(dataset.id.to_bytes().to_vec())
     .bind(dataset.name.as_str().to_owned())
@@ -350,6 +364,9 @@ pub(crate) async fn create_dataset(db: &mut SqliteConnection, dataset: &Dataset,
     .bind(dataset.version.clone())
     .bind(i64::from(dataset.deprecated))
     .bind(now.as_millisecond())
+    .bind(dataset.newest.as_str())
+    .bind(dataset.dictionary.as_deref().map(<[u8]>::to_vec))
+    .bind(dataset.sample.as_deref().map(<[u8]>::to_vec))
     .execute(db)
     .await
     .map_err(taken(Noun::Dataset, dataset.name.as_str()))?;
@@ -358,7 +375,8 @@ pub(crate) async fn create_dataset(db: &mut SqliteConnection, dataset: &Dataset,
 
 pub(crate) async fn datasets(db: &mut SqliteConnection) -> Result<Vec<Dataset>, Error> {
     let found: Vec<rows::DatasetRow> = sqlx::query_as(
-        "SELECT id, name, topic, description, storage, bucket, path_kind, path, format, frequency, version, deprecated
+        "SELECT id, name, topic, description, storage, bucket, path_kind, path, format, frequency, version, deprecated,
+                newest, dictionary, sample
          FROM datasets ORDER BY name",
     )
     .fetch_all(db)

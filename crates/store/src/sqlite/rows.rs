@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use valetkey_core::Error;
 use valetkey_core::account::{Account, Metering, Standing};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
-use valetkey_core::dataset::Dataset;
+use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, ShareId, StorageId, TokenId};
 use valetkey_core::name::{BucketName, Name};
@@ -77,9 +77,9 @@ pub(crate) fn count(stored: i64) -> u64 {
     u64::try_from(stored).unwrap_or(0)
 }
 
-pub(crate) type AccountRow = (Vec<u8>, String, i64, i64);
+pub(crate) type AccountRow = (Vec<u8>, String, i64, i64, Option<String>);
 
-pub(crate) fn account((row_id, row_name, standing, credits): AccountRow) -> Result<Account, Error> {
+pub(crate) fn account((row_id, row_name, standing, credits, datasets): AccountRow) -> Result<Account, Error> {
     Ok(Account {
         id: AccountId::from_bytes(id(&row_id)?),
         name: name(&row_name)?,
@@ -89,6 +89,7 @@ pub(crate) fn account((row_id, row_name, standing, credits): AccountRow) -> Resu
             _ => return Err(damaged("a standing")),
         },
         metering: Metering::of(u32::try_from(credits).map_err(|_| damaged("a price"))?),
+        datasets_bucket: datasets.as_deref().map(bucket).transpose()?,
     })
 }
 
@@ -187,11 +188,42 @@ pub(crate) fn grant(row: &GrantRow) -> Result<Grant, Error> {
     })
 }
 
-pub(crate) type DatasetRow =
-    (Vec<u8>, String, String, String, Vec<u8>, String, String, Vec<u8>, String, String, String, i64);
+pub(crate) type DatasetRow = (
+    Vec<u8>,
+    String,
+    String,
+    String,
+    Vec<u8>,
+    String,
+    String,
+    Vec<u8>,
+    String,
+    String,
+    String,
+    i64,
+    String,
+    Option<Vec<u8>>,
+    Option<Vec<u8>>,
+);
 
 pub(crate) fn dataset(row: DatasetRow) -> Result<Dataset, Error> {
-    let (row_id, row_name, topic, description, storage, row_bucket, kind, path, format, frequency, version, old) = row;
+    let (
+        row_id,
+        row_name,
+        topic,
+        description,
+        storage,
+        row_bucket,
+        kind,
+        path,
+        format,
+        frequency,
+        version,
+        old,
+        newest,
+        dictionary,
+        sample,
+    ) = row;
     let path = match kind.as_str() {
         "object" => Path::object(&path),
         "directory" => Path::directory(&path),
@@ -210,6 +242,9 @@ pub(crate) fn dataset(row: DatasetRow) -> Result<Dataset, Error> {
         frequency,
         version,
         deprecated: old != 0,
+        newest: Newest::parse(&newest).ok_or_else(|| damaged("which file of a dataset is the newest"))?,
+        dictionary: dictionary.map(Into::into),
+        sample: sample.map(Into::into),
     })
 }
 

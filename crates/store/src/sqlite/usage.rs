@@ -73,6 +73,49 @@ pub(crate) async fn requests(
     Ok(count(sum))
 }
 
+/// The first second of these, the last one exclusive, in which there were requests.
+pub(crate) async fn first_request(
+    db: &mut SqliteConnection,
+    filter: &RequestFilter,
+    from: i64,
+    to: i64,
+) -> Result<Option<i64>, Error> {
+    sqlx::query_scalar(
+        "SELECT second_s FROM requests
+         WHERE account = ?1 AND second_s >= ?2 AND second_s < ?3
+           AND (?4 IS NULL OR token = ?4) AND (?5 IS NULL OR origin = ?5)
+         ORDER BY second_s LIMIT 1",
+    )
+    .bind(filter.account.to_bytes().to_vec())
+    .bind(from)
+    .bind(to)
+    .bind(filter.token.map(|token| token.to_bytes().to_vec()))
+    .bind(filter.origin.map(origin_number))
+    .fetch_optional(db)
+    .await
+    .map_err(failed)
+}
+
+/// The first millisecond of these, the last one exclusive, in which a folded lease was opened that cost credits.
+pub(crate) async fn first_credit(
+    db: &mut SqliteConnection,
+    account: AccountId,
+    from: i64,
+    to: i64,
+) -> Result<Option<i64>, Error> {
+    sqlx::query_scalar(
+        "SELECT opened_ms FROM leases
+         WHERE account = ? AND opened_ms >= ? AND opened_ms < ? AND credits > 0 AND void_kind IS NULL
+         ORDER BY opened_ms LIMIT 1",
+    )
+    .bind(account.to_bytes().to_vec())
+    .bind(from)
+    .bind(to)
+    .fetch_optional(db)
+    .await
+    .map_err(failed)
+}
+
 /// Credits of the folded leases opened in these milliseconds, the last one exclusive; void ones cost nothing.
 pub(crate) async fn credits(db: &mut SqliteConnection, account: AccountId, from: i64, to: i64) -> Result<u64, Error> {
     let sum: i64 = sqlx::query_scalar(

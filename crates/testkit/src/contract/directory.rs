@@ -8,7 +8,7 @@ use valetkey_core::grant::Grant;
 use valetkey_core::id::AccountId;
 use valetkey_core::time::Lifetime;
 
-use crate::contract::bench::{Bench, ask, by, new_grant, new_storage, reads};
+use crate::contract::bench::{Bench, ask, bucket, by, new_grant, new_storage, reads};
 use crate::contract::registry::new_dataset;
 
 /// However warm the account is.
@@ -54,6 +54,11 @@ pub async fn a_changed_price_and_storage_are_seen_at_once(bench: &Bench) {
     changed.internal_endpoint = Some("http://s3.internal:9000".into());
     changed.max_lifetime = Lifetime::secs(600);
     bench.registry.change_storage(tenant.storage.id, changed).await.unwrap();
+    for bucket in [Some(bucket("lake")), None] {
+        bench.registry.set_datasets_bucket(tenant.account.id, bucket.as_ref()).await.unwrap();
+        let account = bench.directory.account(tenant.account.id, bench.now()).await.unwrap();
+        assert_eq!(account.account().datasets_bucket, bucket);
+    }
     let permit = bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap();
     assert_eq!(&*permit.storage().endpoint, "https://s3.example.com");
     assert_eq!(permit.storage().internal_endpoint.as_deref(), Some("http://s3.internal:9000"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use valetkey_core::Kind;
 use valetkey_core::account::{Metering, Standing};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
-use valetkey_core::dataset::Dataset;
+use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId};
@@ -31,6 +31,9 @@ pub fn new_dataset(storage: &Storage, text: &str) -> Dataset {
         frequency: "daily".to_owned(),
         version: "1".to_owned(),
         deprecated: false,
+        newest: Newest::ByKey,
+        dictionary: Some(b"docs/jobs \xff.csv".as_slice().into()),
+        sample: None,
     }
 }
 

@@ -172,7 +172,7 @@ impl Registry for Memory {
         if world.accounts.iter().any(|(account, _)| account.name == *name) {
             return Err(exists(Noun::Account, name));
         }
-        let account = Account { id, name: name.clone(), standing: Standing::Active, metering };
+        let account = Account { id, name: name.clone(), standing: Standing::Active, metering, datasets_bucket: None };
         world.accounts.push((account.clone(), Balance::default()));
         world.version += 1;
         Ok(account)
@@ -194,6 +194,14 @@ impl Registry for Memory {
         let (account, _) = world.account(id)?;
         account.standing = standing;
         account.metering = metering;
+        world.version += 1;
+        Ok(())
+    }
+
+    async fn set_datasets_bucket(&self, id: AccountId, bucket: Option<&BucketName>) -> Result<(), Error> {
+        let mut world = self.world();
+        let (account, _) = world.account(id)?;
+        account.datasets_bucket = bucket.cloned();
         world.version += 1;
         Ok(())
     }

@@ -41,14 +41,17 @@ enum Command {
         #[arg(value_name = "ACCOUNT")]
         account: String,
     },
-    /// Change what a credential costs an account
+    /// Change what a credential costs an account, or which datasets it gets first
     Set {
         /// Its name or id
         #[arg(value_name = "ACCOUNT")]
         account: String,
         /// What a credential costs it; 0 is nothing
-        #[arg(long, value_name = "N")]
-        credits_per_vend: u32,
+        #[arg(long, value_name = "N", required_unless_present = "datasets_bucket")]
+        credits_per_vend: Option<u32>,
+        /// The bucket whose datasets its callers get when theirs lie in several and they name none; empty for none
+        #[arg(long, value_name = "BUCKET")]
+        datasets_bucket: Option<String>,
     },
     /// List an account's callers
     Callers {
@@ -93,8 +96,8 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let answer = stand(client, &account, "active").await?;
             show::done(out, &answer, &format!("account {account} is active"))
         }
-        Command::Set { account, credits_per_vend } => {
-            let body = Body::new().set("credits_per_vend", credits_per_vend);
+        Command::Set { account, credits_per_vend, datasets_bucket } => {
+            let body = Body::new().some("credits_per_vend", credits_per_vend).some("datasets_bucket", datasets_bucket);
             show::one(out, &client.patch(Route::new(&["accounts", &account]), &body).await?, FIRST)
         }
         Command::Callers { account } => {

@@ -72,6 +72,29 @@ struct NewDataset {
     /// The version of its layout
     #[arg(long = "layout-version", value_name = "VERSION")]
     version: Option<String>,
+    /// Which of its files is the newest one: the one written last, or the one whose key comes last
+    #[arg(long, value_name = "time|key")]
+    newest: Option<String>,
+    /// The object of its bucket that explains its columns
+    #[arg(long, value_name = "s3://BUCKET/KEY")]
+    dictionary: Option<String>,
+    /// The object of its bucket that shows a few of its rows
+    #[arg(long, value_name = "s3://BUCKET/KEY")]
+    sample: Option<String>,
+}
+
+/// The key of an object beside a dataset's files: of the same bucket, which may be left out.
+fn beside(text: Option<String>, bucket: &str, flag: &str) -> Result<Option<String>, Failure> {
+    let Some(text) = text else { return Ok(None) };
+    if !text.starts_with("s3://") {
+        return Ok(Some(text));
+    }
+    let place = Place::parse(&text)?;
+    if place.bucket != bucket {
+        let said = format!("`{flag}` names the bucket `{}`, and the dataset is in `{bucket}`", place.bucket);
+        return Err(Failure::usage(said).hint("it has to be an object of the dataset's own bucket"));
+    }
+    place.key.map(Some).ok_or_else(|| Failure::usage(format!("`{flag}` names a bucket and no object in it")))
 }
 
 /// Runs `valetkey bucket`.
@@ -103,12 +126,15 @@ pub(crate) async fn dataset(args: Dataset, client: &Client<'_>, out: &Out) -> Re
     ];
     match args.command {
         DatasetCommand::Create(new) => {
-            let NewDataset { name, place, topic, description, format, frequency, version } = *new;
+            let NewDataset { name, place, topic, description, format, frequency, version, newest, dictionary, sample } =
+                *new;
             let place = Place::parse(&place)?;
             let Some(directory) = place.key else {
                 return Err(Failure::usage("a dataset is a directory of a bucket, not all of it")
                     .hint("name one: s3://bucket/directory"));
             };
+            let dictionary = beside(dictionary, &place.bucket, "--dictionary")?;
+            let sample = beside(sample, &place.bucket, "--sample")?;
             let body = Body::new()
                 .set("name", name)
                 .set("bucket", place.bucket)
@@ -117,7 +143,10 @@ pub(crate) async fn dataset(args: Dataset, client: &Client<'_>, out: &Out) -> Re
                 .some("description", description)
                 .some("format", format)
                 .some("frequency", frequency)
-                .some("version", version);
+                .some("version", version)
+                .some("newest", newest)
+                .some("dictionary", dictionary)
+                .some("sample", sample);
             let answer = client.post(Route::new(&["datasets"]), &body).await?;
             show::one(out, &answer, &["name", "id", "topic", "bucket", "prefix", "description"])
         }

@@ -136,6 +136,7 @@ pub(crate) const KEYS: &[Key] = &[
         "life of a credential of the native API when the caller does not say, in seconds",
     ),
     key("theirstack.default_ttl_secs", "604800", "life of a credential of the TheirStack API, in seconds"),
+    key("theirstack.url_ttl_secs", "3600", "life of the URLs in the TheirStack API's list of datasets, in seconds"),
     key("dreadnode.default_ttl_secs", "3600", "life of a credential of the Dreadnode API, in seconds"),
     key("dreadnode.min_sdk_version", r#""""#, "oldest Dreadnode SDK that is served, as in `2.0.52`; empty: any"),
     key("dreadnode.max_blob_bytes", "16777216", "largest blob of a Dreadnode package, in bytes"),

@@ -33,7 +33,7 @@ pub(crate) struct Config {
     pub(crate) retention: Retention,
     pub(crate) keys: Keys,
     pub(crate) native: Ttl,
-    pub(crate) theirstack: Ttl,
+    pub(crate) theirstack: TheirStack,
     pub(crate) dreadnode: Dreadnode,
     pub(crate) sharing: Sharing,
     pub(crate) upstream: Upstream,
@@ -149,6 +149,13 @@ pub(crate) struct Keys {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ttl {
     pub(crate) default_ttl_secs: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TheirStack {
+    pub(crate) default_ttl_secs: u32,
+    pub(crate) url_ttl_secs: u32,
 }
 
 #[derive(Debug, Deserialize)]

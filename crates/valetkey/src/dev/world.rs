@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use valetkey_core::account::{Account, Metering};
 use valetkey_core::caller::Role;
-use valetkey_core::dataset::Dataset;
+use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::error::{Error, Kind};
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{DatasetId, GrantId, StorageId};
@@ -326,6 +326,9 @@ fn dataset(
         frequency: "daily".to_owned(),
         version: "1".to_owned(),
         deprecated: false,
+        newest: Newest::ByKey,
+        dictionary: None,
+        sample: None,
     })
 }
 

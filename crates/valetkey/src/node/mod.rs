@@ -361,7 +361,17 @@ impl Node {
             ),
             theirstack::dialect(
                 &shared,
-                theirstack::Settings { lifetime: Lifetime::secs(config.theirstack.default_ttl_secs) },
+                theirstack::Settings {
+                    lifetime: Lifetime::secs(config.theirstack.default_ttl_secs),
+                    url_lifetime: Lifetime::secs(config.theirstack.url_ttl_secs),
+                    ..theirstack::Settings::default()
+                },
+                theirstack::Files {
+                    own: Arc::new(self.endpoint.clone()),
+                    elsewhere: Arc::new(probe::Live::new(Arc::clone(&self.clock))),
+                    signer: Arc::clone(&self.signer),
+                    tasks: self.tasks.clone(),
+                },
             ),
             dreadnode::dialect(&shared, dreadnode_settings(&config.dreadnode)?),
             r2::dialect(&shared),

@@ -108,6 +108,7 @@ impl Check<'_> {
         // Vended first, so that its second is over by the time its turn comes.
         let (short, _, short_end) = self.vend("analyst", "read", 1).await?;
         let analyst = caller(self.state, "analyst")?.clone();
+        self.dataset_urls(&analyst).await?;
         let (status, answer) = self.api(Method::POST, "/v1/datasets/credentials", &analyst.token, None).await?;
         self.record("vend (TheirStack)", "200", &status.to_string());
         if status != 200 {
@@ -190,6 +191,36 @@ impl Check<'_> {
         .await?;
         self.expect("write with a key to read", denied, keys, Call::new(Method::PUT, DAILY).body(b"x")).await?;
         self.expect("delete with a key to read", denied, keys, Call::new(Method::DELETE, DAILY)).await?;
+        Ok(())
+    }
+
+    /// Downloads a dataset by the URL that the list gives, and nothing else by it.
+    async fn dataset_urls(&mut self, caller: &CallerState) -> anyhow::Result<()> {
+        let (status, list) = self.api(Method::GET, "/v1/datasets", &caller.token, None).await?;
+        self.record("list datasets", "200", &status.to_string());
+        let groups = list.as_array().into_iter().flatten();
+        let options: Vec<&Value> = groups.filter_map(|group| group.get("options")?.as_array()).flatten().collect();
+        let text = |option: &Value, name: &str| option.get(name).and_then(Value::as_str).map(str::to_owned);
+        let open = options.iter().find(|option| text(option, "dataset_prefix").as_deref() == Some(&*caller.prefix));
+        let open = *open.context("the list has no dataset that is open")?;
+        let url = text(open, "dataset_url").context("the dataset that is open has no `dataset_url`")?;
+        let size = open.get("size").and_then(Value::as_u64).unwrap_or_default();
+        let answer = self.http.get(&url).send().await?;
+        let (status, bytes) = (answer.status().as_u16(), answer.bytes().await?);
+        self.record(
+            "download the newest file by its URL",
+            "200 true",
+            &format!("{status} {}", bytes.len() as u64 == size),
+        );
+        let newest = url.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
+        let other = url.replacen(&newest, "2013-01-01.parquet", 1);
+        let status = self.http.get(&other).send().await?.status();
+        self.record("change the key in that URL", "403", &status.as_u16().to_string());
+        let closed = options.iter().filter(|option| text(option, "dataset_prefix").is_none());
+        let shown = closed.filter(|option| {
+            text(option, "dataset_url").is_some() || option.get("size").is_some_and(|size| !size.is_null())
+        });
+        self.record("URLs of datasets that are closed", "0", &shown.count().to_string());
         Ok(())
     }
 

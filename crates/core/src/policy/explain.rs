@@ -1,0 +1,105 @@
+//! Why policy allows something or not, told grant by grant.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::account::Standing;
+use crate::caller::Caller;
+use crate::grant::{Grant, GrantTime};
+use crate::id::GrantId;
+use crate::name::BucketName;
+use crate::scope::{Action, Path};
+use crate::snapshot::Snapshot;
+
+/// Why one action on one key is allowed or not: each grant of the caller's that came into question, and the verdict.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Explanation {
+    /// The grant that allows it; none means it is not allowed.
+    pub allowed_by: Option<GrantId>,
+    /// What became of each grant.
+    pub considered: Vec<Considered>,
+    /// How many more grants there are that were not listed.
+    pub unlisted: usize,
+}
+
+/// What became of one grant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Considered {
+    /// The grant.
+    pub grant: Arc<Grant>,
+    /// What it says.
+    pub verdict: Verdict,
+}
+
+/// What one grant says to an action on a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It allows it.
+    Allows,
+    /// It is for another bucket.
+    OtherBucket,
+    /// It would, but a share made it: it answers only asks for that share.
+    OnlyThroughShare,
+    /// The key is outside its paths.
+    OutsidePaths,
+    /// The action is not one of its actions.
+    LacksAction,
+    /// It has not begun.
+    Early,
+    /// It has ended.
+    Ended,
+    /// It would, but the account is suspended.
+    AccountSuspended,
+}
+
+/// The most grants an explanation lists.
+const LISTED: usize = 100;
+
+/// Explains, by the same rules that [`decide`] follows, whether a caller may do something to a key.
+pub fn explain(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    action: Action,
+    bucket: &BucketName,
+    key: &[u8],
+    now: Timestamp,
+) -> Explanation {
+    let verdict = |grant: &Grant| {
+        if grant.scope.bucket() != bucket {
+            Verdict::OtherBucket
+        } else if !grant.scope.paths().cover_key(key) {
+            Verdict::OutsidePaths
+        } else if !grant.scope.actions().contains(action) {
+            Verdict::LacksAction
+        } else {
+            match (grant.time(now), snapshot.account().standing) {
+                (GrantTime::Early, _) => Verdict::Early,
+                (GrantTime::Ended, _) => Verdict::Ended,
+                (GrantTime::Live, Standing::Suspended) => Verdict::AccountSuspended,
+                (GrantTime::Live, Standing::Active) if grant.share.is_some() => Verdict::OnlyThroughShare,
+                (GrantTime::Live, Standing::Active) => Verdict::Allows,
+            }
+        }
+    };
+    let allows = |grant: &&Arc<Grant>| verdict(grant) == Verdict::Allows;
+    let allowed_by = match Path::object(key) {
+        Ok(path) => snapshot.near(caller, bucket, &path).find(allows).map(|grant| grant.id),
+        Err(_) => snapshot.whole(caller, bucket).find(allows).map(|grant| grant.id),
+    };
+    // The telling ones first: those that came nearest to allowing it.
+    let rank = |verdict: Verdict| match verdict {
+        Verdict::Allows => 0,
+        Verdict::OnlyThroughShare => 1,
+        Verdict::AccountSuspended | Verdict::Early | Verdict::Ended => 2,
+        Verdict::LacksAction => 3,
+        Verdict::OutsidePaths => 4,
+        Verdict::OtherBucket => 5,
+    };
+    let mut considered: Vec<Considered> =
+        snapshot.grants(caller).map(|grant| Considered { verdict: verdict(grant), grant: Arc::clone(grant) }).collect();
+    considered.sort_by_key(|one| (rank(one.verdict), one.grant.id));
+    let unlisted = considered.len().saturating_sub(LISTED);
+    considered.truncate(LISTED);
+    Explanation { allowed_by, considered, unlisted }
+}

@@ -1,0 +1,148 @@
+//! What lies in buckets, for those who list them: in memory, here or elsewhere, and as slow or wrong as a test wants it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use valetkey_core::credential::Credential;
+use valetkey_core::name::BucketName;
+use valetkey_core::port::{ListPage, SignedUrls, UrlSigner, VendedLists};
+use valetkey_core::scope::{Action, Scope};
+use valetkey_core::storage::{Storage, StorageKind};
+use valetkey_core::table::{Listed, ObjectFiles};
+use valetkey_core::{Error, Kind, Secret};
+use valetkey_testkit::memory::Files;
+
+use crate::theirstack;
+
+/// How a bucket's store is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mood {
+    Hangs,
+    Fails,
+}
+
+#[derive(Default)]
+pub(super) struct Stock {
+    pub(super) files: Files,
+    pub(super) moods: Mutex<HashMap<&'static str, Mood>>,
+    /// The credential and the scope that each URL was signed with.
+    pub(super) signed: Mutex<Vec<(String, Scope)>>,
+    /// Whether URLs show their credential.
+    pub(super) shows: Mutex<bool>,
+}
+
+impl Stock {
+    pub(super) fn files(stock: &Arc<Self>) -> theirstack::Files {
+        theirstack::Files {
+            own: stock.clone(),
+            elsewhere: stock.clone(),
+            signer: stock.clone(),
+            tasks: tokio_util::task::TaskTracker::new(),
+        }
+    }
+
+    async fn mood(&self, bucket: &BucketName) -> Result<(), Error> {
+        let mood = self.moods.lock().unwrap().get(bucket.as_str()).copied();
+        match mood {
+            None => Ok(()),
+            Some(Mood::Fails) => Err(Error::new(Kind::Upstream, "the store fails")),
+            Some(Mood::Hangs) => std::future::pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl ObjectFiles for Stock {
+    async fn get(
+        &self,
+        _: &Storage,
+        _: &BucketName,
+        _: &[u8],
+        _: Option<Range<u64>>,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        panic!("a list of datasets reads no objects")
+    }
+
+    async fn head(&self, _: &Storage, _: &BucketName, _: &[u8]) -> Result<Option<Listed>, Error> {
+        panic!("a list of datasets asks for no single object")
+    }
+
+    async fn list(
+        &self,
+        storage: &Storage,
+        bucket: &BucketName,
+        prefix: &[u8],
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Listed>, Error> {
+        assert!(storage.kind.is_ours(), "what somebody else keeps is read with what was vended");
+        self.mood(bucket).await?;
+        self.files.list(storage, bucket, prefix, after, limit).await
+    }
+}
+
+#[async_trait]
+impl VendedLists for Stock {
+    async fn page(
+        &self,
+        storage: &Storage,
+        credential: &Credential,
+        bucket: &BucketName,
+        prefix: &[u8],
+        from: Option<&str>,
+    ) -> Result<ListPage, Error> {
+        assert!(!storage.kind.is_ours());
+        credential.s3()?;
+        self.mood(bucket).await?;
+        let after = from.map(|from| data_encoding::HEXLOWER.decode(from.as_bytes()).unwrap()).unwrap_or_default();
+        let mut entries = self.files.list(storage, bucket, prefix, &after, 3).await?;
+        let more = entries.len() > 2;
+        entries.truncate(2);
+        let next = entries.last().filter(|_| more).map(|last| data_encoding::HEXLOWER.encode(&last.key));
+        Ok(ListPage { entries, next })
+    }
+}
+
+impl UrlSigner for Stock {
+    fn signs(
+        &self,
+        storage: &Storage,
+        credential: &Credential,
+        bucket: &BucketName,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Box<dyn SignedUrls>, Error> {
+        assert!(now < until && until <= credential.expiration());
+        assert!(storage.kind != StorageKind::Azure && storage.kind != StorageKind::Gcs);
+        Ok(Box::new(Plainly(bucket.clone())))
+    }
+
+    fn shows_credential(&self, _: &Storage) -> bool {
+        *self.shows.lock().unwrap()
+    }
+
+    fn one(
+        &self,
+        storage: &Storage,
+        credential: &Credential,
+        scope: &Scope,
+        key: &[u8],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Secret<String>, Error> {
+        assert!(scope.covers(scope.bucket().as_str(), key, Action::GetObject), "outside of what was vended");
+        self.signed.lock().unwrap().push((credential.s3()?.access_key_id.clone(), scope.clone()));
+        Ok(self.signs(storage, credential, scope.bucket(), now, until)?.url(key))
+    }
+}
+
+struct Plainly(BucketName);
+
+impl SignedUrls for Plainly {
+    fn url(&self, key: &[u8]) -> Secret<String> {
+        Secret::new(format!("https://signed/{}/{}", self.0, key.escape_ascii()))
+    }
+}
