@@ -41,5 +41,6 @@ test-stores: release
 	VALETKEY_BIN=target/release/valetkey tests/stores/run
 
 # Figures, not checks: docs/bench.md says how to read them.
-bench:
+bench: release
 	bench/run
+	bench/waits

@@ -96,3 +96,17 @@ pub enum Revocation {
     /// Everything vended under a grant. Found through the ledger when it is made, then kept as leases.
     Grant(GrantId),
 }
+
+impl Revocation {
+    /// What it ends, in a word.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Lease(_) => "lease",
+            Self::Token(_) => "token",
+            Self::Caller(_) => "caller",
+            Self::Account(_) => "account",
+            Self::Storage(_) => "storage",
+            Self::Grant(_) => "grant",
+        }
+    }
+}

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod account;
+pub mod address;
 pub mod ask;
 pub mod audit;
 pub mod caller;

@@ -262,6 +262,7 @@ impl Sources {
         let least = upstream.place().least;
         Ok(Source {
             storage: storage.id,
+            name: storage.name.as_str().into(),
             version: backend.version,
             upstream,
             least,

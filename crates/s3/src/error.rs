@@ -78,10 +78,13 @@ pub(crate) fn of_disk(doing: &'static str, error: io::Error) -> S3Error {
     no_room()
 }
 
+/// What is said where the disk is as full as it may become.
+pub(crate) const NO_ROOM: &str =
+    "There is no room for new objects. Objects can be read and deleted; please try again later.";
+
 /// Nothing can be written for now. What frees room is done all the same.
 pub(crate) fn no_room() -> S3Error {
-    let said = "There is no room for new objects. Objects can be read and deleted; please try again later.";
-    later(refuse(S3ErrorCode::ServiceUnavailable, said), "30")
+    later(refuse(S3ErrorCode::ServiceUnavailable, NO_ROOM), "30")
 }
 
 /// Says after how many seconds to come again.

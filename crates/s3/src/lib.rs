@@ -40,6 +40,7 @@ use valetkey_core::{Error, Kind};
 use crate::access::Access;
 pub use crate::behind::port::{Backend, Entry, Failure, Found, Header, Opened, Upload, Version, When, Window};
 use crate::bucket::Buckets;
+use crate::error::NO_ROOM;
 use crate::gate::session::{Live, Standing};
 use crate::gate::{Gate, Hosts};
 use crate::objects::checksum::Algorithm;
@@ -79,6 +80,8 @@ pub struct Limits {
     pub cache_bytes: u64,
     /// What each account may keep.
     pub quota: Quota,
+    /// Whether the log of refused requests names the object's key, beside its bucket.
+    pub log_keys: bool,
 }
 
 impl Default for Limits {
@@ -93,6 +96,7 @@ impl Default for Limits {
             inline_bytes: 16 * 1024,
             cache_bytes: 64 * 1024 * 1024,
             quota: Quota::default(),
+            log_keys: true,
         }
     }
 }
@@ -195,6 +199,12 @@ impl s3s::auth::S3Auth for NoProof {
 
 fn failed(error: s3s::S3Error) -> Error {
     let code = error.code().as_str().to_owned();
+    if error.message() == Some(NO_ROOM) {
+        let said = "there is no room for new objects on the disk";
+        return Error::new(Kind::Unavailable, said).retry_after(30).note(
+            "the disk has less room than `s3.min_free_bytes` keeps free (-1, the usual: 1 GiB, or a twentieth of the disk if that is less); free some of it, use another disk, or set less",
+        );
+    }
     if *error.code() == s3s::S3ErrorCode::ServiceUnavailable {
         let said = "the object store cannot do this now; the failure was logged";
         return Error::new(Kind::Unavailable, said).retry_after(1).caused_by(error);

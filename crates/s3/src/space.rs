@@ -73,7 +73,7 @@ impl fmt::Debug for Space {
 
 /// The disk is as full as it may become.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{free} bytes are free on the disk, and {least} are kept free")]
+#[error("{free} bytes are free on the disk, and {least} are kept free (`s3.min_free_bytes`)")]
 struct Low {
     free: u64,
     least: u64,

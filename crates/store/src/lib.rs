@@ -28,5 +28,6 @@ mod workspaces;
 pub use holdings::{HOLDINGS, Holding, Holdings};
 pub use parents::ParentKeys;
 pub use settings::{LedgerMode, Retention, Room, Settings};
+pub use sqlite::figures::Figures;
 pub use store::Store;
 pub use sweep::Swept;

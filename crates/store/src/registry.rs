@@ -392,6 +392,7 @@ impl Registry for Store {
 
     async fn revoke(&self, what: Revocation, by: Revoker) -> Result<u64, Error> {
         let store = self.clone();
+        metrics::counter!("vk_revocations_total", "what" => what.kind()).increment(1);
         self.unbroken(async move { store.end_any(what, by).await }).await
     }
 

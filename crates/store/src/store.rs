@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use crate::registry::longest_ms;
 use crate::reserve::Reserve;
 use crate::revoked::Revoked;
 use crate::settings::Settings;
+use crate::sqlite::figures::{self, Figures};
 use crate::sqlite::notes::{self, Notes, Turn, Unsaid};
 use crate::sqlite::pages::{self, Head};
 use crate::sqlite::{self, Database, registry, revocations, ring};
@@ -200,6 +202,15 @@ impl Store {
         pages::folded(&mut reader).await?;
         drop(reader);
         self.shared.db.works().await
+    }
+
+    /// A few figures for who watches the server. Bounded work: of the leases the newest are looked at.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn figures(&self, soon: Timestamp) -> Result<Figures, Error> {
+        let mut reader = self.shared.db.readers().acquire().await.map_err(sqlite::failed)?;
+        figures::count(&mut reader, self.shared.clock.now(), soon).await
     }
 
     /// Runs a change to its end, also when whoever asked for it goes away: otherwise it could be written and not seen.

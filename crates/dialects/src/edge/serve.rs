@@ -97,7 +97,7 @@ impl Service {
         let outcome: Result<(), Error> = outcome.await;
         let Err(error) = outcome else { return Ok(()) };
         let peer = peer.map(|peer| peer.0);
-        let mut trail = Trail::default();
+        let mut trail = Trail { peer, ..Trail::default() };
         let error = edge.count_stranger(&mut trail, Err(error), peer, now).err();
         let error = error.unwrap_or_else(|| Error::internal("a refusal was lost"));
         let id = request_id(headers, number);
@@ -140,6 +140,8 @@ struct Trail<'a> {
     quota: Option<Quota<'a>>,
     /// Whether a stranger's allowance was taken from already.
     counted: bool,
+    /// The address it came from.
+    peer: Option<IpAddr>,
 }
 
 async fn serve(edge: &Edge, request: Request) -> Response {
@@ -157,7 +159,7 @@ async fn serve(edge: &Edge, request: Request) -> Response {
         return response;
     }
     let (method, origin) = (parts.method.clone(), parts.headers.get(header::ORIGIN).cloned());
-    let mut trail = Trail::default();
+    let mut trail = Trail { peer, ..Trail::default() };
     let answer = edge.answer(dialect, &mut trail, (parts, body), peer, now);
     let outcome = match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(outcome) => outcome,
@@ -439,6 +441,7 @@ fn log(
     let route = trail.route.map_or("-", |route| route.path);
     let caller = trail.caller.as_ref().map(|caller| tracing::field::display(caller.id));
     let account = trail.caller.as_ref().map(|caller| tracing::field::display(caller.account));
+    let address = trail.peer.map(tracing::field::display);
     let (dialect, id, status) = (dialect.name, id.to_str().unwrap_or_default(), status.as_u16());
     let Some(error) = error else {
         tracing::debug!(
@@ -447,6 +450,7 @@ fn log(
             status,
             caller.id = caller,
             caller.account = account,
+            client.address = address,
             request.id = id,
             request.number = number,
             took_us,
@@ -474,6 +478,7 @@ fn log(
             source,
             caller.id = caller,
             caller.account = account,
+            client.address = address,
             request.id = id,
             request.number = number,
             took_us,
@@ -490,6 +495,7 @@ fn log(
             held_back,
             caller.id = caller,
             caller.account = account,
+            client.address = address,
             request.id = id,
             request.number = number,
             took_us,

@@ -241,6 +241,9 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     {
         return Err(Error::new(Kind::Invalid, "the grant would end before it begins").at("until"));
     }
+    if until.is_some_and(|until| until <= call.now) {
+        return Err(Error::new(Kind::Invalid, "the grant's time would be over already").at("until"));
+    }
     let grant = Grant {
         // The store makes the id.
         id: GrantId::from_bytes([0; 16]),

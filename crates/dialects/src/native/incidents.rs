@@ -38,7 +38,7 @@ const MOST_BYTES: usize = 16 * 1024;
 pub(super) struct IncidentFields {
     /// A token or its id, an access key id of ours, a lease's id, a parent access key's id, a session token that was signed with
     /// one, or a credential of a store that somebody else runs: its access key id, the signature or token itself, or `sha256:` and
-    /// the digest of that.
+    /// the digest of that. Also a URL that was signed beforehand with one of them.
     what: String,
     /// Says all of it and ends nothing.
     dry_run: Option<bool>,
@@ -163,12 +163,58 @@ pub(super) async fn handle(native: Arc<Native>, call: Call) -> Result<Reply, Err
     call.query(&[])?;
     let IncidentFields { what, dry_run, last_operator } = json(&call.body)?;
     let (dry_run, last) = (dry_run.unwrap_or(false), LastOperator::of(last_operator));
-    let shown = match native.leaked(&call, what.trim()).await? {
+    let what = what.trim();
+    let inside = presigned(what)?;
+    let shown = match native.leaked(&call, inside.as_deref().unwrap_or(what)).await? {
         Leaked::Token(record, kind) => native.end_leaked_token(&call, *record, kind, dry_run, last).await?,
         Leaked::Signed(record, child) => native.end_leaked_child(&call, *record, &child, dry_run).await?,
         Leaked::Leases(records, kind) => native.end_leaked_leases(&call, records, kind, dry_run).await?,
     };
     Reply::json(&shown)
+}
+
+/// What proves who asks in a URL that was signed beforehand: the access key id, or where there is none the signature or the token
+/// itself, as its store knows it. Nothing if it is no URL.
+///
+/// SECURITY: nothing of the URL is repeated.
+fn presigned(text: &str) -> Result<Option<String>, Error> {
+    let invalid = |said: &'static str| Error::new(Kind::Invalid, said).at("what");
+    if !text.starts_with("https://") && !text.starts_with("http://") {
+        return Ok(None);
+    }
+    let query = text.split_once('?').map_or("", |(_, rest)| rest.split('#').next().unwrap_or_default());
+    let plain = |text: &str| {
+        percent_encoding::percent_decode_str(text)
+            .decode_utf8()
+            .map(std::borrow::Cow::into_owned)
+            .map_err(|_| invalid("this is a URL whose query cannot be decoded"))
+    };
+    let find = |wanted: &str| {
+        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| plain(value)).next().transpose()
+    };
+    for name in ["X-Amz-Credential", "X-Goog-Credential"] {
+        if let Some(credential) = find(name)? {
+            let id = credential.split('/').next().unwrap_or_default().to_owned();
+            // A key that a parent's holder signed has the parent's id: the token says which one it is.
+            if valetkey_core::id::TokenId::from_hex(&id).is_some()
+                && let Some(token) = find("X-Amz-Security-Token")?
+            {
+                return Ok(Some(token));
+            }
+            return Ok(Some(id));
+        }
+    }
+    if let Some(id) = find("AWSAccessKeyId")?.or(find("GoogleAccessId")?) {
+        return Ok(Some(id));
+    }
+    if find("sig")?.is_some() {
+        return Ok(Some(query.to_owned()));
+    }
+    match find("access_token")? {
+        Some(token) => Ok(Some(token)),
+        None => Err(invalid("this is a URL with no access key id, signature or token in it")),
+    }
 }
 
 impl Native {

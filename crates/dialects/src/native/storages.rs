@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
+use valetkey_core::address::{self, PathRule};
 use valetkey_core::error::Noun;
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::name::shortened;
@@ -361,17 +362,8 @@ impl Native {
 
 /// Reads a store's address: what clients get to see and connect to.
 fn url(text: &str, field: &'static str) -> Result<Box<str>, Error> {
-    let refused = || {
-        let said = format!("`{}` is not an address (`https://s3.example.com`)", shortened(text));
-        Error::new(Kind::Invalid, said).at(field)
-    };
-    let uri: http::Uri = text.parse().map_err(|_| refused())?;
-    let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
-    let host = uri.authority().is_some_and(|host| !host.host().is_empty() && !host.as_str().contains('@'));
-    if !scheme || !host || uri.query().is_some() || text.len() > 512 {
-        return Err(refused());
-    }
-    Ok(text.trim_end_matches('/').into())
+    // Some stores have their account in the path.
+    address::parse(text, PathRule::Allowed).map_err(|said| Error::new(Kind::Invalid, said).at(field))
 }
 
 fn region(text: &str) -> Result<Box<str>, Error> {

@@ -375,3 +375,33 @@ async fn what_nobody_knows_is_refused_without_being_repeated() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_url_that_was_signed_beforehand_is_known_by_who_signed_it_and_never_repeated() {
+    let world = World::new().await;
+    let root = world.token("root").await;
+    let lease = posted(&world, &world.token("reader").await, VEND, &json!({})).await;
+    let id = lease["access_key_id"].as_str().unwrap();
+    let url = |query: &str| format!("https://lake.s3.example/flights/x.parquet?{query}#part");
+    let signed = url(&format!(
+        "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={id}%2F20260101%2Fauto%2Fs3%2Faws4_request&X-Amz-Security-Token=t0ken&X-Amz-Signature=s1gnature"
+    ));
+    for body in [json!({"what": signed, "dry_run": true}), json!({"what": signed})] {
+        let said = posted(&world, &root, INCIDENT, &body).await;
+        assert_eq!((&said["kind"], &said["leases"][0]["lease_id"]), (&json!("credential"), &lease["lease_id"]));
+        assert!(!said.to_string().contains("s1gnature") && !said.to_string().contains("t0ken"), "{said}");
+    }
+    let lower = url(&format!("x-amz-credential={id}/20260101/auto/s3/aws4_request"));
+    assert_eq!(posted(&world, &root, INCIDENT, &json!({"what": lower, "dry_run": true})).await["kind"], "credential");
+    for (odd, code) in [
+        (url("X-Amz-Signature=s1gnature"), 422),
+        (url("X-Amz-Credential=%FF"), 422),
+        (url("X-Amz-Credential=AKIANOBODY%2Fx"), 404),
+        (url("sv=2025&sig=s1gnature"), 404),
+        ("https://lake.s3.example/s1gnature".to_owned(), 422),
+    ] {
+        let refused = post(&world, &root, INCIDENT, &json!({"what": odd})).await;
+        assert_eq!(refused.status.as_u16(), code, "{odd}: {}", refused.body);
+        assert!(!refused.body.contains("s1gnature") && !refused.body.contains("NOBODY"), "{}", refused.body);
+    }
+}

@@ -75,6 +75,8 @@ impl Default for Settings {
 pub struct Source {
     /// Which it is.
     pub storage: StorageId,
+    /// How people call it.
+    pub name: Box<str>,
     /// Which version of its settings this is: what was fetched with another is not handed out any more.
     pub version: u64,
     /// How it is asked.
@@ -506,6 +508,9 @@ impl Inner {
                     Ok(())
                 }
                 Err(error) => {
+                    let (storage, reason) = (source.name.to_string(), error.kind().slug());
+                    metrics::counter!("vk_upstream_failures_total", "storage" => storage, "reason" => reason)
+                        .increment(1);
                     let denied = Arc::new(this.denied(&error));
                     if error.kind() == Kind::RateLimited {
                         source.budget.pause(denied.until);

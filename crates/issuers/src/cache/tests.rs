@@ -98,6 +98,7 @@ fn world_with(settings: Settings, least: u32, sharing: Sharing, budget: Arc<Budg
     let upstream = fake.clone();
     let source = Arc::new(Source {
         storage: StorageId::from_bytes([1; 16]),
+        name: "away".into(),
         version: 1,
         upstream,
         least: Lifetime::secs(least),
@@ -398,6 +399,7 @@ async fn what_was_fetched_with_other_settings_is_not_handed_out() {
     let Source { storage, version, ref upstream, least, sharing, .. } = *world.source;
     let changed = Source {
         storage,
+        name: "away".into(),
         version: version + 1,
         upstream: Arc::clone(upstream),
         least,

@@ -280,9 +280,9 @@ mod tests {
     #[test]
     fn each_partition_has_its_own_iam() {
         for (role, api) in [
-            ("arn:aws:iam::1:role/x", "https://iam.amazonaws.com/ us-east-1"),
-            ("arn:aws-cn:iam::1:role/x", "https://iam.cn-north-1.amazonaws.com.cn/ cn-north-1"),
-            ("arn:aws-us-gov:iam::1:role/x", "https://iam.us-gov.amazonaws.com/ us-gov-west-1"),
+            ("arn:aws:iam::123456789012:role/x", "https://iam.amazonaws.com/ us-east-1"),
+            ("arn:aws-cn:iam::123456789012:role/x", "https://iam.cn-north-1.amazonaws.com.cn/ cn-north-1"),
+            ("arn:aws-us-gov:iam::123456789012:role/x", "https://iam.us-gov.amazonaws.com/ us-gov-west-1"),
         ] {
             let mut settings = settings("aws", "https://x", &json!({"role_policy": "valetkey-ended"})).unwrap();
             settings.role_arn = role.to_owned();

@@ -193,7 +193,20 @@ impl Settings {
     /// The partition of the role, which is that of everything else.
     fn partition(&self) -> Result<String, Error> {
         let partition = match self.role_arn.split(':').collect::<Vec<_>>().as_slice() {
-            ["arn", partition, "iam", "", _, role] if role.starts_with("role/") => (*partition).to_owned(),
+            ["arn", partition, "iam", "", account, role] if role.starts_with("role/") => {
+                // Stores with an endpoint of their own have none, or names for theirs.
+                let is_own = self.sts_endpoint.is_some();
+                let is_aws = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+                if !is_aws && !is_own {
+                    let said = format!(
+                        "`{}` has the account `{}`; an account of AWS has 12 digits, as in `arn:aws:iam::123456789012:role/name`",
+                        shortened(&self.role_arn),
+                        shortened(account)
+                    );
+                    return Err(bad("role_arn", said));
+                }
+                (*partition).to_owned()
+            }
             _ => {
                 return Err(bad(
                     "role_arn",

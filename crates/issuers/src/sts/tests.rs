@@ -400,7 +400,7 @@ fn bad_settings_are_refused_by_name() {
     assert!(parse(&json!({})).is_ok());
     for (field, value) in [
         ("role_arn", json!("arn:aws:iam::1:user/x")),
-        ("role_arn", json!("arn:aws-x:iam::1:role/x")),
+        ("role_arn", json!("arn:aws-x:iam::123456789012:role/x")),
         ("region", json!("")),
         ("region", json!("a/b")),
         ("sts_endpoint", json!("ftp://x")),
@@ -425,8 +425,22 @@ fn bad_settings_are_refused_by_name() {
     }
     assert_eq!(parse(&json!({"profile": "ceph", "session_tags": {"a": "b"}})).unwrap_err(), "session_tags");
     assert!(serde_json::from_value::<Settings>(json!({"region": "x", "role_arn": "y", "secret": 1})).is_err());
+    // At AWS itself an account has 12 digits; a store with an endpoint of its own names accounts as it likes.
+    for (account, endpoint, good) in [
+        ("1", json!(null), false),
+        ("12345678901x", json!(null), false),
+        ("", json!(null), false),
+        ("", json!("https://x"), true),
+    ] {
+        let role = format!("arn:aws:iam::{account}:role/x");
+        let read = settings("https://x", &json!({"role_arn": role, "sts_endpoint": endpoint})).parse();
+        assert_eq!(read.is_ok(), good, "{account}");
+        assert!(read.err().is_none_or(|error| error.said().contains("12 digits")));
+    }
     let china =
-        settings("https://x", &json!({"role_arn": "arn:aws-cn:iam::1:role/x", "sts_endpoint": null})).parse().unwrap();
+        settings("https://x", &json!({"role_arn": "arn:aws-cn:iam::123456789012:role/x", "sts_endpoint": null}))
+            .parse()
+            .unwrap();
     assert_eq!(china.endpoint.as_str(), "https://sts.eu-west-1.amazonaws.com.cn/");
     assert!(Secrets::parse(&Secret::new(r#"{"access_key_id":"a"}"#.to_owned())).is_err());
 }

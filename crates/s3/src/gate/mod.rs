@@ -14,6 +14,7 @@ pub(crate) mod session;
 pub(crate) mod sigv4;
 pub(crate) mod slot;
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,7 +35,7 @@ use tokio_util::task::TaskTracker;
 use valetkey_core::cors::Rules;
 use valetkey_core::fair::Budget;
 use valetkey_core::flood::{Flood, Passed};
-use valetkey_core::id::{LeaseId, TokenId};
+use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
 use valetkey_core::keyring::{Carried, SharedKeyring, parse_access_key_id};
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::time::Entropy;
@@ -107,6 +108,12 @@ struct Note {
     /// The access key id as presented; public, and shown only if it is one of ours.
     key_id: Option<String>,
     operation: Operation,
+    /// The bucket and the key in it, as the log names them.
+    place: (String, Option<String>),
+    /// Who asks, by the listener's word.
+    client: Option<IpAddr>,
+    /// Whose key it is, once it was proven.
+    holder: Option<(AccountId, CallerId)>,
 }
 
 impl Gate {
@@ -123,6 +130,9 @@ impl Gate {
             request_id: HEXUPPER.encode(&id),
             key_id: None,
             operation: Operation::default(),
+            place: (String::new(), None),
+            client: request.extensions().get::<IpAddr>().copied(),
+            holder: None,
         };
         let page = self.page(&request);
         if request.method() == Method::OPTIONS {
@@ -193,6 +203,7 @@ impl Gate {
         let path = decode(parts.uri.path())?;
         let query = Query::parse(parts.uri.query())?;
         let host = host(&parts)?;
+        note.place = self.place(&path, &host);
         refuse_forms(&parts)?;
         let claimed = Claimed::read(&parts, &query)?;
         let shown = &claimed.unverified_key_id;
@@ -200,6 +211,7 @@ impl Gate {
             note.key_id = Some(claimed.unverified_key_id.clone());
         }
         let (session, chunk_key) = self.prove(&parts, &claimed, &path, &query, &host).await?;
+        note.holder = Some((session.claims.account, session.claims.caller));
         parts.extensions.insert(session.clone());
         if !claimed.is_presigned() {
             parts.extensions.insert(Holder);
@@ -225,6 +237,16 @@ impl Gate {
             Some(_) | None => answered,
         };
         answered.map_err(|error| internal("answering a request", format!("{error:?}")))
+    }
+
+    /// Where a request is about: its bucket, from the host or the path, and the key, if the log is to name it.
+    fn place(&self, path: &str, host: &str) -> (String, Option<String>) {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let (bucket, key) = match self.hosts.bucket(host) {
+            Some(bucket) => (bucket, path),
+            None => path.split_once('/').unwrap_or((path, "")),
+        };
+        (bucket.to_owned(), Some(key).filter(|key| self.limits.log_keys && !key.is_empty()).map(str::to_owned))
     }
 
     /// Reads the document of an operation that may be done, and does it.
@@ -512,7 +534,7 @@ fn may_log() -> Option<Passed> {
 
 /// Gives every response its request id, every refusal its whole document, and counts and logs it once.
 async fn finish(mut response: Response<Body>, note: Note) -> Response<Body> {
-    let Note { method, resource, request_id, key_id, operation } = note;
+    let Note { method, resource, request_id, key_id, operation, place: (bucket, key), client, holder } = note;
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -548,6 +570,11 @@ async fn finish(mut response: Response<Body>, note: Note) -> Response<Body> {
             s3.code = code,
             http.status = status.as_u16(),
             key_id,
+            s3.bucket = bucket,
+            s3.key = key,
+            caller.id = holder.map(|(_, caller)| tracing::field::display(caller)),
+            caller.account = holder.map(|(account, _)| tracing::field::display(account)),
+            client.address = client.map(tracing::field::display),
             held_back,
             "refused {op} with {code} (request {request_id})"
         );

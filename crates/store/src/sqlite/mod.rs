@@ -3,6 +3,7 @@
 //! [`notes::Turn::administer`], which has it said in the ledger, or [`notes::Turn::unsaid`]: all of it is kept, or nothing.
 
 pub(crate) mod callers;
+pub(crate) mod figures;
 pub(crate) mod holdings;
 pub(crate) mod leases;
 pub(crate) mod notes;

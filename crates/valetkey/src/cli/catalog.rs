@@ -128,7 +128,7 @@ pub(crate) async fn dataset(args: Dataset, client: &Client<'_>, out: &Out) -> Re
         DatasetCommand::Create(new) => {
             let NewDataset { name, place, topic, description, format, frequency, version, newest, dictionary, sample } =
                 *new;
-            let place = Place::parse(&place)?;
+            let place = Place::of_rule(&place)?;
             let Some(directory) = place.key else {
                 return Err(Failure::usage("a dataset is a directory of a bucket, not all of it")
                     .hint("name one: s3://bucket/directory"));

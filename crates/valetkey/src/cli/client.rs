@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::cli::connection::Target;
 use crate::cli::failure::{Exit, Failure, Said};
 use crate::cli::output::Out;
+use crate::cli::trust;
 
 /// More than any answer of the API.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -108,10 +109,14 @@ impl<'a> Client<'a> {
             // The system's certificates take time to read and are not needed.
             builder = builder.tls_certs_only([]);
         } else if let Some(pem) = &to.ca_cert {
-            let certs = reqwest::Certificate::from_pem_bundle(pem).map_err(unusable)?;
+            let (path, pem) = (pem.0.display(), &pem.1);
+            let none = || {
+                Failure::local(format!("`{path}` holds no certificate that can be read"))
+                    .hint("it takes PEM: -----BEGIN CERTIFICATE-----")
+            };
+            let certs = reqwest::Certificate::from_pem_bundle(pem).map_err(|_| none())?;
             if certs.is_empty() {
-                return Err(Failure::local("the file of certificate authorities holds none")
-                    .hint("it takes PEM: -----BEGIN CERTIFICATE-----"));
+                return Err(none());
             }
             builder = builder.tls_certs_merge(certs);
         }
@@ -185,6 +190,15 @@ impl<'a> Client<'a> {
             }
             bytes.extend_from_slice(&chunk);
         }
+        if status == 400 && bytes.starts_with(b"This port takes TLS") {
+            let server = self.server().trim_end_matches('/');
+            let hint = format!("use {}", server.replacen("http://", "https://", 1));
+            return Err(Failure::new(
+                Exit::Unreachable,
+                format!("`{server}` cannot be reached: it takes TLS on that port"),
+            )
+            .hint(hint));
+        }
         if !(200..300).contains(&status) {
             return Err(refusal(status, &bytes, request_id, retry_after.as_deref(), location.as_deref()));
         }
@@ -209,28 +223,20 @@ impl<'a> Client<'a> {
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let server = self.server().trim_end_matches('/');
-        let failure = |message: String| Failure::new(Exit::Unreachable, message);
-        let why = causes(error);
         if error.is_timeout() {
             let secs = self.to.timeout.as_secs();
-            return failure(format!("`{server}` did not answer within {secs} s")).hint("--timeout-secs N waits longer");
+            return Failure::new(Exit::Unreachable, format!("`{server}` did not answer within {secs} s"))
+                .hint("--timeout-secs N waits longer");
         }
-        let failure = failure(format!("`{server}` cannot be reached: {why}"));
-        let lower = why.to_lowercase();
-        if lower.contains("certificate") {
-            failure.hint("--ca-cert-file FILE trusts a certificate authority of your own")
-        } else if lower.contains("corrupt message") {
-            failure.hint("is it http, not https?")
-        } else if self.to.loopback {
-            failure.hint("is the server running? `valetkey dev` starts one; --server or VALETKEY_SERVER names another")
-        } else {
-            failure.hint("--server or VALETKEY_SERVER names the server")
-        }
+        trust::refused(
+            &trust::Server { url: server, loopback: self.to.loopback, plain: self.to.url.scheme() == "http" },
+            error,
+        )
     }
 }
 
 /// The deepest cause says most; what only repeats it is left out.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;

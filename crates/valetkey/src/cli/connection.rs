@@ -44,7 +44,7 @@ pub(crate) struct Target {
     /// What proves who is asking.
     pub(crate) token: Secret<String>,
     /// Certificate authorities beside the system's, as PEM.
-    pub(crate) ca_cert: Option<Vec<u8>>,
+    pub(crate) ca_cert: Option<(PathBuf, Vec<u8>)>,
     /// Longest time a request may take.
     pub(crate) timeout: Duration,
     /// Whether it is this machine.
@@ -62,10 +62,12 @@ impl Connection {
                 .hint("use https, or pass --insecure-http if the network is yours"));
         }
         let ca_cert = match ca_cert_file {
-            Some(path) => Some(
-                std::fs::read(path)
-                    .map_err(|error| Failure::local(format!("`{}` cannot be read: {error}", path.display())))?,
-            ),
+            Some(path) => {
+                let pem = std::fs::read(path);
+                let pem =
+                    pem.map_err(|error| Failure::local(format!("`{}` cannot be read: {error}", path.display())))?;
+                Some((path.clone(), pem))
+            }
             None => None,
         };
         let token = token(token_file.as_deref(), environment, out)?;

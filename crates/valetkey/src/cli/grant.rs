@@ -7,7 +7,7 @@ use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::Out;
 use crate::cli::place::{self, Place};
-use crate::cli::{show, ttl};
+use crate::cli::{instant, show, ttl};
 
 /// Make, list and remove grants
 #[derive(Debug, clap::Args)]
@@ -76,11 +76,11 @@ struct Create {
     /// The longest life of its credentials: `1h`, `7d`
     #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
     max_ttl: Option<u32>,
-    /// It opens nothing before this instant (RFC 3339)
-    #[arg(long, value_name = "INSTANT")]
+    /// It opens nothing before this instant (RFC 3339), or the beginning of this date
+    #[arg(long, value_name = "INSTANT|DATE", value_parser = instant::from)]
     from: Option<jiff::Timestamp>,
-    /// It opens nothing from this instant on (RFC 3339)
-    #[arg(long, value_name = "INSTANT")]
+    /// It opens nothing from this instant on (RFC 3339), or after this date (its day, in UTC, is the last)
+    #[arg(long, value_name = "INSTANT|DATE", value_parser = instant::until)]
     until: Option<jiff::Timestamp>,
 }
 
@@ -121,7 +121,9 @@ pub(crate) const COLUMNS: &[show::Column] = &[
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match args.command {
         Command::Create(create) => {
+            let max_ttl = create.max_ttl;
             let answer = client.post(Route::new(&["grants"]), &body(*create)?).await?;
+            ttl::warn_beyond(client, out, max_ttl, show::text(&answer, &["bucket"])).await;
             show::one(
                 out,
                 &answer,
@@ -186,7 +188,7 @@ fn body(create: Create) -> Result<Body, Failure> {
         .some("from", from.map(|from| from.to_string()))
         .some("until", until.map(|until| until.to_string()));
     let Some(place) = place else { return Ok(body) };
-    let place = Place::parse(&place)?;
+    let place = Place::of_rule(&place)?;
     body = body.set("bucket", place.bucket);
     let narrowed = !prefixes.is_empty() || !objects.is_empty();
     match place.key {

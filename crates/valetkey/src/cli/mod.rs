@@ -19,6 +19,7 @@ mod fit;
 mod grant;
 pub(crate) mod help;
 mod incident;
+mod instant;
 mod lease;
 mod ledger;
 mod me;
@@ -30,10 +31,12 @@ mod share;
 mod show;
 mod storage;
 mod token;
+mod trust;
 mod ttl;
 mod workspace;
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
@@ -170,17 +173,43 @@ pub(crate) fn run() -> ExitCode {
     let parsed = command().try_get_matches_from(&line).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => return misunderstood(&error, &line),
+        Err(error) => {
+            if error.use_stderr() {
+                refuse_shell(&line);
+            }
+            return misunderstood(&error, &line);
+        }
     };
     let Cli { look, connection, command } = cli;
     let out = Out::shaped(look.output, look.color, if look.quiet { Talk::Quiet } else { Talk::Normal });
     match execute(command, &connection, &out) {
         Ok(code) => code,
         Err(failure) => {
+            refuse_shell(&line);
             out.fail(&failure);
             failure.exit.into()
         }
     }
+}
+
+/// Writes a command that fails where a shell was to read credentials: `eval "$(valetkey creds …)"` would succeed with nothing.
+fn refuse_shell(line: &[OsString]) {
+    let words: Vec<&str> = line.iter().skip(1).filter_map(|word| word.to_str()).collect();
+    if !words.iter().any(|word| matches!(*word, "creds" | "vend"))
+        || wants_json(line)
+        || std::io::stdout().is_terminal()
+    {
+        return;
+    }
+    let after = |flag: &str| words.iter().skip_while(|word| **word != flag).nth(1).copied();
+    let joined = words.iter().find_map(|word| word.strip_prefix("--format=").or_else(|| word.strip_prefix("-f")));
+    let command = match after("--format").or_else(|| after("-f")).or(joined.filter(|rest| !rest.is_empty())) {
+        None | Some("env" | "=env" | "fish" | "=fish") => "false",
+        Some("powershell" | "=powershell") => "throw 'valetkey creds failed'",
+        Some(_) => return,
+    };
+    // Whoever does not read it does not evaluate it.
+    let _ = Out::new(Format::Table, Color::Never, Talk::Quiet).data(command);
 }
 
 /// The present instant, for what is kept on this side.

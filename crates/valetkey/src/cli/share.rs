@@ -1,5 +1,6 @@
 //! `valetkey share`: tables shared by Delta Sharing, their recipients and the profiles those read with.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
 use crate::cli::place::{self, Place};
-use crate::cli::{show, ttl};
+use crate::cli::{instant, show, ttl};
 
 /// Share tables by Delta Sharing
 #[derive(Debug, clap::Args)]
@@ -60,8 +61,8 @@ enum Command {
         /// The longest life of its credentials: `1h`, `7d`; a day unless given
         #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
         max_ttl: Option<u32>,
-        /// It opens nothing from this instant on (RFC 3339)
-        #[arg(long, value_name = "INSTANT")]
+        /// It opens nothing from this instant on (RFC 3339), or after this date (its day, in UTC, is the last)
+        #[arg(long, value_name = "INSTANT|DATE", value_parser = instant::until)]
         until: Option<jiff::Timestamp>,
     },
     /// Take a share from a recipient, and end the credentials vended of it
@@ -265,6 +266,15 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
                 .some("max_ttl_secs", max_ttl)
                 .some("until", until.map(|until| until.to_string()));
             let answer = client.post(Route::new(&["shares", &share, "recipients"]), &body).await?;
+            if max_ttl.is_some()
+                && let Ok(tables) = client.get(Route::new(&["shares", &share, "tables"])).await
+            {
+                let buckets: BTreeSet<&str> =
+                    show::rows(&tables).iter().filter_map(|table| show::text(table, &["bucket"])).collect();
+                for bucket in buckets {
+                    ttl::warn_beyond(client, out, max_ttl, Some(bucket)).await;
+                }
+            }
             show::done(out, &answer, &format!("share {share} is given to {to}"))
         }
         Command::Ungrant { share, from, keep_credentials } => {

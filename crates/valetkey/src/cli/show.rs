@@ -158,7 +158,7 @@ fn column(row: &Value, names: &[&str], seen_from: Option<Timestamp>) -> String {
 }
 
 /// A length of time as people write it, and as flags take it.
-fn length(secs: u64) -> String {
+pub(crate) fn length(secs: u64) -> String {
     let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
     let (_, text) = units.into_iter().fold((secs, String::new()), |(rest, text), (unit, name)| match rest / unit {
         0 => (rest, text),
@@ -169,21 +169,24 @@ fn length(secs: u64) -> String {
 
 /// The places that a thing with a scope opens: all of them, or the first and how many more.
 fn places(row: &Value, whole: bool) -> String {
+    match place_list(row).as_slice() {
+        [] => "-".to_owned(),
+        [first, rest @ ..] if !whole && rest.len() > 1 => format!("{first} and {} more", rest.len()),
+        all => all.join(", "),
+    }
+}
+
+/// The same, one by one.
+pub(crate) fn place_list(row: &Value) -> Vec<String> {
     let bucket = text(row, &["bucket"]).unwrap_or("?");
     if find(row, &["whole_bucket"]).and_then(Value::as_bool) == Some(true) {
-        return format!("s3://{bucket}/");
+        return vec![format!("s3://{bucket}/")];
     }
     let paths = |field: &'static str, after: &'static str| {
         let list = find(row, &[field]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         list.iter().filter_map(Value::as_str).map(move |path| format!("s3://{bucket}/{path}{after}"))
     };
-    let all: Vec<String> =
-        paths("prefixes", "/").chain(paths("raw_prefixes", "*")).chain(paths("objects", "")).collect();
-    match all.as_slice() {
-        [] => "-".to_owned(),
-        [first, _, _, ..] if !whole => format!("{first} and {} more", all.len() - 1),
-        all => all.join(", "),
-    }
+    paths("prefixes", "/").chain(paths("raw_prefixes", "*")).chain(paths("objects", "")).collect()
 }
 
 fn flatten(prefix: &str, value: &Value, pairs: &mut Vec<(String, String)>) {

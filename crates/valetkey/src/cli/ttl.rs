@@ -1,5 +1,31 @@
 //! Lengths of time as people write them: `90s`, `15m`, `1h30m`, `7d`.
 
+use serde_json::Value;
+
+use crate::cli::client::{Client, Route};
+use crate::cli::output::Out;
+use crate::cli::show;
+
+/// Warns of a longest life that the store of a bucket never gives. What cannot be found out is not said.
+pub(crate) async fn warn_beyond(client: &Client<'_>, out: &Out, max_ttl: Option<u32>, bucket: Option<&str>) {
+    let (Some(asked), Some(bucket)) = (max_ttl, bucket) else { return };
+    let Ok(buckets) = client.get(Route::new(&["buckets"])).await else { return };
+    let of = |row: &Value, name: &str, wanted: &str| show::text(row, &[name]) == Some(wanted);
+    let known = show::rows(&buckets).iter().find(|row| of(row, "bucket", bucket));
+    let Some(storage) = known.and_then(|row| show::text(row, &["storage"])) else { return };
+    let Ok(storages) = client.get(Route::new(&["storages"])).await else { return };
+    let known = show::rows(&storages).iter().find(|row| of(row, "name", storage) || of(row, "id", storage));
+    let name = known.and_then(|row| show::text(row, &["name"])).unwrap_or(storage);
+    let most = known.and_then(|row| show::find(row, &["max_ttl_secs"])).and_then(Value::as_u64);
+    if let Some(most) = most.filter(|most| u64::from(asked) > *most) {
+        out.warn(&format!(
+            "the storage {name} gives at most {}, so that no credential lives for {}",
+            show::length(most),
+            show::length(asked.into())
+        ));
+    }
+}
+
 /// Reads a length of time as whole seconds.
 pub(crate) fn parse(text: &str) -> Result<u32, String> {
     let refused = || format!("`{}` is not a length of time; one is written 90s, 15m, 1h30m or 7d", text.escape_debug());

@@ -85,7 +85,9 @@ const COLUMNS: &[show::Column] = &[
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match args.command {
         Command::Create(create) => {
+            let max_ttl = create.max_ttl;
             let answer = client.post(Route::new(&["workspaces"]), &body(*create)).await?;
+            ttl::warn_beyond(client, out, max_ttl, show::text(&answer, &["bucket"])).await;
             show::one(out, &answer, &["key", "name", "id", "account", "bucket", "prefix", "default"])
         }
         Command::Ls { account } => {

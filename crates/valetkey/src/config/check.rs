@@ -1,5 +1,6 @@
 //! What settings must be together, whichever file, variable or option each came from.
 
+use valetkey_core::address::{self, PathRule};
 use valetkey_core::cors::Rules;
 use valetkey_dialects::dreadnode;
 
@@ -13,7 +14,9 @@ const OTHERS: &[&str] =
 
 impl Config {
     /// Refuses settings that cannot be meant.
-    pub(super) fn check(self) -> Result<Self, Unusable> {
+    pub(super) fn check(mut self) -> Result<Self, Unusable> {
+        self.settle_addresses()?;
+        self.check_log()?;
         self.check_lifetimes()?;
         self.check_limits()?;
         self.check_names()?;
@@ -22,6 +25,41 @@ impl Config {
             Rules::of_origins(origins, &[]).map_err(|error| Unusable(format!("`{name}.cors_origins`: {error}")))?;
         }
         Ok(self)
+    }
+
+    /// Reads every URL there is a setting for, and writes it the one way that it is compared and shown.
+    fn settle_addresses(&mut self) -> Result<(), Unusable> {
+        for (name, url) in [
+            ("api.public_url", &mut self.api.public_url),
+            ("s3.public_url", &mut self.s3.public_url),
+            ("s3.internal_url", &mut self.s3.internal_url),
+        ] {
+            if !url.is_empty() {
+                let settled = address::parse(url, PathRule::None);
+                *url = settled.map_err(|said| Unusable(format!("`{name}`: {said}")))?.into();
+            }
+        }
+        Ok(())
+    }
+
+    /// A word that is no level would be taken for a module's name, and nothing would be logged.
+    fn check_log(&self) -> Result<(), Unusable> {
+        const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
+        let is_level = |word: &str| LEVELS.contains(&word.to_ascii_lowercase().as_str());
+        let level = &self.log.level;
+        let odd = level.split(',').map(str::trim).find(|part| match part.rsplit_once('=') {
+            Some((module, word)) => module.is_empty() || !is_level(word),
+            None => !is_level(part),
+        });
+        match odd {
+            None => Ok(()),
+            Some(part) => Err(Unusable(format!(
+                "`log.level` is `{}`, and `{}` is not a level; those are {}, for all or for a module (`info,valetkey_s3=debug`)",
+                valetkey_core::name::shortened(level),
+                valetkey_core::name::shortened(part),
+                LEVELS.join(", ")
+            ))),
+        }
     }
 
     fn check_lifetimes(&self) -> Result<(), Unusable> {
@@ -122,9 +160,9 @@ impl Config {
     }
 
     fn check_listeners(&self) -> Result<(), Unusable> {
-        for (name, listen, cert, key) in [
-            ("api", self.api.listen, &self.api.tls_cert_file, &self.api.tls_key_file),
-            ("s3", self.s3.listen, &self.s3.tls_cert_file, &self.s3.tls_key_file),
+        for (name, listen, cert, key, public_url) in [
+            ("api", self.api.listen, &self.api.tls_cert_file, &self.api.tls_key_file, &self.api.public_url),
+            ("s3", self.s3.listen, &self.s3.tls_cert_file, &self.s3.tls_key_file, &self.s3.public_url),
         ] {
             let (cert, key) = (!cert.as_os_str().is_empty(), !key.as_os_str().is_empty());
             if cert != key {
@@ -135,6 +173,11 @@ impl Config {
             if !listen.ip().is_loopback() && !cert && !self.insecure_http {
                 return Err(Unusable(format!(
                     "`{name}.listen` is {listen}, which others can reach, without TLS; set `{name}.tls_cert_file` and `{name}.tls_key_file`, or `insecure_http` if something in front does TLS"
+                )));
+            }
+            if listen.ip().is_unspecified() && public_url.is_empty() {
+                return Err(Unusable(format!(
+                    "`{name}.listen` is {listen}, every address of this machine, which no client can be told; say in `{name}.public_url` how they reach it, as in `https://{name}.example.com`"
                 )));
             }
         }

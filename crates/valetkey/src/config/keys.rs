@@ -107,6 +107,7 @@ pub(crate) const KEYS: &[Key] = &[
         "what is logged: error, warn, info, debug, trace, or a filter such as `info,valetkey_s3=debug`",
     ),
     key("log.format", r#""auto""#, "json, pretty, or auto: pretty on a terminal"),
+    key("log.object_keys", "true", "whether a refused S3 request's line names the object's key, beside the bucket"),
     key(
         "ledger.mode",
         r#""durable""#,

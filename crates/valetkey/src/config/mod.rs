@@ -104,6 +104,7 @@ pub(crate) struct Metrics {
 pub(crate) struct Log {
     pub(crate) level: String,
     pub(crate) format: LogFormat,
+    pub(crate) object_keys: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
@@ -329,8 +330,11 @@ impl Layers {
     fn add_file(&mut self, path: &Path) -> Result<(), Unusable> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Unusable(format!("{} cannot be read: {error}", path.display())))?;
-        let table: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| Unusable(format!("{}: {error}", path.display())))?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            Unusable(format!("{}, line {line}: it is not TOML: {}", path.display(), error.message()))
+        })?;
         for (name, value) in table {
             match value {
                 toml::Value::Table(section) => {

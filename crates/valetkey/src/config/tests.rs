@@ -46,6 +46,12 @@ fn an_unknown_key_is_an_error_that_guesses() {
 }
 
 #[test]
+fn a_file_that_is_not_toml_is_named_with_its_line() {
+    let said = refused("data_dir = \"x\"\n[api]\nlisten\n", &[]);
+    assert!(said.starts_with("valetkey.toml, line 3: it is not TOML: ") && !said.contains('\n'), "{said}");
+}
+
+#[test]
 fn a_wrong_value_names_its_key_and_origin() {
     assert_eq!(
         refused("[api]\nmax_body_bytes = \"many\"", &[]),
@@ -66,6 +72,54 @@ fn an_open_address_without_tls_is_refused() {
     assert!(refused("[api]\nlisten = \"0.0.0.0:7070\"", &[]).contains("without TLS"));
     assert!(refused("[s3]\nlisten = \"[::]:7071\"", &[]).contains("without TLS"));
     assert!(refused("[s3]\ntls_cert_file = \"a.pem\"", &[]).contains("go together"));
+}
+
+#[test]
+fn every_address_of_the_machine_is_nothing_to_tell_clients() {
+    for (section, listen) in [("api", "0.0.0.0:7070"), ("s3", "[::]:7071"), ("s3", "0.0.0.0:0")] {
+        let file = |more: &str| format!("insecure_http = true\n[{section}]\nlisten = \"{listen}\"\n{more}");
+        let said = refused(&file(""), &[]);
+        assert!(said.contains(&format!("`{section}.public_url`")), "{said}");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("valetkey.toml");
+        std::fs::write(&path, file("public_url = \"https://valet.example\"")).unwrap();
+        assert!(Layers::read(Some(&path), &env(&[]), &[]).unwrap().config().is_ok());
+    }
+}
+
+#[test]
+fn every_url_is_an_address_and_is_written_one_way() {
+    for name in ["API__PUBLIC_URL", "S3__PUBLIC_URL", "S3__INTERNAL_URL"] {
+        let variable = format!("VALETKEY_{name}");
+        let setting = name.to_ascii_lowercase().replace("__", ".");
+        for bad in [
+            "https://h/path",
+            "https://user:s3cret@h",
+            "https://h?q",
+            "https://h h",
+            "ftp://h",
+            "h.example",
+            "https://",
+        ] {
+            let said = refused("", &[(&variable, bad)]);
+            assert!(said.starts_with(&format!("`{setting}`: ")) && !said.contains("s3cret"), "{bad}: {said}");
+        }
+        let layers = Layers::read(None, &env(&[(&variable, "HTTPS://Valet.Example.:443/")]), &[]).unwrap();
+        let config = layers.config().unwrap();
+        let urls = [&config.api.public_url, &config.s3.public_url, &config.s3.internal_url];
+        assert!(urls.iter().any(|url| *url == "https://valet.example"), "{urls:?}");
+    }
+}
+
+#[test]
+fn a_word_that_is_no_level_is_not_taken_for_a_modules_name() {
+    for bad in ["verbose", "", "information", "info,valetkey_s3", "valetkey_s3=loud", "=debug", "info;debug"] {
+        let said = refused("", &[("VALETKEY_LOG__LEVEL", bad)]);
+        assert!(said.contains("`log.level`") && said.contains("error, warn, info"), "{bad}: {said}");
+    }
+    for good in ["info", "WARN", "off", "info,valetkey_s3=debug", "valetkey_store::ledger=trace, error"] {
+        assert!(Layers::read(None, &env(&[("VALETKEY_LOG__LEVEL", good)]), &[]).unwrap().config().is_ok(), "{good}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::cli::failure::Failure;
@@ -90,6 +91,7 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
         cors || ["LOG", "LIMITS", "LEDGER", "DREADNODE", "UPSTREAM", "GATEWAY"]
             .iter()
             .any(|group| name.strip_prefix("VALETKEY_").is_some_and(|rest| rest.starts_with(&format!("{group}__"))))
+            || name == "VALETKEY_S3__MIN_FREE_BYTES"
     });
     let mut flags: BTreeMap<&'static str, String> = BTreeMap::from([
         ("data_dir", data_dir.display().to_string()),
@@ -146,7 +148,7 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new() -> anyhow::Result<Self> {
         let path = std::env::temp_dir().join(format!("valetkey-check-{}", std::process::id()));
-        std::fs::create_dir(&path)?;
+        std::fs::create_dir(&path).with_context(|| format!("{} cannot be made", path.display()))?;
         Ok(Self(path))
     }
 }

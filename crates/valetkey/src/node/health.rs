@@ -29,6 +29,7 @@ pub(crate) fn record() -> anyhow::Result<Metrics> {
         .build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).ok().context("figures are being counted already")?;
+    super::figures::describe();
     metrics::gauge!("vk_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(Metrics(handle))
 }

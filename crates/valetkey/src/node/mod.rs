@@ -1,6 +1,7 @@
 //! A running server: the implementations chosen, wired and listening. Both `valetkey dev` and `valetkey server run` are
 //! this with different settings.
 
+mod figures;
 mod front;
 pub(crate) mod health;
 pub(crate) mod listen;
@@ -162,10 +163,12 @@ fn read_tls(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<[Option<T
     ])
 }
 
-/// Whether the certificates that are configured can be used now.
-pub(crate) fn check_tls(config: &Config, clock: &dyn Clock) -> anyhow::Result<()> {
-    Tls::check(&config.api.tls_cert_file, &config.api.tls_key_file, clock)?;
-    Tls::check(&config.s3.tls_cert_file, &config.s3.tls_key_file, clock)
+/// Whether the certificates that are configured can be used now, and why clients may refuse them all the same.
+pub(crate) fn check_tls(config: &Config, clock: &dyn Clock) -> anyhow::Result<[Option<String>; 2]> {
+    Ok([
+        Tls::check(&config.api.tls_cert_file, &config.api.tls_key_file, clock)?,
+        Tls::check(&config.s3.tls_cert_file, &config.s3.tls_key_file, clock)?,
+    ])
 }
 
 fn rate_limits(config: &Config) -> Result<RateLimits, valetkey_core::Error> {
@@ -477,6 +480,12 @@ impl Node {
             }
         }
         self.tasks.spawn(watch::watch(watched, self.end.clone()));
+        let figures = figures::Watched {
+            store: Arc::clone(&self.store),
+            data_dir: config.data_dir.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        self.tasks.spawn(figures.keep(self.end.clone()));
         self.tasks.spawn(objects::sweep_daily(self.endpoint.clone(), self.end.clone()));
         if config.s3.max_upload_age_secs > 0 {
             let age = jiff::SignedDuration::from_secs(i64::from(config.s3.max_upload_age_secs));

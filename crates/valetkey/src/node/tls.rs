@@ -26,6 +26,8 @@ struct Loaded {
     config: ServerConfig,
     /// Of the server's own certificate, the first of its chain.
     validity: Validity,
+    /// Why clients may refuse it.
+    doubts: Option<String>,
 }
 
 /// Refuses a certificate that does not count now.
@@ -38,6 +40,24 @@ fn counts(cert: &Path, validity: Validity, clock: &dyn Clock) -> anyhow::Result<
         bail!("the certificate {} ended at {until}", cert.display());
     }
     Ok(())
+}
+
+/// Says what of a certificate most clients refuse, though a server can be run with it.
+fn doubts(cert: &Path, chain: &[CertificateDer<'static>]) -> Option<String> {
+    // Basic constraints (RFC 5280, section 4.2.1.9): the OID, perhaps critical, then `cA TRUE`.
+    let is_authority = |der: &[u8]| {
+        let oid = [0x06, 0x03, 0x55, 0x1d, 0x13];
+        let behind = der.windows(oid.len()).position(|window| window == oid).and_then(|at| der.get(at + oid.len()..));
+        let behind = behind.map(|rest| rest.strip_prefix(&[0x01, 0x01, 0xff]).unwrap_or(rest));
+        // An octet string with a sequence in it, each with a length of one byte.
+        behind.and_then(|rest| rest.get(4..7)).is_some_and(|value| value == [0x01, 0x01, 0xff])
+    };
+    chain.first().filter(|own| is_authority(own)).map(|_| {
+        format!(
+            "the certificate {} is that of a certificate authority (CA:TRUE), which clients refuse as a server's own; docs/tls.md says how to make one",
+            cert.display()
+        )
+    })
 }
 
 /// Shows when the certificate that is served ends, as a Unix time.
@@ -54,7 +74,10 @@ impl Tls {
         if cert.as_os_str().is_empty() {
             return Ok(None);
         }
-        let Loaded { config, validity } = load(cert, key)?;
+        let Loaded { config, validity, doubts } = load(cert, key)?;
+        if let Some(doubts) = doubts {
+            tracing::warn!("{doubts}");
+        }
         if let Err(error) = counts(cert, validity, &*clock) {
             tracing::error!("{error:#}; it is served all the same, and read again when it changes");
         }
@@ -63,12 +86,14 @@ impl Tls {
         Ok(Some(Self { cert: cert.to_owned(), key: key.to_owned(), config, clock }))
     }
 
-    /// Whether the files can be used now.
-    pub(crate) fn check(cert: &Path, key: &Path, clock: &dyn Clock) -> anyhow::Result<()> {
+    /// Whether the files can be used now, and why clients may refuse them all the same.
+    pub(crate) fn check(cert: &Path, key: &Path, clock: &dyn Clock) -> anyhow::Result<Option<String>> {
         if cert.as_os_str().is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        counts(cert, load(cert, key)?.validity, clock)
+        let Loaded { config: _, validity, doubts } = load(cert, key)?;
+        counts(cert, validity, clock)?;
+        Ok(doubts)
     }
 
     /// The files to watch.
@@ -78,7 +103,7 @@ impl Tls {
 
     /// Reads the files again; on an error, or if it does not count now, the old certificate stays.
     pub(crate) fn reload(&self) -> anyhow::Result<()> {
-        let Loaded { config, validity } = load(&self.cert, &self.key)?;
+        let Loaded { config, validity, doubts: _ } = load(&self.cert, &self.key)?;
         counts(&self.cert, validity, &*self.clock)?;
         self.config.store(Arc::new(config));
         told(&self.cert, validity);
@@ -98,6 +123,7 @@ fn load(cert: &Path, key: &Path) -> anyhow::Result<Loaded> {
         .with_context(|| format!("{} is not a PEM certificate chain", cert.display()))?;
     let own = chain.first().and_then(|own| validity::of(own));
     let validity = own.with_context(|| format!("{} has no certificate whose dates can be read", cert.display()))?;
+    let doubts = doubts(cert, &chain);
     let key_der =
         PrivateKeyDer::from_pem_file(key).with_context(|| format!("{} is not a PEM private key", key.display()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
@@ -106,5 +132,5 @@ fn load(cert: &Path, key: &Path) -> anyhow::Result<Loaded> {
         .with_single_cert(chain, key_der)
         .with_context(|| format!("{} and {} do not go together", cert.display(), key.display()))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Loaded { config, validity })
+    Ok(Loaded { config, validity, doubts })
 }

@@ -219,7 +219,9 @@ fn out_settings(layers: &Layers, storages: Option<&Checked>, out: &Out) -> anyho
     for said in crate::node::opening::loose(&config) {
         out.warn(&said);
     }
-    crate::node::check_tls(&config, &SystemClock)?;
+    for doubts in crate::node::check_tls(&config, &SystemClock)?.into_iter().flatten() {
+        out.warn(&doubts);
+    }
     let rows: Vec<Vec<String>> = layers.rows().into_iter().map(Vec::from).collect();
     match out.format() {
         Format::Json => {

@@ -5,6 +5,8 @@ mod check;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod creds;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod keyring;

@@ -147,3 +147,43 @@ fn keys_rotate_while_it_runs() {
     assert_eq!(me["role"], "operator");
     server.stop();
 }
+
+#[tokio::test]
+async fn figures_say_what_they_mean_and_logs_who_was_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = init(dir.path());
+    let server = run(dir.path());
+    let refused = ran(&mut client(&server, &operator, &["creds", "nothing", "--format", "json"]));
+    assert_eq!(refused.status.code(), Some(5));
+    let s3 = server.ready["s3"].as_str().unwrap().to_owned();
+    let http = reqwest::Client::new();
+    let url = format!(
+        "{s3}/a-bucket/some/key%20x?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=VKx%2F20260101%2Fauto%2Fs3%2Faws4_request&X-Amz-Date=20260101T000000Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=00"
+    );
+    assert_eq!(http.get(&url).send().await.unwrap().status(), 403);
+    assert!(ran(&mut client(&server, &operator, &["revoke", "--account", "operators"])).status.success());
+    let figures = http.get(format!("{}/metrics", server.api())).bearer_auth(&operator).send().await.unwrap();
+    let figures = figures.text().await.unwrap();
+    for wanted in [
+        "# HELP vk_revocations_total Revocations",
+        "# TYPE vk_revocations_total counter",
+        "vk_revocations_total{what=\"account\"} 1",
+        "# HELP process_resident_memory_bytes",
+        "process_open_fds ",
+        "vk_disk_free_bytes ",
+        "vk_leases_live 0",
+        "vk_tokens_ending_soon 0",
+        "# HELP vk_s3_requests_total",
+    ] {
+        assert!(figures.contains(wanted), "{wanted}: {figures}");
+    }
+    let said = server.stop();
+    let line =
+        |words: &str| said.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("{words}: {said}"));
+    let s3 = line("\"s3.code\":\"SignatureDoesNotMatch\"");
+    for part in ["\"s3.bucket\":\"a-bucket\"", "\"s3.key\":\"some/key x\"", "\"client.address\":\"127.0.0.1\""] {
+        assert!(s3.contains(part), "{part}: {s3}");
+    }
+    assert!(!s3.contains("X-Amz-Signature"), "{s3}");
+    assert!(line("\"dialect\":\"native\"").contains("\"client.address\":\"127.0.0.1\""));
+}

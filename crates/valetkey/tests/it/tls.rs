@@ -111,3 +111,71 @@ fn a_check_of_the_configuration_reads_the_dates() {
         assert!(code != Some(0) && stderr.contains(said), "{code:?} {stderr}");
     }
 }
+
+/// Runs the commands of the page on making a certificate.
+fn as_the_page_says(dir: &Path) {
+    let page = include_str!("../../../../docs/tls.md");
+    let commands = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let made = Command::new("sh").args(["-e", "-c", commands]).current_dir(dir).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+#[test]
+fn the_page_makes_a_certificate_that_clients_trust_and_refusals_are_in_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let (own, data) = (dir.path(), dir.path().join("data"));
+    as_the_page_says(own);
+    let said = answered(&mut valetkey(&["server", "init", "--data-dir", data.to_str().unwrap(), "--output", "json"]));
+    let operator = said["operator_token"].as_str().unwrap().to_owned();
+    let serve_at = |address: &str, cert: &str, key: &str| {
+        let mut command = valetkey(&["server", "run", "--data-dir", data.to_str().unwrap(), "--output", "json"]);
+        command.args(["--api-listen", address, "--s3-listen", "127.0.0.1:0"]);
+        command.env("VALETKEY_API__TLS_CERT_FILE", own.join(cert)).env("VALETKEY_API__TLS_KEY_FILE", own.join(key));
+        Server::start(&mut command)
+    };
+    let serve = |cert: &str, key: &str| serve_at("127.0.0.1:0", cert, key);
+    let ask = |server: &str, trusted: Option<&str>| {
+        let mut command = valetkey(&["whoami", "--server", server]);
+        command.env("VALETKEY_TOKEN", &operator);
+        if let Some(file) = trusted {
+            command.env("VALETKEY_CA_CERT_FILE", own.join(file));
+        }
+        let done = ran(&mut command);
+        (done.status.code().unwrap(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let server = serve("server.pem", "server.key");
+    let (api, s3) = (server.api().to_owned(), server.ready["s3"].as_str().unwrap().to_owned());
+    assert_eq!(ask(&api, Some("ca.pem")), (0, String::new()));
+    let port = api.rsplit(':').next().unwrap();
+    for (url, trusted, words, hint) in [
+        (api.clone(), None, "nobody that is trusted here signed its certificate", "--ca-cert-file FILE"),
+        (format!("http://127.0.0.1:{port}"), None, "it takes TLS on that port", "use https://127.0.0.1"),
+        (
+            s3.replace("http://", "https://"),
+            Some("ca.pem"),
+            "it does not speak TLS on that port",
+            "try http://127.0.0.1",
+        ),
+    ] {
+        let (code, said) = ask(&url, trusted);
+        assert_eq!(code, 8, "{url}: {said}");
+        assert!(said.contains(words) && said.contains(hint), "{url}: {said}");
+    }
+    let (code, said) = ask(&api, Some("server.key"));
+    assert!(code == 1 && said.contains("server.key` holds no certificate that can be read"), "{code} {said}");
+    server.stop();
+    let server = serve_at("127.0.0.2:0", "server.pem", "server.key");
+    let (code, said) = ask(server.api(), Some("ca.pem"));
+    assert!(code == 8 && said.contains("not for 127.0.0.2") && said.contains("docs/tls.md"), "{code} {said}");
+    server.stop();
+    // An authority's certificate as the server's own: told when it is read, and to who meets it.
+    let server = serve("ca.pem", "ca.key");
+    let (code, said) = ask(server.api(), Some("ca.pem"));
+    assert!(code == 8 && said.contains("certificate authority") && said.contains("docs/tls.md"), "{code} {said}");
+    assert!(server.stop().contains("(CA:TRUE), which clients refuse"));
+    certify_for(own, (1975, 1976));
+    let server = serve("cert.pem", "key.pem");
+    let (code, said) = ask(server.api(), Some("cert.pem"));
+    assert!(code == 8 && said.contains("its certificate has ended"), "{code} {said}");
+    server.stop();
+}

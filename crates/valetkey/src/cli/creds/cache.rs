@@ -105,15 +105,27 @@ impl Cache {
         C: Future<Output = Result<Said, Failure>>,
         F: Future<Output = Result<(Key, Value), Failure>>,
     {
-        let Some(file) = &self.file else { return vend().await.map(|(key, _)| key) };
+        let Some(file) = &self.file else {
+            out.warn(
+                "there is no directory to keep credentials in, so that each call vends anew; --cache-dir DIR names one",
+            );
+            return vend().await.map(|(key, _)| key);
+        };
         let handed_out = |old: &Old| old.is_fresh(crate::cli::now()) && old.is_unasked(crate::cli::now());
         if let Some(old) = read(file).filter(handed_out) {
             return Ok(old.key);
         }
-        let lock = lock(file, timeout).await;
+        let unkept = |error: &std::io::Error| {
+            let at = file.parent().unwrap_or(file).display();
+            out.warn(&format!(
+                "credentials cannot be kept in {at} ({error}), so that each call vends anew; --cache-dir DIR names another directory, --no-cache says that this is meant"
+            ));
+        };
+        let lock = lock(file, timeout).await.inspect_err(unkept).ok().flatten();
         let keep = |key: &Key, vended: Timestamp, asked: Timestamp| {
             if lock.is_some() {
-                write(file, &Kept { vended: vended.as_second(), asked: asked.as_second(), credential: key.wire() });
+                let kept = Kept { vended: vended.as_second(), asked: asked.as_second(), credential: key.wire() };
+                let _ = write(file, &kept).inspect_err(unkept);
             }
         };
         let mut kept = read(file);
@@ -217,19 +229,25 @@ fn private() -> OpenOptions {
     options
 }
 
-/// Waits for the lock beside the file; gives up rather than fail.
-async fn lock(path: &Path, timeout: Duration) -> Option<File> {
-    make_directory(path.parent()?).ok()?;
-    let file = private().create(true).truncate(false).open(path.with_extension("lock")).ok()?;
+/// Waits for the lock beside the file; goes without one that others hold for too long.
+///
+/// # Errors
+/// When nothing can be kept there at all.
+async fn lock(path: &Path, timeout: Duration) -> std::io::Result<Option<File>> {
+    if let Some(directory) = path.parent() {
+        make_directory(directory)?;
+    }
+    let file = private().create(true).truncate(false).open(path.with_extension("lock"))?;
     let mut waited = Duration::ZERO;
     loop {
         match file.try_lock() {
-            Ok(()) => return Some(file),
+            Ok(()) => return Ok(Some(file)),
             Err(std::fs::TryLockError::WouldBlock) if waited < timeout => {
                 tokio::time::sleep(PATIENCE).await;
                 waited += PATIENCE;
             }
-            Err(_) => return None,
+            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => return Err(error),
         }
     }
 }
@@ -243,7 +261,7 @@ fn make_directory(path: &Path) -> std::io::Result<()> {
 }
 
 /// Writes a new file and puts it in the place of the old one, so that a reader sees one or the other.
-fn write(path: &Path, kept: &Kept) {
+fn write(path: &Path, kept: &Kept) -> std::io::Result<()> {
     let new = path.with_extension("new");
     let written = serde_json::to_vec(kept).map_err(std::io::Error::other).and_then(|bytes| {
         // What a killed call left behind; the lock is held, so nobody writes it now.
@@ -252,9 +270,9 @@ fn write(path: &Path, kept: &Kept) {
         file.write_all(&bytes)?;
         std::fs::rename(&new, path)
     });
-    if written.is_err() {
+    written.inspect_err(|_| {
         let _ = std::fs::remove_file(&new);
-    }
+    })
 }
 
 /// Removes credentials whose time is over.
@@ -319,10 +337,10 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/creds/x.json");
-        let held = lock(&path, Duration::ZERO).await.unwrap();
-        assert!(lock(&path, Duration::ZERO).await.is_none(), "a held lock is not given twice");
+        let held = lock(&path, Duration::ZERO).await.unwrap().unwrap();
+        assert!(lock(&path, Duration::ZERO).await.unwrap().is_none(), "a held lock is not given twice");
         let credential = serde_json::from_value(wire(at(60))).unwrap();
-        write(&path, &Kept { vended: at(0).as_second(), asked: 0, credential });
+        write(&path, &Kept { vended: at(0).as_second(), asked: 0, credential }).unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(path.parent().unwrap()), 0o700);

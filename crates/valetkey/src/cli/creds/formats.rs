@@ -304,10 +304,11 @@ fn boto3(key: &Key, s3: &S3Keys) -> String {
     )
 }
 
+/// The endpoint among the client's arguments: the s3fs that pip falls back to beside a newer boto3 (0.4.2) knows no other way.
 fn s3fs(key: &Key, s3: &S3Keys) -> String {
     format!(
-        "import s3fs\n\n{}fs = s3fs.S3FileSystem(\n    key={},\n    secret={},\n    token={},\n    endpoint_url={},\n    \
-         client_kwargs={{\"region_name\": {}}},\n)",
+        "import s3fs\n\n{}fs = s3fs.S3FileSystem(\n    key={},\n    secret={},\n    token={},\n    \
+         client_kwargs={{\"endpoint_url\": {}, \"region_name\": {}}},\n)",
         places(key),
         quote::python(&s3.access_key_id),
         quote::python(s3.secret_access_key.reveal()),

@@ -104,7 +104,7 @@ struct Ask {
 
 /// Runs `valetkey creds`.
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
-    let ask = ask(&args)?;
+    let ask = ask(&args, out)?;
     let format = args.format.unwrap_or(match out.format() {
         output::Format::Json => Format::Json,
         output::Format::Table => Format::Env,
@@ -142,7 +142,10 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
 
 /// Vends once. The answer is kept beside what was read of it, for those who want it whole.
 async fn vend(client: &Client<'_>, ask: &Ask) -> Result<(Key, Value), Failure> {
-    let answer = client.post(Route::new(&["credentials"]), ask).await.map_err(hinted)?;
+    let answer = match client.post(Route::new(&["credentials"]), ask).await {
+        Ok(answer) => answer,
+        Err(failure) => return Err(hinted(failure, client, ask).await),
+    };
     Ok((Key::read(&answer)?, answer))
 }
 
@@ -160,8 +163,14 @@ async fn confirm(client: &Client<'_>, lease: &str) -> Result<cache::Said, Failur
 }
 
 /// What to do about a refusal to vend.
-fn hinted(failure: Failure) -> Failure {
+async fn hinted(failure: Failure, client: &Client<'_>, ask: &Ask) -> Failure {
     let field = failure.said.as_deref().and_then(|said| said.field.as_deref());
+    if matches!(failure.exit, Exit::NotFound | Exit::Denied)
+        && matches!(failure.code().as_ref(), "forbidden" | "not_found")
+        && let Some(nearest) = nearest(client, ask).await
+    {
+        return failure.hint(format!("did you mean `{nearest}`? `valetkey ls` shows what you can reach"));
+    }
     match failure.exit {
         Exit::Denied if failure.code() == "forbidden" => {
             failure.hint("`valetkey ls` shows what you can reach, `valetkey explain` why not")
@@ -180,9 +189,55 @@ fn hinted(failure: Failure) -> Failure {
     }
 }
 
-fn ask(args: &Args) -> Result<Ask, Failure> {
+/// What of the caller's own grants is nearly what was asked for.
+async fn nearest(client: &Client<'_>, ask: &Ask) -> Option<String> {
+    let grants = client.get(Route::new(&["grants"])).await.ok()?;
+    let asked = match (&ask.grant, &ask.bucket) {
+        (Some(grant), _) => grant.clone(),
+        (None, Some(bucket)) => {
+            let below = ask.prefixes.iter().chain(&ask.objects).next().map(String::as_str).unwrap_or_default();
+            format!("s3://{bucket}/{below}")
+        }
+        (None, None) => return None,
+    };
+    let known = show::rows(&grants).iter().flat_map(|grant| {
+        let name = ask.grant.as_ref().and_then(|_| show::text(grant, &["name"])).map(str::to_owned);
+        let places = if ask.grant.is_none() { show::place_list(grant) } else { Vec::new() };
+        name.into_iter().chain(places)
+    });
+    known
+        .filter(|known| known.trim_end_matches('/') != asked)
+        .map(|known| (strsim::jaro_winkler(known.trim_end_matches('/'), &asked), known))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|one, two| one.0.total_cmp(&two.0))
+        .map(|(_, known)| known)
+}
+
+/// A directory of a pattern, with a note; anything else as it is.
+fn without_pattern(text: &str, out: &Out) -> Result<String, Failure> {
+    match place::parent_of_pattern(text) {
+        place::Pattern::No => Ok(text.to_owned()),
+        place::Pattern::Below(directory) => {
+            out.note(&format!("`{text}` is a pattern, and keys open directories: this is for all of `{directory}/`"));
+            Ok(directory)
+        }
+        place::Pattern::AtRoot => {
+            Err(Failure::usage(format!("`{}` is a pattern, and no directory is before it", output::clean(text)))
+                .hint("name a directory; for all of a bucket pass `s3://bucket` with --whole-bucket"))
+        }
+    }
+}
+
+fn ask(args: &Args, out: &Out) -> Result<Ask, Failure> {
+    if let Some(odd) = args.objects.iter().find(|key| key.contains('*')) {
+        return Err(Failure::usage(format!("--object takes one whole key, and `{}` is a pattern", output::clean(odd)))
+            .hint("--prefix DIR opens all of a directory"));
+    }
+    let prefix = |prefix: &String| {
+        if prefix.contains('*') { without_pattern(prefix, out) } else { Ok(place::directory(prefix)) }
+    };
     let mut ask = Ask {
-        prefixes: args.prefixes.iter().map(|prefix| place::directory(prefix)).collect(),
+        prefixes: args.prefixes.iter().map(prefix).collect::<Result<_, _>>()?,
         objects: args.objects.clone(),
         access: args.access,
         ttl_secs: args.ttl.or(args.ttl_secs),
@@ -191,7 +246,7 @@ fn ask(args: &Args) -> Result<Ask, Failure> {
     };
     match args.target.as_deref() {
         None => {}
-        Some(target) if target.starts_with("s3:") => {
+        Some(target) if target.contains(":/") || target.contains('/') => {
             let place = place::Place::parse(target)?;
             let narrowed = !ask.prefixes.is_empty() || !ask.objects.is_empty() || args.whole_bucket;
             ask.bucket = Some(place.bucket);
@@ -202,7 +257,7 @@ fn ask(args: &Args) -> Result<Ask, Failure> {
                     )
                     .hint("pass `s3://bucket` with --prefix and --object, each from the bucket's root"));
                 }
-                Some(directory) => ask.prefixes = vec![place::directory(&directory)],
+                Some(directory) => ask.prefixes = vec![place::directory(&without_pattern(&directory, out)?)],
                 None if !narrowed => {
                     return Err(Failure::usage(
                         "the place is a whole bucket, and nothing says that all of it is meant",
@@ -241,7 +296,8 @@ mod tests {
     fn asked(line: &[&str]) -> Result<String, Failure> {
         let args =
             Line::try_parse_from([&["creds"], line].concat()).map_err(|error| Failure::usage(error.to_string()))?;
-        ask(&args.args).map(|ask| serde_json::to_string(&ask).unwrap())
+        let out = Out::new(output::Format::Table, output::Color::Never, output::Talk::Quiet);
+        ask(&args.args, &out).map(|ask| serde_json::to_string(&ask).unwrap())
     }
 
     #[test]
@@ -261,6 +317,10 @@ mod tests {
             (vec!["s3://lake/flights/daily/"], r#"{"bucket":"lake","prefixes":["flights/daily"]}"#),
             (vec!["s3://lake/a%2Fb/../c d"], r#"{"bucket":"lake","prefixes":["a%2Fb/../c d"]}"#),
             (vec!["s3://lake", "--object", "x"], r#"{"bucket":"lake","objects":["x"]}"#),
+            (vec!["s3://lake/a/b/*.parquet"], r#"{"bucket":"lake","prefixes":["a/b"]}"#),
+            (vec!["s3://lake/a/**/x[0-9].csv"], r#"{"bucket":"lake","prefixes":["a"]}"#),
+            (vec!["daily", "--prefix", "a/*/b"], r#"{"grant":"daily","prefixes":["a"]}"#),
+            (vec!["daily", "--prefix", "a/b[1]"], r#"{"grant":"daily","prefixes":["a/b[1]"]}"#),
             (vec!["s3://lake/", "--whole-bucket"], r#"{"bucket":"lake","whole_bucket":true}"#),
         ] {
             assert_eq!(asked(&line).unwrap(), wanted, "{line:?}");
@@ -274,6 +334,11 @@ mod tests {
             vec!["s3://lake/"],
             vec!["s3:///x"],
             vec!["s3:lake/x"],
+            vec!["s3a://lake/x"],
+            vec!["lake/x"],
+            vec!["s3://lake/*.parquet"],
+            vec!["daily", "--object", "a/*.parquet"],
+            vec!["daily", "--prefix", "*"],
             vec!["s3://lake/x", "--whole-bucket"],
             vec!["s3://lake/x", "--object", "y"],
             vec!["daily", "--whole-bucket"],

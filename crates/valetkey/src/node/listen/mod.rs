@@ -15,7 +15,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -205,12 +205,23 @@ async fn handle<S, B>(
     let service = service.map_request(move |mut request: Request<Incoming>| {
         let client = proxies.client(peer, request.headers());
         request.extensions_mut().insert(Peer(client));
+        // For the S3 endpoint, which does not see the dialects' types.
+        request.extensions_mut().insert(client);
         request
     });
     match &settings.tls {
         None => converse(stream, service, ends, name, (PATIENCE, http_2)).await,
         Some(tls) => {
-            let handshake = tls.acceptor().accept(stream);
+            let handshake = async {
+                let mut first = [0u8];
+                stream.peek(&mut first).await?;
+                // A request in the clear begins with its method, TLS with 22 (RFC 8446, section 5.1).
+                if first.iter().all(u8::is_ascii_uppercase) {
+                    in_the_clear(&mut stream).await;
+                    return Err(std::io::Error::other("it spoke http in the clear"));
+                }
+                tls.acceptor().accept(stream).await
+            };
             tokio::select! {
                 // Nobody has asked anything yet.
                 () = ends.stop.cancelled() => {}
@@ -223,6 +234,21 @@ async fn handle<S, B>(
         }
     }
     drop(seat);
+}
+
+/// Tells who speaks http in the clear what to do, and waits a little until it was read.
+async fn in_the_clear(stream: &mut TcpStream) {
+    let said = "This port takes TLS: https, not http.\n";
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{said}",
+        said.len()
+    );
+    if stream.write_all(answer.as_bytes()).await.is_ok() && stream.shutdown().await.is_ok() {
+        let mut rest = [0u8; 1024];
+        let read = async { while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
+        // Out of time is as good as done.
+        let _ = tokio::time::timeout(Duration::from_secs(1), read).await;
+    }
 }
 
 /// What a connection can be.
