@@ -168,7 +168,9 @@ class Server:
 
     def leaks(self) -> list[str]:
         """Where a secret that was handed out can be read: in the log, or in a file beside the demo's own note of its tokens."""
-        places = [self.log] + [path for path in self.data.rglob("*") if path.is_file() and path.name not in ("dev.json", "config.share")]
+        own = ("dev.json", "config.share")
+        files = [path for path in self.data.rglob("*") if path.is_file() and path.name not in own and path.suffix != ".token"]
+        places = [self.log] + files
         secrets = [secret.encode() for secret in self.secrets]
         return [str(place) for place in places if any(secret in content for content in [place.read_bytes()] for secret in secrets)]
 
