@@ -186,6 +186,7 @@ fn grant(number: u32, shape: Shape) -> Outcome<Grant> {
         storage: storage()?.id,
         dataset: Some(DatasetId::from_bytes(bytes(number))),
         share: None,
+        workspace: None,
         scope: Scope::new(bucket()?, Paths::only([path])?, Actions::READ).ok_or("a scope needs actions")?,
         max_lifetime: Lifetime::secs(604_800),
         from: None,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::id::{AccountId, CallerId, DatasetId, GrantId, ShareId, StorageId};
+use crate::id::{AccountId, CallerId, DatasetId, GrantId, ShareId, StorageId, WorkspaceId};
 use crate::name::Name;
 use crate::scope::Scope;
 use crate::time::Lifetime;
@@ -34,6 +34,8 @@ pub struct Grant {
     /// The share it was made by, if by one. Such a grant answers asks for that share and no others: a table that is shared
     /// by URL only must not be opened as a directory through another door.
     pub share: Option<ShareId>,
+    /// The workspace it was made for, if for one: it goes with it.
+    pub workspace: Option<WorkspaceId>,
     /// What it opens.
     pub scope: Scope,
     /// No credential of it lives longer.

@@ -10,13 +10,14 @@ use crate::audit::{Change, ChangeFilter};
 use crate::caller::{Caller, CallerRecord, CallerStanding, Role};
 use crate::credential::{Credential, Issued, Trace};
 use crate::dataset::Dataset;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Noun};
 use crate::grant::Grant;
 use crate::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
 use crate::keyring::Claims;
 use crate::lease::{Lease, LeaseRecord, Refusal, Revocation, Revoker};
 use crate::name::{BucketName, Name};
 use crate::policy::Permit;
+use crate::removal::{Amendment, How, Plan, Thing};
 use crate::scope::Scope;
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
@@ -355,6 +356,8 @@ pub trait Registry: Send + Sync {
     async fn accounts(&self) -> Result<Vec<Account>, Error>;
     /// An account by its name.
     async fn account_named(&self, name: &Name) -> Result<Option<Account>, Error>;
+    /// An account by its id, also one that was removed.
+    async fn account_by_id(&self, id: AccountId) -> Result<Option<Account>, Error>;
     /// Suspends or activates an account, or changes what a vend costs it.
     async fn change_account(&self, id: AccountId, standing: Standing, metering: Metering) -> Result<(), Error>;
     /// Says which bucket's datasets the callers of an account get when theirs lie in several and they name none.
@@ -380,7 +383,9 @@ pub trait Registry: Send + Sync {
     async fn activate_caller(&self, id: CallerId) -> Result<(), Error>;
     /// Removes a caller: its tokens, links to download one and credentials end, what was granted to it alone is taken back, and
     /// its name is free. Says how many live leases ended.
-    async fn remove_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error>;
+    async fn remove_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error> {
+        Ok(self.remove(&Thing::Caller(id), How::ALL, by).await?.leases)
+    }
 
     /// Stores a new token of a caller (only its digest). It ends as its maker allows; a maker that has ended makes none.
     async fn create_token(
@@ -430,7 +435,21 @@ pub trait Registry: Send + Sync {
         grant: GrantId,
         end_credentials: bool,
         by: Revoker,
-    ) -> Result<(), Error>;
+    ) -> Result<(), Error> {
+        if self.grants(account).await?.iter().all(|known| known.id != grant) {
+            return Err(Error::not_found(Noun::Grant));
+        }
+        self.remove(&Thing::Grant(grant), How::ending(end_credentials), by).await.map(drop)
+    }
+
+    /// What removing a thing means: what goes with it, what stands in the way, and what ends. Nothing is changed.
+    async fn plan(&self, what: &Thing) -> Result<Plan, Error>;
+    /// Removes a thing with what goes with it, in one step, and ends what was vended for it. Its name is free again, and nothing that
+    /// is made of that name has anything of it. Refuses what [`Plan::allows`] does not.
+    async fn remove(&self, what: &Thing, how: How, by: Revoker) -> Result<Plan, Error>;
+    /// Changes what is there. With `end_credentials` what was vended and has more than that allows afterwards ends; says how many
+    /// live leases those were.
+    async fn change(&self, change: &Amendment, end_credentials: bool, by: Revoker) -> Result<u64, Error>;
 
     /// Ends credentials early; when this returns, the next request with one of them is refused. Says how many live
     /// leases that were.

@@ -63,6 +63,22 @@ pub trait Stores: Send + Sync {
     /// Makes a bucket where we may, or finds it there; where neither is ours to do, takes the operator's word.
     async fn ensure_bucket(&self, storage: &Storage, bucket: &BucketName) -> Result<(), Error>;
 
+    /// Takes a bucket out of service, where its objects are ours: no request finds it from then on. One that has objects is refused
+    /// unless they are to go with it. Of other stores nothing is asked and nothing removed.
+    ///
+    /// # Errors
+    /// `Invalid` (field `with_objects`).
+    async fn close_bucket(&self, storage: &Storage, bucket: &BucketName, with_objects: bool) -> Result<(), Error>;
+
+    /// Takes that back: the bucket stays after all.
+    async fn reopen_bucket(&self, storage: &Storage, bucket: &BucketName) -> Result<(), Error>;
+
+    /// Removes what closed buckets had, some time soon.
+    fn purge_closed(&self);
+
+    /// Has a store take effect no more.
+    async fn remove(&self, storage: &Storage);
+
     /// Whether the store can express a scope at all, without asking it.
     ///
     /// # Errors

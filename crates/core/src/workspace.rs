@@ -198,6 +198,7 @@ impl Workspace {
             storage: self.storage,
             dataset: None,
             share: None,
+            workspace: Some(self.id),
             scope: scope.ok_or_else(|| Error::internal("a workspace's grant without actions"))?,
             max_lifetime,
             from: None,
@@ -209,14 +210,6 @@ impl Workspace {
     pub fn overlapping(root: &Root) -> Error {
         let said = format!("the prefix `{root}` overlaps another workspace's in this bucket");
         Error::new(Kind::Invalid, said).at("prefix")
-    }
-
-    /// Whether a grant of its account opens nothing but this workspace or a part of it: it goes with it.
-    pub fn owns(&self, grant: &Grant) -> bool {
-        grant.account == self.account
-            && grant.share.is_none()
-            && *grant.scope.bucket() == self.bucket
-            && self.root.paths().cover_paths(grant.scope.paths())
     }
 }
 
@@ -323,8 +316,8 @@ pub trait Workspaces: Send + Sync {
     /// Makes a workspace and the grants that open it, all or nothing.
     async fn create_workspace(&self, new: NewWorkspace, now: Timestamp) -> Result<Workspace, Error>;
 
-    /// Removes a workspace, its projects and the grants it owns; with `end_credentials` what was vended under those ends
-    /// too. The objects stay where they are.
+    /// Removes a workspace, its projects and the grants that were made for it; with `end_credentials` what was vended under
+    /// those ends too. The objects, and grants that somebody made beside it, stay.
     async fn remove_workspace(
         &self,
         account: AccountId,

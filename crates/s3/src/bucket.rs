@@ -58,6 +58,25 @@ impl Buckets {
         self.tasks.spawn(sweeping);
     }
 
+    /// Serves another store's buckets no more.
+    pub(crate) fn detach(&self, storage: StorageId) {
+        self.backends.write().unwrap_or_else(PoisonError::into_inner).remove(&storage);
+    }
+
+    /// Removes what closed buckets had, until there is no more or the server stops; then the next start goes on.
+    pub(crate) fn purge_closed(&self) {
+        let (objects, tasks) = (Arc::clone(&self.objects), self.tasks.clone());
+        self.tasks.spawn(async move {
+            match objects.purge_closed(|| tasks.is_closed()).await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(objects = count, "removed {count} objects of buckets that were removed"),
+                Err(error) => {
+                    tracing::warn!(error = ?error, "what was in removed buckets is not removed yet; the next start goes on");
+                }
+            }
+        });
+    }
+
     /// Sweeps all stores.
     pub(crate) async fn sweep(&self) {
         let backends: Vec<_> = self.backends.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();

@@ -44,6 +44,7 @@ use crate::error::NO_ROOM;
 use crate::gate::session::{Live, Standing};
 use crate::gate::{Gate, Hosts};
 use crate::objects::checksum::Algorithm;
+use crate::objects::closing::Closing;
 use crate::objects::record::Headers;
 pub use crate::objects::usage::Quota;
 use crate::objects::{Condition, Objects, Setup};
@@ -299,6 +300,44 @@ impl Endpoint {
     /// Serves the buckets of another store too, through `backend`; in place of an earlier one, whose requests run to their end.
     pub fn attach(&self, storage: StorageId, backend: Arc<dyn Backend>) {
         self.buckets.attach(storage, backend);
+    }
+
+    /// Serves another store's buckets no more; requests on their way run to their end.
+    pub fn detach(&self, storage: StorageId) {
+        self.buckets.detach(storage);
+    }
+
+    /// Takes a bucket out of service: no request finds it from then on, and one of the same name that is made later has nothing of
+    /// it. What was in it stays on the disk until [`Endpoint::purge_closed`].
+    ///
+    /// # Errors
+    /// `Invalid` (field `with_objects`) for one of this store that has objects, unless they are to go with it; `Unavailable` when the
+    /// index cannot be written.
+    pub async fn close_bucket(&self, storage: StorageId, name: &BucketName, with_objects: bool) -> Result<(), Error> {
+        let of = (storage != self.buckets.own()).then_some(storage);
+        match self.objects.close_bucket(of, name.as_str(), with_objects).await.map_err(failed)? {
+            Closing::Done => Ok(()),
+            Closing::NotEmpty => {
+                let said = format!(
+                    "the bucket `{name}` is not empty (`BucketNotEmpty`): remove its objects, or say `with_objects`, and they go with it"
+                );
+                Err(Error::new(Kind::Invalid, said).at("with_objects"))
+            }
+        }
+    }
+
+    /// Takes a bucket back into service that was closed and not purged.
+    ///
+    /// # Errors
+    /// `Unavailable` when the index cannot be written.
+    pub async fn reopen_bucket(&self, storage: StorageId, name: &BucketName) -> Result<(), Error> {
+        let of = (storage != self.buckets.own()).then_some(storage);
+        self.objects.reopen_bucket(of, name.as_str()).await.map_err(failed)
+    }
+
+    /// Removes what closed buckets had, some time soon; what is left when the server stops, the next start removes.
+    pub fn purge_closed(&self) {
+        self.buckets.purge_closed();
     }
 
     /// Removes what processes that are gone left unfinished at the other stores. So it is done when a store is attached, too.

@@ -144,25 +144,6 @@ impl Store {
         Ok(u64::try_from(ends.len()).unwrap_or(u64::MAX))
     }
 
-    /// First the credentials, then the grant. Nothing is vended under it in between, nor while either is not on record.
-    pub(crate) async fn end_and_take_grant(
-        &self,
-        account: AccountId,
-        grant: GrantId,
-        by: Revoker,
-    ) -> Result<(), Error> {
-        self.shared.queue.bar(grant, i64::MAX);
-        let done = match self.write_grant_end(grant, by).await {
-            Ok(_) => self.take_grant(account, grant, by).await,
-            Err(error) => Err(error),
-        };
-        if !done.as_ref().is_err_and(valetkey_sqlite::Failure::is_of_database) {
-            let until = by.at.max(self.shared.clock.now());
-            self.shared.queue.bar_no_longer_than(grant, until.as_millisecond());
-        }
-        done
-    }
-
     /// Refuses what a caller asks for from here on, also what was identified or decided before and opens its lease only now.
     /// Says whose it is.
     pub(crate) async fn refuse_caller(&self, id: CallerId, by: Revoker) -> Result<AccountId, Error> {
@@ -182,13 +163,6 @@ impl Store {
             Ok(())
         };
         let done = self.administer(suspend).await;
-        self.shared.memory.known.forget_all();
-        done
-    }
-
-    pub(crate) async fn write_removed(&self, id: CallerId, by: Revoker) -> Result<(), Error> {
-        let remove = async |db: &mut SqliteConnection, notes: &mut Notes| callers::remove(db, id, by, notes).await;
-        let done = self.administer(remove).await;
         self.shared.memory.known.forget_all();
         done
     }
@@ -219,17 +193,6 @@ impl Store {
         self.shared.memory.parents.forget_all();
         self.shared.memory.snapshots.forget(&account);
         self.shared.memory.shared_with.forget(&account);
-    }
-
-    pub(crate) async fn take_grant(&self, account: AccountId, grant: GrantId, by: Revoker) -> Result<(), Error> {
-        let remove = async |db: &mut SqliteConnection, notes: &mut Notes| {
-            registry::remove_grant(db, account, grant, by).await?;
-            notes.did(Deed::Removed, Noun::Grant, grant, "");
-            Ok(())
-        };
-        self.administer(remove).await?;
-        self.shared.memory.snapshots.forget(&account);
-        Ok(())
     }
 
     pub(crate) async fn end_any(&self, what: Revocation, by: Revoker) -> Result<u64, Error> {

@@ -15,6 +15,7 @@ mod owed;
 mod packages;
 mod parents;
 mod registry;
+mod removal;
 mod reserve;
 mod revoked;
 mod settings;

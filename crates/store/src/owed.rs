@@ -9,28 +9,26 @@ use valetkey_core::account::{Metering, Standing};
 use valetkey_core::audit::Author;
 use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
 use valetkey_core::lease::Revoker;
+use valetkey_core::removal::{Amendment, How, Thing};
 use valetkey_core::{Error, Kind};
 use valetkey_sqlite::Failure as _;
 
 use crate::sqlite::revocations::{Also, Target};
-use crate::sqlite::shares::Which;
 use crate::store::Store;
 
 /// What is still to be written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Owed {
     /// Credentials end, and with [`Also::EndToken`] the token does.
     End { target: Target, keep_until_ms: Option<i64>, also: Also },
     /// What was vended under a grant ends.
     Grant(GrantId),
-    /// A grant goes, with what was vended under it.
-    TakeGrant(AccountId, GrantId),
-    /// Something shared goes, with what was vended under it.
-    TakeBack(Which),
+    /// A thing goes, with what was vended for it.
+    Take(Thing, How),
+    /// A thing is changed, and what has more than that allows ends.
+    Amend(Box<Amendment>),
     /// A caller is suspended.
     Suspend(CallerId),
-    /// A caller is removed.
-    Remove(CallerId),
     /// An account is suspended; what a vend costs it is said with it.
     SuspendAccount(AccountId, Metering),
 }
@@ -55,8 +53,8 @@ impl Debts {
         }
     }
 
-    fn remove(&self, owed: Owed) {
-        self.forgive(|known| *known == owed);
+    fn remove(&self, owed: &Owed) {
+        self.forgive(|known| known == owed);
     }
 
     /// Forgets what somebody took back before it could be written.
@@ -91,15 +89,15 @@ impl Store {
     /// Tries again what could not be written.
     pub(crate) async fn pay_debts(&self) {
         for (owed, by, author) in self.shared.debts.snapshot() {
-            let mut done = author.during(Box::pin(self.pay(owed, by))).await;
+            let mut done = author.during(Box::pin(self.pay(&owed, by))).await;
             if done.as_ref().is_err_and(valetkey_sqlite::Failure::is_of_database) && self.give_reserve().await {
-                done = author.during(Box::pin(self.pay(owed, by))).await;
+                done = author.during(Box::pin(self.pay(&owed, by))).await;
             }
             match done {
                 Err(error) if error.is_of_database() => return,
                 // What was refused now (somebody else took the grant meanwhile) is settled too.
                 Ok(()) | Err(_) => {
-                    self.shared.debts.remove(owed);
+                    self.shared.debts.remove(&owed);
                     if let Owed::End { also: Also::EndToken(token), .. } = owed {
                         self.token_ended(token);
                     }
@@ -109,17 +107,18 @@ impl Store {
         }
     }
 
-    async fn pay(&self, owed: Owed, by: Revoker) -> Result<(), Error> {
+    async fn pay(&self, owed: &Owed, by: Revoker) -> Result<(), Error> {
         match owed {
             Owed::End { target, keep_until_ms, also } => {
-                self.write_end(target, keep_until_ms, by, also).await.map(drop)
+                self.write_end(*target, *keep_until_ms, by, *also).await.map(drop)
             }
-            Owed::Grant(grant) => self.write_grant_end(grant, by).await.map(drop),
-            Owed::TakeGrant(account, grant) => self.end_and_take_grant(account, grant, by).await,
-            Owed::TakeBack(which) => self.end_and_take_back(which, by).await,
-            Owed::Suspend(caller) => self.write_suspended(caller).await,
-            Owed::Remove(caller) => self.write_removed(caller, by).await,
-            Owed::SuspendAccount(account, metering) => self.write_account(account, Standing::Suspended, metering).await,
+            Owed::Grant(grant) => self.write_grant_end(*grant, by).await.map(drop),
+            Owed::Take(what, how) => self.end_and_take(what, *how, by).await.map(drop),
+            Owed::Amend(change) => self.end_and_amend(change, false, by).await.map(drop),
+            Owed::Suspend(caller) => self.write_suspended(*caller).await,
+            Owed::SuspendAccount(account, metering) => {
+                self.write_account(*account, Standing::Suspended, *metering).await
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, Storag
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::port::{LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenRecord, Verified};
+use valetkey_core::removal::{Amendment, How, Plan, Thing};
 use valetkey_core::storage::Storage;
 use valetkey_core::time::random_10;
 use valetkey_core::token::{Maker, PlainToken, TokenDigest};
@@ -72,6 +73,10 @@ impl Registry for Store {
 
     async fn account_named(&self, name: &Name) -> Result<Option<Account>, Error> {
         registry::account_named(&mut *self.reader().await?, name).await
+    }
+
+    async fn account_by_id(&self, id: AccountId) -> Result<Option<Account>, Error> {
+        registry::any_account(&mut *self.reader().await?, id).await
     }
 
     async fn change_account(&self, id: AccountId, standing: Standing, metering: Metering) -> Result<(), Error> {
@@ -194,21 +199,6 @@ impl Registry for Store {
             store.shared.queue.spare_caller(id);
             store.forget_caller(account);
             Ok(())
-        })
-        .await
-    }
-
-    async fn remove_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error> {
-        let store = self.clone();
-        self.unbroken(async move {
-            let account = store.refuse_caller(id, by).await?;
-            // First its credentials, in memory whatever the disk does; then itself. Either can be asked for again.
-            let ended = store.end_any(Revocation::Caller(id), by).await;
-            let done = store.write_removed(id, by).await;
-            let done = store.or_owe(done, Owed::Remove(id), by);
-            store.forget_caller(account);
-            done?;
-            ended
         })
         .await
     }
@@ -370,24 +360,18 @@ impl Registry for Store {
         registry::grants(&mut *self.reader().await?, account).await
     }
 
-    async fn remove_grant(
-        &self,
-        account: AccountId,
-        grant: GrantId,
-        end_credentials: bool,
-        by: Revoker,
-    ) -> Result<(), Error> {
-        let store = self.clone();
-        self.unbroken(async move {
-            if end_credentials {
-                registry::check_grant(&mut *store.reader().await?, account, grant).await?;
-                let by = Revoker { by: by.by, at: by.at.max(store.shared.clock.now()) };
-                let done = store.end_and_take_grant(account, grant, by).await;
-                return store.or_owe(done, Owed::TakeGrant(account, grant), by);
-            }
-            store.take_grant(account, grant, by).await
-        })
-        .await
+    async fn plan(&self, what: &Thing) -> Result<Plan, Error> {
+        self.plan_of(what).await
+    }
+
+    async fn remove(&self, what: &Thing, how: How, by: Revoker) -> Result<Plan, Error> {
+        let (store, what) = (self.clone(), what.clone());
+        self.unbroken(async move { store.take(&what, how, by).await }).await
+    }
+
+    async fn change(&self, change: &Amendment, end_credentials: bool, by: Revoker) -> Result<u64, Error> {
+        let (store, change) = (self.clone(), change.clone());
+        self.unbroken(async move { store.amend(&change, !end_credentials, by).await }).await
     }
 
     async fn revoke(&self, what: Revocation, by: Revoker) -> Result<u64, Error> {

@@ -11,14 +11,14 @@ use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, TableId, TokenId};
 use valetkey_core::lease::Revoker;
-use valetkey_core::port::TokenRecord;
+use valetkey_core::port::{Registry as _, TokenRecord};
+use valetkey_core::removal::{How, Thing};
 use valetkey_core::share::{LinkDigest, ProfileLink, Recipient, Share, SharedName, SharedTable, SharedWith, Shares};
 use valetkey_core::time::random_10;
 use valetkey_core::token::{Maker, PlainToken};
 
-use crate::owed::Owed;
 use crate::sqlite::notes::Notes;
-use crate::sqlite::shares::{self, Which};
+use crate::sqlite::shares;
 use crate::sqlite::{failed, registry};
 use crate::store::Store;
 
@@ -35,64 +35,6 @@ impl Store {
     fn grant_ids(&self, now: Timestamp) -> impl FnMut() -> GrantId {
         let entropy = Arc::clone(&self.shared.entropy);
         move || GrantId::new(now, random_10(&*entropy))
-    }
-
-    async fn remove_which(&self, which: Which, by: Revoker) -> Result<Vec<AccountId>, Error> {
-        self.administer(async |db: &mut SqliteConnection, notes: &mut Notes| {
-            let concerned = shares::remove(db, which, by).await?;
-            match which {
-                Which::Share(share) => notes.did(Deed::Removed, Noun::Share, share, ""),
-                Which::Table(table) => notes.did(Deed::Removed, Noun::Table, table, ""),
-                Which::Recipient { share, account, to } => {
-                    notes.did(Deed::Changed, Noun::Share, share, &format!("taken from {}", whom(account, to)));
-                }
-            }
-            Ok(concerned)
-        })
-        .await
-    }
-
-    async fn take_back(&self, which: Which, end_credentials: bool, by: Revoker) -> Result<(), Error> {
-        let store = self.clone();
-        self.unbroken(async move {
-            if !end_credentials {
-                let concerned = store.remove_which(which, by).await?;
-                store.share_changed(&concerned);
-                return Ok(());
-            }
-            let by = Revoker { by: by.by, at: by.at.max(store.shared.clock.now()) };
-            let done = store.end_and_take_back(which, by).await;
-            store.or_owe(done, Owed::TakeBack(which), by)
-        })
-        .await
-    }
-
-    /// First the credentials, then the grants. Nothing is vended under them in between, nor while either is not on record.
-    pub(crate) async fn end_and_take_back(&self, which: Which, by: Revoker) -> Result<(), Error> {
-        let grants = shares::grants(&mut *self.reader().await?, which).await?;
-        for (grant, _) in &grants {
-            self.shared.queue.bar(*grant, i64::MAX);
-        }
-        let done = self.end_and_remove(&grants, which, by).await;
-        if !done.as_ref().is_err_and(valetkey_sqlite::Failure::is_of_database) {
-            let until = by.at.max(self.shared.clock.now()).as_millisecond();
-            for (grant, _) in &grants {
-                self.shared.queue.bar_no_longer_than(*grant, until);
-            }
-        }
-        done
-    }
-
-    async fn end_and_remove(&self, grants: &[(GrantId, AccountId)], which: Which, by: Revoker) -> Result<(), Error> {
-        // Each of them, also after one that could not be written: here they are ended all the same.
-        let mut first = Ok(());
-        for (grant, _) in grants {
-            first = first.and(self.write_grant_end(*grant, by).await.map(drop));
-        }
-        first?;
-        let concerned = self.remove_which(which, by).await?;
-        self.share_changed(&concerned);
-        Ok(())
     }
 }
 
@@ -133,7 +75,7 @@ impl Shares for Store {
     }
 
     async fn remove_share(&self, share: ShareId, end_credentials: bool, by: Revoker) -> Result<(), Error> {
-        self.take_back(Which::Share(share), end_credentials, by).await
+        self.remove(&Thing::Share(share), How::ending(end_credentials), by).await.map(drop)
     }
 
     async fn add_table(&self, mut table: SharedTable, now: Timestamp) -> Result<SharedTable, Error> {
@@ -158,7 +100,7 @@ impl Shares for Store {
     }
 
     async fn remove_table(&self, table: TableId, end_credentials: bool, by: Revoker) -> Result<(), Error> {
-        self.take_back(Which::Table(table), end_credentials, by).await
+        self.remove(&Thing::Table(table), How::ending(end_credentials), by).await.map(drop)
     }
 
     async fn add_recipient(&self, recipient: Recipient, by: Revoker) -> Result<(), Error> {
@@ -190,7 +132,8 @@ impl Shares for Store {
         end_credentials: bool,
         by: Revoker,
     ) -> Result<(), Error> {
-        self.take_back(Which::Recipient { share, account, to }, end_credentials, by).await
+        let what = Thing::Recipient { share, account, to: to.into() };
+        self.remove(&what, How::ending(end_credentials), by).await.map(drop)
     }
 
     async fn shared_with(&self, account: AccountId) -> Result<Arc<SharedWith>, Error> {

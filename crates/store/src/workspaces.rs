@@ -5,16 +5,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
+use valetkey_core::Error;
 use valetkey_core::audit::Deed;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, GrantId, ProjectId, WorkspaceId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::port::Registry as _;
+use valetkey_core::removal::{How, Thing};
 use valetkey_core::workspace::{NewWorkspace, Project, Slug, Workspace, Workspaces};
-use valetkey_core::{Error, Kind};
 
 use crate::sqlite::notes::Notes;
-use crate::sqlite::{registry, workspaces};
+use crate::sqlite::workspaces;
 use crate::store::Store;
 
 #[async_trait]
@@ -61,33 +62,11 @@ impl Workspaces for Store {
         end_credentials: bool,
         by: Revoker,
     ) -> Result<(), Error> {
-        let store = self.clone();
-        self.unbroken(async move {
-            let known = workspaces::workspaces(&mut *store.reader().await?, account).await?;
-            let gone = known.iter().find(|one| one.id == workspace).ok_or_else(|| Error::not_found(Noun::Workspace))?;
-            // First what opens it, then itself: if something fails in between, the call can be made again.
-            // Each of them, also after one that failed: their credentials are ended here all the same.
-            let mut first = Ok(());
-            for grant in registry::grants(&mut *store.reader().await?, account).await? {
-                if gone.owns(&grant) {
-                    match store.remove_grant(account, grant.id, end_credentials, by).await {
-                        // Somebody else did.
-                        Err(error) if error.kind() == Kind::NotFound(Noun::Grant) => {}
-                        done => first = first.and(done),
-                    }
-                }
-            }
-            first?;
-            let remove = async |db: &mut SqliteConnection, notes: &mut Notes| {
-                workspaces::remove(db, account, workspace).await?;
-                notes.did(Deed::Removed, Noun::Workspace, workspace, gone.key.as_str());
-                Ok(())
-            };
-            store.administer(remove).await?;
-            store.shared.memory.workspaces.forget(&account);
-            Ok(())
-        })
-        .await
+        let known = self.workspaces(account).await?;
+        if known.iter().all(|one| one.id != workspace) {
+            return Err(Error::not_found(Noun::Workspace));
+        }
+        self.remove(&Thing::Workspace(workspace), How::ending(end_credentials), by).await.map(drop)
     }
 
     async fn projects(&self, workspace: WorkspaceId) -> Result<Vec<Project>, Error> {

@@ -194,6 +194,14 @@ impl Stores for World {
     async fn ensure_bucket(&self, _: &Storage, _: &BucketName) -> Result<(), Error> {
         Ok(())
     }
+    async fn close_bucket(&self, _: &Storage, _: &BucketName, _: bool) -> Result<(), Error> {
+        Ok(())
+    }
+    async fn reopen_bucket(&self, _: &Storage, _: &BucketName) -> Result<(), Error> {
+        Ok(())
+    }
+    fn purge_closed(&self) {}
+    async fn remove(&self, _: &Storage) {}
     fn can_express(&self, _: &Storage, scope: &Scope) -> Result<(), Error> {
         let Paths::Only(set) = scope.paths() else { return Ok(()) };
         if self.wrong == Wrong::ObjectsOnly && set.iter().any(|path| matches!(path, Path::Directory(_))) {

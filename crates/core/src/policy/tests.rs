@@ -64,6 +64,7 @@ fn grant(number: u8, paths: &[Path], actions: Actions) -> Grant {
         storage: storage().id,
         dataset: Some(DatasetId::from_bytes(bytes(number))),
         share: None,
+        workspace: None,
         scope: Scope::new(BucketName::parse("lake").unwrap(), Paths::only(paths).unwrap(), actions).unwrap(),
         max_lifetime: Lifetime::secs(604_800),
         from: None,

@@ -250,6 +250,7 @@ impl SharedTable {
             storage: self.storage,
             dataset: None,
             share: Some(*share),
+            workspace: None,
             scope,
             max_lifetime: *max_lifetime,
             from: None,

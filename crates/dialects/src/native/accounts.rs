@@ -8,10 +8,12 @@ use valetkey_core::account::{Account, Metering, Standing};
 use valetkey_core::caller::Role;
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
+use valetkey_core::removal::{Amendment, Thing};
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
 use super::leases::{StillTaken, still_taken};
+use super::removal::{Removal, Said};
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
@@ -119,6 +121,8 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AccountChange {
+    /// Its name, unique on this server.
+    name: Option<String>,
     /// Whether its callers are served.
     standing: Option<StandingWord>,
     /// What a credential costs it; 0 is nothing.
@@ -127,7 +131,7 @@ pub(super) struct AccountChange {
     datasets_bucket: Option<String>,
 }
 
-/// Suspends or activates an account, or changes what a credential costs it. For operators.
+/// Suspends or activates an account, or changes its name or what a credential costs it. For operators.
 #[utoipa::path(patch, operation_id = "change_account", path = "/api/v1/accounts/{account}", tag = "accounts", request_body = AccountChange, params(
     ("account" = String, Path, description = "The account's name or id"),
 ), responses(
@@ -135,7 +139,7 @@ pub(super) struct AccountChange {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let account = native.account(&call, Some(call.params.get("account")?)).await?;
+    let mut account = native.account(&call, Some(call.params.get("account")?)).await?;
     who::operator(&call.caller)?;
     call.query(&[])?;
     let fields: AccountChange = json(&call.body)?;
@@ -158,13 +162,21 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
             bucket
         }
     };
+    let name = fields.name.as_deref().map(|text| wire::named(text, "name")).transpose()?;
+    if let Some(name) = name.filter(|name| *name != account.name) {
+        let named = Account { name, ..account.clone() };
+        let by = Revoker { by: call.caller.id, at: call.now };
+        native.shared.registry.change(&Amendment::Account(named.clone()), false, by).await?;
+        account = named;
+    }
+    let account = Account { standing, metering, datasets_bucket, ..account };
+    let by = Revoker { by: call.caller.id, at: call.now };
     let changed = native.shared.registry.change_account(account.id, standing, metering).await;
     let mut still = Vec::new();
     match standing {
         Standing::Active => changed?,
         // What it was given before must not outlast its being served, also where that could not be written.
         Standing::Suspended => {
-            let by = Revoker { by: call.caller.id, at: call.now };
             let ended = native.shared.registry.revoke(Revocation::Account(account.id), by).await;
             if let Err(error) = changed {
                 let said = "its credentials are ended on this server, but that it is suspended could not be put on record: ask again";
@@ -174,7 +186,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
             still = still_taken(&native, by).await?;
         }
     }
-    let account = AccountShown::of(&Account { standing, metering, datasets_bucket, ..account });
+    let account = AccountShown::of(&account);
     Reply::json(&AccountChanged { account, still_taken: still })
 }
 
@@ -186,6 +198,24 @@ pub(super) struct AccountChanged {
     /// Credentials that were ended with it and that their stores, which somebody else runs, take until their time is over.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,
+}
+
+/// Removes an account, with everything in it if that is said. Its keys, tokens and parent access keys end; its name is free, and its
+/// leases stay on record. For operators.
+#[utoipa::path(delete, operation_id = "remove_account", path = "/api/v1/accounts/{account}", tag = "accounts", params(
+    ("account" = String, Path, description = "The account's name or id"),
+    ("cascade" = Option<bool>, Query, description = "Also what needs it; without it such a thing is refused and names it"),
+    ("last_operator" = Option<bool>, Query, description = "Even if no operator has a token that is good afterwards"),
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
+), responses(
+    (status = 200, description = "It is gone, or what that would mean", body = Removal),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let account = native.account(&call, Some(call.params.get("account")?)).await?;
+    who::operator(&call.caller)?;
+    let said = Said::read(&call.query(&["cascade", "last_operator", "dry_run"])?)?;
+    Reply::json(&native.removed(&call, &Thing::Account(account.id), said).await?)
 }
 
 /// Credits to add.

@@ -8,11 +8,13 @@ use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::Noun;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
+use valetkey_core::removal::{Amendment, Thing};
 use valetkey_core::{Error, Kind};
 
 use super::accounts::StandingWord;
 use super::error::Problem;
 use super::leases::{StillTaken, still_taken};
+use super::removal::{Removal, Said};
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
@@ -87,15 +89,22 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     Reply::made(&CallerShown::of(&known))
 }
 
-/// What to change of a caller.
+/// What to change of a caller; what is not given stays.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CallerChange {
+    /// Its name, unique in its account.
+    #[serde(default, deserialize_with = "wire::given")]
+    name: Option<String>,
+    /// `member`, `admin` or `operator`.
+    #[serde(default, deserialize_with = "wire::given")]
+    role: Option<String>,
     /// Whether it is served.
-    standing: StandingWord,
+    #[serde(default, deserialize_with = "wire::given")]
+    standing: Option<StandingWord>,
 }
 
-/// A caller that was changed or removed.
+/// A caller that was changed.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CallerChanged {
     #[serde(flatten)]
@@ -123,7 +132,7 @@ impl Native {
     }
 }
 
-/// Suspends a caller, which ends what it was given, or serves it again. For admins in their account, never for a role above their
+/// Changes a caller's name or role; suspends it, which ends what it was given, or serves it again. For admins in their account, never for a role above their
 /// own.
 #[utoipa::path(patch, operation_id = "change_caller", path = "/api/v1/accounts/{account}/callers/{caller}", tag = "accounts", request_body = CallerChange, params(
     ("account" = String, Path, description = "The account's name or id"),
@@ -137,11 +146,21 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
     let fields: CallerChange = json(&call.body)?;
     let known = native.managed(&call).await?;
     let by = Revoker { by: call.caller.id, at: call.now };
+    let role = fields.role.as_deref().map(who::role).transpose()?.unwrap_or(known.role);
+    who::not_above(&call.caller, role)?;
+    let name: Option<Name> = fields.name.as_deref().map(|text| wire::named(text, "name")).transpose()?;
+    let name = name.unwrap_or_else(|| known.name.clone());
+    if (&name, role) != (&known.name, known.role) {
+        let change = Amendment::Caller { id: known.id, name: name.clone(), role };
+        native.shared.registry.change(&change, false, by).await?;
+    }
+    let known = CallerRecord { name, role, ..known };
     let (ended, standing) = match fields.standing {
-        StandingWord::Suspended => {
+        None => (0, known.standing),
+        Some(StandingWord::Suspended) => {
             (native.shared.registry.suspend_caller(known.id, by).await?, CallerStanding::Suspended)
         }
-        StandingWord::Active => {
+        Some(StandingWord::Active) => {
             native.shared.registry.activate_caller(known.id).await?;
             (0, CallerStanding::Active)
         }
@@ -155,15 +174,27 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
 #[utoipa::path(delete, operation_id = "remove_caller", path = "/api/v1/accounts/{account}/callers/{caller}", tag = "accounts", params(
     ("account" = String, Path, description = "The account's name or id"),
     ("caller" = String, Path, description = "The caller's name or id"),
+    ("last_operator" = Option<bool>, Query, description = "Even if no operator has a token that is good afterwards"),
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
 ), responses(
-    (status = 200, description = "It is gone", body = CallerChanged),
+    (status = 200, description = "It is gone, or what that would mean", body = CallerRemoved),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
+    let said = Said::read(&call.query(&["last_operator", "dry_run"])?)?;
     let known = native.managed(&call).await?;
-    let by = Revoker { by: call.caller.id, at: call.now };
-    let ended = native.shared.registry.remove_caller(known.id, by).await?;
+    let removal = native.removed(&call, &Thing::Caller(known.id), said).await?;
     let caller = CallerShown::of(&CallerRecord { standing: CallerStanding::Removed, ..known });
-    Reply::json(&CallerChanged { caller, ended, still_taken: still_taken(&native, by).await? })
+    Reply::json(&CallerRemoved { caller, ended: removal.leases(), removal })
+}
+
+/// A caller that was removed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CallerRemoved {
+    #[serde(flatten)]
+    caller: CallerShown,
+    /// How many live leases that ended.
+    ended: u64,
+    #[serde(flatten)]
+    removal: Removal,
 }

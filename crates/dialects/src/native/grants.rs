@@ -1,4 +1,4 @@
-//! Grants: `GET` and `POST /api/v1/grants`, `DELETE /api/v1/grants/{grant}`.
+//! Grants: `GET` and `POST /api/v1/grants`, `PATCH` and `DELETE /api/v1/grants/{grant}`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,12 +12,14 @@ use valetkey_core::grant::{Grant, GrantTime, Grantee};
 use valetkey_core::id::{CallerId, GrantId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name, shortened};
+use valetkey_core::removal::{Amendment, Thing};
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
 use super::leases::{StillTaken, still_taken};
+use super::removal::{Removal, Said};
 use super::scopes::{Access, PathFields, ScopeShown, wish};
 use super::who::Whom;
 use super::{Native, who, wire};
@@ -52,6 +54,9 @@ pub(super) struct GrantShown {
     dataset: Option<String>,
     /// The share that made it, if one did; then it answers asks for that share only.
     share: Option<String>,
+    /// The workspace it was made for, if for one; it goes with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workspace: Option<String>,
     #[serde(flatten)]
     scope: ScopeShown,
     /// No credential of it lives longer, in seconds.
@@ -66,7 +71,8 @@ pub(super) struct GrantShown {
 
 impl GrantShown {
     fn of(grant: &Grant, names: &HashMap<CallerId, Name>, now: Timestamp) -> Self {
-        let Grant { id, name, account, to, storage, dataset, share, scope, max_lifetime, from, until } = grant;
+        let Grant { id, name, account, to, storage, dataset, share, workspace, scope, max_lifetime, from, until } =
+            grant;
         Self {
             id: id.to_string(),
             name: name.to_string(),
@@ -78,6 +84,7 @@ impl GrantShown {
             storage: storage.to_string(),
             dataset: dataset.map(|id| id.to_string()),
             share: share.map(|id| id.to_string()),
+            workspace: workspace.map(|id| id.to_string()),
             scope: ScopeShown::of(scope),
             max_ttl_secs: max_lifetime.as_secs(),
             from: from.map(wire::at),
@@ -253,6 +260,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
         storage: storage.id,
         dataset: dataset.map(|dataset| dataset.id),
         share: None,
+        workspace: None,
         scope: Scope::new(bucket, paths, actions)
             .ok_or_else(|| Error::new(Kind::Invalid, "the grant would allow no action").at("actions"))?,
         max_lifetime,
@@ -298,25 +306,17 @@ fn place(
 #[utoipa::path(delete, operation_id = "remove_grant", path = "/api/v1/grants/{grant}", tag = "grants", params(
     ("grant" = String, Path, description = "The grant's id"),
     ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended under it live on"),
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
 ), responses(
-    (status = 200, description = "It is removed", body = GrantRemoved),
+    (status = 200, description = "It is removed, or what that would mean", body = GrantRemoved),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     who::operator(&call.caller)?;
-    let query = call.query(&["end_credentials"])?;
-    let end = query.flag("end_credentials")?.unwrap_or(true);
-    let id: GrantId = wire::in_path(call.params.get("grant")?, Noun::Grant, "grant")?;
-    let account = native.account_of_grant(&call, id).await?;
-    let grants = native.shared.registry.grants(account).await?;
-    if grants.iter().any(|grant| grant.id == id && grant.share.is_some()) {
-        let said = "a share made this grant: take the table out of the share, or the share from its recipient";
-        return Err(Error::new(Kind::Invalid, said).at("grant"));
-    }
-    let by = Revoker { by: call.caller.id, at: call.now };
-    native.shared.registry.remove_grant(account, id, end, by).await?;
-    let still_taken = still_taken(&native, by).await?;
-    Reply::json(&GrantRemoved { removed: id.to_string(), credentials_ended: end, still_taken })
+    let said = Said::read(&call.query(&["end_credentials", "dry_run"])?)?;
+    let grant = native.grant(&call).await?;
+    let removal = native.removed(&call, &Thing::Grant(grant.id), said).await?;
+    Reply::json(&GrantRemoved { removed: grant.id.to_string(), credentials_ended: said.ends(), removal })
 }
 
 /// A removed grant.
@@ -326,13 +326,153 @@ pub(super) struct GrantRemoved {
     removed: String,
     /// Whether what was vended under it was ended too.
     credentials_ended: bool,
+    #[serde(flatten)]
+    removal: Removal,
+}
+
+/// What to change of a grant; what is not given stays. Its account, caller, bucket and dataset cannot be changed.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GrantChange {
+    /// Its name, unique in its account.
+    #[serde(default, deserialize_with = "wire::given")]
+    name: Option<String>,
+    /// A directory, without its last slash; with the fields below it takes the place of all paths.
+    #[serde(default, deserialize_with = "wire::given")]
+    prefix: Option<String>,
+    /// Directories, without their last slashes.
+    #[serde(default, deserialize_with = "wire::given")]
+    prefixes: Option<Vec<String>>,
+    /// Exactly these keys.
+    #[serde(default, deserialize_with = "wire::given")]
+    objects: Option<Vec<String>>,
+    /// Anything that starts with one of these.
+    #[serde(default, deserialize_with = "wire::given")]
+    raw_prefixes: Option<Vec<String>>,
+    /// `true` to mean the whole bucket.
+    #[serde(default, deserialize_with = "wire::given")]
+    whole_bucket: Option<bool>,
+    /// `read`, `write` or `read-write`.
+    #[serde(default, deserialize_with = "wire::given")]
+    access: Option<Access>,
+    /// Actions by name.
+    #[serde(default, deserialize_with = "wire::given")]
+    actions: Option<Vec<String>>,
+    /// No credential of it lives longer, in seconds.
+    #[serde(default, deserialize_with = "wire::given")]
+    max_ttl_secs: Option<i64>,
+    /// It opens nothing before; `null` for no beginning.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    from: Whom<String>,
+    /// It opens nothing from then on; `null` for no end.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    until: Whom<String>,
+}
+
+/// An instant that a field changes: as it was, none, or another.
+fn moved(field: Whom<String>, before: Option<Timestamp>, name: &'static str) -> Result<Option<Timestamp>, Error> {
+    match field {
+        Whom::Unsaid => Ok(before),
+        Whom::Everyone => Ok(None),
+        Whom::Named(text) => wire::instant(&text, name).map(Some),
+    }
+}
+
+/// Changes a grant. Credentials that have more than it gives from now on end, unless told otherwise; the others live on. For
+/// operators.
+#[utoipa::path(patch, operation_id = "change_grant", path = "/api/v1/grants/{grant}", tag = "grants", request_body = GrantChange, params(
+    ("grant" = String, Path, description = "The grant's id"),
+    ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended under it live on"),
+), responses(
+    (status = 200, description = "The grant", body = GrantChanged),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    let end = call.query(&["end_credentials"])?.flag("end_credentials")?.unwrap_or(true);
+    let fields: GrantChange = json(&call.body)?;
+    let before = native.grant(&call).await?;
+    let GrantChange {
+        name,
+        prefix,
+        prefixes,
+        objects,
+        raw_prefixes,
+        whole_bucket,
+        access,
+        actions,
+        max_ttl_secs,
+        from,
+        until,
+    } = fields;
+    let paths = PathFields { prefix, prefixes, objects, raw_prefixes, whole_bucket }.read()?;
+    let actions = match (access, actions.as_deref()) {
+        (None, None) => before.scope.actions(),
+        (access, actions) => wish(access, actions)?.most(),
+    };
+    let bucket = before.scope.bucket().clone();
+    let paths = match (paths, before.dataset) {
+        (None, _) => before.scope.paths().clone(),
+        (Some(paths), None) => paths,
+        (Some(paths), Some(dataset)) => {
+            let dataset = native.dataset(&dataset.to_string()).await?;
+            place(None, Some(paths), Some(&dataset))?.1
+        }
+    };
+    let storages = native.shared.registry.storages().await?;
+    let storage = storages.iter().find(|storage| storage.id == before.storage);
+    let storage = storage.ok_or_else(|| Error::not_found(Noun::Storage))?;
+    let max_lifetime = max_ttl_secs
+        .map(|secs| Lifetime::parse(secs).map_err(|error| error.at("max_ttl_secs")))
+        .transpose()?
+        .unwrap_or(before.max_lifetime);
+    let after = Grant {
+        name: name.as_deref().map(|text| wire::named(text, "name")).transpose()?.unwrap_or_else(|| before.name.clone()),
+        scope: Scope::new(bucket, paths, actions)
+            .ok_or_else(|| Error::new(Kind::Invalid, "the grant would allow no action").at("actions"))?,
+        max_lifetime,
+        from: moved(from, before.from, "from")?,
+        until: moved(until, before.until, "until")?,
+        ..before
+    };
+    native.stores.can_express(storage, &after.scope)?;
+    let by = Revoker { by: call.caller.id, at: call.now };
+    let ended = native.shared.registry.change(&Amendment::Grant(after.clone()), end, by).await?;
+    let names = native.shared.registry.callers(after.account).await?.into_iter().map(|known| (known.id, known.name));
+    let grant = GrantShown::of(&after, &names.collect(), call.now);
+    Reply::json(&GrantChanged { grant, ended, still_taken: still_taken(&native, by).await? })
+}
+
+/// A changed grant.
+#[derive(Serialize, ToSchema)]
+pub(super) struct GrantChanged {
+    #[serde(flatten)]
+    grant: GrantShown,
+    /// How many live leases had more than it gives now, and were ended.
+    ended: u64,
     /// Those of them that their stores, which somebody else runs, take until their time is over.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,
 }
 
 impl Native {
-    async fn dataset(&self, text: &str) -> Result<Dataset, Error> {
+    /// The grant that the path names, in whatever account; none that a share made.
+    async fn grant(&self, call: &Call) -> Result<Grant, Error> {
+        let id: GrantId = wire::in_path(call.params.get("grant")?, Noun::Grant, "grant")?;
+        let account = self.account_of_grant(call, id).await?;
+        let grants = self.shared.registry.grants(account).await?;
+        let grant = grants.into_iter().find(|grant| grant.id == id);
+        let grant = grant.ok_or_else(|| Error::not_found(Noun::Grant).at("grant"))?;
+        if grant.share.is_some() {
+            let said = "a share made this grant: take the table out of the share, or the share from its recipient";
+            return Err(Error::new(Kind::Invalid, said).at("grant"));
+        }
+        Ok(grant)
+    }
+
+    pub(super) async fn dataset(&self, text: &str) -> Result<Dataset, Error> {
         let datasets = self.shared.desk.directory.datasets().await?;
         let found = datasets.iter().find(|dataset| dataset.name.as_str() == text || dataset.id.to_string() == text);
         found.cloned().ok_or_else(|| Error::not_found(Noun::Dataset).at("dataset"))

@@ -138,8 +138,15 @@ impl Names {
         names.revocations = storages.iter().map(|storage| (storage.id, storage.revocation().as_str())).collect();
         let accounts: BTreeSet<AccountId> = records.iter().map(|record| record.lease.account).collect();
         for account in accounts {
-            let snapshot = native.shared.desk.directory.account(account, now).await?;
-            names.accounts.insert(account, snapshot.account().name.clone());
+            let name = match native.shared.desk.directory.account(account, now).await {
+                Ok(snapshot) => Some(snapshot.account().name.clone()),
+                // One that was removed has a name, too.
+                Err(error) if error.kind() == Kind::NotFound(Noun::Account) => {
+                    native.shared.registry.account_by_id(account).await?.map(|known| known.name)
+                }
+                Err(error) => return Err(error),
+            };
+            names.accounts.extend(name.map(|name| (account, name)));
         }
         let callers: BTreeSet<CallerId> = records.iter().map(|record| record.lease.caller).collect();
         for caller in callers {
@@ -290,6 +297,15 @@ pub(super) struct StillTaken {
 /// What somebody ended just now, and its stores take on.
 pub(super) async fn still_taken(native: &Native, by: Revoker) -> Result<Vec<StillTaken>, Error> {
     let storages = native.shared.registry.storages().await?;
+    still_taken_of(native, &storages, by).await
+}
+
+/// The same among these stores: one of them may be gone now.
+pub(super) async fn still_taken_of(
+    native: &Native,
+    storages: &[Storage],
+    by: Revoker,
+) -> Result<Vec<StillTaken>, Error> {
     // Where every store asks about each request, nothing goes on, and nothing has to be looked for.
     if storages.iter().all(|storage| storage.revocation() == Revocability::Immediate) {
         return Ok(Vec::new());
@@ -298,7 +314,7 @@ pub(super) async fn still_taken(native: &Native, by: Revoker) -> Result<Vec<Stil
     for row in &found {
         native.stores.forget(row.storage, &row.key_ids);
     }
-    Ok(found.iter().filter_map(|row| StillTaken::of(&storages, row)).collect())
+    Ok(found.iter().filter_map(|row| StillTaken::of(storages, row)).collect())
 }
 
 impl StillTaken {

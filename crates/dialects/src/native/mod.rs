@@ -19,6 +19,7 @@ mod openapi;
 mod parent_keys;
 mod places;
 mod profiles;
+mod removal;
 mod revocations;
 mod scopes;
 mod shares;
@@ -87,6 +88,7 @@ const CALLERS: &str = "/api/v1/accounts/{account}/callers";
 const CALLER: &str = "/api/v1/accounts/{account}/callers/{caller}";
 
 /// Makes the dialect.
+#[expect(clippy::too_many_lines, reason = "a line for each route")]
 pub fn dialect(
     shared: &Arc<Shared>,
     settings: Settings,
@@ -144,10 +146,12 @@ pub fn dialect(
             on(native, get.clone(), "/api/v1/me", explain::me),
             on(native, get.clone(), "/api/v1/grants", grants::list),
             on(native, post.clone(), "/api/v1/grants", grants::create),
+            on(native, patch.clone(), "/api/v1/grants/{grant}", grants::change),
             on(native, delete.clone(), "/api/v1/grants/{grant}", grants::remove),
             on(native, get.clone(), "/api/v1/accounts", accounts::list),
             on(native, post.clone(), "/api/v1/accounts", accounts::create),
             on(native, patch.clone(), "/api/v1/accounts/{account}", accounts::change),
+            on(native, delete.clone(), "/api/v1/accounts/{account}", accounts::remove),
             on(native, post.clone(), "/api/v1/accounts/{account}/credits", accounts::add_credits),
             on(native, get.clone(), CALLERS, callers::list),
             on(native, post.clone(), CALLERS, callers::create),
@@ -156,10 +160,12 @@ pub fn dialect(
             on(native, post.clone(), "/api/v1/incidents", incidents::handle),
             on(native, get.clone(), "/api/v1/tokens", tokens::list),
             on(native, post.clone(), "/api/v1/tokens", tokens::create),
+            on(native, patch.clone(), "/api/v1/tokens/{token}", tokens::change),
             on(native, delete.clone(), "/api/v1/tokens/{token}", tokens::end),
             on(native, get.clone(), "/api/v1/storages", storages::list),
             on(native, post.clone(), "/api/v1/storages", storages::create),
             on(native, patch.clone(), "/api/v1/storages/{storage}", storages::change),
+            on(native, delete.clone(), "/api/v1/storages/{storage}", storages::remove),
             on(native, post.clone(), "/api/v1/storages/{storage}/revocations", storages::end),
             on(native, post.clone(), "/api/v1/storages/{storage}/checks", checks::check),
             on(native, get.clone(), "/api/v1/buckets", places::buckets),
@@ -167,8 +173,11 @@ pub fn dialect(
             on(native, get.clone(), CORS, cors::show),
             on(native, Method::PUT, CORS, cors::set),
             on(native, delete.clone(), CORS, cors::remove),
+            on(native, delete.clone(), "/api/v1/buckets/{bucket}", places::remove_bucket),
             on(native, get.clone(), "/api/v1/datasets", places::datasets),
             on(native, post.clone(), "/api/v1/datasets", places::create_dataset),
+            on(native, patch.clone(), "/api/v1/datasets/{dataset}", places::change_dataset),
+            on(native, delete.clone(), "/api/v1/datasets/{dataset}", places::remove_dataset),
             on(native, get.clone(), "/api/v1/shares", shares::list),
             on(native, post.clone(), "/api/v1/shares", shares::create),
             on(native, delete.clone(), "/api/v1/shares/{share}", shares::remove),
@@ -184,9 +193,11 @@ pub fn dialect(
             on(native, get.clone(), "/api/v1/audit", audit::list),
             on(native, get.clone(), "/api/v1/workspaces", workspaces::list),
             on(native, post, "/api/v1/workspaces", workspaces::create),
+            on(native, patch.clone(), "/api/v1/workspaces/{workspace}", workspaces::change),
             on(native, delete, "/api/v1/workspaces/{workspace}", workspaces::remove),
             on(native, get.clone(), "/api/v1/parent-keys", parent_keys::list),
             on(native, Method::POST, "/api/v1/parent-keys", parent_keys::create),
+            on(native, patch, "/api/v1/parent-keys/{key}", parent_keys::change),
             on(native, Method::DELETE, "/api/v1/parent-keys/{key}", parent_keys::disable),
             on(native, Method::POST, "/api/v1/parent-keys/{key}/revocations", parent_keys::end_child),
             Route::open(get, "/openapi.json", Class::Common, |_| async {

@@ -8,17 +8,21 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
+use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::TokenId;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name, shortened};
 use valetkey_core::parent::{Child, NewParent, ParentRecord, Permission, SessionToken};
-use valetkey_core::scope::{Action, Paths};
+use valetkey_core::removal::{Amendment, Thing};
+use valetkey_core::scope::{Action, Paths, Scope};
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
-use super::leases::EndedShown;
+use super::leases::{EndedShown, StillTaken, still_taken};
 use super::places::carried;
+use super::removal::Said;
+use super::who::Whom;
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
@@ -154,11 +158,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     if buckets.len() > MOST_BUCKETS {
         return Err(Error::new(Kind::Invalid, format!("the most buckets are {MOST_BUCKETS}")).at("buckets"));
     }
-    let permission = Permission::parse(&permission).ok_or_else(|| {
-        let known = Permission::ALL.map(Permission::as_str).join("`, `");
-        let said = format!("`{}` is not a permission; they are `{known}`", shortened(&permission));
-        Error::new(Kind::Invalid, said).at("permission")
-    })?;
+    let permission = read_permission(&permission)?;
     let new = NewParent {
         account: native.account(&call, Some(&account)).await?.id,
         name: wire::named::<Name>(&name, "name")?,
@@ -213,32 +213,121 @@ impl Native {
             Role::Admin | Role::Member => Some(call.caller.account),
         };
         let id = TokenId::from_hex(text).or_else(|| text.parse().ok());
+        let (of, name) = match text.split_once('/') {
+            Some((account, name)) => (self.account(call, Some(account)).await?.id, name),
+            None => (call.caller.account, text),
+        };
         let records = self.shared.parents.parents(account).await?;
         let visible = |record: &ParentRecord| who::may_see(&call.caller, record.token.account, record.token.caller);
         let mut found = records.into_iter().filter(visible).filter(|record| match id {
             Some(id) => record.token.id == id,
             // Another account may have the same name.
-            None => record.token.caller_name.as_str() == text && record.token.account == call.caller.account,
+            None => record.token.caller_name.as_str() == name && record.token.account == of,
         });
         found.next().ok_or_else(|| Error::not_found(Noun::ParentKey).at(field))
     }
 }
 
-/// Disables a parent access key: it, every credential vended with it and every credential signed with it end at once.
+/// Disables a parent access key: it, every credential vended with it and every credential signed with it end at once. With `remove`
+/// it goes for good, with the caller and the grants that were made for it, and its name is free.
 #[utoipa::path(delete, operation_id = "disable_parent_key", path = "/api/v1/parent-keys/{key}", tag = "parent keys", params(
-    ("key" = String, Path, description = "The access key id, the token's id, or the name in one's own account"),
+    ("key" = String, Path, description = "The access key id, the token's id, `account/name`, or the name in one's own account"),
+    ("remove" = Option<bool>, Query, description = "Also its caller and grants: its name is free then. For operators"),
+    ("cascade" = Option<bool>, Query, description = "With `remove`: also if its caller was given other tokens"),
+    ("dry_run" = Option<bool>, Query, description = "With `remove`: only say what it would mean"),
 ), responses(
-    (status = 200, description = "It is disabled", body = ParentKeyShown),
+    (status = 200, description = "It is disabled; with `remove` it is gone, or what that would mean", body = ParentKeyShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn disable(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
+    let query = call.query(&["remove", "cascade", "dry_run"])?;
     let mut record = native.parent_key(&call, call.params.get("key")?, "key").await?;
     who::not_above(&call.caller, record.token.role)?;
+    if query.flag("remove")?.unwrap_or(false) {
+        who::operator(&call.caller)?;
+        let what = Thing::ParentKey(record.token.id);
+        return Reply::json(&native.removed(&call, &what, Said::read(&query)?).await?);
+    }
+    if query.get("cascade").is_some() || query.get("dry_run").is_some() {
+        return Err(Error::new(Kind::Invalid, "`cascade` and `dry_run` go with `remove`").at("remove"));
+    }
     let by = Revoker { by: call.caller.id, at: call.now };
     native.shared.registry.revoke_token(record.token.id, by).await?;
     record.token.revoked = record.token.revoked.or(Some(call.now));
     Reply::json(&ParentKeyShown::of(&record))
+}
+
+/// What to change of a parent access key; what is not given stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ParentKeyChange {
+    /// After how many seconds from now it ends; `null` for as long as the token that says so.
+    #[serde(default)]
+    #[schema(value_type = Option<i64>)]
+    expires_in_secs: Whom<i64>,
+    /// Whether it may outlive the token that says so.
+    #[serde(default, deserialize_with = "wire::given")]
+    outlive: Option<bool>,
+    /// What it allows in every bucket it opens. What was signed with it is cut to that at once.
+    #[serde(default, deserialize_with = "wire::given")]
+    permission: Option<String>,
+}
+
+/// Changes when a parent access key ends, or what it allows. Credentials vended with it that have more than that end. For operators.
+#[utoipa::path(patch, operation_id = "change_parent_key", path = "/api/v1/parent-keys/{key}", tag = "parent keys", request_body = ParentKeyChange, params(
+    ("key" = String, Path, description = "The access key id, the token's id, `account/name`, or the name in one's own account"),
+    ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended with it live on"),
+), responses(
+    (status = 200, description = "The parent access key", body = ParentKeyChanged),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    let end = call.query(&["end_credentials"])?.flag("end_credentials")?.unwrap_or(true);
+    let ParentKeyChange { expires_in_secs, outlive, permission } = json(&call.body)?;
+    let key = call.params.get("key")?;
+    let record = native.parent_key(&call, key, "key").await?;
+    let by = Revoker { by: call.caller.id, at: call.now };
+    let mut ended = 0;
+    if let Some(text) = permission {
+        let actions = read_permission(&text)?.actions();
+        let registry = &native.shared.registry;
+        let to = Grantee::Caller(record.token.caller);
+        for before in registry.grants(record.token.account).await? {
+            let whole = before.to == to && before.share.is_none() && *before.scope.paths() == Paths::Whole;
+            if !whole {
+                continue;
+            }
+            let scope = Scope::new(before.scope.bucket().clone(), Paths::Whole, actions)
+                .ok_or_else(|| Error::internal("a permission allows nothing"))?;
+            ended += registry.change(&Amendment::Grant(Grant { scope, ..before }), end, by).await?;
+        }
+    }
+    if !matches!(expires_in_secs, Whom::Unsaid) {
+        ended += native.token_until(&call, record.token.id, expires_in_secs, outlive, end).await?.1;
+    }
+    let parent_key = ParentKeyShown::of(&native.parent_key(&call, key, "key").await?);
+    Reply::json(&ParentKeyChanged { parent_key, ended, still_taken: still_taken(&native, by).await? })
+}
+
+/// A parent access key that was changed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ParentKeyChanged {
+    #[serde(flatten)]
+    parent_key: ParentKeyShown,
+    /// How many live leases had more than it gives now, and were ended.
+    ended: u64,
+    /// Those of them that their stores, which somebody else runs, take until their time is over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    still_taken: Vec<StillTaken>,
+}
+
+fn read_permission(text: &str) -> Result<Permission, Error> {
+    Permission::parse(text).ok_or_else(|| {
+        let known = Permission::ALL.map(Permission::as_str).join("`, `");
+        let said = format!("`{}` is not a permission; they are `{known}`", shortened(text));
+        Error::new(Kind::Invalid, said).at("permission")
+    })
 }
 
 /// Which credential to end; exactly one of these.

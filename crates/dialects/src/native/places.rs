@@ -7,13 +7,16 @@ use utoipa::ToSchema;
 use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::error::Noun;
 use valetkey_core::id::DatasetId;
+use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
+use valetkey_core::removal::{Amendment, Thing};
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::table::Key;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
+use super::removal::{Removal, Said};
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
@@ -84,6 +87,26 @@ pub(super) async fn create_bucket(native: Arc<Native>, call: Call) -> Result<Rep
     native.stores.ensure_bucket(storage, &bucket).await?;
     registry.create_bucket(storage.id, &bucket, call.now).await?;
     Reply::made(&BucketShown { bucket: bucket.to_string(), storage: storage.id.to_string() })
+}
+
+/// Removes a bucket from the record, with the grants, datasets, workspaces and shared tables in it if that is said. Keys to it end. In
+/// the embedded store it goes with its objects, and only empty unless that is said; at other stores it stays with all that is in
+/// it. For operators.
+#[utoipa::path(delete, operation_id = "remove_bucket", path = "/api/v1/buckets/{bucket}", tag = "places", params(
+    ("bucket" = String, Path, description = "Its name"),
+    ("cascade" = Option<bool>, Query, description = "Also what needs it; without it such a thing is refused and names it"),
+    ("with_objects" = Option<bool>, Query, description = "Also the objects in it; of the embedded store only"),
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
+), responses(
+    (status = 200, description = "It is gone, or what that would mean", body = Removal),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn remove_bucket(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    let said = Said::read(&call.query(&["cascade", "with_objects", "dry_run"])?)?;
+    let bucket =
+        BucketName::parse(call.params.get("bucket")?).map_err(|_| Error::not_found(Noun::Bucket).at("bucket"))?;
+    Reply::json(&native.removed(&call, &Thing::Bucket(bucket), said).await?)
 }
 
 /// A dataset.
@@ -242,6 +265,85 @@ pub(super) async fn create_dataset(native: Arc<Native>, call: Call) -> Result<Re
     native.opens(&storage, (&dataset.bucket, paths, Actions::READ), "a dataset's directory", "prefix")?;
     let id = native.shared.registry.create_dataset(dataset.clone(), call.now).await?;
     Reply::made(&DatasetShown::of(&Dataset { id, ..dataset }))
+}
+
+/// Takes a dataset out of the catalogue, with the grants that were given as it if that is said; its objects stay. For operators.
+#[utoipa::path(delete, operation_id = "remove_dataset", path = "/api/v1/datasets/{dataset}", tag = "places", params(
+    ("dataset" = String, Path, description = "Its name or id"),
+    ("cascade" = Option<bool>, Query, description = "Also what needs it; without it such a thing is refused and names it"),
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
+), responses(
+    (status = 200, description = "It is gone, or what that would mean", body = Removal),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn remove_dataset(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    let said = Said::read(&call.query(&["cascade", "dry_run"])?)?;
+    let dataset = native.dataset(call.params.get("dataset")?).await?;
+    Reply::json(&native.removed(&call, &Thing::Dataset(dataset.id), said).await?)
+}
+
+/// What to change of a dataset; what is not given stays. Its place cannot be changed: grants were given of it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DatasetChange {
+    /// Its name, unique on this server.
+    #[serde(default, deserialize_with = "wire::given")]
+    name: Option<String>,
+    /// The group it is listed under.
+    #[serde(default, deserialize_with = "wire::given")]
+    topic: Option<String>,
+    /// A sentence for people.
+    #[serde(default, deserialize_with = "wire::given")]
+    description: Option<String>,
+    /// The files' format.
+    #[serde(default, deserialize_with = "wire::given")]
+    format: Option<String>,
+    /// How often it is renewed.
+    #[serde(default, deserialize_with = "wire::given")]
+    frequency: Option<String>,
+    /// The version of its layout.
+    #[serde(default, deserialize_with = "wire::given")]
+    version: Option<String>,
+    /// Whether another takes its place.
+    #[serde(default, deserialize_with = "wire::given")]
+    deprecated: Option<bool>,
+}
+
+/// Changes what is said of a dataset. For operators.
+#[utoipa::path(patch, operation_id = "change_dataset", path = "/api/v1/datasets/{dataset}", tag = "places", request_body = DatasetChange, params(
+    ("dataset" = String, Path, description = "Its name or id"),
+), responses(
+    (status = 200, description = "The dataset", body = DatasetShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn change_dataset(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    call.query(&[])?;
+    let DatasetChange { name, topic, description, format, frequency, version, deprecated } = json(&call.body)?;
+    let mut dataset = native.dataset(call.params.get("dataset")?).await?;
+    if let Some(name) = name {
+        dataset.name = wire::named::<Name>(&name, "name")?;
+    }
+    if let Some(topic) = topic {
+        dataset.topic = wire::named::<Name>(&topic, "topic")?;
+    }
+    if let Some(description) = description {
+        dataset.description = wire::words(description, "description", 1000)?;
+    }
+    for (own, given, field) in [
+        (&mut dataset.format, format, "format"),
+        (&mut dataset.frequency, frequency, "frequency"),
+        (&mut dataset.version, version, "version"),
+    ] {
+        if let Some(given) = given {
+            *own = wire::words(given, field, 64)?;
+        }
+    }
+    dataset.deprecated = deprecated.unwrap_or(dataset.deprecated);
+    let by = Revoker { by: call.caller.id, at: call.now };
+    native.shared.registry.change(&Amendment::Dataset(dataset.clone()), false, by).await?;
+    Reply::json(&DatasetShown::of(&dataset))
 }
 
 /// Refuses a place whose store gives what an API cannot carry: here, where it is configured, and not at the first call.

@@ -9,12 +9,14 @@ use valetkey_core::address::{self, PathRule};
 use valetkey_core::error::Noun;
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::name::shortened;
+use valetkey_core::removal::Thing;
 use valetkey_core::storage::{Quota, Sharing, Storage, StorageKind};
 use valetkey_core::stores::{Description, Ended};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind, Secret};
 
 use super::error::Problem;
+use super::removal::{Removal, Said};
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
@@ -290,6 +292,23 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
     let storage = native.shared.registry.change_storage(before.id, new).await?;
     native.stores.put(&storage).await?;
     Reply::json(&StorageShown::of(&storage)?)
+}
+
+/// Takes a store off the record, with its buckets if that is said. Keys to it end here, and the answer says how long it takes what it
+/// gave; nothing at the store is removed. For operators.
+#[utoipa::path(delete, operation_id = "remove_storage", path = "/api/v1/storages/{storage}", tag = "storages", params(
+    ("storage" = String, Path, description = "The store's name or id"),
+    ("cascade" = Option<bool>, Query, description = "Also what needs it; without it such a thing is refused and names it"),
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
+), responses(
+    (status = 200, description = "It is gone, or what that would mean", body = Removal),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    let said = Said::read(&call.query(&["cascade", "dry_run"])?)?;
+    let storage = native.storage(&call).await?;
+    Reply::json(&native.removed(&call, &Thing::Storage(storage.id), said).await?)
 }
 
 /// Nothing has to be said.

@@ -1,4 +1,4 @@
-//! Tokens: `GET` and `POST /api/v1/tokens`, `DELETE /api/v1/tokens/{token}`.
+//! Tokens: `GET` and `POST /api/v1/tokens`, `PATCH` and `DELETE /api/v1/tokens/{token}`.
 
 use std::sync::Arc;
 
@@ -11,12 +11,15 @@ use valetkey_core::id::TokenId;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
 use valetkey_core::port::TokenRecord;
+use valetkey_core::removal::{Amendment, Thing};
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
 use super::ending::{Extent, LastOperator};
 use super::error::Problem;
 use super::leases::{StillTaken, still_taken};
+use super::removal::Said;
+use super::who::Whom;
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
@@ -174,6 +177,7 @@ fn end_of(call: &Call, secs: i64) -> Result<jiff::Timestamp, Error> {
 /// Ends a token and every credential vended with it: a member its own, an admin its account's, an operator any.
 #[utoipa::path(delete, operation_id = "end_token", path = "/api/v1/tokens/{token}", tag = "tokens", params(
     ("token" = String, Path, description = "The token's id (not the token)"),
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean, of the token alone"),
     ("with_made" = Option<bool>, Query, description = "Also the tokens that it made, those that they made, and the links to download one that were not used"),
     ("last_operator" = Option<bool>, Query, description = "Even if no operator has a token that is good afterwards"),
 ), responses(
@@ -181,7 +185,12 @@ fn end_of(call: &Call, secs: i64) -> Result<jiff::Timestamp, Error> {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&["with_made", "last_operator"])?;
+    let query = call.query(&["with_made", "last_operator", "dry_run"])?;
+    if query.flag("dry_run")?.unwrap_or(false) {
+        let id: TokenId = wire::in_path(call.params.get("token")?, Noun::Token, "token")?;
+        who::not_above(&call.caller, native.token(&call, id).await?.role)?;
+        return Reply::json(&native.removed(&call, &Thing::Token(id), Said::read(&query)?).await?);
+    }
     let with = Extent::of(query.flag("with_made")?);
     let last = LastOperator::of(query.flag("last_operator")?);
     let id: TokenId = wire::in_path(call.params.get("token")?, Noun::Token, "token")?;
@@ -193,6 +202,70 @@ pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error>
     let token = TokenShown::of(&TokenRecord { revoked, ..record });
     let made = ended.tokens.iter().filter(|other| **other != id).map(ToString::to_string).collect();
     Reply::json(&TokenEnded { token, made_ended: made, still_taken: still_taken(&native, by).await? })
+}
+
+/// What to change of a token.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TokenChange {
+    /// After how many seconds from now it ends; `null` for as long as the token that says so.
+    #[serde(default)]
+    #[schema(value_type = Option<i64>, required = true)]
+    expires_in_secs: Whom<i64>,
+    /// Whether it may outlive the token that says so. For operators.
+    #[serde(default, deserialize_with = "wire::given")]
+    outlive: Option<bool>,
+}
+
+/// Changes when a token ends, never to later than the token that says so. Credentials vended with it that would outlive it end, unless
+/// told otherwise. A member its own, an admin its account's, an operator any.
+#[utoipa::path(patch, operation_id = "change_token", path = "/api/v1/tokens/{token}", tag = "tokens", request_body = TokenChange, params(
+    ("token" = String, Path, description = "The token's id (not the token)"),
+    ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended with it live on"),
+), responses(
+    (status = 200, description = "The token", body = TokenChanged),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let end = call.query(&["end_credentials"])?.flag("end_credentials")?.unwrap_or(true);
+    let TokenChange { expires_in_secs, outlive } = json(&call.body)?;
+    let id: TokenId = wire::in_path(call.params.get("token")?, Noun::Token, "token")?;
+    let (record, ended, by) = native.token_until(&call, id, expires_in_secs, outlive, end).await?;
+    let token = TokenShown::of(&record);
+    Reply::json(&TokenChanged { token, ended, still_taken: still_taken(&native, by).await? })
+}
+
+/// A token whose end was changed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TokenChanged {
+    #[serde(flatten)]
+    token: TokenShown,
+    /// How many live leases would have outlived it, and were ended.
+    ended: u64,
+    /// Those of them that their stores, which somebody else runs, take until their time is over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    still_taken: Vec<StillTaken>,
+}
+
+impl Native {
+    /// Changes when a token ends. Says what it is then, and how many leases ended.
+    pub(super) async fn token_until(
+        &self,
+        call: &Call,
+        id: TokenId,
+        secs: Whom<i64>,
+        outlive: Option<bool>,
+        end: bool,
+    ) -> Result<(TokenRecord, u64, Revoker), Error> {
+        let record = self.token(call, id).await?;
+        who::not_above(&call.caller, record.role)?;
+        let words = "say after how many seconds it ends, or `null` for as long as the token that says so";
+        let until = secs.said("expires_in_secs", words)?.map(|secs| end_of(call, secs)).transpose()?;
+        let change = Amendment::Token { id, until, maker: who::maker(call, outlive)? };
+        let by = Revoker { by: call.caller.id, at: call.now };
+        let ended = self.shared.registry.change(&change, end, by).await?;
+        Ok((self.token(call, id).await?, ended, by))
+    }
 }
 
 /// A token that was ended.

@@ -10,13 +10,14 @@ use valetkey_core::grant::Grantee;
 use valetkey_core::id::WorkspaceId;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
+use valetkey_core::removal::{Amendment, Thing};
 use valetkey_core::time::Lifetime;
 use valetkey_core::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace};
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
-use super::leases::{StillTaken, still_taken};
 use super::places::carried;
+use super::removal::{Removal, Said};
 use super::who::Whom;
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
@@ -166,29 +167,24 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     Reply::made(&WorkspaceShown::of(&made))
 }
 
-/// Removes a workspace and the grants that open nothing else. What was vended under them ends too, unless told otherwise; the
-/// objects stay. For operators.
+/// Removes a workspace with the grants that were made for it. What was vended under them ends too, unless told otherwise; the objects
+/// stay, and grants that somebody made beside it. For operators.
 #[utoipa::path(delete, operation_id = "remove_workspace", path = "/api/v1/workspaces/{workspace}", tag = "workspaces", params(
     ("workspace" = String, Path, description = "The workspace's id or key"),
     ("account" = Option<String>, Query, description = "Its account (name or id); the caller's own if not given"),
     ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended for it live on"),
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
 ), responses(
-    (status = 200, description = "It is removed", body = WorkspaceRemoved),
+    (status = 200, description = "It is removed, or what that would mean", body = WorkspaceRemoved),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     who::operator(&call.caller)?;
-    let query = call.query(&["account", "end_credentials"])?;
-    let end = query.flag("end_credentials")?.unwrap_or(true);
-    let account = native.account(&call, query.get("account")).await?.id;
-    let given = call.params.get("workspace")?;
-    let workspaces = native.shared.workspaces.workspaces(account).await?;
-    let named = |workspace: &&Workspace| workspace.key.as_str() == given || workspace.id.to_string() == given;
-    let id = workspaces.iter().find(named).ok_or_else(|| Error::not_found(Noun::Workspace).at("workspace"))?.id;
-    let by = Revoker { by: call.caller.id, at: call.now };
-    native.shared.workspaces.remove_workspace(account, id, end, by).await?;
-    let still_taken = still_taken(&native, by).await?;
-    Reply::json(&WorkspaceRemoved { removed: id.to_string(), credentials_ended: end, still_taken })
+    let query = call.query(&["account", "end_credentials", "dry_run"])?;
+    let said = Said::read(&query)?;
+    let workspace = native.workspace(&call, query.get("account")).await?;
+    let removal = native.removed(&call, &Thing::Workspace(workspace.id), said).await?;
+    Reply::json(&WorkspaceRemoved { removed: workspace.id.to_string(), credentials_ended: said.ends(), removal })
 }
 
 /// A removed workspace.
@@ -198,12 +194,60 @@ pub(super) struct WorkspaceRemoved {
     removed: String,
     /// Whether what was vended for it was ended too.
     credentials_ended: bool,
-    /// Those of them that their stores, which somebody else runs, take until their time is over.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    still_taken: Vec<StillTaken>,
+    #[serde(flatten)]
+    removal: Removal,
+}
+
+/// What to change of a workspace; what is not given stays. Its key and its place cannot be changed.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WorkspaceChange {
+    /// Its name for people.
+    #[serde(default, deserialize_with = "wire::given")]
+    name: Option<String>,
+    /// Whether it is the one meant when none is named.
+    #[serde(default, deserialize_with = "wire::given")]
+    default: Option<bool>,
+}
+
+/// Changes a workspace's name, or makes it the default one. For operators.
+#[utoipa::path(patch, operation_id = "change_workspace", path = "/api/v1/workspaces/{workspace}", tag = "workspaces", request_body = WorkspaceChange, params(
+    ("workspace" = String, Path, description = "The workspace's id or key"),
+    ("account" = Option<String>, Query, description = "Its account (name or id); the caller's own if not given"),
+), responses(
+    (status = 200, description = "The workspace", body = WorkspaceShown),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    who::operator(&call.caller)?;
+    let query = call.query(&["account"])?;
+    let WorkspaceChange { name, default } = json(&call.body)?;
+    let Workspace { id, account, .. } = native.workspace(&call, query.get("account")).await?;
+    let name = name.map(|text| wire::words(text, "name", 256)).transpose()?.map(Into::into);
+    let change = Amendment::Workspace { id, account, name, is_default: default };
+    let by = Revoker { by: call.caller.id, at: call.now };
+    native.shared.registry.change(&change, false, by).await?;
+    Reply::json(&WorkspaceShown::of(&native.workspace(&call, query.get("account")).await?))
 }
 
 impl Native {
+    /// The workspace that the path names, by key or id; by id whatever its account, for whom every account is within reach.
+    async fn workspace(&self, call: &Call, account: Option<&str>) -> Result<Workspace, Error> {
+        let given = call.params.get("workspace")?;
+        let accounts = match (account, given.parse::<WorkspaceId>()) {
+            (None, Ok(_)) => self.accounts_in_reach(call).await?,
+            (account, _) => vec![self.account(call, account).await?.id],
+        };
+        let named = |workspace: &&Workspace| workspace.key.as_str() == given || workspace.id.to_string() == given;
+        for account in accounts {
+            let workspaces = self.shared.workspaces.workspaces(account).await?;
+            if let Some(found) = workspaces.iter().find(named) {
+                return Ok(found.clone());
+            }
+        }
+        Err(Error::not_found(Noun::Workspace).at("workspace"))
+    }
+
     /// The grants a workspace is made with: named after it and whom they are for.
     async fn openings(&self, account: &Account, key: &Slug, callers: Whom<Vec<String>>) -> Result<Vec<Opening>, Error> {
         let named = |text: String| Name::parse(&text).map_err(|error| error.at("key"));

@@ -314,10 +314,10 @@ async fn an_unknown_parameter_is_refused_by_every_route_of_ours() {
     let token = world.token("root").await;
     let native = World::dialects(&world.shared, &world.made).remove(0);
     for route in native.routes.iter().filter(|route| matches!(route.entry, Entry::Token(_))) {
-        let path = format!("{}?dry_run=true", filled(&native, route).replace("/accounts/x", "/accounts/acme"));
+        let path = format!("{}?surely=true", filled(&native, route).replace("/accounts/x", "/accounts/acme"));
         let shot = world.call(&route.method, &path, &token, "{}").await;
         assert_eq!(shot.status, StatusCode::UNPROCESSABLE_ENTITY, "{} {path}: {}", route.method, shot.body);
-        assert!(shot.body.contains("unknown parameter `dry_run`"), "{path}: {}", shot.body);
+        assert!(shot.body.contains("unknown parameter `surely`"), "{path}: {}", shot.body);
     }
 }
 

@@ -97,6 +97,27 @@ impl Stores for Made {
         Ok(())
     }
 
+    async fn close_bucket(&self, _: &Storage, bucket: &BucketName, with_objects: bool) -> Result<(), Error> {
+        if bucket.as_str() == "vault" && !with_objects {
+            return Err(Error::new(Kind::Invalid, "the bucket `vault` is not empty").at("with_objects"));
+        }
+        self.0.lock().unwrap().push(format!("closed {bucket}"));
+        Ok(())
+    }
+
+    async fn reopen_bucket(&self, _: &Storage, bucket: &BucketName) -> Result<(), Error> {
+        self.0.lock().unwrap().push(format!("reopened {bucket}"));
+        Ok(())
+    }
+
+    fn purge_closed(&self) {
+        self.0.lock().unwrap().push("purged".to_owned());
+    }
+
+    async fn remove(&self, storage: &Storage) {
+        self.0.lock().unwrap().push(format!("removed {}", storage.name));
+    }
+
     fn can_express(&self, storage: &Storage, scope: &Scope) -> Result<(), Error> {
         match (storage.kind, scope.paths()) {
             (StorageKind::Azure, Paths::Only(_)) => {
@@ -392,6 +413,7 @@ impl World {
             storage: self.storage,
             dataset,
             share: None,
+            workspace: None,
             scope: Scope::new(bucket(bucket_name), paths, actions).unwrap(),
             max_lifetime: Lifetime::secs(604_800),
             from: None,

@@ -6,6 +6,7 @@
 mod cache;
 mod change;
 pub(crate) mod checksum;
+pub(crate) mod closing;
 pub(crate) mod condition;
 pub(crate) mod cors;
 pub(crate) mod facts;
@@ -142,6 +143,9 @@ impl Objects {
             .map_err(of_index)?;
         let (mut buckets, mut foreign) = (HashMap::new(), HashMap::new());
         for (storage, name, id) in rows {
+            if closing::is_closed(&name) {
+                continue;
+            }
             match <[u8; 16]>::try_from(storage) {
                 Ok(storage) => foreign.insert((StorageId::from_bytes(storage), name.into()), id),
                 Err(_) => buckets.insert(name.into(), id),

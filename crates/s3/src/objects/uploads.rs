@@ -266,6 +266,23 @@ impl Objects {
         Ok(ended)
     }
 
+    /// Ends uploads to a bucket, at most so many. Says how many that were.
+    pub(crate) async fn abort_uploads_to(&self, bucket: BucketId, limit: i64) -> Result<usize> {
+        let some: Vec<Vec<u8>> = sqlx::query_scalar("SELECT id FROM uploads WHERE bucket = ? LIMIT ?")
+            .bind(bucket)
+            .bind(limit)
+            .fetch_all(&self.index)
+            .await
+            .map_err(sql("reading the index"))?;
+        let found = some.len();
+        for id in some {
+            if let Ok(id) = id.try_into() {
+                self.abort_upload(Live::of_server(), UploadId(id)).await?;
+            }
+        }
+        Ok(found)
+    }
+
     /// Makes an object of an upload's parts; when this returns, it is durable.
     pub(crate) async fn complete_upload(
         &self,

@@ -14,6 +14,7 @@ use valetkey_core::{Error, Kind};
 
 use crate::sqlite::notes::Notes;
 use crate::sqlite::registry::{self, taken, token_by_id};
+use crate::sqlite::removal::removed_name;
 use crate::sqlite::{failed, is_taken, rows};
 
 pub(crate) async fn ensure_caller(
@@ -135,21 +136,13 @@ pub(crate) async fn remove(
         sqlx::query(sql).bind(own.clone()).execute(&mut *db).await.map_err(failed)?;
     }
     sqlx::query("UPDATE callers SET standing = 2, name = ? WHERE id = ?")
-        .bind(removed_name(&known).as_str().to_owned())
+        .bind(removed_name(&known.name, &known.id.to_string()).as_str().to_owned())
         .bind(own)
         .execute(&mut *db)
         .await
         .map_err(failed)?;
     notes.did(Deed::Removed, Noun::Caller, id, known.name.as_str());
     Ok(())
-}
-
-/// A name that still says whose it was: the old one, and the end of the id.
-fn removed_name(known: &CallerRecord) -> Name {
-    let (id, name) = (known.id.to_string(), known.name.as_str());
-    let digits = id.get(id.len().saturating_sub(10)..).unwrap_or_default();
-    let short = name.get(..name.len().min(44)).unwrap_or_default();
-    Name::parse(&format!("{short}.removed-{digits}")).unwrap_or_else(|_| known.name.clone())
 }
 
 /// When a token ends of itself. Refuses one that has ended: it makes nothing any more.

@@ -183,6 +183,35 @@ pub(crate) async fn ended_without_issue(
         .collect()
 }
 
+/// The leases of the index that are live at an instant, of an account or of all.
+pub(crate) async fn live(
+    db: &mut SqliteConnection,
+    account: Option<AccountId>,
+    since_ms: i64,
+    at_ms: i64,
+) -> Result<Vec<Opened>, Error> {
+    let sql = match account {
+        Some(_) => {
+            select!(
+                "WHERE account = ?1 AND id >= ?2 AND opened_ms <= ?3 AND until_s * 1000 > ?3 AND void_kind IS NULL AND revoked_ms IS NULL"
+            )
+        }
+        None => {
+            select!(
+                "WHERE ?1 IS NULL AND id >= ?2 AND opened_ms <= ?3 AND until_s * 1000 > ?3 AND void_kind IS NULL AND revoked_ms IS NULL"
+            )
+        }
+    };
+    let rows = sqlx::query(sql)
+        .bind(account.map(|id| id.to_bytes().to_vec()))
+        .bind(first_id(since_ms))
+        .bind(at_ms)
+        .fetch_all(db)
+        .await
+        .map_err(failed)?;
+    rows.iter().map(|row| Ok(found(row)?.opened)).collect()
+}
+
 /// A scope that was stored on its own.
 pub(crate) async fn long_scope(db: &mut SqliteConnection, digest: &[u8]) -> Result<Scope, Error> {
     let body: Option<Vec<u8>> = sqlx::query_scalar("SELECT body FROM scopes WHERE digest = ?")

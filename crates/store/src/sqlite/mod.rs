@@ -3,6 +3,7 @@
 //! [`notes::Turn::administer`], which has it said in the ledger, or [`notes::Turn::unsaid`]: all of it is kept, or nothing.
 
 pub(crate) mod callers;
+pub(crate) mod change;
 pub(crate) mod figures;
 pub(crate) mod holdings;
 pub(crate) mod leases;
@@ -11,6 +12,7 @@ pub(crate) mod packages;
 pub(crate) mod pages;
 pub(crate) mod parents;
 pub(crate) mod registry;
+pub(crate) mod removal;
 pub(crate) mod revocations;
 pub(crate) mod ring;
 pub(crate) mod rows;

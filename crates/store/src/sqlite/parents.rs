@@ -94,6 +94,7 @@ pub(crate) async fn create(
             storage,
             dataset: None,
             share: None,
+            workspace: None,
             scope,
             max_lifetime: LONGEST,
             from: None,

@@ -51,25 +51,39 @@ pub(crate) async fn create_account(db: &mut SqliteConnection, account: &Account,
 }
 
 pub(crate) async fn accounts(db: &mut SqliteConnection) -> Result<Vec<Account>, Error> {
-    let found: Vec<rows::AccountRow> =
-        sqlx::query_as("SELECT id, name, standing, vend_credits, datasets_bucket FROM accounts ORDER BY name")
-            .fetch_all(db)
-            .await
-            .map_err(failed)?;
+    let found: Vec<rows::AccountRow> = sqlx::query_as(
+        "SELECT id, name, standing, vend_credits, datasets_bucket FROM accounts WHERE removed_ms IS NULL ORDER BY name",
+    )
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
     found.into_iter().map(rows::account).collect()
 }
 
 pub(crate) async fn account_named(db: &mut SqliteConnection, name: &Name) -> Result<Option<Account>, Error> {
-    let found: Option<rows::AccountRow> =
-        sqlx::query_as("SELECT id, name, standing, vend_credits, datasets_bucket FROM accounts WHERE name = ?")
-            .bind(name.as_str().to_owned())
-            .fetch_optional(db)
-            .await
-            .map_err(failed)?;
+    let found: Option<rows::AccountRow> = sqlx::query_as(
+        "SELECT id, name, standing, vend_credits, datasets_bucket FROM accounts WHERE name = ? AND removed_ms IS NULL",
+    )
+    .bind(name.as_str().to_owned())
+    .fetch_optional(db)
+    .await
+    .map_err(failed)?;
     found.map(rows::account).transpose()
 }
 
 pub(crate) async fn account(db: &mut SqliteConnection, id: AccountId) -> Result<Option<Account>, Error> {
+    let found: Option<rows::AccountRow> = sqlx::query_as(
+        "SELECT id, name, standing, vend_credits, datasets_bucket FROM accounts WHERE id = ? AND removed_ms IS NULL",
+    )
+    .bind(id.to_bytes().to_vec())
+    .fetch_optional(db)
+    .await
+    .map_err(failed)?;
+    found.map(rows::account).transpose()
+}
+
+/// An account, also one that was removed.
+pub(crate) async fn any_account(db: &mut SqliteConnection, id: AccountId) -> Result<Option<Account>, Error> {
     let found: Option<rows::AccountRow> =
         sqlx::query_as("SELECT id, name, standing, vend_credits, datasets_bucket FROM accounts WHERE id = ?")
             .bind(id.to_bytes().to_vec())
@@ -85,7 +99,7 @@ pub(crate) async fn change_account(
     standing: Standing,
     metering: Metering,
 ) -> Result<(), Error> {
-    let done = sqlx::query("UPDATE accounts SET standing = ?, vend_credits = ? WHERE id = ?")
+    let done = sqlx::query("UPDATE accounts SET standing = ?, vend_credits = ? WHERE id = ? AND removed_ms IS NULL")
         .bind(rows::standing_number(standing))
         .bind(i64::from(metering.credits()))
         .bind(id.to_bytes().to_vec())
@@ -220,7 +234,7 @@ pub(crate) async fn change_storage(db: &mut SqliteConnection, id: StorageId, new
         "UPDATE storages SET name = ?2, endpoint = ?4, internal_endpoint = ?5, region = ?6, min_lifetime_s = ?7,
              max_lifetime_s = ?8, longest_s = max(longest_s, ?8), settings = ?9, secrets = ?10, sharing = ?11,
              calls_per_sec = ?12, burst = ?13, revocation = ?14, version = version + 1
-         WHERE id = ?1 AND kind = ?3 RETURNING version",
+         WHERE id = ?1 AND kind = ?3 AND removed_ms IS NULL RETURNING version",
     );
     let version: Option<i64> = with_storage(query, id, new)
         .fetch_optional(db)
@@ -270,7 +284,7 @@ pub(crate) async fn storages(db: &mut SqliteConnection) -> Result<Vec<Storage>, 
     let found: Vec<rows::StorageRow> = sqlx::query_as(
         "SELECT id, name, kind, endpoint, internal_endpoint, region, min_lifetime_s, max_lifetime_s,
              settings, secrets, sharing, calls_per_sec, burst, revocation, version
-         FROM storages ORDER BY name",
+         FROM storages WHERE removed_ms IS NULL ORDER BY name",
     )
     .fetch_all(db)
     .await
@@ -286,7 +300,7 @@ pub(crate) async fn longest_lifetime(db: &mut SqliteConnection) -> Result<i64, E
 }
 
 pub(crate) async fn storage_exists(db: &mut SqliteConnection, storage: StorageId) -> Result<bool, Error> {
-    let there: Option<i64> = sqlx::query_scalar("SELECT 1 FROM storages WHERE id = ?")
+    let there: Option<i64> = sqlx::query_scalar("SELECT 1 FROM storages WHERE id = ? AND removed_ms IS NULL")
         .bind(storage.to_bytes().to_vec())
         .fetch_optional(db)
         .await
@@ -386,6 +400,12 @@ pub(crate) async fn datasets(db: &mut SqliteConnection) -> Result<Vec<Dataset>, 
 }
 
 pub(crate) async fn create_grant(db: &mut SqliteConnection, grant: &Grant, now: Timestamp) -> Result<(), Error> {
+    check_new_grant(db, grant).await?;
+    insert_grant(db, grant, now).await
+}
+
+/// Refuses a grant that names what is not there, or what does not belong together.
+pub(crate) async fn check_new_grant(db: &mut SqliteConnection, grant: &Grant) -> Result<(), Error> {
     if account(db, grant.account).await?.is_none() {
         return Err(Error::not_found(Noun::Account));
     }
@@ -411,7 +431,7 @@ pub(crate) async fn create_grant(db: &mut SqliteConnection, grant: &Grant, now: 
     {
         return Err(Error::new(Kind::Invalid, "the grant would end before it begins").at("until"));
     }
-    insert_grant(db, grant, now).await
+    Ok(())
 }
 
 /// Stores a grant that was checked.
@@ -421,8 +441,9 @@ pub(crate) async fn insert_grant(db: &mut SqliteConnection, grant: &Grant, now: 
         Grantee::Caller(caller) => Some(caller.to_bytes().to_vec()),
     };
     sqlx::query(
-        "INSERT INTO grants (id, account, name, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, made_ms, share)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO grants (id, account, name, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, made_ms, share,
+             workspace)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(grant.id.to_bytes().to_vec())
     .bind(grant.account.to_bytes().to_vec())
@@ -436,6 +457,7 @@ pub(crate) async fn insert_grant(db: &mut SqliteConnection, grant: &Grant, now: 
     .bind(grant.until.map(Timestamp::as_millisecond))
     .bind(now.as_millisecond())
     .bind(grant.share.map(|share| share.to_bytes().to_vec()))
+    .bind(grant.workspace.map(|workspace| workspace.to_bytes().to_vec()))
     .execute(db)
     .await
     .map_err(taken(Noun::Grant, grant.name.as_str()))?;
@@ -444,7 +466,7 @@ pub(crate) async fn insert_grant(db: &mut SqliteConnection, grant: &Grant, now: 
 
 pub(crate) async fn grants(db: &mut SqliteConnection, account: AccountId) -> Result<Vec<Grant>, Error> {
     let found: Vec<rows::GrantRow> = sqlx::query_as(
-        "SELECT id, name, account, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, share
+        "SELECT id, name, account, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, share, workspace
          FROM grants WHERE account = ? AND removed_ms IS NULL ORDER BY name",
     )
     .bind(account.to_bytes().to_vec())
@@ -462,18 +484,6 @@ pub(crate) async fn grant_account(db: &mut SqliteConnection, grant: GrantId) -> 
         .await
         .map_err(failed)?;
     found.map(|id| rows::id(&id).map(AccountId::from_bytes)).transpose()
-}
-
-/// Refuses a grant that is not one of the account's, or was removed.
-pub(crate) async fn check_grant(db: &mut SqliteConnection, account: AccountId, grant: GrantId) -> Result<(), Error> {
-    let there: Option<i64> =
-        sqlx::query_scalar("SELECT 1 FROM grants WHERE id = ? AND account = ? AND removed_ms IS NULL")
-            .bind(grant.to_bytes().to_vec())
-            .bind(account.to_bytes().to_vec())
-            .fetch_optional(db)
-            .await
-            .map_err(failed)?;
-    found(u64::from(there.is_some()), Noun::Grant)
 }
 
 pub(crate) async fn remove_grant(

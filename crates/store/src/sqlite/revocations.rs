@@ -56,6 +56,17 @@ impl Target {
         }
     }
 
+    /// Whether it ends a lease.
+    pub(crate) fn ends_opened(self, lease: &Opened) -> bool {
+        match self {
+            Self::Lease(id) => lease.id == id,
+            Self::Token(id) => lease.token == id,
+            Self::Caller(id) => lease.caller == id,
+            Self::Account(id) => lease.account == id,
+            Self::Storage(id) => lease.storage == id,
+        }
+    }
+
     fn ends(self, lease: &Glance<'_>) -> bool {
         match self {
             Self::Lease(id) => lease.id == id,
@@ -182,7 +193,7 @@ fn live(lease: &Opened, at_ms: i64, before: &Ends, voided: &HashSet<LeaseId>) ->
 }
 
 /// The leases outside the index that are live, that the target ends. Of the others no more is read than who they are.
-async fn waiting(
+pub(crate) async fn waiting(
     db: &mut SqliteConnection,
     since_ms: i64,
     at_ms: i64,

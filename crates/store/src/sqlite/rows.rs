@@ -8,7 +8,7 @@ use valetkey_core::account::{Account, Metering, Standing};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::grant::{Grant, Grantee};
-use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, ShareId, StorageId, TokenId};
+use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, ShareId, StorageId, TokenId, WorkspaceId};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::port::TokenRecord;
 use valetkey_core::scope::{Path, Scope};
@@ -166,10 +166,11 @@ pub(crate) type GrantRow = (
     Option<i64>,
     Option<i64>,
     Option<Vec<u8>>,
+    Option<Vec<u8>>,
 );
 
 pub(crate) fn grant(row: &GrantRow) -> Result<Grant, Error> {
-    let (row_id, row_name, account, caller, storage, dataset, row_scope, max, from, until, share) = row;
+    let (row_id, row_name, account, caller, storage, dataset, row_scope, max, from, until, share, workspace) = row;
     Ok(Grant {
         id: GrantId::from_bytes(id(row_id)?),
         name: name(row_name)?,
@@ -181,6 +182,7 @@ pub(crate) fn grant(row: &GrantRow) -> Result<Grant, Error> {
         storage: StorageId::from_bytes(id(storage)?),
         dataset: dataset.as_ref().map(|dataset| id(dataset).map(DatasetId::from_bytes)).transpose()?,
         share: share.as_ref().map(|share| id(share).map(ShareId::from_bytes)).transpose()?,
+        workspace: workspace.as_ref().map(|of| id(of).map(WorkspaceId::from_bytes)).transpose()?,
         scope: scope(row_scope)?,
         max_lifetime: lifetime(*max)?,
         from: at_ms_opt(*from)?,

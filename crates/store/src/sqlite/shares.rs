@@ -31,7 +31,7 @@ fn taken(noun: Noun, name: &SharedName) -> impl FnOnce(sqlx::Error) -> Error {
     }
 }
 
-fn grantee_bytes(to: Grantee) -> Vec<u8> {
+pub(crate) fn grantee_bytes(to: Grantee) -> Vec<u8> {
     match to {
         Grantee::Everyone => Vec::new(),
         Grantee::Caller(caller) => caller.to_bytes().to_vec(),

@@ -94,10 +94,9 @@ pub(crate) async fn create(
 }
 
 /// Removes a workspace and, with it, its projects.
-pub(crate) async fn remove(db: &mut SqliteConnection, account: AccountId, workspace: WorkspaceId) -> Result<(), Error> {
-    let done = sqlx::query("DELETE FROM workspaces WHERE id = ? AND account = ?")
+pub(crate) async fn remove(db: &mut SqliteConnection, workspace: WorkspaceId) -> Result<(), Error> {
+    let done = sqlx::query("DELETE FROM workspaces WHERE id = ?")
         .bind(workspace.to_bytes().to_vec())
-        .bind(account.to_bytes().to_vec())
         .execute(db)
         .await
         .map_err(failed)?;

@@ -115,6 +115,7 @@ pub fn new_grant(account: AccountId, storage: &Storage, text: &str, scope: Scope
         storage: storage.id,
         dataset: None,
         share: None,
+        workspace: None,
         scope,
         max_lifetime: Lifetime::secs(604_800),
         from: None,

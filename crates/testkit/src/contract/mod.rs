@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod packages;
 pub mod parents;
 pub mod registry;
+pub mod removal;
 pub mod revocation;
 pub mod shares;
 pub mod tokens;
@@ -60,6 +61,13 @@ macro_rules! contract {
                 a_suspended_caller_is_refused_at_once_until_it_is_activated,
                 a_removed_caller_has_nothing_and_its_name_is_free,
                 a_removed_grants_name_is_free_again;
+            removal:
+                whatever_is_there_is_planned_refused_and_removed,
+                what_was_vended_ends_with_what_it_was_vended_for,
+                what_is_made_anew_has_nothing_of_what_was_removed,
+                the_last_token_of_an_operator_stays,
+                a_narrowed_grant_ends_what_has_more_than_it_gives,
+                a_token_whose_end_is_changed_ends_then;
             directory:
                 a_new_grant_opens_at_once,
                 a_removed_grant_opens_nothing_at_once,

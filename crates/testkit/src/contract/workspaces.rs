@@ -122,7 +122,7 @@ pub async fn one_workspace_of_an_account_is_the_default(bench: &Bench) {
     }
 }
 
-/// Also grants that were added to it later; wider ones stay.
+/// Those that were made for it; what somebody granted beside it stays, also inside it.
 pub async fn a_removed_workspace_takes_its_grants_and_projects_with_it(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::Free).await;
     let account = tenant.account.id;
@@ -150,7 +150,7 @@ pub async fn a_removed_workspace_takes_its_grants_and_projects_with_it(bench: &B
     assert!(bench.workspaces.projects(made.id).await.unwrap().is_empty());
     let left: Vec<String> =
         bench.registry.grants(account).await.unwrap().into_iter().map(|grant| grant.name.to_string()).collect();
-    assert_eq!(left, ["daily", "wide", "workspace-kept"]);
+    assert_eq!(left, ["daily", "part", "wide", "workspace-kept"]);
     bench.workspaces.create_workspace(new_workspace(&tenant, "main", Some("w")), now).await.unwrap();
 }
 

@@ -17,7 +17,7 @@ use valetkey_core::scope::Scope;
 use crate::memory::{Memory, World};
 
 /// Whether a lease is one of those that a revocation is about.
-fn is_about(what: Revocation, lease: &Lease) -> bool {
+pub(super) fn is_about(what: Revocation, lease: &Lease) -> bool {
     match what {
         Revocation::Lease(id) => lease.id == id,
         Revocation::Token(id) => lease.token == id,
@@ -46,7 +46,7 @@ impl World {
         ends.map(|(_, by)| *by).min_by_key(|by| by.at).map_or(LeaseState::Live, LeaseState::Revoked)
     }
 
-    fn is_live(&self, lease: &Lease, at: Timestamp) -> bool {
+    pub(super) fn is_live(&self, lease: &Lease, at: Timestamp) -> bool {
         in_time(lease, at)
             && match self.state(lease) {
                 LeaseState::Live => true,

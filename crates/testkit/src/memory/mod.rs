@@ -5,6 +5,7 @@ mod files;
 mod ledger;
 mod parents;
 mod registry;
+mod removal;
 mod shares;
 mod usage;
 mod workspaces;
@@ -45,6 +46,8 @@ pub struct Memory {
 #[derive(Default)]
 struct World {
     accounts: Vec<(Account, Balance)>,
+    /// Accounts that were removed, under the names they have since.
+    gone: Vec<(Account, Balance)>,
     callers: Vec<(CallerId, AccountId, Name, Role)>,
     /// Those that are not active.
     standings: HashMap<CallerId, CallerStanding>,

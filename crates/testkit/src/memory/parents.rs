@@ -90,6 +90,7 @@ impl Parents for Memory {
                 storage,
                 dataset: None,
                 share: None,
+                workspace: None,
                 scope,
                 max_lifetime: LONGEST,
                 from: None,

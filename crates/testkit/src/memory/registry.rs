@@ -12,6 +12,7 @@ use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, Storag
 use valetkey_core::lease::{LeaseRecord, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::port::{LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenRecord, Verified};
+use valetkey_core::removal::{Amendment, How, Plan, Thing};
 use valetkey_core::storage::Storage;
 use valetkey_core::token::{Maker, PlainToken, TokenDigest};
 use valetkey_core::usage::Balance;
@@ -189,6 +190,11 @@ impl Registry for Memory {
         Ok(world.accounts.iter().map(|(account, _)| account).find(|account| account.name == *name).cloned())
     }
 
+    async fn account_by_id(&self, id: AccountId) -> Result<Option<Account>, Error> {
+        let world = self.world();
+        Ok(world.accounts.iter().chain(&world.gone).map(|(account, _)| account).find(|known| known.id == id).cloned())
+    }
+
     async fn change_account(&self, id: AccountId, standing: Standing, metering: Metering) -> Result<(), Error> {
         let mut world = self.world();
         let (account, _) = world.account(id)?;
@@ -261,24 +267,6 @@ impl Registry for Memory {
         world.check_caller(id)?;
         world.standings.remove(&id);
         Ok(())
-    }
-
-    async fn remove_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error> {
-        let mut world = self.world();
-        world.check_caller(id)?;
-        world.standings.insert(id, CallerStanding::Removed);
-        if let Some((_, _, name, _)) = world.callers.iter_mut().find(|(known, ..)| *known == id) {
-            *name = Name::parse(&format!("{name}.removed"))?;
-        }
-        for (_, record) in &mut world.tokens {
-            if record.caller == id {
-                record.revoked.get_or_insert(by.at);
-            }
-        }
-        world.grants.retain(|grant| grant.to != Grantee::Caller(id));
-        world.shared.take_from(id);
-        world.version += 1;
-        Ok(world.end(Revocation::Caller(id), by))
     }
 
     async fn create_token(
@@ -422,25 +410,20 @@ impl Registry for Memory {
         Ok(grants)
     }
 
-    async fn remove_grant(
-        &self,
-        account: AccountId,
-        grant: GrantId,
-        end_credentials: bool,
-        by: Revoker,
-    ) -> Result<(), Error> {
-        let mut world = self.world();
-        let before = world.grants.len();
-        world.grants.retain(|known| known.id != grant || known.account != account);
-        if world.grants.len() == before {
-            return Err(Error::not_found(Noun::Grant));
-        }
-        world.removed.push(grant);
-        world.version += 1;
-        if end_credentials {
-            world.end(Revocation::Grant(grant), by);
-        }
-        Ok(())
+    async fn plan(&self, what: &Thing) -> Result<Plan, Error> {
+        let world = self.world();
+        let now = world.newest();
+        let mut plan = world.plan(what, now)?;
+        plan.leases = world.ending(&plan, now);
+        Ok(plan)
+    }
+
+    async fn remove(&self, what: &Thing, how: How, by: Revoker) -> Result<Plan, Error> {
+        self.world().take(what, how, by)
+    }
+
+    async fn change(&self, change: &Amendment, end_credentials: bool, by: Revoker) -> Result<u64, Error> {
+        self.world().amend(change, end_credentials, by)
     }
 
     async fn revoke(&self, what: Revocation, by: Revoker) -> Result<u64, Error> {

@@ -9,6 +9,7 @@ use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, TableId, TokenId};
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::port::TokenRecord;
+use valetkey_core::removal::{How, Thing};
 use valetkey_core::share::{
     LinkDigest, ProfileLink, Recipient, Share, SharedName, SharedTable, SharedWith, Shares, no_share,
 };
@@ -19,11 +20,11 @@ use crate::memory::{Memory, World};
 /// What is shared.
 #[derive(Default)]
 pub(super) struct Shared {
-    shares: Vec<Share>,
-    tables: Vec<SharedTable>,
-    recipients: Vec<Recipient>,
+    pub(super) shares: Vec<Share>,
+    pub(super) tables: Vec<SharedTable>,
+    pub(super) recipients: Vec<Recipient>,
     /// Which grant was made of which table for which recipient.
-    grants: Vec<(GrantId, TableId, Recipient)>,
+    pub(super) grants: Vec<(GrantId, TableId, Recipient)>,
     links: Vec<(LinkDigest, ProfileLink)>,
 }
 
@@ -106,13 +107,7 @@ impl Shares for Memory {
     }
 
     async fn remove_share(&self, share: ShareId, end_credentials: bool, by: Revoker) -> Result<(), Error> {
-        let mut world = self.world();
-        world.check_share(share)?;
-        world.take_back(|_, recipient| recipient.share == share, end_credentials, by);
-        world.shared.shares.retain(|known| known.id != share);
-        world.shared.tables.retain(|known| known.share != share);
-        world.shared.recipients.retain(|known| known.share != share);
-        Ok(())
+        self.world().take(&Thing::Share(share), How::ending(end_credentials), by).map(drop)
     }
 
     async fn add_table(&self, table: SharedTable, now: Timestamp) -> Result<SharedTable, Error> {
@@ -146,13 +141,7 @@ impl Shares for Memory {
     }
 
     async fn remove_table(&self, table: TableId, end_credentials: bool, by: Revoker) -> Result<(), Error> {
-        let mut world = self.world();
-        if !world.shared.tables.iter().any(|known| known.id == table) {
-            return Err(Error::not_found(Noun::Table));
-        }
-        world.take_back(|of, _| of == table, end_credentials, by);
-        world.shared.tables.retain(|known| known.id != table);
-        Ok(())
+        self.world().take(&Thing::Table(table), How::ending(end_credentials), by).map(drop)
     }
 
     async fn add_recipient(&self, recipient: Recipient, by: Revoker) -> Result<(), Error> {
@@ -193,15 +182,8 @@ impl Shares for Memory {
         end_credentials: bool,
         by: Revoker,
     ) -> Result<(), Error> {
-        let mut world = self.world();
-        world.check_share(share)?;
-        let fits = move |one: &Recipient| (one.share, one.account, one.to) == (share, account, to);
-        if !world.shared.recipients.iter().any(fits) {
-            return Err(Error::not_found(Noun::Grant));
-        }
-        world.take_back(|_, one| fits(one), end_credentials, by);
-        world.shared.recipients.retain(|one| !fits(one));
-        Ok(())
+        let what = Thing::Recipient { share, account, to: to.into() };
+        self.world().take(&what, How::ending(end_credentials), by).map(drop)
     }
 
     async fn shared_with(&self, account: AccountId) -> Result<Arc<SharedWith>, Error> {

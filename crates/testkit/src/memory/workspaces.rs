@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::error::{Error, Kind, Noun};
 use valetkey_core::id::{AccountId, CallerId, GrantId, ProjectId, WorkspaceId};
-use valetkey_core::lease::{Revocation, Revoker};
+use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
 use valetkey_core::package::{Digest, MOST_UPLOADS, Manifest, Packages, Reference, Tag, Upload};
+use valetkey_core::removal::{How, Thing};
 use valetkey_core::workspace::{MOST_PROJECTS, NewWorkspace, Project, Slug, Workspace, Workspaces};
 
 use crate::memory::Memory;
@@ -18,8 +19,8 @@ use crate::memory::registry::exists;
 /// Everything of workspaces.
 #[derive(Default)]
 pub(super) struct Shelf {
-    workspaces: Vec<Workspace>,
-    projects: Vec<Project>,
+    pub(super) workspaces: Vec<Workspace>,
+    pub(super) projects: Vec<Project>,
     uploads: Vec<(Upload, Timestamp)>,
     blobs: BTreeMap<(AccountId, Digest), Vec<u8>>,
     manifests: BTreeMap<(AccountId, Name, Digest), Manifest>,
@@ -27,6 +28,19 @@ pub(super) struct Shelf {
 }
 
 impl Shelf {
+    /// Whether an account has packages.
+    pub(super) fn has_packages(&self, account: AccountId) -> bool {
+        self.blobs.keys().any(|(of, _)| *of == account) || self.manifests.keys().any(|(of, ..)| *of == account)
+    }
+
+    /// Forgets the packages of an account.
+    pub(super) fn drop_packages(&mut self, account: AccountId) {
+        self.uploads.retain(|(upload, _)| upload.account != account);
+        self.blobs.retain(|(of, _), _| *of != account);
+        self.manifests.retain(|(of, ..), _| *of != account);
+        self.tags.retain(|(of, ..), _| *of != account);
+    }
+
     fn of(&self, caller: CallerId) -> usize {
         self.uploads.iter().filter(|(upload, _)| upload.caller == caller).count()
     }
@@ -85,21 +99,10 @@ impl Workspaces for Memory {
         end_credentials: bool,
         by: Revoker,
     ) -> Result<(), Error> {
-        let mut world = self.world();
-        let is = |known: &Workspace| known.id == workspace && known.account == account;
-        let at = world.shelf.workspaces.iter().position(is).ok_or_else(|| Error::not_found(Noun::Workspace))?;
-        let gone = world.shelf.workspaces.remove(at);
-        world.shelf.projects.retain(|project| project.workspace != workspace);
-        let owned: Vec<_> = world.grants.iter().filter(|grant| gone.owns(grant)).map(|grant| grant.id).collect();
-        world.grants.retain(|grant| !owned.contains(&grant.id));
-        world.version += 1;
-        for grant in owned {
-            world.removed.push(grant);
-            if end_credentials {
-                world.end(Revocation::Grant(grant), by);
-            }
+        if self.workspaces(account).await?.iter().all(|known| known.id != workspace) {
+            return Err(Error::not_found(Noun::Workspace));
         }
-        Ok(())
+        self.world().take(&Thing::Workspace(workspace), How::ending(end_credentials), by).map(drop)
     }
 
     async fn projects(&self, workspace: WorkspaceId) -> Result<Vec<Project>, Error> {

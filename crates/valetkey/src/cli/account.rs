@@ -6,9 +6,10 @@ use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::output::Out;
+use crate::cli::remove::{self, Cascade};
 use crate::cli::show;
 
-/// Make, list, suspend and credit accounts
+/// Make, list, change, suspend, credit and remove accounts
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -41,17 +42,32 @@ enum Command {
         #[arg(value_name = "ACCOUNT")]
         account: String,
     },
-    /// Change what a credential costs an account, or which datasets it gets first
+    /// Change an account's name, what a credential costs it, or which datasets it gets first
+    #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
     Set {
         /// Its name or id
         #[arg(value_name = "ACCOUNT")]
         account: String,
+        /// Its name from now on
+        #[arg(long, value_name = "NAME", group = "what")]
+        name: Option<String>,
         /// What a credential costs it; 0 is nothing
-        #[arg(long, value_name = "N", required_unless_present = "datasets_bucket")]
+        #[arg(long, value_name = "N", group = "what")]
         credits_per_vend: Option<u32>,
         /// The bucket whose datasets its callers get when theirs lie in several and they name none; empty for none
-        #[arg(long, value_name = "BUCKET")]
+        #[arg(long, value_name = "BUCKET", group = "what")]
         datasets_bucket: Option<String>,
+    },
+    /// Remove an account for good: its keys, tokens and parent access keys end, and its name is free
+    Rm {
+        /// Its name or id
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        /// Even with the last token of an operator
+        #[arg(long)]
+        last_operator: bool,
+        #[command(flatten)]
+        cascade: Cascade,
     },
     /// List an account's callers
     Callers {
@@ -96,8 +112,17 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let answer = stand(client, &account, "active").await?;
             show::done(out, &answer, &format!("account {account} is active"))
         }
-        Command::Set { account, credits_per_vend, datasets_bucket } => {
-            let body = Body::new().some("credits_per_vend", credits_per_vend).some("datasets_bucket", datasets_bucket);
+        Command::Rm { account, last_operator, cascade } => {
+            let route = cascade.on(Route::new(&["accounts", &account]));
+            let route = route.with_some("last_operator", last_operator.then_some("true"));
+            let done = format!("account {account} is removed");
+            remove::run(route, &cascade.how, &done, client, out).await.map(drop)
+        }
+        Command::Set { account, name, credits_per_vend, datasets_bucket } => {
+            let body = Body::new()
+                .some("name", name)
+                .some("credits_per_vend", credits_per_vend)
+                .some("datasets_bucket", datasets_bucket);
             show::one(out, &client.patch(Route::new(&["accounts", &account]), &body).await?, FIRST)
         }
         Command::Callers { account } => {

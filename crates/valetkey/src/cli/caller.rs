@@ -6,9 +6,11 @@ use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::output::Out;
+use crate::cli::remove::{self, How};
 use crate::cli::show;
+use crate::cli::token::Role;
 
-/// List, suspend, activate and remove callers
+/// List, change, suspend, activate and remove callers
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -29,7 +31,27 @@ enum Command {
     /// Serve a suspended caller again
     Activate(Whom),
     /// Remove a caller for good: its tokens and credentials end, the grants that were its alone go, its name is free
-    Rm(Whom),
+    Rm {
+        #[command(flatten)]
+        whom: Whom,
+        /// Even with the last token of an operator
+        #[arg(long)]
+        last_operator: bool,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Change a caller's name or role
+    #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+    Set {
+        #[command(flatten)]
+        whom: Whom,
+        /// Its name from now on
+        #[arg(long, value_name = "NAME", group = "what")]
+        name: Option<String>,
+        /// What it may do from now on, beside asking for credentials
+        #[arg(long, value_enum, group = "what")]
+        role: Option<Role>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,10 +85,16 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let answer = client.patch(route, &Body::new().set("standing", "active")).await?;
             show::done(out, &answer, &format!("{name} is active"))
         }
-        Command::Rm(whom) => {
+        Command::Rm { whom, last_operator, how } => {
             let (name, route) = whom.route(client).await?;
-            let answer = client.delete(route).await?;
-            show::done(out, &answer, &format!("{name} is removed{}", ended(&answer)))
+            let route = route.with_some("last_operator", last_operator.then_some("true"));
+            remove::run(route, &how, &format!("{name} is removed"), client, out).await.map(drop)
+        }
+        Command::Set { whom, name: new, role } => {
+            let (name, route) = whom.route(client).await?;
+            let body = Body::new().some("name", new).some("role", role.map(Role::as_str));
+            let answer = client.patch(route, &body).await?;
+            show::done(out, &answer, &format!("{name} is changed"))
         }
     }
 }

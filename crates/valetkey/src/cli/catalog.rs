@@ -6,9 +6,10 @@ use crate::cli::cors;
 use crate::cli::failure::Failure;
 use crate::cli::output::Out;
 use crate::cli::place::{self, Place};
+use crate::cli::remove::{self, Cascade};
 use crate::cli::show;
 
-/// Make and list buckets
+/// Make, list and remove buckets
 #[derive(Debug, clap::Args)]
 pub(crate) struct Bucket {
     #[command(subcommand)]
@@ -31,9 +32,20 @@ enum BucketCommand {
     Ls,
     /// Which pages of other origins may use a bucket from a browser
     Cors(cors::Cors),
+    /// Take a bucket off the record and end every key to it; one of the embedded store goes only empty
+    Rm {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Also the objects in it; of the embedded store only
+        #[arg(long)]
+        with_objects: bool,
+        #[command(flatten)]
+        cascade: Cascade,
+    },
 }
 
-/// Make and list datasets
+/// Make, list, change and remove datasets
 #[derive(Debug, clap::Args)]
 pub(crate) struct Dataset {
     #[command(subcommand)]
@@ -47,6 +59,45 @@ enum DatasetCommand {
     /// List datasets
     #[command(visible_alias = "list")]
     Ls,
+    /// Take a dataset out of the catalogue; its objects stay
+    Rm {
+        /// Its name or id
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        cascade: Cascade,
+    },
+    /// Change what is said of a dataset
+    Set(Box<SetDataset>),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+struct SetDataset {
+    /// Its name or id
+    #[arg(value_name = "DATASET")]
+    dataset: String,
+    /// Its name from now on
+    #[arg(long, group = "what")]
+    name: Option<String>,
+    /// The group it is listed under
+    #[arg(long, group = "what")]
+    topic: Option<String>,
+    /// A sentence for people
+    #[arg(long, group = "what")]
+    description: Option<String>,
+    /// The files' format
+    #[arg(long = "file-format", value_name = "FORMAT", group = "what")]
+    format: Option<String>,
+    /// How often it is renewed
+    #[arg(long, group = "what")]
+    frequency: Option<String>,
+    /// The version of its layout
+    #[arg(long = "layout-version", value_name = "VERSION", group = "what")]
+    version: Option<String>,
+    /// Whether another takes its place: `true` or `false`
+    #[arg(long, value_name = "BOOL", group = "what")]
+    deprecated: Option<bool>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -110,6 +161,11 @@ pub(crate) async fn bucket(args: Bucket, client: &Client<'_>, out: &Out) -> Resu
             show::list(out, &answer, COLUMNS, "there are no buckets")
         }
         BucketCommand::Cors(args) => cors::run(args, client, out).await,
+        BucketCommand::Rm { name, with_objects, cascade } => {
+            let route = cascade.on(Route::new(&["buckets", &name]));
+            let route = route.with_some("with_objects", with_objects.then_some("true"));
+            remove::run(route, &cascade.how, &format!("bucket {name} is removed"), client, out).await.map(drop)
+        }
     }
 }
 
@@ -153,6 +209,24 @@ pub(crate) async fn dataset(args: Dataset, client: &Client<'_>, out: &Out) -> Re
         DatasetCommand::Ls => {
             let answer = client.get(Route::new(&["datasets"])).await?;
             show::list(out, &answer, COLUMNS, "there are no datasets")
+        }
+        DatasetCommand::Rm { name, cascade } => {
+            let route = cascade.on(Route::new(&["datasets", &name]));
+            let done = format!("dataset {name} is removed; its objects stay");
+            remove::run(route, &cascade.how, &done, client, out).await.map(drop)
+        }
+        DatasetCommand::Set(set) => {
+            let SetDataset { dataset, name, topic, description, format, frequency, version, deprecated } = *set;
+            let body = Body::new()
+                .some("name", name)
+                .some("topic", topic)
+                .some("description", description)
+                .some("format", format)
+                .some("frequency", frequency)
+                .some("version", version)
+                .some("deprecated", deprecated);
+            let answer = client.patch(Route::new(&["datasets", &dataset]), &body).await?;
+            show::one(out, &answer, &["name", "id", "topic", "bucket", "prefix", "description"])
         }
     }
 }

@@ -7,9 +7,11 @@ use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::Out;
 use crate::cli::place::{self, Place};
+use crate::cli::remove::{self, How};
+use crate::cli::token::ended;
 use crate::cli::{instant, show, ttl};
 
-/// Make, list and remove grants
+/// Make, list, change and remove grants
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -38,7 +40,56 @@ enum Command {
         /// Let the credentials vended under it live on to their end
         #[arg(long)]
         keep_credentials: bool,
+        #[command(flatten)]
+        how: How,
     },
+    /// Change a grant; credentials that have more than it gives from now on end
+    #[command(visible_alias = "change")]
+    Set(Box<Set>),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+struct Set {
+    /// The grant's id, its name in your account, or ACCOUNT/NAME
+    #[arg(value_name = "GRANT")]
+    grant: String,
+    /// Its account; yours unless given
+    #[arg(long, value_name = "ACCOUNT")]
+    account: Option<String>,
+    /// Its name from now on
+    #[arg(long, value_name = "NAME", group = "change")]
+    name: Option<String>,
+    /// A directory it opens, from the bucket's root; these flags take the place of all its paths. May be repeated
+    #[arg(long = "prefix", value_name = "DIR", group = "change")]
+    prefixes: Vec<String>,
+    /// An object it opens; the whole key. May be repeated
+    #[arg(long = "object", value_name = "KEY", group = "change")]
+    objects: Vec<String>,
+    /// It opens the whole bucket
+    #[arg(long, conflicts_with_all = ["prefixes", "objects"], group = "change")]
+    whole_bucket: bool,
+    /// What it allows
+    #[arg(long, value_enum, group = "change")]
+    access: Option<Access>,
+    /// An action it allows, by name; these take the place of all. May be repeated
+    #[arg(long = "action", value_name = "ACTION", conflicts_with = "access", group = "change")]
+    actions: Vec<String>,
+    /// The longest life of its credentials: `1h`, `7d`
+    #[arg(long, value_name = "TIME", value_parser = ttl::parse, group = "change")]
+    max_ttl: Option<u32>,
+    /// It opens nothing before this instant (RFC 3339)
+    #[arg(long, value_name = "INSTANT", group = "change")]
+    from: Option<jiff::Timestamp>,
+    /// It opens nothing from this instant on (RFC 3339)
+    #[arg(long, value_name = "INSTANT", group = "change")]
+    until: Option<jiff::Timestamp>,
+    /// It has no end
+    #[arg(long, conflicts_with = "until", group = "change")]
+    no_until: bool,
+    /// Let the credentials that have more than that live on to their end
+    #[arg(long)]
+    keep_credentials: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -134,12 +185,18 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let answer = client.get(Route::new(&["grants"]).with_some("account", account)).await?;
             show::list(out, &answer, COLUMNS, "there are no grants")
         }
-        Command::Rm { grant, account, keep_credentials } => {
+        Command::Rm { grant, account, keep_credentials, how } => {
             let id = id(client, &grant, account).await?;
             let route = Route::new(&["grants", &id]).with_some("end_credentials", keep_credentials.then_some("false"));
-            let answer = client.delete(route).await?;
             let also = if keep_credentials { "" } else { ", and the credentials vended under it are ended" };
-            show::done(out, &answer, &format!("grant {grant} is removed{also}"))
+            remove::run(route, &how, &format!("grant {grant} is removed{also}"), client, out).await.map(drop)
+        }
+        Command::Set(set) => {
+            let Set { grant, account, keep_credentials, .. } = &*set;
+            let id = id(client, grant, account.clone()).await?;
+            let route = Route::new(&["grants", &id]).with_some("end_credentials", keep_credentials.then_some("false"));
+            let answer = client.patch(route, &set.body()).await?;
+            show::done(out, &answer, &format!("grant {grant} is changed{}", ended(&answer)))
         }
     }
 }
@@ -159,6 +216,27 @@ pub(crate) async fn id(client: &Client<'_>, text: &str, account: Option<String>)
         Failure::new(Exit::NotFound, format!("there is no grant `{text}` that you can see"))
             .hint("name it as ACCOUNT/NAME, or by its id; `valetkey grant ls --account ACCOUNT` lists them")
     })
+}
+
+impl Set {
+    fn body(&self) -> Body {
+        let instant = |at: jiff::Timestamp| serde_json::Value::from(at.to_string());
+        let until = match (self.until, self.no_until) {
+            (Some(until), _) => Some(instant(until)),
+            (None, true) => Some(serde_json::Value::Null),
+            (None, false) => None,
+        };
+        Body::new()
+            .some("name", self.name.clone())
+            .list("prefixes", self.prefixes.iter().map(|prefix| place::directory(prefix)).collect())
+            .list("objects", self.objects.clone())
+            .some("whole_bucket", self.whole_bucket.then_some(true))
+            .some("access", self.access.map(Access::as_str))
+            .list("actions", self.actions.clone())
+            .some("max_ttl_secs", self.max_ttl)
+            .some("from", self.from.map(instant))
+            .some("until", until)
+    }
 }
 
 fn body(create: Create) -> Result<Body, Failure> {

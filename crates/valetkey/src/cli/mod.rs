@@ -26,6 +26,7 @@ mod me;
 pub(crate) mod output;
 mod parent_key;
 mod place;
+mod remove;
 mod scrub;
 mod share;
 mod show;
@@ -121,23 +122,23 @@ enum Command {
     Whoami,
     /// Say why an action is allowed or not, naming the grant
     Explain(explain::Args),
-    /// Make, list and end tokens
+    /// Make, list, change and end tokens
     Token(token::Args),
-    /// Make, list and remove grants
+    /// Make, list, change and remove grants
     Grant(grant::Args),
-    /// Make, list and disable parent access keys: long-lived S3 keys in R2's form
+    /// Make, list, change, disable and remove parent access keys: long-lived S3 keys in R2's form
     ParentKey(parent_key::Args),
-    /// Make, list, suspend and credit accounts
+    /// Make, list, change, suspend, credit and remove accounts
     Account(account::Args),
-    /// List, suspend, activate and remove callers
+    /// List, change, suspend, activate and remove callers
     Caller(caller::Args),
-    /// Make, change, check and list storages
+    /// Make, change, check, list and remove storages
     Storage(Box<storage::Storage>),
-    /// Make and list buckets
+    /// Make, list and remove buckets
     Bucket(catalog::Bucket),
-    /// Make and list datasets
+    /// Make, list, change and remove datasets
     Dataset(catalog::Dataset),
-    /// Make, list and remove workspaces: the places Dreadnode's SDK works in
+    /// Make, list, change and remove workspaces: the places Dreadnode's SDK works in
     Workspace(workspace::Args),
     /// Share tables by Delta Sharing: shares, recipients, profiles
     Share(Box<share::Args>),

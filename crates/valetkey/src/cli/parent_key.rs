@@ -9,6 +9,8 @@ use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
+use crate::cli::remove::{self, Cascade};
+use crate::cli::token::ended;
 use crate::cli::{show, ttl};
 
 /// Make, list and disable parent access keys: long-lived S3 keys in Cloudflare R2's form, that make and sign short-lived ones
@@ -50,13 +52,40 @@ enum Command {
     },
     /// End a parent access key and everything made of it or signed with it, at once
     Disable {
-        /// Its access key id, or its name in your account
+        /// Its access key id, its name in your account, or ACCOUNT/NAME
         #[arg(value_name = "KEY")]
         key: String,
     },
+    /// Remove a parent access key for good, with the caller and the grants made for it; its name is free
+    Rm {
+        /// Its access key id, its name in your account, or ACCOUNT/NAME
+        #[arg(value_name = "KEY")]
+        key: String,
+        #[command(flatten)]
+        cascade: Cascade,
+    },
+    /// Change when a parent access key ends, or what it allows; credentials that have more than that end
+    #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+    Set {
+        /// Its access key id, its name in your account, or ACCOUNT/NAME
+        #[arg(value_name = "KEY")]
+        key: String,
+        /// How long it is good from now on: `12h`, `30d`
+        #[arg(long, value_name = "TIME", value_parser = ttl::parse, group = "what")]
+        ttl: Option<u32>,
+        /// Let it outlive the token you say it with
+        #[arg(long)]
+        outlive: bool,
+        /// What it allows from now on
+        #[arg(long, value_enum, group = "what")]
+        permission: Option<Permission>,
+        /// Let the credentials that have more than that live on to their end
+        #[arg(long)]
+        keep_credentials: bool,
+    },
     /// End one credential that was signed with a parent access key
     EndChild {
-        /// The parent's access key id, or its name in your account
+        /// The parent's access key id, its name in your account, or ACCOUNT/NAME
         #[arg(value_name = "KEY")]
         key: String,
         /// A file with its session token, or with what was signed as JSON; `-` reads standard input
@@ -146,6 +175,21 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
                 &answer,
                 &format!("{key} is disabled, and everything made of it or signed with it is ended"),
             )
+        }
+        Command::Rm { key, cascade } => {
+            let route = cascade.on(Route::new(&["parent-keys", &key])).with("remove", "true");
+            let done = format!("parent access key {key} is removed");
+            remove::run(route, &cascade.how, &done, client, out).await.map(drop)
+        }
+        Command::Set { key, ttl, outlive, permission, keep_credentials } => {
+            let body = Body::new()
+                .some("expires_in_secs", ttl)
+                .some("outlive", outlive.then_some(true))
+                .some("permission", permission.map(Permission::as_str));
+            let route =
+                Route::new(&["parent-keys", &key]).with_some("end_credentials", keep_credentials.then_some("false"));
+            let answer = client.patch(route, &body).await?;
+            show::done(out, &answer, &format!("parent access key {key} is changed{}", ended(&answer)))
         }
         Command::EndChild { key, from } => {
             let text = read(&from)?;

@@ -10,9 +10,10 @@ use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::Out;
+use crate::cli::remove::{self, Cascade};
 use crate::cli::{check, scrub, show, ttl};
 
-/// Make, change, check and list storages
+/// Make, change, check, list and remove storages
 #[derive(Debug, clap::Args)]
 pub(crate) struct Storage {
     #[command(subcommand)]
@@ -24,6 +25,7 @@ enum Command {
     /// Add a storage
     Create(Box<Create>),
     /// Change what is configured of a storage; what is not given stays
+    #[command(visible_alias = "set")]
     Change(Box<Change>),
     /// Prove, live, what credentials of a storage open and what not; ends with 1 if something fails
     Check {
@@ -46,6 +48,14 @@ enum Command {
     /// List storages
     #[command(visible_alias = "list")]
     Ls,
+    /// Take a storage off the record and end every key to it; nothing at the store is removed
+    Rm {
+        /// The storage's name or id
+        #[arg(value_name = "STORAGE")]
+        storage: String,
+        #[command(flatten)]
+        cascade: Cascade,
+    },
 }
 
 impl Storage {
@@ -301,6 +311,10 @@ pub(crate) async fn run(args: Storage, client: &Client<'_>, out: &Out) -> Result
         Command::EndCredentials { storage } => {
             let answer = client.post(Route::new(&["storages", &storage, "revocations"]), &Body::new()).await?;
             show::one(out, &answer, &["storage", "ended", "done", "notes"])
+        }
+        Command::Rm { storage, cascade } => {
+            let route = cascade.on(Route::new(&["storages", &storage]));
+            remove::run(route, &cascade.how, &format!("storage {storage} is removed"), client, out).await.map(drop)
         }
         Command::Ls => {
             let answer = client.get(Route::new(&["storages"])).await?;

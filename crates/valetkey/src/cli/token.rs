@@ -10,7 +10,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
 use crate::cli::{show, ttl};
 
-/// Make, list and end tokens
+/// Make, list, change and end tokens
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -44,8 +44,27 @@ enum Command {
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
     },
+    /// Change when a token ends; credentials that it vended and that would outlive it end
+    #[command(group = clap::ArgGroup::new("when").required(true).multiple(false))]
+    Set {
+        /// The token's id, as `valetkey token ls` shows it
+        #[arg(value_name = "TOKEN_ID")]
+        id: String,
+        /// How long it is good from now on: `12h`, `30d`
+        #[arg(long, value_name = "TIME", value_parser = ttl::parse, group = "when")]
+        ttl: Option<u32>,
+        /// As long as the token you say it with
+        #[arg(long, group = "when")]
+        no_ttl: bool,
+        /// Let it outlive the token you say it with; for operators
+        #[arg(long)]
+        outlive: bool,
+        /// Let the credentials that would outlive it live on to their end
+        #[arg(long)]
+        keep_credentials: bool,
+    },
     /// End a token and the credentials it vended
-    #[command(group = clap::ArgGroup::new("which").required(true).multiple(false))]
+    #[command(visible_alias = "rm", group = clap::ArgGroup::new("which").required(true).multiple(false))]
     Revoke {
         /// The token's id, as `valetkey token ls` shows it; `-` reads the token itself from standard input
         #[arg(value_name = "TOKEN_ID|-", group = "which")]
@@ -64,7 +83,7 @@ enum Command {
 
 /// What a caller may do beside asking for credentials.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-enum Role {
+pub(crate) enum Role {
     /// Asks for credentials, sees and ends its own leases
     Member,
     /// Also sees and ends the leases and tokens of its account
@@ -74,7 +93,7 @@ enum Role {
 }
 
 impl Role {
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Member => "member",
             Self::Admin => "admin",
@@ -123,9 +142,24 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let answer = client.get(Route::new(&["tokens"]).with_some("account", account)).await?;
             show::list(out, &answer, COLUMNS, "there are no tokens")
         }
+        Command::Set { id, ttl, no_ttl: _, outlive, keep_credentials } => {
+            let body = Body::new().set("expires_in_secs", ttl).some("outlive", outlive.then_some(true));
+            let route = Route::new(&["tokens", &id]).with_some("end_credentials", keep_credentials.then_some("false"));
+            let answer = client.patch(route, &body).await?;
+            let ends = show::text(&answer, &["expires"]).unwrap_or("no instant of its own");
+            show::done(out, &answer, &format!("token {id} ends at {ends}{}", ended(&answer)))
+        }
         Command::Revoke { id, caller, with_made, yes } => {
             revoke(Which::of(id, caller)?, with_made, yes, client, out).await.map_err(last_operator)
         }
+    }
+}
+
+/// How many leases a change ended, in a clause.
+pub(crate) fn ended(answer: &Value) -> String {
+    match show::find(answer, &["ended"]).and_then(Value::as_u64).unwrap_or_default() {
+        0 => String::new(),
+        count => format!("; {count} live leases had more than that, and are ended"),
     }
 }
 

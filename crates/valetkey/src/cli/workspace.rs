@@ -4,9 +4,10 @@ use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::output::Out;
+use crate::cli::remove::{self, How, in_account};
 use crate::cli::{show, ttl};
 
-/// Make, list and remove workspaces
+/// Make, list, change and remove workspaces
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -24,9 +25,9 @@ enum Command {
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
     },
-    /// Remove a workspace and its grants, and end the credentials vended for it; its objects stay
+    /// Remove a workspace with the grants made for it, and end the credentials vended under them; its objects stay
     Rm {
-        /// The workspace's key or id
+        /// The workspace's key in your account, ACCOUNT/KEY, or its id
         #[arg(value_name = "WORKSPACE")]
         workspace: String,
         /// Its account; yours unless given
@@ -35,6 +36,24 @@ enum Command {
         /// Let the credentials vended for it live on to their end
         #[arg(long)]
         keep_credentials: bool,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Change a workspace's name, or make it the one meant when none is named
+    #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+    Set {
+        /// The workspace's key in your account, ACCOUNT/KEY, or its id
+        #[arg(value_name = "WORKSPACE")]
+        workspace: String,
+        /// Its account; yours unless given
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+        /// Its name for people
+        #[arg(long, value_name = "NAME", group = "what")]
+        name: Option<String>,
+        /// Make it the one meant when none is named
+        #[arg(long, group = "what")]
+        default: bool,
     },
 }
 
@@ -94,13 +113,20 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let answer = client.get(Route::new(&["workspaces"]).with_some("account", account)).await?;
             show::list(out, &answer, COLUMNS, "there are no workspaces")
         }
-        Command::Rm { workspace, account, keep_credentials } => {
-            let route = Route::new(&["workspaces", &workspace])
+        Command::Rm { workspace, account, keep_credentials, how } => {
+            let (account, key) = in_account(account, &workspace);
+            let route = Route::new(&["workspaces", &key])
                 .with_some("account", account)
                 .with_some("end_credentials", keep_credentials.then_some("false"));
-            let answer = client.delete(route).await?;
             let also = if keep_credentials { "" } else { ", and the credentials vended for it are ended" };
-            show::done(out, &answer, &format!("workspace {workspace} is removed{also}; its objects stay"))
+            let done = format!("workspace {workspace} is removed{also}; its objects stay");
+            remove::run(route, &how, &done, client, out).await.map(drop)
+        }
+        Command::Set { workspace, account, name, default } => {
+            let (account, key) = in_account(account, &workspace);
+            let body = Body::new().some("name", name).some("default", default.then_some(true));
+            let answer = client.patch(Route::new(&["workspaces", &key]).with_some("account", account), &body).await?;
+            show::done(out, &answer, &format!("workspace {workspace} is changed"))
         }
     }
 }

@@ -255,6 +255,7 @@ async fn make(node: &Node) -> anyhow::Result<State> {
             storage,
             dataset: Some(dataset),
             share: None,
+            workspace: None,
             scope,
             max_lifetime: Lifetime::secs(604_800),
             from: None,

@@ -202,6 +202,8 @@ impl NodeStores {
                 continue;
             }
             for (bucket, _) in buckets.iter().filter(|(_, of)| *of == storage.id) {
+                // One that was being removed, and is on record all the same, stays.
+                self.reopen_bucket(&storage, bucket).await?;
                 match storage.kind {
                     StorageKind::Embedded => self.endpoint.ensure_bucket(bucket).await?,
                     // Whether it is there is seen when it is asked for: a store that is away now holds nobody else up.
@@ -210,6 +212,7 @@ impl NodeStores {
                 }
             }
         }
+        self.purge_closed();
         Ok(())
     }
 
@@ -399,6 +402,34 @@ impl Stores for NodeStores {
             StorageKind::Embedded | StorageKind::Gateway => self.endpoint.ensure_bucket_at(storage.id, bucket).await,
             // A credential that makes buckets is none this server should have.
             StorageKind::Sts | StorageKind::R2 | StorageKind::Azure | StorageKind::Gcs => Ok(()),
+        }
+    }
+
+    async fn close_bucket(&self, storage: &Storage, bucket: &BucketName, with_objects: bool) -> Result<(), Error> {
+        if with_objects && storage.kind != StorageKind::Embedded {
+            let said = format!(
+                "the objects of the storage `{}` are not this server's to remove: the bucket goes from the record alone, without `with_objects`",
+                storage.name
+            );
+            return Err(invalid("with_objects", said));
+        }
+        if storage.kind.is_ours() {
+            self.endpoint.close_bucket(storage.id, bucket, with_objects).await?;
+        }
+        Ok(())
+    }
+
+    async fn reopen_bucket(&self, storage: &Storage, bucket: &BucketName) -> Result<(), Error> {
+        if storage.kind.is_ours() { self.endpoint.reopen_bucket(storage.id, bucket).await } else { Ok(()) }
+    }
+
+    fn purge_closed(&self) {
+        self.endpoint.purge_closed();
+    }
+
+    async fn remove(&self, storage: &Storage) {
+        if storage.kind == StorageKind::Gateway {
+            self.endpoint.detach(storage.id);
         }
     }
 

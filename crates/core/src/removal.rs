@@ -1,0 +1,322 @@
+//! Removing what was made, whatever it is: what goes with it, what stands in the way, and what it ends. One mechanism for every
+//! noun: a store answers what depends on each [`Thing`] and how each is taken out, and everything else follows from that.
+
+use std::fmt;
+
+use crate::account::Account;
+use crate::caller::Role;
+use crate::dataset::Dataset;
+use crate::error::{Error, Kind};
+use crate::grant::{Grant, Grantee};
+use crate::id::{
+    AccountId, CallerId, DatasetId, GrantId, ProjectId, ShareId, StorageId, TableId, TokenId, WorkspaceId,
+};
+use crate::name::{BucketName, Name};
+use crate::token::Maker;
+
+/// Something that can be removed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Thing {
+    /// A tenant.
+    Account(AccountId),
+    /// Who asks in one.
+    Caller(CallerId),
+    /// What proves it.
+    Token(TokenId),
+    /// A token that is a parent access key, with the caller that was made for it.
+    ParentKey(TokenId),
+    /// A rule.
+    Grant(GrantId),
+    /// An object store.
+    Storage(StorageId),
+    /// A bucket of one, on record here.
+    Bucket(BucketName),
+    /// A named part of a bucket.
+    Dataset(DatasetId),
+    /// A named place of an account.
+    Workspace(WorkspaceId),
+    /// A name in one.
+    Project(ProjectId),
+    /// Tables that are given away.
+    Share(ShareId),
+    /// One of them.
+    Table(TableId),
+    /// To whom they are given.
+    Recipient {
+        /// Which share.
+        share: ShareId,
+        /// Whose.
+        account: AccountId,
+        /// Which caller of it, or everyone.
+        to: Recipients,
+    },
+    /// All packages of an account.
+    Packages(AccountId),
+}
+
+/// Whom of an account a share is given to: [`Grantee`], in an order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Recipients {
+    /// Everyone.
+    Everyone,
+    /// One caller.
+    Caller(CallerId),
+}
+
+impl From<Grantee> for Recipients {
+    fn from(to: Grantee) -> Self {
+        match to {
+            Grantee::Everyone => Self::Everyone,
+            Grantee::Caller(caller) => Self::Caller(caller),
+        }
+    }
+}
+
+impl From<Recipients> for Grantee {
+    fn from(to: Recipients) -> Self {
+        match to {
+            Recipients::Everyone => Self::Everyone,
+            Recipients::Caller(caller) => Self::Caller(caller),
+        }
+    }
+}
+
+impl Thing {
+    /// The word for its kind.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Account(_) => "account",
+            Self::Caller(_) => "caller",
+            Self::Token(_) => "token",
+            Self::ParentKey(_) => "parent key",
+            Self::Grant(_) => "grant",
+            Self::Storage(_) => "storage",
+            Self::Bucket(_) => "bucket",
+            Self::Dataset(_) => "dataset",
+            Self::Workspace(_) => "workspace",
+            Self::Project(_) => "project",
+            Self::Share(_) => "share",
+            Self::Table(_) => "table",
+            Self::Recipient { .. } => "recipient",
+            Self::Packages(_) => "packages",
+        }
+    }
+
+    /// Its id, where it has one of its own.
+    pub fn id(&self) -> Option<String> {
+        Some(match self {
+            Self::Account(id) => id.to_string(),
+            Self::Caller(id) => id.to_string(),
+            Self::Token(id) | Self::ParentKey(id) => id.to_string(),
+            Self::Grant(id) => id.to_string(),
+            Self::Storage(id) => id.to_string(),
+            Self::Dataset(id) => id.to_string(),
+            Self::Workspace(id) => id.to_string(),
+            Self::Project(id) => id.to_string(),
+            Self::Share(id) => id.to_string(),
+            Self::Table(id) => id.to_string(),
+            Self::Bucket(_) | Self::Recipient { .. } | Self::Packages(_) => return None,
+        })
+    }
+
+    /// Whether removing it may leave alive what was vended under it, if that is wanted. What proves a caller, or holds what is
+    /// vended, never does.
+    pub const fn may_keep_credentials(&self) -> bool {
+        match self {
+            Self::Grant(_) | Self::Workspace(_) | Self::Share(_) | Self::Table(_) | Self::Recipient { .. } => true,
+            Self::Account(_)
+            | Self::Caller(_)
+            | Self::Token(_)
+            | Self::ParentKey(_)
+            | Self::Storage(_)
+            | Self::Bucket(_)
+            | Self::Dataset(_)
+            | Self::Project(_)
+            | Self::Packages(_) => false,
+        }
+    }
+}
+
+/// How a thing hangs on another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Tie {
+    /// It was made for the other, or is nothing without it: it goes with it.
+    Part,
+    /// It stands on its own and needs the other: it is in the way, unless it is to go too.
+    Needs,
+}
+
+/// A thing, as people are told of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Item {
+    /// The thing.
+    pub thing: Thing,
+    /// Its name; with its account's in front, where it is of one.
+    pub name: String,
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`", self.thing.kind(), self.name)
+    }
+}
+
+/// What removing a thing means.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// The thing.
+    pub what: Item,
+    /// What goes with it.
+    pub with: Vec<Item>,
+    /// What needs it, and goes only when that is said.
+    pub needs: Vec<Item>,
+    /// Live leases that end.
+    pub leases: u64,
+    /// Live tokens that end.
+    pub tokens: u64,
+    /// Whether no operator has a token that is good afterwards.
+    pub last_operator: bool,
+}
+
+/// How a thing is removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct How {
+    /// With what needs it.
+    pub cascade: bool,
+    /// What was vended under it lives on, where it may.
+    pub keep_credentials: bool,
+    /// Even if no operator has a token that is good afterwards.
+    pub last_operator: bool,
+}
+
+impl How {
+    /// Everything goes that has to.
+    pub const ALL: Self = Self { cascade: true, keep_credentials: false, last_operator: true };
+
+    /// As [`How::ALL`], and what was vended ends or not.
+    pub const fn ending(end_credentials: bool) -> Self {
+        Self { keep_credentials: !end_credentials, ..Self::ALL }
+    }
+}
+
+/// Things named in one sentence.
+const NAMED: usize = 5;
+
+impl Plan {
+    /// Refuses what stands in the way.
+    ///
+    /// # Errors
+    /// `Invalid`, with the names of what needs the thing (field `cascade`), or because no operator could come in afterwards
+    /// (field `last_operator`).
+    pub fn allows(&self, how: How) -> Result<(), Error> {
+        if !self.needs.is_empty() && !how.cascade {
+            let mut names: Vec<String> = self.needs.iter().take(NAMED).map(ToString::to_string).collect();
+            match self.needs.len() - names.len() {
+                0 => {}
+                more => names.push(format!("{more} more")),
+            }
+            let said = format!(
+                "the {} is needed by {}: remove them first, or say `cascade`, and they go with it",
+                self.what,
+                names.join(", ")
+            );
+            return Err(Error::new(Kind::Invalid, said).at("cascade"));
+        }
+        if self.last_operator && !how.last_operator {
+            return Err(last_operator());
+        }
+        Ok(())
+    }
+
+    /// Everything that goes, itself first.
+    pub fn all(&self) -> impl Iterator<Item = &Item> {
+        std::iter::once(&self.what).chain(&self.with).chain(&self.needs)
+    }
+}
+
+/// The refusal to end the last token of an operator.
+pub fn last_operator() -> Error {
+    let said = "this is the last token of an operator that is good: make another one first, or say `last_operator`; then only `valetkey server init --new-operator-token`, on the server's machine, makes a new one";
+    Error::new(Kind::Invalid, said).at("last_operator")
+}
+
+/// What is changed of something that is there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Amendment {
+    /// An account's name, standing and price.
+    Account(Account),
+    /// A caller's name and role.
+    Caller {
+        /// Which.
+        id: CallerId,
+        /// Its name from now on.
+        name: Name,
+        /// Its role from now on.
+        role: Role,
+    },
+    /// When a token ends: never later than its maker allows.
+    Token {
+        /// Which.
+        id: TokenId,
+        /// From when on it is good no more; nothing for as long as its maker allows.
+        until: Option<jiff::Timestamp>,
+        /// Who says so.
+        maker: Maker,
+    },
+    /// A grant, as it is from now on: its id, account, grantee, store, bucket and origin stay.
+    Grant(Grant),
+    /// A dataset, as it is from now on: its place stays.
+    Dataset(Dataset),
+    /// A workspace's name, and whether it is the default one.
+    Workspace {
+        /// Which.
+        id: WorkspaceId,
+        /// Whose.
+        account: AccountId,
+        /// Its name for people.
+        name: Option<Box<str>>,
+        /// Whether it takes the place of the account's default one, or is that no longer.
+        is_default: Option<bool>,
+    },
+}
+
+impl Amendment {
+    /// Whether a grant gives less from now on than it did.
+    pub fn narrows(&self, before: &Grant, now: jiff::Timestamp) -> bool {
+        let Self::Grant(after) = self else { return false };
+        let sooner = after.until.is_some_and(|until| before.until.is_none_or(|was| until < was));
+        sooner
+            || after.from.is_some_and(|from| now < from)
+            || after.max_lifetime < before.max_lifetime
+            || !after.scope.actions().contains_all(before.scope.actions())
+            || !after.scope.paths().cover_paths(before.scope.paths())
+    }
+
+    /// Whether a lease that was opened under the grant or with the token has more than that allows after the change.
+    /// `before` is the grant as it was.
+    pub fn ends(&self, before: Option<&Grant>, lease: &crate::lease::Lease, now: jiff::Timestamp) -> bool {
+        match self {
+            Self::Grant(after) => {
+                let Some(before) = before else { return false };
+                lease.grants.contains(&after.id) && exceeds(before, after, lease, now)
+            }
+            Self::Token { id, until, .. } => lease.token == *id && until.is_some_and(|until| until < lease.until),
+            Self::Account(_) | Self::Caller { .. } | Self::Dataset(_) | Self::Workspace { .. } => false,
+        }
+    }
+}
+
+/// Whether a lease takes from a grant, as it was, what that no longer gives. A lease of several grants has of each what it covers.
+fn exceeds(before: &Grant, after: &Grant, lease: &crate::lease::Lease, now: jiff::Timestamp) -> bool {
+    use crate::scope::Paths;
+    let time = after.from.is_some_and(|from| now < from) || after.until.is_some_and(|until| until < lease.until);
+    let long = crate::time::Lifetime::between(lease.opened, lease.until).is_some_and(|life| life > after.max_lifetime);
+    let (was, is) = (before.scope.paths(), after.scope.paths());
+    let place = match lease.scope.paths() {
+        Paths::Whole => was.cover_paths(&Paths::Whole) && !is.cover_paths(&Paths::Whole),
+        Paths::Only(set) => set
+            .iter()
+            .any(|path| Paths::only([path]).is_ok_and(|path| was.cover_paths(&path) && !is.cover_paths(&path))),
+    };
+    time || long || place || !after.scope.actions().contains_all(lease.scope.actions())
+}

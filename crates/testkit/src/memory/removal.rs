@@ -1,0 +1,478 @@
+//! Removing and changing in memory: the same plan, found by looking through everything.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use jiff::Timestamp;
+use valetkey_core::caller::{CallerStanding, Role};
+use valetkey_core::error::{Error, Kind, Noun};
+use valetkey_core::grant::Grantee;
+use valetkey_core::id::{AccountId, CallerId, TokenId};
+use valetkey_core::lease::{Lease, Revocation, Revoker};
+use valetkey_core::name::Name;
+use valetkey_core::port::TokenRecord;
+use valetkey_core::removal::{Amendment, How, Item, Plan, Thing, Tie, last_operator};
+use valetkey_core::share::no_share;
+use valetkey_core::storage::StorageKind;
+
+use crate::memory::World;
+use crate::memory::ledger::is_about;
+use crate::memory::registry::exists;
+
+impl World {
+    /// There is no clock here, but it is not earlier than the newest lease.
+    pub(super) fn newest(&self) -> Timestamp {
+        self.leases.iter().map(|lease| lease.opened).max().unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    fn account_name(&self, id: AccountId) -> String {
+        let known = self.accounts.iter().map(|(account, _)| account).find(|account| account.id == id);
+        known.map(|account| account.name.to_string()).unwrap_or_default()
+    }
+
+    fn caller_name(&self, id: CallerId) -> Option<String> {
+        let found = self.callers.iter().find(|(known, ..)| *known == id)?;
+        (self.standing(id) != CallerStanding::Removed).then(|| format!("{}/{}", self.account_name(found.1), found.2))
+    }
+
+    fn live_tokens(&self, caller: CallerId, now: Timestamp) -> Vec<TokenId> {
+        let own = self.tokens.iter().map(|(_, record)| record).filter(|record| record.caller == caller);
+        let good = |record: &&TokenRecord| record.revoked.is_none() && record.until.is_none_or(|until| now < until);
+        own.filter(good).map(|record| record.id).collect()
+    }
+
+    fn dependents(&self, thing: &Thing, now: Timestamp) -> Vec<(Thing, Tie)> {
+        let mut found = Vec::new();
+        let mut add = |tie: Tie, thing: Thing| found.push((thing, tie));
+        match thing {
+            Thing::Account(id) => {
+                let callers = self.callers.iter().filter(|(_, account, ..)| account == id).map(|(caller, ..)| *caller);
+                callers
+                    .filter(|caller| self.standing(*caller) != CallerStanding::Removed)
+                    .for_each(|caller| add(Tie::Needs, Thing::Caller(caller)));
+                let workspaces = self.shelf.workspaces.iter().filter(|one| one.account == *id);
+                workspaces.for_each(|one| add(Tie::Needs, Thing::Workspace(one.id)));
+                let everyones = self.grants.iter().filter(|one| one.account == *id && one.to == Grantee::Everyone);
+                everyones
+                    .filter(|one| one.share.is_none() && one.workspace.is_none())
+                    .for_each(|one| add(Tie::Needs, Thing::Grant(one.id)));
+                self.shared
+                    .shares
+                    .iter()
+                    .filter(|one| one.account == *id)
+                    .for_each(|one| add(Tie::Needs, Thing::Share(one.id)));
+                for one in self.shared.recipients.iter().filter(|one| one.account == *id && one.to == Grantee::Everyone)
+                {
+                    add(Tie::Needs, Thing::Recipient { share: one.share, account: *id, to: one.to.into() });
+                }
+                if self.shelf.has_packages(*id) {
+                    add(Tie::Needs, Thing::Packages(*id));
+                }
+            }
+            Thing::Caller(id) => {
+                self.live_tokens(*id, now).into_iter().for_each(|token| add(Tie::Part, Thing::Token(token)));
+                let own = self.grants.iter().filter(|one| one.to == Grantee::Caller(*id) && one.share.is_none());
+                own.for_each(|one| add(Tie::Part, Thing::Grant(one.id)));
+                for one in self.shared.recipients.iter().filter(|one| one.to == Grantee::Caller(*id)) {
+                    add(Tie::Part, Thing::Recipient { share: one.share, account: one.account, to: one.to.into() });
+                }
+            }
+            Thing::ParentKey(token) => {
+                let caller =
+                    self.tokens.iter().find(|(_, record)| record.id == *token).map(|(_, record)| record.caller);
+                if let Some(caller) = caller {
+                    let others = self.live_tokens(caller, now).into_iter().any(|other| other != *token);
+                    add(if others { Tie::Needs } else { Tie::Part }, Thing::Caller(caller));
+                }
+            }
+            Thing::Storage(id) => {
+                let own = self.buckets.iter().filter(|(_, of)| of == id);
+                own.for_each(|(bucket, _)| add(Tie::Needs, Thing::Bucket(bucket.clone())));
+            }
+            Thing::Bucket(name) => {
+                let of = self.buckets.iter().find(|(known, _)| known == name).map(|(_, storage)| *storage);
+                let own = self.grants.iter().filter(|one| Some(one.storage) == of && one.scope.bucket() == name);
+                own.filter(|one| one.share.is_none() && one.workspace.is_none())
+                    .for_each(|one| add(Tie::Needs, Thing::Grant(one.id)));
+                self.datasets
+                    .iter()
+                    .filter(|one| one.bucket == *name)
+                    .for_each(|one| add(Tie::Needs, Thing::Dataset(one.id)));
+                let workspaces = self.shelf.workspaces.iter().filter(|one| one.bucket == *name);
+                workspaces.for_each(|one| add(Tie::Needs, Thing::Workspace(one.id)));
+                self.shared
+                    .tables
+                    .iter()
+                    .filter(|one| one.bucket == *name)
+                    .for_each(|one| add(Tie::Needs, Thing::Table(one.id)));
+            }
+            Thing::Dataset(id) => {
+                let own = self.grants.iter().filter(|one| one.dataset == Some(*id));
+                own.for_each(|one| add(Tie::Needs, Thing::Grant(one.id)));
+            }
+            Thing::Workspace(id) => {
+                let own = self.grants.iter().filter(|one| one.workspace == Some(*id));
+                own.for_each(|one| add(Tie::Part, Thing::Grant(one.id)));
+                let projects = self.shelf.projects.iter().filter(|one| one.workspace == *id);
+                projects.for_each(|one| add(Tie::Part, Thing::Project(one.id)));
+            }
+            Thing::Share(id) => {
+                self.shared
+                    .tables
+                    .iter()
+                    .filter(|one| one.share == *id)
+                    .for_each(|one| add(Tie::Part, Thing::Table(one.id)));
+                for one in self.shared.recipients.iter().filter(|one| one.share == *id) {
+                    add(Tie::Part, Thing::Recipient { share: *id, account: one.account, to: one.to.into() });
+                }
+            }
+            Thing::Table(id) => {
+                let own = self.shared.grants.iter().filter(|(_, table, _)| table == id);
+                own.for_each(|(grant, ..)| add(Tie::Part, Thing::Grant(*grant)));
+            }
+            Thing::Recipient { share, account, to } => {
+                let own = self
+                    .shared
+                    .grants
+                    .iter()
+                    .filter(|(_, _, one)| (one.share, one.account, one.to) == (*share, *account, (*to).into()));
+                own.for_each(|(grant, ..)| add(Tie::Part, Thing::Grant(*grant)));
+            }
+            Thing::Token(_) | Thing::Grant(_) | Thing::Project(_) | Thing::Packages(_) => {}
+        }
+        found
+    }
+
+    fn item(&self, thing: &Thing) -> Result<Item, Error> {
+        let missing = Error::not_found;
+        let name = match thing {
+            Thing::Account(id) => {
+                let known = self.accounts.iter().find(|(account, _)| account.id == *id);
+                known.map(|(account, _)| account.name.to_string()).ok_or_else(|| missing(Noun::Account))?
+            }
+            Thing::Caller(id) => self.caller_name(*id).ok_or_else(|| missing(Noun::Caller))?,
+            Thing::Token(id) => {
+                let known = self.tokens.iter().find(|(_, record)| record.id == *id);
+                let (_, record) = known.ok_or_else(|| missing(Noun::Token))?;
+                let record = self.current(record);
+                format!("{}/{} …{}", self.account_name(record.account), record.caller_name, record.tail)
+            }
+            Thing::ParentKey(id) => {
+                let known = self.parents.iter().any(|(token, _)| token == id);
+                let caller = self.tokens.iter().find(|(_, record)| record.id == *id).map(|(_, record)| record.caller);
+                let name = caller.filter(|_| known).and_then(|caller| self.caller_name(caller));
+                name.ok_or_else(|| missing(Noun::ParentKey))?
+            }
+            Thing::Grant(id) => {
+                let known = self.grants.iter().find(|grant| grant.id == *id).ok_or_else(|| missing(Noun::Grant))?;
+                format!("{}/{}", self.account_name(known.account), known.name)
+            }
+            Thing::Storage(id) => {
+                let known = self.storages.iter().find(|known| known.id == *id);
+                known.map(|known| known.name.to_string()).ok_or_else(|| missing(Noun::Storage))?
+            }
+            Thing::Bucket(name) => {
+                let known = self.buckets.iter().any(|(known, _)| known == name);
+                if !known {
+                    return Err(missing(Noun::Bucket).at("bucket"));
+                }
+                name.to_string()
+            }
+            Thing::Dataset(id) => {
+                let known = self.datasets.iter().find(|known| known.id == *id);
+                known.map(|known| known.name.to_string()).ok_or_else(|| missing(Noun::Dataset))?
+            }
+            Thing::Workspace(id) => {
+                let known = self.shelf.workspaces.iter().find(|known| known.id == *id);
+                let known = known.ok_or_else(|| missing(Noun::Workspace))?;
+                format!("{}/{}", self.account_name(known.account), known.key)
+            }
+            Thing::Project(id) => {
+                let known = self.shelf.projects.iter().find(|known| known.id == *id);
+                let known = known.ok_or_else(|| missing(Noun::Project))?;
+                let within = self.item(&Thing::Workspace(known.workspace))?;
+                format!("{}/{}", within.name, known.key)
+            }
+            Thing::Share(id) => {
+                let known = self.shared.shares.iter().find(|known| known.id == *id);
+                known.map(|known| known.name.to_string()).ok_or_else(no_share)?
+            }
+            Thing::Table(id) => {
+                let known = self.shared.tables.iter().find(|known| known.id == *id);
+                let known = known.ok_or_else(|| missing(Noun::Table))?;
+                format!("{}.{}.{}", self.item(&Thing::Share(known.share))?.name, known.schema, known.name)
+            }
+            Thing::Recipient { share, account, to } => {
+                let share_name = self.item(&Thing::Share(*share))?.name;
+                let to: Grantee = (*to).into();
+                let known =
+                    self.shared.recipients.iter().any(|one| (one.share, one.account, one.to) == (*share, *account, to));
+                if !known {
+                    return Err(missing(Noun::Grant));
+                }
+                let whom = match to {
+                    Grantee::Everyone => self.account_name(*account),
+                    Grantee::Caller(caller) => self.caller_name(caller).unwrap_or_default(),
+                };
+                format!("{share_name} for {whom}")
+            }
+            Thing::Packages(account) => self.account_name(*account),
+        };
+        Ok(Item { thing: thing.clone(), name })
+    }
+
+    pub(super) fn plan(&self, what: &Thing, now: Timestamp) -> Result<Plan, Error> {
+        let first = self.item(what)?;
+        if let Thing::Storage(id) = what
+            && self.storages.iter().any(|known| known.id == *id && known.kind == StorageKind::Embedded)
+        {
+            let said = "the embedded store is the server's own, and is not removed";
+            return Err(Error::new(Kind::Invalid, said).at("storage"));
+        }
+        let (mut with, mut needs) = (Vec::new(), Vec::new());
+        let mut known = BTreeSet::from([what.clone()]);
+        let mut next = VecDeque::from([(what.clone(), Tie::Part)]);
+        while let Some((thing, tie)) = next.pop_front() {
+            let mut more = self.dependents(&thing, now);
+            more.sort_by_key(|(_, tie)| *tie);
+            for (one, own) in more {
+                let own = tie.max(own);
+                if known.insert(one.clone()) {
+                    let told = self.item(&one)?;
+                    if own == Tie::Part {
+                        with.push(told);
+                    } else {
+                        needs.push(told);
+                    }
+                    next.push_back((one, own));
+                }
+            }
+        }
+        let token_of = |thing: &Thing| match thing {
+            Thing::Token(id) | Thing::ParentKey(id) => Some(*id),
+            _ => None,
+        };
+        let taken: BTreeSet<TokenId> = known.iter().filter_map(token_of).collect();
+        let live = |record: &&TokenRecord| self.current(record).is_live(now);
+        let all = || self.tokens.iter().map(|(_, record)| record).filter(live);
+        let tokens = all().filter(|record| taken.contains(&record.id)).count();
+        let operators =
+            |inside: bool| all().any(|record| record.role == Role::Operator && taken.contains(&record.id) == inside);
+        let last_operator = operators(true) && !operators(false);
+        let tokens = u64::try_from(tokens).unwrap_or(u64::MAX);
+        Ok(Plan { what: first, with, needs, leases: 0, tokens, last_operator })
+    }
+
+    fn of_plan(&self, plan: &Plan, lease: &Lease) -> bool {
+        plan.all().any(|item| match &item.thing {
+            Thing::Bucket(bucket) => {
+                let of = self.buckets.iter().find(|(known, _)| known == bucket).map(|(_, storage)| *storage);
+                of == Some(lease.storage) && lease.scope.bucket() == bucket
+            }
+            thing => revocation(thing).is_some_and(|what| is_about(what, lease)),
+        })
+    }
+
+    /// How many live leases go with a plan.
+    pub(super) fn ending(&self, plan: &Plan, now: Timestamp) -> u64 {
+        let live = self.leases.iter().filter(|lease| self.is_live(lease, now) && self.of_plan(plan, lease));
+        u64::try_from(live.count()).unwrap_or(u64::MAX)
+    }
+
+    pub(super) fn take(&mut self, what: &Thing, how: How, by: Revoker) -> Result<Plan, Error> {
+        let by = Revoker { by: by.by, at: by.at.max(self.newest()) };
+        let mut plan = self.plan(what, by.at)?;
+        plan.allows(how)?;
+        if !(how.keep_credentials && what.may_keep_credentials()) {
+            plan.leases = self.ending(&plan, by.at);
+            let buckets: Vec<_> =
+                self.leases.iter().filter(|lease| self.of_plan(&plan, lease)).map(|one| one.id).collect();
+            for lease in buckets {
+                self.ended.push((Revocation::Lease(lease), by));
+            }
+            let whats: Vec<Revocation> = plan.all().filter_map(|item| revocation(&item.thing)).collect();
+            for what in whats {
+                self.ended.push((what, by));
+            }
+        }
+        let all: Vec<Thing> = plan.all().map(|item| item.thing.clone()).collect();
+        for thing in all.into_iter().rev() {
+            self.erase(&thing, by)?;
+        }
+        self.version += 1;
+        Ok(plan)
+    }
+
+    fn erase(&mut self, thing: &Thing, by: Revoker) -> Result<(), Error> {
+        match thing {
+            Thing::Account(id) => {
+                if let Some(at) = self.accounts.iter().position(|(account, _)| account.id == *id) {
+                    let (mut account, balance) = self.accounts.remove(at);
+                    account.name = Name::parse(&format!("{}.removed", account.name))?;
+                    self.gone.push((account, balance));
+                }
+            }
+            Thing::Caller(id) => {
+                self.standings.insert(*id, CallerStanding::Removed);
+                if let Some((_, _, name, _)) = self.callers.iter_mut().find(|(known, ..)| known == id) {
+                    *name = Name::parse(&format!("{name}.removed"))?;
+                }
+                for (_, record) in &mut self.tokens {
+                    if record.caller == *id {
+                        record.revoked.get_or_insert(by.at);
+                    }
+                }
+                self.shared.take_from(*id);
+            }
+            Thing::Token(id) | Thing::ParentKey(id) => {
+                if let Some((_, record)) = self.tokens.iter_mut().find(|(_, record)| record.id == *id) {
+                    record.revoked.get_or_insert(by.at);
+                }
+            }
+            Thing::Grant(id) => {
+                self.grants.retain(|known| known.id != *id);
+                self.shared.grants.retain(|(grant, ..)| grant != id);
+                self.removed.push(*id);
+            }
+            Thing::Storage(id) => self.storages.retain(|known| known.id != *id),
+            Thing::Bucket(name) => {
+                for (account, _) in &mut self.accounts {
+                    account.datasets_bucket.take_if(|bucket| bucket == name);
+                }
+                self.buckets.retain(|(known, _)| known != name);
+            }
+            Thing::Dataset(id) => self.datasets.retain(|known| known.id != *id),
+            Thing::Workspace(id) => self.shelf.workspaces.retain(|known| known.id != *id),
+            Thing::Project(id) => self.shelf.projects.retain(|known| known.id != *id),
+            Thing::Share(id) => self.shared.shares.retain(|known| known.id != *id),
+            Thing::Table(id) => self.shared.tables.retain(|known| known.id != *id),
+            Thing::Recipient { share, account, to } => {
+                let gone = (*share, *account, Grantee::from(*to));
+                self.shared.recipients.retain(|one| (one.share, one.account, one.to) != gone);
+            }
+            Thing::Packages(account) => self.shelf.drop_packages(*account),
+        }
+        Ok(())
+    }
+
+    pub(super) fn amend(&mut self, change: &Amendment, end: bool, by: Revoker) -> Result<u64, Error> {
+        let by = Revoker { by: by.by, at: by.at.max(self.newest()) };
+        let before = match change {
+            Amendment::Grant(grant) => self.grants.iter().find(|known| known.id == grant.id).cloned(),
+            _ => None,
+        };
+        let change = &self.changed(change, by.at)?;
+        self.version += 1;
+        if !end || before.as_ref().is_some_and(|before| !change.narrows(before, by.at)) {
+            return Ok(0);
+        }
+        let live = self.leases.iter().filter(|lease| self.is_live(lease, by.at));
+        let ended: Vec<_> =
+            live.filter(|lease| change.ends(before.as_ref(), lease, by.at)).map(|lease| lease.id).collect();
+        for lease in &ended {
+            self.ended.push((Revocation::Lease(*lease), by));
+        }
+        Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Makes a change, and says which it was: a token ends no later than its maker allows.
+    fn changed(&mut self, change: &Amendment, now: Timestamp) -> Result<Amendment, Error> {
+        match change {
+            Amendment::Account(account) => {
+                let same =
+                    |known: &valetkey_core::account::Account| known.name == account.name && known.id != account.id;
+                if self.accounts.iter().any(|(known, _)| same(known)) {
+                    return Err(exists(Noun::Account, &account.name));
+                }
+                self.account(account.id)?.0 = account.clone();
+            }
+            Amendment::Caller { id, name, role } => {
+                let known = self.caller_records().into_iter().find(|known| known.id == *id);
+                let known = known.filter(|known| known.standing != CallerStanding::Removed);
+                let known = known.ok_or_else(|| Error::not_found(Noun::Caller))?;
+                let taken = |(other, account, own, _): &(CallerId, AccountId, Name, Role)| {
+                    other != id && *account == known.account && own == name
+                };
+                if self.callers.iter().any(taken) {
+                    return Err(exists(Noun::Caller, name));
+                }
+                let good = |record: &TokenRecord| record.role == Role::Operator && self.current(record).is_live(now);
+                let others = self.tokens.iter().any(|(_, record)| good(record) && record.caller != *id);
+                let own = self.tokens.iter().any(|(_, record)| good(record) && record.caller == *id);
+                if known.role == Role::Operator && *role != Role::Operator && own && !others {
+                    return Err(last_operator().at("role"));
+                }
+                if let Some((_, _, own, own_role)) = self.callers.iter_mut().find(|(known, ..)| known == id) {
+                    (*own, *own_role) = (name.clone(), *role);
+                }
+                for (_, record) in self.tokens.iter_mut().filter(|(_, record)| record.caller == *id) {
+                    (record.caller_name, record.role) = (name.clone(), *role);
+                }
+            }
+            Amendment::Token { id, until, maker } => {
+                let known = self.tokens.iter().map(|(_, record)| record).find(|record| record.id == *id);
+                let known = known.ok_or_else(|| Error::not_found(Noun::Token))?;
+                if !self.current(known).is_live(now) {
+                    let said = "the token has ended, and an end is for good: make another one";
+                    return Err(Error::new(Kind::Invalid, said).at("token"));
+                }
+                let shorter = until.is_some_and(|until| known.until.is_none_or(|own| until <= own));
+                let until = if shorter || known.until == *until { *until } else { self.until_of(*maker, *until, now)? };
+                if let Some((_, record)) = self.tokens.iter_mut().find(|(_, record)| record.id == *id) {
+                    record.until = until;
+                }
+                return Ok(Amendment::Token { id: *id, until, maker: *maker });
+            }
+            Amendment::Grant(grant) => {
+                self.check_grant(grant)?;
+                let same = self
+                    .grants
+                    .iter()
+                    .any(|known| known.account == grant.account && known.name == grant.name && known.id != grant.id);
+                if same {
+                    return Err(exists(Noun::Grant, &grant.name));
+                }
+                let known = self.grants.iter_mut().find(|known| known.id == grant.id);
+                *known.ok_or_else(|| Error::not_found(Noun::Grant))? = grant.clone();
+            }
+            Amendment::Dataset(dataset) => {
+                if self.datasets.iter().any(|known| known.name == dataset.name && known.id != dataset.id) {
+                    return Err(exists(Noun::Dataset, &dataset.name));
+                }
+                let known = self.datasets.iter_mut().find(|known| known.id == dataset.id);
+                *known.ok_or_else(|| Error::not_found(Noun::Dataset))? = dataset.clone();
+            }
+            Amendment::Workspace { id, account, name, is_default } => {
+                if *is_default == Some(true) {
+                    for one in self.shelf.workspaces.iter_mut().filter(|one| one.account == *account) {
+                        one.is_default = false;
+                    }
+                }
+                let known = self.shelf.workspaces.iter_mut().find(|known| known.id == *id && known.account == *account);
+                let known = known.ok_or_else(|| Error::not_found(Noun::Workspace))?;
+                known.name = name.clone().unwrap_or_else(|| known.name.clone());
+                known.is_default = is_default.unwrap_or(known.is_default);
+                known.updated = now;
+            }
+        }
+        Ok(change.clone())
+    }
+}
+
+/// What ends with a thing.
+fn revocation(thing: &Thing) -> Option<Revocation> {
+    match thing {
+        Thing::Account(id) => Some(Revocation::Account(*id)),
+        Thing::Caller(id) => Some(Revocation::Caller(*id)),
+        Thing::Token(id) | Thing::ParentKey(id) => Some(Revocation::Token(*id)),
+        Thing::Grant(id) => Some(Revocation::Grant(*id)),
+        Thing::Storage(id) => Some(Revocation::Storage(*id)),
+        Thing::Bucket(_)
+        | Thing::Dataset(_)
+        | Thing::Workspace(_)
+        | Thing::Project(_)
+        | Thing::Share(_)
+        | Thing::Table(_)
+        | Thing::Recipient { .. }
+        | Thing::Packages(_) => None,
+    }
+}
