@@ -70,6 +70,18 @@ pub(crate) const FIGURES: &[(&str, Kind, Unit, &str)] = &[
     ("vk_ledger_failures", Counter, Unit::Count, "Commits of the ledger that failed"),
     ("vk_ledger_group_size", Histogram, Unit::Count, "Entries in one commit of the ledger"),
     ("vk_ledger_queue", Gauge, Unit::Count, "Entries in the latest commit of the ledger"),
+    (
+        "vk_ledger_reserve_bytes",
+        Gauge,
+        Unit::Bytes,
+        "Bytes kept on the disk for the ledger, to be given up when it is full",
+    ),
+    (
+        "vk_ledger_reserve_given_total",
+        Counter,
+        Unit::Count,
+        "Times the ledger's reserve was given up, because the disk was full",
+    ),
     ("vk_package_blobs_damaged", Counter, Unit::Count, "Blobs of packages that are not what was pushed"),
     (
         "vk_refusals_not_logged_total",

@@ -490,7 +490,7 @@ impl Node {
         if config.s3.max_upload_age_secs > 0 {
             let age = jiff::SignedDuration::from_secs(i64::from(config.s3.max_upload_age_secs));
             let (endpoint, clock) = (self.endpoint.clone(), Arc::clone(&self.clock));
-            self.tasks.spawn(end_old_uploads(endpoint, clock, age, self.end.clone()));
+            self.tasks.spawn(objects::end_old_uploads(endpoint, clock, age, self.end.clone()));
         }
     }
 
@@ -549,26 +549,6 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-        }
-    }
-}
-
-/// Ends what was begun in parts and forgotten, once an hour.
-async fn end_old_uploads(
-    endpoint: valetkey_s3::Endpoint,
-    clock: Arc<dyn Clock>,
-    age: jiff::SignedDuration,
-    end: CancellationToken,
-) {
-    loop {
-        match endpoint.end_uploads_before(clock.now() - age).await {
-            Ok(0) => {}
-            Ok(ended) => info!(ended, "uploads that were never completed were ended"),
-            Err(error) => warn!(%error, noted = error.noted(), "old uploads could not be ended"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_hours(1)) => {}
-            () = end.cancelled() => return,
         }
     }
 }

@@ -1,10 +1,13 @@
 //! How a node's objects are kept: the endpoint's configuration, and what is swept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 use valetkey_core::cors::Rules;
 use valetkey_core::storage::Storage;
+use valetkey_core::time::Clock;
 
 use crate::config::Config;
 
@@ -53,6 +56,26 @@ pub(crate) async fn sweep_daily(endpoint: valetkey_s3::Endpoint, end: Cancellati
         }
         tokio::select! {
             () = endpoint.sweep() => {}
+            () = end.cancelled() => return,
+        }
+    }
+}
+
+/// Ends what was begun in parts and forgotten, once an hour.
+pub(crate) async fn end_old_uploads(
+    endpoint: valetkey_s3::Endpoint,
+    clock: Arc<dyn Clock>,
+    age: jiff::SignedDuration,
+    end: CancellationToken,
+) {
+    loop {
+        match endpoint.end_uploads_before(clock.now() - age).await {
+            Ok(0) => {}
+            Ok(ended) => info!(ended, "uploads that were never completed were ended"),
+            Err(error) => warn!(%error, noted = error.noted(), "old uploads could not be ended"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_hours(1)) => {}
             () = end.cancelled() => return,
         }
     }
