@@ -307,7 +307,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
 pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     who::operator(&call.caller)?;
     let said = Said::read(&call.query(&["cascade", "dry_run"])?)?;
-    let storage = native.storage(&call).await?;
+    let storage = native.named_storage(&call).await?;
     Reply::json(&native.removed(&call, &Thing::Storage(storage.id), said).await?)
 }
 
@@ -370,6 +370,12 @@ impl Native {
     pub(super) async fn storage(&self, call: &Call) -> Result<Storage, Error> {
         who::operator(&call.caller)?;
         call.query(&[])?;
+        self.named_storage(call).await
+    }
+
+    /// The same, on a route that takes parameters.
+    async fn named_storage(&self, call: &Call) -> Result<Storage, Error> {
+        who::operator(&call.caller)?;
         let text = call.params.get("storage")?;
         let storages = self.shared.registry.storages().await?;
         storages

@@ -63,6 +63,24 @@ async fn a_store_is_configured_and_changed_and_its_secrets_are_never_shown() {
 }
 
 #[tokio::test]
+async fn a_store_is_removed_with_its_buckets_only_when_that_is_said() {
+    let world = World::new().await;
+    post(&world, "root", "/api/v1/storages", &aws()).await;
+    post(&world, "root", "/api/v1/buckets", &json!({"bucket": "far", "storage": "aws"})).await;
+    let planned = world.delete("root", "/api/v1/storages/aws?dry_run=true").await;
+    assert_eq!(planned.status, StatusCode::OK, "{}", planned.body);
+    assert_eq!(planned.json()["needs"], json!([{"kind": "bucket", "name": "far"}]));
+    let needed = world.delete("root", "/api/v1/storages/aws").await;
+    assert_eq!((needed.status, &needed.json()["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("cascade")));
+    let own = world.delete("root", "/api/v1/storages/local?cascade=true").await;
+    assert_eq!(own.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", own.body);
+    let gone = world.delete("root", "/api/v1/storages/aws?cascade=true").await;
+    assert_eq!(gone.status, StatusCode::OK, "{}", gone.body);
+    assert_eq!(world.delete("root", "/api/v1/storages/aws").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(post(&world, "root", "/api/v1/storages", &aws()).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
 async fn only_operators_configure_stores() {
     let world = World::new().await;
     post(&world, "root", "/api/v1/storages", &aws()).await;

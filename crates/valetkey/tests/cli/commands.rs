@@ -262,6 +262,6 @@ fn a_grant_is_found_by_its_name_before_it_is_removed() {
     });
     assert_eq!(fake.run(&["grant", "rm", "daily", "--account", "acme"]).code, 0);
     let paths: Vec<String> = fake.seen().iter().map(|seen| seen.path.clone()).collect();
-    assert_eq!(paths, ["/api/v1/grants?account=acme", "/api/v1/grants/grt_7"]);
+    assert_eq!(paths, ["/api/v1/grants?account=acme", "/api/v1/grants/grt_7?dry_run=true", "/api/v1/grants/grt_7"]);
     assert_eq!(fake.run(&["grant", "rm", "dayly"]).code, 5);
 }
