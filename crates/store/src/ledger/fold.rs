@@ -105,19 +105,24 @@ impl Store {
     /// A lease that is on disk.
     async fn find_kept(&self, id: LeaseId) -> Result<Option<Found>, Error> {
         let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
-        if let Some(mut found) = leases::by_id(&mut reader, id).await? {
-            if found.issued.is_none() {
-                found.issued = pages::find_issued(&mut reader, id).await?;
-            }
-            return Ok(Some(found));
+        let mut found = match leases::by_id(&mut reader, id).await? {
+            Some(found) => found,
+            None => match pages::find(&mut reader, id).await? {
+                Some(opened) => {
+                    let revoked = Ends::since(&mut reader, opened.from_ms).await?.of(&opened);
+                    Found { opened, void_kind: None, revoked, issued: None }
+                }
+                // Between the two questions it may have moved from the pages to the index, here and below.
+                None => return leases::by_id(&mut reader, id).await,
+            },
+        };
+        if found.issued.is_none() {
+            found.issued = pages::find_issued(&mut reader, id).await?;
         }
-        if let Some(opened) = pages::find(&mut reader, id).await? {
-            let revoked = Ends::since(&mut reader, opened.from_ms).await?.of(&opened);
-            let issued = pages::find_issued(&mut reader, id).await?;
-            return Ok(Some(Found { opened, void_kind: None, revoked, issued }));
+        if found.issued.is_none() {
+            found.issued = leases::by_id(&mut reader, id).await?.and_then(|indexed| indexed.issued);
         }
-        // Between the two questions it may have moved from the pages to the index.
-        leases::by_id(&mut reader, id).await
+        Ok(Some(found))
     }
 
     /// The scope of an entry.
