@@ -56,7 +56,7 @@ pub enum Verdict {
 /// The most grants an explanation lists.
 const LISTED: usize = 100;
 
-/// Explains, by the same rules that [`decide`] follows, whether a caller may do something to a key.
+/// Explains, by the same rules that [`super::decide`] follows, whether a caller may do something to a key.
 pub fn explain(
     snapshot: &Snapshot,
     caller: &Caller,

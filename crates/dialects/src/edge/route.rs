@@ -92,7 +92,7 @@ impl Call {
     /// The query of an API that passes over parameters it does not know, as its vendor's does.
     ///
     /// # Errors
-    /// See [`Query::passing`].
+    /// See `Query::passing`.
     pub fn passing_query(&self, allowed: &'static [&'static str]) -> Result<Query, Error> {
         Query::passing(self.uri.query(), allowed, |_| false)
     }
@@ -100,7 +100,7 @@ impl Call {
     /// The same where a credential is made: what could only mean to narrow it is refused.
     ///
     /// # Errors
-    /// See [`Query::passing`].
+    /// See `Query::passing`.
     pub fn vending_query(&self, allowed: &'static [&'static str]) -> Result<Query, Error> {
         Query::passing(self.uri.query(), allowed, super::query::narrows)
     }
