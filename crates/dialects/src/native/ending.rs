@@ -7,6 +7,7 @@ use valetkey_core::error::Noun;
 use valetkey_core::id::TokenId;
 use valetkey_core::lease::Revoker;
 use valetkey_core::port::TokenRecord;
+use valetkey_core::removal::last_operator;
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
@@ -135,8 +136,7 @@ impl Native {
         if all.iter().any(stays) {
             return Ok(());
         }
-        let said = "this is the last token of an operator that is good: make another one first, or say `last_operator`; then only `valetkey server init --new-operator-token`, on the server's machine, makes a new one";
-        Err(Error::new(Kind::Invalid, said).at("last_operator"))
+        Err(last_operator())
     }
 }
 

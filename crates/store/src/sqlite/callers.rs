@@ -265,6 +265,19 @@ pub(crate) async fn tokens(db: &mut SqliteConnection, account: Option<AccountId>
     found.into_iter().map(rows::token).collect()
 }
 
+/// The tokens of the callers of a role.
+pub(crate) async fn tokens_of_role(db: &mut SqliteConnection, role: Role) -> Result<Vec<TokenRecord>, Error> {
+    let found: Vec<rows::TokenRow> = sqlx::query_as(
+        "SELECT t.id, c.id, c.name, c.account, c.role, c.standing, t.tail, t.made_ms, t.until_ms, t.revoked_ms, t.made_by
+         FROM callers c JOIN tokens t ON t.caller = c.id WHERE c.role = ? ORDER BY t.id",
+    )
+    .bind(role.as_str())
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    found.into_iter().map(rows::token).collect()
+}
+
 /// The tokens that a token made, those that they made, and so on.
 pub(crate) async fn tokens_made_by(db: &mut SqliteConnection, token: TokenId) -> Result<Vec<TokenRecord>, Error> {
     let found: Vec<rows::TokenRow> = sqlx::query_as(

@@ -332,8 +332,8 @@ pub(crate) async fn takes_the_last_operator(
     tokens: &BTreeSet<TokenId>,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let all = callers::tokens(db, None).await?;
-    let good = |record: &&valetkey_core::port::TokenRecord| record.role == Role::Operator && record.is_live(now);
+    let all = callers::tokens_of_role(db, Role::Operator).await?;
+    let good = |record: &&valetkey_core::port::TokenRecord| record.is_live(now);
     let (mut taken, mut stay) = (false, false);
     for record in all.iter().filter(good) {
         if tokens.contains(&record.id) { taken = true } else { stay = true }
