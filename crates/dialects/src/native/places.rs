@@ -17,6 +17,7 @@ use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
 use super::removal::{Removal, Said};
+use super::who::Whom;
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
@@ -308,6 +309,17 @@ pub(super) struct DatasetChange {
     /// Whether another takes its place.
     #[serde(default, deserialize_with = "wire::given")]
     deprecated: Option<bool>,
+    /// Which of its files is the newest one: `time` or `key`.
+    #[serde(default, deserialize_with = "wire::given")]
+    newest: Option<String>,
+    /// The key of the object that explains its columns; `null` for none.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    dictionary: Whom<String>,
+    /// The key of the object that shows a few of its rows; `null` for none.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    sample: Whom<String>,
 }
 
 /// Changes what is said of a dataset. For operators.
@@ -320,7 +332,9 @@ pub(super) struct DatasetChange {
 pub(super) async fn change_dataset(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     who::operator(&call.caller)?;
     call.query(&[])?;
-    let DatasetChange { name, topic, description, format, frequency, version, deprecated } = json(&call.body)?;
+    let fields: DatasetChange = json(&call.body)?;
+    let DatasetChange { name, topic, description, format, frequency, version, deprecated, .. } = fields;
+    let (newest_given, dictionary, sample) = (fields.newest, fields.dictionary, fields.sample);
     let mut dataset = native.dataset(call.params.get("dataset")?).await?;
     if let Some(name) = name {
         dataset.name = wire::named::<Name>(&name, "name")?;
@@ -341,6 +355,18 @@ pub(super) async fn change_dataset(native: Arc<Native>, call: Call) -> Result<Re
         }
     }
     dataset.deprecated = deprecated.unwrap_or(dataset.deprecated);
+    if newest_given.is_some() {
+        dataset.newest = newest(newest_given.as_deref())?;
+    }
+    for (own, given, field) in
+        [(&mut dataset.dictionary, dictionary, "dictionary"), (&mut dataset.sample, sample, "sample")]
+    {
+        match given {
+            Whom::Unsaid => {}
+            Whom::Everyone => *own = None,
+            Whom::Named(key) => *own = beside(Some(&key), field)?,
+        }
+    }
     let by = Revoker { by: call.caller.id, at: call.now };
     native.shared.registry.change(&Amendment::Dataset(dataset.clone()), false, by).await?;
     Reply::json(&DatasetShown::of(&dataset))

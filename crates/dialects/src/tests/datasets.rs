@@ -306,3 +306,35 @@ async fn prefixes_stand_as_their_store_opens_them() {
         assert_eq!(world.option("reader", "flights-daily").await["dataset_prefix"], prefix, "{kind:?}");
     }
 }
+
+#[tokio::test]
+async fn what_stands_beside_a_dataset_is_changed_and_taken_away() {
+    let world = World::new().await;
+    world.described("seen", "lake", Newest::ByTime, Some("docs/old.md"), None).await;
+    let root = world.token("root").await;
+    let change = async |body: Value| {
+        let shot = world.call(&Method::PATCH, "/api/v1/datasets/seen", &root, &body.to_string()).await;
+        (shot.status.as_u16(), shot.json())
+    };
+    let (status, answer) =
+        change(json!({"newest": "key", "dictionary": "docs/new.md", "sample": "docs/few.csv"})).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(
+        (&answer["newest"], &answer["dictionary"], &answer["sample"]),
+        (&json!("key"), &json!("docs/new.md"), &json!("docs/few.csv"))
+    );
+    // What is not given stays; what is null goes.
+    let (_, answer) = change(json!({"dictionary": null})).await;
+    assert_eq!((&answer["dictionary"], &answer["sample"]), (&Value::Null, &json!("docs/few.csv")));
+    for (body, field) in [
+        (json!({"newest": "size"}), "newest"),
+        (json!({"newest": null}), "null"),
+        (json!({"sample": "docs/"}), "sample"),
+        (json!({"dictionary": ""}), "dictionary"),
+        (json!({"samples": "x"}), "samples"),
+    ] {
+        let (status, answer) = change(body.clone()).await;
+        assert!([400, 422].contains(&status), "{body}: {answer}");
+        assert!(answer.to_string().contains(field), "{body}: {answer}");
+    }
+}

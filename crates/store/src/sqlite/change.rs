@@ -153,7 +153,8 @@ async fn write(db: &mut SqliteConnection, change: &Amendment, now: Timestamp) ->
         }
         Amendment::Dataset(dataset) => {
             let done = sqlx::query(
-                "UPDATE datasets SET name = ?, topic = ?, description = ?, format = ?, frequency = ?, version = ?, deprecated = ?
+                "UPDATE datasets SET name = ?, topic = ?, description = ?, format = ?, frequency = ?, version = ?, deprecated = ?,
+                     newest = ?, dictionary = ?, sample = ?
                  WHERE id = ?",
             )
             .bind(dataset.name.as_str().to_owned())
@@ -163,6 +164,9 @@ async fn write(db: &mut SqliteConnection, change: &Amendment, now: Timestamp) ->
             .bind(dataset.frequency.clone())
             .bind(dataset.version.clone())
             .bind(i64::from(dataset.deprecated))
+            .bind(dataset.newest.as_str())
+            .bind(dataset.dictionary.as_deref().map(<[u8]>::to_vec))
+            .bind(dataset.sample.as_deref().map(<[u8]>::to_vec))
             .bind(dataset.id.to_bytes().to_vec())
             .execute(db)
             .await

@@ -65,6 +65,7 @@ macro_rules! contract {
                 whatever_is_there_is_planned_refused_and_removed,
                 what_was_vended_ends_with_what_it_was_vended_for,
                 what_is_made_anew_has_nothing_of_what_was_removed,
+                what_is_said_of_a_dataset_is_changed_in_every_field,
                 the_last_token_of_an_operator_stays,
                 a_narrowed_grant_ends_what_has_more_than_it_gives,
                 a_token_whose_end_is_changed_ends_then;

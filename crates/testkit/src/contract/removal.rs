@@ -5,6 +5,7 @@ use valetkey_core::Kind;
 use valetkey_core::account::Metering;
 use valetkey_core::ask::Ask;
 use valetkey_core::caller::Role;
+use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::lease::Lease;
@@ -125,6 +126,38 @@ pub async fn whatever_is_there_is_planned_refused_and_removed(bench: &Bench) {
     assert_eq!(bench.registry.buckets().await.unwrap(), []);
     assert_eq!(bench.shares.shares().await.unwrap(), []);
     assert!(bench.directory.datasets().await.unwrap().is_empty());
+}
+
+/// Every field of a dataset that can be changed is kept as it was changed.
+pub async fn what_is_said_of_a_dataset_is_changed_in_every_field(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let now = bench.now();
+    let id = bench.registry.create_dataset(new_dataset(&tenant.storage, "jobs"), now).await.unwrap();
+    let datasets = bench.directory.datasets().await.unwrap();
+    let before = datasets.iter().find(|known| known.id == id).unwrap();
+    let name = |text: &str| text.parse().unwrap();
+    let after = Dataset {
+        id,
+        name: name("other"),
+        topic: name("else"),
+        description: "said anew".into(),
+        storage: before.storage,
+        bucket: before.bucket.clone(),
+        path: before.path.clone(),
+        format: "csv".into(),
+        frequency: "weekly".into(),
+        version: "2".into(),
+        deprecated: true,
+        newest: Newest::ByKey,
+        dictionary: Some(b"docs/columns.md".as_slice().into()),
+        sample: Some(b"docs/sample.parquet".as_slice().into()),
+    };
+    for changed in [after.clone(), Dataset { dictionary: None, sample: None, newest: Newest::ByTime, ..after }] {
+        let by = by(&tenant, bench.now());
+        bench.registry.change(&Amendment::Dataset(changed.clone()), false, by).await.unwrap();
+        let datasets = bench.directory.datasets().await.unwrap();
+        assert_eq!(datasets.iter().find(|known| known.id == id), Some(&changed));
+    }
 }
 
 /// Whatever its right came from: it is refused at once, and so is what was decided before.

@@ -1,5 +1,7 @@
 //! `valetkey bucket` and `dataset`: what there is to grant.
 
+use serde_json::Value;
+
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::cors;
@@ -98,6 +100,15 @@ struct SetDataset {
     /// Whether another takes its place: `true` or `false`
     #[arg(long, value_name = "BOOL", group = "what")]
     deprecated: Option<bool>,
+    /// Which of its files is the newest one: the one written last, or the one whose key comes last
+    #[arg(long, value_name = "time|key", group = "what")]
+    newest: Option<String>,
+    /// The key, in its bucket, of the object that explains its columns; empty for none
+    #[arg(long, value_name = "KEY", group = "what")]
+    dictionary: Option<String>,
+    /// The key, in its bucket, of the object that shows a few of its rows; empty for none
+    #[arg(long, value_name = "KEY", group = "what")]
+    sample: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -216,7 +227,20 @@ pub(crate) async fn dataset(args: Dataset, client: &Client<'_>, out: &Out) -> Re
             remove::run(route, &cascade.how, &done, client, out).await.map(drop)
         }
         DatasetCommand::Set(set) => {
-            let SetDataset { dataset, name, topic, description, format, frequency, version, deprecated } = *set;
+            let SetDataset {
+                dataset,
+                name,
+                topic,
+                description,
+                format,
+                frequency,
+                version,
+                deprecated,
+                newest,
+                dictionary,
+                sample,
+            } = *set;
+            let or_none = |key: String| if key.is_empty() { Value::Null } else { Value::from(key) };
             let body = Body::new()
                 .some("name", name)
                 .some("topic", topic)
@@ -224,7 +248,10 @@ pub(crate) async fn dataset(args: Dataset, client: &Client<'_>, out: &Out) -> Re
                 .some("format", format)
                 .some("frequency", frequency)
                 .some("version", version)
-                .some("deprecated", deprecated);
+                .some("deprecated", deprecated)
+                .some("newest", newest)
+                .some("dictionary", dictionary.map(or_none))
+                .some("sample", sample.map(or_none));
             let answer = client.patch(Route::new(&["datasets", &dataset]), &body).await?;
             show::one(out, &answer, &["name", "id", "topic", "bucket", "prefix", "description"])
         }
