@@ -119,6 +119,44 @@ class TestEnding:
         until(lambda: server.call("GET", f"/api/v1/leases/{lease.id}", server.admin_token).json()["state"] == "revoked")
 
 
+# The commands that end what a caller has, each as an operator says it who knows nothing of the disk.
+COMMANDS = {
+    "incident-of-a-token": lambda caller, lease: (["incident", "-"], caller.token),
+    "incident-of-a-key": lambda caller, lease: (["incident", "-"], lease.access_key_id),
+    "grant-rm": lambda caller, lease: (["grant", "rm", f"{caller.account}/{caller.name.replace('caller', 'grant')}", "--yes"], None),
+    "grant-narrowed": lambda caller, lease: (
+        ["grant", "set", f"{caller.account}/{caller.name.replace('caller', 'grant')}", "--access", "read"], None),
+    "caller-suspend": lambda caller, lease: (["caller", "suspend", f"{caller.account}/{caller.name}"], None),
+    "caller-rm": lambda caller, lease: (["caller", "rm", f"{caller.account}/{caller.name}", "--yes"], None),
+    "account-suspend": lambda caller, lease: (["account", "suspend", caller.account], None),
+    "account-rm": lambda caller, lease: (["account", "rm", caller.account, "--cascade", "--yes"], None),
+}
+
+
+class TestACommandThatEnds:
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_holds_on_a_full_disk_and_after_it(self, server, command):
+        caller = server.caller()
+        lease, other = server.vend(caller), server.vend(server.caller())
+        lease.boto3().put_object(Bucket="lake", Key="x", Body=b"x")
+        said, data = COMMANDS[command](caller, lease)
+        no_room(server.faults)
+        done = server.cli(*said, data=data)
+        assert done.returncode != 0 and "not on record yet" in done.stderr, done
+        assert not any(secret in done.stdout + done.stderr for secret in server.secrets), "a secret was printed"
+        assert outcome(lease.boto3().get_object, Bucket="lake", Key="x")[:2] == (400, "ExpiredToken")
+        assert outcome(other.boto3().list_objects_v2, Bucket="lake")[0] == 200
+        server.faults.mend()
+        # Also before it is on record.
+        assert command == "incident-of-a-key" or server.ask(caller).status in (401, 403)
+        state = lambda: server.call("GET", f"/api/v1/leases/{lease.id}", server.admin_token).json()["state"]
+        until(lambda: server.ready_status() == 200 and state() == "revoked")
+        server.kill()
+        server.start()
+        assert outcome(server.at(lease).boto3().get_object, Bucket="lake", Key="x")[:2] == (400, "ExpiredToken")
+        assert outcome(server.at(other).boto3().list_objects_v2, Bucket="lake")[0] == 200
+
+
 class TestAHeldSync:
     """The disk answers nothing at all, for a while."""
 

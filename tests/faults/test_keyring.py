@@ -37,10 +37,16 @@ class TestAMissingKeyring:
         keyring = stopped.data / "keyring"
         keyring.unlink()
         said = stopped.refuses_to_start()
-        assert "backup" in said and "server init" not in said, said
+        assert "backup" in said and "set the data directory up" not in said, said
         again = stopped.offline("init")
         assert again.returncode == 1 and "backup" in again.stderr, again
         assert not keyring.exists()
+
+    def test_that_is_there_is_never_replaced(self, stopped):
+        before = (stopped.data / "keyring").read_bytes()
+        refused = stopped.offline("init", "--replace-lost-keyring", "--yes")
+        assert refused.returncode == 1 and "move it away" in refused.stderr, refused
+        assert (stopped.data / "keyring").read_bytes() == before
 
     def test_of_a_new_directory_is_made(self, stopped, tmp_path):
         data, stopped.data = stopped.data, tmp_path / "fresh"
@@ -130,3 +136,47 @@ class TestALostOperatorToken:
         own.secrets.add(token)
         assert own.call("GET", "/api/v1/me", token).json()["role"] == "operator"
         assert own.call("GET", "/api/v1/me", own.admin_token).status == 200
+
+
+class TestAKeyringLostForGood:
+    """Without a backup: what it sealed is lost and named, everything else goes on."""
+
+    def test_is_replaced_when_that_is_said(self, setup, tmp_path):
+        with running(Faulty(setup, tmp_path)) as server:
+            caller = server.caller()
+            lease = server.vend(caller)
+            lease.boto3().put_object(Bucket="lake", Key="kept", Body=b"kept")
+            key = server.make("parent-keys", account=caller.account, name="job", buckets=["lake"], permission="object-read-only")
+            settings = {"account_id": "a" * 32, "parent_access_key_id": "b" * 32}
+            server.make("storages", name="r2", kind="r2", settings=settings, secrets={"secret_access_key": "c" * 64})
+            server.stop()
+            keyring = server.data / "keyring"
+            before = keyring.read_bytes()
+            keyring.unlink()
+
+            unasked = server.offline("init", "--replace-lost-keyring")
+            assert unasked.returncode == 2 and "1 parent access keys" in unasked.stderr, unasked
+            assert not keyring.exists() and "backup" in server.refuses_to_start()
+            done = server.offline("init", "--replace-lost-keyring", "--yes")
+            assert done.returncode == 0, done
+            lost = json.loads(done.stdout)
+            assert lost == {"parent_keys": [key["id"]], "storages": ["r2"]}
+            assert keyring.read_bytes() != before and keyring.stat().st_mode & 0o777 == 0o600
+
+            server.start()
+            # What the old ring made opens nothing, with the old ring's number or without.
+            assert Call(server.at(lease), query={"list-type": "2"}).send().status in (400, 403)
+            shown = server.call("GET", f"/api/v1/leases/{lease.id}", server.admin_token).json()
+            assert shown["state"] == "revoked", shown
+            # Tokens go on, and what was stored is there.
+            again = server.vend(caller)
+            assert again.boto3().get_object(Bucket="lake", Key="kept")["Body"].read() == b"kept"
+            storages = server.call("GET", "/api/v1/storages", server.admin_token).json()["storages"]
+            [storage] = [row for row in storages if row["name"] == "r2"]
+            assert storage["has_secrets"] is False, storage
+            verified = server.call("GET", "/api/v1/ledger/verify", server.admin_token)
+            assert verified.status == 200 and verified.json()["intact"], verified
+            # The right one, found after all, is another server's by now.
+            server.stop()
+            keyring.write_bytes(before)
+            assert "backup" in server.refuses_to_start()

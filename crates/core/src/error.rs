@@ -53,13 +53,15 @@ pub enum Noun {
     Version,
     /// A parent access key.
     ParentKey,
+    /// The keyring.
+    Keyring,
     /// A route of the API.
     Route,
 }
 
 impl Noun {
     /// Every noun that something can be done to.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Account,
         Self::Caller,
         Self::Token,
@@ -76,6 +78,7 @@ impl Noun {
         Self::Table,
         Self::Version,
         Self::ParentKey,
+        Self::Keyring,
     ];
 }
 
@@ -98,6 +101,7 @@ impl fmt::Display for Noun {
             Self::Table => "table",
             Self::Version => "version",
             Self::ParentKey => "parent key",
+            Self::Keyring => "keyring",
             Self::Route => "route",
         })
     }

@@ -18,6 +18,7 @@ mod registry;
 mod removal;
 mod reserve;
 mod revoked;
+mod ring;
 mod settings;
 mod shares;
 mod sqlite;
@@ -28,6 +29,7 @@ mod workspaces;
 
 pub use holdings::{HOLDINGS, Holding, Holdings};
 pub use parents::ParentKeys;
+pub use ring::Sealed;
 pub use settings::{LedgerMode, Retention, Room, Settings};
 pub use sqlite::figures::Figures;
 pub use store::Store;

@@ -133,7 +133,8 @@ impl ParentKeys {
         self.store.reseal_checkpoint(&ring).await?;
         let reseal = async |db: &mut SqliteConnection| {
             for (token, sealed) in parents::sealed(db).await? {
-                if ring.is_current(&sealed) {
+                // Nothing is left where the ring it was sealed with was lost (`ring.rs`).
+                if sealed.is_empty() || ring.is_current(&sealed) {
                     continue;
                 }
                 if let Some(plain) = ring.open_bytes(PURPOSE, &token.to_bytes(), &sealed) {
@@ -179,7 +180,8 @@ impl ParentKeys {
         }
         let (since, none_since) = (memory.parents.generation(), memory.no_parents.generation());
         let mut reader = self.store.shared.db.readers().acquire().await.map_err(failed)?;
-        let Some((record, sealed)) = parents::parent(&mut reader, token).await? else {
+        let found = parents::parent(&mut reader, token).await?.filter(|(_, sealed)| !sealed.is_empty());
+        let Some((record, sealed)) = found else {
             memory.no_parents.keep(none_since, token, now.as_millisecond().saturating_add(NONE_MS));
             return Ok(None);
         };

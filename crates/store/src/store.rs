@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::audit::Author;
-use valetkey_core::keyring::{CheckValue, SharedKeyring};
+use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind};
 
@@ -28,7 +28,7 @@ use crate::settings::Settings;
 use crate::sqlite::figures::{self, Figures};
 use crate::sqlite::notes::{self, Notes, Turn, Unsaid};
 use crate::sqlite::pages::{self, Head};
-use crate::sqlite::{self, Database, registry, revocations, ring};
+use crate::sqlite::{self, Database, registry, revocations};
 use crate::usage::Counter;
 
 /// How often counts are written and other processes' changes are looked for.
@@ -151,27 +151,6 @@ impl Store {
     /// `Unavailable`, also for a database that a newer version wrote.
     pub async fn migrate(path: &Path) -> Result<(), Error> {
         sqlite::migrate_file(path).await
-    }
-
-    /// What is known of the keyring this database was used with, the newest key first; nothing before [`Store::keep_ring`].
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn known_ring(&self) -> Result<Vec<CheckValue>, Error> {
-        let mut reader = self.shared.db.readers().acquire().await.map_err(sqlite::failed)?;
-        ring::known(&mut reader).await
-    }
-
-    /// Remembers the keyring that this database is used with.
-    ///
-    /// # Errors
-    /// `Unavailable`.
-    pub async fn keep_ring(&self, keys: &[CheckValue]) -> Result<(), Error> {
-        if self.known_ring().await? == keys {
-            return Ok(());
-        }
-        let now = self.shared.clock.now();
-        self.shared.db.unsaid(Unsaid::Seals, async |db| ring::keep(db, keys, now).await).await
     }
 
     /// Writes what waits and closes the database. What comes later is refused as `Unavailable`.

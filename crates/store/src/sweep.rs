@@ -200,6 +200,13 @@ impl Store {
         self.shared.db.unsaid(Unsaid::Seals, async |db| sweep::keep_checkpoint(db, &at, sealed).await).await
     }
 
+    /// The checkpoint sealed with another ring, whoever sealed it.
+    pub(crate) async fn checkpoint_under(&self, ring: &Keyring) -> Result<Option<(Checkpoint, Vec<u8>)>, Error> {
+        let Some((at, _)) = sweep::checkpoint(&mut *self.reader().await?).await? else { return Ok(None) };
+        let sealed = ring.seal_bytes(PURPOSE, b"", &at.bytes(), self.nonce())?;
+        Ok(Some((at, sealed)))
+    }
+
     fn nonce(&self) -> [u8; SEAL_NONCE_LEN] {
         let mut nonce = [0; SEAL_NONCE_LEN];
         self.shared.entropy.fill(&mut nonce);

@@ -178,10 +178,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
         // What it was given before must not outlast its being served, also where that could not be written.
         Standing::Suspended => {
             let ended = native.shared.registry.revoke(Revocation::Account(account.id), by).await;
-            if let Err(error) = changed {
-                let said = "its credentials are ended on this server, but that it is suspended could not be put on record: ask again";
-                return Err(Error::new(Kind::Unavailable, said).retry_after(1).caused_by(error));
-            }
+            changed?;
             ended?;
             still = still_taken(&native, by).await?;
         }

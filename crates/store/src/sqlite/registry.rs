@@ -246,6 +246,16 @@ pub(crate) async fn change_storage(db: &mut SqliteConnection, id: StorageId, new
     version.map(rows::count).ok_or_else(|| Error::not_found(Noun::Storage))
 }
 
+/// Takes a storage's secrets away: what sealed them is lost.
+pub(crate) async fn forget_secrets(db: &mut SqliteConnection, id: StorageId) -> Result<(), Error> {
+    sqlx::query("UPDATE storages SET secrets = NULL, version = version + 1 WHERE id = ?")
+        .bind(id.to_bytes().to_vec())
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
 type Bound<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
 /// Binds a store's columns, as ?1 to ?14.

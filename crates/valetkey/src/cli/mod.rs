@@ -26,7 +26,7 @@ mod me;
 pub(crate) mod output;
 mod parent_key;
 mod place;
-mod remove;
+pub(crate) mod remove;
 mod scrub;
 mod share;
 mod show;

@@ -117,15 +117,22 @@ fn told(plan: &Value, out: &Out) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asks whoever sits at the terminal. Refuses where nobody does.
+/// Asks about a removal.
 fn confirm(plan: &Value, out: &Out) -> Result<(), Failure> {
     let what = plan.get("what").map(named).unwrap_or_default();
-    let many = format!("removing {what} ends many{}", also(plan));
+    asked(
+        &format!("removing {what} ends many{}", also(plan)),
+        "--dry-run shows it all, and --yes says that it is meant",
+        out,
+    )
+}
+
+/// Asks whoever sits at the terminal. Refuses where nobody does.
+pub(crate) fn asked(much: &str, hint: &str, out: &Out) -> Result<(), Failure> {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-        return Err(Failure::usage(format!("{many}; nobody is here to be asked"))
-            .hint("--dry-run shows it all, and --yes says that it is meant"));
+        return Err(Failure::usage(format!("{much}; nobody is here to be asked")).hint(hint));
     }
-    out.note(&many);
+    out.note(much);
     let mut terminal = std::io::stderr();
     let _ = write!(terminal, "go on? [y/N] ");
     let _ = terminal.flush();

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use data_encoding::BASE64;
 use valetkey_core::Secret;
-use valetkey_core::keyring::{Keyring, goes_on};
+use valetkey_core::keyring::{CheckValue, Keyring, goes_on};
 use valetkey_core::time::Entropy;
 use valetkey_issuers::sources::Sources;
 use valetkey_store::{ParentKeys, Store};
@@ -24,8 +24,8 @@ pub(crate) struct Lost(String);
 
 impl Lost {
     /// What to do about it.
-    pub(crate) const HINT: &'static str =
-        "restore it from your backup, with the database it was backed up with; nothing makes this keyring again";
+    pub(crate) const HINT: &'static str = "restore it from your backup, with the database it was backed up with; nothing makes this keyring again (is there no \
+         backup, `valetkey server init --replace-lost-keyring` says what is lost with it)";
 
     /// The file is missing, and the database is there.
     fn missing(keyring: &Path, database: &Path) -> Self {
@@ -142,6 +142,27 @@ pub(crate) fn create(path: &Path, database: &Path, entropy: &dyn Entropy) -> any
     }
     present(path, database)?;
     write(path, &vec![(1, fresh(entropy))])
+}
+
+/// Another ring for a database whose own is lost, with a number that none of the known keys has.
+pub(crate) fn another(known: &[CheckValue], entropy: &dyn Entropy) -> anyhow::Result<Replacement> {
+    let number = (1..=u8::MAX).find(|number| known.iter().all(|key| key.number != *number));
+    let masters = vec![(number.context("every key number is in use")?, fresh(entropy))];
+    let ring = read(render(&masters).reveal())?;
+    Ok(Replacement { masters, ring })
+}
+
+/// A ring that is not written yet.
+pub(crate) struct Replacement {
+    masters: Masters,
+    pub(crate) ring: Keyring,
+}
+
+impl Replacement {
+    /// Writes it, where there is none.
+    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
+        write(path, &self.masters)
+    }
 }
 
 /// Puts a new key first; the others stay, so that what they sealed lives on. The oldest goes when there are too many.

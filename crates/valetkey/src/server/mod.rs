@@ -28,6 +28,8 @@ use crate::config::{Config, KEYS, Layers};
 use crate::node::system::{SystemClock, SystemEntropy};
 use crate::node::{Node, database, log, ring};
 
+mod keyring;
+
 /// What `valetkey server` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -54,6 +56,13 @@ enum Command {
         /// Make another token of the first operator, where the old ones are lost: they go on. The server must not be running
         #[arg(long)]
         new_operator_token: bool,
+        /// Make another keyring, where the database's own is lost and there is no backup: secrets of storages, parent access keys
+        /// and live credentials of this server's endpoint are lost with it. Tokens go on. The server must not be running
+        #[arg(long, conflicts_with = "new_operator_token")]
+        replace_lost_keyring: bool,
+        /// Do not ask
+        #[arg(long, requires = "replace_lost_keyring")]
+        yes: bool,
     },
     /// Run the server
     Run,
@@ -100,7 +109,8 @@ async fn run_command(args: Args, connection: &Connection, out: &Out) -> anyhow::
     crate::node::system::keep_files_private();
     let layers = Layers::read(args.config.as_deref(), &crate::config::environment(), &flags)?;
     match args.command {
-        Command::Init { new_operator_token } => init(&layers.config()?, new_operator_token, out).await?,
+        Command::Init { replace_lost_keyring: true, yes, .. } => keyring::replace(&layers.config()?, yes, out).await?,
+        Command::Init { new_operator_token, .. } => init(&layers.config()?, new_operator_token, out).await?,
         Command::Run => {
             let config = layers.config()?;
             log::start(&config.log)?;
