@@ -239,6 +239,14 @@ async fn pages_whose_leases_are_over_go_and_the_chain_stays_whole() {
     let verified = store.verify_ledger().await.unwrap();
     assert_eq!((verified.broken_at, verified.pages), (None, 5));
     assert!(verified.intact(), "{verified:?}");
+    // Also under one that was made in the place of a lost one; that it was is said.
+    store.replace_ring(&ring(&[7]).load(), by(&tenant, bench.now())).await.unwrap();
+    store.close().await.unwrap();
+    let store = shelf.open_without_keys(kept(0)).await;
+    assert_eq!(store.known_ring().await.unwrap(), ring(&[7]).load().check_values());
+    ParentKeys::open(&store, ring(&[7])).await.unwrap();
+    let verified = store.verify_ledger().await.unwrap();
+    assert!(verified.intact() && verified.changes > 0, "{verified:?}");
 }
 
 #[tokio::test]
