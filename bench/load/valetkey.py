@@ -27,8 +27,8 @@ def command(binary, data_dir, api="127.0.0.1:0", s3="127.0.0.1:0"):
 class Valetkey(Server):
     """A running Valetkey, with its addresses and its operator's token."""
 
-    def __init__(self, binary, data_dir, mode="durable"):
-        super().__init__(command(binary, data_dir), {**QUIET, "VALETKEY_LEDGER__MODE": mode})
+    def __init__(self, binary, data_dir, mode="durable", **settings):
+        super().__init__(command(binary, data_dir), {**QUIET, "VALETKEY_LEDGER__MODE": mode, **settings})
 
     def wait_ready(self):
         took = super().wait_ready()

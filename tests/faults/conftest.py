@@ -46,6 +46,8 @@ def shared(setup, pond, tmp_path_factory):
     """The server that all share whose fault is over with the test."""
     disk = pond.parent
     settings = {"VALETKEY_S3__MIN_TTL_SECS": "1", "VALETKEY_GATEWAY__LOCAL_ROOTS": str(disk)}
+    # What holds at the S3 endpoint over HTTP/1.1 holds over HTTP/2, too.
+    settings["VALETKEY_S3__HTTP2"] = "true"
     # Where the stubs are that take themselves for the machine's metadata server.
     settings["VALETKEY_UPSTREAM__MACHINE_IDENTITY_HOSTS"] = "127.0.0.1"
     with running(Faulty(setup, tmp_path_factory.mktemp("shared"), settings)) as server:

@@ -97,6 +97,11 @@ pub(crate) const KEYS: &[Key] = &[
         "every connection of the S3 endpoint begins with a header of the PROXY protocol, version 2, and comes from one of `trusted_proxies`",
     ),
     key(
+        "s3.http2",
+        "false",
+        "serve HTTP/2 beside HTTP/1.1 at the S3 endpoint; over HTTP/2 a client that sends `Expect: 100-continue` waits before each body, often a second, since no `100 Continue` can be sent there",
+    ),
+    key(
         "metrics.listen",
         r#""""#,
         "address and port for who watches: /metrics, and /livez and /readyz with places of their own; empty: on the API's address, /metrics with an operator's token",

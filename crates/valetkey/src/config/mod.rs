@@ -78,6 +78,7 @@ pub(crate) struct S3 {
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_address: usize,
     pub(crate) proxy_protocol: bool,
+    pub(crate) http2: bool,
 }
 
 impl S3 {

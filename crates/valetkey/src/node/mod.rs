@@ -158,8 +158,8 @@ pub(crate) async fn open_store(
 /// Reads the certificates that are configured: of the API and of the S3 endpoint.
 fn read_tls(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<[Option<Tls>; 2]> {
     Ok([
-        Tls::read(&config.api.tls_cert_file, &config.api.tls_key_file, Arc::clone(clock))?,
-        Tls::read(&config.s3.tls_cert_file, &config.s3.tls_key_file, Arc::clone(clock))?,
+        Tls::read(&config.api.tls_cert_file, &config.api.tls_key_file, true, Arc::clone(clock))?,
+        Tls::read(&config.s3.tls_cert_file, &config.s3.tls_key_file, config.s3.http2, Arc::clone(clock))?,
     ])
 }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 use valetkey_dialects::edge::HeavyLimits;
 
 use crate::config::Config;
-use crate::node::listen::{self, Proxies};
+use crate::node::listen::{self, Http2Room, Proxies};
 use crate::node::system;
 use crate::node::tls::Tls;
 
-/// The most requests at once on one connection of HTTP/2: of the API, and of the S3 endpoint, whose clients ask much at once.
-const STREAMS: u32 = 32;
+/// HTTP/2 without large windows.
+const PLAIN: Http2Room = Http2Room { streams: 32, window_bytes: 0 };
+/// Of the S3 endpoint, whose clients ask much at once.
 const S3_STREAMS: u32 = 128;
 
 /// The most connections of who watches the server.
@@ -32,8 +33,7 @@ pub(super) fn listeners(config: &Config, [api_tls, s3_tls]: [Option<Tls>; 2]) ->
             of_one: api.max_connections_per_address,
             proxies: proxies.clone(),
             proxy_protocol: api.proxy_protocol,
-            streams: STREAMS,
-            window_bytes: 0,
+            http_2: Some(PLAIN),
         },
         listen::Settings {
             name: "s3",
@@ -43,8 +43,7 @@ pub(super) fn listeners(config: &Config, [api_tls, s3_tls]: [Option<Tls>; 2]) ->
             of_one: s3.max_connections_per_address,
             proxies,
             proxy_protocol: s3.proxy_protocol,
-            streams: S3_STREAMS,
-            window_bytes: config.limits.body_bytes,
+            http_2: s3.http2.then_some(Http2Room { streams: S3_STREAMS, window_bytes: config.limits.body_bytes }),
         },
     ]
 }
@@ -59,8 +58,7 @@ pub(super) fn watchers(address: SocketAddr) -> listen::Settings {
         of_one: WATCHERS / 2,
         proxies: Proxies::none(),
         proxy_protocol: false,
-        streams: STREAMS,
-        window_bytes: 0,
+        http_2: Some(PLAIN),
     }
 }
 

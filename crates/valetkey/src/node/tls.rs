@@ -17,6 +17,7 @@ use crate::node::validity::{self, Validity};
 pub(crate) struct Tls {
     cert: PathBuf,
     key: PathBuf,
+    is_http_2: bool,
     config: Arc<ArcSwap<ServerConfig>>,
     clock: Arc<dyn Clock>,
 }
@@ -68,13 +69,18 @@ fn told(cert: &Path, validity: Validity) {
 }
 
 impl Tls {
-    /// Reads the files; nothing if none are configured. A certificate that does not count now is told, and served: whoever
+    /// Reads the files; nothing if none are configured. HTTP/2 is offered only if it is served. A certificate that does not count now is told, and served: whoever
     /// checks it goes away, and whoever does not can still end a key.
-    pub(crate) fn read(cert: &Path, key: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn read(
+        cert: &Path,
+        key: &Path,
+        is_http_2: bool,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Option<Self>> {
         if cert.as_os_str().is_empty() {
             return Ok(None);
         }
-        let Loaded { config, validity, doubts } = load(cert, key)?;
+        let Loaded { config, validity, doubts } = load(cert, key, is_http_2)?;
         if let Some(doubts) = doubts {
             tracing::warn!("{doubts}");
         }
@@ -83,7 +89,7 @@ impl Tls {
         }
         told(cert, validity);
         let config = Arc::new(ArcSwap::from_pointee(config));
-        Ok(Some(Self { cert: cert.to_owned(), key: key.to_owned(), config, clock }))
+        Ok(Some(Self { cert: cert.to_owned(), key: key.to_owned(), is_http_2, config, clock }))
     }
 
     /// Whether the files can be used now, and why clients may refuse them all the same.
@@ -91,7 +97,7 @@ impl Tls {
         if cert.as_os_str().is_empty() {
             return Ok(None);
         }
-        let Loaded { config: _, validity, doubts } = load(cert, key)?;
+        let Loaded { config: _, validity, doubts } = load(cert, key, false)?;
         counts(cert, validity, clock)?;
         Ok(doubts)
     }
@@ -103,7 +109,7 @@ impl Tls {
 
     /// Reads the files again; on an error, or if it does not count now, the old certificate stays.
     pub(crate) fn reload(&self) -> anyhow::Result<()> {
-        let Loaded { config, validity, doubts: _ } = load(&self.cert, &self.key)?;
+        let Loaded { config, validity, doubts: _ } = load(&self.cert, &self.key, self.is_http_2)?;
         counts(&self.cert, validity, &*self.clock)?;
         self.config.store(Arc::new(config));
         told(&self.cert, validity);
@@ -116,7 +122,7 @@ impl Tls {
     }
 }
 
-fn load(cert: &Path, key: &Path) -> anyhow::Result<Loaded> {
+fn load(cert: &Path, key: &Path, is_http_2: bool) -> anyhow::Result<Loaded> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert)
         .with_context(|| format!("{} cannot be read", cert.display()))?
         .collect::<Result<_, _>>()
@@ -131,6 +137,7 @@ fn load(cert: &Path, key: &Path) -> anyhow::Result<Loaded> {
         .with_no_client_auth()
         .with_single_cert(chain, key_der)
         .with_context(|| format!("{} and {} do not go together", cert.display(), key.display()))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let offered: &[&[u8]] = if is_http_2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+    config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Loaded { config, validity, doubts })
 }

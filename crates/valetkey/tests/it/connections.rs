@@ -24,7 +24,11 @@ fn command(dir: &Path, settings: &[(&str, &str)]) -> Command {
 }
 
 fn connect(server: &Server) -> TcpStream {
-    let stream = TcpStream::connect(server.api().strip_prefix("http://").unwrap()).unwrap();
+    connect_to(server.api())
+}
+
+fn connect_to(url: &str) -> TcpStream {
+    let stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream
 }
@@ -183,6 +187,50 @@ fn strangers_behind_a_proxy_are_told_apart() {
     assert_eq!([status("203.0.113.1"), status("203.0.113.1"), status("203.0.113.1")], ["401", "401", "429"]);
     assert_eq!(status("203.0.113.2"), "401");
     assert_eq!(ask(&mut connect(&server), LIVE), None, "whoever does not say it is not served");
+    server.stop();
+}
+
+/// Begins with HTTP/2 and no settings; the first frames that come: kind, payload.
+fn frames_at(url: &str, count: usize) -> Vec<(u8, Vec<u8>)> {
+    let mut stream = connect_to(url);
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+    let frame = |_| {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).unwrap();
+        let mut payload = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+        stream.read_exact(&mut payload).unwrap();
+        (head[3], payload)
+    };
+    (0..count).map(frame).collect()
+}
+
+#[test]
+fn who_begins_with_http_2_at_the_s3_endpoint_hears_what_is_served_there() {
+    let dir = tempfile::tempdir().unwrap();
+    init(dir.path());
+    let server = Server::start(&mut command(dir.path(), &[]));
+    let s3 = server.ready["s3"].as_str().unwrap().to_owned();
+    let frames = frames_at(&s3, 2);
+    assert_eq!(frames[0], (4, Vec::new()), "settings come first");
+    let (7, said) = &frames[1] else { panic!("{frames:?}") };
+    let (numbers, text) = said.split_at(8);
+    assert_eq!(numbers, [0, 0, 0, 0, 0, 0, 0, 13], "no stream was taken: HTTP_1_1_REQUIRED");
+    assert_eq!(text, b"HTTP/1.1 is served here, and no HTTP/2");
+    // Its first line may come piece by piece; nothing of that is taken for a request.
+    let mut slow = connect_to(&s3);
+    slow.write_all(b"PR").unwrap();
+    assert!(ask(&mut slow, "I * HTTP/2.0\r\n\r\nSM\r\n\r\n").is_none_or(|said| said.starts_with("HTTP/1.1 400")));
+    let mut stream = connect_to(&s3);
+    for _ in 0..2 {
+        assert!(ask(&mut stream, "GET /lake HTTP/1.1\r\nHost: x\r\n\r\n").unwrap().starts_with("HTTP/1.1 403"));
+    }
+    let at_the_api = frames_at(server.api(), 2);
+    assert!(at_the_api.iter().all(|(kind, _)| *kind != 7), "{at_the_api:?}");
+    server.stop();
+
+    let server = Server::start(&mut command(dir.path(), &[("S3__HTTP2", "true")]));
+    let frames = frames_at(server.ready["s3"].as_str().unwrap(), 2);
+    assert!(frames[0].0 == 4 && frames.iter().all(|(kind, _)| *kind != 7), "{frames:?}");
     server.stop();
 }
 

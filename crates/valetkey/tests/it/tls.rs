@@ -3,7 +3,11 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
 
 use crate::process::{Server, answered, ran, valetkey};
 
@@ -109,6 +113,54 @@ fn a_check_of_the_configuration_reads_the_dates() {
         certify_for(dir.path(), years);
         let (code, stderr) = check();
         assert!(code != Some(0) && stderr.contains(said), "{code:?} {stderr}");
+    }
+}
+
+/// What a client that takes these protocols, by preference, comes to speak.
+async fn spoken(url: &str, trusted: &str, protocols: &[&[u8]]) -> std::io::Result<Option<String>> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut client = client.with_root_certificates(roots).with_no_client_auth();
+    client.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    let stream = tokio::net::TcpStream::connect(url.strip_prefix("https://").unwrap()).await?;
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let stream = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, stream).await?;
+    Ok(stream.get_ref().1.alpn_protocol().map(|protocol| String::from_utf8_lossy(protocol).into_owned()))
+}
+
+#[tokio::test]
+async fn the_s3_endpoint_offers_http_2_only_where_it_is_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    answered(&mut valetkey(&["server", "init", "--data-dir", data.to_str().unwrap(), "--output", "json"]));
+    for (http2, preferred) in [(false, "http/1.1"), (true, "h2")] {
+        let trusted = certify(dir.path());
+        let mut command = serving(dir.path(), &data);
+        command
+            .env("VALETKEY_S3__TLS_CERT_FILE", dir.path().join("cert.pem"))
+            .env("VALETKEY_S3__TLS_KEY_FILE", dir.path().join("key.pem"));
+        let server = Server::start(command.env("VALETKEY_S3__HTTP2", http2.to_string()));
+        let s3 = server.ready["s3"].as_str().unwrap();
+        let both: &[&[u8]] = &[b"h2", b"http/1.1"];
+        assert_eq!(spoken(s3, &trusted, both).await.unwrap().as_deref(), Some(preferred));
+        assert_eq!(spoken(server.api(), &trusted, both).await.unwrap().as_deref(), Some("h2"));
+        assert_eq!(spoken(s3, &trusted, &[]).await.unwrap(), None);
+        assert_eq!(spoken(s3, &trusted, &[b"h2"]).await.is_ok(), http2, "no word of its own would be understood");
+        // It stays so with another certificate.
+        let second = certify(dir.path());
+        server.signal("HUP");
+        let taken_up = async {
+            loop {
+                if let Ok(spoken) = spoken(s3, &second, both).await {
+                    break spoken;
+                }
+            }
+        };
+        let spoken = tokio::time::timeout(Duration::from_secs(20), taken_up).await.unwrap();
+        assert_eq!(spoken.as_deref(), Some(preferred));
+        server.stop();
     }
 }
 

@@ -162,13 +162,13 @@ where
     }
 }
 
-/// Serves one connection.
+/// Serves one connection; of HTTP/1.1 alone, if nothing is said of HTTP/2.
 pub(super) async fn converse<I, S, B>(
     stream: I,
     service: S,
     ends: &Ends,
     name: &'static str,
-    (patience, http_2): (Patience, Http2),
+    (patience, http_2): (Patience, Option<Http2>),
 ) where
     I: Wire,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -184,13 +184,21 @@ pub(super) async fn converse<I, S, B>(
         .header_read_timeout(idle)
         .max_headers(HEAD_FIELDS)
         .max_buf_size(HEAD_BYTES);
-    let Http2 { streams, large } = http_2;
-    let mut of_2 = builder.http2();
-    of_2.timer(TokioTimer::new())
-        .max_header_list_size(HTTP_2_HEAD_BYTES)
-        .max_concurrent_streams(streams)
-        .keep_alive_interval(Some(idle));
-    windows::set(&mut of_2, large.is_some());
+    let large = match http_2 {
+        None => {
+            builder = builder.http1_only();
+            None
+        }
+        Some(Http2 { streams, large }) => {
+            let mut of_2 = builder.http2();
+            of_2.timer(TokioTimer::new())
+                .max_header_list_size(HTTP_2_HEAD_BYTES)
+                .max_concurrent_streams(streams)
+                .keep_alive_interval(Some(idle));
+            windows::set(&mut of_2, large.is_some());
+            large
+        }
+    };
     // SECURITY: the library waits for ever for the bytes that tell HTTP/1.1 from HTTP/2, for a reader that reads nothing, and
     // for a request on a connection of HTTP/2 that answers pings. None may hold a connection, or what is buffered for it.
     let mut stream = TimeoutStream::new(stream);
@@ -263,7 +271,7 @@ mod tests {
         });
         let ends = ends.clone();
         (client, async move {
-            converse(server, service, &ends, "test", (patience, Http2 { streams: 8, large: None })).await;
+            converse(server, service, &ends, "test", (patience, Some(Http2 { streams: 8, large: None }))).await;
         })
     }
 
@@ -375,7 +383,7 @@ mod tests {
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"late"))))
         });
         let ends = Ends::new();
-        let conversation = converse(server, service, &ends, "test", (SHORT, Http2 { streams: 8, large: None }));
+        let conversation = converse(server, service, &ends, "test", (SHORT, None));
         let (mut reader, mut writer) = tokio::io::split(client);
         let talk = async {
             writer.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

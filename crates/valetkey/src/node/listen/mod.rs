@@ -1,8 +1,9 @@
-//! Listeners: accept, perhaps a proxy's word of who it is, perhaps TLS, then HTTP/1.1 or HTTP/2; with limits on headers, time
-//! and connections.
+//! Listeners: accept, perhaps a proxy's word of who it is, perhaps TLS, then HTTP/1.1 or, where it is served, HTTP/2; with limits
+//! on headers, time and connections.
 
 mod converse;
 mod peers;
+mod preface;
 mod proxies;
 mod windows;
 
@@ -46,9 +47,16 @@ pub(crate) struct Settings {
     pub(crate) proxies: Proxies,
     /// Whether every connection begins with a proxy's word of who it is.
     pub(crate) proxy_protocol: bool,
-    /// The most requests at once on one connection of HTTP/2.
+    /// Without it, HTTP/1.1 alone is served.
+    pub(crate) http_2: Option<Http2Room>,
+}
+
+/// What there is for connections of HTTP/2.
+#[derive(Clone, Copy)]
+pub(crate) struct Http2Room {
+    /// The most requests at once on one connection.
     pub(crate) streams: u32,
-    /// The bytes that large windows of HTTP/2 may be in all.
+    /// The bytes that large windows may be in all.
     pub(crate) window_bytes: usize,
 }
 
@@ -87,11 +95,11 @@ fn refused(name: &'static str, reason: &'static str) {
 impl Listener {
     /// Binds.
     pub(crate) async fn bind(settings: Settings) -> anyhow::Result<Self> {
-        let Settings { name, address, connections, of_one, window_bytes, .. } = settings;
+        let Settings { name, address, connections, of_one, http_2, .. } = settings;
         let socket = TcpListener::bind(address).await.with_context(|| format!("{name} cannot listen on {address}"))?;
         let address = socket.local_addr()?;
         let (connections, peers) = (Arc::new(Semaphore::new(connections)), Peers::new(of_one));
-        let windows = Arc::new(Windows::new(window_bytes));
+        let windows = Arc::new(Windows::new(http_2.map_or(0, |room| room.window_bytes)));
         Ok(Self { settings, socket, address, connections, peers, windows })
     }
 
@@ -200,7 +208,9 @@ async fn handle<S, B>(
             }
         }
     }
-    let http_2 = Http2 { streams: settings.streams, large: windows.take(peer, settings.proxies.trusts(peer)) };
+    let http_2 = settings
+        .http_2
+        .map(|room| Http2 { streams: room.streams, large: windows.take(peer, settings.proxies.trusts(peer)) });
     let proxies = settings.proxies.clone();
     let service = service.map_request(move |mut request: Request<Incoming>| {
         let client = proxies.client(peer, request.headers());
@@ -210,7 +220,13 @@ async fn handle<S, B>(
         request
     });
     match &settings.tls {
-        None => converse(stream, service, ends, name, (PATIENCE, http_2)).await,
+        None => {
+            if http_2.is_none() && preface::refuses(&mut stream, ends, PATIENCE.first_head).await {
+                debug!(listener = name, "a connection began with http/2, which is not served here");
+            } else {
+                converse(stream, service, ends, name, (PATIENCE, http_2)).await;
+            }
+        }
         Some(tls) => {
             let handshake = async {
                 let mut first = [0u8];
@@ -236,14 +252,19 @@ async fn handle<S, B>(
     drop(seat);
 }
 
-/// Tells who speaks http in the clear what to do, and waits a little until it was read.
+/// Tells who speaks http in the clear what to do.
 async fn in_the_clear(stream: &mut TcpStream) {
     let said = "This port takes TLS: https, not http.\n";
     let answer = format!(
         "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{said}",
         said.len()
     );
-    if stream.write_all(answer.as_bytes()).await.is_ok() && stream.shutdown().await.is_ok() {
+    last_words(stream, answer.as_bytes()).await;
+}
+
+/// Says this and nothing more, and waits a little until it was read.
+async fn last_words(stream: &mut TcpStream, words: &[u8]) {
+    if stream.write_all(words).await.is_ok() && stream.shutdown().await.is_ok() {
         let mut rest = [0u8; 1024];
         let read = async { while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
         // Out of time is as good as done.
