@@ -27,8 +27,8 @@ enum Needs {
     Bucket(Action),
     /// The action on the bucket's configuration, which belongs to no path of it.
     Config(Action),
-    /// Nobody may do it.
-    Never,
+    /// Nothing: it tells of the buckets that the credential opens anything in.
+    Buckets,
 }
 
 struct Row {
@@ -308,9 +308,9 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "ListBuckets",
-        needs: Needs::Never,
+        needs: Needs::Buckets,
         body: NOTHING,
-        query: &["max-buckets", "prefix", "bucket-region", "continuation-token"],
+        query: &["max-buckets", "prefix", "continuation-token"],
         conditions: Conditions::Reads,
     },
 ];
@@ -402,7 +402,9 @@ fn allowed(session: &Session, needs: Needs, path: &S3Path) -> bool {
         (Needs::Config(action), S3Path::Bucket { bucket }) => {
             reach.within(bucket, action).any(|scope| *scope.paths() == Paths::Whole)
         }
-        (Needs::Never | Needs::Key(_) | Needs::Bucket(_) | Needs::Config(_), _) => false,
+        // R2 tells buckets only to who administers the account.
+        (Needs::Buckets, S3Path::Root) => session.parent.is_none(),
+        (Needs::Key(_) | Needs::Bucket(_) | Needs::Config(_) | Needs::Buckets, _) => false,
     }
 }
 
@@ -479,7 +481,10 @@ fn allowed_source(session: Option<&Session>, source: &CopySource) -> Result<()> 
 }
 
 /// The rules above, where the S3 crate asks for them.
-pub(crate) struct Access;
+pub(crate) struct Access {
+    /// Whether buckets are listed.
+    pub(crate) list_buckets: bool,
+}
 
 /// Sees to the body, as far as the operation takes one before it begins. SECURITY: only now, when it is decided that it may be done;
 /// and whoever held the body back until its credential had ended is refused here, whatever the operation is.
@@ -504,6 +509,7 @@ impl S3Access for Access {
         }
         let session = cx.extensions_mut().get::<Session>().cloned().ok_or_else(denied)?;
         let named = session.operations.is_none_or(|operations| operations.allow(row.name));
+        let named = named && (self.list_buckets || row.needs != Needs::Buckets);
         if !named || !allowed(&session, row.needs, cx.s3_path()) || !lists(&session, row, cx.s3_path(), cx.uri())? {
             let holder = cx.extensions_mut().get::<Holder>().is_some();
             return Err(outside(&session, cx.s3_path(), holder));

@@ -154,6 +154,11 @@ impl Bucket {
         Self { account: Some(account), ..self }
     }
 
+    /// When it was first served here.
+    pub(crate) async fn created(&self, _: &Live) -> Result<Timestamp> {
+        self.objects.bucket_created(self.id).await
+    }
+
     /// The way to an object, if it is in another store. A folder's marker is kept here, wherever the bucket is.
     fn elsewhere(&self, key: &[u8]) -> Option<&Behind> {
         self.behind.as_deref().filter(|behind| !behind.is_marker(key))

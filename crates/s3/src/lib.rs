@@ -116,6 +116,8 @@ pub struct Config {
     pub r2_hosts: Vec<String>,
     /// Whether clients reach it by HTTPS: answers with URLs say so.
     pub is_https: bool,
+    /// Whether a vended credential may ask which buckets it opens.
+    pub list_buckets: bool,
     /// What pages of other origins are allowed of buckets without rules of their own.
     pub cors: Option<Rules>,
     /// Limits.
@@ -134,6 +136,7 @@ impl Config {
             domains: vec!["s3.localhost".to_owned()],
             r2_hosts: Vec::new(),
             is_https: false,
+            list_buckets: true,
             cors: None,
             limits: Limits::default(),
         }
@@ -232,7 +235,7 @@ impl Endpoint {
     /// # Errors
     /// `Internal`, naming the file, when the directory or its index cannot be opened.
     pub async fn open(config: Config, world: World) -> Result<Self, Error> {
-        let Config { storage, data_dir, domains, r2_hosts, is_https, cors, limits, space } = config;
+        let Config { storage, data_dir, domains, r2_hosts, is_https, list_buckets, cors, limits, space } = config;
         let World { keyring, leases, parents, clock, entropy, budget, tasks } = world;
         let setup = Setup {
             data_dir: &data_dir,
@@ -252,7 +255,7 @@ impl Endpoint {
         limited.xml_max_body_size = limits.max_xml_bytes;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limited))));
         builder.set_auth(NoProof);
-        builder.set_access(Access);
+        builder.set_access(Access { list_buckets });
         let hosts = Hosts::new(&domains, r2_hosts);
         let (behind, scopes) = (builder.build(), gate::scopes());
         let standing = Arc::new(Standing { leases, parents, clock });

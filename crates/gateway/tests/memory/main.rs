@@ -14,6 +14,8 @@
 
 #[path = "../shared/behind.rs"]
 mod behind;
+#[path = "../../../s3/tests/it/buckets.rs"]
+mod buckets;
 #[path = "../../../s3/tests/it/chunked.rs"]
 mod chunked;
 #[path = "../../../s3/tests/it/conditions.rs"]

@@ -1,6 +1,6 @@
 //! What the gate knows of a request it let through.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -133,6 +133,11 @@ impl Reach {
             Self::Several(scopes) => (None, &**scopes),
         };
         one.into_iter().chain(several.iter().map(|(_, scope)| scope))
+    }
+
+    /// The names of the buckets that anything is opened in.
+    pub(crate) fn buckets(&self) -> BTreeSet<&str> {
+        self.scopes().map(|scope| scope.bucket().as_str()).collect()
     }
 
     /// The scopes in a bucket.

@@ -19,6 +19,7 @@ pub(super) struct CreateBucket {
     /// The store it is in, if that is another.
     pub(super) storage: Option<StorageId>,
     pub(super) name: String,
+    pub(super) now: Timestamp,
 }
 
 #[async_trait]
@@ -31,9 +32,10 @@ impl Change for CreateBucket {
 
     async fn apply(self, index: &mut Index, _: &mut After) -> sqlx::Result<BucketId> {
         let storage = self.storage.map(|storage| storage.to_bytes().to_vec()).unwrap_or_default();
-        sqlx::query("INSERT INTO buckets (storage, name) VALUES (?, ?) ON CONFLICT DO NOTHING")
+        sqlx::query("INSERT INTO buckets (storage, name, created_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
             .bind(&storage)
             .bind(&self.name)
+            .bind(self.now.as_millisecond())
             .execute(&mut *index)
             .await?;
         sqlx::query_scalar("SELECT id FROM buckets WHERE storage = ? AND name = ?")

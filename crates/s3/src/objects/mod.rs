@@ -137,6 +137,12 @@ impl Objects {
             Files::open(&files_dir, generation, space, tasks.clone())
                 .map_err(|error| unopened(&files_dir, "cannot be opened", error))?,
         );
+        // Of those that were made before that was kept.
+        sqlx::query("UPDATE buckets SET created_ms = ? WHERE created_ms IS NULL")
+            .bind(clock.now().as_millisecond())
+            .execute(&mut writing)
+            .await
+            .map_err(of_index)?;
         let rows = sqlx::query_as::<_, (Vec<u8>, String, i64)>("SELECT storage, name, id FROM buckets")
             .fetch_all(&mut writing)
             .await
@@ -199,9 +205,16 @@ impl Objects {
         if let Some(id) = self.bucket(name) {
             return Ok(id);
         }
-        let id = self.writer.apply(CreateBucket { storage: None, name: name.to_owned() }).await?;
+        let id = self.writer.apply(CreateBucket { storage: None, name: name.to_owned(), now: self.now() }).await?;
         self.buckets.write().unwrap_or_else(PoisonError::into_inner).insert(name.into(), id);
         Ok(id)
+    }
+
+    /// When a bucket was made, or first known of.
+    pub(crate) async fn bucket_created(&self, bucket: BucketId) -> Result<Timestamp> {
+        let created = sqlx::query_scalar("SELECT created_ms FROM buckets WHERE id = ?").bind(bucket);
+        let created = created.fetch_one(&self.index).await.map_err(sql("reading the index"))?;
+        Timestamp::from_millisecond(created).map_err(|error| internal("reading the index", error))
     }
 
     /// The number of a bucket of another store, if it is known here.
@@ -221,7 +234,8 @@ impl Objects {
         if let Some(id) = self.foreign_bucket(storage, name) {
             return Ok(id);
         }
-        let id = self.writer.apply(CreateBucket { storage: Some(storage), name: name.to_owned() }).await?;
+        let making = CreateBucket { storage: Some(storage), name: name.to_owned(), now: self.now() };
+        let id = self.writer.apply(making).await?;
         self.foreign.write().unwrap_or_else(PoisonError::into_inner).insert((storage, name.into()), id);
         Ok(id)
     }

@@ -96,7 +96,7 @@ fn limit(asked: Option<i32>) -> Result<i32> {
 }
 
 /// A token that says where the next page starts. It opens nothing: the scope is asked on every page.
-fn token(mark: &Mark) -> String {
+pub(super) fn token(mark: &Mark) -> String {
     let kind: &[u8] = match mark {
         Mark::Key(_) => b"k",
         Mark::Prefix(_) => b"p",
@@ -104,7 +104,7 @@ fn token(mark: &Mark) -> String {
     BASE64URL_NOPAD.encode(&[kind, mark.bytes()].concat())
 }
 
-fn read_token(text: &str) -> Result<Mark> {
+pub(super) fn read_token(text: &str) -> Result<Mark> {
     let bad = || refuse(S3ErrorCode::InvalidArgument, "The continuation token provided is incorrect");
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| bad())?;
     match bytes.split_first() {
@@ -122,6 +122,11 @@ fn read_marker(marker: &str, prefix: &[u8], delimiter: Option<&[u8]>) -> Mark {
     } else {
         Mark::Key(marker.to_vec())
     }
+}
+
+/// Whose it all is.
+pub(super) fn owner(session: &Session) -> Owner {
+    Owner { id: Some(session.claims.account.to_string()), ..Owner::default() }
 }
 
 fn given(text: Option<&String>) -> Option<&[u8]> {
@@ -187,7 +192,7 @@ impl Wire {
         let from =
             Some(marker).filter(|marker| !marker.is_empty()).map(|marker| read_marker(marker, prefix, delimiter));
         let page = self.page(&session, &input.bucket, (prefix, delimiter), from.as_ref(), limit).await?;
-        let owner = Owner { id: Some(session.claims.account.to_string()), ..Owner::default() };
+        let owner = owner(&session);
         let version = |entry: Entry| ObjectVersion {
             key: Some(names.shown(&entry.key)),
             version_id: Some("null".to_owned()),
@@ -234,10 +239,7 @@ impl Wire {
             (None, None) => None,
         };
         let page = self.page(&session, &input.bucket, (prefix, delimiter), from.as_ref(), limit).await?;
-        let owner = input
-            .fetch_owner
-            .unwrap_or(false)
-            .then(|| Owner { id: Some(session.claims.account.to_string()), ..Owner::default() });
+        let owner = input.fetch_owner.unwrap_or(false).then(|| owner(&session));
         let count = i32::try_from(page.entries.len() + page.prefixes.len()).unwrap_or(MAX_KEYS);
         let output = ListObjectsV2Output {
             prefix: Some(names.shown(prefix)),

@@ -11,6 +11,7 @@
     reason = "a test says what it expects and stops where it is wrong"
 )]
 
+mod buckets;
 mod chunked;
 mod clients_ask;
 mod conditions;

@@ -122,7 +122,10 @@ async fn hold(rig: &Rig, credential: &Credential, permission: Permission, form: 
             let listed = *what == "delete-many" && bucket == BUCKET && allowed[at];
             let answer = rig.send(ask(rig, what, bucket, directory), credential).await;
             let shown = format!("{form} {} {what} {bucket}/{directory}: {}", permission.as_str(), answer.text());
-            if listed {
+            if *what == "list-buckets" && form == "vended" {
+                // It is no key in R2's form.
+                assert_eq!(answer.all("Name"), [BUCKET], "{shown}");
+            } else if listed {
                 assert_eq!((answer.status, answer.all("Code").len()), (200, usize::from(!inside)), "{shown}");
             } else if inside && allowed[at] && !(paths && config) {
                 assert_eq!(answer.status, *status, "{shown}");

@@ -102,6 +102,11 @@ pub(crate) const KEYS: &[Key] = &[
         "serve HTTP/2 beside HTTP/1.1 at the S3 endpoint; over HTTP/2 a client that sends `Expect: 100-continue` waits before each body, often a second, since no `100 Continue` can be sent there",
     ),
     key(
+        "s3.list_buckets",
+        "true",
+        "tell the holder of a vended key, who asks for all buckets (`ListBuckets`), which one its key opens anything in; parent access keys, and what is signed with them, are refused as by R2",
+    ),
+    key(
         "metrics.listen",
         r#""""#,
         "address and port for who watches: /metrics, and /livez and /readyz with places of their own; empty: on the API's address, /metrics with an operator's token",

@@ -79,6 +79,7 @@ pub(crate) struct S3 {
     pub(crate) max_connections_per_address: usize,
     pub(crate) proxy_protocol: bool,
     pub(crate) http2: bool,
+    pub(crate) list_buckets: bool,
 }
 
 impl S3 {

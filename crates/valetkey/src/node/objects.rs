@@ -22,6 +22,7 @@ pub(crate) fn config(config: &Config, storage: &Storage, url: &str) -> anyhow::R
         r2_hosts: config.s3.r2_hosts.clone(),
         cors: cors(config)?,
         is_https: url.starts_with("https:"),
+        list_buckets: config.s3.list_buckets,
         limits: valetkey_s3::Limits {
             quota: config.s3.quota(),
             log_keys: config.log.object_keys,
