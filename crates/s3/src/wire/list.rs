@@ -84,6 +84,20 @@ impl Names {
         };
         entries.into_iter().map(object).collect()
     }
+
+    fn version(self, entry: &Entry, owner: &Owner) -> ObjectVersion {
+        ObjectVersion {
+            key: Some(self.shown(&entry.key)),
+            version_id: Some("null".to_owned()),
+            is_latest: Some(true),
+            e_tag: Some(strong(&entry.etag)),
+            size: Some(entry.size.cast_signed()),
+            last_modified: Some(shown(entry.modified)),
+            storage_class: Some(ObjectVersionStorageClass::from_static("STANDARD")),
+            owner: Some(owner.clone()),
+            ..ObjectVersion::default()
+        }
+    }
 }
 
 fn limit(asked: Option<i32>) -> Result<i32> {
@@ -114,14 +128,11 @@ pub(super) fn read_token(text: &str) -> Result<Mark> {
     }
 }
 
-/// Where a marker starts: behind it, and if it is a common prefix, behind all that it stands for.
-fn read_marker(marker: &str, prefix: &[u8], delimiter: Option<&[u8]>) -> Mark {
-    let marker = marker.as_bytes();
-    if common_prefix(marker, prefix, delimiter) == Some(marker) {
-        Mark::Prefix(marker.to_vec())
-    } else {
-        Mark::Key(marker.to_vec())
-    }
+/// Where a marker starts, if there is one: behind it, and if it is a common prefix, behind all that it stands for.
+fn read_marker(marker: &str, prefix: &[u8], delimiter: Option<&[u8]>) -> Option<Mark> {
+    let marker = Some(marker.as_bytes()).filter(|marker| !marker.is_empty())?;
+    let is_prefix = common_prefix(marker, prefix, delimiter) == Some(marker);
+    Some(if is_prefix { Mark::Prefix(marker.to_vec()) } else { Mark::Key(marker.to_vec()) })
 }
 
 /// Whose it all is.
@@ -131,6 +142,31 @@ pub(super) fn owner(session: &Session) -> Owner {
 
 fn given(text: Option<&String>) -> Option<&[u8]> {
     text.map(String::as_bytes).filter(|bytes| !bytes.is_empty())
+}
+
+/// Asks for a page of keys, and answers with it: S3 has three listings of keys, which have types of their own and this much in
+/// common.
+macro_rules! listed {
+    ($wire:ident, $session:ident, $input:ident, from |$prefix:ident, $delimiter:ident| $from:expr,
+     |$names:ident, $page:ident| $output:ident { $($own:ident: $value:expr,)* }) => {{
+        let $names = Names::of($input.encoding_type.as_ref())?;
+        let limit = limit($input.max_keys)?;
+        let $prefix = $input.prefix.as_deref().unwrap_or_default().as_bytes();
+        let $delimiter = given($input.delimiter.as_ref());
+        let from = $from;
+        let $page = $wire.page(&$session, &$input.bucket, ($prefix, $delimiter), from.as_ref(), limit).await?;
+        Ok(S3Response::new($output {
+            prefix: Some($names.shown($prefix)),
+            delimiter: $delimiter.map(|delimiter| $names.shown(delimiter)),
+            max_keys: Some(limit),
+            is_truncated: Some($page.next.is_some()),
+            common_prefixes: Some($names.prefixes(&$page.prefixes)),
+            $($own: $value,)*
+            encoding_type: $input.encoding_type,
+            name: Some($input.bucket),
+            ..$output::default()
+        }))
+    }};
 }
 
 impl Wire {
@@ -154,27 +190,13 @@ impl Wire {
     pub(super) async fn list_v1(&self, request: S3Request<ListObjectsInput>) -> Result<S3Response<ListObjectsOutput>> {
         let session = session(&request)?;
         let input = request.input;
-        let names = Names::of(input.encoding_type.as_ref())?;
-        let limit = limit(input.max_keys)?;
-        let prefix = input.prefix.as_deref().unwrap_or_default().as_bytes();
-        let delimiter = given(input.delimiter.as_ref());
         let marker = input.marker.as_deref().unwrap_or_default();
-        let from = Some(read_marker(marker, prefix, delimiter)).filter(|_| !marker.is_empty());
-        let page = self.page(&session, &input.bucket, (prefix, delimiter), from.as_ref(), limit).await?;
-        let output = ListObjectsOutput {
-            prefix: Some(names.shown(prefix)),
+        listed!(self, session, input, from |prefix, delimiter| read_marker(marker, prefix, delimiter),
+                |names, page| ListObjectsOutput {
             marker: Some(names.shown(marker.as_bytes())),
-            delimiter: delimiter.map(|delimiter| names.shown(delimiter)),
-            max_keys: Some(limit),
-            is_truncated: Some(page.next.is_some()),
             next_marker: page.next.as_ref().map(|mark| names.shown(mark.bytes())),
-            common_prefixes: Some(names.prefixes(&page.prefixes)),
             contents: Some(names.objects(page.entries, None)),
-            encoding_type: input.encoding_type,
-            name: Some(input.bucket),
-            ..ListObjectsOutput::default()
-        };
-        Ok(S3Response::new(output))
+        })
     }
 
     /// Every key once, as the one version there is.
@@ -184,43 +206,16 @@ impl Wire {
     ) -> Result<S3Response<ListObjectVersionsOutput>> {
         let session = session(&request)?;
         let input = request.input;
-        let names = Names::of(input.encoding_type.as_ref())?;
-        let limit = limit(input.max_keys)?;
-        let prefix = input.prefix.as_deref().unwrap_or_default().as_bytes();
-        let delimiter = given(input.delimiter.as_ref());
         let marker = input.key_marker.as_deref().unwrap_or_default();
-        let from =
-            Some(marker).filter(|marker| !marker.is_empty()).map(|marker| read_marker(marker, prefix, delimiter));
-        let page = self.page(&session, &input.bucket, (prefix, delimiter), from.as_ref(), limit).await?;
         let owner = owner(&session);
-        let version = |entry: Entry| ObjectVersion {
-            key: Some(names.shown(&entry.key)),
-            version_id: Some("null".to_owned()),
-            is_latest: Some(true),
-            e_tag: Some(strong(&entry.etag)),
-            size: Some(entry.size.cast_signed()),
-            last_modified: Some(shown(entry.modified)),
-            storage_class: Some(ObjectVersionStorageClass::from_static("STANDARD")),
-            owner: Some(owner.clone()),
-            ..ObjectVersion::default()
-        };
-        let next = page.next.as_ref().map(|mark| names.shown(mark.bytes()));
-        let output = ListObjectVersionsOutput {
-            prefix: Some(names.shown(prefix)),
+        listed!(self, session, input, from |prefix, delimiter| read_marker(marker, prefix, delimiter),
+                |names, page| ListObjectVersionsOutput {
             key_marker: Some(names.shown(marker.as_bytes())),
             version_id_marker: input.version_id_marker,
-            delimiter: delimiter.map(|delimiter| names.shown(delimiter)),
-            max_keys: Some(limit),
-            is_truncated: Some(page.next.is_some()),
-            next_version_id_marker: next.as_ref().map(|_| "null".to_owned()),
-            next_key_marker: next,
-            common_prefixes: Some(names.prefixes(&page.prefixes)),
-            versions: Some(page.entries.into_iter().map(version).collect()),
-            encoding_type: input.encoding_type,
-            name: Some(input.bucket),
-            ..ListObjectVersionsOutput::default()
-        };
-        Ok(S3Response::new(output))
+            next_version_id_marker: page.next.as_ref().map(|_| "null".to_owned()),
+            next_key_marker: page.next.as_ref().map(|mark| names.shown(mark.bytes())),
+            versions: Some(page.entries.into_iter().map(|entry| names.version(&entry, &owner)).collect()),
+        })
     }
 
     pub(super) async fn list_v2(
@@ -229,34 +224,17 @@ impl Wire {
     ) -> Result<S3Response<ListObjectsV2Output>> {
         let session = session(&request)?;
         let input = request.input;
-        let names = Names::of(input.encoding_type.as_ref())?;
-        let limit = limit(input.max_keys)?;
-        let prefix = input.prefix.as_deref().unwrap_or_default().as_bytes();
-        let delimiter = given(input.delimiter.as_ref());
-        let from = match (&input.continuation_token, given(input.start_after.as_ref())) {
-            (Some(token), _) => Some(read_token(token)?),
-            (None, Some(after)) => Some(Mark::Key(after.to_vec())),
-            (None, None) => None,
-        };
-        let page = self.page(&session, &input.bucket, (prefix, delimiter), from.as_ref(), limit).await?;
         let owner = input.fetch_owner.unwrap_or(false).then(|| owner(&session));
-        let count = i32::try_from(page.entries.len() + page.prefixes.len()).unwrap_or(MAX_KEYS);
-        let output = ListObjectsV2Output {
-            prefix: Some(names.shown(prefix)),
-            delimiter: delimiter.map(|delimiter| names.shown(delimiter)),
-            max_keys: Some(limit),
-            key_count: Some(count),
-            is_truncated: Some(page.next.is_some()),
+        listed!(self, session, input, from |prefix, delimiter| match &input.continuation_token {
+            Some(token) => Some(read_token(token)?),
+            None => given(input.start_after.as_ref()).map(|after| Mark::Key(after.to_vec())),
+        }, |names, page| ListObjectsV2Output {
+            key_count: Some(i32::try_from(page.entries.len() + page.prefixes.len()).unwrap_or(MAX_KEYS)),
             next_continuation_token: page.next.as_ref().map(token),
             start_after: input.start_after.map(|after| names.shown(after.as_bytes())),
-            common_prefixes: Some(names.prefixes(&page.prefixes)),
-            contents: Some(names.objects(page.entries, owner.as_ref())),
             continuation_token: input.continuation_token,
-            encoding_type: input.encoding_type,
-            name: Some(input.bucket),
-            ..ListObjectsV2Output::default()
-        };
-        Ok(S3Response::new(output))
+            contents: Some(names.objects(page.entries, owner.as_ref())),
+        })
     }
 
     pub(super) async fn list_uploads(
