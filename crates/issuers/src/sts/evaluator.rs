@@ -8,7 +8,7 @@ use serde_json::Value;
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::{Action, Actions, Listing, Path, Paths, Scope};
 
-use crate::sts::policy::{Colons, Form, Grammar, Kms, Principal, Said, Specials};
+use crate::sts::policy::{Colons, Form, Grammar, Kms, Outside, Principal, Said, Specials};
 
 /// AWS itself.
 pub(crate) fn aws() -> Grammar {
@@ -19,7 +19,13 @@ pub(crate) fn aws() -> Grammar {
         principal: Principal::Absent,
         access_points: BTreeMap::new(),
         kms: None,
+        outside: Outside::Unsaid,
     }
+}
+
+/// AWS, with everything else denied.
+pub(crate) fn denying() -> Grammar {
+    Grammar { outside: Outside::Denied, ..aws() }
 }
 
 /// A store without escapes.
@@ -98,11 +104,36 @@ fn matches(pattern: &[Token], text: &str) -> bool {
     }
 }
 
+/// What a rule says of actions or resources: which they are, or which they are not.
+struct Among<T> {
+    is_in: bool,
+    of: Vec<T>,
+}
+
+impl<T> Among<T> {
+    fn holds(&self, one: impl Fn(&T) -> bool) -> bool {
+        self.of.iter().any(one) == self.is_in
+    }
+}
+
 struct Rule {
-    actions: Vec<String>,
-    resources: Vec<Vec<Token>>,
-    /// Each key with the patterns of which one must match.
-    like: Vec<(String, Vec<Vec<Token>>)>,
+    is_deny: bool,
+    actions: Among<String>,
+    resources: Among<Vec<Token>>,
+    /// Each key with the patterns of which one must match, or none.
+    like: Vec<(String, Among<Vec<Token>>)>,
+}
+
+impl Rule {
+    /// Every condition must hold. What must be like something must be in the request; what must not be need not.
+    fn matches(&self, action: &str, resource: &str, context: &[(&str, &str)]) -> bool {
+        self.actions.holds(|own| own.eq_ignore_ascii_case(action))
+            && self.resources.holds(|pattern| matches(pattern, resource))
+            && self.like.iter().all(|(key, values)| {
+                let value = context.iter().find(|(k, _)| k == key);
+                values.holds(|pattern| value.is_some_and(|(_, value)| matches(pattern, value)))
+            })
+    }
 }
 
 struct Evaluator(Vec<Rule>);
@@ -120,36 +151,45 @@ impl Evaluator {
         assert!(policy.bytes().all(|b| (0x20..0x7f).contains(&b)), "{policy}");
         let policy: Value = serde_json::from_str(policy).unwrap();
         assert_eq!(policy["Version"], "2012-10-17", "without it there are no escapes");
+        let compile = |value: &Value| strings(value).iter().map(|text| pattern(text, escapes)).collect();
         let rules = policy["Statement"].as_array().unwrap().iter().map(|statement| {
-            assert_eq!(statement["Effect"], "Allow");
+            let is_deny = statement["Effect"] == "Deny";
+            assert!(is_deny || statement["Effect"] == "Allow");
             for key in statement.as_object().unwrap().keys() {
-                assert!(["Effect", "Action", "Resource", "Condition", "Principal"].contains(&key.as_str()), "{key}");
+                let known = ["Effect", "Action", "Resource", "Condition", "Principal"].contains(&key.as_str());
+                assert!(known || is_deny && ["NotAction", "NotResource"].contains(&key.as_str()), "{key}");
             }
-            let compile = |value: &Value| strings(value).iter().map(|text| pattern(text, escapes)).collect();
+            // One of the two, never both.
+            let among = |name: &str| {
+                let (is, is_not) = (statement.get(name), statement.get(format!("Not{name}")));
+                assert!(is.is_some() != is_not.is_some(), "{statement}");
+                (is.is_some(), is.or(is_not).unwrap())
+            };
             let mut like = Vec::new();
-            if let Some(condition) = statement.get("Condition") {
-                let condition = condition.as_object().unwrap();
-                assert!(condition.len() == 1 && condition.contains_key("StringLike"));
-                for (key, values) in condition["StringLike"].as_object().unwrap() {
-                    like.push((key.clone(), compile(values)));
-                }
+            for (operator, keys) in statement.get("Condition").into_iter().flat_map(|all| all.as_object().unwrap()) {
+                let is_in = operator == "StringLike";
+                assert!(is_in || is_deny && operator == "StringNotLike", "{operator}");
+                let keys = keys.as_object().unwrap();
+                like.extend(keys.iter().map(|(key, values)| (key.clone(), Among { is_in, of: compile(values) })));
             }
-            let actions = strings(&statement["Action"]);
+            let ((is_in, actions), (on, resources)) = (among("Action"), among("Resource"));
+            let actions = strings(actions);
             assert!(actions.iter().all(|action| !action.contains(['*', '?'])), "{actions:?}");
-            Rule { actions, resources: compile(&statement["Resource"]), like }
+            let actions = Among { is_in, of: actions };
+            Rule { is_deny, actions, resources: Among { is_in: on, of: compile(resources) }, like }
         });
         Self(rules.collect())
     }
 
-    /// Every condition key must be in the request and match one of its values; nothing allowed is denied.
+    /// Something allows it and nothing denies it. A policy that denies anything denies all that it does not allow, so that it holds
+    /// beside others that allow everything.
     fn allows(&self, action: &str, resource: &str, context: &[(&str, &str)]) -> bool {
-        self.0.iter().any(|Rule { actions, resources, like }| {
-            actions.iter().any(|own| own.eq_ignore_ascii_case(action))
-                && resources.iter().any(|pattern| matches(pattern, resource))
-                && like.iter().all(|(key, values)| {
-                    context.iter().any(|(k, v)| k == key && values.iter().any(|pattern| matches(pattern, v)))
-                })
-        })
+        let any = |is_deny| self.0.iter().any(|r| r.is_deny == is_deny && r.matches(action, resource, context));
+        let (allowed, denied) = (any(false), any(true));
+        if self.0.iter().any(|rule| rule.is_deny) {
+            assert_ne!(allowed, denied, "{action} on {resource} with {context:?}");
+        }
+        allowed && !denied
     }
 }
 
@@ -377,6 +417,7 @@ proptest! {
     #[test]
     fn a_policy_opens_exactly_its_scope(scope in scope(), form in form(), more in prop::collection::vec(text(), 0..3)) {
         compare(&aws(), &scope, form, &more)?;
+        compare(&denying(), &scope, form, &more)?;
     }
 }
 
@@ -385,7 +426,7 @@ proptest! {
 
     #[test]
     fn no_store_is_told_more_than_the_scope(
-        scope in scope(), form in form(), more in prop::collection::vec(text(), 0..3), store in 0..5,
+        scope in scope(), form in form(), more in prop::collection::vec(text(), 0..3), store in 0..6,
     ) {
         let kms = Some(Kms { keys: Vec::new(), behind: BTreeMap::new() });
         let grammar = match store {
@@ -393,6 +434,7 @@ proptest! {
             1 => Grammar { specials: Specials::NoEscapeButVariables, ..ceph() },
             2 => access_point(),
             3 => Grammar { principal: Principal::Required, ..aws() },
+            4 => Grammar { kms, ..denying() },
             _ => Grammar { kms, ..aws() },
         };
         compare(&grammar, &scope, form, &more)?;
@@ -449,6 +491,34 @@ fn policies_are_compact_and_look_like_this() {
         ),
         r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:eu-west-1:123456789012:accesspoint/gate/object/p*"},{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:eu-west-1:123456789012:accesspoint/gate","Condition":{"StringLike":{"s3:prefix":"p*"}}}]}"#
     );
+}
+
+#[test]
+fn what_is_outside_is_denied_in_these_words() {
+    let write = |grammar: &Grammar, paths: Paths, actions: Actions| {
+        let scope = Scope::new(BucketName::parse("lake").unwrap(), paths, actions).unwrap();
+        grammar.write(&scope, Form::FULL).unwrap().json
+    };
+    let prefix = || Paths::only([Path::prefix(b"p").unwrap()]).unwrap();
+    let allowed = write(&aws(), prefix(), Actions::of(&[Action::GetObject, Action::ListBucket]));
+    let denied = write(&denying(), prefix(), Actions::of(&[Action::GetObject, Action::ListBucket]));
+    let own = allowed.strip_suffix("]}").unwrap();
+    assert_eq!(
+        denied.strip_prefix(own).unwrap(),
+        r#",{"Effect":"Deny","NotAction":["s3:GetObject","s3:ListBucket"],"Resource":"*"},{"Effect":"Deny","Action":"s3:GetObject","NotResource":"arn:aws:s3:::lake/p*"},{"Effect":"Deny","Action":"s3:ListBucket","NotResource":"arn:aws:s3:::lake"},{"Effect":"Deny","Action":"s3:ListBucket","Resource":"*","Condition":{"StringNotLike":{"s3:prefix":"p*"}}}]}"#
+    );
+    let kms = Some(Kms { keys: vec!["arn:aws:kms:eu-west-1:1:key/k".into()], behind: BTreeMap::new() });
+    let policy = Evaluator::new(
+        &write(&Grammar { kms, ..denying() }, prefix(), Actions::of(&[Action::GetObject])),
+        Escapes::Known,
+    );
+    let (key, context, via) =
+        ("arn:aws:kms:eu-west-1:1:key/k", "kms:EncryptionContext:aws:s3:arn", ("kms:ViaService", "s3.eu-west-1.amazonaws.com"));
+    assert!(policy.allows("kms:Decrypt", key, &[(context, "arn:aws:s3:::lake/p1"), via]));
+    assert!(!policy.allows("kms:Decrypt", key, &[(context, "arn:aws:s3:::other/p1"), via]));
+    assert!(!policy.allows("kms:Decrypt", key, &[(context, "arn:aws:s3:::lake/p1")]));
+    assert!(!policy.allows("kms:Decrypt", "arn:aws:kms:eu-west-1:1:key/other", &[(context, "arn:aws:s3:::lake/p1"), via]));
+    assert!(!policy.allows("kms:GenerateDataKey", key, &[(context, "arn:aws:s3:::lake/p1"), via]));
 }
 
 /// The clients of an access point name it by its alias, which is the bucket here; its objects are encrypted in the name of the

@@ -77,7 +77,7 @@ mod tests {
     use valetkey_core::scope::{Action, Actions, Path};
 
     use super::*;
-    use crate::sts::evaluator::{aws, ceph};
+    use crate::sts::evaluator::{aws, ceph, denying};
 
     fn scope(directories: usize, actions: Actions) -> Scope {
         let paths = (0..directories).map(|n| Path::directory(format!("tables/number-{n:04}").as_bytes()).unwrap());
@@ -112,6 +112,22 @@ mod tests {
             "200 paths are too many for one key of this store: about 46 of these fit; ask for them in 5 keys"
         );
         assert!(first(46).is_ok() && first(47).is_err());
+    }
+
+    #[test]
+    fn what_is_denied_takes_room_and_is_never_left_out() {
+        let first = |grammar: &Grammar, count| plan(grammar, &scope(count, Actions::READ), AWS_LIMIT);
+        for count in 1..=20 {
+            let plans = first(&denying(), count).unwrap();
+            assert!(plans.iter().all(|plan| plan.json.contains(r#""Effect":"Deny","NotAction":"#)), "{count}");
+        }
+        assert!(first(&aws(), 40).is_ok());
+        let refusal = first(&denying(), 40).unwrap_err();
+        assert_eq!((refusal.kind(), refusal.field()), (Kind::Invalid, Some("paths")));
+        assert_eq!(
+            refusal.said(),
+            "40 paths are too many for one key of this store: about 20 of these fit; ask for them in 2 keys"
+        );
     }
 
     #[test]

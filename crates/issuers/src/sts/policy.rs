@@ -26,6 +26,17 @@ pub(crate) struct Grammar {
     pub(crate) access_points: BTreeMap<BucketName, Box<str>>,
     /// What to say of keys of the key management service.
     pub(crate) kms: Option<Kms>,
+    /// What of everything else.
+    pub(crate) outside: Outside,
+}
+
+/// What a policy says of what it does not allow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outside {
+    /// Nothing. A session policy narrows its role; what a bucket's or a key's own policy gives to the session by its name is added.
+    Unsaid,
+    /// It is denied, whoever else allows it (IAM User Guide, "Policy evaluation logic").
+    Denied,
 }
 
 /// What a store makes of `*`, `?` and `$` in a pattern.
@@ -181,7 +192,7 @@ impl Grammar {
             statements.push(self.statement(actions, resources, None));
         }
         if !listed.is_empty() {
-            let condition = Condition { like: BTreeMap::from([("s3:prefix", OneOrMany::of(listed))]) };
+            let condition = Condition::Like(BTreeMap::from([("s3:prefix", OneOrMany::of(listed))]));
             statements.push(self.statement(vec!["s3:ListBucket"], vec![bucket_arn], Some(condition)));
         }
         if statements.is_empty() {
@@ -191,6 +202,10 @@ impl Grammar {
             ));
         }
         statements.extend(self.kms(bucket, &object_actions));
+        if self.outside == Outside::Denied {
+            let denied = self.denied(&statements);
+            statements.extend(denied);
+        }
         Ok(Written { json: ascii_json(&Policy { version: "2012-10-17", statement: statements })?, narrowed })
     }
 
@@ -231,17 +246,43 @@ impl Grammar {
         self.specials == Specials::Escaped || !value.starts_with('$')
     }
 
+    fn principal(&self) -> Option<&'static str> {
+        match self.principal {
+            Principal::Absent => None,
+            Principal::Required => Some("*"),
+        }
+    }
+
     fn statement(&self, action: Vec<&'static str>, resource: Vec<String>, condition: Option<Condition>) -> Statement {
         Statement {
             effect: "Allow",
-            principal: match self.principal {
-                Principal::Absent => None,
-                Principal::Required => Some("*"),
-            },
-            action: OneOrMany::of(action),
-            resource: OneOrMany::of(resource),
+            principal: self.principal(),
+            actions: Only::Action(OneOrMany::of(action)),
+            resources: On::Resource(OneOrMany::of(resource)),
             condition,
         }
+    }
+
+    /// Denies what none of the statements allows: other actions, and of each one's actions what is on other resources or in other
+    /// circumstances. SECURITY: complete, and nothing that is allowed, because no action is in two of them.
+    fn denied(&self, allowed: &[Statement]) -> Vec<Statement> {
+        let deny =
+            |actions, resources, condition| Statement { effect: "Deny", principal: self.principal(), actions, resources, condition };
+        let everywhere = || On::Resource(OneOrMany::One("*".to_owned()));
+        let all = allowed.iter().flat_map(|statement| statement.actions.names()).copied().collect();
+        let mut denied = vec![deny(Only::NotAction(OneOrMany::of(all)), everywhere(), None)];
+        for Statement { actions, resources, condition, .. } in allowed {
+            let actions = || Only::Action(OneOrMany::of(actions.names().to_vec()));
+            if !resources.is_everything() {
+                denied.push(deny(actions(), On::NotResource(resources.patterns().clone()), None));
+            }
+            for (key, values) in condition.iter().flat_map(Condition::like) {
+                // It holds too where the request has no such key.
+                let unlike = Condition::NotLike(BTreeMap::from([(*key, values.clone())]));
+                denied.push(deny(actions(), everywhere(), Some(unlike)));
+            }
+        }
+        denied
     }
 
     /// What encrypted objects need. The store uses a key in the caller's name only for a request it allows, so the bucket is
@@ -262,12 +303,10 @@ impl Grammar {
         let Self { partition, .. } = self;
         let suffix = if &**partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
         let arn = format!("arn:{partition}:s3:::{}", kms.behind.get(bucket).unwrap_or(bucket));
-        let condition = Condition {
-            like: BTreeMap::from([
-                ("kms:EncryptionContext:aws:s3:arn", OneOrMany::of(vec![arn.clone(), format!("{arn}/*")])),
-                ("kms:ViaService", OneOrMany::of(vec![format!("s3.*.{suffix}")])),
-            ]),
-        };
+        let condition = Condition::Like(BTreeMap::from([
+            ("kms:EncryptionContext:aws:s3:arn", OneOrMany::of(vec![arn.clone(), format!("{arn}/*")])),
+            ("kms:ViaService", OneOrMany::of(vec![format!("s3.*.{suffix}")])),
+        ]));
         let keys =
             if kms.keys.is_empty() { vec!["*".to_owned()] } else { kms.keys.iter().map(ToString::to_string).collect() };
         Some(self.statement(actions, keys, Some(condition)))
@@ -360,20 +399,64 @@ struct Statement {
     effect: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     principal: Option<&'static str>,
-    action: OneOrMany<&'static str>,
-    resource: OneOrMany<String>,
+    #[serde(flatten)]
+    actions: Only,
+    #[serde(flatten)]
+    resources: On,
     #[serde(skip_serializing_if = "Option::is_none")]
     condition: Option<Condition>,
 }
 
+/// Which actions.
 #[derive(Serialize)]
-struct Condition {
+enum Only {
+    Action(OneOrMany<&'static str>),
+    NotAction(OneOrMany<&'static str>),
+}
+
+impl Only {
+    fn names(&self) -> &[&'static str] {
+        let (Self::Action(names) | Self::NotAction(names)) = self;
+        names.all()
+    }
+}
+
+/// On which resources.
+#[derive(Serialize)]
+enum On {
+    Resource(OneOrMany<String>),
+    NotResource(OneOrMany<String>),
+}
+
+impl On {
+    fn patterns(&self) -> &OneOrMany<String> {
+        let (Self::Resource(patterns) | Self::NotResource(patterns)) = self;
+        patterns
+    }
+
+    fn is_everything(&self) -> bool {
+        self.patterns().all().iter().any(|pattern| pattern == "*")
+    }
+}
+
+/// In which circumstances: keys of a request, and patterns of which one matches the value, or none does.
+#[derive(Serialize)]
+enum Condition {
     #[serde(rename = "StringLike")]
-    like: BTreeMap<&'static str, OneOrMany<String>>,
+    Like(BTreeMap<&'static str, OneOrMany<String>>),
+    #[serde(rename = "StringNotLike")]
+    NotLike(BTreeMap<&'static str, OneOrMany<String>>),
+}
+
+impl Condition {
+    fn like(&self) -> &BTreeMap<&'static str, OneOrMany<String>> {
+        let (Self::Like(keys) | Self::NotLike(keys)) = self;
+        keys
+    }
 }
 
 /// A list of one is written without brackets.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 #[serde(untagged)]
 enum OneOrMany<T> {
     One(T),
@@ -381,6 +464,13 @@ enum OneOrMany<T> {
 }
 
 impl<T> OneOrMany<T> {
+    fn all(&self) -> &[T] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+
     fn of(mut values: Vec<T>) -> Self {
         match values.pop() {
             Some(one) if values.is_empty() => Self::One(one),

@@ -11,7 +11,7 @@ use valetkey_core::{Error, Kind};
 
 use crate::sts::ask::Api;
 use crate::sts::planner::AWS_LIMIT;
-use crate::sts::policy::{Colons, Grammar, Kms, Principal, Specials};
+use crate::sts::policy::{Colons, Grammar, Kms, Outside, Principal, Specials};
 use crate::sts::sessions::Lever;
 
 /// What is configured of a store that speaks STS; nothing of it is secret.
@@ -56,6 +56,9 @@ pub struct Settings {
     pub access_points: BTreeMap<String, String>,
     /// The keys its objects are encrypted with.
     pub kms: Option<KmsSettings>,
+    /// Also denies everything outside of the scope, whoever else allows it to the session.
+    #[serde(default)]
+    pub deny_outside: bool,
     /// How long one request may take, in milliseconds.
     #[serde(default = "timeout")]
     pub timeout_ms: u32,
@@ -185,6 +188,7 @@ impl Settings {
                 principal: if principal { Principal::Required } else { Principal::Absent },
                 access_points,
                 kms,
+                outside: if self.deny_outside { Outside::Denied } else { Outside::Unsaid },
             },
             lever,
         })
@@ -293,6 +297,13 @@ impl Settings {
         }
         if limited && self.source_identity {
             return Err(bad("source_identity", "only AWS is known to take a source identity"));
+        }
+        if self.deny_outside && limited {
+            return Err(bad("deny_outside", "only AWS is known to read what a session policy denies"));
+        }
+        if self.deny_outside && !self.access_points.is_empty() {
+            let said = "what is asked through an access point may be asked about by the bucket's name, too, and would be denied";
+            return Err(bad("deny_outside", said));
         }
         if self.session_tags.len() > 50
             || self.session_tags.iter().any(|(key, value)| {
