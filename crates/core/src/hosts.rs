@@ -4,11 +4,12 @@
 //! SECURITY: two questions are answered with it. Whether a change of a store's settings would send kept secrets where they were not sent
 //! before ([`Hosts::beyond`]), and whether the machine's own identity would go where the server's file does not say ([`Hosts::check`]).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use crate::error::{Error, Kind};
 use crate::name::shortened;
+use crate::secret::Secret;
 
 /// The settings' name of the server's file that says where the machine's own identity may go.
 const SETTING: &str = "upstream.machine_identity_hosts";
@@ -193,6 +194,38 @@ impl Hosts {
                 ),
             },
         }
+    }
+}
+
+/// Where the platform that this server runs on (App Service and its like) tells who it is, and what it wants to be shown.
+#[derive(Clone, Debug)]
+pub struct Platform {
+    /// Where it is asked.
+    pub endpoint: String,
+    /// What it is shown.
+    pub header: Secret<String>,
+}
+
+impl Platform {
+    /// The name of the header that it is shown in.
+    pub const HEADER: &str = "x-identity-header";
+
+    /// What the server's environment says of one.
+    pub fn of(environment: &HashMap<String, String>) -> Option<Self> {
+        let said = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
+        Some(Self { endpoint: said("IDENTITY_ENDPOINT")?, header: Secret::new(said("IDENTITY_HEADER")?) })
+    }
+
+    /// The platform, if there is one.
+    ///
+    /// # Errors
+    /// `Invalid` with the setting's name.
+    pub fn needed<'a>(of: Option<&'a Self>, setting: &'static str) -> Result<&'a Self, Error> {
+        of.ok_or_else(|| {
+            let said =
+                "the server's environment has no `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`: it runs in no App Service";
+            Error::new(Kind::Invalid, said).at(setting)
+        })
     }
 }
 

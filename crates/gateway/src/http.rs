@@ -347,7 +347,7 @@ mod tests {
                     r#"{"service_account_key":{"private_key":"x","private_key_id":"x","client_email":"a@b","disable_oauth":true}}"#,
                 ),
             ] {
-                let store = Settings::parse(&settings).unwrap().open(secrets.as_bytes(), Terms::default()).unwrap();
+                let store = Settings::parse(&settings).unwrap().open(secrets.as_bytes(), &Terms::default()).unwrap();
                 let said = "nobody is followed";
                 let bytes = Bytes::from_static(b"object");
                 let before = asked.load(Ordering::SeqCst);

@@ -19,22 +19,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use valetkey_core::Error;
+use valetkey_core::hosts::Platform;
 use valetkey_s3::{Backend, MinFree};
 
-pub use crate::settings::Settings;
+pub use crate::settings::{Identity, Settings};
 
 /// On which terms stores are used: the same for all of a server.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Terms {
     /// How long a store may be silent, and how long what a client waits for may take. Sending an object adds to it.
     pub wait: Duration,
     /// How much of the disk of a plain directory stays free.
     pub min_free: MinFree,
+    /// Where the platform that the server runs on tells who it is, if it does.
+    pub platform: Option<Platform>,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { wait: Duration::from_secs(20), min_free: MinFree::Usual }
+        Self { wait: Duration::from_secs(20), min_free: MinFree::Usual, platform: None }
     }
 }
 
@@ -46,7 +49,7 @@ impl Default for Terms {
 /// # Errors
 /// `Invalid`, with the field that is wrong; nothing of the secrets is repeated.
 pub fn open(settings: &str, secrets: &[u8]) -> Result<Arc<dyn Backend>, Error> {
-    Settings::parse(settings)?.open(secrets, Terms::default())
+    Settings::parse(settings)?.open(secrets, &Terms::default())
 }
 
 /// A store that forgets everything: for tests.

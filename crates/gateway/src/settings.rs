@@ -10,7 +10,7 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{BackoffConfig, RetryConfig};
 use serde::Deserialize;
-use valetkey_core::hosts::{Hosts, Origin, Proof};
+use valetkey_core::hosts::{Hosts, Origin, Platform, Proof};
 use valetkey_core::name::{BucketName, shortened};
 use valetkey_core::{Error, Kind as ErrorKind, Secret};
 use valetkey_s3::Backend;
@@ -18,7 +18,7 @@ use valetkey_s3::Backend;
 use crate::Terms;
 use crate::cloud::{Cloud, Kind, Store};
 use crate::failure::text;
-use crate::hosts::{Within, origin};
+use crate::hosts::{Shown, Within, origin};
 use crate::http::{self, Straight};
 use crate::local::Disk;
 
@@ -57,8 +57,10 @@ pub enum Settings {
         allow_http: bool,
         /// The tenant of the application that `client_secret` is of.
         tenant_id: Option<String>,
-        /// The application that `client_secret` is of, or the managed identity.
+        /// The application that `client_secret` is of, or the identity.
         client_id: Option<String>,
+        /// Where the machine's own identity comes from, if it is that; the machine's metadata address, if this does not say.
+        identity: Option<Identity>,
         /// Buckets that have another name there.
         #[serde(default)]
         buckets: BTreeMap<String, String>,
@@ -82,6 +84,16 @@ pub enum Settings {
         #[serde(default)]
         buckets: BTreeMap<String, String>,
     },
+}
+
+/// Where the machine's own identity comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Identity {
+    /// The machine's metadata address.
+    ManagedIdentity,
+    /// The platform that the server runs on, as its environment says.
+    AppServiceIdentity,
 }
 
 /// The credentials of a store. They never leave this crate but to the store itself.
@@ -223,9 +235,9 @@ fn names(buckets: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>,
 }
 
 /// A client waits in front of us: rather a clear refusal soon than an answer late.
-fn retry(terms: Terms) -> RetryConfig {
+fn retry(wait: Duration) -> RetryConfig {
     let backoff = BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() };
-    RetryConfig { backoff, max_retries: 3, retry_timeout: terms.wait }
+    RetryConfig { backoff, max_retries: 3, retry_timeout: wait }
 }
 
 /// Opens one bucket to see whether any could be: what is wrong is told now, not with the first request.
@@ -284,13 +296,17 @@ impl Settings {
                 };
                 hosts.send("endpoint", endpoint.as_deref().map_or(Ok(usual), |url| origin(url, "endpoint"))?);
             }
-            Self::Azure { account, endpoint, allow_http, tenant_id, client_id, buckets: _ } => {
+            Self::Azure { account, endpoint, allow_http, tenant_id, client_id, identity, buckets: _ } => {
                 url(endpoint.as_deref(), *allow_http)?;
                 checked_account(account)?;
                 for (text, field) in [(tenant_id, "tenant_id"), (client_id, "client_id")] {
                     text.as_deref().map_or(Ok(()), |text| plain(text, field))?;
                 }
-                match Secrets::parse(secrets, "azure")? {
+                let secrets = Secrets::parse(secrets, "azure")?;
+                if identity.is_some() && !matches!(secrets, Secrets::Machine) {
+                    return Err(bad("identity", "this is of the machine's own identity, and there are secrets"));
+                }
+                match secrets {
                     Secrets::ClientSecret(_) => {
                         hosts.send("tenant_id", Origin::new("https", "login.microsoftonline.com", None));
                     }
@@ -331,13 +347,27 @@ impl Settings {
         Ok(hosts)
     }
 
+    /// The platform that is asked for the server's identity, if one is.
+    fn platform<'a>(&self, terms: &'a Terms) -> Result<Option<&'a Platform>, Error> {
+        match self {
+            Self::Azure { identity: Some(Identity::AppServiceIdentity), .. } => {
+                Platform::needed(terms.platform.as_ref(), "identity").map(Some)
+            }
+            Self::Azure { .. } | Self::S3 { .. } | Self::Gcs { .. } | Self::Local { .. } => Ok(None),
+        }
+    }
+
     /// Opens the way to the store.
     ///
     /// # Errors
     /// `Invalid`, with the field that is wrong.
-    pub fn open(&self, secrets: &[u8], terms: Terms) -> Result<Arc<dyn Backend>, Error> {
-        let hosts = Arc::new(self.hosts(secrets)?);
-        let within = || Within(Arc::clone(&hosts), Straight { wait: terms.wait });
+    pub fn open(&self, secrets: &[u8], terms: &Terms) -> Result<Arc<dyn Backend>, Error> {
+        let mut hosts = self.hosts(secrets)?;
+        let platform = self.platform(terms)?;
+        let shown = platform.map(|platform| Shown::to(platform, &mut hosts)).transpose()?;
+        let hosts = Arc::new(hosts);
+        let within =
+            || Within { hosts: Arc::clone(&hosts), straight: Straight { wait: terms.wait }, shown: shown.clone() };
         let cloud = |kind, names, open| Cloud::new(kind, names, open).waiting(terms.wait);
         match self {
             Self::S3 { endpoint, region, path_style, allow_http, buckets } => {
@@ -358,7 +388,7 @@ impl Settings {
                     .with_virtual_hosted_style_request(!path_style.unwrap_or(true))
                     .with_client_options(http::options(*allow_http))
                     .with_http_connector(within())
-                    .with_retry(retry(terms))
+                    .with_retry(retry(terms.wait))
                     // One by one: not every store has the other.
                     .with_disable_bulk_delete(true);
                 if let Some(endpoint) = endpoint {
@@ -368,13 +398,13 @@ impl Settings {
                 let own = open.clone();
                 tried(cloud(Kind::S3, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
             }
-            Self::Azure { account, endpoint, allow_http, tenant_id, client_id, buckets } => {
+            Self::Azure { account, endpoint, allow_http, tenant_id, client_id, identity: _, buckets } => {
                 let mut builder = MicrosoftAzureBuilder::new()
                     .with_account(account)
                     .with_client_options(http::options(*allow_http))
                     .with_http_connector(within())
                     .with_allow_http(*allow_http)
-                    .with_retry(retry(terms));
+                    .with_retry(retry(terms.wait));
                 if let Some(endpoint) = endpoint {
                     builder = builder.with_endpoint(endpoint.trim_end_matches('/').to_owned());
                 }
@@ -399,6 +429,9 @@ impl Settings {
                         None => builder,
                     },
                 };
+                if let Some(platform) = platform {
+                    builder = builder.with_msi_endpoint(&platform.endpoint);
+                }
                 let open = move |bucket: &str| builder.clone().with_container_name(bucket).build().map(both);
                 let own = open.clone();
                 tried(cloud(Kind::Azure, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
@@ -407,7 +440,7 @@ impl Settings {
                 let mut builder = GoogleCloudStorageBuilder::new()
                     .with_client_options(http::options(*allow_http))
                     .with_http_connector(within())
-                    .with_retry(retry(terms));
+                    .with_retry(retry(terms.wait));
                 if let Some(endpoint) = endpoint {
                     builder = builder.with_base_url(endpoint.trim_end_matches('/'));
                 }
@@ -461,7 +494,7 @@ mod tests {
     const KEYS: &[u8] = br#"{"access_key_id":"AKIA","secret_access_key":"s3cret/value"}"#;
 
     fn open(settings: &str, secrets: &[u8]) -> Result<Arc<dyn Backend>, Error> {
-        Settings::parse(settings)?.open(secrets, Terms::default())
+        Settings::parse(settings)?.open(secrets, &Terms::default())
     }
 
     #[tokio::test]
@@ -478,6 +511,7 @@ mod tests {
             (r#"{"backend":"azure","account":"name"}"#, br#"{"sas_token":"?sv=1&sig=x"}"#),
             (r#"{"backend":"azure","account":"name","tenant_id":"t","client_id":"c"}"#, br#"{"client_secret":"x"}"#),
             (r#"{"backend":"azure","account":"name"}"#, b"{}"),
+            (r#"{"backend":"azure","account":"name","identity":"managed-identity"}"#, b""),
             (r#"{"backend":"gcs"}"#, &google[..]),
             (local.as_str(), b""),
         ] {
@@ -515,6 +549,13 @@ mod tests {
                 r#"{"backend":"azure","account":"name","tenant_id":"t","client_id":"c/d"}"#,
                 br#"{"client_secret":"s3cret"}"#,
                 "client_id",
+            ),
+            (r#"{"backend":"azure","account":"name","identity":"app-service-identity"}"#, b"", "identity"),
+            (r#"{"backend":"azure","account":"name","identity":"account-key"}"#, b"", "settings"),
+            (
+                r#"{"backend":"azure","account":"name","identity":"managed-identity"}"#,
+                br#"{"sas_token":"sig=s3cret"}"#,
+                "identity",
             ),
             (r#"{"backend":"s3","buckets":{"here":"../there"}}"#, KEYS, "buckets"),
             (r#"{"backend":"s3","buckets":{"here":".hidden"}}"#, KEYS, "buckets"),

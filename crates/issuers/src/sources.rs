@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use valetkey_core::hosts::{Hosts, Trusted};
+use valetkey_core::hosts::{Hosts, Platform, Trusted};
 use valetkey_core::id::StorageId;
 use valetkey_core::keyring::{SEAL_NONCE_LEN, SharedKeyring};
 use valetkey_core::name::Name;
@@ -146,7 +146,7 @@ impl Sources {
             }
             StorageKind::Azure => {
                 let mut secrets = bytes().map(azure::Secrets::parse).transpose()?.unwrap_or_default();
-                secrets.platform = azure::Platform::of(&surroundings.environment);
+                secrets.platform = Platform::of(&surroundings.environment);
                 let settings = settings(kind, json)?;
                 Arc::new(azure::Azure::new(&settings, secrets, http, clock, Arc::clone(entropy)).map_err(of_settings)?)
             }

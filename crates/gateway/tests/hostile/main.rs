@@ -84,7 +84,7 @@ impl Stub {
     fn stores(&self, wait: Duration) -> [(&'static str, Arc<dyn Backend>); 3] {
         let endpoint = format!(r#""endpoint":"http://{}","allow_http":true"#, self.address);
         let open = |settings: String, secrets: &str| {
-            Settings::parse(&settings).unwrap().open(secrets.as_bytes(), Terms { wait, ..Terms::default() }).unwrap()
+            Settings::parse(&settings).unwrap().open(secrets.as_bytes(), &Terms { wait, ..Terms::default() }).unwrap()
         };
         [
             (

@@ -23,7 +23,6 @@ mod scope;
 mod tests;
 mod token;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,7 +32,7 @@ use data_encoding::BASE64;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use valetkey_core::credential::{AzureSas, Credential};
-use valetkey_core::hosts::{Hosts, Proof};
+use valetkey_core::hosts::{Hosts, Platform, Proof};
 use valetkey_core::scope::Scope;
 use valetkey_core::storage::Revocability;
 use valetkey_core::stores::Ended;
@@ -162,21 +161,6 @@ pub struct Secrets {
     pub account_key: Option<Secret<String>>,
     /// Of the identity `app-service-identity`: not given, but of the server's own environment.
     pub platform: Option<Platform>,
-}
-
-/// Where the platform this runs on tells who it is, and what it wants to be shown.
-#[derive(Clone, Debug)]
-pub struct Platform {
-    endpoint: String,
-    header: Secret<String>,
-}
-
-impl Platform {
-    /// What the server's environment says of one.
-    pub fn of(environment: &HashMap<String, String>) -> Option<Self> {
-        let said = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
-        Some(Self { endpoint: said("IDENTITY_ENDPOINT")?, header: Secret::new(said("IDENTITY_HEADER")?) })
-    }
 }
 
 impl Settings {

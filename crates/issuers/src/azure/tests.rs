@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use valetkey_core::hosts::Platform;
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 use valetkey_core::time::Lifetime;

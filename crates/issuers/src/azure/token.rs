@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
-use valetkey_core::hosts::Hosts;
+use valetkey_core::hosts::{Hosts, Platform};
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::azure::{Identity, Platform};
+use crate::azure::Identity;
 use crate::kept::Kept;
 use crate::web::{Bearer, Transport, Web, form, hidden, origin_of, url};
 
@@ -69,10 +69,7 @@ impl Tokens {
                 Way::Managed { url: format!("{endpoint}?{}", form(&fields)) }
             }
             Identity::AppServiceIdentity { client } => {
-                let Platform { endpoint, header } = platform.ok_or_else(|| {
-                    let said = "the server's environment has no `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`: it runs in no App Service";
-                    Error::new(Kind::Invalid, said).at("identity.kind")
-                })?;
+                let Platform { endpoint, header } = Platform::needed(platform, "identity.kind")?;
                 let endpoint = url(endpoint, Transport::Any, "identity.kind")?;
                 let client = client.as_deref().map(|client| plain(client, "identity.client")).transpose()?;
                 let mut fields = vec![("api-version", "2019-08-01"), ("resource", resource)];
@@ -131,7 +128,7 @@ impl Tokens {
                 )
             }
             Way::Managed { url } => web.get(url).header("Metadata", "true"),
-            Way::Platform { url, header } => web.get(url).header("X-IDENTITY-HEADER", hidden(header.reveal())?),
+            Way::Platform { url, header } => web.get(url).header(Platform::HEADER, hidden(header.reveal())?),
         };
         web.ask("Microsoft Entra", request).await?.success()?.bearer()
     }

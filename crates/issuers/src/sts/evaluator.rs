@@ -512,12 +512,19 @@ fn what_is_outside_is_denied_in_these_words() {
         &write(&Grammar { kms, ..denying() }, prefix(), Actions::of(&[Action::GetObject])),
         Escapes::Known,
     );
-    let (key, context, via) =
-        ("arn:aws:kms:eu-west-1:1:key/k", "kms:EncryptionContext:aws:s3:arn", ("kms:ViaService", "s3.eu-west-1.amazonaws.com"));
+    let (key, context, via) = (
+        "arn:aws:kms:eu-west-1:1:key/k",
+        "kms:EncryptionContext:aws:s3:arn",
+        ("kms:ViaService", "s3.eu-west-1.amazonaws.com"),
+    );
     assert!(policy.allows("kms:Decrypt", key, &[(context, "arn:aws:s3:::lake/p1"), via]));
     assert!(!policy.allows("kms:Decrypt", key, &[(context, "arn:aws:s3:::other/p1"), via]));
     assert!(!policy.allows("kms:Decrypt", key, &[(context, "arn:aws:s3:::lake/p1")]));
-    assert!(!policy.allows("kms:Decrypt", "arn:aws:kms:eu-west-1:1:key/other", &[(context, "arn:aws:s3:::lake/p1"), via]));
+    assert!(!policy.allows(
+        "kms:Decrypt",
+        "arn:aws:kms:eu-west-1:1:key/other",
+        &[(context, "arn:aws:s3:::lake/p1"), via]
+    ));
     assert!(!policy.allows("kms:GenerateDataKey", key, &[(context, "arn:aws:s3:::lake/p1"), via]));
 }
 

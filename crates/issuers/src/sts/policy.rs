@@ -266,8 +266,13 @@ impl Grammar {
     /// Denies what none of the statements allows: other actions, and of each one's actions what is on other resources or in other
     /// circumstances. SECURITY: complete, and nothing that is allowed, because no action is in two of them.
     fn denied(&self, allowed: &[Statement]) -> Vec<Statement> {
-        let deny =
-            |actions, resources, condition| Statement { effect: "Deny", principal: self.principal(), actions, resources, condition };
+        let deny = |actions, resources, condition| Statement {
+            effect: "Deny",
+            principal: self.principal(),
+            actions,
+            resources,
+            condition,
+        };
         let everywhere = || On::Resource(OneOrMany::One("*".to_owned()));
         let all = allowed.iter().flat_map(|statement| statement.actions.names()).copied().collect();
         let mut denied = vec![deny(Only::NotAction(OneOrMany::of(all)), everywhere(), None)];

@@ -424,6 +424,13 @@ fn bad_settings_are_refused_by_name() {
         assert_eq!(parse(&told).unwrap_err(), "kms.buckets", "{buckets}");
     }
     assert_eq!(parse(&json!({"profile": "ceph", "session_tags": {"a": "b"}})).unwrap_err(), "session_tags");
+    assert!(parse(&json!({"deny_outside": true})).is_ok());
+    let points = json!({"lake": "arn:aws:s3:eu-west-1:1:accesspoint/gate"});
+    for more in [json!({"profile": "ceph"}), json!({"profile": "other"}), json!({"access_points": points})] {
+        let mut told = json!({"deny_outside": true});
+        told.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        assert_eq!(parse(&told).unwrap_err(), "deny_outside", "{more}");
+    }
     assert!(serde_json::from_value::<Settings>(json!({"region": "x", "role_arn": "y", "secret": 1})).is_err());
     // At AWS itself an account has 12 digits; a store with an endpoint of its own names accounts as it likes.
     for (account, endpoint, good) in [

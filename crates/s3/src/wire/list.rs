@@ -191,12 +191,18 @@ impl Wire {
         let session = session(&request)?;
         let input = request.input;
         let marker = input.marker.as_deref().unwrap_or_default();
-        listed!(self, session, input, from |prefix, delimiter| read_marker(marker, prefix, delimiter),
-                |names, page| ListObjectsOutput {
-            marker: Some(names.shown(marker.as_bytes())),
-            next_marker: page.next.as_ref().map(|mark| names.shown(mark.bytes())),
-            contents: Some(names.objects(page.entries, None)),
-        })
+        listed!(
+            self,
+            session,
+            input,
+            from | prefix,
+            delimiter | read_marker(marker, prefix, delimiter),
+            |names, page| ListObjectsOutput {
+                marker: Some(names.shown(marker.as_bytes())),
+                next_marker: page.next.as_ref().map(|mark| names.shown(mark.bytes())),
+                contents: Some(names.objects(page.entries, None)),
+            }
+        )
     }
 
     /// Every key once, as the one version there is.
@@ -208,14 +214,20 @@ impl Wire {
         let input = request.input;
         let marker = input.key_marker.as_deref().unwrap_or_default();
         let owner = owner(&session);
-        listed!(self, session, input, from |prefix, delimiter| read_marker(marker, prefix, delimiter),
-                |names, page| ListObjectVersionsOutput {
-            key_marker: Some(names.shown(marker.as_bytes())),
-            version_id_marker: input.version_id_marker,
-            next_version_id_marker: page.next.as_ref().map(|_| "null".to_owned()),
-            next_key_marker: page.next.as_ref().map(|mark| names.shown(mark.bytes())),
-            versions: Some(page.entries.into_iter().map(|entry| names.version(&entry, &owner)).collect()),
-        })
+        listed!(
+            self,
+            session,
+            input,
+            from | prefix,
+            delimiter | read_marker(marker, prefix, delimiter),
+            |names, page| ListObjectVersionsOutput {
+                key_marker: Some(names.shown(marker.as_bytes())),
+                version_id_marker: input.version_id_marker,
+                next_version_id_marker: page.next.as_ref().map(|_| "null".to_owned()),
+                next_key_marker: page.next.as_ref().map(|mark| names.shown(mark.bytes())),
+                versions: Some(page.entries.into_iter().map(|entry| names.version(&entry, &owner)).collect()),
+            }
+        )
     }
 
     pub(super) async fn list_v2(
@@ -225,16 +237,24 @@ impl Wire {
         let session = session(&request)?;
         let input = request.input;
         let owner = input.fetch_owner.unwrap_or(false).then(|| owner(&session));
-        listed!(self, session, input, from |prefix, delimiter| match &input.continuation_token {
-            Some(token) => Some(read_token(token)?),
-            None => given(input.start_after.as_ref()).map(|after| Mark::Key(after.to_vec())),
-        }, |names, page| ListObjectsV2Output {
-            key_count: Some(i32::try_from(page.entries.len() + page.prefixes.len()).unwrap_or(MAX_KEYS)),
-            next_continuation_token: page.next.as_ref().map(token),
-            start_after: input.start_after.map(|after| names.shown(after.as_bytes())),
-            continuation_token: input.continuation_token,
-            contents: Some(names.objects(page.entries, owner.as_ref())),
-        })
+        listed!(
+            self,
+            session,
+            input,
+            from | prefix,
+            delimiter
+                | match &input.continuation_token {
+                    Some(token) => Some(read_token(token)?),
+                    None => given(input.start_after.as_ref()).map(|after| Mark::Key(after.to_vec())),
+                },
+            |names, page| ListObjectsV2Output {
+                key_count: Some(i32::try_from(page.entries.len() + page.prefixes.len()).unwrap_or(MAX_KEYS)),
+                next_continuation_token: page.next.as_ref().map(token),
+                start_after: input.start_after.map(|after| names.shown(after.as_bytes())),
+                continuation_token: input.continuation_token,
+                contents: Some(names.objects(page.entries, owner.as_ref())),
+            }
+        )
     }
 
     pub(super) async fn list_uploads(

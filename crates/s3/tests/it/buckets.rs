@@ -47,7 +47,11 @@ async fn what_narrows_the_list_is_understood_or_refused() {
     let key = rig.whole();
     for query in ["?prefix=la", "?prefix=lake", "?prefix=", "?max-buckets=1", "?max-buckets=10000"] {
         let said = rig.get(&format!("/{query}"), &key).await;
-        assert_eq!((said.ok().all("Name"), said.all("ContinuationToken")), (vec![BUCKET.to_owned()], vec![]), "{query}");
+        assert_eq!(
+            (said.ok().all("Name"), said.all("ContinuationToken")),
+            (vec![BUCKET.to_owned()], vec![]),
+            "{query}"
+        );
     }
     assert_eq!(rig.get("/?prefix=la", &key).await.one("Prefix"), "la");
     assert!(names(&rig, "?prefix=lakes", &key).await.is_empty());

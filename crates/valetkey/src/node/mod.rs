@@ -270,7 +270,7 @@ impl Node {
             allowed: config.gateway.local_roots.clone(),
             own: vec![config.data_dir.clone(), config.keyring_file()],
         };
-        let terms = objects::terms(config);
+        let terms = objects::terms(config, &surroundings().environment);
         let stores = Arc::new(NodeStores::new(
             (endpoint.clone(), &storage),
             Arc::clone(&sources),

@@ -1,11 +1,13 @@
 //! How a node's objects are kept: the endpoint's configuration, and what is swept.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use valetkey_core::cors::Rules;
+use valetkey_core::hosts::Platform;
 use valetkey_core::storage::Storage;
 use valetkey_core::time::Clock;
 
@@ -44,8 +46,12 @@ pub(crate) fn api_cors(config: &Config) -> anyhow::Result<Option<Rules>> {
 }
 
 /// On which terms the stores behind gateways are used.
-pub(crate) fn terms(config: &Config) -> valetkey_gateway::Terms {
-    valetkey_gateway::Terms { wait: Duration::from_secs(config.gateway.timeout_secs), min_free: config.s3.min_free() }
+pub(crate) fn terms(config: &Config, environment: &HashMap<String, String>) -> valetkey_gateway::Terms {
+    valetkey_gateway::Terms {
+        wait: Duration::from_secs(config.gateway.timeout_secs),
+        min_free: config.s3.min_free(),
+        platform: Platform::of(environment),
+    }
 }
 
 /// Removes once a day what was left unfinished at other stores.

@@ -116,7 +116,7 @@ impl NodeStores {
         if hosts.take_a_token() {
             hosts.check(&self.machine_identity_hosts)?;
         }
-        settings.open(bytes_of(secrets), self.terms)
+        settings.open(bytes_of(secrets), &self.terms)
     }
 
     /// Whether an address is that of our own endpoint, as far as it is written the same.
