@@ -262,7 +262,7 @@ fn entries(rows: &[sqlx::sqlite::SqliteRow]) -> Result<Vec<Entry>> {
 }
 
 /// Steps from each key to the least one behind its common prefix (or behind itself, if it has none): a search of the index for
-/// each key told, however many lie between. `||` keeps bytes as they are, and `CAST` makes them bytes again.
+/// each key told, however many lie between; `CROSS` has it look each of them up, and not read the whole bucket for them. `||` keeps bytes as they are, and `CAST` makes them bytes again.
 const FIRSTS: &str = "\
 WITH RECURSIVE head(key) AS ( \
     SELECT (SELECT key FROM objects WHERE bucket = ?1 AND key >= ?2 AND (?3 IS NULL OR key < ?3) ORDER BY key LIMIT 1) \
@@ -274,7 +274,7 @@ WITH RECURSIVE head(key) AS ( \
         AND (?3 IS NULL OR key < ?3) ORDER BY key LIMIT 1) \
     FROM head WHERE head.key IS NOT NULL LIMIT ?7) \
 SELECT objects.key, size, etag, modified_ms FROM head \
-JOIN objects ON objects.bucket = ?1 AND objects.key = head.key ORDER BY objects.key";
+CROSS JOIN objects ON objects.bucket = ?1 AND objects.key = head.key ORDER BY objects.key";
 
 impl Objects {
     /// A page of a bucket's keys. `shows` is asked about every key before it is told or counted.
@@ -320,5 +320,26 @@ impl Objects {
             .bind(past)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         entries(&query.fetch_all(&self.index).await.map_err(sql("listing the index"))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{AssertSqlSafe, ConnectOptions as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_keys_of_a_common_prefix_are_not_read() {
+        let mut index = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+        sqlx::migrate!("./migrations").run(&mut index).await.unwrap();
+        let plan = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {FIRSTS}"))).fetch_all(&mut index).await;
+        let steps: Vec<String> = plan.unwrap().iter().map(|row| row.get("detail")).collect();
+        let reads: Vec<&String> = steps.iter().filter(|step| step.contains("objects")).collect();
+        assert_eq!(reads.len(), 3, "{steps:?}");
+        for read in reads {
+            assert!(read.starts_with("SEARCH") && read.contains("bucket=? AND key"), "{steps:?}");
+        }
     }
 }
