@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 use valetkey_s3::{Config, Endpoint};
 
@@ -189,4 +191,26 @@ async fn a_completion_is_known_after_a_restart() {
     }
     let rig = Rig::start_in(restarted, |_| {}).await;
     assert_eq!(rig.send(complete(&rig), &credential).await.ok().one("ETag"), first);
+}
+
+#[tokio::test]
+async fn a_bucket_of_before_its_age_was_kept_is_as_old_as_the_next_start() {
+    let dir = Arc::new(TempDir::new().unwrap());
+    let rig = Rig::start().await;
+    rig.put(BUCKET, "a", "kept").await;
+    let (from, to) = (rig.dir.path().join("objects"), dir.path().join("objects"));
+    for entry in walk(&from) {
+        let target = to.join(entry.strip_prefix(&from).unwrap());
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(&entry, target).unwrap();
+    }
+    let mut index = SqliteConnectOptions::new().filename(to.join("index.sqlite")).connect().await.unwrap();
+    for sql in ["ALTER TABLE buckets DROP COLUMN created_ms", "DELETE FROM _sqlx_migrations WHERE version = 6"] {
+        sqlx::query(sql).execute(&mut index).await.unwrap();
+    }
+    index.close().await.unwrap();
+    let rig = Rig::start_in(dir, |_| {}).await;
+    let key = rig.whole();
+    assert_eq!(rig.get("/lake/a", &key).await.body, b"kept");
+    assert_eq!(rig.get("/", &key).await.one("CreationDate"), "2026-01-01T00:00:00.000Z");
 }
