@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use valetkey_core::account::{Account, Metering, Standing};
+use valetkey_core::account::{Account, Metering, OwnQuota, Standing};
 use valetkey_core::ask::{Ask, Asked, GrantRef, Target, Wanted};
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::grant::{Grant, Grantee};
@@ -201,6 +201,7 @@ fn account() -> Outcome<Account> {
         standing: Standing::Active,
         metering: Metering::Free,
         datasets_bucket: None,
+        quota: OwnQuota::default(),
     })
 }
 

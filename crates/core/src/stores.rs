@@ -1,9 +1,12 @@
 //! What is done with stores beside vending: configuring, checking and ending.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
+use crate::account::{self, Kept};
 use crate::error::Error;
-use crate::id::StorageId;
+use crate::id::{AccountId, StorageId};
 use crate::name::{BucketName, Name};
 use crate::port::NewStorage;
 use crate::scope::Scope;
@@ -75,6 +78,12 @@ pub trait Stores: Send + Sync {
 
     /// Removes what closed buckets had, some time soon.
     fn purge_closed(&self);
+
+    /// What one account keeps at the embedded store, or each of them; those that keep nothing may be left out.
+    async fn kept(&self, account: Option<AccountId>) -> Result<HashMap<AccountId, Kept>, Error>;
+
+    /// What an account may keep there that has no quota of its own.
+    fn quota(&self) -> account::Quota;
 
     /// Has a store take effect no more.
     async fn remove(&self, storage: &Storage);

@@ -69,6 +69,7 @@ impl Store {
             keyring: keyring.clone(),
             leases: Arc::new(Open),
             parents: Arc::new(Memory::new(Arc::clone(&entropy) as Arc<_>)),
+            quotas: Arc::new(Memory::new(Arc::clone(&entropy) as Arc<_>)),
             clock: Arc::clone(&clock) as Arc<_>,
             entropy: Arc::clone(&entropy) as Arc<_>,
             budget: Budget::new(256 * 1024 * 1024),

@@ -277,7 +277,9 @@ impl Bucket {
         match &self.behind {
             None => {
                 let live = session.live().await?;
-                Ok(Completing::Done(self.objects.complete_upload(live, id, completion).await?))
+                Ok(Completing::Done(
+                    self.objects.complete_upload(live, (id, session.claims.account), completion).await?,
+                ))
             }
             Some(behind) => behind.complete_upload(key, id, completion, session, patience).await,
         }

@@ -13,6 +13,7 @@ mod scrub;
 mod space;
 mod wire;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,10 +27,12 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3Result, s3_error};
 use tokio_util::task::TaskTracker;
+pub use valetkey_core::account::Quota;
+use valetkey_core::account::{Kept, Quotas};
 use valetkey_core::cors::{CorsRules, Rules};
 use valetkey_core::error::Noun;
 use valetkey_core::fair::Budget;
-use valetkey_core::id::StorageId;
+use valetkey_core::id::{AccountId, StorageId};
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::BucketName;
 use valetkey_core::parent::Parents;
@@ -46,7 +49,6 @@ use crate::gate::{Gate, Hosts};
 use crate::objects::checksum::Algorithm;
 use crate::objects::closing::Closing;
 use crate::objects::record::Headers;
-pub use crate::objects::usage::Quota;
 use crate::objects::{Condition, Objects, Setup};
 pub use crate::scrub::{Damage, Scrubbed, scrub};
 pub use crate::space::{MinFree, Room, Space, is_full};
@@ -79,7 +81,7 @@ pub struct Limits {
     pub inline_bytes: usize,
     /// The most bytes of records (and the small objects in them) kept in memory.
     pub cache_bytes: u64,
-    /// What each account may keep.
+    /// What each account may keep that has no quota of its own.
     pub quota: Quota,
     /// Whether the log of refused requests names the object's key, beside its bucket.
     pub log_keys: bool,
@@ -152,6 +154,8 @@ pub struct World {
     pub leases: Arc<dyn Leases>,
     /// The parent access keys, and what they may reach.
     pub parents: Arc<dyn Parents>,
+    /// What accounts may keep, where that is said for them alone.
+    pub quotas: Arc<dyn Quotas>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness, for names of requests and uploads.
@@ -236,7 +240,7 @@ impl Endpoint {
     /// `Internal`, naming the file, when the directory or its index cannot be opened.
     pub async fn open(config: Config, world: World) -> Result<Self, Error> {
         let Config { storage, data_dir, domains, r2_hosts, is_https, list_buckets, cors, limits, space } = config;
-        let World { keyring, leases, parents, clock, entropy, budget, tasks } = world;
+        let World { keyring, leases, parents, quotas, clock, entropy, budget, tasks } = world;
         let setup = Setup {
             data_dir: &data_dir,
             inline_bytes: limits.inline_bytes,
@@ -245,6 +249,7 @@ impl Endpoint {
             entropy: Arc::clone(&entropy),
             space,
             quota: limits.quota,
+            quotas,
             tasks: tasks.clone(),
         };
         let objects = Arc::new(Objects::open(setup).await?);
@@ -413,6 +418,19 @@ impl Endpoint {
                 return Ok(ended);
             }
         }
+    }
+
+    /// What one account keeps here, or each of them; those that keep nothing may be left out.
+    ///
+    /// # Errors
+    /// `Internal` when the index cannot be read.
+    pub async fn kept(&self, account: Option<AccountId>) -> Result<HashMap<AccountId, Kept>, Error> {
+        self.objects.kept(account).await.map_err(failed)
+    }
+
+    /// What an account may keep here that has no quota of its own.
+    pub fn quota(&self) -> Quota {
+        self.gate.limits.quota
     }
 
     /// Whether there is such an object.

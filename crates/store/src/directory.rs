@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use valetkey_core::account::{OwnQuota, Quotas};
 use valetkey_core::caller::{Caller, CallerStanding};
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::{Noun, Stranger};
@@ -41,6 +42,7 @@ pub(crate) struct Memory {
     /// Ids that name no parent, and until when that is believed.
     pub(crate) no_parents: Cache<TokenId, i64>,
     pub(crate) shared_with: Cache<AccountId, Arc<SharedWith>>,
+    pub(crate) quotas: Cache<AccountId, OwnQuota>,
 }
 
 impl Memory {
@@ -55,6 +57,7 @@ impl Memory {
             parents: Cache::new(parents::MOST),
             no_parents: Cache::new(parents::MOST),
             shared_with: Cache::new(accounts),
+            quotas: Cache::new(accounts),
         }
     }
 
@@ -68,6 +71,7 @@ impl Memory {
         self.parents.forget_all();
         self.no_parents.forget_all();
         self.shared_with.forget_all();
+        self.quotas.forget_all();
     }
 }
 
@@ -237,5 +241,20 @@ impl Leases for Store {
         let scope = self.scope_of(&found.opened).await?;
         scopes.keep(since, lease, Arc::clone(&scope));
         Ok(Some(scope))
+    }
+}
+
+#[async_trait]
+impl Quotas for Store {
+    async fn own_quota(&self, account: AccountId) -> Result<OwnQuota, Error> {
+        let quotas = &self.shared.memory.quotas;
+        if let Some(quota) = quotas.get(&account) {
+            return Ok(quota);
+        }
+        let since = quotas.generation();
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let quota = registry::any_account(&mut reader, account).await?.map_or_else(OwnQuota::default, |own| own.quota);
+        quotas.keep(since, account, quota);
+        Ok(quota)
     }
 }

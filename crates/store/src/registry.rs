@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
-use valetkey_core::account::{Account, Metering, Standing};
+use valetkey_core::account::{Account, Metering, OwnQuota, Standing};
 use valetkey_core::audit::{Author, Change, ChangeFilter, Deed};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::dataset::Dataset;
@@ -53,6 +53,7 @@ impl Registry for Store {
             standing: Standing::Active,
             metering,
             datasets_bucket: None,
+            quota: OwnQuota::default(),
         };
         let store = self.clone();
         self.unbroken(async move {

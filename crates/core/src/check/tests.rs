@@ -1,12 +1,12 @@
 //! Against a store in memory: one that is right, and ones that are wrong in a single way each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 
 use jiff::Timestamp;
 
 use super::*;
-use crate::account::{Account, Metering, Standing};
+use crate::account::{Account, Kept, Metering, OwnQuota, Quota, Standing};
 use crate::ask::{Ask, Asked, Target, Wanted};
 use crate::caller::{Caller, Role};
 use crate::credential::{Issued, S3Keys, Trace};
@@ -64,6 +64,7 @@ fn snapshot() -> Snapshot {
         standing: Standing::Active,
         metering: Metering::Free,
         datasets_bucket: None,
+        quota: OwnQuota::default(),
     };
     Snapshot::new(account, [Arc::new(storage())], [], now())
 }
@@ -201,6 +202,12 @@ impl Stores for World {
         Ok(())
     }
     fn purge_closed(&self) {}
+    async fn kept(&self, _: Option<AccountId>) -> Result<HashMap<AccountId, Kept>, Error> {
+        Ok(HashMap::new())
+    }
+    fn quota(&self) -> Quota {
+        Quota::default()
+    }
     async fn remove(&self, _: &Storage) {}
     fn can_express(&self, _: &Storage, scope: &Scope) -> Result<(), Error> {
         let Paths::Only(set) = scope.paths() else { return Ok(()) };

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::account::{Account, Metering};
+use crate::account::{Account, Metering, OwnQuota};
 use crate::ask::GrantRef;
 use crate::caller::Role;
 use crate::error::Stranger;
@@ -27,6 +27,7 @@ fn account() -> Account {
         standing: Standing::Active,
         metering: Metering::of(3),
         datasets_bucket: None,
+        quota: OwnQuota::default(),
     }
 }
 

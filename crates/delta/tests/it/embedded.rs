@@ -40,6 +40,7 @@ async fn a_table_in_the_embedded_store_reads_as_it_does_in_memory() {
         leases: Arc::new(NoLeases),
         clock: Arc::new(FixedClock::default()),
         parents: Arc::new(Memory::new(entropy.clone())),
+        quotas: Arc::new(Memory::new(entropy.clone())),
         entropy,
         budget: valetkey_core::fair::Budget::new(64 * 1024 * 1024),
         tasks: tasks.clone(),

@@ -1,11 +1,13 @@
 //! Accounts: `/api/v1/accounts`, `/api/v1/accounts/{account}`, `/api/v1/accounts/{account}/credits`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use valetkey_core::account::{Account, Metering, Standing};
+use valetkey_core::account::{Account, Kept, Metering, OwnLimit, OwnQuota, Quota, Standing};
 use valetkey_core::caller::Role;
+use valetkey_core::id::AccountId;
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::removal::{Amendment, Thing};
@@ -14,6 +16,7 @@ use valetkey_core::{Error, Kind};
 use super::error::Problem;
 use super::leases::{StillTaken, still_taken};
 use super::removal::{Removal, Said};
+use super::who::Whom;
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
@@ -57,17 +60,46 @@ pub(super) struct AccountShown {
     /// The bucket whose datasets its callers get when theirs lie in several and they name none.
     #[serde(skip_serializing_if = "Option::is_none")]
     datasets_bucket: Option<String>,
+    /// The most bytes it may keep at the embedded store and in uploads in parts, where that is said for it alone; 0 is any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_bytes: Option<u64>,
+    /// The most objects it may keep at the embedded store, where that is said for it alone; 0 is any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_objects: Option<u64>,
+    /// What it keeps, and what holds for it; left out when that cannot be read now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<KeptShown>,
+}
+
+/// What an account keeps at the embedded store, and how much it may: its own limit, or the server's.
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeptShown {
+    /// Bytes of objects, and of parts of uploads.
+    bytes: u64,
+    /// The most of them; without it any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_bytes: Option<u64>,
+    /// Objects.
+    objects: u64,
+    /// The most of them; without it any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_objects: Option<u64>,
 }
 
 impl AccountShown {
-    pub(super) fn of(account: &Account) -> Self {
-        let Account { id, name, standing, metering, datasets_bucket } = account;
+    fn of(account: &Account, kept: Option<&HashMap<AccountId, Kept>>, others: Quota) -> Self {
+        let Account { id, name, standing, metering, datasets_bucket, quota } = account;
+        let Quota { bytes: max_bytes, objects: max_objects } = quota.or(others);
+        let kept = kept.map(|kept| kept.get(id).copied().unwrap_or_default());
         Self {
             id: id.to_string(),
             name: name.to_string(),
             standing: StandingWord::of(*standing),
             credits_per_vend: metering.credits(),
             datasets_bucket: datasets_bucket.as_ref().map(ToString::to_string),
+            max_bytes: quota.bytes.number(),
+            max_objects: quota.objects.number(),
+            kept: kept.map(|Kept { bytes, objects }| KeptShown { bytes, max_bytes, objects, max_objects }),
         }
     }
 }
@@ -89,7 +121,17 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
         Role::Operator => native.shared.registry.accounts().await?,
         Role::Admin | Role::Member => vec![native.account(&call, None).await?],
     };
-    Reply::json(&AccountList { accounts: accounts.iter().map(AccountShown::of).collect() })
+    let only = accounts.first().filter(|_| accounts.len() == 1).map(|account| account.id);
+    let (kept, others) = (native.stores.kept(only).await.ok(), native.stores.quota());
+    let shown = |account: &Account| AccountShown::of(account, kept.as_ref(), others);
+    Reply::json(&AccountList { accounts: accounts.iter().map(shown).collect() })
+}
+
+impl Native {
+    pub(super) async fn account_shown(&self, account: &Account) -> AccountShown {
+        let kept = self.stores.kept(Some(account.id)).await.ok();
+        AccountShown::of(account, kept.as_ref(), self.stores.quota())
+    }
 }
 
 /// An account to be made.
@@ -114,7 +156,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     let name: Name = wire::named(&fields.name, "name")?;
     let metering = Metering::of(fields.credits_per_vend.unwrap_or(0));
     let account = native.shared.registry.create_account(&name, metering, call.now).await?;
-    Reply::made(&AccountShown::of(&account))
+    Reply::made(&native.account_shown(&account).await)
 }
 
 /// What to change of an account; what is not given stays.
@@ -129,9 +171,32 @@ pub(super) struct AccountChange {
     credits_per_vend: Option<u32>,
     /// The bucket whose datasets its callers get when theirs lie in several and they name none; empty for none.
     datasets_bucket: Option<String>,
+    /// The most bytes it may keep at the embedded store and in uploads in parts; 0 is any, `null` what the server's settings say.
+    #[serde(default)]
+    #[schema(value_type = Option<u64>)]
+    max_bytes: Whom<u64>,
+    /// The most objects it may keep at the embedded store; 0 is any, `null` what the server's settings say.
+    #[serde(default)]
+    #[schema(value_type = Option<u64>)]
+    max_objects: Whom<u64>,
 }
 
-/// Suspends or activates an account, or changes its name or what a credential costs it. For operators.
+/// The highest limit: what the database can count.
+const MOST_KEPT: u64 = i64::MAX.cast_unsigned();
+
+fn limit(own: OwnLimit, given: &Whom<u64>, field: &'static str) -> Result<OwnLimit, Error> {
+    match given {
+        Whom::Unsaid => Ok(own),
+        Whom::Everyone => Ok(OwnLimit::Default),
+        Whom::Named(most) if *most > MOST_KEPT => {
+            let said = format!("{most} is too many; the most is {MOST_KEPT}, and 0 is any number");
+            Err(Error::new(Kind::Invalid, said).at(field))
+        }
+        Whom::Named(most) => Ok(OwnLimit::of(Some(*most))),
+    }
+}
+
+/// Suspends or activates an account, or changes its name, what a credential costs it or how much it may keep. For operators.
 #[utoipa::path(patch, operation_id = "change_account", path = "/api/v1/accounts/{account}", tag = "accounts", request_body = AccountChange, params(
     ("account" = String, Path, description = "The account's name or id"),
 ), responses(
@@ -151,6 +216,10 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
         }
         Standing::Suspended | Standing::Active => {}
     }
+    let quota = OwnQuota {
+        bytes: limit(account.quota.bytes, &fields.max_bytes, "max_bytes")?,
+        objects: limit(account.quota.objects, &fields.max_objects, "max_objects")?,
+    };
     let datasets_bucket = match fields.datasets_bucket.as_deref() {
         None => account.datasets_bucket.clone(),
         Some(text) => {
@@ -163,8 +232,8 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
         }
     };
     let name = fields.name.as_deref().map(|text| wire::named(text, "name")).transpose()?;
-    if let Some(name) = name.filter(|name| *name != account.name) {
-        let named = Account { name, ..account.clone() };
+    let named = Account { name: name.unwrap_or_else(|| account.name.clone()), quota, ..account.clone() };
+    if named != account {
         let by = Revoker { by: call.caller.id, at: call.now };
         native.shared.registry.change(&Amendment::Account(named.clone()), false, by).await?;
         account = named;
@@ -183,7 +252,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
             still = still_taken(&native, by).await?;
         }
     }
-    let account = AccountShown::of(&account);
+    let account = native.account_shown(&account).await;
     Reply::json(&AccountChanged { account, still_taken: still })
 }
 

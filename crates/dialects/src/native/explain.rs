@@ -217,7 +217,7 @@ pub(super) async fn me(native: Arc<Native>, call: Call) -> Result<Reply, Error> 
         id: id.to_string(),
         name: name.to_string(),
         role: role.as_str(),
-        account: AccountShown::of(&account),
+        account: native.account_shown(&account).await,
         token: token.to_string(),
         token_expires: token_until.map(wire::at),
         credits: BalanceShown { granted: balance.granted, used: balance.used },

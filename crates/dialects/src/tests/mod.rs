@@ -11,6 +11,7 @@ mod heavy;
 mod native;
 mod on_record;
 mod packages;
+mod quotas;
 mod r2;
 mod refusals;
 mod shares;

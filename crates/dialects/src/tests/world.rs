@@ -1,5 +1,6 @@
 //! A small world: two accounts with datasets and one without anything, and callers of every role.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use axum::body::Body;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
-use valetkey_core::account::Metering;
+use valetkey_core::account::{self, Kept, Metering};
 use valetkey_core::caller::{CallerRecord, Role};
 use valetkey_core::check::{Answer, Attempt, Prober};
 use valetkey_core::cors::{CorsRules, Rules};
@@ -112,6 +113,14 @@ impl Stores for Made {
 
     fn purge_closed(&self) {
         self.0.lock().unwrap().push("purged".to_owned());
+    }
+
+    async fn kept(&self, account: Option<AccountId>) -> Result<HashMap<AccountId, Kept>, Error> {
+        Ok(account.map(|account| (account, Kept { bytes: 700, objects: 3 })).into_iter().collect())
+    }
+
+    fn quota(&self) -> account::Quota {
+        account::Quota { bytes: Some(1000), objects: None }
     }
 
     async fn remove(&self, storage: &Storage) {

@@ -37,6 +37,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Row as _, Sqlite, Transaction};
 use tokio_util::task::TaskTracker;
+use valetkey_core::account::{Kept, Quota, Quotas};
 use valetkey_core::fair::Share;
 use valetkey_core::id::{AccountId, StorageId};
 use valetkey_core::time::{Clock, Entropy};
@@ -51,7 +52,7 @@ use crate::objects::files::{Files, Segment};
 use crate::objects::intake::{Place, Taken, Terms};
 use crate::objects::reading::Reading;
 use crate::objects::record::{Data, Headers, Record, decode_segments};
-use crate::objects::usage::{Claim, Coming, Quota};
+use crate::objects::usage::{Claim, Coming};
 use crate::objects::writer::Writer;
 use crate::space::Space;
 
@@ -74,8 +75,9 @@ pub(crate) struct Objects {
     entropy: Arc<dyn Entropy>,
     /// Objects up to this size live in the index.
     inline_bytes: usize,
-    /// What each account may keep, and what is on its way.
+    /// What each account may keep that has no quota of its own, whose own they are, and what is on its way.
     quota: Quota,
+    quotas: Arc<dyn Quotas>,
     coming: Coming,
     /// Locked while this lives: what is cached here would not hold if another process wrote there.
     _lock: File,
@@ -90,6 +92,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) space: Space,
     pub(crate) quota: Quota,
+    pub(crate) quotas: Arc<dyn Quotas>,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -110,7 +113,7 @@ fn sql(doing: &'static str) -> impl Fn(sqlx::Error) -> s3s::S3Error {
 impl Objects {
     /// Opens a data directory; makes it if there is none, and sweeps what a crash left.
     pub(crate) async fn open(setup: Setup<'_>) -> std::result::Result<Self, Error> {
-        let Setup { data_dir, inline_bytes, cache_bytes, clock, entropy, space, quota, tasks } = setup;
+        let Setup { data_dir, inline_bytes, cache_bytes, clock, entropy, space, quota, quotas, tasks } = setup;
         let (lock_file, index_file) = (data_dir.join("lock"), data_dir.join("index.sqlite"));
         let files_dir = data_dir.join("files");
         std::fs::create_dir_all(data_dir).map_err(|error| unopened(data_dir, "cannot be made", error))?;
@@ -185,6 +188,7 @@ impl Objects {
             entropy,
             inline_bytes,
             quota,
+            quotas,
             coming,
             _lock: lock,
         })
@@ -299,12 +303,24 @@ impl Objects {
         shown(name, key)
     }
 
-    /// What an account is charged for a body, if it may not keep any number of bytes. The server itself may.
+    /// What an account may keep. The server itself may keep anything.
+    async fn quota(&self, account: Option<AccountId>) -> Result<Quota> {
+        let Some(account) = account else { return Ok(Quota::default()) };
+        let own = self.quotas.own_quota(account).await.map_err(|error| internal("looking a quota up", error))?;
+        Ok(own.or(self.quota))
+    }
+
+    /// What an account is charged for a body, if it may not keep any number of bytes.
     async fn claim(&self, account: Option<AccountId>) -> Result<Option<Claim>> {
-        match (account, self.quota.bytes) {
+        match (account, self.quota(account).await?.bytes) {
             (Some(account), Some(most)) => Claim::begin(&self.coming, &self.index, account, most).await.map(Some),
             (None, _) | (_, None) => Ok(None),
         }
+    }
+
+    /// What one account keeps, or each of them; those that keep nothing may be left out.
+    pub(crate) async fn kept(&self, account: Option<AccountId>) -> Result<HashMap<AccountId, Kept>> {
+        usage::kept(&self.index, account).await.map_err(sql("reading the index"))
     }
 
     /// Takes a body in, for [`Objects::put`].
@@ -354,7 +370,7 @@ impl Objects {
         let record = Record { size, etag: digests.etag().into(), modified: self.now(), headers, data };
         let record = Arc::new(record);
         let content = self.files.fresh();
-        let (key, most) = (key.into(), self.quota.objects);
+        let (key, most) = (key.into(), self.quota(account).await?.objects);
         let record_too = Arc::clone(&record);
         let change = PutObject { account, most, bucket, key, record: record_too, content, draft, condition };
         Ok(self.writer.apply(change).await?.map(|()| record))

@@ -287,10 +287,11 @@ impl Objects {
     pub(crate) async fn complete_upload(
         &self,
         _: Live,
-        upload: UploadId,
+        (upload, account): (UploadId, AccountId),
         completion: Completion,
     ) -> Result<std::result::Result<Arc<Record>, Incomplete>> {
-        self.writer.apply(CompleteUpload { upload, completion, most: self.quota.objects, now: self.now() }).await
+        let most = self.quota(Some(account)).await?.objects;
+        self.writer.apply(CompleteUpload { upload, completion, most, now: self.now() }).await
     }
 
     /// The object that an upload would become, for who keeps it elsewhere; nothing of it changes. Its bytes lie in the parts'

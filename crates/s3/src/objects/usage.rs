@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sqlx::sqlite::SqlitePool;
+use valetkey_core::account::Kept;
 use valetkey_core::id::AccountId;
 
 use crate::error::{Result, refuse_custom};
@@ -12,15 +13,6 @@ use crate::objects::{Index, sql};
 
 /// Bytes of one upload behind which the index is asked again what is there.
 const ASK_AGAIN: u64 = 8 * 1024 * 1024;
-
-/// How much an account may keep at most.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Quota {
-    /// Bytes of objects and of parts of uploads; none: any.
-    pub bytes: Option<u64>,
-    /// Objects; none: any.
-    pub objects: Option<u64>,
-}
 
 /// The refusal of what is more than an account may keep.
 pub(crate) fn exceeded() -> s3s::S3Error {
@@ -125,6 +117,21 @@ impl Drop for Claim {
             }
         }
     }
+}
+
+/// What one account keeps, or each of them; those that keep nothing may be left out.
+pub(super) async fn kept(index: &SqlitePool, account: Option<AccountId>) -> sqlx::Result<HashMap<AccountId, Kept>> {
+    let one = account.map(|account| account.to_bytes().to_vec());
+    let rows = sqlx::query_as::<_, (Vec<u8>, i64, i64)>(match one {
+        Some(_) => "SELECT account, bytes, objects FROM usage WHERE account = ?",
+        None => "SELECT account, bytes, objects FROM usage WHERE ? IS NULL",
+    });
+    let number = |stored: i64| stored.max(0).cast_unsigned();
+    let kept = |(account, bytes, objects): (Vec<u8>, i64, i64)| {
+        let account = AccountId::from_bytes(account.try_into().ok()?);
+        Some((account, Kept { bytes: number(bytes), objects: number(objects) }))
+    };
+    Ok(rows.bind(one).fetch_all(index).await?.into_iter().filter_map(kept).collect())
 }
 
 /// How many objects an account keeps.

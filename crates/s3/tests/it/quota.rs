@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tempfile::TempDir;
+use valetkey_core::account::{Kept, OwnLimit, OwnQuota};
 use valetkey_s3::Quota;
 
 use crate::multipart::until_files;
@@ -66,6 +67,45 @@ async fn an_account_keeps_so_many_bytes_and_no_more() {
     rig.send(rig.ask("DELETE", &format!("/lake/parts?uploadId={id}")), &key).await.ok();
     put(&rig, &key, "/lake/e", 600_000).await.ok();
     until_files(&rig, 2).await;
+}
+
+#[tokio::test]
+async fn an_accounts_own_quota_holds_from_the_next_request_on_and_bounds_writes_alone() {
+    let rig = rig(Quota { bytes: Some(1_000_000), objects: None }).await;
+    let key = rig.whole();
+    let own = |bytes, objects| {
+        *rig.leases.quota.lock().unwrap() = OwnQuota { bytes: OwnLimit::of(bytes), objects: OwnLimit::of(objects) };
+    };
+    let id = rig.send(rig.ask("POST", "/lake/parts?uploads="), &key).await.one("UploadId");
+    let ready = part(&rig, &key, &id, 1, 10).await;
+    put(&rig, &key, "/lake/a", 600_000).await.ok();
+    put(&rig, &key, "/lake/b", 600_000).await.is(403, "QuotaExceeded");
+    own(Some(2_000_000), Some(2));
+    put(&rig, &key, "/lake/b", 600_000).await.ok();
+    put(&rig, &key, "/lake/c", 10).await.is(403, "QuotaExceeded");
+    complete(&rig, &key, &id, &ready).await.is(403, "QuotaExceeded");
+    own(Some(0), Some(0));
+    complete(&rig, &key, &id, &ready).await.ok();
+    put(&rig, &key, "/lake/c", 900_000).await.ok();
+    let account = rig.endpoint.kept(None).await.unwrap();
+    assert_eq!(account.into_values().collect::<Vec<_>>(), [Kept { bytes: 2_100_010, objects: 4 }]);
+    // Below what is there: what is there stays, and is read and deleted.
+    own(Some(1000), Some(1));
+    for (target, size) in [("/lake/d", 1), ("/lake/a", 1)] {
+        put(&rig, &key, target, size).await.is(403, "QuotaExceeded");
+    }
+    let id = rig.send(rig.ask("POST", "/lake/parts?uploads="), &key).await.one("UploadId");
+    part(&rig, &key, &id, 1, 10).await.is(403, "QuotaExceeded");
+    assert_eq!(rig.get("/lake/a", &key).await.ok().body.len(), 600_000);
+    rig.send(rig.ask("GET", "/lake"), &key).await.ok();
+    for gone in ["a", "b", "c", "parts"] {
+        rig.send(rig.ask("DELETE", &format!("/lake/{gone}")), &key).await.ok();
+    }
+    put(&rig, &key, "/lake/d", 1000).await.ok();
+    put(&rig, &key, "/lake/d", 1).await.is(403, "QuotaExceeded");
+    own(None, None);
+    put(&rig, &key, "/lake/e", 900_000).await.ok();
+    put(&rig, &key, "/lake/f", 900_000).await.is(403, "QuotaExceeded");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

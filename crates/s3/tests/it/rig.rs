@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 use valetkey_core::Error;
 use valetkey_core::Secret;
+use valetkey_core::account::{OwnQuota, Quotas};
 use valetkey_core::fair::Budget;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::{Claims, Keyring, SharedKeyring};
@@ -42,6 +43,15 @@ pub(crate) struct TestLeases {
     pub(crate) kept: Mutex<Vec<(LeaseId, Arc<Scope>)>>,
     /// Everything opened until then is ended.
     pub(crate) ended_until: Mutex<Option<Timestamp>>,
+    /// What every account may keep, if it is said for it alone.
+    pub(crate) quota: Mutex<OwnQuota>,
+}
+
+#[async_trait]
+impl Quotas for TestLeases {
+    async fn own_quota(&self, _: AccountId) -> Result<OwnQuota, Error> {
+        Ok(*self.quota.lock().unwrap())
+    }
 }
 
 #[async_trait]
@@ -137,6 +147,7 @@ impl Rig {
             keyring: keyring.clone(),
             leases: Arc::clone(&leases) as Arc<dyn Leases>,
             parents: Arc::clone(&parents) as Arc<dyn Parents>,
+            quotas: Arc::clone(&leases) as Arc<dyn Quotas>,
             clock: Arc::clone(&clock) as Arc<_>,
             entropy: Arc::clone(&entropy) as Arc<_>,
             budget: Budget::new(bytes),

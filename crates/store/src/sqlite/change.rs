@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
-use valetkey_core::account::Standing;
+use valetkey_core::account::{Account, OwnLimit, Standing};
 use valetkey_core::audit::Deed;
 use valetkey_core::caller::{CallerStanding, Role};
 use valetkey_core::error::Noun;
@@ -18,6 +18,14 @@ use crate::sqlite::{callers, failed, removal, rows};
 
 fn there(rows: u64, noun: Noun) -> Result<(), Error> {
     if rows == 0 { Err(Error::not_found(noun)) } else { Ok(()) }
+}
+
+fn limit(own: OwnLimit) -> String {
+    match own {
+        OwnLimit::Default => "the server's".to_owned(),
+        OwnLimit::Any => "any".to_owned(),
+        OwnLimit::Most(most) => most.to_string(),
+    }
 }
 
 /// The change as it can be made: a token ends no later than its maker allows.
@@ -60,7 +68,11 @@ pub(crate) async fn apply(
                 Standing::Active => "active",
                 Standing::Suspended => "suspended",
             };
-            let about = format!("{}, {standing}, {} credits a vend", account.name, account.metering.credits());
+            let Account { id: _, name, standing: _, metering, datasets_bucket: _, quota } = account;
+            let (bytes, objects) = (limit(quota.bytes), limit(quota.objects));
+            let credits = metering.credits();
+            let about =
+                format!("{name}, {standing}, {credits} credits a vend, at most {bytes} bytes and {objects} objects");
             notes.did(Deed::Changed, Noun::Account, account.id, &about);
         }
         Amendment::Caller { id, name, role } => {
@@ -90,11 +102,14 @@ async fn write(db: &mut SqliteConnection, change: &Amendment, now: Timestamp) ->
     match change {
         Amendment::Account(account) => {
             let done = sqlx::query(
-                "UPDATE accounts SET name = ?, standing = ?, vend_credits = ? WHERE id = ? AND removed_ms IS NULL",
+                "UPDATE accounts SET name = ?, standing = ?, vend_credits = ?, max_bytes = ?, max_objects = ?
+                 WHERE id = ? AND removed_ms IS NULL",
             )
             .bind(account.name.as_str().to_owned())
             .bind(rows::standing_number(account.standing))
             .bind(i64::from(account.metering.credits()))
+            .bind(account.quota.bytes.number().map(rows::signed))
+            .bind(account.quota.objects.number().map(rows::signed))
             .bind(account.id.to_bytes().to_vec())
             .execute(db)
             .await

@@ -52,7 +52,7 @@ pub(crate) async fn create_account(db: &mut SqliteConnection, account: &Account,
 
 pub(crate) async fn accounts(db: &mut SqliteConnection) -> Result<Vec<Account>, Error> {
     let found: Vec<rows::AccountRow> = sqlx::query_as(
-        "SELECT id, name, standing, vend_credits, datasets_bucket FROM accounts WHERE removed_ms IS NULL ORDER BY name",
+        "SELECT id, name, standing, vend_credits, datasets_bucket, max_bytes, max_objects FROM accounts WHERE removed_ms IS NULL ORDER BY name",
     )
     .fetch_all(db)
     .await
@@ -62,7 +62,7 @@ pub(crate) async fn accounts(db: &mut SqliteConnection) -> Result<Vec<Account>, 
 
 pub(crate) async fn account_named(db: &mut SqliteConnection, name: &Name) -> Result<Option<Account>, Error> {
     let found: Option<rows::AccountRow> = sqlx::query_as(
-        "SELECT id, name, standing, vend_credits, datasets_bucket FROM accounts WHERE name = ? AND removed_ms IS NULL",
+        "SELECT id, name, standing, vend_credits, datasets_bucket, max_bytes, max_objects FROM accounts WHERE name = ? AND removed_ms IS NULL",
     )
     .bind(name.as_str().to_owned())
     .fetch_optional(db)
@@ -73,7 +73,7 @@ pub(crate) async fn account_named(db: &mut SqliteConnection, name: &Name) -> Res
 
 pub(crate) async fn account(db: &mut SqliteConnection, id: AccountId) -> Result<Option<Account>, Error> {
     let found: Option<rows::AccountRow> = sqlx::query_as(
-        "SELECT id, name, standing, vend_credits, datasets_bucket FROM accounts WHERE id = ? AND removed_ms IS NULL",
+        "SELECT id, name, standing, vend_credits, datasets_bucket, max_bytes, max_objects FROM accounts WHERE id = ? AND removed_ms IS NULL",
     )
     .bind(id.to_bytes().to_vec())
     .fetch_optional(db)
@@ -84,12 +84,13 @@ pub(crate) async fn account(db: &mut SqliteConnection, id: AccountId) -> Result<
 
 /// An account, also one that was removed.
 pub(crate) async fn any_account(db: &mut SqliteConnection, id: AccountId) -> Result<Option<Account>, Error> {
-    let found: Option<rows::AccountRow> =
-        sqlx::query_as("SELECT id, name, standing, vend_credits, datasets_bucket FROM accounts WHERE id = ?")
-            .bind(id.to_bytes().to_vec())
-            .fetch_optional(db)
-            .await
-            .map_err(failed)?;
+    let found: Option<rows::AccountRow> = sqlx::query_as(
+        "SELECT id, name, standing, vend_credits, datasets_bucket, max_bytes, max_objects FROM accounts WHERE id = ?",
+    )
+    .bind(id.to_bytes().to_vec())
+    .fetch_optional(db)
+    .await
+    .map_err(failed)?;
     found.map(rows::account).transpose()
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use valetkey_core::Error;
-use valetkey_core::account::{Account, Metering, Standing};
+use valetkey_core::account::{Account, Metering, OwnLimit, OwnQuota, Standing};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::grant::{Grant, Grantee};
@@ -77,9 +77,11 @@ pub(crate) fn count(stored: i64) -> u64 {
     u64::try_from(stored).unwrap_or(0)
 }
 
-pub(crate) type AccountRow = (Vec<u8>, String, i64, i64, Option<String>);
+pub(crate) type AccountRow = (Vec<u8>, String, i64, i64, Option<String>, Option<i64>, Option<i64>);
 
-pub(crate) fn account((row_id, row_name, standing, credits, datasets): AccountRow) -> Result<Account, Error> {
+pub(crate) fn account(
+    (row_id, row_name, standing, credits, datasets, max_bytes, max_objects): AccountRow,
+) -> Result<Account, Error> {
     Ok(Account {
         id: AccountId::from_bytes(id(&row_id)?),
         name: name(&row_name)?,
@@ -90,6 +92,7 @@ pub(crate) fn account((row_id, row_name, standing, credits, datasets): AccountRo
         },
         metering: Metering::of(u32::try_from(credits).map_err(|_| damaged("a price"))?),
         datasets_bucket: datasets.as_deref().map(bucket).transpose()?,
+        quota: OwnQuota { bytes: OwnLimit::of(max_bytes.map(count)), objects: OwnLimit::of(max_objects.map(count)) },
     })
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use valetkey_core::Error;
-use valetkey_core::account::{Account, Metering};
+use valetkey_core::account::{Account, Metering, Quotas};
 use valetkey_core::ask::{Ask, Asked, GrantRef, Target, Wanted};
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::grant::{Grant, Grantee};
@@ -36,6 +36,8 @@ pub struct Bench {
     pub leases: Arc<dyn Leases>,
     /// What was used.
     pub usage: Arc<dyn Usage>,
+    /// What accounts may keep.
+    pub quotas: Arc<dyn Quotas>,
     /// Changes.
     pub registry: Arc<dyn Registry>,
     /// Workspaces and projects.
@@ -143,13 +145,14 @@ impl Bench {
         kept: Box<dyn Any + Send + Sync>,
     ) -> Self
     where
-        S: Directory + Ledger + Leases + Usage + Registry + Workspaces + Packages + Shares + 'static,
+        S: Directory + Ledger + Leases + Usage + Quotas + Registry + Workspaces + Packages + Shares + 'static,
     {
         Self {
             directory: Arc::<S>::clone(store),
             ledger: Arc::<S>::clone(store),
             leases: Arc::<S>::clone(store),
             usage: Arc::<S>::clone(store),
+            quotas: Arc::<S>::clone(store),
             registry: Arc::<S>::clone(store),
             workspaces: Arc::<S>::clone(store),
             packages: Arc::<S>::clone(store),

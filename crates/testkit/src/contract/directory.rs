@@ -2,13 +2,14 @@
 
 use jiff::SignedDuration;
 use valetkey_core::Kind;
-use valetkey_core::account::{Metering, Standing};
+use valetkey_core::account::{Account, Metering, OwnLimit, OwnQuota, Standing};
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grant;
 use valetkey_core::id::AccountId;
+use valetkey_core::removal::Amendment;
 use valetkey_core::time::Lifetime;
 
-use crate::contract::bench::{Bench, ask, bucket, by, new_grant, new_storage, reads};
+use crate::contract::bench::{Bench, ask, bucket, by, name, new_grant, new_storage, reads};
 use crate::contract::registry::new_dataset;
 
 /// However warm the account is.
@@ -63,6 +64,27 @@ pub async fn a_changed_price_and_storage_are_seen_at_once(bench: &Bench) {
     assert_eq!(&*permit.storage().endpoint, "https://s3.example.com");
     assert_eq!(permit.storage().internal_endpoint.as_deref(), Some("http://s3.internal:9000"));
     assert_eq!(permit.until().duration_since(bench.now()), SignedDuration::from_secs(600));
+}
+
+/// And the server's holds again when it is taken back.
+pub async fn an_accounts_own_quota_is_seen_at_once(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let other = bench.tenant("other", Metering::Free).await;
+    let own = |bytes, objects| OwnQuota { bytes: OwnLimit::of(bytes), objects: OwnLimit::of(objects) };
+    for quota in [own(Some(1_000_000), None), own(Some(0), Some(7)), own(Some(u64::MAX >> 1), Some(0)), own(None, None)]
+    {
+        assert_ne!(bench.quotas.own_quota(tenant.account.id).await.unwrap(), quota);
+        let known = bench.registry.account_by_id(tenant.account.id).await.unwrap().unwrap();
+        let change = Amendment::Account(Account { quota, ..known });
+        bench.registry.change(&change, false, by(&tenant, bench.now())).await.unwrap();
+        assert_eq!(bench.quotas.own_quota(tenant.account.id).await.unwrap(), quota);
+        assert_eq!(bench.registry.account_by_id(tenant.account.id).await.unwrap().unwrap().quota, quota);
+        assert_eq!(bench.quotas.own_quota(other.account.id).await.unwrap(), OwnQuota::default());
+    }
+    let gone = Account { id: AccountId::from_bytes([0; 16]), name: name("gone"), ..tenant.account.clone() };
+    let refused = bench.registry.change(&Amendment::Account(gone), false, by(&tenant, bench.now())).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::NotFound(Noun::Account));
+    assert_eq!(bench.quotas.own_quota(AccountId::from_bytes([0; 16])).await.unwrap(), OwnQuota::default());
 }
 
 /// Nobody has to change anything for that.

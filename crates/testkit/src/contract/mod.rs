@@ -74,6 +74,7 @@ macro_rules! contract {
                 a_removed_grant_opens_nothing_at_once,
                 a_suspended_account_is_refused_at_once,
                 a_changed_price_and_storage_are_seen_at_once,
+                an_accounts_own_quota_is_seen_at_once,
                 a_grant_begins_and_ends_on_time,
                 datasets_are_seen_at_once,
                 an_unknown_account_is_not_found;

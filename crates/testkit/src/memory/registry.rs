@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use valetkey_core::account::{Account, Metering, Standing};
+use valetkey_core::account::{Account, Metering, OwnQuota, Standing};
 use valetkey_core::audit::{Change, ChangeFilter};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::dataset::Dataset;
@@ -173,7 +173,8 @@ impl Registry for Memory {
         if world.accounts.iter().any(|(account, _)| account.name == *name) {
             return Err(exists(Noun::Account, name));
         }
-        let account = Account { id, name: name.clone(), standing: Standing::Active, metering, datasets_bucket: None };
+        let (standing, quota) = (Standing::Active, OwnQuota::default());
+        let account = Account { id, name: name.clone(), standing, metering, datasets_bucket: None, quota };
         world.accounts.push((account.clone(), Balance::default()));
         world.version += 1;
         Ok(account)

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use valetkey_core::account::{OwnQuota, Quotas};
 use valetkey_core::error::{Error, Kind};
 use valetkey_core::id::{AccountId, TokenId};
 use valetkey_core::port::Usage;
@@ -48,6 +49,13 @@ fn count(period: &Period, what: impl Iterator<Item = (Timestamp, u64)>) -> Resul
         }
     }
     Ok(rows)
+}
+
+#[async_trait]
+impl Quotas for Memory {
+    async fn own_quota(&self, account: AccountId) -> Result<OwnQuota, Error> {
+        Ok(self.world().account(account).map_or_else(|_| OwnQuota::default(), |(account, _)| account.quota))
+    }
 }
 
 #[async_trait]

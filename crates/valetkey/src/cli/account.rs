@@ -42,7 +42,7 @@ enum Command {
         #[arg(value_name = "ACCOUNT")]
         account: String,
     },
-    /// Change an account's name, what a credential costs it, or which datasets it gets first
+    /// Change an account's name, what a credential costs it, how much it may keep, or which datasets it gets first
     #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
     Set {
         /// Its name or id
@@ -57,6 +57,12 @@ enum Command {
         /// The bucket whose datasets its callers get when theirs lie in several and they name none; empty for none
         #[arg(long, value_name = "BUCKET", group = "what")]
         datasets_bucket: Option<String>,
+        /// The most bytes it may keep at the embedded store, whatever the server's settings say; 0 is any, `default` what they say
+        #[arg(long, value_name = "N|default", value_parser = limit, group = "what")]
+        max_bytes: Option<Value>,
+        /// The most objects it may keep there; 0 is any, `default` what the server's settings say
+        #[arg(long, value_name = "N|default", value_parser = limit, group = "what")]
+        max_objects: Option<Value>,
     },
     /// Remove an account for good: its keys, tokens and parent access keys end, and its name is free
     Rm {
@@ -86,12 +92,30 @@ enum Command {
     },
 }
 
-const COLUMNS: &[show::Column] =
-    &[("NAME", &["name"]), ("ID", &["id"]), ("STANDING", &["standing"]), ("CREDITS PER VEND", &["credits_per_vend"])];
+const WIDE: &[show::Column] = &[
+    ("NAME", &["name"]),
+    ("ID", &["id"]),
+    ("STANDING", &["standing"]),
+    ("CREDITS PER VEND", &["credits_per_vend"]),
+    ("BYTES", &["kept.bytes"]),
+    ("MAX BYTES", &["kept.max_bytes"]),
+    ("OBJECTS", &["kept.objects"]),
+    ("MAX OBJECTS", &["kept.max_objects"]),
+];
+
+const COLUMNS: &[show::Column] = WIDE.split_at(4).0;
 
 const CALLERS: &[show::Column] = &[("NAME", &["name"]), ("ID", &["id"]), ("ROLE", &["role"])];
 
 const FIRST: &[&str] = &["name", "id", "standing", "credits_per_vend"];
+
+/// A limit of an account: a number, or `default`, which the API says as `null`.
+fn limit(text: &str) -> Result<Value, String> {
+    if text == "default" {
+        return Ok(Value::Null);
+    }
+    text.parse::<u64>().map(Value::from).map_err(|_| "this is a whole number, 0 for any, or `default`".to_owned())
+}
 
 /// Runs `valetkey account`.
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
@@ -102,7 +126,8 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
         }
         Command::Ls => {
             let answer = client.get(Route::new(&["accounts"])).await?;
-            show::list(out, &answer, COLUMNS, "there are no accounts")
+            let columns = if out.is_wide() { WIDE } else { COLUMNS };
+            show::list(out, &answer, columns, "there are no accounts")
         }
         Command::Suspend { account } => {
             let answer = stand(client, &account, "suspended").await?;
@@ -118,11 +143,13 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let done = format!("account {account} is removed");
             remove::run(route, &cascade.how, &done, client, out).await.map(drop)
         }
-        Command::Set { account, name, credits_per_vend, datasets_bucket } => {
+        Command::Set { account, name, credits_per_vend, datasets_bucket, max_bytes, max_objects } => {
             let body = Body::new()
                 .some("name", name)
                 .some("credits_per_vend", credits_per_vend)
-                .some("datasets_bucket", datasets_bucket);
+                .some("datasets_bucket", datasets_bucket)
+                .some("max_bytes", max_bytes)
+                .some("max_objects", max_objects);
             show::one(out, &client.patch(Route::new(&["accounts", &account]), &body).await?, FIRST)
         }
         Command::Callers { account } => {

@@ -82,9 +82,13 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "s3.max_account_bytes",
         "0",
-        "most bytes that one account may keep at the embedded store and in uploads in parts; 0: any",
+        "most bytes that one account may keep at the embedded store and in uploads in parts, unless it has a limit of its own; 0: any",
     ),
-    key("s3.max_account_objects", "0", "most objects that one account may keep at the embedded store; 0: any"),
+    key(
+        "s3.max_account_objects",
+        "0",
+        "most objects that one account may keep at the embedded store, unless it has a limit of its own; 0: any",
+    ),
     key("s3.max_connections", "4096", "most open connections of the S3 endpoint; further ones wait"),
     key(
         "s3.max_connections_per_address",

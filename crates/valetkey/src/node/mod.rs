@@ -30,6 +30,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
+use valetkey_core::account::Quotas;
 use valetkey_core::desk::Desk;
 use valetkey_core::fair::Budget;
 use valetkey_core::keyring::{SharedKeyring, goes_on};
@@ -255,6 +256,7 @@ impl Node {
                 keyring: keyring.clone(),
                 leases: Arc::clone(&store) as Arc<dyn Leases>,
                 parents: Arc::clone(&parents) as Arc<dyn Parents>,
+                quotas: Arc::clone(&store) as Arc<dyn Quotas>,
                 clock: Arc::clone(&clock),
                 entropy: Arc::clone(&entropy),
                 budget: Arc::clone(&bodies),

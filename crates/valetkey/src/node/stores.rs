@@ -1,11 +1,13 @@
 //! The stores of a running server: what an operator describes is read here, whoever runs the store, and takes effect here.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use valetkey_core::account::Kept;
 use valetkey_core::hosts::{Hosts, Proof, Trusted};
-use valetkey_core::id::StorageId;
+use valetkey_core::id::{AccountId, StorageId};
 use valetkey_core::name::BucketName;
 use valetkey_core::port::{NewStorage, Registry};
 use valetkey_core::scope::Scope;
@@ -425,6 +427,14 @@ impl Stores for NodeStores {
 
     fn purge_closed(&self) {
         self.endpoint.purge_closed();
+    }
+
+    async fn kept(&self, account: Option<AccountId>) -> Result<HashMap<AccountId, Kept>, Error> {
+        self.endpoint.kept(account).await
+    }
+
+    fn quota(&self) -> valetkey_s3::Quota {
+        self.endpoint.quota()
     }
 
     async fn remove(&self, storage: &Storage) {

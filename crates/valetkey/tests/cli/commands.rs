@@ -109,6 +109,11 @@ fn every_command_asks_what_the_api_takes() {
             r#"{"credits_per_vend":2,"name":"acme"}"#,
         ),
         (&["account", "ls"], "GET /api/v1/accounts", ""),
+        (
+            &["account", "set", "acme", "--max-bytes", "5000000", "--max-objects", "default"],
+            "PATCH /api/v1/accounts/acme",
+            r#"{"max_bytes":5000000,"max_objects":null}"#,
+        ),
         (&["account", "suspend", "acme"], "PATCH /api/v1/accounts/acme", r#"{"standing":"suspended"}"#),
         (&["account", "activate", "acme"], "PATCH /api/v1/accounts/acme", r#"{"standing":"active"}"#),
         (
