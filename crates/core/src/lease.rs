@@ -1,5 +1,6 @@
 //! The record of a vended credential: for the ledger, for ending it early, for credits.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -65,6 +66,9 @@ pub struct LeaseRecord {
     pub state: LeaseState,
     /// How the store knows the credential, where somebody else runs it.
     pub trace: Option<Trace>,
+    /// The address it was asked for from: a trusted proxy's word, or the connection's. Nothing for the server itself, and for leases from
+    /// before this was kept.
+    pub from: Option<IpAddr>,
 }
 
 /// A refusal as the ledger keeps it. Under a flood equal ones are counted, never dropped.
@@ -74,6 +78,8 @@ pub struct Refusal {
     pub account: Option<AccountId>,
     /// The caller, if known.
     pub caller: Option<CallerId>,
+    /// The address that asked, if known.
+    pub from: Option<IpAddr>,
     /// The dialect.
     pub dialect: &'static str,
     /// Why.

@@ -7,6 +7,7 @@
     reason = "a measurement: it fails by panicking and talks by printing"
 )]
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
+use valetkey_core::audit::Author;
 use valetkey_core::policy::Permit;
 use valetkey_core::port::{LeaseFilter, Ledger, Registry};
 use valetkey_core::time::{Clock, Entropy};
@@ -87,7 +89,7 @@ where
     report(how, at_once, done.load(Ordering::Relaxed), started.elapsed(), processor_us() - before);
 }
 
-async fn ledger(mode: LedgerMode, metering: Metering, how: &str) {
+async fn ledger(mode: LedgerMode, metering: Metering, from: Option<IpAddr>, how: &str) {
     for at_once in [1, 16, 64, 256] {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings { ledger: mode, ..Settings::default() };
@@ -102,7 +104,8 @@ async fn ledger(mode: LedgerMode, metering: Metering, how: &str) {
         let opening = Arc::clone(&store);
         measure(how, at_once, move || {
             let (store, permit) = (Arc::clone(&opening), Arc::clone(&permit));
-            async move { store.open(&permit, None, Machine.now()).await.is_ok() }
+            let author = Author { from, ..Author::SERVER };
+            author.during(Box::pin(async move { store.open(&permit, None, Machine.now()).await.is_ok() }))
         })
         .await;
         if at_once == 64 {
@@ -144,8 +147,10 @@ async fn row_by_row() {
 
 #[tokio::main]
 async fn main() {
-    ledger(LedgerMode::Durable, Metering::Free, "durable").await;
-    ledger(LedgerMode::Durable, Metering::of(1), "durable, metered").await;
-    ledger(LedgerMode::Behind, Metering::Free, "behind").await;
+    let from = Some(IpAddr::from([192, 0, 2, 7]));
+    ledger(LedgerMode::Durable, Metering::Free, from, "durable").await;
+    ledger(LedgerMode::Durable, Metering::Free, None, "durable, no address").await;
+    ledger(LedgerMode::Durable, Metering::of(1), from, "durable, metered").await;
+    ledger(LedgerMode::Behind, Metering::Free, from, "behind").await;
     row_by_row().await;
 }

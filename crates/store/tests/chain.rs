@@ -84,7 +84,8 @@ async fn filled(shelf: &Shelf, store: &Store) -> Tenant {
         shelf.clock.advance_secs(1);
         store.revoke(Revocation::Lease(lease.id), by(&tenant, bench.now())).await.unwrap();
     }
-    bench.open(&tenant).await.unwrap();
+    let author = Author { from: Some([192, 0, 2, 7].into()), ..Author::SERVER };
+    author.during(Box::pin(bench.open(&tenant))).await.unwrap();
     shelf.clock.advance_secs(1);
     store.revoke(Revocation::Account(tenant.account.id), by(&tenant, bench.now())).await.unwrap();
     shelf.clock.advance_secs(1);
@@ -117,6 +118,9 @@ async fn what_is_changed_behind_the_chains_back_is_found_and_only_that() {
         "UPDATE leases SET revoked_ms = revoked_ms + 1 WHERE revoked_ms IS NOT NULL",
         "UPDATE leases SET revoked_by = zeroblob(16) WHERE revoked_ms IS NOT NULL",
         "UPDATE leases SET revoked_ms = opened_ms, revoked_by = caller WHERE revoked_ms IS NULL",
+        "UPDATE leases SET from_addr = x'c0000208' WHERE from_addr = x'c0000207'",
+        "UPDATE leases SET from_addr = NULL WHERE from_addr IS NOT NULL",
+        "UPDATE leases SET from_addr = x'c0000207' WHERE from_addr IS NULL",
         "UPDATE issued SET key_id = 'ASIA2'",
         "UPDATE issued SET request_id = NULL",
         "UPDATE issued SET ends_s = ends_s + 1",

@@ -238,23 +238,34 @@ async fn refusals_are_counted_by_the_minute() {
     let store = shelf.open().await;
     let bench = shelf.bench(&store);
     let tenant = bench.tenant("acme", Metering::Free).await;
-    let stranger = Refusal { account: None, caller: None, dialect: "native", kind: Kind::Malformed };
+    let stranger = Refusal { account: None, caller: None, from: None, dialect: "native", kind: Kind::Malformed };
     let known =
         Refusal { account: Some(tenant.account.id), caller: Some(tenant.caller), kind: Kind::Forbidden, ..stranger };
+    let [v4, v6] = ["192.0.2.7", "2001:db8::7"].map(|text| Some(text.parse().unwrap()));
     for _ in 0..1_000 {
         store.refused(stranger.clone(), bench.now());
     }
     store.refused(known.clone(), bench.now());
     shelf.clock.advance_secs(60);
+    for from in [v4, v6, v4] {
+        store.refused(Refusal { from, ..known.clone() }, bench.now());
+    }
     store.refused(known, bench.now());
     store.close().await.unwrap();
-    let rows: Vec<(i64, String, i64)> =
-        sqlx::query_as("SELECT minute_s - 1767225600, kind, count FROM refusals ORDER BY minute_s, kind")
-            .fetch_all(&mut shelf.raw().await)
-            .await
-            .unwrap();
-    let expected = [(0, "forbidden", 1), (0, "malformed", 1_000), (60, "forbidden", 1)];
-    assert_eq!(rows, expected.map(|(minute, kind, count)| (minute, kind.to_owned(), count)));
+    let rows: Vec<(i64, String, String, i64)> = sqlx::query_as(
+        "SELECT minute_s - 1767225600, kind, hex(from_addr), count FROM refusals ORDER BY minute_s, kind, from_addr",
+    )
+    .fetch_all(&mut shelf.raw().await)
+    .await
+    .unwrap();
+    let expected = [
+        (0, "forbidden", "", 1),
+        (0, "malformed", "", 1_000),
+        (60, "forbidden", "", 1),
+        (60, "forbidden", "20010DB8000000000000000000000007", 1),
+        (60, "forbidden", "C0000207", 2),
+    ];
+    assert_eq!(rows, expected.map(|(minute, kind, from, count)| (minute, kind.to_owned(), from.to_owned(), count)));
 }
 
 #[tokio::test]

@@ -378,7 +378,7 @@ impl Edge {
         }
         let caller = trail.caller.as_deref();
         let (account, caller) = (caller.map(|caller| caller.account), caller.map(|caller| caller.id));
-        let refusal = Refusal { account, caller, dialect: dialect.name, kind: error.reason() };
+        let refusal = Refusal { account, caller, from: trail.peer, dialect: dialect.name, kind: error.reason() };
         self.shared.desk.ledger.refused(refusal, now);
     }
 

@@ -53,6 +53,9 @@ pub(super) struct LeaseShown {
     caller_name: Option<String>,
     /// With which token.
     token: String,
+    /// The address it was asked for from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
     /// At which store.
     storage: String,
     #[serde(flatten)]
@@ -91,7 +94,7 @@ pub(super) struct LeaseShown {
 
 impl LeaseShown {
     pub(super) fn of(record: &LeaseRecord, names: &Names, now: Timestamp) -> Self {
-        let LeaseRecord { lease, state, trace } = record;
+        let LeaseRecord { lease, state, trace, from } = record;
         let (state, revoker) = match state {
             LeaseState::Live if now < lease.until => (State::Live, None),
             LeaseState::Live => (State::Expired, None),
@@ -105,6 +108,7 @@ impl LeaseShown {
             caller: lease.caller.to_string(),
             caller_name: names.callers.get(&lease.caller).map(ToString::to_string),
             token: lease.token.to_string(),
+            from: from.map(|from| from.to_string()),
             storage: lease.storage.to_string(),
             scope: ScopeShown::of(&lease.scope),
             grants: lease.grants.iter().map(ToString::to_string).collect(),

@@ -1,12 +1,14 @@
 //! Every refused ask is on record: each dialect's way to ask for a credential, refused in each way there is before anybody decides.
 
+use std::net::IpAddr;
+
 use axum::body::Body;
 use http::{Method, Request};
 use valetkey_core::error::{Kind, Noun, Stranger};
 use valetkey_core::lease::Refusal;
 
 use super::world::World;
-use crate::edge::{Class, EdgeLimits, RateLimits, Window};
+use crate::edge::{Class, EdgeLimits, Peer, RateLimits, Window};
 
 /// A way to ask, and what it is refused with: dialect, method, path, who asks, body, and the kind on record.
 type Asked = (&'static str, Method, &'static str, &'static str, String, Kind);
@@ -83,7 +85,7 @@ async fn so_is_one_by_somebody_unknown_and_one_too_many() {
         let before = world.memory.refusals().len();
         world.send(Request::builder().method(&method).uri(path).body(Body::empty()).unwrap()).await;
         let kind = Kind::Unauthenticated(Stranger::Missing);
-        let refusal = Refusal { account: None, caller: None, dialect, kind };
+        let refusal = Refusal { account: None, caller: None, from: None, dialect, kind };
         assert_eq!(world.memory.refusals().split_off(before), [refusal], "{path}");
     }
     let one = || vec![Window::new("per-minute", 1, 60).unwrap()];
@@ -101,6 +103,36 @@ async fn so_is_one_by_somebody_unknown_and_one_too_many() {
         assert_eq!(again.len(), 1, "{path}");
         assert!(again.iter().all(|one| one.dialect == dialect && one.kind == Kind::RateLimited), "{path}: {again:?}");
     }
+}
+
+/// With each ask and each refusal, whichever dialect it comes by.
+#[tokio::test]
+async fn the_address_that_asked_is_on_record() {
+    let world = World::new().await;
+    let address = IpAddr::from([192, 0, 2, 7]);
+    for (dialect, method, path, who, body, _) in asked() {
+        let before = world.memory.refusals().len();
+        let request = Request::builder().method(&method).uri(path).extension(Peer(address));
+        let request = request.header("authorization", format!("Bearer {}", world.token(who).await));
+        world.send(request.body(Body::from(body)).unwrap()).await;
+        let told = world.memory.refusals().split_off(before);
+        assert!(told.iter().all(|one| one.from == Some(address)) && told.len() == 1, "{dialect} {path}: {told:?}");
+    }
+    let token = world.token("reader").await;
+    let vend = Request::post("/api/v1/credentials").header("authorization", format!("Bearer {token}"));
+    let vended = world.send(vend.extension(Peer(address)).body(Body::from(r#"{"grant":"daily"}"#)).unwrap()).await;
+    let (lease, key) = (vended.json()["lease_id"].clone(), vended.json()["access_key_id"].clone());
+    let (lease, key) = (lease.as_str().unwrap().to_owned(), key.as_str().unwrap().to_owned());
+    let shown = world.get("reader", &format!("/api/v1/leases/{lease}")).await.json();
+    let whose = world.get("reader", &format!("/api/v1/whose/{key}")).await.json();
+    let listed = world.get("reader", "/api/v1/leases").await.json()["leases"][0].clone();
+    for said in [shown, whose, listed] {
+        assert_eq!(said["from"], "192.0.2.7", "{said}");
+    }
+    // What the server asks itself comes from nowhere.
+    let quiet = world.post("reader", "/api/v1/credentials", r#"{"grant":"daily"}"#).await.json();
+    let shown = world.get("reader", &format!("/api/v1/leases/{}", quiet["lease_id"].as_str().unwrap())).await.json();
+    assert!(shown.get("from").is_none(), "{shown}");
 }
 
 /// Every route that asks for credentials is in the list above.

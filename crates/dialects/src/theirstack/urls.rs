@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use tokio::time::{Instant, timeout_at};
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
+use valetkey_core::audit::Author;
 use valetkey_core::caller::Caller;
 use valetkey_core::dataset::Dataset;
 use valetkey_core::desk::Vended;
@@ -156,7 +157,8 @@ impl Opened {
         // The list is answered all the same: what was refused of it is put on record here.
         own.shared.desk.vend(&self.caller, &ask).await.inspect_err(|error| {
             let (account, caller) = (Some(self.caller.account), Some(self.caller.id));
-            let refusal = Refusal { account, caller, dialect: NAME, kind: error.kind() };
+            let from = Author::current().from;
+            let refusal = Refusal { account, caller, from, dialect: NAME, kind: error.kind() };
             own.shared.desk.ledger.refused(refusal, now);
         })
     }

@@ -2,6 +2,7 @@
 //!
 //! The bytes are what the hash chain protects, so they never change once written; another layout is another tag.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -16,6 +17,8 @@ use crate::ledger::note::{self, Note};
 const OPENED: u8 = 1;
 const VOIDED: u8 = 2;
 const ISSUED: u8 = 3;
+/// A lease that was asked for from a known address, which stands before the dialect. 4 to 7 are notes.
+const OPENED_FROM: u8 = 8;
 
 /// A scope longer than this is stored once and named by its digest.
 const INLINE: usize = 1024;
@@ -37,6 +40,7 @@ pub(crate) struct Opened {
     pub(crate) credits: u32,
     pub(crate) from_ms: i64,
     pub(crate) until_s: i64,
+    pub(crate) from: Option<IpAddr>,
 }
 
 /// A lease of which no credential came.
@@ -118,10 +122,10 @@ pub(crate) fn scope_digest(bytes: &[u8]) -> Option<&[u8]> {
     bytes.strip_prefix(&[BY_DIGEST])
 }
 
-/// Writes a lease after what is in the buffer.
-pub(crate) fn write_opened(lease: &Lease, scope: &ScopeBytes<'_>, out: &mut Vec<u8>) {
+/// Writes a lease, and the address it was asked for from, after what is in the buffer.
+pub(crate) fn write_opened(lease: &Lease, scope: &ScopeBytes<'_>, from: Option<IpAddr>, out: &mut Vec<u8>) {
     framed(out, |out| {
-        out.push(OPENED);
+        out.push(if from.is_some() { OPENED_FROM } else { OPENED });
         out.extend_from_slice(&lease.id.to_bytes());
         out.extend_from_slice(&lease.account.to_bytes());
         out.extend_from_slice(&lease.caller.to_bytes());
@@ -130,6 +134,11 @@ pub(crate) fn write_opened(lease: &Lease, scope: &ScopeBytes<'_>, out: &mut Vec<
         out.extend_from_slice(&lease.credits.to_be_bytes());
         out.extend_from_slice(&lease.opened.as_millisecond().to_be_bytes());
         out.extend_from_slice(&lease.until.as_second().to_be_bytes());
+        match from {
+            None => {}
+            Some(IpAddr::V4(v4)) => put_bytes(&v4.octets(), out),
+            Some(IpAddr::V6(v6)) => put_bytes(&v6.octets(), out),
+        }
         put_text(lease.dialect, out);
         // A permit has at most one grant for each path, and those are far fewer than this holds.
         let grants = u16::try_from(lease.grants.len()).unwrap_or(u16::MAX);
@@ -174,9 +183,29 @@ pub(crate) fn write_issued(lease: LeaseId, trace: &Trace, at_ms: i64, out: &mut 
 
 /// Writes a text with its length before it; of a longer one than 255 bytes what fits, and whole characters.
 pub(super) fn put_text(text: &str, out: &mut Vec<u8>) {
-    let text = text.get(..text.floor_char_boundary(usize::from(u8::MAX))).unwrap_or_default();
-    out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
-    out.extend_from_slice(text.as_bytes());
+    put_bytes(text.get(..text.floor_char_boundary(usize::from(u8::MAX))).unwrap_or_default().as_bytes(), out);
+}
+
+/// Writes at most 255 bytes with their number before them.
+fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
+    out.extend_from_slice(bytes);
+}
+
+/// The address of its bytes: 4 or 16.
+pub(crate) fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+    }
+}
+
+/// An address as the index keeps it; nothing where it is not known.
+pub(crate) fn address_bytes(from: Option<IpAddr>) -> Option<Vec<u8>> {
+    from.map(|from| match from {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    })
 }
 
 /// Writes something with its length, which is known only afterwards, before it.
@@ -235,7 +264,7 @@ pub(crate) fn glances(body: &[u8]) -> impl Iterator<Item = Glance<'_>> {
     std::iter::from_fn(move || {
         loop {
             let entry = take_framed(&mut rest)?;
-            if entry.first() == Some(&OPENED) {
+            if matches!(entry.first(), Some(&(OPENED | OPENED_FROM))) {
                 return glance(entry);
             }
         }
@@ -271,16 +300,20 @@ pub(super) fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 pub(super) fn take_text(from: &mut &[u8]) -> Option<String> {
+    String::from_utf8(take_bytes(from)?.to_vec()).ok()
+}
+
+fn take_bytes<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
     let [len] = take::<1>(from)?;
-    let (text, rest) = from.split_at_checked(usize::from(len))?;
+    let (bytes, rest) = from.split_at_checked(usize::from(len))?;
     *from = rest;
-    String::from_utf8(text.to_vec()).ok()
+    Some(bytes)
 }
 
 fn read_entry(mut bytes: &[u8]) -> Option<Entry> {
     let from = &mut bytes;
     match take::<1>(from)? {
-        [OPENED] => {
+        [tag @ (OPENED | OPENED_FROM)] => {
             let id = LeaseId::from_bytes(take(from)?);
             let account = AccountId::from_bytes(take(from)?);
             let caller = CallerId::from_bytes(take(from)?);
@@ -289,6 +322,7 @@ fn read_entry(mut bytes: &[u8]) -> Option<Entry> {
             let credits = u32::from_be_bytes(take(from)?);
             let from_ms = i64::from_be_bytes(take(from)?);
             let until_s = i64::from_be_bytes(take(from)?);
+            let asked_from = if tag == OPENED_FROM { Some(address(take_bytes(from)?)?) } else { None };
             let dialect = take_text(from)?;
             let grants = usize::from(u16::from_be_bytes(take(from)?));
             let (grants, scope) = from.split_at_checked(grants * 16)?;
@@ -304,6 +338,7 @@ fn read_entry(mut bytes: &[u8]) -> Option<Entry> {
                 credits,
                 from_ms,
                 until_s,
+                from: asked_from,
             }))
         }
         [VOIDED] => {
@@ -376,7 +411,7 @@ mod tests {
         let voided =
             Voided { lease: lease.id, account: lease.account, credits: 3, at_ms: 5, kind: "upstream".to_owned() };
         let mut body = Vec::new();
-        write_opened(&lease, &ScopeBytes::Inline(&lease.scope), &mut body);
+        write_opened(&lease, &ScopeBytes::Inline(&lease.scope), None, &mut body);
         let opened_bytes = body.len();
         write_voided(&voided, &mut body);
         let trace = Trace { key_id: "AKIA".into(), request_id: Some("r-1".into()), expiration: lease.until };
@@ -394,7 +429,7 @@ mod tests {
         assert_eq!((opened.token, opened.storage, opened.credits), (lease.token, lease.storage, 3));
         assert_eq!(opened.grant_ids().collect::<Vec<_>>(), *lease.grants);
         assert_eq!(Scope::decode(&mut &opened.scope[..]).unwrap(), *lease.scope);
-        assert_eq!((opened.from_ms, opened.until()), (1_767_225_600_123, Some(lease.until)));
+        assert_eq!((opened.from_ms, opened.until(), opened.from), (1_767_225_600_123, Some(lease.until), None));
         for cut in 1..opened_bytes {
             assert!(read(&body[..cut]).collect::<Option<Vec<Entry>>>().is_none(), "cut at {cut}");
         }
@@ -404,12 +439,41 @@ mod tests {
         }
     }
 
+    /// Entries of before have no address, and their bytes are as they were: the chain over them holds.
+    #[test]
+    fn an_address_stands_beside_a_lease_or_changes_nothing_of_it() {
+        let lease = lease(2);
+        let written = |from: Option<IpAddr>| {
+            let mut body = Vec::new();
+            write_opened(&lease, &ScopeBytes::Inline(&lease.scope), from, &mut body);
+            body
+        };
+        let without = written(None);
+        assert_eq!(without[4], OPENED);
+        let Some(Some(Entry::Opened(bare))) = read(&without).next() else { panic!() };
+        for from in ["192.0.2.7", "2001:db8::7"].map(|text| text.parse::<IpAddr>().unwrap()) {
+            let body = written(Some(from));
+            assert_eq!(body.len(), without.len() + 1 + if from.is_ipv4() { 4 } else { 16 });
+            let entries: Vec<Entry> = read(&body).collect::<Option<_>>().unwrap();
+            assert_eq!(entries, [Entry::Opened(Opened { from: Some(from), ..bare.clone() })]);
+            let glance = glances(&body).next().unwrap();
+            assert_eq!((glance.id, glance.until_s), (lease.id, lease.until.as_second()));
+            assert_eq!(glance.read().unwrap().from, Some(from));
+            for cut in 1..body.len() {
+                assert!(read(&body[..cut]).collect::<Option<Vec<Entry>>>().is_none(), "cut at {cut}");
+            }
+            let mut odd = body.clone();
+            odd[4 + 1 + 80 + 4 + 16] = 5;
+            assert!(read(&odd).any(|entry| entry.is_none()), "an address has 4 bytes or 16");
+        }
+    }
+
     #[test]
     fn noise_is_not_a_page_that_panics() {
         let entropy = valetkey_testkit::chance::SeededEntropy::new(11);
         let lease = lease(3);
         let mut whole = Vec::new();
-        write_opened(&lease, &ScopeBytes::Inline(&lease.scope), &mut whole);
+        write_opened(&lease, &ScopeBytes::Inline(&lease.scope), Some([192, 0, 2, 7].into()), &mut whole);
         for _ in 0..20_000 {
             let mut noise = [0u8; 8];
             valetkey_core::time::Entropy::fill(&entropy, &mut noise);
@@ -432,7 +496,7 @@ mod tests {
         assert!(may_be_long(&lease.scope));
         let long = Arc::new(LongScope::of(&lease.scope).unwrap());
         let mut body = Vec::new();
-        write_opened(&lease, &ScopeBytes::Stored(Arc::clone(&long)), &mut body);
+        write_opened(&lease, &ScopeBytes::Stored(Arc::clone(&long)), None, &mut body);
         assert!(body.len() < 250);
         let Some(Some(Entry::Opened(opened))) = read(&body).next() else { panic!() };
         assert_eq!(scope_digest(&opened.scope), Some(&long.digest[..]));

@@ -168,6 +168,6 @@ impl Store {
             opened: rows::at_ms(opened.from_ms)?,
             until: opened.until().ok_or_else(|| rows::damaged("an instant"))?,
         };
-        Ok(LeaseRecord { lease, state, trace: issued.and_then(Issued::trace) })
+        Ok(LeaseRecord { lease, state, trace: issued.and_then(Issued::trace), from: opened.from })
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use valetkey_core::audit::Author;
 use valetkey_core::credential::Trace;
 use valetkey_core::error::Stranger;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, TokenId};
@@ -269,13 +270,14 @@ impl Queue {
         state.newest_ms = state.newest_ms.max(ms);
         let wake = state.page.is_empty() || state.page.len() == self.most / 2;
         state.page.stamp(ms);
+        let from = Author::current().from;
         match long(state, &lease) {
-            None => entry::write_opened(&lease, &ScopeBytes::Inline(&lease.scope), &mut state.page.body),
+            None => entry::write_opened(&lease, &ScopeBytes::Inline(&lease.scope), from, &mut state.page.body),
             Some(scope) => {
                 if !state.page.scopes.iter().any(|known| known.digest == scope.digest) {
                     state.page.scopes.push(Arc::clone(&scope));
                 }
-                entry::write_opened(&lease, &ScopeBytes::Stored(scope), &mut state.page.body);
+                entry::write_opened(&lease, &ScopeBytes::Stored(scope), from, &mut state.page.body);
             }
         }
         state.page.opens += 1;

@@ -8,7 +8,7 @@ use valetkey_core::lease::Revoker;
 use valetkey_core::port::{LeaseFilter, Outliving};
 use valetkey_core::scope::Scope;
 
-use crate::ledger::entry::{Issued, Opened};
+use crate::ledger::entry::{self, Issued, Opened};
 use crate::sqlite::failed;
 use crate::sqlite::pages::first_id;
 use crate::sqlite::rows;
@@ -43,6 +43,11 @@ fn found(row: &SqliteRow) -> Result<Found, Error> {
             .map_err(|_| rows::damaged("a price"))?,
         from_ms: row.try_get("opened_ms").map_err(failed)?,
         until_s: row.try_get("until_s").map_err(failed)?,
+        from: row
+            .try_get::<Option<Vec<u8>>, _>("from_addr")
+            .map_err(failed)?
+            .map(|bytes| entry::address(&bytes).ok_or_else(|| rows::damaged("an address")))
+            .transpose()?,
     };
     let issued = match (row.try_get("key_id").map_err(failed)?, row.try_get("ends_s").map_err(failed)?) {
         (Some(key_id), Some(ends_s)) => {
@@ -57,7 +62,7 @@ fn found(row: &SqliteRow) -> Result<Found, Error> {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, account, caller, token, storage, scope, grants, dialect, credits, opened_ms, until_s, ",
+            "SELECT id, account, caller, token, storage, scope, grants, dialect, credits, opened_ms, until_s, from_addr, ",
             "void_kind, revoked_ms, revoked_by, key_id, request_id, ends_s ",
             "FROM leases LEFT JOIN issued ON issued.lease = leases.id ",
             $rest

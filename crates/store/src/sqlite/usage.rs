@@ -5,6 +5,7 @@ use valetkey_core::Error;
 use valetkey_core::id::AccountId;
 use valetkey_core::usage::{Origin, RequestFilter};
 
+use crate::ledger::entry::address_bytes;
 use crate::sqlite::failed;
 use crate::sqlite::rows::{count, signed};
 use crate::usage::{Requested, Tally};
@@ -34,7 +35,7 @@ pub(crate) async fn add(db: &mut SqliteConnection, tally: &Tally) -> Result<(), 
     }
     for ((refusal, minute), times) in &tally.refusals {
         sqlx::query(
-            "INSERT INTO refusals (minute_s, account, caller, dialect, kind, count) VALUES (?, ?, ?, ?, ?, ?)
+            "INSERT INTO refusals (minute_s, account, caller, dialect, kind, from_addr, count) VALUES (?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT DO UPDATE SET count = count + excluded.count",
         )
         .bind(*minute)
@@ -42,6 +43,7 @@ pub(crate) async fn add(db: &mut SqliteConnection, tally: &Tally) -> Result<(), 
         .bind(refusal.caller.map(|id| id.to_bytes().to_vec()).unwrap_or_default())
         .bind(refusal.dialect)
         .bind(crate::ledger::kind_name(refusal.kind))
+        .bind(address_bytes(refusal.from).unwrap_or_default())
         .bind(signed(*times))
         .execute(&mut *db)
         .await

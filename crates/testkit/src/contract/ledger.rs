@@ -7,6 +7,7 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use valetkey_core::account::Metering;
 use valetkey_core::ask::{Ask, GrantRef, Target};
+use valetkey_core::audit::Author;
 use valetkey_core::caller::Role;
 use valetkey_core::credential::{Issued, Trace};
 use valetkey_core::desk::Desk;
@@ -40,6 +41,28 @@ pub async fn a_lease_reads_back_as_it_was_opened(bench: &Bench) {
         assert_eq!(listed, [found]);
     }
     assert_eq!(bench.leases.scope(lease.id).await.unwrap().as_ref(), Some(&lease.scope));
+}
+
+/// Whoever asks is told by the author; the server itself has no address.
+pub async fn a_lease_tells_the_address_that_asked(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let mut opened = Vec::new();
+    for text in ["192.0.2.7", "2001:db8::7", ""] {
+        let author = Author { from: text.parse().ok(), ..Author::SERVER };
+        let lease = author.during(Box::pin(bench.open(&tenant))).await.unwrap();
+        opened.push((lease.id, author.from));
+        bench.clock.advance_secs(1);
+    }
+    // Before and after whatever the implementation does in the background.
+    for _ in 0..2 {
+        for (id, from) in &opened {
+            assert_eq!(bench.registry.lease(*id).await.unwrap().unwrap().from, *from);
+        }
+        let listed = bench.registry.leases(&LeaseFilter { limit: 10, ..LeaseFilter::default() }).await.unwrap();
+        let listed: Vec<_> = listed.into_iter().rev().map(|record| (record.lease.id, record.from)).collect();
+        assert_eq!(listed, opened);
+    }
+    assert!(bench.registry.verify_ledger().await.unwrap().intact());
 }
 
 /// No lease twice, none left out.

@@ -80,6 +80,7 @@ macro_rules! contract {
                 an_unknown_account_is_not_found;
             ledger:
                 a_lease_reads_back_as_it_was_opened,
+                a_lease_tells_the_address_that_asked,
                 leases_are_listed_newest_first_and_page_by_page,
                 leases_are_listed_by_whose_they_are_and_whether_they_live,
                 a_void_lease_is_recorded_once,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use valetkey_core::audit::Author;
 use valetkey_core::credential::Trace;
 use valetkey_core::error::{Error, Kind, Stranger};
 use valetkey_core::id::{LeaseId, StorageId};
@@ -57,7 +58,8 @@ impl World {
 
     fn lease_record(&self, lease: &Lease) -> LeaseRecord {
         let trace = self.traces.iter().find(|(id, _)| *id == lease.id).map(|(_, trace)| trace.clone());
-        LeaseRecord { lease: lease.clone(), state: self.state(lease), trace }
+        let from = self.addresses.get(&lease.id).copied();
+        LeaseRecord { lease: lease.clone(), state: self.state(lease), trace, from }
     }
 
     pub(super) fn lease(&self, id: LeaseId) -> Option<LeaseRecord> {
@@ -165,6 +167,7 @@ impl Ledger for Memory {
             opened: now,
             until: permit.until(),
         };
+        world.addresses.extend(Author::current().from.map(|from| (id, from)));
         world.leases.push(lease.clone());
         world.traces.extend(trace.map(|trace| (id, trace.clone())));
         Ok(lease)

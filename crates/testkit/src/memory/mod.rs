@@ -14,6 +14,7 @@ pub use files::Files;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -60,6 +61,8 @@ struct World {
     /// Grants that are gone: what was vended under them can still be ended.
     removed: Vec<GrantId>,
     leases: Vec<Lease>,
+    /// Where leases were asked for from.
+    addresses: HashMap<LeaseId, IpAddr>,
     traces: Vec<(LeaseId, Trace)>,
     voided: HashSet<LeaseId>,
     ended: Vec<(Revocation, Revoker)>,

@@ -79,7 +79,7 @@ pub(crate) struct Whose {
     access_key_id: String,
 }
 
-const COLUMNS: &[show::Column] = &[
+const WIDE: &[show::Column] = &[
     ("LEASE", &["lease_id"]),
     ("STATE", &["state"]),
     ("CALLER", &["caller_name", "caller"]),
@@ -89,7 +89,10 @@ const COLUMNS: &[show::Column] = &[
     ("EXPIRES", &["expires"]),
     ("ENDS EARLY", &["revocation"]),
     ("API", &["dialect"]),
+    ("FROM", &["from"]),
 ];
+
+const COLUMNS: &[show::Column] = WIDE.split_at(9).0;
 
 /// The same, of leases that were handed one key of a store.
 const HANDED: &[show::Column] = &[
@@ -100,6 +103,7 @@ const HANDED: &[show::Column] = &[
     ("OPENS", &[show::PLACES]),
     ("OPENED", &["opened"]),
     ("EXPIRES", &["expires"]),
+    ("FROM", &["from"]),
     ("REQUEST AT THE STORE", &["store_request_id"]),
 ];
 
@@ -111,6 +115,7 @@ const FIRST: &[&str] = &[
     "account_name",
     "account",
     "token",
+    "from",
     "grants",
     "access",
     "bucket",
@@ -136,7 +141,8 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
                 .with_some("account", account)
                 .with_some("before", before)
                 .with_some("limit", limit);
-            show::list(out, &client.get(route).await?, COLUMNS, "there are no leases")
+            let columns = if out.is_wide() { WIDE } else { COLUMNS };
+            show::list(out, &client.get(route).await?, columns, "there are no leases")
         }
         Command::Show { id } => show::one(out, &client.get(Route::new(&["leases", &id])).await?, FIRST),
         Command::Revoke { id } => {

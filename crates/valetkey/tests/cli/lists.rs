@@ -42,17 +42,21 @@ fn explain_says_through_which_share_a_table_is_open() {
 
 #[test]
 fn lists_are_tables_for_people_and_what_the_api_said_for_scripts() {
-    let answer = r#"{"leases":[{"lease_id":"lse_1","state":"live","caller":"clr_1","access":"read","bucket":"lake","prefixes":["a"],"objects":["b"],"raw_prefixes":[],"whole_bucket":false,"opened":"2026-01-01T00:00:00Z","expires":"2026-01-01T01:00:00Z","revocation":"immediate","dialect":"native"}],"next_before":"lse_1"}"#;
+    let answer = r#"{"leases":[{"lease_id":"lse_1","state":"live","caller":"clr_1","access":"read","bucket":"lake","prefixes":["a"],"objects":["b"],"raw_prefixes":[],"whole_bucket":false,"opened":"2026-01-01T00:00:00Z","expires":"2026-01-01T01:00:00Z","revocation":"immediate","dialect":"native","from":"192.0.2.7"}],"next_before":"lse_1"}"#;
     let fake = Fake::always(200, answer);
     let ran = fake.run(&["lease", "ls", "-o", "wide"]);
     insta::assert_snapshot!(ran.stdout, @r"
-    LEASE  STATE  CALLER  ACCESS  OPENS                      OPENED                EXPIRES               ENDS EARLY  API
-    lse_1  live   clr_1   read    s3://lake/a/, s3://lake/b  2026-01-01T00:00:00Z  2026-01-01T01:00:00Z  immediate   native
+    LEASE  STATE  CALLER  ACCESS  OPENS                      OPENED                EXPIRES               ENDS EARLY  API     FROM
+    lse_1  live   clr_1   read    s3://lake/a/, s3://lake/b  2026-01-01T00:00:00Z  2026-01-01T01:00:00Z  immediate   native  192.0.2.7
     ");
     assert_eq!(ran.stderr, "there may be more: --before lse_1\n");
     let table = fake.run(&["lease", "ls", "-q"]);
     assert_eq!(table.stderr, "");
-    assert!(table.stdout.contains(" ago ") && !table.stdout.contains("2026-01-01"), "{}", table.stdout);
+    assert!(
+        table.stdout.contains(" ago ") && !table.stdout.contains("2026-01-01") && !table.stdout.contains("FROM"),
+        "{}",
+        table.stdout
+    );
     let shown = fake.run(&["lease", "show", "lse_1"]).stdout;
     assert!(shown.contains("2026-01-01T01:00:00Z (") && shown.contains(" ago)"), "{shown}");
     let json = fake.run(&["lease", "ls", "-o", "json"]);
@@ -66,19 +70,19 @@ fn lists_are_tables_for_people_and_what_the_api_said_for_scripts() {
 fn a_key_of_a_store_is_the_leases_it_was_handed_to() {
     let lease = |id: &str| {
         format!(
-            r#"{{"lease_id":"{id}","state":"live","caller_name":"ann","account_name":"acme","bucket":"lake","prefixes":["a"],"opened":"2026-01-01T00:00:00Z","expires":"2026-01-01T01:00:00Z","revocation":"expiry-only","store_key_id":"ASIA1","store_request_id":"r-1"}}"#
+            r#"{{"lease_id":"{id}","state":"live","caller_name":"ann","account_name":"acme","bucket":"lake","prefixes":["a"],"opened":"2026-01-01T00:00:00Z","expires":"2026-01-01T01:00:00Z","revocation":"expiry-only","store_key_id":"ASIA1","store_request_id":"r-1","from":"2001:db8::7"}}"#
         )
     };
     let answer = format!(r#"{{"leases":[{},{}]}}"#, lease("lse_2"), lease("lse_1"));
     let fake = Fake::always(200, &answer);
     let ran = fake.run(&["whose", "ASIA1", "-o", "wide"]);
     insta::assert_snapshot!(ran.stdout, @r"
-    LEASE  STATE  CALLER  ACCOUNT  OPENS         OPENED                EXPIRES               REQUEST AT THE STORE
-    lse_2  live   ann     acme     s3://lake/a/  2026-01-01T00:00:00Z  2026-01-01T01:00:00Z  r-1
-    lse_1  live   ann     acme     s3://lake/a/  2026-01-01T00:00:00Z  2026-01-01T01:00:00Z  r-1
+    LEASE  STATE  CALLER  ACCOUNT  OPENS         OPENED                EXPIRES               FROM         REQUEST AT THE STORE
+    lse_2  live   ann     acme     s3://lake/a/  2026-01-01T00:00:00Z  2026-01-01T01:00:00Z  2001:db8::7  r-1
+    lse_1  live   ann     acme     s3://lake/a/  2026-01-01T00:00:00Z  2026-01-01T01:00:00Z  2001:db8::7  r-1
     ");
     let shown = Fake::always(200, &lease("lse_1")).run(&["lease", "show", "lse_1"]).stdout;
-    for part in ["expiry-only", "ASIA1", "r-1"] {
+    for part in ["expiry-only", "ASIA1", "r-1", "2001:db8::7"] {
         assert!(shown.contains(part), "{shown}");
     }
 }
