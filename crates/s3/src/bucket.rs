@@ -18,7 +18,7 @@ use valetkey_core::fair::Share;
 use valetkey_core::id::{AccountId, StorageId};
 
 use crate::behind::door::Door;
-use crate::behind::port::{Backend, Window};
+use crate::behind::port::Window;
 use crate::behind::{self, Behind, Common, Completing};
 use crate::error::Result;
 use crate::gate::session::{Live, Session};
@@ -35,7 +35,7 @@ pub(crate) struct Buckets {
     /// Which store this is.
     own: StorageId,
     objects: Arc<Objects>,
-    backends: RwLock<HashMap<StorageId, Arc<dyn Backend>>>,
+    backends: RwLock<HashMap<StorageId, Door>>,
     common: Arc<Common>,
     tasks: TaskTracker,
 }
@@ -52,9 +52,9 @@ impl Buckets {
     }
 
     /// Serves another store's buckets too, or by another road than before.
-    pub(crate) fn attach(&self, storage: StorageId, backend: Arc<dyn Backend>) {
-        let sweeping = swept(Arc::clone(&backend), self.objects.now());
-        self.backends.write().unwrap_or_else(PoisonError::into_inner).insert(storage, backend);
+    pub(crate) fn attach(&self, storage: StorageId, door: Door) {
+        let sweeping = swept(door.clone(), self.objects.now());
+        self.backends.write().unwrap_or_else(PoisonError::into_inner).insert(storage, door);
         self.tasks.spawn(sweeping);
     }
 
@@ -86,7 +86,7 @@ impl Buckets {
     }
 
     /// The way to another store, if it is attached.
-    pub(crate) fn backend(&self, storage: StorageId) -> Option<Arc<dyn Backend>> {
+    pub(crate) fn backend(&self, storage: StorageId) -> Option<Door> {
         self.backends.read().unwrap_or_else(PoisonError::into_inner).get(&storage).cloned()
     }
 
@@ -117,7 +117,7 @@ impl Buckets {
         }
         let (backend, bucket) = (self.backend(storage)?, self.objects.foreign_bucket(storage, name)?);
         let behind = Behind {
-            backend: Door::new(backend),
+            backend,
             objects: Arc::clone(&self.objects),
             common: Arc::clone(&self.common),
             tasks: self.tasks.clone(),
@@ -128,7 +128,7 @@ impl Buckets {
     }
 }
 
-async fn swept(backend: Arc<dyn Backend>, now: Timestamp) {
+async fn swept(backend: Door, now: Timestamp) {
     match backend.sweep(now).await {
         Ok(0) => {}
         Ok(files) => tracing::info!(files, "swept {files} files that were left unfinished at a store behind"),

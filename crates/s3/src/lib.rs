@@ -34,13 +34,14 @@ use valetkey_core::error::Noun;
 use valetkey_core::fair::Budget;
 use valetkey_core::id::{AccountId, StorageId};
 use valetkey_core::keyring::SharedKeyring;
-use valetkey_core::name::BucketName;
+use valetkey_core::name::{BucketName, Name};
 use valetkey_core::parent::Parents;
 use valetkey_core::port::Leases;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind};
 
 use crate::access::Access;
+use crate::behind::door::Door;
 pub use crate::behind::port::{Backend, Entry, Failure, Found, Header, Opened, Upload, Version, When, Window};
 use crate::bucket::Buckets;
 use crate::error::NO_ROOM;
@@ -305,9 +306,9 @@ impl Endpoint {
         self.objects.ensure_bucket(name.as_str()).await.map(drop).map_err(failed)
     }
 
-    /// Serves the buckets of another store too, through `backend`; in place of an earlier one, whose requests run to their end.
-    pub fn attach(&self, storage: StorageId, backend: Arc<dyn Backend>) {
-        self.buckets.attach(storage, backend);
+    /// Serves the buckets of another store too, through `backend`, and counts its failures under its name; in place of an earlier one, whose requests run to their end.
+    pub fn attach(&self, (storage, name): (StorageId, &Name), backend: Arc<dyn Backend>) {
+        self.buckets.attach(storage, Door::new(backend, name));
     }
 
     /// Serves another store's buckets no more; requests on their way run to their end.

@@ -166,7 +166,7 @@ async fn what_fails_there_is_told_without_details() {
         (Failure::Failed(said()), 502, "InternalError"),
         (Failure::NoBucket, 404, "NoSuchBucket"),
     ] {
-        rig.endpoint.attach(rig.storage, Arc::new(Broken(failure)));
+        rig.endpoint.attach((rig.storage, &"behind".parse().unwrap()), Arc::new(Broken(failure)));
         for (method, target, body) in [
             ("GET", "/lake/o", vec![]),
             ("GET", "/lake?list-type=2", vec![]),
@@ -180,7 +180,7 @@ async fn what_fails_there_is_told_without_details() {
         }
         assert_eq!(rig.send(rig.ask("HEAD", "/lake/o"), &credential).await.status, status);
     }
-    rig.endpoint.attach(rig.storage, Arc::new(Broken(Failure::Clash)));
+    rig.endpoint.attach((rig.storage, &"behind".parse().unwrap()), Arc::new(Broken(Failure::Clash)));
     let torn = rig.get("/lake/o", &credential).await;
     assert!(torn.body.len() < 10, "the connection ends before the announced length");
     assert!(!torn.text().contains("s3cret"));

@@ -36,7 +36,7 @@ async fn a_credential_of_one_store_never_opens_another_ones_bucket_of_the_same_n
     rig.put(BUCKET, "behind", "behind").await;
     rig.endpoint.put_bytes(&bucket, "own", Bytes::from_static(b"own"), "a/b").await.unwrap();
     let third = StorageId::from_bytes([8; 16]);
-    rig.endpoint.attach(third, valetkey_gateway::memory());
+    rig.endpoint.attach((third, &"third".parse().unwrap()), valetkey_gateway::memory());
     let vend = |storage| rig.vend_at(storage, BUCKET, Paths::Whole, Actions::READ_WRITE, 3600);
     let (own, other, bare, foreign) =
         (vend(STORAGE), vend(rig.storage), vend(third), vend(StorageId::from_bytes([9; 16])));

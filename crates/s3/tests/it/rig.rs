@@ -23,7 +23,7 @@ use valetkey_core::fair::Budget;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::{Claims, Keyring, SharedKeyring};
 use valetkey_core::lease::{Lease, Revoker};
-use valetkey_core::name::BucketName;
+use valetkey_core::name::{BucketName, Name};
 use valetkey_core::parent::{Child, NewParent, Parent, ParentRecord, Parents};
 use valetkey_core::port::Leases;
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
@@ -160,7 +160,7 @@ impl Rig {
         let behind = crate::behind(dir.path());
         let storage = if behind.is_some() { GATEWAY } else { STORAGE };
         if let Some(behind) = &behind {
-            endpoint.attach(GATEWAY, Arc::clone(behind));
+            endpoint.attach((GATEWAY, &Name::parse("behind").unwrap()), Arc::clone(behind));
         }
         for bucket in [BUCKET, OTHER_BUCKET] {
             endpoint.ensure_bucket_at(storage, &BucketName::parse(bucket).unwrap()).await.unwrap();

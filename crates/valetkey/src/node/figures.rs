@@ -118,7 +118,7 @@ pub(crate) const FIGURES: &[(&str, Kind, Unit, &str)] = &[
         "vk_upstream_failures_total",
         Counter,
         Unit::Count,
-        "Failed fetches of credentials from other people's stores, by storage and reason",
+        "Failures of other people's stores, by storage and reason: fetches of credentials, and calls of those behind the gateway",
     ),
     ("vk_vend_duration_seconds", Histogram, Unit::Seconds, "Time of a request for credentials, by dialect"),
     ("vk_vend_requests_total", Counter, Unit::Count, "Requests for credentials, by dialect, outcome and reason"),

@@ -389,7 +389,7 @@ impl Stores for NodeStores {
                 let secrets = backend.and_then(|backend| backend.secrets.as_deref());
                 let secrets = secrets.map(|sealed| self.sources.open(&storage.name, sealed)).transpose()?;
                 let settings = backend.map_or("{}", |backend| &*backend.settings);
-                self.endpoint.attach(storage.id, self.opened(settings, secrets.as_ref())?);
+                self.endpoint.attach((storage.id, &storage.name), self.opened(settings, secrets.as_ref())?);
                 Ok(())
             }
             // Made when it is first asked; what is wrong with it was refused when it was read.
