@@ -75,6 +75,11 @@ impl FileName {
         (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok().map(|number| Self(number.to_be_bytes())))?
     }
 
+    /// Where it is in the directory of blobs.
+    pub(crate) fn below(self, root: &Path) -> PathBuf {
+        root.join(self.shard()).join(self.text())
+    }
+
     /// The directory it is in: by its last byte, which is random.
     fn shard(self) -> String {
         format!("{:02x}", self.number() & 0xff)
@@ -110,7 +115,7 @@ impl Blobs {
     }
 
     fn path(&self, name: FileName) -> PathBuf {
-        self.root.join(name.shard()).join(name.text())
+        name.below(&self.root)
     }
 
     /// Writes a blob; when this returns, its bytes and its name are on disk. Whoever waits for the ledger goes first.

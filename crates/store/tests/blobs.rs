@@ -14,7 +14,7 @@ use valetkey_core::account::Metering;
 use valetkey_core::name::Name;
 use valetkey_core::package::{Digest, Packages, Upload, UploadKey};
 use valetkey_core::time::{Clock, Entropy};
-use valetkey_store::{Room, Settings, Store};
+use valetkey_store::{Damage, Room, Scrubbed, Settings, Store, scrub};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::contract::{Bench, Tenant};
@@ -241,4 +241,57 @@ async fn a_file_that_holds_something_else_is_an_error_and_never_an_answer() {
     }
     std::fs::remove_file(&files[0]).unwrap();
     assert_eq!(store.blob(tenant.account.id, digest).await.unwrap_err().kind(), Kind::Internal);
+}
+
+async fn scrubbed(shelf: &Shelf) -> (Scrubbed, Vec<Damage>) {
+    let mut found = Vec::new();
+    let done = scrub(&shelf.database(), &mut |damage: &Damage| found.push(damage.clone())).await.unwrap();
+    (done, found)
+}
+
+#[tokio::test]
+async fn a_scrub_names_what_is_not_what_was_pushed_and_nothing_else() {
+    let shelf = Shelf::new();
+    assert_eq!(scrubbed(&shelf).await, (Scrubbed::default(), Vec::new()), "nothing was ever pushed");
+    let store = shelf.open().await;
+    let bench = shelf.bench(&store);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let hex = |digest: Digest| digest.to_string().split_once(':').unwrap().1.to_owned();
+    for (seed, body) in [(1, "good"), (2, "bad"), (3, "gone"), (4, "old")] {
+        push(&bench, &tenant, seed, body.as_bytes()).await.unwrap();
+    }
+    let mut db = shelf.raw().await;
+    // One that an older version kept in its row, and a manifest.
+    let old = hex(Digest::of(b"old"));
+    run(&mut db, &format!("UPDATE package_blobs SET file = NULL, body = CAST('old' AS BLOB) WHERE digest = x'{old}'"))
+        .await;
+    let manifest = Digest::of(b"{}");
+    let insert = format!(
+        "INSERT INTO package_manifests (account, package, digest, media_type, made_ms, body)
+         SELECT id, 'demo', x'{}', 'm', 1, CAST('{{}}' AS BLOB) FROM accounts",
+        hex(manifest)
+    );
+    run(&mut db, &insert).await;
+    // Beside a server that runs.
+    let (done, found) = scrubbed(&shelf).await;
+    assert_eq!((done, found), (Scrubbed { blobs: 4, manifests: 1, bytes: 16, damaged: 0 }, Vec::new()));
+    let file =
+        |body: &str| shelf.files().into_iter().find(|path| std::fs::read(path).unwrap() == body.as_bytes()).unwrap();
+    let (bad, gone) = (file("bad"), file("gone"));
+    std::fs::write(&bad, "bat").unwrap();
+    std::fs::remove_file(&gone).unwrap();
+    run(&mut db, "UPDATE package_blobs SET body = CAST('odd' AS BLOB) WHERE file IS NULL").await;
+    run(&mut db, "UPDATE package_manifests SET body = CAST('[]' AS BLOB)").await;
+    store.close().await.unwrap();
+    let (done, found) = scrubbed(&shelf).await;
+    assert_eq!(done, Scrubbed { blobs: 4, manifests: 1, bytes: 12, damaged: 4 });
+    let told: Vec<(String, PathBuf)> = found.into_iter().map(|damage| (damage.what, damage.file)).collect();
+    let blob = |body: &str| format!("the blob {} of the account `acme`", Digest::of(body.as_bytes()));
+    let expected = [
+        (blob("bad"), bad),
+        (blob("gone"), gone),
+        (blob("old"), shelf.database()),
+        (format!("the manifest {manifest} of the package `acme/demo`"), shelf.database()),
+    ];
+    assert_eq!(told, expected);
 }

@@ -9,6 +9,7 @@ use valetkey_s3::{Damage, Scrubbed};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{Format, Out, clean};
 use crate::config::{Layers, environment};
+use crate::node::database;
 
 /// Where the server's state is.
 #[derive(Debug, clap::Args)]
@@ -39,11 +40,21 @@ pub(crate) async fn run(args: &Args, out: &Out) -> Result<Exit, Failure> {
     let scrubbed = valetkey_s3::scrub(&config.data_dir.join("objects"), &mut tell).await;
     let Scrubbed { objects, parts, bytes, damaged, unproven } =
         scrubbed.map_err(|error| Failure::local(error.to_string()))?;
+    let mut tell_blob = |damage: &valetkey_store::Damage| {
+        let valetkey_store::Damage { what, file, why } = damage.clone();
+        tell(&Damage { what, file, why });
+    };
+    let packages = valetkey_store::scrub(&database(&config), &mut tell_blob).await;
+    let packages = packages.map_err(|error| Failure::local(error.to_string()))?;
+    let (bytes, damaged) = (bytes + packages.bytes, damaged + packages.damaged);
+    let (blobs, manifests) = (packages.blobs, packages.manifests);
     let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     match out.format() {
         Format::Json => out.json(&json!({
             "objects": objects,
             "parts": parts,
+            "blobs": blobs,
+            "manifests": manifests,
             "bytes": bytes,
             "damaged": damaged,
             "unproven": unproven,
@@ -59,8 +70,8 @@ pub(crate) async fn run(args: &Args, out: &Out) -> Result<Exit, Failure> {
             }
             let verdict = if damaged == 0 { out.good("sound") } else { out.bad("DAMAGED") };
             out.data(&format!(
-                "{verdict}: {objects} objects and {parts} parts with {bytes} bytes were read; {damaged} are damaged, {unproven} cannot \
-                 be proven"
+                "{verdict}: {objects} objects, {parts} parts, {blobs} blobs and {manifests} manifests of packages with {bytes} bytes were \
+                 read; {damaged} are damaged, {unproven} cannot be proven"
             ))?;
         }
     }

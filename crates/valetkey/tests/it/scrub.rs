@@ -36,6 +36,7 @@ fn a_data_directory_is_looked_over_without_a_server_and_beside_one() {
     let damage = &report["damages"][0];
     assert!(damage["what"].as_str().unwrap().starts_with("the object `"), "{report}");
     assert_eq!(damage["file"], file.to_str().unwrap());
+    assert_eq!((&report["blobs"], &report["manifests"]), (&0.into(), &0.into()), "{report}");
 }
 
 #[test]
