@@ -28,6 +28,7 @@ pub const HOLDINGS: &[Holding] = &[
     held("shares", "account", 10_000),
     held("shared-tables", "share", 100_000),
     held("recipients", "share", 10_000),
+    held("profile-links", "account", 10_000),
     held("blobs", "account", 1_000_000),
     held("blob-bytes", "account", 1 << 40),
     held("manifests", "account", 100_000),

@@ -12,17 +12,22 @@ use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
 use valetkey_core::caller::Role;
 use valetkey_core::grant::Grantee;
+use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::Name;
-use valetkey_core::package::{Digest, Packages, Upload, UploadKey};
+use valetkey_core::package::{Digest, Manifest, Packages, Tag, Upload, UploadKey};
+use valetkey_core::parent::{NewParent, Parents, Permission};
 use valetkey_core::port::Registry;
-use valetkey_core::time::{Clock, Entropy};
+use valetkey_core::share::{LinkCode, ProfileKind, ProfileLink, Recipient, Share, SharedName, Shares};
+use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::token::{Maker, PlainToken};
-use valetkey_core::workspace::Workspaces;
-use valetkey_core::{Error, Kind};
-use valetkey_store::{Holdings, Settings, Store};
+use valetkey_core::workspace::{Slug, Workspace, Workspaces};
+use valetkey_core::{Error, Kind, Secret};
+use valetkey_store::{HOLDINGS, Holdings, ParentKeys, Settings, Store};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
-use valetkey_testkit::contract::bench::by;
+use valetkey_testkit::contract::bench::{bucket, by};
+use valetkey_testkit::contract::registry::new_dataset;
+use valetkey_testkit::contract::shares::new_table;
 use valetkey_testkit::contract::workspaces::new_workspace;
 use valetkey_testkit::contract::{Bench, Tenant};
 
@@ -60,7 +65,7 @@ fn name(text: &str) -> Name {
 
 fn refused<T: std::fmt::Debug>(done: Result<T, Error>, what: &str) {
     let error = done.unwrap_err();
-    assert_eq!(error.kind(), Kind::Forbidden, "{error}");
+    assert_eq!(error.kind(), Kind::Forbidden, "{what}: {error:?}");
     assert!(
         error.said().contains(&format!("as many {what} as")) && error.said().contains("limits.holdings"),
         "{error}"
@@ -186,4 +191,144 @@ async fn the_bytes_of_packages_are_bounded_and_a_refused_blob_is_not_there() {
     assert_eq!(store.blob_size(tenant.account.id, Digest::of(b"abcde")).await.unwrap(), None);
     push(3, b"123456").await.unwrap();
     push(4, b"abcd").await.unwrap();
+}
+
+/// Everything that one more of any kind is made with.
+struct Hands {
+    bench: Bench,
+    tenant: Tenant,
+    parents: ParentKeys,
+    workspace: Workspace,
+    share: Share,
+}
+
+impl Hands {
+    async fn of(shelf: &Shelf, store: &Store) -> Self {
+        let (bench, now) = (shelf.bench(store), shelf.clock.now());
+        let keys = SharedKeyring::new(Keyring::new(&[(1, Secret::new([1; 32]))]).unwrap());
+        let parents = ParentKeys::open(store, keys).await.unwrap();
+        let tenant = bench.tenant("acme", Metering::Free).await;
+        let workspace = bench.workspaces.create_workspace(new_workspace(&tenant, "main", None), now).await.unwrap();
+        let share = SharedName::parse("share").unwrap();
+        let share = bench.shares.create_share(tenant.account.id, &share, None, now).await.unwrap();
+        Self { bench, tenant, parents, workspace, share }
+    }
+
+    async fn push(&self, body: &[u8]) -> Result<(), Error> {
+        let (account, caller, now) = (self.tenant.account.id, self.tenant.caller, self.bench.now());
+        let mut noise = [0; 32];
+        self.bench.entropy.fill(&mut noise);
+        let key = UploadKey::from_bytes(noise).digest();
+        let upload = Upload { key, account, caller, package: name("demo") };
+        self.bench.packages.begin_upload(&upload, now + SignedDuration::from_secs(900), now).await?;
+        self.bench.packages.finish_upload(&upload, Digest::of(body), body.to_vec(), now).await
+    }
+
+    async fn put(&self, tag: Option<Tag>, body: &str) -> Result<(), Error> {
+        let body = body.as_bytes().to_vec();
+        let manifest = Manifest { digest: Digest::of(&body), media_type: "application/x".into(), body };
+        let (account, now) = (self.tenant.account.id, self.bench.now());
+        self.bench.packages.put_manifest(account, &name("demo"), tag.as_ref(), &manifest, &[], now).await
+    }
+
+    /// Makes one of a kind, the one of this number.
+    async fn one(&self, what: &str, number: u32) -> Result<(), Error> {
+        let Self { bench, tenant, parents, workspace, share } = self;
+        let (account, now, text) = (tenant.account.id, bench.now(), format!("n{number}"));
+        let token = PlainToken::generate(&*bench.entropy);
+        match what {
+            "callers" => bench.registry.ensure_caller(account, &name(&text), Role::Member, now).await.map(drop),
+            "tokens" => bench.registry.create_token(tenant.caller, &token, None, Maker::Server, now).await.map(drop),
+            "parent-keys" => {
+                let (buckets, permission) = (vec![bucket("lake")], Permission::ObjectReadOnly);
+                let new =
+                    NewParent { account, name: name(&text), buckets, permission, until: None, maker: Maker::Server };
+                parents.create_parent(new, &token, now).await.map(drop)
+            }
+            "grants" => {
+                let mut grant = bench.registry.grants(account).await?.swap_remove(0);
+                (grant.name, grant.to, grant.workspace) = (name(&text), Grantee::Everyone, None);
+                bench.registry.create_grant(grant, now).await.map(drop)
+            }
+            "workspaces" => bench.workspaces.create_workspace(new_workspace(tenant, &text, None), now).await.map(drop),
+            "projects" => {
+                let key = Slug::parse(&text).unwrap();
+                bench.workspaces.create_project(workspace.id, &key, "P", None, now).await.map(drop)
+            }
+            "shares" => {
+                let own = SharedName::parse(&text).unwrap();
+                bench.shares.create_share(account, &own, None, now).await.map(drop)
+            }
+            "shared-tables" => {
+                let table = new_table(share.id, &tenant.storage, &text, &format!("tables/{text}"));
+                bench.shares.add_table(table, now).await.map(drop)
+            }
+            "recipients" => {
+                let caller = bench.registry.ensure_caller(account, &name(&text), Role::Member, now).await?;
+                let (to, max_lifetime) = (Grantee::Caller(caller), Lifetime::secs(3600));
+                let recipient = Recipient { share: share.id, account, to, max_lifetime, until: None, made: now };
+                bench.shares.add_recipient(recipient, by(tenant, now)).await
+            }
+            "profile-links" => {
+                let (kind, until) = (ProfileKind::Bearer, Lifetime::secs(60).ends(now));
+                let (caller, code) = (tenant.caller, LinkCode::generate(&*bench.entropy));
+                let link = ProfileLink { caller, kind, token_lifetime: None, until, made_by: None, no_later: None };
+                bench.shares.create_link(&code.digest(), link, Maker::Server, now).await.map(drop)
+            }
+            "blobs" => self.push(text.as_bytes()).await,
+            "blob-bytes" => self.push(&[u8::try_from(number).unwrap()]).await,
+            "manifests" => self.put(None, &text).await,
+            "tags" => self.put(Some(Tag::parse(&text).unwrap()), "{}").await,
+            "datasets" => bench.registry.create_dataset(new_dataset(&tenant.storage, &text), now).await.map(drop),
+            _ => Err(Error::internal(format!("`{what}` is held, and nothing here makes one"))),
+        }
+    }
+}
+
+/// Each kind there is: so one that is added without a bound that holds is found.
+#[tokio::test]
+async fn whatever_is_held_is_refused_at_its_bound_by_name() {
+    const MOST: usize = 5;
+    for holding in HOLDINGS {
+        let (shelf, what) = (Shelf::new(), holding.what);
+        let store = shelf.open(&[&format!("{what}:{MOST}")]).await;
+        let maker = Hands::of(&shelf, &store).await;
+        let mut made = 0;
+        let refusal = loop {
+            match maker.one(what, made).await {
+                Ok(()) => made += 1,
+                Err(error) => break error,
+            }
+            assert!(made <= 5, "{what} has no bound");
+        };
+        assert!(made > 0, "{what}: {refusal}");
+        refused::<()>(Err(refusal), what);
+        refused(maker.one(what, made).await, what);
+        // A refusal leaves nothing half done, and the connection fit for the next change.
+        maker.bench.open(&maker.tenant).await.unwrap();
+        store.close().await.unwrap();
+        let store = shelf.open(&[&format!("{what}:{}", MOST + 1)]).await;
+        let maker = Hands { bench: shelf.bench(&store), parents: maker.parents, ..maker };
+        if what != "parent-keys" {
+            maker.one(what, made).await.unwrap();
+            refused(maker.one(what, made + 1).await, what);
+        }
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn links_that_are_over_make_room() {
+    let shelf = Shelf::new();
+    let store = shelf.open(&["profile-links:2"]).await;
+    let maker = Hands::of(&shelf, &store).await;
+    maker.one("profile-links", 0).await.unwrap();
+    shelf.clock.advance_secs(30);
+    maker.one("profile-links", 1).await.unwrap();
+    refused(maker.one("profile-links", 2).await, "profile-links");
+    shelf.clock.advance_secs(30);
+    maker.one("profile-links", 3).await.unwrap();
+    refused(maker.one("profile-links", 4).await, "profile-links");
+    assert_eq!(store.end_links(maker.tenant.caller).await.unwrap(), 2, "the one that was over is gone");
+    maker.one("profile-links", 5).await.unwrap();
 }

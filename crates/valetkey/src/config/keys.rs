@@ -230,7 +230,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "limits.holdings",
         "[]",
-        "the most of a kind that its holder may have, where it is not the usual: what:most; of an account `callers:10000`, live `tokens:20000`, `parent-keys:10000`, `grants:2000000`, `workspaces:10000`, `shares:10000`, `blobs:1000000`, `blob-bytes:1099511627776`, `manifests:100000`, `tags:100000`; `projects:10000` of a workspace; `shared-tables:100000` and `recipients:10000` of a share; `datasets:100000` of the server",
+        "the most of a kind that its holder may have, where it is not the usual: what:most; of an account `callers:10000`, live `tokens:20000`, `parent-keys:10000`, `grants:2000000`, `workspaces:10000`, `shares:10000`, unused `profile-links:10000`, `blobs:1000000`, `blob-bytes:1099511627776`, `manifests:100000`, `tags:100000`; `projects:10000` of a workspace; `shared-tables:100000` and `recipients:10000` of a share; `datasets:100000` of the server",
     ),
     key(
         "limits.body_bytes",
