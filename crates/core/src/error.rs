@@ -242,7 +242,7 @@ impl Error {
     pub fn new(kind: Kind, said: impl Into<Cow<'static, str>>) -> Self {
         let said = match said.into() {
             Cow::Borrowed(ours) => Cow::Borrowed(ours),
-            Cow::Owned(made) => Cow::Owned(crate::name::redacted(&made).into_owned()),
+            Cow::Owned(made) => Cow::Owned(crate::redact::redacted(&made).into_owned()),
         };
         Self { kind, said, field: None, retry_after_secs: None, noted: None, reason: None, source: None }
     }
@@ -262,7 +262,7 @@ impl Error {
     pub fn at(mut self, field: impl Into<Cow<'static, str>>) -> Self {
         self.field = Some(match field.into() {
             Cow::Borrowed(ours) => Cow::Borrowed(ours),
-            Cow::Owned(made) => Cow::Owned(crate::name::redacted(&made).into_owned()),
+            Cow::Owned(made) => Cow::Owned(crate::redact::redacted(&made).into_owned()),
         });
         self
     }

@@ -28,6 +28,7 @@ pub mod package;
 pub mod parent;
 pub mod policy;
 pub mod port;
+mod redact;
 pub mod removal;
 pub mod scope;
 pub mod secret;
