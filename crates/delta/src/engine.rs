@@ -46,6 +46,15 @@ const PAGE: usize = 1000;
 /// Rows of a log in memory at once.
 const BATCH_ROWS: usize = 1024;
 
+/// What one answer may have at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    pub(crate) files: usize,
+    /// About the most bytes of memory for the entries of its files.
+    pub(crate) bytes: usize,
+    pub(crate) versions: u64,
+}
+
 /// What reading one log may cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {

@@ -31,9 +31,9 @@ use valetkey_core::{Error, Kind};
 
 use crate::cache::Cache;
 use crate::commits::Told;
-use crate::engine::{Budget, LogEngine, LogFiles};
+use crate::engine::{Budget, LogEngine, LogFiles, Most};
 use crate::places::is_plain;
-use crate::session::{Most, Session};
+use crate::session::Session;
 use crate::unserved::Refused;
 
 /// What reading logs may cost.

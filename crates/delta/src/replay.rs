@@ -13,9 +13,8 @@ use valetkey_core::table::{
 };
 
 use crate::cache::weight_of;
-use crate::engine::LogEngine;
+use crate::engine::{LogEngine, Most};
 use crate::places::{vector_file, whereabouts};
-use crate::session::Most;
 use crate::unserved::Refused;
 
 /// A snapshot in our words. Refuses one whose files the kernel could not read.

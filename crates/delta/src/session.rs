@@ -12,22 +12,13 @@ use valetkey_core::table::{AddedFile, AsOf, TableCommits, TableFiles, TableSnaps
 
 use crate::cache::{Cache, Cached, Tip};
 use crate::commits::{self, Read, Told};
-use crate::engine::LogEngine;
+use crate::engine::{LogEngine, Most};
 use crate::history::{CommitFile, History, LogFile, commit_name};
 use crate::replay;
 use crate::unserved::Refused;
 
 /// The property that says that commits tell their own time.
 const IN_COMMIT_TIMES: &str = "delta.enableInCommitTimestamps";
-
-/// What one answer may have at most.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Most {
-    pub(crate) files: usize,
-    /// About the most bytes of memory for the entries of its files.
-    pub(crate) bytes: usize,
-    pub(crate) versions: u64,
-}
 
 /// The work of one answer.
 pub(crate) struct Session<'c> {
