@@ -13,10 +13,12 @@ mod hints;
 mod lines;
 mod listing;
 mod location;
+mod metadata;
 mod oauth;
 mod page;
 mod profile;
 mod query;
+mod span;
 mod table;
 mod telling;
 
@@ -140,14 +142,20 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, urls: Option<Urls>) -> 
             on(sharing, get.clone(), "/shares/{share}/schemas", common, listing::schemas),
             on(sharing, get.clone(), "/shares/{share}/schemas/{schema}/tables", common, listing::tables),
             on(sharing, get.clone(), "/shares/{share}/all-tables", common, listing::all_tables),
-            on(sharing, head, "/shares/{share}/schemas/{schema}/tables/{table}", common, table::version),
-            on(sharing, get.clone(), "/shares/{share}/schemas/{schema}/tables/{table}/version", common, table::version),
+            on(sharing, head, "/shares/{share}/schemas/{schema}/tables/{table}", common, metadata::version),
+            on(
+                sharing,
+                get.clone(),
+                "/shares/{share}/schemas/{schema}/tables/{table}/version",
+                common,
+                metadata::version,
+            ),
             on(
                 sharing,
                 get.clone(),
                 "/shares/{share}/schemas/{schema}/tables/{table}/metadata",
                 common,
-                table::metadata,
+                metadata::metadata,
             ),
             on(sharing, post.clone(), "/shares/{share}/schemas/{schema}/tables/{table}/query", vend, query::query),
             on(sharing, get, "/shares/{share}/schemas/{schema}/tables/{table}/changes", vend, changes::changes),

@@ -1,6 +1,5 @@
 //! `POST …/query`: the files of a version, or what was added and removed since one.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -10,14 +9,14 @@ use valetkey_core::name::shortened;
 use valetkey_core::table::{AddedFile, AsOf, TableFiles};
 use valetkey_core::{Error, Kind};
 
-use super::capabilities::{Capabilities, FILE_IDS, Format, State, file_ids, maps_columns};
-use super::changes::{Span, told};
+use super::Sharing;
+use super::capabilities::{Capabilities, FILE_IDS, State, file_ids, maps_columns};
 use super::files::Wanted;
 use super::hints::Hints;
-use super::lines::{Commit, Lines};
-use super::table::{Found, NO_HISTORY, as_of, lines_reply, one_of};
-use super::telling::{Answer, Told};
-use super::{Sharing, Urls};
+use super::lines::Commit;
+use super::span::{Span, told};
+use super::table::{NO_HISTORY, as_of, one_of};
+use super::telling::{Answer, Asked, Told, lines_reply, told_of};
 use crate::edge::{Call, Place, Reply, json};
 
 /// What may be asked. Fields that are not known are passed over: clients may be newer than this server.
@@ -133,28 +132,6 @@ pub(super) async fn query(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Er
     })
 }
 
-/// What an answer is made for.
-pub(super) struct Asked<'a> {
-    pub(super) call: &'a Call,
-    pub(super) found: &'a Found,
-    pub(super) urls: &'a Urls,
-    pub(super) capabilities: &'a Capabilities,
-    /// How the ids of files are made, if that is asked for.
-    pub(super) ids: Option<Format>,
-    /// Whether a last line says that the answer is whole.
-    pub(super) end: bool,
-}
-
-impl Asked<'_> {
-    /// The answer's lines, of which none is written yet.
-    pub(super) fn lines(&self, sharing: &Sharing, format: Format) -> Lines {
-        let Found { table, storage, .. } = self.found;
-        let mut lines = Lines::new(format, table, sharing.access(table, storage));
-        lines.ids = self.ids.unwrap_or(format);
-        lines
-    }
-}
-
 /// Files that are looked at between two looks at whether anybody still waits.
 const AT_ONCE: usize = 1024;
 
@@ -206,17 +183,6 @@ async fn snapshot(
     let told = Told::Files { files, kept: kept.into_iter(), of };
     let answer = Answer { lines, told, signer, end: *end };
     lines_reply(place, answer, snapshot.version, capabilities, format).await
-}
-
-/// About how many bytes a line says of a file, beside its URL.
-pub(super) fn told_of(file: &AddedFile) -> usize {
-    let AddedFile { path, stats, partition_values, tags, .. } = file;
-    let pairs = |pairs: &BTreeMap<String, Option<String>>| {
-        pairs.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, String::len) + 8).sum::<usize>()
-    };
-    // Quotes are written with a backslash.
-    let statistics = |text: &String| text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
-    2 * path.len() + stats.as_ref().map_or(0, statistics) + pairs(partition_values) + pairs(tags)
 }
 
 fn rows_of(file: &AddedFile) -> u64 {

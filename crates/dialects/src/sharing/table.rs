@@ -1,8 +1,7 @@
-//! One table: found among what was given, its version and its metadata. And what every route of its files asks first.
+//! One table, found among what was given. And what every route of its files asks first.
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::error::Noun;
@@ -14,14 +13,9 @@ use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::table::{AsOf, TablePlace};
 use valetkey_core::{Error, Kind};
 
-use super::capabilities::{Capabilities, Format, HEADER, State};
-use super::lines::Lines;
 use super::listing::{absent, storage_of};
-use super::telling::{Answer, Told};
-use super::{NAME, NDJSON, Sharing, Urls, parameters};
-use crate::edge::{Call, Place, Reply, Telling};
-
-const VERSION: HeaderName = HeaderName::from_static("delta-table-version");
+use super::{NAME, Sharing, Urls};
+use crate::edge::Call;
 
 /// What pre-signed URLs do.
 pub(super) const GET: Actions = Actions::NONE.with(Action::GetObject);
@@ -123,58 +117,6 @@ pub(super) fn instant(text: &str, field: &'static str) -> Result<Timestamp, Erro
         let said = format!("`{}` is not an instant (`2022-01-01T00:00:00Z`)", shortened(text));
         Error::new(Kind::Invalid, said).at(field)
     })
-}
-
-/// An answer of several lines about a version.
-pub(super) async fn lines_reply(
-    place: Place,
-    answer: impl Telling,
-    version: u64,
-    capabilities: &Capabilities,
-    format: Format,
-) -> Result<Reply, Error> {
-    let reply = place.answer(answer, NDJSON).await?;
-    Ok(reply.header(VERSION, HeaderValue::from(version)).header(HEADER, capabilities.answered(format)))
-}
-
-/// `GET …/version` and its older twin, `HEAD` of the table.
-pub(super) async fn version(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
-    let query = parameters(&call, &["startingTimestamp"])?;
-    let found = sharing.table(&call).await?;
-    let at = match query.get("startingTimestamp") {
-        None => AsOf::Latest,
-        Some(text) => {
-            found.history(NO_HISTORY)?;
-            AsOf::FirstSince(instant(text, "startingTimestamp")?)
-        }
-    };
-    let (urls, table) = sharing.by_log(&call, &found).await?;
-    let place = sharing.shared.heavy.enter(call.caller.account).await?;
-    let version = place.in_time(urls.logs.version(&table, at)).await?;
-    Ok(Reply::empty().header(VERSION, HeaderValue::from(version)).header(header::CONTENT_LENGTH, HeaderValue::from(0)))
-}
-
-/// `GET …/metadata`.
-pub(super) async fn metadata(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
-    let query = parameters(&call, &["version", "timestamp"])?;
-    let asked = (query.get("version"), query.get("timestamp"));
-    if let (Some(_), Some(_)) = asked {
-        return Err(one_of("version,timestamp", "version"));
-    }
-    let version = asked.0.map(|text| number(text, "version")).transpose()?;
-    let found = sharing.table(&call).await?;
-    let at = as_of(&found, version, asked.1)?;
-    let capabilities = Capabilities::read(&call.headers)?;
-    let (urls, table) = sharing.by_log(&call, &found).await?;
-    let place = sharing.shared.heavy.enter(call.caller.account).await?;
-    let table = place.in_time(urls.logs.snapshot(&table, at)).await?;
-    let format = capabilities.format([State::from(&table)])?;
-    let mut lines = Lines::new(format, &found.table, sharing.access(&found.table, &found.storage));
-    lines.protocol(&table.protocol, None)?;
-    lines.metadata(&table, (at != AsOf::Latest).then_some(table.version))?;
-    let told = Told::Files { files: Arc::new([]), kept: Vec::new().into_iter(), of: None };
-    let answer = Answer { lines, told, signer: None, end: capabilities.end };
-    lines_reply(place, answer, table.version, &capabilities, format).await
 }
 
 /// Refuses fields that exclude each other.

@@ -1,14 +1,22 @@
 //! The lines of an answer, told piece by piece: each is written and signed when the reader took the piece before.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::vec::IntoIter;
 
+use http::{HeaderName, HeaderValue};
 use valetkey_core::Error;
 use valetkey_core::table::{AddedFile, FileAction, TableCommits};
 
+use super::capabilities::{Capabilities, Format, HEADER};
 use super::files::Signer;
 use super::lines::{Commit, Lines};
-use crate::edge::{PIECE, Piece, Telling};
+use super::table::Found;
+use super::{NDJSON, Sharing, Urls};
+use crate::edge::{Call, PIECE, Piece, Place, Reply, Telling};
+
+/// The header with the version that an answer is about.
+pub(super) const VERSION: HeaderName = HeaderName::from_static("delta-table-version");
 
 /// What is told of.
 pub(super) enum Told {
@@ -34,6 +42,28 @@ pub(super) struct Answer {
     pub(super) signer: Option<Signer>,
     /// Whether the last line says that the answer is whole.
     pub(super) end: bool,
+}
+
+/// What an answer is made for.
+pub(super) struct Asked<'a> {
+    pub(super) call: &'a Call,
+    pub(super) found: &'a Found,
+    pub(super) urls: &'a Urls,
+    pub(super) capabilities: &'a Capabilities,
+    /// How the ids of files are made, if that is asked for.
+    pub(super) ids: Option<Format>,
+    /// Whether a last line says that the answer is whole.
+    pub(super) end: bool,
+}
+
+impl Asked<'_> {
+    /// The answer's lines, of which none is written yet.
+    pub(super) fn lines(&self, sharing: &Sharing, format: Format) -> Lines {
+        let Found { table, storage, .. } = self.found;
+        let mut lines = Lines::new(format, table, sharing.access(table, storage));
+        lines.ids = self.ids.unwrap_or(format);
+        lines
+    }
 }
 
 fn missing() -> Error {
@@ -107,4 +137,27 @@ impl Telling for Answer {
         }
         Ok(Piece { bytes: self.lines.take(), is_last: false })
     }
+}
+
+/// About how many bytes a line says of a file, beside its URL.
+pub(super) fn told_of(file: &AddedFile) -> usize {
+    let AddedFile { path, stats, partition_values, tags, .. } = file;
+    let pairs = |pairs: &BTreeMap<String, Option<String>>| {
+        pairs.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, String::len) + 8).sum::<usize>()
+    };
+    // Quotes are written with a backslash.
+    let statistics = |text: &String| text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+    2 * path.len() + stats.as_ref().map_or(0, statistics) + pairs(partition_values) + pairs(tags)
+}
+
+/// An answer of several lines about a version.
+pub(super) async fn lines_reply(
+    place: Place,
+    answer: impl Telling,
+    version: u64,
+    capabilities: &Capabilities,
+    format: Format,
+) -> Result<Reply, Error> {
+    let reply = place.answer(answer, NDJSON).await?;
+    Ok(reply.header(VERSION, HeaderValue::from(version)).header(HEADER, capabilities.answered(format)))
 }
