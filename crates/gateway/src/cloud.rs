@@ -15,9 +15,9 @@ use valetkey_s3::{Backend, Entry, Failure, Found, Header, Opened, Upload, Versio
 
 use crate::Terms;
 use crate::failure::{self, text};
-use crate::http::{self, Expect, patience};
+use crate::http::{self, Expect, bare, patience};
 use crate::key::{self, Rules};
-use crate::objects::{self, META, attribute, bare, modified};
+use crate::objects::{self, META, attribute, modified};
 
 /// Keys that one call lists at most.
 const PAGE: usize = 1000;

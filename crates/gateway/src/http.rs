@@ -21,7 +21,6 @@ use reqwest::redirect::Policy;
 use tokio::time::{Sleep, sleep, timeout};
 
 use crate::document;
-use crate::objects;
 
 /// The most bytes of an answer that is neither an object nor a listing: a token, the name of an upload.
 const MAX_ANSWER: usize = 256 * 1024;
@@ -163,8 +162,8 @@ impl HttpService for Bounded {
             refusal(Paced::new(body, self.wait), self.wait / 4).await.into()
         } else if expect == Some(Expect::Object) {
             object(status, headers)?;
-            let other = |tag: &http::HeaderValue| bare(Some(tag)) != bare(headers.get(ETAG));
-            if tag.as_ref().is_some_and(other) {
+            let bare = |tag: Option<&http::HeaderValue>| bare(tag.and_then(|tag| tag.to_str().ok()));
+            if tag.is_some() && bare(tag.as_ref()) != bare(headers.get(ETAG)) {
                 return Err(strange("it is of another version than was asked for"));
             }
             HttpResponseBody::new(Paced::new(body, self.wait))
@@ -190,8 +189,9 @@ impl HttpService for Bounded {
 }
 
 /// A tag without its quotes.
-fn bare(tag: Option<&http::HeaderValue>) -> String {
-    objects::bare(tag.and_then(|tag| tag.to_str().ok()))
+pub(crate) fn bare(tag: Option<&str>) -> String {
+    let tag = tag.unwrap_or_default();
+    tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag).to_owned()
 }
 
 /// Holds what the head of an object's answer says against itself: what does not fit is told before a byte of it went on.

@@ -14,7 +14,7 @@ use object_store::{
 use valetkey_s3::{Failure, Found, Header, Opened, Upload, Version, Window};
 
 use crate::failure::{self, text};
-use crate::http::Expect;
+use crate::http::{Expect, bare};
 
 /// Bytes of one piece of an upload; a store takes at most 10,000 pieces, each but the last at least 5 MiB.
 const PIECE: usize = 8 * 1024 * 1024;
@@ -54,12 +54,6 @@ fn headers(attributes: &Attributes) -> Vec<Header> {
     let mut headers: Vec<_> = attributes.iter().filter_map(header).collect();
     headers.sort();
     headers
-}
-
-/// A tag without its quotes.
-pub(crate) fn bare(tag: Option<&str>) -> String {
-    let tag = tag.unwrap_or_default();
-    tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag).to_owned()
 }
 
 pub(crate) fn modified(meta: &ObjectMeta) -> Timestamp {
