@@ -7,11 +7,7 @@ use http::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, RANGE};
 use s3s::S3ErrorCode;
 
 use crate::error::{Result, refuse};
-use crate::gate::query::Query;
-
-/// The headers that are kept with an object beside its user metadata, and that a reader may ask to be others.
-pub(crate) const KEPT: [&str; 6] =
-    ["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
+use crate::gate::query::{KEPT, Query, overriding};
 
 /// What Cloudflare's proxy adds to requests (Cloudflare docs, "Cloudflare HTTP headers", "Managed Transforms", Access): how such
 /// headers start. None of them is about objects.
@@ -104,12 +100,6 @@ impl Aside {
     pub(crate) fn overridden(&self) -> &HeaderMap {
         &self.overridden
     }
-}
-
-/// The header that a parameter asks to be another.
-pub(super) fn overriding(parameter: &str) -> Option<&'static str> {
-    let name = parameter.strip_prefix("response-")?;
-    KEPT.into_iter().find(|own| *own == name)
 }
 
 /// Takes `aws-chunked` out of the content codings: it was of the transfer, not of the object. The others stay as they were written.

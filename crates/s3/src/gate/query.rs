@@ -4,12 +4,15 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use s3s::S3ErrorCode;
 
 use crate::error::{Result, refuse};
-use crate::gate::aside::overriding;
 
 /// What `SigV4` leaves as it is.
 const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// The same, in paths.
 const IN_PATH: AsciiSet = UNRESERVED.remove(b'/');
+
+/// The headers that are kept with an object beside its user metadata, and that a reader may ask to be others.
+pub(crate) const KEPT: [&str; 6] =
+    ["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
 
 /// The parameters that prove who asks.
 const PROOF: [&str; 8] = [
@@ -22,6 +25,12 @@ const PROOF: [&str; 8] = [
     "x-amz-signature",
     "x-amz-signedheaders",
 ];
+
+/// The header that a parameter asks to be another.
+pub(super) fn overriding(parameter: &str) -> Option<&'static str> {
+    let name = parameter.strip_prefix("response-")?;
+    KEPT.into_iter().find(|own| *own == name)
+}
 
 fn is_amz(name: &str) -> bool {
     name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("x-amz-"))

@@ -6,7 +6,8 @@ use s3s::dto::{ChecksumType, PutObjectInput, PutObjectOutput, StreamingBlob};
 use s3s::{S3ErrorCode, S3Request, S3Response};
 
 use crate::error::{Result, refuse, refuse_with};
-use crate::gate::aside::{Aside, KEPT};
+use crate::gate::aside::Aside;
+use crate::gate::query::KEPT;
 use crate::gate::session::Trailers;
 use crate::objects::checksum::{Algorithm, Digests};
 use crate::objects::record::Headers;
