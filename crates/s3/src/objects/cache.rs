@@ -1,9 +1,12 @@
 //! Records of objects, and the rules of buckets, kept in memory: never older than the last committed change.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::objects::cors;
+use valetkey_core::cors::Rules;
+
+use crate::objects::BucketId;
 use crate::objects::record::Record;
 
 const SHARDS: usize = 64;
@@ -17,7 +20,7 @@ pub(crate) struct Cache {
     /// How often something of each shard was forgotten: a record read from the index before that is not put in after it.
     epochs: Box<[Mutex<u64>]>,
     /// Not bounded here: a bucket's rules are.
-    cors: cors::Table,
+    cors: Table,
 }
 
 /// When a look-up began.
@@ -32,12 +35,12 @@ impl Cache {
             records: moka::sync::Cache::builder().max_capacity(max_bytes).weigher(weigh).build(),
             hasher: RandomState::new(),
             epochs: (0..SHARDS).map(|_| Mutex::new(0)).collect(),
-            cors: cors::Table::default(),
+            cors: Table::default(),
         }
     }
 
     /// Buckets' CORS rules.
-    pub(crate) fn cors(&self) -> &cors::Table {
+    pub(crate) fn cors(&self) -> &Table {
         &self.cors
     }
 
@@ -72,5 +75,30 @@ impl Cache {
             *epoch += 1;
             self.records.invalidate(&key);
         }
+    }
+}
+
+/// The CORS rules of all buckets that have some.
+#[derive(Default)]
+pub(crate) struct Table(RwLock<HashMap<BucketId, Arc<Rules>>>);
+
+impl Table {
+    /// Whether no bucket has rules.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// A bucket's rules.
+    pub(crate) fn get(&self, bucket: BucketId) -> Option<Arc<Rules>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&bucket).cloned()
+    }
+
+    /// Gives a bucket these rules, or none.
+    pub(super) fn set(&self, bucket: BucketId, rules: Option<Arc<Rules>>) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match rules {
+            Some(rules) => all.insert(bucket, rules),
+            None => all.remove(&bucket),
+        };
     }
 }

@@ -1,7 +1,7 @@
 //! Buckets' CORS rules: kept in the index, and all in memory: every answer to a page is asked about.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::Row as _;
@@ -10,50 +10,25 @@ use valetkey_core::cors::{Rule, Rules};
 
 use crate::error::Result;
 use crate::gate::session::Live;
+use crate::objects::cache::Table;
 use crate::objects::writer::{After, Change, WhenFull};
 use crate::objects::{BucketId, Index, Objects};
 
-/// The rules of all buckets that have some.
-#[derive(Default)]
-pub(crate) struct Table(RwLock<HashMap<BucketId, Arc<Rules>>>);
-
-impl Table {
-    /// Whether no bucket has rules.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+/// Reads the rules that the index has.
+pub(super) async fn read(table: &Table, index: &mut Index) -> sqlx::Result<()> {
+    let rows = sqlx::query(
+        "SELECT bucket, name, origins, methods, headers, exposed, max_age_secs FROM cors ORDER BY bucket, at",
+    );
+    let mut all: HashMap<BucketId, Vec<Rule>> = HashMap::new();
+    for row in rows.fetch_all(index).await? {
+        all.entry(row.try_get(0)?).or_default().push(read_rule(&row)?);
     }
-
-    /// A bucket's rules.
-    pub(crate) fn get(&self, bucket: BucketId) -> Option<Arc<Rules>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&bucket).cloned()
+    for (bucket, rules) in all {
+        let rules = Rules::new(rules).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        table.set(bucket, Some(Arc::new(rules)));
     }
-
-    /// Gives a bucket these rules, or none.
-    pub(super) fn set(&self, bucket: BucketId, rules: Option<Arc<Rules>>) {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        match rules {
-            Some(rules) => all.insert(bucket, rules),
-            None => all.remove(&bucket),
-        };
-    }
-
-    /// Reads what the index has.
-    pub(super) async fn read(&self, index: &mut Index) -> sqlx::Result<()> {
-        let rows = sqlx::query(
-            "SELECT bucket, name, origins, methods, headers, exposed, max_age_secs FROM cors ORDER BY bucket, at",
-        );
-        let mut all: HashMap<BucketId, Vec<Rule>> = HashMap::new();
-        for row in rows.fetch_all(index).await? {
-            all.entry(row.try_get(0)?).or_default().push(read_rule(&row)?);
-        }
-        for (bucket, rules) in all {
-            let rules = Rules::new(rules).map_err(|error| sqlx::Error::Decode(error.into()))?;
-            self.set(bucket, Some(Arc::new(rules)));
-        }
-        Ok(())
-    }
+    Ok(())
 }
-
 fn read_rule(row: &SqliteRow) -> sqlx::Result<Rule> {
     let lines = |at: usize| -> sqlx::Result<Vec<String>> {
         Ok(row.try_get::<&str, _>(at)?.lines().map(str::to_owned).collect())

@@ -161,7 +161,7 @@ impl Objects {
             };
         }
         let cache = Arc::new(Cache::new(cache_bytes));
-        cache.cors().read(&mut writing).await.map_err(of_index)?;
+        cors::read(cache.cors(), &mut writing).await.map_err(of_index)?;
         let index = SqlitePoolOptions::new()
             .max_connections(8)
             .min_connections(0)
