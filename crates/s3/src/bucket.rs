@@ -26,8 +26,8 @@ use crate::objects::checksum::{Algorithm, Digests};
 use crate::objects::intake::Taken;
 use crate::objects::listing::{Ask, Page};
 use crate::objects::origin::Origin;
+use crate::objects::parts::{Completion, Owner, UploadId};
 use crate::objects::record::{Headers, Record};
-use crate::objects::uploads::{Completion, Owner, UploadId};
 use crate::objects::{self, BucketId, Clash, Condition, Objects};
 
 /// The buckets of every store that is served here.

@@ -10,8 +10,9 @@ use crate::behind::Behind;
 use crate::behind::writing::{Flow, Held};
 use crate::error::{Result, internal};
 use crate::gate::session::{Live, Session};
+use crate::objects::parts::{Completion, Incomplete, UploadId};
 use crate::objects::record::{Data, Record};
-use crate::objects::uploads::{Assembled, Completion, Incomplete, UploadId};
+use crate::objects::uploads::Assembled;
 
 /// Objects up to this size are put at once.
 const AT_ONCE: u64 = 8 * 1024 * 1024;

@@ -14,6 +14,7 @@ pub(crate) mod files;
 pub(crate) mod intake;
 pub(crate) mod listing;
 pub(crate) mod origin;
+pub(crate) mod parts;
 pub(crate) mod proof;
 pub(crate) mod reading;
 pub(crate) mod record;

@@ -6,8 +6,8 @@ use valetkey_core::id::{AccountId, CallerId};
 
 use crate::error::Result;
 use crate::objects::checksum::etag_of_parts;
+use crate::objects::parts::{Completion, Incomplete, Owner, Part, UploadId, chosen};
 use crate::objects::record::Record;
-use crate::objects::uploads::{Completion, Incomplete, Owner, Part, UploadId, chosen};
 use crate::objects::{BucketId, Index, Objects, sql};
 
 /// Where an object comes from.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -14,48 +13,18 @@ use crate::error::{Result, internal};
 use crate::gate::session::Live;
 use crate::objects::change::{Slot, adopt, release_files, replace};
 use crate::objects::checksum::{Algorithm, Digests, Kind, etag_of_parts};
-use crate::objects::condition::{Clash, Condition};
 use crate::objects::files::{Draft, FileId, Segment};
 use crate::objects::intake::{Place, Taken, Terms, take};
 use crate::objects::listing::Span;
 use crate::objects::origin::{self, Origin};
+use crate::objects::parts::{Completion, Incomplete, Owner, Part, UploadId, chosen};
 use crate::objects::reading::Reading;
 use crate::objects::record::{Data, Headers, Record};
 use crate::objects::writer::{After, Change, WhenFull};
 use crate::objects::{BucketId, Index, Objects, sql};
 
-/// Every part but the last has at least so many bytes.
-pub(crate) const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
 /// The highest number of a part.
 pub(crate) const MAX_PART_NUMBER: i32 = 10_000;
-
-/// An upload's name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct UploadId([u8; 16]);
-
-impl UploadId {
-    /// Reads the name as the index has it.
-    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// Reads the name as clients write it.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok().map(Self)
-    }
-
-    /// The name as clients write it.
-    pub(crate) fn shown(self) -> String {
-        HEXLOWER.encode(&self.0)
-    }
-}
-
-/// Who an upload belongs to: nobody else adds to it or ends it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Owner {
-    pub(crate) account: AccountId,
-    pub(crate) caller: CallerId,
-}
 
 /// An upload that is not complete.
 #[derive(Clone, Debug)]
@@ -70,56 +39,11 @@ pub(crate) struct Upload {
     pub(crate) headers: Headers,
 }
 
-/// A part of an upload.
-#[derive(Clone, Debug)]
-pub(crate) struct Part {
-    pub(crate) number: i32,
-    pub(crate) size: u64,
-    pub(super) file: Option<FileId>,
-    pub(crate) md5: [u8; 16],
-    pub(crate) checksum: Box<[u8]>,
-    pub(crate) modified: Timestamp,
-}
-
-/// A part as the client lists it to complete an upload.
-#[derive(Clone, Debug)]
-pub(crate) struct Listed {
-    pub(crate) number: i32,
-    pub(crate) etag: Box<str>,
-    /// The checksum of it, if the client told one: of the upload's algorithm.
-    pub(crate) checksum: Option<Box<[u8]>>,
-}
-
-/// What the client says of the whole when it completes an upload.
-#[derive(Clone, Debug)]
-pub(crate) struct Completion {
-    pub(crate) parts: Vec<Listed>,
-    pub(crate) condition: Condition,
-    /// Its size, if told.
-    pub(crate) size: Option<u64>,
-    /// Its checksum as shown, if told.
-    pub(crate) checksum: Option<String>,
-}
-
-/// Why an upload could not be completed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Incomplete {
-    NoSuchUpload,
-    /// A part is not there, or its tag or checksum is another.
-    InvalidPart,
-    /// A part but the last is too small.
-    TooSmall,
-    /// The size or the checksum of the whole is another.
-    WrongSize,
-    WrongChecksum,
-    Clash(Clash),
-}
-
 fn read_upload(row: &SqliteRow) -> sqlx::Result<Upload> {
     let broken = || sqlx::Error::Decode("an upload cannot be read".into());
     let sixteen = |bytes: &[u8]| <[u8; 16]>::try_from(bytes).map_err(|_| broken());
     Ok(Upload {
-        id: UploadId(sixteen(row.try_get(0)?)?),
+        id: UploadId::from_bytes(sixteen(row.try_get(0)?)?),
         bucket: row.try_get(1)?,
         key: row.try_get::<&[u8], _>(2)?.into(),
         owner: Owner {
@@ -151,12 +75,12 @@ const PARTS: &str = "SELECT number, size, file, md5, checksum, modified_ms FROM 
                      WHERE upload = ? AND number > ? ORDER BY number LIMIT ?";
 
 async fn upload_of(index: &mut Index, id: UploadId) -> sqlx::Result<Option<Upload>> {
-    let row = sqlx::query(UPLOAD).bind(&id.0[..]).fetch_optional(index).await?;
+    let row = sqlx::query(UPLOAD).bind(id.bytes()).fetch_optional(index).await?;
     row.as_ref().map(read_upload).transpose()
 }
 
 async fn parts_of(index: &mut Index, id: UploadId) -> sqlx::Result<Vec<Part>> {
-    let rows = sqlx::query(PARTS).bind(&id.0[..]).bind(-1).bind(-1).fetch_all(index).await?;
+    let rows = sqlx::query(PARTS).bind(id.bytes()).bind(-1).bind(-1).fetch_all(index).await?;
     rows.iter().map(read_part).collect()
 }
 
@@ -176,7 +100,8 @@ impl Objects {
         let (time, noise) = id.split_at_mut(6);
         time.copy_from_slice(opened.as_millisecond().to_be_bytes().get(2..).unwrap_or(&[0; 6]));
         self.entropy.fill(noise);
-        let upload = Upload { id: UploadId(id), bucket, key: key.into(), owner, opened, algorithm, kind, headers };
+        let upload =
+            Upload { id: UploadId::from_bytes(id), bucket, key: key.into(), owner, opened, algorithm, kind, headers };
         self.writer.apply(CreateUpload(upload.clone())).await?;
         Ok(upload)
     }
@@ -189,7 +114,7 @@ impl Objects {
         key: &[u8],
         owner: Owner,
     ) -> Result<Option<Upload>> {
-        let row = sqlx::query(UPLOAD).bind(&id.0[..]).fetch_optional(&self.index).await;
+        let row = sqlx::query(UPLOAD).bind(id.bytes()).fetch_optional(&self.index).await;
         let row = row.map_err(sql("reading the index"))?;
         let upload = row.as_ref().map(read_upload).transpose().map_err(sql("reading the index"))?;
         Ok(upload.filter(|upload| upload.bucket == bucket && *upload.key == *key && upload.owner == owner))
@@ -233,7 +158,7 @@ impl Objects {
 
     async fn parts_of(&self, upload: UploadId, behind: i32, limit: usize) -> Result<Vec<Part>> {
         let rows = sqlx::query(PARTS)
-            .bind(&upload.0[..])
+            .bind(upload.bytes())
             .bind(behind)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .fetch_all(&self.index)
@@ -260,7 +185,7 @@ impl Objects {
         let mut ended = 0;
         for id in old {
             if let Ok(id) = id.try_into() {
-                ended += usize::from(self.abort_upload(Live::of_server(), UploadId(id)).await?);
+                ended += usize::from(self.abort_upload(Live::of_server(), UploadId::from_bytes(id)).await?);
             }
         }
         Ok(ended)
@@ -277,7 +202,7 @@ impl Objects {
         let found = some.len();
         for id in some {
             if let Ok(id) = id.try_into() {
-                self.abort_upload(Live::of_server(), UploadId(id)).await?;
+                self.abort_upload(Live::of_server(), UploadId::from_bytes(id)).await?;
             }
         }
         Ok(found)
@@ -301,7 +226,7 @@ impl Objects {
         id: UploadId,
         completion: &Completion,
     ) -> Result<std::result::Result<Assembled, Incomplete>> {
-        let row = sqlx::query(UPLOAD).bind(&id.0[..]).fetch_optional(&self.index).await;
+        let row = sqlx::query(UPLOAD).bind(id.bytes()).fetch_optional(&self.index).await;
         let row = row.map_err(sql("reading the index"))?;
         let upload = row.as_ref().map(read_upload).transpose().map_err(sql("reading the index"))?;
         let Some(upload) = upload else { return Ok(Err(Incomplete::NoSuchUpload)) };
@@ -343,13 +268,6 @@ impl Objects {
     }
 }
 
-impl UploadId {
-    /// The name as the index compares it.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 struct CreateUpload(Upload);
 
 #[async_trait]
@@ -366,7 +284,7 @@ impl Change for CreateUpload {
             "INSERT INTO uploads (id, bucket, key, account, caller, opened_ms, algorithm, kind, headers) \
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
-        .bind(&id.0[..])
+        .bind(id.bytes())
         .bind(bucket)
         .bind(&*key)
         .bind(&owner.account.to_bytes()[..])
@@ -406,7 +324,7 @@ impl Change for PutPart {
         }
         let before: Option<Option<FileId>> =
             sqlx::query_scalar("SELECT file FROM parts WHERE upload = ? AND number = ?")
-                .bind(&upload.0[..])
+                .bind(upload.bytes())
                 .bind(number)
                 .fetch_optional(&mut *index)
                 .await?;
@@ -415,7 +333,7 @@ impl Change for PutPart {
         }
         if before.is_some() {
             let removed = sqlx::query("DELETE FROM parts WHERE upload = ? AND number = ?");
-            removed.bind(&upload.0[..]).bind(number).execute(&mut *index).await?;
+            removed.bind(upload.bytes()).bind(number).execute(&mut *index).await?;
         }
         let file = draft.as_ref().map(Draft::id);
         if let Some(draft) = draft {
@@ -425,7 +343,7 @@ impl Change for PutPart {
             "INSERT INTO parts (upload, number, size, file, md5, checksum, modified_ms) \
              VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
-        .bind(&upload.0[..])
+        .bind(upload.bytes())
         .bind(number)
         .bind(size.cast_signed())
         .bind(file)
@@ -439,8 +357,8 @@ impl Change for PutPart {
 }
 
 async fn forget_upload(index: &mut Index, upload: UploadId) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM parts WHERE upload = ?").bind(&upload.0[..]).execute(&mut *index).await?;
-    sqlx::query("DELETE FROM uploads WHERE id = ?").bind(&upload.0[..]).execute(index).await?;
+    sqlx::query("DELETE FROM parts WHERE upload = ?").bind(upload.bytes()).execute(&mut *index).await?;
+    sqlx::query("DELETE FROM uploads WHERE id = ?").bind(upload.bytes()).execute(index).await?;
     Ok(())
 }
 
@@ -472,24 +390,6 @@ struct CompleteUpload {
     /// How many objects an account may keep.
     most: Option<u64>,
     now: Timestamp,
-}
-
-/// Finds the listed parts among those there are.
-pub(super) fn chosen(there: &[Part], listed: &[Listed]) -> std::result::Result<Vec<Part>, Incomplete> {
-    let mut chosen = Vec::with_capacity(listed.len());
-    for Listed { number, etag, checksum } in listed {
-        let at = there.binary_search_by_key(number, |part| part.number).map_err(|_| Incomplete::InvalidPart)?;
-        let part = there.get(at).ok_or(Incomplete::InvalidPart)?;
-        if HEXLOWER.encode(&part.md5) != **etag || checksum.as_ref().is_some_and(|told| *told != part.checksum) {
-            return Err(Incomplete::InvalidPart);
-        }
-        chosen.push(part.clone());
-    }
-    match chosen.split_last() {
-        Some((_, others)) if others.iter().all(|part| part.size >= MIN_PART_BYTES) => Ok(chosen),
-        Some(_) => Err(Incomplete::TooSmall),
-        None => Err(Incomplete::InvalidPart),
-    }
 }
 
 /// The checksum of the whole, as shown.

@@ -14,7 +14,8 @@ use crate::error::{Result, denied, refuse};
 use crate::gate::query::encode_path;
 use crate::gate::session::Session;
 use crate::objects::listing::{Ask, Entry, Mark, Page, Span, behind, common_prefix, past};
-use crate::objects::uploads::{Upload, UploadId};
+use crate::objects::parts::UploadId;
+use crate::objects::uploads::Upload;
 use crate::wire::{Wire, session, shown, strong};
 
 /// The most keys and common prefixes on a page.
