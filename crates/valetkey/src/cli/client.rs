@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::cli::connection::Target;
 use crate::cli::failure::{Exit, Failure, Said};
 use crate::cli::output::Out;
-use crate::cli::trust;
+use crate::cli::trust::{self, causes};
 
 /// More than any answer of the API.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -233,15 +233,6 @@ impl<'a> Client<'a> {
             error,
         )
     }
-}
-
-/// The deepest cause says most; what only repeats it is left out.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut deepest = error;
-    while let Some(source) = deepest.source() {
-        deepest = source;
-    }
-    deepest.to_string()
 }
 
 fn not_ours(server: &str) -> String {

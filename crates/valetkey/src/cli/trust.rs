@@ -25,7 +25,7 @@ pub(crate) fn refused(server: &Server<'_>, error: &(dyn Error + 'static)) -> Fai
         let (why, hint) = in_words(tls, url);
         return failure(&why).hint(hint);
     }
-    let why = super::client::causes(error);
+    let why = causes(error);
     let silent =
         ["connection closed before message completed", "connection reset", "invalid HTTP version", "broken pipe"];
     let lower = why.to_lowercase();
@@ -39,6 +39,15 @@ pub(crate) fn refused(server: &Server<'_>, error: &(dyn Error + 'static)) -> Fai
     } else {
         failure(&why).hint("--server or VALETKEY_SERVER names the server")
     }
+}
+
+/// The deepest cause says most; what only repeats it is left out.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
 }
 
 /// What TLS said, wherever it is among the causes.
