@@ -6,6 +6,8 @@ mod formats;
 mod google;
 mod key;
 mod quote;
+mod render;
+mod s3;
 
 use std::path::PathBuf;
 
@@ -20,6 +22,7 @@ use crate::cli::show;
 use crate::cli::ttl;
 pub(crate) use formats::Format;
 use key::Key;
+use render::render;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -115,17 +118,17 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
         // Refused before it is kept: an SDK that asks again gets the same refusal, and not a file it cannot read.
         let fitting = async || {
             let vended = vend(client, &ask).await?;
-            formats::render(format, &vended.0).map(|_| vended)
+            render(format, &vended.0).map(|_| vended)
         };
         let confirm = async |lease: String| confirm(client, &lease).await;
         let key = kept.get_or(client.timeout(), out, confirm, fitting).await?;
-        return out.data(&formats::render(format, &key)?);
+        return out.data(&render(format, &key)?);
     }
     let (key, answer) = vend(client, &ask).await?;
     if format == Format::Json {
         return out.json(&answer);
     }
-    let written = formats::render(format, &key)?;
+    let written = render(format, &key)?;
     for cut in &key.cuts {
         out.warn(cut);
     }
