@@ -10,7 +10,7 @@ use valetkey_core::name::{BucketName, Name};
 use valetkey_core::time::Lifetime;
 use valetkey_core::workspace::{Access, NewWorkspace, Opening, Slug};
 
-use crate::dev::{told, world};
+use crate::dev::making::{account, caller, or_there, token, token_file};
 use crate::node::Node;
 
 const ORGANIZATION: &str = "acme";
@@ -43,10 +43,10 @@ impl<'a> Ready<'a> {
 /// Makes the caller, the bucket and the workspace.
 pub(crate) async fn make(node: &Node) -> anyhow::Result<State> {
     let now = node.clock.now();
-    let account = world::account(&*node.registry, ORGANIZATION, now).await?;
-    let (caller, token) = world::caller(node, &account, CALLER, Role::Member, now).await?;
+    let account = account(&*node.registry, ORGANIZATION, now).await?;
+    let (caller, token) = caller(node, &account, CALLER, Role::Member, now).await?;
     let bucket = BucketName::parse(BUCKET)?;
-    world::or_there(node.registry.create_bucket(node.storage.id, &bucket, now).await)?;
+    or_there(node.registry.create_bucket(node.storage.id, &bucket, now).await)?;
     node.endpoint.ensure_bucket(&bucket).await?;
     let new = NewWorkspace {
         account: account.id,
@@ -75,11 +75,11 @@ pub(crate) async fn make(node: &Node) -> anyhow::Result<State> {
 /// What to copy and paste.
 pub(super) fn lines(api: &str, state: &State, data_dir: &Path) -> [String; 2] {
     let State { token: _, organization, workspace } = state;
-    let file = world::token_file(data_dir, CALLER);
+    let file = token_file(data_dir, CALLER);
     [
         format!(
             "  curl -s {api}/api/v1/org/{organization}/ws/{workspace}/storage/credentials -H \"X-API-Key: {}\"",
-            told::token(data_dir, CALLER)
+            token(data_dir, CALLER)
         ),
         format!(
             "  python3 -c 'import dreadnode, pathlib; dn = dreadnode.configure(server=\"{api}\", api_key=pathlib.Path(\"{}\").read_text(), organization=\"{organization}\", workspace=\"{workspace}\"); print(dn.storage.store_artifact(pathlib.Path(\"/etc/hostname\")))'",

@@ -15,6 +15,7 @@ use valetkey_core::time::{Clock, Entropy};
 use crate::cli::failure::Failure;
 use crate::cli::output::Out;
 use crate::config::Config;
+use crate::dev::making::write_private;
 use crate::dev::world::{self, OPERATORS};
 use crate::node::system::{SystemClock, SystemEntropy};
 
@@ -92,7 +93,7 @@ pub(super) fn tell_of_before(dir: &Path, out: &Out) {
 
 /// Keeps where the demo listens, for who asks it for examples.
 pub(super) fn tell(dir: &Path, addresses: &Addresses) -> anyhow::Result<()> {
-    world::write_private(&dir.join(MARK), &serde_json::to_string_pretty(addresses)?)
+    write_private(&dir.join(MARK), &serde_json::to_string_pretty(addresses)?)
 }
 
 /// Where the demo listens that runs on this directory now.

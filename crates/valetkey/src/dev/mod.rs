@@ -3,6 +3,7 @@
 mod check;
 pub(crate) mod dreadnode;
 pub(crate) mod home;
+mod making;
 mod r2;
 mod share;
 mod told;
@@ -134,7 +135,7 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
     world::write_tokens(&config.data_dir, &state)?;
     let ready = ready(&addresses, &state);
     if let Some(shared) = &ready.delta_sharing {
-        world::write_private(&config.data_dir.join("config.share"), &shared.profile.to_string())?;
+        making::write_private(&config.data_dir.join("config.share"), &shared.profile.to_string())?;
     }
     let told = if args.examples { Told::All } else { Told::Summary };
     tell(&ready, &state, &config.data_dir, told, out)?;

@@ -9,8 +9,7 @@ use valetkey_core::parent::{NewParent, Parents as _, Permission};
 use valetkey_core::port::Registry;
 use valetkey_core::token::{Maker, PlainToken};
 
-use crate::dev::told;
-use crate::dev::world::{account, or_there};
+use crate::dev::making::{account, or_there, token};
 use crate::node::Node;
 
 const BUCKET: &str = "uploads-lake";
@@ -61,7 +60,7 @@ impl<'a> R2Ready<'a> {
              -d '{{\"bucket\": \"{bucket}\", \"parentAccessKeyId\": \"{parent_access_key_id}\", \"permission\": \
              \"object-read-only\", \"ttlSeconds\": 900, \"prefixes\": [\"uploads/user-123/\"]}}'",
             self.base_url,
-            told::token(data_dir, TOKEN)
+            token(data_dir, TOKEN)
         )
     }
 }

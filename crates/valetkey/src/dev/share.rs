@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use valetkey_core::caller::Role;
-use valetkey_core::error::{Error, Kind};
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{ShareId, TableId};
 use valetkey_core::lease::Revoker;
@@ -14,8 +13,7 @@ use valetkey_core::name::{BucketName, Name};
 use valetkey_core::share::{History, Recipient, SharedName, SharedTable, TableAccess, TableRoot};
 use valetkey_core::time::Lifetime;
 
-use crate::dev::told;
-use crate::dev::world::{account, caller};
+use crate::dev::making::{account, caller, or_there, token};
 use crate::node::Node;
 
 #[path = "../../../../demo/table.rs"]
@@ -93,7 +91,7 @@ pub(crate) fn ready(api_url: &str, state: &ShareState) -> ShareReady {
 pub(crate) fn lines(api_url: &str, data_dir: &Path) -> [String; 3] {
     let profile = data_dir.join("config.share");
     let profile = profile.display();
-    let token = told::token(data_dir, CALLER);
+    let token = token(data_dir, CALLER);
     let (endpoint, path) = (format!("{api_url}/delta-sharing"), path());
     [
         format!(
@@ -104,18 +102,11 @@ pub(crate) fn lines(api_url: &str, data_dir: &Path) -> [String; 3] {
     ]
 }
 
-fn or_known(made: Result<(), Error>) -> Result<(), Error> {
-    match made {
-        Err(error) if matches!(error.kind(), Kind::AlreadyExists(_)) => Ok(()),
-        made => made,
-    }
-}
-
 /// Makes the share. What an earlier start that was cut short has made is found again.
 pub(crate) async fn make(node: &Node) -> anyhow::Result<ShareState> {
     let now = node.clock.now();
     let bucket = BucketName::parse(table::BUCKET)?;
-    or_known(node.registry.create_bucket(node.storage.id, &bucket, now).await)?;
+    or_there(node.registry.create_bucket(node.storage.id, &bucket, now).await)?;
     node.endpoint.ensure_bucket(&bucket).await?;
     for (key, media_type, bytes) in table::FILES {
         node.endpoint.put_bytes(&bucket, key, (*bytes).into(), media_type).await?;
@@ -123,7 +114,7 @@ pub(crate) async fn make(node: &Node) -> anyhow::Result<ShareState> {
     let provider = account(&*node.registry, PROVIDER, now).await?;
     let name = SharedName::parse(SHARE)?;
     let comment = "Flights that left New York City in the first days of 2013";
-    or_known(node.shares.create_share(provider.id, &name, Some(comment), now).await.map(drop))?;
+    or_there(node.shares.create_share(provider.id, &name, Some(comment), now).await.map(drop))?;
     let known = node.shares.shares().await?;
     let share: ShareId = known.iter().find(|share| share.name == name).context("the demo's share is not there")?.id;
     let shared = SharedTable {
@@ -138,7 +129,7 @@ pub(crate) async fn make(node: &Node) -> anyhow::Result<ShareState> {
         access: TableAccess::Both,
         history: History::Shared,
     };
-    or_known(node.shares.add_table(shared, now).await.map(drop))?;
+    or_there(node.shares.add_table(shared, now).await.map(drop))?;
     let account = account(&*node.registry, ACCOUNT, now).await?;
     let (id, token) = caller(node, &account, CALLER, Role::Member, now).await?;
     let admin = node.registry.ensure_caller(provider.id, &Name::parse("provider")?, Role::Admin, now).await?;

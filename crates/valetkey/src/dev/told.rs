@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use crate::cli::output::Out;
-use crate::dev::world::{self, State};
+use crate::dev::making::{token, token_file};
+use crate::dev::world::State;
 use crate::dev::{Ready, dreadnode, share};
 
 /// How to call this very program, from where the user stands.
@@ -18,11 +19,6 @@ fn program() -> String {
         (None, Some(own)) => own.display().to_string(),
         (None, None) => "valetkey".to_owned(),
     }
-}
-
-/// A token as a shell reads it from its file.
-pub(super) fn token(data_dir: &Path, name: &str) -> String {
-    format!("$(cat {})", world::token_file(data_dir, name).display())
 }
 
 /// What is there, and the first thing to try.
@@ -48,7 +44,7 @@ pub(super) fn summary(ready: &Ready<'_>, data_dir: &Path, out: &Out) -> String {
             String::new(),
             out.bold("Take a key into a shell, use it, and ask why it opens no more (pip install awscli):"),
             format!("  export VALETKEY_SERVER={}", ready.api),
-            format!("  export VALETKEY_TOKEN_FILE={}", world::token_file(data_dir, &reader.name).display()),
+            format!("  export VALETKEY_TOKEN_FILE={}", token_file(data_dir, &reader.name).display()),
             format!("  eval \"$({program} creds --format env)\""),
             format!("  aws s3 ls s3://{}/{}/", reader.bucket, reader.prefix),
             format!("  {program} explain read s3://{}/{}-secret/2013-01-01.parquet", reader.bucket, reader.prefix),
@@ -80,7 +76,7 @@ pub(super) fn examples(ready: &Ready<'_>, state: &State, data_dir: &Path, out: &
         format!(
             "  export VALETKEY_SERVER={} VALETKEY_TOKEN_FILE={}",
             ready.api,
-            world::token_file(data_dir, &reader.name).display()
+            token_file(data_dir, &reader.name).display()
         ),
         format!("  eval \"$({program} creds --format env)\""),
         format!("  aws s3 ls s3://{bucket}/{prefix}/"),

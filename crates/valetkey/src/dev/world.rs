@@ -1,23 +1,20 @@
 //! The demo's world: two accounts, three callers, real data, and things nobody may reach.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Context;
-use jiff::Timestamp;
+use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use valetkey_core::account::{Account, Metering};
 use valetkey_core::caller::Role;
 use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::error::{Error, Kind};
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{DatasetId, GrantId, StorageId};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::port::Registry;
 use valetkey_core::scope::{Actions, Path as ScopePath, Paths, Scope};
-use valetkey_core::time::{Entropy, Lifetime};
-use valetkey_core::token::{Maker, PlainToken};
+use valetkey_core::time::Lifetime;
 
 use crate::dev::dreadnode;
+use crate::dev::making::{account, caller, or_there, token_file, write_private};
 use crate::dev::r2::{self, R2State};
 use crate::dev::share::{self, ShareState};
 use crate::node::Node;
@@ -186,11 +183,6 @@ pub(crate) fn kept(data_dir: &Path) -> anyhow::Result<State> {
         .with_context(|| format!("{} is not the demo's state; delete the directory to start over", file.display()))
 }
 
-/// The file with a caller's token, for commands that take it from there.
-pub(crate) fn token_file(data_dir: &Path, caller: &str) -> PathBuf {
-    data_dir.join(format!("{caller}.token"))
-}
-
 /// Writes each token into its file.
 pub(crate) fn write_tokens(data_dir: &Path, state: &State) -> anyhow::Result<()> {
     let State { callers, admin, dreadnode, r2, delta_sharing } = state;
@@ -202,25 +194,6 @@ pub(crate) fn write_tokens(data_dir: &Path, state: &State) -> anyhow::Result<()>
         write_private(&token_file(data_dir, name), token)?;
     }
     Ok(())
-}
-
-pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    let written = opened.and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    written.with_context(|| format!("{} cannot be written", path.display()))
-}
-
-/// A thing that may have been made before the last start was cut short.
-pub(crate) fn or_there<T: Default>(made: Result<T, Error>) -> Result<T, Error> {
-    match made {
-        Err(error) if matches!(error.kind(), Kind::AlreadyExists(_)) => Ok(T::default()),
-        made => made,
-    }
 }
 
 async fn make(node: &Node) -> anyhow::Result<State> {
@@ -279,28 +252,6 @@ async fn make(node: &Node) -> anyhow::Result<State> {
     let (_, token) = caller(node, &operators, "admin", Role::Operator, now).await?;
     let admin = AdminState { token: token.reveal().to_owned() };
     Ok(State { callers, admin, dreadnode: None, r2: None, delta_sharing: None })
-}
-
-pub(crate) async fn account(registry: &dyn Registry, name: &str, now: Timestamp) -> Result<Account, Error> {
-    let name = Name::parse(name)?;
-    match registry.account_named(&name).await? {
-        Some(account) => Ok(account),
-        None => registry.create_account(&name, Metering::Free, now).await,
-    }
-}
-
-pub(crate) async fn caller(
-    node: &Node,
-    account: &Account,
-    name: &str,
-    role: Role,
-    now: Timestamp,
-) -> Result<(valetkey_core::id::CallerId, PlainToken), Error> {
-    let id = node.registry.ensure_caller(account.id, &Name::parse(name)?, role, now).await?;
-    let entropy: &dyn Entropy = &*node.entropy;
-    let token = PlainToken::generate(entropy);
-    node.registry.create_token(id, &token, None, Maker::Server, now).await?;
-    Ok((id, token))
 }
 
 fn dataset(
