@@ -4,6 +4,7 @@
 //! in memory before the disk is asked, bars keep out what was decided before, and what cannot be written is owed.
 
 use std::collections::{BTreeSet, HashSet};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
@@ -24,7 +25,7 @@ use crate::sqlite::{change, leases, registry, removal, rows};
 use crate::store::Store;
 
 /// What ends with a removal or a change.
-#[derive(Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 struct Ending {
     targets: Vec<Target>,
     tokens: BTreeSet<TokenId>,
@@ -95,6 +96,19 @@ impl Ending {
             }
         }
         Ok(own)
+    }
+
+    /// The grants of which nothing is opened until it is on record.
+    fn barred(&self) -> impl Iterator<Item = GrantId> {
+        let narrowed = self.narrowed.as_ref().and_then(|(change, _)| match change {
+            Amendment::Grant(grant) => Some(grant.id),
+            Amendment::Account(_)
+            | Amendment::Caller { .. }
+            | Amendment::Token { .. }
+            | Amendment::Dataset(_)
+            | Amendment::Workspace { .. } => None,
+        });
+        self.grants.iter().copied().chain(narrowed)
     }
 
     fn is_nothing(&self) -> bool {
@@ -189,6 +203,17 @@ impl Ending {
     }
 }
 
+/// What ends, and the leases of it that were found before the turn to write was taken: looking through all that are live takes longer
+/// than a vend may wait.
+struct Sought {
+    ending: Ending,
+    bars: Bars,
+    leases: Vec<Opened>,
+}
+
+/// Grants of which nothing is opened, and since when that is so.
+type Bars = Vec<(GrantId, Instant)>;
+
 impl Store {
     /// What removing a thing means.
     pub(crate) async fn plan_of(&self, what: &Thing) -> Result<Plan, Error> {
@@ -221,20 +246,15 @@ impl Store {
         let plan = removal::plan(&mut reader, what, by.at).await?;
         plan.allows(how)?;
         let ending = Ending::of(&mut reader, &plan, how, by).await?;
-        self.end_here(&mut reader, &ending, by).await?;
+        let mut sought = self.end_here(&mut reader, ending, by).await?;
         drop(reader);
-        let done = self.write_take(what, how, by).await;
-        self.settle_end(&ending, done.as_ref().err(), by);
-        done
-    }
-
-    async fn write_take(&self, what: &Thing, how: How, by: Revoker) -> Result<Plan, Error> {
         let mut turn = self.shared.db.turn().await;
         let write = async |db: &mut SqliteConnection, notes: &mut Notes| {
             let mut plan = removal::plan(&mut *db, what, by.at).await?;
             plan.allows(how)?;
-            let ending = Ending::of(&mut *db, &plan, how, by).await?;
-            let ends = self.write_ends(&mut *db, &ending, by, notes).await?;
+            let now = Ending::of(&mut *db, &plan, how, by).await?;
+            self.seek_again(&mut *db, &mut sought, now, by).await?;
+            let ends = self.write_ends(&mut *db, &sought, by, notes).await?;
             plan.leases = u64::try_from(ends.len()).unwrap_or(u64::MAX);
             // What depends on something goes before it.
             let all: Vec<&Thing> = plan.all().map(|item| &item.thing).collect();
@@ -243,27 +263,19 @@ impl Store {
             }
             Ok((plan, ends))
         };
-        let (plan, ends) = self.administer_in(&mut turn, write).await?;
+        let done = self.administer_in(&mut turn, write).await;
+        // INVARIANT: in the turn: what others barred meanwhile is barred until theirs is on record.
+        self.settle_end(&sought.ending, done.as_ref().err());
         drop(turn);
+        let (plan, ends) = done?;
         self.shared.revoked.add(&ends);
         self.shared.memory.forget_all();
         Ok(plan)
     }
 
-    /// Ends it on this server, whatever the disk does: what was decided before opens nothing more, and what was opened is refused.
-    async fn end_here(&self, reader: &mut SqliteConnection, ending: &Ending, by: Revoker) -> Result<(), Error> {
-        let at_ms = by.at.as_millisecond();
-        let narrowed = ending.narrowed.as_ref().and_then(|(change, _)| match change {
-            Amendment::Grant(grant) => Some(grant.id),
-            Amendment::Account(_)
-            | Amendment::Caller { .. }
-            | Amendment::Token { .. }
-            | Amendment::Dataset(_)
-            | Amendment::Workspace { .. } => None,
-        });
-        for grant in ending.grants.iter().copied().chain(narrowed) {
-            self.shared.queue.bar(grant, i64::MAX);
-        }
+    /// Keeps out what was decided before: it opens nothing more.
+    fn bar(&self, ending: &Ending) -> Bars {
+        let at_ms = ending.at.as_millisecond();
         for target in &ending.targets {
             if let Target::Account(account) = target {
                 self.shared.queue.end_account(*account);
@@ -276,32 +288,69 @@ impl Store {
             self.shared.queue.end_token(*token, at_ms);
             self.shared.revoked.bury(*token);
         }
+        ending.barred().map(|grant| (grant, self.shared.queue.bar(grant, i64::MAX))).collect()
+    }
+
+    /// Ends it on this server, whatever the disk does: what was decided before opens nothing more, and what was opened is refused.
+    async fn end_here(&self, reader: &mut SqliteConnection, mut ending: Ending, by: Revoker) -> Result<Sought, Error> {
+        let bars = self.bar(&ending);
+        // Only now: what was opened before the bars ends, too.
+        ending.at = self.ender(by).at;
+        let at_ms = ending.at.as_millisecond();
         // A page that fails to be written gives its waiters an error, and leaves no lease to end.
         let _ = self.settle().await;
         let keep_until_ms = at_ms.saturating_add(longest_ms(registry::longest_lifetime(&mut *reader).await?));
         let whole = ending.targets.iter().map(|target| End { target: *target, at_ms, keep_until_ms });
         self.shared.revoked.add(&whole.collect::<Vec<_>>());
-        let unwritten = self.shared.queue.unwritten(|lease| lease.in_time(at_ms) && ending.may_end(lease));
-        let mut ended = ending.among(&mut *reader, unwritten).await?;
-        ended.extend(ending.found(&mut *reader).await?);
-        self.shared.revoked.add(&ended.iter().map(|lease| End::of_lease(lease, at_ms)).collect::<Vec<_>>());
+        let leases = self.live(&mut *reader, &ending).await?;
+        self.shared.revoked.add(&leases.iter().map(|lease| End::of_lease(lease, at_ms)).collect::<Vec<_>>());
+        Ok(Sought { ending, bars, leases })
+    }
+
+    /// In the turn to write: looks again where something else ends now, or where more leases may have come.
+    async fn seek_again(
+        &self,
+        db: &mut SqliteConnection,
+        sought: &mut Sought,
+        now: Ending,
+        by: Revoker,
+    ) -> Result<(), Error> {
+        let same = Ending { at: sought.ending.at, ..now.clone() } == sought.ending;
+        // An operator's check of a store opens leases of a bucket without a grant.
+        if same && now.buckets.is_empty() && sought.bars.iter().all(|(grant, at)| self.shared.queue.bars(*grant, *at)) {
+            return Ok(());
+        }
+        sought.bars = self.bar(&now);
+        sought.ending = Ending { at: self.ender(by).at, ..now };
+        // While this has the turn nothing leaves the queue. Those whose page comes later are marked when it is folded.
+        sought.leases = self.live(db, &sought.ending).await?;
         Ok(())
+    }
+
+    /// The live leases that end, on disk or on their way there.
+    async fn live(&self, db: &mut SqliteConnection, ending: &Ending) -> Result<Vec<Opened>, Error> {
+        let at_ms = ending.at.as_millisecond();
+        // First: what leaves the queue meanwhile is on disk then, and seen twice rather than not at all.
+        let unwritten = self.shared.queue.unwritten(|lease| lease.in_time(at_ms) && ending.may_end(lease));
+        let mut ended = ending.among(&mut *db, unwritten).await?;
+        ended.extend(ending.found(&mut *db).await?);
+        let mut seen = HashSet::new();
+        ended.retain(|lease| seen.insert(lease.id));
+        Ok(ended)
     }
 
     /// Puts what ends on record, each lease of it by itself.
     async fn write_ends(
         &self,
         db: &mut SqliteConnection,
-        ending: &Ending,
+        sought: &Sought,
         by: Revoker,
         notes: &mut Notes,
     ) -> Result<Vec<End>, Error> {
+        let Sought { ending, bars: _, leases } = sought;
+        let by = Revoker { at: ending.at, ..by };
         let at_ms = by.at.as_millisecond();
-        let mut ended = ending.found(&mut *db).await?;
-        // While this has the turn nothing leaves the queue. Those whose page comes later are marked when it is folded.
-        let unwritten = self.shared.queue.unwritten(|lease| lease.in_time(at_ms) && ending.may_end(lease));
-        ended.extend(ending.among(&mut *db, unwritten).await?);
-        let ends: Vec<End> = ended.iter().map(|lease| End::of_lease(lease, at_ms)).collect();
+        let ends: Vec<End> = leases.iter().map(|lease| End::of_lease(lease, at_ms)).collect();
         let longest_ms = longest_ms(registry::longest_lifetime(&mut *db).await?);
         for target in &ending.targets {
             let end = End { target: *target, at_ms, keep_until_ms: at_ms.saturating_add(longest_ms) };
@@ -310,22 +359,19 @@ impl Store {
         }
         let by_target = |lease: &&Opened| ending.targets.iter().any(|target| target.ends_opened(lease));
         let alone: Vec<End> =
-            ended.iter().filter(|lease| !by_target(lease)).map(|lease| End::of_lease(lease, at_ms)).collect();
+            leases.iter().filter(|lease| !by_target(lease)).map(|lease| End::of_lease(lease, at_ms)).collect();
         revocations::insert_all(db, &alone, by, notes).await?;
         Ok(ends)
     }
 
     /// Lets go of what was kept out until it is on record, or was refused.
-    fn settle_end(&self, ending: &Ending, failed: Option<&Error>, by: Revoker) {
+    fn settle_end(&self, ending: &Ending, failed: Option<&Error>) {
         if failed.is_some_and(valetkey_sqlite::Failure::is_of_database) {
             return;
         }
-        let until = by.at.max(self.shared.clock.now()).as_millisecond();
-        for grant in &ending.grants {
-            self.shared.queue.bar_no_longer_than(*grant, until);
-        }
-        if let Some((Amendment::Grant(grant), _)) = &ending.narrowed {
-            self.shared.queue.bar_no_longer_than(grant.id, until);
+        let until = ending.at.max(self.shared.clock.now()).as_millisecond();
+        for grant in ending.barred() {
+            self.shared.queue.bar_no_longer_than(grant, until);
         }
         for target in &ending.targets {
             if let Target::Account(account) = target {
@@ -363,31 +409,46 @@ impl Store {
         } else {
             narrowing(&mut reader, &change, by).await?
         };
-        if !ending.is_nothing() {
-            self.end_here(&mut reader, &ending, by).await?;
-        }
+        let mut sought = if ending.is_nothing() {
+            Sought { ending, bars: Vec::new(), leases: Vec::new() }
+        } else {
+            self.end_here(&mut reader, ending, by).await?
+        };
         drop(reader);
         let mut turn = self.shared.db.turn().await;
         let write = async |db: &mut SqliteConnection, notes: &mut Notes| {
+            if !keep {
+                let now = narrowing(&mut *db, &change, by).await?;
+                self.seek_again(&mut *db, &mut sought, now, by).await?;
+            }
             change::apply(&mut *db, &change, by.at, notes).await?;
-            self.write_ends(db, &ending, by, notes).await
+            self.write_ends(db, &sought, by, notes).await
         };
         let done = self.administer_in(&mut turn, write).await;
+        // INVARIANT: in the turn, as above.
+        self.settle_end(&sought.ending, done.as_ref().err());
         drop(turn);
-        self.settle_end(&ending, done.as_ref().err(), by);
         let mut ends = done?;
         self.shared.revoked.add(&ends);
-        if let Some((Amendment::Token { .. }, _)) = &ending.narrowed {
-            // What was asked for with the token as it was, and opened since.
-            let _ = self.settle().await;
-            let mut turn = self.shared.db.turn().await;
-            let write =
-                async |db: &mut SqliteConnection, notes: &mut Notes| self.write_ends(db, &ending, by, notes).await;
-            let late = self.administer_in(&mut turn, write).await?;
-            self.shared.revoked.add(&late);
-            ends.extend(late);
+        if let Some((Amendment::Token { .. }, _)) = &sought.ending.narrowed {
+            ends.extend(self.end_late(sought.ending, by).await?);
         }
         Ok(u64::try_from(ends.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Ends what was asked for with a token as it was, and opened since it was looked for.
+    async fn end_late(&self, mut ending: Ending, by: Revoker) -> Result<Vec<End>, Error> {
+        let _ = self.settle().await;
+        ending.at = self.ender(by).at;
+        let mut turn = self.shared.db.turn().await;
+        let write = async |db: &mut SqliteConnection, notes: &mut Notes| {
+            let leases = self.live(&mut *db, &ending).await?;
+            self.write_ends(db, &Sought { ending, bars: Vec::new(), leases }, by, notes).await
+        };
+        let late = self.administer_in(&mut turn, write).await?;
+        drop(turn);
+        self.shared.revoked.add(&late);
+        Ok(late)
     }
 }
 

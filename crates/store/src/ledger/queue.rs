@@ -466,12 +466,19 @@ impl Queue {
         state.balances.insert(account, Balance { granted: stored.granted, used });
     }
 
-    /// Refuses every later entry of a grant that was decided up to an instant.
-    pub(crate) fn bar(&self, grant: GrantId, until_ms: i64) {
+    /// Refuses every later entry of a grant that was decided up to an instant. Says since when.
+    pub(crate) fn bar(&self, grant: GrantId, until_ms: i64) -> Instant {
+        let since = Instant::now();
         let mut state = self.state();
         state.barred.retain(|_, bar| bar.until_ms == i64::MAX || bar.since.elapsed() < BARRED);
-        let bar = state.barred.entry(grant).or_insert(Bar { until_ms, since: Instant::now() });
-        *bar = Bar { until_ms: until_ms.max(bar.until_ms), since: Instant::now() };
+        let bar = state.barred.entry(grant).or_insert(Bar { until_ms, since });
+        *bar = Bar { until_ms: until_ms.max(bar.until_ms), since };
+        since
+    }
+
+    /// Whether a bar without an end is there since it was put there: nobody ended it meanwhile, or put another there.
+    pub(crate) fn bars(&self, grant: GrantId, since: Instant) -> bool {
+        self.state().barred.get(&grant).is_some_and(|bar| bar.until_ms == i64::MAX && bar.since == since)
     }
 
     /// Ends a bar that had no end.

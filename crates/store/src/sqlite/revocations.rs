@@ -328,7 +328,8 @@ pub(crate) async fn insert_all(
     notes: &mut Notes,
 ) -> Result<(), Error> {
     for end in ends {
-        sqlx::query("UPDATE leases SET revoked_ms = ?, revoked_by = ? WHERE id = ?")
+        // One that somebody else ended meanwhile stays ended by them.
+        sqlx::query("UPDATE leases SET revoked_ms = ?, revoked_by = ? WHERE id = ? AND revoked_ms IS NULL")
             .bind(end.at_ms)
             .bind(by.by.to_bytes().to_vec())
             .bind(end.target.bytes().to_vec())

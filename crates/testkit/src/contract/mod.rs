@@ -68,6 +68,7 @@ macro_rules! contract {
                 what_is_said_of_a_dataset_is_changed_in_every_field,
                 the_last_token_of_an_operator_stays,
                 a_narrowed_grant_ends_what_has_more_than_it_gives,
+                what_is_opened_while_its_grant_goes_ends_with_it,
                 a_token_whose_end_is_changed_ends_then;
             directory:
                 a_new_grant_opens_at_once,

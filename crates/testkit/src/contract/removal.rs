@@ -8,7 +8,7 @@ use valetkey_core::caller::Role;
 use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, Grantee};
-use valetkey_core::lease::Lease;
+use valetkey_core::lease::{Lease, LeaseState};
 use valetkey_core::removal::{Amendment, How, Plan, Thing};
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::share::{History, Recipient, SharedName, SharedTable, TableAccess, TableRoot};
@@ -246,6 +246,36 @@ async fn vended(bench: &Bench, tenant: &Tenant, directory: &str, secs: u32, acti
 
 /// How a grant is narrowed.
 type Narrow = fn(Grant, jiff::Timestamp) -> Grant;
+
+/// Also what opens while it is looked for, whatever the clock says then, and while somebody else changes the same grant.
+pub async fn what_is_opened_while_its_grant_goes_ends_with_it(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let permit = bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap();
+    let grant = bench.registry.grants(tenant.account.id).await.unwrap().swap_remove(0);
+    let shorter = Amendment::Grant(Grant { max_lifetime: Lifetime::secs(60), ..grant });
+    let end = async {
+        let at = by(&tenant, bench.now());
+        let narrow = bench.registry.change(&shorter, true, at);
+        let remove = bench.registry.remove_grant(tenant.account.id, tenant.grant, true, at);
+        // The change comes before the removal, or finds nothing any more.
+        let (_, removed) = futures::join!(narrow, remove);
+        removed.unwrap();
+    };
+    let vend = async {
+        let mut opened = Vec::new();
+        while let Ok(lease) = bench.ledger.open(&permit, None, bench.now()).await {
+            opened.push(lease);
+            bench.clock.advance_secs(1);
+        }
+        opened
+    };
+    let ((), opened) = futures::join!(end, vend);
+    for lease in opened {
+        assert!(bench.is_revoked(&lease));
+        assert!(matches!(bench.state(lease.id).await, LeaseState::Revoked(_)));
+    }
+    assert!(bench.registry.verify_ledger().await.unwrap().intact());
+}
 
 /// Those of the difference end, the others live on; all of them if that is said.
 pub async fn a_narrowed_grant_ends_what_has_more_than_it_gives(bench: &Bench) {
