@@ -253,15 +253,68 @@ impl NewStorage {
 
 /// Which leases to list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct LeaseFilter {
+pub struct LeaseFilter<'a> {
     /// Only this account's.
     pub account: Option<AccountId>,
     /// Only this caller's.
     pub caller: Option<CallerId>,
+    /// Only those that this token opened.
+    pub token: Option<TokenId>,
+    /// Only those that this grant decided, alone or with others.
+    pub grant: Option<GrantId>,
+    /// Only those of this bucket.
+    pub bucket: Option<&'a BucketName>,
+    /// Only those opened at this instant or later.
+    pub since: Option<Timestamp>,
     /// Only those that are live at this instant.
     pub live_at: Option<Timestamp>,
     /// Only those opened before this one (the newest come first): the last id of the page before.
     pub before: Option<LeaseId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Which grants to list: in the order of their accounts, and of their names in each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GrantFilter<'a> {
+    /// Only this account's.
+    pub account: Option<AccountId>,
+    /// Only that of this name, in each account.
+    pub name: Option<&'a str>,
+    /// Only those that this caller may use: its own, and those for everyone of its account.
+    pub caller: Option<CallerId>,
+    /// Only those of this bucket.
+    pub bucket: Option<&'a BucketName>,
+    /// Only those made at this instant or later.
+    pub since: Option<Timestamp>,
+    /// Only those after this name in this account: the last of the page before.
+    pub after: Option<(AccountId, &'a str)>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Which callers to list: in the order of their accounts, and of their names in each. Those that were removed are not listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CallerFilter<'a> {
+    /// Only this account's.
+    pub account: Option<AccountId>,
+    /// Only those after this name in this account: the last of the page before.
+    pub after: Option<(AccountId, &'a str)>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Which tokens to list: in the order they were made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TokenFilter {
+    /// Only this account's.
+    pub account: Option<AccountId>,
+    /// Only this caller's.
+    pub caller: Option<CallerId>,
+    /// Only those made at this instant or later.
+    pub since: Option<Timestamp>,
+    /// Only those made after this one: the last of the page before.
+    pub after: Option<TokenId>,
     /// At most so many.
     pub limit: u32,
 }
@@ -375,6 +428,8 @@ pub trait Registry: Send + Sync {
     ) -> Result<CallerId, Error>;
     /// The callers of an account, in order of their names; without those that were removed.
     async fn callers(&self, account: AccountId) -> Result<Vec<CallerRecord>, Error>;
+    /// A page of the callers of one account or all.
+    async fn list_callers(&self, filter: &CallerFilter<'_>) -> Result<Vec<CallerRecord>, Error>;
     /// A caller by its id, also one that was removed.
     async fn caller_by_id(&self, id: CallerId) -> Result<Option<CallerRecord>, Error>;
     /// Suspends a caller and ends what it was given. Says how many live leases ended.
@@ -406,6 +461,8 @@ pub trait Registry: Send + Sync {
     async fn end_links_made_by(&self, tokens: &[TokenId]) -> Result<u64, Error>;
     /// The tokens of an account, or of all.
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error>;
+    /// A page of the tokens of one account or all.
+    async fn list_tokens(&self, filter: &TokenFilter) -> Result<Vec<TokenRecord>, Error>;
     /// Ends a token; its credentials end with it. Says how many live leases that were.
     async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<u64, Error>;
 
@@ -428,6 +485,8 @@ pub trait Registry: Send + Sync {
     async fn create_grant(&self, grant: Grant, now: Timestamp) -> Result<GrantId, Error>;
     /// The grants of an account.
     async fn grants(&self, account: AccountId) -> Result<Vec<Grant>, Error>;
+    /// A page of the grants of one account or all.
+    async fn list_grants(&self, filter: &GrantFilter<'_>) -> Result<Vec<Grant>, Error>;
     /// Removes a grant; with `end_credentials` what was vended under it ends too.
     async fn remove_grant(
         &self,
@@ -461,7 +520,7 @@ pub trait Registry: Send + Sync {
     /// The leases that were handed the credential of this name at their store, the newest first.
     async fn leases_of_key(&self, key_id: &str, limit: u32) -> Result<Vec<LeaseRecord>, Error>;
     /// Leases, the newest first.
-    async fn leases(&self, filter: &LeaseFilter) -> Result<Vec<LeaseRecord>, Error>;
+    async fn leases(&self, filter: &LeaseFilter<'_>) -> Result<Vec<LeaseRecord>, Error>;
     /// Reads the whole ledger and checks that each page fits the one before and that leases, revocations and tokens are what it
     /// says; and that a head which was noted earlier is on it.
     async fn verify_against(&self, expected: Option<LedgerHead>) -> Result<Verified, Error>;

@@ -12,7 +12,10 @@ use valetkey_core::grant::Grant;
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::port::{LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenRecord, Verified};
+use valetkey_core::port::{
+    CallerFilter, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter, TokenRecord,
+    Verified,
+};
 use valetkey_core::removal::{Amendment, How, Plan, Thing};
 use valetkey_core::storage::Storage;
 use valetkey_core::time::random_10;
@@ -24,7 +27,7 @@ use crate::owed::Owed;
 use crate::sqlite::callers::{self, NewToken};
 use crate::sqlite::notes::{self, Notes};
 use crate::sqlite::revocations::{Also, Target};
-use crate::sqlite::{failed, registry};
+use crate::sqlite::{failed, lists, registry};
 use crate::store::Store;
 
 type Reader = sqlx::pool::PoolConnection<sqlx::Sqlite>;
@@ -166,6 +169,10 @@ impl Registry for Store {
         callers::callers(&mut *self.reader().await?, account).await
     }
 
+    async fn list_callers(&self, filter: &CallerFilter<'_>) -> Result<Vec<CallerRecord>, Error> {
+        lists::callers(&mut *self.reader().await?, filter).await
+    }
+
     async fn caller_by_id(&self, id: CallerId) -> Result<Option<CallerRecord>, Error> {
         callers::caller(&mut *self.reader().await?, id).await
     }
@@ -228,6 +235,10 @@ impl Registry for Store {
 
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error> {
         callers::tokens(&mut *self.reader().await?, account).await
+    }
+
+    async fn list_tokens(&self, filter: &TokenFilter) -> Result<Vec<TokenRecord>, Error> {
+        lists::tokens(&mut *self.reader().await?, filter).await
     }
 
     async fn token_by_id(&self, id: TokenId) -> Result<Option<TokenRecord>, Error> {
@@ -361,6 +372,10 @@ impl Registry for Store {
         registry::grants(&mut *self.reader().await?, account).await
     }
 
+    async fn list_grants(&self, filter: &GrantFilter<'_>) -> Result<Vec<Grant>, Error> {
+        lists::grants(&mut *self.reader().await?, filter).await
+    }
+
     async fn plan(&self, what: &Thing) -> Result<Plan, Error> {
         self.plan_of(what).await
     }
@@ -401,7 +416,7 @@ impl Registry for Store {
         self.records(found).await
     }
 
-    async fn leases(&self, filter: &LeaseFilter) -> Result<Vec<LeaseRecord>, Error> {
+    async fn leases(&self, filter: &LeaseFilter<'_>) -> Result<Vec<LeaseRecord>, Error> {
         if filter.limit > 10_000 {
             return Err(Error::new(Kind::Invalid, "the most leases to list at once are 10000").at("limit"));
         }

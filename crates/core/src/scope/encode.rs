@@ -20,6 +20,14 @@ fn take<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 impl Scope {
+    /// What stands at the fourth byte and on of every encoded scope of a bucket, and of no other bucket's: for a look at many of them that
+    /// reads none. Only [`Scope::encode`] says where a bucket is, and a test holds this to it.
+    pub fn bucket_mark(bucket: &BucketName) -> Vec<u8> {
+        let mut mark = Vec::with_capacity(65);
+        put(bucket.as_str().as_bytes(), &mut mark);
+        mark
+    }
+
     /// Writes the scope after what is in the buffer.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let Self { bucket, paths, actions } = self;
@@ -101,6 +109,7 @@ mod tests {
             let mut rest = &written[..];
             prop_assert_eq!(Scope::decode(&mut rest), Some(scope));
             prop_assert!(rest.is_empty());
+            prop_assert!(written[3..].starts_with(&Scope::bucket_mark(&BucketName::parse("lake").unwrap())));
             for cut in 0..written.len() {
                 prop_assert_eq!(Scope::decode(&mut &written[..cut]), None);
             }

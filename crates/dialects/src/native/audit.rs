@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use valetkey_core::audit::{Change, ChangeFilter, Place};
@@ -13,7 +12,7 @@ use valetkey_core::port::{HeadFound, LedgerHead};
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
-use super::{Native, leases, who, wire};
+use super::{Native, leases, lists, who, wire};
 use crate::edge::{Call, Reply};
 
 /// What may be asked of changes.
@@ -86,19 +85,7 @@ fn placed(text: &str) -> Result<Place, Error> {
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     who::operator(&call.caller)?;
     let query = call.query(&["since", "since_secs", "noun", "before", "limit"])?;
-    let since = match (query.get("since"), query.get("since_secs")) {
-        (Some(_), Some(_)) => {
-            return Err(Error::new(Kind::Invalid, "`since` and `since_secs` say the same thing twice").at("since"));
-        }
-        (Some(text), None) => Some(wire::instant(text, "since")?),
-        (None, Some(text)) => {
-            let secs: u32 = text.parse().map_err(|_| {
-                Error::new(Kind::Invalid, format!("`{}` is no number of seconds", shortened(text))).at("since_secs")
-            })?;
-            Some(call.now - SignedDuration::from_secs(i64::from(secs)))
-        }
-        (None, None) => None,
-    };
+    let since = lists::since(&query, call.now)?;
     let noun = query.get("noun").map(|text| {
         Noun::ALL.into_iter().find(|noun| noun.to_string() == text).ok_or_else(|| {
             let known: Vec<String> = Noun::ALL.into_iter().map(|noun| noun.to_string()).collect();

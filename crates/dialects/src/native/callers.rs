@@ -1,4 +1,4 @@
-//! The callers of an account: `/api/v1/accounts/{account}/callers`, `/api/v1/accounts/{account}/callers/{caller}`.
+//! Callers: `/api/v1/callers`, and those of an account: `/api/v1/accounts/{account}/callers`, `/api/v1/accounts/{account}/callers/{caller}`.
 
 use std::sync::Arc;
 
@@ -6,23 +6,31 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::Noun;
+use valetkey_core::id::AccountId;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
+use valetkey_core::port::CallerFilter;
 use valetkey_core::removal::{Amendment, Thing};
 use valetkey_core::{Error, Kind};
 
 use super::accounts::StandingWord;
 use super::error::Problem;
 use super::leases::{StillTaken, still_taken};
+use super::lists::Names;
 use super::removal::{Removal, Said};
-use super::{Native, who, wire};
-use crate::edge::{Call, Reply, json};
+use super::{Native, lists, who, wire};
+use crate::edge::{Call, Query, Reply, json};
 
 /// A caller.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CallerShown {
     /// Its id.
     id: String,
+    /// Its account, by id.
+    account: String,
+    /// Its account's name; in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_name: Option<String>,
     /// Its name.
     name: String,
     /// What it may do: `member`, `admin` or `operator`.
@@ -33,8 +41,15 @@ pub(super) struct CallerShown {
 
 impl CallerShown {
     fn of(record: &CallerRecord) -> Self {
-        let CallerRecord { id, account: _, name, role, standing } = record;
-        Self { id: id.to_string(), name: name.to_string(), role: role.as_str(), standing: standing.as_str() }
+        let CallerRecord { id, account, name, role, standing } = record;
+        Self {
+            id: id.to_string(),
+            account: account.to_string(),
+            account_name: None,
+            name: name.to_string(),
+            role: role.as_str(),
+            standing: standing.as_str(),
+        }
     }
 }
 
@@ -42,21 +57,54 @@ impl CallerShown {
 #[derive(Serialize, ToSchema)]
 pub(super) struct CallerList {
     callers: Vec<CallerShown>,
+    /// What to send as `after` for the next page; nothing when there is none.
+    next_after: Option<String>,
+}
+
+/// Lists callers: an operator all or one account's, an admin its account's, a member itself.
+#[utoipa::path(get, operation_id = "list_all_callers", path = "/api/v1/callers", tag = "accounts", params(
+    ("account" = Option<String>, Query, description = "Only this account's (name or id); for operators"),
+    ("after" = Option<String>, Query, description = "The `next_after` of the page before"),
+    ("limit" = Option<u32>, Query, description = "1 to 10000; 1000 if not given"),
+), responses(
+    (status = 200, description = "Callers", body = CallerList),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn list_all(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let query = call.query(&["account", "after", "limit"])?;
+    let account = native.listed(&call, query.get("account")).await?;
+    page(&native, &call, account, &query).await
+}
+
+async fn page(native: &Native, call: &Call, account: Option<AccountId>, query: &Query) -> Result<Reply, Error> {
+    let (after, limit) = (lists::after(query)?, lists::size(query)?);
+    let found = match call.caller.role {
+        Role::Member => native.shared.registry.caller_by_id(call.caller.id).await?.into_iter().collect(),
+        Role::Admin | Role::Operator => {
+            native.shared.registry.list_callers(&CallerFilter { account, after, limit: limit + 1 }).await?
+        }
+    };
+    let (callers, more) = lists::page(found, limit);
+    let next_after = callers.last().filter(|_| more).map(|last| lists::place(last.account, &last.name));
+    let names = Names::of(native, callers.iter().map(|known| known.account), []).await?;
+    let shown =
+        |known: &CallerRecord| CallerShown { account_name: names.account(known.account), ..CallerShown::of(known) };
+    Reply::json(&CallerList { callers: callers.iter().map(shown).collect(), next_after })
 }
 
 /// Lists an account's callers. For its admins; a member sees itself.
 #[utoipa::path(get, operation_id = "list_callers", path = "/api/v1/accounts/{account}/callers", tag = "accounts", params(
     ("account" = String, Path, description = "The account's name or id"),
+    ("after" = Option<String>, Query, description = "The `next_after` of the page before"),
+    ("limit" = Option<u32>, Query, description = "1 to 10000; 1000 if not given"),
 ), responses(
     (status = 200, description = "Callers", body = CallerList),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let account = native.account(&call, Some(call.params.get("account")?)).await?;
-    call.query(&[])?;
-    let callers = native.shared.registry.callers(account.id).await?;
-    let seen = callers.iter().filter(|known| who::may_see(&call.caller, account.id, known.id));
-    Reply::json(&CallerList { callers: seen.map(CallerShown::of).collect() })
+    let query = call.query(&["after", "limit"])?;
+    page(&native, &call, Some(account.id), &query).await
 }
 
 /// A caller to be made.

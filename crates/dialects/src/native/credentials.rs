@@ -16,14 +16,14 @@ use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
 use super::scopes::{Access, PathFields, ScopeShown, wish};
-use super::{NAME, Native, wire};
+use super::{NAME, Native, who, wire};
 use crate::edge::{Call, Reply, json};
 
 /// What is asked for. Name a grant, or a bucket with paths, or neither if the caller has just one grant.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AskFields {
-    /// A grant by its id or name; whole, or narrowed to the paths given.
+    /// A grant by its id, name or `account/name`; whole, or narrowed to the paths given.
     #[serde(default, deserialize_with = "wire::given")]
     grant: Option<String>,
     /// A bucket; whichever of the caller's grants open the paths given.
@@ -128,7 +128,12 @@ pub(super) async fn vend(native: Arc<Native>, call: Call) -> Result<Reply, Error
         (Some(_), Some(_)) => {
             return Err(Error::new(Kind::Invalid, "name a grant or a bucket, not both").at("grant"));
         }
-        (Some(grant), None) => Target::Grant { grant: GrantRef::parse(&grant).map_err(|e| e.at("grant"))?, paths },
+        (Some(grant), None) => {
+            // Nobody has another account's: of that one it is not there.
+            let own = grant.split_once('/').filter(|(account, _)| who::is_named(snapshot.account(), account));
+            let name = own.map_or(grant.as_str(), |(_, name)| name);
+            Target::Grant { grant: GrantRef::parse(name).map_err(|e| e.at("grant"))?, paths }
+        }
         (None, Some(bucket)) => Target::Place {
             bucket: BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?,
             paths: paths.ok_or_else(|| {

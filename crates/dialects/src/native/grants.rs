@@ -1,17 +1,18 @@
 //! Grants: `GET` and `POST /api/v1/grants`, `PATCH` and `DELETE /api/v1/grants/{grant}`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use valetkey_core::caller::Role;
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, GrantTime, Grantee};
-use valetkey_core::id::{CallerId, GrantId};
+use valetkey_core::id::GrantId;
 use valetkey_core::lease::Revoker;
-use valetkey_core::name::{BucketName, Name, shortened};
+use valetkey_core::name::BucketName;
+use valetkey_core::port::GrantFilter;
 use valetkey_core::removal::{Amendment, Thing};
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::time::Lifetime;
@@ -19,11 +20,12 @@ use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
 use super::leases::{StillTaken, still_taken};
+use super::lists::Names;
 use super::removal::{Removal, Said};
 use super::scopes::{Access, PathFields, ScopeShown, wish};
 use super::who::Whom;
-use super::{Native, who, wire};
-use crate::edge::{Call, Reply, json};
+use super::{Native, lists, who, wire};
+use crate::edge::{Call, Query, Reply, json};
 
 /// Whether a grant opens anything now.
 #[derive(Clone, Copy, Serialize, ToSchema)]
@@ -46,6 +48,9 @@ pub(super) struct GrantShown {
     name: String,
     /// The account's id.
     account: String,
+    /// The account's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_name: Option<String>,
     /// The caller it is for; nothing when it is for everyone of the account.
     to: Option<String>,
     /// The store's id.
@@ -70,16 +75,17 @@ pub(super) struct GrantShown {
 }
 
 impl GrantShown {
-    fn of(grant: &Grant, names: &HashMap<CallerId, Name>, now: Timestamp) -> Self {
+    fn of(grant: &Grant, names: &Names, now: Timestamp) -> Self {
         let Grant { id, name, account, to, storage, dataset, share, workspace, scope, max_lifetime, from, until } =
             grant;
         Self {
             id: id.to_string(),
             name: name.to_string(),
             account: account.to_string(),
+            account_name: names.account(*account),
             to: match to {
                 Grantee::Everyone => None,
-                Grantee::Caller(id) => Some(names.get(id).map_or_else(|| id.to_string(), ToString::to_string)),
+                Grantee::Caller(id) => Some(names.caller(*id).unwrap_or_else(|| id.to_string())),
             },
             storage: storage.to_string(),
             dataset: dataset.map(|id| id.to_string()),
@@ -102,49 +108,79 @@ impl GrantShown {
 #[derive(Serialize, ToSchema)]
 pub(super) struct GrantList {
     grants: Vec<GrantShown>,
-    /// How many more there are that are not listed.
+    /// Of what the caller may reach: how many more there are that are not listed.
     unlisted: usize,
+    /// What to send as `after` for the next page; nothing when there is none.
+    next_after: Option<String>,
 }
 
-const USUAL_LIST: usize = 1000;
-const MOST_LIST: usize = 10_000;
-
-/// Lists what the caller may reach; with `account`, for its admins and for operators, every grant of that account.
+/// Lists what the caller may reach; with `account` or `all`, for admins and for operators, the grants there are: of an account, of
+/// one's own, or for operators of all.
 #[utoipa::path(get, operation_id = "list_grants", path = "/api/v1/grants", tag = "grants", params(
-    ("account" = Option<String>, Query, description = "Every grant of this account (name or id); for admins"),
+    ("account" = Option<String>, Query, description = "The grants of this account (name or id); for admins"),
+    ("all" = Option<bool>, Query, description = "Every grant the caller may know of, not only what it may reach: an admin's account's, an operator everybody's"),
+    ("name" = Option<String>, Query, description = "Only that of this name; without `account` and `all`, in one's own account"),
+    ("caller" = Option<String>, Query, description = "Only those this caller may use (id, `account/name`, or name in the account): its own, and everyone's of its account"),
+    ("bucket" = Option<String>, Query, description = "Only those of this bucket"),
+    ("since" = Option<String>, Query, description = "Only those made since (RFC 3339)"),
+    ("since_secs" = Option<u32>, Query, description = "Only those made in the last so many seconds"),
+    ("after" = Option<String>, Query, description = "The `next_after` of the page before"),
     ("limit" = Option<u32>, Query, description = "1 to 10000; 1000 if not given"),
 ), responses(
     (status = 200, description = "Grants", body = GrantList),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&["account", "limit"])?;
-    let limit = list_size(query.get("limit"))?;
-    let Some(account) = query.get("account") else {
-        let snapshot = native.shared.desk.directory.account(call.caller.account, call.now).await?;
-        let names = HashMap::from([(call.caller.id, call.caller.name.clone())]);
-        let shown: Vec<GrantShown> =
-            snapshot.grants(&call.caller).take(limit).map(|grant| GrantShown::of(grant, &names, call.now)).collect();
-        let unlisted = snapshot.grants(&call.caller).count().saturating_sub(shown.len());
-        return Reply::json(&GrantList { grants: shown, unlisted });
+    let query = call
+        .query(&["account", "all", "name", "caller", "bucket", "since", "since_secs", "after", "limit"])?;
+    let limit = lists::size(&query)?;
+    let all = query.flag("all")?.unwrap_or(false);
+    let account = match (query.get("account"), call.caller.role) {
+        (None, Role::Admin | Role::Operator) if all => native.listed(&call, None).await?,
+        // A name without an account is one of the own account, whomever it is for.
+        (None, Role::Admin | Role::Operator) if query.get("name").is_some() => Some(call.caller.account),
+        (None, Role::Member | Role::Admin | Role::Operator) => return reach(&native, &call, &query, limit).await,
+        (Some(account), _) => native.listed(&call, Some(account)).await?,
     };
-    let account = native.account(&call, Some(account)).await?.id;
     who::admin(&call.caller)?;
-    let registry = &native.shared.registry;
-    let names = registry.callers(account).await?.into_iter().map(|known| (known.id, known.name)).collect();
-    let grants = registry.grants(account).await?;
-    let shown: Vec<GrantShown> =
-        grants.iter().take(limit).map(|grant| GrantShown::of(grant, &names, call.now)).collect();
-    let unlisted = grants.len().saturating_sub(shown.len());
-    Reply::json(&GrantList { grants: shown, unlisted })
+    let caller = native.caller_of_list(&call, query.get("account"), query.get("caller")).await?;
+    let bucket = lists::bucket(&query)?;
+    let filter = GrantFilter {
+        account: account.or(caller.as_ref().map(|known| known.account)),
+        name: query.get("name"),
+        caller: caller.map(|known| known.id),
+        bucket: bucket.as_ref(),
+        since: lists::since(&query, call.now)?,
+        after: lists::after(&query)?,
+        limit: limit + 1,
+    };
+    let (grants, more) = lists::page(native.shared.registry.list_grants(&filter).await?, limit);
+    let next_after = grants.last().filter(|_| more).map(|last| lists::place(last.account, &last.name));
+    let names = native.names_of(&grants).await?;
+    let grants = grants.iter().map(|grant| GrantShown::of(grant, &names, call.now)).collect();
+    Reply::json(&GrantList { grants, unlisted: 0, next_after })
 }
 
-fn list_size(given: Option<&str>) -> Result<usize, Error> {
-    let Some(text) = given else { return Ok(USUAL_LIST) };
-    text.parse().ok().filter(|size| (1..=MOST_LIST).contains(size)).ok_or_else(|| {
-        let said = format!("`{}` is not a list size; the least is 1 and the most {MOST_LIST}", shortened(text));
-        Error::new(Kind::Invalid, said).at("limit")
-    })
+/// What the caller may reach itself, or that of it that has a name or is in a bucket.
+async fn reach(native: &Native, call: &Call, query: &Query, limit: u32) -> Result<Reply, Error> {
+    for name in ["caller", "since", "since_secs", "after"] {
+        if query.get(name).is_some() {
+            let said = format!("`{name}` goes with `account` or `all`, for admins: without them this is what you may reach");
+            return Err(Error::new(Kind::Invalid, said).at(name));
+        }
+    }
+    let (name, bucket) = (query.get("name"), lists::bucket(query)?);
+    let snapshot = native.shared.desk.directory.account(call.caller.account, call.now).await?;
+    let meant = |grant: &&Arc<Grant>| {
+        name.is_none_or(|name| grant.name.as_str() == name)
+            && bucket.as_ref().is_none_or(|bucket| grant.scope.bucket() == bucket)
+    };
+    let names = Names::of(native, [call.caller.account], [call.caller.id]).await?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let grants = snapshot.grants(&call.caller).filter(meant).take(limit);
+    let grants: Vec<GrantShown> = grants.map(|grant| GrantShown::of(grant, &names, call.now)).collect();
+    let unlisted = snapshot.grants(&call.caller).filter(meant).count().saturating_sub(grants.len());
+    Reply::json(&GrantList { grants, unlisted, next_after: None })
 }
 
 /// A grant to be added.
@@ -269,9 +305,9 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     };
     native.stores.can_express(&storage, &grant.scope)?;
     let id = native.shared.registry.create_grant(grant.clone(), call.now).await?;
-    let names =
-        native.shared.registry.callers(account).await?.into_iter().map(|known| (known.id, known.name)).collect();
-    Reply::made(&GrantShown::of(&Grant { id, ..grant }, &names, call.now))
+    let grant = Grant { id, ..grant };
+    let names = native.names_of(std::slice::from_ref(&grant)).await?;
+    Reply::made(&GrantShown::of(&grant, &names, call.now))
 }
 
 /// Where the grant is: what was named, which must lie inside the dataset if one was named too.
@@ -440,8 +476,8 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
     native.stores.can_express(storage, &after.scope)?;
     let by = Revoker { by: call.caller.id, at: call.now };
     let ended = native.shared.registry.change(&Amendment::Grant(after.clone()), end, by).await?;
-    let names = native.shared.registry.callers(after.account).await?.into_iter().map(|known| (known.id, known.name));
-    let grant = GrantShown::of(&after, &names.collect(), call.now);
+    let names = native.names_of(std::slice::from_ref(&after)).await?;
+    let grant = GrantShown::of(&after, &names, call.now);
     Reply::json(&GrantChanged { grant, ended, still_taken: still_taken(&native, by).await? })
 }
 
@@ -458,6 +494,30 @@ pub(super) struct GrantChanged {
 }
 
 impl Native {
+    async fn names_of(&self, grants: &[Grant]) -> Result<Names, Error> {
+        let callers = grants.iter().filter_map(|grant| match grant.to {
+            Grantee::Everyone => None,
+            Grantee::Caller(caller) => Some(caller),
+        });
+        Names::of(self, grants.iter().map(|grant| grant.account), callers).await
+    }
+
+    /// The id of a grant for a list of what was vended under it: by that, also of one that was removed, as `account/name`, or by its
+    /// name in an account, one's own if not given.
+    pub(super) async fn grant_named(&self, call: &Call, account: Option<&str>, text: &str) -> Result<GrantId, Error> {
+        if let Ok(id) = text.parse() {
+            return Ok(id);
+        }
+        let (account, name) = match (account, text.split_once('/')) {
+            (None, Some((account, name))) => (Some(account), name),
+            (account, _) => (account, text),
+        };
+        let account = Some(self.account(call, account).await?.id);
+        let filter = GrantFilter { account, name: Some(name), limit: 1, ..GrantFilter::default() };
+        let found = self.shared.registry.list_grants(&filter).await?;
+        found.first().map(|grant| grant.id).ok_or_else(|| Error::not_found(Noun::Grant).at("grant"))
+    }
+
     /// The grant that the path names, in whatever account; none that a share made.
     async fn grant(&self, call: &Call) -> Result<Grant, Error> {
         let id: GrantId = wire::in_path(call.params.get("grant")?, Noun::Grant, "grant")?;

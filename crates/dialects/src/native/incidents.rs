@@ -301,6 +301,7 @@ impl Native {
                     live_at: Some(call.now),
                     before,
                     limit: PAGE,
+                    ..LeaseFilter::default()
                 };
                 let page = self.shared.registry.leases(&filter).await?;
                 let full = u32::try_from(page.len()).is_ok_and(|count| count >= PAGE);
@@ -487,7 +488,7 @@ impl Native {
                 record.state = LeaseState::Revoked(by);
             }
         }
-        let names = Names::of(self, &records, call.now).await?;
+        let names = Names::of(self, &records).await?;
         let leases: Vec<LeaseShown> = records.iter().map(|record| LeaseShown::of(record, &names, call.now)).collect();
         let unlisted = all.saturating_sub(count(leases.len()));
         Ok((leases, unlisted))

@@ -1,19 +1,18 @@
 //! Leases: what was vended, whose it is, and ending one. `GET /api/v1/leases`, `/leases/{lease}`,
 //! `/whose/{access_key_id}`, `DELETE /api/v1/leases/{lease}`.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
-use valetkey_core::caller::Role;
 use valetkey_core::credential::Trace;
 use valetkey_core::error::Noun;
-use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
+use valetkey_core::id::{LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::parse_access_key_id;
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
-use valetkey_core::name::{Name, shortened};
+use valetkey_core::name::shortened;
 use valetkey_core::port::{LeaseFilter, Outliving};
 use valetkey_core::storage::{Revocability, Storage};
 use valetkey_core::{Error, Kind};
@@ -21,7 +20,7 @@ use valetkey_core::{Error, Kind};
 use super::error::Problem;
 use super::parent_keys::ParentKeyShown;
 use super::scopes::ScopeShown;
-use super::{Native, who, wire};
+use super::{Native, lists, who, wire};
 use crate::edge::{Call, Reply};
 
 /// What became of a lease.
@@ -104,9 +103,9 @@ impl LeaseShown {
         Self {
             lease_id: lease.id.to_string(),
             account: lease.account.to_string(),
-            account_name: names.accounts.get(&lease.account).map(ToString::to_string),
+            account_name: names.names.account(lease.account),
             caller: lease.caller.to_string(),
-            caller_name: names.callers.get(&lease.caller).map(ToString::to_string),
+            caller_name: names.names.caller(lease.caller),
             token: lease.token.to_string(),
             from: from.map(|from| from.to_string()),
             storage: lease.storage.to_string(),
@@ -128,37 +127,18 @@ impl LeaseShown {
 }
 
 /// The names behind the ids of leases: what people ask for when they ask whose a key is.
-#[derive(Default)]
 pub(super) struct Names {
-    accounts: HashMap<AccountId, Name>,
-    callers: HashMap<CallerId, Name>,
+    names: lists::Names,
     revocations: HashMap<StorageId, &'static str>,
 }
 
 impl Names {
-    pub(super) async fn of(native: &Native, records: &[LeaseRecord], now: Timestamp) -> Result<Self, Error> {
-        let mut names = Self::default();
+    pub(super) async fn of(native: &Native, records: &[LeaseRecord]) -> Result<Self, Error> {
         let storages = native.shared.registry.storages().await?;
-        names.revocations = storages.iter().map(|storage| (storage.id, storage.revocation().as_str())).collect();
-        let accounts: BTreeSet<AccountId> = records.iter().map(|record| record.lease.account).collect();
-        for account in accounts {
-            let name = match native.shared.desk.directory.account(account, now).await {
-                Ok(snapshot) => Some(snapshot.account().name.clone()),
-                // One that was removed has a name, too.
-                Err(error) if error.kind() == Kind::NotFound(Noun::Account) => {
-                    native.shared.registry.account_by_id(account).await?.map(|known| known.name)
-                }
-                Err(error) => return Err(error),
-            };
-            names.accounts.extend(name.map(|name| (account, name)));
-        }
-        let callers: BTreeSet<CallerId> = records.iter().map(|record| record.lease.caller).collect();
-        for caller in callers {
-            // One that was removed has a name, too.
-            let known = native.shared.registry.caller_by_id(caller).await?;
-            names.callers.extend(known.map(|known| (caller, known.name)));
-        }
-        Ok(names)
+        let revocations = storages.iter().map(|storage| (storage.id, storage.revocation().as_str())).collect();
+        let accounts = records.iter().map(|record| record.lease.account);
+        let names = lists::Names::of(native, accounts, records.iter().map(|record| record.lease.caller)).await?;
+        Ok(Self { names, revocations })
     }
 }
 
@@ -177,7 +157,12 @@ const MOST_PAGE: u32 = 500;
 #[utoipa::path(get, operation_id = "list_leases", path = "/api/v1/leases", tag = "leases", params(
     ("live" = Option<bool>, Query, description = "Only those that are live now"),
     ("account" = Option<String>, Query, description = "Only this account's (name or id); for operators"),
-    ("caller" = Option<String>, Query, description = "Only this caller's (name or id)"),
+    ("caller" = Option<String>, Query, description = "Only this caller's (id, `account/name`, or name in the account)"),
+    ("token" = Option<String>, Query, description = "Only those that this token opened (its id)"),
+    ("grant" = Option<String>, Query, description = "Only those of this grant (id, `account/name`, or name in the account)"),
+    ("bucket" = Option<String>, Query, description = "Only those of this bucket"),
+    ("since" = Option<String>, Query, description = "Only those opened since (RFC 3339)"),
+    ("since_secs" = Option<u32>, Query, description = "Only those opened in the last so many seconds"),
     ("limit" = Option<u32>, Query, description = "1 to 500; 50 if not given"),
     ("before" = Option<String>, Query, description = "Only those opened before this lease"),
 ), responses(
@@ -185,17 +170,38 @@ const MOST_PAGE: u32 = 500;
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&["live", "account", "caller", "limit", "before"])?;
+    let query = call.query(&[
+        "live",
+        "account",
+        "caller",
+        "token",
+        "grant",
+        "bucket",
+        "since",
+        "since_secs",
+        "limit",
+        "before",
+    ])?;
     let limit = page_size(query.get("limit"))?;
-    let everyones = match call.caller.role {
-        Role::Operator => query.get("account").is_none(),
-        Role::Admin | Role::Member => false,
+    let token = match query.get("token") {
+        Some(text) => Some(native.token(&call, wire::named(text, "token")?).await?),
+        None => None,
     };
-    let account = native.account(&call, query.get("account")).await?.id;
-    let caller = owner(&native, &call, account, query.get("caller")).await?;
+    let account = native.listed(&call, query.get("account")).await?;
+    let owner = native.caller_of_list(&call, query.get("account"), query.get("caller")).await?;
+    let grant = match query.get("grant") {
+        Some(text) => Some(native.grant_named(&call, query.get("account"), text).await?),
+        None => None,
+    };
+    let bucket = lists::bucket(&query)?;
     let filter = LeaseFilter {
-        account: if everyones && caller.is_none() { None } else { Some(account) },
-        caller,
+        account: account.or(owner.as_ref().map(|known| known.account)),
+        // Of a token too, whose leases are its caller's.
+        caller: owner.map(|known| known.id).or(token.as_ref().map(|record| record.caller)),
+        token: token.map(|record| record.id),
+        grant,
+        bucket: bucket.as_ref(),
+        since: lists::since(&query, call.now)?,
         live_at: query.flag("live")?.unwrap_or(false).then_some(call.now),
         before: query.get("before").map(|text| wire::named(text, "before")).transpose()?,
         limit,
@@ -203,35 +209,9 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let records = native.shared.registry.leases(&filter).await?;
     let full = u32::try_from(records.len()).is_ok_and(|count| count >= limit);
     let next_before = records.last().filter(|_| full).map(|record| record.lease.id.to_string());
-    let names = Names::of(&native, &records, call.now).await?;
+    let names = Names::of(&native, &records).await?;
     let leases = records.iter().map(|record| LeaseShown::of(record, &names, call.now)).collect();
     Reply::json(&LeasePage { leases, next_before })
-}
-
-/// Whose leases are asked for. A member's own, whatever it names.
-async fn owner(
-    native: &Native,
-    call: &Call,
-    account: AccountId,
-    given: Option<&str>,
-) -> Result<Option<CallerId>, Error> {
-    let missing = || Error::not_found(Noun::Caller).at("caller");
-    match call.caller.role {
-        Role::Member => match given {
-            None => Ok(Some(call.caller.id)),
-            Some(text) if text == call.caller.name.as_str() || text == call.caller.id.to_string() => {
-                Ok(Some(call.caller.id))
-            }
-            Some(_) => Err(missing()),
-        },
-        Role::Admin | Role::Operator => match given {
-            None => Ok(None),
-            Some(text) => {
-                let known = native.caller_in(account, text).await?.ok_or_else(missing)?;
-                Ok(Some(known.id))
-            }
-        },
-    }
 }
 
 pub(super) fn page_size(given: Option<&str>) -> Result<u32, Error> {
@@ -265,7 +245,7 @@ impl Native {
 pub(super) async fn get(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     call.query(&[])?;
     let record = native.lease(&call, wire::in_path(call.params.get("lease")?, Noun::Lease, "lease")?).await?;
-    let names = Names::of(&native, std::slice::from_ref(&record), call.now).await?;
+    let names = Names::of(&native, std::slice::from_ref(&record)).await?;
     Reply::json(&LeaseShown::of(&record, &names, call.now))
 }
 
@@ -407,11 +387,11 @@ pub(super) async fn whose(native: Arc<Native>, call: Call) -> Result<Reply, Erro
                 Error::new(Kind::NotFound(Noun::Lease), "no lease has an access key of this id").at("access_key_id")
             );
         }
-        let names = Names::of(&native, &records, call.now).await?;
+        let names = Names::of(&native, &records).await?;
         let leases = records.iter().map(|record| LeaseShown::of(record, &names, call.now)).collect();
         return Reply::json(&OwnerShown::Leases(LeasesOfKey { leases }));
     };
     let record = native.lease(&call, lease).await?;
-    let names = Names::of(&native, std::slice::from_ref(&record), call.now).await?;
+    let names = Names::of(&native, std::slice::from_ref(&record)).await?;
     Reply::json(&OwnerShown::Lease(Box::new(LeaseShown::of(&record, &names, call.now))))
 }

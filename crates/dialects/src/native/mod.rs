@@ -15,6 +15,7 @@ mod explain;
 mod grants;
 mod incidents;
 mod leases;
+mod lists;
 mod openapi;
 mod parent_keys;
 mod places;
@@ -117,6 +118,7 @@ pub fn dialect(
             "/api/v1/accounts",
             "/api/v1/incidents",
             "/api/v1/tokens",
+            "/api/v1/callers",
             "/api/v1/storages",
             "/api/v1/buckets",
             "/api/v1/datasets",
@@ -153,6 +155,7 @@ pub fn dialect(
             on(native, patch.clone(), "/api/v1/accounts/{account}", accounts::change),
             on(native, delete.clone(), "/api/v1/accounts/{account}", accounts::remove),
             on(native, post.clone(), "/api/v1/accounts/{account}/credits", accounts::add_credits),
+            on(native, get.clone(), "/api/v1/callers", callers::list_all),
             on(native, get.clone(), CALLERS, callers::list),
             on(native, post.clone(), CALLERS, callers::create),
             on(native, patch.clone(), CALLER, callers::change),

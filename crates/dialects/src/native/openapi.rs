@@ -38,6 +38,7 @@ use super::{
         accounts::change,
         accounts::remove,
         accounts::add_credits,
+        callers::list_all,
         callers::list,
         callers::create,
         callers::change,

@@ -20,10 +20,11 @@ use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
 use super::leases::{EndedShown, StillTaken, still_taken};
+use super::lists::Names;
 use super::places::carried;
 use super::removal::Said;
 use super::who::Whom;
-use super::{Native, who, wire};
+use super::{Native, lists, who, wire};
 use crate::edge::{Call, Reply, json};
 
 /// The longest a parent access key may be told to live: ten years, in seconds.
@@ -55,6 +56,9 @@ pub(super) struct ParentKeyShown {
     caller: String,
     /// The account.
     account: String,
+    /// The account's name; in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_name: Option<String>,
     /// The account's id as R2's clients write it.
     account_id: String,
     /// What it opens, as long as it is neither disabled nor expired.
@@ -81,6 +85,7 @@ impl ParentKeyShown {
             name: token.caller_name.to_string(),
             caller: token.caller.to_string(),
             account: token.account.to_string(),
+            account_name: None,
             account_id: token.account.as_hex(),
             reach: reach.collect(),
             made: wire::at(token.made),
@@ -99,16 +104,26 @@ pub(super) struct ParentKeyList {
 /// Lists parent access keys: a member its own, an admin its account's, an operator all or one account's.
 #[utoipa::path(get, operation_id = "list_parent_keys", path = "/api/v1/parent-keys", tag = "parent keys", params(
     ("account" = Option<String>, Query, description = "Only this account's (name or id); for operators"),
+    ("bucket" = Option<String>, Query, description = "Only those that open this bucket"),
 ), responses(
     (status = 200, description = "Parent access keys", body = ParentKeyList),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&["account"])?;
+    let query = call.query(&["account", "bucket"])?;
     let account = native.listed(&call, query.get("account")).await?;
-    let records = native.shared.parents.parents(account).await?;
-    let seen = records.iter().filter(|record| who::may_see(&call.caller, record.token.account, record.token.caller));
-    Reply::json(&ParentKeyList { parent_keys: seen.map(ParentKeyShown::of).collect() })
+    let bucket = lists::bucket(&query)?;
+    let mut records = native.shared.parents.parents(account).await?;
+    records.retain(|record| {
+        who::may_see(&call.caller, record.token.account, record.token.caller)
+            && bucket.as_ref().is_none_or(|bucket| record.reach.iter().any(|(own, _)| own == bucket))
+    });
+    let names = Names::of(&native, records.iter().map(|record| record.token.account), []).await?;
+    let shown = |record: &ParentRecord| ParentKeyShown {
+        account_name: names.account(record.token.account),
+        ..ParentKeyShown::of(record)
+    };
+    Reply::json(&ParentKeyList { parent_keys: records.iter().map(shown).collect() })
 }
 
 /// A parent access key to be made.

@@ -18,7 +18,7 @@ use valetkey_core::{Error, Kind};
 use super::error::Problem;
 use super::removal::{Removal, Said};
 use super::who::Whom;
-use super::{Native, who, wire};
+use super::{Native, lists, who, wire};
 use crate::edge::{Call, Reply, json};
 
 /// A bucket.
@@ -174,15 +174,18 @@ pub(super) struct DatasetList {
 }
 
 /// Lists the catalogue. For operators: it names buckets. Callers see theirs as grants.
-#[utoipa::path(get, operation_id = "list_datasets", path = "/api/v1/datasets", tag = "places", responses(
+#[utoipa::path(get, operation_id = "list_datasets", path = "/api/v1/datasets", tag = "places", params(
+    ("bucket" = Option<String>, Query, description = "Only those in this bucket"),
+), responses(
     (status = 200, description = "Datasets", body = DatasetList),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn datasets(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     who::operator(&call.caller)?;
-    call.query(&[])?;
+    let bucket = lists::bucket(&call.query(&["bucket"])?)?;
     let datasets = native.shared.desk.directory.datasets().await?;
-    Reply::json(&DatasetList { datasets: datasets.iter().map(DatasetShown::of).collect() })
+    let meant = datasets.iter().filter(|dataset| bucket.as_ref().is_none_or(|bucket| dataset.bucket == *bucket));
+    Reply::json(&DatasetList { datasets: meant.map(DatasetShown::of).collect() })
 }
 
 /// A dataset to be added.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use utoipa::ToSchema;
-use valetkey_core::caller::{CallerRecord, Role};
+use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::Noun;
-use valetkey_core::id::{AccountId, CallerId, GrantId};
+use valetkey_core::id::{AccountId, GrantId};
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::port::TokenRecord;
 use valetkey_core::{Error, Kind};
@@ -118,22 +118,12 @@ async fn meant(native: &Native, call: &Call, fields: RevocationFields) -> Result
 }
 
 async fn caller_of(native: &Native, call: &Call, text: &str) -> Result<CallerRecord, Error> {
-    // A name alone counts in the caller's own account only: in another one somebody may have taken the same.
-    let (accounts, text) = match (text.parse::<CallerId>(), text.split_once('/')) {
-        (Ok(_), _) => (native.accounts_in_reach(call).await?, text),
-        (Err(_), Some((account, name))) => (vec![native.account(call, Some(account)).await?.id], name),
-        (Err(_), None) => (vec![call.caller.account], text),
-    };
-    for account in accounts {
-        if let Some(known) = native.caller_in(account, text).await?
-            && who::may_see(&call.caller, account, known.id)
-        {
-            who::not_above(&call.caller, known.role)?;
-            return Ok(known);
-        }
+    let known = native.caller_named(call, None, text).await?;
+    if known.standing == CallerStanding::Removed {
+        return Err(Error::not_found(Noun::Caller).at("caller"));
     }
-    let said = "no such caller; one of another account is named `account/name`, or by its id";
-    Err(Error::new(Kind::NotFound(Noun::Caller), said).at("caller"))
+    who::not_above(&call.caller, known.role)?;
+    Ok(known)
 }
 
 async fn grant_of(native: &Native, call: &Call, id: GrantId) -> Result<Revocation, Error> {

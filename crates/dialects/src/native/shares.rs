@@ -22,6 +22,7 @@ use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
 use super::leases::{StillTaken, still_taken};
+use super::lists::Names;
 use super::who::Whom;
 use super::{Native, who, wire};
 use crate::edge::{Call, Reply, json};
@@ -38,6 +39,9 @@ pub(super) struct ShareShown {
     name: String,
     /// The provider's account, by id.
     account: String,
+    /// That account's name; in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_name: Option<String>,
     /// A sentence for people.
     comment: Option<String>,
     /// When it was made.
@@ -51,6 +55,7 @@ impl ShareShown {
             id: id.to_string(),
             name: name.to_string(),
             account: account.to_string(),
+            account_name: None,
             comment: comment.as_deref().map(str::to_owned),
             made: wire::at(*made),
         }
@@ -64,15 +69,21 @@ pub(super) struct ShareList {
 }
 
 /// Lists shares. For operators.
-#[utoipa::path(get, operation_id = "list_shares", path = "/api/v1/shares", tag = "shares", responses(
+#[utoipa::path(get, operation_id = "list_shares", path = "/api/v1/shares", tag = "shares", params(
+    ("account" = Option<String>, Query, description = "Only those this account provides (name or id)"),
+), responses(
     (status = 200, description = "Shares", body = ShareList),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     who::operator(&call.caller)?;
-    call.query(&[])?;
-    let shares = native.shared.shares.shares().await?;
-    Reply::json(&ShareList { shares: shares.iter().map(ShareShown::of).collect() })
+    let query = call.query(&["account"])?;
+    let account = native.listed(&call, query.get("account")).await?;
+    let mut shares = native.shared.shares.shares().await?;
+    shares.retain(|share| account.is_none_or(|account| share.account == account));
+    let names = Names::of(&native, shares.iter().map(|share| share.account), []).await?;
+    let shown = |share: &Share| ShareShown { account_name: names.account(share.account), ..ShareShown::of(share) };
+    Reply::json(&ShareList { shares: shares.iter().map(shown).collect() })
 }
 
 /// A share to be made.
@@ -448,17 +459,21 @@ impl Native {
 /// Lists whom a share was given to. For operators.
 #[utoipa::path(get, operation_id = "list_share_recipients", path = "/api/v1/shares/{share}/recipients", tag = "shares", params(
     ("share" = String, Path, description = "The share's name or id"),
+    ("account" = Option<String>, Query, description = "Only this account and its callers (name or id)"),
 ), responses(
     (status = 200, description = "Recipients", body = RecipientList),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn recipients(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     who::operator(&call.caller)?;
-    call.query(&[])?;
+    let query = call.query(&["account"])?;
     let share = native.share(&call).await?;
+    let only = native.listed(&call, query.get("account")).await?;
     let accounts = native.shared.registry.accounts().await?;
     let mut recipients = Vec::new();
-    for recipient in native.shared.shares.recipients(share.id).await? {
+    let mut found = native.shared.shares.recipients(share.id).await?;
+    found.retain(|recipient| only.is_none_or(|only| recipient.account == only));
+    for recipient in found {
         recipients.push(native.recipient_shown(&recipient, &accounts).await?);
     }
     Reply::json(&RecipientList { recipients })

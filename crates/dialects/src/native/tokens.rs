@@ -10,7 +10,7 @@ use valetkey_core::error::Noun;
 use valetkey_core::id::TokenId;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
-use valetkey_core::port::TokenRecord;
+use valetkey_core::port::{TokenFilter, TokenRecord};
 use valetkey_core::removal::{Amendment, Thing};
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
@@ -18,9 +18,10 @@ use valetkey_core::{Error, Kind};
 use super::ending::{Extent, LastOperator};
 use super::error::Problem;
 use super::leases::{StillTaken, still_taken};
+use super::lists::Names;
 use super::removal::Said;
 use super::who::Whom;
-use super::{Native, who, wire};
+use super::{Native, lists, who, wire};
 use crate::edge::{Call, Reply, json};
 
 /// A token, without what proves it.
@@ -32,6 +33,9 @@ pub(super) struct TokenShown {
     uuid: String,
     /// Whose.
     account: String,
+    /// That account's name; in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_name: Option<String>,
     /// Whose, by id.
     caller: String,
     /// Whose, by name.
@@ -60,6 +64,7 @@ impl TokenShown {
             id: id.to_string(),
             uuid: id.as_uuid(),
             account: account.to_string(),
+            account_name: None,
             caller: caller.to_string(),
             caller_name: caller_name.to_string(),
             role: role.as_str(),
@@ -77,21 +82,38 @@ impl TokenShown {
 #[derive(Serialize, ToSchema)]
 pub(super) struct TokenList {
     tokens: Vec<TokenShown>,
+    /// What to send as `after` for the next page; nothing when there is none.
+    next_after: Option<String>,
 }
 
-/// Lists tokens: a member its own, an admin its account's, an operator all or one account's.
+/// Lists tokens in the order they were made: a member its own, an admin its account's, an operator all or one account's.
 #[utoipa::path(get, operation_id = "list_tokens", path = "/api/v1/tokens", tag = "tokens", params(
     ("account" = Option<String>, Query, description = "Only this account's (name or id); for operators"),
+    ("caller" = Option<String>, Query, description = "Only this caller's (id, `account/name`, or name in the account)"),
+    ("since" = Option<String>, Query, description = "Only those made since (RFC 3339)"),
+    ("since_secs" = Option<u32>, Query, description = "Only those made in the last so many seconds"),
+    ("after" = Option<String>, Query, description = "The `next_after` of the page before"),
+    ("limit" = Option<u32>, Query, description = "1 to 10000; 1000 if not given"),
 ), responses(
     (status = 200, description = "Tokens", body = TokenList),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&["account"])?;
-    let account = native.listed(&call, query.get("account")).await?;
-    let records = native.shared.registry.tokens(account).await?;
-    let seen = records.iter().filter(|record| who::may_see(&call.caller, record.account, record.caller));
-    Reply::json(&TokenList { tokens: seen.map(TokenShown::of).collect() })
+    let query = call.query(&["account", "caller", "since", "since_secs", "after", "limit"])?;
+    let limit = lists::size(&query)?;
+    let filter = TokenFilter {
+        account: native.listed(&call, query.get("account")).await?,
+        caller: native.caller_of_list(&call, query.get("account"), query.get("caller")).await?.map(|known| known.id),
+        since: lists::since(&query, call.now)?,
+        after: query.get("after").map(|text| wire::named(text, "after")).transpose()?,
+        limit: limit + 1,
+    };
+    let (records, more) = lists::page(native.shared.registry.list_tokens(&filter).await?, limit);
+    let next_after = records.last().filter(|_| more).map(|last| last.id.to_string());
+    let names = Names::of(&native, records.iter().map(|record| record.account), []).await?;
+    let shown =
+        |record: &TokenRecord| TokenShown { account_name: names.account(record.account), ..TokenShown::of(record) };
+    Reply::json(&TokenList { tokens: records.iter().map(shown).collect(), next_after })
 }
 
 /// A token to be made.

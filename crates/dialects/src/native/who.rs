@@ -111,12 +111,31 @@ impl<T> Whom<T> {
     }
 }
 
+/// Whether an account is the one that is named by its name or id.
+pub(super) fn is_named(account: &Account, text: &str) -> bool {
+    account.name.as_str() == text || account.id.to_string() == text
+}
+
 impl Native {
     /// Whose things a list shows: everybody's only to an operator that names no account.
     pub(super) async fn listed(&self, call: &Call, given: Option<&str>) -> Result<Option<AccountId>, Error> {
         match (call.caller.role, given) {
             (Role::Operator, None) => Ok(None),
             (Role::Operator | Role::Admin | Role::Member, given) => Ok(Some(self.account(call, given).await?.id)),
+        }
+    }
+
+    /// Whose things of callers a list shows: the caller's that is named; a member's own, whatever it names.
+    pub(super) async fn caller_of_list(
+        &self,
+        call: &Call,
+        account: Option<&str>,
+        given: Option<&str>,
+    ) -> Result<Option<CallerRecord>, Error> {
+        match (given, call.caller.role) {
+            (Some(text), _) => self.caller_named(call, account, text).await.map(Some),
+            (None, Role::Member) => self.shared.registry.caller_by_id(call.caller.id).await,
+            (None, Role::Admin | Role::Operator) => Ok(None),
         }
     }
 
@@ -131,7 +150,7 @@ impl Native {
     pub(super) async fn account(&self, call: &Call, given: Option<&str>) -> Result<Account, Error> {
         let own = self.shared.desk.directory.account(call.caller.account, call.now).await?.account().clone();
         let Some(text) = given else { return Ok(own) };
-        let is = |account: &Account| account.name.as_str() == text || account.id.to_string() == text;
+        let is = |account: &Account| is_named(account, text);
         if is(&own) {
             return Ok(own);
         }
@@ -148,9 +167,42 @@ impl Native {
         self.shared.registry.accounts().await?.into_iter().find(is).ok_or_else(missing)
     }
 
-    /// The caller of an account that is named by its name or id, if there is one.
+    /// A caller that the one who asks may know of: by its id, also if it was removed, as `account/name`, or by its name in an account,
+    /// one's own if not given.
+    pub(super) async fn caller_named(
+        &self,
+        call: &Call,
+        account: Option<&str>,
+        text: &str,
+    ) -> Result<CallerRecord, Error> {
+        let (given, name) = match (account, text.split_once('/')) {
+            (None, Some((account, name))) => (Some(account), name),
+            (account, _) => (account, text),
+        };
+        let found = match text.parse::<CallerId>() {
+            Ok(id) => self.shared.registry.caller_by_id(id).await?,
+            Err(_) => self.caller_in(self.account(call, given).await?.id, name).await?,
+        };
+        let of = match given {
+            Some(account) => Some(self.account(call, Some(account)).await?.id),
+            None => None,
+        };
+        let said = "no such caller; one of another account is named `account/name`, or by its id";
+        found
+            .filter(|known| may_see(&call.caller, known.account, known.id) && of.is_none_or(|of| of == known.account))
+            .ok_or_else(|| Error::new(Kind::NotFound(Noun::Caller), said).at("caller"))
+    }
+
+    /// The caller of an account that is named by its name, `account/name` or its id, if there is one.
     pub(super) async fn caller_in(&self, account: AccountId, text: &str) -> Result<Option<CallerRecord>, Error> {
+        let name = match text.split_once('/') {
+            Some((of, name)) => {
+                let own = self.shared.registry.account_by_id(account).await?;
+                if own.is_some_and(|own| is_named(&own, of)) { name } else { return Ok(None) }
+            }
+            None => text,
+        };
         let callers = self.shared.registry.callers(account).await?;
-        Ok(callers.into_iter().find(|known| known.name.as_str() == text || known.id.to_string() == text))
+        Ok(callers.into_iter().find(|known| known.name.as_str() == name || known.id.to_string() == name))
     }
 }

@@ -16,10 +16,11 @@ use valetkey_core::workspace::{Access, NewWorkspace, Opening, Root, Slug, Worksp
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
+use super::lists::Names;
 use super::places::carried;
 use super::removal::{Removal, Said};
 use super::who::Whom;
-use super::{Native, who, wire};
+use super::{Native, lists, who, wire};
 use crate::edge::{Call, Reply, json};
 
 /// A workspace.
@@ -33,6 +34,9 @@ pub(super) struct WorkspaceShown {
     name: String,
     /// The account's id.
     account: String,
+    /// The account's name; in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_name: Option<String>,
     /// The store's id.
     storage: String,
     /// Its bucket.
@@ -53,6 +57,7 @@ impl WorkspaceShown {
             key: key.to_string(),
             name: name.to_string(),
             account: account.to_string(),
+            account_name: None,
             storage: storage.to_string(),
             bucket: bucket.to_string(),
             prefix: root.to_string(),
@@ -68,19 +73,31 @@ pub(super) struct WorkspaceList {
     workspaces: Vec<WorkspaceShown>,
 }
 
-/// Lists the workspaces of an account. For its admins and for operators.
+/// Lists workspaces: an admin its account's, an operator all or one account's.
 #[utoipa::path(get, operation_id = "list_workspaces", path = "/api/v1/workspaces", tag = "workspaces", params(
-    ("account" = Option<String>, Query, description = "The account (name or id); the caller's own if not given"),
+    ("account" = Option<String>, Query, description = "Only this account's (name or id); for operators"),
+    ("bucket" = Option<String>, Query, description = "Only those in this bucket"),
 ), responses(
     (status = 200, description = "Workspaces", body = WorkspaceList),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&["account"])?;
-    let account = native.account(&call, query.get("account")).await?.id;
+    let query = call.query(&["account", "bucket"])?;
+    let accounts = match native.listed(&call, query.get("account")).await? {
+        Some(account) => vec![account],
+        None => native.accounts_in_reach(&call).await?,
+    };
     who::admin(&call.caller)?;
-    let workspaces = native.shared.workspaces.workspaces(account).await?;
-    Reply::json(&WorkspaceList { workspaces: workspaces.iter().map(WorkspaceShown::of).collect() })
+    let bucket = lists::bucket(&query)?;
+    let names = Names::of(&native, accounts.iter().copied(), []).await?;
+    let mut workspaces = Vec::new();
+    for account in accounts {
+        let found = native.shared.workspaces.workspaces(account).await?;
+        let meant = found.iter().filter(|one| bucket.as_ref().is_none_or(|bucket| one.bucket == *bucket));
+        let shown = |one| WorkspaceShown { account_name: names.account(account), ..WorkspaceShown::of(one) };
+        workspaces.extend(meant.map(shown));
+    }
+    Reply::json(&WorkspaceList { workspaces })
 }
 
 /// What those a workspace is opened for may do.
@@ -260,7 +277,9 @@ impl Native {
         }
         let known = self.shared.registry.callers(account.id).await?;
         let opening = |text: &String| {
-            let found = known.iter().find(|known| known.name.as_str() == text || known.id.to_string() == *text);
+            let own = text.split_once('/').filter(|(of, _)| who::is_named(account, of));
+            let text = own.map_or(text.as_str(), |(_, name)| name);
+            let found = known.iter().find(|known| known.name.as_str() == text || known.id.to_string() == text);
             let found = found.ok_or_else(|| Error::not_found(Noun::Caller).at("callers"))?;
             Ok(Opening { name: named(format!("workspace-{key}-{}", found.name))?, to: Grantee::Caller(found.id) })
         };

@@ -8,6 +8,7 @@ mod dreadnode;
 mod endings;
 mod every_route;
 mod heavy;
+mod lists;
 mod native;
 mod on_record;
 mod packages;

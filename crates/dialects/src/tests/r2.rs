@@ -254,7 +254,7 @@ async fn what_is_wrong_with_a_request_is_told_by_field() {
     assert_eq!(parent.world.memory.leases(&leases()).await.unwrap(), []);
 }
 
-fn leases() -> valetkey_core::port::LeaseFilter {
+fn leases() -> valetkey_core::port::LeaseFilter<'static> {
     valetkey_core::port::LeaseFilter { limit: 10, ..Default::default() }
 }
 

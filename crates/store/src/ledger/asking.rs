@@ -10,6 +10,7 @@ use valetkey_core::Error;
 use valetkey_core::id::{AccountId, LeaseId, StorageId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::port::{LeaseFilter, Outliving};
+use valetkey_core::scope::Scope;
 
 use crate::ledger::entry::{self, Entry, Glance, Issued, Opened, Voided};
 use crate::sqlite::leases::{self, Found};
@@ -85,7 +86,7 @@ impl Store {
     }
 
     /// Leases, the newest first.
-    pub(crate) async fn list(&self, filter: &LeaseFilter, longest_ms: i64) -> Result<Vec<Found>, Error> {
+    pub(crate) async fn list(&self, filter: &LeaseFilter<'_>, longest_ms: i64) -> Result<Vec<Found>, Error> {
         let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
         self.view(async |view| {
             let tail = Tail::of(view).await?;
@@ -230,19 +231,35 @@ async fn waiting(
     view: &mut SqliteConnection,
     tail: &Tail,
     voids: &HashMap<LeaseId, Voided>,
-    filter: &LeaseFilter,
+    filter: &LeaseFilter<'_>,
     longest_ms: i64,
 ) -> Result<Vec<Found>, Error> {
-    let LeaseFilter { account, caller, live_at, before, limit } = *filter;
+    let LeaseFilter { account, caller, token, grant, bucket, since, live_at, before, limit } = *filter;
     let Some(first_ms) = tail.first_ms() else { return Ok(Vec::new()) };
     let at_ms = live_at.map(jiff::Timestamp::as_millisecond);
     let ends = Ends::since(view, first_ms).await?;
+    let since_ms = since.map_or(i64::MIN, jiff::Timestamp::as_millisecond);
+    let bucket = match bucket {
+        Some(bucket) => Some((Scope::bucket_mark(bucket), leases::long_scopes_of(view, bucket).await?)),
+        None => None,
+    };
+    let lies_in = |scope: &[u8], (mark, long): &(Vec<u8>, HashSet<Vec<u8>>)| match entry::scope_digest(scope) {
+        Some(digest) => long.contains(digest),
+        None => scope.get(3..).is_some_and(|rest| rest.starts_with(mark)),
+    };
     let wanted = |glance: &Glance<'_>| {
         let fits = account.is_none_or(|account| glance.account == account)
             && caller.is_none_or(|caller| glance.caller == caller)
+            && token.is_none_or(|token| glance.token == token)
+            && since_ms <= glance.from_ms
             && before.is_none_or(|before| glance.id < before)
             && at_ms.is_none_or(|at| glance.from_ms <= at && glance.until_s.saturating_mul(1000) > at);
         let opened = if fits { glance.read()? } else { return None };
+        let meant = grant.is_none_or(|grant| opened.grant_ids().any(|own| own == grant))
+            && bucket.as_ref().is_none_or(|bucket| lies_in(&opened.scope, bucket));
+        if !meant {
+            return None;
+        }
         let live = at_ms.is_none_or(|at| {
             !voids.contains_key(&opened.id) && ends.of(&opened).is_none_or(|end| end.at.as_millisecond() > at)
         });
@@ -250,7 +267,7 @@ async fn waiting(
     };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut newest = Newest { wanted, limit, kept: BTreeMap::new() };
-    let from_ms = at_ms.map_or(i64::MIN, |at| at.saturating_sub(longest_ms));
+    let from_ms = at_ms.map_or(i64::MIN, |at| at.saturating_sub(longest_ms)).max(since_ms);
     tail.within(from_ms, before.map_or(i64::MAX, LeaseId::made_ms)).look(view, &mut newest).await?;
     let found = |opened: Opened| Found {
         void_kind: voids.get(&opened.id).map(|voided| voided.kind.clone()),
@@ -262,7 +279,7 @@ async fn waiting(
 }
 
 /// One that the index has, as the pages beyond it tell; nothing if it is not live by them and only such are asked for.
-fn voided(one: Found, voids: &HashMap<LeaseId, Voided>, filter: &LeaseFilter) -> Option<Found> {
+fn voided(one: Found, voids: &HashMap<LeaseId, Voided>, filter: &LeaseFilter<'_>) -> Option<Found> {
     match voids.get(&one.opened.id) {
         None => Some(one),
         Some(voided) => filter.live_at.is_none().then(|| Found { void_kind: Some(voided.kind.clone()), ..one }),

@@ -1,10 +1,13 @@
 //! The index of leases.
 
+use std::collections::HashSet;
+
 use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use valetkey_core::Error;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::Revoker;
+use valetkey_core::name::BucketName;
 use valetkey_core::port::{LeaseFilter, Outliving};
 use valetkey_core::scope::Scope;
 
@@ -70,14 +73,19 @@ macro_rules! select {
     };
 }
 
-/// ?1 account, ?2 caller, ?3 the id to stay before, ?4 the least id, ?5 the instant to be live at, ?6 how many.
+/// ?1 account, ?2 caller, ?3 the id to stay before, ?4 the least id, ?5 the instant to be live at, ?6 how many, ?7 token, ?8 grant,
+/// ?9 the mark of a bucket. A long scope stands as a zero and its digest.
 macro_rules! list {
     ($which:literal) => {
         concat!(
             select!("WHERE "),
             $which,
             " AND id < ?3 AND id >= ?4 AND (?5 IS NULL OR (opened_ms <= ?5 AND until_s * 1000 > ?5 ",
-            "AND void_kind IS NULL AND (revoked_ms IS NULL OR revoked_ms > ?5))) ORDER BY id DESC LIMIT ?6"
+            "AND void_kind IS NULL AND (revoked_ms IS NULL OR revoked_ms > ?5))) ",
+            "AND (?7 IS NULL OR token = ?7) AND (?8 IS NULL OR instr(grants, ?8) > 0) ",
+            "AND (?9 IS NULL OR substr(scope, 4, length(?9)) = ?9 OR (substr(scope, 1, 1) = x'00' AND substr(scope, 2) IN ",
+            "(SELECT digest FROM scopes WHERE substr(body, 4, length(?9)) = ?9))) ",
+            "ORDER BY id DESC LIMIT ?6"
         )
     };
 }
@@ -92,16 +100,18 @@ pub(crate) async fn by_id(db: &mut SqliteConnection, id: LeaseId) -> Result<Opti
 /// Leases, the newest first. `longest_ms` bounds how long ago one that is live was opened.
 pub(crate) async fn list(
     db: &mut SqliteConnection,
-    filter: &LeaseFilter,
+    filter: &LeaseFilter<'_>,
     longest_ms: i64,
 ) -> Result<Vec<Found>, Error> {
-    let LeaseFilter { account, caller, live_at, before, limit } = *filter;
+    let LeaseFilter { account, caller, token, grant, bucket, since, live_at, before, limit } = *filter;
     let sql = match (account, caller) {
         (_, Some(_)) => list!("caller = ?2 AND (?1 IS NULL OR account = ?1)"),
         (Some(_), None) => list!("account = ?1 AND ?2 IS NULL"),
         (None, None) => list!("?1 IS NULL AND ?2 IS NULL"),
     };
-    let least = live_at.map_or(0, |at| at.as_millisecond().saturating_sub(longest_ms).max(0));
+    // The id tells when it was opened.
+    let since = since.map_or(0, jiff::Timestamp::as_millisecond);
+    let least = live_at.map_or(0, |at| at.as_millisecond().saturating_sub(longest_ms)).max(since).max(0);
     let rows = sqlx::query(sql)
         .bind(account.map(|id| id.to_bytes().to_vec()))
         .bind(caller.map(|id| id.to_bytes().to_vec()))
@@ -109,10 +119,23 @@ pub(crate) async fn list(
         .bind(first_id(least))
         .bind(live_at.map(jiff::Timestamp::as_millisecond))
         .bind(i64::from(limit))
+        .bind(token.map(|id| id.to_bytes().to_vec()))
+        .bind(grant.map(|id| id.to_bytes().to_vec()))
+        .bind(bucket.map(Scope::bucket_mark))
         .fetch_all(db)
         .await
         .map_err(failed)?;
     rows.iter().map(found).collect()
+}
+
+/// The digests of the long scopes of a bucket.
+pub(crate) async fn long_scopes_of(db: &mut SqliteConnection, bucket: &BucketName) -> Result<HashSet<Vec<u8>>, Error> {
+    let found: Vec<Vec<u8>> = sqlx::query_scalar("SELECT digest FROM scopes WHERE substr(body, 4, length(?1)) = ?1")
+        .bind(Scope::bucket_mark(bucket))
+        .fetch_all(db)
+        .await
+        .map_err(failed)?;
+    Ok(found.into_iter().collect())
 }
 
 /// The leases that were handed the credential of this name, the newest first.

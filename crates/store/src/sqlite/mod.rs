@@ -7,6 +7,7 @@ pub(crate) mod change;
 pub(crate) mod figures;
 pub(crate) mod holdings;
 pub(crate) mod leases;
+pub(crate) mod lists;
 pub(crate) mod notes;
 pub(crate) mod packages;
 pub(crate) mod pages;

@@ -104,7 +104,7 @@ pub async fn leases_are_listed_by_whose_they_are_and_whether_they_live(bench: &B
     bench.registry.revoke(valetkey_core::lease::Revocation::Lease(others.id), by(&other, bench.now())).await.unwrap();
     bench.clock.advance_secs(1);
     let list = async |account, caller, live_at| {
-        let filter = LeaseFilter { account, caller, live_at, before: None, limit: 100 };
+        let filter = LeaseFilter { account, caller, live_at, limit: 100, ..LeaseFilter::default() };
         let mut ids: Vec<LeaseId> =
             bench.registry.leases(&filter).await.unwrap().into_iter().map(|record| record.lease.id).collect();
         ids.sort_unstable();

@@ -8,6 +8,7 @@ pub mod credits;
 pub mod directory;
 pub mod files;
 pub mod ledger;
+pub mod lists;
 pub mod packages;
 pub mod parents;
 pub mod registry;
@@ -90,6 +91,11 @@ macro_rules! contract {
                 a_long_scope_is_kept_with_its_lease,
                 an_unknown_lease_is_absent,
                 the_ledger_verifies_after_many_leases;
+            lists:
+                grants_are_listed_by_what_is_asked_for_and_page_by_page,
+                callers_are_listed_page_by_page,
+                tokens_are_listed_by_what_is_asked_for_and_page_by_page,
+                leases_are_listed_by_token_grant_bucket_and_time;
             credits:
                 credits_are_never_overdrawn,
                 an_account_without_credits_is_told_what_it_lacks,

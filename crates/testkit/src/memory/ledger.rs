@@ -67,14 +67,18 @@ impl World {
     }
 
     /// Leases, the newest first.
-    pub(super) fn list(&self, filter: &LeaseFilter) -> Vec<LeaseRecord> {
-        let LeaseFilter { account, caller, live_at, before, limit } = *filter;
+    pub(super) fn list(&self, filter: &LeaseFilter<'_>) -> Vec<LeaseRecord> {
+        let LeaseFilter { account, caller, token, grant, bucket, since, live_at, before, limit } = *filter;
         let mut found: Vec<&Lease> = self
             .leases
             .iter()
             .filter(|lease| {
                 account.is_none_or(|only| only == lease.account)
                     && caller.is_none_or(|only| only == lease.caller)
+                    && token.is_none_or(|only| only == lease.token)
+                    && grant.is_none_or(|only| lease.grants.contains(&only))
+                    && bucket.is_none_or(|only| only == lease.scope.bucket())
+                    && since.is_none_or(|since| since <= lease.opened)
                     && live_at.is_none_or(|at| self.is_live(lease, at))
                     && before.is_none_or(|before| lease.id < before)
             })

@@ -11,7 +11,10 @@ use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseRecord, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::port::{LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenRecord, Verified};
+use valetkey_core::port::{
+    CallerFilter, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter, TokenRecord,
+    Verified,
+};
 use valetkey_core::removal::{Amendment, How, Plan, Thing};
 use valetkey_core::storage::Storage;
 use valetkey_core::token::{Maker, PlainToken, TokenDigest};
@@ -252,6 +255,20 @@ impl Registry for Memory {
         Ok(callers)
     }
 
+    async fn list_callers(&self, filter: &CallerFilter<'_>) -> Result<Vec<CallerRecord>, Error> {
+        let CallerFilter { account, after, limit } = *filter;
+        let mut callers = self.world().caller_records();
+        let place = |known: &CallerRecord| (known.account, known.name.clone());
+        callers.retain(|known| {
+            known.standing != CallerStanding::Removed
+                && account.is_none_or(|only| only == known.account)
+                && after.is_none_or(|after| after < (known.account, known.name.as_str()))
+        });
+        callers.sort_by_key(place);
+        callers.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(callers)
+    }
+
     async fn caller_by_id(&self, id: CallerId) -> Result<Option<CallerRecord>, Error> {
         Ok(self.world().caller_records().into_iter().find(|known| known.id == id))
     }
@@ -318,6 +335,19 @@ impl Registry for Memory {
         let records = world.tokens.iter().map(|(_, record)| record);
         let own = records.filter(|record| account.is_none_or(|only| only == record.account));
         Ok(own.map(|record| world.current(record)).collect())
+    }
+
+    async fn list_tokens(&self, filter: &TokenFilter) -> Result<Vec<TokenRecord>, Error> {
+        let TokenFilter { account, caller, since, after, limit } = *filter;
+        let mut tokens = self.tokens(account).await?;
+        tokens.retain(|known| {
+            caller.is_none_or(|only| only == known.caller)
+                && since.is_none_or(|since| since <= known.made)
+                && after.is_none_or(|after| after < known.id)
+        });
+        tokens.sort_by_key(|known| known.id);
+        tokens.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(tokens)
     }
 
     async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<u64, Error> {
@@ -404,6 +434,28 @@ impl Registry for Memory {
         Ok(id)
     }
 
+    async fn list_grants(&self, filter: &GrantFilter<'_>) -> Result<Vec<Grant>, Error> {
+        let GrantFilter { account, name, caller, bucket, since, after, limit } = *filter;
+        let world = self.world();
+        let of = caller.and_then(|id| world.callers.iter().find(|(known, ..)| *known == id)).map(|known| known.1);
+        let may_use = |grant: &Grant, caller: CallerId| match grant.to {
+            Grantee::Everyone => of == Some(grant.account),
+            Grantee::Caller(own) => own == caller,
+        };
+        let mut grants = world.grants.clone();
+        grants.retain(|grant| {
+            account.is_none_or(|only| only == grant.account)
+                && name.is_none_or(|only| only == grant.name.as_str())
+                && caller.is_none_or(|caller| may_use(grant, caller))
+                && bucket.is_none_or(|only| only == grant.scope.bucket())
+                && since.is_none_or(|since| since.as_millisecond() <= grant.id.made_ms())
+                && after.is_none_or(|after| after < (grant.account, grant.name.as_str()))
+        });
+        grants.sort_by_key(|grant| (grant.account, grant.name.clone()));
+        grants.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(grants)
+    }
+
     async fn grants(&self, account: AccountId) -> Result<Vec<Grant>, Error> {
         let world = self.world();
         let mut grants: Vec<Grant> = world.grants.iter().filter(|grant| grant.account == account).cloned().collect();
@@ -437,7 +489,7 @@ impl Registry for Memory {
         Ok(self.world().lease(id))
     }
 
-    async fn leases(&self, filter: &LeaseFilter) -> Result<Vec<LeaseRecord>, Error> {
+    async fn leases(&self, filter: &LeaseFilter<'_>) -> Result<Vec<LeaseRecord>, Error> {
         Ok(self.world().list(filter))
     }
 

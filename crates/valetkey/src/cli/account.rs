@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
+use crate::cli::list;
 use crate::cli::output::Out;
 use crate::cli::remove::{self, Cascade};
 use crate::cli::show;
@@ -153,8 +154,8 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             show::one(out, &client.patch(Route::new(&["accounts", &account]), &body).await?, FIRST)
         }
         Command::Callers { account } => {
-            let answer = client.get(Route::new(&["accounts", &account, "callers"])).await?;
-            show::list(out, &answer, CALLERS, "the account has no callers")
+            let route = Route::new(&["accounts", &account, "callers"]);
+            list::run(route, true, CALLERS, "the account has no callers", client, out).await
         }
         Command::Credit { account, credits } => {
             let body = Body::new().set("credits", credits);

@@ -5,6 +5,8 @@ use serde_json::Value;
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
+use crate::cli::list::{self, Pages};
+use crate::cli::named::in_account;
 use crate::cli::output::Out;
 use crate::cli::remove::{self, How};
 use crate::cli::show;
@@ -19,12 +21,14 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// List an account's callers
+    /// List callers: an operator everybody's, an admin its account's
     #[command(visible_alias = "list")]
     Ls {
-        /// The account; yours unless given
+        /// Only this account's
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
+        #[command(flatten)]
+        pages: Pages,
     },
     /// Refuse a caller until it is activated again, and end what it was given
     Suspend(Whom),
@@ -64,16 +68,20 @@ struct Whom {
     account: Option<String>,
 }
 
-const COLUMNS: &[show::Column] =
-    &[("NAME", &["name"]), ("ID", &["id"]), ("ROLE", &["role"]), ("STANDING", &["standing"])];
+const COLUMNS: &[show::Column] = &[
+    ("ACCOUNT", &["account_name", "account"]),
+    ("NAME", &["name"]),
+    ("ID", &["id"]),
+    ("ROLE", &["role"]),
+    ("STANDING", &["standing"]),
+];
 
 /// Runs `valetkey caller`.
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match args.command {
-        Command::Ls { account } => {
-            let account = own_unless(client, account).await?;
-            let answer = client.get(Route::new(&["accounts", &account, "callers"])).await?;
-            show::list(out, &answer, COLUMNS, "the account has no callers")
+        Command::Ls { account, pages } => {
+            let route = pages.on(Route::new(&["callers"]).with_some("account", account));
+            list::run(route, pages.all, COLUMNS, "there are no callers", client, out).await
         }
         Command::Suspend(whom) => {
             let (name, route) = whom.route(client).await?;
@@ -106,10 +114,7 @@ fn ended(answer: &Value) -> String {
 
 impl Whom {
     async fn route(self, client: &Client<'_>) -> Result<(String, Route), Failure> {
-        let (account, caller) = match (self.account, self.caller.split_once('/')) {
-            (None, Some((account, caller))) => (Some(account.to_owned()), caller.to_owned()),
-            (account, _) => (account, self.caller),
-        };
+        let (account, caller) = in_account(self.account, &self.caller);
         let account = own_unless(client, account).await?;
         let route = Route::new(&["accounts", &account, "callers", &caller]);
         Ok((format!("{account}/{caller}"), route))

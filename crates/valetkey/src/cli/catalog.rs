@@ -60,7 +60,11 @@ enum DatasetCommand {
     Create(Box<NewDataset>),
     /// List datasets
     #[command(visible_alias = "list")]
-    Ls,
+    Ls {
+        /// Only those in this bucket
+        #[arg(long, value_name = "BUCKET")]
+        bucket: Option<String>,
+    },
     /// Take a dataset out of the catalogue; its objects stay
     Rm {
         /// Its name or id
@@ -217,8 +221,8 @@ pub(crate) async fn dataset(args: Dataset, client: &Client<'_>, out: &Out) -> Re
             let answer = client.post(Route::new(&["datasets"]), &body).await?;
             show::one(out, &answer, &["name", "id", "topic", "bucket", "prefix", "description"])
         }
-        DatasetCommand::Ls => {
-            let answer = client.get(Route::new(&["datasets"])).await?;
+        DatasetCommand::Ls { bucket } => {
+            let answer = client.get(Route::new(&["datasets"]).with_some("bucket", bucket)).await?;
             show::list(out, &answer, COLUMNS, "there are no datasets")
         }
         DatasetCommand::Rm { name, cascade } => {

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::named::in_account;
 use crate::cli::output::{Format, Out, clean};
 use crate::cli::place::Place;
 use crate::cli::show;
@@ -18,7 +19,7 @@ pub(crate) struct Args {
     /// Where
     #[arg(value_name = "s3://BUCKET/KEY")]
     place: String,
-    /// For another caller of the account, by name or id; for admins
+    /// For another caller: its name in your account, ACCOUNT/NAME, or its id; for admins
     #[arg(long = "as", value_name = "CALLER")]
     caller: Option<String>,
     /// The other caller's account, by name or id; for operators
@@ -44,12 +45,19 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<Ex
         "list" => ("action", "list-bucket"),
         action => ("action", action),
     };
+    let (account, caller) = match args.caller {
+        Some(caller) => {
+            let (account, caller) = in_account(args.account, &caller);
+            (account, Some(caller))
+        }
+        None => (args.account, None),
+    };
     let body = Body::new()
         .set(word, action)
         .set("bucket", place.bucket)
         .set("key", key)
-        .some("caller", args.caller)
-        .some("account", args.account);
+        .some("caller", caller)
+        .some("account", account);
     let answer = client.post(Route::new(&["explain"]), &body).await?;
     let allowed = show::find(&answer, &["allowed"]).and_then(Value::as_bool).unwrap_or(false);
     match out.format() {

@@ -5,6 +5,8 @@ use valetkey_core::id::GrantId;
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::list::{self, Pages, Since};
+use crate::cli::named::in_account;
 use crate::cli::output::Out;
 use crate::cli::place::{self, Place};
 use crate::cli::remove::{self, How};
@@ -22,16 +24,26 @@ pub(crate) struct Args {
 enum Command {
     /// Grant an account access to a dataset or a place
     Create(Box<Create>),
-    /// List grants
+    /// List grants: an operator everybody's, an admin its account's, everyone else what it may reach
     #[command(visible_alias = "list")]
     Ls {
-        /// The account; yours unless given
+        /// Only this account's
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
+        /// Only those this caller may use, everyone's too: its name in your account, ACCOUNT/NAME, or its id
+        #[arg(long, value_name = "CALLER")]
+        caller: Option<String>,
+        /// Only those of this bucket
+        #[arg(long, value_name = "BUCKET")]
+        bucket: Option<String>,
+        #[command(flatten)]
+        since: Since,
+        #[command(flatten)]
+        pages: Pages,
     },
     /// Remove a grant and end the credentials vended under it
     Rm {
-        /// The grant's id or name
+        /// The grant's id, its name in your account, or ACCOUNT/NAME
         #[arg(value_name = "GRANT")]
         grant: String,
         /// Its account; yours unless given
@@ -157,7 +169,20 @@ impl Access {
 }
 
 /// The columns of a list of grants.
-pub(crate) const COLUMNS: &[show::Column] = &[
+const COLUMNS: &[show::Column] = &[
+    ("ACCOUNT", &["account_name", "account"]),
+    ("NAME", &["name"]),
+    ("STATE", &["state"]),
+    ("ACCESS", &["access"]),
+    ("OPENS", &[show::PLACES]),
+    ("ONLY FOR", &["to"]),
+    ("MAX TTL", &["max_ttl_secs"]),
+    ("UNTIL", &["until"]),
+    ("ID", &["id"]),
+];
+
+/// The columns of what the caller may reach: all of its own account.
+pub(crate) const OWN: &[show::Column] = &[
     ("NAME", &["name"]),
     ("STATE", &["state"]),
     ("ACCESS", &["access"]),
@@ -181,9 +206,13 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
                 &["name", "id", "account", "to", "state", "access", "bucket", "prefixes", "objects"],
             )
         }
-        Command::Ls { account } => {
-            let answer = client.get(Route::new(&["grants"]).with_some("account", account)).await?;
-            show::list(out, &answer, COLUMNS, "there are no grants")
+        Command::Ls { account, caller, bucket, since, pages } => {
+            let route = match account {
+                Some(account) => Route::new(&["grants"]).with("account", account),
+                None => Route::new(&["grants"]).with("all", "true"),
+            };
+            let route = since.on(route.with_some("caller", caller).with_some("bucket", bucket))?;
+            list::run(pages.on(route), pages.all, COLUMNS, "there are no grants", client, out).await
         }
         Command::Rm { grant, account, keep_credentials, how } => {
             let id = id(client, &grant, account).await?;
@@ -206,12 +235,10 @@ pub(crate) async fn id(client: &Client<'_>, text: &str, account: Option<String>)
     if text.parse::<GrantId>().is_ok() {
         return Ok(text.to_owned());
     }
-    let (account, text) = match (account, text.split_once('/')) {
-        (None, Some((account, name))) => (Some(account.to_owned()), name),
-        (account, _) => (account, text),
-    };
-    let answer = client.get(Route::new(&["grants"]).with_some("account", account)).await?;
-    let named = show::rows(&answer).iter().find(|grant| show::text(grant, &["name"]) == Some(text));
+    let (account, text) = in_account(account, text);
+    let route = Route::new(&["grants"]).with_some("account", account).with("name", text.as_str());
+    let answer = client.get(route).await?;
+    let named = show::rows(&answer).iter().find(|grant| show::text(grant, &["name"]) == Some(text.as_str()));
     named.and_then(|grant| show::text(grant, &["id"])).map(str::to_owned).ok_or_else(|| {
         Failure::new(Exit::NotFound, format!("there is no grant `{text}` that you can see"))
             .hint("name it as ACCOUNT/NAME, or by its id; `valetkey grant ls --account ACCOUNT` lists them")

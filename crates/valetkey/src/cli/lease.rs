@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
+use crate::cli::list::{self, Since};
 use crate::cli::output::Out;
 use crate::cli::{grant, show};
 
@@ -23,12 +24,26 @@ enum Command {
         /// Only those that are open now
         #[arg(long)]
         live: bool,
-        /// Only this caller's
+        /// Only this caller's: its name in your account, ACCOUNT/NAME, or its id
         #[arg(long, value_name = "CALLER")]
         caller: Option<String>,
         /// Only this account's
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
+        /// Only those that this token opened
+        #[arg(long, value_name = "TOKEN_ID")]
+        token: Option<String>,
+        /// Only those of this grant: its name in your account, ACCOUNT/NAME, or its id
+        #[arg(long, value_name = "GRANT")]
+        grant: Option<String>,
+        /// Only those of this bucket
+        #[arg(long, value_name = "BUCKET")]
+        bucket: Option<String>,
+        #[command(flatten)]
+        since: Since,
+        /// All of them, page by page
+        #[arg(long, conflicts_with = "before")]
+        all: bool,
         /// Only those before this one: the next page
         #[arg(long, value_name = "LEASE_ID")]
         before: Option<String>,
@@ -82,6 +97,7 @@ pub(crate) struct Whose {
 const WIDE: &[show::Column] = &[
     ("LEASE", &["lease_id"]),
     ("STATE", &["state"]),
+    ("ACCOUNT", &["account_name", "account"]),
     ("CALLER", &["caller_name", "caller"]),
     ("ACCESS", &["access"]),
     ("OPENS", &[show::PLACES]),
@@ -92,7 +108,7 @@ const WIDE: &[show::Column] = &[
     ("FROM", &["from"]),
 ];
 
-const COLUMNS: &[show::Column] = WIDE.split_at(9).0;
+const COLUMNS: &[show::Column] = WIDE.split_at(10).0;
 
 /// The same, of leases that were handed one key of a store.
 const HANDED: &[show::Column] = &[
@@ -134,15 +150,19 @@ const FIRST: &[&str] = &[
 /// Runs `valetkey lease`.
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match args.command {
-        Command::Ls { live, caller, account, before, limit } => {
-            let route = Route::new(&["leases"])
+        Command::Ls { live, caller, account, token, grant, bucket, since, all, before, limit } => {
+            let route = since
+                .on(Route::new(&["leases"]))?
                 .with_some("live", live.then_some("true"))
                 .with_some("caller", caller)
                 .with_some("account", account)
+                .with_some("token", token)
+                .with_some("grant", grant)
+                .with_some("bucket", bucket)
                 .with_some("before", before)
-                .with_some("limit", limit);
+                .with_some("limit", limit.or(all.then_some(500)));
             let columns = if out.is_wide() { WIDE } else { COLUMNS };
-            show::list(out, &client.get(route).await?, columns, "there are no leases")
+            list::run(route, all, columns, "there are no leases", client, out).await
         }
         Command::Show { id } => show::one(out, &client.get(Route::new(&["leases", &id])).await?, FIRST),
         Command::Revoke { id } => {

@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::list::{self, Since};
 use crate::cli::output::{Format, Out};
-use crate::cli::{show, ttl};
+use crate::cli::show;
 
 /// Check that the record of leases, revocations, tokens and changes is whole
 #[derive(Debug, clap::Args)]
@@ -28,12 +29,14 @@ enum Command {
 /// List who changed what: accounts, callers, tokens, grants, storages and all else, the newest first
 #[derive(Debug, clap::Args)]
 pub(crate) struct Audit {
-    /// Only those since then: an instant (2026-01-31T12:00:00Z) or a length of time (24h, 7d)
-    #[arg(long, value_name = "WHEN")]
-    since: Option<String>,
+    #[command(flatten)]
+    since: Since,
     /// Only those of a kind of thing: account, caller, token, grant, storage ...
     #[arg(long, value_name = "NOUN")]
     noun: Option<String>,
+    /// All of them, page by page
+    #[arg(long, conflicts_with = "before")]
+    all: bool,
     /// Only those before this one: the next page
     #[arg(long, value_name = "PLACE")]
     before: Option<String>,
@@ -120,18 +123,11 @@ fn remarks(found: Option<&str>, answer: &Value) -> Vec<String> {
 
 /// Runs `valetkey audit`.
 pub(crate) async fn audit(args: Audit, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
-    let Audit { since, noun, before, limit } = args;
-    // What begins as a length of time does not have a date's dashes.
-    let (since, since_secs) = match since {
-        Some(text) if text.contains('-') => (Some(text), None),
-        Some(text) => (None, Some(ttl::parse(&text).map_err(Failure::usage)?)),
-        None => (None, None),
-    };
-    let route = Route::new(&["audit"])
-        .with_some("since", since)
-        .with_some("since_secs", since_secs)
+    let Audit { since, noun, all, before, limit } = args;
+    let route = since
+        .on(Route::new(&["audit"]))?
         .with_some("noun", noun)
         .with_some("before", before)
-        .with_some("limit", limit);
-    show::list(out, &client.get(route).await?, COLUMNS, "nothing was changed")
+        .with_some("limit", limit.or(all.then_some(500)));
+    list::run(route, all, COLUMNS, "nothing was changed", client, out).await
 }

@@ -13,5 +13,5 @@ pub(crate) async fn whoami(client: &Client<'_>, out: &Out) -> Result<(), Failure
 /// Runs `valetkey ls`.
 pub(crate) async fn ls(client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     let answer = client.get(Route::new(&["grants"])).await?;
-    show::list(out, &answer, grant::COLUMNS, "nothing is granted to you")
+    show::list(out, &answer, grant::OWN, "nothing is granted to you")
 }

@@ -49,6 +49,9 @@ enum Command {
         /// Only this account's
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
+        /// Only those that open this bucket
+        #[arg(long, value_name = "BUCKET")]
+        bucket: Option<String>,
     },
     /// End a parent access key and everything made of it or signed with it, at once
     Disable {
@@ -120,6 +123,7 @@ impl Permission {
 
 const COLUMNS: &[show::Column] = &[
     ("ACCESS KEY ID", &["access_key_id"]),
+    ("ACCOUNT", &["account_name", "account"]),
     ("NAME", &["name"]),
     ("ACCOUNT ID", &["account_id"]),
     ("MADE", &["made"]),
@@ -164,9 +168,9 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             out.note("token and secret cannot be shown again. Keep them in a file only you can read");
             Ok(())
         }
-        Command::Ls { account } => {
-            let answer = client.get(Route::new(&["parent-keys"]).with_some("account", account)).await?;
-            show::list(out, &answer, COLUMNS, "there are no parent access keys")
+        Command::Ls { account, bucket } => {
+            let route = Route::new(&["parent-keys"]).with_some("account", account).with_some("bucket", bucket);
+            show::list(out, &client.get(route).await?, COLUMNS, "there are no parent access keys")
         }
         Command::Disable { key } => {
             let answer = client.delete(Route::new(&["parent-keys", &key])).await?;

@@ -155,14 +155,6 @@ fn hinted(failure: Failure) -> Failure {
     }
 }
 
-/// A name in an account: `ACCOUNT/NAME` says both, wherever a name is taken.
-pub(crate) fn in_account(account: Option<String>, text: &str) -> (Option<String>, String) {
-    match (account, text.split_once('/')) {
-        (None, Some((account, name))) => (Some(account.to_owned()), name.to_owned()),
-        (account, _) => (account, text.to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -177,13 +169,5 @@ mod tests {
         assert!(is_much(&plan(11, 0, 0)) && is_much(&plan(0, 11, 0)) && is_much(&plan(0, 0, 1)));
         assert_eq!(also(&plan(3, 1, 0)), "; with it: grant acme/daily, 3 live leases");
         assert_eq!(also(&plan(0, 0, 0)), "");
-    }
-
-    #[test]
-    fn a_name_may_say_its_account() {
-        let own = |account: Option<&str>, text: &str| in_account(account.map(str::to_owned), text);
-        assert_eq!(own(None, "acme/ann"), (Some("acme".to_owned()), "ann".to_owned()));
-        assert_eq!(own(None, "ann"), (None, "ann".to_owned()));
-        assert_eq!(own(Some("acme"), "ann"), (Some("acme".to_owned()), "ann".to_owned()));
     }
 }

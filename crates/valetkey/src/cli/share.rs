@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
+use crate::cli::named::in_account;
 use crate::cli::output::{Format, Out};
 use crate::cli::place::{self, Place};
 use crate::cli::{instant, show, ttl};
@@ -37,7 +38,11 @@ enum Command {
     },
     /// List shares
     #[command(visible_alias = "list")]
-    Ls,
+    Ls {
+        /// Only those this account provides
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
     /// Remove a share, and end the credentials vended of it
     Rm {
         /// The share
@@ -82,6 +87,9 @@ enum Command {
         /// The share
         #[arg(value_name = "SHARE")]
         share: String,
+        /// Only this account and its callers
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
     },
     /// Make the files that recipients' clients read
     #[command(subcommand)]
@@ -186,7 +194,7 @@ struct Whose {
     /// The recipient's account; yours unless given
     #[arg(long, value_name = "ACCOUNT")]
     account: Option<String>,
-    /// The recipient's caller
+    /// The recipient's caller: a name in your account, or ACCOUNT/NAME
     #[arg(long, value_name = "CALLER")]
     caller: String,
     /// How long the profile's token is good: `30d`; without it, as long as the token you make it with
@@ -207,8 +215,13 @@ fn grace(text: &str) -> Result<u32, String> {
     if matches!(text, "0" | "0s") { Ok(0) } else { ttl::parse(text) }
 }
 
-const SHARES: &[show::Column] =
-    &[("NAME", &["name"]), ("ACCOUNT", &["account"]), ("COMMENT", &["comment"]), ("MADE", &["made"]), ("ID", &["id"])];
+const SHARES: &[show::Column] = &[
+    ("NAME", &["name"]),
+    ("ACCOUNT", &["account_name", "account"]),
+    ("COMMENT", &["comment"]),
+    ("MADE", &["made"]),
+    ("ID", &["id"]),
+];
 const TABLES: &[show::Column] = &[
     ("SCHEMA", &["schema"]),
     ("NAME", &["name"]),
@@ -251,7 +264,10 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let answer = client.post(Route::new(&["shares"]), &body).await?;
             show::one(out, &answer, &["name", "id", "account", "comment"])
         }
-        Command::Ls => show::list(out, &client.get(Route::new(&["shares"])).await?, SHARES, "there are no shares"),
+        Command::Ls { account } => {
+            let answer = client.get(Route::new(&["shares"]).with_some("account", account)).await?;
+            show::list(out, &answer, SHARES, "there are no shares")
+        }
         Command::Rm { share, keep_credentials } => {
             let answer = client.delete(ending(Route::new(&["shares", &share]), keep_credentials)).await?;
             show::done(out, &answer, &format!("share {share} is removed{}", ended(keep_credentials)))
@@ -283,8 +299,9 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let answer = client.delete(ending(route, keep_credentials)).await?;
             show::done(out, &answer, &format!("share {share} is taken from {from}{}", ended(keep_credentials)))
         }
-        Command::Recipients { share } => {
-            let answer = client.get(Route::new(&["shares", &share, "recipients"])).await?;
+        Command::Recipients { share, account } => {
+            let route = Route::new(&["shares", &share, "recipients"]).with_some("account", account);
+            let answer = client.get(route).await?;
             show::list(out, &answer, RECIPIENTS, "the share was given to nobody")
         }
         Command::Profile(command) => profile(command, client, out).await,
@@ -352,6 +369,7 @@ async fn profile(command: Profile, client: &Client<'_>, out: &Out) -> Result<(),
     match command {
         Profile::Create { whose, link: true, link_ttl } => {
             let Whose { account, caller, ttl, outlive, oauth, file: _ } = whose;
+            let (account, caller) = in_account(account, &caller);
             let body = Body::new()
                 .some("account", account)
                 .set("caller", caller)
@@ -380,6 +398,7 @@ async fn profile(command: Profile, client: &Client<'_>, out: &Out) -> Result<(),
 
 async fn made(whose: Whose, grace: Option<u32>, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     let Whose { account, caller, ttl, outlive, oauth, file } = whose;
+    let (account, caller) = in_account(account, &caller);
     // Before anything is made: a token that cannot be written anywhere helps nobody.
     let mut target = file.as_deref().map(private).transpose()?;
     let body = Body::new()

@@ -31,8 +31,8 @@ pub(crate) fn list(out: &Out, answer: &Value, columns: &[Column], none: &str) ->
             let rows: Vec<Vec<String>> =
                 rows.iter().map(|row| columns.iter().map(|(_, names)| column(row, names, seen)).collect()).collect();
             out.table(&header, &rows)?;
-            if let Some(next) = text(answer, &["next_before"]) {
-                out.note(&format!("there may be more: --before {next}"));
+            if let Some((word, next)) = next(answer) {
+                out.note(&format!("there is more: --all lists it, --{word} {next} the next page"));
             }
             if let Some(more) = find(answer, &["unlisted"]).and_then(Value::as_u64).filter(|more| *more > 0) {
                 out.note(&format!("and {more} more that the server does not list"));
@@ -40,6 +40,13 @@ pub(crate) fn list(out: &Out, answer: &Value, columns: &[Column], none: &str) ->
             Ok(())
         }
     }
+}
+
+/// Where the next page of a list begins, and the word to ask for it with; nothing if this was the last.
+pub(crate) fn next(answer: &Value) -> Option<(&'static str, String)> {
+    [("before", "next_before"), ("after", "next_after")]
+        .into_iter()
+        .find_map(|(word, field)| Some((word, text(answer, &[field])?.to_owned())))
 }
 
 /// The columns without the ids of what has a name: people call it by that, and `--output wide` has them.

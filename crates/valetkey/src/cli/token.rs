@@ -7,6 +7,8 @@ use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::connection::read_secret;
 use crate::cli::failure::Failure;
+use crate::cli::list::{self, Pages, Since};
+use crate::cli::named::in_account;
 use crate::cli::output::{Format, Out};
 use crate::cli::{show, ttl};
 
@@ -21,7 +23,7 @@ pub(crate) struct Args {
 enum Command {
     /// Make a token. It is shown once, on standard output
     Create {
-        /// Whose it is; made if there is no such caller
+        /// Whose it is: a name in your account, or ACCOUNT/NAME; made if there is no such caller
         #[arg(value_name = "CALLER")]
         caller: String,
         /// The caller's account; yours unless given
@@ -37,12 +39,19 @@ enum Command {
         #[arg(long)]
         outlive: bool,
     },
-    /// List tokens; their secrets are not kept
+    /// List tokens, in the order they were made; their secrets are not kept
     #[command(visible_alias = "list")]
     Ls {
         /// Only this account's
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
+        /// Only this caller's: its name in your account, ACCOUNT/NAME, or its id
+        #[arg(long, value_name = "CALLER")]
+        caller: Option<String>,
+        #[command(flatten)]
+        since: Since,
+        #[command(flatten)]
+        pages: Pages,
     },
     /// Change when a token ends; credentials that it vended and that would outlive it end
     #[command(group = clap::ArgGroup::new("when").required(true).multiple(false))]
@@ -105,7 +114,7 @@ impl Role {
 const COLUMNS: &[show::Column] = &[
     ("ID", &["id"]),
     ("CALLER", &["caller_name"]),
-    ("ACCOUNT", &["account"]),
+    ("ACCOUNT", &["account_name", "account"]),
     ("ROLE", &["role"]),
     ("ENDS IN", &["tail"]),
     ("MADE", &["made"]),
@@ -118,6 +127,7 @@ const COLUMNS: &[show::Column] = &[
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match args.command {
         Command::Create { caller, account, role, ttl, outlive } => {
+            let (account, caller) = in_account(account, &caller);
             let body = Body::new()
                 .set("caller", caller)
                 .some("account", account)
@@ -138,9 +148,10 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             out.note(&format!("this is {id}; it cannot be shown again. Keep it in a file only you can read"));
             Ok(())
         }
-        Command::Ls { account } => {
-            let answer = client.get(Route::new(&["tokens"]).with_some("account", account)).await?;
-            show::list(out, &answer, COLUMNS, "there are no tokens")
+        Command::Ls { account, caller, since, pages } => {
+            let route = Route::new(&["tokens"]).with_some("account", account).with_some("caller", caller);
+            let route = pages.on(since.on(route)?);
+            list::run(route, pages.all, COLUMNS, "there are no tokens", client, out).await
         }
         Command::Set { id, ttl, no_ttl: _, outlive, keep_credentials } => {
             let body = Body::new().set("expires_in_secs", ttl).some("outlive", outlive.then_some(true));

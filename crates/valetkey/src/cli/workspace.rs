@@ -3,8 +3,9 @@
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
+use crate::cli::named::in_account;
 use crate::cli::output::Out;
-use crate::cli::remove::{self, How, in_account};
+use crate::cli::remove::{self, How};
 use crate::cli::{show, ttl};
 
 /// Make, list, change and remove workspaces
@@ -18,12 +19,15 @@ pub(crate) struct Args {
 enum Command {
     /// Make a workspace and the grants that open it
     Create(Box<Create>),
-    /// List workspaces
+    /// List workspaces: an operator everybody's, an admin its account's
     #[command(visible_alias = "list")]
     Ls {
-        /// The account; yours unless given
+        /// Only this account's
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
+        /// Only those in this bucket
+        #[arg(long, value_name = "BUCKET")]
+        bucket: Option<String>,
     },
     /// Remove a workspace with the grants made for it, and end the credentials vended under them; its objects stay
     Rm {
@@ -92,6 +96,7 @@ struct Create {
 }
 
 const COLUMNS: &[show::Column] = &[
+    ("ACCOUNT", &["account_name", "account"]),
     ("KEY", &["key"]),
     ("NAME", &["name"]),
     ("DEFAULT", &["default"]),
@@ -109,9 +114,9 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             ttl::warn_beyond(client, out, max_ttl, show::text(&answer, &["bucket"])).await;
             show::one(out, &answer, &["key", "name", "id", "account", "bucket", "prefix", "default"])
         }
-        Command::Ls { account } => {
-            let answer = client.get(Route::new(&["workspaces"]).with_some("account", account)).await?;
-            show::list(out, &answer, COLUMNS, "there are no workspaces")
+        Command::Ls { account, bucket } => {
+            let route = Route::new(&["workspaces"]).with_some("account", account).with_some("bucket", bucket);
+            show::list(out, &client.get(route).await?, COLUMNS, "there are no workspaces")
         }
         Command::Rm { workspace, account, keep_credentials, how } => {
             let (account, key) = in_account(account, &workspace);

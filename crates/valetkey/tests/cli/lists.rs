@@ -46,10 +46,10 @@ fn lists_are_tables_for_people_and_what_the_api_said_for_scripts() {
     let fake = Fake::always(200, answer);
     let ran = fake.run(&["lease", "ls", "-o", "wide"]);
     insta::assert_snapshot!(ran.stdout, @r"
-    LEASE  STATE  CALLER  ACCESS  OPENS                      OPENED                EXPIRES               ENDS EARLY  API     FROM
-    lse_1  live   clr_1   read    s3://lake/a/, s3://lake/b  2026-01-01T00:00:00Z  2026-01-01T01:00:00Z  immediate   native  192.0.2.7
+    LEASE  STATE  ACCOUNT  CALLER  ACCESS  OPENS                      OPENED                EXPIRES               ENDS EARLY  API     FROM
+    lse_1  live   -        clr_1   read    s3://lake/a/, s3://lake/b  2026-01-01T00:00:00Z  2026-01-01T01:00:00Z  immediate   native  192.0.2.7
     ");
-    assert_eq!(ran.stderr, "there may be more: --before lse_1\n");
+    assert_eq!(ran.stderr, "there is more: --all lists it, --before lse_1 the next page\n");
     let table = fake.run(&["lease", "ls", "-q"]);
     assert_eq!(table.stderr, "");
     assert!(
@@ -91,4 +91,34 @@ fn a_key_of_a_store_is_the_leases_it_was_handed_to() {
 fn an_empty_list_is_no_data() {
     let ran = Fake::always(200, r#"{"tokens":[]}"#).run(&["token", "ls"]);
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", "there are no tokens\n"));
+}
+
+#[test]
+fn all_of_a_list_is_read_page_by_page() {
+    let fake = Fake::start(|seen| {
+        let page = |names: &str, next: &str| (200, format!(r#"{{"callers":[{names}],"next_after":{next}}}"#));
+        let caller =
+            |name: &str| format!(r#"{{"account_name":"acme","name":"{name}","role":"member","standing":"active"}}"#);
+        if seen.path.contains("after=p2") {
+            page(&caller("eve"), "null")
+        } else {
+            page(&format!("{},{}", caller("ann"), caller("bob")), r#""p2""#)
+        }
+    });
+    let first = fake.run(&["caller", "ls"]);
+    assert_eq!(first.stderr, "there is more: --all lists it, --after p2 the next page\n");
+    assert!(first.stdout.contains("bob") && !first.stdout.contains("eve"), "{}", first.stdout);
+    let all = fake.run(&["caller", "ls", "--all", "--limit", "2"]);
+    insta::assert_snapshot!(all.stdout, @r"
+    ACCOUNT  NAME  ROLE    STANDING
+    acme     ann   member  active
+    acme     bob   member  active
+    acme     eve   member  active
+    ");
+    assert_eq!(all.stderr, "");
+    let json = fake.run(&["caller", "ls", "--all", "-o", "json"]);
+    let said: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((said["callers"].as_array().unwrap().len(), said["next_after"].is_null()), (3, true));
+    let asked: Vec<String> = fake.seen().into_iter().map(|seen| seen.path).collect();
+    assert_eq!(asked[1..3], ["/api/v1/callers?limit=2", "/api/v1/callers?limit=2&after=p2"]);
 }
