@@ -506,6 +506,8 @@ pub trait Registry: Send + Sync {
     /// Removes a thing with what goes with it, in one step, and ends what was vended for it. Its name is free again, and nothing that
     /// is made of that name has anything of it. Refuses what [`Plan::allows`] does not.
     async fn remove(&self, what: &Thing, how: How, by: Revoker) -> Result<Plan, Error>;
+    /// How many live leases a change would end, refused where the change would be. Nothing is changed.
+    async fn preview(&self, change: &Amendment, now: Timestamp) -> Result<u64, Error>;
     /// Changes what is there. With `end_credentials` what was vended and has more than that allows afterwards ends; says how many
     /// live leases those were.
     async fn change(&self, change: &Amendment, end_credentials: bool, by: Revoker) -> Result<u64, Error>;

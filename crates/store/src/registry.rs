@@ -385,6 +385,10 @@ impl Registry for Store {
         self.unbroken(async move { store.take(&what, how, by).await }).await
     }
 
+    async fn preview(&self, change: &Amendment, now: Timestamp) -> Result<u64, Error> {
+        self.preview_of(change, now).await
+    }
+
     async fn change(&self, change: &Amendment, end_credentials: bool, by: Revoker) -> Result<u64, Error> {
         let (store, change) = (self.clone(), change.clone());
         self.unbroken(async move { store.amend(&change, !end_credentials, by).await }).await

@@ -227,6 +227,19 @@ impl Store {
         Ok(plan)
     }
 
+    /// How many live leases a change would end.
+    pub(crate) async fn preview_of(&self, change: &Amendment, now: Timestamp) -> Result<u64, Error> {
+        let _ = self.settle().await;
+        let by = self.ender(Revoker { by: CallerId::from_bytes([0; 16]), at: now });
+        let mut reader = self.reader().await?;
+        let change = change::checked(&mut reader, change, by.at).await?;
+        if let Amendment::Grant(grant) = &change {
+            change::check_grant(&mut reader, grant).await?;
+        }
+        let ending = narrowing(&mut reader, &change, by).await?;
+        Ok(u64::try_from(ending.found(&mut reader).await?.len()).unwrap_or(u64::MAX))
+    }
+
     /// Who ends something, and from when on: all that was opened is ended, also what the clock, set back meanwhile, says will be.
     fn ender(&self, by: Revoker) -> Revoker {
         let newest = Timestamp::from_millisecond(self.shared.queue.newest_ms()).unwrap_or(by.at);

@@ -21,7 +21,7 @@ use valetkey_core::{Error, Kind};
 use super::error::Problem;
 use super::leases::{StillTaken, still_taken};
 use super::lists::Names;
-use super::removal::{Removal, Said};
+use super::removal::{Changing, Removal, Said};
 use super::scopes::{Access, PathFields, ScopeShown, wish};
 use super::who::Whom;
 use super::{Native, lists, who, wire};
@@ -131,8 +131,7 @@ pub(super) struct GrantList {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let query = call
-        .query(&["account", "all", "name", "caller", "bucket", "since", "since_secs", "after", "limit"])?;
+    let query = call.query(&["account", "all", "name", "caller", "bucket", "since", "since_secs", "after", "limit"])?;
     let limit = lists::size(&query)?;
     let all = query.flag("all")?.unwrap_or(false);
     let account = match (query.get("account"), call.caller.role) {
@@ -165,7 +164,8 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
 async fn reach(native: &Native, call: &Call, query: &Query, limit: u32) -> Result<Reply, Error> {
     for name in ["caller", "since", "since_secs", "after"] {
         if query.get(name).is_some() {
-            let said = format!("`{name}` goes with `account` or `all`, for admins: without them this is what you may reach");
+            let said =
+                format!("`{name}` goes with `account` or `all`, for admins: without them this is what you may reach");
             return Err(Error::new(Kind::Invalid, said).at(name));
         }
     }
@@ -421,13 +421,14 @@ fn moved(field: Whom<String>, before: Option<Timestamp>, name: &'static str) -> 
 #[utoipa::path(patch, operation_id = "change_grant", path = "/api/v1/grants/{grant}", tag = "grants", request_body = GrantChange, params(
     ("grant" = String, Path, description = "The grant's id"),
     ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended under it live on"),
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
 ), responses(
     (status = 200, description = "The grant", body = GrantChanged),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     who::operator(&call.caller)?;
-    let end = call.query(&["end_credentials"])?.flag("end_credentials")?.unwrap_or(true);
+    let said = Changing::read(&call.query(&["end_credentials", "dry_run"])?)?;
     let fields: GrantChange = json(&call.body)?;
     let before = native.grant(&call).await?;
     let GrantChange {
@@ -475,10 +476,11 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
     };
     native.stores.can_express(storage, &after.scope)?;
     let by = Revoker { by: call.caller.id, at: call.now };
-    let ended = native.shared.registry.change(&Amendment::Grant(after.clone()), end, by).await?;
+    let ended = native.changed(&Amendment::Grant(after.clone()), said, by).await?;
     let names = native.names_of(std::slice::from_ref(&after)).await?;
     let grant = GrantShown::of(&after, &names, call.now);
-    Reply::json(&GrantChanged { grant, ended, still_taken: still_taken(&native, by).await? })
+    let still_taken = if said.is_dry() { Vec::new() } else { still_taken(&native, by).await? };
+    Reply::json(&GrantChanged { grant, dry_run: said.is_dry(), ended, still_taken })
 }
 
 /// A changed grant.
@@ -486,6 +488,8 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
 pub(super) struct GrantChanged {
     #[serde(flatten)]
     grant: GrantShown,
+    /// Whether nothing was done: then this is what would be.
+    dry_run: bool,
     /// How many live leases had more than it gives now, and were ended.
     ended: u64,
     /// Those of them that their stores, which somebody else runs, take until their time is over.

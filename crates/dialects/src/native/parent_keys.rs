@@ -22,7 +22,7 @@ use super::error::Problem;
 use super::leases::{EndedShown, StillTaken, still_taken};
 use super::lists::Names;
 use super::places::carried;
-use super::removal::Said;
+use super::removal::{Changing, Said};
 use super::who::Whom;
 use super::{Native, lists, who, wire};
 use crate::edge::{Call, Reply, json};
@@ -292,13 +292,14 @@ pub(super) struct ParentKeyChange {
 #[utoipa::path(patch, operation_id = "change_parent_key", path = "/api/v1/parent-keys/{key}", tag = "parent keys", request_body = ParentKeyChange, params(
     ("key" = String, Path, description = "The access key id, the token's id, `account/name`, or the name in one's own account"),
     ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended with it live on"),
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
 ), responses(
     (status = 200, description = "The parent access key", body = ParentKeyChanged),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     who::operator(&call.caller)?;
-    let end = call.query(&["end_credentials"])?.flag("end_credentials")?.unwrap_or(true);
+    let said = Changing::read(&call.query(&["end_credentials", "dry_run"])?)?;
     let ParentKeyChange { expires_in_secs, outlive, permission } = json(&call.body)?;
     let key = call.params.get("key")?;
     let record = native.parent_key(&call, key, "key").await?;
@@ -315,14 +316,15 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
             }
             let scope = Scope::new(before.scope.bucket().clone(), Paths::Whole, actions)
                 .ok_or_else(|| Error::internal("a permission allows nothing"))?;
-            ended += registry.change(&Amendment::Grant(Grant { scope, ..before }), end, by).await?;
+            ended += native.changed(&Amendment::Grant(Grant { scope, ..before }), said, by).await?;
         }
     }
     if !matches!(expires_in_secs, Whom::Unsaid) {
-        ended += native.token_until(&call, record.token.id, expires_in_secs, outlive, end).await?.1;
+        ended += native.token_until(&call, record.token.id, expires_in_secs, outlive, said).await?.1;
     }
     let parent_key = ParentKeyShown::of(&native.parent_key(&call, key, "key").await?);
-    Reply::json(&ParentKeyChanged { parent_key, ended, still_taken: still_taken(&native, by).await? })
+    let still_taken = if said.is_dry() { Vec::new() } else { still_taken(&native, by).await? };
+    Reply::json(&ParentKeyChanged { parent_key, dry_run: said.is_dry(), ended, still_taken })
 }
 
 /// A parent access key that was changed.
@@ -330,7 +332,9 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
 pub(super) struct ParentKeyChanged {
     #[serde(flatten)]
     parent_key: ParentKeyShown,
-    /// How many live leases had more than it gives now, and were ended.
+    /// Whether nothing was done: then the key is as it was.
+    dry_run: bool,
+    /// How many live leases had more than it gives now, and were ended. Of a dry run one that would end for both reasons counts twice.
     ended: u64,
     /// Those of them that their stores, which somebody else runs, take until their time is over.
     #[serde(skip_serializing_if = "Vec::is_empty")]

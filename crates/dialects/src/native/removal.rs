@@ -1,4 +1,4 @@
-//! Removing, for every noun: the plan, whether it may be, the removal, and what is said of it. Handlers find the thing and decide who
+//! Removing and changing, for every noun: the plan, whether it may be, the removal, and what is said of it. Handlers find the thing and decide who
 //! may; the rest is here.
 
 use serde::Serialize;
@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use valetkey_core::error::Noun;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::BucketName;
-use valetkey_core::removal::{How, Item, Plan, Thing};
+use valetkey_core::removal::{Amendment, How, Item, Plan, Thing};
 use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Kind};
 
@@ -110,7 +110,41 @@ impl Said {
     }
 }
 
+/// What a request says of a change.
+#[derive(Clone, Copy)]
+pub(super) struct Changing {
+    end_credentials: bool,
+    dry_run: bool,
+}
+
+impl Changing {
+    /// Reads `end_credentials` and `dry_run`; a route that takes more has its own names beside them.
+    pub(super) fn read(query: &Query) -> Result<Self, Error> {
+        Ok(Self {
+            end_credentials: query.flag("end_credentials")?.unwrap_or(true),
+            dry_run: query.flag("dry_run")?.unwrap_or(false),
+        })
+    }
+
+    /// Whether nothing is done.
+    pub(super) const fn is_dry(self) -> bool {
+        self.dry_run
+    }
+}
+
 impl Native {
+    /// Makes a change and says how many live leases ended, or only how many would.
+    pub(super) async fn changed(&self, change: &Amendment, said: Changing, by: Revoker) -> Result<u64, Error> {
+        let registry = &self.shared.registry;
+        match said {
+            Changing { dry_run: false, end_credentials } => registry.change(change, end_credentials, by).await,
+            Changing { dry_run: true, end_credentials } => {
+                let ends = registry.preview(change, by.at).await?;
+                Ok(if end_credentials { ends } else { 0 })
+            }
+        }
+    }
+
     /// Removes a thing, or says what that would mean.
     pub(super) async fn removed(&self, call: &Call, what: &Thing, said: Said) -> Result<Removal, Error> {
         let registry = &self.shared.registry;

@@ -19,7 +19,7 @@ use super::ending::{Extent, LastOperator};
 use super::error::Problem;
 use super::leases::{StillTaken, still_taken};
 use super::lists::Names;
-use super::removal::Said;
+use super::removal::{Changing, Said};
 use super::who::Whom;
 use super::{Native, lists, who, wire};
 use crate::edge::{Call, Reply, json};
@@ -244,17 +244,19 @@ pub(super) struct TokenChange {
 #[utoipa::path(patch, operation_id = "change_token", path = "/api/v1/tokens/{token}", tag = "tokens", request_body = TokenChange, params(
     ("token" = String, Path, description = "The token's id (not the token)"),
     ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended with it live on"),
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
 ), responses(
     (status = 200, description = "The token", body = TokenChanged),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let end = call.query(&["end_credentials"])?.flag("end_credentials")?.unwrap_or(true);
+    let said = Changing::read(&call.query(&["end_credentials", "dry_run"])?)?;
     let TokenChange { expires_in_secs, outlive } = json(&call.body)?;
     let id: TokenId = wire::in_path(call.params.get("token")?, Noun::Token, "token")?;
-    let (record, ended, by) = native.token_until(&call, id, expires_in_secs, outlive, end).await?;
+    let (record, ended, by) = native.token_until(&call, id, expires_in_secs, outlive, said).await?;
     let token = TokenShown::of(&record);
-    Reply::json(&TokenChanged { token, ended, still_taken: still_taken(&native, by).await? })
+    let still_taken = if said.is_dry() { Vec::new() } else { still_taken(&native, by).await? };
+    Reply::json(&TokenChanged { token, dry_run: said.is_dry(), ended, still_taken })
 }
 
 /// A token whose end was changed.
@@ -262,6 +264,8 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
 pub(super) struct TokenChanged {
     #[serde(flatten)]
     token: TokenShown,
+    /// Whether nothing was done: then the token is as it was.
+    dry_run: bool,
     /// How many live leases would have outlived it, and were ended.
     ended: u64,
     /// Those of them that their stores, which somebody else runs, take until their time is over.
@@ -277,7 +281,7 @@ impl Native {
         id: TokenId,
         secs: Whom<i64>,
         outlive: Option<bool>,
-        end: bool,
+        said: Changing,
     ) -> Result<(TokenRecord, u64, Revoker), Error> {
         let record = self.token(call, id).await?;
         who::not_above(&call.caller, record.role)?;
@@ -285,7 +289,7 @@ impl Native {
         let until = secs.said("expires_in_secs", words)?.map(|secs| end_of(call, secs)).transpose()?;
         let change = Amendment::Token { id, until, maker: who::maker(call, outlive)? };
         let by = Revoker { by: call.caller.id, at: call.now };
-        let ended = self.shared.registry.change(&change, end, by).await?;
+        let ended = self.changed(&change, said, by).await?;
         Ok((self.token(call, id).await?, ended, by))
     }
 }

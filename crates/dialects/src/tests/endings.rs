@@ -405,3 +405,42 @@ async fn a_url_that_was_signed_beforehand_is_known_by_who_signed_it_and_never_re
         assert!(!refused.body.contains("s1gnature") && !refused.body.contains("NOBODY"), "{}", refused.body);
     }
 }
+
+#[tokio::test]
+async fn a_dry_run_of_a_change_says_what_would_end_and_ends_nothing() {
+    let world = World::new().await;
+    let root = world.token("root").await;
+    let (id, reader) = world.token_of("reader", None).await;
+    for token in [&reader, &world.token("writer").await] {
+        posted(&world, token, VEND, &json!({"grant": "daily"})).await;
+    }
+    let grants = world.call(&Method::GET, "/api/v1/grants?account=acme&name=daily", &root, "").await.json();
+    let grant = grants["grants"][0]["id"].as_str().unwrap().to_owned();
+    let change = async |path: String, body: Value| {
+        let answer = world.call(&Method::PATCH, &path, &root, &body.to_string()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
+        answer.json()
+    };
+    let live = async || {
+        let leases = world.call(&Method::GET, "/api/v1/leases?live=true", &root, "").await.json();
+        leases["leases"].as_array().unwrap().len()
+    };
+    let (of_grant, of_token) = (format!("/api/v1/grants/{grant}"), format!("/api/v1/tokens/{id}"));
+    for (path, body, ends) in
+        [(&of_token, json!({"expires_in_secs": 60}), 1), (&of_grant, json!({"max_ttl_secs": 60}), 2)]
+    {
+        let before = live().await;
+        let dry = change(format!("{path}?dry_run=true"), body.clone()).await;
+        assert_eq!((&dry["dry_run"], &dry["ended"]), (&json!(true), &json!(ends)), "{dry}");
+        let kept = change(format!("{path}?dry_run=true&end_credentials=false"), body.clone()).await;
+        assert_eq!(kept["ended"], 0, "they would live on");
+        assert_eq!(live().await, before, "{path}");
+    }
+    let shown = world.call(&Method::GET, "/api/v1/grants?account=acme&name=daily", &root, "").await.json();
+    assert_eq!(shown, grants, "nothing was changed");
+    let done = change(of_grant.clone(), json!({"max_ttl_secs": 60})).await;
+    assert_eq!((&done["dry_run"], &done["ended"]), (&json!(false), &json!(2)), "{done}");
+    assert_eq!(live().await, 0);
+    let refused = world.call(&Method::PATCH, &format!("{of_grant}?dry_run=true"), &root, r#"{"name":"work"}"#).await;
+    assert_eq!((refused.status, &refused.json()["field"]), (StatusCode::CONFLICT, &json!("name")), "{}", refused.body);
+}

@@ -8,6 +8,7 @@ use valetkey_core::account::{Account, OwnLimit, Standing};
 use valetkey_core::audit::Deed;
 use valetkey_core::caller::{CallerStanding, Role};
 use valetkey_core::error::Noun;
+use valetkey_core::grant::Grant;
 use valetkey_core::id::TokenId;
 use valetkey_core::removal::{Amendment, last_operator};
 use valetkey_core::{Error, Kind};
@@ -52,6 +53,18 @@ pub(crate) async fn checked(db: &mut SqliteConnection, change: &Amendment, now: 
         | Amendment::Dataset(_)
         | Amendment::Workspace { .. } => change.clone(),
     })
+}
+
+/// Refuses what a grant cannot be changed to.
+pub(crate) async fn check_grant(db: &mut SqliteConnection, grant: &Grant) -> Result<(), Error> {
+    registry::check_new_grant(&mut *db, grant).await?;
+    let own = registry::grants(db, grant.account).await?;
+    there(u64::from(own.iter().any(|known| known.id == grant.id)), Noun::Grant)?;
+    if own.iter().any(|known| known.name == grant.name && known.id != grant.id) {
+        let said = format!("there is a grant named `{}` already", grant.name);
+        return Err(Error::new(Kind::AlreadyExists(Noun::Grant), said).at("name"));
+    }
+    Ok(())
 }
 
 /// Makes a change, and says so.

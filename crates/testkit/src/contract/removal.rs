@@ -302,10 +302,13 @@ pub async fn a_narrowed_grant_ends_what_has_more_than_it_gives(bench: &Bench) {
         let after = narrow(grants.into_iter().next().unwrap(), bench.now());
         bench.clock.advance_secs(1);
         let change = Amendment::Grant(after.clone());
+        assert_eq!(bench.registry.preview(&change, bench.now()).await.unwrap(), 1, "{what}");
+        assert!(!bench.is_revoked(&wide) && bench.registry.grants(tenant.account.id).await.unwrap() != [after.clone()]);
         let ended = bench.registry.change(&change, true, by(&tenant, bench.now())).await.unwrap();
         assert_eq!(ended, 1, "{what}");
         assert!(bench.is_revoked(&wide) && !bench.is_revoked(&small), "{what}");
         assert_eq!(bench.registry.grants(tenant.account.id).await.unwrap(), [after]);
+        assert_eq!(bench.registry.preview(&change, bench.now()).await.unwrap(), 0, "it is so already");
     }
     let tenant = bench.tenant("kept", Metering::Free).await;
     let wide = vended(bench, &tenant, "jobs/daily", 600, get).await;
@@ -315,6 +318,20 @@ pub async fn a_narrowed_grant_ends_what_has_more_than_it_gives(bench: &Bench) {
     assert_eq!(bench.registry.change(&narrow, false, by(&tenant, bench.now())).await.unwrap(), 0);
     assert!(!bench.is_revoked(&wide), "it was to live on");
     assert!(bench.decide(&tenant.token, &ask(tenant.grant)).await.is_ok());
+    // What the change itself would be refused for.
+    let other = new_grant(tenant.account.id, &tenant.storage, "other", reads("lake", &["x"]));
+    let other = Grant { id: bench.registry.create_grant(other.clone(), bench.now()).await.unwrap(), ..other };
+    for (change, kind) in [
+        (Grant { name: name("daily"), ..other.clone() }, Kind::AlreadyExists(Noun::Grant)),
+        (
+            Grant { id: valetkey_core::id::GrantId::from_bytes([9; 16]), name: name("gone"), ..other },
+            Kind::NotFound(Noun::Grant),
+        ),
+    ] {
+        let change = Amendment::Grant(change);
+        assert_eq!(bench.registry.preview(&change, bench.now()).await.unwrap_err().kind(), kind);
+        assert_eq!(bench.registry.change(&change, true, by(&tenant, bench.now())).await.unwrap_err().kind(), kind);
+    }
 }
 
 /// And what would outlive it ends now.
@@ -326,6 +343,8 @@ pub async fn a_token_whose_end_is_changed_ends_then(bench: &Bench) {
     bench.clock.advance_secs(1);
     let until = Some(bench.now() + SignedDuration::from_secs(900));
     let end = |until| Amendment::Token { id: tenant.record.id, until, maker: Maker::Server };
+    assert_eq!(bench.registry.preview(&end(until), bench.now()).await.unwrap(), 1);
+    assert!(!bench.is_revoked(&long) && bench.caller(&tenant.token).await.unwrap().token_until.is_none());
     assert_eq!(bench.registry.change(&end(until), true, by(&tenant, bench.now())).await.unwrap(), 1);
     assert!(bench.is_revoked(&long) && !bench.is_revoked(&short));
     assert_eq!(bench.registry.token_by_id(tenant.record.id).await.unwrap().unwrap().until, until);
@@ -333,6 +352,7 @@ pub async fn a_token_whose_end_is_changed_ends_then(bench: &Bench) {
     bench.clock.advance_secs(900);
     assert!(bench.caller(&tenant.token).await.is_err());
     // An end is for good.
+    assert_eq!(bench.registry.preview(&end(None), bench.now()).await.unwrap_err().kind(), Kind::Invalid);
     let refused = bench.registry.change(&end(None), true, by(&tenant, bench.now())).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Invalid);
 }

@@ -475,6 +475,10 @@ impl Registry for Memory {
         self.world().take(what, how, by)
     }
 
+    async fn preview(&self, change: &Amendment, now: Timestamp) -> Result<u64, Error> {
+        self.world().preview(change, now)
+    }
+
     async fn change(&self, change: &Amendment, end_credentials: bool, by: Revoker) -> Result<u64, Error> {
         self.world().amend(change, end_credentials, by)
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use jiff::Timestamp;
 use valetkey_core::caller::{CallerStanding, Role};
 use valetkey_core::error::{Error, Kind, Noun};
-use valetkey_core::grant::Grantee;
+use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, TokenId};
 use valetkey_core::lease::{Lease, Revocation, Revoker};
 use valetkey_core::name::Name;
@@ -13,6 +13,7 @@ use valetkey_core::port::TokenRecord;
 use valetkey_core::removal::{Amendment, How, Item, Plan, Thing, Tie, last_operator};
 use valetkey_core::share::no_share;
 use valetkey_core::storage::StorageKind;
+use valetkey_core::token::Maker;
 
 use crate::memory::World;
 use crate::memory::ledger::is_about;
@@ -354,6 +355,52 @@ impl World {
         Ok(())
     }
 
+    pub(super) fn preview(&self, change: &Amendment, now: Timestamp) -> Result<u64, Error> {
+        let now = now.max(self.newest());
+        let (change, before) = match change {
+            Amendment::Grant(grant) => {
+                self.check_change(grant)?;
+                (change.clone(), self.grants.iter().find(|known| known.id == grant.id))
+            }
+            Amendment::Token { id, until, maker } => (self.until_changed(*id, *until, *maker, now)?, None),
+            _ => return Ok(0),
+        };
+        if before.is_some_and(|before| !change.narrows(before, now)) {
+            return Ok(0);
+        }
+        let live = self.leases.iter().filter(|lease| self.is_live(lease, now));
+        Ok(u64::try_from(live.filter(|lease| change.ends(before, lease, now)).count()).unwrap_or(u64::MAX))
+    }
+
+    fn check_change(&self, grant: &Grant) -> Result<(), Error> {
+        self.check_grant(grant)?;
+        let same = |known: &Grant| known.account == grant.account && known.name == grant.name && known.id != grant.id;
+        if self.grants.iter().any(same) {
+            return Err(exists(Noun::Grant, &grant.name));
+        }
+        let known = self.grants.iter().any(|known| known.id == grant.id);
+        if known { Ok(()) } else { Err(Error::not_found(Noun::Grant)) }
+    }
+
+    /// A token's new end, as its maker allows it.
+    fn until_changed(
+        &self,
+        id: TokenId,
+        until: Option<Timestamp>,
+        maker: Maker,
+        now: Timestamp,
+    ) -> Result<Amendment, Error> {
+        let known = self.tokens.iter().map(|(_, record)| record).find(|record| record.id == id);
+        let known = known.ok_or_else(|| Error::not_found(Noun::Token))?;
+        if !self.current(known).is_live(now) {
+            let said = "the token has ended, and an end is for good: make another one";
+            return Err(Error::new(Kind::Invalid, said).at("token"));
+        }
+        let shorter = until.is_some_and(|until| known.until.is_none_or(|own| until <= own));
+        let until = if shorter || known.until == until { until } else { self.until_of(maker, until, now)? };
+        Ok(Amendment::Token { id, until, maker })
+    }
+
     pub(super) fn amend(&mut self, change: &Amendment, end: bool, by: Revoker) -> Result<u64, Error> {
         let by = Revoker { by: by.by, at: by.at.max(self.newest()) };
         let before = match change {
@@ -409,28 +456,15 @@ impl World {
                 }
             }
             Amendment::Token { id, until, maker } => {
-                let known = self.tokens.iter().map(|(_, record)| record).find(|record| record.id == *id);
-                let known = known.ok_or_else(|| Error::not_found(Noun::Token))?;
-                if !self.current(known).is_live(now) {
-                    let said = "the token has ended, and an end is for good: make another one";
-                    return Err(Error::new(Kind::Invalid, said).at("token"));
-                }
-                let shorter = until.is_some_and(|until| known.until.is_none_or(|own| until <= own));
-                let until = if shorter || known.until == *until { *until } else { self.until_of(*maker, *until, now)? };
+                let change = self.until_changed(*id, *until, *maker, now)?;
+                let Amendment::Token { until, .. } = change else { return Ok(change) };
                 if let Some((_, record)) = self.tokens.iter_mut().find(|(_, record)| record.id == *id) {
                     record.until = until;
                 }
-                return Ok(Amendment::Token { id: *id, until, maker: *maker });
+                return Ok(change);
             }
             Amendment::Grant(grant) => {
-                self.check_grant(grant)?;
-                let same = self
-                    .grants
-                    .iter()
-                    .any(|known| known.account == grant.account && known.name == grant.name && known.id != grant.id);
-                if same {
-                    return Err(exists(Noun::Grant, &grant.name));
-                }
+                self.check_change(grant)?;
                 let known = self.grants.iter_mut().find(|known| known.id == grant.id);
                 *known.ok_or_else(|| Error::not_found(Noun::Grant))? = grant.clone();
             }

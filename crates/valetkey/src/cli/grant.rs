@@ -9,8 +9,7 @@ use crate::cli::list::{self, Pages, Since};
 use crate::cli::named::in_account;
 use crate::cli::output::Out;
 use crate::cli::place::{self, Place};
-use crate::cli::remove::{self, How};
-use crate::cli::token::ended;
+use crate::cli::remove::{self, Change, How};
 use crate::cli::{instant, show, ttl};
 
 /// Make, list, change and remove grants
@@ -99,9 +98,8 @@ struct Set {
     /// It has no end
     #[arg(long, conflicts_with = "until", group = "change")]
     no_until: bool,
-    /// Let the credentials that have more than that live on to their end
-    #[arg(long)]
-    keep_credentials: bool,
+    #[command(flatten)]
+    how: Change,
 }
 
 #[derive(Debug, clap::Args)]
@@ -221,11 +219,10 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             remove::run(route, &how, &format!("grant {grant} is removed{also}"), client, out).await.map(drop)
         }
         Command::Set(set) => {
-            let Set { grant, account, keep_credentials, .. } = &*set;
+            let Set { grant, account, how, .. } = &*set;
             let id = id(client, grant, account.clone()).await?;
-            let route = Route::new(&["grants", &id]).with_some("end_credentials", keep_credentials.then_some("false"));
-            let answer = client.patch(route, &set.body()).await?;
-            show::done(out, &answer, &format!("grant {grant} is changed{}", ended(&answer)))
+            let answer = client.patch(how.on(Route::new(&["grants", &id])), &set.body()).await?;
+            how.told(out, &answer, &format!("grant {grant} is changed"))
         }
     }
 }

@@ -9,8 +9,7 @@ use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
-use crate::cli::remove::{self, Cascade};
-use crate::cli::token::ended;
+use crate::cli::remove::{self, Cascade, Change};
 use crate::cli::{show, ttl};
 
 /// Make, list and disable parent access keys: long-lived S3 keys in Cloudflare R2's form, that make and sign short-lived ones
@@ -82,9 +81,8 @@ enum Command {
         /// What it allows from now on
         #[arg(long, value_enum, group = "what")]
         permission: Option<Permission>,
-        /// Let the credentials that have more than that live on to their end
-        #[arg(long)]
-        keep_credentials: bool,
+        #[command(flatten)]
+        change: Change,
     },
     /// End one credential that was signed with a parent access key
     EndChild {
@@ -185,15 +183,13 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let done = format!("parent access key {key} is removed");
             remove::run(route, &cascade.how, &done, client, out).await.map(drop)
         }
-        Command::Set { key, ttl, outlive, permission, keep_credentials } => {
+        Command::Set { key, ttl, outlive, permission, change } => {
             let body = Body::new()
                 .some("expires_in_secs", ttl)
                 .some("outlive", outlive.then_some(true))
                 .some("permission", permission.map(Permission::as_str));
-            let route =
-                Route::new(&["parent-keys", &key]).with_some("end_credentials", keep_credentials.then_some("false"));
-            let answer = client.patch(route, &body).await?;
-            show::done(out, &answer, &format!("parent access key {key} is changed{}", ended(&answer)))
+            let answer = client.patch(change.on(Route::new(&["parent-keys", &key])), &body).await?;
+            change.told(out, &answer, &format!("parent access key {key} is changed"))
         }
         Command::EndChild { key, from } => {
             let text = read(&from)?;

@@ -1,4 +1,4 @@
-//! Removing anything: what it would mean is asked first, shown, and asked about where it ends many.
+//! Removing anything: what it would mean is asked first, shown, and asked about where it ends many. And changing it.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
@@ -37,6 +37,37 @@ impl Cascade {
     /// Adds what was said to a route.
     pub(crate) fn on(&self, route: Route) -> Route {
         route.with_some("cascade", self.cascade.then_some("true"))
+    }
+}
+
+/// How something is changed
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct Change {
+    /// Only say what it would mean
+    #[arg(long)]
+    dry_run: bool,
+    /// Let the credentials that have more than that live on to their end
+    #[arg(long)]
+    keep_credentials: bool,
+}
+
+impl Change {
+    /// Adds what was said to a route.
+    pub(crate) fn on(self, route: Route) -> Route {
+        route
+            .with_some("end_credentials", self.keep_credentials.then_some("false"))
+            .with_some("dry_run", self.dry_run.then_some("true"))
+    }
+
+    /// Says what was done, or would be, and how many leases that ends.
+    pub(crate) fn told(self, out: &Out, answer: &Value, done: &str) -> Result<(), Failure> {
+        let ended = count(answer, "ended");
+        if self.dry_run {
+            return show::done(out, answer, &format!("it would end {ended} live leases; nothing was done"));
+        }
+        let also =
+            if ended == 0 { String::new() } else { format!("; {ended} live leases had more than that, and are ended") };
+        show::done(out, answer, &format!("{done}{also}"))
     }
 }
 

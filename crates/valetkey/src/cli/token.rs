@@ -10,6 +10,7 @@ use crate::cli::failure::Failure;
 use crate::cli::list::{self, Pages, Since};
 use crate::cli::named::in_account;
 use crate::cli::output::{Format, Out};
+use crate::cli::remove::Change;
 use crate::cli::{show, ttl};
 
 /// Make, list, change and end tokens
@@ -68,9 +69,8 @@ enum Command {
         /// Let it outlive the token you say it with; for operators
         #[arg(long)]
         outlive: bool,
-        /// Let the credentials that would outlive it live on to their end
-        #[arg(long)]
-        keep_credentials: bool,
+        #[command(flatten)]
+        change: Change,
     },
     /// End a token and the credentials it vended
     #[command(visible_alias = "rm", group = clap::ArgGroup::new("which").required(true).multiple(false))]
@@ -153,24 +153,15 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let route = pages.on(since.on(route)?);
             list::run(route, pages.all, COLUMNS, "there are no tokens", client, out).await
         }
-        Command::Set { id, ttl, no_ttl: _, outlive, keep_credentials } => {
+        Command::Set { id, ttl, no_ttl: _, outlive, change } => {
             let body = Body::new().set("expires_in_secs", ttl).some("outlive", outlive.then_some(true));
-            let route = Route::new(&["tokens", &id]).with_some("end_credentials", keep_credentials.then_some("false"));
-            let answer = client.patch(route, &body).await?;
+            let answer = client.patch(change.on(Route::new(&["tokens", &id])), &body).await?;
             let ends = show::text(&answer, &["expires"]).unwrap_or("no instant of its own");
-            show::done(out, &answer, &format!("token {id} ends at {ends}{}", ended(&answer)))
+            change.told(out, &answer, &format!("token {id} ends at {ends}"))
         }
         Command::Revoke { id, caller, with_made, yes } => {
             revoke(Which::of(id, caller)?, with_made, yes, client, out).await.map_err(last_operator)
         }
-    }
-}
-
-/// How many leases a change ended, in a clause.
-pub(crate) fn ended(answer: &Value) -> String {
-    match show::find(answer, &["ended"]).and_then(Value::as_u64).unwrap_or_default() {
-        0 => String::new(),
-        count => format!("; {count} live leases had more than that, and are ended"),
     }
 }
 

@@ -98,7 +98,18 @@ fn every_command_asks_what_the_api_takes() {
             r#"{"access":"read","account":"acme","bucket":"lake","caller":"etl","key":"x"}"#,
         ),
         (
-            &["lease", "ls", "--grant", "a/g", "--token", "tok_1", "--bucket", "lake", "--since", "2026-01-01T00:00:00Z"],
+            &[
+                "lease",
+                "ls",
+                "--grant",
+                "a/g",
+                "--token",
+                "tok_1",
+                "--bucket",
+                "lake",
+                "--since",
+                "2026-01-01T00:00:00Z",
+            ],
             "GET /api/v1/leases?since=2026-01-01T00%3A00%3A00Z&token=tok_1&grant=a%2Fg&bucket=lake",
             "",
         ),
@@ -140,6 +151,21 @@ fn every_command_asks_what_the_api_takes() {
             &["account", "set", "acme", "--credits-per-vend", "0"],
             "PATCH /api/v1/accounts/acme",
             r#"{"credits_per_vend":0}"#,
+        ),
+        (
+            &["grant", "set", id, "--access", "read", "--dry-run"],
+            &format!("PATCH /api/v1/grants/{id}?dry_run=true"),
+            r#"{"access":"read"}"#,
+        ),
+        (
+            &["token", "set", "tok_1", "--ttl", "1h", "--keep-credentials", "--dry-run"],
+            "PATCH /api/v1/tokens/tok_1?end_credentials=false&dry_run=true",
+            r#"{"expires_in_secs":3600}"#,
+        ),
+        (
+            &["parent-key", "set", "a/k", "--permission", "object-read-only", "--dry-run"],
+            "PATCH /api/v1/parent-keys/a%2Fk?dry_run=true",
+            r#"{"permission":"object-read-only"}"#,
         ),
         (&["account", "credit", "acme", "10"], "POST /api/v1/accounts/acme/credits", r#"{"credits":10}"#),
         (&["account", "callers", "acme"], "GET /api/v1/accounts/acme/callers", ""),
@@ -287,6 +313,9 @@ fn a_grant_is_found_by_its_name_before_it_is_removed() {
     });
     assert_eq!(fake.run(&["grant", "rm", "daily", "--account", "acme"]).code, 0);
     let paths: Vec<String> = fake.seen().iter().map(|seen| seen.path.clone()).collect();
-    assert_eq!(paths, ["/api/v1/grants?account=acme&name=daily", "/api/v1/grants/grt_7?dry_run=true", "/api/v1/grants/grt_7"]);
+    assert_eq!(
+        paths,
+        ["/api/v1/grants?account=acme&name=daily", "/api/v1/grants/grt_7?dry_run=true", "/api/v1/grants/grt_7"]
+    );
     assert_eq!(fake.run(&["grant", "rm", "dayly"]).code, 5);
 }
