@@ -151,16 +151,39 @@ pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
         Some(_) => return Err(Error::new(Kind::Malformed, "the body is not a JSON object")),
         None => return Err(Error::new(Kind::Malformed, "the body is empty; send a JSON object")),
     }
-    serde_json::from_slice(body).map_err(|error| {
-        let kind = match error.classify() {
-            serde_json::error::Category::Data => Kind::Invalid,
-            serde_json::error::Category::Io
-            | serde_json::error::Category::Syntax
-            | serde_json::error::Category::Eof => Kind::Malformed,
-        };
-        let words = error.to_string();
-        Error::new(kind, format!("the body cannot be read: {}", short(&words)))
-    })
+    let mut text = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut text).map_err(|error| {
+        let field = error.path().to_string();
+        unreadable(body, Some(field.as_str()).filter(|field| *field != "."), &error.into_inner())
+    })?;
+    text.end().map_err(|error| unreadable(body, None, &error))?;
+    Ok(read)
+}
+
+/// What is wrong with a body, and in which field, where it is in one.
+fn unreadable(body: &[u8], field: Option<&str>, error: &serde_json::Error) -> Error {
+    let kind = match error.classify() {
+        serde_json::error::Category::Data => Kind::Invalid,
+        // The library takes a list in the place of a word for bad JSON.
+        serde_json::error::Category::Io | serde_json::error::Category::Syntax | serde_json::error::Category::Eof => {
+            let text = std::str::from_utf8(body).unwrap_or_default();
+            let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+            if is_json { Kind::Invalid } else { Kind::Malformed }
+        }
+    };
+    let words = error.to_string();
+    // What is missing has no place in the body; the library names it in its words.
+    let missing = words.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')).map(|(name, _)| name);
+    match (kind, field, missing) {
+        (Kind::Invalid, within, Some(name)) => {
+            let name = within.map_or_else(|| name.to_owned(), |within| format!("{within}.{name}"));
+            Error::new(kind, format!("the field `{}` is missing", short(&name))).at(name)
+        }
+        (Kind::Invalid, Some(field), None) => {
+            Error::new(kind, format!("`{}` cannot be read: {}", short(field), short(&words))).at(field.to_owned())
+        }
+        _ => Error::new(kind, format!("the body cannot be read: {}", short(&words))),
+    }
 }
 
 /// A foreign message, kept from growing with what the client sent.

@@ -55,7 +55,7 @@ async fn a_check_is_of_a_bucket_of_its_storage() {
     for (path, body, status, field) in [
         (CHECKS, json!({"bucket": "pond"}), 404, "bucket"),
         (CHECKS, json!({"bucket": "No_Bucket"}), 422, "bucket"),
-        (CHECKS, json!({"bucket": null}), 422, "-"),
+        (CHECKS, json!({"bucket": null}), 422, "bucket"),
         ("/api/v1/storages/none/checks", json!({}), 404, "storage"),
         ("/api/v1/storages/empty/checks", json!({}), 422, "bucket"),
         ("/api/v1/storages/empty/checks", json!({"bucket": "lake"}), 404, "bucket"),

@@ -61,8 +61,8 @@ async fn what_cannot_be_is_refused_with_its_field() {
         (second(&body("")).replace('}', r#","prefix":"teams/main/x"}"#), 422, "prefix"),
         (second(&body(r#","prefix":"a/""#)), 422, "prefix"),
         (second(&body(r#","prefix":"""#)), 422, "prefix"),
-        (second(&body(r#","prefix":null"#)), 422, ""),
-        (second(&body(r#","access":"write""#)), 422, ""),
+        (second(&body(r#","prefix":null"#)), 422, "prefix"),
+        (second(&body(r#","access":"write""#)), 422, "access"),
         (second(&body(r#","max_ttl_secs":0"#)), 422, "max_ttl_secs"),
     ] {
         let shot = world.post("root", PATH, &text).await;
