@@ -177,6 +177,20 @@ async fn a_dictionary_and_a_sample_are_signed_for_who_may_open_them() {
 }
 
 #[tokio::test]
+async fn what_explains_a_dataset_is_never_its_newest_file() {
+    let world = World::new().await;
+    world.described("inside", "vault", Newest::ByKey, Some("inside/columns.md"), Some("inside/few.csv")).await;
+    for (key, minute) in [("inside/columns.md", 8), ("inside/few.csv", 9)] {
+        world.object("vault", key.as_bytes(), 1, minute);
+    }
+    let none = world.option("reader", "inside").await;
+    assert!(none["dataset_url"].is_null() && none["size"].is_null() && none["dictionary_url"].is_string(), "{none}");
+    world.object("vault", b"inside/2026-01-01", 7, 1);
+    world.clock.advance_secs(60);
+    assert_eq!(world.option("reader", "inside").await["dataset_url"], "https://signed/vault/inside/2026-01-01");
+}
+
+#[tokio::test]
 async fn a_store_that_hangs_or_fails_leaves_the_other_rows_and_holds_nobody_for_long() {
     for mood in [Mood::Hangs, Mood::Fails] {
         let world = World::new().await;

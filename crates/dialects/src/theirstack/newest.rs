@@ -19,7 +19,7 @@ use valetkey_core::name::BucketName;
 use valetkey_core::port::ListPage;
 use valetkey_core::scope::Path;
 use valetkey_core::storage::Storage;
-use valetkey_core::table::Listed;
+use valetkey_core::table::{Key, Listed};
 use valetkey_core::time::Clock;
 use valetkey_core::{Error, Kind};
 
@@ -50,6 +50,8 @@ pub(super) struct Spot {
     bucket: BucketName,
     path: Path,
     newest: Newest,
+    /// What explains the files, or shows a few rows of them, and is none of them.
+    beside: [Option<Key>; 2],
 }
 
 impl Spot {
@@ -60,7 +62,13 @@ impl Spot {
             bucket: dataset.bucket.clone(),
             path: dataset.path.clone(),
             newest: dataset.newest,
+            beside: [dataset.dictionary.clone(), dataset.sample.clone()],
         }
+    }
+
+    /// Whether an object is one of the dataset's files: not what stands for a directory, nor what stands beside them.
+    fn counts(&self, key: &Key) -> bool {
+        self.path.covers_key(key) && !key.ends_with(b"/") && !self.beside.contains(&Some(key.clone()))
     }
 
     /// Whether one file is newer than another.
@@ -232,9 +240,7 @@ impl Shelf {
                 after = last.key.to_vec();
             }
             for file in entries {
-                // What stands for a directory is no file.
-                let counts = spot.path.covers_key(&file.key) && !file.key.ends_with(b"/");
-                if counts && best.as_ref().is_none_or(|best| spot.newer(&file, best)) {
+                if spot.counts(&file.key) && best.as_ref().is_none_or(|best| spot.newer(&file, best)) {
                     best = Some(file);
                 }
             }

@@ -8,8 +8,10 @@ use valetkey_core::caller::Role;
 use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::error::{Error, Kind};
 use valetkey_core::grant::{Grant, Grantee};
-use valetkey_core::id::{DatasetId, GrantId, StorageId};
+use valetkey_core::id::{CallerId, DatasetId, GrantId, StorageId};
+use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
+use valetkey_core::removal::Amendment;
 use valetkey_core::scope::{Actions, Path as ScopePath, Paths, Scope};
 use valetkey_core::time::Lifetime;
 
@@ -29,10 +31,13 @@ struct Object {
 
 macro_rules! file {
     ($bucket:literal, $key:literal) => {
+        file!($bucket, $key, "application/vnd.apache.parquet")
+    };
+    ($bucket:literal, $key:literal, $media_type:literal) => {
         Object {
             bucket: $bucket,
             key: $key,
-            media_type: "application/vnd.apache.parquet",
+            media_type: $media_type,
             bytes: include_bytes!(concat!("../../../../demo/data/", $bucket, "/", $key)),
         }
     };
@@ -54,6 +59,21 @@ const OBJECTS: &[Object] = &[
     },
     file!("airlines-lake", "airlines/2013/airlines.parquet"),
     file!("airlines-lake", "planes/2013/planes.parquet"),
+];
+
+/// What explains the columns of a dataset, and a few of its rows: in its directory, where whoever may read it finds them. Programs that
+/// read a whole directory pass over names that begin like these.
+const BESIDE: &[(&str, Object, Object)] = &[
+    (
+        "flights-daily",
+        file!("flights-lake", "flights/daily/_columns.md", "text/markdown"),
+        file!("flights-lake", "flights/daily/_sample.csv", "text/csv"),
+    ),
+    (
+        "airlines",
+        file!("airlines-lake", "airlines/_columns.md", "text/markdown"),
+        file!("airlines-lake", "airlines/_sample.csv", "text/csv"),
+    ),
 ];
 
 /// What nobody in [`CALLERS`] may reach, and is there all the same.
@@ -159,6 +179,7 @@ pub(crate) async fn ensure(node: &Node, data_dir: &Path) -> anyhow::Result<State
         None => make(node).await?,
     };
     // What a newer version adds to the demo.
+    describe(node).await?;
     if state.dreadnode.is_none() {
         state.dreadnode = Some(dreadnode::make(node).await?);
     }
@@ -252,6 +273,25 @@ async fn make(node: &Node) -> anyhow::Result<State> {
     let (_, token) = caller(node, &operators, "admin", Role::Operator, now).await?;
     let admin = AdminState { token: token.reveal().to_owned() };
     Ok(State { callers, admin, dreadnode: None, r2: None, delta_sharing: None })
+}
+
+/// Gives the datasets a dictionary and a sample, where they have none.
+async fn describe(node: &Node) -> anyhow::Result<()> {
+    let known = node.desk.directory.datasets().await?;
+    for (name, columns, rows) in BESIDE {
+        let Some(dataset) = known.iter().find(|dataset| dataset.name.as_str() == *name) else { continue };
+        if dataset.dictionary.is_some() || dataset.sample.is_some() {
+            continue;
+        }
+        for object in [columns, rows] {
+            node.endpoint.put_bytes(&dataset.bucket, object.key, object.bytes.into(), object.media_type).await?;
+        }
+        let key = |object: &Object| Some(object.key.as_bytes().into());
+        let change = Dataset { dictionary: key(columns), sample: key(rows), ..dataset.clone() };
+        let by = Revoker { by: CallerId::from_bytes([0; 16]), at: node.clock.now() };
+        node.registry.change(&Amendment::Dataset(change), false, by).await?;
+    }
+    Ok(())
 }
 
 fn dataset(

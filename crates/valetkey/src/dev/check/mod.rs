@@ -164,7 +164,7 @@ impl Check<'_> {
             )
             .await?;
         let listing = String::from_utf8_lossy(&answer.body);
-        let inside = listing.matches("<Key>").count() == 5 && !listing.contains("daily-secret");
+        let inside = listing.matches("<Key>").count() == 7 && !listing.contains("daily-secret");
         self.record("the listing hides the sibling", "true", &inside.to_string());
         Ok(())
     }
@@ -215,6 +215,15 @@ impl Check<'_> {
             "200 true",
             &format!("{status} {}", bytes.len() as u64 == size),
         );
+        for (what, field, begins) in
+            [("dictionary", "dictionary_url", "# Flights"), ("sample", "sample_dataset_url", "year,month,day")]
+        {
+            let url = text(open, field).with_context(|| format!("the dataset that is open has no `{field}`"))?;
+            let answer = self.http.get(&url).send().await?;
+            let (status, body) = (answer.status().as_u16(), answer.text().await?);
+            let found = format!("{status} {}", body.starts_with(begins));
+            self.record(&format!("download the {what} by its URL"), "200 true", &found);
+        }
         let newest = url.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
         let other = url.replacen(&newest, "2013-01-01.parquet", 1);
         let status = self.http.get(&other).send().await?.status();
