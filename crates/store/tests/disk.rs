@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::{Metering, Standing};
 use valetkey_core::caller::{CallerStanding, Role};
 use valetkey_core::error::Stranger;
+use valetkey_core::grant::Grant;
 use valetkey_core::lease::{Lease, LeaseState, Revocation};
 use valetkey_core::name::Name;
 use valetkey_core::port::{LeaseFilter, Leases as _, Registry as _, Usage as _};
-use valetkey_core::time::{Clock, Entropy};
+use valetkey_core::removal::{Amendment, How, Thing};
+use valetkey_core::time::{Clock, Entropy, Lifetime};
+use valetkey_core::token::Maker;
 use valetkey_core::{Error, Kind};
 use valetkey_store::{LedgerMode, Settings, Store};
 use valetkey_testkit::chance::SeededEntropy;
@@ -117,8 +121,19 @@ fn after_a_write_that_failed_everything_works_again_without_a_restart() {
 }
 
 /// Everything that ends a credential, on a tenant of its own.
-const WAYS: [&str; 7] =
-    ["lease", "token's credentials", "token", "caller", "account", "grant", "grant and its credentials"];
+const WAYS: [&str; 11] = [
+    "lease",
+    "token's credentials",
+    "token",
+    "caller",
+    "account",
+    "grant",
+    "grant and its credentials",
+    "removed caller",
+    "removed account",
+    "narrowed grant",
+    "shortened token",
+];
 
 async fn end(rig: &Rig, tenant: &Tenant, way: &str, lease: &Lease) -> Result<(), Error> {
     let (store, by) = (&rig.store, by(tenant, rig.bench.now()));
@@ -129,6 +144,18 @@ async fn end(rig: &Rig, tenant: &Tenant, way: &str, lease: &Lease) -> Result<(),
         "account" => Revocation::Account(lease.account),
         "grant" => Revocation::Grant(tenant.grant),
         "token" => return store.revoke_token(lease.token, by).await.map(drop),
+        "removed caller" => return store.remove(&Thing::Caller(lease.caller), How::ALL, by).await.map(drop),
+        "removed account" => return store.remove(&Thing::Account(lease.account), How::ALL, by).await.map(drop),
+        "narrowed grant" => {
+            let grant = store.grants(lease.account).await?.swap_remove(0);
+            let narrow = Amendment::Grant(Grant { max_lifetime: Lifetime::secs(60), ..grant });
+            return store.change(&narrow, true, by).await.map(drop);
+        }
+        "shortened token" => {
+            let until = Some(by.at + SignedDuration::from_secs(60));
+            let short = Amendment::Token { id: lease.token, until, maker: Maker::Server };
+            return store.change(&short, true, by).await.map(drop);
+        }
         _ => return store.remove_grant(lease.account, tenant.grant, true, by).await,
     };
     store.revoke(what, by).await.map(drop)
@@ -195,7 +222,17 @@ fn what_was_ended_while_nothing_can_be_written_is_ended_at_once_and_on_record_la
             for (way, tenant, lease) in &tenants {
                 assert!(again.store.is_revoked(&claims(lease)), "{way} is not on record");
                 let token_dead = again.bench.caller(&tenant.token).await.is_err();
-                assert_eq!(token_dead, *way == "token", "{way}");
+                assert_eq!(token_dead, ["token", "removed caller", "removed account"].contains(way), "{way}");
+                let grants = again.store.grants(lease.account).await.unwrap();
+                assert_eq!(
+                    grants.iter().any(|one| one.max_lifetime.as_secs() == 60),
+                    *way == "narrowed grant",
+                    "{way}"
+                );
+                let token = again.store.token_by_id(lease.token).await.unwrap().unwrap();
+                assert_eq!(token.until.is_some(), *way == "shortened token", "{way}");
+                let known = again.store.accounts().await.unwrap().iter().any(|one| one.id == lease.account);
+                assert_eq!(known, *way != "removed account", "{way}");
             }
             again.store.close().await.unwrap();
         }

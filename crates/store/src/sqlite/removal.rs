@@ -469,3 +469,57 @@ const fn noun(thing: &Thing) -> Noun {
         Thing::Packages(_) => Noun::Package,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// What becomes of the rows that name something when that is removed: `goes` and `needs` as the plan says, `stays` where what they
+    /// name is kept as removed, or is let go of by name.
+    const TIES: [(&str, &str, &str); 31] = [
+        ("buckets", "storage", "needs"),
+        ("callers", "account", "needs"),
+        ("credit_grants", "account", "stays"),
+        ("credits", "account", "stays"),
+        ("datasets", "bucket", "needs"),
+        ("datasets", "storage", "needs"),
+        ("grants", "account", "needs"),
+        ("grants", "caller", "goes"),
+        ("grants", "dataset", "needs"),
+        ("grants", "storage", "needs"),
+        ("package_blobs", "account", "needs"),
+        ("package_manifests", "account", "needs"),
+        ("package_tags", "account", "needs"),
+        ("package_uploads", "account", "goes"),
+        ("package_uploads", "caller", "goes"),
+        ("parents", "token", "stays"),
+        ("projects", "workspace", "goes"),
+        ("share_grants", "grant_id", "goes"),
+        ("share_grants", "share", "goes"),
+        ("share_grants", "shared_table", "goes"),
+        ("share_links", "caller", "goes"),
+        ("share_recipients", "account", "goes"),
+        ("share_recipients", "share", "goes"),
+        ("shared_tables", "bucket", "needs"),
+        ("shared_tables", "share", "goes"),
+        ("shared_tables", "storage", "needs"),
+        ("shares", "account", "needs"),
+        ("tokens", "caller", "goes"),
+        ("workspaces", "account", "needs"),
+        ("workspaces", "bucket", "needs"),
+        ("workspaces", "storage", "needs"),
+    ];
+
+    /// A table that names something by a foreign key has to have its place here before it passes: in `dependents` or `erase` first.
+    #[tokio::test]
+    async fn removal_knows_every_foreign_key_there_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("valetkey.db");
+        crate::sqlite::migrate_file(&path).await.unwrap();
+        let mut db = crate::sqlite::connect(&path).await.unwrap();
+        let sql = "SELECT m.name, f.\"from\" FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
+                   WHERE m.type = 'table' ORDER BY 1, 2";
+        let found: Vec<(String, String)> = sqlx::query_as(sql).fetch_all(&mut db).await.unwrap();
+        let found: Vec<(&str, &str)> = found.iter().map(|(table, column)| (&**table, &**column)).collect();
+        let known: Vec<(&str, &str)> = TIES.iter().map(|(table, column, _)| (*table, *column)).collect();
+        assert_eq!(found, known);
+    }
+}

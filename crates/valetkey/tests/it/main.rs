@@ -15,6 +15,8 @@ mod ledger;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod removal;
+#[cfg(test)]
 mod scrub;
 #[cfg(test)]
 mod server;
