@@ -7,6 +7,8 @@ mod connections;
 #[cfg(test)]
 mod creds;
 #[cfg(test)]
+mod dataset_urls;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
 mod keyring;
