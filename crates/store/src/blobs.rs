@@ -22,6 +22,7 @@ use valetkey_core::{Error, Kind};
 
 use crate::ledger::queue::Queue;
 use crate::settings::Room;
+use crate::sqlite::packages::FileName;
 
 /// A file that is so old and has no row has none on its way: an upload ends long before.
 pub(crate) const ORPHAN_MS: i64 = 3_600_000;
@@ -35,10 +36,6 @@ const STRETCH: usize = 512 << 10;
 /// The longest that the ledger is let go first: a disk that takes none of its pages must not keep the pushes for ever.
 const LEDGER_FIRST: Duration = Duration::from_secs(1);
 
-/// A file's name: the millisecond it was made in, and randomness. Never given twice.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct FileName([u8; 16]);
-
 impl FileName {
     fn new(now: Timestamp, entropy: &dyn Entropy) -> Self {
         let made = u64::try_from(now.as_millisecond()).unwrap_or(0).to_be_bytes();
@@ -46,21 +43,11 @@ impl FileName {
         for (slot, byte) in bytes.iter_mut().zip(made.into_iter().skip(2).chain(random_10(entropy))) {
             *slot = byte;
         }
-        Self(bytes)
-    }
-
-    /// Takes the stored bytes.
-    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes to store.
-    pub(crate) const fn to_bytes(self) -> [u8; 16] {
-        self.0
+        Self::from_bytes(bytes)
     }
 
     fn number(self) -> u128 {
-        u128::from_be_bytes(self.0)
+        u128::from_be_bytes(self.to_bytes())
     }
 
     fn made_ms(self) -> i64 {
@@ -72,7 +59,8 @@ impl FileName {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok().map(|number| Self(number.to_be_bytes())))?
+        (text.len() == 32)
+            .then(|| u128::from_str_radix(text, 16).ok().map(|number| Self::from_bytes(number.to_be_bytes())))?
     }
 
     /// Where it is in the directory of blobs.

@@ -12,11 +12,11 @@ use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId};
 use valetkey_core::lease::{Revocation, Revoker};
 
-use crate::ledger::entry::Opened;
 use crate::owed::Owed;
-use crate::registry::longest_ms;
+use crate::sqlite::entry::Opened;
 use crate::sqlite::notes::Notes;
-use crate::sqlite::revocations::{self, Also, End, Target};
+use crate::sqlite::revocations::{self, Also};
+use crate::sqlite::target::{End, Target};
 use crate::sqlite::{callers, registry};
 use crate::store::Store;
 
@@ -67,7 +67,7 @@ impl Store {
         let mut turn = self.shared.db.turn().await;
         let at_ms = by.at.as_millisecond();
         let revoke = async |db: &mut SqliteConnection, notes: &mut Notes| {
-            let longest_ms = longest_ms(registry::longest_lifetime(db).await?);
+            let longest_ms = registry::longest_ms(db).await?;
             let keep_until_ms = keep_until_ms.unwrap_or_else(|| at_ms.saturating_add(longest_ms));
             let end = End { target, at_ms, keep_until_ms };
             notes.did_end(target);
@@ -118,7 +118,7 @@ impl Store {
         // A page that fails to be written gives its waiters an error, and leaves no lease to end.
         let _ = self.settle().await;
         let find = async |db: &mut SqliteConnection| {
-            let longest_ms = longest_ms(registry::longest_lifetime(db).await?);
+            let longest_ms = registry::longest_ms(db).await?;
             revocations::of_grant(db, account, grant, by, longest_ms).await
         };
         // Found by one that reads, and in memory: that something cannot be written must not keep a key alive.
@@ -199,7 +199,7 @@ impl Store {
         match what {
             Revocation::Lease(lease) => self.end_lease(lease, by).await,
             Revocation::Token(token) => {
-                if registry::token_by_id(&mut *self.reader().await?, token).await?.is_none() {
+                if callers::token_by_id(&mut *self.reader().await?, token).await?.is_none() {
                     return Err(Error::not_found(Noun::Token));
                 }
                 self.end(Target::Token(token), None, by, Also::Nothing).await

@@ -13,7 +13,8 @@ use valetkey_core::removal::{Amendment, How, Thing};
 use valetkey_core::{Error, Kind};
 use valetkey_sqlite::Failure as _;
 
-use crate::sqlite::revocations::{Also, Target};
+use crate::sqlite::revocations::Also;
+use crate::sqlite::target::Target;
 use crate::store::Store;
 
 /// What is still to be written.

@@ -26,7 +26,8 @@ use valetkey_core::{Error, Kind};
 use crate::owed::Owed;
 use crate::sqlite::callers::{self, NewToken};
 use crate::sqlite::notes::{self, Notes};
-use crate::sqlite::revocations::{Also, Target};
+use crate::sqlite::revocations::Also;
+use crate::sqlite::target::Target;
 use crate::sqlite::{failed, lists, registry};
 use crate::store::Store;
 
@@ -40,11 +41,6 @@ impl Store {
     pub(crate) async fn reader(&self) -> Result<Reader, Error> {
         self.shared.db.readers().acquire().await.map_err(failed)
     }
-}
-
-/// Milliseconds of the longest lifetime, and a second for instants told in whole seconds.
-pub(crate) fn longest_ms(longest_s: i64) -> i64 {
-    longest_s.saturating_add(1).saturating_mul(1000)
 }
 
 #[async_trait]
@@ -242,7 +238,7 @@ impl Registry for Store {
     }
 
     async fn token_by_id(&self, id: TokenId) -> Result<Option<TokenRecord>, Error> {
-        Ok(registry::token_by_id(&mut *self.reader().await?, id).await?.map(|(record, _)| record))
+        Ok(callers::token_by_id(&mut *self.reader().await?, id).await?.map(|(record, _)| record))
     }
 
     async fn token_of(&self, digest: TokenDigest) -> Result<Option<TokenRecord>, Error> {
@@ -273,7 +269,7 @@ impl Registry for Store {
     async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<u64, Error> {
         let store = self.clone();
         self.unbroken(async move {
-            if registry::token_by_id(&mut *store.reader().await?, token).await?.is_none() {
+            if callers::token_by_id(&mut *store.reader().await?, token).await?.is_none() {
                 return Err(Error::not_found(Noun::Token));
             }
             // First, so that no vend that was identified before opens a lease after the revocation's instant.
@@ -411,7 +407,7 @@ impl Registry for Store {
     }
 
     async fn outliving(&self, by: Revoker) -> Result<Vec<Outliving>, Error> {
-        let longest_ms = longest_ms(registry::longest_lifetime(&mut *self.reader().await?).await?);
+        let longest_ms = registry::longest_ms(&mut *self.reader().await?).await?;
         self.outliving_of(by, longest_ms).await
     }
 
@@ -424,7 +420,7 @@ impl Registry for Store {
         if filter.limit > 10_000 {
             return Err(Error::new(Kind::Invalid, "the most leases to list at once are 10000").at("limit"));
         }
-        let longest_ms = longest_ms(registry::longest_lifetime(&mut *self.reader().await?).await?);
+        let longest_ms = registry::longest_ms(&mut *self.reader().await?).await?;
         let found = self.list(filter, longest_ms).await?;
         self.records(found).await
     }

@@ -16,12 +16,12 @@ use valetkey_core::name::BucketName;
 use valetkey_core::removal::{Amendment, How, Plan, Thing};
 use valetkey_sqlite::Failure as _;
 
-use crate::ledger::entry::{Opened, scope_digest};
 use crate::owed::Owed;
-use crate::registry::longest_ms;
+use crate::sqlite::entry::{Opened, scope_digest};
 use crate::sqlite::notes::Notes;
-use crate::sqlite::revocations::{self, Also, End, Target};
-use crate::sqlite::{change, leases, registry, removal, rows};
+use crate::sqlite::revocations::{self, Also};
+use crate::sqlite::target::{End, Target};
+use crate::sqlite::{callers, change, leases, registry, removal, rows};
 use crate::store::Store;
 
 /// What ends with a removal or a change.
@@ -63,7 +63,7 @@ impl Ending {
                 }
                 Thing::Token(id) | Thing::ParentKey(id) => {
                     own.tokens.insert(*id);
-                    let record = registry::token_by_id(&mut *db, *id).await?.map(|(record, _)| record);
+                    let record = callers::token_by_id(&mut *db, *id).await?.map(|(record, _)| record);
                     if record.as_ref().is_none_or(|record| !own.callers.contains(&record.caller)) {
                         own.targets.push(Target::Token(*id));
                     }
@@ -184,7 +184,7 @@ impl Ending {
             return Ok(Vec::new());
         }
         let at_ms = self.at.as_millisecond();
-        let since_ms = at_ms.saturating_sub(longest_ms(registry::longest_lifetime(&mut *db).await?));
+        let since_ms = at_ms.saturating_sub(registry::longest_ms(&mut *db).await?);
         let mut all = revocations::waiting(&mut *db, since_ms, at_ms, |lease| {
             lease.read().is_some_and(|lease| self.may_end(&lease))
         })
@@ -312,7 +312,7 @@ impl Store {
         let at_ms = ending.at.as_millisecond();
         // A page that fails to be written gives its waiters an error, and leaves no lease to end.
         let _ = self.settle().await;
-        let keep_until_ms = at_ms.saturating_add(longest_ms(registry::longest_lifetime(&mut *reader).await?));
+        let keep_until_ms = at_ms.saturating_add(registry::longest_ms(&mut *reader).await?);
         let whole = ending.targets.iter().map(|target| End { target: *target, at_ms, keep_until_ms });
         self.shared.revoked.add(&whole.collect::<Vec<_>>());
         let leases = self.live(&mut *reader, &ending).await?;
@@ -364,7 +364,7 @@ impl Store {
         let by = Revoker { at: ending.at, ..by };
         let at_ms = by.at.as_millisecond();
         let ends: Vec<End> = leases.iter().map(|lease| End::of_lease(lease, at_ms)).collect();
-        let longest_ms = longest_ms(registry::longest_lifetime(&mut *db).await?);
+        let longest_ms = registry::longest_ms(&mut *db).await?;
         for target in &ending.targets {
             let end = End { target: *target, at_ms, keep_until_ms: at_ms.saturating_add(longest_ms) };
             revocations::revoke(&mut *db, end, by, longest_ms, Also::Nothing, notes).await?;
@@ -478,7 +478,7 @@ async fn narrowing(db: &mut SqliteConnection, change: &Amendment, by: Revoker) -
             Ok(Ending { narrowed: Some((change.clone(), before)), among, ..none })
         }
         Amendment::Token { id, .. } => {
-            let account = registry::token_by_id(db, *id).await?.map(|(record, _)| record.account);
+            let account = callers::token_by_id(db, *id).await?.map(|(record, _)| record.account);
             Ok(Ending { narrowed: Some((change.clone(), None)), among: Some(account.into_iter().collect()), ..none })
         }
         Amendment::Account(_) | Amendment::Caller { .. } | Amendment::Dataset(_) | Amendment::Workspace { .. } => {

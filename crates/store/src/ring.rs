@@ -10,9 +10,9 @@ use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
 use valetkey_core::storage::StorageKind;
 
-use crate::registry::longest_ms;
 use crate::sqlite::notes::{Notes, Unsaid};
-use crate::sqlite::revocations::{self, Also, End, Target};
+use crate::sqlite::revocations::{self, Also};
+use crate::sqlite::target::{End, Target};
 use crate::sqlite::{parents, registry, ring, sweep};
 use crate::store::Store;
 
@@ -65,7 +65,7 @@ impl Store {
         let replace = async |db: &mut SqliteConnection, notes: &mut Notes| {
             let lost = sealed(db).await?;
             let at_ms = by.at.as_millisecond();
-            let longest_ms = longest_ms(registry::longest_lifetime(db).await?);
+            let longest_ms = registry::longest_ms(db).await?;
             let end = |target| End { target, at_ms, keep_until_ms: at_ms.saturating_add(longest_ms) };
             for token in &lost.parents {
                 let (end, also) = (end(Target::Token(*token)), Also::EndToken(*token));

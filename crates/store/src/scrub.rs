@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use valetkey_core::package::Digest;
 use valetkey_core::{Error, Kind};
 
-use crate::blobs::FileName;
+use crate::sqlite::packages::FileName;
 use crate::sqlite::rows;
 
 /// Bytes that are read at once.

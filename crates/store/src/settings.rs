@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::holdings::Holdings;
+use crate::sqlite::holdings::Holdings;
 
 /// When a lease counts as opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

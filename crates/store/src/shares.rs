@@ -19,7 +19,7 @@ use valetkey_core::token::{Maker, PlainToken};
 
 use crate::sqlite::notes::Notes;
 use crate::sqlite::shares;
-use crate::sqlite::{failed, registry};
+use crate::sqlite::{callers, failed};
 use crate::store::Store;
 
 impl Store {
@@ -209,7 +209,7 @@ impl Shares for Store {
     async fn end_token_at(&self, token: TokenId, until: Timestamp) -> Result<(), Error> {
         let store = self.clone();
         self.unbroken(async move {
-            let found = registry::token_by_id(&mut *store.reader().await?, token).await?;
+            let found = callers::token_by_id(&mut *store.reader().await?, token).await?;
             let (_, digest) = found.ok_or_else(|| Error::not_found(Noun::Token))?;
             let end = async |db: &mut SqliteConnection, notes: &mut Notes| {
                 shares::end_token_at(db, token, until, notes).await

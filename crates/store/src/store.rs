@@ -21,7 +21,6 @@ use crate::directory::Memory;
 use crate::ledger::queue::Queue;
 use crate::ledger::writer;
 use crate::owed::Debts;
-use crate::registry::longest_ms;
 use crate::reserve::Reserve;
 use crate::revoked::Revoked;
 use crate::settings::Settings;
@@ -103,7 +102,7 @@ impl Store {
                 pages::unfolded_voids(db).await?,
                 pages::newest_ms(db).await?,
                 revocations::lasting(db, now_ms).await?,
-                longest_ms(registry::longest_lifetime(db).await?),
+                registry::longest_ms(db).await?,
             ))
         };
         let (head, backlog, voids, newest_ms, ended, longest_ms) = turn.ask(read).await?;

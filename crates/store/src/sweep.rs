@@ -11,7 +11,7 @@ use valetkey_core::port::{LedgerHead, Verified};
 use crate::settings::Retention;
 use crate::sqlite::notes::Unsaid;
 use crate::sqlite::sweep::{self, Checkpoint};
-use crate::sqlite::verify::Walk;
+use crate::sqlite::verify::{Beginning, Walk};
 use crate::sqlite::{pages, registry};
 use crate::store::Store;
 
@@ -134,7 +134,7 @@ impl Store {
     /// Removes the oldest pages of what ended before an instant. Without a keyring no checkpoint can be sealed, and none goes.
     async fn sweep_ledger(&self, over_ms: i64) -> Result<u64, Error> {
         let Some(keyring) = self.shared.keyring.get() else { return Ok(0) };
-        let longest_ms = crate::registry::longest_ms(registry::longest_lifetime(&mut *self.reader().await?).await?);
+        let longest_ms = registry::longest_ms(&mut *self.reader().await?).await?;
         let before = sweep::checkpoint(&mut *self.reader().await?).await?.map_or(0, |(at, _)| at.pages);
         let (mut now, now_ms) = (before, self.shared.clock.now().as_millisecond());
         loop {
@@ -212,17 +212,6 @@ impl Store {
         self.shared.entropy.fill(&mut nonce);
         nonce
     }
-}
-
-/// Where the ledger's pages begin.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Beginning {
-    /// With the first.
-    Whole,
-    /// After one that was removed; no entry of what is gone is later.
-    After(pages::Head, i64),
-    /// Somebody else than this server says that pages were removed.
-    Forged,
 }
 
 fn is_sealed(ring: &Keyring, at: &Checkpoint, sealed: &[u8]) -> bool {

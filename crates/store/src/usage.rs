@@ -16,6 +16,7 @@ use crate::days;
 use crate::sqlite;
 use crate::sqlite::failed;
 use crate::sqlite::notes::Unsaid;
+use crate::sqlite::usage::{Requested, Tally};
 use crate::store::Store;
 
 /// Counts written while the writing connection is held: the ledger waits for it.
@@ -51,28 +52,6 @@ impl Addressed {
             refusal.from.is_none() || known.contains(&refusal) || known.len() < most && known.insert(refusal.clone());
         if kept { refusal } else { Refusal { from: None, ..refusal } }
     }
-}
-
-/// What is counted of requests, apart from how many.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Requested {
-    /// Whose.
-    pub(crate) account: AccountId,
-    /// With which token.
-    pub(crate) token: TokenId,
-    /// From where.
-    pub(crate) origin: Origin,
-    /// In which second.
-    pub(crate) second: i64,
-}
-
-/// Counts since the last writing.
-#[derive(Default, Debug)]
-pub(crate) struct Tally {
-    /// Requests.
-    pub(crate) requests: HashMap<Requested, u64>,
-    /// Refusals, by the second their minute starts at.
-    pub(crate) refusals: HashMap<(Refusal, i64), u64>,
 }
 
 impl Tally {

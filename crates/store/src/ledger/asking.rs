@@ -12,9 +12,9 @@ use valetkey_core::lease::Revoker;
 use valetkey_core::port::{LeaseFilter, Outliving};
 use valetkey_core::scope::Scope;
 
-use crate::ledger::entry::{self, Entry, Glance, Issued, Opened, Voided};
+use crate::sqlite::ends::Ends;
+use crate::sqlite::entry::{self, Entry, Glance, Issued, Opened, Voided};
 use crate::sqlite::leases::{self, Found};
-use crate::sqlite::revocations::Ends;
 use crate::sqlite::tail::{Look, Tail};
 use crate::sqlite::{failed, rows, usage};
 use crate::store::Store;

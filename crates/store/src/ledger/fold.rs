@@ -10,10 +10,10 @@ use valetkey_core::lease::{Lease, LeaseRecord, LeaseState};
 use valetkey_core::scope::Scope;
 use valetkey_core::{Error, Kind};
 
-use crate::ledger::entry::{Issued, Opened, scope_digest};
+use crate::sqlite::ends::Ends;
+use crate::sqlite::entry::{Issued, Opened, scope_digest};
 use crate::sqlite::leases::{self, Found};
 use crate::sqlite::notes::Unsaid;
-use crate::sqlite::revocations::Ends;
 use crate::sqlite::{failed, pages, rows};
 use crate::store::Store;
 

@@ -2,9 +2,7 @@
 //! when there is time.
 
 pub(crate) mod asking;
-pub(crate) mod entry;
 pub(crate) mod fold;
-pub(crate) mod note;
 pub(crate) mod queue;
 pub(crate) mod writer;
 
@@ -18,19 +16,12 @@ use valetkey_core::policy::Permit;
 use valetkey_core::port::Ledger;
 use valetkey_core::{Error, Kind};
 
-use crate::ledger::entry::Voided;
 use crate::ledger::queue::{Group, Pushed};
 use crate::settings::LedgerMode;
+use crate::sqlite::entry::Voided;
+use crate::sqlite::rows::kind_name;
 use crate::sqlite::{self, failed, leases};
 use crate::store::Store;
-
-/// The name of a kind in the ledger.
-pub(crate) fn kind_name(kind: Kind) -> String {
-    match kind {
-        Kind::NotFound(noun) | Kind::AlreadyExists(noun) => format!("{}:{noun}", kind.slug()),
-        kind => kind.slug().to_owned(),
-    }
-}
 
 impl Store {
     /// Reads an account's credits into memory.

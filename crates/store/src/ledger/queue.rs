@@ -19,8 +19,9 @@ use valetkey_core::time::Entropy;
 use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
 
-use crate::ledger::entry::{self, Entry, LongScope, Opened, ScopeBytes, Voided};
 use crate::settings::LedgerMode;
+use crate::sqlite::entry::{self, Entry, LongScope, Opened, ScopeBytes, Voided};
+use crate::sqlite::pages::Page;
 
 /// Random bytes drawn at once: asking the system for each lease's ten costs more than writing the entry.
 const NOISE: usize = 2560;
@@ -96,62 +97,37 @@ fn unwritten() -> Error {
     Error::new(Kind::Unavailable, "the ledger could not be written").retry_after(1)
 }
 
-/// What an account's entries in a page change of its credits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Charge {
-    /// Taken by leases; already counted as used in memory.
-    pub(crate) taken: u64,
-    /// Given back by voids; counted when the page is kept.
-    pub(crate) returned: u64,
-}
-
 /// A page on its way to the disk.
 #[derive(Debug, Default)]
-pub(crate) struct Page {
-    pub(crate) group: Arc<Group>,
-    pub(crate) body: Vec<u8>,
-    pub(crate) opens: u32,
-    pub(crate) voids: u32,
-    pub(crate) issues: u32,
-    pub(crate) first_ms: i64,
-    pub(crate) last_ms: i64,
-    pub(crate) charges: HashMap<AccountId, Charge>,
-    pub(crate) scopes: Vec<Arc<LongScope>>,
+pub(crate) struct Waiting {
+    pub(crate) page: Page,
+    group: Arc<Group>,
     /// When the first entry came.
     since: Option<Instant>,
 }
 
-impl Page {
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Entries in it.
-    pub(crate) fn len(&self) -> usize {
-        let Self { opens, voids, issues, .. } = *self;
-        [opens, voids, issues].into_iter().map(|count| usize::try_from(count).unwrap_or(usize::MAX)).sum()
-    }
-
+impl Waiting {
     fn stamp(&mut self, ms: i64) {
-        if self.is_empty() {
+        let page = &mut self.page;
+        if page.is_empty() {
             self.since = Some(Instant::now());
-            (self.first_ms, self.last_ms) = (ms, ms);
+            (page.first_ms, page.last_ms) = (ms, ms);
         } else {
-            self.first_ms = self.first_ms.min(ms);
-            self.last_ms = self.last_ms.max(ms);
+            page.first_ms = page.first_ms.min(ms);
+            page.last_ms = page.last_ms.max(ms);
         }
     }
 }
 
 #[derive(Default)]
 struct State {
-    page: Page,
+    next: Waiting,
     closed: bool,
     balances: HashMap<AccountId, Balance>,
     /// What pages that are being written took, for balances that are read meanwhile.
     writing: HashMap<AccountId, u64>,
     /// The page that is being written.
-    written: Option<Arc<Page>>,
+    written: Option<Arc<Waiting>>,
     voided: HashSet<LeaseId>,
     /// Grants whose credentials were ended: a vend decided before that must not open a lease after it.
     barred: HashMap<GrantId, Bar>,
@@ -251,7 +227,7 @@ impl Queue {
                 ));
             }
             balance.used += u64::from(credits);
-            state.page.charges.entry(permit.account()).or_default().taken += u64::from(credits);
+            state.next.page.charges.entry(permit.account()).or_default().taken += u64::from(credits);
         }
         let lease = Lease {
             id: LeaseId::new(now, ten(&mut state.noise, entropy)),
@@ -268,24 +244,24 @@ impl Queue {
             until: permit.until(),
         };
         state.newest_ms = state.newest_ms.max(ms);
-        let wake = state.page.is_empty() || state.page.len() == self.most / 2;
-        state.page.stamp(ms);
+        let wake = state.next.page.is_empty() || state.next.page.len() == self.most / 2;
+        state.next.stamp(ms);
         let from = Author::current().from;
         match long(state, &lease) {
-            None => entry::write_opened(&lease, &ScopeBytes::Inline(&lease.scope), from, &mut state.page.body),
+            None => entry::write_opened(&lease, &ScopeBytes::Inline(&lease.scope), from, &mut state.next.page.body),
             Some(scope) => {
-                if !state.page.scopes.iter().any(|known| known.digest == scope.digest) {
-                    state.page.scopes.push(Arc::clone(&scope));
+                if !state.next.page.scopes.iter().any(|known| known.digest == scope.digest) {
+                    state.next.page.scopes.push(Arc::clone(&scope));
                 }
-                entry::write_opened(&lease, &ScopeBytes::Stored(scope), from, &mut state.page.body);
+                entry::write_opened(&lease, &ScopeBytes::Stored(scope), from, &mut state.next.page.body);
             }
         }
-        state.page.opens += 1;
+        state.next.page.opens += 1;
         if let Some(trace) = trace {
-            entry::write_issued(lease.id, trace, ms, &mut state.page.body);
-            state.page.issues += 1;
+            entry::write_issued(lease.id, trace, ms, &mut state.next.page.body);
+            state.next.page.issues += 1;
         }
-        let group = Arc::clone(&state.page.group);
+        let group = Arc::clone(&state.next.group);
         if wake {
             self.wake.notify_one();
         }
@@ -350,10 +326,10 @@ impl Queue {
         let mut state = self.state();
         let state = &mut *state;
         self.admit(state)?;
-        let wake = state.page.is_empty() || state.page.len() == self.most / 2;
-        state.page.stamp(at_ms);
-        write(&mut state.page);
-        let group = Arc::clone(&state.page.group);
+        let wake = state.next.page.is_empty() || state.next.page.len() == self.most / 2;
+        state.next.stamp(at_ms);
+        write(&mut state.next.page);
+        let group = Arc::clone(&state.next.group);
         if wake {
             self.wake.notify_one();
         }
@@ -362,16 +338,16 @@ impl Queue {
 
     /// Entries that wait.
     pub(crate) fn len(&self) -> usize {
-        self.state().page.len()
+        self.state().next.page.len()
     }
 
     /// The event of the last page that anything waits in. Pages are written in order: when it is on disk, all are.
     pub(crate) fn waiting(&self) -> Option<Arc<Group>> {
         let state = self.state();
-        if state.page.is_empty() {
-            state.written.as_ref().map(|page| Arc::clone(&page.group))
+        if state.next.page.is_empty() {
+            state.written.as_ref().map(|written| Arc::clone(&written.group))
         } else {
-            Some(Arc::clone(&state.page.group))
+            Some(Arc::clone(&state.next.group))
         }
     }
 
@@ -380,9 +356,9 @@ impl Queue {
         // Copied, so that nobody waits while it is read.
         let (waits, written) = {
             let state = self.state();
-            (state.page.body.clone(), state.written.clone())
+            (state.next.page.body.clone(), state.written.clone())
         };
-        let bodies = [Some(&waits[..]), written.as_ref().map(|page| &page.body[..])];
+        let bodies = [Some(&waits[..]), written.as_ref().map(|written| &written.page.body[..])];
         let wanted = |entry| match entry {
             Entry::Opened(opened) if wanted(&opened) => Some(opened),
             _ => None,
@@ -393,33 +369,34 @@ impl Queue {
     /// The page that is being written could not be: whoever asks what was opened is told so and does not wait.
     pub(crate) fn stick(&self) {
         let state = self.state();
-        if let Some(page) = &state.written {
-            page.group.stick();
+        if let Some(written) = &state.written {
+            written.group.stick();
         }
-        state.page.group.stick();
+        state.next.group.stick();
     }
 
     /// Takes the page, for the writer.
-    pub(crate) fn take(&self) -> Option<Arc<Page>> {
+    pub(crate) fn take(&self) -> Option<Arc<Waiting>> {
         let mut state = self.state();
-        if state.page.is_empty() {
+        if state.next.page.is_empty() {
             return None;
         }
-        let body = Vec::with_capacity(state.page.body.len());
-        let page = Arc::new(std::mem::replace(&mut state.page, Page { body, ..Page::default() }));
-        for (account, charge) in &page.charges {
+        let body = Vec::with_capacity(state.next.page.body.len());
+        let next = Waiting { page: Page { body, ..Page::default() }, ..Waiting::default() };
+        let taken = Arc::new(std::mem::replace(&mut state.next, next));
+        for (account, charge) in &taken.page.charges {
             *state.writing.entry(*account).or_default() += charge.taken;
         }
-        state.written = Some(Arc::clone(&page));
-        Some(page)
+        state.written = Some(Arc::clone(&taken));
+        Some(taken)
     }
 
     /// Tells everybody what became of their page. The writer still holds its connection, so that nobody reads a balance
     /// in between.
-    pub(crate) fn finish(&self, page: &Page, outcome: Outcome) {
+    pub(crate) fn finish(&self, Waiting { page, group, .. }: &Waiting, outcome: Outcome) {
         {
             let mut state = self.state();
-            let State { balances, writing, written, page: next, .. } = &mut *state;
+            let State { balances, writing, written, next, .. } = &mut *state;
             *written = None;
             next.group.stuck.store(false, Ordering::Release);
             for (account, charge) in &page.charges {
@@ -438,7 +415,7 @@ impl Queue {
                 }
             }
         }
-        page.group.finish(outcome);
+        group.finish(outcome);
     }
 
     /// Takes nothing more. What waits is still written.
@@ -460,7 +437,7 @@ impl Queue {
     /// Puts an account's credits into memory, as the database has them. The caller holds the writing connection.
     pub(crate) fn set_balance(&self, account: AccountId, stored: Balance) {
         let mut state = self.state();
-        let queued = state.page.charges.get(&account).map_or(0, |charge| charge.taken);
+        let queued = state.next.page.charges.get(&account).map_or(0, |charge| charge.taken);
         let writing = state.writing.get(&account).copied().unwrap_or(0);
         let used = stored.used.saturating_add(queued).saturating_add(writing);
         state.balances.insert(account, Balance { granted: stored.granted, used });
@@ -526,7 +503,7 @@ impl Queue {
         if state.closed {
             return Err(Error::new(Kind::Unavailable, "the server is shutting down").retry_after(1));
         }
-        if state.page.len() >= self.most {
+        if state.next.page.len() >= self.most {
             return Err(Error::new(Kind::Unavailable, "too many requests wait for the ledger").retry_after(1));
         }
         Ok(())
@@ -534,7 +511,7 @@ impl Queue {
 
     /// Refuses to hand anything out while something that was handed out before waits for the disk longer than is promised.
     fn in_time(&self, state: &State) -> Result<(), Error> {
-        let oldest = state.written.as_ref().map_or(state.page.since, |page| page.since);
+        let oldest = state.written.as_deref().unwrap_or(&state.next).since;
         match self.mode {
             LedgerMode::Behind if oldest.is_some_and(|since| since.elapsed() > PROMISED) => {
                 Err(Error::new(Kind::Unavailable, "the ledger is not written as fast as is promised").retry_after(1))

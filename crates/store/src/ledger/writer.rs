@@ -1,15 +1,13 @@
 //! The one who writes pages: takes everything that waits, commits it as one row, wakes everybody in it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest;
 use valetkey_core::Error;
 
-use crate::ledger::queue::{Outcome, Page};
+use crate::ledger::queue::{Outcome, Waiting};
 use crate::settings::LedgerMode;
 use crate::sqlite::notes::{Turn, Unsaid};
-use crate::sqlite::pages::{self, Head};
+use crate::sqlite::pages::{self, Head, Page};
 use crate::store::Store;
 
 /// How long entries gather when nobody waits for them.
@@ -17,16 +15,6 @@ const BEHIND: Duration = Duration::from_millis(20);
 
 /// How often a page is tried again that nobody waits for but that must not be lost.
 const AGAIN: Duration = Duration::from_millis(100);
-
-/// The hash of a page: it binds the page to the one before.
-pub(crate) fn hash(before: &[u8], body: &[u8]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    context.update(before);
-    context.update(body);
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(context.finish().as_ref());
-    bytes
-}
 
 /// Writes pages until the store stops, and then what still waits.
 pub(crate) async fn run(store: Store) {
@@ -47,8 +35,8 @@ pub(crate) async fn run(store: Store) {
                 }
             }
         }
-        while let Some(page) = queue.take() {
-            write(&store, page).await;
+        while let Some(waiting) = queue.take() {
+            write(&store, &waiting).await;
             match store.shared.settings.ledger {
                 LedgerMode::Durable => gather(&store).await,
                 // What came meanwhile has woken us again, and gathers first.
@@ -58,8 +46,8 @@ pub(crate) async fn run(store: Store) {
         if store.shared.stop.is_cancelled() {
             // INVARIANT: closed before the last look: nobody can queue what nobody writes.
             queue.close();
-            while let Some(page) = queue.take() {
-                write(&store, page).await;
+            while let Some(waiting) = queue.take() {
+                write(&store, &waiting).await;
             }
             return;
         }
@@ -80,8 +68,8 @@ async fn gather(store: &Store) {
     }
 }
 
-async fn write(store: &Store, page: Arc<Page>) {
-    let queue = &store.shared.queue;
+async fn write(store: &Store, waiting: &Waiting) {
+    let (queue, page) = (&store.shared.queue, &waiting.page);
     metrics::gauge!("vk_ledger_queue").set(f64::from(u32::try_from(page.len()).unwrap_or(u32::MAX)));
     metrics::histogram!("vk_ledger_group_size").record(f64::from(u32::try_from(page.len()).unwrap_or(u32::MAX)));
     let mut tries = 0u32;
@@ -89,12 +77,12 @@ async fn write(store: &Store, page: Arc<Page>) {
         let started = Instant::now();
         let mut turn = store.shared.db.turn().await;
         let head = turn.head();
-        let mut result = append(&mut turn, &head, &page).await;
+        let mut result = append(&mut turn, &head, page).await;
         if let Err(first) = result {
             // Perhaps another process wrote a page, or the last commit was reported lost and was not.
             result = match turn.ask(async |db| pages::head(db).await).await {
-                Ok(fresh) if fresh == head.next(&page) => Ok(fresh),
-                Ok(fresh) if fresh != head => append(&mut turn, &fresh, &page).await,
+                Ok(fresh) if fresh == head.next(&page.body) => Ok(fresh),
+                Ok(fresh) if fresh != head => append(&mut turn, &fresh, page).await,
                 // The first error is the one that tells why.
                 Ok(_) | Err(_) => Err(first),
             };
@@ -104,18 +92,18 @@ async fn write(store: &Store, page: Arc<Page>) {
             Ok(next) => {
                 turn.set_head(next);
                 store.shared.backlog.fetch_add(u64::from(page.opens), std::sync::atomic::Ordering::Relaxed);
-                queue.finish(&page, Outcome::Kept);
+                queue.finish(waiting, Outcome::Kept);
                 return;
             }
             Err(error) => {
                 metrics::counter!("vk_ledger_failures").increment(1);
-                log(&error, &page);
+                log(&error, page);
                 let last = match store.shared.settings.ledger {
                     LedgerMode::Durable => true,
                     LedgerMode::Behind => store.shared.stop.is_cancelled() && tries >= 20,
                 };
                 if last {
-                    queue.finish(&page, Outcome::Lost);
+                    queue.finish(waiting, Outcome::Lost);
                     return;
                 }
                 queue.stick();

@@ -13,8 +13,8 @@ use valetkey_core::token::{Maker, PlainToken, TokenDigest};
 use valetkey_core::{Error, Kind};
 
 use crate::sqlite::notes::Notes;
-use crate::sqlite::registry::{self, taken, token_by_id};
-use crate::sqlite::removal::removed_name;
+use crate::sqlite::registry::{self, taken};
+use crate::sqlite::rows::removed_name;
 use crate::sqlite::{failed, is_taken, rows};
 
 pub(crate) async fn ensure_caller(
@@ -250,6 +250,39 @@ pub(crate) async fn token_by_digest(
     .await
     .map_err(failed)?;
     found.map(rows::token).transpose()
+}
+
+/// A token by its id, and its digest.
+pub(crate) async fn token_by_id(
+    db: &mut SqliteConnection,
+    id: TokenId,
+) -> Result<Option<(TokenRecord, TokenDigest)>, Error> {
+    let digest: Option<Vec<u8>> = sqlx::query_scalar("SELECT digest FROM tokens WHERE id = ?")
+        .bind(id.to_bytes().to_vec())
+        .fetch_optional(&mut *db)
+        .await
+        .map_err(failed)?;
+    let Some(digest) = digest else { return Ok(None) };
+    let digest: [u8; 32] = digest.as_slice().try_into().map_err(|_| rows::damaged("a digest"))?;
+    let digest = TokenDigest::from_bytes(digest);
+    Ok(token_by_digest(db, &digest).await?.map(|record| (record, digest)))
+}
+
+pub(crate) async fn end_token(
+    db: &mut SqliteConnection,
+    token: TokenId,
+    by: Revoker,
+    notes: &mut Notes,
+) -> Result<(), Error> {
+    sqlx::query("UPDATE tokens SET revoked_ms = ?, revoked_by = ? WHERE id = ? AND revoked_ms IS NULL")
+        .bind(by.at.as_millisecond())
+        .bind(by.by.to_bytes().to_vec())
+        .bind(token.to_bytes().to_vec())
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
+    notes.did(Deed::Ended, Noun::Token, token, "token");
+    notes.token(db, token).await
 }
 
 /// The tokens of an account, or of all.

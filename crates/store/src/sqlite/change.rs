@@ -33,7 +33,7 @@ fn limit(own: OwnLimit) -> String {
 pub(crate) async fn checked(db: &mut SqliteConnection, change: &Amendment, now: Timestamp) -> Result<Amendment, Error> {
     Ok(match change {
         Amendment::Token { id, until, maker } => {
-            let known = registry::token_by_id(&mut *db, *id).await?.map(|(record, _)| record);
+            let known = callers::token_by_id(&mut *db, *id).await?.map(|(record, _)| record);
             let known = known.ok_or_else(|| Error::not_found(Noun::Token))?;
             if !known.is_live(now) {
                 let said = "the token has ended, and an end is for good: make another one";

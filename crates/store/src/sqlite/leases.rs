@@ -11,7 +11,7 @@ use valetkey_core::name::BucketName;
 use valetkey_core::port::{LeaseFilter, Outliving};
 use valetkey_core::scope::Scope;
 
-use crate::ledger::entry::{self, Issued, Opened};
+use crate::sqlite::entry::{self, Issued, Opened};
 use crate::sqlite::failed;
 use crate::sqlite::pages::first_id;
 use crate::sqlite::rows;

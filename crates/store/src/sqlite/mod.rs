@@ -4,10 +4,14 @@
 
 pub(crate) mod callers;
 pub(crate) mod change;
+pub(crate) mod ends;
+pub(crate) mod entry;
 pub(crate) mod figures;
+mod framed;
 pub(crate) mod holdings;
 pub(crate) mod leases;
 pub(crate) mod lists;
+pub(crate) mod note;
 pub(crate) mod notes;
 pub(crate) mod packages;
 pub(crate) mod pages;
@@ -20,6 +24,7 @@ pub(crate) mod rows;
 pub(crate) mod shares;
 pub(crate) mod sweep;
 pub(crate) mod tail;
+pub(crate) mod target;
 pub(crate) mod usage;
 pub(crate) mod verify;
 pub(crate) mod workspaces;
@@ -36,7 +41,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use valetkey_core::{Error, Kind};
 use valetkey_sqlite::{Fault, Writer};
 
-use crate::holdings::refused;
+use crate::sqlite::holdings::refused;
 use crate::sqlite::notes::Turn;
 use crate::sqlite::pages::Head;
 

@@ -13,12 +13,11 @@ use valetkey_core::error::Noun;
 use valetkey_core::id::{CallerId, TokenId};
 use valetkey_sqlite::{Fault, Writing};
 
-use crate::ledger::entry::{self, Entry};
-use crate::ledger::note::{self, Note, TokenNote, TokenState};
-use crate::ledger::writer::hash;
+use crate::sqlite::entry::{self, Entry};
+use crate::sqlite::note::{self, Note, TokenNote, TokenState};
 use crate::sqlite::pages::{self, Head};
-use crate::sqlite::revocations::{End, Target};
 use crate::sqlite::rows::{self, count};
+use crate::sqlite::target::{End, Target};
 use crate::sqlite::{Database, failed};
 
 /// Entries in one page of notes.
@@ -190,7 +189,7 @@ impl Notes {
         }
         let mut head = pages::head(&mut *db).await?;
         for (body, notes) in self.pages {
-            head = Head { seq: head.seq + 1, hash: hash(&head.hash, &body).to_vec() };
+            head = head.next(&body);
             sqlx::query(
                 "INSERT INTO ledger_pages (seq, first_ms, last_ms, opens, voids, issues, notes, hash, body)
                  VALUES (?, ?, ?, 0, 0, 0, ?, ?, ?)",

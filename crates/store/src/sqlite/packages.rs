@@ -8,9 +8,24 @@ use valetkey_core::id::AccountId;
 use valetkey_core::name::Name;
 use valetkey_core::package::{Digest, MOST_UPLOADS, Manifest, Reference, Tag, Upload};
 
-use crate::blobs::FileName;
 use crate::sqlite::failed;
 use crate::sqlite::rows::{count, damaged, id, signed};
+
+/// A file's name: the millisecond it was made in, and randomness. Never given twice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct FileName([u8; 16]);
+
+impl FileName {
+    /// Takes the stored bytes.
+    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to store.
+    pub(crate) const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
 
 pub(crate) async fn begin(
     db: &mut SqliteConnection,

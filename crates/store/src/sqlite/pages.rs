@@ -1,16 +1,18 @@
 //! The pages of the ledger, and how they become the index of leases.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
 use futures::TryStreamExt;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{Arguments, AssertSqlSafe};
 use valetkey_core::Error;
-use valetkey_core::id::LeaseId;
+use valetkey_core::id::{AccountId, LeaseId};
 
-use crate::ledger::entry::{self, Entry, Issued, Opened};
-use crate::ledger::queue::Page;
-use crate::ledger::writer::hash;
+use crate::sqlite::ends::Ends;
+use crate::sqlite::entry::{self, Entry, Issued, LongScope, Opened};
 use crate::sqlite::failed;
-use crate::sqlite::revocations::Ends;
 use crate::sqlite::rows::{self, count, signed};
 
 /// Leases inserted with one statement.
@@ -25,8 +27,52 @@ pub(crate) struct Head {
 
 impl Head {
     /// The head that a page makes of this one.
-    pub(crate) fn next(&self, page: &Page) -> Self {
-        Self { seq: self.seq + 1, hash: hash(&self.hash, &page.body).to_vec() }
+    pub(crate) fn next(&self, body: &[u8]) -> Self {
+        Self { seq: self.seq + 1, hash: hash(&self.hash, body).to_vec() }
+    }
+}
+
+/// The hash of a page: it binds the page to the one before.
+pub(crate) fn hash(before: &[u8], body: &[u8]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(before);
+    context.update(body);
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(context.finish().as_ref());
+    bytes
+}
+
+/// What an account's entries in a page change of its credits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Charge {
+    /// Taken by leases; already counted as used in memory.
+    pub(crate) taken: u64,
+    /// Given back by voids; counted when the page is kept.
+    pub(crate) returned: u64,
+}
+
+/// A page that is not kept yet.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) body: Vec<u8>,
+    pub(crate) opens: u32,
+    pub(crate) voids: u32,
+    pub(crate) issues: u32,
+    pub(crate) first_ms: i64,
+    pub(crate) last_ms: i64,
+    pub(crate) charges: HashMap<AccountId, Charge>,
+    pub(crate) scopes: Vec<Arc<LongScope>>,
+}
+
+impl Page {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Entries in it.
+    pub(crate) fn len(&self) -> usize {
+        let Self { opens, voids, issues, .. } = *self;
+        [opens, voids, issues].into_iter().map(|count| usize::try_from(count).unwrap_or(usize::MAX)).sum()
     }
 }
 
@@ -48,7 +94,7 @@ pub(crate) async fn head(db: &mut SqliteConnection) -> Result<Head, Error> {
 
 /// Commits a page, with what it changes of credits and the scopes it names.
 pub(crate) async fn append(db: &mut SqliteConnection, head: &Head, page: &Page) -> Result<Head, Error> {
-    let next = head.next(page);
+    let next = head.next(&page.body);
     for scope in &page.scopes {
         sqlx::query("INSERT INTO scopes (digest, body) VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(scope.digest.to_vec())

@@ -34,7 +34,7 @@ pub(crate) async fn parent(db: &mut SqliteConnection, token: TokenId) -> Result<
         .await
         .map_err(failed)?;
     let Some(sealed) = sealed else { return Ok(None) };
-    let found = registry::token_by_id(db, token).await?;
+    let found = callers::token_by_id(db, token).await?;
     let (record, _) = found.ok_or_else(|| rows::damaged("a parent without its token"))?;
     Ok(Some((record, sealed)))
 }

@@ -4,22 +4,19 @@ use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::account::{Account, Metering, Standing};
-use valetkey_core::audit::Deed;
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, Grantee};
-use valetkey_core::id::{AccountId, CallerId, GrantId, StorageId, TokenId};
+use valetkey_core::id::{AccountId, CallerId, GrantId, StorageId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::port::{NewStorage, TokenRecord};
+use valetkey_core::port::NewStorage;
 use valetkey_core::storage::{Quota, Revocability, Storage};
-use valetkey_core::token::TokenDigest;
 use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
 
-use crate::sqlite::notes::Notes;
 use crate::sqlite::rows::{self, count, signed};
-use crate::sqlite::{callers, failed, is_taken};
+use crate::sqlite::{failed, is_taken};
 
 /// Refuses a name that is taken, in its own words; anything else is the database's failure.
 pub(crate) fn taken(noun: Noun, name: &str) -> impl FnOnce(sqlx::Error) -> Error {
@@ -175,39 +172,6 @@ pub(crate) async fn caller_account(db: &mut SqliteConnection, caller: CallerId) 
     found.map(|id| rows::id(&id).map(AccountId::from_bytes)).transpose()
 }
 
-/// A token by its id, and its digest.
-pub(crate) async fn token_by_id(
-    db: &mut SqliteConnection,
-    id: TokenId,
-) -> Result<Option<(TokenRecord, TokenDigest)>, Error> {
-    let digest: Option<Vec<u8>> = sqlx::query_scalar("SELECT digest FROM tokens WHERE id = ?")
-        .bind(id.to_bytes().to_vec())
-        .fetch_optional(&mut *db)
-        .await
-        .map_err(failed)?;
-    let Some(digest) = digest else { return Ok(None) };
-    let digest: [u8; 32] = digest.as_slice().try_into().map_err(|_| rows::damaged("a digest"))?;
-    let digest = TokenDigest::from_bytes(digest);
-    Ok(callers::token_by_digest(db, &digest).await?.map(|record| (record, digest)))
-}
-
-pub(crate) async fn end_token(
-    db: &mut SqliteConnection,
-    token: TokenId,
-    by: Revoker,
-    notes: &mut Notes,
-) -> Result<(), Error> {
-    sqlx::query("UPDATE tokens SET revoked_ms = ?, revoked_by = ? WHERE id = ? AND revoked_ms IS NULL")
-        .bind(by.at.as_millisecond())
-        .bind(by.by.to_bytes().to_vec())
-        .bind(token.to_bytes().to_vec())
-        .execute(&mut *db)
-        .await
-        .map_err(failed)?;
-    notes.did(Deed::Ended, Noun::Token, token, "token");
-    notes.token(db, token).await
-}
-
 pub(crate) async fn create_storage(
     db: &mut SqliteConnection,
     id: StorageId,
@@ -303,11 +267,11 @@ pub(crate) async fn storages(db: &mut SqliteConnection) -> Result<Vec<Storage>, 
     found.into_iter().map(rows::storage).collect()
 }
 
-/// The longest lifetime any store ever allowed, in seconds.
-pub(crate) async fn longest_lifetime(db: &mut SqliteConnection) -> Result<i64, Error> {
+/// Milliseconds of the longest lifetime any store ever allowed, and a second for instants told in whole seconds.
+pub(crate) async fn longest_ms(db: &mut SqliteConnection) -> Result<i64, Error> {
     let longest: Option<i64> =
         sqlx::query_scalar("SELECT max(longest_s) FROM storages").fetch_one(db).await.map_err(failed)?;
-    Ok(longest.unwrap_or(0))
+    Ok(longest.unwrap_or(0).saturating_add(1).saturating_mul(1000))
 }
 
 pub(crate) async fn storage_exists(db: &mut SqliteConnection, storage: StorageId) -> Result<bool, Error> {

@@ -11,21 +11,15 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::{Kind, Noun};
 use valetkey_core::id::{CallerId, DatasetId, GrantId, ProjectId, ShareId, StorageId, TableId, TokenId, WorkspaceId};
 use valetkey_core::lease::Revoker;
-use valetkey_core::name::{BucketName, Name};
+use valetkey_core::name::BucketName;
 use valetkey_core::removal::{Item, Plan, Recipients, Thing, Tie};
 use valetkey_core::share::no_share;
 use valetkey_core::storage::StorageKind;
 
 use crate::sqlite::notes::Notes;
+use crate::sqlite::rows::removed_name;
 use crate::sqlite::shares::{self, Which};
 use crate::sqlite::{callers, failed, registry, rows, workspaces};
-
-/// The name of something that was removed: it still says what it was, and is nobody's.
-pub(crate) fn removed_name(known: &Name, id: &str) -> Name {
-    let digits = id.get(id.len().saturating_sub(10)..).unwrap_or_default();
-    let short = known.as_str().get(..known.as_str().len().min(44)).unwrap_or_default();
-    Name::parse(&format!("{short}.removed-{digits}")).unwrap_or_else(|_| known.clone())
-}
 
 async fn ids(db: &mut SqliteConnection, sql: &'static str, of: &[u8]) -> Result<Vec<[u8; 16]>, Error> {
     let found: Vec<Vec<u8>> = sqlx::query_scalar(sql).bind(of.to_vec()).fetch_all(db).await.map_err(failed)?;
@@ -114,7 +108,7 @@ async fn dependents(db: &mut SqliteConnection, thing: &Thing, now: Timestamp) ->
             });
         }
         Thing::ParentKey(token) => {
-            let record = registry::token_by_id(&mut *db, *token).await?.map(|(record, _)| record);
+            let record = callers::token_by_id(&mut *db, *token).await?.map(|(record, _)| record);
             let caller = record.ok_or_else(|| Error::not_found(Noun::ParentKey))?.caller;
             // Made for it, unless it was given something else to prove itself with.
             let others = live_tokens(&mut *db, caller, now).await?.into_iter().any(|other| other != *token);
@@ -300,7 +294,7 @@ pub(crate) async fn plan(db: &mut SqliteConnection, what: &Thing, now: Timestamp
     let tokens: BTreeSet<TokenId> = known.iter().filter_map(token).collect();
     let mut live = 0;
     for id in &tokens {
-        let record = registry::token_by_id(&mut *db, *id).await?.map(|(record, _)| record);
+        let record = callers::token_by_id(&mut *db, *id).await?.map(|(record, _)| record);
         live += u64::from(record.is_some_and(|record| record.is_live(now)));
     }
     let last_operator = !tokens.is_empty() && takes_the_last_operator(&mut *db, &tokens, now).await?;
@@ -394,8 +388,8 @@ pub(crate) async fn erase(
                 .map_err(failed)?;
         }
         Thing::Caller(id) => return callers::remove(db, *id, by, notes).await,
-        Thing::Token(id) => return registry::end_token(db, *id, by, notes).await,
-        Thing::ParentKey(id) => registry::end_token(db, *id, by, notes).await?,
+        Thing::Token(id) => return callers::end_token(db, *id, by, notes).await,
+        Thing::ParentKey(id) => callers::end_token(db, *id, by, notes).await?,
         Thing::Grant(id) => {
             run(&mut *db, "DELETE FROM share_grants WHERE grant_id = ?", &id.to_bytes()).await?;
             let account = registry::grant_account(&mut *db, *id).await?;

@@ -1,155 +1,19 @@
 //! What ended credentials early, and which leases that were.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
-use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
+use valetkey_core::id::{AccountId, GrantId, LeaseId, TokenId};
 use valetkey_core::lease::Revoker;
 
-use crate::ledger::entry::{self, Glance, Opened};
-use crate::sqlite::failed;
+use crate::sqlite::callers::end_token;
+use crate::sqlite::ends::Ends;
+use crate::sqlite::entry::{self, Glance, Opened};
 use crate::sqlite::notes::Notes;
 use crate::sqlite::pages::{self, first_id};
-use crate::sqlite::{registry, rows};
-
-/// What a stored revocation ends. A grant's are found and stored as leases.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) enum Target {
-    Lease(LeaseId),
-    Token(TokenId),
-    Caller(CallerId),
-    Account(AccountId),
-    Storage(StorageId),
-}
-
-impl Target {
-    pub(crate) const fn kind(self) -> u8 {
-        match self {
-            Self::Lease(_) => 0,
-            Self::Token(_) => 1,
-            Self::Caller(_) => 2,
-            Self::Account(_) => 3,
-            Self::Storage(_) => 4,
-        }
-    }
-
-    pub(crate) const fn bytes(self) -> [u8; 16] {
-        match self {
-            Self::Lease(id) => id.to_bytes(),
-            Self::Token(id) => id.to_bytes(),
-            Self::Caller(id) => id.to_bytes(),
-            Self::Account(id) => id.to_bytes(),
-            Self::Storage(id) => id.to_bytes(),
-        }
-    }
-
-    pub(crate) fn read(kind: i64, bytes: &[u8]) -> Result<Self, Error> {
-        let id = rows::id(bytes)?;
-        match kind {
-            0 => Ok(Self::Lease(LeaseId::from_bytes(id))),
-            1 => Ok(Self::Token(TokenId::from_bytes(id))),
-            2 => Ok(Self::Caller(CallerId::from_bytes(id))),
-            3 => Ok(Self::Account(AccountId::from_bytes(id))),
-            4 => Ok(Self::Storage(StorageId::from_bytes(id))),
-            _ => Err(rows::damaged("a kind of revocation")),
-        }
-    }
-
-    /// Whether it ends a lease.
-    pub(crate) fn ends_opened(self, lease: &Opened) -> bool {
-        match self {
-            Self::Lease(id) => lease.id == id,
-            Self::Token(id) => lease.token == id,
-            Self::Caller(id) => lease.caller == id,
-            Self::Account(id) => lease.account == id,
-            Self::Storage(id) => lease.storage == id,
-        }
-    }
-
-    fn ends(self, lease: &Glance<'_>) -> bool {
-        match self {
-            Self::Lease(id) => lease.id == id,
-            Self::Token(id) => lease.token == id,
-            Self::Caller(id) => lease.caller == id,
-            Self::Account(id) => lease.account == id,
-            Self::Storage(id) => lease.storage == id,
-        }
-    }
-}
-
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Lease(id) => id.fmt(f),
-            Self::Token(id) => id.fmt(f),
-            Self::Caller(id) => id.fmt(f),
-            Self::Account(id) => id.fmt(f),
-            Self::Storage(id) => id.fmt(f),
-        }
-    }
-}
-
-/// A revocation as stored.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct End {
-    pub(crate) target: Target,
-    pub(crate) at_ms: i64,
-    pub(crate) keep_until_ms: i64,
-}
-
-impl End {
-    /// The end of one lease.
-    pub(crate) fn of_lease(lease: &Opened, at_ms: i64) -> Self {
-        Self { target: Target::Lease(lease.id), at_ms, keep_until_ms: lease.until_s.saturating_mul(1000) }
-    }
-}
-
-/// Revocations by what they end, to ask of many leases.
-#[derive(Debug, Default)]
-pub(crate) struct Ends(HashMap<Target, Vec<Revoker>>);
-
-impl Ends {
-    /// Those made since: earlier ones end nothing that was opened later.
-    pub(crate) async fn since(db: &mut SqliteConnection, ms: i64) -> Result<Self, Error> {
-        let found: Vec<(i64, Vec<u8>, i64, Vec<u8>)> =
-            sqlx::query_as("SELECT kind, target, at_ms, by_caller FROM revocations WHERE at_ms >= ? ORDER BY at_ms")
-                .bind(ms)
-                .fetch_all(db)
-                .await
-                .map_err(failed)?;
-        let mut ends: HashMap<Target, Vec<Revoker>> = HashMap::new();
-        for (kind, target, at_ms, by) in found {
-            let by = Revoker { by: CallerId::from_bytes(rows::id(&by)?), at: rows::at_ms(at_ms)? };
-            ends.entry(Target::read(kind, &target)?).or_default().push(by);
-        }
-        Ok(Self(ends))
-    }
-
-    /// Whether one of them ended the lease, then and by them.
-    pub(crate) fn has(&self, lease: &Opened, by: Revoker) -> bool {
-        self.targets(lease).any(|end| *end == by) && lease.in_time(by.at.as_millisecond())
-    }
-
-    fn targets(&self, lease: &Opened) -> impl Iterator<Item = &Revoker> {
-        let targets = [
-            Target::Lease(lease.id),
-            Target::Token(lease.token),
-            Target::Caller(lease.caller),
-            Target::Account(lease.account),
-            Target::Storage(lease.storage),
-        ];
-        targets.into_iter().filter_map(|target| self.0.get(&target)).flatten()
-    }
-
-    /// The first that ended the lease, if one did while it was live.
-    pub(crate) fn of(&self, lease: &Opened) -> Option<Revoker> {
-        if self.0.is_empty() {
-            return None;
-        }
-        self.targets(lease).filter(|end| lease.in_time(end.at.as_millisecond())).min_by_key(|end| end.at).copied()
-    }
-}
+use crate::sqlite::target::{End, Target};
+use crate::sqlite::{failed, rows};
 
 /// The revocations that still end something.
 pub(crate) async fn lasting(db: &mut SqliteConnection, now_ms: i64) -> Result<Vec<End>, Error> {
@@ -282,7 +146,7 @@ pub(crate) async fn revoke(
         .rows_affected();
     match also {
         Also::Nothing => {}
-        Also::EndToken(token) => registry::end_token(&mut *db, token, by, notes).await?,
+        Also::EndToken(token) => end_token(&mut *db, token, by, notes).await?,
     }
     insert(&mut *db, end, by, notes).await?;
     Ok(marked + waiting)

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use valetkey_core::Error;
 use valetkey_core::account::{Account, Metering, OwnLimit, OwnQuota, Standing};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::dataset::{Dataset, Newest};
@@ -14,6 +13,7 @@ use valetkey_core::port::TokenRecord;
 use valetkey_core::scope::{Path, Scope};
 use valetkey_core::storage::{Backend, Quota, Revocability, Sharing, Storage, StorageKind};
 use valetkey_core::time::Lifetime;
+use valetkey_core::{Error, Kind};
 
 /// What is stored does not parse: the file was changed by another hand, or by a defect of ours.
 pub(crate) fn damaged(what: &str) -> Error {
@@ -300,4 +300,19 @@ pub(crate) fn token(row: TokenRow) -> Result<TokenRecord, Error> {
         made_by: made_by.as_deref().map(|maker| id(maker).map(TokenId::from_bytes)).transpose()?,
         standing: caller_standing(standing)?,
     })
+}
+
+/// The name of something that was removed: it still says what it was, and is nobody's.
+pub(crate) fn removed_name(known: &Name, id: &str) -> Name {
+    let digits = id.get(id.len().saturating_sub(10)..).unwrap_or_default();
+    let short = known.as_str().get(..known.as_str().len().min(44)).unwrap_or_default();
+    Name::parse(&format!("{short}.removed-{digits}")).unwrap_or_else(|_| known.clone())
+}
+
+/// The name of a kind in the ledger.
+pub(crate) fn kind_name(kind: Kind) -> String {
+    match kind {
+        Kind::NotFound(noun) | Kind::AlreadyExists(noun) => format!("{}:{noun}", kind.slug()),
+        kind => kind.slug().to_owned(),
+    }
 }

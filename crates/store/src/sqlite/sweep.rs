@@ -7,10 +7,10 @@ use valetkey_core::Error;
 use valetkey_core::audit::Author;
 use valetkey_core::id::{AccountId, LeaseId};
 
-use crate::ledger::entry::{self, Entry};
-use crate::ledger::note::{Note, TokenNote};
+use crate::sqlite::entry::{self, Entry};
+use crate::sqlite::note::{Note, TokenNote};
 use crate::sqlite::notes::Notes;
-use crate::sqlite::revocations::End;
+use crate::sqlite::target::End;
 use crate::sqlite::{failed, pages, rows};
 
 /// Rows removed while the writing connection is held, about.

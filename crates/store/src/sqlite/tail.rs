@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::id::LeaseId;
 
-use crate::ledger::entry::{self, Entry, Voided};
+use crate::sqlite::entry::{self, Entry, Voided};
 use crate::sqlite::failed;
 
 /// Pages read at once.

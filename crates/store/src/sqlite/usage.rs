@@ -1,14 +1,38 @@
 //! Counters: requests by second, refusals by minute, and the sums that are asked of them.
 
+use std::collections::HashMap;
+
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
-use valetkey_core::id::AccountId;
+use valetkey_core::id::{AccountId, TokenId};
+use valetkey_core::lease::Refusal;
 use valetkey_core::usage::{Origin, RequestFilter};
 
-use crate::ledger::entry::address_bytes;
+use crate::sqlite::entry::address_bytes;
 use crate::sqlite::failed;
-use crate::sqlite::rows::{count, signed};
-use crate::usage::{Requested, Tally};
+use crate::sqlite::rows::{count, kind_name, signed};
+
+/// What is counted of requests, apart from how many.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Requested {
+    /// Whose.
+    pub(crate) account: AccountId,
+    /// With which token.
+    pub(crate) token: TokenId,
+    /// From where.
+    pub(crate) origin: Origin,
+    /// In which second.
+    pub(crate) second: i64,
+}
+
+/// Counts since the last writing.
+#[derive(Default, Debug)]
+pub(crate) struct Tally {
+    /// Requests.
+    pub(crate) requests: HashMap<Requested, u64>,
+    /// Refusals, by the second their minute starts at.
+    pub(crate) refusals: HashMap<(Refusal, i64), u64>,
+}
 
 const fn origin_number(origin: Origin) -> i64 {
     match origin {
@@ -42,7 +66,7 @@ pub(crate) async fn add(db: &mut SqliteConnection, tally: &Tally) -> Result<(), 
         .bind(refusal.account.map(|id| id.to_bytes().to_vec()).unwrap_or_default())
         .bind(refusal.caller.map(|id| id.to_bytes().to_vec()).unwrap_or_default())
         .bind(refusal.dialect)
-        .bind(crate::ledger::kind_name(refusal.kind))
+        .bind(kind_name(refusal.kind))
         .bind(address_bytes(refusal.from).unwrap_or_default())
         .bind(signed(*times))
         .execute(&mut *db)

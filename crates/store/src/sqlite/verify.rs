@@ -7,15 +7,14 @@ use valetkey_core::Error;
 use valetkey_core::id::TokenId;
 use valetkey_core::port::{Before, HeadFound, LedgerHead, Verified};
 
-use crate::ledger::entry::{self, Entry, Issued};
-use crate::ledger::note::{Note, TokenNote, TokenState};
-use crate::ledger::writer::hash;
+use crate::sqlite::ends::Ends;
+use crate::sqlite::entry::{self, Entry, Issued};
 use crate::sqlite::leases::{self, Found};
-use crate::sqlite::pages::{self, Head};
-use crate::sqlite::revocations::{End, Ends};
+use crate::sqlite::note::{Note, TokenNote, TokenState};
+use crate::sqlite::pages::{self, Head, hash};
 use crate::sqlite::rows::count;
+use crate::sqlite::target::End;
 use crate::sqlite::{failed, notes};
-use crate::sweep::Beginning;
 
 /// Pages read at once.
 const WINDOW: i64 = 64;
@@ -25,6 +24,17 @@ const TOLD: usize = 20;
 
 /// A page's number, its leases, voids, issues and notes, its hash and body.
 type PageRow = (i64, i64, i64, i64, i64, Vec<u8>, Vec<u8>);
+
+/// Where the ledger's pages begin.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Beginning {
+    /// With the first.
+    Whole,
+    /// After one that was removed; no entry of what is gone is later.
+    After(Head, i64),
+    /// Somebody else than this server says that pages were removed.
+    Forged,
+}
 
 /// What is known after the pages that were read.
 pub(crate) struct Walk {

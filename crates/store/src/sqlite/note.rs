@@ -7,8 +7,8 @@ use valetkey_core::audit::{Author, Deed};
 use valetkey_core::error::Noun;
 use valetkey_core::id::{CallerId, TokenId};
 
-use crate::ledger::entry::{framed, put_text, take, take_text};
-use crate::sqlite::revocations::{End, Target};
+use crate::sqlite::framed::{framed, put_text, take, take_text};
+use crate::sqlite::target::{End, Target};
 
 pub(super) const COVERS: u8 = 4;
 pub(super) const ENDED: u8 = 5;

@@ -12,7 +12,8 @@ use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenI
 use valetkey_core::lease::Lease;
 use valetkey_core::scope::{Paths, Scope};
 
-use crate::ledger::note::{self, Note};
+use crate::sqlite::framed::{framed, put_bytes, put_text, take, take_bytes, take_framed, take_text};
+use crate::sqlite::note::{self, Note};
 
 const OPENED: u8 = 1;
 const VOIDED: u8 = 2;
@@ -181,17 +182,6 @@ pub(crate) fn write_issued(lease: LeaseId, trace: &Trace, at_ms: i64, out: &mut 
     });
 }
 
-/// Writes a text with its length before it; of a longer one than 255 bytes what fits, and whole characters.
-pub(super) fn put_text(text: &str, out: &mut Vec<u8>) {
-    put_bytes(text.get(..text.floor_char_boundary(usize::from(u8::MAX))).unwrap_or_default().as_bytes(), out);
-}
-
-/// Writes at most 255 bytes with their number before them.
-fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    out.push(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
-    out.extend_from_slice(bytes);
-}
-
 /// The address of its bytes: 4 or 16.
 pub(crate) fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
@@ -206,17 +196,6 @@ pub(crate) fn address_bytes(from: Option<IpAddr>) -> Option<Vec<u8>> {
         IpAddr::V4(v4) => v4.octets().to_vec(),
         IpAddr::V6(v6) => v6.octets().to_vec(),
     })
-}
-
-/// Writes something with its length, which is known only afterwards, before it.
-pub(super) fn framed(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    out.extend_from_slice(&[0; 4]);
-    write(out);
-    let len = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
-    if let Some(slot) = out.get_mut(start..start + 4) {
-        slot.copy_from_slice(&len.to_be_bytes());
-    }
 }
 
 /// The entries of a page's body; `None` once where it does not parse.
@@ -284,30 +263,6 @@ fn glance(entry: &[u8]) -> Option<Glance<'_>> {
     let from_ms = i64::from_be_bytes(take(from)?);
     let until_s = i64::from_be_bytes(take(from)?);
     Some(Glance { id, account, caller, token, storage, credits, from_ms, until_s, entry })
-}
-
-fn take_framed<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (len, rest) = from.split_first_chunk::<4>()?;
-    let (entry, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)?;
-    *from = rest;
-    Some(entry)
-}
-
-pub(super) fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
-    let (head, rest) = from.split_first_chunk::<N>()?;
-    *from = rest;
-    Some(*head)
-}
-
-pub(super) fn take_text(from: &mut &[u8]) -> Option<String> {
-    String::from_utf8(take_bytes(from)?.to_vec()).ok()
-}
-
-fn take_bytes<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let [len] = take::<1>(from)?;
-    let (bytes, rest) = from.split_at_checked(usize::from(len))?;
-    *from = rest;
-    Some(bytes)
 }
 
 fn read_entry(mut bytes: &[u8]) -> Option<Entry> {
