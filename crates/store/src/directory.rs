@@ -5,131 +5,27 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::account::{OwnQuota, Quotas};
-use valetkey_core::caller::{Caller, CallerStanding};
+use valetkey_core::caller::Caller;
 use valetkey_core::dataset::Dataset;
 use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::grant::Grant;
-use valetkey_core::id::{AccountId, LeaseId, TokenId};
+use valetkey_core::id::{AccountId, LeaseId};
 use valetkey_core::keyring::Claims;
-use valetkey_core::port::{Directory, Leases, TokenRecord};
+use valetkey_core::port::{Directory, Leases};
 use valetkey_core::scope::Scope;
-use valetkey_core::share::SharedWith;
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::token::TokenDigest;
-use valetkey_core::workspace::Workspace;
 use valetkey_core::{Error, Kind};
 
-use crate::cache::Cache;
-use crate::parents;
+use crate::memory::{Known, Settled};
 use crate::sqlite::{callers, failed, registry};
 use crate::store::Store;
 
 /// For how long a token is remembered to be nobody's.
 const UNKNOWN_MS: i64 = 10_000;
 
-/// What is kept in memory of the directory.
-pub(crate) struct Memory {
-    /// Tokens that are somebody's, ended ones too.
-    pub(crate) known: Cache<TokenDigest, Known>,
-    /// Tokens that were nobody's, and until when that is believed. Apart, so that a flood of them pushes no caller out.
-    pub(crate) unknown: Cache<TokenDigest, i64>,
-    pub(crate) snapshots: Cache<AccountId, Settled>,
-    pub(crate) datasets: Cache<(), Arc<[Dataset]>>,
-    pub(crate) workspaces: Cache<AccountId, Arc<[Workspace]>>,
-    pub(crate) scopes: Cache<LeaseId, Arc<Scope>>,
-    /// Tokens that are parent access keys, ended ones too.
-    pub(crate) parents: Cache<TokenId, parents::Known>,
-    /// Ids that name no parent, and until when that is believed.
-    pub(crate) no_parents: Cache<TokenId, i64>,
-    pub(crate) shared_with: Cache<AccountId, Arc<SharedWith>>,
-    pub(crate) quotas: Cache<AccountId, OwnQuota>,
-}
-
-impl Memory {
-    pub(crate) fn new(tokens: usize, accounts: usize) -> Self {
-        Self {
-            known: Cache::new(tokens),
-            unknown: Cache::new(10_000),
-            snapshots: Cache::new(accounts),
-            datasets: Cache::new(1),
-            workspaces: Cache::new(accounts),
-            scopes: Cache::new(1_000),
-            parents: Cache::new(parents::MOST),
-            no_parents: Cache::new(parents::MOST),
-            shared_with: Cache::new(accounts),
-            quotas: Cache::new(accounts),
-        }
-    }
-
-    /// Forgets everything that somebody else may have changed.
-    pub(crate) fn forget_all(&self) {
-        self.known.forget_all();
-        self.unknown.forget_all();
-        self.snapshots.forget_all();
-        self.datasets.forget_all();
-        self.workspaces.forget_all();
-        self.parents.forget_all();
-        self.no_parents.forget_all();
-        self.shared_with.forget_all();
-        self.quotas.forget_all();
-    }
-}
-
-/// A token that is somebody's.
-#[derive(Clone)]
-pub(crate) struct Known {
-    caller: Arc<Caller>,
-    revoked: Option<Timestamp>,
-    standing: CallerStanding,
-}
-
-/// A snapshot, and when the next of its grants begins or ends: from then on another one serves faster.
-#[derive(Clone)]
-pub(crate) struct Settled {
-    snapshot: Arc<Snapshot>,
-    to: Option<Timestamp>,
-}
-
-impl Settled {
-    fn at(self, now: Timestamp) -> Option<Arc<Snapshot>> {
-        self.to.is_none_or(|to| now < to).then_some(self.snapshot)
-    }
-}
-
 fn unknown() -> Error {
     Error::new(Kind::Unauthenticated(Stranger::Unknown), "the token is not one of this server")
-}
-
-impl Known {
-    fn of(record: TokenRecord) -> Self {
-        let TokenRecord {
-            id,
-            caller,
-            caller_name,
-            account,
-            role,
-            tail: _,
-            made: _,
-            until,
-            revoked,
-            made_by: _,
-            standing,
-        } = record;
-        let caller = Caller { id: caller, account, name: caller_name, role, token: id, token_until: until };
-        Self { caller: Arc::new(caller), revoked, standing }
-    }
-
-    fn at(&self, now: Timestamp) -> Result<Arc<Caller>, Error> {
-        if let Some(at) = self.revoked {
-            return Err(Error::new(
-                Kind::Unauthenticated(Stranger::Revoked),
-                format!("the token was revoked at {at:.0}"),
-            ));
-        }
-        self.standing.served()?;
-        self.caller.in_time(now)?;
-        Ok(Arc::clone(&self.caller))
-    }
 }
 
 impl Store {

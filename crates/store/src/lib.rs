@@ -6,13 +6,17 @@
 
 mod blobs;
 mod cache;
+mod counter;
 mod days;
 mod directory;
 mod ends;
 mod ledger;
+mod life;
+mod memory;
 mod owed;
 mod packages;
 mod parents;
+mod paying;
 mod registry;
 mod removal;
 mod reserve;

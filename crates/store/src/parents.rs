@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
@@ -17,10 +16,10 @@ use valetkey_core::lease::Revoker;
 use valetkey_core::parent::{Child, NewParent, Parent, ParentRecord, Parents};
 use valetkey_core::port::{Directory as _, Registry as _, TokenRecord};
 use valetkey_core::secret::Secret;
-use valetkey_core::snapshot::Snapshot;
 use valetkey_core::time::random_10;
 use valetkey_core::token::PlainToken;
 
+use crate::memory::{KnownParent, MOST_PARENTS};
 use crate::sqlite::notes::{Notes, Unsaid};
 use crate::sqlite::{failed, parents};
 use crate::store::Store;
@@ -29,8 +28,6 @@ use crate::store::Store;
 const PURPOSE: &str = "secret access key of a parent";
 /// For how long a token is remembered to be no parent.
 const NONE_MS: i64 = 10_000;
-/// The most parents kept in memory.
-pub(crate) const MOST: usize = 10_000;
 
 /// Parent access keys of a store. Clones share it.
 #[derive(Clone, Debug)]
@@ -51,7 +48,7 @@ struct EndedChildren(Mutex<HashMap<TokenId, BTreeMap<LeaseId, Timestamp>>>);
 impl EndedChildren {
     fn count(&self, parent: TokenId, child: LeaseId, until: Timestamp, now: Timestamp) -> Result<(), Error> {
         let mut parents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if parents.len() > MOST {
+        if parents.len() > MOST_PARENTS {
             parents.retain(|_, ended| ended.values().any(|until| *until > now));
         }
         let ended = parents.entry(parent).or_default();
@@ -68,29 +65,6 @@ impl EndedChildren {
         }
         ended.insert(child, until);
         Ok(())
-    }
-}
-
-/// A parent as memory keeps it, ended ones too.
-#[derive(Clone)]
-pub(crate) struct Known {
-    caller: Arc<Caller>,
-    ended: bool,
-    secret: Secret<String>,
-    /// What it was put together to, of which snapshot: as long as that one stands, it is the answer.
-    settled: Arc<ArcSwapOption<(Arc<Snapshot>, Arc<Parent>)>>,
-}
-
-impl Known {
-    fn at(&self, snapshot: &Arc<Snapshot>, now: Timestamp) -> Arc<Parent> {
-        if let Some(kept) = &*self.settled.load()
-            && Arc::ptr_eq(&kept.0, snapshot)
-        {
-            return Arc::clone(&kept.1);
-        }
-        let parent = Arc::new(Parent::of(Arc::clone(&self.caller), self.secret.clone(), snapshot, now));
-        self.settled.store(Some(Arc::new((Arc::clone(snapshot), Arc::clone(&parent)))));
-        parent
     }
 }
 
@@ -160,7 +134,7 @@ impl ParentKeys {
 
     /// What memory knows: a parent, or that there is none.
     #[expect(clippy::option_option, reason = "not known and known to be none are told apart")]
-    fn remembered(&self, token: TokenId, now: Timestamp) -> Option<Option<Known>> {
+    fn remembered(&self, token: TokenId, now: Timestamp) -> Option<Option<KnownParent>> {
         let memory = &self.store.shared.memory;
         if let Some(known) = memory.parents.get(&token) {
             return Some(Some(known));
@@ -169,7 +143,7 @@ impl ParentKeys {
         (left > 0 && left <= NONE_MS).then_some(None)
     }
 
-    async fn known(&self, token: TokenId, now: Timestamp) -> Result<Option<Known>, Error> {
+    async fn known(&self, token: TokenId, now: Timestamp) -> Result<Option<KnownParent>, Error> {
         if let Some(answer) = self.remembered(token, now) {
             return Ok(answer);
         }
@@ -202,7 +176,7 @@ impl ParentKeys {
             made_by: _,
             standing,
         } = record;
-        let known = Known {
+        let known = KnownParent {
             caller: Arc::new(Caller { id: caller, account, name: caller_name, role, token: id, token_until: until }),
             ended: revoked.is_some() || standing.served().is_err(),
             secret: Secret::new(secret),

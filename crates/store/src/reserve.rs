@@ -6,8 +6,6 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::store::Store;
-
 /// The file's name, after the database's.
 const SUFFIX: &str = "-reserve";
 
@@ -15,9 +13,9 @@ const SUFFIX: &str = "-reserve";
 #[derive(Debug)]
 pub(crate) struct Reserve {
     path: PathBuf,
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// Given up, and not made anew yet.
-    out: AtomicBool,
+    pub(crate) out: AtomicBool,
 }
 
 impl Reserve {
@@ -34,7 +32,7 @@ impl Reserve {
     }
 
     /// Gives it up. Says whether that made room.
-    fn give(&self) -> bool {
+    pub(crate) fn give(&self) -> bool {
         let given = fs::remove_file(&self.path).is_ok();
         if given {
             self.out.store(true, Ordering::Release);
@@ -43,7 +41,7 @@ impl Reserve {
     }
 
     /// Makes it, where it is not there.
-    fn make(&self) -> io::Result<()> {
+    pub(crate) fn make(&self) -> io::Result<()> {
         if self.bytes == 0 {
             let _ = fs::remove_file(&self.path);
             return Ok(());
@@ -69,43 +67,5 @@ impl Reserve {
             left -= u64::try_from(some).unwrap_or(left);
         }
         file.sync_all()
-    }
-}
-
-impl Store {
-    /// Gives the reserve up after something could not be written. Says whether to try it again.
-    pub(crate) async fn give_reserve(&self) -> bool {
-        let store = self.clone();
-        let given = self.shared.tasks.spawn_blocking(move || store.shared.reserve.give()).await.unwrap_or(false);
-        if given {
-            self.shared.queue.hold(true);
-            metrics::counter!("vk_ledger_reserve_given_total").increment(1);
-            tracing::error!(
-                "the ledger's reserve is given up, so that what ends credentials can be written: nothing is handed out until there is room \
-                 for it again"
-            );
-        }
-        given
-    }
-
-    /// Makes the reserve, where there is room for it.
-    pub(crate) async fn make_reserve(&self) {
-        let store = self.clone();
-        let making = move || store.shared.reserve.make();
-        let bytes = match self.shared.tasks.spawn_blocking(making).await {
-            Ok(Ok(())) => {
-                self.shared.queue.hold(false);
-                if self.shared.reserve.out.swap(false, Ordering::AcqRel) {
-                    tracing::info!("the ledger has its reserve again");
-                }
-                self.shared.reserve.bytes
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(error = %error, "the ledger's reserve could not be made");
-                0
-            }
-            Err(_) => 0,
-        };
-        metrics::gauge!("vk_ledger_reserve_bytes").set(f64::from(u32::try_from(bytes).unwrap_or(u32::MAX)));
     }
 }
