@@ -63,7 +63,7 @@ pub enum Target {
         storage: StorageId,
         /// A bucket of its.
         bucket: BucketName,
-        /// The paths, all below the directory of one check ([`crate::check::directory_of`]).
+        /// The paths, all below the directory of one check ([`crate::probe::directory_of`]).
         paths: Paths,
     },
 }

@@ -28,6 +28,7 @@ pub mod package;
 pub mod parent;
 pub mod policy;
 pub mod port;
+pub mod probe;
 mod redact;
 pub mod removal;
 pub mod scope;

@@ -16,32 +16,9 @@ use async_trait::async_trait;
 use crate::credential::Credential;
 use crate::desk::Desk;
 use crate::name::{BucketName, Name};
-use crate::scope::{Path, Paths};
 use crate::storage::{Storage, StorageKind};
 use crate::stores::Stores;
-use crate::time::{Entropy, Lifetime};
-
-/// Below this every check has its own directory.
-const ROOT: &[u8] = b".valetkey/checks/";
-/// The characters of a check's id: ten random bytes, in hexadecimal.
-const ID_CHARS: usize = 20;
-
-/// The directory of one check that all of the paths are below, if there is one.
-pub fn directory_of(paths: &Paths) -> Option<Box<[u8]>> {
-    let Paths::Only(set) = paths else { return None };
-    let mut directories = set.iter().map(|path| directory_of_path(&path));
-    let first = directories.next()??;
-    directories.all(|other| other.as_ref() == Some(&first)).then_some(first)
-}
-
-fn directory_of_path(path: &Path) -> Option<Box<[u8]>> {
-    let inside = path.bytes().strip_prefix(ROOT)?;
-    let (id, below) = (inside.get(..ID_CHARS)?, inside.get(ID_CHARS..)?.strip_prefix(b"/")?);
-    let hex = id.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    // A store of files may read a path as its file system does.
-    let plain = below.split(|byte| *byte == b'/').all(|part| !matches!(part, b"." | b".." | b""));
-    (hex && plain).then(|| path.bytes().get(..ROOT.len() + ID_CHARS).map(Into::into)).flatten()
-}
+use crate::time::Entropy;
 
 /// What one request to a store is to do.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -155,14 +132,6 @@ pub struct Report {
 /// Where a store is asked by this server: at the address for those inside the cluster, if it has one.
 pub fn endpoint_of(storage: &Storage) -> &str {
     storage.internal_endpoint.as_deref().unwrap_or(&storage.endpoint)
-}
-
-/// A check takes no longer; what is refused because a credential is over would prove nothing.
-const LEAST: Lifetime = Lifetime::secs(120);
-
-/// How long the credentials of a check live: as short as the store gives them, but long enough for the check.
-pub fn lifetime_at(storage: &Storage) -> Lifetime {
-    storage.min_lifetime.max(LEAST).min(storage.max_lifetime)
 }
 
 /// Checks stores.

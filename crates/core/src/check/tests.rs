@@ -16,12 +16,13 @@ use crate::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use crate::lease::{Lease, Refusal};
 use crate::policy::{self, Permit};
 use crate::port::{Directory, Issuer, Ledger, NewStorage};
-use crate::scope::{Action, Actions, Listing, Scope};
+use crate::probe::{directory_of, lifetime_at};
+use crate::scope::{Action, Actions, Listing, Path, Paths, Scope};
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::storage::Shape;
 use crate::stores::{Description, Ended};
-use crate::time::Clock;
+use crate::time::{Clock, Lifetime};
 use crate::token::TokenDigest;
 
 fn now() -> Timestamp {

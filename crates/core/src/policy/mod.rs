@@ -12,11 +12,11 @@ use jiff::Timestamp;
 use crate::account::Standing;
 use crate::ask::{Ask, Asked, Target, Wanted};
 use crate::caller::{Caller, Role};
-use crate::check;
 use crate::error::{Error, Kind, Noun};
 use crate::grant::{Grant, GrantTime};
 use crate::id::{AccountId, CallerId, GrantId, ShareId, StorageId, TokenId};
 use crate::name::BucketName;
+use crate::probe;
 use crate::scope::{Action, Actions, Path, Paths, Scope};
 use crate::snapshot::Snapshot;
 use crate::storage::Storage;
@@ -445,7 +445,7 @@ fn probe(
         Role::Admin | Role::Member => return Err(Error::not_found(Noun::Storage).at("storage")),
     }
     let storage = snapshot.storage(storage).ok_or_else(|| Error::not_found(Noun::Storage).at("storage"))?;
-    if check::directory_of(paths).is_none() {
+    if probe::directory_of(paths).is_none() {
         return Err(Error::new(Kind::Forbidden, "a store is checked inside a check's own directory only").at("paths"));
     }
     let given = Actions::READ_WRITE;
@@ -456,7 +456,7 @@ fn probe(
         storage: Arc::clone(storage),
         scope: Arc::new(scope),
         grants: Arc::from([]),
-        max_lifetime: check::lifetime_at(storage),
+        max_lifetime: probe::lifetime_at(storage),
         until: None,
         cuts: cut_actions(wanted, actions),
     })
