@@ -258,7 +258,7 @@ pub async fn what_is_opened_while_its_grant_goes_ends_with_it(bench: &Bench) {
         let narrow = bench.registry.change(&shorter, true, at);
         let remove = bench.registry.remove_grant(tenant.account.id, tenant.grant, true, at);
         // The change comes before the removal, or finds nothing any more.
-        let (_, removed) = futures::join!(narrow, remove);
+        let (_, removed) = futures::future::join(narrow, remove).await;
         removed.unwrap();
     };
     let vend = async {
@@ -269,7 +269,7 @@ pub async fn what_is_opened_while_its_grant_goes_ends_with_it(bench: &Bench) {
         }
         opened
     };
-    let ((), opened) = futures::join!(end, vend);
+    let ((), opened) = futures::future::join(end, vend).await;
     for lease in opened {
         assert!(bench.is_revoked(&lease));
         assert!(matches!(bench.state(lease.id).await, LeaseState::Revoked(_)));
