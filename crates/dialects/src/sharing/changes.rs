@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
 use valetkey_core::table::AsOf;
 use valetkey_core::{Error, Kind};
 
-use super::capabilities::{Capabilities, FILE_IDS, file_ids};
+use super::capabilities::{Capabilities, file_ids};
 use super::span::{Span, told};
 use super::table::{instant, number, one_of};
 use super::telling::Asked;
@@ -65,9 +64,5 @@ pub(super) async fn changes(sharing: Arc<Sharing>, call: Call) -> Result<Reply, 
     let span = Span { commits, protocols, metadata };
     let end = capabilities.end || most.is_some();
     let asked = Asked { call: &call, found: &found, urls, capabilities: &capabilities, ids, end };
-    let reply = told(&sharing, &asked, place, span).await?;
-    Ok(match ids {
-        Some(ids) => reply.header(FILE_IDS, HeaderValue::from_static(ids.as_str())),
-        None => reply,
-    })
+    told(&sharing, &asked, place, span).await
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
 use serde::Deserialize;
 use serde_json::Value;
 use valetkey_core::name::shortened;
@@ -10,13 +9,13 @@ use valetkey_core::table::{AddedFile, AsOf, TableFiles};
 use valetkey_core::{Error, Kind};
 
 use super::Sharing;
-use super::capabilities::{Capabilities, FILE_IDS, State, file_ids, maps_columns};
+use super::capabilities::{Capabilities, State, file_ids, maps_columns};
 use super::files::Wanted;
 use super::hints::Hints;
 use super::lines::Commit;
 use super::span::{Span, told};
 use super::table::{NO_HISTORY, as_of, one_of};
-use super::telling::{Answer, Asked, Told, lines_reply, told_of};
+use super::telling::{Answer, Asked, Told, told_of};
 use crate::edge::{Call, Place, Reply, json};
 
 /// What may be asked. Fields that are not known are passed over: clients may be newer than this server.
@@ -113,23 +112,19 @@ pub(super) async fn query(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Er
     let (urls, table) = sharing.by_url(&call, &found).await?;
     let place = sharing.shared.heavy.enter(call.caller.account).await?;
     let asked = Asked { call: &call, found: &found, urls, capabilities: &capabilities, ids, end };
-    let reply = match starting {
+    match starting {
         None => {
             let files = place.in_time(urls.logs.files(&table, at)).await?;
             let is_certain = at != AsOf::Latest;
-            snapshot(&sharing, &asked, place, files, is_certain, fields.json_predicate_hints, limit).await?
+            snapshot(&sharing, &asked, place, files, is_certain, fields.json_predicate_hints, limit).await
         }
         Some(starting) => {
             let end = ending.map_or(AsOf::Latest, AsOf::Version);
             let commits = place.in_time(urls.logs.commits(&table, AsOf::Version(starting), end)).await?;
             let span = Span { commits, protocols: fields.include_historical_protocol.unwrap_or(false), metadata: true };
-            told(&sharing, &asked, place, span).await?
+            told(&sharing, &asked, place, span).await
         }
-    };
-    Ok(match ids {
-        Some(ids) => reply.header(FILE_IDS, HeaderValue::from_static(ids.as_str())),
-        None => reply,
-    })
+    }
 }
 
 /// Files that are looked at between two looks at whether anybody still waits.
@@ -182,7 +177,7 @@ async fn snapshot(
     lines.metadata(&snapshot, of.map(|of| of.version))?;
     let told = Told::Files { files, kept: kept.into_iter(), of };
     let answer = Answer { lines, told, signer, end: *end };
-    lines_reply(place, answer, snapshot.version, capabilities, format).await
+    asked.reply(place, answer, snapshot.version, format).await
 }
 
 fn rows_of(file: &AddedFile) -> u64 {

@@ -6,7 +6,7 @@ use valetkey_core::table::{FileAction, TableCommits};
 use super::Sharing;
 use super::capabilities::{Capabilities, Format, State};
 use super::files::Wanted;
-use super::telling::{Answer, Asked, Item, Told, lines_reply, told_of};
+use super::telling::{Answer, Asked, Item, Told, told_of};
 use crate::edge::{Place, Reply, Stop};
 
 /// A span of commits, and what of its history is told beside the files.
@@ -39,7 +39,7 @@ pub(super) async fn told(sharing: &Sharing, asked: &Asked<'_>, place: Place, spa
     lines.metadata_of(&first.metadata, Some(first.version), None, None)?;
     let told = Told::Commits { span: Box::new(span), items: items.into_iter() };
     let answer = Answer { lines, told, signer, end: *end };
-    lines_reply(place, answer, start, capabilities, format).await
+    asked.reply(place, answer, start, format).await
 }
 
 /// What the table was at each version that the span says something of, and what the answer says of it in front.

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 use valetkey_core::Error;
 use valetkey_core::table::{AddedFile, FileAction, TableCommits};
 
-use super::capabilities::{Capabilities, Format, HEADER};
+use super::capabilities::{Capabilities, FILE_IDS, Format, HEADER};
 use super::files::Signer;
 use super::lines::{Commit, Lines};
 use super::table::Found;
@@ -63,6 +63,21 @@ impl Asked<'_> {
         let mut lines = Lines::new(format, table, sharing.access(table, storage));
         lines.ids = self.ids.unwrap_or(format);
         lines
+    }
+
+    /// The answer, about a version.
+    pub(super) async fn reply(
+        &self,
+        place: Place,
+        answer: Answer,
+        version: u64,
+        format: Format,
+    ) -> Result<Reply, Error> {
+        let reply = lines_reply(place, answer, version, self.capabilities, format).await?;
+        Ok(match self.ids {
+            Some(ids) => reply.header(FILE_IDS, HeaderValue::from_static(ids.as_str())),
+            None => reply,
+        })
     }
 }
 
