@@ -82,21 +82,8 @@ pub(crate) struct Known {
 
 impl Known {
     pub(crate) fn of(record: TokenRecord) -> Self {
-        let TokenRecord {
-            id,
-            caller,
-            caller_name,
-            account,
-            role,
-            tail: _,
-            made: _,
-            until,
-            revoked,
-            made_by: _,
-            standing,
-        } = record;
-        let caller = Caller { id: caller, account, name: caller_name, role, token: id, token_until: until };
-        Self { caller: Arc::new(caller), revoked, standing }
+        let (revoked, standing) = (record.revoked, record.standing);
+        Self { caller: Arc::new(caller_of(record)), revoked, standing }
     }
 
     pub(crate) fn at(&self, now: Timestamp) -> Result<Arc<Caller>, Error> {
@@ -110,6 +97,24 @@ impl Known {
         self.caller.in_time(now)?;
         Ok(Arc::clone(&self.caller))
     }
+}
+
+/// Whom a token proves.
+pub(crate) fn caller_of(record: TokenRecord) -> Caller {
+    let TokenRecord {
+        id,
+        caller,
+        caller_name,
+        account,
+        role,
+        until,
+        revoked: _,
+        standing: _,
+        tail: _,
+        made: _,
+        made_by: _,
+    } = record;
+    Caller { id: caller, account, name: caller_name, role, token: id, token_until: until }
 }
 
 /// A snapshot, and when the next of its grants begins or ends: from then on another one serves faster.

@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::Kind;
-use valetkey_core::caller::Caller;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, TokenId};
 use valetkey_core::keyring::{Keyring, SEAL_NONCE_LEN, SharedKeyring};
@@ -19,7 +18,7 @@ use valetkey_core::secret::Secret;
 use valetkey_core::time::random_10;
 use valetkey_core::token::PlainToken;
 
-use crate::memory::{KnownParent, MOST_PARENTS};
+use crate::memory::{KnownParent, MOST_PARENTS, caller_of};
 use crate::sqlite::notes::{Notes, Unsaid};
 use crate::sqlite::{failed, parents};
 use crate::store::Store;
@@ -163,22 +162,10 @@ impl ParentKeys {
         let secret = plain.and_then(|plain| String::from_utf8(plain.reveal().clone()).ok()).ok_or_else(|| {
             Error::internal(format!("the secret of the parent access key {token} was sealed with a key that is gone"))
         })?;
-        let TokenRecord {
-            id,
-            caller,
-            caller_name,
-            account,
-            role,
-            tail: _,
-            made: _,
-            until,
-            revoked,
-            made_by: _,
-            standing,
-        } = record;
+        let ended = record.revoked.is_some() || record.standing.served().is_err();
         let known = KnownParent {
-            caller: Arc::new(Caller { id: caller, account, name: caller_name, role, token: id, token_until: until }),
-            ended: revoked.is_some() || standing.served().is_err(),
+            caller: Arc::new(caller_of(record)),
+            ended,
             secret: Secret::new(secret),
             settled: Arc::default(),
         };

@@ -12,15 +12,20 @@ use crate::sqlite::target::{End, Target};
 use crate::sqlite::{failed, rows};
 
 impl Target {
+    /// All that a lease may be ended by.
+    fn of(lease: &Opened) -> [Self; 5] {
+        [
+            Self::Lease(lease.id),
+            Self::Token(lease.token),
+            Self::Caller(lease.caller),
+            Self::Account(lease.account),
+            Self::Storage(lease.storage),
+        ]
+    }
+
     /// Whether it ends a lease.
     pub(crate) fn ends_opened(self, lease: &Opened) -> bool {
-        match self {
-            Self::Lease(id) => lease.id == id,
-            Self::Token(id) => lease.token == id,
-            Self::Caller(id) => lease.caller == id,
-            Self::Account(id) => lease.account == id,
-            Self::Storage(id) => lease.storage == id,
-        }
+        Self::of(lease).contains(&self)
     }
 
     pub(super) fn ends(self, lease: &Glance<'_>) -> bool {
@@ -68,14 +73,7 @@ impl Ends {
     }
 
     fn targets(&self, lease: &Opened) -> impl Iterator<Item = &Revoker> {
-        let targets = [
-            Target::Lease(lease.id),
-            Target::Token(lease.token),
-            Target::Caller(lease.caller),
-            Target::Account(lease.account),
-            Target::Storage(lease.storage),
-        ];
-        targets.into_iter().filter_map(|target| self.0.get(&target)).flatten()
+        Target::of(lease).into_iter().filter_map(|target| self.0.get(&target)).flatten()
     }
 
     /// The first that ended the lease, if one did while it was live.
