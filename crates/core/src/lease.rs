@@ -69,6 +69,9 @@ pub struct LeaseRecord {
     /// The address it was asked for from: a trusted proxy's word, or the connection's. Nothing for the server itself, and for leases from
     /// before this was kept.
     pub from: Option<IpAddr>,
+    /// The token it was asked with, where that is another than the lease's: whoever is in charge of a key asks on its behalf. It ends with
+    /// that one, too.
+    pub asked_with: Option<TokenId>,
 }
 
 /// A refusal as the ledger keeps it. Under a flood equal ones are counted, never dropped.

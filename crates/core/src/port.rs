@@ -266,6 +266,8 @@ pub struct LeaseFilter<'a> {
     pub bucket: Option<&'a BucketName>,
     /// Only those opened at this instant or later.
     pub since: Option<Timestamp>,
+    /// Only those that were asked for with this token on behalf of another.
+    pub asked_with: Option<TokenId>,
     /// Only those that are live at this instant.
     pub live_at: Option<Timestamp>,
     /// Only those opened before this one (the newest come first): the last id of the page before.

@@ -13,9 +13,8 @@ use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId};
 use valetkey_core::lease::{Revocation, Revoker};
 
 use crate::owed::Owed;
-use crate::sqlite::entry::Opened;
 use crate::sqlite::notes::Notes;
-use crate::sqlite::revocations::{self, Also};
+use crate::sqlite::revocations::{self, Also, Through};
 use crate::sqlite::target::{End, Target};
 use crate::sqlite::{callers, registry};
 use crate::store::Store;
@@ -49,6 +48,8 @@ impl Store {
         }
         // What is queued already is waited for. A page that cannot be written leaves no lease to end, or one that memory ends.
         let _ = self.settle().await;
+        // What is not found now is found in the turn, or owed.
+        let _ = self.end_asked_here(target, by).await;
         let mut done = self.write_end(target, keep_until_ms, by, also).await;
         if done.as_ref().is_err_and(valetkey_sqlite::Failure::is_of_database) && self.give_reserve().await {
             done = self.write_end(target, keep_until_ms, by, also).await;
@@ -71,12 +72,48 @@ impl Store {
             let keep_until_ms = keep_until_ms.unwrap_or_else(|| at_ms.saturating_add(longest_ms));
             let end = End { target, at_ms, keep_until_ms };
             notes.did_end(target);
-            Ok((revocations::revoke(db, end, by, longest_ms, also, notes).await?, end, longest_ms))
+            let asked = Through::tokens(&mut *db, target).await?;
+            let mut ended = revocations::revoke(&mut *db, end, by, longest_ms, also, notes).await?;
+            let mut ends = asked.ends(&mut *db, by, longest_ms).await?;
+            ends.extend(self.unwritten_through(&asked, at_ms));
+            revocations::insert_all(db, &ends, by, notes).await?;
+            ended += u64::try_from(ends.len()).unwrap_or(u64::MAX);
+            ends.push(end);
+            Ok((ended, ends, longest_ms))
         };
-        let (ended, end, longest_ms) = self.administer_in(&mut turn, revoke).await?;
+        let (ended, ends, longest_ms) = self.administer_in(&mut turn, revoke).await?;
         self.shared.longest_ms.store(longest_ms, Ordering::Relaxed);
-        self.shared.revoked.add(&[end]);
+        self.shared.revoked.add(&ends);
         Ok(ended)
+    }
+
+    /// Ends, on this server, what was asked for on behalf of others with the tokens that end with a target.
+    async fn end_asked_here(&self, target: Target, by: Revoker) -> Result<(), Error> {
+        let mut reader = self.reader().await?;
+        let asked = Through::tokens(&mut reader, target).await?;
+        self.end_through_here(&mut reader, &asked, by).await
+    }
+
+    /// Found by one that reads, and in memory: that something cannot be written must not keep a key alive.
+    async fn end_through_here(
+        &self,
+        reader: &mut SqliteConnection,
+        through: &Through,
+        by: Revoker,
+    ) -> Result<(), Error> {
+        self.shared.revoked.add(&self.unwritten_through(through, by.at.as_millisecond()));
+        let longest_ms = registry::longest_ms(&mut *reader).await?;
+        self.shared.revoked.add(&through.ends(reader, by, longest_ms).await?);
+        Ok(())
+    }
+
+    /// The ends of what is queued and not written.
+    fn unwritten_through(&self, through: &Through, at_ms: i64) -> Vec<End> {
+        if through.is_nothing() {
+            return Vec::new();
+        }
+        let unwritten = self.shared.queue.unwritten(|lease| through.is_of(lease) && lease.in_time(at_ms));
+        unwritten.iter().map(|lease| End::of_lease(lease, at_ms)).collect()
     }
 
     pub(crate) async fn end_lease(&self, lease: LeaseId, by: Revoker) -> Result<u64, Error> {
@@ -117,24 +154,15 @@ impl Store {
         self.shared.queue.bar(grant, by.at.as_millisecond());
         // A page that fails to be written gives its waiters an error, and leaves no lease to end.
         let _ = self.settle().await;
-        let find = async |db: &mut SqliteConnection| {
-            let longest_ms = registry::longest_ms(db).await?;
-            revocations::of_grant(db, account, grant, by, longest_ms).await
-        };
-        // Found by one that reads, and in memory: that something cannot be written must not keep a key alive.
-        let at_ms = by.at.as_millisecond();
-        let of_grant = |lease: &Opened| lease.grant_ids().any(|one| one == grant) && lease.in_time(at_ms);
-        let unwritten = || -> Vec<End> {
-            self.shared.queue.unwritten(of_grant).iter().map(|lease| End::of_lease(lease, at_ms)).collect()
-        };
-        self.shared.revoked.add(&unwritten());
-        self.shared.revoked.add(&find(&mut *reader).await?);
+        let through = Through::Grant(account, grant);
+        self.end_through_here(&mut reader, &through, by).await?;
         drop(reader);
         let mut turn = self.shared.db.turn().await;
         let write = async |db: &mut SqliteConnection, notes: &mut Notes| {
-            let mut ends = find(db).await?;
+            let longest_ms = registry::longest_ms(&mut *db).await?;
+            let mut ends = through.ends(&mut *db, by, longest_ms).await?;
             // While this has the turn nothing leaves the queue. Those whose page comes later are marked when it is folded.
-            ends.extend(unwritten());
+            ends.extend(self.unwritten_through(&through, by.at.as_millisecond()));
             notes.did(Deed::Ended, Noun::Grant, grant, "credentials");
             revocations::insert_all(db, &ends, by, notes).await?;
             Ok(ends)

@@ -119,6 +119,7 @@ impl Ending {
     /// Whether a lease may be one that ends; its scope has to be known to tell.
     fn may_end(&self, lease: &Opened) -> bool {
         self.targets.iter().any(|target| target.ends_opened(lease))
+            || self.was_asked(lease)
             || self.buckets.iter().any(|(storage, _)| *storage == lease.storage)
             || lease.grant_ids().any(|grant| self.grants.contains(&grant))
             || match &self.narrowed {
@@ -128,12 +129,18 @@ impl Ending {
             }
     }
 
+    /// Whether it was asked for with a token that ends, on behalf of another.
+    fn was_asked(&self, lease: &Opened) -> bool {
+        lease.asked_with.is_some_and(|token| self.tokens.contains(&token))
+    }
+
     /// Whether a lease is one that ends.
     async fn ends(&self, db: &mut SqliteConnection, lease: &Opened) -> Result<bool, Error> {
         if !self.may_end(lease) {
             return Ok(false);
         }
         if self.targets.iter().any(|target| target.ends_opened(lease))
+            || self.was_asked(lease)
             || lease.grant_ids().any(|grant| self.grants.contains(&grant))
         {
             return Ok(true);
@@ -196,6 +203,9 @@ impl Ending {
                 }
             }
             None => all.extend(leases::live(&mut *db, None, since_ms, at_ms).await?),
+        }
+        for token in &self.tokens {
+            all.extend(leases::asked_with(&mut *db, Target::Token(*token), since_ms, at_ms).await?);
         }
         let mut seen = HashSet::new();
         all.retain(|lease| seen.insert(lease.id));

@@ -14,6 +14,7 @@ use valetkey_core::account::{Metering, Standing};
 use valetkey_core::audit::{Author, ChangeFilter};
 use valetkey_core::credential::Trace;
 use valetkey_core::error::Noun;
+use valetkey_core::id::TokenId;
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::lease::Revocation;
 use valetkey_core::port::{HeadFound, Ledger, LedgerHead, Registry};
@@ -86,6 +87,8 @@ async fn filled(shelf: &Shelf, store: &Store) -> Tenant {
     }
     let author = Author { from: Some([192, 0, 2, 7].into()), ..Author::SERVER };
     author.during(Box::pin(bench.open(&tenant))).await.unwrap();
+    let author = Author { token: Some(TokenId::from_bytes([7; 16])), ..Author::SERVER };
+    author.during(Box::pin(bench.open(&tenant))).await.unwrap();
     shelf.clock.advance_secs(1);
     store.revoke(Revocation::Account(tenant.account.id), by(&tenant, bench.now())).await.unwrap();
     shelf.clock.advance_secs(1);
@@ -121,6 +124,9 @@ async fn what_is_changed_behind_the_chains_back_is_found_and_only_that() {
         "UPDATE leases SET from_addr = x'c0000208' WHERE from_addr = x'c0000207'",
         "UPDATE leases SET from_addr = NULL WHERE from_addr IS NOT NULL",
         "UPDATE leases SET from_addr = x'c0000207' WHERE from_addr IS NULL",
+        "UPDATE leases SET asked_with = zeroblob(16) WHERE asked_with IS NOT NULL",
+        "UPDATE leases SET asked_with = NULL WHERE asked_with IS NOT NULL",
+        "UPDATE leases SET asked_with = token WHERE asked_with IS NULL",
         "UPDATE issued SET key_id = 'ASIA2'",
         "UPDATE issued SET request_id = NULL",
         "UPDATE issued SET ends_s = ends_s + 1",
@@ -137,7 +143,7 @@ async fn what_is_changed_behind_the_chains_back_is_found_and_only_that() {
         folded(&mut other).await;
         let verified = store.verify_ledger().await.unwrap();
         assert!(verified.intact(), "{verified:?}");
-        assert_eq!((verified.leases, verified.tokens, verified.before), (5, 3, None));
+        assert_eq!((verified.leases, verified.tokens, verified.before), (6, 3, None));
         assert!(run(&mut other, forge).await > 0, "{forge}");
         let verified = store.verify_ledger().await.unwrap();
         assert!(!verified.intact(), "{forge}");

@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::{Metering, Standing};
+use valetkey_core::audit::Author;
 use valetkey_core::caller::{CallerStanding, Role};
 use valetkey_core::error::Stranger;
 use valetkey_core::grant::Grant;
@@ -18,7 +19,7 @@ use valetkey_core::name::Name;
 use valetkey_core::port::{LeaseFilter, Leases as _, Registry as _, Usage as _};
 use valetkey_core::removal::{Amendment, How, Thing};
 use valetkey_core::time::{Clock, Entropy, Lifetime};
-use valetkey_core::token::Maker;
+use valetkey_core::token::{Maker, PlainToken};
 use valetkey_core::{Error, Kind};
 use valetkey_store::{LedgerMode, Settings, Store};
 use valetkey_testkit::chance::SeededEntropy;
@@ -121,7 +122,7 @@ fn after_a_write_that_failed_everything_works_again_without_a_restart() {
 }
 
 /// Everything that ends a credential, on a tenant of its own.
-const WAYS: [&str; 11] = [
+const WAYS: [&str; 12] = [
     "lease",
     "token's credentials",
     "token",
@@ -133,6 +134,7 @@ const WAYS: [&str; 11] = [
     "removed account",
     "narrowed grant",
     "shortened token",
+    "who asked",
 ];
 
 async fn end(rig: &Rig, tenant: &Tenant, way: &str, lease: &Lease) -> Result<(), Error> {
@@ -143,6 +145,10 @@ async fn end(rig: &Rig, tenant: &Tenant, way: &str, lease: &Lease) -> Result<(),
         "caller" => Revocation::Caller(lease.caller),
         "account" => Revocation::Account(lease.account),
         "grant" => Revocation::Grant(tenant.grant),
+        "who asked" => {
+            let asked_with = store.lease(lease.id).await.unwrap().unwrap().asked_with;
+            return store.revoke_token(asked_with.unwrap(), by).await.map(drop);
+        }
         "token" => return store.revoke_token(lease.token, by).await.map(drop),
         "removed caller" => return store.remove(&Thing::Caller(lease.caller), How::ALL, by).await.map(drop),
         "removed account" => return store.remove(&Thing::Account(lease.account), How::ALL, by).await.map(drop),
@@ -176,7 +182,11 @@ fn what_was_ended_while_nothing_can_be_written_is_ended_at_once_and_on_record_la
             for way in WAYS {
                 let name = format!("t{}-{fault:?}-{mode:?}", tenants.len()).to_lowercase();
                 let tenant = bench.tenant(&name, Metering::Free).await;
-                let lease = bench.open(&tenant).await.unwrap();
+                let second = PlainToken::generate(&*bench.entropy);
+                let made = rig.store.create_token(tenant.caller, &second, None, Maker::Server, bench.now()).await;
+                let with = made.unwrap().id;
+                let author = Author { token: (way == "who asked").then_some(with), ..Author::SERVER };
+                let lease = author.during(Box::pin(bench.open(&tenant))).await.unwrap();
                 tenants.push((way, tenant, lease));
             }
             disk.fail(fault);

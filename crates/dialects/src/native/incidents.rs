@@ -292,29 +292,39 @@ impl Native {
         let ids: BTreeSet<TokenId> = tokens.iter().map(|record| record.id).collect();
         let callers: BTreeSet<(AccountId, CallerId)> = tokens.iter().map(|one| (one.account, one.caller)).collect();
         let mut tally = Tally::default();
+        let live = LeaseFilter { live_at: Some(call.now), limit: PAGE, ..LeaseFilter::default() };
         for (account, caller) in callers {
-            let mut before = None;
-            loop {
-                let filter = LeaseFilter {
-                    account: Some(account),
-                    caller: Some(caller),
-                    live_at: Some(call.now),
-                    before,
-                    limit: PAGE,
-                    ..LeaseFilter::default()
-                };
-                let page = self.shared.registry.leases(&filter).await?;
-                let full = u32::try_from(page.len()).is_ok_and(|count| count >= PAGE);
-                before = page.last().map(|record| record.lease.id);
-                for record in page.into_iter().filter(|record| ids.contains(&record.lease.token)) {
-                    tally.add(record, call.now);
-                }
-                if !full {
-                    break;
-                }
-            }
+            let filter = LeaseFilter { account: Some(account), caller: Some(caller), ..live };
+            self.tally(&mut tally, call, filter, |record| ids.contains(&record.lease.token)).await?;
+        }
+        // What they asked for on behalf of others.
+        for id in &ids {
+            let filter = LeaseFilter { asked_with: Some(*id), ..live };
+            let more = |record: &LeaseRecord| !ids.contains(&record.lease.token);
+            self.tally(&mut tally, call, filter, more).await?;
         }
         Ok(tally)
+    }
+
+    /// Adds the leases of a filter that are wanted, page by page.
+    async fn tally(
+        &self,
+        tally: &mut Tally,
+        call: &Call,
+        mut filter: LeaseFilter<'_>,
+        mut wanted: impl FnMut(&LeaseRecord) -> bool,
+    ) -> Result<(), Error> {
+        loop {
+            let page = self.shared.registry.leases(&filter).await?;
+            let full = u32::try_from(page.len()).is_ok_and(|count| count >= filter.limit);
+            filter.before = page.last().map(|record| record.lease.id);
+            for record in page.into_iter().filter(|record| wanted(record)) {
+                tally.add(record, call.now);
+            }
+            if !full {
+                return Ok(());
+            }
+        }
     }
 
     async fn end_leaked_token(

@@ -52,6 +52,9 @@ pub(super) struct LeaseShown {
     caller_name: Option<String>,
     /// With which token.
     token: String,
+    /// With which other token it was asked for on that one's behalf: it ends with either.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked_with: Option<String>,
     /// The address it was asked for from.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
@@ -93,7 +96,7 @@ pub(super) struct LeaseShown {
 
 impl LeaseShown {
     pub(super) fn of(record: &LeaseRecord, names: &Names, now: Timestamp) -> Self {
-        let LeaseRecord { lease, state, trace, from } = record;
+        let LeaseRecord { lease, state, trace, from, asked_with } = record;
         let (state, revoker) = match state {
             LeaseState::Live if now < lease.until => (State::Live, None),
             LeaseState::Live => (State::Expired, None),
@@ -107,6 +110,7 @@ impl LeaseShown {
             caller: lease.caller.to_string(),
             caller_name: names.names.caller(lease.caller),
             token: lease.token.to_string(),
+            asked_with: asked_with.map(|token| token.to_string()),
             from: from.map(|from| from.to_string()),
             storage: lease.storage.to_string(),
             scope: ScopeShown::of(&lease.scope),
@@ -202,6 +206,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
         grant,
         bucket: bucket.as_ref(),
         since: lists::since(&query, call.now)?,
+        asked_with: None,
         live_at: query.flag("live")?.unwrap_or(false).then_some(call.now),
         before: query.get("before").map(|text| wire::named(text, "before")).transpose()?,
         limit,

@@ -288,6 +288,41 @@ async fn only_who_has_the_parent_or_is_in_charge_of_it_may_use_it() {
     }
 }
 
+#[tokio::test]
+async fn what_was_asked_for_with_another_token_ends_with_it() {
+    let parent = parent(Permission::ObjectReadOnly).await;
+    let world = &parent.world;
+    let root = world.token("root").await;
+    let own = Parent::claims(&parent.ask(&json!({})).await);
+    for way in ["revoke", "token", "incident"] {
+        let boss = world.token("boss").await;
+        let shot = world.call(&Method::POST, &parent.path(), &boss, &parent.body(&json!({}))).await;
+        let claims = Parent::claims(&shot);
+        assert!(!world.memory.is_revoked(&claims), "{way}");
+        let record = world.memory.lease(claims.lease).await.unwrap().unwrap();
+        let asked = record.asked_with.unwrap().to_string();
+        assert_ne!(asked, parent.id.to_string());
+        let shown = world.call(&Method::GET, &format!("/api/v1/leases/{}", claims.lease), &root, "").await;
+        assert_eq!(shown.json()["asked_with"], json!(asked));
+        world.clock.advance_secs(1);
+        let (method, path, body) = match way {
+            "revoke" => (Method::POST, "/api/v1/revocations".to_owned(), json!({"token": asked}).to_string()),
+            "token" => (Method::DELETE, format!("/api/v1/tokens/{asked}"), String::new()),
+            _ => (Method::POST, "/api/v1/incidents".to_owned(), json!({"what": boss}).to_string()),
+        };
+        let done = world.call(&method, &path, &root, &body).await;
+        assert!(done.status.is_success(), "{way}: {}", done.body);
+        if way == "incident" {
+            assert_eq!(done.json()["leases"][0]["lease_id"], json!(claims.lease.to_string()), "{}", done.body);
+            assert_eq!(done.json()["ended"]["leases"], 1, "{}", done.body);
+        }
+        assert!(world.memory.is_revoked(&claims), "{way}");
+    }
+    // What was asked for with the parent's own token lives on.
+    assert!(!world.memory.is_revoked(&own));
+    assert_eq!(world.memory.lease(own.lease).await.unwrap().unwrap().asked_with, None);
+}
+
 fn parent_body(id: TokenId) -> String {
     json!({"bucket": "vault", "parentAccessKeyId": id.as_hex(), "permission": "object-read-only", "ttlSeconds": 60})
         .to_string()

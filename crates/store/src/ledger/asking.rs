@@ -234,7 +234,7 @@ async fn waiting(
     filter: &LeaseFilter<'_>,
     longest_ms: i64,
 ) -> Result<Vec<Found>, Error> {
-    let LeaseFilter { account, caller, token, grant, bucket, since, live_at, before, limit } = *filter;
+    let LeaseFilter { account, caller, token, grant, bucket, asked_with, since, live_at, before, limit } = *filter;
     let Some(first_ms) = tail.first_ms() else { return Ok(Vec::new()) };
     let at_ms = live_at.map(jiff::Timestamp::as_millisecond);
     let ends = Ends::since(view, first_ms).await?;
@@ -252,6 +252,7 @@ async fn waiting(
             && caller.is_none_or(|caller| glance.caller == caller)
             && token.is_none_or(|token| glance.token == token)
             && since_ms <= glance.from_ms
+            && (asked_with.is_none() || glance.asked_with == asked_with)
             && before.is_none_or(|before| glance.id < before)
             && at_ms.is_none_or(|at| glance.from_ms <= at && glance.until_s.saturating_mul(1000) > at);
         let opened = if fits { glance.read()? } else { return None };

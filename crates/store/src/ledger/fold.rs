@@ -168,6 +168,12 @@ impl Store {
             opened: rows::at_ms(opened.from_ms)?,
             until: opened.until().ok_or_else(|| rows::damaged("an instant"))?,
         };
-        Ok(LeaseRecord { lease, state, trace: issued.and_then(Issued::trace), from: opened.from })
+        Ok(LeaseRecord {
+            lease,
+            state,
+            trace: issued.and_then(Issued::trace),
+            from: opened.from,
+            asked_with: opened.asked_with,
+        })
     }
 }

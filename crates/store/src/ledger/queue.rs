@@ -20,7 +20,7 @@ use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
 
 use crate::settings::LedgerMode;
-use crate::sqlite::entry::{self, Entry, LongScope, Opened, ScopeBytes, Voided};
+use crate::sqlite::entry::{self, Asker, Entry, LongScope, Opened, ScopeBytes, Voided};
 use crate::sqlite::pages::Page;
 
 /// Random bytes drawn at once: asking the system for each lease's ten costs more than writing the entry.
@@ -208,10 +208,16 @@ impl Queue {
         {
             return Err(Error::new(Kind::Forbidden, "the grant was revoked"));
         }
-        if !state.ended.is_empty() && state.ended.contains_key(&permit.token()) {
+        let author = Author::current();
+        let asked_with = author.token.filter(|token| *token != permit.token());
+        let is_ended = |token: &TokenId| state.ended.contains_key(token);
+        if !state.ended.is_empty() && (is_ended(&permit.token()) || asked_with.as_ref().is_some_and(is_ended)) {
             return Err(Error::new(Kind::Unauthenticated(Stranger::Revoked), "the token was revoked"));
         }
-        if !state.refused.is_empty() && state.refused.contains_key(&permit.caller()) {
+        let is_refused = |caller: &CallerId| state.refused.contains_key(caller);
+        if !state.refused.is_empty()
+            && (is_refused(&permit.caller()) || asked_with.and(author.caller).as_ref().is_some_and(is_refused))
+        {
             return Err(Error::new(Kind::Forbidden, "the caller is suspended"));
         }
         if !state.suspended.is_empty() && state.suspended.contains(&permit.account()) {
@@ -246,14 +252,14 @@ impl Queue {
         state.newest_ms = state.newest_ms.max(ms);
         let wake = state.next.page.is_empty() || state.next.page.len() == self.most / 2;
         state.next.stamp(ms);
-        let from = Author::current().from;
+        let asker = Asker { from: author.from, with: asked_with };
         match long(state, &lease) {
-            None => entry::write_opened(&lease, &ScopeBytes::Inline(&lease.scope), from, &mut state.next.page.body),
+            None => entry::write_opened(&lease, &ScopeBytes::Inline(&lease.scope), asker, &mut state.next.page.body),
             Some(scope) => {
                 if !state.next.page.scopes.iter().any(|known| known.digest == scope.digest) {
                     state.next.page.scopes.push(Arc::clone(&scope));
                 }
-                entry::write_opened(&lease, &ScopeBytes::Stored(scope), from, &mut state.next.page.body);
+                entry::write_opened(&lease, &ScopeBytes::Stored(scope), asker, &mut state.next.page.body);
             }
         }
         state.next.page.opens += 1;

@@ -20,6 +20,8 @@ const VOIDED: u8 = 2;
 const ISSUED: u8 = 3;
 /// A lease that was asked for from a known address, which stands before the dialect. 4 to 7 are notes.
 const OPENED_FROM: u8 = 8;
+/// A lease that was asked for with another token than its own, which stands before the address; that has no bytes where it is not known.
+const OPENED_WITH: u8 = 9;
 
 /// A scope longer than this is stored once and named by its digest.
 const INLINE: usize = 1024;
@@ -42,6 +44,15 @@ pub(crate) struct Opened {
     pub(crate) from_ms: i64,
     pub(crate) until_s: i64,
     pub(crate) from: Option<IpAddr>,
+    pub(crate) asked_with: Option<TokenId>,
+}
+
+/// Who asked for a lease, beside whose it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asker {
+    pub(crate) from: Option<IpAddr>,
+    /// With another token than the lease's.
+    pub(crate) with: Option<TokenId>,
 }
 
 /// A lease of which no credential came.
@@ -123,10 +134,15 @@ pub(crate) fn scope_digest(bytes: &[u8]) -> Option<&[u8]> {
     bytes.strip_prefix(&[BY_DIGEST])
 }
 
-/// Writes a lease, and the address it was asked for from, after what is in the buffer.
-pub(crate) fn write_opened(lease: &Lease, scope: &ScopeBytes<'_>, from: Option<IpAddr>, out: &mut Vec<u8>) {
+/// Writes a lease, and who asked for it, after what is in the buffer.
+pub(crate) fn write_opened(lease: &Lease, scope: &ScopeBytes<'_>, asker: Asker, out: &mut Vec<u8>) {
+    let Asker { from, with } = asker;
     framed(out, |out| {
-        out.push(if from.is_some() { OPENED_FROM } else { OPENED });
+        out.push(match (from, with) {
+            (None, None) => OPENED,
+            (Some(_), None) => OPENED_FROM,
+            (_, Some(_)) => OPENED_WITH,
+        });
         out.extend_from_slice(&lease.id.to_bytes());
         out.extend_from_slice(&lease.account.to_bytes());
         out.extend_from_slice(&lease.caller.to_bytes());
@@ -135,7 +151,11 @@ pub(crate) fn write_opened(lease: &Lease, scope: &ScopeBytes<'_>, from: Option<I
         out.extend_from_slice(&lease.credits.to_be_bytes());
         out.extend_from_slice(&lease.opened.as_millisecond().to_be_bytes());
         out.extend_from_slice(&lease.until.as_second().to_be_bytes());
+        if let Some(with) = with {
+            out.extend_from_slice(&with.to_bytes());
+        }
         match from {
+            None if with.is_some() => put_bytes(&[], out),
             None => {}
             Some(IpAddr::V4(v4)) => put_bytes(&v4.octets(), out),
             Some(IpAddr::V6(v6)) => put_bytes(&v6.octets(), out),
@@ -224,6 +244,7 @@ pub(crate) struct Glance<'a> {
     pub(crate) credits: u32,
     pub(crate) from_ms: i64,
     pub(crate) until_s: i64,
+    pub(crate) asked_with: Option<TokenId>,
     entry: &'a [u8],
 }
 
@@ -243,7 +264,7 @@ pub(crate) fn glances(body: &[u8]) -> impl Iterator<Item = Glance<'_>> {
     std::iter::from_fn(move || {
         loop {
             let entry = take_framed(&mut rest)?;
-            if matches!(entry.first(), Some(&(OPENED | OPENED_FROM))) {
+            if matches!(entry.first(), Some(&(OPENED | OPENED_FROM | OPENED_WITH))) {
                 return glance(entry);
             }
         }
@@ -253,7 +274,7 @@ pub(crate) fn glances(body: &[u8]) -> impl Iterator<Item = Glance<'_>> {
 fn glance(entry: &[u8]) -> Option<Glance<'_>> {
     let mut bytes = entry;
     let from = &mut bytes;
-    let [_tag] = take::<1>(from)?;
+    let [tag] = take::<1>(from)?;
     let id = LeaseId::from_bytes(take(from)?);
     let account = AccountId::from_bytes(take(from)?);
     let caller = CallerId::from_bytes(take(from)?);
@@ -262,13 +283,20 @@ fn glance(entry: &[u8]) -> Option<Glance<'_>> {
     let credits = u32::from_be_bytes(take(from)?);
     let from_ms = i64::from_be_bytes(take(from)?);
     let until_s = i64::from_be_bytes(take(from)?);
-    Some(Glance { id, account, caller, token, storage, credits, from_ms, until_s, entry })
+    let asked_with = take_asked_with(tag, from)?;
+    Some(Glance { id, account, caller, token, storage, credits, from_ms, until_s, asked_with, entry })
+}
+
+/// The token that a lease was asked for with, if its entry has one.
+#[expect(clippy::option_option, reason = "that it is cut off is something else than that it is not there")]
+fn take_asked_with(tag: u8, from: &mut &[u8]) -> Option<Option<TokenId>> {
+    if tag == OPENED_WITH { take(from).map(|bytes| Some(TokenId::from_bytes(bytes))) } else { Some(None) }
 }
 
 fn read_entry(mut bytes: &[u8]) -> Option<Entry> {
     let from = &mut bytes;
     match take::<1>(from)? {
-        [tag @ (OPENED | OPENED_FROM)] => {
+        [tag @ (OPENED | OPENED_FROM | OPENED_WITH)] => {
             let id = LeaseId::from_bytes(take(from)?);
             let account = AccountId::from_bytes(take(from)?);
             let caller = CallerId::from_bytes(take(from)?);
@@ -277,7 +305,14 @@ fn read_entry(mut bytes: &[u8]) -> Option<Entry> {
             let credits = u32::from_be_bytes(take(from)?);
             let from_ms = i64::from_be_bytes(take(from)?);
             let until_s = i64::from_be_bytes(take(from)?);
-            let asked_from = if tag == OPENED_FROM { Some(address(take_bytes(from)?)?) } else { None };
+            let asked_with = take_asked_with(tag, from)?;
+            let asked_from = match tag {
+                OPENED => None,
+                _ => match take_bytes(from)? {
+                    [] if tag == OPENED_WITH => None,
+                    bytes => Some(address(bytes)?),
+                },
+            };
             let dialect = take_text(from)?;
             let grants = usize::from(u16::from_be_bytes(take(from)?));
             let (grants, scope) = from.split_at_checked(grants * 16)?;
@@ -294,6 +329,7 @@ fn read_entry(mut bytes: &[u8]) -> Option<Entry> {
                 from_ms,
                 until_s,
                 from: asked_from,
+                asked_with,
             }))
         }
         [VOIDED] => {
@@ -366,7 +402,7 @@ mod tests {
         let voided =
             Voided { lease: lease.id, account: lease.account, credits: 3, at_ms: 5, kind: "upstream".to_owned() };
         let mut body = Vec::new();
-        write_opened(&lease, &ScopeBytes::Inline(&lease.scope), None, &mut body);
+        write_opened(&lease, &ScopeBytes::Inline(&lease.scope), Asker::default(), &mut body);
         let opened_bytes = body.len();
         write_voided(&voided, &mut body);
         let trace = Trace { key_id: "AKIA".into(), request_id: Some("r-1".into()), expiration: lease.until };
@@ -396,18 +432,18 @@ mod tests {
 
     /// Entries of before have no address, and their bytes are as they were: the chain over them holds.
     #[test]
-    fn an_address_stands_beside_a_lease_or_changes_nothing_of_it() {
+    fn who_asked_stands_beside_a_lease_or_changes_nothing_of_it() {
         let lease = lease(2);
-        let written = |from: Option<IpAddr>| {
+        let written = |from: Option<IpAddr>, with: Option<TokenId>| {
             let mut body = Vec::new();
-            write_opened(&lease, &ScopeBytes::Inline(&lease.scope), from, &mut body);
+            write_opened(&lease, &ScopeBytes::Inline(&lease.scope), Asker { from, with }, &mut body);
             body
         };
-        let without = written(None);
+        let without = written(None, None);
         assert_eq!(without[4], OPENED);
         let Some(Some(Entry::Opened(bare))) = read(&without).next() else { panic!() };
         for from in ["192.0.2.7", "2001:db8::7"].map(|text| text.parse::<IpAddr>().unwrap()) {
-            let body = written(Some(from));
+            let body = written(Some(from), None);
             assert_eq!(body.len(), without.len() + 1 + if from.is_ipv4() { 4 } else { 16 });
             let entries: Vec<Entry> = read(&body).collect::<Option<_>>().unwrap();
             assert_eq!(entries, [Entry::Opened(Opened { from: Some(from), ..bare.clone() })]);
@@ -421,14 +457,27 @@ mod tests {
             odd[4 + 1 + 80 + 4 + 16] = 5;
             assert!(read(&odd).any(|entry| entry.is_none()), "an address has 4 bytes or 16");
         }
+        let with = Some(TokenId::from_bytes([9; 16]));
+        for from in [None, Some(IpAddr::from([192, 0, 2, 7]))] {
+            let body = written(from, with);
+            assert_eq!((body[4], body.len()), (OPENED_WITH, without.len() + 16 + 1 + from.map_or(0, |_| 4)));
+            let entries: Vec<Entry> = read(&body).collect::<Option<_>>().unwrap();
+            assert_eq!(entries, [Entry::Opened(Opened { from, asked_with: with, ..bare.clone() })]);
+            let glance = glances(&body).next().unwrap();
+            assert_eq!((glance.asked_with, glance.read().unwrap().asked_with), (with, with));
+            for cut in 1..body.len() {
+                assert!(read(&body[..cut]).collect::<Option<Vec<Entry>>>().is_none(), "cut at {cut}");
+            }
+        }
     }
 
     #[test]
     fn noise_is_not_a_page_that_panics() {
         let entropy = valetkey_testkit::chance::SeededEntropy::new(11);
         let lease = lease(3);
+        let asker = Asker { from: Some([192, 0, 2, 7].into()), with: Some(TokenId::from_bytes([8; 16])) };
         let mut whole = Vec::new();
-        write_opened(&lease, &ScopeBytes::Inline(&lease.scope), Some([192, 0, 2, 7].into()), &mut whole);
+        write_opened(&lease, &ScopeBytes::Inline(&lease.scope), asker, &mut whole);
         for _ in 0..20_000 {
             let mut noise = [0u8; 8];
             valetkey_core::time::Entropy::fill(&entropy, &mut noise);
@@ -451,7 +500,7 @@ mod tests {
         assert!(may_be_long(&lease.scope));
         let long = Arc::new(LongScope::of(&lease.scope).unwrap());
         let mut body = Vec::new();
-        write_opened(&lease, &ScopeBytes::Stored(Arc::clone(&long)), None, &mut body);
+        write_opened(&lease, &ScopeBytes::Stored(Arc::clone(&long)), Asker::default(), &mut body);
         assert!(body.len() < 250);
         let Some(Some(Entry::Opened(opened))) = read(&body).next() else { panic!() };
         assert_eq!(scope_digest(&opened.scope), Some(&long.digest[..]));

@@ -14,6 +14,7 @@ use valetkey_core::scope::Scope;
 use crate::sqlite::entry::{self, Issued, Opened};
 use crate::sqlite::failed;
 use crate::sqlite::pages::first_id;
+use crate::sqlite::target::Target;
 use crate::sqlite::rows;
 
 /// A lease and what became of it.
@@ -51,6 +52,11 @@ fn found(row: &SqliteRow) -> Result<Found, Error> {
             .map_err(failed)?
             .map(|bytes| entry::address(&bytes).ok_or_else(|| rows::damaged("an address")))
             .transpose()?,
+        asked_with: row
+            .try_get::<Option<Vec<u8>>, _>("asked_with")
+            .map_err(failed)?
+            .map(|bytes| rows::id(&bytes).map(TokenId::from_bytes))
+            .transpose()?,
     };
     let issued = match (row.try_get("key_id").map_err(failed)?, row.try_get("ends_s").map_err(failed)?) {
         (Some(key_id), Some(ends_s)) => {
@@ -63,9 +69,9 @@ fn found(row: &SqliteRow) -> Result<Found, Error> {
 }
 
 macro_rules! select {
-    ($rest:literal) => {
+    ($rest:expr) => {
         concat!(
-            "SELECT id, account, caller, token, storage, scope, grants, dialect, credits, opened_ms, until_s, from_addr, ",
+            "SELECT id, account, caller, token, storage, scope, grants, dialect, credits, opened_ms, until_s, from_addr, asked_with, ",
             "void_kind, revoked_ms, revoked_by, key_id, request_id, ends_s ",
             "FROM leases LEFT JOIN issued ON issued.lease = leases.id ",
             $rest
@@ -74,7 +80,7 @@ macro_rules! select {
 }
 
 /// ?1 account, ?2 caller, ?3 the id to stay before, ?4 the least id, ?5 the instant to be live at, ?6 how many, ?7 token, ?8 grant,
-/// ?9 the mark of a bucket. A long scope stands as a zero and its digest.
+/// ?9 the mark of a bucket, ?10 the token that asked. A long scope stands as a zero and its digest.
 macro_rules! list {
     ($which:literal) => {
         concat!(
@@ -103,11 +109,12 @@ pub(crate) async fn list(
     filter: &LeaseFilter<'_>,
     longest_ms: i64,
 ) -> Result<Vec<Found>, Error> {
-    let LeaseFilter { account, caller, token, grant, bucket, since, live_at, before, limit } = *filter;
-    let sql = match (account, caller) {
-        (_, Some(_)) => list!("caller = ?2 AND (?1 IS NULL OR account = ?1)"),
-        (Some(_), None) => list!("account = ?1 AND ?2 IS NULL"),
-        (None, None) => list!("?1 IS NULL AND ?2 IS NULL"),
+    let LeaseFilter { account, caller, token, grant, bucket, asked_with, since, live_at, before, limit } = *filter;
+    let sql = match (asked_with, account, caller) {
+        (Some(_), _, _) => list!("asked_with = ?10 AND (?1 IS NULL OR account = ?1) AND (?2 IS NULL OR caller = ?2)"),
+        (None, _, Some(_)) => list!("caller = ?2 AND (?1 IS NULL OR account = ?1) AND ?10 IS NULL"),
+        (None, Some(_), None) => list!("account = ?1 AND ?2 IS NULL AND ?10 IS NULL"),
+        (None, None, None) => list!("?1 IS NULL AND ?2 IS NULL AND ?10 IS NULL"),
     };
     // The id tells when it was opened.
     let since = since.map_or(0, jiff::Timestamp::as_millisecond);
@@ -122,6 +129,7 @@ pub(crate) async fn list(
         .bind(token.map(|id| id.to_bytes().to_vec()))
         .bind(grant.map(|id| id.to_bytes().to_vec()))
         .bind(bucket.map(Scope::bucket_mark))
+        .bind(asked_with.map(|id| id.to_bytes().to_vec()))
         .fetch_all(db)
         .await
         .map_err(failed)?;
@@ -232,6 +240,40 @@ pub(crate) async fn live(
     };
     let rows = sqlx::query(sql)
         .bind(account.map(|id| id.to_bytes().to_vec()))
+        .bind(first_id(since_ms))
+        .bind(at_ms)
+        .fetch_all(db)
+        .await
+        .map_err(failed)?;
+    rows.iter().map(|row| Ok(found(row)?.opened)).collect()
+}
+
+macro_rules! asked {
+    ($whose:literal) => {
+        select!(concat!(
+            "WHERE asked_with IN (SELECT id FROM tokens WHERE ",
+            $whose,
+            " = ?1) AND leases.id >= ?2 AND opened_ms <= ?3 ",
+            "AND until_s * 1000 > ?3 AND void_kind IS NULL AND revoked_ms IS NULL"
+        ))
+    };
+}
+
+/// The live leases of the index that were asked for on behalf of others with the tokens of a target.
+pub(crate) async fn asked_with(
+    db: &mut SqliteConnection,
+    target: Target,
+    since_ms: i64,
+    at_ms: i64,
+) -> Result<Vec<Opened>, Error> {
+    let sql = match target {
+        Target::Token(_) => asked!("id"),
+        Target::Caller(_) => asked!("caller"),
+        Target::Account(_) => asked!("account"),
+        Target::Lease(_) | Target::Storage(_) => return Ok(Vec::new()),
+    };
+    let rows = sqlx::query(sql)
+        .bind(target.bytes().to_vec())
         .bind(first_id(since_ms))
         .bind(at_ms)
         .fetch_all(db)

@@ -292,12 +292,12 @@ pub(crate) async fn fold(db: &mut SqliteConnection, leases: u32) -> Result<Optio
 
 async fn insert_leases(db: &mut SqliteConnection, leases: &[Opened], ends: &Ends) -> Result<(), Error> {
     let mut sql = String::from(
-        "INSERT INTO leases (id, account, caller, token, storage, scope, grants, dialect, credits, opened_ms, until_s, from_addr, revoked_ms, revoked_by) VALUES ",
+        "INSERT INTO leases (id, account, caller, token, storage, scope, grants, dialect, credits, opened_ms, until_s, from_addr, asked_with, revoked_ms, revoked_by) VALUES ",
     );
     let mut values = SqliteArguments::default();
     let mut bind = || -> Result<(), sqlx::error::BoxDynError> {
         for (at, lease) in leases.iter().enumerate() {
-            sql.push_str(if at == 0 { "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)" } else { ",(?,?,?,?,?,?,?,?,?,?,?,?,?,?)" });
+            sql.push_str(if at == 0 { "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" } else { ",(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)" });
             let end = ends.of(lease);
             values.add(lease.id.to_bytes().to_vec())?;
             values.add(lease.account.to_bytes().to_vec())?;
@@ -311,6 +311,7 @@ async fn insert_leases(db: &mut SqliteConnection, leases: &[Opened], ends: &Ends
             values.add(lease.from_ms)?;
             values.add(lease.until_s)?;
             values.add(entry::address_bytes(lease.from))?;
+            values.add(lease.asked_with.map(|token| token.to_bytes().to_vec()))?;
             values.add(end.map(|end| end.at.as_millisecond()))?;
             values.add(end.map(|end| end.by.to_bytes().to_vec()))?;
         }

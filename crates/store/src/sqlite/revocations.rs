@@ -13,7 +13,7 @@ use crate::sqlite::entry::{self, Glance, Opened};
 use crate::sqlite::notes::Notes;
 use crate::sqlite::pages::{self, first_id};
 use crate::sqlite::target::{End, Target};
-use crate::sqlite::{failed, rows};
+use crate::sqlite::{failed, leases, rows};
 
 /// The revocations that still end something.
 pub(crate) async fn lasting(db: &mut SqliteConnection, now_ms: i64) -> Result<Vec<End>, Error> {
@@ -152,19 +152,86 @@ pub(crate) async fn revoke(
     Ok(marked + waiting)
 }
 
-/// The ends of what was vended under a grant: each lease on its own, because credentials do not name their grants.
-pub(crate) async fn of_grant(
+/// What leases came through that credentials do not name, so that each lease ends on its own.
+pub(crate) enum Through {
+    /// A grant, of an account.
+    Grant(AccountId, GrantId),
+    /// Tokens that asked on behalf of others, and whose they are.
+    Tokens(Target, HashSet<TokenId>),
+}
+
+impl Through {
+    /// The tokens that end with a target.
+    pub(crate) async fn tokens(db: &mut SqliteConnection, target: Target) -> Result<Self, Error> {
+        let sql = match target {
+            Target::Token(_) => "SELECT id FROM tokens WHERE id = ?",
+            Target::Caller(_) => "SELECT id FROM tokens WHERE caller = ?",
+            Target::Account(_) => "SELECT id FROM tokens WHERE account = ?",
+            Target::Lease(_) | Target::Storage(_) => return Ok(Self::Tokens(target, HashSet::new())),
+        };
+        let ids: Vec<Vec<u8>> =
+            sqlx::query_scalar(sql).bind(target.bytes().to_vec()).fetch_all(db).await.map_err(failed)?;
+        let ids = ids.iter().map(|id| rows::id(id).map(TokenId::from_bytes)).collect::<Result<_, _>>()?;
+        Ok(Self::Tokens(target, ids))
+    }
+
+    /// Whether no lease can have come through it.
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(self, Self::Tokens(_, ids) if ids.is_empty())
+    }
+
+    /// Whether a lease came through it.
+    pub(crate) fn is_of(&self, lease: &Opened) -> bool {
+        match self {
+            Self::Grant(_, grant) => lease.grant_ids().any(|one| one == *grant),
+            Self::Tokens(_, ids) => lease.asked_with.is_some_and(|token| ids.contains(&token)),
+        }
+    }
+
+    fn may_be_of(&self, lease: &Glance<'_>) -> bool {
+        match self {
+            Self::Grant(account, _) => lease.account == *account,
+            Self::Tokens(_, ids) => lease.asked_with.is_some_and(|token| ids.contains(&token)),
+        }
+    }
+
+    /// The ends of the live leases on disk that came through it.
+    pub(crate) async fn ends(
+        &self,
+        db: &mut SqliteConnection,
+        by: Revoker,
+        longest_ms: i64,
+    ) -> Result<Vec<End>, Error> {
+        if self.is_nothing() {
+            return Ok(Vec::new());
+        }
+        let at_ms = by.at.as_millisecond();
+        let since_ms = at_ms.saturating_sub(longest_ms);
+        let waiting = waiting(&mut *db, since_ms, at_ms, |lease| self.may_be_of(lease)).await?;
+        let mut ends: Vec<End> =
+            waiting.iter().filter(|lease| self.is_of(lease)).map(|lease| End::of_lease(lease, at_ms)).collect();
+        match self {
+            Self::Grant(account, grant) => ends.extend(of_grant(db, *account, *grant, since_ms, at_ms).await?),
+            Self::Tokens(target, _) => {
+                let asked = leases::asked_with(db, *target, since_ms, at_ms).await?;
+                ends.extend(asked.iter().map(|lease| End::of_lease(lease, at_ms)));
+            }
+        }
+        // Between the two questions it may have moved from the pages to the index.
+        let mut seen = HashSet::new();
+        ends.retain(|end| seen.insert(end.target));
+        Ok(ends)
+    }
+}
+
+/// The ends of the live leases of the index that were vended under a grant.
+async fn of_grant(
     db: &mut SqliteConnection,
     account: AccountId,
     grant: GrantId,
-    by: Revoker,
-    longest_ms: i64,
+    since_ms: i64,
+    at_ms: i64,
 ) -> Result<Vec<End>, Error> {
-    let at_ms = by.at.as_millisecond();
-    let since_ms = at_ms.saturating_sub(longest_ms);
-    let waiting = waiting(&mut *db, since_ms, at_ms, |lease| lease.account == account).await?;
-    let mine = waiting.iter().filter(|lease| lease.grant_ids().any(|one| one == grant));
-    let mut ends: Vec<End> = mine.map(|lease| End::of_lease(lease, at_ms)).collect();
     let folded: Vec<(Vec<u8>, Vec<u8>, i64)> = sqlx::query_as(
         "SELECT id, grants, until_s FROM leases WHERE account = ?1 AND id >= ?2
          AND opened_ms <= ?3 AND until_s * 1000 > ?3 AND void_kind IS NULL AND revoked_ms IS NULL",
@@ -172,13 +239,14 @@ pub(crate) async fn of_grant(
     .bind(account.to_bytes().to_vec())
     .bind(first_id(since_ms))
     .bind(at_ms)
-    .fetch_all(&mut *db)
+    .fetch_all(db)
     .await
     .map_err(failed)?;
+    let mut ends = Vec::new();
     for (id, grants, until_s) in folded {
         if grants.as_chunks::<16>().0.contains(&grant.to_bytes()) {
-            let id = LeaseId::from_bytes(rows::id(&id)?);
-            ends.push(End { target: Target::Lease(id), at_ms, keep_until_ms: until_s.saturating_mul(1000) });
+            let target = Target::Lease(LeaseId::from_bytes(rows::id(&id)?));
+            ends.push(End { target, at_ms, keep_until_ms: until_s.saturating_mul(1000) });
         }
     }
     Ok(ends)

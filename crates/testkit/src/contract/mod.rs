@@ -108,6 +108,7 @@ macro_rules! contract {
                 a_token_a_caller_and_an_account_end_what_they_vended_before,
                 a_store_ends_what_is_for_it,
                 a_grant_ends_what_was_vended_under_it,
+                what_was_asked_for_on_behalf_of_another_ends_with_who_asked,
                 what_was_vended_until_a_revocation_takes_effect_ends_with_it,
                 a_removed_grant_ends_its_credentials_when_told,
                 what_is_revoked_twice_was_ended_once,

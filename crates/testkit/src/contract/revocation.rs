@@ -3,12 +3,57 @@
 use futures::future::join_all;
 use valetkey_core::Kind;
 use valetkey_core::account::Metering;
+use valetkey_core::audit::Author;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseState, Revocation};
+use valetkey_core::port::LeaseFilter;
+use valetkey_core::removal::{How, Thing};
 use valetkey_core::token::{Maker, PlainToken};
 
 use crate::contract::bench::{Bench, ask, by, new_grant, new_storage, reads};
+
+/// What the key's own holder asked for lives on, and what was opened later with another token.
+pub async fn what_was_asked_for_on_behalf_of_another_ends_with_who_asked(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let permit = bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap();
+    for way in
+        ["credentials", "token", "removed", "caller", "suspended", "caller-removed", "account", "account-removed"]
+    {
+        let asker = bench.tenant(way, Metering::Free).await;
+        let author = Author { token: Some(asker.record.id), caller: Some(asker.caller), from: None };
+        let open = || author.during(Box::pin(bench.ledger.open(&permit, None, bench.now())));
+        let (own, lease) = (bench.open(&tenant).await.unwrap(), open().await.unwrap());
+        let record = bench.registry.lease(lease.id).await.unwrap().unwrap();
+        assert_eq!((record.lease.token, record.asked_with), (tenant.record.id, Some(asker.record.id)));
+        assert_eq!(bench.registry.lease(own.id).await.unwrap().unwrap().asked_with, None);
+        let filter = LeaseFilter { asked_with: Some(asker.record.id), limit: 10, ..LeaseFilter::default() };
+        let listed = bench.registry.leases(&filter).await.unwrap();
+        assert_eq!(listed.iter().map(|record| record.lease.id).collect::<Vec<_>>(), [lease.id]);
+        bench.clock.advance_secs(1);
+        let (by, registry) = (by(&tenant, bench.now()), &bench.registry);
+        let remove = async |thing| registry.remove(&thing, How::ALL, by).await.map(|plan| plan.leases);
+        let ended = match way {
+            "credentials" => registry.revoke(Revocation::Token(asker.record.id), by).await,
+            "token" => registry.revoke_token(asker.record.id, by).await,
+            "removed" => remove(Thing::Token(asker.record.id)).await,
+            "caller" => registry.revoke(Revocation::Caller(asker.caller), by).await,
+            "suspended" => registry.suspend_caller(asker.caller, by).await,
+            "caller-removed" => remove(Thing::Caller(asker.caller)).await,
+            "account" => registry.revoke(Revocation::Account(asker.account.id), by).await,
+            _ => remove(Thing::Account(asker.account.id)).await,
+        };
+        assert_eq!(ended.unwrap(), 1, "{way}");
+        assert!(bench.is_revoked(&lease) && !bench.is_revoked(&own), "{way}");
+        assert!(matches!(bench.state(lease.id).await, LeaseState::Revoked(_)), "{way}");
+        assert_eq!(bench.state(own.id).await, LeaseState::Live, "{way}");
+        // What was identified before and comes late opens nothing.
+        if matches!(way, "token" | "suspended") {
+            assert!(open().await.is_err(), "{way}");
+        }
+    }
+    assert!(bench.registry.verify_ledger().await.unwrap().intact());
+}
 
 /// Its neighbours live on.
 pub async fn a_revoked_lease_is_ended_alone(bench: &Bench) {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use valetkey_core::audit::Author;
 use valetkey_core::credential::Trace;
 use valetkey_core::error::{Error, Kind, Stranger};
-use valetkey_core::id::{LeaseId, StorageId};
+use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::Claims;
 use valetkey_core::lease::{Lease, LeaseRecord, LeaseState, Refusal, Revocation, Revoker};
 use valetkey_core::policy::Permit;
@@ -17,23 +17,31 @@ use valetkey_core::scope::Scope;
 
 use crate::memory::{Memory, World};
 
-/// Whether a lease is one of those that a revocation is about.
-pub(super) fn is_about(what: Revocation, lease: &Lease) -> bool {
-    match what {
-        Revocation::Lease(id) => lease.id == id,
-        Revocation::Token(id) => lease.token == id,
-        Revocation::Caller(id) => lease.caller == id,
-        Revocation::Account(id) => lease.account == id,
-        Revocation::Storage(id) => lease.storage == id,
-        Revocation::Grant(id) => lease.grants.contains(&id),
-    }
-}
-
 fn in_time(lease: &Lease, at: Timestamp) -> bool {
     lease.opened <= at && at < lease.until
 }
 
 impl World {
+    /// Whether a lease is one of those that a revocation is about.
+    pub(super) fn is_about(&self, what: Revocation, lease: &Lease) -> bool {
+        let asked = self.asked_with.get(&lease.id);
+        match what {
+            Revocation::Lease(id) => lease.id == id,
+            Revocation::Token(id) => lease.token == id || asked.is_some_and(|(token, _, _)| *token == id),
+            Revocation::Caller(id) => lease.caller == id || asked.is_some_and(|(_, caller, _)| *caller == id),
+            Revocation::Account(id) => lease.account == id || asked.is_some_and(|(_, _, account)| *account == id),
+            Revocation::Storage(id) => lease.storage == id,
+            Revocation::Grant(id) => lease.grants.contains(&id),
+        }
+    }
+
+    /// The token that asks, where it is another than a permit's, and whose it is.
+    fn asks_with(&self, permit: &Permit) -> Option<(TokenId, CallerId, AccountId)> {
+        let token = Author::current().token.filter(|token| *token != permit.token())?;
+        let (_, record) = self.tokens.iter().find(|(_, record)| record.id == token)?;
+        Some((token, record.caller, record.account))
+    }
+
     fn find_lease(&self, id: LeaseId) -> Option<&Lease> {
         self.leases.iter().find(|lease| lease.id == id)
     }
@@ -43,7 +51,7 @@ impl World {
         if self.voided.contains(&lease.id) {
             return LeaseState::Void;
         }
-        let ends = self.ended.iter().filter(|(what, by)| is_about(*what, lease) && in_time(lease, by.at));
+        let ends = self.ended.iter().filter(|(what, by)| self.is_about(*what, lease) && in_time(lease, by.at));
         ends.map(|(_, by)| *by).min_by_key(|by| by.at).map_or(LeaseState::Live, LeaseState::Revoked)
     }
 
@@ -59,7 +67,8 @@ impl World {
     fn lease_record(&self, lease: &Lease) -> LeaseRecord {
         let trace = self.traces.iter().find(|(id, _)| *id == lease.id).map(|(_, trace)| trace.clone());
         let from = self.addresses.get(&lease.id).copied();
-        LeaseRecord { lease: lease.clone(), state: self.state(lease), trace, from }
+        let asked_with = self.asked_with.get(&lease.id).map(|(token, _, _)| *token);
+        LeaseRecord { lease: lease.clone(), state: self.state(lease), trace, from, asked_with }
     }
 
     pub(super) fn lease(&self, id: LeaseId) -> Option<LeaseRecord> {
@@ -68,7 +77,7 @@ impl World {
 
     /// Leases, the newest first.
     pub(super) fn list(&self, filter: &LeaseFilter<'_>) -> Vec<LeaseRecord> {
-        let LeaseFilter { account, caller, token, grant, bucket, since, live_at, before, limit } = *filter;
+        let LeaseFilter { account, caller, token, grant, bucket, asked_with, since, live_at, before, limit } = *filter;
         let mut found: Vec<&Lease> = self
             .leases
             .iter()
@@ -79,6 +88,8 @@ impl World {
                     && grant.is_none_or(|only| lease.grants.contains(&only))
                     && bucket.is_none_or(|only| only == lease.scope.bucket())
                     && since.is_none_or(|since| since <= lease.opened)
+                    && asked_with
+                        .is_none_or(|only| self.asked_with.get(&lease.id).is_some_and(|(with, _, _)| *with == only))
                     && live_at.is_none_or(|at| self.is_live(lease, at))
                     && before.is_none_or(|before| lease.id < before)
             })
@@ -123,7 +134,7 @@ impl World {
         // The instant is the one it takes effect at, not the one it was asked for at. There is no clock here, but it
         // cannot be earlier than the newest lease.
         let at = self.leases.iter().map(|lease| lease.opened).fold(by.at, Timestamp::max);
-        let ended = self.leases.iter().filter(|lease| is_about(what, lease) && self.is_live(lease, at)).count();
+        let ended = self.leases.iter().filter(|lease| self.is_about(what, lease) && self.is_live(lease, at)).count();
         self.ended.push((what, Revoker { by: by.by, at }));
         u64::try_from(ended).unwrap_or(u64::MAX)
     }
@@ -135,10 +146,13 @@ impl World {
         if self.ended.iter().any(|(what, by)| barred(*what) && now <= by.at) {
             return Err(Error::new(Kind::Forbidden, "the grant was revoked"));
         }
-        if self.tokens.iter().any(|(_, token)| token.id == permit.token() && token.revoked.is_some()) {
+        let asks_with = self.asks_with(permit).map(|(token, _, _)| token);
+        let asks = |token: TokenId| token == permit.token() || asks_with == Some(token);
+        if self.tokens.iter().any(|(_, token)| asks(token.id) && token.revoked.is_some()) {
             return Err(Error::new(Kind::Unauthenticated(Stranger::Revoked), "the token was revoked"));
         }
-        if self.standing(permit.caller()).served().is_err() {
+        let asker = self.asks_with(permit).map(|(_, caller, _)| caller);
+        if [Some(permit.caller()), asker].into_iter().flatten().any(|caller| self.standing(caller).served().is_err()) {
             return Err(Error::new(Kind::Forbidden, "the caller is suspended"));
         }
         Ok(())
@@ -172,6 +186,8 @@ impl Ledger for Memory {
             until: permit.until(),
         };
         world.addresses.extend(Author::current().from.map(|from| (id, from)));
+        let asks_with = world.asks_with(permit);
+        world.asked_with.extend(asks_with.map(|asker| (id, asker)));
         world.leases.push(lease.clone());
         world.traces.extend(trace.map(|trace| (id, trace.clone())));
         Ok(lease)

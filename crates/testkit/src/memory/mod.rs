@@ -63,6 +63,8 @@ struct World {
     leases: Vec<Lease>,
     /// Where leases were asked for from.
     addresses: HashMap<LeaseId, IpAddr>,
+    /// With which other token leases were asked for, and whose that is.
+    asked_with: HashMap<LeaseId, (TokenId, CallerId, AccountId)>,
     traces: Vec<(LeaseId, Trace)>,
     voided: HashSet<LeaseId>,
     ended: Vec<(Revocation, Revoker)>,

@@ -16,7 +16,6 @@ use valetkey_core::storage::StorageKind;
 use valetkey_core::token::Maker;
 
 use crate::memory::World;
-use crate::memory::ledger::is_about;
 use crate::memory::registry::exists;
 
 impl World {
@@ -269,7 +268,7 @@ impl World {
                 let of = self.buckets.iter().find(|(known, _)| known == bucket).map(|(_, storage)| *storage);
                 of == Some(lease.storage) && lease.scope.bucket() == bucket
             }
-            thing => revocation(thing).is_some_and(|what| is_about(what, lease)),
+            thing => revocation(thing).is_some_and(|what| self.is_about(what, lease)),
         })
     }
 

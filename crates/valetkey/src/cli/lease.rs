@@ -131,6 +131,7 @@ const FIRST: &[&str] = &[
     "account_name",
     "account",
     "token",
+    "asked_with",
     "from",
     "grants",
     "access",
