@@ -27,7 +27,6 @@ mod kept;
 mod presign;
 pub mod probe;
 pub mod r2;
-mod sigv4;
 pub mod sources;
 pub mod sts;
 pub mod upstream;

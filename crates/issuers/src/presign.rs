@@ -10,8 +10,7 @@ use valetkey_core::name::BucketName;
 use valetkey_core::port::SignedUrls;
 use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Secret};
-
-use crate::sigv4::Key;
+use valetkey_sigv4::{SigningKey, Slash, encode};
 
 /// The longest a pre-signed URL lives, in seconds (Amazon S3 User Guide, "Sharing objects with presigned URLs").
 const LONGEST_SECS: i64 = 604_800;
@@ -23,7 +22,7 @@ pub(crate) struct S3Urls {
     /// The path up to the object's key.
     before: String,
     query: Secret<String>,
-    signing: Key,
+    signing: SigningKey,
 }
 
 impl S3Urls {
@@ -47,7 +46,7 @@ impl S3Urls {
             .ok_or_else(|| Error::internal(format!("the endpoint of storage {} is not a URL", storage.id)))?;
         let (host, base) = authority.split_once('/').map_or((authority, ""), |(host, base)| (host, base));
         let before = if base.is_empty() { format!("/{bucket}/") } else { format!("/{base}/{bucket}/") };
-        let signing = Key::new(&keys.secret_access_key, now, &storage.region, "s3");
+        let signing = SigningKey::new(&keys.secret_access_key, now, &storage.region, "s3");
         let (instant, scope) = (&signing.date, &signing.scope);
         let mut query = String::with_capacity(512);
         query.push_str("X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=");
@@ -66,31 +65,8 @@ impl SignedUrls for S3Urls {
         let query = query.reveal();
         let mut path = before.clone();
         encode(key, Slash::Kept, &mut path);
-        let canonical = format!("GET\n{path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD");
-        let signature = signing.sign(&canonical);
+        let signature = signing.presign("GET", host, &path, query);
         Secret::new(format!("{scheme}://{host}{path}?{query}&X-Amz-Signature={signature}"))
-    }
-}
-
-/// What becomes of a slash.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Slash {
-    /// It stays: the text is a path.
-    Kept,
-    /// It is encoded: the text is a query's value.
-    Encoded,
-}
-
-/// Percent-encodes as Signature Version 4 does: everything but letters, digits, `-`, `.`, `_` and `~`.
-pub(crate) fn encode(bytes: &[u8], slash: Slash, out: &mut String) {
-    for byte in bytes {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(*byte)),
-            b'/' if slash == Slash::Kept => out.push('/'),
-            _ => {
-                let _ = write!(out, "%{byte:02X}");
-            }
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use valetkey_core::scope::{Action, Listing, Path, Paths, Scope};
 
 use crate::error::{Result, denied, not_implemented, refuse_with};
 use crate::gate::aside::Aside;
-use crate::gate::query::Query;
+use crate::gate::proof;
 use crate::gate::session::{Holder, Operation, Session};
 use crate::gate::slot::{Slot, Takes};
 
@@ -383,7 +383,7 @@ fn understood_query(uri: &Uri, aside: &Aside, row: &Row) -> Result<()> {
     if row.query != READ && !aside.overridden().is_empty() {
         return Err(not_implemented("?response-…"));
     }
-    for (name, value) in Query::parse(uri.query())?.iter() {
+    for (name, value) in proof::query(uri.query())?.iter() {
         // `x-id` and its like are for the sender's own logs.
         let known = row.query.contains(&name) || name.starts_with("x-");
         let versioned = name == "versionId" && value != "null";
@@ -415,7 +415,7 @@ fn lists(session: &Session, row: &Row, path: &S3Path, uri: &Uri) -> Result<bool>
     else {
         return Ok(true);
     };
-    let query = Query::parse(uri.query())?;
+    let query = proof::query(uri.query())?;
     let prefix = query.once("prefix").unwrap_or_default().as_bytes();
     let scope = session.reach.listing(bucket, prefix, action);
     Ok(scope.is_some_and(|scope| scope.listing(bucket, prefix, action) != Listing::Refused))

@@ -16,11 +16,12 @@ fn root() -> PathBuf {
 const ARROWS: &[(&str, &[&str])] = &[
     ("valetkey-core", &[]),
     ("valetkey-testkit", &["valetkey-core"]),
+    ("valetkey-sigv4", &["valetkey-core"]),
     ("valetkey-sqlite", &["valetkey-core"]),
     ("valetkey-store", &["valetkey-core", "valetkey-sqlite"]),
-    ("valetkey-issuers", &["valetkey-core"]),
+    ("valetkey-issuers", &["valetkey-core", "valetkey-sigv4"]),
     ("valetkey-dialects", &["valetkey-core"]),
-    ("valetkey-s3", &["valetkey-core", "valetkey-sqlite"]),
+    ("valetkey-s3", &["valetkey-core", "valetkey-sigv4", "valetkey-sqlite"]),
     ("valetkey-delta", &["valetkey-core"]),
     ("valetkey-gateway", &["valetkey-core", "valetkey-s3"]),
     (

@@ -6,10 +6,9 @@ use valetkey_core::Secret;
 use valetkey_core::check::{Answer, Attempt, Verb};
 use valetkey_core::credential::S3Keys;
 use valetkey_core::storage::Storage;
+use valetkey_sigv4::{Signer, Signing, Slash, encode, sha256, sign};
 
-use crate::presign::{Slash, encode};
 use crate::probe::{BODY, Live, bearer, between, code, meaning, place, sensitive};
-use crate::sigv4::{Signer, Signing, sha256, sign};
 use crate::web::Answer as Answered;
 
 /// What proves a request.

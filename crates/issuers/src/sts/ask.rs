@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use valetkey_core::hosts::{Hosts, Origin};
+use valetkey_sigv4::{Signing, sha256, sign};
 
-use crate::sigv4::{Signing, sha256, sign};
 use crate::sts::parent::{Keys, Parents};
 use crate::sts::wire::Refused;
 use crate::web::{Answer, Web, hidden, origin};

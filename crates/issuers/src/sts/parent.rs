@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::sigv4::Signer;
+use valetkey_sigv4::Signer;
 use crate::web::{Web, refused};
 
 /// Credentials of this server.

@@ -13,7 +13,7 @@ use valetkey_core::scope::{Actions, Path};
 use valetkey_testkit::clock::FixedClock;
 
 use super::*;
-use crate::sigv4::{Signing, sha256, sign};
+use valetkey_sigv4::{Signing, sha256, sign};
 use crate::sts::ask::FORM;
 
 type Seen = Arc<Mutex<Vec<(Uri, HeaderMap, String)>>>;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, RANGE};
 use s3s::S3ErrorCode;
+use valetkey_sigv4::Query;
 
 use crate::error::{Result, refuse};
-use crate::gate::query::{KEPT, Query, overriding};
+use crate::gate::query::{KEPT, overriding};
 
 /// What Cloudflare's proxy adds to requests (Cloudflare docs, "Cloudflare HTTP headers", "Managed Transforms", Access): how such
 /// headers start. None of them is about objects.

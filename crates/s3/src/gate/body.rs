@@ -16,10 +16,10 @@ use futures::Future as _;
 use http_body::{Body, Frame, SizeHint};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, Sleep};
+use valetkey_sigv4::ChunkKey;
 
 use crate::error::BodyError;
 use crate::gate::session::{Arrived, Trailers};
-use crate::gate::sigv4::ChunkKey;
 
 /// The longest line before a chunk.
 const MAX_LINE: usize = 1024;

@@ -9,9 +9,9 @@ mod cors;
 mod document;
 mod hosts;
 mod parents;
+pub(crate) mod proof;
 pub(crate) mod query;
 pub(crate) mod session;
-pub(crate) mod sigv4;
 pub(crate) mod slot;
 
 use std::net::IpAddr;
@@ -39,6 +39,7 @@ use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
 use valetkey_core::keyring::{Carried, SharedKeyring, parse_access_key_id};
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::time::Entropy;
+use valetkey_sigv4::{CONTENT_SHA256, ChunkKey, Claimed, Payload, Query};
 
 use crate::Limits;
 use crate::bucket::Buckets;
@@ -47,9 +48,8 @@ use crate::gate::aside::{Aside, settle_range};
 use crate::gate::body::{Announced, Coding, Decoded, Leftover};
 use crate::gate::cors::Page;
 pub(crate) use crate::gate::hosts::Hosts;
-use crate::gate::query::{Query, decode};
+use crate::gate::proof::{decode, single, untimely, worded};
 use crate::gate::session::{Arrived, Asked, Holder, Operation, Reach, Session, Standing, Trailers};
-use crate::gate::sigv4::{CONTENT_SHA256, ChunkKey, Claimed, Payload, single};
 use crate::gate::slot::Slot;
 use crate::objects::checksum::{Algorithm, Hashes};
 use crate::wire::conditions::FAILED;
@@ -201,11 +201,11 @@ impl Gate {
         // From here on the body is put by for the connection's sake when it is not read.
         let body = Decoded::new(Some(body), Coding::Plain { digest: None }, None, Arc::clone(leftover));
         let path = decode(parts.uri.path())?;
-        let query = Query::parse(parts.uri.query())?;
+        let query = proof::query(parts.uri.query())?;
         let host = host(&parts)?;
         note.place = self.place(&path, &host);
         refuse_forms(&parts)?;
-        let claimed = Claimed::read(&parts, &query)?;
+        let claimed = proof::claimed(&parts, &query)?;
         let shown = &claimed.unverified_key_id;
         if parse_access_key_id(shown).is_some() || TokenId::from_hex(shown).is_some() {
             note.key_id = Some(claimed.unverified_key_id.clone());
@@ -287,15 +287,15 @@ impl Gate {
         let secret = ring.secret_access_key(key_id).ok_or_else(unknown_key)?;
         // As S3 does: a temporary key without its token is no key.
         let token = claimed.unverified_token.as_ref().ok_or_else(unknown_key)?;
-        claimed.covered(parts)?;
+        claimed.covered(parts).map_err(worded)?;
         let claims = ring.unseal(token.reveal(), key_id).map_err(|_| invalid_token())?;
         if !self.buckets.serves(claims.storage) {
             return Err(invalid_token());
         }
         // Told before the signature is checked, but only to who holds a token that we sealed.
         self.standing.check(&claims)?;
-        claimed.timely(self.standing.clock.now())?;
-        let chunk_key = claimed.verify(parts, path, query, host, &secret)?;
+        claimed.timely(self.standing.clock.now()).map_err(|refused| untimely(claimed, refused))?;
+        let chunk_key = claimed.verify(parts, path, query, host, &secret).map_err(worded)?;
         let scope = match &claims.reach {
             Carried::Here(scope) => Arc::new(scope.clone()),
             Carried::WithLease => self.kept_scope(claims.lease).await?,
@@ -359,7 +359,7 @@ impl Gate {
             Some(bucket) => format!("/{bucket}{path}"),
             None => path.to_owned(),
         };
-        let rest = query.without_headers();
+        let rest = query::without_headers(query);
         let target = if rest.is_empty() { path } else { format!("{path}?{rest}") };
         parts.uri = target.parse::<Uri>().map_err(bad)?;
         for name in [AUTHORIZATION, SECURITY_TOKEN, DECODED_LENGTH] {
@@ -370,7 +370,7 @@ impl Gate {
         if let Some(length) = length {
             parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        for (name, value) in query.headers() {
+        for (name, value) in query::headers(query) {
             // SDKs that sign a URL before there is a body put the checksum of no bytes into it. It says nothing of what is sent.
             if Algorithm::of_header(&name).is_some_and(|algorithm| value == BASE64.encode(&algorithm.of(b""))) {
                 continue;

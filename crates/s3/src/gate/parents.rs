@@ -12,11 +12,11 @@ use valetkey_core::Secret;
 use valetkey_core::id::{LeaseId, TokenId};
 use valetkey_core::keyring::{Carried, Claims};
 use valetkey_core::parent::{Ceiling, Child, Parent, SKEW, SessionToken, Unfit};
+use valetkey_sigv4::{ChunkKey, Claimed, Query};
 
 use crate::error::{Result, internal, refuse, refuse_custom};
-use crate::gate::query::Query;
+use crate::gate::proof::{untimely, worded};
 use crate::gate::session::{Arrived, Reach, Session, expired};
-use crate::gate::sigv4::{ChunkKey, Claimed};
 use crate::gate::{Gate, may_log, unknown_key};
 
 /// What R2 answers to a session token that is not of its form, or says what cannot be.
@@ -54,7 +54,7 @@ impl Gate {
         if !self.hosts.serves(host, parent.caller.account) {
             return Err(unknown_key());
         }
-        claimed.covered(parts)?;
+        claimed.covered(parts).map_err(worded)?;
         let (session, secret) = match token {
             None => (self.own(&parent, now), parent.secret.clone()),
             Some(token) => {
@@ -62,9 +62,9 @@ impl Gate {
                 (self.child(&parent, &child, host, now)?, token.secret_access_key())
             }
         };
-        claimed.timely(now)?;
+        claimed.timely(now).map_err(|refused| untimely(claimed, refused))?;
         let secret: Secret<String> = secret;
-        let chunk_key = claimed.verify(parts, path, query, host, &secret)?;
+        let chunk_key = claimed.verify(parts, path, query, host, &secret).map_err(worded)?;
         Ok((session, chunk_key))
     }
 

@@ -9,9 +9,9 @@ use s3s::dto::{
 };
 use s3s::{S3ErrorCode, S3Request, S3Response};
 use valetkey_core::scope::{Action, Listing, Path, Paths, Scope};
+use valetkey_sigv4::encode_path;
 
 use crate::error::{Result, denied, refuse};
-use crate::gate::query::encode_path;
 use crate::gate::session::Session;
 use crate::objects::listing::{Ask, Entry, Mark, Page, Span, behind, common_prefix, past};
 use crate::objects::parts::UploadId;

@@ -1,64 +1,57 @@
-//! `SigV4`: what a request claims to prove who asks, and whether it does.
-//!
-//! Stricter than the S3 crate's own check, which this one stands in for: that one lets unsigned `x-amz-*` headers through,
-//! takes an unsigned host, and asks the machine for the time.
+//! What a request claims to prove who asks, and whether it does.
 
-use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::hmac::{HMAC_SHA256, Key, Tag, sign, verify};
+use aws_lc_rs::hmac::{Key, verify};
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use http::header::{AUTHORIZATION, HOST, HeaderName};
 use http::request::Parts;
 use jiff::{SignedDuration, Timestamp, civil, tz};
-use s3s::{S3Error, S3ErrorCode};
 use valetkey_core::Secret;
-use valetkey_core::id::TokenId;
 
-use crate::error::{Result, denied, not_implemented, refuse, refuse_custom};
-use crate::gate::query::{Query, encode_path};
+use crate::encoding::encode_path;
+use crate::key::{canonical, derive, to_sign};
+use crate::query::Query;
+use crate::refused::{Malformed, Place, Refused};
+use crate::{ALGORITHM, TERMINATOR};
 
 /// How far a request's clock may be from ours. Amazon S3 API Reference, "Error responses": `RequestTimeTooSkewed`.
 const SKEW: SignedDuration = SignedDuration::from_secs(15 * 60);
 /// The longest a presigned URL may live. Amazon S3 User Guide, "Query parameters": `X-Amz-Expires`.
 const MAX_EXPIRES_SECS: i64 = 604_800;
 
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 /// Where the digest of the body is told.
-pub(crate) const CONTENT_SHA256: &str = "x-amz-content-sha256";
+pub const CONTENT_SHA256: &str = "x-amz-content-sha256";
 const SECURITY_TOKEN: &str = "x-amz-security-token";
 const AMZ_DATE: &str = "x-amz-date";
 
 /// What a request says of its body's digest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Payload {
+pub enum Payload {
     /// Nothing (`UNSIGNED-PAYLOAD`).
     Unsigned,
     /// This digest.
     Digest([u8; 32]),
     /// Signed chunks; with signed trailers or without.
-    SignedChunks { trailer: bool },
+    SignedChunks {
+        /// Whether there are trailers.
+        trailer: bool,
+    },
     /// Unsigned chunks with trailers.
     UnsignedChunks,
 }
 
 impl Payload {
-    fn parse(text: &str) -> Result<Self> {
+    fn parse(text: &str) -> Result<Self, Refused> {
         match text {
             "UNSIGNED-PAYLOAD" => Ok(Self::Unsigned),
             "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => Ok(Self::SignedChunks { trailer: false }),
             "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => Ok(Self::SignedChunks { trailer: true }),
             "STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Ok(Self::UnsignedChunks),
             "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD" | "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER" => {
-                Err(not_implemented("AWS4-ECDSA-P256-SHA256"))
+                Err(Refused::Ecdsa)
             }
             digest => {
                 let bytes = HEXLOWER_PERMISSIVE.decode(digest.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-                bytes.map(Self::Digest).ok_or_else(|| {
-                    refuse(
-                        S3ErrorCode::InvalidArgument,
-                        "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
-                         STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
-                    )
-                })
+                bytes.map(Self::Digest).ok_or(Refused::Digest)
             }
         }
     }
@@ -71,17 +64,27 @@ enum Form {
     Query { expires: SignedDuration },
 }
 
+impl Form {
+    const fn place(self) -> Place {
+        match self {
+            Self::Header => Place::Header,
+            Self::Query { .. } => Place::Query,
+        }
+    }
+}
+
 /// What a request claims. Nothing of it is verified but [`Claimed::verify`] says so.
 #[derive(Debug)]
-pub(crate) struct Claimed {
+pub struct Claimed {
     form: Form,
     /// The access key id.
-    pub(crate) unverified_key_id: String,
+    pub unverified_key_id: String,
     /// The session token, if there is one.
-    pub(crate) unverified_token: Option<Secret<String>>,
-    /// `YYYYMMDD/region/s3/aws4_request`.
+    pub unverified_token: Option<Secret<String>>,
+    /// `YYYYMMDD/region/service/aws4_request`.
     scope: String,
     region: String,
+    service: String,
     date: String,
     time: Timestamp,
     time_text: String,
@@ -89,50 +92,47 @@ pub(crate) struct Claimed {
     signature: Vec<u8>,
     payload_text: String,
     /// What it says of its body.
-    pub(crate) payload: Payload,
+    pub payload: Payload,
 }
 
 /// What verifying leaves for the chunks of the body to be verified with.
-pub(crate) struct ChunkKey {
+pub struct ChunkKey {
     /// The signing key.
-    pub(crate) key: Key,
+    pub key: Key,
     /// The signature before the first chunk's, in hex.
-    pub(crate) seed: String,
+    pub seed: String,
     /// The request's time, as written.
-    pub(crate) time: String,
+    pub time: String,
     /// The credential scope.
-    pub(crate) scope: String,
+    pub scope: String,
 }
 
 /// A header's value if the header is there at most once.
 ///
 /// # Errors
-/// `InvalidRequest` when it is there twice: what is signed and what is read could part.
-pub(crate) fn single<'p>(parts: &'p Parts, name: &HeaderName) -> Result<Option<&'p str>> {
+/// [`Refused::HeaderTwice`]: what is signed and what is read could part. [`Refused::HeaderNotText`].
+pub fn single<'p>(parts: &'p Parts, name: &HeaderName) -> Result<Option<&'p str>, Refused> {
     let mut all = parts.headers.get_all(name).iter();
     let Some(value) = all.next() else { return Ok(None) };
     if all.next().is_some() {
-        return Err(refuse(S3ErrorCode::InvalidRequest, "A header that may be there once is there twice."));
+        return Err(Refused::HeaderTwice);
     }
-    let text = value.to_str().map_err(|_| refuse(S3ErrorCode::InvalidRequest, "A header is not text."))?;
-    Ok(Some(text))
+    value.to_str().map(Some).map_err(|_| Refused::HeaderNotText)
 }
 
-fn header(parts: &Parts, name: &'static str) -> Result<Option<String>> {
+fn header(parts: &Parts, name: &'static str) -> Result<Option<String>, Refused> {
     Ok(single(parts, &HeaderName::from_static(name))?.map(str::to_owned))
 }
 
-fn malformed(said: &'static str) -> S3Error {
-    refuse_custom("AuthorizationHeaderMalformed", http::StatusCode::BAD_REQUEST, said)
-}
-
-fn bad_query(said: &'static str) -> S3Error {
-    refuse_custom("AuthorizationQueryParametersError", http::StatusCode::BAD_REQUEST, said)
-}
-
-/// Whether an access key id has the form of a parent access key's: its holder is told what R2 would say.
-fn is_parent(key_id: &str) -> bool {
-    TokenId::from_hex(key_id).is_some()
+/// The access key id of a request that is signed with version 2, which is not verified here: whoever knows what the id is may have
+/// words of its own for it.
+///
+/// # Errors
+/// As [`single`].
+pub fn version_2_key_id<'p>(parts: &'p Parts, query: &'p Query) -> Result<Option<&'p str>, Refused> {
+    let authorization = single(parts, &AUTHORIZATION)?;
+    let in_header = || authorization?.strip_prefix("AWS ")?.split_once(':').map(|(id, _)| id);
+    Ok(query.once("AWSAccessKeyId").or_else(in_header))
 }
 
 /// Reads `20130524T000000Z`.
@@ -162,107 +162,69 @@ fn read_time(text: &str) -> Option<Timestamp> {
 }
 
 impl Claimed {
-    /// Reads what a request claims, in whichever of the two forms.
-    pub(crate) fn read(parts: &Parts, query: &Query) -> Result<Self> {
+    /// Reads what a request claims, in whichever of the two forms, for a service.
+    ///
+    /// # Errors
+    /// What cannot be read, or is for another service.
+    pub fn read(parts: &Parts, query: &Query, service: &str) -> Result<Self, Refused> {
         let authorization = single(parts, &AUTHORIZATION)?;
-        let old = query.once("AWSAccessKeyId");
-        let old = old.or_else(|| authorization?.strip_prefix("AWS ")?.split_once(':').map(|(id, _)| id));
-        if old.is_some_and(is_parent) {
-            return Err(refuse_custom(
-                "Unauthorized",
-                http::StatusCode::UNAUTHORIZED,
-                "SigV2 authorization is not supported. Please use SigV4 instead.",
-            ));
-        }
         if query.has("AWSAccessKeyId") || query.has("Signature") {
-            return Err(refuse(
-                S3ErrorCode::InvalidRequest,
-                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256: \
-                 sign for region `auto`, or with `signature_version` `s3v4`.",
-            ));
+            return Err(Refused::Version2);
         }
         let in_query = ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders"];
         let presigned = in_query.into_iter().any(|name| query.has_any_case(name));
         match (authorization, presigned) {
-            (None, false) => Err(denied()),
-            (Some(_), true) => Err(refuse(
-                S3ErrorCode::InvalidArgument,
-                "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
-                 parameter or the Authorization header should be specified",
-            )),
-            (Some(authorization), false) => Self::read_header(parts, authorization),
-            (None, true) => Self::read_query(parts, query),
+            (None, false) => Err(Refused::Missing),
+            (Some(_), true) => Err(Refused::Twice),
+            (Some(authorization), false) => Self::read_header(parts, authorization, service),
+            (None, true) => Self::read_query(parts, query, service),
         }
     }
 
-    fn read_header(parts: &Parts, authorization: &str) -> Result<Self> {
+    fn read_header(parts: &Parts, authorization: &str, service: &str) -> Result<Self, Refused> {
+        let bad = |what| Refused::Malformed(Place::Header, what);
         let Some(fields) = authorization.strip_prefix(ALGORITHM).filter(|rest| rest.starts_with([' ', '\t'])) else {
-            return Err(refuse(
-                S3ErrorCode::InvalidRequest,
-                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.",
-            ));
+            return Err(Refused::Mechanism);
         };
         let (mut credential, mut signed, mut signature) = (None, None, None);
         for field in fields.split(',') {
-            let (name, value) = field
-                .trim()
-                .split_once('=')
-                .ok_or_else(|| malformed("The authorization header is malformed; a field has no value."))?;
+            let (name, value) = field.trim().split_once('=').ok_or(bad(Malformed::NoValue))?;
             let slot = match name {
                 "Credential" => &mut credential,
                 "SignedHeaders" => &mut signed,
                 "Signature" => &mut signature,
-                _ => return Err(malformed("The authorization header is malformed; a field in it is unknown.")),
+                _ => return Err(bad(Malformed::UnknownField)),
             };
             if slot.replace(value).is_some() {
-                return Err(malformed("The authorization header is malformed; a field is there twice."));
+                return Err(bad(Malformed::FieldTwice));
             }
         }
         let (Some(credential), Some(signed), Some(signature)) = (credential, signed, signature) else {
-            return Err(malformed(
-                "The authorization header is malformed; the authorization header requires three components: \
-                 Credential, SignedHeaders, and Signature.",
-            ));
+            return Err(bad(Malformed::MissingField));
         };
-        let time = header(parts, AMZ_DATE)?.ok_or_else(|| {
-            refuse(S3ErrorCode::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header")
-        })?;
-        let payload = header(parts, CONTENT_SHA256)?.ok_or_else(|| {
-            refuse(S3ErrorCode::InvalidRequest, "Missing required header for this request: x-amz-content-sha256")
-        })?;
+        let time = header(parts, AMZ_DATE)?.ok_or(Refused::Time)?;
+        let payload = header(parts, CONTENT_SHA256)?.ok_or(Refused::NoDigest)?;
         let token = header(parts, SECURITY_TOKEN)?;
-        Self::new(Form::Header, (credential, signed, signature), time, token, payload, malformed)
+        Self::new(Form::Header, (credential, signed, signature), time, (token, payload), service)
     }
 
-    fn read_query(parts: &Parts, query: &Query) -> Result<Self> {
-        let field = |name: &str| {
-            query.once(name).ok_or_else(|| {
-                bad_query(
-                    "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, \
-                     X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters, each once.",
-                )
-            })
-        };
+    fn read_query(parts: &Parts, query: &Query, service: &str) -> Result<Self, Refused> {
+        let bad = |what| Refused::Malformed(Place::Query, what);
+        let field = |name: &str| query.once(name).ok_or(bad(Malformed::MissingField));
         if field("X-Amz-Algorithm")? != ALGORITHM {
-            return Err(bad_query("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
+            return Err(bad(Malformed::Algorithm));
         }
         let expires: i64 = field("X-Amz-Expires")?
             .parse()
             .ok()
             .filter(|secs| (1..=MAX_EXPIRES_SECS).contains(secs))
             .ok_or_else(|| {
-                if query.once("X-Amz-Credential").and_then(|text| text.split('/').next()).is_some_and(is_parent) {
-                    return refuse(
-                        S3ErrorCode::InvalidArgument,
-                        "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be \
-                         between 1 and 604800 seconds",
-                    );
-                }
-                bad_query("X-Amz-Expires must be between 1 and 604800 seconds")
+                let key_id = query.once("X-Amz-Credential").and_then(|text| text.split('/').next());
+                Refused::Expires(key_id.map(str::to_owned))
             })?;
         // SECURITY: the header would be read by nobody, and so must not be there to be believed.
         if header(parts, SECURITY_TOKEN)?.is_some() {
-            return Err(refuse(S3ErrorCode::InvalidArgument, "The session token is in the query and in a header."));
+            return Err(Refused::TwoTokens);
         }
         let token = if query.has_any_case("X-Amz-Security-Token") {
             Some(field("X-Amz-Security-Token")?.to_owned())
@@ -281,20 +243,18 @@ impl Claimed {
         };
         let proof = (field("X-Amz-Credential")?, signed, field("X-Amz-Signature")?);
         let form = Form::Query { expires: SignedDuration::from_secs(expires) };
-        let mut claimed = Self::new(form, proof, field("X-Amz-Date")?.to_owned(), token, payload, bad_query)?;
+        let mut claimed = Self::new(form, proof, field("X-Amz-Date")?.to_owned(), (token, payload), service)?;
         if let Some(told) = told {
             let told = Payload::parse(&told)?;
             match (claimed.payload, told) {
                 (Payload::Unsigned, told) => claimed.payload = told,
                 (signed, told) if signed == told => {}
-                _ => return Err(refuse(S3ErrorCode::InvalidArgument, "Two digests of the body are told.")),
+                _ => return Err(Refused::TwoDigests),
             }
         }
         match claimed.payload {
             Payload::Unsigned | Payload::Digest(_) => Ok(claimed),
-            Payload::SignedChunks { .. } | Payload::UnsignedChunks => {
-                Err(not_implemented("a body in chunks behind a presigned URL"))
-            }
+            Payload::SignedChunks { .. } | Payload::UnsignedChunks => Err(Refused::PresignedChunks),
         }
     }
 
@@ -302,30 +262,24 @@ impl Claimed {
         form: Form,
         (credential, signed, signature): (&str, &str, &str),
         time_text: String,
-        token: Option<String>,
-        payload_text: String,
-        bad: fn(&'static str) -> S3Error,
-    ) -> Result<Self> {
+        (token, payload_text): (Option<String>, String),
+        own_service: &str,
+    ) -> Result<Self, Refused> {
+        let bad = |what| Refused::Malformed(form.place(), what);
         let pieces: Vec<&str> = credential.split('/').collect();
         let [key_id, date, region, service, terminator] = *pieces else {
-            return Err(bad(
-                "The Credential is mal-formed; expecting \"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".",
-            ));
+            return Err(bad(Malformed::Credential));
         };
-        if service != "s3" {
-            return Err(bad("The authorization is malformed; incorrect service. This endpoint belongs to \"s3\"."));
+        if service != own_service {
+            return Err(bad(Malformed::Service));
         }
         // The region may be any, and empty: one store has no regions to tell apart.
-        if terminator != "aws4_request" || key_id.is_empty() {
-            return Err(bad("The Credential is mal-formed; it must end in \"aws4_request\"."));
+        if terminator != TERMINATOR || key_id.is_empty() {
+            return Err(bad(Malformed::Terminator));
         }
-        let time = read_time(&time_text).ok_or_else(|| {
-            refuse(S3ErrorCode::AccessDenied, "AWS authentication requires a valid Date or x-amz-date header")
-        })?;
+        let time = read_time(&time_text).ok_or(Refused::Time)?;
         if time_text.get(..8) != Some(date) {
-            return Err(bad(
-                "Invalid credential date. The date in Credential scope does not match YYYYMMDD of the request.",
-            ));
+            return Err(bad(Malformed::Date));
         }
         let mut signed_headers: Vec<String> = signed.split(';').map(str::to_owned).collect();
         signed_headers.sort_unstable();
@@ -333,10 +287,10 @@ impl Claimed {
         let count = signed_headers.len();
         signed_headers.dedup();
         if signed_headers.len() != count || !signed_headers.iter().all(clean) {
-            return Err(bad("The SignedHeaders are malformed: each name once, in lower case."));
+            return Err(bad(Malformed::SignedHeaders));
         }
         let signature =
-            HEXLOWER.decode(signature.as_bytes()).ok().filter(|bytes| bytes.len() == 32).ok_or_else(mismatch)?;
+            HEXLOWER.decode(signature.as_bytes()).ok().filter(|bytes| bytes.len() == 32).ok_or(Refused::Mismatch)?;
         let payload = Payload::parse(&payload_text)?;
         Ok(Self {
             form,
@@ -344,6 +298,7 @@ impl Claimed {
             unverified_token: token.map(Secret::new),
             scope: format!("{date}/{region}/{service}/{terminator}"),
             region: region.to_owned(),
+            service: service.to_owned(),
             date: date.to_owned(),
             time,
             time_text,
@@ -355,12 +310,15 @@ impl Claimed {
     }
 
     /// Whether the proof is in a URL, which others than the credential's holder may have.
-    pub(crate) fn is_presigned(&self) -> bool {
+    pub fn is_presigned(&self) -> bool {
         matches!(self.form, Form::Query { .. })
     }
 
     /// Refuses a request in which something that counts is not covered by the signature.
-    pub(crate) fn covered(&self, parts: &Parts) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Refused::Uncovered`].
+    pub fn covered(&self, parts: &Parts) -> Result<(), Refused> {
         let is_signed = |name: &str| self.signed_headers.binary_search_by(|own| own.as_str().cmp(name)).is_ok();
         let counts = |name: &HeaderName| {
             let name = name.as_str();
@@ -373,57 +331,44 @@ impl Claimed {
         };
         let uncovered = parts.headers.keys().any(|name| counts(name) && !is_signed(name.as_str()));
         if uncovered || !is_signed(HOST.as_str()) {
-            return Err(refuse(
-                S3ErrorCode::AccessDenied,
-                "There were headers present in the request which were not signed",
-            ));
+            return Err(Refused::Uncovered);
         }
         Ok(())
     }
 
     /// Refuses a request whose time is not now.
-    pub(crate) fn timely(&self, now: Timestamp) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Refused::Skewed`], [`Refused::NotYet`] or [`Refused::Expired`].
+    pub fn timely(&self, now: Timestamp) -> Result<(), Refused> {
         let ahead = self.time.duration_since(now);
         match self.form {
-            Form::Header if ahead.abs() > SKEW => Err(refuse(
-                S3ErrorCode::RequestTimeTooSkewed,
-                "The difference between the request time and the current time is too large.",
-            )),
-            Form::Query { .. } if ahead > SKEW => Err(refuse(S3ErrorCode::AccessDenied, "Request is not valid yet")),
-            Form::Query { expires } if now.duration_since(self.time) > expires => {
-                // R2 has a code of its own.
-                if is_parent(&self.unverified_key_id) {
-                    let (code, status) = ("ExpiredRequest", http::StatusCode::BAD_REQUEST);
-                    return Err(refuse_custom(code, status, "Request has expired"));
-                }
-                Err(refuse(S3ErrorCode::AccessDenied, "Request has expired"))
-            }
+            Form::Header if ahead.abs() > SKEW => Err(Refused::Skewed),
+            Form::Query { .. } if ahead > SKEW => Err(Refused::NotYet),
+            Form::Query { expires } if now.duration_since(self.time) > expires => Err(Refused::Expired),
             Form::Header | Form::Query { .. } => Ok(()),
         }
     }
 
     /// Verifies the signature.
-    pub(crate) fn verify(
+    ///
+    /// # Errors
+    /// [`Refused::Mismatch`].
+    pub fn verify(
         &self,
         parts: &Parts,
         path: &str,
         query: &Query,
         host: &str,
         secret: &Secret<String>,
-    ) -> Result<ChunkKey> {
-        let key = self.signing_key(secret);
+    ) -> Result<ChunkKey, Refused> {
+        let key = derive(secret, &self.date, &self.region, &self.service);
         let canonical_path = encode_path(path);
         let query = query.canonical();
+        let names = self.signed_headers.join(";");
         let fits = |path: &str, headers: &str| {
-            let request = format!(
-                "{}\n{path}\n{query}\n{headers}\n{}\n{}",
-                parts.method,
-                self.signed_headers.join(";"),
-                self.payload_text
-            );
-            let hash = HEXLOWER.encode(digest(&SHA256, request.as_bytes()).as_ref());
-            let to_sign = format!("{ALGORITHM}\n{}\n{}\n{hash}", self.time_text, self.scope);
-            verify(&key, to_sign.as_bytes(), &self.signature).is_ok()
+            let request = canonical(parts.method.as_str(), path, &query, (headers, &names), &self.payload_text);
+            verify(&key, to_sign(&self.time_text, &self.scope, &request).as_bytes(), &self.signature).is_ok()
         };
         // Some clients sign the path as they send it, with characters in it that others encode.
         let raw = parts.uri.path();
@@ -434,19 +379,10 @@ impl Claimed {
                 return Ok(ChunkKey { key, seed: HEXLOWER.encode(&self.signature), time, scope });
             }
         }
-        Err(mismatch())
+        Err(Refused::Mismatch)
     }
 
-    fn signing_key(&self, secret: &Secret<String>) -> Key {
-        let step = |key: &[u8], data: &str| -> Tag { sign(&Key::new(HMAC_SHA256, key), data.as_bytes()) };
-        let start = Secret::new(format!("AWS4{}", secret.reveal()));
-        let date = step(start.reveal().as_bytes(), &self.date);
-        let region = step(date.as_ref(), &self.region);
-        let service = step(region.as_ref(), "s3");
-        Key::new(HMAC_SHA256, step(service.as_ref(), "aws4_request").as_ref())
-    }
-
-    fn canonical_headers(&self, parts: &Parts, host: &str) -> Result<String> {
+    fn canonical_headers(&self, parts: &Parts, host: &str) -> Result<String, Refused> {
         let mut out = String::with_capacity(512);
         for name in &self.signed_headers {
             out.push_str(name);
@@ -456,13 +392,13 @@ impl Claimed {
                 out.push_str(host);
             } else if all.peek().is_none() {
                 // A header that was signed and is not there was taken away.
-                return Err(mismatch());
+                return Err(Refused::Mismatch);
             } else {
                 for (at, value) in all.enumerate() {
                     if at > 0 {
                         out.push(',');
                     }
-                    let value = std::str::from_utf8(value.as_bytes()).map_err(|_| mismatch())?;
+                    let value = std::str::from_utf8(value.as_bytes()).map_err(|_| Refused::Mismatch)?;
                     let mut words = value.split_ascii_whitespace();
                     out.push_str(words.next().unwrap_or_default());
                     for word in words {
@@ -487,15 +423,6 @@ fn spellings(host: &str) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
     std::iter::once(host.into()).chain(without.map(Into::into)).chain(added)
 }
 
-/// The refusal of a signature that does not fit.
-pub(crate) fn mismatch() -> S3Error {
-    refuse(
-        S3ErrorCode::SignatureDoesNotMatch,
-        "The request signature we calculated does not match the signature you provided. \
-         Check your key and signing method.",
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -509,8 +436,8 @@ mod tests {
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let query = Query::parse(parts.uri.query()).unwrap();
-        let path = crate::gate::query::decode(parts.uri.path()).unwrap();
-        let claimed = Claimed::read(&parts, &query).unwrap();
+        let path = crate::encoding::decode(parts.uri.path()).unwrap();
+        let claimed = Claimed::read(&parts, &query, "s3").unwrap();
         assert_eq!(claimed.unverified_key_id, "AKIAIOSFODNN7EXAMPLE");
         assert!(claimed.covered(&parts).is_ok());
         assert!(claimed.timely("2013-05-24T00:10:00Z".parse().unwrap()).is_ok());

@@ -1,81 +1,61 @@
-//! AWS's Signature Version 4 as this crate needs it: of requests, in their headers, and of many URLs with one key.
+//! Signs a request that is sent, in its headers.
 
-use aws_lc_rs::{digest, hmac};
+use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use valetkey_core::Secret;
 use zeroize::Zeroizing;
 
-/// What signs: a secret, for an instant and a place.
-pub(crate) struct Key {
-    /// The instant, as it is sent.
-    pub(crate) date: String,
-    /// What the signature counts for.
-    pub(crate) scope: String,
-    derived: hmac::Key,
-}
-
-impl Key {
-    /// Derives it (AWS General Reference, "Signature Version 4 signing process").
-    pub(crate) fn new(secret_access_key: &Secret<String>, now: Timestamp, region: &str, service: &str) -> Self {
-        let date = now.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();
-        let day = date.get(..8).unwrap_or_default();
-        let secret = Zeroizing::new(format!("AWS4{}", secret_access_key.reveal()));
-        let derived = [day, region, service, "aws4_request"]
-            .into_iter()
-            .fold(hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), |key, part| {
-                hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&key, part.as_bytes()).as_ref())
-            });
-        let scope = format!("{day}/{region}/{service}/aws4_request");
-        Self { date, scope, derived }
-    }
-
-    /// Signs a request in its canonical form.
-    pub(crate) fn sign(&self, canonical: &str) -> String {
-        let Self { date, scope, derived } = self;
-        let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha256(canonical.as_bytes()));
-        HEXLOWER.encode(hmac::sign(derived, to_sign.as_bytes()).as_ref())
-    }
-}
+use crate::ALGORITHM;
+use crate::key::{SigningKey, canonical};
 
 /// The digest of a body, as it is signed.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
+pub fn sha256(bytes: &[u8]) -> String {
     HEXLOWER.encode(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 /// A request, as it is sent.
-pub(crate) struct Signing<'a> {
-    pub(crate) method: &'a str,
+pub struct Signing<'a> {
+    /// The method.
+    pub method: &'a str,
     /// The port only where it is not the scheme's own.
-    pub(crate) host: &'a str,
-    pub(crate) path: &'a str,
+    pub host: &'a str,
+    /// In its canonical form.
+    pub path: &'a str,
     /// In order of its names.
-    pub(crate) query: &'a str,
+    pub query: &'a str,
     /// One header that is signed beside those that always are. Its name comes before `x-amz-date`.
-    pub(crate) header: (&'a str, &'a str),
-    pub(crate) body_sha256: &'a str,
-    pub(crate) region: &'a str,
-    pub(crate) service: &'a str,
+    pub header: (&'a str, &'a str),
+    /// The body's digest, or what is told instead of it.
+    pub body_sha256: &'a str,
+    /// The region.
+    pub region: &'a str,
+    /// The service.
+    pub service: &'a str,
 }
 
 /// Whose signature it is.
-pub(crate) struct Signer<'a> {
-    pub(crate) access_key_id: &'a str,
-    pub(crate) secret_access_key: &'a Secret<String>,
-    pub(crate) session_token: Option<&'a Secret<String>>,
+pub struct Signer<'a> {
+    /// Public.
+    pub access_key_id: &'a str,
+    /// What signs.
+    pub secret_access_key: &'a Secret<String>,
+    /// Signed too, and sent along.
+    pub session_token: Option<&'a Secret<String>>,
 }
 
 /// What has to be sent along, beside the session token.
-pub(crate) struct Signed {
-    pub(crate) date: String,
-    pub(crate) authorization: String,
+pub struct Signed {
+    /// For `x-amz-date`.
+    pub date: String,
+    /// For `authorization`.
+    pub authorization: String,
 }
 
 /// Signs a request, for its headers: a URL would hold the session token, and URLs are logged.
-pub(crate) fn sign(request: &Signing<'_>, signer: &Signer<'_>, now: Timestamp) -> Signed {
+pub fn sign(request: &Signing<'_>, signer: &Signer<'_>, now: Timestamp) -> Signed {
     let Signing { method, host, path, query, header: (name, value), body_sha256, region, service } = request;
-    let key = Key::new(signer.secret_access_key, now, region, service);
+    let key = SigningKey::new(signer.secret_access_key, now, region, service);
     let mut headers = [("host", *host), (*name, *value), ("x-amz-date", key.date.as_str())];
     headers.sort_unstable();
     let mut lines: Zeroizing<String> =
@@ -87,10 +67,9 @@ pub(crate) fn sign(request: &Signing<'_>, signer: &Signer<'_>, now: Timestamp) -
         lines.push('\n');
         names.push_str(";x-amz-security-token");
     }
-    let canonical = Zeroizing::new(format!("{method}\n{path}\n{query}\n{}\n{names}\n{body_sha256}", *lines));
-    let signature = key.sign(&canonical);
+    let signature = key.sign(&canonical(method, path, query, (&lines, &names), body_sha256));
     let authorization = format!(
-        "AWS4-HMAC-SHA256 Credential={}/{}, SignedHeaders={names}, Signature={signature}",
+        "{ALGORITHM} Credential={}/{}, SignedHeaders={names}, Signature={signature}",
         signer.access_key_id, key.scope
     );
     Signed { date: key.date, authorization }
