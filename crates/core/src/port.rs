@@ -401,122 +401,43 @@ pub struct Before {
     pub tokens: u64,
 }
 
-/// Makes and ends what the directory answers with. Every change is durable when the call returns, and seen by every
-/// decision made afterwards on this node.
+/// What there is, for who may know of it: nothing of it changes anything.
 #[async_trait]
-pub trait Registry: Send + Sync {
-    /// Makes an account.
-    async fn create_account(&self, name: &Name, metering: Metering, now: Timestamp) -> Result<Account, Error>;
+pub trait Catalog: Send + Sync {
     /// Every account, in order of their names.
     async fn accounts(&self) -> Result<Vec<Account>, Error>;
     /// An account by its name.
     async fn account_named(&self, name: &Name) -> Result<Option<Account>, Error>;
     /// An account by its id, also one that was removed.
     async fn account_by_id(&self, id: AccountId) -> Result<Option<Account>, Error>;
-    /// Suspends or activates an account, or changes what a vend costs it.
-    async fn change_account(&self, id: AccountId, standing: Standing, metering: Metering) -> Result<(), Error>;
-    /// Says which bucket's datasets the callers of an account get when theirs lie in several and they name none.
-    async fn set_datasets_bucket(&self, id: AccountId, bucket: Option<&BucketName>) -> Result<(), Error>;
-    /// Adds credits to an account.
-    async fn add_credits(&self, account: AccountId, credits: u64, now: Timestamp) -> Result<Balance, Error>;
-
-    /// Makes a caller, or finds the one that has the name and the role. One with another role is `AlreadyExists`.
-    async fn ensure_caller(
-        &self,
-        account: AccountId,
-        name: &Name,
-        role: Role,
-        now: Timestamp,
-    ) -> Result<CallerId, Error>;
     /// The callers of an account, in order of their names; without those that were removed.
     async fn callers(&self, account: AccountId) -> Result<Vec<CallerRecord>, Error>;
     /// A page of the callers of one account or all.
     async fn list_callers(&self, filter: &CallerFilter<'_>) -> Result<Vec<CallerRecord>, Error>;
     /// A caller by its id, also one that was removed.
     async fn caller_by_id(&self, id: CallerId) -> Result<Option<CallerRecord>, Error>;
-    /// Suspends a caller and ends what it was given. Says how many live leases ended.
-    async fn suspend_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error>;
-    /// Serves a suspended caller again.
-    async fn activate_caller(&self, id: CallerId) -> Result<(), Error>;
-    /// Removes a caller: its tokens, links to download one and credentials end, what was granted to it alone is taken back, and
-    /// its name is free. Says how many live leases ended.
-    async fn remove_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error> {
-        Ok(self.remove(&Thing::Caller(id), How::ALL, by).await?.leases)
-    }
-
-    /// Stores a new token of a caller (only its digest). It ends as its maker allows; a maker that has ended makes none.
-    async fn create_token(
-        &self,
-        caller: CallerId,
-        token: &PlainToken,
-        until: Option<Timestamp>,
-        maker: Maker,
-        now: Timestamp,
-    ) -> Result<TokenRecord, Error>;
     /// A token by its id, also one that has ended.
     async fn token_by_id(&self, id: TokenId) -> Result<Option<TokenRecord>, Error>;
     /// A token by what is kept of it, also one that has ended.
     async fn token_of(&self, digest: TokenDigest) -> Result<Option<TokenRecord>, Error>;
     /// The tokens that a token made, those that they made, and so on; ended ones too.
     async fn tokens_made_by(&self, token: TokenId) -> Result<Vec<TokenRecord>, Error>;
-    /// Ends the links that were not used yet and that one of these tokens made. Says how many.
-    async fn end_links_made_by(&self, tokens: &[TokenId]) -> Result<u64, Error>;
     /// The tokens of an account, or of all.
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error>;
     /// A page of the tokens of one account or all.
     async fn list_tokens(&self, filter: &TokenFilter) -> Result<Vec<TokenRecord>, Error>;
-    /// Ends a token; its credentials end with it. Says how many live leases that were.
-    async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<u64, Error>;
-
-    /// Adds a store.
-    async fn create_storage(&self, storage: NewStorage, now: Timestamp) -> Result<Storage, Error>;
-    /// Changes the addresses, limits and settings of a store; its kind stays. The version of its backend goes up by one,
-    /// whatever it says.
-    async fn change_storage(&self, id: StorageId, storage: NewStorage) -> Result<Storage, Error>;
     /// Every store, in order of their names.
     async fn storages(&self) -> Result<Vec<Storage>, Error>;
-    /// Adds a bucket of a store. A bucket's name is unique on this server.
-    async fn create_bucket(&self, storage: StorageId, bucket: &BucketName, now: Timestamp) -> Result<(), Error>;
     /// Every bucket and its store, in order of their names.
     async fn buckets(&self) -> Result<Vec<(BucketName, StorageId)>, Error>;
-
-    /// Adds a dataset to the catalogue. Its id is made by the store.
-    async fn create_dataset(&self, dataset: Dataset, now: Timestamp) -> Result<DatasetId, Error>;
-
-    /// Adds a grant. Its id is made by the store; the bucket must be one of the storage's.
-    async fn create_grant(&self, grant: Grant, now: Timestamp) -> Result<GrantId, Error>;
     /// The grants of an account.
     async fn grants(&self, account: AccountId) -> Result<Vec<Grant>, Error>;
     /// A page of the grants of one account or all.
     async fn list_grants(&self, filter: &GrantFilter<'_>) -> Result<Vec<Grant>, Error>;
-    /// Removes a grant; with `end_credentials` what was vended under it ends too.
-    async fn remove_grant(
-        &self,
-        account: AccountId,
-        grant: GrantId,
-        end_credentials: bool,
-        by: Revoker,
-    ) -> Result<(), Error> {
-        if self.grants(account).await?.iter().all(|known| known.id != grant) {
-            return Err(Error::not_found(Noun::Grant));
-        }
-        self.remove(&Thing::Grant(grant), How::ending(end_credentials), by).await.map(drop)
-    }
-
     /// What removing a thing means: what goes with it, what stands in the way, and what ends. Nothing is changed.
     async fn plan(&self, what: &Thing) -> Result<Plan, Error>;
-    /// Removes a thing with what goes with it, in one step, and ends what was vended for it. Its name is free again, and nothing that
-    /// is made of that name has anything of it. Refuses what [`Plan::allows`] does not.
-    async fn remove(&self, what: &Thing, how: How, by: Revoker) -> Result<Plan, Error>;
     /// How many live leases a change would end, refused where the change would be. Nothing is changed.
     async fn preview(&self, change: &Amendment, now: Timestamp) -> Result<u64, Error>;
-    /// Changes what is there. With `end_credentials` what was vended and has more than that allows afterwards ends; says how many
-    /// live leases those were.
-    async fn change(&self, change: &Amendment, end_credentials: bool, by: Revoker) -> Result<u64, Error>;
-
-    /// Ends credentials early; when this returns, the next request with one of them is refused. Says how many live
-    /// leases that were.
-    async fn revoke(&self, what: Revocation, by: Revoker) -> Result<u64, Error>;
     /// The credentials among those that somebody ended, from an instant on, that their stores take on: one row for each store.
     async fn outliving(&self, by: Revoker) -> Result<Vec<Outliving>, Error>;
     /// A lease by its id.
@@ -534,4 +455,81 @@ pub trait Registry: Send + Sync {
     }
     /// Who changed what of the registry, the newest first.
     async fn changes(&self, filter: &ChangeFilter) -> Result<Vec<Change>, Error>;
+}
+
+/// Makes and ends what the directory answers with. Every change is durable when the call returns, and seen by every
+/// decision made afterwards on this node.
+#[async_trait]
+pub trait Registry: Catalog {
+    /// Makes an account.
+    async fn create_account(&self, name: &Name, metering: Metering, now: Timestamp) -> Result<Account, Error>;
+    /// Suspends or activates an account, or changes what a vend costs it.
+    async fn change_account(&self, id: AccountId, standing: Standing, metering: Metering) -> Result<(), Error>;
+    /// Says which bucket's datasets the callers of an account get when theirs lie in several and they name none.
+    async fn set_datasets_bucket(&self, id: AccountId, bucket: Option<&BucketName>) -> Result<(), Error>;
+    /// Adds credits to an account.
+    async fn add_credits(&self, account: AccountId, credits: u64, now: Timestamp) -> Result<Balance, Error>;
+    /// Makes a caller, or finds the one that has the name and the role. One with another role is `AlreadyExists`.
+    async fn ensure_caller(
+        &self,
+        account: AccountId,
+        name: &Name,
+        role: Role,
+        now: Timestamp,
+    ) -> Result<CallerId, Error>;
+    /// Suspends a caller and ends what it was given. Says how many live leases ended.
+    async fn suspend_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error>;
+    /// Serves a suspended caller again.
+    async fn activate_caller(&self, id: CallerId) -> Result<(), Error>;
+    /// Removes a caller: its tokens, links to download one and credentials end, what was granted to it alone is taken back, and
+    /// its name is free. Says how many live leases ended.
+    async fn remove_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error> {
+        Ok(self.remove(&Thing::Caller(id), How::ALL, by).await?.leases)
+    }
+    /// Stores a new token of a caller (only its digest). It ends as its maker allows; a maker that has ended makes none.
+    async fn create_token(
+        &self,
+        caller: CallerId,
+        token: &PlainToken,
+        until: Option<Timestamp>,
+        maker: Maker,
+        now: Timestamp,
+    ) -> Result<TokenRecord, Error>;
+    /// Ends the links that were not used yet and that one of these tokens made. Says how many.
+    async fn end_links_made_by(&self, tokens: &[TokenId]) -> Result<u64, Error>;
+    /// Ends a token; its credentials end with it. Says how many live leases that were.
+    async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<u64, Error>;
+    /// Adds a store.
+    async fn create_storage(&self, storage: NewStorage, now: Timestamp) -> Result<Storage, Error>;
+    /// Changes the addresses, limits and settings of a store; its kind stays. The version of its backend goes up by one,
+    /// whatever it says.
+    async fn change_storage(&self, id: StorageId, storage: NewStorage) -> Result<Storage, Error>;
+    /// Adds a bucket of a store. A bucket's name is unique on this server.
+    async fn create_bucket(&self, storage: StorageId, bucket: &BucketName, now: Timestamp) -> Result<(), Error>;
+    /// Adds a dataset to the catalogue. Its id is made by the store.
+    async fn create_dataset(&self, dataset: Dataset, now: Timestamp) -> Result<DatasetId, Error>;
+    /// Adds a grant. Its id is made by the store; the bucket must be one of the storage's.
+    async fn create_grant(&self, grant: Grant, now: Timestamp) -> Result<GrantId, Error>;
+    /// Removes a grant; with `end_credentials` what was vended under it ends too.
+    async fn remove_grant(
+        &self,
+        account: AccountId,
+        grant: GrantId,
+        end_credentials: bool,
+        by: Revoker,
+    ) -> Result<(), Error> {
+        if self.grants(account).await?.iter().all(|known| known.id != grant) {
+            return Err(Error::not_found(Noun::Grant));
+        }
+        self.remove(&Thing::Grant(grant), How::ending(end_credentials), by).await.map(drop)
+    }
+    /// Removes a thing with what goes with it, in one step, and ends what was vended for it. Its name is free again, and nothing that
+    /// is made of that name has anything of it. Refuses what [`Plan::allows`] does not.
+    async fn remove(&self, what: &Thing, how: How, by: Revoker) -> Result<Plan, Error>;
+    /// Changes what is there. With `end_credentials` what was vended and has more than that allows afterwards ends; says how many
+    /// live leases those were.
+    async fn change(&self, change: &Amendment, end_credentials: bool, by: Revoker) -> Result<u64, Error>;
+    /// Ends credentials early; when this returns, the next request with one of them is refused. Says how many live
+    /// leases that were.
+    async fn revoke(&self, what: Revocation, by: Revoker) -> Result<u64, Error>;
 }

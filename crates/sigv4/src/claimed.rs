@@ -214,14 +214,13 @@ impl Claimed {
         if field("X-Amz-Algorithm")? != ALGORITHM {
             return Err(bad(Malformed::Algorithm));
         }
-        let expires: i64 = field("X-Amz-Expires")?
-            .parse()
-            .ok()
-            .filter(|secs| (1..=MAX_EXPIRES_SECS).contains(secs))
-            .ok_or_else(|| {
-                let key_id = query.once("X-Amz-Credential").and_then(|text| text.split('/').next());
-                Refused::Expires(key_id.map(str::to_owned))
-            })?;
+        let expires: i64 =
+            field("X-Amz-Expires")?.parse().ok().filter(|secs| (1..=MAX_EXPIRES_SECS).contains(secs)).ok_or_else(
+                || {
+                    let key_id = query.once("X-Amz-Credential").and_then(|text| text.split('/').next());
+                    Refused::Expires(key_id.map(str::to_owned))
+                },
+            )?;
         // SECURITY: the header would be read by nobody, and so must not be there to be believed.
         if header(parts, SECURITY_TOKEN)?.is_some() {
             return Err(Refused::TwoTokens);

@@ -1,5 +1,6 @@
 //! What signs: a secret, for a day, a region and a service.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
@@ -7,8 +8,12 @@ use jiff::tz::TimeZone;
 use valetkey_core::Secret;
 use zeroize::Zeroizing;
 
-use crate::sign::sha256;
 use crate::{ALGORITHM, TERMINATOR};
+
+/// The digest of a body, as it is signed.
+pub fn sha256(bytes: &[u8]) -> String {
+    HEXLOWER.encode(digest(&SHA256, bytes).as_ref())
+}
 
 /// Derives the key of a secret for a day, a region and a service (AWS General Reference, "Signature Version 4 signing process").
 pub(crate) fn derive(secret_access_key: &Secret<String>, day: &str, region: &str, service: &str) -> Key {

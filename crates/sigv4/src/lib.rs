@@ -15,10 +15,10 @@ mod sign;
 
 pub use claimed::{CONTENT_SHA256, ChunkKey, Claimed, Payload, single, version_2_key_id};
 pub use encoding::{Slash, decode, encode, encode_path};
-pub use key::SigningKey;
+pub use key::{SigningKey, sha256};
 pub use query::{Query, is_proof};
 pub use refused::{Malformed, Place, Refused};
-pub use sign::{Signed, Signer, Signing, sha256, sign};
+pub use sign::{Signed, Signer, Signing, sign};
 
 /// The one algorithm there is.
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";

@@ -64,7 +64,8 @@ impl Query {
     /// The query as `SigV4` writes it, without the parameter that carries the signature.
     pub(crate) fn canonical(&self) -> String {
         let pairs = self.iter().filter(|(name, _)| *name != "X-Amz-Signature");
-        let mut pairs: Vec<(String, String)> = pairs.map(|(name, value)| (encode_value(name), encode_value(value))).collect();
+        let mut pairs: Vec<(String, String)> =
+            pairs.map(|(name, value)| (encode_value(name), encode_value(value))).collect();
         pairs.sort_unstable();
         let pairs: Vec<String> = pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         pairs.join("&")

@@ -1,18 +1,11 @@
 //! Signs a request that is sent, in its headers.
 
-use aws_lc_rs::digest;
-use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use valetkey_core::Secret;
 use zeroize::Zeroizing;
 
 use crate::ALGORITHM;
 use crate::key::{SigningKey, canonical};
-
-/// The digest of a body, as it is signed.
-pub fn sha256(bytes: &[u8]) -> String {
-    HEXLOWER.encode(digest::digest(&digest::SHA256, bytes).as_ref())
-}
 
 /// A request, as it is sent.
 pub struct Signing<'a> {
@@ -78,6 +71,7 @@ pub fn sign(request: &Signing<'_>, signer: &Signer<'_>, now: Timestamp) -> Signe
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::sha256;
 
     /// The examples of the reference itself (Amazon S3 API Reference, "Authenticating Requests: Using the Authorization Header").
     #[test]

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
 use valetkey_core::audit::Author;
 use valetkey_core::policy::Permit;
-use valetkey_core::port::{LeaseFilter, Ledger, Registry};
+use valetkey_core::port::{Catalog as _, LeaseFilter, Ledger};
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_store::{LedgerMode, Settings, Store};
 use valetkey_testkit::clock::FixedClock;

@@ -13,7 +13,7 @@ use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, TokenId};
 use valetkey_core::keyring::{Keyring, SEAL_NONCE_LEN, SharedKeyring};
 use valetkey_core::lease::Revoker;
 use valetkey_core::parent::{Child, NewParent, Parent, ParentRecord, Parents};
-use valetkey_core::port::{Directory as _, Registry as _, TokenRecord};
+use valetkey_core::port::{Catalog as _, Directory as _, TokenRecord};
 use valetkey_core::secret::Secret;
 use valetkey_core::time::random_10;
 use valetkey_core::token::PlainToken;

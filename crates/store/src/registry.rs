@@ -13,8 +13,8 @@ use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, Storag
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::port::{
-    CallerFilter, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter, TokenRecord,
-    Verified,
+    CallerFilter, Catalog, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter,
+    TokenRecord, Verified,
 };
 use valetkey_core::removal::{Amendment, How, Plan, Thing};
 use valetkey_core::storage::Storage;
@@ -44,6 +44,115 @@ impl Store {
 }
 
 #[async_trait]
+impl Catalog for Store {
+    async fn accounts(&self) -> Result<Vec<Account>, Error> {
+        registry::accounts(&mut *self.reader().await?).await
+    }
+
+    async fn account_named(&self, name: &Name) -> Result<Option<Account>, Error> {
+        registry::account_named(&mut *self.reader().await?, name).await
+    }
+
+    async fn account_by_id(&self, id: AccountId) -> Result<Option<Account>, Error> {
+        registry::any_account(&mut *self.reader().await?, id).await
+    }
+
+    async fn callers(&self, account: AccountId) -> Result<Vec<CallerRecord>, Error> {
+        callers::callers(&mut *self.reader().await?, account).await
+    }
+
+    async fn list_callers(&self, filter: &CallerFilter<'_>) -> Result<Vec<CallerRecord>, Error> {
+        lists::callers(&mut *self.reader().await?, filter).await
+    }
+
+    async fn caller_by_id(&self, id: CallerId) -> Result<Option<CallerRecord>, Error> {
+        callers::caller(&mut *self.reader().await?, id).await
+    }
+
+    async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error> {
+        callers::tokens(&mut *self.reader().await?, account).await
+    }
+
+    async fn list_tokens(&self, filter: &TokenFilter) -> Result<Vec<TokenRecord>, Error> {
+        lists::tokens(&mut *self.reader().await?, filter).await
+    }
+
+    async fn token_by_id(&self, id: TokenId) -> Result<Option<TokenRecord>, Error> {
+        Ok(callers::token_by_id(&mut *self.reader().await?, id).await?.map(|(record, _)| record))
+    }
+
+    async fn token_of(&self, digest: TokenDigest) -> Result<Option<TokenRecord>, Error> {
+        callers::token_by_digest(&mut *self.reader().await?, &digest).await
+    }
+
+    async fn tokens_made_by(&self, token: TokenId) -> Result<Vec<TokenRecord>, Error> {
+        callers::tokens_made_by(&mut *self.reader().await?, token).await
+    }
+
+    async fn storages(&self) -> Result<Vec<Storage>, Error> {
+        registry::storages(&mut *self.reader().await?).await
+    }
+
+    async fn buckets(&self) -> Result<Vec<(BucketName, StorageId)>, Error> {
+        registry::buckets(&mut *self.reader().await?).await
+    }
+
+    async fn grants(&self, account: AccountId) -> Result<Vec<Grant>, Error> {
+        registry::grants(&mut *self.reader().await?, account).await
+    }
+
+    async fn list_grants(&self, filter: &GrantFilter<'_>) -> Result<Vec<Grant>, Error> {
+        lists::grants(&mut *self.reader().await?, filter).await
+    }
+
+    async fn plan(&self, what: &Thing) -> Result<Plan, Error> {
+        self.plan_of(what).await
+    }
+
+    async fn preview(&self, change: &Amendment, now: Timestamp) -> Result<u64, Error> {
+        self.preview_of(change, now).await
+    }
+
+    async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
+        let settled = self.settle().await;
+        let Some(found) = self.find_lease(id).await? else { return settled.map(|()| None) };
+        let mut record = self.record(found).await?;
+        if self.shared.queue.is_voided(id) {
+            record.state = LeaseState::Void;
+        }
+        Ok(Some(record))
+    }
+
+    async fn outliving(&self, by: Revoker) -> Result<Vec<Outliving>, Error> {
+        let longest_ms = registry::longest_ms(&mut *self.reader().await?).await?;
+        self.outliving_of(by, longest_ms).await
+    }
+
+    async fn leases_of_key(&self, key_id: &str, limit: u32) -> Result<Vec<LeaseRecord>, Error> {
+        let found = self.of_key(key_id, limit).await?;
+        self.records(found).await
+    }
+
+    async fn leases(&self, filter: &LeaseFilter<'_>) -> Result<Vec<LeaseRecord>, Error> {
+        if filter.limit > 10_000 {
+            return Err(Error::new(Kind::Invalid, "the most leases to list at once are 10000").at("limit"));
+        }
+        let longest_ms = registry::longest_ms(&mut *self.reader().await?).await?;
+        let found = self.list(filter, longest_ms).await?;
+        self.records(found).await
+    }
+
+    async fn verify_against(&self, expected: Option<LedgerHead>) -> Result<Verified, Error> {
+        self.settle().await?;
+        self.verify(expected).await
+    }
+
+    async fn changes(&self, filter: &ChangeFilter) -> Result<Vec<Change>, Error> {
+        notes::changes(&mut *self.reader().await?, filter).await
+    }
+}
+
+#[async_trait]
 impl Registry for Store {
     async fn create_account(&self, name: &Name, metering: Metering, now: Timestamp) -> Result<Account, Error> {
         let account = Account {
@@ -65,18 +174,6 @@ impl Registry for Store {
             Ok(account)
         })
         .await
-    }
-
-    async fn accounts(&self) -> Result<Vec<Account>, Error> {
-        registry::accounts(&mut *self.reader().await?).await
-    }
-
-    async fn account_named(&self, name: &Name) -> Result<Option<Account>, Error> {
-        registry::account_named(&mut *self.reader().await?, name).await
-    }
-
-    async fn account_by_id(&self, id: AccountId) -> Result<Option<Account>, Error> {
-        registry::any_account(&mut *self.reader().await?, id).await
     }
 
     async fn change_account(&self, id: AccountId, standing: Standing, metering: Metering) -> Result<(), Error> {
@@ -161,18 +258,6 @@ impl Registry for Store {
         .await
     }
 
-    async fn callers(&self, account: AccountId) -> Result<Vec<CallerRecord>, Error> {
-        callers::callers(&mut *self.reader().await?, account).await
-    }
-
-    async fn list_callers(&self, filter: &CallerFilter<'_>) -> Result<Vec<CallerRecord>, Error> {
-        lists::callers(&mut *self.reader().await?, filter).await
-    }
-
-    async fn caller_by_id(&self, id: CallerId) -> Result<Option<CallerRecord>, Error> {
-        callers::caller(&mut *self.reader().await?, id).await
-    }
-
     async fn suspend_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error> {
         let store = self.clone();
         self.unbroken(async move {
@@ -227,26 +312,6 @@ impl Registry for Store {
             Ok(record)
         })
         .await
-    }
-
-    async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error> {
-        callers::tokens(&mut *self.reader().await?, account).await
-    }
-
-    async fn list_tokens(&self, filter: &TokenFilter) -> Result<Vec<TokenRecord>, Error> {
-        lists::tokens(&mut *self.reader().await?, filter).await
-    }
-
-    async fn token_by_id(&self, id: TokenId) -> Result<Option<TokenRecord>, Error> {
-        Ok(callers::token_by_id(&mut *self.reader().await?, id).await?.map(|(record, _)| record))
-    }
-
-    async fn token_of(&self, digest: TokenDigest) -> Result<Option<TokenRecord>, Error> {
-        callers::token_by_digest(&mut *self.reader().await?, &digest).await
-    }
-
-    async fn tokens_made_by(&self, token: TokenId) -> Result<Vec<TokenRecord>, Error> {
-        callers::tokens_made_by(&mut *self.reader().await?, token).await
     }
 
     async fn end_links_made_by(&self, tokens: &[TokenId]) -> Result<u64, Error> {
@@ -311,10 +376,6 @@ impl Registry for Store {
         .await
     }
 
-    async fn storages(&self) -> Result<Vec<Storage>, Error> {
-        registry::storages(&mut *self.reader().await?).await
-    }
-
     async fn create_bucket(&self, storage: StorageId, bucket: &BucketName, now: Timestamp) -> Result<(), Error> {
         let (store, bucket) = (self.clone(), bucket.clone());
         self.unbroken(async move {
@@ -326,10 +387,6 @@ impl Registry for Store {
             store.administer(create).await
         })
         .await
-    }
-
-    async fn buckets(&self) -> Result<Vec<(BucketName, StorageId)>, Error> {
-        registry::buckets(&mut *self.reader().await?).await
     }
 
     async fn create_dataset(&self, mut dataset: Dataset, now: Timestamp) -> Result<DatasetId, Error> {
@@ -364,25 +421,9 @@ impl Registry for Store {
         .await
     }
 
-    async fn grants(&self, account: AccountId) -> Result<Vec<Grant>, Error> {
-        registry::grants(&mut *self.reader().await?, account).await
-    }
-
-    async fn list_grants(&self, filter: &GrantFilter<'_>) -> Result<Vec<Grant>, Error> {
-        lists::grants(&mut *self.reader().await?, filter).await
-    }
-
-    async fn plan(&self, what: &Thing) -> Result<Plan, Error> {
-        self.plan_of(what).await
-    }
-
     async fn remove(&self, what: &Thing, how: How, by: Revoker) -> Result<Plan, Error> {
         let (store, what) = (self.clone(), what.clone());
         self.unbroken(async move { store.take(&what, how, by).await }).await
-    }
-
-    async fn preview(&self, change: &Amendment, now: Timestamp) -> Result<u64, Error> {
-        self.preview_of(change, now).await
     }
 
     async fn change(&self, change: &Amendment, end_credentials: bool, by: Revoker) -> Result<u64, Error> {
@@ -394,43 +435,5 @@ impl Registry for Store {
         let store = self.clone();
         metrics::counter!("vk_revocations_total", "what" => what.kind()).increment(1);
         self.unbroken(async move { store.end_any(what, by).await }).await
-    }
-
-    async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
-        let settled = self.settle().await;
-        let Some(found) = self.find_lease(id).await? else { return settled.map(|()| None) };
-        let mut record = self.record(found).await?;
-        if self.shared.queue.is_voided(id) {
-            record.state = LeaseState::Void;
-        }
-        Ok(Some(record))
-    }
-
-    async fn outliving(&self, by: Revoker) -> Result<Vec<Outliving>, Error> {
-        let longest_ms = registry::longest_ms(&mut *self.reader().await?).await?;
-        self.outliving_of(by, longest_ms).await
-    }
-
-    async fn leases_of_key(&self, key_id: &str, limit: u32) -> Result<Vec<LeaseRecord>, Error> {
-        let found = self.of_key(key_id, limit).await?;
-        self.records(found).await
-    }
-
-    async fn leases(&self, filter: &LeaseFilter<'_>) -> Result<Vec<LeaseRecord>, Error> {
-        if filter.limit > 10_000 {
-            return Err(Error::new(Kind::Invalid, "the most leases to list at once are 10000").at("limit"));
-        }
-        let longest_ms = registry::longest_ms(&mut *self.reader().await?).await?;
-        let found = self.list(filter, longest_ms).await?;
-        self.records(found).await
-    }
-
-    async fn verify_against(&self, expected: Option<LedgerHead>) -> Result<Verified, Error> {
-        self.settle().await?;
-        self.verify(expected).await
-    }
-
-    async fn changes(&self, filter: &ChangeFilter) -> Result<Vec<Change>, Error> {
-        notes::changes(&mut *self.reader().await?, filter).await
     }
 }

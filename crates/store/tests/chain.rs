@@ -17,7 +17,7 @@ use valetkey_core::error::Noun;
 use valetkey_core::id::TokenId;
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::lease::Revocation;
-use valetkey_core::port::{HeadFound, Ledger, LedgerHead, Registry};
+use valetkey_core::port::{Catalog as _, HeadFound, Ledger, LedgerHead, Registry as _};
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::token::{Maker, PlainToken};
 use valetkey_store::{ParentKeys, Retention, Settings, Store};

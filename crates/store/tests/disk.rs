@@ -16,7 +16,7 @@ use valetkey_core::error::Stranger;
 use valetkey_core::grant::Grant;
 use valetkey_core::lease::{Lease, LeaseState, Revocation};
 use valetkey_core::name::Name;
-use valetkey_core::port::{LeaseFilter, Leases as _, Registry as _, Usage as _};
+use valetkey_core::port::{Catalog as _, LeaseFilter, Leases as _, Registry as _, Usage as _};
 use valetkey_core::removal::{Amendment, How, Thing};
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::token::{Maker, PlainToken};

@@ -16,7 +16,7 @@ use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::Name;
 use valetkey_core::package::{Digest, Manifest, Packages, Tag, Upload, UploadKey};
 use valetkey_core::parent::{NewParent, Parents, Permission};
-use valetkey_core::port::Registry;
+use valetkey_core::port::{Catalog as _, Registry as _};
 use valetkey_core::share::{LinkCode, ProfileKind, ProfileLink, Recipient, Share, SharedName, Shares};
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::token::{Maker, PlainToken};

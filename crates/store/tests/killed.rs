@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use valetkey_core::id::LeaseId;
 use valetkey_core::lease::LeaseState;
 use valetkey_core::name::Name;
-use valetkey_core::port::{LeaseFilter, Registry, Usage};
+use valetkey_core::port::{Catalog as _, LeaseFilter, Usage};
 use valetkey_store::{Settings, Store};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;

@@ -15,7 +15,7 @@ use valetkey_core::credential::Trace;
 use valetkey_core::id::LeaseId;
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::lease::{LeaseState, Refusal, Revocation};
-use valetkey_core::port::{LeaseFilter, Leases, Ledger, Registry, Usage};
+use valetkey_core::port::{Catalog as _, LeaseFilter, Leases, Ledger, Registry as _, Usage};
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::usage::{Origin, Period};
 use valetkey_store::{ParentKeys, Retention, Settings, Store};

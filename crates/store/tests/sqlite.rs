@@ -13,7 +13,7 @@ use valetkey_core::Kind;
 use valetkey_core::account::Metering;
 use valetkey_core::error::Stranger;
 use valetkey_core::lease::{LeaseState, Refusal, Revocation};
-use valetkey_core::port::{Directory, LeaseFilter, Leases, Ledger, Registry, Usage};
+use valetkey_core::port::{Catalog as _, Directory, LeaseFilter, Leases, Ledger, Registry as _, Usage};
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::token::{Maker, PlainToken};
 use valetkey_core::usage::{Origin, Period, RequestFilter};

@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
-use valetkey_core::port::Registry as _;
+use valetkey_core::port::{Catalog as _, Registry as _};
 use valetkey_core::removal::{How, Thing};
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_store::{Settings, Store};

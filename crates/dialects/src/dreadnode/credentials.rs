@@ -17,7 +17,6 @@ const NETWORK: &str = "x-dreadnode-network";
 
 pub(super) async fn vend(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply, Error> {
     // The published operation takes neither; who sends one means to narrow the key and must not get a wider one in silence.
-    call.vending_query(&[]).map_err(|error| error.at("query"))?;
     if !call.body.is_empty() {
         return Err(Error::new(Kind::Invalid, "this route takes no body").at("body"));
     }

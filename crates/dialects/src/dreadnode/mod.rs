@@ -120,6 +120,7 @@ where
             handler(dreadnode, call).await
         }
     })
+    .passing_query(&[])
 }
 
 /// The same with a larger body, which is read only for whom `decide` lets send it.
@@ -171,7 +172,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
         quota: usual_headers,
         // The literal ones first: an organization may be named as one of their segments.
         routes: vec![
-            on(dn, get.clone(), CREDENTIALS, credentials::vend),
+            on(dn, get.clone(), CREDENTIALS, credentials::vend).vending_query(&[]),
             Route::open(get.clone(), "/api/v1/health", Class::Common, |_| async {
                 Reply::json(&Health { status: "ok" })
             }),
@@ -192,7 +193,8 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
                 (put.clone(), "/api/v1/{org}/{name}/blobs/uploads/{upload}", blob_bytes),
                 packages::may_finish,
                 packages::finish,
-            ),
+            )
+            .passing_query(&["digest"]),
             on(dn, head, "/api/v1/{org}/{name}/blobs/{digest}", packages::head_blob),
             on(dn, get.clone(), "/api/v1/{org}/{name}/blobs/{digest}", packages::get_blob),
             large(
@@ -202,7 +204,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
                 packages::put_manifest,
             ),
             on(dn, get.clone(), "/api/v1/{org}/{name}/manifests/{reference}", packages::get_manifest),
-            on(dn, get, "/api/v1/{org}/{name}/tags/list", packages::tags),
+            on(dn, get, "/api/v1/{org}/{name}/tags/list", packages::tags).passing_query(&["n", "last"]),
         ],
     }
 }

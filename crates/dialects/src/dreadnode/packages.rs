@@ -103,8 +103,7 @@ pub(super) async fn begin(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply
 /// The upload that a request would finish, and what it announces.
 async fn finished(dreadnode: &Dreadnode, call: &Call) -> Result<(Account, Upload, Digest), Error> {
     let package = package(call)?;
-    let query = call.passing_query(&["digest"])?;
-    let Some(given) = query.get("digest") else {
+    let Some(given) = call.query.get("digest") else {
         return Err(Error::new(Kind::Malformed, "the parameter `digest` is missing"));
     };
     let digest: Digest = given.parse().map_err(|error: Error| error.at("query.digest"))?;
@@ -216,8 +215,8 @@ struct Tags<'a> {
 
 pub(super) async fn tags(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply, Error> {
     let package = package(&call)?;
-    let query = call.passing_query(&["n", "last"])?;
-    let most = query
+    let most = call
+        .query
         .get("n")
         .map(str::parse)
         .transpose()
@@ -227,7 +226,7 @@ pub(super) async fn tags(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply,
     if tags.is_empty() {
         return Err(Error::not_found(Noun::Package));
     }
-    let listed = tags.iter().map(Tag::as_str).filter(|tag| query.get("last").is_none_or(|last| *tag > last));
+    let listed = tags.iter().map(Tag::as_str).filter(|tag| call.query.get("last").is_none_or(|last| *tag > last));
     Reply::json(&Tags {
         name: format!("{}/{package}", account.name),
         tags: listed.take(most.unwrap_or(usize::MAX)).collect(),

@@ -14,6 +14,7 @@ mod query;
 mod rates;
 mod read;
 mod refuse;
+mod registrar;
 mod reply;
 mod route;
 mod serve;
@@ -28,7 +29,7 @@ use valetkey_core::fair::Budget;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::package::Packages;
 use valetkey_core::parent::Parents;
-use valetkey_core::port::{Registry, Usage};
+use valetkey_core::port::Usage;
 use valetkey_core::share::Shares;
 use valetkey_core::time::Entropy;
 use valetkey_core::workspace::Workspaces;
@@ -36,12 +37,13 @@ use valetkey_core::workspace::Workspaces;
 pub use cors::EXPOSED;
 pub use heavy::{Heavy, HeavyLimits, PIECE, Piece, Place, Stop, Telling};
 pub use limit::{Class, Limiter, Quota, WindowLeft, usual_headers};
-pub use query::Query;
+pub use query::{Query, Words};
 pub use rates::{RateLimits, Window};
 pub use read::{basic, bearer, json};
 pub use refuse::{Refused, Row};
+pub use registrar::Registrar;
 pub use reply::Reply;
-pub use route::{Call, Dialect, Entry, Large, Params, Plain, Route, no_headers};
+pub use route::{Authority, Call, Dialect, Entry, Large, Params, Plain, Route, no_headers};
 pub use serve::Service;
 #[cfg(test)]
 pub(crate) use serve::router;
@@ -51,7 +53,7 @@ pub struct Shared {
     /// Where credentials are asked for.
     pub desk: Desk,
     /// Makes and ends what the directory answers with.
-    pub registry: Arc<dyn Registry>,
+    pub registry: Registrar,
     /// What accounts used.
     pub usage: Arc<dyn Usage>,
     /// Workspaces and their projects.

@@ -9,43 +9,72 @@ use valetkey_core::{Error, Kind};
 /// The longest query that is read, in bytes.
 const LONGEST: usize = 8 * 1024;
 
-/// The query parameters of a request.
-#[derive(Debug)]
-pub struct Query(Vec<(&'static str, String)>);
+/// What becomes of parameters that a route does not know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Others {
+    /// They are refused: they could mean anything.
+    Refused,
+    /// They are passed over, as the API's vendor does.
+    Passed,
+    /// They are passed over, but for what could only mean to narrow a credential.
+    PassedUnlessNarrowing,
+}
 
-impl Query {
+/// Which parameters a route knows, and what becomes of others.
+#[derive(Clone, Copy, Debug)]
+pub struct Words {
+    /// The ones it knows.
+    pub known: &'static [&'static str],
+    others: Others,
+}
+
+impl Words {
+    /// These, and no others.
+    pub(super) const fn only(known: &'static [&'static str]) -> Self {
+        Self { known, others: Others::Refused }
+    }
+
+    /// These; others are passed over.
+    pub(super) const fn passing(known: &'static [&'static str]) -> Self {
+        Self { known, others: Others::Passed }
+    }
+
+    /// These; others are passed over, but for what could only mean to narrow a credential.
+    pub(super) const fn vending(known: &'static [&'static str]) -> Self {
+        Self { known, others: Others::PassedUnlessNarrowing }
+    }
+
+    /// What becomes of others, in a word.
+    #[cfg(test)]
+    pub(crate) const fn of_others(self) -> &'static str {
+        match self.others {
+            Others::Refused => "refused",
+            Others::Passed => "passed over",
+            Others::PassedUnlessNarrowing => "passed over, unless they narrow",
+        }
+    }
+
     /// Reads a query.
     ///
     /// # Errors
-    /// `Malformed` when it is no UTF-8, badly encoded or too long, `Invalid` when a parameter comes twice or is none of
-    /// `allowed`.
-    pub fn parse(raw: Option<&str>, allowed: &'static [&'static str]) -> Result<Self, Error> {
-        Self::passing(raw, allowed, |_| true)
-    }
-
-    /// The same, passing over what is none of `allowed`, but for what is `refused`.
-    ///
-    /// # Errors
-    /// As [`Self::parse`].
-    pub(super) fn passing(
-        raw: Option<&str>,
-        allowed: &'static [&'static str],
-        refused: impl Fn(&str) -> bool,
-    ) -> Result<Self, Error> {
+    /// `Malformed` when it is no UTF-8, badly encoded or too long, `Invalid` when a parameter comes twice or is refused.
+    pub(super) fn read(self, raw: Option<&str>) -> Result<Query, Error> {
         let raw = raw.unwrap_or_default();
         if raw.len() > LONGEST {
-            return Err(Error::new(
-                Kind::Malformed,
-                format!("the query has {} bytes; the most is {LONGEST}", raw.len()),
-            ));
+            let said = format!("the query has {} bytes; the most is {LONGEST}", raw.len());
+            return Err(Error::new(Kind::Malformed, said));
         }
         let mut found: Vec<(&'static str, String)> = Vec::new();
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decoded(name)?;
-            let Some(known) = allowed.iter().copied().find(|known| *known == name) else {
-                if refused(&name) {
-                    return Err(unknown(&name, allowed));
+            let name = match decoded(name) {
+                Ok(name) => name,
+                Err(_) if self.others == Others::Passed => continue,
+                Err(error) => return Err(error),
+            };
+            let Some(known) = self.known.iter().copied().find(|known| *known == name) else {
+                if self.refuses(&name) {
+                    return Err(unknown(&name, self.known));
                 }
                 continue;
             };
@@ -54,9 +83,23 @@ impl Query {
             }
             found.push((known, decoded(value)?));
         }
-        Ok(Self(found))
+        Ok(Query(found))
     }
 
+    fn refuses(self, name: &str) -> bool {
+        match self.others {
+            Others::Refused => true,
+            Others::Passed => false,
+            Others::PassedUnlessNarrowing => narrows(name),
+        }
+    }
+}
+
+/// The query parameters of a request.
+#[derive(Clone, Default, Debug)]
+pub struct Query(Vec<(&'static str, String)>);
+
+impl Query {
     /// The value of a parameter, if it is there.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
@@ -154,7 +197,7 @@ mod tests {
     use super::*;
 
     fn read(raw: &str) -> Result<Vec<(&'static str, String)>, (Kind, String)> {
-        Query::parse(Some(raw), &["a", "b"]).map(|query| query.0).map_err(|error| (error.kind(), error.to_string()))
+        Words::only(&["a", "b"]).read(Some(raw)).map(|query| query.0).map_err(|error| (error.kind(), error.to_string()))
     }
 
     #[test]
@@ -166,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_passed_over_unless_it_means_to_narrow() {
-        let read = |raw: &str| Query::passing(Some(raw), &["a"], narrows).map(|query| query.0.len()).ok();
+        let read = |raw: &str| Words::vending(&["a"]).read(Some(raw)).map(|query| query.0.len()).ok();
         for (raw, known) in [("x=1&a=2", 1), ("utm_source=mail", 0), ("_=17&pretty", 0), ("api_version=2&A=1", 0)] {
             assert_eq!(read(raw), Some(known), "{raw}");
         }

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, Uri};
 use jiff::Timestamp;
-use valetkey_core::caller::Caller;
+use valetkey_core::caller::{Caller, Role};
+use valetkey_core::lease::Revoker;
 use valetkey_core::{Error, Kind};
 
 use super::limit::{Class, Quota};
-use super::query::{Query, percent};
+use super::query::{Query, Words, percent};
 use super::refuse::{Refused, Row};
 use super::reply::Reply;
 
@@ -70,39 +71,31 @@ pub struct Call {
     pub now: Timestamp,
     /// The request's method: the route's, or `HEAD` where the route's is `GET`.
     pub method: Method,
-    /// The request's address.
-    pub uri: Uri,
     /// The request's headers.
     pub headers: HeaderMap,
+    /// The parameters of its query that the route knows.
+    pub query: Query,
     /// The request's body.
     pub body: Bytes,
     /// What stands in the path where the route has `{name}`.
     pub params: Params,
 }
 
-impl Call {
-    /// The query, of which the route knows `allowed`.
-    ///
-    /// # Errors
-    /// See [`Query::parse`].
-    pub fn query(&self, allowed: &'static [&'static str]) -> Result<Query, Error> {
-        Query::parse(self.uri.query(), allowed)
+/// Proof that who changes something may: made here alone, of a caller that was proven when all of its request had come, on a route
+/// whose row lets its role in.
+#[derive(Clone, Copy, Debug)]
+pub struct Authority {
+    by: Revoker,
+}
+
+impl Authority {
+    pub(super) const fn new(caller: &Caller, at: Timestamp) -> Self {
+        Self { by: Revoker { by: caller.id, at } }
     }
 
-    /// The query of an API that passes over parameters it does not know, as its vendor's does.
-    ///
-    /// # Errors
-    /// See `Query::passing`.
-    pub fn passing_query(&self, allowed: &'static [&'static str]) -> Result<Query, Error> {
-        Query::passing(self.uri.query(), allowed, |_| false)
-    }
-
-    /// The same where a credential is made: what could only mean to narrow it is refused.
-    ///
-    /// # Errors
-    /// See `Query::passing`.
-    pub fn vending_query(&self, allowed: &'static [&'static str]) -> Result<Query, Error> {
-        Query::passing(self.uri.query(), allowed, super::query::narrows)
+    /// Who it is, and when: what an end is put on record with.
+    pub const fn by(self) -> Revoker {
+        self.by
     }
 }
 
@@ -147,6 +140,8 @@ pub enum Entry {
     Open(Handler<Plain>),
     /// Who proves itself with a token.
     Token(Handler<Call>),
+    /// The same, to change something.
+    Change(Handler<(Call, Authority)>),
 }
 
 impl fmt::Debug for Entry {
@@ -154,6 +149,7 @@ impl fmt::Debug for Entry {
         f.write_str(match self {
             Self::Open(_) => "open",
             Self::Token(_) => "token",
+            Self::Change(_) => "change",
         })
     }
 }
@@ -167,6 +163,10 @@ pub struct Route {
     pub path: &'static str,
     /// Which allowance of the caller's it takes from.
     pub class: Class,
+    /// The least role that is let in.
+    pub needs: Role,
+    /// Which parameters of the query it knows.
+    pub words: Words,
     /// If its bodies may be larger than usual.
     pub large: Option<Large>,
     /// Who may come in.
@@ -174,6 +174,46 @@ pub struct Route {
 }
 
 impl Route {
+    fn new(method: Method, path: &'static str, class: Class, entry: Entry) -> Self {
+        Self { method, path, class, needs: Role::Member, words: Words::only(&[]), large: None, entry }
+    }
+
+    /// The same for nobody with a lesser role.
+    #[must_use]
+    pub fn needs(self, needs: Role) -> Self {
+        Self { needs, ..self }
+    }
+
+    /// The same with these parameters in its query, and no others.
+    #[must_use]
+    pub fn query(self, known: &'static [&'static str]) -> Self {
+        Self { words: Words::only(known), ..self }
+    }
+
+    /// The same with these parameters in its query; others are passed over, as the API's vendor does.
+    #[must_use]
+    pub fn passing_query(self, known: &'static [&'static str]) -> Self {
+        Self { words: Words::passing(known), ..self }
+    }
+
+    /// The same where a credential is made: what could only mean to narrow it is refused.
+    #[must_use]
+    pub fn vending_query(self, known: &'static [&'static str]) -> Self {
+        Self { words: Words::vending(known), ..self }
+    }
+
+    /// Refuses a caller whose role is not let in.
+    pub(super) fn admits(&self, role: Role) -> Result<(), Error> {
+        if role >= self.needs {
+            return Ok(());
+        }
+        let said = match self.needs {
+            Role::Operator => "only an operator may do this",
+            Role::Admin | Role::Member => "only an admin of the account may do this",
+        };
+        Err(Error::new(Kind::Forbidden, said))
+    }
+
     /// A route for who proves itself with a token.
     pub fn token<F>(
         method: Method,
@@ -184,7 +224,21 @@ impl Route {
     where
         F: Future<Output = Result<Reply, Error>> + Send + 'static,
     {
-        Self { method, path, class, large: None, entry: Entry::Token(Box::new(move |call| Box::pin(handler(call)))) }
+        Self::new(method, path, class, Entry::Token(Box::new(move |call| Box::pin(handler(call)))))
+    }
+
+    /// A route for who proves itself with a token, to change something.
+    pub fn change<F>(
+        method: Method,
+        path: &'static str,
+        class: Class,
+        handler: impl Fn(Call, Authority) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Reply, Error>> + Send + 'static,
+    {
+        let handler = move |(call, authority)| -> BoxFuture<'static, _> { Box::pin(handler(call, authority)) };
+        Self::new(method, path, class, Entry::Change(Box::new(handler)))
     }
 
     /// A route for anyone.
@@ -197,7 +251,7 @@ impl Route {
     where
         F: Future<Output = Result<Reply, Error>> + Send + 'static,
     {
-        Self { method, path, class, large: None, entry: Entry::Open(Box::new(move |plain| Box::pin(handler(plain)))) }
+        Self::new(method, path, class, Entry::Open(Box::new(move |plain| Box::pin(handler(plain)))))
     }
 
     /// The same with a body of at most so many bytes. SECURITY: nothing of it is read for whom `decide` refuses.

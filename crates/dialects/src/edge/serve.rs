@@ -34,7 +34,7 @@ use valetkey_core::{Error, Kind};
 use super::limit::{Class, Key, Limiter, Quota};
 use super::number::{Numbers, REQUEST_ID, request_id};
 use super::reply::{Ended, Reply};
-use super::route::{Call, Dialect, Entry, Found, Plain, Route};
+use super::route::{Authority, Call, Dialect, Entry, Found, Params, Plain, Route};
 use super::{EdgeLimits, Peer, Shared, cors, metric, read, refuse};
 
 /// The longest path that is routed, in bytes.
@@ -266,7 +266,7 @@ impl Edge {
             Found::Nothing => return Err(Error::not_found(valetkey_core::error::Noun::Route)),
         };
         trail.route = Some(route);
-        let handler = match &route.entry {
+        match &route.entry {
             Entry::Open(handler) => {
                 // Before anything is done for who is not known.
                 trail.counted = true;
@@ -278,10 +278,23 @@ impl Edge {
                 let body = self.body(route, body, &mut held).await?;
                 let author = Author { from: peer, ..Author::SERVER };
                 let plain = Plain { now, uri: parts.uri, headers: parts.headers, body, params };
-                return author.during(handler(plain)).await;
+                author.during(handler(plain)).await
             }
-            Entry::Token(handler) => handler,
-        };
+            Entry::Token(_) | Entry::Change(_) => {
+                self.answer_known(dialect, trail, (route, params), (parts, body), now).await
+            }
+        }
+    }
+
+    /// Answers who has to prove itself.
+    async fn answer_known<'a>(
+        &'a self,
+        dialect: &'a Dialect,
+        trail: &mut Trail<'a>,
+        (route, params): (&'a Route, Params),
+        (parts, body): (Parts, Body),
+        now: Timestamp,
+    ) -> Result<Reply, Error> {
         let caller = self.identify(dialect, &parts.headers, now).await?;
         trail.caller = Some(Arc::clone(&caller));
         self.shared.usage.request(caller.account, caller.token, Origin::Api, now);
@@ -292,13 +305,15 @@ impl Edge {
         if route.class != Class::Credentials {
             self.in_standing(&caller, now).await?;
         }
-        let Parts { uri, headers, method, .. } = parts;
+        route.admits(caller.role)?;
+        let query = route.words.read(parts.uri.query())?;
+        let Parts { headers, method, .. } = parts;
         let call = |caller, now, body| Call {
             caller,
             now,
             method: method.clone(),
-            uri: uri.clone(),
             headers: headers.clone(),
+            query: query.clone(),
             body,
             params: params.clone(),
         };
@@ -312,8 +327,15 @@ impl Edge {
         let body = self.body(route, body, &mut held).await?;
         let (caller, now) = if body.is_empty() { (caller, now) } else { self.again(dialect, &headers, route).await? };
         // What is changed from here on is changed by this token.
-        let author = Author { token: Some(caller.token), caller: Some(caller.id), from: peer };
-        author.during(handler(Call { caller, now, method, uri, headers, body, params })).await
+        let author = Author { token: Some(caller.token), caller: Some(caller.id), from: trail.peer };
+        let authority = Authority::new(&caller, now);
+        let call = Call { caller, now, method, headers, query, body, params };
+        match &route.entry {
+            // Not one that comes here.
+            Entry::Open(_) => Err(Error::internal("a route for anyone asks who it is")),
+            Entry::Token(handler) => author.during(handler(call)).await,
+            Entry::Change(handler) => author.during(handler((call, authority))).await,
+        }
     }
 
     /// Room for a body that an account sends, which is given back when the request was answered.
@@ -341,6 +363,8 @@ impl Edge {
         if route.class != Class::Credentials {
             self.in_standing(&caller, now).await?;
         }
+        // Its role may be another one now.
+        route.admits(caller.role)?;
         Ok((caller, now))
     }
 

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use valetkey_core::account::{Account, Kept, Metering, OwnLimit, OwnQuota, Quota, Standing};
 use valetkey_core::caller::Role;
 use valetkey_core::id::AccountId;
-use valetkey_core::lease::{Revocation, Revoker};
+use valetkey_core::lease::Revocation;
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::removal::{Amendment, Thing};
 use valetkey_core::{Error, Kind};
@@ -17,8 +17,8 @@ use super::error::Problem;
 use super::leases::{StillTaken, still_taken};
 use super::removal::{Removal, Said};
 use super::who::Whom;
-use super::{Native, who, wire};
-use crate::edge::{Call, Reply, json};
+use super::{Native, wire};
+use crate::edge::{Authority, Call, Reply, json};
 
 /// Whether an account's callers are served.
 #[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
@@ -116,7 +116,6 @@ pub(super) struct AccountList {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
     let accounts = match call.caller.role {
         Role::Operator => native.shared.registry.accounts().await?,
         Role::Admin | Role::Member => vec![native.account(&call, None).await?],
@@ -149,13 +148,11 @@ pub(super) struct AccountFields {
     (status = 201, description = "The account", body = AccountShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let fields: AccountFields = json(&call.body)?;
     let name: Name = wire::named(&fields.name, "name")?;
     let metering = Metering::of(fields.credits_per_vend.unwrap_or(0));
-    let account = native.shared.registry.create_account(&name, metering, call.now).await?;
+    let account = native.shared.registry.by(authority).create_account(&name, metering, call.now).await?;
     Reply::made(&native.account_shown(&account).await)
 }
 
@@ -203,10 +200,8 @@ fn limit(own: OwnLimit, given: &Whom<u64>, field: &'static str) -> Result<OwnLim
     (status = 200, description = "The account", body = AccountChanged),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let mut account = native.account(&call, Some(call.params.get("account")?)).await?;
-    who::operator(&call.caller)?;
-    call.query(&[])?;
     let fields: AccountChange = json(&call.body)?;
     let standing = fields.standing.map_or(account.standing, StandingWord::read);
     let metering = fields.credits_per_vend.map_or(account.metering, Metering::of);
@@ -227,26 +222,26 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
             if let Some(bucket) = &bucket {
                 native.storage_of(bucket).await.map_err(|error| error.at("datasets_bucket"))?;
             }
-            native.shared.registry.set_datasets_bucket(account.id, bucket.as_ref()).await?;
+            native.shared.registry.by(authority).set_datasets_bucket(account.id, bucket.as_ref()).await?;
             bucket
         }
     };
     let name = fields.name.as_deref().map(|text| wire::named(text, "name")).transpose()?;
     let named = Account { name: name.unwrap_or_else(|| account.name.clone()), quota, ..account.clone() };
     if named != account {
-        let by = Revoker { by: call.caller.id, at: call.now };
-        native.shared.registry.change(&Amendment::Account(named.clone()), false, by).await?;
+        let by = authority.by();
+        native.shared.registry.by(authority).change(&Amendment::Account(named.clone()), false, by).await?;
         account = named;
     }
     let account = Account { standing, metering, datasets_bucket, ..account };
-    let by = Revoker { by: call.caller.id, at: call.now };
-    let changed = native.shared.registry.change_account(account.id, standing, metering).await;
+    let by = authority.by();
+    let changed = native.shared.registry.by(authority).change_account(account.id, standing, metering).await;
     let mut still = Vec::new();
     match standing {
         Standing::Active => changed?,
         // What it was given before must not outlast its being served, also where that could not be written.
         Standing::Suspended => {
-            let ended = native.shared.registry.revoke(Revocation::Account(account.id), by).await;
+            let ended = native.shared.registry.by(authority).revoke(Revocation::Account(account.id), by).await;
             changed?;
             ended?;
             still = still_taken(&native, by).await?;
@@ -277,11 +272,10 @@ pub(super) struct AccountChanged {
     (status = 200, description = "It is gone, or what that would mean", body = Removal),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let account = native.account(&call, Some(call.params.get("account")?)).await?;
-    who::operator(&call.caller)?;
-    let said = Said::read(&call.query(&["cascade", "last_operator", "dry_run"])?)?;
-    Reply::json(&native.removed(&call, &Thing::Account(account.id), said).await?)
+    let said = Said::read(&call.query)?;
+    Reply::json(&native.removed(&call, authority, &Thing::Account(account.id), said).await?)
 }
 
 /// Credits to add.
@@ -310,15 +304,13 @@ const MOST_CREDITS: u64 = 1_000_000_000_000;
     (status = 200, description = "What it has now", body = BalanceShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn add_credits(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+pub(super) async fn add_credits(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let account = native.account(&call, Some(call.params.get("account")?)).await?;
-    who::operator(&call.caller)?;
-    call.query(&[])?;
     let fields: CreditFields = json(&call.body)?;
     if !(1..=MOST_CREDITS).contains(&fields.credits) {
         let said = format!("{} credits cannot be added; the least is 1 and the most {MOST_CREDITS}", fields.credits);
         return Err(Error::new(Kind::Invalid, said).at("credits"));
     }
-    let balance = native.shared.registry.add_credits(account.id, fields.credits, call.now).await?;
+    let balance = native.shared.registry.by(authority).add_credits(account.id, fields.credits, call.now).await?;
     Reply::json(&BalanceShown { granted: balance.granted, used: balance.used })
 }

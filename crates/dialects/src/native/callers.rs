@@ -7,7 +7,6 @@ use utoipa::ToSchema;
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::Noun;
 use valetkey_core::id::AccountId;
-use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
 use valetkey_core::port::CallerFilter;
 use valetkey_core::removal::{Amendment, Thing};
@@ -19,7 +18,7 @@ use super::leases::{StillTaken, still_taken};
 use super::lists::Names;
 use super::removal::{Removal, Said};
 use super::{Native, lists, who, wire};
-use crate::edge::{Call, Query, Reply, json};
+use crate::edge::{Authority, Call, Query, Reply, json};
 
 /// A caller.
 #[derive(Serialize, ToSchema)]
@@ -71,7 +70,7 @@ pub(super) struct CallerList {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list_all(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&["account", "after", "limit"])?;
+    let query = &call.query;
     let account = native.listed(&call, query.get("account")).await?;
     page(&native, &call, account, &query).await
 }
@@ -103,7 +102,7 @@ async fn page(native: &Native, call: &Call, account: Option<AccountId>, query: &
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let account = native.account(&call, Some(call.params.get("account")?)).await?;
-    let query = call.query(&["after", "limit"])?;
+    let query = &call.query;
     page(&native, &call, Some(account.id), &query).await
 }
 
@@ -124,15 +123,13 @@ pub(super) struct CallerFields {
     (status = 201, description = "The caller", body = CallerShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let account = native.account(&call, Some(call.params.get("account")?)).await?;
-    who::admin(&call.caller)?;
-    call.query(&[])?;
     let fields: CallerFields = json(&call.body)?;
     let name: Name = wire::named(&fields.name, "name")?;
     let role = fields.role.as_deref().map_or(Ok(Role::Member), who::role)?;
     who::not_above(&call.caller, role)?;
-    let id = native.shared.registry.ensure_caller(account.id, &name, role, call.now).await?;
+    let id = native.shared.registry.by(authority).ensure_caller(account.id, &name, role, call.now).await?;
     let known = native.shared.registry.caller_by_id(id).await?.ok_or_else(|| Error::not_found(Noun::Caller))?;
     Reply::made(&CallerShown::of(&known))
 }
@@ -189,27 +186,26 @@ impl Native {
     (status = 200, description = "The caller", body = CallerChanged),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
+pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let fields: CallerChange = json(&call.body)?;
     let known = native.managed(&call).await?;
-    let by = Revoker { by: call.caller.id, at: call.now };
+    let by = authority.by();
     let role = fields.role.as_deref().map(who::role).transpose()?.unwrap_or(known.role);
     who::not_above(&call.caller, role)?;
     let name: Option<Name> = fields.name.as_deref().map(|text| wire::named(text, "name")).transpose()?;
     let name = name.unwrap_or_else(|| known.name.clone());
     if (&name, role) != (&known.name, known.role) {
         let change = Amendment::Caller { id: known.id, name: name.clone(), role };
-        native.shared.registry.change(&change, false, by).await?;
+        native.shared.registry.by(authority).change(&change, false, by).await?;
     }
     let known = CallerRecord { name, role, ..known };
     let (ended, standing) = match fields.standing {
         None => (0, known.standing),
         Some(StandingWord::Suspended) => {
-            (native.shared.registry.suspend_caller(known.id, by).await?, CallerStanding::Suspended)
+            (native.shared.registry.by(authority).suspend_caller(known.id, by).await?, CallerStanding::Suspended)
         }
         Some(StandingWord::Active) => {
-            native.shared.registry.activate_caller(known.id).await?;
+            native.shared.registry.by(authority).activate_caller(known.id).await?;
             (0, CallerStanding::Active)
         }
     };
@@ -228,10 +224,10 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
     (status = 200, description = "It is gone, or what that would mean", body = CallerRemoved),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let said = Said::read(&call.query(&["last_operator", "dry_run"])?)?;
+pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let said = Said::read(&call.query)?;
     let known = native.managed(&call).await?;
-    let removal = native.removed(&call, &Thing::Caller(known.id), said).await?;
+    let removal = native.removed(&call, authority, &Thing::Caller(known.id), said).await?;
     let caller = CallerShown::of(&CallerRecord { standing: CallerStanding::Removed, ..known });
     Reply::json(&CallerRemoved { caller, ended: removal.leases(), removal })
 }

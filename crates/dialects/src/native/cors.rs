@@ -12,8 +12,8 @@ use valetkey_core::id::StorageId;
 use valetkey_core::name::BucketName;
 
 use super::error::Problem;
-use super::{Native, who, wire};
-use crate::edge::{Call, Reply, json};
+use super::{Native, wire};
+use crate::edge::{Authority, Call, Reply, json};
 
 /// What pages of some origins may do.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -75,8 +75,6 @@ impl From<CorsRule> for Rule {
 
 /// The bucket of a request, and its store.
 async fn place(native: &Native, call: &Call) -> Result<(StorageId, BucketName), Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
     let bucket: BucketName = wire::named(call.params.get("bucket")?, "bucket")?;
     let known = native.shared.registry.buckets().await?.into_iter().find(|(known, _)| *known == bucket);
     let (bucket, storage) = known.ok_or_else(|| Error::not_found(Noun::Bucket).at("bucket"))?;
@@ -104,7 +102,7 @@ pub(super) async fn show(native: Arc<Native>, call: Call) -> Result<Reply, Error
     (status = 200, description = "The rules", body = CorsFields),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn set(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+pub(super) async fn set(native: Arc<Native>, call: Call, _: Authority) -> Result<Reply, Error> {
     let (storage, bucket) = place(&native, &call).await?;
     let fields: CorsFields = json(&call.body)?;
     let rules = Rules::new(fields.rules.into_iter().map(Rule::from).collect())?;
@@ -118,7 +116,7 @@ pub(super) async fn set(native: Arc<Native>, call: Call) -> Result<Reply, Error>
     (status = 204, description = "It has none"),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+pub(super) async fn remove(native: Arc<Native>, call: Call, _: Authority) -> Result<Reply, Error> {
     let (storage, bucket) = place(&native, &call).await?;
     native.cors.set_cors(storage, &bucket, None).await?;
     Ok(Reply::nothing())

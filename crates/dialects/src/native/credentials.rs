@@ -112,7 +112,6 @@ pub(super) enum KindShown<'a> {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn vend(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
     let fields: AskFields = json(&call.body)?;
     let AskFields { grant, bucket, prefix, prefixes, objects, raw_prefixes, whole_bucket, access, actions, ttl_secs } =
         fields;

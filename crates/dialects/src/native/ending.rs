@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
 use valetkey_core::id::TokenId;
-use valetkey_core::lease::Revoker;
 use valetkey_core::port::TokenRecord;
 use valetkey_core::removal::last_operator;
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
 use super::{Native, who, wire};
-use crate::edge::Call;
+use crate::edge::{Authority, Call};
 
 /// How far an ending goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -142,15 +141,15 @@ impl Native {
 
 impl Doomed {
     /// Ends them, each of them also after one whose end could not be put on record: what leaked must not stay alive for that.
-    pub(super) async fn end(self, native: &Native, by: Revoker) -> Result<EndedTokens, Error> {
+    pub(super) async fn end(self, native: &Native, authority: Authority) -> Result<EndedTokens, Error> {
         let Self { tokens, extent } = self;
-        let registry = &native.shared.registry;
+        let registry = native.shared.registry.by(authority);
         let mut ended = EndedTokens { tokens: Vec::new(), links: 0, leases: 0 };
         let ids: Vec<TokenId> = tokens.iter().map(|record| record.id).collect();
         let mut first = Ok(());
         for record in tokens {
             // Also of one that is ended: credentials may be left that its end did not reach.
-            match registry.revoke_token(record.id, by).await {
+            match registry.revoke_token(record.id, authority.by()).await {
                 Ok(leases) => ended.leases += leases,
                 Err(error) => first = first.and(Err(error)),
             }

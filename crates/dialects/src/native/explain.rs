@@ -99,7 +99,6 @@ const fn word(verdict: Verdict) -> &'static str {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
     let ExplainFields { bucket, key, action, access, caller, account } = json(&call.body)?;
     let bucket = BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?;
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
@@ -209,7 +208,6 @@ pub(super) struct Me {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn me(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
     let account = native.account(&call, None).await?;
     let balance = native.shared.usage.balance(account.id).await?;
     let Caller { id, account: _, name, role, token, token_until } = &*call.caller;

@@ -10,7 +10,6 @@ use valetkey_core::dataset::Dataset;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, GrantTime, Grantee};
 use valetkey_core::id::GrantId;
-use valetkey_core::lease::Revoker;
 use valetkey_core::name::BucketName;
 use valetkey_core::port::GrantFilter;
 use valetkey_core::removal::{Amendment, Thing};
@@ -25,7 +24,7 @@ use super::removal::{Changing, Removal, Said};
 use super::scopes::{Access, PathFields, ScopeShown, wish};
 use super::who::Whom;
 use super::{Native, lists, who, wire};
-use crate::edge::{Call, Query, Reply, json};
+use crate::edge::{Authority, Call, Query, Reply, json};
 
 /// Whether a grant opens anything now.
 #[derive(Clone, Copy, Serialize, ToSchema)]
@@ -131,7 +130,7 @@ pub(super) struct GrantList {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&["account", "all", "name", "caller", "bucket", "since", "since_secs", "after", "limit"])?;
+    let query = &call.query;
     let limit = lists::size(&query)?;
     let all = query.flag("all")?.unwrap_or(false);
     let account = match (query.get("account"), call.caller.role) {
@@ -236,9 +235,7 @@ pub(super) struct GrantFields {
     (status = 201, description = "The grant", body = GrantShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let GrantFields {
         account,
         name,
@@ -304,7 +301,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
         until,
     };
     native.stores.can_express(&storage, &grant.scope)?;
-    let id = native.shared.registry.create_grant(grant.clone(), call.now).await?;
+    let id = native.shared.registry.by(authority).create_grant(grant.clone(), call.now).await?;
     let grant = Grant { id, ..grant };
     let names = native.names_of(std::slice::from_ref(&grant)).await?;
     Reply::made(&GrantShown::of(&grant, &names, call.now))
@@ -347,11 +344,10 @@ fn place(
     (status = 200, description = "It is removed, or what that would mean", body = GrantRemoved),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    let said = Said::read(&call.query(&["end_credentials", "dry_run"])?)?;
+pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let said = Said::read(&call.query)?;
     let grant = native.grant(&call).await?;
-    let removal = native.removed(&call, &Thing::Grant(grant.id), said).await?;
+    let removal = native.removed(&call, authority, &Thing::Grant(grant.id), said).await?;
     Reply::json(&GrantRemoved { removed: grant.id.to_string(), credentials_ended: said.ends(), removal })
 }
 
@@ -426,9 +422,8 @@ fn moved(field: Whom<String>, before: Option<Timestamp>, name: &'static str) -> 
     (status = 200, description = "The grant", body = GrantChanged),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    let said = Changing::read(&call.query(&["end_credentials", "dry_run"])?)?;
+pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let said = Changing::read(&call.query)?;
     let fields: GrantChange = json(&call.body)?;
     let before = native.grant(&call).await?;
     let GrantChange {
@@ -475,8 +470,8 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
         ..before
     };
     native.stores.can_express(storage, &after.scope)?;
-    let by = Revoker { by: call.caller.id, at: call.now };
-    let ended = native.changed(&Amendment::Grant(after.clone()), said, by).await?;
+    let by = authority.by();
+    let ended = native.changed(&Amendment::Grant(after.clone()), said, authority).await?;
     let names = native.names_of(std::slice::from_ref(&after)).await?;
     let grant = GrantShown::of(&after, &names, call.now);
     let still_taken = if said.is_dry() { Vec::new() } else { still_taken(&native, by).await? };

@@ -21,7 +21,7 @@ use super::error::Problem;
 use super::leases::{LeaseShown, Names, StillTaken, still_taken};
 use super::tokens::TokenShown;
 use super::{Native, who, wire};
-use crate::edge::{Call, Reply, json};
+use crate::edge::{Authority, Call, Reply, json};
 
 /// The most leases that are shown; all of them end.
 const MOST_SHOWN: usize = 500;
@@ -159,16 +159,17 @@ fn is_live(record: &LeaseRecord, now: Timestamp) -> bool {
     (status = 200, description = "What is known of it, and what was done", body = IncidentShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn handle(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
+pub(super) async fn handle(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let IncidentFields { what, dry_run, last_operator } = json(&call.body)?;
     let (dry_run, last) = (dry_run.unwrap_or(false), LastOperator::of(last_operator));
     let what = what.trim();
     let inside = presigned(what)?;
     let shown = match native.leaked(&call, inside.as_deref().unwrap_or(what)).await? {
-        Leaked::Token(record, kind) => native.end_leaked_token(&call, *record, kind, dry_run, last).await?,
-        Leaked::Signed(record, child) => native.end_leaked_child(&call, *record, &child, dry_run).await?,
-        Leaked::Leases(records, kind) => native.end_leaked_leases(&call, records, kind, dry_run).await?,
+        Leaked::Token(record, kind) => {
+            native.end_leaked_token((&call, authority), *record, kind, dry_run, last).await?
+        }
+        Leaked::Signed(record, child) => native.end_leaked_child((&call, authority), *record, &child, dry_run).await?,
+        Leaked::Leases(records, kind) => native.end_leaked_leases((&call, authority), records, kind, dry_run).await?,
     };
     Reply::json(&shown)
 }
@@ -329,7 +330,7 @@ impl Native {
 
     async fn end_leaked_token(
         &self,
-        call: &Call,
+        (call, authority): (&Call, Authority),
         record: TokenRecord,
         kind: LeakedKind,
         dry_run: bool,
@@ -343,11 +344,11 @@ impl Native {
         let mut tokens: Vec<TokenRecord> = doomed.tokens.iter().filter(|one| one.revoked.is_none()).cloned().collect();
         let mut ended = EndedCounts { tokens: count(tokens.len()), leases: tally.count, links: None };
         let mut still_works = Vec::new();
-        let by = Revoker { by: call.caller.id, at: call.now };
+        let by = authority.by();
         if dry_run {
             still_works.extend(self.taken_on(&tally).await?);
         } else {
-            let done = doomed.end(self, by).await?;
+            let done = doomed.end(self, authority).await?;
             ended = EndedCounts { tokens: count(done.tokens.len()), leases: done.leases, links: Some(done.links) };
             for token in &mut tokens {
                 token.revoked = Some(call.now);
@@ -365,14 +366,14 @@ impl Native {
 
     async fn end_leaked_child(
         &self,
-        call: &Call,
+        (call, authority): (&Call, Authority),
         record: TokenRecord,
         child: &Child,
         dry_run: bool,
     ) -> Result<IncidentShown, Error> {
         who::not_above(&call.caller, record.role)?;
         if !dry_run {
-            let by = Revoker { by: call.caller.id, at: call.now };
+            let by = authority.by();
             self.shared.parents.end_child(child, by).await?;
         }
         let leases = u64::from(child.until > call.now);
@@ -396,12 +397,12 @@ impl Native {
 
     async fn end_leaked_leases(
         &self,
-        call: &Call,
+        (call, authority): (&Call, Authority),
         records: Vec<LeaseRecord>,
         kind: LeakedKind,
         dry_run: bool,
     ) -> Result<IncidentShown, Error> {
-        let by = Revoker { by: call.caller.id, at: call.now };
+        let by = authority.by();
         let mut tally = Tally::default();
         let (mut owners, mut taken) = (BTreeMap::new(), Tally::default());
         let mut all = Vec::with_capacity(records.len());
@@ -422,7 +423,7 @@ impl Native {
             ended.leases = 0;
             let mut first = Ok(());
             for (lease, storage, key_ids) in all {
-                match self.shared.registry.revoke(Revocation::Lease(lease), by).await {
+                match self.shared.registry.by(authority).revoke(Revocation::Lease(lease), by).await {
                     Ok(count) => ended.leases += count,
                     Err(error) => first = first.and(Err(error)),
                 }

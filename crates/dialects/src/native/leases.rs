@@ -21,7 +21,7 @@ use super::error::Problem;
 use super::parent_keys::ParentKeyShown;
 use super::scopes::ScopeShown;
 use super::{Native, lists, who, wire};
-use crate::edge::{Call, Reply};
+use crate::edge::{Authority, Call, Reply};
 
 /// What became of a lease.
 #[derive(Clone, Copy, Serialize, ToSchema)]
@@ -174,18 +174,7 @@ const MOST_PAGE: u32 = 500;
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&[
-        "live",
-        "account",
-        "caller",
-        "token",
-        "grant",
-        "bucket",
-        "since",
-        "since_secs",
-        "limit",
-        "before",
-    ])?;
+    let query = &call.query;
     let limit = page_size(query.get("limit"))?;
     let token = match query.get("token") {
         Some(text) => Some(native.token(&call, wire::named(text, "token")?).await?),
@@ -248,7 +237,6 @@ impl Native {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn get(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
     let record = native.lease(&call, wire::in_path(call.params.get("lease")?, Noun::Lease, "lease")?).await?;
     let names = Names::of(&native, std::slice::from_ref(&record)).await?;
     Reply::json(&LeaseShown::of(&record, &names, call.now))
@@ -327,11 +315,10 @@ impl StillTaken {
     (status = 200, description = "It is ended", body = EndedShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
+pub(super) async fn end(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let record = native.lease(&call, wire::in_path(call.params.get("lease")?, Noun::Lease, "lease")?).await?;
-    let by = Revoker { by: call.caller.id, at: call.now };
-    let ended = native.shared.registry.revoke(Revocation::Lease(record.lease.id), by).await?;
+    let by = authority.by();
+    let ended = native.shared.registry.by(authority).revoke(Revocation::Lease(record.lease.id), by).await?;
     // Said each time, also of one that was ended before.
     let storages = native.shared.registry.storages().await?;
     let goes_on = record.trace.filter(|trace| trace.expiration > call.now);
@@ -376,7 +363,6 @@ pub(super) struct LeasesOfKey {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn whose(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
     let text = call.params.get("access_key_id")?;
     if TokenId::from_hex(text).is_some() {
         let record = native.parent_key(&call, text, "access_key_id").await?;

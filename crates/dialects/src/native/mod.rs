@@ -35,13 +35,14 @@ use std::sync::Arc;
 
 use http::Method;
 use valetkey_core::Error;
+use valetkey_core::caller::Role::{self, Admin, Member, Operator};
 use valetkey_core::check::{Checker, Prober};
 use valetkey_core::cors::CorsRules;
 use valetkey_core::stores::Stores;
 use valetkey_core::table::TableLogs;
 use valetkey_core::time::Lifetime;
 
-use crate::edge::{Call, Class, Dialect, Reply, Route, Shared, bearer, no_headers, usual_headers};
+use crate::edge::{Authority, Call, Class, Dialect, Reply, Route, Shared, bearer, no_headers, usual_headers};
 
 pub use openapi::document;
 
@@ -74,16 +75,53 @@ struct Native {
     cors: Arc<dyn CorsRules>,
 }
 
-fn on<F>(native: &Arc<Native>, method: Method, path: &'static str, handler: fn(Arc<Native>, Call) -> F) -> Route
+/// A row of a route that changes nothing: its path, the least role that is let in, and what its query knows.
+fn read<F>(
+    native: &Arc<Native>,
+    path: &'static str,
+    needs: Role,
+    query: &'static [&'static str],
+    handler: fn(Arc<Native>, Call) -> F,
+) -> Route
 where
     F: Future<Output = Result<Reply, Error>> + Send + 'static,
 {
     let native = Arc::clone(native);
-    let class = if path == CREDENTIALS { Class::Credentials } else { Class::Common };
-    Route::token(method, path, class, move |call| handler(Arc::clone(&native), call))
+    let route = Route::token(Method::GET, path, Class::Common, move |call| handler(Arc::clone(&native), call));
+    route.needs(needs).query(query)
 }
 
-const CREDENTIALS: &str = "/api/v1/credentials";
+/// The same of one that is asked with a body.
+fn ask<F>(
+    native: &Arc<Native>,
+    (path, class): (&'static str, Class),
+    needs: Role,
+    handler: fn(Arc<Native>, Call) -> F,
+) -> Route
+where
+    F: Future<Output = Result<Reply, Error>> + Send + 'static,
+{
+    let native = Arc::clone(native);
+    Route::token(Method::POST, path, class, move |call| handler(Arc::clone(&native), call)).needs(needs)
+}
+
+/// The same of one that changes something.
+fn change<F>(
+    native: &Arc<Native>,
+    method: Method,
+    path: &'static str,
+    needs: Role,
+    query: &'static [&'static str],
+    handler: fn(Arc<Native>, Call, Authority) -> F,
+) -> Route
+where
+    F: Future<Output = Result<Reply, Error>> + Send + 'static,
+{
+    let native = Arc::clone(native);
+    let handler = move |call, authority| handler(Arc::clone(&native), call, authority);
+    Route::change(method, path, Class::Common, handler).needs(needs).query(query)
+}
+
 const CORS: &str = "/api/v1/buckets/{bucket}/cors";
 const CALLERS: &str = "/api/v1/accounts/{account}/callers";
 const CALLER: &str = "/api/v1/accounts/{account}/callers/{caller}";
@@ -101,7 +139,6 @@ pub fn dialect(
     let (desk, entropy) = (shared.desk.clone(), Arc::clone(&shared.entropy));
     let checker = Checker { desk, stores: Arc::clone(&stores), prober, entropy };
     let native = &Arc::new(Native { shared: Arc::clone(shared), settings, stores, checker, logs, cors });
-    let (get, post, delete, patch) = (Method::GET, Method::POST, Method::DELETE, Method::PATCH);
     Dialect {
         name: NAME,
         alias: None,
@@ -138,72 +175,181 @@ pub fn dialect(
         body: error::body,
         body_type: "application/problem+json",
         routes: vec![
-            on(native, post.clone(), CREDENTIALS, credentials::vend),
-            on(native, get.clone(), "/api/v1/leases", leases::list),
-            on(native, get.clone(), "/api/v1/leases/{lease}", leases::get),
-            on(native, delete.clone(), "/api/v1/leases/{lease}", leases::end),
-            on(native, post.clone(), "/api/v1/revocations", revocations::revoke),
-            on(native, get.clone(), "/api/v1/whose/{access_key_id}", leases::whose),
-            on(native, post.clone(), "/api/v1/explain", explain::explain),
-            on(native, get.clone(), "/api/v1/me", explain::me),
-            on(native, get.clone(), "/api/v1/grants", grants::list),
-            on(native, post.clone(), "/api/v1/grants", grants::create),
-            on(native, patch.clone(), "/api/v1/grants/{grant}", grants::change),
-            on(native, delete.clone(), "/api/v1/grants/{grant}", grants::remove),
-            on(native, get.clone(), "/api/v1/accounts", accounts::list),
-            on(native, post.clone(), "/api/v1/accounts", accounts::create),
-            on(native, patch.clone(), "/api/v1/accounts/{account}", accounts::change),
-            on(native, delete.clone(), "/api/v1/accounts/{account}", accounts::remove),
-            on(native, post.clone(), "/api/v1/accounts/{account}/credits", accounts::add_credits),
-            on(native, get.clone(), "/api/v1/callers", callers::list_all),
-            on(native, get.clone(), CALLERS, callers::list),
-            on(native, post.clone(), CALLERS, callers::create),
-            on(native, patch.clone(), CALLER, callers::change),
-            on(native, delete.clone(), CALLER, callers::remove),
-            on(native, post.clone(), "/api/v1/incidents", incidents::handle),
-            on(native, get.clone(), "/api/v1/tokens", tokens::list),
-            on(native, post.clone(), "/api/v1/tokens", tokens::create),
-            on(native, patch.clone(), "/api/v1/tokens/{token}", tokens::change),
-            on(native, delete.clone(), "/api/v1/tokens/{token}", tokens::end),
-            on(native, get.clone(), "/api/v1/storages", storages::list),
-            on(native, post.clone(), "/api/v1/storages", storages::create),
-            on(native, patch.clone(), "/api/v1/storages/{storage}", storages::change),
-            on(native, delete.clone(), "/api/v1/storages/{storage}", storages::remove),
-            on(native, post.clone(), "/api/v1/storages/{storage}/revocations", storages::end),
-            on(native, post.clone(), "/api/v1/storages/{storage}/checks", checks::check),
-            on(native, get.clone(), "/api/v1/buckets", places::buckets),
-            on(native, post.clone(), "/api/v1/buckets", places::create_bucket),
-            on(native, get.clone(), CORS, cors::show),
-            on(native, Method::PUT, CORS, cors::set),
-            on(native, delete.clone(), CORS, cors::remove),
-            on(native, delete.clone(), "/api/v1/buckets/{bucket}", places::remove_bucket),
-            on(native, get.clone(), "/api/v1/datasets", places::datasets),
-            on(native, post.clone(), "/api/v1/datasets", places::create_dataset),
-            on(native, patch.clone(), "/api/v1/datasets/{dataset}", places::change_dataset),
-            on(native, delete.clone(), "/api/v1/datasets/{dataset}", places::remove_dataset),
-            on(native, get.clone(), "/api/v1/shares", shares::list),
-            on(native, post.clone(), "/api/v1/shares", shares::create),
-            on(native, delete.clone(), "/api/v1/shares/{share}", shares::remove),
-            on(native, get.clone(), "/api/v1/shares/{share}/tables", shares::tables),
-            on(native, post.clone(), "/api/v1/shares/{share}/tables", shares::add_table),
-            on(native, delete.clone(), "/api/v1/shares/{share}/tables/{table}", shares::remove_table),
-            on(native, get.clone(), "/api/v1/shares/{share}/recipients", shares::recipients),
-            on(native, post.clone(), "/api/v1/shares/{share}/recipients", shares::give),
-            on(native, delete.clone(), "/api/v1/shares/{share}/recipients/{account}", shares::take),
-            on(native, post.clone(), "/api/v1/share-profiles", profiles::create),
-            on(native, post.clone(), "/api/v1/share-links", profiles::link),
-            on(native, get.clone(), "/api/v1/ledger/verify", audit::verify),
-            on(native, get.clone(), "/api/v1/audit", audit::list),
-            on(native, get.clone(), "/api/v1/workspaces", workspaces::list),
-            on(native, post, "/api/v1/workspaces", workspaces::create),
-            on(native, patch.clone(), "/api/v1/workspaces/{workspace}", workspaces::change),
-            on(native, delete, "/api/v1/workspaces/{workspace}", workspaces::remove),
-            on(native, get.clone(), "/api/v1/parent-keys", parent_keys::list),
-            on(native, Method::POST, "/api/v1/parent-keys", parent_keys::create),
-            on(native, patch, "/api/v1/parent-keys/{key}", parent_keys::change),
-            on(native, Method::DELETE, "/api/v1/parent-keys/{key}", parent_keys::disable),
-            on(native, Method::POST, "/api/v1/parent-keys/{key}/revocations", parent_keys::end_child),
-            Route::open(get, "/openapi.json", Class::Common, |_| async {
+            ask(native, ("/api/v1/credentials", Class::Credentials), Member, credentials::vend),
+            read(
+                native,
+                "/api/v1/leases",
+                Member,
+                &["live", "account", "caller", "token", "grant", "bucket", "since", "since_secs", "limit", "before"],
+                leases::list,
+            ),
+            read(native, "/api/v1/leases/{lease}", Member, &[], leases::get),
+            change(native, Method::DELETE, "/api/v1/leases/{lease}", Member, &[], leases::end),
+            change(native, Method::POST, "/api/v1/revocations", Member, &[], revocations::revoke),
+            read(native, "/api/v1/whose/{access_key_id}", Member, &[], leases::whose),
+            ask(native, ("/api/v1/explain", Class::Common), Member, explain::explain),
+            read(native, "/api/v1/me", Member, &[], explain::me),
+            read(
+                native,
+                "/api/v1/grants",
+                Member,
+                &["account", "all", "name", "caller", "bucket", "since", "since_secs", "after", "limit"],
+                grants::list,
+            ),
+            change(native, Method::POST, "/api/v1/grants", Operator, &[], grants::create),
+            change(
+                native,
+                Method::PATCH,
+                "/api/v1/grants/{grant}",
+                Operator,
+                &["end_credentials", "dry_run"],
+                grants::change,
+            ),
+            change(
+                native,
+                Method::DELETE,
+                "/api/v1/grants/{grant}",
+                Operator,
+                &["end_credentials", "dry_run"],
+                grants::remove,
+            ),
+            read(native, "/api/v1/accounts", Member, &[], accounts::list),
+            change(native, Method::POST, "/api/v1/accounts", Operator, &[], accounts::create),
+            change(native, Method::PATCH, "/api/v1/accounts/{account}", Operator, &[], accounts::change),
+            change(
+                native,
+                Method::DELETE,
+                "/api/v1/accounts/{account}",
+                Operator,
+                &["cascade", "last_operator", "dry_run"],
+                accounts::remove,
+            ),
+            change(native, Method::POST, "/api/v1/accounts/{account}/credits", Operator, &[], accounts::add_credits),
+            read(native, "/api/v1/callers", Member, &["account", "after", "limit"], callers::list_all),
+            read(native, CALLERS, Member, &["after", "limit"], callers::list),
+            change(native, Method::POST, CALLERS, Admin, &[], callers::create),
+            change(native, Method::PATCH, CALLER, Member, &[], callers::change),
+            change(native, Method::DELETE, CALLER, Member, &["last_operator", "dry_run"], callers::remove),
+            change(native, Method::POST, "/api/v1/incidents", Member, &[], incidents::handle),
+            read(
+                native,
+                "/api/v1/tokens",
+                Member,
+                &["account", "caller", "since", "since_secs", "after", "limit"],
+                tokens::list,
+            ),
+            change(native, Method::POST, "/api/v1/tokens", Admin, &[], tokens::create),
+            change(
+                native,
+                Method::PATCH,
+                "/api/v1/tokens/{token}",
+                Member,
+                &["end_credentials", "dry_run"],
+                tokens::change,
+            ),
+            change(
+                native,
+                Method::DELETE,
+                "/api/v1/tokens/{token}",
+                Member,
+                &["with_made", "last_operator", "dry_run"],
+                tokens::end,
+            ),
+            read(native, "/api/v1/storages", Operator, &[], storages::list),
+            change(native, Method::POST, "/api/v1/storages", Operator, &[], storages::create),
+            change(native, Method::PATCH, "/api/v1/storages/{storage}", Operator, &[], storages::change),
+            change(
+                native,
+                Method::DELETE,
+                "/api/v1/storages/{storage}",
+                Operator,
+                &["cascade", "dry_run"],
+                storages::remove,
+            ),
+            change(native, Method::POST, "/api/v1/storages/{storage}/revocations", Operator, &[], storages::end),
+            ask(native, ("/api/v1/storages/{storage}/checks", Class::Common), Operator, checks::check),
+            read(native, "/api/v1/buckets", Operator, &[], places::buckets),
+            change(native, Method::POST, "/api/v1/buckets", Operator, &[], places::create_bucket),
+            read(native, CORS, Operator, &[], cors::show),
+            change(native, Method::PUT, CORS, Operator, &[], cors::set),
+            change(native, Method::DELETE, CORS, Operator, &[], cors::remove),
+            change(
+                native,
+                Method::DELETE,
+                "/api/v1/buckets/{bucket}",
+                Operator,
+                &["cascade", "with_objects", "dry_run"],
+                places::remove_bucket,
+            ),
+            read(native, "/api/v1/datasets", Operator, &["bucket"], places::datasets),
+            change(native, Method::POST, "/api/v1/datasets", Operator, &[], places::create_dataset),
+            change(native, Method::PATCH, "/api/v1/datasets/{dataset}", Operator, &[], places::change_dataset),
+            change(
+                native,
+                Method::DELETE,
+                "/api/v1/datasets/{dataset}",
+                Operator,
+                &["cascade", "dry_run"],
+                places::remove_dataset,
+            ),
+            read(native, "/api/v1/shares", Operator, &["account"], shares::list),
+            change(native, Method::POST, "/api/v1/shares", Operator, &[], shares::create),
+            change(native, Method::DELETE, "/api/v1/shares/{share}", Operator, &["end_credentials"], shares::remove),
+            read(native, "/api/v1/shares/{share}/tables", Operator, &[], shares::tables),
+            change(native, Method::POST, "/api/v1/shares/{share}/tables", Operator, &[], shares::add_table),
+            change(
+                native,
+                Method::DELETE,
+                "/api/v1/shares/{share}/tables/{table}",
+                Operator,
+                &["end_credentials"],
+                shares::remove_table,
+            ),
+            read(native, "/api/v1/shares/{share}/recipients", Operator, &["account"], shares::recipients),
+            change(native, Method::POST, "/api/v1/shares/{share}/recipients", Operator, &[], shares::give),
+            change(
+                native,
+                Method::DELETE,
+                "/api/v1/shares/{share}/recipients/{account}",
+                Operator,
+                &["caller", "end_credentials"],
+                shares::take,
+            ),
+            change(native, Method::POST, "/api/v1/share-profiles", Admin, &[], profiles::create),
+            change(native, Method::POST, "/api/v1/share-links", Admin, &[], profiles::link),
+            read(native, "/api/v1/ledger/verify", Operator, &["expect_head"], audit::verify),
+            read(native, "/api/v1/audit", Operator, &["since", "since_secs", "noun", "before", "limit"], audit::list),
+            read(native, "/api/v1/workspaces", Admin, &["account", "bucket"], workspaces::list),
+            change(native, Method::POST, "/api/v1/workspaces", Operator, &[], workspaces::create),
+            change(native, Method::PATCH, "/api/v1/workspaces/{workspace}", Operator, &["account"], workspaces::change),
+            change(
+                native,
+                Method::DELETE,
+                "/api/v1/workspaces/{workspace}",
+                Operator,
+                &["account", "end_credentials", "dry_run"],
+                workspaces::remove,
+            ),
+            read(native, "/api/v1/parent-keys", Member, &["account", "bucket"], parent_keys::list),
+            change(native, Method::POST, "/api/v1/parent-keys", Operator, &[], parent_keys::create),
+            change(
+                native,
+                Method::PATCH,
+                "/api/v1/parent-keys/{key}",
+                Operator,
+                &["end_credentials", "dry_run"],
+                parent_keys::change,
+            ),
+            change(
+                native,
+                Method::DELETE,
+                "/api/v1/parent-keys/{key}",
+                Member,
+                &["remove", "cascade", "dry_run"],
+                parent_keys::disable,
+            ),
+            change(native, Method::POST, "/api/v1/parent-keys/{key}/revocations", Member, &[], parent_keys::end_child),
+            Route::open(Method::GET, "/openapi.json", Class::Common, |_| async {
                 Ok(Reply::written(openapi::written()?.into(), "application/json"))
             }),
         ],

@@ -10,7 +10,6 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::TokenId;
-use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name, shortened};
 use valetkey_core::parent::{Child, NewParent, ParentRecord, Permission, SessionToken};
 use valetkey_core::removal::{Amendment, Thing};
@@ -25,7 +24,7 @@ use super::places::carried;
 use super::removal::{Changing, Said};
 use super::who::Whom;
 use super::{Native, lists, who, wire};
-use crate::edge::{Call, Reply, json};
+use crate::edge::{Authority, Call, Reply, json};
 
 /// The longest a parent access key may be told to live: ten years, in seconds.
 const LONGEST_SECS: i64 = 315_360_000;
@@ -110,7 +109,7 @@ pub(super) struct ParentKeyList {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&["account", "bucket"])?;
+    let query = &call.query;
     let account = native.listed(&call, query.get("account")).await?;
     let bucket = lists::bucket(&query)?;
     let mut records = native.shared.parents.parents(account).await?;
@@ -165,9 +164,7 @@ pub(super) struct ParentKeyMade<'a> {
     (status = 201, description = "The parent access key", body = ParentKeyMade<'static>),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn create(native: Arc<Native>, call: Call, _: Authority) -> Result<Reply, Error> {
     let fields: ParentKeyFields = json(&call.body)?;
     let ParentKeyFields { name, account, buckets, permission, expires_in_secs, outlive } = fields;
     if buckets.len() > MOST_BUCKETS {
@@ -254,20 +251,20 @@ impl Native {
     (status = 200, description = "It is disabled; with `remove` it is gone, or what that would mean", body = ParentKeyShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn disable(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&["remove", "cascade", "dry_run"])?;
+pub(super) async fn disable(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let query = &call.query;
     let mut record = native.parent_key(&call, call.params.get("key")?, "key").await?;
     who::not_above(&call.caller, record.token.role)?;
     if query.flag("remove")?.unwrap_or(false) {
         who::operator(&call.caller)?;
         let what = Thing::ParentKey(record.token.id);
-        return Reply::json(&native.removed(&call, &what, Said::read(&query)?).await?);
+        return Reply::json(&native.removed(&call, authority, &what, Said::read(query)?).await?);
     }
     if query.get("cascade").is_some() || query.get("dry_run").is_some() {
         return Err(Error::new(Kind::Invalid, "`cascade` and `dry_run` go with `remove`").at("remove"));
     }
-    let by = Revoker { by: call.caller.id, at: call.now };
-    native.shared.registry.revoke_token(record.token.id, by).await?;
+    let by = authority.by();
+    native.shared.registry.by(authority).revoke_token(record.token.id, by).await?;
     record.token.revoked = record.token.revoked.or(Some(call.now));
     Reply::json(&ParentKeyShown::of(&record))
 }
@@ -297,13 +294,12 @@ pub(super) struct ParentKeyChange {
     (status = 200, description = "The parent access key", body = ParentKeyChanged),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    let said = Changing::read(&call.query(&["end_credentials", "dry_run"])?)?;
+pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let said = Changing::read(&call.query)?;
     let ParentKeyChange { expires_in_secs, outlive, permission } = json(&call.body)?;
     let key = call.params.get("key")?;
     let record = native.parent_key(&call, key, "key").await?;
-    let by = Revoker { by: call.caller.id, at: call.now };
+    let by = authority.by();
     let mut ended = 0;
     if let Some(text) = permission {
         let actions = read_permission(&text)?.actions();
@@ -316,11 +312,11 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
             }
             let scope = Scope::new(before.scope.bucket().clone(), Paths::Whole, actions)
                 .ok_or_else(|| Error::internal("a permission allows nothing"))?;
-            ended += native.changed(&Amendment::Grant(Grant { scope, ..before }), said, by).await?;
+            ended += native.changed(&Amendment::Grant(Grant { scope, ..before }), said, authority).await?;
         }
     }
     if !matches!(expires_in_secs, Whom::Unsaid) {
-        ended += native.token_until(&call, record.token.id, expires_in_secs, outlive, said).await?.1;
+        ended += native.token_until((&call, authority), record.token.id, expires_in_secs, outlive, said).await?.1;
     }
     let parent_key = ParentKeyShown::of(&native.parent_key(&call, key, "key").await?);
     let still_taken = if said.is_dry() { Vec::new() } else { still_taken(&native, by).await? };
@@ -367,8 +363,7 @@ pub(super) struct ChildFields {
     (status = 200, description = "It is ended", body = EndedShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn end_child(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
+pub(super) async fn end_child(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let fields: ChildFields = json(&call.body)?;
     let record = native.parent_key(&call, call.params.get("key")?, "key").await?;
     let child = match fields {
@@ -395,6 +390,6 @@ pub(super) async fn end_child(native: Arc<Native>, call: Call) -> Result<Reply, 
     child.begun(call.now).map_err(|why| {
         Error::new(Kind::Invalid, format!("it says that it was signed later than now: {why}")).at("iat")
     })?;
-    native.shared.parents.end_child(&child, Revoker { by: call.caller.id, at: call.now }).await?;
+    native.shared.parents.end_child(&child, authority.by()).await?;
     Reply::json(&EndedShown { ended: u64::from(child.until > call.now), ..EndedShown::default() })
 }

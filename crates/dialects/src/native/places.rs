@@ -7,7 +7,6 @@ use utoipa::ToSchema;
 use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::error::Noun;
 use valetkey_core::id::DatasetId;
-use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::removal::{Amendment, Thing};
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
@@ -18,8 +17,8 @@ use valetkey_core::{Error, Kind};
 use super::error::Problem;
 use super::removal::{Removal, Said};
 use super::who::Whom;
-use super::{Native, lists, who, wire};
-use crate::edge::{Call, Reply, json};
+use super::{Native, lists, wire};
+use crate::edge::{Authority, Call, Reply, json};
 
 /// A bucket.
 #[derive(Serialize, ToSchema)]
@@ -41,9 +40,7 @@ pub(super) struct BucketList {
     (status = 200, description = "Buckets", body = BucketList),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn buckets(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn buckets(native: Arc<Native>, _: Call) -> Result<Reply, Error> {
     let buckets = native.shared.registry.buckets().await?;
     let shown =
         buckets.into_iter().map(|(bucket, id)| BucketShown { bucket: bucket.to_string(), storage: id.to_string() });
@@ -65,9 +62,7 @@ pub(super) struct BucketFields {
     (status = 201, description = "The bucket", body = BucketShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn create_bucket(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn create_bucket(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let fields: BucketFields = json(&call.body)?;
     let bucket = BucketName::parse(&fields.bucket).map_err(|error| error.at("bucket"))?;
     let registry = &native.shared.registry;
@@ -86,7 +81,7 @@ pub(super) async fn create_bucket(native: Arc<Native>, call: Call) -> Result<Rep
     }
     // First at the store: a bucket on record that is not there could be granted and would open nothing.
     native.stores.ensure_bucket(storage, &bucket).await?;
-    registry.create_bucket(storage.id, &bucket, call.now).await?;
+    registry.by(authority).create_bucket(storage.id, &bucket, call.now).await?;
     Reply::made(&BucketShown { bucket: bucket.to_string(), storage: storage.id.to_string() })
 }
 
@@ -102,12 +97,11 @@ pub(super) async fn create_bucket(native: Arc<Native>, call: Call) -> Result<Rep
     (status = 200, description = "It is gone, or what that would mean", body = Removal),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn remove_bucket(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    let said = Said::read(&call.query(&["cascade", "with_objects", "dry_run"])?)?;
+pub(super) async fn remove_bucket(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let said = Said::read(&call.query)?;
     let bucket =
         BucketName::parse(call.params.get("bucket")?).map_err(|_| Error::not_found(Noun::Bucket).at("bucket"))?;
-    Reply::json(&native.removed(&call, &Thing::Bucket(bucket), said).await?)
+    Reply::json(&native.removed(&call, authority, &Thing::Bucket(bucket), said).await?)
 }
 
 /// A dataset.
@@ -181,8 +175,7 @@ pub(super) struct DatasetList {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn datasets(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    let bucket = lists::bucket(&call.query(&["bucket"])?)?;
+    let bucket = lists::bucket(&call.query)?;
     let datasets = native.shared.desk.directory.datasets().await?;
     let meant = datasets.iter().filter(|dataset| bucket.as_ref().is_none_or(|bucket| dataset.bucket == *bucket));
     Reply::json(&DatasetList { datasets: meant.map(DatasetShown::of).collect() })
@@ -238,9 +231,7 @@ fn beside(text: Option<&str>, field: &'static str) -> Result<Option<Key>, Error>
     (status = 201, description = "The dataset", body = DatasetShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn create_dataset(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn create_dataset(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let fields: DatasetFields = json(&call.body)?;
     let bucket = BucketName::parse(&fields.bucket).map_err(|error| error.at("bucket"))?;
     let storage = native.storage_of(&bucket).await?;
@@ -267,7 +258,7 @@ pub(super) async fn create_dataset(native: Arc<Native>, call: Call) -> Result<Re
     carried(&storage, "datasets are vended through")?;
     let paths = Paths::only([&dataset.path])?;
     native.opens(&storage, (&dataset.bucket, paths, Actions::READ), "a dataset's directory", "prefix")?;
-    let id = native.shared.registry.create_dataset(dataset.clone(), call.now).await?;
+    let id = native.shared.registry.by(authority).create_dataset(dataset.clone(), call.now).await?;
     Reply::made(&DatasetShown::of(&Dataset { id, ..dataset }))
 }
 
@@ -280,11 +271,10 @@ pub(super) async fn create_dataset(native: Arc<Native>, call: Call) -> Result<Re
     (status = 200, description = "It is gone, or what that would mean", body = Removal),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn remove_dataset(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    let said = Said::read(&call.query(&["cascade", "dry_run"])?)?;
+pub(super) async fn remove_dataset(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let said = Said::read(&call.query)?;
     let dataset = native.dataset(call.params.get("dataset")?).await?;
-    Reply::json(&native.removed(&call, &Thing::Dataset(dataset.id), said).await?)
+    Reply::json(&native.removed(&call, authority, &Thing::Dataset(dataset.id), said).await?)
 }
 
 /// What to change of a dataset; what is not given stays. Its place cannot be changed: grants were given of it.
@@ -332,9 +322,7 @@ pub(super) struct DatasetChange {
     (status = 200, description = "The dataset", body = DatasetShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn change_dataset(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn change_dataset(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let fields: DatasetChange = json(&call.body)?;
     let DatasetChange { name, topic, description, format, frequency, version, deprecated, .. } = fields;
     let (newest_given, dictionary, sample) = (fields.newest, fields.dictionary, fields.sample);
@@ -370,8 +358,8 @@ pub(super) async fn change_dataset(native: Arc<Native>, call: Call) -> Result<Re
             Whom::Named(key) => *own = beside(Some(&key), field)?,
         }
     }
-    let by = Revoker { by: call.caller.id, at: call.now };
-    native.shared.registry.change(&Amendment::Dataset(dataset.clone()), false, by).await?;
+    let by = authority.by();
+    native.shared.registry.by(authority).change(&Amendment::Dataset(dataset.clone()), false, by).await?;
     Reply::json(&DatasetShown::of(&dataset))
 }
 

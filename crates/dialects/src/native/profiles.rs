@@ -11,7 +11,6 @@ use valetkey_core::account::Account;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
 use valetkey_core::id::CallerId;
-use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
 use valetkey_core::share::{LinkCode, ProfileKind, ProfileLink};
 use valetkey_core::time::Lifetime;
@@ -20,7 +19,7 @@ use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
 use super::{Native, who, wire};
-use crate::edge::{Call, Reply, json};
+use crate::edge::{Authority, Call, Reply, json};
 
 /// How long links live, if nothing else is said: three days.
 const USUAL_LINK: Lifetime = Lifetime::secs(3 * 86_400);
@@ -65,15 +64,21 @@ pub(super) struct ProfileParts<'a> {
 
 impl Native {
     /// The caller a profile is for, which is a member: a profile must not open what is for admins.
-    async fn recipient(&self, call: &Call, account: Option<&str>, name: &Name) -> Result<(Account, CallerId), Error> {
+    async fn recipient(
+        &self,
+        (call, authority): (&Call, Authority),
+        account: Option<&str>,
+        name: &Name,
+    ) -> Result<(Account, CallerId), Error> {
         let account = self.account(call, account).await?;
-        let caller = self.shared.registry.ensure_caller(account.id, name, Role::Member, call.now).await?;
+        let registry = self.shared.registry.by(authority);
+        let caller = registry.ensure_caller(account.id, name, Role::Member, call.now).await?;
         Ok((account, caller))
     }
 
     async fn replace(
         &self,
-        call: &Call,
+        (call, authority): (&Call, Authority),
         account: &Account,
         caller: CallerId,
         grace: i64,
@@ -87,8 +92,7 @@ impl Native {
                 continue;
             }
             if grace == 0 {
-                let by = Revoker { by: call.caller.id, at: call.now };
-                self.shared.registry.revoke_token(token.id, by).await?;
+                self.shared.registry.by(authority).revoke_token(token.id, authority.by()).await?;
             } else {
                 shares.end_token_at(token.id, lifetime(grace, "replace_after_secs")?.ends(call.now)).await?;
             }
@@ -107,9 +111,7 @@ fn lifetime(secs: i64, field: &'static str) -> Result<Lifetime, Error> {
     (status = 201, description = "The parts of a profile", body = ProfileParts<'static>),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::admin(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let ProfileFields { account, caller, expires_in_secs, outlive, replace_after_secs } = json(&call.body)?;
     let maker = who::maker(&call, outlive)?;
     let name: Name = wire::named(&caller, "caller")?;
@@ -126,13 +128,13 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
             .await?
             .ok_or_else(|| Error::not_found(Noun::Caller).at("caller"))?;
     }
-    let (account, caller) = native.recipient(&call, account.as_deref(), &name).await?;
+    let (account, caller) = native.recipient((&call, authority), account.as_deref(), &name).await?;
     let replaced = match replace_after_secs {
-        Some(grace) => native.replace(&call, &account, caller, grace).await?,
+        Some(grace) => native.replace((&call, authority), &account, caller, grace).await?,
         None => Vec::new(),
     };
     let token = PlainToken::generate(&*native.shared.entropy);
-    let record = native.shared.registry.create_token(caller, &token, until, maker, call.now).await?;
+    let record = native.shared.registry.by(authority).create_token(caller, &token, until, maker, call.now).await?;
     Reply::made(&ProfileParts {
         endpoint: &native.settings.sharing_url,
         token: token.reveal(),
@@ -179,9 +181,7 @@ pub(super) struct LinkMade {
     (status = 201, description = "The link", body = LinkMade),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn link(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::admin(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn link(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let LinkFields { account, caller, kind, expires_in_secs, outlive, link_ttl_secs } = json(&call.body)?;
     let maker = who::maker(&call, outlive)?;
     let name: Name = wire::named(&caller, "caller")?;
@@ -196,7 +196,7 @@ pub(super) async fn link(native: Arc<Native>, call: Call) -> Result<Reply, Error
         let said = format!("a link lives at most {LONGEST_LINK}");
         return Err(Error::new(Kind::Invalid, said).at("link_ttl_secs"));
     }
-    let (_, caller) = native.recipient(&call, account.as_deref(), &name).await?;
+    let (_, caller) = native.recipient((&call, authority), account.as_deref(), &name).await?;
     let code = LinkCode::generate(&*native.shared.entropy);
     let until = life.ends(call.now);
     let link = ProfileLink { caller, kind, token_lifetime, until, made_by: None, no_later: None };

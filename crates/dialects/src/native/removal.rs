@@ -4,7 +4,6 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::error::Noun;
-use valetkey_core::lease::Revoker;
 use valetkey_core::name::BucketName;
 use valetkey_core::removal::{Amendment, How, Item, Plan, Thing};
 use valetkey_core::storage::Storage;
@@ -12,7 +11,7 @@ use valetkey_core::{Error, Kind};
 
 use super::Native;
 use super::leases::{StillTaken, still_taken_of};
-use crate::edge::{Call, Query};
+use crate::edge::{Authority, Call, Query};
 
 /// A thing, as a plan names it.
 #[derive(Serialize, ToSchema)]
@@ -134,19 +133,27 @@ impl Changing {
 
 impl Native {
     /// Makes a change and says how many live leases ended, or only how many would.
-    pub(super) async fn changed(&self, change: &Amendment, said: Changing, by: Revoker) -> Result<u64, Error> {
+    pub(super) async fn changed(&self, change: &Amendment, said: Changing, authority: Authority) -> Result<u64, Error> {
         let registry = &self.shared.registry;
         match said {
-            Changing { dry_run: false, end_credentials } => registry.change(change, end_credentials, by).await,
+            Changing { dry_run: false, end_credentials } => {
+                registry.by(authority).change(change, end_credentials, authority.by()).await
+            }
             Changing { dry_run: true, end_credentials } => {
-                let ends = registry.preview(change, by.at).await?;
+                let ends = registry.preview(change, authority.by().at).await?;
                 Ok(if end_credentials { ends } else { 0 })
             }
         }
     }
 
     /// Removes a thing, or says what that would mean.
-    pub(super) async fn removed(&self, call: &Call, what: &Thing, said: Said) -> Result<Removal, Error> {
+    pub(super) async fn removed(
+        &self,
+        call: &Call,
+        authority: Authority,
+        what: &Thing,
+        said: Said,
+    ) -> Result<Removal, Error> {
         let registry = &self.shared.registry;
         let plan = registry.plan(what).await?;
         Self::not_themselves(call, &plan)?;
@@ -158,8 +165,8 @@ impl Native {
         plan.allows(said.how)?;
         let storages = registry.storages().await?;
         let closed = self.closed(&plan, &storages, said.with_objects).await?;
-        let by = Revoker { by: call.caller.id, at: call.now };
-        let removed = match registry.remove(what, said.how, by).await {
+        let by = authority.by();
+        let removed = match registry.by(authority).remove(what, said.how, by).await {
             Ok(removed) => removed,
             Err(error) => {
                 // What is ended here and only not on record yet stays closed: it is tried again.

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, GrantId};
-use valetkey_core::lease::{Revocation, Revoker};
+use valetkey_core::lease::Revocation;
 use valetkey_core::port::TokenRecord;
 use valetkey_core::{Error, Kind};
 
@@ -15,7 +15,7 @@ use super::ending::{Extent, LastOperator};
 use super::error::Problem;
 use super::leases::{EndedShown, still_taken};
 use super::{Native, who, wire};
-use crate::edge::{Call, Reply, json};
+use crate::edge::{Authority, Call, Reply, json};
 
 /// What to end; exactly one of `lease`, `token`, `caller`, `account` and `grant`.
 #[derive(Deserialize, ToSchema)]
@@ -50,12 +50,11 @@ struct Meant {
     (status = 200, description = "They are ended", body = EndedShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn revoke(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    call.query(&[])?;
+pub(super) async fn revoke(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let fields: RevocationFields = json(&call.body)?;
     let (tokens, made, last) = (fields.tokens, fields.with_made, fields.last_operator);
     let Meant { what, tokens: about } = meant(&native, &call, fields).await?;
-    let by = Revoker { by: call.caller.id, at: call.now };
+    let by = authority.by();
     let registry = &native.shared.registry;
     let mut shown = EndedShown::default();
     match (tokens.unwrap_or(false), about) {
@@ -68,9 +67,9 @@ pub(super) async fn revoke(native: Arc<Native>, call: Call) -> Result<Reply, Err
             } else {
                 Ok(())
             };
-            let ended = doomed.end(&native, by).await;
+            let ended = doomed.end(&native, authority).await;
             // What is left was vended with tokens that had ended before.
-            let left = registry.revoke(what, by).await;
+            let left = registry.by(authority).revoke(what, by).await;
             let ended = ended?;
             shown.tokens_ended = ended.tokens.iter().map(ToString::to_string).collect();
             shown.ended = ended.leases + left?;
@@ -81,7 +80,7 @@ pub(super) async fn revoke(native: Arc<Native>, call: Call) -> Result<Reply, Err
             return Err(Error::new(Kind::Invalid, "`with_made` and `last_operator` go with `tokens`").at("tokens"));
         }
         (false, about) => {
-            shown.ended = registry.revoke(what, by).await?;
+            shown.ended = registry.by(authority).revoke(what, by).await?;
             let live = |about: Vec<TokenRecord>| about.iter().filter(|record| record.is_live(call.now)).count();
             shown.live_tokens = about.map(live).map(|count| u64::try_from(count).unwrap_or(u64::MAX));
         }

@@ -9,7 +9,6 @@ use valetkey_core::account::Account;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::TableId;
-use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, shortened};
 use valetkey_core::scope::{Path, Paths};
 use valetkey_core::share::{
@@ -24,8 +23,8 @@ use super::error::Problem;
 use super::leases::{StillTaken, still_taken};
 use super::lists::Names;
 use super::who::Whom;
-use super::{Native, who, wire};
-use crate::edge::{Call, Reply, json};
+use super::{Native, wire};
+use crate::edge::{Authority, Call, Reply, json};
 
 /// How long a recipient's credentials live at most, if nothing else is said: a day.
 const USUAL_MAX: Lifetime = Lifetime::secs(86_400);
@@ -76,8 +75,7 @@ pub(super) struct ShareList {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    let query = call.query(&["account"])?;
+    let query = &call.query;
     let account = native.listed(&call, query.get("account")).await?;
     let mut shares = native.shared.shares.shares().await?;
     shares.retain(|share| account.is_none_or(|account| share.account == account));
@@ -103,9 +101,7 @@ pub(super) struct ShareFields {
     (status = 201, description = "The share", body = ShareShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn create(native: Arc<Native>, call: Call, _: Authority) -> Result<Reply, Error> {
     let ShareFields { name, account, comment } = json(&call.body)?;
     let name = SharedName::parse(&name).map_err(|error| error.at("name"))?;
     let account = native.account(&call, account.as_deref()).await?.id;
@@ -147,8 +143,8 @@ impl Native {
     }
 }
 
-fn ending(call: &Call, allowed: &'static [&'static str]) -> Result<bool, Error> {
-    Ok(call.query(allowed)?.flag("end_credentials")?.unwrap_or(true))
+fn ending(call: &Call) -> Result<bool, Error> {
+    Ok(call.query.flag("end_credentials")?.unwrap_or(true))
 }
 
 /// Removes a share with its tables and recipients. What was vended of it ends too, unless told otherwise. For operators.
@@ -159,11 +155,10 @@ fn ending(call: &Call, allowed: &'static [&'static str]) -> Result<bool, Error> 
     (status = 200, description = "It is removed", body = TakenBack),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    let end = ending(&call, &["end_credentials"])?;
+pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let end = ending(&call)?;
     let share = native.share(&call).await?;
-    let by = Revoker { by: call.caller.id, at: call.now };
+    let by = authority.by();
     native.shared.shares.remove_share(share.id, end, by).await?;
     let still_taken = still_taken(&native, by).await?;
     Reply::json(&TakenBack { removed: share.name.to_string(), credentials_ended: end, still_taken })
@@ -223,8 +218,6 @@ pub(super) struct TableList {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn tables(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
     let share = native.share(&call).await?;
     let tables = native.shared.shares.tables(share.id).await?;
     Reply::json(&TableList { tables: tables.iter().map(TableShown::of).collect() })
@@ -351,9 +344,7 @@ fn by_keys_only(storage: &Storage, access: TableAccess, history: History) -> Res
     (status = 201, description = "The table", body = TableAdded),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn add_table(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn add_table(native: Arc<Native>, call: Call, _: Authority) -> Result<Reply, Error> {
     let TableFields { schema, name, bucket, root, auxiliary, access, history, force } = json(&call.body)?;
     let bucket = BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?;
     let storage = native.storage_of(&bucket).await?;
@@ -400,12 +391,11 @@ pub(super) async fn add_table(native: Arc<Native>, call: Call) -> Result<Reply, 
     (status = 200, description = "It is taken out", body = TakenBack),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn remove_table(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    let end = ending(&call, &["end_credentials"])?;
+pub(super) async fn remove_table(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let end = ending(&call)?;
     let share = native.share(&call).await?;
     let table = native.table(&call, &share).await?;
-    let by = Revoker { by: call.caller.id, at: call.now };
+    let by = authority.by();
     native.shared.shares.remove_table(table.id, end, by).await?;
     Reply::json(&TakenBack {
         removed: format!("{}.{}.{}", share.name, table.schema, table.name),
@@ -465,8 +455,7 @@ impl Native {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn recipients(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    let query = call.query(&["account"])?;
+    let query = &call.query;
     let share = native.share(&call).await?;
     let only = native.listed(&call, query.get("account")).await?;
     let accounts = native.shared.registry.accounts().await?;
@@ -502,9 +491,7 @@ pub(super) struct RecipientFields {
     (status = 201, description = "The recipient", body = RecipientShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn give(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn give(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let RecipientFields { account, to, max_ttl_secs, until } = json(&call.body)?;
     let max_lifetime = match max_ttl_secs {
         Some(secs) => Lifetime::parse(secs).map_err(|error| error.at("max_ttl_secs"))?,
@@ -519,7 +506,7 @@ pub(super) async fn give(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let account = native.account(&call, Some(&account)).await?;
     let to = native.grantee(account.id, to.as_deref()).await?;
     let recipient = Recipient { share: share.id, account: account.id, to, max_lifetime, until, made: call.now };
-    native.shared.shares.add_recipient(recipient, Revoker { by: call.caller.id, at: call.now }).await?;
+    native.shared.shares.add_recipient(recipient, authority.by()).await?;
     Reply::made(&native.recipient_shown(&recipient, &[account]).await?)
 }
 
@@ -533,14 +520,13 @@ pub(super) async fn give(native: Arc<Native>, call: Call) -> Result<Reply, Error
     (status = 200, description = "It is taken back", body = TakenBack),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn take(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    let query = call.query(&["caller", "end_credentials"])?;
+pub(super) async fn take(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let query = &call.query;
     let end = query.flag("end_credentials")?.unwrap_or(true);
     let share = native.share(&call).await?;
     let account = native.account(&call, Some(call.params.get("account")?)).await?;
     let to = native.grantee(account.id, query.get("caller")).await?;
-    let by = Revoker { by: call.caller.id, at: call.now };
+    let by = authority.by();
     native.shared.shares.remove_recipient(share.id, account.id, to, end, by).await?;
     let whom = match query.get("caller") {
         Some(caller) => format!("{}/{}", account.name, shortened(caller)),

@@ -17,8 +17,8 @@ use valetkey_core::{Error, Kind, Secret};
 
 use super::error::Problem;
 use super::removal::{Removal, Said};
-use super::{Native, who, wire};
-use crate::edge::{Call, Reply, json};
+use super::{Native, wire};
+use crate::edge::{Authority, Call, Reply, json};
 
 /// A store.
 #[derive(Serialize, ToSchema)]
@@ -111,9 +111,7 @@ pub(super) struct StorageList {
     (status = 200, description = "Stores", body = StorageList),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn list(native: Arc<Native>, _: Call) -> Result<Reply, Error> {
     let storages = native.shared.registry.storages().await?;
     Reply::json(&StorageList { storages: storages.iter().map(StorageShown::of).collect::<Result<_, _>>()? })
 }
@@ -256,15 +254,13 @@ fn quota(calls_per_sec: Option<u32>, burst: Option<u32>) -> Result<Option<Quota>
     (status = 201, description = "The store", body = StorageShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let fields: StorageFields = json(&call.body)?;
     let name = fields.name.as_deref().ok_or_else(|| Error::new(Kind::Invalid, "say its `name`").at("name"))?;
     let name = wire::named(name, "name")?;
     let kind = fields.kind.unwrap_or(KindWord::Embedded).kind();
     let new = native.stores.read(fields.described(name, kind)?, None)?;
-    let storage = native.shared.registry.create_storage(new, call.now).await?;
+    let storage = native.shared.registry.by(authority).create_storage(new, call.now).await?;
     native.stores.put(&storage).await?;
     Reply::made(&StorageShown::of(&storage)?)
 }
@@ -276,8 +272,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     (status = 200, description = "The store", body = StorageShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
+pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let fields: StorageFields = json(&call.body)?;
     let before = native.storage(&call).await?;
     let cannot =
@@ -289,7 +284,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
         return Err(cannot("kind"));
     }
     let new = native.stores.read(fields.described(before.name.clone(), before.kind)?, Some(&before))?;
-    let storage = native.shared.registry.change_storage(before.id, new).await?;
+    let storage = native.shared.registry.by(authority).change_storage(before.id, new).await?;
     native.stores.put(&storage).await?;
     Reply::json(&StorageShown::of(&storage)?)
 }
@@ -304,11 +299,10 @@ pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Err
     (status = 200, description = "It is gone, or what that would mean", body = Removal),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    let said = Said::read(&call.query(&["cascade", "dry_run"])?)?;
-    let storage = native.named_storage(&call).await?;
-    Reply::json(&native.removed(&call, &Thing::Storage(storage.id), said).await?)
+pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let said = Said::read(&call.query)?;
+    let storage = native.storage(&call).await?;
+    Reply::json(&native.removed(&call, authority, &Thing::Storage(storage.id), said).await?)
 }
 
 /// Nothing has to be said.
@@ -337,14 +331,13 @@ pub(super) struct StorageEnded {
     (status = 200, description = "They are ended, or will be in a moment", body = StorageEnded),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
+pub(super) async fn end(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let EndFields {} = if call.body.is_empty() { EndFields {} } else { json(&call.body)? };
     let storage = native.storage(&call).await?;
     let there = native.stores.end_credentials(&storage).await.map_err(told);
     // Afterwards, so that nothing of what was fetched meanwhile is handed out again; and whatever the store said, since it ends here.
-    let by = Revoker { by: call.caller.id, at: native.shared.desk.now() };
-    let ended = native.shared.registry.revoke(Revocation::Storage(storage.id), by).await;
+    let by = Revoker { at: native.shared.desk.now(), ..authority.by() };
+    let ended = native.shared.registry.by(authority).revoke(Revocation::Storage(storage.id), by).await;
     let Ended { done, notes } = there?;
     let ended = ended?;
     Reply::json(&StorageEnded { storage: storage.name.to_string(), ended, done, notes })
@@ -366,16 +359,8 @@ fn told(error: Error) -> Error {
 }
 
 impl Native {
-    /// The store a path names, for operators alone.
+    /// The store a path names.
     pub(super) async fn storage(&self, call: &Call) -> Result<Storage, Error> {
-        who::operator(&call.caller)?;
-        call.query(&[])?;
-        self.named_storage(call).await
-    }
-
-    /// The same, on a route that takes parameters.
-    async fn named_storage(&self, call: &Call) -> Result<Storage, Error> {
-        who::operator(&call.caller)?;
         let text = call.params.get("storage")?;
         let storages = self.shared.registry.storages().await?;
         storages

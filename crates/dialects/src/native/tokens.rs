@@ -8,7 +8,6 @@ use utoipa::ToSchema;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
 use valetkey_core::id::TokenId;
-use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
 use valetkey_core::port::{TokenFilter, TokenRecord};
 use valetkey_core::removal::{Amendment, Thing};
@@ -22,7 +21,7 @@ use super::lists::Names;
 use super::removal::{Changing, Said};
 use super::who::Whom;
 use super::{Native, lists, who, wire};
-use crate::edge::{Call, Reply, json};
+use crate::edge::{Authority, Call, Reply, json};
 
 /// A token, without what proves it.
 #[derive(Serialize, ToSchema)]
@@ -99,7 +98,7 @@ pub(super) struct TokenList {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&["account", "caller", "since", "since_secs", "after", "limit"])?;
+    let query = &call.query;
     let limit = lists::size(&query)?;
     let filter = TokenFilter {
         account: native.listed(&call, query.get("account")).await?,
@@ -149,9 +148,7 @@ pub(super) struct TokenMade<'a> {
     (status = 201, description = "The token", body = TokenMade<'static>),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::admin(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let fields: TokenFields = json(&call.body)?;
     let account = native.account(&call, fields.account.as_deref()).await?.id;
     let name: Name = wire::named(&fields.caller, "caller")?;
@@ -169,9 +166,9 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     let until = fields.expires_in_secs.map(|secs| end_of(&call, secs)).transpose()?;
     let registry = &native.shared.registry;
     // With the role that was checked: if the caller got another one meanwhile, this refuses.
-    let caller = registry.ensure_caller(account, &name, role, call.now).await?;
+    let caller = registry.by(authority).ensure_caller(account, &name, role, call.now).await?;
     let token = PlainToken::generate(&*native.shared.entropy);
-    let record = registry.create_token(caller, &token, until, maker, call.now).await?;
+    let record = registry.by(authority).create_token(caller, &token, until, maker, call.now).await?;
     Reply::made(&TokenMade {
         token: token.reveal(),
         cuts: who::cuts(until, record.until),
@@ -206,20 +203,20 @@ fn end_of(call: &Call, secs: i64) -> Result<jiff::Timestamp, Error> {
     (status = 200, description = "It is ended", body = TokenEnded),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn end(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&["with_made", "last_operator", "dry_run"])?;
+pub(super) async fn end(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let query = &call.query;
     if query.flag("dry_run")?.unwrap_or(false) {
         let id: TokenId = wire::in_path(call.params.get("token")?, Noun::Token, "token")?;
         who::not_above(&call.caller, native.token(&call, id).await?.role)?;
-        return Reply::json(&native.removed(&call, &Thing::Token(id), Said::read(&query)?).await?);
+        return Reply::json(&native.removed(&call, authority, &Thing::Token(id), Said::read(query)?).await?);
     }
     let with = Extent::of(query.flag("with_made")?);
     let last = LastOperator::of(query.flag("last_operator")?);
     let id: TokenId = wire::in_path(call.params.get("token")?, Noun::Token, "token")?;
     let record = native.token(&call, id).await?;
     let doomed = native.doomed(&call, vec![record.clone()], with, last).await?;
-    let by = Revoker { by: call.caller.id, at: call.now };
-    let ended = doomed.end(&native, by).await?;
+    let by = authority.by();
+    let ended = doomed.end(&native, authority).await?;
     let revoked = record.revoked.or(Some(call.now));
     let token = TokenShown::of(&TokenRecord { revoked, ..record });
     let made = ended.tokens.iter().filter(|other| **other != id).map(ToString::to_string).collect();
@@ -249,13 +246,13 @@ pub(super) struct TokenChange {
     (status = 200, description = "The token", body = TokenChanged),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let said = Changing::read(&call.query(&["end_credentials", "dry_run"])?)?;
+pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let said = Changing::read(&call.query)?;
     let TokenChange { expires_in_secs, outlive } = json(&call.body)?;
     let id: TokenId = wire::in_path(call.params.get("token")?, Noun::Token, "token")?;
-    let (record, ended, by) = native.token_until(&call, id, expires_in_secs, outlive, said).await?;
+    let (record, ended) = native.token_until((&call, authority), id, expires_in_secs, outlive, said).await?;
     let token = TokenShown::of(&record);
-    let still_taken = if said.is_dry() { Vec::new() } else { still_taken(&native, by).await? };
+    let still_taken = if said.is_dry() { Vec::new() } else { still_taken(&native, authority.by()).await? };
     Reply::json(&TokenChanged { token, dry_run: said.is_dry(), ended, still_taken })
 }
 
@@ -277,20 +274,19 @@ impl Native {
     /// Changes when a token ends. Says what it is then, and how many leases ended.
     pub(super) async fn token_until(
         &self,
-        call: &Call,
+        (call, authority): (&Call, Authority),
         id: TokenId,
         secs: Whom<i64>,
         outlive: Option<bool>,
         said: Changing,
-    ) -> Result<(TokenRecord, u64, Revoker), Error> {
+    ) -> Result<(TokenRecord, u64), Error> {
         let record = self.token(call, id).await?;
         who::not_above(&call.caller, record.role)?;
         let words = "say after how many seconds it ends, or `null` for as long as the token that says so";
         let until = secs.said("expires_in_secs", words)?.map(|secs| end_of(call, secs)).transpose()?;
         let change = Amendment::Token { id, until, maker: who::maker(call, outlive)? };
-        let by = Revoker { by: call.caller.id, at: call.now };
-        let ended = self.changed(&change, said, by).await?;
-        Ok((self.token(call, id).await?, ended, by))
+        let ended = self.changed(&change, said, authority).await?;
+        Ok((self.token(call, id).await?, ended))
     }
 }
 

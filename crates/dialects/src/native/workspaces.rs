@@ -8,7 +8,6 @@ use valetkey_core::account::Account;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::WorkspaceId;
-use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::removal::{Amendment, Thing};
 use valetkey_core::time::Lifetime;
@@ -21,7 +20,7 @@ use super::places::carried;
 use super::removal::{Removal, Said};
 use super::who::Whom;
 use super::{Native, lists, who, wire};
-use crate::edge::{Call, Reply, json};
+use crate::edge::{Authority, Call, Reply, json};
 
 /// A workspace.
 #[derive(Serialize, ToSchema)]
@@ -82,12 +81,11 @@ pub(super) struct WorkspaceList {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let query = call.query(&["account", "bucket"])?;
+    let query = &call.query;
     let accounts = match native.listed(&call, query.get("account")).await? {
         Some(account) => vec![account],
         None => native.accounts_in_reach(&call).await?,
     };
-    who::admin(&call.caller)?;
     let bucket = lists::bucket(&query)?;
     let names = Names::of(&native, accounts.iter().copied(), []).await?;
     let mut workspaces = Vec::new();
@@ -146,9 +144,7 @@ pub(super) struct WorkspaceFields {
     (status = 201, description = "The workspace", body = WorkspaceShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    call.query(&[])?;
+pub(super) async fn create(native: Arc<Native>, call: Call, _: Authority) -> Result<Reply, Error> {
     let WorkspaceFields { account, key, name, bucket, prefix, callers, access, default, max_ttl_secs } =
         json(&call.body)?;
     let account = native.account(&call, Some(&account)).await?;
@@ -195,12 +191,11 @@ pub(super) async fn create(native: Arc<Native>, call: Call) -> Result<Reply, Err
     (status = 200, description = "It is removed, or what that would mean", body = WorkspaceRemoved),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn remove(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    let query = call.query(&["account", "end_credentials", "dry_run"])?;
-    let said = Said::read(&query)?;
+pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let query = &call.query;
+    let said = Said::read(query)?;
     let workspace = native.workspace(&call, query.get("account")).await?;
-    let removal = native.removed(&call, &Thing::Workspace(workspace.id), said).await?;
+    let removal = native.removed(&call, authority, &Thing::Workspace(workspace.id), said).await?;
     Reply::json(&WorkspaceRemoved { removed: workspace.id.to_string(), credentials_ended: said.ends(), removal })
 }
 
@@ -235,15 +230,14 @@ pub(super) struct WorkspaceChange {
     (status = 200, description = "The workspace", body = WorkspaceShown),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn change(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    who::operator(&call.caller)?;
-    let query = call.query(&["account"])?;
+pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let query = &call.query;
     let WorkspaceChange { name, default } = json(&call.body)?;
     let Workspace { id, account, .. } = native.workspace(&call, query.get("account")).await?;
     let name = name.map(|text| wire::words(text, "name", 256)).transpose()?.map(Into::into);
     let change = Amendment::Workspace { id, account, name, is_default: default };
-    let by = Revoker { by: call.caller.id, at: call.now };
-    native.shared.registry.change(&change, false, by).await?;
+    let by = authority.by();
+    native.shared.registry.by(authority).change(&change, false, by).await?;
     Reply::json(&WorkspaceShown::of(&native.workspace(&call, query.get("account")).await?))
 }
 

@@ -29,9 +29,13 @@ struct User {
     suspended: bool,
 }
 
+/// What may be asked of the list of accounts.
+pub(super) const LIST: &[&str] = &["name", "page", "per_page", "direction"];
+/// What may be asked of the list of buckets.
+pub(super) const BUCKETS: &[&str] = &["name_contains", "start_after", "per_page", "order", "direction", "cursor"];
+
 pub(super) fn user(shared: Arc<Shared>, call: Call) -> Answered {
     Box::pin(async move {
-        call.passing_query(&[])?;
         let snapshot = shared.desk.directory.account(call.caller.account, call.now).await?;
         let (name, account) = (&call.caller.name, &snapshot.account().name);
         answer(&User {
@@ -95,18 +99,18 @@ fn descends(query: &Query) -> Result<bool, Error> {
 
 pub(super) fn list(shared: Arc<Shared>, call: Call) -> Answered {
     Box::pin(async move {
-        let query = call.passing_query(&["name", "page", "per_page", "direction"])?;
+        let query = &call.query;
         let mut accounts = match call.caller.role {
             Role::Operator => shared.registry.accounts().await?,
             Role::Admin | Role::Member => vec![own(&shared, &call, call.caller.account).await?],
         };
         let named = |account: &Account| query.get("name").is_none_or(|name| account.name.as_str() == name);
         accounts.retain(named);
-        if descends(&query)? {
+        if descends(query)? {
             accounts.reverse();
         }
-        let per_page = number(&query, "per_page", 20, 1..=50)?;
-        let number = number(&query, "page", 1, 1..=1_000_000)?;
+        let per_page = number(query, "per_page", 20, 1..=50)?;
+        let number = number(query, "page", 1, 1..=1_000_000)?;
         let shown: Vec<AccountShown> =
             accounts.iter().skip((number - 1) * per_page).take(per_page).map(AccountShown::of).collect();
         let info = PageInfo {
@@ -122,7 +126,6 @@ pub(super) fn list(shared: Arc<Shared>, call: Call) -> Answered {
 
 pub(super) fn get(shared: Arc<Shared>, call: Call) -> Answered {
     Box::pin(async move {
-        call.passing_query(&[])?;
         let id = account(&call)?;
         answer(&AccountShown::of(&own(&shared, &call, id).await?))
     })
@@ -180,11 +183,10 @@ async fn known(shared: &Shared, call: &Call, id: AccountId) -> Result<BTreeSet<B
 
 pub(super) fn buckets(shared: Arc<Shared>, call: Call) -> Answered {
     Box::pin(async move {
-        let query =
-            call.passing_query(&["name_contains", "start_after", "per_page", "order", "direction", "cursor"])?;
+        let query = &call.query;
         let id = account(&call)?;
-        let per_page = number(&query, "per_page", 20, 1..=1000)?;
-        let descends = descends(&query)?;
+        let per_page = number(query, "per_page", 20, 1..=1000)?;
+        let descends = descends(query)?;
         let part = query.get("name_contains").unwrap_or_default();
         // A cursor is the name that the page before ended with.
         let after = query.get("cursor").or(query.get("start_after")).filter(|text| !text.is_empty());
@@ -207,7 +209,6 @@ pub(super) fn buckets(shared: Arc<Shared>, call: Call) -> Answered {
 
 pub(super) fn bucket(shared: Arc<Shared>, call: Call) -> Answered {
     Box::pin(async move {
-        call.passing_query(&[])?;
         let id = account(&call)?;
         let missing = || Error::not_found(Noun::Bucket).at("bucket");
         let bucket = BucketName::parse(call.params.get("bucket")?).map_err(|_| missing())?;

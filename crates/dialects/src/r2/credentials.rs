@@ -31,7 +31,6 @@ const MOST_PATHS: usize = 100;
 const JURISDICTIONS: [&str; 5] = ["default", "eu", "us", "fedramp", "fedramp-high"];
 
 pub(super) async fn vend(shared: Arc<Shared>, call: Call) -> Result<Reply, Error> {
-    call.vending_query(&[])?;
     jurisdiction(&call)?;
     let wanted = Request::read(wire(&call.body)?)?;
     let account = account(&call)?;

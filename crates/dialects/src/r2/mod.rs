@@ -27,13 +27,17 @@ pub fn dialect(shared: &Arc<Shared>) -> Dialect {
     let vend = |path: &'static str| {
         let shared = Arc::clone(shared);
         Route::token(Method::POST, path, Class::Credentials, move |call| credentials::vend(Arc::clone(&shared), call))
+            .vending_query(&[])
     };
     let get = |path: &'static str, handler: fn(Arc<Shared>, Call) -> BoxFuture<'static, Result<Reply, Error>>| {
         let shared = Arc::clone(shared);
         Route::token(Method::GET, path, Class::Common, move |call| handler(Arc::clone(&shared), call))
+            .passing_query(&[])
     };
-    let own = |path: &'static str| Route::token(Method::GET, path, Class::Common, tokens::verify);
-    let of_account = |path: &'static str| Route::token(Method::GET, path, Class::Common, tokens::verify_of_account);
+    let own = |path: &'static str| Route::token(Method::GET, path, Class::Common, tokens::verify).passing_query(&[]);
+    let of_account = |path: &'static str| {
+        Route::token(Method::GET, path, Class::Common, tokens::verify_of_account).passing_query(&[])
+    };
     Dialect {
         name: NAME,
         alias: None,
@@ -55,12 +59,12 @@ pub fn dialect(shared: &Arc<Shared>) -> Dialect {
             of_account("/accounts/{account_id}/tokens/verify"),
             get("/client/v4/user", accounts::user),
             get("/user", accounts::user),
-            get("/client/v4/accounts", accounts::list),
-            get("/accounts", accounts::list),
+            get("/client/v4/accounts", accounts::list).passing_query(accounts::LIST),
+            get("/accounts", accounts::list).passing_query(accounts::LIST),
             get("/client/v4/accounts/{account_id}", accounts::get),
             get("/accounts/{account_id}", accounts::get),
-            get("/client/v4/accounts/{account_id}/r2/buckets", accounts::buckets),
-            get("/accounts/{account_id}/r2/buckets", accounts::buckets),
+            get("/client/v4/accounts/{account_id}/r2/buckets", accounts::buckets).passing_query(accounts::BUCKETS),
+            get("/accounts/{account_id}/r2/buckets", accounts::buckets).passing_query(accounts::BUCKETS),
             get("/client/v4/accounts/{account_id}/r2/buckets/{bucket}", accounts::bucket),
             get("/accounts/{account_id}/r2/buckets/{bucket}", accounts::bucket),
         ],

@@ -16,12 +16,10 @@ struct Token {
 }
 
 pub(super) async fn verify(call: Call) -> Result<Reply, Error> {
-    call.passing_query(&[])?;
     shown(&call)
 }
 
 pub(super) async fn verify_of_account(call: Call) -> Result<Reply, Error> {
-    call.passing_query(&[])?;
     account(&call)?;
     shown(&call)
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use valetkey_core::table::AsOf;
 use valetkey_core::{Error, Kind};
 
+use super::Sharing;
 use super::capabilities::{Capabilities, file_ids};
 use super::span::{Span, told};
 use super::table::{instant, number, one_of};
 use super::telling::Asked;
-use super::{Sharing, parameters};
 use crate::edge::{Call, Query, Reply};
 
-const PARAMETERS: &[&str] = &[
+pub(super) const PARAMETERS: &[&str] = &[
     "startingVersion",
     "startingTimestamp",
     "endingVersion",
@@ -38,7 +38,7 @@ fn bound(
 }
 
 pub(super) async fn changes(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
-    let query = parameters(&call, PARAMETERS)?;
+    let query = &call.query;
     let most = query.get("maxFiles").map(|text| number(text, "maxFiles")).transpose()?;
     if most == Some(0) {
         return Err(Error::new(Kind::Invalid, "maxFiles must be positive.").at("maxFiles"));
@@ -46,11 +46,11 @@ pub(super) async fn changes(sharing: Arc<Sharing>, call: Call) -> Result<Reply, 
     // Whether there is such a table, then its history, then what excludes each other, then forms: the reference's order.
     let found = sharing.table(&call).await?;
     found.history("cdf is not enabled on table")?;
-    let start = bound(&query, "startingVersion", "startingTimestamp", AsOf::FirstSince)?.ok_or_else(|| {
+    let start = bound(query, "startingVersion", "startingTimestamp", AsOf::FirstSince)?.ok_or_else(|| {
         let said = "No startingVersion or startingTimestamp provided for CDF read.";
         Error::new(Kind::Invalid, said).at("startingVersion")
     })?;
-    let end = bound(&query, "endingVersion", "endingTimestamp", AsOf::LastUntil)?.unwrap_or(AsOf::Latest);
+    let end = bound(query, "endingVersion", "endingTimestamp", AsOf::LastUntil)?.unwrap_or(AsOf::Latest);
     let metadata = query.flag("includeHistoricalMetadata")?.unwrap_or(false);
     let protocols = query.flag("includeHistoricalProtocol")?.unwrap_or(false);
     if query.get("pageToken").is_some_and(|token| !token.is_empty()) {

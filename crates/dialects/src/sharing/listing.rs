@@ -11,8 +11,7 @@ use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Kind};
 
 use super::location::url;
-use super::page::PARAMETERS;
-use super::{Sharing, json_reply, parameters};
+use super::{Sharing, json_reply};
 use crate::edge::{Call, Reply};
 
 /// Refuses what is not there, in the words that clients' support pages know.
@@ -131,10 +130,10 @@ impl Sharing {
 
 /// `GET /shares`.
 pub(super) async fn shares(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
-    let query = parameters(&call, PARAMETERS)?;
+    let query = &call.query;
     let given = sharing.given(&call).await?;
     let shelves: Vec<&Shelf> = given.shelves(&call.caller, call.now).collect();
-    let page = sharing.page(&call, &query, &["shares"], &shelves, |shelf| shelf.share.name.folded().to_owned())?;
+    let page = sharing.page(&call, query, &["shares"], &shelves, |shelf| shelf.share.name.folded().to_owned())?;
     json_reply(&Listed {
         items: page.items.into_iter().map(|shelf| ShareShown::of(&shelf.share)).collect(),
         next_page_token: page.next,
@@ -151,13 +150,13 @@ pub(super) async fn share(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Er
 
 /// `GET /shares/{share}/schemas`.
 pub(super) async fn schemas(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
-    let query = parameters(&call, PARAMETERS)?;
+    let query = &call.query;
     let share = call.params.get("share")?;
     let given = sharing.given(&call).await?;
     let shelf = given.shelf(&call.caller, share, call.now).ok_or_else(|| absent(Noun::Share, share))?;
     let names: Vec<&SharedName> = shelf.schemas();
     let listing = ["schemas", shelf.share.name.folded()];
-    let page = sharing.page(&call, &query, &listing, &names, |name| name.folded().to_owned())?;
+    let page = sharing.page(&call, query, &listing, &names, |name| name.folded().to_owned())?;
     json_reply(&Listed {
         items: page.items.into_iter().map(|name| SchemaShown { name: name.as_str(), share }).collect(),
         next_page_token: page.next,
@@ -166,14 +165,14 @@ pub(super) async fn schemas(sharing: Arc<Sharing>, call: Call) -> Result<Reply, 
 
 /// `GET /shares/{share}/schemas/{schema}/tables`.
 pub(super) async fn tables(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
-    let query = parameters(&call, PARAMETERS)?;
+    let query = &call.query;
     let (share, schema) = (call.params.get("share")?, call.params.get("schema")?);
     let given = sharing.given(&call).await?;
     let shelf = given.shelf(&call.caller, share, call.now).ok_or_else(|| absent(Noun::Share, share))?;
     let tables = shelf.schema(schema);
     let first = tables.first().ok_or_else(|| absent(Noun::Schema, &format!("{share}/{schema}")))?;
     let listing = ["tables", shelf.share.name.folded(), first.schema.folded()];
-    let page = sharing.page(&call, &query, &listing, tables, |table| table.name.folded().to_owned())?;
+    let page = sharing.page(&call, query, &listing, tables, |table| table.name.folded().to_owned())?;
     let stores = sharing.stores(&call).await?;
     let mut items = Vec::with_capacity(page.items.len());
     for table in page.items {
@@ -184,13 +183,13 @@ pub(super) async fn tables(sharing: Arc<Sharing>, call: Call) -> Result<Reply, E
 
 /// `GET /shares/{share}/all-tables`.
 pub(super) async fn all_tables(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
-    let query = parameters(&call, PARAMETERS)?;
+    let query = &call.query;
     let share = call.params.get("share")?;
     let given = sharing.given(&call).await?;
     let shelf = given.shelf(&call.caller, share, call.now).ok_or_else(|| absent(Noun::Share, share))?;
     // Names have no control characters: this orders as schema and name do.
     let key = |table: &Arc<SharedTable>| format!("{}\0{}", table.schema.folded(), table.name.folded());
-    let page = sharing.page(&call, &query, &["all-tables", shelf.share.name.folded()], shelf.tables(), key)?;
+    let page = sharing.page(&call, query, &["all-tables", shelf.share.name.folded()], shelf.tables(), key)?;
     let stores = sharing.stores(&call).await?;
     let mut items = Vec::with_capacity(page.items.len());
     for table in page.items {

@@ -6,16 +6,16 @@ use http::{HeaderValue, header};
 use valetkey_core::Error;
 use valetkey_core::table::AsOf;
 
+use super::Sharing;
 use super::capabilities::{Capabilities, State};
 use super::lines::Lines;
 use super::table::{NO_HISTORY, as_of, instant, number, one_of};
 use super::telling::{Answer, Told, VERSION, lines_reply};
-use super::{Sharing, parameters};
 use crate::edge::{Call, Reply};
 
 /// `GET …/version` and its older twin, `HEAD` of the table.
 pub(super) async fn version(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
-    let query = parameters(&call, &["startingTimestamp"])?;
+    let query = &call.query;
     let found = sharing.table(&call).await?;
     let at = match query.get("startingTimestamp") {
         None => AsOf::Latest,
@@ -32,7 +32,7 @@ pub(super) async fn version(sharing: Arc<Sharing>, call: Call) -> Result<Reply, 
 
 /// `GET …/metadata`.
 pub(super) async fn metadata(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
-    let query = parameters(&call, &["version", "timestamp"])?;
+    let query = &call.query;
     let asked = (query.get("version"), query.get("timestamp"));
     if let (Some(_), Some(_)) = asked {
         return Err(one_of("version,timestamp", "version"));

@@ -34,7 +34,7 @@ use valetkey_core::table::TableLogs;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
-use crate::edge::{Call, Class, Dialect, Plain, Query, Reply, Route, Shared, basic, bearer, usual_headers};
+use crate::edge::{Call, Class, Dialect, Plain, Reply, Route, Shared, basic, bearer, usual_headers};
 
 /// The dialect's name in the ledger, logs and metrics.
 pub const NAME: &str = "sharing";
@@ -106,6 +106,8 @@ where
             handler(sharing, call).await
         }
     })
+    // Clients may be newer than this server.
+    .passing_query(&[])
 }
 
 fn open<F>(sharing: &Arc<Sharing>, method: Method, path: &'static str, handler: fn(Arc<Sharing>, Plain) -> F) -> Route
@@ -115,6 +117,10 @@ where
     let sharing = Arc::clone(sharing);
     Route::open(method, path, Class::Common, move |plain| handler(Arc::clone(&sharing), plain))
 }
+
+/// What may be asked of a listing, and of a version.
+const PAGE: &[&str] = page::PARAMETERS;
+const VERSION: &[&str] = &["startingTimestamp"];
 
 /// Makes the dialect.
 pub fn dialect(shared: &Arc<Shared>, settings: Settings, urls: Option<Urls>) -> Dialect {
@@ -137,35 +143,41 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, urls: Option<Urls>) -> 
             open(sharing, post.clone(), "/oauth/token", oauth::token),
             open(sharing, get.clone(), "/profile/{code}", profile::download),
             open(sharing, head.clone(), "/profile/{code}", profile::look),
-            on(sharing, get.clone(), "/shares", common, listing::shares),
+            on(sharing, get.clone(), "/shares", common, listing::shares).passing_query(PAGE),
             on(sharing, get.clone(), "/shares/{share}", common, listing::share),
-            on(sharing, get.clone(), "/shares/{share}/schemas", common, listing::schemas),
-            on(sharing, get.clone(), "/shares/{share}/schemas/{schema}/tables", common, listing::tables),
-            on(sharing, get.clone(), "/shares/{share}/all-tables", common, listing::all_tables),
-            on(sharing, head, "/shares/{share}/schemas/{schema}/tables/{table}", common, metadata::version),
+            on(sharing, get.clone(), "/shares/{share}/schemas", common, listing::schemas).passing_query(PAGE),
+            on(sharing, get.clone(), "/shares/{share}/schemas/{schema}/tables", common, listing::tables)
+                .passing_query(PAGE),
+            on(sharing, get.clone(), "/shares/{share}/all-tables", common, listing::all_tables).passing_query(PAGE),
+            on(sharing, head, "/shares/{share}/schemas/{schema}/tables/{table}", common, metadata::version)
+                .passing_query(VERSION),
             on(
                 sharing,
                 get.clone(),
                 "/shares/{share}/schemas/{schema}/tables/{table}/version",
                 common,
                 metadata::version,
-            ),
+            )
+            .passing_query(VERSION),
             on(
                 sharing,
                 get.clone(),
                 "/shares/{share}/schemas/{schema}/tables/{table}/metadata",
                 common,
                 metadata::metadata,
-            ),
+            )
+            .passing_query(&["version", "timestamp"]),
             on(sharing, post.clone(), "/shares/{share}/schemas/{schema}/tables/{table}/query", vend, query::query),
-            on(sharing, get, "/shares/{share}/schemas/{schema}/tables/{table}/changes", vend, changes::changes),
+            on(sharing, get, "/shares/{share}/schemas/{schema}/tables/{table}/changes", vend, changes::changes)
+                .passing_query(changes::PARAMETERS),
             on(
                 sharing,
                 post,
                 "/shares/{share}/schemas/{schema}/tables/{table}/temporary-table-credentials",
                 vend,
                 credentials::vend,
-            ),
+            )
+            .vending_query(&[]),
         ],
     }
 }
@@ -199,12 +211,4 @@ fn named(call: &Call) -> Result<(), Error> {
         )),
         Some(_) | None => Ok(()),
     }
-}
-
-/// The query's parameters that a route knows. Others are left out: clients may be newer than this server.
-fn parameters(call: &Call, known: &'static [&'static str]) -> Result<Query, Error> {
-    let raw = call.uri.query().unwrap_or_default();
-    let of_ours = |pair: &&str| known.contains(&pair.split_once('=').map_or(*pair, |(name, _)| name));
-    let kept: Vec<&str> = raw.split('&').filter(of_ours).collect();
-    Query::parse(Some(&kept.join("&")), known)
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use valetkey_core::account::Metering;
 use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::lease::LeaseRecord;
-use valetkey_core::port::{Directory as _, LeaseFilter, Registry as _};
+use valetkey_core::port::{Catalog as _, Directory as _, LeaseFilter, Registry as _};
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 use valetkey_core::storage::StorageKind;
 

@@ -13,7 +13,7 @@ use valetkey_core::credential::Issued;
 use valetkey_core::desk::Desk;
 use valetkey_core::lease::Lease;
 use valetkey_core::policy::Permit;
-use valetkey_core::port::{Issuer, LeaseFilter, Registry as _};
+use valetkey_core::port::{Catalog as _, Issuer, LeaseFilter, Registry as _};
 use valetkey_core::scope::Action;
 use valetkey_core::time::Clock as _;
 use valetkey_core::workspace::Access;

@@ -7,7 +7,7 @@ use valetkey_core::credential::Trace;
 use valetkey_core::id::{LeaseId, TokenId};
 use valetkey_core::lease::LeaseState;
 use valetkey_core::parent::{NewParent, Parents as _, Permission};
-use valetkey_core::port::{Ledger as _, Registry as _};
+use valetkey_core::port::{Catalog as _, Ledger as _};
 use valetkey_core::time::Clock as _;
 use valetkey_core::token::{Maker, PlainToken};
 

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
+use valetkey_core::caller::Role;
 use valetkey_core::id::{CallerId, TokenId};
 use valetkey_core::lease::Revoker;
-use valetkey_core::port::Registry as _;
+use valetkey_core::port::{Catalog as _, Registry as _};
 use valetkey_core::time::Clock as _;
 
 use super::world::{Shot, World};
-use crate::edge::{Dialect, EdgeLimits, Entry, RateLimits, Route};
+use crate::edge::{Class, Dialect, EdgeLimits, Entry, RateLimits, Route};
 
 /// The route's path with something in each placeholder.
 fn filled(dialect: &Dialect, route: &Route) -> String {
@@ -105,7 +106,7 @@ async fn a_stranger_is_refused_on_every_route() {
                     open.insert(route.path);
                     continue;
                 }
-                Entry::Token(_) => {}
+                Entry::Token(_) | Entry::Change(_) => {}
             }
             let path = filled(&dialect, route);
             for (name, headers, status, challenge) in &strangers {
@@ -121,6 +122,86 @@ async fn a_stranger_is_refused_on_every_route() {
     }
     let listed = BTreeSet::from(["/api/v1/health", "/openapi.json", "/oauth/token", "/profile/{code}"]);
     assert_eq!(open, listed, "routes for anyone are listed here");
+}
+
+/// What each route is, as its row says: the page of the docs.
+fn page(dialects: &[Dialect]) -> String {
+    let mut page = String::from(
+        "# Every route\n\nMade of the routes themselves, and held current by a test. *Who* is the least role that is let in: any caller, an admin \
+         of the account, an operator.\nWhat belongs to somebody is another question: a member sees and ends what is its own, an admin what is \
+         its account's.\n*Query* are the parameters that are known; others are refused where nothing else is said. Every refusal is on record; \
+         *vends* marks\nthe routes whose answer is a credential.\n",
+    );
+    for dialect in dialects {
+        page += &format!("\n## {}\n\n| route | who | query | |\n|---|---|---|---|\n", dialect.name);
+        for route in &dialect.routes {
+            let who = match (&route.entry, route.needs) {
+                (Entry::Open(_), _) => "anyone",
+                (Entry::Token(_) | Entry::Change(_), Role::Member) => "any caller",
+                (Entry::Token(_) | Entry::Change(_), Role::Admin) => "admins",
+                (Entry::Token(_) | Entry::Change(_), Role::Operator) => "operators",
+            };
+            let known = route.words.known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+            let others = match route.words.of_others() {
+                "refused" => String::new(),
+                others => format!("{}others {others}", if known.is_empty() { "" } else { "; " }),
+            };
+            let what = match (&route.entry, route.class) {
+                (Entry::Change(_), _) => "changes",
+                (Entry::Open(_) | Entry::Token(_), Class::Credentials) => "vends",
+                (Entry::Open(_) | Entry::Token(_), _) => "",
+            };
+            page +=
+                &format!("| `{} {}{}` | {who} | {known}{others} | {what} |\n", route.method, dialect.base, route.path);
+        }
+    }
+    page
+}
+
+#[tokio::test]
+async fn the_page_of_routes_is_what_is_served() {
+    let world = World::new().await;
+    let told = page(&World::dialects(&world.shared, &world.made));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/routes.md");
+    if std::fs::read_to_string(path).unwrap_or_default() != told {
+        let new = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/routes.md.new");
+        std::fs::write(new, told).unwrap();
+        panic!("{path} is not current; look at {new} and put it in its place");
+    }
+}
+
+#[tokio::test]
+async fn nobody_with_a_lesser_role_comes_in() {
+    let world = World::new().await;
+    let roles = [(Role::Member, "reader"), (Role::Admin, "boss"), (Role::Operator, "root")];
+    for dialect in World::dialects(&world.shared, &world.made) {
+        for route in &dialect.routes {
+            for (role, who) in roles.iter().filter(|(role, _)| *role < route.needs) {
+                let path = filled(&dialect, route);
+                let shot = world.call(&route.method, &path, &world.token(who).await, "{").await;
+                assert_eq!(shot.status, StatusCode::FORBIDDEN, "{role:?} at {} {path}", route.method);
+                assert!(shot.body.contains("only an"), "{path}: {}", shot.body);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_that_a_route_does_not_know_is_refused_where_it_could_mean_anything() {
+    let world = World::new().await;
+    let token = world.token("root").await;
+    for dialect in World::dialects(&world.shared, &world.made) {
+        for route in &dialect.routes {
+            if let Entry::Open(_) = route.entry {
+                continue;
+            }
+            let strict = route.words.of_others() != "passed over";
+            let path = format!("{}?prefix=x", filled(&dialect, route));
+            let shot = world.call(&route.method, &path, &token, "").await;
+            let named = shot.body.contains("unknown parameter `prefix`");
+            assert_eq!(named, strict && route.method != Method::HEAD, "{} {path}: {}", route.method, shot.body);
+        }
+    }
 }
 
 #[tokio::test]
@@ -224,7 +305,7 @@ async fn nothing_is_vended_by_head() {
     let shot = world.call(&Method::HEAD, path, &token, "").await;
     assert_eq!((shot.status, &shot.headers["allow"]), (StatusCode::METHOD_NOT_ALLOWED, &"GET".parse().unwrap()));
     let leases = valetkey_core::port::LeaseFilter { limit: 9, ..Default::default() };
-    assert!(valetkey_core::port::Registry::leases(&*world.memory, &leases).await.unwrap().is_empty());
+    assert!(world.memory.leases(&leases).await.unwrap().is_empty());
     assert_eq!(world.call(&Method::GET, path, &token, "").await.status, StatusCode::OK);
 }
 
@@ -366,7 +447,7 @@ async fn a_body_that_never_arrives_is_not_waited_for_forever() {
 
 /// The body of a request that ends a token before its last byte comes.
 fn ending(world: &World, token: TokenId, by: CallerId, body: &'static str) -> Body {
-    let registry = Arc::clone(&world.shared.registry);
+    let registry = Arc::clone(&world.memory);
     let now = world.clock.now();
     let (first, last) = body.split_at(body.len() - 1);
     let late = async move {

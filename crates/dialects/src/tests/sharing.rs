@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{ShareId, TableId};
 use valetkey_core::lease::{LeaseRecord, Revoker};
-use valetkey_core::port::{LeaseFilter, Registry as _};
+use valetkey_core::port::{Catalog as _, LeaseFilter, Registry as _};
 use valetkey_core::share::{
     History, LinkCode, ProfileKind, ProfileLink, Recipient, SharedName, SharedTable, Shares as _, TableAccess,
     TableRoot,

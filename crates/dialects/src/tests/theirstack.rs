@@ -1,7 +1,7 @@
 //! TheirStack's published operations, whole responses.
 
 use http::{Method, StatusCode};
-use valetkey_core::port::Registry as _;
+use valetkey_core::port::{Catalog as _, Registry as _};
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 
 use super::world::{World, directory};

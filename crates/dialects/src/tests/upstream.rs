@@ -9,7 +9,7 @@ use valetkey_core::credential::Issued;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::lease::{Lease, LeaseState};
 use valetkey_core::policy::Permit;
-use valetkey_core::port::{Issuer, LeaseFilter, NewStorage, Registry as _};
+use valetkey_core::port::{Catalog as _, Issuer, LeaseFilter, NewStorage};
 use valetkey_core::storage::{Backend, StorageKind};
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind, Secret};

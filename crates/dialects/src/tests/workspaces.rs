@@ -1,7 +1,7 @@
 //! The native routes of workspaces: made with their grants, listed for admins, removed with what opened them.
 
 use http::StatusCode;
-use valetkey_core::port::{LeaseFilter, Registry as _};
+use valetkey_core::port::{Catalog as _, LeaseFilter};
 
 use super::world::World;
 

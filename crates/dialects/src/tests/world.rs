@@ -22,7 +22,7 @@ use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId, TokenId};
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::port::{Issuer, NewStorage, Registry};
+use valetkey_core::port::{Catalog as _, Issuer, NewStorage, Registry as _};
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::storage::{Backend, Quota, Revocability, Sharing, Storage, StorageKind};
 use valetkey_core::stores::{Description, Ended, Stores};
@@ -36,7 +36,7 @@ use valetkey_testkit::memory::{Memory, SealingIssuer};
 
 use super::stock::Stock;
 use crate::dreadnode;
-use crate::edge::{self, Dialect, EdgeLimits, Heavy, HeavyLimits, RateLimits, Shared};
+use crate::edge::{self, Dialect, EdgeLimits, Heavy, HeavyLimits, RateLimits, Registrar, Shared};
 use crate::native;
 use crate::{r2, sharing, theirstack};
 
@@ -298,7 +298,7 @@ impl World {
                 ledger: memory.clone(),
                 issuer: issuer(&clock, &entropy, &memory),
             },
-            registry: memory.clone(),
+            registry: Registrar::new(memory.clone()),
             usage: memory.clone(),
             workspaces: memory.clone(),
             packages: memory.clone(),

@@ -17,15 +17,7 @@ use crate::edge::{Call, Reply, Shared};
 pub(super) async fn vend(shared: Arc<Shared>, settings: Settings, call: Call) -> Result<Reply, Error> {
     read_body(&call.body)?;
     // Not published: names the bucket when the datasets lie in more than one.
-    let bucket = match call.uri.query() {
-        None => None,
-        Some(_) => call
-            .vending_query(&["bucket"])?
-            .get("bucket")
-            .map(BucketName::parse)
-            .transpose()
-            .map_err(|e| e.at("bucket"))?,
-    };
+    let bucket = call.query.get("bucket").map(BucketName::parse).transpose().map_err(|error| error.at("bucket"))?;
     let ask = Ask {
         dialect: NAME,
         target: Target::Datasets { bucket },

@@ -84,19 +84,24 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, files: Files) -> Dialec
         routes: vec![
             Route::token(Method::POST, "/v1/datasets/credentials", Class::Credentials, move |call| {
                 credentials::vend(Arc::clone(&vending), settings, call)
-            }),
+            })
+            .vending_query(&["bucket"]),
             Route::token(Method::GET, "/v1/datasets", Class::Common, move |call| {
                 datasets::list(Arc::clone(&own), call)
-            }),
+            })
+            .passing_query(&[]),
             Route::token(Method::GET, "/v0/billing/credit-balance", Class::Common, move |call| {
                 usage::balance(Arc::clone(&balance), call)
-            }),
+            })
+            .passing_query(&[]),
             Route::token(Method::GET, "/v0/teams/credits_consumption", Class::Common, move |call| {
                 usage::credits(Arc::clone(&credits), call)
-            }),
+            })
+            .passing_query(&["start_datetime", "end_datetime", "timezone"]),
             Route::token(Method::GET, "/v0/requests/count", Class::Common, move |call| {
                 usage::requests(Arc::clone(&requests), call)
-            }),
+            })
+            .passing_query(&["start_datetime", "end_datetime", "timezone", "is_origin_app", "api_key_id"]),
         ],
     }
 }

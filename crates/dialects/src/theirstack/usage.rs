@@ -48,8 +48,7 @@ struct ConsumptionRow {
 }
 
 pub(super) async fn credits(shared: Arc<Shared>, call: Call) -> Result<Reply, Error> {
-    let query = call.passing_query(&["start_datetime", "end_datetime", "timezone"])?;
-    let days = match period(&query, call.now)? {
+    let days = match period(&call.query, call.now)? {
         Some(period) => shared.usage.credits_by_day(call.caller.account, &period).await?,
         None => Vec::new(),
     };
@@ -68,14 +67,13 @@ struct RequestRow {
 }
 
 pub(super) async fn requests(shared: Arc<Shared>, call: Call) -> Result<Reply, Error> {
-    let query = call.passing_query(&["start_datetime", "end_datetime", "timezone", "is_origin_app", "api_key_id"])?;
-    let origin = query.flag("is_origin_app")?.map(|app| if app { Origin::App } else { Origin::Api });
-    let token = query.get("api_key_id").map(|text| {
+    let origin = call.query.flag("is_origin_app")?.map(|app| if app { Origin::App } else { Origin::Api });
+    let token = call.query.get("api_key_id").map(|text| {
         TokenId::from_uuid(text)
             .ok_or_else(|| Error::new(Kind::Invalid, format!("`{}` is not a UUID", shortened(text))).at("api_key_id"))
     });
     let filter = RequestFilter { account: call.caller.account, token: token.transpose()?, origin };
-    let days = match period(&query, call.now)? {
+    let days = match period(&call.query, call.now)? {
         Some(period) => shared.usage.requests_by_day(&filter, &period).await?,
         None => Vec::new(),
     };

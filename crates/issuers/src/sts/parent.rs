@@ -14,8 +14,8 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use valetkey_core::{Error, Kind, Secret};
 
-use valetkey_sigv4::Signer;
 use crate::web::{Web, refused};
+use valetkey_sigv4::Signer;
 
 /// Credentials of this server.
 #[derive(Clone, Debug)]

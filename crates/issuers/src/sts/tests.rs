@@ -13,8 +13,8 @@ use valetkey_core::scope::{Actions, Path};
 use valetkey_testkit::clock::FixedClock;
 
 use super::*;
-use valetkey_sigv4::{Signing, sha256, sign};
 use crate::sts::ask::FORM;
+use valetkey_sigv4::{Signing, sha256, sign};
 
 type Seen = Arc<Mutex<Vec<(Uri, HeaderMap, String)>>>;
 type Answer = (StatusCode, Vec<(&'static str, &'static str)>, String);

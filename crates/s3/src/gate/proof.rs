@@ -74,9 +74,7 @@ pub(crate) fn worded(refused: Refused) -> S3Error {
         ),
         Refused::Expires(_) => bad(Place::Query, "X-Amz-Expires must be between 1 and 604800 seconds"),
         Refused::Time => refuse(AccessDenied, "AWS authentication requires a valid Date or x-amz-date header"),
-        Refused::NoDigest => {
-            refuse(InvalidRequest, "Missing required header for this request: x-amz-content-sha256")
-        }
+        Refused::NoDigest => refuse(InvalidRequest, "Missing required header for this request: x-amz-content-sha256"),
         Refused::Digest => refuse(
             InvalidArgument,
             "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
@@ -89,9 +87,7 @@ pub(crate) fn worded(refused: Refused) -> S3Error {
         Refused::HeaderTwice => refuse(InvalidRequest, "A header that may be there once is there twice."),
         Refused::HeaderNotText => refuse(InvalidRequest, "A header is not text."),
         Refused::Encoding => refuse(S3ErrorCode::InvalidURI, "Couldn't parse the specified URI."),
-        Refused::Uncovered => {
-            refuse(AccessDenied, "There were headers present in the request which were not signed")
-        }
+        Refused::Uncovered => refuse(AccessDenied, "There were headers present in the request which were not signed"),
         Refused::Skewed => refuse(
             S3ErrorCode::RequestTimeTooSkewed,
             "The difference between the request time and the current time is too large.",

@@ -14,8 +14,8 @@ use valetkey_core::scope::Scope;
 use crate::sqlite::entry::{self, Issued, Opened};
 use crate::sqlite::failed;
 use crate::sqlite::pages::first_id;
-use crate::sqlite::target::Target;
 use crate::sqlite::rows;
+use crate::sqlite::target::Target;
 
 /// A lease and what became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]

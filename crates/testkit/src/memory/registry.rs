@@ -12,8 +12,8 @@ use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, Storag
 use valetkey_core::lease::{LeaseRecord, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::port::{
-    CallerFilter, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter, TokenRecord,
-    Verified,
+    CallerFilter, Catalog, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter,
+    TokenRecord, Verified,
 };
 use valetkey_core::removal::{Amendment, How, Plan, Thing};
 use valetkey_core::storage::Storage;
@@ -169,20 +169,7 @@ impl World {
 }
 
 #[async_trait]
-impl Registry for Memory {
-    async fn create_account(&self, name: &Name, metering: Metering, now: Timestamp) -> Result<Account, Error> {
-        let id = AccountId::new(now, self.random());
-        let mut world = self.world();
-        if world.accounts.iter().any(|(account, _)| account.name == *name) {
-            return Err(exists(Noun::Account, name));
-        }
-        let (standing, quota) = (Standing::Active, OwnQuota::default());
-        let account = Account { id, name: name.clone(), standing, metering, datasets_bucket: None, quota };
-        world.accounts.push((account.clone(), Balance::default()));
-        world.version += 1;
-        Ok(account)
-    }
-
+impl Catalog for Memory {
     async fn accounts(&self) -> Result<Vec<Account>, Error> {
         let mut accounts: Vec<Account> = self.world().accounts.iter().map(|(account, _)| account.clone()).collect();
         accounts.sort_by(|one, two| one.name.cmp(&two.name));
@@ -197,6 +184,185 @@ impl Registry for Memory {
     async fn account_by_id(&self, id: AccountId) -> Result<Option<Account>, Error> {
         let world = self.world();
         Ok(world.accounts.iter().chain(&world.gone).map(|(account, _)| account).find(|known| known.id == id).cloned())
+    }
+
+    async fn callers(&self, account: AccountId) -> Result<Vec<CallerRecord>, Error> {
+        let world = self.world();
+        let mut callers = world.caller_records();
+        callers.retain(|known| known.account == account && known.standing != CallerStanding::Removed);
+        callers.sort_by(|one, two| one.name.cmp(&two.name));
+        Ok(callers)
+    }
+
+    async fn list_callers(&self, filter: &CallerFilter<'_>) -> Result<Vec<CallerRecord>, Error> {
+        let CallerFilter { account, after, limit } = *filter;
+        let mut callers = self.world().caller_records();
+        let place = |known: &CallerRecord| (known.account, known.name.clone());
+        callers.retain(|known| {
+            known.standing != CallerStanding::Removed
+                && account.is_none_or(|only| only == known.account)
+                && after.is_none_or(|after| after < (known.account, known.name.as_str()))
+        });
+        callers.sort_by_key(place);
+        callers.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(callers)
+    }
+
+    async fn caller_by_id(&self, id: CallerId) -> Result<Option<CallerRecord>, Error> {
+        Ok(self.world().caller_records().into_iter().find(|known| known.id == id))
+    }
+
+    async fn token_by_id(&self, id: TokenId) -> Result<Option<TokenRecord>, Error> {
+        Ok(self.tokens(None).await?.into_iter().find(|record| record.id == id))
+    }
+
+    async fn token_of(&self, digest: TokenDigest) -> Result<Option<TokenRecord>, Error> {
+        let found = self.world().tokens.iter().find(|(known, _)| *known == digest).map(|(_, record)| record.id);
+        match found {
+            Some(id) => self.token_by_id(id).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn tokens_made_by(&self, token: TokenId) -> Result<Vec<TokenRecord>, Error> {
+        let all = self.tokens(None).await?;
+        let mut made = vec![token];
+        // In the order they were made: a maker stands before what it made.
+        for record in &all {
+            if record.made_by.is_some_and(|maker| made.contains(&maker)) {
+                made.push(record.id);
+            }
+        }
+        Ok(all.into_iter().filter(|record| record.id != token && made.contains(&record.id)).collect())
+    }
+
+    async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error> {
+        let world = self.world();
+        let records = world.tokens.iter().map(|(_, record)| record);
+        let own = records.filter(|record| account.is_none_or(|only| only == record.account));
+        Ok(own.map(|record| world.current(record)).collect())
+    }
+
+    async fn list_tokens(&self, filter: &TokenFilter) -> Result<Vec<TokenRecord>, Error> {
+        let TokenFilter { account, caller, since, after, limit } = *filter;
+        let mut tokens = self.tokens(account).await?;
+        tokens.retain(|known| {
+            caller.is_none_or(|only| only == known.caller)
+                && since.is_none_or(|since| since <= known.made)
+                && after.is_none_or(|after| after < known.id)
+        });
+        tokens.sort_by_key(|known| known.id);
+        tokens.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(tokens)
+    }
+
+    async fn storages(&self) -> Result<Vec<Storage>, Error> {
+        let mut storages = self.world().storages.clone();
+        storages.sort_by(|one, two| one.name.cmp(&two.name));
+        Ok(storages)
+    }
+
+    async fn buckets(&self) -> Result<Vec<(BucketName, StorageId)>, Error> {
+        let mut buckets = self.world().buckets.clone();
+        buckets.sort();
+        Ok(buckets)
+    }
+
+    async fn list_grants(&self, filter: &GrantFilter<'_>) -> Result<Vec<Grant>, Error> {
+        let GrantFilter { account, name, caller, bucket, since, after, limit } = *filter;
+        let world = self.world();
+        let of = caller.and_then(|id| world.callers.iter().find(|(known, ..)| *known == id)).map(|known| known.1);
+        let may_use = |grant: &Grant, caller: CallerId| match grant.to {
+            Grantee::Everyone => of == Some(grant.account),
+            Grantee::Caller(own) => own == caller,
+        };
+        let mut grants = world.grants.clone();
+        grants.retain(|grant| {
+            account.is_none_or(|only| only == grant.account)
+                && name.is_none_or(|only| only == grant.name.as_str())
+                && caller.is_none_or(|caller| may_use(grant, caller))
+                && bucket.is_none_or(|only| only == grant.scope.bucket())
+                && since.is_none_or(|since| since.as_millisecond() <= grant.id.made_ms())
+                && after.is_none_or(|after| after < (grant.account, grant.name.as_str()))
+        });
+        grants.sort_by_key(|grant| (grant.account, grant.name.clone()));
+        grants.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(grants)
+    }
+
+    async fn grants(&self, account: AccountId) -> Result<Vec<Grant>, Error> {
+        let world = self.world();
+        let mut grants: Vec<Grant> = world.grants.iter().filter(|grant| grant.account == account).cloned().collect();
+        grants.sort_by(|one, two| one.name.cmp(&two.name));
+        Ok(grants)
+    }
+
+    async fn plan(&self, what: &Thing) -> Result<Plan, Error> {
+        let world = self.world();
+        let now = world.newest();
+        let mut plan = world.plan(what, now)?;
+        plan.leases = world.ending(&plan, now);
+        Ok(plan)
+    }
+
+    async fn preview(&self, change: &Amendment, now: Timestamp) -> Result<u64, Error> {
+        self.world().preview(change, now)
+    }
+
+    async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
+        Ok(self.world().lease(id))
+    }
+
+    async fn leases(&self, filter: &LeaseFilter<'_>) -> Result<Vec<LeaseRecord>, Error> {
+        Ok(self.world().list(filter))
+    }
+
+    async fn outliving(&self, by: Revoker) -> Result<Vec<Outliving>, Error> {
+        Ok(self.world().outliving(by))
+    }
+
+    async fn leases_of_key(&self, key_id: &str, limit: u32) -> Result<Vec<LeaseRecord>, Error> {
+        Ok(self.world().of_key(key_id, limit))
+    }
+
+    async fn verify_against(&self, _: Option<LedgerHead>) -> Result<Verified, Error> {
+        let world = self.world();
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        // Each entry is a page of its own; no hash binds them, because nobody else can reach them.
+        let pages = count(world.leases.len() + world.voided.len());
+        Ok(Verified {
+            leases: count(world.leases.len()),
+            pages,
+            broken_at: None,
+            head: LedgerHead { seq: pages, hash: [0; 32] },
+            expected: None,
+            revocations: 0,
+            tokens: 0,
+            changes: 0,
+            before: None,
+            astray: Vec::new(),
+        })
+    }
+
+    /// Nobody else sees this memory: who changed it is not kept.
+    async fn changes(&self, _: &ChangeFilter) -> Result<Vec<Change>, Error> {
+        Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl Registry for Memory {
+    async fn create_account(&self, name: &Name, metering: Metering, now: Timestamp) -> Result<Account, Error> {
+        let id = AccountId::new(now, self.random());
+        let mut world = self.world();
+        if world.accounts.iter().any(|(account, _)| account.name == *name) {
+            return Err(exists(Noun::Account, name));
+        }
+        let (standing, quota) = (Standing::Active, OwnQuota::default());
+        let account = Account { id, name: name.clone(), standing, metering, datasets_bucket: None, quota };
+        world.accounts.push((account.clone(), Balance::default()));
+        world.version += 1;
+        Ok(account)
     }
 
     async fn change_account(&self, id: AccountId, standing: Standing, metering: Metering) -> Result<(), Error> {
@@ -247,32 +413,6 @@ impl Registry for Memory {
         }
     }
 
-    async fn callers(&self, account: AccountId) -> Result<Vec<CallerRecord>, Error> {
-        let world = self.world();
-        let mut callers = world.caller_records();
-        callers.retain(|known| known.account == account && known.standing != CallerStanding::Removed);
-        callers.sort_by(|one, two| one.name.cmp(&two.name));
-        Ok(callers)
-    }
-
-    async fn list_callers(&self, filter: &CallerFilter<'_>) -> Result<Vec<CallerRecord>, Error> {
-        let CallerFilter { account, after, limit } = *filter;
-        let mut callers = self.world().caller_records();
-        let place = |known: &CallerRecord| (known.account, known.name.clone());
-        callers.retain(|known| {
-            known.standing != CallerStanding::Removed
-                && account.is_none_or(|only| only == known.account)
-                && after.is_none_or(|after| after < (known.account, known.name.as_str()))
-        });
-        callers.sort_by_key(place);
-        callers.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(callers)
-    }
-
-    async fn caller_by_id(&self, id: CallerId) -> Result<Option<CallerRecord>, Error> {
-        Ok(self.world().caller_records().into_iter().find(|known| known.id == id))
-    }
-
     async fn suspend_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error> {
         let mut world = self.world();
         world.check_caller(id)?;
@@ -302,52 +442,8 @@ impl Registry for Memory {
         Ok(record)
     }
 
-    async fn token_by_id(&self, id: TokenId) -> Result<Option<TokenRecord>, Error> {
-        Ok(self.tokens(None).await?.into_iter().find(|record| record.id == id))
-    }
-
-    async fn token_of(&self, digest: TokenDigest) -> Result<Option<TokenRecord>, Error> {
-        let found = self.world().tokens.iter().find(|(known, _)| *known == digest).map(|(_, record)| record.id);
-        match found {
-            Some(id) => self.token_by_id(id).await,
-            None => Ok(None),
-        }
-    }
-
-    async fn tokens_made_by(&self, token: TokenId) -> Result<Vec<TokenRecord>, Error> {
-        let all = self.tokens(None).await?;
-        let mut made = vec![token];
-        // In the order they were made: a maker stands before what it made.
-        for record in &all {
-            if record.made_by.is_some_and(|maker| made.contains(&maker)) {
-                made.push(record.id);
-            }
-        }
-        Ok(all.into_iter().filter(|record| record.id != token && made.contains(&record.id)).collect())
-    }
-
     async fn end_links_made_by(&self, tokens: &[TokenId]) -> Result<u64, Error> {
         Ok(self.world().shared.end_links_made_by(tokens))
-    }
-
-    async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error> {
-        let world = self.world();
-        let records = world.tokens.iter().map(|(_, record)| record);
-        let own = records.filter(|record| account.is_none_or(|only| only == record.account));
-        Ok(own.map(|record| world.current(record)).collect())
-    }
-
-    async fn list_tokens(&self, filter: &TokenFilter) -> Result<Vec<TokenRecord>, Error> {
-        let TokenFilter { account, caller, since, after, limit } = *filter;
-        let mut tokens = self.tokens(account).await?;
-        tokens.retain(|known| {
-            caller.is_none_or(|only| only == known.caller)
-                && since.is_none_or(|since| since <= known.made)
-                && after.is_none_or(|after| after < known.id)
-        });
-        tokens.sort_by_key(|known| known.id);
-        tokens.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(tokens)
     }
 
     async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<u64, Error> {
@@ -389,12 +485,6 @@ impl Registry for Memory {
         Ok(storage)
     }
 
-    async fn storages(&self) -> Result<Vec<Storage>, Error> {
-        let mut storages = self.world().storages.clone();
-        storages.sort_by(|one, two| one.name.cmp(&two.name));
-        Ok(storages)
-    }
-
     async fn create_bucket(&self, storage: StorageId, bucket: &BucketName, _now: Timestamp) -> Result<(), Error> {
         let mut world = self.world();
         world.check_storage(storage)?;
@@ -403,12 +493,6 @@ impl Registry for Memory {
         }
         world.buckets.push((bucket.clone(), storage));
         Ok(())
-    }
-
-    async fn buckets(&self) -> Result<Vec<(BucketName, StorageId)>, Error> {
-        let mut buckets = self.world().buckets.clone();
-        buckets.sort();
-        Ok(buckets)
     }
 
     async fn create_dataset(&self, dataset: Dataset, now: Timestamp) -> Result<DatasetId, Error> {
@@ -434,49 +518,8 @@ impl Registry for Memory {
         Ok(id)
     }
 
-    async fn list_grants(&self, filter: &GrantFilter<'_>) -> Result<Vec<Grant>, Error> {
-        let GrantFilter { account, name, caller, bucket, since, after, limit } = *filter;
-        let world = self.world();
-        let of = caller.and_then(|id| world.callers.iter().find(|(known, ..)| *known == id)).map(|known| known.1);
-        let may_use = |grant: &Grant, caller: CallerId| match grant.to {
-            Grantee::Everyone => of == Some(grant.account),
-            Grantee::Caller(own) => own == caller,
-        };
-        let mut grants = world.grants.clone();
-        grants.retain(|grant| {
-            account.is_none_or(|only| only == grant.account)
-                && name.is_none_or(|only| only == grant.name.as_str())
-                && caller.is_none_or(|caller| may_use(grant, caller))
-                && bucket.is_none_or(|only| only == grant.scope.bucket())
-                && since.is_none_or(|since| since.as_millisecond() <= grant.id.made_ms())
-                && after.is_none_or(|after| after < (grant.account, grant.name.as_str()))
-        });
-        grants.sort_by_key(|grant| (grant.account, grant.name.clone()));
-        grants.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(grants)
-    }
-
-    async fn grants(&self, account: AccountId) -> Result<Vec<Grant>, Error> {
-        let world = self.world();
-        let mut grants: Vec<Grant> = world.grants.iter().filter(|grant| grant.account == account).cloned().collect();
-        grants.sort_by(|one, two| one.name.cmp(&two.name));
-        Ok(grants)
-    }
-
-    async fn plan(&self, what: &Thing) -> Result<Plan, Error> {
-        let world = self.world();
-        let now = world.newest();
-        let mut plan = world.plan(what, now)?;
-        plan.leases = world.ending(&plan, now);
-        Ok(plan)
-    }
-
     async fn remove(&self, what: &Thing, how: How, by: Revoker) -> Result<Plan, Error> {
         self.world().take(what, how, by)
-    }
-
-    async fn preview(&self, change: &Amendment, now: Timestamp) -> Result<u64, Error> {
-        self.world().preview(change, now)
     }
 
     async fn change(&self, change: &Amendment, end_credentials: bool, by: Revoker) -> Result<u64, Error> {
@@ -487,45 +530,5 @@ impl Registry for Memory {
         let mut world = self.world();
         world.check_revocation(what)?;
         Ok(world.end(what, by))
-    }
-
-    async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
-        Ok(self.world().lease(id))
-    }
-
-    async fn leases(&self, filter: &LeaseFilter<'_>) -> Result<Vec<LeaseRecord>, Error> {
-        Ok(self.world().list(filter))
-    }
-
-    async fn outliving(&self, by: Revoker) -> Result<Vec<Outliving>, Error> {
-        Ok(self.world().outliving(by))
-    }
-
-    async fn leases_of_key(&self, key_id: &str, limit: u32) -> Result<Vec<LeaseRecord>, Error> {
-        Ok(self.world().of_key(key_id, limit))
-    }
-
-    async fn verify_against(&self, _: Option<LedgerHead>) -> Result<Verified, Error> {
-        let world = self.world();
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        // Each entry is a page of its own; no hash binds them, because nobody else can reach them.
-        let pages = count(world.leases.len() + world.voided.len());
-        Ok(Verified {
-            leases: count(world.leases.len()),
-            pages,
-            broken_at: None,
-            head: LedgerHead { seq: pages, hash: [0; 32] },
-            expected: None,
-            revocations: 0,
-            tokens: 0,
-            changes: 0,
-            before: None,
-            astray: Vec::new(),
-        })
-    }
-
-    /// Nobody else sees this memory: who changed it is not kept.
-    async fn changes(&self, _: &ChangeFilter) -> Result<Vec<Change>, Error> {
-        Ok(Vec::new())
     }
 }

@@ -44,7 +44,7 @@ use valetkey_core::stores::Stores;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::workspace::Workspaces;
 
-use valetkey_dialects::edge::{EdgeLimits, Heavy, RateLimits, Shared, Window};
+use valetkey_dialects::edge::{EdgeLimits, Heavy, RateLimits, Registrar, Shared, Window};
 use valetkey_dialects::{dreadnode, native, r2, sharing, theirstack};
 use valetkey_issuers::Issuers;
 use valetkey_issuers::cache::{self, Cache};
@@ -326,7 +326,7 @@ impl Node {
     fn dialects(&self, config: &Config) -> anyhow::Result<valetkey_dialects::edge::Service> {
         let shared = Arc::new(Shared {
             desk: self.desk.clone(),
-            registry: Arc::clone(&self.registry),
+            registry: Registrar::new(Arc::clone(&self.registry)),
             usage: Arc::clone(&self.store) as Arc<dyn Usage>,
             workspaces: Arc::clone(&self.workspaces),
             packages: Arc::clone(&self.store) as Arc<dyn Packages>,
