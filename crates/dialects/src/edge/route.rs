@@ -15,7 +15,7 @@ use valetkey_core::{Error, Kind};
 
 use super::limit::{Class, Quota};
 use super::query::{Query, Words, percent};
-use super::refuse::{Refused, Row};
+use super::refusal::{Refused, Row};
 use super::reply::Reply;
 
 /// One published API.

@@ -14,8 +14,8 @@ use valetkey_core::removal::{Amendment, Thing};
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
-use super::leases::{StillTaken, still_taken};
 use super::removal::{Removal, Said};
+use super::taken::{StillTaken, still_taken};
 use super::who::Whom;
 use super::{Native, wire};
 use crate::edge::{Authority, Call, Reply, json};

@@ -14,9 +14,9 @@ use valetkey_core::{Error, Kind};
 
 use super::accounts::StandingWord;
 use super::error::Problem;
-use super::leases::{StillTaken, still_taken};
 use super::lists::Names;
 use super::removal::{Removal, Said};
+use super::taken::{StillTaken, still_taken};
 use super::{Native, lists, who, wire};
 use crate::edge::{Authority, Call, Query, Reply, json};
 

@@ -18,10 +18,10 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
-use super::leases::{StillTaken, still_taken};
 use super::lists::Names;
 use super::removal::{Changing, Removal, Said};
 use super::scopes::{Access, PathFields, ScopeShown, wish};
+use super::taken::{StillTaken, still_taken};
 use super::who::Whom;
 use super::{Native, lists, who, wire};
 use crate::edge::{Authority, Call, Query, Reply, json};

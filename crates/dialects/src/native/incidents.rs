@@ -18,7 +18,8 @@ use valetkey_core::{Error, Kind};
 
 use super::ending::{Doomed, Extent, LastOperator};
 use super::error::Problem;
-use super::leases::{LeaseShown, Names, StillTaken, still_taken};
+use super::leases::{LeaseShown, Names};
+use super::taken::{StillTaken, still_taken};
 use super::tokens::TokenShown;
 use super::{Native, who, wire};
 use crate::edge::{Authority, Call, Reply, json};

@@ -25,6 +25,7 @@ mod revocations;
 mod scopes;
 mod shares;
 mod storages;
+mod taken;
 mod tokens;
 mod who;
 mod wire;

@@ -18,10 +18,10 @@ use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
-use super::leases::{EndedShown, StillTaken, still_taken};
 use super::lists::Names;
 use super::places::carried;
 use super::removal::{Changing, Said};
+use super::taken::{EndedShown, StillTaken, still_taken};
 use super::who::Whom;
 use super::{Native, lists, who, wire};
 use crate::edge::{Authority, Call, Reply, json};

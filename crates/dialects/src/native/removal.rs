@@ -10,7 +10,7 @@ use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Kind};
 
 use super::Native;
-use super::leases::{StillTaken, still_taken_of};
+use super::taken::{StillTaken, still_taken_of};
 use crate::edge::{Authority, Call, Query};
 
 /// A thing, as a plan names it.

@@ -13,7 +13,7 @@ use valetkey_core::{Error, Kind};
 
 use super::ending::{Extent, LastOperator};
 use super::error::Problem;
-use super::leases::{EndedShown, still_taken};
+use super::taken::{EndedShown, still_taken};
 use super::{Native, who, wire};
 use crate::edge::{Authority, Call, Reply, json};
 

@@ -20,8 +20,8 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
-use super::leases::{StillTaken, still_taken};
 use super::lists::Names;
+use super::taken::{StillTaken, still_taken};
 use super::who::Whom;
 use super::{Native, wire};
 use crate::edge::{Authority, Call, Reply, json};

@@ -16,9 +16,9 @@ use valetkey_core::{Error, Kind};
 
 use super::ending::{Extent, LastOperator};
 use super::error::Problem;
-use super::leases::{StillTaken, still_taken};
 use super::lists::Names;
 use super::removal::{Changing, Said};
+use super::taken::{StillTaken, still_taken};
 use super::who::Whom;
 use super::{Native, lists, who, wire};
 use crate::edge::{Authority, Call, Reply, json};
