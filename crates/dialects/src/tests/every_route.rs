@@ -130,7 +130,7 @@ fn page(dialects: &[Dialect]) -> String {
         "# Every route\n\nMade of the routes themselves, and held current by a test. *Who* is the least role that is let in: any caller, an admin \
          of the account, an operator.\nWhat belongs to somebody is another question: a member sees and ends what is its own, an admin what is \
          its account's.\n*Query* are the parameters that are known; others are refused where nothing else is said. Every refusal is on record; \
-         *vends* marks\nthe routes whose answer is a credential.\n",
+         *vends* marks\nthe routes whose answer is a credential, *changes* those of which the handler needs the edge's proof that the caller may.\n",
     );
     for dialect in dialects {
         page += &format!("\n## {}\n\n| route | who | query | |\n|---|---|---|---|\n", dialect.name);
@@ -142,9 +142,12 @@ fn page(dialects: &[Dialect]) -> String {
                 (Entry::Token(_) | Entry::Change(_), Role::Operator) => "operators",
             };
             let known = route.words.known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-            let others = match route.words.of_others() {
-                "refused" => String::new(),
-                others => format!("{}others {others}", if known.is_empty() { "" } else { "; " }),
+            let others = match (&route.entry, route.words.of_others()) {
+                (Entry::Open(_), _) => "not read".to_owned(),
+                (Entry::Token(_) | Entry::Change(_), "refused") => String::new(),
+                (Entry::Token(_) | Entry::Change(_), others) => {
+                    format!("{}others {others}", if known.is_empty() { "" } else { "; " })
+                }
             };
             let what = match (&route.entry, route.class) {
                 (Entry::Change(_), _) => "changes",
