@@ -474,7 +474,7 @@ class TestEnds:
         s3.head_object(Bucket=bucket, Key="shared/manifest.json")
         s3.head_object(Bucket="flights-lake", Key="flights/daily/2013-01-01.parquet")
         for keys in both(parent, "flights-lake", "object-read-only", prefixes=["flights/daily/"]):
-            assert keys.boto3().list_objects_v2(Bucket="flights-lake", Prefix="flights/daily/")["KeyCount"] == 7
+            assert keys.boto3().list_objects_v2(Bucket="flights-lake", Prefix="flights/daily/")["KeyCount"] == 5
             assert code(keys.boto3().head_object, Bucket=bucket, Key="shared/manifest.json") == ("403", 403)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import hmac
 import os
+import re
 import time
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -604,11 +605,13 @@ class TestReads:
         assert reply.status == 200
         assert b"LocationConstraint" in reply.body
 
-    def test_lists_no_buckets(self, reading):
-        call = Call(reading, bucket="")
-        call.sign()
-        assert call.path == "/"
-        assert call.send().outcome == DENIED
+    def test_lists_its_own_bucket_alone(self, reading, stranger, vend):
+        for lease in (reading, vend(stranger)):
+            call = Call(lease, bucket="")
+            call.sign()
+            assert call.path == "/"
+            answer = call.send()
+            assert answer.status == 200 and re.findall(rb"<Name>(.*?)</Name>", answer.body) == [lease.bucket.encode()]
 
 
 class TestListing:

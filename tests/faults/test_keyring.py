@@ -157,6 +157,20 @@ class TestAKeyringLostForGood:
             unasked = server.offline("init", "--replace-lost-keyring")
             assert unasked.returncode == 2 and "1 parent access keys" in unasked.stderr, unasked
             assert not keyring.exists() and "backup" in server.refuses_to_start()
+            # Where it cannot be written, nothing is done: the right one would still fit.
+            (server.data / "keyring.new").mkdir()
+            failed = server.offline("init", "--replace-lost-keyring", "--yes")
+            assert failed.returncode == 1 and "keyring.new" in failed.stderr, failed
+            (server.data / "keyring.new").rmdir()
+            keyring.write_bytes(before)
+            server.start()
+            server.stop()
+            # A link to what is not there may be a volume that is not mounted.
+            keyring.unlink()
+            keyring.symlink_to(server.data / "not-mounted")
+            linked = server.offline("init", "--replace-lost-keyring", "--yes")
+            assert linked.returncode == 1 and "move it away" in linked.stderr, linked
+            keyring.unlink()
             done = server.offline("init", "--replace-lost-keyring", "--yes")
             assert done.returncode == 0, done
             lost = json.loads(done.stdout)

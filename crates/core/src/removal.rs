@@ -293,14 +293,22 @@ impl Amendment {
     }
 
     /// Whether a lease that was opened under the grant or with the token has more than that allows after the change.
-    /// `before` is the grant as it was.
-    pub fn ends(&self, before: Option<&Grant>, lease: &crate::lease::Lease, now: jiff::Timestamp) -> bool {
+    /// `before` is the grant as it was, `asked_with` the token that asked where it is another than the lease's.
+    pub fn ends(
+        &self,
+        before: Option<&Grant>,
+        lease: &crate::lease::Lease,
+        asked_with: Option<TokenId>,
+        now: jiff::Timestamp,
+    ) -> bool {
         match self {
             Self::Grant(after) => {
                 let Some(before) = before else { return false };
                 lease.grants.contains(&after.id) && exceeds(before, after, lease, now)
             }
-            Self::Token { id, until, .. } => lease.token == *id && until.is_some_and(|until| until < lease.until),
+            Self::Token { id, until, .. } => {
+                (lease.token == *id || asked_with == Some(*id)) && until.is_some_and(|until| until < lease.until)
+            }
             Self::Account(_) | Self::Caller { .. } | Self::Dataset(_) | Self::Workspace { .. } => false,
         }
     }

@@ -124,7 +124,7 @@ impl Ending {
             || lease.grant_ids().any(|grant| self.grants.contains(&grant))
             || match &self.narrowed {
                 Some((Amendment::Grant(grant), _)) => lease.grant_ids().any(|one| one == grant.id),
-                Some((Amendment::Token { id, .. }, _)) => lease.token == *id,
+                Some((Amendment::Token { id, .. }, _)) => lease.token == *id || lease.asked_with == Some(*id),
                 Some(_) | None => false,
             }
     }
@@ -158,6 +158,7 @@ impl Ending {
             return Ok(true);
         }
         let Some((change, before)) = &self.narrowed else { return Ok(false) };
+        let asked_with = lease.asked_with;
         let lease = Lease {
             id: lease.id,
             account: lease.account,
@@ -171,7 +172,7 @@ impl Ending {
             opened: rows::at_ms(lease.from_ms)?,
             until: lease.until().ok_or_else(|| rows::damaged("an instant"))?,
         };
-        Ok(change.ends(before.as_ref(), &lease, self.at))
+        Ok(change.ends(before.as_ref(), &lease, asked_with, self.at))
     }
 
     /// The live leases among some that end.
@@ -204,7 +205,11 @@ impl Ending {
             }
             None => all.extend(leases::live(&mut *db, None, since_ms, at_ms).await?),
         }
-        for token in &self.tokens {
+        let shortened = match &self.narrowed {
+            Some((Amendment::Token { id, .. }, _)) => Some(id),
+            Some(_) | None => None,
+        };
+        for token in self.tokens.iter().chain(shortened) {
             all.extend(leases::asked_with(&mut *db, Target::Token(*token), since_ms, at_ms).await?);
         }
         let mut seen = HashSet::new();

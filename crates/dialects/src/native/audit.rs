@@ -84,7 +84,7 @@ fn placed(text: &str) -> Result<Place, Error> {
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let query = &call.query;
-    let since = lists::since(&query, call.now)?;
+    let since = lists::since(query, call.now)?;
     let noun = query.get("noun").map(|text| {
         Noun::ALL.into_iter().find(|noun| noun.to_string() == text).ok_or_else(|| {
             let known: Vec<String> = Noun::ALL.into_iter().map(|noun| noun.to_string()).collect();

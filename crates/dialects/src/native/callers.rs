@@ -72,7 +72,7 @@ pub(super) struct CallerList {
 pub(super) async fn list_all(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let query = &call.query;
     let account = native.listed(&call, query.get("account")).await?;
-    page(&native, &call, account, &query).await
+    page(&native, &call, account, query).await
 }
 
 async fn page(native: &Native, call: &Call, account: Option<AccountId>, query: &Query) -> Result<Reply, Error> {
@@ -103,7 +103,7 @@ async fn page(native: &Native, call: &Call, account: Option<AccountId>, query: &
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let account = native.account(&call, Some(call.params.get("account")?)).await?;
     let query = &call.query;
-    page(&native, &call, Some(account.id), &query).await
+    page(&native, &call, Some(account.id), query).await
 }
 
 /// A caller to be made.

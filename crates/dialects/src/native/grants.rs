@@ -131,25 +131,25 @@ pub(super) struct GrantList {
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let query = &call.query;
-    let limit = lists::size(&query)?;
+    let limit = lists::size(query)?;
     let all = query.flag("all")?.unwrap_or(false);
     let account = match (query.get("account"), call.caller.role) {
         (None, Role::Admin | Role::Operator) if all => native.listed(&call, None).await?,
         // A name without an account is one of the own account, whomever it is for.
         (None, Role::Admin | Role::Operator) if query.get("name").is_some() => Some(call.caller.account),
-        (None, Role::Member | Role::Admin | Role::Operator) => return reach(&native, &call, &query, limit).await,
+        (None, Role::Member | Role::Admin | Role::Operator) => return reach(&native, &call, query, limit).await,
         (Some(account), _) => native.listed(&call, Some(account)).await?,
     };
     who::admin(&call.caller)?;
     let caller = native.caller_of_list(&call, query.get("account"), query.get("caller")).await?;
-    let bucket = lists::bucket(&query)?;
+    let bucket = lists::bucket(query)?;
     let filter = GrantFilter {
         account: account.or(caller.as_ref().map(|known| known.account)),
         name: query.get("name"),
         caller: caller.map(|known| known.id),
         bucket: bucket.as_ref(),
-        since: lists::since(&query, call.now)?,
-        after: lists::after(&query)?,
+        since: lists::since(query, call.now)?,
+        after: lists::after(query)?,
         limit: limit + 1,
     };
     let (grants, more) = lists::page(native.shared.registry.list_grants(&filter).await?, limit);

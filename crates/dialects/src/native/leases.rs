@@ -11,10 +11,9 @@ use valetkey_core::credential::Trace;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::parse_access_key_id;
-use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
+use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation};
 use valetkey_core::name::shortened;
 use valetkey_core::port::{LeaseFilter, Outliving};
-use valetkey_core::storage::{Revocability, Storage};
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
@@ -187,7 +186,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
         Some(text) => Some(native.grant_named(&call, query.get("account"), text).await?),
         None => None,
     };
-    let bucket = lists::bucket(&query)?;
+    let bucket = lists::bucket(query)?;
     let filter = LeaseFilter {
         account: account.or(owner.as_ref().map(|known| known.account)),
         // Of a token too, whose leases are its caller's.
@@ -195,7 +194,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
         token: token.map(|record| record.id),
         grant,
         bucket: bucket.as_ref(),
-        since: lists::since(&query, call.now)?,
+        since: lists::since(query, call.now)?,
         asked_with: None,
         live_at: query.flag("live")?.unwrap_or(false).then_some(call.now),
         before: query.get("before").map(|text| wire::named(text, "before")).transpose()?,

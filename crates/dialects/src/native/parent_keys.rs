@@ -111,7 +111,7 @@ pub(super) struct ParentKeyList {
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let query = &call.query;
     let account = native.listed(&call, query.get("account")).await?;
-    let bucket = lists::bucket(&query)?;
+    let bucket = lists::bucket(query)?;
     let mut records = native.shared.parents.parents(account).await?;
     records.retain(|record| {
         who::may_see(&call.caller, record.token.account, record.token.caller)

@@ -99,11 +99,11 @@ pub(super) struct TokenList {
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let query = &call.query;
-    let limit = lists::size(&query)?;
+    let limit = lists::size(query)?;
     let filter = TokenFilter {
         account: native.listed(&call, query.get("account")).await?,
         caller: native.caller_of_list(&call, query.get("account"), query.get("caller")).await?.map(|known| known.id),
-        since: lists::since(&query, call.now)?,
+        since: lists::since(query, call.now)?,
         after: query.get("after").map(|text| wire::named(text, "after")).transpose()?,
         limit: limit + 1,
     };

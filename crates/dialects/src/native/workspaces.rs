@@ -86,7 +86,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
         Some(account) => vec![account],
         None => native.accounts_in_reach(&call).await?,
     };
-    let bucket = lists::bucket(&query)?;
+    let bucket = lists::bucket(query)?;
     let names = Names::of(&native, accounts.iter().copied(), []).await?;
     let mut workspaces = Vec::new();
     for account in accounts {

@@ -1,6 +1,7 @@
 //! Ending credentials early: all that are meant, none that are not, and at once.
 
 use futures::future::join_all;
+use jiff::SignedDuration;
 use valetkey_core::Kind;
 use valetkey_core::account::Metering;
 use valetkey_core::audit::Author;
@@ -8,7 +9,7 @@ use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseState, Revocation};
 use valetkey_core::port::LeaseFilter;
-use valetkey_core::removal::{How, Thing};
+use valetkey_core::removal::{Amendment, How, Thing};
 use valetkey_core::token::{Maker, PlainToken};
 
 use crate::contract::bench::{Bench, ask, by, new_grant, new_storage, reads};
@@ -17,9 +18,17 @@ use crate::contract::bench::{Bench, ask, by, new_grant, new_storage, reads};
 pub async fn what_was_asked_for_on_behalf_of_another_ends_with_who_asked(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::Free).await;
     let permit = bench.decide(&tenant.token, &ask(tenant.grant)).await.unwrap();
-    for way in
-        ["credentials", "token", "removed", "caller", "suspended", "caller-removed", "account", "account-removed"]
-    {
+    for way in [
+        "credentials",
+        "token",
+        "removed",
+        "shortened",
+        "caller",
+        "suspended",
+        "caller-removed",
+        "account",
+        "account-removed",
+    ] {
         let asker = bench.tenant(way, Metering::Free).await;
         let author = Author { token: Some(asker.record.id), caller: Some(asker.caller), from: None };
         let open = || author.during(Box::pin(bench.ledger.open(&permit, None, bench.now())));
@@ -37,6 +46,11 @@ pub async fn what_was_asked_for_on_behalf_of_another_ends_with_who_asked(bench: 
             "credentials" => registry.revoke(Revocation::Token(asker.record.id), by).await,
             "token" => registry.revoke_token(asker.record.id, by).await,
             "removed" => remove(Thing::Token(asker.record.id)).await,
+            "shortened" => {
+                let until = Some(bench.now() + SignedDuration::from_secs(1));
+                let change = Amendment::Token { id: asker.record.id, until, maker: Maker::Server };
+                registry.change(&change, true, by).await
+            }
             "caller" => registry.revoke(Revocation::Caller(asker.caller), by).await,
             "suspended" => registry.suspend_caller(asker.caller, by).await,
             "caller-removed" => remove(Thing::Caller(asker.caller)).await,

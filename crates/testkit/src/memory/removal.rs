@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use valetkey_core::caller::{CallerStanding, Role};
 use valetkey_core::error::{Error, Kind, Noun};
 use valetkey_core::grant::{Grant, Grantee};
-use valetkey_core::id::{AccountId, CallerId, TokenId};
+use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
 use valetkey_core::lease::{Lease, Revocation, Revoker};
 use valetkey_core::name::Name;
 use valetkey_core::port::TokenRecord;
@@ -302,6 +302,11 @@ impl World {
         Ok(plan)
     }
 
+    /// The token that asked, where it is another than the lease's.
+    fn asked_by(&self, lease: LeaseId) -> Option<TokenId> {
+        self.asked_with.get(&lease).map(|(token, _, _)| *token)
+    }
+
     fn erase(&mut self, thing: &Thing, by: Revoker) -> Result<(), Error> {
         match thing {
             Thing::Account(id) => {
@@ -368,7 +373,8 @@ impl World {
             return Ok(0);
         }
         let live = self.leases.iter().filter(|lease| self.is_live(lease, now));
-        Ok(u64::try_from(live.filter(|lease| change.ends(before, lease, now)).count()).unwrap_or(u64::MAX))
+        Ok(u64::try_from(live.filter(|lease| change.ends(before, lease, self.asked_by(lease.id), now)).count())
+            .unwrap_or(u64::MAX))
     }
 
     fn check_change(&self, grant: &Grant) -> Result<(), Error> {
@@ -412,8 +418,10 @@ impl World {
             return Ok(0);
         }
         let live = self.leases.iter().filter(|lease| self.is_live(lease, by.at));
-        let ended: Vec<_> =
-            live.filter(|lease| change.ends(before.as_ref(), lease, by.at)).map(|lease| lease.id).collect();
+        let ended: Vec<_> = live
+            .filter(|lease| change.ends(before.as_ref(), lease, self.asked_by(lease.id), by.at))
+            .map(|lease| lease.id)
+            .collect();
         for lease in &ended {
             self.ended.push((Revocation::Lease(*lease), by));
         }

@@ -61,20 +61,23 @@ const OBJECTS: &[Object] = &[
     file!("airlines-lake", "planes/2013/planes.parquet"),
 ];
 
-/// What explains the columns of a dataset, and a few of its rows: in its directory, where whoever may read it finds them. Programs that
-/// read a whole directory pass over names that begin like these.
-const BESIDE: &[(&str, Object, Object)] = &[
-    (
-        "flights-daily",
-        file!("flights-lake", "flights/daily/_columns.md", "text/markdown"),
-        file!("flights-lake", "flights/daily/_sample.csv", "text/csv"),
-    ),
-    (
-        "airlines",
-        file!("airlines-lake", "airlines/_columns.md", "text/markdown"),
-        file!("airlines-lake", "airlines/_sample.csv", "text/csv"),
-    ),
-];
+/// What explains the columns of a dataset, and a few of its rows: in its directory, where whoever may read it finds them. Of one that
+/// nobody reads as a whole directory: programs that do take every file in it for data.
+const BESIDE: &[(&str, Object, Object)] = &[(
+    "airlines",
+    Object {
+        bucket: "airlines-lake",
+        key: "airlines/_columns.md",
+        media_type: "text/markdown",
+        bytes: include_bytes!("../../../../demo/about/airlines/columns.md"),
+    },
+    Object {
+        bucket: "airlines-lake",
+        key: "airlines/_sample.csv",
+        media_type: "text/csv",
+        bytes: include_bytes!("../../../../demo/about/airlines/sample.csv"),
+    },
+)];
 
 /// What nobody in [`CALLERS`] may reach, and is there all the same.
 const FORBIDDEN: &[(&str, &str)] =

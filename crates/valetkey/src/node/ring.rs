@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use data_encoding::BASE64;
@@ -159,9 +159,9 @@ pub(crate) struct Replacement {
 }
 
 impl Replacement {
-    /// Writes it, where there is none.
-    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
-        write(path, &self.masters)
+    /// Writes it beside its place, durable: from then on it can be put there without anything that could fail for want of room.
+    pub(crate) fn prepare(&self, path: &Path) -> anyhow::Result<Prepared> {
+        Ok(Prepared { beside: write_beside(path, &self.masters)?, path: path.to_owned() })
     }
 }
 
@@ -189,8 +189,38 @@ fn fresh(entropy: &dyn Entropy) -> Secret<[u8; 32]> {
     Secret::new(key)
 }
 
+/// A ring beside its place.
+pub(crate) struct Prepared {
+    beside: PathBuf,
+    path: PathBuf,
+}
+
+impl Prepared {
+    /// Puts it into its place.
+    pub(crate) fn put(self) -> anyhow::Result<()> {
+        put(&self.beside, &self.path)
+    }
+
+    /// Takes it away again.
+    pub(crate) fn withdraw(self) {
+        let _ = fs::remove_file(&self.beside);
+    }
+}
+
 /// Writes beside the file, then moves it into place: a reader sees the old ring or the new one.
 fn write(path: &Path, masters: &Masters) -> anyhow::Result<()> {
+    put(&write_beside(path, masters)?, path)
+}
+
+fn put(beside: &Path, path: &Path) -> anyhow::Result<()> {
+    fs::rename(beside, path)?;
+    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        fs::File::open(dir)?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn write_beside(path: &Path, masters: &Masters) -> anyhow::Result<PathBuf> {
     let beside = path.with_extension("new");
     let _ = fs::remove_file(&beside);
     let mut file = OpenOptions::new()
@@ -201,11 +231,7 @@ fn write(path: &Path, masters: &Masters) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be written", beside.display()))?;
     file.write_all(render(masters).reveal().as_bytes())?;
     file.sync_all()?;
-    fs::rename(&beside, path)?;
-    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        fs::File::open(dir)?.sync_all()?;
-    }
-    Ok(())
+    Ok(beside)
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ use crate::config::Config;
 use crate::node::system::{SystemClock, SystemEntropy};
 use crate::node::{database, ring};
 
-/// Makes another keyring. The database first: should this process end in between, it can be run again.
+/// Makes another keyring. Written beside its place, then the database, then put there: should this process end in between, it can be
+/// run again.
 pub(super) async fn replace(config: &Config, yes: bool, out: &Out) -> anyhow::Result<()> {
     crate::dev::home::refuse(config).await?;
     let path = config.keyring_file();
@@ -29,7 +30,9 @@ pub(super) async fn replace(config: &Config, yes: bool, out: &Out) -> anyhow::Re
     if !database(config).exists() {
         bail!("{} is not set up: `valetkey server init` without a flag does that", config.data_dir.display());
     }
-    if path.exists() {
+    // A link that leads nowhere, or what cannot be looked at, may be a volume that is not mounted: not lost.
+    let lost = std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    if !lost {
         bail!(
             "the keyring {} is there, and nothing replaces it: if it is not the right one, move it away",
             path.display()
@@ -55,8 +58,9 @@ async fn replaced(
     if !yes {
         let Sealed { parents, storages } = store.sealed().await?;
         let much = format!(
-            "this ends {} parent access keys and every credential of this server's endpoint, and {} storages have to be given \
+            "the keyring {} is lost, and another one is made in its place: this ends {} parent access keys and every credential of this server's endpoint, and {} storages have to be given \
              their secrets again",
+            path.display(),
             parents.len(),
             storages.len(),
         );
@@ -66,9 +70,15 @@ async fn replaced(
     let Some(account) = account else { bail!("the database has no account of operators: it was never set up") };
     let by = store.ensure_caller(account.id, &Name::parse("admin")?, Role::Operator, clock.now()).await?;
     let new = ring::another(&store.known_ring().await?, entropy)?;
-    let lost = store.replace_ring(&new.ring, Revoker { by, at: clock.now() }).await?;
-    new.write(path)?;
-    Ok(lost)
+    // Where it cannot be written nothing has been done.
+    let prepared = new.prepare(path)?;
+    match store.replace_ring(&new.ring, Revoker { by, at: clock.now() }).await {
+        Ok(lost) => prepared.put().map(|()| lost),
+        Err(error) => {
+            prepared.withdraw();
+            Err(error.into())
+        }
+    }
 }
 
 fn tell(Sealed { parents, storages }: &Sealed, out: &Out) -> anyhow::Result<()> {

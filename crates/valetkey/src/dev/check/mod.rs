@@ -109,6 +109,8 @@ impl Check<'_> {
         let (short, _, short_end) = self.vend("analyst", "read", 1).await?;
         let analyst = caller(self.state, "analyst")?.clone();
         self.dataset_urls(&analyst).await?;
+        let partner = caller(self.state, "partner")?.clone();
+        self.beside(&partner).await?;
         let (status, answer) = self.api(Method::POST, "/v1/datasets/credentials", &analyst.token, None).await?;
         self.record("vend (TheirStack)", "200", &status.to_string());
         if status != 200 {
@@ -164,7 +166,7 @@ impl Check<'_> {
             )
             .await?;
         let listing = String::from_utf8_lossy(&answer.body);
-        let inside = listing.matches("<Key>").count() == 7 && !listing.contains("daily-secret");
+        let inside = listing.matches("<Key>").count() == 5 && !listing.contains("daily-secret");
         self.record("the listing hides the sibling", "true", &inside.to_string());
         Ok(())
     }
@@ -197,16 +199,37 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Downloads a dataset by the URL that the list gives, and nothing else by it.
-    async fn dataset_urls(&mut self, caller: &CallerState) -> anyhow::Result<()> {
+    /// What the list of datasets says: its options, of which one is the caller's own.
+    async fn datasets(&mut self, caller: &CallerState) -> anyhow::Result<(Vec<Value>, Value)> {
         let (status, list) = self.api(Method::GET, "/v1/datasets", &caller.token, None).await?;
         self.record("list datasets", "200", &status.to_string());
         let groups = list.as_array().into_iter().flatten();
-        let options: Vec<&Value> = groups.filter_map(|group| group.get("options")?.as_array()).flatten().collect();
-        let text = |option: &Value, name: &str| option.get(name).and_then(Value::as_str).map(str::to_owned);
+        let options: Vec<Value> =
+            groups.filter_map(|group| group.get("options")?.as_array()).flatten().cloned().collect();
         let open = options.iter().find(|option| text(option, "dataset_prefix").as_deref() == Some(&*caller.prefix));
-        let open = *open.context("the list has no dataset that is open")?;
-        let url = text(open, "dataset_url").context("the dataset that is open has no `dataset_url`")?;
+        let open = open.context("the list has no dataset that is open")?.clone();
+        Ok((options, open))
+    }
+
+    /// Downloads what stands beside a dataset.
+    async fn beside(&mut self, caller: &CallerState) -> anyhow::Result<()> {
+        let (_, open) = self.datasets(caller).await?;
+        for (what, field, begins) in
+            [("dictionary", "dictionary_url", "# The airlines"), ("sample", "sample_dataset_url", "carrier,name")]
+        {
+            let url = text(&open, field).with_context(|| format!("the dataset that is open has no `{field}`"))?;
+            let answer = self.http.get(&url).send().await?;
+            let (status, body) = (answer.status().as_u16(), answer.text().await?);
+            let found = format!("{status} {}", body.starts_with(begins));
+            self.record(&format!("download the {what} by its URL"), "200 true", &found);
+        }
+        Ok(())
+    }
+
+    /// Downloads a dataset by the URL that the list gives, and nothing else by it.
+    async fn dataset_urls(&mut self, caller: &CallerState) -> anyhow::Result<()> {
+        let (options, open) = self.datasets(caller).await?;
+        let url = text(&open, "dataset_url").context("the dataset that is open has no `dataset_url`")?;
         let size = open.get("size").and_then(Value::as_u64).unwrap_or_default();
         let answer = self.http.get(&url).send().await?;
         let (status, bytes) = (answer.status().as_u16(), answer.bytes().await?);
@@ -215,15 +238,6 @@ impl Check<'_> {
             "200 true",
             &format!("{status} {}", bytes.len() as u64 == size),
         );
-        for (what, field, begins) in
-            [("dictionary", "dictionary_url", "# Flights"), ("sample", "sample_dataset_url", "year,month,day")]
-        {
-            let url = text(open, field).with_context(|| format!("the dataset that is open has no `{field}`"))?;
-            let answer = self.http.get(&url).send().await?;
-            let (status, body) = (answer.status().as_u16(), answer.text().await?);
-            let found = format!("{status} {}", body.starts_with(begins));
-            self.record(&format!("download the {what} by its URL"), "200 true", &found);
-        }
         let newest = url.split('?').next().unwrap_or_default().rsplit('/').next().unwrap_or_default().to_owned();
         let other = url.replacen(&newest, "2013-01-01.parquet", 1);
         let status = self.http.get(&other).send().await?.status();
@@ -313,4 +327,8 @@ impl Check<'_> {
         self.record("the ledger's chain fits", "true", &verified.broken_at.is_none().to_string());
         Ok(())
     }
+}
+
+fn text(option: &Value, name: &str) -> Option<String> {
+    option.get(name).and_then(Value::as_str).map(str::to_owned)
 }
