@@ -1,5 +1,5 @@
 //! AWS Signature Version 4, both ways: what a request claims and whether it proves it ([`Claimed`]), and the signature of a request
-//! that is sent ([`sign`]) or given away as a URL ([`SigningKey`]).
+//! that is sent ([`sign()`]) or given away as a URL ([`SigningKey`]).
 //!
 //! SECURITY: stricter than what libraries offer. Every `x-amz-*` header and the host must be signed, nothing is decoded twice or
 //! normalised, nothing may be said twice, and `now` is an argument.
