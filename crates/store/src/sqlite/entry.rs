@@ -275,6 +275,11 @@ fn glance(entry: &[u8]) -> Option<Glance<'_>> {
     let mut bytes = entry;
     let from = &mut bytes;
     let [tag] = take::<1>(from)?;
+    head(tag, from, entry)
+}
+
+/// What every entry of a lease begins with, after its tag.
+fn head<'a>(tag: u8, from: &mut &'a [u8], entry: &'a [u8]) -> Option<Glance<'a>> {
     let id = LeaseId::from_bytes(take(from)?);
     let account = AccountId::from_bytes(take(from)?);
     let caller = CallerId::from_bytes(take(from)?);
@@ -293,19 +298,13 @@ fn take_asked_with(tag: u8, from: &mut &[u8]) -> Option<Option<TokenId>> {
     if tag == OPENED_WITH { take(from).map(|bytes| Some(TokenId::from_bytes(bytes))) } else { Some(None) }
 }
 
-fn read_entry(mut bytes: &[u8]) -> Option<Entry> {
+fn read_entry(entry: &[u8]) -> Option<Entry> {
+    let mut bytes = entry;
     let from = &mut bytes;
     match take::<1>(from)? {
         [tag @ (OPENED | OPENED_FROM | OPENED_WITH)] => {
-            let id = LeaseId::from_bytes(take(from)?);
-            let account = AccountId::from_bytes(take(from)?);
-            let caller = CallerId::from_bytes(take(from)?);
-            let token = TokenId::from_bytes(take(from)?);
-            let storage = StorageId::from_bytes(take(from)?);
-            let credits = u32::from_be_bytes(take(from)?);
-            let from_ms = i64::from_be_bytes(take(from)?);
-            let until_s = i64::from_be_bytes(take(from)?);
-            let asked_with = take_asked_with(tag, from)?;
+            let Glance { id, account, caller, token, storage, credits, from_ms, until_s, asked_with, entry: _ } =
+                head(tag, from, entry)?;
             let asked_from = match tag {
                 OPENED => None,
                 _ => match take_bytes(from)? {

@@ -180,16 +180,7 @@ const COLUMNS: &[show::Column] = &[
 ];
 
 /// The columns of what the caller may reach: all of its own account.
-pub(crate) const OWN: &[show::Column] = &[
-    ("NAME", &["name"]),
-    ("STATE", &["state"]),
-    ("ACCESS", &["access"]),
-    ("OPENS", &[show::PLACES]),
-    ("ONLY FOR", &["to"]),
-    ("MAX TTL", &["max_ttl_secs"]),
-    ("UNTIL", &["until"]),
-    ("ID", &["id"]),
-];
+pub(crate) const OWN: &[show::Column] = COLUMNS.split_at(1).1;
 
 /// Runs `valetkey grant`.
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
