@@ -215,7 +215,7 @@ fn storage() -> Outcome<Arc<Storage>> {
         region: "auto".into(),
         min_lifetime: Lifetime::secs(60),
         max_lifetime: Lifetime::secs(604_800),
-        backend: None,
+        external: None,
     }))
 }
 

@@ -1,6 +1,6 @@
 //! One refusal, many envelopes: what went wrong, in a closed set of kinds that every dialect renders its own way.
 //!
-//! `said` may be read by a stranger; `noted` and the source are for the log. `Display` prints only `said`.
+//! `message` may be read by a stranger; `detail` and the source are for the log. `Display` prints only `message`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -228,10 +228,10 @@ impl Kind {
 /// A refusal.
 pub struct Error {
     kind: Kind,
-    said: Cow<'static, str>,
+    message: Cow<'static, str>,
     field: Option<Cow<'static, str>>,
     retry_after_secs: Option<u32>,
-    noted: Option<String>,
+    detail: Option<String>,
     reason: Option<Kind>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -239,17 +239,17 @@ pub struct Error {
 impl Error {
     /// Refuses with words a stranger may read: lowercase, no period, the caller's own words in backticks.
     /// Secrets of ours in them are left out, whoever put them there.
-    pub fn new(kind: Kind, said: impl Into<Cow<'static, str>>) -> Self {
-        let said = match said.into() {
+    pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
+        let message = match message.into() {
             Cow::Borrowed(ours) => Cow::Borrowed(ours),
             Cow::Owned(made) => Cow::Owned(crate::redact::redacted(&made).into_owned()),
         };
-        Self { kind, said, field: None, retry_after_secs: None, noted: None, reason: None, source: None }
+        Self { kind, message, field: None, retry_after_secs: None, detail: None, reason: None, source: None }
     }
 
     /// Refuses because of a defect of ours; the words for the log stay in the log.
-    pub fn internal(noted: impl Into<String>) -> Self {
-        Self::new(Kind::Internal, "the server failed; the failure was logged with this request's id").note(noted)
+    pub fn internal(detail: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, "the server failed; the failure was logged with this request's id").note(detail)
     }
 
     /// Refuses because the caller may not know whether the thing exists.
@@ -269,8 +269,8 @@ impl Error {
 
     /// Adds words that only the log reads.
     #[must_use]
-    pub fn note(mut self, noted: impl Into<String>) -> Self {
-        self.noted = Some(noted.into());
+    pub fn note(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
         self
     }
 
@@ -306,8 +306,8 @@ impl Error {
     }
 
     /// The words for the caller.
-    pub fn said(&self) -> &str {
-        &self.said
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// The field of the request that is at fault, if one is.
@@ -321,26 +321,26 @@ impl Error {
     }
 
     /// The words for the log.
-    pub fn noted(&self) -> Option<&str> {
-        self.noted.as_deref()
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.said)
+        f.write_str(&self.message)
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, said, field, retry_after_secs, noted, reason, source } = self;
+        let Self { kind, message, field, retry_after_secs, detail, reason, source } = self;
         f.debug_struct("Error")
             .field("kind", kind)
-            .field("said", said)
+            .field("message", message)
             .field("field", field)
             .field("retry_after_secs", retry_after_secs)
-            .field("noted", noted)
+            .field("detail", detail)
             .field("reason", reason)
             .field("source", source)
             .finish()

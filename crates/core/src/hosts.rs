@@ -370,7 +370,10 @@ mod tests {
             assert!(sent("a.store.example").is_ok());
             let refused = sent("evil.example").unwrap_err();
             assert_eq!((refused.kind(), refused.field()), (Kind::Invalid, Some("endpoint")));
-            assert!(refused.said().contains("https://evil.example") && refused.said().contains(SETTING), "{refused}");
+            assert!(
+                refused.message().contains("https://evil.example") && refused.message().contains(SETTING),
+                "{refused}"
+            );
         }
         assert!(Hosts::new(Proof::Kept).sent("endpoint", https("evil.example")).check(&trusted).is_ok());
         for (host, port, good) in [

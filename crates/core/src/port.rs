@@ -21,7 +21,7 @@ use crate::removal::{Amendment, How, Plan, Thing};
 use crate::scope::Scope;
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
-use crate::storage::{Backend, Storage, StorageKind};
+use crate::storage::{ExternalConfig, Storage, StorageKind};
 use crate::table::Listed;
 use crate::time::Lifetime;
 use crate::token::{Maker, PlainToken, TokenDigest};
@@ -151,7 +151,7 @@ pub trait SignedUrls: Send {
 
 /// What the embedded endpoint asks about a credential whose seal it checked.
 #[async_trait]
-pub trait Leases: Send + Sync {
+pub trait Revocations: Send + Sync {
     /// Whether the credential was ended early. Answered from memory.
     fn is_revoked(&self, claims: &Claims) -> bool;
 
@@ -239,15 +239,15 @@ pub struct NewStorage {
     /// No credential lives longer.
     pub max_lifetime: Lifetime,
     /// What is configured of it, where somebody else runs it.
-    pub backend: Option<Arc<Backend>>,
+    pub external: Option<Arc<ExternalConfig>>,
 }
 
 impl NewStorage {
     /// The store, once it has an id and a version.
     pub fn stored(self, id: StorageId, version: u64) -> Storage {
-        let Self { name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime, backend } = self;
-        let backend = backend.map(|backend| Arc::new(Backend { version, ..Arc::unwrap_or_clone(backend) }));
-        Storage { id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime, backend }
+        let Self { name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime, external } = self;
+        let external = external.map(|external| Arc::new(ExternalConfig { version, ..Arc::unwrap_or_clone(external) }));
+        Storage { id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime, external }
     }
 }
 
@@ -444,7 +444,7 @@ pub trait Catalog: Send + Sync {
     async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error>;
     /// The leases that were handed the credential of this name at their store, the newest first.
     async fn leases_of_key(&self, key_id: &str, limit: u32) -> Result<Vec<LeaseRecord>, Error>;
-    /// Leases, the newest first.
+    /// Revocations, the newest first.
     async fn leases(&self, filter: &LeaseFilter<'_>) -> Result<Vec<LeaseRecord>, Error>;
     /// Reads the whole ledger and checks that each page fits the one before and that leases, revocations and tokens are what it
     /// says; and that a head which was noted earlier is on it.
@@ -501,7 +501,7 @@ pub trait Registry: Catalog {
     async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<u64, Error>;
     /// Adds a store.
     async fn create_storage(&self, storage: NewStorage, now: Timestamp) -> Result<Storage, Error>;
-    /// Changes the addresses, limits and settings of a store; its kind stays. The version of its backend goes up by one,
+    /// Changes the addresses, limits and settings of a store; its kind stays. The version of its external goes up by one,
     /// whatever it says.
     async fn change_storage(&self, id: StorageId, storage: NewStorage) -> Result<Storage, Error>;
     /// Adds a bucket of a store. A bucket's name is unique on this server.

@@ -159,7 +159,7 @@ impl Default for Quota {
 
 /// What is configured of a store that somebody else runs. Its kind's implementation alone reads the settings.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Backend {
+pub struct ExternalConfig {
     /// JSON; nothing in it is secret.
     pub settings: Box<str>,
     /// The secrets beside them, sealed by the server's key; none where the machine's own identity is used.
@@ -194,12 +194,12 @@ pub struct Storage {
     /// No credential lives longer.
     pub max_lifetime: Lifetime,
     /// What is configured of it, where somebody else runs it; nothing for the embedded store.
-    pub backend: Option<Arc<Backend>>,
+    pub external: Option<Arc<ExternalConfig>>,
 }
 
 impl Storage {
     /// How soon its credentials can be ended.
     pub fn revocation(&self) -> Revocability {
-        self.backend.as_ref().map_or(Revocability::Immediate, |backend| backend.revocation)
+        self.external.as_ref().map_or(Revocability::Immediate, |external| external.revocation)
     }
 }

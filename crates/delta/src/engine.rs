@@ -167,7 +167,7 @@ impl LogFiles {
     fn fail(&self, refused: Refused) -> KernelError {
         let said = match &refused {
             Refused::Unserved(unserved) => unserved.to_string(),
-            Refused::Failed(error) => error.said().to_owned(),
+            Refused::Failed(error) => error.message().to_owned(),
         };
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(refused);
         KernelError::generic(said)

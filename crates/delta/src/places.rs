@@ -173,7 +173,7 @@ mod tests {
             region: "us-east-1".into(),
             min_lifetime: Lifetime::secs(1),
             max_lifetime: Lifetime::secs(3600),
-            backend: None,
+            external: None,
         };
         TablePlace { storage: Arc::new(storage), bucket: BucketName::parse("lake").unwrap(), root: root.into() }
     }

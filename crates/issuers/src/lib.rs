@@ -22,45 +22,45 @@ use valetkey_core::{Error, Kind, Secret};
 pub mod azure;
 pub mod cache;
 pub mod embedded;
+pub mod fetchers;
 pub mod gcs;
 mod kept;
 mod presign;
 pub mod probe;
 pub mod r2;
-pub mod sources;
 pub mod sts;
 pub mod upstream;
 #[cfg(test)]
 mod url_tests;
 mod web;
 
-use crate::cache::{Cache, Source, Want};
+use crate::cache::{Cache, Fetcher, Want};
 use crate::embedded::Embedded;
-use crate::sources::Sources;
+use crate::fetchers::Fetchers;
 use crate::upstream::{Fetched, SessionName, Wish};
 
 /// Sends each permit to the issuer of its store's kind.
 pub struct Issuers {
     embedded: Embedded,
-    sources: Arc<Sources>,
+    fetchers: Arc<Fetchers>,
     cache: Cache,
 }
 
 impl Issuers {
     /// The issuers there are.
-    pub fn new(embedded: Embedded, sources: Arc<Sources>, cache: Cache) -> Self {
-        Self { embedded, sources, cache }
+    pub fn new(embedded: Embedded, fetchers: Arc<Fetchers>, cache: Cache) -> Self {
+        Self { embedded, fetchers, cache }
     }
 
     /// A credential that is made here, of what the store trusts this server with: it takes no longer than to look for one that
     /// is kept, and ends to the second when it may.
-    fn signed(&self, source: &Source, scope: &Scope, until: Timestamp) -> Option<Result<Issued, Error>> {
-        let now = self.sources.now();
+    fn signed(&self, fetcher: &Fetcher, scope: &Scope, until: Timestamp) -> Option<Result<Issued, Error>> {
+        let now = self.fetchers.now();
         // Both ends in whole seconds, as they are written.
         let secs = until.as_second().saturating_sub(now.as_second());
         let lifetime = Lifetime::secs(u32::try_from(secs).ok().filter(|secs| *secs > 0)?);
         let wish = Wish { scope, lifetime, session: &SessionName::of("valetkey"), now };
-        let signed = source.upstream.sign(&wish)?;
+        let signed = fetcher.upstream.sign(&wish)?;
         Some(signed.map(|Fetched { credential, upstream_request_id, narrowed, packed_policy_percent: _ }| {
             cache::issued(credential, upstream_request_id, narrowed)
         }))
@@ -76,13 +76,13 @@ impl Issuers {
         key: &[u8],
         (now, until): (Timestamp, Timestamp),
     ) -> Result<Secret<String>, Error> {
-        let source = self.sources.of(storage)?;
+        let fetcher = self.fetchers.of(storage)?;
         let alone = Paths::only([Path::object(key)?])?;
         let alone = scope
             .narrow(alone, scope.actions())
             .ok_or_else(|| Error::internal("a URL was asked for an object that its credential does not open"))?;
         let until = until.min(credential.expiration());
-        if let Some(issued) = self.signed(&source, &alone, until) {
+        if let Some(issued) = self.signed(&fetcher, &alone, until) {
             return Ok(presign::S3Urls::new(storage, issued?.credential.s3()?, scope.bucket(), now, until)?.url(key));
         }
         let listed = match scope.paths() {
@@ -125,13 +125,13 @@ impl Issuer for Issuers {
         if permit.storage().kind.is_ours() {
             return Ok(None);
         }
-        let source = self.sources.of(permit.storage())?;
-        if let Some(signed) = self.signed(&source, permit.scope(), permit.until()) {
+        let fetcher = self.fetchers.of(permit.storage())?;
+        if let Some(signed) = self.signed(&fetcher, permit.scope(), permit.until()) {
             return signed.map(Some);
         }
-        let origin = origin(permit, None, self.sources.now());
+        let origin = origin(permit, None, self.fetchers.now());
         let want = Want { scope: permit.scope(), until: permit.until(), said: said(permit), origin: &origin };
-        Ok(self.cache.kept(&source, &want)?.map(|held| held.issued()))
+        Ok(self.cache.kept(&fetcher, &want)?.map(|held| held.issued()))
     }
 
     async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Issued, Error> {
@@ -142,20 +142,20 @@ impl Issuer for Issuers {
         if permit.storage().kind.is_ours() {
             return self.embedded.issue(lease).map(Issued::own);
         }
-        let source = self.sources.of(permit.storage())?;
-        if let Some(signed) = self.signed(&source, permit.scope(), lease.until) {
+        let fetcher = self.fetchers.of(permit.storage())?;
+        if let Some(signed) = self.signed(&fetcher, permit.scope(), lease.until) {
             return signed;
         }
         let origin = origin(permit, Some(lease.id), lease.opened);
         let want = Want { scope: permit.scope(), until: lease.until, said: said(permit), origin: &origin };
-        Ok(self.cache.get(&source, &want).await?.issued())
+        Ok(self.cache.get(&fetcher, &want).await?.issued())
     }
 }
 
 impl UrlSigner for Issuers {
     fn shows_credential(&self, storage: &Storage) -> bool {
-        let of_store = |source: Arc<Source>| !source.upstream.signs();
-        storage.kind == StorageKind::R2 && self.sources.of(storage).is_ok_and(of_store)
+        let of_store = |fetcher: Arc<Fetcher>| !fetcher.upstream.signs();
+        storage.kind == StorageKind::R2 && self.fetchers.of(storage).is_ok_and(of_store)
     }
 
     fn one(

@@ -89,7 +89,7 @@ mod tests {
             region: "auto".into(),
             min_lifetime: Lifetime::secs(1),
             max_lifetime: Lifetime::secs(604_800),
-            backend: None,
+            external: None,
         }
     }
 

@@ -10,7 +10,7 @@ use valetkey_core::credential::Credential;
 use valetkey_core::hosts::Hosts;
 use valetkey_core::scope::Scope;
 use valetkey_core::storage::Revocability;
-use valetkey_core::stores::Ended;
+use valetkey_core::storage_admin::Ended;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 

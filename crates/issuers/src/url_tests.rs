@@ -6,15 +6,15 @@ use valetkey_core::credential::S3Keys;
 use valetkey_core::id::StorageId;
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::Name;
-use valetkey_core::port::Leases;
+use valetkey_core::port::Revocations;
 use valetkey_core::scope::Actions;
-use valetkey_core::storage::{Backend, Quota, Revocability, Sharing};
+use valetkey_core::storage::{ExternalConfig, Quota, Revocability, Sharing};
 use valetkey_core::time::{Clock as _, Entropy};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 
 use super::*;
-use crate::sources::World;
+use crate::fetchers::Environment;
 use crate::sts::Surroundings;
 
 const NAME: &str = "far";
@@ -22,7 +22,7 @@ const NAME: &str = "far";
 struct Nobody;
 
 #[async_trait]
-impl Leases for Nobody {
+impl Revocations for Nobody {
     fn is_revoked(&self, _: &Claims) -> bool {
         false
     }
@@ -36,7 +36,7 @@ fn issuers(secrets: &str) -> (Issuers, Storage, Timestamp) {
     let clock = Arc::new(FixedClock::default());
     let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
     let keyring = SharedKeyring::new(Keyring::new(&[(1, Secret::new([7; 32]))]).unwrap());
-    let sources = Arc::new(Sources::new(World {
+    let fetchers = Arc::new(Fetchers::new(Environment {
         keyring: keyring.clone(),
         surroundings: Surroundings::default(),
         token_dirs: Vec::new(),
@@ -45,7 +45,7 @@ fn issuers(secrets: &str) -> (Issuers, Storage, Timestamp) {
         entropy: entropy.clone(),
     }));
     let name = Name::parse(NAME).unwrap();
-    let sealed = sources.seal(&name, &Secret::new(secrets.to_owned())).unwrap();
+    let sealed = fetchers.seal(&name, &Secret::new(secrets.to_owned())).unwrap();
     let storage = Storage {
         id: StorageId::from_bytes([1; 16]),
         name,
@@ -55,7 +55,7 @@ fn issuers(secrets: &str) -> (Issuers, Storage, Timestamp) {
         region: "auto".into(),
         min_lifetime: Lifetime::secs(60),
         max_lifetime: Lifetime::secs(604_800),
-        backend: Some(Arc::new(Backend {
+        external: Some(Arc::new(ExternalConfig {
             settings: r#"{"account_id":"acct","parent_access_key_id":"11112222333344445555666677778888"}"#.into(),
             secrets: Some(sealed),
             sharing: Sharing::Caller,
@@ -66,7 +66,7 @@ fn issuers(secrets: &str) -> (Issuers, Storage, Timestamp) {
     };
     let tasks = tokio_util::task::TaskTracker::new();
     let cache = Cache::new(cache::Settings::default(), Arc::new(Nobody), clock.clone(), entropy.clone(), tasks);
-    (Issuers::new(Embedded::new(keyring, entropy), sources, cache), storage, clock.now())
+    (Issuers::new(Embedded::new(keyring, entropy), fetchers, cache), storage, clock.now())
 }
 
 fn scope(paths: &[Path]) -> Scope {

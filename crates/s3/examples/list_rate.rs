@@ -25,7 +25,7 @@ use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::{Claims, Keyring, SharedKeyring};
 use valetkey_core::lease::Lease;
 use valetkey_core::name::BucketName;
-use valetkey_core::port::Leases;
+use valetkey_core::port::Revocations;
 use valetkey_core::scope::{Actions, Paths, Scope};
 use valetkey_core::time::{Clock as _, random_10};
 use valetkey_s3::{Config, Endpoint, World};
@@ -42,7 +42,7 @@ const TIMES: usize = 9;
 struct Open;
 
 #[async_trait]
-impl Leases for Open {
+impl Revocations for Open {
     fn is_revoked(&self, _: &Claims) -> bool {
         false
     }

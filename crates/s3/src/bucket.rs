@@ -17,11 +17,11 @@ use valetkey_core::cors::Rules;
 use valetkey_core::fair::Share;
 use valetkey_core::id::{AccountId, StorageId};
 
-use crate::behind::door::Door;
-use crate::behind::port::Window;
-use crate::behind::{self, Behind, Common, Completing};
 use crate::error::Result;
 use crate::gate::session::{Live, Session};
+use crate::gateway::door::Door;
+use crate::gateway::port::Window;
+use crate::gateway::{self, Common, Completing, Gateway};
 use crate::objects::checksum::{Algorithm, Digests};
 use crate::objects::intake::Taken;
 use crate::objects::listing::{Ask, Page};
@@ -116,7 +116,7 @@ impl Buckets {
             return Some(Bucket { objects: Arc::clone(&self.objects), id, account: None, behind: None });
         }
         let (backend, bucket) = (self.backend(storage)?, self.objects.foreign_bucket(storage, name)?);
-        let behind = Behind {
+        let behind = Gateway {
             backend,
             objects: Arc::clone(&self.objects),
             common: Arc::clone(&self.common),
@@ -145,7 +145,7 @@ pub(crate) struct Bucket {
     /// Whose what is put there is; nobody's, if the server itself puts it.
     account: Option<AccountId>,
     /// The way to it, if it is in another store.
-    behind: Option<Box<Behind>>,
+    behind: Option<Box<Gateway>>,
 }
 
 impl Bucket {
@@ -160,7 +160,7 @@ impl Bucket {
     }
 
     /// The way to an object, if it is in another store. A folder's marker is kept here, wherever the bucket is.
-    fn elsewhere(&self, key: &[u8]) -> Option<&Behind> {
+    fn elsewhere(&self, key: &[u8]) -> Option<&Gateway> {
         self.behind.as_deref().filter(|behind| !behind.is_marker(key))
     }
 
@@ -211,7 +211,7 @@ impl Bucket {
             }
             Some(behind) => {
                 let opened = behind.open_range(key, likely, plan).await?;
-                Ok(opened.map(|(record, reading)| (record, Reading::Behind(reading))))
+                Ok(opened.map(|(record, reading)| (record, Reading::Gateway(reading))))
             }
         }
     }
@@ -231,11 +231,11 @@ impl Bucket {
                 let marker = self.behind.is_some();
                 let max_bytes = if marker { 0 } else { max_bytes };
                 let taken = self.objects.take(body, algorithms, max_bytes, (Some(share), self.account)).await;
-                let taken = taken.map_err(|error| if marker { behind::of_marker(error) } else { error })?;
+                let taken = taken.map_err(|error| if marker { gateway::of_marker(error) } else { error })?;
                 let (objects, bucket) = (Arc::clone(&self.objects), (self.id, self.account));
                 Ok(Draft::Own { objects, bucket, key: key.into(), taken, headers })
             }
-            Some(behind) => Ok(Draft::Behind(behind.take(key, headers, body, algorithms, max_bytes, share).await?)),
+            Some(behind) => Ok(Draft::Gateway(behind.take(key, headers, body, algorithms, max_bytes, share).await?)),
         }
     }
 
@@ -291,7 +291,7 @@ pub(crate) enum Draft {
     /// For a bucket here.
     Own { objects: Arc<Objects>, bucket: (BucketId, Option<AccountId>), key: Box<[u8]>, taken: Taken, headers: Headers },
     /// For a bucket in another store.
-    Behind(behind::Draft),
+    Gateway(gateway::Draft),
 }
 
 impl Draft {
@@ -299,7 +299,7 @@ impl Draft {
     pub(crate) fn digests(&self) -> &Digests {
         match self {
             Self::Own { taken, .. } => &taken.digests,
-            Self::Behind(draft) => &draft.digests,
+            Self::Gateway(draft) => &draft.digests,
         }
     }
 
@@ -313,7 +313,7 @@ impl Draft {
             Self::Own { objects, bucket, key, taken, headers } => {
                 objects.put(session.live().await?, bucket, &key, taken, headers, condition).await
             }
-            Self::Behind(draft) => draft.put(condition, session).await,
+            Self::Gateway(draft) => draft.put(condition, session).await,
         }
     }
 }
@@ -323,7 +323,7 @@ pub(crate) enum Reading {
     /// From here.
     Own(objects::reading::Reading),
     /// From another store.
-    Behind(behind::Reading),
+    Gateway(gateway::Reading),
 }
 
 impl Stream for Reading {
@@ -332,7 +332,7 @@ impl Stream for Reading {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match self.get_mut() {
             Self::Own(reading) => Pin::new(reading).poll_next(cx),
-            Self::Behind(reading) => Pin::new(reading).poll_next(cx),
+            Self::Gateway(reading) => Pin::new(reading).poll_next(cx),
         }
     }
 }
@@ -341,7 +341,7 @@ impl ByteStream for Reading {
     fn remaining_length(&self) -> RemainingLength {
         match self {
             Self::Own(reading) => reading.remaining_length(),
-            Self::Behind(reading) => reading.remaining_length(),
+            Self::Gateway(reading) => reading.remaining_length(),
         }
     }
 }

@@ -3,13 +3,13 @@
 //! A request goes through three hands: the `gate` proves who asks, `access` decides whether the scope covers it, `wire`
 //! does it with the `objects`. It reads scopes and never grants; what it does not understand it refuses.
 mod access;
-mod behind;
 mod bucket;
 mod error;
 mod gate;
+mod gateway;
 mod objects;
-mod own;
 mod scrub;
+mod server_reads;
 mod space;
 mod wire;
 
@@ -36,17 +36,17 @@ use valetkey_core::id::{AccountId, StorageId};
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::parent::Parents;
-use valetkey_core::port::Leases;
+use valetkey_core::port::Revocations;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind};
 
 use crate::access::Access;
-use crate::behind::door::Door;
-pub use crate::behind::port::{Backend, Entry, Failure, Found, Header, Opened, Upload, Version, When, Window};
 use crate::bucket::Buckets;
 use crate::error::NO_ROOM;
-use crate::gate::session::{Live, Standing};
+use crate::gate::session::{Live, Liveness};
 use crate::gate::{Gate, Hosts};
+use crate::gateway::door::Door;
+pub use crate::gateway::port::{Backend, Entry, Failure, Found, Header, Opened, Upload, Version, When, Window};
 use crate::objects::checksum::Algorithm;
 use crate::objects::closing::Closing;
 use crate::objects::record::Headers;
@@ -152,7 +152,7 @@ pub struct World {
     /// The keys that credentials are verified with.
     pub keyring: SharedKeyring,
     /// Which credentials were ended early, and the scopes too long to be carried.
-    pub leases: Arc<dyn Leases>,
+    pub leases: Arc<dyn Revocations>,
     /// The parent access keys, and what they may reach.
     pub parents: Arc<dyn Parents>,
     /// What accounts may keep, where that is said for them alone.
@@ -264,7 +264,7 @@ impl Endpoint {
         builder.set_access(Access { list_buckets });
         let hosts = Hosts::new(&domains, r2_hosts);
         let (behind, scopes) = (builder.build(), gate::scopes());
-        let standing = Arc::new(Standing { leases, parents, clock });
+        let standing = Arc::new(Liveness { leases, parents, clock });
         let own = Arc::clone(&buckets);
         let gate = Gate {
             behind,

@@ -151,7 +151,7 @@ impl Scrub<'_> {
                 let proofs = proofs(&record);
                 blocking(move || of_files(&files, &segments, proofs)).await?
             }
-            Data::Behind(_) => Look::Unproven,
+            Data::Gateway(_) => Look::Unproven,
         };
         let row = async |index: &mut SqliteConnection| {
             let (bucket, segments): (i64, Vec<u8>) = (row.try_get(6)?, row.try_get(4)?);

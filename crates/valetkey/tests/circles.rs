@@ -202,7 +202,7 @@ fn no_files_of_a_crate_go_round_in_a_circle() {
 
 #[test]
 fn what_is_sql_names_none_of_its_users() {
-    for (module, to) in arrows(&crates().join("store/src")) {
+    for (module, to) in arrows(&crates().join("database/src")) {
         let outside = to.iter().find(|to| to.first().is_none_or(|first| first != "sqlite"));
         assert!(module.first().is_none_or(|first| first != "sqlite") || outside.is_none(), "{module:?} -> {outside:?}");
     }

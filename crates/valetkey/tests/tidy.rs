@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("valetkey-testkit", &["valetkey-core"]),
     ("valetkey-sigv4", &["valetkey-core"]),
     ("valetkey-sqlite", &["valetkey-core"]),
-    ("valetkey-store", &["valetkey-core", "valetkey-sqlite"]),
+    ("valetkey-database", &["valetkey-core", "valetkey-sqlite"]),
     ("valetkey-issuers", &["valetkey-core", "valetkey-sigv4"]),
     ("valetkey-dialects", &["valetkey-core"]),
     ("valetkey-s3", &["valetkey-core", "valetkey-sigv4", "valetkey-sqlite"]),
@@ -28,7 +28,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "valetkey",
         &[
             "valetkey-core",
-            "valetkey-store",
+            "valetkey-database",
             "valetkey-issuers",
             "valetkey-dialects",
             "valetkey-s3",

@@ -14,11 +14,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::credential::Credential;
-use crate::desk::Desk;
 use crate::name::{BucketName, Name};
 use crate::storage::{Storage, StorageKind};
-use crate::stores::Stores;
+use crate::storage_admin::StorageAdmin;
 use crate::time::Entropy;
+use crate::vending::Vending;
 
 /// What one request to a store is to do.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -137,9 +137,9 @@ pub fn endpoint_of(storage: &Storage) -> &str {
 /// Checks stores.
 pub struct Checker {
     /// Vends the credentials that are tried.
-    pub desk: Desk,
+    pub vending: Vending,
     /// Knows what a store can express.
-    pub stores: Arc<dyn Stores>,
+    pub stores: Arc<dyn StorageAdmin>,
     /// Tries the credentials.
     pub prober: Arc<dyn Prober>,
     /// Names the check's directory.

@@ -95,7 +95,7 @@ impl Checker {
             other,
             directory: format!("{}{id}", String::from_utf8_lossy(ROOT)),
             single: false,
-            begun: self.desk.now(),
+            begun: self.vending.now(),
             held: Vec::new(),
             rows: Vec::new(),
             there: Vec::new(),
@@ -116,7 +116,7 @@ impl Checker {
 
 impl Run<'_> {
     fn now(&self) -> Timestamp {
-        self.checker.desk.now()
+        self.checker.vending.now()
     }
 
     fn row(&mut self, name: &'static str, what: &'static str, begun: Timestamp, outcome: (Status, String)) {
@@ -167,7 +167,7 @@ impl Run<'_> {
             .ok_or_else(|| Error::internal("a check without actions"))?;
         if let Err(error) = self.checker.stores.can_express(self.storage, &scope) {
             self.single = true;
-            let reason = format!("{}; credentials for single objects are tried instead", error.said());
+            let reason = format!("{}; credentials for single objects are tried instead", error.message());
             self.row("directories", "a credential opens a directory", begun, (Status::Skipped, reason));
         }
         Ok(())
@@ -193,7 +193,7 @@ impl Run<'_> {
                     lifetime: Asked::Usual(lifetime_at(self.storage)),
                     carries: Shape::ALL,
                 };
-                match self.checker.desk.vend(self.caller, &ask).await {
+                match self.checker.vending.vend(self.caller, &ask).await {
                     Ok(vended) => {
                         let reason = if vended.narrowed.is_empty() {
                             "given".to_owned()
@@ -219,9 +219,9 @@ impl Run<'_> {
 
     /// Why the store gave no credential, for an operator. What this server itself refuses is no finding about the store.
     fn not_given(&mut self, error: Error) -> Result<String, Error> {
-        let told = match error.noted().filter(|noted| !noted.is_empty()) {
-            Some(noted) => format!("{}: {noted}", error.said()),
-            None => error.said().to_owned(),
+        let told = match error.detail().filter(|noted| !noted.is_empty()) {
+            Some(noted) => format!("{}: {noted}", error.message()),
+            None => error.message().to_owned(),
         };
         match error.kind() {
             Kind::Upstream => {

@@ -21,7 +21,7 @@ use crate::scope::{Action, Actions, Listing, Path, Paths, Scope};
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::storage::Shape;
-use crate::stores::{Description, Ended};
+use crate::storage_admin::{Description, Ended};
 use crate::time::{Clock, Lifetime};
 use crate::token::TokenDigest;
 
@@ -43,7 +43,7 @@ fn storage() -> Storage {
         region: "auto".into(),
         min_lifetime: Lifetime::secs(900),
         max_lifetime: Lifetime::secs(3600),
-        backend: None,
+        external: None,
     }
 }
 
@@ -186,7 +186,7 @@ impl Issuer for World {
 }
 
 #[async_trait]
-impl Stores for World {
+impl StorageAdmin for World {
     fn read(&self, _: Description, _: Option<&Storage>) -> Result<NewStorage, Error> {
         Err(Error::internal("nobody asks"))
     }
@@ -306,13 +306,13 @@ async fn checked(wrong: Wrong) -> (Report, Arc<World>) {
         voided: Mutex::default(),
     });
     let checker = Checker {
-        desk: Desk {
+        vending: Vending {
             clock: Arc::clone(&world) as Arc<dyn Clock>,
             directory: Arc::clone(&world) as Arc<dyn Directory>,
             ledger: Arc::clone(&world) as Arc<dyn Ledger>,
             issuer: Arc::clone(&world) as Arc<dyn Issuer>,
         },
-        stores: Arc::clone(&world) as Arc<dyn Stores>,
+        stores: Arc::clone(&world) as Arc<dyn StorageAdmin>,
         prober: Arc::clone(&world) as Arc<dyn Prober>,
         entropy: Arc::clone(&world) as Arc<dyn Entropy>,
     };

@@ -86,7 +86,7 @@ pub const fn of_paths(actions: Actions, paths: &Paths) -> Actions {
 
 /// Something a parent may reach, and hand on.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ceiling {
+pub struct ParentScope {
     /// The store it is in.
     pub storage: StorageId,
     /// What it opens.
@@ -106,7 +106,7 @@ pub struct Parent {
     pub secret: Secret<String>,
     /// What it may reach: what was granted to its caller by name, as long as that is live and the account active. Grants to
     /// everyone of the account are not the parent's to hand on.
-    pub reach: Vec<Ceiling>,
+    pub reach: Vec<ParentScope>,
 }
 
 impl Parent {
@@ -114,7 +114,7 @@ impl Parent {
     pub fn of(caller: Arc<Caller>, secret: Secret<String>, snapshot: &Snapshot, now: Timestamp) -> Self {
         let ceiling = |grant: &Arc<Grant>| {
             let storage = snapshot.storage(grant.storage)?;
-            Some(Ceiling {
+            Some(ParentScope {
                 storage: grant.storage,
                 scope: Arc::new(grant.scope.clone()),
                 max_lifetime: grant.max_lifetime.min(storage.max_lifetime).min(LONGEST),

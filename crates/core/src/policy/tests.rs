@@ -41,7 +41,7 @@ fn storage() -> Arc<Storage> {
         region: "auto".into(),
         min_lifetime: Lifetime::secs(60),
         max_lifetime: Lifetime::secs(604_800),
-        backend: None,
+        external: None,
     })
 }
 
@@ -153,7 +153,7 @@ fn the_paths_of_one_ask_have_a_bound() {
         decide(&snapshot, &caller(), &ask(good), at(0)).unwrap();
         let refused = decide(&snapshot, &caller(), &ask(bad), at(0)).unwrap_err();
         assert_eq!((refused.kind(), refused.field()), (Kind::Invalid, Some("paths")));
-        assert_eq!(refused.said(), "the paths have 8320 bytes together; the most for one credential is 8192");
+        assert_eq!(refused.message(), "the paths have 8320 bytes together; the most for one credential is 8192");
     }
 }
 
@@ -221,7 +221,7 @@ fn a_lifetime_under_the_floor_names_the_floor() {
     let short = Ask { lifetime: Asked::For(Lifetime::secs(10)), ..ask(lake(&[dir("a")])) };
     let error = decide(&snapshot, &caller(), &short, at(0)).unwrap_err();
     assert_eq!((error.kind(), error.field()), (Kind::Invalid, Some("ttl_secs")));
-    assert_eq!(error.said(), "a lifetime of 10 s is too short; the least here is 60 s and the most 604800 s");
+    assert_eq!(error.message(), "a lifetime of 10 s is too short; the least here is 60 s and the most 604800 s");
 }
 
 #[test]

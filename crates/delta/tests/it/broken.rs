@@ -236,7 +236,7 @@ async fn a_failure_of_the_objects_keeps_its_kind() {
     {
         let logs = Logs::new(Arc::new(Sick { error: Some(kind) }), TaskTracker::new(), Limits::default());
         let failed = logs.files(&place("t"), AsOf::Latest).await.unwrap_err();
-        assert_eq!((failed.kind(), failed.said()), (kind, "the disk is on fire"));
+        assert_eq!((failed.kind(), failed.message()), (kind, "the disk is on fire"));
     }
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 use valetkey_core::id::LeaseId;
 use valetkey_core::keyring::{Claims, Keyring, SharedKeyring};
-use valetkey_core::port::Leases;
+use valetkey_core::port::Revocations;
 use valetkey_core::scope::Scope;
 use valetkey_core::table::{AsOf, ObjectFiles as _, TableLogs as _};
 use valetkey_core::{Error, Secret};
@@ -21,7 +21,7 @@ use crate::rig::{Rig, bucket, paths};
 struct NoLeases;
 
 #[async_trait]
-impl Leases for NoLeases {
+impl Revocations for NoLeases {
     fn is_revoked(&self, _: &Claims) -> bool {
         true
     }

@@ -38,7 +38,7 @@ pub(crate) fn place(root: &str) -> TablePlace {
         region: "us-east-1".into(),
         min_lifetime: Lifetime::secs(1),
         max_lifetime: Lifetime::secs(3600),
-        backend: None,
+        external: None,
     };
     TablePlace { storage: Arc::new(storage), bucket: bucket(), root: root.as_bytes().into() }
 }
@@ -138,5 +138,5 @@ pub(crate) fn paths(files: &[AddedFile]) -> Vec<&str> {
 
 /// A refusal: its kind and words.
 pub(crate) fn said(error: &Error) -> String {
-    format!("{}: {}", error.kind().slug(), error.said())
+    format!("{}: {}", error.kind().slug(), error.message())
 }

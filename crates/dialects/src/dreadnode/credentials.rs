@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use valetkey_core::desk::Vended;
 use valetkey_core::error::Noun;
 use valetkey_core::policy;
+use valetkey_core::vending::Vended;
 use valetkey_core::workspace::{self, Workspace};
 use valetkey_core::{Error, Kind};
 
@@ -26,7 +26,7 @@ pub(super) async fn vend(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply,
     let workspaces = dreadnode.shared.workspaces.workspaces(call.caller.account).await?;
     let workspace = workspace::find(&workspaces, call.params.get("workspace")?).ok_or_else(missing)?;
     let ask = dreadnode.ask(workspace, Workspace::wanted());
-    match dreadnode.shared.desk.vend(&call.caller, &ask).await {
+    match dreadnode.shared.vending.vend(&call.caller, &ask).await {
         Ok(vended) => Reply::json(&Answer::of(&vended, workspace, network)?),
         // The record knows why. The caller may not know that there is a workspace.
         Err(error) if !policy::opens(&snapshot, &call.caller, &ask, call.now) => Err(missing().really(error.reason())),

@@ -159,7 +159,7 @@ pub(super) async fn workspace(dreadnode: Arc<Dreadnode>, call: Call) -> Result<R
 impl Dreadnode {
     /// The caller's own account.
     pub(super) async fn snapshot(&self, call: &Call) -> Result<Arc<Snapshot>, Error> {
-        self.shared.desk.directory.account(call.caller.account, call.now).await
+        self.shared.vending.directory.account(call.caller.account, call.now).await
     }
 
     /// The organization that the path names: the caller's own account, by name or id. Another one does not exist.

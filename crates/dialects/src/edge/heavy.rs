@@ -215,7 +215,7 @@ impl Place {
                 Ok((telling, piece, told)) => Some((Ok(Bytes::from(piece.bytes)), Some((place, telling, told)))),
                 Err(error) => {
                     metrics::counter!("vk_heavy_answers_cut_total").increment(1);
-                    tracing::warn!(%error, noted = error.noted(), told, "an answer was cut off");
+                    tracing::warn!(%error, detail = error.detail(), told, "an answer was cut off");
                     Some((Err(std::io::Error::other(error.to_string())), None))
                 }
             }

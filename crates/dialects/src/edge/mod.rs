@@ -25,7 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use valetkey_core::cors::Rules;
-use valetkey_core::desk::Desk;
 use valetkey_core::fair::Budget;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::package::Packages;
@@ -33,6 +32,7 @@ use valetkey_core::parent::Parents;
 use valetkey_core::port::Usage;
 use valetkey_core::share::Shares;
 use valetkey_core::time::Entropy;
+use valetkey_core::vending::Vending;
 use valetkey_core::workspace::Workspaces;
 
 pub use cors::EXPOSED;
@@ -52,7 +52,7 @@ pub(crate) use serve::router;
 /// What every dialect works with.
 pub struct Shared {
     /// Where credentials are asked for.
-    pub desk: Desk,
+    pub vending: Vending,
     /// Makes and ends what the directory answers with.
     pub registry: Registrar,
     /// What accounts used.

@@ -21,7 +21,7 @@ pub(super) fn response(
     let refused = Refused {
         row,
         kind: error.kind(),
-        said: error.said(),
+        said: error.message(),
         field: error.field(),
         request_id: request_id.to_str().unwrap_or_default(),
         request_number: number,

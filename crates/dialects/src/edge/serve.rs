@@ -68,7 +68,7 @@ impl Service {
         }
         Ok(Self(Arc::new(Edge {
             limiter: Limiter::new(&limits.rates)?,
-            numbers: Numbers::starting(shared.desk.now()),
+            numbers: Numbers::starting(shared.vending.now()),
             dialects: dialects.into_iter().map(|dialect| (dialect, metric::Numbers::default())).collect(),
             shared,
             limits,
@@ -83,11 +83,11 @@ impl Service {
     /// The refusal, in the first dialect's words.
     pub async fn operator(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<(), Response> {
         let edge = &*self.0;
-        let (now, number) = (edge.shared.desk.now(), edge.numbers.next());
+        let (now, number) = (edge.shared.vending.now(), edge.numbers.next());
         let Some((dialect, _)) = edge.dialects.first() else { return Err(Response::new(Body::empty())) };
         let outcome = async {
             let token = PlainToken::parse(&read::bearer(headers)?)?.digest();
-            let caller = edge.shared.desk.directory.caller_by_digest(token, now).await?;
+            let caller = edge.shared.vending.directory.caller_by_digest(token, now).await?;
             caller.in_time(now)?;
             match caller.role {
                 Role::Operator => Ok(()),
@@ -146,7 +146,7 @@ struct Trail<'a> {
 
 async fn serve(edge: &Edge, request: Request) -> Response {
     let started = Instant::now();
-    let now = edge.shared.desk.now();
+    let now = edge.shared.vending.now();
     let number = edge.numbers.next();
     let (parts, body) = request.into_parts();
     let id = request_id(&parts.headers, number);
@@ -360,7 +360,7 @@ impl Edge {
         headers: &HeaderMap,
         route: &Route,
     ) -> Result<(Arc<Caller>, Timestamp), Error> {
-        let now = self.shared.desk.now();
+        let now = self.shared.vending.now();
         let caller = self.identify(dialect, headers, now).await?;
         if route.class != Class::Credentials {
             self.in_standing(&caller, now).await?;
@@ -377,7 +377,7 @@ impl Edge {
         } else {
             PlainToken::parse(&presented)?.digest()
         };
-        let caller = self.shared.desk.directory.caller_by_digest(token, now).await?;
+        let caller = self.shared.vending.directory.caller_by_digest(token, now).await?;
         // The directory checked it; what it keeps may be older than this instant.
         caller.in_time(now)?;
         Ok(caller)
@@ -390,7 +390,7 @@ impl Edge {
             Role::Operator => return Ok(()),
             Role::Member | Role::Admin => {}
         }
-        match self.shared.desk.directory.account(caller.account, now).await?.account().standing {
+        match self.shared.vending.directory.account(caller.account, now).await?.account().standing {
             Standing::Active => Ok(()),
             Standing::Suspended => Err(Error::new(Kind::Forbidden, "the account is suspended")),
         }
@@ -405,7 +405,7 @@ impl Edge {
         let caller = trail.caller.as_deref();
         let (account, caller) = (caller.map(|caller| caller.account), caller.map(|caller| caller.id));
         let refusal = Refusal { account, caller, from: trail.peer, dialect: dialect.name, kind: error.reason() };
-        self.shared.desk.ledger.refused(refusal, now);
+        self.shared.vending.ledger.refused(refusal, now);
     }
 
     /// Takes requests without a caller from the allowance of the address they come from.
@@ -493,14 +493,14 @@ fn log(
         source = cause.source();
     }
     let source = (!sources.is_empty()).then_some(sources);
-    let noted = error.noted();
+    let detail = error.detail();
     if status >= 500 {
         tracing::error!(
             dialect,
             route,
             status,
             kind,
-            noted,
+            detail,
             source,
             caller.id = caller,
             caller.account = account,
@@ -516,7 +516,7 @@ fn log(
             route,
             status,
             kind,
-            noted,
+            detail,
             source,
             held_back,
             caller.id = caller,

@@ -13,10 +13,10 @@ use valetkey_core::name::{BucketName, Name};
 use valetkey_core::removal::{Amendment, Thing};
 use valetkey_core::{Error, Kind};
 
+use super::authz::Whom;
 use super::error::Problem;
 use super::removal::{Removal, Said};
 use super::taken::{StillTaken, still_taken};
-use super::who::Whom;
 use super::{Native, wire};
 use crate::edge::{Authority, Call, Reply, json};
 
@@ -48,7 +48,7 @@ impl StandingWord {
 
 /// An account.
 #[derive(Serialize, ToSchema)]
-pub(super) struct AccountShown {
+pub(super) struct AccountResponse {
     /// Its id.
     id: String,
     /// Its name.
@@ -68,12 +68,12 @@ pub(super) struct AccountShown {
     max_objects: Option<u64>,
     /// What it keeps, and what holds for it; left out when that cannot be read now.
     #[serde(skip_serializing_if = "Option::is_none")]
-    kept: Option<KeptShown>,
+    kept: Option<KeptResponse>,
 }
 
 /// What an account keeps at the embedded store, and how much it may: its own limit, or the server's.
 #[derive(Serialize, ToSchema)]
-pub(super) struct KeptShown {
+pub(super) struct KeptResponse {
     /// Bytes of objects, and of parts of uploads.
     bytes: u64,
     /// The most of them; without it any.
@@ -86,7 +86,7 @@ pub(super) struct KeptShown {
     max_objects: Option<u64>,
 }
 
-impl AccountShown {
+impl AccountResponse {
     fn of(account: &Account, kept: Option<&HashMap<AccountId, Kept>>, others: Quota) -> Self {
         let Account { id, name, standing, metering, datasets_bucket, quota } = account;
         let Quota { bytes: max_bytes, objects: max_objects } = quota.or(others);
@@ -99,7 +99,7 @@ impl AccountShown {
             datasets_bucket: datasets_bucket.as_ref().map(ToString::to_string),
             max_bytes: quota.bytes.number(),
             max_objects: quota.objects.number(),
-            kept: kept.map(|Kept { bytes, objects }| KeptShown { bytes, max_bytes, objects, max_objects }),
+            kept: kept.map(|Kept { bytes, objects }| KeptResponse { bytes, max_bytes, objects, max_objects }),
         }
     }
 }
@@ -107,7 +107,7 @@ impl AccountShown {
 /// Accounts.
 #[derive(Serialize, ToSchema)]
 pub(super) struct AccountList {
-    accounts: Vec<AccountShown>,
+    accounts: Vec<AccountResponse>,
 }
 
 /// Lists accounts: an operator all, everyone else its own.
@@ -122,21 +122,21 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     };
     let only = accounts.first().filter(|_| accounts.len() == 1).map(|account| account.id);
     let (kept, others) = (native.stores.kept(only).await.ok(), native.stores.quota());
-    let shown = |account: &Account| AccountShown::of(account, kept.as_ref(), others);
+    let shown = |account: &Account| AccountResponse::of(account, kept.as_ref(), others);
     Reply::json(&AccountList { accounts: accounts.iter().map(shown).collect() })
 }
 
 impl Native {
-    pub(super) async fn account_shown(&self, account: &Account) -> AccountShown {
+    pub(super) async fn account_shown(&self, account: &Account) -> AccountResponse {
         let kept = self.stores.kept(Some(account.id)).await.ok();
-        AccountShown::of(account, kept.as_ref(), self.stores.quota())
+        AccountResponse::of(account, kept.as_ref(), self.stores.quota())
     }
 }
 
 /// An account to be made.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AccountFields {
+pub(super) struct AccountRequest {
     /// Its name, unique on this server.
     name: String,
     /// What a credential costs it; nothing if not given.
@@ -144,12 +144,12 @@ pub(super) struct AccountFields {
 }
 
 /// Makes an account. For operators.
-#[utoipa::path(post, operation_id = "create_account", path = "/api/v1/accounts", tag = "accounts", request_body = AccountFields, responses(
-    (status = 201, description = "The account", body = AccountShown),
+#[utoipa::path(post, operation_id = "create_account", path = "/api/v1/accounts", tag = "accounts", request_body = AccountRequest, responses(
+    (status = 201, description = "The account", body = AccountResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let fields: AccountFields = json(&call.body)?;
+    let fields: AccountRequest = json(&call.body)?;
     let name: Name = wire::named(&fields.name, "name")?;
     let metering = Metering::of(fields.credits_per_vend.unwrap_or(0));
     let account = native.shared.registry.by(authority).create_account(&name, metering, call.now).await?;
@@ -255,7 +255,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
 #[derive(Serialize, ToSchema)]
 pub(super) struct AccountChanged {
     #[serde(flatten)]
-    account: AccountShown,
+    account: AccountResponse,
     /// Credentials that were ended with it and that their stores, which somebody else runs, take until their time is over.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,
@@ -281,14 +281,14 @@ pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority
 /// Credits to add.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CreditFields {
+pub(super) struct CreditRequest {
     /// How many; 1 to 1,000,000,000,000.
     credits: u64,
 }
 
 /// An account's credits.
 #[derive(Serialize, ToSchema)]
-pub(super) struct BalanceShown {
+pub(super) struct BalanceResponse {
     /// All that were ever granted.
     pub(super) granted: u64,
     /// Those of them that were used.
@@ -298,19 +298,19 @@ pub(super) struct BalanceShown {
 const MOST_CREDITS: u64 = 1_000_000_000_000;
 
 /// Adds credits to an account. For operators.
-#[utoipa::path(post, operation_id = "add_credits", path = "/api/v1/accounts/{account}/credits", tag = "accounts", request_body = CreditFields, params(
+#[utoipa::path(post, operation_id = "add_credits", path = "/api/v1/accounts/{account}/credits", tag = "accounts", request_body = CreditRequest, params(
     ("account" = String, Path, description = "The account's name or id"),
 ), responses(
-    (status = 200, description = "What it has now", body = BalanceShown),
+    (status = 200, description = "What it has now", body = BalanceResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn add_credits(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let account = native.account(&call, Some(call.params.get("account")?)).await?;
-    let fields: CreditFields = json(&call.body)?;
+    let fields: CreditRequest = json(&call.body)?;
     if !(1..=MOST_CREDITS).contains(&fields.credits) {
         let said = format!("{} credits cannot be added; the least is 1 and the most {MOST_CREDITS}", fields.credits);
         return Err(Error::new(Kind::Invalid, said).at("credits"));
     }
     let balance = native.shared.registry.by(authority).add_credits(account.id, fields.credits, call.now).await?;
-    Reply::json(&BalanceShown { granted: balance.granted, used: balance.used })
+    Reply::json(&BalanceResponse { granted: balance.granted, used: balance.used })
 }

@@ -34,7 +34,7 @@ pub(super) struct ChangeQuery {
 
 /// A change of the registry.
 #[derive(Serialize, ToSchema)]
-pub(super) struct ChangeShown {
+pub(super) struct ChangeResponse {
     /// When.
     at: String,
     /// Who: the caller's name, its id where that has no name any more, or `server` for a command on the server's machine.
@@ -59,7 +59,7 @@ pub(super) struct ChangeShown {
 #[derive(Serialize, ToSchema)]
 pub(super) struct ChangePage {
     /// The changes.
-    changes: Vec<ChangeShown>,
+    changes: Vec<ChangeResponse>,
     /// The `before` of the next page, if there may be one.
     next_before: Option<String>,
 }
@@ -104,7 +104,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
             name.insert(known.map_or_else(|| caller.to_string(), |known| known.name.to_string()));
         }
     }
-    let shown = |change: Change| ChangeShown {
+    let shown = |change: Change| ChangeResponse {
         at: wire::at(change.at),
         by: change.by.caller.and_then(|caller| names.get(&caller).cloned()).unwrap_or_else(|| "server".to_owned()),
         token: change.by.token.map(|token| token.to_string()),
@@ -120,7 +120,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
 
 /// What a verification of the ledger found.
 #[derive(Serialize, ToSchema)]
-pub(super) struct VerifiedShown {
+pub(super) struct VerifiedResponse {
     /// Whether everything fits.
     intact: bool,
     /// The last page, `SEQ:HASH`: its number and the SHA-256 of it and all before it. Note it elsewhere and ask for it later
@@ -144,7 +144,7 @@ pub(super) struct VerifiedShown {
     /// What the database says of revocations and tokens and the ledger does not, or the other way round; the first few.
     astray: Vec<String>,
     /// What was there before the ledger covered revocations and tokens: taken as it was found then.
-    before: Option<BeforeShown>,
+    before: Option<BeforeResponse>,
     /// What was held against the ledger.
     covers: &'static [&'static str],
     /// What was not.
@@ -153,7 +153,7 @@ pub(super) struct VerifiedShown {
 
 /// What was there before the ledger covered it.
 #[derive(Serialize, ToSchema)]
-pub(super) struct BeforeShown {
+pub(super) struct BeforeResponse {
     /// The page from which on it is covered.
     page: u64,
     /// Revocations.
@@ -203,14 +203,14 @@ pub(super) struct VerifyQuery {
 
 /// Reads the whole ledger and checks it. For operators.
 #[utoipa::path(get, operation_id = "verify_ledger", path = "/api/v1/ledger/verify", tag = "ledger", params(VerifyQuery), responses(
-    (status = 200, description = "What was found", body = VerifiedShown),
+    (status = 200, description = "What was found", body = VerifiedResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn verify(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let query = &call.query;
     let noted = query.get("expect_head").map(expected).transpose()?;
     let found = native.shared.registry.verify_against(noted).await?;
-    Reply::json(&VerifiedShown {
+    Reply::json(&VerifiedResponse {
         intact: found.intact(),
         head: head(found.head),
         expected: found.expected.map(|found| match found {
@@ -226,7 +226,7 @@ pub(super) async fn verify(native: Arc<Native>, call: Call) -> Result<Reply, Err
         changes: found.changes,
         broken_at: found.broken_at,
         astray: found.astray,
-        before: found.before.map(|before| BeforeShown {
+        before: found.before.map(|before| BeforeResponse {
             page: before.page,
             revocations: before.revocations,
             tokens: before.tokens,

@@ -17,12 +17,12 @@ use super::error::Problem;
 use super::lists::Names;
 use super::removal::{Removal, Said};
 use super::taken::{StillTaken, still_taken};
-use super::{Native, lists, who, wire};
+use super::{Native, authz, lists, wire};
 use crate::edge::{Authority, Call, Query, Reply, json};
 
 /// A caller.
 #[derive(Serialize, ToSchema)]
-pub(super) struct CallerShown {
+pub(super) struct CallerResponse {
     /// Its id.
     id: String,
     /// Its account, by id.
@@ -38,7 +38,7 @@ pub(super) struct CallerShown {
     standing: &'static str,
 }
 
-impl CallerShown {
+impl CallerResponse {
     fn of(record: &CallerRecord) -> Self {
         let CallerRecord { id, account, name, role, standing } = record;
         Self {
@@ -55,7 +55,7 @@ impl CallerShown {
 /// Callers.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CallerList {
-    callers: Vec<CallerShown>,
+    callers: Vec<CallerResponse>,
     /// What to send as `after` for the next page; nothing when there is none.
     next_after: Option<String>,
 }
@@ -86,8 +86,10 @@ async fn page(native: &Native, call: &Call, account: Option<AccountId>, query: &
     let (callers, more) = lists::page(found, limit);
     let next_after = callers.last().filter(|_| more).map(|last| lists::place(last.account, &last.name));
     let names = Names::of(native, callers.iter().map(|known| known.account), []).await?;
-    let shown =
-        |known: &CallerRecord| CallerShown { account_name: names.account(known.account), ..CallerShown::of(known) };
+    let shown = |known: &CallerRecord| CallerResponse {
+        account_name: names.account(known.account),
+        ..CallerResponse::of(known)
+    };
     Reply::json(&CallerList { callers: callers.iter().map(shown).collect(), next_after })
 }
 
@@ -109,7 +111,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
 /// A caller to be made.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CallerFields {
+pub(super) struct CallerRequest {
     /// Its name, unique in its account.
     name: String,
     /// `member` (if not given), `admin` or `operator`.
@@ -117,21 +119,21 @@ pub(super) struct CallerFields {
 }
 
 /// Makes a caller, or finds the one of that name and role. For admins in their account, never for a role above their own.
-#[utoipa::path(post, operation_id = "create_caller", path = "/api/v1/accounts/{account}/callers", tag = "accounts", request_body = CallerFields, params(
+#[utoipa::path(post, operation_id = "create_caller", path = "/api/v1/accounts/{account}/callers", tag = "accounts", request_body = CallerRequest, params(
     ("account" = String, Path, description = "The account's name or id"),
 ), responses(
-    (status = 201, description = "The caller", body = CallerShown),
+    (status = 201, description = "The caller", body = CallerResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let account = native.account(&call, Some(call.params.get("account")?)).await?;
-    let fields: CallerFields = json(&call.body)?;
+    let fields: CallerRequest = json(&call.body)?;
     let name: Name = wire::named(&fields.name, "name")?;
-    let role = fields.role.as_deref().map_or(Ok(Role::Member), who::role)?;
-    who::not_above(&call.caller, role)?;
+    let role = fields.role.as_deref().map_or(Ok(Role::Member), authz::role)?;
+    authz::not_above(&call.caller, role)?;
     let id = native.shared.registry.by(authority).ensure_caller(account.id, &name, role, call.now).await?;
     let known = native.shared.registry.caller_by_id(id).await?.ok_or_else(|| Error::not_found(Noun::Caller))?;
-    Reply::made(&CallerShown::of(&known))
+    Reply::made(&CallerResponse::of(&known))
 }
 
 /// What to change of a caller; what is not given stays.
@@ -153,7 +155,7 @@ pub(super) struct CallerChange {
 #[derive(Serialize, ToSchema)]
 pub(super) struct CallerChanged {
     #[serde(flatten)]
-    caller: CallerShown,
+    caller: CallerResponse,
     /// How many live leases that ended.
     ended: u64,
     /// Credentials that were ended with it and that their stores, which somebody else runs, take until their time is over.
@@ -166,10 +168,10 @@ impl Native {
     async fn managed(&self, call: &Call) -> Result<CallerRecord, Error> {
         let account = self.account(call, Some(call.params.get("account")?)).await?.id;
         let found = self.caller_in(account, call.params.get("caller")?).await?;
-        let found = found.filter(|known| who::may_see(&call.caller, account, known.id));
+        let found = found.filter(|known| authz::may_see(&call.caller, account, known.id));
         let known = found.ok_or_else(|| Error::not_found(Noun::Caller).at("caller"))?;
-        who::admin(&call.caller)?;
-        who::not_above(&call.caller, known.role)?;
+        authz::admin(&call.caller)?;
+        authz::not_above(&call.caller, known.role)?;
         if known.id == call.caller.id {
             return Err(Error::new(Kind::Invalid, "nobody suspends or removes themselves").at("caller"));
         }
@@ -190,8 +192,8 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     let fields: CallerChange = json(&call.body)?;
     let known = native.managed(&call).await?;
     let by = authority.by();
-    let role = fields.role.as_deref().map(who::role).transpose()?.unwrap_or(known.role);
-    who::not_above(&call.caller, role)?;
+    let role = fields.role.as_deref().map(authz::role).transpose()?.unwrap_or(known.role);
+    authz::not_above(&call.caller, role)?;
     let name: Option<Name> = fields.name.as_deref().map(|text| wire::named(text, "name")).transpose()?;
     let name = name.unwrap_or_else(|| known.name.clone());
     if (&name, role) != (&known.name, known.role) {
@@ -209,7 +211,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
             (0, CallerStanding::Active)
         }
     };
-    let caller = CallerShown::of(&CallerRecord { standing, ..known });
+    let caller = CallerResponse::of(&CallerRecord { standing, ..known });
     Reply::json(&CallerChanged { caller, ended, still_taken: still_taken(&native, by).await? })
 }
 
@@ -228,7 +230,7 @@ pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority
     let said = Said::read(&call.query)?;
     let known = native.managed(&call).await?;
     let removal = native.removed(&call, authority, &Thing::Caller(known.id), said).await?;
-    let caller = CallerShown::of(&CallerRecord { standing: CallerStanding::Removed, ..known });
+    let caller = CallerResponse::of(&CallerRecord { standing: CallerStanding::Removed, ..known });
     Reply::json(&CallerRemoved { caller, ended: removal.leases(), removal })
 }
 
@@ -236,7 +238,7 @@ pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority
 #[derive(Serialize, ToSchema)]
 pub(super) struct CallerRemoved {
     #[serde(flatten)]
-    caller: CallerShown,
+    caller: CallerResponse,
     /// How many live leases that ended.
     ended: u64,
     #[serde(flatten)]

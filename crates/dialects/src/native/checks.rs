@@ -15,7 +15,7 @@ use crate::edge::{Call, Reply, json};
 /// Where to check a store.
 #[derive(Deserialize, ToSchema, Default)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CheckFields {
+pub(super) struct CheckRequest {
     /// One of the storage's buckets; the first of them, if not given.
     #[serde(default, deserialize_with = "wire::given")]
     bucket: Option<String>,
@@ -23,7 +23,7 @@ pub(super) struct CheckFields {
 
 /// What a check of a store found.
 #[derive(Serialize, ToSchema)]
-pub(super) struct CheckShown {
+pub(super) struct CheckResponse {
     /// The storage's name.
     storage: String,
     /// Who enforces scopes there.
@@ -35,14 +35,14 @@ pub(super) struct CheckShown {
     /// Whether nothing failed, and the store was seen both to allow and to refuse.
     passed: bool,
     /// What was to be proven, in order.
-    checks: Vec<RowShown>,
+    checks: Vec<RowResponse>,
     /// What was put there and could not be taken away again: buckets and keys.
     left: Vec<String>,
 }
 
 /// One thing that was to be proven.
 #[derive(Serialize, ToSchema)]
-struct RowShown {
+struct RowResponse {
     /// Its name, to program against.
     check: &'static str,
     /// What was to be proven, in words.
@@ -64,7 +64,7 @@ enum StatusWord {
     Skipped,
 }
 
-impl RowShown {
+impl RowResponse {
     fn of(row: Row) -> Self {
         let Row { name, what, status, reason, took_ms } = row;
         let status = match status {
@@ -76,7 +76,7 @@ impl RowShown {
     }
 }
 
-impl CheckShown {
+impl CheckResponse {
     fn of(report: Report) -> Self {
         let Report { storage, kind, bucket, endpoint, rows, left, passed } = report;
         Self {
@@ -85,7 +85,7 @@ impl CheckShown {
             bucket: bucket.to_string(),
             endpoint: endpoint.into(),
             passed,
-            checks: rows.into_iter().map(RowShown::of).collect(),
+            checks: rows.into_iter().map(RowResponse::of).collect(),
             left,
         }
     }
@@ -95,15 +95,15 @@ impl CheckShown {
 /// not. A store that fails is answered with 200 too; look at `passed`. For operators.
 #[utoipa::path(post, operation_id = "check_storage", path = "/api/v1/storages/{storage}/checks", tag = "storages", params(
     ("storage" = String, Path, description = "The store's name or id"),
-), request_body = CheckFields, responses(
-    (status = 200, description = "What was found", body = CheckShown),
+), request_body = CheckRequest, responses(
+    (status = 200, description = "What was found", body = CheckResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn check(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let CheckFields { bucket } = if call.body.is_empty() { CheckFields::default() } else { json(&call.body)? };
+    let CheckRequest { bucket } = if call.body.is_empty() { CheckRequest::default() } else { json(&call.body)? };
     let bucket = bucket.map(|text| BucketName::parse(&text).map_err(|error| error.at("bucket"))).transpose()?;
     let storage = native.storage(&call).await?;
     let buckets = native.shared.registry.buckets().await?;
     let report = native.checker.check(&call.caller, &storage, buckets, bucket.as_ref(), NAME).await?;
-    Reply::json(&CheckShown::of(report))
+    Reply::json(&CheckResponse::of(report))
 }

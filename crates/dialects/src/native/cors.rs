@@ -40,7 +40,7 @@ pub(super) struct CorsRule {
 /// A bucket's CORS rules: of several that fit a page the first answers.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CorsFields {
+pub(super) struct CorsRequest {
     /// At most 100.
     rules: Vec<CorsRule>,
 }
@@ -81,14 +81,14 @@ async fn place(native: &Native, call: &Call) -> Result<(StorageId, BucketName), 
     Ok((storage, bucket))
 }
 
-fn shown(rules: Option<&Rules>) -> CorsFields {
-    CorsFields { rules: rules.into_iter().flat_map(Rules::iter).map(CorsRule::from).collect() }
+fn shown(rules: Option<&Rules>) -> CorsRequest {
+    CorsRequest { rules: rules.into_iter().flat_map(Rules::iter).map(CorsRule::from).collect() }
 }
 
 /// A bucket's CORS rules; none if it has only the server's. For operators.
 #[utoipa::path(get, operation_id = "get_bucket_cors", path = "/api/v1/buckets/{bucket}/cors", tag = "places",
     params(("bucket" = String, Path, description = "Its name")), responses(
-    (status = 200, description = "The rules", body = CorsFields),
+    (status = 200, description = "The rules", body = CorsRequest),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn show(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
@@ -98,13 +98,13 @@ pub(super) async fn show(native: Arc<Native>, call: Call) -> Result<Reply, Error
 
 /// Gives a bucket CORS rules in place of those it has. For operators.
 #[utoipa::path(put, operation_id = "set_bucket_cors", path = "/api/v1/buckets/{bucket}/cors", tag = "places",
-    params(("bucket" = String, Path, description = "Its name")), request_body = CorsFields, responses(
-    (status = 200, description = "The rules", body = CorsFields),
+    params(("bucket" = String, Path, description = "Its name")), request_body = CorsRequest, responses(
+    (status = 200, description = "The rules", body = CorsRequest),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn set(native: Arc<Native>, call: Call, _: Authority) -> Result<Reply, Error> {
     let (storage, bucket) = place(&native, &call).await?;
-    let fields: CorsFields = json(&call.body)?;
+    let fields: CorsRequest = json(&call.body)?;
     let rules = Rules::new(fields.rules.into_iter().map(Rule::from).collect())?;
     native.cors.set_cors(storage, &bucket, Some(rules.clone())).await?;
     Reply::json(&shown(Some(&rules)))

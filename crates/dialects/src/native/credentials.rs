@@ -6,23 +6,23 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::ask::{Ask, Asked, GrantRef, Target};
 use valetkey_core::credential::Credential;
-use valetkey_core::desk::Vended;
 use valetkey_core::grant::GrantTime;
 use valetkey_core::name::BucketName;
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::storage::Shape;
 use valetkey_core::time::Lifetime;
+use valetkey_core::vending::Vended;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
-use super::scopes::{Access, PathFields, ScopeShown, wish};
-use super::{NAME, Native, who, wire};
+use super::scopes::{Access, PathRequest, ScopeResponse, wish};
+use super::{NAME, Native, authz, wire};
 use crate::edge::{Call, Reply, json};
 
 /// What is asked for. Name a grant, or a bucket with paths, or neither if the caller has just one grant.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct AskFields {
+pub(super) struct AskRequest {
     /// A grant by its id, name or `account/name`; whole, or narrowed to the paths given.
     #[serde(default, deserialize_with = "wire::given")]
     grant: Option<String>,
@@ -57,11 +57,11 @@ pub(super) struct AskFields {
 
 /// A credential.
 #[derive(Serialize, ToSchema)]
-pub(super) struct CredentialShown<'a> {
+pub(super) struct CredentialResponse<'a> {
     /// The record of it: to end it with, to find it by.
     lease_id: String,
     #[serde(flatten)]
-    credential: KindShown<'a>,
+    credential: KindResponse<'a>,
     /// When it ends; whole seconds, UTC.
     expiration: String,
     /// Where to use it.
@@ -69,7 +69,7 @@ pub(super) struct CredentialShown<'a> {
     /// The region to sign for.
     region: &'a str,
     #[serde(flatten)]
-    scope: ScopeShown,
+    scope: ScopeResponse,
     /// The grants that decided.
     grants: Vec<String>,
     /// What was asked for and not given, in words.
@@ -84,7 +84,7 @@ pub(super) struct CredentialShown<'a> {
 /// The secret, as its store has it.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub(super) enum KindShown<'a> {
+pub(super) enum KindResponse<'a> {
     /// An S3 key triple.
     S3 {
         /// The access key's id.
@@ -107,29 +107,29 @@ pub(super) enum KindShown<'a> {
 }
 
 /// Vends a credential.
-#[utoipa::path(post, operation_id = "vend", path = "/api/v1/credentials", tag = "credentials", request_body = AskFields, responses(
-    (status = 200, description = "A credential", body = CredentialShown<'static>),
+#[utoipa::path(post, operation_id = "vend", path = "/api/v1/credentials", tag = "credentials", request_body = AskRequest, responses(
+    (status = 200, description = "A credential", body = CredentialResponse<'static>),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn vend(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let fields: AskFields = json(&call.body)?;
-    let AskFields { grant, bucket, prefix, prefixes, objects, raw_prefixes, whole_bucket, access, actions, ttl_secs } =
+    let fields: AskRequest = json(&call.body)?;
+    let AskRequest { grant, bucket, prefix, prefixes, objects, raw_prefixes, whole_bucket, access, actions, ttl_secs } =
         fields;
-    let paths = PathFields { prefix, prefixes, objects, raw_prefixes, whole_bucket }.read()?;
+    let paths = PathRequest { prefix, prefixes, objects, raw_prefixes, whole_bucket }.read()?;
     let wanted = wish(access, actions.as_deref())?;
     let lifetime = match ttl_secs {
         Some(secs) => Asked::For(Lifetime::parse(secs).map_err(|error| error.at("ttl_secs"))?),
         None => Asked::Usual(native.settings.lifetime),
     };
-    let desk = &native.shared.desk;
-    let snapshot = desk.directory.account(call.caller.account, call.now).await?;
+    let vending = &native.shared.vending;
+    let snapshot = vending.directory.account(call.caller.account, call.now).await?;
     let target = match (grant, bucket) {
         (Some(_), Some(_)) => {
             return Err(Error::new(Kind::Invalid, "name a grant or a bucket, not both").at("grant"));
         }
         (Some(grant), None) => {
             // Nobody has another account's: of that one it is not there.
-            let own = grant.split_once('/').filter(|(account, _)| who::is_named(snapshot.account(), account));
+            let own = grant.split_once('/').filter(|(account, _)| authz::is_named(snapshot.account(), account));
             let name = own.map_or(grant.as_str(), |(_, name)| name);
             Target::Grant { grant: GrantRef::parse(name).map_err(|e| e.at("grant"))?, paths }
         }
@@ -143,8 +143,8 @@ pub(super) async fn vend(native: Arc<Native>, call: Call) -> Result<Reply, Error
         (None, None) => Target::Grant { grant: GrantRef::Id(only_grant(&snapshot, &call)?), paths },
     };
     let ask = Ask { dialect: NAME, target, wanted, lifetime, carries: Shape::ALL };
-    let vended = desk.vend(&call.caller, &ask).await?;
-    Reply::json(&CredentialShown::of(&vended))
+    let vended = vending.vend(&call.caller, &ask).await?;
+    Reply::json(&CredentialResponse::of(&vended))
 }
 
 /// The caller's grant, if it has just one that is live.
@@ -164,23 +164,23 @@ fn only_grant(snapshot: &Snapshot, call: &Call) -> Result<valetkey_core::id::Gra
     }
 }
 
-impl<'a> CredentialShown<'a> {
+impl<'a> CredentialResponse<'a> {
     fn of(vended: &'a Vended) -> Self {
         Self {
             lease_id: vended.lease.id.to_string(),
             credential: match &*vended.credential {
-                Credential::S3(keys) => KindShown::S3 {
+                Credential::S3(keys) => KindResponse::S3 {
                     access_key_id: &keys.access_key_id,
                     secret_access_key: keys.secret_access_key.reveal(),
                     session_token: keys.session_token.reveal(),
                 },
-                Credential::Azure(sas) => KindShown::Azure { sas_token: sas.sas_token.reveal() },
-                Credential::Google(token) => KindShown::Google { access_token: token.access_token.reveal() },
+                Credential::Azure(sas) => KindResponse::Azure { sas_token: sas.sas_token.reveal() },
+                Credential::Google(token) => KindResponse::Google { access_token: token.access_token.reveal() },
             },
             expiration: wire::at(vended.credential.expiration()),
             endpoint_url: &vended.storage.endpoint,
             region: &vended.storage.region,
-            scope: ScopeShown::of(&vended.lease.scope),
+            scope: ScopeResponse::of(&vended.lease.scope),
             grants: vended.because.grants.iter().map(ToString::to_string).collect(),
             cuts: vended.because.cuts.iter().map(ToString::to_string).collect(),
             narrowed: &vended.narrowed,

@@ -10,7 +10,7 @@ use valetkey_core::removal::last_operator;
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
-use super::{Native, who, wire};
+use super::{Native, authz, wire};
 use crate::edge::{Authority, Call};
 
 /// How far an ending goes.
@@ -70,7 +70,7 @@ impl Native {
     pub(super) async fn token(&self, call: &Call, id: TokenId) -> Result<TokenRecord, Error> {
         let found = self.shared.registry.token_by_id(id).await?;
         found
-            .filter(|record| who::may_see(&call.caller, record.account, record.caller))
+            .filter(|record| authz::may_see(&call.caller, record.account, record.caller))
             .ok_or_else(|| Error::not_found(Noun::Token).at("token"))
     }
 
@@ -84,7 +84,7 @@ impl Native {
         })?;
         let found = self.shared.registry.token_of(token.digest()).await?;
         found
-            .filter(|record| who::may_see(&call.caller, record.account, record.caller))
+            .filter(|record| authz::may_see(&call.caller, record.account, record.caller))
             .ok_or_else(|| Error::not_found(Noun::Token).at("token"))
     }
 
@@ -110,8 +110,8 @@ impl Native {
             }
         }
         for record in &tokens {
-            who::not_above(&call.caller, record.role)?;
-            if !who::may_see(&call.caller, record.account, record.caller) {
+            authz::not_above(&call.caller, record.role)?;
+            if !authz::may_see(&call.caller, record.account, record.caller) {
                 return Err(Error::new(Kind::Forbidden, "it made tokens that are not yours to end: ask an operator"));
             }
         }

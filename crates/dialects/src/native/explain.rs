@@ -11,7 +11,7 @@ use valetkey_core::policy::{self, Verdict};
 use valetkey_core::scope::{Action, MAX_KEY_BYTES};
 use valetkey_core::{Error, Kind};
 
-use super::accounts::{AccountShown, BalanceShown};
+use super::accounts::{AccountResponse, BalanceResponse};
 use super::error::Problem;
 use super::scopes::{Access, action};
 use super::{Native, wire};
@@ -20,7 +20,7 @@ use crate::edge::{Call, Reply, json};
 /// What is asked about: one action on one key.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ExplainFields {
+pub(super) struct ExplainRequest {
     /// The bucket.
     bucket: String,
     /// The key.
@@ -94,12 +94,12 @@ const fn word(verdict: Verdict) -> &'static str {
 }
 
 /// Explains whether a caller may do something to a key, and why.
-#[utoipa::path(post, operation_id = "explain", path = "/api/v1/explain", tag = "explain", request_body = ExplainFields, responses(
+#[utoipa::path(post, operation_id = "explain", path = "/api/v1/explain", tag = "explain", request_body = ExplainRequest, responses(
     (status = 200, description = "The explanation", body = Explanation),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let ExplainFields { bucket, key, action, access, caller, account } = json(&call.body)?;
+    let ExplainRequest { bucket, key, action, access, caller, account } = json(&call.body)?;
     let bucket = BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?;
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(Error::new(Kind::Invalid, format!("a key has 1 to {MAX_KEY_BYTES} bytes")).at("key"));
@@ -110,7 +110,7 @@ pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Er
     }
     let account = native.account(&call, account.as_deref()).await?.id;
     let caller = subject(&native, &call, account, caller.as_deref()).await?;
-    let snapshot = native.shared.desk.directory.account(account, call.now).await?;
+    let snapshot = native.shared.vending.directory.account(account, call.now).await?;
     let found = policy::explain(&snapshot, &caller, action, &bucket, key.as_bytes(), call.now);
     let named =
         |grant: &valetkey_core::grant::Grant| GrantName { id: grant.id.to_string(), name: grant.name.to_string() };
@@ -193,13 +193,13 @@ pub(super) struct Me {
     /// What it may do: `member`, `admin` or `operator`.
     role: &'static str,
     /// Its account.
-    account: AccountShown,
+    account: AccountResponse,
     /// The id of the token used.
     token: String,
     /// When that token ends.
     token_expires: Option<String>,
     /// The account's credits.
-    credits: BalanceShown,
+    credits: BalanceResponse,
 }
 
 /// Shows who is asking.
@@ -218,6 +218,6 @@ pub(super) async fn me(native: Arc<Native>, call: Call) -> Result<Reply, Error> 
         account: native.account_shown(&account).await,
         token: token.to_string(),
         token_expires: token_until.map(wire::at),
-        credits: BalanceShown { granted: balance.granted, used: balance.used },
+        credits: BalanceResponse { granted: balance.granted, used: balance.used },
     })
 }

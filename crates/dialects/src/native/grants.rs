@@ -17,13 +17,13 @@ use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
+use super::authz::Whom;
 use super::error::Problem;
 use super::lists::Names;
 use super::removal::{Changing, Removal, Said};
-use super::scopes::{Access, PathFields, ScopeShown, wish};
+use super::scopes::{Access, PathRequest, ScopeResponse, wish};
 use super::taken::{StillTaken, still_taken};
-use super::who::Whom;
-use super::{Native, lists, who, wire};
+use super::{Native, authz, lists, wire};
 use crate::edge::{Authority, Call, Query, Reply, json};
 
 /// Whether a grant opens anything now.
@@ -40,7 +40,7 @@ pub(super) enum When {
 
 /// A grant.
 #[derive(Serialize, ToSchema)]
-pub(super) struct GrantShown {
+pub(super) struct GrantResponse {
     /// Its id.
     id: String,
     /// Its name, unique in its account.
@@ -62,7 +62,7 @@ pub(super) struct GrantShown {
     #[serde(skip_serializing_if = "Option::is_none")]
     workspace: Option<String>,
     #[serde(flatten)]
-    scope: ScopeShown,
+    scope: ScopeResponse,
     /// No credential of it lives longer, in seconds.
     max_ttl_secs: u32,
     /// It opens nothing before.
@@ -73,7 +73,7 @@ pub(super) struct GrantShown {
     state: When,
 }
 
-impl GrantShown {
+impl GrantResponse {
     fn of(grant: &Grant, names: &Names, now: Timestamp) -> Self {
         let Grant { id, name, account, to, storage, dataset, share, workspace, scope, max_lifetime, from, until } =
             grant;
@@ -90,7 +90,7 @@ impl GrantShown {
             dataset: dataset.map(|id| id.to_string()),
             share: share.map(|id| id.to_string()),
             workspace: workspace.map(|id| id.to_string()),
-            scope: ScopeShown::of(scope),
+            scope: ScopeResponse::of(scope),
             max_ttl_secs: max_lifetime.as_secs(),
             from: from.map(wire::at),
             until: until.map(wire::at),
@@ -106,7 +106,7 @@ impl GrantShown {
 /// Grants.
 #[derive(Serialize, ToSchema)]
 pub(super) struct GrantList {
-    grants: Vec<GrantShown>,
+    grants: Vec<GrantResponse>,
     /// Of what the caller may reach: how many more there are that are not listed.
     unlisted: usize,
     /// What to send as `after` for the next page; nothing when there is none.
@@ -140,7 +140,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
         (None, Role::Member | Role::Admin | Role::Operator) => return reach(&native, &call, query, limit).await,
         (Some(account), _) => native.listed(&call, Some(account)).await?,
     };
-    who::admin(&call.caller)?;
+    authz::admin(&call.caller)?;
     let caller = native.caller_of_list(&call, query.get("account"), query.get("caller")).await?;
     let bucket = lists::bucket(query)?;
     let filter = GrantFilter {
@@ -155,7 +155,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let (grants, more) = lists::page(native.shared.registry.list_grants(&filter).await?, limit);
     let next_after = grants.last().filter(|_| more).map(|last| lists::place(last.account, &last.name));
     let names = native.names_of(&grants).await?;
-    let grants = grants.iter().map(|grant| GrantShown::of(grant, &names, call.now)).collect();
+    let grants = grants.iter().map(|grant| GrantResponse::of(grant, &names, call.now)).collect();
     Reply::json(&GrantList { grants, unlisted: 0, next_after })
 }
 
@@ -169,7 +169,7 @@ async fn reach(native: &Native, call: &Call, query: &Query, limit: u32) -> Resul
         }
     }
     let (name, bucket) = (query.get("name"), lists::bucket(query)?);
-    let snapshot = native.shared.desk.directory.account(call.caller.account, call.now).await?;
+    let snapshot = native.shared.vending.directory.account(call.caller.account, call.now).await?;
     let meant = |grant: &&Arc<Grant>| {
         name.is_none_or(|name| grant.name.as_str() == name)
             && bucket.as_ref().is_none_or(|bucket| grant.scope.bucket() == bucket)
@@ -177,7 +177,7 @@ async fn reach(native: &Native, call: &Call, query: &Query, limit: u32) -> Resul
     let names = Names::of(native, [call.caller.account], [call.caller.id]).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let grants = snapshot.grants(&call.caller).filter(meant).take(limit);
-    let grants: Vec<GrantShown> = grants.map(|grant| GrantShown::of(grant, &names, call.now)).collect();
+    let grants: Vec<GrantResponse> = grants.map(|grant| GrantResponse::of(grant, &names, call.now)).collect();
     let unlisted = snapshot.grants(&call.caller).filter(meant).count().saturating_sub(grants.len());
     Reply::json(&GrantList { grants, unlisted, next_after: None })
 }
@@ -185,7 +185,7 @@ async fn reach(native: &Native, call: &Call, query: &Query, limit: u32) -> Resul
 /// A grant to be added.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct GrantFields {
+pub(super) struct GrantRequest {
     /// The account, by name or id.
     account: String,
     /// Its name, unique in its account.
@@ -231,12 +231,12 @@ pub(super) struct GrantFields {
 }
 
 /// Adds a grant. For operators.
-#[utoipa::path(post, operation_id = "create_grant", path = "/api/v1/grants", tag = "grants", request_body = GrantFields, responses(
-    (status = 201, description = "The grant", body = GrantShown),
+#[utoipa::path(post, operation_id = "create_grant", path = "/api/v1/grants", tag = "grants", request_body = GrantRequest, responses(
+    (status = 201, description = "The grant", body = GrantResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let GrantFields {
+    let GrantRequest {
         account,
         name,
         to,
@@ -260,7 +260,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
         Some(text) => Some(native.dataset(&text).await?),
         None => None,
     };
-    let paths = PathFields { prefix, prefixes, objects, raw_prefixes, whole_bucket }.read()?;
+    let paths = PathRequest { prefix, prefixes, objects, raw_prefixes, whole_bucket }.read()?;
     let bucket = bucket.map(|text| BucketName::parse(&text).map_err(|error| error.at("bucket"))).transpose()?;
     let (bucket, paths) = place(bucket, paths, dataset.as_ref())?;
     let actions = wish(access, actions.as_deref())?.most();
@@ -304,7 +304,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
     let id = native.shared.registry.by(authority).create_grant(grant.clone(), call.now).await?;
     let grant = Grant { id, ..grant };
     let names = native.names_of(std::slice::from_ref(&grant)).await?;
-    Reply::made(&GrantShown::of(&grant, &names, call.now))
+    Reply::made(&GrantResponse::of(&grant, &names, call.now))
 }
 
 /// Where the grant is: what was named, which must lie inside the dataset if one was named too.
@@ -439,7 +439,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         from,
         until,
     } = fields;
-    let paths = PathFields { prefix, prefixes, objects, raw_prefixes, whole_bucket }.read()?;
+    let paths = PathRequest { prefix, prefixes, objects, raw_prefixes, whole_bucket }.read()?;
     let actions = match (access, actions.as_deref()) {
         (None, None) => before.scope.actions(),
         (access, actions) => wish(access, actions)?.most(),
@@ -473,7 +473,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     let by = authority.by();
     let ended = native.changed(&Amendment::Grant(after.clone()), said, authority).await?;
     let names = native.names_of(std::slice::from_ref(&after)).await?;
-    let grant = GrantShown::of(&after, &names, call.now);
+    let grant = GrantResponse::of(&after, &names, call.now);
     let still_taken = if said.is_dry() { Vec::new() } else { still_taken(&native, by).await? };
     Reply::json(&GrantChanged { grant, dry_run: said.is_dry(), ended, still_taken })
 }
@@ -482,7 +482,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
 #[derive(Serialize, ToSchema)]
 pub(super) struct GrantChanged {
     #[serde(flatten)]
-    grant: GrantShown,
+    grant: GrantResponse,
     /// Whether nothing was done: then this is what would be.
     dry_run: bool,
     /// How many live leases had more than it gives now, and were ended.
@@ -532,7 +532,7 @@ impl Native {
     }
 
     pub(super) async fn dataset(&self, text: &str) -> Result<Dataset, Error> {
-        let datasets = self.shared.desk.directory.datasets().await?;
+        let datasets = self.shared.vending.directory.datasets().await?;
         let found = datasets.iter().find(|dataset| dataset.name.as_str() == text || dataset.id.to_string() == text);
         found.cloned().ok_or_else(|| Error::not_found(Noun::Dataset).at("dataset"))
     }

@@ -18,10 +18,10 @@ use valetkey_core::{Error, Kind};
 
 use super::ending::{Doomed, Extent, LastOperator};
 use super::error::Problem;
-use super::leases::{LeaseShown, Names};
+use super::leases::{LeaseResponse, Names};
 use super::taken::{StillTaken, still_taken};
-use super::tokens::TokenShown;
-use super::{Native, who, wire};
+use super::tokens::TokenResponse;
+use super::{Native, authz, wire};
 use crate::edge::{Authority, Call, Reply, json};
 
 /// The most leases that are shown; all of them end.
@@ -36,7 +36,7 @@ const MOST_BYTES: usize = 16 * 1024;
 /// What leaked.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct IncidentFields {
+pub(super) struct IncidentRequest {
     /// A token or its id, an access key id of ours, a lease's id, a parent access key's id, a session token that was signed with
     /// one, or a credential of a store that somebody else runs: its access key id, the signature or token itself, or `sha256:` and
     /// the digest of that. Also a URL that was signed beforehand with one of them.
@@ -69,7 +69,7 @@ pub(super) struct OwnerOfLeak {
     /// The account's name.
     account_name: Option<String>,
     #[serde(flatten)]
-    token: TokenShown,
+    token: TokenResponse,
 }
 
 /// How much was ended, or would be.
@@ -97,7 +97,7 @@ pub(super) struct StillWorks {
 
 /// What is known of something that leaked, and what was done about it.
 #[derive(Serialize, ToSchema)]
-pub(super) struct IncidentShown {
+pub(super) struct IncidentResponse {
     /// What it is.
     kind: LeakedKind,
     /// Whether this only says what would be done.
@@ -105,11 +105,11 @@ pub(super) struct IncidentShown {
     /// Whose it is. A credential of a store may have been handed out to several.
     whose: Vec<OwnerOfLeak>,
     /// The live leases that end: what could be reached with it; at most 500.
-    leases: Vec<LeaseShown>,
+    leases: Vec<LeaseResponse>,
     /// How many more of them there are.
     unlisted: u64,
     /// The tokens that end: it, those that it made, and those that they made.
-    tokens: Vec<TokenShown>,
+    tokens: Vec<TokenResponse>,
     /// How much that is.
     ended: EndedCounts,
     /// What goes on.
@@ -120,7 +120,7 @@ pub(super) struct IncidentShown {
 enum Leaked {
     Token(Box<TokenRecord>, LeakedKind),
     Signed(Box<TokenRecord>, Box<Child>),
-    Leases(Vec<LeaseRecord>, LeakedKind),
+    Revocations(Vec<LeaseRecord>, LeakedKind),
 }
 
 /// Live leases, some of them to be shown, and which stores take their credentials on whatever is ended here.
@@ -156,12 +156,12 @@ fn is_live(record: &LeaseRecord, now: Timestamp) -> bool {
 
 /// Says whose something that leaked is and what it opens, and ends it with what it made: a member its own, an admin its
 /// account's, an operator anybody's.
-#[utoipa::path(post, operation_id = "handle_incident", path = "/api/v1/incidents", tag = "leases", request_body = IncidentFields, responses(
-    (status = 200, description = "What is known of it, and what was done", body = IncidentShown),
+#[utoipa::path(post, operation_id = "handle_incident", path = "/api/v1/incidents", tag = "leases", request_body = IncidentRequest, responses(
+    (status = 200, description = "What is known of it, and what was done", body = IncidentResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn handle(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let IncidentFields { what, dry_run, last_operator } = json(&call.body)?;
+    let IncidentRequest { what, dry_run, last_operator } = json(&call.body)?;
     let (dry_run, last) = (dry_run.unwrap_or(false), LastOperator::of(last_operator));
     let what = what.trim();
     let inside = presigned(what)?;
@@ -170,7 +170,9 @@ pub(super) async fn handle(native: Arc<Native>, call: Call, authority: Authority
             native.end_leaked_token((&call, authority), *record, kind, dry_run, last).await?
         }
         Leaked::Signed(record, child) => native.end_leaked_child((&call, authority), *record, &child, dry_run).await?,
-        Leaked::Leases(records, kind) => native.end_leaked_leases((&call, authority), records, kind, dry_run).await?,
+        Leaked::Revocations(records, kind) => {
+            native.end_leaked_leases((&call, authority), records, kind, dry_run).await?
+        }
     };
     Reply::json(&shown)
 }
@@ -240,7 +242,7 @@ impl Native {
         if let Some(lease) = own {
             let record = self.lease(call, lease).await.map_err(at)?;
             let kind = if record.trace.is_some() { LeakedKind::StoreCredential } else { LeakedKind::Credential };
-            return Ok(Leaked::Leases(vec![record], kind));
+            return Ok(Leaked::Revocations(vec![record], kind));
         }
         // Whichever version it is of (`core/keyring.rs`).
         if text
@@ -257,10 +259,10 @@ impl Native {
         let digest = Digest::of(text.trim_start_matches('?').as_bytes());
         for name in [text.to_owned(), digest.to_string()] {
             let found = self.shared.registry.leases_of_key(&name, EVERY).await?;
-            let seen = |record: &LeaseRecord| who::may_see(&call.caller, record.lease.account, record.lease.caller);
+            let seen = |record: &LeaseRecord| authz::may_see(&call.caller, record.lease.account, record.lease.caller);
             let records: Vec<LeaseRecord> = found.into_iter().filter(seen).collect();
             if !records.is_empty() {
-                return Ok(Leaked::Leases(records, LeakedKind::StoreCredential));
+                return Ok(Leaked::Revocations(records, LeakedKind::StoreCredential));
             }
         }
         let said = "nothing here is known by that; it takes a token (`vkt_…`), an access key id (`VK…`, or a parent's or a store's own), or a store's signature or token itself";
@@ -336,7 +338,7 @@ impl Native {
         kind: LeakedKind,
         dry_run: bool,
         last: LastOperator,
-    ) -> Result<IncidentShown, Error> {
+    ) -> Result<IncidentResponse, Error> {
         // Whoever may not end it is not told what it could do.
         let last = if dry_run { LastOperator::MayGo } else { last };
         let doomed = self.doomed(call, vec![record.clone()], Extent::WithMade, last).await?;
@@ -361,8 +363,8 @@ impl Native {
         let revoked = record.revoked.or((!dry_run).then_some(call.now));
         let whose = vec![self.owner(call, TokenRecord { revoked, ..record }).await?];
         let (leases, unlisted) = self.shown(call, tally, (!dry_run).then_some(by)).await?;
-        let tokens = tokens.iter().map(TokenShown::of).collect();
-        Ok(IncidentShown { kind, dry_run, whose, leases, unlisted, tokens, ended, still_works })
+        let tokens = tokens.iter().map(TokenResponse::of).collect();
+        Ok(IncidentResponse { kind, dry_run, whose, leases, unlisted, tokens, ended, still_works })
     }
 
     async fn end_leaked_child(
@@ -371,8 +373,8 @@ impl Native {
         record: TokenRecord,
         child: &Child,
         dry_run: bool,
-    ) -> Result<IncidentShown, Error> {
-        who::not_above(&call.caller, record.role)?;
+    ) -> Result<IncidentResponse, Error> {
+        authz::not_above(&call.caller, record.role)?;
         if !dry_run {
             let by = authority.by();
             self.shared.parents.end_child(child, by).await?;
@@ -384,7 +386,7 @@ impl Native {
             until: record.until.map(wire::at),
             command: Some(format!("valetkey parent-key disable {key}")),
         }];
-        Ok(IncidentShown {
+        Ok(IncidentResponse {
             kind: LeakedKind::SignedCredential,
             dry_run,
             whose: vec![self.owner(call, record).await?],
@@ -402,7 +404,7 @@ impl Native {
         records: Vec<LeaseRecord>,
         kind: LeakedKind,
         dry_run: bool,
-    ) -> Result<IncidentShown, Error> {
+    ) -> Result<IncidentResponse, Error> {
         let by = authority.by();
         let mut tally = Tally::default();
         let (mut owners, mut taken) = (BTreeMap::new(), Tally::default());
@@ -445,7 +447,7 @@ impl Native {
             whose.push(self.owner(call, token).await?);
         }
         let (leases, unlisted) = self.shown(call, tally, (!dry_run).then_some(by)).await?;
-        Ok(IncidentShown { kind, dry_run, whose, leases, unlisted, tokens: Vec::new(), ended, still_works })
+        Ok(IncidentResponse { kind, dry_run, whose, leases, unlisted, tokens: Vec::new(), ended, still_works })
     }
 
     /// What the stores that somebody else runs take on.
@@ -484,16 +486,21 @@ impl Native {
 
     /// A token's caller as the command line takes it.
     async fn named(&self, call: &Call, token: &TokenRecord) -> Result<String, Error> {
-        let snapshot = self.shared.desk.directory.account(token.account, call.now).await?;
+        let snapshot = self.shared.vending.directory.account(token.account, call.now).await?;
         Ok(format!("{}/{}", snapshot.account().name, token.caller_name))
     }
 
     async fn owner(&self, call: &Call, token: TokenRecord) -> Result<OwnerOfLeak, Error> {
-        let snapshot = self.shared.desk.directory.account(token.account, call.now).await?;
-        Ok(OwnerOfLeak { account_name: Some(snapshot.account().name.to_string()), token: TokenShown::of(&token) })
+        let snapshot = self.shared.vending.directory.account(token.account, call.now).await?;
+        Ok(OwnerOfLeak { account_name: Some(snapshot.account().name.to_string()), token: TokenResponse::of(&token) })
     }
 
-    async fn shown(&self, call: &Call, tally: Tally, ended: Option<Revoker>) -> Result<(Vec<LeaseShown>, u64), Error> {
+    async fn shown(
+        &self,
+        call: &Call,
+        tally: Tally,
+        ended: Option<Revoker>,
+    ) -> Result<(Vec<LeaseResponse>, u64), Error> {
         let Tally { shown: mut records, count: all, outliving: _ } = tally;
         if let Some(by) = ended {
             for record in &mut records {
@@ -501,7 +508,8 @@ impl Native {
             }
         }
         let names = Names::of(self, &records).await?;
-        let leases: Vec<LeaseShown> = records.iter().map(|record| LeaseShown::of(record, &names, call.now)).collect();
+        let leases: Vec<LeaseResponse> =
+            records.iter().map(|record| LeaseResponse::of(record, &names, call.now)).collect();
         let unlisted = all.saturating_sub(count(leases.len()));
         Ok((leases, unlisted))
     }

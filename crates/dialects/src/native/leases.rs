@@ -1,4 +1,4 @@
-//! Leases: what was vended, whose it is, and ending one. `GET /api/v1/leases`, `/leases/{lease}`,
+//! Revocations: what was vended, whose it is, and ending one. `GET /api/v1/leases`, `/leases/{lease}`,
 //! `/whose/{access_key_id}`, `DELETE /api/v1/leases/{lease}`.
 
 use std::collections::HashMap;
@@ -17,10 +17,10 @@ use valetkey_core::port::{LeaseFilter, Outliving};
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
-use super::parent_keys::ParentKeyShown;
-use super::scopes::ScopeShown;
-use super::taken::{EndedShown, StillTaken};
-use super::{Native, lists, who, wire};
+use super::parent_keys::ParentKeyResponse;
+use super::scopes::ScopeResponse;
+use super::taken::{EndedResponse, StillTaken};
+use super::{Native, authz, lists, wire};
 use crate::edge::{Authority, Call, Reply};
 
 /// What became of a lease.
@@ -39,7 +39,7 @@ pub(super) enum State {
 
 /// A lease.
 #[derive(Serialize, ToSchema)]
-pub(super) struct LeaseShown {
+pub(super) struct LeaseResponse {
     /// Its id.
     lease_id: String,
     /// Whose.
@@ -61,7 +61,7 @@ pub(super) struct LeaseShown {
     /// At which store.
     storage: String,
     #[serde(flatten)]
-    scope: ScopeShown,
+    scope: ScopeResponse,
     /// The grants that decided.
     grants: Vec<String>,
     /// In which dialect.
@@ -94,7 +94,7 @@ pub(super) struct LeaseShown {
     revoked_by: Option<String>,
 }
 
-impl LeaseShown {
+impl LeaseResponse {
     pub(super) fn of(record: &LeaseRecord, names: &Names, now: Timestamp) -> Self {
         let LeaseRecord { lease, state, trace, from, asked_with } = record;
         let (state, revoker) = match state {
@@ -113,7 +113,7 @@ impl LeaseShown {
             asked_with: asked_with.map(|token| token.to_string()),
             from: from.map(|from| from.to_string()),
             storage: lease.storage.to_string(),
-            scope: ScopeShown::of(&lease.scope),
+            scope: ScopeResponse::of(&lease.scope),
             grants: lease.grants.iter().map(ToString::to_string).collect(),
             dialect: lease.dialect,
             credits: lease.credits,
@@ -149,7 +149,7 @@ impl Names {
 /// A page of leases, the newest first.
 #[derive(Serialize, ToSchema)]
 pub(super) struct LeasePage {
-    leases: Vec<LeaseShown>,
+    leases: Vec<LeaseResponse>,
     /// What to send as `before` for the next page; nothing when there is none.
     next_before: Option<String>,
 }
@@ -170,7 +170,7 @@ const MOST_PAGE: u32 = 500;
     ("limit" = Option<u32>, Query, description = "1 to 500; 50 if not given"),
     ("before" = Option<String>, Query, description = "Only those opened before this lease"),
 ), responses(
-    (status = 200, description = "Leases", body = LeasePage),
+    (status = 200, description = "Revocations", body = LeasePage),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
@@ -204,7 +204,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let full = u32::try_from(records.len()).is_ok_and(|count| count >= limit);
     let next_before = records.last().filter(|_| full).map(|record| record.lease.id.to_string());
     let names = Names::of(&native, &records).await?;
-    let leases = records.iter().map(|record| LeaseShown::of(record, &names, call.now)).collect();
+    let leases = records.iter().map(|record| LeaseResponse::of(record, &names, call.now)).collect();
     Reply::json(&LeasePage { leases, next_before })
 }
 
@@ -224,7 +224,7 @@ impl Native {
     pub(super) async fn lease(&self, call: &Call, id: LeaseId) -> Result<LeaseRecord, Error> {
         let record = self.shared.registry.lease(id).await?;
         record
-            .filter(|record| who::may_see(&call.caller, record.lease.account, record.lease.caller))
+            .filter(|record| authz::may_see(&call.caller, record.lease.account, record.lease.caller))
             .ok_or_else(|| Error::not_found(Noun::Lease).at("lease"))
     }
 }
@@ -233,13 +233,13 @@ impl Native {
 #[utoipa::path(get, operation_id = "get_lease", path = "/api/v1/leases/{lease}", tag = "leases", params(
     ("lease" = String, Path, description = "The lease's id"),
 ), responses(
-    (status = 200, description = "The lease", body = LeaseShown),
+    (status = 200, description = "The lease", body = LeaseResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn get(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let record = native.lease(&call, wire::in_path(call.params.get("lease")?, Noun::Lease, "lease")?).await?;
     let names = Names::of(&native, std::slice::from_ref(&record)).await?;
-    Reply::json(&LeaseShown::of(&record, &names, call.now))
+    Reply::json(&LeaseResponse::of(&record, &names, call.now))
 }
 
 /// Ends a lease: our own endpoint refuses the next request with its credential; of other stores the answer says how long they
@@ -247,7 +247,7 @@ pub(super) async fn get(native: Arc<Native>, call: Call) -> Result<Reply, Error>
 #[utoipa::path(delete, operation_id = "end_lease", path = "/api/v1/leases/{lease}", tag = "leases", params(
     ("lease" = String, Path, description = "The lease's id"),
 ), responses(
-    (status = 200, description = "It is ended", body = EndedShown),
+    (status = 200, description = "It is ended", body = EndedResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn end(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
@@ -268,25 +268,25 @@ pub(super) async fn end(native: Arc<Native>, call: Call, authority: Authority) -
         native.stores.forget(storage, &row.key_ids);
     }
     let still_taken = row.and_then(|row| StillTaken::of(&storages, &row)).into_iter().collect();
-    Reply::json(&EndedShown { ended, still_taken, ..EndedShown::default() })
+    Reply::json(&EndedResponse { ended, still_taken, ..EndedResponse::default() })
 }
 
 /// Whose an access key id is.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-pub(super) enum OwnerShown {
+pub(super) enum OwnerResponse {
     /// The lease it was vended with.
-    Lease(Box<LeaseShown>),
+    Lease(Box<LeaseResponse>),
     /// It is a parent access key. What its holder signed with it has this id too.
-    ParentKey(Box<ParentKeyShown>),
+    ParentKey(Box<ParentKeyResponse>),
     /// It is a credential of a store that somebody else runs, and was handed out with each of these leases.
-    Leases(LeasesOfKey),
+    Revocations(LeasesOfKey),
 }
 
 /// The leases that one credential was handed out with, the newest first; at most 500.
 #[derive(Serialize, ToSchema)]
 pub(super) struct LeasesOfKey {
-    leases: Vec<LeaseShown>,
+    leases: Vec<LeaseResponse>,
 }
 
 /// Shows the lease that an access key id belongs to, or the parent access key it is, or the leases that a credential of somebody
@@ -294,18 +294,18 @@ pub(super) struct LeasesOfKey {
 #[utoipa::path(get, operation_id = "whose", path = "/api/v1/whose/{access_key_id}", tag = "leases", params(
     ("access_key_id" = String, Path, description = "The access key id, as a log of the store shows it"),
 ), responses(
-    (status = 200, description = "The lease, the parent access key, or the leases", body = OwnerShown),
+    (status = 200, description = "The lease, the parent access key, or the leases", body = OwnerResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn whose(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let text = call.params.get("access_key_id")?;
     if TokenId::from_hex(text).is_some() {
         let record = native.parent_key(&call, text, "access_key_id").await?;
-        return Reply::json(&OwnerShown::ParentKey(Box::new(ParentKeyShown::of(&record))));
+        return Reply::json(&OwnerResponse::ParentKey(Box::new(ParentKeyResponse::of(&record))));
     }
     let Some((_, lease)) = parse_access_key_id(text) else {
         let found = native.shared.registry.leases_of_key(text, MOST_PAGE).await?;
-        let seen = |record: &LeaseRecord| who::may_see(&call.caller, record.lease.account, record.lease.caller);
+        let seen = |record: &LeaseRecord| authz::may_see(&call.caller, record.lease.account, record.lease.caller);
         let records: Vec<LeaseRecord> = found.into_iter().filter(seen).collect();
         if records.is_empty() {
             // Never repeated: what was put here by mistake may be the secret.
@@ -314,10 +314,10 @@ pub(super) async fn whose(native: Arc<Native>, call: Call) -> Result<Reply, Erro
             );
         }
         let names = Names::of(&native, &records).await?;
-        let leases = records.iter().map(|record| LeaseShown::of(record, &names, call.now)).collect();
-        return Reply::json(&OwnerShown::Leases(LeasesOfKey { leases }));
+        let leases = records.iter().map(|record| LeaseResponse::of(record, &names, call.now)).collect();
+        return Reply::json(&OwnerResponse::Revocations(LeasesOfKey { leases }));
     };
     let record = native.lease(&call, lease).await?;
     let names = Names::of(&native, std::slice::from_ref(&record)).await?;
-    Reply::json(&OwnerShown::Lease(Box::new(LeaseShown::of(&record, &names, call.now))))
+    Reply::json(&OwnerResponse::Lease(Box::new(LeaseResponse::of(&record, &names, call.now))))
 }

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod audit;
+mod authz;
 mod callers;
 mod checks;
 mod cors;
@@ -27,7 +28,6 @@ mod shares;
 mod storages;
 mod taken;
 mod tokens;
-mod who;
 mod wire;
 mod workspaces;
 
@@ -39,7 +39,7 @@ use valetkey_core::Error;
 use valetkey_core::caller::Role::{self, Admin, Member, Operator};
 use valetkey_core::check::{Checker, Prober};
 use valetkey_core::cors::CorsRules;
-use valetkey_core::stores::Stores;
+use valetkey_core::storage_admin::StorageAdmin;
 use valetkey_core::table::TableLogs;
 use valetkey_core::time::Lifetime;
 
@@ -69,7 +69,7 @@ impl Default for Settings {
 struct Native {
     shared: Arc<Shared>,
     settings: Settings,
-    stores: Arc<dyn Stores>,
+    stores: Arc<dyn StorageAdmin>,
     checker: Checker,
     /// Reads the logs of tables; nothing where this build cannot.
     logs: Option<Arc<dyn TableLogs>>,
@@ -132,13 +132,13 @@ const CALLER: &str = "/api/v1/accounts/{account}/callers/{caller}";
 pub fn dialect(
     shared: &Arc<Shared>,
     settings: Settings,
-    stores: Arc<dyn Stores>,
+    stores: Arc<dyn StorageAdmin>,
     prober: Arc<dyn Prober>,
     logs: Option<Arc<dyn TableLogs>>,
     cors: Arc<dyn CorsRules>,
 ) -> Dialect {
-    let (desk, entropy) = (shared.desk.clone(), Arc::clone(&shared.entropy));
-    let checker = Checker { desk, stores: Arc::clone(&stores), prober, entropy };
+    let (vending, entropy) = (shared.vending.clone(), Arc::clone(&shared.entropy));
+    let checker = Checker { vending, stores: Arc::clone(&stores), prober, entropy };
     let native = &Arc::new(Native { shared: Arc::clone(shared), settings, stores, checker, logs, cors });
     Dialect {
         name: NAME,

@@ -17,13 +17,13 @@ use valetkey_core::scope::{Action, Paths, Scope};
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
+use super::authz::Whom;
 use super::error::Problem;
 use super::lists::Names;
 use super::places::carried;
 use super::removal::{Changing, Said};
-use super::taken::{EndedShown, StillTaken, still_taken};
-use super::who::Whom;
-use super::{Native, lists, who, wire};
+use super::taken::{EndedResponse, StillTaken, still_taken};
+use super::{Native, authz, lists, wire};
 use crate::edge::{Authority, Call, Reply, json};
 
 /// The longest a parent access key may be told to live: ten years, in seconds.
@@ -33,7 +33,7 @@ const MOST_BUCKETS: usize = 100;
 
 /// What a parent access key opens.
 #[derive(Serialize, ToSchema)]
-pub(super) struct ReachShown {
+pub(super) struct ReachResponse {
     /// The bucket.
     bucket: String,
     /// What it allows there, by the name it was made with; absent when its grant was changed since.
@@ -44,7 +44,7 @@ pub(super) struct ReachShown {
 
 /// A parent access key, without its secret.
 #[derive(Serialize, ToSchema)]
-pub(super) struct ParentKeyShown {
+pub(super) struct ParentKeyResponse {
     /// The access key id.
     access_key_id: String,
     /// The id of the token it is.
@@ -61,7 +61,7 @@ pub(super) struct ParentKeyShown {
     /// The account's id as R2's clients write it.
     account_id: String,
     /// What it opens, as long as it is neither disabled nor expired.
-    reach: Vec<ReachShown>,
+    reach: Vec<ReachResponse>,
     /// When it was made.
     made: String,
     /// When it ends by itself.
@@ -70,10 +70,10 @@ pub(super) struct ParentKeyShown {
     disabled: Option<String>,
 }
 
-impl ParentKeyShown {
+impl ParentKeyResponse {
     pub(super) fn of(record: &ParentRecord) -> Self {
         let ParentRecord { token, reach } = record;
-        let reach = reach.iter().map(|(bucket, actions)| ReachShown {
+        let reach = reach.iter().map(|(bucket, actions)| ReachResponse {
             bucket: bucket.to_string(),
             permission: Permission::ALL.into_iter().find(|one| one.actions() == *actions).map(Permission::as_str),
             actions: actions.iter().map(Action::as_str).collect(),
@@ -97,7 +97,7 @@ impl ParentKeyShown {
 /// Parent access keys.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ParentKeyList {
-    parent_keys: Vec<ParentKeyShown>,
+    parent_keys: Vec<ParentKeyResponse>,
 }
 
 /// Lists parent access keys: a member its own, an admin its account's, an operator all or one account's.
@@ -114,13 +114,13 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let bucket = lists::bucket(query)?;
     let mut records = native.shared.parents.parents(account).await?;
     records.retain(|record| {
-        who::may_see(&call.caller, record.token.account, record.token.caller)
+        authz::may_see(&call.caller, record.token.account, record.token.caller)
             && bucket.as_ref().is_none_or(|bucket| record.reach.iter().any(|(own, _)| own == bucket))
     });
     let names = Names::of(&native, records.iter().map(|record| record.token.account), []).await?;
-    let shown = |record: &ParentRecord| ParentKeyShown {
+    let shown = |record: &ParentRecord| ParentKeyResponse {
         account_name: names.account(record.token.account),
-        ..ParentKeyShown::of(record)
+        ..ParentKeyResponse::of(record)
     };
     Reply::json(&ParentKeyList { parent_keys: records.iter().map(shown).collect() })
 }
@@ -128,7 +128,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
 /// A parent access key to be made.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ParentKeyFields {
+pub(super) struct ParentKeyRequest {
     /// Its name, and that of the caller made for it.
     name: String,
     /// The account, by name or id.
@@ -156,17 +156,17 @@ pub(super) struct ParentKeyMade<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cuts: Vec<String>,
     #[serde(flatten)]
-    shown: ParentKeyShown,
+    shown: ParentKeyResponse,
 }
 
 /// Makes a parent access key: a caller, a grant for each bucket, and the token. For operators, as every grant.
-#[utoipa::path(post, operation_id = "create_parent_key", path = "/api/v1/parent-keys", tag = "parent keys", request_body = ParentKeyFields, responses(
+#[utoipa::path(post, operation_id = "create_parent_key", path = "/api/v1/parent-keys", tag = "parent keys", request_body = ParentKeyRequest, responses(
     (status = 201, description = "The parent access key", body = ParentKeyMade<'static>),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create(native: Arc<Native>, call: Call, _: Authority) -> Result<Reply, Error> {
-    let fields: ParentKeyFields = json(&call.body)?;
-    let ParentKeyFields { name, account, buckets, permission, expires_in_secs, outlive } = fields;
+    let fields: ParentKeyRequest = json(&call.body)?;
+    let ParentKeyRequest { name, account, buckets, permission, expires_in_secs, outlive } = fields;
     if buckets.len() > MOST_BUCKETS {
         return Err(Error::new(Kind::Invalid, format!("the most buckets are {MOST_BUCKETS}")).at("buckets"));
     }
@@ -177,7 +177,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, _: Authority) -> Res
         buckets: buckets.iter().map(|text| wire::named(text, "buckets")).collect::<Result<Vec<BucketName>, _>>()?,
         permission,
         until: expires_in_secs.map(|secs| end_of(&call, secs)).transpose()?,
-        maker: who::maker(&call, outlive)?,
+        maker: authz::maker(&call, outlive)?,
     };
     let asked = new.until;
     let endpoint = endpoint(&native, &new).await?;
@@ -187,8 +187,8 @@ pub(super) async fn create(native: Arc<Native>, call: Call, _: Authority) -> Res
         token: token.reveal(),
         secret_access_key: token.secret_access_key().reveal(),
         endpoint,
-        cuts: who::cuts(asked, record.token.until),
-        shown: ParentKeyShown::of(&record),
+        cuts: authz::cuts(asked, record.token.until),
+        shown: ParentKeyResponse::of(&record),
     })
 }
 
@@ -230,7 +230,7 @@ impl Native {
             None => (call.caller.account, text),
         };
         let records = self.shared.parents.parents(account).await?;
-        let visible = |record: &ParentRecord| who::may_see(&call.caller, record.token.account, record.token.caller);
+        let visible = |record: &ParentRecord| authz::may_see(&call.caller, record.token.account, record.token.caller);
         let mut found = records.into_iter().filter(visible).filter(|record| match id {
             Some(id) => record.token.id == id,
             // Another account may have the same name.
@@ -248,15 +248,15 @@ impl Native {
     ("cascade" = Option<bool>, Query, description = "With `remove`: also if its caller was given other tokens"),
     ("dry_run" = Option<bool>, Query, description = "With `remove`: only say what it would mean"),
 ), responses(
-    (status = 200, description = "It is disabled; with `remove` it is gone, or what that would mean", body = ParentKeyShown),
+    (status = 200, description = "It is disabled; with `remove` it is gone, or what that would mean", body = ParentKeyResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn disable(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let query = &call.query;
     let mut record = native.parent_key(&call, call.params.get("key")?, "key").await?;
-    who::not_above(&call.caller, record.token.role)?;
+    authz::not_above(&call.caller, record.token.role)?;
     if query.flag("remove")?.unwrap_or(false) {
-        who::operator(&call.caller)?;
+        authz::operator(&call.caller)?;
         let what = Thing::ParentKey(record.token.id);
         return Reply::json(&native.removed(&call, authority, &what, Said::read(query)?).await?);
     }
@@ -266,7 +266,7 @@ pub(super) async fn disable(native: Arc<Native>, call: Call, authority: Authorit
     let by = authority.by();
     native.shared.registry.by(authority).revoke_token(record.token.id, by).await?;
     record.token.revoked = record.token.revoked.or(Some(call.now));
-    Reply::json(&ParentKeyShown::of(&record))
+    Reply::json(&ParentKeyResponse::of(&record))
 }
 
 /// What to change of a parent access key; what is not given stays.
@@ -318,7 +318,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     if !matches!(expires_in_secs, Whom::Unsaid) {
         ended += native.token_until((&call, authority), record.token.id, expires_in_secs, outlive, said).await?.1;
     }
-    let parent_key = ParentKeyShown::of(&native.parent_key(&call, key, "key").await?);
+    let parent_key = ParentKeyResponse::of(&native.parent_key(&call, key, "key").await?);
     let still_taken = if said.is_dry() { Vec::new() } else { still_taken(&native, by).await? };
     Reply::json(&ParentKeyChanged { parent_key, dry_run: said.is_dry(), ended, still_taken })
 }
@@ -327,7 +327,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
 #[derive(Serialize, ToSchema)]
 pub(super) struct ParentKeyChanged {
     #[serde(flatten)]
-    parent_key: ParentKeyShown,
+    parent_key: ParentKeyResponse,
     /// Whether nothing was done: then the key is as it was.
     dry_run: bool,
     /// How many live leases had more than it gives now, and were ended. Of a dry run one that would end for both reasons counts twice.
@@ -348,7 +348,7 @@ fn read_permission(text: &str) -> Result<Permission, Error> {
 /// Which credential to end; exactly one of these.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ChildFields {
+pub(super) struct ChildRequest {
     /// Its session token.
     session_token: Option<String>,
     /// What was signed: the claims of its token, as they are.
@@ -359,15 +359,15 @@ pub(super) struct ChildFields {
 /// Ends one credential that was signed with a parent access key, by its session token or by what that says.
 #[utoipa::path(post, operation_id = "end_child", path = "/api/v1/parent-keys/{key}/revocations", tag = "parent keys", params(
     ("key" = String, Path, description = "The access key id, the token's id, or the name in one's own account"),
-), request_body = ChildFields, responses(
-    (status = 200, description = "It is ended", body = EndedShown),
+), request_body = ChildRequest, responses(
+    (status = 200, description = "It is ended", body = EndedResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn end_child(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let fields: ChildFields = json(&call.body)?;
+    let fields: ChildRequest = json(&call.body)?;
     let record = native.parent_key(&call, call.params.get("key")?, "key").await?;
     let child = match fields {
-        ChildFields { session_token: Some(token), claims: None } => {
+        ChildRequest { session_token: Some(token), claims: None } => {
             let parent = native.shared.parents.parent(record.token.id, call.now).await?;
             let parent = parent.ok_or_else(|| {
                 Error::new(Kind::Invalid, "the parent access key has ended, and all that was signed with it")
@@ -376,9 +376,9 @@ pub(super) async fn end_child(native: Arc<Native>, call: Call, authority: Author
                 .and_then(|token| token.verify(&parent.secret))
                 .map_err(|why| Error::new(Kind::Invalid, why.to_string()).at("session_token"))?
         }
-        ChildFields { session_token: None, claims: Some(claims) } => Child::read(claims.to_string().as_bytes())
+        ChildRequest { session_token: None, claims: Some(claims) } => Child::read(claims.to_string().as_bytes())
             .map_err(|why| Error::new(Kind::Invalid, why.to_string()).at("claims"))?,
-        ChildFields { .. } => {
+        ChildRequest { .. } => {
             return Err(Error::new(Kind::Invalid, "name exactly one of `session_token`, `claims`"));
         }
     };
@@ -391,5 +391,5 @@ pub(super) async fn end_child(native: Arc<Native>, call: Call, authority: Author
         Error::new(Kind::Invalid, format!("it says that it was signed later than now: {why}")).at("iat")
     })?;
     native.shared.parents.end_child(&child, authority.by()).await?;
-    Reply::json(&EndedShown { ended: u64::from(child.until > call.now), ..EndedShown::default() })
+    Reply::json(&EndedResponse { ended: u64::from(child.until > call.now), ..EndedResponse::default() })
 }

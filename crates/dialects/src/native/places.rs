@@ -14,15 +14,15 @@ use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::table::Key;
 use valetkey_core::{Error, Kind};
 
+use super::authz::Whom;
 use super::error::Problem;
 use super::removal::{Removal, Said};
-use super::who::Whom;
 use super::{Native, lists, wire};
 use crate::edge::{Authority, Call, Reply, json};
 
 /// A bucket.
 #[derive(Serialize, ToSchema)]
-pub(super) struct BucketShown {
+pub(super) struct BucketResponse {
     /// Its name.
     bucket: String,
     /// Its store's id.
@@ -32,7 +32,7 @@ pub(super) struct BucketShown {
 /// Buckets.
 #[derive(Serialize, ToSchema)]
 pub(super) struct BucketList {
-    buckets: Vec<BucketShown>,
+    buckets: Vec<BucketResponse>,
 }
 
 /// Lists buckets. For operators.
@@ -43,14 +43,14 @@ pub(super) struct BucketList {
 pub(super) async fn buckets(native: Arc<Native>, _: Call) -> Result<Reply, Error> {
     let buckets = native.shared.registry.buckets().await?;
     let shown =
-        buckets.into_iter().map(|(bucket, id)| BucketShown { bucket: bucket.to_string(), storage: id.to_string() });
+        buckets.into_iter().map(|(bucket, id)| BucketResponse { bucket: bucket.to_string(), storage: id.to_string() });
     Reply::json(&BucketList { buckets: shown.collect() })
 }
 
 /// A bucket to be made.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct BucketFields {
+pub(super) struct BucketRequest {
     /// Its name, unique on this server.
     bucket: String,
     /// Its store, by name or id; may be left out when there is just one.
@@ -58,12 +58,12 @@ pub(super) struct BucketFields {
 }
 
 /// Makes a bucket, here and at its store. For operators.
-#[utoipa::path(post, operation_id = "create_bucket", path = "/api/v1/buckets", tag = "places", request_body = BucketFields, responses(
-    (status = 201, description = "The bucket", body = BucketShown),
+#[utoipa::path(post, operation_id = "create_bucket", path = "/api/v1/buckets", tag = "places", request_body = BucketRequest, responses(
+    (status = 201, description = "The bucket", body = BucketResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create_bucket(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let fields: BucketFields = json(&call.body)?;
+    let fields: BucketRequest = json(&call.body)?;
     let bucket = BucketName::parse(&fields.bucket).map_err(|error| error.at("bucket"))?;
     let registry = &native.shared.registry;
     let storages = registry.storages().await?;
@@ -82,7 +82,7 @@ pub(super) async fn create_bucket(native: Arc<Native>, call: Call, authority: Au
     // First at the store: a bucket on record that is not there could be granted and would open nothing.
     native.stores.ensure_bucket(storage, &bucket).await?;
     registry.by(authority).create_bucket(storage.id, &bucket, call.now).await?;
-    Reply::made(&BucketShown { bucket: bucket.to_string(), storage: storage.id.to_string() })
+    Reply::made(&BucketResponse { bucket: bucket.to_string(), storage: storage.id.to_string() })
 }
 
 /// Removes a bucket from the record, with the grants, datasets, workspaces and shared tables in it if that is said. Keys to it end. In
@@ -106,7 +106,7 @@ pub(super) async fn remove_bucket(native: Arc<Native>, call: Call, authority: Au
 
 /// A dataset.
 #[derive(Serialize, ToSchema)]
-pub(super) struct DatasetShown {
+pub(super) struct DatasetResponse {
     /// Its id.
     id: String,
     /// Its name.
@@ -137,7 +137,7 @@ pub(super) struct DatasetShown {
     sample: Option<String>,
 }
 
-impl DatasetShown {
+impl DatasetResponse {
     fn of(dataset: &Dataset) -> Self {
         let Dataset { id, name, topic, description, storage: _, bucket, path, format, frequency, version, .. } =
             dataset;
@@ -164,7 +164,7 @@ impl DatasetShown {
 /// Datasets.
 #[derive(Serialize, ToSchema)]
 pub(super) struct DatasetList {
-    datasets: Vec<DatasetShown>,
+    datasets: Vec<DatasetResponse>,
 }
 
 /// Lists the catalogue. For operators: it names buckets. Callers see theirs as grants.
@@ -176,15 +176,15 @@ pub(super) struct DatasetList {
 ))]
 pub(super) async fn datasets(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let bucket = lists::bucket(&call.query)?;
-    let datasets = native.shared.desk.directory.datasets().await?;
+    let datasets = native.shared.vending.directory.datasets().await?;
     let meant = datasets.iter().filter(|dataset| bucket.as_ref().is_none_or(|bucket| dataset.bucket == *bucket));
-    Reply::json(&DatasetList { datasets: meant.map(DatasetShown::of).collect() })
+    Reply::json(&DatasetList { datasets: meant.map(DatasetResponse::of).collect() })
 }
 
 /// A dataset to be added.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct DatasetFields {
+pub(super) struct DatasetRequest {
     /// Its name, unique on this server.
     name: String,
     /// The group it is listed under.
@@ -227,12 +227,12 @@ fn beside(text: Option<&str>, field: &'static str) -> Result<Option<Key>, Error>
 }
 
 /// Adds a dataset to the catalogue. For operators.
-#[utoipa::path(post, operation_id = "create_dataset", path = "/api/v1/datasets", tag = "places", request_body = DatasetFields, responses(
-    (status = 201, description = "The dataset", body = DatasetShown),
+#[utoipa::path(post, operation_id = "create_dataset", path = "/api/v1/datasets", tag = "places", request_body = DatasetRequest, responses(
+    (status = 201, description = "The dataset", body = DatasetResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create_dataset(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let fields: DatasetFields = json(&call.body)?;
+    let fields: DatasetRequest = json(&call.body)?;
     let bucket = BucketName::parse(&fields.bucket).map_err(|error| error.at("bucket"))?;
     let storage = native.storage_of(&bucket).await?;
     let short = |text: Option<String>, usual: &str, field: &'static str| {
@@ -259,7 +259,7 @@ pub(super) async fn create_dataset(native: Arc<Native>, call: Call, authority: A
     let paths = Paths::only([&dataset.path])?;
     native.opens(&storage, (&dataset.bucket, paths, Actions::READ), "a dataset's directory", "prefix")?;
     let id = native.shared.registry.by(authority).create_dataset(dataset.clone(), call.now).await?;
-    Reply::made(&DatasetShown::of(&Dataset { id, ..dataset }))
+    Reply::made(&DatasetResponse::of(&Dataset { id, ..dataset }))
 }
 
 /// Takes a dataset out of the catalogue, with the grants that were given as it if that is said; its objects stay. For operators.
@@ -319,7 +319,7 @@ pub(super) struct DatasetChange {
 #[utoipa::path(patch, operation_id = "change_dataset", path = "/api/v1/datasets/{dataset}", tag = "places", request_body = DatasetChange, params(
     ("dataset" = String, Path, description = "Its name or id"),
 ), responses(
-    (status = 200, description = "The dataset", body = DatasetShown),
+    (status = 200, description = "The dataset", body = DatasetResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn change_dataset(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
@@ -360,7 +360,7 @@ pub(super) async fn change_dataset(native: Arc<Native>, call: Call, authority: A
     }
     let by = authority.by();
     native.shared.registry.by(authority).change(&Amendment::Dataset(dataset.clone()), false, by).await?;
-    Reply::json(&DatasetShown::of(&dataset))
+    Reply::json(&DatasetResponse::of(&dataset))
 }
 
 /// Refuses a place whose store gives what an API cannot carry: here, where it is configured, and not at the first call.
@@ -392,7 +392,7 @@ impl Native {
             let said = format!(
                 "the storage `{}` cannot open {what}: {}; choose another place, or a bucket of a storage that can (of kind `gateway`, for one)",
                 storage.name,
-                error.said()
+                error.message()
             );
             Error::new(Kind::Invalid, said).at(field)
         })

@@ -18,7 +18,7 @@ use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
-use super::{Native, who, wire};
+use super::{Native, authz, wire};
 use crate::edge::{Authority, Call, Reply, json};
 
 /// How long links live, if nothing else is said: three days.
@@ -29,7 +29,7 @@ const LONGEST_LINK: Lifetime = Lifetime::secs(30 * 86_400);
 /// A profile to be made.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ProfileFields {
+pub(super) struct ProfileRequest {
     /// The recipient's account, by name or id; one's own if not given.
     account: Option<String>,
     /// The recipient's caller, by name; it is made, as a member, if there is none.
@@ -107,13 +107,13 @@ fn lifetime(secs: i64, field: &'static str) -> Result<Lifetime, Error> {
 }
 
 /// Makes what a recipient's profile consists of: a token, and where to use it. For admins in their account.
-#[utoipa::path(post, operation_id = "create_share_profile", path = "/api/v1/share-profiles", tag = "shares", request_body = ProfileFields, responses(
+#[utoipa::path(post, operation_id = "create_share_profile", path = "/api/v1/share-profiles", tag = "shares", request_body = ProfileRequest, responses(
     (status = 201, description = "The parts of a profile", body = ProfileParts<'static>),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let ProfileFields { account, caller, expires_in_secs, outlive, replace_after_secs } = json(&call.body)?;
-    let maker = who::maker(&call, outlive)?;
+    let ProfileRequest { account, caller, expires_in_secs, outlive, replace_after_secs } = json(&call.body)?;
+    let maker = authz::maker(&call, outlive)?;
     let name: Name = wire::named(&caller, "caller")?;
     let until = expires_in_secs.map(|secs| lifetime(secs, "expires_in_secs")).transpose()?;
     let until: Option<Timestamp> = until.map(|lifetime| lifetime.ends(call.now));
@@ -142,14 +142,14 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
         id: record.id.to_string(),
         expires: record.until.map(wire::at),
         replaced,
-        cuts: who::cuts(until, record.until),
+        cuts: authz::cuts(until, record.until),
     })
 }
 
 /// A link to be made.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct LinkFields {
+pub(super) struct LinkRequest {
     /// The recipient's account, by name or id; one's own if not given.
     account: Option<String>,
     /// The recipient's caller, by name; it is made, as a member, if there is none.
@@ -177,13 +177,13 @@ pub(super) struct LinkMade {
 }
 
 /// Makes a link to download a profile once; its token is made at the download. For admins in their account.
-#[utoipa::path(post, operation_id = "create_share_link", path = "/api/v1/share-links", tag = "shares", request_body = LinkFields, responses(
+#[utoipa::path(post, operation_id = "create_share_link", path = "/api/v1/share-links", tag = "shares", request_body = LinkRequest, responses(
     (status = 201, description = "The link", body = LinkMade),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn link(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let LinkFields { account, caller, kind, expires_in_secs, outlive, link_ttl_secs } = json(&call.body)?;
-    let maker = who::maker(&call, outlive)?;
+    let LinkRequest { account, caller, kind, expires_in_secs, outlive, link_ttl_secs } = json(&call.body)?;
+    let maker = authz::maker(&call, outlive)?;
     let name: Name = wire::named(&caller, "caller")?;
     let kind = match kind.as_deref() {
         None => ProfileKind::Bearer,

@@ -15,7 +15,7 @@ use crate::edge::{Authority, Call, Query};
 
 /// A thing, as a plan names it.
 #[derive(Serialize, ToSchema)]
-pub(super) struct ItemShown {
+pub(super) struct ItemResponse {
     /// What it is: `account`, `caller`, `token`, `parent key`, `grant`, `storage`, `bucket`, `dataset`, `workspace`, `project`,
     /// `share`, `table`, `recipient` or `packages`.
     kind: &'static str,
@@ -26,7 +26,7 @@ pub(super) struct ItemShown {
     name: String,
 }
 
-impl ItemShown {
+impl ItemResponse {
     fn of(item: &Item) -> Self {
         Self { kind: item.thing.kind(), id: item.thing.id(), name: item.name.clone() }
     }
@@ -36,13 +36,13 @@ impl ItemShown {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Removal {
     /// What it is.
-    what: ItemShown,
+    what: ItemResponse,
     /// Whether nothing was done.
     dry_run: bool,
     /// What goes with it: it was made for it, or is nothing without it. At most 1000.
-    with: Vec<ItemShown>,
+    with: Vec<ItemResponse>,
     /// What needs it, and goes with it when `cascade` is said. At most 1000.
-    needs: Vec<ItemShown>,
+    needs: Vec<ItemResponse>,
     /// How many more of both there are that are not listed.
     unlisted: usize,
     /// How many live leases end.
@@ -62,10 +62,10 @@ const MOST_LISTED: usize = 1000;
 
 impl Removal {
     fn of(plan: &Plan, dry_run: bool) -> Self {
-        let listed = |items: &[Item]| items.iter().take(MOST_LISTED).map(ItemShown::of).collect::<Vec<_>>();
+        let listed = |items: &[Item]| items.iter().take(MOST_LISTED).map(ItemResponse::of).collect::<Vec<_>>();
         let (with, needs) = (listed(&plan.with), listed(&plan.needs));
         Self {
-            what: ItemShown::of(&plan.what),
+            what: ItemResponse::of(&plan.what),
             dry_run,
             unlisted: (plan.with.len() - with.len()) + (plan.needs.len() - needs.len()),
             with,
@@ -159,7 +159,7 @@ impl Native {
         Self::not_themselves(call, &plan)?;
         if said.dry_run {
             let mut shown = Removal::of(&plan, true);
-            shown.refused = plan.allows(said.how).err().map(|error| error.said().to_owned());
+            shown.refused = plan.allows(said.how).err().map(|error| error.message().to_owned());
             return Ok(shown);
         }
         plan.allows(said.how)?;

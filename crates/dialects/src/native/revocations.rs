@@ -13,14 +13,14 @@ use valetkey_core::{Error, Kind};
 
 use super::ending::{Extent, LastOperator};
 use super::error::Problem;
-use super::taken::{EndedShown, still_taken};
-use super::{Native, who, wire};
+use super::taken::{EndedResponse, still_taken};
+use super::{Native, authz, wire};
 use crate::edge::{Authority, Call, Reply, json};
 
 /// What to end; exactly one of `lease`, `token`, `caller`, `account` and `grant`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RevocationFields {
+pub(super) struct RevocationRequest {
     /// One lease, by its id.
     lease: Option<String>,
     /// Everything a token vended: by the token's id, or by the token itself. The token stays, unless `tokens` says otherwise.
@@ -46,17 +46,17 @@ struct Meant {
 }
 
 /// Ends credentials early: a member what it asked for itself, an admin its account's, an operator any.
-#[utoipa::path(post, operation_id = "revoke", path = "/api/v1/revocations", tag = "leases", request_body = RevocationFields, responses(
-    (status = 200, description = "They are ended", body = EndedShown),
+#[utoipa::path(post, operation_id = "revoke", path = "/api/v1/revocations", tag = "leases", request_body = RevocationRequest, responses(
+    (status = 200, description = "They are ended", body = EndedResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn revoke(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let fields: RevocationFields = json(&call.body)?;
+    let fields: RevocationRequest = json(&call.body)?;
     let (tokens, made, last) = (fields.tokens, fields.with_made, fields.last_operator);
     let Meant { what, tokens: about } = meant(&native, &call, fields).await?;
     let by = authority.by();
     let registry = &native.shared.registry;
-    let mut shown = EndedShown::default();
+    let mut shown = EndedResponse::default();
     match (tokens.unwrap_or(false), about) {
         (true, Some(about)) => {
             let live = about.into_iter().filter(|record| record.revoked.is_none()).collect();
@@ -89,8 +89,8 @@ pub(super) async fn revoke(native: Arc<Native>, call: Call, authority: Authority
     Reply::json(&shown)
 }
 
-async fn meant(native: &Native, call: &Call, fields: RevocationFields) -> Result<Meant, Error> {
-    let RevocationFields { lease, token, caller, account, grant, tokens: _, with_made: _, last_operator: _ } = fields;
+async fn meant(native: &Native, call: &Call, fields: RevocationRequest) -> Result<Meant, Error> {
+    let RevocationRequest { lease, token, caller, account, grant, tokens: _, with_made: _, last_operator: _ } = fields;
     let alone = |what| Meant { what, tokens: None };
     match (lease, token, caller, account, grant) {
         (Some(lease), None, None, None, None) => {
@@ -108,7 +108,7 @@ async fn meant(native: &Native, call: &Call, fields: RevocationFields) -> Result
         }
         (None, None, None, Some(account), None) => {
             let account = native.account(call, Some(&account)).await?;
-            who::admin(&call.caller)?;
+            authz::admin(&call.caller)?;
             Ok(alone(Revocation::Account(account.id)))
         }
         (None, None, None, None, Some(grant)) => grant_of(native, call, wire::named(&grant, "grant")?).await.map(alone),
@@ -121,7 +121,7 @@ async fn caller_of(native: &Native, call: &Call, text: &str) -> Result<CallerRec
     if known.standing == CallerStanding::Removed {
         return Err(Error::not_found(Noun::Caller).at("caller"));
     }
-    who::not_above(&call.caller, known.role)?;
+    authz::not_above(&call.caller, known.role)?;
     Ok(known)
 }
 

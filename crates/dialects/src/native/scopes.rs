@@ -91,7 +91,7 @@ pub(super) fn action(text: &str, field: &'static str) -> Result<Action, Error> {
 
 /// The paths of a request, as its fields have them.
 #[derive(Default)]
-pub(super) struct PathFields {
+pub(super) struct PathRequest {
     pub(super) prefix: Option<String>,
     pub(super) prefixes: Option<Vec<String>>,
     pub(super) objects: Option<Vec<String>>,
@@ -105,7 +105,7 @@ const MOST_PATHS: usize = 1000;
 /// Makes a path of a field's text.
 type Make = fn(&[u8]) -> Result<Path, Error>;
 
-impl PathFields {
+impl PathRequest {
     /// The paths; nothing if no field names any. An empty list names none and is refused: it never means everything.
     pub(super) fn read(self) -> Result<Option<Paths>, Error> {
         let Self { prefix, prefixes, objects, raw_prefixes, whole_bucket } = self;
@@ -146,7 +146,7 @@ impl PathFields {
 
 /// A scope as answers show it.
 #[derive(Serialize, ToSchema)]
-pub(super) struct ScopeShown {
+pub(super) struct ScopeResponse {
     /// The bucket.
     bucket: String,
     /// Directories, without their last slash: the key itself or anything below it.
@@ -163,7 +163,7 @@ pub(super) struct ScopeShown {
     actions: Vec<&'static str>,
 }
 
-impl ScopeShown {
+impl ScopeResponse {
     pub(super) fn of(scope: &Scope) -> Self {
         let (mut prefixes, mut objects, mut raw_prefixes) = (Vec::new(), Vec::new(), Vec::new());
         let whole_bucket = match scope.paths() {
@@ -212,20 +212,20 @@ mod tests {
     #[test]
     fn no_path_never_means_everything() {
         let read =
-            |fields: PathFields| fields.read().map_err(|error| (error.kind(), error.field().unwrap_or("").to_owned()));
-        assert_eq!(read(PathFields::default()), Ok(None));
-        assert_eq!(read(PathFields { whole_bucket: Some(false), ..PathFields::default() }), Ok(None));
-        assert_eq!(read(PathFields { whole_bucket: Some(true), ..PathFields::default() }), Ok(Some(Paths::Whole)));
+            |fields: PathRequest| fields.read().map_err(|error| (error.kind(), error.field().unwrap_or("").to_owned()));
+        assert_eq!(read(PathRequest::default()), Ok(None));
+        assert_eq!(read(PathRequest { whole_bucket: Some(false), ..PathRequest::default() }), Ok(None));
+        assert_eq!(read(PathRequest { whole_bucket: Some(true), ..PathRequest::default() }), Ok(Some(Paths::Whole)));
         let refused =
-            |fields: PathFields, field: &str| assert_eq!(read(fields), Err((Kind::Invalid, field.to_owned())));
-        refused(PathFields { prefix: Some(String::new()), ..PathFields::default() }, "prefix");
-        refused(PathFields { prefix: Some("a/".into()), ..PathFields::default() }, "prefix");
-        refused(PathFields { prefixes: Some(vec![]), ..PathFields::default() }, "prefixes");
-        refused(PathFields { objects: Some(vec![]), ..PathFields::default() }, "objects");
-        refused(PathFields { raw_prefixes: Some(vec![String::new()]), ..PathFields::default() }, "raw_prefixes");
-        refused(PathFields { prefixes: Some(vec!["a".into(); 1001]), ..PathFields::default() }, "prefixes");
+            |fields: PathRequest, field: &str| assert_eq!(read(fields), Err((Kind::Invalid, field.to_owned())));
+        refused(PathRequest { prefix: Some(String::new()), ..PathRequest::default() }, "prefix");
+        refused(PathRequest { prefix: Some("a/".into()), ..PathRequest::default() }, "prefix");
+        refused(PathRequest { prefixes: Some(vec![]), ..PathRequest::default() }, "prefixes");
+        refused(PathRequest { objects: Some(vec![]), ..PathRequest::default() }, "objects");
+        refused(PathRequest { raw_prefixes: Some(vec![String::new()]), ..PathRequest::default() }, "raw_prefixes");
+        refused(PathRequest { prefixes: Some(vec!["a".into(); 1001]), ..PathRequest::default() }, "prefixes");
         refused(
-            PathFields { prefix: Some("a".into()), whole_bucket: Some(true), ..PathFields::default() },
+            PathRequest { prefix: Some("a".into()), whole_bucket: Some(true), ..PathRequest::default() },
             "whole_bucket",
         );
     }

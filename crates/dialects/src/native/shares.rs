@@ -19,10 +19,10 @@ use valetkey_core::table::{AsOf, TablePlace};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
+use super::authz::Whom;
 use super::error::Problem;
 use super::lists::Names;
 use super::taken::{StillTaken, still_taken};
-use super::who::Whom;
 use super::{Native, wire};
 use crate::edge::{Authority, Call, Reply, json};
 
@@ -31,7 +31,7 @@ const USUAL_MAX: Lifetime = Lifetime::secs(86_400);
 
 /// A share.
 #[derive(Serialize, ToSchema)]
-pub(super) struct ShareShown {
+pub(super) struct ShareResponse {
     /// Its id.
     id: String,
     /// Its name, unique on this server in whatever case.
@@ -47,7 +47,7 @@ pub(super) struct ShareShown {
     made: String,
 }
 
-impl ShareShown {
+impl ShareResponse {
     fn of(share: &Share) -> Self {
         let Share { id, account, name, comment, made } = share;
         Self {
@@ -64,7 +64,7 @@ impl ShareShown {
 /// Shares.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ShareList {
-    shares: Vec<ShareShown>,
+    shares: Vec<ShareResponse>,
 }
 
 /// Lists shares. For operators.
@@ -80,14 +80,15 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let mut shares = native.shared.shares.shares().await?;
     shares.retain(|share| account.is_none_or(|account| share.account == account));
     let names = Names::of(&native, shares.iter().map(|share| share.account), []).await?;
-    let shown = |share: &Share| ShareShown { account_name: names.account(share.account), ..ShareShown::of(share) };
+    let shown =
+        |share: &Share| ShareResponse { account_name: names.account(share.account), ..ShareResponse::of(share) };
     Reply::json(&ShareList { shares: shares.iter().map(shown).collect() })
 }
 
 /// A share to be made.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ShareFields {
+pub(super) struct ShareRequest {
     /// Its name: 1 to 255 characters, no space, `/` or control character.
     name: String,
     /// The provider's account, by name or id; one's own if not given.
@@ -97,16 +98,16 @@ pub(super) struct ShareFields {
 }
 
 /// Makes a share. For operators.
-#[utoipa::path(post, operation_id = "create_share", path = "/api/v1/shares", tag = "shares", request_body = ShareFields, responses(
-    (status = 201, description = "The share", body = ShareShown),
+#[utoipa::path(post, operation_id = "create_share", path = "/api/v1/shares", tag = "shares", request_body = ShareRequest, responses(
+    (status = 201, description = "The share", body = ShareResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create(native: Arc<Native>, call: Call, _: Authority) -> Result<Reply, Error> {
-    let ShareFields { name, account, comment } = json(&call.body)?;
+    let ShareRequest { name, account, comment } = json(&call.body)?;
     let name = SharedName::parse(&name).map_err(|error| error.at("name"))?;
     let account = native.account(&call, account.as_deref()).await?.id;
     let share = native.shared.shares.create_share(account, &name, comment.as_deref(), call.now).await?;
-    Reply::made(&ShareShown::of(&share))
+    Reply::made(&ShareResponse::of(&share))
 }
 
 /// What became of something taken back.
@@ -166,7 +167,7 @@ pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority
 
 /// A table in a share.
 #[derive(Serialize, ToSchema)]
-pub(super) struct TableShown {
+pub(super) struct TableResponse {
     /// Its id.
     id: String,
     /// The schema it is listed under.
@@ -187,7 +188,7 @@ pub(super) struct TableShown {
     history: &'static str,
 }
 
-impl TableShown {
+impl TableResponse {
     fn of(table: &SharedTable) -> Self {
         let SharedTable { id, share: _, schema, name, storage, bucket, root, auxiliary, access, history } = table;
         Self {
@@ -207,7 +208,7 @@ impl TableShown {
 /// Tables of a share.
 #[derive(Serialize, ToSchema)]
 pub(super) struct TableList {
-    tables: Vec<TableShown>,
+    tables: Vec<TableResponse>,
 }
 
 /// Lists the tables of a share. For operators.
@@ -220,13 +221,13 @@ pub(super) struct TableList {
 pub(super) async fn tables(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let share = native.share(&call).await?;
     let tables = native.shared.shares.tables(share.id).await?;
-    Reply::json(&TableList { tables: tables.iter().map(TableShown::of).collect() })
+    Reply::json(&TableList { tables: tables.iter().map(TableResponse::of).collect() })
 }
 
 /// A table to be put into a share.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TableFields {
+pub(super) struct TableRequest {
     /// The schema to list it under: like a share's name, without a `.`.
     schema: String,
     /// Its name, unique in its schema in whatever case.
@@ -252,7 +253,7 @@ pub(super) struct TableFields {
 #[derive(Serialize, ToSchema)]
 pub(super) struct TableAdded {
     #[serde(flatten)]
-    table: TableShown,
+    table: TableResponse,
     /// Whether the server saw that there is a table: not with `force`, nor in stores that it does not read itself.
     checked: bool,
     /// Who may read it from now on: accounts, by name, or single callers of one as `account/caller`.
@@ -276,7 +277,7 @@ impl Native {
         let why = if matches!(error.kind(), Kind::NotFound(_)) {
             "no commit in its `_delta_log`"
         } else if matches!(error.kind(), Kind::Invalid | Kind::Unsupported) {
-            error.said()
+            error.message()
         } else {
             // The store does not answer: that says nothing of the table.
             return Err(error);
@@ -296,7 +297,7 @@ impl Native {
             if recipient.until.is_some_and(|until| until <= now) {
                 continue;
             }
-            let RecipientShown { account, to, .. } = self.recipient_shown(&recipient, &accounts).await?;
+            let RecipientResponse { account, to, .. } = self.recipient_shown(&recipient, &accounts).await?;
             readers.push(to.map_or_else(|| account.clone(), |caller| format!("{account}/{caller}")));
         }
         Ok(readers)
@@ -340,12 +341,12 @@ fn by_keys_only(storage: &Storage, access: TableAccess, history: History) -> Res
 /// Puts a table into a share; whoever was given the share may read it at once. For operators.
 #[utoipa::path(post, operation_id = "add_shared_table", path = "/api/v1/shares/{share}/tables", tag = "shares", params(
     ("share" = String, Path, description = "The share's name or id"),
-), request_body = TableFields, responses(
+), request_body = TableRequest, responses(
     (status = 201, description = "The table", body = TableAdded),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn add_table(native: Arc<Native>, call: Call, _: Authority) -> Result<Reply, Error> {
-    let TableFields { schema, name, bucket, root, auxiliary, access, history, force } = json(&call.body)?;
+    let TableRequest { schema, name, bucket, root, auxiliary, access, history, force } = json(&call.body)?;
     let bucket = BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?;
     let storage = native.storage_of(&bucket).await?;
     let access = word(access.as_deref(), usual_access(&storage), TableAccess::parse, "access")?;
@@ -379,7 +380,7 @@ pub(super) async fn add_table(native: Arc<Native>, call: Call, _: Authority) -> 
     let checked = !force && native.look(&storage, &table).await?;
     let table = native.shared.shares.add_table(table, call.now).await?;
     let readable_by = native.readers(&share, call.now).await?;
-    Reply::made(&TableAdded { table: TableShown::of(&table), checked, readable_by })
+    Reply::made(&TableAdded { table: TableResponse::of(&table), checked, readable_by })
 }
 
 /// Takes a table out of a share. What was vended of it ends too, unless told otherwise. For operators.
@@ -406,7 +407,7 @@ pub(super) async fn remove_table(native: Arc<Native>, call: Call, authority: Aut
 
 /// Whom a share was given to.
 #[derive(Serialize, ToSchema)]
-pub(super) struct RecipientShown {
+pub(super) struct RecipientResponse {
     /// The account, by name.
     account: String,
     /// The caller of it, by name; nothing for every caller.
@@ -422,11 +423,11 @@ pub(super) struct RecipientShown {
 /// Whom a share was given to.
 #[derive(Serialize, ToSchema)]
 pub(super) struct RecipientList {
-    recipients: Vec<RecipientShown>,
+    recipients: Vec<RecipientResponse>,
 }
 
 impl Native {
-    async fn recipient_shown(&self, recipient: &Recipient, accounts: &[Account]) -> Result<RecipientShown, Error> {
+    async fn recipient_shown(&self, recipient: &Recipient, accounts: &[Account]) -> Result<RecipientResponse, Error> {
         let account = accounts.iter().find(|account| account.id == recipient.account);
         let to = match recipient.to {
             Grantee::Everyone => None,
@@ -436,7 +437,7 @@ impl Native {
                 Some(name.unwrap_or_else(|| id.to_string()))
             }
         };
-        Ok(RecipientShown {
+        Ok(RecipientResponse {
             account: account.map_or_else(|| recipient.account.to_string(), |account| account.name.to_string()),
             to,
             max_ttl_secs: recipient.max_lifetime.as_secs(),
@@ -471,7 +472,7 @@ pub(super) async fn recipients(native: Arc<Native>, call: Call) -> Result<Reply,
 /// A recipient to be given a share.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RecipientFields {
+pub(super) struct RecipientRequest {
     /// The account, by name or id.
     account: String,
     /// The caller of it, by name or id; `null` for everyone of the account. Must be given.
@@ -487,12 +488,12 @@ pub(super) struct RecipientFields {
 /// Gives a share to a recipient, or changes the limits it was given with. For operators.
 #[utoipa::path(post, operation_id = "give_share", path = "/api/v1/shares/{share}/recipients", tag = "shares", params(
     ("share" = String, Path, description = "The share's name or id"),
-), request_body = RecipientFields, responses(
-    (status = 201, description = "The recipient", body = RecipientShown),
+), request_body = RecipientRequest, responses(
+    (status = 201, description = "The recipient", body = RecipientResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn give(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let RecipientFields { account, to, max_ttl_secs, until } = json(&call.body)?;
+    let RecipientRequest { account, to, max_ttl_secs, until } = json(&call.body)?;
     let max_lifetime = match max_ttl_secs {
         Some(secs) => Lifetime::parse(secs).map_err(|error| error.at("max_ttl_secs"))?,
         None => USUAL_MAX,

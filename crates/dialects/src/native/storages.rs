@@ -11,7 +11,7 @@ use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::name::shortened;
 use valetkey_core::removal::Thing;
 use valetkey_core::storage::{Quota, Sharing, Storage, StorageKind};
-use valetkey_core::stores::{Description, Ended};
+use valetkey_core::storage_admin::{Description, Ended};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind, Secret};
 
@@ -22,7 +22,7 @@ use crate::edge::{Authority, Call, Reply, json};
 
 /// A store.
 #[derive(Serialize, ToSchema)]
-pub(super) struct StorageShown {
+pub(super) struct StorageResponse {
     /// Its id.
     id: String,
     /// Its name.
@@ -42,24 +42,24 @@ pub(super) struct StorageShown {
     /// How soon its credentials can be ended before their time: `immediate`, `minutes` or `expiry-only`.
     revocation: &'static str,
     #[serde(flatten)]
-    backend: Option<BackendShown>,
+    external: Option<ExternalResponse>,
 }
 
 /// What is configured of a store that somebody else runs.
 #[derive(Serialize, ToSchema)]
-struct BackendShown {
+struct ExternalResponse {
     /// The settings of its kind; nothing in them is secret.
     #[schema(value_type = Object)]
     settings: Box<RawValue>,
     /// Whether secrets are kept beside them.
     has_secrets: bool,
     #[serde(flatten)]
-    vending: Option<VendingShown>,
+    vending: Option<VendingResponse>,
 }
 
 /// How a store is asked for credentials; nothing of a gateway, which is asked for none.
 #[derive(Serialize, ToSchema)]
-struct VendingShown {
+struct VendingResponse {
     /// Who may be given the same credential: its `caller` alone, or `anyone` with a permit for the same scope.
     sharing: &'static str,
     /// How often it is asked: so many times a second, on the average.
@@ -68,9 +68,9 @@ struct VendingShown {
     burst: u32,
 }
 
-impl StorageShown {
+impl StorageResponse {
     fn of(storage: &Storage) -> Result<Self, Error> {
-        let Storage { id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime, backend } =
+        let Storage { id, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime, external } =
             storage;
         let unreadable = |error| Error::internal("a storage's settings cannot be read").caused_by(error);
         let shown = |settings: &str| RawValue::from_string(settings.to_owned()).map_err(unreadable);
@@ -84,15 +84,15 @@ impl StorageShown {
             min_ttl_secs: min_lifetime.as_secs(),
             max_ttl_secs: max_lifetime.as_secs(),
             revocation: storage.revocation().as_str(),
-            backend: match backend.as_deref() {
+            external: match external.as_deref() {
                 None => None,
-                Some(backend) => Some(BackendShown {
-                    settings: shown(&backend.settings)?,
-                    has_secrets: backend.secrets.is_some(),
-                    vending: (!kind.is_ours()).then(|| VendingShown {
-                        sharing: backend.sharing.as_str(),
-                        calls_per_sec: backend.quota.calls_per_sec,
-                        burst: backend.quota.burst,
+                Some(external) => Some(ExternalResponse {
+                    settings: shown(&external.settings)?,
+                    has_secrets: external.secrets.is_some(),
+                    vending: (!kind.is_ours()).then(|| VendingResponse {
+                        sharing: external.sharing.as_str(),
+                        calls_per_sec: external.quota.calls_per_sec,
+                        burst: external.quota.burst,
                     }),
                 }),
             },
@@ -103,23 +103,23 @@ impl StorageShown {
 /// Stores.
 #[derive(Serialize, ToSchema)]
 pub(super) struct StorageList {
-    storages: Vec<StorageShown>,
+    storages: Vec<StorageResponse>,
 }
 
 /// Lists stores. For operators.
 #[utoipa::path(get, operation_id = "list_storages", path = "/api/v1/storages", tag = "storages", responses(
-    (status = 200, description = "Stores", body = StorageList),
+    (status = 200, description = "StorageAdmin", body = StorageList),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, _: Call) -> Result<Reply, Error> {
     let storages = native.shared.registry.storages().await?;
-    Reply::json(&StorageList { storages: storages.iter().map(StorageShown::of).collect::<Result<_, _>>()? })
+    Reply::json(&StorageList { storages: storages.iter().map(StorageResponse::of).collect::<Result<_, _>>()? })
 }
 
 /// What can be said of a store, when it is added and later.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct StorageFields {
+pub(super) struct StorageRequest {
     /// Its name, unique on this server. It cannot be changed.
     #[serde(default, deserialize_with = "wire::given")]
     name: Option<String>,
@@ -201,7 +201,7 @@ pub(super) enum SharingWord {
     Anyone,
 }
 
-impl StorageFields {
+impl StorageRequest {
     /// What was said, of a store of this name and kind. Nothing of the secrets is repeated, whatever they are.
     fn described(self, name: valetkey_core::name::Name, kind: StorageKind) -> Result<Description, Error> {
         let ttl = |secs: Option<i64>, field: &'static str| {
@@ -250,30 +250,30 @@ fn quota(calls_per_sec: Option<u32>, burst: Option<u32>) -> Result<Option<Quota>
 }
 
 /// Adds a store. For operators.
-#[utoipa::path(post, operation_id = "create_storage", path = "/api/v1/storages", tag = "storages", request_body = StorageFields, responses(
-    (status = 201, description = "The store", body = StorageShown),
+#[utoipa::path(post, operation_id = "create_storage", path = "/api/v1/storages", tag = "storages", request_body = StorageRequest, responses(
+    (status = 201, description = "The store", body = StorageResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let fields: StorageFields = json(&call.body)?;
+    let fields: StorageRequest = json(&call.body)?;
     let name = fields.name.as_deref().ok_or_else(|| Error::new(Kind::Invalid, "say its `name`").at("name"))?;
     let name = wire::named(name, "name")?;
     let kind = fields.kind.unwrap_or(KindWord::Embedded).kind();
     let new = native.stores.read(fields.described(name, kind)?, None)?;
     let storage = native.shared.registry.by(authority).create_storage(new, call.now).await?;
     native.stores.put(&storage).await?;
-    Reply::made(&StorageShown::of(&storage)?)
+    Reply::made(&StorageResponse::of(&storage)?)
 }
 
 /// Changes what is configured of a store; what is left out stays, and credentials that were handed out live on. For operators.
 #[utoipa::path(patch, operation_id = "change_storage", path = "/api/v1/storages/{storage}", tag = "storages", params(
     ("storage" = String, Path, description = "The store's name or id"),
-), request_body = StorageFields, responses(
-    (status = 200, description = "The store", body = StorageShown),
+), request_body = StorageRequest, responses(
+    (status = 200, description = "The store", body = StorageResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let fields: StorageFields = json(&call.body)?;
+    let fields: StorageRequest = json(&call.body)?;
     let before = native.storage(&call).await?;
     let cannot =
         |field: &'static str| Error::new(Kind::Invalid, format!("a storage's {field} cannot be changed")).at(field);
@@ -286,7 +286,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     let new = native.stores.read(fields.described(before.name.clone(), before.kind)?, Some(&before))?;
     let storage = native.shared.registry.by(authority).change_storage(before.id, new).await?;
     native.stores.put(&storage).await?;
-    Reply::json(&StorageShown::of(&storage)?)
+    Reply::json(&StorageResponse::of(&storage)?)
 }
 
 /// Takes a store off the record, with its buckets if that is said. Keys to it end here, and the answer says how long it takes what it
@@ -308,7 +308,7 @@ pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority
 /// Nothing has to be said.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct EndFields {}
+pub(super) struct EndRequest {}
 
 /// What came of ending a store's credentials.
 #[derive(Serialize, ToSchema)]
@@ -327,16 +327,16 @@ pub(super) struct StorageEnded {
 /// way. For operators.
 #[utoipa::path(post, operation_id = "end_storage_credentials", path = "/api/v1/storages/{storage}/revocations", tag = "storages", params(
     ("storage" = String, Path, description = "The store's name or id"),
-), request_body = EndFields, responses(
+), request_body = EndRequest, responses(
     (status = 200, description = "They are ended, or will be in a moment", body = StorageEnded),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn end(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let EndFields {} = if call.body.is_empty() { EndFields {} } else { json(&call.body)? };
+    let EndRequest {} = if call.body.is_empty() { EndRequest {} } else { json(&call.body)? };
     let storage = native.storage(&call).await?;
     let there = native.stores.end_credentials(&storage).await.map_err(told);
     // Afterwards, so that nothing of what was fetched meanwhile is handed out again; and whatever the store said, since it ends here.
-    let by = Revoker { at: native.shared.desk.now(), ..authority.by() };
+    let by = Revoker { at: native.shared.vending.now(), ..authority.by() };
     let ended = native.shared.registry.by(authority).revoke(Revocation::Storage(storage.id), by).await;
     let Ended { done, notes } = there?;
     let ended = ended?;
@@ -345,9 +345,9 @@ pub(super) async fn end(native: Arc<Native>, call: Call, authority: Authority) -
 
 /// A store's failure with what it answered, which an operator has to know; other callers are told less.
 fn told(error: Error) -> Error {
-    match error.noted().filter(|noted| !noted.is_empty()) {
+    match error.detail().filter(|noted| !noted.is_empty()) {
         Some(noted) => {
-            let said = format!("{}: {noted}", error.said());
+            let said = format!("{}: {noted}", error.message());
             let told = Error::new(error.kind(), said).note(noted.to_owned());
             match error.retry_after_secs() {
                 Some(secs) => told.retry_after(secs),

@@ -11,7 +11,7 @@ use super::{Native, wire};
 
 /// How many leases were ended.
 #[derive(Default, Serialize, ToSchema)]
-pub(super) struct EndedShown {
+pub(super) struct EndedResponse {
     /// How many live leases that ended.
     pub(super) ended: u64,
     /// Those of them whose credentials their stores, which somebody else runs, take until their time is over.

@@ -14,18 +14,18 @@ use valetkey_core::removal::{Amendment, Thing};
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
+use super::authz::Whom;
 use super::ending::{Extent, LastOperator};
 use super::error::Problem;
 use super::lists::Names;
 use super::removal::{Changing, Said};
 use super::taken::{StillTaken, still_taken};
-use super::who::Whom;
-use super::{Native, lists, who, wire};
+use super::{Native, authz, lists, wire};
 use crate::edge::{Authority, Call, Reply, json};
 
 /// A token, without what proves it.
 #[derive(Serialize, ToSchema)]
-pub(super) struct TokenShown {
+pub(super) struct TokenResponse {
     /// Its id.
     id: String,
     /// Its id as a UUID, as other dialects write it.
@@ -55,7 +55,7 @@ pub(super) struct TokenShown {
     standing: &'static str,
 }
 
-impl TokenShown {
+impl TokenResponse {
     pub(super) fn of(record: &TokenRecord) -> Self {
         let TokenRecord { id, caller, caller_name, account, role, tail, made, until, revoked, made_by, standing } =
             record;
@@ -80,7 +80,7 @@ impl TokenShown {
 /// Tokens.
 #[derive(Serialize, ToSchema)]
 pub(super) struct TokenList {
-    tokens: Vec<TokenShown>,
+    tokens: Vec<TokenResponse>,
     /// What to send as `after` for the next page; nothing when there is none.
     next_after: Option<String>,
 }
@@ -110,15 +110,17 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let (records, more) = lists::page(native.shared.registry.list_tokens(&filter).await?, limit);
     let next_after = records.last().filter(|_| more).map(|last| last.id.to_string());
     let names = Names::of(&native, records.iter().map(|record| record.account), []).await?;
-    let shown =
-        |record: &TokenRecord| TokenShown { account_name: names.account(record.account), ..TokenShown::of(record) };
+    let shown = |record: &TokenRecord| TokenResponse {
+        account_name: names.account(record.account),
+        ..TokenResponse::of(record)
+    };
     Reply::json(&TokenList { tokens: records.iter().map(shown).collect(), next_after })
 }
 
 /// A token to be made.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TokenFields {
+pub(super) struct TokenRequest {
     /// The account, by name or id; one's own if not given.
     account: Option<String>,
     /// The caller's name; it is made if there is none.
@@ -140,28 +142,28 @@ pub(super) struct TokenMade<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cuts: Vec<String>,
     #[serde(flatten)]
-    shown: TokenShown,
+    shown: TokenResponse,
 }
 
 /// Makes a token, and its caller if there is none. For admins in their account, never for a role above their own.
-#[utoipa::path(post, operation_id = "create_token", path = "/api/v1/tokens", tag = "tokens", request_body = TokenFields, responses(
+#[utoipa::path(post, operation_id = "create_token", path = "/api/v1/tokens", tag = "tokens", request_body = TokenRequest, responses(
     (status = 201, description = "The token", body = TokenMade<'static>),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let fields: TokenFields = json(&call.body)?;
+    let fields: TokenRequest = json(&call.body)?;
     let account = native.account(&call, fields.account.as_deref()).await?.id;
     let name: Name = wire::named(&fields.caller, "caller")?;
     let known = native.caller_in(account, name.as_str()).await?;
-    let maker = who::maker(&call, fields.outlive)?;
+    let maker = authz::maker(&call, fields.outlive)?;
     let role = match (&fields.role, &known) {
-        (Some(text), _) => who::role(text)?,
+        (Some(text), _) => authz::role(text)?,
         (None, Some(known)) => known.role,
         (None, None) => Role::Member,
     };
-    who::not_above(&call.caller, role)?;
+    authz::not_above(&call.caller, role)?;
     if let Some(known) = &known {
-        who::not_above(&call.caller, known.role)?;
+        authz::not_above(&call.caller, known.role)?;
     }
     let until = fields.expires_in_secs.map(|secs| end_of(&call, secs)).transpose()?;
     let registry = &native.shared.registry;
@@ -171,8 +173,8 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
     let record = registry.by(authority).create_token(caller, &token, until, maker, call.now).await?;
     Reply::made(&TokenMade {
         token: token.reveal(),
-        cuts: who::cuts(until, record.until),
-        shown: TokenShown::of(&record),
+        cuts: authz::cuts(until, record.until),
+        shown: TokenResponse::of(&record),
     })
 }
 
@@ -207,7 +209,7 @@ pub(super) async fn end(native: Arc<Native>, call: Call, authority: Authority) -
     let query = &call.query;
     if query.flag("dry_run")?.unwrap_or(false) {
         let id: TokenId = wire::in_path(call.params.get("token")?, Noun::Token, "token")?;
-        who::not_above(&call.caller, native.token(&call, id).await?.role)?;
+        authz::not_above(&call.caller, native.token(&call, id).await?.role)?;
         return Reply::json(&native.removed(&call, authority, &Thing::Token(id), Said::read(query)?).await?);
     }
     let with = Extent::of(query.flag("with_made")?);
@@ -218,7 +220,7 @@ pub(super) async fn end(native: Arc<Native>, call: Call, authority: Authority) -
     let by = authority.by();
     let ended = doomed.end(&native, authority).await?;
     let revoked = record.revoked.or(Some(call.now));
-    let token = TokenShown::of(&TokenRecord { revoked, ..record });
+    let token = TokenResponse::of(&TokenRecord { revoked, ..record });
     let made = ended.tokens.iter().filter(|other| **other != id).map(ToString::to_string).collect();
     Reply::json(&TokenEnded { token, made_ended: made, still_taken: still_taken(&native, by).await? })
 }
@@ -251,7 +253,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     let TokenChange { expires_in_secs, outlive } = json(&call.body)?;
     let id: TokenId = wire::in_path(call.params.get("token")?, Noun::Token, "token")?;
     let (record, ended) = native.token_until((&call, authority), id, expires_in_secs, outlive, said).await?;
-    let token = TokenShown::of(&record);
+    let token = TokenResponse::of(&record);
     let still_taken = if said.is_dry() { Vec::new() } else { still_taken(&native, authority.by()).await? };
     Reply::json(&TokenChanged { token, dry_run: said.is_dry(), ended, still_taken })
 }
@@ -260,7 +262,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
 #[derive(Serialize, ToSchema)]
 pub(super) struct TokenChanged {
     #[serde(flatten)]
-    token: TokenShown,
+    token: TokenResponse,
     /// Whether nothing was done: then the token is as it was.
     dry_run: bool,
     /// How many live leases would have outlived it, and were ended.
@@ -281,10 +283,10 @@ impl Native {
         said: Changing,
     ) -> Result<(TokenRecord, u64), Error> {
         let record = self.token(call, id).await?;
-        who::not_above(&call.caller, record.role)?;
+        authz::not_above(&call.caller, record.role)?;
         let words = "say after how many seconds it ends, or `null` for as long as the token that says so";
         let until = secs.said("expires_in_secs", words)?.map(|secs| end_of(call, secs)).transpose()?;
-        let change = Amendment::Token { id, until, maker: who::maker(call, outlive)? };
+        let change = Amendment::Token { id, until, maker: authz::maker(call, outlive)? };
         let ended = self.changed(&change, said, authority).await?;
         Ok((self.token(call, id).await?, ended))
     }
@@ -294,7 +296,7 @@ impl Native {
 #[derive(Serialize, ToSchema)]
 pub(super) struct TokenEnded {
     #[serde(flatten)]
-    token: TokenShown,
+    token: TokenResponse,
     /// The tokens that it had made and that were ended with it, by id.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     made_ended: Vec<String>,

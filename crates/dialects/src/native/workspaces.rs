@@ -14,17 +14,17 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace};
 use valetkey_core::{Error, Kind};
 
+use super::authz::Whom;
 use super::error::Problem;
 use super::lists::Names;
 use super::places::carried;
 use super::removal::{Removal, Said};
-use super::who::Whom;
-use super::{Native, lists, who, wire};
+use super::{Native, authz, lists, wire};
 use crate::edge::{Authority, Call, Reply, json};
 
 /// A workspace.
 #[derive(Serialize, ToSchema)]
-pub(super) struct WorkspaceShown {
+pub(super) struct WorkspaceResponse {
     /// Its id.
     id: String,
     /// Its key, unique in its account.
@@ -48,7 +48,7 @@ pub(super) struct WorkspaceShown {
     made: String,
 }
 
-impl WorkspaceShown {
+impl WorkspaceResponse {
     fn of(workspace: &Workspace) -> Self {
         let Workspace { id, account, key, name, storage, bucket, root, is_default, made, updated: _ } = workspace;
         Self {
@@ -69,7 +69,7 @@ impl WorkspaceShown {
 /// Workspaces.
 #[derive(Serialize, ToSchema)]
 pub(super) struct WorkspaceList {
-    workspaces: Vec<WorkspaceShown>,
+    workspaces: Vec<WorkspaceResponse>,
 }
 
 /// Lists workspaces: an admin its account's, an operator all or one account's.
@@ -92,7 +92,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     for account in accounts {
         let found = native.shared.workspaces.workspaces(account).await?;
         let meant = found.iter().filter(|one| bucket.as_ref().is_none_or(|bucket| one.bucket == *bucket));
-        let shown = |one| WorkspaceShown { account_name: names.account(account), ..WorkspaceShown::of(one) };
+        let shown = |one| WorkspaceResponse { account_name: names.account(account), ..WorkspaceResponse::of(one) };
         workspaces.extend(meant.map(shown));
     }
     Reply::json(&WorkspaceList { workspaces })
@@ -111,7 +111,7 @@ pub(super) enum AccessWord {
 /// A workspace to be made, with the grants that open it.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct WorkspaceFields {
+pub(super) struct WorkspaceRequest {
     /// The account, by name or id.
     account: String,
     /// Its key, unique in its account: 1 to 63 characters of a-z, 0-9, `-`.
@@ -140,12 +140,12 @@ pub(super) struct WorkspaceFields {
 }
 
 /// Makes a workspace and the grants that open it: `artifacts` and `cas` under its prefix. For operators.
-#[utoipa::path(post, operation_id = "create_workspace", path = "/api/v1/workspaces", tag = "workspaces", request_body = WorkspaceFields, responses(
-    (status = 201, description = "The workspace", body = WorkspaceShown),
+#[utoipa::path(post, operation_id = "create_workspace", path = "/api/v1/workspaces", tag = "workspaces", request_body = WorkspaceRequest, responses(
+    (status = 201, description = "The workspace", body = WorkspaceResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create(native: Arc<Native>, call: Call, _: Authority) -> Result<Reply, Error> {
-    let WorkspaceFields { account, key, name, bucket, prefix, callers, access, default, max_ttl_secs } =
+    let WorkspaceRequest { account, key, name, bucket, prefix, callers, access, default, max_ttl_secs } =
         json(&call.body)?;
     let account = native.account(&call, Some(&account)).await?;
     let key: Slug = wire::named(&key, "key")?;
@@ -177,7 +177,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, _: Authority) -> Res
         key,
     };
     let made = native.shared.workspaces.create_workspace(new, call.now).await?;
-    Reply::made(&WorkspaceShown::of(&made))
+    Reply::made(&WorkspaceResponse::of(&made))
 }
 
 /// Removes a workspace with the grants that were made for it. What was vended under them ends too, unless told otherwise; the objects
@@ -227,7 +227,7 @@ pub(super) struct WorkspaceChange {
     ("workspace" = String, Path, description = "The workspace's id or key"),
     ("account" = Option<String>, Query, description = "Its account (name or id); the caller's own if not given"),
 ), responses(
-    (status = 200, description = "The workspace", body = WorkspaceShown),
+    (status = 200, description = "The workspace", body = WorkspaceResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
@@ -238,7 +238,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     let change = Amendment::Workspace { id, account, name, is_default: default };
     let by = authority.by();
     native.shared.registry.by(authority).change(&change, false, by).await?;
-    Reply::json(&WorkspaceShown::of(&native.workspace(&call, query.get("account")).await?))
+    Reply::json(&WorkspaceResponse::of(&native.workspace(&call, query.get("account")).await?))
 }
 
 impl Native {
@@ -271,7 +271,7 @@ impl Native {
         }
         let known = self.shared.registry.callers(account.id).await?;
         let opening = |text: &String| {
-            let own = text.split_once('/').filter(|(of, _)| who::is_named(account, of));
+            let own = text.split_once('/').filter(|(of, _)| authz::is_named(account, of));
             let text = own.map_or(text.as_str(), |(_, name)| name);
             let found = known.iter().find(|known| known.name.as_str() == text || known.id.to_string() == text);
             let found = found.ok_or_else(|| Error::not_found(Noun::Caller).at("callers"))?;

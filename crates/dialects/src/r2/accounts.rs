@@ -36,7 +36,7 @@ pub(super) const BUCKETS: &[&str] = &["name_contains", "start_after", "per_page"
 
 pub(super) fn user(shared: Arc<Shared>, call: Call) -> Answered {
     Box::pin(async move {
-        let snapshot = shared.desk.directory.account(call.caller.account, call.now).await?;
+        let snapshot = shared.vending.directory.account(call.caller.account, call.now).await?;
         let (name, account) = (&call.caller.name, &snapshot.account().name);
         answer(&User {
             id: call.caller.id.as_hex(),
@@ -133,7 +133,7 @@ pub(super) fn get(shared: Arc<Shared>, call: Call) -> Answered {
 
 /// An account that the caller may know of.
 async fn own(shared: &Shared, call: &Call, id: AccountId) -> Result<Account, Error> {
-    Ok(shared.desk.directory.account(id, call.now).await?.account().clone())
+    Ok(shared.vending.directory.account(id, call.now).await?.account().clone())
 }
 
 #[derive(Serialize)]
@@ -173,7 +173,7 @@ async fn known(shared: &Shared, call: &Call, id: AccountId) -> Result<BTreeSet<B
             grants.map(|grant| grant.scope.bucket().clone()).collect()
         }
         Role::Member => {
-            let snapshot = shared.desk.directory.account(id, call.now).await?;
+            let snapshot = shared.vending.directory.account(id, call.now).await?;
             let grants = snapshot.grants(caller).filter(|grant| grant.share.is_none());
             grants.map(|grant| grant.scope.bucket().clone()).collect()
         }

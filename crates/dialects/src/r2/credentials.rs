@@ -10,7 +10,6 @@ use serde_json::Value;
 use valetkey_core::account::Standing;
 use valetkey_core::ask::{Ask, Asked, MOST_PATH_BYTES, Target, Wanted};
 use valetkey_core::caller::{Caller, Role};
-use valetkey_core::desk::Vended;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, TokenId};
 use valetkey_core::name::{BucketName, shortened};
@@ -18,6 +17,7 @@ use valetkey_core::parent::{LONGEST, Operations, Parent, Permission, of_paths};
 use valetkey_core::scope::{Actions, Path, Paths};
 use valetkey_core::storage::Shape;
 use valetkey_core::time::Lifetime;
+use valetkey_core::vending::Vended;
 use valetkey_core::{Error, Kind};
 
 use super::{NAME, account, answer};
@@ -38,7 +38,7 @@ pub(super) async fn vend(shared: Arc<Shared>, call: Call) -> Result<Reply, Error
     // The parent's, but no longer than the token that asks is good.
     let token_until = parent.caller.token_until.into_iter().chain(call.caller.token_until).min();
     let caller = Caller { token_until, ..(*parent.caller).clone() };
-    let vended = shared.desk.vend(&caller, &ask).await?;
+    let vended = shared.vending.vend(&caller, &ask).await?;
     answer(&Answer::of(&vended)?)
 }
 
@@ -62,7 +62,7 @@ async fn asked(shared: &Shared, call: &Call, account: AccountId, wanted: Request
     }
     if !parent.knows(&bucket) {
         // A suspended account's parents reach nothing; that is not the bucket's fault.
-        match shared.desk.directory.account(account, call.now).await?.account().standing {
+        match shared.vending.directory.account(account, call.now).await?.account().standing {
             Standing::Active => {}
             Standing::Suspended => return Err(Error::new(Kind::Forbidden, "the account is suspended")),
         }

@@ -210,7 +210,7 @@ pub(super) async fn vend(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Err
         lifetime: Asked::Usual(sharing.settings.credential_lifetime),
         carries: Shape::ALL,
     };
-    let vended = sharing.shared.desk.vend(&call.caller, &ask).await?;
+    let vended = sharing.shared.vending.vend(&call.caller, &ask).await?;
     let kind = match &*vended.credential {
         Credential::S3(keys) => KindShown::Aws(AwsKeys {
             access_key_id: &keys.access_key_id,

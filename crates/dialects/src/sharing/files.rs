@@ -127,7 +127,7 @@ impl Sharing {
         }
         let roots = wanted.roots.iter().map(|root| Path::directory(root.as_str().as_bytes()));
         let ask = found.ask(self, Paths::only(roots.collect::<Result<Vec<_>, Error>>()?)?);
-        let vended = self.shared.desk.vend(&call.caller, &ask).await?;
+        let vended = self.shared.vending.vend(&call.caller, &ask).await?;
         let (now, until) = (vended.lease.opened, vended.credential.expiration());
         let signs = urls.signer.signs(&vended.storage, &vended.credential, &found.table.bucket, now, until)?;
         Ok(Some(Signer { table: Arc::clone(&found.table), urls: signs, until }))

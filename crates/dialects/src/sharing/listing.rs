@@ -107,7 +107,7 @@ impl Sharing {
 
     /// The stores, as the caller's account sees them. Asked after what was given: a store is there before the tables in it.
     pub(super) async fn stores(&self, call: &Call) -> Result<Arc<Snapshot>, Error> {
-        self.shared.desk.directory.account(call.caller.account, call.now).await
+        self.shared.vending.directory.account(call.caller.account, call.now).await
     }
 
     fn table_shown<'a>(

@@ -176,7 +176,7 @@ mod tests {
             region: "auto".into(),
             min_lifetime: Lifetime::secs(60),
             max_lifetime: Lifetime::secs(3600),
-            backend: None,
+            external: None,
         }
     }
 
@@ -187,7 +187,7 @@ mod tests {
     fn read_at(storage: &Storage, location: &str) -> Result<String, String> {
         directory(storage, &table(), location)
             .map(|key| String::from_utf8_lossy(&key).into_owned())
-            .map_err(|error| error.said().to_owned())
+            .map_err(|error| error.message().to_owned())
     }
 
     fn read(location: &str) -> Result<String, String> {
@@ -265,7 +265,7 @@ mod tests {
             "s3://lake/wh/t1",
             "gs://lake/wh/t1",
         ] {
-            assert_eq!(read_at(&azure, location).unwrap_err(), foreign().said(), "{location}");
+            assert_eq!(read_at(&azure, location).unwrap_err(), foreign().message(), "{location}");
         }
         let emulator = storage(StorageKind::Azure, EMULATOR);
         for (location, inside) in [
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn what_is_elsewhere_is_foreign_and_what_is_unclear_is_refused() {
-        let foreign = foreign().said().to_owned();
+        let foreign = foreign().message().to_owned();
         for location in [
             "s3://lake/wh/t12",
             "s3://lake/wh/t1-secret",

@@ -87,7 +87,7 @@ pub(super) async fn token(sharing: Arc<Sharing>, plain: Plain) -> Result<Reply, 
     };
     let id = id.parse::<TokenId>().ok().or_else(|| TokenId::from_uuid(&id)).ok_or_else(unknown_client)?;
     let token = PlainToken::parse(secret.reveal()).map_err(|_| unknown_client())?;
-    let found = sharing.shared.desk.directory.caller(&token, plain.now).await;
+    let found = sharing.shared.vending.directory.caller(&token, plain.now).await;
     let caller = found
         .map_err(|error| if matches!(error.kind(), Kind::Unauthenticated(_)) { unknown_client() } else { error })?;
     if caller.token != id {

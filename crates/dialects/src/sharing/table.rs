@@ -92,7 +92,7 @@ impl Sharing {
             let said = "this server does not read the table's log; ask for keys to its directory instead";
             Error::new(Kind::Invalid, said)
         })?;
-        let snapshot = self.shared.desk.directory.account(call.caller.account, call.now).await?;
+        let snapshot = self.shared.vending.directory.account(call.caller.account, call.now).await?;
         let ask = found.ask(self, Paths::only([Path::directory(table.root.as_str().as_bytes())?])?);
         let permit = policy::decide(&snapshot, &call.caller, &ask, call.now)?;
         let place = TablePlace {

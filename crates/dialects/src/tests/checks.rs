@@ -49,7 +49,7 @@ async fn a_check_is_of_a_bucket_of_its_storage() {
         region: "us-east-1".into(),
         min_lifetime: Lifetime::secs(60),
         max_lifetime: Lifetime::secs(3600),
-        backend: None,
+        external: None,
     };
     world.memory.create_storage(empty, world.clock.now()).await.unwrap();
     for (path, body, status, field) in [

@@ -10,12 +10,12 @@ use tower::ServiceExt as _;
 use valetkey_core::account::{Metering, Standing};
 use valetkey_core::caller::Role;
 use valetkey_core::credential::Issued;
-use valetkey_core::desk::Desk;
 use valetkey_core::lease::Lease;
 use valetkey_core::policy::Permit;
 use valetkey_core::port::{Catalog as _, Issuer, LeaseFilter, Registry as _};
 use valetkey_core::scope::Action;
 use valetkey_core::time::Clock as _;
+use valetkey_core::vending::Vending;
 use valetkey_core::workspace::Access;
 use valetkey_core::{Error, Kind};
 
@@ -282,10 +282,10 @@ async fn a_store_that_fails_or_is_too_slow_is_a_gateways_failure() {
     let world = furnished().await;
     let mut page = String::new();
     for kind in [Kind::Upstream, Kind::UpstreamTimeout, Kind::Internal] {
-        let Shared { desk, registry, usage, workspaces, packages, entropy, keyring, parents, shares, heavy, bodies } =
+        let Shared { vending, registry, usage, workspaces, packages, entropy, keyring, parents, shares, heavy, bodies } =
             &*world.shared;
         let shared = Arc::new(Shared {
-            desk: Desk { issuer: Arc::new(Failing(kind)), ..desk.clone() },
+            vending: Vending { issuer: Arc::new(Failing(kind)), ..vending.clone() },
             registry: registry.clone(),
             usage: usage.clone(),
             workspaces: workspaces.clone(),

@@ -10,7 +10,7 @@ use valetkey_core::id::{AccountId, StorageId, TokenId};
 use valetkey_core::keyring::{Carried, Claims, Keyring};
 use valetkey_core::lease::Revoker;
 use valetkey_core::parent::{NewParent, Parents as _, Permission};
-use valetkey_core::port::{Catalog as _, Leases as _, Registry as _};
+use valetkey_core::port::{Catalog as _, Registry as _, Revocations as _};
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::time::Clock as _;
 use valetkey_core::token::{Maker, PlainToken};

@@ -10,13 +10,13 @@ use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::lease::{Lease, LeaseState};
 use valetkey_core::policy::Permit;
 use valetkey_core::port::{Catalog as _, Issuer, LeaseFilter, NewStorage};
-use valetkey_core::storage::{Backend, StorageKind};
+use valetkey_core::storage::{ExternalConfig, StorageKind};
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind, Secret};
 use valetkey_issuers::Issuers;
 use valetkey_issuers::cache::{self, Cache};
 use valetkey_issuers::embedded::Embedded;
-use valetkey_issuers::sources::{self, Sources};
+use valetkey_issuers::fetchers::{self, Fetchers};
 use valetkey_issuers::sts::Surroundings;
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
@@ -172,7 +172,7 @@ async fn over(kind: StorageKind, settings: &serde_json::Value, secrets: &str) ->
     let keyring = || SharedKeyring::new(ring());
     let sources = |clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>| {
         let surroundings = Surroundings::default();
-        Arc::new(Sources::new(sources::World {
+        Arc::new(Fetchers::new(fetchers::Environment {
             keyring: keyring(),
             surroundings,
             token_dirs: Vec::new(),
@@ -184,9 +184,9 @@ async fn over(kind: StorageKind, settings: &serde_json::Value, secrets: &str) ->
     let storage = new_storage("local", kind);
     let (clock, entropy) = (Arc::new(FixedClock::default()), Arc::new(SeededEntropy::new(1)));
     let sealed = sources(clock, entropy).seal(&storage.name, &Secret::new(secrets.to_owned())).unwrap();
-    let backend = storage.backend.as_deref().unwrap().clone();
-    let backend = Backend { settings: settings.to_string().into(), secrets: Some(sealed), ..backend };
-    let storage = NewStorage { backend: Some(Arc::new(backend)), ..storage };
+    let external = storage.external.as_deref().unwrap().clone();
+    let external = ExternalConfig { settings: settings.to_string().into(), secrets: Some(sealed), ..external };
+    let storage = NewStorage { external: Some(Arc::new(external)), ..storage };
     Doors::behind(storage, |clock, entropy, memory| {
         let tasks = tokio_util::task::TaskTracker::new();
         let settings = cache::Settings::default();

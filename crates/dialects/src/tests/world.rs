@@ -16,7 +16,6 @@ use valetkey_core::check::{Answer, Attempt, Prober};
 use valetkey_core::cors::{CorsRules, Rules};
 use valetkey_core::credential::Credential;
 use valetkey_core::dataset::{Dataset, Newest};
-use valetkey_core::desk::Desk;
 use valetkey_core::fair::Budget;
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId, TokenId};
@@ -24,10 +23,11 @@ use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::port::{Catalog as _, Issuer, NewStorage, Registry as _};
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
-use valetkey_core::storage::{Backend, Quota, Revocability, Sharing, Storage, StorageKind};
-use valetkey_core::stores::{Description, Ended, Stores};
+use valetkey_core::storage::{ExternalConfig, Quota, Revocability, Sharing, Storage, StorageKind};
+use valetkey_core::storage_admin::{Description, Ended, StorageAdmin};
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::token::{Maker, PlainToken};
+use valetkey_core::vending::Vending;
 use valetkey_core::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace, Workspaces as _};
 use valetkey_core::{Error, Kind, Secret};
 use valetkey_testkit::chance::SeededEntropy;
@@ -59,9 +59,9 @@ impl CorsRules for Made {
 }
 
 #[async_trait]
-impl Stores for Made {
+impl StorageAdmin for Made {
     fn read(&self, described: Description, before: Option<&Storage>) -> Result<NewStorage, Error> {
-        let backend = Backend {
+        let external = ExternalConfig {
             settings: described.settings.unwrap_or("{}".into()),
             secrets: described.secrets.map(|secrets| secrets.reveal().bytes().rev().collect()),
             sharing: described.sharing.unwrap_or_default(),
@@ -85,7 +85,7 @@ impl Stores for Made {
             region: described.region.unwrap_or("us-east-1".into()),
             min_lifetime,
             max_lifetime,
-            backend: (described.kind != StorageKind::Embedded).then(|| Arc::new(backend)),
+            external: (described.kind != StorageKind::Embedded).then(|| Arc::new(external)),
         })
     }
 
@@ -244,7 +244,7 @@ pub(super) fn sealing(entropy: &Arc<SeededEntropy>) -> SealingIssuer {
 
 /// A store with nothing special about it.
 pub(super) fn new_storage(text: &str, kind: StorageKind) -> NewStorage {
-    let backend = Backend {
+    let external = ExternalConfig {
         settings: "{}".into(),
         secrets: None,
         sharing: Sharing::Caller,
@@ -265,7 +265,7 @@ pub(super) fn new_storage(text: &str, kind: StorageKind) -> NewStorage {
         region: "us-east-1".into(),
         min_lifetime: Lifetime::secs(60),
         max_lifetime: Lifetime::secs(604_800),
-        backend: (kind != StorageKind::Embedded).then(|| Arc::new(backend)),
+        external: (kind != StorageKind::Embedded).then(|| Arc::new(external)),
     }
 }
 
@@ -292,7 +292,7 @@ impl World {
         let memory = Arc::new(Memory::new(entropy.clone()));
         let now = clock.now();
         let shared = Arc::new(Shared {
-            desk: Desk {
+            vending: Vending {
                 clock: clock.clone(),
                 directory: memory.clone(),
                 ledger: memory.clone(),
@@ -530,7 +530,7 @@ impl World {
             region: "us-east-1".into(),
             min_lifetime: Lifetime::secs(60),
             max_lifetime: Lifetime::secs(most_secs),
-            backend: None,
+            external: None,
         };
         self.memory.change_storage(self.storage, changed).await.unwrap();
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
-use valetkey_core::desk::Vended;
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::Actions;
 use valetkey_core::storage::Shape;
+use valetkey_core::vending::Vended;
 use valetkey_core::{Error, Kind};
 
 use super::datasets::{Instant, prefixes};
@@ -25,7 +25,7 @@ pub(super) async fn vend(shared: Arc<Shared>, settings: Settings, call: Call) ->
         lifetime: Asked::Usual(settings.lifetime),
         carries: Shape::S3_ONLY,
     };
-    let vended = shared.desk.vend(&call.caller, &ask).await?;
+    let vended = shared.vending.vend(&call.caller, &ask).await?;
     Reply::json(&Answer::of(&vended)?)
 }
 

@@ -67,7 +67,7 @@ fn bundle_of<'b>(dataset: &Dataset, bundles: &'b [Bundle]) -> Option<(usize, &'b
 }
 
 pub(super) async fn list(own: Arc<TheirStack>, call: Call) -> Result<Reply, Error> {
-    let directory = &own.shared.desk.directory;
+    let directory = &own.shared.vending.directory;
     let snapshot = directory.account(call.caller.account, call.now).await?;
     let datasets = directory.datasets().await?;
     // What the credentials route would vend, so that the list never promises more than the keys open.

@@ -68,7 +68,7 @@ impl Default for Settings {
 pub fn dialect(shared: &Arc<Shared>, settings: Settings, files: Files) -> Dialect {
     let of = || Arc::clone(shared);
     let (vending, balance, credits, requests) = (of(), of(), of(), of());
-    let shelf = Arc::new(Shelf::new(files, settings.patience, Arc::clone(&shared.desk.clock)));
+    let shelf = Arc::new(Shelf::new(files, settings.patience, Arc::clone(&shared.vending.clock)));
     let own = Arc::new(TheirStack { shared: of(), settings, shelf });
     Dialect {
         name: NAME,

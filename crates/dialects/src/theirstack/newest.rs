@@ -58,7 +58,7 @@ impl Spot {
     pub(super) fn of(dataset: &Dataset, storage: &Storage) -> Self {
         Self {
             storage: storage.id,
-            version: storage.backend.as_ref().map_or(0, |backend| backend.version),
+            version: storage.external.as_ref().map_or(0, |external| external.version),
             bucket: dataset.bucket.clone(),
             path: dataset.path.clone(),
             newest: dataset.newest,

@@ -12,11 +12,11 @@ use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::audit::Author;
 use valetkey_core::caller::Caller;
 use valetkey_core::dataset::Dataset;
-use valetkey_core::desk::Vended;
 use valetkey_core::lease::Refusal;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::table::{Key, Listed};
+use valetkey_core::vending::Vended;
 use valetkey_core::{Error, Kind};
 
 use super::newest::{Found, Spot};
@@ -153,20 +153,20 @@ impl Opened {
             lifetime: Asked::Usual(own.settings.url_lifetime),
             carries: Shape::S3_ONLY,
         };
-        let now = own.shared.desk.now();
+        let now = own.shared.vending.now();
         // The list is answered all the same: what was refused of it is put on record here.
-        own.shared.desk.vend(&self.caller, &ask).await.inspect_err(|error| {
+        own.shared.vending.vend(&self.caller, &ask).await.inspect_err(|error| {
             let (account, caller) = (Some(self.caller.account), Some(self.caller.id));
             let from = Author::current().from;
             let refusal = Refusal { account, caller, from, dialect: NAME, kind: error.kind() };
-            own.shared.desk.ledger.refused(refusal, now);
+            own.shared.vending.ledger.refused(refusal, now);
         })
     }
 }
 
 /// Signs URLs to objects that a lease opens.
 fn sign(own: &TheirStack, vended: &Vended, named: &[(usize, What, Key)], rows: &mut Rows) -> Result<(), Error> {
-    let (now, until) = (own.shared.desk.now(), vended.lease.until);
+    let (now, until) = (own.shared.vending.now(), vended.lease.until);
     for (number, what, key) in named {
         let signer = &own.shelf.files.signer;
         let url = signer.one(&vended.storage, &vended.credential, &vended.lease.scope, key, now, until)?;

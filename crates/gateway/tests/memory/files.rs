@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use valetkey_core::id::{AccountId, CallerId, StorageId, TokenId};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::parent::{Ceiling, Parent};
+use valetkey_core::parent::{Parent, ParentScope};
 use valetkey_core::scope::{Actions, Paths, Scope};
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::time::Lifetime;
@@ -32,7 +32,7 @@ async fn the_server_reads_objects_of_other_stores_as_they_were_put() {
         region: "us-east-1".into(),
         min_lifetime: Lifetime::secs(1),
         max_lifetime: Lifetime::secs(3600),
-        backend: None,
+        external: None,
     };
     objects_are_read_as_they_were_put(&rig.endpoint, &storage, &BucketName::parse(BUCKET).unwrap()).await;
 }
@@ -50,7 +50,7 @@ fn parent(reach: &[(StorageId, &str)]) -> Arc<Parent> {
         token,
         token_until: None,
     };
-    let reach = reach.iter().map(|(storage, bucket)| Ceiling {
+    let reach = reach.iter().map(|(storage, bucket)| ParentScope {
         storage: *storage,
         scope: Arc::new(Scope::new(BucketName::parse(bucket).unwrap(), Paths::Whole, Actions::READ_WRITE).unwrap()),
         max_lifetime: Lifetime::secs(3600),

@@ -382,7 +382,7 @@ mod tests {
             (refused(only(Path::object(b"\xff").unwrap()), Namespace::Flat), "UTF-8"),
         ] {
             assert_eq!(error.kind(), Kind::Invalid);
-            assert!(error.said().contains(word), "{error}");
+            assert!(error.message().contains(word), "{error}");
         }
         let dotted = Scope::new(BucketName::parse("a.b").unwrap(), Paths::Whole, Actions::READ).unwrap();
         assert!(compile(&dotted, Namespace::Flat).is_err());

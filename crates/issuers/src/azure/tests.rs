@@ -283,7 +283,7 @@ async fn failures_are_told_apart_and_tell_no_secret() {
         let own = azure(&settings, &json!({"client_secret": "the-secret-itself"}), &clock).unwrap();
         let error = fetch(&own.patient(Duration::from_millis(200)), &clock, 3600).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{what}: {error:?}");
-        assert!(error.noted().unwrap_or_default().contains(word), "{what}: {error:?}");
+        assert!(error.detail().unwrap_or_default().contains(word), "{what}: {error:?}");
         let shown = format!("{error} {error:?}");
         assert!(!shown.contains("the-secret-itself") && !shown.contains("eyJ.token.x"), "{what}: {shown}");
         let retry = match (kind, what) {
@@ -444,7 +444,7 @@ async fn what_the_management_refuses_is_not_said_to_be_done() {
         let own = with_lever(&stub, &clock).patient(Duration::from_millis(300));
         let error = own.end_credentials(clock.now()).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{word}: {error:?}");
-        assert!(error.noted().unwrap_or_default().contains(word), "{word}: {error:?}");
+        assert!(error.detail().unwrap_or_default().contains(word), "{word}: {error:?}");
         let shown = format!("{error} {error:?}");
         assert!(!shown.contains("the-secret-itself") && !shown.contains("eyJ.token.x"), "{shown}");
         assert_eq!(error.retry_after_secs(), (kind == Kind::RateLimited).then_some(9));

@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 use valetkey_core::credential::{Credential, Issued, Trace};
 use valetkey_core::id::{CallerId, StorageId};
 use valetkey_core::keyring::Claims;
-use valetkey_core::port::Leases;
+use valetkey_core::port::Revocations;
 use valetkey_core::scope::Scope;
 use valetkey_core::storage::Sharing;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
@@ -72,7 +72,7 @@ impl Default for Settings {
 }
 
 /// A store to fetch from.
-pub struct Source {
+pub struct Fetcher {
     /// Which it is.
     pub storage: StorageId,
     /// How people call it.
@@ -136,7 +136,7 @@ pub struct Cache {
 
 struct Inner {
     settings: Settings,
-    leases: Arc<dyn Leases>,
+    leases: Arc<dyn Revocations>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     tasks: TaskTracker,
@@ -283,11 +283,11 @@ struct Terms {
 }
 
 impl Terms {
-    fn of(settings: &Settings, source: &Source, want: &Want<'_>, now: Timestamp) -> Result<Self, Error> {
+    fn of(settings: &Settings, fetcher: &Fetcher, want: &Want<'_>, now: Timestamp) -> Result<Self, Error> {
         let until = want.until;
         let allowed =
             Lifetime::between(now, until).ok_or_else(|| Error::internal("a permit is over before its credential"))?;
-        let least = source.least.as_secs();
+        let least = fetcher.least.as_secs();
         let allowed_secs = allowed.as_secs();
         // A permit ends at a whole second and was decided a moment ago: some of what it allows is gone already.
         if allowed_secs.saturating_add(MARGIN_SECS) < least {
@@ -321,7 +321,7 @@ impl Cache {
     /// An empty cache. What it fetches runs as tasks of the tracker, so that a caller who goes away takes nothing from others.
     pub fn new(
         settings: Settings,
-        leases: Arc<dyn Leases>,
+        leases: Arc<dyn Revocations>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         tasks: TaskTracker,
@@ -334,14 +334,14 @@ impl Cache {
     ///
     /// # Errors
     /// What [`Self::get`] would refuse with at once: a failure that is remembered, a budget that is spent.
-    pub fn kept(&self, source: &Arc<Source>, want: &Want<'_>) -> Result<Option<Arc<Held>>, Error> {
-        let Look { have, enough, denied, waits, terms, .. } = Inner::look(&self.inner, source, want)?;
+    pub fn kept(&self, fetcher: &Arc<Fetcher>, want: &Want<'_>) -> Result<Option<Arc<Held>>, Error> {
+        let Look { have, enough, denied, waits, terms, .. } = Inner::look(&self.inner, fetcher, want)?;
         if have.is_some() || enough.is_some() || waits {
             return Ok(have);
         }
         match denied {
             Some(denied) => Err(denied.error()),
-            None => source.budget.has(want.origin.account, terms.now).map(|()| None).map_err(spent),
+            None => fetcher.budget.has(want.origin.account, terms.now).map(|()| None).map_err(spent),
         }
     }
 
@@ -349,12 +349,12 @@ impl Cache {
     ///
     /// # Errors
     /// Those of the upstream; `RateLimited` when its budget is spent; never while a credential is kept that is good enough.
-    pub async fn get(&self, source: &Arc<Source>, want: &Want<'_>) -> Result<Arc<Held>, Error> {
+    pub async fn get(&self, fetcher: &Arc<Fetcher>, want: &Want<'_>) -> Result<Arc<Held>, Error> {
         // Twice: what another one fetched may be good for longer than this permit. Once more if the store takes too long.
         for attempt in 0..4 {
             // A store that is slow gives a key that is shorter than was said, and not none.
             let want = &Want { said: want.said && attempt < 2, ..*want };
-            match Inner::step(&self.inner, source, want)? {
+            match Inner::step(&self.inner, fetcher, want)? {
                 Step::Have(held) => return Ok(held),
                 Step::Wait(mut flight, enough) => {
                     let landed = match flight.wait_for(Option::is_some).await {
@@ -404,13 +404,13 @@ impl Inner {
     }
 
     /// What is kept for a permit.
-    fn look<'a>(this: &'a Arc<Self>, source: &Arc<Source>, want: &Want<'_>) -> Result<Look<'a>, Error> {
-        let terms = Terms::of(&this.settings, source, want, this.clock.now())?;
+    fn look<'a>(this: &'a Arc<Self>, fetcher: &Arc<Fetcher>, want: &Want<'_>) -> Result<Look<'a>, Error> {
+        let terms = Terms::of(&this.settings, fetcher, want, this.clock.now())?;
         let key = Key {
-            storage: source.storage,
-            version: source.version,
+            storage: fetcher.storage,
+            version: fetcher.version,
             scope: want.scope.clone(),
-            caller: (source.sharing == Sharing::Caller).then_some(want.origin.caller),
+            caller: (fetcher.sharing == Sharing::Caller).then_some(want.origin.caller),
             class: terms.class,
         };
         let mut slots = this.slots();
@@ -430,9 +430,9 @@ impl Inner {
                 if terms.now >= held.renew
                     && slot.flight.is_none()
                     && look.denied.is_none()
-                    && source.budget.spare(terms.now)
+                    && fetcher.budget.spare(terms.now)
                 {
-                    slot.flight = Some(Self::fetch(this, source, want, terms, look.key.clone(), Turn::Now));
+                    slot.flight = Some(Self::fetch(this, fetcher, want, terms, look.key.clone(), Turn::Now));
                 }
                 look.have = Some(held);
             } else {
@@ -443,8 +443,8 @@ impl Inner {
         Ok(look)
     }
 
-    fn step(this: &Arc<Self>, source: &Arc<Source>, want: &Want<'_>) -> Result<Step, Error> {
-        let Look { have, enough, denied, waits: _, terms, key, slots } = Self::look(this, source, want)?;
+    fn step(this: &Arc<Self>, fetcher: &Arc<Fetcher>, want: &Want<'_>) -> Result<Step, Error> {
+        let Look { have, enough, denied, waits: _, terms, key, slots } = Self::look(this, fetcher, want)?;
         if let Some(held) = have {
             return Ok(Step::Have(held));
         }
@@ -458,9 +458,9 @@ impl Inner {
         }
         let refusal = match denied {
             Some(denied) => denied.error(),
-            None => match source.budget.take(want.origin.account, terms.now) {
+            None => match fetcher.budget.take(want.origin.account, terms.now) {
                 Ok(turn) => {
-                    let flight = Self::fetch(this, source, want, &terms, key, turn);
+                    let flight = Self::fetch(this, fetcher, want, &terms, key, turn);
                     slot.flight = Some(flight.clone());
                     return Ok(Step::Wait(flight, enough));
                 }
@@ -473,23 +473,23 @@ impl Inner {
     /// Starts a fetch.
     fn fetch(
         this: &Arc<Self>,
-        source: &Arc<Source>,
+        fetcher: &Arc<Fetcher>,
         want: &Want<'_>,
         terms: &Terms,
         key: Key,
         turn: Turn,
     ) -> watch::Receiver<Landed> {
         let (tell, flight) = watch::channel(None);
-        let (this, source, scope) = (this.clone(), source.clone(), want.scope.clone());
+        let (this, fetcher, scope) = (this.clone(), fetcher.clone(), want.scope.clone());
         let origin = want.origin.clone();
-        let session = match source.sharing {
+        let session = match fetcher.sharing {
             Sharing::Caller => SessionName::of(&origin.caller.to_string()),
             Sharing::Anyone => SessionName::of("valetkey-shared"),
         };
         let (ask, asked) = (terms.ask, terms.now);
         let tasks = this.tasks.clone();
         tasks.spawn(async move {
-            if let Err(pause) = source.budget.wait(turn, &*this.clock).await {
+            if let Err(pause) = fetcher.budget.wait(turn, &*this.clock).await {
                 // Whoever asks again may have better luck: nothing is remembered of it.
                 let denied = Arc::new(this.denied(&spent(pause)));
                 this.land(&key, |_, _| ());
@@ -499,21 +499,21 @@ impl Inner {
             // What the turn took is gone from what the permit allows.
             let sent = this.clock.now();
             let waited = u32::try_from(sent.duration_since(asked).as_secs()).unwrap_or(0);
-            let lifetime = Lifetime::secs(ask.as_secs().saturating_sub(waited)).max(source.least.min(ask));
+            let lifetime = Lifetime::secs(ask.as_secs().saturating_sub(waited)).max(fetcher.least.min(ask));
             let wish = Wish { scope: &scope, lifetime, session: &session, now: sent };
-            let fetched = source.upstream.fetch(&wish).await;
+            let fetched = fetcher.upstream.fetch(&wish).await;
             let landed = match fetched.and_then(|fetched| this.held(fetched, origin, lifetime, sent)) {
                 Ok(held) => {
                     this.land(&key, |slot, now| slot.keep(held, now));
                     Ok(())
                 }
                 Err(error) => {
-                    let (storage, reason) = (source.name.to_string(), error.kind().slug());
+                    let (storage, reason) = (fetcher.name.to_string(), error.kind().slug());
                     metrics::counter!("vk_upstream_failures_total", "storage" => storage, "reason" => reason)
                         .increment(1);
                     let denied = Arc::new(this.denied(&error));
                     if error.kind() == Kind::RateLimited {
-                        source.budget.pause(denied.until);
+                        fetcher.budget.pause(denied.until);
                     }
                     this.land(&key, |slot, _| slot.denied = Some(denied.clone()));
                     Err(denied)
@@ -576,7 +576,7 @@ impl Inner {
         };
         Denied {
             kind: error.kind(),
-            said: error.said().to_owned(),
+            said: error.message().to_owned(),
             field: error.field().map(str::to_owned),
             noted: noted(error),
             retry_after_secs: error.retry_after_secs(),
@@ -587,11 +587,11 @@ impl Inner {
 
 /// What is known of a failure beyond what is said of it: what was noted, and what caused it.
 fn noted(error: &Error) -> String {
-    let mut words: Vec<String> = error.noted().map(str::to_owned).into_iter().collect();
+    let mut words: Vec<String> = error.detail().map(str::to_owned).into_iter().collect();
     let mut cause = std::error::Error::source(error);
-    while let Some(source) = cause {
-        words.push(source.to_string());
-        cause = source.source();
+    while let Some(fetcher) = cause {
+        words.push(fetcher.to_string());
+        cause = fetcher.source();
     }
     words.join(": ")
 }

@@ -80,7 +80,7 @@ impl Upstream for Fake {
 struct World {
     clock: Arc<FixedClock>,
     fake: Arc<Fake>,
-    source: Arc<Source>,
+    fetcher: Arc<Fetcher>,
     cache: Cache,
     ended: Arc<Ended>,
     tasks: TaskTracker,
@@ -96,7 +96,7 @@ fn world_with(settings: Settings, least: u32, sharing: Sharing, budget: Arc<Budg
         sessions: Mutex::default(),
     });
     let upstream = fake.clone();
-    let source = Arc::new(Source {
+    let fetcher = Arc::new(Fetcher {
         storage: StorageId::from_bytes([1; 16]),
         name: "away".into(),
         version: 1,
@@ -109,7 +109,7 @@ fn world_with(settings: Settings, least: u32, sharing: Sharing, budget: Arc<Budg
     let ended = Arc::new(Ended::default());
     let entropy = Arc::new(SeededEntropy::new(1));
     let cache = Cache::new(settings, ended.clone(), clock.clone(), entropy, tasks.clone());
-    World { clock, fake, source, cache, ended, tasks }
+    World { clock, fake, fetcher, cache, ended, tasks }
 }
 
 fn budget(calls_per_sec: u32, burst: u32) -> Arc<Budget> {
@@ -138,7 +138,7 @@ fn origin(caller: u8, opened: Timestamp) -> Claims {
 struct Ended(Mutex<HashMap<CallerId, Timestamp>>);
 
 #[async_trait]
-impl Leases for Ended {
+impl Revocations for Ended {
     fn is_revoked(&self, claims: &Claims) -> bool {
         self.0.lock().unwrap().get(&claims.caller).is_some_and(|at| claims.opened <= *at)
     }
@@ -157,7 +157,7 @@ impl World {
         let until = Lifetime::secs(secs).ends(self.clock.now());
         let scope = scope(bucket);
         let origin = origin(caller, self.clock.now());
-        self.cache.get(&self.source, &Want { scope: &scope, until, said: false, origin: &origin }).await
+        self.cache.get(&self.fetcher, &Want { scope: &scope, until, said: false, origin: &origin }).await
     }
 
     /// For so long, because somebody said so: the key, and how many seconds of the permit it is short of.
@@ -165,10 +165,10 @@ impl World {
         let until = Lifetime::secs(secs).ends(self.clock.now());
         let (scope, origin) = (scope("lake"), origin(1, self.clock.now()));
         let want = Want { scope: &scope, until, said: true, origin: &origin };
-        let kept = self.cache.kept(&self.source, &want).unwrap();
+        let kept = self.cache.kept(&self.fetcher, &want).unwrap();
         let held = match kept {
             Some(held) => held,
-            None => self.cache.get(&self.source, &want).await.unwrap(),
+            None => self.cache.get(&self.fetcher, &want).await.unwrap(),
         };
         let keys = held.issued.credential.s3().unwrap();
         (keys.access_key_id.clone(), until.duration_since(keys.expiration).as_secs())
@@ -277,8 +277,8 @@ async fn a_failure_is_remembered_for_a_moment_only() {
     world.mood(Mood::Fails(Kind::Upstream));
     for refusal in join_all((0..100).map(|_| world.ask("lake", 1, 3600))).await {
         let refusal = refusal.unwrap_err();
-        assert_eq!((refusal.kind(), refusal.said(), refusal.retry_after_secs()), (Kind::Upstream, "no", Some(7)));
-        assert!(refusal.noted().unwrap().contains("why"));
+        assert_eq!((refusal.kind(), refusal.message(), refusal.retry_after_secs()), (Kind::Upstream, "no", Some(7)));
+        assert!(refusal.detail().unwrap().contains("why"));
     }
     assert_eq!(world.calls(), 1);
     world.mood(Mood::Gives);
@@ -340,7 +340,7 @@ async fn what_deciding_took_makes_no_permit_too_short_for_a_store() {
     }
     let refusal = world.ask("lake", 1, 889).await.unwrap_err();
     assert_eq!(refusal.kind(), Kind::Invalid);
-    assert!(refusal.said().contains("too short"), "{}", refusal.said());
+    assert!(refusal.message().contains("too short"), "{}", refusal.message());
 }
 
 proptest! {
@@ -396,8 +396,8 @@ async fn a_fetch_that_breaks_off_is_a_failure_once() {
 async fn what_was_fetched_with_other_settings_is_not_handed_out() {
     let mut world = world();
     assert_eq!(world.key("lake", 1, 3600).await, "key-0");
-    let Source { storage, version, ref upstream, least, sharing, .. } = *world.source;
-    let changed = Source {
+    let Fetcher { storage, version, ref upstream, least, sharing, .. } = *world.fetcher;
+    let changed = Fetcher {
         storage,
         name: "away".into(),
         version: version + 1,
@@ -406,9 +406,9 @@ async fn what_was_fetched_with_other_settings_is_not_handed_out() {
         sharing,
         budget: budget(10, 10),
     };
-    let before = std::mem::replace(&mut world.source, Arc::new(changed));
+    let before = std::mem::replace(&mut world.fetcher, Arc::new(changed));
     assert_eq!(world.key("lake", 1, 3600).await, "key-1");
-    world.source = before;
+    world.fetcher = before;
     assert_eq!(world.key("lake", 1, 3600).await, "key-0");
 }
 
@@ -443,14 +443,14 @@ async fn what_is_kept_is_there_without_asking_and_nothing_else_is() {
     let (scope, origin) = (scope("lake"), origin(1, world.clock.now()));
     let until = Lifetime::secs(3600).ends(world.clock.now());
     let want = Want { scope: &scope, until, said: false, origin: &origin };
-    assert!(world.cache.kept(&world.source, &want).unwrap().is_none());
+    assert!(world.cache.kept(&world.fetcher, &want).unwrap().is_none());
     assert_eq!(world.calls(), 0, "looking asks nobody");
-    let issued = world.cache.get(&world.source, &want).await.unwrap().issued();
-    let kept = world.cache.kept(&world.source, &want).unwrap().unwrap().issued();
+    let issued = world.cache.get(&world.fetcher, &want).await.unwrap().issued();
+    let kept = world.cache.kept(&world.fetcher, &want).unwrap().unwrap().issued();
     assert_eq!(kept.trace, issued.trace);
     assert_eq!(kept.trace.as_deref().map(|trace| &*trace.key_id), Some("key-0"));
     let shorter = Want { until: Lifetime::secs(1000).ends(world.clock.now()), ..want };
-    assert!(world.cache.kept(&world.source, &shorter).unwrap().is_none(), "it would outlive its permit");
+    assert!(world.cache.kept(&world.fetcher, &shorter).unwrap().is_none(), "it would outlive its permit");
 }
 
 #[tokio::test]
@@ -458,7 +458,7 @@ async fn what_would_be_refused_is_known_before_anything_is_asked() {
     let world = world_with(Settings::default(), 900, Sharing::Caller, budget(1, 1));
     let (lake, pond, origin) = (scope("lake"), scope("pond"), origin(1, world.clock.now()));
     let until = Lifetime::secs(3600).ends(world.clock.now());
-    let kept = |scope| world.cache.kept(&world.source, &Want { scope, until, said: false, origin: &origin });
+    let kept = |scope| world.cache.kept(&world.fetcher, &Want { scope, until, said: false, origin: &origin });
     world.key("lake", 1, 3600).await;
     let spent = kept(&pond).unwrap_err();
     assert_eq!((spent.kind(), spent.retry_after_secs()), (Kind::RateLimited, Some(1)));
@@ -518,7 +518,7 @@ async fn what_a_store_gave_is_handed_out_as_long_as_it_lives_and_not_fetched_aga
         assert!(all.iter().all(|key| key == "key-0"), "{left}");
         let (scope, origin) = (scope("lake"), origin(1, start));
         let want = Want { scope: &scope, until: later(start, 3600), said: false, origin: &origin };
-        assert!(world.cache.kept(&world.source, &want).unwrap().is_some(), "{left}: it is there without asking");
+        assert!(world.cache.kept(&world.fetcher, &want).unwrap().is_some(), "{left}: it is there without asking");
         world.settle().await;
         assert_eq!(world.calls(), 1, "{left}");
 
@@ -566,7 +566,7 @@ async fn what_is_left_serves_until_its_last_minute_while_the_store_is_out_of_ord
         }
         world.clock.advance_secs(i64::from(left - 59 - passed));
         let refusal = world.ask("lake", 1, 3600).await.unwrap_err();
-        assert_eq!((refusal.kind(), refusal.said()), (Kind::Upstream, "no"), "{left}");
+        assert_eq!((refusal.kind(), refusal.message()), (Kind::Upstream, "no"), "{left}");
     }
 }
 
@@ -578,7 +578,7 @@ async fn what_is_over_in_a_moment_is_refused_as_that_and_asked_for_once() {
         for refusal in join_all((0..10).map(|_| world.ask("lake", 1, 3600))).await {
             let refusal = refusal.unwrap_err();
             assert_eq!((refusal.kind(), refusal.retry_after_secs()), (Kind::Upstream, Some(left + 1)), "{left}");
-            assert!(refusal.said().contains("over in a moment"), "{refusal}");
+            assert!(refusal.message().contains("over in a moment"), "{refusal}");
         }
         assert_eq!(world.ask("lake", 1, 3600).await.unwrap_err().kind(), Kind::Upstream);
         assert_eq!(world.calls(), 1, "{left}");
@@ -615,7 +615,7 @@ async fn who_comes_when_the_budget_is_spent_waits_a_moment_for_its_turn() {
     let (scope, origin) = (scope("bbb"), origin(1, world.clock.now()));
     let want =
         Want { scope: &scope, until: Lifetime::secs(3600).ends(world.clock.now()), said: false, origin: &origin };
-    assert!(world.cache.kept(&world.source, &want).unwrap().is_none(), "it is not refused beforehand");
+    assert!(world.cache.kept(&world.fetcher, &want).unwrap().is_none(), "it is not refused beforehand");
     let mut waiting = Box::pin(world.ask("bbb", 1, 3600));
     assert!(futures::poll!(&mut waiting).is_pending());
     tokio::task::yield_now().await;
@@ -637,7 +637,7 @@ async fn who_comes_when_the_budget_is_spent_waits_a_moment_for_its_turn() {
     assert_eq!(refused, 7, "five wait");
     let other = origin_of_another(&world);
     let theirs = Want { origin: &other, ..want };
-    assert!(world.cache.kept(&world.source, &theirs).unwrap().is_none(), "another account has its own place");
+    assert!(world.cache.kept(&world.fetcher, &theirs).unwrap().is_none(), "another account has its own place");
 }
 
 fn origin_of_another(world: &World) -> Claims {

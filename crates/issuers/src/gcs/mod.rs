@@ -22,7 +22,7 @@ use serde::Deserialize;
 use valetkey_core::credential::{Credential, GoogleToken};
 use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::scope::Scope;
-use valetkey_core::stores::Ended;
+use valetkey_core::storage_admin::Ended;
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 
@@ -212,7 +212,7 @@ impl Gcs {
                 return error;
             }
             // Google says no more than `invalid_request` when the bounded token would be too long.
-            let note = format!("{}; the boundary has {} bytes", error.noted().unwrap_or_default(), options.len());
+            let note = format!("{}; the boundary has {} bytes", error.detail().unwrap_or_default(), options.len());
             error.note(note)
         })
     }

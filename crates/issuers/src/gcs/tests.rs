@@ -200,13 +200,13 @@ async fn a_token_that_would_live_too_long_is_not_handed_out() {
     let own = gcs(&metadata(&stub.url), &json!({}), &clock).unwrap();
     let error = fetch(&own, &clock, 3599).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
-    assert!(error.said().contains("3600 s") && stub.asked().is_empty(), "{error}");
+    assert!(error.message().contains("3600 s") && stub.asked().is_empty(), "{error}");
     // A provider that gives more than it was asked for.
     let stub = Stub::start([source(43_200), bounded_of(43_200)]).await;
     let own = gcs(&metadata(&stub.url), &json!({}), &clock).unwrap();
     let error = fetch(&own, &clock, 3600).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Upstream);
-    assert!(error.noted().unwrap().contains("longer than it may"), "{error:?}");
+    assert!(error.detail().unwrap().contains("longer than it may"), "{error:?}");
     // The time that asking took is not held against it, and not told as life.
     let stub = Stub::start([source(3630), bounded_of(3630)]).await;
     let own = gcs(&metadata(&stub.url), &json!({}), &clock).unwrap();
@@ -268,7 +268,7 @@ async fn failures_are_told_apart_and_tell_no_secret() {
         let own = gcs(&metadata(&stub.url), &json!({}), &clock).unwrap().patient(Duration::from_millis(200));
         let error = fetch(&own, &clock, 3600).await.unwrap_err();
         assert_eq!((error.kind(), error.retry_after_secs()), (kind, retry), "{what}: {error:?}");
-        assert!(error.noted().unwrap_or_default().contains(word), "{what}: {error:?}");
+        assert!(error.detail().unwrap_or_default().contains(word), "{what}: {error:?}");
         assert!(!format!("{error} {error:?}").contains("ya29"), "{what}");
     }
 }
@@ -333,5 +333,5 @@ async fn a_token_is_not_said_to_be_ended() {
     assert_eq!(gcs.revocability(), Revocability::ExpiryOnly);
     let refused = gcs.end_credentials(clock.now()).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Invalid);
-    assert!(refused.said().contains("service account"), "{refused}");
+    assert!(refused.message().contains("service account"), "{refused}");
 }

@@ -122,7 +122,7 @@ mod tests {
             region: "us-east-1".into(),
             min_lifetime: Lifetime::secs(900),
             max_lifetime: Lifetime::secs(3600),
-            backend: None,
+            external: None,
         }
     }
 

@@ -48,7 +48,7 @@ fn storage(kind: StorageKind, endpoint: &str) -> Storage {
         region: "eu-west-1".into(),
         min_lifetime: Lifetime::secs(60),
         max_lifetime: Lifetime::secs(3600),
-        backend: None,
+        external: None,
     }
 }
 

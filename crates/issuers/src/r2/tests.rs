@@ -116,7 +116,7 @@ async fn what_no_permission_says_is_refused_unless_single_operations_are_allowed
     let write_only = scope("lake", Paths::Whole, Actions::WRITE);
     let refusal = fetch(&local(&json!({})), &write_only, 900).await.unwrap_err();
     assert_eq!(refusal.kind(), Kind::Invalid);
-    assert!(refusal.said().contains("put-object, multipart-upload, abort-upload"), "{refusal}");
+    assert!(refusal.message().contains("put-object, multipart-upload, abort-upload"), "{refusal}");
     assert!(local(&json!({})).check(&write_only).is_err());
     let fetched = fetch(&local(&json!({"actions_claim": true})), &write_only, 900).await.unwrap();
     let claims = claims(&fetched);
@@ -297,7 +297,7 @@ async fn every_failure_of_the_api_is_refused_in_its_own_kind() {
         let (base, _) = stub(status, retry, body).await;
         let error = fetch(&by_api(&base), &scope("lake", Paths::Whole, Actions::READ), 900).await.unwrap_err();
         assert_eq!((error.kind(), error.retry_after_secs()), (kind, after), "{status} {error:?}");
-        assert!(error.noted().unwrap().contains(&status.to_string()) && !format!("{error:?}").contains("cf-token"));
+        assert!(error.detail().unwrap().contains(&status.to_string()) && !format!("{error:?}").contains("cf-token"));
     }
 }
 
@@ -354,7 +354,7 @@ async fn a_parent_that_is_not_deleted_is_not_said_to_be() {
         r2.web = r2.web.patient(Duration::from_millis(300));
         let error = r2.end_credentials(r2.web.now()).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error:?}");
-        assert!(error.said().contains(said) && error.noted().unwrap().contains(noted), "{noted}: {error:?}");
+        assert!(error.message().contains(said) && error.detail().unwrap().contains(noted), "{noted}: {error:?}");
         assert!(!format!("{error:?}").contains("cf-token"));
     }
     let without = local(&json!({}));

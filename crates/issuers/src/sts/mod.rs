@@ -24,7 +24,7 @@ use valetkey_core::credential::{Credential, S3Keys};
 use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::storage::Revocability;
-use valetkey_core::stores::Ended;
+use valetkey_core::storage_admin::Ended;
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind};
 

@@ -108,7 +108,7 @@ mod tests {
         let refusal = first(200).unwrap_err();
         assert_eq!((refusal.kind(), refusal.field()), (Kind::Invalid, Some("paths")));
         assert_eq!(
-            refusal.said(),
+            refusal.message(),
             "200 paths are too many for one key of this store: about 46 of these fit; ask for them in 5 keys"
         );
         assert!(first(46).is_ok() && first(47).is_err());
@@ -125,7 +125,7 @@ mod tests {
         let refusal = first(&denying(), 40).unwrap_err();
         assert_eq!((refusal.kind(), refusal.field()), (Kind::Invalid, Some("paths")));
         assert_eq!(
-            refusal.said(),
+            refusal.message(),
             "40 paths are too many for one key of this store: about 20 of these fit; ask for them in 2 keys"
         );
     }
@@ -143,7 +143,7 @@ mod tests {
     fn what_cannot_be_said_is_refused_whatever_its_length() {
         let only = |paths: Vec<Path>, actions: Actions| {
             let scope = Scope::new(BucketName::parse("lake").unwrap(), Paths::only(paths).unwrap(), actions).unwrap();
-            plan(&ceph(), &scope, AWS_LIMIT).map(|plans| plans.len()).map_err(|error| error.said().to_owned())
+            plan(&ceph(), &scope, AWS_LIMIT).map(|plans| plans.len()).map_err(|error| error.message().to_owned())
         };
         let object = |key: &str| vec![Path::object(key.as_bytes()).unwrap()];
         let refusal = only(object("a*b"), Actions::READ).unwrap_err();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use valetkey_core::Error;
-use valetkey_core::stores::Ended;
+use valetkey_core::storage_admin::Ended;
 use valetkey_core::time::Lifetime;
 
 use crate::sts::Profile;
@@ -249,7 +249,7 @@ mod tests {
             settings.timeout_ms = 500;
             let error = sts(settings).unwrap().end_credentials(at("2026-01-01T00:00:00Z")).await.unwrap_err();
             assert_eq!((error.kind(), error.retry_after_secs()), (kind, retry), "{error:?}");
-            assert!(error.noted().unwrap_or_default().contains(noted), "{noted}: {error:?}");
+            assert!(error.detail().unwrap_or_default().contains(noted), "{noted}: {error:?}");
             let all = format!("{error:?} {error}");
             assert!(!all.contains("parent-secret") && !all.contains("parent-token"), "{all}");
         }
@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(without.revocability(), Revocability::ExpiryOnly);
         let refused = without.end_credentials(at("2026-01-01T00:00:00Z")).await.unwrap_err();
         assert_eq!((refused.kind(), refused.field()), (Kind::Invalid, Some("settings.revoke")));
-        assert!(refused.said().contains("aws:TokenIssueTime"), "{refused}");
+        assert!(refused.message().contains("aws:TokenIssueTime"), "{refused}");
     }
 
     #[test]

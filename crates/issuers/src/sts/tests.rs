@@ -272,12 +272,12 @@ async fn every_failure_is_refused_in_its_own_kind_and_tells_no_secret() {
         let (endpoint, _) = stub(vec![answer]).await;
         let error = fetch(&sts(&endpoint, &json!({})), 3600).await.unwrap_err();
         assert_eq!((error.kind(), error.retry_after_secs()), (kind, retry), "{error:?}");
-        assert!(error.noted().unwrap_or_default().contains(noted), "{noted}: {error:?}");
+        assert!(error.detail().unwrap_or_default().contains(noted), "{noted}: {error:?}");
         let all = format!("{error:?} {error}");
         for secret in [secret, "parent-secret", "given-secret", "given&token", "AKIDPARENT"] {
             assert!(!all.contains(secret), "{secret} in {all}");
         }
-        assert!(!error.said().contains("arn:") && !error.said().contains("http"), "{}", error.said());
+        assert!(!error.message().contains("arn:") && !error.message().contains("http"), "{}", error.message());
     }
 }
 
@@ -442,7 +442,7 @@ fn bad_settings_are_refused_by_name() {
         let role = format!("arn:aws:iam::{account}:role/x");
         let read = settings("https://x", &json!({"role_arn": role, "sts_endpoint": endpoint})).parse();
         assert_eq!(read.is_ok(), good, "{account}");
-        assert!(read.err().is_none_or(|error| error.said().contains("12 digits")));
+        assert!(read.err().is_none_or(|error| error.message().contains("12 digits")));
     }
     let china =
         settings("https://x", &json!({"role_arn": "arn:aws-cn:iam::123456789012:role/x", "sts_endpoint": null}))

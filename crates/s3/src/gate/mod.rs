@@ -49,7 +49,7 @@ use crate::gate::body::{Announced, Coding, Decoded, Leftover};
 use crate::gate::cors::Page;
 pub(crate) use crate::gate::hosts::Hosts;
 use crate::gate::proof::{decode, single, untimely, worded};
-use crate::gate::session::{Arrived, Asked, Holder, Operation, Reach, Session, Standing, Trailers};
+use crate::gate::session::{Arrived, Asked, Holder, Liveness, Operation, Reach, Session, Trailers};
 use crate::gate::slot::Slot;
 use crate::objects::checksum::{Algorithm, Hashes};
 use crate::wire::conditions::FAILED;
@@ -79,7 +79,7 @@ pub(crate) struct Gate {
     pub(crate) hosts: Hosts,
     pub(crate) limits: Limits,
     pub(crate) keyring: SharedKeyring,
-    pub(crate) standing: Arc<Standing>,
+    pub(crate) standing: Arc<Liveness>,
     /// The bytes of bodies that may be in memory.
     pub(crate) budget: Arc<Budget>,
     pub(crate) entropy: Arc<dyn Entropy>,

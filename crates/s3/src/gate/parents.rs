@@ -11,7 +11,7 @@ use s3s::{S3Error, S3ErrorCode};
 use valetkey_core::Secret;
 use valetkey_core::id::{LeaseId, TokenId};
 use valetkey_core::keyring::{Carried, Claims};
-use valetkey_core::parent::{Ceiling, Child, Parent, SKEW, SessionToken, Unfit};
+use valetkey_core::parent::{Child, Parent, ParentScope, SKEW, SessionToken, Unfit};
 use valetkey_sigv4::{ChunkKey, Claimed, Query};
 
 use crate::error::{Result, internal, refuse, refuse_custom};
@@ -108,7 +108,7 @@ impl Gate {
         }
         child.begun(now).map_err(unacceptable)?;
         let own = || parent.reach.iter().filter(|ceiling| self.buckets.serves(ceiling.storage));
-        let opens = |ceiling: &Ceiling| child.opens(ceiling, now).map(|scope| (ceiling.storage, Arc::new(scope)));
+        let opens = |ceiling: &ParentScope| child.opens(ceiling, now).map(|scope| (ceiling.storage, Arc::new(scope)));
         let scopes: Vec<_> = own().filter_map(opens).collect();
         let opened = own().filter(|ceiling| child.opens(ceiling, now).is_some());
         let longest = opened.map(|ceiling| ceiling.max_lifetime.ends(child.issued)).max();

@@ -8,7 +8,7 @@ use s3s::{S3Error, S3ErrorCode};
 use valetkey_core::id::{StorageId, TokenId};
 use valetkey_core::keyring::Claims;
 use valetkey_core::parent::{Operations, Parents};
-use valetkey_core::port::Leases;
+use valetkey_core::port::Revocations;
 use valetkey_core::scope::{Action, Listing, Scope};
 use valetkey_core::time::Clock;
 
@@ -26,7 +26,7 @@ pub(crate) struct Session {
     /// The parent access key whose reach it has its own from, if it has it from one.
     pub(crate) parent: Option<TokenId>,
     /// Where it is known whether the credential still lives.
-    pub(crate) standing: Arc<Standing>,
+    pub(crate) standing: Arc<Liveness>,
     /// Whether all of the request is here.
     pub(crate) arrived: Arrived,
 }
@@ -169,16 +169,16 @@ impl Reach {
 }
 
 /// Knows whether credentials live.
-pub(crate) struct Standing {
+pub(crate) struct Liveness {
     /// Which were ended early.
-    pub(crate) leases: Arc<dyn Leases>,
+    pub(crate) leases: Arc<dyn Revocations>,
     /// The parent access keys.
     pub(crate) parents: Arc<dyn Parents>,
     /// The time.
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-impl Standing {
+impl Liveness {
     /// Refuses a credential whose time is over or that was ended.
     pub(crate) fn check(&self, claims: &Claims) -> Result<()> {
         if claims.until <= self.clock.now() || self.leases.is_revoked(claims) {

@@ -78,7 +78,7 @@ fn sizes(data: &Data, count: usize) -> Option<VecDeque<u64>> {
         Data::Here(bytes) if bytes.is_empty() => VecDeque::new(),
         Data::Here(bytes) => [bytes.len() as u64].into(),
         Data::Files(segments) => segments.iter().map(|segment| segment.size).collect(),
-        Data::Behind(parts) => parts.iter().copied().collect(),
+        Data::Gateway(parts) => parts.iter().copied().collect(),
     };
     // Only the last one may be so small.
     if sizes.len() + 1 == count {
@@ -267,6 +267,6 @@ mod tests {
         for odd in ["", "abc", "0x8DA", "900150983cd24fb0d6963f7d28e17f72-3", "900150983cd24fb0d6963f7d28e17f72-x-y"] {
             assert!(Proof::of(&plain(odd, here())).is_none(), "{odd}");
         }
-        assert!(Proof::of(&plain("900150983cd24fb0d6963f7d28e17f72-2", Data::Behind(Box::default()))).is_none());
+        assert!(Proof::of(&plain("900150983cd24fb0d6963f7d28e17f72-2", Data::Gateway(Box::default()))).is_none());
     }
 }

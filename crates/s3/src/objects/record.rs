@@ -15,14 +15,14 @@ pub(crate) enum Data {
     /// In files, in order.
     Files(Box<[Segment]>),
     /// In another store; in parts of these sizes, if it came in parts.
-    Behind(Box<[u64]>),
+    Gateway(Box<[u64]>),
 }
 
 impl Data {
     /// The files, the first one first.
     pub(crate) fn files(&self) -> Vec<FileId> {
         match self {
-            Self::Here(_) | Self::Behind(_) => Vec::new(),
+            Self::Here(_) | Self::Gateway(_) => Vec::new(),
             Self::Files(segments) => segments.iter().map(|segment| segment.file).collect(),
         }
     }
@@ -55,7 +55,7 @@ impl Record {
         let data = match data {
             Data::Here(bytes) => bytes.len(),
             Data::Files(segments) => segments.len() * size_of::<Segment>(),
-            Data::Behind(parts) => parts.len() * size_of::<u64>(),
+            Data::Gateway(parts) => parts.len() * size_of::<u64>(),
         };
         200 + etag.len() + headers.0.iter().map(|(name, value)| name.len() + value.len() + 32).sum::<usize>() + data
     }

@@ -7,11 +7,11 @@ use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, Hea
 use s3s::dto::{GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Range, StreamingBlob};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response};
 
-use crate::behind::port::Window;
 use crate::bucket::Bucket;
 use crate::error::{Result, refuse, refuse_custom};
 use crate::gate::aside::Aside;
 use crate::gate::session::Live;
+use crate::gateway::port::Window;
 use crate::objects::checksum::Algorithm;
 use crate::objects::condition::{Condition, Unread};
 use crate::objects::record::{CHECKSUM_TYPE, Data, Headers, Record};
@@ -140,16 +140,16 @@ fn part(record: &Record, number: i32) -> Result<Plan> {
             let part = Some((at, i32::try_from(segments.len()).ok()));
             Ok(Plan { range: start..start + size, partial: true, part })
         }
-        Data::Behind(parts) if !parts.is_empty() => {
+        Data::Gateway(parts) if !parts.is_empty() => {
             let start = parts.iter().take(at).sum();
             let size = parts.get(at).ok_or_else(missing)?;
             let part = Some((at, i32::try_from(parts.len()).ok()));
             Ok(Plan { range: start..start + size, partial: true, part })
         }
-        Data::Here(_) | Data::Files(_) | Data::Behind(_) if at == 0 => {
+        Data::Here(_) | Data::Files(_) | Data::Gateway(_) if at == 0 => {
             Ok(Plan { range: 0..record.size, partial: record.size > 0, part: Some((0, None)) })
         }
-        Data::Here(_) | Data::Files(_) | Data::Behind(_) => Err(missing()),
+        Data::Here(_) | Data::Files(_) | Data::Gateway(_) => Err(missing()),
     }
 }
 

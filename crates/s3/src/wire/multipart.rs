@@ -10,9 +10,9 @@ use s3s::dto::{
 use s3s::{S3ErrorCode, S3Request, S3Response};
 use valetkey_core::scope::Action;
 
-use crate::behind::Completing;
 use crate::error::{Result, denied, internal, refuse};
 use crate::gate::session::{Asked, Session};
+use crate::gateway::Completing;
 use crate::objects::checksum::{Algorithm, Kind};
 use crate::objects::parts::{Completion, Incomplete, Listed, Owner, UploadId};
 use crate::objects::record::Record;

@@ -38,7 +38,7 @@ fn grants(session: &Session) -> Vec<Grant> {
 fn parts(record: &Record) -> Option<i32> {
     let parts = match &record.data {
         Data::Files(segments) if record.etag.contains('-') => segments.len(),
-        Data::Behind(parts) => parts.len(),
+        Data::Gateway(parts) => parts.len(),
         Data::Here(_) | Data::Files(_) => 0,
     };
     i32::try_from(parts).ok().filter(|parts| *parts > 0)

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use valetkey_core::id::{AccountId, CallerId, TokenId};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::parent::{Ceiling, Parent};
+use valetkey_core::parent::{Parent, ParentScope};
 use valetkey_core::scope::{Action, Actions, Paths, Scope};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Secret, caller};
@@ -47,7 +47,7 @@ fn parent(rig: &Rig, actions: Actions) -> Arc<Parent> {
         token_until: None,
     };
     let scope = Scope::new(BucketName::parse(BUCKET).unwrap(), Paths::Whole, actions).unwrap();
-    let ceiling = Ceiling { storage: rig.storage, scope: Arc::new(scope), max_lifetime: Lifetime::secs(3600) };
+    let ceiling = ParentScope { storage: rig.storage, scope: Arc::new(scope), max_lifetime: Lifetime::secs(3600) };
     let secret = Secret::new(PARENT_SECRET.to_owned());
     Arc::new(Parent { token, caller: Arc::new(caller), secret, reach: [ceiling].into() })
 }

@@ -20,7 +20,7 @@ fn storage(id: StorageId) -> Storage {
         region: "us-east-1".into(),
         min_lifetime: Lifetime::secs(1),
         max_lifetime: Lifetime::secs(3600),
-        backend: None,
+        external: None,
     }
 }
 

@@ -10,7 +10,7 @@ use valetkey_core::Secret;
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::parent::{Ceiling, Child, LONGEST, Parent, Permission};
+use valetkey_core::parent::{Child, LONGEST, Parent, ParentScope, Permission};
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::time::{Clock as _, Lifetime};
 
@@ -68,17 +68,17 @@ const VECTORS: [Vector; 2] = [
 ];
 
 /// Something that a parent may reach.
-pub(crate) fn ceiling(bucket: &str, paths: Paths, actions: Actions) -> Ceiling {
+pub(crate) fn ceiling(bucket: &str, paths: Paths, actions: Actions) -> ParentScope {
     let scope = Scope::new(BucketName::parse(bucket).unwrap(), paths, actions).unwrap();
-    Ceiling { storage: STORAGE, scope: Arc::new(scope), max_lifetime: LONGEST }
+    ParentScope { storage: STORAGE, scope: Arc::new(scope), max_lifetime: LONGEST }
 }
 
-pub(crate) fn whole(bucket: &str, permission: Permission) -> Ceiling {
+pub(crate) fn whole(bucket: &str, permission: Permission) -> ParentScope {
     ceiling(bucket, Paths::Whole, permission.actions())
 }
 
 /// A parent with its secret.
-pub(crate) fn parent(id: &str, secret: &str, reach: Vec<Ceiling>) -> Parent {
+pub(crate) fn parent(id: &str, secret: &str, reach: Vec<ParentScope>) -> Parent {
     let token = TokenId::from_hex(id).unwrap();
     let caller = Caller {
         id: CallerId::from_bytes([3; 16]),
@@ -352,8 +352,8 @@ async fn a_child_never_reaches_further_than_its_parent() {
     rig.put(OTHER_BUCKET, "a/1", "other").await;
     let directory = Paths::only([Path::directory(b"a").unwrap()]).unwrap();
     let elsewhere =
-        Ceiling { storage: StorageId::from_bytes([9; 16]), ..whole(OTHER_BUCKET, Permission::ObjectReadWrite) };
-    let short = Ceiling { max_lifetime: Lifetime::secs(60), ..ceiling(BUCKET, directory, Actions::READ) };
+        ParentScope { storage: StorageId::from_bytes([9; 16]), ..whole(OTHER_BUCKET, Permission::ObjectReadWrite) };
+    let short = ParentScope { max_lifetime: Lifetime::secs(60), ..ceiling(BUCKET, directory, Actions::READ) };
     add(&rig, parent(PARENT, SECRET, vec![short, elsewhere]));
     let child = signed(&claims(&rig, BUCKET, "admin-read-write", ""));
     rig.get("/lake/a/1", &child).await.ok();

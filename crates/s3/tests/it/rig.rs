@@ -25,7 +25,7 @@ use valetkey_core::keyring::{Claims, Keyring, SharedKeyring};
 use valetkey_core::lease::{Lease, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::parent::{Child, NewParent, Parent, ParentRecord, Parents};
-use valetkey_core::port::Leases;
+use valetkey_core::port::Revocations;
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::time::{Clock as _, Entropy as _, random_10};
 use valetkey_core::token::PlainToken;
@@ -55,7 +55,7 @@ impl Quotas for TestLeases {
 }
 
 #[async_trait]
-impl Leases for TestLeases {
+impl Revocations for TestLeases {
     fn is_revoked(&self, claims: &Claims) -> bool {
         let ended = self.ended_until.lock().unwrap().is_some_and(|until| claims.opened <= until);
         ended || self.revoked.lock().unwrap().contains(&claims.lease)
@@ -145,7 +145,7 @@ impl Rig {
         let (keyring, tasks) = (SharedKeyring::new(ring(&[1])), TaskTracker::new());
         let world = World {
             keyring: keyring.clone(),
-            leases: Arc::clone(&leases) as Arc<dyn Leases>,
+            leases: Arc::clone(&leases) as Arc<dyn Revocations>,
             parents: Arc::clone(&parents) as Arc<dyn Parents>,
             quotas: Arc::clone(&leases) as Arc<dyn Quotas>,
             clock: Arc::clone(&clock) as Arc<_>,

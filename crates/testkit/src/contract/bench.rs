@@ -16,7 +16,7 @@ use valetkey_core::lease::{Lease, LeaseState, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::package::Packages;
 use valetkey_core::policy::{self, Permit};
-use valetkey_core::port::{Directory, Leases, Ledger, NewStorage, Registry, TokenRecord, Usage};
+use valetkey_core::port::{Directory, Ledger, NewStorage, Registry, Revocations, TokenRecord, Usage};
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::share::Shares;
 use valetkey_core::storage::{Shape, Storage, StorageKind};
@@ -33,7 +33,7 @@ pub struct Bench {
     /// The ledger.
     pub ledger: Arc<dyn Ledger>,
     /// What the endpoint asks.
-    pub leases: Arc<dyn Leases>,
+    pub leases: Arc<dyn Revocations>,
     /// What was used.
     pub usage: Arc<dyn Usage>,
     /// What accounts may keep.
@@ -103,7 +103,7 @@ pub fn new_storage(text: &str) -> NewStorage {
         region: "local".into(),
         min_lifetime: Lifetime::secs(60),
         max_lifetime: Lifetime::secs(604_800),
-        backend: None,
+        external: None,
     }
 }
 
@@ -145,7 +145,7 @@ impl Bench {
         kept: Box<dyn Any + Send + Sync>,
     ) -> Self
     where
-        S: Directory + Ledger + Leases + Usage + Quotas + Registry + Workspaces + Packages + Shares + 'static,
+        S: Directory + Ledger + Revocations + Usage + Quotas + Registry + Workspaces + Packages + Shares + 'static,
     {
         Self {
             directory: Arc::<S>::clone(store),

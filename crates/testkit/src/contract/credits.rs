@@ -33,7 +33,7 @@ pub async fn an_account_without_credits_is_told_what_it_lacks(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::of(3)).await;
     bench.registry.add_credits(tenant.account.id, 1, bench.now()).await.unwrap();
     let refused = bench.open(&tenant).await.unwrap_err();
-    assert_eq!((refused.kind(), refused.said()), (Kind::OutOfCredit, "required: 3 API credits, 1 available"));
+    assert_eq!((refused.kind(), refused.message()), (Kind::OutOfCredit, "required: 3 API credits, 1 available"));
     assert_eq!(bench.registry.verify_ledger().await.unwrap().leases, 0);
 }
 

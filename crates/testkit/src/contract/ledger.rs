@@ -10,7 +10,6 @@ use valetkey_core::ask::{Ask, GrantRef, Target};
 use valetkey_core::audit::Author;
 use valetkey_core::caller::Role;
 use valetkey_core::credential::{Issued, Trace};
-use valetkey_core::desk::Desk;
 use valetkey_core::id::LeaseId;
 use valetkey_core::lease::{Lease, LeaseState, Revocation, Revoker};
 use valetkey_core::policy::Permit;
@@ -19,6 +18,7 @@ use valetkey_core::scope::{Path, Paths};
 use valetkey_core::time::Clock;
 use valetkey_core::token::{Maker, PlainToken};
 use valetkey_core::usage::Balance;
+use valetkey_core::vending::Vending;
 use valetkey_core::{Error, Kind};
 
 use crate::clock::FixedClock;
@@ -217,19 +217,19 @@ impl Issuer for Broken {
 pub async fn a_vend_whose_issuer_fails_is_void_and_costs_nothing(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::of(2)).await;
     bench.registry.add_credits(tenant.account.id, 2, bench.now()).await.unwrap();
-    let desk = Desk {
+    let vending = Vending {
         clock: Arc::<FixedClock>::clone(&bench.clock) as Arc<dyn Clock>,
         directory: Arc::clone(&bench.directory),
         ledger: Arc::clone(&bench.ledger),
         issuer: Arc::new(Broken::Late),
     };
-    let caller = desk.identify(tenant.token.reveal()).await.unwrap();
-    let beforehand = Desk { issuer: Arc::new(Broken::Beforehand), ..desk.clone() };
+    let caller = vending.identify(tenant.token.reveal()).await.unwrap();
+    let beforehand = Vending { issuer: Arc::new(Broken::Beforehand), ..vending.clone() };
     let refused = beforehand.vend(&caller, &ask(tenant.grant)).await.unwrap_err();
     assert_eq!((refused.kind(), refused.retry_after_secs()), (Kind::RateLimited, Some(3)));
     assert_eq!(bench.registry.leases(&LeaseFilter { limit: 9, ..LeaseFilter::default() }).await.unwrap(), []);
     for vends in 1..4 {
-        assert_eq!(desk.vend(&caller, &ask(tenant.grant)).await.unwrap_err().kind(), Kind::UpstreamTimeout);
+        assert_eq!(vending.vend(&caller, &ask(tenant.grant)).await.unwrap_err().kind(), Kind::UpstreamTimeout);
         let listed = bench.registry.leases(&LeaseFilter { limit: 9, ..LeaseFilter::default() }).await.unwrap();
         assert_eq!(listed.len(), vends);
         assert!(listed.iter().all(|one| one.state == LeaseState::Void));

@@ -11,7 +11,7 @@ use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId};
 use valetkey_core::port::NewStorage;
 use valetkey_core::scope::Path;
-use valetkey_core::storage::{Backend, Quota, Revocability, Sharing, Storage, StorageKind};
+use valetkey_core::storage::{ExternalConfig, Quota, Revocability, Sharing, Storage, StorageKind};
 use valetkey_core::time::Lifetime;
 use valetkey_core::token::{Maker, PlainToken};
 
@@ -70,7 +70,7 @@ pub async fn names_are_taken_once(bench: &Bench) {
 /// What is configured of a store that somebody else runs reads back, and each change makes another version of it.
 pub async fn a_stores_settings_read_back_and_their_changes_are_counted(bench: &Bench) {
     let registry = &bench.registry;
-    let backend = Backend {
+    let external = ExternalConfig {
         settings: r#"{"region":"eu-west-1"}"#.into(),
         secrets: Some(Box::from([7_u8, 8, 9])),
         sharing: Sharing::Anyone,
@@ -78,13 +78,13 @@ pub async fn a_stores_settings_read_back_and_their_changes_are_counted(bench: &B
         revocation: Revocability::ExpiryOnly,
         version: 77,
     };
-    let new = NewStorage { kind: StorageKind::Sts, backend: Some(Arc::new(backend.clone())), ..new_storage("aws") };
+    let new = NewStorage { kind: StorageKind::Sts, external: Some(Arc::new(external.clone())), ..new_storage("aws") };
     let made = registry.create_storage(new.clone(), bench.now()).await.unwrap();
     assert_eq!(made, new.stored(made.id, 1));
     let listed = async || registry.storages().await.unwrap().into_iter().find(|storage| storage.id == made.id).unwrap();
     assert_eq!(listed().await, made);
-    let other = Backend { settings: "{}".into(), secrets: None, sharing: Sharing::Caller, ..backend };
-    let new = NewStorage { kind: StorageKind::Sts, backend: Some(Arc::new(other)), ..new_storage("aws") };
+    let other = ExternalConfig { settings: "{}".into(), secrets: None, sharing: Sharing::Caller, ..external };
+    let new = NewStorage { kind: StorageKind::Sts, external: Some(Arc::new(other)), ..new_storage("aws") };
     let changed = registry.change_storage(made.id, new.clone()).await.unwrap();
     assert_eq!(changed, new.clone().stored(made.id, 2));
     assert_eq!(listed().await, changed);
@@ -92,7 +92,7 @@ pub async fn a_stores_settings_read_back_and_their_changes_are_counted(bench: &B
     let refused = registry.change_storage(made.id, kind).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::NotFound(Noun::Storage), "a store's kind stays what it is");
     let embedded = registry.create_storage(new_storage("own"), bench.now()).await.unwrap();
-    assert_eq!((embedded.backend.clone(), embedded.revocation()), (None, Revocability::Immediate));
+    assert_eq!((embedded.external.clone(), embedded.revocation()), (None, Revocability::Immediate));
 }
 
 /// In every call that names another thing.

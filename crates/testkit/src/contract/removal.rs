@@ -102,7 +102,7 @@ pub async fn whatever_is_there_is_planned_refused_and_removed(bench: &Bench) {
             let refused = bench.registry.remove(thing, how(false), by(&tenant, bench.now())).await.unwrap_err();
             assert_eq!((refused.kind(), refused.field()), (Kind::Invalid, Some("cascade")), "{thing:?}");
             let first = plan.needs.first().unwrap();
-            assert!(refused.said().contains(&first.name), "{}: {}", first.name, refused.said());
+            assert!(refused.message().contains(&first.name), "{}: {}", first.name, refused.message());
             assert_eq!(bench.registry.plan(thing).await.unwrap(), plan, "nothing was changed");
         }
     }

@@ -12,7 +12,7 @@ use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::Claims;
 use valetkey_core::lease::{Lease, LeaseRecord, LeaseState, Refusal, Revocation, Revoker};
 use valetkey_core::policy::Permit;
-use valetkey_core::port::{LeaseFilter, Leases, Ledger, Outliving};
+use valetkey_core::port::{LeaseFilter, Ledger, Outliving, Revocations};
 use valetkey_core::scope::Scope;
 
 use crate::memory::{Memory, World};
@@ -75,7 +75,7 @@ impl World {
         self.find_lease(id).map(|lease| self.lease_record(lease))
     }
 
-    /// Leases, the newest first.
+    /// Revocations, the newest first.
     pub(super) fn list(&self, filter: &LeaseFilter<'_>) -> Vec<LeaseRecord> {
         let LeaseFilter { account, caller, token, grant, bucket, asked_with, since, live_at, before, limit } = *filter;
         let mut found: Vec<&Lease> = self
@@ -214,7 +214,7 @@ impl Ledger for Memory {
 }
 
 #[async_trait]
-impl Leases for Memory {
+impl Revocations for Memory {
     fn is_revoked(&self, claims: &Claims) -> bool {
         let world = self.world();
         match world.find_lease(claims.lease) {

@@ -474,7 +474,7 @@ impl Registry for Memory {
         let mut world = self.world();
         let before = world.storages.iter().find(|known| known.id == id && known.kind == storage.kind);
         let before = before.ok_or_else(|| Error::not_found(Noun::Storage))?;
-        let version = before.backend.as_ref().map_or(1, |backend| backend.version);
+        let version = before.external.as_ref().map_or(1, |external| external.version);
         if world.storages.iter().any(|known| known.name == storage.name && known.id != id) {
             return Err(exists(Noun::Storage, &storage.name));
         }

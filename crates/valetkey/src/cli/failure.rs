@@ -207,10 +207,10 @@ impl std::error::Error for Failure {}
 impl From<Error> for Failure {
     /// A refusal of the domain, met on this side. What was noted for the log is for the operator, who is the reader here.
     fn from(error: Error) -> Self {
-        let message = match (error.kind(), error.noted()) {
+        let message = match (error.kind(), error.detail()) {
             (Kind::Internal, Some(noted)) => noted.to_owned(),
-            (_, Some(noted)) => format!("{}: {noted}", error.said()),
-            (_, None) => error.said().to_owned(),
+            (_, Some(noted)) => format!("{}: {noted}", error.message()),
+            (_, None) => error.message().to_owned(),
         };
         let mut failure = Self::new(Exit::of(error.kind()), message);
         failure.said = Some(Box::new(Said {
@@ -235,7 +235,7 @@ impl From<anyhow::Error> for Failure {
 /// What one of a chain of errors has to say. Of the domain's own, what is for the operator: that is who reads here.
 fn words_of(error: &(dyn std::error::Error + 'static)) -> String {
     match error.downcast_ref::<Error>() {
-        Some(own) => own.noted().unwrap_or_else(|| own.said()).to_owned(),
+        Some(own) => own.detail().unwrap_or_else(|| own.message()).to_owned(),
         None => error.to_string(),
     }
 }

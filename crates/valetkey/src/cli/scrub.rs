@@ -40,11 +40,11 @@ pub(crate) async fn run(args: &Args, out: &Out) -> Result<Exit, Failure> {
     let scrubbed = valetkey_s3::scrub(&config.data_dir.join("objects"), &mut tell).await;
     let Scrubbed { objects, parts, bytes, damaged, unproven } =
         scrubbed.map_err(|error| Failure::local(error.to_string()))?;
-    let mut tell_blob = |damage: &valetkey_store::Damage| {
-        let valetkey_store::Damage { what, file, why } = damage.clone();
+    let mut tell_blob = |damage: &valetkey_database::Damage| {
+        let valetkey_database::Damage { what, file, why } = damage.clone();
         tell(&Damage { what, file, why });
     };
-    let packages = valetkey_store::scrub(&database(&config), &mut tell_blob).await;
+    let packages = valetkey_database::scrub(&database(&config), &mut tell_blob).await;
     let packages = packages.map_err(|error| Failure::local(error.to_string()))?;
     let (bytes, damaged) = (bytes + packages.bytes, damaged + packages.damaged);
     let (blobs, manifests) = (packages.blobs, packages.manifests);

@@ -125,7 +125,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "ledger.mode",
         r#""durable""#,
-        "durable: a credential leaves after its lease is on disk; behind: up to 100 ms before",
+        "durable: a credential leaves after its lease is on disk; relaxed: up to 100 ms before",
     ),
     key(
         "ledger.reserve_bytes",

@@ -128,7 +128,9 @@ pub(crate) struct Ledger {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LedgerMode {
     Durable,
-    Behind,
+    /// `behind` is what it was called at first.
+    #[serde(alias = "behind")]
+    Relaxed,
 }
 
 #[derive(Debug, Deserialize)]
@@ -215,13 +217,13 @@ pub(crate) struct Limits {
 /// How much accounts may hold, as in `callers:500`.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "Vec<String>")]
-pub(crate) struct Holdings(pub(crate) valetkey_store::Holdings);
+pub(crate) struct Holdings(pub(crate) valetkey_database::Holdings);
 
 impl TryFrom<Vec<String>> for Holdings {
     type Error = String;
 
     fn try_from(list: Vec<String>) -> Result<Self, String> {
-        valetkey_store::Holdings::parse(&list).map(Self)
+        valetkey_database::Holdings::parse(&list).map(Self)
     }
 }
 

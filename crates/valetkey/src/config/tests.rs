@@ -117,7 +117,7 @@ fn a_word_that_is_no_level_is_not_taken_for_a_modules_name() {
         let said = refused("", &[("VALETKEY_LOG__LEVEL", bad)]);
         assert!(said.contains("`log.level`") && said.contains("error, warn, info"), "{bad}: {said}");
     }
-    for good in ["info", "WARN", "off", "info,valetkey_s3=debug", "valetkey_store::ledger=trace, error"] {
+    for good in ["info", "WARN", "off", "info,valetkey_s3=debug", "valetkey_database::ledger=trace, error"] {
         assert!(Layers::read(None, &env(&[("VALETKEY_LOG__LEVEL", good)]), &[]).unwrap().config().is_ok(), "{good}");
     }
 }

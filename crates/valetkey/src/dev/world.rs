@@ -280,7 +280,7 @@ async fn make(node: &Node) -> anyhow::Result<State> {
 
 /// Gives the datasets a dictionary and a sample, where they have none.
 async fn describe(node: &Node) -> anyhow::Result<()> {
-    let known = node.desk.directory.datasets().await?;
+    let known = node.vending.directory.datasets().await?;
     for (name, columns, rows) in BESIDE {
         let Some(dataset) = known.iter().find(|dataset| dataset.name.as_str() == *name) else { continue };
         if dataset.dictionary.is_some() || dataset.sample.is_some() {
@@ -324,7 +324,7 @@ fn dataset(
 }
 
 async fn known_dataset(node: &Node, name: &Name) -> anyhow::Result<DatasetId> {
-    let known = node.desk.directory.datasets().await?;
+    let known = node.vending.directory.datasets().await?;
     known
         .iter()
         .find(|dataset| dataset.name == *name)

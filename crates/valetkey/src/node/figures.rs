@@ -148,7 +148,7 @@ pub(crate) fn describe() {
 
 /// What is looked at.
 pub(crate) struct Watched {
-    pub(crate) store: Arc<valetkey_store::Store>,
+    pub(crate) store: Arc<valetkey_database::Database>,
     pub(crate) data_dir: PathBuf,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -183,7 +183,7 @@ impl Watched {
                 set("vk_leases_live", found.live_leases);
                 set("vk_tokens_ending_soon", found.tokens_that_end);
             }
-            Err(error) => warn!(%error, noted = error.noted(), "leases and tokens could not be counted"),
+            Err(error) => warn!(%error, detail = error.detail(), "leases and tokens could not be counted"),
         }
     }
 }

@@ -50,7 +50,7 @@ impl Metrics {
 #[derive(Clone)]
 pub(crate) struct Health {
     pub(crate) ready: Arc<AtomicBool>,
-    pub(crate) store: Arc<valetkey_store::Store>,
+    pub(crate) store: Arc<valetkey_database::Database>,
     pub(crate) objects: valetkey_s3::Endpoint,
 }
 

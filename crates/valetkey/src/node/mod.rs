@@ -11,7 +11,7 @@ pub(crate) mod opening;
 pub(crate) mod ring;
 mod room;
 mod stalls;
-mod stores;
+mod storages;
 pub(crate) mod system;
 pub(crate) mod tls;
 mod validity;
@@ -31,19 +31,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use valetkey_core::account::Quotas;
-use valetkey_core::desk::Desk;
 use valetkey_core::fair::Budget;
 use valetkey_core::keyring::{SharedKeyring, goes_on};
 use valetkey_core::name::Name;
 use valetkey_core::package::Packages;
 use valetkey_core::parent::Parents;
-use valetkey_core::port::{Directory, Issuer, Leases, Ledger, NewStorage, Registry, UrlSigner, Usage};
+use valetkey_core::port::{Directory, Issuer, Ledger, NewStorage, Registry, Revocations, UrlSigner, Usage};
 use valetkey_core::share::Shares;
 use valetkey_core::storage::{Storage, StorageKind};
-use valetkey_core::stores::Stores;
+use valetkey_core::storage_admin::StorageAdmin;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
+use valetkey_core::vending::Vending;
 use valetkey_core::workspace::Workspaces;
 
+use valetkey_database::ParentKeys;
 use valetkey_dialects::edge::{EdgeLimits, Heavy, RateLimits, Registrar, Shared, Window};
 use valetkey_dialects::{dreadnode, native, r2, sharing, theirstack};
 use valetkey_issuers::Issuers;
@@ -51,11 +52,10 @@ use valetkey_issuers::cache::{self, Cache};
 use valetkey_issuers::embedded::Embedded;
 use valetkey_issuers::probe;
 use valetkey_issuers::sts::Surroundings;
-use valetkey_store::ParentKeys;
 
 use crate::config::{Config, LedgerMode};
 use crate::node::listen::{Ends, Listener};
-use crate::node::stores::{LocalRoots, NodeStores};
+use crate::node::storages::{LocalRoots, NodeStorages};
 use crate::node::system::{SystemClock, SystemEntropy};
 use crate::node::tls::Tls;
 
@@ -71,16 +71,16 @@ pub(crate) struct Node {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) workspaces: Arc<dyn Workspaces>,
     pub(crate) shares: Arc<dyn Shares>,
-    pub(crate) desk: Desk,
+    pub(crate) vending: Vending,
     signer: Arc<dyn UrlSigner>,
     pub(crate) keyring: SharedKeyring,
     pub(crate) endpoint: valetkey_s3::Endpoint,
     /// The embedded store.
     pub(crate) storage: Storage,
-    stores: Arc<NodeStores>,
+    stores: Arc<NodeStorages>,
     /// The parent access keys.
     pub(crate) parents: Arc<ParentKeys>,
-    store: Arc<valetkey_store::Store>,
+    store: Arc<valetkey_database::Database>,
     ready: Arc<AtomicBool>,
     /// The bytes of bodies that both listeners may hold at once.
     bodies: Arc<Budget>,
@@ -127,31 +127,31 @@ pub(crate) async fn open_store(
     entropy: &Arc<dyn Entropy>,
     tasks: &TaskTracker,
     end: &CancellationToken,
-) -> anyhow::Result<Arc<valetkey_store::Store>> {
+) -> anyhow::Result<Arc<valetkey_database::Database>> {
     let space = valetkey_s3::Space::at(&config.data_dir, config.s3.min_free());
-    let settings = valetkey_store::Settings {
-        room: valetkey_store::Room::as_said(Arc::new(move |bytes| space.admit(bytes).map(drop))),
+    let settings = valetkey_database::Settings {
+        room: valetkey_database::Room::as_said(Arc::new(move |bytes| space.admit(bytes).map(drop))),
         ledger: match config.ledger.mode {
-            LedgerMode::Durable => valetkey_store::LedgerMode::Durable,
-            LedgerMode::Behind => valetkey_store::LedgerMode::Behind,
+            LedgerMode::Durable => valetkey_database::LedgerMode::Durable,
+            LedgerMode::Relaxed => valetkey_database::LedgerMode::Relaxed,
         },
         queue: match config.ledger.mode {
-            LedgerMode::Durable => valetkey_store::Settings::default().queue,
+            LedgerMode::Durable => valetkey_database::Settings::default().queue,
             // Nobody waits for these, so a checkpoint of the database must fit in; some 200 bytes each.
-            LedgerMode::Behind => 65_536,
+            LedgerMode::Relaxed => 65_536,
         },
         holdings: config.limits.holdings.0.clone(),
-        retention: valetkey_store::Retention {
+        retention: valetkey_database::Retention {
             refusals_secs: config.retention.refusals_secs,
             requests_secs: config.retention.requests_secs,
             ledger_secs: config.retention.ledger_secs,
         },
         reserve_bytes: config.ledger.reserve_bytes,
-        ..valetkey_store::Settings::default()
+        ..valetkey_database::Settings::default()
     };
     let path = database(config);
     let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
-    let store = valetkey_store::Store::open(&path, settings, clock, entropy, tasks.clone(), end.clone()).await;
+    let store = valetkey_database::Database::open(&path, settings, clock, entropy, tasks.clone(), end.clone()).await;
     let store = store.with_context(|| format!("the database {} cannot be opened", database(config).display()))?;
     Ok(Arc::new(store))
 }
@@ -244,9 +244,9 @@ impl Node {
         let (ends, end) = (Ends::new(), CancellationToken::new());
         let (conversations, tasks) = (TaskTracker::new(), TaskTracker::new());
         let store = open_store(config, &clock, &entropy, &tasks, &end).await?;
-        let sources = Arc::new(opening::sources(config, &keyring, &clock, &entropy)?);
+        let fetchers = Arc::new(opening::fetchers(config, &keyring, &clock, &entropy)?);
         // Before anything is written: with another ring it would be sealed so that the right one cannot open it.
-        ring::prove(&keyring.load(), &store, &sources).await?;
+        ring::prove(&keyring.load(), &store, &fetchers).await?;
         let storage = embedded_storage(&*store, config, &s3_url, &*clock).await?;
         let parents = Arc::new(ParentKeys::open(&store, keyring.clone()).await?);
         let bodies = Budget::new(config.limits.body_bytes);
@@ -254,7 +254,7 @@ impl Node {
             objects::config(config, &storage, &s3_url)?,
             valetkey_s3::World {
                 keyring: keyring.clone(),
-                leases: Arc::clone(&store) as Arc<dyn Leases>,
+                leases: Arc::clone(&store) as Arc<dyn Revocations>,
                 parents: Arc::clone(&parents) as Arc<dyn Parents>,
                 quotas: Arc::clone(&store) as Arc<dyn Quotas>,
                 clock: Arc::clone(&clock),
@@ -265,7 +265,7 @@ impl Node {
         )
         .await
         .context("the embedded store cannot be opened")?;
-        let leases = Arc::clone(&store) as Arc<dyn Leases>;
+        let leases = Arc::clone(&store) as Arc<dyn Revocations>;
         let kept = cache_settings(&config.upstream);
         let cache = Cache::new(kept, leases, Arc::clone(&clock), Arc::clone(&entropy), tasks.clone());
         let roots = LocalRoots {
@@ -273,9 +273,9 @@ impl Node {
             own: vec![config.data_dir.clone(), config.keyring_file()],
         };
         let terms = objects::terms(config, &surroundings().environment);
-        let stores = Arc::new(NodeStores::new(
+        let stores = Arc::new(NodeStorages::new(
             (endpoint.clone(), &storage),
-            Arc::clone(&sources),
+            Arc::clone(&fetchers),
             (roots, terms),
             opening::machine_identity_hosts(config)?,
             cache.clone(),
@@ -285,8 +285,8 @@ impl Node {
         opening::tell_of_operators(&*store, &*clock).await?;
         stores.open_all(&*store).await?;
         let embedded = Embedded::new(keyring.clone(), Arc::clone(&entropy));
-        let issuers = Arc::new(Issuers::new(embedded, sources, cache));
-        let desk = Desk {
+        let issuers = Arc::new(Issuers::new(embedded, fetchers, cache));
+        let vending = Vending {
             clock: Arc::clone(&clock),
             directory: Arc::clone(&store) as Arc<dyn Directory>,
             ledger: Arc::clone(&store) as Arc<dyn Ledger>,
@@ -300,7 +300,7 @@ impl Node {
             registry: Arc::clone(&store) as Arc<dyn Registry>,
             workspaces: Arc::clone(&store) as Arc<dyn Workspaces>,
             shares: Arc::clone(&store) as Arc<dyn Shares>,
-            desk,
+            vending,
             signer: issuers,
             keyring: keyring.clone(),
             endpoint,
@@ -325,7 +325,7 @@ impl Node {
 
     fn dialects(&self, config: &Config) -> anyhow::Result<valetkey_dialects::edge::Service> {
         let shared = Arc::new(Shared {
-            desk: self.desk.clone(),
+            vending: self.vending.clone(),
             registry: Registrar::new(Arc::clone(&self.registry)),
             usage: Arc::clone(&self.store) as Arc<dyn Usage>,
             workspaces: Arc::clone(&self.workspaces),
@@ -359,7 +359,7 @@ impl Node {
                     lifetime: Lifetime::secs(config.native.default_ttl_secs),
                     sharing_url: sharing.endpoint(),
                 },
-                Arc::clone(&self.stores) as Arc<dyn Stores>,
+                Arc::clone(&self.stores) as Arc<dyn StorageAdmin>,
                 Arc::new(probe::Live::new(Arc::clone(&self.clock))),
                 logs,
                 Arc::new(self.endpoint.clone()),
@@ -521,7 +521,7 @@ impl Node {
             self.end.cancel();
             self.tasks.close();
             if let Err(error) = self.store.close().await {
-                warn!(%error, noted = error.noted(), "the database could not be closed in order");
+                warn!(%error, detail = error.detail(), "the database could not be closed in order");
             }
             // The endpoint's own work ends with the last of its handles; the listener's is gone by now.
             drop((self.endpoint, self.stores));
@@ -577,7 +577,7 @@ async fn embedded_storage(
         region: config.s3.region.as_str().into(),
         min_lifetime: Lifetime::secs(config.s3.min_ttl_secs),
         max_lifetime: Lifetime::secs(config.s3.max_ttl_secs),
-        backend: None,
+        external: None,
     };
     let Some(known) = registry.storages().await?.into_iter().find(|storage| storage.name == name) else {
         return Ok(registry.create_storage(wanted, clock.now()).await?);

@@ -79,7 +79,7 @@ pub(crate) async fn end_old_uploads(
         match endpoint.end_uploads_before(clock.now() - age).await {
             Ok(0) => {}
             Ok(ended) => info!(ended, "uploads that were never completed were ended"),
-            Err(error) => warn!(%error, noted = error.noted(), "old uploads could not be ended"),
+            Err(error) => warn!(%error, detail = error.detail(), "old uploads could not be ended"),
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_hours(1)) => {}

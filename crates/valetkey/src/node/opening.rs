@@ -8,7 +8,7 @@ use valetkey_core::hosts::Trusted;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::port::Registry;
 use valetkey_core::time::{Clock, Entropy};
-use valetkey_issuers::sources::{self, Sources};
+use valetkey_issuers::fetchers::{self, Fetchers};
 
 use crate::config::Config;
 use crate::node::{database, ring};
@@ -26,13 +26,13 @@ pub(crate) fn keyring(config: &Config) -> anyhow::Result<SharedKeyring> {
 }
 
 /// What reads the settings of stores that somebody else runs, and opens their secrets.
-pub(crate) fn sources(
+pub(crate) fn fetchers(
     config: &Config,
     keyring: &SharedKeyring,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
-) -> anyhow::Result<Sources> {
-    Ok(Sources::new(sources::World {
+) -> anyhow::Result<Fetchers> {
+    Ok(Fetchers::new(fetchers::Environment {
         keyring: keyring.clone(),
         surroundings: super::surroundings(),
         token_dirs: config.upstream.token_dirs.clone(),

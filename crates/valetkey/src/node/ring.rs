@@ -11,8 +11,8 @@ use data_encoding::BASE64;
 use valetkey_core::Secret;
 use valetkey_core::keyring::{CheckValue, Keyring, goes_on};
 use valetkey_core::time::Entropy;
-use valetkey_issuers::sources::Sources;
-use valetkey_store::{ParentKeys, Store};
+use valetkey_database::{Database, ParentKeys};
+use valetkey_issuers::fetchers::Fetchers;
 
 /// The most keys a ring holds: the current one and those whose credentials may still live.
 const MOST: usize = 8;
@@ -66,7 +66,7 @@ fn render(masters: &Masters) -> Secret<String> {
 /// Makes a ring of the text of a keyring.
 pub(crate) fn read(text: &str) -> anyhow::Result<Keyring> {
     Keyring::new(&parse(text)?)
-        .map_err(|error| anyhow::anyhow!("{}", error.noted().unwrap_or("the keyring is unusable").to_owned()))
+        .map_err(|error| anyhow::anyhow!("{}", error.detail().unwrap_or("the keyring is unusable").to_owned()))
 }
 
 /// Reads the ring from its file.
@@ -114,15 +114,15 @@ pub(crate) fn present(path: &Path, database: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// [`Lost`]; `Unavailable`.
-pub(crate) async fn prove(ring: &Keyring, store: &Store, sources: &Sources) -> anyhow::Result<()> {
+pub(crate) async fn prove(ring: &Keyring, store: &Database, fetchers: &Fetchers) -> anyhow::Result<()> {
     goes_on(&store.known_ring().await?, &ring.check_values()).map_err(|misfit| Lost(misfit.to_string()))?;
     let mut sealed: Vec<String> = Vec::new();
     for token in ParentKeys::unopened(store, ring).await? {
         sealed.push(format!("the secret of the parent access key {token}"));
     }
     for storage in valetkey_core::port::Catalog::storages(store).await? {
-        let secrets = storage.backend.as_deref().and_then(|backend| backend.secrets.as_deref());
-        if secrets.is_some_and(|secrets| sources.open(&storage.name, secrets).is_err()) {
+        let secrets = storage.external.as_deref().and_then(|external| external.secrets.as_deref());
+        if secrets.is_some_and(|secrets| fetchers.open(&storage.name, secrets).is_err()) {
             sealed.push(format!("the secrets of the storage {}", storage.name));
         }
     }

@@ -11,7 +11,7 @@ use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
 use valetkey_core::port::{Catalog as _, Registry as _};
 use valetkey_core::time::{Clock, Entropy};
-use valetkey_store::{Sealed, Store};
+use valetkey_database::{Database, Sealed};
 
 use crate::cli::output::{Format, Out};
 use crate::cli::remove::asked;
@@ -49,7 +49,7 @@ pub(super) async fn replace(config: &Config, yes: bool, out: &Out) -> anyhow::Re
 }
 
 async fn replaced(
-    store: &Store,
+    store: &Database,
     path: &std::path::Path,
     (clock, entropy): (&dyn Clock, &dyn Entropy),
     yes: bool,

@@ -133,7 +133,7 @@ async fn run_command(args: Args, connection: &Connection, out: &Out) -> anyhow::
         Command::Migrate => {
             let config = layers.config()?;
             let _lock = crate::node::lock(&config.data_dir)?;
-            valetkey_store::Store::migrate(&database(&config)).await?;
+            valetkey_database::Database::migrate(&database(&config)).await?;
             out.note(&format!("{} is up to date", database(&config).display()));
         }
         Command::RotateKeys => {
@@ -189,12 +189,12 @@ async fn init(config: &Config, new_operator_token: bool, out: &Out) -> anyhow::R
 async fn operator_token(
     config: &Config,
     keyring: &SharedKeyring,
-    store: &valetkey_store::Store,
+    store: &valetkey_database::Database,
     (clock, entropy): (&Arc<dyn Clock>, &Arc<dyn Entropy>),
     another: bool,
 ) -> anyhow::Result<(PlainToken, TokenId)> {
     let ring = keyring.load();
-    ring::prove(&ring, store, &crate::node::opening::sources(config, keyring, clock, entropy)?).await?;
+    ring::prove(&ring, store, &crate::node::opening::fetchers(config, keyring, clock, entropy)?).await?;
     let name = Name::parse("operators")?;
     let account = match store.account_named(&name).await? {
         Some(account) => account,

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::id::{AccountId, LeaseId, TokenId};
 use crate::name::BucketName;
 use crate::parent::json::Json;
-use crate::parent::{Ceiling, LONGEST, Operations, Permission, of_paths};
+use crate::parent::{LONGEST, Operations, ParentScope, Permission, of_paths};
 use crate::scope::{Path, Paths, Scope};
 use crate::secret::Secret;
 
@@ -214,7 +214,7 @@ impl Child {
     }
 
     /// What it opens of something that its parent may reach, at an instant.
-    pub fn opens(&self, ceiling: &Ceiling, now: Timestamp) -> Option<Scope> {
+    pub fn opens(&self, ceiling: &ParentScope, now: Timestamp) -> Option<Scope> {
         let ends = ceiling.max_lifetime.ends(self.issued).min(self.until);
         if now < ends { ceiling.scope.intersect(&self.scope()?) } else { None }
     }

@@ -229,7 +229,7 @@ fn a_token_from_the_future_has_not_begun() {
 #[test]
 fn a_child_is_cut_to_its_parent() {
     let now = Timestamp::from_second(1_767_225_601).unwrap();
-    let ceiling = |bucket: &str, paths: Paths, actions: Actions, secs: u32| Ceiling {
+    let ceiling = |bucket: &str, paths: Paths, actions: Actions, secs: u32| ParentScope {
         storage: crate::id::StorageId::from_bytes([1; 16]),
         scope: std::sync::Arc::new(Scope::new(BucketName::parse(bucket).unwrap(), paths, actions).unwrap()),
         max_lifetime: crate::time::Lifetime::secs(secs),

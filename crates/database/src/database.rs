@@ -1,0 +1,107 @@
+//! The store: what everybody shares of it, and how it is changed.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use sqlx::sqlite::SqliteConnection;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use valetkey_core::audit::Author;
+use valetkey_core::keyring::SharedKeyring;
+use valetkey_core::time::{Clock, Entropy};
+use valetkey_core::{Error, Kind};
+
+use crate::blobs::Blobs;
+use crate::counter::Counter;
+use crate::ledger::queue::Queue;
+use crate::memory::Memory;
+use crate::owed::Debts;
+use crate::reserve::Reserve;
+use crate::revoked::Revoked;
+use crate::settings::Settings;
+use crate::sqlite::Sqlite;
+use crate::sqlite::notes::{Notes, Turn};
+use crate::sqlite::pages::Head;
+
+/// The embedded store: every port of the domain but the issuer. Clones share it.
+#[derive(Clone)]
+pub struct Database {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) db: Sqlite,
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    pub(crate) queue: Queue,
+    pub(crate) memory: Memory,
+    pub(crate) revoked: Revoked,
+    pub(crate) debts: Debts,
+    /// The longest lifetime there ever was, in milliseconds: so long an end has to be remembered.
+    pub(crate) longest_ms: AtomicI64,
+    pub(crate) counter: Counter,
+    pub(crate) blobs: Arc<Blobs>,
+    pub(crate) reserve: Reserve,
+    /// Seals what must not be forged in the database; known once the parent access keys are opened.
+    pub(crate) keyring: OnceLock<SharedKeyring>,
+    /// Leases that are not in the index yet, about.
+    pub(crate) backlog: AtomicU64,
+    /// Where the ledger ended when the store was opened.
+    pub(crate) began: Head,
+    /// Up to which second requests were added together by the quarter of an hour.
+    pub(crate) requests_folded_s: AtomicI64,
+    pub(crate) running: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Database {
+    /// Runs a change to its end, also when whoever asked for it goes away: otherwise it could be written and not seen.
+    pub(crate) async fn unbroken<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.running()?;
+        match self.shared.tasks.spawn(Author::current().during(Box::pin(change))).await {
+            Ok(done) => done,
+            Err(error) => Err(Error::internal("a change failed").caused_by(error)),
+        }
+    }
+
+    /// Changes the registry on behalf of who asks, and notes it in the ledger: all of it or nothing.
+    pub(crate) async fn administer<T>(
+        &self,
+        change: impl AsyncFnOnce(&mut SqliteConnection, &mut Notes) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut turn = self.shared.db.turn().await;
+        self.administer_in(&mut turn, change).await
+    }
+
+    /// The same in a turn that one has already.
+    pub(crate) async fn administer_in<T>(
+        &self,
+        turn: &mut Turn<'_>,
+        change: impl AsyncFnOnce(&mut SqliteConnection, &mut Notes) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let notes = Notes::new(Author::current(), self.shared.clock.now().as_millisecond());
+        let done = turn.administer(notes, change).await?;
+        self.shared.backlog.fetch_max(1, Ordering::Relaxed);
+        Ok(done)
+    }
+
+    pub(crate) fn running(&self) -> Result<(), Error> {
+        if self.shared.stop.is_cancelled() {
+            return Err(Error::new(Kind::Unavailable, "the server is shutting down").retry_after(1));
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}

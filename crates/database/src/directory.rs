@@ -1,0 +1,156 @@
+//! Who a token is and what its account was granted: from memory when warm.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use valetkey_core::account::{OwnQuota, Quotas};
+use valetkey_core::caller::Caller;
+use valetkey_core::dataset::Dataset;
+use valetkey_core::error::{Noun, Stranger};
+use valetkey_core::grant::Grant;
+use valetkey_core::id::{AccountId, LeaseId};
+use valetkey_core::keyring::Claims;
+use valetkey_core::port::{Directory, Revocations};
+use valetkey_core::scope::Scope;
+use valetkey_core::snapshot::Snapshot;
+use valetkey_core::token::TokenDigest;
+use valetkey_core::{Error, Kind};
+
+use crate::database::Database;
+use crate::memory::{Known, Settled};
+use crate::sqlite::{callers, failed, registry};
+
+/// For how long a token is remembered to be nobody's.
+const UNKNOWN_MS: i64 = 10_000;
+
+fn unknown() -> Error {
+    Error::new(Kind::Unauthenticated(Stranger::Unknown), "the token is not one of this server")
+}
+
+impl Database {
+    /// What memory knows of a token.
+    fn remembered(&self, digest: &TokenDigest, now: Timestamp) -> Option<Result<Arc<Caller>, Error>> {
+        let memory = &self.shared.memory;
+        if let Some(known) = memory.known.get(digest) {
+            return Some(known.at(now));
+        }
+        // A clock that was set back must not make this last.
+        let left = memory.unknown.get(digest)?.saturating_sub(now.as_millisecond());
+        (left > 0 && left <= UNKNOWN_MS).then(|| Err(unknown()))
+    }
+}
+
+impl Database {
+    /// Who a token proves, as memory or the database know it.
+    async fn caller_of(&self, digest: TokenDigest, now: Timestamp) -> Result<Arc<Caller>, Error> {
+        if let Some(answer) = self.remembered(&digest, now) {
+            return answer;
+        }
+        let memory = &self.shared.memory;
+        let _one = memory.known.loading(&digest).await;
+        if let Some(answer) = self.remembered(&digest, now) {
+            return answer;
+        }
+        let (known_since, unknown_since) = (memory.known.generation(), memory.unknown.generation());
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        match callers::token_by_digest(&mut reader, &digest).await? {
+            None => {
+                memory.unknown.keep(unknown_since, digest, now.as_millisecond().saturating_add(UNKNOWN_MS));
+                Err(unknown())
+            }
+            Some(record) => {
+                let known = Known::of(record);
+                memory.known.keep(known_since, digest, known.clone());
+                known.at(now)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Directory for Database {
+    async fn caller_by_digest(&self, digest: TokenDigest, now: Timestamp) -> Result<Arc<Caller>, Error> {
+        let caller = self.caller_of(digest, now).await?;
+        if self.shared.revoked.is_dead(caller.token) {
+            return Err(Error::new(Kind::Unauthenticated(Stranger::Revoked), "the token was revoked"));
+        }
+        Ok(caller)
+    }
+
+    async fn account(&self, id: AccountId, now: Timestamp) -> Result<Arc<Snapshot>, Error> {
+        let snapshots = &self.shared.memory.snapshots;
+        if let Some(snapshot) = snapshots.get(&id).and_then(|settled| settled.at(now)) {
+            return Ok(snapshot);
+        }
+        let _one = snapshots.loading(&id).await;
+        if let Some(snapshot) = snapshots.get(&id).and_then(|settled| settled.at(now)) {
+            return Ok(snapshot);
+        }
+        let since = snapshots.generation();
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let account = registry::account(&mut reader, id).await?.ok_or_else(|| Error::not_found(Noun::Account))?;
+        let storages = registry::storages(&mut reader).await?.into_iter().map(Arc::new);
+        let grants = registry::grants(&mut reader, id).await?;
+        let edges = |grant: &Grant| [grant.from, grant.until].into_iter().flatten().filter(|edge| *edge > now).min();
+        let to = grants.iter().filter_map(edges).min();
+        let snapshot = Arc::new(Snapshot::new(account, storages, grants, now));
+        snapshots.keep(since, id, Settled { snapshot: Arc::clone(&snapshot), to });
+        Ok(snapshot)
+    }
+
+    async fn datasets(&self) -> Result<Arc<[Dataset]>, Error> {
+        let kept = &self.shared.memory.datasets;
+        if let Some(datasets) = kept.get(&()) {
+            return Ok(datasets);
+        }
+        let _one = kept.loading(&()).await;
+        if let Some(datasets) = kept.get(&()) {
+            return Ok(datasets);
+        }
+        let since = kept.generation();
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let datasets: Arc<[Dataset]> = registry::datasets(&mut reader).await?.into();
+        kept.keep(since, (), Arc::clone(&datasets));
+        Ok(datasets)
+    }
+}
+
+#[async_trait]
+impl Revocations for Database {
+    fn is_revoked(&self, claims: &Claims) -> bool {
+        self.shared.revoked.ends(claims)
+    }
+
+    fn opening(&self, claims: &Claims, now: Timestamp) -> Timestamp {
+        self.shared.revoked.asking(claims, now)
+    }
+
+    async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
+        let scopes = &self.shared.memory.scopes;
+        if let Some(scope) = scopes.get(&lease) {
+            return Ok(Some(scope));
+        }
+        let settled = self.settle().await;
+        let since = scopes.generation();
+        let Some(found) = self.find_lease(lease).await? else { return settled.map(|()| None) };
+        let scope = self.scope_of(&found.opened).await?;
+        scopes.keep(since, lease, Arc::clone(&scope));
+        Ok(Some(scope))
+    }
+}
+
+#[async_trait]
+impl Quotas for Database {
+    async fn own_quota(&self, account: AccountId) -> Result<OwnQuota, Error> {
+        let quotas = &self.shared.memory.quotas;
+        if let Some(quota) = quotas.get(&account) {
+            return Ok(quota);
+        }
+        let since = quotas.generation();
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let quota = registry::any_account(&mut reader, account).await?.map_or_else(OwnQuota::default, |own| own.quota);
+        quotas.keep(since, account, quota);
+        Ok(quota)
+    }
+}

@@ -1,0 +1,256 @@
+//! What ends credentials, and who is refused from then on: first here, in memory, then on record.
+
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
+use valetkey_core::Error;
+use valetkey_core::account::{Metering, Standing};
+use valetkey_core::audit::Deed;
+use valetkey_core::caller::CallerStanding;
+use valetkey_core::error::Noun;
+use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId};
+use valetkey_core::lease::{Revocation, Revoker};
+
+use crate::database::Database;
+use crate::owed::Owed;
+use crate::sqlite::notes::Notes;
+use crate::sqlite::revocations::{self, Also, Through};
+use crate::sqlite::target::{End, Target};
+use crate::sqlite::{callers, registry};
+
+impl Database {
+    /// Ends what a token, a caller, an account or one lease has, and with [`Also::EndToken`] the token itself: first here, then
+    /// on record.
+    pub(crate) async fn end(
+        &self,
+        target: Target,
+        keep_until_ms: Option<i64>,
+        by: Revoker,
+        also: Also,
+    ) -> Result<u64, Error> {
+        let mut by = Revoker { by: by.by, at: by.at.max(self.shared.clock.now()) };
+        if !matches!(target, Target::Lease(_)) {
+            // All that was opened is ended, also what the clock, set back meanwhile, says will be.
+            by.at = by.at.max(Timestamp::from_millisecond(self.shared.queue.newest_ms()).unwrap_or(by.at));
+            // And what a parent's holder asks by such a clock, which counts as opened right after the last end.
+            let last_ms = self.shared.revoked.newest_ms();
+            if by.at.as_millisecond() < last_ms {
+                by.at = Timestamp::from_millisecond(last_ms.saturating_add(1)).unwrap_or(by.at);
+            }
+        }
+        let at_ms = by.at.as_millisecond();
+        let longest_ms = self.shared.longest_ms.load(Ordering::Relaxed);
+        let keep = keep_until_ms.unwrap_or_else(|| at_ms.saturating_add(longest_ms));
+        self.shared.revoked.add(&[End { target, at_ms, keep_until_ms: keep }]);
+        if let Also::EndToken(token) = also {
+            self.shared.revoked.bury(token);
+        }
+        // What is queued already is waited for. A page that cannot be written leaves no lease to end, or one that memory ends.
+        let _ = self.settle().await;
+        // What is not found now is found in the turn, or owed.
+        let _ = self.end_asked_here(target, by).await;
+        let mut done = self.write_end(target, keep_until_ms, by, also).await;
+        if done.as_ref().is_err_and(valetkey_sqlite::Failure::is_of_database) && self.give_reserve().await {
+            done = self.write_end(target, keep_until_ms, by, also).await;
+        }
+        self.or_owe(done, Owed::End { target, keep_until_ms, also }, by)
+    }
+
+    /// Puts an end on record.
+    pub(crate) async fn write_end(
+        &self,
+        target: Target,
+        keep_until_ms: Option<i64>,
+        by: Revoker,
+        also: Also,
+    ) -> Result<u64, Error> {
+        let mut turn = self.shared.db.turn().await;
+        let at_ms = by.at.as_millisecond();
+        let revoke = async |db: &mut SqliteConnection, notes: &mut Notes| {
+            let longest_ms = registry::longest_ms(db).await?;
+            let keep_until_ms = keep_until_ms.unwrap_or_else(|| at_ms.saturating_add(longest_ms));
+            let end = End { target, at_ms, keep_until_ms };
+            notes.did_end(target);
+            let asked = Through::tokens(&mut *db, target).await?;
+            let mut ended = revocations::revoke(&mut *db, end, by, longest_ms, also, notes).await?;
+            let mut ends = asked.ends(&mut *db, by, longest_ms).await?;
+            ends.extend(self.unwritten_through(&asked, at_ms));
+            revocations::insert_all(db, &ends, by, notes).await?;
+            ended += u64::try_from(ends.len()).unwrap_or(u64::MAX);
+            ends.push(end);
+            Ok((ended, ends, longest_ms))
+        };
+        let (ended, ends, longest_ms) = self.administer_in(&mut turn, revoke).await?;
+        self.shared.longest_ms.store(longest_ms, Ordering::Relaxed);
+        self.shared.revoked.add(&ends);
+        Ok(ended)
+    }
+
+    /// Ends, on this server, what was asked for on behalf of others with the tokens that end with a target.
+    async fn end_asked_here(&self, target: Target, by: Revoker) -> Result<(), Error> {
+        let mut reader = self.reader().await?;
+        let asked = Through::tokens(&mut reader, target).await?;
+        self.end_through_here(&mut reader, &asked, by).await
+    }
+
+    /// Found by one that reads, and in memory: that something cannot be written must not keep a key alive.
+    async fn end_through_here(
+        &self,
+        reader: &mut SqliteConnection,
+        through: &Through,
+        by: Revoker,
+    ) -> Result<(), Error> {
+        self.shared.revoked.add(&self.unwritten_through(through, by.at.as_millisecond()));
+        let longest_ms = registry::longest_ms(&mut *reader).await?;
+        self.shared.revoked.add(&through.ends(reader, by, longest_ms).await?);
+        Ok(())
+    }
+
+    /// The ends of what is queued and not written.
+    fn unwritten_through(&self, through: &Through, at_ms: i64) -> Vec<End> {
+        if through.is_nothing() {
+            return Vec::new();
+        }
+        let unwritten = self.shared.queue.unwritten(|lease| through.is_of(lease) && lease.in_time(at_ms));
+        unwritten.iter().map(|lease| End::of_lease(lease, at_ms)).collect()
+    }
+
+    pub(crate) async fn end_lease(&self, lease: LeaseId, by: Revoker) -> Result<u64, Error> {
+        let settled = self.settle().await;
+        let found = match (self.find_lease(lease).await?, settled) {
+            (Some(found), _) => found,
+            (None, Ok(())) => return Err(Error::not_found(Noun::Lease)),
+            // What cannot be written may have been it.
+            (None, Err(error)) => return Err(error),
+        };
+        let keep_until_ms = found.opened.until_s.saturating_mul(1000);
+        // The instant counts as no earlier than the lease's: a revoker's clock may be behind the vendor's.
+        let at = by.at.max(Timestamp::from_millisecond(found.opened.from_ms).unwrap_or(by.at));
+        self.end(Target::Lease(lease), Some(keep_until_ms), Revoker { by: by.by, at }, Also::Nothing).await
+    }
+
+    /// Ends a credential that the ledger knows nothing of: one that its holder made itself.
+    pub(crate) async fn end_unlisted(&self, lease: LeaseId, until: Timestamp, by: Revoker) -> Result<(), Error> {
+        let database = self.clone();
+        let end = async move {
+            database.end(Target::Lease(lease), Some(until.as_millisecond()), by, Also::Nothing).await.map(drop)
+        };
+        self.unbroken(end).await
+    }
+
+    pub(crate) async fn end_grant(&self, grant: GrantId, by: Revoker) -> Result<u64, Error> {
+        let by = Revoker { by: by.by, at: by.at.max(self.shared.clock.now()) };
+        let done = self.write_grant_end(grant, by).await;
+        self.or_owe(done, Owed::Grant(grant), by)
+    }
+
+    /// Ends what was vended under a grant, first here, then on record.
+    pub(crate) async fn write_grant_end(&self, grant: GrantId, by: Revoker) -> Result<u64, Error> {
+        let mut reader = self.reader().await?;
+        let account =
+            registry::grant_account(&mut reader, grant).await?.ok_or_else(|| Error::not_found(Noun::Grant))?;
+        // What was decided before and opens its lease only now is refused there; what waits already is waited for.
+        self.shared.queue.bar(grant, by.at.as_millisecond());
+        // A page that fails to be written gives its waiters an error, and leaves no lease to end.
+        let _ = self.settle().await;
+        let through = Through::Grant(account, grant);
+        self.end_through_here(&mut reader, &through, by).await?;
+        drop(reader);
+        let mut turn = self.shared.db.turn().await;
+        let write = async |db: &mut SqliteConnection, notes: &mut Notes| {
+            let longest_ms = registry::longest_ms(&mut *db).await?;
+            let mut ends = through.ends(&mut *db, by, longest_ms).await?;
+            // While this has the turn nothing leaves the queue. Those whose page comes later are marked when it is folded.
+            ends.extend(self.unwritten_through(&through, by.at.as_millisecond()));
+            notes.did(Deed::Ended, Noun::Grant, grant, "credentials");
+            revocations::insert_all(db, &ends, by, notes).await?;
+            Ok(ends)
+        };
+        let ends = self.administer_in(&mut turn, write).await?;
+        self.shared.revoked.add(&ends);
+        Ok(u64::try_from(ends.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Refuses what a caller asks for from here on, also what was identified or decided before and opens its lease only now.
+    /// Says whose it is.
+    pub(crate) async fn refuse_caller(&self, id: CallerId, by: Revoker) -> Result<AccountId, Error> {
+        let found = callers::caller(&mut *self.reader().await?, id).await?;
+        let found = found.filter(|found| found.standing != CallerStanding::Removed);
+        let account = found.ok_or_else(|| Error::not_found(Noun::Caller))?.account;
+        self.shared.queue.end_caller(id, by.at.max(self.shared.clock.now()).as_millisecond());
+        // A page that fails to be written gives its waiters an error, and leaves no lease to end.
+        let _ = self.settle().await;
+        Ok(account)
+    }
+
+    pub(crate) async fn write_suspended(&self, id: CallerId) -> Result<(), Error> {
+        let suspend = async |db: &mut SqliteConnection, notes: &mut Notes| {
+            callers::stand(db, id, CallerStanding::Suspended).await?;
+            notes.did(Deed::Suspended, Noun::Caller, id, "");
+            Ok(())
+        };
+        let done = self.administer(suspend).await;
+        self.shared.memory.known.forget_all();
+        done
+    }
+
+    pub(crate) async fn write_account(
+        &self,
+        id: AccountId,
+        standing: Standing,
+        metering: Metering,
+    ) -> Result<(), Error> {
+        let change = async |db: &mut SqliteConnection, notes: &mut Notes| {
+            registry::change_account(db, id, standing, metering).await?;
+            let deed = match standing {
+                Standing::Active => Deed::Changed,
+                Standing::Suspended => Deed::Suspended,
+            };
+            notes.did(deed, Noun::Account, id, &format!("{} credits a vend", metering.credits()));
+            Ok(())
+        };
+        let done = self.administer(change).await;
+        self.shared.memory.snapshots.forget(&id);
+        done
+    }
+
+    /// Forgets what memory says of a caller of an account.
+    pub(crate) fn forget_caller(&self, account: AccountId) {
+        self.shared.memory.known.forget_all();
+        self.shared.memory.parents.forget_all();
+        self.shared.memory.snapshots.forget(&account);
+        self.shared.memory.shared_with.forget(&account);
+    }
+
+    pub(crate) async fn end_any(&self, what: Revocation, by: Revoker) -> Result<u64, Error> {
+        match what {
+            Revocation::Lease(lease) => self.end_lease(lease, by).await,
+            Revocation::Token(token) => {
+                if callers::token_by_id(&mut *self.reader().await?, token).await?.is_none() {
+                    return Err(Error::not_found(Noun::Token));
+                }
+                self.end(Target::Token(token), None, by, Also::Nothing).await
+            }
+            Revocation::Caller(caller) => {
+                if registry::caller_account(&mut *self.reader().await?, caller).await?.is_none() {
+                    return Err(Error::not_found(Noun::Caller));
+                }
+                self.end(Target::Caller(caller), None, by, Also::Nothing).await
+            }
+            Revocation::Account(account) => {
+                if registry::account(&mut *self.reader().await?, account).await?.is_none() {
+                    return Err(Error::not_found(Noun::Account));
+                }
+                self.end(Target::Account(account), None, by, Also::Nothing).await
+            }
+            Revocation::Storage(storage) => {
+                if !registry::storage_exists(&mut *self.reader().await?, storage).await? {
+                    return Err(Error::not_found(Noun::Storage));
+                }
+                self.end(Target::Storage(storage), None, by, Also::Nothing).await
+            }
+            Revocation::Grant(grant) => self.end_grant(grant, by).await,
+        }
+    }
+}

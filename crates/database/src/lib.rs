@@ -1,0 +1,41 @@
+//! The embedded store: SQLite behind the domain's ports.
+//!
+//! [`Database`] answers `Directory` and `Revocations` from memory when warm, keeps the ledger in pages committed in groups, and
+//! routes every change through one connection. What is SQL stands in `sqlite`; what is cached, and how a change reaches the
+//! caches, stands beside it, so that another database is another folder.
+
+mod blobs;
+mod cache;
+mod counter;
+mod database;
+mod days;
+mod directory;
+mod ends;
+mod ledger;
+mod life;
+mod memory;
+mod owed;
+mod packages;
+mod parents;
+mod paying;
+mod registry;
+mod removal;
+mod reserve;
+mod revoked;
+mod ring;
+mod scrub;
+mod settings;
+mod shares;
+mod sqlite;
+mod sweep;
+mod usage;
+mod workspaces;
+
+pub use database::Database;
+pub use parents::ParentKeys;
+pub use ring::Sealed;
+pub use scrub::{Damage, Scrubbed, scrub};
+pub use settings::{LedgerMode, Retention, Room, Settings};
+pub use sqlite::figures::Figures;
+pub use sqlite::holdings::{HOLDINGS, Holding, Holdings};
+pub use sweep::Swept;

@@ -1,0 +1,223 @@
+//! The life of a store: opened once, shared by everybody, closed once; and what is done each second between.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use valetkey_core::time::{Clock, Entropy};
+use valetkey_core::{Error, Kind};
+
+use crate::blobs::Blobs;
+use crate::counter::Counter;
+use crate::database::{Database, Shared};
+use crate::ledger::queue::Queue;
+use crate::ledger::writer;
+use crate::memory::Memory;
+use crate::owed::Debts;
+use crate::reserve::Reserve;
+use crate::revoked::Revoked;
+use crate::settings::Settings;
+use crate::sqlite::figures::{self, Figures};
+use crate::sqlite::notes::{self, Turn, Unsaid};
+use crate::sqlite::{self, Sqlite, pages, registry, revocations};
+
+/// How often counts are written and other processes' changes are looked for.
+const TICK: Duration = Duration::from_secs(1);
+
+/// In how many ticks it is looked after the reserve.
+const RESERVE_TICKS: u32 = 60;
+
+impl Database {
+    /// Opens a database, making it or bringing its schema up to date where needed, and starts what runs behind it.
+    ///
+    /// Everything runs in `tasks` and ends when `stop` is cancelled: cancel it (or call [`Database::close`]) when no request
+    /// is on its way any more, because nothing is vended after it.
+    ///
+    /// # Errors
+    /// `Unavailable`, also for a database that a newer version wrote.
+    pub async fn open(
+        path: &Path,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Self, Error> {
+        let db = Sqlite::open(path).await?;
+        let now_ms = clock.now().as_millisecond();
+        let mut turn = db.turn().await;
+        let begin = async |db: &mut SqliteConnection| {
+            sqlite::holdings::write(&mut *db, &settings.holdings).await?;
+            notes::cover(db, now_ms).await
+        };
+        turn.unsaid(Unsaid::Settings, begin).await?;
+        // Before anything is read: what others write from now on is noticed.
+        let version = Version::of(&mut turn).await?;
+        let read = async |db: &mut SqliteConnection| {
+            Ok((
+                pages::head(db).await?,
+                pages::backlog(db).await?,
+                pages::unfolded_voids(db).await?,
+                pages::newest_ms(db).await?,
+                revocations::lasting(db, now_ms).await?,
+                registry::longest_ms(db).await?,
+            ))
+        };
+        let (head, backlog, voids, newest_ms, ended, longest_ms) = turn.ask(read).await?;
+        turn.set_head(head.clone());
+        drop(turn);
+        let shared = Shared {
+            db,
+            queue: Queue::new(settings.queue, settings.ledger),
+            memory: Memory::new(settings.tokens, settings.accounts),
+            reserve: Reserve::beside(path, settings.reserve_bytes),
+            blobs: Blobs::beside(path, settings.room.clone(), tasks.clone()),
+            settings,
+            clock,
+            entropy,
+            keyring: OnceLock::new(),
+            tasks,
+            stop: stop.child_token(),
+            revoked: Revoked::default(),
+            debts: Debts::default(),
+            longest_ms: AtomicI64::new(longest_ms),
+            counter: Counter::default(),
+            // Pages without leases are folded too.
+            backlog: AtomicU64::new(backlog.max(1)),
+            began: head,
+            requests_folded_s: AtomicI64::new(0),
+            running: Mutex::default(),
+        };
+        shared.queue.remember_voids(voids);
+        shared.queue.opened_until(newest_ms);
+        shared.revoked.add(&ended);
+        let database = Self { shared: Arc::new(shared) };
+        let running = vec![
+            database.shared.tasks.spawn(writer::run(database.clone())),
+            database.shared.tasks.spawn(database.clone().fold_in_background()),
+            database.shared.tasks.spawn(database.clone().tick(version)),
+            database.shared.tasks.spawn(database.clone().sweep_in_background()),
+        ];
+        *database.shared.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
+        Ok(database)
+    }
+
+    /// Makes a database, or brings its schema up to date, and does nothing else.
+    ///
+    /// # Errors
+    /// `Unavailable`, also for a database that a newer version wrote.
+    pub async fn migrate(path: &Path) -> Result<(), Error> {
+        sqlite::migrate_file(path).await
+    }
+
+    /// Writes what waits and closes the database. What comes later is refused as `Unavailable`.
+    ///
+    /// # Errors
+    /// `Unavailable` when something could not be written.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.shared.stop.cancel();
+        let running = std::mem::take(&mut *self.shared.running.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in running {
+            task.await.map_err(|error| Error::internal("a task of the store failed").caused_by(error))?;
+        }
+        self.write_counts().await?;
+        self.shared.db.close().await
+    }
+
+    /// Whether the database answers and can be written: for readiness.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.running()?;
+        if self.shared.reserve.is_out() {
+            let said = "the disk is full: the ledger's reserve is given up, and nothing is handed out until there is room for it again";
+            return Err(Error::new(Kind::Unavailable, said).retry_after(5));
+        }
+        let mut reader = self.shared.db.readers().acquire().await.map_err(sqlite::failed)?;
+        pages::folded(&mut reader).await?;
+        drop(reader);
+        self.shared.db.works().await
+    }
+
+    /// A few figures for who watches the server. Bounded work: of the leases the newest are looked at.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn figures(&self, soon: Timestamp) -> Result<Figures, Error> {
+        let mut reader = self.shared.db.readers().acquire().await.map_err(sqlite::failed)?;
+        figures::count(&mut reader, self.shared.clock.now(), soon).await
+    }
+
+    async fn tick(self, mut version: Version) {
+        let mut rounds = 0u32;
+        loop {
+            // Often, while there is none: nothing is handed out without it once it was given up.
+            if rounds.is_multiple_of(RESERVE_TICKS) || self.shared.reserve.is_out() && !self.owes() {
+                self.make_reserve().await;
+            }
+            rounds = rounds.wrapping_add(1);
+            let stopping = tokio::select! {
+                () = tokio::time::sleep(TICK) => false,
+                () = self.shared.stop.cancelled() => true,
+            };
+            if let Err(error) = self.write_counts().await {
+                tracing::warn!(error = ?error, "counts could not be written; they are kept for the next time");
+            }
+            self.pay_debts().await;
+            if stopping {
+                return;
+            }
+            if let Err(error) = self.notice_others(&mut version).await {
+                tracing::warn!(error = ?error, "other processes' changes could not be looked for");
+            }
+        }
+    }
+
+    /// Looks whether another process (the command line beside the server) wrote to the database, and forgets what it may
+    /// have changed. SQLite counts what other connections wrote; ours only read.
+    async fn notice_others(&self, version: &mut Version) -> Result<(), Error> {
+        let now_ms = self.shared.clock.now().as_millisecond();
+        let mut turn = self.shared.db.turn().await;
+        let seen = Version::of(&mut turn).await?;
+        if *version != seen {
+            let read = async |db: &mut SqliteConnection| {
+                self.shared.revoked.add(&revocations::lasting(db, now_ms).await?);
+                for account in self.shared.queue.balanced() {
+                    if let Some(stored) = registry::balance(db, account).await? {
+                        self.shared.queue.set_balance(account, stored);
+                    }
+                }
+                Ok(())
+            };
+            turn.ask(read).await?;
+            self.shared.memory.forget_all();
+            // Only now: what could not be read is looked for again.
+            *version = seen;
+        }
+        self.shared.revoked.purge(now_ms);
+        Ok(())
+    }
+}
+
+/// Changes when another connection wrote to the database than the one that writes for us, and when that one is another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Version {
+    connection: u64,
+    data: i64,
+}
+
+impl Version {
+    async fn of(turn: &mut Turn<'_>) -> Result<Self, Error> {
+        let ask = async |db: &mut SqliteConnection| {
+            sqlx::query_scalar("PRAGMA data_version").fetch_one(db).await.map_err(sqlite::failed)
+        };
+        let data = turn.ask(ask).await?;
+        Ok(Self { connection: turn.opened(), data })
+    }
+}

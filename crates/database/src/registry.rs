@@ -1,0 +1,439 @@
+//! Changes: written first, then seen by every decision, then answered. A caller who goes away midway leaves neither half.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
+use valetkey_core::account::{Account, Metering, OwnQuota, Standing};
+use valetkey_core::audit::{Author, Change, ChangeFilter, Deed};
+use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
+use valetkey_core::dataset::Dataset;
+use valetkey_core::error::Noun;
+use valetkey_core::grant::Grant;
+use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
+use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
+use valetkey_core::name::{BucketName, Name};
+use valetkey_core::port::{
+    CallerFilter, Catalog, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter,
+    TokenRecord, Verified,
+};
+use valetkey_core::removal::{Amendment, How, Plan, Thing};
+use valetkey_core::storage::Storage;
+use valetkey_core::time::random_10;
+use valetkey_core::token::{Maker, PlainToken, TokenDigest};
+use valetkey_core::usage::Balance;
+use valetkey_core::{Error, Kind};
+
+use crate::database::Database;
+use crate::owed::Owed;
+use crate::sqlite::callers::{self, NewToken};
+use crate::sqlite::notes::{self, Notes};
+use crate::sqlite::revocations::Also;
+use crate::sqlite::target::Target;
+use crate::sqlite::{failed, lists, registry};
+
+type Reader = sqlx::pool::PoolConnection<sqlx::Sqlite>;
+
+impl Database {
+    pub(crate) fn noise(&self) -> [u8; 10] {
+        random_10(&*self.shared.entropy)
+    }
+
+    pub(crate) async fn reader(&self) -> Result<Reader, Error> {
+        self.shared.db.readers().acquire().await.map_err(failed)
+    }
+}
+
+#[async_trait]
+impl Catalog for Database {
+    async fn accounts(&self) -> Result<Vec<Account>, Error> {
+        registry::accounts(&mut *self.reader().await?).await
+    }
+
+    async fn account_named(&self, name: &Name) -> Result<Option<Account>, Error> {
+        registry::account_named(&mut *self.reader().await?, name).await
+    }
+
+    async fn account_by_id(&self, id: AccountId) -> Result<Option<Account>, Error> {
+        registry::any_account(&mut *self.reader().await?, id).await
+    }
+
+    async fn callers(&self, account: AccountId) -> Result<Vec<CallerRecord>, Error> {
+        callers::callers(&mut *self.reader().await?, account).await
+    }
+
+    async fn list_callers(&self, filter: &CallerFilter<'_>) -> Result<Vec<CallerRecord>, Error> {
+        lists::callers(&mut *self.reader().await?, filter).await
+    }
+
+    async fn caller_by_id(&self, id: CallerId) -> Result<Option<CallerRecord>, Error> {
+        callers::caller(&mut *self.reader().await?, id).await
+    }
+
+    async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error> {
+        callers::tokens(&mut *self.reader().await?, account).await
+    }
+
+    async fn list_tokens(&self, filter: &TokenFilter) -> Result<Vec<TokenRecord>, Error> {
+        lists::tokens(&mut *self.reader().await?, filter).await
+    }
+
+    async fn token_by_id(&self, id: TokenId) -> Result<Option<TokenRecord>, Error> {
+        Ok(callers::token_by_id(&mut *self.reader().await?, id).await?.map(|(record, _)| record))
+    }
+
+    async fn token_of(&self, digest: TokenDigest) -> Result<Option<TokenRecord>, Error> {
+        callers::token_by_digest(&mut *self.reader().await?, &digest).await
+    }
+
+    async fn tokens_made_by(&self, token: TokenId) -> Result<Vec<TokenRecord>, Error> {
+        callers::tokens_made_by(&mut *self.reader().await?, token).await
+    }
+
+    async fn storages(&self) -> Result<Vec<Storage>, Error> {
+        registry::storages(&mut *self.reader().await?).await
+    }
+
+    async fn buckets(&self) -> Result<Vec<(BucketName, StorageId)>, Error> {
+        registry::buckets(&mut *self.reader().await?).await
+    }
+
+    async fn grants(&self, account: AccountId) -> Result<Vec<Grant>, Error> {
+        registry::grants(&mut *self.reader().await?, account).await
+    }
+
+    async fn list_grants(&self, filter: &GrantFilter<'_>) -> Result<Vec<Grant>, Error> {
+        lists::grants(&mut *self.reader().await?, filter).await
+    }
+
+    async fn plan(&self, what: &Thing) -> Result<Plan, Error> {
+        self.plan_of(what).await
+    }
+
+    async fn preview(&self, change: &Amendment, now: Timestamp) -> Result<u64, Error> {
+        self.preview_of(change, now).await
+    }
+
+    async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
+        let settled = self.settle().await;
+        let Some(found) = self.find_lease(id).await? else { return settled.map(|()| None) };
+        let mut record = self.record(found).await?;
+        if self.shared.queue.is_voided(id) {
+            record.state = LeaseState::Void;
+        }
+        Ok(Some(record))
+    }
+
+    async fn outliving(&self, by: Revoker) -> Result<Vec<Outliving>, Error> {
+        let longest_ms = registry::longest_ms(&mut *self.reader().await?).await?;
+        self.outliving_of(by, longest_ms).await
+    }
+
+    async fn leases_of_key(&self, key_id: &str, limit: u32) -> Result<Vec<LeaseRecord>, Error> {
+        let found = self.of_key(key_id, limit).await?;
+        self.records(found).await
+    }
+
+    async fn leases(&self, filter: &LeaseFilter<'_>) -> Result<Vec<LeaseRecord>, Error> {
+        if filter.limit > 10_000 {
+            return Err(Error::new(Kind::Invalid, "the most leases to list at once are 10000").at("limit"));
+        }
+        let longest_ms = registry::longest_ms(&mut *self.reader().await?).await?;
+        let found = self.list(filter, longest_ms).await?;
+        self.records(found).await
+    }
+
+    async fn verify_against(&self, expected: Option<LedgerHead>) -> Result<Verified, Error> {
+        self.settle().await?;
+        self.verify(expected).await
+    }
+
+    async fn changes(&self, filter: &ChangeFilter) -> Result<Vec<Change>, Error> {
+        notes::changes(&mut *self.reader().await?, filter).await
+    }
+}
+
+#[async_trait]
+impl Registry for Database {
+    async fn create_account(&self, name: &Name, metering: Metering, now: Timestamp) -> Result<Account, Error> {
+        let account = Account {
+            id: AccountId::new(now, self.noise()),
+            name: name.clone(),
+            standing: Standing::Active,
+            metering,
+            datasets_bucket: None,
+            quota: OwnQuota::default(),
+        };
+        let database = self.clone();
+        self.unbroken(async move {
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                registry::create_account(db, &account, now).await?;
+                notes.did(Deed::Made, Noun::Account, account.id, account.name.as_str());
+                Ok(())
+            };
+            database.administer(create).await?;
+            Ok(account)
+        })
+        .await
+    }
+
+    async fn change_account(&self, id: AccountId, standing: Standing, metering: Metering) -> Result<(), Error> {
+        let database = self.clone();
+        self.unbroken(async move {
+            if standing == Standing::Suspended {
+                database.shared.queue.end_account(id);
+                let _ = database.settle().await;
+            }
+            let done = database.write_account(id, standing, metering).await;
+            match standing {
+                Standing::Suspended => {
+                    // Whoever suspends it ends its credentials too; by whom that was is on record with them.
+                    let by = Revoker {
+                        by: Author::current().caller.unwrap_or(CallerId::from_bytes([0; 16])),
+                        at: database.shared.clock.now(),
+                    };
+                    database.or_owe(done, Owed::SuspendAccount(id, metering), by)?;
+                }
+                Standing::Active => {
+                    done?;
+                    database.shared.debts.forgive(|owed| matches!(owed, Owed::SuspendAccount(of, _) if *of == id));
+                }
+            }
+            database.shared.queue.spare_account(id);
+            database.shared.memory.snapshots.forget(&id);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn set_datasets_bucket(&self, id: AccountId, bucket: Option<&BucketName>) -> Result<(), Error> {
+        let (database, bucket) = (self.clone(), bucket.cloned());
+        self.unbroken(async move {
+            let change = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                registry::set_datasets_bucket(db, id, bucket.as_ref()).await?;
+                let bucket = bucket.as_ref().map_or("none", BucketName::as_str);
+                notes.did(Deed::Changed, Noun::Account, id, &format!("datasets of the bucket {bucket} first"));
+                Ok(())
+            };
+            database.administer(change).await?;
+            database.shared.memory.snapshots.forget(&id);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn add_credits(&self, account: AccountId, credits: u64, now: Timestamp) -> Result<Balance, Error> {
+        let database = self.clone();
+        self.unbroken(async move {
+            let mut turn = database.shared.db.turn().await;
+            let add = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                let stored = registry::add_credits(db, account, credits, now).await?;
+                notes.did(Deed::Changed, Noun::Account, account, &format!("{credits} credits added"));
+                Ok(stored)
+            };
+            let stored = database.administer_in(&mut turn, add).await?;
+            database.shared.queue.set_balance(account, stored);
+            Ok(database.shared.queue.balance(account).unwrap_or(stored))
+        })
+        .await
+    }
+
+    async fn ensure_caller(
+        &self,
+        account: AccountId,
+        name: &Name,
+        role: Role,
+        now: Timestamp,
+    ) -> Result<CallerId, Error> {
+        let (database, name, new) = (self.clone(), name.clone(), CallerId::new(now, self.noise()));
+        self.unbroken(async move {
+            let ensure = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                let caller = callers::ensure_caller(db, new, account, &name, role, now).await?;
+                if caller == new {
+                    notes.did(Deed::Made, Noun::Caller, new, &format!("{name}, {}", role.as_str()));
+                }
+                Ok(caller)
+            };
+            database.administer(ensure).await
+        })
+        .await
+    }
+
+    async fn suspend_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error> {
+        let database = self.clone();
+        self.unbroken(async move {
+            let account = database.refuse_caller(id, by).await?;
+            // First its credentials, in memory whatever the disk does; then itself. Either can be asked for again.
+            let ended = database.end_any(Revocation::Caller(id), by).await;
+            let done = database.write_suspended(id).await;
+            let done = database.or_owe(done, Owed::Suspend(id), by);
+            database.forget_caller(account);
+            done?;
+            ended
+        })
+        .await
+    }
+
+    async fn activate_caller(&self, id: CallerId) -> Result<(), Error> {
+        let database = self.clone();
+        self.unbroken(async move {
+            let found = callers::caller(&mut *database.reader().await?, id).await?;
+            let account = found.ok_or_else(|| Error::not_found(Noun::Caller))?.account;
+            database.shared.debts.forgive(|owed| *owed == Owed::Suspend(id));
+            let activate = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                callers::stand(db, id, CallerStanding::Active).await?;
+                notes.did(Deed::Activated, Noun::Caller, id, "");
+                Ok(())
+            };
+            database.administer(activate).await?;
+            database.shared.queue.spare_caller(id);
+            database.forget_caller(account);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn create_token(
+        &self,
+        caller: CallerId,
+        token: &PlainToken,
+        until: Option<Timestamp>,
+        maker: Maker,
+        now: Timestamp,
+    ) -> Result<TokenRecord, Error> {
+        let (database, token, id) = (self.clone(), token.clone(), TokenId::new(now, self.noise()));
+        self.unbroken(async move {
+            let mut turn = database.shared.db.turn().await;
+            let new = NewToken { id, caller, token: &token, until, made_by: None };
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                callers::create_token(db, new, maker, now, notes).await
+            };
+            let record = database.administer_in(&mut turn, create).await?;
+            database.shared.memory.unknown.forget(&token.digest());
+            Ok(record)
+        })
+        .await
+    }
+
+    async fn end_links_made_by(&self, tokens: &[TokenId]) -> Result<u64, Error> {
+        let (database, tokens) = (self.clone(), tokens.to_vec());
+        self.unbroken(async move {
+            let end = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                let ended = callers::end_links_made_by(db, &tokens).await?;
+                if ended > 0 {
+                    for token in &tokens {
+                        notes.did(Deed::Changed, Noun::Token, token, "links to profiles that it made were ended");
+                    }
+                }
+                Ok(ended)
+            };
+            database.administer(end).await
+        })
+        .await
+    }
+
+    async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<u64, Error> {
+        let database = self.clone();
+        self.unbroken(async move {
+            if callers::token_by_id(&mut *database.reader().await?, token).await?.is_none() {
+                return Err(Error::not_found(Noun::Token));
+            }
+            // First, so that no vend that was identified before opens a lease after the revocation's instant.
+            database.shared.queue.end_token(token, by.at.as_millisecond());
+            let ended = database.end(Target::Token(token), None, by, Also::EndToken(token)).await?;
+            database.token_ended(token);
+            Ok(ended)
+        })
+        .await
+    }
+
+    async fn create_storage(&self, new: NewStorage, now: Timestamp) -> Result<Storage, Error> {
+        let (database, id) = (self.clone(), StorageId::new(now, self.noise()));
+        self.unbroken(async move {
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                registry::create_storage(db, id, &new, now).await?;
+                notes.did(Deed::Made, Noun::Storage, id, new.name.as_str());
+                Ok(())
+            };
+            database.administer(create).await?;
+            database.shared.memory.snapshots.forget_all();
+            Ok(new.stored(id, 1))
+        })
+        .await
+    }
+
+    async fn change_storage(&self, id: StorageId, new: NewStorage) -> Result<Storage, Error> {
+        let database = self.clone();
+        self.unbroken(async move {
+            let change = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                let version = registry::change_storage(db, id, &new).await?;
+                notes.did(Deed::Changed, Noun::Storage, id, &format!("{}, version {version}", new.name));
+                Ok(version)
+            };
+            let version = database.administer(change).await?;
+            database.shared.memory.snapshots.forget_all();
+            Ok(new.stored(id, version))
+        })
+        .await
+    }
+
+    async fn create_bucket(&self, storage: StorageId, bucket: &BucketName, now: Timestamp) -> Result<(), Error> {
+        let (database, bucket) = (self.clone(), bucket.clone());
+        self.unbroken(async move {
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                registry::create_bucket(db, storage, &bucket, now).await?;
+                notes.did(Deed::Made, Noun::Bucket, &bucket, &format!("of {storage}"));
+                Ok(())
+            };
+            database.administer(create).await
+        })
+        .await
+    }
+
+    async fn create_dataset(&self, mut dataset: Dataset, now: Timestamp) -> Result<DatasetId, Error> {
+        let database = self.clone();
+        dataset.id = DatasetId::new(now, self.noise());
+        self.unbroken(async move {
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                registry::create_dataset(db, &dataset, now).await?;
+                notes.did(Deed::Made, Noun::Dataset, dataset.id, dataset.name.as_str());
+                Ok(())
+            };
+            database.administer(create).await?;
+            database.shared.memory.datasets.forget_all();
+            Ok(dataset.id)
+        })
+        .await
+    }
+
+    async fn create_grant(&self, mut grant: Grant, now: Timestamp) -> Result<GrantId, Error> {
+        let database = self.clone();
+        grant.id = GrantId::new(now, self.noise());
+        self.unbroken(async move {
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                registry::create_grant(db, &grant, now).await?;
+                notes.did(Deed::Made, Noun::Grant, grant.id, grant.name.as_str());
+                Ok(())
+            };
+            database.administer(create).await?;
+            database.shared.memory.snapshots.forget(&grant.account);
+            Ok(grant.id)
+        })
+        .await
+    }
+
+    async fn remove(&self, what: &Thing, how: How, by: Revoker) -> Result<Plan, Error> {
+        let (database, what) = (self.clone(), what.clone());
+        self.unbroken(async move { database.take(&what, how, by).await }).await
+    }
+
+    async fn change(&self, change: &Amendment, end_credentials: bool, by: Revoker) -> Result<u64, Error> {
+        let (database, change) = (self.clone(), change.clone());
+        self.unbroken(async move { database.amend(&change, !end_credentials, by).await }).await
+    }
+
+    async fn revoke(&self, what: Revocation, by: Revoker) -> Result<u64, Error> {
+        let database = self.clone();
+        metrics::counter!("vk_revocations_total", "what" => what.kind()).increment(1);
+        self.unbroken(async move { database.end_any(what, by).await }).await
+    }
+}

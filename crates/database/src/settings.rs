@@ -1,0 +1,105 @@
+//! What an operator may choose about the store.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::sqlite::holdings::Holdings;
+
+/// When a lease counts as opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LedgerMode {
+    /// When it is on disk. A crash loses no lease of a credential that left.
+    #[default]
+    Durable,
+    /// When it is queued. Faster; a crash may lose the leases of the last tenth of a second. While one waits longer than that
+    /// for the disk, nothing more is handed out.
+    Relaxed,
+}
+
+/// Says whether so many bytes may be written.
+type Ask = Arc<dyn Fn(u64) -> io::Result<()> + Send + Sync>;
+
+/// The room on the disk for what strangers send: less than there is, so that the ledger has some left.
+#[derive(Clone)]
+pub struct Room(Ask);
+
+impl Room {
+    /// As much as this says, which is asked before each write.
+    pub fn as_said(ask: Ask) -> Self {
+        Self(ask)
+    }
+
+    /// Refuses so many bytes if there is no room for them. Blocks.
+    pub(crate) fn admit(&self, bytes: usize) -> io::Result<()> {
+        (self.0)(u64::try_from(bytes).unwrap_or(u64::MAX))
+    }
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(|_| Ok(())))
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Room")
+    }
+}
+
+/// What an operator may choose about the store.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// When a lease counts as opened.
+    pub ledger: LedgerMode,
+    /// At most so many entries wait for the disk; what comes then is refused as `Unavailable`.
+    pub queue: usize,
+    /// Tokens kept in memory.
+    pub tokens: usize,
+    /// Accounts kept in memory, each with all its grants.
+    pub accounts: usize,
+    /// The dialects of this build: a lease of another one reads back as `other`.
+    pub dialects: Vec<&'static str>,
+    /// How much accounts may hold.
+    pub holdings: Holdings,
+    /// How long what is over is kept.
+    pub retention: Retention,
+    /// The room for blobs of packages.
+    pub room: Room,
+    /// The bytes that are kept for the ledger in a file, to be given up when the disk is full; 0: none.
+    pub reserve_bytes: u64,
+}
+
+/// How long what is over is kept, in seconds; 0: for ever.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Retention {
+    /// Counts of refusals.
+    pub refusals_secs: u64,
+    /// Counts of requests.
+    pub requests_secs: u64,
+    /// Leases that have ended, and the pages of the ledger they are in.
+    pub ledger_secs: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { refusals_secs: 90 * 86_400, requests_secs: 400 * 86_400, ledger_secs: 0 }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ledger: LedgerMode::Durable,
+            queue: 4096,
+            tokens: 100_000,
+            accounts: 10_000,
+            dialects: vec!["native", "theirstack", "dreadnode", "r2", "sharing"],
+            holdings: Holdings::default(),
+            retention: Retention::default(),
+            room: Room::default(),
+            reserve_bytes: 0,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Shares: written together with the grants made of them, then seen by every decision, then answered.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
+use valetkey_core::Error;
+use valetkey_core::audit::Deed;
+use valetkey_core::error::Noun;
+use valetkey_core::grant::Grantee;
+use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, TableId, TokenId};
+use valetkey_core::lease::Revoker;
+use valetkey_core::port::{Registry as _, TokenRecord};
+use valetkey_core::removal::{How, Thing};
+use valetkey_core::share::{LinkDigest, ProfileLink, Recipient, Share, SharedName, SharedTable, SharedWith, Shares};
+use valetkey_core::time::random_10;
+use valetkey_core::token::{Maker, PlainToken};
+
+use crate::database::Database;
+use crate::sqlite::notes::Notes;
+use crate::sqlite::shares;
+use crate::sqlite::{callers, failed};
+
+impl Database {
+    /// Forgets what an account was granted and what was shared with it.
+    fn share_changed(&self, accounts: &[AccountId]) {
+        for account in accounts {
+            self.shared.memory.snapshots.forget(account);
+            self.shared.memory.shared_with.forget(account);
+        }
+    }
+
+    /// Makes ids for grants.
+    fn grant_ids(&self, now: Timestamp) -> impl FnMut() -> GrantId {
+        let entropy = Arc::clone(&self.shared.entropy);
+        move || GrantId::new(now, random_10(&*entropy))
+    }
+}
+
+fn whom(account: AccountId, to: Grantee) -> String {
+    match to {
+        Grantee::Everyone => account.to_string(),
+        Grantee::Caller(caller) => caller.to_string(),
+    }
+}
+
+#[async_trait]
+impl Shares for Database {
+    async fn create_share(
+        &self,
+        account: AccountId,
+        name: &SharedName,
+        comment: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Share, Error> {
+        let id = ShareId::new(now, random_10(&*self.shared.entropy));
+        let comment = comment.map(valetkey_core::share::comment).transpose()?;
+        let share = Share { id, account, name: name.clone(), comment, made: now };
+        let database = self.clone();
+        self.unbroken(async move {
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                shares::create_share(db, &share).await?;
+                notes.did(Deed::Made, Noun::Share, share.id, share.name.as_str());
+                Ok(())
+            };
+            database.administer(create).await?;
+            Ok(share)
+        })
+        .await
+    }
+
+    async fn shares(&self) -> Result<Vec<Share>, Error> {
+        shares::shares(&mut *self.reader().await?).await
+    }
+
+    async fn remove_share(&self, share: ShareId, end_credentials: bool, by: Revoker) -> Result<(), Error> {
+        self.remove(&Thing::Share(share), How::ending(end_credentials), by).await.map(drop)
+    }
+
+    async fn add_table(&self, mut table: SharedTable, now: Timestamp) -> Result<SharedTable, Error> {
+        table.id = TableId::new(now, random_10(&*self.shared.entropy));
+        let database = self.clone();
+        self.unbroken(async move {
+            let ids = database.grant_ids(now);
+            let add = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                let concerned = shares::add_table(db, &table, now, ids).await?;
+                notes.did(Deed::Made, Noun::Table, table.id, &format!("{}.{}", table.schema, table.name));
+                Ok(concerned)
+            };
+            let concerned = database.administer(add).await?;
+            database.share_changed(&concerned);
+            Ok(table)
+        })
+        .await
+    }
+
+    async fn tables(&self, share: ShareId) -> Result<Vec<SharedTable>, Error> {
+        shares::tables(&mut *self.reader().await?, share).await
+    }
+
+    async fn remove_table(&self, table: TableId, end_credentials: bool, by: Revoker) -> Result<(), Error> {
+        self.remove(&Thing::Table(table), How::ending(end_credentials), by).await.map(drop)
+    }
+
+    async fn add_recipient(&self, recipient: Recipient, by: Revoker) -> Result<(), Error> {
+        let database = self.clone();
+        self.unbroken(async move {
+            let ids = database.grant_ids(recipient.made);
+            let add = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                shares::add_recipient(db, &recipient, by, ids).await?;
+                let whom = whom(recipient.account, recipient.to);
+                notes.did(Deed::Changed, Noun::Share, recipient.share, &format!("given to {whom}"));
+                Ok(())
+            };
+            database.administer(add).await?;
+            database.share_changed(&[recipient.account]);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn recipients(&self, share: ShareId) -> Result<Vec<Recipient>, Error> {
+        shares::recipients(&mut *self.reader().await?, share).await
+    }
+
+    async fn remove_recipient(
+        &self,
+        share: ShareId,
+        account: AccountId,
+        to: Grantee,
+        end_credentials: bool,
+        by: Revoker,
+    ) -> Result<(), Error> {
+        let what = Thing::Recipient { share, account, to: to.into() };
+        self.remove(&what, How::ending(end_credentials), by).await.map(drop)
+    }
+
+    async fn shared_with(&self, account: AccountId) -> Result<Arc<SharedWith>, Error> {
+        let kept = &self.shared.memory.shared_with;
+        if let Some(with) = kept.get(&account) {
+            return Ok(with);
+        }
+        let _one = kept.loading(&account).await;
+        if let Some(with) = kept.get(&account) {
+            return Ok(with);
+        }
+        let since = kept.generation();
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let (shares, tables, recipients) = shares::shared_with(&mut reader, account).await?;
+        let with = Arc::new(SharedWith::new(shares, tables, &recipients));
+        kept.keep(since, account, Arc::clone(&with));
+        Ok(with)
+    }
+
+    async fn create_link(
+        &self,
+        code: &LinkDigest,
+        link: ProfileLink,
+        maker: Maker,
+        now: Timestamp,
+    ) -> Result<ProfileLink, Error> {
+        let (database, code) = (self.clone(), *code);
+        self.unbroken(async move {
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                let link = shares::create_link(db, &code, link, maker, now).await?;
+                notes.did(Deed::Changed, Noun::Caller, link.caller, "a link to a profile was made");
+                Ok(link)
+            };
+            database.administer(create).await
+        })
+        .await
+    }
+
+    async fn redeem_link(
+        &self,
+        code: &LinkDigest,
+        token: &PlainToken,
+        now: Timestamp,
+    ) -> Result<Option<(ProfileLink, TokenRecord)>, Error> {
+        let (database, code, token) = (self.clone(), *code, token.clone());
+        let id = TokenId::new(now, random_10(&*self.shared.entropy));
+        self.unbroken(async move {
+            let redeem = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                shares::redeem_link(db, &code, id, &token, now, notes).await
+            };
+            let done = database.administer(redeem).await?;
+            database.shared.memory.unknown.forget(&token.digest());
+            Ok(done)
+        })
+        .await
+    }
+
+    async fn end_links(&self, caller: CallerId) -> Result<u64, Error> {
+        let database = self.clone();
+        self.unbroken(async move {
+            let end = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                let ended = shares::end_links(db, caller).await?;
+                if ended > 0 {
+                    notes.did(Deed::Changed, Noun::Caller, caller, "links to profiles were ended");
+                }
+                Ok(ended)
+            };
+            database.administer(end).await
+        })
+        .await
+    }
+
+    async fn end_token_at(&self, token: TokenId, until: Timestamp) -> Result<(), Error> {
+        let database = self.clone();
+        self.unbroken(async move {
+            let found = callers::token_by_id(&mut *database.reader().await?, token).await?;
+            let (_, digest) = found.ok_or_else(|| Error::not_found(Noun::Token))?;
+            let end = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                shares::end_token_at(db, token, until, notes).await
+            };
+            database.administer(end).await?;
+            database.shared.memory.known.forget(&digest);
+            Ok(())
+        })
+        .await
+    }
+}

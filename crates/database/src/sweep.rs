@@ -1,0 +1,274 @@
+//! What is removed because its time is over: a little at a time, behind everybody's back.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use valetkey_core::Error;
+use valetkey_core::keyring::{Keyring, SEAL_NONCE_LEN};
+use valetkey_core::port::{LedgerHead, Verified};
+
+use crate::database::Database;
+use crate::settings::Retention;
+use crate::sqlite::notes::Unsaid;
+use crate::sqlite::sweep::{self, Checkpoint};
+use crate::sqlite::verify::{Beginning, Walk};
+use crate::sqlite::{pages, registry};
+
+/// How often it is looked for.
+const EVERY: Duration = Duration::from_mins(10);
+
+/// So long requests are kept by the second; after that by the quarter of an hour, which the days of every time zone begin with.
+const EXACT_SECS: i64 = 2 * 86_400;
+
+/// A clock that went so much further than the machine ran was set.
+const LEAP: SignedDuration = SignedDuration::from_hours(1);
+
+/// What the seal of a checkpoint is for.
+const PURPOSE: &str = "checkpoint of the ledger";
+
+/// What a sweep removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Swept {
+    /// Files of blobs that no row names.
+    pub blobs: u64,
+    /// Rows of counted refusals.
+    pub refusals: u64,
+    /// Rows of counted requests.
+    pub requests: u64,
+    /// Pages of the ledger.
+    pub pages: u64,
+}
+
+impl Database {
+    /// Sweeps from time to time, until the store stops.
+    pub(crate) async fn sweep_in_background(self) {
+        let began = Began { clock: self.shared.clock.now(), machine: self.shared.clock.ran(), process: Instant::now() };
+        loop {
+            // What a clock that leapt calls old may be of today, and nothing brings it back.
+            let leapt = began.leapt(self.shared.clock.now(), self.shared.clock.ran());
+            let sweep = async {
+                if leapt {
+                    tracing::warn!(
+                        "the clock leapt since the server was started: nothing is removed until it is started again"
+                    );
+                    return Ok(Swept::default());
+                }
+                self.sweep().await
+            };
+            tokio::select! {
+                done = sweep => {
+                    if let Err(error) = done {
+                        tracing::warn!(error = ?error, "what is over could not be removed; it is tried again");
+                    }
+                }
+                () = self.shared.stop.cancelled() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                () = self.shared.stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Removes what is over: files that belong to no blob, and what is older than the settings keep. It is done from time to time
+    /// anyway. Each step is a small change of its own, so that vends go on between two of them.
+    ///
+    /// # Errors
+    /// `Unavailable`; what was removed before stays so.
+    pub async fn sweep(&self) -> Result<Swept, Error> {
+        let Retention { refusals_secs, requests_secs, ledger_secs } = self.shared.settings.retention;
+        let now_s = self.shared.clock.now().as_second();
+        let before = |secs: u64| now_s.saturating_sub(i64::try_from(secs).unwrap_or(i64::MAX));
+        let mut swept = Swept { blobs: self.sweep_blobs().await?, ..Swept::default() };
+        if refusals_secs > 0 {
+            let before_s = before(refusals_secs);
+            while let rows @ 1.. =
+                self.shared.db.unsaid(Unsaid::Retention, async |db| sweep::refusals(db, before_s).await).await?
+            {
+                swept.refusals += rows;
+            }
+        }
+        self.fold_requests(now_s.saturating_sub(EXACT_SECS)).await?;
+        if requests_secs > 0 {
+            let before_s = before(requests_secs);
+            for account in sweep::accounts(&mut *self.reader().await?).await? {
+                while let rows @ 1.. = self
+                    .shared
+                    .db
+                    .unsaid(Unsaid::Retention, async |db| sweep::requests(db, account, before_s).await)
+                    .await?
+                {
+                    swept.requests += rows;
+                }
+            }
+        }
+        if ledger_secs > 0 {
+            swept.pages = self.sweep_ledger(before(ledger_secs).saturating_mul(1000)).await?;
+        }
+        if swept != Swept::default() {
+            let Swept { blobs, refusals, requests, pages } = swept;
+            tracing::info!(blobs, refusals, requests, ledger.pages = pages, "removed what was over");
+        }
+        Ok(swept)
+    }
+
+    /// Adds the requests of each quarter of an hour together, once nobody asks for its seconds any more.
+    async fn fold_requests(&self, before_s: i64) -> Result<(), Error> {
+        let before_s = before_s - before_s.rem_euclid(sweep::QUARTER_SECS);
+        let from_s = self.shared.requests_folded_s.load(Ordering::Relaxed);
+        for account in sweep::accounts(&mut *self.reader().await?).await? {
+            let mut from = from_s;
+            while let Some(next) = sweep::unfolded_second(&mut *self.reader().await?, account, from, before_s).await? {
+                let fold =
+                    async |db: &mut sqlx::sqlite::SqliteConnection| sweep::fold_requests(db, account, next).await;
+                from = self.shared.db.unsaid(Unsaid::Counts, fold).await?;
+                tokio::task::yield_now().await;
+            }
+        }
+        // The clock may be set back; what comes late is added together after the next start.
+        self.shared.requests_folded_s.fetch_max(before_s, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Removes the oldest pages of what ended before an instant. Without a keyring no checkpoint can be sealed, and none goes.
+    async fn sweep_ledger(&self, over_ms: i64) -> Result<u64, Error> {
+        let Some(keyring) = self.shared.keyring.get() else { return Ok(0) };
+        let longest_ms = registry::longest_ms(&mut *self.reader().await?).await?;
+        let before = sweep::checkpoint(&mut *self.reader().await?).await?.map_or(0, |(at, _)| at.pages);
+        let (mut now, now_ms) = (before, self.shared.clock.now().as_millisecond());
+        loop {
+            let (ring, nonce) = (keyring.load(), self.nonce());
+            // INVARIANT: in one change. The chain never lacks its beginning.
+            let change = async |db: &mut sqlx::sqlite::SqliteConnection| {
+                let Some((at, notes)) = sweep::ledger(db, over_ms, longest_ms, now_ms).await? else { return Ok(None) };
+                let sealed = ring.seal_bytes(PURPOSE, b"", &at.bytes(), nonce)?;
+                sweep::keep_checkpoint(db, &at, sealed).await?;
+                Ok(Some((at.pages, notes.append(db).await?)))
+            };
+            let mut turn = self.shared.db.turn().await;
+            match turn.unsaid(Unsaid::Retention, change).await? {
+                Some((pages, head)) => {
+                    now = pages;
+                    if let Some(head) = head {
+                        turn.set_head(head);
+                    }
+                }
+                None => return Ok(pages_gone(before, now)),
+            }
+            drop(turn);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Reads the whole ledger, from where its pages begin.
+    pub(crate) async fn verify(&self, expected: Option<LedgerHead>) -> Result<Verified, Error> {
+        loop {
+            let beginning = self.beginning().await?;
+            let mut reader = self.reader().await?;
+            let mut walk = Walk::begin(&mut reader, beginning.clone(), expected).await?;
+            while walk.step(&mut reader).await? {
+                tokio::task::yield_now().await;
+            }
+            drop(reader);
+            let verified = self.view(async |view| walk.end(view, self.shared.began.seq).await).await?;
+            // Pages that are swept meanwhile look as if they were cut off.
+            if verified.intact() || self.beginning().await? == beginning {
+                return Ok(verified);
+            }
+        }
+    }
+
+    /// Where the chain goes on from: what is gone, if the seal says so.
+    async fn beginning(&self) -> Result<Beginning, Error> {
+        let Some((at, sealed)) = sweep::checkpoint(&mut *self.reader().await?).await? else {
+            return Ok(Beginning::Whole);
+        };
+        Ok(match self.shared.keyring.get() {
+            Some(keyring) if !is_sealed(&keyring.load(), &at, &sealed) => Beginning::Forged,
+            Some(_) | None => Beginning::After(pages::Head { seq: at.seq, hash: at.hash }, at.last_ms),
+        })
+    }
+
+    /// Seals the checkpoint with the current key, where it was sealed with an older one.
+    pub(crate) async fn reseal_checkpoint(&self, ring: &Keyring) -> Result<(), Error> {
+        let Some((at, sealed)) = sweep::checkpoint(&mut *self.reader().await?).await? else { return Ok(()) };
+        if ring.is_current(&sealed) || !is_sealed(ring, &at, &sealed) {
+            return Ok(());
+        }
+        let sealed = ring.seal_bytes(PURPOSE, b"", &at.bytes(), self.nonce())?;
+        self.shared.db.unsaid(Unsaid::Seals, async |db| sweep::keep_checkpoint(db, &at, sealed).await).await
+    }
+
+    /// The checkpoint sealed with another ring, whoever sealed it.
+    pub(crate) async fn checkpoint_under(&self, ring: &Keyring) -> Result<Option<(Checkpoint, Vec<u8>)>, Error> {
+        let Some((at, _)) = sweep::checkpoint(&mut *self.reader().await?).await? else { return Ok(None) };
+        let sealed = ring.seal_bytes(PURPOSE, b"", &at.bytes(), self.nonce())?;
+        Ok(Some((at, sealed)))
+    }
+
+    fn nonce(&self) -> [u8; SEAL_NONCE_LEN] {
+        let mut nonce = [0; SEAL_NONCE_LEN];
+        self.shared.entropy.fill(&mut nonce);
+        nonce
+    }
+}
+
+fn is_sealed(ring: &Keyring, at: &Checkpoint, sealed: &[u8]) -> bool {
+    ring.open_bytes(PURPOSE, b"", sealed).is_some_and(|plain| *plain.reveal() == at.bytes())
+}
+
+/// What the clocks said when the server was started.
+struct Began {
+    clock: Timestamp,
+    /// Goes on while the machine is suspended, where it can be told.
+    machine: Option<Duration>,
+    process: Instant,
+}
+
+impl Began {
+    fn leapt(&self, clock: Timestamp, machine: Option<Duration>) -> bool {
+        let ran = match (self.machine, machine) {
+            (Some(then), Some(now)) => now.saturating_sub(then),
+            (Some(_) | None, _) => self.process.elapsed(),
+        };
+        leapt(clock.duration_since(self.clock), ran)
+    }
+}
+
+/// Whether the clock went another way than the machine ran.
+fn leapt(by_clock: SignedDuration, ran: Duration) -> bool {
+    let ran = SignedDuration::try_from(ran).unwrap_or(SignedDuration::MAX);
+    by_clock.saturating_sub(ran).abs() > LEAP
+}
+
+fn pages_gone(before: i64, now: i64) -> u64 {
+    u64::try_from(now - before).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_was_suspended_is_not_a_clock_that_was_set() {
+        let clock = Timestamp::from_second(1_767_225_600).unwrap();
+        let began = Began { clock, machine: Some(Duration::from_secs(500)), process: Instant::now() };
+        let later = clock + SignedDuration::from_hours(9);
+        // This process ran for no time at all, and the machine for nine hours.
+        assert!(!began.leapt(later, Some(Duration::from_secs(500 + 9 * 3_600))));
+        assert!(began.leapt(later, Some(Duration::from_secs(501))));
+        assert!(began.leapt(later, None));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_far_away_is_not_believed() {
+        let hours = SignedDuration::from_hours;
+        let ran = Duration::from_hours(100);
+        for (by_clock, set) in
+            [(99, false), (100, false), (101, false), (98, true), (102, true), (-5, true), (9_000, true)]
+        {
+            assert_eq!(leapt(hours(by_clock), ran), set, "{by_clock}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What accounts used: counted in memory, written each second and before anybody asks.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use valetkey_core::Error;
+use valetkey_core::error::Noun;
+use valetkey_core::id::{AccountId, TokenId};
+use valetkey_core::port::Usage;
+use valetkey_core::usage::{Balance, DayCount, Origin, Period, RequestFilter};
+
+use crate::database::Database;
+use crate::days;
+use crate::sqlite;
+use crate::sqlite::failed;
+use crate::sqlite::notes::Unsaid;
+use crate::sqlite::usage::Requested;
+
+/// Counts written while the writing connection is held: the ledger waits for it.
+const SLICE: usize = 100;
+
+impl Database {
+    /// Writes what was counted. What cannot be written is kept for the next time.
+    pub(crate) async fn write_counts(&self) -> Result<(), Error> {
+        // One at a time: who asks next must not overtake what is taken and not written yet.
+        let _one = self.shared.counter.writing.lock().await;
+        let mut tally = self.shared.counter.take();
+        while let Some(slice) = tally.split_off(SLICE) {
+            if let Err(error) =
+                self.shared.db.unsaid(Unsaid::Counts, async |db| sqlite::usage::add(db, &slice).await).await
+            {
+                tally.add(slice);
+                self.shared.counter.put_back(tally);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the counts where dropping the question midway cannot lose them.
+    async fn settle_counts(&self) -> Result<(), Error> {
+        let database = self.clone();
+        self.unbroken(async move { database.write_counts().await }).await
+    }
+}
+
+#[async_trait]
+impl Usage for Database {
+    fn request(&self, account: AccountId, token: TokenId, origin: Origin, now: Timestamp) {
+        self.shared.counter.request(Requested { account, token, origin, second: now.as_second() });
+    }
+
+    async fn balance(&self, account: AccountId) -> Result<Balance, Error> {
+        if let Some(balance) = self.shared.queue.balance(account) {
+            return Ok(balance);
+        }
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let balance = sqlite::registry::balance(&mut reader, account).await?;
+        balance.ok_or_else(|| Error::not_found(Noun::Account))
+    }
+
+    async fn credits_by_day(&self, account: AccountId, period: &Period) -> Result<Vec<DayCount>, Error> {
+        let days = days::of(period)?;
+        let stretches: Vec<(i64, i64)> =
+            days.iter().map(|(start, end)| (start.as_millisecond(), end.as_millisecond())).collect();
+        let sums = self.credits_in(account, &stretches).await?;
+        Ok(days.iter().zip(sums).map(|((start, _), count)| DayCount { start: *start, count }).collect())
+    }
+
+    async fn requests_by_day(&self, filter: &RequestFilter, period: &Period) -> Result<Vec<DayCount>, Error> {
+        let days = days::of(period)?;
+        self.settle_counts().await?;
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        // Counted by whole seconds: the one that the period's end cuts is counted with it.
+        let second_of = |end: &Timestamp| end.as_second() + i64::from(end.subsec_nanosecond() > 0);
+        let last = days.last().map_or(i64::MIN, |(_, end)| second_of(end));
+        let mut counts = Vec::with_capacity(days.len());
+        // The next second that has any: days without use cost nothing.
+        let mut next = None;
+        for (start, end) in &days {
+            let (from, to) = (start.as_second(), second_of(end));
+            if next.is_none_or(|next| next < from) {
+                let found = sqlite::usage::first_request(&mut reader, filter, from, last).await?;
+                next = Some(found.unwrap_or(i64::MAX));
+            }
+            let count = match next {
+                Some(next) if next < to => sqlite::usage::requests(&mut reader, filter, from, to).await?,
+                Some(_) | None => 0,
+            };
+            counts.push(DayCount { start: *start, count });
+        }
+        Ok(counts)
+    }
+}

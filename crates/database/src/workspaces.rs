@@ -1,0 +1,103 @@
+//! Workspaces from memory when warm, and their projects. Changes are written first, then seen, then answered.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnection;
+use valetkey_core::Error;
+use valetkey_core::audit::Deed;
+use valetkey_core::error::Noun;
+use valetkey_core::id::{AccountId, GrantId, ProjectId, WorkspaceId};
+use valetkey_core::lease::Revoker;
+use valetkey_core::port::Registry as _;
+use valetkey_core::removal::{How, Thing};
+use valetkey_core::workspace::{NewWorkspace, Project, Slug, Workspace, Workspaces};
+
+use crate::database::Database;
+use crate::sqlite::notes::Notes;
+use crate::sqlite::workspaces;
+
+#[async_trait]
+impl Workspaces for Database {
+    async fn workspaces(&self, account: AccountId) -> Result<Arc<[Workspace]>, Error> {
+        let kept = &self.shared.memory.workspaces;
+        if let Some(found) = kept.get(&account) {
+            return Ok(found);
+        }
+        let _one = kept.loading(&account).await;
+        if let Some(found) = kept.get(&account) {
+            return Ok(found);
+        }
+        let since = kept.generation();
+        let found: Arc<[Workspace]> = workspaces::workspaces(&mut *self.reader().await?, account).await?.into();
+        kept.keep(since, account, Arc::clone(&found));
+        Ok(found)
+    }
+
+    async fn create_workspace(&self, new: NewWorkspace, now: Timestamp) -> Result<Workspace, Error> {
+        let database = self.clone();
+        let (workspace, mut grants) = new.made(WorkspaceId::new(now, self.noise()), now)?;
+        for grant in &mut grants {
+            grant.id = GrantId::new(now, self.noise());
+        }
+        self.unbroken(async move {
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                workspaces::create(db, &workspace, &grants, now).await?;
+                notes.did(Deed::Made, Noun::Workspace, workspace.id, workspace.key.as_str());
+                Ok(())
+            };
+            database.administer(create).await?;
+            database.shared.memory.snapshots.forget(&workspace.account);
+            database.shared.memory.workspaces.forget(&workspace.account);
+            Ok(workspace)
+        })
+        .await
+    }
+
+    async fn remove_workspace(
+        &self,
+        account: AccountId,
+        workspace: WorkspaceId,
+        end_credentials: bool,
+        by: Revoker,
+    ) -> Result<(), Error> {
+        let known = self.workspaces(account).await?;
+        if known.iter().all(|one| one.id != workspace) {
+            return Err(Error::not_found(Noun::Workspace));
+        }
+        self.remove(&Thing::Workspace(workspace), How::ending(end_credentials), by).await.map(drop)
+    }
+
+    async fn projects(&self, workspace: WorkspaceId) -> Result<Vec<Project>, Error> {
+        workspaces::projects(&mut *self.reader().await?, workspace).await
+    }
+
+    async fn project(&self, workspace: WorkspaceId, key: &Slug) -> Result<Option<Project>, Error> {
+        workspaces::project(&mut *self.reader().await?, workspace, key).await
+    }
+
+    async fn create_project(
+        &self,
+        workspace: WorkspaceId,
+        key: &Slug,
+        name: &str,
+        description: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Project, Error> {
+        let database = self.clone();
+        let id = ProjectId::new(now, self.noise());
+        let (key, name, description) = (key.clone(), name.into(), description.map(Into::into));
+        let project = Project { id, workspace, key, name, description, made: now, updated: now };
+        self.unbroken(async move {
+            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+                workspaces::create_project(db, &project).await?;
+                notes.did(Deed::Made, Noun::Project, project.id, project.key.as_str());
+                Ok(())
+            };
+            database.administer(create).await?;
+            Ok(project)
+        })
+        .await
+    }
+}
