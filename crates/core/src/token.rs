@@ -25,8 +25,8 @@ pub struct PlainToken(Secret<String>);
 
 /// A token as we keep it: SHA-256 of the SHA-256 of the whole text. Without salt, because the text holds 256 random bits.
 ///
-/// SECURITY: twice, because the first digest, in hexadecimal, is the secret access key of a parent access key (see
-/// [`crate::parent`]): a database must hold what proves a token, and nothing that signs.
+/// SECURITY: twice, because the first digest, in hexadecimal, is the secret access key of
+/// a parent access key: a database must hold what proves a token, and nothing that signs.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
 

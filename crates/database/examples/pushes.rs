@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
 use valetkey_core::name::Name;
-use valetkey_core::package::{Digest, Packages, Upload, UploadKey};
+use valetkey_core::nouns::package::{Digest, Packages, Upload, UploadKey};
 use valetkey_core::port::Ledger;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_database::{Database, Settings};

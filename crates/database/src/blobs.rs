@@ -16,7 +16,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
-use valetkey_core::package::Digest;
+use valetkey_core::nouns::package::Digest;
 use valetkey_core::time::{Entropy, random_10};
 use valetkey_core::{Error, Kind};
 

@@ -1,7 +1,7 @@
 //! Cuts a period into the days of a time zone.
 
 use jiff::Timestamp;
-use valetkey_core::usage::Period;
+use valetkey_core::nouns::usage::Period;
 use valetkey_core::{Error, Kind};
 
 /// The most days one question may be about: ten years and some.

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::account::{OwnQuota, Quotas};
 use valetkey_core::caller::Caller;
-use valetkey_core::dataset::Dataset;
 use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::grant::Grant;
 use valetkey_core::id::{AccountId, LeaseId};
 use valetkey_core::keyring::Claims;
+use valetkey_core::nouns::dataset::{Dataset, Datasets};
 use valetkey_core::port::{Directory, Revocations};
 use valetkey_core::scope::Scope;
 use valetkey_core::snapshot::Snapshot;
@@ -69,6 +69,25 @@ impl Database {
 }
 
 #[async_trait]
+impl Datasets for Database {
+    async fn datasets(&self) -> Result<Arc<[Dataset]>, Error> {
+        let kept = &self.shared.memory.datasets;
+        if let Some(datasets) = kept.get(&()) {
+            return Ok(datasets);
+        }
+        let _one = kept.loading(&()).await;
+        if let Some(datasets) = kept.get(&()) {
+            return Ok(datasets);
+        }
+        let since = kept.generation();
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let datasets: Arc<[Dataset]> = registry::datasets(&mut reader).await?.into();
+        kept.keep(since, (), Arc::clone(&datasets));
+        Ok(datasets)
+    }
+}
+
+#[async_trait]
 impl Directory for Database {
     async fn caller_by_digest(&self, digest: TokenDigest, now: Timestamp) -> Result<Arc<Caller>, Error> {
         let caller = self.caller_of(digest, now).await?;
@@ -97,22 +116,6 @@ impl Directory for Database {
         let snapshot = Arc::new(Snapshot::new(account, storages, grants, now));
         snapshots.keep(since, id, Settled { snapshot: Arc::clone(&snapshot), to });
         Ok(snapshot)
-    }
-
-    async fn datasets(&self) -> Result<Arc<[Dataset]>, Error> {
-        let kept = &self.shared.memory.datasets;
-        if let Some(datasets) = kept.get(&()) {
-            return Ok(datasets);
-        }
-        let _one = kept.loading(&()).await;
-        if let Some(datasets) = kept.get(&()) {
-            return Ok(datasets);
-        }
-        let since = kept.generation();
-        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
-        let datasets: Arc<[Dataset]> = registry::datasets(&mut reader).await?.into();
-        kept.keep(since, (), Arc::clone(&datasets));
-        Ok(datasets)
     }
 }
 

@@ -9,7 +9,7 @@ use valetkey_core::account::Metering;
 use valetkey_core::audit::Author;
 use valetkey_core::id::{AccountId, CallerId, GrantId};
 use valetkey_core::lease::Revoker;
-use valetkey_core::removal::{Amendment, How, Thing};
+use valetkey_core::nouns::removal::{Amendment, How, Thing};
 
 use crate::sqlite::revocations::Also;
 use crate::sqlite::target::Target;

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::id::AccountId;
 use valetkey_core::name::Name;
-use valetkey_core::package::{Digest, Manifest, Packages, Reference, Tag, Upload};
+use valetkey_core::nouns::package::{Digest, Manifest, Packages, Reference, Tag, Upload};
 
 use crate::database::Database;
 use crate::sqlite::notes::Unsaid;

@@ -6,21 +6,21 @@ use sqlx::sqlite::SqliteConnection;
 use valetkey_core::account::{Account, Metering, OwnQuota, Standing};
 use valetkey_core::audit::{Author, Change, ChangeFilter, Deed};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
-use valetkey_core::dataset::Dataset;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grant;
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::port::{
+use valetkey_core::nouns::dataset::Dataset;
+use valetkey_core::nouns::registry::{
     CallerFilter, Catalog, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter,
     TokenRecord, Verified,
 };
-use valetkey_core::removal::{Amendment, How, Plan, Thing};
+use valetkey_core::nouns::removal::{Amendment, How, Plan, Thing};
+use valetkey_core::nouns::usage::Balance;
 use valetkey_core::storage::Storage;
 use valetkey_core::time::random_10;
 use valetkey_core::token::{Maker, PlainToken, TokenDigest};
-use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
 
 use crate::database::Database;

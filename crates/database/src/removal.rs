@@ -13,7 +13,7 @@ use valetkey_core::grant::Grant;
 use valetkey_core::id::{AccountId, CallerId, GrantId, StorageId, TokenId};
 use valetkey_core::lease::{Lease, Revoker};
 use valetkey_core::name::BucketName;
-use valetkey_core::removal::{Amendment, How, Plan, Thing};
+use valetkey_core::nouns::removal::{Amendment, How, Plan, Thing};
 use valetkey_sqlite::Failure as _;
 
 use crate::database::Database;

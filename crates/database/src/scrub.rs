@@ -9,7 +9,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use sqlx::ConnectOptions as _;
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use valetkey_core::package::Digest;
+use valetkey_core::nouns::package::Digest;
 use valetkey_core::{Error, Kind};
 
 use crate::sqlite::packages::FileName;

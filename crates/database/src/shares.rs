@@ -11,9 +11,11 @@ use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, TableId, TokenId};
 use valetkey_core::lease::Revoker;
-use valetkey_core::port::{Registry as _, TokenRecord};
-use valetkey_core::removal::{How, Thing};
-use valetkey_core::share::{LinkDigest, ProfileLink, Recipient, Share, SharedName, SharedTable, SharedWith, Shares};
+use valetkey_core::nouns::registry::{Registry as _, TokenRecord};
+use valetkey_core::nouns::removal::{How, Thing};
+use valetkey_core::nouns::share::{
+    LinkDigest, ProfileLink, Recipient, Share, SharedName, SharedTable, SharedWith, Shares,
+};
 use valetkey_core::time::random_10;
 use valetkey_core::token::{Maker, PlainToken};
 
@@ -55,7 +57,7 @@ impl Shares for Database {
         now: Timestamp,
     ) -> Result<Share, Error> {
         let id = ShareId::new(now, random_10(&*self.shared.entropy));
-        let comment = comment.map(valetkey_core::share::comment).transpose()?;
+        let comment = comment.map(valetkey_core::nouns::share::comment).transpose()?;
         let share = Share { id, account, name: name.clone(), comment, made: now };
         let database = self.clone();
         self.unbroken(async move {

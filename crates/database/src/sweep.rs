@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use valetkey_core::Error;
 use valetkey_core::keyring::{Keyring, SEAL_NONCE_LEN};
-use valetkey_core::port::{LedgerHead, Verified};
+use valetkey_core::nouns::registry::{LedgerHead, Verified};
 
 use crate::database::Database;
 use crate::settings::Retention;

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use valetkey_core::Error;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, TokenId};
-use valetkey_core::port::Usage;
-use valetkey_core::usage::{Balance, DayCount, Origin, Period, RequestFilter};
+use valetkey_core::nouns::usage::Usage;
+use valetkey_core::nouns::usage::{Balance, DayCount, Origin, Period, RequestFilter};
 
 use crate::database::Database;
 use crate::days;

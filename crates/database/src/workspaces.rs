@@ -10,9 +10,9 @@ use valetkey_core::audit::Deed;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, GrantId, ProjectId, WorkspaceId};
 use valetkey_core::lease::Revoker;
-use valetkey_core::port::Registry as _;
-use valetkey_core::removal::{How, Thing};
-use valetkey_core::workspace::{NewWorkspace, Project, Slug, Workspace, Workspaces};
+use valetkey_core::nouns::registry::Registry as _;
+use valetkey_core::nouns::removal::{How, Thing};
+use valetkey_core::nouns::workspace::{NewWorkspace, Project, Slug, Workspace, Workspaces};
 
 use crate::database::Database;
 use crate::sqlite::notes::Notes;

@@ -15,9 +15,11 @@ use valetkey_core::credential::Trace;
 use valetkey_core::id::LeaseId;
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::lease::{LeaseState, Refusal, Revocation};
-use valetkey_core::port::{Catalog as _, LeaseFilter, Ledger, Registry as _, Revocations, Usage};
+use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
+use valetkey_core::nouns::usage::Usage;
+use valetkey_core::nouns::usage::{Origin, Period};
+use valetkey_core::port::{Ledger, Revocations};
 use valetkey_core::time::{Clock, Entropy};
-use valetkey_core::usage::{Origin, Period};
 use valetkey_database::{Database, ParentKeys, Retention, Settings};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
@@ -161,7 +163,8 @@ async fn requests_are_added_together_by_the_quarter_of_an_hour_when_they_are_old
         let zone = jiff::tz::TimeZone::get(zone).unwrap();
         let at = |secs| jiff::Timestamp::from_second(secs).unwrap();
         let period = Period { from: at(day - 4 * DAY), to: at(day + DAY), zone };
-        let filter = valetkey_core::usage::RequestFilter { account: tenant.account.id, token: None, origin: None };
+        let filter =
+            valetkey_core::nouns::usage::RequestFilter { account: tenant.account.id, token: None, origin: None };
         format!("{:?}", database.requests_by_day(&filter, &period).await.unwrap())
     };
     let zones = ["UTC", "Asia/Kathmandu", "America/St_Johns"];

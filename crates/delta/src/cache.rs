@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use delta_kernel::snapshot::SnapshotRef;
 use valetkey_core::id::StorageId;
 use valetkey_core::name::BucketName;
-use valetkey_core::table::{AddedFile, Key, TablePlace};
+use valetkey_core::nouns::table::{AddedFile, Key, TablePlace};
 
 use crate::history::CommitFile;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use valetkey_core::table::{
+use valetkey_core::nouns::table::{
     AddedFile, ChangeFile, DeletionVector, FileAction, RemovedFile, TableCommit, TableMetadata, TablePlace,
     TableProtocol, Unserved,
 };

@@ -35,7 +35,7 @@ use tracing::dispatcher;
 use tracing::subscriber::NoSubscriber;
 use url::Url;
 use valetkey_core::Error;
-use valetkey_core::table::{Listed, ObjectFiles, TablePlace, Unserved};
+use valetkey_core::nouns::table::{Listed, ObjectFiles, TablePlace, Unserved};
 
 use crate::bounds::{has_small_pages, is_shallow, is_sound_parquet};
 use crate::places::{LOG_DIR, below, key_of, relative, url_of};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use valetkey_core::table::Unserved;
+use valetkey_core::nouns::table::Unserved;
 
 use crate::engine::LogFiles;
 use crate::unserved::Refused;

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::id::StorageId;
 use valetkey_core::name::BucketName;
-use valetkey_core::table::{
+use valetkey_core::nouns::table::{
     AsOf, ObjectFiles, TableCommits, TableFiles, TableLogs, TablePlace, TableSnapshot, Unserved,
 };
 use valetkey_core::{Error, Kind};

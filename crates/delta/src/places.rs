@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 use url::Url;
 use valetkey_core::name::BucketName;
-use valetkey_core::table::{Key, TablePlace, Whereabouts};
+use valetkey_core::nouns::table::{Key, TablePlace, Whereabouts};
 
 /// The directory of a table's log.
 pub(crate) const LOG_DIR: &[u8] = b"_delta_log";

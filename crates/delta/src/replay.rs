@@ -8,7 +8,7 @@ use delta_kernel::arrow::datatypes::{Int32Type, Int64Type};
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::snapshot::{Snapshot, SnapshotRef};
 use delta_kernel::table_features::{Operation, TableFeature};
-use valetkey_core::table::{
+use valetkey_core::nouns::table::{
     AddedFile, DeletionVector, TableMetadata, TablePlace, TableProtocol, TableSnapshot, Unserved,
 };
 

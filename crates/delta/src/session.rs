@@ -8,7 +8,7 @@ use delta_kernel::history_manager::error::LogHistoryError;
 use delta_kernel::history_manager::{HistoryCommitType, first_version_after, latest_version_as_of};
 use delta_kernel::snapshot::{Snapshot, SnapshotRef};
 use jiff::Timestamp;
-use valetkey_core::table::{AddedFile, AsOf, TableCommits, TableFiles, TableSnapshot, Unserved};
+use valetkey_core::nouns::table::{AddedFile, AsOf, TableCommits, TableFiles, TableSnapshot, Unserved};
 
 use crate::cache::{Cache, Cached, Tip};
 use crate::commits::{self, Read, Told};

@@ -3,7 +3,7 @@
 use delta_kernel::KernelError;
 use valetkey_core::Error;
 use valetkey_core::name::shortened;
-use valetkey_core::table::Unserved;
+use valetkey_core::nouns::table::Unserved;
 
 /// Why there is no answer.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use data_encoding::HEXLOWER;
 use jiff::{SignedDuration, Timestamp};
 use valetkey_core::credential::Credential;
 use valetkey_core::hosts::Hosts;
+use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::scope::Scope;
 use valetkey_core::storage::Revocability;
-use valetkey_core::storage_admin::Ended;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 

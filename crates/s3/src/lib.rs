@@ -35,7 +35,7 @@ use valetkey_core::fair::Budget;
 use valetkey_core::id::{AccountId, StorageId};
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::parent::Parents;
+use valetkey_core::nouns::parent::Parents;
 use valetkey_core::port::Revocations;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind};

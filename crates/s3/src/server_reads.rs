@@ -5,8 +5,8 @@ use std::ops::Range;
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use valetkey_core::name::BucketName;
+use valetkey_core::nouns::table::{Listed, ObjectFiles};
 use valetkey_core::storage::Storage;
-use valetkey_core::table::{Listed, ObjectFiles};
 use valetkey_core::{Error, Kind};
 
 use crate::bucket::Bucket;

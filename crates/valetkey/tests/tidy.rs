@@ -147,6 +147,17 @@ fn no_dialect_and_no_issuer_names_its_sibling() {
     siblings_of("crates/issuers", &["web"]);
 }
 
+#[test]
+fn the_kernel_names_no_noun() {
+    let src = root().join("crates/core/src");
+    for (path, text) in rust_sources(&src) {
+        let inside = path.strip_prefix(&src).unwrap();
+        // The check of storages is a tool beside the kernel.
+        let apart = ["nouns", "check", "lib.rs"].iter().any(|name| inside.starts_with(name));
+        assert!(apart || !text.contains("nouns"), "{} names a noun", path.display());
+    }
+}
+
 /// Lines before the tests of a file.
 fn length(text: &str) -> usize {
     text.lines().take_while(|line| *line != "#[cfg(test)]").count()

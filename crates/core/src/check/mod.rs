@@ -15,8 +15,8 @@ use async_trait::async_trait;
 
 use crate::credential::Credential;
 use crate::name::{BucketName, Name};
+use crate::nouns::storage_admin::StorageAdmin;
 use crate::storage::{Storage, StorageKind};
-use crate::storage_admin::StorageAdmin;
 use crate::time::Entropy;
 use crate::vending::Vending;
 

@@ -10,18 +10,18 @@ use crate::account::{Account, Kept, Metering, OwnQuota, Quota, Standing};
 use crate::ask::{Ask, Asked, Target, Wanted};
 use crate::caller::{Caller, Role};
 use crate::credential::{Issued, S3Keys, Trace};
-use crate::dataset::Dataset;
 use crate::error::{Error, Kind, Noun};
 use crate::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use crate::lease::{Lease, Refusal};
+use crate::nouns::registry::NewStorage;
+use crate::nouns::storage_admin::{Description, Ended};
 use crate::policy::{self, Permit};
-use crate::port::{Directory, Issuer, Ledger, NewStorage};
+use crate::port::{Directory, Issuer, Ledger};
 use crate::probe::{directory_of, lifetime_at};
 use crate::scope::{Action, Actions, Listing, Path, Paths, Scope};
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::storage::Shape;
-use crate::storage_admin::{Description, Ended};
 use crate::time::{Clock, Lifetime};
 use crate::token::TokenDigest;
 
@@ -123,9 +123,6 @@ impl Directory for World {
     }
     async fn account(&self, _: AccountId, _: Timestamp) -> Result<Arc<Snapshot>, Error> {
         Ok(Arc::new(snapshot()))
-    }
-    async fn datasets(&self) -> Result<Arc<[Dataset]>, Error> {
-        Ok(Arc::from([]))
     }
 }
 

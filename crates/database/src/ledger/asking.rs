@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::id::{AccountId, LeaseId, StorageId};
 use valetkey_core::lease::Revoker;
-use valetkey_core::port::{LeaseFilter, Outliving};
+use valetkey_core::nouns::registry::{LeaseFilter, Outliving};
 use valetkey_core::scope::Scope;
 
 use crate::database::Database;

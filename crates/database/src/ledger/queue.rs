@@ -14,9 +14,9 @@ use valetkey_core::credential::Trace;
 use valetkey_core::error::Stranger;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, TokenId};
 use valetkey_core::lease::Lease;
+use valetkey_core::nouns::usage::Balance;
 use valetkey_core::policy::Permit;
 use valetkey_core::time::Entropy;
-use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
 
 use crate::settings::LedgerMode;

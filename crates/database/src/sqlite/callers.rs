@@ -8,7 +8,7 @@ use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
-use valetkey_core::port::TokenRecord;
+use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::token::{Maker, PlainToken, TokenDigest};
 use valetkey_core::{Error, Kind};
 

@@ -10,7 +10,7 @@ use valetkey_core::caller::{CallerStanding, Role};
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grant;
 use valetkey_core::id::TokenId;
-use valetkey_core::removal::{Amendment, last_operator};
+use valetkey_core::nouns::removal::{Amendment, last_operator};
 use valetkey_core::{Error, Kind};
 
 use crate::sqlite::notes::Notes;

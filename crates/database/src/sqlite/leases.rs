@@ -8,7 +8,7 @@ use valetkey_core::Error;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::BucketName;
-use valetkey_core::port::{LeaseFilter, Outliving};
+use valetkey_core::nouns::registry::{LeaseFilter, Outliving};
 use valetkey_core::scope::Scope;
 
 use crate::sqlite::entry::{self, Issued, Opened};

@@ -9,7 +9,7 @@ use valetkey_core::Error;
 use valetkey_core::caller::CallerRecord;
 use valetkey_core::grant::Grant;
 use valetkey_core::id::AccountId;
-use valetkey_core::port::{CallerFilter, GrantFilter, TokenFilter, TokenRecord};
+use valetkey_core::nouns::registry::{CallerFilter, GrantFilter, TokenFilter, TokenRecord};
 use valetkey_core::scope::Scope;
 
 use crate::sqlite::{failed, rows};

@@ -6,7 +6,7 @@ use valetkey_core::Error;
 use valetkey_core::error::Noun;
 use valetkey_core::id::AccountId;
 use valetkey_core::name::Name;
-use valetkey_core::package::{Digest, MOST_UPLOADS, Manifest, Reference, Tag, Upload};
+use valetkey_core::nouns::package::{Digest, MOST_UPLOADS, Manifest, Reference, Tag, Upload};
 
 use crate::sqlite::failed;
 use crate::sqlite::rows::{count, damaged, id, signed};

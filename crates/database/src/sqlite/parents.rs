@@ -9,8 +9,8 @@ use valetkey_core::error::{Kind, Noun};
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, GrantId, StorageId, TokenId};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::parent::{LONGEST, NewParent};
-use valetkey_core::port::TokenRecord;
+use valetkey_core::nouns::parent::{LONGEST, NewParent};
+use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::token::{PlainToken, TokenDigest};
 

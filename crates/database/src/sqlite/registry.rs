@@ -4,15 +4,15 @@ use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::account::{Account, Metering, Standing};
-use valetkey_core::dataset::Dataset;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, GrantId, StorageId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::port::NewStorage;
+use valetkey_core::nouns::dataset::Dataset;
+use valetkey_core::nouns::registry::NewStorage;
+use valetkey_core::nouns::usage::Balance;
 use valetkey_core::storage::{Quota, Revocability, Storage};
-use valetkey_core::usage::Balance;
 use valetkey_core::{Error, Kind};
 
 use crate::sqlite::rows::{self, count, signed};

@@ -12,8 +12,8 @@ use valetkey_core::error::{Kind, Noun};
 use valetkey_core::id::{CallerId, DatasetId, GrantId, ProjectId, ShareId, StorageId, TableId, TokenId, WorkspaceId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::BucketName;
-use valetkey_core::removal::{Item, Plan, Recipients, Thing, Tie};
-use valetkey_core::share::no_share;
+use valetkey_core::nouns::removal::{Item, Plan, Recipients, Thing, Tie};
+use valetkey_core::nouns::share::no_share;
 use valetkey_core::storage::StorageKind;
 
 use crate::sqlite::notes::Notes;
@@ -327,7 +327,7 @@ pub(crate) async fn takes_the_last_operator(
     now: Timestamp,
 ) -> Result<bool, Error> {
     let all = callers::tokens_of_role(db, Role::Operator).await?;
-    let good = |record: &&valetkey_core::port::TokenRecord| record.is_live(now);
+    let good = |record: &&valetkey_core::nouns::registry::TokenRecord| record.is_live(now);
     let (mut taken, mut stay) = (false, false);
     for record in all.iter().filter(good) {
         if tokens.contains(&record.id) { taken = true } else { stay = true }

@@ -8,8 +8,8 @@ use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, StorageId, TableId, TokenId};
 use valetkey_core::lease::Revoker;
-use valetkey_core::port::TokenRecord;
-use valetkey_core::share::{
+use valetkey_core::nouns::registry::TokenRecord;
+use valetkey_core::nouns::share::{
     History, LinkDigest, ProfileKind, ProfileLink, Recipient, Share, SharedName, SharedTable, TableAccess, TableRoot,
     no_share,
 };

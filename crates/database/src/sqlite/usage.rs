@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::id::{AccountId, TokenId};
 use valetkey_core::lease::Refusal;
-use valetkey_core::usage::{Origin, RequestFilter};
+use valetkey_core::nouns::usage::{Origin, RequestFilter};
 
 use crate::sqlite::entry::address_bytes;
 use crate::sqlite::failed;

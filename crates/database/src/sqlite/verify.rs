@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::id::TokenId;
-use valetkey_core::port::{Before, HeadFound, LedgerHead, Verified};
+use valetkey_core::nouns::registry::{Before, HeadFound, LedgerHead, Verified};
 
 use crate::sqlite::ends::Ends;
 use crate::sqlite::entry::{self, Entry, Issued};

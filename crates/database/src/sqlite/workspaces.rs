@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grant;
 use valetkey_core::id::{AccountId, ProjectId, StorageId, WorkspaceId};
-use valetkey_core::workspace::{MOST_PROJECTS, Project, Root, Slug, Workspace};
+use valetkey_core::nouns::workspace::{MOST_PROJECTS, Project, Root, Slug, Workspace};
 use valetkey_core::{Error, Kind};
 
 use crate::sqlite::failed;

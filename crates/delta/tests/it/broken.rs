@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 use valetkey_core::error::{Error, Kind};
 use valetkey_core::name::BucketName;
+use valetkey_core::nouns::table::{AsOf, Listed, ObjectFiles, TableLogs as _, TablePlace};
 use valetkey_core::storage::Storage;
-use valetkey_core::table::{AsOf, Listed, ObjectFiles, TableLogs as _, TablePlace};
 use valetkey_delta::{Limits, Logs};
 
 use crate::rig::{Rig, add, bucket, first, place, said, written};

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use valetkey_core::table::{AsOf, FileAction, ObjectFiles as _, TableCommits, TableLogs as _, Whereabouts};
+use valetkey_core::nouns::table::{AsOf, FileAction, ObjectFiles as _, TableCommits, TableLogs as _, Whereabouts};
 
 use crate::rig::{Rig, add, bucket, first, place, remove, said, written};
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 use valetkey_core::error::{Error, Kind, Noun};
-use valetkey_core::table::{AsOf, ObjectFiles as _, TableLogs as _};
+use valetkey_core::nouns::table::{AsOf, ObjectFiles as _, TableLogs as _};
 
 use crate::rig::{Rig, bucket, written};
 

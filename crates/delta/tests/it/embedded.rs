@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 use valetkey_core::id::LeaseId;
 use valetkey_core::keyring::{Claims, Keyring, SharedKeyring};
+use valetkey_core::nouns::table::{AsOf, ObjectFiles as _, TableLogs as _};
 use valetkey_core::port::Revocations;
 use valetkey_core::scope::Scope;
-use valetkey_core::table::{AsOf, ObjectFiles as _, TableLogs as _};
 use valetkey_core::{Error, Secret};
 use valetkey_delta::{Limits, Logs};
 use valetkey_s3::{Config, Endpoint, World};
@@ -62,7 +62,7 @@ async fn a_table_in_the_embedded_store_reads_as_it_does_in_memory() {
     }
     let here = logs.changes(&known[1], AsOf::Version(0), AsOf::Latest).await.unwrap();
     let there = rig.logs.changes(&known[1], AsOf::Version(0), AsOf::Latest).await.unwrap();
-    let actions = |found: valetkey_core::table::TableCommits| {
+    let actions = |found: valetkey_core::nouns::table::TableCommits| {
         found.commits.into_iter().map(|commit| commit.actions).collect::<Vec<_>>()
     };
     assert_eq!(actions(here), actions(there));

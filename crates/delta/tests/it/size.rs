@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use valetkey_core::Kind;
-use valetkey_core::table::{AsOf, TableLogs as _};
+use valetkey_core::nouns::table::{AsOf, TableLogs as _};
 use valetkey_delta::Limits;
 
 use crate::rig::{Rig, add, first, place, said};
@@ -24,7 +24,7 @@ async fn ten_thousand_files_in_a_hundred_commits_are_one_answer() {
 }
 
 /// A table of so many files.
-fn wide(rig: &Rig, files: usize) -> valetkey_core::table::TablePlace {
+fn wide(rig: &Rig, files: usize) -> valetkey_core::nouns::table::TablePlace {
     let place = place("t");
     let mut lines = first(&json!({}));
     lines.extend((0..files).map(|file| add(&format!("part-{file:05}.parquet"))));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
 use valetkey_core::name::BucketName;
-use valetkey_core::table::{AsOf, ObjectFiles as _, TableFiles, TableLogs as _, Whereabouts};
+use valetkey_core::nouns::table::{AsOf, ObjectFiles as _, TableFiles, TableLogs as _, Whereabouts};
 use valetkey_delta::{Limits, Logs};
 
 use crate::rig::{Rig, add, bucket, first, keys, paths, place, remove, said};

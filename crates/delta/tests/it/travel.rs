@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use valetkey_core::table::{AsOf, TableLogs as _};
+use valetkey_core::nouns::table::{AsOf, TableLogs as _};
 
 use crate::rig::{Rig, add, first, place, said, written};
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use valetkey_core::error::Noun;
+use valetkey_core::nouns::workspace::{self, Workspace};
 use valetkey_core::policy;
 use valetkey_core::vending::Vended;
-use valetkey_core::workspace::{self, Workspace};
 use valetkey_core::{Error, Kind};
 
 use super::{Dreadnode, who};

@@ -12,9 +12,9 @@ use valetkey_core::account::Account;
 use valetkey_core::ask::Wanted;
 use valetkey_core::error::Noun;
 use valetkey_core::name::Name;
-use valetkey_core::package::{Digest, Manifest, Reference, Tag, Upload, UploadKey};
+use valetkey_core::nouns::package::{Digest, Manifest, Reference, Tag, Upload, UploadKey};
+use valetkey_core::nouns::workspace;
 use valetkey_core::scope::Actions;
-use valetkey_core::workspace;
 use valetkey_core::{Error, Kind};
 
 use super::Dreadnode;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use valetkey_core::ask::Wanted;
 use valetkey_core::error::Noun;
+use valetkey_core::nouns::workspace::{Project, Slug};
 use valetkey_core::scope::{Action, Actions};
-use valetkey_core::workspace::{Project, Slug};
 use valetkey_core::{Error, Kind};
 
 use super::{Dreadnode, who};

@@ -8,10 +8,10 @@ use valetkey_core::account::{Account, Standing};
 use valetkey_core::ask::{Ask, Asked, Wanted};
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
+use valetkey_core::nouns::workspace::{self, Workspace};
 use valetkey_core::policy;
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::storage::Shape;
-use valetkey_core::workspace::{self, Workspace};
 use valetkey_core::{Error, Kind};
 
 use super::{Dreadnode, NAME};

@@ -27,13 +27,13 @@ use std::time::Duration;
 use valetkey_core::cors::Rules;
 use valetkey_core::fair::Budget;
 use valetkey_core::keyring::SharedKeyring;
-use valetkey_core::package::Packages;
-use valetkey_core::parent::Parents;
-use valetkey_core::port::Usage;
-use valetkey_core::share::Shares;
+use valetkey_core::nouns::package::Packages;
+use valetkey_core::nouns::parent::Parents;
+use valetkey_core::nouns::share::Shares;
+use valetkey_core::nouns::usage::Usage;
+use valetkey_core::nouns::workspace::Workspaces;
 use valetkey_core::time::Entropy;
 use valetkey_core::vending::Vending;
-use valetkey_core::workspace::Workspaces;
 
 pub use cors::EXPOSED;
 pub use heavy::{Heavy, HeavyLimits, PIECE, Piece, Place, Stop, Telling};

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use valetkey_core::port::{Catalog, Registry};
+use valetkey_core::nouns::registry::{Catalog, Registry};
 
 use super::route::Authority;
 

@@ -27,8 +27,8 @@ use valetkey_core::flood::{Flood, Passed};
 use valetkey_core::id::AccountId;
 use valetkey_core::lease::Refusal;
 use valetkey_core::name::redacted;
+use valetkey_core::nouns::usage::Origin;
 use valetkey_core::token::PlainToken;
-use valetkey_core::usage::Origin;
 use valetkey_core::{Error, Kind};
 
 use super::limit::{Class, Key, Limiter, Quota};

@@ -10,7 +10,7 @@ use valetkey_core::caller::Role;
 use valetkey_core::id::AccountId;
 use valetkey_core::lease::Revocation;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::removal::{Amendment, Thing};
+use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::{Error, Kind};
 
 use super::authz::Whom;

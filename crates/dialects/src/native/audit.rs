@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 use valetkey_core::audit::{Change, ChangeFilter, Place};
 use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
-use valetkey_core::port::{HeadFound, LedgerHead};
+use valetkey_core::nouns::registry::{HeadFound, LedgerHead};
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;

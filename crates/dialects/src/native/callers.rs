@@ -8,8 +8,8 @@ use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::Noun;
 use valetkey_core::id::AccountId;
 use valetkey_core::name::Name;
-use valetkey_core::port::CallerFilter;
-use valetkey_core::removal::{Amendment, Thing};
+use valetkey_core::nouns::registry::CallerFilter;
+use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::{Error, Kind};
 
 use super::accounts::StandingWord;

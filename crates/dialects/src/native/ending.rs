@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
 use valetkey_core::id::TokenId;
-use valetkey_core::port::TokenRecord;
-use valetkey_core::removal::last_operator;
+use valetkey_core::nouns::registry::TokenRecord;
+use valetkey_core::nouns::removal::last_operator;
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 

@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::caller::Role;
-use valetkey_core::dataset::Dataset;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, GrantTime, Grantee};
 use valetkey_core::id::GrantId;
 use valetkey_core::name::BucketName;
-use valetkey_core::port::GrantFilter;
-use valetkey_core::removal::{Amendment, Thing};
+use valetkey_core::nouns::dataset::Dataset;
+use valetkey_core::nouns::registry::GrantFilter;
+use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
@@ -532,7 +532,7 @@ impl Native {
     }
 
     pub(super) async fn dataset(&self, text: &str) -> Result<Dataset, Error> {
-        let datasets = self.shared.vending.directory.datasets().await?;
+        let datasets = self.shared.registry.datasets().await?;
         let found = datasets.iter().find(|dataset| dataset.name.as_str() == text || dataset.id.to_string() == text);
         found.cloned().ok_or_else(|| Error::not_found(Noun::Dataset).at("dataset"))
     }

@@ -11,9 +11,9 @@ use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::parse_access_key_id;
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
-use valetkey_core::package::Digest;
-use valetkey_core::parent::{Child, SessionToken};
-use valetkey_core::port::{LeaseFilter, Outliving, TokenRecord};
+use valetkey_core::nouns::package::Digest;
+use valetkey_core::nouns::parent::{Child, SessionToken};
+use valetkey_core::nouns::registry::{LeaseFilter, Outliving, TokenRecord};
 use valetkey_core::{Error, Kind};
 
 use super::ending::{Doomed, Extent, LastOperator};

@@ -13,7 +13,7 @@ use valetkey_core::id::{LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::parse_access_key_id;
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation};
 use valetkey_core::name::shortened;
-use valetkey_core::port::{LeaseFilter, Outliving};
+use valetkey_core::nouns::registry::{LeaseFilter, Outliving};
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;

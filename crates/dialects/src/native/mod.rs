@@ -39,8 +39,8 @@ use valetkey_core::Error;
 use valetkey_core::caller::Role::{self, Admin, Member, Operator};
 use valetkey_core::check::{Checker, Prober};
 use valetkey_core::cors::CorsRules;
-use valetkey_core::storage_admin::StorageAdmin;
-use valetkey_core::table::TableLogs;
+use valetkey_core::nouns::storage_admin::StorageAdmin;
+use valetkey_core::nouns::table::TableLogs;
 use valetkey_core::time::Lifetime;
 
 use crate::edge::{Authority, Call, Class, Dialect, Reply, Route, Shared, bearer, no_headers, usual_headers};

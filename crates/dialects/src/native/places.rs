@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::error::Noun;
 use valetkey_core::id::DatasetId;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::removal::{Amendment, Thing};
+use valetkey_core::nouns::dataset::{Dataset, Newest};
+use valetkey_core::nouns::removal::{Amendment, Thing};
+use valetkey_core::nouns::table::Key;
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::storage::{Shape, Storage};
-use valetkey_core::table::Key;
 use valetkey_core::{Error, Kind};
 
 use super::authz::Whom;
@@ -176,7 +176,7 @@ pub(super) struct DatasetList {
 ))]
 pub(super) async fn datasets(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let bucket = lists::bucket(&call.query)?;
-    let datasets = native.shared.vending.directory.datasets().await?;
+    let datasets = native.shared.registry.datasets().await?;
     let meant = datasets.iter().filter(|dataset| bucket.as_ref().is_none_or(|bucket| dataset.bucket == *bucket));
     Reply::json(&DatasetList { datasets: meant.map(DatasetResponse::of).collect() })
 }

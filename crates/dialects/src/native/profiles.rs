@@ -12,7 +12,7 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
 use valetkey_core::id::CallerId;
 use valetkey_core::name::Name;
-use valetkey_core::share::{LinkCode, ProfileKind, ProfileLink};
+use valetkey_core::nouns::share::{LinkCode, ProfileKind, ProfileLink};
 use valetkey_core::time::Lifetime;
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};

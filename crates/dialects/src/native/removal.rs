@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::error::Noun;
 use valetkey_core::name::BucketName;
-use valetkey_core::removal::{Amendment, How, Item, Plan, Thing};
+use valetkey_core::nouns::removal::{Amendment, How, Item, Plan, Thing};
 use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Kind};
 

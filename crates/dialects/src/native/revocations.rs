@@ -8,7 +8,7 @@ use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, GrantId};
 use valetkey_core::lease::Revocation;
-use valetkey_core::port::TokenRecord;
+use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::{Error, Kind};
 
 use super::ending::{Extent, LastOperator};

@@ -10,12 +10,12 @@ use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::TableId;
 use valetkey_core::name::{BucketName, shortened};
-use valetkey_core::scope::{Path, Paths};
-use valetkey_core::share::{
+use valetkey_core::nouns::share::{
     History, READ, Recipient, Share, SharedName, SharedTable, TableAccess, TableRoot, no_share,
 };
+use valetkey_core::nouns::table::{AsOf, TablePlace};
+use valetkey_core::scope::{Path, Paths};
 use valetkey_core::storage::Storage;
-use valetkey_core::table::{AsOf, TablePlace};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 

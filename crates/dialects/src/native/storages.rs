@@ -9,9 +9,9 @@ use valetkey_core::address::{self, PathRule};
 use valetkey_core::error::Noun;
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::name::shortened;
-use valetkey_core::removal::Thing;
+use valetkey_core::nouns::removal::Thing;
+use valetkey_core::nouns::storage_admin::{Description, Ended};
 use valetkey_core::storage::{Quota, Sharing, Storage, StorageKind};
-use valetkey_core::storage_admin::{Description, Ended};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind, Secret};
 

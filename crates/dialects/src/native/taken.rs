@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::Error;
 use valetkey_core::lease::Revoker;
-use valetkey_core::port::Outliving;
+use valetkey_core::nouns::registry::Outliving;
 use valetkey_core::storage::{Revocability, Storage};
 
 use super::{Native, wire};

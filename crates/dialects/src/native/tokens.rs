@@ -9,8 +9,8 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
 use valetkey_core::id::TokenId;
 use valetkey_core::name::Name;
-use valetkey_core::port::{TokenFilter, TokenRecord};
-use valetkey_core::removal::{Amendment, Thing};
+use valetkey_core::nouns::registry::{TokenFilter, TokenRecord};
+use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 

@@ -9,9 +9,9 @@ use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::WorkspaceId;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::removal::{Amendment, Thing};
+use valetkey_core::nouns::removal::{Amendment, Thing};
+use valetkey_core::nouns::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace};
 use valetkey_core::time::Lifetime;
-use valetkey_core::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace};
 use valetkey_core::{Error, Kind};
 
 use super::authz::Whom;

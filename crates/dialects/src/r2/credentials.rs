@@ -13,7 +13,7 @@ use valetkey_core::caller::{Caller, Role};
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, TokenId};
 use valetkey_core::name::{BucketName, shortened};
-use valetkey_core::parent::{LONGEST, Operations, Parent, Permission, of_paths};
+use valetkey_core::nouns::parent::{LONGEST, Operations, Parent, Permission, of_paths};
 use valetkey_core::scope::{Actions, Path, Paths};
 use valetkey_core::storage::Shape;
 use valetkey_core::time::Lifetime;

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use valetkey_core::name::shortened;
-use valetkey_core::table::{TableMetadata, TableProtocol, TableSnapshot};
+use valetkey_core::nouns::table::{TableMetadata, TableProtocol, TableSnapshot};
 use valetkey_core::{Error, Kind};
 
 /// The header, in requests and answers.

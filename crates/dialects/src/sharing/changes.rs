@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use valetkey_core::table::AsOf;
+use valetkey_core::nouns::table::AsOf;
 use valetkey_core::{Error, Kind};
 
 use super::Sharing;

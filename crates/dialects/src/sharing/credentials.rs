@@ -8,8 +8,8 @@ use serde_json::Value;
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::credential::Credential;
 use valetkey_core::name::shortened;
+use valetkey_core::nouns::share::READ;
 use valetkey_core::scope::{Path, Paths};
-use valetkey_core::share::READ;
 use valetkey_core::storage::Shape;
 use valetkey_core::{Error, Kind};
 

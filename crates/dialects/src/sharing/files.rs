@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use valetkey_core::nouns::share::{SharedTable, TableRoot};
+use valetkey_core::nouns::table::{DeletionVector, Whereabouts};
 use valetkey_core::port::SignedUrls;
 use valetkey_core::scope::{Path, Paths};
-use valetkey_core::share::{SharedTable, TableRoot};
-use valetkey_core::table::{DeletionVector, Whereabouts};
 use valetkey_core::{Error, Kind, Secret};
 
 use super::table::Found;

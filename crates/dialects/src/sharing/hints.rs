@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use serde::Deserialize;
 use serde_json::Value;
-use valetkey_core::table::AddedFile;
+use valetkey_core::nouns::table::AddedFile;
 
 /// The longest hint that is read, in bytes.
 const LONGEST: usize = 64 * 1024;
@@ -321,7 +321,7 @@ mod tests {
 
     use proptest::prelude::*;
     use serde_json::json;
-    use valetkey_core::table::Whereabouts;
+    use valetkey_core::nouns::table::Whereabouts;
 
     use super::*;
 

@@ -8,8 +8,8 @@ use md5::{Digest as _, Md5};
 use serde::Serialize;
 use sha2::Sha256;
 use valetkey_core::Error;
-use valetkey_core::share::{History, SharedTable};
-use valetkey_core::table::{
+use valetkey_core::nouns::share::{History, SharedTable};
+use valetkey_core::nouns::table::{
     AddedFile, ChangeFile, DeletionVector, RemovedFile, TableMetadata, TableProtocol, TableSnapshot,
 };
 

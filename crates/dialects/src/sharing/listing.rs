@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
-use valetkey_core::share::{Share, SharedName, SharedTable, SharedWith, Shelf};
+use valetkey_core::nouns::share::{Share, SharedName, SharedTable, SharedWith, Shelf};
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Kind};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, header};
 use valetkey_core::Error;
-use valetkey_core::table::AsOf;
+use valetkey_core::nouns::table::AsOf;
 
 use super::Sharing;
 use super::capabilities::{Capabilities, State};

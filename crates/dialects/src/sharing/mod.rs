@@ -29,8 +29,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde::Serialize;
 use valetkey_core::error::Stranger;
+use valetkey_core::nouns::table::TableLogs;
 use valetkey_core::port::UrlSigner;
-use valetkey_core::table::TableLogs;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 

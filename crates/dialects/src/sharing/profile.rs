@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, header};
 use serde::Serialize;
 use valetkey_core::error::Noun;
-use valetkey_core::share::{LinkCode, ProfileKind};
+use valetkey_core::nouns::share::{LinkCode, ProfileKind};
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 

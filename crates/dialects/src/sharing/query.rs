@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 use valetkey_core::name::shortened;
-use valetkey_core::table::{AddedFile, AsOf, TableFiles};
+use valetkey_core::nouns::table::{AddedFile, AsOf, TableFiles};
 use valetkey_core::{Error, Kind};
 
 use super::Sharing;

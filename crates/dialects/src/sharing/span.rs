@@ -1,7 +1,7 @@
 //! How a span of commits is told: to who asks for changes, and to a streaming query.
 
 use valetkey_core::Error;
-use valetkey_core::table::{FileAction, TableCommits};
+use valetkey_core::nouns::table::{FileAction, TableCommits};
 
 use super::Sharing;
 use super::capabilities::{Capabilities, Format, State};

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
+use valetkey_core::nouns::share::{History, SharedTable};
+use valetkey_core::nouns::table::{AsOf, TablePlace};
 use valetkey_core::policy;
 use valetkey_core::scope::{Action, Actions, Path, Paths};
-use valetkey_core::share::{History, SharedTable};
 use valetkey_core::storage::{Shape, Storage};
-use valetkey_core::table::{AsOf, TablePlace};
 use valetkey_core::{Error, Kind};
 
 use super::listing::{absent, storage_of};

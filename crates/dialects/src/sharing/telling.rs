@@ -6,7 +6,7 @@ use std::vec::IntoIter;
 
 use http::{HeaderName, HeaderValue};
 use valetkey_core::Error;
-use valetkey_core::table::{AddedFile, FileAction, TableCommits};
+use valetkey_core::nouns::table::{AddedFile, FileAction, TableCommits};
 
 use super::capabilities::{Capabilities, FILE_IDS, Format, HEADER};
 use super::files::Signer;

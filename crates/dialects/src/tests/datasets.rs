@@ -3,9 +3,10 @@
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use valetkey_core::account::Metering;
-use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::lease::LeaseRecord;
-use valetkey_core::port::{Catalog as _, Directory as _, LeaseFilter, Registry as _};
+use valetkey_core::nouns::dataset::Datasets as _;
+use valetkey_core::nouns::dataset::{Dataset, Newest};
+use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 use valetkey_core::storage::StorageKind;
 

@@ -11,12 +11,13 @@ use valetkey_core::account::{Metering, Standing};
 use valetkey_core::caller::Role;
 use valetkey_core::credential::Issued;
 use valetkey_core::lease::Lease;
+use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
+use valetkey_core::nouns::workspace::Access;
 use valetkey_core::policy::Permit;
-use valetkey_core::port::{Catalog as _, Issuer, LeaseFilter, Registry as _};
+use valetkey_core::port::Issuer;
 use valetkey_core::scope::Action;
 use valetkey_core::time::Clock as _;
 use valetkey_core::vending::Vending;
-use valetkey_core::workspace::Access;
 use valetkey_core::{Error, Kind};
 
 use super::world::{Shot, World};

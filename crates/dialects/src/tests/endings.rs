@@ -6,8 +6,9 @@ use valetkey_core::caller::Role;
 use valetkey_core::credential::Trace;
 use valetkey_core::id::{LeaseId, TokenId};
 use valetkey_core::lease::LeaseState;
-use valetkey_core::parent::{NewParent, Parents as _, Permission};
-use valetkey_core::port::{Catalog as _, Ledger as _};
+use valetkey_core::nouns::parent::{NewParent, Parents as _, Permission};
+use valetkey_core::nouns::registry::Catalog as _;
+use valetkey_core::port::Ledger as _;
 use valetkey_core::time::Clock as _;
 use valetkey_core::token::{Maker, PlainToken};
 
@@ -326,7 +327,7 @@ async fn an_incident_with_a_stores_credential_says_until_when_the_store_takes_it
         let answer = posted(&world, &reader, VEND, &json!({})).await;
         let lease: LeaseId = answer["lease_id"].as_str().unwrap().parse().unwrap();
         let record = world.memory.lease(lease).await.unwrap().unwrap();
-        let digest = valetkey_core::package::Digest::of(text.as_bytes()).to_string();
+        let digest = valetkey_core::nouns::package::Digest::of(text.as_bytes()).to_string();
         let key_id = if text.starts_with("ASIA") { text.to_owned() } else { digest };
         let trace = Trace { key_id: key_id.as_str().into(), request_id: None, expiration: until };
         world.memory.issued(&record.lease, &trace, world.clock.now()).await.unwrap();

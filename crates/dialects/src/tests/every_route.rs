@@ -11,7 +11,7 @@ use http::{Method, Request, StatusCode};
 use valetkey_core::caller::Role;
 use valetkey_core::id::{CallerId, TokenId};
 use valetkey_core::lease::Revoker;
-use valetkey_core::port::{Catalog as _, Registry as _};
+use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
 use valetkey_core::time::Clock as _;
 
 use super::world::{Shot, World};
@@ -303,12 +303,12 @@ async fn what_can_be_got_can_be_asked_for_by_head() {
 #[tokio::test]
 async fn nothing_is_vended_by_head() {
     let world = World::new().await;
-    world.workspace("acme", "main", None, valetkey_core::workspace::Access::ReadWrite, true).await;
+    world.workspace("acme", "main", None, valetkey_core::nouns::workspace::Access::ReadWrite, true).await;
     let token = world.token("reader").await;
     let path = "/api/v1/org/acme/ws/main/storage/credentials";
     let shot = world.call(&Method::HEAD, path, &token, "").await;
     assert_eq!((shot.status, &shot.headers["allow"]), (StatusCode::METHOD_NOT_ALLOWED, &"GET".parse().unwrap()));
-    let leases = valetkey_core::port::LeaseFilter { limit: 9, ..Default::default() };
+    let leases = valetkey_core::nouns::registry::LeaseFilter { limit: 9, ..Default::default() };
     assert!(world.memory.leases(&leases).await.unwrap().is_empty());
     assert_eq!(world.call(&Method::GET, path, &token, "").await.status, StatusCode::OK);
 }

@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use valetkey_core::workspace::Access;
+use valetkey_core::nouns::workspace::Access;
 
 use super::world::World;
 

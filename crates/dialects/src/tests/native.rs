@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use valetkey_core::caller::Role;
-use valetkey_core::port::Catalog as _;
+use valetkey_core::nouns::registry::Catalog as _;
 use valetkey_core::scope::{Actions, Paths};
 
 use super::world::{Shot, World, directory};
@@ -119,7 +119,7 @@ async fn an_ask_that_is_unclear_or_too_wide_is_refused() {
         let (own, at, said) = refused(&world, caller, &body).await;
         assert_eq!((own, at.as_str()), (status, field), "{body}: {said}");
     }
-    let none = valetkey_core::port::LeaseFilter { limit: 9, ..Default::default() };
+    let none = valetkey_core::nouns::registry::LeaseFilter { limit: 9, ..Default::default() };
     assert_eq!(world.memory.leases(&none).await.unwrap(), [], "no lease was opened");
 }
 

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
-use valetkey_core::package::Digest;
+use valetkey_core::nouns::package::Digest;
 
 use super::dreadnode::furnished;
 use super::world::{Shot, World};

@@ -9,8 +9,9 @@ use valetkey_core::caller::Role;
 use valetkey_core::id::{AccountId, StorageId, TokenId};
 use valetkey_core::keyring::{Carried, Claims, Keyring};
 use valetkey_core::lease::Revoker;
-use valetkey_core::parent::{NewParent, Parents as _, Permission};
-use valetkey_core::port::{Catalog as _, Registry as _, Revocations as _};
+use valetkey_core::nouns::parent::{NewParent, Parents as _, Permission};
+use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
+use valetkey_core::port::Revocations as _;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::time::Clock as _;
 use valetkey_core::token::{Maker, PlainToken};
@@ -254,8 +255,8 @@ async fn what_is_wrong_with_a_request_is_told_by_field() {
     assert_eq!(parent.world.memory.leases(&leases()).await.unwrap(), []);
 }
 
-fn leases() -> valetkey_core::port::LeaseFilter<'static> {
-    valetkey_core::port::LeaseFilter { limit: 10, ..Default::default() }
+fn leases() -> valetkey_core::nouns::registry::LeaseFilter<'static> {
+    valetkey_core::nouns::registry::LeaseFilter { limit: 10, ..Default::default() }
 }
 
 #[tokio::test]
@@ -501,7 +502,7 @@ async fn one_signed_credential_is_ended_by_its_token_or_by_what_it_says() {
         })
     };
     let ended = |claims: &Value| {
-        let child = valetkey_core::parent::Child::read(claims.to_string().as_bytes()).unwrap();
+        let child = valetkey_core::nouns::parent::Child::read(claims.to_string().as_bytes()).unwrap();
         parent.world.memory.is_revoked(&Claims {
             lease: child.lease(),
             account: child.account,

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{ShareId, TableId};
 use valetkey_core::lease::{LeaseRecord, Revoker};
-use valetkey_core::port::{Catalog as _, LeaseFilter, Registry as _};
-use valetkey_core::share::{
+use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
+use valetkey_core::nouns::share::{
     History, LinkCode, ProfileKind, ProfileLink, Recipient, SharedName, SharedTable, Shares as _, TableAccess,
     TableRoot,
 };

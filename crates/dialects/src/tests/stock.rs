@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::credential::Credential;
 use valetkey_core::name::BucketName;
-use valetkey_core::port::{ListPage, SignedUrls, UrlSigner, VendedLists};
+use valetkey_core::nouns::table::{ListPage, VendedLists};
+use valetkey_core::nouns::table::{Listed, ObjectFiles};
+use valetkey_core::port::{SignedUrls, UrlSigner};
 use valetkey_core::scope::{Action, Scope};
 use valetkey_core::storage::{Storage, StorageKind};
-use valetkey_core::table::{Listed, ObjectFiles};
 use valetkey_core::{Error, Kind, Secret};
 use valetkey_testkit::memory::Files;
 

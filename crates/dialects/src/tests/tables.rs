@@ -9,12 +9,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::credential::Credential;
 use valetkey_core::name::BucketName;
-use valetkey_core::port::{SignedUrls, UrlSigner};
-use valetkey_core::storage::Storage;
-use valetkey_core::table::{
+use valetkey_core::nouns::table::{
     AddedFile, AsOf, ChangeFile, DeletionVector, FileAction, RemovedFile, TableCommit, TableCommits, TableFiles,
     TableLogs, TableMetadata, TablePlace, TableProtocol, TableSnapshot, Unserved, Whereabouts,
 };
+use valetkey_core::port::{SignedUrls, UrlSigner};
+use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Secret};
 
 use crate::sharing::Urls;

@@ -1,7 +1,7 @@
 //! TheirStack's published operations, whole responses.
 
 use http::{Method, StatusCode};
-use valetkey_core::port::{Catalog as _, Registry as _};
+use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 
 use super::world::{World, directory};
@@ -19,8 +19,11 @@ async fn a_vend_answers_exactly_the_published_fields() {
 async fn what_was_vended_is_on_record_and_read_only() {
     let world = World::new().await;
     assert_eq!(world.post("writer", VEND, "").await.status, StatusCode::OK);
-    let leases =
-        world.memory.leases(&valetkey_core::port::LeaseFilter { limit: 9, ..Default::default() }).await.unwrap();
+    let leases = world
+        .memory
+        .leases(&valetkey_core::nouns::registry::LeaseFilter { limit: 9, ..Default::default() })
+        .await
+        .unwrap();
     let [record] = leases.as_slice() else { panic!("{leases:?}") };
     assert_eq!(record.lease.dialect, "theirstack");
     assert!(Actions::READ.contains_all(record.lease.scope.actions()));

@@ -1,7 +1,7 @@
 //! The native routes of workspaces: made with their grants, listed for admins, removed with what opened them.
 
 use http::StatusCode;
-use valetkey_core::port::{Catalog as _, LeaseFilter};
+use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter};
 
 use super::world::World;
 
@@ -19,13 +19,13 @@ async fn a_workspace_is_made_with_a_grant_for_each_caller() {
     let acme = world.account_id("acme").await;
     let grants = world.memory.grants(acme).await.unwrap();
     let grant = grants.iter().find(|grant| grant.name.as_str() == "workspace-main-writer").unwrap();
-    assert_eq!(grant.scope.actions(), valetkey_core::workspace::WORK);
+    assert_eq!(grant.scope.actions(), valetkey_core::nouns::workspace::WORK);
     assert_eq!(world.get("writer", "/api/v1/org/acme/ws").await.json()[0]["key"], "main");
     let everyone = r#"{"account":"acme","key":"lab","bucket":"lake","callers":null,"access":"read","max_ttl_secs":60}"#;
     assert_eq!(world.post("root", PATH, everyone).await.status, StatusCode::CREATED);
     let grants = world.memory.grants(acme).await.unwrap();
     let grant = grants.iter().find(|grant| grant.name.as_str() == "workspace-lab").unwrap();
-    assert_eq!((grant.scope.actions(), grant.max_lifetime.as_secs()), (valetkey_core::workspace::READ, 60));
+    assert_eq!((grant.scope.actions(), grant.max_lifetime.as_secs()), (valetkey_core::nouns::workspace::READ, 60));
     let listed = world.get("boss", PATH).await.json();
     let keys: Vec<_> = listed["workspaces"].as_array().unwrap().iter().map(|one| one["key"].clone()).collect();
     assert_eq!(keys, ["lab", "main"]);

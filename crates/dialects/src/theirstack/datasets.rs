@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use valetkey_core::Error;
 use valetkey_core::account::Standing;
-use valetkey_core::dataset::Dataset;
+use valetkey_core::nouns::dataset::Dataset;
 use valetkey_core::scope::{Action, Path, Paths};
 use valetkey_core::snapshot::{Bundle, Snapshot};
 use valetkey_core::storage::StorageKind;
@@ -69,7 +69,7 @@ fn bundle_of<'b>(dataset: &Dataset, bundles: &'b [Bundle]) -> Option<(usize, &'b
 pub(super) async fn list(own: Arc<TheirStack>, call: Call) -> Result<Reply, Error> {
     let directory = &own.shared.vending.directory;
     let snapshot = directory.account(call.caller.account, call.now).await?;
-    let datasets = directory.datasets().await?;
+    let datasets = own.shared.registry.datasets().await?;
     // What the credentials route would vend, so that the list never promises more than the keys open.
     let bundles = match snapshot.account().standing {
         Standing::Active => snapshot.bundles(&call.caller, call.now),

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use http::Method;
 use tokio_util::task::TaskTracker;
-use valetkey_core::port::{UrlSigner, VendedLists};
-use valetkey_core::table::ObjectFiles;
+use valetkey_core::nouns::table::ObjectFiles;
+use valetkey_core::nouns::table::VendedLists;
+use valetkey_core::port::UrlSigner;
 use valetkey_core::time::Lifetime;
 
 use self::newest::Shelf;

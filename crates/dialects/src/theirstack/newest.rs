@@ -12,14 +12,14 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use valetkey_core::credential::Credential;
-use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::fair::Places;
 use valetkey_core::id::{AccountId, StorageId};
 use valetkey_core::name::BucketName;
-use valetkey_core::port::ListPage;
+use valetkey_core::nouns::dataset::{Dataset, Newest};
+use valetkey_core::nouns::table::ListPage;
+use valetkey_core::nouns::table::{Key, Listed};
 use valetkey_core::scope::Path;
 use valetkey_core::storage::Storage;
-use valetkey_core::table::{Key, Listed};
 use valetkey_core::time::Clock;
 use valetkey_core::{Error, Kind};
 

@@ -11,11 +11,11 @@ use tokio::time::{Instant, timeout_at};
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::audit::Author;
 use valetkey_core::caller::Caller;
-use valetkey_core::dataset::Dataset;
 use valetkey_core::lease::Refusal;
+use valetkey_core::nouns::dataset::Dataset;
+use valetkey_core::nouns::table::{Key, Listed};
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::storage::{Shape, Storage};
-use valetkey_core::table::{Key, Listed};
 use valetkey_core::vending::Vended;
 use valetkey_core::{Error, Kind};
 

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use valetkey_core::id::TokenId;
 use valetkey_core::name::shortened;
-use valetkey_core::usage::{Origin, Period, RequestFilter};
+use valetkey_core::nouns::usage::{Origin, Period, RequestFilter};
 use valetkey_core::{Error, Kind};
 
 use crate::edge::{Call, Query, Reply, Shared};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use valetkey_core::id::{AccountId, CallerId, StorageId, TokenId};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::parent::{Parent, ParentScope};
+use valetkey_core::nouns::parent::{Parent, ParentScope};
 use valetkey_core::scope::{Actions, Paths, Scope};
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::time::Lifetime;

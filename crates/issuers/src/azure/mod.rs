@@ -33,9 +33,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use valetkey_core::credential::{AzureSas, Credential};
 use valetkey_core::hosts::{Hosts, Platform, Proof};
+use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::scope::Scope;
 use valetkey_core::storage::Revocability;
-use valetkey_core::storage_admin::Ended;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 

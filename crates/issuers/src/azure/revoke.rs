@@ -4,7 +4,7 @@
 use reqwest::Method;
 use reqwest::header::CONTENT_LENGTH;
 use valetkey_core::hosts::Hosts;
-use valetkey_core::storage_admin::Ended;
+use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::{Error, Kind};
 
 use crate::azure::RevokeSettings;

@@ -21,8 +21,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use valetkey_core::credential::{Credential, GoogleToken};
 use valetkey_core::hosts::{Hosts, Proof};
+use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::scope::Scope;
-use valetkey_core::storage_admin::Ended;
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 

@@ -8,9 +8,9 @@ use reqwest::Method;
 use serde::Deserialize;
 use valetkey_core::credential::Credential;
 use valetkey_core::name::BucketName;
-use valetkey_core::port::{ListPage, VendedLists};
+use valetkey_core::nouns::table::Listed;
+use valetkey_core::nouns::table::{ListPage, VendedLists};
 use valetkey_core::storage::Storage;
-use valetkey_core::table::Listed;
 use valetkey_core::{Error, Kind};
 
 use crate::probe::Live;

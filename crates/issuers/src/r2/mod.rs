@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use valetkey_core::credential::{Credential, S3Keys};
 use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::name::shortened;
+use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::storage::Revocability;
-use valetkey_core::storage_admin::Ended;
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 

@@ -22,9 +22,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::credential::{Credential, S3Keys};
 use valetkey_core::hosts::{Hosts, Proof};
+use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::storage::Revocability;
-use valetkey_core::storage_admin::Ended;
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use valetkey_core::Error;
-use valetkey_core::storage_admin::Ended;
+use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::time::Lifetime;
 
 use crate::sts::Profile;

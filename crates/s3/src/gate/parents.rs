@@ -11,7 +11,7 @@ use s3s::{S3Error, S3ErrorCode};
 use valetkey_core::Secret;
 use valetkey_core::id::{LeaseId, TokenId};
 use valetkey_core::keyring::{Carried, Claims};
-use valetkey_core::parent::{Child, Parent, ParentScope, SKEW, SessionToken, Unfit};
+use valetkey_core::nouns::parent::{Child, Parent, ParentScope, SKEW, SessionToken, Unfit};
 use valetkey_sigv4::{ChunkKey, Claimed, Query};
 
 use crate::error::{Result, internal, refuse, refuse_custom};

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use s3s::{S3Error, S3ErrorCode};
 use valetkey_core::id::{StorageId, TokenId};
 use valetkey_core::keyring::Claims;
-use valetkey_core::parent::{Operations, Parents};
+use valetkey_core::nouns::parent::{Operations, Parents};
 use valetkey_core::port::Revocations;
 use valetkey_core::scope::{Action, Listing, Scope};
 use valetkey_core::time::Clock;

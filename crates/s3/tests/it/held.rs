@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use valetkey_core::id::{AccountId, CallerId, TokenId};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::parent::{Parent, ParentScope};
+use valetkey_core::nouns::parent::{Parent, ParentScope};
 use valetkey_core::scope::{Action, Actions, Paths, Scope};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Secret, caller};

@@ -3,8 +3,8 @@
 use valetkey_core::error::Kind;
 use valetkey_core::id::StorageId;
 use valetkey_core::name::{BucketName, Name};
+use valetkey_core::nouns::table::ObjectFiles as _;
 use valetkey_core::storage::{Storage, StorageKind};
-use valetkey_core::table::ObjectFiles as _;
 use valetkey_core::time::Lifetime;
 use valetkey_testkit::contract::files::{OBJECTS, objects_are_read_as_they_were_put};
 

@@ -10,7 +10,7 @@ use valetkey_core::Secret;
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::parent::{Child, LONGEST, Parent, ParentScope, Permission};
+use valetkey_core::nouns::parent::{Child, LONGEST, Parent, ParentScope, Permission};
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::time::{Clock as _, Lifetime};
 

@@ -1,6 +1,6 @@
 //! The four permissions, operation by operation, inside and outside: for a parent, and for what is signed with one.
 
-use valetkey_core::parent::Permission;
+use valetkey_core::nouns::parent::Permission;
 
 use crate::r2::{PARENT, SECRET, add, claims, own, parent, signed, whole};
 use crate::rig::{Ask, BUCKET, Credential, OTHER_BUCKET, Rig};

@@ -24,7 +24,7 @@ use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::{Claims, Keyring, SharedKeyring};
 use valetkey_core::lease::{Lease, Revoker};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::parent::{Child, NewParent, Parent, ParentRecord, Parents};
+use valetkey_core::nouns::parent::{Child, NewParent, Parent, ParentRecord, Parents};
 use valetkey_core::port::Revocations;
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::time::{Clock as _, Entropy as _, random_10};

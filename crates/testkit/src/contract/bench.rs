@@ -14,15 +14,17 @@ use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId};
 use valetkey_core::keyring::{Carried, Claims};
 use valetkey_core::lease::{Lease, LeaseState, Revoker};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::package::Packages;
+use valetkey_core::nouns::package::Packages;
+use valetkey_core::nouns::registry::{NewStorage, Registry, TokenRecord};
+use valetkey_core::nouns::share::Shares;
+use valetkey_core::nouns::usage::Usage;
+use valetkey_core::nouns::workspace::Workspaces;
 use valetkey_core::policy::{self, Permit};
-use valetkey_core::port::{Directory, Ledger, NewStorage, Registry, Revocations, TokenRecord, Usage};
+use valetkey_core::port::{Directory, Ledger, Revocations};
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
-use valetkey_core::share::Shares;
 use valetkey_core::storage::{Shape, Storage, StorageKind};
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::token::{Maker, PlainToken};
-use valetkey_core::workspace::Workspaces;
 
 use crate::clock::FixedClock;
 

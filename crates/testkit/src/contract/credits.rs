@@ -7,7 +7,7 @@ use valetkey_core::Kind;
 use valetkey_core::account::Metering;
 use valetkey_core::error::Noun;
 use valetkey_core::id::AccountId;
-use valetkey_core::usage::{Balance, Period};
+use valetkey_core::nouns::usage::{Balance, Period};
 
 use crate::contract::bench::Bench;
 

@@ -6,7 +6,7 @@ use valetkey_core::account::{Account, Metering, OwnLimit, OwnQuota, Standing};
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grant;
 use valetkey_core::id::AccountId;
-use valetkey_core::removal::Amendment;
+use valetkey_core::nouns::removal::Amendment;
 use valetkey_core::time::Lifetime;
 
 use crate::contract::bench::{Bench, ask, bucket, by, name, new_grant, new_storage, reads};
@@ -105,10 +105,10 @@ pub async fn a_grant_begins_and_ends_on_time(bench: &Bench) {
 /// By everybody.
 pub async fn datasets_are_seen_at_once(bench: &Bench) {
     let storage = bench.lake().await;
-    assert!(bench.directory.datasets().await.unwrap().is_empty());
+    assert!(bench.registry.datasets().await.unwrap().is_empty());
     for at in 1..5usize {
         bench.registry.create_dataset(new_dataset(&storage, &format!("d{at}")), bench.now()).await.unwrap();
-        assert_eq!(bench.directory.datasets().await.unwrap().len(), at);
+        assert_eq!(bench.registry.datasets().await.unwrap().len(), at);
     }
 }
 

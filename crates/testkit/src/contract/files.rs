@@ -1,8 +1,8 @@
 //! What reading objects as the server itself must do, over objects that stand there already.
 
 use valetkey_core::name::BucketName;
+use valetkey_core::nouns::table::ObjectFiles;
 use valetkey_core::storage::Storage;
-use valetkey_core::table::ObjectFiles;
 
 /// The objects that must be in the bucket before, and nothing else: keys and bytes.
 pub const OBJECTS: &[(&str, &[u8])] = &[

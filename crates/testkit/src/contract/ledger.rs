@@ -12,12 +12,13 @@ use valetkey_core::caller::Role;
 use valetkey_core::credential::{Issued, Trace};
 use valetkey_core::id::LeaseId;
 use valetkey_core::lease::{Lease, LeaseState, Revocation, Revoker};
+use valetkey_core::nouns::registry::{LeaseFilter, Outliving};
+use valetkey_core::nouns::usage::Balance;
 use valetkey_core::policy::Permit;
-use valetkey_core::port::{Issuer, LeaseFilter, Outliving};
+use valetkey_core::port::Issuer;
 use valetkey_core::scope::{Path, Paths};
 use valetkey_core::time::Clock;
 use valetkey_core::token::{Maker, PlainToken};
-use valetkey_core::usage::Balance;
 use valetkey_core::vending::Vending;
 use valetkey_core::{Error, Kind};
 

@@ -4,7 +4,7 @@ use valetkey_core::account::Metering;
 use valetkey_core::caller::Role;
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::LeaseId;
-use valetkey_core::port::{CallerFilter, GrantFilter, LeaseFilter, TokenFilter};
+use valetkey_core::nouns::registry::{CallerFilter, GrantFilter, LeaseFilter, TokenFilter};
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::token::{Maker, PlainToken};
 
@@ -78,8 +78,8 @@ pub async fn callers_are_listed_page_by_page(bench: &Bench) {
     assert_eq!(list(Some(a), Some((a, "ann")), 9).await, every[1..2]);
     assert_eq!(list(Some(o), None, 9).await, every[2..]);
     let Grantee::Caller(bob) = bobs.to else { return };
-    let what = valetkey_core::removal::Thing::Caller(bob);
-    bench.registry.remove(&what, valetkey_core::removal::How::ALL, by(&acme, bench.now())).await.unwrap();
+    let what = valetkey_core::nouns::removal::Thing::Caller(bob);
+    bench.registry.remove(&what, valetkey_core::nouns::removal::How::ALL, by(&acme, bench.now())).await.unwrap();
     assert_eq!(list(Some(a), None, 9).await, every[..1]);
 }
 

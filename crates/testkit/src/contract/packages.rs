@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use valetkey_core::Kind;
 use valetkey_core::account::Metering;
 use valetkey_core::error::Noun;
-use valetkey_core::package::{Digest, MOST_UPLOADS, Manifest, Reference, Tag, Upload, UploadKey};
+use valetkey_core::nouns::package::{Digest, MOST_UPLOADS, Manifest, Reference, Tag, Upload, UploadKey};
 
 use crate::contract::bench::{Bench, Tenant, name};
 

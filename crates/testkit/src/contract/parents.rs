@@ -10,7 +10,7 @@ use valetkey_core::error::Noun;
 use valetkey_core::id::TokenId;
 use valetkey_core::keyring::{Carried, Claims};
 use valetkey_core::lease::{Revocation, Revoker};
-use valetkey_core::parent::{Child, NewParent, Parent, ParentRecord, Parents, Permission};
+use valetkey_core::nouns::parent::{Child, NewParent, Parent, ParentRecord, Parents, Permission};
 use valetkey_core::scope::Paths;
 use valetkey_core::token::{Maker, PlainToken};
 

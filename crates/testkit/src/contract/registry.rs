@@ -5,11 +5,11 @@ use std::sync::Arc;
 use valetkey_core::Kind;
 use valetkey_core::account::{Metering, Standing};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
-use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId};
-use valetkey_core::port::NewStorage;
+use valetkey_core::nouns::dataset::{Dataset, Newest};
+use valetkey_core::nouns::registry::NewStorage;
 use valetkey_core::scope::Path;
 use valetkey_core::storage::{ExternalConfig, Quota, Revocability, Sharing, Storage, StorageKind};
 use valetkey_core::time::Lifetime;
@@ -186,7 +186,7 @@ pub async fn lists_are_in_order_of_names(bench: &Bench) {
         registry.create_bucket(storage.id, &bucket(&format!("{text}{text}")), now).await.unwrap();
         let dataset = new_dataset(&storage, text);
         let id = registry.create_dataset(dataset.clone(), now).await.unwrap();
-        let listed = bench.directory.datasets().await.unwrap();
+        let listed = bench.registry.datasets().await.unwrap();
         assert!(listed.contains(&Dataset { id, ..dataset }));
         account = Some(made);
     }
@@ -205,7 +205,7 @@ pub async fn lists_are_in_order_of_names(bench: &Bench) {
     assert_eq!(callers.into_iter().map(|one| one.name).collect::<Vec<_>>(), sorted);
     let names: Vec<_> = registry.grants(account.id).await.unwrap().into_iter().map(|one| one.name).collect();
     assert_eq!(names, sorted);
-    let names: Vec<_> = bench.directory.datasets().await.unwrap().iter().map(|one| one.name.clone()).collect();
+    let names: Vec<_> = bench.registry.datasets().await.unwrap().iter().map(|one| one.name.clone()).collect();
     assert_eq!(names, sorted);
     let names: Vec<_> = registry.storages().await.unwrap().into_iter().map(|one| one.name).collect();
     assert_eq!(names, ["aa", "lake", "mm", "zz"].map(name));

@@ -5,17 +5,17 @@ use valetkey_core::Kind;
 use valetkey_core::account::Metering;
 use valetkey_core::ask::Ask;
 use valetkey_core::caller::Role;
-use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::lease::{Lease, LeaseState};
-use valetkey_core::removal::{Amendment, How, Plan, Thing};
+use valetkey_core::nouns::dataset::{Dataset, Newest};
+use valetkey_core::nouns::removal::{Amendment, How, Plan, Thing};
+use valetkey_core::nouns::share::{History, Recipient, SharedName, SharedTable, TableAccess, TableRoot};
+use valetkey_core::nouns::workspace::Slug;
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
-use valetkey_core::share::{History, Recipient, SharedName, SharedTable, TableAccess, TableRoot};
 use valetkey_core::storage::StorageKind;
 use valetkey_core::time::Lifetime;
 use valetkey_core::token::{Maker, PlainToken};
-use valetkey_core::workspace::Slug;
 
 use crate::contract::bench::{Bench, Tenant, ask, bucket, by, name, new_grant, new_storage, reads};
 use crate::contract::registry::new_dataset;
@@ -82,7 +82,7 @@ struct NewStore(valetkey_core::id::StorageId);
 
 impl NewStore {
     async fn of(bench: &Bench) -> Self {
-        let new = valetkey_core::port::NewStorage { kind: StorageKind::Gateway, ..new_storage("other") };
+        let new = valetkey_core::nouns::registry::NewStorage { kind: StorageKind::Gateway, ..new_storage("other") };
         let storage = bench.registry.create_storage(new, bench.now()).await.unwrap();
         bench.registry.create_bucket(storage.id, &bucket("pond"), bench.now()).await.unwrap();
         let account = bench.registry.accounts().await.unwrap().into_iter().next().unwrap().id;
@@ -125,7 +125,7 @@ pub async fn whatever_is_there_is_planned_refused_and_removed(bench: &Bench) {
     assert_eq!(bench.registry.accounts().await.unwrap(), []);
     assert_eq!(bench.registry.buckets().await.unwrap(), []);
     assert_eq!(bench.shares.shares().await.unwrap(), []);
-    assert!(bench.directory.datasets().await.unwrap().is_empty());
+    assert!(bench.registry.datasets().await.unwrap().is_empty());
 }
 
 /// Every field of a dataset that can be changed is kept as it was changed.
@@ -133,7 +133,7 @@ pub async fn what_is_said_of_a_dataset_is_changed_in_every_field(bench: &Bench) 
     let tenant = bench.tenant("acme", Metering::Free).await;
     let now = bench.now();
     let id = bench.registry.create_dataset(new_dataset(&tenant.storage, "jobs"), now).await.unwrap();
-    let datasets = bench.directory.datasets().await.unwrap();
+    let datasets = bench.registry.datasets().await.unwrap();
     let before = datasets.iter().find(|known| known.id == id).unwrap();
     let name = |text: &str| text.parse().unwrap();
     let after = Dataset {
@@ -155,7 +155,7 @@ pub async fn what_is_said_of_a_dataset_is_changed_in_every_field(bench: &Bench) 
     for changed in [after.clone(), Dataset { dictionary: None, sample: None, newest: Newest::ByTime, ..after }] {
         let by = by(&tenant, bench.now());
         bench.registry.change(&Amendment::Dataset(changed.clone()), false, by).await.unwrap();
-        let datasets = bench.directory.datasets().await.unwrap();
+        let datasets = bench.registry.datasets().await.unwrap();
         assert_eq!(datasets.iter().find(|known| known.id == id), Some(&changed));
     }
 }

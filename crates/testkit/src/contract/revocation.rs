@@ -8,8 +8,8 @@ use valetkey_core::audit::Author;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseState, Revocation};
-use valetkey_core::port::LeaseFilter;
-use valetkey_core::removal::{Amendment, How, Thing};
+use valetkey_core::nouns::registry::LeaseFilter;
+use valetkey_core::nouns::removal::{Amendment, How, Thing};
 use valetkey_core::token::{Maker, PlainToken};
 
 use crate::contract::bench::{Bench, ask, by, new_grant, new_storage, reads};
@@ -142,7 +142,7 @@ pub async fn a_grant_ends_what_was_vended_under_it(bench: &Bench) {
     let other = bench.ledger.open(&permit, None, bench.now()).await.unwrap();
     let mut leases: Vec<_> =
         join_all((0..20).map(|_| bench.open(&tenant))).await.into_iter().map(Result::unwrap).collect();
-    bench.registry.leases(&valetkey_core::port::LeaseFilter::default()).await.unwrap();
+    bench.registry.leases(&valetkey_core::nouns::registry::LeaseFilter::default()).await.unwrap();
     leases.push(bench.open(&tenant).await.unwrap());
     bench.clock.advance_secs(1);
     let revoker = by(&tenant, bench.now());

@@ -9,12 +9,12 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, ShareId, TableId, TokenId};
-use valetkey_core::policy::Permit;
-use valetkey_core::scope::{Path, Paths};
-use valetkey_core::share::{
+use valetkey_core::nouns::share::{
     History, LinkCode, ProfileKind, ProfileLink, READ, Recipient, Share, SharedName, SharedTable, TableAccess,
     TableRoot,
 };
+use valetkey_core::policy::Permit;
+use valetkey_core::scope::{Path, Paths};
 use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::time::Lifetime;
 use valetkey_core::token::{Maker, PlainToken};

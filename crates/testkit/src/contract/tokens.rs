@@ -7,7 +7,7 @@ use valetkey_core::account::Metering;
 use valetkey_core::caller::Role;
 use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::lease::Revoker;
-use valetkey_core::share::{LinkCode, ProfileKind, ProfileLink};
+use valetkey_core::nouns::share::{LinkCode, ProfileKind, ProfileLink};
 use valetkey_core::token::{Maker, PlainToken};
 
 use crate::contract::bench::{Bench, ask, by, name, new_grant, reads};

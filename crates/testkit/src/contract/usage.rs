@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use valetkey_core::Kind;
 use valetkey_core::account::Metering;
 use valetkey_core::id::TokenId;
-use valetkey_core::usage::{Origin, Period, RequestFilter};
+use valetkey_core::nouns::usage::{Origin, Period, RequestFilter};
 
 use crate::contract::bench::{Bench, Tenant};
 

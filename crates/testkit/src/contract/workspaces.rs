@@ -6,10 +6,10 @@ use valetkey_core::ask::{Ask, Asked};
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, WorkspaceId};
+use valetkey_core::nouns::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace};
 use valetkey_core::scope::{Action, Path, Paths};
 use valetkey_core::storage::Shape;
 use valetkey_core::time::Lifetime;
-use valetkey_core::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace};
 
 use crate::contract::bench::{Bench, Tenant, by, name};
 
@@ -118,7 +118,7 @@ pub async fn one_workspace_of_an_account_is_the_default(bench: &Bench) {
         let defaults: Vec<&str> =
             listed.iter().filter(|workspace| workspace.is_default).map(|workspace| workspace.key.as_str()).collect();
         assert_eq!(defaults, [key]);
-        assert_eq!(valetkey_core::workspace::find(&listed, key).unwrap().key.as_str(), key);
+        assert_eq!(valetkey_core::nouns::workspace::find(&listed, key).unwrap().key.as_str(), key);
     }
 }
 

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::Error;
 use valetkey_core::name::BucketName;
+use valetkey_core::nouns::table::{Key, Listed, ObjectFiles};
 use valetkey_core::storage::Storage;
-use valetkey_core::table::{Key, Listed, ObjectFiles};
 
 type Objects = BTreeMap<(BucketName, Key), (Vec<u8>, Timestamp)>;
 

@@ -11,8 +11,9 @@ use valetkey_core::error::{Error, Kind, Stranger};
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::Claims;
 use valetkey_core::lease::{Lease, LeaseRecord, LeaseState, Refusal, Revocation, Revoker};
+use valetkey_core::nouns::registry::{LeaseFilter, Outliving};
 use valetkey_core::policy::Permit;
-use valetkey_core::port::{LeaseFilter, Ledger, Outliving, Revocations};
+use valetkey_core::port::{Ledger, Revocations};
 use valetkey_core::scope::Scope;
 
 use crate::memory::{Memory, World};

@@ -23,20 +23,21 @@ use valetkey_core::Secret;
 use valetkey_core::account::Account;
 use valetkey_core::caller::{Caller, CallerStanding, Role};
 use valetkey_core::credential::{Credential, Issued, S3Keys, Trace};
-use valetkey_core::dataset::Dataset;
 use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::grant::Grant;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::Keyring;
 use valetkey_core::lease::{Lease, Refusal, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
+use valetkey_core::nouns::dataset::{Dataset, Datasets};
+use valetkey_core::nouns::registry::TokenRecord;
+use valetkey_core::nouns::usage::{Balance, Origin};
 use valetkey_core::policy::Permit;
-use valetkey_core::port::{Directory, Issuer, TokenRecord};
+use valetkey_core::port::{Directory, Issuer};
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::storage::Storage;
 use valetkey_core::time::{Entropy, random_10};
 use valetkey_core::token::TokenDigest;
-use valetkey_core::usage::{Balance, Origin};
 
 /// Every port over plain memory.
 pub struct Memory {
@@ -114,6 +115,15 @@ impl World {
 }
 
 #[async_trait]
+impl Datasets for Memory {
+    async fn datasets(&self) -> Result<Arc<[Dataset]>, Error> {
+        let mut datasets = self.world().datasets.clone();
+        datasets.sort_by(|one, two| one.name.cmp(&two.name));
+        Ok(datasets.into())
+    }
+}
+
+#[async_trait]
 impl Directory for Memory {
     async fn caller_by_digest(&self, digest: TokenDigest, now: Timestamp) -> Result<Arc<Caller>, Error> {
         let world = self.world();
@@ -153,12 +163,6 @@ impl Directory for Memory {
         let version = world.version;
         world.snapshots.insert(id, (version, Arc::clone(&snapshot)));
         Ok(snapshot)
-    }
-
-    async fn datasets(&self) -> Result<Arc<[Dataset]>, Error> {
-        let mut datasets = self.world().datasets.clone();
-        datasets.sort_by(|one, two| one.name.cmp(&two.name));
-        Ok(datasets.into())
     }
 }
 

@@ -10,8 +10,9 @@ use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::name::Name;
-use valetkey_core::parent::{Child, LONGEST, NewParent, Parent, ParentRecord, Parents};
-use valetkey_core::port::{Directory as _, TokenRecord};
+use valetkey_core::nouns::parent::{Child, LONGEST, NewParent, Parent, ParentRecord, Parents};
+use valetkey_core::nouns::registry::TokenRecord;
+use valetkey_core::port::Directory as _;
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::token::PlainToken;
 

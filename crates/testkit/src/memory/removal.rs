@@ -9,9 +9,9 @@ use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
 use valetkey_core::lease::{Lease, Revocation, Revoker};
 use valetkey_core::name::Name;
-use valetkey_core::port::TokenRecord;
-use valetkey_core::removal::{Amendment, How, Item, Plan, Thing, Tie, last_operator};
-use valetkey_core::share::no_share;
+use valetkey_core::nouns::registry::TokenRecord;
+use valetkey_core::nouns::removal::{Amendment, How, Item, Plan, Thing, Tie, last_operator};
+use valetkey_core::nouns::share::no_share;
 use valetkey_core::storage::StorageKind;
 use valetkey_core::token::Maker;
 

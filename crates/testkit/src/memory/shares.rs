@@ -8,9 +8,9 @@ use valetkey_core::error::{Error, Kind, Noun};
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, TableId, TokenId};
 use valetkey_core::lease::{Revocation, Revoker};
-use valetkey_core::port::TokenRecord;
-use valetkey_core::removal::{How, Thing};
-use valetkey_core::share::{
+use valetkey_core::nouns::registry::TokenRecord;
+use valetkey_core::nouns::removal::{How, Thing};
+use valetkey_core::nouns::share::{
     LinkDigest, ProfileLink, Recipient, Share, SharedName, SharedTable, SharedWith, Shares, no_share,
 };
 use valetkey_core::token::{Maker, PlainToken};
@@ -89,7 +89,7 @@ impl Shares for Memory {
         comment: Option<&str>,
         now: Timestamp,
     ) -> Result<Share, Error> {
-        let comment = comment.map(valetkey_core::share::comment).transpose()?;
+        let comment = comment.map(valetkey_core::nouns::share::comment).transpose()?;
         let share = Share { id: ShareId::new(now, self.random()), account, name: name.clone(), comment, made: now };
         let mut world = self.world();
         world.account(account)?;

@@ -6,8 +6,8 @@ use jiff::tz::TimeZone;
 use valetkey_core::account::{OwnQuota, Quotas};
 use valetkey_core::error::{Error, Kind};
 use valetkey_core::id::{AccountId, TokenId};
-use valetkey_core::port::Usage;
-use valetkey_core::usage::{Balance, DayCount, Origin, Period, RequestFilter};
+use valetkey_core::nouns::usage::Usage;
+use valetkey_core::nouns::usage::{Balance, DayCount, Origin, Period, RequestFilter};
 
 use crate::memory::Memory;
 

@@ -9,9 +9,9 @@ use valetkey_core::error::{Error, Kind, Noun};
 use valetkey_core::id::{AccountId, CallerId, GrantId, ProjectId, WorkspaceId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
-use valetkey_core::package::{Digest, MOST_UPLOADS, Manifest, Packages, Reference, Tag, Upload};
-use valetkey_core::removal::{How, Thing};
-use valetkey_core::workspace::{MOST_PROJECTS, NewWorkspace, Project, Slug, Workspace, Workspaces};
+use valetkey_core::nouns::package::{Digest, MOST_UPLOADS, Manifest, Packages, Reference, Tag, Upload};
+use valetkey_core::nouns::removal::{How, Thing};
+use valetkey_core::nouns::workspace::{MOST_PROJECTS, NewWorkspace, Project, Slug, Workspace, Workspaces};
 
 use crate::memory::Memory;
 use crate::memory::registry::exists;

@@ -7,8 +7,8 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::Kind;
 use valetkey_core::grant::Grantee;
 use valetkey_core::name::{BucketName, Name};
+use valetkey_core::nouns::workspace::{Access, NewWorkspace, Opening, Slug};
 use valetkey_core::time::Lifetime;
-use valetkey_core::workspace::{Access, NewWorkspace, Opening, Slug};
 
 use crate::dev::making::{account, caller, or_there, token, token_file};
 use crate::node::Node;

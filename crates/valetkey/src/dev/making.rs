@@ -9,7 +9,7 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::{Error, Kind};
 use valetkey_core::id::CallerId;
 use valetkey_core::name::Name;
-use valetkey_core::port::Registry;
+use valetkey_core::nouns::registry::Registry;
 use valetkey_core::time::Entropy;
 use valetkey_core::token::{Maker, PlainToken};
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use valetkey_core::id::TokenId;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::parent::{NewParent, Parents as _, Permission};
-use valetkey_core::port::Registry;
+use valetkey_core::nouns::parent::{NewParent, Parents as _, Permission};
+use valetkey_core::nouns::registry::Registry;
 use valetkey_core::token::{Maker, PlainToken};
 
 use crate::dev::making::{account, or_there, token};

@@ -10,7 +10,7 @@ use valetkey_core::grant::Grantee;
 use valetkey_core::id::{ShareId, TableId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::share::{History, Recipient, SharedName, SharedTable, TableAccess, TableRoot};
+use valetkey_core::nouns::share::{History, Recipient, SharedName, SharedTable, TableAccess, TableRoot};
 use valetkey_core::time::Lifetime;
 
 use crate::dev::making::{account, caller, or_there, token};

@@ -5,13 +5,13 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use valetkey_core::caller::Role;
-use valetkey_core::dataset::{Dataset, Newest};
 use valetkey_core::error::{Error, Kind};
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{CallerId, DatasetId, GrantId, StorageId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::removal::Amendment;
+use valetkey_core::nouns::dataset::{Dataset, Newest};
+use valetkey_core::nouns::removal::Amendment;
 use valetkey_core::scope::{Actions, Path as ScopePath, Paths, Scope};
 use valetkey_core::time::Lifetime;
 
@@ -280,7 +280,7 @@ async fn make(node: &Node) -> anyhow::Result<State> {
 
 /// Gives the datasets a dictionary and a sample, where they have none.
 async fn describe(node: &Node) -> anyhow::Result<()> {
-    let known = node.vending.directory.datasets().await?;
+    let known = node.registry.datasets().await?;
     for (name, columns, rows) in BESIDE {
         let Some(dataset) = known.iter().find(|dataset| dataset.name.as_str() == *name) else { continue };
         if dataset.dictionary.is_some() || dataset.sample.is_some() {
@@ -324,7 +324,7 @@ fn dataset(
 }
 
 async fn known_dataset(node: &Node, name: &Name) -> anyhow::Result<DatasetId> {
-    let known = node.vending.directory.datasets().await?;
+    let known = node.registry.datasets().await?;
     known
         .iter()
         .find(|dataset| dataset.name == *name)

@@ -6,7 +6,7 @@ use tracing::info;
 use valetkey_core::caller::Role;
 use valetkey_core::hosts::Trusted;
 use valetkey_core::keyring::SharedKeyring;
-use valetkey_core::port::Registry;
+use valetkey_core::nouns::registry::Registry;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_issuers::fetchers::{self, Fetchers};
 

@@ -22,7 +22,7 @@ use crate::grant::{Grant, GrantTime};
 use crate::id::{AccountId, StorageId, TokenId};
 use crate::lease::Revoker;
 use crate::name::{BucketName, Name};
-use crate::port::TokenRecord;
+use crate::nouns::registry::TokenRecord;
 use crate::scope::{Action, Actions, Paths, Scope};
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;

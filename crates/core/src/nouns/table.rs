@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::credential::Credential;
 use crate::error::{Error, Kind, Noun};
 use crate::name::BucketName;
 use crate::storage::Storage;
@@ -396,4 +397,30 @@ impl From<Unserved> for Error {
             Unserved::Vacuumed(_) | Unserved::NoChanges(_) | Unserved::TooMuch(_) => Self::new(Kind::Invalid, said),
         }
     }
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug)]
+pub struct ListPage {
+    /// Objects, in the order of the store.
+    pub entries: Vec<Listed>,
+    /// Where the next page begins, in the store's own words; nothing if there is none.
+    pub next: Option<String>,
+}
+
+/// How the server lists objects of a store that somebody else runs: with a credential that was vended there.
+#[async_trait]
+pub trait VendedLists: Send + Sync {
+    /// A page of the objects whose key starts with `prefix`.
+    ///
+    /// # Errors
+    /// `Upstream`, `UpstreamTimeout`; `Invalid` for a credential or a prefix that the store cannot be asked with.
+    async fn page(
+        &self,
+        storage: &Storage,
+        credential: &Credential,
+        bucket: &BucketName,
+        prefix: &[u8],
+        from: Option<&str>,
+    ) -> Result<ListPage, Error>;
 }

@@ -5,13 +5,13 @@ use std::fmt;
 
 use crate::account::Account;
 use crate::caller::Role;
-use crate::dataset::Dataset;
 use crate::error::{Error, Kind};
 use crate::grant::{Grant, Grantee};
 use crate::id::{
     AccountId, CallerId, DatasetId, GrantId, ProjectId, ShareId, StorageId, TableId, TokenId, WorkspaceId,
 };
 use crate::name::{BucketName, Name};
+use crate::nouns::dataset::Dataset;
 use crate::token::Maker;
 
 /// Something that can be removed.

@@ -8,7 +8,7 @@ use crate::account::{self, Kept};
 use crate::error::Error;
 use crate::id::{AccountId, StorageId};
 use crate::name::{BucketName, Name};
-use crate::port::NewStorage;
+use crate::nouns::registry::NewStorage;
 use crate::scope::Scope;
 use crate::secret::Secret;
 use crate::storage::{Quota, Sharing, Storage, StorageKind};

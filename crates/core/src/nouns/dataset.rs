@@ -1,9 +1,14 @@
 //! A named part of a bucket that is offered to accounts.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::error::Error;
 use crate::id::{DatasetId, StorageId};
 use crate::name::{BucketName, Name};
+use crate::nouns::table::Key;
 use crate::scope::Path;
-use crate::table::Key;
 
 /// Which of a dataset's files is its newest one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -60,4 +65,11 @@ pub struct Dataset {
     pub dictionary: Option<Key>,
     /// The object, in the same bucket, that shows a few of its rows.
     pub sample: Option<Key>,
+}
+
+/// The datasets of the catalogue. Read-mostly: when warm it makes no query.
+#[async_trait]
+pub trait Datasets: Send + Sync {
+    /// All of them, in order of their names; the same for every account.
+    async fn datasets(&self) -> Result<Arc<[Dataset]>, Error>;
 }

@@ -1,8 +1,10 @@
 //! What accounts used: credits and requests, by day.
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::error::Error;
 use crate::id::{AccountId, TokenId};
 
 /// An account's credits.
@@ -52,4 +54,20 @@ pub struct RequestFilter {
     pub token: Option<TokenId>,
     /// Only those from there.
     pub origin: Option<Origin>,
+}
+
+/// What accounts used.
+#[async_trait]
+pub trait Usage: Send + Sync {
+    /// Counts a request, some time soon.
+    fn request(&self, account: AccountId, token: TokenId, origin: Origin, now: Timestamp);
+
+    /// An account's credits.
+    async fn balance(&self, account: AccountId) -> Result<Balance, Error>;
+
+    /// Credits used, one row for each day of the period, in order.
+    async fn credits_by_day(&self, account: AccountId, period: &Period) -> Result<Vec<DayCount>, Error>;
+
+    /// Requests made, one row for each day of the period, in order.
+    async fn requests_by_day(&self, filter: &RequestFilter, period: &Period) -> Result<Vec<DayCount>, Error>;
 }

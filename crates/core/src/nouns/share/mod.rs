@@ -22,7 +22,7 @@ use crate::grant::{Grant, Grantee};
 use crate::id::{AccountId, CallerId, GrantId, ShareId, StorageId, TableId, TokenId};
 use crate::lease::Revoker;
 use crate::name::{BucketName, Name, shortened};
-use crate::port::TokenRecord;
+use crate::nouns::registry::TokenRecord;
 use crate::scope::{Action, Actions, MAX_KEY_BYTES, Path, Paths, Scope};
 use crate::time::Lifetime;
 use crate::token::{Maker, PlainToken};

@@ -13,8 +13,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::id::{AccountId, LeaseId, TokenId};
 use crate::name::BucketName;
-use crate::parent::json::Json;
-use crate::parent::{LONGEST, Operations, ParentScope, Permission, of_paths};
+use crate::nouns::parent::json::Json;
+use crate::nouns::parent::{LONGEST, Operations, ParentScope, Permission, of_paths};
 use crate::scope::{Path, Paths, Scope};
 use crate::secret::Secret;
 

@@ -1,0 +1,14 @@
+//! What one API or one tool has beside the kernel: nouns that grants are made for, each with its port.
+//!
+//! INVARIANT: the kernel (everything else in this crate) names none of them. Who adds one adds a file here.
+
+pub mod dataset;
+pub mod package;
+pub mod parent;
+pub mod registry;
+pub mod removal;
+pub mod share;
+pub mod storage_admin;
+pub mod table;
+pub mod usage;
+pub mod workspace;
