@@ -25,7 +25,7 @@ STORAGES = {
     "quota": {"calls_per_sec": NONE},
     "short": {"calls_per_sec": NONE, "max_ttl_secs": 60},
 }
-# And the embedded store's.
+# And the embedded storage's.
 OWN = "own"
 
 
