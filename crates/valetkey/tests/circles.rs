@@ -1,5 +1,5 @@
 //! No files of a crate go round in a circle: what one stands on does not stand on it. A module and what it is made of (its folder)
-//! count as one another's own, and may name each other.
+//! count as one another's own, and may name each other only where that is said here.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test's helpers fail the test they are in")]
 
@@ -20,6 +20,36 @@ type Arrows = BTreeMap<Module, BTreeSet<Module>>;
 
 /// Circles that are left. The list may only get shorter.
 const LEFT: &[&str] = &[];
+
+/// Modules that stand on a part of their own folder which stands on them. The list may only get shorter.
+const ROUND: &[&str] = &[
+    "core: nouns::parent",
+    "core: scope",
+    "database: sqlite",
+    "dialects: dreadnode",
+    "dialects: edge",
+    "dialects: r2",
+    "dialects: sharing",
+    "dialects: theirstack",
+    "gateway: ",
+    "issuers: azure",
+    "issuers: cache",
+    "issuers: gcs",
+    "issuers: probe",
+    "issuers: r2",
+    "issuers: sts",
+    "s3: ",
+    "s3: gateway",
+    "s3: objects",
+    "s3: wire",
+    "sigv4: ",
+    "testkit: memory",
+    "valetkey: cli",
+    "valetkey: cli::creds",
+    "valetkey: dev",
+    "valetkey: node",
+    "valetkey: node::listen",
+];
 
 /// The paths that a file names, and what it calls those that it uses.
 #[derive(Default)]
@@ -162,23 +192,32 @@ fn arrows(src: &Path) -> Arrows {
     all.iter().map(of).collect()
 }
 
-/// What can be reached from a module, by what is not its own.
-fn reached<'a>(from: &'a Module, arrows: &'a Arrows) -> BTreeSet<&'a Module> {
-    let own = |a: &Module, b: &Module| a.starts_with(b) || b.starts_with(a);
+/// What can be reached from a module, by arrows that count.
+fn reached<'a>(from: &'a Module, arrows: &'a Arrows, counts: fn(&Module, &Module) -> bool) -> BTreeSet<&'a Module> {
     let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
     while let Some(module) = next.pop() {
-        next.extend(arrows[module].iter().filter(|to| !own(module, to) && seen.insert(*to)));
+        next.extend(arrows[module].iter().filter(|to| counts(module, to) && seen.insert(*to)));
     }
     seen
 }
 
-/// The circles of a crate, each once.
+/// The circles of a crate, each once, but for those of a module with its own.
 fn circles(arrows: &Arrows) -> BTreeSet<String> {
-    let reach: BTreeMap<_, _> = arrows.keys().map(|module| (module, reached(module, arrows))).collect();
+    let foreign = |a: &Module, b: &Module| !a.starts_with(b) && !b.starts_with(a);
+    let reach: BTreeMap<_, _> = arrows.keys().map(|module| (module, reached(module, arrows, foreign))).collect();
     let round = |module: &Module| -> Vec<String> {
         reach[module].iter().filter(|other| reach[**other].contains(module)).map(|other| other.join("::")).collect()
     };
     arrows.keys().filter(|module| reach[*module].contains(*module)).map(|module| round(module).join(" ")).collect()
+}
+
+/// The modules that are named by a part of their own which they stand on.
+fn round(arrows: &Arrows) -> BTreeSet<String> {
+    let is_round = |module: &&Module| {
+        let mut below = reached(module, arrows, |_, _| true).into_iter();
+        below.any(|part| part.len() > module.len() && part.starts_with(module) && arrows[part].contains(*module))
+    };
+    arrows.keys().filter(is_round).map(|module| module.join("::")).collect()
 }
 
 fn crates() -> PathBuf {
@@ -187,17 +226,20 @@ fn crates() -> PathBuf {
 
 #[test]
 fn no_files_of_a_crate_go_round_in_a_circle() {
-    let of = |path: PathBuf| -> Vec<String> {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        circles(&arrows(&path.join("src"))).iter().map(|circle| format!("{name}: {circle}")).collect()
+    let of = |path: PathBuf| {
+        let (name, arrows) = (path.file_name().unwrap().to_str().unwrap().to_owned(), arrows(&path.join("src")));
+        let named = |found: BTreeSet<String>| -> Vec<_> { found.iter().map(|one| format!("{name}: {one}")).collect() };
+        (named(circles(&arrows)), named(round(&arrows)))
     };
-    let found: BTreeSet<String> = thread::scope(|scope| {
+    let (found, round): (Vec<_>, Vec<_>) = thread::scope(|scope| {
         let paths = fs::read_dir(crates()).unwrap().map(|entry| entry.unwrap().path());
         let all: Vec<_> = paths.map(|path| scope.spawn(|| of(path))).collect();
-        all.into_iter().flat_map(|one| one.join().unwrap()).collect()
+        all.into_iter().map(|one| one.join().unwrap()).unzip()
     });
-    let left: BTreeSet<String> = LEFT.iter().map(|circle| (*circle).to_owned()).collect();
-    assert_eq!(found, left, "move what both need below both");
+    let sorted = |lists: Vec<Vec<String>>| lists.into_iter().flatten().collect::<BTreeSet<_>>();
+    let listed = |list: &[&str]| list.iter().map(|one| (*one).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(sorted(found), listed(LEFT), "move what both need below both");
+    assert_eq!(sorted(round), listed(ROUND), "move what a module and a part of it need below both");
 }
 
 #[test]
@@ -222,6 +264,7 @@ fn a_circle_is_found() {
     put("b/own.rs", "use super::f; pub(crate) fn h() {}");
     put("c.rs", "use crate::{a}; use super::b;");
     assert!(circles(&arrows(dir.path())).is_empty(), "a module and its own may name each other");
+    assert_eq!(round(&arrows(dir.path())), BTreeSet::from(["b".to_owned()]));
     for named in [
         "use crate::c;",
         "fn f() { crate::c::x() }",

@@ -14,10 +14,11 @@ use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::{Error, Kind};
 
 use super::authz::Whom;
+use super::ended::{StillTaken, still_taken};
 use super::error::Problem;
 use super::removal::{Removal, Said};
-use super::taken::{StillTaken, still_taken};
-use super::{Native, wire};
+use super::state::Native;
+use super::wire;
 use crate::edge::{Authority, Call, Reply, json};
 
 /// Whether an account's callers are served.

@@ -12,7 +12,8 @@ use valetkey_core::nouns::registry::{HeadFound, LedgerHead};
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
-use super::{Native, leases, lists, wire};
+use super::state::Native;
+use super::{leases, lists, wire};
 use crate::edge::{Call, Reply};
 
 /// What may be asked of changes.

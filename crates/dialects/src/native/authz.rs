@@ -11,7 +11,8 @@ use valetkey_core::name::{Name, shortened};
 use valetkey_core::token::Maker;
 use valetkey_core::{Error, Kind};
 
-use super::{Native, wire};
+use super::state::Native;
+use super::wire;
 use crate::edge::Call;
 
 /// Refuses who is not an operator.

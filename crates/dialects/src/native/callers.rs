@@ -13,11 +13,12 @@ use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::{Error, Kind};
 
 use super::accounts::StandingWord;
+use super::ended::{StillTaken, still_taken};
 use super::error::Problem;
 use super::lists::Names;
 use super::removal::{Removal, Said};
-use super::taken::{StillTaken, still_taken};
-use super::{Native, authz, lists, wire};
+use super::state::Native;
+use super::{authz, lists, wire};
 use crate::edge::{Authority, Call, Query, Reply, json};
 
 /// A caller.

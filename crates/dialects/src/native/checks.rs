@@ -9,7 +9,8 @@ use valetkey_core::check::{Report, Row, Status};
 use valetkey_core::name::BucketName;
 
 use super::error::Problem;
-use super::{NAME, Native, wire};
+use super::state::{NAME, Native};
+use super::wire;
 use crate::edge::{Call, Reply, json};
 
 /// Where to check a store.

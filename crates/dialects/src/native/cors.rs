@@ -12,7 +12,8 @@ use valetkey_core::id::StorageId;
 use valetkey_core::name::BucketName;
 
 use super::error::Problem;
-use super::{Native, wire};
+use super::state::Native;
+use super::wire;
 use crate::edge::{Authority, Call, Reply, json};
 
 /// What pages of some origins may do.

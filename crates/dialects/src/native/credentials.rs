@@ -16,7 +16,8 @@ use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
 use super::scopes::{Access, PathRequest, ScopeResponse, wish};
-use super::{NAME, Native, authz, wire};
+use super::state::{NAME, Native};
+use super::{authz, wire};
 use crate::edge::{Call, Reply, json};
 
 /// What is asked for. Name a grant, or a bucket with paths, or neither if the caller has just one grant.

@@ -10,7 +10,8 @@ use valetkey_core::nouns::removal::last_operator;
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
-use super::{Native, authz, wire};
+use super::state::Native;
+use super::{authz, wire};
 use crate::edge::{Authority, Call};
 
 /// How far an ending goes.

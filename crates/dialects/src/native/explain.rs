@@ -14,7 +14,8 @@ use valetkey_core::{Error, Kind};
 use super::accounts::{AccountResponse, BalanceResponse};
 use super::error::Problem;
 use super::scopes::{Access, action};
-use super::{Native, wire};
+use super::state::Native;
+use super::wire;
 use crate::edge::{Call, Reply, json};
 
 /// What is asked about: one action on one key.

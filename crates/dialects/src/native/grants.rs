@@ -18,12 +18,13 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
 use super::authz::Whom;
+use super::ended::{StillTaken, still_taken};
 use super::error::Problem;
 use super::lists::Names;
 use super::removal::{Changing, Removal, Said};
 use super::scopes::{Access, PathRequest, ScopeResponse, wish};
-use super::taken::{StillTaken, still_taken};
-use super::{Native, authz, lists, wire};
+use super::state::Native;
+use super::{authz, lists, wire};
 use crate::edge::{Authority, Call, Query, Reply, json};
 
 /// Whether a grant opens anything now.
@@ -529,11 +530,5 @@ impl Native {
             return Err(Error::new(Kind::Invalid, said).at("grant"));
         }
         Ok(grant)
-    }
-
-    pub(super) async fn dataset(&self, text: &str) -> Result<Dataset, Error> {
-        let datasets = self.shared.registry.datasets().await?;
-        let found = datasets.iter().find(|dataset| dataset.name.as_str() == text || dataset.id.to_string() == text);
-        found.cloned().ok_or_else(|| Error::not_found(Noun::Dataset).at("dataset"))
     }
 }

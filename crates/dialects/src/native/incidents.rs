@@ -16,12 +16,13 @@ use valetkey_core::nouns::parent::{Child, SessionToken};
 use valetkey_core::nouns::registry::{LeaseFilter, Outliving, TokenRecord};
 use valetkey_core::{Error, Kind};
 
+use super::ended::{StillTaken, still_taken};
 use super::ending::{Doomed, Extent, LastOperator};
 use super::error::Problem;
 use super::leases::{LeaseResponse, Names};
-use super::taken::{StillTaken, still_taken};
+use super::state::Native;
 use super::tokens::TokenResponse;
-use super::{Native, authz, wire};
+use super::{authz, wire};
 use crate::edge::{Authority, Call, Reply, json};
 
 /// The most leases that are shown; all of them end.

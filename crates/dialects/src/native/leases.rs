@@ -16,11 +16,12 @@ use valetkey_core::name::shortened;
 use valetkey_core::nouns::registry::{LeaseFilter, Outliving};
 use valetkey_core::{Error, Kind};
 
+use super::ended::{EndedResponse, StillTaken};
 use super::error::Problem;
 use super::parent_keys::ParentKeyResponse;
 use super::scopes::ScopeResponse;
-use super::taken::{EndedResponse, StillTaken};
-use super::{Native, authz, lists, wire};
+use super::state::Native;
+use super::{authz, lists, wire};
 use crate::edge::{Authority, Call, Reply};
 
 /// What became of a lease.

@@ -7,7 +7,8 @@ use valetkey_core::id::{AccountId, CallerId};
 use valetkey_core::name::{BucketName, Name, shortened};
 use valetkey_core::{Error, Kind};
 
-use super::{Native, wire};
+use super::state::Native;
+use super::wire;
 use crate::edge::Query;
 
 const USUAL: u32 = 1000;

@@ -6,10 +6,13 @@
 mod accounts;
 mod audit;
 mod authz;
+mod buckets;
 mod callers;
 mod checks;
 mod cors;
 mod credentials;
+mod datasets;
+mod ended;
 mod ending;
 mod error;
 mod explain;
@@ -19,14 +22,13 @@ mod leases;
 mod lists;
 mod openapi;
 mod parent_keys;
-mod places;
 mod profiles;
 mod removal;
 mod revocations;
 mod scopes;
 mod shares;
+mod state;
 mod storages;
-mod taken;
 mod tokens;
 mod wire;
 mod workspaces;
@@ -41,40 +43,13 @@ use valetkey_core::check::{Checker, Prober};
 use valetkey_core::cors::CorsRules;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
 use valetkey_core::nouns::table::TableLogs;
-use valetkey_core::time::Lifetime;
 
 use crate::edge::{Authority, Call, Class, Dialect, Reply, Route, Shared, bearer, no_headers, usual_headers};
 
+use self::state::Native;
+
 pub use openapi::document;
-
-/// The dialect's name in the ledger, logs and metrics.
-pub const NAME: &str = "native";
-
-/// What can be set.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// How long a credential lives whose ask does not say.
-    pub lifetime: Lifetime,
-    /// The URL that profiles of Delta Sharing name.
-    pub sharing_url: String,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { lifetime: Lifetime::secs(3600), sharing_url: "http://127.0.0.1:7070/delta-sharing".to_owned() }
-    }
-}
-
-/// What the handlers work with.
-struct Native {
-    shared: Arc<Shared>,
-    settings: Settings,
-    stores: Arc<dyn StorageAdmin>,
-    checker: Checker,
-    /// Reads the logs of tables; nothing where this build cannot.
-    logs: Option<Arc<dyn TableLogs>>,
-    cors: Arc<dyn CorsRules>,
-}
+pub use state::{NAME, Settings};
 
 /// A row of a route that changes nothing: its path, the least role that is let in, and what its query knows.
 fn read<F>(
@@ -269,8 +244,8 @@ pub fn dialect(
             ),
             change(native, Method::POST, "/api/v1/storages/{storage}/revocations", Operator, &[], storages::end),
             ask(native, ("/api/v1/storages/{storage}/checks", Class::Common), Operator, checks::check),
-            read(native, "/api/v1/buckets", Operator, &[], places::buckets),
-            change(native, Method::POST, "/api/v1/buckets", Operator, &[], places::create_bucket),
+            read(native, "/api/v1/buckets", Operator, &[], buckets::list),
+            change(native, Method::POST, "/api/v1/buckets", Operator, &[], buckets::create),
             read(native, CORS, Operator, &[], cors::show),
             change(native, Method::PUT, CORS, Operator, &[], cors::set),
             change(native, Method::DELETE, CORS, Operator, &[], cors::remove),
@@ -280,18 +255,18 @@ pub fn dialect(
                 "/api/v1/buckets/{bucket}",
                 Operator,
                 &["cascade", "with_objects", "dry_run"],
-                places::remove_bucket,
+                buckets::remove,
             ),
-            read(native, "/api/v1/datasets", Operator, &["bucket"], places::datasets),
-            change(native, Method::POST, "/api/v1/datasets", Operator, &[], places::create_dataset),
-            change(native, Method::PATCH, "/api/v1/datasets/{dataset}", Operator, &[], places::change_dataset),
+            read(native, "/api/v1/datasets", Operator, &["bucket"], datasets::list),
+            change(native, Method::POST, "/api/v1/datasets", Operator, &[], datasets::create),
+            change(native, Method::PATCH, "/api/v1/datasets/{dataset}", Operator, &[], datasets::change),
             change(
                 native,
                 Method::DELETE,
                 "/api/v1/datasets/{dataset}",
                 Operator,
                 &["cascade", "dry_run"],
-                places::remove_dataset,
+                datasets::remove,
             ),
             read(native, "/api/v1/shares", Operator, &["account"], shares::list),
             change(native, Method::POST, "/api/v1/shares", Operator, &[], shares::create),

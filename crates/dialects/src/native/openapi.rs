@@ -7,8 +7,8 @@ use utoipa::{Modify, OpenApi};
 use valetkey_core::Error;
 
 use super::{
-    accounts, audit, callers, checks, cors, credentials, explain, grants, incidents, leases, parent_keys, places,
-    profiles, revocations, shares, storages, tokens, workspaces,
+    accounts, audit, buckets, callers, checks, cors, credentials, datasets, explain, grants, incidents, leases,
+    parent_keys, profiles, revocations, shares, storages, tokens, workspaces,
 };
 
 #[derive(OpenApi)]
@@ -54,16 +54,16 @@ use super::{
         storages::remove,
         storages::end,
         checks::check,
-        places::buckets,
-        places::create_bucket,
+        buckets::list,
+        buckets::create,
         cors::show,
         cors::set,
         cors::remove,
-        places::remove_bucket,
-        places::datasets,
-        places::create_dataset,
-        places::change_dataset,
-        places::remove_dataset,
+        buckets::remove,
+        datasets::list,
+        datasets::create,
+        datasets::change,
+        datasets::remove,
         workspaces::list,
         workspaces::create,
         workspaces::change,

@@ -18,12 +18,13 @@ use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
 use super::authz::Whom;
+use super::buckets::carried;
+use super::ended::{EndedResponse, StillTaken, still_taken};
 use super::error::Problem;
 use super::lists::Names;
-use super::places::carried;
 use super::removal::{Changing, Said};
-use super::taken::{EndedResponse, StillTaken, still_taken};
-use super::{Native, authz, lists, wire};
+use super::state::Native;
+use super::{authz, lists, wire};
 use crate::edge::{Authority, Call, Reply, json};
 
 /// The longest a parent access key may be told to live: ten years, in seconds.

@@ -18,7 +18,8 @@ use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
-use super::{Native, authz, wire};
+use super::state::Native;
+use super::{authz, wire};
 use crate::edge::{Authority, Call, Reply, json};
 
 /// How long links live, if nothing else is said: three days.

@@ -9,8 +9,8 @@ use valetkey_core::nouns::removal::{Amendment, How, Item, Plan, Thing};
 use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Kind};
 
-use super::Native;
-use super::taken::{StillTaken, still_taken_of};
+use super::ended::{StillTaken, still_taken_of};
+use super::state::Native;
 use crate::edge::{Authority, Call, Query};
 
 /// A thing, as a plan names it.

@@ -11,10 +11,11 @@ use valetkey_core::lease::Revocation;
 use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::{Error, Kind};
 
+use super::ended::{EndedResponse, still_taken};
 use super::ending::{Extent, LastOperator};
 use super::error::Problem;
-use super::taken::{EndedResponse, still_taken};
-use super::{Native, authz, wire};
+use super::state::Native;
+use super::{authz, wire};
 use crate::edge::{Authority, Call, Reply, json};
 
 /// What to end; exactly one of `lease`, `token`, `caller`, `account` and `grant`.

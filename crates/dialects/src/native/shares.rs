@@ -20,10 +20,11 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
 use super::authz::Whom;
+use super::ended::{StillTaken, still_taken};
 use super::error::Problem;
 use super::lists::Names;
-use super::taken::{StillTaken, still_taken};
-use super::{Native, wire};
+use super::state::Native;
+use super::wire;
 use crate::edge::{Authority, Call, Reply, json};
 
 /// How long a recipient's credentials live at most, if nothing else is said: a day.

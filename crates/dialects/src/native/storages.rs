@@ -17,7 +17,8 @@ use valetkey_core::{Error, Kind, Secret};
 
 use super::error::Problem;
 use super::removal::{Removal, Said};
-use super::{Native, wire};
+use super::state::Native;
+use super::wire;
 use crate::edge::{Authority, Call, Reply, json};
 
 /// A store.

@@ -15,12 +15,13 @@ use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
 use super::authz::Whom;
+use super::ended::{StillTaken, still_taken};
 use super::ending::{Extent, LastOperator};
 use super::error::Problem;
 use super::lists::Names;
 use super::removal::{Changing, Said};
-use super::taken::{StillTaken, still_taken};
-use super::{Native, authz, lists, wire};
+use super::state::Native;
+use super::{authz, lists, wire};
 use crate::edge::{Authority, Call, Reply, json};
 
 /// A token, without what proves it.

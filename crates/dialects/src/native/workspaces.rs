@@ -15,11 +15,12 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
 use super::authz::Whom;
+use super::buckets::carried;
 use super::error::Problem;
 use super::lists::Names;
-use super::places::carried;
 use super::removal::{Removal, Said};
-use super::{Native, authz, lists, wire};
+use super::state::Native;
+use super::{authz, lists, wire};
 use crate::edge::{Authority, Call, Reply, json};
 
 /// A workspace.

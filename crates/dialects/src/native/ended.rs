@@ -7,7 +7,8 @@ use valetkey_core::lease::Revoker;
 use valetkey_core::nouns::registry::Outliving;
 use valetkey_core::storage::{Revocability, Storage};
 
-use super::{Native, wire};
+use super::state::Native;
+use super::wire;
 
 /// How many leases were ended.
 #[derive(Default, Serialize, ToSchema)]
