@@ -10,7 +10,6 @@ pub mod address;
 pub mod ask;
 pub mod audit;
 pub mod caller;
-pub mod check;
 pub mod cors;
 pub mod credential;
 pub mod error;

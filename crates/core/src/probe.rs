@@ -1,13 +1,20 @@
 //! Where a check of a store may work, and for how long: what policy holds it to.
 
+use data_encoding::HEXLOWER;
+
 use crate::scope::{Path, Paths};
 use crate::storage::Storage;
 use crate::time::Lifetime;
 
 /// Below this every check has its own directory.
-pub(crate) const ROOT: &[u8] = b".valetkey/checks/";
+const ROOT: &[u8] = b".valetkey/checks/";
 /// The characters of a check's id: ten random bytes, in hexadecimal.
-pub(crate) const ID_CHARS: usize = 20;
+const ID_CHARS: usize = 20;
+
+/// The directory of a check, which chance names.
+pub fn directory(random: [u8; ID_CHARS / 2]) -> String {
+    format!("{}{}", String::from_utf8_lossy(ROOT), HEXLOWER.encode(&random))
+}
 
 /// The directory of one check that all of the paths are below, if there is one.
 pub fn directory_of(paths: &Paths) -> Option<Box<[u8]>> {

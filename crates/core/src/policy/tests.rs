@@ -427,3 +427,44 @@ fn what_a_share_opens_is_opened_by_asks_for_that_share_only() {
     assert_eq!(verdicts(b"t/one-secret/x", Action::GetObject), [Verdict::OutsidePaths, Verdict::OutsidePaths]);
     assert_eq!(verdicts(b"t/one/x", Action::PutObject), [Verdict::LacksAction, Verdict::OutsidePaths]);
 }
+
+#[test]
+fn a_place_of_a_check_is_an_operators_and_nothing_else_is() {
+    let patient = |min: u32, max: u32| Storage {
+        min_lifetime: Lifetime::secs(min),
+        max_lifetime: Lifetime::secs(max),
+        ..(*storage()).clone()
+    };
+    let snapshot = Snapshot::new(account(), [Arc::new(patient(900, 3600))], [], at(0));
+    let decide = |role: Role, paths: Paths, lifetime: u32| {
+        let target = Target::Probe { storage: storage().id, bucket: BucketName::parse("lake").unwrap(), paths };
+        let ask = Ask { lifetime: Asked::Usual(Lifetime::secs(lifetime)), ..ask(target) };
+        decide(&snapshot, &Caller { role, ..caller() }, &ask, at(0)).map_err(|error| error.kind())
+    };
+    let only = |text: &str| Paths::only([Path::object(text.as_bytes()).unwrap()]).unwrap();
+    let good = || only(&format!("{}/a", probe::directory([0x5b; 10])));
+    assert_eq!(probe::lifetime_at(&patient(1, 3600)), Lifetime::secs(120), "long enough for a check");
+    assert_eq!(probe::lifetime_at(&patient(1, 60)), Lifetime::secs(60), "and never longer than the store gives");
+    let permit = decide(Role::Operator, good(), 3600).unwrap();
+    assert_eq!(permit.until(), Lifetime::secs(900).ends(at(0)), "never longer than the least");
+    assert!(permit.because().grants.is_empty());
+    for role in [Role::Admin, Role::Member] {
+        assert_eq!(decide(role, good(), 900).unwrap_err(), Kind::NotFound(Noun::Storage));
+    }
+    for outside in [
+        "x",
+        ".valetkey/checks/",
+        ".valetkey/checks/00112233445566778899",
+        ".valetkey/checks/00112233445566778899/",
+        ".valetkey/checks/0011223344556677889/a",
+        ".valetkey/checks/001122334455667788990/a",
+        ".valetkey/checks/00112233445566778899/../../x",
+        ".valetkey/checks/ZZ112233445566778899/a",
+    ] {
+        assert_eq!(decide(Role::Operator, only(outside), 900).unwrap_err(), Kind::Forbidden, "{outside}");
+    }
+    assert_eq!(decide(Role::Operator, Paths::Whole, 900).unwrap_err(), Kind::Forbidden);
+    let two = [".valetkey/checks/00112233445566778899/a", ".valetkey/checks/aa112233445566778899/a"];
+    let two = Paths::only(two.map(|text| Path::object(text.as_bytes()).unwrap())).unwrap();
+    assert_eq!(decide(Role::Operator, two, 900).unwrap_err(), Kind::Forbidden, "two checks");
+}

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use valetkey_check::{Report, Row, Status};
 use valetkey_core::Error;
-use valetkey_core::check::{Report, Row, Status};
 use valetkey_core::name::BucketName;
 
 use super::error::Problem;

@@ -37,9 +37,9 @@ use std::future::Future;
 use std::sync::Arc;
 
 use http::Method;
+use valetkey_check::{Checker, Prober};
 use valetkey_core::Error;
 use valetkey_core::caller::Role::{self, Admin, Member, Operator};
-use valetkey_core::check::{Checker, Prober};
 use valetkey_core::cors::CorsRules;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
 use valetkey_core::nouns::table::TableLogs;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use valetkey_core::check::Checker;
+use valetkey_check::Checker;
 use valetkey_core::cors::CorsRules;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
 use valetkey_core::nouns::table::TableLogs;

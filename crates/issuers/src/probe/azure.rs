@@ -1,8 +1,8 @@
 //! The blob service of Azure, with a shared access signature.
 
 use reqwest::Method;
+use valetkey_check::{Answer, Attempt, Verb};
 use valetkey_core::Secret;
-use valetkey_core::check::{Answer, Attempt, Verb};
 use valetkey_core::storage::Storage;
 
 use crate::probe::{BODY, Live, between, code, meaning, place};

@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::header::HeaderValue;
 use reqwest::{Client, RequestBuilder, Url};
-use valetkey_core::check::{Answer, Attempt, Prober, endpoint_of};
+use valetkey_check::{Answer, Attempt, Prober, endpoint_of};
 use valetkey_core::credential::Credential;
 use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::storage::Storage;

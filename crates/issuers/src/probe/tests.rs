@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use jiff::Timestamp;
-use valetkey_core::check::Verb;
+use valetkey_check::Verb;
 use valetkey_core::credential::{AzureSas, GoogleToken, S3Keys};
 use valetkey_core::id::StorageId;
 use valetkey_core::name::{BucketName, Name};

@@ -2,8 +2,8 @@
 
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH};
 use reqwest::{Method, RequestBuilder};
+use valetkey_check::{Answer, Attempt, Verb};
 use valetkey_core::Secret;
-use valetkey_core::check::{Answer, Attempt, Verb};
 use valetkey_core::credential::S3Keys;
 use valetkey_core::storage::Storage;
 use valetkey_sigv4::{Signer, Signing, Slash, encode, sha256, sign};

@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::ask::{Ask, Asked, Target, Wanted};
-use crate::caller::Caller;
-use crate::check::plan::{At, Expect, STEPS, Step, VENDS, Vend, Who};
-use crate::check::{Answer, Attempt, Checker, Report, Row, Status, Verb, endpoint_of};
-use crate::credential::{AzureSas, Credential, GoogleToken, S3Keys};
-use crate::error::{Error, Kind, Noun};
-use crate::id::StorageId;
-use crate::name::BucketName;
-use crate::probe::{ID_CHARS, ROOT, lifetime_at};
-use crate::scope::{Action, Actions, Path, Paths, Scope};
-use crate::secret::Secret;
-use crate::storage::{Shape, Storage, StorageKind};
-use crate::time::random_10;
+use valetkey_core::ask::{Ask, Asked, Target, Wanted};
+use valetkey_core::caller::Caller;
+use valetkey_core::credential::{AzureSas, Credential, GoogleToken, S3Keys};
+use valetkey_core::error::{Error, Kind, Noun};
+use valetkey_core::id::StorageId;
+use valetkey_core::name::BucketName;
+use valetkey_core::probe;
+use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
+use valetkey_core::secret::Secret;
+use valetkey_core::storage::{Shape, Storage, StorageKind};
+use valetkey_core::time::random_10;
+
+use crate::plan::{At, Expect, STEPS, Step, VENDS, Vend, Who};
+use crate::{Answer, Attempt, Checker, Report, Row, Status, Verb, endpoint_of};
 
 /// Nothing more is begun after so long: who waits for the answer waits no longer than usual.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(15);
@@ -84,8 +85,6 @@ impl Checker {
             })?,
         };
         let other = own.into_iter().find(|own| *own != bucket);
-        let id = data_encoding::HEXLOWER.encode(&random_10(&*self.entropy));
-        debug_assert_eq!(id.len(), ID_CHARS, "what is asked for is what policy knows");
         let mut run = Run {
             checker: self,
             caller,
@@ -93,7 +92,7 @@ impl Checker {
             dialect,
             bucket,
             other,
-            directory: format!("{}{id}", String::from_utf8_lossy(ROOT)),
+            directory: probe::directory(random_10(&*self.entropy)),
             single: false,
             begun: self.vending.now(),
             held: Vec::new(),
@@ -190,7 +189,7 @@ impl Run<'_> {
                     dialect: self.dialect,
                     target,
                     wanted: Wanted::all_of(vend.actions),
-                    lifetime: Asked::Usual(lifetime_at(self.storage)),
+                    lifetime: Asked::Usual(probe::lifetime_at(self.storage)),
                     carries: Shape::ALL,
                 };
                 match self.checker.vending.vend(self.caller, &ask).await {
@@ -417,7 +416,7 @@ fn cannot_say<'a>(narrowed: &'a [String], actions: &[Action]) -> Option<&'a str>
 
 /// A store's words, short and printable.
 fn shown(text: &str) -> String {
-    crate::name::shortened(text)
+    valetkey_core::name::shortened(text)
 }
 
 /// What is most often wrong where a store gives no credential.

@@ -3,6 +3,7 @@
 //! Everything happens in a directory that one check has for itself, with credentials that are vended like any other: asked for,
 //! decided, on record, issued. What a credential must not reach is really there, put by another one: that a store does not find
 //! something proves no refusal.
+#![deny(clippy::wildcard_enum_match_arm)]
 
 mod plan;
 mod run;
@@ -13,12 +14,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::credential::Credential;
-use crate::name::{BucketName, Name};
-use crate::nouns::storage_admin::StorageAdmin;
-use crate::storage::{Storage, StorageKind};
-use crate::time::Entropy;
-use crate::vending::Vending;
+use valetkey_core::credential::Credential;
+use valetkey_core::name::{BucketName, Name};
+use valetkey_core::nouns::storage_admin::StorageAdmin;
+use valetkey_core::storage::{Storage, StorageKind};
+use valetkey_core::time::Entropy;
+use valetkey_core::vending::Vending;
 
 /// What one request to a store is to do.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -5,25 +5,24 @@ use std::sync::Mutex;
 
 use jiff::Timestamp;
 
+use valetkey_core::account::{Account, Kept, Metering, OwnQuota, Quota, Standing};
+use valetkey_core::caller::{Caller, Role};
+use valetkey_core::credential::{Issued, S3Keys, Trace};
+use valetkey_core::error::{Error, Kind};
+use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
+use valetkey_core::lease::{Lease, Refusal};
+use valetkey_core::nouns::registry::NewStorage;
+use valetkey_core::nouns::storage_admin::{Description, Ended};
+use valetkey_core::policy::Permit;
+use valetkey_core::port::{Directory, Issuer, Ledger};
+use valetkey_core::probe::directory_of;
+use valetkey_core::scope::{Action, Listing, Path, Paths, Scope};
+use valetkey_core::secret::Secret;
+use valetkey_core::snapshot::Snapshot;
+use valetkey_core::time::{Clock, Lifetime};
+use valetkey_core::token::TokenDigest;
+
 use super::*;
-use crate::account::{Account, Kept, Metering, OwnQuota, Quota, Standing};
-use crate::ask::{Ask, Asked, Target, Wanted};
-use crate::caller::{Caller, Role};
-use crate::credential::{Issued, S3Keys, Trace};
-use crate::error::{Error, Kind, Noun};
-use crate::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
-use crate::lease::{Lease, Refusal};
-use crate::nouns::registry::NewStorage;
-use crate::nouns::storage_admin::{Description, Ended};
-use crate::policy::{self, Permit};
-use crate::port::{Directory, Issuer, Ledger};
-use crate::probe::{directory_of, lifetime_at};
-use crate::scope::{Action, Actions, Listing, Path, Paths, Scope};
-use crate::secret::Secret;
-use crate::snapshot::Snapshot;
-use crate::storage::Shape;
-use crate::time::{Clock, Lifetime};
-use crate::token::TokenDigest;
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_767_225_600).unwrap()
@@ -418,49 +417,4 @@ fn a_store_open_to_everyone_fails_wherever_it_should_refuse() {
     let (report, _) = wait(checked(Wrong::Open));
     assert!(!report.passed);
     assert_eq!(with(&report, Status::Failed).len(), 10, "{report:#?}");
-}
-
-#[test]
-fn a_place_of_a_check_is_an_operators_and_nothing_else_is() {
-    let snapshot = snapshot();
-    let decide = |role: Role, paths: Paths, lifetime: u32| {
-        let target = Target::Probe { storage: storage().id, bucket: bucket("lake"), paths };
-        let ask = Ask {
-            dialect: "test",
-            target,
-            wanted: Wanted::all_of(Actions::READ),
-            lifetime: Asked::Usual(Lifetime::secs(lifetime)),
-            carries: Shape::ALL,
-        };
-        policy::decide(&snapshot, &caller(role), &ask, now()).map_err(|error| error.kind())
-    };
-    let only = |text: &str| Paths::only([Path::object(text.as_bytes()).unwrap()]).unwrap();
-    let good = || only(".valetkey/checks/00112233445566778899/a");
-    let mut brief = storage();
-    brief.min_lifetime = Lifetime::secs(1);
-    assert_eq!(lifetime_at(&brief), Lifetime::secs(120), "long enough for a check");
-    brief.max_lifetime = Lifetime::secs(60);
-    assert_eq!(lifetime_at(&brief), Lifetime::secs(60), "and never longer than the store gives");
-    let permit = decide(Role::Operator, good(), 3600).unwrap();
-    assert_eq!(permit.until(), Lifetime::secs(900).ends(now()), "never longer than the least");
-    assert!(permit.because().grants.is_empty());
-    for role in [Role::Admin, Role::Member] {
-        assert_eq!(decide(role, good(), 900).unwrap_err(), Kind::NotFound(Noun::Storage));
-    }
-    for outside in [
-        "x",
-        ".valetkey/checks/",
-        ".valetkey/checks/00112233445566778899",
-        ".valetkey/checks/00112233445566778899/",
-        ".valetkey/checks/0011223344556677889/a",
-        ".valetkey/checks/001122334455667788990/a",
-        ".valetkey/checks/00112233445566778899/../../x",
-        ".valetkey/checks/ZZ112233445566778899/a",
-    ] {
-        assert_eq!(decide(Role::Operator, only(outside), 900).unwrap_err(), Kind::Forbidden, "{outside}");
-    }
-    assert_eq!(decide(Role::Operator, Paths::Whole, 900).unwrap_err(), Kind::Forbidden);
-    let two = [".valetkey/checks/00112233445566778899/a", ".valetkey/checks/aa112233445566778899/a"];
-    let two = Paths::only(two.map(|text| Path::object(text.as_bytes()).unwrap())).unwrap();
-    assert_eq!(decide(Role::Operator, two, 900).unwrap_err(), Kind::Forbidden, "two checks");
 }

@@ -1,11 +1,12 @@
 //! What is tried, with which credential, and what it has to come to. The order counts: what is to be refused is there first.
 
-use crate::check::Verb;
-use crate::scope::{Action, Actions};
+use valetkey_core::scope::{Action, Actions};
+
+use crate::Verb;
 
 /// A credential of the check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Who {
+pub(crate) enum Who {
     /// Reads and writes in `a`.
     Inside,
     /// Reads and writes in `a-b`, whose name begins like the other's.
@@ -20,7 +21,7 @@ pub(super) enum Who {
 
 /// Where something is tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum At {
+pub(crate) enum At {
     /// The object in `a`.
     Own,
     /// Everything in `a`.
@@ -37,32 +38,32 @@ pub(super) enum At {
 
 /// What it has to come to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Expect {
+pub(crate) enum Expect {
     Allowed,
     Refused,
 }
 
 /// A credential to be vended.
-pub(super) struct Vend {
-    pub(super) name: &'static str,
-    pub(super) what: &'static str,
-    pub(super) who: Who,
-    pub(super) actions: Actions,
+pub(crate) struct Vend {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) who: Who,
+    pub(crate) actions: Actions,
 }
 
 /// A request to be tried.
-pub(super) struct Step {
-    pub(super) name: &'static str,
-    pub(super) what: &'static str,
-    pub(super) who: Who,
-    pub(super) verb: Verb,
-    pub(super) at: At,
-    pub(super) expect: Expect,
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) who: Who,
+    pub(crate) verb: Verb,
+    pub(crate) at: At,
+    pub(crate) expect: Expect,
     /// The row without whose success this one would prove nothing.
-    pub(super) needs: Option<&'static str>,
+    pub(crate) needs: Option<&'static str>,
 }
 
-pub(super) const VENDS: [Vend; 4] = [
+pub(crate) const VENDS: [Vend; 4] = [
     vend("credential", "a credential to read and write inside `a` is given", Who::Inside, Actions::READ_WRITE),
     vend("credential-sibling", "one to read and write inside `a-b` is given", Who::Sibling, Actions::READ_WRITE),
     vend("credential-reader", "one to read inside `a` is given", Who::Reader, Actions::READ),
@@ -73,7 +74,7 @@ const fn vend(name: &'static str, what: &'static str, who: Who, actions: Actions
     Vend { name, what, who, actions }
 }
 
-pub(super) const STEPS: [Step; 20] = [
+pub(crate) const STEPS: [Step; 20] = [
     allowed("plant", "`a-b`'s own credential writes there", Who::Sibling, Verb::Put, At::Secret, None),
     allowed("planted", "what it wrote is there", Who::Sibling, Verb::Get, At::Secret, Some("plant")),
     allowed("put-inside", "it writes inside `a`", Who::Inside, Verb::Put, At::Own, None),
@@ -155,7 +156,7 @@ const fn refused(name: &'static str, what: &'static str, who: Who, verb: Verb, a
 
 impl Step {
     /// The actions without which a store cannot be expected to allow it.
-    pub(super) const fn actions(&self) -> &'static [Action] {
+    pub(crate) const fn actions(&self) -> &'static [Action] {
         match self.verb {
             Verb::Put => &[Action::PutObject],
             Verb::Get => &[Action::GetObject],
