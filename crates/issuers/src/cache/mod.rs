@@ -501,8 +501,8 @@ impl Inner {
             let waited = u32::try_from(sent.duration_since(asked).as_secs()).unwrap_or(0);
             let lifetime = Lifetime::secs(ask.as_secs().saturating_sub(waited)).max(fetcher.least.min(ask));
             let wish = Wish { scope: &scope, lifetime, session: &session, now: sent };
-            let fetched = fetcher.upstream.fetch(&wish).await;
-            let landed = match fetched.and_then(|fetched| this.held(fetched, origin, lifetime, sent)) {
+            let answer = fetcher.upstream.fetch(&wish).await;
+            let landed = match answer.and_then(|fetched| this.held(fetched, origin, lifetime, sent)) {
                 Ok(held) => {
                     this.land(&key, |slot, now| slot.keep(held, now));
                     Ok(())
