@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use valetkey_core::account::{Account, Metering, OwnQuota, Standing};
 use valetkey_core::ask::{Ask, Asked, GrantRef, Target, Wanted};
 use valetkey_core::caller::{Caller, Role};
-use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::grant::{Grant, Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId, TokenId};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::policy::decide;
@@ -184,9 +184,7 @@ fn grant(number: u32, shape: Shape) -> Outcome<Grant> {
         account: account()?.id,
         to: Grantee::Caller(CallerId::from_bytes(bytes(shape.owner(number)))),
         storage: storage()?.id,
-        dataset: Some(DatasetId::from_bytes(bytes(number))),
-        share: None,
-        workspace: None,
+        origin: Origin::Dataset(DatasetId::from_bytes(bytes(number))),
         scope: Scope::new(bucket()?, Paths::only([path])?, Actions::READ).ok_or("a scope needs actions")?,
         max_lifetime: Lifetime::secs(604_800),
         from: None,

@@ -16,6 +16,54 @@ pub enum Grantee {
     Caller(CallerId),
 }
 
+/// What a grant was made for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Origin {
+    /// Nothing but itself.
+    Plain,
+    /// To open a dataset, or a part of it.
+    Dataset(DatasetId),
+    /// To open a table of a share. Such a grant answers asks for that share and no others: a table that is shared by URL only
+    /// must not be opened as a directory through another door.
+    Share(ShareId),
+    /// To open a workspace.
+    Workspace(WorkspaceId),
+}
+
+impl Origin {
+    /// The dataset that was given with the grant.
+    pub const fn dataset(self) -> Option<DatasetId> {
+        match self {
+            Self::Dataset(dataset) => Some(dataset),
+            Self::Plain | Self::Share(_) | Self::Workspace(_) => None,
+        }
+    }
+
+    /// The share whose asks are the only ones that the grant answers; none where it answers every ask.
+    pub const fn share(self) -> Option<ShareId> {
+        match self {
+            Self::Share(share) => Some(share),
+            Self::Plain | Self::Dataset(_) | Self::Workspace(_) => None,
+        }
+    }
+
+    /// The workspace that the grant goes with.
+    pub const fn workspace(self) -> Option<WorkspaceId> {
+        match self {
+            Self::Workspace(workspace) => Some(workspace),
+            Self::Plain | Self::Dataset(_) | Self::Share(_) => None,
+        }
+    }
+
+    /// Whether the grant is a part of what it was made for, and goes with it.
+    pub const fn is_part(self) -> bool {
+        match self {
+            Self::Share(_) | Self::Workspace(_) => true,
+            Self::Plain | Self::Dataset(_) => false,
+        }
+    }
+}
+
 /// A stored rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Grant {
@@ -29,13 +77,8 @@ pub struct Grant {
     pub to: Grantee,
     /// The store the scope is in.
     pub storage: StorageId,
-    /// The dataset it opens, if it was given as one.
-    pub dataset: Option<DatasetId>,
-    /// The share it was made by, if by one. Such a grant answers asks for that share and no others: a table that is shared
-    /// by URL only must not be opened as a directory through another door.
-    pub share: Option<ShareId>,
-    /// The workspace it was made for, if for one: it goes with it.
-    pub workspace: Option<WorkspaceId>,
+    /// What it was made for.
+    pub origin: Origin,
     /// What it opens.
     pub scope: Scope,
     /// No credential of it lives longer.

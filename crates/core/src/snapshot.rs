@@ -111,7 +111,7 @@ impl Places {
 
 impl Reach {
     fn add(&mut self, grant: &Arc<Grant>) {
-        let places = match grant.share {
+        let places = match grant.origin.share() {
             None => &mut self.places,
             Some(share) => self.shared.entry(share).or_default(),
         };
@@ -120,10 +120,10 @@ impl Reach {
     }
 
     fn settle(&mut self, now: Timestamp) {
-        if self.grants.iter().any(|grant| grant.dataset.is_some()) {
+        if self.grants.iter().any(|grant| grant.origin.dataset().is_some()) {
             let edges =
                 |grant: &Arc<Grant>| [grant.from, grant.until].into_iter().flatten().filter(|edge| *edge > now).min();
-            let to = self.grants.iter().filter(|grant| grant.dataset.is_some()).filter_map(edges).min();
+            let to = self.grants.iter().filter(|grant| grant.origin.dataset().is_some()).filter_map(edges).min();
             self.bundles = Some(Bundles { from: now, to, list: bundles(&self.grants, now) });
         }
     }
@@ -142,7 +142,7 @@ fn bundles<'a>(grants: impl IntoIterator<Item = &'a Arc<Grant>>, now: Timestamp)
     let mut by_bucket: BTreeMap<(StorageId, BucketName), Vec<&Grant>> = BTreeMap::new();
     for grant in grants {
         let reads = grant.scope.actions().contains(crate::scope::Action::GetObject);
-        if grant.dataset.is_some() && grant.share.is_none() && reads && grant.time(now) == GrantTime::Live {
+        if grant.origin.dataset().is_some() && reads && grant.time(now) == GrantTime::Live {
             by_bucket.entry((grant.storage, grant.scope.bucket().clone())).or_default().push(grant);
         }
     }
@@ -198,7 +198,7 @@ impl Snapshot {
                 Grantee::Everyone => snapshot.everyone.add(&grant),
                 Grantee::Caller(caller) => snapshot.callers.entry(caller).or_default().add(&grant),
             }
-            if grant.share.is_none() {
+            if grant.origin.share().is_none() {
                 snapshot.by_name.insert(grant.name.clone(), grant.id);
                 snapshot.by_id.insert(grant.id, grant);
             }
@@ -238,7 +238,7 @@ impl Snapshot {
     pub fn own(&self, caller: &Caller) -> impl Iterator<Item = &Arc<Grant>> {
         let ours = caller.account == self.account.id;
         let own = self.callers.get(&caller.id).filter(move |_| ours).into_iter();
-        own.flat_map(|reach| reach.grants.iter()).filter(|grant| grant.share.is_none())
+        own.flat_map(|reach| reach.grants.iter()).filter(|grant| grant.origin.share().is_none())
     }
 
     /// The caller's grants that may cover a path of a bucket; each still has to be asked.

@@ -176,7 +176,8 @@ impl ParentKeys {
 
     async fn record(&self, token: TokenRecord) -> Result<ParentRecord, Error> {
         let grants = self.database.grants(token.account).await?;
-        let own = grants.iter().filter(|grant| grant.to == Grantee::Caller(token.caller) && grant.share.is_none());
+        let own =
+            grants.iter().filter(|grant| grant.to == Grantee::Caller(token.caller) && grant.origin.share().is_none());
         let reach = own.map(|grant| (grant.scope.bucket().clone(), grant.scope.actions())).collect();
         Ok(ParentRecord { token, reach })
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
 use valetkey_core::caller::Role;
-use valetkey_core::grant::Grantee;
+use valetkey_core::grant::{Grantee, Origin};
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::Name;
 use valetkey_core::nouns::package::{Digest, Manifest, Packages, Tag, Upload, UploadKey};
@@ -247,7 +247,7 @@ impl Hands {
             }
             "grants" => {
                 let mut grant = bench.registry.grants(account).await?.swap_remove(0);
-                (grant.name, grant.to, grant.workspace) = (name(&text), Grantee::Everyone, None);
+                (grant.name, grant.to, grant.origin) = (name(&text), Grantee::Everyone, Origin::Plain);
                 bench.registry.create_grant(grant, now).await.map(drop)
             }
             "workspaces" => bench.workspaces.create_workspace(new_workspace(tenant, &text, None), now).await.map(drop),

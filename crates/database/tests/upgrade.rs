@@ -9,6 +9,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
+use valetkey_core::grant::{Grant, Origin};
 use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
 use valetkey_core::nouns::removal::{How, Thing};
 use valetkey_core::time::{Clock, Entropy};
@@ -17,6 +18,7 @@ use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::contract::Bench;
 use valetkey_testkit::contract::bench::{by, new_grant, reads};
+use valetkey_testkit::contract::registry::new_dataset;
 use valetkey_testkit::contract::workspaces::new_workspace;
 
 async fn open(path: &Path, clock: &Arc<FixedClock>, entropy: &Arc<dyn Entropy>) -> Database {
@@ -37,16 +39,28 @@ async fn a_database_from_before_removals_knows_which_grants_were_made_for_a_work
     clock.advance_secs(1);
     let new = new_workspace(&tenant, "main", None);
     let workspace = bench.workspaces.create_workspace(new, clock.now()).await.unwrap().id;
+    // Made at the same time, for a dataset.
+    let dataset = database.create_dataset(new_dataset(&tenant.storage, "jobs"), clock.now()).await.unwrap();
+    let of_dataset = Grant {
+        origin: Origin::Dataset(dataset),
+        ..new_grant(account, &tenant.storage, "workspace-main-data", reads("lake", &["jobs/daily"]))
+    };
+    database.create_grant(of_dataset, clock.now()).await.unwrap();
     clock.advance_secs(1);
     // By hand, and of a name that looks like it.
     let own = new_grant(account, &tenant.storage, "workspace-main-extra", reads("lake", &["x"]));
     database.create_grant(own, clock.now()).await.unwrap();
     let before = database.grants(account).await.unwrap();
-    let made: Vec<_> = before.iter().map(|grant| (grant.name.to_string(), grant.workspace)).collect();
+    let made: Vec<_> = before.iter().map(|grant| (grant.name.to_string(), grant.origin.workspace())).collect();
     let named = |name: &str, of| (name.to_owned(), of);
     assert_eq!(
         made,
-        [named("daily", None), named("workspace-main", Some(workspace)), named("workspace-main-extra", None)]
+        [
+            named("daily", None),
+            named("workspace-main", Some(workspace)),
+            named("workspace-main-data", None),
+            named("workspace-main-extra", None)
+        ]
     );
     database.close().await.unwrap();
     let mut raw = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
@@ -55,7 +69,7 @@ async fn a_database_from_before_removals_knows_which_grants_were_made_for_a_work
         "ALTER TABLE grants DROP COLUMN workspace",
         "ALTER TABLE accounts DROP COLUMN removed_ms",
         "ALTER TABLE storages DROP COLUMN removed_ms",
-        "DELETE FROM _sqlx_migrations WHERE version = 43",
+        "DELETE FROM _sqlx_migrations WHERE version IN (43, 54)",
     ] {
         sqlx::query(sql).execute(&mut raw).await.unwrap();
     }
@@ -68,6 +82,6 @@ async fn a_database_from_before_removals_knows_which_grants_were_made_for_a_work
     assert_eq!(gone.with.len(), 1, "{gone:?}");
     let left = database.grants(account).await.unwrap();
     let left: Vec<&str> = left.iter().map(|grant| grant.name.as_str()).collect();
-    assert_eq!(left, ["daily", "workspace-main-extra"]);
+    assert_eq!(left, ["daily", "workspace-main-data", "workspace-main-extra"]);
     database.close().await.unwrap();
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::ask::{Target, Wanted};
 use crate::error::{Error, Kind};
-use crate::grant::{Grant, Grantee};
+use crate::grant::{Grant, Grantee, Origin};
 use crate::id::{AccountId, GrantId, ProjectId, StorageId, WorkspaceId};
 use crate::lease::Revoker;
 use crate::name::{BucketName, Name, shortened};
@@ -196,9 +196,7 @@ impl Workspace {
             account: self.account,
             to: opening.to,
             storage: self.storage,
-            dataset: None,
-            share: None,
-            workspace: Some(self.id),
+            origin: Origin::Workspace(self.id),
             scope: scope.ok_or_else(|| Error::internal("a workspace's grant without actions"))?,
             max_lifetime,
             from: None,

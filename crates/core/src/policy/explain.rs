@@ -77,7 +77,7 @@ pub fn explain(
                 (GrantTime::Early, _) => Verdict::Early,
                 (GrantTime::Ended, _) => Verdict::Ended,
                 (GrantTime::Live, Standing::Suspended) => Verdict::AccountSuspended,
-                (GrantTime::Live, Standing::Active) if grant.share.is_some() => Verdict::OnlyThroughShare,
+                (GrantTime::Live, Standing::Active) if grant.origin.share().is_some() => Verdict::OnlyThroughShare,
                 (GrantTime::Live, Standing::Active) => Verdict::Allows,
             }
         }

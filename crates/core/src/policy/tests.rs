@@ -5,8 +5,8 @@ use crate::account::{Account, Metering, OwnQuota};
 use crate::ask::GrantRef;
 use crate::caller::Role;
 use crate::error::Stranger;
-use crate::grant::Grantee;
-use crate::id::{DatasetId, StorageId};
+use crate::grant::{Grantee, Origin};
+use crate::id::{DatasetId, StorageId, WorkspaceId};
 use crate::name::Name;
 use crate::storage::{Shape, StorageKind};
 
@@ -63,9 +63,7 @@ fn grant(number: u8, paths: &[Path], actions: Actions) -> Grant {
         account: account().id,
         to: Grantee::Caller(caller().id),
         storage: storage().id,
-        dataset: Some(DatasetId::from_bytes(bytes(number))),
-        share: None,
-        workspace: None,
+        origin: Origin::Dataset(DatasetId::from_bytes(bytes(number))),
         scope: Scope::new(BucketName::parse("lake").unwrap(), Paths::only(paths).unwrap(), actions).unwrap(),
         max_lifetime: Lifetime::secs(604_800),
         from: None,
@@ -132,7 +130,7 @@ fn a_bundle_follows_grants_that_begin_and_end() {
 #[test]
 fn without_a_dataset_it_is_not_in_the_plan() {
     let mut plain = grant(10, &[dir("a")], Actions::READ);
-    plain.dataset = None;
+    plain.origin = Origin::Plain;
     assert_eq!(
         kind(decide(&snapshot(vec![plain]), &caller(), &ask(Target::Datasets { bucket: None }), at(0))),
         Kind::NotInPlan
@@ -259,6 +257,15 @@ fn some_path() -> impl Strategy<Value = Path> {
     })
 }
 
+fn some_origin() -> impl Strategy<Value = Origin> {
+    prop_oneof![
+        2 => Just(Origin::Plain),
+        3 => Just(Origin::Dataset(DatasetId::from_bytes(bytes(1)))),
+        3 => (1u8..3).prop_map(|share| Origin::Share(ShareId::from_bytes(bytes(share)))),
+        1 => Just(Origin::Workspace(WorkspaceId::from_bytes(bytes(1)))),
+    ]
+}
+
 prop_compose! {
     fn some_grant()(
         number in 10u8..200,
@@ -269,8 +276,7 @@ prop_compose! {
         until in prop::option::of(-50i64..5_000),
         everyone: bool,
         foreign in prop::bool::weighted(0.2),
-        dataset: bool,
-        share in prop::option::weighted(0.3, 1u8..3),
+        origin in some_origin(),
         bucket in prop::sample::select(vec!["lake", "pond"]),
     ) -> Grant {
         let mut grant = grant(number, &paths, Actions::from_bits(bits).unwrap());
@@ -278,10 +284,7 @@ prop_compose! {
         grant.max_lifetime = Lifetime::secs(max);
         grant.from = from.map(at);
         grant.until = until.map(at);
-        if !dataset {
-            grant.dataset = None;
-        }
-        grant.share = share.map(|share| ShareId::from_bytes(bytes(share)));
+        grant.origin = origin;
         grant.to = match (everyone, foreign) {
             (_, true) => Grantee::Caller(CallerId::from_bytes(bytes(98))),
             (true, false) => Grantee::Everyone,
@@ -358,7 +361,7 @@ proptest! {
             Target::Datasets { .. } | Target::Grant { .. } | Target::Place { .. } | Target::Probe { .. } => None,
         };
         let allows = |grant: &Grant, key: &[u8], action| {
-            grant.share == share && grant.is_for(caller.id) && grant.time(at(0)) == GrantTime::Live
+            grant.origin.share() == share && grant.is_for(caller.id) && grant.time(at(0)) == GrantTime::Live
                 && grant.scope.covers(permit.scope().bucket().as_str(), key, action)
                 && permit.until() <= grant.max_lifetime.ends(at(0))
                 && grant.until.is_none_or(|until| permit.until() <= until)
@@ -381,11 +384,8 @@ proptest! {
 #[test]
 fn what_a_share_opens_is_opened_by_asks_for_that_share_only() {
     let share = ShareId::from_bytes(bytes(1));
-    let table = |number: u8, path: &str| Grant {
-        share: Some(share),
-        dataset: None,
-        ..grant(number, &[dir(path)], Actions::READ)
-    };
+    let table =
+        |number: u8, path: &str| Grant { origin: Origin::Share(share), ..grant(number, &[dir(path)], Actions::READ) };
     let snapshot = snapshot(vec![table(10, "t/one"), table(11, "t/two")]);
     let ask = |target| Ask {
         dialect: "test",

@@ -6,7 +6,7 @@ use valetkey_core::Error;
 use valetkey_core::audit::Deed;
 use valetkey_core::caller::Role;
 use valetkey_core::error::{Kind, Noun};
-use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::grant::{Grant, Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, GrantId, StorageId, TokenId};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::parent::{LONGEST, NewParent};
@@ -92,9 +92,7 @@ pub(crate) async fn create(
             account: new.account,
             to: Grantee::Caller(ids.caller),
             storage,
-            dataset: None,
-            share: None,
-            workspace: None,
+            origin: Origin::Plain,
             scope,
             max_lifetime: LONGEST,
             from: None,

@@ -390,7 +390,7 @@ pub(crate) async fn check_new_grant(db: &mut SqliteConnection, grant: &Grant) ->
         return Err(Error::not_found(Noun::Caller).at("to"));
     }
     check_bucket(db, grant.storage, grant.scope.bucket()).await?;
-    if let Some(dataset) = grant.dataset {
+    if let Some(dataset) = grant.origin.dataset() {
         let of: Option<(Vec<u8>, String)> = sqlx::query_as("SELECT storage, bucket FROM datasets WHERE id = ?")
             .bind(dataset.to_bytes().to_vec())
             .fetch_optional(&mut *db)
@@ -425,14 +425,14 @@ pub(crate) async fn insert_grant(db: &mut SqliteConnection, grant: &Grant, now: 
     .bind(grant.name.as_str().to_owned())
     .bind(caller)
     .bind(grant.storage.to_bytes().to_vec())
-    .bind(grant.dataset.map(|dataset| dataset.to_bytes().to_vec()))
+    .bind(grant.origin.dataset().map(|dataset| dataset.to_bytes().to_vec()))
     .bind(rows::scope_bytes(&grant.scope))
     .bind(i64::from(grant.max_lifetime.as_secs()))
     .bind(grant.from.map(Timestamp::as_millisecond))
     .bind(grant.until.map(Timestamp::as_millisecond))
     .bind(now.as_millisecond())
-    .bind(grant.share.map(|share| share.to_bytes().to_vec()))
-    .bind(grant.workspace.map(|workspace| workspace.to_bytes().to_vec()))
+    .bind(grant.origin.share().map(|share| share.to_bytes().to_vec()))
+    .bind(grant.origin.workspace().map(|workspace| workspace.to_bytes().to_vec()))
     .execute(db)
     .await
     .map_err(taken(Noun::Grant, grant.name.as_str()))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use valetkey_core::account::{Account, Metering, OwnLimit, OwnQuota, Standing};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
-use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::grant::{Grant, Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, ShareId, StorageId, TokenId, WorkspaceId};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::{Dataset, Newest};
@@ -183,9 +183,13 @@ pub(crate) fn grant(row: &GrantRow) -> Result<Grant, Error> {
             Some(caller) => Grantee::Caller(CallerId::from_bytes(id(caller)?)),
         },
         storage: StorageId::from_bytes(id(storage)?),
-        dataset: dataset.as_ref().map(|dataset| id(dataset).map(DatasetId::from_bytes)).transpose()?,
-        share: share.as_ref().map(|share| id(share).map(ShareId::from_bytes)).transpose()?,
-        workspace: workspace.as_ref().map(|of| id(of).map(WorkspaceId::from_bytes)).transpose()?,
+        origin: match (dataset, share, workspace) {
+            (None, None, None) => Origin::Plain,
+            (Some(dataset), None, None) => Origin::Dataset(DatasetId::from_bytes(id(dataset)?)),
+            (None, Some(share), None) => Origin::Share(ShareId::from_bytes(id(share)?)),
+            (None, None, Some(workspace)) => Origin::Workspace(WorkspaceId::from_bytes(id(workspace)?)),
+            _ => return Err(damaged("a grant that was made for two things")),
+        },
         scope: scope(row_scope)?,
         max_lifetime: lifetime(*max)?,
         from: at_ms_opt(*from)?,

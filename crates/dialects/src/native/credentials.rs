@@ -150,11 +150,12 @@ pub(super) async fn vend(native: Arc<Native>, call: Call) -> Result<Reply, Error
 
 /// The caller's grant, if it has just one that is live.
 fn only_grant(snapshot: &Snapshot, call: &Call) -> Result<valetkey_core::id::GrantId, Error> {
-    let mut live =
-        snapshot.grants(&call.caller).filter(|grant| grant.share.is_none() && grant.time(call.now) == GrantTime::Live);
+    let mut live = snapshot
+        .grants(&call.caller)
+        .filter(|grant| grant.origin.share().is_none() && grant.time(call.now) == GrantTime::Live);
     match (live.next(), live.next()) {
         (Some(grant), None) => Ok(grant.id),
-        (None, _) if snapshot.grants(&call.caller).any(|grant| grant.share.is_some()) => Err(Error::new(
+        (None, _) if snapshot.grants(&call.caller).any(|grant| grant.origin.share().is_some()) => Err(Error::new(
             Kind::Forbidden,
             "what is granted to this caller was shared, and opens through Delta Sharing only",
         )),

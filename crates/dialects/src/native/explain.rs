@@ -120,7 +120,8 @@ pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Er
         snapshot.grant(&caller, &by_id).map(|grant| named(grant))
     });
     // Only a key of a shared table costs this question.
-    let through = |one: &policy::Considered| one.grant.share.filter(|_| one.verdict == Verdict::OnlyThroughShare);
+    let through =
+        |one: &policy::Considered| one.grant.origin.share().filter(|_| one.verdict == Verdict::OnlyThroughShare);
     let asked = found.considered.iter().any(|one| through(one).is_some());
     let shares = if asked { native.shared.shares.shares().await? } else { Vec::new() };
     let share = |one: &policy::Considered| {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
-use valetkey_core::grant::{Grant, GrantTime, Grantee};
+use valetkey_core::grant::{Grant, GrantTime, Grantee, Origin};
 use valetkey_core::id::GrantId;
 use valetkey_core::name::BucketName;
 use valetkey_core::nouns::dataset::Dataset;
@@ -76,8 +76,7 @@ pub(super) struct GrantResponse {
 
 impl GrantResponse {
     fn of(grant: &Grant, names: &Names, now: Timestamp) -> Self {
-        let Grant { id, name, account, to, storage, dataset, share, workspace, scope, max_lifetime, from, until } =
-            grant;
+        let Grant { id, name, account, to, storage, origin, scope, max_lifetime, from, until } = grant;
         Self {
             id: id.to_string(),
             name: name.to_string(),
@@ -88,9 +87,9 @@ impl GrantResponse {
                 Grantee::Caller(id) => Some(names.caller(*id).unwrap_or_else(|| id.to_string())),
             },
             storage: storage.to_string(),
-            dataset: dataset.map(|id| id.to_string()),
-            share: share.map(|id| id.to_string()),
-            workspace: workspace.map(|id| id.to_string()),
+            dataset: origin.dataset().map(|id| id.to_string()),
+            share: origin.share().map(|id| id.to_string()),
+            workspace: origin.workspace().map(|id| id.to_string()),
             scope: ScopeResponse::of(scope),
             max_ttl_secs: max_lifetime.as_secs(),
             from: from.map(wire::at),
@@ -292,9 +291,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
         account,
         to,
         storage: storage.id,
-        dataset: dataset.map(|dataset| dataset.id),
-        share: None,
-        workspace: None,
+        origin: dataset.map_or(Origin::Plain, |dataset| Origin::Dataset(dataset.id)),
         scope: Scope::new(bucket, paths, actions)
             .ok_or_else(|| Error::new(Kind::Invalid, "the grant would allow no action").at("actions"))?,
         max_lifetime,
@@ -446,7 +443,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         (access, actions) => wish(access, actions)?.most(),
     };
     let bucket = before.scope.bucket().clone();
-    let paths = match (paths, before.dataset) {
+    let paths = match (paths, before.origin.dataset()) {
         (None, _) => before.scope.paths().clone(),
         (Some(paths), None) => paths,
         (Some(paths), Some(dataset)) => {
@@ -525,7 +522,7 @@ impl Native {
         let grants = self.shared.registry.grants(account).await?;
         let grant = grants.into_iter().find(|grant| grant.id == id);
         let grant = grant.ok_or_else(|| Error::not_found(Noun::Grant).at("grant"))?;
-        if grant.share.is_some() {
+        if grant.origin.share().is_some() {
             let said = "a share made this grant: take the table out of the share, or the share from its recipient";
             return Err(Error::new(Kind::Invalid, said).at("grant"));
         }

@@ -307,7 +307,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         let registry = &native.shared.registry;
         let to = Grantee::Caller(record.token.caller);
         for before in registry.grants(record.token.account).await? {
-            let whole = before.to == to && before.share.is_none() && *before.scope.paths() == Paths::Whole;
+            let whole = before.to == to && before.origin.share().is_none() && *before.scope.paths() == Paths::Whole;
             if !whole {
                 continue;
             }

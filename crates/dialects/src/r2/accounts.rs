@@ -169,12 +169,12 @@ async fn known(shared: &Shared, call: &Call, id: AccountId) -> Result<BTreeSet<B
             // That it is there is asked first: an account that is not has no grants either.
             own(shared, call, id).await?;
             let grants = shared.registry.grants(id).await?;
-            let grants = grants.into_iter().filter(|grant| grant.share.is_none());
+            let grants = grants.into_iter().filter(|grant| grant.origin.share().is_none());
             grants.map(|grant| grant.scope.bucket().clone()).collect()
         }
         Role::Member => {
             let snapshot = shared.vending.directory.account(id, call.now).await?;
-            let grants = snapshot.grants(caller).filter(|grant| grant.share.is_none());
+            let grants = snapshot.grants(caller).filter(|grant| grant.origin.share().is_none());
             grants.map(|grant| grant.scope.bucket().clone()).collect()
         }
     };

@@ -16,7 +16,7 @@ use valetkey_core::caller::{CallerRecord, Role};
 use valetkey_core::cors::{CorsRules, Rules};
 use valetkey_core::credential::Credential;
 use valetkey_core::fair::Budget;
-use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::grant::{Grant, Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId, TokenId};
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::{BucketName, Name};
@@ -421,9 +421,7 @@ impl World {
             account,
             to: to.map_or(Grantee::Everyone, Grantee::Caller),
             storage: self.storage,
-            dataset,
-            share: None,
-            workspace: None,
+            origin: dataset.map_or(Origin::Plain, Origin::Dataset),
             scope: Scope::new(bucket(bucket_name), paths, actions).unwrap(),
             max_lifetime: Lifetime::secs(604_800),
             from: None,

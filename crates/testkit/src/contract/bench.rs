@@ -9,7 +9,7 @@ use valetkey_core::Error;
 use valetkey_core::account::{Account, Metering, Quotas};
 use valetkey_core::ask::{Ask, Asked, GrantRef, Target, Wanted};
 use valetkey_core::caller::{Caller, Role};
-use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::grant::{Grant, Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId};
 use valetkey_core::keyring::{Carried, Claims};
 use valetkey_core::lease::{Lease, LeaseState, Revoker};
@@ -117,9 +117,7 @@ pub fn new_grant(account: AccountId, storage: &Storage, text: &str, scope: Scope
         account,
         to: Grantee::Everyone,
         storage: storage.id,
-        dataset: None,
-        share: None,
-        workspace: None,
+        origin: Origin::Plain,
         scope,
         max_lifetime: Lifetime::secs(604_800),
         from: None,

@@ -6,7 +6,7 @@ use valetkey_core::Kind;
 use valetkey_core::account::{Metering, Standing};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::{Noun, Stranger};
-use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::grant::{Grant, Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId};
 use valetkey_core::nouns::dataset::{Dataset, Newest};
 use valetkey_core::nouns::registry::NewStorage;
@@ -128,7 +128,10 @@ pub async fn what_is_missing_is_not_found(bench: &Bench) {
         (valetkey_core::grant::Grant { to: Grantee::Caller(nobody), ..grant.clone() }, Noun::Caller),
         (valetkey_core::grant::Grant { storage: no_storage, ..grant.clone() }, Noun::Storage),
         (valetkey_core::grant::Grant { scope: reads("elsewhere", &["x"]), ..grant.clone() }, Noun::Bucket),
-        (valetkey_core::grant::Grant { dataset: Some(DatasetId::from_bytes([9; 16])), ..grant.clone() }, Noun::Dataset),
+        (
+            valetkey_core::grant::Grant { origin: Origin::Dataset(DatasetId::from_bytes([9; 16])), ..grant.clone() },
+            Noun::Dataset,
+        ),
     ] {
         assert_eq!(registry.create_grant(grant, now).await.unwrap_err().kind(), missing(noun));
     }
@@ -160,7 +163,7 @@ pub async fn what_does_not_fit_is_refused(bench: &Bench) {
         valetkey_core::grant::Grant {
             storage: second.id,
             scope: reads("pond", &["x"]),
-            dataset: Some(dataset),
+            origin: Origin::Dataset(dataset),
             ..grant.clone()
         },
         valetkey_core::grant::Grant { from: Some(now), until: Some(now), ..grant.clone() },

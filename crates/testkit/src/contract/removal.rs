@@ -6,7 +6,7 @@ use valetkey_core::account::Metering;
 use valetkey_core::ask::Ask;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
-use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::grant::{Grant, Grantee, Origin};
 use valetkey_core::lease::{Lease, LeaseState};
 use valetkey_core::nouns::dataset::{Dataset, Newest};
 use valetkey_core::nouns::removal::{Amendment, How, Plan, Thing};
@@ -33,7 +33,7 @@ async fn everything(bench: &Bench) -> (Tenant, Vec<Thing>) {
     let other = NewStore::of(bench).await;
     let dataset = registry.create_dataset(new_dataset(&tenant.storage, "jobs"), now).await.unwrap();
     let given = Grant {
-        dataset: Some(dataset),
+        origin: Origin::Dataset(dataset),
         ..new_grant(account, &tenant.storage, "given", reads("lake", &["jobs/daily"]))
     };
     registry.create_grant(given, now).await.unwrap();

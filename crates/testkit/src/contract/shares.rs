@@ -7,7 +7,7 @@ use valetkey_core::account::{Account, Metering};
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::caller::Role;
 use valetkey_core::error::{Error, Kind, Noun, Stranger};
-use valetkey_core::grant::Grantee;
+use valetkey_core::grant::{Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, ShareId, TableId, TokenId};
 use valetkey_core::nouns::share::{
     History, LinkCode, ProfileKind, ProfileLink, READ, Recipient, Share, SharedName, SharedTable, TableAccess,
@@ -231,7 +231,7 @@ pub async fn a_shares_grants_open_nothing_but_what_is_asked_of_the_share(bench: 
     let place = Target::Place { bucket: bucket("lake"), paths };
     assert!(bench.decide(&tenant.token, &Ask { target: place, ..of(one.id, &["t/orders"]) }).await.is_err());
     let grants = bench.registry.grants(tenant.account.id).await.unwrap();
-    for grant in grants.iter().filter(|grant| grant.share.is_some()) {
+    for grant in grants.iter().filter(|grant| grant.origin.share().is_some()) {
         assert!(bench.decide(&tenant.token, &crate::contract::bench::ask(grant.id)).await.is_err());
     }
 }
@@ -307,7 +307,7 @@ pub async fn a_changed_recipient_keeps_one_grant_for_each_table(bench: &Bench) {
     let shorter = Recipient { max_lifetime: Lifetime::secs(120), until: Some(until), ..to(bench, &sales, &tenant) };
     bench.shares.add_recipient(shorter, by(&tenant, bench.now())).await.unwrap();
     let grants = bench.registry.grants(tenant.account.id).await.unwrap();
-    assert_eq!(grants.iter().filter(|grant| grant.share == Some(sales.id)).count(), 1);
+    assert_eq!(grants.iter().filter(|grant| grant.origin == Origin::Share(sales.id)).count(), 1);
     let permit = opens(bench, &tenant, sales.id, &["t/one"]).await.unwrap();
     assert_eq!(permit.until(), Lifetime::secs(120).ends(bench.now()));
     assert_eq!(bench.shares.recipients(sales.id).await.unwrap(), [shorter]);

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::error::{Error, Kind, Noun};
-use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::grant::{Grant, Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::name::Name;
@@ -20,7 +20,10 @@ use crate::memory::{Memory, World};
 
 impl World {
     fn parent_record(&self, token: &TokenRecord) -> ParentRecord {
-        let own = self.grants.iter().filter(|grant| grant.to == Grantee::Caller(token.caller) && grant.share.is_none());
+        let own = self
+            .grants
+            .iter()
+            .filter(|grant| grant.to == Grantee::Caller(token.caller) && grant.origin.share().is_none());
         let mut own: Vec<&Grant> = own.collect();
         own.sort_by(|one, two| one.name.cmp(&two.name));
         let reach = own.iter().map(|grant| (grant.scope.bucket().clone(), grant.scope.actions())).collect();
@@ -89,9 +92,7 @@ impl Parents for Memory {
                 account,
                 to: Grantee::Caller(caller),
                 storage,
-                dataset: None,
-                share: None,
-                workspace: None,
+                origin: Origin::Plain,
                 scope,
                 max_lifetime: LONGEST,
                 from: None,

@@ -66,7 +66,7 @@ impl World {
             return Err(Error::not_found(Noun::Caller).at("to"));
         }
         self.check_bucket(grant.storage, grant.scope.bucket())?;
-        if let Some(dataset) = grant.dataset {
+        if let Some(dataset) = grant.origin.dataset() {
             let known = self.datasets.iter().find(|known| known.id == dataset);
             let known = known.ok_or_else(|| Error::not_found(Noun::Dataset).at("dataset"))?;
             if (known.storage, &known.bucket) != (grant.storage, grant.scope.bucket()) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use jiff::Timestamp;
 use valetkey_core::caller::{CallerStanding, Role};
 use valetkey_core::error::{Error, Kind, Noun};
-use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::grant::{Grant, Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
 use valetkey_core::lease::{Lease, Revocation, Revoker};
 use valetkey_core::name::Name;
@@ -52,9 +52,7 @@ impl World {
                 let workspaces = self.shelf.workspaces.iter().filter(|one| one.account == *id);
                 workspaces.for_each(|one| add(Tie::Needs, Thing::Workspace(one.id)));
                 let everyones = self.grants.iter().filter(|one| one.account == *id && one.to == Grantee::Everyone);
-                everyones
-                    .filter(|one| one.share.is_none() && one.workspace.is_none())
-                    .for_each(|one| add(Tie::Needs, Thing::Grant(one.id)));
+                everyones.filter(|one| !one.origin.is_part()).for_each(|one| add(Tie::Needs, Thing::Grant(one.id)));
                 self.shared
                     .shares
                     .iter()
@@ -70,7 +68,8 @@ impl World {
             }
             Thing::Caller(id) => {
                 self.live_tokens(*id, now).into_iter().for_each(|token| add(Tie::Part, Thing::Token(token)));
-                let own = self.grants.iter().filter(|one| one.to == Grantee::Caller(*id) && one.share.is_none());
+                let own =
+                    self.grants.iter().filter(|one| one.to == Grantee::Caller(*id) && one.origin.share().is_none());
                 own.for_each(|one| add(Tie::Part, Thing::Grant(one.id)));
                 for one in self.shared.recipients.iter().filter(|one| one.to == Grantee::Caller(*id)) {
                     add(Tie::Part, Thing::Recipient { share: one.share, account: one.account, to: one.to.into() });
@@ -91,8 +90,7 @@ impl World {
             Thing::Bucket(name) => {
                 let of = self.buckets.iter().find(|(known, _)| known == name).map(|(_, storage)| *storage);
                 let own = self.grants.iter().filter(|one| Some(one.storage) == of && one.scope.bucket() == name);
-                own.filter(|one| one.share.is_none() && one.workspace.is_none())
-                    .for_each(|one| add(Tie::Needs, Thing::Grant(one.id)));
+                own.filter(|one| !one.origin.is_part()).for_each(|one| add(Tie::Needs, Thing::Grant(one.id)));
                 self.datasets
                     .iter()
                     .filter(|one| one.bucket == *name)
@@ -106,11 +104,11 @@ impl World {
                     .for_each(|one| add(Tie::Needs, Thing::Table(one.id)));
             }
             Thing::Dataset(id) => {
-                let own = self.grants.iter().filter(|one| one.dataset == Some(*id));
+                let own = self.grants.iter().filter(|one| one.origin == Origin::Dataset(*id));
                 own.for_each(|one| add(Tie::Needs, Thing::Grant(one.id)));
             }
             Thing::Workspace(id) => {
-                let own = self.grants.iter().filter(|one| one.workspace == Some(*id));
+                let own = self.grants.iter().filter(|one| one.origin == Origin::Workspace(*id));
                 own.for_each(|one| add(Tie::Part, Thing::Grant(one.id)));
                 let projects = self.shelf.projects.iter().filter(|one| one.workspace == *id);
                 projects.for_each(|one| add(Tie::Part, Thing::Project(one.id)));

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use valetkey_core::caller::Role;
 use valetkey_core::error::{Error, Kind};
-use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::grant::{Grant, Grantee, Origin};
 use valetkey_core::id::{CallerId, DatasetId, GrantId, StorageId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
@@ -250,9 +250,7 @@ async fn make(node: &Node) -> anyhow::Result<State> {
             account: account.id,
             to: Grantee::Caller(caller),
             storage,
-            dataset: Some(dataset),
-            share: None,
-            workspace: None,
+            origin: Origin::Dataset(dataset),
             scope,
             max_lifetime: Lifetime::secs(604_800),
             from: None,

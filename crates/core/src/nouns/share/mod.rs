@@ -1,7 +1,7 @@
 //! What providers share with recipients: shares, the tables in them, and who was given which. The port that keeps them.
 //!
 //! A share opens nothing by itself. Giving it to a recipient makes one grant for each of its tables, bound to the share
-//! ([`crate::grant::Grant::share`]), so that policy decides here as everywhere. Both change in one step.
+//! ([`Origin::Share`]), so that policy decides here as everywhere. Both change in one step.
 
 mod link;
 mod name;
@@ -18,7 +18,7 @@ pub use name::SharedName;
 
 use crate::caller::Caller;
 use crate::error::{Error, Kind, Noun};
-use crate::grant::{Grant, Grantee};
+use crate::grant::{Grant, Grantee, Origin};
 use crate::id::{AccountId, CallerId, GrantId, ShareId, StorageId, TableId, TokenId};
 use crate::lease::Revoker;
 use crate::name::{BucketName, Name, shortened};
@@ -248,9 +248,7 @@ impl SharedTable {
             account: *account,
             to: *to,
             storage: self.storage,
-            dataset: None,
-            share: Some(*share),
-            workspace: None,
+            origin: Origin::Share(*share),
             scope,
             max_lifetime: *max_lifetime,
             from: None,
@@ -539,7 +537,7 @@ mod tests {
                 prop_assert_eq!(grant.scope.covers("lake", key.as_bytes(), action), inside && reads);
             }
             prop_assert_eq!(table.root.holds(key.as_bytes()), inside);
-            prop_assert_eq!(grant.share, Some(table.share));
+            prop_assert_eq!(grant.origin, Origin::Share(table.share));
         }
     }
 
