@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::error::{Error, Kind, Stranger};
+use crate::error::{Error, Kind, Noun, Stranger};
 use crate::id::{AccountId, CallerId, TokenId};
 use crate::name::Name;
 
@@ -68,6 +68,20 @@ impl CallerStanding {
             Self::Removed => Err(Error::new(Kind::Unauthenticated(Stranger::Revoked), "the caller was removed")),
         }
     }
+
+    /// Refuses a new token for who would not be served with it.
+    ///
+    /// # Errors
+    /// `Invalid` for a suspended one, `NotFound` for one that is gone.
+    pub fn takes_tokens(self) -> Result<(), Error> {
+        match self {
+            Self::Active => Ok(()),
+            Self::Suspended => {
+                Err(Error::new(Kind::Invalid, "the caller is suspended: activate it first").at("caller"))
+            }
+            Self::Removed => Err(Error::not_found(Noun::Caller)),
+        }
+    }
 }
 
 /// A caller as its account's list shows it.
@@ -83,6 +97,20 @@ pub struct CallerRecord {
     pub role: Role,
     /// Whether it is served.
     pub standing: CallerStanding,
+}
+
+impl CallerRecord {
+    /// Refuses to be taken for a caller of the same name that has another role.
+    ///
+    /// # Errors
+    /// `AlreadyExists`.
+    pub fn has_role(&self, role: Role) -> Result<(), Error> {
+        if self.role == role {
+            return Ok(());
+        }
+        let said = format!("the caller `{}` is there already, as {}", self.name, self.role.as_str());
+        Err(Error::new(Kind::AlreadyExists(Noun::Caller), said).at("role"))
+    }
 }
 
 /// Who is asking: made only by a [`crate::port::Directory`] that checked the token.

@@ -257,6 +257,11 @@ impl Error {
         Self::new(Kind::NotFound(noun), format!("no such {noun}"))
     }
 
+    /// Refuses a name that is taken.
+    pub fn taken(noun: Noun, name: impl fmt::Display) -> Self {
+        Self::new(Kind::AlreadyExists(noun), format!("there is a {noun} named `{name}` already")).at("name")
+    }
+
     /// Names the field of the request that is at fault.
     #[must_use]
     pub fn at(mut self, field: impl Into<Cow<'static, str>>) -> Self {

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::error::{Error, Kind};
 use crate::id::{AccountId, CallerId, DatasetId, GrantId, ShareId, StorageId, WorkspaceId};
 use crate::name::Name;
 use crate::scope::Scope;
@@ -89,6 +90,38 @@ pub struct Grant {
     pub until: Option<Timestamp>,
 }
 
+/// A grant to be added, for itself or as a dataset's: what a share or a workspace makes, it makes itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewGrant {
+    /// Its name, unique in its account.
+    pub name: Name,
+    /// The account whose callers it is for.
+    pub account: AccountId,
+    /// Which of them.
+    pub to: Grantee,
+    /// The storage the scope is in.
+    pub storage: StorageId,
+    /// The dataset it opens, if it is given as one.
+    pub dataset: Option<DatasetId>,
+    /// What it opens.
+    pub scope: Scope,
+    /// No credential of it lives longer.
+    pub max_lifetime: Lifetime,
+    /// It opens nothing before.
+    pub from: Option<Timestamp>,
+    /// It opens nothing from then on, and no credential of it lives longer.
+    pub until: Option<Timestamp>,
+}
+
+impl NewGrant {
+    /// The grant, once it has an id.
+    pub fn stored(self, id: GrantId) -> Grant {
+        let Self { name, account, to, storage, dataset, scope, max_lifetime, from, until } = self;
+        let origin = dataset.map_or(Origin::Plain, Origin::Dataset);
+        Grant { id, name, account, to, storage, origin, scope, max_lifetime, from, until }
+    }
+}
+
 /// Whether a grant opens anything at an instant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GrantTime {
@@ -110,6 +143,17 @@ impl Grant {
         } else {
             GrantTime::Live
         }
+    }
+
+    /// Refuses a grant that never opens anything.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub fn check_times(from: Option<Timestamp>, until: Option<Timestamp>) -> Result<(), Error> {
+        if from.zip(until).is_some_and(|(from, until)| until <= from) {
+            return Err(Error::new(Kind::Invalid, "the grant would end before it begins").at("until"));
+        }
+        Ok(())
     }
 
     /// Whether it is for that caller.

@@ -46,6 +46,13 @@ pub struct Revoker {
     pub at: Timestamp,
 }
 
+impl Revoker {
+    /// The server itself, or nobody who is known.
+    pub const fn server(at: Timestamp) -> Self {
+        Self { by: CallerId::from_bytes([0; 16]), at }
+    }
+}
+
 /// What became of a lease. That its time is over is not a state: it is `now`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LeaseState {

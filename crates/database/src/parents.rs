@@ -195,12 +195,7 @@ impl Parents for ParentKeys {
     }
 
     async fn create_parent(&self, new: NewParent, token: &PlainToken, now: Timestamp) -> Result<ParentRecord, Error> {
-        if new.buckets.is_empty() {
-            return Err(Error::new(Kind::Invalid, "a parent access key opens at least one bucket").at("buckets"));
-        }
-        if new.until.is_some_and(|until| until <= now) {
-            return Err(Error::new(Kind::Invalid, "the end is not in the future").at("until"));
-        }
+        new.check(now)?;
         let noise = || random_10(&*self.database.shared.entropy);
         let ids = parents::Ids {
             caller: CallerId::new(now, noise()),

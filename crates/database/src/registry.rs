@@ -7,11 +7,11 @@ use valetkey_core::account::{Account, Metering, OwnQuota, Standing};
 use valetkey_core::audit::{Author, Change, ChangeFilter, Deed};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::Noun;
-use valetkey_core::grant::Grant;
+use valetkey_core::grant::{Grant, NewGrant};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::nouns::dataset::Dataset;
+use valetkey_core::nouns::dataset::NewDataset;
 use valetkey_core::nouns::registry::{
     CallerFilter, Catalog, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter,
     TokenRecord, Verified,
@@ -187,10 +187,8 @@ impl Registry for Database {
             match standing {
                 Standing::Suspended => {
                     // Whoever suspends it ends its credentials too; by whom that was is on record with them.
-                    let by = Revoker {
-                        by: Author::current().caller.unwrap_or(CallerId::from_bytes([0; 16])),
-                        at: database.shared.clock.now(),
-                    };
+                    let at = database.shared.clock.now();
+                    let by = Author::current().caller.map_or(Revoker::server(at), |by| Revoker { by, at });
                     database.or_owe(done, Owed::SuspendAccount(id, metering), by)?;
                 }
                 Standing::Active => {
@@ -347,6 +345,7 @@ impl Registry for Database {
     }
 
     async fn create_storage(&self, new: NewStorage, now: Timestamp) -> Result<Storage, Error> {
+        new.check()?;
         let (database, id) = (self.clone(), StorageId::new(now, self.noise()));
         self.unbroken(async move {
             let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
@@ -362,6 +361,7 @@ impl Registry for Database {
     }
 
     async fn change_storage(&self, id: StorageId, new: NewStorage) -> Result<Storage, Error> {
+        new.check()?;
         let database = self.clone();
         self.unbroken(async move {
             let change = async |db: &mut SqliteConnection, notes: &mut Notes| {
@@ -389,9 +389,9 @@ impl Registry for Database {
         .await
     }
 
-    async fn create_dataset(&self, mut dataset: Dataset, now: Timestamp) -> Result<DatasetId, Error> {
+    async fn create_dataset(&self, new: NewDataset, now: Timestamp) -> Result<DatasetId, Error> {
         let database = self.clone();
-        dataset.id = DatasetId::new(now, self.noise());
+        let dataset = new.stored(DatasetId::new(now, self.noise()));
         self.unbroken(async move {
             let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
                 registry::create_dataset(db, &dataset, now).await?;
@@ -405,9 +405,9 @@ impl Registry for Database {
         .await
     }
 
-    async fn create_grant(&self, mut grant: Grant, now: Timestamp) -> Result<GrantId, Error> {
+    async fn create_grant(&self, new: NewGrant, now: Timestamp) -> Result<GrantId, Error> {
         let database = self.clone();
-        grant.id = GrantId::new(now, self.noise());
+        let grant = new.stored(GrantId::new(now, self.noise()));
         self.unbroken(async move {
             let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
                 registry::create_grant(db, &grant, now).await?;

@@ -236,7 +236,7 @@ impl Database {
         let now = self.shared.clock.now();
         let mut reader = self.reader().await?;
         let mut plan = removal::plan(&mut reader, what, now).await?;
-        let nobody = Revoker { by: CallerId::from_bytes([0; 16]), at: now };
+        let nobody = Revoker::server(now);
         let ending = Ending::of(&mut reader, &plan, How::ALL, nobody).await?;
         plan.leases = u64::try_from(ending.found(&mut reader).await?.len()).unwrap_or(u64::MAX);
         Ok(plan)
@@ -245,7 +245,7 @@ impl Database {
     /// How many live leases a change would end.
     pub(crate) async fn preview_of(&self, change: &Amendment, now: Timestamp) -> Result<u64, Error> {
         let _ = self.settle().await;
-        let by = self.ender(Revoker { by: CallerId::from_bytes([0; 16]), at: now });
+        let by = self.ender(Revoker::server(now));
         let mut reader = self.reader().await?;
         let change = change::checked(&mut reader, change, by.at).await?;
         if let Amendment::Grant(grant) = &change {

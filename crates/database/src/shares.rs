@@ -14,7 +14,7 @@ use valetkey_core::lease::Revoker;
 use valetkey_core::nouns::registry::{Registry as _, TokenRecord};
 use valetkey_core::nouns::removal::{How, Thing};
 use valetkey_core::nouns::share::{
-    LinkDigest, ProfileLink, Recipient, Share, SharedName, SharedTable, SharedWith, Shares,
+    LinkDigest, NewTable, ProfileLink, Recipient, Share, SharedName, SharedTable, SharedWith, Shares,
 };
 use valetkey_core::time::random_10;
 use valetkey_core::token::{Maker, PlainToken};
@@ -80,8 +80,8 @@ impl Shares for Database {
         self.remove(&Thing::Share(share), How::ending(end_credentials), by).await.map(drop)
     }
 
-    async fn add_table(&self, mut table: SharedTable, now: Timestamp) -> Result<SharedTable, Error> {
-        table.id = TableId::new(now, random_10(&*self.shared.entropy));
+    async fn add_table(&self, share: ShareId, new: NewTable, now: Timestamp) -> Result<SharedTable, Error> {
+        let table = new.stored(TableId::new(now, self.noise()), share)?;
         let database = self.clone();
         self.unbroken(async move {
             let ids = database.grant_ids(now);

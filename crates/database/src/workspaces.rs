@@ -37,10 +37,8 @@ impl Workspaces for Database {
 
     async fn create_workspace(&self, new: NewWorkspace, now: Timestamp) -> Result<Workspace, Error> {
         let database = self.clone();
-        let (workspace, mut grants) = new.made(WorkspaceId::new(now, self.noise()), now)?;
-        for grant in &mut grants {
-            grant.id = GrantId::new(now, self.noise());
-        }
+        let grant_id = || GrantId::new(now, self.noise());
+        let (workspace, grants) = new.made(WorkspaceId::new(now, self.noise()), grant_id, now)?;
         self.unbroken(async move {
             let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
                 workspaces::create(db, &workspace, &grants, now).await?;

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
 use valetkey_core::caller::Role;
-use valetkey_core::grant::{Grantee, Origin};
+use valetkey_core::grant::Grantee;
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::Name;
 use valetkey_core::nouns::package::{Digest, Manifest, Packages, Tag, Upload, UploadKey};
@@ -25,7 +25,7 @@ use valetkey_core::{Error, Kind, Secret};
 use valetkey_database::{Database, HOLDINGS, Holdings, ParentKeys, Settings};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
-use valetkey_testkit::contract::bench::{bucket, by};
+use valetkey_testkit::contract::bench::{bucket, by, new_grant, reads};
 use valetkey_testkit::contract::registry::new_dataset;
 use valetkey_testkit::contract::shares::new_table;
 use valetkey_testkit::contract::workspaces::new_workspace;
@@ -157,10 +157,7 @@ async fn grants_are_bounded_however_they_are_made() {
     let database = shelf.open(&["grants:2", "workspaces:1"]).await;
     let bench = shelf.bench(&database);
     let tenant = bench.tenant("acme", Metering::Free).await;
-    let kept = database.grants(tenant.account.id).await.unwrap();
-    let mut grant = kept[0].clone();
-    grant.name = name("another");
-    grant.to = Grantee::Everyone;
+    let mut grant = new_grant(tenant.account.id, &tenant.storage, "another", reads("lake", &["x"]));
     let id = database.create_grant(grant.clone(), bench.now()).await.unwrap();
     grant.name = name("third");
     refused(database.create_grant(grant.clone(), bench.now()).await, "grants");
@@ -246,8 +243,7 @@ impl Hands {
                 parents.create_parent(new, &token, now).await.map(drop)
             }
             "grants" => {
-                let mut grant = bench.registry.grants(account).await?.swap_remove(0);
-                (grant.name, grant.to, grant.origin) = (name(&text), Grantee::Everyone, Origin::Plain);
+                let grant = new_grant(account, &tenant.storage, &text, reads("lake", &["x"]));
                 bench.registry.create_grant(grant, now).await.map(drop)
             }
             "workspaces" => bench.workspaces.create_workspace(new_workspace(tenant, &text, None), now).await.map(drop),
@@ -260,8 +256,8 @@ impl Hands {
                 bench.shares.create_share(account, &own, None, now).await.map(drop)
             }
             "shared-tables" => {
-                let table = new_table(share.id, &tenant.storage, &text, &format!("tables/{text}"));
-                bench.shares.add_table(table, now).await.map(drop)
+                let table = new_table(&tenant.storage, &text, &format!("tables/{text}"));
+                bench.shares.add_table(share.id, table, now).await.map(drop)
             }
             "recipients" => {
                 let caller = bench.registry.ensure_caller(account, &name(&text), Role::Member, now).await?;

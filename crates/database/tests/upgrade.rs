@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::account::Metering;
-use valetkey_core::grant::{Grant, Origin};
+use valetkey_core::grant::NewGrant;
 use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
 use valetkey_core::nouns::removal::{How, Thing};
 use valetkey_core::time::{Clock, Entropy};
@@ -41,8 +41,8 @@ async fn a_database_from_before_removals_knows_which_grants_were_made_for_a_work
     let workspace = bench.workspaces.create_workspace(new, clock.now()).await.unwrap().id;
     // Made at the same time, for a dataset.
     let dataset = database.create_dataset(new_dataset(&tenant.storage, "jobs"), clock.now()).await.unwrap();
-    let of_dataset = Grant {
-        origin: Origin::Dataset(dataset),
+    let of_dataset = NewGrant {
+        dataset: Some(dataset),
         ..new_grant(account, &tenant.storage, "workspace-main-data", reads("lake", &["jobs/daily"]))
     };
     database.create_grant(of_dataset, clock.now()).await.unwrap();

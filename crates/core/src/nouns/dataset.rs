@@ -67,6 +67,59 @@ pub struct Dataset {
     pub sample: Option<Key>,
 }
 
+/// A dataset to be added.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewDataset {
+    /// Its name, unique on this server.
+    pub name: Name,
+    /// The group it is listed under.
+    pub topic: Name,
+    /// A sentence for people.
+    pub description: String,
+    /// Where it is.
+    pub storage: StorageId,
+    /// In which bucket.
+    pub bucket: BucketName,
+    /// Under which directory.
+    pub path: Path,
+    /// The files' format.
+    pub format: String,
+    /// How often it is renewed.
+    pub frequency: String,
+    /// The version of its layout.
+    pub version: String,
+    /// Whether another dataset takes its place.
+    pub deprecated: bool,
+    /// Which of its files is the newest.
+    pub newest: Newest,
+    /// The object, in the same bucket, that explains its columns.
+    pub dictionary: Option<Key>,
+    /// The object, in the same bucket, that shows a few of its rows.
+    pub sample: Option<Key>,
+}
+
+impl NewDataset {
+    /// The dataset, once it has an id.
+    pub fn stored(self, id: DatasetId) -> Dataset {
+        Dataset {
+            id,
+            name: self.name,
+            topic: self.topic,
+            description: self.description,
+            storage: self.storage,
+            bucket: self.bucket,
+            path: self.path,
+            format: self.format,
+            frequency: self.frequency,
+            version: self.version,
+            deprecated: self.deprecated,
+            newest: self.newest,
+            dictionary: self.dictionary,
+            sample: self.sample,
+        }
+    }
+}
+
 /// The datasets of the catalogue. Read-mostly: when warm it makes no query.
 #[async_trait]
 pub trait Datasets: Send + Sync {

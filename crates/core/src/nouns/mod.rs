@@ -7,6 +7,7 @@ pub mod package;
 pub mod parent;
 pub mod registry;
 pub mod removal;
+pub mod rules;
 pub mod share;
 pub mod storage_admin;
 pub mod table;

@@ -9,11 +9,11 @@ use crate::account::{Account, Metering, Standing};
 use crate::audit::{Change, ChangeFilter};
 use crate::caller::{CallerRecord, CallerStanding, Role};
 use crate::error::{Error, Noun};
-use crate::grant::Grant;
+use crate::grant::{Grant, NewGrant};
 use crate::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
 use crate::lease::{LeaseRecord, Revocation, Revoker};
 use crate::name::{BucketName, Name};
-use crate::nouns::dataset::{Dataset, Datasets};
+use crate::nouns::dataset::{Datasets, NewDataset};
 use crate::nouns::removal::{Amendment, How, Plan, Thing};
 use crate::nouns::usage::Balance;
 use crate::storage::{ExternalConfig, Storage, StorageKind};
@@ -344,10 +344,10 @@ pub trait Registry: Catalog {
     async fn change_storage(&self, id: StorageId, storage: NewStorage) -> Result<Storage, Error>;
     /// Adds a bucket of a store. A bucket's name is unique on this server.
     async fn create_bucket(&self, storage: StorageId, bucket: &BucketName, now: Timestamp) -> Result<(), Error>;
-    /// Adds a dataset to the catalogue. Its id is made by the store.
-    async fn create_dataset(&self, dataset: Dataset, now: Timestamp) -> Result<DatasetId, Error>;
-    /// Adds a grant. Its id is made by the store; the bucket must be one of the storage's.
-    async fn create_grant(&self, grant: Grant, now: Timestamp) -> Result<GrantId, Error>;
+    /// Adds a dataset to the catalogue.
+    async fn create_dataset(&self, dataset: NewDataset, now: Timestamp) -> Result<DatasetId, Error>;
+    /// Adds a grant; the bucket must be one of the storage's.
+    async fn create_grant(&self, grant: NewGrant, now: Timestamp) -> Result<GrantId, Error>;
     /// Removes a grant; with `end_credentials` what was vended under it ends too.
     async fn remove_grant(
         &self,

@@ -1,7 +1,10 @@
 //! Removing what was made, whatever it is: what goes with it, what stands in the way, and what it ends. One mechanism for every
 //! noun: a store answers what depends on each [`Thing`] and how each is taken out, and everything else follows from that.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
+
+use jiff::Timestamp;
 
 use crate::account::Account;
 use crate::caller::Role;
@@ -12,6 +15,7 @@ use crate::id::{
 };
 use crate::name::{BucketName, Name};
 use crate::nouns::dataset::Dataset;
+use crate::storage::StorageKind;
 use crate::token::Maker;
 
 /// Something that can be removed.
@@ -135,6 +139,25 @@ impl Thing {
             | Self::Packages(_) => false,
         }
     }
+
+    /// The token that it is.
+    pub const fn token(&self) -> Option<TokenId> {
+        match self {
+            Self::Token(id) | Self::ParentKey(id) => Some(*id),
+            Self::Account(_)
+            | Self::Caller(_)
+            | Self::Grant(_)
+            | Self::Storage(_)
+            | Self::Bucket(_)
+            | Self::Dataset(_)
+            | Self::Workspace(_)
+            | Self::Project(_)
+            | Self::Share(_)
+            | Self::Table(_)
+            | Self::Recipient { .. }
+            | Self::Packages(_) => None,
+        }
+    }
 }
 
 /// How a thing hangs on another.
@@ -234,6 +257,78 @@ impl Plan {
     }
 }
 
+/// A plan in the making: a database is asked for what depends on each thing, until nothing more does.
+#[derive(Debug)]
+pub struct Planning {
+    plan: Plan,
+    known: BTreeSet<Thing>,
+    next: VecDeque<(Thing, Tie)>,
+}
+
+impl Planning {
+    /// Begins with the thing that is to be removed.
+    pub fn of(what: Item) -> Self {
+        let (known, next) = (BTreeSet::from([what.thing.clone()]), VecDeque::from([(what.thing.clone(), Tie::Part)]));
+        let plan = Plan { what, with: Vec::new(), needs: Vec::new(), leases: 0, tokens: 0, last_operator: false };
+        Self { plan, known, next }
+    }
+
+    /// The next thing whose dependents are to be found, and how it hangs on what is removed.
+    pub fn pop(&mut self) -> Option<(Thing, Tie)> {
+        self.next.pop_front()
+    }
+
+    /// Those of a thing's dependents that are new, and how they hang on what is removed. Parts come before what needs it, at each
+    /// step: whatever is a part of what goes is told as one.
+    pub fn new_ones(&mut self, tie: Tie, mut dependents: Vec<(Thing, Tie)>) -> Vec<(Thing, Tie)> {
+        dependents.sort_by_key(|(_, own)| *own);
+        dependents.retain(|(one, _)| self.known.insert(one.clone()));
+        for (_, own) in &mut dependents {
+            *own = tie.max(*own);
+        }
+        self.next.extend(dependents.iter().cloned());
+        dependents
+    }
+
+    /// Puts one of them into the plan, now that its name is known.
+    pub fn add(&mut self, item: Item, tie: Tie) {
+        match tie {
+            Tie::Part => self.plan.with.push(item),
+            Tie::Needs => self.plan.needs.push(item),
+        }
+    }
+
+    /// The tokens that go.
+    pub fn tokens(&self) -> BTreeSet<TokenId> {
+        self.known.iter().filter_map(Thing::token).collect()
+    }
+
+    /// The plan, but for the leases, which are counted by who knows them: so many of the tokens that go are good, and these are the
+    /// operators' that are.
+    pub fn done(self, live: u64, operators: impl IntoIterator<Item = TokenId>) -> Plan {
+        let last_operator = takes_the_last_operator(&self.tokens(), operators);
+        Plan { tokens: live, last_operator, ..self.plan }
+    }
+}
+
+/// Whether some of the operators' tokens that are good go, and no other stays.
+pub fn takes_the_last_operator(going: &BTreeSet<TokenId>, operators: impl IntoIterator<Item = TokenId>) -> bool {
+    let (taken, stay): (Vec<TokenId>, Vec<TokenId>) = operators.into_iter().partition(|id| going.contains(id));
+    !taken.is_empty() && stay.is_empty()
+}
+
+/// Refuses to remove the storage that is the server's own.
+///
+/// # Errors
+/// `Invalid`.
+pub fn check_removable(kind: StorageKind) -> Result<(), Error> {
+    if kind == StorageKind::Embedded {
+        let said = "the embedded store is the server's own, and is not removed";
+        return Err(Error::new(Kind::Invalid, said).at("storage"));
+    }
+    Ok(())
+}
+
 /// The refusal to end the last token of an operator.
 pub fn last_operator() -> Error {
     let said = "this is the last token of an operator that is good: make another one first, or say `last_operator`; then only `valetkey server init --new-operator-token`, on the server's machine, makes a new one";
@@ -259,7 +354,7 @@ pub enum Amendment {
         /// Which.
         id: TokenId,
         /// From when on it is good no more; nothing for as long as its maker allows.
-        until: Option<jiff::Timestamp>,
+        until: Option<Timestamp>,
         /// Who says so.
         maker: Maker,
     },
@@ -282,7 +377,7 @@ pub enum Amendment {
 
 impl Amendment {
     /// Whether a grant gives less from now on than it did.
-    pub fn narrows(&self, before: &Grant, now: jiff::Timestamp) -> bool {
+    pub fn narrows(&self, before: &Grant, now: Timestamp) -> bool {
         let Self::Grant(after) = self else { return false };
         let sooner = after.until.is_some_and(|until| before.until.is_none_or(|was| until < was));
         sooner
@@ -299,7 +394,7 @@ impl Amendment {
         before: Option<&Grant>,
         lease: &crate::lease::Lease,
         asked_with: Option<TokenId>,
-        now: jiff::Timestamp,
+        now: Timestamp,
     ) -> bool {
         match self {
             Self::Grant(after) => {
@@ -315,7 +410,7 @@ impl Amendment {
 }
 
 /// Whether a lease takes from a grant, as it was, what that no longer gives. A lease of several grants has of each what it covers.
-fn exceeds(before: &Grant, after: &Grant, lease: &crate::lease::Lease, now: jiff::Timestamp) -> bool {
+fn exceeds(before: &Grant, after: &Grant, lease: &crate::lease::Lease, now: Timestamp) -> bool {
     use crate::scope::Paths;
     let time = after.from.is_some_and(|from| now < from) || after.until.is_some_and(|until| until < lease.until);
     let long = crate::time::Lifetime::between(lease.opened, lease.until).is_some_and(|life| life > after.max_lifetime);

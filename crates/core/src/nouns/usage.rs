@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::id::{AccountId, TokenId};
 
 /// An account's credits.
@@ -14,6 +14,18 @@ pub struct Balance {
     pub granted: u64,
     /// Those of them that were used.
     pub used: u64,
+}
+
+impl Balance {
+    /// The balance after more was granted. As far as databases count.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub fn with(self, credits: u64) -> Result<Self, Error> {
+        let granted = self.granted.checked_add(credits).filter(|sum| i64::try_from(*sum).is_ok());
+        let too_many = || Error::new(Kind::Invalid, "these are more credits than can be counted").at("credits");
+        Ok(Self { granted: granted.ok_or_else(too_many)?, ..self })
+    }
 }
 
 /// The period a usage question is about: from `from` up to, not including, `to`, in days of a time zone.

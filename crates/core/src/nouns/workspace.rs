@@ -188,10 +188,16 @@ impl Workspace {
     ///
     /// # Errors
     /// None: no access is without actions.
-    pub fn grant(&self, opening: &Opening, access: Access, max_lifetime: Lifetime) -> Result<Grant, Error> {
+    pub fn grant(
+        &self,
+        id: GrantId,
+        opening: &Opening,
+        access: Access,
+        max_lifetime: Lifetime,
+    ) -> Result<Grant, Error> {
         let scope = Scope::new(self.bucket.clone(), self.root.paths().clone(), access.actions());
         Ok(Grant {
-            id: GrantId::from_bytes([0; 16]),
+            id,
             name: opening.name.clone(),
             account: self.account,
             to: opening.to,
@@ -204,10 +210,16 @@ impl Workspace {
         })
     }
 
-    /// The refusal of a workspace whose place is not its own.
-    pub fn overlapping(root: &Root) -> Error {
-        let said = format!("the prefix `{root}` overlaps another workspace's in this bucket");
-        Error::new(Kind::Invalid, said).at("prefix")
+    /// Refuses a workspace whose place is not its own, among those of its bucket.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub fn check_apart(&self, others: &[Root]) -> Result<(), Error> {
+        if others.iter().any(|other| other.overlaps(&self.root)) {
+            let said = format!("the prefix `{}` overlaps another workspace's in this bucket", self.root);
+            return Err(Error::new(Kind::Invalid, said).at("prefix"));
+        }
+        Ok(())
     }
 }
 
@@ -271,15 +283,20 @@ pub struct NewWorkspace {
 }
 
 impl NewWorkspace {
-    /// The workspace as it will be, and the grants that open it, whose ids the store makes.
+    /// The workspace as it will be, and the grants that open it.
     ///
     /// # Errors
     /// As [`Root::usual`] and [`Workspace::grant`].
-    pub fn made(self, id: WorkspaceId, now: Timestamp) -> Result<(Workspace, Vec<Grant>), Error> {
+    pub fn made(
+        self,
+        id: WorkspaceId,
+        mut grant_id: impl FnMut() -> GrantId,
+        now: Timestamp,
+    ) -> Result<(Workspace, Vec<Grant>), Error> {
         let Self { account, key, name, storage, bucket, root, is_default, openings, access, max_lifetime } = self;
         let root = root.map_or_else(|| Root::usual(account, id), Ok)?;
         let made = Workspace { id, account, key, name, storage, bucket, root, is_default, made: now, updated: now };
-        let grants = openings.iter().map(|opening| made.grant(opening, access, max_lifetime));
+        let grants = openings.iter().map(|opening| made.grant(grant_id(), opening, access, max_lifetime));
         let grants = grants.collect::<Result<_, _>>()?;
         Ok((made, grants))
     }
@@ -302,6 +319,20 @@ pub struct Project {
     pub made: Timestamp,
     /// When it was last changed.
     pub updated: Timestamp,
+}
+
+impl Project {
+    /// Refuses one more in a workspace that has so many.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub fn check_room(there: usize) -> Result<(), Error> {
+        if there >= MOST_PROJECTS {
+            let said = format!("the workspace has {MOST_PROJECTS} projects, which is the most");
+            return Err(Error::new(Kind::Invalid, said));
+        }
+        Ok(())
+    }
 }
 
 /// Keeps workspaces and their projects. Every change is durable when the call returns, and seen by every read made

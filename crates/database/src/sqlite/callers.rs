@@ -4,11 +4,12 @@ use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::audit::Deed;
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
-use valetkey_core::error::{Noun, Stranger};
+use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
 use valetkey_core::nouns::registry::TokenRecord;
+use valetkey_core::nouns::rules;
 use valetkey_core::token::{Maker, PlainToken, TokenDigest};
 use valetkey_core::{Error, Kind};
 
@@ -25,22 +26,9 @@ pub(crate) async fn ensure_caller(
     role: Role,
     now: Timestamp,
 ) -> Result<CallerId, Error> {
-    let known: Option<(Vec<u8>, String)> =
-        sqlx::query_as("SELECT id, role FROM callers WHERE account = ? AND name = ?")
-            .bind(account.to_bytes().to_vec())
-            .bind(name.as_str().to_owned())
-            .fetch_optional(&mut *db)
-            .await
-            .map_err(failed)?;
-    if let Some((id, known_role)) = known {
-        if known_role == role.as_str() {
-            return Ok(CallerId::from_bytes(rows::id(&id)?));
-        }
-        return Err(Error::new(
-            Kind::AlreadyExists(Noun::Caller),
-            format!("the caller `{name}` is there already, as {known_role}"),
-        )
-        .at("role"));
+    if let Some(known) = caller_named(&mut *db, account, name).await? {
+        known.has_role(role)?;
+        return Ok(known.id);
     }
     if registry::account(db, account).await?.is_none() {
         return Err(Error::not_found(Noun::Account));
@@ -55,6 +43,22 @@ pub(crate) async fn ensure_caller(
         .await
         .map_err(taken(Noun::Caller, name.as_str()))?;
     Ok(new)
+}
+
+/// A caller by its name.
+pub(crate) async fn caller_named(
+    db: &mut SqliteConnection,
+    account: AccountId,
+    name: &Name,
+) -> Result<Option<CallerRecord>, Error> {
+    let found: Option<rows::CallerRow> =
+        sqlx::query_as("SELECT id, account, name, role, standing FROM callers WHERE account = ? AND name = ?")
+            .bind(account.to_bytes().to_vec())
+            .bind(name.as_str().to_owned())
+            .fetch_optional(db)
+            .await
+            .map_err(failed)?;
+    found.map(rows::caller).transpose()
 }
 
 /// The callers of an account that were not removed.
@@ -145,20 +149,6 @@ pub(crate) async fn remove(
     Ok(())
 }
 
-/// When a token ends of itself. Refuses one that has ended: it makes nothing any more.
-async fn maker_until(db: &mut SqliteConnection, token: TokenId, now: Timestamp) -> Result<Option<Timestamp>, Error> {
-    let found = token_by_id(db, token).await?.map(|(record, _)| record);
-    let record = found.ok_or_else(|| Error::not_found(Noun::Token))?;
-    record.standing.served()?;
-    if record.revoked.is_some() {
-        return Err(Error::new(Kind::Unauthenticated(Stranger::Revoked), "the token was revoked"));
-    }
-    if record.until.is_some_and(|until| until <= now) {
-        return Err(Error::new(Kind::Unauthenticated(Stranger::Expired), "the token expired"));
-    }
-    Ok(record.until)
-}
-
 /// The end that a maker allows to what it makes now.
 pub(crate) async fn until_of(
     db: &mut SqliteConnection,
@@ -166,11 +156,11 @@ pub(crate) async fn until_of(
     asked: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Error> {
-    let own = match maker {
-        Maker::Server => None,
-        Maker::Token(token) | Maker::Outlived(token) => maker_until(db, token, now).await?,
+    let own = match maker.token() {
+        Some(token) => token_by_id(db, token).await?.map(|(record, _)| record),
+        None => None,
     };
-    Ok(maker.until(asked, own))
+    rules::until_of(maker, own.as_ref(), asked, now)
 }
 
 /// What is stored of a new token.
@@ -202,14 +192,7 @@ pub(crate) async fn insert_token(
     notes: &mut Notes,
 ) -> Result<TokenRecord, Error> {
     let NewToken { id, caller: of, token, until, made_by } = new;
-    let standing = caller(db, of).await?.ok_or_else(|| Error::not_found(Noun::Caller))?.standing;
-    match standing {
-        CallerStanding::Active => {}
-        CallerStanding::Suspended => {
-            return Err(Error::new(Kind::Invalid, "the caller is suspended: activate it first").at("caller"));
-        }
-        CallerStanding::Removed => return Err(Error::not_found(Noun::Caller)),
-    }
+    caller(db, of).await?.ok_or_else(|| Error::not_found(Noun::Caller))?.standing.takes_tokens()?;
     sqlx::query(
         "INSERT INTO tokens (id, caller, digest, tail, made_ms, until_ms, form, made_by) VALUES (?, ?, ?, ?, ?, ?, 2, ?)",
     )
@@ -298,8 +281,12 @@ pub(crate) async fn tokens(db: &mut SqliteConnection, account: Option<AccountId>
     found.into_iter().map(rows::token).collect()
 }
 
-/// The tokens of the callers of a role.
-pub(crate) async fn tokens_of_role(db: &mut SqliteConnection, role: Role) -> Result<Vec<TokenRecord>, Error> {
+/// The tokens of the callers of a role that are good.
+pub(crate) async fn good_tokens_of_role(
+    db: &mut SqliteConnection,
+    role: Role,
+    now: Timestamp,
+) -> Result<Vec<TokenId>, Error> {
     let found: Vec<rows::TokenRow> = sqlx::query_as(
         "SELECT t.id, c.id, c.name, c.account, c.role, c.standing, t.tail, t.made_ms, t.until_ms, t.revoked_ms, t.made_by
          FROM callers c JOIN tokens t ON t.caller = c.id WHERE c.role = ? ORDER BY t.id",
@@ -308,7 +295,8 @@ pub(crate) async fn tokens_of_role(db: &mut SqliteConnection, role: Role) -> Res
     .fetch_all(db)
     .await
     .map_err(failed)?;
-    found.into_iter().map(rows::token).collect()
+    let all = found.into_iter().map(rows::token).collect::<Result<Vec<_>, Error>>()?;
+    Ok(all.iter().filter(|record| record.is_live(now)).map(|record| record.id).collect())
 }
 
 /// The tokens that a token made, those that they made, and so on.

@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
+use valetkey_core::Error;
 use valetkey_core::account::{Account, OwnLimit, Standing};
 use valetkey_core::audit::Deed;
 use valetkey_core::caller::{CallerStanding, Role};
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grant;
 use valetkey_core::id::TokenId;
-use valetkey_core::nouns::removal::{Amendment, last_operator};
-use valetkey_core::{Error, Kind};
+use valetkey_core::nouns::removal::{Amendment, last_operator, takes_the_last_operator};
 
 use crate::sqlite::notes::Notes;
 use crate::sqlite::registry::{self, taken};
-use crate::sqlite::{callers, failed, removal, rows};
+use crate::sqlite::{callers, failed, rows};
 
 fn there(rows: u64, noun: Noun) -> Result<(), Error> {
     if rows == 0 { Err(Error::not_found(noun)) } else { Ok(()) }
@@ -35,16 +35,8 @@ pub(crate) async fn checked(db: &mut SqliteConnection, change: &Amendment, now: 
         Amendment::Token { id, until, maker } => {
             let known = callers::token_by_id(&mut *db, *id).await?.map(|(record, _)| record);
             let known = known.ok_or_else(|| Error::not_found(Noun::Token))?;
-            if !known.is_live(now) {
-                let said = "the token has ended, and an end is for good: make another one";
-                return Err(Error::new(Kind::Invalid, said).at("token"));
-            }
-            if known.until == *until {
-                return Ok(change.clone());
-            }
-            // Who shortens it needs to allow nothing.
-            let shorter = until.is_some_and(|until| known.until.is_none_or(|own| until <= own));
-            let until = if shorter { *until } else { callers::until_of(db, *maker, *until, now).await? };
+            let lengthened = known.is_lengthened(*until, now)?;
+            let until = if lengthened { callers::until_of(db, *maker, *until, now).await? } else { *until };
             Amendment::Token { id: *id, until, maker: *maker }
         }
         Amendment::Account(_)
@@ -61,8 +53,7 @@ pub(crate) async fn check_grant(db: &mut SqliteConnection, grant: &Grant) -> Res
     let own = registry::grants(db, grant.account).await?;
     there(u64::from(own.iter().any(|known| known.id == grant.id)), Noun::Grant)?;
     if own.iter().any(|known| known.name == grant.name && known.id != grant.id) {
-        let said = format!("there is a grant named `{}` already", grant.name);
-        return Err(Error::new(Kind::AlreadyExists(Noun::Grant), said).at("name"));
+        return Err(Error::taken(Noun::Grant, &grant.name));
     }
     Ok(())
 }
@@ -135,7 +126,8 @@ async fn write(db: &mut SqliteConnection, change: &Amendment, now: Timestamp) ->
                 let own = callers::tokens(&mut *db, Some(known.account)).await?;
                 let own: BTreeSet<TokenId> =
                     own.iter().filter(|record| record.caller == *id).map(|record| record.id).collect();
-                if removal::takes_the_last_operator(&mut *db, &own, now).await? {
+                let operators = callers::good_tokens_of_role(&mut *db, Role::Operator, now).await?;
+                if takes_the_last_operator(&own, operators) {
                     return Err(last_operator().at("role"));
                 }
             }

@@ -5,13 +5,10 @@ use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::audit::Deed;
 use valetkey_core::caller::Role;
-use valetkey_core::error::{Kind, Noun};
-use valetkey_core::grant::{Grant, Grantee, Origin};
-use valetkey_core::id::{AccountId, CallerId, GrantId, StorageId, TokenId};
-use valetkey_core::name::{BucketName, Name};
-use valetkey_core::nouns::parent::{LONGEST, NewParent};
+use valetkey_core::error::Noun;
+use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
+use valetkey_core::nouns::parent::NewParent;
 use valetkey_core::nouns::registry::TokenRecord;
-use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::token::{PlainToken, TokenDigest};
 
 use crate::sqlite::callers::{self, NewToken};
@@ -57,12 +54,6 @@ pub(crate) async fn reseal(db: &mut SqliteConnection, token: TokenId, sealed: Ve
     Ok(())
 }
 
-/// The name of a parent's grant of a bucket: readable where that is not too long.
-fn grant_name(parent: &Name, bucket: &BucketName, id: GrantId) -> Result<Name, Error> {
-    Name::parse(&format!("{parent}.{bucket}"))
-        .or_else(|_| Name::parse(&format!("parent.{}", id.to_string().trim_start_matches(GrantId::PREFIX))))
-}
-
 /// Makes a parent, whole or not at all.
 pub(crate) async fn create(
     db: &mut SqliteConnection,
@@ -72,33 +63,13 @@ pub(crate) async fn create(
     now: Timestamp,
     notes: &mut Notes,
 ) -> Result<TokenRecord, Error> {
-    let known = callers::callers(&mut *db, new.account).await?;
-    if known.iter().any(|known| known.name == new.name) {
-        let said = format!("there is a caller named `{}` already", new.name);
-        return Err(Error::new(Kind::AlreadyExists(Noun::ParentKey), said).at("name"));
+    if callers::caller_named(&mut *db, new.account, &new.name).await?.is_some() {
+        return Err(new.taken());
     }
     callers::ensure_caller(&mut *db, ids.caller, new.account, &new.name, Role::Member, now).await?;
-    let buckets = registry::buckets(&mut *db).await?;
     for (bucket, id) in new.buckets.iter().zip(&ids.grants) {
-        let known = buckets.iter().find(|(known, _)| known == bucket);
-        let storage: StorageId = known.map(|(_, storage)| *storage).ok_or_else(|| {
-            Error::new(Kind::NotFound(Noun::Bucket), format!("no such bucket: `{bucket}`")).at("buckets")
-        })?;
-        let scope = Scope::new(bucket.clone(), Paths::Whole, new.permission.actions())
-            .ok_or_else(|| Error::internal("a permission allows nothing"))?;
-        let grant = Grant {
-            id: *id,
-            name: grant_name(&new.name, bucket, *id)?,
-            account: new.account,
-            to: Grantee::Caller(ids.caller),
-            storage,
-            origin: Origin::Plain,
-            scope,
-            max_lifetime: LONGEST,
-            from: None,
-            until: None,
-        };
-        registry::create_grant(&mut *db, &grant, now).await?;
+        let storage = registry::bucket_of(&mut *db, bucket).await?;
+        registry::create_grant(&mut *db, &new.grant(*id, ids.caller, bucket, storage)?, now).await?;
     }
     let until = callers::until_of(&mut *db, new.maker, new.until, now).await?;
     let own = NewToken { id: ids.token, caller: ids.caller, token, until, made_by: new.maker.token() };

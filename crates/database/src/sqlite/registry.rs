@@ -3,17 +3,18 @@
 use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
+use valetkey_core::Error;
 use valetkey_core::account::{Account, Metering, Standing};
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, Grantee};
-use valetkey_core::id::{AccountId, CallerId, GrantId, StorageId};
+use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::Dataset;
 use valetkey_core::nouns::registry::NewStorage;
+use valetkey_core::nouns::rules::{GrantFound, Place, PlaceFound};
 use valetkey_core::nouns::usage::Balance;
 use valetkey_core::storage::{Quota, Revocability, Storage};
-use valetkey_core::{Error, Kind};
 
 use crate::sqlite::rows::{self, count, signed};
 use crate::sqlite::{failed, is_taken};
@@ -21,11 +22,7 @@ use crate::sqlite::{failed, is_taken};
 /// Refuses a name that is taken, in its own words; anything else is the database's failure.
 pub(crate) fn taken(noun: Noun, name: &str) -> impl FnOnce(sqlx::Error) -> Error {
     move |error| {
-        if is_taken(&error) {
-            Error::new(Kind::AlreadyExists(noun), format!("there is a {noun} named `{name}` already")).at("name")
-        } else {
-            failed(error)
-        }
+        if is_taken(&error) { Error::taken(noun, name) } else { failed(error) }
     }
 }
 
@@ -141,13 +138,9 @@ pub(crate) async fn add_credits(
     now: Timestamp,
 ) -> Result<Balance, Error> {
     let before = balance(&mut *db, account).await?.ok_or_else(|| Error::not_found(Noun::Account))?;
-    let granted = before
-        .granted
-        .checked_add(credits)
-        .filter(|sum| i64::try_from(*sum).is_ok())
-        .ok_or_else(|| Error::new(Kind::Invalid, "these are more credits than can be counted").at("credits"))?;
+    let after = before.with(credits)?;
     sqlx::query("UPDATE credits SET granted = ? WHERE account = ?")
-        .bind(signed(granted))
+        .bind(signed(after.granted))
         .bind(account.to_bytes().to_vec())
         .execute(&mut *db)
         .await
@@ -159,7 +152,7 @@ pub(crate) async fn add_credits(
         .execute(&mut *db)
         .await
         .map_err(failed)?;
-    Ok(Balance { granted, used: before.used })
+    Ok(after)
 }
 
 /// The account of a caller.
@@ -178,7 +171,6 @@ pub(crate) async fn create_storage(
     new: &NewStorage,
     now: Timestamp,
 ) -> Result<(), Error> {
-    check_storage(new)?;
     let query = sqlx::query(
         "INSERT INTO storages (id, name, kind, endpoint, internal_endpoint, region, min_lifetime_s, max_lifetime_s, longest_s,
              settings, secrets, sharing, calls_per_sec, burst, revocation, made_ms)
@@ -194,7 +186,6 @@ pub(crate) async fn create_storage(
 
 /// Changes a store, and says which version of it this is.
 pub(crate) async fn change_storage(db: &mut SqliteConnection, id: StorageId, new: &NewStorage) -> Result<u64, Error> {
-    check_storage(new)?;
     let query = sqlx::query(
         "UPDATE storages SET name = ?2, endpoint = ?4, internal_endpoint = ?5, region = ?6, min_lifetime_s = ?7,
              max_lifetime_s = ?8, longest_s = max(longest_s, ?8), settings = ?9, secrets = ?10, sharing = ?11,
@@ -242,17 +233,6 @@ fn with_storage<'q>(query: Bound<'q>, id: StorageId, new: &NewStorage) -> Bound<
         .bind(i64::from(calls_per_sec))
         .bind(i64::from(burst))
         .bind(external.map_or(Revocability::Immediate, |external| external.revocation).as_str())
-}
-
-fn check_storage(new: &NewStorage) -> Result<(), Error> {
-    if new.min_lifetime > new.max_lifetime {
-        return Err(Error::new(
-            Kind::Invalid,
-            format!("the least lifetime, {}, is longer than the most, {}", new.min_lifetime, new.max_lifetime),
-        )
-        .at("min_lifetime"));
-    }
-    Ok(())
 }
 
 pub(crate) async fn storages(db: &mut SqliteConnection) -> Result<Vec<Storage>, Error> {
@@ -311,31 +291,33 @@ pub(crate) async fn buckets(db: &mut SqliteConnection) -> Result<Vec<(BucketName
         .collect()
 }
 
-/// Refuses a bucket that is not one of the store's.
-pub(crate) async fn check_bucket(
-    db: &mut SqliteConnection,
-    storage: StorageId,
-    bucket: &BucketName,
-) -> Result<(), Error> {
-    if !storage_exists(db, storage).await? {
-        return Err(Error::not_found(Noun::Storage));
-    }
-    let of: Option<Vec<u8>> = sqlx::query_scalar("SELECT storage FROM buckets WHERE name = ?")
+/// The storage of a bucket.
+pub(crate) async fn bucket_of(db: &mut SqliteConnection, bucket: &BucketName) -> Result<Option<StorageId>, Error> {
+    let found: Option<Vec<u8>> = sqlx::query_scalar("SELECT storage FROM buckets WHERE name = ?")
         .bind(bucket.as_str().to_owned())
         .fetch_optional(db)
         .await
         .map_err(failed)?;
-    match of {
-        None => Err(Error::new(Kind::NotFound(Noun::Bucket), format!("no such bucket: `{bucket}`")).at("bucket")),
-        Some(of) if of == storage.to_bytes() => Ok(()),
-        Some(_) => {
-            Err(Error::new(Kind::Invalid, format!("the bucket `{bucket}` is not one of this storage")).at("bucket"))
-        }
-    }
+    found.map(|id| rows::id(&id).map(StorageId::from_bytes)).transpose()
+}
+
+async fn place_found(db: &mut SqliteConnection, place: Place<'_>) -> Result<PlaceFound, Error> {
+    let storage = storage_exists(&mut *db, place.storage).await?;
+    Ok(PlaceFound { storage, bucket_of: bucket_of(db, place.bucket).await? })
+}
+
+/// Refuses a bucket that is not one of the storage's.
+pub(crate) async fn check_place(
+    db: &mut SqliteConnection,
+    storage: StorageId,
+    bucket: &BucketName,
+) -> Result<(), Error> {
+    let place = Place { storage, bucket };
+    place.check(place_found(db, place).await?)
 }
 
 pub(crate) async fn create_dataset(db: &mut SqliteConnection, dataset: &Dataset, now: Timestamp) -> Result<(), Error> {
-    check_bucket(db, dataset.storage, &dataset.bucket).await?;
+    check_place(db, dataset.storage, &dataset.bucket).await?;
     sqlx::query(
         "INSERT INTO datasets (id, name, topic, description, storage, bucket, path_kind, path, format, frequency, version, deprecated, made_ms, newest, dictionary, sample)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -381,32 +363,34 @@ pub(crate) async fn create_grant(db: &mut SqliteConnection, grant: &Grant, now: 
 
 /// Refuses a grant that names what is not there, or what does not belong together.
 pub(crate) async fn check_new_grant(db: &mut SqliteConnection, grant: &Grant) -> Result<(), Error> {
-    if account(db, grant.account).await?.is_none() {
-        return Err(Error::not_found(Noun::Account));
+    let place = Place { storage: grant.storage, bucket: grant.scope.bucket() };
+    let found = GrantFound {
+        account: account(&mut *db, grant.account).await?.is_some(),
+        caller_of: grantee_of(&mut *db, grant.to).await?,
+        place: place_found(&mut *db, place).await?,
+        dataset: match grant.origin.dataset() {
+            Some(dataset) => dataset_place(db, dataset).await?,
+            None => None,
+        },
+    };
+    found.check(grant)
+}
+
+/// Whose the caller is that something is for, if it is for one that is there.
+pub(crate) async fn grantee_of(db: &mut SqliteConnection, to: Grantee) -> Result<Option<AccountId>, Error> {
+    match to {
+        Grantee::Everyone => Ok(None),
+        Grantee::Caller(caller) => caller_account(db, caller).await,
     }
-    if let Grantee::Caller(caller) = grant.to
-        && caller_account(db, caller).await? != Some(grant.account)
-    {
-        return Err(Error::not_found(Noun::Caller).at("to"));
-    }
-    check_bucket(db, grant.storage, grant.scope.bucket()).await?;
-    if let Some(dataset) = grant.origin.dataset() {
-        let of: Option<(Vec<u8>, String)> = sqlx::query_as("SELECT storage, bucket FROM datasets WHERE id = ?")
-            .bind(dataset.to_bytes().to_vec())
-            .fetch_optional(&mut *db)
-            .await
-            .map_err(failed)?;
-        let (storage, bucket) = of.ok_or_else(|| Error::not_found(Noun::Dataset).at("dataset"))?;
-        if storage != grant.storage.to_bytes() || bucket != grant.scope.bucket().as_str() {
-            return Err(Error::new(Kind::Invalid, "the dataset lies in another bucket than the scope").at("dataset"));
-        }
-    }
-    if let (Some(from), Some(until)) = (grant.from, grant.until)
-        && until <= from
-    {
-        return Err(Error::new(Kind::Invalid, "the grant would end before it begins").at("until"));
-    }
-    Ok(())
+}
+
+async fn dataset_place(db: &mut SqliteConnection, id: DatasetId) -> Result<Option<(StorageId, BucketName)>, Error> {
+    let found: Option<(Vec<u8>, String)> = sqlx::query_as("SELECT storage, bucket FROM datasets WHERE id = ?")
+        .bind(id.to_bytes().to_vec())
+        .fetch_optional(db)
+        .await
+        .map_err(failed)?;
+    found.map(|(storage, bucket)| Ok((StorageId::from_bytes(rows::id(&storage)?), rows::bucket(&bucket)?))).transpose()
 }
 
 /// Stores a grant that was checked.

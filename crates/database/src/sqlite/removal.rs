@@ -1,8 +1,6 @@
 //! What depends on each thing there is, how people know it, and how it is taken out: one arm for each, and nothing else about removing
 //! knows of kinds.
 
-use std::collections::{BTreeSet, VecDeque};
-
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
@@ -12,7 +10,7 @@ use valetkey_core::error::{Kind, Noun};
 use valetkey_core::id::{CallerId, DatasetId, GrantId, ProjectId, ShareId, StorageId, TableId, TokenId, WorkspaceId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::BucketName;
-use valetkey_core::nouns::removal::{Item, Plan, Recipients, Thing, Tie};
+use valetkey_core::nouns::removal::{Item, Plan, Planning, Recipients, Thing, Tie, check_removable};
 use valetkey_core::nouns::share::no_share;
 use valetkey_core::storage::StorageKind;
 
@@ -32,13 +30,7 @@ async fn run(db: &mut SqliteConnection, sql: &'static str, of: &[u8]) -> Result<
 
 /// The store of a bucket.
 pub(crate) async fn storage_of(db: &mut SqliteConnection, bucket: &BucketName) -> Result<StorageId, Error> {
-    let found: Option<Vec<u8>> = sqlx::query_scalar("SELECT storage FROM buckets WHERE name = ?")
-        .bind(bucket.as_str().to_owned())
-        .fetch_optional(db)
-        .await
-        .map_err(failed)?;
-    let found = found.ok_or_else(|| Error::not_found(Noun::Bucket).at("bucket"))?;
-    rows::id(&found).map(StorageId::from_bytes)
+    registry::bucket_of(db, bucket).await?.ok_or_else(|| Error::not_found(Noun::Bucket).at("bucket"))
 }
 
 /// The grants of a bucket that no share made: those go with their tables.
@@ -272,67 +264,20 @@ async fn item(db: &mut SqliteConnection, thing: &Thing) -> Result<Item, Error> {
 pub(crate) async fn plan(db: &mut SqliteConnection, what: &Thing, now: Timestamp) -> Result<Plan, Error> {
     let first = item(&mut *db, what).await?;
     refuse(&mut *db, what).await?;
-    let (mut with, mut needs): (Vec<Item>, Vec<Item>) = (Vec::new(), Vec::new());
-    let mut known = BTreeSet::from([what.clone()]);
-    let mut next = VecDeque::from([(what.clone(), Tie::Part)]);
-    // Parts before what needs it, at each step: whatever is a part of what goes is told as one.
-    while let Some((thing, tie)) = next.pop_front() {
-        let mut more = dependents(&mut *db, &thing, now).await?;
-        more.sort_by_key(|(_, tie)| *tie);
-        for (one, own) in more {
-            let own = tie.max(own);
-            if known.insert(one.clone()) {
-                let told = item(&mut *db, &one).await?;
-                match own {
-                    Tie::Part => with.push(told),
-                    Tie::Needs => needs.push(told),
-                }
-                next.push_back((one, own));
-            }
+    let mut planning = Planning::of(first);
+    while let Some((thing, tie)) = planning.pop() {
+        let found = dependents(&mut *db, &thing, now).await?;
+        for (one, own) in planning.new_ones(tie, found) {
+            planning.add(item(&mut *db, &one).await?, own);
         }
     }
-    let tokens: BTreeSet<TokenId> = known.iter().filter_map(token).collect();
     let mut live = 0;
-    for id in &tokens {
-        let record = callers::token_by_id(&mut *db, *id).await?.map(|(record, _)| record);
+    for id in planning.tokens() {
+        let record = callers::token_by_id(&mut *db, id).await?.map(|(record, _)| record);
         live += u64::from(record.is_some_and(|record| record.is_live(now)));
     }
-    let last_operator = !tokens.is_empty() && takes_the_last_operator(&mut *db, &tokens, now).await?;
-    Ok(Plan { what: first, with, needs, leases: 0, tokens: live, last_operator })
-}
-
-/// The token that a thing is.
-pub(crate) fn token(thing: &Thing) -> Option<TokenId> {
-    match thing {
-        Thing::Token(id) | Thing::ParentKey(id) => Some(*id),
-        Thing::Account(_)
-        | Thing::Caller(_)
-        | Thing::Grant(_)
-        | Thing::Storage(_)
-        | Thing::Bucket(_)
-        | Thing::Dataset(_)
-        | Thing::Workspace(_)
-        | Thing::Project(_)
-        | Thing::Share(_)
-        | Thing::Table(_)
-        | Thing::Recipient { .. }
-        | Thing::Packages(_) => None,
-    }
-}
-
-/// Whether operators have good tokens, and none but these.
-pub(crate) async fn takes_the_last_operator(
-    db: &mut SqliteConnection,
-    tokens: &BTreeSet<TokenId>,
-    now: Timestamp,
-) -> Result<bool, Error> {
-    let all = callers::tokens_of_role(db, Role::Operator).await?;
-    let good = |record: &&valetkey_core::nouns::registry::TokenRecord| record.is_live(now);
-    let (mut taken, mut stay) = (false, false);
-    for record in all.iter().filter(good) {
-        if tokens.contains(&record.id) { taken = true } else { stay = true }
-    }
-    Ok(taken && !stay)
+    let operators = callers::good_tokens_of_role(&mut *db, Role::Operator, now).await?;
+    Ok(planning.done(live, operators))
 }
 
 /// Refuses what cannot be removed by itself, whatever is said.
@@ -344,11 +289,7 @@ async fn refuse(db: &mut SqliteConnection, what: &Thing) -> Result<(), Error> {
                 .fetch_optional(db)
                 .await
                 .map_err(failed)?;
-            if kind.as_deref().and_then(StorageKind::parse) == Some(StorageKind::Embedded) {
-                let said = "the embedded store is the server's own, and is not removed";
-                return Err(Error::new(Kind::Invalid, said).at("storage"));
-            }
-            Ok(())
+            kind.as_deref().and_then(StorageKind::parse).map_or(Ok(()), check_removable)
         }
         Thing::Account(_)
         | Thing::Caller(_)

@@ -3,33 +3,25 @@
 use jiff::Timestamp;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
+use valetkey_core::Error;
 use valetkey_core::audit::Deed;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, StorageId, TableId, TokenId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::nouns::registry::TokenRecord;
+use valetkey_core::nouns::rules::check_grantee;
 use valetkey_core::nouns::share::{
     History, LinkDigest, ProfileKind, ProfileLink, Recipient, Share, SharedName, SharedTable, TableAccess, TableRoot,
     no_share,
 };
 use valetkey_core::token::{Maker, PlainToken};
-use valetkey_core::{Error, Kind};
 
 use crate::sqlite::callers::{self, NewToken};
+use crate::sqlite::failed;
 use crate::sqlite::notes::Notes;
+use crate::sqlite::registry::{self, taken};
 use crate::sqlite::rows::{self, damaged};
-use crate::sqlite::{failed, is_taken, registry};
-
-fn taken(noun: Noun, name: &SharedName) -> impl FnOnce(sqlx::Error) -> Error {
-    move |error| {
-        if is_taken(&error) {
-            Error::new(Kind::AlreadyExists(noun), format!("there is a {noun} named `{name}` already")).at("name")
-        } else {
-            failed(error)
-        }
-    }
-}
 
 pub(crate) fn grantee_bytes(to: Grantee) -> Vec<u8> {
     match to {
@@ -99,7 +91,7 @@ pub(crate) async fn create_share(db: &mut SqliteConnection, share: &Share) -> Re
         .bind(share.made.as_millisecond())
         .execute(db)
         .await
-        .map_err(taken(Noun::Share, &share.name))?;
+        .map_err(taken(Noun::Share, share.name.as_str()))?;
     Ok(())
 }
 
@@ -127,9 +119,8 @@ pub(crate) async fn add_table(
     now: Timestamp,
     mut new_id: impl FnMut() -> GrantId,
 ) -> Result<Vec<AccountId>, Error> {
-    table.check()?;
     check_share(&mut *db, table.share).await?;
-    registry::check_bucket(&mut *db, table.storage, &table.bucket).await?;
+    registry::check_place(&mut *db, table.storage, &table.bucket).await?;
     let auxiliary: Vec<&str> = table.auxiliary.iter().map(TableRoot::as_str).collect();
     sqlx::query(
         "INSERT INTO shared_tables
@@ -151,7 +142,7 @@ pub(crate) async fn add_table(
     .bind(now.as_millisecond())
     .execute(&mut *db)
     .await
-    .map_err(taken(Noun::Table, &table.name))?;
+    .map_err(taken(Noun::Table, table.name.as_str()))?;
     let recipients = recipients(&mut *db, table.share).await?;
     for recipient in &recipients {
         insert_grant(&mut *db, table, recipient, new_id(), now).await?;
@@ -203,11 +194,7 @@ pub(crate) async fn add_recipient(
     if registry::account(&mut *db, recipient.account).await?.is_none() {
         return Err(Error::not_found(Noun::Account));
     }
-    if let Grantee::Caller(caller) = recipient.to
-        && registry::caller_account(&mut *db, caller).await? != Some(recipient.account)
-    {
-        return Err(Error::not_found(Noun::Caller).at("to"));
-    }
+    check_grantee(recipient.account, recipient.to, registry::grantee_of(&mut *db, recipient.to).await?)?;
     let same = Which::Recipient { share: recipient.share, account: recipient.account, to: recipient.to };
     remove_grants(&mut *db, same, by).await?;
     sqlx::query(

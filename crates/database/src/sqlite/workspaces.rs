@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use sqlx::sqlite::SqliteConnection;
+use valetkey_core::Error;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grant;
 use valetkey_core::id::{AccountId, ProjectId, StorageId, WorkspaceId};
-use valetkey_core::nouns::workspace::{MOST_PROJECTS, Project, Root, Slug, Workspace};
-use valetkey_core::{Error, Kind};
+use valetkey_core::nouns::workspace::{Project, Root, Slug, Workspace};
 
 use crate::sqlite::failed;
 use crate::sqlite::registry::{self, taken};
@@ -52,17 +52,14 @@ pub(crate) async fn create(
     if registry::account(&mut *db, new.account).await?.is_none() {
         return Err(Error::not_found(Noun::Account));
     }
-    registry::check_bucket(&mut *db, new.storage, &new.bucket).await?;
+    registry::check_place(&mut *db, new.storage, &new.bucket).await?;
     let roots: Vec<String> = sqlx::query_scalar("SELECT root FROM workspaces WHERE bucket = ?")
         .bind(new.bucket.as_str().to_owned())
         .fetch_all(&mut *db)
         .await
         .map_err(failed)?;
-    for root in roots {
-        if Root::parse(&root).map_err(|_| damaged("a workspace's root"))?.overlaps(&new.root) {
-            return Err(Workspace::overlapping(&new.root));
-        }
-    }
+    let roots = roots.iter().map(|root| Root::parse(root).map_err(|_| damaged("a workspace's root")));
+    new.check_apart(&roots.collect::<Result<Vec<_>, _>>()?)?;
     if new.is_default {
         sqlx::query("UPDATE workspaces SET is_default = 0, updated_ms = ? WHERE account = ? AND is_default = 1")
             .bind(now.as_millisecond())
@@ -159,12 +156,7 @@ pub(crate) async fn create_project(db: &mut SqliteConnection, new: &Project) -> 
         .fetch_one(&mut *db)
         .await
         .map_err(failed)?;
-    if usize::try_from(count).is_ok_and(|count| count >= MOST_PROJECTS) {
-        return Err(Error::new(
-            Kind::Invalid,
-            format!("the workspace has {MOST_PROJECTS} projects, which is the most"),
-        ));
-    }
+    Project::check_room(usize::try_from(count).unwrap_or(usize::MAX))?;
     sqlx::query("INSERT INTO projects (id, workspace, key, name, description, made_ms, updated_ms) VALUES (?, ?, ?, ?, ?, ?, ?)")
         .bind(new.id.to_bytes().to_vec())
         .bind(new.workspace.to_bytes().to_vec())

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::error::Noun;
-use valetkey_core::id::DatasetId;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::nouns::dataset::{Dataset, Newest};
+use valetkey_core::nouns::dataset::{Dataset, NewDataset, Newest};
 use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::nouns::table::Key;
 use valetkey_core::scope::{Actions, Path, Paths};
@@ -155,9 +154,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
     let short = |text: Option<String>, usual: &str, field: &'static str| {
         wire::words(text.unwrap_or_else(|| usual.to_owned()), field, 64)
     };
-    let dataset = Dataset {
-        // The store makes the id.
-        id: DatasetId::from_bytes([0; 16]),
+    let new = NewDataset {
         name: wire::named::<Name>(&fields.name, "name")?,
         topic: wire::named::<Name>(&fields.topic, "topic")?,
         description: wire::words(fields.description.unwrap_or_default(), "description", 1000)?,
@@ -173,10 +170,10 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
         sample: beside(fields.sample.as_deref(), "sample")?,
     };
     carried(&storage, "datasets are vended through")?;
-    let paths = Paths::only([&dataset.path])?;
-    native.opens(&storage, (&dataset.bucket, paths, Actions::READ), "a dataset's directory", "prefix")?;
-    let id = native.shared.registry.by(authority).create_dataset(dataset.clone(), call.now).await?;
-    Reply::made(&DatasetResponse::of(&Dataset { id, ..dataset }))
+    let paths = Paths::only([&new.path])?;
+    native.opens(&storage, (&new.bucket, paths, Actions::READ), "a dataset's directory", "prefix")?;
+    let id = native.shared.registry.by(authority).create_dataset(new.clone(), call.now).await?;
+    Reply::made(&DatasetResponse::of(&new.stored(id)))
 }
 
 /// Takes a dataset out of the catalogue, with the grants that were given as it if that is said; its objects stay. For operators.

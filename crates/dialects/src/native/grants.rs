@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
-use valetkey_core::grant::{Grant, GrantTime, Grantee, Origin};
+use valetkey_core::grant::{Grant, GrantTime, Grantee, NewGrant};
 use valetkey_core::id::GrantId;
 use valetkey_core::name::BucketName;
 use valetkey_core::nouns::dataset::Dataset;
@@ -276,31 +276,24 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
     }
     let from = from.map(|text| wire::instant(&text, "from")).transpose()?;
     let until = until.map(|text| wire::instant(&text, "until")).transpose()?;
-    if let (Some(from), Some(until)) = (from, until)
-        && until <= from
-    {
-        return Err(Error::new(Kind::Invalid, "the grant would end before it begins").at("until"));
-    }
+    Grant::check_times(from, until)?;
     if until.is_some_and(|until| until <= call.now) {
         return Err(Error::new(Kind::Invalid, "the grant's time would be over already").at("until"));
     }
-    let grant = Grant {
-        // The store makes the id.
-        id: GrantId::from_bytes([0; 16]),
+    let new = NewGrant {
         name: wire::named(&name, "name")?,
         account,
         to,
         storage: storage.id,
-        origin: dataset.map_or(Origin::Plain, |dataset| Origin::Dataset(dataset.id)),
+        dataset: dataset.map(|dataset| dataset.id),
         scope: Scope::new(bucket, paths, actions)
             .ok_or_else(|| Error::new(Kind::Invalid, "the grant would allow no action").at("actions"))?,
         max_lifetime,
         from,
         until,
     };
-    native.stores.can_express(&storage, &grant.scope)?;
-    let id = native.shared.registry.by(authority).create_grant(grant.clone(), call.now).await?;
-    let grant = Grant { id, ..grant };
+    native.stores.can_express(&storage, &new.scope)?;
+    let grant = new.clone().stored(native.shared.registry.by(authority).create_grant(new, call.now).await?);
     let names = native.names_of(std::slice::from_ref(&grant)).await?;
     Reply::made(&GrantResponse::of(&grant, &names, call.now))
 }

@@ -11,7 +11,7 @@ use valetkey_core::grant::Grantee;
 use valetkey_core::id::TableId;
 use valetkey_core::name::{BucketName, shortened};
 use valetkey_core::nouns::share::{
-    History, READ, Recipient, Share, SharedName, SharedTable, TableAccess, TableRoot, no_share,
+    History, NewTable, READ, Recipient, Share, SharedName, SharedTable, TableAccess, TableRoot, no_share,
 };
 use valetkey_core::nouns::table::{AsOf, TablePlace};
 use valetkey_core::scope::{Path, Paths};
@@ -266,7 +266,7 @@ impl Native {
     ///
     /// # Errors
     /// `Invalid` when there is none, or one that could not be served.
-    async fn look(&self, storage: &Storage, table: &SharedTable) -> Result<bool, Error> {
+    async fn look(&self, storage: &Storage, table: &NewTable) -> Result<bool, Error> {
         let Some(logs) = self.logs.as_ref().filter(|_| storage.kind.is_ours()) else { return Ok(false) };
         let root = table.root.as_str();
         let place = TablePlace {
@@ -353,10 +353,7 @@ pub(super) async fn add_table(native: Arc<Native>, call: Call, _: Authority) -> 
     let access = word(access.as_deref(), usual_access(&storage), TableAccess::parse, "access")?;
     let history = word(history.as_deref(), History::Shared, History::parse, "history")?;
     by_keys_only(&storage, access, history)?;
-    let mut table = SharedTable {
-        // The store makes the id.
-        id: TableId::from_bytes([0; 16]),
-        share: valetkey_core::id::ShareId::from_bytes([0; 16]),
+    let table = NewTable {
         schema: SharedName::part(&schema).map_err(|error| error.at("schema"))?,
         name: SharedName::part(&name).map_err(|error| error.at("name"))?,
         storage: storage.id,
@@ -371,7 +368,6 @@ pub(super) async fn add_table(native: Arc<Native>, call: Call, _: Authority) -> 
     };
     table.check()?;
     let share = native.share(&call).await?;
-    table.share = share.id;
     for (root, field) in
         std::iter::once((&table.root, "root")).chain(table.auxiliary.iter().map(|root| (root, "auxiliary")))
     {
@@ -379,7 +375,7 @@ pub(super) async fn add_table(native: Arc<Native>, call: Call, _: Authority) -> 
         native.opens(&storage, (&table.bucket, paths, READ), "a table's directory", field)?;
     }
     let checked = !force && native.look(&storage, &table).await?;
-    let table = native.shared.shares.add_table(table, call.now).await?;
+    let table = native.shared.shares.add_table(share.id, table, call.now).await?;
     let readable_by = native.readers(&share, call.now).await?;
     Reply::made(&TableAdded { table: TableResponse::of(&table), checked, readable_by })
 }

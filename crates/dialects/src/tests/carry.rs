@@ -8,11 +8,11 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use valetkey_core::credential::{AzureSas, Credential, GoogleToken, Issued};
 use valetkey_core::grant::Grantee;
-use valetkey_core::id::{AccountId, ShareId, TableId, TokenId};
+use valetkey_core::id::{AccountId, TokenId};
 use valetkey_core::lease::{Lease, Revoker};
 use valetkey_core::nouns::parent::{NewParent, Parents as _, Permission};
 use valetkey_core::nouns::registry::{NewStorage, Registry as _};
-use valetkey_core::nouns::share::{History, Recipient, SharedName, SharedTable, Shares as _, TableAccess, TableRoot};
+use valetkey_core::nouns::share::{History, NewTable, Recipient, SharedName, Shares as _, TableAccess, TableRoot};
 use valetkey_core::nouns::workspace::Access;
 use valetkey_core::policy::Permit;
 use valetkey_core::port::Issuer;
@@ -64,7 +64,7 @@ impl Doors {
         let name = SharedName::parse("Sales").unwrap();
         let share = world.memory.create_share(provider, &name, None, now).await.unwrap().id;
         let access = if ours { TableAccess::Both } else { TableAccess::Directory };
-        world.memory.add_table(table(&world, share, access), now).await.unwrap();
+        world.memory.add_table(share, table(&world, access), now).await.unwrap();
         let recipient = Recipient {
             share,
             account,
@@ -99,10 +99,8 @@ impl Doors {
     }
 }
 
-fn table(world: &World, share: ShareId, access: TableAccess) -> SharedTable {
-    SharedTable {
-        id: TableId::from_bytes([0; 16]),
-        share,
+fn table(world: &World, access: TableAccess) -> NewTable {
+    NewTable {
         schema: SharedName::part("main").unwrap(),
         name: SharedName::part("daily").unwrap(),
         storage: world.storage,

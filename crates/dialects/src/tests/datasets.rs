@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use valetkey_core::account::Metering;
 use valetkey_core::lease::LeaseRecord;
 use valetkey_core::nouns::dataset::Datasets as _;
-use valetkey_core::nouns::dataset::{Dataset, Newest};
+use valetkey_core::nouns::dataset::{NewDataset, Newest};
 use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 use valetkey_core::storage::StorageKind;
@@ -35,7 +35,7 @@ impl World {
     ) {
         let key = |text: Option<&str>| text.map(|text| text.as_bytes().into());
         let (dictionary, sample) = (key(dictionary), key(sample));
-        let with = |dataset| Dataset { newest, dictionary, sample, ..dataset };
+        let with = |dataset| NewDataset { newest, dictionary, sample, ..dataset };
         let id = self.dataset_as(text, text, bucket_name, text, with).await;
         let acme = self.account_id("acme").await;
         self.grant(acme, text, None, bucket_name, directory(text), Actions::READ, Some(id)).await;

@@ -7,12 +7,11 @@ use data_encoding::BASE64;
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use valetkey_core::grant::Grantee;
-use valetkey_core::id::{ShareId, TableId};
+use valetkey_core::id::ShareId;
 use valetkey_core::lease::{LeaseRecord, Revoker};
 use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
 use valetkey_core::nouns::share::{
-    History, LinkCode, ProfileKind, ProfileLink, Recipient, SharedName, SharedTable, Shares as _, TableAccess,
-    TableRoot,
+    History, LinkCode, NewTable, ProfileKind, ProfileLink, Recipient, SharedName, Shares as _, TableAccess, TableRoot,
 };
 use valetkey_core::time::{Clock as _, Lifetime};
 
@@ -21,10 +20,8 @@ use super::world::{Shot, World, bucket};
 pub(super) const TABLE: &str = "/delta-sharing/shares/Sales/schemas/main/tables";
 
 impl World {
-    fn table_at(&self, share: ShareId, schema: &str, name: &str, root: &str) -> SharedTable {
-        SharedTable {
-            id: TableId::from_bytes([0; 16]),
-            share,
+    fn table_at(&self, schema: &str, name: &str, root: &str) -> NewTable {
+        NewTable {
             schema: SharedName::part(schema).unwrap(),
             name: SharedName::part(name).unwrap(),
             storage: self.storage,
@@ -46,20 +43,20 @@ impl World {
         let sales = shares.create_share(provider, &name("Sales"), Some("what was sold"), now).await.unwrap().id;
         let secret = shares.create_share(provider, &name("Secret"), None, now).await.unwrap().id;
         for kind in ["plain", "deleting", "mapped", "zoneless", "escaping", "nothing"] {
-            let table = world.table_at(sales, "Main", kind, &format!("t/{kind}"));
-            shares.add_table(table, now).await.unwrap();
+            let table = world.table_at("Main", kind, &format!("t/{kind}"));
+            shares.add_table(sales, table, now).await.unwrap();
         }
-        let mut spread = world.table_at(sales, "Main", "Spread", "t/spread");
+        let mut spread = world.table_at("Main", "Spread", "t/spread");
         spread.auxiliary = vec![TableRoot::parse("aux/spread").unwrap()];
-        shares.add_table(spread, now).await.unwrap();
-        let mut files = world.table_at(sales, "other", "files", "f/plain");
+        shares.add_table(sales, spread, now).await.unwrap();
+        let mut files = world.table_at("other", "files", "f/plain");
         files.access = TableAccess::Url;
         files.history = History::Latest;
-        shares.add_table(files, now).await.unwrap();
-        let mut keys = world.table_at(sales, "other", "keys", "k/plain");
+        shares.add_table(sales, files, now).await.unwrap();
+        let mut keys = world.table_at("other", "keys", "k/plain");
         keys.access = TableAccess::Directory;
-        shares.add_table(keys, now).await.unwrap();
-        shares.add_table(world.table_at(secret, "main", "plain", "x/plain"), now).await.unwrap();
+        shares.add_table(sales, keys, now).await.unwrap();
+        shares.add_table(secret, world.table_at("main", "plain", "x/plain"), now).await.unwrap();
         world.share_with("acme").await;
         world
     }
@@ -71,8 +68,8 @@ impl World {
 
     /// Puts another table into `Sales`.
     pub(super) async fn add_table(&self, name: &str) {
-        let table = self.table_at(self.sales().await, "Main", name, &format!("t/{name}"));
-        self.memory.add_table(table, self.clock.now()).await.unwrap();
+        let table = self.table_at("Main", name, &format!("t/{name}"));
+        self.memory.add_table(self.sales().await, table, self.clock.now()).await.unwrap();
     }
 
     /// Gives `Sales` to an account.

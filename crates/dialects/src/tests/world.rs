@@ -16,11 +16,11 @@ use valetkey_core::caller::{CallerRecord, Role};
 use valetkey_core::cors::{CorsRules, Rules};
 use valetkey_core::credential::Credential;
 use valetkey_core::fair::Budget;
-use valetkey_core::grant::{Grant, Grantee, Origin};
+use valetkey_core::grant::{Grantee, NewGrant};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId, TokenId};
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::nouns::dataset::{Dataset, Newest};
+use valetkey_core::nouns::dataset::{NewDataset, Newest};
 use valetkey_core::nouns::registry::{Catalog as _, NewStorage, Registry as _};
 use valetkey_core::nouns::storage_admin::{Description, Ended, StorageAdmin};
 use valetkey_core::nouns::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace, Workspaces as _};
@@ -370,10 +370,9 @@ impl World {
         topic: &str,
         bucket_name: &str,
         path: &str,
-        change: impl FnOnce(Dataset) -> Dataset,
+        change: impl FnOnce(NewDataset) -> NewDataset,
     ) -> DatasetId {
-        let dataset = Dataset {
-            id: DatasetId::from_bytes([0; 16]),
+        let dataset = NewDataset {
             name: name(text),
             topic: name(topic),
             description: format!("the data set {text}"),
@@ -415,13 +414,12 @@ impl World {
         actions: Actions,
         dataset: Option<DatasetId>,
     ) -> GrantId {
-        let grant = Grant {
-            id: GrantId::from_bytes([0; 16]),
+        let grant = NewGrant {
             name: name(text),
             account,
             to: to.map_or(Grantee::Everyone, Grantee::Caller),
             storage: self.storage,
-            origin: dataset.map_or(Origin::Plain, Origin::Dataset),
+            dataset,
             scope: Scope::new(bucket(bucket_name), paths, actions).unwrap(),
             max_lifetime: Lifetime::secs(604_800),
             from: None,

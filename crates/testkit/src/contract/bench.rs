@@ -9,7 +9,7 @@ use valetkey_core::Error;
 use valetkey_core::account::{Account, Metering, Quotas};
 use valetkey_core::ask::{Ask, Asked, GrantRef, Target, Wanted};
 use valetkey_core::caller::{Caller, Role};
-use valetkey_core::grant::{Grant, Grantee, Origin};
+use valetkey_core::grant::{Grantee, NewGrant};
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId};
 use valetkey_core::keyring::{Carried, Claims};
 use valetkey_core::lease::{Lease, LeaseState, Revoker};
@@ -109,15 +109,14 @@ pub fn new_storage(text: &str) -> NewStorage {
     }
 }
 
-/// A grant to be added; the store makes its id.
-pub fn new_grant(account: AccountId, storage: &Storage, text: &str, scope: Scope) -> Grant {
-    Grant {
-        id: GrantId::from_bytes([0; 16]),
+/// A grant to be added.
+pub fn new_grant(account: AccountId, storage: &Storage, text: &str, scope: Scope) -> NewGrant {
+    NewGrant {
         name: name(text),
         account,
         to: Grantee::Everyone,
         storage: storage.id,
-        origin: Origin::Plain,
+        dataset: None,
         scope,
         max_lifetime: Lifetime::secs(604_800),
         from: None,

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use valetkey_core::Kind;
 use valetkey_core::account::{Account, Metering, OwnLimit, OwnQuota, Standing};
 use valetkey_core::error::Noun;
-use valetkey_core::grant::Grant;
+use valetkey_core::grant::NewGrant;
 use valetkey_core::id::AccountId;
 use valetkey_core::nouns::removal::Amendment;
 use valetkey_core::time::Lifetime;
@@ -92,7 +92,7 @@ pub async fn a_grant_begins_and_ends_on_time(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::Free).await;
     let after = |secs| Some(bench.now().checked_add(SignedDuration::from_secs(secs)).unwrap());
     let grant = new_grant(tenant.account.id, &tenant.storage, "timed", reads("lake", &["x"]));
-    let grant = Grant { from: after(100), until: after(1000), ..grant };
+    let grant = NewGrant { from: after(100), until: after(1000), ..grant };
     let id = bench.registry.create_grant(grant, bench.now()).await.unwrap();
     let kind = async || bench.decide(&tenant.token, &ask(id)).await.map(|_| ()).map_err(|error| error.kind());
     assert_eq!(kind().await, Err(Kind::Forbidden));

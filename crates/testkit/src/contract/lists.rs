@@ -2,7 +2,7 @@
 
 use valetkey_core::account::Metering;
 use valetkey_core::caller::Role;
-use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::grant::{Grant, Grantee, NewGrant};
 use valetkey_core::id::LeaseId;
 use valetkey_core::nouns::registry::{CallerFilter, GrantFilter, LeaseFilter, TokenFilter};
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
@@ -18,10 +18,12 @@ async fn two(bench: &Bench) -> (Tenant, Tenant, Grant) {
     bench.clock.advance_secs(10);
     let bob = bench.registry.ensure_caller(acme.account.id, &name("bob"), Role::Admin, bench.now()).await.unwrap();
     bench.registry.create_bucket(acme.storage.id, &bucket("lake2"), bench.now()).await.unwrap();
-    let own =
-        Grant { to: Grantee::Caller(bob), ..new_grant(acme.account.id, &acme.storage, "bobs", reads("lake2", &["x"])) };
+    let own = NewGrant {
+        to: Grantee::Caller(bob),
+        ..new_grant(acme.account.id, &acme.storage, "bobs", reads("lake2", &["x"]))
+    };
     let id = bench.registry.create_grant(own.clone(), bench.now()).await.unwrap();
-    (acme, other, Grant { id, ..own })
+    (acme, other, own.stored(id))
 }
 
 /// In the order of accounts and names, wherever a page ends.

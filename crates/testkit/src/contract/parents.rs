@@ -172,7 +172,7 @@ pub async fn a_parent_reaches_what_is_granted_to_it_now(keys: &Keys) {
     let token = made.record.token.id;
     assert!(!keys.find(token).await.unwrap().knows(&bucket("more")));
     let to = valetkey_core::grant::Grantee::Caller(made.record.token.caller);
-    let own = valetkey_core::grant::Grant { name: name("own"), to, ..everyone };
+    let own = valetkey_core::grant::NewGrant { name: name("own"), to, ..everyone };
     keys.bench.registry.create_grant(own, now).await.unwrap();
     assert!(keys.find(token).await.unwrap().knows(&bucket("more")));
     let grants = keys.bench.registry.grants(made.account.id).await.unwrap();

@@ -6,9 +6,9 @@ use valetkey_core::Kind;
 use valetkey_core::account::{Metering, Standing};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::{Noun, Stranger};
-use valetkey_core::grant::{Grant, Grantee, Origin};
+use valetkey_core::grant::{Grantee, NewGrant};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId};
-use valetkey_core::nouns::dataset::{Dataset, Newest};
+use valetkey_core::nouns::dataset::{NewDataset, Newest};
 use valetkey_core::nouns::registry::NewStorage;
 use valetkey_core::scope::Path;
 use valetkey_core::storage::{ExternalConfig, Quota, Revocability, Sharing, Storage, StorageKind};
@@ -17,10 +17,9 @@ use valetkey_core::token::{Maker, PlainToken};
 
 use crate::contract::bench::{Bench, ask, bucket, by, name, new_grant, new_storage, reads};
 
-/// A dataset to be added; the store makes its id.
-pub fn new_dataset(storage: &Storage, text: &str) -> Dataset {
-    Dataset {
-        id: DatasetId::from_bytes([0; 16]),
+/// A dataset to be added.
+pub fn new_dataset(storage: &Storage, text: &str) -> NewDataset {
+    NewDataset {
         name: name(text),
         topic: name("jobs"),
         description: "jobs of the day, \"quoted\" & 'so'".to_owned(),
@@ -64,7 +63,7 @@ pub async fn names_are_taken_once(bench: &Bench) {
     // Another account has its own names.
     let other = registry.create_account(&name("other"), Metering::Free, now).await.unwrap();
     registry.ensure_caller(other.id, &name("ann"), Role::Admin, now).await.unwrap();
-    registry.create_grant(valetkey_core::grant::Grant { account: other.id, ..grant }, now).await.unwrap();
+    registry.create_grant(NewGrant { account: other.id, ..grant }, now).await.unwrap();
 }
 
 /// What is configured of a store that somebody else runs reads back, and each change makes another version of it.
@@ -124,18 +123,15 @@ pub async fn what_is_missing_is_not_found(bench: &Bench) {
     );
     let grant = new_grant(tenant.account.id, &tenant.storage, "new", reads("lake", &["x"]));
     for (grant, noun) in [
-        (valetkey_core::grant::Grant { account: no_account, ..grant.clone() }, Noun::Account),
-        (valetkey_core::grant::Grant { to: Grantee::Caller(nobody), ..grant.clone() }, Noun::Caller),
-        (valetkey_core::grant::Grant { storage: no_storage, ..grant.clone() }, Noun::Storage),
-        (valetkey_core::grant::Grant { scope: reads("elsewhere", &["x"]), ..grant.clone() }, Noun::Bucket),
-        (
-            valetkey_core::grant::Grant { origin: Origin::Dataset(DatasetId::from_bytes([9; 16])), ..grant.clone() },
-            Noun::Dataset,
-        ),
+        (NewGrant { account: no_account, ..grant.clone() }, Noun::Account),
+        (NewGrant { to: Grantee::Caller(nobody), ..grant.clone() }, Noun::Caller),
+        (NewGrant { storage: no_storage, ..grant.clone() }, Noun::Storage),
+        (NewGrant { scope: reads("elsewhere", &["x"]), ..grant.clone() }, Noun::Bucket),
+        (NewGrant { dataset: Some(DatasetId::from_bytes([9; 16])), ..grant.clone() }, Noun::Dataset),
     ] {
         assert_eq!(registry.create_grant(grant, now).await.unwrap_err().kind(), missing(noun));
     }
-    let dataset = Dataset { bucket: bucket("elsewhere"), ..new_dataset(&tenant.storage, "jobs") };
+    let dataset = NewDataset { bucket: bucket("elsewhere"), ..new_dataset(&tenant.storage, "jobs") };
     assert_eq!(registry.create_dataset(dataset, now).await.unwrap_err().kind(), missing(Noun::Bucket));
     let no_grant = GrantId::from_bytes([9; 16]);
     let other = bench.tenant("other", Metering::Free).await;
@@ -158,19 +154,14 @@ pub async fn what_does_not_fit_is_refused(bench: &Bench) {
     let dataset = registry.create_dataset(new_dataset(&tenant.storage, "jobs"), now).await.unwrap();
     let grant = new_grant(tenant.account.id, &tenant.storage, "new", reads("lake", &["x"]));
     for wrong in [
-        valetkey_core::grant::Grant { scope: reads("pond", &["x"]), ..grant.clone() },
-        valetkey_core::grant::Grant { storage: second.id, ..grant.clone() },
-        valetkey_core::grant::Grant {
-            storage: second.id,
-            scope: reads("pond", &["x"]),
-            origin: Origin::Dataset(dataset),
-            ..grant.clone()
-        },
-        valetkey_core::grant::Grant { from: Some(now), until: Some(now), ..grant.clone() },
+        NewGrant { scope: reads("pond", &["x"]), ..grant.clone() },
+        NewGrant { storage: second.id, ..grant.clone() },
+        NewGrant { storage: second.id, scope: reads("pond", &["x"]), dataset: Some(dataset), ..grant.clone() },
+        NewGrant { from: Some(now), until: Some(now), ..grant.clone() },
     ] {
         assert_eq!(registry.create_grant(wrong, now).await.unwrap_err().kind(), Kind::Invalid);
     }
-    let stranger = valetkey_core::grant::Grant { to: Grantee::Caller(other.caller), ..grant };
+    let stranger = NewGrant { to: Grantee::Caller(other.caller), ..grant };
     assert_eq!(registry.create_grant(stranger, now).await.unwrap_err().kind(), Kind::NotFound(Noun::Caller));
     let mut upside_down = new_storage("third");
     upside_down.min_lifetime = Lifetime::secs(700_000);
@@ -190,7 +181,7 @@ pub async fn lists_are_in_order_of_names(bench: &Bench) {
         let dataset = new_dataset(&storage, text);
         let id = registry.create_dataset(dataset.clone(), now).await.unwrap();
         let listed = bench.registry.datasets().await.unwrap();
-        assert!(listed.contains(&Dataset { id, ..dataset }));
+        assert!(listed.contains(&dataset.stored(id)));
         account = Some(made);
     }
     let account = account.unwrap();
@@ -198,7 +189,7 @@ pub async fn lists_are_in_order_of_names(bench: &Bench) {
         registry.ensure_caller(account.id, &name(text), Role::Operator, now).await.unwrap();
         let grant = new_grant(account.id, &storage, text, reads("lake", &["x", "y/z"]));
         let id = registry.create_grant(grant.clone(), now).await.unwrap();
-        assert!(registry.grants(account.id).await.unwrap().contains(&valetkey_core::grant::Grant { id, ..grant }));
+        assert!(registry.grants(account.id).await.unwrap().contains(&grant.stored(id)));
     }
     let sorted = ["aa", "mm", "zz"].map(name);
     assert_eq!(registry.accounts().await.unwrap().into_iter().map(|one| one.name).collect::<Vec<_>>(), sorted);
@@ -265,7 +256,7 @@ pub async fn a_removed_caller_has_nothing_and_its_name_is_free(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::Free).await;
     let account = tenant.account.id;
     let own = new_grant(account, &tenant.storage, "own", reads("lake", &["own"]));
-    let own = Grant { to: Grantee::Caller(tenant.caller), ..own };
+    let own = NewGrant { to: Grantee::Caller(tenant.caller), ..own };
     bench.registry.create_grant(own, bench.now()).await.unwrap();
     let lease = bench.open(&tenant).await.unwrap();
     bench.clock.advance_secs(1);

@@ -6,11 +6,11 @@ use valetkey_core::account::Metering;
 use valetkey_core::ask::Ask;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
-use valetkey_core::grant::{Grant, Grantee, Origin};
+use valetkey_core::grant::{Grant, Grantee, NewGrant};
 use valetkey_core::lease::{Lease, LeaseState};
 use valetkey_core::nouns::dataset::{Dataset, Newest};
 use valetkey_core::nouns::removal::{Amendment, How, Plan, Thing};
-use valetkey_core::nouns::share::{History, Recipient, SharedName, SharedTable, TableAccess, TableRoot};
+use valetkey_core::nouns::share::{History, NewTable, Recipient, SharedName, TableAccess, TableRoot};
 use valetkey_core::nouns::workspace::Slug;
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::storage::StorageKind;
@@ -32,20 +32,18 @@ async fn everything(bench: &Bench) -> (Tenant, Vec<Thing>) {
     let registry = &bench.registry;
     let other = NewStore::of(bench).await;
     let dataset = registry.create_dataset(new_dataset(&tenant.storage, "jobs"), now).await.unwrap();
-    let given = Grant {
-        origin: Origin::Dataset(dataset),
+    let given = NewGrant {
+        dataset: Some(dataset),
         ..new_grant(account, &tenant.storage, "given", reads("lake", &["jobs/daily"]))
     };
     registry.create_grant(given, now).await.unwrap();
     let own = new_grant(account, &tenant.storage, "own", reads("lake", &["own"]));
-    registry.create_grant(Grant { to: Grantee::Caller(tenant.caller), ..own }, now).await.unwrap();
+    registry.create_grant(NewGrant { to: Grantee::Caller(tenant.caller), ..own }, now).await.unwrap();
     let workspace = bench.workspaces.create_workspace(new_workspace(&tenant, "main", Some("w")), now).await.unwrap();
     let project =
         bench.workspaces.create_project(workspace.id, &Slug::parse("p").unwrap(), "P", None, now).await.unwrap();
     let share = bench.shares.create_share(account, &SharedName::parse("flights").unwrap(), None, now).await.unwrap();
-    let table = SharedTable {
-        id: valetkey_core::id::TableId::from_bytes([0; 16]),
-        share: share.id,
+    let table = NewTable {
         schema: SharedName::part("s").unwrap(),
         name: SharedName::part("t").unwrap(),
         storage: tenant.storage.id,
@@ -55,7 +53,7 @@ async fn everything(bench: &Bench) -> (Tenant, Vec<Thing>) {
         access: TableAccess::Both,
         history: History::Shared,
     };
-    let table = bench.shares.add_table(table, now).await.unwrap();
+    let table = bench.shares.add_table(share.id, table, now).await.unwrap();
     let (to, max_lifetime) = (Grantee::Everyone, Lifetime::secs(3600));
     let recipient = Recipient { share: share.id, account, to, max_lifetime, until: None, made: now };
     bench.shares.add_recipient(recipient, by(&tenant, now)).await.unwrap();
@@ -320,7 +318,7 @@ pub async fn a_narrowed_grant_ends_what_has_more_than_it_gives(bench: &Bench) {
     assert!(bench.decide(&tenant.token, &ask(tenant.grant)).await.is_ok());
     // What the change itself would be refused for.
     let other = new_grant(tenant.account.id, &tenant.storage, "other", reads("lake", &["x"]));
-    let other = Grant { id: bench.registry.create_grant(other.clone(), bench.now()).await.unwrap(), ..other };
+    let other = other.clone().stored(bench.registry.create_grant(other, bench.now()).await.unwrap());
     for (change, kind) in [
         (Grant { name: name("daily"), ..other.clone() }, Kind::AlreadyExists(Noun::Grant)),
         (

@@ -10,8 +10,7 @@ use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::grant::{Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, ShareId, TableId, TokenId};
 use valetkey_core::nouns::share::{
-    History, LinkCode, ProfileKind, ProfileLink, READ, Recipient, Share, SharedName, SharedTable, TableAccess,
-    TableRoot,
+    History, LinkCode, NewTable, ProfileKind, ProfileLink, READ, Recipient, Share, SharedName, TableAccess, TableRoot,
 };
 use valetkey_core::policy::Permit;
 use valetkey_core::scope::{Path, Paths};
@@ -21,11 +20,9 @@ use valetkey_core::token::{Maker, PlainToken};
 
 use crate::contract::bench::{Bench, Tenant, bucket, by, name, new_storage};
 
-/// A table to be added to a share; the store makes its id.
-pub fn new_table(share: ShareId, storage: &Storage, text: &str, root: &str) -> SharedTable {
-    SharedTable {
-        id: TableId::from_bytes([0; 16]),
-        share,
+/// A table to be added to a share.
+pub fn new_table(storage: &Storage, text: &str, root: &str) -> NewTable {
+    NewTable {
         schema: SharedName::part("Main").unwrap(),
         name: SharedName::part(text).unwrap(),
         storage: storage.id,
@@ -97,15 +94,15 @@ pub async fn names_are_taken_once_in_whatever_case(bench: &Bench) {
     assert_eq!(again.unwrap_err().kind(), Kind::AlreadyExists(Noun::Share));
     let two = share(bench, account, "Archive").await;
     assert_eq!(bench.shares.shares().await.unwrap(), [two.clone(), one.clone()]);
-    let table = bench.shares.add_table(new_table(one.id, &storage, "Orders", "t/orders"), bench.now()).await.unwrap();
-    let again = bench.shares.add_table(new_table(one.id, &storage, "ORDERS", "t/other"), bench.now()).await;
+    let table = bench.shares.add_table(one.id, new_table(&storage, "Orders", "t/orders"), bench.now()).await.unwrap();
+    let again = bench.shares.add_table(one.id, new_table(&storage, "ORDERS", "t/other"), bench.now()).await;
     assert_eq!(again.unwrap_err().kind(), Kind::AlreadyExists(Noun::Table));
-    let mut elsewhere = new_table(one.id, &storage, "ORDERS", "t/other");
+    let mut elsewhere = new_table(&storage, "ORDERS", "t/other");
     elsewhere.schema = SharedName::part("Zone").unwrap();
     elsewhere.auxiliary = vec![TableRoot::parse("aux/a").unwrap(), TableRoot::parse("aux/b").unwrap()];
     elsewhere.access = TableAccess::Url;
     elsewhere.history = History::Latest;
-    let elsewhere = bench.shares.add_table(elsewhere, bench.now()).await.unwrap();
+    let elsewhere = bench.shares.add_table(one.id, elsewhere, bench.now()).await.unwrap();
     assert_eq!(bench.shares.tables(one.id).await.unwrap(), [table, elsewhere]);
     assert_eq!(bench.shares.tables(two.id).await.unwrap(), []);
 }
@@ -122,18 +119,18 @@ pub async fn what_does_not_belong_together_is_refused(bench: &Bench) {
     let made = shares.create_share(nobody, &SharedName::parse("x").unwrap(), None, now).await;
     assert_eq!(made.unwrap_err().kind(), no(Noun::Account));
     assert_eq!(
-        shares.add_table(new_table(missing, &tenant.storage, "t", "t"), now).await.unwrap_err().kind(),
+        shares.add_table(missing, new_table(&tenant.storage, "t", "t"), now).await.unwrap_err().kind(),
         no(Noun::Share)
     );
-    let mut elsewhere = new_table(one.id, &tenant.storage, "t", "t");
+    let mut elsewhere = new_table(&tenant.storage, "t", "t");
     elsewhere.bucket = bucket("pond");
-    assert_eq!(shares.add_table(elsewhere.clone(), now).await.unwrap_err().kind(), no(Noun::Bucket));
+    assert_eq!(shares.add_table(one.id, elsewhere.clone(), now).await.unwrap_err().kind(), no(Noun::Bucket));
     let second = bench.registry.create_storage(new_storage("second"), now).await.unwrap();
     bench.registry.create_bucket(second.id, &bucket("pond"), now).await.unwrap();
-    assert_eq!(shares.add_table(elsewhere, now).await.unwrap_err().kind(), Kind::Invalid);
-    let mut hidden = new_table(one.id, &tenant.storage, "t", "t");
+    assert_eq!(shares.add_table(one.id, elsewhere, now).await.unwrap_err().kind(), Kind::Invalid);
+    let mut hidden = new_table(&tenant.storage, "t", "t");
     hidden.history = History::Latest;
-    assert_eq!(shares.add_table(hidden, now).await.unwrap_err().field(), Some("history"));
+    assert_eq!(shares.add_table(one.id, hidden, now).await.unwrap_err().field(), Some("history"));
     let other = bench.tenant("other", Metering::Free).await;
     for (recipient, noun) in [
         (Recipient { share: missing, ..to(bench, &one, &tenant) }, Noun::Share),
@@ -161,8 +158,8 @@ pub async fn a_recipient_sees_what_it_was_given_and_nothing_else(bench: &Bench) 
     assert!(seen(bench, &acme).await.is_empty());
     give(bench, &sales, &acme).await;
     assert_eq!(seen(bench, &acme).await, ["Sales"]);
-    let table = new_table(sales.id, &acme.storage, "Orders", "t/orders");
-    let table = bench.shares.add_table(table, bench.now()).await.unwrap();
+    let table = new_table(&acme.storage, "Orders", "t/orders");
+    let table = bench.shares.add_table(sales.id, table, bench.now()).await.unwrap();
     assert_eq!(seen(bench, &acme).await, ["Sales", "Sales.Main.Orders"]);
     assert!(seen(bench, &other).await.is_empty());
     // One caller of an account only.
@@ -189,7 +186,7 @@ pub async fn grants_follow_the_tables_and_the_recipients(bench: &Bench) {
     let sales = share(bench, account, "Sales").await;
     let by = by(&tenant, bench.now());
     let add = async |text: &str, root: &str| {
-        bench.shares.add_table(new_table(sales.id, &tenant.storage, text, root), bench.now()).await.unwrap()
+        bench.shares.add_table(sales.id, new_table(&tenant.storage, text, root), bench.now()).await.unwrap()
     };
     let before = add("before", "t/before").await;
     assert!(opens(bench, &tenant, sales.id, &["t/before"]).await.is_err());
@@ -219,8 +216,8 @@ pub async fn a_shares_grants_open_nothing_but_what_is_asked_of_the_share(bench: 
     let tenant = bench.tenant("acme", Metering::Free).await;
     let account = provider(bench).await.id;
     let (one, two) = (share(bench, account, "one").await, share(bench, account, "two").await);
-    let table = new_table(one.id, &tenant.storage, "orders", "t/orders");
-    bench.shares.add_table(table, bench.now()).await.unwrap();
+    let table = new_table(&tenant.storage, "orders", "t/orders");
+    bench.shares.add_table(one.id, table, bench.now()).await.unwrap();
     give(bench, &one, &tenant).await;
     give(bench, &two, &tenant).await;
     opens(bench, &tenant, one.id, &["t/orders"]).await.unwrap();
@@ -242,7 +239,7 @@ pub async fn tables_are_never_opened_together(bench: &Bench) {
     let account = provider(bench).await.id;
     let sales = share(bench, account, "Sales").await;
     for (text, root) in [("one", "t/one"), ("two", "t/two")] {
-        bench.shares.add_table(new_table(sales.id, &tenant.storage, text, root), bench.now()).await.unwrap();
+        bench.shares.add_table(sales.id, new_table(&tenant.storage, text, root), bench.now()).await.unwrap();
     }
     give(bench, &sales, &tenant).await;
     opens(bench, &tenant, sales.id, &["t/one"]).await.unwrap();
@@ -255,8 +252,8 @@ pub async fn what_is_taken_back_ends_its_credentials_when_told(bench: &Bench) {
     let account = provider(bench).await.id;
     let sales = share(bench, account, "Sales").await;
     let (now, by) = (bench.now(), by(&acme, bench.now()));
-    let table = bench.shares.add_table(new_table(sales.id, &acme.storage, "one", "t/one"), now).await.unwrap();
-    bench.shares.add_table(new_table(sales.id, &acme.storage, "two", "t/two"), now).await.unwrap();
+    let table = bench.shares.add_table(sales.id, new_table(&acme.storage, "one", "t/one"), now).await.unwrap();
+    bench.shares.add_table(sales.id, new_table(&acme.storage, "two", "t/two"), now).await.unwrap();
     let open = async |tenant: &Tenant, root: &str| {
         let permit = opens(bench, tenant, sales.id, &[root]).await.unwrap();
         bench.ledger.open(&permit, None, now).await.unwrap()
@@ -283,7 +280,7 @@ pub async fn a_removed_share_leaves_nothing(bench: &Bench) {
     let account = provider(bench).await.id;
     let sales = share(bench, account, "Sales").await;
     let (now, by) = (bench.now(), by(&tenant, bench.now()));
-    bench.shares.add_table(new_table(sales.id, &tenant.storage, "one", "t/one"), now).await.unwrap();
+    bench.shares.add_table(sales.id, new_table(&tenant.storage, "one", "t/one"), now).await.unwrap();
     give(bench, &sales, &tenant).await;
     let permit = opens(bench, &tenant, sales.id, &["t/one"]).await.unwrap();
     let lease = bench.ledger.open(&permit, None, now).await.unwrap();
@@ -301,7 +298,7 @@ pub async fn a_changed_recipient_keeps_one_grant_for_each_table(bench: &Bench) {
     let tenant = bench.tenant("acme", Metering::Free).await;
     let account = provider(bench).await.id;
     let sales = share(bench, account, "Sales").await;
-    bench.shares.add_table(new_table(sales.id, &tenant.storage, "one", "t/one"), bench.now()).await.unwrap();
+    bench.shares.add_table(sales.id, new_table(&tenant.storage, "one", "t/one"), bench.now()).await.unwrap();
     give(bench, &sales, &tenant).await;
     let until = Lifetime::secs(900).ends(bench.now());
     let shorter = Recipient { max_lifetime: Lifetime::secs(120), until: Some(until), ..to(bench, &sales, &tenant) };

@@ -11,7 +11,7 @@ use valetkey_core::scope::{Action, Path, Paths};
 use valetkey_core::storage::Shape;
 use valetkey_core::time::Lifetime;
 
-use crate::contract::bench::{Bench, Tenant, by, name};
+use crate::contract::bench::{Bench, Tenant, by, name, new_grant};
 
 /// A workspace to be made, opened to everyone of the tenant's account.
 pub fn new_workspace(tenant: &Tenant, key: &str, root: Option<&str>) -> NewWorkspace {
@@ -132,9 +132,8 @@ pub async fn a_removed_workspace_takes_its_grants_and_projects_with_it(bench: &B
     bench.workspaces.create_project(made.id, &Slug::parse("p").unwrap(), "P", None, now).await.unwrap();
     let part = Paths::only([Path::directory(b"w/cas/sha256").unwrap()]).unwrap();
     for (text, paths) in [("part", part), ("wide", Paths::only([Path::directory(b"w").unwrap()]).unwrap())] {
-        let mut grant = bench.registry.grants(account).await.unwrap().into_iter().next().unwrap();
-        grant.name = name(text);
-        grant.scope = valetkey_core::scope::Scope::new(made.bucket.clone(), paths, Access::Read.actions()).unwrap();
+        let scope = valetkey_core::scope::Scope::new(made.bucket.clone(), paths, Access::Read.actions()).unwrap();
+        let grant = new_grant(account, &tenant.storage, text, scope);
         bench.registry.create_grant(grant, now).await.unwrap();
     }
     let permit = bench.decide(&tenant.token, &ask(&made)).await.unwrap();

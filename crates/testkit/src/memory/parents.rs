@@ -5,15 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::caller::{Caller, Role};
-use valetkey_core::error::{Error, Kind, Noun};
-use valetkey_core::grant::{Grant, Grantee, Origin};
+use valetkey_core::error::{Error, Noun};
+use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
 use valetkey_core::lease::{Revocation, Revoker};
-use valetkey_core::name::Name;
-use valetkey_core::nouns::parent::{Child, LONGEST, NewParent, Parent, ParentRecord, Parents};
+use valetkey_core::nouns::parent::{Child, NewParent, Parent, ParentRecord, Parents};
 use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::port::Directory as _;
-use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::token::PlainToken;
 
 use crate::memory::{Memory, World};
@@ -57,47 +55,23 @@ impl Parents for Memory {
     }
 
     async fn create_parent(&self, new: NewParent, token: &PlainToken, now: Timestamp) -> Result<ParentRecord, Error> {
-        let NewParent { account, name, buckets, permission, until, maker } = new;
-        if buckets.is_empty() {
-            return Err(Error::new(Kind::Invalid, "a parent access key opens at least one bucket").at("buckets"));
-        }
-        if until.is_some_and(|until| until <= now) {
-            return Err(Error::new(Kind::Invalid, "the end is not in the future").at("until"));
-        }
+        new.check(now)?;
+        let (account, name, maker) = (new.account, new.name.clone(), new.maker);
         let (caller, id) = (CallerId::new(now, self.random()), TokenId::new(now, self.random()));
-        let ids: Vec<GrantId> = buckets.iter().map(|_| GrantId::new(now, self.random())).collect();
+        let ids: Vec<GrantId> = new.buckets.iter().map(|_| GrantId::new(now, self.random())).collect();
         let mut world = self.world();
         world.account(account)?;
-        let until = world.until_of(maker, until, now)?;
+        let until = world.until_of(maker, new.until, now)?;
         if world.callers.iter().any(|(_, of, own, _)| *of == account && *own == name) {
-            let said = format!("there is a caller named `{name}` already");
-            return Err(Error::new(Kind::AlreadyExists(Noun::ParentKey), said).at("name"));
+            return Err(new.taken());
         }
         let mut grants = Vec::new();
-        for (bucket, id) in buckets.into_iter().zip(ids) {
-            let known = world.buckets.iter().find(|(known, _)| *known == bucket);
-            let storage = known.map(|(_, storage)| *storage).ok_or_else(|| {
-                Error::new(Kind::NotFound(Noun::Bucket), format!("no such bucket: `{bucket}`")).at("buckets")
-            })?;
-            let grant_name = Name::parse(&format!("{name}.{bucket}"))?;
-            if world.grants.iter().chain(&grants).any(|known| known.account == account && known.name == grant_name) {
-                let said = format!("there is a grant named `{grant_name}` already");
-                return Err(Error::new(Kind::AlreadyExists(Noun::Grant), said).at("name"));
+        for (bucket, id) in new.buckets.iter().zip(ids) {
+            let grant = new.grant(id, caller, bucket, world.bucket_of(bucket))?;
+            if world.grants.iter().chain(&grants).any(|known| known.account == account && known.name == grant.name) {
+                return Err(Error::taken(Noun::Grant, &grant.name));
             }
-            let scope = Scope::new(bucket, Paths::Whole, permission.actions())
-                .ok_or_else(|| Error::internal("a permission allows nothing"))?;
-            grants.push(Grant {
-                id,
-                name: grant_name,
-                account,
-                to: Grantee::Caller(caller),
-                storage,
-                origin: Origin::Plain,
-                scope,
-                max_lifetime: LONGEST,
-                from: None,
-                until: None,
-            });
+            grants.push(grant);
         }
         world.callers.push((caller, account, name.clone(), Role::Member));
         world.grants.extend(grants);

@@ -5,36 +5,23 @@ use jiff::Timestamp;
 use valetkey_core::account::{Account, Metering, OwnQuota, Standing};
 use valetkey_core::audit::{Change, ChangeFilter};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
-use valetkey_core::error::{Error, Kind, Noun, Stranger};
-use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::error::{Error, Kind, Noun};
+use valetkey_core::grant::{Grant, Grantee, NewGrant};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseRecord, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::nouns::dataset::Dataset;
+use valetkey_core::nouns::dataset::NewDataset;
 use valetkey_core::nouns::registry::{
     CallerFilter, Catalog, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter,
     TokenRecord, Verified,
 };
 use valetkey_core::nouns::removal::{Amendment, How, Plan, Thing};
+use valetkey_core::nouns::rules::{self, GrantFound, Place, PlaceFound};
 use valetkey_core::nouns::usage::Balance;
 use valetkey_core::storage::Storage;
 use valetkey_core::token::{Maker, PlainToken, TokenDigest};
 
 use crate::memory::{Memory, World};
-
-/// Refuses a name that is taken.
-pub(super) fn exists(noun: Noun, name: impl std::fmt::Display) -> Error {
-    Error::new(Kind::AlreadyExists(noun), format!("there is a {noun} named `{name}` already")).at("name")
-}
-
-fn checked(storage: NewStorage) -> Result<NewStorage, Error> {
-    let (least, most) = (storage.min_lifetime, storage.max_lifetime);
-    if least > most {
-        let said = format!("the least lifetime, {least}, is longer than the most, {most}");
-        return Err(Error::new(Kind::Invalid, said).at("min_lifetime"));
-    }
-    Ok(storage)
-}
 
 impl World {
     fn check_storage(&self, storage: StorageId) -> Result<(), Error> {
@@ -42,44 +29,38 @@ impl World {
         if known { Ok(()) } else { Err(Error::not_found(Noun::Storage)) }
     }
 
-    /// Refuses a bucket that is not one of the storage's.
-    pub(super) fn check_bucket(&self, storage: StorageId, bucket: &BucketName) -> Result<(), Error> {
-        self.check_storage(storage)?;
-        match self.buckets.iter().find(|(known, _)| known == bucket) {
-            None => Err(Error::new(Kind::NotFound(Noun::Bucket), format!("no such bucket: `{bucket}`")).at("bucket")),
-            Some((_, of)) if *of == storage => Ok(()),
-            Some(_) => {
-                let said = format!("the bucket `{bucket}` is not one of this storage");
-                Err(Error::new(Kind::Invalid, said).at("bucket"))
-            }
+    /// The storage of a bucket.
+    pub(super) fn bucket_of(&self, bucket: &BucketName) -> Option<StorageId> {
+        self.buckets.iter().find(|(known, _)| known == bucket).map(|(_, of)| *of)
+    }
+
+    fn place_found(&self, place: Place<'_>) -> PlaceFound {
+        PlaceFound { storage: self.check_storage(place.storage).is_ok(), bucket_of: self.bucket_of(place.bucket) }
+    }
+
+    pub(super) fn check_place(&self, storage: StorageId, bucket: &BucketName) -> Result<(), Error> {
+        let place = Place { storage, bucket };
+        place.check(self.place_found(place))
+    }
+
+    /// Whose the caller is that something is for.
+    pub(super) fn grantee_of(&self, to: Grantee) -> Option<AccountId> {
+        match to {
+            Grantee::Everyone => None,
+            Grantee::Caller(caller) => self.callers.iter().find(|(id, ..)| *id == caller).map(|(_, of, ..)| *of),
         }
     }
 
     /// Refuses a grant that names what is not there, or what does not belong together.
     pub(super) fn check_grant(&self, grant: &Grant) -> Result<(), Error> {
-        if !self.accounts.iter().any(|(account, _)| account.id == grant.account) {
-            return Err(Error::not_found(Noun::Account));
-        }
-        if let Grantee::Caller(caller) = grant.to
-            && !self.callers.iter().any(|(id, account, ..)| *id == caller && *account == grant.account)
-        {
-            return Err(Error::not_found(Noun::Caller).at("to"));
-        }
-        self.check_bucket(grant.storage, grant.scope.bucket())?;
-        if let Some(dataset) = grant.origin.dataset() {
-            let known = self.datasets.iter().find(|known| known.id == dataset);
-            let known = known.ok_or_else(|| Error::not_found(Noun::Dataset).at("dataset"))?;
-            if (known.storage, &known.bucket) != (grant.storage, grant.scope.bucket()) {
-                let said = "the dataset lies in another bucket than the scope";
-                return Err(Error::new(Kind::Invalid, said).at("dataset"));
-            }
-        }
-        if let (Some(from), Some(until)) = (grant.from, grant.until)
-            && until <= from
-        {
-            return Err(Error::new(Kind::Invalid, "the grant would end before it begins").at("until"));
-        }
-        Ok(())
+        let dataset = self.datasets.iter().find(|known| Some(known.id) == grant.origin.dataset());
+        let found = GrantFound {
+            account: self.accounts.iter().any(|(account, _)| account.id == grant.account),
+            caller_of: self.grantee_of(grant.to),
+            place: self.place_found(Place { storage: grant.storage, bucket: grant.scope.bucket() }),
+            dataset: dataset.map(|known| (known.storage, known.bucket.clone())),
+        };
+        found.check(grant)
     }
 
     pub(super) fn caller_records(&self) -> Vec<CallerRecord> {
@@ -109,17 +90,8 @@ impl World {
         asked: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
-        let Some(token) = maker.token() else { return Ok(maker.until(asked, None)) };
-        let own = self.tokens.iter().map(|(_, record)| record).find(|record| record.id == token);
-        let own = own.ok_or_else(|| Error::not_found(Noun::Token))?;
-        self.standing(own.caller).served()?;
-        if own.revoked.is_some() {
-            return Err(Error::new(Kind::Unauthenticated(Stranger::Revoked), "the token was revoked"));
-        }
-        if own.until.is_some_and(|until| until <= now) {
-            return Err(Error::new(Kind::Unauthenticated(Stranger::Expired), "the token expired"));
-        }
-        Ok(maker.until(asked, own.until))
+        let own = self.tokens.iter().map(|(_, record)| record).find(|record| Some(record.id) == maker.token());
+        rules::until_of(maker, own.map(|own| self.current(own)).as_ref(), asked, now)
     }
 
     /// Stores a token whose end was settled.
@@ -132,16 +104,13 @@ impl World {
         made_by: Option<TokenId>,
         now: Timestamp,
     ) -> Result<TokenRecord, Error> {
-        self.check_caller(caller)?;
-        if self.standing(caller) == CallerStanding::Suspended {
-            return Err(Error::new(Kind::Invalid, "the caller is suspended: activate it first").at("caller"));
-        }
         let (_, account, caller_name, role) = self
             .callers
             .iter()
             .find(|(id, ..)| *id == caller)
             .cloned()
             .ok_or_else(|| Error::not_found(Noun::Caller))?;
+        self.standing(caller).takes_tokens()?;
         if self.tokens.iter().any(|(known, _)| *known == token.digest()) {
             return Err(Error::new(Kind::AlreadyExists(Noun::Token), "the token is stored already"));
         }
@@ -356,7 +325,7 @@ impl Registry for Memory {
         let id = AccountId::new(now, self.random());
         let mut world = self.world();
         if world.accounts.iter().any(|(account, _)| account.name == *name) {
-            return Err(exists(Noun::Account, name));
+            return Err(Error::taken(Noun::Account, name));
         }
         let (standing, quota) = (Standing::Active, OwnQuota::default());
         let account = Account { id, name: name.clone(), standing, metering, datasets_bucket: None, quota };
@@ -385,7 +354,7 @@ impl Registry for Memory {
     async fn add_credits(&self, account: AccountId, credits: u64, _now: Timestamp) -> Result<Balance, Error> {
         let mut world = self.world();
         let (_, balance) = world.account(account)?;
-        balance.granted = balance.granted.saturating_add(credits);
+        *balance = balance.with(credits)?;
         Ok(*balance)
     }
 
@@ -399,18 +368,13 @@ impl Registry for Memory {
         let id = CallerId::new(now, self.random());
         let mut world = self.world();
         world.account(account)?;
-        let known = world.callers.iter().find(|(_, of, own, _)| *of == account && own == name);
-        match known {
-            Some((id, _, _, own)) if *own == role => Ok(*id),
-            Some((_, _, _, own)) => {
-                let said = format!("the caller `{name}` is there already, as {}", own.as_str());
-                Err(Error::new(Kind::AlreadyExists(Noun::Caller), said).at("role"))
-            }
-            None => {
-                world.callers.push((id, account, name.clone(), role));
-                Ok(id)
-            }
+        if let Some(known) = world.caller_records().iter().find(|known| known.account == account && known.name == *name)
+        {
+            known.has_role(role)?;
+            return Ok(known.id);
         }
+        world.callers.push((id, account, name.clone(), role));
+        Ok(id)
     }
 
     async fn suspend_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error> {
@@ -458,25 +422,26 @@ impl Registry for Memory {
     }
 
     async fn create_storage(&self, storage: NewStorage, now: Timestamp) -> Result<Storage, Error> {
+        storage.check()?;
         let id = StorageId::new(now, self.random());
         let mut world = self.world();
         if world.storages.iter().any(|known| known.name == storage.name) {
-            return Err(exists(Noun::Storage, &storage.name));
+            return Err(Error::taken(Noun::Storage, &storage.name));
         }
-        let storage = checked(storage)?.stored(id, 1);
+        let storage = storage.stored(id, 1);
         world.storages.push(storage.clone());
         world.version += 1;
         Ok(storage)
     }
 
     async fn change_storage(&self, id: StorageId, storage: NewStorage) -> Result<Storage, Error> {
-        let storage = checked(storage)?;
+        storage.check()?;
         let mut world = self.world();
         let before = world.storages.iter().find(|known| known.id == id && known.kind == storage.kind);
         let before = before.ok_or_else(|| Error::not_found(Noun::Storage))?;
         let version = before.external.as_ref().map_or(1, |external| external.version);
         if world.storages.iter().any(|known| known.name == storage.name && known.id != id) {
-            return Err(exists(Noun::Storage, &storage.name));
+            return Err(Error::taken(Noun::Storage, &storage.name));
         }
         let storage = storage.stored(id, version + 1);
         world.storages.retain(|known| known.id != id);
@@ -489,31 +454,33 @@ impl Registry for Memory {
         let mut world = self.world();
         world.check_storage(storage)?;
         if world.buckets.iter().any(|(known, _)| known == bucket) {
-            return Err(exists(Noun::Bucket, bucket));
+            return Err(Error::taken(Noun::Bucket, bucket));
         }
         world.buckets.push((bucket.clone(), storage));
         Ok(())
     }
 
-    async fn create_dataset(&self, dataset: Dataset, now: Timestamp) -> Result<DatasetId, Error> {
+    async fn create_dataset(&self, new: NewDataset, now: Timestamp) -> Result<DatasetId, Error> {
         let id = DatasetId::new(now, self.random());
+        let dataset = new.stored(id);
         let mut world = self.world();
-        world.check_bucket(dataset.storage, &dataset.bucket)?;
+        world.check_place(dataset.storage, &dataset.bucket)?;
         if world.datasets.iter().any(|known| known.name == dataset.name) {
-            return Err(exists(Noun::Dataset, &dataset.name));
+            return Err(Error::taken(Noun::Dataset, &dataset.name));
         }
-        world.datasets.push(Dataset { id, ..dataset });
+        world.datasets.push(dataset);
         Ok(id)
     }
 
-    async fn create_grant(&self, grant: Grant, now: Timestamp) -> Result<GrantId, Error> {
+    async fn create_grant(&self, new: NewGrant, now: Timestamp) -> Result<GrantId, Error> {
         let id = GrantId::new(now, self.random());
+        let grant = new.stored(id);
         let mut world = self.world();
         world.check_grant(&grant)?;
         if world.grants.iter().any(|known| known.account == grant.account && known.name == grant.name) {
-            return Err(exists(Noun::Grant, &grant.name));
+            return Err(Error::taken(Noun::Grant, &grant.name));
         }
-        world.grants.push(Grant { id, ..grant });
+        world.grants.push(grant);
         world.version += 1;
         Ok(id)
     }

@@ -1,22 +1,20 @@
 //! Removing and changing in memory: the same plan, found by looking through everything.
 
-use std::collections::{BTreeSet, VecDeque};
-
 use jiff::Timestamp;
 use valetkey_core::caller::{CallerStanding, Role};
-use valetkey_core::error::{Error, Kind, Noun};
+use valetkey_core::error::{Error, Noun};
 use valetkey_core::grant::{Grant, Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
 use valetkey_core::lease::{Lease, Revocation, Revoker};
 use valetkey_core::name::Name;
 use valetkey_core::nouns::registry::TokenRecord;
-use valetkey_core::nouns::removal::{Amendment, How, Item, Plan, Thing, Tie, last_operator};
+use valetkey_core::nouns::removal::{
+    Amendment, How, Item, Plan, Planning, Thing, Tie, check_removable, last_operator, takes_the_last_operator,
+};
 use valetkey_core::nouns::share::no_share;
-use valetkey_core::storage::StorageKind;
 use valetkey_core::token::Maker;
 
 use crate::memory::World;
-use crate::memory::registry::exists;
 
 impl World {
     /// There is no clock here, but it is not earlier than the newest lease.
@@ -220,44 +218,27 @@ impl World {
 
     pub(super) fn plan(&self, what: &Thing, now: Timestamp) -> Result<Plan, Error> {
         let first = self.item(what)?;
-        if let Thing::Storage(id) = what
-            && self.storages.iter().any(|known| known.id == *id && known.kind == StorageKind::Embedded)
-        {
-            let said = "the embedded store is the server's own, and is not removed";
-            return Err(Error::new(Kind::Invalid, said).at("storage"));
+        if let Thing::Storage(id) = what {
+            self.storages.iter().find(|known| known.id == *id).map_or(Ok(()), |known| check_removable(known.kind))?;
         }
-        let (mut with, mut needs) = (Vec::new(), Vec::new());
-        let mut known = BTreeSet::from([what.clone()]);
-        let mut next = VecDeque::from([(what.clone(), Tie::Part)]);
-        while let Some((thing, tie)) = next.pop_front() {
-            let mut more = self.dependents(&thing, now);
-            more.sort_by_key(|(_, tie)| *tie);
-            for (one, own) in more {
-                let own = tie.max(own);
-                if known.insert(one.clone()) {
-                    let told = self.item(&one)?;
-                    if own == Tie::Part {
-                        with.push(told);
-                    } else {
-                        needs.push(told);
-                    }
-                    next.push_back((one, own));
-                }
+        let mut planning = Planning::of(first);
+        while let Some((thing, tie)) = planning.pop() {
+            for (one, own) in planning.new_ones(tie, self.dependents(&thing, now)) {
+                planning.add(self.item(&one)?, own);
             }
         }
-        let token_of = |thing: &Thing| match thing {
-            Thing::Token(id) | Thing::ParentKey(id) => Some(*id),
-            _ => None,
-        };
-        let taken: BTreeSet<TokenId> = known.iter().filter_map(token_of).collect();
-        let live = |record: &&TokenRecord| self.current(record).is_live(now);
-        let all = || self.tokens.iter().map(|(_, record)| record).filter(live);
-        let tokens = all().filter(|record| taken.contains(&record.id)).count();
-        let operators =
-            |inside: bool| all().any(|record| record.role == Role::Operator && taken.contains(&record.id) == inside);
-        let last_operator = operators(true) && !operators(false);
-        let tokens = u64::try_from(tokens).unwrap_or(u64::MAX);
-        Ok(Plan { what: first, with, needs, leases: 0, tokens, last_operator })
+        let tokens = planning.tokens();
+        let live = self.good_tokens(now).iter().filter(|record| tokens.contains(&record.id)).count();
+        Ok(planning.done(u64::try_from(live).unwrap_or(u64::MAX), self.good_operators(now)))
+    }
+
+    fn good_tokens(&self, now: Timestamp) -> Vec<TokenRecord> {
+        self.tokens.iter().map(|(_, record)| self.current(record)).filter(|record| record.is_live(now)).collect()
+    }
+
+    fn good_operators(&self, now: Timestamp) -> Vec<TokenId> {
+        let good = self.good_tokens(now).into_iter();
+        good.filter(|record| record.role == Role::Operator).map(|record| record.id).collect()
     }
 
     fn of_plan(&self, plan: &Plan, lease: &Lease) -> bool {
@@ -379,7 +360,7 @@ impl World {
         self.check_grant(grant)?;
         let same = |known: &Grant| known.account == grant.account && known.name == grant.name && known.id != grant.id;
         if self.grants.iter().any(same) {
-            return Err(exists(Noun::Grant, &grant.name));
+            return Err(Error::taken(Noun::Grant, &grant.name));
         }
         let known = self.grants.iter().any(|known| known.id == grant.id);
         if known { Ok(()) } else { Err(Error::not_found(Noun::Grant)) }
@@ -395,12 +376,8 @@ impl World {
     ) -> Result<Amendment, Error> {
         let known = self.tokens.iter().map(|(_, record)| record).find(|record| record.id == id);
         let known = known.ok_or_else(|| Error::not_found(Noun::Token))?;
-        if !self.current(known).is_live(now) {
-            let said = "the token has ended, and an end is for good: make another one";
-            return Err(Error::new(Kind::Invalid, said).at("token"));
-        }
-        let shorter = until.is_some_and(|until| known.until.is_none_or(|own| until <= own));
-        let until = if shorter || known.until == until { until } else { self.until_of(maker, until, now)? };
+        let lengthened = self.current(known).is_lengthened(until, now)?;
+        let until = if lengthened { self.until_of(maker, until, now)? } else { until };
         Ok(Amendment::Token { id, until, maker })
     }
 
@@ -433,7 +410,7 @@ impl World {
                 let same =
                     |known: &valetkey_core::account::Account| known.name == account.name && known.id != account.id;
                 if self.accounts.iter().any(|(known, _)| same(known)) {
-                    return Err(exists(Noun::Account, &account.name));
+                    return Err(Error::taken(Noun::Account, &account.name));
                 }
                 self.account(account.id)?.0 = account.clone();
             }
@@ -445,12 +422,13 @@ impl World {
                     other != id && *account == known.account && own == name
                 };
                 if self.callers.iter().any(taken) {
-                    return Err(exists(Noun::Caller, name));
+                    return Err(Error::taken(Noun::Caller, name));
                 }
-                let good = |record: &TokenRecord| record.role == Role::Operator && self.current(record).is_live(now);
-                let others = self.tokens.iter().any(|(_, record)| good(record) && record.caller != *id);
-                let own = self.tokens.iter().any(|(_, record)| good(record) && record.caller == *id);
-                if known.role == Role::Operator && *role != Role::Operator && own && !others {
+                let own = self.good_tokens(now).iter().filter(|one| one.caller == *id).map(|one| one.id).collect();
+                if known.role == Role::Operator
+                    && *role != Role::Operator
+                    && takes_the_last_operator(&own, self.good_operators(now))
+                {
                     return Err(last_operator().at("role"));
                 }
                 if let Some((_, _, own, own_role)) = self.callers.iter_mut().find(|(known, ..)| known == id) {
@@ -475,7 +453,7 @@ impl World {
             }
             Amendment::Dataset(dataset) => {
                 if self.datasets.iter().any(|known| known.name == dataset.name && known.id != dataset.id) {
-                    return Err(exists(Noun::Dataset, &dataset.name));
+                    return Err(Error::taken(Noun::Dataset, &dataset.name));
                 }
                 let known = self.datasets.iter_mut().find(|known| known.id == dataset.id);
                 *known.ok_or_else(|| Error::not_found(Noun::Dataset))? = dataset.clone();

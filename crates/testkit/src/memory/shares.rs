@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use valetkey_core::error::{Error, Kind, Noun};
+use valetkey_core::error::{Error, Noun};
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, TableId, TokenId};
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::nouns::removal::{How, Thing};
+use valetkey_core::nouns::rules::check_grantee;
 use valetkey_core::nouns::share::{
-    LinkDigest, ProfileLink, Recipient, Share, SharedName, SharedTable, SharedWith, Shares, no_share,
+    LinkDigest, NewTable, ProfileLink, Recipient, Share, SharedName, SharedTable, SharedWith, Shares, no_share,
 };
 use valetkey_core::token::{Maker, PlainToken};
 
@@ -41,10 +42,6 @@ impl Shared {
         self.links.retain(|(_, link)| link.made_by.is_none_or(|maker| !tokens.contains(&maker)));
         u64::try_from(before - self.links.len()).unwrap_or(u64::MAX)
     }
-}
-
-fn exists(noun: Noun, name: &SharedName) -> Error {
-    Error::new(Kind::AlreadyExists(noun), format!("there is a {noun} named `{name}` already")).at("name")
 }
 
 fn same(one: &Recipient, two: &Recipient) -> bool {
@@ -94,7 +91,7 @@ impl Shares for Memory {
         let mut world = self.world();
         world.account(account)?;
         if world.shared.shares.iter().any(|known| known.name == *name) {
-            return Err(exists(Noun::Share, name));
+            return Err(Error::taken(Noun::Share, name));
         }
         world.shared.shares.push(share.clone());
         Ok(share)
@@ -110,16 +107,15 @@ impl Shares for Memory {
         self.world().take(&Thing::Share(share), How::ending(end_credentials), by).map(drop)
     }
 
-    async fn add_table(&self, table: SharedTable, now: Timestamp) -> Result<SharedTable, Error> {
-        table.check()?;
-        let table = SharedTable { id: TableId::new(now, self.random()), ..table };
+    async fn add_table(&self, share: ShareId, new: NewTable, now: Timestamp) -> Result<SharedTable, Error> {
+        let table = new.stored(TableId::new(now, self.random()), share)?;
         let mut world = self.world();
         world.check_share(table.share)?;
-        world.check_bucket(table.storage, &table.bucket)?;
+        world.check_place(table.storage, &table.bucket)?;
         let known =
             |one: &SharedTable| (one.share, &one.schema, &one.name) == (table.share, &table.schema, &table.name);
         if world.shared.tables.iter().any(known) {
-            return Err(exists(Noun::Table, &table.name));
+            return Err(Error::taken(Noun::Table, &table.name));
         }
         let recipients = world.shared.recipients.clone();
         for recipient in recipients.iter().filter(|one| one.share == table.share) {
@@ -148,11 +144,7 @@ impl Shares for Memory {
         let mut world = self.world();
         world.check_share(recipient.share)?;
         world.account(recipient.account)?;
-        if let Grantee::Caller(caller) = recipient.to
-            && !world.callers.iter().any(|(id, account, ..)| *id == caller && *account == recipient.account)
-        {
-            return Err(Error::not_found(Noun::Caller).at("to"));
-        }
+        check_grantee(recipient.account, recipient.to, world.grantee_of(recipient.to))?;
         world.take_back(|_, known| same(known, &recipient), false, by);
         let made = world.shared.recipients.iter().find(|known| same(known, &recipient)).map(|known| known.made);
         world.shared.recipients.retain(|known| !same(known, &recipient));

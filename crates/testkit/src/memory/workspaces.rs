@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use valetkey_core::error::{Error, Kind, Noun};
+use valetkey_core::error::{Error, Noun};
 use valetkey_core::id::{AccountId, CallerId, GrantId, ProjectId, WorkspaceId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
 use valetkey_core::nouns::package::{Digest, MOST_UPLOADS, Manifest, Packages, Reference, Tag, Upload};
 use valetkey_core::nouns::removal::{How, Thing};
-use valetkey_core::nouns::workspace::{MOST_PROJECTS, NewWorkspace, Project, Slug, Workspace, Workspaces};
+use valetkey_core::nouns::workspace::{NewWorkspace, Project, Slug, Workspace, Workspaces};
 
 use crate::memory::Memory;
-use crate::memory::registry::exists;
 
 /// Everything of workspaces.
 #[derive(Default)]
@@ -57,26 +56,22 @@ impl Workspaces for Memory {
     }
 
     async fn create_workspace(&self, new: NewWorkspace, now: Timestamp) -> Result<Workspace, Error> {
-        let (made, mut grants) = new.made(WorkspaceId::new(now, self.random()), now)?;
-        for grant in &mut grants {
-            grant.id = GrantId::new(now, self.random());
-        }
+        let grant_id = || GrantId::new(now, self.random());
+        let (made, grants) = new.made(WorkspaceId::new(now, self.random()), grant_id, now)?;
         let mut world = self.world();
         world.account(made.account)?;
-        world.check_bucket(made.storage, &made.bucket)?;
+        world.check_place(made.storage, &made.bucket)?;
         let in_bucket = world.shelf.workspaces.iter().filter(|known| known.bucket == made.bucket);
-        if in_bucket.into_iter().any(|known| known.root.overlaps(&made.root)) {
-            return Err(Workspace::overlapping(&made.root));
-        }
+        made.check_apart(&in_bucket.map(|known| known.root.clone()).collect::<Vec<_>>())?;
         if world.shelf.workspaces.iter().any(|known| known.account == made.account && known.key == made.key) {
-            return Err(exists(Noun::Workspace, &made.key));
+            return Err(Error::taken(Noun::Workspace, &made.key));
         }
         for (at, grant) in grants.iter().enumerate() {
             world.check_grant(grant)?;
             let same =
                 |known: &&valetkey_core::grant::Grant| known.account == grant.account && known.name == grant.name;
             if world.grants.iter().chain(grants.iter().take(at)).any(|known| same(&known)) {
-                return Err(exists(Noun::Grant, &grant.name));
+                return Err(Error::taken(Noun::Grant, &grant.name));
             }
         }
         if made.is_default {
@@ -135,12 +130,9 @@ impl Workspaces for Memory {
             return Err(Error::not_found(Noun::Workspace));
         }
         let own = || world.shelf.projects.iter().filter(|known| known.workspace == workspace);
-        if own().count() >= MOST_PROJECTS {
-            let said = format!("the workspace has {MOST_PROJECTS} projects, which is the most");
-            return Err(Error::new(Kind::Invalid, said));
-        }
+        Project::check_room(own().count())?;
         if own().any(|known| known.key == project.key) {
-            return Err(exists(Noun::Project, &project.key));
+            return Err(Error::taken(Noun::Project, &project.key));
         }
         world.shelf.projects.push(project.clone());
         Ok(project)

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use valetkey_core::caller::Role;
 use valetkey_core::grant::Grantee;
-use valetkey_core::id::{ShareId, TableId};
+use valetkey_core::id::ShareId;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::nouns::share::{History, Recipient, SharedName, SharedTable, TableAccess, TableRoot};
+use valetkey_core::nouns::share::{History, NewTable, Recipient, SharedName, TableAccess, TableRoot};
 use valetkey_core::time::Lifetime;
 
 use crate::dev::making::{account, caller, or_there, token};
@@ -117,9 +117,7 @@ pub(crate) async fn make(node: &Node) -> anyhow::Result<ShareState> {
     or_there(node.shares.create_share(provider.id, &name, Some(comment), now).await.map(drop))?;
     let known = node.shares.shares().await?;
     let share: ShareId = known.iter().find(|share| share.name == name).context("the demo's share is not there")?.id;
-    let shared = SharedTable {
-        id: TableId::from_bytes([0; 16]),
-        share,
+    let shared = NewTable {
         schema: SharedName::part(SCHEMA)?,
         name: SharedName::part(TABLE)?,
         storage: node.storage.id,
@@ -129,7 +127,7 @@ pub(crate) async fn make(node: &Node) -> anyhow::Result<ShareState> {
         access: TableAccess::Both,
         history: History::Shared,
     };
-    or_there(node.shares.add_table(shared, now).await.map(drop))?;
+    or_there(node.shares.add_table(share, shared, now).await.map(drop))?;
     let account = account(&*node.registry, ACCOUNT, now).await?;
     let (id, token) = caller(node, &account, CALLER, Role::Member, now).await?;
     let admin = node.registry.ensure_caller(provider.id, &Name::parse("provider")?, Role::Admin, now).await?;

@@ -6,11 +6,11 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use valetkey_core::caller::Role;
 use valetkey_core::error::{Error, Kind};
-use valetkey_core::grant::{Grant, Grantee, Origin};
-use valetkey_core::id::{CallerId, DatasetId, GrantId, StorageId};
+use valetkey_core::grant::{Grantee, NewGrant};
+use valetkey_core::id::{DatasetId, StorageId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::nouns::dataset::{Dataset, Newest};
+use valetkey_core::nouns::dataset::{Dataset, NewDataset, Newest};
 use valetkey_core::nouns::removal::Amendment;
 use valetkey_core::scope::{Actions, Path as ScopePath, Paths, Scope};
 use valetkey_core::time::Lifetime;
@@ -244,13 +244,12 @@ async fn make(node: &Node) -> anyhow::Result<State> {
         };
         let actions = if cast.access == "read" { Actions::READ } else { Actions::READ_WRITE };
         let scope = Scope::new(bucket, Paths::only([path])?, actions).context("a demo grant without actions")?;
-        let grant = Grant {
-            id: GrantId::from_bytes([0; 16]),
+        let grant = NewGrant {
             name,
             account: account.id,
             to: Grantee::Caller(caller),
             storage,
-            origin: Origin::Dataset(dataset),
+            dataset: Some(dataset),
             scope,
             max_lifetime: Lifetime::secs(604_800),
             from: None,
@@ -289,7 +288,7 @@ async fn describe(node: &Node) -> anyhow::Result<()> {
         }
         let key = |object: &Object| Some(object.key.as_bytes().into());
         let change = Dataset { dictionary: key(columns), sample: key(rows), ..dataset.clone() };
-        let by = Revoker { by: CallerId::from_bytes([0; 16]), at: node.clock.now() };
+        let by = Revoker::server(node.clock.now());
         node.registry.change(&Amendment::Dataset(change), false, by).await?;
     }
     Ok(())
@@ -301,10 +300,9 @@ fn dataset(
     storage: StorageId,
     bucket: &BucketName,
     path: &ScopePath,
-) -> Result<Dataset, Error> {
+) -> Result<NewDataset, Error> {
     let topic = cast.prefix.split('/').next().unwrap_or(cast.prefix);
-    Ok(Dataset {
-        id: DatasetId::from_bytes([0; 16]),
+    Ok(NewDataset {
         name: name.clone(),
         topic: Name::parse(topic)?,
         description: cast.about.to_owned(),

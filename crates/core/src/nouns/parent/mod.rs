@@ -17,12 +17,13 @@ pub use operations::Operations;
 
 use crate::account::Standing;
 use crate::caller::Caller;
-use crate::error::Error;
-use crate::grant::{Grant, GrantTime};
-use crate::id::{AccountId, StorageId, TokenId};
+use crate::error::{Error, Kind, Noun};
+use crate::grant::{Grant, GrantTime, Grantee, Origin};
+use crate::id::{AccountId, CallerId, GrantId, StorageId, TokenId};
 use crate::lease::Revoker;
 use crate::name::{BucketName, Name};
 use crate::nouns::registry::TokenRecord;
+use crate::nouns::rules::no_bucket;
 use crate::scope::{Action, Actions, Paths, Scope};
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
@@ -164,6 +165,59 @@ pub struct NewParent {
     pub until: Option<Timestamp>,
     /// Who makes it: it ends as that allows.
     pub maker: Maker,
+}
+
+impl NewParent {
+    /// Refuses one that would open nothing.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub fn check(&self, now: Timestamp) -> Result<(), Error> {
+        if self.buckets.is_empty() {
+            return Err(Error::new(Kind::Invalid, "a parent access key opens at least one bucket").at("buckets"));
+        }
+        if self.until.is_some_and(|until| until <= now) {
+            return Err(Error::new(Kind::Invalid, "the end is not in the future").at("until"));
+        }
+        Ok(())
+    }
+
+    /// The refusal of a name that a caller has.
+    pub fn taken(&self) -> Error {
+        let said = format!("there is a caller named `{}` already", self.name);
+        Error::new(Kind::AlreadyExists(Noun::ParentKey), said).at("name")
+    }
+
+    /// The grant that opens one of its buckets, which is of that storage, to its caller.
+    ///
+    /// # Errors
+    /// `NotFound` where there is no such bucket.
+    pub fn grant(
+        &self,
+        id: GrantId,
+        caller: CallerId,
+        bucket: &BucketName,
+        storage: Option<StorageId>,
+    ) -> Result<Grant, Error> {
+        let storage = storage.ok_or_else(|| no_bucket(bucket).at("buckets"))?;
+        let scope = Scope::new(bucket.clone(), Paths::Whole, self.permission.actions())
+            .ok_or_else(|| Error::internal("a permission allows nothing"))?;
+        // Readable where that is not too long.
+        let name = Name::parse(&format!("{}.{bucket}", self.name))
+            .or_else(|_| Name::parse(&format!("parent.{}", id.to_string().trim_start_matches(GrantId::PREFIX))))?;
+        Ok(Grant {
+            id,
+            name,
+            account: self.account,
+            to: Grantee::Caller(caller),
+            storage,
+            origin: Origin::Plain,
+            scope,
+            max_lifetime: LONGEST,
+            from: None,
+            until: None,
+        })
+    }
 }
 
 /// A parent access key as its list shows it.

@@ -204,6 +204,55 @@ pub struct SharedTable {
 }
 
 impl SharedTable {
+    /// The grant that opens this table, and nothing else, to a recipient of its share.
+    ///
+    /// # Errors
+    /// `Internal` when its directories do not make a scope.
+    pub fn grant(&self, id: GrantId, recipient: &Recipient) -> Result<Grant, Error> {
+        let Recipient { share, account, to, max_lifetime, until, made: _ } = recipient;
+        let paths = std::iter::once(&self.root).chain(&self.auxiliary).map(TableRoot::path);
+        let paths = Paths::only(paths.collect::<Result<Vec<_>, Error>>()?)?;
+        // SECURITY: whoever shares lets read, never write.
+        let scope =
+            Scope::new(self.bucket.clone(), paths, READ).ok_or_else(|| Error::internal("to read is no action"))?;
+        Ok(Grant {
+            id,
+            // Nobody chose it: an id in it makes it unique, and more than an id keeps it a name.
+            name: Name::parse(&format!("share.{id}"))?,
+            account: *account,
+            to: *to,
+            storage: self.storage,
+            origin: Origin::Share(*share),
+            scope,
+            max_lifetime: *max_lifetime,
+            from: None,
+            until: *until,
+        })
+    }
+}
+
+/// A table to be put into a share.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewTable {
+    /// The schema it is listed under.
+    pub schema: SharedName,
+    /// Its name, unique in its schema in whatever case.
+    pub name: SharedName,
+    /// The storage it is in.
+    pub storage: StorageId,
+    /// Its bucket.
+    pub bucket: BucketName,
+    /// The directory that its `_delta_log` is in.
+    pub root: TableRoot,
+    /// Directories of the same bucket that hold files its log names absolutely.
+    pub auxiliary: Vec<TableRoot>,
+    /// How it may be read.
+    pub access: TableAccess,
+    /// Which versions of it may be read.
+    pub history: History,
+}
+
+impl NewTable {
     /// Refuses a table that promises what does not hold together.
     ///
     /// # Errors
@@ -230,30 +279,14 @@ impl SharedTable {
         Ok(())
     }
 
-    /// The grant that opens this table, and nothing else, to a recipient of its share.
+    /// The table in its share, once it has an id.
     ///
     /// # Errors
-    /// `Internal` when its directories do not make a scope.
-    pub fn grant(&self, id: GrantId, recipient: &Recipient) -> Result<Grant, Error> {
-        let Recipient { share, account, to, max_lifetime, until, made: _ } = recipient;
-        let paths = std::iter::once(&self.root).chain(&self.auxiliary).map(TableRoot::path);
-        let paths = Paths::only(paths.collect::<Result<Vec<_>, Error>>()?)?;
-        // SECURITY: whoever shares lets read, never write.
-        let scope =
-            Scope::new(self.bucket.clone(), paths, READ).ok_or_else(|| Error::internal("to read is no action"))?;
-        Ok(Grant {
-            id,
-            // Nobody chose it: an id in it makes it unique, and more than an id keeps it a name.
-            name: Name::parse(&format!("share.{id}"))?,
-            account: *account,
-            to: *to,
-            storage: self.storage,
-            origin: Origin::Share(*share),
-            scope,
-            max_lifetime: *max_lifetime,
-            from: None,
-            until: *until,
-        })
+    /// As [`NewTable::check`].
+    pub fn stored(self, id: TableId, share: ShareId) -> Result<SharedTable, Error> {
+        self.check()?;
+        let Self { schema, name, storage, bucket, root, auxiliary, access, history } = self;
+        Ok(SharedTable { id, share, schema, name, storage, bucket, root, auxiliary, access, history })
     }
 }
 
@@ -388,8 +421,8 @@ pub trait Shares: Send + Sync {
     /// Removes a share with its tables and recipients; with `end_credentials` what was vended of it ends too.
     async fn remove_share(&self, share: ShareId, end_credentials: bool, by: Revoker) -> Result<(), Error>;
 
-    /// Puts a table into a share. Its id is made by the store.
-    async fn add_table(&self, table: SharedTable, now: Timestamp) -> Result<SharedTable, Error>;
+    /// Puts a table into a share.
+    async fn add_table(&self, share: ShareId, table: NewTable, now: Timestamp) -> Result<SharedTable, Error>;
     /// The tables of a share, in order of schema and name.
     async fn tables(&self, share: ShareId) -> Result<Vec<SharedTable>, Error>;
     /// Takes a table out of its share.
@@ -543,7 +576,9 @@ mod tests {
 
     #[test]
     fn keys_to_a_directory_need_a_shared_history() {
-        let mut table = shared(1, "s", "t");
+        let SharedTable { id: _, share: _, schema, name, storage, bucket, root, auxiliary, access, history } =
+            shared(1, "s", "t");
+        let mut table = NewTable { schema, name, storage, bucket, root, auxiliary, access, history };
         table.check().unwrap();
         table.history = History::Latest;
         assert_eq!(table.check().unwrap_err().field(), Some("history"));
