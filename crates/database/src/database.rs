@@ -1,6 +1,7 @@
 //! The store: what everybody shares of it, and how it is changed.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -16,7 +17,7 @@ use valetkey_core::{Error, Kind};
 use crate::blobs::Blobs;
 use crate::counter::Counter;
 use crate::ledger::queue::Queue;
-use crate::memory::Memory;
+use crate::memory::{Memory, Touches};
 use crate::owed::Debts;
 use crate::reserve::Reserve;
 use crate::revoked::Revoked;
@@ -58,6 +59,9 @@ pub(crate) struct Shared {
     pub(crate) running: Mutex<Vec<JoinHandle<()>>>,
 }
 
+/// A change of the registry that is being made, and what it makes of what memory keeps.
+pub(crate) type Changing<'a, T> = Pin<Box<dyn Future<Output = Result<(T, Touches), Error>> + Send + 'a>>;
+
 impl Database {
     /// Runs a change to its end, also when whoever asked for it goes away: otherwise it could be written and not seen.
     pub(crate) async fn unbroken<T: Send + 'static>(
@@ -71,23 +75,38 @@ impl Database {
         }
     }
 
-    /// Changes the registry on behalf of who asks, and notes it in the ledger: all of it or nothing.
-    pub(crate) async fn administer<T>(
+    /// Changes the registry on behalf of who asks, and notes it in the ledger: all of it or nothing, and to its end also when whoever
+    /// asked for it goes away.
+    pub(crate) async fn administer<T: Send + 'static>(
         &self,
-        change: impl AsyncFnOnce(&mut SqliteConnection, &mut Notes) -> Result<T, Error>,
+        change: impl for<'a> FnOnce(&'a mut SqliteConnection, &'a mut Notes) -> Changing<'a, T> + Send + 'static,
     ) -> Result<T, Error> {
-        let mut turn = self.shared.db.turn().await;
-        self.administer_in(&mut turn, change).await
+        let database = self.clone();
+        self.unbroken(async move {
+            let mut turn = database.shared.db.turn().await;
+            let change = async |db: &mut SqliteConnection, notes: &mut Notes| change(db, notes).await;
+            database.administer_in(&mut turn, change).await
+        })
+        .await
     }
 
-    /// The same in a turn that one has already.
+    /// The same in a turn that one has already, as far as it is waited for.
     pub(crate) async fn administer_in<T>(
         &self,
         turn: &mut Turn<'_>,
-        change: impl AsyncFnOnce(&mut SqliteConnection, &mut Notes) -> Result<T, Error>,
+        change: impl AsyncFnOnce(&mut SqliteConnection, &mut Notes) -> Result<(T, Touches), Error>,
     ) -> Result<T, Error> {
         let notes = Notes::new(Author::current(), self.shared.clock.now().as_millisecond());
-        let done = turn.administer(notes, change).await?;
+        let mut forgotten = Touches::Nothing;
+        let change = async |db: &mut SqliteConnection, notes: &mut Notes| {
+            let (done, touches) = change(db, notes).await?;
+            forgotten = touches;
+            Ok(done)
+        };
+        let done = turn.administer(notes, change).await;
+        // Also where nobody knows what became of the commit.
+        self.shared.memory.forget(forgotten);
+        let done = done?;
         self.shared.backlog.fetch_max(1, Ordering::Relaxed);
         Ok(done)
     }

@@ -13,6 +13,7 @@ use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId};
 use valetkey_core::lease::{Revocation, Revoker};
 
 use crate::database::Database;
+use crate::memory::Touches;
 use crate::owed::Owed;
 use crate::sqlite::notes::Notes;
 use crate::sqlite::revocations::{self, Also, Through};
@@ -79,7 +80,11 @@ impl Database {
             revocations::insert_all(db, &ends, by, notes).await?;
             ended += u64::try_from(ends.len()).unwrap_or(u64::MAX);
             ends.push(end);
-            Ok((ended, ends, longest_ms))
+            let touches = match also {
+                Also::Nothing => Touches::Nothing,
+                Also::EndToken(token) => Touches::Ended(token),
+            };
+            Ok(((ended, ends, longest_ms), touches))
         };
         let (ended, ends, longest_ms) = self.administer_in(&mut turn, revoke).await?;
         self.shared.longest_ms.store(longest_ms, Ordering::Relaxed);
@@ -165,7 +170,7 @@ impl Database {
             ends.extend(self.unwritten_through(&through, by.at.as_millisecond()));
             notes.did(Deed::Ended, Noun::Grant, grant, "credentials");
             revocations::insert_all(db, &ends, by, notes).await?;
-            Ok(ends)
+            Ok((ends, Touches::Nothing))
         };
         let ends = self.administer_in(&mut turn, write).await?;
         self.shared.revoked.add(&ends);
@@ -173,26 +178,25 @@ impl Database {
     }
 
     /// Refuses what a caller asks for from here on, also what was identified or decided before and opens its lease only now.
-    /// Says whose it is.
-    pub(crate) async fn refuse_caller(&self, id: CallerId, by: Revoker) -> Result<AccountId, Error> {
+    pub(crate) async fn refuse_caller(&self, id: CallerId, by: Revoker) -> Result<(), Error> {
         let found = callers::caller(&mut *self.reader().await?, id).await?;
-        let found = found.filter(|found| found.standing != CallerStanding::Removed);
-        let account = found.ok_or_else(|| Error::not_found(Noun::Caller))?.account;
+        found
+            .filter(|found| found.standing != CallerStanding::Removed)
+            .ok_or_else(|| Error::not_found(Noun::Caller))?;
         self.shared.queue.end_caller(id, by.at.max(self.shared.clock.now()).as_millisecond());
         // A page that fails to be written gives its waiters an error, and leaves no lease to end.
         let _ = self.settle().await;
-        Ok(account)
+        Ok(())
     }
 
     pub(crate) async fn write_suspended(&self, id: CallerId) -> Result<(), Error> {
         let suspend = async |db: &mut SqliteConnection, notes: &mut Notes| {
             callers::stand(db, id, CallerStanding::Suspended).await?;
+            let account = registry::caller_account(db, id).await?.ok_or_else(|| Error::not_found(Noun::Caller))?;
             notes.did(Deed::Suspended, Noun::Caller, id, "");
-            Ok(())
+            Ok(((), Touches::Caller(account)))
         };
-        let done = self.administer(suspend).await;
-        self.shared.memory.known.forget_all();
-        done
+        self.administer_in(&mut self.shared.db.turn().await, suspend).await
     }
 
     pub(crate) async fn write_account(
@@ -208,19 +212,9 @@ impl Database {
                 Standing::Suspended => Deed::Suspended,
             };
             notes.did(deed, Noun::Account, id, &format!("{} credits a vend", metering.credits()));
-            Ok(())
+            Ok(((), Touches::Account(id)))
         };
-        let done = self.administer(change).await;
-        self.shared.memory.snapshots.forget(&id);
-        done
-    }
-
-    /// Forgets what memory says of a caller of an account.
-    pub(crate) fn forget_caller(&self, account: AccountId) {
-        self.shared.memory.known.forget_all();
-        self.shared.memory.parents.forget_all();
-        self.shared.memory.snapshots.forget(&account);
-        self.shared.memory.shared_with.forget(&account);
+        self.administer_in(&mut self.shared.db.turn().await, change).await
     }
 
     pub(crate) async fn end_any(&self, what: Revocation, by: Revoker) -> Result<u64, Error> {

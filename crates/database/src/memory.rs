@@ -42,6 +42,32 @@ pub(crate) struct Memory {
     pub(crate) quotas: Cache<AccountId, OwnQuota>,
 }
 
+/// What memory keeps and a change makes untrue. No change of the registry can be written without saying it
+/// (`Database::administer_in`): what was forgotten here would go on being decided by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Touches {
+    /// Nothing that is kept.
+    Nothing,
+    /// What this token proves.
+    Token(TokenDigest),
+    /// What a token, which may be a parent access key, proves: it has ended.
+    Ended(TokenId),
+    /// A parent access key that is new, and grants with it.
+    Parent { account: AccountId, id: TokenId, digest: TokenDigest },
+    /// What the tokens of one of the account's callers prove, and what they open.
+    Caller(AccountId),
+    /// What the account is and has.
+    Account(AccountId),
+    /// The same of several.
+    Accounts(Vec<AccountId>),
+    /// The storages, which every account's snapshot has.
+    Storages,
+    /// The catalogue.
+    Datasets,
+    /// Whatever is kept.
+    Everything,
+}
+
 impl Memory {
     pub(crate) fn new(tokens: usize, accounts: usize) -> Self {
         Self {
@@ -56,6 +82,43 @@ impl Memory {
             shared_with: Cache::new(accounts),
             quotas: Cache::new(accounts),
         }
+    }
+
+    /// Forgets what a change touched.
+    pub(crate) fn forget(&self, touched: Touches) {
+        match touched {
+            Touches::Nothing => {}
+            Touches::Token(digest) => {
+                self.known.forget(&digest);
+                self.unknown.forget(&digest);
+            }
+            Touches::Ended(token) => {
+                self.known.forget_all();
+                self.parents.forget(&token);
+            }
+            Touches::Parent { account, id, digest } => {
+                self.unknown.forget(&digest);
+                self.no_parents.forget(&id);
+                self.forget_account(&account);
+            }
+            Touches::Caller(account) => {
+                self.known.forget_all();
+                self.parents.forget_all();
+                self.forget_account(&account);
+            }
+            Touches::Account(account) => self.forget_account(&account),
+            Touches::Accounts(accounts) => accounts.iter().for_each(|account| self.forget_account(account)),
+            Touches::Storages => self.snapshots.forget_all(),
+            Touches::Datasets => self.datasets.forget_all(),
+            Touches::Everything => self.forget_all(),
+        }
+    }
+
+    fn forget_account(&self, account: &AccountId) {
+        self.snapshots.forget(account);
+        self.workspaces.forget(account);
+        self.shared_with.forget(account);
+        self.quotas.forget(account);
     }
 
     /// Forgets everything that somebody else may have changed.

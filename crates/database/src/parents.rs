@@ -20,8 +20,8 @@ use valetkey_core::time::random_10;
 use valetkey_core::token::PlainToken;
 
 use crate::database::Database;
-use crate::memory::{KnownParent, MOST_PARENTS, caller_of};
-use crate::sqlite::notes::{Notes, Unsaid};
+use crate::memory::{KnownParent, MOST_PARENTS, Touches, caller_of};
+use crate::sqlite::notes::Unsaid;
 use crate::sqlite::{failed, parents};
 
 /// What the seals of parents' secrets are for.
@@ -205,22 +205,15 @@ impl Parents for ParentKeys {
         let secret = token.secret_access_key();
         let ring = self.keyring.load();
         let sealed = ring.seal_bytes(PURPOSE, &ids.token.to_bytes(), secret.reveal().as_bytes(), self.nonce())?;
-        let (database, token) = (self.database.clone(), token.clone());
-        let record = self
-            .database
-            .unbroken(async move {
-                let mut turn = database.shared.db.turn().await;
-                let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
-                    parents::create(db, &ids, &new, (&token, sealed), now, notes).await
-                };
-                let record = database.administer_in(&mut turn, create).await?;
-                let memory = &database.shared.memory;
-                memory.snapshots.forget(&new.account);
-                memory.unknown.forget(&token.digest());
-                memory.no_parents.forget(&record.id);
-                Ok(record)
+        let token = token.clone();
+        let create = self.database.administer(move |db, notes| {
+            Box::pin(async move {
+                let record = parents::create(db, &ids, &new, (&token, sealed), now, notes).await?;
+                let touches = Touches::Parent { account: new.account, id: record.id, digest: token.digest() };
+                Ok((record, touches))
             })
-            .await?;
+        });
+        let record = create.await?;
         self.record(record).await
     }
 

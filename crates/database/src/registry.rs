@@ -24,6 +24,7 @@ use valetkey_core::token::{Maker, PlainToken, TokenDigest};
 use valetkey_core::{Error, Kind};
 
 use crate::database::Database;
+use crate::memory::Touches;
 use crate::owed::Owed;
 use crate::sqlite::callers::{self, NewToken};
 use crate::sqlite::notes::{self, Notes};
@@ -163,15 +164,12 @@ impl Registry for Database {
             datasets_bucket: None,
             quota: OwnQuota::default(),
         };
-        let database = self.clone();
-        self.unbroken(async move {
-            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 registry::create_account(db, &account, now).await?;
                 notes.did(Deed::Made, Noun::Account, account.id, account.name.as_str());
-                Ok(())
-            };
-            database.administer(create).await?;
-            Ok(account)
+                Ok((account, Touches::Nothing))
+            })
         })
         .await
     }
@@ -197,24 +195,20 @@ impl Registry for Database {
                 }
             }
             database.shared.queue.spare_account(id);
-            database.shared.memory.snapshots.forget(&id);
             Ok(())
         })
         .await
     }
 
     async fn set_datasets_bucket(&self, id: AccountId, bucket: Option<&BucketName>) -> Result<(), Error> {
-        let (database, bucket) = (self.clone(), bucket.cloned());
-        self.unbroken(async move {
-            let change = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let bucket = bucket.cloned();
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 registry::set_datasets_bucket(db, id, bucket.as_ref()).await?;
                 let bucket = bucket.as_ref().map_or("none", BucketName::as_str);
                 notes.did(Deed::Changed, Noun::Account, id, &format!("datasets of the bucket {bucket} first"));
-                Ok(())
-            };
-            database.administer(change).await?;
-            database.shared.memory.snapshots.forget(&id);
-            Ok(())
+                Ok(((), Touches::Account(id)))
+            })
         })
         .await
     }
@@ -226,7 +220,7 @@ impl Registry for Database {
             let add = async |db: &mut SqliteConnection, notes: &mut Notes| {
                 let stored = registry::add_credits(db, account, credits, now).await?;
                 notes.did(Deed::Changed, Noun::Account, account, &format!("{credits} credits added"));
-                Ok(stored)
+                Ok((stored, Touches::Nothing))
             };
             let stored = database.administer_in(&mut turn, add).await?;
             database.shared.queue.set_balance(account, stored);
@@ -242,16 +236,15 @@ impl Registry for Database {
         role: Role,
         now: Timestamp,
     ) -> Result<CallerId, Error> {
-        let (database, name, new) = (self.clone(), name.clone(), CallerId::new(now, self.noise()));
-        self.unbroken(async move {
-            let ensure = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let (name, new) = (name.clone(), CallerId::new(now, self.noise()));
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 let caller = callers::ensure_caller(db, new, account, &name, role, now).await?;
                 if caller == new {
                     notes.did(Deed::Made, Noun::Caller, new, &format!("{name}, {}", role.as_str()));
                 }
-                Ok(caller)
-            };
-            database.administer(ensure).await
+                Ok((caller, Touches::Nothing))
+            })
         })
         .await
     }
@@ -259,13 +252,11 @@ impl Registry for Database {
     async fn suspend_caller(&self, id: CallerId, by: Revoker) -> Result<u64, Error> {
         let database = self.clone();
         self.unbroken(async move {
-            let account = database.refuse_caller(id, by).await?;
+            database.refuse_caller(id, by).await?;
             // First its credentials, in memory whatever the disk does; then itself. Either can be asked for again.
             let ended = database.end_any(Revocation::Caller(id), by).await;
             let done = database.write_suspended(id).await;
-            let done = database.or_owe(done, Owed::Suspend(id), by);
-            database.forget_caller(account);
-            done?;
+            database.or_owe(done, Owed::Suspend(id), by)?;
             ended
         })
         .await
@@ -277,14 +268,14 @@ impl Registry for Database {
             let found = callers::caller(&mut *database.reader().await?, id).await?;
             let account = found.ok_or_else(|| Error::not_found(Noun::Caller))?.account;
             database.shared.debts.forgive(|owed| *owed == Owed::Suspend(id));
+            let mut turn = database.shared.db.turn().await;
             let activate = async |db: &mut SqliteConnection, notes: &mut Notes| {
                 callers::stand(db, id, CallerStanding::Active).await?;
                 notes.did(Deed::Activated, Noun::Caller, id, "");
-                Ok(())
+                Ok(((), Touches::Caller(account)))
             };
-            database.administer(activate).await?;
+            database.administer_in(&mut turn, activate).await?;
             database.shared.queue.spare_caller(id);
-            database.forget_caller(account);
             Ok(())
         })
         .await
@@ -298,33 +289,29 @@ impl Registry for Database {
         maker: Maker,
         now: Timestamp,
     ) -> Result<TokenRecord, Error> {
-        let (database, token, id) = (self.clone(), token.clone(), TokenId::new(now, self.noise()));
-        self.unbroken(async move {
-            let mut turn = database.shared.db.turn().await;
-            let new = NewToken { id, caller, token: &token, until, made_by: None };
-            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
-                callers::create_token(db, new, maker, now, notes).await
-            };
-            let record = database.administer_in(&mut turn, create).await?;
-            database.shared.memory.unknown.forget(&token.digest());
-            Ok(record)
+        let (token, id) = (token.clone(), TokenId::new(now, self.noise()));
+        self.administer(move |db, notes| {
+            Box::pin(async move {
+                let new = NewToken { id, caller, token: &token, until, made_by: None };
+                let record = callers::create_token(db, new, maker, now, notes).await?;
+                Ok((record, Touches::Token(token.digest())))
+            })
         })
         .await
     }
 
     async fn end_links_made_by(&self, tokens: &[TokenId]) -> Result<u64, Error> {
-        let (database, tokens) = (self.clone(), tokens.to_vec());
-        self.unbroken(async move {
-            let end = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let tokens = tokens.to_vec();
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 let ended = callers::end_links_made_by(db, &tokens).await?;
                 if ended > 0 {
                     for token in &tokens {
                         notes.did(Deed::Changed, Noun::Token, token, "links to profiles that it made were ended");
                     }
                 }
-                Ok(ended)
-            };
-            database.administer(end).await
+                Ok((ended, Touches::Nothing))
+            })
         })
         .await
     }
@@ -346,77 +333,61 @@ impl Registry for Database {
 
     async fn create_storage(&self, new: NewStorage, now: Timestamp) -> Result<Storage, Error> {
         new.check()?;
-        let (database, id) = (self.clone(), StorageId::new(now, self.noise()));
-        self.unbroken(async move {
-            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let id = StorageId::new(now, self.noise());
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 registry::create_storage(db, id, &new, now).await?;
                 notes.did(Deed::Made, Noun::Storage, id, new.name.as_str());
-                Ok(())
-            };
-            database.administer(create).await?;
-            database.shared.memory.snapshots.forget_all();
-            Ok(new.stored(id, 1))
+                Ok((new.stored(id, 1), Touches::Storages))
+            })
         })
         .await
     }
 
     async fn change_storage(&self, id: StorageId, new: NewStorage) -> Result<Storage, Error> {
         new.check()?;
-        let database = self.clone();
-        self.unbroken(async move {
-            let change = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 let version = registry::change_storage(db, id, &new).await?;
                 notes.did(Deed::Changed, Noun::Storage, id, &format!("{}, version {version}", new.name));
-                Ok(version)
-            };
-            let version = database.administer(change).await?;
-            database.shared.memory.snapshots.forget_all();
-            Ok(new.stored(id, version))
+                Ok((new.stored(id, version), Touches::Storages))
+            })
         })
         .await
     }
 
     async fn create_bucket(&self, storage: StorageId, bucket: &BucketName, now: Timestamp) -> Result<(), Error> {
-        let (database, bucket) = (self.clone(), bucket.clone());
-        self.unbroken(async move {
-            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let bucket = bucket.clone();
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 registry::create_bucket(db, storage, &bucket, now).await?;
                 notes.did(Deed::Made, Noun::Bucket, &bucket, &format!("of {storage}"));
-                Ok(())
-            };
-            database.administer(create).await
+                Ok(((), Touches::Nothing))
+            })
         })
         .await
     }
 
     async fn create_dataset(&self, new: NewDataset, now: Timestamp) -> Result<DatasetId, Error> {
-        let database = self.clone();
         let dataset = new.stored(DatasetId::new(now, self.noise()));
-        self.unbroken(async move {
-            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 registry::create_dataset(db, &dataset, now).await?;
                 notes.did(Deed::Made, Noun::Dataset, dataset.id, dataset.name.as_str());
-                Ok(())
-            };
-            database.administer(create).await?;
-            database.shared.memory.datasets.forget_all();
-            Ok(dataset.id)
+                Ok((dataset.id, Touches::Datasets))
+            })
         })
         .await
     }
 
     async fn create_grant(&self, new: NewGrant, now: Timestamp) -> Result<GrantId, Error> {
-        let database = self.clone();
         let grant = new.stored(GrantId::new(now, self.noise()));
-        self.unbroken(async move {
-            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 registry::create_grant(db, &grant, now).await?;
                 notes.did(Deed::Made, Noun::Grant, grant.id, grant.name.as_str());
-                Ok(())
-            };
-            database.administer(create).await?;
-            database.shared.memory.snapshots.forget(&grant.account);
-            Ok(grant.id)
+                Ok((grant.id, Touches::Account(grant.account)))
+            })
         })
         .await
     }

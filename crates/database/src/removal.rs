@@ -17,6 +17,7 @@ use valetkey_core::nouns::removal::{Amendment, How, Plan, Thing};
 use valetkey_sqlite::Failure as _;
 
 use crate::database::Database;
+use crate::memory::Touches;
 use crate::owed::Owed;
 use crate::sqlite::entry::{Opened, scope_digest};
 use crate::sqlite::notes::Notes;
@@ -289,7 +290,7 @@ impl Database {
             for thing in all.into_iter().rev() {
                 removal::erase(&mut *db, thing, by, notes).await?;
             }
-            Ok((plan, ends))
+            Ok(((plan, ends), Touches::Everything))
         };
         let done = self.administer_in(&mut turn, write).await;
         // INVARIANT: in the turn: what others barred meanwhile is barred until theirs is on record.
@@ -297,7 +298,6 @@ impl Database {
         drop(turn);
         let (plan, ends) = done?;
         self.shared.revoked.add(&ends);
-        self.shared.memory.forget_all();
         Ok(plan)
     }
 
@@ -414,7 +414,6 @@ impl Database {
                 self.shared.queue.spare_caller(*caller);
             }
         }
-        self.shared.memory.forget_all();
     }
 
     /// Changes what is there; what was vended and has more than that allows afterwards ends, unless it may live on. Says how many
@@ -450,7 +449,7 @@ impl Database {
                 self.seek_again(&mut *db, &mut sought, now, by).await?;
             }
             change::apply(&mut *db, &change, by.at, notes).await?;
-            self.write_ends(db, &sought, by, notes).await
+            Ok((self.write_ends(db, &sought, by, notes).await?, Touches::Everything))
         };
         let done = self.administer_in(&mut turn, write).await;
         // INVARIANT: in the turn, as above.
@@ -471,7 +470,8 @@ impl Database {
         let mut turn = self.shared.db.turn().await;
         let write = async |db: &mut SqliteConnection, notes: &mut Notes| {
             let leases = self.live(&mut *db, &ending).await?;
-            self.write_ends(db, &Sought { ending, bars: Vec::new(), leases }, by, notes).await
+            let sought = Sought { ending, bars: Vec::new(), leases };
+            Ok((self.write_ends(db, &sought, by, notes).await?, Touches::Nothing))
         };
         let late = self.administer_in(&mut turn, write).await?;
         drop(turn);

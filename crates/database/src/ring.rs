@@ -11,6 +11,7 @@ use valetkey_core::name::Name;
 use valetkey_core::storage::StorageKind;
 
 use crate::database::Database;
+use crate::memory::Touches;
 use crate::sqlite::notes::{Notes, Unsaid};
 use crate::sqlite::revocations::{self, Also};
 use crate::sqlite::target::{End, Target};
@@ -89,9 +90,9 @@ impl Database {
             ring::keep(db, &keys, by.at).await?;
             let number = keys.first().map_or(0, |key| key.number);
             notes.did(Deed::Made, Noun::Keyring, number, "the one before was lost");
-            Ok(lost)
+            Ok((lost, Touches::Everything))
         };
-        self.administer(replace).await
+        self.administer_in(&mut self.shared.db.turn().await, replace).await
     }
 }
 

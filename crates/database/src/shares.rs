@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::audit::Deed;
 use valetkey_core::error::Noun;
@@ -20,21 +19,13 @@ use valetkey_core::time::random_10;
 use valetkey_core::token::{Maker, PlainToken};
 
 use crate::database::Database;
-use crate::sqlite::notes::Notes;
+use crate::memory::Touches;
 use crate::sqlite::shares;
 use crate::sqlite::{callers, failed};
 
 impl Database {
-    /// Forgets what an account was granted and what was shared with it.
-    fn share_changed(&self, accounts: &[AccountId]) {
-        for account in accounts {
-            self.shared.memory.snapshots.forget(account);
-            self.shared.memory.shared_with.forget(account);
-        }
-    }
-
     /// Makes ids for grants.
-    fn grant_ids(&self, now: Timestamp) -> impl FnMut() -> GrantId {
+    fn grant_ids(&self, now: Timestamp) -> impl FnMut() -> GrantId + use<> {
         let entropy = Arc::clone(&self.shared.entropy);
         move || GrantId::new(now, random_10(&*entropy))
     }
@@ -59,15 +50,12 @@ impl Shares for Database {
         let id = ShareId::new(now, random_10(&*self.shared.entropy));
         let comment = comment.map(valetkey_core::nouns::share::comment).transpose()?;
         let share = Share { id, account, name: name.clone(), comment, made: now };
-        let database = self.clone();
-        self.unbroken(async move {
-            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 shares::create_share(db, &share).await?;
                 notes.did(Deed::Made, Noun::Share, share.id, share.name.as_str());
-                Ok(())
-            };
-            database.administer(create).await?;
-            Ok(share)
+                Ok((share, Touches::Nothing))
+            })
         })
         .await
     }
@@ -82,17 +70,13 @@ impl Shares for Database {
 
     async fn add_table(&self, share: ShareId, new: NewTable, now: Timestamp) -> Result<SharedTable, Error> {
         let table = new.stored(TableId::new(now, self.noise()), share)?;
-        let database = self.clone();
-        self.unbroken(async move {
-            let ids = database.grant_ids(now);
-            let add = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let ids = self.grant_ids(now);
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 let concerned = shares::add_table(db, &table, now, ids).await?;
                 notes.did(Deed::Made, Noun::Table, table.id, &format!("{}.{}", table.schema, table.name));
-                Ok(concerned)
-            };
-            let concerned = database.administer(add).await?;
-            database.share_changed(&concerned);
-            Ok(table)
+                Ok((table, Touches::Accounts(concerned)))
+            })
         })
         .await
     }
@@ -106,18 +90,14 @@ impl Shares for Database {
     }
 
     async fn add_recipient(&self, recipient: Recipient, by: Revoker) -> Result<(), Error> {
-        let database = self.clone();
-        self.unbroken(async move {
-            let ids = database.grant_ids(recipient.made);
-            let add = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let ids = self.grant_ids(recipient.made);
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 shares::add_recipient(db, &recipient, by, ids).await?;
                 let whom = whom(recipient.account, recipient.to);
                 notes.did(Deed::Changed, Noun::Share, recipient.share, &format!("given to {whom}"));
-                Ok(())
-            };
-            database.administer(add).await?;
-            database.share_changed(&[recipient.account]);
-            Ok(())
+                Ok(((), Touches::Account(recipient.account)))
+            })
         })
         .await
     }
@@ -162,14 +142,13 @@ impl Shares for Database {
         maker: Maker,
         now: Timestamp,
     ) -> Result<ProfileLink, Error> {
-        let (database, code) = (self.clone(), *code);
-        self.unbroken(async move {
-            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let code = *code;
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 let link = shares::create_link(db, &code, link, maker, now).await?;
                 notes.did(Deed::Changed, Noun::Caller, link.caller, "a link to a profile was made");
-                Ok(link)
-            };
-            database.administer(create).await
+                Ok((link, Touches::Nothing))
+            })
         })
         .await
     }
@@ -180,45 +159,37 @@ impl Shares for Database {
         token: &PlainToken,
         now: Timestamp,
     ) -> Result<Option<(ProfileLink, TokenRecord)>, Error> {
-        let (database, code, token) = (self.clone(), *code, token.clone());
-        let id = TokenId::new(now, random_10(&*self.shared.entropy));
-        self.unbroken(async move {
-            let redeem = async |db: &mut SqliteConnection, notes: &mut Notes| {
-                shares::redeem_link(db, &code, id, &token, now, notes).await
-            };
-            let done = database.administer(redeem).await?;
-            database.shared.memory.unknown.forget(&token.digest());
-            Ok(done)
+        let (code, token, id) = (*code, token.clone(), TokenId::new(now, self.noise()));
+        self.administer(move |db, notes| {
+            Box::pin(async move {
+                let done = shares::redeem_link(db, &code, id, &token, now, notes).await?;
+                Ok((done, Touches::Token(token.digest())))
+            })
         })
         .await
     }
 
     async fn end_links(&self, caller: CallerId) -> Result<u64, Error> {
-        let database = self.clone();
-        self.unbroken(async move {
-            let end = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 let ended = shares::end_links(db, caller).await?;
                 if ended > 0 {
                     notes.did(Deed::Changed, Noun::Caller, caller, "links to profiles were ended");
                 }
-                Ok(ended)
-            };
-            database.administer(end).await
+                Ok((ended, Touches::Nothing))
+            })
         })
         .await
     }
 
     async fn end_token_at(&self, token: TokenId, until: Timestamp) -> Result<(), Error> {
-        let database = self.clone();
-        self.unbroken(async move {
-            let found = callers::token_by_id(&mut *database.reader().await?, token).await?;
-            let (_, digest) = found.ok_or_else(|| Error::not_found(Noun::Token))?;
-            let end = async |db: &mut SqliteConnection, notes: &mut Notes| {
-                shares::end_token_at(db, token, until, notes).await
-            };
-            database.administer(end).await?;
-            database.shared.memory.known.forget(&digest);
-            Ok(())
+        self.administer(move |db, notes| {
+            Box::pin(async move {
+                let found = callers::token_by_id(db, token).await?;
+                let (_, digest) = found.ok_or_else(|| Error::not_found(Noun::Token))?;
+                shares::end_token_at(db, token, until, notes).await?;
+                Ok(((), Touches::Token(digest)))
+            })
         })
         .await
     }

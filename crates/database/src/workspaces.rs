@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::audit::Deed;
 use valetkey_core::error::Noun;
@@ -15,7 +14,7 @@ use valetkey_core::nouns::removal::{How, Thing};
 use valetkey_core::nouns::workspace::{NewWorkspace, Project, Slug, Workspace, Workspaces};
 
 use crate::database::Database;
-use crate::sqlite::notes::Notes;
+use crate::memory::Touches;
 use crate::sqlite::workspaces;
 
 #[async_trait]
@@ -36,19 +35,15 @@ impl Workspaces for Database {
     }
 
     async fn create_workspace(&self, new: NewWorkspace, now: Timestamp) -> Result<Workspace, Error> {
-        let database = self.clone();
         let grant_id = || GrantId::new(now, self.noise());
         let (workspace, grants) = new.made(WorkspaceId::new(now, self.noise()), grant_id, now)?;
-        self.unbroken(async move {
-            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 workspaces::create(db, &workspace, &grants, now).await?;
                 notes.did(Deed::Made, Noun::Workspace, workspace.id, workspace.key.as_str());
-                Ok(())
-            };
-            database.administer(create).await?;
-            database.shared.memory.snapshots.forget(&workspace.account);
-            database.shared.memory.workspaces.forget(&workspace.account);
-            Ok(workspace)
+                let touches = Touches::Account(workspace.account);
+                Ok((workspace, touches))
+            })
         })
         .await
     }
@@ -83,18 +78,15 @@ impl Workspaces for Database {
         description: Option<&str>,
         now: Timestamp,
     ) -> Result<Project, Error> {
-        let database = self.clone();
         let id = ProjectId::new(now, self.noise());
         let (key, name, description) = (key.clone(), name.into(), description.map(Into::into));
         let project = Project { id, workspace, key, name, description, made: now, updated: now };
-        self.unbroken(async move {
-            let create = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        self.administer(move |db, notes| {
+            Box::pin(async move {
                 workspaces::create_project(db, &project).await?;
                 notes.did(Deed::Made, Noun::Project, project.id, project.key.as_str());
-                Ok(())
-            };
-            database.administer(create).await?;
-            Ok(project)
+                Ok((project, Touches::Nothing))
+            })
         })
         .await
     }
