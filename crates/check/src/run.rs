@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::caller::Caller;
-use valetkey_core::credential::{AzureSas, Credential, GoogleToken, S3Keys};
+use valetkey_core::credential::{AzureSas, Credential, GoogleToken, LeftOut, Narrowed, S3Keys};
 use valetkey_core::error::{Error, Kind, Noun};
 use valetkey_core::id::StorageId;
 use valetkey_core::name::BucketName;
@@ -28,7 +28,7 @@ struct Held {
     credential: Arc<Credential>,
     storage: Arc<Storage>,
     /// What of its scope the store cannot say.
-    narrowed: Arc<[String]>,
+    narrowed: Arc<[Narrowed]>,
 }
 
 /// An object that was put, or may have been.
@@ -197,7 +197,7 @@ impl Run<'_> {
                         let reason = if vended.narrowed.is_empty() {
                             "given".to_owned()
                         } else {
-                            let left_out = vended.narrowed.iter().map(|words| words.split(':').next().unwrap_or(words));
+                            let left_out = vended.narrowed.iter().map(|narrowed| narrowed.what.to_string());
                             format!("given, without {}", left_out.collect::<Vec<_>>().join(", "))
                         };
                         self.held.push(Held {
@@ -226,7 +226,7 @@ impl Run<'_> {
             Kind::Upstream => {
                 self.halted = Some("not tried: the store gave no credential");
                 // Where the store answered no: of one that cannot be reached the settings may be right.
-                let answered = told.contains(" answered 4");
+                let answered = error.upstream_status().is_some_and(|status| (400..500).contains(&status));
                 Ok(match vend_hint(self.storage.kind).filter(|_| answered) {
                     Some(hint) => format!("{told}; {hint}"),
                     None => told,
@@ -267,9 +267,9 @@ impl Run<'_> {
             return Some("not tried: its credential was not given".to_owned());
         };
         if step.expect == Expect::Allowed
-            && let Some(words) = cannot_say(&held.narrowed, step.actions())
+            && let Some(narrowed) = cannot_say(&held.narrowed, step.actions())
         {
-            return Some(words.to_owned());
+            return Some(narrowed.to_string());
         }
         let needed = step.needs.filter(|needed| !self.passed(needed));
         needed.map(|needed| format!("it would prove nothing, because `{needed}` did not pass"))
@@ -407,11 +407,11 @@ impl Run<'_> {
 }
 
 /// What a store that cannot say an action says of that.
-fn cannot_say<'a>(narrowed: &'a [String], actions: &[Action]) -> Option<&'a str> {
-    let says = |words: &&String| {
-        words.split_once(':').is_some_and(|(name, _)| actions.iter().any(|action| action.as_str() == name))
-    };
-    narrowed.iter().find(says).map(String::as_str)
+fn cannot_say<'a>(narrowed: &'a [Narrowed], actions: &[Action]) -> Option<&'a Narrowed> {
+    narrowed.iter().find(|narrowed| match narrowed.what {
+        LeftOut::Action(action) => actions.contains(&action),
+        LeftOut::DirectoryKeys => false,
+    })
 }
 
 /// A store's words, short and printable.

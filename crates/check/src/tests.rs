@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use valetkey_core::account::{Account, Kept, Metering, OwnQuota, Quota, Standing};
 use valetkey_core::caller::{Caller, Role};
-use valetkey_core::credential::{Issued, S3Keys, Trace};
+use valetkey_core::credential::{Issued, Narrowed, S3Keys, Trace};
 use valetkey_core::error::{Error, Kind};
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{Lease, Refusal};
@@ -163,6 +163,7 @@ impl Issuer for World {
     async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Issued, Error> {
         if self.wrong == Wrong::NoCredential {
             return Err(Error::new(Kind::Upstream, "the store refused to give a key")
+                .answered(403)
                 .note("AssumeRole answered 403 `AccessDenied`"));
         }
         let id = lease.id.to_string();
@@ -175,7 +176,7 @@ impl Issuer for World {
         };
         let mut issued = Issued::own(Credential::S3(keys));
         if self.wrong == Wrong::ObjectsOnly {
-            issued.narrowed = Arc::from(["list-bucket: one object has no list".to_owned()]);
+            issued.narrowed = Arc::from([Narrowed::action(Action::ListBucket, "one object has no list")]);
         }
         Ok(issued)
     }

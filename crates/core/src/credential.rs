@@ -1,10 +1,13 @@
 //! The secret itself.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::error::Error;
+use crate::scope::Action;
 use crate::secret::Secret;
 
 /// A vended credential. It never reaches further or lives longer than its permit.
@@ -80,8 +83,48 @@ pub struct Issued {
     pub credential: Arc<Credential>,
     /// Its name there; nothing where the lease itself is in the credential.
     pub trace: Option<Arc<Trace>>,
-    /// What of the scope the store cannot say and was left out, in words.
-    pub narrowed: Arc<[String]>,
+    /// What of the scope the storage cannot say and was left out.
+    pub narrowed: Arc<[Narrowed]>,
+}
+
+/// Something of a scope that a storage cannot say, and that was left out of a credential. Shown as `what: why`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Narrowed {
+    /// What.
+    pub what: LeftOut,
+    /// Why, or how much of it, in words.
+    pub why: Cow<'static, str>,
+}
+
+/// What can be left out of a scope.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LeftOut {
+    /// An action, with all of the paths or with some.
+    Action(Action),
+    /// The keys that are named as the directories themselves.
+    DirectoryKeys,
+}
+
+impl Narrowed {
+    /// An action that is left out.
+    pub fn action(action: Action, why: impl Into<Cow<'static, str>>) -> Self {
+        Self { what: LeftOut::Action(action), why: why.into() }
+    }
+}
+
+impl fmt::Display for Narrowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.why)
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Action(action) => action.fmt(f),
+            Self::DirectoryKeys => f.write_str("the keys of the directories themselves"),
+        }
+    }
 }
 
 impl Issued {

@@ -233,6 +233,7 @@ pub struct Error {
     retry_after_secs: Option<u32>,
     detail: Option<String>,
     reason: Option<Kind>,
+    upstream_status: Option<u16>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -244,7 +245,16 @@ impl Error {
             Cow::Borrowed(ours) => Cow::Borrowed(ours),
             Cow::Owned(made) => Cow::Owned(crate::redact::redacted(&made).into_owned()),
         };
-        Self { kind, message, field: None, retry_after_secs: None, detail: None, reason: None, source: None }
+        Self {
+            kind,
+            message,
+            field: None,
+            retry_after_secs: None,
+            detail: None,
+            reason: None,
+            upstream_status: None,
+            source: None,
+        }
     }
 
     /// Refuses because of a defect of ours; the words for the log stay in the log.
@@ -293,6 +303,13 @@ impl Error {
         self
     }
 
+    /// Says with which HTTP status a storage, or its provider, answered.
+    #[must_use]
+    pub fn answered(mut self, status: u16) -> Self {
+        self.upstream_status = Some(status);
+        self
+    }
+
     /// Says after how many seconds another try may succeed.
     #[must_use]
     pub fn retry_after(mut self, secs: u32) -> Self {
@@ -329,6 +346,29 @@ impl Error {
     pub fn detail(&self) -> Option<&str> {
         self.detail.as_deref()
     }
+
+    /// The HTTP status that a storage, or its provider, answered with, if it was that.
+    pub fn upstream_status(&self) -> Option<u16> {
+        self.upstream_status
+    }
+
+    /// The same refusal once more, for another who waits for it. What caused it is then among the words for the log.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let Self { kind, message, field, retry_after_secs, detail, reason, upstream_status, source: _ } = self;
+        let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
+        let words: Vec<String> = detail.iter().cloned().chain(causes.map(ToString::to_string)).collect();
+        Self {
+            kind: *kind,
+            message: message.clone(),
+            field: field.clone(),
+            retry_after_secs: *retry_after_secs,
+            detail: (!words.is_empty()).then(|| words.join(": ")),
+            reason: *reason,
+            upstream_status: *upstream_status,
+            source: None,
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -339,7 +379,7 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, message, field, retry_after_secs, detail, reason, source } = self;
+        let Self { kind, message, field, retry_after_secs, detail, reason, upstream_status, source } = self;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("message", message)
@@ -347,6 +387,7 @@ impl fmt::Debug for Error {
             .field("retry_after_secs", retry_after_secs)
             .field("detail", detail)
             .field("reason", reason)
+            .field("upstream_status", upstream_status)
             .field("source", source)
             .finish()
     }
@@ -355,5 +396,30 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_told_again_is_the_same_and_its_causes_are_in_the_log() {
+        let cause = Error::new(Kind::Upstream, "broke off").caused_by("reset by peer");
+        let first = Error::new(Kind::RateLimited, "too often")
+            .at("paths")
+            .note("asked twice")
+            .really(Kind::Upstream)
+            .answered(429)
+            .retry_after(7)
+            .caused_by(cause);
+        let again = first.again();
+        assert_eq!((again.kind(), again.message(), again.reason()), (first.kind(), first.message(), first.reason()));
+        assert_eq!((again.field(), again.retry_after_secs()), (Some("paths"), Some(7)));
+        assert_eq!(again.upstream_status(), Some(429));
+        assert_eq!(again.detail(), Some("asked twice: broke off: reset by peer"));
+        assert!(std::error::Error::source(&again).is_none());
+        assert_eq!(again.again().detail(), again.detail());
+        assert_eq!(Error::not_found(Noun::Grant).again().detail(), None);
     }
 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::ask::{Ask, Asked};
 use crate::caller::Caller;
-use crate::credential::{Credential, Issued};
+use crate::credential::{Credential, Issued, Narrowed};
 use crate::error::Error;
 use crate::lease::Lease;
 use crate::policy::{self, Because, Bound, Cut, Permit};
@@ -39,8 +39,8 @@ pub struct Vended {
     pub storage: Arc<Storage>,
     /// Why.
     pub because: Because,
-    /// What of the scope the store cannot say and was left out, in words.
-    pub narrowed: Arc<[String]>,
+    /// What of the scope the storage cannot say and was left out.
+    pub narrowed: Arc<[Narrowed]>,
 }
 
 impl Vending {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
 use jiff::{SignedDuration, Timestamp};
-use valetkey_core::credential::Credential;
+use valetkey_core::credential::{Credential, Narrowed};
 use valetkey_core::hosts::Hosts;
 use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::scope::Scope;
@@ -38,8 +38,8 @@ pub struct Fetched {
     pub upstream_request_id: Option<String>,
     /// How much of the upstream's room for policies was used.
     pub packed_policy_percent: Option<u8>,
-    /// What of the scope could not be expressed and was left out (narrower), in words.
-    pub narrowed: Vec<String>,
+    /// What of the scope could not be expressed and was left out (narrower).
+    pub narrowed: Vec<Narrowed>,
 }
 
 /// What a kind of store knows of itself.

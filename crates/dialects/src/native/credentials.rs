@@ -77,7 +77,7 @@ pub(super) struct CredentialResponse<'a> {
     cuts: Vec<String>,
     /// What of the scope the store cannot say and was left out, in words: the credential opens less than it names.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    narrowed: &'a [String],
+    narrowed: Vec<String>,
     /// How soon it can be ended before its time: `immediate` (with the next request), `minutes`, or `expiry-only`.
     revocation: &'static str,
 }
@@ -185,7 +185,7 @@ impl<'a> CredentialResponse<'a> {
             scope: ScopeResponse::of(&vended.lease.scope),
             grants: vended.because.grants.iter().map(ToString::to_string).collect(),
             cuts: vended.because.cuts.iter().map(ToString::to_string).collect(),
-            narrowed: &vended.narrowed,
+            narrowed: vended.narrowed.iter().map(ToString::to_string).collect(),
             revocation: vended.storage.revocation().as_str(),
         }
     }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use valetkey_core::credential::Narrowed;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::{Error, Kind};
 
@@ -54,7 +55,7 @@ pub(super) struct Compiled {
     /// To do what.
     pub(super) permissions: Permissions,
     /// What was left out.
-    pub(super) narrowed: Vec<String>,
+    pub(super) narrowed: Vec<Narrowed>,
 }
 
 /// Says the scope as a signature can.
@@ -129,11 +130,11 @@ fn plain(path: &[u8], namespace: Namespace) -> Result<&str, Error> {
 }
 
 /// SECURITY: `m` also moves what is there to another name, and `e` shows properties and access lists; no action stands for either.
-const RENAME: &str = "put-object: renaming (ABFS, and committers of Hadoop and Spark that rename) needs the letters `m` and `e`, \
+const RENAME: &str = "renaming (ABFS, and committers of Hadoop and Spark that rename) needs the letters `m` and `e`, \
                       for which there is no action; write under the final name";
 
 /// The letters for the actions, and what they do not say.
-fn permissions(actions: Actions, resource: &Resource, namespace: Namespace) -> (Permissions, Vec<String>) {
+fn permissions(actions: Actions, resource: &Resource, namespace: Namespace) -> (Permissions, Vec<Narrowed>) {
     let mut said = actions.intersect(Actions::of(&[Action::GetObject, Action::DeleteObject]));
     // SECURITY: where names are a tree, what a blob is called may be a directory, and whether a signature for the one deletes the other
     // with all that is in it has not been seen at the service.
@@ -171,10 +172,10 @@ fn permissions(actions: Actions, resource: &Resource, namespace: Namespace) -> (
             | Action::GetBucketConfig
             | Action::PutBucketConfig => "a signature for blobs does not reach the container itself",
         };
-        narrowed.push(format!("{action}: {why}"));
+        narrowed.push(Narrowed::action(action, why));
     }
     if namespace == Namespace::Hierarchical && !tree && said.contains(Action::PutObject) {
-        narrowed.push(RENAME.to_owned());
+        narrowed.push(Narrowed::action(Action::PutObject, RENAME));
     }
     (Permissions(said), narrowed)
 }
@@ -186,6 +187,7 @@ fn invalid(said: impl Into<std::borrow::Cow<'static, str>>) -> Error {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use valetkey_core::credential::LeftOut;
     use valetkey_core::name::BucketName;
     use valetkey_core::scope::Listing;
 
@@ -298,7 +300,7 @@ mod tests {
             let mut rest = "racwdxyltmeopi".chars();
             prop_assert!(letters.chars().all(|letter| rest.any(|next| next == letter)), "{letters}");
             let left_out = |action: Action| {
-                compiled.narrowed.iter().any(|why| why.starts_with(&format!("{action}: ")))
+                compiled.narrowed.iter().any(|narrowed| narrowed.what == LeftOut::Action(action))
             };
             for action in Action::ALL {
                 let given = letters.chars().any(|letter| service::letter(letter).contains(&action));
@@ -339,7 +341,7 @@ mod tests {
         let object = compile(&scope(only(Path::object(b"a/b").unwrap()), Actions::READ), Namespace::Flat).unwrap();
         assert_eq!((object.resource, object.permissions.to_string().as_str()), (Resource::Blob("a/b".into()), "r"));
         assert_eq!(
-            object.narrowed,
+            object.narrowed.iter().map(ToString::to_string).collect::<Vec<_>>(),
             [
                 "list-bucket: one blob has no list",
                 "get-bucket-info: a signature for blobs does not reach the container itself"
@@ -351,7 +353,7 @@ mod tests {
     fn that_nothing_can_be_renamed_is_said_to_who_writes_where_names_are_a_tree() {
         let says = |path: Option<Path>, actions, namespace| {
             let paths = path.map_or(Paths::Whole, only);
-            compile(&scope(paths, actions), namespace).unwrap().narrowed.iter().any(|why| why == RENAME)
+            compile(&scope(paths, actions), namespace).unwrap().narrowed.iter().any(|narrowed| narrowed.why == RENAME)
         };
         let daily = || Some(Path::directory(b"jobs/daily").unwrap());
         assert!(says(daily(), Actions::READ_WRITE, Namespace::Hierarchical));
@@ -404,7 +406,8 @@ mod tests {
         let both = Actions::of(&[Action::GetObject, Action::DeleteObject]);
         let compiled = compile(&scope(&object, both), Namespace::Hierarchical).unwrap();
         assert_eq!(compiled.permissions.0, Actions::of(&[Action::GetObject]));
-        assert!(compiled.narrowed.iter().any(|word| word.starts_with("delete-object: ")), "{:?}", compiled.narrowed);
+        let deletes = LeftOut::Action(Action::DeleteObject);
+        assert!(compiled.narrowed.iter().any(|narrowed| narrowed.what == deletes), "{:?}", compiled.narrowed);
         assert!(compile(&scope(&object, Actions::of(&[Action::DeleteObject])), Namespace::Hierarchical).is_err());
         assert_eq!(compile(&scope(&object, both), Namespace::Flat).unwrap().permissions.0, both);
         assert_eq!(compile(&scope(&Paths::Whole, both), Namespace::Hierarchical).unwrap().permissions.0, both);

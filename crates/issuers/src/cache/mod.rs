@@ -30,7 +30,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
-use valetkey_core::credential::{Credential, Issued, Trace};
+use valetkey_core::credential::{Credential, Issued, Narrowed, Trace};
 use valetkey_core::id::{CallerId, StorageId};
 use valetkey_core::keyring::Claims;
 use valetkey_core::port::Revocations;
@@ -168,25 +168,8 @@ type Landed = Option<Result<(), Arc<Denied>>>;
 
 /// A failure, to be told to everyone who waited for it, and to those who ask again at once.
 struct Denied {
-    kind: Kind,
-    said: String,
-    field: Option<String>,
-    noted: String,
-    retry_after_secs: Option<u32>,
+    error: Error,
     until: Timestamp,
-}
-
-impl Denied {
-    fn error(&self) -> Error {
-        let mut error = Error::new(self.kind, self.said.clone()).note(self.noted.clone());
-        if let Some(field) = &self.field {
-            error = error.at(field.clone());
-        }
-        match self.retry_after_secs {
-            Some(secs) => error.retry_after(secs),
-            None => error,
-        }
-    }
 }
 
 /// What is kept for someone who asks. Holds the lock, so that what is done about it is done before anyone else looks.
@@ -340,7 +323,7 @@ impl Cache {
             return Ok(have);
         }
         match denied {
-            Some(denied) => Err(denied.error()),
+            Some(denied) => Err(denied.error.again()),
             None => fetcher.budget.has(want.origin.account, terms.now).map(|()| None).map_err(spent),
         }
     }
@@ -369,7 +352,7 @@ impl Cache {
                         }
                         (Some(Ok(())), _) => {}
                         (_, Some(held)) => return Ok(held),
-                        (Some(Err(denied)), None) => return Err(denied.error()),
+                        (Some(Err(denied)), None) => return Err(denied.error.again()),
                         (None, None) => return Err(Error::internal("fetching a credential broke off")),
                     }
                 }
@@ -457,7 +440,7 @@ impl Inner {
             return Ok(Step::Wait(flight.clone(), enough));
         }
         let refusal = match denied {
-            Some(denied) => denied.error(),
+            Some(denied) => denied.error.again(),
             None => match fetcher.budget.take(want.origin.account, terms.now) {
                 Ok(turn) => {
                     let flight = Self::fetch(this, fetcher, want, &terms, key, turn);
@@ -491,7 +474,7 @@ impl Inner {
         tasks.spawn(async move {
             if let Err(pause) = fetcher.budget.wait(turn, &*this.clock).await {
                 // Whoever asks again may have better luck: nothing is remembered of it.
-                let denied = Arc::new(this.denied(&spent(pause)));
+                let denied = Arc::new(this.denied(spent(pause)));
                 this.land(&key, |_, _| ());
                 tell.send_replace(Some(Err(denied)));
                 return;
@@ -511,8 +494,8 @@ impl Inner {
                     let (storage, reason) = (fetcher.name.to_string(), error.kind().slug());
                     metrics::counter!("vk_upstream_failures_total", "storage" => storage, "reason" => reason)
                         .increment(1);
-                    let denied = Arc::new(this.denied(&error));
-                    if error.kind() == Kind::RateLimited {
+                    let denied = Arc::new(this.denied(error));
+                    if denied.error.kind() == Kind::RateLimited {
                         fetcher.budget.pause(denied.until);
                     }
                     this.land(&key, |slot, _| slot.denied = Some(denied.clone()));
@@ -568,32 +551,14 @@ impl Inner {
         Ok(Arc::new(Held { issued, origin, ends, lasts, renew, good, gave }))
     }
 
-    fn denied(&self, error: &Error) -> Denied {
+    fn denied(&self, error: Error) -> Denied {
         let deny = match error.kind() {
             Kind::RateLimited => error.retry_after_secs().unwrap_or(1),
             Kind::Invalid => INVALID_SECS,
             _ => self.settings.deny_secs,
         };
-        Denied {
-            kind: error.kind(),
-            said: error.message().to_owned(),
-            field: error.field().map(str::to_owned),
-            noted: noted(error),
-            retry_after_secs: error.retry_after_secs(),
-            until: later(self.clock.now(), deny),
-        }
+        Denied { error, until: later(self.clock.now(), deny) }
     }
-}
-
-/// What is known of a failure beyond what is said of it: what was noted, and what caused it.
-fn noted(error: &Error) -> String {
-    let mut words: Vec<String> = error.detail().map(str::to_owned).into_iter().collect();
-    let mut cause = std::error::Error::source(error);
-    while let Some(fetcher) = cause {
-        words.push(fetcher.to_string());
-        cause = fetcher.source();
-    }
-    words.join(": ")
 }
 
 impl Slot {
@@ -612,7 +577,7 @@ impl Slot {
 }
 
 /// What a store gave, as it is handed out.
-pub(crate) fn issued(credential: Credential, request_id: Option<String>, narrowed: Vec<String>) -> Issued {
+pub(crate) fn issued(credential: Credential, request_id: Option<String>, narrowed: Vec<Narrowed>) -> Issued {
     let trace = Trace {
         key_id: key_id(&credential).into(),
         request_id: request_id.map(Into::into),

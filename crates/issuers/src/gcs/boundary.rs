@@ -15,6 +15,7 @@
 //! Google has no role for.
 
 use serde::Serialize;
+use valetkey_core::credential::Narrowed;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::{Error, Kind};
 
@@ -64,7 +65,7 @@ pub(super) struct Compiled {
     /// The boundary.
     pub(super) options: Options,
     /// What was left out.
-    pub(super) narrowed: Vec<String>,
+    pub(super) narrowed: Vec<Narrowed>,
 }
 
 impl Options {
@@ -98,8 +99,8 @@ pub(super) fn compile(scope: &Scope, custom: &CustomRoles) -> Result<Compiled, E
         let lists = match (scope.paths(), &custom.list) {
             // Without a condition the role's reading would not be cut off, so it must be allowed anyway.
             (Paths::Whole, None) if !scope.actions().contains(Action::GetObject) => {
-                narrowed
-                    .push("list-bucket: of a whole bucket it needs get-object beside it, or a custom role".to_owned());
+                let why = "of a whole bucket it needs get-object beside it, or a custom role";
+                narrowed.push(Narrowed::action(Action::ListBucket, why));
                 None
             }
             (Paths::Whole, _) => Some(vec![None]),
@@ -133,7 +134,7 @@ pub(super) fn compile(scope: &Scope, custom: &CustomRoles) -> Result<Compiled, E
 }
 
 /// The roles for what is done with objects, and what they do not give.
-fn object_roles(actions: Actions, custom: &CustomRoles, narrowed: &mut Vec<String>) -> Vec<String> {
+fn object_roles(actions: Actions, custom: &CustomRoles, narrowed: &mut Vec<Narrowed>) -> Vec<String> {
     let CustomRoles { read, list: _, create, delete } = custom;
     let has = |action| actions.contains(action);
     let wants_create = has(Action::PutObject) && has(Action::MultipartUpload) && has(Action::AbortUpload);
@@ -175,7 +176,7 @@ fn object_roles(actions: Actions, custom: &CustomRoles, narrowed: &mut Vec<Strin
             }
         };
         if let Some(why) = why {
-            narrowed.push(format!("{action}: {why}"));
+            narrowed.push(Narrowed::action(action, why));
         }
     }
     roles
@@ -203,7 +204,7 @@ fn object_terms(bucket: &str, paths: &Paths) -> Result<Vec<String>, Error> {
 }
 
 /// Conditions that hold for the listings that show only what is covered.
-fn list_terms(paths: &Paths, narrowed: &mut Vec<String>) -> Result<Vec<String>, Error> {
+fn list_terms(paths: &Paths, narrowed: &mut Vec<Narrowed>) -> Result<Vec<String>, Error> {
     let Paths::Only(set) = paths else { return Ok(Vec::new()) };
     let mut terms = Vec::new();
     let mut single = false;
@@ -224,7 +225,7 @@ fn list_terms(paths: &Paths, narrowed: &mut Vec<String>) -> Result<Vec<String>, 
         ));
     }
     if single {
-        narrowed.push("list-bucket: single objects cannot be listed".to_owned());
+        narrowed.push(Narrowed::action(Action::ListBucket, "single objects cannot be listed"));
     }
     Ok(terms)
 }

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
 use serde::{Deserialize, Serialize};
-use valetkey_core::credential::{Credential, S3Keys};
+use valetkey_core::credential::{Credential, Narrowed, S3Keys};
 use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::name::shortened;
 use valetkey_core::nouns::storage_admin::Ended;
@@ -172,7 +172,7 @@ struct Meant {
     /// Single operations, if the permission alone would allow more.
     actions: Vec<&'static str>,
     paths: Option<PathClaims>,
-    narrowed: Vec<String>,
+    narrowed: Vec<Narrowed>,
 }
 
 impl R2 {
@@ -293,11 +293,12 @@ impl R2 {
                     }
                 }
                 if unlisted > 0 && wanted.contains(Action::ListBucket) {
-                    narrowed.push(format!("list-bucket: {unlisted} of the {} paths cannot be listed", paths.len()));
+                    let why = format!("{unlisted} of the {} paths cannot be listed", paths.len());
+                    narrowed.push(Narrowed::action(Action::ListBucket, why));
                 }
                 for action in [Action::GetBucketConfig, Action::PutBucketConfig] {
                     if wanted.contains(action) {
-                        narrowed.push(format!("{action}: only a whole bucket can have it"));
+                        narrowed.push(Narrowed::action(action, "only a whole bucket can have it"));
                         wanted = wanted.without(action);
                     }
                 }
@@ -319,7 +320,7 @@ impl R2 {
             Some(_) | None if self.actions_claim && !operations(wanted).is_empty() => {
                 for action in [Action::GetBucketConfig, Action::PutBucketConfig] {
                     if wanted.contains(action) {
-                        narrowed.push(format!("{action}: no single operation of R2's is that"));
+                        narrowed.push(Narrowed::action(action, "no single operation of R2's is that"));
                     }
                 }
                 (Permission::around(wanted), operations(wanted))

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use valetkey_core::credential::{LeftOut, Narrowed};
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::{Error, Kind};
@@ -112,8 +113,8 @@ impl Form {
 pub(crate) struct Written {
     /// Compact JSON, all of it ASCII.
     pub(crate) json: String,
-    /// What was left out, in words.
-    pub(crate) narrowed: Vec<String>,
+    /// What was left out.
+    pub(crate) narrowed: Vec<Narrowed>,
 }
 
 impl Grammar {
@@ -142,7 +143,7 @@ impl Grammar {
                     resources.push(bucket_arn.clone());
                 }
                 if scope.actions().contains(Action::GetBucketInfo) && !scope.actions().contains(Action::ListBucket) {
-                    narrowed.push(NO_HEAD_BUCKET.to_owned());
+                    narrowed.push(Narrowed::action(Action::GetBucketInfo, NO_HEAD_BUCKET));
                 }
             }
             Paths::Only(paths) => {
@@ -166,24 +167,26 @@ impl Grammar {
                     }
                 }
                 if form.markers == Said::LeftOut && !object_actions.is_empty() {
-                    narrowed.push("the keys of the directories themselves: only what is below them".to_owned());
+                    let why = "only what is below them".into();
+                    narrowed.push(Narrowed { what: LeftOut::DirectoryKeys, why });
                 }
                 if scope.actions().contains(Action::GetBucketInfo) {
                     actions.push("s3:GetBucketLocation");
                     resources.push(bucket_arn.clone());
-                    narrowed.push(NO_HEAD_BUCKET.to_owned());
+                    narrowed.push(Narrowed::action(Action::GetBucketInfo, NO_HEAD_BUCKET));
                 }
                 if !scope.actions().contains(Action::ListBucket) {
                     listed.clear();
                 } else if form.listing == Said::LeftOut {
-                    narrowed.push("list-bucket: the policy would be too long".to_owned());
+                    narrowed.push(Narrowed::action(Action::ListBucket, "the policy would be too long"));
                     listed.clear();
                 } else if unlisted > 0 {
-                    narrowed.push(format!("list-bucket: {unlisted} of the {} paths cannot be listed", paths.len()));
+                    let why = format!("{unlisted} of the {} paths cannot be listed", paths.len());
+                    narrowed.push(Narrowed::action(Action::ListBucket, why));
                 }
                 for action in [Action::ListUploads, Action::GetBucketConfig, Action::PutBucketConfig] {
                     if scope.actions().contains(action) {
-                        narrowed.push(format!("{action}: only a whole bucket can have it"));
+                        narrowed.push(Narrowed::action(action, "only a whole bucket can have it"));
                     }
                 }
             }
@@ -196,10 +199,8 @@ impl Grammar {
             statements.push(self.statement(vec!["s3:ListBucket"], vec![bucket_arn], Some(condition)));
         }
         if statements.is_empty() {
-            return Err(Error::new(
-                Kind::Invalid,
-                format!("the store cannot give a key for this: {}", narrowed.join("; ")),
-            ));
+            let all: Vec<String> = narrowed.iter().map(ToString::to_string).collect();
+            return Err(Error::new(Kind::Invalid, format!("the store cannot give a key for this: {}", all.join("; "))));
         }
         statements.extend(self.kms(bucket, &object_actions));
         if self.outside == Outside::Denied {
@@ -318,8 +319,7 @@ impl Grammar {
     }
 }
 
-const NO_HEAD_BUCKET: &str =
-    "get-bucket-info: where the bucket is can be asked, but not whether it is there (`HeadBucket`)";
+const NO_HEAD_BUCKET: &str = "where the bucket is can be asked, but not whether it is there (`HeadBucket`)";
 
 /// IAM's names for what the scope allows to do with keys.
 ///

@@ -267,16 +267,17 @@ impl Answer {
             let after = self.header(RETRY_AFTER.as_str()).and_then(|value| value.trim().parse().ok());
             return Error::new(Kind::RateLimited, "the object store's provider has too much to do; try again later")
                 .retry_after(after.unwrap_or(1).clamp(1, MAX_RETRY_SECS))
+                .answered(self.status.as_u16())
                 .note(note);
         }
-        refused(said).note(note)
+        refused(said).answered(self.status.as_u16()).note(note)
     }
 
     /// An answer that cannot be read.
     pub(crate) fn malformed(&self, what: &str) -> Error {
         let mut note = format!("{} answered {} with {what}", self.whom, self.status.as_u16());
         self.note_skew(&mut note);
-        failure().note(note)
+        failure().answered(self.status.as_u16()).note(note)
     }
 
     /// By how much our clock is ahead of theirs, to the second, if they say what theirs is.

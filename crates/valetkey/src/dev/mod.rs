@@ -23,6 +23,7 @@ use crate::cli::output::{Format, Out};
 use crate::config::Layers;
 use crate::dev::r2::R2Ready;
 use crate::dev::world::{AdminState, CallerState, Forbidden, State};
+use crate::node::listen::Taken;
 use crate::node::{Node, log, ring};
 
 /// What `valetkey dev` takes.
@@ -64,7 +65,7 @@ struct Ready<'a> {
 /// Runs the demo until it is interrupted, or checks it.
 pub(crate) async fn run(args: Args, out: &Out) -> Result<ExitCode, Failure> {
     start(args, out).await.map_err(|error| {
-        let taken = error.to_string().contains("listen on");
+        let taken = error.downcast_ref::<Taken>().is_some();
         let failure = Failure::from(error);
         if taken {
             failure.hint("take free ports with --api-listen 127.0.0.1:0 --s3-listen 127.0.0.1:0")

@@ -34,6 +34,11 @@ impl Lost {
     }
 }
 
+/// The keyring's file cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the keyring {} cannot be read", .0.display())]
+pub(crate) struct Unread(PathBuf);
+
 type Masters = Vec<(u8, Secret<[u8; 32]>)>;
 
 fn parse(text: &str) -> anyhow::Result<Masters> {
@@ -74,9 +79,7 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<Keyring> {
     if mode(path).is_some_and(|mode| mode & 0o022 != 0) {
         bail!("others can write the keyring {}: `chmod 600` it, and make sure that it is yours", path.display());
     }
-    let text = Secret::new(
-        fs::read_to_string(path).with_context(|| format!("the keyring {} cannot be read", path.display()))?,
-    );
+    let text = Secret::new(fs::read_to_string(path).with_context(|| Unread(path.to_owned()))?);
     read(text.reveal()).with_context(|| format!("the keyring {} is unusable", path.display()))
 }
 
@@ -167,9 +170,7 @@ impl Replacement {
 
 /// Puts a new key first; the others stay, so that what they sealed lives on. The oldest goes when there are too many.
 pub(crate) fn rotate(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<u8> {
-    let text = Secret::new(
-        fs::read_to_string(path).with_context(|| format!("the keyring {} cannot be read", path.display()))?,
-    );
+    let text = Secret::new(fs::read_to_string(path).with_context(|| Unread(path.to_owned()))?);
     let mut masters = parse(text.reveal())?;
     let current = masters.first().map_or(0, |(number, _)| *number);
     // Numbers go round; one still in use is passed over.

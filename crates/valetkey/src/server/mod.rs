@@ -86,7 +86,7 @@ enum Command {
 pub(crate) async fn run(args: Args, connection: &Connection, out: &Out) -> Result<ExitCode, Failure> {
     let command = run_command(args, connection, out);
     command.await.map_err(|error| {
-        let missing = error.to_string().contains("keyring") && error.to_string().contains("cannot be read");
+        let missing = error.downcast_ref::<ring::Unread>().is_some();
         let lost = error.downcast_ref::<ring::Lost>().is_some();
         let failure = Failure::from(error);
         match (lost, missing) {

@@ -92,11 +92,19 @@ fn refused(name: &'static str, reason: &'static str) {
     metrics::counter!("vk_connections_refused_total", "listener" => name, "reason" => reason).increment(1);
 }
 
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("{name} cannot listen on {address}")]
+pub(crate) struct Taken {
+    name: &'static str,
+    address: SocketAddr,
+}
+
 impl Listener {
     /// Binds.
     pub(crate) async fn bind(settings: Settings) -> anyhow::Result<Self> {
         let Settings { name, address, connections, of_one, http_2, .. } = settings;
-        let socket = TcpListener::bind(address).await.with_context(|| format!("{name} cannot listen on {address}"))?;
+        let socket = TcpListener::bind(address).await.with_context(|| Taken { name, address })?;
         let address = socket.local_addr()?;
         let (connections, peers) = (Arc::new(Semaphore::new(connections)), Peers::new(of_one));
         let windows = Arc::new(Windows::new(http_2.map_or(0, |room| room.window_bytes)));
