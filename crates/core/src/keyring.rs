@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 use crate::error::Error;
 use crate::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
-use crate::lease::Lease;
+use crate::lease::{Lease, Provenance};
 use crate::scope::Scope;
 use crate::secret::Secret;
 
@@ -57,6 +57,14 @@ pub struct Claims {
     pub until: Timestamp,
     /// What it opens.
     pub reach: Carried,
+}
+
+impl Claims {
+    /// Where the credential comes from.
+    pub fn provenance(&self) -> Provenance {
+        let Self { lease, account, caller, token, storage, opened, until: _, reach: _ } = *self;
+        Provenance { lease: Some(lease), account, caller, token, storage, opened }
+    }
 }
 
 /// Where a session token's scope is.

@@ -37,6 +37,23 @@ pub struct Lease {
     pub until: Timestamp,
 }
 
+/// Where a credential comes from: whatever of this is ended ends the credential.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Provenance {
+    /// Its lease; none where a token itself is what asks, or nobody's lease is open yet.
+    pub lease: Option<LeaseId>,
+    /// The account.
+    pub account: AccountId,
+    /// Who asked.
+    pub caller: CallerId,
+    /// With which token.
+    pub token: TokenId,
+    /// At which storage.
+    pub storage: StorageId,
+    /// When it was opened; of a lease, as its credential says it.
+    pub opened: Timestamp,
+}
+
 /// Who ended a lease early.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Revoker {

@@ -9,8 +9,7 @@ use crate::caller::Caller;
 use crate::credential::{Credential, Issued, Trace};
 use crate::error::{Error, Kind};
 use crate::id::{AccountId, LeaseId};
-use crate::keyring::Claims;
-use crate::lease::{Lease, Refusal};
+use crate::lease::{Lease, Provenance, Refusal};
 use crate::name::BucketName;
 use crate::policy::Permit;
 use crate::scope::Scope;
@@ -116,12 +115,12 @@ pub trait SignedUrls: Send {
 #[async_trait]
 pub trait Revocations: Send + Sync {
     /// Whether the credential was ended early. Answered from memory.
-    fn is_revoked(&self, claims: &Claims) -> bool;
+    fn is_revoked(&self, origin: &Provenance) -> bool;
 
     /// When something counts as opened that is proven by a token itself and not by a lease: now, or, if the clock was set back to
     /// before the last revocation that would end it, right after that one.
-    fn opening(&self, claims: &Claims, now: Timestamp) -> Timestamp {
-        let _ = claims;
+    fn opening(&self, origin: &Provenance, now: Timestamp) -> Timestamp {
+        let _ = origin;
         now
     }
 

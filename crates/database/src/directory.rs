@@ -9,7 +9,7 @@ use valetkey_core::caller::Caller;
 use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::grant::Grant;
 use valetkey_core::id::{AccountId, LeaseId};
-use valetkey_core::keyring::Claims;
+use valetkey_core::lease::Provenance;
 use valetkey_core::nouns::dataset::{Dataset, Datasets};
 use valetkey_core::port::{Directory, Revocations};
 use valetkey_core::scope::Scope;
@@ -121,12 +121,12 @@ impl Directory for Database {
 
 #[async_trait]
 impl Revocations for Database {
-    fn is_revoked(&self, claims: &Claims) -> bool {
-        self.shared.revoked.ends(claims)
+    fn is_revoked(&self, origin: &Provenance) -> bool {
+        self.shared.revoked.ends(origin)
     }
 
-    fn opening(&self, claims: &Claims, now: Timestamp) -> Timestamp {
-        self.shared.revoked.asking(claims, now)
+    fn opening(&self, origin: &Provenance, now: Timestamp) -> Timestamp {
+        self.shared.revoked.asking(origin, now)
     }
 
     async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error> {

@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
-use valetkey_core::keyring::Claims;
+use valetkey_core::lease::Provenance;
 use valetkey_core::policy::Permit;
 
 use crate::sqlite::target::{End, Target};
@@ -120,8 +120,8 @@ impl Revoked {
     }
 
     /// When a request counts as made that is proven by a token itself, as [`Revoked::opening`] has it of leases.
-    pub(crate) fn asking(&self, claims: &Claims, now: Timestamp) -> Timestamp {
-        let cutoff = self.read().cutoff(claims.token, claims.caller, claims.account, claims.storage);
+    pub(crate) fn asking(&self, origin: &Provenance, now: Timestamp) -> Timestamp {
+        let cutoff = self.read().cutoff(origin.token, origin.caller, origin.account, origin.storage);
         let after = cutoff.and_then(|ms| Timestamp::from_millisecond(ms.saturating_add(1)).ok());
         after.filter(|after| now.as_millisecond().saturating_add(1) < after.as_millisecond()).unwrap_or(now)
     }
@@ -162,38 +162,38 @@ impl Revoked {
     /// Whether the credential was ended early.
     ///
     /// A credential tells its instant in whole seconds; the lease's id tells the millisecond. Where the two agree the
-    /// millisecond decides, otherwise the second does. A credential opened in the very instant of the revocation is ended
+    /// millisecond decides, otherwise the second does. Without a lease the instant is told exactly. A credential opened in the very instant of the revocation is ended
     /// with the others, even if its caller may still vend: it asks again, which is the safe side.
-    pub(crate) fn ends(&self, claims: &Claims) -> bool {
+    pub(crate) fn ends(&self, origin: &Provenance) -> bool {
+        let Provenance { lease, account, caller, token, storage, opened } = *origin;
         let sets = self.read();
-        if sets.leases.contains_key(&claims.lease) || sets.dead.contains(&claims.token) {
+        if lease.is_some_and(|lease| sets.leases.contains_key(&lease)) || sets.dead.contains(&token) {
             return true;
         }
-        let made_ms = claims.lease.made_ms();
-        let second = claims.opened.as_second();
-        let opened_ms = if made_ms.div_euclid(1000) == second { made_ms } else { second.saturating_mul(1000) };
-        let cutoff = sets.cutoff(claims.token, claims.caller, claims.account, claims.storage);
+        let second = opened.as_second();
+        let opened_ms = match lease.map(LeaseId::made_ms) {
+            None => opened.as_millisecond(),
+            Some(made_ms) if made_ms.div_euclid(1000) == second => made_ms,
+            Some(_) => second.saturating_mul(1000),
+        };
+        let cutoff = sets.cutoff(token, caller, account, storage);
         cutoff.is_some_and(|at_ms| opened_ms <= at_ms)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use valetkey_core::keyring::Carried;
-
     use super::*;
 
-    fn claims(opened_ms: i64) -> Claims {
+    fn origin(opened_ms: i64) -> Provenance {
         let opened = Timestamp::from_millisecond(opened_ms).unwrap();
-        Claims {
-            lease: LeaseId::new(opened, [1; 10]),
+        Provenance {
+            lease: Some(LeaseId::new(opened, [1; 10])),
             account: AccountId::from_bytes([2; 16]),
             caller: CallerId::from_bytes([3; 16]),
             token: TokenId::from_bytes([4; 16]),
             storage: StorageId::from_bytes([5; 16]),
             opened: Timestamp::from_second(opened.as_second()).unwrap(),
-            until: Timestamp::from_second(opened.as_second() + 3600).unwrap(),
-            reach: Carried::WithLease,
         }
     }
 
@@ -210,20 +210,20 @@ mod tests {
             Target::Storage(StorageId::from_bytes([5; 16])),
         ] {
             let revoked = Revoked::default();
-            assert!(!revoked.ends(&claims(10_500)));
+            assert!(!revoked.ends(&origin(10_500)));
             revoked.add(&[end(target, 10_500)]);
             for (opened_ms, ended) in [(9_000, true), (10_000, true), (10_499, true), (10_500, true), (10_501, false)] {
-                assert_eq!(revoked.ends(&claims(opened_ms)), ended, "{target:?} {opened_ms}");
+                assert_eq!(revoked.ends(&origin(opened_ms)), ended, "{target:?} {opened_ms}");
             }
             // An earlier one does not take a later one back.
             revoked.add(&[end(target, 8_000)]);
-            assert!(revoked.ends(&claims(10_500)));
-            let stranger = Claims {
+            assert!(revoked.ends(&origin(10_500)));
+            let stranger = Provenance {
                 account: AccountId::from_bytes([9; 16]),
                 caller: CallerId::from_bytes([9; 16]),
                 token: TokenId::from_bytes([9; 16]),
                 storage: StorageId::from_bytes([9; 16]),
-                ..claims(9_000)
+                ..origin(9_000)
             };
             assert!(!revoked.ends(&stranger));
         }
@@ -234,7 +234,8 @@ mod tests {
         let revoked = Revoked::default();
         revoked.add(&[end(Target::Account(AccountId::from_bytes([2; 16])), 10_500)]);
         // The id says 12.0, the claim 10: an id made elsewhere must not carry a credential past a revocation.
-        let odd = Claims { lease: LeaseId::new(Timestamp::from_second(12).unwrap(), [1; 10]), ..claims(10_900) };
+        let made = LeaseId::new(Timestamp::from_second(12).unwrap(), [1; 10]);
+        let odd = Provenance { lease: Some(made), ..origin(10_900) };
         assert!(revoked.ends(&odd));
     }
 
@@ -245,23 +246,23 @@ mod tests {
         revoked.add(&[end(account, 60_000)]);
         let at = |ms| Timestamp::from_millisecond(ms).unwrap();
         for (clock_ms, counts_ms) in [(10_000, 60_001), (59_999, 60_001), (60_000, 60_000), (60_005, 60_005)] {
-            let now = revoked.asking(&claims(clock_ms), at(clock_ms));
+            let now = revoked.asking(&origin(clock_ms), at(clock_ms));
             assert_eq!(now, at(counts_ms), "{clock_ms}");
-            let own = Claims { lease: LeaseId::new(now, [0; 10]), opened: now, ..claims(clock_ms) };
+            let own = Provenance { lease: None, opened: now, ..origin(clock_ms) };
             // In the very millisecond of the end everything is ended.
             assert_eq!(revoked.ends(&own), clock_ms == 60_000, "{clock_ms}");
         }
         assert_eq!(revoked.newest_ms(), 60_000);
         revoked.add(&[end(account, 60_001)]);
-        let own = Claims { lease: LeaseId::new(at(60_001), [0; 10]), opened: at(60_001), ..claims(10_000) };
+        let own = Provenance { lease: None, opened: at(60_001), ..origin(10_000) };
         assert!(revoked.ends(&own));
     }
 
     #[test]
     fn a_revocation_is_kept_until_it_ends_nothing_any_more() {
         let revoked = Revoked::default();
-        let lease = claims(1_000);
-        revoked.add(&[end(Target::Lease(lease.lease), 2_000)]);
+        let lease = origin(1_000);
+        revoked.add(&[end(Target::Lease(lease.lease.unwrap()), 2_000)]);
         revoked.purge(11_999);
         assert!(revoked.ends(&lease));
         revoked.purge(12_000);
@@ -274,9 +275,9 @@ mod tests {
         let account = Target::Account(AccountId::from_bytes([2; 16]));
         revoked.add(&[end(account, 2_000), end(account, 5_000)]);
         revoked.purge(12_000);
-        assert!(revoked.ends(&claims(5_000)));
+        assert!(revoked.ends(&origin(5_000)));
         revoked.purge(15_000);
-        assert!(!revoked.ends(&claims(5_000)));
+        assert!(!revoked.ends(&origin(5_000)));
     }
 
     #[test]
@@ -309,8 +310,8 @@ mod tests {
         let revoked = Revoked::default();
         let token = TokenId::from_bytes([4; 16]);
         revoked.bury(token);
-        assert!(revoked.is_dead(token) && revoked.ends(&claims(999_000)));
+        assert!(revoked.is_dead(token) && revoked.ends(&origin(999_000)));
         revoked.unbury(token);
-        assert!(!revoked.is_dead(token) && !revoked.ends(&claims(999_000)));
+        assert!(!revoked.is_dead(token) && !revoked.ends(&origin(999_000)));
     }
 }

@@ -26,7 +26,7 @@ use valetkey_core::{Error, Kind};
 use valetkey_database::{Database, LedgerMode, Settings};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
-use valetkey_testkit::contract::bench::{by, claims};
+use valetkey_testkit::contract::bench::{by, provenance};
 use valetkey_testkit::contract::{Bench, Tenant};
 use valetkey_testkit::disk::{Fault, FaultyDisk};
 
@@ -107,7 +107,7 @@ fn after_a_write_that_failed_everything_works_again_without_a_restart() {
                 }
             }
             database.revoke(Revocation::Lease(before.id), by(&tenant, bench.now())).await.unwrap();
-            assert!(database.is_revoked(&claims(&before)) && !database.is_revoked(&claims(&after)));
+            assert!(database.is_revoked(&provenance(&before)) && !database.is_revoked(&provenance(&after)));
             assert!(matches!(bench.state(before.id).await, LeaseState::Revoked(_)));
             let filter = LeaseFilter { account: Some(account), limit: 10_000, ..LeaseFilter::default() };
             let leases = database.leases(&filter).await.unwrap();
@@ -195,7 +195,7 @@ fn what_was_ended_while_nothing_can_be_written_is_ended_at_once_and_on_record_la
             fill(&rig, &tenants[0].1).await;
             let mut failed = 0;
             for (way, tenant, lease) in &tenants {
-                assert!(!rig.database.is_revoked(&claims(lease)), "{way}");
+                assert!(!rig.database.is_revoked(&provenance(lease)), "{way}");
                 match end(&rig, tenant, way, lease).await {
                     // A little may still find a place in the write-ahead log of a disk that is full.
                     Ok(()) => assert_eq!(fault, Fault::Full, "{way}"),
@@ -206,7 +206,7 @@ fn what_was_ended_while_nothing_can_be_written_is_ended_at_once_and_on_record_la
                         failed += 1;
                     }
                 }
-                assert!(rig.database.is_revoked(&claims(lease)), "{way} under {fault:?} left the key alive");
+                assert!(rig.database.is_revoked(&provenance(lease)), "{way} under {fault:?} left the key alive");
             }
             assert!(failed > 0 && (failed == WAYS.len() || fault == Fault::Full), "{failed} under {fault:?}");
             let (_, of_token, _) = &tenants[2];
@@ -223,7 +223,7 @@ fn what_was_ended_while_nothing_can_be_written_is_ended_at_once_and_on_record_la
                     );
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
-                assert!(rig.database.is_revoked(&claims(lease)), "{way}");
+                assert!(rig.database.is_revoked(&provenance(lease)), "{way}");
             }
             while rig.database.owes() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -232,7 +232,7 @@ fn what_was_ended_while_nothing_can_be_written_is_ended_at_once_and_on_record_la
             // Another server over the same database knows it too.
             let again = start(&disk, Settings::default()).await;
             for (way, tenant, lease) in &tenants {
-                assert!(again.database.is_revoked(&claims(lease)), "{way} is not on record");
+                assert!(again.database.is_revoked(&provenance(lease)), "{way} is not on record");
                 let token_dead = again.bench.caller(&tenant.token).await.is_err();
                 assert_eq!(token_dead, ["token", "removed caller", "removed account"].contains(way), "{way}");
                 let grants = again.database.grants(lease.account).await.unwrap();
@@ -295,7 +295,7 @@ fn behind_the_ledger_nothing_is_handed_out_for_longer_than_is_promised() {
             assert_eq!(database.lease(last.id).await.unwrap().unwrap().lease.id, last.id);
             let ended = database.revoke(Revocation::Lease(last.id), by(&tenant, bench.now())).await;
             assert_eq!(ended.unwrap_err().kind(), Kind::Unavailable);
-            assert!(database.is_revoked(&claims(last)));
+            assert!(database.is_revoked(&provenance(last)));
             disk.heal();
             while bench.open(&tenant).await.is_err() || database.owes() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -340,7 +340,7 @@ fn who_is_suspended_while_nothing_can_be_written_is_refused_at_once_and_suspende
             );
             assert!(database.owes(), "{way}");
             if way.starts_with("caller") {
-                assert!(database.is_revoked(&claims(&lease)), "{way}");
+                assert!(database.is_revoked(&provenance(&lease)), "{way}");
             }
             disk.heal();
             if way == "account taken back" {

@@ -23,7 +23,7 @@ use valetkey_core::time::{Clock, Entropy};
 use valetkey_database::{Database, ParentKeys, Retention, Settings};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
-use valetkey_testkit::contract::bench::{by, claims};
+use valetkey_testkit::contract::bench::{by, provenance};
 use valetkey_testkit::contract::{Bench, Tenant};
 
 const DAY: i64 = 86_400;
@@ -220,7 +220,7 @@ async fn pages_whose_leases_are_over_go_and_the_chain_stays_whole() {
         assert_eq!(database.lease(gone.id).await.unwrap(), None);
     }
     assert_eq!((count(&mut other, "leases").await, count(&mut other, "revocations").await), (2, 1));
-    assert!(database.is_revoked(&claims(&fresh)));
+    assert!(database.is_revoked(&provenance(&fresh)));
     let all = LeaseFilter { limit: 10, ..LeaseFilter::default() };
     let listed: Vec<LeaseId> = database.leases(&all).await.unwrap().iter().map(|one| one.lease.id).collect();
     assert_eq!(listed, [fresh.id, young.id]);
@@ -238,7 +238,7 @@ async fn pages_whose_leases_are_over_go_and_the_chain_stays_whole() {
     ParentKeys::open(&database, ring(&[2])).await.unwrap();
     let bench = shelf.bench(&database);
     bench.open(&tenant).await.unwrap();
-    assert!(database.is_revoked(&claims(&fresh)));
+    assert!(database.is_revoked(&provenance(&fresh)));
     let verified = database.verify_ledger().await.unwrap();
     assert_eq!((verified.broken_at, verified.pages), (None, 5));
     assert!(verified.intact(), "{verified:?}");

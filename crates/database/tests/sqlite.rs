@@ -23,7 +23,7 @@ use valetkey_core::token::{Maker, PlainToken};
 use valetkey_database::{Database, LedgerMode, Settings};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
-use valetkey_testkit::contract::bench::{ask, by, claims};
+use valetkey_testkit::contract::bench::{ask, by, provenance};
 use valetkey_testkit::contract::workspaces::new_workspace;
 use valetkey_testkit::contract::{Bench, Tenant};
 
@@ -194,7 +194,7 @@ async fn everything_is_there_after_a_restart() {
     let bench = shelf.bench(&database);
     assert_eq!(bench.caller(&tenant.token).await.unwrap().id, tenant.caller);
     assert_eq!(bench.caller(&ended).await.unwrap_err().kind(), Kind::Unauthenticated(Stranger::Revoked));
-    assert!(database.is_revoked(&claims(&revoked)) && !database.is_revoked(&claims(&kept)));
+    assert!(database.is_revoked(&provenance(&revoked)) && !database.is_revoked(&provenance(&kept)));
     assert_eq!(bench.state(void.id).await, LeaseState::Void);
     assert!(matches!(bench.state(revoked.id).await, LeaseState::Revoked(_)));
     database.void(&void, Kind::Upstream, bench.now()).await.unwrap();

@@ -9,8 +9,7 @@ use jiff::Timestamp;
 use valetkey_core::ask::Asked;
 use valetkey_core::credential::{Credential, Issued};
 use valetkey_core::id::LeaseId;
-use valetkey_core::keyring::{Carried, Claims};
-use valetkey_core::lease::Lease;
+use valetkey_core::lease::{Lease, Provenance};
 use valetkey_core::name::BucketName;
 use valetkey_core::policy::Permit;
 use valetkey_core::port::{Issuer, SignedUrls, UrlSigner};
@@ -104,18 +103,15 @@ fn said(permit: &Permit) -> bool {
     }
 }
 
-/// For whom a permit's credential is, in the words that say what was ended.
-fn origin(permit: &Permit, lease: Option<LeaseId>, opened: Timestamp) -> Claims {
-    Claims {
-        // What is renewed ahead of need is nobody's lease yet: no lease has this id.
-        lease: lease.unwrap_or(LeaseId::from_bytes([0; 16])),
+/// Where a permit's credential comes from. What is renewed ahead of need is nobody's lease yet.
+fn origin(permit: &Permit, lease: Option<LeaseId>, opened: Timestamp) -> Provenance {
+    Provenance {
+        lease,
         account: permit.account(),
         caller: permit.caller(),
         token: permit.token(),
         storage: permit.storage().id,
         opened,
-        until: permit.until(),
-        reach: Carried::WithLease,
     }
 }
 
@@ -129,7 +125,8 @@ impl Issuer for Issuers {
         if let Some(signed) = self.signed(&fetcher, permit.scope(), permit.until()) {
             return signed.map(Some);
         }
-        let origin = origin(permit, None, self.fetchers.now());
+        // In whole seconds, as of a lease: what was decided in the second of a revocation is ended by it.
+        let origin = origin(permit, None, web::whole(self.fetchers.now()));
         let want = Want { scope: permit.scope(), until: permit.until(), said: said(permit), origin: &origin };
         Ok(self.cache.kept(&fetcher, &want)?.map(|held| held.issued()))
     }

@@ -23,7 +23,7 @@ struct Nobody;
 
 #[async_trait]
 impl Revocations for Nobody {
-    fn is_revoked(&self, _: &Claims) -> bool {
+    fn is_revoked(&self, _: &Provenance) -> bool {
         false
     }
 

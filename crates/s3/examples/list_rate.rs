@@ -22,8 +22,8 @@ use tokio_util::task::TaskTracker;
 use valetkey_core::Secret;
 use valetkey_core::fair::Budget;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
-use valetkey_core::keyring::{Claims, Keyring, SharedKeyring};
-use valetkey_core::lease::Lease;
+use valetkey_core::keyring::{Keyring, SharedKeyring};
+use valetkey_core::lease::{Lease, Provenance};
 use valetkey_core::name::BucketName;
 use valetkey_core::port::Revocations;
 use valetkey_core::scope::{Actions, Paths, Scope};
@@ -43,7 +43,7 @@ struct Open;
 
 #[async_trait]
 impl Revocations for Open {
-    fn is_revoked(&self, _: &Claims) -> bool {
+    fn is_revoked(&self, _: &Provenance) -> bool {
         false
     }
 

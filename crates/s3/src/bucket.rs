@@ -278,7 +278,7 @@ impl Bucket {
             None => {
                 let live = session.live().await?;
                 Ok(Completing::Done(
-                    self.objects.complete_upload(live, (id, session.claims.account), completion).await?,
+                    self.objects.complete_upload(live, (id, session.origin.account), completion).await?,
                 ))
             }
             Some(behind) => behind.complete_upload(key, id, completion, session, patience).await,

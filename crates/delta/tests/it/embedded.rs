@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::task::TaskTracker;
 use valetkey_core::id::LeaseId;
-use valetkey_core::keyring::{Claims, Keyring, SharedKeyring};
+use valetkey_core::keyring::{Keyring, SharedKeyring};
+use valetkey_core::lease::Provenance;
 use valetkey_core::nouns::table::{AsOf, ObjectFiles as _, TableLogs as _};
 use valetkey_core::port::Revocations;
 use valetkey_core::scope::Scope;
@@ -22,7 +23,7 @@ struct NoLeases;
 
 #[async_trait]
 impl Revocations for NoLeases {
-    fn is_revoked(&self, _: &Claims) -> bool {
+    fn is_revoked(&self, _: &Provenance) -> bool {
         true
     }
 

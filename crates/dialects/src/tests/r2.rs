@@ -8,7 +8,7 @@ use valetkey_core::Secret;
 use valetkey_core::caller::Role;
 use valetkey_core::id::{AccountId, StorageId, TokenId};
 use valetkey_core::keyring::{Carried, Claims, Keyring};
-use valetkey_core::lease::Revoker;
+use valetkey_core::lease::{Provenance, Revoker};
 use valetkey_core::nouns::parent::{NewParent, Parents as _, Permission};
 use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
 use valetkey_core::port::Revocations as _;
@@ -109,10 +109,10 @@ async fn an_answer_is_the_published_one_with_its_end() {
     // It is a lease like any other, and ends with its parent.
     let lease = parent.world.memory.lease(claims.lease).await.unwrap().unwrap().lease;
     assert_eq!((lease.dialect, lease.token, lease.account), ("r2", parent.id, parent.account));
-    assert!(!parent.world.memory.is_revoked(&claims));
+    assert!(!parent.world.memory.is_revoked(&claims.provenance()));
     let by = Revoker { by: lease.caller, at: parent.world.clock.now() };
     parent.world.memory.revoke_token(parent.id, by).await.unwrap();
-    assert!(parent.world.memory.is_revoked(&claims));
+    assert!(parent.world.memory.is_revoked(&claims.provenance()));
     let boss = parent.world.token("boss").await;
     let gone = parent.world.call(&Method::POST, &parent.path(), &boss, &parent.body(&json!({}))).await;
     assert_eq!(refusal(&gone), (403, 10003, Some("/parentAccessKeyId".to_owned())));
@@ -299,7 +299,7 @@ async fn what_was_asked_for_with_another_token_ends_with_it() {
         let boss = world.token("boss").await;
         let shot = world.call(&Method::POST, &parent.path(), &boss, &parent.body(&json!({}))).await;
         let claims = Parent::claims(&shot);
-        assert!(!world.memory.is_revoked(&claims), "{way}");
+        assert!(!world.memory.is_revoked(&claims.provenance()), "{way}");
         let record = world.memory.lease(claims.lease).await.unwrap().unwrap();
         let asked = record.asked_with.unwrap().to_string();
         assert_ne!(asked, parent.id.to_string());
@@ -317,10 +317,10 @@ async fn what_was_asked_for_with_another_token_ends_with_it() {
             assert_eq!(done.json()["leases"][0]["lease_id"], json!(claims.lease.to_string()), "{}", done.body);
             assert_eq!(done.json()["ended"]["leases"], 1, "{}", done.body);
         }
-        assert!(world.memory.is_revoked(&claims), "{way}");
+        assert!(world.memory.is_revoked(&claims.provenance()), "{way}");
     }
     // What was asked for with the parent's own token lives on.
-    assert!(!world.memory.is_revoked(&own));
+    assert!(!world.memory.is_revoked(&own.provenance()));
     assert_eq!(world.memory.lease(own.lease).await.unwrap().unwrap().asked_with, None);
 }
 
@@ -503,15 +503,13 @@ async fn one_signed_credential_is_ended_by_its_token_or_by_what_it_says() {
     };
     let ended = |claims: &Value| {
         let child = valetkey_core::nouns::parent::Child::read(claims.to_string().as_bytes()).unwrap();
-        parent.world.memory.is_revoked(&Claims {
-            lease: child.lease(),
+        parent.world.memory.is_revoked(&Provenance {
+            lease: Some(child.lease()),
             account: child.account,
             caller: valetkey_core::id::CallerId::from_bytes([0; 16]),
             token: child.parent,
             storage: StorageId::from_bytes([0; 16]),
             opened: child.issued,
-            until: child.until,
-            reach: Carried::WithLease,
         })
     };
     let path = format!("/api/v1/parent-keys/{}/revocations", parent.id.as_hex());

@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use valetkey_core::credential::{Credential, Issued, Narrowed, Trace};
 use valetkey_core::id::{CallerId, StorageId};
-use valetkey_core::keyring::Claims;
+use valetkey_core::lease::Provenance;
 use valetkey_core::port::Revocations;
 use valetkey_core::scope::Scope;
 use valetkey_core::storage::Sharing;
@@ -98,8 +98,8 @@ pub struct Want<'a> {
     pub until: Timestamp,
     /// Whether somebody said so: then it is until then, and not for half of it.
     pub said: bool,
-    /// For whom; what ends a credential of these claims ends what is fetched for them.
-    pub origin: &'a Claims,
+    /// For whom; what ends a credential of this provenance ends what is fetched for it.
+    pub origin: &'a Provenance,
 }
 
 /// A credential that was fetched.
@@ -108,7 +108,7 @@ pub struct Held {
     /// What the store gave, as it is handed out.
     issued: Issued,
     /// For whom it was fetched.
-    origin: Claims,
+    origin: Provenance,
     /// It ends at this instant at the latest.
     ends: Timestamp,
     /// It is good until this instant at least.
@@ -517,7 +517,7 @@ impl Inner {
     }
 
     /// What was fetched, to be kept and handed out, if it lives long enough to be of use.
-    fn held(&self, fetched: Fetched, origin: Claims, asked: Lifetime, sent: Timestamp) -> Result<Arc<Held>, Error> {
+    fn held(&self, fetched: Fetched, origin: Provenance, asked: Lifetime, sent: Timestamp) -> Result<Arc<Held>, Error> {
         let Fetched { credential, upstream_request_id, packed_policy_percent, narrowed } = fetched;
         let told = credential.expiration();
         if let Some(percent) = packed_policy_percent.filter(|percent| *percent >= CROWDED_PERCENT) {

@@ -10,7 +10,6 @@ use valetkey_core::Secret;
 use valetkey_core::credential::{Credential, S3Keys};
 use valetkey_core::hosts::Hosts;
 use valetkey_core::id::{AccountId, LeaseId, TokenId};
-use valetkey_core::keyring::Carried;
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::{Actions, Paths};
 use valetkey_core::storage::Quota;
@@ -120,16 +119,14 @@ fn world() -> World {
     world_with(Settings::default(), 900, Sharing::Caller, budget(1_000, 1_000))
 }
 
-fn origin(caller: u8, opened: Timestamp) -> Claims {
-    Claims {
-        lease: LeaseId::from_bytes([9; 16]),
+fn origin(caller: u8, opened: Timestamp) -> Provenance {
+    Provenance {
+        lease: Some(LeaseId::from_bytes([9; 16])),
         account: AccountId::from_bytes([8; 16]),
         caller: CallerId::from_bytes([caller; 16]),
         token: TokenId::from_bytes([7; 16]),
         storage: StorageId::from_bytes([1; 16]),
         opened,
-        until: opened,
-        reach: Carried::WithLease,
     }
 }
 
@@ -139,8 +136,8 @@ struct Ended(Mutex<HashMap<CallerId, Timestamp>>);
 
 #[async_trait]
 impl Revocations for Ended {
-    fn is_revoked(&self, claims: &Claims) -> bool {
-        self.0.lock().unwrap().get(&claims.caller).is_some_and(|at| claims.opened <= *at)
+    fn is_revoked(&self, origin: &Provenance) -> bool {
+        self.0.lock().unwrap().get(&origin.caller).is_some_and(|at| origin.opened <= *at)
     }
 
     async fn scope(&self, _: LeaseId) -> Result<Option<Arc<Scope>>, Error> {
@@ -640,8 +637,8 @@ async fn who_comes_when_the_budget_is_spent_waits_a_moment_for_its_turn() {
     assert!(world.cache.kept(&world.fetcher, &theirs).unwrap().is_none(), "another account has its own place");
 }
 
-fn origin_of_another(world: &World) -> Claims {
-    Claims { account: AccountId::from_bytes([5; 16]), ..origin(9, world.clock.now()) }
+fn origin_of_another(world: &World) -> Provenance {
+    Provenance { account: AccountId::from_bytes([5; 16]), ..origin(9, world.clock.now()) }
 }
 
 #[tokio::test]

@@ -211,7 +211,7 @@ impl Gate {
             note.key_id = Some(claimed.unverified_key_id.clone());
         }
         let (session, chunk_key) = self.prove(&parts, &claimed, &path, &query, &host).await?;
-        note.holder = Some((session.claims.account, session.claims.caller));
+        note.holder = Some((session.origin.account, session.origin.caller));
         parts.extensions.insert(session.clone());
         if !claimed.is_presigned() {
             parts.extensions.insert(Holder);
@@ -258,7 +258,7 @@ impl Gate {
         session: &Session,
         trailers: &Trailers,
     ) -> Result<std::result::Result<Response<Body>, s3s::HttpError>> {
-        let mut share = self.budget.take(session.claims.account, 0).ok_or_else(crowded)?;
+        let mut share = self.budget.take(session.origin.account, 0).ok_or_else(crowded)?;
         let bytes = slot.document(self.limits.max_xml_bytes, &mut share, session).await?;
         if query.has("delete") || query.has("cors") {
             verify_digests(&parts.headers, trailers, &bytes)?;
@@ -293,16 +293,17 @@ impl Gate {
             return Err(invalid_token());
         }
         // Told before the signature is checked, but only to who holds a token that we sealed.
-        self.standing.check(&claims)?;
+        let (origin, until) = (claims.provenance(), claims.until);
+        self.standing.check(&origin, until)?;
         claimed.timely(self.standing.clock.now()).map_err(|refused| untimely(claimed, refused))?;
         let chunk_key = claimed.verify(parts, path, query, host, &secret).map_err(worded)?;
-        let scope = match &claims.reach {
-            Carried::Here(scope) => Arc::new(scope.clone()),
+        let scope = match claims.reach {
+            Carried::Here(scope) => Arc::new(scope),
             Carried::WithLease => self.kept_scope(claims.lease).await?,
         };
         let reach = Reach::One(scope);
         let (standing, arrived) = (Arc::clone(&self.standing), Arrived::default());
-        Ok((Session { claims, reach, operations: None, parent: None, standing, arrived }, chunk_key))
+        Ok((Session { origin, until, reach, operations: None, parent: None, standing, arrived }, chunk_key))
     }
 
     async fn kept_scope(&self, lease: LeaseId) -> Result<Arc<Scope>> {

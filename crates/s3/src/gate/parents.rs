@@ -9,8 +9,8 @@ use http::request::Parts;
 use jiff::Timestamp;
 use s3s::{S3Error, S3ErrorCode};
 use valetkey_core::Secret;
-use valetkey_core::id::{LeaseId, TokenId};
-use valetkey_core::keyring::{Carried, Claims};
+use valetkey_core::id::TokenId;
+use valetkey_core::lease::Provenance;
 use valetkey_core::nouns::parent::{Child, Parent, ParentScope, SKEW, SessionToken, Unfit};
 use valetkey_sigv4::{ChunkKey, Claimed, Query};
 
@@ -71,21 +71,19 @@ impl Gate {
     /// The parent itself: everything within its reach, as long as its token lives.
     fn own(&self, parent: &Parent, now: Timestamp) -> Session {
         let reach = parent.reach.iter().filter(|ceiling| self.buckets.serves(ceiling.storage));
-        let mut claims = Claims {
-            // No lease: nothing was vended. The id only tells the instant, so that an end of the token meanwhile is seen.
-            lease: LeaseId::new(now, [0; 10]),
+        let mut origin = Provenance {
+            // Nothing was vended.
+            lease: None,
             account: parent.caller.account,
             caller: parent.caller.id,
             token: parent.token,
             storage: self.buckets.own(),
             opened: now,
-            until: parent.caller.token_until.unwrap_or(Timestamp::MAX),
-            reach: Carried::WithLease,
         };
-        claims.opened = self.standing.leases.opening(&claims, now);
-        claims.lease = LeaseId::new(claims.opened, [0; 10]);
+        origin.opened = self.standing.leases.opening(&origin, now);
         Session {
-            claims,
+            origin,
+            until: parent.caller.token_until.unwrap_or(Timestamp::MAX),
             reach: Reach::several(
                 self.buckets.own(),
                 reach.map(|ceiling| (ceiling.storage, Arc::clone(&ceiling.scope))),
@@ -112,24 +110,24 @@ impl Gate {
         let scopes: Vec<_> = own().filter_map(opens).collect();
         let opened = own().filter(|ceiling| child.opens(ceiling, now).is_some());
         let longest = opened.map(|ceiling| ceiling.max_lifetime.ends(child.issued)).max();
-        let claims = Claims {
-            lease: child.lease(),
+        let origin = Provenance {
+            lease: Some(child.lease()),
             account,
             caller: parent.caller.id,
             token: parent.token,
             storage: self.buckets.own(),
             // It may have been signed that much before it says.
             opened: child.issued.checked_sub(SKEW).unwrap_or(child.issued),
-            until: [parent.caller.token_until, longest].into_iter().flatten().fold(child.until, Timestamp::min),
-            reach: Carried::WithLease,
         };
-        self.standing.check(&claims)?;
+        let until = [parent.caller.token_until, longest].into_iter().flatten().fold(child.until, Timestamp::min);
+        self.standing.check(&origin, until)?;
         // Longer than the parent's grants allow: it counted until then.
         if scopes.is_empty() && own().any(|ceiling| child.opens(ceiling, child.issued).is_some()) {
             return Err(expired());
         }
         Ok(Session {
-            claims,
+            origin,
+            until,
             reach: Reach::several(self.buckets.own(), scopes),
             operations: child.operations,
             parent: Some(parent.token),

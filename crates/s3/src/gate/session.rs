@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
 use s3s::{S3Error, S3ErrorCode};
 use valetkey_core::id::{StorageId, TokenId};
-use valetkey_core::keyring::Claims;
+use valetkey_core::lease::Provenance;
 use valetkey_core::nouns::parent::{Operations, Parents};
 use valetkey_core::port::Revocations;
 use valetkey_core::scope::{Action, Listing, Scope};
@@ -17,8 +18,10 @@ use crate::error::{Result, internal, refuse};
 /// Proof that a request was signed with a live credential: made only by the gate.
 #[derive(Clone)]
 pub(crate) struct Session {
-    /// What the session token says.
-    pub(crate) claims: Claims,
+    /// Where the credential comes from.
+    pub(crate) origin: Provenance,
+    /// When it ends.
+    pub(crate) until: Timestamp,
     /// What the credential opens.
     pub(crate) reach: Reach,
     /// The operations it is narrowed to beside that, if it is.
@@ -71,7 +74,7 @@ impl Session {
     }
 
     async fn still(&self) -> Result<()> {
-        self.standing.check(&self.claims)?;
+        self.standing.check(&self.origin, self.until)?;
         let Some(parent) = self.parent else { return Ok(()) };
         // What a parent reaches is what is granted to it now.
         let found = self.standing.parents.parent(parent, self.standing.clock.now()).await;
@@ -88,7 +91,7 @@ impl Session {
     pub(crate) fn storage_of(&self, bucket: &str) -> Option<StorageId> {
         match &self.reach {
             // What the session token says of its store was sealed with its scope.
-            Reach::One(scope) => (scope.bucket().as_str() == bucket).then_some(self.claims.storage),
+            Reach::One(scope) => (scope.bucket().as_str() == bucket).then_some(self.origin.storage),
             Reach::Several(scopes) => {
                 scopes.iter().find(|(_, scope)| scope.bucket().as_str() == bucket).map(|(storage, _)| *storage)
             }
@@ -180,8 +183,8 @@ pub(crate) struct Liveness {
 
 impl Liveness {
     /// Refuses a credential whose time is over or that was ended.
-    pub(crate) fn check(&self, claims: &Claims) -> Result<()> {
-        if claims.until <= self.clock.now() || self.leases.is_revoked(claims) {
+    pub(crate) fn check(&self, origin: &Provenance, until: Timestamp) -> Result<()> {
+        if until <= self.clock.now() || self.leases.is_revoked(origin) {
             return Err(expired());
         }
         Ok(())

@@ -59,7 +59,7 @@ impl Gateway {
             return Ok(Err(Incomplete::NoSuchUpload));
         };
         let given = self.given(&found.headers);
-        let place = self.common.place(session.claims.account).await?;
+        let place = self.common.place(session.origin.account).await?;
         let mut flow = match found.size {
             0..=AT_ONCE => None,
             size => Some(Flow::begin(self, key, &given, Some(size)).await?),

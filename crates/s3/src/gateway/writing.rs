@@ -230,7 +230,7 @@ impl Gateway {
                 Err(clash) => return Ok(Err(clash)),
             },
         };
-        let account = session.claims.account;
+        let account = session.origin.account;
         let place = match &held {
             Held::Here(bytes) if bytes.len() <= SMALL => None,
             Held::Here(_) | Held::There(_) => Some(self.common.place(account).await?),

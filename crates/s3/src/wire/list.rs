@@ -138,7 +138,7 @@ fn read_marker(marker: &str, prefix: &[u8], delimiter: Option<&[u8]>) -> Option<
 
 /// Whose it all is.
 pub(super) fn owner(session: &Session) -> Owner {
-    Owner { id: Some(session.claims.account.to_string()), ..Owner::default() }
+    Owner { id: Some(session.origin.account.to_string()), ..Owner::default() }
 }
 
 fn given(text: Option<&String>) -> Option<&[u8]> {

@@ -60,7 +60,7 @@ impl Wire {
     fn bucket(&self, session: &Session, name: &str) -> Result<Bucket> {
         let found = session.storage_of(name).and_then(|storage| self.buckets.bucket(storage, name));
         found
-            .map(|bucket| bucket.of(session.claims.account))
+            .map(|bucket| bucket.of(session.origin.account))
             .ok_or_else(|| refuse(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist"))
     }
 
@@ -71,7 +71,7 @@ impl Wire {
 
     /// What a body may take of memory.
     fn share(&self, session: &Session) -> Result<Share> {
-        self.budget.take(session.claims.account, 0).ok_or_else(crowded)
+        self.budget.take(session.origin.account, 0).ok_or_else(crowded)
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn part_number(number: i32) -> Result<i32> {
 
 /// Whose the uploads of a session are.
 pub(super) fn owner(session: &Session) -> Owner {
-    Owner { account: session.claims.account, caller: session.claims.caller }
+    Owner { account: session.origin.account, caller: session.origin.caller }
 }
 
 fn incomplete(why: Incomplete) -> s3s::S3Error {

@@ -18,12 +18,12 @@ use crate::wire::put::tell_checksum;
 use crate::wire::{Wire, no_such_key, session, shown, strong};
 
 fn owner(session: &Session) -> Owner {
-    Owner { id: Some(session.claims.account.to_string()), ..Owner::default() }
+    Owner { id: Some(session.origin.account.to_string()), ..Owner::default() }
 }
 
 /// The one grant there is: everything, to the owner.
 fn grants(session: &Session) -> Vec<Grant> {
-    let id = Some(session.claims.account.to_string());
+    let id = Some(session.origin.account.to_string());
     let grantee = Grantee {
         display_name: None,
         email_address: None,

@@ -21,8 +21,8 @@ use valetkey_core::Secret;
 use valetkey_core::account::{OwnQuota, Quotas};
 use valetkey_core::fair::Budget;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
-use valetkey_core::keyring::{Claims, Keyring, SharedKeyring};
-use valetkey_core::lease::{Lease, Revoker};
+use valetkey_core::keyring::{Keyring, SharedKeyring};
+use valetkey_core::lease::{Lease, Provenance, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::parent::{Child, NewParent, Parent, ParentRecord, Parents};
 use valetkey_core::port::Revocations;
@@ -56,9 +56,9 @@ impl Quotas for TestLeases {
 
 #[async_trait]
 impl Revocations for TestLeases {
-    fn is_revoked(&self, claims: &Claims) -> bool {
-        let ended = self.ended_until.lock().unwrap().is_some_and(|until| claims.opened <= until);
-        ended || self.revoked.lock().unwrap().contains(&claims.lease)
+    fn is_revoked(&self, origin: &Provenance) -> bool {
+        let ended = self.ended_until.lock().unwrap().is_some_and(|until| origin.opened <= until);
+        ended || origin.lease.is_some_and(|lease| self.revoked.lock().unwrap().contains(&lease))
     }
 
     async fn scope(&self, lease: LeaseId) -> Result<Option<Arc<Scope>>, Error> {

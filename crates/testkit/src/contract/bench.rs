@@ -11,8 +11,7 @@ use valetkey_core::ask::{Ask, Asked, GrantRef, Target, Wanted};
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::grant::{Grantee, NewGrant};
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId};
-use valetkey_core::keyring::{Carried, Claims};
-use valetkey_core::lease::{Lease, LeaseState, Revoker};
+use valetkey_core::lease::{Lease, LeaseState, Provenance, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::registry::{NewStorage, Registry, TokenRecord};
@@ -212,7 +211,7 @@ impl Bench {
 
     /// Whether a lease's credential was ended early.
     pub fn is_revoked(&self, lease: &Lease) -> bool {
-        self.leases.is_revoked(&claims(lease))
+        self.leases.is_revoked(&provenance(lease))
     }
 
     /// What became of a lease.
@@ -221,17 +220,15 @@ impl Bench {
     }
 }
 
-/// What a lease's session token says.
-pub fn claims(lease: &Lease) -> Claims {
-    Claims {
-        lease: lease.id,
+/// Where a lease's credential comes from, as its session token says it.
+pub fn provenance(lease: &Lease) -> Provenance {
+    Provenance {
+        lease: Some(lease.id),
         account: lease.account,
         caller: lease.caller,
         token: lease.token,
         storage: lease.storage,
         opened: Timestamp::from_second(lease.opened.as_second()).unwrap(),
-        until: lease.until,
-        reach: Carried::Here(Scope::clone(&lease.scope)),
     }
 }
 

@@ -8,8 +8,7 @@ use valetkey_core::Kind;
 use valetkey_core::account::{Account, Metering, Standing};
 use valetkey_core::error::Noun;
 use valetkey_core::id::TokenId;
-use valetkey_core::keyring::{Carried, Claims};
-use valetkey_core::lease::{Revocation, Revoker};
+use valetkey_core::lease::{Provenance, Revocation, Revoker};
 use valetkey_core::nouns::parent::{Child, NewParent, Parent, ParentRecord, Parents, Permission};
 use valetkey_core::scope::Paths;
 use valetkey_core::token::{Maker, PlainToken};
@@ -75,15 +74,13 @@ impl Keys {
 
     fn is_ended(&self, made: &Made, child: &Child) -> bool {
         let storage = valetkey_core::id::StorageId::from_bytes([0; 16]);
-        self.bench.leases.is_revoked(&Claims {
-            lease: child.lease(),
+        self.bench.leases.is_revoked(&Provenance {
+            lease: Some(child.lease()),
             account: made.account.id,
             caller: made.record.token.caller,
             token: made.record.token.id,
             storage,
             opened: child.issued,
-            until: child.until,
-            reach: Carried::WithLease,
         })
     }
 

@@ -9,8 +9,7 @@ use valetkey_core::audit::Author;
 use valetkey_core::credential::Trace;
 use valetkey_core::error::{Error, Kind, Stranger};
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
-use valetkey_core::keyring::Claims;
-use valetkey_core::lease::{Lease, LeaseRecord, LeaseState, Refusal, Revocation, Revoker};
+use valetkey_core::lease::{Lease, LeaseRecord, LeaseState, Provenance, Refusal, Revocation, Revoker};
 use valetkey_core::nouns::registry::{LeaseFilter, Outliving};
 use valetkey_core::policy::Permit;
 use valetkey_core::port::{Ledger, Revocations};
@@ -216,17 +215,17 @@ impl Ledger for Memory {
 
 #[async_trait]
 impl Revocations for Memory {
-    fn is_revoked(&self, claims: &Claims) -> bool {
+    fn is_revoked(&self, origin: &Provenance) -> bool {
         let world = self.world();
-        match world.find_lease(claims.lease) {
+        match origin.lease.and_then(|lease| world.find_lease(lease)) {
             Some(lease) => !matches!(world.state(lease), LeaseState::Live),
             // One that its holder made itself.
             None => world.ended.iter().any(|(what, by)| match what {
-                Revocation::Lease(id) => *id == claims.lease,
-                Revocation::Token(id) => *id == claims.token && claims.opened <= by.at,
-                Revocation::Caller(id) => *id == claims.caller && claims.opened <= by.at,
-                Revocation::Account(id) => *id == claims.account && claims.opened <= by.at,
-                Revocation::Storage(id) => *id == claims.storage && claims.opened <= by.at,
+                Revocation::Lease(id) => Some(*id) == origin.lease,
+                Revocation::Token(id) => *id == origin.token && origin.opened <= by.at,
+                Revocation::Caller(id) => *id == origin.caller && origin.opened <= by.at,
+                Revocation::Account(id) => *id == origin.account && origin.opened <= by.at,
+                Revocation::Storage(id) => *id == origin.storage && origin.opened <= by.at,
                 Revocation::Grant(_) => false,
             }),
         }
