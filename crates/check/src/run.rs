@@ -10,10 +10,11 @@ use valetkey_core::credential::{AzureSas, Credential, GoogleToken, LeftOut, Narr
 use valetkey_core::error::{Error, Kind, Noun};
 use valetkey_core::id::StorageId;
 use valetkey_core::name::BucketName;
+use valetkey_core::nouns::provider::Hints;
 use valetkey_core::probe;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::secret::Secret;
-use valetkey_core::storage::{Shape, Storage, StorageKind};
+use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::time::random_10;
 
 use crate::plan::{At, Expect, STEPS, Step, VENDS, Vend, Who};
@@ -227,7 +228,7 @@ impl Run<'_> {
                 self.halted = Some("not tried: the store gave no credential");
                 // Where the store answered no: of one that cannot be reached the settings may be right.
                 let answered = error.upstream_status().is_some_and(|status| (400..500).contains(&status));
-                Ok(match vend_hint(self.storage.kind).filter(|_| answered) {
+                Ok(match self.hints().vend.filter(|_| answered) {
                     Some(hint) => format!("{told}; {hint}"),
                     None => told,
                 })
@@ -251,6 +252,10 @@ impl Run<'_> {
             | Kind::Unavailable
             | Kind::Internal => Err(error),
         }
+    }
+
+    fn hints(&self) -> Hints {
+        self.checker.stores.hints(self.storage.kind)
     }
 
     fn held(&self, who: Who) -> Option<&Held> {
@@ -335,7 +340,7 @@ impl Run<'_> {
             },
             (Expect::Allowed, Answer::Refused { status, code }) => {
                 let told = format!("refused with {status} `{}`", shown(&code));
-                let told = match rights_hint(self.storage.kind) {
+                let told = match self.hints().rights {
                     Some(hint) => format!("{told}; {hint}"),
                     None => told,
                 };
@@ -417,28 +422,6 @@ fn cannot_say<'a>(narrowed: &'a [Narrowed], actions: &[Action]) -> Option<&'a Na
 /// A store's words, short and printable.
 fn shown(text: &str) -> String {
     valetkey_core::name::shortened(text)
-}
-
-/// What is most often wrong where a store gives no credential.
-const fn vend_hint(kind: StorageKind) -> Option<&'static str> {
-    match kind {
-        StorageKind::Sts => Some("is `role_arn` right, and may this server's own credentials assume it?"),
-        StorageKind::R2 => Some("are `parent_access_key_id` and its secret right?"),
-        StorageKind::Azure => Some("is the identity right, and may it make user delegation keys?"),
-        StorageKind::Gcs => Some("is the identity right, and may it make tokens of the account it stands in for?"),
-        StorageKind::Embedded | StorageKind::Gateway => None,
-    }
-}
-
-/// What is most often wrong where a store refuses what a credential should open.
-const fn rights_hint(kind: StorageKind) -> Option<&'static str> {
-    match kind {
-        StorageKind::Sts => Some("do the role's own policy and the bucket's allow it?"),
-        StorageKind::R2 => Some("does the parent key open this bucket, to read and write?"),
-        StorageKind::Azure => Some("does the identity hold `Storage Blob Data Contributor` on the container?"),
-        StorageKind::Gcs => Some("does the service account hold `Storage Object User` on the bucket?"),
-        StorageKind::Embedded | StorageKind::Gateway => None,
-    }
 }
 
 /// The same credential with one character of its secret changed.

@@ -11,6 +11,7 @@ use valetkey_core::credential::{Issued, Narrowed, S3Keys, Trace};
 use valetkey_core::error::{Error, Kind};
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{Lease, Refusal};
+use valetkey_core::nouns::provider::Hints;
 use valetkey_core::nouns::registry::NewStorage;
 use valetkey_core::nouns::storage_admin::{Description, Ended};
 use valetkey_core::policy::Permit;
@@ -186,6 +187,9 @@ impl Issuer for World {
 impl StorageAdmin for World {
     fn read(&self, _: Description, _: Option<&Storage>) -> Result<NewStorage, Error> {
         Err(Error::internal("nobody asks"))
+    }
+    fn hints(&self, _: StorageKind) -> Hints {
+        Hints { vend: Some("is the role right?"), rights: Some("do both policies allow it?") }
     }
     async fn put(&self, _: &Storage) -> Result<(), Error> {
         Ok(())
@@ -397,7 +401,7 @@ fn a_store_that_gives_no_credential_fails_in_words_for_the_operator() {
     assert_eq!(with(&report, Status::Failed), ["credential"], "{report:#?}");
     assert_eq!(
         report.rows[0].reason,
-        "the store refused to give a key: AssumeRole answered 403 `AccessDenied`; is `role_arn` right, and may this server's own credentials assume it?"
+        "the store refused to give a key: AssumeRole answered 403 `AccessDenied`; is the role right?"
     );
     assert_eq!(*world.voided.lock().unwrap(), 1, "on record");
     assert!(with(&report, Status::Passed).is_empty());

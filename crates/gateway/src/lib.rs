@@ -8,6 +8,7 @@ mod failure;
 mod hosts;
 mod http;
 mod key;
+mod kind;
 mod local;
 mod memory;
 mod objects;
@@ -22,6 +23,7 @@ use valetkey_core::Error;
 use valetkey_core::hosts::Platform;
 use valetkey_s3::{Backend, MinFree};
 
+pub use crate::kind::{Gateway, LocalRoots};
 pub use crate::settings::{Identity, Settings};
 
 /// On which terms stores are used: the same for all of a server.

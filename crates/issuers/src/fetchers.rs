@@ -1,76 +1,52 @@
-//! The stores that somebody else runs: their settings read, their secrets sealed, and what is asked of each.
+//! The storages that are asked for credentials: their kinds, and what asks each of them.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
-use valetkey_core::hosts::{Hosts, Platform, Trusted};
+use valetkey_core::hosts::Hosts;
 use valetkey_core::id::StorageId;
-use valetkey_core::keyring::{SEAL_NONCE_LEN, SharedKeyring};
-use valetkey_core::name::Name;
+use valetkey_core::nouns::provider::{Facts, Hints, Provider, of_settings};
 use valetkey_core::storage::{ExternalConfig, Storage, StorageKind};
-use valetkey_core::time::{Clock, Entropy};
-use valetkey_core::{Error, Kind, Secret};
+use valetkey_core::{Error, Secret};
 
 use crate::cache::{Budget, Fetcher};
-use crate::sts::Surroundings;
+use crate::kind::{Environment, Given, UpstreamKind, invalid};
 use crate::upstream::Upstream;
 use crate::{azure, gcs, r2, sts};
 
-/// What the secrets of a store are sealed for.
-const PURPOSE: &str = "storage secrets";
-/// The longest text of settings or secrets.
-const MAX_BYTES: usize = 64 * 1024;
+/// The kinds there are.
+const KINDS: [&UpstreamKind; 4] = [&sts::KIND, &r2::KIND, &azure::KIND, &gcs::KIND];
 
-/// What sources need of the world.
-#[derive(Clone)]
-pub struct Environment {
-    /// Seals the stores' secrets.
-    pub keyring: SharedKeyring,
-    /// What of the process the usual chain of AWS credentials may see.
-    pub surroundings: Surroundings,
-    /// Where the files with other issuers' tokens are that settings may name.
-    pub token_dirs: Vec<PathBuf>,
-    /// Where the machine's own identity may be sent.
-    pub machine_identity_hosts: Trusted,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness.
-    pub entropy: Arc<dyn Entropy>,
-}
-
-/// The stores that are asked for credentials, made when they are first needed.
+/// The storages that are asked for credentials, each made when it is first needed.
 pub struct Fetchers {
     world: Environment,
     http: OnceLock<reqwest::Client>,
     known: RwLock<HashMap<StorageId, (u64, Arc<Fetcher>)>>,
 }
 
-fn invalid(said: impl Into<String>) -> Error {
-    Error::new(Kind::Invalid, said.into())
+/// A kind of storage that is asked for credentials, as an operator configures it.
+struct External {
+    fetchers: Arc<Fetchers>,
+    kind: &'static UpstreamKind,
 }
 
-/// Reads a kind's settings. The parser's words name the field; settings have nothing secret in them.
-fn settings<T: DeserializeOwned>(kind: StorageKind, json: &str) -> Result<T, Error> {
-    if json.len() > MAX_BYTES {
-        return Err(invalid(format!("settings have at most {MAX_BYTES} bytes")).at("settings"));
+impl Provider for External {
+    fn kind(&self) -> StorageKind {
+        self.kind.kind
     }
-    serde_json::from_str(json).map_err(|error| {
-        let said = error.to_string();
-        // Where in the text is of no use: it is not the one that was written.
-        let said = said.split(" at line ").next().unwrap_or_default().to_owned();
-        invalid(format!("these are not the settings of a store of kind `{}`: {said}", kind.as_str())).at("settings")
-    })
-}
 
-/// A refusal of one setting, named as its writer knows it.
-pub fn of_settings(error: Error) -> Error {
-    match error.field().map(str::to_owned) {
-        Some(field) if field != "secrets" && !field.starts_with("settings") => error.at(format!("settings.{field}")),
-        Some(_) => error,
-        None => error.at("settings"),
+    fn facts(&self, settings: &str, secrets: Option<&Secret<String>>) -> Result<Facts, Error> {
+        self.fetchers.upstream(self.kind.kind, settings, secrets).map(|upstream| upstream.facts())
+    }
+
+    fn hosts(&self, settings: &str, secrets: Option<&Secret<String>>) -> Result<Hosts, Error> {
+        self.fetchers.hosts(self.kind.kind, settings, secrets)
+    }
+
+    fn hints(&self) -> Hints {
+        self.kind.hints
     }
 }
 
@@ -93,71 +69,46 @@ impl Fetchers {
         Ok(self.http.get_or_init(|| http).clone())
     }
 
+    /// The kinds of storage that are asked for credentials.
+    pub fn providers(self: &Arc<Self>) -> Vec<Arc<dyn Provider>> {
+        let provider = |kind: &'static UpstreamKind| External { fetchers: Arc::clone(self), kind };
+        KINDS.into_iter().map(|kind| Arc::new(provider(kind)) as Arc<dyn Provider>).collect()
+    }
+
     /// What settings and secrets describe.
-    ///
-    /// # Errors
-    /// `Invalid` with the field's name when they cannot work, or would send the machine's own identity where it may not go.
-    pub fn upstream(
+    fn upstream(
         &self,
         kind: StorageKind,
-        json: &str,
+        settings: &str,
         secrets: Option<&Secret<String>>,
     ) -> Result<Arc<dyn Upstream>, Error> {
-        let upstream = self.built(kind, json, secrets)?;
-        if kind == StorageKind::Azure {
-            settings::<azure::Settings>(kind, json)?.check_http().map_err(of_settings)?;
-        }
+        let upstream = self.built(kind, settings, secrets)?;
+        (row(kind)?.outdated)(&self.given(kind, settings, secrets)?)?;
         upstream.hosts().check(&self.world.machine_identity_hosts).map_err(of_settings)?;
         Ok(upstream)
     }
 
-    /// Where the requests of what settings and secrets describe go.
-    ///
-    /// # Errors
-    /// As [`Self::upstream`], but for where the machine's own identity would go.
-    pub fn hosts(&self, kind: StorageKind, json: &str, secrets: Option<&Secret<String>>) -> Result<Hosts, Error> {
-        self.built(kind, json, secrets).map(|upstream| upstream.hosts().clone())
+    fn hosts(&self, kind: StorageKind, settings: &str, secrets: Option<&Secret<String>>) -> Result<Hosts, Error> {
+        self.built(kind, settings, secrets).map(|upstream| upstream.hosts().clone())
     }
 
     fn built(
         &self,
         kind: StorageKind,
-        json: &str,
+        settings: &str,
         secrets: Option<&Secret<String>>,
     ) -> Result<Arc<dyn Upstream>, Error> {
-        let Environment { surroundings, clock, entropy, .. } = &self.world;
-        self.check_files(json)?;
-        let (http, clock) = (self.http()?, Arc::clone(clock));
-        let given = |secrets: Option<&Secret<String>>| {
-            secrets.cloned().ok_or_else(|| invalid("a store of this kind needs secrets").at("secrets"))
-        };
-        let bytes = || secrets.map(|secrets| secrets.reveal().as_bytes());
-        Ok(match kind {
-            StorageKind::Sts => {
-                let secrets = match secrets {
-                    Some(secrets) => sts::Secrets::parse(secrets)?,
-                    None => sts::Secrets::Chain(surroundings.clone()),
-                };
-                Arc::new(sts::Sts::new(settings(kind, json)?, secrets, http, clock).map_err(of_settings)?)
-            }
-            StorageKind::R2 => {
-                let secrets = r2::Secrets::parse(&given(secrets)?)?;
-                Arc::new(r2::R2::new(settings(kind, json)?, secrets, http, clock).map_err(of_settings)?)
-            }
-            StorageKind::Azure => {
-                let mut secrets = bytes().map(azure::Secrets::parse).transpose()?.unwrap_or_default();
-                secrets.platform = Platform::of(&surroundings.environment);
-                let settings = settings(kind, json)?;
-                Arc::new(azure::Azure::new(&settings, secrets, http, clock, Arc::clone(entropy)).map_err(of_settings)?)
-            }
-            StorageKind::Gcs => {
-                let secrets = bytes().map(gcs::Secrets::parse).transpose()?.unwrap_or_default();
-                Arc::new(gcs::Gcs::new(&settings(kind, json)?, &secrets, http, clock).map_err(of_settings)?)
-            }
-            StorageKind::Embedded | StorageKind::Gateway => {
-                return Err(Error::internal(format!("a store of kind `{}` is asked for nothing", kind.as_str())));
-            }
-        })
+        self.check_files(settings)?;
+        (row(kind)?.open)(self.given(kind, settings, secrets)?)
+    }
+
+    fn given<'a>(
+        &'a self,
+        kind: StorageKind,
+        settings: &'a str,
+        secrets: Option<&'a Secret<String>>,
+    ) -> Result<Given<'a>, Error> {
+        Ok(Given { kind, settings, secrets, http: self.http()?, world: &self.world })
     }
 
     /// Refuses settings that name a file elsewhere. SECURITY: what is in it is sent to an address that the settings name too.
@@ -183,44 +134,6 @@ impl Fetchers {
             }
         }
         Ok(())
-    }
-
-    /// Seals a store's secrets.
-    ///
-    /// # Errors
-    /// `Invalid` when there are too many, `Internal` when sealing fails.
-    pub fn seal(&self, storage: &Name, secrets: &Secret<String>) -> Result<Box<[u8]>, Error> {
-        if secrets.reveal().len() > MAX_BYTES {
-            return Err(invalid(format!("secrets have at most {MAX_BYTES} bytes")).at("secrets"));
-        }
-        let mut nonce = [0; SEAL_NONCE_LEN];
-        self.world.entropy.fill(&mut nonce);
-        let ring = self.world.keyring.load();
-        let sealed = ring.seal_bytes(PURPOSE, storage.as_str().as_bytes(), secrets.reveal().as_bytes(), nonce)?;
-        Ok(sealed.into())
-    }
-
-    /// A store's secrets, opened.
-    ///
-    /// # Errors
-    /// `Internal` when the key they were sealed with is gone.
-    pub fn open(&self, storage: &Name, sealed: &[u8]) -> Result<Secret<String>, Error> {
-        let lost =
-            || Error::internal(format!("the secrets of storage {storage} cannot be opened; was its key removed?"));
-        let ring = self.world.keyring.load();
-        let opened = ring.open_bytes(PURPOSE, storage.as_str().as_bytes(), sealed).ok_or_else(lost)?;
-        String::from_utf8(opened.reveal().clone()).map(Secret::new).map_err(|_| lost())
-    }
-
-    /// The same secrets sealed with the newest key; nothing if they are already.
-    ///
-    /// # Errors
-    /// As [`Self::open`] and [`Self::seal`].
-    pub fn sealed_again(&self, storage: &Name, sealed: &[u8]) -> Result<Option<Box<[u8]>>, Error> {
-        if self.world.keyring.load().is_current(sealed) {
-            return Ok(None);
-        }
-        self.seal(storage, &self.open(storage, sealed)?).map(Some)
     }
 
     /// What is asked for a store's credentials.
@@ -249,7 +162,8 @@ impl Fetchers {
     }
 
     fn make(&self, storage: &Storage, external: &ExternalConfig) -> Result<Fetcher, Error> {
-        let secrets = external.secrets.as_deref().map(|sealed| self.open(&storage.name, sealed)).transpose()?;
+        let secrets =
+            external.secrets.as_deref().map(|sealed| self.world.vault.open(&storage.name, sealed)).transpose()?;
         let unusable = |error: Error| {
             Error::internal("what is configured of the store cannot be used")
                 .note(format!("storage {}: {error:?}", storage.name))
@@ -259,7 +173,7 @@ impl Fetchers {
         if upstream.hosts().take_a_token() {
             upstream.hosts().check(&self.world.machine_identity_hosts).map_err(unusable)?;
         }
-        let least = upstream.place().least;
+        let least = upstream.facts().least;
         Ok(Fetcher {
             storage: storage.id,
             name: storage.name.as_str().into(),
@@ -277,20 +191,32 @@ impl Fetchers {
     }
 }
 
+/// What is known of a kind.
+fn row(kind: StorageKind) -> Result<&'static UpstreamKind, Error> {
+    let found = KINDS.into_iter().find(|row| row.kind == kind);
+    found.ok_or_else(|| Error::internal(format!("a store of kind `{}` is asked for nothing", kind.as_str())))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use valetkey_core::hosts::PROVIDERS;
-    use valetkey_core::keyring::Keyring;
+    use valetkey_core::Kind;
+    use valetkey_core::hosts::{PROVIDERS, Trusted};
+    use valetkey_core::keyring::{Keyring, SharedKeyring};
+    use valetkey_core::nouns::vault::Vault;
     use valetkey_testkit::chance::SeededEntropy;
     use valetkey_testkit::clock::FixedClock;
 
     use super::*;
+    use crate::kind::Surroundings;
 
     fn fetchers(trusted: &[&str]) -> Fetchers {
         let entropy = Arc::new(SeededEntropy::new(1));
         Fetchers::new(Environment {
-            keyring: SharedKeyring::new(Keyring::new(&[(1, Secret::new([7; 32]))]).unwrap()),
+            vault: Vault::new(
+                SharedKeyring::new(Keyring::new(&[(1, Secret::new([7; 32]))]).unwrap()),
+                Arc::clone(&entropy) as _,
+            ),
             surroundings: Surroundings::default(),
             token_dirs: vec![std::env::temp_dir()],
             machine_identity_hosts: Trusted::parse(trusted.iter().copied()).unwrap(),

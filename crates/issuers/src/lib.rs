@@ -24,6 +24,7 @@ pub mod embedded;
 pub mod fetchers;
 pub mod gcs;
 mod kept;
+pub mod kind;
 mod presign;
 pub mod probe;
 pub mod r2;
@@ -178,13 +179,13 @@ impl UrlSigner for Issuers {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Box<dyn SignedUrls>, Error> {
-        match (storage.kind, credential) {
-            (StorageKind::Embedded | StorageKind::Gateway | StorageKind::Sts, Credential::S3(credential)) => {
-                Ok(Box::new(presign::S3Urls::new(storage, credential, bucket, now, until)?))
+        match storage.kind {
+            StorageKind::Embedded | StorageKind::Gateway | StorageKind::Sts => {
+                Ok(Box::new(presign::S3Urls::new(storage, credential.s3()?, bucket, now, until)?))
             }
             // SECURITY: at R2 the session token, which is in each URL, is the whole credential; a signature of Azure's opens
             // what it was made for, which is more than one file; a Google token in a URL is no signature.
-            _ => Err(Error::new(
+            StorageKind::R2 | StorageKind::Azure | StorageKind::Gcs => Err(Error::new(
                 Kind::Invalid,
                 format!("a store of kind `{}` has no URLs that open one file each", storage.kind.as_str()),
             )),

@@ -8,6 +8,7 @@ use data_encoding::HEXLOWER;
 use jiff::{SignedDuration, Timestamp};
 use valetkey_core::credential::{Credential, Narrowed};
 use valetkey_core::hosts::Hosts;
+use valetkey_core::nouns::provider::Facts;
 use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::scope::Scope;
 use valetkey_core::storage::Revocability;
@@ -42,19 +43,6 @@ pub struct Fetched {
     pub narrowed: Vec<Narrowed>,
 }
 
-/// What a kind of store knows of itself.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
-    /// Where its objects are, if that follows from the settings.
-    pub endpoint: Option<String>,
-    /// The region its users name in signatures.
-    pub region: String,
-    /// The shortest lifetime it gives.
-    pub least: Lifetime,
-    /// The longest.
-    pub most: Lifetime,
-}
-
 /// A store behind somebody else's API.
 #[async_trait]
 pub trait Upstream: Send + Sync {
@@ -74,17 +62,12 @@ pub trait Upstream: Send + Sync {
         false
     }
 
-    /// What is known of it without asking anyone.
-    fn place(&self) -> Place;
+    /// What is known of it without asking anyone. Its revocation is `Minutes` where it is configured how what was fetched is ended
+    /// there, otherwise it ends with its time. Never `Immediate`: each provider takes a while until all of its servers know.
+    fn facts(&self) -> Facts;
 
     /// Where its requests go, and what proves this server there.
     fn hosts(&self) -> &Hosts;
-
-    /// How soon what was fetched can be ended there: `Minutes` where it is configured how, otherwise not at all. Never `Immediate`:
-    /// each provider takes a while until all of its servers know.
-    fn revocability(&self) -> Revocability {
-        Revocability::ExpiryOnly
-    }
 
     /// Ends, at the store, what was fetched before an instant (where the store knows instants; everything, where it does not).
     ///
@@ -93,6 +76,11 @@ pub trait Upstream: Send + Sync {
     async fn end_credentials(&self, _before: Timestamp) -> Result<Ended, Error> {
         Err(by_hand("each ends when its time is over"))
     }
+}
+
+/// How soon credentials are ended where a provider has a lever for it, or none.
+pub(crate) const fn by_lever(has_lever: bool) -> Revocability {
+    if has_lever { Revocability::Minutes } else { Revocability::ExpiryOnly }
 }
 
 /// A refusal to end credentials where it is not configured how: what a person can do.

@@ -6,6 +6,7 @@ use valetkey_core::credential::S3Keys;
 use valetkey_core::id::StorageId;
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::name::Name;
+use valetkey_core::nouns::vault::Vault;
 use valetkey_core::port::Revocations;
 use valetkey_core::scope::Actions;
 use valetkey_core::storage::{ExternalConfig, Quota, Revocability, Sharing};
@@ -14,8 +15,7 @@ use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 
 use super::*;
-use crate::fetchers::Environment;
-use crate::sts::Surroundings;
+use crate::kind::{Environment, Surroundings};
 
 const NAME: &str = "far";
 
@@ -37,7 +37,7 @@ fn issuers(secrets: &str) -> (Issuers, Storage, Timestamp) {
     let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
     let keyring = SharedKeyring::new(Keyring::new(&[(1, Secret::new([7; 32]))]).unwrap());
     let fetchers = Arc::new(Fetchers::new(Environment {
-        keyring: keyring.clone(),
+        vault: Vault::new(keyring.clone(), entropy.clone()),
         surroundings: Surroundings::default(),
         token_dirs: Vec::new(),
         machine_identity_hosts: valetkey_core::hosts::Trusted::parse([]).unwrap(),
@@ -45,7 +45,7 @@ fn issuers(secrets: &str) -> (Issuers, Storage, Timestamp) {
         entropy: entropy.clone(),
     }));
     let name = Name::parse(NAME).unwrap();
-    let sealed = fetchers.seal(&name, &Secret::new(secrets.to_owned())).unwrap();
+    let sealed = Vault::new(keyring.clone(), entropy.clone()).seal(&name, &Secret::new(secrets.to_owned())).unwrap();
     let storage = Storage {
         id: StorageId::from_bytes([1; 16]),
         name,

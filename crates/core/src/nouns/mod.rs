@@ -2,9 +2,11 @@
 //!
 //! INVARIANT: the kernel (everything else in this crate) names none of them. Who adds one adds a file here.
 
+pub mod configure;
 pub mod dataset;
 pub mod package;
 pub mod parent;
+pub mod provider;
 pub mod registry;
 pub mod removal;
 pub mod rules;
@@ -12,4 +14,5 @@ pub mod share;
 pub mod storage_admin;
 pub mod table;
 pub mod usage;
+pub mod vault;
 pub mod workspace;

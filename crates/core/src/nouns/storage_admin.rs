@@ -8,13 +8,14 @@ use crate::account::{self, Kept};
 use crate::error::Error;
 use crate::id::{AccountId, StorageId};
 use crate::name::{BucketName, Name};
+use crate::nouns::provider::Hints;
 use crate::nouns::registry::NewStorage;
 use crate::scope::Scope;
 use crate::secret::Secret;
 use crate::storage::{Quota, Sharing, Storage, StorageKind};
 use crate::time::Lifetime;
 
-/// A store as an operator describes it: what is left out is what its kind knows, or stays as it was.
+/// A storage as an operator configures it. Omitted fields keep their value, or take the kind's default.
 #[derive(Clone, Debug)]
 pub struct Description {
     /// Its name, unique on this server.
@@ -53,12 +54,17 @@ pub struct Ended {
 /// The stores, as they are configured.
 #[async_trait]
 pub trait StorageAdmin: Send + Sync {
-    /// Reads a description: refuses what cannot work, seals the secrets, fills in what the kind knows. With a store as it is now,
-    /// what is left out stays.
+    /// Reads a description, as [`configure`](crate::nouns::configure::configure) has it.
     ///
     /// # Errors
     /// `Invalid` with the field's name.
     fn read(&self, described: Description, before: Option<&Storage>) -> Result<NewStorage, Error>;
+
+    /// What is most often wrong with a kind of storage.
+    fn hints(&self, kind: StorageKind) -> Hints {
+        let _ = kind;
+        Hints::default()
+    }
 
     /// Makes what is configured of a store take effect here.
     async fn put(&self, storage: &Storage) -> Result<(), Error>;

@@ -9,6 +9,7 @@ use valetkey_core::credential::Issued;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::lease::{Lease, LeaseState};
 use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, NewStorage};
+use valetkey_core::nouns::vault::Vault;
 use valetkey_core::policy::Permit;
 use valetkey_core::port::Issuer;
 use valetkey_core::storage::{ExternalConfig, StorageKind};
@@ -17,10 +18,9 @@ use valetkey_core::{Error, Kind, Secret};
 use valetkey_issuers::Issuers;
 use valetkey_issuers::cache::{self, Cache};
 use valetkey_issuers::embedded::Embedded;
-use valetkey_issuers::fetchers::{self, Fetchers};
-use valetkey_issuers::sts::Surroundings;
+use valetkey_issuers::fetchers::Fetchers;
+use valetkey_issuers::kind::{Environment, Surroundings};
 use valetkey_testkit::chance::SeededEntropy;
-use valetkey_testkit::clock::FixedClock;
 
 use super::carry::{DIALECTS, Doors};
 use super::world::{Shot, new_storage, ring};
@@ -171,10 +171,11 @@ async fn sts(endpoint: &str) -> Doors {
 /// A store that somebody else runs, and everything between it and the dialects.
 async fn over(kind: StorageKind, settings: &serde_json::Value, secrets: &str) -> Doors {
     let keyring = || SharedKeyring::new(ring());
+    let vault = |entropy| Vault::new(keyring(), entropy);
     let sources = |clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>| {
         let surroundings = Surroundings::default();
-        Arc::new(Fetchers::new(fetchers::Environment {
-            keyring: keyring(),
+        Arc::new(Fetchers::new(Environment {
+            vault: vault(Arc::clone(&entropy)),
             surroundings,
             token_dirs: Vec::new(),
             machine_identity_hosts: valetkey_core::hosts::Trusted::parse([]).unwrap(),
@@ -183,8 +184,7 @@ async fn over(kind: StorageKind, settings: &serde_json::Value, secrets: &str) ->
         }))
     };
     let storage = new_storage("local", kind);
-    let (clock, entropy) = (Arc::new(FixedClock::default()), Arc::new(SeededEntropy::new(1)));
-    let sealed = sources(clock, entropy).seal(&storage.name, &Secret::new(secrets.to_owned())).unwrap();
+    let sealed = vault(Arc::new(SeededEntropy::new(1))).seal(&storage.name, &Secret::new(secrets.to_owned())).unwrap();
     let external = storage.external.as_deref().unwrap().clone();
     let external = ExternalConfig { settings: settings.to_string().into(), secrets: Some(sealed), ..external };
     let storage = NewStorage { external: Some(Arc::new(external)), ..storage };

@@ -33,18 +33,37 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use valetkey_core::credential::{AzureSas, Credential};
 use valetkey_core::hosts::{Hosts, Platform, Proof};
+use valetkey_core::nouns::provider::{Facts, Hints, of_settings};
 use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::scope::Scope;
-use valetkey_core::storage::Revocability;
+use valetkey_core::storage::StorageKind;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::upstream::{Fetched, Place, Upstream, Wish, by_hand};
+use crate::kind::{UpstreamKind, opened};
+use crate::upstream::{Fetched, Upstream, Wish, by_hand, by_lever};
 use crate::web::{Transport, Web, origin_of, url};
 use delegation::Delegation;
 use revoke::Lever;
 use sas::{Protocol, Signer};
 use token::{STORAGE, Tokens};
+
+/// This kind of storage.
+pub(crate) const KIND: UpstreamKind = UpstreamKind {
+    kind: StorageKind::Azure,
+    open: |given| {
+        let bytes = given.secrets.map(|secrets| secrets.reveal().as_bytes());
+        let mut secrets = bytes.map(Secrets::parse).transpose()?.unwrap_or_default();
+        secrets.platform = Platform::of(&given.world.surroundings.environment);
+        let (clock, entropy) = (Arc::clone(&given.world.clock), Arc::clone(&given.world.entropy));
+        opened(Azure::new(&given.settings()?, secrets, given.http, clock, entropy))
+    },
+    outdated: |given| given.settings::<Settings>()?.check_http().map_err(of_settings),
+    hints: Hints {
+        vend: Some("is the identity right, and may it make user delegation keys?"),
+        rights: Some("does the identity hold `Storage Blob Data Contributor` on the container?"),
+    },
+};
 
 /// An account's settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -376,16 +395,19 @@ impl Upstream for Azure {
         })
     }
 
-    fn place(&self) -> Place {
-        Place { endpoint: Some(self.endpoint.clone()), region: "auto".to_owned(), least: SHORTEST, most: LONGEST }
+    fn facts(&self) -> Facts {
+        Facts {
+            endpoint: Some(self.endpoint.as_str().into()),
+            internal_endpoint: None,
+            region: "auto".into(),
+            least: SHORTEST,
+            most: LONGEST,
+            revocation: by_lever(self.lever.is_some()),
+        }
     }
 
     fn hosts(&self) -> &Hosts {
         self.web.hosts()
-    }
-
-    fn revocability(&self) -> Revocability {
-        if self.lever.is_some() { Revocability::Minutes } else { Revocability::ExpiryOnly }
     }
 
     /// Revokes the account's delegation keys: whatever instant is named, all signatures made of them end.

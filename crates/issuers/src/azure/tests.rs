@@ -4,6 +4,7 @@ use serde_json::json;
 use valetkey_core::hosts::Platform;
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::{Action, Actions, Path, Paths};
+use valetkey_core::storage::Revocability;
 use valetkey_core::time::Lifetime;
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
@@ -386,7 +387,7 @@ async fn delegation_keys_are_revoked_as_published_and_the_last_is_not_used_again
     let stub = Stub::start([token(), good(), token(), revoked, good()]).await;
     let clock = Arc::new(FixedClock::default());
     let azure = with_lever(&stub, &clock);
-    assert_eq!(azure.revocability(), Revocability::Minutes);
+    assert_eq!(azure.facts().revocation, Revocability::Minutes);
     fetch(&azure, &clock, 3600).await.unwrap();
     let ended = azure.end_credentials(clock.now()).await.unwrap();
     assert_eq!(ended.done, "the user delegation keys of the account `lakeaccount` are revoked");
@@ -461,7 +462,7 @@ async fn a_lever_that_cannot_work_is_refused_and_one_that_is_missing_says_what_t
             _ => json!({"client_secret": "x"}),
         };
         azure(&serde_json::from_value(settings).unwrap(), &secrets, &clock)
-            .map(|azure| azure.revocability())
+            .map(|azure| azure.facts().revocation)
             .map_err(|error| error.field().unwrap_or_default().to_owned())
     };
     let known = secret_identity("https://login.example.com");

@@ -11,13 +11,13 @@ use valetkey_core::credential::{Credential, S3Keys};
 use valetkey_core::hosts::Hosts;
 use valetkey_core::id::{AccountId, LeaseId, TokenId};
 use valetkey_core::name::BucketName;
+use valetkey_core::nouns::provider::Facts;
 use valetkey_core::scope::{Actions, Paths};
 use valetkey_core::storage::Quota;
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 
 use super::*;
-use crate::upstream::Place;
 
 #[derive(Clone, Copy, Debug)]
 enum Mood {
@@ -67,7 +67,7 @@ impl Upstream for Fake {
         })
     }
 
-    fn place(&self) -> Place {
+    fn facts(&self) -> Facts {
         panic!("the cache does not ask")
     }
 

@@ -21,12 +21,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use valetkey_core::credential::{Credential, GoogleToken};
 use valetkey_core::hosts::{Hosts, Proof};
+use valetkey_core::nouns::provider::{Facts, Hints};
 use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::scope::Scope;
+use valetkey_core::storage::StorageKind;
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::upstream::{Fetched, Place, Upstream, Wish, by_hand};
+use crate::kind::{UpstreamKind, opened};
+use crate::upstream::{Fetched, Upstream, Wish, by_hand, by_lever};
 use crate::web::{Answer, Transport, Web, origin_of, url};
 pub use source::ExternalAccount;
 use source::{LONGEST_SECS, Source};
@@ -37,6 +40,22 @@ const SHORTEST: Lifetime = Lifetime::secs(60);
 const TOKEN_SERVICE: &str = "https://sts.googleapis.com/v1/token";
 /// By how much a token may end later than it should, for the time its making took.
 const SLACK: SignedDuration = SignedDuration::from_secs(60);
+
+/// This kind of storage.
+pub(crate) const KIND: UpstreamKind = UpstreamKind {
+    kind: StorageKind::Gcs,
+    open: |given| {
+        let bytes = given.secrets.map(|secrets| secrets.reveal().as_bytes());
+        let secrets = bytes.map(Secrets::parse).transpose()?.unwrap_or_default();
+        let clock = Arc::clone(&given.world.clock);
+        opened(Gcs::new(&given.settings()?, &secrets, given.http, clock))
+    },
+    outdated: |_| Ok(()),
+    hints: Hints {
+        vend: Some("is the identity right, and may it make tokens of the account it stands in for?"),
+        rights: Some("does the service account hold `Storage Object User` on the bucket?"),
+    },
+};
 
 /// A store's settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -252,13 +271,15 @@ impl Upstream for Gcs {
         })
     }
 
-    fn place(&self) -> Place {
+    fn facts(&self) -> Facts {
         let least = if self.source.is_free_in_length() { SHORTEST } else { Lifetime::secs(LONGEST_SECS) };
-        Place {
-            endpoint: Some("https://storage.googleapis.com".to_owned()),
-            region: "auto".to_owned(),
+        Facts {
+            endpoint: Some("https://storage.googleapis.com".into()),
+            internal_endpoint: None,
+            region: "auto".into(),
             least,
             most: Lifetime::secs(LONGEST_SECS),
+            revocation: by_lever(false),
         }
     }
 

@@ -330,7 +330,7 @@ fn bad_settings_are_refused_by_their_fields() {
 async fn a_token_is_not_said_to_be_ended() {
     let clock = Arc::new(FixedClock::default());
     let gcs = gcs(&metadata("http://127.0.0.1:1"), &json!({}), &clock).unwrap();
-    assert_eq!(gcs.revocability(), Revocability::ExpiryOnly);
+    assert_eq!(gcs.facts().revocation, Revocability::ExpiryOnly);
     let refused = gcs.end_credentials(clock.now()).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Invalid);
     assert!(refused.message().contains("service account"), "{refused}");

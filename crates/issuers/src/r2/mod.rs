@@ -19,16 +19,33 @@ use serde::{Deserialize, Serialize};
 use valetkey_core::credential::{Credential, Narrowed, S3Keys};
 use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::name::shortened;
+use valetkey_core::nouns::provider::{Facts, Hints};
 use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
-use valetkey_core::storage::Revocability;
+use valetkey_core::storage::StorageKind;
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 
+use crate::kind::{UpstreamKind, opened};
 use crate::r2::api::{ApiRequest, WHOM, accepted, read};
 use crate::r2::token::{Claims, PathClaims};
-use crate::upstream::{Fetched, Place, Upstream, Wish, by_hand, plausible_end};
+use crate::upstream::{Fetched, Upstream, Wish, by_hand, by_lever, plausible_end};
 use crate::web::{Transport, Web, hidden, origin_of, request_id, url};
+
+/// This kind of storage.
+pub(crate) const KIND: UpstreamKind = UpstreamKind {
+    kind: StorageKind::R2,
+    open: |given| {
+        let secrets = Secrets::parse(given.needed()?)?;
+        let clock = Arc::clone(&given.world.clock);
+        opened(R2::new(given.settings()?, secrets, given.http, clock))
+    },
+    outdated: |_| Ok(()),
+    hints: Hints {
+        vend: Some("are `parent_access_key_id` and its secret right?"),
+        rights: Some("does the parent key open this bucket, to read and write?"),
+    },
+};
 
 /// What is configured of R2; nothing of it is secret.
 #[derive(Clone, Debug, Deserialize)]
@@ -460,21 +477,19 @@ impl Upstream for R2 {
         }
     }
 
-    fn place(&self) -> Place {
-        Place {
-            endpoint: Some(format!("https://{}", self.host)),
-            region: "auto".to_owned(),
+    fn facts(&self) -> Facts {
+        Facts {
+            endpoint: Some(format!("https://{}", self.host).into()),
+            internal_endpoint: None,
+            region: "auto".into(),
             least: SHORTEST,
             most: LONGEST,
+            revocation: by_lever(self.lever.is_some()),
         }
     }
 
     fn hosts(&self) -> &Hosts {
         self.web.hosts()
-    }
-
-    fn revocability(&self) -> Revocability {
-        if self.lever.is_some() { Revocability::Minutes } else { Revocability::ExpiryOnly }
     }
 
     /// Deletes the parent: whatever instant is named, all of its credentials end, and there are no others until there is another

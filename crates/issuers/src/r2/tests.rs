@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::Listing;
+use valetkey_core::storage::Revocability;
 use valetkey_testkit::clock::FixedClock;
 
 use super::*;
@@ -317,7 +318,7 @@ async fn the_parent_is_deleted_as_published() {
         let parent = "11112222333344445555666677778888";
         let stub = Stub::start([Reply::json(&deleted)]).await;
         let r2 = with_lever(&format!("{}/client/v4/", stub.url), owner);
-        assert_eq!(r2.revocability(), Revocability::Minutes);
+        assert_eq!(r2.facts().revocation, Revocability::Minutes);
         let ended = r2.end_credentials(r2.web.now()).await.unwrap();
         assert_eq!(
             ended.done,
@@ -359,7 +360,7 @@ async fn a_parent_that_is_not_deleted_is_not_said_to_be() {
         assert!(!format!("{error:?}").contains("cf-token"));
     }
     let without = local(&json!({}));
-    assert_eq!(without.revocability(), Revocability::ExpiryOnly);
+    assert_eq!(without.facts().revocation, Revocability::ExpiryOnly);
     let refused = without.end_credentials(without.web.now()).await.unwrap_err();
     assert_eq!((refused.kind(), refused.field()), (Kind::Invalid, Some("settings.revoke")));
 }

@@ -22,22 +22,42 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::credential::{Credential, S3Keys};
 use valetkey_core::hosts::{Hosts, Proof};
+use valetkey_core::nouns::provider::{Facts, Hints};
 use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::scope::{Paths, Scope};
-use valetkey_core::storage::Revocability;
+use valetkey_core::storage::StorageKind;
 use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind};
 
-pub use parent::{ParentKeys, Secrets, Surroundings};
+pub use parent::{ParentKeys, Secrets};
 pub use settings::{KmsSettings, Profile, RevokeSettings, Settings};
 
+use crate::kind::{UpstreamKind, opened};
 use crate::sts::ask::{Api, Asker};
 use crate::sts::parent::{Keys, Parents};
 use crate::sts::policy::Written;
 use crate::sts::settings::Parsed;
 use crate::sts::wire::{Form, Given, Refused};
-use crate::upstream::{Fetched, Place, SessionName, Upstream, Wish, by_hand, plausible_end};
+use crate::upstream::{Fetched, SessionName, Upstream, Wish, by_hand, by_lever, plausible_end};
 use crate::web::{Web, refused};
+
+/// This kind of storage.
+pub(crate) const KIND: UpstreamKind = UpstreamKind {
+    kind: StorageKind::Sts,
+    open: |given| {
+        let secrets = match given.secrets {
+            Some(secrets) => Secrets::parse(secrets)?,
+            None => Secrets::Chain(given.world.surroundings.clone()),
+        };
+        let clock = Arc::clone(&given.world.clock);
+        opened(Sts::new(given.settings()?, secrets, given.http, clock))
+    },
+    outdated: |_| Ok(()),
+    hints: Hints {
+        vend: Some("is `role_arn` right, and may this server's own credentials assume it?"),
+        rights: Some("do the role's own policy and the bucket's allow it?"),
+    },
+};
 
 /// A store that speaks STS.
 pub struct Sts {
@@ -173,17 +193,20 @@ impl Upstream for Sts {
         .note("every policy that says the scope was answered `PackedPolicyTooLarge`"))
     }
 
-    fn place(&self) -> Place {
-        let Parsed { objects, region, min, max, .. } = &self.settings;
-        Place { endpoint: objects.clone(), region: region.clone(), least: *min, most: *max }
+    fn facts(&self) -> Facts {
+        let Parsed { objects, region, min, max, lever, .. } = &self.settings;
+        Facts {
+            endpoint: objects.as_deref().map(Into::into),
+            internal_endpoint: None,
+            region: region.as_str().into(),
+            least: *min,
+            most: *max,
+            revocation: by_lever(lever.is_some()),
+        }
     }
 
     fn hosts(&self) -> &Hosts {
         self.asker.hosts()
-    }
-
-    fn revocability(&self) -> Revocability {
-        if self.settings.lever.is_some() { Revocability::Minutes } else { Revocability::ExpiryOnly }
     }
 
     async fn end_credentials(&self, before: Timestamp) -> Result<Ended, Error> {

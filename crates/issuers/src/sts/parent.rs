@@ -1,9 +1,7 @@
 //! The credentials this server itself has at the store: configured, or found where AWS's own tools look. They sign its requests
 //! and are never handed out.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +12,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use valetkey_core::{Error, Kind, Secret};
 
+use crate::kind::Surroundings;
 use crate::web::{Web, refused};
 use valetkey_sigv4::Signer;
 
@@ -48,28 +47,12 @@ pub enum Secrets {
 #[derive(Clone, Debug)]
 pub struct ParentKeys(pub(crate) Keys);
 
-/// What of the process the chain may see: the environment as it was when the process started.
-#[derive(Clone, Default)]
-pub struct Surroundings {
-    /// The environment's variables.
-    pub environment: HashMap<String, String>,
-    /// Where the home directory is.
-    pub home: Option<PathBuf>,
-}
-
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Keys(_) => "Secrets::Keys",
             Self::Chain(_) => "Secrets::Chain",
         })
-    }
-}
-
-impl fmt::Debug for Surroundings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The environment may have secrets in it.
-        f.debug_struct("Surroundings").finish_non_exhaustive()
     }
 }
 

@@ -144,7 +144,7 @@ mod tests {
     async fn a_policy_is_put_on_the_role_as_the_api_reference_says() {
         let stub = Stub::start([done(RIGHT)]).await;
         let sts = aws(&stub);
-        assert_eq!(sts.revocability(), Revocability::Minutes);
+        assert_eq!(sts.facts().revocation, Revocability::Minutes);
         let ended = sts.end_credentials(at("2026-01-01T00:00:00Z")).await.unwrap();
         assert_eq!(
             ended.done,
@@ -271,7 +271,7 @@ mod tests {
         assert!(settings("aws", "https://x", &json!({})).is_err());
 
         let without = sts(settings("aws", "https://sts.example.com", &json!(null)).unwrap()).unwrap();
-        assert_eq!(without.revocability(), Revocability::ExpiryOnly);
+        assert_eq!(without.facts().revocation, Revocability::ExpiryOnly);
         let refused = without.end_credentials(at("2026-01-01T00:00:00Z")).await.unwrap_err();
         assert_eq!((refused.kind(), refused.field()), (Kind::Invalid, Some("settings.revoke")));
         assert!(refused.message().contains("aws:TokenIssueTime"), "{refused}");

@@ -14,6 +14,7 @@ use valetkey_core::scope::{Actions, Path};
 use valetkey_testkit::clock::FixedClock;
 
 use super::*;
+use crate::kind::Surroundings;
 use crate::sts::ask::FORM;
 use valetkey_sigv4::{Signing, sha256, sign};
 

@@ -40,6 +40,7 @@ use valetkey_core::nouns::registry::{NewStorage, Registry};
 use valetkey_core::nouns::share::Shares;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
 use valetkey_core::nouns::usage::Usage;
+use valetkey_core::nouns::vault::Vault;
 use valetkey_core::nouns::workspace::Workspaces;
 use valetkey_core::port::{Directory, Issuer, Ledger, Revocations, UrlSigner};
 use valetkey_core::storage::{Storage, StorageKind};
@@ -52,12 +53,12 @@ use valetkey_dialects::{dreadnode, native, r2, sharing, theirstack};
 use valetkey_issuers::Issuers;
 use valetkey_issuers::cache::{self, Cache};
 use valetkey_issuers::embedded::Embedded;
+use valetkey_issuers::kind::Surroundings;
 use valetkey_issuers::probe;
-use valetkey_issuers::sts::Surroundings;
 
 use crate::config::{Config, LedgerMode};
 use crate::node::listen::{Ends, Listener};
-use crate::node::storages::{LocalRoots, NodeStorages};
+use crate::node::storages::NodeStorages;
 use crate::node::system::{SystemClock, SystemEntropy};
 use crate::node::tls::Tls;
 
@@ -246,9 +247,10 @@ impl Node {
         let (ends, end) = (Ends::new(), CancellationToken::new());
         let (conversations, tasks) = (TaskTracker::new(), TaskTracker::new());
         let store = open_store(config, &clock, &entropy, &tasks, &end).await?;
-        let fetchers = Arc::new(opening::fetchers(config, &keyring, &clock, &entropy)?);
+        let vault = Vault::new(keyring.clone(), Arc::clone(&entropy));
+        let fetchers = Arc::new(opening::fetchers(config, &vault, &clock, &entropy)?);
         // Before anything is written: with another ring it would be sealed so that the right one cannot open it.
-        ring::prove(&keyring.load(), &store, &fetchers).await?;
+        ring::prove(&keyring.load(), &store, &vault).await?;
         let storage = embedded_storage(&*store, config, &s3_url, &*clock).await?;
         let parents = Arc::new(ParentKeys::open(&store, keyring.clone()).await?);
         let bodies = Budget::new(config.limits.body_bytes);
@@ -270,18 +272,9 @@ impl Node {
         let leases = Arc::clone(&store) as Arc<dyn Revocations>;
         let kept = cache_settings(&config.upstream);
         let cache = Cache::new(kept, leases, Arc::clone(&clock), Arc::clone(&entropy), tasks.clone());
-        let roots = LocalRoots {
-            allowed: config.gateway.local_roots.clone(),
-            own: vec![config.data_dir.clone(), config.keyring_file()],
-        };
-        let terms = objects::terms(config, &surroundings().environment);
-        let stores = Arc::new(NodeStorages::new(
-            (endpoint.clone(), &storage),
-            Arc::clone(&fetchers),
-            (roots, terms),
-            opening::machine_identity_hosts(config)?,
-            cache.clone(),
-        ));
+        let gateway = opening::gateway(config, &storage)?;
+        let stores = NodeStorages::new(endpoint.clone(), gateway, Arc::clone(&fetchers), vault, cache.clone());
+        let stores = Arc::new(stores);
         stores.reseal(&*store).await?;
         store.keep_ring(&keyring.load().check_values()).await?;
         opening::tell_of_operators(&*store, &*clock).await?;

@@ -6,12 +6,17 @@ use tracing::info;
 use valetkey_core::caller::Role;
 use valetkey_core::hosts::Trusted;
 use valetkey_core::keyring::SharedKeyring;
+use valetkey_core::nouns::provider::Facts;
 use valetkey_core::nouns::registry::Registry;
+use valetkey_core::nouns::vault::Vault;
+use valetkey_core::storage::Storage;
 use valetkey_core::time::{Clock, Entropy};
-use valetkey_issuers::fetchers::{self, Fetchers};
+use valetkey_gateway::{Gateway, LocalRoots};
+use valetkey_issuers::fetchers::Fetchers;
+use valetkey_issuers::kind::Environment;
 
 use crate::config::Config;
-use crate::node::{database, ring};
+use crate::node::{database, objects, ring};
 
 /// Reads the ring that is configured.
 pub(crate) fn keyring(config: &Config) -> anyhow::Result<SharedKeyring> {
@@ -25,15 +30,15 @@ pub(crate) fn keyring(config: &Config) -> anyhow::Result<SharedKeyring> {
     Ok(SharedKeyring::new(ring))
 }
 
-/// What reads the settings of stores that somebody else runs, and opens their secrets.
+/// What asks for the credentials of storages that somebody else runs.
 pub(crate) fn fetchers(
     config: &Config,
-    keyring: &SharedKeyring,
+    vault: &Vault,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
 ) -> anyhow::Result<Fetchers> {
-    Ok(Fetchers::new(fetchers::Environment {
-        keyring: keyring.clone(),
+    Ok(Fetchers::new(Environment {
+        vault: vault.clone(),
         surroundings: super::surroundings(),
         token_dirs: config.upstream.token_dirs.clone(),
         machine_identity_hosts: machine_identity_hosts(config)?,
@@ -42,8 +47,21 @@ pub(crate) fn fetchers(
     }))
 }
 
+/// What opens the storages behind our own endpoint.
+pub(super) fn gateway(config: &Config, own: &Storage) -> anyhow::Result<Gateway> {
+    Ok(Gateway {
+        front: Facts::of(own),
+        local_roots: LocalRoots {
+            allowed: config.gateway.local_roots.clone(),
+            own: vec![config.data_dir.clone(), config.keyring_file()],
+        },
+        machine_identity_hosts: machine_identity_hosts(config)?,
+        terms: objects::terms(config, &super::surroundings().environment),
+    })
+}
+
 /// Where the machine's own identity may go.
-pub(super) fn machine_identity_hosts(config: &Config) -> anyhow::Result<Trusted> {
+fn machine_identity_hosts(config: &Config) -> anyhow::Result<Trusted> {
     Ok(Trusted::parse(config.upstream.machine_identity_hosts.iter().map(String::as_str))?)
 }
 

@@ -10,9 +10,9 @@ use anyhow::{Context, bail};
 use data_encoding::BASE64;
 use valetkey_core::Secret;
 use valetkey_core::keyring::{CheckValue, Keyring, goes_on};
+use valetkey_core::nouns::vault::Vault;
 use valetkey_core::time::Entropy;
 use valetkey_database::{Database, ParentKeys};
-use valetkey_issuers::fetchers::Fetchers;
 
 /// The most keys a ring holds: the current one and those whose credentials may still live.
 const MOST: usize = 8;
@@ -117,7 +117,7 @@ pub(crate) fn present(path: &Path, database: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// [`Lost`]; `Unavailable`.
-pub(crate) async fn prove(ring: &Keyring, store: &Database, fetchers: &Fetchers) -> anyhow::Result<()> {
+pub(crate) async fn prove(ring: &Keyring, store: &Database, vault: &Vault) -> anyhow::Result<()> {
     goes_on(&store.known_ring().await?, &ring.check_values()).map_err(|misfit| Lost(misfit.to_string()))?;
     let mut sealed: Vec<String> = Vec::new();
     for token in ParentKeys::unopened(store, ring).await? {
@@ -125,7 +125,7 @@ pub(crate) async fn prove(ring: &Keyring, store: &Database, fetchers: &Fetchers)
     }
     for storage in valetkey_core::nouns::registry::Catalog::storages(store).await? {
         let secrets = storage.external.as_deref().and_then(|external| external.secrets.as_deref());
-        if secrets.is_some_and(|secrets| fetchers.open(&storage.name, secrets).is_err()) {
+        if secrets.is_some_and(|secrets| vault.open(&storage.name, secrets).is_err()) {
             sealed.push(format!("the secrets of the storage {}", storage.name));
         }
     }

@@ -16,6 +16,7 @@ use valetkey_core::id::TokenId;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::Name;
 use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
+use valetkey_core::nouns::vault::Vault;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::token::{Maker, PlainToken};
 
@@ -194,7 +195,7 @@ async fn operator_token(
     another: bool,
 ) -> anyhow::Result<(PlainToken, TokenId)> {
     let ring = keyring.load();
-    ring::prove(&ring, store, &crate::node::opening::fetchers(config, keyring, clock, entropy)?).await?;
+    ring::prove(&ring, store, &Vault::new(keyring.clone(), Arc::clone(entropy))).await?;
     let name = Name::parse("operators")?;
     let account = match store.account_named(&name).await? {
         Some(account) => account,
