@@ -11,7 +11,7 @@ use valetkey_core::nouns::workspace::{Access, NewWorkspace, Opening, Slug};
 use valetkey_core::time::Lifetime;
 
 use crate::dev::making::{account, caller, or_there, token, token_file};
-use crate::node::Node;
+use crate::node::Handles;
 
 const ORGANIZATION: &str = "acme";
 pub(super) const CALLER: &str = "agent";
@@ -41,7 +41,7 @@ impl<'a> Ready<'a> {
 }
 
 /// Makes the caller, the bucket and the workspace.
-pub(crate) async fn make(node: &Node) -> anyhow::Result<State> {
+pub(crate) async fn make(node: &Handles) -> anyhow::Result<State> {
     let now = node.clock.now();
     let account = account(&*node.registry, ORGANIZATION, now).await?;
     let (caller, token) = caller(node, &account, CALLER, Role::Member, now).await?;

@@ -13,7 +13,7 @@ use valetkey_core::nouns::registry::Registry;
 use valetkey_core::time::Entropy;
 use valetkey_core::token::{Maker, PlainToken};
 
-use crate::node::Node;
+use crate::node::Handles;
 
 /// The file with a caller's token, for commands that take it from there.
 pub(crate) fn token_file(data_dir: &Path, caller: &str) -> PathBuf {
@@ -53,7 +53,7 @@ pub(crate) async fn account(registry: &dyn Registry, name: &str, now: Timestamp)
 }
 
 pub(crate) async fn caller(
-    node: &Node,
+    node: &Handles,
     account: &Account,
     name: &str,
     role: Role,

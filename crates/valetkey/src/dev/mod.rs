@@ -126,7 +126,7 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
         ring::create(&config.keyring_file(), &database, &crate::node::system::SystemEntropy)?;
     }
     let node = Node::start(&config).await?;
-    let state = world::ensure(&node, &config.data_dir).await?;
+    let state = world::ensure(&node.handles, &config.data_dir).await?;
     if args.check {
         let failed = check::run(&node, &state, out).await?;
         node.shut_down().await;

@@ -10,7 +10,7 @@ use valetkey_core::nouns::registry::Registry;
 use valetkey_core::token::{Maker, PlainToken};
 
 use crate::dev::making::{account, or_there, token};
-use crate::node::Node;
+use crate::node::Handles;
 
 const BUCKET: &str = "uploads-lake";
 /// The file of the API token, by its name.
@@ -66,7 +66,7 @@ impl<'a> R2Ready<'a> {
 }
 
 /// Makes the bucket, its objects and the parent access key.
-pub(crate) async fn make(node: &Node) -> anyhow::Result<R2State> {
+pub(crate) async fn make(node: &Handles) -> anyhow::Result<R2State> {
     let now = node.clock.now();
     let registry: &dyn Registry = &*node.registry;
     let bucket = BucketName::parse(BUCKET)?;

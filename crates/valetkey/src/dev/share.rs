@@ -14,7 +14,7 @@ use valetkey_core::nouns::share::{History, NewTable, Recipient, SharedName, Tabl
 use valetkey_core::time::Lifetime;
 
 use crate::dev::making::{account, caller, or_there, token};
-use crate::node::Node;
+use crate::node::Handles;
 
 #[path = "../../../../demo/table.rs"]
 mod table;
@@ -103,7 +103,7 @@ pub(crate) fn lines(api_url: &str, data_dir: &Path) -> [String; 3] {
 }
 
 /// Makes the share. What an earlier start that was cut short has made is found again.
-pub(crate) async fn make(node: &Node) -> anyhow::Result<ShareState> {
+pub(crate) async fn make(node: &Handles) -> anyhow::Result<ShareState> {
     let now = node.clock.now();
     let bucket = BucketName::parse(table::BUCKET)?;
     or_there(node.registry.create_bucket(node.storage.id, &bucket, now).await)?;

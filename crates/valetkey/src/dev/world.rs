@@ -19,7 +19,7 @@ use crate::dev::dreadnode;
 use crate::dev::making::{account, caller, or_there, token_file, write_private};
 use crate::dev::r2::{self, R2State};
 use crate::dev::share::{self, ShareState};
-use crate::node::Node;
+use crate::node::Handles;
 
 /// An object of the demo.
 struct Object {
@@ -174,7 +174,7 @@ pub(crate) fn forbidden() -> Vec<Forbidden> {
 }
 
 /// Finds the demo's world in the data directory, or makes it.
-pub(crate) async fn ensure(node: &Node, data_dir: &Path) -> anyhow::Result<State> {
+pub(crate) async fn ensure(node: &Handles, data_dir: &Path) -> anyhow::Result<State> {
     let file = data_dir.join(STATE);
     let before = std::fs::read_to_string(&file).ok();
     let mut state = match &before {
@@ -220,7 +220,7 @@ pub(crate) fn write_tokens(data_dir: &Path, state: &State) -> anyhow::Result<()>
     Ok(())
 }
 
-async fn make(node: &Node) -> anyhow::Result<State> {
+async fn make(node: &Handles) -> anyhow::Result<State> {
     let now = node.clock.now();
     let storage = node.storage.id;
     for object in OBJECTS {
@@ -276,7 +276,7 @@ async fn make(node: &Node) -> anyhow::Result<State> {
 }
 
 /// Gives the datasets a dictionary and a sample, where they have none.
-async fn describe(node: &Node) -> anyhow::Result<()> {
+async fn describe(node: &Handles) -> anyhow::Result<()> {
     let known = node.registry.datasets().await?;
     for (name, columns, rows) in BESIDE {
         let Some(dataset) = known.iter().find(|dataset| dataset.name.as_str() == *name) else { continue };
@@ -319,7 +319,7 @@ fn dataset(
     })
 }
 
-async fn known_dataset(node: &Node, name: &Name) -> anyhow::Result<DatasetId> {
+async fn known_dataset(node: &Handles, name: &Name) -> anyhow::Result<DatasetId> {
     let known = node.registry.datasets().await?;
     known
         .iter()

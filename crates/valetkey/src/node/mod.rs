@@ -69,24 +69,11 @@ const EMBEDDED: &str = "embedded";
 pub(crate) struct Node {
     pub(crate) api_url: String,
     pub(crate) s3_url: String,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) entropy: Arc<dyn Entropy>,
-    pub(crate) registry: Arc<dyn Registry>,
-    pub(crate) workspaces: Arc<dyn Workspaces>,
-    pub(crate) shares: Arc<dyn Shares>,
-    pub(crate) vending: Vending,
-    signer: Arc<dyn UrlSigner>,
-    pub(crate) keyring: SharedKeyring,
-    pub(crate) endpoint: valetkey_s3::Endpoint,
-    /// The embedded store.
-    pub(crate) storage: Storage,
+    /// What is done with it from inside of the process.
+    pub(crate) handles: Handles,
     stores: Arc<NodeStorages>,
-    /// The parent access keys.
-    pub(crate) parents: Arc<ParentKeys>,
     store: Arc<valetkey_database::Database>,
     ready: Arc<AtomicBool>,
-    /// The bytes of bodies that both listeners may hold at once.
-    bodies: Arc<Budget>,
     /// Ends the listeners.
     ends: Ends,
     /// Ends everything behind them.
@@ -97,6 +84,29 @@ pub(crate) struct Node {
     _lock: File,
     shutdown: (Duration, Duration),
     signals: Signals,
+}
+
+/// What the demo sets its world up with.
+pub(crate) struct Handles {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) workspaces: Arc<dyn Workspaces>,
+    pub(crate) shares: Arc<dyn Shares>,
+    /// The parent access keys.
+    pub(crate) parents: Arc<ParentKeys>,
+    pub(crate) endpoint: valetkey_s3::Endpoint,
+    /// The embedded storage.
+    pub(crate) storage: Storage,
+}
+
+/// What the dialects alone are given.
+struct Given {
+    vending: Vending,
+    signer: Arc<dyn UrlSigner>,
+    keyring: SharedKeyring,
+    /// The bytes of bodies that both listeners may hold at once.
+    bodies: Arc<Budget>,
 }
 
 /// Takes a data directory for this server. Before anything in it is changed: a second server would put its own addresses in
@@ -287,24 +297,23 @@ impl Node {
             ledger: Arc::clone(&store) as Arc<dyn Ledger>,
             issuer: Arc::clone(&issuers) as Arc<dyn Issuer>,
         };
-        let node = Self {
-            api_url,
-            s3_url,
+        let handles = Handles {
             clock,
             entropy,
             registry: Arc::clone(&store) as Arc<dyn Registry>,
             workspaces: Arc::clone(&store) as Arc<dyn Workspaces>,
             shares: Arc::clone(&store) as Arc<dyn Shares>,
-            vending,
-            signer: issuers,
-            keyring: keyring.clone(),
+            parents,
             endpoint,
             storage,
+        };
+        let node = Self {
+            api_url,
+            s3_url,
+            handles,
             stores,
-            parents,
             store,
             ready: Arc::new(AtomicBool::new(true)),
-            bodies,
             ends,
             end,
             conversations,
@@ -313,24 +322,26 @@ impl Node {
             shutdown: patience(&config.shutdown),
             signals,
         };
-        node.serve(config, metrics, api, s3).await?;
+        let given = Given { vending, signer: issuers, keyring: keyring.clone(), bodies };
+        node.serve(config, metrics, node.dialects(config, given)?, [api, s3]).await?;
         node.watch(config, keyring, [api_tls, s3_tls]);
         Ok(node)
     }
 
-    fn dialects(&self, config: &Config) -> anyhow::Result<valetkey_dialects::edge::Service> {
+    fn dialects(&self, config: &Config, given: Given) -> anyhow::Result<valetkey_dialects::edge::Service> {
+        let Given { vending, signer, keyring, bodies } = given;
         let shared = Arc::new(Shared {
-            vending: self.vending.clone(),
-            registry: Registrar::new(Arc::clone(&self.registry)),
+            vending,
+            registry: Registrar::new(Arc::clone(&self.handles.registry)),
             usage: Arc::clone(&self.store) as Arc<dyn Usage>,
-            workspaces: Arc::clone(&self.workspaces),
+            workspaces: Arc::clone(&self.handles.workspaces),
             packages: Arc::clone(&self.store) as Arc<dyn Packages>,
-            entropy: Arc::clone(&self.entropy),
-            shares: Arc::clone(&self.shares),
-            keyring: self.keyring.clone(),
-            parents: Arc::clone(&self.parents) as Arc<dyn Parents>,
+            entropy: Arc::clone(&self.handles.entropy),
+            shares: Arc::clone(&self.handles.shares),
+            keyring,
+            parents: Arc::clone(&self.handles.parents) as Arc<dyn Parents>,
             heavy: Heavy::new(room::heavy_limits(config)),
-            bodies: Arc::clone(&self.bodies),
+            bodies,
         });
         let sharing = sharing::Settings {
             prefix: config.sharing.prefix.clone(),
@@ -344,7 +355,7 @@ impl Node {
             rates: rate_limits(config)?,
             cors: objects::api_cors(config)?,
         };
-        let urls = self.urls(config);
+        let urls = self.urls(config, &signer);
         let logs = urls.as_ref().map(|urls| Arc::clone(&urls.logs));
         // A dialect is a folder there and a line here.
         let dialects = vec![
@@ -355,9 +366,9 @@ impl Node {
                     sharing_url: sharing.endpoint(),
                 },
                 Arc::clone(&self.stores) as Arc<dyn StorageAdmin>,
-                Arc::new(probe::Live::new(Arc::clone(&self.clock))),
+                Arc::new(probe::Live::new(Arc::clone(&self.handles.clock))),
                 logs,
-                Arc::new(self.endpoint.clone()),
+                Arc::new(self.handles.endpoint.clone()),
             ),
             theirstack::dialect(
                 &shared,
@@ -367,9 +378,9 @@ impl Node {
                     ..theirstack::Settings::default()
                 },
                 theirstack::Files {
-                    own: Arc::new(self.endpoint.clone()),
-                    elsewhere: Arc::new(probe::Live::new(Arc::clone(&self.clock))),
-                    signer: Arc::clone(&self.signer),
+                    own: Arc::new(self.handles.endpoint.clone()),
+                    elsewhere: Arc::new(probe::Live::new(Arc::clone(&self.handles.clock))),
+                    signer,
                     tasks: self.tasks.clone(),
                 },
             ),
@@ -383,7 +394,7 @@ impl Node {
     /// What serves the files of shared tables by URL: the reader of their logs, and the signer.
     #[cfg(feature = "delta")]
     #[expect(clippy::unnecessary_wraps, reason = "a build without the reader has none")]
-    fn urls(&self, config: &Config) -> Option<sharing::Urls> {
+    fn urls(&self, config: &Config, signer: &Arc<dyn UrlSigner>) -> Option<sharing::Urls> {
         let limits = valetkey_delta::Limits {
             deadline: Duration::from_secs(u64::from(config.sharing.log_timeout_secs)),
             files: usize::try_from(config.sharing.max_files).unwrap_or(usize::MAX),
@@ -391,14 +402,13 @@ impl Node {
             versions: u64::from(config.sharing.max_versions),
             ..valetkey_delta::Limits::default()
         };
-        let logs = valetkey_delta::Logs::new(Arc::new(self.endpoint.clone()), self.tasks.clone(), limits);
-        Some(sharing::Urls { logs: Arc::new(logs), signer: Arc::clone(&self.signer) })
+        let logs = valetkey_delta::Logs::new(Arc::new(self.handles.endpoint.clone()), self.tasks.clone(), limits);
+        Some(sharing::Urls { logs: Arc::new(logs), signer: Arc::clone(signer) })
     }
 
     /// Nothing: this build does not read the tables' logs.
     #[cfg(not(feature = "delta"))]
-    fn urls(&self, _: &Config) -> Option<sharing::Urls> {
-        let _ = &self.signer;
+    fn urls(&self, _: &Config, _: &Arc<dyn UrlSigner>) -> Option<sharing::Urls> {
         None
     }
 
@@ -406,14 +416,13 @@ impl Node {
         &self,
         config: &Config,
         metrics: health::Metrics,
-        api: Listener,
-        s3: Listener,
+        dialects: valetkey_dialects::edge::Service,
+        [api, s3]: [Listener; 2],
     ) -> anyhow::Result<()> {
-        let dialects = self.dialects(config)?;
         let health = health::Health {
             ready: Arc::clone(&self.ready),
             store: Arc::clone(&self.store),
-            objects: self.endpoint.clone(),
+            objects: self.handles.endpoint.clone(),
         };
         let has_metrics = config.metrics.listen.is_empty();
         let own = if has_metrics {
@@ -429,7 +438,11 @@ impl Node {
         };
         let router = front::Front { own, has_metrics, dialects };
         self.conversations.spawn(api.serve(router, self.ends.clone(), self.conversations.clone()));
-        self.conversations.spawn(s3.serve(self.endpoint.clone(), self.ends.clone(), self.conversations.clone()));
+        self.conversations.spawn(s3.serve(
+            self.handles.endpoint.clone(),
+            self.ends.clone(),
+            self.conversations.clone(),
+        ));
         self.tasks.spawn(metrics.keep(self.end.clone()));
         Ok(())
     }
@@ -438,9 +451,9 @@ impl Node {
         let mut watched = Vec::new();
         if config.keys.inline.reveal().is_empty() {
             let file = config.keyring_file();
-            let (parents, tasks) = (Arc::clone(&self.parents), self.tasks.clone());
+            let (parents, tasks) = (Arc::clone(&self.handles.parents), self.tasks.clone());
             let store = Arc::clone(&self.store);
-            let (stores, registry) = (Arc::clone(&self.stores), Arc::clone(&self.registry));
+            let (stores, registry) = (Arc::clone(&self.stores), Arc::clone(&self.handles.registry));
             watched.push(watch::Watched {
                 what: "keyring",
                 files: vec![file.clone()],
@@ -480,13 +493,13 @@ impl Node {
         let figures = figures::Watched {
             store: Arc::clone(&self.store),
             data_dir: config.data_dir.clone(),
-            clock: Arc::clone(&self.clock),
+            clock: Arc::clone(&self.handles.clock),
         };
         self.tasks.spawn(figures.keep(self.end.clone()));
-        self.tasks.spawn(objects::sweep_daily(self.endpoint.clone(), self.end.clone()));
+        self.tasks.spawn(objects::sweep_daily(self.handles.endpoint.clone(), self.end.clone()));
         if config.s3.max_upload_age_secs > 0 {
             let age = jiff::SignedDuration::from_secs(i64::from(config.s3.max_upload_age_secs));
-            let (endpoint, clock) = (self.endpoint.clone(), Arc::clone(&self.clock));
+            let (endpoint, clock) = (self.handles.endpoint.clone(), Arc::clone(&self.handles.clock));
             self.tasks.spawn(objects::end_old_uploads(endpoint, clock, age, self.end.clone()));
         }
     }
@@ -519,7 +532,7 @@ impl Node {
                 warn!(%error, detail = error.detail(), "the database could not be closed in order");
             }
             // The endpoint's own work ends with the last of its handles; the listener's is gone by now.
-            drop((self.endpoint, self.stores));
+            drop((self.handles, self.stores));
             if tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
                 warn!("a background task did not end");
             }

@@ -134,7 +134,7 @@ impl Check<'_> {
     /// The check that operators have of every store, of the embedded one.
     async fn store(&mut self) -> anyhow::Result<()> {
         let admin = self.state.admin.token.clone();
-        let path = format!("/api/v1/storages/{}/checks", self.node.storage.id);
+        let path = format!("/api/v1/storages/{}/checks", self.node.handles.storage.id);
         let (status, answer) = self.api(Method::POST, &path, &admin, Some(json!({}))).await?;
         let rows = answer.get("checks").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let of = |row: &Value, field: &str| row.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -296,7 +296,7 @@ impl Check<'_> {
         let (status, _) = self.api(Method::DELETE, &format!("/api/v1/leases/{lease}"), &admin, None).await?;
         self.record("end one lease", "true", &(status == 200 || status == 204).to_string());
         self.expect("read after it was ended", "400 ExpiredToken", &keys, Call::new(Method::GET, DAILY)).await?;
-        let left = short_end.duration_since(self.node.clock.now());
+        let left = short_end.duration_since(self.node.handles.clock.now());
         if let Ok(left) = Duration::try_from(left) {
             tokio::time::sleep(left).await;
         }
@@ -323,7 +323,7 @@ impl Check<'_> {
             known += usize::from(status == 200);
         }
         self.record("every key is in the ledger", &self.leases.len().to_string(), &known.to_string());
-        let verified = self.node.registry.verify_ledger().await?;
+        let verified = self.node.handles.registry.verify_ledger().await?;
         self.record("the ledger's chain fits", "true", &verified.broken_at.is_none().to_string());
         Ok(())
     }

@@ -77,7 +77,7 @@ impl Check<'_> {
     /// Signs a credential here, as the holder of the parent does.
     fn signed(&self, state: &R2State, scope: &str) -> Keys {
         let host = self.node.s3_url.split_once("://").map_or("", |(_, host)| host);
-        let now = self.node.clock.now().as_second();
+        let now = self.node.handles.clock.now().as_second();
         let claims = json!({
             "bucket": state.bucket,
             "scope": scope,
