@@ -85,7 +85,7 @@ pub(crate) const fn by_lever(has_lever: bool) -> Revocability {
 
 /// A refusal to end credentials where it is not configured how: what a person can do.
 pub(crate) fn by_hand(instead: &str) -> Error {
-    Error::new(Kind::Invalid, format!("this server cannot end credentials of this store before their time; {instead}"))
+    Error::new(Kind::Invalid, format!("credentials of this storage cannot be revoked early; {instead}"))
 }
 
 /// Who a credential is for, as stores let it be written into their own logs.

@@ -222,7 +222,7 @@ fn floor(asked: u32) -> u32 {
 
 /// The budget is spent; there is more in so many seconds.
 fn spent(pause: u32) -> Error {
-    Error::new(Kind::RateLimited, "too many keys of this store are asked for").retry_after(pause)
+    Error::new(Kind::RateLimited, "the credential rate limit of this storage is exceeded").retry_after(pause)
 }
 
 fn later(instant: Timestamp, count: u32) -> Timestamp {

@@ -437,11 +437,8 @@ fn too_many(scope: &Scope) -> Error {
         Paths::Whole => 1,
         Paths::Only(paths) => paths.len(),
     };
-    Error::new(
-        Kind::Invalid,
-        format!("{count} paths are too many for one key of this store; ask for them in several keys"),
-    )
-    .at("paths")
+    Error::new(Kind::Invalid, format!("{count} paths do not fit into one credential of this storage; request several"))
+        .at("paths")
 }
 
 #[async_trait]

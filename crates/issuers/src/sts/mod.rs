@@ -187,7 +187,7 @@ impl Upstream for Sts {
         };
         Err(Error::new(
             Kind::Invalid,
-            format!("{paths} paths are too many for one key of this store: packed they do not fit; ask for them in several keys"),
+            format!("{paths} paths do not fit into one session policy once it is packed; request several credentials"),
         )
         .at("paths")
         .note("every policy that says the scope was answered `PackedPolicyTooLarge`"))

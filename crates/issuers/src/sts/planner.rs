@@ -45,11 +45,11 @@ pub(crate) fn plan(grammar: &Grammar, scope: &Scope, limit: usize) -> Result<Vec
 /// Refuses a scope with more paths than fit.
 pub(crate) fn too_many(paths: usize, fit: usize) -> Error {
     let hint = if fit == 0 {
-        "not even the first of them fits".to_owned()
+        "not even the first does".to_owned()
     } else {
-        format!("about {fit} of these fit; ask for them in {} keys", paths.div_ceil(fit))
+        format!("about {fit} do: request {} credentials", paths.div_ceil(fit))
     };
-    Error::new(Kind::Invalid, format!("{paths} paths are too many for one key of this store: {hint}")).at("paths")
+    Error::new(Kind::Invalid, format!("{paths} paths do not fit into one session policy; {hint}")).at("paths")
 }
 
 /// How many of the paths fit, from the first on.
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!((refusal.kind(), refusal.field()), (Kind::Invalid, Some("paths")));
         assert_eq!(
             refusal.message(),
-            "200 paths are too many for one key of this store: about 46 of these fit; ask for them in 5 keys"
+            "200 paths do not fit into one session policy; about 46 do: request 5 credentials"
         );
         assert!(first(46).is_ok() && first(47).is_err());
     }
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!((refusal.kind(), refusal.field()), (Kind::Invalid, Some("paths")));
         assert_eq!(
             refusal.message(),
-            "40 paths are too many for one key of this store: about 20 of these fit; ask for them in 2 keys"
+            "40 paths do not fit into one session policy; about 20 do: request 2 credentials"
         );
     }
 
