@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use crate::error::Error;
 use crate::id::AccountId;
 use crate::name::{BucketName, Name};
+use crate::word::words;
 
 /// A tenant.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,13 +24,15 @@ pub struct Account {
     pub quota: OwnQuota,
 }
 
-/// Whether an account's callers are served.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Standing {
-    /// Served.
-    Active,
-    /// Refused until an operator activates it again.
-    Suspended,
+words! {
+    /// Whether an account's callers are served.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum Standing {
+        /// Served.
+        Active => "active",
+        /// Refused until an operator activates it again.
+        Suspended => "suspended",
+    }
 }
 
 /// What a vend costs an account.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::error::Noun;
 use crate::id::{CallerId, TokenId};
+use crate::word::words;
 
 /// Who changes something. Without a token it is the server itself: a command on its own machine, or what it does by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -65,38 +66,22 @@ impl<F: Future + Unpin> Future for During<F> {
     }
 }
 
-/// What was done to a thing.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Deed {
-    /// It was made.
-    Made,
-    /// Something of it was changed.
-    Changed,
-    /// It was removed.
-    Removed,
-    /// It, or its credentials, were ended.
-    Ended,
-    /// It is not served any more.
-    Suspended,
-    /// It is served again.
-    Activated,
-}
-
-impl Deed {
-    /// Every deed.
-    pub const ALL: [Self; 6] =
-        [Self::Made, Self::Changed, Self::Removed, Self::Ended, Self::Suspended, Self::Activated];
-
-    /// How it is written.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Made => "made",
-            Self::Changed => "changed",
-            Self::Removed => "removed",
-            Self::Ended => "ended",
-            Self::Suspended => "suspended",
-            Self::Activated => "activated",
-        }
+words! {
+    /// What was done to a thing.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum Deed {
+        /// It was made.
+        Made => "made",
+        /// Something of it was changed.
+        Changed => "changed",
+        /// It was removed.
+        Removed => "removed",
+        /// It, or its credentials, were ended.
+        Ended => "ended",
+        /// It is not served any more.
+        Suspended => "suspended",
+        /// It is served again.
+        Activated => "activated",
     }
 }
 

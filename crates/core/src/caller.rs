@@ -5,34 +5,18 @@ use jiff::Timestamp;
 use crate::error::{Error, Kind, Noun, Stranger};
 use crate::id::{AccountId, CallerId, TokenId};
 use crate::name::Name;
+use crate::word::words;
 
-/// What a caller may do beside asking for credentials.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Role {
-    /// Asks for credentials, sees and ends its own leases.
-    Member,
-    /// Also sees and ends the leases of its account, and makes and ends its account's tokens.
-    Admin,
-    /// Also makes accounts, storages, datasets and grants, in every account.
-    Operator,
-}
-
-impl Role {
-    /// Every role once.
-    pub const ALL: [Self; 3] = [Self::Member, Self::Admin, Self::Operator];
-
-    /// The name people write.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Member => "member",
-            Self::Admin => "admin",
-            Self::Operator => "operator",
-        }
-    }
-
-    /// Reads the name people write.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text)
+words! {
+    /// What a caller may do beside asking for credentials.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+    pub enum Role {
+        /// Asks for credentials, sees and ends its own leases.
+        Member => "member",
+        /// Also sees and ends the leases and tokens of its account.
+        Admin => "admin",
+        /// Also makes accounts, storages, datasets and grants.
+        Operator => "operator",
     }
 }
 

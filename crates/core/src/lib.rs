@@ -33,6 +33,7 @@ pub mod storage;
 pub mod time;
 pub mod token;
 pub mod vending;
+pub mod word;
 
 pub use error::{Error, Kind};
 pub use secret::Secret;

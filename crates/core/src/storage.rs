@@ -5,22 +5,25 @@ use std::sync::Arc;
 use crate::id::StorageId;
 use crate::name::Name;
 use crate::time::Lifetime;
+use crate::word::words;
 
-/// Who enforces scopes at a store, and so how its credentials come to be.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum StorageKind {
-    /// Our own S3 endpoint, which checks every request itself, in front of its own objects.
-    Embedded,
-    /// The same endpoint, in front of objects that lie elsewhere.
-    Gateway,
-    /// AWS, or another store that speaks its Security Token Service.
-    Sts,
-    /// Cloudflare R2.
-    R2,
-    /// Azure Blob Storage or Data Lake Storage.
-    Azure,
-    /// Google Cloud Storage.
-    Gcs,
+words! {
+    /// Who enforces scopes at a store, and so how its credentials come to be.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum StorageKind {
+        /// Our own S3 endpoint, in front of its own objects.
+        Embedded => "embedded",
+        /// The same endpoint, in front of objects that lie elsewhere.
+        Gateway => "gateway",
+        /// AWS, or another store that speaks its Security Token Service.
+        Sts => "sts",
+        /// Cloudflare R2.
+        R2 => "r2",
+        /// Azure Blob Storage or Data Lake Storage.
+        Azure => "azure",
+        /// Google Cloud Storage.
+        Gcs => "gcs",
+    }
 }
 
 /// What a store's credentials are.
@@ -35,26 +38,6 @@ pub enum Shape {
 }
 
 impl StorageKind {
-    /// All there are.
-    pub const ALL: [Self; 6] = [Self::Embedded, Self::Gateway, Self::Sts, Self::R2, Self::Azure, Self::Gcs];
-
-    /// The name people write.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Embedded => "embedded",
-            Self::Gateway => "gateway",
-            Self::Sts => "sts",
-            Self::R2 => "r2",
-            Self::Azure => "azure",
-            Self::Gcs => "gcs",
-        }
-    }
-
-    /// Reads the name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
-    }
-
     /// What its credentials are.
     pub const fn shape(self) -> Shape {
         match self {
@@ -86,58 +69,28 @@ impl Shape {
     }
 }
 
-/// How soon a credential of a store can be ended before its time.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Revocability {
-    /// With the next request.
-    Immediate,
-    /// Within minutes, by a change at the store that ends more than the one credential.
-    Minutes,
-    /// Not at all: it ends when its time is over.
-    ExpiryOnly,
-}
-
-impl Revocability {
-    /// All there are.
-    pub const ALL: [Self; 3] = [Self::Immediate, Self::Minutes, Self::ExpiryOnly];
-
-    /// The name people read.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Immediate => "immediate",
-            Self::Minutes => "minutes",
-            Self::ExpiryOnly => "expiry-only",
-        }
-    }
-
-    /// Reads the name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|word| word.as_str() == text)
+words! {
+    /// How soon a credential of a store can be ended before its time.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum Revocability {
+        /// With the next request.
+        Immediate => "immediate",
+        /// Within minutes, by a change at the store that ends more than the one credential.
+        Minutes => "minutes",
+        /// Not at all: it ends when its time is over.
+        ExpiryOnly => "expiry-only",
     }
 }
 
-/// Who may be given the same credential of a store, while it is good for both.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Sharing {
-    /// Its caller alone: the store's own log tells who it was.
-    #[default]
-    Caller,
-    /// Everyone with a permit for the same scope; the store's log then tells only this server.
-    Anyone,
-}
-
-impl Sharing {
-    /// The name people write.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Caller => "caller",
-            Self::Anyone => "anyone",
-        }
-    }
-
-    /// Reads the name.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Caller, Self::Anyone].into_iter().find(|word| word.as_str() == text)
+words! {
+    /// Who may be given the same credential of a store, while it is good for both.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+    pub enum Sharing {
+        /// Its caller alone: the store's own log tells who it was.
+        #[default]
+        Caller => "caller",
+        /// Everyone with a permit for the same scope.
+        Anyone => "anyone",
     }
 }
 

@@ -9,28 +9,16 @@ use crate::id::{DatasetId, StorageId};
 use crate::name::{BucketName, Name};
 use crate::nouns::table::Key;
 use crate::scope::Path;
+use crate::word::words;
 
-/// Which of a dataset's files is its newest one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Newest {
-    /// The one that was written last; of several the one whose key comes last.
-    ByTime,
-    /// The one whose key comes last, in the order of its bytes: for keys that have the date in them.
-    ByKey,
-}
-
-impl Newest {
-    /// The name people write.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ByTime => "time",
-            Self::ByKey => "key",
-        }
-    }
-
-    /// Reads the name.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::ByTime, Self::ByKey].into_iter().find(|newest| newest.as_str() == text)
+words! {
+    /// Which of a dataset's files is its newest one.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum Newest {
+        /// The one that was written last; of several the one whose key comes last.
+        ByTime => "time",
+        /// The one whose key comes last, in the order of its bytes: for keys that have the date in them.
+        ByKey => "key",
     }
 }
 

@@ -2,70 +2,39 @@
 
 use std::fmt;
 
-/// One thing a request can do to a bucket or a key.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[repr(u8)]
-pub enum Action {
-    /// Read an object or its metadata (`GetObject`, `HeadObject`, the source of a copy).
-    GetObject = 0,
-    /// List keys (`ListObjects`, `ListObjectsV2`).
-    ListBucket = 1,
-    /// Write an object (`PutObject`, the target of a copy).
-    PutObject = 2,
-    /// Delete an object.
-    DeleteObject = 3,
-    /// Write an object in parts (create, upload, complete, list one's own parts).
-    MultipartUpload = 4,
-    /// Abort an unfinished upload.
-    AbortUpload = 5,
-    /// List a bucket's unfinished uploads.
-    ListUploads = 6,
-    /// Learn that the bucket exists and where (`HeadBucket`, `GetBucketLocation`).
-    GetBucketInfo = 7,
-    /// Read a bucket's configuration.
-    GetBucketConfig = 8,
-    /// Change a bucket's configuration.
-    PutBucketConfig = 9,
+use crate::word::words;
+
+words! {
+    /// One thing a request can do to a bucket or a key.
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+    #[repr(u8)]
+    pub enum Action {
+        /// Read an object or its metadata (`GetObject`, `HeadObject`, the source of a copy).
+        GetObject = 0 => "get-object",
+        /// List keys (`ListObjects`, `ListObjectsV2`).
+        ListBucket = 1 => "list-bucket",
+        /// Write an object (`PutObject`, the target of a copy).
+        PutObject = 2 => "put-object",
+        /// Delete an object.
+        DeleteObject = 3 => "delete-object",
+        /// Write an object in parts (create, upload, complete, list one's own parts).
+        MultipartUpload = 4 => "multipart-upload",
+        /// Abort an unfinished upload.
+        AbortUpload = 5 => "abort-upload",
+        /// List a bucket's unfinished uploads.
+        ListUploads = 6 => "list-uploads",
+        /// Learn that the bucket exists and where (`HeadBucket`, `GetBucketLocation`).
+        GetBucketInfo = 7 => "get-bucket-info",
+        /// Read a bucket's configuration.
+        GetBucketConfig = 8 => "get-bucket-config",
+        /// Change a bucket's configuration.
+        PutBucketConfig = 9 => "put-bucket-config",
+    }
 }
 
 impl Action {
-    /// Every action once.
-    pub const ALL: [Self; 10] = [
-        Self::GetObject,
-        Self::ListBucket,
-        Self::PutObject,
-        Self::DeleteObject,
-        Self::MultipartUpload,
-        Self::AbortUpload,
-        Self::ListUploads,
-        Self::GetBucketInfo,
-        Self::GetBucketConfig,
-        Self::PutBucketConfig,
-    ];
-
     const fn bit(self) -> u16 {
         1 << (self as u16)
-    }
-
-    /// The name people write.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::GetObject => "get-object",
-            Self::ListBucket => "list-bucket",
-            Self::PutObject => "put-object",
-            Self::DeleteObject => "delete-object",
-            Self::MultipartUpload => "multipart-upload",
-            Self::AbortUpload => "abort-upload",
-            Self::ListUploads => "list-uploads",
-            Self::GetBucketInfo => "get-bucket-info",
-            Self::GetBucketConfig => "get-bucket-config",
-            Self::PutBucketConfig => "put-bucket-config",
-        }
-    }
-
-    /// Reads the name people write.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.as_str() == text)
     }
 }
 

@@ -18,34 +18,11 @@ use super::ended::{StillTaken, still_taken};
 use super::error::Problem;
 use super::removal::{Removal, Said};
 use super::state::Native;
-use super::wire;
+use super::wire::{self, Worded};
 use crate::edge::{Authority, Call, Reply, json};
 
 /// Whether an account's callers are served.
-#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum StandingWord {
-    /// Served.
-    Active,
-    /// Refused.
-    Suspended,
-}
-
-impl StandingWord {
-    const fn of(standing: Standing) -> Self {
-        match standing {
-            Standing::Active => Self::Active,
-            Standing::Suspended => Self::Suspended,
-        }
-    }
-
-    const fn read(self) -> Standing {
-        match self {
-            Self::Active => Standing::Active,
-            Self::Suspended => Standing::Suspended,
-        }
-    }
-}
+pub(super) type StandingWord = Worded<Standing>;
 
 /// An account.
 #[derive(Serialize, ToSchema)]
@@ -95,7 +72,7 @@ impl AccountResponse {
         Self {
             id: id.to_string(),
             name: name.to_string(),
-            standing: StandingWord::of(*standing),
+            standing: Worded(*standing),
             credits_per_vend: metering.credits(),
             datasets_bucket: datasets_bucket.as_ref().map(ToString::to_string),
             max_bytes: quota.bytes.number(),
@@ -204,7 +181,7 @@ fn limit(own: OwnLimit, given: &Whom<u64>, field: &'static str) -> Result<OwnLim
 pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let mut account = native.account(&call, Some(call.params.get("account")?)).await?;
     let fields: AccountChange = json(&call.body)?;
-    let standing = fields.standing.map_or(account.standing, StandingWord::read);
+    let standing = fields.standing.map_or(account.standing, |word| word.0);
     let metering = fields.credits_per_vend.map_or(account.metering, Metering::of);
     match standing {
         Standing::Suspended if account.id == call.caller.account => {

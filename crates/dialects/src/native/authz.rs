@@ -7,7 +7,7 @@ use valetkey_core::caller::{Caller, CallerRecord, Role};
 use valetkey_core::error::Noun;
 use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId};
-use valetkey_core::name::{Name, shortened};
+use valetkey_core::name::Name;
 use valetkey_core::token::Maker;
 use valetkey_core::{Error, Kind};
 
@@ -76,11 +76,7 @@ pub(super) fn may_see(caller: &Caller, account: AccountId, owner: CallerId) -> b
 
 /// Reads a role's name.
 pub(super) fn role(text: &str) -> Result<Role, Error> {
-    Role::parse(text).ok_or_else(|| {
-        let known: Vec<&str> = Role::ALL.iter().map(|role| role.as_str()).collect();
-        let known = known.join("`, `");
-        Error::new(Kind::Invalid, format!("`{}` is not a role; they are `{known}`", shortened(text))).at("role")
-    })
+    wire::word(text, "a role", "role")
 }
 
 /// Whom something is to be for, as a field says it: everyone must be meant, not forgotten.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use valetkey_core::account::Standing;
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::Noun;
 use valetkey_core::id::AccountId;
@@ -18,7 +19,8 @@ use super::error::Problem;
 use super::lists::Names;
 use super::removal::{Removal, Said};
 use super::state::Native;
-use super::{authz, lists, wire};
+use super::wire::{self, Worded};
+use super::{authz, lists};
 use crate::edge::{Authority, Call, Query, Reply, json};
 
 /// A caller.
@@ -204,10 +206,10 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     let known = CallerRecord { name, role, ..known };
     let (ended, standing) = match fields.standing {
         None => (0, known.standing),
-        Some(StandingWord::Suspended) => {
+        Some(Worded(Standing::Suspended)) => {
             (native.shared.registry.by(authority).suspend_caller(known.id, by).await?, CallerStanding::Suspended)
         }
-        Some(StandingWord::Active) => {
+        Some(Worded(Standing::Active)) => {
             native.shared.registry.by(authority).activate_caller(known.id).await?;
             (0, CallerStanding::Active)
         }

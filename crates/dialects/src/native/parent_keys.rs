@@ -10,7 +10,7 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::TokenId;
-use valetkey_core::name::{BucketName, Name, shortened};
+use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::parent::{Child, NewParent, ParentRecord, Permission, SessionToken};
 use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::scope::{Action, Paths, Scope};
@@ -339,11 +339,7 @@ pub(super) struct ParentKeyChanged {
 }
 
 fn read_permission(text: &str) -> Result<Permission, Error> {
-    Permission::parse(text).ok_or_else(|| {
-        let known = Permission::ALL.map(Permission::as_str).join("`, `");
-        let said = format!("`{}` is not a permission; they are `{known}`", shortened(text));
-        Error::new(Kind::Invalid, said).at("permission")
-    })
+    wire::word(text, "a permission", "permission")
 }
 
 /// Which credential to end; exactly one of these.

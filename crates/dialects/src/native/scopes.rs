@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::ask::Wanted;
-use valetkey_core::name::shortened;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::{Error, Kind};
+
+use super::wire;
 
 /// What one may do, in a word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -82,11 +83,7 @@ fn action_list(list: &[String]) -> Result<Actions, Error> {
 
 /// Reads an action's name.
 pub(super) fn action(text: &str, field: &'static str) -> Result<Action, Error> {
-    Action::parse(text).ok_or_else(|| {
-        let known: Vec<&str> = Action::ALL.iter().map(|action| action.as_str()).collect();
-        let known = known.join("`, `");
-        Error::new(Kind::Invalid, format!("`{}` is not an action; they are `{known}`", shortened(text))).at(field)
-    })
+    wire::word(text, "an action", field)
 }
 
 /// The paths of a request, as its fields have them.

@@ -17,6 +17,7 @@ use valetkey_core::nouns::table::{AsOf, TablePlace};
 use valetkey_core::scope::{Path, Paths};
 use valetkey_core::storage::Storage;
 use valetkey_core::time::Lifetime;
+use valetkey_core::word::Word;
 use valetkey_core::{Error, Kind};
 
 use super::authz::Whom;
@@ -305,11 +306,11 @@ impl Native {
     }
 }
 
-fn word<T>(given: Option<&str>, usual: T, parse: fn(&str) -> Option<T>, field: &'static str) -> Result<T, Error> {
+fn word<T: Word>(given: Option<&str>, usual: T, field: &'static str) -> Result<T, Error> {
     let Some(text) = given else { return Ok(usual) };
-    parse(text).ok_or_else(|| {
-        let known = if field == "access" { "`url`, `dir`, `both`" } else { "`shared`, `latest`" };
-        Error::new(Kind::Invalid, format!("`{}` is not one of {known}", shortened(text))).at(field)
+    T::read(text).ok_or_else(|| {
+        let known = T::WORDS.join("`, `");
+        Error::new(Kind::Invalid, format!("`{}` is not one of `{known}`", shortened(text))).at(field)
     })
 }
 
@@ -350,8 +351,8 @@ pub(super) async fn add_table(native: Arc<Native>, call: Call, _: Authority) -> 
     let TableRequest { schema, name, bucket, root, auxiliary, access, history, force } = json(&call.body)?;
     let bucket = BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?;
     let storage = native.storage_of(&bucket).await?;
-    let access = word(access.as_deref(), usual_access(&storage), TableAccess::parse, "access")?;
-    let history = word(history.as_deref(), History::Shared, History::parse, "history")?;
+    let access = word(access.as_deref(), usual_access(&storage), "access")?;
+    let history = word(history.as_deref(), History::Shared, "history")?;
     by_keys_only(&storage, access, history)?;
     let table = NewTable {
         schema: SharedName::part(&schema).map_err(|error| error.at("schema"))?,

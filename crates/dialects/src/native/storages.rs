@@ -18,7 +18,7 @@ use valetkey_core::{Error, Kind, Secret};
 use super::error::Problem;
 use super::removal::{Removal, Said};
 use super::state::Native;
-use super::wire;
+use super::wire::{self, Worded};
 use crate::edge::{Authority, Call, Reply, json};
 
 /// A store.
@@ -161,46 +161,8 @@ pub(super) struct StorageRequest {
     burst: Option<u32>,
 }
 
-/// Who enforces scopes at a store.
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum KindWord {
-    /// Our own S3 endpoint, in front of its own objects.
-    Embedded,
-    /// The same endpoint, in front of objects that lie elsewhere.
-    Gateway,
-    /// AWS, or another store that speaks its Security Token Service.
-    Sts,
-    /// Cloudflare R2.
-    R2,
-    /// Azure Blob Storage or Data Lake Storage.
-    Azure,
-    /// Google Cloud Storage.
-    Gcs,
-}
-
-impl KindWord {
-    const fn kind(self) -> StorageKind {
-        match self {
-            Self::Embedded => StorageKind::Embedded,
-            Self::Gateway => StorageKind::Gateway,
-            Self::Sts => StorageKind::Sts,
-            Self::R2 => StorageKind::R2,
-            Self::Azure => StorageKind::Azure,
-            Self::Gcs => StorageKind::Gcs,
-        }
-    }
-}
-
-/// Who may be given the same credential of a store.
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum SharingWord {
-    /// Its caller alone.
-    Caller,
-    /// Everyone with a permit for the same scope.
-    Anyone,
-}
+type KindWord = Worded<StorageKind>;
+type SharingWord = Worded<Sharing>;
 
 impl StorageRequest {
     /// What was said, of a store of this name and kind. Nothing of the secrets is repeated, whatever they are.
@@ -223,10 +185,7 @@ impl StorageRequest {
             max_lifetime: ttl(self.max_ttl_secs, "max_ttl_secs")?,
             settings: object(self.settings, "settings")?.map(|json| json.get().into()),
             secrets: object(self.secrets, "secrets")?.map(|json| Secret::new(json.get().to_owned())),
-            sharing: self.sharing.map(|word| match word {
-                SharingWord::Caller => Sharing::Caller,
-                SharingWord::Anyone => Sharing::Anyone,
-            }),
+            sharing: self.sharing.map(|word| word.0),
             quota: quota(self.calls_per_sec, self.burst)?,
         })
     }
@@ -259,7 +218,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
     let fields: StorageRequest = json(&call.body)?;
     let name = fields.name.as_deref().ok_or_else(|| Error::new(Kind::Invalid, "say its `name`").at("name"))?;
     let name = wire::named(name, "name")?;
-    let kind = fields.kind.unwrap_or(KindWord::Embedded).kind();
+    let kind = fields.kind.map_or(StorageKind::Embedded, |word| word.0);
     let new = native.stores.read(fields.described(name, kind)?, None)?;
     let storage = native.shared.registry.by(authority).create_storage(new, call.now).await?;
     native.stores.put(&storage).await?;
@@ -281,7 +240,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     if fields.name.as_deref().is_some_and(|name| name != before.name.as_str()) {
         return Err(cannot("name"));
     }
-    if fields.kind.is_some_and(|word| word.kind() != before.kind) {
+    if fields.kind.is_some_and(|word| word.0 != before.kind) {
         return Err(cannot("kind"));
     }
     let new = native.stores.read(fields.described(before.name.clone(), before.kind)?, Some(&before))?;

@@ -1,6 +1,7 @@
 //! `valetkey caller`: who may ask in an account.
 
 use serde_json::Value;
+use valetkey_core::caller::Role;
 
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
@@ -10,7 +11,7 @@ use crate::cli::named::in_account;
 use crate::cli::output::Out;
 use crate::cli::remove::{self, How};
 use crate::cli::show;
-use crate::cli::token::Role;
+use crate::cli::word::word;
 
 /// List, change, suspend, activate and remove callers
 #[derive(Debug, clap::Args)]
@@ -53,7 +54,7 @@ enum Command {
         #[arg(long, value_name = "NAME", group = "what")]
         name: Option<String>,
         /// What it may do from now on, beside asking for credentials
-        #[arg(long, value_enum, group = "what")]
+        #[arg(long, value_parser = word::<Role>(), group = "what")]
         role: Option<Role>,
     },
 }

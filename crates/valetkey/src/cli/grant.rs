@@ -10,6 +10,7 @@ use crate::cli::named::in_account;
 use crate::cli::output::Out;
 use crate::cli::place::{self, Place};
 use crate::cli::remove::{self, Change, How};
+use crate::cli::word::Access;
 use crate::cli::{instant, show, ttl};
 
 /// Make, list, change and remove grants
@@ -143,27 +144,6 @@ struct Create {
     /// It opens nothing from this instant on (RFC 3339), or after this date (its day, in UTC, is the last)
     #[arg(long, value_name = "INSTANT|DATE", value_parser = instant::until)]
     until: Option<jiff::Timestamp>,
-}
-
-/// What a grant allows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-enum Access {
-    /// Read and list
-    Read,
-    /// Write, without reading
-    Write,
-    /// Read, list, write and delete
-    ReadWrite,
-}
-
-impl Access {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::ReadWrite => "read-write",
-        }
-    }
 }
 
 /// The columns of a list of grants.

@@ -36,6 +36,7 @@ mod storage;
 mod token;
 mod trust;
 mod ttl;
+mod word;
 mod workspace;
 
 use std::ffi::OsString;

@@ -4,12 +4,14 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use valetkey_core::Secret;
+use valetkey_core::nouns::parent::Permission;
 
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
 use crate::cli::remove::{self, Cascade, Change};
+use crate::cli::word::word;
 use crate::cli::{show, ttl};
 
 /// Make, list and disable parent access keys: long-lived S3 keys in Cloudflare R2's form, that make and sign short-lived ones
@@ -33,7 +35,7 @@ enum Command {
         #[arg(long = "bucket", value_name = "BUCKET", required = true)]
         buckets: Vec<String>,
         /// What it allows there; nothing made of it allows more
-        #[arg(long, value_enum)]
+        #[arg(long, value_parser = word::<Permission>())]
         permission: Permission,
         /// How long it is good: `12h`, `30d`; without it, until it is disabled
         #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
@@ -79,7 +81,7 @@ enum Command {
         #[arg(long)]
         outlive: bool,
         /// What it allows from now on
-        #[arg(long, value_enum, group = "what")]
+        #[arg(long, value_parser = word::<Permission>(), group = "what")]
         permission: Option<Permission>,
         #[command(flatten)]
         change: Change,
@@ -93,30 +95,6 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "-")]
         from: PathBuf,
     },
-}
-
-/// What a parent access key allows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-enum Permission {
-    /// Objects, and the bucket's configuration
-    AdminReadWrite,
-    /// The same, to read
-    AdminReadOnly,
-    /// Read, list, write and delete objects
-    ObjectReadWrite,
-    /// Read and list objects
-    ObjectReadOnly,
-}
-
-impl Permission {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::AdminReadWrite => "admin-read-write",
-            Self::AdminReadOnly => "admin-read-only",
-            Self::ObjectReadWrite => "object-read-write",
-            Self::ObjectReadOnly => "object-read-only",
-        }
-    }
 }
 
 const COLUMNS: &[show::Column] = &[

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use valetkey_core::nouns::share::{History, TableAccess};
 
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
@@ -13,6 +14,7 @@ use crate::cli::failure::Failure;
 use crate::cli::named::in_account;
 use crate::cli::output::{Format, Out};
 use crate::cli::place::{self, Place};
+use crate::cli::word::word;
 use crate::cli::{instant, show, ttl};
 
 /// Share tables by Delta Sharing
@@ -136,34 +138,14 @@ struct Add {
     #[arg(long = "auxiliary", value_name = "DIR")]
     auxiliary: Vec<String>,
     /// How it is read; every way its store has, unless given: stores that this server does not read itself have `dir` alone
-    #[arg(long, value_enum)]
-    access: Option<Access>,
+    #[arg(long, value_parser = word::<TableAccess>())]
+    access: Option<TableAccess>,
     /// Which of its versions may be read; keys to its directory open all
-    #[arg(long, value_enum, default_value = "shared")]
+    #[arg(long, value_parser = word::<History>(), default_value = "shared")]
     history: History,
     /// Add it without a look at whether there is a table at the place
     #[arg(long)]
     force: bool,
-}
-
-/// How a table is read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-enum Access {
-    /// By pre-signed URLs of its files
-    Url,
-    /// With keys to its directory
-    Dir,
-    /// Either way
-    Both,
-}
-
-/// Which versions of a table may be read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-enum History {
-    /// Every one
-    Shared,
-    /// Only the newest
-    Latest,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -326,21 +308,8 @@ async fn table(command: Table, client: &Client<'_>, out: &Out) -> Result<(), Fai
                 .set("bucket", place.bucket)
                 .set("root", place::directory(&root))
                 .list("auxiliary", auxiliary.iter().map(|text| place::directory(text)).collect())
-                .some(
-                    "access",
-                    access.map(|access| match access {
-                        Access::Url => "url",
-                        Access::Dir => "dir",
-                        Access::Both => "both",
-                    }),
-                )
-                .set(
-                    "history",
-                    match history {
-                        History::Shared => "shared",
-                        History::Latest => "latest",
-                    },
-                )
+                .some("access", access.map(TableAccess::as_str))
+                .set("history", history.as_str())
                 .some("force", force.then_some(true));
             let answer = client.post(Route::new(&["shares", &share, "tables"]), &body).await?;
             let first =

@@ -5,12 +5,14 @@ use std::io::Read as _;
 use std::path::Path;
 
 use serde_json::{Map, Value};
+use valetkey_core::storage::{Sharing, StorageKind};
 
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::Out;
 use crate::cli::remove::{self, Cascade};
+use crate::cli::word::word;
 use crate::cli::{check, scrub, show, ttl};
 
 /// Make, change, check, list and remove storages
@@ -68,45 +70,6 @@ impl Storage {
     }
 }
 
-/// Who enforces scopes at a store.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Kind {
-    /// Our own S3 endpoint, in front of its own objects
-    Embedded,
-    /// The same endpoint, in front of objects that lie elsewhere
-    Gateway,
-    /// AWS, or another store that speaks its Security Token Service
-    Sts,
-    /// Cloudflare R2
-    R2,
-    /// Azure Blob Storage or Data Lake Storage
-    Azure,
-    /// Google Cloud Storage
-    Gcs,
-}
-
-impl Kind {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Embedded => "embedded",
-            Self::Gateway => "gateway",
-            Self::Sts => "sts",
-            Self::R2 => "r2",
-            Self::Azure => "azure",
-            Self::Gcs => "gcs",
-        }
-    }
-}
-
-/// Who may be given the same credential of a store.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Sharing {
-    /// Its caller alone: the store's own log tells who it was
-    Caller,
-    /// Everyone with a permit for the same scope
-    Anyone,
-}
-
 #[derive(Debug, clap::Args)]
 struct Create {
     /// Its name, unique on the server
@@ -116,8 +79,8 @@ struct Create {
     #[arg(value_name = "URL")]
     endpoint: Option<String>,
     /// Who enforces scopes there; `embedded` if not given
-    #[arg(long, value_enum)]
-    kind: Option<Kind>,
+    #[arg(long, value_parser = word::<StorageKind>())]
+    kind: Option<StorageKind>,
     #[command(flatten)]
     fields: Fields,
 }
@@ -159,7 +122,7 @@ struct Fields {
     #[arg(long = "secrets-from", value_name = "FILE")]
     secrets: Option<String>,
     /// Who may be given the same credential
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = word::<Sharing>())]
     sharing: Option<Sharing>,
     /// How often it is asked for credentials, on the average
     #[arg(long, value_name = "COUNT")]
@@ -190,13 +153,7 @@ impl Fields {
             .some("max_ttl_secs", max_ttl)
             .some("settings", settings)
             .some("secrets", secrets)
-            .some(
-                "sharing",
-                sharing.map(|sharing| match sharing {
-                    Sharing::Caller => "caller",
-                    Sharing::Anyone => "anyone",
-                }),
-            )
+            .some("sharing", sharing.map(Sharing::as_str))
             .some("calls_per_sec", calls_per_sec)
             .some("burst", burst))
     }
@@ -295,7 +252,8 @@ pub(crate) async fn run(args: Storage, client: &Client<'_>, out: &Out) -> Result
     match args.command {
         Command::Create(create) => {
             let Create { name, endpoint, kind, fields } = *create;
-            let body = Body::new().set("name", name).some("kind", kind.map(Kind::word)).some("endpoint", endpoint);
+            let body =
+                Body::new().set("name", name).some("kind", kind.map(StorageKind::as_str)).some("endpoint", endpoint);
             let answer = client.post(Route::new(&["storages"]), &fields.body(body, Map::new())?).await?;
             show::one(out, &answer, SHOWN)
         }

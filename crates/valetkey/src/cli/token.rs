@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use valetkey_core::Secret;
+use valetkey_core::caller::Role;
 
 use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
@@ -11,6 +12,7 @@ use crate::cli::list::{self, Pages, Since};
 use crate::cli::named::in_account;
 use crate::cli::output::{Format, Out};
 use crate::cli::remove::Change;
+use crate::cli::word::word;
 use crate::cli::{show, ttl};
 
 /// Make, list, change and end tokens
@@ -31,7 +33,7 @@ enum Command {
         #[arg(long, value_name = "ACCOUNT")]
         account: Option<String>,
         /// What the caller may do beside asking for credentials
-        #[arg(long, value_enum)]
+        #[arg(long, value_parser = word::<Role>())]
         role: Option<Role>,
         /// How long it is good: `12h`, `30d`; without it, as long as the token you make it with
         #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
@@ -88,27 +90,6 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
-}
-
-/// What a caller may do beside asking for credentials.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub(crate) enum Role {
-    /// Asks for credentials, sees and ends its own leases
-    Member,
-    /// Also sees and ends the leases and tokens of its account
-    Admin,
-    /// Also makes accounts, storages, datasets and grants
-    Operator,
-}
-
-impl Role {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Member => "member",
-            Self::Admin => "admin",
-            Self::Operator => "operator",
-        }
-    }
 }
 
 const COLUMNS: &[show::Column] = &[

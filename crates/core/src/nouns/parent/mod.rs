@@ -29,42 +29,27 @@ use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::time::Lifetime;
 use crate::token::{Maker, PlainToken};
+use crate::word::words;
 
 /// The longest a credential made of a parent lives. Source: `ttlSeconds` of Cloudflare's API, maximum 604800.
 pub const LONGEST: Lifetime = Lifetime::secs(604_800);
 
-/// What Cloudflare names a set of actions.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Permission {
-    /// Objects, and the bucket's configuration.
-    AdminReadWrite,
-    /// The same, to read.
-    AdminReadOnly,
-    /// Read, list, write and delete objects.
-    ObjectReadWrite,
-    /// Read and list objects.
-    ObjectReadOnly,
+words! {
+    /// What Cloudflare names a set of actions.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum Permission {
+        /// Objects, and the bucket's configuration.
+        AdminReadWrite => "admin-read-write",
+        /// The same, to read.
+        AdminReadOnly => "admin-read-only",
+        /// Read, list, write and delete objects.
+        ObjectReadWrite => "object-read-write",
+        /// Read and list objects.
+        ObjectReadOnly => "object-read-only",
+    }
 }
 
 impl Permission {
-    /// Every permission once.
-    pub const ALL: [Self; 4] = [Self::AdminReadWrite, Self::AdminReadOnly, Self::ObjectReadWrite, Self::ObjectReadOnly];
-
-    /// The name people write.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AdminReadWrite => "admin-read-write",
-            Self::AdminReadOnly => "admin-read-only",
-            Self::ObjectReadWrite => "object-read-write",
-            Self::ObjectReadOnly => "object-read-only",
-        }
-    }
-
-    /// Reads the name people write.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|one| one.as_str() == text)
-    }
-
     /// What it allows in one bucket.
     pub const fn actions(self) -> Actions {
         const READ: Actions = Actions::READ.with(Action::ListUploads);

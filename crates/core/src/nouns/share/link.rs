@@ -8,28 +8,16 @@ use jiff::Timestamp;
 use crate::id::{CallerId, TokenId};
 use crate::secret::Secret;
 use crate::time::{Entropy, Lifetime};
+use crate::word::words;
 
-/// What a downloaded profile proves its holder with.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ProfileKind {
-    /// The token itself (version 1).
-    Bearer,
-    /// The token as an OAuth client's secret (version 2).
-    Oauth,
-}
-
-impl ProfileKind {
-    /// The name it is stored by.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Bearer => "bearer",
-            Self::Oauth => "oauth",
-        }
-    }
-
-    /// Reads the name it is stored by.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Bearer, Self::Oauth].into_iter().find(|kind| kind.as_str() == text)
+words! {
+    /// What a downloaded profile proves its holder with.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum ProfileKind {
+        /// The token itself (version 1).
+        Bearer => "bearer",
+        /// The token as an OAuth client's secret (version 2).
+        Oauth => "oauth",
     }
 }
 

@@ -26,6 +26,7 @@ use crate::nouns::registry::TokenRecord;
 use crate::scope::{Action, Actions, MAX_KEY_BYTES, Path, Paths, Scope};
 use crate::time::Lifetime;
 use crate::token::{Maker, PlainToken};
+use crate::word::words;
 
 /// The most characters of a share's comment (same place).
 const COMMENT_CHARS: usize = 65_536;
@@ -114,35 +115,20 @@ impl fmt::Debug for TableRoot {
     }
 }
 
-/// How recipients may read a table.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum TableAccess {
-    /// By pre-signed URLs of its files.
-    Url,
-    /// With keys to its directory.
-    Directory,
-    /// Either way.
-    Both,
+words! {
+    /// How recipients may read a table.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum TableAccess {
+        /// By pre-signed URLs of its files.
+        Url => "url",
+        /// With keys to its directory.
+        Directory => "dir",
+        /// Either way.
+        Both => "both",
+    }
 }
 
 impl TableAccess {
-    /// Every one once.
-    pub const ALL: [Self; 3] = [Self::Url, Self::Directory, Self::Both];
-
-    /// The name people write.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Url => "url",
-            Self::Directory => "dir",
-            Self::Both => "both",
-        }
-    }
-
-    /// Reads the name people write.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|access| access.as_str() == text)
-    }
-
     /// Whether its files are handed out as URLs.
     pub const fn by_url(self) -> bool {
         matches!(self, Self::Url | Self::Both)
@@ -154,27 +140,14 @@ impl TableAccess {
     }
 }
 
-/// Which versions of a table recipients may read.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum History {
-    /// Every one there is.
-    Shared,
-    /// Only the newest.
-    Latest,
-}
-
-impl History {
-    /// The name people write.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Shared => "shared",
-            Self::Latest => "latest",
-        }
-    }
-
-    /// Reads the name people write.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Shared, Self::Latest].into_iter().find(|history| history.as_str() == text)
+words! {
+    /// Which versions of a table recipients may read.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum History {
+        /// Every one.
+        Shared => "shared",
+        /// Only the newest.
+        Latest => "latest",
     }
 }
 

@@ -20,6 +20,7 @@ use crate::cli::output::{self, Out};
 use crate::cli::place;
 use crate::cli::show;
 use crate::cli::ttl;
+use crate::cli::word::Access;
 pub(crate) use formats::Format;
 use key::Key;
 use render::render;
@@ -72,18 +73,6 @@ pub(crate) struct Args {
     /// Where other programs keep such files; `valetkey/creds` in it is ours.
     #[arg(long, env = "XDG_CACHE_HOME", hide = true)]
     xdg_cache_home: Option<PathBuf>,
-}
-
-/// What credentials may do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum Access {
-    /// Read and list
-    Read,
-    /// Write, without reading
-    Write,
-    /// Read, list, write and delete
-    ReadWrite,
 }
 
 /// What is asked of the API.

@@ -1,0 +1,37 @@
+//! The domain's words as the values of flags.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use serde::Serialize;
+use valetkey_core::word::Word;
+
+/// Reads one of the words; the help says what each means.
+pub(crate) fn word<T: Word>() -> impl TypedValueParser<Value = T> {
+    let value = |(word, meaning): (&&'static str, &&'static str)| {
+        PossibleValue::new(*word).help(meaning.trim().trim_end_matches('.'))
+    };
+    let values: Vec<PossibleValue> = T::WORDS.iter().zip(T::MEANINGS).map(value).collect();
+    PossibleValuesParser::new(values).try_map(|text| T::read(&text).ok_or("it is none of these"))
+}
+
+/// What a grant, or a credential, allows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Access {
+    /// Read and list
+    Read,
+    /// Write, without reading
+    Write,
+    /// Read, list, write and delete
+    ReadWrite,
+}
+
+impl Access {
+    /// The word.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::ReadWrite => "read-write",
+        }
+    }
+}
