@@ -8,6 +8,7 @@ use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::caller::Caller;
 use valetkey_core::credential::{AzureSas, Credential, GoogleToken, LeftOut, Narrowed, S3Keys};
 use valetkey_core::error::{Error, Kind, Noun};
+use valetkey_core::field::Field;
 use valetkey_core::id::StorageId;
 use valetkey_core::name::BucketName;
 use valetkey_core::nouns::provider::Hints;
@@ -79,10 +80,11 @@ impl Checker {
             buckets.into_iter().filter(|(_, of)| *of == storage.id).map(|(bucket, _)| bucket).collect();
         let bucket = match bucket {
             Some(named) => own.iter().find(|own| *own == named).cloned().ok_or_else(|| {
-                Error::new(Kind::NotFound(Noun::Bucket), "the storage has no such bucket").at("bucket")
+                Error::new(Kind::NotFound(Noun::Bucket), "the storage has no such bucket").at(Field::Bucket)
             })?,
             None => own.first().cloned().ok_or_else(|| {
-                Error::new(Kind::Invalid, "the storage has no bucket to check it in; make one known first").at("bucket")
+                Error::new(Kind::Invalid, "the storage has no bucket to check it in; make one known first")
+                    .at(Field::Bucket)
             })?,
         };
         let other = own.into_iter().find(|own| *own != bucket);

@@ -1,6 +1,7 @@
 //! What a caller wants, already parsed: no dialect is left in it.
 
 use crate::error::{Error, Kind};
+use crate::field::Field;
 use crate::id::{GrantId, ShareId, StorageId};
 use crate::name::{BucketName, Name};
 use crate::scope::{Actions, Paths};
@@ -91,7 +92,7 @@ impl Target {
             return Ok(());
         }
         let said = format!("the paths have {bytes} bytes together; the most for one credential is {MOST_PATH_BYTES}");
-        Err(Error::new(Kind::Invalid, said).at("paths"))
+        Err(Error::new(Kind::Invalid, said).at(Field::Paths))
     }
 }
 

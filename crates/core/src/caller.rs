@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Noun, Stranger};
+use crate::field::Attribute;
 use crate::id::{AccountId, CallerId, TokenId};
 use crate::name::Name;
 use crate::word::words;
@@ -61,7 +62,7 @@ impl CallerStanding {
         match self {
             Self::Active => Ok(()),
             Self::Suspended => {
-                Err(Error::new(Kind::Invalid, "the caller is suspended: activate it first").at("caller"))
+                Err(Error::new(Kind::Invalid, "the caller is suspended: activate it first").at(Attribute::Caller))
             }
             Self::Removed => Err(Error::not_found(Noun::Caller)),
         }
@@ -93,7 +94,7 @@ impl CallerRecord {
             return Ok(());
         }
         let said = format!("the caller `{}` is there already, as {}", self.name, self.role.as_str());
-        Err(Error::new(Kind::AlreadyExists(Noun::Caller), said).at("role"))
+        Err(Error::new(Kind::AlreadyExists(Noun::Caller), said).at(Attribute::Role))
     }
 }
 

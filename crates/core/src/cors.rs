@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use async_trait::async_trait;
 
 use crate::error::{Error, Kind};
+use crate::field::Attribute;
 use crate::id::StorageId;
 use crate::name::BucketName;
 
@@ -73,12 +74,12 @@ fn fits(pattern: &str, text: &str) -> bool {
     }
 }
 
-fn invalid(at: &'static str, said: impl Into<Cow<'static, str>>) -> Error {
+fn invalid(at: Attribute, said: impl Into<Cow<'static, str>>) -> Error {
     Error::new(Kind::Invalid, said).at(at)
 }
 
 /// Refuses a list of names that are not what headers can have.
-fn names(at: &'static str, names: &[String], wildcard: bool) -> Result<(), Error> {
+fn names(at: Attribute, names: &[String], wildcard: bool) -> Result<(), Error> {
     if names.len() > MOST_NAMES {
         return Err(invalid(at, format!("a rule has at most {MOST_NAMES} of them")));
     }
@@ -107,12 +108,12 @@ impl Rule {
     fn check(&self) -> Result<(), Error> {
         let Self { name, origins, methods, headers, exposed, max_age_secs } = self;
         if name.as_ref().is_some_and(|name| name.len() > 255 || name.contains(char::is_control)) {
-            return Err(invalid("id", "a rule's name has at most 255 bytes and no control characters"));
+            return Err(invalid(Attribute::Id, "a rule's name has at most 255 bytes and no control characters"));
         }
         if origins.is_empty() {
-            return Err(invalid("allowed_origins", "a rule has at least one origin"));
+            return Err(invalid(Attribute::AllowedOrigins, "a rule has at least one origin"));
         }
-        names("allowed_origins", origins, true)?;
+        names(Attribute::AllowedOrigins, origins, true)?;
         for origin in origins {
             let host = origin.split_once("://").map_or("", |(_, host)| host);
             if *origin != "*" && (host.is_empty() || host.contains('/')) {
@@ -121,20 +122,20 @@ impl Rule {
                      slash at its end",
                     crate::name::shortened(origin)
                 );
-                return Err(invalid("allowed_origins", said));
+                return Err(invalid(Attribute::AllowedOrigins, said));
             }
         }
         if methods.is_empty() {
-            return Err(invalid("allowed_methods", "a rule has at least one method"));
+            return Err(invalid(Attribute::AllowedMethods, "a rule has at least one method"));
         }
         if let Some(method) = methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
             let said = format!("`{}` is none of {}", crate::name::shortened(method), METHODS.join(", "));
-            return Err(invalid("allowed_methods", said));
+            return Err(invalid(Attribute::AllowedMethods, said));
         }
-        names("allowed_headers", headers, true)?;
-        names("exposed_headers", exposed, false)?;
+        names(Attribute::AllowedHeaders, headers, true)?;
+        names(Attribute::ExposedHeaders, exposed, false)?;
         if max_age_secs.is_some_and(|secs| secs > LONGEST_AGE) {
-            return Err(invalid("max_age_secs", format!("the longest is {LONGEST_AGE} seconds")));
+            return Err(invalid(Attribute::MaxAge, format!("the longest is {LONGEST_AGE} seconds")));
         }
         Ok(())
     }
@@ -154,7 +155,7 @@ impl Rules {
     /// `Invalid` with the field's name.
     pub fn new(rules: Vec<Rule>) -> Result<Self, Error> {
         if rules.is_empty() || rules.len() > MOST_RULES {
-            return Err(invalid("rules", format!("there are 1 to {MOST_RULES} rules")));
+            return Err(invalid(Attribute::Rules, format!("there are 1 to {MOST_RULES} rules")));
         }
         rules.iter().try_for_each(Rule::check)?;
         Ok(Self(rules.into()))

@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::field::{Attribute, Field};
+
 /// Why a caller could not be told apart from a stranger.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Stranger {
@@ -229,7 +231,8 @@ impl Kind {
 pub struct Error {
     kind: Kind,
     message: Cow<'static, str>,
-    field: Option<Cow<'static, str>>,
+    field: Option<Field>,
+    code: Option<&'static str>,
     retry_after_secs: Option<u32>,
     detail: Option<String>,
     reason: Option<Kind>,
@@ -249,6 +252,7 @@ impl Error {
             kind,
             message,
             field: None,
+            code: None,
             retry_after_secs: None,
             detail: None,
             reason: None,
@@ -269,16 +273,20 @@ impl Error {
 
     /// Refuses a name that is taken.
     pub fn taken(noun: Noun, name: impl fmt::Display) -> Self {
-        Self::new(Kind::AlreadyExists(noun), format!("there is a {noun} named `{name}` already")).at("name")
+        Self::new(Kind::AlreadyExists(noun), format!("there is a {noun} named `{name}` already")).at(Attribute::Name)
     }
 
     /// Names the field of the request that is at fault.
     #[must_use]
-    pub fn at(mut self, field: impl Into<Cow<'static, str>>) -> Self {
-        self.field = Some(match field.into() {
-            Cow::Borrowed(ours) => Cow::Borrowed(ours),
-            Cow::Owned(made) => Cow::Owned(crate::redact::redacted(&made).into_owned()),
-        });
+    pub fn at(mut self, field: impl Into<Field>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// Gives it the code of a protocol within the dialect's (OAuth's within Delta Sharing's), which is then told in that one's manner.
+    #[must_use]
+    pub fn coded(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
         self
     }
 
@@ -332,9 +340,19 @@ impl Error {
         &self.message
     }
 
-    /// The field of the request that is at fault, if one is.
+    /// What of the request is at fault, if something is: a dialect has its own name for it.
+    pub fn fault(&self) -> Option<&Field> {
+        self.field.as_ref()
+    }
+
+    /// The domain's name for that: for what is no dialect.
     pub fn field(&self) -> Option<&str> {
-        self.field.as_deref()
+        self.fault().map(Field::as_str)
+    }
+
+    /// The code of a protocol within the dialect's.
+    pub fn code(&self) -> Option<&'static str> {
+        self.code
     }
 
     /// Seconds after which another try may succeed.
@@ -355,13 +373,14 @@ impl Error {
     /// The same refusal once more, for another who waits for it. What caused it is then among the words for the log.
     #[must_use]
     pub fn again(&self) -> Self {
-        let Self { kind, message, field, retry_after_secs, detail, reason, upstream_status, source: _ } = self;
+        let Self { kind, message, field, code, retry_after_secs, detail, reason, upstream_status, source: _ } = self;
         let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
         let words: Vec<String> = detail.iter().cloned().chain(causes.map(ToString::to_string)).collect();
         Self {
             kind: *kind,
             message: message.clone(),
             field: field.clone(),
+            code: *code,
             retry_after_secs: *retry_after_secs,
             detail: (!words.is_empty()).then(|| words.join(": ")),
             reason: *reason,
@@ -379,11 +398,12 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, message, field, retry_after_secs, detail, reason, upstream_status, source } = self;
+        let Self { kind, message, field, code, retry_after_secs, detail, reason, upstream_status, source } = self;
         f.debug_struct("Error")
             .field("kind", kind)
             .field("message", message)
             .field("field", field)
+            .field("code", code)
             .field("retry_after_secs", retry_after_secs)
             .field("detail", detail)
             .field("reason", reason)

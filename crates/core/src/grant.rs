@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::error::{Error, Kind};
+use crate::field::Attribute;
 use crate::id::{AccountId, CallerId, DatasetId, GrantId, ShareId, StorageId, WorkspaceId};
 use crate::name::Name;
 use crate::scope::Scope;
@@ -151,7 +152,7 @@ impl Grant {
     /// `Invalid`.
     pub fn check_times(from: Option<Timestamp>, until: Option<Timestamp>) -> Result<(), Error> {
         if from.zip(until).is_some_and(|(from, until)| until <= from) {
-            return Err(Error::new(Kind::Invalid, "the grant would end before it begins").at("until"));
+            return Err(Error::new(Kind::Invalid, "the grant would end before it begins").at(Attribute::Until));
         }
         Ok(())
     }

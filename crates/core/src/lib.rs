@@ -14,6 +14,7 @@ pub mod cors;
 pub mod credential;
 pub mod error;
 pub mod fair;
+pub mod field;
 pub mod flood;
 pub mod grant;
 pub mod hosts;

@@ -33,6 +33,7 @@ use valetkey_core::account::{Kept, Quotas};
 use valetkey_core::cors::{CorsRules, Rules};
 use valetkey_core::error::Noun;
 use valetkey_core::fair::Budget;
+use valetkey_core::field::{Attribute, Field};
 use valetkey_core::id::{AccountId, StorageId};
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::{BucketName, Name};
@@ -233,7 +234,7 @@ fn of_store(bucket: &BucketName, failure: &Failure) -> Error {
             (Kind::Upstream, "the bucket cannot be listed at the store behind with the credentials it was given")
         }
     };
-    Error::new(kind, said).at("bucket").note(format!("bucket `{}`: {failure}", bucket.as_str()))
+    Error::new(kind, said).at(Field::Bucket).note(format!("bucket `{}`: {failure}", bucket.as_str()))
 }
 
 impl Endpoint {
@@ -332,7 +333,7 @@ impl Endpoint {
                 let said = format!(
                     "the bucket `{name}` is not empty (`BucketNotEmpty`): remove its objects, or say `with_objects`, and they go with it"
                 );
-                Err(Error::new(Kind::Invalid, said).at("with_objects"))
+                Err(Error::new(Kind::Invalid, said).at(Attribute::WithObjects))
             }
         }
     }
@@ -464,7 +465,7 @@ impl CorsRules for Endpoint {
 fn not_served(bucket: &BucketName) -> Error {
     let said =
         format!("the bucket `{bucket}` is not served by this server's S3 endpoint; its store has rules of its own");
-    Error::new(Kind::Invalid, said).at("bucket")
+    Error::new(Kind::Invalid, said).at(Field::Bucket)
 }
 
 impl<B> hyper::service::Service<Request<B>> for Endpoint

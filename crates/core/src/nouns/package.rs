@@ -10,6 +10,7 @@ use aws_lc_rs::digest;
 use jiff::Timestamp;
 
 use crate::error::{Error, Kind};
+use crate::field::Attribute;
 use crate::id::{AccountId, CallerId};
 use crate::name::{Name, shortened};
 
@@ -45,7 +46,7 @@ impl Digest {
         if self == own {
             return Ok(());
         }
-        Err(Error::new(Kind::Malformed, format!("the content's digest is `{own}`, not `{self}`")).at("digest"))
+        Err(Error::new(Kind::Malformed, format!("the content's digest is `{own}`, not `{self}`")).at(Attribute::Digest))
     }
 }
 

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::account::Account;
 use crate::caller::Role;
 use crate::error::{Error, Kind};
+use crate::field::{Attribute, Field};
 use crate::grant::{Grant, Grantee};
 use crate::id::{
     AccountId, CallerId, DatasetId, GrantId, ProjectId, ShareId, StorageId, TableId, TokenId, WorkspaceId,
@@ -243,7 +244,7 @@ impl Plan {
                 self.what,
                 names.join(", ")
             );
-            return Err(Error::new(Kind::Invalid, said).at("cascade"));
+            return Err(Error::new(Kind::Invalid, said).at(Attribute::Cascade));
         }
         if self.last_operator && !how.last_operator {
             return Err(last_operator());
@@ -324,7 +325,7 @@ pub fn takes_the_last_operator(going: &BTreeSet<TokenId>, operators: impl IntoIt
 pub fn check_removable(kind: StorageKind) -> Result<(), Error> {
     if kind == StorageKind::Embedded {
         let said = "the embedded store is the server's own, and is not removed";
-        return Err(Error::new(Kind::Invalid, said).at("storage"));
+        return Err(Error::new(Kind::Invalid, said).at(Field::Storage));
     }
     Ok(())
 }
@@ -332,7 +333,7 @@ pub fn check_removable(kind: StorageKind) -> Result<(), Error> {
 /// The refusal to end the last token of an operator.
 pub fn last_operator() -> Error {
     let said = "this is the last token of an operator that is good: make another one first, or say `last_operator`; then only `valetkey server init --new-operator-token`, on the server's machine, makes a new one";
-    Error::new(Kind::Invalid, said).at("last_operator")
+    Error::new(Kind::Invalid, said).at(Attribute::LastOperator)
 }
 
 /// What is changed of something that is there.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Noun, Stranger};
+use crate::field::{Attribute, Field};
 use crate::grant::{Grant, Grantee};
 use crate::id::{AccountId, StorageId};
 use crate::name::BucketName;
@@ -43,11 +44,11 @@ impl Place<'_> {
             return Err(Error::not_found(Noun::Storage));
         }
         match found.bucket_of {
-            None => Err(no_bucket(bucket).at("bucket")),
+            None => Err(no_bucket(bucket).at(Field::Bucket)),
             Some(of) if of == storage => Ok(()),
             Some(_) => {
                 let said = format!("the bucket `{bucket}` is not one of this storage");
-                Err(Error::new(Kind::Invalid, said).at("bucket"))
+                Err(Error::new(Kind::Invalid, said).at(Field::Bucket))
             }
         }
     }
@@ -79,10 +80,10 @@ impl GrantFound {
         let (storage, bucket) = (grant.storage, grant.scope.bucket());
         Place { storage, bucket }.check(self.place)?;
         if grant.origin.dataset().is_some() {
-            let lies = self.dataset.ok_or_else(|| Error::not_found(Noun::Dataset).at("dataset"))?;
+            let lies = self.dataset.ok_or_else(|| Error::not_found(Noun::Dataset).at(Attribute::Dataset))?;
             if lies != (storage, bucket.clone()) {
                 let said = "the dataset lies in another bucket than the scope";
-                return Err(Error::new(Kind::Invalid, said).at("dataset"));
+                return Err(Error::new(Kind::Invalid, said).at(Attribute::Dataset));
             }
         }
         Grant::check_times(grant.from, grant.until)
@@ -95,7 +96,7 @@ impl GrantFound {
 /// `NotFound`.
 pub fn check_grantee(account: AccountId, to: Grantee, caller_of: Option<AccountId>) -> Result<(), Error> {
     match to {
-        Grantee::Caller(_) if caller_of != Some(account) => Err(Error::not_found(Noun::Caller).at("to")),
+        Grantee::Caller(_) if caller_of != Some(account) => Err(Error::not_found(Noun::Caller).at(Attribute::Grantee)),
         Grantee::Caller(_) | Grantee::Everyone => Ok(()),
     }
 }
@@ -109,7 +110,7 @@ impl NewStorage {
         let (least, most) = (self.min_lifetime, self.max_lifetime);
         if least > most {
             let said = format!("the least lifetime, {least}, is longer than the most, {most}");
-            return Err(Error::new(Kind::Invalid, said).at("min_lifetime"));
+            return Err(Error::new(Kind::Invalid, said).at(Attribute::MinLifetime));
         }
         Ok(())
     }
@@ -135,7 +136,7 @@ impl TokenRecord {
     pub fn is_lengthened(&self, until: Option<Timestamp>, now: Timestamp) -> Result<bool, Error> {
         if !self.is_live(now) {
             let said = "the token has ended, and an end is for good: make another one";
-            return Err(Error::new(Kind::Invalid, said).at("token"));
+            return Err(Error::new(Kind::Invalid, said).at(Attribute::Token));
         }
         let sooner = until.is_some_and(|until| self.until.is_none_or(|own| until <= own));
         Ok(!sooner && self.until != until)

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use crate::credential::Credential;
 use crate::error::{Error, Kind, Noun};
+use crate::field::Attribute;
 use crate::name::BucketName;
 use crate::storage::Storage;
 
@@ -389,9 +390,9 @@ impl From<Unserved> for Error {
         let said = unserved.to_string();
         match unserved {
             Unserved::NotATable => Self::new(Kind::NotFound(Noun::Table), said),
-            Unserved::NoVersion { .. } => Self::new(Kind::Invalid, said).at("version"),
-            Unserved::Backwards { .. } => Self::new(Kind::Invalid, said).at("endingVersion"),
-            Unserved::TooEarly(_) | Unserved::TooLate(_) => Self::new(Kind::Invalid, said).at("timestamp"),
+            Unserved::NoVersion { .. } => Self::new(Kind::Invalid, said).at(Attribute::Version),
+            Unserved::Backwards { .. } => Self::new(Kind::Invalid, said).at(Attribute::EndingVersion),
+            Unserved::TooEarly(_) | Unserved::TooLate(_) => Self::new(Kind::Invalid, said).at(Attribute::Timestamp),
             Unserved::Broken(noted) => Self::new(Kind::Invalid, said).note(noted),
             Unserved::Unsupported(_) => Self::new(Kind::Unsupported, said),
             Unserved::Vacuumed(_) | Unserved::NoChanges(_) | Unserved::TooMuch(_) => Self::new(Kind::Invalid, said),

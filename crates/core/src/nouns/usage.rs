@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::error::{Error, Kind};
+use crate::field::Attribute;
 use crate::id::{AccountId, TokenId};
 
 /// An account's credits.
@@ -23,7 +24,8 @@ impl Balance {
     /// `Invalid`.
     pub fn with(self, credits: u64) -> Result<Self, Error> {
         let granted = self.granted.checked_add(credits).filter(|sum| i64::try_from(*sum).is_ok());
-        let too_many = || Error::new(Kind::Invalid, "these are more credits than can be counted").at("credits");
+        let too_many =
+            || Error::new(Kind::Invalid, "these are more credits than can be counted").at(Attribute::Credits);
         Ok(Self { granted: granted.ok_or_else(too_many)?, ..self })
     }
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::ask::{Target, Wanted};
 use crate::error::{Error, Kind};
+use crate::field::Attribute;
 use crate::grant::{Grant, Grantee, Origin};
 use crate::id::{AccountId, GrantId, ProjectId, StorageId, WorkspaceId};
 use crate::lease::Revoker;
@@ -217,7 +218,7 @@ impl Workspace {
     pub fn check_apart(&self, others: &[Root]) -> Result<(), Error> {
         if others.iter().any(|other| other.overlaps(&self.root)) {
             let said = format!("the prefix `{}` overlaps another workspace's in this bucket", self.root);
-            return Err(Error::new(Kind::Invalid, said).at("prefix"));
+            return Err(Error::new(Kind::Invalid, said).at(Attribute::Prefix));
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::account::Standing;
 use crate::ask::{Ask, Asked, Target, Wanted};
 use crate::caller::{Caller, Role};
 use crate::error::{Error, Kind, Noun};
+use crate::field::Field;
 use crate::grant::{Grant, GrantTime};
 use crate::id::{AccountId, CallerId, GrantId, ShareId, StorageId, TokenId};
 use crate::name::BucketName;
@@ -191,7 +192,7 @@ fn found(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -> Res
     match &ask.target {
         Target::Datasets { bucket } => datasets(snapshot, caller, ask.wanted, bucket.as_ref(), now),
         Target::Grant { grant, paths } => {
-            let grant = snapshot.grant(caller, grant).ok_or_else(|| Error::not_found(Noun::Grant).at("grant"))?;
+            let grant = snapshot.grant(caller, grant).ok_or_else(|| Error::not_found(Noun::Grant).at(Field::Grant))?;
             one_grant(snapshot, grant, ask.wanted, paths.as_ref(), now)
         }
         Target::Place { bucket, paths } => place(snapshot, caller, ask.wanted, bucket, paths, now),
@@ -221,7 +222,7 @@ fn permit(snapshot: &Snapshot, caller: &Caller, ask: &Ask, found: Found, now: Ti
                 storage.max_lifetime
             ),
         )
-        .at("ttl_secs"));
+        .at(Field::Lifetime));
     }
     let left = |end: Timestamp, by: Bound| match Lifetime::between(now, end) {
         Some(left) => Ok((left, by)),
@@ -266,7 +267,7 @@ fn permit(snapshot: &Snapshot, caller: &Caller, ask: &Ask, found: Found, now: Ti
 
 /// A lifetime that is not given where nothing else may be.
 pub(crate) fn too_long(asked: Lifetime, given: Lifetime, by: Bound) -> Error {
-    Error::new(Kind::Invalid, format!("a lifetime of {asked} is too long; {by} leaves {given}")).at("ttl_secs")
+    Error::new(Kind::Invalid, format!("a lifetime of {asked} is too long; {by} leaves {given}")).at(Field::Lifetime)
 }
 
 fn too_short(by: Bound, left: Option<Lifetime>, least: Lifetime) -> Error {
@@ -298,14 +299,14 @@ fn datasets(
     let mut fitting = bundles.iter().filter(|bundle| bucket.is_none_or(|name| name == bundle.scope.bucket()));
     let bundle = match (fitting.next(), fitting.next()) {
         (Some(bundle), None) => bundle,
-        (None, _) => return Err(Error::not_found(Noun::Bucket).at("bucket")),
+        (None, _) => return Err(Error::not_found(Noun::Bucket).at(Field::Bucket)),
         (Some(_), Some(_)) => {
             let names: Vec<String> = bundles.iter().map(|bundle| format!("`{}`", bundle.scope.bucket())).collect();
             return Err(Error::new(
                 Kind::Invalid,
                 format!("the datasets lie in several buckets; name one of {}", names.join(", ")),
             )
-            .at("bucket"));
+            .at(Field::Bucket));
         }
     };
     let storage =
@@ -331,7 +332,7 @@ fn datasets(
 fn not_granted(wanted: Wanted, granted: Actions) -> Error {
     let needed = if wanted.least().is_empty() { wanted.most() } else { wanted.least() };
     let missing: Vec<&str> = needed.iter().filter(|a| !granted.contains(*a)).map(Action::as_str).collect();
-    Error::new(Kind::Forbidden, format!("not granted: {}", missing.join(", "))).at("access")
+    Error::new(Kind::Forbidden, format!("not granted: {}", missing.join(", "))).at(Field::Access)
 }
 
 fn one_grant(
@@ -352,7 +353,7 @@ fn one_grant(
     let actions = wanted.of(granted).ok_or_else(|| not_granted(wanted, granted))?;
     let paths = paths.unwrap_or(grant.scope.paths()).clone();
     let scope = grant.scope.narrow(paths, actions).ok_or_else(|| {
-        Error::new(Kind::Forbidden, format!("the paths are not inside the grant `{}`", grant.name)).at("paths")
+        Error::new(Kind::Forbidden, format!("the paths are not inside the grant `{}`", grant.name)).at(Field::Paths)
     })?;
     Ok(Found {
         storage: Arc::clone(storage_of(snapshot, grant)?),
@@ -378,7 +379,7 @@ fn place(
     now: Timestamp,
 ) -> Result<Found, Error> {
     if !snapshot.knows_bucket(caller, bucket) {
-        return Err(Error::not_found(Noun::Bucket).at("bucket"));
+        return Err(Error::not_found(Noun::Bucket).at(Field::Bucket));
     }
     let chosen = match paths {
         Paths::Whole => {
@@ -442,11 +443,13 @@ fn probe(
 ) -> Result<Found, Error> {
     match caller.role {
         Role::Operator => {}
-        Role::Admin | Role::Member => return Err(Error::not_found(Noun::Storage).at("storage")),
+        Role::Admin | Role::Member => return Err(Error::not_found(Noun::Storage).at(Field::Storage)),
     }
-    let storage = snapshot.storage(storage).ok_or_else(|| Error::not_found(Noun::Storage).at("storage"))?;
+    let storage = snapshot.storage(storage).ok_or_else(|| Error::not_found(Noun::Storage).at(Field::Storage))?;
     if probe::directory_of(paths).is_none() {
-        return Err(Error::new(Kind::Forbidden, "a store is checked inside a check's own directory only").at("paths"));
+        return Err(
+            Error::new(Kind::Forbidden, "a store is checked inside a check's own directory only").at(Field::Paths)
+        );
     }
     let given = Actions::READ_WRITE;
     let actions = wanted.of(given).ok_or_else(|| not_granted(wanted, given))?;
@@ -472,11 +475,11 @@ fn combined(
 ) -> Result<Found, Error> {
     let first = chosen.first().ok_or_else(|| Error::internal("a place without paths was asked for"))?;
     if chosen.iter().any(|grant| grant.storage != first.storage) {
-        return Err(Error::new(Kind::Invalid, "the paths lie in different stores; ask for each alone").at("paths"));
+        return Err(Error::new(Kind::Invalid, "the paths lie in different stores; ask for each alone").at(Field::Paths));
     }
     if chosen.len() > MOST_GRANTS {
         let said = format!("{} grants open these paths; the most for one credential is {MOST_GRANTS}", chosen.len());
-        return Err(Error::new(Kind::Invalid, said).at("paths"));
+        return Err(Error::new(Kind::Invalid, said).at(Field::Paths));
     }
     let granted = chosen.iter().fold(first.scope.actions(), |sum, grant| sum.intersect(grant.scope.actions()));
     let actions = wanted.of(granted).ok_or_else(|| not_granted(wanted, granted))?;
@@ -509,7 +512,7 @@ fn path_shown(path: &Path) -> String {
 }
 
 fn outside(what: &str) -> Error {
-    Error::new(Kind::Forbidden, format!("no live grant opens {what} for this")).at("paths")
+    Error::new(Kind::Forbidden, format!("no live grant opens {what} for this")).at(Field::Paths)
 }
 
 #[cfg(test)]

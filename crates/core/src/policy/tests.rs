@@ -218,7 +218,7 @@ fn a_lifetime_under_the_floor_names_the_floor() {
     let snapshot = snapshot(vec![grant(10, &[dir("a")], Actions::READ)]);
     let short = Ask { lifetime: Asked::For(Lifetime::secs(10)), ..ask(lake(&[dir("a")])) };
     let error = decide(&snapshot, &caller(), &short, at(0)).unwrap_err();
-    assert_eq!((error.kind(), error.field()), (Kind::Invalid, Some("ttl_secs")));
+    assert_eq!((error.kind(), error.field()), (Kind::Invalid, Some("lifetime")));
     assert_eq!(error.message(), "a lifetime of 10 s is too short; the least here is 60 s and the most 604800 s");
 }
 

@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 use valetkey_core::Kind;
+use valetkey_core::field::Field;
 
 use crate::edge::{Refused, Row};
 
@@ -48,11 +49,24 @@ struct Item<'a> {
     kind: &'static str,
 }
 
+/// A field with its place in the request, as in `body.key`; its requests have none of what an ask is made of.
+fn place(field: &Field) -> Option<&str> {
+    match field {
+        Field::Other(place) => Some(place),
+        Field::Access
+        | Field::Bucket
+        | Field::Grant
+        | Field::Lifetime
+        | Field::Paths
+        | Field::Storage
+        | Field::Attribute(_) => None,
+    }
+}
+
 pub(super) fn body(refused: &Refused<'_>) -> Vec<u8> {
     let errors = match refused.kind {
-        // A field is written with its place, as in `body.key`.
         Kind::Invalid => Some([Item {
-            loc: refused.field.unwrap_or("request").split('.').collect(),
+            loc: refused.field.and_then(place).unwrap_or("request").split('.').collect(),
             msg: refused.said,
             kind: "value_error",
         }]),

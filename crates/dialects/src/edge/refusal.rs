@@ -1,6 +1,7 @@
 //! What a dialect's tables see of a refusal.
 
 use valetkey_core::Kind;
+use valetkey_core::field::Field;
 
 /// A dialect's status and code for one kind of refusal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,8 +23,10 @@ pub struct Refused<'a> {
     pub kind: Kind,
     /// The words for the caller.
     pub said: &'a str,
-    /// The field of the request at fault.
-    pub field: Option<&'a str>,
+    /// What of the request is at fault; the dialect's table has its own name for it, or none.
+    pub field: Option<&'a Field>,
+    /// The code of a protocol within the dialect's, where it is told in that one's manner.
+    pub code: Option<&'static str>,
     /// The request's id, as the answer's header has it.
     pub request_id: &'a str,
     /// The request's number.

@@ -22,7 +22,8 @@ pub(super) fn response(
         row,
         kind: error.kind(),
         said: error.message(),
-        field: error.field(),
+        field: error.fault(),
+        code: error.code(),
         request_id: request_id.to_str().unwrap_or_default(),
         request_number: number,
     };

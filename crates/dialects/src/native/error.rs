@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::Kind;
+use valetkey_core::field::Field;
 
 use crate::edge::{Refused, Row};
 
@@ -27,6 +28,20 @@ pub(super) fn row(kind: Kind) -> Row {
         Kind::Internal => (500, "The server failed"),
     };
     Row { status, code: kind.slug(), title }
+}
+
+/// A field, as this API names it. What administration says of a noun is called here as the domain calls it.
+fn name(field: &Field) -> &str {
+    match field {
+        Field::Access => "access",
+        Field::Bucket => "bucket",
+        Field::Grant => "grant",
+        Field::Lifetime => "ttl_secs",
+        Field::Paths => "paths",
+        Field::Storage => "storage",
+        Field::Attribute(attribute) => attribute.as_str(),
+        Field::Other(name) => name,
+    }
 }
 
 /// A refusal (RFC 9457).
@@ -56,7 +71,7 @@ pub(super) fn body(refused: &Refused<'_>) -> Vec<u8> {
         title: refused.row.title,
         status: refused.row.status,
         detail: refused.said,
-        field: refused.field,
+        field: refused.field.map(name),
         code: refused.row.code,
         request_id: refused.request_id,
     };

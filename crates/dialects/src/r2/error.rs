@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use valetkey_core::Kind;
 use valetkey_core::error::{Noun, Stranger};
+use valetkey_core::field::Field;
 
 use crate::edge::{Refused, Row};
 
@@ -42,40 +43,43 @@ pub(super) fn row(kind: Kind) -> Row {
 }
 
 #[derive(Serialize)]
-struct Envelope<'a> {
+struct Envelope {
     success: bool,
-    errors: [Inner<'a>; 1],
+    errors: [Inner; 1],
     messages: [(); 0],
     result: (),
 }
 
 #[derive(Serialize)]
-struct Inner<'a> {
+struct Inner {
     code: u16,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<Source<'a>>,
+    source: Option<Source>,
 }
 
 #[derive(Serialize)]
-struct Source<'a> {
-    pointer: std::borrow::Cow<'a, str>,
+struct Source {
+    pointer: String,
 }
 
-/// Where a field stands in the request, as a JSON pointer. What policy names in its own words is named as the request has it.
-fn pointer(field: &str) -> String {
+/// Where a field stands in the request, as a JSON pointer; nothing if these requests have no such field.
+fn pointer(field: &Field) -> Option<String> {
     let named = match field {
-        "ttl_secs" => "ttlSeconds",
-        "access" => "permission",
-        "paths" => "prefixes",
-        other => other,
+        Field::Access => "permission",
+        Field::Bucket => "bucket",
+        Field::Lifetime => "ttlSeconds",
+        Field::Paths => "prefixes",
+        Field::Other(name) => name,
+        Field::Grant | Field::Storage | Field::Attribute(_) => return None,
     };
-    format!("/{}", named.replace('~', "~0").replace('/', "~1"))
+    Some(format!("/{}", named.replace('~', "~0").replace('/', "~1")))
 }
 
 pub(super) fn body(refused: &Refused<'_>) -> Vec<u8> {
-    let code = match (refused.kind, refused.field) {
-        (Kind::Invalid, Some("bucket")) => INVALID_BUCKET_NAME,
+    let pointer = refused.field.and_then(pointer);
+    let code = match (refused.kind, pointer.as_deref()) {
+        (Kind::Invalid, Some("/bucket")) => INVALID_BUCKET_NAME,
         // The table holds numbers only; a test says so.
         _ => refused.row.code.parse().unwrap_or(10001),
     };
@@ -84,7 +88,7 @@ pub(super) fn body(refused: &Refused<'_>) -> Vec<u8> {
         errors: [Inner {
             code,
             message: format!("{} {}", refused.row.title.trim_end_matches('.'), wrapped(refused.said)),
-            source: refused.field.map(|field| Source { pointer: pointer(field).into() }),
+            source: pointer.map(|pointer| Source { pointer }),
         }],
         messages: [],
         result: (),

@@ -8,9 +8,6 @@ use valetkey_core::Kind;
 
 use crate::edge::{Refused, Row};
 
-/// What the field of a refusal starts with that is told as OAuth tells it (RFC 6749, section 5.2); its code follows.
-pub(super) const OAUTH: &str = "oauth.";
-
 pub(super) fn row(kind: Kind) -> Row {
     let (status, code) = match kind {
         Kind::Malformed | Kind::TooLarge => (400, "MALFORMED_REQUEST"),
@@ -45,7 +42,8 @@ struct Oauth<'a> {
 
 pub(super) fn body(refused: &Refused<'_>) -> Vec<u8> {
     // Only strings: writing them cannot fail.
-    match refused.field.and_then(|field| field.strip_prefix(OAUTH)) {
+    match refused.code {
+        // As OAuth tells it (RFC 6749, section 5.2).
         Some(error) => serde_json::to_vec(&Oauth { error, error_description: refused.said }),
         None => serde_json::to_vec(&Envelope { error_code: refused.row.code, message: refused.said }),
     }
@@ -53,9 +51,7 @@ pub(super) fn body(refused: &Refused<'_>) -> Vec<u8> {
 }
 
 pub(super) fn headers(refused: &Refused<'_>, headers: &mut HeaderMap) {
-    if let (Kind::Unauthenticated(_), Some(_)) =
-        (refused.kind, refused.field.and_then(|field| field.strip_prefix(OAUTH)))
-    {
+    if let (Kind::Unauthenticated(_), Some(_)) = (refused.kind, refused.code) {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"delta-sharing\""));
     }
 }

@@ -13,7 +13,6 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind, Secret, access};
 
-use super::error::OAUTH;
 use super::{NAME, Sharing, json_reply};
 use crate::edge::{Call, Plain, Reply, basic};
 
@@ -21,7 +20,7 @@ use crate::edge::{Call, Plain, Reply, basic};
 const LIFETIME: Lifetime = Lifetime::secs(3600);
 
 fn refused(kind: Kind, code: &'static str, said: &'static str) -> Error {
-    Error::new(kind, said).at(format!("{OAUTH}{code}"))
+    Error::new(kind, said).coded(code)
 }
 
 fn unknown_client() -> Error {

@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
 use tower::ServiceExt as _;
 use valetkey_core::error::{Error, Kind};
+use valetkey_core::field::Field;
 
 use super::world::World;
 use crate::edge::{self, Class, Dialect, EdgeLimits, Reply, Route, Row};
@@ -29,7 +30,8 @@ async fn every_kind_in_every_dialect_on_one_page() {
                 row: (dialect.row)(*kind),
                 kind: *kind,
                 said: "words for the caller",
-                field: Some("field"),
+                field: Some(&Field::from("field")),
+                code: None,
                 request_id: "7",
                 request_number: 7,
             };

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode};
 use valetkey_core::credential::Issued;
+use valetkey_core::field::Field;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::lease::{Lease, LeaseState};
 use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, NewStorage};
@@ -86,7 +87,7 @@ async fn a_store_that_fails_is_told_in_each_dialects_form_without_what_was_noted
         }),
         ("cannot express", || {
             Error::new(Kind::Invalid, "200 paths are too many for one key of this store")
-                .at("paths")
+                .at(Field::Paths)
                 .note("noted: plan")
         }),
     ];

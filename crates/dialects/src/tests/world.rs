@@ -16,6 +16,7 @@ use valetkey_core::caller::{CallerRecord, Role};
 use valetkey_core::cors::{CorsRules, Rules};
 use valetkey_core::credential::Credential;
 use valetkey_core::fair::Budget;
+use valetkey_core::field::Field;
 use valetkey_core::grant::{Grantee, NewGrant};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId, TokenId};
 use valetkey_core::keyring::{Keyring, SharedKeyring};
@@ -131,7 +132,7 @@ impl StorageAdmin for Made {
     fn can_express(&self, storage: &Storage, scope: &Scope) -> Result<(), Error> {
         match (storage.kind, scope.paths()) {
             (StorageKind::Azure, Paths::Only(_)) => {
-                Err(Error::new(Kind::Invalid, "the store opens whole buckets only").at("paths"))
+                Err(Error::new(Kind::Invalid, "the store opens whole buckets only").at(Field::Paths))
             }
             (StorageKind::R2, _) if scope.actions().contains(Action::PutObject) => {
                 Err(Error::new(Kind::Invalid, "the store is read only"))

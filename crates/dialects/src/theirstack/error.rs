@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 use valetkey_core::Kind;
+use valetkey_core::field::Field;
 
 use crate::edge::{Refused, Row};
 
@@ -44,8 +45,17 @@ struct Inner<'a> {
     description: String,
 }
 
+/// A field, as this API's requests name it; nothing if they have none such.
+fn name(field: &Field) -> Option<&str> {
+    match field {
+        Field::Bucket => Some("bucket"),
+        Field::Other(name) => Some(name),
+        Field::Access | Field::Grant | Field::Lifetime | Field::Paths | Field::Storage | Field::Attribute(_) => None,
+    }
+}
+
 pub(super) fn body(refused: &Refused<'_>) -> Vec<u8> {
-    let description = match refused.field {
+    let description = match refused.field.and_then(name) {
         Some(field) => format!("{field}: {}", refused.said),
         None => refused.said.to_owned(),
     };

@@ -17,6 +17,7 @@ use reqwest::Method;
 use reqwest::header::AUTHORIZATION;
 use serde::{Deserialize, Serialize};
 use valetkey_core::credential::{Credential, Narrowed, S3Keys};
+use valetkey_core::field::Field;
 use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::name::shortened;
 use valetkey_core::nouns::provider::{Facts, Hints};
@@ -294,7 +295,7 @@ impl R2 {
                     let text = std::str::from_utf8(path.bytes()).map_err(|_| {
                         let shown = shortened(&String::from_utf8_lossy(path.bytes()));
                         Error::new(Kind::Invalid, format!("the store cannot give a key for `{shown}`: it is not UTF-8"))
-                            .at("paths")
+                            .at(Field::Paths)
                     })?;
                     match path {
                         Path::Object(_) => {
@@ -438,7 +439,7 @@ fn too_many(scope: &Scope) -> Error {
         Paths::Only(paths) => paths.len(),
     };
     Error::new(Kind::Invalid, format!("{count} paths do not fit into one credential of this storage; request several"))
-        .at("paths")
+        .at(Field::Paths)
 }
 
 #[async_trait]

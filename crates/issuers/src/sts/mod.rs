@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::credential::{Credential, S3Keys};
+use valetkey_core::field::Field;
 use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::nouns::provider::{Facts, Hints};
 use valetkey_core::nouns::storage_admin::Ended;
@@ -189,7 +190,7 @@ impl Upstream for Sts {
             Kind::Invalid,
             format!("{paths} paths do not fit into one session policy once it is packed; request several credentials"),
         )
-        .at("paths")
+        .at(Field::Paths)
         .note("every policy that says the scope was answered `PackedPolicyTooLarge`"))
     }
 

@@ -1,6 +1,7 @@
 //! Fits a scope into the room a store has for session policies: whole if it fits, otherwise without what is of the least use,
 //! otherwise not at all. Never by saying more than the scope.
 
+use valetkey_core::field::Field;
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::{Error, Kind};
 
@@ -49,7 +50,7 @@ pub(crate) fn too_many(paths: usize, fit: usize) -> Error {
     } else {
         format!("about {fit} do: request {} credentials", paths.div_ceil(fit))
     };
-    Error::new(Kind::Invalid, format!("{paths} paths do not fit into one session policy; {hint}")).at("paths")
+    Error::new(Kind::Invalid, format!("{paths} paths do not fit into one session policy; {hint}")).at(Field::Paths)
 }
 
 /// How many of the paths fit, from the first on.

@@ -18,6 +18,7 @@ pub use operations::Operations;
 use crate::account::Standing;
 use crate::caller::Caller;
 use crate::error::{Error, Kind, Noun};
+use crate::field::Attribute;
 use crate::grant::{Grant, GrantTime, Grantee, Origin};
 use crate::id::{AccountId, CallerId, GrantId, StorageId, TokenId};
 use crate::lease::Revoker;
@@ -159,10 +160,12 @@ impl NewParent {
     /// `Invalid`.
     pub fn check(&self, now: Timestamp) -> Result<(), Error> {
         if self.buckets.is_empty() {
-            return Err(Error::new(Kind::Invalid, "a parent access key opens at least one bucket").at("buckets"));
+            return Err(
+                Error::new(Kind::Invalid, "a parent access key opens at least one bucket").at(Attribute::Buckets)
+            );
         }
         if self.until.is_some_and(|until| until <= now) {
-            return Err(Error::new(Kind::Invalid, "the end is not in the future").at("until"));
+            return Err(Error::new(Kind::Invalid, "the end is not in the future").at(Attribute::Until));
         }
         Ok(())
     }
@@ -170,7 +173,7 @@ impl NewParent {
     /// The refusal of a name that a caller has.
     pub fn taken(&self) -> Error {
         let said = format!("there is a caller named `{}` already", self.name);
-        Error::new(Kind::AlreadyExists(Noun::ParentKey), said).at("name")
+        Error::new(Kind::AlreadyExists(Noun::ParentKey), said).at(Attribute::Name)
     }
 
     /// The grant that opens one of its buckets, which is of that storage, to its caller.
@@ -184,7 +187,7 @@ impl NewParent {
         bucket: &BucketName,
         storage: Option<StorageId>,
     ) -> Result<Grant, Error> {
-        let storage = storage.ok_or_else(|| no_bucket(bucket).at("buckets"))?;
+        let storage = storage.ok_or_else(|| no_bucket(bucket).at(Attribute::Buckets))?;
         let scope = Scope::new(bucket.clone(), Paths::Whole, self.permission.actions())
             .ok_or_else(|| Error::internal("a permission allows nothing"))?;
         // Readable where that is not too long.

@@ -18,6 +18,7 @@ pub use name::SharedName;
 
 use crate::caller::Caller;
 use crate::error::{Error, Kind, Noun};
+use crate::field::Attribute;
 use crate::grant::{Grant, Grantee, Origin};
 use crate::id::{AccountId, CallerId, GrantId, ShareId, StorageId, TableId, TokenId};
 use crate::lease::Revoker;
@@ -55,7 +56,7 @@ pub struct Share {
 pub fn comment(text: &str) -> Result<Box<str>, Error> {
     if text.chars().count() > COMMENT_CHARS {
         let said = format!("the comment is longer than {COMMENT_CHARS} characters");
-        return Err(Error::new(Kind::Invalid, said).at("comment"));
+        return Err(Error::new(Kind::Invalid, said).at(Attribute::Comment));
     }
     Ok(text.into())
 }
@@ -234,7 +235,7 @@ impl NewTable {
         if self.access.by_directory() && self.history == History::Latest {
             let said =
                 "keys to a table's directory open all its versions: share its history, or give access by `url` only";
-            return Err(Error::new(Kind::Invalid, said).at("history"));
+            return Err(Error::new(Kind::Invalid, said).at(Attribute::History));
         }
         let twice = |root: &&TableRoot| root.as_str().contains(['*', '~']);
         if self.access.by_directory()
@@ -243,11 +244,15 @@ impl NewTable {
             let said = format!(
                 "keys to the directory `{root}` would be of no use: clients that read by directory encode `*` and `~` twice; give access by `url` only, or use a directory without them"
             );
-            return Err(Error::new(Kind::Invalid, said).at(if *root == self.root { "root" } else { "auxiliary" }));
+            return Err(Error::new(Kind::Invalid, said).at(if *root == self.root {
+                Attribute::Root
+            } else {
+                Attribute::Auxiliary
+            }));
         }
         if self.auxiliary.len() > MOST_AUXILIARY {
             let said = format!("a table has at most {MOST_AUXILIARY} auxiliary locations");
-            return Err(Error::new(Kind::Invalid, said).at("auxiliary"));
+            return Err(Error::new(Kind::Invalid, said).at(Attribute::Auxiliary));
         }
         Ok(())
     }
