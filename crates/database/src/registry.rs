@@ -7,6 +7,7 @@ use valetkey_core::account::{Account, Metering, OwnQuota, Standing};
 use valetkey_core::audit::{Author, Change, ChangeFilter, Deed};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::Noun;
+use valetkey_core::field::Attribute;
 use valetkey_core::grant::{Grant, NewGrant};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
@@ -136,7 +137,7 @@ impl Catalog for Database {
 
     async fn leases(&self, filter: &LeaseFilter<'_>) -> Result<Vec<LeaseRecord>, Error> {
         if filter.limit > 10_000 {
-            return Err(Error::new(Kind::Invalid, "the most leases to list at once are 10000").at("limit"));
+            return Err(Error::new(Kind::Invalid, "the most leases to list at once are 10000").at(Attribute::Limit));
         }
         let longest_ms = registry::longest_ms(&mut *self.reader().await?).await?;
         let found = self.list(filter, longest_ms).await?;

@@ -9,6 +9,7 @@ use valetkey_core::account::{Account, OwnLimit, Standing};
 use valetkey_core::audit::Deed;
 use valetkey_core::caller::{CallerStanding, Role};
 use valetkey_core::error::Noun;
+use valetkey_core::field::Attribute;
 use valetkey_core::grant::Grant;
 use valetkey_core::id::TokenId;
 use valetkey_core::nouns::removal::{Amendment, last_operator, takes_the_last_operator};
@@ -128,7 +129,7 @@ async fn write(db: &mut SqliteConnection, change: &Amendment, now: Timestamp) ->
                     own.iter().filter(|record| record.caller == *id).map(|record| record.id).collect();
                 let operators = callers::good_tokens_of_role(&mut *db, Role::Operator, now).await?;
                 if takes_the_last_operator(&own, operators) {
-                    return Err(last_operator().at("role"));
+                    return Err(last_operator().at(Attribute::Role));
                 }
             }
             if known.standing == CallerStanding::Removed {

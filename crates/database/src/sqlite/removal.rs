@@ -7,6 +7,7 @@ use valetkey_core::Error;
 use valetkey_core::audit::Deed;
 use valetkey_core::caller::Role;
 use valetkey_core::error::{Kind, Noun};
+use valetkey_core::field::Field;
 use valetkey_core::id::{CallerId, DatasetId, GrantId, ProjectId, ShareId, StorageId, TableId, TokenId, WorkspaceId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::BucketName;
@@ -30,7 +31,7 @@ async fn run(db: &mut SqliteConnection, sql: &'static str, of: &[u8]) -> Result<
 
 /// The store of a bucket.
 pub(crate) async fn storage_of(db: &mut SqliteConnection, bucket: &BucketName) -> Result<StorageId, Error> {
-    registry::bucket_of(db, bucket).await?.ok_or_else(|| Error::not_found(Noun::Bucket).at("bucket"))
+    registry::bucket_of(db, bucket).await?.ok_or_else(|| Error::not_found(Noun::Bucket).at(Field::Bucket))
 }
 
 /// The grants of a bucket that no share made: those go with their tables.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use valetkey_core::caller::{CallerStanding, Role};
 use valetkey_core::error::{Error, Noun};
+use valetkey_core::field::{Attribute, Field};
 use valetkey_core::grant::{Grant, Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
 use valetkey_core::lease::{Lease, Revocation, Revoker};
@@ -169,7 +170,7 @@ impl World {
             Thing::Bucket(name) => {
                 let known = self.buckets.iter().any(|(known, _)| known == name);
                 if !known {
-                    return Err(missing(Noun::Bucket).at("bucket"));
+                    return Err(missing(Noun::Bucket).at(Field::Bucket));
                 }
                 name.to_string()
             }
@@ -429,7 +430,7 @@ impl World {
                     && *role != Role::Operator
                     && takes_the_last_operator(&own, self.good_operators(now))
                 {
-                    return Err(last_operator().at("role"));
+                    return Err(last_operator().at(Attribute::Role));
                 }
                 if let Some((_, _, own, own_role)) = self.callers.iter_mut().find(|(known, ..)| known == id) {
                     (*own, *own_role) = (name.clone(), *role);
