@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::account::{Account, Kept, Metering, OwnLimit, OwnQuota, Quota, Standing};
 use valetkey_core::caller::Role;
@@ -13,16 +13,15 @@ use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::{Error, Kind};
 
-use super::authz::Whom;
+use super::api::accounts::{AccountChange, AccountRequest, CreditRequest, StandingWord};
+use super::api::given::Whom;
+use super::api::word::Worded;
 use super::ended::{StillTaken, still_taken};
 use super::error::Problem;
 use super::removal::{Removal, Said};
 use super::state::Native;
-use super::wire::{self, Worded};
+use super::wire;
 use crate::edge::{Authority, Call, Reply, json};
-
-/// Whether an account's callers are served.
-pub(super) type StandingWord = Worded<Standing>;
 
 /// An account.
 #[derive(Serialize, ToSchema)]
@@ -111,16 +110,6 @@ impl Native {
     }
 }
 
-/// An account to be made.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AccountRequest {
-    /// Its name, unique on this server.
-    name: String,
-    /// What a credential costs it; nothing if not given.
-    credits_per_vend: Option<u32>,
-}
-
 /// Makes an account. For operators.
 #[utoipa::path(post, operation_id = "create_account", path = "/api/v1/accounts", tag = "accounts", request_body = AccountRequest, responses(
     (status = 201, description = "The account", body = AccountResponse),
@@ -132,28 +121,6 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
     let metering = Metering::of(fields.credits_per_vend.unwrap_or(0));
     let account = native.shared.registry.by(authority).create_account(&name, metering, call.now).await?;
     Reply::made(&native.account_shown(&account).await)
-}
-
-/// What to change of an account; what is not given stays.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AccountChange {
-    /// Its name, unique on this server.
-    name: Option<String>,
-    /// Whether its callers are served.
-    standing: Option<StandingWord>,
-    /// What a credential costs it; 0 is nothing.
-    credits_per_vend: Option<u32>,
-    /// The bucket whose datasets its callers get when theirs lie in several and they name none; empty for none.
-    datasets_bucket: Option<String>,
-    /// The most bytes it may keep at the embedded store and in uploads in parts; 0 is any, `null` what the server's settings say.
-    #[serde(default)]
-    #[schema(value_type = Option<u64>)]
-    max_bytes: Whom<u64>,
-    /// The most objects it may keep at the embedded store; 0 is any, `null` what the server's settings say.
-    #[serde(default)]
-    #[schema(value_type = Option<u64>)]
-    max_objects: Whom<u64>,
 }
 
 /// The highest limit: what the database can count.
@@ -254,14 +221,6 @@ pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority
     let account = native.account(&call, Some(call.params.get("account")?)).await?;
     let said = Said::read(&call.query)?;
     Reply::json(&native.removed(&call, authority, &Thing::Account(account.id), said).await?)
-}
-
-/// Credits to add.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CreditRequest {
-    /// How many; 1 to 1,000,000,000,000.
-    credits: u64,
 }
 
 /// An account's credits.

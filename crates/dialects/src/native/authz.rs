@@ -1,7 +1,6 @@
 //! Who may know and do what: the one place where this API looks at roles.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer};
 use valetkey_core::account::Account;
 use valetkey_core::caller::{Caller, CallerRecord, Role};
 use valetkey_core::error::Noun;
@@ -77,35 +76,6 @@ pub(super) fn may_see(caller: &Caller, account: AccountId, owner: CallerId) -> b
 /// Reads a role's name.
 pub(super) fn role(text: &str) -> Result<Role, Error> {
     wire::word(text, "a role", "role")
-}
-
-/// Whom something is to be for, as a field says it: everyone must be meant, not forgotten.
-#[derive(Default)]
-pub(super) enum Whom<T> {
-    /// The field is not there.
-    #[default]
-    Unsaid,
-    /// `null`.
-    Everyone,
-    /// A name or id, or several.
-    Named(T),
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Whom<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(Option::deserialize(from)?.map_or(Self::Everyone, Self::Named))
-    }
-}
-
-impl<T> Whom<T> {
-    /// Who is named; nothing for everyone. Refuses with these words if the field is not there.
-    pub(super) fn said(self, field: &'static str, words: &'static str) -> Result<Option<T>, Error> {
-        match self {
-            Self::Unsaid => Err(Error::new(Kind::Invalid, words).at(field)),
-            Self::Everyone => Ok(None),
-            Self::Named(named) => Ok(Some(named)),
-        }
-    }
 }
 
 /// Whether an account is the one that is named by its name or id.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::error::Noun;
 use valetkey_core::name::BucketName;
@@ -11,6 +11,7 @@ use valetkey_core::scope::{Actions, Paths, Scope};
 use valetkey_core::storage::{Shape, Storage};
 use valetkey_core::{Error, Kind};
 
+use super::api::buckets::BucketRequest;
 use super::error::Problem;
 use super::removal::{Removal, Said};
 use super::state::Native;
@@ -41,16 +42,6 @@ pub(super) async fn list(native: Arc<Native>, _: Call) -> Result<Reply, Error> {
     let shown =
         buckets.into_iter().map(|(bucket, id)| BucketResponse { bucket: bucket.to_string(), storage: id.to_string() });
     Reply::json(&BucketList { buckets: shown.collect() })
-}
-
-/// A bucket to be made.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct BucketRequest {
-    /// Its name, unique on this server.
-    bucket: String,
-    /// Its store, by name or id; may be left out when there is just one.
-    storage: Option<String>,
 }
 
 /// Makes a bucket, here and at its store. For operators.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::account::Standing;
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
@@ -13,14 +13,14 @@ use valetkey_core::nouns::registry::CallerFilter;
 use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::{Error, Kind};
 
-use super::accounts::StandingWord;
+use super::api::callers::{CallerChange, CallerRequest};
+use super::api::word::Worded;
 use super::ended::{StillTaken, still_taken};
 use super::error::Problem;
 use super::lists::Names;
 use super::removal::{Removal, Said};
 use super::state::Native;
-use super::wire::{self, Worded};
-use super::{authz, lists};
+use super::{authz, lists, wire};
 use crate::edge::{Authority, Call, Query, Reply, json};
 
 /// A caller.
@@ -111,16 +111,6 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     page(&native, &call, Some(account.id), query).await
 }
 
-/// A caller to be made.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CallerRequest {
-    /// Its name, unique in its account.
-    name: String,
-    /// `member` (if not given), `admin` or `operator`.
-    role: Option<String>,
-}
-
 /// Makes a caller, or finds the one of that name and role. For admins in their account, never for a role above their own.
 #[utoipa::path(post, operation_id = "create_caller", path = "/api/v1/accounts/{account}/callers", tag = "accounts", request_body = CallerRequest, params(
     ("account" = String, Path, description = "The account's name or id"),
@@ -137,21 +127,6 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
     let id = native.shared.registry.by(authority).ensure_caller(account.id, &name, role, call.now).await?;
     let known = native.shared.registry.caller_by_id(id).await?.ok_or_else(|| Error::not_found(Noun::Caller))?;
     Reply::made(&CallerResponse::of(&known))
-}
-
-/// What to change of a caller; what is not given stays.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CallerChange {
-    /// Its name, unique in its account.
-    #[serde(default, deserialize_with = "wire::given")]
-    name: Option<String>,
-    /// `member`, `admin` or `operator`.
-    #[serde(default, deserialize_with = "wire::given")]
-    role: Option<String>,
-    /// Whether it is served.
-    #[serde(default, deserialize_with = "wire::given")]
-    standing: Option<StandingWord>,
 }
 
 /// A caller that was changed.

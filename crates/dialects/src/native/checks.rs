@@ -2,25 +2,16 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_check::{Report, Row, Status};
 use valetkey_core::Error;
 use valetkey_core::name::BucketName;
 
+use super::api::checks::CheckRequest;
 use super::error::Problem;
 use super::state::{NAME, Native};
-use super::wire;
 use crate::edge::{Call, Reply, json};
-
-/// Where to check a store.
-#[derive(Deserialize, ToSchema, Default)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CheckRequest {
-    /// One of the storage's buckets; the first of them, if not given.
-    #[serde(default, deserialize_with = "wire::given")]
-    bucket: Option<String>,
-}
 
 /// What a check of a store found.
 #[derive(Serialize, ToSchema)]

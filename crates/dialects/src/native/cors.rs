@@ -3,48 +3,17 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use valetkey_core::Error;
 use valetkey_core::cors::{Rule, Rules};
 use valetkey_core::error::Noun;
 use valetkey_core::id::StorageId;
 use valetkey_core::name::BucketName;
 
+use super::api::cors::{CorsRequest, CorsRule};
 use super::error::Problem;
 use super::state::Native;
 use super::wire;
 use crate::edge::{Authority, Call, Reply, json};
-
-/// What pages of some origins may do.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CorsRule {
-    /// Its name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    /// Origins, as in `https://app.example.com`; one `*` in each stands for any text.
-    allowed_origins: Vec<String>,
-    /// `GET`, `HEAD`, `PUT`, `POST` or `DELETE`.
-    allowed_methods: Vec<String>,
-    /// Headers that a page may send; one `*` in each stands for any text.
-    #[serde(default)]
-    allowed_headers: Vec<String>,
-    /// Headers of an answer that a page may read.
-    #[serde(default)]
-    exposed_headers: Vec<String>,
-    /// For how many seconds a browser may remember; at most 86400.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    max_age_secs: Option<u32>,
-}
-
-/// A bucket's CORS rules: of several that fit a page the first answers.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CorsRequest {
-    /// At most 100.
-    rules: Vec<CorsRule>,
-}
 
 impl From<&Rule> for CorsRule {
     fn from(rule: &Rule) -> Self {

@@ -14,8 +14,10 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::vending::Vended;
 use valetkey_core::{Error, Kind};
 
+use super::api::given::given;
+use super::api::scopes::Access;
 use super::error::Problem;
-use super::scopes::{Access, PathRequest, ScopeResponse, wish};
+use super::scopes::{PathRequest, ScopeResponse, wish};
 use super::state::{NAME, Native};
 use super::{authz, wire};
 use crate::edge::{Call, Reply, json};
@@ -25,34 +27,34 @@ use crate::edge::{Call, Reply, json};
 #[serde(deny_unknown_fields)]
 pub(super) struct AskRequest {
     /// A grant by its id, name or `account/name`; whole, or narrowed to the paths given.
-    #[serde(default, deserialize_with = "wire::given")]
+    #[serde(default, deserialize_with = "given")]
     grant: Option<String>,
     /// A bucket; whichever of the caller's grants open the paths given.
-    #[serde(default, deserialize_with = "wire::given")]
+    #[serde(default, deserialize_with = "given")]
     bucket: Option<String>,
     /// A directory, without its last slash.
-    #[serde(default, deserialize_with = "wire::given")]
+    #[serde(default, deserialize_with = "given")]
     prefix: Option<String>,
     /// Directories, without their last slashes.
-    #[serde(default, deserialize_with = "wire::given")]
+    #[serde(default, deserialize_with = "given")]
     prefixes: Option<Vec<String>>,
     /// Exactly these keys.
-    #[serde(default, deserialize_with = "wire::given")]
+    #[serde(default, deserialize_with = "given")]
     objects: Option<Vec<String>>,
     /// Anything that starts with one of these.
-    #[serde(default, deserialize_with = "wire::given")]
+    #[serde(default, deserialize_with = "given")]
     raw_prefixes: Option<Vec<String>>,
     /// `true` to mean the whole bucket.
-    #[serde(default, deserialize_with = "wire::given")]
+    #[serde(default, deserialize_with = "given")]
     whole_bucket: Option<bool>,
     /// `read` (if neither this nor `actions` is given), `write` or `read-write`: what is granted of it.
-    #[serde(default, deserialize_with = "wire::given")]
+    #[serde(default, deserialize_with = "given")]
     access: Option<Access>,
     /// Actions by name: all of them, or a refusal.
-    #[serde(default, deserialize_with = "wire::given")]
+    #[serde(default, deserialize_with = "given")]
     actions: Option<Vec<String>>,
     /// For how many seconds. Cut to what the grant, the caller's token and the store allow.
-    #[serde(default, deserialize_with = "wire::given")]
+    #[serde(default, deserialize_with = "given")]
     ttl_secs: Option<i64>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::error::Noun;
 use valetkey_core::name::{BucketName, Name};
@@ -12,7 +12,8 @@ use valetkey_core::nouns::table::Key;
 use valetkey_core::scope::{Actions, Path, Paths};
 use valetkey_core::{Error, Kind};
 
-use super::authz::Whom;
+use super::api::datasets::{DatasetChange, DatasetRequest};
+use super::api::given::Whom;
 use super::buckets::carried;
 use super::error::Problem;
 use super::removal::{Removal, Said};
@@ -97,36 +98,6 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     Reply::json(&DatasetList { datasets: meant.map(DatasetResponse::of).collect() })
 }
 
-/// A dataset to be added.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct DatasetRequest {
-    /// Its name, unique on this server.
-    name: String,
-    /// The group it is listed under.
-    topic: String,
-    /// A sentence for people; empty if not given.
-    description: Option<String>,
-    /// Its bucket.
-    bucket: String,
-    /// Its directory, without the last slash.
-    prefix: String,
-    /// The files' format; `parquet` if not given.
-    format: Option<String>,
-    /// How often it is renewed; `daily` if not given.
-    frequency: Option<String>,
-    /// The version of its layout; `1` if not given.
-    version: Option<String>,
-    /// Whether another takes its place.
-    deprecated: Option<bool>,
-    /// Which of its files is the newest one: `time` (written last; if not given) or `key` (its key comes last).
-    newest: Option<String>,
-    /// The key of the object, in its bucket, that explains its columns.
-    dictionary: Option<String>,
-    /// The key of the object, in its bucket, that shows a few of its rows.
-    sample: Option<String>,
-}
-
 /// Which file of a dataset is the newest, as it is written.
 fn newest(text: Option<&str>) -> Result<Newest, Error> {
     text.map_or(Some(Newest::ByTime), Newest::parse)
@@ -189,44 +160,6 @@ pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority
     let said = Said::read(&call.query)?;
     let dataset = native.dataset(call.params.get("dataset")?).await?;
     Reply::json(&native.removed(&call, authority, &Thing::Dataset(dataset.id), said).await?)
-}
-
-/// What to change of a dataset; what is not given stays. Its place cannot be changed: grants were given of it.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct DatasetChange {
-    /// Its name, unique on this server.
-    #[serde(default, deserialize_with = "wire::given")]
-    name: Option<String>,
-    /// The group it is listed under.
-    #[serde(default, deserialize_with = "wire::given")]
-    topic: Option<String>,
-    /// A sentence for people.
-    #[serde(default, deserialize_with = "wire::given")]
-    description: Option<String>,
-    /// The files' format.
-    #[serde(default, deserialize_with = "wire::given")]
-    format: Option<String>,
-    /// How often it is renewed.
-    #[serde(default, deserialize_with = "wire::given")]
-    frequency: Option<String>,
-    /// The version of its layout.
-    #[serde(default, deserialize_with = "wire::given")]
-    version: Option<String>,
-    /// Whether another takes its place.
-    #[serde(default, deserialize_with = "wire::given")]
-    deprecated: Option<bool>,
-    /// Which of its files is the newest one: `time` or `key`.
-    #[serde(default, deserialize_with = "wire::given")]
-    newest: Option<String>,
-    /// The key of the object that explains its columns; `null` for none.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    dictionary: Whom<String>,
-    /// The key of the object that shows a few of its rows; `null` for none.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    sample: Whom<String>,
 }
 
 /// Changes what is said of a dataset. For operators.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::caller::{Caller, CallerRecord, Role};
 use valetkey_core::error::Noun;
@@ -12,29 +12,13 @@ use valetkey_core::scope::{Action, MAX_KEY_BYTES};
 use valetkey_core::{Error, Kind};
 
 use super::accounts::{AccountResponse, BalanceResponse};
+use super::api::explain::ExplainRequest;
+use super::api::scopes::Access;
 use super::error::Problem;
-use super::scopes::{Access, action};
+use super::scopes::action;
 use super::state::Native;
 use super::wire;
 use crate::edge::{Call, Reply, json};
-
-/// What is asked about: one action on one key.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ExplainRequest {
-    /// The bucket.
-    bucket: String,
-    /// The key.
-    key: String,
-    /// The action; `get-object` if neither this nor `access` is given.
-    action: Option<String>,
-    /// `read` for `get-object`, `write` for `put-object`.
-    access: Option<Access>,
-    /// Another caller of the account, by name or id. For admins.
-    caller: Option<String>,
-    /// Another account, by name or id. For operators, with `caller`.
-    account: Option<String>,
-}
 
 /// A grant, to name it by.
 #[derive(Serialize, ToSchema)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
@@ -17,12 +17,13 @@ use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
-use super::authz::Whom;
+use super::api::given::Whom;
+use super::api::grants::{GrantChange, GrantRequest};
 use super::ended::{StillTaken, still_taken};
 use super::error::Problem;
 use super::lists::Names;
 use super::removal::{Changing, Removal, Said};
-use super::scopes::{Access, PathRequest, ScopeResponse, wish};
+use super::scopes::{PathRequest, ScopeResponse, wish};
 use super::state::Native;
 use super::{authz, lists, wire};
 use crate::edge::{Authority, Call, Query, Reply, json};
@@ -182,54 +183,6 @@ async fn reach(native: &Native, call: &Call, query: &Query, limit: u32) -> Resul
     Reply::json(&GrantList { grants, unlisted, next_after: None })
 }
 
-/// A grant to be added.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GrantRequest {
-    /// The account, by name or id.
-    account: String,
-    /// Its name, unique in its account.
-    name: String,
-    /// The caller it is for, by name or id; `null` for everyone of the account. Must be given.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, required = true)]
-    to: Whom<String>,
-    /// The bucket; the dataset's if not given.
-    #[serde(default, deserialize_with = "wire::given")]
-    bucket: Option<String>,
-    /// A directory, without its last slash.
-    #[serde(default, deserialize_with = "wire::given")]
-    prefix: Option<String>,
-    /// Directories, without their last slashes.
-    #[serde(default, deserialize_with = "wire::given")]
-    prefixes: Option<Vec<String>>,
-    /// Exactly these keys.
-    #[serde(default, deserialize_with = "wire::given")]
-    objects: Option<Vec<String>>,
-    /// Anything that starts with one of these.
-    #[serde(default, deserialize_with = "wire::given")]
-    raw_prefixes: Option<Vec<String>>,
-    /// `true` to mean the whole bucket.
-    #[serde(default, deserialize_with = "wire::given")]
-    whole_bucket: Option<bool>,
-    /// `read` (if neither this nor `actions` is given), `write` or `read-write`.
-    #[serde(default, deserialize_with = "wire::given")]
-    access: Option<Access>,
-    /// Actions by name.
-    #[serde(default, deserialize_with = "wire::given")]
-    actions: Option<Vec<String>>,
-    /// No credential of it lives longer, in seconds; what the store allows if not given.
-    #[serde(default, deserialize_with = "wire::given")]
-    max_ttl_secs: Option<i64>,
-    /// It opens nothing before.
-    from: Option<String>,
-    /// It opens nothing from then on.
-    until: Option<String>,
-    /// The dataset it opens, by name or id; whole, or the paths given inside it.
-    #[serde(default, deserialize_with = "wire::given")]
-    dataset: Option<String>,
-}
-
 /// Adds a grant. For operators.
 #[utoipa::path(post, operation_id = "create_grant", path = "/api/v1/grants", tag = "grants", request_body = GrantRequest, responses(
     (status = 201, description = "The grant", body = GrantResponse),
@@ -351,47 +304,6 @@ pub(super) struct GrantRemoved {
     credentials_ended: bool,
     #[serde(flatten)]
     removal: Removal,
-}
-
-/// What to change of a grant; what is not given stays. Its account, caller, bucket and dataset cannot be changed.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GrantChange {
-    /// Its name, unique in its account.
-    #[serde(default, deserialize_with = "wire::given")]
-    name: Option<String>,
-    /// A directory, without its last slash; with the fields below it takes the place of all paths.
-    #[serde(default, deserialize_with = "wire::given")]
-    prefix: Option<String>,
-    /// Directories, without their last slashes.
-    #[serde(default, deserialize_with = "wire::given")]
-    prefixes: Option<Vec<String>>,
-    /// Exactly these keys.
-    #[serde(default, deserialize_with = "wire::given")]
-    objects: Option<Vec<String>>,
-    /// Anything that starts with one of these.
-    #[serde(default, deserialize_with = "wire::given")]
-    raw_prefixes: Option<Vec<String>>,
-    /// `true` to mean the whole bucket.
-    #[serde(default, deserialize_with = "wire::given")]
-    whole_bucket: Option<bool>,
-    /// `read`, `write` or `read-write`.
-    #[serde(default, deserialize_with = "wire::given")]
-    access: Option<Access>,
-    /// Actions by name.
-    #[serde(default, deserialize_with = "wire::given")]
-    actions: Option<Vec<String>>,
-    /// No credential of it lives longer, in seconds.
-    #[serde(default, deserialize_with = "wire::given")]
-    max_ttl_secs: Option<i64>,
-    /// It opens nothing before; `null` for no beginning.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    from: Whom<String>,
-    /// It opens nothing from then on; `null` for no end.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    until: Whom<String>,
 }
 
 /// An instant that a field changes: as it was, none, or another.

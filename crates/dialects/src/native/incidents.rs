@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
@@ -16,6 +16,7 @@ use valetkey_core::nouns::parent::{Child, SessionToken};
 use valetkey_core::nouns::registry::{LeaseFilter, Outliving, TokenRecord};
 use valetkey_core::{Error, Kind};
 
+use super::api::incidents::IncidentRequest;
 use super::ended::{StillTaken, still_taken};
 use super::ending::{Doomed, Extent, LastOperator};
 use super::error::Problem;
@@ -33,20 +34,6 @@ const PAGE: u32 = 1000;
 const EVERY: u32 = 100_000;
 /// More than any credential has.
 const MOST_BYTES: usize = 16 * 1024;
-
-/// What leaked.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct IncidentRequest {
-    /// A token or its id, an access key id of ours, a lease's id, a parent access key's id, a session token that was signed with
-    /// one, or a credential of a store that somebody else runs: its access key id, the signature or token itself, or `sha256:` and
-    /// the digest of that. Also a URL that was signed beforehand with one of them.
-    what: String,
-    /// Says all of it and ends nothing.
-    dry_run: Option<bool>,
-    /// Even if no operator has a token that is good afterwards.
-    last_operator: Option<bool>,
-}
 
 /// What something that leaked is.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]

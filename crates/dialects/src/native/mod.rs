@@ -4,6 +4,7 @@
 //! Who may know of a thing sees it; to everyone else it is not there (404). Who knows and may not gets 403.
 
 mod accounts;
+pub mod api;
 mod audit;
 mod authz;
 mod buckets;
@@ -46,15 +47,16 @@ use valetkey_core::nouns::table::TableLogs;
 
 use crate::edge::{Authority, Call, Class, Dialect, Reply, Route, Shared, bearer, no_headers, usual_headers};
 
+use self::api::operations::{self as op, Operation};
 use self::state::Native;
 
 pub use openapi::document;
 pub use state::{NAME, Settings};
 
-/// A row of a route that changes nothing: its path, the least role that is let in, and what its query knows.
-fn read<F>(
+/// A row of a route that changes nothing: its operation, the least role that is let in, and what its query knows.
+fn read<const N: usize, F>(
     native: &Arc<Native>,
-    path: &'static str,
+    operation: Operation<N>,
     needs: Role,
     query: &'static [&'static str],
     handler: fn(Arc<Native>, Call) -> F,
@@ -63,14 +65,15 @@ where
     F: Future<Output = Result<Reply, Error>> + Send + 'static,
 {
     let native = Arc::clone(native);
-    let route = Route::token(Method::GET, path, Class::Common, move |call| handler(Arc::clone(&native), call));
+    let route =
+        Route::token(operation.method, operation.path, Class::Common, move |call| handler(Arc::clone(&native), call));
     route.needs(needs).query(query)
 }
 
 /// The same of one that is asked with a body.
-fn ask<F>(
+fn ask<const N: usize, F>(
     native: &Arc<Native>,
-    (path, class): (&'static str, Class),
+    (operation, class): (Operation<N>, Class),
     needs: Role,
     handler: fn(Arc<Native>, Call) -> F,
 ) -> Route
@@ -78,14 +81,13 @@ where
     F: Future<Output = Result<Reply, Error>> + Send + 'static,
 {
     let native = Arc::clone(native);
-    Route::token(Method::POST, path, class, move |call| handler(Arc::clone(&native), call)).needs(needs)
+    Route::token(operation.method, operation.path, class, move |call| handler(Arc::clone(&native), call)).needs(needs)
 }
 
 /// The same of one that changes something.
-fn change<F>(
+fn change<const N: usize, F>(
     native: &Arc<Native>,
-    method: Method,
-    path: &'static str,
+    operation: Operation<N>,
     needs: Role,
     query: &'static [&'static str],
     handler: fn(Arc<Native>, Call, Authority) -> F,
@@ -95,12 +97,8 @@ where
 {
     let native = Arc::clone(native);
     let handler = move |call, authority| handler(Arc::clone(&native), call, authority);
-    Route::change(method, path, Class::Common, handler).needs(needs).query(query)
+    Route::change(operation.method, operation.path, Class::Common, handler).needs(needs).query(query)
 }
-
-const CORS: &str = "/api/v1/buckets/{bucket}/cors";
-const CALLERS: &str = "/api/v1/accounts/{account}/callers";
-const CALLER: &str = "/api/v1/accounts/{account}/callers/{caller}";
 
 /// Makes the dialect.
 #[expect(clippy::too_many_lines, reason = "a line for each route")]
@@ -151,180 +149,95 @@ pub fn dialect(
         body: error::body,
         body_type: "application/problem+json",
         routes: vec![
-            ask(native, ("/api/v1/credentials", Class::Credentials), Member, credentials::vend),
+            ask(native, (op::VEND, Class::Credentials), Member, credentials::vend),
             read(
                 native,
-                "/api/v1/leases",
+                op::LIST_LEASES,
                 Member,
                 &["live", "account", "caller", "token", "grant", "bucket", "since", "since_secs", "limit", "before"],
                 leases::list,
             ),
-            read(native, "/api/v1/leases/{lease}", Member, &[], leases::get),
-            change(native, Method::DELETE, "/api/v1/leases/{lease}", Member, &[], leases::end),
-            change(native, Method::POST, "/api/v1/revocations", Member, &[], revocations::revoke),
-            read(native, "/api/v1/whose/{access_key_id}", Member, &[], leases::whose),
-            ask(native, ("/api/v1/explain", Class::Common), Member, explain::explain),
-            read(native, "/api/v1/me", Member, &[], explain::me),
+            read(native, op::GET_LEASE, Member, &[], leases::get),
+            change(native, op::END_LEASE, Member, &[], leases::end),
+            change(native, op::REVOKE, Member, &[], revocations::revoke),
+            read(native, op::WHOSE, Member, &[], leases::whose),
+            ask(native, (op::EXPLAIN, Class::Common), Member, explain::explain),
+            read(native, op::ME, Member, &[], explain::me),
             read(
                 native,
-                "/api/v1/grants",
+                op::LIST_GRANTS,
                 Member,
                 &["account", "all", "name", "caller", "bucket", "since", "since_secs", "after", "limit"],
                 grants::list,
             ),
-            change(native, Method::POST, "/api/v1/grants", Operator, &[], grants::create),
-            change(
-                native,
-                Method::PATCH,
-                "/api/v1/grants/{grant}",
-                Operator,
-                &["end_credentials", "dry_run"],
-                grants::change,
-            ),
-            change(
-                native,
-                Method::DELETE,
-                "/api/v1/grants/{grant}",
-                Operator,
-                &["end_credentials", "dry_run"],
-                grants::remove,
-            ),
-            read(native, "/api/v1/accounts", Member, &[], accounts::list),
-            change(native, Method::POST, "/api/v1/accounts", Operator, &[], accounts::create),
-            change(native, Method::PATCH, "/api/v1/accounts/{account}", Operator, &[], accounts::change),
-            change(
-                native,
-                Method::DELETE,
-                "/api/v1/accounts/{account}",
-                Operator,
-                &["cascade", "last_operator", "dry_run"],
-                accounts::remove,
-            ),
-            change(native, Method::POST, "/api/v1/accounts/{account}/credits", Operator, &[], accounts::add_credits),
-            read(native, "/api/v1/callers", Member, &["account", "after", "limit"], callers::list_all),
-            read(native, CALLERS, Member, &["after", "limit"], callers::list),
-            change(native, Method::POST, CALLERS, Admin, &[], callers::create),
-            change(native, Method::PATCH, CALLER, Member, &[], callers::change),
-            change(native, Method::DELETE, CALLER, Member, &["last_operator", "dry_run"], callers::remove),
-            change(native, Method::POST, "/api/v1/incidents", Member, &[], incidents::handle),
+            change(native, op::CREATE_GRANT, Operator, &[], grants::create),
+            change(native, op::CHANGE_GRANT, Operator, &["end_credentials", "dry_run"], grants::change),
+            change(native, op::REMOVE_GRANT, Operator, &["end_credentials", "dry_run"], grants::remove),
+            read(native, op::LIST_ACCOUNTS, Member, &[], accounts::list),
+            change(native, op::CREATE_ACCOUNT, Operator, &[], accounts::create),
+            change(native, op::CHANGE_ACCOUNT, Operator, &[], accounts::change),
+            change(native, op::REMOVE_ACCOUNT, Operator, &["cascade", "last_operator", "dry_run"], accounts::remove),
+            change(native, op::ADD_CREDITS, Operator, &[], accounts::add_credits),
+            read(native, op::LIST_ALL_CALLERS, Member, &["account", "after", "limit"], callers::list_all),
+            read(native, op::LIST_CALLERS, Member, &["after", "limit"], callers::list),
+            change(native, op::CREATE_CALLER, Admin, &[], callers::create),
+            change(native, op::CHANGE_CALLER, Member, &[], callers::change),
+            change(native, op::REMOVE_CALLER, Member, &["last_operator", "dry_run"], callers::remove),
+            change(native, op::HANDLE_INCIDENT, Member, &[], incidents::handle),
             read(
                 native,
-                "/api/v1/tokens",
+                op::LIST_TOKENS,
                 Member,
                 &["account", "caller", "since", "since_secs", "after", "limit"],
                 tokens::list,
             ),
-            change(native, Method::POST, "/api/v1/tokens", Admin, &[], tokens::create),
+            change(native, op::CREATE_TOKEN, Admin, &[], tokens::create),
+            change(native, op::CHANGE_TOKEN, Member, &["end_credentials", "dry_run"], tokens::change),
+            change(native, op::END_TOKEN, Member, &["with_made", "last_operator", "dry_run"], tokens::end),
+            read(native, op::LIST_STORAGES, Operator, &[], storages::list),
+            change(native, op::CREATE_STORAGE, Operator, &[], storages::create),
+            change(native, op::CHANGE_STORAGE, Operator, &[], storages::change),
+            change(native, op::REMOVE_STORAGE, Operator, &["cascade", "dry_run"], storages::remove),
+            change(native, op::END_STORAGE_CREDENTIALS, Operator, &[], storages::end),
+            ask(native, (op::CHECK_STORAGE, Class::Common), Operator, checks::check),
+            read(native, op::LIST_BUCKETS, Operator, &[], buckets::list),
+            change(native, op::CREATE_BUCKET, Operator, &[], buckets::create),
+            read(native, op::GET_BUCKET_CORS, Operator, &[], cors::show),
+            change(native, op::SET_BUCKET_CORS, Operator, &[], cors::set),
+            change(native, op::REMOVE_BUCKET_CORS, Operator, &[], cors::remove),
+            change(native, op::REMOVE_BUCKET, Operator, &["cascade", "with_objects", "dry_run"], buckets::remove),
+            read(native, op::LIST_DATASETS, Operator, &["bucket"], datasets::list),
+            change(native, op::CREATE_DATASET, Operator, &[], datasets::create),
+            change(native, op::CHANGE_DATASET, Operator, &[], datasets::change),
+            change(native, op::REMOVE_DATASET, Operator, &["cascade", "dry_run"], datasets::remove),
+            read(native, op::LIST_SHARES, Operator, &["account"], shares::list),
+            change(native, op::CREATE_SHARE, Operator, &[], shares::create),
+            change(native, op::REMOVE_SHARE, Operator, &["end_credentials"], shares::remove),
+            read(native, op::LIST_SHARED_TABLES, Operator, &[], shares::tables),
+            change(native, op::ADD_SHARED_TABLE, Operator, &[], shares::add_table),
+            change(native, op::REMOVE_SHARED_TABLE, Operator, &["end_credentials"], shares::remove_table),
+            read(native, op::LIST_SHARE_RECIPIENTS, Operator, &["account"], shares::recipients),
+            change(native, op::GIVE_SHARE, Operator, &[], shares::give),
+            change(native, op::TAKE_SHARE, Operator, &["caller", "end_credentials"], shares::take),
+            change(native, op::CREATE_SHARE_PROFILE, Admin, &[], profiles::create),
+            change(native, op::CREATE_SHARE_LINK, Admin, &[], profiles::link),
+            read(native, op::VERIFY_LEDGER, Operator, &["expect_head"], audit::verify),
+            read(native, op::LIST_CHANGES, Operator, &["since", "since_secs", "noun", "before", "limit"], audit::list),
+            read(native, op::LIST_WORKSPACES, Admin, &["account", "bucket"], workspaces::list),
+            change(native, op::CREATE_WORKSPACE, Operator, &[], workspaces::create),
+            change(native, op::CHANGE_WORKSPACE, Operator, &["account"], workspaces::change),
             change(
                 native,
-                Method::PATCH,
-                "/api/v1/tokens/{token}",
-                Member,
-                &["end_credentials", "dry_run"],
-                tokens::change,
-            ),
-            change(
-                native,
-                Method::DELETE,
-                "/api/v1/tokens/{token}",
-                Member,
-                &["with_made", "last_operator", "dry_run"],
-                tokens::end,
-            ),
-            read(native, "/api/v1/storages", Operator, &[], storages::list),
-            change(native, Method::POST, "/api/v1/storages", Operator, &[], storages::create),
-            change(native, Method::PATCH, "/api/v1/storages/{storage}", Operator, &[], storages::change),
-            change(
-                native,
-                Method::DELETE,
-                "/api/v1/storages/{storage}",
-                Operator,
-                &["cascade", "dry_run"],
-                storages::remove,
-            ),
-            change(native, Method::POST, "/api/v1/storages/{storage}/revocations", Operator, &[], storages::end),
-            ask(native, ("/api/v1/storages/{storage}/checks", Class::Common), Operator, checks::check),
-            read(native, "/api/v1/buckets", Operator, &[], buckets::list),
-            change(native, Method::POST, "/api/v1/buckets", Operator, &[], buckets::create),
-            read(native, CORS, Operator, &[], cors::show),
-            change(native, Method::PUT, CORS, Operator, &[], cors::set),
-            change(native, Method::DELETE, CORS, Operator, &[], cors::remove),
-            change(
-                native,
-                Method::DELETE,
-                "/api/v1/buckets/{bucket}",
-                Operator,
-                &["cascade", "with_objects", "dry_run"],
-                buckets::remove,
-            ),
-            read(native, "/api/v1/datasets", Operator, &["bucket"], datasets::list),
-            change(native, Method::POST, "/api/v1/datasets", Operator, &[], datasets::create),
-            change(native, Method::PATCH, "/api/v1/datasets/{dataset}", Operator, &[], datasets::change),
-            change(
-                native,
-                Method::DELETE,
-                "/api/v1/datasets/{dataset}",
-                Operator,
-                &["cascade", "dry_run"],
-                datasets::remove,
-            ),
-            read(native, "/api/v1/shares", Operator, &["account"], shares::list),
-            change(native, Method::POST, "/api/v1/shares", Operator, &[], shares::create),
-            change(native, Method::DELETE, "/api/v1/shares/{share}", Operator, &["end_credentials"], shares::remove),
-            read(native, "/api/v1/shares/{share}/tables", Operator, &[], shares::tables),
-            change(native, Method::POST, "/api/v1/shares/{share}/tables", Operator, &[], shares::add_table),
-            change(
-                native,
-                Method::DELETE,
-                "/api/v1/shares/{share}/tables/{table}",
-                Operator,
-                &["end_credentials"],
-                shares::remove_table,
-            ),
-            read(native, "/api/v1/shares/{share}/recipients", Operator, &["account"], shares::recipients),
-            change(native, Method::POST, "/api/v1/shares/{share}/recipients", Operator, &[], shares::give),
-            change(
-                native,
-                Method::DELETE,
-                "/api/v1/shares/{share}/recipients/{account}",
-                Operator,
-                &["caller", "end_credentials"],
-                shares::take,
-            ),
-            change(native, Method::POST, "/api/v1/share-profiles", Admin, &[], profiles::create),
-            change(native, Method::POST, "/api/v1/share-links", Admin, &[], profiles::link),
-            read(native, "/api/v1/ledger/verify", Operator, &["expect_head"], audit::verify),
-            read(native, "/api/v1/audit", Operator, &["since", "since_secs", "noun", "before", "limit"], audit::list),
-            read(native, "/api/v1/workspaces", Admin, &["account", "bucket"], workspaces::list),
-            change(native, Method::POST, "/api/v1/workspaces", Operator, &[], workspaces::create),
-            change(native, Method::PATCH, "/api/v1/workspaces/{workspace}", Operator, &["account"], workspaces::change),
-            change(
-                native,
-                Method::DELETE,
-                "/api/v1/workspaces/{workspace}",
+                op::REMOVE_WORKSPACE,
                 Operator,
                 &["account", "end_credentials", "dry_run"],
                 workspaces::remove,
             ),
-            read(native, "/api/v1/parent-keys", Member, &["account", "bucket"], parent_keys::list),
-            change(native, Method::POST, "/api/v1/parent-keys", Operator, &[], parent_keys::create),
-            change(
-                native,
-                Method::PATCH,
-                "/api/v1/parent-keys/{key}",
-                Operator,
-                &["end_credentials", "dry_run"],
-                parent_keys::change,
-            ),
-            change(
-                native,
-                Method::DELETE,
-                "/api/v1/parent-keys/{key}",
-                Member,
-                &["remove", "cascade", "dry_run"],
-                parent_keys::disable,
-            ),
-            change(native, Method::POST, "/api/v1/parent-keys/{key}/revocations", Member, &[], parent_keys::end_child),
+            read(native, op::LIST_PARENT_KEYS, Member, &["account", "bucket"], parent_keys::list),
+            change(native, op::CREATE_PARENT_KEY, Operator, &[], parent_keys::create),
+            change(native, op::CHANGE_PARENT_KEY, Operator, &["end_credentials", "dry_run"], parent_keys::change),
+            change(native, op::DISABLE_PARENT_KEY, Member, &["remove", "cascade", "dry_run"], parent_keys::disable),
+            change(native, op::END_CHILD, Member, &[], parent_keys::end_child),
             Route::open(Method::GET, "/openapi.json", Class::Common, |_| async {
                 Ok(Reply::written(openapi::written()?.into(), "application/json"))
             }),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
@@ -17,7 +17,8 @@ use valetkey_core::scope::{Action, Paths, Scope};
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
-use super::authz::Whom;
+use super::api::given::Whom;
+use super::api::parent_keys::{ChildRequest, ParentKeyChange, ParentKeyRequest};
 use super::buckets::carried;
 use super::ended::{EndedResponse, StillTaken, still_taken};
 use super::error::Problem;
@@ -124,24 +125,6 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
         ..ParentKeyResponse::of(record)
     };
     Reply::json(&ParentKeyList { parent_keys: records.iter().map(shown).collect() })
-}
-
-/// A parent access key to be made.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ParentKeyRequest {
-    /// Its name, and that of the caller made for it.
-    name: String,
-    /// The account, by name or id.
-    account: String,
-    /// The buckets it opens, whole.
-    buckets: Vec<String>,
-    /// What it allows: `admin-read-write`, `admin-read-only`, `object-read-write` or `object-read-only`.
-    permission: String,
-    /// After how many seconds it ends; with the token that makes it if not given.
-    expires_in_secs: Option<i64>,
-    /// Whether it may outlive the token that makes it.
-    outlive: Option<bool>,
 }
 
 /// A parent access key, with its secrets: shown this once.
@@ -270,22 +253,6 @@ pub(super) async fn disable(native: Arc<Native>, call: Call, authority: Authorit
     Reply::json(&ParentKeyResponse::of(&record))
 }
 
-/// What to change of a parent access key; what is not given stays.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ParentKeyChange {
-    /// After how many seconds from now it ends; `null` for as long as the token that says so.
-    #[serde(default)]
-    #[schema(value_type = Option<i64>)]
-    expires_in_secs: Whom<i64>,
-    /// Whether it may outlive the token that says so.
-    #[serde(default, deserialize_with = "wire::given")]
-    outlive: Option<bool>,
-    /// What it allows in every bucket it opens. What was signed with it is cut to that at once.
-    #[serde(default, deserialize_with = "wire::given")]
-    permission: Option<String>,
-}
-
 /// Changes when a parent access key ends, or what it allows. Credentials vended with it that have more than that end. For operators.
 #[utoipa::path(patch, operation_id = "change_parent_key", path = "/api/v1/parent-keys/{key}", tag = "parent keys", request_body = ParentKeyChange, params(
     ("key" = String, Path, description = "The access key id, the token's id, `account/name`, or the name in one's own account"),
@@ -340,17 +307,6 @@ pub(super) struct ParentKeyChanged {
 
 fn read_permission(text: &str) -> Result<Permission, Error> {
     wire::word(text, "a permission", "permission")
-}
-
-/// Which credential to end; exactly one of these.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ChildRequest {
-    /// Its session token.
-    session_token: Option<String>,
-    /// What was signed: the claims of its token, as they are.
-    #[schema(value_type = Object)]
-    claims: Option<serde_json::Value>,
 }
 
 /// Ends one credential that was signed with a parent access key, by its session token or by what that says.

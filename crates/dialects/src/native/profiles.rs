@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::account::Account;
 use valetkey_core::caller::Role;
@@ -17,6 +17,7 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
+use super::api::profiles::{LinkRequest, ProfileRequest};
 use super::error::Problem;
 use super::state::Native;
 use super::{authz, wire};
@@ -26,22 +27,6 @@ use crate::edge::{Authority, Call, Reply, json};
 const USUAL_LINK: Lifetime = Lifetime::secs(3 * 86_400);
 /// The longest links live: thirty days.
 const LONGEST_LINK: Lifetime = Lifetime::secs(30 * 86_400);
-
-/// A profile to be made.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ProfileRequest {
-    /// The recipient's account, by name or id; one's own if not given.
-    account: Option<String>,
-    /// The recipient's caller, by name; it is made, as a member, if there is none.
-    caller: String,
-    /// After how many seconds the profile's token ends; with the token that makes it if not given.
-    expires_in_secs: Option<i64>,
-    /// Whether it may outlive the token that makes it. For operators.
-    outlive: Option<bool>,
-    /// Ends the caller's other tokens, and links that were not used, after so many seconds; 0 at once. Without it they stay.
-    replace_after_secs: Option<i64>,
-}
 
 /// What a profile is made of. The token is shown this once.
 #[derive(Serialize, ToSchema)]
@@ -145,24 +130,6 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
         replaced,
         cuts: authz::cuts(until, record.until),
     })
-}
-
-/// A link to be made.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LinkRequest {
-    /// The recipient's account, by name or id; one's own if not given.
-    account: Option<String>,
-    /// The recipient's caller, by name; it is made, as a member, if there is none.
-    caller: String,
-    /// `bearer` (if not given) or `oauth`.
-    kind: Option<String>,
-    /// After how many seconds the profile's token ends, from the download on; with the token that makes the link if not given.
-    expires_in_secs: Option<i64>,
-    /// Whether the link and the profile's token may outlive the token that makes the link. For operators.
-    outlive: Option<bool>,
-    /// For how many seconds the link is good; 259200 (three days) if not given, 2592000 at most.
-    link_ttl_secs: Option<i64>,
 }
 
 /// A link. It is shown this once.

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-use utoipa::ToSchema;
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, GrantId};
@@ -11,34 +9,13 @@ use valetkey_core::lease::Revocation;
 use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::{Error, Kind};
 
+use super::api::revocations::RevocationRequest;
 use super::ended::{EndedResponse, still_taken};
 use super::ending::{Extent, LastOperator};
 use super::error::Problem;
 use super::state::Native;
 use super::{authz, wire};
 use crate::edge::{Authority, Call, Reply, json};
-
-/// What to end; exactly one of `lease`, `token`, `caller`, `account` and `grant`.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RevocationRequest {
-    /// One lease, by its id.
-    lease: Option<String>,
-    /// Everything a token vended: by the token's id, or by the token itself. The token stays, unless `tokens` says otherwise.
-    token: Option<String>,
-    /// Everything a caller vended: by its id, its name in one's own account, or `account/name`.
-    caller: Option<String>,
-    /// Everything an account vended, by its id or name.
-    account: Option<String>,
-    /// Everything vended under a grant, by its id.
-    grant: Option<String>,
-    /// Ends the token too; with `caller` all of its tokens, and the links to download one that were not used.
-    tokens: Option<bool>,
-    /// With `tokens`: also the tokens that those made, those that they made, and the links they made that were not used.
-    with_made: Option<bool>,
-    /// With `tokens`: even if no operator has a token that is good afterwards.
-    last_operator: Option<bool>,
-}
 
 /// What is to be ended, and the tokens it is about.
 struct Meant {

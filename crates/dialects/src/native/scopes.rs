@@ -1,26 +1,13 @@
 //! Scopes as this API writes them: a bucket, paths by kind, and an access word or a list of actions.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::ask::Wanted;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::{Error, Kind};
 
+use super::api::scopes::Access;
 use super::wire;
-
-/// What one may do, in a word.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Access {
-    /// Read and list.
-    Read,
-    /// Write, whole or in parts; neither read nor delete.
-    Write,
-    /// Read, list, write and delete.
-    ReadWrite,
-    /// Only in answers: none of the others; see `actions`.
-    Custom,
-}
 
 impl Access {
     /// The most that the word means.

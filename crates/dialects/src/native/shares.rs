@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::account::Account;
 use valetkey_core::error::Noun;
@@ -20,7 +20,7 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::word::Word;
 use valetkey_core::{Error, Kind};
 
-use super::authz::Whom;
+use super::api::shares::{RecipientRequest, ShareRequest, TableRequest};
 use super::ended::{StillTaken, still_taken};
 use super::error::Problem;
 use super::lists::Names;
@@ -85,18 +85,6 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let shown =
         |share: &Share| ShareResponse { account_name: names.account(share.account), ..ShareResponse::of(share) };
     Reply::json(&ShareList { shares: shares.iter().map(shown).collect() })
-}
-
-/// A share to be made.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ShareRequest {
-    /// Its name: 1 to 255 characters, no space, `/` or control character.
-    name: String,
-    /// The provider's account, by name or id; one's own if not given.
-    account: Option<String>,
-    /// A sentence for people.
-    comment: Option<String>,
 }
 
 /// Makes a share. For operators.
@@ -224,31 +212,6 @@ pub(super) async fn tables(native: Arc<Native>, call: Call) -> Result<Reply, Err
     let share = native.share(&call).await?;
     let tables = native.shared.shares.tables(share.id).await?;
     Reply::json(&TableList { tables: tables.iter().map(TableResponse::of).collect() })
-}
-
-/// A table to be put into a share.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TableRequest {
-    /// The schema to list it under: like a share's name, without a `.`.
-    schema: String,
-    /// Its name, unique in its schema in whatever case.
-    name: String,
-    /// Its bucket.
-    bucket: String,
-    /// The directory that its `_delta_log` is in, without its last slash.
-    root: String,
-    /// Directories of the same bucket that hold files its log names absolutely; at most 8.
-    #[serde(default)]
-    auxiliary: Vec<String>,
-    /// How recipients read it: `url`, `dir` or `both`. If not given, `both`; of a store that is not behind our own endpoint `dir`,
-    /// the only one there is.
-    access: Option<String>,
-    /// Which versions they may read: `shared` (all; if not given) or `latest`. Keys to the directory open all.
-    history: Option<String>,
-    /// `true` to add it without a look at whether there is a table; `false` if not given.
-    #[serde(default)]
-    force: bool,
 }
 
 /// A table that was put into a share.
@@ -465,22 +428,6 @@ pub(super) async fn recipients(native: Arc<Native>, call: Call) -> Result<Reply,
         recipients.push(native.recipient_shown(&recipient, &accounts).await?);
     }
     Reply::json(&RecipientList { recipients })
-}
-
-/// A recipient to be given a share.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RecipientRequest {
-    /// The account, by name or id.
-    account: String,
-    /// The caller of it, by name or id; `null` for everyone of the account. Must be given.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, required = true)]
-    to: Whom<String>,
-    /// No credential of it lives longer, in seconds; 86400 (a day) if not given.
-    max_ttl_secs: Option<i64>,
-    /// It opens nothing from then on.
-    until: Option<String>,
 }
 
 /// Gives a share to a recipient, or changes the limits it was given with. For operators.

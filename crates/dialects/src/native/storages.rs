@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use valetkey_core::address::{self, PathRule};
@@ -11,14 +11,15 @@ use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::name::shortened;
 use valetkey_core::nouns::removal::Thing;
 use valetkey_core::nouns::storage_admin::{Description, Ended};
-use valetkey_core::storage::{Quota, Sharing, Storage, StorageKind};
+use valetkey_core::storage::{Quota, Storage, StorageKind};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind, Secret};
 
+use super::api::storages::{EndRequest, StorageRequest};
 use super::error::Problem;
 use super::removal::{Removal, Said};
 use super::state::Native;
-use super::wire::{self, Worded};
+use super::wire;
 use crate::edge::{Authority, Call, Reply, json};
 
 /// A store.
@@ -116,53 +117,6 @@ pub(super) async fn list(native: Arc<Native>, _: Call) -> Result<Reply, Error> {
     let storages = native.shared.registry.storages().await?;
     Reply::json(&StorageList { storages: storages.iter().map(StorageResponse::of).collect::<Result<_, _>>()? })
 }
-
-/// What can be said of a store, when it is added and later.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct StorageRequest {
-    /// Its name, unique on this server. It cannot be changed.
-    #[serde(default, deserialize_with = "wire::given")]
-    name: Option<String>,
-    /// Who enforces scopes there; `embedded` if not given. It cannot be changed.
-    #[serde(default, deserialize_with = "wire::given")]
-    kind: Option<KindWord>,
-    /// The URL its users reach it at. Of a `gateway` it is our own endpoint's; of others what their kind knows, if not given.
-    #[serde(default, deserialize_with = "wire::given")]
-    endpoint: Option<String>,
-    /// The URL it is reached at from inside a cluster.
-    #[serde(default, deserialize_with = "wire::given")]
-    internal_endpoint: Option<String>,
-    /// The region to name in signatures; what the settings say, or `us-east-1`, if not given.
-    #[serde(default, deserialize_with = "wire::given")]
-    region: Option<String>,
-    /// No credential lives shorter, in seconds; the least of its kind (60 of our own endpoint) if not given.
-    #[serde(default, deserialize_with = "wire::given")]
-    min_ttl_secs: Option<i64>,
-    /// No credential lives longer, in seconds; the most of its kind (604800, 7 days, of our own endpoint) if not given.
-    #[serde(default, deserialize_with = "wire::given")]
-    max_ttl_secs: Option<i64>,
-    /// The settings of its kind, as docs/storages.md has them. Nothing in them may be secret.
-    #[serde(default, deserialize_with = "wire::given")]
-    #[schema(value_type = Option<Object>)]
-    settings: Option<Box<RawValue>>,
-    /// The secrets beside them. They are kept sealed and never shown again.
-    #[serde(default, deserialize_with = "wire::given")]
-    #[schema(value_type = Option<Object>)]
-    secrets: Option<Box<RawValue>>,
-    /// Who may be given the same credential; `caller` if not given.
-    #[serde(default, deserialize_with = "wire::given")]
-    sharing: Option<SharingWord>,
-    /// How often it is asked for credentials: so many times a second, on the average; 300 if not given.
-    #[serde(default, deserialize_with = "wire::given")]
-    calls_per_sec: Option<u32>,
-    /// And so many times at once, after a pause; as `calls_per_sec` if not given.
-    #[serde(default, deserialize_with = "wire::given")]
-    burst: Option<u32>,
-}
-
-type KindWord = Worded<StorageKind>;
-type SharingWord = Worded<Sharing>;
 
 impl StorageRequest {
     /// What was said, of a store of this name and kind. Nothing of the secrets is repeated, whatever they are.
@@ -264,11 +218,6 @@ pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority
     let storage = native.storage(&call).await?;
     Reply::json(&native.removed(&call, authority, &Thing::Storage(storage.id), said).await?)
 }
-
-/// Nothing has to be said.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct EndRequest {}
 
 /// What came of ending a store's credentials.
 #[derive(Serialize, ToSchema)]

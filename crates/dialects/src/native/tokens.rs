@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::caller::Role;
 use valetkey_core::error::Noun;
@@ -14,7 +14,8 @@ use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
-use super::authz::Whom;
+use super::api::given::Whom;
+use super::api::tokens::{TokenChange, TokenRequest};
 use super::ended::{StillTaken, still_taken};
 use super::ending::{Extent, LastOperator};
 use super::error::Problem;
@@ -118,22 +119,6 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     Reply::json(&TokenList { tokens: records.iter().map(shown).collect(), next_after })
 }
 
-/// A token to be made.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TokenRequest {
-    /// The account, by name or id; one's own if not given.
-    account: Option<String>,
-    /// The caller's name; it is made if there is none.
-    caller: String,
-    /// `member`, `admin` or `operator`: must be the caller's if there is one; `member` if not given for a new one.
-    role: Option<String>,
-    /// After how many seconds it ends; with the token that makes it if not given.
-    expires_in_secs: Option<i64>,
-    /// Whether it may outlive the token that makes it. For operators.
-    outlive: Option<bool>,
-}
-
 /// A token, with what proves it: shown this once.
 #[derive(Serialize, ToSchema)]
 pub(super) struct TokenMade<'a> {
@@ -224,19 +209,6 @@ pub(super) async fn end(native: Arc<Native>, call: Call, authority: Authority) -
     let token = TokenResponse::of(&TokenRecord { revoked, ..record });
     let made = ended.tokens.iter().filter(|other| **other != id).map(ToString::to_string).collect();
     Reply::json(&TokenEnded { token, made_ended: made, still_taken: still_taken(&native, by).await? })
-}
-
-/// What to change of a token.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TokenChange {
-    /// After how many seconds from now it ends; `null` for as long as the token that says so.
-    #[serde(default)]
-    #[schema(value_type = Option<i64>, required = true)]
-    expires_in_secs: Whom<i64>,
-    /// Whether it may outlive the token that says so. For operators.
-    #[serde(default, deserialize_with = "wire::given")]
-    outlive: Option<bool>,
 }
 
 /// Changes when a token ends, never to later than the token that says so. Credentials vended with it that would outlive it end, unless

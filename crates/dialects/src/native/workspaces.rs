@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::account::Account;
 use valetkey_core::error::Noun;
@@ -14,7 +14,8 @@ use valetkey_core::nouns::workspace::{Access, NewWorkspace, Opening, Root, Slug,
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
-use super::authz::Whom;
+use super::api::given::Whom;
+use super::api::workspaces::{AccessWord, WorkspaceChange, WorkspaceRequest};
 use super::buckets::carried;
 use super::error::Problem;
 use super::lists::Names;
@@ -99,47 +100,6 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     Reply::json(&WorkspaceList { workspaces })
 }
 
-/// What those a workspace is opened for may do.
-#[derive(Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum AccessWord {
-    /// Read and list.
-    Read,
-    /// Also write.
-    ReadWrite,
-}
-
-/// A workspace to be made, with the grants that open it.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WorkspaceRequest {
-    /// The account, by name or id.
-    account: String,
-    /// Its key, unique in its account: 1 to 63 characters of a-z, 0-9, `-`.
-    key: String,
-    /// Its name for people; the key if not given.
-    #[serde(default, deserialize_with = "wire::given")]
-    name: Option<String>,
-    /// Its bucket.
-    bucket: String,
-    /// Where in the bucket; `<account id>/workspaces/<workspace id>` if not given. Must not overlap another workspace.
-    #[serde(default, deserialize_with = "wire::given")]
-    prefix: Option<String>,
-    /// The callers it is opened for, by name or id; `null` for everyone of the account. Must be given.
-    #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>, required = true)]
-    callers: Whom<Vec<String>>,
-    /// What they may do; `read-write` if not given. Nobody may delete.
-    #[serde(default, deserialize_with = "wire::given")]
-    access: Option<AccessWord>,
-    /// `true` to make it the one meant when none is named.
-    #[serde(default, deserialize_with = "wire::given")]
-    default: Option<bool>,
-    /// No credential of it lives longer, in seconds; what the store allows if not given.
-    #[serde(default, deserialize_with = "wire::given")]
-    max_ttl_secs: Option<i64>,
-}
-
 /// Makes a workspace and the grants that open it: `artifacts` and `cas` under its prefix. For operators.
 #[utoipa::path(post, operation_id = "create_workspace", path = "/api/v1/workspaces", tag = "workspaces", request_body = WorkspaceRequest, responses(
     (status = 201, description = "The workspace", body = WorkspaceResponse),
@@ -209,18 +169,6 @@ pub(super) struct WorkspaceRemoved {
     credentials_ended: bool,
     #[serde(flatten)]
     removal: Removal,
-}
-
-/// What to change of a workspace; what is not given stays. Its key and its place cannot be changed.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WorkspaceChange {
-    /// Its name for people.
-    #[serde(default, deserialize_with = "wire::given")]
-    name: Option<String>,
-    /// Whether it is the one meant when none is named.
-    #[serde(default, deserialize_with = "wire::given")]
-    default: Option<bool>,
 }
 
 /// Changes a workspace's name, or makes it the default one. For operators.

@@ -1,8 +1,13 @@
 //! `valetkey account`: the tenants.
 
 use serde_json::Value;
+use valetkey_core::account::Standing;
 
-use crate::cli::body::Body;
+use valetkey_dialects::native::api::accounts::{AccountChange, AccountRequest, CreditRequest};
+use valetkey_dialects::native::api::given::Whom;
+use valetkey_dialects::native::api::operations as op;
+use valetkey_dialects::native::api::word::Worded;
+
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::list;
@@ -60,10 +65,10 @@ enum Command {
         datasets_bucket: Option<String>,
         /// The most bytes it may keep at the embedded store, whatever the server's settings say; 0 is any, `default` what they say
         #[arg(long, value_name = "N|default", value_parser = limit, group = "what")]
-        max_bytes: Option<Value>,
+        max_bytes: Option<Whom<u64>>,
         /// The most objects it may keep there; 0 is any, `default` what the server's settings say
         #[arg(long, value_name = "N|default", value_parser = limit, group = "what")]
-        max_objects: Option<Value>,
+        max_objects: Option<Whom<u64>>,
     },
     /// Remove an account for good: its keys, tokens and parent access keys end, and its name is free
     Rm {
@@ -93,7 +98,7 @@ enum Command {
     },
 }
 
-const WIDE: &[show::Column] = &[
+pub(super) const WIDE: &[show::Column] = &[
     ("NAME", &["name"]),
     ("ID", &["id"]),
     ("STANDING", &["standing"]),
@@ -106,65 +111,67 @@ const WIDE: &[show::Column] = &[
 
 const COLUMNS: &[show::Column] = WIDE.split_at(4).0;
 
-const CALLERS: &[show::Column] = &[("NAME", &["name"]), ("ID", &["id"]), ("ROLE", &["role"])];
+pub(super) const CALLERS: &[show::Column] = &[("NAME", &["name"]), ("ID", &["id"]), ("ROLE", &["role"])];
 
 const FIRST: &[&str] = &["name", "id", "standing", "credits_per_vend"];
 
 /// A limit of an account: a number, or `default`, which the API says as `null`.
-fn limit(text: &str) -> Result<Value, String> {
+fn limit(text: &str) -> Result<Whom<u64>, String> {
     if text == "default" {
-        return Ok(Value::Null);
+        return Ok(Whom::Everyone);
     }
-    text.parse::<u64>().map(Value::from).map_err(|_| "this is a whole number, 0 for any, or `default`".to_owned())
+    text.parse().map(Whom::Named).map_err(|_| "this is a whole number, 0 for any, or `default`".to_owned())
 }
 
 /// Runs `valetkey account`.
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match args.command {
         Command::Create { name, credits_per_vend } => {
-            let body = Body::new().set("name", name).some("credits_per_vend", credits_per_vend);
-            show::one(out, &client.post(Route::new(&["accounts"]), &body).await?, FIRST)
+            let body = AccountRequest { name, credits_per_vend };
+            show::one(out, &client.send(Route::to(op::CREATE_ACCOUNT, []), &body).await?, FIRST)
         }
         Command::Ls => {
-            let answer = client.get(Route::new(&["accounts"])).await?;
+            let answer = client.ask(Route::to(op::LIST_ACCOUNTS, [])).await?;
             let columns = if out.is_wide() { WIDE } else { COLUMNS };
             show::list(out, &answer, columns, "there are no accounts")
         }
         Command::Suspend { account } => {
-            let answer = stand(client, &account, "suspended").await?;
+            let answer = stand(client, &account, Standing::Suspended).await?;
             show::done(out, &answer, &format!("account {account} is suspended"))
         }
         Command::Activate { account } => {
-            let answer = stand(client, &account, "active").await?;
+            let answer = stand(client, &account, Standing::Active).await?;
             show::done(out, &answer, &format!("account {account} is active"))
         }
         Command::Rm { account, last_operator, cascade } => {
-            let route = cascade.on(Route::new(&["accounts", &account]));
+            let route = cascade.on(Route::to(op::REMOVE_ACCOUNT, [&account]));
             let route = route.with_some("last_operator", last_operator.then_some("true"));
             let done = format!("account {account} is removed");
             remove::run(route, &cascade.how, &done, client, out).await.map(drop)
         }
         Command::Set { account, name, credits_per_vend, datasets_bucket, max_bytes, max_objects } => {
-            let body = Body::new()
-                .some("name", name)
-                .some("credits_per_vend", credits_per_vend)
-                .some("datasets_bucket", datasets_bucket)
-                .some("max_bytes", max_bytes)
-                .some("max_objects", max_objects);
-            show::one(out, &client.patch(Route::new(&["accounts", &account]), &body).await?, FIRST)
+            let (max_bytes, max_objects) = (max_bytes.unwrap_or_default(), max_objects.unwrap_or_default());
+            let body =
+                AccountChange { name, standing: None, credits_per_vend, datasets_bucket, max_bytes, max_objects };
+            show::one(out, &client.send(Route::to(op::CHANGE_ACCOUNT, [&account]), &body).await?, FIRST)
         }
         Command::Callers { account } => {
-            let route = Route::new(&["accounts", &account, "callers"]);
+            let route = Route::to(op::LIST_CALLERS, [&account]);
             list::run(route, true, CALLERS, "the account has no callers", client, out).await
         }
         Command::Credit { account, credits } => {
-            let body = Body::new().set("credits", credits);
-            let answer = client.post(Route::new(&["accounts", &account, "credits"]), &body).await?;
+            let body = CreditRequest { credits };
+            let answer = client.send(Route::to(op::ADD_CREDITS, [&account]), &body).await?;
             show::one(out, &answer, &["granted", "used"])
         }
     }
 }
 
-async fn stand(client: &Client<'_>, account: &str, standing: &str) -> Result<Value, Failure> {
-    client.patch(Route::new(&["accounts", account]), &Body::new().set("standing", standing)).await
+async fn stand(client: &Client<'_>, account: &str, standing: Standing) -> Result<Value, Failure> {
+    client
+        .send(
+            Route::to(op::CHANGE_ACCOUNT, [account]),
+            &AccountChange { standing: Some(Worded(standing)), ..AccountChange::default() },
+        )
+        .await
 }

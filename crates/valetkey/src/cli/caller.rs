@@ -1,9 +1,13 @@
 //! `valetkey caller`: who may ask in an account.
 
 use serde_json::Value;
+use valetkey_core::account::Standing;
 use valetkey_core::caller::Role;
 
-use crate::cli::body::Body;
+use valetkey_dialects::native::api::callers::CallerChange;
+use valetkey_dialects::native::api::operations::{self as op, Operation};
+use valetkey_dialects::native::api::word::Worded;
+
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::list::{self, Pages};
@@ -69,7 +73,7 @@ struct Whom {
     account: Option<String>,
 }
 
-const COLUMNS: &[show::Column] = &[
+pub(super) const COLUMNS: &[show::Column] = &[
     ("ACCOUNT", &["account_name", "account"]),
     ("NAME", &["name"]),
     ("ID", &["id"]),
@@ -81,31 +85,36 @@ const COLUMNS: &[show::Column] = &[
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match args.command {
         Command::Ls { account, pages } => {
-            let route = pages.on(Route::new(&["callers"]).with_some("account", account));
+            let route = pages.on(Route::to(op::LIST_ALL_CALLERS, []).with_some("account", account));
             list::run(route, pages.all, COLUMNS, "there are no callers", client, out).await
         }
         Command::Suspend(whom) => {
-            let (name, route) = whom.route(client).await?;
-            let answer = client.patch(route, &Body::new().set("standing", "suspended")).await?;
+            let (name, route) = whom.route(op::CHANGE_CALLER, client).await?;
+            let answer = client.send(route, &stand(Standing::Suspended)).await?;
             show::done(out, &answer, &format!("{name} is suspended{}", ended(&answer)))
         }
         Command::Activate(whom) => {
-            let (name, route) = whom.route(client).await?;
-            let answer = client.patch(route, &Body::new().set("standing", "active")).await?;
+            let (name, route) = whom.route(op::CHANGE_CALLER, client).await?;
+            let answer = client.send(route, &stand(Standing::Active)).await?;
             show::done(out, &answer, &format!("{name} is active"))
         }
         Command::Rm { whom, last_operator, how } => {
-            let (name, route) = whom.route(client).await?;
+            let (name, route) = whom.route(op::REMOVE_CALLER, client).await?;
             let route = route.with_some("last_operator", last_operator.then_some("true"));
             remove::run(route, &how, &format!("{name} is removed"), client, out).await.map(drop)
         }
         Command::Set { whom, name: new, role } => {
-            let (name, route) = whom.route(client).await?;
-            let body = Body::new().some("name", new).some("role", role.map(Role::as_str));
-            let answer = client.patch(route, &body).await?;
+            let (name, route) = whom.route(op::CHANGE_CALLER, client).await?;
+            let role = role.map(|role| role.as_str().to_owned());
+            let body = CallerChange { name: new, role, standing: None };
+            let answer = client.send(route, &body).await?;
             show::done(out, &answer, &format!("{name} is changed"))
         }
     }
+}
+
+fn stand(standing: Standing) -> CallerChange {
+    CallerChange { standing: Some(Worded(standing)), ..CallerChange::default() }
 }
 
 fn ended(answer: &Value) -> String {
@@ -114,10 +123,10 @@ fn ended(answer: &Value) -> String {
 }
 
 impl Whom {
-    async fn route(self, client: &Client<'_>) -> Result<(String, Route), Failure> {
+    async fn route(self, operation: Operation<2>, client: &Client<'_>) -> Result<(String, Route), Failure> {
         let (account, caller) = in_account(self.account, &self.caller);
         let account = own_unless(client, account).await?;
-        let route = Route::new(&["accounts", &account, "callers", &caller]);
+        let route = Route::to(operation, [&account, &caller]);
         Ok((format!("{account}/{caller}"), route))
     }
 }
@@ -127,7 +136,7 @@ async fn own_unless(client: &Client<'_>, account: Option<String>) -> Result<Stri
     if let Some(account) = account {
         return Ok(account);
     }
-    let me = client.get(Route::new(&["me"])).await?;
+    let me = client.ask(Route::to(op::ME, [])).await?;
     let own = show::text(&me, &["account.name"]).map(str::to_owned);
     own.ok_or_else(|| {
         Failure::local("the server does not say which account is yours").hint("name it: --account ACCOUNT")

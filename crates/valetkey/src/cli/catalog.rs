@@ -1,8 +1,10 @@
 //! `valetkey bucket` and `dataset`: what there is to grant.
 
-use serde_json::Value;
+use valetkey_dialects::native::api::buckets::BucketRequest;
+use valetkey_dialects::native::api::datasets::{DatasetChange, DatasetRequest};
+use valetkey_dialects::native::api::given::Whom;
+use valetkey_dialects::native::api::operations as op;
 
-use crate::cli::body::Body;
 use crate::cli::client::{Client, Route};
 use crate::cli::cors;
 use crate::cli::failure::Failure;
@@ -163,38 +165,40 @@ fn beside(text: Option<String>, bucket: &str, flag: &str) -> Result<Option<Strin
     place.key.map(Some).ok_or_else(|| Failure::usage(format!("`{flag}` names a bucket and no object in it")))
 }
 
+pub(super) const BUCKETS: &[show::Column] = &[("BUCKET", &["bucket"]), ("STORAGE", &["storage"])];
+
 /// Runs `valetkey bucket`.
 pub(crate) async fn bucket(args: Bucket, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
-    const COLUMNS: &[show::Column] = &[("BUCKET", &["bucket"]), ("STORAGE", &["storage"])];
     match args.command {
         BucketCommand::Create { name, storage } => {
-            let body = Body::new().set("bucket", name).some("storage", storage);
-            show::one(out, &client.post(Route::new(&["buckets"]), &body).await?, &["bucket", "storage"])
+            let body = BucketRequest { bucket: name, storage };
+            show::one(out, &client.send(Route::to(op::CREATE_BUCKET, []), &body).await?, &["bucket", "storage"])
         }
         BucketCommand::Ls => {
-            let answer = client.get(Route::new(&["buckets"])).await?;
-            show::list(out, &answer, COLUMNS, "there are no buckets")
+            let answer = client.ask(Route::to(op::LIST_BUCKETS, [])).await?;
+            show::list(out, &answer, BUCKETS, "there are no buckets")
         }
         BucketCommand::Cors(args) => cors::run(args, client, out).await,
         BucketCommand::Rm { name, with_objects, cascade } => {
-            let route = cascade.on(Route::new(&["buckets", &name]));
+            let route = cascade.on(Route::to(op::REMOVE_BUCKET, [&name]));
             let route = route.with_some("with_objects", with_objects.then_some("true"));
             remove::run(route, &cascade.how, &format!("bucket {name} is removed"), client, out).await.map(drop)
         }
     }
 }
 
+pub(super) const DATASETS: &[show::Column] = &[
+    ("NAME", &["name"]),
+    ("TOPIC", &["topic"]),
+    ("BUCKET", &["bucket"]),
+    ("PREFIX", &["prefix"]),
+    ("FORMAT", &["format"]),
+    ("FREQUENCY", &["frequency"]),
+    ("DESCRIPTION", &["description"]),
+];
+
 /// Runs `valetkey dataset`.
 pub(crate) async fn dataset(args: Dataset, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
-    const COLUMNS: &[show::Column] = &[
-        ("NAME", &["name"]),
-        ("TOPIC", &["topic"]),
-        ("BUCKET", &["bucket"]),
-        ("PREFIX", &["prefix"]),
-        ("FORMAT", &["format"]),
-        ("FREQUENCY", &["frequency"]),
-        ("DESCRIPTION", &["description"]),
-    ];
     match args.command {
         DatasetCommand::Create(new) => {
             let NewDataset { name, place, topic, description, format, frequency, version, newest, dictionary, sample } =
@@ -206,27 +210,30 @@ pub(crate) async fn dataset(args: Dataset, client: &Client<'_>, out: &Out) -> Re
             };
             let dictionary = beside(dictionary, &place.bucket, "--dictionary")?;
             let sample = beside(sample, &place.bucket, "--sample")?;
-            let body = Body::new()
-                .set("name", name)
-                .set("bucket", place.bucket)
-                .set("prefix", place::directory(&directory))
-                .set("topic", topic)
-                .some("description", description)
-                .some("format", format)
-                .some("frequency", frequency)
-                .some("version", version)
-                .some("newest", newest)
-                .some("dictionary", dictionary)
-                .some("sample", sample);
-            let answer = client.post(Route::new(&["datasets"]), &body).await?;
+            let (bucket, prefix) = (place.bucket, place::directory(&directory));
+            let body = DatasetRequest {
+                name,
+                topic,
+                description,
+                bucket,
+                prefix,
+                format,
+                frequency,
+                version,
+                deprecated: None,
+                newest,
+                dictionary,
+                sample,
+            };
+            let answer = client.send(Route::to(op::CREATE_DATASET, []), &body).await?;
             show::one(out, &answer, &["name", "id", "topic", "bucket", "prefix", "description"])
         }
         DatasetCommand::Ls { bucket } => {
-            let answer = client.get(Route::new(&["datasets"]).with_some("bucket", bucket)).await?;
-            show::list(out, &answer, COLUMNS, "there are no datasets")
+            let answer = client.ask(Route::to(op::LIST_DATASETS, []).with_some("bucket", bucket)).await?;
+            show::list(out, &answer, DATASETS, "there are no datasets")
         }
         DatasetCommand::Rm { name, cascade } => {
-            let route = cascade.on(Route::new(&["datasets", &name]));
+            let route = cascade.on(Route::to(op::REMOVE_DATASET, [&name]));
             let done = format!("dataset {name} is removed; its objects stay");
             remove::run(route, &cascade.how, &done, client, out).await.map(drop)
         }
@@ -244,19 +251,25 @@ pub(crate) async fn dataset(args: Dataset, client: &Client<'_>, out: &Out) -> Re
                 dictionary,
                 sample,
             } = *set;
-            let or_none = |key: String| if key.is_empty() { Value::Null } else { Value::from(key) };
-            let body = Body::new()
-                .some("name", name)
-                .some("topic", topic)
-                .some("description", description)
-                .some("format", format)
-                .some("frequency", frequency)
-                .some("version", version)
-                .some("deprecated", deprecated)
-                .some("newest", newest)
-                .some("dictionary", dictionary.map(or_none))
-                .some("sample", sample.map(or_none));
-            let answer = client.patch(Route::new(&["datasets", &dataset]), &body).await?;
+            let or_none = |key: Option<String>| match key {
+                None => Whom::Unsaid,
+                Some(key) if key.is_empty() => Whom::Everyone,
+                Some(key) => Whom::Named(key),
+            };
+            let (dictionary, sample) = (or_none(dictionary), or_none(sample));
+            let body = DatasetChange {
+                name,
+                topic,
+                description,
+                format,
+                frequency,
+                version,
+                deprecated,
+                newest,
+                dictionary,
+                sample,
+            };
+            let answer = client.send(Route::to(op::CHANGE_DATASET, [&dataset]), &body).await?;
             show::one(out, &answer, &["name", "id", "topic", "bucket", "prefix", "description"])
         }
     }

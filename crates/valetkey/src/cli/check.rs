@@ -2,13 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::body::Body;
+use valetkey_dialects::native::api::checks::CheckRequest;
+use valetkey_dialects::native::api::operations as op;
+
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{Format, Out, clean};
 use crate::cli::show;
 
-const COLUMNS: &[show::Column] = &[
+pub(super) const COLUMNS: &[show::Column] = &[
     ("CHECK", &["check"]),
     ("STATUS", &["status"]),
     ("MS", &["took_ms"]),
@@ -39,8 +41,8 @@ pub(crate) async fn one(
 
 /// Checks every storage that has a bucket.
 pub(crate) async fn all(client: &Client<'_>) -> Result<Checked, Failure> {
-    let storages = client.get(Route::new(&["storages"])).await?;
-    let buckets = client.get(Route::new(&["buckets"])).await?;
+    let storages = client.ask(Route::to(op::LIST_STORAGES, [])).await?;
+    let buckets = client.ask(Route::to(op::LIST_BUCKETS, [])).await?;
     let mut reports = Vec::new();
     for storage in show::rows(&storages) {
         let name = show::text(storage, &["name"]).unwrap_or_default();
@@ -54,7 +56,7 @@ pub(crate) async fn all(client: &Client<'_>) -> Result<Checked, Failure> {
 }
 
 async fn ask(storage: &str, bucket: Option<String>, client: &Client<'_>) -> Result<Value, Failure> {
-    client.post(Route::new(&["storages", storage, "checks"]), &Body::new().some("bucket", bucket)).await
+    client.send(Route::to(op::CHECK_STORAGE, [storage]), &CheckRequest { bucket }).await
 }
 
 impl Checked {

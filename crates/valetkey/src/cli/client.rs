@@ -4,6 +4,7 @@ use reqwest::{Method, Url, redirect};
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
+use valetkey_dialects::native::api::operations::Operation;
 
 use crate::cli::connection::Target;
 use crate::cli::failure::{Exit, Failure, Said};
@@ -20,17 +21,18 @@ pub(crate) struct Client<'a> {
     out: &'a Out,
 }
 
-/// A place in the API: `/api/v1` and the segments and query pairs below it.
-#[derive(Clone, Default, Debug)]
+/// An operation of the API on something: its method, the segments of its path, and its query.
+#[derive(Clone, Debug)]
 pub(crate) struct Route {
+    method: Method,
     segments: Vec<String>,
     query: Vec<(&'static str, String)>,
 }
 
 impl Route {
-    /// A place by its segments.
-    pub(crate) fn new(segments: &[&str]) -> Self {
-        Self { segments: segments.iter().map(|segment| (*segment).to_owned()).collect(), query: Vec::new() }
+    /// An operation, and the names in its path.
+    pub(crate) fn to<const N: usize>(operation: Operation<N>, names: [&str; N]) -> Self {
+        Self { segments: operation.segments(names), method: operation.method, query: Vec::new() }
     }
 
     /// Adds a pair to the query.
@@ -63,7 +65,6 @@ impl Route {
         url.path_segments_mut()
             .map_err(|()| Failure::usage("the server's URL cannot have a path"))?
             .pop_if_empty()
-            .extend(["api", "v1"])
             .extend(&self.segments);
         if !self.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&self.query);
@@ -138,46 +139,28 @@ impl<'a> Client<'a> {
         self.to.timeout
     }
 
-    /// Reads.
-    pub(crate) async fn get(&self, route: Route) -> Result<Value, Failure> {
-        self.ask(Method::GET, &route, None::<&()>).await
+    /// Asks for something, or has something removed: without a body.
+    pub(crate) async fn ask(&self, route: Route) -> Result<Value, Failure> {
+        self.call(&route, None::<&()>).await
     }
 
-    /// Makes something, or has something done.
-    pub(crate) async fn post<T: Serialize + ?Sized + Sync>(&self, route: Route, body: &T) -> Result<Value, Failure> {
-        self.ask(Method::POST, &route, Some(body)).await
+    /// Has something made, changed or done, as a body says.
+    pub(crate) async fn send<T: Serialize + ?Sized + Sync>(&self, route: Route, body: &T) -> Result<Value, Failure> {
+        self.call(&route, Some(body)).await
     }
 
-    /// Changes something.
-    pub(crate) async fn patch<T: Serialize + ?Sized + Sync>(&self, route: Route, body: &T) -> Result<Value, Failure> {
-        self.ask(Method::PATCH, &route, Some(body)).await
-    }
-
-    /// Puts something in place of what is there.
-    pub(crate) async fn put<T: Serialize + ?Sized + Sync>(&self, route: Route, body: &T) -> Result<Value, Failure> {
-        self.ask(Method::PUT, &route, Some(body)).await
-    }
-
-    /// Removes.
-    pub(crate) async fn delete(&self, route: Route) -> Result<Value, Failure> {
-        self.ask(Method::DELETE, &route, None::<&()>).await
-    }
-
-    async fn ask<T: Serialize + ?Sized + Sync>(
-        &self,
-        method: Method,
-        route: &Route,
-        body: Option<&T>,
-    ) -> Result<Value, Failure> {
+    async fn call<T: Serialize + ?Sized + Sync>(&self, route: &Route, body: Option<&T>) -> Result<Value, Failure> {
         let _progress = self.out.progress("waiting for the server");
         let url = route.below(&self.to.url)?;
         let mut request = self
             .http
-            .request(method, url)
+            .request(route.method.clone(), url)
             .bearer_auth(self.to.token.reveal())
             .header(reqwest::header::ACCEPT, "application/json");
         if let Some(body) = body {
-            request = request.json(body);
+            // Fields in the order of their names, whatever says them.
+            let body = serde_json::to_value(body).map_err(|_| Failure::local("the request cannot be written"))?;
+            request = request.json(&body);
         }
         let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status().as_u16();
@@ -282,30 +265,31 @@ fn refusal(
 
 #[cfg(test)]
 mod tests {
+    use valetkey_dialects::native::api::operations as op;
+
     use super::*;
 
-    fn url(segments: &[&str]) -> Result<String, Failure> {
-        Route::new(segments).below(&Url::parse("http://127.0.0.1:7070/").unwrap()).map(|url| url.to_string())
+    fn url(lease: &str) -> Result<String, Failure> {
+        Route::to(op::GET_LEASE, [lease])
+            .below(&Url::parse("http://127.0.0.1:7070/").unwrap())
+            .map(|url| url.to_string())
     }
 
     #[test]
     fn a_segment_is_one_segment_whatever_is_in_it() {
-        assert_eq!(
-            url(&["leases", "a/b?c#d%2F e"]).unwrap(),
-            "http://127.0.0.1:7070/api/v1/leases/a%2Fb%3Fc%23d%252F%20e"
-        );
+        assert_eq!(url("a/b?c#d%2F e").unwrap(), "http://127.0.0.1:7070/api/v1/leases/a%2Fb%3Fc%23d%252F%20e");
     }
 
     #[test]
     fn a_segment_that_would_vanish_is_refused() {
         for odd in ["", ".", ".."] {
-            assert_eq!(url(&["leases", odd]).unwrap_err().exit, Exit::Usage);
+            assert_eq!(url(odd).unwrap_err().exit, Exit::Usage);
         }
     }
 
     #[test]
     fn a_token_never_stands_in_a_url() {
-        let failure = url(&["tokens", "vkt_0000000000000000000000000000000000000000000_abcdef"]).unwrap_err();
+        let failure = url("vkt_0000000000000000000000000000000000000000000_abcdef").unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         assert!(!format!("{failure:?}").contains("vkt_0"), "{failure:?}");
     }
@@ -313,7 +297,7 @@ mod tests {
     #[test]
     fn a_base_path_is_kept_and_a_query_encoded() {
         let base = Url::parse("https://keys.example/valet/").unwrap();
-        let route = Route::new(&["leases"]).with("caller", "a&b=c").with_some("before", None::<&str>);
+        let route = Route::to(op::LIST_LEASES, []).with("caller", "a&b=c").with_some("before", None::<&str>);
         assert_eq!(route.below(&base).unwrap().as_str(), "https://keys.example/valet/api/v1/leases?caller=a%26b%3Dc");
     }
 

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::cli::body::Body;
+use valetkey_dialects::native::api::cors::{CorsRequest, CorsRule};
+use valetkey_dialects::native::api::operations as op;
+
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::output::Out;
@@ -71,37 +73,39 @@ impl Set {
         let or = |given: Vec<String>, usual: &[&str]| {
             if given.is_empty() { usual.iter().map(|name| (*name).to_owned()).collect() } else { given }
         };
-        let rule = Body::new()
-            .set("allowed_origins", self.origins)
-            .set("allowed_methods", or(self.methods, &["GET", "HEAD"]))
-            .set("allowed_headers", or(self.headers, &["*"]))
-            .set("exposed_headers", or(self.exposed, &["ETag"]))
-            .some("max_age_secs", self.max_age_secs);
-        Ok(json!({ "rules": [rule] }))
+        let rule = CorsRule {
+            id: None,
+            allowed_origins: self.origins,
+            allowed_methods: or(self.methods, &["GET", "HEAD"]),
+            allowed_headers: or(self.headers, &["*"]),
+            exposed_headers: or(self.exposed, &["ETag"]),
+            max_age_secs: self.max_age_secs,
+        };
+        Ok(json!(CorsRequest { rules: vec![rule] }))
     }
 }
 
+pub(super) const COLUMNS: &[show::Column] = &[
+    ("ORIGINS", &["allowed_origins"]),
+    ("METHODS", &["allowed_methods"]),
+    ("HEADERS", &["allowed_headers"]),
+    ("EXPOSED", &["exposed_headers"]),
+    ("MAX AGE", &["max_age_secs"]),
+];
+
 /// Runs `valetkey bucket cors`.
 pub(crate) async fn run(args: Cors, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
-    const COLUMNS: &[show::Column] = &[
-        ("ORIGINS", &["allowed_origins"]),
-        ("METHODS", &["allowed_methods"]),
-        ("HEADERS", &["allowed_headers"]),
-        ("EXPOSED", &["exposed_headers"]),
-        ("MAX AGE", &["max_age_secs"]),
-    ];
-    let route = |bucket: &str| Route::new(&["buckets", bucket, "cors"]);
     match args.command {
         Command::Show { bucket } => {
-            let answer = client.get(route(&bucket)).await?;
+            let answer = client.ask(Route::to(op::GET_BUCKET_CORS, [&bucket])).await?;
             show::list(out, &answer, COLUMNS, "the bucket has no rules of its own")
         }
         Command::Set(set) => {
-            let route = route(&set.bucket);
-            show::list(out, &client.put(route, &set.rules()?).await?, COLUMNS, "")
+            let route = Route::to(op::SET_BUCKET_CORS, [&set.bucket]);
+            show::list(out, &client.send(route, &set.rules()?).await?, COLUMNS, "")
         }
         Command::Rm { bucket } => {
-            let answer = client.delete(route(&bucket)).await?;
+            let answer = client.ask(Route::to(op::REMOVE_BUCKET_CORS, [&bucket])).await?;
             show::done(out, &answer, &format!("the bucket {bucket} has no rules of its own any more"))
         }
     }

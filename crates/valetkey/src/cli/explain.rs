@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::cli::body::Body;
+use valetkey_dialects::native::api::explain::ExplainRequest;
+use valetkey_dialects::native::api::operations as op;
+use valetkey_dialects::native::api::scopes::Access;
+
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::named::in_account;
@@ -30,7 +33,8 @@ pub(crate) struct Args {
     exit_code: bool,
 }
 
-const CONSIDERED: &[show::Column] = &[("GRANT", &["grant.name"]), ("SAYS", &["verdict"]), ("ID", &["grant.id"])];
+pub(super) const CONSIDERED: &[show::Column] =
+    &[("GRANT", &["grant.name"]), ("SAYS", &["verdict"]), ("ID", &["grant.id"])];
 
 /// Runs `valetkey explain`.
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<Exit, Failure> {
@@ -39,11 +43,12 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<Ex
         return Err(Failure::usage("the place is a bucket, and an answer is about one key in it")
             .hint("name one, whether it exists or not: s3://bucket/directory/object"));
     };
-    let (word, action) = match args.action.as_str() {
-        whole @ ("read" | "write") => ("access", whole),
-        "delete" => ("action", "delete-object"),
-        "list" => ("action", "list-bucket"),
-        action => ("action", action),
+    let (access, action) = match args.action.as_str() {
+        "read" => (Some(Access::Read), None),
+        "write" => (Some(Access::Write), None),
+        "delete" => (None, Some("delete-object")),
+        "list" => (None, Some("list-bucket")),
+        action => (None, Some(action)),
     };
     let (account, caller) = match args.caller {
         Some(caller) => {
@@ -52,13 +57,9 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<Ex
         }
         None => (args.account, None),
     };
-    let body = Body::new()
-        .set(word, action)
-        .set("bucket", place.bucket)
-        .set("key", key)
-        .some("caller", caller)
-        .some("account", account);
-    let answer = client.post(Route::new(&["explain"]), &body).await?;
+    let action = action.map(str::to_owned);
+    let body = ExplainRequest { bucket: place.bucket, key, action, access, caller, account };
+    let answer = client.send(Route::to(op::EXPLAIN, []), &body).await?;
     let allowed = show::find(&answer, &["allowed"]).and_then(Value::as_bool).unwrap_or(false);
     match out.format() {
         Format::Json => out.json(&answer)?,

@@ -2,7 +2,10 @@
 
 use valetkey_core::id::GrantId;
 
-use crate::cli::body::Body;
+use valetkey_dialects::native::api::given::Whom;
+use valetkey_dialects::native::api::grants::{GrantChange, GrantRequest};
+use valetkey_dialects::native::api::operations as op;
+
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::list::{self, Pages, Since};
@@ -147,7 +150,7 @@ struct Create {
 }
 
 /// The columns of a list of grants.
-const COLUMNS: &[show::Column] = &[
+pub(super) const COLUMNS: &[show::Column] = &[
     ("ACCOUNT", &["account_name", "account"]),
     ("NAME", &["name"]),
     ("STATE", &["state"]),
@@ -167,7 +170,7 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
     match args.command {
         Command::Create(create) => {
             let max_ttl = create.max_ttl;
-            let answer = client.post(Route::new(&["grants"]), &body(*create)?).await?;
+            let answer = client.send(Route::to(op::CREATE_GRANT, []), &body(*create)?).await?;
             ttl::warn_beyond(client, out, max_ttl, show::text(&answer, &["bucket"])).await;
             show::one(
                 out,
@@ -177,22 +180,23 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
         }
         Command::Ls { account, caller, bucket, since, pages } => {
             let route = match account {
-                Some(account) => Route::new(&["grants"]).with("account", account),
-                None => Route::new(&["grants"]).with("all", "true"),
+                Some(account) => Route::to(op::LIST_GRANTS, []).with("account", account),
+                None => Route::to(op::LIST_GRANTS, []).with("all", "true"),
             };
             let route = since.on(route.with_some("caller", caller).with_some("bucket", bucket))?;
             list::run(pages.on(route), pages.all, COLUMNS, "there are no grants", client, out).await
         }
         Command::Rm { grant, account, keep_credentials, how } => {
             let id = id(client, &grant, account).await?;
-            let route = Route::new(&["grants", &id]).with_some("end_credentials", keep_credentials.then_some("false"));
+            let route =
+                Route::to(op::REMOVE_GRANT, [&id]).with_some("end_credentials", keep_credentials.then_some("false"));
             let also = if keep_credentials { "" } else { ", and the credentials vended under it are ended" };
             remove::run(route, &how, &format!("grant {grant} is removed{also}"), client, out).await.map(drop)
         }
         Command::Set(set) => {
             let Set { grant, account, how, .. } = &*set;
             let id = id(client, grant, account.clone()).await?;
-            let answer = client.patch(how.on(Route::new(&["grants", &id])), &set.body()).await?;
+            let answer = client.send(how.on(Route::to(op::CHANGE_GRANT, [&id])), &set.body()).await?;
             how.told(out, &answer, &format!("grant {grant} is changed"))
         }
     }
@@ -204,8 +208,8 @@ pub(crate) async fn id(client: &Client<'_>, text: &str, account: Option<String>)
         return Ok(text.to_owned());
     }
     let (account, text) = in_account(account, text);
-    let route = Route::new(&["grants"]).with_some("account", account).with("name", text.as_str());
-    let answer = client.get(route).await?;
+    let route = Route::to(op::LIST_GRANTS, []).with_some("account", account).with("name", text.as_str());
+    let answer = client.ask(route).await?;
     let named = show::rows(&answer).iter().find(|grant| show::text(grant, &["name"]) == Some(text.as_str()));
     named.and_then(|grant| show::text(grant, &["id"])).map(str::to_owned).ok_or_else(|| {
         Failure::new(Exit::NotFound, format!("there is no grant `{text}` that you can see"))
@@ -214,27 +218,32 @@ pub(crate) async fn id(client: &Client<'_>, text: &str, account: Option<String>)
 }
 
 impl Set {
-    fn body(&self) -> Body {
-        let instant = |at: jiff::Timestamp| serde_json::Value::from(at.to_string());
-        let until = match (self.until, self.no_until) {
-            (Some(until), _) => Some(instant(until)),
-            (None, true) => Some(serde_json::Value::Null),
-            (None, false) => None,
-        };
-        Body::new()
-            .some("name", self.name.clone())
-            .list("prefixes", self.prefixes.iter().map(|prefix| place::directory(prefix)).collect())
-            .list("objects", self.objects.clone())
-            .some("whole_bucket", self.whole_bucket.then_some(true))
-            .some("access", self.access.map(Access::as_str))
-            .list("actions", self.actions.clone())
-            .some("max_ttl_secs", self.max_ttl)
-            .some("from", self.from.map(instant))
-            .some("until", until)
+    fn body(&self) -> GrantChange {
+        GrantChange {
+            name: self.name.clone(),
+            prefixes: listed(self.prefixes.iter().map(|prefix| place::directory(prefix)).collect()),
+            objects: listed(self.objects.clone()),
+            whole_bucket: self.whole_bucket.then_some(true),
+            access: self.access.map(Into::into),
+            actions: listed(self.actions.clone()),
+            max_ttl_secs: self.max_ttl.map(i64::from),
+            from: self.from.map_or(Whom::Unsaid, |from| Whom::Named(from.to_string())),
+            until: match (self.until, self.no_until) {
+                (Some(until), _) => Whom::Named(until.to_string()),
+                (None, true) => Whom::Everyone,
+                (None, false) => Whom::Unsaid,
+            },
+            ..GrantChange::default()
+        }
     }
 }
 
-fn body(create: Create) -> Result<Body, Failure> {
+/// A list, if it has an item.
+fn listed(items: Vec<String>) -> Option<Vec<String>> {
+    Some(items).filter(|items| !items.is_empty())
+}
+
+fn body(create: Create) -> Result<GrantRequest, Failure> {
     let Create {
         name,
         account,
@@ -250,32 +259,37 @@ fn body(create: Create) -> Result<Body, Failure> {
         from,
         until,
     } = create;
-    let mut body = Body::new()
-        .set("name", name)
-        .set("account", account)
+    let mut body = GrantRequest {
+        account,
+        name,
         // For everyone only when said so: the line is not taken without a caller or --everyone.
-        .set("to", caller)
-        .some("dataset", dataset)
-        .set("access", access.as_str())
-        .some("max_ttl_secs", max_ttl)
-        .some("from", from.map(|from| from.to_string()))
-        .some("until", until.map(|until| until.to_string()));
+        to: caller.map_or(Whom::Everyone, Whom::Named),
+        dataset,
+        access: Some(access.into()),
+        max_ttl_secs: max_ttl.map(i64::from),
+        from: from.map(|from| from.to_string()),
+        until: until.map(|until| until.to_string()),
+        ..GrantRequest::default()
+    };
     let Some(place) = place else { return Ok(body) };
     let place = Place::of_rule(&place)?;
-    body = body.set("bucket", place.bucket);
+    body.bucket = Some(place.bucket);
     let narrowed = !prefixes.is_empty() || !objects.is_empty();
     match place.key {
         Some(_) if narrowed || whole_bucket => {
-            Err(Failure::usage("the place names a directory, and flags name others or the whole bucket")
-                .hint("pass `s3://bucket` with --prefix and --object, each from the bucket's root"))
+            return Err(Failure::usage("the place names a directory, and flags name others or the whole bucket")
+                .hint("pass `s3://bucket` with --prefix and --object, each from the bucket's root"));
         }
-        Some(directory) => Ok(body.list("prefixes", vec![place::directory(&directory)])),
+        Some(directory) => body.prefixes = Some(vec![place::directory(&directory)]),
         None if narrowed => {
-            let prefixes = prefixes.iter().map(|prefix| place::directory(prefix)).collect();
-            Ok(body.list("prefixes", prefixes).list("objects", objects))
+            body.prefixes = listed(prefixes.iter().map(|prefix| place::directory(prefix)).collect());
+            body.objects = listed(objects);
         }
-        None if whole_bucket => Ok(body.set("whole_bucket", true)),
-        None => Err(Failure::usage("the place is a whole bucket, and nothing says that all of it is meant")
-            .hint("name a directory, `s3://bucket/directory`, or pass --whole-bucket")),
+        None if whole_bucket => body.whole_bucket = Some(true),
+        None => {
+            return Err(Failure::usage("the place is a whole bucket, and nothing says that all of it is meant")
+                .hint("name a directory, `s3://bucket/directory`, or pass --whole-bucket"));
+        }
     }
+    Ok(body)
 }

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::cli::body::Body;
+use valetkey_dialects::native::api::incidents::IncidentRequest;
+use valetkey_dialects::native::api::operations as op;
+
 use crate::cli::client::{Client, Route};
 use crate::cli::connection::read_secret;
 use crate::cli::failure::Failure;
@@ -24,7 +26,7 @@ pub(crate) struct Args {
     yes: bool,
 }
 
-const LEASES: &[show::Column] = &[
+pub(super) const LEASES: &[show::Column] = &[
     ("LEASE", &["lease_id"]),
     ("STATE", &["state"]),
     ("CALLER", &["caller_name", "caller"]),
@@ -34,7 +36,7 @@ const LEASES: &[show::Column] = &[
     ("EXPIRES", &["expires"]),
 ];
 
-const WHOSE: &[show::Column] = &[
+pub(super) const WHOSE: &[show::Column] = &[
     ("CALLER", &["caller_name"]),
     ("ACCOUNT", &["account_name"]),
     ("ROLE", &["role"]),
@@ -49,11 +51,12 @@ const WHOSE: &[show::Column] = &[
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     let Args { what, dry_run, yes } = args;
     let what = read_secret(&what, "incident")?;
-    let body = Body::new()
-        .set("what", what.reveal().as_str())
-        .some("dry_run", dry_run.then_some(true))
-        .some("last_operator", yes.then_some(true));
-    let answer = client.post(Route::new(&["incidents"]), &body).await.map_err(token::last_operator)?;
+    let body = IncidentRequest {
+        what: what.reveal().clone(),
+        dry_run: dry_run.then_some(true),
+        last_operator: yes.then_some(true),
+    };
+    let answer = client.send(Route::to(op::HANDLE_INCIDENT, []), &body).await.map_err(token::last_operator)?;
     if out.format() == Format::Json {
         return out.json(&answer);
     }

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::cli::body::Body;
+use valetkey_dialects::native::api::operations as op;
+use valetkey_dialects::native::api::revocations::RevocationRequest;
+
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::list::{self, Since};
@@ -94,7 +96,7 @@ pub(crate) struct Whose {
     access_key_id: String,
 }
 
-const WIDE: &[show::Column] = &[
+pub(super) const WIDE: &[show::Column] = &[
     ("LEASE", &["lease_id"]),
     ("STATE", &["state"]),
     ("ACCOUNT", &["account_name", "account"]),
@@ -111,7 +113,7 @@ const WIDE: &[show::Column] = &[
 const COLUMNS: &[show::Column] = WIDE.split_at(10).0;
 
 /// The same, of leases that were handed one key of a store.
-const HANDED: &[show::Column] = &[
+pub(super) const HANDED: &[show::Column] = &[
     ("LEASE", &["lease_id"]),
     ("STATE", &["state"]),
     ("CALLER", &["caller_name", "caller"]),
@@ -153,7 +155,7 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
     match args.command {
         Command::Ls { live, caller, account, token, grant, bucket, since, all, before, limit } => {
             let route = since
-                .on(Route::new(&["leases"]))?
+                .on(Route::to(op::LIST_LEASES, []))?
                 .with_some("live", live.then_some("true"))
                 .with_some("caller", caller)
                 .with_some("account", account)
@@ -165,9 +167,9 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let columns = if out.is_wide() { WIDE } else { COLUMNS };
             list::run(route, all, columns, "there are no leases", client, out).await
         }
-        Command::Show { id } => show::one(out, &client.get(Route::new(&["leases", &id])).await?, FIRST),
+        Command::Show { id } => show::one(out, &client.ask(Route::to(op::GET_LEASE, [&id])).await?, FIRST),
         Command::Revoke { id } => {
-            let answer = client.delete(Route::new(&["leases", &id])).await?;
+            let answer = client.ask(Route::to(op::END_LEASE, [&id])).await?;
             let taken = show::find(&answer, &["still_taken"]).is_some();
             let then = if taken { "" } else { "; the next request with its credential is refused" };
             let sentence = format!("lease {id} is revoked{then}");
@@ -183,13 +185,8 @@ pub(crate) async fn revoke(args: Revoke, client: &Client<'_>, out: &Out) -> Resu
         Some(grant) => Some(grant::id(client, &grant, None).await?),
         None => None,
     };
-    let body = Body::new()
-        .some("token", token)
-        .some("caller", caller)
-        .some("account", account)
-        .some("grant", grant)
-        .some("lease", lease);
-    let answer = client.post(Route::new(&["revocations"]), &body).await?;
+    let body = RevocationRequest { lease, token, caller, account, grant, ..RevocationRequest::default() };
+    let answer = client.send(Route::to(op::REVOKE, []), &body).await?;
     let goes_on = goes_on(&args, &answer);
     let sentence = match show::find(&answer, &["ended"]).and_then(Value::as_u64) {
         Some(1) => "1 live lease is revoked".to_owned(),
@@ -230,7 +227,7 @@ fn goes_on(args: &Revoke, answer: &Value) -> Option<String> {
 
 /// Runs `valetkey whose`.
 pub(crate) async fn whose(args: Whose, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
-    let answer = client.get(Route::new(&["whose", &args.access_key_id])).await?;
+    let answer = client.ask(Route::to(op::WHOSE, [&args.access_key_id])).await?;
     // What a store gave once may have been handed out several times.
     match show::find(&answer, &["leases"]) {
         Some(Value::Array(_)) => show::list(out, &answer, HANDED, "there are no leases"),

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use valetkey_dialects::native::api::operations as op;
+
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::list::{self, Since};
@@ -45,7 +47,7 @@ pub(crate) struct Audit {
     limit: Option<u32>,
 }
 
-const COLUMNS: &[show::Column] = &[
+pub(super) const COLUMNS: &[show::Column] = &[
     ("WHEN", &["at"]),
     ("WHO", &["by"]),
     ("FROM", &["from"]),
@@ -77,8 +79,8 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<Ex
     match args.command {
         Command::Verify { expect_head } => {
             let wanted = expect_head.is_some();
-            let route = Route::new(&["ledger", "verify"]).with_some("expect_head", expect_head);
-            let answer = client.get(route).await?;
+            let route = Route::to(op::VERIFY_LEDGER, []).with_some("expect_head", expect_head);
+            let answer = client.ask(route).await?;
             show::one(out, &answer, FIRST)?;
             let found = show::text(&answer, &["expected"]);
             if matches!(out.format(), Format::Table) {
@@ -125,7 +127,7 @@ fn remarks(found: Option<&str>, answer: &Value) -> Vec<String> {
 pub(crate) async fn audit(args: Audit, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     let Audit { since, noun, all, before, limit } = args;
     let route = since
-        .on(Route::new(&["audit"]))?
+        .on(Route::to(op::LIST_CHANGES, []))?
         .with_some("noun", noun)
         .with_some("before", before)
         .with_some("limit", limit.or(all.then_some(500)));

@@ -57,9 +57,9 @@ pub(crate) async fn run(
     client: &Client<'_>,
     out: &Out,
 ) -> Result<(), Failure> {
-    let mut answer = client.get(route.clone()).await?;
+    let mut answer = client.ask(route.clone()).await?;
     while all && let Some((word, next)) = show::next(&answer) {
-        let more = client.get(route.clone().with(word, next)).await?;
+        let more = client.ask(route.clone().with(word, next)).await?;
         join(&mut answer, more);
     }
     show::list(out, &answer, columns, none)

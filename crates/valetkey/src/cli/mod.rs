@@ -5,7 +5,6 @@
 
 mod account;
 mod ago;
-mod body;
 mod caller;
 mod catalog;
 pub(crate) mod check;
@@ -313,6 +312,9 @@ fn wants_json(line: &[OsString]) -> bool {
     words.iter().any(|word| matches!(*word, "-ojson" | "-o=json" | "--output=json"))
         || words.windows(2).any(|pair| matches!(pair, ["-o" | "--output", "json"]))
 }
+
+#[cfg(test)]
+mod drift_tests;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use valetkey_core::Secret;
 use valetkey_core::nouns::parent::Permission;
 
-use crate::cli::body::Body;
+use valetkey_dialects::native::api::given::Whom;
+use valetkey_dialects::native::api::operations as op;
+use valetkey_dialects::native::api::parent_keys::{ChildRequest, ParentKeyChange, ParentKeyRequest};
+
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
@@ -97,7 +100,7 @@ enum Command {
     },
 }
 
-const COLUMNS: &[show::Column] = &[
+pub(super) const COLUMNS: &[show::Column] = &[
     ("ACCESS KEY ID", &["access_key_id"]),
     ("ACCOUNT", &["account_name", "account"]),
     ("NAME", &["name"]),
@@ -120,14 +123,10 @@ const MADE: [(&str, &str); 5] = [
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match args.command {
         Command::Create { name, account, buckets, permission, ttl, outlive } => {
-            let body = Body::new()
-                .set("name", name)
-                .set("account", account)
-                .set("buckets", buckets)
-                .set("permission", permission.as_str())
-                .some("expires_in_secs", ttl)
-                .some("outlive", outlive.then_some(true));
-            let answer = client.post(Route::new(&["parent-keys"]), &body).await?;
+            let permission = permission.as_str().to_owned();
+            let (expires_in_secs, outlive) = (ttl.map(i64::from), outlive.then_some(true));
+            let body = ParentKeyRequest { name, account, buckets, permission, expires_in_secs, outlive };
+            let answer = client.send(Route::to(op::CREATE_PARENT_KEY, []), &body).await?;
             if out.format() == Format::Json {
                 return out.json(&answer);
             }
@@ -145,11 +144,11 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             Ok(())
         }
         Command::Ls { account, bucket } => {
-            let route = Route::new(&["parent-keys"]).with_some("account", account).with_some("bucket", bucket);
-            show::list(out, &client.get(route).await?, COLUMNS, "there are no parent access keys")
+            let route = Route::to(op::LIST_PARENT_KEYS, []).with_some("account", account).with_some("bucket", bucket);
+            show::list(out, &client.ask(route).await?, COLUMNS, "there are no parent access keys")
         }
         Command::Disable { key } => {
-            let answer = client.delete(Route::new(&["parent-keys", &key])).await?;
+            let answer = client.ask(Route::to(op::DISABLE_PARENT_KEY, [&key])).await?;
             show::done(
                 out,
                 &answer,
@@ -157,29 +156,30 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             )
         }
         Command::Rm { key, cascade } => {
-            let route = cascade.on(Route::new(&["parent-keys", &key])).with("remove", "true");
+            let route = cascade.on(Route::to(op::DISABLE_PARENT_KEY, [&key])).with("remove", "true");
             let done = format!("parent access key {key} is removed");
             remove::run(route, &cascade.how, &done, client, out).await.map(drop)
         }
         Command::Set { key, ttl, outlive, permission, change } => {
-            let body = Body::new()
-                .some("expires_in_secs", ttl)
-                .some("outlive", outlive.then_some(true))
-                .some("permission", permission.map(Permission::as_str));
-            let answer = client.patch(change.on(Route::new(&["parent-keys", &key])), &body).await?;
+            let body = ParentKeyChange {
+                expires_in_secs: ttl.map_or(Whom::Unsaid, |secs| Whom::Named(i64::from(secs))),
+                outlive: outlive.then_some(true),
+                permission: permission.map(|permission| permission.as_str().to_owned()),
+            };
+            let answer = client.send(change.on(Route::to(op::CHANGE_PARENT_KEY, [&key])), &body).await?;
             change.told(out, &answer, &format!("parent access key {key} is changed"))
         }
         Command::EndChild { key, from } => {
             let text = read(&from)?;
             let text = text.reveal().trim();
             let body = if text.starts_with('{') {
-                let claims: serde_json::Value = serde_json::from_str(text)
+                let claims = serde_json::from_str(text)
                     .map_err(|error| Failure::usage(format!("what was signed is not JSON: {error}")))?;
-                Body::new().set("claims", claims)
+                ChildRequest { claims: Some(claims), session_token: None }
             } else {
-                Body::new().set("session_token", text)
+                ChildRequest { claims: None, session_token: Some(text.to_owned()) }
             };
-            let answer = client.post(Route::new(&["parent-keys", &key, "revocations"]), &body).await?;
+            let answer = client.send(Route::to(op::END_CHILD, [&key]), &body).await?;
             show::done(out, &answer, "the credential is ended")
         }
     }

@@ -73,7 +73,7 @@ impl Change {
 
 /// Removes what a route names. `done` says what was done, for people.
 pub(crate) async fn run(route: Route, how: &How, done: &str, client: &Client<'_>, out: &Out) -> Result<Value, Failure> {
-    let plan = client.delete(route.clone().with("dry_run", "true")).await?;
+    let plan = client.ask(route.clone().with("dry_run", "true")).await?;
     if how.dry_run {
         return told(&plan, out).map(|()| plan);
     }
@@ -81,7 +81,7 @@ pub(crate) async fn run(route: Route, how: &How, done: &str, client: &Client<'_>
     if show::text(&plan, &["refused"]).is_none() && is_much(&plan) && !how.yes {
         confirm(&plan, out)?;
     }
-    let answer = client.delete(route).await.map_err(hinted)?;
+    let answer = client.ask(route).await.map_err(hinted)?;
     show::done(out, &answer, &format!("{done}{}", also(&answer)))?;
     Ok(answer)
 }

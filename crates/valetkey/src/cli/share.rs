@@ -6,9 +6,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use valetkey_core::nouns::share::{History, TableAccess};
+use valetkey_core::nouns::share::{History, ProfileKind, TableAccess};
 
-use crate::cli::body::Body;
+use valetkey_dialects::native::api::given::Whom;
+use valetkey_dialects::native::api::operations as op;
+use valetkey_dialects::native::api::profiles::{LinkRequest, ProfileRequest};
+use valetkey_dialects::native::api::shares::{RecipientRequest, ShareRequest, TableRequest};
+
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::named::in_account;
@@ -197,14 +201,14 @@ fn grace(text: &str) -> Result<u32, String> {
     if matches!(text, "0" | "0s") { Ok(0) } else { ttl::parse(text) }
 }
 
-const SHARES: &[show::Column] = &[
+pub(super) const SHARES: &[show::Column] = &[
     ("NAME", &["name"]),
     ("ACCOUNT", &["account_name", "account"]),
     ("COMMENT", &["comment"]),
     ("MADE", &["made"]),
     ("ID", &["id"]),
 ];
-const TABLES: &[show::Column] = &[
+pub(super) const TABLES: &[show::Column] = &[
     ("SCHEMA", &["schema"]),
     ("NAME", &["name"]),
     ("BUCKET", &["bucket"]),
@@ -214,7 +218,7 @@ const TABLES: &[show::Column] = &[
     ("HISTORY", &["history"]),
     ("ID", &["id"]),
 ];
-const RECIPIENTS: &[show::Column] = &[
+pub(super) const RECIPIENTS: &[show::Column] = &[
     ("ACCOUNT", &["account"]),
     ("ONLY FOR", &["to"]),
     ("MAX TTL", &["max_ttl_secs"]),
@@ -242,30 +246,31 @@ fn ended(keep_credentials: bool) -> &'static str {
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match args.command {
         Command::Create { name, account, comment } => {
-            let body = Body::new().set("name", name).some("account", account).some("comment", comment);
-            let answer = client.post(Route::new(&["shares"]), &body).await?;
+            let body = ShareRequest { name, account, comment };
+            let answer = client.send(Route::to(op::CREATE_SHARE, []), &body).await?;
             show::one(out, &answer, &["name", "id", "account", "comment"])
         }
         Command::Ls { account } => {
-            let answer = client.get(Route::new(&["shares"]).with_some("account", account)).await?;
+            let answer = client.ask(Route::to(op::LIST_SHARES, []).with_some("account", account)).await?;
             show::list(out, &answer, SHARES, "there are no shares")
         }
         Command::Rm { share, keep_credentials } => {
-            let answer = client.delete(ending(Route::new(&["shares", &share]), keep_credentials)).await?;
+            let answer = client.ask(ending(Route::to(op::REMOVE_SHARE, [&share]), keep_credentials)).await?;
             show::done(out, &answer, &format!("share {share} is removed{}", ended(keep_credentials)))
         }
         Command::Table(command) => table(command, client, out).await,
         Command::Grant { share, to, max_ttl, until } => {
             let (account, caller) = recipient(&to);
-            let body = Body::new()
-                .set("account", account)
+            let body = RecipientRequest {
+                account,
                 // For everyone of the account only when no caller is named behind a slash.
-                .set("to", caller)
-                .some("max_ttl_secs", max_ttl)
-                .some("until", until.map(|until| until.to_string()));
-            let answer = client.post(Route::new(&["shares", &share, "recipients"]), &body).await?;
+                to: caller.map_or(Whom::Everyone, Whom::Named),
+                max_ttl_secs: max_ttl.map(i64::from),
+                until: until.map(|until| until.to_string()),
+            };
+            let answer = client.send(Route::to(op::GIVE_SHARE, [&share]), &body).await?;
             if max_ttl.is_some()
-                && let Ok(tables) = client.get(Route::new(&["shares", &share, "tables"])).await
+                && let Ok(tables) = client.ask(Route::to(op::LIST_SHARED_TABLES, [&share])).await
             {
                 let buckets: BTreeSet<&str> =
                     show::rows(&tables).iter().filter_map(|table| show::text(table, &["bucket"])).collect();
@@ -277,13 +282,13 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
         }
         Command::Ungrant { share, from, keep_credentials } => {
             let (account, caller) = recipient(&from);
-            let route = Route::new(&["shares", &share, "recipients", &account]).with_some("caller", caller);
-            let answer = client.delete(ending(route, keep_credentials)).await?;
+            let route = Route::to(op::TAKE_SHARE, [&share, &account]).with_some("caller", caller);
+            let answer = client.ask(ending(route, keep_credentials)).await?;
             show::done(out, &answer, &format!("share {share} is taken from {from}{}", ended(keep_credentials)))
         }
         Command::Recipients { share, account } => {
-            let route = Route::new(&["shares", &share, "recipients"]).with_some("account", account);
-            let answer = client.get(route).await?;
+            let route = Route::to(op::LIST_SHARE_RECIPIENTS, [&share]).with_some("account", account);
+            let answer = client.ask(route).await?;
             show::list(out, &answer, RECIPIENTS, "the share was given to nobody")
         }
         Command::Profile(command) => profile(command, client, out).await,
@@ -302,16 +307,17 @@ async fn table(command: Table, client: &Client<'_>, out: &Out) -> Result<(), Fai
             let root = place.key.ok_or_else(|| {
                 Failure::usage("a table is a directory, not a whole bucket").hint("write s3://bucket/directory")
             })?;
-            let body = Body::new()
-                .set("schema", schema)
-                .set("name", name)
-                .set("bucket", place.bucket)
-                .set("root", place::directory(&root))
-                .list("auxiliary", auxiliary.iter().map(|text| place::directory(text)).collect())
-                .some("access", access.map(TableAccess::as_str))
-                .set("history", history.as_str())
-                .some("force", force.then_some(true));
-            let answer = client.post(Route::new(&["shares", &share, "tables"]), &body).await?;
+            let body = TableRequest {
+                schema: schema.to_owned(),
+                name: name.to_owned(),
+                bucket: place.bucket,
+                root: place::directory(&root),
+                auxiliary: auxiliary.iter().map(|text| place::directory(text)).collect(),
+                access: access.map(|access| access.as_str().to_owned()),
+                history: Some(history.as_str().to_owned()),
+                force,
+            };
+            let answer = client.send(Route::to(op::ADD_SHARED_TABLE, [&share]), &body).await?;
             let first =
                 ["schema", "name", "id", "bucket", "root", "auxiliary", "access", "history", "checked", "readable_by"];
             show::one(out, &answer, &first)?;
@@ -323,12 +329,12 @@ async fn table(command: Table, client: &Client<'_>, out: &Out) -> Result<(), Fai
             Ok(())
         }
         Table::Ls { share } => {
-            let answer = client.get(Route::new(&["shares", &share, "tables"])).await?;
+            let answer = client.ask(Route::to(op::LIST_SHARED_TABLES, [&share])).await?;
             show::list(out, &answer, TABLES, "there are no tables in the share")
         }
         Table::Rm { share, table, keep_credentials } => {
-            let route = Route::new(&["shares", &share, "tables", &table]);
-            let answer = client.delete(ending(route, keep_credentials)).await?;
+            let route = Route::to(op::REMOVE_SHARED_TABLE, [&share, &table]);
+            let answer = client.ask(ending(route, keep_credentials)).await?;
             show::done(out, &answer, &format!("table {table} is out of {share}{}", ended(keep_credentials)))
         }
     }
@@ -339,14 +345,15 @@ async fn profile(command: Profile, client: &Client<'_>, out: &Out) -> Result<(),
         Profile::Create { whose, link: true, link_ttl } => {
             let Whose { account, caller, ttl, outlive, oauth, file: _ } = whose;
             let (account, caller) = in_account(account, &caller);
-            let body = Body::new()
-                .some("account", account)
-                .set("caller", caller)
-                .set("kind", if oauth { "oauth" } else { "bearer" })
-                .some("expires_in_secs", ttl)
-                .some("link_ttl_secs", link_ttl)
-                .some("outlive", outlive.then_some(true));
-            let answer = client.post(Route::new(&["share-links"]), &body).await?;
+            let body = LinkRequest {
+                account,
+                caller,
+                kind: Some(if oauth { ProfileKind::Oauth } else { ProfileKind::Bearer }.as_str().to_owned()),
+                expires_in_secs: ttl.map(i64::from),
+                outlive: outlive.then_some(true),
+                link_ttl_secs: link_ttl.map(i64::from),
+            };
+            let answer = client.send(Route::to(op::CREATE_SHARE_LINK, []), &body).await?;
             if out.format() == Format::Json {
                 return out.json(&answer);
             }
@@ -370,13 +377,14 @@ async fn made(whose: Whose, grace: Option<u32>, client: &Client<'_>, out: &Out) 
     let (account, caller) = in_account(account, &caller);
     // Before anything is made: a token that cannot be written anywhere helps nobody.
     let mut target = file.as_deref().map(private).transpose()?;
-    let body = Body::new()
-        .some("account", account)
-        .set("caller", caller.as_str())
-        .some("expires_in_secs", ttl)
-        .some("replace_after_secs", grace)
-        .some("outlive", outlive.then_some(true));
-    let answer = match client.post(Route::new(&["share-profiles"]), &body).await {
+    let body = ProfileRequest {
+        account,
+        caller: caller.clone(),
+        expires_in_secs: ttl.map(i64::from),
+        outlive: outlive.then_some(true),
+        replace_after_secs: grace.map(i64::from),
+    };
+    let answer = match client.send(Route::to(op::CREATE_SHARE_PROFILE, []), &body).await {
         Ok(answer) => answer,
         Err(failure) => {
             if let Some(path) = &file {

@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::Path;
 
+use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 use valetkey_core::storage::{Sharing, StorageKind};
 
-use crate::cli::body::Body;
+use valetkey_dialects::native::api::operations as op;
+use valetkey_dialects::native::api::storages::{EndRequest, StorageRequest};
+use valetkey_dialects::native::api::word::Worded;
+
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::Out;
@@ -134,7 +138,7 @@ struct Fields {
 
 impl Fields {
     /// The fields, with settings set among those that are there already.
-    fn body(self, body: Body, before: Map<String, Value>) -> Result<Body, Failure> {
+    fn body(self, before: Map<String, Value>) -> Result<StorageRequest, Failure> {
         let Self { internal_endpoint, region, min_ttl, max_ttl, settings, set, secrets, sharing, calls_per_sec, burst } =
             self;
         if settings.as_deref() == Some("-") && secrets.as_deref() == Some("-") {
@@ -146,16 +150,20 @@ impl Fields {
             None => Some(set_among(before, &set)?),
         };
         let secrets = secrets.map(|file| object(&file, "secrets")).transpose()?;
-        Ok(body
-            .some("internal_endpoint", internal_endpoint)
-            .some("region", region)
-            .some("min_ttl_secs", min_ttl)
-            .some("max_ttl_secs", max_ttl)
-            .some("settings", settings)
-            .some("secrets", secrets)
-            .some("sharing", sharing.map(Sharing::as_str))
-            .some("calls_per_sec", calls_per_sec)
-            .some("burst", burst))
+        let raw = |object: Option<Value>| object.as_ref().map(to_raw_value).transpose();
+        let unwritten = |_| Failure::local("the settings cannot be written");
+        Ok(StorageRequest {
+            internal_endpoint,
+            region,
+            min_ttl_secs: min_ttl.map(i64::from),
+            max_ttl_secs: max_ttl.map(i64::from),
+            settings: raw(settings).map_err(unwritten)?,
+            secrets: raw(secrets).map_err(unwritten)?,
+            sharing: sharing.map(Worded),
+            calls_per_sec,
+            burst,
+            ..StorageRequest::default()
+        })
     }
 }
 
@@ -176,7 +184,7 @@ fn object(file: &str, what: &str) -> Result<Value, Failure> {
 
 /// The settings a storage has.
 async fn settings_now(client: &Client<'_>, storage: &str) -> Result<Map<String, Value>, Failure> {
-    let listed = client.get(Route::new(&["storages"])).await?;
+    let listed = client.ask(Route::to(op::LIST_STORAGES, [])).await?;
     let all = listed.get("storages").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let own =
         all.iter().find(|one| show::text(one, &["name"]) == Some(storage) || show::text(one, &["id"]) == Some(storage));
@@ -221,18 +229,19 @@ fn setting(name: &str, text: &str) -> Value {
     read.unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
+pub(super) const COLUMNS: &[show::Column] = &[
+    ("NAME", &["name"]),
+    ("ID", &["id"]),
+    ("KIND", &["kind"]),
+    ("ENDPOINT", &["endpoint"]),
+    ("REGION", &["region"]),
+    ("MIN TTL", &["min_ttl_secs"]),
+    ("MAX TTL", &["max_ttl_secs"]),
+    ("REVOCATION", &["revocation"]),
+];
+
 /// Runs `valetkey storage`.
 pub(crate) async fn run(args: Storage, client: &Client<'_>, out: &Out) -> Result<Exit, Failure> {
-    const COLUMNS: &[show::Column] = &[
-        ("NAME", &["name"]),
-        ("ID", &["id"]),
-        ("KIND", &["kind"]),
-        ("ENDPOINT", &["endpoint"]),
-        ("REGION", &["region"]),
-        ("MIN TTL", &["min_ttl_secs"]),
-        ("MAX TTL", &["max_ttl_secs"]),
-        ("REVOCATION", &["revocation"]),
-    ];
     const SHOWN: &[&str] = &[
         "name",
         "id",
@@ -252,30 +261,30 @@ pub(crate) async fn run(args: Storage, client: &Client<'_>, out: &Out) -> Result
     match args.command {
         Command::Create(create) => {
             let Create { name, endpoint, kind, fields } = *create;
-            let body =
-                Body::new().set("name", name).some("kind", kind.map(StorageKind::as_str)).some("endpoint", endpoint);
-            let answer = client.post(Route::new(&["storages"]), &fields.body(body, Map::new())?).await?;
+            let (name, kind) = (Some(name), kind.map(Worded));
+            let body = StorageRequest { name, kind, endpoint, ..fields.body(Map::new())? };
+            let answer = client.send(Route::to(op::CREATE_STORAGE, []), &body).await?;
             show::one(out, &answer, SHOWN)
         }
         Command::Change(change) => {
             let Change { storage, endpoint, fields } = *change;
             let before = if fields.set.is_empty() { Map::new() } else { settings_now(client, &storage).await? };
-            let body = fields.body(Body::new().some("endpoint", endpoint), before)?;
-            let answer = client.patch(Route::new(&["storages", &storage]), &body).await?;
+            let body = StorageRequest { endpoint, ..fields.body(before)? };
+            let answer = client.send(Route::to(op::CHANGE_STORAGE, [&storage]), &body).await?;
             show::one(out, &answer, SHOWN)
         }
         Command::Check { storage, bucket } => return check::one(&storage, bucket, client, out).await,
         Command::Scrub(args) => return scrub::run(&args, out).await,
         Command::EndCredentials { storage } => {
-            let answer = client.post(Route::new(&["storages", &storage, "revocations"]), &Body::new()).await?;
+            let answer = client.send(Route::to(op::END_STORAGE_CREDENTIALS, [&storage]), &EndRequest {}).await?;
             show::one(out, &answer, &["storage", "ended", "done", "notes"])
         }
         Command::Rm { storage, cascade } => {
-            let route = cascade.on(Route::new(&["storages", &storage]));
+            let route = cascade.on(Route::to(op::REMOVE_STORAGE, [&storage]));
             remove::run(route, &cascade.how, &format!("storage {storage} is removed"), client, out).await.map(drop)
         }
         Command::Ls => {
-            let answer = client.get(Route::new(&["storages"])).await?;
+            let answer = client.ask(Route::to(op::LIST_STORAGES, [])).await?;
             show::list(out, &answer, COLUMNS, "there are no storages")
         }
     }?;

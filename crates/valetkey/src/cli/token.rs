@@ -4,7 +4,11 @@ use serde_json::Value;
 use valetkey_core::Secret;
 use valetkey_core::caller::Role;
 
-use crate::cli::body::Body;
+use valetkey_dialects::native::api::given::Whom;
+use valetkey_dialects::native::api::operations as op;
+use valetkey_dialects::native::api::revocations::RevocationRequest;
+use valetkey_dialects::native::api::tokens::{TokenChange, TokenRequest};
+
 use crate::cli::client::{Client, Route};
 use crate::cli::connection::read_secret;
 use crate::cli::failure::Failure;
@@ -92,7 +96,7 @@ enum Command {
     },
 }
 
-const COLUMNS: &[show::Column] = &[
+pub(super) const COLUMNS: &[show::Column] = &[
     ("ID", &["id"]),
     ("CALLER", &["caller_name"]),
     ("ACCOUNT", &["account_name", "account"]),
@@ -109,13 +113,14 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
     match args.command {
         Command::Create { caller, account, role, ttl, outlive } => {
             let (account, caller) = in_account(account, &caller);
-            let body = Body::new()
-                .set("caller", caller)
-                .some("account", account)
-                .some("role", role.map(Role::as_str))
-                .some("expires_in_secs", ttl)
-                .some("outlive", outlive.then_some(true));
-            let answer = client.post(Route::new(&["tokens"]), &body).await?;
+            let body = TokenRequest {
+                account,
+                caller,
+                role: role.map(|role| role.as_str().to_owned()),
+                expires_in_secs: ttl.map(i64::from),
+                outlive: outlive.then_some(true),
+            };
+            let answer = client.send(Route::to(op::CREATE_TOKEN, []), &body).await?;
             if out.format() == Format::Json {
                 return out.json(&answer);
             }
@@ -130,13 +135,14 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             Ok(())
         }
         Command::Ls { account, caller, since, pages } => {
-            let route = Route::new(&["tokens"]).with_some("account", account).with_some("caller", caller);
+            let route = Route::to(op::LIST_TOKENS, []).with_some("account", account).with_some("caller", caller);
             let route = pages.on(since.on(route)?);
             list::run(route, pages.all, COLUMNS, "there are no tokens", client, out).await
         }
         Command::Set { id, ttl, no_ttl: _, outlive, change } => {
-            let body = Body::new().set("expires_in_secs", ttl).some("outlive", outlive.then_some(true));
-            let answer = client.patch(change.on(Route::new(&["tokens", &id])), &body).await?;
+            let expires_in_secs = ttl.map_or(Whom::Everyone, |secs| Whom::Named(i64::from(secs)));
+            let body = TokenChange { expires_in_secs, outlive: outlive.then_some(true) };
+            let answer = client.send(change.on(Route::to(op::CHANGE_TOKEN, [&id])), &body).await?;
             let ends = show::text(&answer, &["expires"]).unwrap_or("no instant of its own");
             change.told(out, &answer, &format!("token {id} ends at {ends}"))
         }
@@ -167,10 +173,10 @@ impl Which {
 
 async fn revoke(which: Which, with_made: bool, yes: bool, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     let (made, last) = (with_made.then_some(true), yes.then_some(true));
-    let body = match &which {
+    let (token, caller) = match which {
         Which::Id(id) => {
-            let route = Route::new(&["tokens", id]).with_some("with_made", made).with_some("last_operator", last);
-            let answer = client.delete(route).await?;
+            let route = Route::to(op::END_TOKEN, [&id]).with_some("with_made", made).with_some("last_operator", last);
+            let answer = client.ask(route).await?;
             let count = show::find(&answer, &["made_ended"]).and_then(Value::as_array).map_or(0, Vec::len);
             let also = if with_made { format!(", and {count} tokens that it had made") } else { String::new() };
             return show::done(
@@ -179,11 +185,12 @@ async fn revoke(which: Which, with_made: bool, yes: bool, client: &Client<'_>, o
                 &format!("token {id} is revoked, and the credentials it vended with it{also}"),
             );
         }
-        Which::Itself(token) => Body::new().set("token", token.reveal().as_str()),
-        Which::Caller(caller) => Body::new().set("caller", caller.as_str()),
+        Which::Itself(token) => (Some(token.reveal().clone()), None),
+        Which::Caller(caller) => (None, Some(caller)),
     };
-    let body = body.set("tokens", true).some("with_made", made).some("last_operator", last);
-    let answer = client.post(Route::new(&["revocations"]), &body).await?;
+    let (tokens, with_made, last_operator) = (Some(true), made, last);
+    let body = RevocationRequest { token, caller, tokens, with_made, last_operator, ..RevocationRequest::default() };
+    let answer = client.send(Route::to(op::REVOKE, []), &body).await?;
     let ids = show::find(&answer, &["tokens_ended"]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let ids: Vec<&str> = ids.iter().filter_map(Value::as_str).collect();
     let leases = show::find(&answer, &["ended"]).and_then(Value::as_u64).unwrap_or_default();

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use valetkey_dialects::native::api::operations as op;
+
 use crate::cli::client::{Client, Route};
 use crate::cli::output::Out;
 use crate::cli::show;
@@ -9,11 +11,11 @@ use crate::cli::show;
 /// Warns of a longest life that the store of a bucket never gives. What cannot be found out is not said.
 pub(crate) async fn warn_beyond(client: &Client<'_>, out: &Out, max_ttl: Option<u32>, bucket: Option<&str>) {
     let (Some(asked), Some(bucket)) = (max_ttl, bucket) else { return };
-    let Ok(buckets) = client.get(Route::new(&["buckets"])).await else { return };
+    let Ok(buckets) = client.ask(Route::to(op::LIST_BUCKETS, [])).await else { return };
     let of = |row: &Value, name: &str, wanted: &str| show::text(row, &[name]) == Some(wanted);
     let known = show::rows(&buckets).iter().find(|row| of(row, "bucket", bucket));
     let Some(storage) = known.and_then(|row| show::text(row, &["storage"])) else { return };
-    let Ok(storages) = client.get(Route::new(&["storages"])).await else { return };
+    let Ok(storages) = client.ask(Route::to(op::LIST_STORAGES, [])).await else { return };
     let known = show::rows(&storages).iter().find(|row| of(row, "name", storage) || of(row, "id", storage));
     let name = known.and_then(|row| show::text(row, &["name"])).unwrap_or(storage);
     let most = known.and_then(|row| show::find(row, &["max_ttl_secs"])).and_then(Value::as_u64);

@@ -3,6 +3,7 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use valetkey_core::word::Word;
+use valetkey_dialects::native::api::scopes;
 
 /// Reads one of the words; the help says what each means.
 pub(crate) fn word<T: Word>() -> impl TypedValueParser<Value = T> {
@@ -25,13 +26,12 @@ pub(crate) enum Access {
     ReadWrite,
 }
 
-impl Access {
-    /// The word.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::ReadWrite => "read-write",
+impl From<Access> for scopes::Access {
+    fn from(access: Access) -> Self {
+        match access {
+            Access::Read => Self::Read,
+            Access::Write => Self::Write,
+            Access::ReadWrite => Self::ReadWrite,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! `valetkey workspace`: the places Dreadnode's SDK works in.
 
-use crate::cli::body::Body;
+use valetkey_dialects::native::api::given::Whom;
+use valetkey_dialects::native::api::operations as op;
+use valetkey_dialects::native::api::workspaces::{AccessWord, WorkspaceChange, WorkspaceRequest};
+
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::named::in_account;
@@ -95,7 +98,7 @@ struct Create {
     max_ttl: Option<u32>,
 }
 
-const COLUMNS: &[show::Column] = &[
+pub(super) const COLUMNS: &[show::Column] = &[
     ("ACCOUNT", &["account_name", "account"]),
     ("KEY", &["key"]),
     ("NAME", &["name"]),
@@ -110,17 +113,17 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
     match args.command {
         Command::Create(create) => {
             let max_ttl = create.max_ttl;
-            let answer = client.post(Route::new(&["workspaces"]), &body(*create)).await?;
+            let answer = client.send(Route::to(op::CREATE_WORKSPACE, []), &body(*create)).await?;
             ttl::warn_beyond(client, out, max_ttl, show::text(&answer, &["bucket"])).await;
             show::one(out, &answer, &["key", "name", "id", "account", "bucket", "prefix", "default"])
         }
         Command::Ls { account, bucket } => {
-            let route = Route::new(&["workspaces"]).with_some("account", account).with_some("bucket", bucket);
-            show::list(out, &client.get(route).await?, COLUMNS, "there are no workspaces")
+            let route = Route::to(op::LIST_WORKSPACES, []).with_some("account", account).with_some("bucket", bucket);
+            show::list(out, &client.ask(route).await?, COLUMNS, "there are no workspaces")
         }
         Command::Rm { workspace, account, keep_credentials, how } => {
             let (account, key) = in_account(account, &workspace);
-            let route = Route::new(&["workspaces", &key])
+            let route = Route::to(op::REMOVE_WORKSPACE, [&key])
                 .with_some("account", account)
                 .with_some("end_credentials", keep_credentials.then_some("false"));
             let also = if keep_credentials { "" } else { ", and the credentials vended for it are ended" };
@@ -129,25 +132,19 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
         }
         Command::Set { workspace, account, name, default } => {
             let (account, key) = in_account(account, &workspace);
-            let body = Body::new().some("name", name).some("default", default.then_some(true));
-            let answer = client.patch(Route::new(&["workspaces", &key]).with_some("account", account), &body).await?;
+            let body = WorkspaceChange { name, default: default.then_some(true) };
+            let answer =
+                client.send(Route::to(op::CHANGE_WORKSPACE, [&key]).with_some("account", account), &body).await?;
             show::done(out, &answer, &format!("workspace {workspace} is changed"))
         }
     }
 }
 
-fn body(create: Create) -> Body {
+fn body(create: Create) -> WorkspaceRequest {
     let Create { key, account, bucket, prefix, name, callers, everyone, read_only, default, max_ttl } = create;
     // For everyone only when said so: the line is not taken without a caller or --everyone.
-    let callers = (!everyone).then_some(callers);
-    Body::new()
-        .set("key", key)
-        .set("account", account)
-        .set("bucket", bucket)
-        .some("prefix", prefix)
-        .some("name", name)
-        .set("callers", callers)
-        .set("access", if read_only { "read" } else { "read-write" })
-        .set("default", default)
-        .some("max_ttl_secs", max_ttl)
+    let callers = if everyone { Whom::Everyone } else { Whom::Named(callers) };
+    let access = Some(if read_only { AccessWord::Read } else { AccessWord::ReadWrite });
+    let (default, max_ttl_secs) = (Some(default), max_ttl.map(i64::from));
+    WorkspaceRequest { account, key, name, bucket, prefix, callers, access, default, max_ttl_secs }
 }

@@ -40,7 +40,7 @@ fn creds_asks_for_what_the_line_says_and_writes_what_a_shell_reads() {
     let [seen] = fake.seen().try_into().unwrap();
     assert_eq!((seen.method.as_str(), seen.path.as_str()), ("POST", "/api/v1/credentials"));
     assert_eq!(seen.authorization, format!("Bearer {TOKEN}"));
-    assert_eq!(seen.body, r#"{"bucket":"lake","prefixes":["flights/daily"],"access":"read","ttl_secs":900}"#);
+    assert_eq!(seen.body, r#"{"access":"read","bucket":"lake","prefixes":["flights/daily"],"ttl_secs":900}"#);
 }
 
 #[test]

@@ -8,6 +8,8 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 
+use crate::drift;
+
 /// A request as the server saw it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
@@ -60,8 +62,11 @@ impl Fake {
         Self::start(move |_| (status, body.clone()))
     }
 
+    /// What it was asked; each of it is something that the API takes.
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+        let seen = self.seen.lock().unwrap().clone();
+        seen.iter().for_each(drift::held);
+        seen
     }
 
     pub(crate) fn run(&self, line: &[&str]) -> Ran {

@@ -5,6 +5,8 @@ mod commands;
 #[cfg(test)]
 mod creds;
 #[cfg(test)]
+mod drift;
+#[cfg(test)]
 mod fake;
 #[cfg(test)]
 mod help;

@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::Value;
 
+use valetkey_dialects::native::api::operations as op;
+
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{self, Out};
@@ -134,7 +136,7 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
 
 /// Vends once. The answer is kept beside what was read of it, for those who want it whole.
 async fn vend(client: &Client<'_>, ask: &Ask) -> Result<(Key, Value), Failure> {
-    let answer = match client.post(Route::new(&["credentials"]), ask).await {
+    let answer = match client.send(Route::to(op::VEND, []), ask).await {
         Ok(answer) => answer,
         Err(failure) => return Err(hinted(failure, client, ask).await),
     };
@@ -146,7 +148,7 @@ async fn confirm(client: &Client<'_>, lease: &str) -> Result<cache::Said, Failur
     if lease.is_empty() {
         return Ok(cache::Said::Ended);
     }
-    match client.get(Route::new(&["leases", lease])).await {
+    match client.ask(Route::to(op::GET_LEASE, [lease])).await {
         Ok(answer) if show::text(&answer, &["state"]) == Some("live") => Ok(cache::Said::Good),
         Ok(_) => Ok(cache::Said::Ended),
         Err(failure) if failure.exit == Exit::NotFound => Ok(cache::Said::Ended),
@@ -183,7 +185,7 @@ async fn hinted(failure: Failure, client: &Client<'_>, ask: &Ask) -> Failure {
 
 /// What of the caller's own grants is nearly what was asked for.
 async fn nearest(client: &Client<'_>, ask: &Ask) -> Option<String> {
-    let grants = client.get(Route::new(&["grants"])).await.ok()?;
+    let grants = client.ask(Route::to(op::LIST_GRANTS, [])).await.ok()?;
     let asked = match (&ask.grant, &ask.bucket) {
         (Some(grant), _) => grant.clone(),
         (None, Some(bucket)) => {

@@ -1,0 +1,15 @@
+//! Buckets.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A bucket to be made.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BucketRequest {
+    /// Its name, unique on this server.
+    pub bucket: String,
+    /// Its store, by name or id; may be left out when there is just one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<String>,
+}

@@ -1,0 +1,98 @@
+//! Grants.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::given::{Whom, given};
+use super::scopes::Access;
+
+/// A grant to be added.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrantRequest {
+    /// The account, by name or id.
+    pub account: String,
+    /// Its name, unique in its account.
+    pub name: String,
+    /// The caller it is for, by name or id; `null` for everyone of the account. Must be given.
+    #[serde(default, skip_serializing_if = "Whom::is_unsaid")]
+    #[schema(value_type = Option<String>, required = true)]
+    pub to: Whom<String>,
+    /// The bucket; the dataset's if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    /// A directory, without its last slash.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// Directories, without their last slashes.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub prefixes: Option<Vec<String>>,
+    /// Exactly these keys.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub objects: Option<Vec<String>>,
+    /// Anything that starts with one of these.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub raw_prefixes: Option<Vec<String>>,
+    /// `true` to mean the whole bucket.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub whole_bucket: Option<bool>,
+    /// `read` (if neither this nor `actions` is given), `write` or `read-write`.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+    /// Actions by name.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub actions: Option<Vec<String>>,
+    /// No credential of it lives longer, in seconds; what the store allows if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub max_ttl_secs: Option<i64>,
+    /// It opens nothing before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// It opens nothing from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// The dataset it opens, by name or id; whole, or the paths given inside it.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
+}
+
+/// What to change of a grant; what is not given stays. Its account, caller, bucket and dataset cannot be changed.
+#[derive(Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrantChange {
+    /// Its name, unique in its account.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A directory, without its last slash; with the fields below it takes the place of all paths.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// Directories, without their last slashes.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub prefixes: Option<Vec<String>>,
+    /// Exactly these keys.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub objects: Option<Vec<String>>,
+    /// Anything that starts with one of these.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub raw_prefixes: Option<Vec<String>>,
+    /// `true` to mean the whole bucket.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub whole_bucket: Option<bool>,
+    /// `read`, `write` or `read-write`.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+    /// Actions by name.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub actions: Option<Vec<String>>,
+    /// No credential of it lives longer, in seconds.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub max_ttl_secs: Option<i64>,
+    /// It opens nothing before; `null` for no beginning.
+    #[serde(default, skip_serializing_if = "Whom::is_unsaid")]
+    #[schema(value_type = Option<String>)]
+    pub from: Whom<String>,
+    /// It opens nothing from then on; `null` for no end.
+    #[serde(default, skip_serializing_if = "Whom::is_unsaid")]
+    #[schema(value_type = Option<String>)]
+    pub until: Whom<String>,
+}
