@@ -54,18 +54,13 @@ pub fn configure(
         let said = format!("the longest lifetime {max_lifetime} is shorter than the shortest {min_lifetime}");
         return Err(invalid("max_ttl_secs", said));
     }
-    let external = match kind {
-        StorageKind::Embedded => None,
-        StorageKind::Gateway | StorageKind::Sts | StorageKind::R2 | StorageKind::Azure | StorageKind::Gcs => {
-            Some(Arc::new(ExternalConfig {
-                settings: settings.into(),
-                secrets: secrets.as_ref().map(|secrets| vault.seal(&described.name, secrets)).transpose()?,
-                sharing: described.sharing.or(old.map(|old| old.sharing)).unwrap_or_default(),
-                quota: described.quota.or(old.map(|old| old.quota)).unwrap_or_default(),
-                revocation: facts.revocation,
-                version: 1,
-            }))
-        }
+    let external = ExternalConfig {
+        settings: settings.into(),
+        secrets: secrets.as_ref().map(|secrets| vault.seal(&described.name, secrets)).transpose()?,
+        sharing: described.sharing.or(old.map(|old| old.sharing)).unwrap_or_default(),
+        quota: described.quota.or(old.map(|old| old.quota)).unwrap_or_default(),
+        revocation: facts.revocation,
+        version: 1,
     };
     Ok(NewStorage {
         name: described.name,
@@ -78,7 +73,7 @@ pub fn configure(
         region: described.region.or_else(|| before.map(|before| before.region.clone())).unwrap_or(facts.region),
         min_lifetime,
         max_lifetime,
-        external,
+        external: (kind != StorageKind::Embedded).then(|| Arc::new(external)),
     })
 }
 

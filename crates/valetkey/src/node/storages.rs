@@ -59,11 +59,11 @@ impl NodeStorages {
             for (bucket, _) in buckets.iter().filter(|(_, of)| *of == storage.id) {
                 // One that was being removed, and is on record all the same, stays.
                 self.reopen_bucket(&storage, bucket).await?;
-                match storage.kind {
-                    StorageKind::Embedded => self.endpoint.ensure_bucket(bucket).await?,
-                    // Whether it is there is seen when it is asked for: a store that is away now holds nobody else up.
-                    StorageKind::Gateway => self.endpoint.keep_bucket_at(storage.id, bucket).await?,
-                    StorageKind::Sts | StorageKind::R2 | StorageKind::Azure | StorageKind::Gcs => {}
+                if storage.kind == StorageKind::Embedded {
+                    self.endpoint.ensure_bucket(bucket).await?;
+                } else if storage.kind.is_ours() {
+                    // Whether it is there is seen when it is asked for: a storage that is away now holds nobody else up.
+                    self.endpoint.keep_bucket_at(storage.id, bucket).await?;
                 }
             }
         }
@@ -132,28 +132,20 @@ impl StorageAdmin for NodeStorages {
     }
 
     async fn put(&self, storage: &Storage) -> Result<(), Error> {
-        match storage.kind {
-            StorageKind::Gateway => {
-                let external = storage.external.as_deref();
-                let secrets = external.and_then(|external| external.secrets.as_deref());
-                let secrets = secrets.map(|sealed| self.vault.open(&storage.name, sealed)).transpose()?;
-                let settings = external.map_or("{}", |external| &*external.settings);
-                self.endpoint.attach((storage.id, &storage.name), self.gateway.open(settings, secrets.as_ref())?);
-                Ok(())
-            }
-            // Made when it is first asked; what is wrong with it was refused when it was read.
-            StorageKind::Embedded | StorageKind::Sts | StorageKind::R2 | StorageKind::Azure | StorageKind::Gcs => {
-                Ok(())
-            }
+        // Others are made when they are first asked; what is wrong with one was refused when it was configured.
+        if storage.kind == StorageKind::Gateway {
+            let external = storage.external.as_deref();
+            let secrets = external.and_then(|external| external.secrets.as_deref());
+            let secrets = secrets.map(|sealed| self.vault.open(&storage.name, sealed)).transpose()?;
+            let settings = external.map_or("{}", |external| &*external.settings);
+            self.endpoint.attach((storage.id, &storage.name), self.gateway.open(settings, secrets.as_ref())?);
         }
+        Ok(())
     }
 
     async fn ensure_bucket(&self, storage: &Storage, bucket: &BucketName) -> Result<(), Error> {
-        match storage.kind {
-            StorageKind::Embedded | StorageKind::Gateway => self.endpoint.ensure_bucket_at(storage.id, bucket).await,
-            // A credential that makes buckets is none this server should have.
-            StorageKind::Sts | StorageKind::R2 | StorageKind::Azure | StorageKind::Gcs => Ok(()),
-        }
+        // Elsewhere, a credential that makes buckets is none this server should have.
+        if storage.kind.is_ours() { self.endpoint.ensure_bucket_at(storage.id, bucket).await } else { Ok(()) }
     }
 
     async fn close_bucket(&self, storage: &Storage, bucket: &BucketName, with_objects: bool) -> Result<(), Error> {
