@@ -217,6 +217,30 @@ fn secrets_are_shown_only_where_they_leave() {
     assert_eq!(found, SHOWN, "say in the review why a secret is shown there, then put it into tests/secrets.txt");
 }
 
+/// The files that a kind of storage which is asked for credentials is named in, outside its own folder, tests and documents.
+/// CONTRIBUTING.md tells who adds one. The list may only get shorter.
+const OF_A_KIND: &[&str] =
+    &["crates/core/src/storage.rs", "crates/issuers/src/fetchers.rs", "crates/issuers/src/lib.rs"];
+
+#[test]
+fn a_kind_of_storage_is_named_where_contributing_says() {
+    let names = ["StorageKind::Gcs", "gcs::KIND", "Self::Gcs =>"];
+    let is_named = |(path, text): (PathBuf, String)| {
+        let shown = path.strip_prefix(root()).unwrap().display().to_string();
+        let apart = ["/tests/", "tests.rs", "/issuers/src/gcs/"].iter().any(|part| shown.contains(part));
+        (!apart && names.iter().any(|name| own(&text).contains(name))).then_some(shown)
+    };
+    let found: Vec<String> = rust_sources(&root().join("crates")).filter_map(is_named).collect();
+    assert_eq!(found, OF_A_KIND, "a kind of storage has one home");
+    let told = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    for file in OF_A_KIND {
+        assert!(
+            told.contains(&format!("`{}`", file.trim_start_matches("crates/"))),
+            "CONTRIBUTING.md leaves out {file}"
+        );
+    }
+}
+
 #[test]
 fn the_tree_names_no_machine() {
     let home = option_env!("HOME").filter(|home| home.len() > 1).map(|home| format!("{home}/"));
