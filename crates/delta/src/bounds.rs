@@ -5,7 +5,7 @@
 use delta_kernel::parquet::basic::Compression;
 use delta_kernel::parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
-/// Levels that a log may have.
+/// Levels that a log may have: readers of JSON stop at 128 themselves, and a schema of a table nests a few.
 const MOST: usize = 100;
 
 /// Whether no text of JSON in these bytes is nested too deep. Bytes that are no JSON are not judged.

@@ -41,9 +41,9 @@ use crate::bounds::{has_small_pages, is_shallow, is_sound_parquet};
 use crate::places::{LOG_DIR, below, key_of, relative, url_of};
 use crate::unserved::Refused;
 
-/// Objects listed at once.
+/// Objects listed at once: the most that S3 lists.
 const PAGE: usize = 1000;
-/// Rows of a log in memory at once.
+/// Rows of a log in memory at once. A row with the statistics of a wide table may have 100 KiB; so a batch stays near 100 MiB.
 const BATCH_ROWS: usize = 1024;
 
 /// What one answer may have at most.

@@ -7,9 +7,9 @@ use valetkey_core::nouns::table::Unserved;
 use crate::engine::LogFiles;
 use crate::unserved::Refused;
 
-/// Files of a log listed at once.
+/// Files of a log listed at once: the most that S3 lists.
 const PAGE: usize = 1000;
-/// Files of a log that are looked at for one answer.
+/// Files of a log that are looked at for one answer: 200 pages of a listing, 20 seconds at 100 ms each.
 const MOST_FILES: usize = 200_000;
 
 /// A commit's file.

@@ -170,7 +170,7 @@ pub struct World {
     pub tasks: TaskTracker,
 }
 
-/// How long a look at another store's bucket may take.
+/// How long a look at another storage's bucket may take: an operator waits for it.
 const PROBE: Duration = Duration::from_secs(10);
 
 /// The endpoint: a service for hyper and tower, cheap to clone.

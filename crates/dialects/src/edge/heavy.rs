@@ -93,7 +93,7 @@ pub trait Telling: Send + 'static {
     fn more(&mut self) -> Result<Piece, Error>;
 }
 
-/// About how many bytes are made at once.
+/// About how many bytes are made at once: some hundred lines, so that a thread is asked for seldom and little waits for a slow reader.
 pub const PIECE: usize = 128 * 1024;
 
 impl Heavy {

@@ -22,8 +22,9 @@ use valetkey_core::{Error, Kind};
 
 use super::rates::{RateLimits, Window};
 
-/// The most windows a class may have.
+/// The most windows a class may have: second, minute, hour, day and month are five.
 const MOST_WINDOWS: usize = 8;
+/// Locks that callers are spread over: far more than a machine has cores.
 const SHARDS: usize = 64;
 /// Together with [`SHARDS`] about 65,000 callers, at some 300 bytes each. When a shard is full, those not seen for
 /// longest are forgotten and start anew.

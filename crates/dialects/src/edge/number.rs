@@ -24,7 +24,7 @@ impl Numbers {
 /// The header that carries a request's id, both ways.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest request id that is taken from a client.
+/// The longest request id that is taken from a client: it stands in each log line of its request. A UUID has 36 characters.
 const LONGEST: usize = 128;
 
 /// The id to answer with: the client's, if it is one and plain, otherwise the number.

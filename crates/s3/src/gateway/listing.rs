@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::gateway::{Gateway, failed, shown_tag};
 use crate::objects::listing::{self, Ask, Entry, InIndex, Page, Rolled, Rows, Span, behind, common_prefix, past};
 
-/// Keys asked for with one call where many may stand for one common prefix.
+/// Keys asked for with one call where many may stand for one common prefix: the most that S3 lists at once.
 const BATCH: usize = 1000;
 
 /// The keys of a bucket as they come.

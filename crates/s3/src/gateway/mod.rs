@@ -33,11 +33,12 @@ use crate::objects::{BucketId, Objects, shown};
 
 const TYPE: &str = "content-type";
 
-/// Turns that keys share.
+/// Turns that keys share. Two keys that share one wait for each other, so there are many more than bodies under way; each is a few words.
 const TURNS: usize = 1024;
-/// Large bodies that may be on their way to stores at once. Each takes up to about 16 MiB of memory while it is.
+/// Large bodies that may be on their way to stores at once. Each takes up to about 16 MiB of memory while it is:
+/// 384 MiB together.
 const FLOWING: usize = 24;
-/// Large bodies of one account that may wait for that.
+/// Large bodies of one account that may wait for that. Who waits holds a connection and no body; more are told to come again.
 const WAITING: usize = 1024;
 
 /// What all writers share.

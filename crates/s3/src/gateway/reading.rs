@@ -20,7 +20,8 @@ use crate::objects::reading::ROTTEN;
 use crate::objects::record::Record;
 use crate::objects::shown;
 
-/// How often a read starts over because the object was replaced under it.
+/// How often a read starts over because the object was replaced under it. One writer in a loop wins a few rounds, not eight; more would
+/// let it hold a reader for ever.
 const TRIES: usize = 8;
 
 impl Gateway {

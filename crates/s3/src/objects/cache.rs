@@ -9,6 +9,7 @@ use valetkey_core::cors::Rules;
 use crate::objects::BucketId;
 use crate::objects::record::Record;
 
+/// Locks that the records are spread over: far more than a machine has cores, so that two requests seldom want the same one.
 const SHARDS: usize = 64;
 
 type Key = (i64, Box<[u8]>);

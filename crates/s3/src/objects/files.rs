@@ -18,7 +18,7 @@ use crate::space::Space;
 /// A data file's number.
 pub(crate) type FileId = i64;
 
-/// Directories that files are spread over.
+/// Directories that files are spread over. Part of the names on disk: another number would not find what is there.
 const SHARDS: i64 = 64;
 /// Bits of a number that count within a generation.
 const COUNTER_BITS: u32 = 40;

@@ -13,7 +13,8 @@ use crate::objects::checksum::{Algorithm, Digests, Hashes};
 use crate::objects::files::{Draft, Files};
 use crate::objects::usage::Claim;
 
-/// Bytes handed to the disk at once; twice as many are in memory for one upload.
+/// Bytes handed to the disk at once; twice as many are in memory for one upload. Below this each write costs a turn of the blocking pool
+/// more than it writes.
 const BATCH_BYTES: usize = 512 * 1024;
 
 /// A body that was taken in, and that nobody sees yet.

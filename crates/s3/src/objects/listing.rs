@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use crate::error::Result;
 use crate::objects::{BucketId, Objects, sql};
 
-/// Rows read at once while common prefixes are being skipped.
+/// Rows read at once while common prefixes are being skipped: of what is read behind a prefix nearly all is thrown away.
 const SMALL_BATCH: usize = 16;
 /// Rows read at once at most.
 const LARGE_BATCH: usize = 1000;

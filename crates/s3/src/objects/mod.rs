@@ -57,7 +57,8 @@ use crate::objects::usage::{Claim, Coming};
 use crate::objects::writer::Writer;
 use crate::space::Space;
 
-/// How often a read starts over because the object was replaced under it.
+/// How often a read starts over because the object was replaced under it. Each round is one look into the index and one `open`, so a
+/// reader loses a round only to a write that commits in between; sixteen in a row happen to nobody but in a test.
 const READ_TRIES: usize = 16;
 
 /// A bucket's number.

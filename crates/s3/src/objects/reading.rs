@@ -20,7 +20,7 @@ use crate::objects::files::{FileId, Files, Hold};
 use crate::objects::proof::Proof;
 use crate::objects::record::{Data, Record};
 
-/// Bytes read from the disk at once; twice as many are in memory for one download.
+/// Bytes read from the disk at once; twice as many are in memory for one download. Half an upload's: there are more readers.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
 /// A run of bytes in one file.

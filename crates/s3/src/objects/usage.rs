@@ -11,7 +11,7 @@ use valetkey_core::id::AccountId;
 use crate::error::{Result, refuse_custom};
 use crate::objects::{Index, sql};
 
-/// Bytes of one upload behind which the index is asked again what is there.
+/// Bytes of one upload behind which the index is asked again what is there: by so much each upload under way may pass a quota.
 const ASK_AGAIN: u64 = 8 * 1024 * 1024;
 
 /// The refusal of what is more than an account may keep.

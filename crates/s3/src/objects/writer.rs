@@ -16,9 +16,9 @@ use crate::error::{Result, internal, of_disk, unavailable};
 use crate::objects::cache::Cache;
 use crate::objects::files::{Draft, FileId, Files};
 
-/// Changes that may wait; more wait outside.
+/// Changes that may wait; more wait outside. Four batches: enough that the writer never waits for the next one.
 const QUEUE: usize = 256;
-/// Changes that share one commit at most.
+/// Changes that share one commit at most: by then the fsync is a small part of each, and nobody waits for more than 63 others.
 const BATCH: usize = 64;
 
 /// What follows a change's commit.

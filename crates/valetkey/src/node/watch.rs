@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+/// How often files are looked at: who replaced one sees it taken up while still looking.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// A thing made of files, and how to make it again.
