@@ -138,7 +138,7 @@ impl Ledger for World {
             storage: permit.storage().id,
             scope: Arc::clone(permit.scope()),
             grants: Arc::clone(&permit.because().grants),
-            dialect: permit.dialect(),
+            dialect: permit.dialect().into(),
             credits: 0,
             opened: at,
             until: permit.until(),

@@ -466,7 +466,7 @@ mod tests {
                 Scope::new(BucketName::parse("lake").unwrap(), Paths::only(paths).unwrap(), Actions::READ).unwrap(),
             ),
             grants: Arc::from([GrantId::from_bytes([6; 16])]),
-            dialect: "test",
+            dialect: "test".into(),
             credits: 0,
             opened: Timestamp::from_second(1_767_225_600).unwrap(),
             until: Timestamp::from_second(1_767_229_200).unwrap(),

@@ -1,5 +1,6 @@
 //! The record of a vended credential: for the ledger, for ending it early, for credits.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ pub struct Lease {
     /// The grants that decided.
     pub grants: Arc<[GrantId]>,
     /// In which dialect it was asked for.
-    pub dialect: &'static str,
+    pub dialect: Cow<'static, str>,
     /// What it cost.
     pub credits: u32,
     /// When it was opened.
@@ -84,7 +85,7 @@ pub enum LeaseState {
 /// A lease as the ledger tells it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LeaseRecord {
-    /// The lease. Its dialect is one of this build's, or `other`.
+    /// The lease.
     pub lease: Lease,
     /// What became of it.
     pub state: LeaseState,

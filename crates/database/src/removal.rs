@@ -168,7 +168,7 @@ impl Ending {
             storage: lease.storage,
             scope: scope.into(),
             grants: lease.grant_ids().collect(),
-            dialect: "",
+            dialect: "".into(),
             credits: 0,
             opened: rows::at_ms(lease.from_ms)?,
             until: lease.until().ok_or_else(|| rows::damaged("an instant"))?,

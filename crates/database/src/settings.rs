@@ -59,8 +59,6 @@ pub struct Settings {
     pub tokens: usize,
     /// Accounts kept in memory, each with all its grants.
     pub accounts: usize,
-    /// The dialects of this build: a lease of another one reads back as `other`.
-    pub dialects: Vec<&'static str>,
     /// How much accounts may hold.
     pub holdings: Holdings,
     /// How long what is over is kept.
@@ -95,7 +93,6 @@ impl Default for Settings {
             queue: 4096,
             tokens: 100_000,
             accounts: 10_000,
-            dialects: vec!["native", "theirstack", "dreadnode", "r2", "sharing"],
             holdings: Holdings::default(),
             retention: Retention::default(),
             room: Room::default(),

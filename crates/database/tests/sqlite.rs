@@ -282,18 +282,6 @@ async fn the_file_is_its_owners_alone() {
 }
 
 #[tokio::test]
-async fn a_lease_of_a_dialect_that_is_gone_reads_back_as_other() {
-    let shelf = Shelf::new();
-    let database = shelf.open().await;
-    let bench = shelf.bench(&database);
-    let tenant = bench.tenant("acme", Metering::Free).await;
-    let lease = bench.open(&tenant).await.unwrap();
-    database.close().await.unwrap();
-    let database = shelf.try_open(Settings { dialects: vec!["theirstack"], ..Settings::default() }).await.unwrap();
-    assert_eq!(database.lease(lease.id).await.unwrap().unwrap().lease.dialect, "other");
-}
-
-#[tokio::test]
 async fn a_token_is_stored_as_its_digest_only() {
     let shelf = Shelf::new();
     let tenant = with_pages(&shelf, 1).await;

@@ -165,7 +165,7 @@ async fn main() -> Outcome<()> {
         storage,
         scope: Arc::new(Scope::new(bucket, Paths::Whole, Actions::READ_WRITE).ok_or("no action")?),
         grants: [].into(),
-        dialect: "example",
+        dialect: "example".into(),
         credits: 0,
         opened: now,
         until: now.checked_add(jiff::SignedDuration::from_hours(1))?,

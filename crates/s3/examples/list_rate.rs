@@ -88,7 +88,7 @@ impl Store {
             storage,
             scope: Arc::new(Scope::new(bucket, Paths::Whole, Actions::READ).ok_or("no action")?),
             grants: [].into(),
-            dialect: "example",
+            dialect: "example".into(),
             credits: 0,
             opened: now,
             until: now.checked_add(jiff::SignedDuration::from_hours(1))?,

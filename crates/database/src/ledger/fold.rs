@@ -154,7 +154,6 @@ impl Database {
             (None, Some(revoker)) => LeaseState::Revoked(revoker),
             (None, None) => LeaseState::Live,
         };
-        let dialect = self.shared.settings.dialects.iter().copied().find(|known| **known == *opened.dialect);
         let lease = Lease {
             id: opened.id,
             account: opened.account,
@@ -163,10 +162,10 @@ impl Database {
             storage: opened.storage,
             scope,
             grants: opened.grant_ids().collect(),
-            dialect: dialect.unwrap_or("other"),
             credits: opened.credits,
             opened: rows::at_ms(opened.from_ms)?,
             until: opened.until().ok_or_else(|| rows::damaged("an instant"))?,
+            dialect: opened.dialect.into(),
         };
         Ok(LeaseRecord {
             lease,

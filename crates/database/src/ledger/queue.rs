@@ -243,7 +243,7 @@ impl Queue {
             storage: permit.storage().id,
             scope: Arc::clone(permit.scope()),
             grants: Arc::clone(&permit.because().grants),
-            dialect: permit.dialect(),
+            dialect: permit.dialect().into(),
             credits,
             // What is stored is what is answered: whole milliseconds.
             opened: Timestamp::from_millisecond(ms).unwrap_or(now),

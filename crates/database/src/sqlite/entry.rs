@@ -160,7 +160,7 @@ pub(crate) fn write_opened(lease: &Lease, scope: &ScopeBytes<'_>, asker: Asker, 
             Some(IpAddr::V4(v4)) => put_bytes(&v4.octets(), out),
             Some(IpAddr::V6(v6)) => put_bytes(&v6.octets(), out),
         }
-        put_text(lease.dialect, out);
+        put_text(&lease.dialect, out);
         // A permit has at most one grant for each path, and those are far fewer than this holds.
         let grants = u16::try_from(lease.grants.len()).unwrap_or(u16::MAX);
         out.extend_from_slice(&grants.to_be_bytes());
@@ -388,7 +388,7 @@ mod tests {
             storage: StorageId::new(now, [5; 10]),
             scope: Arc::new(Scope::new(BucketName::parse("lake").unwrap(), paths, Actions::READ).unwrap()),
             grants: Arc::from([GrantId::new(now, [6; 10]), GrantId::new(now, [7; 10])]),
-            dialect: "native",
+            dialect: "native".into(),
             credits: 3,
             opened: now,
             until: Timestamp::from_second(1_767_229_200).unwrap(),

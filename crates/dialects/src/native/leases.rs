@@ -66,7 +66,7 @@ pub(super) struct LeaseResponse {
     /// The grants that decided.
     grants: Vec<String>,
     /// In which dialect.
-    dialect: &'static str,
+    dialect: String,
     /// What it cost.
     credits: u32,
     /// When it was opened.
@@ -116,7 +116,7 @@ impl LeaseResponse {
             storage: lease.storage.to_string(),
             scope: ScopeResponse::of(&lease.scope),
             grants: lease.grants.iter().map(ToString::to_string).collect(),
-            dialect: lease.dialect,
+            dialect: lease.dialect.to_string(),
             credits: lease.credits,
             opened: wire::at(lease.opened),
             expires: wire::at(lease.until),

@@ -92,7 +92,7 @@ async fn an_open_dataset_shows_its_newest_file_and_urls_to_it() {
         // One lease for the answer, the caller's, to read; nobody else's.
         let leases = world.leases().await;
         let [record] = leases.as_slice() else { panic!("{kind:?}: {leases:?}") };
-        assert_eq!((record.lease.dialect, record.lease.caller), ("theirstack", world.caller_of("reader").await));
+        assert_eq!((&*record.lease.dialect, record.lease.caller), ("theirstack", world.caller_of("reader").await));
         assert!(Actions::READ.contains_all(record.lease.scope.actions()));
         assert!(!record.lease.scope.covers("lake", b"flights/daily-secret/a.parquet", Action::GetObject));
         assert_eq!(record.lease.until.duration_since(record.lease.opened).as_secs(), 3600);

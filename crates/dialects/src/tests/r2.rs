@@ -108,7 +108,7 @@ async fn an_answer_is_the_published_one_with_its_end() {
     assert_eq!(claims.until.as_second() - claims.opened.as_second(), 3600);
     // It is a lease like any other, and ends with its parent.
     let lease = parent.world.memory.lease(claims.lease).await.unwrap().unwrap().lease;
-    assert_eq!((lease.dialect, lease.token, lease.account), ("r2", parent.id, parent.account));
+    assert_eq!((&*lease.dialect, lease.token, lease.account), ("r2", parent.id, parent.account));
     assert!(!parent.world.memory.is_revoked(&claims.provenance()));
     let by = Revoker { by: lease.caller, at: parent.world.clock.now() };
     parent.world.memory.revoke_token(parent.id, by).await.unwrap();

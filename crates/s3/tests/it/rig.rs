@@ -254,7 +254,7 @@ impl Rig {
             storage,
             scope: Arc::new(scope),
             grants: [].into(),
-            dialect: "test",
+            dialect: "test".into(),
             credits: 0,
             opened: now,
             until: Timestamp::from_second(now.as_second() + secs).unwrap(),

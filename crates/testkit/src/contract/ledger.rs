@@ -32,7 +32,7 @@ pub async fn a_lease_reads_back_as_it_was_opened(bench: &Bench) {
     let lease = bench.ledger.open(&permit, None, bench.now()).await.unwrap();
     assert_eq!((lease.account, lease.caller, lease.token), (permit.account(), permit.caller(), permit.token()));
     assert_eq!((&lease.scope, &lease.grants), (permit.scope(), &permit.because().grants));
-    assert_eq!((lease.storage, lease.dialect, lease.credits), (tenant.storage.id, "native", 0));
+    assert_eq!((lease.storage, &*lease.dialect, lease.credits), (tenant.storage.id, "native", 0));
     assert_eq!((lease.opened, lease.until), (bench.now(), permit.until()));
     // Before and after whatever the implementation does in the background.
     for _ in 0..2 {

@@ -180,7 +180,7 @@ impl Ledger for Memory {
             storage: permit.storage().id,
             scope: Arc::clone(permit.scope()),
             grants: Arc::clone(&permit.because().grants),
-            dialect: permit.dialect(),
+            dialect: permit.dialect().into(),
             credits: permit.credits(),
             opened: now,
             until: permit.until(),
