@@ -89,7 +89,7 @@ pub(crate) const STEPS: [Step; 20] = [
     ),
     allowed(
         "parts-inside",
-        "it begins an upload in parts there and aborts it",
+        "it begins a multipart upload there and aborts it",
         Who::Inside,
         Verb::Parts,
         At::Own,

@@ -227,7 +227,7 @@ impl Run<'_> {
         };
         match error.kind() {
             Kind::Upstream => {
-                self.halted = Some("not tried: the store gave no credential");
+                self.halted = Some("not tried: the storage gave no credential");
                 // Where the store answered no: of one that cannot be reached the settings may be right.
                 let answered = error.upstream_status().is_some_and(|status| (400..500).contains(&status));
                 Ok(match self.hints().vend.filter(|_| answered) {
@@ -236,7 +236,7 @@ impl Run<'_> {
                 })
             }
             Kind::UpstreamTimeout | Kind::RateLimited => {
-                self.halted = Some("not tried: the store gave no credential");
+                self.halted = Some("not tried: the storage gave no credential");
                 Ok(told)
             }
             Kind::Invalid => Ok(told),
@@ -285,7 +285,7 @@ impl Run<'_> {
     async fn step(&mut self, step: &Step) {
         let begun = self.now();
         if begun.duration_since(self.begun) > PATIENCE && self.halted.is_none() {
-            self.halted = Some("not tried: the store answers too slowly");
+            self.halted = Some("not tried: the storage answers too slowly");
         }
         let outcome = match self.skipped(step) {
             Some(why) => (Status::Skipped, why),
@@ -334,7 +334,7 @@ impl Run<'_> {
             (_, Answer::Failed(words)) => (Status::Failed, words),
             (Expect::Allowed, Answer::Allowed) => (Status::Passed, "allowed".to_owned()),
             (Expect::Allowed, Answer::Listed(keys)) => match keys.iter().find(|key| !key.starts_with(&own)) {
-                Some(outside) => (Status::Failed, format!("the list shows `{}`, which lies outside", shown(outside))),
+                Some(outside) => (Status::Failed, format!("the list shows `{}`, which is outside", shown(outside))),
                 None if keys.iter().any(|key| **key == *self.key(At::Own)) => {
                     (Status::Passed, "the list shows what is inside".to_owned())
                 }
@@ -348,21 +348,21 @@ impl Run<'_> {
                 };
                 (Status::Failed, told)
             }
-            (Expect::Allowed, Answer::NotFound) => (Status::Failed, "the store says that it is not there".to_owned()),
+            (Expect::Allowed, Answer::NotFound) => (Status::Failed, "the storage says that it does not exist".to_owned()),
             (Expect::Refused, Answer::Refused { status, code }) => {
                 (Status::Passed, format!("refused with {status} `{}`", shown(&code)))
             }
             (Expect::Refused, Answer::Listed(keys)) => match keys.iter().find(|key| !key.starts_with(&own)) {
                 Some(outside) => {
-                    (Status::Failed, format!("ALLOWED: the list shows `{}`, which lies outside", shown(outside)))
+                    (Status::Failed, format!("ALLOWED: the list shows `{}`, which is outside", shown(outside)))
                 }
-                None => (Status::Passed, "answered, and shows nothing of what lies outside".to_owned()),
+                None => (Status::Passed, "answered, and shows nothing of what is outside".to_owned()),
             },
             (Expect::Refused, Answer::Allowed) => {
                 (Status::Failed, "ALLOWED: the credential opens more than it may".to_owned())
             }
             (Expect::Refused, Answer::NotFound) => {
-                (Status::Failed, "the store says that it is not there, and it is: that is no refusal".to_owned())
+                (Status::Failed, "the storage says that it does not exist, and it does: that is no refusal".to_owned())
             }
         }
     }

@@ -163,7 +163,7 @@ impl Issuer for World {
     }
     async fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Issued, Error> {
         if self.wrong == Wrong::NoCredential {
-            return Err(Error::new(Kind::Upstream, "the store refused to give a key")
+            return Err(Error::new(Kind::Upstream, "the storage refused to give a credential")
                 .answered(403)
                 .note("AssumeRole answered 403 `AccessDenied`"));
         }
@@ -401,7 +401,7 @@ fn a_store_that_gives_no_credential_fails_in_words_for_the_operator() {
     assert_eq!(with(&report, Status::Failed), ["credential"], "{report:#?}");
     assert_eq!(
         report.rows[0].reason,
-        "the store refused to give a key: AssumeRole answered 403 `AccessDenied`; is the role right?"
+        "the storage refused to give a credential: AssumeRole answered 403 `AccessDenied`; is the role right?"
     );
     assert_eq!(*world.voided.lock().unwrap(), 1, "on record");
     assert!(with(&report, Status::Passed).is_empty());

@@ -39,7 +39,7 @@ impl Credential {
         match self {
             Self::S3(keys) => Ok(keys),
             Self::Azure(_) | Self::Google(_) => {
-                Err(Error::internal("this API carries S3 keys only, and the store's credential is none"))
+                Err(Error::internal("this API carries S3 keys only, and the storage's credential is none"))
             }
         }
     }

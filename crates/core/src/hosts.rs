@@ -189,7 +189,7 @@ impl Hosts {
                 Some((setting, origin)) => refused(
                     setting,
                     format!(
-                        "this store is proven to by the machine's own identity, and the server's setting `{SETTING}` does not name `{origin}`"
+                        "this storage is asked with the machine's own identity, and the server's setting `{SETTING}` does not name `{origin}`"
                     ),
                 ),
             },

@@ -123,7 +123,7 @@ impl Database {
         self.shared.stop.cancel();
         let running = std::mem::take(&mut *self.shared.running.lock().unwrap_or_else(PoisonError::into_inner));
         for task in running {
-            task.await.map_err(|error| Error::internal("a task of the store failed").caused_by(error))?;
+            task.await.map_err(|error| Error::internal("a task of the database failed").caused_by(error))?;
         }
         self.write_counts().await?;
         self.shared.db.close().await
@@ -136,7 +136,7 @@ impl Database {
     pub async fn ready(&self) -> Result<(), Error> {
         self.running()?;
         if self.shared.reserve.is_out() {
-            let said = "the disk is full: the ledger's reserve is given up, and nothing is handed out until there is room for it again";
+            let said = "the disk is full: the ledger's reserve is given up, and nothing is vended until there is room for it again";
             return Err(Error::new(Kind::Unavailable, said).retry_after(5));
         }
         let mut reader = self.shared.db.readers().acquire().await.map_err(sqlite::failed)?;

@@ -150,7 +150,7 @@ struct Progress {
 
 impl Progress {
     fn none() -> Failure {
-        Failure::Failed("the store's listing comes no further: it tells again what it has told".to_owned())
+        Failure::Failed("the storage's listing comes no further: it repeats itself".to_owned())
     }
 
     /// Takes note of a page, and of the token behind it.

@@ -15,7 +15,7 @@ use crate::http::Straight;
 
 /// Where a URL of the settings is.
 pub(crate) fn origin(url: &str, setting: &'static str) -> Result<Origin, Error> {
-    let bad = || Error::new(Kind::Invalid, "this is not the URL of a store").at(setting);
+    let bad = || Error::new(Kind::Invalid, "this is not the URL of a storage").at(setting);
     let url = reqwest::Url::parse(url).map_err(|_| bad())?;
     Ok(Origin::new(url.scheme(), url.host_str().ok_or_else(bad)?, url.port()))
 }

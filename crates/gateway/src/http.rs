@@ -56,7 +56,7 @@ impl Expect {
 
 /// An answer that no store gives. The words are ours: they go to the log.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the answer is not a store's: {0}")]
+#[error("the answer is not a storage's: {0}")]
 pub(crate) struct Strange(String);
 
 /// Whether an error says so, or one that it was made of.
@@ -90,7 +90,7 @@ fn strange(said: impl Into<String>) -> HttpError {
 
 /// Nothing came for too long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the store was silent for {} s: timed out", .0.as_secs())]
+#[error("the storage was silent for {} s: timed out", .0.as_secs())]
 struct Silent(Duration);
 
 fn silent(wait: Duration) -> HttpError {
@@ -177,7 +177,7 @@ impl HttpService for Bounded {
             let collecting = timeout(whole, collect(Paced::new(body, self.wait), most));
             let bytes = collecting.await.map_err(|_| silent(whole))??;
             if document::is_page(headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes), &bytes) {
-                return Err(strange("it is a web page, perhaps of somebody who wants a login"));
+                return Err(strange("it is a web page, perhaps one that wants a login"));
             }
             if matches!(expect, Some(Expect::Listing(_))) {
                 document::listing(&bytes).map_err(strange)?;

@@ -190,7 +190,7 @@ impl Upload for Flow {
     async fn abort(self: Box<Self>) {
         if let Err(error) = self.write.abort().await {
             let error = text(&error);
-            tracing::warn!(error, "an upload to the store behind could not be ended: {error}");
+            tracing::warn!(error, "an upload to the storage behind the gateway could not be ended: {error}");
         }
     }
 }

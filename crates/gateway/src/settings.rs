@@ -191,7 +191,7 @@ fn url(endpoint: Option<&str>, allow_http: bool) -> Result<(), Error> {
     if host.is_empty() || rest.contains(['?', '#', '@']) || !rest.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(bad(
             "endpoint",
-            "the endpoint is the URL of a store: `https`, a host, maybe a path, and nothing else",
+            "the endpoint is the URL of a storage: `https`, a host, maybe a path, and nothing else",
         ));
     }
     Ok(())
@@ -245,7 +245,7 @@ fn tried(cloud: Cloud, open: impl FnOnce() -> Result<Store, object_store::Error>
     match open() {
         Ok(_) => Ok(Arc::new(cloud)),
         Err(error) => {
-            let words = "the store cannot be opened with these settings and secrets";
+            let words = "the storage cannot be opened with these settings and secrets";
             Err(bad("secrets", words).note(text(&error)))
         }
     }

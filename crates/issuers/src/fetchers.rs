@@ -65,7 +65,7 @@ impl Fetchers {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("valetkey/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| Error::internal("the client for stores cannot be made").caused_by(error))?;
+            .map_err(|error| Error::internal("the client for storages cannot be made").caused_by(error))?;
         Ok(self.http.get_or_init(|| http).clone())
     }
 
@@ -165,7 +165,7 @@ impl Fetchers {
         let secrets =
             external.secrets.as_deref().map(|sealed| self.world.vault.open(&storage.name, sealed)).transpose()?;
         let unusable = |error: Error| {
-            Error::internal("what is configured of the store cannot be used")
+            Error::internal("the configuration of the storage cannot be used")
                 .note(format!("storage {}: {error:?}", storage.name))
         };
         let upstream = self.built(storage.kind, &external.settings, secrets.as_ref()).map_err(unusable)?;
@@ -194,7 +194,7 @@ impl Fetchers {
 /// What is known of a kind.
 fn row(kind: StorageKind) -> Result<&'static UpstreamKind, Error> {
     let found = KINDS.into_iter().find(|row| row.kind == kind);
-    found.ok_or_else(|| Error::internal(format!("a store of kind `{}` is asked for nothing", kind.as_str())))
+    found.ok_or_else(|| Error::internal(format!("a storage of kind `{}` is asked for nothing", kind.as_str())))
 }
 
 #[cfg(test)]

@@ -86,13 +86,13 @@ impl<'a> Given<'a> {
             // Where in the text is of no use: it is not the one that was written.
             let said = said.split(" at line ").next().unwrap_or_default().to_owned();
             let kind = self.kind.as_str();
-            invalid(format!("these are not the settings of a store of kind `{kind}`: {said}")).at("settings")
+            invalid(format!("these are not the settings of a storage of kind `{kind}`: {said}")).at("settings")
         })
     }
 
     /// The secrets, of a kind that cannot do without.
     pub(crate) fn needed(&self) -> Result<&'a Secret<String>, Error> {
-        self.secrets.ok_or_else(|| invalid("a store of this kind needs secrets").at("secrets"))
+        self.secrets.ok_or_else(|| invalid("a storage of this kind needs secrets").at("secrets"))
     }
 }
 

@@ -143,7 +143,7 @@ const MAX_SKEW: SignedDuration = SignedDuration::from_mins(15);
 pub(crate) fn plausible_end(expiration: Timestamp, asked: Lifetime, answered: Timestamp) -> Result<(), Error> {
     let latest = asked.ends(answered).checked_add(MAX_SKEW).unwrap_or(Timestamp::MAX);
     if expiration > latest || expiration <= answered {
-        return Err(refused("the store's answer cannot be used").note(format!(
+        return Err(refused("the storage's answer cannot be used").note(format!(
             "asked for {asked} at {answered}, and the credential ends {expiration}; is a clock wrong?"
         )));
     }

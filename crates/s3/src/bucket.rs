@@ -71,7 +71,7 @@ impl Buckets {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(objects = count, "removed {count} objects of buckets that were removed"),
                 Err(error) => {
-                    tracing::warn!(error = ?error, "what was in removed buckets is not removed yet; the next start goes on");
+                    tracing::warn!(error = ?error, "what was in removed buckets is not removed yet; the next start continues");
                 }
             }
         });
@@ -131,8 +131,8 @@ impl Buckets {
 async fn swept(backend: Door, now: Timestamp) {
     match backend.sweep(now).await {
         Ok(0) => {}
-        Ok(files) => tracing::info!(files, "swept {files} files that were left unfinished at a store behind"),
-        Err(failure) => tracing::warn!(error = %failure, "a store behind could not be swept: {failure}"),
+        Ok(files) => tracing::info!(files, "swept {files} unfinished files at a storage behind the gateway"),
+        Err(failure) => tracing::warn!(error = %failure, "a storage behind the gateway could not be swept: {failure}"),
     }
 }
 

@@ -55,7 +55,7 @@ pub enum Refused {
     NoDigest,
     /// What is told of the body's digest is none of what there is.
     Digest,
-    /// Two digests of the body are told.
+    /// Two digests of the body are given.
     TwoDigests,
     /// Signed with ECDSA.
     Ecdsa,

@@ -101,7 +101,7 @@ pub fn failed(error: sqlx::Error) -> Error {
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed
         | sqlx::Error::InvalidSavePointStatement => {
-            Error::new(Kind::Unavailable, "the store cannot be reached").retry_after(1).caused_by(error)
+            Error::new(Kind::Unavailable, "the database cannot be reached").retry_after(1).caused_by(error)
         }
         error => Error::internal("a query failed").caused_by(error),
     }

@@ -81,7 +81,7 @@ pub fn configure(
 fn suits_kind(described: &Description, new: bool) -> Result<(), Error> {
     let kind = described.kind;
     if kind == StorageKind::Embedded && new {
-        let said = "the server makes its one embedded store itself; say which other `kind` this is";
+        let said = "the server makes its one embedded storage itself; say which other `kind` this is";
         return Err(invalid("kind", said));
     }
     // Settings, and what is asked of somebody else for credentials.
@@ -129,7 +129,7 @@ fn lifetime(
     match given {
         Some(given) if (least..=most).contains(&given) => Ok(given),
         Some(given) => {
-            Err(invalid(field, format!("{given} is not possible; this store's least is {least} and its most {most}")))
+            Err(invalid(field, format!("{given} is not possible; this storage's least is {least} and its most {most}")))
         }
         None => Ok(before.unwrap_or(usual).clamp(least, most)),
     }

@@ -324,7 +324,7 @@ pub fn takes_the_last_operator(going: &BTreeSet<TokenId>, operators: impl IntoIt
 /// `Invalid`.
 pub fn check_removable(kind: StorageKind) -> Result<(), Error> {
     if kind == StorageKind::Embedded {
-        let said = "the embedded store is the server's own, and is not removed";
+        let said = "the embedded storage is the server's own, and is not removed";
         return Err(Error::new(Kind::Invalid, said).at(Field::Storage));
     }
     Ok(())

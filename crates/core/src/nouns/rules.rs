@@ -82,7 +82,7 @@ impl GrantFound {
         if grant.origin.dataset().is_some() {
             let lies = self.dataset.ok_or_else(|| Error::not_found(Noun::Dataset).at(Attribute::Dataset))?;
             if lies != (storage, bucket.clone()) {
-                let said = "the dataset lies in another bucket than the scope";
+                let said = "the dataset is in another bucket than the scope";
                 return Err(Error::new(Kind::Invalid, said).at(Attribute::Dataset));
             }
         }

@@ -415,7 +415,7 @@ pub trait VendedLists: Send + Sync {
     /// A page of the objects whose key starts with `prefix`.
     ///
     /// # Errors
-    /// `Upstream`, `UpstreamTimeout`; `Invalid` for a credential or a prefix that the store cannot be asked with.
+    /// `Upstream`, `UpstreamTimeout`; `Invalid` for a credential or a prefix that the storage cannot be asked with.
     async fn page(
         &self,
         storage: &Storage,

@@ -93,8 +93,8 @@ impl fmt::Display for Bound {
             Self::Grant => "the grant's longest lifetime",
             Self::GrantEnd => "the end of the grant",
             Self::Token => "the end of the caller's token",
-            Self::Storage => "the store's longest lifetime",
-            Self::Given => "what the store gave",
+            Self::Storage => "the storage's longest lifetime",
+            Self::Given => "what the storage gave",
         })
     }
 }
@@ -278,7 +278,7 @@ fn too_short(by: Bound, left: Option<Lifetime>, least: Lifetime) -> Error {
 fn storage_of<'a>(snapshot: &'a Snapshot, grant: &Grant) -> Result<&'a Arc<Storage>, Error> {
     snapshot
         .storage(grant.storage)
-        .ok_or_else(|| Error::internal(format!("grant {} names a store that is gone", grant.id)))
+        .ok_or_else(|| Error::internal(format!("grant {} names a storage that is gone", grant.id)))
 }
 
 fn datasets(
@@ -304,13 +304,13 @@ fn datasets(
             let names: Vec<String> = bundles.iter().map(|bundle| format!("`{}`", bundle.scope.bucket())).collect();
             return Err(Error::new(
                 Kind::Invalid,
-                format!("the datasets lie in several buckets; name one of {}", names.join(", ")),
+                format!("the datasets are in several buckets; set `bucket` to one of {}", names.join(", ")),
             )
             .at(Field::Bucket));
         }
     };
     let storage =
-        snapshot.storage(bundle.storage).ok_or_else(|| Error::internal("a bundle names a store that is gone"))?;
+        snapshot.storage(bundle.storage).ok_or_else(|| Error::internal("a bundle names a storage that is gone"))?;
     let granted = bundle.scope.actions();
     let actions = wanted.of(granted).ok_or_else(|| not_granted(wanted, granted))?;
     let scope = if actions == granted {
@@ -448,7 +448,7 @@ fn probe(
     let storage = snapshot.storage(storage).ok_or_else(|| Error::not_found(Noun::Storage).at(Field::Storage))?;
     if probe::directory_of(paths).is_none() {
         return Err(
-            Error::new(Kind::Forbidden, "a store is checked inside a check's own directory only").at(Field::Paths)
+            Error::new(Kind::Forbidden, "a storage is checked inside a check's own directory only").at(Field::Paths)
         );
     }
     let given = Actions::READ_WRITE;
@@ -475,7 +475,7 @@ fn combined(
 ) -> Result<Found, Error> {
     let first = chosen.first().ok_or_else(|| Error::internal("a place without paths was asked for"))?;
     if chosen.iter().any(|grant| grant.storage != first.storage) {
-        return Err(Error::new(Kind::Invalid, "the paths lie in different stores; ask for each alone").at(Field::Paths));
+        return Err(Error::new(Kind::Invalid, "the paths are in different storages; ask for each alone").at(Field::Paths));
     }
     if chosen.len() > MOST_GRANTS {
         let said = format!("{} grants open these paths; the most for one credential is {MOST_GRANTS}", chosen.len());

@@ -165,7 +165,7 @@ pub(super) struct BeforeResponse {
 
 const COVERS: &[&str] = &[
     "each page against the one before",
-    "leases, voids, what stores gave and which leases are ended",
+    "leases, voids, what storages gave and which leases are ended",
     "revocations, both ways",
     "tokens: whose they are, what proves them, when they end",
     "who changed what of the registry",

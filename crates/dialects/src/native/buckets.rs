@@ -78,7 +78,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
 #[utoipa::path(delete, operation_id = "remove_bucket", path = "/api/v1/buckets/{bucket}", tag = "places", params(
     ("bucket" = String, Path, description = "Its name"),
     ("cascade" = Option<bool>, Query, description = "Also what needs it; without it such a thing is refused and names it"),
-    ("with_objects" = Option<bool>, Query, description = "Also the objects in it; of the embedded store only"),
+    ("with_objects" = Option<bool>, Query, description = "Also the objects in it; of the embedded storage only"),
     ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
 ), responses(
     (status = 200, description = "It is gone, or what that would mean", body = Removal),
@@ -136,6 +136,6 @@ impl Native {
             .await?
             .into_iter()
             .find(|storage| storage.id == id)
-            .ok_or_else(|| Error::internal(format!("the bucket `{bucket}` names a store that is gone")))
+            .ok_or_else(|| Error::internal(format!("the bucket `{bucket}` names a storage that is gone")))
     }
 }

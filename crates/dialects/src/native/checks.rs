@@ -86,7 +86,7 @@ impl CheckResponse {
 /// Checks a store: vends credentials for a directory of the check's own, tries them there, and tells what they open and what
 /// not. A store that fails is answered with 200 too; look at `passed`. For operators.
 #[utoipa::path(post, operation_id = "check_storage", path = "/api/v1/storages/{storage}/checks", tag = "storages", params(
-    ("storage" = String, Path, description = "The store's name or id"),
+    ("storage" = String, Path, description = "The storage's name or id"),
 ), request_body = CheckRequest, responses(
     (status = 200, description = "What was found", body = CheckResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),

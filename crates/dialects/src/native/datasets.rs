@@ -101,7 +101,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
 /// Which file of a dataset is the newest, as it is written.
 fn newest(text: Option<&str>) -> Result<Newest, Error> {
     text.map_or(Some(Newest::ByTime), Newest::parse)
-        .ok_or_else(|| Error::new(Kind::Invalid, "the newest file is told by `time` or by `key`").at("newest"))
+        .ok_or_else(|| Error::new(Kind::Invalid, "the newest file is chosen by `time` or by `key`").at("newest"))
 }
 
 /// The key of an object beside a dataset's files.

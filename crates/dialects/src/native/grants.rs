@@ -123,7 +123,7 @@ pub(super) struct GrantList {
     ("caller" = Option<String>, Query, description = "Only those this caller may use (id, `account/name`, or name in the account): its own, and everyone's of its account"),
     ("bucket" = Option<String>, Query, description = "Only those of this bucket"),
     ("since" = Option<String>, Query, description = "Only those made since (RFC 3339)"),
-    ("since_secs" = Option<u32>, Query, description = "Only those made in the last so many seconds"),
+    ("since_secs" = Option<u32>, Query, description = "Only those made in the last N seconds"),
     ("after" = Option<String>, Query, description = "The `next_after` of the page before"),
     ("limit" = Option<u32>, Query, description = "1 to 10000; 1000 if not given"),
 ), responses(

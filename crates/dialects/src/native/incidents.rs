@@ -253,7 +253,7 @@ impl Native {
                 return Ok(Leaked::Revocations(records, LeakedKind::StoreCredential));
             }
         }
-        let said = "nothing here is known by that; it takes a token (`vkt_…`), an access key id (`VK…`, or a parent's or a store's own), or a store's signature or token itself";
+        let said = "nothing here is known by that; it takes a token (`vkt_…`), an access key id (`VK…`, or a parent's or a storage's own), or a storage's signature or token itself";
         Err(Error::new(Kind::NotFound(Noun::Lease), said).at("what"))
     }
 
@@ -427,7 +427,7 @@ impl Native {
         for token in owners.into_values() {
             if token.is_live(call.now) {
                 still_works.push(StillWorks {
-                    what: format!("the token {} of {} goes on vending", token.id, self.named(call, &token).await?),
+                    what: format!("the token {} of {} still vends", token.id, self.named(call, &token).await?),
                     until: token.until.map(wire::at),
                     command: Some(format!("valetkey token revoke {}", token.id)),
                 });

@@ -167,7 +167,7 @@ const MOST_PAGE: u32 = 500;
     ("grant" = Option<String>, Query, description = "Only those of this grant (id, `account/name`, or name in the account)"),
     ("bucket" = Option<String>, Query, description = "Only those of this bucket"),
     ("since" = Option<String>, Query, description = "Only those opened since (RFC 3339)"),
-    ("since_secs" = Option<u32>, Query, description = "Only those opened in the last so many seconds"),
+    ("since_secs" = Option<u32>, Query, description = "Only those opened in the last N seconds"),
     ("limit" = Option<u32>, Query, description = "1 to 500; 50 if not given"),
     ("before" = Option<String>, Query, description = "Only those opened before this lease"),
 ), responses(
@@ -293,7 +293,7 @@ pub(super) struct LeasesOfKey {
 /// Shows the lease that an access key id belongs to, or the parent access key it is, or the leases that a credential of somebody
 /// else's store was handed out with. A credential without an id is named `sha256:` and the hexadecimal SHA-256 of it.
 #[utoipa::path(get, operation_id = "whose", path = "/api/v1/whose/{access_key_id}", tag = "leases", params(
-    ("access_key_id" = String, Path, description = "The access key id, as a log of the store shows it"),
+    ("access_key_id" = String, Path, description = "The access key id, as a log of the storage shows it"),
 ), responses(
     (status = 200, description = "The lease, the parent access key, or the leases", body = OwnerResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),

@@ -296,7 +296,7 @@ fn by_keys_only(storage: &Storage, access: TableAccess, history: History) -> Res
     }
     if history == History::Latest {
         let said = format!(
-            "tables in the storage `{name}` (of kind `{kind}`) are read with keys to their directory, which open all versions: share the history"
+            "tables in the storage `{name}` (of kind `{kind}`) are read with credentials for their directory, which open all versions: share the history"
         );
         return Err(Error::new(Kind::Invalid, said).at("history"));
     }

@@ -181,7 +181,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
 
 /// Changes what is configured of a store; what is left out stays, and credentials that were handed out live on. For operators.
 #[utoipa::path(patch, operation_id = "change_storage", path = "/api/v1/storages/{storage}", tag = "storages", params(
-    ("storage" = String, Path, description = "The store's name or id"),
+    ("storage" = String, Path, description = "The storage's name or id"),
 ), request_body = StorageRequest, responses(
     (status = 200, description = "The store", body = StorageResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
@@ -206,7 +206,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
 /// Takes a store off the record, with its buckets if that is said. Keys to it end here, and the answer says how long it takes what it
 /// gave; nothing at the store is removed. For operators.
 #[utoipa::path(delete, operation_id = "remove_storage", path = "/api/v1/storages/{storage}", tag = "storages", params(
-    ("storage" = String, Path, description = "The store's name or id"),
+    ("storage" = String, Path, description = "The storage's name or id"),
     ("cascade" = Option<bool>, Query, description = "Also what needs it; without it such a thing is refused and names it"),
     ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
 ), responses(
@@ -235,7 +235,7 @@ pub(super) struct StorageEnded {
 /// Ends every credential of a store that was handed out up to now: at our own endpoint at once, elsewhere where the store has a
 /// way. For operators.
 #[utoipa::path(post, operation_id = "end_storage_credentials", path = "/api/v1/storages/{storage}/revocations", tag = "storages", params(
-    ("storage" = String, Path, description = "The store's name or id"),
+    ("storage" = String, Path, description = "The storage's name or id"),
 ), request_body = EndRequest, responses(
     (status = 200, description = "They are ended, or will be in a moment", body = StorageEnded),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),

@@ -16,7 +16,7 @@ pub(super) fn at(instant: Timestamp) -> String {
 /// Reads an instant.
 pub(super) fn instant(text: &str, field: &'static str) -> Result<Timestamp, Error> {
     text.parse().map_err(|_| {
-        Error::new(Kind::Invalid, format!("`{}` is not an instant (`2026-01-31T00:00:00Z`)", shortened(text))).at(field)
+        Error::new(Kind::Invalid, format!("`{}` is not a timestamp (`2026-01-31T00:00:00Z`)", shortened(text))).at(field)
     })
 }
 

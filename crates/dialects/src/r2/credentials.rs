@@ -174,7 +174,7 @@ fn text<'v>(value: Option<&'v Value>, field: &'static str) -> Result<&'v str, Er
     value
         .ok_or_else(|| invalid(field, format!("`{field}` is missing")))?
         .as_str()
-        .ok_or_else(|| invalid(field, format!("`{field}` is a text")))
+        .ok_or_else(|| invalid(field, format!("`{field}` must be a string")))
 }
 
 /// A list of texts; nothing if it is not there. `null` is a list with nothing in it: some clients write one so.
@@ -184,7 +184,7 @@ fn texts<'v>(value: Option<&'v Value>, field: &'static str) -> Result<Option<Vec
         return Ok(Some(Vec::new()));
     }
     let list: Option<Vec<&str>> = value.as_array().and_then(|list| list.iter().map(Value::as_str).collect());
-    list.map(Some).ok_or_else(|| invalid(field, format!("`{field}` is a list of texts")))
+    list.map(Some).ok_or_else(|| invalid(field, format!("`{field}` must be an array of strings")))
 }
 
 impl Request {

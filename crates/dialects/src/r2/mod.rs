@@ -94,7 +94,7 @@ fn token(headers: &HeaderMap) -> Result<Cow<'_, str>, Error> {
     };
     let formed = email.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
     if !formed {
-        return Err(stranger(Stranger::Unknown, "the header `X-Auth-Email` is not an address of mail"));
+        return Err(stranger(Stranger::Unknown, "the header `X-Auth-Email` is not an email address"));
     }
     Ok(Cow::Borrowed(key))
 }

@@ -76,7 +76,7 @@ impl Sharing {
     /// `Invalid` when the table is not served so.
     pub(super) async fn by_url(&self, call: &Call, found: &Found) -> Result<(&Urls, TablePlace), Error> {
         if !found.table.access.by_url() {
-            let said = "this table does not support `url` access; ask for keys to its directory instead";
+            let said = "this table does not support `url` access; ask for credentials for its directory instead";
             return Err(Error::new(Kind::Invalid, said));
         }
         self.by_log(call, found).await
@@ -89,7 +89,7 @@ impl Sharing {
     pub(super) async fn by_log(&self, call: &Call, found: &Found) -> Result<(&Urls, TablePlace), Error> {
         let table = &found.table;
         let urls = self.urls.as_ref().filter(|_| found.storage.kind.is_ours()).ok_or_else(|| {
-            let said = "this server does not read the table's log; ask for keys to its directory instead";
+            let said = "this server does not read the table's log; ask for credentials for its directory instead";
             Error::new(Kind::Invalid, said)
         })?;
         let snapshot = self.shared.vending.directory.account(call.caller.account, call.now).await?;
@@ -114,7 +114,7 @@ pub(super) fn number(text: &str, field: &'static str) -> Result<u64, Error> {
 /// Reads an instant.
 pub(super) fn instant(text: &str, field: &'static str) -> Result<Timestamp, Error> {
     text.parse().map_err(|_| {
-        let said = format!("`{}` is not an instant (`2022-01-01T00:00:00Z`)", shortened(text));
+        let said = format!("`{}` is not a timestamp (`2022-01-01T00:00:00Z`)", shortened(text));
         Error::new(Kind::Invalid, said).at(field)
     })
 }

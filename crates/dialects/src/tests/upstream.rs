@@ -77,7 +77,7 @@ async fn all_void(doors: &Doors) -> bool {
 async fn a_store_that_fails_is_told_in_each_dialects_form_without_what_was_noted() {
     let failures: [(&str, Excuse); 4] = [
         ("refused", || {
-            Error::new(Kind::Upstream, "the store refused to give a key")
+            Error::new(Kind::Upstream, "the storage refused to give a credential")
                 .note("noted: arn:aws:iam::1:role/r")
                 .caused_by(std::io::Error::other("the hidden cause"))
         }),
@@ -342,14 +342,14 @@ async fn what_a_store_has_left_of_a_key_is_handed_out_with_its_true_end_and_a_cu
             let answer = doors.vend("native").await.json();
             assert_eq!(answer["expiration"], end, "{answer}");
             let cuts = answer["cuts"].as_array().unwrap();
-            let said = format!(" to {secs} s by what the store gave");
+            let said = format!(" to {secs} s by what the storage gave");
             assert!(cuts.iter().any(|cut| cut.as_str().unwrap().ends_with(&said)), "{answer}");
         }
         assert_eq!(*asked.lock().unwrap(), 1, "{end}");
     }
     let (endpoint, _) = stub(given("2026-01-01T00:59:57Z")).await;
     let answer = sts(&endpoint).await.vend("native").await.json();
-    assert!(!answer["cuts"].to_string().contains("what the store gave"), "{answer}");
+    assert!(!answer["cuts"].to_string().contains("what the storage gave"), "{answer}");
 }
 
 #[tokio::test]

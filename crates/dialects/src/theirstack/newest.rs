@@ -192,7 +192,7 @@ impl Shelf {
                 let _place = turn.await;
                 this.read(&spot, &storage, credential.as_deref()).await
             };
-            let late = || Error::new(Kind::UpstreamTimeout, "the store did not list in time");
+            let late = || Error::new(Kind::UpstreamTimeout, "the storage did not list in time");
             let found = match timeout(READING, reading).await.unwrap_or_else(|_| Err(late())) {
                 Ok(Some(file)) => Found::File(Arc::new(file)),
                 Ok(None) => Found::Nothing,

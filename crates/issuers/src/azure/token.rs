@@ -112,7 +112,7 @@ impl Tokens {
             Way::File { url, client, file } => {
                 // Read each time: whoever wrote the file renews it.
                 let assertion = tokio::fs::read_to_string(file).await.map(Secret::new).map_err(|error| {
-                    Error::new(Kind::Unavailable, "the server cannot prove itself to the object store's provider")
+                    Error::new(Kind::Unavailable, "the server cannot authenticate to the storage's provider")
                         .note(format!("the federated token's file {} cannot be read", file.display()))
                         .caused_by(error)
                 })?;

@@ -286,7 +286,7 @@ impl Federated {
     /// The other issuer's token. Read each time: whoever wrote it renews it.
     async fn subject(&self, web: &Web) -> Result<Secret<String>, Error> {
         let unproven = |note: String| {
-            Error::new(Kind::Unavailable, "the server cannot prove itself to the object store's provider").note(note)
+            Error::new(Kind::Unavailable, "the server cannot authenticate to the storage's provider").note(note)
         };
         let text = match &self.place {
             Place::File(file) => tokio::fs::read_to_string(file).await.map(Secret::new).map_err(|error| {

@@ -49,7 +49,7 @@ pub(super) async fn attempt(
     Ok(match (verb, meaning(&answered, &code)) {
         (Verb::List, Answer::Allowed) => {
             if !text.contains("<EnumerationResults") {
-                return Err("the store answered a list with something else".to_owned());
+                return Err("the storage answered a list with something else".to_owned());
             }
             Answer::Listed(between(&text, "<Name>", "</Name>"))
         }

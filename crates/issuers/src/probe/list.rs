@@ -66,7 +66,7 @@ impl VendedLists for Live {
         let answer = web.ask("the store", request).await?;
         if !answer.status.is_success() {
             let text = String::from_utf8_lossy(answer.body.reveal());
-            return Err(answer.refused("the store refused to list", &super::code(&text), ""));
+            return Err(answer.refused("the storage refused to list", &super::code(&text), ""));
         }
         let text = std::str::from_utf8(answer.body.reveal()).map_err(|_| answer.malformed("a list that is no text"))?;
         let page: Page = Some(text)

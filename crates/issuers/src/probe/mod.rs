@@ -58,7 +58,7 @@ impl Live {
             .user_agent(concat!("valetkey/", env!("CARGO_PKG_VERSION")));
         // Our own endpoint is near: no proxy stands between.
         let builder = if ours { builder.no_proxy() } else { builder };
-        let http = builder.build().map_err(|_| "the client for stores cannot be made".to_owned())?;
+        let http = builder.build().map_err(|_| "the client for storages cannot be made".to_owned())?;
         Ok(kept.get_or_init(|| http).clone())
     }
 

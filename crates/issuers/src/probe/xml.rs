@@ -52,7 +52,7 @@ pub(super) async fn attempt(
             }
             let text = String::from_utf8_lossy(begun.body.reveal()).into_owned();
             let Some(id) = between(&text, "<UploadId>", "</UploadId>").into_iter().next() else {
-                return Err("the store began an upload and did not say its id".to_owned());
+                return Err("the storage began an upload and did not say its id".to_owned());
             };
             send(Method::DELETE, Some(key), &[("uploadId", &id)], b"").await?
         }
@@ -61,7 +61,7 @@ pub(super) async fn attempt(
         (Verb::List, Answer::Allowed) => {
             let text = String::from_utf8_lossy(answered.body.reveal());
             if !text.contains("<ListBucketResult") {
-                return Err("the store answered a list with something else".to_owned());
+                return Err("the storage answered a list with something else".to_owned());
             }
             Answer::Listed(between(&text, "<Key>", "</Key>"))
         }

@@ -91,7 +91,7 @@ pub(super) fn accepted(answer: &Answer, said: &'static str) -> Result<Option<ser
 /// What `temp-access-credentials` gave.
 pub(super) fn read(answer: &Answer) -> Result<ApiKeys, Error> {
     // SECURITY: the parser's own words may repeat a secret.
-    accepted(answer, "the store refused to give a key")?
+    accepted(answer, "the storage refused to give a credential")?
         .and_then(|result| serde_json::from_value::<ApiKeys>(result).ok())
         .map(ApiKeys::trimmed)
         .filter(|keys| {

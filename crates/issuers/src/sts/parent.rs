@@ -149,7 +149,7 @@ impl Parents {
         {
             return Ok(keys.clone());
         }
-        let nothing = || refused("the store cannot be asked").at("secrets");
+        let nothing = || refused("the storage cannot be asked").at("secrets");
         let credential = chain
             .provider
             .provide_credential(&chain.context)

@@ -200,7 +200,7 @@ impl Grammar {
         }
         if statements.is_empty() {
             let all: Vec<String> = narrowed.iter().map(ToString::to_string).collect();
-            return Err(Error::new(Kind::Invalid, format!("the store cannot give a key for this: {}", all.join("; "))));
+            return Err(Error::new(Kind::Invalid, format!("the storage cannot give a credential for this: {}", all.join("; "))));
         }
         statements.extend(self.kms(bucket, &object_actions));
         if self.outside == Outside::Denied {
@@ -223,7 +223,7 @@ impl Grammar {
     fn pattern(&self, path: &Path) -> Result<String, Error> {
         let shown = || valetkey_core::name::shortened(&String::from_utf8_lossy(path.bytes()));
         let refuse =
-            |why: &str| Err(Error::new(Kind::Invalid, format!("the store cannot give a key for `{}`: {why}", shown())));
+            |why: &str| Err(Error::new(Kind::Invalid, format!("the storage cannot give a credential for `{}`: {why}", shown())));
         let Ok(text) = std::str::from_utf8(path.bytes()) else {
             return refuse("it is not UTF-8");
         };
@@ -330,7 +330,7 @@ fn object_actions(actions: Actions) -> Result<Vec<&'static str>, Error> {
         return Err(Error::new(
             Kind::Invalid,
             format!(
-                "this store cannot tell {} from {}: give both or neither",
+                "this storage cannot tell {} from {}: give both or neither",
                 Action::PutObject,
                 Action::MultipartUpload
             ),

@@ -43,7 +43,7 @@ impl Lever {
             self.put(asker, before).await?;
             let (by, side) = (ahead.abs().as_secs(), if ahead.is_negative() { "behind" } else { "ahead of" });
             clocks = (by > 5)
-                .then(|| format!("this server's clock is {by} s {side} the store's; the instant is by the store's"));
+                .then(|| format!("this server's clock is {by} s {side} the storage's; the time is by the storage's"));
         }
         let pause = ready.duration_since(asker.now()).clamp(SignedDuration::ZERO, LONGEST_PAUSE);
         let Self { role, policy, profile, longest, .. } = self;

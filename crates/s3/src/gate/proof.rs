@@ -80,7 +80,7 @@ pub(crate) fn worded(refused: Refused) -> S3Error {
             "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
              STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
         ),
-        Refused::TwoDigests => refuse(InvalidArgument, "Two digests of the body are told."),
+        Refused::TwoDigests => refuse(InvalidArgument, "Two digests of the body are given."),
         Refused::Ecdsa => not_implemented("AWS4-ECDSA-P256-SHA256"),
         Refused::PresignedChunks => not_implemented("a body in chunks behind a presigned URL"),
         Refused::TwoTokens => refuse(InvalidArgument, "The session token is in the query and in a header."),

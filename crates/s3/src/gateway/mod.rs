@@ -104,27 +104,27 @@ pub(crate) fn failed(doing: &'static str, failure: &Failure) -> S3Error {
             );
         }
         Failure::NoBucket => {
-            tracing::warn!(doing, "the store behind has no such bucket while {doing}");
+            tracing::warn!(doing, "the storage behind the gateway has no such bucket while {doing}");
             return refuse(S3ErrorCode::NoSuchBucket, "The specified bucket does not exist");
         }
         Failure::Unfit(why) => return unfit(why),
         Failure::Full => {
             metrics::counter!("vk_s3_no_room_total").increment(1);
-            tracing::warn!(doing, "there is no room at the store behind while {doing}");
+            tracing::warn!(doing, "there is no room at the storage behind the gateway while {doing}");
             return no_room();
         }
         Failure::Throttled(_) | Failure::Unavailable(_) | Failure::Failed(_) => {}
     }
     metrics::counter!("vk_s3_behind_failures_total", "doing" => doing).increment(1);
-    tracing::warn!(doing, error = %failure, "the store behind failed while {doing}: {failure}");
+    tracing::warn!(doing, error = %failure, "the storage behind the gateway failed while {doing}: {failure}");
     match failure {
         Failure::Throttled(_) => later(refuse(S3ErrorCode::SlowDown, "Please reduce your request rate."), "1"),
         Failure::Unavailable(_) => {
-            let said = "The store behind this bucket cannot be reached. Please try again.";
+            let said = "The storage behind this bucket cannot be reached. Please try again.";
             later(refuse(S3ErrorCode::ServiceUnavailable, said), "5")
         }
         _ => {
-            let mut error = refuse(S3ErrorCode::InternalError, "The store behind this bucket failed.");
+            let mut error = refuse(S3ErrorCode::InternalError, "The storage behind this bucket failed.");
             error.set_status_code(http::StatusCode::BAD_GATEWAY);
             later(error, "5")
         }
@@ -133,7 +133,7 @@ pub(crate) fn failed(doing: &'static str, failure: &Failure) -> S3Error {
 
 /// The refusal to write a key that the store cannot express.
 fn unfit(why: &str) -> S3Error {
-    refuse_with(S3ErrorCode::InvalidArgument, format!("The store behind this bucket cannot hold this key: {why}"))
+    refuse_with(S3ErrorCode::InvalidArgument, format!("The storage behind this bucket cannot hold this key: {why}"))
 }
 
 /// What a failure to take a marker's body in is to the client.

@@ -65,7 +65,7 @@ impl Gateway {
                     let reading = self.reading(key, &record, opened);
                     return Ok(Some((record, reading)));
                 }
-                Ok(Some(_)) => return Err(internal(doing, "the store behind sent another range")),
+                Ok(Some(_)) => return Err(internal(doing, "the storage behind the gateway sent another range")),
                 // Replaced or removed between the two.
                 Ok(None) | Err(Failure::Clash) => {}
                 Err(failure) => return Err(failed(doing, &failure)),
@@ -115,7 +115,7 @@ impl Reading {
 
     fn torn(&self, why: impl fmt::Display) -> StdError {
         let what = &self.what;
-        tracing::warn!(object = what, error = %why, "reading {what} from the store behind failed: {why}");
+        tracing::warn!(object = what, error = %why, "reading {what} from the storage behind the gateway failed: {why}");
         Unread.into()
     }
 }

@@ -146,7 +146,7 @@ pub(super) async fn replace(
             (Some(content), Vec::new())
         }
         Data::Files(segments) => (None, encode_segments(segments)),
-        Data::Gateway(_) => return Err(sqlx::Error::Encode("an object of another store is not kept here".into())),
+        Data::Gateway(_) => return Err(sqlx::Error::Encode("an object of another storage is not kept here".into())),
     };
     sqlx::query(
         "INSERT INTO objects (bucket, key, size, etag, modified_ms, content, headers, segments, account) \

@@ -145,7 +145,7 @@ impl Reading {
                 return Ok(Some(Self { ready: Some(bytes), behind: None, next: None, remaining: length, what }));
             }
             Data::Files(segments) => segments,
-            Data::Gateway(_) => return Err(io::Error::other("the object lies in another store")),
+            Data::Gateway(_) => return Err(io::Error::other("the object is in another storage")),
         };
         let hold = match &**segments {
             [first, _, ..] => Some((files.hold(first.file), first.file)),

@@ -41,7 +41,7 @@ enum BucketCommand {
         /// Its name
         #[arg(value_name = "NAME")]
         name: String,
-        /// Also the objects in it; of the embedded store only
+        /// Also the objects in it; of the embedded storage only
         #[arg(long)]
         with_objects: bool,
         #[command(flatten)]

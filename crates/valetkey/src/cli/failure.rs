@@ -92,7 +92,7 @@ impl Exit {
             Self::Conflict => "a thing of that name exists, or its state forbids this",
             Self::RateLimited => "too many requests; try again later",
             Self::Unreachable => {
-                "the server (or the store behind it) could not be reached, timed out, or its certificate is not trusted"
+                "the server (or the storage behind it) could not be reached, timed out, or its certificate is not trusted"
             }
             Self::Diverged => "the ledger is not the one whose head was expected",
         }

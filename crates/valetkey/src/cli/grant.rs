@@ -212,7 +212,7 @@ pub(crate) async fn id(client: &Client<'_>, text: &str, account: Option<String>)
     let answer = client.ask(route).await?;
     let named = show::rows(&answer).iter().find(|grant| show::text(grant, &["name"]) == Some(text.as_str()));
     named.and_then(|grant| show::text(grant, &["id"])).map(str::to_owned).ok_or_else(|| {
-        Failure::new(Exit::NotFound, format!("there is no grant `{text}` that you can see"))
+        Failure::new(Exit::NotFound, format!("there is no grant `{text}` that you may see"))
             .hint("name it as ACCOUNT/NAME, or by its id; `valetkey grant ls --account ACCOUNT` lists them")
     })
 }

@@ -10,7 +10,7 @@ fn of_date(date: Date) -> Option<Timestamp> {
 
 fn read(text: &str, whole_day: impl Fn(Date) -> Option<Timestamp>) -> Result<Timestamp, String> {
     let refused =
-        || format!("`{}` is not an instant; one is written 2026-12-31T18:00:00Z, or 2026-12-31", text.escape_debug());
+        || format!("`{}` is not a timestamp; one is written 2026-12-31T18:00:00Z, or 2026-12-31", text.escape_debug());
     if text.len() == 10
         && let Ok(date) = text.parse::<Date>()
     {

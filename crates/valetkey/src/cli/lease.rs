@@ -207,7 +207,7 @@ fn goes_on(args: &Revoke, answer: &Value) -> Option<String> {
     let live = show::find(answer, &["live_tokens"]).and_then(Value::as_u64);
     match (token, caller, account, grant) {
         (Some(token), ..) if live != Some(0) => {
-            Some(format!("the token {token} itself goes on vending: `valetkey token revoke {token}` ends it"))
+            Some(format!("the token {token} itself still vends: `valetkey token revoke {token}` ends it"))
         }
         (_, Some(caller), ..) if live != Some(0) => {
             let count = live.map(|live| format!("{live} ")).unwrap_or_default();
@@ -219,7 +219,7 @@ fn goes_on(args: &Revoke, answer: &Value) -> Option<String> {
             Some(format!("the tokens of {account} go on vending: `valetkey account suspend {account}` refuses them"))
         }
         (_, _, _, Some(grant)) => Some(format!(
-            "the grant {grant} stays, and goes on being vended: `valetkey grant rm {grant}` takes it back"
+            "the grant {grant} stays, and is still vended: `valetkey grant rm {grant}` takes it back"
         )),
         _ => None,
     }

@@ -64,12 +64,12 @@ pub(crate) fn meant(text: &str) -> String {
     };
     match scheme.to_ascii_lowercase().as_str() {
         "s3" | "s3a" | "s3n" | "r2" | "gs" | "gcs" | "az" | "azure" | "adl" => {
-            format!("whichever store a bucket is in, its place is written s3://{rest}")
+            format!("whichever storage a bucket is in, its place is written s3://{rest}")
         }
         "abfs" | "abfss" | "wasb" | "wasbs" => match rest.split_once('@') {
             Some((container, below)) => {
                 let key = below.split_once('/').map_or("", |(_, key)| key);
-                format!("whichever store a bucket is in, its place is written s3://{container}/{key}")
+                format!("whichever storage a bucket is in, its place is written s3://{container}/{key}")
             }
             None => plain.to_owned(),
         },

@@ -364,7 +364,7 @@ async fn profile(command: Profile, client: &Client<'_>, out: &Out) -> Result<(),
                     "the profile ends by {ends}, with the token that makes the link; --outlive lets it live on"
                 ));
             }
-            out.note(&format!("whoever opens it first, until {expires}, gets the profile; it cannot be shown again"));
+            out.note(&format!("the first who opens it, until {expires}, gets the profile; it cannot be shown again"));
             Ok(())
         }
         Profile::Create { whose, link: false, link_ttl: _ } => made(whose, None, client, out).await,

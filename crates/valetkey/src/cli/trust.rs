@@ -88,7 +88,7 @@ fn in_words(error: &rustls::Error, url: &str) -> (String, String) {
         ),
         rustls::Error::PeerIncompatible(_) => (
             "it speaks no version of TLS, or no cipher, that is safe (TLS 1.2 or newer)".to_owned(),
-            "the server, or what stands in front of it, has to be set up anew".to_owned(),
+            "the server, or what stands in front of it, has to be set up again".to_owned(),
         ),
         other => (format!("TLS failed: {other}"), trust.to_owned()),
     };

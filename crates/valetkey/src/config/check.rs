@@ -114,7 +114,7 @@ impl Config {
             ));
         }
         if self.s3.min_free_bytes < -1 {
-            let said = "it is -1, or so many bytes";
+            let said = "it is -1, or a number of bytes";
             return Err(Unusable(format!("`s3.min_free_bytes` is {}; {said}", self.s3.min_free_bytes)));
         }
         let timeout = self.gateway.timeout_secs;
@@ -177,7 +177,7 @@ impl Config {
             }
             if listen.ip().is_unspecified() && public_url.is_empty() {
                 return Err(Unusable(format!(
-                    "`{name}.listen` is {listen}, every address of this machine, which no client can be told; say in `{name}.public_url` how they reach it, as in `https://{name}.example.com`"
+                    "`{name}.listen` is {listen}, every address of this machine, which clients cannot use; say in `{name}.public_url` how they reach it, as in `https://{name}.example.com`"
                 )));
             }
         }

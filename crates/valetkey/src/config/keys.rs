@@ -17,7 +17,7 @@ const fn key(path: &'static str, default: &'static str, about: &'static str) -> 
 
 /// Every setting there is.
 pub(crate) const KEYS: &[Key] = &[
-    key("data_dir", r#""valetkey-data""#, "directory of the database, the keyring and the embedded store's objects"),
+    key("data_dir", r#""valetkey-data""#, "directory of the database, the keyring and the objects of the embedded storage"),
     key("insecure_http", "false", "allow listening on an address other than loopback without TLS"),
     key(
         "trusted_proxies",
@@ -31,7 +31,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "api.cors_origins",
         "[]",
-        "origins, as in `https://app.example.com` (one `*` stands for any text), whose pages may ask for credentials from a browser",
+        "origins, as in `https://app.example.com` (one `*` stands for anything), whose pages may ask for credentials from a browser",
     ),
     key("api.max_body_bytes", "65536", "largest request body of the API, in bytes"),
     key("api.body_timeout_secs", "10", "longest time an API request's body may take to arrive, in seconds"),
@@ -66,13 +66,13 @@ pub(crate) const KEYS: &[Key] = &[
         "[]",
         "origins whose pages may use, from a browser, the buckets that have no CORS rules of their own",
     ),
-    key("s3.region", r#""auto""#, "region told to clients; the endpoint takes any"),
+    key("s3.region", r#""auto""#, "region shown to clients; the endpoint takes any"),
     key("s3.min_ttl_secs", "60", "shortest life of a credential, in seconds"),
     key("s3.max_ttl_secs", "604800", "longest life of a credential, in seconds"),
     key(
         "s3.max_upload_age_secs",
         "604800",
-        "uploads in parts that are not completed within this time are ended, in seconds; 0: never",
+        "abort incomplete multipart uploads older than this, in seconds; 0: never",
     ),
     key(
         "s3.min_free_bytes",
@@ -82,12 +82,12 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "s3.max_account_bytes",
         "0",
-        "most bytes that one account may keep at the embedded store and in uploads in parts, unless it has a limit of its own; 0: any",
+        "most bytes that one account may keep at the embedded storage and in multipart uploads, unless it has a limit of its own; 0: any",
     ),
     key(
         "s3.max_account_objects",
         "0",
-        "most objects that one account may keep at the embedded store, unless it has a limit of its own; 0: any",
+        "most objects that one account may keep at the embedded storage, unless it has a limit of its own; 0: any",
     ),
     key("s3.max_connections", "4096", "most open connections of the S3 endpoint; further ones wait"),
     key(
@@ -137,7 +137,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "retention.ledger_secs",
         "0",
-        "how long leases are kept after every one of their page has ended, in seconds; 0: for ever; what credits were used for is told as long",
+        "how long leases are kept after every one of their page has ended, in seconds; 0: for ever; what credits were used for is shown as long",
     ),
     key("keys.file", r#""""#, "file of the keyring; empty: `keyring` in the data directory"),
     key(
@@ -157,7 +157,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("dreadnode.max_blob_bytes", "16777216", "largest blob of a Dreadnode package, in bytes"),
     key("sharing.prefix", r#""/delta-sharing""#, "path in front of Delta Sharing's routes"),
     key("sharing.url_ttl_secs", "3600", "life of the pre-signed URLs of a shared table's files, in seconds"),
-    key("sharing.credential_ttl_secs", "3600", "life of keys to a shared table's directory, in seconds"),
+    key("sharing.credential_ttl_secs", "3600", "life of credentials for a shared table's directory, in seconds"),
     key("sharing.max_files", "100000", "most files that one answer about a shared table may name"),
     key("sharing.max_versions", "10000", "most versions that one answer about a shared table may span"),
     key("sharing.log_timeout_secs", "30", "longest time that reading a shared table's log may take, in seconds"),
@@ -179,14 +179,14 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "upstream.max_credentials",
         "10000",
-        "most credentials of other people's stores that are kept for the next who asks",
+        "most credentials of external storages that are kept for the next request",
     ),
     key(
         "upstream.min_remaining_secs",
         "900",
-        "least life that is left of a kept credential when it is handed out, in seconds; half of what is allowed if that is less",
+        "least life that is left of a kept credential when it is vended, in seconds; half of what is allowed if that is less",
     ),
-    key("upstream.deny_secs", "2", "how long a store's failure is remembered before it is asked again, in seconds"),
+    key("upstream.deny_secs", "2", "how long a storage's failure is remembered before it is asked again, in seconds"),
     key(
         "upstream.token_dirs",
         r#"["/var/run/secrets"]"#,
@@ -205,7 +205,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "gateway.timeout_secs",
         "20",
-        "how long a gateway's store may be silent, and how long an answer to a client may take there, in seconds; what is sent adds a second for each 64 KiB",
+        "how long a gateway's storage may be silent, and how long an answer to a client may take there, in seconds; what is sent adds a second for each 64 KiB",
     ),
     key(
         "limits.credentials",

@@ -278,7 +278,7 @@ impl Node {
             },
         )
         .await
-        .context("the embedded store cannot be opened")?;
+        .context("the embedded storage cannot be opened")?;
         let leases = Arc::clone(&store) as Arc<dyn Revocations>;
         let kept = cache_settings(&config.upstream);
         let cache = Cache::new(kept, leases, Arc::clone(&clock), Arc::clone(&entropy), tasks.clone());

@@ -234,7 +234,7 @@ impl NewTable {
     pub fn check(&self) -> Result<(), Error> {
         if self.access.by_directory() && self.history == History::Latest {
             let said =
-                "keys to a table's directory open all its versions: share its history, or give access by `url` only";
+                "credentials for a table's directory open all its versions: share its history, or give access by `url` only";
             return Err(Error::new(Kind::Invalid, said).at(Attribute::History));
         }
         let twice = |root: &&TableRoot| root.as_str().contains(['*', '~']);
@@ -242,7 +242,7 @@ impl NewTable {
             && let Some(root) = std::iter::once(&self.root).chain(&self.auxiliary).find(twice)
         {
             let said = format!(
-                "keys to the directory `{root}` would be of no use: clients that read by directory encode `*` and `~` twice; give access by `url` only, or use a directory without them"
+                "credentials for the directory `{root}` would be of no use: clients that read by directory encode `*` and `~` twice; give access by `url` only, or use a directory without them"
             );
             return Err(Error::new(Kind::Invalid, said).at(if *root == self.root {
                 Attribute::Root

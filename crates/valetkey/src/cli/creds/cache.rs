@@ -107,7 +107,7 @@ impl Cache {
     {
         let Some(file) = &self.file else {
             out.warn(
-                "there is no directory to keep credentials in, so that each call vends anew; --cache-dir DIR names one",
+                "there is no directory to keep credentials in, so that each call vends again; --cache-dir DIR names one",
             );
             return vend().await.map(|(key, _)| key);
         };
@@ -118,7 +118,7 @@ impl Cache {
         let unkept = |error: &std::io::Error| {
             let at = file.parent().unwrap_or(file).display();
             out.warn(&format!(
-                "credentials cannot be kept in {at} ({error}), so that each call vends anew; --cache-dir DIR names another directory, --no-cache says that this is meant"
+                "credentials cannot be kept in {at} ({error}), so that each call vends again; --cache-dir DIR names another directory, --no-cache says that this is meant"
             ));
         };
         let lock = lock(file, timeout).await.inspect_err(unkept).ok().flatten();

@@ -173,7 +173,7 @@ impl Key {
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
             return Err("`endpoint_url` is not a URL of http or https".to_owned());
         }
-        let expiration: Timestamp = expiration.parse().map_err(|_| "`expiration` is not an instant".to_owned())?;
+        let expiration: Timestamp = expiration.parse().map_err(|_| "`expiration` is not a timestamp".to_owned())?;
         let expiration = Timestamp::from_second(expiration.as_second()).map_err(|error| error.to_string())?;
         let region = if region.is_empty() { "auto".to_owned() } else { region };
         Ok(Self {

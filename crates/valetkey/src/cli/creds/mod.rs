@@ -124,7 +124,7 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
         out.warn(cut);
     }
     for left_out in &key.narrowed {
-        out.warn(&format!("the store cannot say all of it, and leaves out {left_out}"));
+        out.warn(&format!("the storage cannot express all of it, and leaves out {left_out}"));
     }
     out.data(&written)?;
     out.note(&key.summary());
@@ -212,7 +212,7 @@ fn without_pattern(text: &str, out: &Out) -> Result<String, Failure> {
     match place::parent_of_pattern(text) {
         place::Pattern::No => Ok(text.to_owned()),
         place::Pattern::Below(directory) => {
-            out.note(&format!("`{text}` is a pattern, and keys open directories: this is for all of `{directory}/`"));
+            out.note(&format!("`{text}` is a pattern, and credentials open directories: this is for all of `{directory}/`"));
             Ok(directory)
         }
         place::Pattern::AtRoot => {

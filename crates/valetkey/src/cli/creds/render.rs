@@ -16,7 +16,7 @@ pub(super) fn render(format: Format, key: &Key) -> Result<String, Failure> {
         let name = |format: Format| format.to_possible_value().map(|value| value.get_name().to_owned());
         let fitting = Format::ALL.into_iter().filter(|format| written(*format, key).is_some()).filter_map(name);
         Failure::usage(format!(
-            "`--format {}` is not for {}, which is what the store of `{}` gives",
+            "`--format {}` is not for {}, which is what the storage of `{}` gives",
             name(format).unwrap_or_default(),
             key.material.as_str(),
             key.bucket

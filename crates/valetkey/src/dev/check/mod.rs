@@ -142,7 +142,7 @@ impl Check<'_> {
             rows.iter().filter(|row| of(row, "status") == "failed").map(|row| of(row, "check")).collect();
         let passed = answer.get("passed").and_then(Value::as_bool).unwrap_or(false);
         let found = if passed { "passed".to_owned() } else { format!("{status} {}", failed.join(" ")) };
-        self.record("the operator's check of the store", "passed", &found);
+        self.record("the operator's check of the storage", "passed", &found);
         Ok(())
     }
 
@@ -194,8 +194,8 @@ impl Check<'_> {
             Call::new(Method::GET, "/airlines-lake/airlines/2013/airlines.parquet"),
         )
         .await?;
-        self.expect("write with a key to read", denied, keys, Call::new(Method::PUT, DAILY).body(b"x")).await?;
-        self.expect("delete with a key to read", denied, keys, Call::new(Method::DELETE, DAILY)).await?;
+        self.expect("write with a credential to read", denied, keys, Call::new(Method::PUT, DAILY).body(b"x")).await?;
+        self.expect("delete with a credential to read", denied, keys, Call::new(Method::DELETE, DAILY)).await?;
         Ok(())
     }
 
@@ -252,7 +252,7 @@ impl Check<'_> {
 
     async fn writing(&mut self) -> anyhow::Result<()> {
         let (keys, _, _) = self.vend("etl", "read-write", 900).await?;
-        self.expect("write with a key to write", "200", &keys, Call::new(Method::PUT, STAGED).body(b"written")).await?;
+        self.expect("write with a credential to write", "200", &keys, Call::new(Method::PUT, STAGED).body(b"written")).await?;
         let answer = self.expect("read what was written", "200", &keys, Call::new(Method::GET, STAGED)).await?;
         self.record("it is what was written", "true", &(answer.body == b"written").to_string());
         self.expect("write outside", "403 AccessDenied", &keys, Call::new(Method::PUT, DAILY).body(b"x")).await?;
@@ -307,7 +307,7 @@ impl Check<'_> {
     async fn strangers(&mut self) -> anyhow::Result<()> {
         let unknown = "vkt_unknown";
         let (status, _) = self.api(Method::POST, "/v1/datasets/credentials", unknown, None).await?;
-        self.record("vend for a stranger", "401", &status.to_string());
+        self.record("vend for an unauthenticated caller", "401", &status.to_string());
         let partner = caller(self.state, "partner")?.clone();
         let ask = json!({ "bucket": "flights-lake", "prefix": "flights/daily", "access": "read" });
         let (status, _) = self.api(Method::POST, "/api/v1/credentials", &partner.token, Some(ask)).await?;

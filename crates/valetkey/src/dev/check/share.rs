@@ -43,7 +43,7 @@ impl Check<'_> {
     async fn directory(&mut self, token: &str) -> anyhow::Result<()> {
         let tail = format!("{}/temporary-table-credentials", path());
         let (status, body) = self.asked(Method::POST, &tail, token, None).await?;
-        self.record("keys to a shared table", "200", &status.to_string());
+        self.record("credentials for a shared table", "200", &status.to_string());
         let answer: Value = serde_json::from_str(&body)?;
         let text = |name: &str| {
             let found = answer.pointer(&format!("/credentials/awsTempCredentials/{name}")).and_then(Value::as_str);
@@ -71,7 +71,7 @@ impl Check<'_> {
         self.expect("read beside it", "403 AccessDenied", &keys, Call::new(Method::GET, super::DAILY)).await?;
         let foreign = json!({ "location": format!("s3://{bucket}/{root}2") });
         let (status, _) = self.asked(Method::POST, &tail, token, Some(foreign)).await?;
-        self.record("keys to a place beside it", "400", &status.to_string());
+        self.record("credentials for a place beside it", "400", &status.to_string());
         Ok(())
     }
 
