@@ -12,7 +12,7 @@ use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, TokenId};
 use valetkey_core::keyring::{Keyring, SEAL_NONCE_LEN, SharedKeyring};
 use valetkey_core::lease::Revoker;
-use valetkey_core::nouns::parent::{Child, NewParent, Parent, ParentRecord, Parents};
+use valetkey_core::nouns::parent::{Child, NewParent, Parent, ParentAdmin, ParentRecord, Parents};
 use valetkey_core::nouns::registry::{Catalog as _, TokenRecord};
 use valetkey_core::port::Directory as _;
 use valetkey_core::secret::Secret;
@@ -194,6 +194,21 @@ impl Parents for ParentKeys {
         Ok(Some(known.at(&snapshot, now)))
     }
 
+    async fn parents(&self, account: Option<AccountId>) -> Result<Vec<ParentRecord>, Error> {
+        let tokens = {
+            let mut reader = self.database.shared.db.readers().acquire().await.map_err(failed)?;
+            parents::list(&mut reader, account).await?
+        };
+        let mut records = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            records.push(self.record(token).await?);
+        }
+        Ok(records)
+    }
+}
+
+#[async_trait]
+impl ParentAdmin for ParentKeys {
     async fn create_parent(&self, new: NewParent, token: &PlainToken, now: Timestamp) -> Result<ParentRecord, Error> {
         new.check(now)?;
         let noise = || random_10(&*self.database.shared.entropy);
@@ -215,18 +230,6 @@ impl Parents for ParentKeys {
         });
         let record = create.await?;
         self.record(record).await
-    }
-
-    async fn parents(&self, account: Option<AccountId>) -> Result<Vec<ParentRecord>, Error> {
-        let tokens = {
-            let mut reader = self.database.shared.db.readers().acquire().await.map_err(failed)?;
-            parents::list(&mut reader, account).await?
-        };
-        let mut records = Vec::with_capacity(tokens.len());
-        for token in tokens {
-            records.push(self.record(token).await?);
-        }
-        Ok(records)
     }
 
     async fn end_child(&self, child: &Child, by: Revoker) -> Result<(), Error> {

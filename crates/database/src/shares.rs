@@ -13,7 +13,7 @@ use valetkey_core::lease::Revoker;
 use valetkey_core::nouns::registry::{Registry as _, TokenRecord};
 use valetkey_core::nouns::removal::{How, Thing};
 use valetkey_core::nouns::share::{
-    LinkDigest, NewTable, ProfileLink, Recipient, Share, SharedName, SharedTable, SharedWith, Shares,
+    LinkDigest, NewTable, ProfileLink, Recipient, Share, ShareAdmin, SharedName, SharedTable, SharedWith, Shares,
 };
 use valetkey_core::time::random_10;
 use valetkey_core::token::{Maker, PlainToken};
@@ -40,6 +40,54 @@ fn whom(account: AccountId, to: Grantee) -> String {
 
 #[async_trait]
 impl Shares for Database {
+    async fn shares(&self) -> Result<Vec<Share>, Error> {
+        shares::shares(&mut *self.reader().await?).await
+    }
+
+    async fn tables(&self, share: ShareId) -> Result<Vec<SharedTable>, Error> {
+        shares::tables(&mut *self.reader().await?, share).await
+    }
+
+    async fn recipients(&self, share: ShareId) -> Result<Vec<Recipient>, Error> {
+        shares::recipients(&mut *self.reader().await?, share).await
+    }
+
+    async fn shared_with(&self, account: AccountId) -> Result<Arc<SharedWith>, Error> {
+        let kept = &self.shared.memory.shared_with;
+        if let Some(with) = kept.get(&account) {
+            return Ok(with);
+        }
+        let _one = kept.loading(&account).await;
+        if let Some(with) = kept.get(&account) {
+            return Ok(with);
+        }
+        let since = kept.generation();
+        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let (shares, tables, recipients) = shares::shared_with(&mut reader, account).await?;
+        let with = Arc::new(SharedWith::new(shares, tables, &recipients));
+        kept.keep(since, account, Arc::clone(&with));
+        Ok(with)
+    }
+
+    async fn redeem_link(
+        &self,
+        code: &LinkDigest,
+        token: &PlainToken,
+        now: Timestamp,
+    ) -> Result<Option<(ProfileLink, TokenRecord)>, Error> {
+        let (code, token, id) = (*code, token.clone(), TokenId::new(now, self.noise()));
+        self.administer(move |db, notes| {
+            Box::pin(async move {
+                let done = shares::redeem_link(db, &code, id, &token, now, notes).await?;
+                Ok((done, Touches::Token(token.digest())))
+            })
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl ShareAdmin for Database {
     async fn create_share(
         &self,
         account: AccountId,
@@ -60,10 +108,6 @@ impl Shares for Database {
         .await
     }
 
-    async fn shares(&self) -> Result<Vec<Share>, Error> {
-        shares::shares(&mut *self.reader().await?).await
-    }
-
     async fn remove_share(&self, share: ShareId, end_credentials: bool, by: Revoker) -> Result<(), Error> {
         self.remove(&Thing::Share(share), How::ending(end_credentials), by).await.map(drop)
     }
@@ -79,10 +123,6 @@ impl Shares for Database {
             })
         })
         .await
-    }
-
-    async fn tables(&self, share: ShareId) -> Result<Vec<SharedTable>, Error> {
-        shares::tables(&mut *self.reader().await?, share).await
     }
 
     async fn remove_table(&self, table: TableId, end_credentials: bool, by: Revoker) -> Result<(), Error> {
@@ -102,10 +142,6 @@ impl Shares for Database {
         .await
     }
 
-    async fn recipients(&self, share: ShareId) -> Result<Vec<Recipient>, Error> {
-        shares::recipients(&mut *self.reader().await?, share).await
-    }
-
     async fn remove_recipient(
         &self,
         share: ShareId,
@@ -116,23 +152,6 @@ impl Shares for Database {
     ) -> Result<(), Error> {
         let what = Thing::Recipient { share, account, to: to.into() };
         self.remove(&what, How::ending(end_credentials), by).await.map(drop)
-    }
-
-    async fn shared_with(&self, account: AccountId) -> Result<Arc<SharedWith>, Error> {
-        let kept = &self.shared.memory.shared_with;
-        if let Some(with) = kept.get(&account) {
-            return Ok(with);
-        }
-        let _one = kept.loading(&account).await;
-        if let Some(with) = kept.get(&account) {
-            return Ok(with);
-        }
-        let since = kept.generation();
-        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
-        let (shares, tables, recipients) = shares::shared_with(&mut reader, account).await?;
-        let with = Arc::new(SharedWith::new(shares, tables, &recipients));
-        kept.keep(since, account, Arc::clone(&with));
-        Ok(with)
     }
 
     async fn create_link(
@@ -148,22 +167,6 @@ impl Shares for Database {
                 let link = shares::create_link(db, &code, link, maker, now).await?;
                 notes.did(Deed::Changed, Noun::Caller, link.caller, "a link to a profile was made");
                 Ok((link, Touches::Nothing))
-            })
-        })
-        .await
-    }
-
-    async fn redeem_link(
-        &self,
-        code: &LinkDigest,
-        token: &PlainToken,
-        now: Timestamp,
-    ) -> Result<Option<(ProfileLink, TokenRecord)>, Error> {
-        let (code, token, id) = (*code, token.clone(), TokenId::new(now, self.noise()));
-        self.administer(move |db, notes| {
-            Box::pin(async move {
-                let done = shares::redeem_link(db, &code, id, &token, now, notes).await?;
-                Ok((done, Touches::Token(token.digest())))
             })
         })
         .await

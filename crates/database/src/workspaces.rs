@@ -11,7 +11,7 @@ use valetkey_core::id::{AccountId, GrantId, ProjectId, WorkspaceId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::nouns::registry::Registry as _;
 use valetkey_core::nouns::removal::{How, Thing};
-use valetkey_core::nouns::workspace::{NewWorkspace, Project, Slug, Workspace, Workspaces};
+use valetkey_core::nouns::workspace::{NewWorkspace, Project, Slug, Workspace, WorkspaceAdmin, Workspaces};
 
 use crate::database::Database;
 use crate::memory::Touches;
@@ -32,34 +32,6 @@ impl Workspaces for Database {
         let found: Arc<[Workspace]> = workspaces::workspaces(&mut *self.reader().await?, account).await?.into();
         kept.keep(since, account, Arc::clone(&found));
         Ok(found)
-    }
-
-    async fn create_workspace(&self, new: NewWorkspace, now: Timestamp) -> Result<Workspace, Error> {
-        let grant_id = || GrantId::new(now, self.noise());
-        let (workspace, grants) = new.made(WorkspaceId::new(now, self.noise()), grant_id, now)?;
-        self.administer(move |db, notes| {
-            Box::pin(async move {
-                workspaces::create(db, &workspace, &grants, now).await?;
-                notes.did(Deed::Made, Noun::Workspace, workspace.id, workspace.key.as_str());
-                let touches = Touches::Account(workspace.account);
-                Ok((workspace, touches))
-            })
-        })
-        .await
-    }
-
-    async fn remove_workspace(
-        &self,
-        account: AccountId,
-        workspace: WorkspaceId,
-        end_credentials: bool,
-        by: Revoker,
-    ) -> Result<(), Error> {
-        let known = self.workspaces(account).await?;
-        if known.iter().all(|one| one.id != workspace) {
-            return Err(Error::not_found(Noun::Workspace));
-        }
-        self.remove(&Thing::Workspace(workspace), How::ending(end_credentials), by).await.map(drop)
     }
 
     async fn projects(&self, workspace: WorkspaceId) -> Result<Vec<Project>, Error> {
@@ -89,5 +61,36 @@ impl Workspaces for Database {
             })
         })
         .await
+    }
+}
+
+#[async_trait]
+impl WorkspaceAdmin for Database {
+    async fn create_workspace(&self, new: NewWorkspace, now: Timestamp) -> Result<Workspace, Error> {
+        let grant_id = || GrantId::new(now, self.noise());
+        let (workspace, grants) = new.made(WorkspaceId::new(now, self.noise()), grant_id, now)?;
+        self.administer(move |db, notes| {
+            Box::pin(async move {
+                workspaces::create(db, &workspace, &grants, now).await?;
+                notes.did(Deed::Made, Noun::Workspace, workspace.id, workspace.key.as_str());
+                let touches = Touches::Account(workspace.account);
+                Ok((workspace, touches))
+            })
+        })
+        .await
+    }
+
+    async fn remove_workspace(
+        &self,
+        account: AccountId,
+        workspace: WorkspaceId,
+        end_credentials: bool,
+        by: Revoker,
+    ) -> Result<(), Error> {
+        let known = self.workspaces(account).await?;
+        if known.iter().all(|one| one.id != workspace) {
+            return Err(Error::not_found(Noun::Workspace));
+        }
+        self.remove(&Thing::Workspace(workspace), How::ending(end_credentials), by).await.map(drop)
     }
 }

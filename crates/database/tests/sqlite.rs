@@ -16,7 +16,7 @@ use valetkey_core::lease::{LeaseState, Refusal, Revocation};
 use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
 use valetkey_core::nouns::usage::Usage;
 use valetkey_core::nouns::usage::{Origin, Period, RequestFilter};
-use valetkey_core::nouns::workspace::Workspaces;
+use valetkey_core::nouns::workspace::{WorkspaceAdmin, Workspaces};
 use valetkey_core::port::{Directory, Ledger, Revocations};
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::token::{Maker, PlainToken};

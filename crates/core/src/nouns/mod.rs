@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: the kernel (everything else in this crate) names none of them. Who adds one adds a file here.
 
+pub mod administration;
 pub mod configure;
 pub mod dataset;
 pub mod package;

@@ -343,19 +343,6 @@ pub trait Workspaces: Send + Sync {
     /// The workspaces of an account, in order of their keys. When warm it makes no query.
     async fn workspaces(&self, account: AccountId) -> Result<Arc<[Workspace]>, Error>;
 
-    /// Makes a workspace and the grants that open it, all or nothing.
-    async fn create_workspace(&self, new: NewWorkspace, now: Timestamp) -> Result<Workspace, Error>;
-
-    /// Removes a workspace, its projects and the grants that were made for it; with `end_credentials` what was vended under
-    /// those ends too. The objects, and grants that somebody made beside it, stay.
-    async fn remove_workspace(
-        &self,
-        account: AccountId,
-        workspace: WorkspaceId,
-        end_credentials: bool,
-        by: Revoker,
-    ) -> Result<(), Error>;
-
     /// The projects of a workspace, in order of their keys.
     async fn projects(&self, workspace: WorkspaceId) -> Result<Vec<Project>, Error>;
 
@@ -371,6 +358,23 @@ pub trait Workspaces: Send + Sync {
         description: Option<&str>,
         now: Timestamp,
     ) -> Result<Project, Error>;
+}
+
+/// Makes and removes workspaces. Administration: nobody comes to it without an authority.
+#[async_trait]
+pub trait WorkspaceAdmin: Workspaces {
+    /// Makes a workspace and the grants that open it, all or nothing.
+    async fn create_workspace(&self, new: NewWorkspace, now: Timestamp) -> Result<Workspace, Error>;
+
+    /// Removes a workspace, its projects and the grants that were made for it; with `end_credentials` what was vended under
+    /// those ends too. The objects, and grants that somebody made beside it, stay.
+    async fn remove_workspace(
+        &self,
+        account: AccountId,
+        workspace: WorkspaceId,
+        end_credentials: bool,
+        by: Revoker,
+    ) -> Result<(), Error>;
 }
 
 #[cfg(test)]

@@ -3,23 +3,33 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use valetkey_core::nouns::registry::{Catalog, Registry};
+use valetkey_core::nouns::administration::Administration;
+use valetkey_core::nouns::parent::ParentAdmin;
+use valetkey_core::nouns::registry::Catalog;
 
 use super::route::Authority;
 
 /// What there is, and the way to change it.
 #[derive(Clone)]
-pub struct Registrar(Arc<dyn Registry>);
+pub struct Registrar {
+    all: Arc<dyn Administration>,
+    parents: Arc<dyn ParentAdmin>,
+}
 
 impl Registrar {
-    /// Of a registry.
-    pub fn new(registry: Arc<dyn Registry>) -> Self {
-        Self(registry)
+    /// Of a registry, and of the parent access keys beside it.
+    pub fn new(all: Arc<dyn Administration>, parents: Arc<dyn ParentAdmin>) -> Self {
+        Self { all, parents }
     }
 
     /// The registry, to change it. INVARIANT: there is no other way to it here, and only the edge makes an authority.
-    pub fn by(&self, _: Authority) -> &dyn Registry {
-        &*self.0
+    pub fn by(&self, _: Authority) -> &dyn Administration {
+        &*self.all
+    }
+
+    /// The parent access keys, in the same way.
+    pub fn parents_by(&self, _: Authority) -> &dyn ParentAdmin {
+        &*self.parents
     }
 }
 
@@ -27,6 +37,6 @@ impl Deref for Registrar {
     type Target = dyn Catalog;
 
     fn deref(&self) -> &Self::Target {
-        &*self.0
+        &*self.all
     }
 }

@@ -365,7 +365,7 @@ impl Native {
         authz::not_above(&call.caller, record.role)?;
         if !dry_run {
             let by = authority.by();
-            self.shared.parents.end_child(child, by).await?;
+            self.shared.registry.parents_by(authority).end_child(child, by).await?;
         }
         let leases = u64::from(child.until > call.now);
         let key = record.id.as_hex();

@@ -148,7 +148,7 @@ pub(super) struct ParentKeyMade<'a> {
     (status = 201, description = "The parent access key", body = ParentKeyMade<'static>),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn create(native: Arc<Native>, call: Call, _: Authority) -> Result<Reply, Error> {
+pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let fields: ParentKeyRequest = json(&call.body)?;
     let ParentKeyRequest { name, account, buckets, permission, expires_in_secs, outlive } = fields;
     if buckets.len() > MOST_BUCKETS {
@@ -166,7 +166,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, _: Authority) -> Res
     let asked = new.until;
     let endpoint = endpoint(&native, &new).await?;
     let token = PlainToken::generate(&*native.shared.entropy);
-    let record = native.shared.parents.create_parent(new, &token, call.now).await?;
+    let record = native.shared.registry.parents_by(authority).create_parent(new, &token, call.now).await?;
     Reply::made(&ParentKeyMade {
         token: token.reveal(),
         secret_access_key: token.secret_access_key().reveal(),
@@ -343,6 +343,6 @@ pub(super) async fn end_child(native: Arc<Native>, call: Call, authority: Author
     child.begun(call.now).map_err(|why| {
         Error::new(Kind::Invalid, format!("it says that it was signed later than now: {why}")).at("iat")
     })?;
-    native.shared.parents.end_child(&child, authority.by()).await?;
+    native.shared.registry.parents_by(authority).end_child(&child, authority.by()).await?;
     Reply::json(&EndedResponse { ended: u64::from(child.until > call.now), ..EndedResponse::default() })
 }

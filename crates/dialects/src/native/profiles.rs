@@ -69,18 +69,18 @@ impl Native {
         caller: CallerId,
         grace: i64,
     ) -> Result<Vec<String>, Error> {
-        let shares = &self.shared.shares;
-        shares.end_links(caller).await?;
+        let registry = self.shared.registry.by(authority);
+        registry.end_links(caller).await?;
         let mut replaced = Vec::new();
-        for token in self.shared.registry.tokens(Some(account.id)).await? {
+        for token in registry.tokens(Some(account.id)).await? {
             let over = token.revoked.is_some() || token.until.is_some_and(|until| until <= call.now);
             if token.caller != caller || over {
                 continue;
             }
             if grace == 0 {
-                self.shared.registry.by(authority).revoke_token(token.id, authority.by()).await?;
+                registry.revoke_token(token.id, authority.by()).await?;
             } else {
-                shares.end_token_at(token.id, lifetime(grace, "replace_after_secs")?.ends(call.now)).await?;
+                registry.end_token_at(token.id, lifetime(grace, "replace_after_secs")?.ends(call.now)).await?;
             }
             replaced.push(token.id.to_string());
         }
@@ -168,7 +168,7 @@ pub(super) async fn link(native: Arc<Native>, call: Call, authority: Authority) 
     let code = LinkCode::generate(&*native.shared.entropy);
     let until = life.ends(call.now);
     let link = ProfileLink { caller, kind, token_lifetime, until, made_by: None, no_later: None };
-    let link = native.shared.shares.create_link(&code.digest(), link, maker, call.now).await?;
+    let link = native.shared.registry.by(authority).create_link(&code.digest(), link, maker, call.now).await?;
     let url = format!("{}/profile/{}", native.settings.sharing_url, code.reveal());
     let token_ends_by = link.no_later.map(wire::at);
     Reply::made(&LinkMade { url, expires: wire::at(link.until), token_ends_by })

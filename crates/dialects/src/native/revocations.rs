@@ -41,7 +41,7 @@ pub(super) async fn revoke(native: Arc<Native>, call: Call, authority: Authority
             let doomed = native.doomed(&call, live, Extent::of(made), LastOperator::of(last)).await?;
             // Links first, so that none becomes a token meanwhile; but all of it is tried, whatever cannot be written.
             let links = if let Revocation::Caller(caller) = what {
-                native.shared.shares.end_links(caller).await.map(drop)
+                registry.by(authority).end_links(caller).await.map(drop)
             } else {
                 Ok(())
             };

@@ -92,11 +92,11 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     (status = 201, description = "The share", body = ShareResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn create(native: Arc<Native>, call: Call, _: Authority) -> Result<Reply, Error> {
+pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let ShareRequest { name, account, comment } = json(&call.body)?;
     let name = SharedName::parse(&name).map_err(|error| error.at("name"))?;
     let account = native.account(&call, account.as_deref()).await?.id;
-    let share = native.shared.shares.create_share(account, &name, comment.as_deref(), call.now).await?;
+    let share = native.shared.registry.by(authority).create_share(account, &name, comment.as_deref(), call.now).await?;
     Reply::made(&ShareResponse::of(&share))
 }
 
@@ -150,7 +150,7 @@ pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority
     let end = ending(&call)?;
     let share = native.share(&call).await?;
     let by = authority.by();
-    native.shared.shares.remove_share(share.id, end, by).await?;
+    native.shared.registry.by(authority).remove_share(share.id, end, by).await?;
     let still_taken = still_taken(&native, by).await?;
     Reply::json(&TakenBack { removed: share.name.to_string(), credentials_ended: end, still_taken })
 }
@@ -310,7 +310,7 @@ fn by_keys_only(storage: &Storage, access: TableAccess, history: History) -> Res
     (status = 201, description = "The table", body = TableAdded),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn add_table(native: Arc<Native>, call: Call, _: Authority) -> Result<Reply, Error> {
+pub(super) async fn add_table(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let TableRequest { schema, name, bucket, root, auxiliary, access, history, force } = json(&call.body)?;
     let bucket = BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?;
     let storage = native.storage_of(&bucket).await?;
@@ -339,7 +339,7 @@ pub(super) async fn add_table(native: Arc<Native>, call: Call, _: Authority) -> 
         native.opens(&storage, (&table.bucket, paths, READ), "a table's directory", field)?;
     }
     let checked = !force && native.look(&storage, &table).await?;
-    let table = native.shared.shares.add_table(share.id, table, call.now).await?;
+    let table = native.shared.registry.by(authority).add_table(share.id, table, call.now).await?;
     let readable_by = native.readers(&share, call.now).await?;
     Reply::made(&TableAdded { table: TableResponse::of(&table), checked, readable_by })
 }
@@ -358,7 +358,7 @@ pub(super) async fn remove_table(native: Arc<Native>, call: Call, authority: Aut
     let share = native.share(&call).await?;
     let table = native.table(&call, &share).await?;
     let by = authority.by();
-    native.shared.shares.remove_table(table.id, end, by).await?;
+    native.shared.registry.by(authority).remove_table(table.id, end, by).await?;
     Reply::json(&TakenBack {
         removed: format!("{}.{}.{}", share.name, table.schema, table.name),
         credentials_ended: end,
@@ -452,7 +452,7 @@ pub(super) async fn give(native: Arc<Native>, call: Call, authority: Authority) 
     let account = native.account(&call, Some(&account)).await?;
     let to = native.grantee(account.id, to.as_deref()).await?;
     let recipient = Recipient { share: share.id, account: account.id, to, max_lifetime, until, made: call.now };
-    native.shared.shares.add_recipient(recipient, authority.by()).await?;
+    native.shared.registry.by(authority).add_recipient(recipient, authority.by()).await?;
     Reply::made(&native.recipient_shown(&recipient, &[account]).await?)
 }
 
@@ -473,7 +473,7 @@ pub(super) async fn take(native: Arc<Native>, call: Call, authority: Authority) 
     let account = native.account(&call, Some(call.params.get("account")?)).await?;
     let to = native.grantee(account.id, query.get("caller")).await?;
     let by = authority.by();
-    native.shared.shares.remove_recipient(share.id, account.id, to, end, by).await?;
+    native.shared.registry.by(authority).remove_recipient(share.id, account.id, to, end, by).await?;
     let whom = match query.get("caller") {
         Some(caller) => format!("{}/{}", account.name, shortened(caller)),
         None => account.name.to_string(),

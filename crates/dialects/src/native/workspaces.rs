@@ -105,7 +105,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     (status = 201, description = "The workspace", body = WorkspaceResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
-pub(super) async fn create(native: Arc<Native>, call: Call, _: Authority) -> Result<Reply, Error> {
+pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
     let WorkspaceRequest { account, key, name, bucket, prefix, callers, access, default, max_ttl_secs } =
         json(&call.body)?;
     let account = native.account(&call, Some(&account)).await?;
@@ -137,7 +137,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, _: Authority) -> Res
         },
         key,
     };
-    let made = native.shared.workspaces.create_workspace(new, call.now).await?;
+    let made = native.shared.registry.by(authority).create_workspace(new, call.now).await?;
     Reply::made(&WorkspaceResponse::of(&made))
 }
 

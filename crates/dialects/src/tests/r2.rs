@@ -9,7 +9,7 @@ use valetkey_core::caller::Role;
 use valetkey_core::id::{AccountId, StorageId, TokenId};
 use valetkey_core::keyring::{Carried, Claims, Keyring};
 use valetkey_core::lease::{Provenance, Revoker};
-use valetkey_core::nouns::parent::{NewParent, Parents as _, Permission};
+use valetkey_core::nouns::parent::{NewParent, ParentAdmin as _, Parents as _, Permission};
 use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
 use valetkey_core::port::Revocations as _;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};

@@ -11,7 +11,8 @@ use valetkey_core::id::ShareId;
 use valetkey_core::lease::{LeaseRecord, Revoker};
 use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
 use valetkey_core::nouns::share::{
-    History, LinkCode, NewTable, ProfileKind, ProfileLink, Recipient, SharedName, Shares as _, TableAccess, TableRoot,
+    History, LinkCode, NewTable, ProfileKind, ProfileLink, Recipient, ShareAdmin as _, SharedName, Shares as _,
+    TableAccess, TableRoot,
 };
 use valetkey_core::time::{Clock as _, Lifetime};
 

@@ -24,7 +24,7 @@ use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::{NewDataset, Newest};
 use valetkey_core::nouns::registry::{Catalog as _, NewStorage, Registry as _};
 use valetkey_core::nouns::storage_admin::{Description, Ended, StorageAdmin};
-use valetkey_core::nouns::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace, Workspaces as _};
+use valetkey_core::nouns::workspace::{Access, NewWorkspace, Opening, Root, Slug, Workspace, WorkspaceAdmin as _};
 use valetkey_core::port::Issuer;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::storage::{ExternalConfig, Quota, Revocability, Sharing, Storage, StorageKind};
@@ -300,7 +300,7 @@ impl World {
                 ledger: memory.clone(),
                 issuer: issuer(&clock, &entropy, &memory),
             },
-            registry: Registrar::new(memory.clone()),
+            registry: Registrar::new(memory.clone(), memory.clone()),
             usage: memory.clone(),
             workspaces: memory.clone(),
             packages: memory.clone(),

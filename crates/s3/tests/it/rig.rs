@@ -22,13 +22,12 @@ use valetkey_core::account::{OwnQuota, Quotas};
 use valetkey_core::fair::Budget;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::{Keyring, SharedKeyring};
-use valetkey_core::lease::{Lease, Provenance, Revoker};
+use valetkey_core::lease::{Lease, Provenance};
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::nouns::parent::{Child, NewParent, Parent, ParentRecord, Parents};
+use valetkey_core::nouns::parent::{Parent, ParentRecord, Parents};
 use valetkey_core::port::Revocations;
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::time::{Clock as _, Entropy as _, random_10};
-use valetkey_core::token::PlainToken;
 use valetkey_s3::{Backend, Config, Endpoint, World};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
@@ -77,16 +76,8 @@ impl Parents for TestParents {
         Ok(found.filter(|parent| parent.caller.in_time(now).is_ok()))
     }
 
-    async fn create_parent(&self, _: NewParent, _: &PlainToken, _: Timestamp) -> Result<ParentRecord, Error> {
-        Err(Error::internal("not asked here"))
-    }
-
     async fn parents(&self, _: Option<AccountId>) -> Result<Vec<ParentRecord>, Error> {
         Ok(Vec::new())
-    }
-
-    async fn end_child(&self, _: &Child, _: Revoker) -> Result<(), Error> {
-        Err(Error::internal("not asked here"))
     }
 }
 

@@ -15,9 +15,9 @@ use valetkey_core::lease::{Lease, LeaseState, Provenance, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::registry::{NewStorage, Registry, TokenRecord};
-use valetkey_core::nouns::share::Shares;
+use valetkey_core::nouns::share::ShareAdmin;
 use valetkey_core::nouns::usage::Usage;
-use valetkey_core::nouns::workspace::Workspaces;
+use valetkey_core::nouns::workspace::WorkspaceAdmin;
 use valetkey_core::policy::{self, Permit};
 use valetkey_core::port::{Directory, Ledger, Revocations};
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
@@ -42,11 +42,11 @@ pub struct Bench {
     /// Changes.
     pub registry: Arc<dyn Registry>,
     /// Workspaces and projects.
-    pub workspaces: Arc<dyn Workspaces>,
+    pub workspaces: Arc<dyn WorkspaceAdmin>,
     /// Packages.
     pub packages: Arc<dyn Packages>,
     /// What is shared.
-    pub shares: Arc<dyn Shares>,
+    pub shares: Arc<dyn ShareAdmin>,
     /// The clock the implementation was given.
     pub clock: Arc<FixedClock>,
     /// Randomness for tokens.
@@ -143,7 +143,16 @@ impl Bench {
         kept: Box<dyn Any + Send + Sync>,
     ) -> Self
     where
-        S: Directory + Ledger + Revocations + Usage + Quotas + Registry + Workspaces + Packages + Shares + 'static,
+        S: Directory
+            + Ledger
+            + Revocations
+            + Usage
+            + Quotas
+            + Registry
+            + WorkspaceAdmin
+            + Packages
+            + ShareAdmin
+            + 'static,
     {
         Self {
             directory: Arc::<S>::clone(store),

@@ -9,7 +9,7 @@ use valetkey_core::account::{Account, Metering, Standing};
 use valetkey_core::error::Noun;
 use valetkey_core::id::TokenId;
 use valetkey_core::lease::{Provenance, Revocation, Revoker};
-use valetkey_core::nouns::parent::{Child, NewParent, Parent, ParentRecord, Parents, Permission};
+use valetkey_core::nouns::parent::{Child, NewParent, Parent, ParentAdmin, ParentRecord, Permission};
 use valetkey_core::scope::Paths;
 use valetkey_core::token::{Maker, PlainToken};
 
@@ -20,7 +20,7 @@ pub struct Keys {
     /// Everything else.
     pub bench: Bench,
     /// The port.
-    pub parents: Arc<dyn Parents>,
+    pub parents: Arc<dyn ParentAdmin>,
 }
 
 impl fmt::Debug for Keys {

@@ -9,7 +9,7 @@ use valetkey_core::error::{Error, Noun};
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, GrantId, TokenId};
 use valetkey_core::lease::{Revocation, Revoker};
-use valetkey_core::nouns::parent::{Child, NewParent, Parent, ParentRecord, Parents};
+use valetkey_core::nouns::parent::{Child, NewParent, Parent, ParentAdmin, ParentRecord, Parents};
 use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::port::Directory as _;
 use valetkey_core::token::PlainToken;
@@ -54,6 +54,17 @@ impl Parents for Memory {
         Ok(Some(Arc::new(Parent::of(Arc::new(caller), secret, &snapshot, now))))
     }
 
+    async fn parents(&self, account: Option<AccountId>) -> Result<Vec<ParentRecord>, Error> {
+        let world = self.world();
+        let own = world.tokens.iter().map(|(_, record)| record).filter(|record| {
+            account.is_none_or(|only| only == record.account) && world.parents.iter().any(|(id, _)| *id == record.id)
+        });
+        Ok(own.map(|record| world.parent_record(&world.current(record))).collect())
+    }
+}
+
+#[async_trait]
+impl ParentAdmin for Memory {
     async fn create_parent(&self, new: NewParent, token: &PlainToken, now: Timestamp) -> Result<ParentRecord, Error> {
         new.check(now)?;
         let (account, name, maker) = (new.account, new.name.clone(), new.maker);
@@ -79,14 +90,6 @@ impl Parents for Memory {
         world.parents.push((id, token.secret_access_key()));
         world.version += 1;
         Ok(world.parent_record(&record))
-    }
-
-    async fn parents(&self, account: Option<AccountId>) -> Result<Vec<ParentRecord>, Error> {
-        let world = self.world();
-        let own = world.tokens.iter().map(|(_, record)| record).filter(|record| {
-            account.is_none_or(|only| only == record.account) && world.parents.iter().any(|(id, _)| *id == record.id)
-        });
-        Ok(own.map(|record| world.parent_record(&world.current(record))).collect())
     }
 
     async fn end_child(&self, child: &Child, by: Revoker) -> Result<(), Error> {

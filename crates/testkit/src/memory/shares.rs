@@ -12,7 +12,8 @@ use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::nouns::removal::{How, Thing};
 use valetkey_core::nouns::rules::check_grantee;
 use valetkey_core::nouns::share::{
-    LinkDigest, NewTable, ProfileLink, Recipient, Share, SharedName, SharedTable, SharedWith, Shares, no_share,
+    LinkDigest, NewTable, ProfileLink, Recipient, Share, ShareAdmin, SharedName, SharedTable, SharedWith, Shares,
+    no_share,
 };
 use valetkey_core::token::{Maker, PlainToken};
 
@@ -79,6 +80,62 @@ impl World {
 
 #[async_trait]
 impl Shares for Memory {
+    async fn shares(&self) -> Result<Vec<Share>, Error> {
+        let mut shares = self.world().shared.shares.clone();
+        shares.sort_by(|one, two| one.name.cmp(&two.name));
+        Ok(shares)
+    }
+
+    async fn tables(&self, share: ShareId) -> Result<Vec<SharedTable>, Error> {
+        let world = self.world();
+        world.check_share(share)?;
+        let mut tables: Vec<SharedTable> =
+            world.shared.tables.iter().filter(|table| table.share == share).cloned().collect();
+        tables.sort_by(|one, two| (&one.schema, &one.name).cmp(&(&two.schema, &two.name)));
+        Ok(tables)
+    }
+
+    async fn recipients(&self, share: ShareId) -> Result<Vec<Recipient>, Error> {
+        let world = self.world();
+        world.check_share(share)?;
+        let mut recipients: Vec<Recipient> =
+            world.shared.recipients.iter().filter(|one| one.share == share).copied().collect();
+        recipients.sort_by_key(|one| (one.made, one.account));
+        Ok(recipients)
+    }
+
+    async fn shared_with(&self, account: AccountId) -> Result<Arc<SharedWith>, Error> {
+        let world = self.world();
+        let shared = &world.shared;
+        let recipients: Vec<Recipient> =
+            shared.recipients.iter().filter(|one| one.account == account).copied().collect();
+        let given = |share: ShareId| recipients.iter().any(|one| one.share == share);
+        let given_shares = shared.shares.iter().filter(|share| given(share.id)).cloned().collect();
+        let tables = shared.tables.iter().filter(|table| given(table.share)).cloned().collect();
+        Ok(Arc::new(SharedWith::new(given_shares, tables, &recipients)))
+    }
+
+    async fn redeem_link(
+        &self,
+        code: &LinkDigest,
+        token: &PlainToken,
+        now: Timestamp,
+    ) -> Result<Option<(ProfileLink, TokenRecord)>, Error> {
+        let used = {
+            let mut world = self.world();
+            let links = &mut world.shared.links;
+            let at = links.iter().position(|(own, link)| own == code && now < link.until);
+            at.map(|at| links.swap_remove(at).1)
+        };
+        let Some(link) = used else { return Ok(None) };
+        let id = TokenId::new(now, self.random());
+        let record = self.world().insert_token(id, link.caller, token, link.token_until(now), link.made_by, now)?;
+        Ok(Some((link, record)))
+    }
+}
+
+#[async_trait]
+impl ShareAdmin for Memory {
     async fn create_share(
         &self,
         account: AccountId,
@@ -95,12 +152,6 @@ impl Shares for Memory {
         }
         world.shared.shares.push(share.clone());
         Ok(share)
-    }
-
-    async fn shares(&self) -> Result<Vec<Share>, Error> {
-        let mut shares = self.world().shared.shares.clone();
-        shares.sort_by(|one, two| one.name.cmp(&two.name));
-        Ok(shares)
     }
 
     async fn remove_share(&self, share: ShareId, end_credentials: bool, by: Revoker) -> Result<(), Error> {
@@ -127,15 +178,6 @@ impl Shares for Memory {
         Ok(table)
     }
 
-    async fn tables(&self, share: ShareId) -> Result<Vec<SharedTable>, Error> {
-        let world = self.world();
-        world.check_share(share)?;
-        let mut tables: Vec<SharedTable> =
-            world.shared.tables.iter().filter(|table| table.share == share).cloned().collect();
-        tables.sort_by(|one, two| (&one.schema, &one.name).cmp(&(&two.schema, &two.name)));
-        Ok(tables)
-    }
-
     async fn remove_table(&self, table: TableId, end_credentials: bool, by: Revoker) -> Result<(), Error> {
         self.world().take(&Thing::Table(table), How::ending(end_credentials), by).map(drop)
     }
@@ -157,15 +199,6 @@ impl Shares for Memory {
         Ok(())
     }
 
-    async fn recipients(&self, share: ShareId) -> Result<Vec<Recipient>, Error> {
-        let world = self.world();
-        world.check_share(share)?;
-        let mut recipients: Vec<Recipient> =
-            world.shared.recipients.iter().filter(|one| one.share == share).copied().collect();
-        recipients.sort_by_key(|one| (one.made, one.account));
-        Ok(recipients)
-    }
-
     async fn remove_recipient(
         &self,
         share: ShareId,
@@ -176,17 +209,6 @@ impl Shares for Memory {
     ) -> Result<(), Error> {
         let what = Thing::Recipient { share, account, to: to.into() };
         self.world().take(&what, How::ending(end_credentials), by).map(drop)
-    }
-
-    async fn shared_with(&self, account: AccountId) -> Result<Arc<SharedWith>, Error> {
-        let world = self.world();
-        let shared = &world.shared;
-        let recipients: Vec<Recipient> =
-            shared.recipients.iter().filter(|one| one.account == account).copied().collect();
-        let given = |share: ShareId| recipients.iter().any(|one| one.share == share);
-        let given_shares = shared.shares.iter().filter(|share| given(share.id)).cloned().collect();
-        let tables = shared.tables.iter().filter(|table| given(table.share)).cloned().collect();
-        Ok(Arc::new(SharedWith::new(given_shares, tables, &recipients)))
     }
 
     async fn create_link(
@@ -205,24 +227,6 @@ impl Shares for Memory {
         let link = ProfileLink { until, made_by: maker.token(), no_later, ..link };
         world.shared.links.push((*code, link));
         Ok(link)
-    }
-
-    async fn redeem_link(
-        &self,
-        code: &LinkDigest,
-        token: &PlainToken,
-        now: Timestamp,
-    ) -> Result<Option<(ProfileLink, TokenRecord)>, Error> {
-        let used = {
-            let mut world = self.world();
-            let links = &mut world.shared.links;
-            let at = links.iter().position(|(own, link)| own == code && now < link.until);
-            at.map(|at| links.swap_remove(at).1)
-        };
-        let Some(link) = used else { return Ok(None) };
-        let id = TokenId::new(now, self.random());
-        let record = self.world().insert_token(id, link.caller, token, link.token_until(now), link.made_by, now)?;
-        Ok(Some((link, record)))
     }
 
     async fn end_links(&self, caller: CallerId) -> Result<u64, Error> {

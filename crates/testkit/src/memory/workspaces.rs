@@ -11,7 +11,7 @@ use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
 use valetkey_core::nouns::package::{Digest, MOST_UPLOADS, Manifest, Packages, Reference, Tag, Upload};
 use valetkey_core::nouns::removal::{How, Thing};
-use valetkey_core::nouns::workspace::{NewWorkspace, Project, Slug, Workspace, Workspaces};
+use valetkey_core::nouns::workspace::{NewWorkspace, Project, Slug, Workspace, WorkspaceAdmin, Workspaces};
 
 use crate::memory::Memory;
 
@@ -55,6 +55,47 @@ impl Workspaces for Memory {
         Ok(own.into())
     }
 
+    async fn projects(&self, workspace: WorkspaceId) -> Result<Vec<Project>, Error> {
+        let world = self.world();
+        let own = world.shelf.projects.iter().filter(|project| project.workspace == workspace);
+        let mut own: Vec<Project> = own.cloned().collect();
+        own.sort_by(|one, two| one.key.cmp(&two.key));
+        Ok(own)
+    }
+
+    async fn project(&self, workspace: WorkspaceId, key: &Slug) -> Result<Option<Project>, Error> {
+        let world = self.world();
+        let is = |project: &&Project| project.workspace == workspace && project.key == *key;
+        Ok(world.shelf.projects.iter().find(is).cloned())
+    }
+
+    async fn create_project(
+        &self,
+        workspace: WorkspaceId,
+        key: &Slug,
+        name: &str,
+        description: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Project, Error> {
+        let id = ProjectId::new(now, self.random());
+        let (key, name, description) = (key.clone(), name.into(), description.map(Into::into));
+        let project = Project { id, workspace, key, name, description, made: now, updated: now };
+        let mut world = self.world();
+        if !world.shelf.workspaces.iter().any(|known| known.id == workspace) {
+            return Err(Error::not_found(Noun::Workspace));
+        }
+        let own = || world.shelf.projects.iter().filter(|known| known.workspace == workspace);
+        Project::check_room(own().count())?;
+        if own().any(|known| known.key == project.key) {
+            return Err(Error::taken(Noun::Project, &project.key));
+        }
+        world.shelf.projects.push(project.clone());
+        Ok(project)
+    }
+}
+
+#[async_trait]
+impl WorkspaceAdmin for Memory {
     async fn create_workspace(&self, new: NewWorkspace, now: Timestamp) -> Result<Workspace, Error> {
         let grant_id = || GrantId::new(now, self.random());
         let (made, grants) = new.made(WorkspaceId::new(now, self.random()), grant_id, now)?;
@@ -98,44 +139,6 @@ impl Workspaces for Memory {
             return Err(Error::not_found(Noun::Workspace));
         }
         self.world().take(&Thing::Workspace(workspace), How::ending(end_credentials), by).map(drop)
-    }
-
-    async fn projects(&self, workspace: WorkspaceId) -> Result<Vec<Project>, Error> {
-        let world = self.world();
-        let own = world.shelf.projects.iter().filter(|project| project.workspace == workspace);
-        let mut own: Vec<Project> = own.cloned().collect();
-        own.sort_by(|one, two| one.key.cmp(&two.key));
-        Ok(own)
-    }
-
-    async fn project(&self, workspace: WorkspaceId, key: &Slug) -> Result<Option<Project>, Error> {
-        let world = self.world();
-        let is = |project: &&Project| project.workspace == workspace && project.key == *key;
-        Ok(world.shelf.projects.iter().find(is).cloned())
-    }
-
-    async fn create_project(
-        &self,
-        workspace: WorkspaceId,
-        key: &Slug,
-        name: &str,
-        description: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Project, Error> {
-        let id = ProjectId::new(now, self.random());
-        let (key, name, description) = (key.clone(), name.into(), description.map(Into::into));
-        let project = Project { id, workspace, key, name, description, made: now, updated: now };
-        let mut world = self.world();
-        if !world.shelf.workspaces.iter().any(|known| known.id == workspace) {
-            return Err(Error::not_found(Noun::Workspace));
-        }
-        let own = || world.shelf.projects.iter().filter(|known| known.workspace == workspace);
-        Project::check_room(own().count())?;
-        if own().any(|known| known.key == project.key) {
-            return Err(Error::taken(Noun::Project, &project.key));
-        }
-        world.shelf.projects.push(project.clone());
-        Ok(project)
     }
 }
 

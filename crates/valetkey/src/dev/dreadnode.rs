@@ -60,7 +60,7 @@ pub(crate) async fn make(node: &Handles) -> anyhow::Result<State> {
         access: Access::ReadWrite,
         max_lifetime: Lifetime::secs(604_800),
     };
-    match node.workspaces.create_workspace(new, now).await {
+    match node.registry.create_workspace(new, now).await {
         // Made before the last start was cut short.
         Err(error) if matches!(error.kind(), Kind::AlreadyExists(_)) => {}
         made => drop(made?),

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use valetkey_core::id::TokenId;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::nouns::parent::{NewParent, Parents as _, Permission};
+use valetkey_core::nouns::parent::{NewParent, ParentAdmin as _, Permission};
 use valetkey_core::nouns::registry::Registry;
 use valetkey_core::token::{Maker, PlainToken};
 

@@ -114,8 +114,8 @@ pub(crate) async fn make(node: &Handles) -> anyhow::Result<ShareState> {
     let provider = account(&*node.registry, PROVIDER, now).await?;
     let name = SharedName::parse(SHARE)?;
     let comment = "Flights that left New York City in the first days of 2013";
-    or_there(node.shares.create_share(provider.id, &name, Some(comment), now).await.map(drop))?;
-    let known = node.shares.shares().await?;
+    or_there(node.registry.create_share(provider.id, &name, Some(comment), now).await.map(drop))?;
+    let known = node.registry.shares().await?;
     let share: ShareId = known.iter().find(|share| share.name == name).context("the demo's share is not there")?.id;
     let shared = NewTable {
         schema: SharedName::part(SCHEMA)?,
@@ -127,7 +127,7 @@ pub(crate) async fn make(node: &Handles) -> anyhow::Result<ShareState> {
         access: TableAccess::Both,
         history: History::Shared,
     };
-    or_there(node.shares.add_table(share, shared, now).await.map(drop))?;
+    or_there(node.registry.add_table(share, shared, now).await.map(drop))?;
     let account = account(&*node.registry, ACCOUNT, now).await?;
     let (id, token) = caller(node, &account, CALLER, Role::Member, now).await?;
     let admin = node.registry.ensure_caller(provider.id, &Name::parse("provider")?, Role::Admin, now).await?;
@@ -139,6 +139,6 @@ pub(crate) async fn make(node: &Handles) -> anyhow::Result<ShareState> {
         until: None,
         made: now,
     };
-    node.shares.add_recipient(recipient, Revoker { by: admin, at: now }).await?;
+    node.registry.add_recipient(recipient, Revoker { by: admin, at: now }).await?;
     Ok(ShareState { token: token.reveal().to_owned() })
 }

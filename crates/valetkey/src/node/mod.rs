@@ -34,8 +34,9 @@ use valetkey_core::account::Quotas;
 use valetkey_core::fair::Budget;
 use valetkey_core::keyring::{SharedKeyring, goes_on};
 use valetkey_core::name::Name;
+use valetkey_core::nouns::administration::Administration;
 use valetkey_core::nouns::package::Packages;
-use valetkey_core::nouns::parent::Parents;
+use valetkey_core::nouns::parent::{ParentAdmin, Parents};
 use valetkey_core::nouns::registry::{NewStorage, Registry};
 use valetkey_core::nouns::share::Shares;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
@@ -90,9 +91,7 @@ pub(crate) struct Node {
 pub(crate) struct Handles {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
-    pub(crate) registry: Arc<dyn Registry>,
-    pub(crate) workspaces: Arc<dyn Workspaces>,
-    pub(crate) shares: Arc<dyn Shares>,
+    pub(crate) registry: Arc<dyn Administration>,
     /// The parent access keys.
     pub(crate) parents: Arc<ParentKeys>,
     pub(crate) endpoint: valetkey_s3::Endpoint,
@@ -300,9 +299,7 @@ impl Node {
         let handles = Handles {
             clock,
             entropy,
-            registry: Arc::clone(&store) as Arc<dyn Registry>,
-            workspaces: Arc::clone(&store) as Arc<dyn Workspaces>,
-            shares: Arc::clone(&store) as Arc<dyn Shares>,
+            registry: Arc::clone(&store) as Arc<dyn Administration>,
             parents,
             endpoint,
             storage,
@@ -332,12 +329,15 @@ impl Node {
         let Given { vending, signer, keyring, bodies } = given;
         let shared = Arc::new(Shared {
             vending,
-            registry: Registrar::new(Arc::clone(&self.handles.registry)),
+            registry: Registrar::new(
+                Arc::clone(&self.handles.registry),
+                Arc::clone(&self.handles.parents) as Arc<dyn ParentAdmin>,
+            ),
             usage: Arc::clone(&self.store) as Arc<dyn Usage>,
-            workspaces: Arc::clone(&self.handles.workspaces),
+            workspaces: Arc::clone(&self.store) as Arc<dyn Workspaces>,
             packages: Arc::clone(&self.store) as Arc<dyn Packages>,
             entropy: Arc::clone(&self.handles.entropy),
-            shares: Arc::clone(&self.handles.shares),
+            shares: Arc::clone(&self.store) as Arc<dyn Shares>,
             keyring,
             parents: Arc::clone(&self.handles.parents) as Arc<dyn Parents>,
             heavy: Heavy::new(room::heavy_limits(config)),

@@ -224,11 +224,15 @@ pub trait Parents: Send + Sync {
     /// From memory when warm.
     async fn parent(&self, token: TokenId, now: Timestamp) -> Result<Option<Arc<Parent>>, Error>;
 
-    /// Makes a parent: its caller, a grant for each bucket and the token, all or none.
-    async fn create_parent(&self, new: NewParent, token: &PlainToken, now: Timestamp) -> Result<ParentRecord, Error>;
-
     /// The parents of an account, or of all, ended ones too.
     async fn parents(&self, account: Option<AccountId>) -> Result<Vec<ParentRecord>, Error>;
+}
+
+/// Makes parents, and ends what was signed with them. Administration: nobody comes to it without an authority.
+#[async_trait]
+pub trait ParentAdmin: Parents {
+    /// Makes a parent: its caller, a grant for each bucket and the token, all or none.
+    async fn create_parent(&self, new: NewParent, token: &PlainToken, now: Timestamp) -> Result<ParentRecord, Error>;
 
     /// Ends one credential that was signed with a parent, until its time is over. When this returns the next request with it is
     /// refused.

@@ -386,6 +386,31 @@ impl SharedWith {
 /// shares, recipients and their grants change together.
 #[async_trait]
 pub trait Shares: Send + Sync {
+    /// Every share, in order of their names.
+    async fn shares(&self) -> Result<Vec<Share>, Error>;
+
+    /// The tables of a share, in order of schema and name.
+    async fn tables(&self, share: ShareId) -> Result<Vec<SharedTable>, Error>;
+
+    /// Whom a share was given to, in the order it was.
+    async fn recipients(&self, share: ShareId) -> Result<Vec<Recipient>, Error>;
+
+    /// What was shared with an account. When warm it makes no query.
+    async fn shared_with(&self, account: AccountId) -> Result<Arc<SharedWith>, Error>;
+
+    /// Uses a link: stores the token for its caller, if the link is there, was never used and is in time. Of many who try
+    /// at once, one succeeds.
+    async fn redeem_link(
+        &self,
+        code: &LinkDigest,
+        token: &PlainToken,
+        now: Timestamp,
+    ) -> Result<Option<(ProfileLink, TokenRecord)>, Error>;
+}
+
+/// Makes, gives and takes back what is shared. Administration: nobody comes to it without an authority.
+#[async_trait]
+pub trait ShareAdmin: Shares {
     /// Makes a share.
     async fn create_share(
         &self,
@@ -394,22 +419,19 @@ pub trait Shares: Send + Sync {
         comment: Option<&str>,
         now: Timestamp,
     ) -> Result<Share, Error>;
-    /// Every share, in order of their names.
-    async fn shares(&self) -> Result<Vec<Share>, Error>;
+
     /// Removes a share with its tables and recipients; with `end_credentials` what was vended of it ends too.
     async fn remove_share(&self, share: ShareId, end_credentials: bool, by: Revoker) -> Result<(), Error>;
 
     /// Puts a table into a share.
     async fn add_table(&self, share: ShareId, table: NewTable, now: Timestamp) -> Result<SharedTable, Error>;
-    /// The tables of a share, in order of schema and name.
-    async fn tables(&self, share: ShareId) -> Result<Vec<SharedTable>, Error>;
+
     /// Takes a table out of its share.
     async fn remove_table(&self, table: TableId, end_credentials: bool, by: Revoker) -> Result<(), Error>;
 
     /// Gives a share to a recipient, or changes the limits it was given with.
     async fn add_recipient(&self, recipient: Recipient, by: Revoker) -> Result<(), Error>;
-    /// Whom a share was given to, in the order it was.
-    async fn recipients(&self, share: ShareId) -> Result<Vec<Recipient>, Error>;
+
     /// Takes a share from a recipient.
     async fn remove_recipient(
         &self,
@@ -420,9 +442,6 @@ pub trait Shares: Send + Sync {
         by: Revoker,
     ) -> Result<(), Error>;
 
-    /// What was shared with an account. When warm it makes no query.
-    async fn shared_with(&self, account: AccountId) -> Result<Arc<SharedWith>, Error>;
-
     /// Keeps a link to download a profile, and answers with it as it is kept: it and what comes of it end as its maker allows.
     async fn create_link(
         &self,
@@ -431,16 +450,10 @@ pub trait Shares: Send + Sync {
         maker: Maker,
         now: Timestamp,
     ) -> Result<ProfileLink, Error>;
-    /// Uses a link: stores the token for its caller, if the link is there, was never used and is in time. Of many who try
-    /// at once, one succeeds.
-    async fn redeem_link(
-        &self,
-        code: &LinkDigest,
-        token: &PlainToken,
-        now: Timestamp,
-    ) -> Result<Option<(ProfileLink, TokenRecord)>, Error>;
+
     /// Ends every link of a caller that was not used. Says how many.
     async fn end_links(&self, caller: CallerId) -> Result<u64, Error>;
+
     /// Lets a token end at an instant, if it would not end earlier.
     async fn end_token_at(&self, token: TokenId, until: Timestamp) -> Result<(), Error>;
 }
