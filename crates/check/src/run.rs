@@ -348,7 +348,9 @@ impl Run<'_> {
                 };
                 (Status::Failed, told)
             }
-            (Expect::Allowed, Answer::NotFound) => (Status::Failed, "the storage says that it does not exist".to_owned()),
+            (Expect::Allowed, Answer::NotFound) => {
+                (Status::Failed, "the storage says that it does not exist".to_owned())
+            }
             (Expect::Refused, Answer::Refused { status, code }) => {
                 (Status::Passed, format!("refused with {status} `{}`", shown(&code)))
             }

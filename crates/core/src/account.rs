@@ -18,7 +18,7 @@ pub struct Account {
     pub standing: Standing,
     /// What a vend costs it.
     pub metering: Metering,
-    /// The bucket whose datasets its callers get when theirs lie in several and they name none.
+    /// The bucket whose datasets its callers get when theirs are in several and they name none.
     pub datasets_bucket: Option<BucketName>,
     /// How much it may keep, where that is said for it alone.
     pub quota: OwnQuota,

@@ -93,7 +93,7 @@ impl CallerRecord {
         if self.role == role {
             return Ok(());
         }
-        let said = format!("the caller `{}` is there already, as {}", self.name, self.role.as_str());
+        let said = format!("the caller `{}` already exists, with the role {}", self.name, self.role.as_str());
         Err(Error::new(Kind::AlreadyExists(Noun::Caller), said).at(Attribute::Role))
     }
 }

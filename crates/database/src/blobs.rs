@@ -230,7 +230,6 @@ impl Blobs {
         Ok(found)
     }
 
-    /// Removes a file.
     pub(crate) async fn remove(self: &Arc<Self>, name: FileName) {
         let path = self.path(name);
         if let Err(error) = self.blocking(move || fs::remove_file(path)).await

@@ -133,7 +133,7 @@ impl ParentKeys {
     }
 
     /// What memory knows: a parent, or that there is none.
-    #[expect(clippy::option_option, reason = "not known and known to be none are told apart")]
+    #[expect(clippy::option_option, reason = "not known and known to be none are not the same")]
     fn remembered(&self, token: TokenId, now: Timestamp) -> Option<Option<KnownParent>> {
         let memory = &self.database.shared.memory;
         if let Some(known) = memory.parents.get(&token) {

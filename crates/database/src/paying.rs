@@ -86,7 +86,7 @@ impl Database {
             self.shared.queue.hold(true);
             metrics::counter!("vk_ledger_reserve_given_total").increment(1);
             tracing::error!(
-                "the ledger's reserve is given up, so that what ends credentials can be written: nothing is handed out until there is room \
+                "the ledger's reserve is given up, so that what ends credentials can be written: nothing is vended until there is room \
                  for it again"
             );
         }

@@ -171,7 +171,7 @@ impl Ending {
             dialect: "".into(),
             credits: 0,
             opened: rows::at_ms(lease.from_ms)?,
-            until: lease.until().ok_or_else(|| rows::damaged("an instant"))?,
+            until: lease.until().ok_or_else(|| rows::damaged("a timestamp"))?,
         };
         Ok(change.ends(before.as_ref(), &lease, asked_with, self.at))
     }

@@ -17,7 +17,6 @@ const MOST_FILES: usize = 200_000;
 pub(crate) struct CommitFile {
     /// When the object was written, in milliseconds since 1970.
     pub(crate) modified_ms: i64,
-    /// Its size.
     pub(crate) size: u64,
 }
 

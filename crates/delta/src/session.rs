@@ -60,7 +60,6 @@ impl Session<'_> {
         work(self).map_err(|refused| self.engine.files.failure().unwrap_or(refused))
     }
 
-    /// Which version that is.
     pub(crate) fn version(&self, at: AsOf) -> Result<u64, Refused> {
         let latest = self.latest()?;
         let version = self.resolve(&latest.snapshot, at)?;

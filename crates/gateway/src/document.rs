@@ -57,7 +57,7 @@ pub(crate) fn listing(body: &[u8]) -> Result<(), &'static str> {
         behind.and_then(|behind| behind.split_once('<')).map_or("", |(value, _)| value.trim_end())
     };
     if says("IsTruncated").eq_ignore_ascii_case("true") && says("NextContinuationToken").is_empty() {
-        return Err("it is a listing that goes on, and does not say where");
+        return Err("it is a listing that continues, and does not say where");
     }
     Ok(())
 }

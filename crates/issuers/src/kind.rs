@@ -17,7 +17,6 @@ use crate::upstream::Upstream;
 
 /// A kind of storage that is asked for credentials.
 pub(crate) struct UpstreamKind {
-    /// Which kind.
     pub(crate) kind: StorageKind,
     /// What asks for its credentials, as configured.
     pub(crate) open: fn(Given<'_>) -> Result<Arc<dyn Upstream>, Error>,

@@ -136,7 +136,6 @@ async fn swept(backend: Door, now: Timestamp) {
     }
 }
 
-/// A bucket.
 pub(crate) struct Bucket {
     /// Where uploads in parts are kept, wherever the bucket is.
     pub(crate) objects: Arc<Objects>,

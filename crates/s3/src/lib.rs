@@ -227,12 +227,15 @@ fn failed(error: s3s::S3Error) -> Error {
 /// What a failure of another store is to who configures it.
 fn of_store(bucket: &BucketName, failure: &Failure) -> Error {
     let (kind, said) = match failure {
-        Failure::NoBucket => (Kind::NotFound(Noun::Bucket), "the storage behind the gateway has no bucket of this name"),
+        Failure::NoBucket => {
+            (Kind::NotFound(Noun::Bucket), "the storage behind the gateway has no bucket of this name")
+        }
         Failure::Throttled(_) => (Kind::RateLimited, "the storage behind the gateway wants to be asked less"),
         Failure::Unavailable(_) => (Kind::Upstream, "the storage behind the gateway cannot be reached"),
-        Failure::Clash | Failure::Unfit(_) | Failure::Full | Failure::Failed(_) => {
-            (Kind::Upstream, "the bucket cannot be listed at the storage behind the gateway with the credentials it was given")
-        }
+        Failure::Clash | Failure::Unfit(_) | Failure::Full | Failure::Failed(_) => (
+            Kind::Upstream,
+            "the bucket cannot be listed at the storage behind the gateway with the credentials it was given",
+        ),
     };
     Error::new(kind, said).at(Field::Bucket).note(format!("bucket `{}`: {failure}", bucket.as_str()))
 }
@@ -371,7 +374,9 @@ impl Endpoint {
         let backend = backend.ok_or_else(|| Error::new(Kind::Unavailable, "the storage is not served here"))?;
         match tokio::time::timeout(PROBE, backend.probe(name.as_str())).await {
             Ok(probed) => probed.map_err(|failure| of_store(name, &failure))?,
-            Err(_) => return Err(Error::new(Kind::UpstreamTimeout, "the storage behind the gateway did not answer in time")),
+            Err(_) => {
+                return Err(Error::new(Kind::UpstreamTimeout, "the storage behind the gateway did not answer in time"));
+            }
         }
         self.keep_bucket_at(storage, name).await
     }

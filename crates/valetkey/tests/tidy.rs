@@ -217,27 +217,38 @@ fn secrets_are_shown_only_where_they_leave() {
     assert_eq!(found, SHOWN, "say in the review why a secret is shown there, then put it into tests/secrets.txt");
 }
 
-/// The files that a kind of storage which is asked for credentials is named in, outside its own folder, tests and documents.
-/// CONTRIBUTING.md tells who adds one. The list may only get shorter.
-const OF_A_KIND: &[&str] =
-    &["crates/core/src/storage.rs", "crates/issuers/src/fetchers.rs", "crates/issuers/src/lib.rs"];
+/// What is added, an example of it with its folder and how code names it, and the files outside that folder, tests and documents that
+/// name one. CONTRIBUTING.md says so to who adds another. The lists may only get shorter.
+const ADDED: &[(&str, &str, &[&str], &[&str])] = &[
+    (
+        "a kind of storage",
+        "/issuers/src/gcs/",
+        &["StorageKind::Gcs", "gcs::KIND", "Self::Gcs =>"],
+        &["crates/core/src/storage.rs", "crates/issuers/src/fetchers.rs", "crates/issuers/src/lib.rs"],
+    ),
+    (
+        "a dialect",
+        "/dialects/src/theirstack/",
+        &["theirstack::", "mod theirstack", "\"theirstack\""],
+        &["crates/dialects/src/lib.rs", "crates/valetkey/src/node/mod.rs"],
+    ),
+];
 
 #[test]
-fn a_kind_of_storage_is_named_where_contributing_says() {
-    let names = ["StorageKind::Gcs", "gcs::KIND", "Self::Gcs =>"];
-    let is_named = |(path, text): (PathBuf, String)| {
-        let shown = path.strip_prefix(root()).unwrap().display().to_string();
-        let apart = ["/tests/", "tests.rs", "/issuers/src/gcs/"].iter().any(|part| shown.contains(part));
-        (!apart && names.iter().any(|name| own(&text).contains(name))).then_some(shown)
-    };
-    let found: Vec<String> = rust_sources(&root().join("crates")).filter_map(is_named).collect();
-    assert_eq!(found, OF_A_KIND, "a kind of storage has one home");
+fn what_is_added_is_named_where_contributing_says() {
     let told = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
-    for file in OF_A_KIND {
-        assert!(
-            told.contains(&format!("`{}`", file.trim_start_matches("crates/"))),
-            "CONTRIBUTING.md leaves out {file}"
-        );
+    for (what, folder, names, files) in ADDED {
+        let is_named = |(path, text): (PathBuf, String)| {
+            let shown = path.strip_prefix(root()).unwrap().display().to_string();
+            let apart = ["/tests/", "tests.rs", folder].iter().any(|part| shown.contains(part));
+            (!apart && names.iter().any(|name| own(&text).contains(name))).then_some(shown)
+        };
+        let found: Vec<String> = rust_sources(&root().join("crates")).filter_map(is_named).collect();
+        assert_eq!(found, *files, "{what} has one home");
+        for file in *files {
+            let file = file.trim_start_matches("crates/");
+            assert!(told.contains(&format!("`{file}`")), "CONTRIBUTING.md leaves out {file} for {what}");
+        }
     }
 }
 

@@ -27,7 +27,7 @@ fn files(dir: &str, extension: &str) -> Vec<(String, String)> {
 }
 
 /// Every second piece between two marks.
-fn between<'t>(text: &'t str, mark: char, inside: bool) -> impl Iterator<Item = &'t str> {
+fn between(text: &str, mark: char, inside: bool) -> impl Iterator<Item = &str> {
     text.split(mark).enumerate().filter(move |(at, _)| (at % 2 == 1) == inside).map(|(_, piece)| piece)
 }
 
@@ -55,8 +55,9 @@ fn said(name: &str, text: &str, all: &mut String) {
             None if line.starts_with("//") => {}
             None => {
                 for string in between(&line.replace("\\\"", "'"), '"', true).filter(|string| string.contains(' ')) {
-                    for piece in between(string, '`', false) {
-                        writeln!(all, "{piece}").unwrap();
+                    for piece in between(string, '`', false).flat_map(|piece| piece.split('{')) {
+                        // Without the names of what is put in.
+                        writeln!(all, "{}", piece.split_once('}').map_or(piece, |(_, rest)| rest)).unwrap();
                     }
                 }
             }

@@ -303,7 +303,7 @@ pub trait Registry: Catalog {
     async fn create_account(&self, name: &Name, metering: Metering, now: Timestamp) -> Result<Account, Error>;
     /// Suspends or activates an account, or changes what a vend costs it.
     async fn change_account(&self, id: AccountId, standing: Standing, metering: Metering) -> Result<(), Error>;
-    /// Says which bucket's datasets the callers of an account get when theirs lie in several and they name none.
+    /// Says which bucket's datasets the callers of an account get when theirs are in several and they name none.
     async fn set_datasets_bucket(&self, id: AccountId, bucket: Option<&BucketName>) -> Result<(), Error>;
     /// Adds credits to an account.
     async fn add_credits(&self, account: AccountId, credits: u64, now: Timestamp) -> Result<Balance, Error>;

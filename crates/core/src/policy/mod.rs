@@ -475,7 +475,9 @@ fn combined(
 ) -> Result<Found, Error> {
     let first = chosen.first().ok_or_else(|| Error::internal("a place without paths was asked for"))?;
     if chosen.iter().any(|grant| grant.storage != first.storage) {
-        return Err(Error::new(Kind::Invalid, "the paths are in different storages; ask for each alone").at(Field::Paths));
+        return Err(
+            Error::new(Kind::Invalid, "the paths are in different storages; ask for each alone").at(Field::Paths)
+        );
     }
     if chosen.len() > MOST_GRANTS {
         let said = format!("{} grants open these paths; the most for one credential is {MOST_GRANTS}", chosen.len());

@@ -164,7 +164,7 @@ impl Database {
             grants: opened.grant_ids().collect(),
             credits: opened.credits,
             opened: rows::at_ms(opened.from_ms)?,
-            until: opened.until().ok_or_else(|| rows::damaged("an instant"))?,
+            until: opened.until().ok_or_else(|| rows::damaged("a timestamp"))?,
             dialect: opened.dialect.into(),
         };
         Ok(LeaseRecord {

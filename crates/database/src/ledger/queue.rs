@@ -159,7 +159,6 @@ impl Bar {
     }
 }
 
-/// The queue.
 pub(crate) struct Queue {
     state: Mutex<State>,
     pub(crate) wake: Notify,

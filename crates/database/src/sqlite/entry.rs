@@ -83,7 +83,6 @@ impl Issued {
     }
 }
 
-/// One entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Entry {
     Opened(Opened),
@@ -249,7 +248,6 @@ pub(crate) struct Glance<'a> {
 }
 
 impl Glance<'_> {
-    /// All of it.
     pub(crate) fn read(&self) -> Option<Opened> {
         match read_entry(self.entry)? {
             Entry::Opened(opened) => Some(opened),

@@ -20,7 +20,6 @@ pub struct Figures {
     pub tokens_that_end: i64,
 }
 
-/// Counts.
 pub(crate) async fn count(db: &mut SqliteConnection, now: Timestamp, soon: Timestamp) -> Result<Figures, Error> {
     let live_leases: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM (SELECT until_s, void_kind, revoked_ms FROM leases ORDER BY id DESC LIMIT ?1)

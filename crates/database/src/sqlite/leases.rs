@@ -96,7 +96,6 @@ macro_rules! list {
     };
 }
 
-/// One lease.
 pub(crate) async fn by_id(db: &mut SqliteConnection, id: LeaseId) -> Result<Option<Found>, Error> {
     let row =
         sqlx::query(select!("WHERE id = ?")).bind(id.to_bytes().to_vec()).fetch_optional(db).await.map_err(failed)?;

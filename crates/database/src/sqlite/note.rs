@@ -69,7 +69,6 @@ pub(crate) fn write_covers(revocations: u64, tokens: u64, out: &mut Vec<u8>) {
     });
 }
 
-/// Writes an end.
 pub(crate) fn write_ended(end: End, by: CallerId, out: &mut Vec<u8>) {
     let End { target, at_ms, keep_until_ms } = end;
     framed(out, |out| {
@@ -97,7 +96,6 @@ pub(crate) fn write_token(note: &TokenNote, out: &mut Vec<u8>) {
     });
 }
 
-/// Writes a change.
 pub(crate) fn write_changed(
     at_ms: i64,
     by: Author,

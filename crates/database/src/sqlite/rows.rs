@@ -27,7 +27,7 @@ pub(crate) fn id(bytes: &[u8]) -> Result<[u8; 16], Error> {
 
 /// An instant of milliseconds.
 pub(crate) fn at_ms(ms: i64) -> Result<Timestamp, Error> {
-    Timestamp::from_millisecond(ms).map_err(|_| damaged("an instant"))
+    Timestamp::from_millisecond(ms).map_err(|_| damaged("a timestamp"))
 }
 
 pub(crate) fn at_ms_opt(ms: Option<i64>) -> Result<Option<Timestamp>, Error> {

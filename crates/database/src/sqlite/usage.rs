@@ -15,20 +15,16 @@ use crate::sqlite::rows::{count, kind_name, signed};
 /// What is counted of requests, apart from how many.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Requested {
-    /// Whose.
     pub(crate) account: AccountId,
-    /// With which token.
     pub(crate) token: TokenId,
     /// From where.
     pub(crate) origin: Origin,
-    /// In which second.
     pub(crate) second: i64,
 }
 
 /// Counts since the last writing.
 #[derive(Default, Debug)]
 pub(crate) struct Tally {
-    /// Requests.
     pub(crate) requests: HashMap<Requested, u64>,
     /// Refusals, by the second their minute starts at.
     pub(crate) refusals: HashMap<(Refusal, i64), u64>,

@@ -80,7 +80,7 @@ struct Organization<'a> {
 impl<'a> Organization<'a> {
     fn of(account: &'a Account) -> Result<Self, Error> {
         let made = Timestamp::from_millisecond(account.id.made_ms())
-            .map_err(|error| Error::internal("an account's id holds no instant").caused_by(error))?;
+            .map_err(|error| Error::internal("an account's id holds no timestamp").caused_by(error))?;
         Ok(Self {
             id: account.id.to_string(),
             name: account.name.as_str(),

@@ -49,8 +49,8 @@ impl Words {
     pub(crate) const fn of_others(self) -> &'static str {
         match self.others {
             Others::Refused => "refused",
-            Others::Passed => "passed over",
-            Others::PassedUnlessNarrowing => "passed over, unless they narrow",
+            Others::Passed => "ignored",
+            Others::PassedUnlessNarrowing => "ignored, unless they narrow",
         }
     }
 

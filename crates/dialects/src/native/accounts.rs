@@ -34,13 +34,13 @@ pub(super) struct AccountResponse {
     standing: StandingWord,
     /// What a credential costs it; 0 is nothing.
     credits_per_vend: u32,
-    /// The bucket whose datasets its callers get when theirs lie in several and they name none.
+    /// The bucket whose datasets its callers get when theirs are in several and they name none.
     #[serde(skip_serializing_if = "Option::is_none")]
     datasets_bucket: Option<String>,
-    /// The most bytes it may keep at the embedded store and in uploads in parts, where that is said for it alone; 0 is any.
+    /// The most bytes it may keep at the embedded storage and in multipart uploads, where that is said for it alone; 0 is any.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_bytes: Option<u64>,
-    /// The most objects it may keep at the embedded store, where that is said for it alone; 0 is any.
+    /// The most objects it may keep at the embedded storage, where that is said for it alone; 0 is any.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_objects: Option<u64>,
     /// What it keeps, and what holds for it; left out when that cannot be read now.
@@ -48,7 +48,7 @@ pub(super) struct AccountResponse {
     kept: Option<KeptResponse>,
 }
 
-/// What an account keeps at the embedded store, and how much it may: its own limit, or the server's.
+/// What an account keeps at the embedded storage, and how much it may: its own limit, or the server's.
 #[derive(Serialize, ToSchema)]
 pub(super) struct KeptResponse {
     /// Bytes of objects, and of parts of uploads.
@@ -201,7 +201,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
 pub(super) struct AccountChanged {
     #[serde(flatten)]
     account: AccountResponse,
-    /// Credentials that were ended with it and that their stores, which somebody else runs, take until their time is over.
+    /// Credentials that were ended with it and that their external storages accept until they expire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,
 }

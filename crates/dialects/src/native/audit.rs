@@ -23,13 +23,13 @@ use crate::edge::{Call, Reply};
 pub(super) struct ChangeQuery {
     /// Only those made since (RFC 3339).
     since: Option<String>,
-    /// Only those of the last so many seconds.
+    /// Only those of the last N seconds.
     since_secs: Option<u32>,
     /// Only those of a kind of thing: `account`, `caller`, `token`, `grant`, `storage` ...
     noun: Option<String>,
     /// Only those before this one: `next_before` of the page before.
     before: Option<String>,
-    /// At most so many: 1 to 500, 50 unless given.
+    /// At most this many: 1 to 500, 50 unless given.
     limit: Option<u32>,
 }
 
@@ -136,17 +136,17 @@ pub(super) struct VerifiedResponse {
     pages: u64,
     /// Revocations on record.
     revocations: u64,
-    /// Tokens that were held against the ledger.
+    /// Tokens that were compared with the ledger.
     tokens: u64,
     /// Changes of the registry on record.
     changes: u64,
-    /// The first page that does not fit, or whose leases are told otherwise in the database.
+    /// The first page that does not fit, or whose leases are said otherwise in the database.
     broken_at: Option<u64>,
     /// What the database says of revocations and tokens and the ledger does not, or the other way round; the first few.
     astray: Vec<String>,
     /// What was there before the ledger covered revocations and tokens: taken as it was found then.
     before: Option<BeforeResponse>,
-    /// What was held against the ledger.
+    /// What was compared with the ledger.
     covers: &'static [&'static str],
     /// What was not.
     leaves_out: &'static [&'static str],

@@ -22,7 +22,7 @@ use crate::edge::{Authority, Call, Reply, json};
 pub(super) struct BucketResponse {
     /// Its name.
     bucket: String,
-    /// Its store's id.
+    /// Its storage's id.
     storage: String,
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn list(native: Arc<Native>, _: Call) -> Result<Reply, Error> {
     Reply::json(&BucketList { buckets: shown.collect() })
 }
 
-/// Makes a bucket, here and at its store. For operators.
+/// Makes a bucket, here and at its storage. For operators.
 #[utoipa::path(post, operation_id = "create_bucket", path = "/api/v1/buckets", tag = "places", request_body = BucketRequest, responses(
     (status = 201, description = "The bucket", body = BucketResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
@@ -72,8 +72,8 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
     Reply::made(&BucketResponse { bucket: bucket.to_string(), storage: storage.id.to_string() })
 }
 
-/// Removes a bucket from the record, with the grants, datasets, workspaces and shared tables in it if that is said. Keys to it end. In
-/// the embedded store it goes with its objects, and only empty unless that is said; at other stores it stays with all that is in
+/// Removes a bucket from the record, with the grants, datasets, workspaces and shared tables in it if that is said. Its credentials end. In
+/// the embedded storage it goes with its objects, and only empty unless that is said; at other storages it stays with all that is in
 /// it. For operators.
 #[utoipa::path(delete, operation_id = "remove_bucket", path = "/api/v1/buckets/{bucket}", tag = "places", params(
     ("bucket" = String, Path, description = "Its name"),
@@ -91,7 +91,7 @@ pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority
     Reply::json(&native.removed(&call, authority, &Thing::Bucket(bucket), said).await?)
 }
 
-/// Refuses a place whose store gives what an API cannot carry: here, where it is configured, and not at the first call.
+/// Refuses a place whose storage gives what an API cannot carry: here, where it is configured, and not at the first call.
 pub(super) fn carried(storage: &Storage, what: &str) -> Result<(), Error> {
     let shape = storage.kind.shape();
     if Shape::S3_ONLY.contains(&shape) {
@@ -103,7 +103,7 @@ pub(super) fn carried(storage: &Storage, what: &str) -> Result<(), Error> {
 }
 
 impl Native {
-    /// Refuses a place that its store cannot open the way it will be asked to, in the same manner.
+    /// Refuses a place that its storage cannot open the way it will be asked to, in the same manner.
     pub(super) fn opens(
         &self,
         storage: &Storage,
@@ -126,7 +126,7 @@ impl Native {
         })
     }
 
-    /// The store a bucket is in.
+    /// The storage a bucket is in.
     pub(super) async fn storage_of(&self, bucket: &BucketName) -> Result<Storage, Error> {
         let registry = &self.shared.registry;
         let missing = || Error::not_found(Noun::Bucket).at("bucket");

@@ -136,7 +136,7 @@ pub(super) struct CallerChanged {
     caller: CallerResponse,
     /// How many live leases that ended.
     ended: u64,
-    /// Credentials that were ended with it and that their stores, which somebody else runs, take until their time is over.
+    /// Credentials that were ended with it and that their external storages accept until they expire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,
 }
@@ -157,8 +157,8 @@ impl Native {
     }
 }
 
-/// Changes a caller's name or role; suspends it, which ends what it was given, or serves it again. For admins in their account, never for a role above their
-/// own.
+/// Changes a caller's name or role; suspends it, which ends what it was given, or serves it again. For admins in their account,
+/// never for a role above their own.
 #[utoipa::path(patch, operation_id = "change_caller", path = "/api/v1/accounts/{account}/callers/{caller}", tag = "accounts", request_body = CallerChange, params(
     ("account" = String, Path, description = "The account's name or id"),
     ("caller" = String, Path, description = "The caller's name or id"),

@@ -1,4 +1,4 @@
-//! Checks of stores: what a credential opens there and what it does not, tried live. For operators.
+//! Checks of storages: what a credential opens there and what it does not, tried live. For operators.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::error::Problem;
 use super::state::{NAME, Native};
 use crate::edge::{Call, Reply, json};
 
-/// What a check of a store found.
+/// What a check of a storage found.
 #[derive(Serialize, ToSchema)]
 pub(super) struct CheckResponse {
     /// The storage's name.
@@ -24,7 +24,7 @@ pub(super) struct CheckResponse {
     bucket: String,
     /// The URL it was asked at: the one from inside a cluster, if it has one.
     endpoint: String,
-    /// Whether nothing failed, and the store was seen both to allow and to refuse.
+    /// Whether nothing failed, and the storage was seen both to allow and to refuse.
     passed: bool,
     /// What was to be proven, in order.
     checks: Vec<RowResponse>,
@@ -39,7 +39,7 @@ struct RowResponse {
     check: &'static str,
     /// What was to be proven, in words.
     what: &'static str,
-    /// What became of it; `skipped` was not tried or cannot be said of this store, and never counts as passed.
+    /// What became of it; `skipped` was not tried or cannot be said of this storage, and never counts as passed.
     status: StatusWord,
     /// Why.
     reason: String,
@@ -83,8 +83,8 @@ impl CheckResponse {
     }
 }
 
-/// Checks a store: vends credentials for a directory of the check's own, tries them there, and tells what they open and what
-/// not. A store that fails is answered with 200 too; look at `passed`. For operators.
+/// Checks a storage: vends credentials for a directory of the check's own, tries them there, and says what they open and what
+/// not. A storage that fails is answered with 200 too; look at `passed`. For operators.
 #[utoipa::path(post, operation_id = "check_storage", path = "/api/v1/storages/{storage}/checks", tag = "storages", params(
     ("storage" = String, Path, description = "The storage's name or id"),
 ), request_body = CheckRequest, responses(

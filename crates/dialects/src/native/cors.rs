@@ -43,7 +43,7 @@ impl From<CorsRule> for Rule {
     }
 }
 
-/// The bucket of a request, and its store.
+/// The bucket of a request, and its storage.
 async fn place(native: &Native, call: &Call) -> Result<(StorageId, BucketName), Error> {
     let bucket: BucketName = wire::named(call.params.get("bucket")?, "bucket")?;
     let known = native.shared.registry.buckets().await?.into_iter().find(|(known, _)| *known == bucket);

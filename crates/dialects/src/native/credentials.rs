@@ -53,7 +53,7 @@ pub(super) struct AskRequest {
     /// Actions by name: all of them, or a refusal.
     #[serde(default, deserialize_with = "given")]
     actions: Option<Vec<String>>,
-    /// For how many seconds. Cut to what the grant, the caller's token and the store allow.
+    /// For how many seconds. Cut to what the grant, the caller's token and the storage allow.
     #[serde(default, deserialize_with = "given")]
     ttl_secs: Option<i64>,
 }
@@ -77,14 +77,14 @@ pub(super) struct CredentialResponse<'a> {
     grants: Vec<String>,
     /// What was asked for and not given, in words.
     cuts: Vec<String>,
-    /// What of the scope the store cannot say and was left out, in words: the credential opens less than it names.
+    /// What of the scope the storage cannot say and was left out, in words: the credential opens less than it names.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     narrowed: Vec<String>,
     /// How soon it can be ended before its time: `immediate` (with the next request), `minutes`, or `expiry-only`.
     revocation: &'static str,
 }
 
-/// The secret, as its store has it.
+/// The secret, as its storage has it.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(super) enum KindResponse<'a> {

@@ -1,4 +1,4 @@
-//! What was ended here, and what of it stores that somebody else runs go on taking.
+//! What was ended here, and what of it storages that someone else runs go on taking.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,7 +15,7 @@ use super::wire;
 pub(super) struct EndedResponse {
     /// How many live leases that ended.
     pub(super) ended: u64,
-    /// Those of them whose credentials their stores, which somebody else runs, take until their time is over.
+    /// Those of them whose credentials their external storages accept until they expire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) still_taken: Vec<StillTaken>,
     /// The ids of the tokens that were ended with them.
@@ -26,26 +26,26 @@ pub(super) struct EndedResponse {
     pub(super) live_tokens: Option<u64>,
 }
 
-/// Credentials that were ended here, and that their store does not know of.
+/// Credentials that were ended here, and that their storage does not know of.
 #[derive(Serialize, ToSchema)]
 pub(super) struct StillTaken {
-    /// The store's name.
+    /// The storage's name.
     pub(super) storage: String,
     /// How many of the leases.
     pub(super) leases: u64,
-    /// When the store stops taking the last of them.
+    /// When the storage stops taking the last of them.
     pub(super) until: String,
     /// How soon it could: `minutes` if `POST /api/v1/storages/{storage}/revocations` ends them, or `expiry-only`.
     pub(super) revocation: &'static str,
 }
 
-/// What somebody ended just now, and its stores take on.
+/// What someone ended just now, and its storages take on.
 pub(super) async fn still_taken(native: &Native, by: Revoker) -> Result<Vec<StillTaken>, Error> {
     let storages = native.shared.registry.storages().await?;
     still_taken_of(native, &storages, by).await
 }
 
-/// The same among these stores: one of them may be gone now.
+/// The same among these storages: one of them may be gone now.
 pub(super) async fn still_taken_of(
     native: &Native,
     storages: &[Storage],

@@ -54,7 +54,7 @@ pub(super) struct GrantResponse {
     account_name: Option<String>,
     /// The caller it is for; nothing when it is for everyone of the account.
     to: Option<String>,
-    /// The store's id.
+    /// The storage's id.
     storage: String,
     /// The dataset's id, if it opens one.
     dataset: Option<String>,
@@ -279,7 +279,7 @@ fn place(
     Ok((dataset.bucket.clone(), paths))
 }
 
-/// Removes a grant. What was vended under it ends too, unless told otherwise. For operators.
+/// Removes a grant. What was vended under it ends too, unless the request says otherwise. For operators.
 #[utoipa::path(delete, operation_id = "remove_grant", path = "/api/v1/grants/{grant}", tag = "grants", params(
     ("grant" = String, Path, description = "The grant's id"),
     ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended under it live on"),
@@ -306,7 +306,7 @@ pub(super) struct GrantRemoved {
     removal: Removal,
 }
 
-/// An instant that a field changes: as it was, none, or another.
+/// A time that a field changes: as it was, none, or another.
 fn moved(field: Whom<String>, before: Option<Timestamp>, name: &'static str) -> Result<Option<Timestamp>, Error> {
     match field {
         Whom::Unsaid => Ok(before),
@@ -315,7 +315,7 @@ fn moved(field: Whom<String>, before: Option<Timestamp>, name: &'static str) -> 
     }
 }
 
-/// Changes a grant. Credentials that have more than it gives from now on end, unless told otherwise; the others live on. For
+/// Changes a grant. Credentials that have more than it gives from now on end, unless the request says otherwise; the others live on. For
 /// operators.
 #[utoipa::path(patch, operation_id = "change_grant", path = "/api/v1/grants/{grant}", tag = "grants", request_body = GrantChange, params(
     ("grant" = String, Path, description = "The grant's id"),
@@ -390,7 +390,7 @@ pub(super) struct GrantChanged {
     dry_run: bool,
     /// How many live leases had more than it gives now, and were ended.
     ended: u64,
-    /// Those of them that their stores, which somebody else runs, take until their time is over.
+    /// Those of them that their external storages accept until they expire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,
 }

@@ -30,7 +30,7 @@ use crate::edge::{Authority, Call, Reply, json};
 const MOST_SHOWN: usize = 500;
 /// Leases read at once.
 const PAGE: u32 = 1000;
-/// Hand-outs of one credential of a store that are looked for: more than a cache gives out in the longest life there is.
+/// Hand-outs of one credential of a storage that are looked for: more than a cache gives out in the longest life there is.
 const EVERY: u32 = 100_000;
 /// More than any credential has.
 const MOST_BYTES: usize = 16 * 1024;
@@ -47,7 +47,7 @@ pub(super) enum LeakedKind {
     SignedCredential,
     /// A credential that our own endpoint takes.
     Credential,
-    /// A credential of a store that somebody else runs.
+    /// A credential of an external storage.
     StoreCredential,
 }
 
@@ -72,12 +72,12 @@ pub(super) struct EndedCounts {
     links: Option<u64>,
 }
 
-/// Something that goes on after all that was ended.
+/// Something that still vends after all that was ended.
 #[derive(Serialize, ToSchema)]
 pub(super) struct StillWorks {
     /// What, in words.
     what: String,
-    /// Until when; nothing if until somebody ends it.
+    /// Until when; nothing if until it is ended.
     until: Option<String>,
     /// What ends it sooner, as a command line.
     command: Option<String>,
@@ -90,7 +90,7 @@ pub(super) struct IncidentResponse {
     kind: LeakedKind,
     /// Whether this only says what would be done.
     dry_run: bool,
-    /// Whose it is. A credential of a store may have been handed out to several.
+    /// Whose it is. A credential of a storage may have been vended to several.
     whose: Vec<OwnerOfLeak>,
     /// The live leases that end: what could be reached with it; at most 500.
     leases: Vec<LeaseResponse>,
@@ -100,7 +100,7 @@ pub(super) struct IncidentResponse {
     tokens: Vec<TokenResponse>,
     /// How much that is.
     ended: EndedCounts,
-    /// What goes on.
+    /// What still vends.
     still_works: Vec<StillWorks>,
 }
 
@@ -111,7 +111,7 @@ enum Leaked {
     Revocations(Vec<LeaseRecord>, LeakedKind),
 }
 
-/// Live leases, some of them to be shown, and which stores take their credentials on whatever is ended here.
+/// Live leases, some of them to be shown, and which storages take their credentials on whatever is ended here.
 #[derive(Default)]
 struct Tally {
     shown: Vec<LeaseRecord>,
@@ -166,7 +166,7 @@ pub(super) async fn handle(native: Arc<Native>, call: Call, authority: Authority
 }
 
 /// What proves who asks in a URL that was signed beforehand: the access key id, or where there is none the signature or the token
-/// itself, as its store knows it. Nothing if it is no URL.
+/// itself, as its storage knows it. Nothing if it is no URL.
 ///
 /// SECURITY: nothing of the URL is repeated.
 fn presigned(text: &str) -> Result<Option<String>, Error> {
@@ -438,7 +438,7 @@ impl Native {
         Ok(IncidentResponse { kind, dry_run, whose, leases, unlisted, tokens: Vec::new(), ended, still_works })
     }
 
-    /// What the stores that somebody else runs take on.
+    /// What the storages that someone else runs take on.
     async fn taken_on(&self, tally: &Tally) -> Result<Vec<StillWorks>, Error> {
         let storages = self.shared.registry.storages().await?;
         let rows = tally.outliving.values().filter_map(|row| StillTaken::of(&storages, row));

@@ -59,7 +59,7 @@ pub(super) struct LeaseResponse {
     /// The address it was asked for from.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
-    /// At which store.
+    /// At which storage.
     storage: String,
     #[serde(flatten)]
     scope: ScopeResponse,
@@ -73,16 +73,16 @@ pub(super) struct LeaseResponse {
     opened: String,
     /// When it ends by itself.
     expires: String,
-    /// How soon its credential can be ended before its time: `immediate`, `minutes` or `expiry-only`; nothing if its store is
+    /// How soon its credential can be ended before its time: `immediate`, `minutes` or `expiry-only`; nothing if its storage is
     /// gone.
     revocation: Option<&'static str>,
-    /// How the store's own log names its credential, where somebody else runs the store.
+    /// How the storage's own log names its credential, where it is an external one.
     #[serde(skip_serializing_if = "Option::is_none")]
     store_key_id: Option<String>,
-    /// The id under which the store logged the request that fetched it.
+    /// The id under which the storage logged the request that fetched it.
     #[serde(skip_serializing_if = "Option::is_none")]
     store_request_id: Option<String>,
-    /// When the store stops taking it.
+    /// When the storage stops taking it.
     #[serde(skip_serializing_if = "Option::is_none")]
     store_expires: Option<String>,
     /// What became of it.
@@ -243,7 +243,7 @@ pub(super) async fn get(native: Arc<Native>, call: Call) -> Result<Reply, Error>
     Reply::json(&LeaseResponse::of(&record, &names, call.now))
 }
 
-/// Ends a lease: our own endpoint refuses the next request with its credential; of other stores the answer says how long they
+/// Ends a lease: our own endpoint refuses the next request with its credential; of other storages the answer says how long they
 /// take it.
 #[utoipa::path(delete, operation_id = "end_lease", path = "/api/v1/leases/{lease}", tag = "leases", params(
     ("lease" = String, Path, description = "The lease's id"),
@@ -280,18 +280,18 @@ pub(super) enum OwnerResponse {
     Lease(Box<LeaseResponse>),
     /// It is a parent access key. What its holder signed with it has this id too.
     ParentKey(Box<ParentKeyResponse>),
-    /// It is a credential of a store that somebody else runs, and was handed out with each of these leases.
+    /// It is a credential of an external storage, and was vended with each of these leases.
     Revocations(LeasesOfKey),
 }
 
-/// The leases that one credential was handed out with, the newest first; at most 500.
+/// The leases that one credential was vended with, the newest first; at most 500.
 #[derive(Serialize, ToSchema)]
 pub(super) struct LeasesOfKey {
     leases: Vec<LeaseResponse>,
 }
 
-/// Shows the lease that an access key id belongs to, or the parent access key it is, or the leases that a credential of somebody
-/// else's store was handed out with. A credential without an id is named `sha256:` and the hexadecimal SHA-256 of it.
+/// Shows the lease that an access key id belongs to, or the parent access key it is, or the leases that a credential of someone
+/// else's storage was vended with. A credential without an id is named `sha256:` and the hexadecimal SHA-256 of it.
 #[utoipa::path(get, operation_id = "whose", path = "/api/v1/whose/{access_key_id}", tag = "leases", params(
     ("access_key_id" = String, Path, description = "The access key id, as a log of the storage shows it"),
 ), responses(

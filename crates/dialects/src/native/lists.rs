@@ -49,7 +49,7 @@ pub(super) fn after(query: &Query) -> Result<Option<(AccountId, &str)>, Error> {
     })
 }
 
-/// The instant from which on things are listed.
+/// The time from which on things are listed.
 pub(super) fn since(query: &Query, now: Timestamp) -> Result<Option<Timestamp>, Error> {
     match (query.get("since"), query.get("since_secs")) {
         (Some(_), Some(_)) => {

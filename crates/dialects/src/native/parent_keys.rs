@@ -300,7 +300,7 @@ pub(super) struct ParentKeyChanged {
     dry_run: bool,
     /// How many live leases had more than it gives now, and were ended. Of a dry run one that would end for both reasons counts twice.
     ended: u64,
-    /// Those of them that their stores, which somebody else runs, take until their time is over.
+    /// Those of them that their external storages accept until they expire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,
 }

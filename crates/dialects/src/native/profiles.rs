@@ -1,6 +1,6 @@
 //! What a recipient's profile is made of: `POST /api/v1/share-profiles`, `POST /api/v1/share-links`.
 //!
-//! A profile proves a caller like a token does: whoever may make the caller's tokens may make it.
+//! A profile proves a caller like a token does: who may make the caller's tokens may make it.
 
 use std::sync::Arc;
 

@@ -52,7 +52,7 @@ pub(super) struct Removal {
     /// Of a plan: why it would be refused as it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
-    /// Credentials that were ended with it and that their stores, which somebody else runs, take until their time is over.
+    /// Credentials that were ended with it and that their external storages accept until they expire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,
 }

@@ -107,7 +107,7 @@ pub(super) struct TakenBack {
     removed: String,
     /// Whether the credentials vended of it were ended too.
     credentials_ended: bool,
-    /// Those of them that their stores, which somebody else runs, take until their time is over.
+    /// Those of them that their external storages accept until they expire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,
 }
@@ -138,7 +138,7 @@ fn ending(call: &Call) -> Result<bool, Error> {
     Ok(call.query.flag("end_credentials")?.unwrap_or(true))
 }
 
-/// Removes a share with its tables and recipients. What was vended of it ends too, unless told otherwise. For operators.
+/// Removes a share with its tables and recipients. What was vended of it ends too, unless the request says otherwise. For operators.
 #[utoipa::path(delete, operation_id = "remove_share", path = "/api/v1/shares/{share}", tag = "shares", params(
     ("share" = String, Path, description = "The share's name or id"),
     ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended of it live on"),
@@ -164,7 +164,7 @@ pub(super) struct TableResponse {
     schema: String,
     /// Its name.
     name: String,
-    /// The store's id.
+    /// The storage's id.
     storage: String,
     /// Its bucket.
     bucket: String,
@@ -219,7 +219,7 @@ pub(super) async fn tables(native: Arc<Native>, call: Call) -> Result<Reply, Err
 pub(super) struct TableAdded {
     #[serde(flatten)]
     table: TableResponse,
-    /// Whether the server saw that there is a table: not with `force`, nor in stores that it does not read itself.
+    /// Whether the server saw that there is a table: not with `force`, nor in storages that it does not read itself.
     checked: bool,
     /// Who may read it from now on: accounts, by name, or single callers of one as `account/caller`.
     readable_by: Vec<String>,
@@ -277,7 +277,7 @@ fn word<T: Word>(given: Option<&str>, usual: T, field: &'static str) -> Result<T
     })
 }
 
-/// How a table is read if nothing is said: in every way its store has.
+/// How a table is read if nothing is said: in every way its storage has.
 fn usual_access(storage: &Storage) -> TableAccess {
     if storage.kind.is_ours() { TableAccess::Both } else { TableAccess::Directory }
 }
@@ -303,7 +303,7 @@ fn by_keys_only(storage: &Storage, access: TableAccess, history: History) -> Res
     Ok(())
 }
 
-/// Puts a table into a share; whoever was given the share may read it at once. For operators.
+/// Puts a table into a share; who was given the share may read it at once. For operators.
 #[utoipa::path(post, operation_id = "add_shared_table", path = "/api/v1/shares/{share}/tables", tag = "shares", params(
     ("share" = String, Path, description = "The share's name or id"),
 ), request_body = TableRequest, responses(
@@ -344,7 +344,7 @@ pub(super) async fn add_table(native: Arc<Native>, call: Call, authority: Author
     Reply::made(&TableAdded { table: TableResponse::of(&table), checked, readable_by })
 }
 
-/// Takes a table out of a share. What was vended of it ends too, unless told otherwise. For operators.
+/// Takes a table out of a share. What was vended of it ends too, unless the request says otherwise. For operators.
 #[utoipa::path(delete, operation_id = "remove_shared_table", path = "/api/v1/shares/{share}/tables/{table}", tag = "shares", params(
     ("share" = String, Path, description = "The share's name or id"),
     ("table" = String, Path, description = "`schema.table`, or the table's id"),
@@ -456,7 +456,7 @@ pub(super) async fn give(native: Arc<Native>, call: Call, authority: Authority) 
     Reply::made(&native.recipient_shown(&recipient, &[account]).await?)
 }
 
-/// Takes a share from a recipient. What was vended of it ends too, unless told otherwise. For operators.
+/// Takes a share from a recipient. What was vended of it ends too, unless the request says otherwise. For operators.
 #[utoipa::path(delete, operation_id = "take_share", path = "/api/v1/shares/{share}/recipients/{account}", tag = "shares", params(
     ("share" = String, Path, description = "The share's name or id"),
     ("account" = String, Path, description = "The account's name or id"),

@@ -1,4 +1,4 @@
-//! Storages: the object stores that grants are about, whoever runs them. Made by operators.
+//! Storages: the object storages that grants are about, who runs them. Made by operators.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use super::state::Native;
 use super::wire;
 use crate::edge::{Authority, Call, Reply, json};
 
-/// A store.
+/// A storage.
 #[derive(Serialize, ToSchema)]
 pub(super) struct StorageResponse {
     /// Its id.
@@ -47,7 +47,7 @@ pub(super) struct StorageResponse {
     external: Option<ExternalResponse>,
 }
 
-/// What is configured of a store that somebody else runs.
+/// What is configured of an external storage.
 #[derive(Serialize, ToSchema)]
 struct ExternalResponse {
     /// The settings of its kind; nothing in them is secret.
@@ -59,14 +59,14 @@ struct ExternalResponse {
     vending: Option<VendingResponse>,
 }
 
-/// How a store is asked for credentials; nothing of a gateway, which is asked for none.
+/// How a storage is asked for credentials; nothing of a gateway, which is asked for none.
 #[derive(Serialize, ToSchema)]
 struct VendingResponse {
     /// Who may be given the same credential: its `caller` alone, or `anyone` with a permit for the same scope.
     sharing: &'static str,
-    /// How often it is asked: so many times a second, on the average.
+    /// How often it is asked: this many times a second, on the average.
     calls_per_sec: u32,
-    /// And so many times at once, after a pause.
+    /// And this many times at once, after a pause.
     burst: u32,
 }
 
@@ -102,13 +102,13 @@ impl StorageResponse {
     }
 }
 
-/// Stores.
+/// Storages.
 #[derive(Serialize, ToSchema)]
 pub(super) struct StorageList {
     storages: Vec<StorageResponse>,
 }
 
-/// Lists stores. For operators.
+/// Lists storages. For operators.
 #[utoipa::path(get, operation_id = "list_storages", path = "/api/v1/storages", tag = "storages", responses(
     (status = 200, description = "StorageAdmin", body = StorageList),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
@@ -119,7 +119,7 @@ pub(super) async fn list(native: Arc<Native>, _: Call) -> Result<Reply, Error> {
 }
 
 impl StorageRequest {
-    /// What was said, of a store of this name and kind. Nothing of the secrets is repeated, whatever they are.
+    /// What was said, of a storage of this name and kind. Nothing of the secrets is repeated, whatever they are.
     fn described(self, name: valetkey_core::name::Name, kind: StorageKind) -> Result<Description, Error> {
         let ttl = |secs: Option<i64>, field: &'static str| {
             secs.map(|secs| Lifetime::parse(secs).map_err(|error| error.at(field))).transpose()
@@ -163,9 +163,9 @@ fn quota(calls_per_sec: Option<u32>, burst: Option<u32>) -> Result<Option<Quota>
     }
 }
 
-/// Adds a store. For operators.
+/// Adds a storage. For operators.
 #[utoipa::path(post, operation_id = "create_storage", path = "/api/v1/storages", tag = "storages", request_body = StorageRequest, responses(
-    (status = 201, description = "The store", body = StorageResponse),
+    (status = 201, description = "The storage", body = StorageResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
@@ -179,11 +179,11 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
     Reply::made(&StorageResponse::of(&storage)?)
 }
 
-/// Changes what is configured of a store; what is left out stays, and credentials that were handed out live on. For operators.
+/// Changes what is configured of a storage; what is left out stays, and credentials that were vended live on. For operators.
 #[utoipa::path(patch, operation_id = "change_storage", path = "/api/v1/storages/{storage}", tag = "storages", params(
     ("storage" = String, Path, description = "The storage's name or id"),
 ), request_body = StorageRequest, responses(
-    (status = 200, description = "The store", body = StorageResponse),
+    (status = 200, description = "The storage", body = StorageResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
@@ -203,8 +203,8 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     Reply::json(&StorageResponse::of(&storage)?)
 }
 
-/// Takes a store off the record, with its buckets if that is said. Keys to it end here, and the answer says how long it takes what it
-/// gave; nothing at the store is removed. For operators.
+/// Takes a storage off the record, with its buckets if that is said. Its credentials end here, and the answer says how long it takes what it
+/// gave; nothing at the storage is removed. For operators.
 #[utoipa::path(delete, operation_id = "remove_storage", path = "/api/v1/storages/{storage}", tag = "storages", params(
     ("storage" = String, Path, description = "The storage's name or id"),
     ("cascade" = Option<bool>, Query, description = "Also what needs it; without it such a thing is refused and names it"),
@@ -219,10 +219,10 @@ pub(super) async fn remove(native: Arc<Native>, call: Call, authority: Authority
     Reply::json(&native.removed(&call, authority, &Thing::Storage(storage.id), said).await?)
 }
 
-/// What came of ending a store's credentials.
+/// What came of ending a storage's credentials.
 #[derive(Serialize, ToSchema)]
 pub(super) struct StorageEnded {
-    /// The store.
+    /// The storage.
     storage: String,
     /// How many live leases that ended.
     ended: u64,
@@ -232,7 +232,7 @@ pub(super) struct StorageEnded {
     notes: Vec<String>,
 }
 
-/// Ends every credential of a store that was handed out up to now: at our own endpoint at once, elsewhere where the store has a
+/// Ends every credential of a storage that was vended up to now: at our own endpoint at once, elsewhere where the storage has a
 /// way. For operators.
 #[utoipa::path(post, operation_id = "end_storage_credentials", path = "/api/v1/storages/{storage}/revocations", tag = "storages", params(
     ("storage" = String, Path, description = "The storage's name or id"),
@@ -252,7 +252,7 @@ pub(super) async fn end(native: Arc<Native>, call: Call, authority: Authority) -
     Reply::json(&StorageEnded { storage: storage.name.to_string(), ended, done, notes })
 }
 
-/// A store's failure with what it answered, which an operator has to know; other callers are told less.
+/// A storage's failure with what it answered, which an operator has to know; other callers are told less.
 fn told(error: Error) -> Error {
     match error.detail().filter(|noted| !noted.is_empty()) {
         Some(noted) => {
@@ -268,7 +268,7 @@ fn told(error: Error) -> Error {
 }
 
 impl Native {
-    /// The store a path names.
+    /// The storage a path names.
     pub(super) async fn storage(&self, call: &Call) -> Result<Storage, Error> {
         let text = call.params.get("storage")?;
         let storages = self.shared.registry.storages().await?;
@@ -279,7 +279,7 @@ impl Native {
     }
 }
 
-/// Reads a store's address: what clients get to see and connect to.
+/// Reads a storage's address: what clients get to see and connect to.
 fn url(text: &str, field: &'static str) -> Result<Box<str>, Error> {
     // Some stores have their account in the path.
     address::parse(text, PathRule::Allowed).map_err(|said| Error::new(Kind::Invalid, said).at(field))

@@ -212,7 +212,7 @@ pub(super) async fn end(native: Arc<Native>, call: Call, authority: Authority) -
 }
 
 /// Changes when a token ends, never to later than the token that says so. Credentials vended with it that would outlive it end, unless
-/// told otherwise. A member its own, an admin its account's, an operator any.
+/// said otherwise. A member its own, an admin its account's, an operator any.
 #[utoipa::path(patch, operation_id = "change_token", path = "/api/v1/tokens/{token}", tag = "tokens", request_body = TokenChange, params(
     ("token" = String, Path, description = "The token's id (not the token)"),
     ("end_credentials" = Option<bool>, Query, description = "`false` to let what was vended with it live on"),
@@ -240,7 +240,7 @@ pub(super) struct TokenChanged {
     dry_run: bool,
     /// How many live leases would have outlived it, and were ended.
     ended: u64,
-    /// Those of them that their stores, which somebody else runs, take until their time is over.
+    /// Those of them that their external storages accept until they expire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,
 }
@@ -273,7 +273,7 @@ pub(super) struct TokenEnded {
     /// The tokens that it had made and that were ended with it, by id.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     made_ended: Vec<String>,
-    /// Credentials that were ended with it and that their stores, which somebody else runs, take until their time is over.
+    /// Credentials that were ended with it and that their external storages accept until they expire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,
 }

@@ -1,4 +1,4 @@
-//! How this API writes and reads what many routes share: instants, names and ids.
+//! How this API writes and reads what many routes share: times, names and ids.
 
 use std::str::FromStr;
 
@@ -8,15 +8,16 @@ use valetkey_core::name::shortened;
 use valetkey_core::word::Word;
 use valetkey_core::{Error, Kind};
 
-/// An instant in whole seconds with `Z`.
+/// A time in whole seconds with `Z`.
 pub(super) fn at(instant: Timestamp) -> String {
     format!("{instant:.0}")
 }
 
-/// Reads an instant.
+/// Reads a time.
 pub(super) fn instant(text: &str, field: &'static str) -> Result<Timestamp, Error> {
     text.parse().map_err(|_| {
-        Error::new(Kind::Invalid, format!("`{}` is not a timestamp (`2026-01-31T00:00:00Z`)", shortened(text))).at(field)
+        Error::new(Kind::Invalid, format!("`{}` is not a timestamp (`2026-01-31T00:00:00Z`)", shortened(text)))
+            .at(field)
     })
 }
 

@@ -38,7 +38,7 @@ pub(super) struct WorkspaceResponse {
     /// The account's name; in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     account_name: Option<String>,
-    /// The store's id.
+    /// The storage's id.
     storage: String,
     /// Its bucket.
     bucket: String,
@@ -141,8 +141,8 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
     Reply::made(&WorkspaceResponse::of(&made))
 }
 
-/// Removes a workspace with the grants that were made for it. What was vended under them ends too, unless told otherwise; the objects
-/// stay, and grants that somebody made beside it. For operators.
+/// Removes a workspace with the grants that were made for it. What was vended under them ends too, unless the request says otherwise; the objects
+/// stay, and grants that someone made beside it. For operators.
 #[utoipa::path(delete, operation_id = "remove_workspace", path = "/api/v1/workspaces/{workspace}", tag = "workspaces", params(
     ("workspace" = String, Path, description = "The workspace's id or key"),
     ("account" = Option<String>, Query, description = "Its account (name or id); the caller's own if not given"),

@@ -72,7 +72,7 @@ struct TableShown<'a> {
 
 /// The store a table is in.
 pub(super) fn storage_of<'a>(stores: &'a Snapshot, table: &SharedTable) -> Result<&'a Arc<Storage>, Error> {
-    let gone = || Error::internal(format!("table {} is in a store that is not on record", table.id));
+    let gone = || Error::internal(format!("table {} is in a storage that is not on record", table.id));
     stores.storage(table.storage).ok_or_else(gone)
 }
 

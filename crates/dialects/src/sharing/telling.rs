@@ -18,7 +18,6 @@ use crate::edge::{Call, PIECE, Piece, Place, Reply, Telling};
 /// The header with the version that an answer is about.
 pub(super) const VERSION: HeaderName = HeaderName::from_static("delta-table-version");
 
-/// What is told of.
 pub(super) enum Told {
     /// Files of a version, by their number; and the version, where a certain one was asked for.
     Files { files: Arc<[AddedFile]>, kept: IntoIter<u32>, of: Option<Commit> },

@@ -129,7 +129,7 @@ async fn a_stranger_is_refused_on_every_route() {
 fn page(dialects: &[Dialect]) -> String {
     let mut page = String::from(
         "# Every route\n\nMade of the routes themselves, and held current by a test. *Who* is the least role that is let in: any caller, an admin \
-         of the account, an operator.\nWhat belongs to somebody is another question: a member sees and ends what is its own, an admin what is \
+         of the account, an operator.\nWhat belongs to whom is another question: a member sees and ends what is its own, an admin what is \
          its account's.\n*Query* are the parameters that are known; others are refused where nothing else is said. Every refusal is on record; \
          *vends* marks\nthe routes whose answer is a credential, *changes* those of which the handler needs the edge's proof that the caller may.\n",
     );
@@ -199,7 +199,7 @@ async fn a_parameter_that_a_route_does_not_know_is_refused_where_it_could_mean_a
             if let Entry::Open(_) = route.entry {
                 continue;
             }
-            let strict = route.words.of_others() != "passed over";
+            let strict = route.words.of_others() != "ignored";
             let path = format!("{}?prefix=x", filled(&dialect, route));
             let shot = world.call(&route.method, &path, &token, "").await;
             let named = shot.body.contains("unknown parameter `prefix`");
@@ -512,7 +512,7 @@ async fn a_larger_body_is_not_kept_for_who_may_not_send_it() {
                 .header("content-type", "application/json");
             let shot = world.send(request.body(Body::from_stream(pieces)).unwrap()).await;
             assert!(shot.status.is_client_error(), "{path}: {}", shot.status);
-            // Of a body that goes on without an end so much is passed over, that the sender of a short one sees the refusal.
+            // Of a body that goes on without an end so much is passed over that the sender of a short one sees the refusal.
             assert_eq!(read.load(Ordering::Relaxed), 256 + 64, "{path}");
         }
     }

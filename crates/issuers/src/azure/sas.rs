@@ -21,7 +21,6 @@ const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_')
 /// A user delegation key, as the service gave it.
 #[derive(Clone, Debug)]
 pub(super) struct DelegationKey {
-    /// Whose it is.
     pub(super) oid: String,
     /// Of which tenant.
     pub(super) tid: String,
@@ -29,9 +28,7 @@ pub(super) struct DelegationKey {
     pub(super) start: String,
     /// Until when, as the service wrote it.
     pub(super) expiry: String,
-    /// For which service.
     pub(super) service: String,
-    /// In which version.
     pub(super) version: String,
     /// Until when, as an instant.
     pub(super) expires: Timestamp,

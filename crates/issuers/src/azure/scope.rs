@@ -48,7 +48,6 @@ impl fmt::Display for Permissions {
 /// A scope in the words of a signature.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Compiled {
-    /// The container.
     pub(super) container: String,
     /// What in it is opened.
     pub(super) resource: Resource,

@@ -63,7 +63,7 @@ impl VendedLists for Live {
         let unsent = |said: String| failure().note(said);
         let request = proven(self, storage, &Proof::Signed(keys), bucket.as_str(), request).map_err(unsent)?;
         let web = self.web(storage).map_err(unsent)?.patient(PATIENCE).roomy(MOST_BYTES);
-        let answer = web.ask("the store", request).await?;
+        let answer = web.ask("the storage", request).await?;
         if !answer.status.is_success() {
             let text = String::from_utf8_lossy(answer.body.reveal());
             return Err(answer.refused("the storage refused to list", &super::code(&text), ""));
@@ -85,7 +85,7 @@ impl VendedLists for Live {
         let entries = entries.collect::<Result<Vec<_>, Error>>()?;
         let next = page.next_continuation_token.filter(|_| page.is_truncated);
         if page.is_truncated && (next.is_none() || next.as_deref() == from) {
-            return Err(answer.malformed("a list that goes on nowhere"));
+            return Err(answer.malformed("a list that continues nowhere"));
         }
         Ok(ListPage { entries, next })
     }

@@ -514,11 +514,13 @@ impl Upstream for R2 {
         Ok(Ended {
             done: format!("the parent key `{parent}` is deleted, and with it everything that was made of it"),
             notes: vec![
-                "every credential of this parent key is ended, also those that others made of it, and the key itself".to_owned(),
-                "nothing that is handed out from now on opens anything until the store is given another parent key: its \
+                "every credential of this parent key is ended, also those that others made of it, and the key itself"
+                    .to_owned(),
+                "nothing that is vended from now on opens anything until the storage is given another parent key: its \
                  `parent_access_key_id` and the secret beside it"
                     .to_owned(),
-                "Cloudflare says that this takes effect at once, and not how long all of its servers may take".to_owned(),
+                "Cloudflare says that this takes effect at once, and not how long all of its servers may take"
+                    .to_owned(),
             ],
         })
     }

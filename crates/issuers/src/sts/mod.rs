@@ -229,9 +229,8 @@ fn finish(given: Given, keys: &Keys, plan: Written, asked: Lifetime, answered: T
     let Given { access_key_id, secret_access_key, session_token, expiration, packed_percent, request_id } = given;
     // SECURITY: a store that answers with what it was asked with would have this server hand out its own credentials.
     if access_key_id == keys.access_key_id || secret_access_key.ct_eq(keys.secret_access_key.reveal()) {
-        return Err(
-            refused("the storage's answer cannot be used").note("AssumeRole answered with this server's own credentials")
-        );
+        return Err(refused("the storage's answer cannot be used")
+            .note("AssumeRole answered with this server's own credentials"));
     }
     plausible_end(expiration, asked, answered)?;
     Ok(Fetched {

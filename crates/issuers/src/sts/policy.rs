@@ -200,7 +200,10 @@ impl Grammar {
         }
         if statements.is_empty() {
             let all: Vec<String> = narrowed.iter().map(ToString::to_string).collect();
-            return Err(Error::new(Kind::Invalid, format!("the storage cannot give a credential for this: {}", all.join("; "))));
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("the storage cannot give a credential for this: {}", all.join("; ")),
+            ));
         }
         statements.extend(self.kms(bucket, &object_actions));
         if self.outside == Outside::Denied {
@@ -222,8 +225,9 @@ impl Grammar {
     /// The bytes of a path as the literal part of a pattern.
     fn pattern(&self, path: &Path) -> Result<String, Error> {
         let shown = || valetkey_core::name::shortened(&String::from_utf8_lossy(path.bytes()));
-        let refuse =
-            |why: &str| Err(Error::new(Kind::Invalid, format!("the storage cannot give a credential for `{}`: {why}", shown())));
+        let refuse = |why: &str| {
+            Err(Error::new(Kind::Invalid, format!("the storage cannot give a credential for `{}`: {why}", shown())))
+        };
         let Ok(text) = std::str::from_utf8(path.bytes()) else {
             return refuse("it is not UTF-8");
         };

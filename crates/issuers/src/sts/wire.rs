@@ -135,8 +135,9 @@ fn header_id(answer: &Answer) -> Option<String> {
 
 fn given(text: &str, header_id: Option<String>) -> Result<Given, Error> {
     // SECURITY: neither the text nor the parser's error goes on: both may have secrets in them.
-    let malformed =
-        |what: &str| refused("the storage's answer cannot be used").note(format!("AssumeRole answered 200, but {what}"));
+    let malformed = |what: &str| {
+        refused("the storage's answer cannot be used").note(format!("AssumeRole answered 200, but {what}"))
+    };
     let Response { result, response_metadata } =
         quick_xml::de::from_str(text).map_err(|_| malformed("its body is not an AssumeRoleResponse"))?;
     // Of a number that is odd nothing is known; the credential is as good as with any other.
@@ -149,7 +150,8 @@ fn given(text: &str, header_id: Option<String>) -> Result<Given, Error> {
     if access_key_id.is_empty() || secret_access_key.reveal().is_empty() || session_token.reveal().is_empty() {
         return Err(malformed("a part of its credentials is empty"));
     }
-    let expiration: Timestamp = expiration.trim().parse().map_err(|_| malformed("its expiration is not a timestamp"))?;
+    let expiration: Timestamp =
+        expiration.trim().parse().map_err(|_| malformed("its expiration is not a timestamp"))?;
     let request_id = response_metadata.and_then(|metadata| request_id(metadata.request_id.trim())).or(header_id);
     Ok(Given {
         access_key_id,

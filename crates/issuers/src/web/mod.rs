@@ -69,11 +69,8 @@ enum Reach {
 
 /// What was answered.
 pub(crate) struct Answer {
-    /// Its status.
     pub(crate) status: StatusCode,
-    /// Its headers.
     pub(crate) headers: HeaderMap,
-    /// Its body.
     pub(crate) body: Secret<Vec<u8>>,
     /// When it was asked for: whatever lives "so many seconds" lives from here, or a little longer.
     pub(crate) asked: Timestamp,

@@ -81,7 +81,6 @@ impl Aside {
         Ok(Self { headers: Arc::new(aside), overridden: Arc::new(overridden) })
     }
 
-    /// The headers.
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
     }

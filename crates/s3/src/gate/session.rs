@@ -55,7 +55,6 @@ impl Live {
 pub(crate) struct Arrived(Arc<AtomicBool>);
 
 impl Arrived {
-    /// Tells that it has.
     pub(crate) fn tell(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -201,7 +200,6 @@ pub(crate) fn expired() -> S3Error {
 pub(crate) struct Operation(Arc<OnceLock<&'static str>>);
 
 impl Operation {
-    /// Tells the name.
     pub(crate) fn tell(&self, name: &'static str) {
         // The first one told is right.
         let _ = self.0.set(name);

@@ -29,7 +29,6 @@ pub(crate) enum Completing {
 }
 
 impl Gateway {
-    /// Completes an upload.
     pub(crate) async fn complete_upload(
         &self,
         key: &[u8],

@@ -43,7 +43,6 @@ impl Heap {
         self.share
     }
 
-    /// Adds bytes.
     pub(super) async fn add(&mut self, bytes: Bytes) -> Result<()> {
         let fits = self.aside.is_none() && self.share.reach(self.here.len() + bytes.len());
         self.here.extend_from_slice(&bytes);

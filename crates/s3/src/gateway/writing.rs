@@ -45,7 +45,6 @@ fn over() -> s3s::S3Error {
 }
 
 impl Flow {
-    /// Begins one.
     pub(super) async fn begin(behind: &Gateway, key: &str, headers: &[Header], size: Option<u64>) -> Result<Self> {
         let filling = behind.backend.begin(&behind.name, key, headers, size).await;
         let filling = filling.map_err(|failure| failed(PUTTING, &failure))?;

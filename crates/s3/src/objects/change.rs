@@ -173,7 +173,6 @@ async fn remove(index: &mut Index, bucket: BucketId, key: &[u8]) -> sqlx::Result
     removed.execute(index).await.map(drop)
 }
 
-/// Puts an object.
 pub(super) struct PutObject {
     pub(super) account: Option<AccountId>,
     pub(super) most: Option<u64>,

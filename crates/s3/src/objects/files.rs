@@ -26,9 +26,7 @@ const COUNTER_BITS: u32 = 40;
 /// One piece of an object, in a file of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Segment {
-    /// The file.
     pub(crate) file: FileId,
-    /// Its size.
     pub(crate) size: u64,
 }
 

@@ -23,7 +23,6 @@ pub(crate) struct Taken {
     pub(crate) place: Place,
     /// How many bytes it has.
     pub(crate) size: u64,
-    /// Its digests.
     pub(crate) digests: Digests,
     /// What its account is charged for it until it is stored, if it may not keep any number of bytes.
     pub(crate) claim: Option<Claim>,

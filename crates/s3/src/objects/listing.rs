@@ -24,7 +24,6 @@ impl Span {
         Self { start: prefix.to_vec(), end: past(prefix) }
     }
 
-    /// One key.
     pub(crate) fn of_key(key: &[u8]) -> Self {
         Self { start: key.to_vec(), end: Some(behind(key)) }
     }
@@ -93,7 +92,6 @@ pub(crate) struct Entry {
     pub(crate) modified: Timestamp,
 }
 
-/// A page.
 #[derive(Default, Debug)]
 pub(crate) struct Page {
     pub(crate) entries: Vec<Entry>,

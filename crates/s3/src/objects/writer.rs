@@ -96,7 +96,6 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the task.
     pub(crate) fn start(index: Index, cache: Arc<Cache>, files: Arc<Files>, tasks: &TaskTracker) -> Self {
         let (jobs, receive) = mpsc::channel(QUEUE);
         let index = Arc::new(index);

@@ -136,7 +136,6 @@ fn read_marker(marker: &str, prefix: &[u8], delimiter: Option<&[u8]>) -> Option<
     Some(if is_prefix { Mark::Prefix(marker.to_vec()) } else { Mark::Key(marker.to_vec()) })
 }
 
-/// Whose it all is.
 pub(super) fn owner(session: &Session) -> Owner {
     Owner { id: Some(session.origin.account.to_string()), ..Owner::default() }
 }

@@ -19,7 +19,6 @@ use valetkey_core::token::{Maker, PlainToken};
 
 use crate::memory::{Memory, World};
 
-/// What is shared.
 #[derive(Default)]
 pub(super) struct Shared {
     pub(super) shares: Vec<Share>,

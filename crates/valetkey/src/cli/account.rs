@@ -60,10 +60,10 @@ enum Command {
         /// What a credential costs it; 0 is nothing
         #[arg(long, value_name = "N", group = "what")]
         credits_per_vend: Option<u32>,
-        /// The bucket whose datasets its callers get when theirs lie in several and they name none; empty for none
+        /// The bucket whose datasets its callers get when theirs are in several and they name none; empty for none
         #[arg(long, value_name = "BUCKET", group = "what")]
         datasets_bucket: Option<String>,
-        /// The most bytes it may keep at the embedded store, whatever the server's settings say; 0 is any, `default` what they say
+        /// The most bytes it may keep at the embedded storage, whatever the server's settings say; 0 is any, `default` what they say
         #[arg(long, value_name = "N|default", value_parser = limit, group = "what")]
         max_bytes: Option<Whom<u64>>,
         /// The most objects it may keep there; 0 is any, `default` what the server's settings say

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-/// An instant seen from another one, rounded towards it.
+/// A time seen from another one, rounded towards it.
 pub(crate) fn seen_from(now: Timestamp, at: Timestamp) -> String {
     let secs = at.as_second().saturating_sub(now.as_second());
     let long = secs.unsigned_abs();
@@ -17,7 +17,7 @@ pub(crate) fn seen_from(now: Timestamp, at: Timestamp) -> String {
     }
 }
 
-/// The same of an instant as the API writes it; nothing of other text.
+/// The same of a time as the API writes it; nothing of other text.
 pub(crate) fn of_text(now: Timestamp, text: &str) -> Option<String> {
     // A number or a name is no instant, whatever a lenient parser makes of it.
     let looks = text.len() >= 20 && text.as_bytes().get(10) == Some(&b'T');

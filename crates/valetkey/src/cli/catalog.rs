@@ -36,7 +36,7 @@ enum BucketCommand {
     Ls,
     /// Which pages of other origins may use a bucket from a browser
     Cors(cors::Cors),
-    /// Take a bucket off the record and end every key to it; one of the embedded store goes only empty
+    /// Take a bucket off the record and end every credential for it; one of the embedded storage goes only empty
     Rm {
         /// Its name
         #[arg(value_name = "NAME")]

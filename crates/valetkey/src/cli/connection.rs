@@ -11,7 +11,7 @@ use valetkey_core::Secret;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{Out, clean};
 
-/// The address `valetkey dev` and `valetkey server` listen on unless told otherwise.
+/// The address `valetkey dev` and `valetkey server` listen on unless the request says otherwise.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7070";
 /// A token file larger than this is some other file.
 const MAX_TOKEN_FILE_BYTES: u64 = 16 * 1024;

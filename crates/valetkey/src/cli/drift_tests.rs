@@ -1,4 +1,4 @@
-//! The tables of commands, held against the API's description: a column that no answer has would be empty for ever.
+//! The tables of commands, compared with the API's description: a column that no answer has would be empty for ever.
 
 use serde_json::Value;
 

@@ -93,10 +93,10 @@ struct Set {
     /// The longest life of its credentials: `1h`, `7d`
     #[arg(long, value_name = "TIME", value_parser = ttl::parse, group = "change")]
     max_ttl: Option<u32>,
-    /// It opens nothing before this instant (RFC 3339)
+    /// It opens nothing before this time (RFC 3339)
     #[arg(long, value_name = "INSTANT", group = "change")]
     from: Option<jiff::Timestamp>,
-    /// It opens nothing from this instant on (RFC 3339)
+    /// It opens nothing from this time on (RFC 3339)
     #[arg(long, value_name = "INSTANT", group = "change")]
     until: Option<jiff::Timestamp>,
     /// It has no end
@@ -141,10 +141,10 @@ struct Create {
     /// The longest life of its credentials: `1h`, `7d`
     #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
     max_ttl: Option<u32>,
-    /// It opens nothing before this instant (RFC 3339), or the beginning of this date
+    /// It opens nothing before this time (RFC 3339), or the beginning of this date
     #[arg(long, value_name = "INSTANT|DATE", value_parser = instant::from)]
     from: Option<jiff::Timestamp>,
-    /// It opens nothing from this instant on (RFC 3339), or after this date (its day, in UTC, is the last)
+    /// It opens nothing from this time on (RFC 3339), or after this date (its day, in UTC, is the last)
     #[arg(long, value_name = "INSTANT|DATE", value_parser = instant::until)]
     until: Option<jiff::Timestamp>,
 }

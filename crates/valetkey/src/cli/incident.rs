@@ -14,8 +14,8 @@ use crate::cli::{show, token};
 /// Something leaked: say whose it is and what it opens, end it with what it made, and say what still works
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// `-`: what leaked is read from standard input. A token (`vkt_…`), an access key id (`VK…`, a parent's, a store's own), a
-    /// store's signature or token
+    /// `-`: what leaked is read from standard input. A token (`vkt_…`), an access key id (`VK…`, a parent's, a storage's own), a
+    /// storage's signature or token
     #[arg(value_name = "-")]
     what: String,
     /// Say all of it and end nothing

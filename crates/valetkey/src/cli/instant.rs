@@ -19,7 +19,7 @@ fn read(text: &str, whole_day: impl Fn(Date) -> Option<Timestamp>) -> Result<Tim
     text.parse().map_err(|_| refused())
 }
 
-/// The first instant of something: of a date its beginning.
+/// The first time of something: of a date its beginning.
 pub(crate) fn from(text: &str) -> Result<Timestamp, String> {
     read(text, of_date)
 }

@@ -49,7 +49,7 @@ enum Command {
         /// Only those before this one: the next page
         #[arg(long, value_name = "LEASE_ID")]
         before: Option<String>,
-        /// At most so many
+        /// At most this many
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: Option<u32>,
     },
@@ -112,7 +112,7 @@ pub(super) const WIDE: &[show::Column] = &[
 
 const COLUMNS: &[show::Column] = WIDE.split_at(10).0;
 
-/// The same, of leases that were handed one key of a store.
+/// The same, of leases that were handed one key of a storage.
 pub(super) const HANDED: &[show::Column] = &[
     ("LEASE", &["lease_id"]),
     ("STATE", &["state"]),
@@ -122,7 +122,7 @@ pub(super) const HANDED: &[show::Column] = &[
     ("OPENED", &["opened"]),
     ("EXPIRES", &["expires"]),
     ("FROM", &["from"]),
-    ("REQUEST AT THE STORE", &["store_request_id"]),
+    ("REQUEST AT THE STORAGE", &["store_request_id"]),
 ];
 
 const FIRST: &[&str] = &[
@@ -218,9 +218,9 @@ fn goes_on(args: &Revoke, answer: &Value) -> Option<String> {
         (_, _, Some(account), _) => {
             Some(format!("the tokens of {account} go on vending: `valetkey account suspend {account}` refuses them"))
         }
-        (_, _, _, Some(grant)) => Some(format!(
-            "the grant {grant} stays, and is still vended: `valetkey grant rm {grant}` takes it back"
-        )),
+        (_, _, _, Some(grant)) => {
+            Some(format!("the grant {grant} stays, and is still vended: `valetkey grant rm {grant}` takes it back"))
+        }
         _ => None,
     }
 }

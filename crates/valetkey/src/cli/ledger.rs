@@ -42,7 +42,7 @@ pub(crate) struct Audit {
     /// Only those before this one: the next page
     #[arg(long, value_name = "PLACE")]
     before: Option<String>,
-    /// At most so many
+    /// At most this many
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=500))]
     limit: Option<u32>,
 }

@@ -16,7 +16,7 @@ pub(crate) struct Pages {
     /// Only what comes after this: the next page
     #[arg(long, value_name = "PLACE")]
     after: Option<String>,
-    /// At most so many on a page
+    /// At most this many on a page
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: Option<u32>,
 }
@@ -31,7 +31,7 @@ impl Pages {
 /// Since when
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Since {
-    /// Only those since then: an instant (2026-01-31T12:00:00Z) or a length of time (24h, 7d)
+    /// Only those since then: a timestamp (2026-01-31T12:00:00Z) or a length of time (24h, 7d)
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
 }

@@ -215,7 +215,7 @@ fn refuse_shell(line: &[OsString]) {
     let _ = Out::new(Format::Table, Color::Never, Talk::Quiet).data(command);
 }
 
-/// The present instant, for what is kept on this side.
+/// The present time, for what is kept on this side.
 fn now() -> jiff::Timestamp {
     SystemClock.now()
 }

@@ -25,7 +25,7 @@ pub(crate) enum Shape {
     /// For people.
     #[default]
     Table,
-    /// For people, with every column, whole: ids and instants too.
+    /// For people, with every column, whole: ids and times too.
     Wide,
     /// For scripts: what the API said.
     Json,
@@ -381,7 +381,7 @@ impl<'a> Problem<'a> {
 /// Text that is safe on a terminal and stays on its line: control characters and those that reorder or hide text are
 /// shown as escapes.
 ///
-/// SECURITY: a server's words, or a name that somebody else chose, must not move the cursor, rewrite what was printed
+/// SECURITY: a server's words, or a name that someone else chose, must not move the cursor, rewrite what was printed
 /// or fake a line of ours.
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     escape(text, unsafe_on_terminal)

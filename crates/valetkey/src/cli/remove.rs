@@ -9,7 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
 use crate::cli::show;
 
-/// More than so many leases, tokens and things are many: somebody is asked first.
+/// More than this many leases, tokens and things are many: someone is asked first.
 const MANY: u64 = 10;
 
 /// How something is removed
@@ -158,7 +158,7 @@ fn confirm(plan: &Value, out: &Out) -> Result<(), Failure> {
     )
 }
 
-/// Asks whoever sits at the terminal. Refuses where nobody does.
+/// Asks the user at the terminal. Refuses where nobody does.
 pub(crate) fn asked(much: &str, hint: &str, out: &Out) -> Result<(), Failure> {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         return Err(Failure::usage(format!("{much}; nobody is here to be asked")).hint(hint));

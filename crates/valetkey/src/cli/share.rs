@@ -72,7 +72,7 @@ enum Command {
         /// The longest life of its credentials: `1h`, `7d`; a day unless given
         #[arg(long, value_name = "TIME", value_parser = ttl::parse)]
         max_ttl: Option<u32>,
-        /// It opens nothing from this instant on (RFC 3339), or after this date (its day, in UTC, is the last)
+        /// It opens nothing from this time on (RFC 3339), or after this date (its day, in UTC, is the last)
         #[arg(long, value_name = "INSTANT|DATE", value_parser = instant::until)]
         until: Option<jiff::Timestamp>,
     },
@@ -141,10 +141,10 @@ struct Add {
     /// A directory of the same bucket that holds files its log names absolutely. May be repeated
     #[arg(long = "auxiliary", value_name = "DIR")]
     auxiliary: Vec<String>,
-    /// How it is read; every way its store has, unless given: stores that this server does not read itself have `dir` alone
+    /// How it is read; every way its storage has, unless given: storages that this server does not read itself have `dir` alone
     #[arg(long, value_parser = word::<TableAccess>())]
     access: Option<TableAccess>,
-    /// Which of its versions may be read; keys to its directory open all
+    /// Which of its versions may be read; credentials for its directory open all
     #[arg(long, value_parser = word::<History>(), default_value = "shared")]
     history: History,
     /// Add it without a look at whether there is a table at the place

@@ -101,7 +101,7 @@ pub(crate) fn cuts(out: &Out, answer: &Value) {
     }
 }
 
-/// Says which of the credentials that were ended their stores take on. With `--quiet` too: it is not what was asked for.
+/// Says which of the credentials that were ended their storages take on. With `--quiet` too: it is not what was asked for.
 fn still_taken(out: &Out, answer: &Value) {
     let rows = answer.get("still_taken").and_then(Value::as_array);
     for row in rows.into_iter().flatten() {
@@ -127,7 +127,7 @@ pub(crate) fn find<'a>(value: &'a Value, names: &[&str]) -> Option<&'a Value> {
     })
 }
 
-/// A text field, or nothing.
+/// A string field, or nothing.
 pub(crate) fn text<'a>(value: &'a Value, names: &[&str]) -> Option<&'a str> {
     find(value, names).and_then(Value::as_str)
 }
@@ -147,7 +147,7 @@ pub(crate) fn rows(answer: &Value) -> &[Value] {
     list.map_or(&[], Vec::as_slice)
 }
 
-/// A cell; instants are told as seen from one, if there is one.
+/// A cell; times are shown as seen from one, if there is one.
 fn column(row: &Value, names: &[&str], seen_from: Option<Timestamp>) -> String {
     match names {
         [PLACES] => places(row, seen_from.is_none()),

@@ -1,4 +1,4 @@
-//! `valetkey storage`: the object stores there are, whoever runs them.
+//! `valetkey storage`: the object storages there are, who runs them.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -42,19 +42,19 @@ enum Command {
         #[arg(long)]
         bucket: Option<String>,
     },
-    /// End every credential of a storage that was handed out so far, where its store has a way
+    /// End every credential of a storage that was vended so far, where its storage has a way
     EndCredentials {
         /// The storage's name or id
         #[arg(value_name = "STORAGE")]
         storage: String,
     },
-    /// Read everything that the embedded store keeps on this machine, and name what is no longer what was written; asks no server,
+    /// Read everything that the embedded storage keeps on this machine, and name what is no longer what was written; asks no server,
     /// disturbs none, and ends with 1 if something is damaged
     Scrub(scrub::Args),
     /// List storages
     #[command(visible_alias = "list")]
     Ls,
-    /// Take a storage off the record and end every key to it; nothing at the store is removed
+    /// Take a storage off the record and end every credential for it; nothing at the storage is removed
     Rm {
         /// The storage's name or id
         #[arg(value_name = "STORAGE")]

@@ -143,7 +143,7 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
             let expires_in_secs = ttl.map_or(Whom::Everyone, |secs| Whom::Named(i64::from(secs)));
             let body = TokenChange { expires_in_secs, outlive: outlive.then_some(true) };
             let answer = client.send(change.on(Route::to(op::CHANGE_TOKEN, [&id])), &body).await?;
-            let ends = show::text(&answer, &["expires"]).unwrap_or("no instant of its own");
+            let ends = show::text(&answer, &["expires"]).unwrap_or("no time of its own");
             change.told(out, &answer, &format!("token {id} ends at {ends}"))
         }
         Command::Revoke { id, caller, with_made, yes } => {

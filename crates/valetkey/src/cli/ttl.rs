@@ -8,7 +8,7 @@ use crate::cli::client::{Client, Route};
 use crate::cli::output::Out;
 use crate::cli::show;
 
-/// Warns of a longest life that the store of a bucket never gives. What cannot be found out is not said.
+/// Warns of a longest life that the storage of a bucket never gives. What cannot be found out is not said.
 pub(crate) async fn warn_beyond(client: &Client<'_>, out: &Out, max_ttl: Option<u32>, bucket: Option<&str>) {
     let (Some(asked), Some(bucket)) = (max_ttl, bucket) else { return };
     let Ok(buckets) = client.ask(Route::to(op::LIST_BUCKETS, [])).await else { return };

@@ -17,7 +17,11 @@ const fn key(path: &'static str, default: &'static str, about: &'static str) -> 
 
 /// Every setting there is.
 pub(crate) const KEYS: &[Key] = &[
-    key("data_dir", r#""valetkey-data""#, "directory of the database, the keyring and the objects of the embedded storage"),
+    key(
+        "data_dir",
+        r#""valetkey-data""#,
+        "directory of the database, the keyring and the objects of the embedded storage",
+    ),
     key("insecure_http", "false", "allow listening on an address other than loopback without TLS"),
     key(
         "trusted_proxies",
@@ -69,11 +73,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("s3.region", r#""auto""#, "region shown to clients; the endpoint takes any"),
     key("s3.min_ttl_secs", "60", "shortest life of a credential, in seconds"),
     key("s3.max_ttl_secs", "604800", "longest life of a credential, in seconds"),
-    key(
-        "s3.max_upload_age_secs",
-        "604800",
-        "abort incomplete multipart uploads older than this, in seconds; 0: never",
-    ),
+    key("s3.max_upload_age_secs", "604800", "abort incomplete multipart uploads older than this, in seconds; 0: never"),
     key(
         "s3.min_free_bytes",
         "-1",
@@ -108,7 +108,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "s3.list_buckets",
         "true",
-        "tell the holder of a vended key, who asks for all buckets (`ListBuckets`), which one its key opens anything in; parent access keys, and what is signed with them, are refused as by R2",
+        "tell the holder of a credential, who asks for all buckets (`ListBuckets`), which one it opens anything in; parent access keys, and what is signed with them, are refused as by R2",
     ),
     key(
         "metrics.listen",
@@ -220,7 +220,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "limits.account_factor",
         "10",
-        "the callers of an account have together so many times what one of them may ask; 0: each has its own alone",
+        "the callers of an account have together this many times what one of them may ask; 0: each has its own alone",
     ),
     key(
         "limits.strangers",

@@ -15,7 +15,6 @@ const EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Watched {
     /// What it is, for the log.
     pub(crate) what: &'static str,
-    /// Its files.
     pub(crate) files: Vec<PathBuf>,
     /// Makes it again; on an error the old one stays.
     pub(crate) reload: Arc<dyn Fn() -> anyhow::Result<()> + Send + Sync>,

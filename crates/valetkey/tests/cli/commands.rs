@@ -295,7 +295,7 @@ fn who_ends_credentials_hears_what_goes_on_vending_and_what_ends_that() {
         for quiet in [&[][..], &["--quiet"]] {
             let ran = fake.run(&[&line[..], quiet].concat());
             assert_eq!(ran.code, 0, "{}", ran.stderr);
-            assert!(ran.stderr.contains("vending") && ran.stderr.contains(command), "{line:?}: {}", ran.stderr);
+            assert!(ran.stderr.contains("vend") && ran.stderr.contains(command), "{line:?}: {}", ran.stderr);
         }
     }
     assert!(!fake.run(&["revoke", "--lease", "lse_1"]).stderr.contains("warning"));

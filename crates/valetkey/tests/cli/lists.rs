@@ -77,7 +77,7 @@ fn a_key_of_a_store_is_the_leases_it_was_handed_to() {
     let fake = Fake::always(200, &answer);
     let ran = fake.run(&["whose", "ASIA1", "-o", "wide"]);
     insta::assert_snapshot!(ran.stdout, @r"
-    LEASE  STATE  CALLER  ACCOUNT  OPENS         OPENED                EXPIRES               FROM         REQUEST AT THE STORE
+    LEASE  STATE  CALLER  ACCOUNT  OPENS         OPENED                EXPIRES               FROM         REQUEST AT THE STORAGE
     lse_2  live   ann     acme     s3://lake/a/  2026-01-01T00:00:00Z  2026-01-01T01:00:00Z  2001:db8::7  r-1
     lse_1  live   ann     acme     s3://lake/a/  2026-01-01T00:00:00Z  2026-01-01T01:00:00Z  2001:db8::7  r-1
     ");

@@ -90,7 +90,10 @@ fn credentials_that_cannot_be_kept_are_warned_about() {
         text(&done.stderr)
     };
     let said = process(&file.join("creds"), &[]);
-    assert!(said.contains("warning: credentials cannot be kept in") && said.contains("each call vends anew"), "{said}");
+    assert!(
+        said.contains("warning: credentials cannot be kept in") && said.contains("each call vends again"),
+        "{said}"
+    );
     for (cache, more) in [(file.join("creds"), &["--no-cache"][..]), (dir.path().join("fine"), &[])] {
         assert!(!process(&cache, more).contains("warning"));
     }

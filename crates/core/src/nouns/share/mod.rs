@@ -233,8 +233,7 @@ impl NewTable {
     /// `Invalid`.
     pub fn check(&self) -> Result<(), Error> {
         if self.access.by_directory() && self.history == History::Latest {
-            let said =
-                "credentials for a table's directory open all its versions: share its history, or give access by `url` only";
+            let said = "credentials for a table's directory open all its versions: share its history, or give access by `url` only";
             return Err(Error::new(Kind::Invalid, said).at(Attribute::History));
         }
         let twice = |root: &&TableRoot| root.as_str().contains(['*', '~']);

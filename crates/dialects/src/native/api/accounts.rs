@@ -34,14 +34,14 @@ pub struct AccountChange {
     /// What a credential costs it; 0 is nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credits_per_vend: Option<u32>,
-    /// The bucket whose datasets its callers get when theirs lie in several and they name none; empty for none.
+    /// The bucket whose datasets its callers get when theirs are in several and they name none; empty for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub datasets_bucket: Option<String>,
-    /// The most bytes it may keep at the embedded store and in uploads in parts; 0 is any, `null` what the server's settings say.
+    /// The most bytes it may keep at the embedded storage and in multipart uploads; 0 is any, `null` what the server's settings say.
     #[serde(default, skip_serializing_if = "Whom::is_unsaid")]
     #[schema(value_type = Option<u64>)]
     pub max_bytes: Whom<u64>,
-    /// The most objects it may keep at the embedded store; 0 is any, `null` what the server's settings say.
+    /// The most objects it may keep at the embedded storage; 0 is any, `null` what the server's settings say.
     #[serde(default, skip_serializing_if = "Whom::is_unsaid")]
     #[schema(value_type = Option<u64>)]
     pub max_objects: Whom<u64>,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 pub struct BucketRequest {
     /// Its name, unique on this server.
     pub bucket: String,
-    /// Its store, by name or id; may be left out when there is just one.
+    /// Its storage, by name or id; may be left out when there is just one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<String>,
 }

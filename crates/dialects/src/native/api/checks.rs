@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::given::given;
 
-/// Where to check a store.
+/// Where to check a storage.
 #[derive(Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckRequest {

@@ -42,7 +42,7 @@ pub struct GrantRequest {
     /// Actions by name.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub actions: Option<Vec<String>>,
-    /// No credential of it lives longer, in seconds; what the store allows if not given.
+    /// No credential of it lives longer, in seconds; what the storage allows if not given.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub max_ttl_secs: Option<i64>,
     /// It opens nothing before.

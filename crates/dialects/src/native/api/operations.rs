@@ -2,7 +2,7 @@
 
 use http::Method;
 
-/// An operation, with so many parameters in its path.
+/// An operation, with this many parameters in its path.
 #[derive(Clone, Debug)]
 pub struct Operation<const N: usize> {
     /// The method.

@@ -18,7 +18,7 @@ pub struct ProfileRequest {
     /// Whether it may outlive the token that makes it. For operators.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outlive: Option<bool>,
-    /// Ends the caller's other tokens, and links that were not used, after so many seconds; 0 at once. Without it they stay.
+    /// Ends the caller's other tokens, and links that were not used, after this many seconds; 0 at once. Without it they stay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replace_after_secs: Option<i64>,
 }

@@ -34,11 +34,11 @@ pub struct TableRequest {
     /// Directories of the same bucket that hold files its log names absolutely; at most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub auxiliary: Vec<String>,
-    /// How recipients read it: `url`, `dir` or `both`. If not given, `both`; of a store that is not behind our own endpoint `dir`,
+    /// How recipients read it: `url`, `dir` or `both`. If not given, `both`; of a storage that is not behind our own endpoint `dir`,
     /// the only one there is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<String>,
-    /// Which versions they may read: `shared` (all; if not given) or `latest`. Keys to the directory open all.
+    /// Which versions they may read: `shared` (all; if not given) or `latest`. Credentials for the directory open all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<String>,
     /// `true` to add it without a look at whether there is a table; `false` if not given.

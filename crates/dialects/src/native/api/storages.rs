@@ -13,7 +13,7 @@ pub type KindWord = Worded<StorageKind>;
 /// Who may be given the same credential.
 pub type SharingWord = Worded<Sharing>;
 
-/// What can be said of a store, when it is added and later.
+/// What can be said of a storage, when it is added and later.
 #[derive(Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StorageRequest {
@@ -51,10 +51,10 @@ pub struct StorageRequest {
     /// Who may be given the same credential; `caller` if not given.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub sharing: Option<SharingWord>,
-    /// How often it is asked for credentials: so many times a second, on the average; 300 if not given.
+    /// How often it is asked for credentials: this many times a second, on the average; 300 if not given.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub calls_per_sec: Option<u32>,
-    /// And so many times at once, after a pause; as `calls_per_sec` if not given.
+    /// And this many times at once, after a pause; as `calls_per_sec` if not given.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub burst: Option<u32>,
 }

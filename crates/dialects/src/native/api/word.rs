@@ -29,12 +29,12 @@ impl Described for Standing {
 
 impl Described for StorageKind {
     const NAME: &'static str = "KindWord";
-    const MEANING: &'static str = "Who enforces scopes at a store.";
+    const MEANING: &'static str = "Who enforces scopes at a storage.";
 }
 
 impl Described for Sharing {
     const NAME: &'static str = "SharingWord";
-    const MEANING: &'static str = "Who may be given the same credential of a store.";
+    const MEANING: &'static str = "Who may be given the same credential of a storage.";
 }
 
 impl<T: Word> Serialize for Worded<T> {

@@ -41,7 +41,7 @@ pub struct WorkspaceRequest {
     /// `true` to make it the one meant when none is named.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub default: Option<bool>,
-    /// No credential of it lives longer, in seconds; what the store allows if not given.
+    /// No credential of it lives longer, in seconds; what the storage allows if not given.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub max_ttl_secs: Option<i64>,
 }

@@ -6,7 +6,7 @@ use crate::cli::creds::formats::{Format, assignments, glob, json, one_line, plac
 use crate::cli::creds::key::Key;
 use crate::cli::creds::quote;
 
-/// Account keys win over a signature in some SDKs; they would open with somebody else's rights.
+/// Account keys win over a signature in some SDKs; they would open with another's rights.
 const UNSET: [&str; 3] = ["AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_CONNECTION_STRING"];
 
 /// Writes one; nothing where nobody reads it.

@@ -21,9 +21,9 @@ use crate::cli::output::Out;
 
 /// botocore calls again at 15 minutes before the end, and must get newer ones then.
 const AHEAD: SignedDuration = SignedDuration::from_mins(20);
-/// What is handed out when the server cannot be asked must at least last a request.
+/// What is vended when the server cannot be asked must at least last a request.
 const LAST_RESORT: SignedDuration = SignedDuration::from_secs(60);
-/// For how long what was vended or confirmed is handed out without asking the server whether it was ended.
+/// For how long what was vended or confirmed is vended without asking the server whether it was ended.
 const UNASKED: SignedDuration = SignedDuration::from_mins(1);
 /// The longest such a question may take: it stands in the way of every call.
 const MOST_ASKING: Duration = Duration::from_secs(5);
@@ -75,7 +75,7 @@ pub(super) enum Said {
     Ended,
 }
 
-/// Where credentials are kept: as told, or `valetkey/creds` in the user's cache directory.
+/// Where credentials are kept: as said, or `valetkey/creds` in the user's cache directory.
 pub(super) fn directory(told: Option<PathBuf>, xdg: Option<PathBuf>) -> Option<PathBuf> {
     told.or_else(|| {
         let home = || std::env::home_dir().map(|home| home.join(".cache"));
@@ -181,7 +181,7 @@ fn outlasts(key: &Key, now: Timestamp) -> bool {
     key.expiration > now.saturating_add(LAST_RESORT).unwrap_or(now)
 }
 
-/// Whether kept credentials are handed out again: until 20 minutes or half their life before their end, whichever is
+/// Whether kept credentials are vended again: until 20 minutes or half their life before their end, whichever is
 /// earlier; of those that live shorter than half an hour, for the first quarter at least.
 fn is_fresh(vended: Timestamp, until: Timestamp, now: Timestamp) -> bool {
     let life = until.duration_since(vended);

@@ -7,7 +7,7 @@ use valetkey_core::Secret;
 
 use crate::cli::failure::Failure;
 
-/// The secret, as its store has it.
+/// The secret, as its storage has it.
 #[derive(Debug)]
 pub(super) enum Material {
     S3(S3Keys),
@@ -35,7 +35,7 @@ impl Material {
         }
     }
 
-    /// What URIs of its store start with, as most of its clients write them.
+    /// What URIs of its storage start with, as most of its clients write them.
     const fn scheme(&self) -> &'static str {
         match self {
             Self::S3(_) => "s3",
@@ -63,7 +63,7 @@ pub(super) struct Key {
     pub(super) access: Option<String>,
     /// What was asked for and not given, in words.
     pub(super) cuts: Vec<String>,
-    /// What of its scope the store could not say and left out, in words.
+    /// What of its scope the storage could not say and left out, in words.
     pub(super) narrowed: Vec<String>,
 }
 

@@ -60,7 +60,7 @@ pub(crate) struct Args {
     /// How long they live: `90s`, `15m`, `1h30m`, `7d`
     #[arg(long, value_name = "TIME", value_parser = ttl::parse, conflicts_with = "ttl_secs")]
     ttl: Option<u32>,
-    /// How long they live, in seconds. Cut to what the grant, your token and the store allow
+    /// How long they live, in seconds. Cut to what the grant, your token and the storage allow
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     ttl_secs: Option<u32>,
     /// How to write them; with `--output json`, json
@@ -212,7 +212,9 @@ fn without_pattern(text: &str, out: &Out) -> Result<String, Failure> {
     match place::parent_of_pattern(text) {
         place::Pattern::No => Ok(text.to_owned()),
         place::Pattern::Below(directory) => {
-            out.note(&format!("`{text}` is a pattern, and credentials open directories: this is for all of `{directory}/`"));
+            out.note(&format!(
+                "`{text}` is a pattern, and credentials open directories: this is for all of `{directory}/`"
+            ));
             Ok(directory)
         }
         place::Pattern::AtRoot => {

@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(Format::ALL.as_slice(), Format::value_variants());
     }
 
-    /// A credential of a store of Azure, in a directory.
+    /// A credential of a storage of Azure, in a directory.
     fn azure() -> Key {
         Key::read(&json!({
             "lease_id": "lse_1",

@@ -8,7 +8,7 @@ use crate::cli::creds::formats::{Format, assignments, glob, json, one_line, plac
 use crate::cli::creds::key::{Key, S3Keys};
 use crate::cli::creds::quote;
 
-/// A profile that is set wins over keys in some SDKs; it would sign with somebody else's.
+/// A profile that is set wins over keys in some SDKs; it would sign with another's.
 const UNSET: [&str; 3] = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN"];
 
 /// Writes them; nothing where nobody reads them.

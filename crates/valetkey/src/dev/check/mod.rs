@@ -252,7 +252,8 @@ impl Check<'_> {
 
     async fn writing(&mut self) -> anyhow::Result<()> {
         let (keys, _, _) = self.vend("etl", "read-write", 900).await?;
-        self.expect("write with a credential to write", "200", &keys, Call::new(Method::PUT, STAGED).body(b"written")).await?;
+        self.expect("write with a credential to write", "200", &keys, Call::new(Method::PUT, STAGED).body(b"written"))
+            .await?;
         let answer = self.expect("read what was written", "200", &keys, Call::new(Method::GET, STAGED)).await?;
         self.record("it is what was written", "true", &(answer.body == b"written").to_string());
         self.expect("write outside", "403 AccessDenied", &keys, Call::new(Method::PUT, DAILY).body(b"x")).await?;

@@ -101,7 +101,6 @@ pub(crate) struct Taken {
 }
 
 impl Listener {
-    /// Binds.
     pub(crate) async fn bind(settings: Settings) -> anyhow::Result<Self> {
         let Settings { name, address, connections, of_one, http_2, .. } = settings;
         let socket = TcpListener::bind(address).await.with_context(|| Taken { name, address })?;
