@@ -30,7 +30,7 @@ fn damage() -> impl Strategy<Value = Damage> {
 fn is_lasting<T>(answer: &Result<T, Error>) -> Result<(), TestCaseError> {
     if let Err(error) = answer {
         let kind = error.kind();
-        prop_assert!(matches!(kind, Kind::Invalid | Kind::NotFound(Noun::Table)), "{error:?}");
+        prop_assert!(matches!(kind, Kind::Invalid | Kind::Unsupported | Kind::NotFound(Noun::Table)), "{error:?}");
     }
     Ok(())
 }
