@@ -23,11 +23,11 @@ pub mod cache;
 pub mod embedded;
 pub mod fetchers;
 pub mod gcs;
-mod kept;
 pub mod kind;
 mod presign;
 pub mod probe;
 pub mod r2;
+mod renewing;
 pub mod sts;
 pub mod upstream;
 #[cfg(test)]

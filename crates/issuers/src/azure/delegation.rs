@@ -6,7 +6,7 @@ use valetkey_core::{Error, Secret};
 
 use crate::azure::sas::{DelegationKey, VERSION, written};
 use crate::azure::token::Tokens;
-use crate::kept::{Fresh, Kept};
+use crate::renewing::{Fresh, Renewing};
 use crate::web::{Answer, Web, whole};
 
 /// A key is asked for from this long ago, so that one whose clock is ahead of the service's does not sign too early.
@@ -20,7 +20,7 @@ const MAX_LIFE: SignedDuration = SignedDuration::from_mins(7 * 24 * 60 - 15);
 pub(super) struct Delegation {
     url: String,
     tokens: Tokens,
-    last: Kept<Last>,
+    last: Renewing<Last>,
 }
 
 /// A key, and until when it was asked to live: the service may give one that lives shorter, and then gives no more by being asked again.
@@ -36,7 +36,7 @@ const SPARE: SignedDuration = SignedDuration::from_mins(1);
 impl Delegation {
     /// Asks at an account's endpoint.
     pub(super) fn new(endpoint: &str, tokens: Tokens) -> Self {
-        Self { url: format!("{endpoint}/?restype=service&comp=userdelegationkey"), tokens, last: Kept::new() }
+        Self { url: format!("{endpoint}/?restype=service&comp=userdelegationkey"), tokens, last: Renewing::new() }
     }
 
     /// A key that signs for `life` from now, or for as long as a key can.

@@ -7,7 +7,7 @@ use valetkey_core::hosts::{Hosts, Platform};
 use valetkey_core::{Error, Kind, Secret};
 
 use crate::azure::Identity;
-use crate::kept::Kept;
+use crate::renewing::Renewing;
 use crate::web::{Bearer, Transport, Web, form, hidden, origin_of, url};
 
 /// Where Entra gives tokens.
@@ -37,7 +37,7 @@ pub(super) type Who<'a> = (&'a Identity, Option<Secret<String>>, Option<&'a Plat
 pub(super) struct Tokens {
     way: Way,
     scope: String,
-    last: Kept<Bearer>,
+    last: Renewing<Bearer>,
 }
 
 impl Tokens {
@@ -83,7 +83,7 @@ impl Tokens {
             Way::Managed { url } => hosts.tell("identity.endpoint", origin_of(url)?),
             Way::Platform { url, .. } => hosts.surround(origin_of(url)?),
         }
-        Ok(Some(Self { way, scope: format!("{resource}.default"), last: Kept::new() }))
+        Ok(Some(Self { way, scope: format!("{resource}.default"), last: Renewing::new() }))
     }
 
     /// A token with some time left: the last one or a new one.

@@ -11,7 +11,7 @@ use valetkey_core::{Error, Kind, Secret};
 
 use crate::gcs::Identity;
 use crate::gcs::key::{SCOPE, ServiceKey};
-use crate::kept::Kept;
+use crate::renewing::Renewing;
 use crate::web::{Bearer, Transport, Web, form, origin_of, url, whole};
 
 /// The machine's metadata server.
@@ -90,7 +90,7 @@ pub(super) struct Source {
     way: Way,
     /// Where the service account is stood in for, if one is.
     stand_in: Option<String>,
-    last: Kept<Bearer>,
+    last: Renewing<Bearer>,
 }
 
 impl Source {
@@ -156,7 +156,7 @@ impl Source {
             }
             Way::Metadata { url } => hosts.tell("identity.endpoint", origin_of(url)?),
         }
-        Ok(Self { way, stand_in, last: Kept::new() })
+        Ok(Self { way, stand_in, last: Renewing::new() })
     }
 
     /// Whether tokens shorter than Google's usual hour can be had.

@@ -19,7 +19,7 @@ use valetkey_core::hosts::{Hosts, Origin};
 use valetkey_core::time::Clock;
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::kept::Fresh;
+use crate::renewing::Fresh;
 
 /// How long a provider may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);

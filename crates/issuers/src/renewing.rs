@@ -9,7 +9,7 @@ use valetkey_core::Error;
 const PAUSE: SignedDuration = SignedDuration::from_secs(30);
 
 /// The last one.
-pub(crate) struct Kept<T> {
+pub(crate) struct Renewing<T> {
     last: Mutex<Option<Last<T>>>,
     turn: tokio::sync::Mutex<()>,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Fresh<T> {
     pub(crate) renew: Timestamp,
 }
 
-impl<T: Clone> Kept<T> {
+impl<T: Clone> Renewing<T> {
     /// Nothing yet.
     pub(crate) fn new() -> Self {
         Self { last: Mutex::new(None), turn: tokio::sync::Mutex::new(()) }
@@ -115,7 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_fetched_once_and_renewed_ahead() {
-        let kept = Kept::new();
+        let kept = Renewing::new();
         let always = |_: &u32| true;
         assert_eq!(kept.get(at(0), always, async { Ok(fresh(1, 10)) }).await.unwrap(), 1);
         assert_eq!(kept.get(at(9), always, async { Ok(fresh(2, 10)) }).await.unwrap(), 1);
@@ -131,7 +131,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_renews_and_the_others_do_not_wait() {
-        let kept = Kept::new();
+        let kept = Renewing::new();
         kept.get(at(0), |_| true, async { Ok(fresh(1, 10)) }).await.unwrap();
         let (answer, answered) = oneshot::channel();
         let renewal = kept.get(at(20), |_| true, async { Ok(fresh(answered.await.unwrap(), 99)) });
@@ -146,7 +146,7 @@ mod tests {
 
     #[tokio::test]
     async fn many_who_wait_make_one_request() {
-        let kept = Kept::new();
+        let kept = Renewing::new();
         let calls = AtomicU32::new(0);
         let one = || {
             kept.get(at(0), |_| true, async {
