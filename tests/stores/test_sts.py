@@ -112,7 +112,7 @@ class TestReach:
     def test_of_more_than_fits_is_refused_with_what_would_fit(self, everything):
         answer = everything.ask(bucket=HERE, prefixes=[f"tables/a-rather-long-name-{number:04}" for number in range(100)])
         assert answer.status in (400, 422), answer
-        assert re.search(r"100 paths are too many .* ask for them in \d+ keys", answer.json()["detail"])
+        assert re.search(r"100 paths do not fit into one session policy; about \d+ do: request \d+ credentials", answer.json()["detail"])
 
 
 class TestEnd:

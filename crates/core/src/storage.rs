@@ -49,7 +49,10 @@ impl StorageKind {
 
     /// Whether our own endpoint stands in front of it.
     pub const fn is_ours(self) -> bool {
-        matches!(self, Self::Embedded | Self::Gateway)
+        match self {
+            Self::Embedded | Self::Gateway => true,
+            Self::Sts | Self::R2 | Self::Azure | Self::Gcs => false,
+        }
     }
 }
 

@@ -282,7 +282,7 @@ pub trait Catalog: Datasets {
     async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error>;
     /// The leases that were handed the credential of this name at their store, the newest first.
     async fn leases_of_key(&self, key_id: &str, limit: u32) -> Result<Vec<LeaseRecord>, Error>;
-    /// Revocations, the newest first.
+    /// Leases, the newest first.
     async fn leases(&self, filter: &LeaseFilter<'_>) -> Result<Vec<LeaseRecord>, Error>;
     /// Reads the whole ledger and checks that each page fits the one before and that leases, revocations and tokens are what it
     /// says; and that a head which was noted earlier is on it.
@@ -339,7 +339,7 @@ pub trait Registry: Catalog {
     async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<u64, Error>;
     /// Adds a store.
     async fn create_storage(&self, storage: NewStorage, now: Timestamp) -> Result<Storage, Error>;
-    /// Changes the addresses, limits and settings of a store; its kind stays. The version of its external goes up by one,
+    /// Changes the addresses, limits and settings of a store; its kind stays. The version of its configuration goes up by one,
     /// whatever it says.
     async fn change_storage(&self, id: StorageId, storage: NewStorage) -> Result<Storage, Error>;
     /// Adds a bucket of a store. A bucket's name is unique on this server.

@@ -85,7 +85,7 @@ impl Database {
         Ok(answer)
     }
 
-    /// Revocations, the newest first.
+    /// Leases, the newest first.
     pub(crate) async fn list(&self, filter: &LeaseFilter<'_>, longest_ms: i64) -> Result<Vec<Found>, Error> {
         let limit = usize::try_from(filter.limit).unwrap_or(usize::MAX);
         self.view(async |view| {

@@ -102,7 +102,7 @@ pub(crate) async fn by_id(db: &mut SqliteConnection, id: LeaseId) -> Result<Opti
     row.as_ref().map(found).transpose()
 }
 
-/// Revocations, the newest first. `longest_ms` bounds how long ago one that is live was opened.
+/// Leases, the newest first. `longest_ms` bounds how long ago one that is live was opened.
 pub(crate) async fn list(
     db: &mut SqliteConnection,
     filter: &LeaseFilter<'_>,

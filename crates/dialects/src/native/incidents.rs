@@ -108,7 +108,7 @@ pub(super) struct IncidentResponse {
 enum Leaked {
     Token(Box<TokenRecord>, LeakedKind),
     Signed(Box<TokenRecord>, Box<Child>),
-    Revocations(Vec<LeaseRecord>, LeakedKind),
+    Leases(Vec<LeaseRecord>, LeakedKind),
 }
 
 /// Live leases, some of them to be shown, and which storages take their credentials on whatever is ended here.
@@ -158,7 +158,7 @@ pub(super) async fn handle(native: Arc<Native>, call: Call, authority: Authority
             native.end_leaked_token((&call, authority), *record, kind, dry_run, last).await?
         }
         Leaked::Signed(record, child) => native.end_leaked_child((&call, authority), *record, &child, dry_run).await?,
-        Leaked::Revocations(records, kind) => {
+        Leaked::Leases(records, kind) => {
             native.end_leaked_leases((&call, authority), records, kind, dry_run).await?
         }
     };
@@ -230,7 +230,7 @@ impl Native {
         if let Some(lease) = own {
             let record = self.lease(call, lease).await.map_err(at)?;
             let kind = if record.trace.is_some() { LeakedKind::StoreCredential } else { LeakedKind::Credential };
-            return Ok(Leaked::Revocations(vec![record], kind));
+            return Ok(Leaked::Leases(vec![record], kind));
         }
         // Whichever version it is of (`core/keyring.rs`).
         if text
@@ -250,7 +250,7 @@ impl Native {
             let seen = |record: &LeaseRecord| authz::may_see(&call.caller, record.lease.account, record.lease.caller);
             let records: Vec<LeaseRecord> = found.into_iter().filter(seen).collect();
             if !records.is_empty() {
-                return Ok(Leaked::Revocations(records, LeakedKind::StoreCredential));
+                return Ok(Leaked::Leases(records, LeakedKind::StoreCredential));
             }
         }
         let said = "nothing here is known by that; it takes a token (`vkt_…`), an access key id (`VK…`, or a parent's or a storage's own), or a storage's signature or token itself";

@@ -1,4 +1,4 @@
-//! Revocations: what was vended, whose it is, and ending one. `GET /api/v1/leases`, `/leases/{lease}`,
+//! Leases: what was vended, whose it is, and ending one. `GET /api/v1/leases`, `/leases/{lease}`,
 //! `/whose/{access_key_id}`, `DELETE /api/v1/leases/{lease}`.
 
 use std::collections::HashMap;
@@ -171,7 +171,7 @@ const MOST_PAGE: u32 = 500;
     ("limit" = Option<u32>, Query, description = "1 to 500; 50 if not given"),
     ("before" = Option<String>, Query, description = "Only those opened before this lease"),
 ), responses(
-    (status = 200, description = "Revocations", body = LeasePage),
+    (status = 200, description = "Leases", body = LeasePage),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
@@ -281,7 +281,7 @@ pub(super) enum OwnerResponse {
     /// It is a parent access key. What its holder signed with it has this id too.
     ParentKey(Box<ParentKeyResponse>),
     /// It is a credential of an external storage, and was vended with each of these leases.
-    Revocations(LeasesOfKey),
+    Leases(LeasesOfKey),
 }
 
 /// The leases that one credential was vended with, the newest first; at most 500.
@@ -316,7 +316,7 @@ pub(super) async fn whose(native: Arc<Native>, call: Call) -> Result<Reply, Erro
         }
         let names = Names::of(&native, &records).await?;
         let leases = records.iter().map(|record| LeaseResponse::of(record, &names, call.now)).collect();
-        return Reply::json(&OwnerResponse::Revocations(LeasesOfKey { leases }));
+        return Reply::json(&OwnerResponse::Leases(LeasesOfKey { leases }));
     };
     let record = native.lease(&call, lease).await?;
     let names = Names::of(&native, std::slice::from_ref(&record)).await?;

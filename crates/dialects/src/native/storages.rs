@@ -110,7 +110,7 @@ pub(super) struct StorageList {
 
 /// Lists storages. For operators.
 #[utoipa::path(get, operation_id = "list_storages", path = "/api/v1/storages", tag = "storages", responses(
-    (status = 200, description = "StorageAdmin", body = StorageList),
+    (status = 200, description = "Storages", body = StorageList),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(native: Arc<Native>, _: Call) -> Result<Reply, Error> {

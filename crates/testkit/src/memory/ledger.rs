@@ -75,7 +75,7 @@ impl World {
         self.find_lease(id).map(|lease| self.lease_record(lease))
     }
 
-    /// Revocations, the newest first.
+    /// Leases, the newest first.
     pub(super) fn list(&self, filter: &LeaseFilter<'_>) -> Vec<LeaseRecord> {
         let LeaseFilter { account, caller, token, grant, bucket, asked_with, since, live_at, before, limit } = *filter;
         let mut found: Vec<&Lease> = self

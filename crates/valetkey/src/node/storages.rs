@@ -104,7 +104,7 @@ impl NodeStorages {
     }
 }
 
-/// A store as it is, with another external.
+/// A storage as it is, with another configuration.
 fn with_external(storage: Storage, external: Option<ExternalConfig>) -> NewStorage {
     let Storage { id: _, name, kind, endpoint, internal_endpoint, region, min_lifetime, max_lifetime, external: _ } =
         storage;
