@@ -158,9 +158,7 @@ pub(super) async fn handle(native: Arc<Native>, call: Call, authority: Authority
             native.end_leaked_token((&call, authority), *record, kind, dry_run, last).await?
         }
         Leaked::Signed(record, child) => native.end_leaked_child((&call, authority), *record, &child, dry_run).await?,
-        Leaked::Leases(records, kind) => {
-            native.end_leaked_leases((&call, authority), records, kind, dry_run).await?
-        }
+        Leaked::Leases(records, kind) => native.end_leaked_leases((&call, authority), records, kind, dry_run).await?,
     };
     Reply::json(&shown)
 }
