@@ -24,9 +24,9 @@ words! {
 
 /// A named part of a bucket that is offered to accounts. Everyone may know that it exists; a grant opens it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Dataset {
+pub struct Dataset<Id = DatasetId> {
     /// Its id.
-    pub id: DatasetId,
+    pub id: Id,
     /// Its name, unique on this server.
     pub name: Name,
     /// The group it is listed under (`jobs`, `companies`, `flights`).
@@ -55,36 +55,8 @@ pub struct Dataset {
     pub sample: Option<Key>,
 }
 
-/// A dataset to be added.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NewDataset {
-    /// Its name, unique on this server.
-    pub name: Name,
-    /// The group it is listed under.
-    pub topic: Name,
-    /// A sentence for people.
-    pub description: String,
-    /// Where it is.
-    pub storage: StorageId,
-    /// In which bucket.
-    pub bucket: BucketName,
-    /// Under which directory.
-    pub path: Path,
-    /// The files' format.
-    pub format: String,
-    /// How often it is renewed.
-    pub frequency: String,
-    /// The version of its layout.
-    pub version: String,
-    /// Whether another dataset takes its place.
-    pub deprecated: bool,
-    /// Which of its files is the newest.
-    pub newest: Newest,
-    /// The object, in the same bucket, that explains its columns.
-    pub dictionary: Option<Key>,
-    /// The object, in the same bucket, that shows a few of its rows.
-    pub sample: Option<Key>,
-}
+/// A dataset to be added: all but its id.
+pub type NewDataset = Dataset<()>;
 
 impl NewDataset {
     /// The dataset, once it has an id.

@@ -126,6 +126,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
         wire::words(text.unwrap_or_else(|| usual.to_owned()), field, 64)
     };
     let new = NewDataset {
+        id: (),
         name: wire::named::<Name>(&fields.name, "name")?,
         topic: wire::named::<Name>(&fields.topic, "topic")?,
         description: wire::words(fields.description.unwrap_or_default(), "description", 1000)?,

@@ -25,7 +25,7 @@ use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::memory::{Memory, SealingIssuer};
 
 use super::world::{Shot, World, bucket, new_storage, sealing};
-use crate::edge::{EdgeLimits, RateLimits};
+use crate::edge::{Class, Dialect, EdgeLimits, RateLimits};
 
 /// A world in which `acme` was given something through every dialect.
 pub(super) struct Doors {
@@ -144,6 +144,15 @@ impl Issuer for Shaped {
 
 async fn shaped(kind: StorageKind) -> Doors {
     Doors::behind(new_storage("local", kind), |_, entropy, _| Arc::new(Shaped(sealing(entropy)))).await
+}
+
+#[tokio::test]
+async fn no_dialect_that_vends_is_left_out_here() {
+    let world = World::new().await;
+    let all = World::dialects(&world.shared, &world.made);
+    let vends = |dialect: &&Dialect| dialect.routes.iter().any(|route| route.class == Class::Credentials);
+    let names: Vec<_> = all.iter().filter(vends).map(|dialect| dialect.name).collect();
+    assert_eq!(names, DIALECTS);
 }
 
 #[tokio::test]

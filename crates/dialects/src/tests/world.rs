@@ -374,6 +374,7 @@ impl World {
         change: impl FnOnce(NewDataset) -> NewDataset,
     ) -> DatasetId {
         let dataset = NewDataset {
+            id: (),
             name: name(text),
             topic: name(topic),
             description: format!("the data set {text}"),

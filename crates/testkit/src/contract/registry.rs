@@ -20,6 +20,7 @@ use crate::contract::bench::{Bench, ask, bucket, by, name, new_grant, new_storag
 /// A dataset to be added.
 pub fn new_dataset(storage: &Storage, text: &str) -> NewDataset {
     NewDataset {
+        id: (),
         name: name(text),
         topic: name("jobs"),
         description: "jobs of the day, \"quoted\" & 'so'".to_owned(),

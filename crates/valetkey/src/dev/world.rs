@@ -303,6 +303,7 @@ fn dataset(
 ) -> Result<NewDataset, Error> {
     let topic = cast.prefix.split('/').next().unwrap_or(cast.prefix);
     Ok(NewDataset {
+        id: (),
         name: name.clone(),
         topic: Name::parse(topic)?,
         description: cast.about.to_owned(),
