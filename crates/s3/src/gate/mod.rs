@@ -48,7 +48,7 @@ use crate::gate::aside::{Aside, settle_range};
 use crate::gate::body::{Announced, Coding, Decoded, Leftover};
 use crate::gate::cors::Page;
 pub(crate) use crate::gate::hosts::Hosts;
-use crate::gate::proof::{decode, single, untimely, worded};
+use crate::gate::proof::{decode, single, unproven, untimely, worded};
 use crate::gate::session::{Arrived, Asked, Holder, Liveness, Operation, Reach, Session, Trailers};
 use crate::gate::slot::Slot;
 use crate::objects::checksum::{Algorithm, Hashes};
@@ -296,7 +296,7 @@ impl Gate {
         let (origin, until) = (claims.provenance(), claims.until);
         self.standing.check(&origin, until)?;
         claimed.timely(self.standing.clock.now()).map_err(|refused| untimely(claimed, refused))?;
-        let chunk_key = claimed.verify(parts, path, query, host, &secret).map_err(worded)?;
+        let chunk_key = claimed.verify(parts, path, query, host, &secret).map_err(|refused| unproven(refused, host))?;
         let scope = match claims.reach {
             Carried::Here(scope) => Arc::new(scope),
             Carried::WithLease => self.kept_scope(claims.lease).await?,

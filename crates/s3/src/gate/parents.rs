@@ -15,7 +15,7 @@ use valetkey_core::nouns::parent::{Child, Parent, ParentScope, SKEW, SessionToke
 use valetkey_sigv4::{ChunkKey, Claimed, Query};
 
 use crate::error::{Result, internal, refuse, refuse_custom};
-use crate::gate::proof::{untimely, worded};
+use crate::gate::proof::{unproven, untimely, worded};
 use crate::gate::session::{Arrived, Reach, Session, expired};
 use crate::gate::{Gate, may_log, unknown_key};
 
@@ -64,7 +64,7 @@ impl Gate {
         };
         claimed.timely(now).map_err(|refused| untimely(claimed, refused))?;
         let secret: Secret<String> = secret;
-        let chunk_key = claimed.verify(parts, path, query, host, &secret).map_err(worded)?;
+        let chunk_key = claimed.verify(parts, path, query, host, &secret).map_err(|refused| unproven(refused, host))?;
         Ok((session, chunk_key))
     }
 

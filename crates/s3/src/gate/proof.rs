@@ -7,7 +7,7 @@ use s3s::{S3Error, S3ErrorCode};
 use valetkey_core::id::TokenId;
 use valetkey_sigv4::{Claimed, Malformed, Place, Query, Refused, version_2_key_id};
 
-use crate::error::{Result, denied, not_implemented, refuse, refuse_custom};
+use crate::error::{Result, denied, not_implemented, refuse, refuse_custom, refuse_with};
 
 /// Reads what a request claims.
 pub(crate) fn claimed(parts: &Parts, query: &Query) -> Result<Claimed> {
@@ -46,6 +46,25 @@ pub(crate) fn untimely(claimed: &Claimed, refused: Refused) -> S3Error {
     }
     worded(refused)
 }
+
+/// A refusal of a signature, with the host it was calculated for: a proxy that changes it is the usual reason.
+///
+/// SECURITY: the host is the sender's own, and only letters, digits and `.-:[]_` of it are repeated.
+pub(crate) fn unproven(refused: Refused, host: &str) -> S3Error {
+    if refused != Refused::Mismatch {
+        return worded(refused);
+    }
+    let plain = |c: &char| c.is_ascii_alphanumeric() || ".-:[]_".contains(*c);
+    let host: String = host.chars().filter(plain).take(255).collect();
+    let said = format!(
+        "{MISMATCH} The request arrived for the host {host}: a proxy in front of this server must change neither the host nor the \
+         path that the client signed."
+    );
+    refuse_with(S3ErrorCode::SignatureDoesNotMatch, said)
+}
+
+const MISMATCH: &str =
+    "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
 
 /// A refusal in S3's words.
 pub(crate) fn worded(refused: Refused) -> S3Error {
@@ -94,10 +113,7 @@ pub(crate) fn worded(refused: Refused) -> S3Error {
         ),
         Refused::NotYet => refuse(AccessDenied, "Request is not valid yet"),
         Refused::Expired => refuse(AccessDenied, "Request has expired"),
-        Refused::Mismatch => refuse(
-            S3ErrorCode::SignatureDoesNotMatch,
-            "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
-        ),
+        Refused::Mismatch => refuse(S3ErrorCode::SignatureDoesNotMatch, MISMATCH),
     }
 }
 
@@ -138,4 +154,18 @@ fn bad(place: Place, said: &'static str) -> S3Error {
         Place::Query => "AuthorizationQueryParametersError",
     };
     refuse_custom(code, StatusCode::BAD_REQUEST, said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_that_does_not_match_names_the_host_and_nothing_else_of_the_request() {
+        let said = |host: &str| unproven(Refused::Mismatch, host).message().unwrap().to_owned();
+        assert!(said("valetkey_s3:7071").contains("arrived for the host valetkey_s3:7071:"));
+        assert!(said("a<b>\r\nc").contains("arrived for the host abc:"));
+        assert!(said(&"x".repeat(10_000)).len() < 600);
+        assert_eq!(unproven(Refused::Expired, "h").message(), worded(Refused::Expired).message());
+    }
 }
