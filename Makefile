@@ -1,7 +1,7 @@
 # Every check there is: `make test`. Each part alone: the targets below.
-.PHONY: test fmt lint unit doc release check clients test-faults test-dreadnode test-stores bench
+.PHONY: test fmt lint unit doc release check clients test-faults test-deploy test-dreadnode test-stores bench
 
-test: fmt lint unit doc release check clients test-faults test-dreadnode test-stores
+test: fmt lint unit doc release check clients test-faults test-deploy test-dreadnode test-stores
 
 fmt:
 	cargo fmt --all --check
@@ -31,6 +31,10 @@ clients: release
 # Full disks, held-back bodies, stepping clocks, hostile stores, kills: the real binary in its bad hour.
 test-faults: release
 	VALETKEY_BIN=target/release/valetkey tests/faults/run
+
+# What deploy/ has, each file by what takes it; both proxies, with real clients; installs what it needs.
+test-deploy: release
+	VALETKEY_BIN=target/release/valetkey tests/deploy/run
 
 # Dreadnode's SDK, unmodified, with its own 900 MB of packages: apart, so that they hold nothing else back.
 test-dreadnode: release
