@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
 use jiff::{SignedDuration, Timestamp};
+use tracing::Span;
+use tracing::field::Empty;
 use valetkey_core::credential::{Credential, Narrowed};
 use valetkey_core::hosts::Hosts;
 use valetkey_core::nouns::provider::Facts;
@@ -16,6 +18,16 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
 use crate::web::refused;
+
+/// The target of spans: they are for OpenTelemetry alone, and no line of the log.
+pub const SPANS: &str = "valetkey::spans";
+
+/// The span of a call to a storage: below that of the request that started it; others wait for the same call.
+pub(crate) fn span(storage: &str) -> Span {
+    tracing::info_span!(
+        target: SPANS, "upstream.fetch", otel.kind = "client", valetkey.storage = storage, error.type = Empty, otel.status_code = Empty
+    )
+}
 
 /// What is wanted of an upstream.
 #[derive(Clone, Copy, Debug)]

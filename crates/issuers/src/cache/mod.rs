@@ -44,7 +44,7 @@ use room::make_room;
 
 pub use budget::Budget;
 
-use crate::upstream::{Fetched, SessionName, Upstream, Wish};
+use crate::upstream::{self, Fetched, SessionName, Upstream, Wish};
 
 /// How much is kept, and for how long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
@@ -471,7 +471,8 @@ impl Inner {
         };
         let (ask, asked) = (terms.ask, terms.now);
         let tasks = this.tasks.clone();
-        tasks.spawn(async move {
+        let span = upstream::span(&fetcher.name);
+        let fetching = async move {
             if let Err(pause) = fetcher.budget.wait(turn, &*this.clock).await {
                 // Whoever asks again may have better luck: nothing is remembered of it.
                 let denied = Arc::new(this.denied(spent(pause)));
@@ -492,6 +493,7 @@ impl Inner {
                 }
                 Err(error) => {
                     let (storage, reason) = (fetcher.name.to_string(), error.kind().slug());
+                    tracing::Span::current().record("error.type", reason).record("otel.status_code", "ERROR");
                     metrics::counter!("vk_upstream_failures_total", "storage" => storage, "reason" => reason)
                         .increment(1);
                     let denied = Arc::new(this.denied(error));
@@ -503,7 +505,8 @@ impl Inner {
                 }
             };
             tell.send_replace(Some(landed));
-        });
+        };
+        tasks.spawn(tracing::Instrument::instrument(fetching, span));
         flight
     }
 

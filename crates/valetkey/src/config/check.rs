@@ -12,6 +12,17 @@ const LONGEST_TTL_SECS: i64 = 366 * 24 * 3600;
 const OTHERS: &[&str] =
     &["accounts", "api", "client", "healthz", "livez", "metrics", "openapi.json", "readyz", "user", "v0", "v1"];
 
+/// Whether an address without its scheme is this machine's own.
+fn is_here(address: &str) -> bool {
+    let authority = address.split('/').next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => host,
+        Some(_) | None => authority,
+    };
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
 impl Config {
     /// Refuses settings that cannot be meant.
     pub(super) fn check(mut self) -> Result<Self, Unusable> {
@@ -21,6 +32,7 @@ impl Config {
         self.check_limits()?;
         self.check_names()?;
         self.check_listeners()?;
+        self.check_otel()?;
         for (name, origins) in [("api", &self.api.cors_origins), ("s3", &self.s3.cors_origins)] {
             Rules::of_origins(origins, &[]).map_err(|error| Unusable(format!("`{name}.cors_origins`: {error}")))?;
         }
@@ -38,6 +50,32 @@ impl Config {
                 let settled = address::parse(url, PathRule::None);
                 *url = settled.map_err(|said| Unusable(format!("`{name}`: {said}")))?.into();
             }
+        }
+        Ok(())
+    }
+
+    /// SECURITY: who asks for what stands in spans; they go unencrypted only to this machine, or where that was said.
+    fn check_otel(&mut self) -> Result<(), Unusable> {
+        if self.otel.sample_percent > 100 {
+            let percent = self.otel.sample_percent;
+            return Err(Unusable(format!("`otel.sample_percent` is {percent}; it is at most 100")));
+        }
+        if self.otel.endpoint.is_empty() {
+            return Ok(());
+        }
+        if !cfg!(feature = "otel") {
+            return Err(Unusable(
+                "`otel.endpoint` is set, and this build has no OpenTelemetry (`--features otel`)".to_owned(),
+            ));
+        }
+        let settled = address::parse(&self.otel.endpoint, PathRule::Allowed);
+        self.otel.endpoint = settled.map_err(|said| Unusable(format!("`otel.endpoint`: {said}")))?.into();
+        let url = &self.otel.endpoint;
+        let in_clear = url.strip_prefix("http://").is_some_and(|rest| !is_here(rest));
+        if in_clear && !self.insecure_http {
+            return Err(Unusable(format!(
+                "`otel.endpoint` is {url}, which others can read on the way; use https://, or set `insecure_http`"
+            )));
         }
         Ok(())
     }

@@ -123,6 +123,18 @@ pub(crate) const KEYS: &[Key] = &[
     key("log.format", r#""auto""#, "json, pretty, or auto: pretty on a terminal"),
     key("log.object_keys", "true", "whether a refused S3 request's line names the object's key, beside the bucket"),
     key(
+        "otel.endpoint",
+        r#""""#,
+        "URL of a collector that takes OTLP over HTTP, as in `http://127.0.0.1:4318`; empty: no traces and metrics are sent",
+    ),
+    key(
+        "otel.headers",
+        r#""""#,
+        "headers of what is sent to the collector, as in `authorization=Bearer abc`, separated by commas; a secret",
+    ),
+    key("otel.sample_percent", "10", "percentage of traces that are sent; none that its client says is not sampled"),
+    key("otel.metrics_interval_secs", "60", "time between two exports of all metrics, in seconds; 0: none are sent"),
+    key(
         "ledger.mode",
         r#""durable""#,
         "durable: a credential leaves after its lease is on disk; relaxed: up to 100 ms before",

@@ -29,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) s3: S3,
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
+    pub(crate) otel: Otel,
     pub(crate) ledger: Ledger,
     pub(crate) retention: Retention,
     pub(crate) keys: Keys,
@@ -107,6 +108,17 @@ pub(crate) struct Log {
     pub(crate) level: String,
     pub(crate) format: LogFormat,
     pub(crate) object_keys: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(feature = "otel"), expect(dead_code, reason = "a build without OpenTelemetry takes no endpoint"))]
+pub(crate) struct Otel {
+    pub(crate) endpoint: String,
+    #[serde(deserialize_with = "secret")]
+    pub(crate) headers: Secret<String>,
+    pub(crate) sample_percent: u32,
+    pub(crate) metrics_interval_secs: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
@@ -296,6 +308,9 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Settings that are never shown.
+const SECRETS: &[&str] = &["keys.inline", "otel.headers"];
+
 /// Names that others of this program read: the command line, the command's own flags, the tests.
 fn is_read_elsewhere(name: &str) -> bool {
     matches!(name, "VALETKEY_CONFIG" | "VALETKEY_BIN")
@@ -446,7 +461,7 @@ impl Layers {
         self.values
             .iter()
             .map(|(path, (value, origin))| {
-                let shown = if *path == "keys.inline" && value.as_str() != Some("") {
+                let shown = if SECRETS.contains(path) && value.as_str() != Some("") {
                     "\"***\"".to_owned()
                 } else {
                     value.to_string()

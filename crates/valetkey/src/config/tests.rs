@@ -144,3 +144,27 @@ fn every_setting_is_in_the_documentation() {
         );
     }
 }
+
+#[cfg(feature = "otel")]
+#[test]
+fn a_collector_is_reached_unencrypted_only_on_this_machine_and_its_headers_are_never_shown() {
+    let taken = |url: &str| {
+        let environment = env(&[("VALETKEY_OTEL__ENDPOINT", url), ("VALETKEY_OTEL__HEADERS", "authorization=hunter2")]);
+        let layers = Layers::read(None, &environment, &[]).unwrap();
+        assert!(!format!("{:?}", layers.rows()).contains("hunter2"));
+        let config = layers.config();
+        assert!(!format!("{config:?}").contains("hunter2"));
+        config.map(|config| config.otel.endpoint)
+    };
+    for url in
+        ["http://127.0.0.1:4318", "http://localhost:4318", "http://[::1]:4318/otlp", "https://otlp.example.com/otlp"]
+    {
+        assert_eq!(taken(&format!("{url}/")).unwrap(), url);
+    }
+    for url in
+        ["http://127.example.com", "http://localhost.example.com:4318", "http://10.0.0.1:4318", "otlp", "https://a@b"]
+    {
+        assert!(taken(url).unwrap_err().0.starts_with("`otel.endpoint`"), "{url}");
+    }
+    assert_eq!(refused("[otel]\nsample_percent = 101", &[]), "`otel.sample_percent` is 101; it is at most 100");
+}

@@ -24,7 +24,7 @@ use crate::config::Layers;
 use crate::dev::r2::R2Ready;
 use crate::dev::world::{AdminState, CallerState, Forbidden, State};
 use crate::node::listen::Taken;
-use crate::node::{Node, log, ring};
+use crate::node::{Node, log, otel, ring};
 
 /// What `valetkey dev` takes.
 #[derive(Debug, clap::Args)]
@@ -91,7 +91,7 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
     // The demo's own settings stand; what it logs may be chosen, what other stores may be tried with it, and pages in browsers.
     environment.retain(|name, _| {
         let cors = ["VALETKEY_API__CORS_ORIGINS", "VALETKEY_S3__CORS_ORIGINS"].contains(&name.as_str());
-        cors || ["LOG", "LIMITS", "LEDGER", "DREADNODE", "UPSTREAM", "GATEWAY"]
+        cors || ["LOG", "OTEL", "LIMITS", "LEDGER", "DREADNODE", "UPSTREAM", "GATEWAY"]
             .iter()
             .any(|group| name.strip_prefix("VALETKEY_").is_some_and(|rest| rest.starts_with(&format!("{group}__"))))
             || name == "VALETKEY_S3__MIN_FREE_BYTES"
@@ -118,14 +118,15 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
     let flags: Vec<_> = flags.into_iter().collect();
     let config = Layers::read(None, &environment, &flags)?.config()?;
     crate::node::system::keep_files_private();
-    log::start(&config.log)?;
+    let telemetry = otel::Telemetry::start(&config.otel)?;
+    log::start(&config.log, telemetry.as_ref().map(otel::Telemetry::spans))?;
     home::tell_of_before(&config.data_dir, out);
     home::take(&config).await?;
     if !config.keyring_file().exists() {
         let database = crate::node::database(&config);
         ring::create(&config.keyring_file(), &database, &crate::node::system::SystemEntropy)?;
     }
-    let node = Node::start(&config).await?;
+    let node = Node::start(&config, telemetry).await?;
     let state = world::ensure(&node.handles, &config.data_dir).await?;
     if args.check {
         let failed = check::run(&node, &state, out).await?;

@@ -35,6 +35,12 @@ pub(crate) fn record() -> anyhow::Result<Metrics> {
 }
 
 impl Metrics {
+    /// All figures, as they are scraped.
+    #[cfg(feature = "otel")]
+    pub(crate) fn text(&self) -> String {
+        self.0.render()
+    }
+
     /// Folds what was counted, now and then, so that it does not pile up between two visits.
     pub(crate) async fn keep(self, end: CancellationToken) {
         loop {

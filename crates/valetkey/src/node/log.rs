@@ -3,14 +3,17 @@
 use std::io::IsTerminal;
 
 use anyhow::Context;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::config::{Log, LogFormat};
 
+/// What takes spans beside the log.
+pub(crate) type Spans = Box<dyn Layer<Registry> + Send + Sync>;
+
 /// Starts logging as configured; once for a process.
-pub(crate) fn start(config: &Log) -> anyhow::Result<()> {
+pub(crate) fn start(config: &Log, spans: Option<Spans>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.level).with_context(|| format!("`log.level` is `{}`", config.level))?;
     // What libraries say at info is about themselves; sqlx even shows statements. What looking for credentials came to we say.
     let filter = ["sqlx=warn", "hyper=warn", "s3s=off", "h2=warn", "reqsign_aws_v4=off", "reqsign_core=off"]
@@ -18,21 +21,22 @@ pub(crate) fn start(config: &Log) -> anyhow::Result<()> {
         .filter(|quiet| !config.level.contains(quiet.split('=').next().unwrap_or_default()))
         .filter_map(|quiet| quiet.parse().ok())
         .fold(filter, EnvFilter::add_directive);
+    // Spans are no lines, whatever the level.
+    let filter = match format!("{}=off", valetkey_issuers::upstream::SPANS).parse() {
+        Ok(none) => filter.add_directive(none),
+        Err(_) => filter,
+    };
     let json = match config.format {
         LogFormat::Json => true,
         LogFormat::Pretty => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
-    let registry = tracing_subscriber::registry().with(filter);
-    if json {
-        registry
-            .with(tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stderr))
-            .try_init()
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = if json {
+        lines.json().flatten_event(true).with_filter(filter).boxed()
     } else {
-        let colours = std::io::stderr().is_terminal();
-        registry
-            .with(tracing_subscriber::fmt::layer().with_ansi(colours).with_target(false).with_writer(std::io::stderr))
-            .try_init()
-    }
-    .context("the log is started already")
+        lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).with_filter(filter).boxed()
+    };
+    let layers: Vec<Spans> = spans.into_iter().chain([lines]).collect();
+    tracing_subscriber::registry().with(layers).try_init().context("the log is started already")
 }

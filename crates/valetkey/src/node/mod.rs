@@ -8,12 +8,18 @@ pub(crate) mod listen;
 pub(crate) mod log;
 mod objects;
 pub(crate) mod opening;
+#[cfg(feature = "otel")]
+pub(crate) mod otel;
+#[cfg(not(feature = "otel"))]
+#[path = "no_otel.rs"]
+pub(crate) mod otel;
 pub(crate) mod ring;
 mod room;
 mod stalls;
 mod storages;
 pub(crate) mod system;
 pub(crate) mod tls;
+mod traced;
 mod validity;
 pub(crate) mod watch;
 
@@ -33,18 +39,16 @@ use tracing::{info, warn};
 use valetkey_core::account::Quotas;
 use valetkey_core::fair::Budget;
 use valetkey_core::keyring::{SharedKeyring, goes_on};
-use valetkey_core::name::Name;
 use valetkey_core::nouns::administration::Administration;
 use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::parent::{ParentAdmin, Parents};
-use valetkey_core::nouns::registry::{NewStorage, Registry};
 use valetkey_core::nouns::share::Shares;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
 use valetkey_core::nouns::usage::Usage;
 use valetkey_core::nouns::vault::Vault;
 use valetkey_core::nouns::workspace::Workspaces;
 use valetkey_core::port::{Directory, Issuer, Ledger, Revocations, UrlSigner};
-use valetkey_core::storage::{Storage, StorageKind};
+use valetkey_core::storage::Storage;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::vending::Vending;
 
@@ -59,12 +63,11 @@ use valetkey_issuers::probe;
 
 use crate::config::{Config, LedgerMode};
 use crate::node::listen::{Ends, Listener};
+use crate::node::otel::Telemetry;
 use crate::node::storages::NodeStorages;
 use crate::node::system::{SystemClock, SystemEntropy};
 use crate::node::tls::Tls;
-
-/// The embedded store's name.
-const EMBEDDED: &str = "embedded";
+use crate::node::traced::Traced;
 
 /// A running server.
 pub(crate) struct Node {
@@ -85,6 +88,7 @@ pub(crate) struct Node {
     _lock: File,
     shutdown: (Duration, Duration),
     signals: Signals,
+    telemetry: Option<Telemetry>,
 }
 
 /// What the demo sets its world up with.
@@ -234,7 +238,7 @@ fn dreadnode_settings(config: &crate::config::Dreadnode) -> Result<dreadnode::Se
 
 impl Node {
     /// Starts everything and listens.
-    pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) async fn start(config: &Config, telemetry: Option<Telemetry>) -> anyhow::Result<Self> {
         system::keep_memory_private();
         let signals = Signals::listen().context("signals cannot be waited for")?;
         let metrics = health::record()?;
@@ -260,7 +264,7 @@ impl Node {
         let fetchers = Arc::new(opening::fetchers(config, &vault, &clock, &entropy)?);
         // Before anything is written: with another ring it would be sealed so that the right one cannot open it.
         ring::prove(&keyring.load(), &store, &vault).await?;
-        let storage = embedded_storage(&*store, config, &s3_url, &*clock).await?;
+        let storage = opening::embedded_storage(&*store, config, &s3_url, &*clock).await?;
         let parents = Arc::new(ParentKeys::open(&store, keyring.clone()).await?);
         let bodies = Budget::new(config.limits.body_bytes);
         let endpoint = valetkey_s3::Endpoint::open(
@@ -296,6 +300,7 @@ impl Node {
             ledger: Arc::clone(&store) as Arc<dyn Ledger>,
             issuer: Arc::clone(&issuers) as Arc<dyn Issuer>,
         };
+        let vending = if telemetry.is_some() { traced::ports(vending) } else { vending };
         let handles = Handles {
             clock,
             entropy,
@@ -318,6 +323,7 @@ impl Node {
             _lock: lock,
             shutdown: patience(&config.shutdown),
             signals,
+            telemetry,
         };
         let given = Given { vending, signer: issuers, keyring: keyring.clone(), bodies };
         node.serve(config, metrics, node.dialects(config, given)?, [api, s3]).await?;
@@ -437,12 +443,16 @@ impl Node {
             health::routes(health, None)
         };
         let router = front::Front { own, has_metrics, dialects };
-        self.conversations.spawn(api.serve(router, self.ends.clone(), self.conversations.clone()));
-        self.conversations.spawn(s3.serve(
-            self.handles.endpoint.clone(),
-            self.ends.clone(),
-            self.conversations.clone(),
-        ));
+        let on = self.telemetry.is_some();
+        let api_service = Traced { inner: router, listener: "api", on };
+        let s3_service = Traced { inner: self.handles.endpoint.clone(), listener: "s3", on };
+        self.conversations.spawn(api.serve(api_service, self.ends.clone(), self.conversations.clone()));
+        self.conversations.spawn(s3.serve(s3_service, self.ends.clone(), self.conversations.clone()));
+        if let Some(sending) =
+            self.telemetry.as_ref().map(|telemetry| telemetry.metrics(metrics.clone(), self.end.clone()))
+        {
+            self.tasks.spawn(sending);
+        }
         self.tasks.spawn(metrics.keep(self.end.clone()));
         Ok(())
     }
@@ -536,6 +546,9 @@ impl Node {
             if tokio::time::timeout(Duration::from_secs(5), self.tasks.wait()).await.is_err() {
                 warn!("a background task did not end");
             }
+            if let Some(telemetry) = self.telemetry {
+                telemetry.end().await;
+            }
         };
         tokio::select! {
             () = orderly => info!("shut down"),
@@ -566,33 +579,4 @@ impl Signals {
 /// How long the server waits before it closes its listeners, and then for open requests.
 fn patience(shutdown: &crate::config::Shutdown) -> (Duration, Duration) {
     (Duration::from_secs(shutdown.delay_secs), Duration::from_secs(shutdown.drain_secs))
-}
-
-/// Finds or makes the embedded store's entry, and brings it up to what is configured.
-async fn embedded_storage(
-    registry: &dyn Registry,
-    config: &Config,
-    s3_url: &str,
-    clock: &dyn Clock,
-) -> anyhow::Result<Storage> {
-    let name = Name::parse(EMBEDDED)?;
-    let wanted = NewStorage {
-        name: name.clone(),
-        kind: StorageKind::Embedded,
-        endpoint: s3_url.into(),
-        internal_endpoint: (!config.s3.internal_url.is_empty())
-            .then(|| config.s3.internal_url.trim_end_matches('/').into()),
-        region: config.s3.region.as_str().into(),
-        min_lifetime: Lifetime::secs(config.s3.min_ttl_secs),
-        max_lifetime: Lifetime::secs(config.s3.max_ttl_secs),
-        external: None,
-    };
-    let Some(known) = registry.storages().await?.into_iter().find(|storage| storage.name == name) else {
-        return Ok(registry.create_storage(wanted, clock.now()).await?);
-    };
-    let current = wanted.clone().stored(known.id, 1);
-    if current != known {
-        registry.change_storage(known.id, wanted).await?;
-    }
-    Ok(current)
 }

@@ -6,11 +6,12 @@ use tracing::info;
 use valetkey_core::caller::Role;
 use valetkey_core::hosts::Trusted;
 use valetkey_core::keyring::SharedKeyring;
+use valetkey_core::name::Name;
 use valetkey_core::nouns::provider::Facts;
-use valetkey_core::nouns::registry::Registry;
+use valetkey_core::nouns::registry::{NewStorage, Registry};
 use valetkey_core::nouns::vault::Vault;
-use valetkey_core::storage::Storage;
-use valetkey_core::time::{Clock, Entropy};
+use valetkey_core::storage::{Storage, StorageKind};
+use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_gateway::{Gateway, LocalRoots};
 use valetkey_issuers::fetchers::Fetchers;
 use valetkey_issuers::kind::Environment;
@@ -78,4 +79,33 @@ pub(super) async fn tell_of_operators(registry: &dyn Registry, clock: &dyn Clock
         }
     }
     Ok(())
+}
+
+/// Finds or makes the embedded store's entry, and brings it up to what is configured.
+pub(super) async fn embedded_storage(
+    registry: &dyn Registry,
+    config: &Config,
+    s3_url: &str,
+    clock: &dyn Clock,
+) -> anyhow::Result<Storage> {
+    let name = Name::parse("embedded")?;
+    let wanted = NewStorage {
+        name: name.clone(),
+        kind: StorageKind::Embedded,
+        endpoint: s3_url.into(),
+        internal_endpoint: (!config.s3.internal_url.is_empty())
+            .then(|| config.s3.internal_url.trim_end_matches('/').into()),
+        region: config.s3.region.as_str().into(),
+        min_lifetime: Lifetime::secs(config.s3.min_ttl_secs),
+        max_lifetime: Lifetime::secs(config.s3.max_ttl_secs),
+        external: None,
+    };
+    let Some(known) = registry.storages().await?.into_iter().find(|storage| storage.name == name) else {
+        return Ok(registry.create_storage(wanted, clock.now()).await?);
+    };
+    let current = wanted.clone().stored(known.id, 1);
+    if current != known {
+        registry.change_storage(known.id, wanted).await?;
+    }
+    Ok(current)
 }

@@ -27,7 +27,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
 use crate::config::{Config, KEYS, Layers};
 use crate::node::system::{SystemClock, SystemEntropy};
-use crate::node::{Node, database, log, ring};
+use crate::node::{Node, database, log, otel, ring};
 
 mod keyring;
 
@@ -114,9 +114,10 @@ async fn run_command(args: Args, connection: &Connection, out: &Out) -> anyhow::
         Command::Init { new_operator_token, .. } => init(&layers.config()?, new_operator_token, out).await?,
         Command::Run => {
             let config = layers.config()?;
-            log::start(&config.log)?;
+            let telemetry = otel::Telemetry::start(&config.otel)?;
+            log::start(&config.log, telemetry.as_ref().map(otel::Telemetry::spans))?;
             crate::dev::home::refuse(&config).await?;
-            let node = Node::start(&config).await?;
+            let node = Node::start(&config, telemetry).await?;
             if out.format() == Format::Json {
                 out.json_line(&json!({ "api": node.api_url, "s3": node.s3_url }))?;
             }
@@ -169,7 +170,7 @@ async fn init(config: &Config, new_operator_token: bool, out: &Out) -> anyhow::R
     store.close().await?;
     let (token, id) = made?;
     if new_operator_token {
-        log::start(&config.log)?;
+        log::start(&config.log, None)?;
         tracing::warn!(token.id = %id, "a new operator's token, {id}, was made on this machine with `server init`");
     }
     match out.format() {

@@ -14,6 +14,9 @@ mod demo;
 mod keyring;
 #[cfg(test)]
 mod ledger;
+#[cfg(feature = "otel")]
+#[cfg(test)]
+mod otel;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::process::{Server, answered, valetkey};
 
 /// What the server's own credentials at the store are: to be seen nowhere.
-const PARENT_SECRET: &str = "parent-secret-that-nobody-sees";
+pub(crate) const PARENT_SECRET: &str = "parent-secret-that-nobody-sees";
 
 /// What the stub does with calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,12 +93,12 @@ fn now() -> i64 {
 }
 
 /// A server with one such store: account `acme`, callers `ada` and `bob`, the grant `data` for both.
-struct World {
+pub(crate) struct World {
     sts: Sts,
-    server: Server,
-    http: reqwest::Client,
+    pub(crate) server: Server,
+    pub(crate) http: reqwest::Client,
     operator: String,
-    ada: String,
+    pub(crate) ada: String,
     bob: String,
     _dir: tempfile::TempDir,
 }
@@ -122,6 +122,11 @@ impl Answer {
 impl World {
     /// With what is said of the store beside where it is.
     async fn start(more: Value) -> Self {
+        Self::start_with(more, &[]).await
+    }
+
+    /// The same with more in the server's environment.
+    pub(crate) async fn start_with(more: Value, environment: &[(&str, &str)]) -> Self {
         let sts = Sts::start().await;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().to_str().unwrap();
@@ -132,7 +137,8 @@ impl World {
                 .args(listen)
                 // A thousand who ask at once are one address and one account here.
                 .env("VALETKEY_LIMITS__CREDENTIALS", "")
-                .env("VALETKEY_LIMITS__REQUESTS", ""),
+                .env("VALETKEY_LIMITS__REQUESTS", "")
+                .envs(environment.iter().copied()),
         );
         let operator = said["operator_token"].as_str().unwrap().to_owned();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -208,7 +214,7 @@ impl World {
     }
 
     /// Ends the server, and checks that what it logged has no secret in it.
-    fn stop(self) -> String {
+    pub(crate) fn stop(self) -> String {
         let said = self.server.stop();
         assert!(!said.contains(PARENT_SECRET) && !said.contains("given-"), "{said}");
         said
