@@ -36,7 +36,7 @@ def stopped(request, authority, tmp_path_factory):
     port = free_port()
     with Node(os.environ["VALETKEY_BIN"], tmp_path_factory.mktemp("node"), port, request.param.settings) as node:
         yield request.param(node, authority, port)
-    assert len(node.secrets) > 4
+    assert node.secrets
     assert node.leaks() == []
 
 

@@ -2,11 +2,14 @@
 
 import hashlib
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
+from faults import until
 from fronts import S3, HAProxy
 from harness import MIB
 
@@ -91,6 +94,31 @@ def test_a_presigned_url_is_good_for_what_it_says(front, caller):
     url = s3.generate_presigned_url("get_object", at)
     assert front.curl(url).stdout == "shared"
     assert "SignatureDoesNotMatch" in front.curl(url.replace("slashes", "others")).stdout
+
+
+def test_a_client_that_retries_does_not_notice_a_restart(front, caller):
+    """As its SDK does it, while the node behind the proxy is stopped and started again."""
+    s3 = front.vend(caller).boto3(retries={"mode": "standard", "total_max_attempts": 8})
+    done, over = [0, 0], threading.Event()
+
+    def work(number):
+        at = {"Bucket": "lake", "Key": f"{caller.prefix}/{number}"}
+        while not over.is_set():
+            s3.put_object(**at, Body=str(done[number]).encode())
+            assert s3.get_object(**at)["Body"].read() == str(done[number]).encode()
+            done[number] += 1
+
+    with ThreadPoolExecutor(2) as pool:
+        working = [pool.submit(work, number) for number in range(2)]
+        try:
+            until(lambda: min(done) > 3 or any(worker.done() for worker in working))
+            front.node.restart()
+            before = list(done)
+            until(lambda: min(now - then for now, then in zip(done, before)) > 3 or any(worker.done() for worker in working))
+        finally:
+            over.set()
+        for worker in working:
+            worker.result()
 
 
 def test_a_proxy_that_changes_the_host_is_named(stopped, caller, tmp_path):
