@@ -8,6 +8,7 @@ fmt:
 
 lint:
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --bin valetkey --no-default-features -- -D warnings
 
 # nextest is faster and tells more; without it, cargo's own runner runs the same tests.
 unit:
