@@ -55,6 +55,7 @@ fn caller(role: Role) -> Caller {
         role,
         token: TokenId::from_bytes([4; 16]),
         token_until: None,
+        held: None,
     }
 }
 

@@ -159,6 +159,7 @@ fn asks(number: u32, shape: Shape) -> Outcome<(Caller, [Ask; 3])> {
         role: Role::Member,
         token: TokenId::from_bytes(bytes(owner)),
         token_until: None,
+        held: None,
     };
     let ask = |target| Ask {
         dialect: "bench",

@@ -1,11 +1,14 @@
-//! Who is asking, proven by a token.
+//! Who is asking, proven by a token, or by a key that comes of one.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::error::{Error, Kind, Noun, Stranger};
 use crate::field::Attribute;
-use crate::id::{AccountId, CallerId, TokenId};
+use crate::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use crate::name::Name;
+use crate::scope::{Path, Paths, Scope};
 use crate::word::words;
 
 words! {
@@ -113,6 +116,38 @@ pub struct Caller {
     pub token: TokenId,
     /// When that token ends; no credential of it lives longer.
     pub token_until: Option<Timestamp>,
+    /// What the key allows that it signed with, if it was a key and not the token.
+    pub held: Option<Arc<Held>>,
+}
+
+/// What a key allows its holder to have vended: nothing wider, nothing longer, and nothing that outlives it. Policy holds every
+/// permit against it, so that no dialect can forget to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// What the key opens, each at its storage.
+    pub opens: Vec<(StorageId, Arc<Scope>)>,
+    /// When the key ends, if that is sooner than its token.
+    pub until: Option<Timestamp>,
+    /// The leases it comes of, the first one first, its own last: the end of any of them ends what is vended to it. None for a key
+    /// that is a token itself.
+    pub leases: Vec<LeaseId>,
+}
+
+impl Held {
+    /// Whether the key opens all of that, path by path.
+    pub fn covers(&self, storage: StorageId, scope: &Scope) -> bool {
+        let part = |paths: &Paths| {
+            self.opens.iter().any(|(at, own)| {
+                let inside = own.actions().contains_all(scope.actions()) && own.paths().cover_paths(paths);
+                *at == storage && own.bucket() == scope.bucket() && inside
+            })
+        };
+        let one = |path: &Path| Paths::only([path]).is_ok_and(|path| part(&path));
+        match scope.paths() {
+            whole @ Paths::Whole => part(whole),
+            Paths::Only(set) => set.iter().all(|path| one(&path)),
+        }
+    }
 }
 
 impl Caller {

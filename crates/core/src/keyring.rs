@@ -27,6 +27,8 @@ const TOKEN_PREFIX: &str = "vks2.";
 /// What session tokens started with that were sealed under one key for all leases. Still opened, no longer made.
 const OLD_TOKEN_PREFIX: &str = "vks1.";
 const CLAIMS_VERSION: u8 = 1;
+/// Of a credential that was narrowed from another: the leases it comes of stand before its scope.
+const NARROWED_VERSION: u8 = 2;
 
 /// Random bytes that [`Keyring::seal_bytes`] wants: half of them make a key, the other half is its nonce.
 pub const SEAL_NONCE_LEN: usize = 2 * NONCE_LEN;
@@ -55,6 +57,8 @@ pub struct Claims {
     pub opened: Timestamp,
     /// When it ends; whole seconds.
     pub until: Timestamp,
+    /// The leases it was narrowed from, the first one first.
+    pub narrowed_from: Vec<LeaseId>,
     /// What it opens.
     pub reach: Carried,
 }
@@ -62,8 +66,19 @@ pub struct Claims {
 impl Claims {
     /// Where the credential comes from.
     pub fn provenance(&self) -> Provenance {
-        let Self { lease, account, caller, token, storage, opened, until: _, reach: _ } = *self;
+        let Self { lease, account, caller, token, storage, opened, until: _, narrowed_from: _, reach: _ } = *self;
         Provenance { lease: Some(lease), account, caller, token, storage, opened }
+    }
+
+    /// Everything whose end ends it: itself, and what it was narrowed from.
+    pub fn origins(&self) -> Vec<Provenance> {
+        let own = self.provenance();
+        // A lease's id says when it was opened; as the credential of that lease says it: in whole seconds.
+        let opened = |id: LeaseId| Timestamp::from_second(id.made_ms().div_euclid(1000)).unwrap_or(own.opened);
+        let before = self.narrowed_from.iter();
+        let before =
+            before.map(|id| Provenance { lease: Some(*id), opened: opened(*id).min(own.opened), ..own.clone() });
+        std::iter::once(own.clone()).chain(before).collect()
     }
 }
 
@@ -248,9 +263,23 @@ impl Keyring {
     /// # Errors
     /// `Internal` when sealing fails.
     pub fn seal(&self, lease: &Lease, access_key_id: &str, nonce: [u8; NONCE_LEN]) -> Result<Secret<String>, Error> {
+        self.seal_narrowed(lease, &[], access_key_id, nonce)
+    }
+
+    /// The same of a lease that was narrowed from others: the end of any of them ends it.
+    ///
+    /// # Errors
+    /// `Internal` when sealing fails, or when it was narrowed from more than a token can name.
+    pub fn seal_narrowed(
+        &self,
+        lease: &Lease,
+        narrowed_from: &[LeaseId],
+        access_key_id: &str,
+        nonce: [u8; NONCE_LEN],
+    ) -> Result<Secret<String>, Error> {
         let key = self.current()?;
         let mut claims = Vec::with_capacity(256);
-        claims.push(CLAIMS_VERSION);
+        claims.push(if narrowed_from.is_empty() { CLAIMS_VERSION } else { NARROWED_VERSION });
         claims.extend_from_slice(&lease.id.to_bytes());
         claims.extend_from_slice(&lease.account.to_bytes());
         claims.extend_from_slice(&lease.caller.to_bytes());
@@ -258,6 +287,13 @@ impl Keyring {
         claims.extend_from_slice(&lease.storage.to_bytes());
         claims.extend_from_slice(&lease.opened.as_second().to_be_bytes());
         claims.extend_from_slice(&lease.until.as_second().to_be_bytes());
+        if !narrowed_from.is_empty() {
+            let count = u8::try_from(narrowed_from.len());
+            claims.push(count.map_err(|_| Error::internal("a lease was narrowed too often"))?);
+            for id in narrowed_from {
+                claims.extend_from_slice(&id.to_bytes());
+            }
+        }
         let before = claims.len();
         claims.push(1);
         lease.scope.encode(&mut claims);
@@ -384,7 +420,8 @@ fn read_claims(mut bytes: &[u8]) -> Option<Claims> {
         Some(*head)
     }
     let from = &mut bytes;
-    if take::<1>(from)? != [CLAIMS_VERSION] {
+    let [version] = take::<1>(from)?;
+    if ![CLAIMS_VERSION, NARROWED_VERSION].contains(&version) {
         return None;
     }
     let lease = LeaseId::from_bytes(take(from)?);
@@ -394,12 +431,19 @@ fn read_claims(mut bytes: &[u8]) -> Option<Claims> {
     let storage = StorageId::from_bytes(take(from)?);
     let opened = Timestamp::from_second(i64::from_be_bytes(take(from)?)).ok()?;
     let until = Timestamp::from_second(i64::from_be_bytes(take(from)?)).ok()?;
+    let mut narrowed_from = Vec::new();
+    if version == NARROWED_VERSION {
+        let [count] = take::<1>(from)?;
+        for _ in 0..count {
+            narrowed_from.push(LeaseId::from_bytes(take(from)?));
+        }
+    }
     let reach = match take::<1>(from)? {
         [0] => Carried::WithLease,
         [1] => Carried::Here(Scope::decode(from)?),
         _ => return None,
     };
-    from.is_empty().then_some(Claims { lease, account, caller, token, storage, opened, until, reach })
+    from.is_empty().then_some(Claims { lease, account, caller, token, storage, opened, until, narrowed_from, reach })
 }
 
 /// The ring everyone uses, replaced as a whole when keys rotate.
@@ -484,6 +528,24 @@ mod tests {
         assert_eq!(claims.reach, Carried::Here((*one.scope).clone()));
         assert_eq!(ring.unseal(token.reveal(), &id_two), Err(Unsealed::Broken));
         assert_eq!(ring.unseal(token.reveal(), "AKIAIOSFODNN7EXAMPLE"), Err(Unsealed::Broken));
+    }
+
+    #[test]
+    fn a_session_token_names_what_its_credential_was_narrowed_from() {
+        let (ring, lease) = (ring(&[1]), lease(7, 2));
+        let id = ring.access_key_id(lease.id).unwrap();
+        let opened = Timestamp::from_second(1_767_225_000).unwrap();
+        let before = [LeaseId::new(opened, [3; 10]), LeaseId::new(opened, [4; 10])];
+        let token = ring.seal_narrowed(&lease, &before, &id, [9; 12]).unwrap();
+        let claims = ring.unseal(token.reveal(), &id).unwrap();
+        assert_eq!((&*claims.narrowed_from, claims.lease), (&before[..], lease.id));
+        assert_eq!(claims.reach, Carried::Here((*lease.scope).clone()));
+        let origins = claims.origins();
+        let leases: Vec<_> = origins.iter().filter_map(|origin| origin.lease).collect();
+        assert_eq!(leases, [lease.id, before[0], before[1]]);
+        assert_eq!((origins[0].opened, origins[1].opened), (lease.opened, opened));
+        let plain = ring.unseal(ring.seal(&lease, &id, [9; 12]).unwrap().reveal(), &id).unwrap();
+        assert_eq!(plain.origins(), [plain.provenance()]);
     }
 
     #[test]

@@ -177,7 +177,7 @@ pub(crate) fn caller_of(record: TokenRecord) -> Caller {
         made: _,
         made_by: _,
     } = record;
-    Caller { id: caller, account, name: caller_name, role, token: id, token_until: until }
+    Caller { id: caller, account, name: caller_name, role, token: id, token_until: until, held: None }
 }
 
 /// A snapshot, and when the next of its grants begins or ends: from then on another one serves faster.

@@ -138,7 +138,7 @@ impl Issuer for Issuers {
             return Err(Error::internal(format!("lease {} is not of the permit it came with", lease.id)));
         }
         if permit.storage().kind.is_ours() {
-            return self.embedded.issue(lease).map(Issued::own);
+            return self.embedded.issue(permit, lease).map(Issued::own);
         }
         let fetcher = self.fetchers.of(permit.storage())?;
         if let Some(signed) = self.signed(&fetcher, permit.scope(), lease.until) {

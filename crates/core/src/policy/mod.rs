@@ -15,7 +15,7 @@ use crate::caller::{Caller, Role};
 use crate::error::{Error, Kind, Noun};
 use crate::field::Field;
 use crate::grant::{Grant, GrantTime};
-use crate::id::{AccountId, CallerId, GrantId, ShareId, StorageId, TokenId};
+use crate::id::{AccountId, CallerId, GrantId, LeaseId, ShareId, StorageId, TokenId};
 use crate::name::BucketName;
 use crate::probe;
 use crate::scope::{Action, Actions, Path, Paths, Scope};
@@ -33,6 +33,7 @@ const MOST_GRANTS: usize = 256;
 /// * made only by [`decide`]: what has a permit was decided
 /// * its scope is covered by its grants, path by path; without a grant it is an operator's, and inside one check's own directory
 /// * its end is no later than the ask, the grants, the caller's token and the store allow
+/// * whoever signed with a key gets nothing that the key does not open itself, and nothing longer
 #[derive(Clone, Debug)]
 pub struct Permit {
     account: AccountId,
@@ -45,6 +46,7 @@ pub struct Permit {
     credits: u32,
     asked: Asked,
     because: Because,
+    leases: Arc<[LeaseId]>,
 }
 
 /// Why policy said yes: the grants that decided, and what was cut from the ask.
@@ -85,6 +87,8 @@ pub enum Bound {
     Storage,
     /// What the store gave when it was asked.
     Given,
+    /// The end of the key that the caller signed with.
+    Key,
 }
 
 impl fmt::Display for Bound {
@@ -95,6 +99,7 @@ impl fmt::Display for Bound {
             Self::Token => "the end of the caller's token",
             Self::Storage => "the storage's longest lifetime",
             Self::Given => "what the storage gave",
+            Self::Key => "the end of the key that signed",
         })
     }
 }
@@ -149,6 +154,10 @@ impl Permit {
     pub fn because(&self) -> &Because {
         &self.because
     }
+    /// The leases it was narrowed from, the first one first: the end of any of them ends what comes of it.
+    pub fn leases(&self) -> &[LeaseId] {
+        &self.leases
+    }
 }
 
 /// What the grants give, before time is considered.
@@ -185,7 +194,8 @@ pub fn decide(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -
 /// Whether the caller's live grants open what is asked for, however little time is left and whatever the account's
 /// standing: for whom they do not, a thing that is nothing but that place does not exist.
 pub fn opens(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -> bool {
-    caller.account == snapshot.account().id && found(snapshot, caller, ask, now).is_ok()
+    let covered = |found: Found| caller.held.as_ref().is_none_or(|held| held.covers(found.storage.id, &found.scope));
+    caller.account == snapshot.account().id && found(snapshot, caller, ask, now).is_ok_and(covered)
 }
 
 fn found(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -> Result<Found, Error> {
@@ -203,6 +213,11 @@ fn found(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -> Res
 
 fn permit(snapshot: &Snapshot, caller: &Caller, ask: &Ask, found: Found, now: Timestamp) -> Result<Permit, Error> {
     let Found { storage, scope, grants, max_lifetime, until, mut cuts } = found;
+    let held = caller.held.as_deref();
+    // SECURITY: whatever is granted to the caller, who has no more than a key of it hands on no more than that key opens.
+    if held.is_some_and(|held| !held.covers(storage.id, &scope)) {
+        return Err(Error::new(Kind::Forbidden, "the key that signed this does not open that").at(Field::Paths));
+    }
     let shape = storage.kind.shape();
     if !ask.carries.contains(&shape) {
         let said =
@@ -235,6 +250,9 @@ fn permit(snapshot: &Snapshot, caller: &Caller, ask: &Ask, found: Found, now: Ti
     if let Some(end) = caller.token_until {
         bounds.push(left(end, Bound::Token)?);
     }
+    if let Some(end) = held.and_then(|held| held.until) {
+        bounds.push(left(end, Bound::Key)?);
+    }
     let (given, by) = bounds
         .into_iter()
         .min_by_key(|(lifetime, _)| *lifetime)
@@ -261,6 +279,7 @@ fn permit(snapshot: &Snapshot, caller: &Caller, ask: &Ask, found: Found, now: Ti
         credits: snapshot.account().metering.credits(),
         asked: ask.lifetime,
         because: Because { grants, cuts },
+        leases: held.map_or_else(|| Arc::from([]), |held| Arc::from(&*held.leases)),
         storage,
     })
 }

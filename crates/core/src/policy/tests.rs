@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::account::{Account, Metering, OwnQuota};
 use crate::ask::GrantRef;
-use crate::caller::Role;
+use crate::caller::{Held, Role};
 use crate::error::Stranger;
 use crate::grant::{Grantee, Origin};
 use crate::id::{DatasetId, StorageId, WorkspaceId};
@@ -53,6 +53,7 @@ fn caller() -> Caller {
         role: Role::Member,
         token: TokenId::from_bytes(bytes(4)),
         token_until: None,
+        held: None,
     }
 }
 
@@ -295,6 +296,22 @@ prop_compose! {
 }
 
 prop_compose! {
+    /// What a key opens: often as much as some grant.
+    fn some_held()(
+        scopes in prop::collection::vec((prop::bool::weighted(0.9), some_grant()), 0..4),
+        until in prop::option::of(-50i64..5_000),
+        leases in 0u8..4,
+    ) -> Held {
+        let storage = |ours| if ours { storage().id } else { StorageId::from_bytes(bytes(9)) };
+        Held {
+            opens: scopes.into_iter().map(|(ours, grant)| (storage(ours), Arc::new(grant.scope))).collect(),
+            until: until.map(at),
+            leases: (0..leases).map(|number| LeaseId::from_bytes(bytes(number))).collect(),
+        }
+    }
+}
+
+prop_compose! {
     fn some_ask()(
         which in 0..4,
         share in 1u8..3,
@@ -339,12 +356,13 @@ proptest! {
         grants in prop::collection::vec(some_grant(), 0..8),
         ask in some_ask(),
         token_until in prop::option::of(1i64..10_000),
+        held in prop::option::of(some_held()),
     ) {
         // One grant for each id, as in the store.
         let mut grants = grants;
         grants.sort_by_key(|grant| grant.id);
         grants.dedup_by_key(|grant| grant.id);
-        let caller = Caller { token_until: token_until.map(at), ..caller() };
+        let caller = Caller { token_until: token_until.map(at), held: held.map(Arc::new), ..caller() };
         let Ok(permit) = decide(&snapshot(grants.clone()), &caller, &ask, at(0)) else { return Ok(()) };
 
         let (Asked::Usual(asked) | Asked::For(asked) | Asked::Exactly(asked)) = ask.lifetime;
@@ -352,6 +370,10 @@ proptest! {
         prop_assert!(permit.until() >= storage().min_lifetime.ends(at(0)));
         if let Some(until) = caller.token_until {
             prop_assert!(permit.until() <= until);
+        }
+        if let Some(held) = &caller.held {
+            prop_assert!(held.until.is_none_or(|until| permit.until() <= until));
+            prop_assert_eq!(permit.leases(), &*held.leases);
         }
         prop_assert!(ask.wanted.most().contains_all(permit.scope().actions()));
         prop_assert!(permit.scope().actions().contains_all(ask.wanted.least()));
@@ -371,6 +393,12 @@ proptest! {
         for key in letters.iter().flat_map(|key| ["", "/", "/x", "x", "-secret", "//"].map(|tail| format!("{key}{tail}"))) {
             for action in Action::ALL {
                 if permit.scope().covers(permit.scope().bucket().as_str(), key.as_bytes(), action) {
+                    if let Some(held) = &caller.held {
+                        let opens = held.opens.iter().any(|(at, own)| {
+                            *at == permit.storage().id && own.covers(permit.scope().bucket().as_str(), key.as_bytes(), action)
+                        });
+                        prop_assert!(opens, "the key does not open {key} {action}");
+                    }
                     prop_assert!(grants.iter().any(|grant| allows(grant, key.as_bytes(), action)), "{key} {action}");
                     let bucket = permit.scope().bucket();
                     let explained = explain(&snapshot(grants.clone()), &caller, action, bucket, key.as_bytes(), at(0));
@@ -379,6 +407,52 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_key_hands_on_no_more_than_it_opens() {
+    let snapshot = snapshot(vec![grant(10, &[dir("a"), dir("b")], Actions::READ_WRITE)]);
+    let opens = |paths: &[&str], actions| {
+        let paths = Paths::only(paths.iter().map(|path| dir(path)).collect::<Vec<_>>()).unwrap();
+        (storage().id, Arc::new(Scope::new(BucketName::parse("lake").unwrap(), paths, actions).unwrap()))
+    };
+    let held =
+        |opens| Caller { held: Some(Arc::new(Held { opens, until: Some(at(90)), leases: Vec::new() })), ..caller() };
+    let decided = |caller: &Caller, paths: &[&str], actions, secs| {
+        let paths = Paths::only(paths.iter().map(|path| dir(path)).collect::<Vec<_>>()).unwrap();
+        let ask = Ask {
+            dialect: "test",
+            target: Target::Place { bucket: BucketName::parse("lake").unwrap(), paths },
+            wanted: Wanted::all_of(actions),
+            lifetime: Asked::For(Lifetime::secs(secs)),
+            carries: Shape::ALL,
+        };
+        decide(&snapshot, caller, &ask, at(0)).map_err(|error| error.kind())
+    };
+    let one = held(vec![opens(&["a"], Actions::READ)]);
+    let permit = decided(&one, &["a/x"], Actions::READ, 3600).unwrap();
+    assert_eq!(permit.until(), at(90));
+    assert_eq!(permit.because().cuts.len(), 1);
+    for (paths, actions) in [(&["b"][..], Actions::READ), (&["a", "b"], Actions::READ), (&["a"], Actions::READ_WRITE)] {
+        assert_eq!(decided(&one, paths, actions, 3600).unwrap_err(), Kind::Forbidden, "{paths:?}");
+    }
+    // Two scopes of one key open both places, and each only what it allows there.
+    let two = held(vec![opens(&["a"], Actions::READ_WRITE), opens(&["b"], Actions::READ)]);
+    assert!(decided(&two, &["a", "b"], Actions::READ, 60).is_ok());
+    assert_eq!(decided(&two, &["a", "b"], Actions::READ_WRITE, 60).unwrap_err(), Kind::Forbidden);
+    let (_, scope) = opens(&["a"], Actions::READ);
+    let elsewhere = held(vec![(StorageId::from_bytes(bytes(9)), scope)]);
+    assert_eq!(decided(&elsewhere, &["a"], Actions::READ, 60).unwrap_err(), Kind::Forbidden);
+    // A key that is over gives nothing.
+    let over = Caller {
+        held: Some(Arc::new(Held {
+            opens: vec![opens(&["a"], Actions::READ)],
+            until: Some(at(0)),
+            leases: Vec::new(),
+        })),
+        ..caller()
+    };
+    assert_eq!(decided(&over, &["a"], Actions::READ, 60).unwrap_err(), Kind::Forbidden);
 }
 
 #[test]

@@ -552,6 +552,7 @@ mod tests {
             role: valetkey_core::caller::Role::Member,
             token: valetkey_core::id::TokenId::from_bytes([caller; 16]),
             token_until: None,
+            held: None,
         };
         let take = |who: &Caller, class| limiter.take_of(who, class, at(0)).unwrap();
         // However many callers an account makes, eight requests pass; another account has its own.

@@ -49,6 +49,7 @@ fn parent(reach: &[(StorageId, &str)]) -> Arc<Parent> {
         role: caller::Role::Member,
         token,
         token_until: None,
+        held: None,
     };
     let reach = reach.iter().map(|(storage, bucket)| ParentScope {
         storage: *storage,

@@ -6,6 +6,7 @@ use valetkey_core::Error;
 use valetkey_core::credential::{Credential, S3Keys};
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::lease::Lease;
+use valetkey_core::policy::Permit;
 use valetkey_core::time::Entropy;
 
 /// Issues credentials of the embedded S3 endpoint.
@@ -24,7 +25,7 @@ impl Embedded {
     ///
     /// # Errors
     /// `Internal` when sealing fails.
-    pub fn issue(&self, lease: &Lease) -> Result<Credential, Error> {
+    pub fn issue(&self, permit: &Permit, lease: &Lease) -> Result<Credential, Error> {
         let ring = self.keyring.load();
         let access_key_id = ring.access_key_id(lease.id)?;
         let secret_access_key = ring
@@ -32,7 +33,7 @@ impl Embedded {
             .ok_or_else(|| Error::internal("the ring does not know the key id it just made"))?;
         let mut nonce = [0; 12];
         self.entropy.fill(&mut nonce);
-        let session_token = ring.seal(lease, &access_key_id, nonce)?;
+        let session_token = ring.seal_narrowed(lease, permit.leases(), &access_key_id, nonce)?;
         Ok(Credential::S3(S3Keys { access_key_id, secret_access_key, session_token, expiration: lease.until }))
     }
 }

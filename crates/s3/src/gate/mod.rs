@@ -294,7 +294,9 @@ impl Gate {
         }
         // Told before the signature is checked, but only to who holds a token that we sealed.
         let (origin, until) = (claims.provenance(), claims.until);
+        let narrowed_from: Arc<[_]> = claims.origins().into_iter().skip(1).collect();
         self.standing.check(&origin, until)?;
+        self.standing.check_all(&narrowed_from, until)?;
         claimed.timely(self.standing.clock.now()).map_err(|refused| untimely(claimed, refused))?;
         let chunk_key = claimed.verify(parts, path, query, host, &secret).map_err(|refused| unproven(refused, host))?;
         let scope = match claims.reach {
@@ -303,7 +305,9 @@ impl Gate {
         };
         let reach = Reach::One(scope);
         let (standing, arrived) = (Arc::clone(&self.standing), Arrived::default());
-        Ok((Session { origin, until, reach, operations: None, parent: None, standing, arrived }, chunk_key))
+        let session =
+            Session { origin, narrowed_from, until, reach, operations: None, parent: None, standing, arrived };
+        Ok((session, chunk_key))
     }
 
     async fn kept_scope(&self, lease: LeaseId) -> Result<Arc<Scope>> {

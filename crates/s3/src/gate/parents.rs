@@ -83,6 +83,7 @@ impl Gate {
         origin.opened = self.standing.leases.opening(&origin, now);
         Session {
             origin,
+            narrowed_from: Arc::default(),
             until: parent.caller.token_until.unwrap_or(Timestamp::MAX),
             reach: Reach::several(
                 self.buckets.own(),
@@ -127,6 +128,7 @@ impl Gate {
         }
         Ok(Session {
             origin,
+            narrowed_from: Arc::default(),
             until,
             reach: Reach::several(self.buckets.own(), scopes),
             operations: child.operations,

@@ -20,6 +20,8 @@ use crate::error::{Result, internal, refuse};
 pub(crate) struct Session {
     /// Where the credential comes from.
     pub(crate) origin: Provenance,
+    /// What it was narrowed from: the end of any of these ends it too.
+    pub(crate) narrowed_from: Arc<[Provenance]>,
     /// When it ends.
     pub(crate) until: Timestamp,
     /// What the credential opens.
@@ -74,6 +76,7 @@ impl Session {
 
     async fn still(&self) -> Result<()> {
         self.standing.check(&self.origin, self.until)?;
+        self.standing.check_all(&self.narrowed_from, self.until)?;
         let Some(parent) = self.parent else { return Ok(()) };
         // What a parent reaches is what is granted to it now.
         let found = self.standing.parents.parent(parent, self.standing.clock.now()).await;
@@ -187,6 +190,11 @@ impl Liveness {
             return Err(expired());
         }
         Ok(())
+    }
+
+    /// The same of each of these.
+    pub(crate) fn check_all(&self, origins: &[Provenance], until: Timestamp) -> Result<()> {
+        origins.iter().try_for_each(|origin| self.check(origin, until))
     }
 }
 

@@ -45,6 +45,7 @@ fn parent(rig: &Rig, actions: Actions) -> Arc<Parent> {
         role: caller::Role::Member,
         token,
         token_until: None,
+        held: None,
     };
     let scope = Scope::new(BucketName::parse(BUCKET).unwrap(), Paths::Whole, actions).unwrap();
     let ceiling = ParentScope { storage: rig.storage, scope: Arc::new(scope), max_lifetime: Lifetime::secs(3600) };

@@ -87,6 +87,7 @@ pub(crate) fn parent(id: &str, secret: &str, reach: Vec<ParentScope>) -> Parent 
         role: Role::Member,
         token,
         token_until: None,
+        held: None,
     };
     Parent { token, caller: Arc::new(caller), secret: Secret::new(secret.to_owned()), reach }
 }

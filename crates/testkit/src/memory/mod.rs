@@ -144,6 +144,7 @@ impl Directory for Memory {
             role: record.role,
             token: record.id,
             token_until: record.until,
+            held: None,
         };
         caller.in_time(now)?;
         Ok(Arc::new(caller))
@@ -194,7 +195,7 @@ impl Issuer for SealingIssuer {
             .ok_or_else(|| Error::internal("the ring does not know the key it just used"))?;
         let mut nonce = [0; 12];
         self.entropy.fill(&mut nonce);
-        let session_token = self.ring.seal(lease, &access_key_id, nonce)?;
+        let session_token = self.ring.seal_narrowed(lease, permit.leases(), &access_key_id, nonce)?;
         let expiration = permit.until();
         let keys = S3Keys { access_key_id, secret_access_key, session_token, expiration };
         Ok(Issued::own(Credential::S3(keys)))

@@ -46,7 +46,7 @@ impl Parents for Memory {
             }
         };
         let TokenRecord { id, caller, caller_name, account, role, until, .. } = record;
-        let caller = Caller { id: caller, account, name: caller_name, role, token: id, token_until: until };
+        let caller = Caller { id: caller, account, name: caller_name, role, token: id, token_until: until, held: None };
         if caller.in_time(now).is_err() {
             return Ok(None);
         }

@@ -485,6 +485,7 @@ mod tests {
             role: crate::caller::Role::Member,
             token: TokenId::from_bytes([1; 16]),
             token_until: None,
+            held: None,
         }
     }
 
