@@ -6,4 +6,5 @@ pub mod clock;
 pub mod contract;
 #[cfg(target_os = "linux")]
 pub mod disk;
+pub mod iam;
 pub mod memory;

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use valetkey_core::credential::{Credential, S3Keys};
+use valetkey_core::credential::{Credential, Narrowed, S3Keys};
 use valetkey_core::field::Field;
 use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::nouns::provider::{Facts, Hints};
@@ -36,11 +36,29 @@ pub use settings::{KmsSettings, Profile, RevokeSettings, Settings};
 use crate::kind::{UpstreamKind, opened};
 use crate::sts::ask::{Api, Asker};
 use crate::sts::parent::{Keys, Parents};
-use crate::sts::policy::Written;
+use crate::sts::policy::{Colons, Form as PolicyForm, Grammar, Outside, Principal, Specials, Written};
 use crate::sts::settings::Parsed;
 use crate::sts::wire::{Form, Given, Refused};
 use crate::upstream::{Fetched, SessionName, Upstream, Wish, by_hand, by_lever, plausible_end};
 use crate::web::{Web, refused};
+
+/// The session policy that says a scope to AWS itself, and what of the scope it leaves out.
+///
+/// # Errors
+/// `Invalid` when AWS has no words for it.
+pub fn session_policy(scope: &Scope) -> Result<(String, Vec<Narrowed>), Error> {
+    let grammar = Grammar {
+        partition: "aws".into(),
+        specials: Specials::Escaped,
+        colons: Colons::Allowed,
+        principal: Principal::Absent,
+        access_points: std::collections::BTreeMap::new(),
+        kms: None,
+        outside: Outside::Unsaid,
+    };
+    let Written { json, narrowed } = grammar.write(scope, PolicyForm::FULL)?;
+    Ok((json, narrowed))
+}
 
 /// This kind of storage.
 pub(crate) const KIND: UpstreamKind = UpstreamKind {
