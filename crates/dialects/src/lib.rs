@@ -9,6 +9,7 @@ pub mod edge;
 pub mod native;
 pub mod r2;
 pub mod sharing;
+pub mod sts;
 pub mod theirstack;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp, civil, tz};
 use valetkey_core::Secret;
 
 use crate::encoding::encode_path;
-use crate::key::{canonical, derive, to_sign};
+use crate::key::{canonical, derive, sha256, to_sign};
 use crate::query::Query;
 use crate::refused::{Malformed, Place, Refused};
 use crate::{ALGORITHM, TERMINATOR};
@@ -167,6 +167,34 @@ impl Claimed {
     /// # Errors
     /// What cannot be read, or is for another service.
     pub fn read(parts: &Parts, query: &Query, service: &str) -> Result<Self, Refused> {
+        Self::read_told(parts, query, service, None)
+    }
+
+    /// The same of a request for a service whose bodies are small and read before anything is done: it need not tell its body's digest.
+    /// What it says of that counts for nothing, and [`Self::of_body`] must be called before it is verified.
+    ///
+    /// # Errors
+    /// What cannot be read, or is for another service.
+    pub fn read_bodied(parts: &Parts, query: &Query, service: &str) -> Result<Self, Refused> {
+        Self::read_told(parts, query, service, Some("UNSIGNED-PAYLOAD"))
+    }
+
+    /// The same with the body, which the signature then covers whatever the request says of it.
+    ///
+    /// # Errors
+    /// [`Refused::TwoDigests`] where the request tells another digest than the body's.
+    pub fn of_body(mut self, body: &[u8]) -> Result<Self, Refused> {
+        let own = sha256(body);
+        let told = match self.payload {
+            Payload::Unsigned => true,
+            Payload::Digest(told) => HEXLOWER.encode(&told) == own,
+            Payload::SignedChunks { .. } | Payload::UnsignedChunks => false,
+        };
+        self.payload_text = own;
+        if told { Ok(self) } else { Err(Refused::TwoDigests) }
+    }
+
+    fn read_told(parts: &Parts, query: &Query, service: &str, untold: Option<&str>) -> Result<Self, Refused> {
         let authorization = single(parts, &AUTHORIZATION)?;
         if query.has("AWSAccessKeyId") || query.has("Signature") {
             return Err(Refused::Version2);
@@ -176,12 +204,12 @@ impl Claimed {
         match (authorization, presigned) {
             (None, false) => Err(Refused::Missing),
             (Some(_), true) => Err(Refused::Twice),
-            (Some(authorization), false) => Self::read_header(parts, authorization, service),
+            (Some(authorization), false) => Self::read_header(parts, authorization, service, untold),
             (None, true) => Self::read_query(parts, query, service),
         }
     }
 
-    fn read_header(parts: &Parts, authorization: &str, service: &str) -> Result<Self, Refused> {
+    fn read_header(parts: &Parts, authorization: &str, service: &str, untold: Option<&str>) -> Result<Self, Refused> {
         let bad = |what| Refused::Malformed(Place::Header, what);
         let Some(fields) = authorization.strip_prefix(ALGORITHM).filter(|rest| rest.starts_with([' ', '\t'])) else {
             return Err(Refused::Mechanism);
@@ -203,7 +231,8 @@ impl Claimed {
             return Err(bad(Malformed::MissingField));
         };
         let time = header(parts, AMZ_DATE)?.ok_or(Refused::Time)?;
-        let payload = header(parts, CONTENT_SHA256)?.ok_or(Refused::NoDigest)?;
+        let told = header(parts, CONTENT_SHA256)?;
+        let payload = told.or_else(|| untold.map(str::to_owned)).ok_or(Refused::NoDigest)?;
         let token = header(parts, SECURITY_TOKEN)?;
         Self::new(Form::Header, (credential, signed, signature), time, (token, payload), service)
     }
@@ -495,6 +524,43 @@ mod tests {
         assert!(verified("GET", target, &[]));
         assert!(!verified("GET", &target.replace("86400", "86401"), &[]));
         assert!(!verified("PUT", target, &[]));
+    }
+
+    /// What the service signs without a digest header: the canonical request ends with the digest of the body itself.
+    #[test]
+    fn a_body_that_is_here_is_covered_whatever_the_request_says_of_it() {
+        let body = b"Action=GetCallerIdentity&Version=2011-06-15";
+        let secret = Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned());
+        let now = "2013-05-24T00:10:00Z".parse().unwrap();
+        let signing = crate::Signing {
+            method: "POST",
+            host: "sts.example.com",
+            path: "/",
+            query: "",
+            header: ("content-type", "application/x-www-form-urlencoded"),
+            body_sha256: &sha256(body),
+            region: "",
+            service: "sts",
+        };
+        let who = crate::Signer { access_key_id: "AKID", secret_access_key: &secret, session_token: None };
+        let signed = crate::sign(&signing, &who, now);
+        let verified = |told: Option<&str>, sent: &[u8]| {
+            let request = http::Request::post("/").header("content-type", "application/x-www-form-urlencoded");
+            let request = request.header("x-amz-date", &signed.date).header("authorization", &signed.authorization);
+            let request = told.into_iter().fold(request, |request, told| request.header(CONTENT_SHA256, told));
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let query = Query::parse(None).unwrap();
+            let claimed = Claimed::read_bodied(&parts, &query, "sts")?.of_body(sent)?;
+            claimed.verify(&parts, "/", &query, "sts.example.com", &secret).map(drop)
+        };
+        assert_eq!(verified(None, body), Ok(()));
+        assert_eq!(verified(Some("UNSIGNED-PAYLOAD"), body), Ok(()));
+        assert_eq!(verified(Some(&sha256(body)), body), Ok(()));
+        assert_eq!(verified(Some(EMPTY), body), Err(Refused::TwoDigests));
+        for told in [None, Some("UNSIGNED-PAYLOAD")] {
+            assert_eq!(verified(told, b"Action=AssumeRole&Version=2011-06-15"), Err(Refused::Mismatch));
+        }
+        assert_eq!(verified(Some("STREAMING-UNSIGNED-PAYLOAD-TRAILER"), body), Err(Refused::TwoDigests));
     }
 
     #[test]

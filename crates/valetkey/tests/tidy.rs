@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("valetkey-database", &["valetkey-core", "valetkey-sqlite"]),
     ("valetkey-check", &["valetkey-core"]),
     ("valetkey-issuers", &["valetkey-core", "valetkey-check", "valetkey-sigv4"]),
-    ("valetkey-dialects", &["valetkey-core", "valetkey-check"]),
+    ("valetkey-dialects", &["valetkey-core", "valetkey-check", "valetkey-sigv4"]),
     ("valetkey-s3", &["valetkey-core", "valetkey-sigv4", "valetkey-sqlite"]),
     ("valetkey-delta", &["valetkey-core"]),
     ("valetkey-gateway", &["valetkey-core", "valetkey-s3"]),

@@ -11,6 +11,7 @@ use crate::id::GrantId;
 use crate::name::BucketName;
 use crate::scope::{Action, Path};
 use crate::snapshot::Snapshot;
+use crate::word::words;
 
 /// Why one action on one key is allowed or not: each grant of the caller's that came into question, and the verdict.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,25 +33,27 @@ pub struct Considered {
     pub verdict: Verdict,
 }
 
-/// What one grant says to an action on a key.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// It allows it.
-    Allows,
-    /// It is for another bucket.
-    OtherBucket,
-    /// It would, but a share made it: it answers only asks for that share.
-    OnlyThroughShare,
-    /// The key is outside its paths.
-    OutsidePaths,
-    /// The action is not one of its actions.
-    LacksAction,
-    /// It has not begun.
-    Early,
-    /// It has ended.
-    Ended,
-    /// It would, but the account is suspended.
-    AccountSuspended,
+words! {
+    /// What one grant says to an action on a key.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub enum Verdict {
+        /// It allows it.
+        Allows => "allows",
+        /// It is for another bucket.
+        OtherBucket => "other_bucket",
+        /// It would, but a share made it: it answers only asks for that share.
+        OnlyThroughShare => "only_through_share",
+        /// The key is outside its paths.
+        OutsidePaths => "outside_paths",
+        /// The action is not one of its actions.
+        LacksAction => "lacks_action",
+        /// It has not begun.
+        Early => "early",
+        /// It has ended.
+        Ended => "ended",
+        /// It would, but the account is suspended.
+        AccountSuspended => "account_suspended",
+    }
 }
 
 /// The most grants an explanation lists.

@@ -23,7 +23,7 @@ use valetkey_core::error::Stranger;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
-use crate::edge::{Call, Class, Dialect, Reply, Route, Shared, basic, bearer, no_headers, usual_headers};
+use crate::edge::{Call, Class, Dialect, Proof, Reply, Route, Shared, basic, bearer, no_headers, usual_headers};
 
 pub use version::Version;
 
@@ -164,7 +164,8 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
         base: String::new(),
         // Ours and others' longer claims below it win.
         claims: &["/api/v1"],
-        token,
+        proof: Proof::Token(token),
+        actions: None,
         row: error::row,
         body: error::body,
         body_type: "application/json",

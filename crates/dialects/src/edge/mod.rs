@@ -6,10 +6,13 @@
 //! envelope is known.
 
 mod cors;
+mod decode;
+mod form;
 mod heavy;
 mod limit;
 mod metric;
 mod number;
+mod proof;
 mod query;
 mod rates;
 mod read;
@@ -19,6 +22,7 @@ mod registrar;
 mod reply;
 mod route;
 mod serve;
+mod trail;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,19 +36,22 @@ use valetkey_core::nouns::parent::Parents;
 use valetkey_core::nouns::share::Shares;
 use valetkey_core::nouns::usage::Usage;
 use valetkey_core::nouns::workspace::Workspaces;
+use valetkey_core::port::Revocations;
 use valetkey_core::time::Entropy;
 use valetkey_core::vending::Vending;
 
 pub use cors::EXPOSED;
+pub use form::Form;
 pub use heavy::{Heavy, HeavyLimits, PIECE, Piece, Place, Stop, Telling};
 pub use limit::{Class, Limiter, Quota, WindowLeft, usual_headers};
+pub use proof::{Proof, Signature, Unproven};
 pub use query::{Query, Words};
 pub use rates::{RateLimits, Window};
 pub use read::{basic, bearer, json};
 pub use refusal::{Refused, Row};
 pub use registrar::Registrar;
 pub use reply::Reply;
-pub use route::{Authority, Call, Dialect, Entry, Large, Params, Plain, Route, no_headers};
+pub use route::{Actions, Authority, Call, Dialect, Entry, Large, Params, Plain, Route, no_headers};
 pub use serve::Service;
 #[cfg(test)]
 pub(crate) use serve::router;
@@ -69,6 +76,8 @@ pub struct Shared {
     pub keyring: SharedKeyring,
     /// The parent access keys.
     pub parents: Arc<dyn Parents>,
+    /// Which credentials were ended early.
+    pub leases: Arc<dyn Revocations>,
     /// The bytes of bodies that may be held at once.
     pub bodies: Arc<Budget>,
     /// Makes the answers that are too heavy for the runtime.
@@ -98,3 +107,8 @@ impl Default for EdgeLimits {
 /// rate-limited by it; without it they share one allowance.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
+
+/// The path that a request is served under when it came in by another door than the API's own, put into its extensions by whoever
+/// lets it in there. What it signed is the path that it names itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Mounted(pub &'static str);

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::percent_decode;
 use valetkey_core::name::shortened;
 use valetkey_core::{Error, Kind};
+
+use super::decode::decoded;
+use super::form::Form;
 
 /// The longest query that is read, in bytes: what most servers take of a whole request line.
 const LONGEST: usize = 8 * 1024;
@@ -83,7 +85,22 @@ impl Words {
             }
             found.push((known, decoded(value)?));
         }
-        Ok(Query(found))
+        Ok(Query(found.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect()))
+    }
+
+    /// What a form says, of which everything must be known. A known name may have numbered parts: `Tags.member.N.Key`.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub(super) fn of(self, form: &Form) -> Result<Query, Error> {
+        let mut query = Query::default();
+        for name in form.names() {
+            if !self.known.contains(&&*numberless(name)) {
+                return Err(unknown(name, self.known).at(name.to_owned()));
+            }
+            query.0.push((name.to_owned().into(), form.get(name).unwrap_or_default().to_owned()));
+        }
+        Ok(query)
     }
 
     fn refuses(self, name: &str) -> bool {
@@ -97,12 +114,18 @@ impl Words {
 
 /// The query parameters of a request.
 #[derive(Clone, Default, Debug)]
-pub struct Query(Vec<(&'static str, String)>);
+pub struct Query(Vec<(Cow<'static, str>, String)>);
 
 impl Query {
     /// The value of a parameter, if it is there.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The parameters whose names start so, in the order they came.
+    pub fn all<'q>(&'q self, start: &'q str) -> impl Iterator<Item = (&'q str, &'q str)> {
+        let all = self.0.iter().map(|(name, value)| (&**name, value.as_str()));
+        all.filter(move |(name, _)| name.starts_with(start))
     }
 
     /// The value of a yes-or-no parameter.
@@ -171,25 +194,13 @@ fn unknown(name: &str, allowed: &[&str]) -> Error {
     Error::new(Kind::Invalid, format!("unknown parameter `{}`; {known}", shortened(name)))
 }
 
-fn decoded(text: &str) -> Result<String, Error> {
-    let spaced = if text.contains('+') { Cow::Owned(text.replace('+', " ")) } else { Cow::Borrowed(text) };
-    percent(&spaced, "query")
-}
-
-/// Percent-decodes once. What a lenient decoder would let through as it is (`%zz`) is refused.
-pub(super) fn percent(text: &str, what: &str) -> Result<String, Error> {
-    let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
-        let (_, after) = rest.split_at(at + 1);
-        if !after.get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
-            return Err(Error::new(Kind::Malformed, format!("the {what} has a `%` without two hexadecimal digits")));
-        }
-        rest = after;
-    }
-    percent_decode(text.as_bytes())
-        .decode_utf8()
-        .map(Cow::into_owned)
-        .map_err(|_| Error::new(Kind::Malformed, format!("the {what} is not UTF-8")))
+/// A name with `N` for each number in it that is written as numbers are.
+fn numberless(name: &str) -> String {
+    let is_number = |part: &&str| {
+        part.len() <= 3 && !part.starts_with('0') && !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let parts: Vec<&str> = name.split('.').map(|part| if is_number(&part) { "N" } else { part }).collect();
+    parts.join(".")
 }
 
 #[cfg(test)]
@@ -197,7 +208,10 @@ mod tests {
     use super::*;
 
     fn read(raw: &str) -> Result<Vec<(&'static str, String)>, (Kind, String)> {
-        Words::only(&["a", "b"]).read(Some(raw)).map(|query| query.0).map_err(|error| (error.kind(), error.to_string()))
+        Words::only(&["a", "b"])
+            .read(Some(raw))
+            .map(|query| query.0.into_iter().map(|(name, value)| (&*name.into_owned().leak(), value)).collect())
+            .map_err(|error| (error.kind(), error.to_string()))
     }
 
     #[test]

@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode, header};
 use valetkey_core::error::Stranger;
 use valetkey_core::{Error, Kind};
 
+use super::proof::Proof;
 use super::refusal::Refused;
 use super::route::Dialect;
 
@@ -31,7 +32,7 @@ pub(super) fn response(
     *response.status_mut() = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(dialect.body_type));
-    if let Kind::Unauthenticated(why) = error.kind() {
+    if let (Kind::Unauthenticated(why), Proof::Token(_)) = (error.kind(), dialect.proof) {
         // RFC 6750, section 3: a token that was sent and not taken is named, one that was not sent is only asked for.
         headers.insert(
             header::WWW_AUTHENTICATE,

@@ -7,14 +7,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderMap, Method, Uri};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use jiff::Timestamp;
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::lease::Revoker;
 use valetkey_core::{Error, Kind};
 
+use super::decode::percent;
+use super::form::Form;
 use super::limit::{Class, Quota};
-use super::query::{Query, Words, percent};
+use super::proof::Proof;
+use super::query::{Query, Words};
 use super::refusal::{Refused, Row};
 use super::reply::Reply;
 
@@ -30,8 +34,10 @@ pub struct Dialect {
     pub alias: Option<(&'static str, &'static str)>,
     /// Its routes.
     pub routes: Vec<Route>,
-    /// Where its callers carry their token.
-    pub token: fn(&HeaderMap) -> Result<Cow<'_, str>, Error>,
+    /// How its callers prove who they are.
+    pub proof: Proof,
+    /// How its routes of one path are told apart, where a form says what is asked for.
+    pub actions: Option<Actions>,
     /// Its status and code for each kind of refusal.
     pub row: fn(Kind) -> Row,
     /// Its envelope.
@@ -43,6 +49,43 @@ pub struct Dialect {
     /// How it tells callers what is left of their allowance; [`super::usual_headers`] for the usual ones.
     pub quota: fn(&Quota<'_>, &mut HeaderMap),
 }
+
+/// Operations that are named in a form, as AWS' query APIs do: by the parameter `Action`, in the query or in the body.
+pub struct Actions {
+    /// The version of the API, where a request says one.
+    pub version: &'static str,
+    /// The refusal of an action that there is not, or of a form without one.
+    pub unknown: fn(Option<&str>) -> Error,
+}
+
+impl Actions {
+    /// What a request says, in its query and in its body together. What proves it stands beside that.
+    pub(super) fn form(&self, query: Option<&str>, headers: &HeaderMap, body: &[u8]) -> Result<Form, Error> {
+        let in_query = Form::read(query.unwrap_or_default().as_bytes())?;
+        let in_query = in_query.without(|name| valetkey_sigv4::is_proof(&name.to_ascii_lowercase()));
+        let form = if body.is_empty() { in_query } else { in_query.and(Self::body(headers, body)?)? };
+        let named = form.get("Version");
+        if named.is_some_and(|version| version != self.version) {
+            return Err((self.unknown)(form.get("Action")).at("Version"));
+        }
+        Ok(form.without(|name| name == "Version"))
+    }
+
+    fn body(headers: &HeaderMap, body: &[u8]) -> Result<Form, Error> {
+        let told = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let is_form = told.split(';').next().is_some_and(|told| told.trim().eq_ignore_ascii_case(FORM));
+        if !is_form {
+            return Err(Error::new(
+                Kind::Malformed,
+                format!("the body is not declared to be a form; send `content-type: {FORM}`"),
+            ));
+        }
+        Form::read(body)
+    }
+}
+
+/// What a form says that it is.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// For dialects whose refusals have no headers of their own.
 pub fn no_headers(_: &Refused<'_>, _: &mut HeaderMap) {}
@@ -79,6 +122,8 @@ pub struct Call {
     pub body: Bytes,
     /// What stands in the path where the route has `{name}`.
     pub params: Params,
+    /// The request's id, as the answer's header has it.
+    pub request_id: HeaderValue,
 }
 
 /// Proof that who changes something may: made here alone, of a caller that was proven when all of its request had come, on a route
@@ -161,6 +206,10 @@ pub struct Route {
     pub method: Method,
     /// Its path; `{name}` stands for one segment.
     pub path: &'static str,
+    /// The operation, where a form says it and the path does not; empty elsewhere.
+    pub action: &'static str,
+    /// How its callers prove who they are, where it is not as for the dialect's other routes.
+    pub proof: Option<Proof>,
     /// Which allowance of the caller's it takes from.
     pub class: Class,
     /// The least role that is let in.
@@ -175,7 +224,29 @@ pub struct Route {
 
 impl Route {
     fn new(method: Method, path: &'static str, class: Class, entry: Entry) -> Self {
-        Self { method, path, class, needs: Role::Member, words: Words::only(&[]), large: None, entry }
+        Self {
+            method,
+            path,
+            action: "",
+            proof: None,
+            class,
+            needs: Role::Member,
+            words: Words::only(&[]),
+            large: None,
+            entry,
+        }
+    }
+
+    /// The same for requests whose form says this action.
+    #[must_use]
+    pub fn action(self, action: &'static str) -> Self {
+        Self { action, ..self }
+    }
+
+    /// The same for who proves itself in this way.
+    #[must_use]
+    pub fn proven(self, proof: Proof) -> Self {
+        Self { proof: Some(proof), ..self }
     }
 
     /// The same for nobody with a lesser role.
@@ -268,7 +339,11 @@ impl Route {
         self.method == Method::GET && self.class != Class::Credentials
     }
 
-    fn fits(&self, path: &str) -> bool {
+    fn fits(&self, path: &str, action: Option<&str>) -> bool {
+        action.is_none_or(|action| action == self.action) && self.fits_path(path)
+    }
+
+    fn fits_path(&self, path: &str) -> bool {
         if !self.path.contains('{') {
             return self.path == path;
         }
@@ -326,16 +401,16 @@ impl Dialect {
         })
     }
 
-    /// What a path and a method lead to. One slash more or less at the end is the same route.
-    pub(super) fn find(&self, method: &Method, path: &str) -> Result<Found<'_>, Error> {
+    /// What a path and a method lead to, and an action where a form has said one. One slash more or less at the end is the same route.
+    pub(super) fn find(&self, method: &Method, path: &str, action: Option<&str>) -> Result<Found<'_>, Error> {
         let Some(path) = self.routed(path) else { return Ok(Found::Nothing) };
-        let found = self.exactly(method, &path)?;
+        let found = self.exactly(method, &path, action)?;
         if let Found::Route(..) = found {
             return Ok(found);
         }
         let other = match path.strip_suffix('/') {
-            Some(without) => self.exactly(method, without)?,
-            None => self.exactly(method, &format!("{path}/"))?,
+            Some(without) => self.exactly(method, without, action)?,
+            None => self.exactly(method, &format!("{path}/"), action)?,
         };
         Ok(match (found, other) {
             (_, other @ Found::Route(..)) | (Found::Nothing, other) => other,
@@ -343,11 +418,11 @@ impl Dialect {
         })
     }
 
-    fn exactly(&self, method: &Method, path: &str) -> Result<Found<'_>, Error> {
+    fn exactly(&self, method: &Method, path: &str, action: Option<&str>) -> Result<Found<'_>, Error> {
         let mut others = Vec::new();
         let mut got = None;
         for route in &self.routes {
-            if route.fits(path) {
+            if route.fits(path, action) {
                 if route.method == *method {
                     return Ok(Found::Route(route, route.params(path)?));
                 }

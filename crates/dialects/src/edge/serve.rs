@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::iter;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -17,26 +17,26 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::Timestamp;
-use valetkey_core::access;
 use valetkey_core::account::Standing;
 use valetkey_core::audit::Author;
 use valetkey_core::caller::{Caller, Role};
+use valetkey_core::error::Noun;
 use valetkey_core::fair::Share;
-use valetkey_core::flood::{Flood, Passed};
 use valetkey_core::id::AccountId;
 use valetkey_core::lease::Refusal;
-use valetkey_core::name::redacted;
 use valetkey_core::nouns::usage::Origin;
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
-use super::limit::{Class, Key, Limiter, Quota};
+use super::limit::{Class, Key, Limiter};
 use super::number::{Numbers, REQUEST_ID, request_id};
+use super::proof::Proof;
 use super::reply::{Ended, Reply};
-use super::route::{Authority, Call, Dialect, Entry, Found, Params, Plain, Route};
-use super::{EdgeLimits, Peer, Shared, cors, metric, read, refuse};
+use super::route::{Actions, Authority, Call, Dialect, Entry, Found, Params, Plain, Route};
+use super::trail::{Trail, log};
+use super::{EdgeLimits, Mounted, Peer, Shared, cors, metric, proof, read, refuse};
 
 /// The longest path that is routed, in bytes: what most servers take of a whole request line.
 const LONGEST_PATH: usize = 8 * 1024;
@@ -136,19 +136,6 @@ pub(crate) fn router(shared: Arc<Shared>, limits: EdgeLimits, dialects: Vec<Dial
     Ok(axum::Router::new().fallback_service(Service::new(shared, limits, dialects)?))
 }
 
-/// What is known of a request when it ends, however it ends.
-#[derive(Default)]
-struct Trail<'a> {
-    route: Option<&'a Route>,
-    caller: Option<Arc<Caller>>,
-    allow: Option<HeaderValue>,
-    quota: Option<Quota<'a>>,
-    /// Whether a stranger's allowance was taken from already.
-    counted: bool,
-    /// The address it came from.
-    peer: Option<IpAddr>,
-}
-
 async fn serve(edge: &Edge, request: Request) -> Response {
     let started = Instant::now();
     let now = edge.shared.vending.now();
@@ -156,13 +143,13 @@ async fn serve(edge: &Edge, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let id = request_id(&parts.headers, number);
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
-    let (dialect, numbers) = edge.claimed(parts.uri.path());
+    let (dialect, numbers) = edge.claimed(mounted(&parts));
     if let Some(response) = edge.preflight(dialect, &parts, peer, now) {
         return response;
     }
     let (method, origin) = (parts.method.clone(), parts.headers.get(header::ORIGIN).cloned());
-    let mut trail = Trail { peer, ..Trail::default() };
-    let answer = edge.answer(dialect, &mut trail, (parts, body), peer, now);
+    let mut trail = Trail { peer, id: Some(id.clone()), ..Trail::default() };
+    let answer = edge.answer(dialect, &mut trail, (parts, body), now);
     let outcome = match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(outcome) => outcome,
         Err(panic) => Err(Error::internal(format!("a handler panicked: {}", words_of(&*panic)))),
@@ -232,8 +219,8 @@ impl Edge {
     fn preflight(&self, dialect: &Dialect, parts: &Parts, peer: Option<IpAddr>, now: Timestamp) -> Option<Response> {
         let rules = self.limits.cors.as_ref()?;
         let method = cors::asked(&parts.method, &parts.headers)?;
-        let path = parts.uri.path();
-        let found = if path.len() > LONGEST_PATH { None } else { dialect.find(&method, path).ok() };
+        let path = mounted(parts);
+        let found = if path.len() > LONGEST_PATH { None } else { dialect.find(&method, path, None).ok() };
         let Some(Found::Route(route, _)) = found else { return None };
         // Who has no allowance left is told so by what follows.
         let quota = self.limiter.take(Key::peer(peer), now);
@@ -248,44 +235,121 @@ impl Edge {
         dialect: &'a Dialect,
         trail: &mut Trail<'a>,
         (parts, body): (Parts, Body),
-        peer: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Reply, Error> {
-        let path = parts.uri.path();
-        if path.len() > LONGEST_PATH {
+        let path = mounted(&parts).len();
+        if path > LONGEST_PATH {
             return Err(Error::new(Kind::Malformed, format!("the path is longer than {LONGEST_PATH} bytes")));
         }
-        let (route, params) = match dialect.find(&parts.method, path)? {
-            Found::Route(route, params) => (route, params),
-            Found::OtherMethods(routes) => {
-                let mut names: Vec<&str> = routes.iter().map(|route| route.method.as_str()).collect();
-                if routes.iter().any(|route| route.has_head()) && !names.contains(&"HEAD") {
-                    names.push("HEAD");
-                }
-                let names = names.join(", ");
-                trail.allow = HeaderValue::from_str(&names).ok();
-                return Err(Error::new(Kind::WrongMethod, format!("this route takes {names}")));
-            }
-            Found::Nothing => return Err(Error::not_found(valetkey_core::error::Noun::Route)),
-        };
+        let (route, params) = routed(dialect, trail, &parts, None)?;
         trail.route = Some(route);
+        if let Some(actions) = &dialect.actions {
+            return self.answer_action(dialect, (actions, route), trail, (parts, body), now).await;
+        }
         match &route.entry {
             Entry::Open(handler) => {
-                // Before anything is done for who is not known.
-                trail.counted = true;
-                trail.quota = self.limiter.take(Key::peer(peer), now);
-                if let Some(secs) = trail.quota.as_ref().and_then(|quota| quota.retry_after_secs) {
-                    return Err(too_many(secs));
-                }
+                self.let_stranger_in(trail, now)?;
                 let mut held = self.hold(STRANGERS)?;
                 let body = self.body(route, body, &mut held).await?;
-                let author = Author { from: peer, ..Author::SERVER };
+                let author = Author { from: trail.peer, ..Author::SERVER };
                 let plain = Plain { now, uri: parts.uri, headers: parts.headers, body, params };
                 author.during(handler(plain)).await
             }
             Entry::Token(_) | Entry::Change(_) => {
                 self.answer_known(dialect, trail, (route, params), (parts, body), now).await
             }
+        }
+    }
+
+    /// Takes from a stranger's allowance, before anything is done for it.
+    fn let_stranger_in<'a>(&'a self, trail: &mut Trail<'a>, now: Timestamp) -> Result<(), Error> {
+        trail.counted = true;
+        trail.quota = self.limiter.take(Key::peer(trail.peer), now);
+        match trail.quota.as_ref().and_then(|quota| quota.retry_after_secs) {
+            Some(secs) => Err(too_many(secs)),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets in a caller that was proven: counts it, and refuses it where it is too many, not served or not let in.
+    async fn let_in<'a>(
+        &'a self,
+        trail: &mut Trail<'a>,
+        caller: &Arc<Caller>,
+        route: &Route,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        trail.caller = Some(Arc::clone(caller));
+        self.shared.usage.request(caller.account, caller.token, Origin::Api, now);
+        trail.quota = self.limiter.take_of(caller, route.class, now);
+        if let Some(secs) = trail.quota.as_ref().and_then(|quota| quota.retry_after_secs) {
+            return Err(too_many(secs));
+        }
+        if route.class != Class::Credentials {
+            self.in_standing(caller, now).await?;
+        }
+        route.admits(caller.role)
+    }
+
+    /// Answers where a form says what is asked for. It is read before anybody is known, so until then it is a stranger's; and who says
+    /// to have signed it with a key that is not there does not have it read.
+    async fn answer_action<'a>(
+        &'a self,
+        dialect: &'a Dialect,
+        (actions, some): (&Actions, &'a Route),
+        trail: &mut Trail<'a>,
+        (parts, body): (Parts, Body),
+        now: Timestamp,
+    ) -> Result<Reply, Error> {
+        match dialect.proof {
+            Proof::Signature(of) if proof::is_signed(&parts) => proof::look(&self.shared, of, &parts, now).await?,
+            Proof::Signature(_) | Proof::Token(_) | Proof::Field(..) => self.let_stranger_in(trail, now)?,
+        }
+        let mut held = self.hold(STRANGERS)?;
+        let body = self.body(some, body, &mut held).await?;
+        // SECURITY: the body may have taken long to come; what it asks for must not outlive what proves its sender.
+        let now = self.shared.vending.now();
+        let mut form = actions.form(parts.uri.query(), &parts.headers, &body)?;
+        let action = form.get("Action").map(str::to_owned);
+        let (route, params) = match routed(dialect, trail, &parts, Some(action.as_deref().unwrap_or_default())) {
+            Err(error) if error.kind() == Kind::NotFound(Noun::Route) => {
+                return Err((actions.unknown)(action.as_deref()));
+            }
+            found => found?,
+        };
+        trail.route = Some(route);
+        let shared = &self.shared;
+        let caller = match route.proof.unwrap_or(dialect.proof) {
+            Proof::Token(find) => proof::by_token(shared, dialect.name, &find(&parts.headers)?, now).await?,
+            Proof::Field(name, worded) => {
+                proof::by_field(shared, dialect.name, (name, worded), form.take(name), now).await?
+            }
+            Proof::Signature(of) => {
+                // A URL makes no credential: who sees it would have one.
+                let bears = route.method == Method::GET && route.class != Class::Credentials;
+                proof::by_signature(shared, of, (&parts, &body), bears, now).await?
+            }
+        };
+        self.let_in(trail, &caller, route, now).await?;
+        let query = route.words.of(&form.without(|name| name == "Action"))?;
+        let Parts { headers, method, .. } = parts;
+        self.handle(
+            trail,
+            route,
+            Call { caller, now, method, headers, query, body: Bytes::new(), params, request_id: trail.id() },
+        )
+        .await
+    }
+
+    /// Has the route's handler answer. What is changed from here on is changed by the caller's token.
+    async fn handle(&self, trail: &Trail<'_>, route: &Route, call: Call) -> Result<Reply, Error> {
+        let author = Author { token: Some(call.caller.token), caller: Some(call.caller.id), from: trail.peer };
+        let authority = Authority::new(&call.caller, call.now);
+        match &route.entry {
+            // Not one that comes here.
+            Entry::Open(_) => Err(Error::internal("a route for anyone asks who it is")),
+            Entry::Token(handler) => author.during(handler(call)).await,
+            Entry::Change(handler) => author.during(handler((call, authority))).await,
         }
     }
 
@@ -299,18 +363,10 @@ impl Edge {
         now: Timestamp,
     ) -> Result<Reply, Error> {
         let caller = self.identify(dialect, &parts.headers, now).await?;
-        trail.caller = Some(Arc::clone(&caller));
-        self.shared.usage.request(caller.account, caller.token, Origin::Api, now);
-        trail.quota = self.limiter.take_of(&caller, route.class, now);
-        if let Some(secs) = trail.quota.as_ref().and_then(|quota| quota.retry_after_secs) {
-            return Err(too_many(secs));
-        }
-        if route.class != Class::Credentials {
-            self.in_standing(&caller, now).await?;
-        }
-        route.admits(caller.role)?;
+        self.let_in(trail, &caller, route, now).await?;
         let query = route.words.read(parts.uri.query())?;
         let Parts { headers, method, .. } = parts;
+        let request_id = trail.id();
         let call = |caller, now, body| Call {
             caller,
             now,
@@ -319,6 +375,7 @@ impl Edge {
             query: query.clone(),
             body,
             params: params.clone(),
+            request_id: request_id.clone(),
         };
         if let Some(large) = &route.large
             && let Err(error) = (large.decide)(call(Arc::clone(&caller), now, Bytes::new())).await
@@ -331,16 +388,8 @@ impl Edge {
         let waited = !body.is_end_stream();
         let body = self.body(route, body, &mut held).await?;
         let (caller, now) = if waited { self.again(dialect, &headers, route).await? } else { (caller, now) };
-        // What is changed from here on is changed by this token.
-        let author = Author { token: Some(caller.token), caller: Some(caller.id), from: trail.peer };
-        let authority = Authority::new(&caller, now);
-        let call = Call { caller, now, method, headers, query, body, params };
-        match &route.entry {
-            // Not one that comes here.
-            Entry::Open(_) => Err(Error::internal("a route for anyone asks who it is")),
-            Entry::Token(handler) => author.during(handler(call)).await,
-            Entry::Change(handler) => author.during(handler((call, authority))).await,
-        }
+        self.handle(trail, route, Call { caller, now, method, headers, query, body, params, request_id: trail.id() })
+            .await
     }
 
     /// Room for a body that an account sends, which is given back when the request was answered.
@@ -374,16 +423,11 @@ impl Edge {
     }
 
     async fn identify(&self, dialect: &Dialect, headers: &HeaderMap, now: Timestamp) -> Result<Arc<Caller>, Error> {
-        let presented = (dialect.token)(headers)?;
-        let token = if presented.starts_with(access::PREFIX) {
-            access::open(&self.shared.keyring.load(), dialect.name, &presented, now)?
-        } else {
-            PlainToken::parse(&presented)?.digest()
-        };
-        let caller = self.shared.vending.directory.caller_by_digest(token, now).await?;
-        // The directory checked it; what it keeps may be older than this instant.
-        caller.in_time(now)?;
-        Ok(caller)
+        match dialect.proof {
+            Proof::Token(find) => proof::by_token(&self.shared, dialect.name, &find(headers)?, now).await,
+            // These prove a request with its body; their dialects name their routes in forms.
+            Proof::Field(..) | Proof::Signature(_) => Err(Error::internal("a route by path has a proof of forms")),
+        }
     }
 
     /// Refuses the callers of a suspended account. For credentials policy does.
@@ -430,22 +474,40 @@ impl Edge {
     }
 }
 
-fn too_many(secs: u32) -> Error {
-    Error::new(Kind::RateLimited, format!("too many requests; try again in {secs} s")).retry_after(secs)
+/// The path that a request is routed by: its own, or the one that it is served under where it came in by another door.
+fn mounted(parts: &Parts) -> &str {
+    parts.extensions.get::<Mounted>().map_or_else(|| parts.uri.path(), |at| at.0)
 }
 
-/// Refusals that are logged in a second: anyone can cause them.
-static REFUSALS: Flood = Flood::new(100);
-/// Where the seconds are counted from.
-static STARTED: OnceLock<Instant> = OnceLock::new();
-
-/// Whether one more refusal may be logged now. Each that is not is counted.
-fn may_log() -> Option<Passed> {
-    let passed = REFUSALS.pass(STARTED.get_or_init(Instant::now).elapsed().as_secs());
-    if passed.is_none() {
-        metrics::counter!("vk_refusals_not_logged_total", "listener" => "api").increment(1);
+/// The route of a request. An action is only asked for where a form has said it.
+fn routed<'a>(
+    dialect: &'a Dialect,
+    trail: &mut Trail<'_>,
+    parts: &Parts,
+    action: Option<&str>,
+) -> Result<(&'a Route, Params), Error> {
+    match dialect.find(&parts.method, mounted(parts), action)? {
+        Found::Route(route, params) => Ok((route, params)),
+        Found::OtherMethods(routes) => {
+            let mut names: Vec<&str> = Vec::new();
+            for name in routes.iter().map(|route| route.method.as_str()) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+            if routes.iter().any(|route| route.has_head()) && !names.contains(&"HEAD") {
+                names.push("HEAD");
+            }
+            let names = names.join(", ");
+            trail.allow = HeaderValue::from_str(&names).ok();
+            Err(Error::new(Kind::WrongMethod, format!("this route takes {names}")))
+        }
+        Found::Nothing => Err(Error::not_found(Noun::Route)),
     }
-    passed
+}
+
+fn too_many(secs: u32) -> Error {
+    Error::new(Kind::RateLimited, format!("too many requests; try again in {secs} s")).retry_after(secs)
 }
 
 fn words_of(panic: &(dyn Any + Send)) -> &str {
@@ -454,81 +516,4 @@ fn words_of(panic: &(dyn Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("without words")
-}
-
-/// One line for each request: quiet for success, with the words for the log for refusals. Nothing a client sent is in it
-/// but the request id, which was checked, and what a refusal says.
-fn log(
-    dialect: &Dialect,
-    trail: &Trail<'_>,
-    error: Option<&Error>,
-    status: StatusCode,
-    id: &HeaderValue,
-    number: u64,
-    took_us: u128,
-) {
-    let route = trail.route.map_or("-", |route| route.path);
-    let caller = trail.caller.as_ref().map(|caller| tracing::field::display(caller.id));
-    let account = trail.caller.as_ref().map(|caller| tracing::field::display(caller.account));
-    let address = trail.peer.map(tracing::field::display);
-    let (dialect, id, status) = (dialect.name, id.to_str().unwrap_or_default(), status.as_u16());
-    let Some(error) = error else {
-        tracing::debug!(
-            dialect,
-            route,
-            status,
-            caller.id = caller,
-            caller.account = account,
-            client.address = address,
-            request.id = id,
-            request.number = number,
-            took_us,
-            "answered"
-        );
-        return;
-    };
-    let kind = error.kind().slug();
-    let mut sources = String::new();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        sources.push_str(if sources.is_empty() { "" } else { ": " });
-        sources.push_str(&redacted(&cause.to_string()));
-        source = cause.source();
-    }
-    let source = (!sources.is_empty()).then_some(sources);
-    let detail = error.detail();
-    if status >= 500 {
-        tracing::error!(
-            dialect,
-            route,
-            status,
-            kind,
-            detail,
-            source,
-            caller.id = caller,
-            caller.account = account,
-            client.address = address,
-            request.id = id,
-            request.number = number,
-            took_us,
-            "failed: {error}"
-        );
-    } else if let Some(Passed { held_back }) = may_log() {
-        tracing::info!(
-            dialect,
-            route,
-            status,
-            kind,
-            detail,
-            source,
-            held_back,
-            caller.id = caller,
-            caller.account = account,
-            client.address = address,
-            request.id = id,
-            request.number = number,
-            took_us,
-            "refused: {error}"
-        );
-    }
 }

@@ -65,19 +65,6 @@ pub(super) struct Explanation {
     unlisted: usize,
 }
 
-const fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Allows => "allows",
-        Verdict::OtherBucket => "other_bucket",
-        Verdict::OnlyThroughShare => "only_through_share",
-        Verdict::OutsidePaths => "outside_paths",
-        Verdict::LacksAction => "lacks_action",
-        Verdict::Early => "early",
-        Verdict::Ended => "ended",
-        Verdict::AccountSuspended => "account_suspended",
-    }
-}
-
 /// Explains whether a caller may do something to a key, and why.
 #[utoipa::path(post, operation_id = "explain", path = "/api/v1/explain", tag = "explain", request_body = ExplainRequest, responses(
     (status = 200, description = "The explanation", body = Explanation),
@@ -124,7 +111,7 @@ pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Er
         considered: found
             .considered
             .iter()
-            .map(|one| Considered { grant: named(&one.grant), verdict: word(one.verdict), share: share(one) })
+            .map(|one| Considered { grant: named(&one.grant), verdict: one.verdict.as_str(), share: share(one) })
             .collect(),
         unlisted: found.unlisted,
     })
@@ -166,7 +153,7 @@ async fn subject(
     // Its grants are no answer: whatever they say, it is refused.
     standing.served().map_err(|error| error.at("caller"))?;
     // Only asked about, never acted as: the token is the asking one's.
-    Ok(Caller { id, account, name, role, token: own.token, token_until: None })
+    Ok(Caller { id, account, name, role, token: own.token, token_until: None, held: None })
 }
 
 /// Who is asking.
@@ -196,7 +183,7 @@ pub(super) struct Me {
 pub(super) async fn me(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let account = native.account(&call, None).await?;
     let balance = native.shared.usage.balance(account.id).await?;
-    let Caller { id, account: _, name, role, token, token_until } = &*call.caller;
+    let Caller { id, account: _, name, role, token, token_until, held: _ } = &*call.caller;
     Reply::json(&Me {
         id: id.to_string(),
         name: name.to_string(),

@@ -45,7 +45,7 @@ use valetkey_core::cors::CorsRules;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
 use valetkey_core::nouns::table::TableLogs;
 
-use crate::edge::{Authority, Call, Class, Dialect, Reply, Route, Shared, bearer, no_headers, usual_headers};
+use crate::edge::{Authority, Call, Class, Dialect, Proof, Reply, Route, Shared, bearer, no_headers, usual_headers};
 
 use self::api::operations::{self as op, Operation};
 use self::state::Native;
@@ -142,7 +142,8 @@ pub fn dialect(
             "/api/v1/share-links",
             "/openapi.json",
         ],
-        token: bearer,
+        proof: Proof::Token(bearer),
+        actions: None,
         row: error::row,
         refused: no_headers,
         quota: usual_headers,

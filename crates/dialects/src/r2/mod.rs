@@ -17,7 +17,7 @@ use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::id::AccountId;
 use valetkey_core::{Error, Kind};
 
-use crate::edge::{Call, Class, Dialect, Reply, Route, Shared, bearer, usual_headers};
+use crate::edge::{Call, Class, Dialect, Proof, Reply, Route, Shared, bearer, usual_headers};
 
 /// The dialect's name in the ledger, logs and metrics.
 pub const NAME: &str = "r2";
@@ -44,7 +44,8 @@ pub fn dialect(shared: &Arc<Shared>) -> Dialect {
         base: String::new(),
         // Clients are given a base URL that ends in `/client/v4`; some leave it out.
         claims: &["/client/v4", "/accounts", "/user"],
-        token,
+        proof: Proof::Token(token),
+        actions: None,
         row: error::row,
         refused: error::headers,
         quota: usual_headers,

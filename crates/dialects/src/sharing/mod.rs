@@ -34,7 +34,7 @@ use valetkey_core::port::UrlSigner;
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
-use crate::edge::{Call, Class, Dialect, Plain, Reply, Route, Shared, basic, bearer, usual_headers};
+use crate::edge::{Call, Class, Dialect, Plain, Proof, Reply, Route, Shared, basic, bearer, usual_headers};
 
 /// The dialect's name in the ledger, logs and metrics.
 pub const NAME: &str = "sharing";
@@ -132,7 +132,8 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, urls: Option<Urls>) -> 
         alias: None,
         base: settings.prefix,
         claims: &[""],
-        token,
+        proof: Proof::Token(token),
+        actions: None,
         row: error::row,
         body: error::body,
         body_type: JSON,

@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use valetkey_core::error::Stranger;
 use valetkey_core::id::TokenId;
@@ -14,7 +13,7 @@ use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind, Secret, access};
 
 use super::{NAME, Sharing, json_reply};
-use crate::edge::{Call, Plain, Reply, basic};
+use crate::edge::{Call, Form, Plain, Reply, basic};
 
 /// How long access tokens live; never longer than the token they stand for.
 const LIFETIME: Lifetime = Lifetime::secs(3600);
@@ -27,42 +26,13 @@ fn unknown_client() -> Error {
     refused(Kind::Unauthenticated(Stranger::Unknown), "invalid_client", "the client's id or secret is not known")
 }
 
-/// The fields of a form, each at most once.
-struct Form(Vec<(String, Secret<String>)>);
-
-impl Form {
-    fn read(body: &[u8]) -> Result<Self, Error> {
-        let unread = || refused(Kind::Invalid, "invalid_request", "the body is not a form of fields, each given once");
-        let text = std::str::from_utf8(body).map_err(|_| unread())?;
-        let decoded = |part: &str| {
-            let part = part.replace('+', " ");
-            percent_decode_str(&part).decode_utf8().map(std::borrow::Cow::into_owned).map_err(|_| unread())
-        };
-        let mut fields: Vec<(String, Secret<String>)> = Vec::new();
-        for pair in text.trim().split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').ok_or_else(unread)?;
-            let (name, value) = (decoded(name)?, decoded(value)?);
-            if fields.iter().any(|(known, _)| *known == name) {
-                return Err(unread());
-            }
-            fields.push((name, Secret::new(value)));
-        }
-        Ok(Self(fields))
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.reveal().as_str())
-    }
-
-    fn check_grant_type(&self) -> Result<(), Error> {
-        match self.get("grant_type") {
-            Some("client_credentials") => Ok(()),
-            Some(_) => {
-                let said = "the grant type is not `client_credentials`";
-                Err(refused(Kind::Invalid, "unsupported_grant_type", said))
-            }
-            None => Err(refused(Kind::Invalid, "invalid_request", "there is no `grant_type`")),
-        }
+fn form(body: &[u8]) -> Result<Form, Error> {
+    let said = "the body is not a form of fields, each given once";
+    let form = Form::read(body).map_err(|_| refused(Kind::Invalid, "invalid_request", said))?;
+    match form.get("grant_type") {
+        Some("client_credentials") => Ok(form),
+        Some(_) => Err(refused(Kind::Invalid, "unsupported_grant_type", "the grant type is not `client_credentials`")),
+        None => Err(refused(Kind::Invalid, "invalid_request", "there is no `grant_type`")),
     }
 }
 
@@ -75,8 +45,7 @@ struct Answer<'a> {
 
 /// `POST /oauth/token`.
 pub(super) async fn token(sharing: Arc<Sharing>, plain: Plain) -> Result<Reply, Error> {
-    let form = Form::read(&plain.body)?;
-    form.check_grant_type()?;
+    let form = form(&plain.body)?;
     let (id, secret) = match basic(&plain.headers).map_err(|_| unknown_client())? {
         Some(pair) => pair,
         None => match (form.get("client_id"), form.get("client_secret")) {
@@ -107,7 +76,7 @@ struct Ready {}
 /// `POST` of the prefix itself: who asks is known.
 pub(super) async fn ready(_: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
     if !call.body.iter().all(u8::is_ascii_whitespace) {
-        Form::read(&call.body)?.check_grant_type()?;
+        form(&call.body)?;
     }
     json_reply(&Ready {})
 }

@@ -36,7 +36,7 @@ pub(super) struct Doors {
 }
 
 /// Everything that vends, one of each dialect.
-pub(super) const DIALECTS: [&str; 5] = ["native", "theirstack", "dreadnode", "r2", "sharing"];
+pub(super) const DIALECTS: [&str; 6] = ["native", "theirstack", "dreadnode", "r2", "sharing", "sts"];
 const TABLE: &str = "/delta-sharing/shares/Sales/schemas/main/tables/daily/temporary-table-credentials";
 
 impl Doors {
@@ -94,6 +94,10 @@ impl Doors {
                 world.call(&Method::POST, &path, self.token.reveal(), &body.to_string()).await
             }
             "sharing" => world.post("reader", TABLE, "").await,
+            "sts" => {
+                let role = "RoleArn=arn:aws:iam:::role/daily&RoleSessionName=test";
+                world.post("reader", "/sts?Action=AssumeRoleWithWebIdentity", role).await
+            }
             other => panic!("no dialect {other}"),
         }
     }

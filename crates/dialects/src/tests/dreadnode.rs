@@ -283,8 +283,20 @@ async fn a_store_that_fails_or_is_too_slow_is_a_gateways_failure() {
     let world = furnished().await;
     let mut page = String::new();
     for kind in [Kind::Upstream, Kind::UpstreamTimeout, Kind::Internal] {
-        let Shared { vending, registry, usage, workspaces, packages, entropy, keyring, parents, shares, heavy, bodies } =
-            &*world.shared;
+        let Shared {
+            vending,
+            registry,
+            usage,
+            workspaces,
+            packages,
+            entropy,
+            keyring,
+            parents,
+            leases,
+            shares,
+            heavy,
+            bodies,
+        } = &*world.shared;
         let shared = Arc::new(Shared {
             vending: Vending { issuer: Arc::new(Failing(kind)), ..vending.clone() },
             registry: registry.clone(),
@@ -294,6 +306,7 @@ async fn a_store_that_fails_or_is_too_slow_is_a_gateways_failure() {
             entropy: entropy.clone(),
             keyring: keyring.clone(),
             parents: parents.clone(),
+            leases: leases.clone(),
             shares: shares.clone(),
             heavy: heavy.clone(),
             bodies: bodies.clone(),

@@ -20,6 +20,7 @@ mod shares;
 mod sharing;
 mod stock;
 mod storages;
+mod sts;
 mod tables;
 mod theirstack;
 mod upstream;

@@ -17,6 +17,7 @@ fn asked() -> Vec<Asked> {
     let keys = "/delta-sharing/shares/none/schemas/s/tables/t/temporary-table-credentials";
     let query = "/delta-sharing/shares/none/schemas/s/tables/t/query";
     let changes = "/delta-sharing/shares/none/schemas/s/tables/t/changes";
+    let sts = "/sts?Action=AssumeRoleWithWebIdentity&Version=2011-06-15";
     let r2 = "/client/v4/accounts/x/r2/temp-access-credentials";
     let (get, post) = (Method::GET, Method::POST);
     let at = |dialect, method: &Method, path, who, body: &str, kind| {
@@ -55,6 +56,10 @@ fn asked() -> Vec<Asked> {
         at("r2", &post, "/accounts/x/r2/temp-access-credentials", "reader", "[]", Kind::Malformed),
         at("sharing", &get, changes, "reader", "", Kind::NotFound(Noun::Share)),
         at("sharing", &post, query, "reader", "{}", Kind::NotFound(Noun::Share)),
+        at("sts", &post, sts, "reader", "RoleArn=arn:aws:iam:::role/none", Kind::NotFound(Noun::Grant)),
+        at("sts", &post, sts, "reader", "DurationSeconds=1", Kind::Invalid),
+        at("sts", &post, sts, "reader", "Policy=%7B", Kind::Invalid),
+        at("sts", &post, sts, "reader", "Prefix=x", Kind::Invalid),
     ]
 }
 
@@ -112,9 +117,9 @@ async fn the_address_that_asked_is_on_record() {
     let address = IpAddr::from([192, 0, 2, 7]);
     for (dialect, method, path, who, body, _) in asked() {
         let before = world.memory.refusals().len();
-        let request = Request::builder().method(&method).uri(path).extension(Peer(address));
-        let request = request.header("authorization", format!("Bearer {}", world.token(who).await));
-        world.send(request.body(Body::from(body)).unwrap()).await;
+        let mut request = World::asking(&method, path, &world.token(who).await, &body);
+        request.extensions_mut().insert(Peer(address));
+        world.send(request).await;
         let told = world.memory.refusals().split_off(before);
         assert!(told.iter().all(|one| one.from == Some(address)) && told.len() == 1, "{dialect} {path}: {told:?}");
     }

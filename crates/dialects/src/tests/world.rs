@@ -40,7 +40,7 @@ use super::stock::Stock;
 use crate::dreadnode;
 use crate::edge::{self, Dialect, EdgeLimits, Heavy, HeavyLimits, RateLimits, Registrar, Shared};
 use crate::native;
-use crate::{r2, sharing, theirstack};
+use crate::{r2, sharing, sts, theirstack};
 
 /// The buckets that were made at the store, and what lies in them.
 #[derive(Default)]
@@ -308,6 +308,7 @@ impl World {
             shares: memory.clone(),
             keyring: SharedKeyring::new(ring()),
             parents: memory.clone(),
+            leases: memory.clone(),
             heavy: Heavy::new(HeavyLimits::default()),
             bodies: Budget::new(128 * 1024 * 1024),
         });
@@ -358,6 +359,7 @@ impl World {
             dreadnode::dialect(shared, dreadnode::Settings::default()),
             r2::dialect(shared),
             sharing::dialect(shared, sharing::Settings::default(), Some(urls)),
+            sts::dialect(shared, sts::Settings::default()),
         ]
     }
 
@@ -468,13 +470,19 @@ impl World {
 
     /// Sends a request with a token and a body.
     pub(super) async fn call(&self, method: &Method, path: &str, token: &str, body: &str) -> Shot {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("authorization", format!("Bearer {token}"))
-            .body(Body::from(body.to_owned()))
-            .unwrap();
-        self.send(request).await
+        self.send(Self::asking(method, path, token, body)).await
+    }
+
+    /// A request with a token, where its dialect has it, and a body.
+    pub(super) fn asking(method: &Method, path: &str, token: &str, body: &str) -> Request<Body> {
+        let request = Request::builder().method(method).uri(path);
+        let (request, body) = if path.starts_with(sts::PATH) {
+            let form = request.header("content-type", "application/x-www-form-urlencoded");
+            (form, format!("{body}&WebIdentityToken={token}"))
+        } else {
+            (request.header("authorization", format!("Bearer {token}")), body.to_owned())
+        };
+        request.body(Body::from(body)).unwrap()
     }
 
     /// As a new token of the caller.

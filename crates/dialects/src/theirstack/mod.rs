@@ -19,7 +19,7 @@ use valetkey_core::port::UrlSigner;
 use valetkey_core::time::Lifetime;
 
 use self::newest::Shelf;
-use crate::edge::{Class, Dialect, Route, Shared, bearer, no_headers, usual_headers};
+use crate::edge::{Class, Dialect, Proof, Route, Shared, bearer, no_headers, usual_headers};
 
 /// The dialect's name in the ledger, logs and metrics.
 pub const NAME: &str = "theirstack";
@@ -76,7 +76,8 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, files: Files) -> Dialec
         alias: None,
         base: String::new(),
         claims: &["/v1", "/v0"],
-        token: bearer,
+        proof: Proof::Token(bearer),
+        actions: None,
         row: error::row,
         refused: no_headers,
         quota: usual_headers,

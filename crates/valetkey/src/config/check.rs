@@ -109,6 +109,7 @@ impl Config {
             ("theirstack.default_ttl_secs", self.theirstack.default_ttl_secs),
             ("theirstack.url_ttl_secs", self.theirstack.url_ttl_secs),
             ("dreadnode.default_ttl_secs", self.dreadnode.default_ttl_secs),
+            ("sts.default_ttl_secs", self.sts.default_ttl_secs),
             ("sharing.credential_ttl_secs", self.sharing.credential_ttl_secs),
             ("sharing.url_ttl_secs", self.sharing.url_ttl_secs),
         ] {

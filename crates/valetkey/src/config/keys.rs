@@ -167,6 +167,16 @@ pub(crate) const KEYS: &[Key] = &[
     key("dreadnode.default_ttl_secs", "3600", "life of a credential of the Dreadnode API, in seconds"),
     key("dreadnode.min_sdk_version", r#""""#, "oldest Dreadnode SDK that is served, as in `2.0.52`; empty: any"),
     key("dreadnode.max_blob_bytes", "16777216", "largest blob of a Dreadnode package, in bytes"),
+    key(
+        "sts.default_ttl_secs",
+        "3600",
+        "life of a credential of the STS API when the request does not say, in seconds",
+    ),
+    key(
+        "sts.strict_durations",
+        "false",
+        "whether the STS API refuses a `DurationSeconds` that is longer than allowed, as AWS does, instead of cutting it",
+    ),
     key("sharing.prefix", r#""/delta-sharing""#, "path in front of Delta Sharing's routes"),
     key("sharing.url_ttl_secs", "3600", "life of the pre-signed URLs of a shared table's files, in seconds"),
     key("sharing.credential_ttl_secs", "3600", "life of credentials for a shared table's directory, in seconds"),

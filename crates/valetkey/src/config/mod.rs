@@ -36,6 +36,7 @@ pub(crate) struct Config {
     pub(crate) native: Ttl,
     pub(crate) theirstack: TheirStack,
     pub(crate) dreadnode: Dreadnode,
+    pub(crate) sts: Sts,
     pub(crate) sharing: Sharing,
     pub(crate) upstream: Upstream,
     pub(crate) gateway: Gateway,
@@ -166,6 +167,13 @@ pub(crate) struct Keys {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ttl {
     pub(crate) default_ttl_secs: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sts {
+    pub(crate) default_ttl_secs: u32,
+    pub(crate) strict_durations: bool,
 }
 
 #[derive(Debug, Deserialize)]

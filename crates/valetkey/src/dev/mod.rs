@@ -6,6 +6,7 @@ pub(crate) mod home;
 mod making;
 mod r2;
 mod share;
+mod sts;
 mod told;
 mod world;
 
@@ -22,6 +23,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
 use crate::config::Layers;
 use crate::dev::r2::R2Ready;
+use crate::dev::sts::StsReady;
 use crate::dev::world::{AdminState, CallerState, Forbidden, State};
 use crate::node::listen::Taken;
 use crate::node::{Node, log, otel, ring};
@@ -58,6 +60,8 @@ struct Ready<'a> {
     dreadnode: Option<dreadnode::Ready<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     r2: Option<R2Ready<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sts: Option<StsReady<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     delta_sharing: Option<share::ShareReady>,
 }
@@ -178,6 +182,7 @@ fn ready<'a>(addresses: &'a home::Addresses, state: &'a State) -> Ready<'a> {
         admin: &state.admin,
         dreadnode: state.dreadnode.as_ref().map(|own| dreadnode::Ready::new(api, own)),
         r2: state.r2.as_ref().map(|r2| R2Ready::new(api, s3, r2)),
+        sts: state.r2.as_ref().map(|r2| StsReady::new(api, r2)),
         delta_sharing: state.delta_sharing.as_ref().map(|state| share::ready(api, state)),
     }
 }

@@ -70,6 +70,10 @@ pub(super) fn examples(ready: &Ready<'_>, state: &State, data_dir: &Path, out: &
     if let Some(r2) = &ready.r2 {
         lines.extend([out.bold("\nAsk for a key, as Cloudflare's R2 API does it:"), r2.example(data_dir)]);
     }
+    if let Some(sts) = &ready.sts {
+        lines.push(out.bold("\nAsk for a key, as AWS's STS does it:"));
+        lines.extend(sts.examples(data_dir, &reader.name));
+    }
     lines.extend([
         out.bold("\nTake a key into this shell, then use it:"),
         format!("  {}", out.dim("(the tools: pip install awscli polars duckdb; offline also duckdb-extension-httpfs)")),

@@ -1,6 +1,7 @@
 //! A running server: the implementations chosen, wired and listening. Both `valetkey dev` and `valetkey server run` are
 //! this with different settings.
 
+mod door;
 mod figures;
 mod front;
 pub(crate) mod health;
@@ -53,8 +54,8 @@ use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::vending::Vending;
 
 use valetkey_database::ParentKeys;
-use valetkey_dialects::edge::{EdgeLimits, Heavy, RateLimits, Registrar, Shared, Window};
-use valetkey_dialects::{dreadnode, native, r2, sharing, theirstack};
+use valetkey_dialects::edge::{EdgeLimits, Heavy, Registrar, Shared};
+use valetkey_dialects::{dreadnode, native, r2, sharing, sts, theirstack};
 use valetkey_issuers::Issuers;
 use valetkey_issuers::cache::{self, Cache};
 use valetkey_issuers::embedded::Embedded;
@@ -186,27 +187,6 @@ pub(crate) fn check_tls(config: &Config, clock: &dyn Clock) -> anyhow::Result<[O
         Tls::check(&config.api.tls_cert_file, &config.api.tls_key_file, clock)?,
         Tls::check(&config.s3.tls_cert_file, &config.s3.tls_key_file, clock)?,
     ])
-}
-
-fn rate_limits(config: &Config) -> Result<RateLimits, valetkey_core::Error> {
-    let windows = |windows: &[crate::config::Window]| {
-        windows.iter().map(|window| Window::new(&window.name, window.quota, window.secs)).collect::<Result<Vec<_>, _>>()
-    };
-    let of_account = |own: &[crate::config::Window]| -> Vec<crate::config::Window> {
-        let times = config.limits.account_factor;
-        let larger = |window: &crate::config::Window| crate::config::Window {
-            quota: window.quota.saturating_mul(times),
-            ..window.clone()
-        };
-        if times == 0 { Vec::new() } else { own.iter().map(larger).collect() }
-    };
-    Ok(RateLimits {
-        common: windows(&config.limits.requests)?,
-        credentials: windows(&config.limits.credentials)?,
-        accounts: windows(&of_account(&config.limits.requests))?,
-        account_credentials: windows(&of_account(&config.limits.credentials))?,
-        strangers: windows(&config.limits.strangers)?,
-    })
 }
 
 /// The environment as it is when the server starts; what is not text is of no use to anyone.
@@ -346,6 +326,7 @@ impl Node {
             shares: Arc::clone(&self.store) as Arc<dyn Shares>,
             keyring,
             parents: Arc::clone(&self.handles.parents) as Arc<dyn Parents>,
+            leases: Arc::clone(&self.store) as Arc<dyn Revocations>,
             heavy: Heavy::new(room::heavy_limits(config)),
             bodies,
         });
@@ -358,7 +339,7 @@ impl Node {
         let limits = EdgeLimits {
             body_bytes: config.api.max_body_bytes,
             body_time: Duration::from_secs(config.api.body_timeout_secs),
-            rates: rate_limits(config)?,
+            rates: room::rate_limits(config)?,
             cors: objects::api_cors(config)?,
         };
         let urls = self.urls(config, &signer);
@@ -393,6 +374,13 @@ impl Node {
             dreadnode::dialect(&shared, dreadnode_settings(&config.dreadnode)?),
             r2::dialect(&shared),
             sharing::dialect(&shared, sharing, urls),
+            sts::dialect(
+                &shared,
+                sts::Settings {
+                    lifetime: Lifetime::secs(config.sts.default_ttl_secs),
+                    strict_durations: config.sts.strict_durations,
+                },
+            ),
         ];
         Ok(valetkey_dialects::edge::Service::new(shared, limits, dialects)?)
     }
@@ -443,10 +431,11 @@ impl Node {
             self.conversations.spawn(listener.serve(routes, self.ends.clone(), self.conversations.clone()));
             health::routes(health, None)
         };
+        let door = door::Door { objects: self.handles.endpoint.clone(), dialects: dialects.clone(), path: sts::PATH };
         let router = front::Front { own, has_metrics, dialects };
         let on = self.telemetry.is_some();
         let api_service = Traced { inner: router, listener: "api", on };
-        let s3_service = Traced { inner: self.handles.endpoint.clone(), listener: "s3", on };
+        let s3_service = Traced { inner: door, listener: "s3", on };
         self.conversations.spawn(api.serve(api_service, self.ends.clone(), self.conversations.clone()));
         self.conversations.spawn(s3.serve(s3_service, self.ends.clone(), self.conversations.clone()));
         if let Some(sending) =

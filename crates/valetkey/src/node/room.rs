@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use valetkey_dialects::edge::HeavyLimits;
+use valetkey_dialects::edge::{HeavyLimits, RateLimits, Window};
 
 use crate::config::Config;
 use crate::node::listen::{self, Http2Room, Proxies};
@@ -73,4 +73,26 @@ pub(super) fn heavy_limits(config: &Config) -> HeavyLimits {
         bytes: config.sharing.max_answer_bytes as u64,
         ..HeavyLimits::default()
     }
+}
+
+/// How often callers and strangers may ask.
+pub(super) fn rate_limits(config: &Config) -> Result<RateLimits, valetkey_core::Error> {
+    let windows = |windows: &[crate::config::Window]| {
+        windows.iter().map(|window| Window::new(&window.name, window.quota, window.secs)).collect::<Result<Vec<_>, _>>()
+    };
+    let of_account = |own: &[crate::config::Window]| -> Vec<crate::config::Window> {
+        let times = config.limits.account_factor;
+        let larger = |window: &crate::config::Window| crate::config::Window {
+            quota: window.quota.saturating_mul(times),
+            ..window.clone()
+        };
+        if times == 0 { Vec::new() } else { own.iter().map(larger).collect() }
+    };
+    Ok(RateLimits {
+        common: windows(&config.limits.requests)?,
+        credentials: windows(&config.limits.credentials)?,
+        accounts: windows(&of_account(&config.limits.requests))?,
+        account_credentials: windows(&of_account(&config.limits.credentials))?,
+        strangers: windows(&config.limits.strangers)?,
+    })
 }

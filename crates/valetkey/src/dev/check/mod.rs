@@ -4,6 +4,7 @@ mod dreadnode;
 mod r2;
 mod s3;
 mod share;
+mod sts;
 
 use std::time::Duration;
 
@@ -125,6 +126,7 @@ impl Check<'_> {
         self.endings(&short, short_end).await?;
         self.strangers().await?;
         self.dreadnode().await?;
+        self.sts().await?;
         self.r2().await?;
         self.sharing().await?;
         self.store().await?;
