@@ -65,6 +65,12 @@ impl SigningKey {
         self.sign(&canonical(method, path, query, (&headers, "host"), "UNSIGNED-PAYLOAD"))
     }
 
+    /// Signs what follows a signature: a chunk of a body, or what is told behind the last one.
+    pub(crate) fn follow(&self, what: &str, last: &str, sums: &str) -> String {
+        let to_sign = format!("{ALGORITHM}-{what}\n{}\n{}\n{last}\n{sums}", self.date, self.scope);
+        HEXLOWER.encode(sign(&self.derived, to_sign.as_bytes()).as_ref())
+    }
+
     /// Signs a request in its canonical form.
     pub(crate) fn sign(&self, canonical: &str) -> String {
         let to_sign = to_sign(&self.date, &self.scope, canonical);

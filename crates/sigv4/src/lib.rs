@@ -18,7 +18,7 @@ pub use encoding::{Slash, decode, encode, encode_path};
 pub use key::{SigningKey, sha256};
 pub use query::{Query, is_proof};
 pub use refused::{Malformed, Place, Refused};
-pub use sign::{Signed, Signer, Signing, sign};
+pub use sign::{ChunkSigner, Proof, Signed, Signer, Signing, Whole, sign, sign_whole};
 
 /// The one algorithm there is.
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";

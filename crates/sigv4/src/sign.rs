@@ -1,11 +1,13 @@
 //! Signs a request that is sent, in its headers.
 
+use http::HeaderMap;
 use jiff::Timestamp;
 use valetkey_core::Secret;
 use zeroize::Zeroizing;
 
 use crate::ALGORITHM;
-use crate::key::{SigningKey, canonical};
+use crate::key::{SigningKey, canonical, sha256};
+use crate::refused::Refused;
 
 /// A request, as it is sent.
 pub struct Signing<'a> {
@@ -68,10 +70,81 @@ pub fn sign(request: &Signing<'_>, signer: &Signer<'_>, now: Timestamp) -> Signe
     Signed { date: key.date, authorization }
 }
 
+/// A request whose headers are all signed: what another changes on the way is then refused.
+pub struct Whole<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// In its canonical form.
+    pub path: &'a str,
+    /// In its canonical form.
+    pub query: &'a str,
+    /// All that are sent and are to be signed; the host, the time, the body's digest and the session token are among them.
+    pub headers: &'a HeaderMap,
+    /// The body's digest, or what is told instead of it.
+    pub body_sha256: &'a str,
+}
+
+/// The proof of such a request.
+pub struct Proof {
+    /// For `authorization`.
+    pub authorization: String,
+    /// What the chunks of its body are signed with, if it has any.
+    pub chunks: ChunkSigner,
+}
+
+/// Signs the chunks of a body, one behind the other.
+pub struct ChunkSigner {
+    key: SigningKey,
+    last: String,
+}
+
+impl ChunkSigner {
+    /// The signature of the next chunk.
+    pub fn chunk(&mut self, bytes: &[u8]) -> &str {
+        let sums = format!("{}\n{}", sha256(b""), sha256(bytes));
+        self.last = self.key.follow("PAYLOAD", &self.last, &sums);
+        &self.last
+    }
+
+    /// The signature of what is told behind the last chunk: lines of names and values.
+    pub fn trailer(&self, lines: &str) -> String {
+        self.key.follow("TRAILER", &self.last, &sha256(lines.as_bytes()))
+    }
+}
+
+/// Signs all headers of a request.
+///
+/// # Errors
+/// [`Refused::HeaderNotText`] when a value is not UTF-8: it could not be signed.
+pub fn sign_whole(request: &Whole<'_>, access_key_id: &str, key: SigningKey) -> Result<Proof, Refused> {
+    let Whole { method, path, query, headers, body_sha256 } = request;
+    let mut names: Vec<&str> = headers.keys().map(http::HeaderName::as_str).collect();
+    names.sort_unstable();
+    let mut lines = Zeroizing::new(String::with_capacity(512));
+    for name in &names {
+        lines.push_str(name);
+        for (at, value) in headers.get_all(*name).iter().enumerate() {
+            let value = std::str::from_utf8(value.as_bytes()).map_err(|_| Refused::HeaderNotText)?;
+            lines.push(if at == 0 { ':' } else { ',' });
+            for (at, word) in value.split_ascii_whitespace().enumerate() {
+                if at > 0 {
+                    lines.push(' ');
+                }
+                lines.push_str(word);
+            }
+        }
+        lines.push('\n');
+    }
+    let names = names.join(";");
+    let signature = key.sign(&canonical(method, path, query, (&lines, &names), body_sha256));
+    let authorization =
+        format!("{ALGORITHM} Credential={access_key_id}/{}, SignedHeaders={names}, Signature={signature}", key.scope);
+    Ok(Proof { authorization, chunks: ChunkSigner { key, last: signature } })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::sha256;
 
     /// The examples of the reference itself (Amazon S3 API Reference, "Authenticating Requests: Using the Authorization Header").
     #[test]
@@ -99,5 +172,42 @@ mod tests {
             let signed = sign(&request, &who, "2013-05-24T00:00:00Z".parse().unwrap());
             assert!(signed.authorization.ends_with(&format!("Signature={signature}")), "{}", signed.authorization);
         }
+    }
+
+    /// The example of the reference itself (Amazon S3 API Reference, "Signature Calculations: Transferring Payload in Multiple
+    /// Chunks").
+    #[test]
+    fn headers_and_chunks_are_signed_as_published() {
+        let body_sha256 = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
+        let headers = [
+            ("host", "s3.amazonaws.com"),
+            ("x-amz-date", "20130524T000000Z"),
+            ("x-amz-storage-class", " REDUCED_REDUNDANCY "),
+            ("x-amz-content-sha256", body_sha256),
+            ("content-encoding", "aws-chunked"),
+            ("x-amz-decoded-content-length", "66560"),
+            ("content-length", "66824"),
+        ];
+        let headers: HeaderMap =
+            headers.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let path = "/examplebucket/chunkObject.txt";
+        let request = Whole { method: "PUT", path, query: "", headers: &headers, body_sha256 };
+        let secret = Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned());
+        let key = || SigningKey::new(&secret, "2013-05-24T00:00:00Z".parse().unwrap(), "us-east-1", "s3");
+        let mut proof = sign_whole(&request, "AKIAIOSFODNN7EXAMPLE", key()).unwrap();
+        let seed = "Signature=4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9";
+        assert!(proof.authorization.ends_with(seed), "{}", proof.authorization);
+        let body = vec![b'a'; 66_560];
+        for (chunk, signature) in [
+            (&body[..65_536], "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648"),
+            (&body[65_536..], "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497"),
+            (&[], "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9"),
+        ] {
+            assert_eq!(proof.chunks.chunk(chunk), signature);
+        }
+        let mut strange = headers.clone();
+        strange.insert("x-amz-meta-a", http::HeaderValue::from_bytes(b"\xff").unwrap());
+        let request = Whole { headers: &strange, ..request };
+        assert_eq!(sign_whole(&request, "AKIA", key()).map(drop), Err(Refused::HeaderNotText));
     }
 }

@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("valetkey-dialects", &["valetkey-core", "valetkey-check", "valetkey-sigv4"]),
     ("valetkey-s3", &["valetkey-core", "valetkey-sigv4", "valetkey-sqlite"]),
     ("valetkey-delta", &["valetkey-core"]),
-    ("valetkey-gateway", &["valetkey-core", "valetkey-s3"]),
+    ("valetkey-gateway", &["valetkey-core", "valetkey-s3", "valetkey-sigv4"]),
     (
         "valetkey",
         &[
