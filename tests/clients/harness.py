@@ -120,7 +120,7 @@ class Server:
         self.data = directory / "data"
         self.secrets: set[str] = set()
         # Everything that can be logged is, so that a secret in it would be found; and nobody is slowed down.
-        settings = (settings or {}) | {"VALETKEY_LOG__LEVEL": "trace", "VALETKEY_LOG__FORMAT": "json"}
+        settings = {"VALETKEY_LOG__LEVEL": "trace", "VALETKEY_LOG__FORMAT": "json"} | (settings or {})
         settings |= {f"VALETKEY_LIMITS__{name}": "per-second:100000/1" for name in ("CREDENTIALS", "REQUESTS", "STRANGERS")}
         command = [binary, *self._command(), "--data-dir", str(self.data), "--output", "json"]
         command += ["--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"]

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 
 from harness import DEMO, Caller, Server
-from stores import Ceph
+from stores import Ceph, s3_client
 
 BUCKETS = ["flights-lake", "airlines-lake"]
 CALLERS = [
@@ -49,7 +49,7 @@ class OtherS3:
     """Ceph, as if it had no STS."""
 
     def __init__(self, ceph: Ceph):
-        self.ceph, self.secrets = ceph, ceph.secrets
+        self.ceph, self.parent, self.secrets = ceph, ceph.parent, ceph.secrets
         self.settings = {"backend": "s3", "endpoint": ceph.endpoint, "region": "us-east-1", "allow_http": True}
 
     def make_bucket(self, bucket: str) -> None:
@@ -62,10 +62,48 @@ class OtherS3:
         return self.ceph.parent.get_object(Bucket=bucket, Key=key)["Body"].read()
 
 
+class OtherValetkey:
+    """Another Valetkey's own storage, opened with a parent access key."""
+
+    def __init__(self, binary: str, directory: pathlib.Path, settings: dict[str, str] | None = None):
+        self.server = Server(binary, directory, settings)
+
+    def make_bucket(self, bucket: str) -> None:
+        if bucket not in [made["bucket"] for made in self._buckets()]:
+            self.server.make("buckets", bucket=bucket)
+
+    def _buckets(self) -> list[dict]:
+        return self.server.call("GET", "/api/v1/buckets", self.server.admin_token).json()["buckets"]
+
+    def open(self, buckets: list[str]) -> None:
+        """What the gateway is given: buckets that are there already."""
+        for bucket in buckets:
+            self.make_bucket(bucket)
+        reach = {"buckets": buckets, "permission": "object-read-write"}
+        made = self.server.make("parent-keys", name="gateway", account="acme", **reach)
+        self.server.secrets |= {made["token"], made["secret_access_key"]}
+        self.secrets = {name: made[name] for name in ("access_key_id", "secret_access_key")}
+        self.settings = {"backend": "s3", "endpoint": made["endpoint"], "region": "auto", "allow_http": True}
+        self.settings["trailing_checksums"] = True
+        self.parent = s3_client(made["endpoint"], **self.secrets)
+
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        self.parent.put_object(Bucket=bucket, Key=key, Body=data)
+
+    def get(self, bucket: str, key: str) -> bytes:
+        return self.parent.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def __enter__(self) -> "OtherValetkey":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.server.stop()
+
+
 class Behind(Server):
     """`valetkey server` in front of a backend, set up as an operator does it."""
 
-    def __init__(self, binary: str, directory: pathlib.Path, backend):
+    def __init__(self, binary: str, directory: pathlib.Path, backend, settings: dict[str, str] | None = None):
         self.backend = backend
         done = subprocess.run(
             [binary, "server", "init", "--data-dir", str(directory / "data"), "--output", "json"],
@@ -74,7 +112,7 @@ class Behind(Server):
             timeout=60,
         )
         self.admin_token = json.loads(done.stdout)["operator_token"]
-        super().__init__(binary, directory, {"VALETKEY_S3__MIN_TTL_SECS": "1"})
+        super().__init__(binary, directory, {"VALETKEY_S3__MIN_TTL_SECS": "1"} | (settings or {}))
 
     def _command(self) -> list[str]:
         return ["server", "run"]
@@ -130,4 +168,7 @@ def started(storage: str, make_directory):
                 backend = LocalDisk(directory)
             case "gateway-ceph":
                 backend = OtherS3(stack.enter_context(Ceph(directory)))
+            case "gateway-valetkey":
+                backend = stack.enter_context(OtherValetkey(os.environ["VALETKEY_BIN"], directory))
+                backend.open(BUCKETS)
         yield stack.enter_context(Behind(os.environ["VALETKEY_BIN"], make_directory("valetkey"), backend))

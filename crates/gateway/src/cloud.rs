@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::{self, Path};
 use object_store::{Attributes, Error, ObjectStore, ObjectStoreExt as _, PutMode, UpdateVersion};
-use valetkey_s3::{Backend, Entry, Failure, Found, Header, Opened, Upload, Version, When, Window};
+use valetkey_s3::{Backend, Entry, Failure, Forward, Found, Header, Opened, Upload, Version, When, Window, before};
 
 use crate::Terms;
 use crate::failure::{self, text};
@@ -55,17 +55,24 @@ pub(crate) struct Cloud {
     stores: Mutex<HashMap<String, Store>>,
     /// The longest that one call may take, with all it is tried again.
     wait: Duration,
+    /// The way for requests as they are, if it speaks S3.
+    forward: Option<Arc<dyn Forward>>,
 }
 
 impl Cloud {
     /// A store whose buckets are opened so.
     pub(crate) fn new(kind: Kind, names: BTreeMap<String, String>, open: Open) -> Self {
-        Self { kind, names, open, stores: Mutex::default(), wait: Terms::default().wait }
+        Self { kind, names, open, stores: Mutex::default(), wait: Terms::default().wait, forward: None }
     }
 
     /// The same, waited for so long.
     pub(crate) fn waiting(self, wait: Duration) -> Self {
         Self { wait, ..self }
+    }
+
+    /// The same, with a way for requests as they are.
+    pub(crate) fn speaking(self, forward: Arc<dyn Forward>) -> Self {
+        Self { forward: Some(forward), ..self }
     }
 
     /// Does something of which a client waits for the end, and that sends so many bytes.
@@ -198,6 +205,10 @@ impl Backend for Cloud {
             }
     }
 
+    fn forward(&self) -> Option<Arc<dyn Forward>> {
+        self.forward.clone()
+    }
+
     async fn probe(&self, bucket: &str) -> Result<(), Failure> {
         let store = self.store(bucket)?;
         let options =
@@ -290,7 +301,7 @@ impl Backend for Cloud {
     async fn list(&self, bucket: &str, prefix: &str, from: &[u8], limit: usize) -> Result<Vec<Entry>, Failure> {
         let store = self.store(bucket)?;
         let mut entries: Vec<Entry> = Vec::new();
-        let (mut offset, mut token) = (key::before(from, prefix), None);
+        let (mut offset, mut token) = (before(from, prefix), None);
         let (mut size, mut progress) = (limit.min(PAGE), Progress::default());
         // The library drops the blob that is named as the prefix is.
         let asked = match prefix.char_indices().next_back() {
@@ -357,7 +368,7 @@ impl Backend for Cloud {
             return Ok(None);
         }
         let store = self.store(bucket)?;
-        let (offset, mut token) = (key::before(from, prefix), None);
+        let (offset, mut token) = (before(from, prefix), None);
         let (size, mut progress) = (limit.min(PAGE), Progress::default());
         let mut entries: Vec<Entry> = Vec::new();
         loop {

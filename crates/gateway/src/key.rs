@@ -61,30 +61,10 @@ pub(crate) fn path(key: &str, rules: Rules) -> Result<Path, &'static str> {
     if path.as_ref() == key { Ok(path) } else { Err("it is no path") }
 }
 
-/// A text that comes before `from` and before everything behind it, and after as much of the rest as can be said: where to
-/// start a listing that excludes its start. Nothing where a listing starts anyway, with `prefix`.
-pub(crate) fn before(from: &[u8], prefix: &str) -> Option<String> {
-    if from <= prefix.as_bytes() {
-        return None;
-    }
-    let (last, rest) = from.split_last()?;
-    let text = |bytes: &[u8]| {
-        let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
-        String::from_utf8_lossy(bytes.get(..valid).unwrap_or_default()).into_owned()
-    };
-    let start = text(rest);
-    let start = match last {
-        // The least greater than all that start so: all of them but the last come before.
-        0x21..=0x7f if start.len() == rest.len() => format!("{start}{}\u{10fffd}", char::from(*last - 1)),
-        // Behind a key (a zero): exactly that key. Else as much as is text.
-        _ => start,
-    };
-    Some(start).filter(|start| !start.is_empty() && start.as_bytes() < from)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use valetkey_s3::before;
 
     use super::*;
 

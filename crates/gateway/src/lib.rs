@@ -5,11 +5,13 @@
 mod cloud;
 mod document;
 mod failure;
+mod forward;
 mod hosts;
 mod http;
 mod key;
 mod kind;
 mod local;
+mod machine;
 mod memory;
 mod objects;
 mod settings;

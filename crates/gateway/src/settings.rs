@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::AmazonS3Builder;
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{BackoffConfig, RetryConfig};
@@ -18,9 +18,11 @@ use valetkey_s3::Backend;
 use crate::Terms;
 use crate::cloud::{Cloud, Kind, Store};
 use crate::failure::text;
+use crate::forward::{Parts, Place, Speaker};
 use crate::hosts::{Shown, Within, origin};
 use crate::http::{self, Straight};
 use crate::local::Disk;
+use crate::machine::machine_keys;
 
 /// A name that every store takes, to see whether a bucket could be opened.
 const SOME_BUCKET: &str = "valetkey";
@@ -42,6 +44,8 @@ pub enum Settings {
         /// Whether its URL may be `http`.
         #[serde(default)]
         allow_http: bool,
+        /// Whether it takes a body's checksum behind the body; if this does not say, only AWS does.
+        trailing_checksums: Option<bool>,
         /// Buckets that have another name there.
         #[serde(default)]
         buckets: BTreeMap<String, String>,
@@ -242,12 +246,21 @@ fn retry(wait: Duration) -> RetryConfig {
 
 /// Opens one bucket to see whether any could be: what is wrong is told now, not with the first request.
 fn tried(cloud: Cloud, open: impl FnOnce() -> Result<Store, object_store::Error>) -> Result<Arc<dyn Backend>, Error> {
-    match open() {
-        Ok(_) => Ok(Arc::new(cloud)),
-        Err(error) => {
-            let words = "the storage cannot be opened with these settings and secrets";
-            Err(bad("secrets", words).note(text(&error)))
-        }
+    open().map(drop).map_err(|error| unopened(&error))?;
+    Ok(Arc::new(cloud))
+}
+
+fn unopened(error: &object_store::Error) -> Error {
+    bad("secrets", "the storage cannot be opened with these settings and secrets").note(text(error))
+}
+
+/// A client of S3's with these credentials, or with those that the machine has.
+fn amazon(secrets: Secrets) -> AmazonS3Builder {
+    let Secrets::Keys { id, secret, token } = secrets else { return machine_keys() };
+    let builder = AmazonS3Builder::new().with_access_key_id(id).with_secret_access_key(secret.reveal().clone());
+    match token {
+        Some(token) => builder.with_token(token.reveal().clone()),
+        None => builder,
     }
 }
 
@@ -282,7 +295,7 @@ impl Settings {
     pub fn hosts(&self, secrets: &[u8]) -> Result<Hosts, Error> {
         let mut hosts = Hosts::new(Proof::Kept);
         match self {
-            Self::S3 { endpoint, region, path_style, allow_http, buckets: _ } => {
+            Self::S3 { endpoint, region, path_style, allow_http, trailing_checksums: _, buckets: _ } => {
                 url(endpoint.as_deref(), *allow_http)?;
                 let region = region.as_deref().unwrap_or(REGION);
                 checked_region(region)?;
@@ -370,20 +383,8 @@ impl Settings {
             || Within { hosts: Arc::clone(&hosts), straight: Straight { wait: terms.wait }, shown: shown.clone() };
         let cloud = |kind, names, open| Cloud::new(kind, names, open).waiting(terms.wait);
         match self {
-            Self::S3 { endpoint, region, path_style, allow_http, buckets } => {
-                let mut builder = match Secrets::parse(secrets, "s3")? {
-                    Secrets::Keys { id, secret, token } => {
-                        let builder = AmazonS3Builder::new()
-                            .with_access_key_id(id)
-                            .with_secret_access_key(secret.reveal().clone());
-                        match token {
-                            Some(token) => builder.with_token(token.reveal().clone()),
-                            None => builder,
-                        }
-                    }
-                    _ => machine_keys(),
-                };
-                builder = builder
+            Self::S3 { endpoint, region, path_style, allow_http, trailing_checksums, buckets } => {
+                let mut builder = amazon(Secrets::parse(secrets, "s3")?)
                     .with_region(region.as_deref().unwrap_or(REGION))
                     .with_virtual_hosted_style_request(!path_style.unwrap_or(true))
                     .with_client_options(http::options(*allow_http))
@@ -391,12 +392,27 @@ impl Settings {
                     .with_retry(retry(terms.wait))
                     // One by one: not every store has the other.
                     .with_disable_bulk_delete(true);
-                if let Some(endpoint) = endpoint {
-                    builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
-                }
+                let url = endpoint.as_ref().map(|url| url.trim_end_matches('/'));
+                builder = url.into_iter().fold(builder, AmazonS3Builder::with_endpoint);
+                let credentials = builder
+                    .clone()
+                    .with_bucket_name(SOME_BUCKET)
+                    .build()
+                    .map_err(|error| unopened(&error))?
+                    .credentials()
+                    .clone();
+                let region = region.as_deref().unwrap_or(REGION);
+                let speaker = Speaker::open(Parts {
+                    place: Place::of(endpoint.as_deref(), region, path_style.unwrap_or(true)),
+                    names: names(buckets)?,
+                    region: region.to_owned(),
+                    credentials,
+                    hosts: Arc::clone(&hosts),
+                    wait: terms.wait,
+                    trailers: *trailing_checksums,
+                })?;
                 let open = move |bucket: &str| builder.clone().with_bucket_name(bucket).build().map(both);
-                let own = open.clone();
-                tried(cloud(Kind::S3, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
+                Ok(Arc::new(cloud(Kind::S3, names(buckets)?, Box::new(open)).speaking(Arc::new(speaker))))
             }
             Self::Azure { account, endpoint, allow_http, tenant_id, client_id, identity: _, buckets } => {
                 let mut builder = MicrosoftAzureBuilder::new()
@@ -429,9 +445,8 @@ impl Settings {
                         None => builder,
                     },
                 };
-                if let Some(platform) = platform {
-                    builder = builder.with_msi_endpoint(&platform.endpoint);
-                }
+                let metadata = platform.map(|platform| &platform.endpoint);
+                builder = metadata.into_iter().fold(builder, MicrosoftAzureBuilder::with_msi_endpoint);
                 let open = move |bucket: &str| builder.clone().with_container_name(bucket).build().map(both);
                 let own = open.clone();
                 tried(cloud(Kind::Azure, names(buckets)?, Box::new(open)), || own(SOME_BUCKET))
@@ -462,29 +477,6 @@ impl Settings {
             }
         }
     }
-}
-
-/// The credentials that the machine has: in its environment, by its identity. Nothing else of the environment counts.
-fn machine_keys() -> AmazonS3Builder {
-    use AmazonS3ConfigKey as Key;
-    const KEYS: [Key; 11] = [
-        Key::AccessKeyId,
-        Key::SecretAccessKey,
-        Key::Token,
-        Key::ContainerCredentialsRelativeUri,
-        Key::ContainerCredentialsFullUri,
-        Key::ContainerAuthorizationTokenFile,
-        Key::WebIdentityTokenFile,
-        Key::RoleArn,
-        Key::RoleSessionName,
-        Key::StsEndpoint,
-        Key::MetadataEndpoint,
-    ];
-    let found = AmazonS3Builder::from_env();
-    KEYS.into_iter().fold(AmazonS3Builder::new(), |builder, key| match found.get_config_value(&key) {
-        Some(value) => builder.with_config(key, value),
-        None => builder,
-    })
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ use valetkey_core::fair::Share;
 use valetkey_core::id::{AccountId, StorageId};
 
 use crate::error::Result;
+use crate::forward;
+use crate::forward::road::Road;
 use crate::gate::session::{Live, Session};
 use crate::gateway::door::Door;
 use crate::gateway::port::Window;
@@ -54,6 +56,10 @@ impl Buckets {
     /// Serves another store's buckets too, or by another road than before.
     pub(crate) fn attach(&self, storage: StorageId, door: Door) {
         let sweeping = swept(door.clone(), self.objects.now());
+        if let Some(forward) = door.forward() {
+            let road = Road::new(forward);
+            self.tasks.spawn(forward::markers::hand_over(Arc::clone(&self.objects), road, storage));
+        }
         self.backends.write().unwrap_or_else(PoisonError::into_inner).insert(storage, door);
         self.tasks.spawn(sweeping);
     }
@@ -106,6 +112,17 @@ impl Buckets {
         storage == self.own || self.backends.read().unwrap_or_else(PoisonError::into_inner).contains_key(&storage)
     }
 
+    /// Whether a store's requests go on to it as they are.
+    pub(crate) fn forwards(&self, storage: StorageId) -> bool {
+        self.backend(storage).is_some_and(|door| door.forward().is_some())
+    }
+
+    /// The way to a bucket of a store whose requests go on as they are, and the bucket's number, if it is known here.
+    pub(crate) fn road(&self, storage: StorageId, name: &str) -> Option<(Road, Option<BucketId>)> {
+        let road = Road::new(self.backend(storage)?.forward()?);
+        Some((road, self.objects.foreign_bucket(storage, name)))
+    }
+
     /// A bucket of a store, if there is one of this name.
     ///
     /// SECURITY: a name means something within its store only. Whoever holds a credential of one store is never answered
@@ -113,9 +130,10 @@ impl Buckets {
     pub(crate) fn bucket(&self, storage: StorageId, name: &str) -> Option<Bucket> {
         if storage == self.own {
             let id = self.objects.bucket(name)?;
-            return Some(Bucket { objects: Arc::clone(&self.objects), id, account: None, behind: None });
+            return Some(Bucket { objects: Arc::clone(&self.objects), id, account: None, behind: None, road: None });
         }
         let (backend, bucket) = (self.backend(storage)?, self.objects.foreign_bucket(storage, name)?);
+        let road = backend.forward().map(Road::new);
         let behind = Gateway {
             backend,
             objects: Arc::clone(&self.objects),
@@ -124,7 +142,8 @@ impl Buckets {
             bucket,
             name: name.into(),
         };
-        Some(Bucket { objects: Arc::clone(&self.objects), id: bucket, account: None, behind: Some(Box::new(behind)) })
+        let behind = Some(Box::new(behind));
+        Some(Bucket { objects: Arc::clone(&self.objects), id: bucket, account: None, behind, road })
     }
 }
 
@@ -145,6 +164,8 @@ pub(crate) struct Bucket {
     account: Option<AccountId>,
     /// The way to it, if it is in another store.
     behind: Option<Box<Gateway>>,
+    /// The way for requests as they are, if it is in a store that takes those.
+    road: Option<Road>,
 }
 
 impl Bucket {
@@ -252,10 +273,23 @@ impl Bucket {
     }
 
     /// A page of the keys. `shows` is asked about every key before it is told or counted.
-    pub(crate) async fn list(&self, _: &Live, ask: Ask<'_>, shows: impl Fn(&[u8]) -> bool) -> Result<Page> {
-        match &self.behind {
-            None => self.objects.list(self.id, ask, shows).await,
-            Some(behind) => behind.list(ask, shows).await,
+    pub(crate) async fn list(&self, live: &Live, ask: Ask<'_>, shows: impl Fn(&[u8]) -> bool) -> Result<Page> {
+        match (&self.behind, &self.road) {
+            (None, _) => self.objects.list(self.id, ask, shows).await,
+            (Some(behind), None) => behind.list(ask, shows).await,
+            (Some(behind), Some(road)) => {
+                forward::listing::list(road, live, (&behind.name, self.objects.now()), ask, shows).await
+            }
+        }
+    }
+
+    /// Whether there is such an object.
+    pub(crate) async fn exists(&self, live: &Live, key: &str) -> Result<bool> {
+        match (&self.behind, &self.road) {
+            (Some(behind), Some(road)) => {
+                forward::listing::exists(road, live, (&behind.name, self.objects.now()), key).await
+            }
+            _ => Ok(self.record(live, key.as_bytes()).await?.is_some()),
         }
     }
 

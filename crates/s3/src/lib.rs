@@ -5,6 +5,7 @@
 mod access;
 mod bucket;
 mod error;
+mod forward;
 mod gate;
 mod gateway;
 mod kind;
@@ -45,13 +46,18 @@ use valetkey_core::{Error, Kind};
 use crate::access::Access;
 use crate::bucket::Buckets;
 use crate::error::NO_ROOM;
+use crate::forward::context::Kit;
 use crate::gate::session::{Live, Liveness};
 use crate::gate::{Gate, Hosts};
 use crate::gateway::door::Door;
-pub use crate::gateway::port::{Backend, Entry, Failure, Found, Header, Opened, Upload, Version, When, Window};
+pub use crate::gateway::port::{
+    Answer, Asking, Backend, Coming, Entry, Failure, Forward, Found, Header, Opened, Sending, Severed, Upload, Version,
+    When, Window,
+};
 pub use crate::kind::Embedded;
 use crate::objects::checksum::Algorithm;
 use crate::objects::closing::Closing;
+pub use crate::objects::listing::before;
 use crate::objects::record::Headers;
 use crate::objects::{Condition, Objects, Setup};
 pub use crate::scrub::{Damage, Scrubbed, scrub};
@@ -272,6 +278,16 @@ impl Endpoint {
         let (behind, scopes) = (builder.build(), gate::scopes());
         let standing = Arc::new(Liveness { leases, parents, clock });
         let own = Arc::clone(&buckets);
+        let kit = Kit {
+            keyring: keyring.clone(),
+            entropy: Arc::clone(&entropy),
+            budget: Arc::clone(&budget),
+            tasks: tasks.clone(),
+            objects: Arc::clone(&objects),
+            bare: Arc::default(),
+            limits,
+            is_https,
+        };
         let gate = Gate {
             behind,
             buckets: own,
@@ -284,6 +300,7 @@ impl Endpoint {
             tasks,
             cors: cors.map(Arc::new),
             scopes,
+            kit,
         };
         Ok(Self { gate: Arc::new(gate), objects, buckets })
     }

@@ -5,24 +5,54 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use valetkey_s3::{Backend, Entry, Failure, Found, Header, Opened, Upload, Version, When, Window};
+use valetkey_s3::{
+    Answer, Asking, Backend, Entry, Failure, Forward, Found, Header, Opened, Upload, Version, When, Window,
+};
 
-pub(crate) struct Each(pub(crate) BTreeMap<&'static str, Arc<dyn Backend>>);
+use crate::upstream::now;
+
+#[derive(Clone)]
+pub(crate) struct Each {
+    pub(crate) ways: BTreeMap<&'static str, Arc<dyn Backend>>,
+    /// Whether requests go on as they are. Before there was that, they did not.
+    pub(crate) forwards: bool,
+}
 
 impl Each {
     fn of(&self, bucket: &str) -> Result<&Arc<dyn Backend>, Failure> {
-        self.0.get(bucket).ok_or(Failure::NoBucket)
+        self.ways.get(bucket).ok_or(Failure::NoBucket)
+    }
+}
+
+#[async_trait]
+impl Forward for Each {
+    fn takes_trailers(&self) -> bool {
+        self.ways["lake"].forward().unwrap().takes_trailers()
+    }
+
+    fn is_private(&self, bucket: &str, text: &str) -> bool {
+        self.ways["lake"].forward().unwrap().is_private(bucket, text)
+    }
+
+    async fn send(&self, mut asking: Asking) -> Result<Answer, Failure> {
+        // The other S3 has the machine's time.
+        asking.now = now();
+        self.of(&asking.bucket)?.forward().unwrap().send(asking).await
     }
 }
 
 #[async_trait]
 impl Backend for Each {
+    fn forward(&self) -> Option<Arc<dyn Forward>> {
+        self.forwards.then(|| Arc::new(self.clone()) as Arc<dyn Forward>)
+    }
+
     fn fits(&self, key: &str) -> Result<(), &'static str> {
-        self.0["lake"].fits(key)
+        self.ways["lake"].fits(key)
     }
 
     fn keeps(&self, name: &str, value: &str) -> bool {
-        self.0["lake"].keeps(name, value)
+        self.ways["lake"].keeps(name, value)
     }
 
     async fn probe(&self, bucket: &str) -> Result<(), Failure> {

@@ -7,16 +7,17 @@
     clippy::cast_possible_truncation,
     clippy::format_collect,
     clippy::format_push_string,
+    clippy::similar_names,
     reason = "a test says what it expects and stops where it is wrong"
 )]
 #![expect(dead_code, reason = "some helpers are for tests of the endpoint's own store")]
 
-#[path = "../shared/behind.rs"]
-mod behind;
 #[path = "../../../s3/tests/it/chunked.rs"]
 mod chunked;
 #[path = "../../../s3/tests/it/conditions.rs"]
 mod conditions;
+#[path = "../../../s3/tests/it/held.rs"]
+mod held;
 #[path = "../../../s3/tests/it/listing.rs"]
 mod listing;
 #[path = "../../../s3/tests/it/multipart.rs"]
@@ -25,6 +26,8 @@ mod multipart;
 mod objects;
 #[path = "../../../s3/tests/it/oracle.rs"]
 mod oracle;
+#[path = "../../../s3/tests/it/reach.rs"]
+mod reach;
 #[path = "../../../s3/tests/it/rig.rs"]
 mod rig;
 
@@ -33,11 +36,11 @@ mod upstream;
 
 mod each;
 
-/// Whether every bucket is there.
-const EVERY_BUCKET_IS_THERE: bool = false;
+mod forward;
+mod stub;
 
 /// What the rig's buckets lie behind.
 #[expect(clippy::unnecessary_wraps, reason = "the endpoint's own tests have none")]
 fn behind(dir: &std::path::Path) -> Option<std::sync::Arc<dyn valetkey_s3::Backend>> {
-    Some(upstream::open(&dir.join("upstream")))
+    Some(stub::way(dir).unwrap_or_else(|| std::sync::Arc::new(upstream::open(&dir.join("upstream")))))
 }

@@ -16,7 +16,7 @@ use valetkey_core::lease::Lease;
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::{Actions, Paths, Scope};
 use valetkey_core::time::{Clock as _, Entropy as _, random_10};
-use valetkey_s3::{Backend, Config, Endpoint, World};
+use valetkey_s3::{Config, Endpoint, World};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 
@@ -26,7 +26,7 @@ use crate::rig::{STORAGE, TestLeases, TestParents, ring};
     clippy::disallowed_methods,
     reason = "the library signs at the machine's time, and so the server must have it"
 )]
-fn now() -> jiff::Timestamp {
+pub(crate) fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
 
@@ -71,7 +71,10 @@ async fn serve(dir: PathBuf, tell: mpsc::Sender<BTreeMap<&'static str, (String, 
         entropy.fill(&mut nonce);
         let ring = keyring.load();
         let id = ring.access_key_id(lease.id).unwrap();
-        let settings = format!("{{\"backend\":\"s3\",\"endpoint\":\"http://{address}\",\"allow_http\":true}}");
+        let settings = format!(
+            "{{\"backend\":\"s3\",\"endpoint\":\"http://{address}\",\"allow_http\":true,\"trailing_checksums\":{}}}",
+            bucket == "lake"
+        );
         let secrets = format!(
             "{{\"access_key_id\":\"{id}\",\"secret_access_key\":\"{}\",\"session_token\":\"{}\"}}",
             ring.secret_access_key(&id).unwrap().reveal(),
@@ -91,7 +94,7 @@ async fn serve(dir: PathBuf, tell: mpsc::Sender<BTreeMap<&'static str, (String, 
 }
 
 /// Starts the other S3 and opens the way to it.
-pub(crate) fn open(dir: &Path) -> Arc<dyn Backend> {
+pub(crate) fn open(dir: &Path) -> crate::each::Each {
     let ((tell, told), dir) = (mpsc::channel(), dir.to_path_buf());
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -102,5 +105,5 @@ pub(crate) fn open(dir: &Path) -> Arc<dyn Backend> {
         let (settings, secrets) = &told[bucket];
         valetkey_gateway::open(settings, secrets).unwrap()
     };
-    Arc::new(crate::each::Each([("lake", open("lake")), ("other", open("other"))].into()))
+    crate::each::Each { ways: [("lake", open("lake")), ("other", open("other"))].into(), forwards: true }
 }

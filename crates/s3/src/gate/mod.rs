@@ -7,6 +7,7 @@ pub(crate) mod aside;
 mod body;
 mod cors;
 mod document;
+mod ending;
 mod hosts;
 mod parents;
 pub(crate) mod proof;
@@ -16,43 +17,45 @@ pub(crate) mod slot;
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::{BASE64, HEXUPPER};
 use futures::FutureExt as _;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName,
-    HeaderValue, RANGE, TRANSFER_ENCODING,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, RANGE,
+    TRANSFER_ENCODING,
 };
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode};
 use tokio_util::task::TaskTracker;
 use valetkey_core::cors::Rules;
-use valetkey_core::fair::Budget;
-use valetkey_core::flood::{Flood, Passed};
-use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
+use valetkey_core::fair::{Budget, Share};
+use valetkey_core::id::{LeaseId, TokenId};
 use valetkey_core::keyring::{Carried, SharedKeyring, parse_access_key_id};
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::time::Entropy;
 use valetkey_sigv4::{CONTENT_SHA256, ChunkKey, Claimed, Payload, Query};
 
 use crate::Limits;
+use crate::access::{Going, Turn};
 use crate::bucket::Buckets;
 use crate::error::{Result, crowded, internal, not_implemented, refuse};
+use crate::forward;
+use crate::forward::context::{Cx, Incoming, Kit};
 use crate::gate::aside::{Aside, settle_range};
 use crate::gate::body::{Announced, Coding, Decoded, Leftover};
 use crate::gate::cors::Page;
+use crate::gate::ending::{Note, finish, refusal};
 pub(crate) use crate::gate::hosts::Hosts;
 use crate::gate::proof::{decode, single, unproven, untimely, worded};
 use crate::gate::session::{Arrived, Asked, Holder, Liveness, Operation, Reach, Session, Trailers};
 use crate::gate::slot::Slot;
 use crate::objects::checksum::{Algorithm, Hashes};
-use crate::wire::conditions::FAILED;
 
 /// Bytes of scopes too long for a session token that are kept in memory: 2,000 of the largest.
 const KEPT_SCOPE_BYTES: u64 = 16 * 1024 * 1024;
@@ -62,14 +65,11 @@ const MAX_DRAIN: u64 = 1024 * 1024;
 /// reset, and the refusal with it. Most senders stop when they see it.
 const MAX_LINGER: u64 = 64 * 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(5);
-/// The longest refusal there is.
-const MAX_REFUSAL: usize = 64 * 1024;
 
 const DECODED_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
 const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 
 /// The gate and what is behind it.
 pub(crate) struct Gate {
@@ -87,6 +87,8 @@ pub(crate) struct Gate {
     /// What pages are allowed of buckets without rules of their own.
     pub(crate) cors: Option<Arc<Rules>>,
     pub(crate) scopes: moka::sync::Cache<LeaseId, Arc<Scope>>,
+    /// For requests that go on to a storage.
+    pub(crate) kit: Kit,
 }
 
 /// A cache for scopes that are kept with their leases.
@@ -98,22 +100,6 @@ pub(crate) fn scopes() -> moka::sync::Cache<LeaseId, Arc<Scope>> {
         }
     };
     moka::sync::Cache::builder().max_capacity(KEPT_SCOPE_BYTES).weigher(weigh).build()
-}
-
-/// What of a request its refusal, its log line and its count need.
-struct Note {
-    method: Method,
-    resource: String,
-    request_id: String,
-    /// The access key id as presented; public, and shown only if it is one of ours.
-    key_id: Option<String>,
-    operation: Operation,
-    /// The bucket and the key in it, as the log names them.
-    place: (String, Option<String>),
-    /// Who asks, by the listener's word.
-    client: Option<IpAddr>,
-    /// Whose key it is, once it was proven.
-    holder: Option<(AccountId, CallerId)>,
 }
 
 impl Gate {
@@ -229,13 +215,29 @@ impl Gate {
         // Whoever knows what the operation takes reads it there; see `access`.
         let slot = Slot::new(body, document_time);
         parts.extensions.insert(slot.clone());
+        let turn = Turn::new(Arc::clone(&self.buckets));
+        parts.extensions.insert(turn.clone());
+        let goes_on = session.storage_of(&note.place.0).is_some_and(|storage| self.buckets.forwards(storage));
         // Operations with documents are all posted, but for a bucket's configuration.
-        let again = (parts.method == Method::POST || query.has("cors")).then(|| parts.clone());
-        let answered = self.behind.call(Request::from_parts(parts, Body::http_body(slot.clone()))).await;
-        let answered = match again {
-            Some(parts) if slot.is_wanted() => self.with_document(parts, &query, &slot, &session, &trailers).await?,
-            Some(_) | None => answered,
-        };
+        let again = (goes_on || parts.method == Method::POST || query.has("cors")).then(|| parts.clone());
+        let mut answered = self.behind.call(Request::from_parts(parts, Body::http_body(slot.clone()))).await;
+        let mut document = None;
+        if let Some(parts) = again.clone().filter(|_| slot.is_wanted()) {
+            let read = self.document(&parts, &query, &slot, &session, &trailers).await?;
+            answered = self.with_document(parts, read.0.clone()).await;
+            document = Some(read);
+        }
+        if let (Some(passed), Some(parts)) = (turn.take(), again) {
+            let sha256 = if let Payload::Digest(digest) = claimed.payload { Some(digest) } else { None };
+            let (op, document) = (passed.op, document.as_ref().map(|(bytes, _)| bytes.clone()));
+            let incoming = Incoming { slot, document, trailers, length, sha256 };
+            let Going { road, bucket, number, key, .. } = passed;
+            let aside = parts.extensions.get::<Aside>().cloned().unwrap_or_default();
+            let asked = parts.extensions.get::<Asked>().cloned();
+            let (kit, query, headers) = (self.kit.clone(), proof::query(parts.uri.query())?, parts.headers);
+            let cx = Cx { kit, road, session, bucket, number, key, query, headers, aside, asked };
+            return forward::answer(cx, op, incoming).await;
+        }
         answered.map_err(|error| internal("answering a request", format!("{error:?}")))
     }
 
@@ -249,25 +251,31 @@ impl Gate {
         (bucket.to_owned(), Some(key).filter(|key| self.limits.log_keys && !key.is_empty()).map(str::to_owned))
     }
 
-    /// Reads the document of an operation that may be done, and does it.
-    async fn with_document(
+    /// Reads the document of an operation that may be done.
+    async fn document(
         &self,
-        mut parts: Parts,
+        parts: &Parts,
         query: &Query,
         slot: &Slot,
         session: &Session,
         trailers: &Trailers,
-    ) -> Result<std::result::Result<Response<Body>, s3s::HttpError>> {
+    ) -> Result<(Bytes, Share)> {
         let mut share = self.budget.take(session.origin.account, 0).ok_or_else(crowded)?;
         let bytes = slot.document(self.limits.max_xml_bytes, &mut share, session).await?;
         if query.has("delete") || query.has("cors") {
             verify_digests(&parts.headers, trailers, &bytes)?;
         }
-        let bytes = document::without_cdata(bytes);
+        Ok((document::without_cdata(bytes), share))
+    }
+
+    /// Does it.
+    async fn with_document(
+        &self,
+        mut parts: Parts,
+        bytes: Bytes,
+    ) -> std::result::Result<Response<Body>, s3s::HttpError> {
         parts.headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-        let answered = self.behind.call(Request::from_parts(parts, Body::from(bytes))).await;
-        drop(share);
-        Ok(answered)
+        self.behind.call(Request::from_parts(parts, Body::from(bytes))).await
     }
 
     /// Proves who asks: nothing of the request is believed before.
@@ -504,96 +512,4 @@ async fn drain<B: http_body::Body<Data = Bytes> + Unpin>(mut body: B, most: u64,
     };
     // Out of time is as good as done.
     let _ = tokio::time::timeout(time, reading).await;
-}
-
-/// A refusal as a response. Its document is completed in [`finish`].
-fn refusal(error: S3Error) -> Response<Body> {
-    error.to_http_response().unwrap_or_else(|_| {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-        response
-    })
-}
-
-fn between<'t>(text: &'t str, start: &str, end: &str) -> Option<&'t str> {
-    text.split_once(start)?.1.split_once(end).map(|(between, _)| between)
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-/// Refusals that are logged in a second: anyone can cause them.
-static REFUSALS: Flood = Flood::new(100);
-/// Where the seconds are counted from.
-static STARTED: OnceLock<Instant> = OnceLock::new();
-
-/// Whether one more refusal may be logged now. Each that is not is counted: a flood of them does not fill the disk.
-fn may_log() -> Option<Passed> {
-    let passed = REFUSALS.pass(STARTED.get_or_init(Instant::now).elapsed().as_secs());
-    if passed.is_none() {
-        metrics::counter!("vk_refusals_not_logged_total", "listener" => "s3").increment(1);
-    }
-    passed
-}
-
-/// Gives every response its request id, every refusal its whole document, and counts and logs it once.
-async fn finish(mut response: Response<Body>, note: Note) -> Response<Body> {
-    let Note { method, resource, request_id, key_id, operation, place: (bucket, key), client, holder } = note;
-    if let Ok(id) = HeaderValue::from_str(&request_id) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
-    // The library says 200 of every HEAD; of a range S3 says 206.
-    if method == Method::HEAD && response.status() == StatusCode::OK && response.headers().contains_key(CONTENT_RANGE) {
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    }
-    let (status, op) = (response.status(), operation.name());
-    if status.is_success() {
-        metrics::counter!("vk_s3_requests_total", "op" => op, "code" => "OK").increment(1);
-        // Every other body is a document of ours.
-        return if op == "GetObject" { response } else { response.map(document::plain) };
-    }
-    let (mut parts, body) = response.into_parts();
-    let document =
-        Limited::new(body, MAX_REFUSAL).collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let document = String::from_utf8_lossy(&document);
-    let code = between(&document, "<Code>", "</Code>").unwrap_or("InternalError").to_owned();
-    metrics::counter!("vk_s3_requests_total", "op" => op, "code" => code.clone()).increment(1);
-    parts.headers.remove(CONTENT_LENGTH);
-    let condition = parts.headers.remove(FAILED);
-    let condition = condition.as_ref().and_then(|name| name.to_str().ok());
-    let condition = condition.map_or_else(String::new, |name| format!("<Condition>{}</Condition>", escape(name)));
-    if status == StatusCode::NOT_MODIFIED {
-        parts.headers.remove(CONTENT_TYPE);
-        return Response::from_parts(parts, Body::empty());
-    }
-    let key_id = key_id.as_deref().unwrap_or("-");
-    if let Some(Passed { held_back }) = may_log() {
-        tracing::info!(
-            request.id = request_id,
-            s3.op = op,
-            s3.code = code,
-            http.status = status.as_u16(),
-            key_id,
-            s3.bucket = bucket,
-            s3.key = key,
-            caller.id = holder.map(|(_, caller)| tracing::field::display(caller)),
-            caller.account = holder.map(|(account, _)| tracing::field::display(account)),
-            client.address = client.map(tracing::field::display),
-            held_back,
-            "refused {op} with {code} (request {request_id})"
-        );
-    }
-    if method == Method::HEAD {
-        parts.headers.remove(CONTENT_TYPE);
-        return Response::from_parts(parts, Body::empty());
-    }
-    let said = between(&document, "<Message>", "</Message>").unwrap_or(&code);
-    let document = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{said}</Message>{condition}\
-         <Resource>{}</Resource><RequestId>{request_id}</RequestId></Error>",
-        escape(&resource)
-    );
-    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    Response::from_parts(parts, Body::from(document))
 }

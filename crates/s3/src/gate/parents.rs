@@ -15,9 +15,10 @@ use valetkey_core::nouns::parent::{Child, Parent, ParentScope, SKEW, SessionToke
 use valetkey_sigv4::{ChunkKey, Claimed, Query};
 
 use crate::error::{Result, internal, refuse, refuse_custom};
+use crate::gate::ending::may_log;
 use crate::gate::proof::{unproven, untimely, worded};
 use crate::gate::session::{Arrived, Reach, Session, expired};
-use crate::gate::{Gate, may_log, unknown_key};
+use crate::gate::{Gate, unknown_key};
 
 /// What R2 answers to a session token that is not of its form, or says what cannot be.
 fn unacceptable(why: Unfit) -> S3Error {

@@ -12,17 +12,17 @@ use valetkey_core::fair::Place;
 use valetkey_core::name::Name;
 
 use crate::gate::session::Live;
-use crate::gateway::port::{Backend, Entry, Failure, Found, Header, Opened, Upload, Version, When, Window};
+use crate::gateway::port::{Backend, Entry, Failure, Forward, Found, Header, Opened, Upload, Version, When, Window};
 
 type Done<T> = std::result::Result<T, Failure>;
 
 /// The name of a store, for what is counted of it.
 #[derive(Clone)]
-struct Named(Arc<str>);
+pub(crate) struct Named(Arc<str>);
 
 impl Named {
     /// Counts it if the store failed; that a condition does not hold, or a key does not fit, is no failure.
-    fn count(&self, failure: &Failure) {
+    pub(crate) fn count(&self, failure: &Failure) {
         let reason = match failure {
             Failure::Clash | Failure::Unfit(_) => return,
             Failure::NoBucket => Kind::NotFound(Noun::Bucket),
@@ -47,6 +47,11 @@ impl Door {
     /// The door to a store of this name.
     pub(crate) fn new(backend: Arc<dyn Backend>, storage: &Name) -> Self {
         Self(backend, Named(storage.as_str().into()))
+    }
+
+    /// The way for requests as they are, if the store speaks S3; and its name.
+    pub(crate) fn forward(&self) -> Option<(Arc<dyn Forward>, Named)> {
+        self.0.forward().map(|forward| (forward, self.1.clone()))
     }
 
     /// Whether the bucket is there and can be listed.

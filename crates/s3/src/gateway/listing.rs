@@ -4,7 +4,9 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::error::Result;
 use crate::gateway::{Gateway, failed, shown_tag};
-use crate::objects::listing::{self, Ask, Entry, InIndex, Page, Rolled, Rows, Span, behind, common_prefix, past};
+use crate::objects::listing::{
+    self, Ask, Entry, InIndex, Page, Rolled, Rows, Span, behind, common, common_prefix, past,
+};
 
 /// Keys asked for with one call where many may stand for one common prefix: the most that S3 lists at once.
 const BATCH: usize = 1000;
@@ -24,14 +26,6 @@ struct There<'a> {
     over: bool,
     /// Whether keys are rolled up into common prefixes: then what is asked for next may well have come with this.
     rolled: bool,
-}
-
-/// What all keys of a span start with, as text.
-fn common(from: &[u8], end: &[u8]) -> String {
-    let same = from.iter().zip(end).take_while(|(one, other)| one == other).count();
-    let bytes = from.get(..same).unwrap_or_default();
-    let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
-    String::from_utf8_lossy(bytes.get(..valid).unwrap_or_default()).into_owned()
 }
 
 impl There<'_> {

@@ -2,10 +2,13 @@
 //! asks was let in before.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use http::{HeaderMap, Method};
+use http_body_util::combinators::UnsyncBoxBody;
 use jiff::Timestamp;
 
 /// A header of an object: its name in lower case, and its value.
@@ -177,6 +180,11 @@ pub trait Backend: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// The way for requests as they are, to a store that speaks S3 itself: then nothing of its objects is kept here.
+    fn forward(&self) -> Option<Arc<dyn Forward>> {
+        None
+    }
+
     /// Removes what was left unfinished there by a process that is gone; says how many files that were. A store that keeps no such
     /// files has nothing to do.
     async fn sweep(&self, now: Timestamp) -> Result<usize, Failure> {
@@ -201,4 +209,71 @@ pub trait Upload: Send {
 
     /// Lets go of what was added.
     async fn abort(self: Box<Self>);
+}
+
+/// A body that ends before it is whole: it was not what its sender told of it, or its credential has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the body goes no further")]
+pub struct Severed;
+
+/// What is sent with a request.
+pub enum Sending {
+    /// This, or nothing.
+    Whole(Bytes),
+    /// What comes.
+    Coming(Coming),
+}
+
+/// A body on its way. Its last bytes come only once all of it is proven; until then it may end in an error, and then its request must
+/// not have an effect.
+pub struct Coming {
+    /// How many bytes it has.
+    pub length: u64,
+    /// The digest it has, if that is known.
+    pub sha256: Option<[u8; 32]>,
+    /// The header that comes behind it, as its last frame.
+    pub trailer: Option<&'static str>,
+    /// The bytes.
+    pub bytes: UnsyncBoxBody<Bytes, Severed>,
+}
+
+/// A request for a store that speaks S3. Who made it has said that it may be done.
+pub struct Asking {
+    /// Its method.
+    pub method: Method,
+    /// The bucket, by its name here.
+    pub bucket: String,
+    /// The key, exactly.
+    pub key: Option<String>,
+    /// Decoded.
+    pub query: Vec<(String, String)>,
+    /// All that go on; none is of a proof or of the connection.
+    pub headers: HeaderMap,
+    /// Where a copy comes from: a bucket, by its name here, and a key.
+    pub source: Option<(String, String)>,
+    /// Its body.
+    pub body: Sending,
+    /// Whether the store may work on it for long.
+    pub works: bool,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What a store answers. Nothing in it is believed.
+pub type Answer = http::Response<UnsyncBoxBody<Bytes, Failure>>;
+
+/// Somebody else's store that speaks S3, and signs its own requests.
+///
+/// * no redirect is followed, and no request goes to another host
+/// * what it says in an answer's head or body it says in time, or fails
+#[async_trait]
+pub trait Forward: Send + Sync + 'static {
+    /// Whether it takes a body's checksum behind the body.
+    fn takes_trailers(&self) -> bool;
+
+    /// Whether a text of an answer shows what clients need not know: the store's host, its own name of the bucket, a key's name.
+    fn is_private(&self, bucket: &str, text: &str) -> bool;
+
+    /// Sends a request; answers when the answer's head is there.
+    async fn send(&self, asking: Asking) -> Result<Answer, Failure>;
 }

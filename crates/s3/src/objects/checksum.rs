@@ -168,7 +168,7 @@ impl Running {
 
 /// The digests of a body while it streams by.
 pub(crate) struct Hashes {
-    md5: Md5,
+    md5: Option<Md5>,
     checksums: Vec<(Algorithm, Running)>,
 }
 
@@ -185,12 +185,19 @@ impl Hashes {
     /// Starts the digests: the MD5 and these checksums, the one to keep first.
     pub(crate) fn new(algorithms: &[Algorithm]) -> Self {
         let checksums = algorithms.iter().map(|algorithm| (*algorithm, Running::new(*algorithm))).collect();
-        Self { md5: Md5::new(), checksums }
+        Self { md5: Some(Md5::new()), checksums }
+    }
+
+    /// The same without the MD5: in the end it is all zeros.
+    pub(crate) fn without_md5(algorithms: &[Algorithm]) -> Self {
+        Self { md5: None, ..Self::new(algorithms) }
     }
 
     /// Takes more bytes.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        self.md5.update(bytes);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
         for (_, running) in &mut self.checksums {
             running.update(bytes);
         }
@@ -199,7 +206,7 @@ impl Hashes {
     /// Ends the digests.
     pub(crate) fn finish(self) -> Digests {
         let checksums = self.checksums.into_iter().map(|(algorithm, running)| (algorithm, running.finish())).collect();
-        Digests { md5: self.md5.finalize().into(), checksums }
+        Digests { md5: self.md5.map_or_else(<[u8; 16]>::default, |md5| md5.finalize().into()), checksums }
     }
 }
 

@@ -57,6 +57,13 @@ impl Objects {
         row.as_ref().map(read_facts).transpose().map_err(sql("reading the index"))
     }
 
+    /// Whether anything is kept of a bucket's objects.
+    pub(crate) async fn has_facts(&self, bucket: BucketId) -> Result<bool> {
+        let found = sqlx::query("SELECT 1 FROM facts WHERE bucket = ? LIMIT 1").bind(bucket);
+        let found = found.fetch_optional(&self.index).await.map_err(sql("reading the index"))?;
+        Ok(found.is_some())
+    }
+
     /// What is kept of the objects from one key to another, both with.
     pub(crate) async fn facts_between(&self, bucket: BucketId, first: &[u8], last: &[u8]) -> Result<Vec<Brief>> {
         let rows = sqlx::query("SELECT key, tag, size, etag FROM facts WHERE bucket = ? AND key >= ? AND key <= ?")

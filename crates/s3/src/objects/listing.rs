@@ -43,6 +43,35 @@ pub(crate) fn behind(key: &[u8]) -> Vec<u8> {
     [key, b"\0"].concat()
 }
 
+/// A text that comes before `from` and before everything behind it, and after as much of the rest as can be said: where to
+/// start a listing that excludes its start. Nothing where a listing starts anyway, with `prefix`.
+pub fn before(from: &[u8], prefix: &str) -> Option<String> {
+    if from <= prefix.as_bytes() {
+        return None;
+    }
+    let (last, rest) = from.split_last()?;
+    let text = |bytes: &[u8]| {
+        let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+        String::from_utf8_lossy(bytes.get(..valid).unwrap_or_default()).into_owned()
+    };
+    let start = text(rest);
+    let start = match last {
+        // The least greater than all that start so: all of them but the last come before.
+        0x21..=0x7f if start.len() == rest.len() => format!("{start}{}\u{10fffd}", char::from(*last - 1)),
+        // Behind a key (a zero): exactly that key. Else as much as is text.
+        _ => start,
+    };
+    Some(start).filter(|start| !start.is_empty() && start.as_bytes() < from)
+}
+
+/// What all keys of a span start with, as text.
+pub(crate) fn common(from: &[u8], end: &[u8]) -> String {
+    let same = from.iter().zip(end).take_while(|(one, other)| one == other).count();
+    let bytes = from.get(..same).unwrap_or_default();
+    let valid = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+    String::from_utf8_lossy(bytes.get(..valid).unwrap_or_default()).into_owned()
+}
+
 /// What a page ended with, and so where the next one starts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Mark {
@@ -280,7 +309,14 @@ impl Objects {
         page(&mut InIndex { objects: self, bucket }, ask, shows).await
     }
 
-    async fn rows(&self, bucket: BucketId, from: &[u8], end: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>> {
+    /// Keys of a bucket, in order.
+    pub(crate) async fn rows(
+        &self,
+        bucket: BucketId,
+        from: &[u8],
+        end: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Entry>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let query = match end {
             Some(end) => sqlx::query(

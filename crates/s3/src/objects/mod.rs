@@ -229,6 +229,13 @@ impl Objects {
         foreign.get(&(storage, Box::from(name))).copied()
     }
 
+    /// The buckets of another store that are known here.
+    pub(crate) fn foreign_of(&self, storage: StorageId) -> Vec<(Box<str>, BucketId)> {
+        let foreign = self.foreign.read().unwrap_or_else(PoisonError::into_inner);
+        let own = foreign.iter().filter(|((of, _), _)| *of == storage);
+        own.map(|((_, name), id)| (name.clone(), *id)).collect()
+    }
+
     /// The numbers of all buckets of a name that are in other stores.
     pub(crate) fn foreign_buckets(&self, name: &str) -> Vec<BucketId> {
         let foreign = self.foreign.read().unwrap_or_else(PoisonError::into_inner);

@@ -15,7 +15,7 @@ use crate::objects::condition::{Condition, Part, Tags};
 
 /// Under which headers conditions come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Of {
+pub(crate) enum Of {
     /// A reader's: a time that cannot be read is no condition (RFC 9110, section 13.1.3).
     Reader,
     /// A write's.
@@ -41,7 +41,7 @@ impl Of {
 }
 
 /// Reads a time in any of HTTP's three forms (RFC 9110, section 5.6.7). Which day of the week it says is not looked at.
-pub(super) fn date(text: &str) -> Option<Timestamp> {
+pub(crate) fn date(text: &str) -> Option<Timestamp> {
     let text = text.trim();
     if let Ok(time) = DateTimeParser::new().relaxed_weekday(true).parse_timestamp(text) {
         return Some(time);
@@ -60,7 +60,7 @@ pub(super) fn date(text: &str) -> Option<Timestamp> {
 ///
 /// # Errors
 /// `InvalidArgument` when a write's or a copy's cannot be read: it was to keep something.
-pub(super) fn conditions(aside: &Aside, of: Of) -> Result<Condition> {
+pub(crate) fn conditions(aside: &Aside, of: Of) -> Result<Condition> {
     let broken = |part: Part| refuse_with(S3ErrorCode::InvalidArgument, format!("{} cannot be read.", of.header(part)));
     let text = |part: Part| -> Result<Option<String>> {
         let name = of.header(part);
@@ -88,7 +88,7 @@ pub(super) fn conditions(aside: &Aside, of: Of) -> Result<Condition> {
 pub(crate) const FAILED: HeaderName = HeaderName::from_static("x-vk-condition");
 
 /// The refusal of a condition that does not hold.
-pub(super) fn failed(of: Of, part: Part) -> S3Error {
+pub(crate) fn failed(of: Of, part: Part) -> S3Error {
     let mut error =
         refuse(S3ErrorCode::PreconditionFailed, "At least one of the pre-conditions you specified did not hold");
     if let Ok(name) = HeaderValue::from_str(&format!("{}{}", of.prefix(), part.name())) {

@@ -22,7 +22,7 @@ use crate::wire::{Wire, session, shown, strong};
 const MAX_KEYS: i32 = 1000;
 
 /// The spans of keys under a prefix that a listing may tell of.
-fn spans(scope: &Scope, bucket: &str, prefix: &[u8], action: Action) -> Result<Vec<Span>> {
+pub(crate) fn spans(scope: &Scope, bucket: &str, prefix: &[u8], action: Action) -> Result<Vec<Span>> {
     match scope.listing(bucket, prefix, action) {
         Listing::Refused => Err(denied()),
         Listing::All => Ok(vec![Span::of_prefix(prefix)]),
@@ -111,7 +111,7 @@ fn limit(asked: Option<i32>) -> Result<i32> {
 }
 
 /// A token that says where the next page starts. It opens nothing: the scope is asked on every page.
-pub(super) fn token(mark: &Mark) -> String {
+pub(crate) fn token(mark: &Mark) -> String {
     let kind: &[u8] = match mark {
         Mark::Key(_) => b"k",
         Mark::Prefix(_) => b"p",
@@ -119,7 +119,7 @@ pub(super) fn token(mark: &Mark) -> String {
     BASE64URL_NOPAD.encode(&[kind, mark.bytes()].concat())
 }
 
-pub(super) fn read_token(text: &str) -> Result<Mark> {
+pub(crate) fn read_token(text: &str) -> Result<Mark> {
     let bad = || refuse(S3ErrorCode::InvalidArgument, "The continuation token provided is incorrect");
     let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| bad())?;
     match bytes.split_first() {
@@ -130,7 +130,7 @@ pub(super) fn read_token(text: &str) -> Result<Mark> {
 }
 
 /// Where a marker starts, if there is one: behind it, and if it is a common prefix, behind all that it stands for.
-fn read_marker(marker: &str, prefix: &[u8], delimiter: Option<&[u8]>) -> Option<Mark> {
+pub(crate) fn read_marker(marker: &str, prefix: &[u8], delimiter: Option<&[u8]>) -> Option<Mark> {
     let marker = Some(marker.as_bytes()).filter(|marker| !marker.is_empty())?;
     let is_prefix = common_prefix(marker, prefix, delimiter) == Some(marker);
     Some(if is_prefix { Mark::Prefix(marker.to_vec()) } else { Mark::Key(marker.to_vec()) })

@@ -7,9 +7,9 @@ mod config;
 mod copy;
 mod delete;
 mod get;
-mod list;
-mod multipart;
-mod put;
+pub(crate) mod list;
+pub(crate) mod multipart;
+pub(crate) mod put;
 mod stubs;
 
 use std::sync::Arc;
@@ -85,11 +85,11 @@ fn aside<T>(request: &S3Request<T>) -> Aside {
     request.extensions.get().cloned().unwrap_or_default()
 }
 
-fn no_such_key() -> s3s::S3Error {
+pub(crate) fn no_such_key() -> s3s::S3Error {
     refuse(S3ErrorCode::NoSuchKey, "The specified key does not exist.")
 }
 
-fn clashed(clash: Clash) -> s3s::S3Error {
+pub(crate) fn clashed(clash: Clash) -> s3s::S3Error {
     match clash {
         Clash::Failed(part) => conditions::failed(Of::Write, part),
         Clash::Missing => no_such_key(),

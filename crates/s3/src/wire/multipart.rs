@@ -24,7 +24,7 @@ use crate::wire::{Wire, aside, clashed, session, shown, strong, text};
 /// The most parts on a page.
 pub(super) const MAX_PARTS: i32 = 1000;
 
-pub(super) fn no_such_upload() -> s3s::S3Error {
+pub(crate) fn no_such_upload() -> s3s::S3Error {
     refuse(
         S3ErrorCode::NoSuchUpload,
         "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been \
@@ -36,7 +36,7 @@ pub(super) fn upload_id(text: &str) -> Result<UploadId> {
     UploadId::parse(text).ok_or_else(no_such_upload)
 }
 
-pub(super) fn part_number(number: i32) -> Result<i32> {
+pub(crate) fn part_number(number: i32) -> Result<i32> {
     if (1..=MAX_PART_NUMBER).contains(&number) {
         Ok(number)
     } else {

@@ -9,7 +9,7 @@ use crate::error::{Result, refuse, refuse_with};
 use crate::gate::aside::Aside;
 use crate::gate::query::KEPT;
 use crate::gate::session::Trailers;
-use crate::objects::checksum::{Algorithm, Digests};
+use crate::objects::checksum::{Algorithm, Digests, Hashes};
 use crate::objects::record::Headers;
 use crate::wire::conditions::{Of, conditions};
 use crate::wire::{Wire, aside, clashed, session, strong, text};
@@ -22,7 +22,7 @@ const MAX_META_BYTES: usize = 2 * 1024;
 const MAX_KEPT_BYTES: usize = 8 * 1024;
 
 /// The headers of a request that are kept with the object it writes.
-pub(super) fn kept(headers: &HeaderMap, aside: &Aside) -> Result<Headers> {
+pub(crate) fn kept(headers: &HeaderMap, aside: &Aside) -> Result<Headers> {
     let mut kept = Headers::default();
     let (mut meta, mut others) = (0, 0);
     for (name, value) in headers.iter().chain(aside.headers()) {
@@ -52,7 +52,7 @@ pub(super) fn kept(headers: &HeaderMap, aside: &Aside) -> Result<Headers> {
 }
 
 /// The digests that a request tells of its body.
-pub(super) struct Told {
+pub(crate) struct Told {
     md5: Option<[u8; 16]>,
     /// The checksum, and its value unless it comes behind the body.
     checksum: Option<(Algorithm, Option<Box<[u8]>>)>,
@@ -86,7 +86,7 @@ pub(super) fn shown_checksum(headers: &HeaderMap) -> Result<Option<(Algorithm, &
 
 impl Told {
     /// Reads what headers tell.
-    pub(super) fn read(headers: &HeaderMap, trailers: Trailers) -> Result<Self> {
+    pub(crate) fn read(headers: &HeaderMap, trailers: Trailers) -> Result<Self> {
         let invalid = || refuse(S3ErrorCode::InvalidDigest, "The Content-MD5 you specified is not valid.");
         let md5 = headers.get("content-md5").map(|value| {
             let bytes = BASE64.decode(value.as_bytes()).map_err(|_| invalid())?;
@@ -124,8 +124,25 @@ impl Told {
         self.checksum.as_ref().map(|(algorithm, _)| *algorithm)
     }
 
+    /// The sums that have to be made of the body.
+    pub(crate) fn hashes(&self) -> Hashes {
+        let algorithms: Vec<Algorithm> = self.algorithm().into_iter().collect();
+        if self.md5.is_some() { Hashes::new(&algorithms) } else { Hashes::without_md5(&algorithms) }
+    }
+
+    /// The checksum that comes behind the body.
+    pub(crate) fn trailing(&self) -> Option<Algorithm> {
+        self.checksum.as_ref().filter(|(_, value)| value.is_none()).map(|(algorithm, _)| *algorithm)
+    }
+
+    /// Its value, as shown, once the body has come.
+    pub(crate) fn trailed(&self) -> Option<(Algorithm, &str)> {
+        let algorithm = self.trailing()?;
+        self.trailers.get(algorithm.header()).map(|shown| (algorithm, shown))
+    }
+
     /// Holds a body's digests against what was told of them.
-    pub(super) fn verify(&self, digests: &Digests) -> Result<()> {
+    pub(crate) fn verify(&self, digests: &Digests) -> Result<()> {
         if self.md5.is_some_and(|md5| md5 != digests.md5) {
             return Err(refuse(
                 S3ErrorCode::BadDigest,

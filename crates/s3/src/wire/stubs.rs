@@ -98,7 +98,9 @@ impl Wire {
     ) -> Result<S3Response<GetObjectAclOutput>> {
         let session = session(&request)?;
         let bucket = self.bucket(&session, &request.input.bucket)?;
-        bucket.record(&session.live().await?, request.input.key.as_bytes()).await?.ok_or_else(no_such_key)?;
+        if !bucket.exists(&session.live().await?, &request.input.key).await? {
+            return Err(no_such_key());
+        }
         let (grants, owner) = (Some(grants(&session)), Some(owner(&session)));
         Ok(S3Response::new(GetObjectAclOutput { grants, owner, ..GetObjectAclOutput::default() }))
     }

@@ -177,6 +177,10 @@ async fn no_operation_is_done_for_a_key_that_ended_while_its_body_was_held_back(
             for object in ["o", "d"] {
                 rig.put(BUCKET, object, "written before").await;
             }
+            if rig.forwards() && !matches!(end, End::Revoked) {
+                // Each of these rigs has a second server: one end is enough to see that it counts there as well.
+                return;
+            }
             let started = upload(&rig, &key).await;
             let ask = request(&rig, operation, &started);
             let (waited, answer) = held_back(&rig, ask, &key, end).await;
@@ -204,6 +208,10 @@ async fn no_operation_is_done_for_a_key_that_ended_while_its_body_was_held_back(
             for absent in ["/lake/new", "/lake/u"] {
                 rig.get(absent, &other).await.is(404, "NoSuchKey");
             }
+            if rig.forwards() {
+                assert_eq!(rig.uploads_behind().await, 1, "{operation} {end:?}");
+                continue;
+            }
             let uploads = rig.get("/lake?uploads=", &other).await;
             assert_eq!(uploads.ok().all("UploadId"), [&*started.0], "{operation} {end:?}");
         }
@@ -223,6 +231,7 @@ async fn a_key_that_lives_may_take_its_time_with_its_body() {
         let answer = rig.halting_or_not(request(&rig, operation, &started), &key).await;
         let expected = match operation {
             "PutBucketLifecycleConfiguration" => 501,
+            "ListMultipartUploads" if rig.forwards() => 501,
             "CreateBucket" => 409,
             "GetBucketCors" | "GetBucketLifecycleConfiguration" | "GetBucketEncryption" => 404,
             "DeleteObject" | "AbortMultipartUpload" | "DeleteBucketCors" => 204,

@@ -114,14 +114,16 @@ async fn an_aborted_upload_leaves_nothing() {
     for number in [1, 2] {
         part(&rig, &credential, "o", &id, number, noise(1, 100_000)).await.ok();
     }
-    assert_eq!(files(&rig), 2);
+    assert_eq!(files(&rig), if rig.forwards() { 0 } else { 2 });
     rig.send(rig.ask("DELETE", &format!("/lake/o?uploadId={id}")), &credential).await.is(204, "");
     until_files(&rig, 0).await;
     rig.get("/lake/o", &credential).await.is(404, "NoSuchKey");
     part(&rig, &credential, "o", &id, 1, b"x".to_vec()).await.is(404, "NoSuchUpload");
     rig.send(rig.ask("DELETE", &format!("/lake/o?uploadId={id}")), &credential).await.is(404, "NoSuchUpload");
-    let uploads = rig.get("/lake?uploads=", &credential).await;
-    assert_eq!(uploads.ok().all("UploadId").len(), 0);
+    if !rig.forwards() {
+        let uploads = rig.get("/lake?uploads=", &credential).await;
+        assert_eq!(uploads.ok().all("UploadId").len(), 0);
+    }
 }
 
 #[tokio::test]
@@ -198,6 +200,11 @@ async fn an_upload_belongs_to_its_key_and_to_who_began_it() {
 async fn unfinished_uploads_are_listed_inside_the_scope_only() {
     let rig = Rig::start().await;
     let all = rig.whole();
+    if rig.forwards() {
+        // Whose they are the storage does not know.
+        rig.get("/lake?uploads=", &all).await.is(501, "NotImplemented");
+        return;
+    }
     let mut ids = Vec::new();
     for key in ["a/1", "a/1", "a/2/x", "a/2/y", "a-b", "b"] {
         ids.push(create(&rig, &all, key).await);
@@ -319,6 +326,11 @@ async fn an_upload_that_is_never_completed_is_ended_and_frees_its_parts() {
     let opened = rig.clock.now();
     let young = create(&rig, &credential, "in/young").await;
     part(&rig, &credential, "in/young", &young, 1, noise(2, 1000)).await.ok();
+    if rig.forwards() {
+        // They are the storage's, and so is the end of them.
+        assert_eq!((rig.endpoint.end_uploads_before(opened).await.unwrap(), files(&rig)), (0, before));
+        return;
+    }
     assert_eq!(rig.endpoint.end_uploads_before(opened).await.unwrap(), 1);
     assert_eq!(rig.endpoint.end_uploads_before(opened).await.unwrap(), 0);
     until_files(&rig, before + 1).await;

@@ -28,7 +28,7 @@ use valetkey_core::nouns::parent::{Parent, ParentRecord, Parents};
 use valetkey_core::port::Revocations;
 use valetkey_core::scope::{Actions, Path, Paths, Scope};
 use valetkey_core::time::{Clock as _, Entropy as _, random_10};
-use valetkey_s3::{Backend, Config, Endpoint, World};
+use valetkey_s3::{Asking, Backend, Config, Endpoint, Sending, World};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 
@@ -109,7 +109,7 @@ pub(crate) struct Rig {
     pub(crate) storage: StorageId,
     /// The way to it, if it is another.
     pub(crate) behind: Option<Arc<dyn Backend>>,
-    account: AccountId,
+    pub(crate) account: AccountId,
     world: World,
 }
 
@@ -190,6 +190,29 @@ impl Rig {
     /// Whether the buckets are in another store.
     pub(crate) fn is_behind(&self) -> bool {
         self.behind.is_some()
+    }
+
+    /// Whether requests go on to that store as they are, and nothing of them is kept here.
+    pub(crate) fn forwards(&self) -> bool {
+        self.behind.as_ref().is_some_and(|behind| behind.forward().is_some())
+    }
+
+    /// How many uploads there are at that store.
+    pub(crate) async fn uploads_behind(&self) -> usize {
+        let asking = Asking {
+            method: http::Method::GET,
+            bucket: BUCKET.to_owned(),
+            key: None,
+            query: vec![("uploads".to_owned(), String::new())],
+            headers: http::HeaderMap::new(),
+            source: None,
+            body: Sending::Whole(bytes::Bytes::new()),
+            works: false,
+            now: self.clock.now(),
+        };
+        let answer = self.behind.as_ref().unwrap().forward().unwrap().send(asking).await.unwrap();
+        let document = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+        String::from_utf8(document.to_vec()).unwrap().matches("<UploadId>").count()
     }
 
     /// The world this one lives in.
