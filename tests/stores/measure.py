@@ -24,7 +24,9 @@ import urllib.request
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "clients")]
 
+import boto3  # noqa: E402
 from behind import Behind, OtherValetkey  # noqa: E402
+from botocore.config import Config  # noqa: E402
 
 BUCKET, MIB = "measured", 1024 * 1024
 QUIET = {"VALETKEY_LOG__LEVEL": "warn"}
@@ -143,11 +145,16 @@ def main() -> None:
             backend.open([BUCKET])
             with Gateway(binary, other, backend, QUIET) as server:
                 caller = server.called("measured", "acme", "read-write", BUCKET, "")
-                through = server.vend(caller, ttl=3600, prefix=None, whole_bucket=True).boto3(max_pool_connections=16)
+                own = {"signature_version": "s3v4", "max_pool_connections": 16}
+                lease = server.vend(caller, ttl=3600, prefix=None, whole_bucket=True)
+                through = lease.boto3(**own)
                 if options.flat:
                     flat(server, through, options.flat)
                 else:
-                    table(backend.parent, through, options.secs, options.rounds)
+                    keys = {f"aws_{name}": value for name, value in backend.secrets.items()}
+                    config = Config(s3={"addressing_style": "path"}, **own)
+                    at = {"endpoint_url": backend.settings["endpoint"], "region_name": "auto"}
+                    table(boto3.client("s3", **at, **keys, config=config), through, options.secs, options.rounds)
 
 
 if __name__ == "__main__":
