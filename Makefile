@@ -1,7 +1,7 @@
 # Every check there is: `make test`. Each part alone: the targets below.
-.PHONY: test fmt lint unit doc release check clients test-faults test-deploy test-dreadnode test-stores bench
+.PHONY: test fmt lint unit doc release check clients test-faults test-deploy test-dreadnode test-stores test-cluster bench
 
-test: fmt lint unit doc release check clients test-faults test-deploy test-dreadnode test-stores
+test: fmt lint unit doc release check clients test-faults test-deploy test-dreadnode test-stores test-cluster
 
 fmt:
 	cargo fmt --all --check
@@ -10,9 +10,9 @@ lint:
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --bin valetkey --no-default-features -- -D warnings
 
-# nextest is faster and tells more; without it, cargo's own runner runs the same tests.
+# nextest is faster and tells more; without it, cargo's own runner runs the same tests. Those of the database run on Postgres, too.
 unit:
-	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace --profile ci; else cargo test --workspace --lib --bins --tests; fi
+	@if cargo nextest --version >/dev/null 2>&1; then tests/postgres/with cargo nextest run --workspace --profile ci; else tests/postgres/with cargo test --workspace --lib --bins --tests; fi
 
 doc:
 	cargo test --workspace --doc
@@ -44,6 +44,10 @@ test-dreadnode: release
 # Real stores (Ceph, Azure's emulator, local disk), and the clients again through the gateway; installs what it needs.
 test-stores: release
 	VALETKEY_BIN=target/release/valetkey tests/stores/run
+
+# Several servers on one Postgres, killed, stopped and restarted; installs what it needs.
+test-cluster: release
+	VALETKEY_BIN=target/release/valetkey tests/cluster/run
 
 # Figures, not checks: docs/bench.md says how to read them.
 bench: release

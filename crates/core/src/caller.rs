@@ -118,6 +118,8 @@ pub struct Caller {
     pub token_until: Option<Timestamp>,
     /// What the key allows that it signed with, if it was a key and not the token.
     pub held: Option<Arc<Held>>,
+    /// The last change of the registry that this is known with, where several servers make them; else 0.
+    pub as_of: i64,
 }
 
 /// What a key allows its holder to have vended: nothing wider, nothing longer, and nothing that outlives it. Policy holds every

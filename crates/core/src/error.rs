@@ -240,7 +240,31 @@ pub struct Error {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+/// What was decided is not by what is known any more: another server changed something meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Overtaken;
+
+impl fmt::Display for Overtaken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("another server changed something meanwhile")
+    }
+}
+
+impl std::error::Error for Overtaken {}
+
 impl Error {
+    /// Refuses what was decided by what another server changed meanwhile. Decided again, it is decided by what is so now.
+    pub fn overtaken() -> Self {
+        Self::new(Kind::Unavailable, "what you may access was changed just now; ask again")
+            .retry_after(1)
+            .caused_by(Overtaken)
+    }
+
+    /// Whether that is all that is wrong.
+    pub fn is_overtaken(&self) -> bool {
+        self.source.as_deref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Overtaken>)
+    }
+
     /// Refuses with words a stranger may read: lowercase, no period, the caller's own words in backticks.
     /// Secrets of ours in them are left out, whoever put them there.
     pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {

@@ -21,6 +21,11 @@ use crate::token::{PlainToken, TokenDigest};
 /// Answers who a token is and what its account was granted. Read-mostly: when warm it makes no query.
 #[async_trait]
 pub trait Directory: Send + Sync {
+    /// The last change of the registry that what is read from here on is known with ([`Caller::as_of`]); 0 where one server makes them.
+    fn as_of(&self) -> i64 {
+        0
+    }
+
     /// Finds the caller a token proves. An ended one is refused as `Revoked`, one out of time as `Expired`.
     async fn caller(&self, token: &PlainToken, now: Timestamp) -> Result<Arc<Caller>, Error> {
         self.caller_by_digest(token.digest(), now).await
@@ -116,6 +121,14 @@ pub trait SignedUrls: Send {
 pub trait Revocations: Send + Sync {
     /// Whether the credential was ended early. Answered from memory.
     fn is_revoked(&self, origin: &Provenance) -> bool;
+
+    /// Whether what is known of revocations is of now: another server may have ended what this one takes.
+    ///
+    /// # Errors
+    /// `Unavailable` when it was not heard of for longer than is allowed.
+    fn current(&self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// When something counts as opened that is proven by a token itself and not by a lease: now, or, if the clock was set back to
     /// before the last revocation that would end it, right after that one.

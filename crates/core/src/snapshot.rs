@@ -24,6 +24,7 @@ pub struct Snapshot {
     by_name: HashMap<Name, GrantId>,
     everyone: Reach,
     callers: HashMap<CallerId, Reach>,
+    as_of: i64,
 }
 
 /// The datasets of one bucket, put together once: what TheirStack's callers ask for again and again.
@@ -173,6 +174,17 @@ fn bundles<'a>(grants: impl IntoIterator<Item = &'a Arc<Grant>>, now: Timestamp)
 }
 
 impl Snapshot {
+    /// The same, known with this change of the registry and all before it, where several servers make them.
+    #[must_use]
+    pub fn known_as_of(self, change: i64) -> Self {
+        Self { as_of: change, ..self }
+    }
+
+    /// The last change of the registry that it is known with; 0 where one server makes them.
+    pub fn as_of(&self) -> i64 {
+        self.as_of
+    }
+
     /// Puts an account together from what is stored of it.
     pub fn new(
         account: Account,
@@ -186,6 +198,7 @@ impl Snapshot {
             by_name: HashMap::new(),
             everyone: Reach::default(),
             callers: HashMap::new(),
+            as_of: 0,
             account,
         };
         for grant in grants {

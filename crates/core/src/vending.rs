@@ -28,6 +28,9 @@ pub struct Vending {
     pub issuer: Arc<dyn Issuer>,
 }
 
+/// So often a vend that another server's change overtook is decided anew: twice in a row is rare already.
+const AGAIN: u32 = 2;
+
 /// What was vended.
 #[derive(Clone, Debug)]
 pub struct Vended {
@@ -68,16 +71,14 @@ impl Vending {
     }
 
     async fn road(&self, caller: &Caller, ask: &Ask, now: Timestamp) -> Result<Vended, Error> {
-        let snapshot = self.directory.account(caller.account, now).await?;
-        let permit = policy::decide(&snapshot, caller, ask, now)?;
-        // What a store gave before is known before the lease: one entry of the ledger then says both. So is what a store
-        // refuses for the moment.
-        let ready = self.issuer.ready(&permit)?;
-        if let Some(issued) = &ready {
-            long_enough(&permit, &issued.credential, now)?;
+        let mut opened = self.open(caller, ask, now).await;
+        for _ in 0..AGAIN {
+            if !opened.as_ref().is_err_and(Error::is_overtaken) {
+                break;
+            }
+            opened = self.open(caller, ask, now).await;
         }
-        let trace = ready.as_ref().and_then(|issued| issued.trace.as_deref());
-        let lease = self.ledger.open(&permit, trace, now).await?;
+        let (permit, ready, lease) = opened?;
         let issued = match ready {
             Some(issued) => issued,
             None => self.issue(&permit, &lease, now).await?,
@@ -89,6 +90,21 @@ impl Vending {
             storage: Arc::clone(permit.storage()),
             narrowed: issued.narrowed,
         })
+    }
+
+    /// Decides, and opens a lease of what was decided. With it, what a store gave before.
+    async fn open(&self, caller: &Caller, ask: &Ask, now: Timestamp) -> Result<(Permit, Option<Issued>, Lease), Error> {
+        let snapshot = self.directory.account(caller.account, now).await?;
+        let permit = policy::decide(&snapshot, caller, ask, now)?;
+        // What a store gave before is known before the lease: one entry of the ledger then says both. So is what a store
+        // refuses for the moment.
+        let ready = self.issuer.ready(&permit)?;
+        if let Some(issued) = &ready {
+            long_enough(&permit, &issued.credential, now)?;
+        }
+        let trace = ready.as_ref().and_then(|issued| issued.trace.as_deref());
+        let lease = self.ledger.open(&permit, trace, now).await?;
+        Ok((permit, ready, lease))
     }
 
     /// Has a credential made. INVARIANT: what a store's log will call it is on record before anybody has it.

@@ -22,7 +22,7 @@ use valetkey_core::{Error, Kind};
 
 use crate::ledger::queue::Queue;
 use crate::settings::Room;
-use crate::sqlite::packages::FileName;
+use crate::sql::packages::FileName;
 
 /// A file that is so old and has no row has none on its way: an upload ends long before.
 pub(crate) const ORPHAN_MS: i64 = 3_600_000;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use valetkey_core::lease::Refusal;
 
-use crate::sqlite::usage::{Requested, Tally};
+use crate::sql::usage::{Requested, Tally};
 
 /// Refusals that are told apart by caller before they are written: more at once are counted without whose they were, so that no
 /// flood of them fills memory or the database.

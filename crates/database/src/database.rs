@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use sqlx::sqlite::SqliteConnection;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,9 +21,12 @@ use crate::owed::Debts;
 use crate::reserve::Reserve;
 use crate::revoked::Revoked;
 use crate::settings::Settings;
-use crate::sqlite::Sqlite;
-use crate::sqlite::notes::{Notes, Turn};
-use crate::sqlite::pages::Head;
+use crate::sql::Sql;
+use crate::sql::db::Db;
+use crate::sql::nodes;
+use crate::sql::notes::{Notes, Turn};
+use crate::sql::pages::Head;
+use crate::touch::Touch;
 
 /// The embedded store: every port of the domain but the issuer. Clones share it.
 #[derive(Clone)]
@@ -33,7 +35,7 @@ pub struct Database {
 }
 
 pub(crate) struct Shared {
-    pub(crate) db: Sqlite,
+    pub(crate) db: Sql,
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -57,6 +59,8 @@ pub(crate) struct Shared {
     /// Up to which second requests were added together by the quarter of an hour.
     pub(crate) requests_folded_s: AtomicI64,
     pub(crate) running: Mutex<Vec<JoinHandle<()>>>,
+    /// How this node is in touch with others that write the same database.
+    pub(crate) touch: Option<Touch>,
 }
 
 /// A change of the registry that is being made, and what it makes of what memory keeps.
@@ -79,12 +83,12 @@ impl Database {
     /// asked for it goes away.
     pub(crate) async fn administer<T: Send + 'static>(
         &self,
-        change: impl for<'a> FnOnce(&'a mut SqliteConnection, &'a mut Notes) -> Changing<'a, T> + Send + 'static,
+        change: impl for<'a> FnOnce(&'a mut Db, &'a mut Notes) -> Changing<'a, T> + Send + 'static,
     ) -> Result<T, Error> {
         let database = self.clone();
         self.unbroken(async move {
             let mut turn = database.shared.db.turn().await;
-            let change = async |db: &mut SqliteConnection, notes: &mut Notes| change(db, notes).await;
+            let change = async |db: &mut Db, notes: &mut Notes| change(db, notes).await;
             database.administer_in(&mut turn, change).await
         })
         .await
@@ -94,12 +98,23 @@ impl Database {
     pub(crate) async fn administer_in<T>(
         &self,
         turn: &mut Turn<'_>,
-        change: impl AsyncFnOnce(&mut SqliteConnection, &mut Notes) -> Result<(T, Touches), Error>,
+        change: impl AsyncFnOnce(&mut Db, &mut Notes) -> Result<(T, Touches), Error>,
     ) -> Result<T, Error> {
         let notes = Notes::new(Author::current(), self.shared.clock.now().as_millisecond());
         let mut forgotten = Touches::Nothing;
-        let change = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let mut number = None;
+        let change = async |db: &mut Db, notes: &mut Notes| {
+            if let Some(turn) = notes.turn() {
+                // What ends, ends all that any node opened so far.
+                self.shared.queue.opened_until(turn.newest_ms);
+            }
             let (done, touches) = change(db, notes).await?;
+            if let Some(turn) = notes.turn()
+                && notes.says()
+            {
+                nodes::tell(db, turn, notes.at_ms(), touches.bytes()).await?;
+                number = Some(turn.number);
+            }
             forgotten = touches;
             Ok(done)
         };
@@ -107,6 +122,9 @@ impl Database {
         // Also where nobody knows what became of the commit.
         self.shared.memory.forget(forgotten);
         let done = done?;
+        if let Some(number) = number {
+            self.shared.queue.changed(number);
+        }
         self.shared.backlog.fetch_max(1, Ordering::Relaxed);
         Ok(done)
     }

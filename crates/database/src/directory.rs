@@ -19,7 +19,8 @@ use valetkey_core::{Error, Kind};
 
 use crate::database::Database;
 use crate::memory::{Known, Settled};
-use crate::sqlite::{callers, failed, registry};
+use crate::sql::{callers, registry};
+use crate::touch::Touch;
 
 /// For how long a token is remembered to be nobody's.
 const UNKNOWN_MS: i64 = 10_000;
@@ -52,15 +53,16 @@ impl Database {
         if let Some(answer) = self.remembered(&digest, now) {
             return answer;
         }
+        let as_of = Directory::as_of(self);
         let (known_since, unknown_since) = (memory.known.generation(), memory.unknown.generation());
-        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let mut reader = self.reader().await?;
         match callers::token_by_digest(&mut reader, &digest).await? {
             None => {
                 memory.unknown.keep(unknown_since, digest, now.as_millisecond().saturating_add(UNKNOWN_MS));
                 Err(unknown())
             }
             Some(record) => {
-                let known = Known::of(record);
+                let known = Known::of(record, as_of);
                 memory.known.keep(known_since, digest, known.clone());
                 known.at(now)
             }
@@ -80,7 +82,7 @@ impl Datasets for Database {
             return Ok(datasets);
         }
         let since = kept.generation();
-        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let mut reader = self.reader().await?;
         let datasets: Arc<[Dataset]> = registry::datasets(&mut reader).await?.into();
         kept.keep(since, (), Arc::clone(&datasets));
         Ok(datasets)
@@ -89,6 +91,10 @@ impl Datasets for Database {
 
 #[async_trait]
 impl Directory for Database {
+    fn as_of(&self) -> i64 {
+        self.shared.touch.as_ref().map_or(0, Touch::as_of)
+    }
+
     async fn caller_by_digest(&self, digest: TokenDigest, now: Timestamp) -> Result<Arc<Caller>, Error> {
         let caller = self.caller_of(digest, now).await?;
         if self.shared.revoked.is_dead(caller.token) {
@@ -106,14 +112,15 @@ impl Directory for Database {
         if let Some(snapshot) = snapshots.get(&id).and_then(|settled| settled.at(now)) {
             return Ok(snapshot);
         }
+        let as_of = Directory::as_of(self);
         let since = snapshots.generation();
-        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let mut reader = self.reader().await?;
         let account = registry::account(&mut reader, id).await?.ok_or_else(|| Error::not_found(Noun::Account))?;
         let storages = registry::storages(&mut reader).await?.into_iter().map(Arc::new);
         let grants = registry::grants(&mut reader, id).await?;
         let edges = |grant: &Grant| [grant.from, grant.until].into_iter().flatten().filter(|edge| *edge > now).min();
         let to = grants.iter().filter_map(edges).min();
-        let snapshot = Arc::new(Snapshot::new(account, storages, grants, now));
+        let snapshot = Arc::new(Snapshot::new(account, storages, grants, now).known_as_of(as_of));
         snapshots.keep(since, id, Settled { snapshot: Arc::clone(&snapshot), to });
         Ok(snapshot)
     }
@@ -123,6 +130,10 @@ impl Directory for Database {
 impl Revocations for Database {
     fn is_revoked(&self, origin: &Provenance) -> bool {
         self.shared.revoked.ends(origin)
+    }
+
+    fn current(&self) -> Result<(), Error> {
+        self.heard_within(self.shared.settings.staleness.s3)
     }
 
     fn opening(&self, origin: &Provenance, now: Timestamp) -> Timestamp {
@@ -151,7 +162,7 @@ impl Quotas for Database {
             return Ok(quota);
         }
         let since = quotas.generation();
-        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let mut reader = self.reader().await?;
         let quota = registry::any_account(&mut reader, account).await?.map_or_else(OwnQuota::default, |own| own.quota);
         quotas.keep(since, account, quota);
         Ok(quota)

@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::account::{Metering, Standing};
 use valetkey_core::audit::Deed;
@@ -15,10 +14,11 @@ use valetkey_core::lease::{Revocation, Revoker};
 use crate::database::Database;
 use crate::memory::Touches;
 use crate::owed::Owed;
-use crate::sqlite::notes::Notes;
-use crate::sqlite::revocations::{self, Also, Through};
-use crate::sqlite::target::{End, Target};
-use crate::sqlite::{callers, registry};
+use crate::sql::db::Db;
+use crate::sql::notes::Notes;
+use crate::sql::revocations::{self, Also, Through};
+use crate::sql::target::{End, Target};
+use crate::sql::{callers, registry};
 
 impl Database {
     /// Ends what a token, a caller, an account or one lease has, and with [`Also::EndToken`] the token itself: first here, then
@@ -52,7 +52,7 @@ impl Database {
         // What is not found now is found in the turn, or owed.
         let _ = self.end_asked_here(target, by).await;
         let mut done = self.write_end(target, keep_until_ms, by, also).await;
-        if done.as_ref().is_err_and(valetkey_sqlite::Failure::is_of_database) && self.give_reserve().await {
+        if done.as_ref().is_err_and(valetkey_sql::Failure::is_of_database) && self.give_reserve().await {
             done = self.write_end(target, keep_until_ms, by, also).await;
         }
         self.or_owe(done, Owed::End { target, keep_until_ms, also }, by)
@@ -67,9 +67,11 @@ impl Database {
         also: Also,
     ) -> Result<u64, Error> {
         let mut turn = self.shared.db.turn().await;
-        let at_ms = by.at.as_millisecond();
-        let revoke = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let revoke = async |db: &mut Db, notes: &mut Notes| {
             let longest_ms = registry::longest_ms(db).await?;
+            // A lease ends whenever; of others, all that any node opened so far.
+            let by = if matches!(target, Target::Lease(_)) { by } else { self.ends_all(by) };
+            let at_ms = by.at.as_millisecond();
             let keep_until_ms = keep_until_ms.unwrap_or_else(|| at_ms.saturating_add(longest_ms));
             let end = End { target, at_ms, keep_until_ms };
             notes.did_end(target);
@@ -92,6 +94,12 @@ impl Database {
         Ok(ended)
     }
 
+    /// Who ends something, from after what other nodes opened: in the turn nothing more is opened.
+    fn ends_all(&self, by: Revoker) -> Revoker {
+        let newest = Timestamp::from_millisecond(self.shared.queue.newest_ms()).unwrap_or(by.at);
+        if self.is_shared() { Revoker { at: by.at.max(newest), ..by } } else { by }
+    }
+
     /// Ends, on this server, what was asked for on behalf of others with the tokens that end with a target.
     async fn end_asked_here(&self, target: Target, by: Revoker) -> Result<(), Error> {
         let mut reader = self.reader().await?;
@@ -100,12 +108,7 @@ impl Database {
     }
 
     /// Found by one that reads, and in memory: that something cannot be written must not keep a key alive.
-    async fn end_through_here(
-        &self,
-        reader: &mut SqliteConnection,
-        through: &Through,
-        by: Revoker,
-    ) -> Result<(), Error> {
+    async fn end_through_here(&self, reader: &mut Db, through: &Through, by: Revoker) -> Result<(), Error> {
         self.shared.revoked.add(&self.unwritten_through(through, by.at.as_millisecond()));
         let longest_ms = registry::longest_ms(&mut *reader).await?;
         self.shared.revoked.add(&through.ends(reader, by, longest_ms).await?);
@@ -163,8 +166,9 @@ impl Database {
         self.end_through_here(&mut reader, &through, by).await?;
         drop(reader);
         let mut turn = self.shared.db.turn().await;
-        let write = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let write = async |db: &mut Db, notes: &mut Notes| {
             let longest_ms = registry::longest_ms(&mut *db).await?;
+            let by = self.ends_all(by);
             let mut ends = through.ends(&mut *db, by, longest_ms).await?;
             // While this has the turn nothing leaves the queue. Those whose page comes later are marked when it is folded.
             ends.extend(self.unwritten_through(&through, by.at.as_millisecond()));
@@ -179,7 +183,7 @@ impl Database {
 
     /// Refuses what a caller asks for from here on, also what was identified or decided before and opens its lease only now.
     pub(crate) async fn refuse_caller(&self, id: CallerId, by: Revoker) -> Result<(), Error> {
-        let found = callers::caller(&mut *self.reader().await?, id).await?;
+        let found = callers::caller(&mut self.reader().await?, id).await?;
         found
             .filter(|found| found.standing != CallerStanding::Removed)
             .ok_or_else(|| Error::not_found(Noun::Caller))?;
@@ -190,7 +194,7 @@ impl Database {
     }
 
     pub(crate) async fn write_suspended(&self, id: CallerId) -> Result<(), Error> {
-        let suspend = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let suspend = async |db: &mut Db, notes: &mut Notes| {
             callers::stand(db, id, CallerStanding::Suspended).await?;
             let account = registry::caller_account(db, id).await?.ok_or_else(|| Error::not_found(Noun::Caller))?;
             notes.did(Deed::Suspended, Noun::Caller, id, "");
@@ -205,7 +209,7 @@ impl Database {
         standing: Standing,
         metering: Metering,
     ) -> Result<(), Error> {
-        let change = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let change = async |db: &mut Db, notes: &mut Notes| {
             registry::change_account(db, id, standing, metering).await?;
             let deed = match standing {
                 Standing::Active => Deed::Changed,
@@ -221,25 +225,25 @@ impl Database {
         match what {
             Revocation::Lease(lease) => self.end_lease(lease, by).await,
             Revocation::Token(token) => {
-                if callers::token_by_id(&mut *self.reader().await?, token).await?.is_none() {
+                if callers::token_by_id(&mut self.reader().await?, token).await?.is_none() {
                     return Err(Error::not_found(Noun::Token));
                 }
                 self.end(Target::Token(token), None, by, Also::Nothing).await
             }
             Revocation::Caller(caller) => {
-                if registry::caller_account(&mut *self.reader().await?, caller).await?.is_none() {
+                if registry::caller_account(&mut self.reader().await?, caller).await?.is_none() {
                     return Err(Error::not_found(Noun::Caller));
                 }
                 self.end(Target::Caller(caller), None, by, Also::Nothing).await
             }
             Revocation::Account(account) => {
-                if registry::account(&mut *self.reader().await?, account).await?.is_none() {
+                if registry::account(&mut self.reader().await?, account).await?.is_none() {
                     return Err(Error::not_found(Noun::Account));
                 }
                 self.end(Target::Account(account), None, by, Also::Nothing).await
             }
             Revocation::Storage(storage) => {
-                if !registry::storage_exists(&mut *self.reader().await?, storage).await? {
+                if !registry::storage_exists(&mut self.reader().await?, storage).await? {
                     return Err(Error::not_found(Noun::Storage));
                 }
                 self.end(Target::Storage(storage), None, by, Also::Nothing).await

@@ -1,12 +1,10 @@
 //! The life of a store: opened once, shared by everybody, closed once; and what is done each second between.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteConnection;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::time::{Clock, Entropy};
@@ -15,16 +13,19 @@ use valetkey_core::{Error, Kind};
 use crate::blobs::Blobs;
 use crate::counter::Counter;
 use crate::database::{Database, Shared};
+use crate::ledger::overtaken::Changed;
 use crate::ledger::queue::Queue;
 use crate::ledger::writer;
 use crate::memory::Memory;
 use crate::owed::Debts;
 use crate::reserve::Reserve;
 use crate::revoked::Revoked;
-use crate::settings::Settings;
-use crate::sqlite::figures::{self, Figures};
-use crate::sqlite::notes::{self, Turn, Unsaid};
-use crate::sqlite::{self, Sqlite, pages, registry, revocations};
+use crate::settings::{LedgerMode, Settings};
+use crate::sql::db::{Db, query_scalar};
+use crate::sql::figures::{self, Figures};
+use crate::sql::notes::{self, Turn, Unsaid};
+use crate::sql::{self, Sql, Whereabouts, nodes, pages, registry, revocations};
+use crate::touch::Touch;
 
 /// How often counts are written and other processes' changes are looked for.
 const TICK: Duration = Duration::from_secs(1);
@@ -41,24 +42,37 @@ impl Database {
     /// # Errors
     /// `Unavailable`, also for a database that a newer version wrote.
     pub async fn open(
-        path: &Path,
+        at: impl Into<Whereabouts>,
         settings: Settings,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
-        let db = Sqlite::open(path).await?;
+        let at = at.into();
+        if !at.is_file() && settings.ledger == LedgerMode::Relaxed {
+            let said = "`ledger.mode = \"relaxed\"` is for a server that is alone with its database: several have to be `durable`";
+            return Err(Error::new(Kind::Invalid, said));
+        }
+        let (db, mut own) = Sql::open(&at).await?;
+        if let Some(own) = &mut own
+            && settings.embedded
+            && !nodes::serve_embedded(own).await?
+        {
+            let said = "another server that shares this database serves the objects of its own disk, and only one may: give this one \
+                        `s3.embedded = false`";
+            return Err(Error::new(Kind::Invalid, said));
+        }
         let now_ms = clock.now().as_millisecond();
         let mut turn = db.turn().await;
-        let begin = async |db: &mut SqliteConnection| {
-            sqlite::holdings::write(&mut *db, &settings.holdings).await?;
+        let begin = async |db: &mut Db| {
+            sql::holdings::write(&mut *db, &settings.holdings).await?;
             notes::cover(db, now_ms).await
         };
         turn.unsaid(Unsaid::Settings, begin).await?;
         // Before anything is read: what others write from now on is noticed.
         let version = Version::of(&mut turn).await?;
-        let read = async |db: &mut SqliteConnection| {
+        let read = async |db: &mut Db| {
             Ok((
                 pages::head(db).await?,
                 pages::backlog(db).await?,
@@ -66,17 +80,19 @@ impl Database {
                 pages::newest_ms(db).await?,
                 revocations::lasting(db, now_ms).await?,
                 registry::longest_ms(db).await?,
+                if db.is_postgres() { nodes::last_change(db).await? } else { 0 },
             ))
         };
-        let (head, backlog, voids, newest_ms, ended, longest_ms) = turn.ask(read).await?;
+        let (head, backlog, voids, newest_ms, ended, longest_ms, known) = turn.ask(read).await?;
         turn.set_head(head.clone());
         drop(turn);
         let shared = Shared {
             db,
-            queue: Queue::new(settings.queue, settings.ledger),
+            queue: Queue::new(settings.queue, settings.ledger, !at.is_file()),
+            touch: own.as_ref().map(|own| Touch::new(own.chain(), settings.node.clone(), known)),
             memory: Memory::new(settings.tokens, settings.accounts),
-            reserve: Reserve::beside(path, settings.reserve_bytes),
-            blobs: Blobs::beside(path, settings.room.clone(), tasks.clone()),
+            reserve: Reserve::beside(at.beside(), if at.is_file() { settings.reserve_bytes } else { 0 }),
+            blobs: Blobs::beside(at.beside(), settings.room.clone(), tasks.clone()),
             settings,
             clock,
             entropy,
@@ -96,13 +112,17 @@ impl Database {
         shared.queue.remember_voids(voids);
         shared.queue.opened_until(newest_ms);
         shared.revoked.add(&ended);
+        shared.queue.overtake(known, &Changed::default(), i64::MIN);
         let database = Self { shared: Arc::new(shared) };
-        let running = vec![
+        let mut running = vec![
             database.shared.tasks.spawn(writer::run(database.clone())),
             database.shared.tasks.spawn(database.clone().fold_in_background()),
             database.shared.tasks.spawn(database.clone().tick(version)),
             database.shared.tasks.spawn(database.clone().sweep_in_background()),
         ];
+        if let Some(own) = own {
+            running.push(database.shared.tasks.spawn(database.clone().stay_in_touch(own)));
+        }
         *database.shared.running.lock().unwrap_or_else(PoisonError::into_inner) = running;
         Ok(database)
     }
@@ -111,8 +131,8 @@ impl Database {
     ///
     /// # Errors
     /// `Unavailable`, also for a database that a newer version wrote.
-    pub async fn migrate(path: &Path) -> Result<(), Error> {
-        sqlite::migrate_file(path).await
+    pub async fn migrate(at: impl Into<Whereabouts>) -> Result<(), Error> {
+        sql::migrate(&at.into()).await
     }
 
     /// Writes what waits and closes the database. What comes later is refused as `Unavailable`.
@@ -126,6 +146,7 @@ impl Database {
             task.await.map_err(|error| Error::internal("a task of the database failed").caused_by(error))?;
         }
         self.write_counts().await?;
+        self.say_where_the_chain_ends().await?;
         self.shared.db.close().await
     }
 
@@ -139,9 +160,10 @@ impl Database {
             let said = "the disk is full: the ledger's reserve is given up, and nothing is vended until there is room for it again";
             return Err(Error::new(Kind::Unavailable, said).retry_after(5));
         }
-        let mut reader = self.shared.db.readers().acquire().await.map_err(sqlite::failed)?;
-        pages::folded(&mut reader).await?;
+        let mut reader = self.reader().await?;
+        pages::folded(&mut reader, self.chain()).await?;
         drop(reader);
+        self.in_touch()?;
         self.shared.db.works().await
     }
 
@@ -150,7 +172,7 @@ impl Database {
     /// # Errors
     /// `Unavailable`.
     pub async fn figures(&self, soon: Timestamp) -> Result<Figures, Error> {
-        let mut reader = self.shared.db.readers().acquire().await.map_err(sqlite::failed)?;
+        let mut reader = self.reader().await?;
         figures::count(&mut reader, self.shared.clock.now(), soon).await
     }
 
@@ -183,10 +205,17 @@ impl Database {
     /// have changed. SQLite counts what other connections wrote; ours only read.
     async fn notice_others(&self, version: &mut Version) -> Result<(), Error> {
         let now_ms = self.shared.clock.now().as_millisecond();
+        if self.is_shared() {
+            // They tell (`touch`).
+            self.shared.revoked.purge(now_ms);
+            // Pages of a node that is not there any more are folded too.
+            self.shared.backlog.fetch_max(1, Ordering::Relaxed);
+            return Ok(());
+        }
         let mut turn = self.shared.db.turn().await;
         let seen = Version::of(&mut turn).await?;
         if *version != seen {
-            let read = async |db: &mut SqliteConnection| {
+            let read = async |db: &mut Db| {
                 self.shared.revoked.add(&revocations::lasting(db, now_ms).await?);
                 for account in self.shared.queue.balanced() {
                     if let Some(stored) = registry::balance(db, account).await? {
@@ -214,8 +243,11 @@ struct Version {
 
 impl Version {
     async fn of(turn: &mut Turn<'_>) -> Result<Self, Error> {
-        let ask = async |db: &mut SqliteConnection| {
-            sqlx::query_scalar("PRAGMA data_version").fetch_one(db).await.map_err(sqlite::failed)
+        let ask = async |db: &mut Db| {
+            if db.is_postgres() {
+                return Ok(0);
+            }
+            query_scalar("PRAGMA data_version").fetch_one(db).await.map_err(sql::failed)
         };
         let data = turn.ask(ask).await?;
         Ok(Self { connection: turn.opened(), data })

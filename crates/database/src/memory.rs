@@ -20,6 +20,7 @@ use valetkey_core::token::TokenDigest;
 use valetkey_core::{Error, Kind};
 
 use crate::cache::Cache;
+use crate::ledger::overtaken::Changed;
 
 /// The most parents kept in memory.
 pub(crate) const MOST_PARENTS: usize = 10_000;
@@ -48,12 +49,14 @@ pub(crate) struct Memory {
 pub(crate) enum Touches {
     /// Nothing that is kept.
     Nothing,
-    /// What this token proves.
+    /// What this token, which is new, proves.
     Token(TokenDigest),
     /// What a token, which may be a parent access key, proves: it has ended.
     Ended(TokenId),
     /// A parent access key that is new, and grants with it.
     Parent { account: AccountId, id: TokenId, digest: TokenDigest },
+    /// Another node made tokens, and perhaps grants of an account with them.
+    Tokens(Option<AccountId>),
     /// What the tokens of one of the account's callers prove, and what they open.
     Caller(AccountId),
     /// What the account is and has.
@@ -62,10 +65,90 @@ pub(crate) enum Touches {
     Accounts(Vec<AccountId>),
     /// The storages, which every account's snapshot has.
     Storages,
+    /// The buckets: nothing that is kept here, but what serves them has to know of them.
+    Buckets,
     /// The catalogue.
     Datasets,
     /// Whatever is kept.
     Everything,
+}
+
+/// The first byte of what a change touched, as the other nodes are told.
+mod touched {
+    pub(super) const NOTHING: u8 = 0;
+    pub(super) const TOKENS: u8 = 1;
+    pub(super) const ENDED: u8 = 2;
+    pub(super) const CALLER: u8 = 3;
+    pub(super) const ACCOUNTS: u8 = 4;
+    pub(super) const STORAGES: u8 = 5;
+    pub(super) const DATASETS: u8 = 6;
+    pub(super) const EVERYTHING: u8 = 7;
+    pub(super) const BUCKETS: u8 = 8;
+}
+
+impl Touches {
+    /// As the other nodes are told.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let ids = |tag: u8, ids: &[&[u8]]| std::iter::once(tag).chain(ids.concat()).collect();
+        match self {
+            Self::Nothing => ids(touched::NOTHING, &[]),
+            // INVARIANT: without its digest, which may be a secret access key.
+            Self::Token(_) | Self::Tokens(None) => ids(touched::TOKENS, &[]),
+            Self::Ended(token) => ids(touched::ENDED, &[&token.to_bytes()]),
+            Self::Parent { account, .. } | Self::Tokens(Some(account)) => ids(touched::TOKENS, &[&account.to_bytes()]),
+            Self::Caller(account) => ids(touched::CALLER, &[&account.to_bytes()]),
+            Self::Account(account) => ids(touched::ACCOUNTS, &[&account.to_bytes()]),
+            Self::Accounts(accounts) => {
+                let all: Vec<[u8; 16]> = accounts.iter().map(|account| account.to_bytes()).collect();
+                std::iter::once(touched::ACCOUNTS).chain(all.concat()).collect()
+            }
+            Self::Storages => ids(touched::STORAGES, &[]),
+            Self::Buckets => ids(touched::BUCKETS, &[]),
+            Self::Datasets => ids(touched::DATASETS, &[]),
+            Self::Everything => ids(touched::EVERYTHING, &[]),
+        }
+    }
+
+    /// Whose rights it changes, so that what was decided before is not believed. What is new takes nothing from anybody.
+    pub(crate) fn change(&self, changed: &mut Changed) {
+        match self {
+            Self::Nothing | Self::Token(_) | Self::Tokens(_) | Self::Parent { .. } | Self::Buckets | Self::Datasets => {
+            }
+            Self::Ended(token) => drop(changed.tokens.insert(*token)),
+            Self::Caller(account) => {
+                changed.callers.insert(*account);
+                changed.accounts.insert(*account);
+            }
+            Self::Account(account) => drop(changed.accounts.insert(*account)),
+            Self::Accounts(accounts) => changed.accounts.extend(accounts),
+            Self::Storages => changed.all_grants = true,
+            Self::Everything => (changed.all_callers, changed.all_grants) = (true, true),
+        }
+    }
+
+    /// What another node was told. What this version does not know touches everything.
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let known = || {
+            let (tag, rest) = bytes.split_first()?;
+            let id = |at: usize| rest.get(at..at + 16)?.try_into().ok();
+            Some(match *tag {
+                touched::NOTHING => Self::Nothing,
+                touched::TOKENS if rest.is_empty() => Self::Tokens(None),
+                touched::TOKENS => Self::Tokens(Some(AccountId::from_bytes(id(0)?))),
+                touched::ENDED => Self::Ended(TokenId::from_bytes(id(0)?)),
+                touched::CALLER => Self::Caller(AccountId::from_bytes(id(0)?)),
+                touched::ACCOUNTS => {
+                    let (all, []) = rest.as_chunks::<16>() else { return None };
+                    Self::Accounts(all.iter().map(|id| AccountId::from_bytes(*id)).collect())
+                }
+                touched::STORAGES => Self::Storages,
+                touched::BUCKETS => Self::Buckets,
+                touched::DATASETS => Self::Datasets,
+                _ => return None,
+            })
+        };
+        known().unwrap_or(Self::Everything)
+    }
 }
 
 impl Memory {
@@ -87,7 +170,7 @@ impl Memory {
     /// Forgets what a change touched.
     pub(crate) fn forget(&self, touched: Touches) {
         match touched {
-            Touches::Nothing => {}
+            Touches::Nothing | Touches::Buckets => {}
             Touches::Token(digest) => {
                 self.known.forget(&digest);
                 self.unknown.forget(&digest);
@@ -100,6 +183,13 @@ impl Memory {
                 self.unknown.forget(&digest);
                 self.no_parents.forget(&id);
                 self.forget_account(&account);
+            }
+            Touches::Tokens(account) => {
+                self.unknown.forget_all();
+                self.no_parents.forget_all();
+                if let Some(account) = account {
+                    self.forget_account(&account);
+                }
             }
             Touches::Caller(account) => {
                 self.known.forget_all();
@@ -144,9 +234,9 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    pub(crate) fn of(record: TokenRecord) -> Self {
+    pub(crate) fn of(record: TokenRecord, as_of: i64) -> Self {
         let (revoked, standing) = (record.revoked, record.standing);
-        Self { caller: Arc::new(caller_of(record)), revoked, standing }
+        Self { caller: Arc::new(caller_of(record, as_of)), revoked, standing }
     }
 
     pub(crate) fn at(&self, now: Timestamp) -> Result<Arc<Caller>, Error> {
@@ -163,7 +253,7 @@ impl Known {
 }
 
 /// Whom a token proves.
-pub(crate) fn caller_of(record: TokenRecord) -> Caller {
+pub(crate) fn caller_of(record: TokenRecord, as_of: i64) -> Caller {
     let TokenRecord {
         id,
         caller,
@@ -177,7 +267,7 @@ pub(crate) fn caller_of(record: TokenRecord) -> Caller {
         made: _,
         made_by: _,
     } = record;
-    Caller { id: caller, account, name: caller_name, role, token: id, token_until: until, held: None }
+    Caller { id: caller, account, name: caller_name, role, token: id, token_until: until, held: None, as_of }
 }
 
 /// A snapshot, and when the next of its grants begins or ends: from then on another one serves faster.

@@ -11,8 +11,8 @@ use valetkey_core::id::{AccountId, CallerId, GrantId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::nouns::removal::{Amendment, How, Thing};
 
-use crate::sqlite::revocations::Also;
-use crate::sqlite::target::Target;
+use crate::sql::revocations::Also;
+use crate::sql::target::Target;
 
 /// What is still to be written.
 #[derive(Clone, PartialEq, Eq, Debug)]

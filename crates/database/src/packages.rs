@@ -2,15 +2,15 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::id::AccountId;
 use valetkey_core::name::Name;
 use valetkey_core::nouns::package::{Digest, Manifest, Packages, Reference, Tag, Upload};
 
 use crate::database::Database;
-use crate::sqlite::notes::Unsaid;
-use crate::sqlite::packages::{self, Blob, Kept, Put};
+use crate::sql::db::Db;
+use crate::sql::notes::Unsaid;
+use crate::sql::packages::{self, Blob, Kept, Put};
 
 #[async_trait]
 impl Packages for Database {
@@ -28,7 +28,7 @@ impl Packages for Database {
     }
 
     async fn blob(&self, account: AccountId, digest: Digest) -> Result<Option<Vec<u8>>, Error> {
-        let found = packages::blob(&mut *self.reader().await?, account, digest).await?;
+        let found = packages::blob(&mut self.reader().await?, account, digest).await?;
         match found {
             None => Ok(None),
             Some(Kept::Here(body)) => Ok(Some(body)),
@@ -37,7 +37,7 @@ impl Packages for Database {
     }
 
     async fn blob_size(&self, account: AccountId, digest: Digest) -> Result<Option<u64>, Error> {
-        packages::blob_size(&mut *self.reader().await?, account, digest).await
+        packages::blob_size(&mut self.reader().await?, account, digest).await
     }
 
     async fn put_manifest(
@@ -52,7 +52,7 @@ impl Packages for Database {
         let (database, package, tag) = (self.clone(), package.clone(), tag.cloned());
         let (manifest, needs) = (manifest.clone(), needs.to_vec());
         self.unbroken(async move {
-            let put = async |db: &mut SqliteConnection| {
+            let put = async |db: &mut Db| {
                 packages::put_manifest(db, account, &package, tag.as_ref(), &manifest, &needs, now).await
             };
             database.shared.db.unsaid(Unsaid::Packages, put).await
@@ -66,11 +66,11 @@ impl Packages for Database {
         package: &Name,
         reference: &Reference,
     ) -> Result<Option<Manifest>, Error> {
-        packages::manifest(&mut *self.reader().await?, account, package, reference).await
+        packages::manifest(&mut self.reader().await?, account, package, reference).await
     }
 
     async fn tags(&self, account: AccountId, package: &Name) -> Result<Vec<Tag>, Error> {
-        packages::tags(&mut *self.reader().await?, account, package).await
+        packages::tags(&mut self.reader().await?, account, package).await
     }
 }
 
@@ -86,12 +86,12 @@ impl Database {
         let (own, body) = hashing.map_err(|error| Error::internal("a digest was not made").caused_by(error))?;
         digest.check(own)?;
         if known.is_some() {
-            let finish = async |db: &mut SqliteConnection| packages::finish(db, upload, digest, None, now).await;
+            let finish = async |db: &mut Db| packages::finish(db, upload, digest, None, now).await;
             return self.shared.db.unsaid(Unsaid::Packages, finish).await.map(|_| ());
         }
         let written = self.shared.blobs.write(body, now, &*self.shared.entropy, &self.shared.queue).await?;
         let blob = Blob { file: written.name(), size: written.size() };
-        let finish = async |db: &mut SqliteConnection| packages::finish(db, upload, digest, Some(blob), now).await;
+        let finish = async |db: &mut Db| packages::finish(db, upload, digest, Some(blob), now).await;
         match self.shared.db.unsaid(Unsaid::Packages, finish).await {
             Ok(Put::Kept) => Ok(()),
             Ok(Put::WasThere) => {
@@ -107,7 +107,7 @@ impl Database {
     pub(crate) async fn sweep_blobs(&self) -> Result<u64, Error> {
         let mut swept = 0;
         for name in self.shared.blobs.old(self.shared.clock.now()).await? {
-            if packages::has_file(&mut *self.reader().await?, name).await? {
+            if packages::has_file(&mut self.reader().await?, name).await? {
                 continue;
             }
             self.shared.blobs.remove(name).await;

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::Kind;
 use valetkey_core::grant::Grantee;
@@ -21,8 +20,9 @@ use valetkey_core::token::PlainToken;
 
 use crate::database::Database;
 use crate::memory::{KnownParent, MOST_PARENTS, Touches, caller_of};
-use crate::sqlite::notes::Unsaid;
-use crate::sqlite::{failed, parents};
+use crate::sql::db::Db;
+use crate::sql::notes::Unsaid;
+use crate::sql::parents;
 
 /// What the seals of parents' secrets are for.
 const PURPOSE: &str = "secret access key of a parent";
@@ -105,7 +105,7 @@ impl ParentKeys {
     pub async fn reseal(&self) -> Result<(), Error> {
         let ring = self.keyring.load();
         self.database.reseal_checkpoint(&ring).await?;
-        let reseal = async |db: &mut SqliteConnection| {
+        let reseal = async |db: &mut Db| {
             for (token, sealed) in parents::sealed(db).await? {
                 // Nothing is left where the ring it was sealed with was lost (`ring.rs`).
                 if sealed.is_empty() || ring.is_current(&sealed) {
@@ -152,8 +152,9 @@ impl ParentKeys {
         if let Some(answer) = self.remembered(token, now) {
             return Ok(answer);
         }
+        let as_of = self.database.as_of();
         let (since, none_since) = (memory.parents.generation(), memory.no_parents.generation());
-        let mut reader = self.database.shared.db.readers().acquire().await.map_err(failed)?;
+        let mut reader = self.database.reader().await?;
         let found = parents::parent(&mut reader, token).await?.filter(|(_, sealed)| !sealed.is_empty());
         let Some((record, sealed)) = found else {
             memory.no_parents.keep(none_since, token, now.as_millisecond().saturating_add(NONE_MS));
@@ -165,7 +166,7 @@ impl ParentKeys {
         })?;
         let ended = record.revoked.is_some() || record.standing.served().is_err();
         let known = KnownParent {
-            caller: Arc::new(caller_of(record)),
+            caller: Arc::new(caller_of(record, as_of)),
             ended,
             secret: Secret::new(secret),
             settled: Arc::default(),
@@ -196,7 +197,7 @@ impl Parents for ParentKeys {
 
     async fn parents(&self, account: Option<AccountId>) -> Result<Vec<ParentRecord>, Error> {
         let tokens = {
-            let mut reader = self.database.shared.db.readers().acquire().await.map_err(failed)?;
+            let mut reader = self.database.reader().await?;
             parents::list(&mut reader, account).await?
         };
         let mut records = Vec::with_capacity(tokens.len());

@@ -6,11 +6,11 @@ use valetkey_core::account::Standing;
 use valetkey_core::id::TokenId;
 use valetkey_core::lease::Revoker;
 use valetkey_core::{Error, Kind};
-use valetkey_sqlite::Failure as _;
+use valetkey_sql::Failure as _;
 
 use crate::database::Database;
 use crate::owed::Owed;
-use crate::sqlite::revocations::Also;
+use crate::sql::revocations::Also;
 
 impl Database {
     /// What a change that ends something answers with. A failure of the database leaves a debt; a refusal does not.
@@ -39,7 +39,7 @@ impl Database {
     pub(crate) async fn pay_debts(&self) {
         for (owed, by, author) in self.shared.debts.snapshot() {
             let mut done = author.during(Box::pin(self.pay(&owed, by))).await;
-            if done.as_ref().is_err_and(valetkey_sqlite::Failure::is_of_database) && self.give_reserve().await {
+            if done.as_ref().is_err_and(valetkey_sql::Failure::is_of_database) && self.give_reserve().await {
                 done = author.during(Box::pin(self.pay(&owed, by))).await;
             }
             match done {

@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteConnection;
 use valetkey_core::account::{Account, Metering, OwnQuota, Standing};
 use valetkey_core::audit::{Author, Change, ChangeFilter, Deed};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
@@ -27,84 +26,83 @@ use valetkey_core::{Error, Kind};
 use crate::database::Database;
 use crate::memory::Touches;
 use crate::owed::Owed;
-use crate::sqlite::callers::{self, NewToken};
-use crate::sqlite::notes::{self, Notes};
-use crate::sqlite::revocations::Also;
-use crate::sqlite::target::Target;
-use crate::sqlite::{failed, lists, registry};
-
-type Reader = sqlx::pool::PoolConnection<sqlx::Sqlite>;
+use crate::sql::callers::{self, NewToken};
+use crate::sql::db::Db;
+use crate::sql::notes::{self, Notes};
+use crate::sql::revocations::Also;
+use crate::sql::target::Target;
+use crate::sql::{lists, registry};
 
 impl Database {
     pub(crate) fn noise(&self) -> [u8; 10] {
         random_10(&*self.shared.entropy)
     }
 
-    pub(crate) async fn reader(&self) -> Result<Reader, Error> {
-        self.shared.db.readers().acquire().await.map_err(failed)
+    pub(crate) async fn reader(&self) -> Result<Db, Error> {
+        self.shared.db.reader().await
     }
 }
 
 #[async_trait]
 impl Catalog for Database {
     async fn accounts(&self) -> Result<Vec<Account>, Error> {
-        registry::accounts(&mut *self.reader().await?).await
+        registry::accounts(&mut self.reader().await?).await
     }
 
     async fn account_named(&self, name: &Name) -> Result<Option<Account>, Error> {
-        registry::account_named(&mut *self.reader().await?, name).await
+        registry::account_named(&mut self.reader().await?, name).await
     }
 
     async fn account_by_id(&self, id: AccountId) -> Result<Option<Account>, Error> {
-        registry::any_account(&mut *self.reader().await?, id).await
+        registry::any_account(&mut self.reader().await?, id).await
     }
 
     async fn callers(&self, account: AccountId) -> Result<Vec<CallerRecord>, Error> {
-        callers::callers(&mut *self.reader().await?, account).await
+        callers::callers(&mut self.reader().await?, account).await
     }
 
     async fn list_callers(&self, filter: &CallerFilter<'_>) -> Result<Vec<CallerRecord>, Error> {
-        lists::callers(&mut *self.reader().await?, filter).await
+        lists::callers(&mut self.reader().await?, filter).await
     }
 
     async fn caller_by_id(&self, id: CallerId) -> Result<Option<CallerRecord>, Error> {
-        callers::caller(&mut *self.reader().await?, id).await
+        callers::caller(&mut self.reader().await?, id).await
     }
 
     async fn tokens(&self, account: Option<AccountId>) -> Result<Vec<TokenRecord>, Error> {
-        callers::tokens(&mut *self.reader().await?, account).await
+        callers::tokens(&mut self.reader().await?, account).await
     }
 
     async fn list_tokens(&self, filter: &TokenFilter) -> Result<Vec<TokenRecord>, Error> {
-        lists::tokens(&mut *self.reader().await?, filter).await
+        lists::tokens(&mut self.reader().await?, filter).await
     }
 
     async fn token_by_id(&self, id: TokenId) -> Result<Option<TokenRecord>, Error> {
-        Ok(callers::token_by_id(&mut *self.reader().await?, id).await?.map(|(record, _)| record))
+        Ok(callers::token_by_id(&mut self.reader().await?, id).await?.map(|(record, _)| record))
     }
 
     async fn token_of(&self, digest: TokenDigest) -> Result<Option<TokenRecord>, Error> {
-        callers::token_by_digest(&mut *self.reader().await?, &digest).await
+        callers::token_by_digest(&mut self.reader().await?, &digest).await
     }
 
     async fn tokens_made_by(&self, token: TokenId) -> Result<Vec<TokenRecord>, Error> {
-        callers::tokens_made_by(&mut *self.reader().await?, token).await
+        callers::tokens_made_by(&mut self.reader().await?, token).await
     }
 
     async fn storages(&self) -> Result<Vec<Storage>, Error> {
-        registry::storages(&mut *self.reader().await?).await
+        registry::storages(&mut self.reader().await?).await
     }
 
     async fn buckets(&self) -> Result<Vec<(BucketName, StorageId)>, Error> {
-        registry::buckets(&mut *self.reader().await?).await
+        registry::buckets(&mut self.reader().await?).await
     }
 
     async fn grants(&self, account: AccountId) -> Result<Vec<Grant>, Error> {
-        registry::grants(&mut *self.reader().await?, account).await
+        registry::grants(&mut self.reader().await?, account).await
     }
 
     async fn list_grants(&self, filter: &GrantFilter<'_>) -> Result<Vec<Grant>, Error> {
-        lists::grants(&mut *self.reader().await?, filter).await
+        lists::grants(&mut self.reader().await?, filter).await
     }
 
     async fn plan(&self, what: &Thing) -> Result<Plan, Error> {
@@ -126,7 +124,7 @@ impl Catalog for Database {
     }
 
     async fn outliving(&self, by: Revoker) -> Result<Vec<Outliving>, Error> {
-        let longest_ms = registry::longest_ms(&mut *self.reader().await?).await?;
+        let longest_ms = registry::longest_ms(&mut self.reader().await?).await?;
         self.outliving_of(by, longest_ms).await
     }
 
@@ -139,7 +137,7 @@ impl Catalog for Database {
         if filter.limit > 10_000 {
             return Err(Error::new(Kind::Invalid, "the most leases to list at once are 10000").at(Attribute::Limit));
         }
-        let longest_ms = registry::longest_ms(&mut *self.reader().await?).await?;
+        let longest_ms = registry::longest_ms(&mut self.reader().await?).await?;
         let found = self.list(filter, longest_ms).await?;
         self.records(found).await
     }
@@ -150,7 +148,7 @@ impl Catalog for Database {
     }
 
     async fn changes(&self, filter: &ChangeFilter) -> Result<Vec<Change>, Error> {
-        notes::changes(&mut *self.reader().await?, filter).await
+        notes::changes(&mut self.reader().await?, filter).await
     }
 }
 
@@ -218,7 +216,7 @@ impl Registry for Database {
         let database = self.clone();
         self.unbroken(async move {
             let mut turn = database.shared.db.turn().await;
-            let add = async |db: &mut SqliteConnection, notes: &mut Notes| {
+            let add = async |db: &mut Db, notes: &mut Notes| {
                 let stored = registry::add_credits(db, account, credits, now).await?;
                 notes.did(Deed::Changed, Noun::Account, account, &format!("{credits} credits added"));
                 Ok((stored, Touches::Nothing))
@@ -258,6 +256,10 @@ impl Registry for Database {
             let ended = database.end_any(Revocation::Caller(id), by).await;
             let done = database.write_suspended(id).await;
             database.or_owe(done, Owed::Suspend(id), by)?;
+            if database.is_shared() {
+                // What another node opened before it heard of it.
+                return Ok(ended? + database.end_any(Revocation::Caller(id), by).await?);
+            }
             ended
         })
         .await
@@ -266,11 +268,11 @@ impl Registry for Database {
     async fn activate_caller(&self, id: CallerId) -> Result<(), Error> {
         let database = self.clone();
         self.unbroken(async move {
-            let found = callers::caller(&mut *database.reader().await?, id).await?;
+            let found = callers::caller(&mut database.reader().await?, id).await?;
             let account = found.ok_or_else(|| Error::not_found(Noun::Caller))?.account;
             database.shared.debts.forgive(|owed| *owed == Owed::Suspend(id));
             let mut turn = database.shared.db.turn().await;
-            let activate = async |db: &mut SqliteConnection, notes: &mut Notes| {
+            let activate = async |db: &mut Db, notes: &mut Notes| {
                 callers::stand(db, id, CallerStanding::Active).await?;
                 notes.did(Deed::Activated, Noun::Caller, id, "");
                 Ok(((), Touches::Caller(account)))
@@ -320,7 +322,7 @@ impl Registry for Database {
     async fn revoke_token(&self, token: TokenId, by: Revoker) -> Result<u64, Error> {
         let database = self.clone();
         self.unbroken(async move {
-            if callers::token_by_id(&mut *database.reader().await?, token).await?.is_none() {
+            if callers::token_by_id(&mut database.reader().await?, token).await?.is_none() {
                 return Err(Error::not_found(Noun::Token));
             }
             // First, so that no vend that was identified before opens a lease after the revocation's instant.
@@ -363,7 +365,7 @@ impl Registry for Database {
             Box::pin(async move {
                 registry::create_bucket(db, storage, &bucket, now).await?;
                 notes.did(Deed::Made, Noun::Bucket, &bucket, &format!("of {storage}"));
-                Ok(((), Touches::Nothing))
+                Ok(((), Touches::Buckets))
             })
         })
         .await

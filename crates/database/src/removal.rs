@@ -7,23 +7,23 @@ use std::collections::{BTreeSet, HashSet};
 use std::time::Instant;
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::grant::Grant;
 use valetkey_core::id::{AccountId, CallerId, GrantId, StorageId, TokenId};
 use valetkey_core::lease::{Lease, Revoker};
 use valetkey_core::name::BucketName;
 use valetkey_core::nouns::removal::{Amendment, How, Plan, Thing};
-use valetkey_sqlite::Failure as _;
+use valetkey_sql::Failure as _;
 
 use crate::database::Database;
 use crate::memory::Touches;
 use crate::owed::Owed;
-use crate::sqlite::entry::{Opened, scope_digest};
-use crate::sqlite::notes::Notes;
-use crate::sqlite::revocations::{self, Also};
-use crate::sqlite::target::{End, Target};
-use crate::sqlite::{callers, change, leases, registry, removal, rows};
+use crate::sql::db::Db;
+use crate::sql::entry::{Opened, scope_digest};
+use crate::sql::notes::Notes;
+use crate::sql::revocations::{self, Also};
+use crate::sql::target::{End, Target};
+use crate::sql::{callers, change, leases, registry, removal, rows};
 
 /// What ends with a removal or a change.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -42,7 +42,7 @@ struct Ending {
 
 impl Ending {
     /// What goes with a plan.
-    async fn of(db: &mut SqliteConnection, plan: &Plan, how: How, by: Revoker) -> Result<Self, Error> {
+    async fn of(db: &mut Db, plan: &Plan, how: How, by: Revoker) -> Result<Self, Error> {
         let mut own = Self { among: Some(BTreeSet::new()), at: by.at, ..Self::default() };
         if how.keep_credentials && plan.what.thing.may_keep_credentials() {
             return Ok(own);
@@ -136,7 +136,7 @@ impl Ending {
     }
 
     /// Whether a lease is one that ends.
-    async fn ends(&self, db: &mut SqliteConnection, lease: &Opened) -> Result<bool, Error> {
+    async fn ends(&self, db: &mut Db, lease: &Opened) -> Result<bool, Error> {
         if !self.may_end(lease) {
             return Ok(false);
         }
@@ -177,7 +177,7 @@ impl Ending {
     }
 
     /// The live leases among some that end.
-    async fn among(&self, db: &mut SqliteConnection, some: Vec<Opened>) -> Result<Vec<Opened>, Error> {
+    async fn among(&self, db: &mut Db, some: Vec<Opened>) -> Result<Vec<Opened>, Error> {
         let mut ended = Vec::new();
         for lease in some {
             if self.ends(&mut *db, &lease).await? {
@@ -188,7 +188,7 @@ impl Ending {
     }
 
     /// The live leases on disk that end.
-    async fn found(&self, db: &mut SqliteConnection) -> Result<Vec<Opened>, Error> {
+    async fn found(&self, db: &mut Db) -> Result<Vec<Opened>, Error> {
         if self.is_nothing() {
             return Ok(Vec::new());
         }
@@ -278,7 +278,7 @@ impl Database {
         let mut sought = self.end_here(&mut reader, ending, by).await?;
         drop(reader);
         let mut turn = self.shared.db.turn().await;
-        let write = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let write = async |db: &mut Db, notes: &mut Notes| {
             let mut plan = removal::plan(&mut *db, what, by.at).await?;
             plan.allows(how)?;
             let now = Ending::of(&mut *db, &plan, how, by).await?;
@@ -320,7 +320,7 @@ impl Database {
     }
 
     /// Ends it on this server, whatever the disk does: what was decided before opens nothing more, and what was opened is refused.
-    async fn end_here(&self, reader: &mut SqliteConnection, mut ending: Ending, by: Revoker) -> Result<Sought, Error> {
+    async fn end_here(&self, reader: &mut Db, mut ending: Ending, by: Revoker) -> Result<Sought, Error> {
         let bars = self.bar(&ending);
         // Only now: what was opened before the bars ends, too.
         ending.at = self.ender(by).at;
@@ -335,17 +335,16 @@ impl Database {
         Ok(Sought { ending, bars, leases })
     }
 
-    /// In the turn to write: looks again where something else ends now, or where more leases may have come.
-    async fn seek_again(
-        &self,
-        db: &mut SqliteConnection,
-        sought: &mut Sought,
-        now: Ending,
-        by: Revoker,
-    ) -> Result<(), Error> {
+    /// In the turn to write: looks again where something else ends now, or where more leases may have come: from other nodes, always.
+    async fn seek_again(&self, db: &mut Db, sought: &mut Sought, now: Ending, by: Revoker) -> Result<(), Error> {
         let same = Ending { at: sought.ending.at, ..now.clone() } == sought.ending;
         // An operator's check of a store opens leases of a bucket without a grant.
-        if same && now.buckets.is_empty() && sought.bars.iter().all(|(grant, at)| self.shared.queue.bars(*grant, *at)) {
+        let alone = !self.is_shared();
+        if alone
+            && same
+            && now.buckets.is_empty()
+            && sought.bars.iter().all(|(grant, at)| self.shared.queue.bars(*grant, *at))
+        {
             return Ok(());
         }
         sought.bars = self.bar(&now);
@@ -356,7 +355,7 @@ impl Database {
     }
 
     /// The live leases that end, on disk or on their way there.
-    async fn live(&self, db: &mut SqliteConnection, ending: &Ending) -> Result<Vec<Opened>, Error> {
+    async fn live(&self, db: &mut Db, ending: &Ending) -> Result<Vec<Opened>, Error> {
         let at_ms = ending.at.as_millisecond();
         // First: what leaves the queue meanwhile is on disk then, and seen twice rather than not at all.
         let unwritten = self.shared.queue.unwritten(|lease| lease.in_time(at_ms) && ending.may_end(lease));
@@ -370,7 +369,7 @@ impl Database {
     /// Puts what ends on record, each lease of it by itself.
     async fn write_ends(
         &self,
-        db: &mut SqliteConnection,
+        db: &mut Db,
         sought: &Sought,
         by: Revoker,
         notes: &mut Notes,
@@ -394,7 +393,7 @@ impl Database {
 
     /// Lets go of what was kept out until it is on record, or was refused.
     fn settle_end(&self, ending: &Ending, failed: Option<&Error>) {
-        if failed.is_some_and(valetkey_sqlite::Failure::is_of_database) {
+        if failed.is_some_and(valetkey_sql::Failure::is_of_database) {
             return;
         }
         let until = ending.at.max(self.shared.clock.now()).as_millisecond();
@@ -443,7 +442,7 @@ impl Database {
         };
         drop(reader);
         let mut turn = self.shared.db.turn().await;
-        let write = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let write = async |db: &mut Db, notes: &mut Notes| {
             if !keep {
                 let now = narrowing(&mut *db, &change, by).await?;
                 self.seek_again(&mut *db, &mut sought, now, by).await?;
@@ -468,7 +467,7 @@ impl Database {
         let _ = self.settle().await;
         ending.at = self.ender(by).at;
         let mut turn = self.shared.db.turn().await;
-        let write = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let write = async |db: &mut Db, notes: &mut Notes| {
             let leases = self.live(&mut *db, &ending).await?;
             let sought = Sought { ending, bars: Vec::new(), leases };
             Ok((self.write_ends(db, &sought, by, notes).await?, Touches::Nothing))
@@ -481,7 +480,7 @@ impl Database {
 }
 
 /// What has more than a change leaves it.
-async fn narrowing(db: &mut SqliteConnection, change: &Amendment, by: Revoker) -> Result<Ending, Error> {
+async fn narrowing(db: &mut Db, change: &Amendment, by: Revoker) -> Result<Ending, Error> {
     let none = Ending { among: Some(BTreeSet::new()), at: by.at, ..Ending::default() };
     match change {
         Amendment::Grant(after) => {

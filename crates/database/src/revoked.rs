@@ -9,7 +9,7 @@ use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::Provenance;
 use valetkey_core::policy::Permit;
 
-use crate::sqlite::target::{End, Target};
+use crate::sql::target::{End, Target};
 
 /// Up to when what was opened is ended, and until when that has to be remembered.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,5 @@
 //! What a database knows of the keyring it is used with, and what becomes of it when that is lost.
 
-use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::audit::Deed;
 use valetkey_core::error::Noun;
@@ -12,10 +11,11 @@ use valetkey_core::storage::StorageKind;
 
 use crate::database::Database;
 use crate::memory::Touches;
-use crate::sqlite::notes::{Notes, Unsaid};
-use crate::sqlite::revocations::{self, Also};
-use crate::sqlite::target::{End, Target};
-use crate::sqlite::{parents, registry, ring, sweep};
+use crate::sql::db::Db;
+use crate::sql::notes::{Notes, Unsaid};
+use crate::sql::revocations::{self, Also};
+use crate::sql::target::{End, Target};
+use crate::sql::{parents, registry, ring, sweep};
 
 /// What only a keyring opens.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -32,7 +32,7 @@ impl Database {
     /// # Errors
     /// `Unavailable`.
     pub async fn known_ring(&self) -> Result<Vec<CheckValue>, Error> {
-        ring::known(&mut *self.reader().await?).await
+        ring::known(&mut self.reader().await?).await
     }
 
     /// Remembers the keyring that this database is used with.
@@ -52,7 +52,7 @@ impl Database {
     /// # Errors
     /// `Unavailable`.
     pub async fn sealed(&self) -> Result<Sealed, Error> {
-        sealed(&mut *self.reader().await?).await
+        sealed(&mut self.reader().await?).await
     }
 
     /// Puts another keyring in the place of one that is lost: what that one sealed is taken away and its credentials are ended,
@@ -61,9 +61,9 @@ impl Database {
     /// # Errors
     /// `Unavailable`.
     pub async fn replace_ring(&self, new: &Keyring, by: Revoker) -> Result<Sealed, Error> {
-        let checkpoint = self.checkpoint_under(new).await?;
+        let checkpoints = self.checkpoints_under(new).await?;
         let keys = new.check_values();
-        let replace = async |db: &mut SqliteConnection, notes: &mut Notes| {
+        let replace = async |db: &mut Db, notes: &mut Notes| {
             let lost = sealed(db).await?;
             let at_ms = by.at.as_millisecond();
             let longest_ms = registry::longest_ms(db).await?;
@@ -84,7 +84,7 @@ impl Database {
                     notes.did(Deed::Changed, Noun::Storage, storage.id, "its secrets were lost with the keyring");
                 }
             }
-            if let Some((at, sealed)) = checkpoint {
+            for (at, sealed) in checkpoints {
                 sweep::keep_checkpoint(db, &at, sealed).await?;
             }
             ring::keep(db, &keys, by.at).await?;
@@ -96,7 +96,7 @@ impl Database {
     }
 }
 
-async fn sealed(db: &mut SqliteConnection) -> Result<Sealed, Error> {
+async fn sealed(db: &mut Db) -> Result<Sealed, Error> {
     let mut found = Sealed::default();
     for (token, sealed) in parents::sealed(db).await? {
         let ended = parents::parent(db, token).await?.is_none_or(|(record, _)| record.revoked.is_some());

@@ -12,8 +12,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use valetkey_core::nouns::package::Digest;
 use valetkey_core::{Error, Kind};
 
-use crate::sqlite::packages::FileName;
-use crate::sqlite::rows;
+use crate::sql::packages::FileName;
+use crate::sql::rows;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 1024 * 1024;

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::sqlite::holdings::Holdings;
+use crate::sql::holdings::Holdings;
 
 /// When a lease counts as opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -67,6 +68,29 @@ pub struct Settings {
     pub room: Room,
     /// The bytes that are kept for the ledger in a file, to be given up when the disk is full; 0: none.
     pub reserve_bytes: u64,
+    /// What this server is called among those that share a database.
+    pub node: String,
+    /// It serves the objects that it keeps on its own disk: one of those that share a database may.
+    pub embedded: bool,
+    /// How long what is known of a database that others write too is believed without hearing from it.
+    pub staleness: Staleness,
+}
+
+/// For how long a node goes on without hearing from the database that it shares with others. A credential that another node ended
+/// meanwhile is taken here for so long at most.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Staleness {
+    /// Vends; then they are refused as `Unavailable`.
+    pub vend: Duration,
+    /// Requests to the S3 endpoint; then they are refused as `ServiceUnavailable`.
+    pub s3: Duration,
+}
+
+impl Default for Staleness {
+    /// A restart of the database is longer than the first and shorter than the second: data goes on being read through it.
+    fn default() -> Self {
+        Self { vend: Duration::from_secs(5), s3: Duration::from_secs(30) }
+    }
 }
 
 /// How long what is over is kept, in seconds; 0: for ever.
@@ -97,6 +121,9 @@ impl Default for Settings {
             retention: Retention::default(),
             room: Room::default(),
             reserve_bytes: 0,
+            node: "valetkey".to_owned(),
+            embedded: false,
+            staleness: Staleness::default(),
         }
     }
 }

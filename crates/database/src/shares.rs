@@ -20,8 +20,8 @@ use valetkey_core::token::{Maker, PlainToken};
 
 use crate::database::Database;
 use crate::memory::Touches;
-use crate::sqlite::shares;
-use crate::sqlite::{callers, failed};
+use crate::sql::shares;
+use crate::sql::{callers, failed};
 
 impl Database {
     /// Makes ids for grants.
@@ -41,15 +41,15 @@ fn whom(account: AccountId, to: Grantee) -> String {
 #[async_trait]
 impl Shares for Database {
     async fn shares(&self) -> Result<Vec<Share>, Error> {
-        shares::shares(&mut *self.reader().await?).await
+        shares::shares(&mut self.reader().await?).await
     }
 
     async fn tables(&self, share: ShareId) -> Result<Vec<SharedTable>, Error> {
-        shares::tables(&mut *self.reader().await?, share).await
+        shares::tables(&mut self.reader().await?, share).await
     }
 
     async fn recipients(&self, share: ShareId) -> Result<Vec<Recipient>, Error> {
-        shares::recipients(&mut *self.reader().await?, share).await
+        shares::recipients(&mut self.reader().await?, share).await
     }
 
     async fn shared_with(&self, account: AccountId) -> Result<Arc<SharedWith>, Error> {
@@ -62,8 +62,9 @@ impl Shares for Database {
             return Ok(with);
         }
         let since = kept.generation();
-        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
-        let (shares, tables, recipients) = shares::shared_with(&mut reader, account).await?;
+        let mut view = self.shared.db.view().await?;
+        let (shares, tables, recipients) = shares::shared_with(&mut view, account).await?;
+        view.end_view().await.map_err(failed)?;
         let with = Arc::new(SharedWith::new(shares, tables, &recipients));
         kept.keep(since, account, Arc::clone(&with));
         Ok(with)
@@ -189,9 +190,9 @@ impl ShareAdmin for Database {
         self.administer(move |db, notes| {
             Box::pin(async move {
                 let found = callers::token_by_id(db, token).await?;
-                let (_, digest) = found.ok_or_else(|| Error::not_found(Noun::Token))?;
+                let (record, _) = found.ok_or_else(|| Error::not_found(Noun::Token))?;
                 shares::end_token_at(db, token, until, notes).await?;
-                Ok(((), Touches::Token(digest)))
+                Ok(((), Touches::Caller(record.account)))
             })
         })
         .await

@@ -10,10 +10,12 @@ use valetkey_core::nouns::registry::{LedgerHead, Verified};
 
 use crate::database::Database;
 use crate::settings::Retention;
-use crate::sqlite::notes::Unsaid;
-use crate::sqlite::sweep::{self, Checkpoint};
-use crate::sqlite::verify::{Beginning, Walk};
-use crate::sqlite::{pages, registry};
+use crate::sql::chain::Chain;
+use crate::sql::db::Db;
+use crate::sql::notes::Unsaid;
+use crate::sql::sweep::{self, Checkpoint};
+use crate::sql::verify::{Beginning, Walk};
+use crate::sql::{nodes, pages, registry};
 
 /// How often it is looked for.
 const EVERY: Duration = Duration::from_mins(10);
@@ -92,7 +94,7 @@ impl Database {
         self.fold_requests(now_s.saturating_sub(EXACT_SECS)).await?;
         if requests_secs > 0 {
             let before_s = before(requests_secs);
-            for account in sweep::accounts(&mut *self.reader().await?).await? {
+            for account in sweep::accounts(&mut self.reader().await?).await? {
                 while let rows @ 1.. = self
                     .shared
                     .db
@@ -102,6 +104,10 @@ impl Database {
                     swept.requests += rows;
                 }
             }
+        }
+        if self.is_shared() {
+            let before_ms = now_s.saturating_mul(1000).saturating_sub(nodes::KEPT_MS);
+            self.shared.db.unsaid(Unsaid::Counts, async |db| nodes::forget_changes(db, before_ms).await).await?;
         }
         if ledger_secs > 0 {
             swept.pages = self.sweep_ledger(before(ledger_secs).saturating_mul(1000)).await?;
@@ -117,11 +123,10 @@ impl Database {
     async fn fold_requests(&self, before_s: i64) -> Result<(), Error> {
         let before_s = before_s - before_s.rem_euclid(sweep::QUARTER_SECS);
         let from_s = self.shared.requests_folded_s.load(Ordering::Relaxed);
-        for account in sweep::accounts(&mut *self.reader().await?).await? {
+        for account in sweep::accounts(&mut self.reader().await?).await? {
             let mut from = from_s;
-            while let Some(next) = sweep::unfolded_second(&mut *self.reader().await?, account, from, before_s).await? {
-                let fold =
-                    async |db: &mut sqlx::sqlite::SqliteConnection| sweep::fold_requests(db, account, next).await;
+            while let Some(next) = sweep::unfolded_second(&mut self.reader().await?, account, from, before_s).await? {
+                let fold = async |db: &mut Db| sweep::fold_requests(db, account, next).await;
                 from = self.shared.db.unsaid(Unsaid::Counts, fold).await?;
                 tokio::task::yield_now().await;
             }
@@ -134,13 +139,14 @@ impl Database {
     /// Removes the oldest pages of what ended before an instant. Without a keyring no checkpoint can be sealed, and none goes.
     async fn sweep_ledger(&self, over_ms: i64) -> Result<u64, Error> {
         let Some(keyring) = self.shared.keyring.get() else { return Ok(0) };
-        let longest_ms = registry::longest_ms(&mut *self.reader().await?).await?;
-        let before = sweep::checkpoint(&mut *self.reader().await?).await?.map_or(0, |(at, _)| at.pages);
+        let longest_ms = registry::longest_ms(&mut self.reader().await?).await?;
+        let chain = self.chain();
+        let before = sweep::checkpoint(&mut self.reader().await?, chain).await?.map_or(0, |(at, _)| at.pages);
         let (mut now, now_ms) = (before, self.shared.clock.now().as_millisecond());
         loop {
             let (ring, nonce) = (keyring.load(), self.nonce());
             // INVARIANT: in one change. The chain never lacks its beginning.
-            let change = async |db: &mut sqlx::sqlite::SqliteConnection| {
+            let change = async |db: &mut Db| {
                 let Some((at, notes)) = sweep::ledger(db, over_ms, longest_ms, now_ms).await? else { return Ok(None) };
                 let sealed = ring.seal_bytes(PURPOSE, b"", &at.bytes(), nonce)?;
                 sweep::keep_checkpoint(db, &at, sealed).await?;
@@ -164,24 +170,43 @@ impl Database {
     /// Reads the whole ledger, from where its pages begin.
     pub(crate) async fn verify(&self, expected: Option<LedgerHead>) -> Result<Verified, Error> {
         loop {
-            let beginning = self.beginning().await?;
+            let chains = self.chains().await?;
             let mut reader = self.reader().await?;
-            let mut walk = Walk::begin(&mut reader, beginning.clone(), expected).await?;
+            let mut walk = Walk::begin(&mut reader, &chains, expected).await?;
             while walk.step(&mut reader).await? {
                 tokio::task::yield_now().await;
             }
             drop(reader);
-            let verified = self.view(async |view| walk.end(view, self.shared.began.seq).await).await?;
+            let verified = self.view(async |view| walk.end(view, self.chain()).await).await?;
             // Pages that are swept meanwhile look as if they were cut off.
-            if verified.intact() || self.beginning().await? == beginning {
+            let same = || async {
+                let now = self.chains().await?;
+                Ok::<_, Error>(now.iter().map(|(_, _, from)| from).eq(chains.iter().map(|(_, _, from)| from)))
+            };
+            if verified.intact() || same().await? {
                 return Ok(verified);
             }
         }
     }
 
-    /// Where the chain goes on from: what is gone, if the seal says so.
-    async fn beginning(&self) -> Result<Beginning, Error> {
-        let Some((at, sealed)) = sweep::checkpoint(&mut *self.reader().await?).await? else {
+    /// The chain that this node writes.
+    pub(crate) fn chain(&self) -> Chain {
+        self.shared.touch.as_ref().map(|touch| touch.chain).unwrap_or_default()
+    }
+
+    /// Every chain, with the page that it goes to at least, and where it begins.
+    async fn chains(&self) -> Result<Vec<(Chain, i64, Beginning)>, Error> {
+        let mut all = Vec::new();
+        for (chain, told) in nodes::chains(&mut self.reader().await?).await? {
+            let began = if chain == self.chain() { self.shared.began.seq } else { 0 };
+            all.push((chain, told.max(began), self.beginning(chain).await?));
+        }
+        Ok(all)
+    }
+
+    /// Where a chain goes on from: what is gone, if the seal says so.
+    async fn beginning(&self, chain: Chain) -> Result<Beginning, Error> {
+        let Some((at, sealed)) = sweep::checkpoint(&mut self.reader().await?, chain).await? else {
             return Ok(Beginning::Whole);
         };
         Ok(match self.shared.keyring.get() {
@@ -192,19 +217,29 @@ impl Database {
 
     /// Seals the checkpoint with the current key, where it was sealed with an older one.
     pub(crate) async fn reseal_checkpoint(&self, ring: &Keyring) -> Result<(), Error> {
-        let Some((at, sealed)) = sweep::checkpoint(&mut *self.reader().await?).await? else { return Ok(()) };
-        if ring.is_current(&sealed) || !is_sealed(ring, &at, &sealed) {
-            return Ok(());
+        let chains = nodes::chains(&mut self.reader().await?).await?;
+        for (chain, _) in chains {
+            let Some((at, sealed)) = sweep::checkpoint(&mut self.reader().await?, chain).await? else { continue };
+            if ring.is_current(&sealed) || !is_sealed(ring, &at, &sealed) {
+                continue;
+            }
+            let sealed = ring.seal_bytes(PURPOSE, b"", &at.bytes(), self.nonce())?;
+            self.shared.db.unsaid(Unsaid::Seals, async |db| sweep::keep_checkpoint(db, &at, sealed).await).await?;
         }
-        let sealed = ring.seal_bytes(PURPOSE, b"", &at.bytes(), self.nonce())?;
-        self.shared.db.unsaid(Unsaid::Seals, async |db| sweep::keep_checkpoint(db, &at, sealed).await).await
+        Ok(())
     }
 
-    /// The checkpoint sealed with another ring, whoever sealed it.
-    pub(crate) async fn checkpoint_under(&self, ring: &Keyring) -> Result<Option<(Checkpoint, Vec<u8>)>, Error> {
-        let Some((at, _)) = sweep::checkpoint(&mut *self.reader().await?).await? else { return Ok(None) };
-        let sealed = ring.seal_bytes(PURPOSE, b"", &at.bytes(), self.nonce())?;
-        Ok(Some((at, sealed)))
+    /// The checkpoints sealed with another ring, whoever sealed them.
+    pub(crate) async fn checkpoints_under(&self, ring: &Keyring) -> Result<Vec<(Checkpoint, Vec<u8>)>, Error> {
+        let mut reader = self.reader().await?;
+        let mut found = Vec::new();
+        for (chain, _) in nodes::chains(&mut reader).await? {
+            if let Some((at, _)) = sweep::checkpoint(&mut reader, chain).await? {
+                let sealed = ring.seal_bytes(PURPOSE, b"", &at.bytes(), self.nonce())?;
+                found.push((at, sealed));
+            }
+        }
+        Ok(found)
     }
 
     fn nonce(&self) -> [u8; SEAL_NONCE_LEN] {

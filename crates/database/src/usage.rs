@@ -10,10 +10,9 @@ use valetkey_core::nouns::usage::{Balance, DayCount, Origin, Period, RequestFilt
 
 use crate::database::Database;
 use crate::days;
-use crate::sqlite;
-use crate::sqlite::failed;
-use crate::sqlite::notes::Unsaid;
-use crate::sqlite::usage::Requested;
+use crate::sql;
+use crate::sql::notes::Unsaid;
+use crate::sql::usage::Requested;
 
 /// Counts written while the writing connection is held: the ledger waits for it.
 const SLICE: usize = 100;
@@ -26,7 +25,7 @@ impl Database {
         let mut tally = self.shared.counter.take();
         while let Some(slice) = tally.split_off(SLICE) {
             if let Err(error) =
-                self.shared.db.unsaid(Unsaid::Counts, async |db| sqlite::usage::add(db, &slice).await).await
+                self.shared.db.unsaid(Unsaid::Counts, async |db| sql::usage::add(db, &slice).await).await
             {
                 tally.add(slice);
                 self.shared.counter.put_back(tally);
@@ -53,8 +52,8 @@ impl Usage for Database {
         if let Some(balance) = self.shared.queue.balance(account) {
             return Ok(balance);
         }
-        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
-        let balance = sqlite::registry::balance(&mut reader, account).await?;
+        let mut reader = self.reader().await?;
+        let balance = sql::registry::balance(&mut reader, account).await?;
         balance.ok_or_else(|| Error::not_found(Noun::Account))
     }
 
@@ -69,7 +68,7 @@ impl Usage for Database {
     async fn requests_by_day(&self, filter: &RequestFilter, period: &Period) -> Result<Vec<DayCount>, Error> {
         let days = days::of(period)?;
         self.settle_counts().await?;
-        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let mut reader = self.reader().await?;
         // Counted by whole seconds: the one that the period's end cuts is counted with it.
         let second_of = |end: &Timestamp| end.as_second() + i64::from(end.subsec_nanosecond() > 0);
         let last = days.last().map_or(i64::MIN, |(_, end)| second_of(end));
@@ -79,11 +78,11 @@ impl Usage for Database {
         for (start, end) in &days {
             let (from, to) = (start.as_second(), second_of(end));
             if next.is_none_or(|next| next < from) {
-                let found = sqlite::usage::first_request(&mut reader, filter, from, last).await?;
+                let found = sql::usage::first_request(&mut reader, filter, from, last).await?;
                 next = Some(found.unwrap_or(i64::MAX));
             }
             let count = match next {
-                Some(next) if next < to => sqlite::usage::requests(&mut reader, filter, from, to).await?,
+                Some(next) if next < to => sql::usage::requests(&mut reader, filter, from, to).await?,
                 Some(_) | None => 0,
             };
             counts.push(DayCount { start: *start, count });

@@ -15,7 +15,7 @@ use valetkey_core::nouns::workspace::{NewWorkspace, Project, Slug, Workspace, Wo
 
 use crate::database::Database;
 use crate::memory::Touches;
-use crate::sqlite::workspaces;
+use crate::sql::workspaces;
 
 #[async_trait]
 impl Workspaces for Database {
@@ -29,17 +29,17 @@ impl Workspaces for Database {
             return Ok(found);
         }
         let since = kept.generation();
-        let found: Arc<[Workspace]> = workspaces::workspaces(&mut *self.reader().await?, account).await?.into();
+        let found: Arc<[Workspace]> = workspaces::workspaces(&mut self.reader().await?, account).await?.into();
         kept.keep(since, account, Arc::clone(&found));
         Ok(found)
     }
 
     async fn projects(&self, workspace: WorkspaceId) -> Result<Vec<Project>, Error> {
-        workspaces::projects(&mut *self.reader().await?, workspace).await
+        workspaces::projects(&mut self.reader().await?, workspace).await
     }
 
     async fn project(&self, workspace: WorkspaceId, key: &Slug) -> Result<Option<Project>, Error> {
-        workspaces::project(&mut *self.reader().await?, workspace, key).await
+        workspaces::project(&mut self.reader().await?, workspace, key).await
     }
 
     async fn create_project(

@@ -1,5 +1,7 @@
-//! The contract of the ports, on SQLite.
+//! The contract of the ports, on SQLite and on Postgres.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+mod support;
 
 use std::sync::Arc;
 
@@ -9,26 +11,41 @@ use valetkey_core::Secret;
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::nouns::registry::Catalog as _;
 use valetkey_core::time::{Clock, Entropy};
-use valetkey_database::{Database, ParentKeys, Settings};
+use valetkey_database::{Database, ParentKeys, Server, Settings, Whereabouts};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::contract::Bench;
 use valetkey_testkit::contract::parents::Keys;
 
-async fn bench() -> Bench {
-    open().await.0
+/// Where a test's database is, and what goes with it.
+struct Place {
+    at: Whereabouts,
+    folder: tempfile::TempDir,
 }
 
-async fn keys() -> Keys {
-    let (bench, database) = open().await;
-    let ring = Keyring::new(&[(1, Secret::new([7; 32]))]).unwrap();
-    let parents = ParentKeys::open(&database, SharedKeyring::new(ring)).await.unwrap();
-    Keys { bench, parents: Arc::new(parents) }
+impl Place {
+    fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { at: Whereabouts::from(&folder.path().join("valetkey.db")), folder }
+    }
+
+    async fn postgres() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, beside) = (support::new_database(folder.path()).await, folder.path().join("valetkey.db"));
+        Self { at: Server::new(&Secret::new(url), None, 4, beside).unwrap().into(), folder }
+    }
+}
+
+async fn open(at: &Whereabouts, clock: &Arc<FixedClock>, seed: u64) -> Database {
+    let clock = Arc::<FixedClock>::clone(clock) as Arc<dyn Clock>;
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let entropy = Arc::new(SeededEntropy::new(seed));
+    Database::open(at.clone(), Settings::default(), clock, entropy, tasks, stop).await.unwrap()
 }
 
 /// When a test is over, the chain has to say what the database says: no change of the registry is left out of it.
 struct Verified {
-    folder: tempfile::TempDir,
+    place: Place,
     clock: Arc<FixedClock>,
 }
 
@@ -37,19 +54,22 @@ impl Drop for Verified {
         if std::thread::panicking() {
             return;
         }
-        // A copy: what the test's store had begun and never ends would keep another one from opening.
-        let (folder, clock) = (tempfile::tempdir().unwrap(), Arc::clone(&self.clock));
-        for name in ["valetkey.db", "valetkey.db-wal"] {
-            let _ = std::fs::copy(self.folder.path().join(name), folder.path().join(name));
-        }
+        let folder = tempfile::tempdir().unwrap();
+        let at = match &self.place.at {
+            // A copy: what the test's database had begun and never ends would keep another one from opening.
+            Whereabouts::File(_) => {
+                for name in ["valetkey.db", "valetkey.db-wal"] {
+                    let _ = std::fs::copy(self.place.folder.path().join(name), folder.path().join(name));
+                }
+                Whereabouts::from(&folder.path().join("valetkey.db"))
+            }
+            server @ Whereabouts::Server(_) => server.clone(),
+        };
+        let clock = Arc::clone(&self.clock);
         let verifying = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-                let entropy = Arc::new(SeededEntropy::new(8));
-                let path = folder.path().join("valetkey.db");
-                let database = Database::open(&path, Settings::default(), clock, entropy, tasks, stop).await.unwrap();
-                let verified = database.verify_ledger().await.unwrap();
+                let verified = open(&at, &clock, 8).await.verify_ledger().await.unwrap();
                 assert!(verified.intact(), "{verified:?}");
             });
         });
@@ -57,23 +77,47 @@ impl Drop for Verified {
     }
 }
 
-async fn open() -> (Bench, Database) {
-    let folder = tempfile::tempdir().unwrap();
+async fn begin(place: Place) -> (Bench, Database) {
     let clock = Arc::new(FixedClock::default());
-    let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(7));
-    let database = Database::open(
-        &folder.path().join("valetkey.db"),
-        Settings::default(),
-        Arc::<FixedClock>::clone(&clock) as Arc<dyn Clock>,
-        Arc::clone(&entropy),
-        TaskTracker::new(),
-        CancellationToken::new(),
-    )
-    .await
-    .unwrap();
-    let verified = Verified { folder, clock: Arc::clone(&clock) };
+    let database = open(&place.at, &clock, 7).await;
+    let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(6));
+    let verified = Verified { place, clock: Arc::clone(&clock) };
     (Bench::of(&Arc::new(database.clone()), clock, entropy, Box::new(verified)), database)
 }
 
-valetkey_testkit::contract!(crate::bench);
-valetkey_testkit::parents_contract!(crate::keys);
+async fn keys(place: Place) -> Keys {
+    let (bench, database) = begin(place).await;
+    let ring = Keyring::new(&[(1, Secret::new([7; 32]))]).unwrap();
+    let parents = ParentKeys::open(&database, SharedKeyring::new(ring)).await.unwrap();
+    Keys { bench, parents: Arc::new(parents) }
+}
+
+mod sqlite {
+    use super::{Bench, Keys, Place};
+
+    async fn bench() -> Bench {
+        super::begin(Place::sqlite()).await.0
+    }
+
+    async fn keys() -> Keys {
+        super::keys(Place::sqlite()).await
+    }
+
+    valetkey_testkit::contract!(crate::sqlite::bench);
+    valetkey_testkit::parents_contract!(crate::sqlite::keys);
+}
+
+mod postgres {
+    use super::{Bench, Keys, Place};
+
+    async fn bench() -> Bench {
+        super::begin(Place::postgres().await).await.0
+    }
+
+    async fn keys() -> Keys {
+        super::keys(Place::postgres().await).await
+    }
+
+    valetkey_testkit::contract!(crate::postgres::bench);
+    valetkey_testkit::parents_contract!(crate::postgres::keys);
+}

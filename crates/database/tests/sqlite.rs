@@ -299,7 +299,7 @@ async fn two_processes_on_one_file_keep_one_chain_and_see_each_other() {
     let server = shelf.open().await;
     let bench = shelf.bench(&server);
     let tenant = bench.tenant("acme", Metering::of(1)).await;
-    server.add_credits(tenant.account.id, 2, bench.now()).await.unwrap();
+    server.add_credits(tenant.account.id, 3, bench.now()).await.unwrap();
     bench.open(&tenant).await.unwrap();
     let token = PlainToken::generate(&*shelf.entropy);
     bench.caller(&token).await.unwrap_err();

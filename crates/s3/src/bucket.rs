@@ -36,6 +36,8 @@ use crate::objects::{self, BucketId, Clash, Condition, Objects};
 pub(crate) struct Buckets {
     /// Which store this is.
     own: StorageId,
+    /// Whether its objects are on this server's disk; otherwise they are on another's.
+    embedded: bool,
     objects: Arc<Objects>,
     backends: RwLock<HashMap<StorageId, Door>>,
     common: Arc<Common>,
@@ -44,8 +46,8 @@ pub(crate) struct Buckets {
 
 impl Buckets {
     /// The buckets of this store.
-    pub(crate) fn new(own: StorageId, objects: Arc<Objects>, tasks: TaskTracker) -> Self {
-        Self { own, objects, backends: RwLock::default(), common: Arc::new(Common::new()), tasks }
+    pub(crate) fn new(own: StorageId, embedded: bool, objects: Arc<Objects>, tasks: TaskTracker) -> Self {
+        Self { own, embedded, objects, backends: RwLock::default(), common: Arc::new(Common::new()), tasks }
     }
 
     /// Which store this is.
@@ -109,7 +111,13 @@ impl Buckets {
 
     /// Whether a store's buckets are served.
     pub(crate) fn serves(&self, storage: StorageId) -> bool {
-        storage == self.own || self.backends.read().unwrap_or_else(PoisonError::into_inner).contains_key(&storage)
+        storage == self.own && self.embedded
+            || self.backends.read().unwrap_or_else(PoisonError::into_inner).contains_key(&storage)
+    }
+
+    /// Whether a store's objects are on another server's disk.
+    pub(crate) fn is_elsewhere(&self, storage: StorageId) -> bool {
+        storage == self.own && !self.embedded
     }
 
     /// Whether a store's requests go on to it as they are.
@@ -128,6 +136,9 @@ impl Buckets {
     /// SECURITY: a name means something within its store only. Whoever holds a credential of one store is never answered
     /// with another's bucket of the same name.
     pub(crate) fn bucket(&self, storage: StorageId, name: &str) -> Option<Bucket> {
+        if self.is_elsewhere(storage) {
+            return None;
+        }
         if storage == self.own {
             let id = self.objects.bucket(name)?;
             return Some(Bucket { objects: Arc::clone(&self.objects), id, account: None, behind: None, road: None });

@@ -5,7 +5,7 @@ use std::io;
 
 use http::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use s3s::{S3Error, S3ErrorCode};
-use valetkey_sqlite::Failure as _;
+use valetkey_sql::Failure as _;
 
 use crate::space::is_low;
 

@@ -119,6 +119,9 @@ impl Default for Limits {
 pub struct Config {
     /// Which store this is: credentials of another one are not taken, though their keys be the same.
     pub storage: StorageId,
+    /// Whether the objects of the store itself are in the directory. Otherwise another server has them, and only the buckets of other
+    /// stores are served.
+    pub embedded: bool,
     /// The directory of the objects; made if there is none.
     pub data_dir: PathBuf,
     /// Domains in front of which a bucket's name may stand (`bucket.s3.localhost`). Any other host is path style.
@@ -143,6 +146,7 @@ impl Config {
     pub fn new(storage: StorageId, data_dir: PathBuf) -> Self {
         Self {
             storage,
+            embedded: true,
             space: Space::at(&data_dir, MinFree::Usual),
             data_dir,
             domains: vec!["s3.localhost".to_owned()],
@@ -252,7 +256,8 @@ impl Endpoint {
     /// # Errors
     /// `Internal`, naming the file, when the directory or its index cannot be opened.
     pub async fn open(config: Config, world: World) -> Result<Self, Error> {
-        let Config { storage, data_dir, domains, r2_hosts, is_https, list_buckets, cors, limits, space } = config;
+        let Config { storage, embedded, data_dir, domains, r2_hosts, is_https, list_buckets, cors, limits, space } =
+            config;
         let World { keyring, leases, parents, quotas, clock, entropy, budget, tasks } = world;
         let setup = Setup {
             data_dir: &data_dir,
@@ -266,7 +271,7 @@ impl Endpoint {
             tasks: tasks.clone(),
         };
         let objects = Arc::new(Objects::open(setup).await?);
-        let buckets = Arc::new(Buckets::new(storage, Arc::clone(&objects), tasks.clone()));
+        let buckets = Arc::new(Buckets::new(storage, embedded, Arc::clone(&objects), tasks.clone()));
         let wire = Wire { buckets: Arc::clone(&buckets), limits, budget: Arc::clone(&budget), is_https };
         let mut builder = S3ServiceBuilder::new(wire);
         let mut limited = S3Config::default();

@@ -25,7 +25,7 @@ const LEFT: &[&str] = &[];
 const ROUND: &[&str] = &[
     "core: nouns::parent",
     "core: scope",
-    "database: sqlite",
+    "database: sql",
     "dialects: dreadnode",
     "dialects: edge",
     "dialects: r2",

@@ -203,8 +203,10 @@ pub struct Verified {
     pub pages: u64,
     /// The first page that does not fit, if one does not.
     pub broken_at: Option<u64>,
-    /// The last page.
+    /// The last page of this server's chain.
     pub head: LedgerHead,
+    /// The last page of every chain: each server that shares the database has its own.
+    pub chains: Vec<LedgerHead>,
     /// What became of the head that was expected, if one was.
     pub expected: Option<HeadFound>,
     /// Revocations that were held against the chain.

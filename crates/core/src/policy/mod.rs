@@ -47,6 +47,17 @@ pub struct Permit {
     asked: Asked,
     because: Because,
     leases: Arc<[LeaseId]>,
+    as_of: AsOf,
+}
+
+/// The last changes of the registry that a decision is known with, where several servers make them: what another one changed since, it
+/// does not know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AsOf {
+    /// Of who asks.
+    pub caller: i64,
+    /// Of what the account was granted.
+    pub grants: i64,
 }
 
 /// Why policy said yes: the grants that decided, and what was cut from the ask.
@@ -129,6 +140,10 @@ impl Permit {
     /// In which dialect.
     pub fn dialect(&self) -> &'static str {
         self.dialect
+    }
+    /// What it was decided by.
+    pub fn as_of(&self) -> AsOf {
+        self.as_of
     }
     /// At which store.
     pub fn storage(&self) -> &Arc<Storage> {
@@ -280,6 +295,7 @@ fn permit(snapshot: &Snapshot, caller: &Caller, ask: &Ask, found: Found, now: Ti
         asked: ask.lifetime,
         because: Because { grants, cuts },
         leases: held.map_or_else(|| Arc::from([]), |held| Arc::from(&*held.leases)),
+        as_of: AsOf { caller: caller.as_of, grants: snapshot.as_of() },
         storage,
     })
 }

@@ -54,6 +54,7 @@ fn caller() -> Caller {
         token: TokenId::from_bytes(bytes(4)),
         token_until: None,
         held: None,
+        as_of: 0,
     }
 }
 

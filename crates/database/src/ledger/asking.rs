@@ -4,8 +4,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use sqlx::Connection as _;
-use sqlx::sqlite::SqliteConnection;
 use valetkey_core::Error;
 use valetkey_core::id::{AccountId, LeaseId, StorageId};
 use valetkey_core::lease::Revoker;
@@ -13,11 +11,12 @@ use valetkey_core::nouns::registry::{LeaseFilter, Outliving};
 use valetkey_core::scope::Scope;
 
 use crate::database::Database;
-use crate::sqlite::ends::Ends;
-use crate::sqlite::entry::{self, Entry, Glance, Issued, Opened, Voided};
-use crate::sqlite::leases::{self, Found};
-use crate::sqlite::tail::{Look, Tail};
-use crate::sqlite::{failed, rows, usage};
+use crate::sql::db::Db;
+use crate::sql::ends::Ends;
+use crate::sql::entry::{self, Entry, Glance, Issued, Opened, Voided};
+use crate::sql::leases::{self, Found};
+use crate::sql::tail::{Look, Tail};
+use crate::sql::{failed, rows, usage};
 
 /// Looks for the newest leases of a kind.
 struct Newest<W> {
@@ -72,16 +71,11 @@ impl<W: FnMut(Issued)> Look for Came<W> {
 
 impl Database {
     /// Asks in one view: what is folded meanwhile neither shows twice nor not at all.
-    #[expect(clippy::disallowed_methods, reason = "a view, on a connection that only reads")]
-    pub(crate) async fn view<T>(
-        &self,
-        question: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    pub(crate) async fn view<T>(&self, question: impl AsyncFnOnce(&mut Db) -> Result<T, Error>) -> Result<T, Error> {
         self.settle().await?;
-        let mut reader = self.reader().await?;
-        let mut view = reader.begin().await.map_err(failed)?;
+        let mut view = self.shared.db.view().await?;
         let answer = question(&mut view).await?;
-        view.commit().await.map_err(failed)?;
+        view.end_view().await.map_err(failed)?;
         Ok(answer)
     }
 
@@ -228,7 +222,7 @@ impl Database {
 
 /// The leases that are asked for and not in the index.
 async fn waiting(
-    view: &mut SqliteConnection,
+    view: &mut Db,
     tail: &Tail,
     voids: &HashMap<LeaseId, Voided>,
     filter: &LeaseFilter<'_>,
@@ -288,7 +282,7 @@ fn voided(one: Found, voids: &HashMap<LeaseId, Voided>, filter: &LeaseFilter<'_>
 }
 
 /// Says what came of leases, where only pages tell.
-async fn fill(view: &mut SqliteConnection, tail: &Tail, found: &mut [Found]) -> Result<(), Error> {
+async fn fill(view: &mut Db, tail: &Tail, found: &mut [Found]) -> Result<(), Error> {
     let open: HashSet<LeaseId> = found.iter().filter(|one| one.issued.is_none()).map(|one| one.opened.id).collect();
     let Some(first) = open.iter().min() else { return Ok(()) };
     let mut came = HashMap::new();

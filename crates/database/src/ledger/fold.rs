@@ -11,11 +11,11 @@ use valetkey_core::scope::Scope;
 use valetkey_core::{Error, Kind};
 
 use crate::database::Database;
-use crate::sqlite::ends::Ends;
-use crate::sqlite::entry::{Issued, Opened, scope_digest};
-use crate::sqlite::leases::{self, Found};
-use crate::sqlite::notes::Unsaid;
-use crate::sqlite::{failed, pages, rows};
+use crate::sql::ends::Ends;
+use crate::sql::entry::{Issued, Opened, scope_digest};
+use crate::sql::leases::{self, Found};
+use crate::sql::notes::Unsaid;
+use crate::sql::{pages, rows};
 
 /// How long a question waits for what was opened before it to be written.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,6 +25,9 @@ const SLICE: u32 = 256;
 
 /// How often the folder looks.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// How long it waits after a failure of the database.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Time the folder takes of each tick.
 const SHARE: Duration = Duration::from_millis(25);
@@ -57,6 +60,11 @@ impl Database {
                     Ok(false) => break,
                     Err(error) => {
                         tracing::warn!(error = ?error, "the ledger's index could not be brought up to date");
+                        // It is not back in a tick, and one line a second tells as much as ten.
+                        tokio::select! {
+                            () = tokio::time::sleep(PAUSE) => {}
+                            () = self.shared.stop.cancelled() => {}
+                        }
                         break;
                     }
                 }
@@ -104,7 +112,7 @@ impl Database {
 
     /// A lease that is on disk.
     async fn find_kept(&self, id: LeaseId) -> Result<Option<Found>, Error> {
-        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let mut reader = self.reader().await?;
         let mut found = match leases::by_id(&mut reader, id).await? {
             Some(found) => found,
             None => match pages::find(&mut reader, id).await? {
@@ -130,7 +138,7 @@ impl Database {
         match scope_digest(&opened.scope) {
             None => rows::scope(&opened.scope).map(Arc::new),
             Some(digest) => {
-                let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+                let mut reader = self.reader().await?;
                 leases::long_scope(&mut reader, digest).await.map(Arc::new)
             }
         }

@@ -3,6 +3,8 @@
 
 pub(crate) mod asking;
 pub(crate) mod fold;
+pub(crate) mod group;
+pub(crate) mod overtaken;
 pub(crate) mod queue;
 pub(crate) mod writer;
 
@@ -17,18 +19,19 @@ use valetkey_core::port::Ledger;
 use valetkey_core::{Error, Kind};
 
 use crate::database::Database;
-use crate::ledger::queue::{Group, Pushed};
+use crate::ledger::group::Group;
+use crate::ledger::queue::Pushed;
 use crate::settings::LedgerMode;
-use crate::sqlite::entry::Voided;
-use crate::sqlite::rows::kind_name;
-use crate::sqlite::{self, failed, leases};
+use crate::sql::entry::Voided;
+use crate::sql::rows::kind_name;
+use crate::sql::{self, leases};
 
 impl Database {
     /// Reads an account's credits into memory.
     async fn load_balance(&self, account: AccountId) -> Result<(), Error> {
         let mut turn = self.shared.db.turn().await;
         if self.shared.queue.balance(account).is_none() {
-            let stored = turn.ask(async |db| sqlite::registry::balance(db, account).await).await?;
+            let stored = turn.ask(async |db| sql::registry::balance(db, account).await).await?;
             self.shared.queue.set_balance(account, stored.ok_or_else(|| Error::not_found(Noun::Account))?);
         }
         Ok(())
@@ -44,7 +47,7 @@ impl Database {
 
     /// Voids a lease that nobody else voids. Its own page need not be there yet: this one comes after it.
     async fn void_claimed(&self, lease: &Lease, kind: Kind, now: Timestamp) -> Result<(), Error> {
-        let mut reader = self.shared.db.readers().acquire().await.map_err(failed)?;
+        let mut reader = self.reader().await?;
         if leases::by_id(&mut reader, lease.id).await?.is_some_and(|indexed| indexed.void_kind.is_some()) {
             self.shared.queue.forget_voids([&lease.id]);
             return Ok(());
@@ -70,11 +73,14 @@ impl Ledger for Database {
             return Err(Error::new(Kind::Unavailable, said).retry_after(60));
         }
         loop {
+            self.in_touch()?;
             match self.shared.queue.open(permit, trace, now, &*self.shared.entropy)? {
                 Pushed::NeedsBalance => self.load_balance(permit.account()).await?,
                 Pushed::Waits(lease, group) => {
                     self.written(&group).await?;
-                    return Ok(lease);
+                    if group.has(lease.id)? {
+                        return Ok(lease);
+                    }
                 }
             }
         }

@@ -3,8 +3,8 @@
 //! An entry is written straight into the page's bytes; the only thing made for it is a reference to the page's event.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -15,13 +15,18 @@ use valetkey_core::error::Stranger;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, TokenId};
 use valetkey_core::lease::Lease;
 use valetkey_core::nouns::usage::Balance;
-use valetkey_core::policy::Permit;
+use valetkey_core::policy::{AsOf, Permit};
 use valetkey_core::time::Entropy;
 use valetkey_core::{Error, Kind};
 
+use crate::ledger::group::{Group, Outcome};
+use crate::ledger::overtaken::{Changed, LeftOut, Overtaken};
 use crate::settings::LedgerMode;
-use crate::sqlite::entry::{self, Asker, Entry, LongScope, Opened, ScopeBytes, Voided};
-use crate::sqlite::pages::Page;
+use crate::sql::entry::{self, Asker, Entry, LongScope, Opened, ScopeBytes, Voided};
+use crate::sql::pages::Page;
+
+/// An account without credits here is asked about so often: a flood of its refusals must not become one of queries.
+const ASKED: Duration = Duration::from_secs(1);
 
 /// Random bytes drawn at once: asking the system for each lease's ten costs more than writing the entry.
 const NOISE: usize = 2560;
@@ -37,66 +42,6 @@ const BARRED: Duration = Duration::from_mins(1);
 /// one waits nothing more is handed out.
 pub(crate) const PROMISED: Duration = Duration::from_millis(100);
 
-/// What became of a page.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Outcome {
-    /// It is on disk.
-    Kept,
-    /// It is not.
-    Lost,
-}
-
-/// The event that everybody waits for whose entry is in one page.
-#[derive(Debug, Default)]
-pub(crate) struct Group {
-    outcome: OnceLock<Outcome>,
-    /// The page, or one before it, could not be written and is tried again.
-    stuck: AtomicBool,
-    done: Notify,
-}
-
-impl Group {
-    /// Waits until the page is on disk.
-    pub(crate) async fn kept(&self) -> Result<(), Error> {
-        // INVARIANT: made before the outcome is looked at: from then on it hears of `notify_waiters`.
-        let done = self.done.notified();
-        if self.outcome.get().is_none() {
-            done.await;
-        }
-        match self.outcome.get() {
-            Some(Outcome::Kept) => Ok(()),
-            Some(Outcome::Lost) | None => Err(unwritten()),
-        }
-    }
-
-    /// Waits until the page is on disk, or it is known that it cannot be written for now.
-    pub(crate) async fn kept_or_stuck(&self) -> Result<(), Error> {
-        // INVARIANT: as above.
-        let done = self.done.notified();
-        if self.outcome.get().is_none() && !self.stuck.load(Ordering::Acquire) {
-            done.await;
-        }
-        match self.outcome.get() {
-            Some(Outcome::Kept) => Ok(()),
-            Some(Outcome::Lost) | None => Err(unwritten()),
-        }
-    }
-
-    fn stick(&self) {
-        self.stuck.store(true, Ordering::Release);
-        self.done.notify_waiters();
-    }
-
-    fn finish(&self, outcome: Outcome) {
-        let _ = self.outcome.set(outcome);
-        self.done.notify_waiters();
-    }
-}
-
-fn unwritten() -> Error {
-    Error::new(Kind::Unavailable, "the ledger could not be written").retry_after(1)
-}
-
 /// A page on its way to the disk.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
@@ -107,11 +52,11 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    fn stamp(&mut self, ms: i64) {
+    fn stamp(&mut self, ms: i64, known: i64) {
         let page = &mut self.page;
         if page.is_empty() {
             self.since = Some(Instant::now());
-            (page.first_ms, page.last_ms) = (ms, ms);
+            (page.first_ms, page.last_ms, page.known) = (ms, ms, known);
         } else {
             page.first_ms = page.first_ms.min(ms);
             page.last_ms = page.last_ms.max(ms);
@@ -124,6 +69,8 @@ struct State {
     next: Waiting,
     closed: bool,
     balances: HashMap<AccountId, Balance>,
+    /// When the database was asked last for the credits of an account that has none left here.
+    asked: HashMap<AccountId, Instant>,
     /// What pages that are being written took, for balances that are read meanwhile.
     writing: HashMap<AccountId, u64>,
     /// The page that is being written.
@@ -139,6 +86,10 @@ struct State {
     held: bool,
     /// Accounts that are being suspended.
     suspended: HashSet<AccountId>,
+    /// What another node changed, and when that was heard: what was decided before opens nothing.
+    overtaken: Overtaken,
+    /// The last change of the registry that is known.
+    known: i64,
     long: HashMap<usize, (Arc<valetkey_core::scope::Scope>, Option<Arc<LongScope>>)>,
     noise: Vec<u8>,
     /// The latest instant at which a lease was opened. The clock may have been set back to before it.
@@ -164,6 +115,8 @@ pub(crate) struct Queue {
     pub(crate) wake: Notify,
     most: usize,
     mode: LedgerMode,
+    /// Other nodes write the same database.
+    shared: bool,
 }
 
 /// What became of an attempt to open a lease.
@@ -175,8 +128,8 @@ pub(crate) enum Pushed {
 }
 
 impl Queue {
-    pub(crate) fn new(most: usize, mode: LedgerMode) -> Self {
-        Self { state: Mutex::default(), wake: Notify::new(), most, mode }
+    pub(crate) fn new(most: usize, mode: LedgerMode, shared: bool) -> Self {
+        Self { state: Mutex::default(), wake: Notify::new(), most, mode, shared }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -222,10 +175,22 @@ impl Queue {
         if !state.suspended.is_empty() && state.suspended.contains(&permit.account()) {
             return Err(Error::new(Kind::Forbidden, "the account is suspended"));
         }
+        let AsOf { caller, grants } = permit.as_of();
+        let Overtaken { callers: identities, grants: rights } = &state.overtaken;
+        if identities.holds(permit.account(), caller) || rights.holds(permit.account(), grants) {
+            return Err(Error::overtaken());
+        }
         if credits > 0 {
             let Some(balance) = state.balances.get_mut(&permit.account()) else { return Ok(Pushed::NeedsBalance) };
             let left = balance.granted.saturating_sub(balance.used);
             if left < u64::from(credits) {
+                if self.shared && state.asked.get(&permit.account()).is_none_or(|at| at.elapsed() > ASKED) {
+                    // Another node may have given some.
+                    state.asked.retain(|_, at| at.elapsed() <= ASKED);
+                    state.asked.insert(permit.account(), Instant::now());
+                    state.balances.remove(&permit.account());
+                    return Ok(Pushed::NeedsBalance);
+                }
                 return Err(Error::new(
                     Kind::OutOfCredit,
                     format!("required: {credits} API credits, {left} available"),
@@ -250,7 +215,7 @@ impl Queue {
         };
         state.newest_ms = state.newest_ms.max(ms);
         let wake = state.next.page.is_empty() || state.next.page.len() == self.most / 2;
-        state.next.stamp(ms);
+        state.next.stamp(ms, state.known);
         let asker = Asker { from: author.from, with: asked_with };
         match long(state, &lease) {
             None => entry::write_opened(&lease, &ScopeBytes::Inline(&lease.scope), asker, &mut state.next.page.body),
@@ -332,7 +297,7 @@ impl Queue {
         let state = &mut *state;
         self.admit(state)?;
         let wake = state.next.page.is_empty() || state.next.page.len() == self.most / 2;
-        state.next.stamp(at_ms);
+        state.next.stamp(at_ms, state.known);
         write(&mut state.next.page);
         let group = Arc::clone(&state.next.group);
         if wake {
@@ -394,6 +359,63 @@ impl Queue {
         }
         state.written = Some(Arc::clone(&taken));
         Some(taken)
+    }
+
+    /// Leaves leases out of the page that is being written, with what came of them; a page without them is written in its place.
+    pub(crate) fn leave_out(
+        &self,
+        waiting: &Waiting,
+        known: i64,
+        which: impl Fn(&Opened) -> Option<LeftOut>,
+    ) -> Arc<Waiting> {
+        let (page, left_out) = waiting.page.without(known, which);
+        let mut state = self.state();
+        for (account, charge) in &waiting.page.charges {
+            let less = charge.taken - page.charges.get(account).map_or(0, |kept| kept.taken);
+            if let Some(taken) = state.writing.get_mut(account) {
+                *taken = taken.saturating_sub(less);
+            }
+            if let Some(balance) = state.balances.get_mut(account) {
+                balance.used = balance.used.saturating_sub(less);
+            }
+        }
+        for (_, account) in left_out.iter().filter(|((_, why), _)| *why == LeftOut::Short) {
+            // Asked for again when it is needed.
+            state.balances.remove(account);
+        }
+        waiting
+            .group
+            .left_out
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(left_out.into_iter().map(|(one, _)| one));
+        let kept = Arc::new(Waiting { page, group: Arc::clone(&waiting.group), since: waiting.since });
+        state.written = Some(Arc::clone(&kept));
+        kept
+    }
+
+    /// Says which change of the registry is known, and what was changed up to it: what was decided before opens nothing more.
+    pub(crate) fn overtake(&self, known: i64, changed: &Changed, now_ms: i64) {
+        let mut state = self.state();
+        state.known = state.known.max(known);
+        state.overtaken.callers.add(changed.all_callers, &changed.callers, known);
+        state.overtaken.grants.add(changed.all_grants, &changed.accounts, known);
+        for token in &changed.tokens {
+            state.ended.insert(*token, now_ms);
+        }
+    }
+
+    /// The last change of the registry that is known.
+    pub(crate) fn known(&self) -> i64 {
+        self.state().known
+    }
+
+    /// This node made a change, the first after those that are known.
+    pub(crate) fn changed(&self, number: i64) {
+        let mut state = self.state();
+        if state.known + 1 == number {
+            state.known = number;
+        }
     }
 
     /// Tells everybody what became of their page. The writer still holds its connection, so that nobody reads a balance

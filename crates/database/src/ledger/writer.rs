@@ -1,14 +1,18 @@
 //! The one who writes pages: takes everything that waits, commits it as one row, wakes everybody in it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use valetkey_core::Error;
 
 use crate::database::Database;
-use crate::ledger::queue::{Outcome, Waiting};
+use crate::ledger::group::Outcome;
+use crate::ledger::overtaken::LeftOut;
+use crate::ledger::queue::Waiting;
 use crate::settings::LedgerMode;
-use crate::sqlite::notes::{Turn, Unsaid};
-use crate::sqlite::pages::{self, Head, Page};
+use crate::sql::entry::Opened;
+use crate::sql::notes::Turn;
+use crate::sql::pages::{self, Head, Page, Unfit};
 
 /// How long entries gather when nobody waits for them.
 const BEHIND: Duration = Duration::from_millis(20);
@@ -68,55 +72,82 @@ async fn gather(database: &Database) {
     }
 }
 
-async fn write(database: &Database, waiting: &Waiting) {
-    let (queue, page) = (&database.shared.queue, &waiting.page);
-    metrics::gauge!("vk_ledger_queue").set(f64::from(u32::try_from(page.len()).unwrap_or(u32::MAX)));
-    metrics::histogram!("vk_ledger_group_size").record(f64::from(u32::try_from(page.len()).unwrap_or(u32::MAX)));
+async fn write(database: &Database, waiting: &Arc<Waiting>) {
+    let queue = &database.shared.queue;
+    let mut waiting = Arc::clone(waiting);
+    metrics::gauge!("vk_ledger_queue").set(f64::from(u32::try_from(waiting.page.len()).unwrap_or(u32::MAX)));
+    metrics::histogram!("vk_ledger_group_size")
+        .record(f64::from(u32::try_from(waiting.page.len()).unwrap_or(u32::MAX)));
     let mut tries = 0u32;
     loop {
         let started = Instant::now();
         let mut turn = database.shared.db.turn().await;
-        let head = turn.head();
-        let mut result = append(&mut turn, &head, page).await;
-        if let Err(first) = result {
-            // Perhaps another process wrote a page, or the last commit was reported lost and was not.
-            result = match turn.ask(async |db| pages::head(db).await).await {
-                Ok(fresh) if fresh == head.next(&page.body) => Ok(fresh),
-                Ok(fresh) if fresh != head => append(&mut turn, &fresh, page).await,
-                // The first error is the one that tells why.
-                Ok(_) | Err(_) => Err(first),
-            };
+        if waiting.page.is_empty() {
+            queue.finish(&waiting, Outcome::Kept);
+            return;
         }
+        let result = append(&mut turn, &waiting.page).await;
         metrics::histogram!("vk_ledger_commit_seconds").record(started.elapsed().as_secs_f64());
-        match result {
+        let failed = match result {
             Ok(next) => {
                 turn.set_head(next);
-                database.shared.backlog.fetch_add(u64::from(page.opens), std::sync::atomic::Ordering::Relaxed);
-                queue.finish(waiting, Outcome::Kept);
+                let opens = u64::from(waiting.page.opens);
+                database.shared.backlog.fetch_add(opens, std::sync::atomic::Ordering::Relaxed);
+                queue.finish(&waiting, Outcome::Kept);
                 return;
             }
-            Err(error) => {
-                metrics::counter!("vk_ledger_failures").increment(1);
-                log(&error, page);
-                let last = match database.shared.settings.ledger {
-                    LedgerMode::Durable => true,
-                    LedgerMode::Relaxed => database.shared.stop.is_cancelled() && tries >= 20,
-                };
-                if last {
-                    queue.finish(waiting, Outcome::Lost);
-                    return;
-                }
-                queue.stick();
+            Err(Unfit::Short(accounts)) => {
+                let short =
+                    |lease: &Opened| (lease.credits > 0 && accounts.contains(&lease.account)).then_some(LeftOut::Short);
+                waiting = queue.leave_out(&waiting, waiting.page.known, short);
+                continue;
             }
+            // Those whose right was changed since are left out; the others are as good as before.
+            Err(Unfit::Changed) => match database.changed_since(waiting.page.known).await {
+                Ok((last, changed)) => {
+                    let wrong = |lease: &Opened| {
+                        (changed.concerns(lease) || database.ends_already(lease)).then_some(LeftOut::Overtaken)
+                    };
+                    waiting = queue.leave_out(&waiting, last, wrong);
+                    continue;
+                }
+                Err(error) => error,
+            },
+            Err(Unfit::Failed(error)) => error,
+        };
+        metrics::counter!("vk_ledger_failures").increment(1);
+        log(&failed, &waiting.page);
+        let last = match database.shared.settings.ledger {
+            LedgerMode::Durable => true,
+            LedgerMode::Relaxed => database.shared.stop.is_cancelled() && tries >= 20,
+        };
+        if last {
+            queue.finish(&waiting, Outcome::Lost);
+            return;
         }
+        queue.stick();
         drop(turn);
         tries += 1;
         tokio::time::sleep(AGAIN).await;
     }
 }
 
-async fn append(turn: &mut Turn<'_>, head: &Head, page: &Page) -> Result<Head, Error> {
-    turn.unsaid(Unsaid::Page, async |db| pages::append(db, head, page).await).await
+async fn append(turn: &mut Turn<'_>, page: &Page) -> Result<Head, Unfit> {
+    let head = turn.head();
+    let first = match turn.page(&head, page).await {
+        Err(Unfit::Failed(first)) => first,
+        done => return done,
+    };
+    // Perhaps another process wrote a page, or the last commit was reported lost and was not.
+    match turn.ask(async |db| pages::head(db).await).await {
+        Ok(fresh) if fresh == head.next(&page.body) => Ok(fresh),
+        Ok(fresh) if fresh != head => match turn.page(&fresh, page).await {
+            Err(Unfit::Failed(_)) => Err(Unfit::Failed(first)),
+            done => done,
+        },
+        // The first error is the one that tells why.
+        Ok(_) | Err(_) => Err(Unfit::Failed(first)),
+    }
 }
 
 fn log(error: &Error, page: &Page) {

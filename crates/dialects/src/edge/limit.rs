@@ -553,6 +553,7 @@ mod tests {
             token: valetkey_core::id::TokenId::from_bytes([caller; 16]),
             token_until: None,
             held: None,
+            as_of: 0,
         };
         let take = |who: &Caller, class| limiter.take_of(who, class, at(0)).unwrap();
         // However many callers an account makes, eight requests pass; another account has its own.

@@ -172,6 +172,7 @@ async fn vended(shared: &Shared, of: Signature, claimed: &Claimed, now: Timestam
         Carried::Here(scope) => Arc::new(scope.clone()),
         Carried::WithLease => shared.leases.scope(claims.lease).await?.ok_or_else(|| worded(Unproven::BadToken))?,
     };
+    let as_of = shared.vending.directory.as_of();
     let record = shared.registry.token_by_id(claims.token).await?;
     let record = record.filter(|record| record.is_live(now) && record.caller == claims.caller);
     let record = record.ok_or_else(|| worded(Unproven::Ended))?;
@@ -185,6 +186,7 @@ async fn vended(shared: &Shared, of: Signature, claimed: &Claimed, now: Timestam
         token: record.id,
         token_until: record.until,
         held: Some(Arc::new(Held { opens: vec![(claims.storage, scope)], until: Some(claims.until), leases })),
+        as_of,
     };
     Ok(Key { secret, caller })
 }

@@ -127,6 +127,8 @@ pub(super) struct VerifiedResponse {
     /// The last page, `SEQ:HASH`: its number and the SHA-256 of it and all before it. Note it elsewhere and ask for it later
     /// with `expect_head`.
     head: String,
+    /// The last page of each chain: servers that share a database write one each. `expect_head` takes any of them.
+    chains: Vec<String>,
     /// What became of the head that was expected: `head`, it still is the last page; `grown`, it is on the chain, the ledger
     /// has grown since; `missing`, it is not on the chain; `swept`, its page was removed when its time was over.
     expected: Option<&'static str>,
@@ -214,6 +216,7 @@ pub(super) async fn verify(native: Arc<Native>, call: Call) -> Result<Reply, Err
     Reply::json(&VerifiedResponse {
         intact: found.intact(),
         head: head(found.head),
+        chains: found.chains.into_iter().map(head).collect(),
         expected: found.expected.map(|found| match found {
             HeadFound::Head => "head",
             HeadFound::Grown => "grown",

@@ -153,7 +153,7 @@ async fn subject(
     // Its grants are no answer: whatever they say, it is refused.
     standing.served().map_err(|error| error.at("caller"))?;
     // Only asked about, never acted as: the token is the asking one's.
-    Ok(Caller { id, account, name, role, token: own.token, token_until: None, held: None })
+    Ok(Caller { id, account, name, role, token: own.token, token_until: None, held: None, as_of: 0 })
 }
 
 /// Who is asking.
@@ -183,7 +183,7 @@ pub(super) struct Me {
 pub(super) async fn me(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let account = native.account(&call, None).await?;
     let balance = native.shared.usage.balance(account.id).await?;
-    let Caller { id, account: _, name, role, token, token_until, held: _ } = &*call.caller;
+    let Caller { id, account: _, name, role, token, token_until, held: _, as_of: _ } = &*call.caller;
     Reply::json(&Me {
         id: id.to_string(),
         name: name.to_string(),

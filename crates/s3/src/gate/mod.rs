@@ -44,7 +44,7 @@ use valetkey_sigv4::{CONTENT_SHA256, ChunkKey, Claimed, Payload, Query};
 use crate::Limits;
 use crate::access::{Going, Turn};
 use crate::bucket::Buckets;
-use crate::error::{Result, crowded, internal, not_implemented, refuse};
+use crate::error::{Result, crowded, internal, later, not_implemented, refuse};
 use crate::forward;
 use crate::forward::context::{Cx, Incoming, Kit};
 use crate::gate::aside::{Aside, settle_range};
@@ -298,6 +298,9 @@ impl Gate {
         claimed.covered(parts).map_err(worded)?;
         let claims = ring.unseal(token.reveal(), key_id).map_err(|_| invalid_token())?;
         if !self.buckets.serves(claims.storage) {
+            if self.buckets.is_elsewhere(claims.storage) {
+                return Err(elsewhere());
+            }
             return Err(invalid_token());
         }
         // Told before the signature is checked, but only to who holds a token that we sealed.
@@ -405,6 +408,12 @@ impl Gate {
 
 fn unknown_key() -> S3Error {
     refuse(S3ErrorCode::InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records.")
+}
+
+/// What a credential of objects on another server's disk is told: it is good there.
+fn elsewhere() -> S3Error {
+    let said = "The objects of this storage are on the disk of another server that shares the database.";
+    later(refuse(S3ErrorCode::ServiceUnavailable, said), "1")
 }
 
 fn invalid_token() -> S3Error {

@@ -13,7 +13,7 @@ use valetkey_core::port::Revocations;
 use valetkey_core::scope::{Action, Listing, Scope};
 use valetkey_core::time::Clock;
 
-use crate::error::{Result, internal, refuse};
+use crate::error::{Result, internal, refuse, unavailable};
 
 /// Proof that a request was signed with a live credential: made only by the gate.
 #[derive(Clone)]
@@ -189,7 +189,8 @@ impl Liveness {
         if until <= self.clock.now() || self.leases.is_revoked(origin) {
             return Err(expired());
         }
-        Ok(())
+        // Only now: what is known to be ended stays so.
+        self.leases.current().map_err(|error| unavailable("asking whether a credential lives", error))
     }
 
     /// The same of each of these.

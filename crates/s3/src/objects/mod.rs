@@ -175,7 +175,7 @@ impl Objects {
         let mut before = index.begin().await.map_err(of_index)?;
         sqlx::query("SELECT generation FROM state").fetch_all(&mut *before).await.map_err(of_index)?;
         tasks.spawn(sweep(before, Arc::clone(&files)));
-        let writing = valetkey_sqlite::Writer::new(writing, options.create_if_missing(false), &index_file);
+        let writing = valetkey_sql::Writer::new(writing, options.create_if_missing(false), &index_file);
         let writer = Writer::start(writing, Arc::clone(&cache), Arc::clone(&files), &tasks);
         let (buckets, foreign) = (RwLock::new(buckets), RwLock::new(foreign));
         let coming = Coming::default();

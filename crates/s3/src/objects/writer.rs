@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use valetkey_core::cors::Rules;
-use valetkey_sqlite::{Fault, Writer as Index};
+use valetkey_sql::{Fault, Writer as Index};
 
 use crate::error::{Result, internal, of_disk, unavailable};
 use crate::objects::cache::Cache;

@@ -46,6 +46,7 @@ fn parent(rig: &Rig, actions: Actions) -> Arc<Parent> {
         token,
         token_until: None,
         held: None,
+        as_of: 0,
     };
     let scope = Scope::new(BucketName::parse(BUCKET).unwrap(), Paths::Whole, actions).unwrap();
     let ceiling = ParentScope { storage: rig.storage, scope: Arc::new(scope), max_lifetime: Lifetime::secs(3600) };

@@ -145,6 +145,7 @@ impl Directory for Memory {
             token: record.id,
             token_until: record.until,
             held: None,
+            as_of: 0,
         };
         caller.in_time(now)?;
         Ok(Arc::new(caller))

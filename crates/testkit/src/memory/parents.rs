@@ -46,7 +46,16 @@ impl Parents for Memory {
             }
         };
         let TokenRecord { id, caller, caller_name, account, role, until, .. } = record;
-        let caller = Caller { id: caller, account, name: caller_name, role, token: id, token_until: until, held: None };
+        let caller = Caller {
+            id: caller,
+            account,
+            name: caller_name,
+            role,
+            token: id,
+            token_until: until,
+            held: None,
+            as_of: 0,
+        };
         if caller.in_time(now).is_err() {
             return Ok(None);
         }

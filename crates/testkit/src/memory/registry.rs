@@ -304,6 +304,7 @@ impl Catalog for Memory {
             pages,
             broken_at: None,
             head: LedgerHead { seq: pages, hash: [0; 32] },
+            chains: vec![LedgerHead { seq: pages, hash: [0; 32] }],
             expected: None,
             revocations: 0,
             tokens: 0,

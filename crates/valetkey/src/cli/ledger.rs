@@ -61,6 +61,7 @@ pub(super) const COLUMNS: &[show::Column] = &[
 const FIRST: &[&str] = &[
     "intact",
     "head",
+    "chains",
     "expected",
     "broken_at",
     "astray",

@@ -2,6 +2,7 @@
 
 use valetkey_core::address::{self, PathRule};
 use valetkey_core::cors::Rules;
+use valetkey_database::Whereabouts;
 use valetkey_dialects::dreadnode;
 
 use crate::config::{Config, Unusable};
@@ -33,6 +34,7 @@ impl Config {
         self.check_names()?;
         self.check_listeners()?;
         self.check_otel()?;
+        self.check_database()?;
         for (name, origins) in [("api", &self.api.cors_origins), ("s3", &self.s3.cors_origins)] {
             Rules::of_origins(origins, &[]).map_err(|error| Unusable(format!("`{name}.cors_origins`: {error}")))?;
         }
@@ -159,6 +161,36 @@ impl Config {
         let timeout = self.gateway.timeout_secs;
         if !(1..=600).contains(&timeout) {
             return Err(Unusable(format!("`gateway.timeout_secs` is {timeout}; it is at least 1 and at most 600")));
+        }
+        Ok(())
+    }
+
+    /// Several servers are reached at the same URLs: what one hands out has to be good at all of them.
+    fn check_database(&self) -> Result<(), Unusable> {
+        if let Whereabouts::File(_) = self.database()? {
+            return Ok(());
+        }
+        for (key, set) in [("api.public_url", &self.api.public_url), ("s3.public_url", &self.s3.public_url)] {
+            if set.is_empty() {
+                return Err(Unusable(format!(
+                    "`{key}` is not set: with `database.url` it is the URL at which clients reach every server, as of a load balancer"
+                )));
+            }
+        }
+        for (key, secs) in [
+            ("database.max_staleness_secs", self.database.max_staleness_secs),
+            ("s3.max_staleness_secs", self.s3.max_staleness_secs),
+        ] {
+            // Each second the database is asked: less would refuse while all is well. More than an hour is for ever.
+            if !(3..=3600).contains(&secs) {
+                return Err(Unusable(format!("`{key}` is {secs}; allowed are 3 to 3600 seconds")));
+            }
+        }
+        if !(1..=100).contains(&self.database.max_connections) {
+            return Err(Unusable(format!(
+                "`database.max_connections` is {}; allowed are 1 to 100",
+                self.database.max_connections
+            )));
         }
         Ok(())
     }

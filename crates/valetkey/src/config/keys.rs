@@ -111,6 +111,16 @@ pub(crate) const KEYS: &[Key] = &[
         "tell the holder of a credential, who asks for all buckets (`ListBuckets`), which one it opens anything in; parent access keys, and what is signed with them, are refused as by R2",
     ),
     key(
+        "s3.embedded",
+        "true",
+        "serve the objects that this server keeps on its own disk; of several servers that share a database one may, the others have `false`",
+    ),
+    key(
+        "s3.max_staleness_secs",
+        "30",
+        "longest time without hearing from Postgres, in seconds, after which the S3 endpoint refuses every request: a credential that another server ended meanwhile is taken for so long at most",
+    ),
+    key(
         "metrics.listen",
         r#""""#,
         "address and port for who watches: /metrics, and /livez and /readyz with places of their own; empty: on the API's address, /metrics with an operator's token",
@@ -134,6 +144,23 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("otel.sample_percent", "10", "percentage of traces that are sent; none that its client says is not sampled"),
     key("otel.metrics_interval_secs", "60", "time between two exports of all metrics, in seconds; 0: none are sent"),
+    key(
+        "database.url",
+        r#""""#,
+        "URL of a Postgres database that several servers share, as in `postgres://valetkey@db.example.com/valetkey`; beyond this machine it is encrypted and the server's certificate verified (`sslrootcert` names another authority); empty: SQLite in the data directory",
+    ),
+    key("database.password", r#""""#, "password for `database.url`, where that has none"),
+    key(
+        "database.max_connections",
+        "8",
+        "most connections to Postgres that read, of each server; three more write and listen",
+    ),
+    key("database.node", r#""valetkey""#, "what this server is called among those that share the database"),
+    key(
+        "database.max_staleness_secs",
+        "5",
+        "longest time without hearing from Postgres, in seconds, after which nothing is vended",
+    ),
     key(
         "ledger.mode",
         r#""durable""#,

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use valetkey_core::Secret;
+use valetkey_database::{Server, Whereabouts};
 use valetkey_s3::{MinFree, Quota};
 
 use crate::node::listen::Network;
@@ -30,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
     pub(crate) otel: Otel,
+    pub(crate) database: Database,
     pub(crate) ledger: Ledger,
     pub(crate) retention: Retention,
     pub(crate) keys: Keys,
@@ -61,6 +63,7 @@ pub(crate) struct Api {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub(crate) struct S3 {
     pub(crate) listen: SocketAddr,
     pub(crate) public_url: String,
@@ -82,6 +85,8 @@ pub(crate) struct S3 {
     pub(crate) proxy_protocol: bool,
     pub(crate) http2: bool,
     pub(crate) list_buckets: bool,
+    pub(crate) embedded: bool,
+    pub(crate) max_staleness_secs: u64,
 }
 
 impl S3 {
@@ -128,6 +133,18 @@ pub(crate) enum LogFormat {
     Auto,
     Json,
     Pretty,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Database {
+    #[serde(deserialize_with = "secret")]
+    pub(crate) url: Secret<String>,
+    #[serde(deserialize_with = "secret")]
+    pub(crate) password: Secret<String>,
+    pub(crate) max_connections: u32,
+    pub(crate) node: String,
+    pub(crate) max_staleness_secs: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -496,6 +513,18 @@ fn meant(path: &str) -> String {
 }
 
 impl Config {
+    /// Where the database is.
+    pub(crate) fn database(&self) -> Result<Whereabouts, Unusable> {
+        let beside = self.data_dir.join("valetkey.db");
+        let Database { url, password, max_connections, .. } = &self.database;
+        if url.reveal().is_empty() {
+            return Ok(Whereabouts::File(beside));
+        }
+        let password = (!password.reveal().is_empty()).then_some(password);
+        let server = Server::new(url, password, *max_connections, beside);
+        server.map(Whereabouts::from).map_err(|why| Unusable(format!("`database.url` {why}")))
+    }
+
     /// The keyring's file.
     pub(crate) fn keyring_file(&self) -> PathBuf {
         if self.keys.file.as_os_str().is_empty() { self.data_dir.join("keyring") } else { self.keys.file.clone() }

@@ -136,7 +136,7 @@ async fn is_demos(config: &Config) -> anyhow::Result<bool> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
-    let store = crate::node::open_store(config, &clock, &entropy, &tasks, &end).await?;
+    let store = crate::node::opening::open_store(config, &clock, &entropy, &tasks, &end, false).await?;
     let asked = async {
         let operators = store.account_named(&Name::parse(OPERATORS)?).await?;
         let first = store.account_named(&Name::parse(world::FIRST_ACCOUNT)?).await?;

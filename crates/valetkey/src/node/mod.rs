@@ -53,7 +53,7 @@ use valetkey_core::storage::Storage;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::vending::Vending;
 
-use valetkey_database::ParentKeys;
+use valetkey_database::{ParentKeys, Whereabouts};
 use valetkey_dialects::edge::{EdgeLimits, Heavy, Registrar, Shared};
 use valetkey_dialects::{dreadnode, native, r2, sharing, sts, theirstack};
 use valetkey_issuers::Issuers;
@@ -62,7 +62,7 @@ use valetkey_issuers::embedded::Embedded;
 use valetkey_issuers::kind::Surroundings;
 use valetkey_issuers::probe;
 
-use crate::config::{Config, LedgerMode};
+use crate::config::Config;
 use crate::node::listen::{Ends, Listener};
 use crate::node::otel::Telemetry;
 use crate::node::storages::NodeStorages;
@@ -137,42 +137,6 @@ pub(crate) fn database(config: &Config) -> std::path::PathBuf {
     config.data_dir.join("valetkey.db")
 }
 
-/// Opens a node's database, as configured.
-pub(crate) async fn open_store(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
-    tasks: &TaskTracker,
-    end: &CancellationToken,
-) -> anyhow::Result<Arc<valetkey_database::Database>> {
-    let space = valetkey_s3::Space::at(&config.data_dir, config.s3.min_free());
-    let settings = valetkey_database::Settings {
-        room: valetkey_database::Room::as_said(Arc::new(move |bytes| space.admit(bytes).map(drop))),
-        ledger: match config.ledger.mode {
-            LedgerMode::Durable => valetkey_database::LedgerMode::Durable,
-            LedgerMode::Relaxed => valetkey_database::LedgerMode::Relaxed,
-        },
-        queue: match config.ledger.mode {
-            LedgerMode::Durable => valetkey_database::Settings::default().queue,
-            // Nobody waits for these, so a checkpoint of the database must fit in; some 200 bytes each.
-            LedgerMode::Relaxed => 65_536,
-        },
-        holdings: config.limits.holdings.0.clone(),
-        retention: valetkey_database::Retention {
-            refusals_secs: config.retention.refusals_secs,
-            requests_secs: config.retention.requests_secs,
-            ledger_secs: config.retention.ledger_secs,
-        },
-        reserve_bytes: config.ledger.reserve_bytes,
-        ..valetkey_database::Settings::default()
-    };
-    let path = database(config);
-    let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
-    let store = valetkey_database::Database::open(&path, settings, clock, entropy, tasks.clone(), end.clone()).await;
-    let store = store.with_context(|| format!("the database {} cannot be opened", database(config).display()))?;
-    Ok(Arc::new(store))
-}
-
 /// Reads the certificates that are configured: of the API and of the S3 endpoint.
 fn read_tls(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<[Option<Tls>; 2]> {
     Ok([
@@ -226,6 +190,11 @@ impl Node {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         // Before anything is listened to: whoever forgot to make one should hear of that first.
         let keyring = opening::keyring(config)?;
+        if let Whereabouts::Server(_) = config.database()? {
+            // What is known is at the database: another server needs no setting up.
+            std::fs::create_dir_all(&config.data_dir)
+                .with_context(|| format!("{} cannot be made", config.data_dir.display()))?;
+        }
         let lock = lock(&config.data_dir)?;
         for said in opening::loose(config) {
             warn!("{said}");
@@ -239,7 +208,7 @@ impl Node {
 
         let (ends, end) = (Ends::new(), CancellationToken::new());
         let (conversations, tasks) = (TaskTracker::new(), TaskTracker::new());
-        let store = open_store(config, &clock, &entropy, &tasks, &end).await?;
+        let store = opening::open_store(config, &clock, &entropy, &tasks, &end, config.s3.embedded).await?;
         let vault = Vault::new(keyring.clone(), Arc::clone(&entropy));
         let fetchers = Arc::new(opening::fetchers(config, &vault, &clock, &entropy)?);
         // Before anything is written: with another ring it would be sealed so that the right one cannot open it.
@@ -448,6 +417,19 @@ impl Node {
     }
 
     fn watch(&self, config: &Config, keyring: SharedKeyring, tls: [Option<Tls>; 2]) {
+        if let Some(mut elsewhere) = self.store.storages_elsewhere() {
+            let (stores, registry) = (Arc::clone(&self.stores), Arc::clone(&self.handles.registry));
+            let end = self.end.clone();
+            self.tasks.spawn(async move {
+                while let Some(Ok(())) = end.run_until_cancelled(elsewhere.changed()).await {
+                    if let Err(error) = stores.follow(&*registry).await {
+                        tracing::error!(error = ?error, "what another server changed of storages is not followed yet");
+                        elsewhere.mark_changed();
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
+            });
+        }
         let mut watched = Vec::new();
         if config.keys.inline.reveal().is_empty() {
             let file = config.keyring_file();

@@ -18,6 +18,7 @@ pub(crate) fn config(config: &Config, storage: &Storage, url: &str) -> anyhow::R
     let data_dir = config.data_dir.join("objects");
     Ok(valetkey_s3::Config {
         storage: storage.id,
+        embedded: config.s3.embedded,
         space: valetkey_s3::Space::at(&data_dir, config.s3.min_free()),
         data_dir,
         domains: config.s3.domains.clone(),

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::info;
 use valetkey_core::caller::Role;
 use valetkey_core::hosts::Trusted;
@@ -16,7 +19,7 @@ use valetkey_gateway::{Gateway, LocalRoots};
 use valetkey_issuers::fetchers::Fetchers;
 use valetkey_issuers::kind::Environment;
 
-use crate::config::Config;
+use crate::config::{Config, LedgerMode};
 use crate::node::{database, objects, ring};
 
 /// Reads the ring that is configured.
@@ -108,4 +111,58 @@ pub(super) async fn embedded_storage(
         registry.change_storage(known.id, wanted).await?;
     }
     Ok(current)
+}
+
+/// Opens a node's database, as configured.
+pub(crate) async fn open_store(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+    embedded: bool,
+) -> anyhow::Result<Arc<valetkey_database::Database>> {
+    let space = valetkey_s3::Space::at(&config.data_dir, config.s3.min_free());
+    let settings = valetkey_database::Settings {
+        room: valetkey_database::Room::as_said(Arc::new(move |bytes| space.admit(bytes).map(drop))),
+        ledger: match config.ledger.mode {
+            LedgerMode::Durable => valetkey_database::LedgerMode::Durable,
+            LedgerMode::Relaxed => valetkey_database::LedgerMode::Relaxed,
+        },
+        queue: match config.ledger.mode {
+            LedgerMode::Durable => valetkey_database::Settings::default().queue,
+            // Nobody waits for these, so a checkpoint of the database must fit in; some 200 bytes each.
+            LedgerMode::Relaxed => 65_536,
+        },
+        holdings: config.limits.holdings.0.clone(),
+        retention: valetkey_database::Retention {
+            refusals_secs: config.retention.refusals_secs,
+            requests_secs: config.retention.requests_secs,
+            ledger_secs: config.retention.ledger_secs,
+        },
+        reserve_bytes: config.ledger.reserve_bytes,
+        node: config.database.node.clone(),
+        embedded,
+        staleness: valetkey_database::Staleness {
+            vend: std::time::Duration::from_secs(config.database.max_staleness_secs),
+            s3: std::time::Duration::from_secs(config.s3.max_staleness_secs),
+        },
+        ..valetkey_database::Settings::default()
+    };
+    let at = config.database()?;
+    let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
+    let store =
+        valetkey_database::Database::open(at.clone(), settings, clock, entropy, tasks.clone(), end.clone()).await;
+    let store = store.with_context(|| format!("the database {at} cannot be opened"))?;
+    Ok(Arc::new(store))
+}
+
+/// Whether the database was used with a keyring before.
+pub(crate) async fn is_ring_known(config: &Config) -> anyhow::Result<bool> {
+    let clock: Arc<dyn Clock> = Arc::new(super::system::SystemClock);
+    let entropy: Arc<dyn Entropy> = Arc::new(super::system::SystemEntropy);
+    let store = open_store(config, &clock, &entropy, &TaskTracker::new(), &CancellationToken::new(), false).await?;
+    let known = store.known_ring().await?;
+    store.close().await?;
+    Ok(!known.is_empty())
 }

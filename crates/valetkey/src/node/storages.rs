@@ -1,7 +1,7 @@
 //! The storages of a running server: what is configured of them takes effect here.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use valetkey_core::account::Kept;
@@ -28,6 +28,8 @@ pub(crate) struct NodeStorages {
     fetchers: Arc<Fetchers>,
     vault: Vault,
     cache: Cache,
+    /// The storages behind the gateway as they are served, by what they are on record with.
+    served: Mutex<HashMap<StorageId, Storage>>,
 }
 
 impl NodeStorages {
@@ -44,7 +46,7 @@ impl NodeStorages {
         let mut providers = fetchers.providers();
         providers.push(Arc::clone(&gateway) as Arc<dyn Provider>);
         providers.push(Arc::new(embedded));
-        Self { endpoint, providers, gateway, fetchers, vault, cache }
+        Self { endpoint, providers, gateway, fetchers, vault, cache, served: Mutex::default() }
     }
 
     /// Takes every store on record into service, and its buckets. What cannot be now is said in the log, and stops nothing else.
@@ -69,6 +71,36 @@ impl NodeStorages {
         }
         self.purge_closed();
         Ok(())
+    }
+
+    /// Takes into service what another server put on record or changed there, and out of service what it removed.
+    pub(crate) async fn follow(&self, registry: &dyn Registry) -> Result<(), Error> {
+        let storages = registry.storages().await?;
+        let gone: Vec<Storage> = {
+            let mut served = self.served();
+            let there = |id: &StorageId| storages.iter().any(|storage| storage.id == *id);
+            served.extract_if(|id, _| !there(id)).map(|(_, storage)| storage).collect()
+        };
+        for storage in &gone {
+            self.remove(storage).await;
+        }
+        let buckets = registry.buckets().await?;
+        for storage in storages.into_iter().filter(|storage| storage.kind == StorageKind::Gateway) {
+            // First: a storage without its buckets would say that there are none.
+            for (bucket, _) in buckets.iter().filter(|(_, of)| *of == storage.id) {
+                self.endpoint.keep_bucket_at(storage.id, bucket).await?;
+            }
+            if self.served().get(&storage.id) != Some(&storage)
+                && let Err(error) = self.put(&storage).await
+            {
+                tracing::error!(storage = %storage.name, error = ?error, "a storage cannot be served");
+            }
+        }
+        Ok(())
+    }
+
+    fn served(&self) -> MutexGuard<'_, HashMap<StorageId, Storage>> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A gateway is where our own endpoint is, also after that moved.
@@ -139,6 +171,7 @@ impl StorageAdmin for NodeStorages {
             let secrets = secrets.map(|sealed| self.vault.open(&storage.name, sealed)).transpose()?;
             let settings = external.map_or("{}", |external| &*external.settings);
             self.endpoint.attach((storage.id, &storage.name), self.gateway.open(settings, secrets.as_ref())?);
+            self.served().insert(storage.id, storage.clone());
         }
         Ok(())
     }
@@ -181,6 +214,7 @@ impl StorageAdmin for NodeStorages {
     async fn remove(&self, storage: &Storage) {
         if storage.kind == StorageKind::Gateway {
             self.endpoint.detach(storage.id);
+            self.served().remove(&storage.id);
         }
     }
 

@@ -41,8 +41,15 @@ pub(super) async fn replace(config: &Config, yes: bool, out: &Out) -> anyhow::Re
     let _lock = crate::node::lock(&config.data_dir)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let store =
-        crate::node::open_store(config, &clock, &entropy, &TaskTracker::new(), &CancellationToken::new()).await?;
+    let store = crate::node::opening::open_store(
+        config,
+        &clock,
+        &entropy,
+        &TaskTracker::new(),
+        &CancellationToken::new(),
+        false,
+    )
+    .await?;
     let done = replaced(&store, &path, (&*clock, &*entropy), yes, out).await;
     store.close().await?;
     tell(&done?, out)

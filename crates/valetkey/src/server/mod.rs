@@ -135,8 +135,9 @@ async fn run_command(args: Args, connection: &Connection, out: &Out) -> anyhow::
         Command::Migrate => {
             let config = layers.config()?;
             let _lock = crate::node::lock(&config.data_dir)?;
-            valetkey_database::Database::migrate(&database(&config)).await?;
-            out.note(&format!("{} is up to date", database(&config).display()));
+            let at = config.database()?;
+            valetkey_database::Database::migrate(at.clone()).await?;
+            out.note(&format!("{at} is up to date"));
         }
         Command::RotateKeys => {
             let config = layers.config()?;
@@ -152,10 +153,18 @@ async fn init(config: &Config, new_operator_token: bool, out: &Out) -> anyhow::R
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("{} cannot be made", config.data_dir.display()))?;
     let _lock = crate::node::lock(&config.data_dir)?;
-    if new_operator_token && !database(config).exists() {
+    let at = config.database()?;
+    if new_operator_token && matches!(&at, valetkey_database::Whereabouts::File(path) if !path.exists()) {
         anyhow::bail!("{} is not set up: `valetkey server init` without a flag does that", config.data_dir.display());
     }
     if config.keys.inline.reveal().is_empty() && !config.keyring_file().exists() {
+        if matches!(at, valetkey_database::Whereabouts::Server(_))
+            && crate::node::opening::is_ring_known(config).await?
+        {
+            anyhow::bail!(
+                "the database {at} is used with a keyring already: give this server the same one (`keys.file` or `keys.inline`)"
+            );
+        }
         ring::create(&config.keyring_file(), &database(config), &SystemEntropy)?;
     }
     for said in crate::node::opening::loose(config) {
@@ -165,7 +174,7 @@ async fn init(config: &Config, new_operator_token: bool, out: &Out) -> anyhow::R
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let (tasks, end) = (TaskTracker::new(), CancellationToken::new());
-    let store = crate::node::open_store(config, &clock, &entropy, &tasks, &end).await?;
+    let store = crate::node::opening::open_store(config, &clock, &entropy, &tasks, &end, false).await?;
     let made = operator_token(config, &keyring, &store, (&clock, &entropy), new_operator_token).await;
     store.close().await?;
     let (token, id) = made?;

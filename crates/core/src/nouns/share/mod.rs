@@ -486,6 +486,7 @@ mod tests {
             token: TokenId::from_bytes([1; 16]),
             token_until: None,
             held: None,
+            as_of: 0,
         }
     }
 

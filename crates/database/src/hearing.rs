@@ -1,0 +1,201 @@
+//! How a node stays in touch with the others: what they changed is heard of at once, asked for each second, and known before a page of
+//! leases counts as written.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use sqlx::postgres::PgListener;
+use tokio::sync::watch;
+use valetkey_core::id::LeaseId;
+use valetkey_core::lease::Provenance;
+use valetkey_core::{Error, Kind};
+
+use crate::database::Database;
+use crate::ledger::overtaken::Changed;
+use crate::memory::Touches;
+use crate::sql::db::Db;
+use crate::sql::entry::Opened;
+use crate::sql::{failed, nodes, registry};
+use crate::touch::Touch;
+
+/// How often a node says that it is there and asks what was changed, whether or not it heard of anything.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// A clock that is so far from the database's is told of: instants of all nodes are held against each other.
+const SKEW_MS: i64 = 5_000;
+
+fn silent(silence: Duration) -> Error {
+    let said = format!(
+        "this server has not heard from its database for {} seconds: what it knows may not be true any more",
+        silence.as_secs()
+    );
+    Error::new(Kind::Unavailable, said).retry_after(1)
+}
+
+impl Database {
+    /// Tells when another node changed storages or their buckets, so that who serves them looks; nothing where there is no other.
+    pub fn storages_elsewhere(&self) -> Option<watch::Receiver<i64>> {
+        self.shared.touch.as_ref().map(|touch| touch.storages.subscribe())
+    }
+
+    /// Whether other nodes write the same database.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared.touch.is_some()
+    }
+
+    /// Refuses to vend by what was not asked for too long.
+    pub(crate) fn in_touch(&self) -> Result<(), Error> {
+        self.heard_within(self.shared.settings.staleness.vend)
+    }
+
+    /// Refuses what this node knows if it has not heard from the database for so long.
+    pub(crate) fn heard_within(&self, longest: Duration) -> Result<(), Error> {
+        match self.shared.touch.as_ref().map(Touch::silence) {
+            Some(silence) if silence > longest => Err(silent(silence)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What other nodes changed since a change, and the last change. Everything this node keeps of it is forgotten.
+    pub(crate) async fn changed_since(&self, known: i64) -> Result<(i64, Changed), Error> {
+        let (last, changed) = self.read_changes(known).await?;
+        self.catch_up().await?;
+        Ok((last, changed))
+    }
+
+    /// Whether what another node ended has a lease that is not written yet.
+    pub(crate) fn ends_already(&self, lease: &Opened) -> bool {
+        let Ok(opened) = Timestamp::from_millisecond(lease.from_ms) else { return true };
+        let (account, caller, token, storage) = (lease.account, lease.caller, lease.token, lease.storage);
+        let ends = |id: Option<LeaseId>| {
+            self.shared.revoked.ends(&Provenance { lease: id, account, caller, token, storage, opened })
+        };
+        ends(Some(lease.id)) || ends(None)
+    }
+
+    async fn read_changes(&self, known: i64) -> Result<(i64, Changed), Error> {
+        let (since, changed) = self.ask_changes(known).await?;
+        self.shared.revoked.add(&since.ends);
+        Ok((since.last, changed.0))
+    }
+
+    async fn ask_changes(&self, known: i64) -> Result<(nodes::Since, (Changed, Vec<Touches>)), Error> {
+        let now_ms = self.shared.clock.now().as_millisecond();
+        let mut view = self.shared.db.view().await?;
+        let since = nodes::since(&mut view, known, now_ms).await?;
+        view.end_view().await.map_err(failed)?;
+        let own = self.shared.touch.as_ref().map(|touch| touch.chain);
+        let touched: Vec<Touches> = match &since.touched {
+            // Its own were forgotten when they were made.
+            Some(all) => {
+                all.iter().filter(|(node, _)| Some(*node) != own).map(|(_, bytes)| Touches::of(bytes)).collect()
+            }
+            None => vec![Touches::Everything],
+        };
+        let mut changed = Changed::default();
+        for touches in &touched {
+            touches.change(&mut changed);
+        }
+        Ok((since, (changed, touched)))
+    }
+
+    /// Learns what other nodes changed.
+    pub(crate) async fn catch_up(&self) -> Result<(), Error> {
+        let Some(touch) = &self.shared.touch else { return Ok(()) };
+        let _one = touch.asking.lock().await;
+        let asked = Instant::now();
+        let known = self.shared.queue.known();
+        let (since, (changed, touched)) = self.ask_changes(known).await?;
+        // INVARIANT: first what ends. Then what is read is known with the change, before what is kept goes: what was read before is not
+        // kept. And only then is what was decided before refused.
+        self.shared.revoked.add(&since.ends);
+        touch.as_of.fetch_max(since.last, Ordering::SeqCst);
+        let storages =
+            |touches: &Touches| matches!(touches, Touches::Storages | Touches::Buckets | Touches::Everything);
+        let whole = touched.iter().any(storages);
+        for touches in touched {
+            self.shared.memory.forget(touches);
+        }
+        if whole {
+            let longest_ms = registry::longest_ms(&mut self.reader().await?).await?;
+            self.shared.longest_ms.fetch_max(longest_ms, Ordering::Relaxed);
+        }
+        self.shared.queue.overtake(since.last, &changed, self.shared.clock.now().as_millisecond());
+        if whole {
+            touch.storages.send_replace(since.last);
+        }
+        touch.hear(asked);
+        Ok(())
+    }
+
+    /// Says how far the chain goes that this node leaves.
+    pub(crate) async fn say_where_the_chain_ends(&self) -> Result<(), Error> {
+        let Some(touch) = &self.shared.touch else { return Ok(()) };
+        let (now_ms, head) = (self.shared.clock.now().as_millisecond(), self.shared.db.known_head());
+        let say = async |db: &mut Db| nodes::seen(db, touch.chain, &touch.name, now_ms, head).await.map(drop);
+        self.shared.db.turn().await.ask(say).await
+    }
+
+    /// Says that this node is there, and hears of changes, until the store stops.
+    pub(crate) async fn stay_in_touch(self, own: Db) {
+        let Some(touch) = &self.shared.touch else { return };
+        let (mut own, mut listener) = (Some(own), None);
+        let mut told = false;
+        loop {
+            let heard = async {
+                match &mut listener {
+                    Some(listener) => PgListener::try_recv(listener).await.is_ok_and(|heard| heard.is_some()),
+                    None => std::future::pending().await,
+                }
+            };
+            let lost = tokio::select! {
+                heard = heard => !heard,
+                () = tokio::time::sleep(EVERY) => false,
+                () = self.shared.stop.cancelled() => return,
+            };
+            if lost {
+                listener = None;
+            }
+            if let Err(error) = self.tell_and_ask(touch, &mut own, &mut told).await {
+                tracing::warn!(error = ?error, "the database could not be asked what other nodes changed");
+                own = None;
+            }
+            if listener.is_none() {
+                listener = self.shared.db.listener().await.ok();
+            }
+        }
+    }
+
+    async fn tell_and_ask(&self, touch: &Touch, own: &mut Option<Db>, told: &mut bool) -> Result<(), Error> {
+        let db = if let Some(db) = own {
+            db
+        } else {
+            let mut db = self.shared.db.another().await?;
+            // Another node may have taken the chain meanwhile: both can write it, one after the other.
+            nodes::hold_chain(&mut db, touch.chain).await?;
+            if self.shared.settings.embedded && !nodes::serve_embedded(&mut db).await? {
+                tracing::error!(
+                    "another server serves the objects of its own disk now, and only one may: stop one of them"
+                );
+            }
+            own.insert(db)
+        };
+        let now_ms = self.shared.clock.now().as_millisecond();
+        let head = self.shared.db.known_head();
+        let asked = Instant::now();
+        let seen = nodes::seen(db, touch.chain, &touch.name, now_ms, head).await?;
+        let skew_ms = now_ms.saturating_sub(seen.server_ms);
+        if skew_ms.abs() > SKEW_MS && !std::mem::replace(told, true) {
+            tracing::error!(
+                skew_ms,
+                "this machine's clock and the database server's are {skew_ms} ms apart: set them right (NTP)"
+            );
+        }
+        if seen.change == self.shared.queue.known() {
+            touch.hear(asked);
+            return Ok(());
+        }
+        self.catch_up().await
+    }
+}

@@ -1,0 +1,219 @@
+//! What nodes that share a server of Postgres tell each other: who is there, what was changed, and whose turn it is.
+//!
+//! INVARIANT: a change of the registry excludes every page of leases, on all nodes (`LEDGER`: pages share it, a change has it alone).
+//! So a page was written either before the change, and the change finds its leases; or after it, and then the node knows that
+//! something was changed before its leases count as opened.
+
+use valetkey_core::Error;
+
+use crate::sql::chain::Chain;
+use crate::sql::db::{Db, query, query_as, query_scalar};
+use crate::sql::failed;
+use crate::sql::target::{End, Target};
+
+/// The locks, as Postgres numbers them; each database has its own.
+const LEDGER: i64 = 0x76_6b_01;
+/// The index of leases is being brought up to date, or changed.
+const INDEX: i64 = 0x76_6b_02;
+/// One node serves the objects that it keeps on its own disk.
+const EMBEDDED: i64 = 0x76_6b_03;
+/// The first of those that say that a chain has its node.
+const NODES: i64 = 0x76_6b_00_00_00;
+
+/// What nodes listen to.
+pub(crate) const CHANNEL: &str = "valetkey";
+
+/// Changes are told again for so long. A node that heard nothing for longer takes everything for changed.
+pub(crate) const KEPT_MS: i64 = 3_600_000;
+
+/// A change of the registry that is being made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Turn {
+    /// Its number: they are counted.
+    pub(crate) number: i64,
+    /// The latest instant at which any node opened a lease.
+    pub(crate) newest_ms: i64,
+}
+
+/// Waits until no node writes a page or changes anything, and has it stay so until the transaction ends.
+pub(crate) async fn exclude(db: &mut Db) -> Result<Turn, Error> {
+    // First the index, which takes longer: meanwhile pages are written.
+    lock(db, INDEX).await?;
+    lock(db, LEDGER).await?;
+    let (number, newest_ms): (i64, Option<i64>) =
+        query_as("SELECT coalesce(max(seq), 0) + 1, (SELECT max(last_ms) FROM ledger_pages) FROM changes")
+            .fetch_one(&mut *db)
+            .await
+            .map_err(failed)?;
+    // Revocations that are written from here on have it as theirs.
+    query("SELECT set_config('valetkey.change', ?, true)")
+        .bind(number.to_string())
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(Turn { number, newest_ms: newest_ms.unwrap_or(0) })
+}
+
+/// Has no change made until the transaction ends. Says which was the last.
+pub(crate) async fn share(db: &mut Db) -> Result<i64, Error> {
+    query("SELECT pg_advisory_xact_lock_shared(?)").bind(LEDGER).execute(&mut *db).await.map_err(failed)?;
+    last_change(db).await
+}
+
+/// The number of the last change.
+pub(crate) async fn last_change(db: &mut Db) -> Result<i64, Error> {
+    query_scalar("SELECT coalesce(max(seq), 0) FROM changes").fetch_one(db).await.map_err(failed)
+}
+
+async fn lock(db: &mut Db, key: i64) -> Result<(), Error> {
+    query("SELECT pg_advisory_xact_lock(?)").bind(key).execute(db).await.map(drop).map_err(failed)
+}
+
+/// Has the index for this transaction, unless another node has it.
+pub(crate) async fn try_index(db: &mut Db) -> Result<bool, Error> {
+    let had: i64 =
+        query_scalar("SELECT pg_try_advisory_xact_lock(?)").bind(INDEX).fetch_one(db).await.map_err(failed)?;
+    Ok(had == 1)
+}
+
+/// Has the index for this transaction.
+pub(crate) async fn index(db: &mut Db) -> Result<(), Error> {
+    lock(db, INDEX).await
+}
+
+/// Tells every node that something was changed, once the transaction is kept.
+pub(crate) async fn tell(db: &mut Db, turn: Turn, at_ms: i64, touched: Vec<u8>) -> Result<(), Error> {
+    let row = db.chain().row();
+    query("INSERT INTO changes (seq, node, at_ms, touched) VALUES (?, ?, ?, ?)")
+        .bind(turn.number)
+        .bind(row)
+        .bind(at_ms)
+        .bind(touched)
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
+    query("SELECT pg_notify(?, ?)").bind(CHANNEL).bind(turn.number.to_string()).execute(db).await.map_err(failed)?;
+    Ok(())
+}
+
+/// What was changed since a change.
+#[derive(Debug)]
+pub(crate) struct Since {
+    /// The last change.
+    pub(crate) last: i64,
+    /// Which node made each, and what it touched; nothing where some of them are not kept any more.
+    pub(crate) touched: Option<Vec<(Chain, Vec<u8>)>>,
+    /// What was ended.
+    pub(crate) ends: Vec<End>,
+}
+
+/// What was changed since a change, in one view.
+pub(crate) async fn since(view: &mut Db, known: i64, now_ms: i64) -> Result<Since, Error> {
+    let found: Vec<(i64, i64, Vec<u8>)> = query_as("SELECT seq, node, touched FROM changes WHERE seq > ? ORDER BY seq")
+        .bind(known)
+        .fetch_all(&mut *view)
+        .await
+        .map_err(failed)?;
+    let last = found.last().map_or(known, |(seq, ..)| *seq);
+    let whole = found.first().is_none_or(|(seq, ..)| *seq == known + 1);
+    let ends: Vec<(i64, Vec<u8>, i64, i64)> = query_as(
+        "SELECT kind, target, at_ms, keep_until_ms FROM revocations WHERE (change > ?1 OR ?2 = 0) AND keep_until_ms > ?3",
+    )
+    .bind(known)
+    .bind(i64::from(whole))
+    .bind(now_ms)
+    .fetch_all(view)
+    .await
+    .map_err(failed)?;
+    let end = |(kind, target, at_ms, keep_until_ms): (i64, Vec<u8>, i64, i64)| {
+        Ok(End { target: Target::read(kind, &target)?, at_ms, keep_until_ms })
+    };
+    let ends = ends.into_iter().map(end).collect::<Result<_, Error>>()?;
+    let touched = whole.then(|| found.into_iter().map(|(_, row, touched)| (Chain::of_row(row), touched)).collect());
+    Ok(Since { last, touched, ends })
+}
+
+/// Forgets changes that were made before an instant, but never the last one: they are counted by it.
+pub(crate) async fn forget_changes(db: &mut Db, before_ms: i64) -> Result<u64, Error> {
+    query("DELETE FROM changes WHERE at_ms < ? AND seq < (SELECT max(seq) FROM changes)")
+        .bind(before_ms)
+        .execute(db)
+        .await
+        .map(super::db::Done::rows_affected)
+        .map_err(failed)
+}
+
+/// Takes a chain that has no node, for as long as this connection lives.
+pub(crate) async fn take_chain(db: &mut Db) -> Result<Option<Chain>, Error> {
+    for number in 0..Chain::MOST {
+        if hold_chain(db, Chain::new(number)).await? {
+            return Ok(Some(Chain::new(number)));
+        }
+    }
+    Ok(None)
+}
+
+/// Is the one node that serves the objects of its own disk, for as long as this connection lives; `false` where another is.
+pub(crate) async fn serve_embedded(db: &mut Db) -> Result<bool, Error> {
+    let had: i64 = query_scalar("SELECT pg_try_advisory_lock(?)").bind(EMBEDDED).fetch_one(db).await.map_err(failed)?;
+    Ok(had == 1)
+}
+
+/// Takes this chain, unless another node has it.
+pub(crate) async fn hold_chain(db: &mut Db, chain: Chain) -> Result<bool, Error> {
+    let had: i64 = query_scalar("SELECT pg_try_advisory_lock(?)")
+        .bind(NODES + chain.row())
+        .fetch_one(&mut *db)
+        .await
+        .map_err(failed)?;
+    if had == 0 {
+        return Ok(false);
+    }
+    query("INSERT INTO ledger_folded (one, seq) VALUES (?, ?) ON CONFLICT DO NOTHING")
+        .bind(chain.row())
+        .bind(chain.before())
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(true)
+}
+
+/// A node, as it last told of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Seen {
+    /// The server's time, in milliseconds.
+    pub(crate) server_ms: i64,
+    /// The last change.
+    pub(crate) change: i64,
+}
+
+/// Says that this node is there, and how far its chain goes.
+pub(crate) async fn seen(db: &mut Db, chain: Chain, name: &str, now_ms: i64, head: i64) -> Result<Seen, Error> {
+    let (server_ms, change): (i64, i64) = query_as(
+        "INSERT INTO nodes AS n (chain, name, seen_ms, head) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (chain) DO UPDATE SET name = excluded.name, seen_ms = excluded.seen_ms,
+             head = CASE WHEN n.head > excluded.head THEN n.head ELSE excluded.head END
+         RETURNING CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT), (SELECT coalesce(max(seq), 0) FROM changes)",
+    )
+    .bind(chain.row())
+    .bind(name.to_owned())
+    .bind(now_ms)
+    .bind(head)
+    .fetch_one(db)
+    .await
+    .map_err(failed)?;
+    Ok(Seen { server_ms, change })
+}
+
+/// The chains there are, each with the page that it goes to at least.
+pub(crate) async fn chains(db: &mut Db) -> Result<Vec<(Chain, i64)>, Error> {
+    if !db.is_postgres() {
+        return Ok(vec![(Chain::default(), 0)]);
+    }
+    let found: Vec<(i64, Option<i64>)> =
+        query_as("SELECT f.one, n.head FROM ledger_folded f LEFT JOIN nodes n ON n.chain = f.one ORDER BY f.one")
+            .fetch_all(db)
+            .await
+            .map_err(failed)?;
+    Ok(found.into_iter().map(|(row, head)| (Chain::of_row(row), head.unwrap_or(0))).collect())
+}

@@ -1,0 +1,182 @@
+"""What several servers on one Postgres promise: whatever one of them is told holds on all, whoever of them dies."""
+
+import concurrent.futures
+import json
+import statistics
+import threading
+import time
+
+from nodes import until
+
+
+def test_every_node_vends_and_takes_what_the_others_vended(cluster):
+    caller = cluster.caller()
+    for vends in cluster.nodes:
+        lease = vends.vend(caller, prefix=None, whole_bucket=True)
+        for takes in cluster.nodes:
+            assert takes.opens(lease, "seed")
+    tampered = lease.__class__(**(lease.__dict__ | {"session_token": lease.session_token[:-4] + "AAAA"}))
+    assert not cluster.nodes[0].opens(tampered, "seed")
+    other = cluster.nodes[2].vend(cluster.caller(1), prefix=None, whole_bucket=True)
+    assert cluster.nodes[0].opens(other, "seed")
+    found = cluster.verify()
+    assert found["leases"] == 5, found
+    listed = [
+        {lease["lease_id"] for lease in json.loads(node.call("GET", "/api/v1/leases", cluster.admin_token).body)["leases"]}
+        for node in cluster.nodes
+    ]
+    assert listed[0] == listed[1] == listed[2] and len(listed[0]) == 5
+
+
+def test_what_is_ended_on_one_node_is_ended_on_all_within_a_second(cluster):
+    """Under load; how long it took is told."""
+    caller = cluster.caller()
+    busy, stop = cluster.caller(), threading.Event()
+
+    def load(node):
+        while not stop.is_set():
+            node.ask(busy)
+
+    took = []
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        loads = [pool.submit(load, node) for node in cluster.nodes]
+        try:
+            for number in range(40):
+                at = cluster.nodes[number % 3]
+                lease = cluster.nodes[(number + 1) % 3].vend(caller, prefix=None, whole_bucket=True)
+                assert all(node.opens(lease, "seed") for node in cluster.nodes)
+                ended = at.call("DELETE", f"/api/v1/leases/{lease.id}", cluster.admin_token)
+                assert ended.status == 200, ended
+                assert not at.opens(lease, "seed"), "at once where it was ended"
+                began = time.monotonic()
+                for node in cluster.nodes:
+                    until("a revocation", lambda node=node: not node.opens(lease, "seed"), 1.0)
+                took.append(time.monotonic() - began)
+        finally:
+            stop.set()
+        for one in loads:
+            one.result()
+    took.sort()
+    print(f"revocation seen on every node: p50 {statistics.median(took) * 1000:.0f} ms, longest of 40 {took[-1] * 1000:.0f} ms")
+    cluster.verify()
+
+
+def test_a_node_that_is_killed_loses_nothing_that_was_told(cluster):
+    caller = cluster.caller()
+    told, stop = [], threading.Event()
+
+    def vend(node):
+        while not stop.is_set():
+            try:
+                answer = node.ask(caller)
+            except OSError:
+                continue
+            if answer.status == 200:
+                told.append(json.loads(answer.body)["lease_id"])
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        vending = [pool.submit(vend, node) for node in cluster.nodes]
+        victim = cluster.nodes[1]
+        try:
+            until("vends", lambda: len(told) > 60)
+            victim.process.kill()
+            victim.process.wait()
+            before = len(told)
+            until("vends of the others", lambda: len(told) > before + 60)
+        finally:
+            stop.set()
+        for one in vending:
+            one.result()
+    victim.process.stdout.close()
+    for lease in told:
+        assert cluster.nodes[0].call("GET", f"/api/v1/leases/{lease}", cluster.admin_token).status == 200, lease
+    cluster.nodes.remove(victim)
+    # Another one takes its place, and its chain.
+    again = cluster.join("node1")
+    assert again.ask(caller).status == 200
+    found = cluster.verify()
+    assert found["leases"] >= len(told) + 1
+
+
+def test_postgres_dies_and_comes_back_and_no_server_is_restarted(cluster):
+    caller = cluster.caller()
+    lease = cluster.nodes[0].vend(caller, prefix=None, whole_bucket=True)
+    cluster.postgres.stop()
+    for node in cluster.nodes:
+        refused = node.ask(caller)
+        assert refused.status == 503 and refused.headers["retry-after"], refused
+        assert node.status() == 503
+        # Data goes on being read for a while by what was vended before.
+        assert node.opens(lease, "seed")
+    ended = cluster.nodes[1].call("DELETE", f"/api/v1/leases/{lease.id}", cluster.admin_token)
+    assert ended.status == 503, ended
+    cluster.postgres.start()
+    for node in cluster.nodes:
+        until("vending again", lambda node=node: node.ask(caller).status == 200)
+        until("ready again", lambda node=node: node.status() == 200)
+    assert cluster.nodes[1].call("DELETE", f"/api/v1/leases/{lease.id}", cluster.admin_token).status == 200
+    for node in cluster.nodes:
+        until("what is told is heard again", lambda node=node: not node.opens(lease, "seed"), 3.0)
+    cluster.verify()
+
+
+def test_servers_are_restarted_one_after_the_other_and_a_client_that_tries_again_sees_nothing(cluster):
+    caller = cluster.caller()
+    failed, told, stop = [], [], threading.Event()
+
+    def client():
+        """Asks one server after the other, three times at most, as SDKs behind a balancer do."""
+        number = 0
+        while not stop.is_set():
+            for _ in range(3):
+                number += 1
+                try:
+                    answer = cluster.nodes[number % len(cluster.nodes)].ask(caller)
+                except OSError:
+                    continue
+                if answer.status == 200:
+                    told.append(1)
+                    break
+            else:
+                failed.append(number)
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        clients = [pool.submit(client) for _ in range(2)]
+        try:
+            for number in range(3):
+                before = len(told)
+                until("vends", lambda: len(told) > before + 20)
+                old = cluster.nodes[number]
+                old.stop()
+                cluster.nodes[number] = cluster.join(f"node{number}")
+                cluster.nodes.pop()
+        finally:
+            stop.set()
+        for one in clients:
+            one.result()
+    assert failed == []
+    cluster.verify()
+
+
+def test_what_is_not_meant_is_refused_in_words_that_help(cluster, tmp_path):
+    def refused(name: str, **settings: str) -> str:
+        try:
+            cluster.join(name, **settings)
+        except RuntimeError as error:
+            return str(error)
+        raise AssertionError("it runs")
+
+    cluster.join("embedded", VALETKEY_S3__EMBEDDED="true")
+    assert "s3.embedded = false" in refused("embedded too", VALETKEY_S3__EMBEDDED="true")
+    assert "another" in refused("other keyring", VALETKEY_KEYS__INLINE="1:" + "A" * 43 + "=")
+    assert "`ledger.mode" in refused("relaxed", VALETKEY_LEDGER__MODE="relaxed")
+    assert "s3.public_url" in refused("no url", VALETKEY_S3__PUBLIC_URL="")
+    assert "password" in refused("wrong password", VALETKEY_DATABASE__PASSWORD="wrong")
+    assert "cannot be opened" in refused("nobody there", VALETKEY_DATABASE__URL="postgres://valetkey@127.0.0.1:1/valetkey")
+    assert "verify-full" in refused("not verified", VALETKEY_DATABASE__URL=cluster.postgres.url + "?sslmode=require")
+    lost = cluster.offline("init", tmp_path / "second", VALETKEY_KEYS__FILE=str(tmp_path / "second" / "keyring"))
+    assert lost.returncode != 0 and "used with a keyring already" in lost.stderr, lost
+    cluster.postgres.sql("INSERT INTO _sqlx_migrations VALUES (9001, 'later', now(), true, '', 0)")
+    assert "a newer valetkey wrote" in refused("older")
+    cluster.postgres.sql("DELETE FROM _sqlx_migrations WHERE version = 9001")
+    cluster.verify()
