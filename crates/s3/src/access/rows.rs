@@ -330,7 +330,7 @@ pub(crate) fn operations() -> impl Iterator<Item = &'static str> {
 }
 
 /// `x-amz-` headers that change nothing, or that the operations read. The others that are understood are in
-/// [`understood`], with the values that are.
+/// [`understood`](super::understood), with the values that are.
 pub(super) const HEADERS: &[&str] = &[
     "x-amz-api-version",
     "x-amz-checksum-algorithm",
