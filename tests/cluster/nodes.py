@@ -141,10 +141,17 @@ class Cluster:
             "VALETKEY_KEYS__FILE": str(self.keyring),
             "VALETKEY_GATEWAY__LOCAL_ROOTS": str(self.objects),
         }
-        done = self.offline("init", directory / "first")
+        self.nodes: list[Node] = []
+        try:
+            self._begin(nodes)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, nodes: int) -> None:
+        done = self.offline("init", self.directory / "first")
         assert done.returncode == 0, done
         self.admin_token = json.loads(done.stdout)["operator_token"]
-        self.nodes: list[Node] = []
         for number in range(nodes):
             self.join(f"node{number}")
         first = self.nodes[0]
