@@ -1,8 +1,8 @@
-//! The embedded store: SQLite behind the domain's ports.
+//! The database: SQLite or Postgres behind the domain's ports.
 //!
 //! [`Database`] answers `Directory` and `Revocations` from memory when warm, keeps the ledger in pages committed in groups, and
-//! routes every change through one connection. What is SQL stands in `sqlite`; what is cached, and how a change reaches the
-//! caches, stands beside it, so that another database is another folder.
+//! routes every change through one connection. What is SQL stands in `sql`, written once for both; what is cached, and how a
+//! change reaches the caches (of other nodes, too: `hearing`), stands beside it.
 
 mod blobs;
 mod cache;
