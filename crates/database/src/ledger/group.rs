@@ -24,15 +24,26 @@ pub(crate) enum Outcome {
 pub(crate) struct Group {
     outcome: OnceLock<Outcome>,
     /// Leases that were left out of the page, and why.
-    pub(super) left_out: Mutex<HashMap<LeaseId, LeftOut>>,
+    left_out: Mutex<HashMap<LeaseId, LeftOut>>,
+    /// Whether any were: asked for each lease, without a lock.
+    lacks: AtomicBool,
     /// The page, or one before it, could not be written and is tried again.
     pub(super) stuck: AtomicBool,
     done: Notify,
 }
 
 impl Group {
+    /// Notes leases that were left out of the page.
+    pub(super) fn leave_out(&self, leases: impl IntoIterator<Item = (LeaseId, LeftOut)>) {
+        self.left_out.lock().unwrap_or_else(PoisonError::into_inner).extend(leases);
+        self.lacks.store(true, Ordering::Release);
+    }
+
     /// Whether a lease whose page was written is in it.
     pub(crate) fn has(&self, lease: LeaseId) -> Result<bool, Error> {
+        if !self.lacks.load(Ordering::Acquire) {
+            return Ok(true);
+        }
         match self.left_out.lock().unwrap_or_else(PoisonError::into_inner).get(&lease) {
             None => Ok(true),
             Some(LeftOut::Short) => Ok(false),

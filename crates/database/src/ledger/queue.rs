@@ -383,12 +383,7 @@ impl Queue {
             // Asked for again when it is needed.
             state.balances.remove(account);
         }
-        waiting
-            .group
-            .left_out
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend(left_out.into_iter().map(|(one, _)| one));
+        waiting.group.leave_out(left_out.into_iter().map(|(one, _)| one));
         let kept = Arc::new(Waiting { page, group: Arc::clone(&waiting.group), since: waiting.since });
         state.written = Some(Arc::clone(&kept));
         kept
