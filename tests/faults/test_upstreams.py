@@ -116,13 +116,11 @@ class TestAGatewaysStore:
         assert status in (503, 504) and after, (status, code, after)
         assert time.monotonic() - began < 30
 
-    @pytest.mark.parametrize("announced", ["true length", "index"])
-    def test_gives_no_object_that_is_too_short(self, s3, store, bucket, announced):
-        """A body shorter than what was said of it ends in an error, and is never taken for the object."""
+    def test_gives_no_object_that_is_too_short(self, s3, store, bucket):
+        """A body shorter than what was announced ends in an error, and is never taken for the object."""
         s3.put_object(Bucket=bucket, Key="short", Body=b"x" * 100_000)
         told = {"etag": f'"{100_000:032x}"', "last-modified": "Thu, 01 Jan 2026 00:00:00 GMT"}
-        length = 100_000 if announced == "true length" else "true"
-        store.fault(Response(200, b"x" * 50_000, told, length))
+        store.fault(Response(200, b"x" * 50_000, told, 100_000))
         with pytest.raises((ClientError, BotoCoreError, IncompleteReadError, ResponseStreamingError)):
             s3.get_object(Bucket=bucket, Key="short")["Body"].read()
 

@@ -15,13 +15,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use http::{Request, Uri};
+use http::{Method, Request, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::{self as client, Client};
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use object_store::aws::AwsCredentialProvider;
+use tokio::time::sleep;
 use valetkey_core::Secret;
 use valetkey_core::hosts::{Hosts, Origin};
 use valetkey_s3::{Answer, Asking, Coming, Failure, Forward, Sending};
@@ -46,6 +47,9 @@ const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 const DIGESTED: usize = 64 * 1024;
 /// How much longer than for another answer is waited for one that a storage works on.
 const WORK: u32 = 30;
+/// How long after a failure a request that only reads is sent again, once: the first pause of `object_store`, which asks the
+/// other storages.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Connections that nobody uses and that are kept: as many as a busy server has requests under way; each is some kilobytes.
 const KEPT: usize = 256;
 /// How long a connection that nobody uses is kept. Storages close theirs after some 5 to 60 s; one that was closed is noticed.
@@ -226,8 +230,8 @@ impl Speaker {
         let uri: Uri = format!("{}://{authority}{target}", self.place.scheme).parse().map_err(unfit_uri)?;
         let (length, body) = match (body, coding) {
             (Sending::Whole(bytes), _) => {
-                let length = (!bytes.is_empty() || matches!(method, http::Method::PUT | http::Method::POST))
-                    .then_some(bytes.len() as u64);
+                let length =
+                    (!bytes.is_empty() || matches!(method, Method::PUT | Method::POST)).then_some(bytes.len() as u64);
                 (length, Full::new(bytes).map_err(Into::into).boxed_unsync())
             }
             (Sending::Coming(Coming { length, bytes, .. }), None) => {
@@ -269,6 +273,20 @@ impl Speaker {
         (coding.name().to_owned(), Some(coding))
     }
 
+    /// Sends it. A connection that broke is the inner error.
+    async fn once(&self, asking: Asking) -> Result<Result<Answer, client::Error>, Failure> {
+        let bytes = match &asking.body {
+            Sending::Whole(bytes) => bytes.len() as u64,
+            Sending::Coming(_) => 0,
+        };
+        let wait = if asking.works { self.wait.saturating_mul(WORK) } else { self.wait };
+        let (head, watch) = (patience(wait, bytes), Watch::default());
+        let sending = self.client.request(self.signed(asking, &watch).await?);
+        let silent = || Failure::Unavailable(format!("it was silent for {} s", head.as_secs()));
+        let answer = watch.within(head, sending).await.ok_or_else(silent)?;
+        Ok(answer.map(|answer| answer.map(|body| Paced::new(body, wait).boxed_unsync())))
+    }
+
     /// SECURITY: what becomes part of an address cannot lead the credentials elsewhere.
     fn guard(&self, authority: &str) -> Result<(), Failure> {
         let uri: Uri = format!("{}://{authority}/", self.place.scheme).parse().map_err(unfit_uri)?;
@@ -296,8 +314,32 @@ fn canonical(query: &[(String, String)]) -> String {
     pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
+/// The same request, if it only reads and may be sent again.
+fn repeated(asking: &Asking) -> Option<Asking> {
+    let Asking { method, bucket, key, query, headers, source: None, body: Sending::Whole(body), works, now } = asking
+    else {
+        return None;
+    };
+    (matches!(*method, Method::GET | Method::HEAD) && body.is_empty()).then(|| Asking {
+        method: method.clone(),
+        bucket: bucket.clone(),
+        key: key.clone(),
+        query: query.clone(),
+        headers: headers.clone(),
+        source: None,
+        body: Sending::Whole(Bytes::new()),
+        works: *works,
+        now: *now,
+    })
+}
+
+/// Whether a second request may do better. One after a silence would only double the wait.
+fn may_pass(sent: &Result<Answer, client::Error>) -> bool {
+    sent.as_ref().map_or(true, |answer| matches!(answer.status().as_u16(), 500 | 502 | 503 | 504))
+}
+
 /// What went wrong on the way, in words that hold neither an address nor a secret.
-fn broken(error: &hyper_util::client::legacy::Error) -> Failure {
+fn broken(error: &client::Error) -> Failure {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -322,17 +364,13 @@ impl Forward for Speaker {
     }
 
     async fn send(&self, asking: Asking) -> Result<Answer, Failure> {
-        let bytes = match &asking.body {
-            Sending::Whole(bytes) => bytes.len() as u64,
-            Sending::Coming(_) => 0,
-        };
-        let wait = if asking.works { self.wait.saturating_mul(WORK) } else { self.wait };
-        let (head, watch) = (patience(wait, bytes), Watch::default());
-        let sending = self.client.request(self.signed(asking, &watch).await?);
-        let silent = || Failure::Unavailable(format!("it was silent for {} s", head.as_secs()));
-        let answer = watch.within(head, sending).await.ok_or_else(silent)?.map_err(|error| broken(&error))?;
-        let (parts, body) = answer.into_parts();
-        Ok(http::Response::from_parts(parts, Paced::new(body, wait).boxed_unsync()))
+        let again = repeated(&asking);
+        let mut sent = self.once(asking).await?;
+        if let (Some(again), true) = (again, may_pass(&sent)) {
+            sleep(PAUSE).await;
+            sent = self.once(again).await?;
+        }
+        sent.map_err(|error| broken(&error))
     }
 }
 
