@@ -45,7 +45,6 @@ const ROUND: &[&str] = &[
     "sigv4: ",
     "testkit: memory",
     "valetkey: cli",
-    "valetkey: cli::creds",
     "valetkey: dev",
     "valetkey: node",
     "valetkey: node::listen",

@@ -134,6 +134,19 @@ impl<'a> Client<'a> {
         &self.to.token
     }
 
+    /// Whether it asks with that token.
+    pub(crate) fn asks_with(&self, token: &valetkey_core::Secret<String>) -> bool {
+        self.to.token.ct_eq(token.reveal())
+    }
+
+    /// The same with another token.
+    pub(crate) fn with_token(&self, token: valetkey_core::Secret<String>) -> Self {
+        let Target { url, token: _, ca_cert, timeout, loopback } = &self.to;
+        let (url, ca_cert) = (url.clone(), ca_cert.clone());
+        let to = Target { url, token, ca_cert, timeout: *timeout, loopback: *loopback };
+        Self { http: self.http.clone(), to, out: self.out }
+    }
+
     /// The longest a request may take.
     pub(crate) fn timeout(&self) -> std::time::Duration {
         self.to.timeout

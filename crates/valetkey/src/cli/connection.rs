@@ -73,6 +73,18 @@ impl Connection {
         let token = token(token_file.as_deref(), environment, out)?;
         Ok(Target { url, token, ca_cert, timeout: Duration::from_secs(*timeout_secs), loopback })
     }
+
+    /// The token as its file, if it is in one, holds it now. Standard input is read once.
+    pub(crate) fn token_again(
+        &self,
+        environment: &BTreeMap<String, String>,
+        out: &Out,
+    ) -> Result<Option<Secret<String>>, Failure> {
+        match self.token_file.as_deref() {
+            Some(path) if path == Path::new("-") => Ok(None),
+            path => token(path, environment, out).map(Some),
+        }
+    }
 }
 
 fn parse_server(text: &str) -> Result<Url, Failure> {

@@ -30,10 +30,12 @@ pub(crate) const VARIABLES: &[(&str, &str)] = &[
     ("VALETKEY_OUTPUT", "table or json, as --output"),
     ("VALETKEY_COLOR", "auto, always or never, as --color"),
     ("VALETKEY_CACHE_DIR", "where `creds --format process` keeps credentials, as --cache-dir"),
+    ("VALETKEY_AGENT_DIR", "where the agent's socket is, as --agent-dir"),
 ];
 
 const FOREIGN_VARIABLES: &[(&str, &str)] = &[
     ("XDG_CACHE_HOME", "where caches are; valetkey/creds in it is ours (otherwise in ~/.cache)"),
+    ("XDG_RUNTIME_DIR", "where sockets are; valetkey in it is the agent's (otherwise ~/.cache/valetkey/agent)"),
     ("NO_COLOR", "no colours, if it is set; CLICOLOR=0 too, CLICOLOR_FORCE=1 the reverse"),
     ("HTTPS_PROXY, NO_PROXY", "proxy for servers that are not on this machine"),
     ("SSL_CERT_FILE", "certificate authorities to trust instead of the system's"),

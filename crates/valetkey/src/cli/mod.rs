@@ -4,6 +4,7 @@
 //! [`failure::Exit`].
 
 mod account;
+pub(crate) mod agent;
 mod ago;
 mod caller;
 mod catalog;
@@ -12,6 +13,7 @@ pub(crate) mod client;
 pub(crate) mod connection;
 mod cors;
 mod creds;
+mod exec;
 mod explain;
 pub(crate) mod failure;
 mod fit;
@@ -118,6 +120,10 @@ enum Command {
     /// Get short-lived S3 credentials for a grant or a place
     #[command(visible_alias = "vend")]
     Creds(Box<creds::Args>),
+    /// Run a command whose tools find credentials that renew for as long as it runs
+    Exec(Box<exec::Args>),
+    /// Hold the login and serve credentials to SDKs, renewed, in every form they ask for
+    Agent(Box<agent::Args>),
     /// List what you can reach
     Ls,
     /// Show who you are to the server
@@ -250,6 +256,23 @@ fn execute(command: Command, connection: &Connection, out: &Out) -> Result<ExitC
             out.data(String::from_utf8_lossy(&script).trim_end()).map(|()| ExitCode::SUCCESS)
         }
         Command::Help { words } => help::run(self::command(), &words, out).map(|()| ExitCode::SUCCESS),
+        Command::Exec(args) => {
+            // What goes on beside the command says nothing: the terminal is the command's.
+            let quiet = Out::new(Format::Table, Color::Never, Talk::Quiet);
+            let login = agent::login::Login::new(connection, crate::config::environment(), &quiet);
+            let ran = exec::run(*args, login, &quiet, out);
+            runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(ran)
+        }
+        Command::Agent(args) if !args.starts() => {
+            let asked = agent::ask(*args, out);
+            runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(asked).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Agent(args) => {
+            let login = agent::login::Login::new(connection, crate::config::environment(), out)?;
+            crate::node::system::keep_memory_private();
+            let run = agent::run(*args, &login, out);
+            runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(run).map(|()| ExitCode::SUCCESS)
+        }
         command => {
             let target = connection.target(&crate::config::environment(), out)?;
             let client = Client::new(target, out)?;
@@ -281,7 +304,12 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         Command::Whose(args) => lease::whose(args, client, out).await?,
         Command::Ledger(args) => return ledger::run(args, client, out).await,
         Command::Audit(args) => ledger::audit(args, client, out).await?,
-        Command::Dev(_) | Command::Server(_) | Command::Completions { .. } | Command::Help { .. } => {}
+        Command::Agent(_)
+        | Command::Exec(_)
+        | Command::Dev(_)
+        | Command::Server(_)
+        | Command::Completions { .. }
+        | Command::Help { .. } => {}
     }
     Ok(Exit::Ok)
 }

@@ -7,7 +7,8 @@ use crate::cli::creds::key::Key;
 use crate::cli::creds::quote;
 
 /// Account keys win over a signature in some SDKs; they would open with another's rights.
-const UNSET: [&str; 3] = ["AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_CONNECTION_STRING"];
+pub(super) const UNSET: [&str; 3] =
+    ["AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_CONNECTION_STRING"];
 
 /// Writes one; nothing where nobody reads it.
 pub(super) fn render(format: Format, key: &Key, sas: &Secret<String>) -> Option<String> {
@@ -15,16 +16,7 @@ pub(super) fn render(format: Format, key: &Key, sas: &Secret<String>) -> Option<
     let sas = sas.reveal().as_str();
     Some(match format {
         Format::Env | Format::Fish | Format::Powershell | Format::Dotenv => {
-            let mut variables = vec![
-                // The first is the command line's, the second is what libraries read.
-                ("AZURE_STORAGE_ACCOUNT", account.name.to_owned()),
-                ("AZURE_STORAGE_ACCOUNT_NAME", account.name.to_owned()),
-                ("AZURE_STORAGE_SAS_TOKEN", sas.to_owned()),
-            ];
-            if !account.usual {
-                variables.push(("AZURE_STORAGE_ENDPOINT", key.endpoint_url.clone()));
-            }
-            return assignments(format, &UNSET, &variables);
+            return assignments(format, &UNSET, &variables(key, sas));
         }
         Format::Json => json(&key.wire()),
         Format::Duckdb => format!(
@@ -78,6 +70,21 @@ pub(super) fn render(format: Format, key: &Key, sas: &Secret<String>) -> Option<
             return None;
         }
     })
+}
+
+/// The variables its tools read.
+pub(super) fn variables(key: &Key, sas: &str) -> Vec<(&'static str, String)> {
+    let account = Account::of(key);
+    let mut variables = vec![
+        // The first is the command line's, the second is what libraries read.
+        ("AZURE_STORAGE_ACCOUNT", account.name.to_owned()),
+        ("AZURE_STORAGE_ACCOUNT_NAME", account.name.to_owned()),
+        ("AZURE_STORAGE_SAS_TOKEN", sas.to_owned()),
+    ];
+    if !account.usual {
+        variables.push(("AZURE_STORAGE_ENDPOINT", key.endpoint_url.clone()));
+    }
+    variables
 }
 
 /// The account behind an endpoint.

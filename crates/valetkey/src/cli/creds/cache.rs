@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cli::client::Client;
-use crate::cli::creds::Ask;
+use crate::cli::creds::ask::Ask;
 use crate::cli::creds::key::{Key, Wire};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::Out;
@@ -24,7 +24,7 @@ const AHEAD: SignedDuration = SignedDuration::from_mins(20);
 /// What is vended when the server cannot be asked must at least last a request.
 const LAST_RESORT: SignedDuration = SignedDuration::from_secs(60);
 /// For how long what was vended or confirmed is vended without asking the server whether it was ended.
-const UNASKED: SignedDuration = SignedDuration::from_mins(1);
+pub(crate) const UNASKED: SignedDuration = SignedDuration::from_mins(1);
 /// The longest such a question may take: it stands in the way of every call.
 const MOST_ASKING: Duration = Duration::from_secs(5);
 /// How often a lock is tried again.
@@ -68,7 +68,7 @@ impl Old {
 
 /// What the server says of a credential that was kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Said {
+pub(crate) enum Said {
     /// It is good.
     Good,
     /// It was ended, or nothing is known of it.
@@ -172,7 +172,7 @@ impl Cache {
 }
 
 /// Whether a failure says nothing about the caller: the server is away, or has too much to do.
-fn is_away(failure: &Failure) -> bool {
+pub(crate) fn is_away(failure: &Failure) -> bool {
     matches!(failure.exit, Exit::Unreachable | Exit::RateLimited)
 }
 
@@ -184,9 +184,14 @@ fn outlasts(key: &Key, now: Timestamp) -> bool {
 /// Whether kept credentials are vended again: until 20 minutes or half their life before their end, whichever is
 /// earlier; of those that live shorter than half an hour, for the first quarter at least.
 fn is_fresh(vended: Timestamp, until: Timestamp, now: Timestamp) -> bool {
+    vended <= now && now < renewal(vended, until)
+}
+
+/// When a credential is to be renewed.
+pub(crate) fn renewal(vended: Timestamp, until: Timestamp) -> Timestamp {
     let life = until.duration_since(vended);
     let ahead = (life / 2).max(AHEAD.min(life / 4 * 3));
-    vended <= now && until.duration_since(now) > ahead
+    until.saturating_sub(ahead).unwrap_or(vended)
 }
 
 /// SECURITY: the token is in the name's digest, so that another caller's credentials are never found.
@@ -221,7 +226,7 @@ fn is_private(_: &File) -> bool {
     true
 }
 
-fn private() -> OpenOptions {
+pub(crate) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true);
     #[cfg(unix)]
@@ -252,7 +257,7 @@ async fn lock(path: &Path, timeout: Duration) -> std::io::Result<Option<File>> {
     }
 }
 
-fn make_directory(path: &Path) -> std::io::Result<()> {
+pub(crate) fn make_directory(path: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -101,7 +101,7 @@ impl Format {
 }
 
 /// Lines that set variables, after others that would win over them are taken away.
-pub(super) fn assignments(format: Format, unset: &[&str], variables: &[(&'static str, String)]) -> Option<String> {
+pub(crate) fn assignments(format: Format, unset: &[&str], variables: &[(&str, String)]) -> Option<String> {
     let (gone, line): (String, fn(&str, &str) -> String) = match format {
         Format::Env => {
             (format!("unset {}\n", unset.join(" ")), |name, value| format!("export {name}={}", quote::posix(value)))
@@ -121,7 +121,7 @@ pub(super) fn assignments(format: Format, unset: &[&str], variables: &[(&'static
     Some(gone + &lines.join("\n"))
 }
 
-pub(super) fn json(value: &impl Serialize) -> String {
+pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
 

@@ -7,7 +7,7 @@ use crate::cli::creds::key::Key;
 use crate::cli::creds::quote;
 
 /// A file of another token wins in `gcloud`.
-const UNSET: [&str; 1] = ["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"];
+pub(super) const UNSET: [&str; 1] = ["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"];
 
 /// Writes one; nothing where nobody reads it.
 pub(super) fn render(format: Format, key: &Key, token: &Secret<String>) -> Option<String> {
@@ -17,8 +17,7 @@ pub(super) fn render(format: Format, key: &Key, token: &Secret<String>) -> Optio
     let ends = quote::python(&key.expires());
     Some(match format {
         Format::Env | Format::Fish | Format::Powershell | Format::Dotenv => {
-            let variables = ["GOOGLE_OAUTH_ACCESS_TOKEN", "CLOUDSDK_AUTH_ACCESS_TOKEN"];
-            return assignments(format, &UNSET, &variables.map(|name| (name, token.to_owned())));
+            return assignments(format, &UNSET, &variables(token));
         }
         Format::Json => json(&key.wire()),
         Format::Polars => format!(
@@ -51,4 +50,9 @@ pub(super) fn render(format: Format, key: &Key, token: &Secret<String>) -> Optio
         | Format::Uri
         | Format::Adlfs => return None,
     })
+}
+
+/// The variables its tools read.
+pub(super) fn variables(token: &str) -> Vec<(&'static str, String)> {
+    ["GOOGLE_OAUTH_ACCESS_TOKEN", "CLOUDSDK_AUTH_ACCESS_TOKEN"].map(|name| (name, token.to_owned())).into()
 }

@@ -9,7 +9,7 @@ use crate::cli::failure::Failure;
 
 /// The secret, as its storage has it.
 #[derive(Debug)]
-pub(super) enum Material {
+pub(crate) enum Material {
     S3(S3Keys),
     /// The signed query, without a question mark.
     Azure(Secret<String>),
@@ -19,15 +19,15 @@ pub(super) enum Material {
 
 /// An S3 key triple.
 #[derive(Debug)]
-pub(super) struct S3Keys {
-    pub(super) access_key_id: String,
-    pub(super) secret_access_key: Secret<String>,
-    pub(super) session_token: Secret<String>,
+pub(crate) struct S3Keys {
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: Secret<String>,
+    pub(crate) session_token: Secret<String>,
 }
 
 impl Material {
     /// In words.
-    pub(super) const fn as_str(&self) -> &'static str {
+    pub(crate) const fn as_str(&self) -> &'static str {
         match self {
             Self::S3(_) => "S3 keys",
             Self::Azure(_) => "an Azure shared access signature",
@@ -50,26 +50,26 @@ impl Material {
 /// * no text in it holds a control character: it cannot break out of a line of a file or script
 /// * the expiration is in whole seconds
 #[derive(Debug)]
-pub(super) struct Key {
-    pub(super) lease: String,
-    pub(super) material: Material,
-    pub(super) expiration: Timestamp,
-    pub(super) endpoint_url: String,
-    pub(super) region: String,
-    pub(super) bucket: String,
-    pub(super) prefixes: Vec<String>,
-    pub(super) objects: Vec<String>,
-    pub(super) raw_prefixes: Vec<String>,
-    pub(super) access: Option<String>,
+pub(crate) struct Key {
+    pub(crate) lease: String,
+    pub(crate) material: Material,
+    pub(crate) expiration: Timestamp,
+    pub(crate) endpoint_url: String,
+    pub(crate) region: String,
+    pub(crate) bucket: String,
+    pub(crate) prefixes: Vec<String>,
+    pub(crate) objects: Vec<String>,
+    pub(crate) raw_prefixes: Vec<String>,
+    pub(crate) access: Option<String>,
     /// What was asked for and not given, in words.
-    pub(super) cuts: Vec<String>,
+    pub(crate) cuts: Vec<String>,
     /// What of its scope the storage could not say and left out, in words.
-    pub(super) narrowed: Vec<String>,
+    pub(crate) narrowed: Vec<String>,
 }
 
 /// The answer as it is on the wire, and as it is kept in a file.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Wire {
+pub(crate) struct Wire {
     #[serde(default)]
     lease_id: String,
     /// `s3` unless it says something else.
@@ -125,7 +125,7 @@ fn part(given: Option<String>, name: &str) -> Result<Secret<String>, String> {
 
 impl Key {
     /// Reads an answer of the API.
-    pub(super) fn read(answer: &Value) -> Result<Self, Failure> {
+    pub(crate) fn read(answer: &Value) -> Result<Self, Failure> {
         let unusable = |why: String| Failure::local(format!("the server's answer is no credential: {why}"));
         // The error of serde names the field, never the value of a text.
         let wire = Wire::deserialize(answer).map_err(|error| unusable(error.to_string()))?;
@@ -133,7 +133,7 @@ impl Key {
     }
 
     /// Checks what was read.
-    pub(super) fn of(wire: Wire) -> Result<Self, String> {
+    pub(crate) fn of(wire: Wire) -> Result<Self, String> {
         let Wire {
             lease_id,
             kind,
@@ -193,7 +193,7 @@ impl Key {
     }
 
     /// As it is kept in a file.
-    pub(super) fn wire(&self) -> Wire {
+    pub(crate) fn wire(&self) -> Wire {
         let Self {
             lease,
             material,
@@ -235,22 +235,22 @@ impl Key {
     }
 
     /// When it ends, in the one form every client reads: whole seconds and `Z`.
-    pub(super) fn expires(&self) -> String {
+    pub(crate) fn expires(&self) -> String {
         self.expiration.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
     }
 
     /// Whether the endpoint is plain http.
-    pub(super) fn plain_http(&self) -> bool {
+    pub(crate) fn plain_http(&self) -> bool {
         self.endpoint_url.starts_with("http://")
     }
 
     /// The endpoint without its scheme.
-    pub(super) fn endpoint_host(&self) -> &str {
+    pub(crate) fn endpoint_host(&self) -> &str {
         self.endpoint_url.split_once("://").map_or(self.endpoint_url.as_str(), |(_, host)| host)
     }
 
     /// The places it opens, as URIs.
-    pub(super) fn places(&self) -> Vec<String> {
+    pub(crate) fn places(&self) -> Vec<String> {
         let (bucket, scheme) = (&self.bucket, self.material.scheme());
         let directories = self.prefixes.iter().map(|prefix| {
             let slash = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "/" };
@@ -262,7 +262,7 @@ impl Key {
     }
 
     /// One line for people, without a secret.
-    pub(super) fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let access = self.access.as_deref().map(|access| format!("{access} ")).unwrap_or_default();
         let lease = if self.lease.is_empty() { String::new() } else { format!(" (lease {})", self.lease) };
         format!("{access}{} until {}{lease}", self.places().join(", "), self.expires())

@@ -11,7 +11,7 @@ use crate::cli::failure::Failure;
 ///
 /// # Errors
 /// When nobody reads a credential of this kind in that form.
-pub(super) fn render(format: Format, key: &Key) -> Result<String, Failure> {
+pub(crate) fn render(format: Format, key: &Key) -> Result<String, Failure> {
     written(format, key).ok_or_else(|| {
         let name = |format: Format| format.to_possible_value().map(|value| value.get_name().to_owned());
         let fitting = Format::ALL.into_iter().filter(|format| written(*format, key).is_some()).filter_map(name);
@@ -23,6 +23,15 @@ pub(super) fn render(format: Format, key: &Key) -> Result<String, Failure> {
         ))
         .hint(format!("formats for it are {}", fitting.collect::<Vec<_>>().join(", ")))
     })
+}
+
+/// The variables that the storage's tools read it from, once; and those that would win over them.
+pub(crate) fn variables(key: &Key) -> (&'static [&'static str], Vec<(&'static str, String)>) {
+    match &key.material {
+        Material::S3(keys) => (&s3::UNSET, s3::variables(key, keys)),
+        Material::Azure(sas) => (&azure::UNSET, azure::variables(key, sas.reveal())),
+        Material::Google(token) => (&google::UNSET, google::variables(token.reveal())),
+    }
 }
 
 /// A credential in that form; nothing where nobody reads it so.

@@ -9,7 +9,7 @@ use crate::cli::creds::key::{Key, S3Keys};
 use crate::cli::creds::quote;
 
 /// A profile that is set wins over keys in some SDKs; it would sign with another's.
-const UNSET: [&str; 3] = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN"];
+pub(super) const UNSET: [&str; 3] = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SECURITY_TOKEN"];
 
 /// Writes them; nothing where nobody reads them.
 pub(super) fn render(format: Format, key: &Key, s3: &S3Keys) -> Option<String> {
@@ -46,7 +46,7 @@ pub(super) fn render(format: Format, key: &Key, s3: &S3Keys) -> Option<String> {
 }
 
 /// The variables every SDK reads.
-fn variables(key: &Key, s3: &S3Keys) -> Vec<(&'static str, String)> {
+pub(super) fn variables(key: &Key, s3: &S3Keys) -> Vec<(&'static str, String)> {
     let mut variables = vec![
         ("AWS_ACCESS_KEY_ID", s3.access_key_id.clone()),
         ("AWS_SECRET_ACCESS_KEY", s3.secret_access_key.reveal().clone()),

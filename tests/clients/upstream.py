@@ -1,0 +1,75 @@
+"""A server that answers as the native API does, with credentials of other kinds than ours, and the storages behind it."""
+
+import json
+import secrets
+import threading
+import time
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+CONTENT = b"what is stored"
+
+
+class Upstream:
+    """Vends what `vend` makes; serves one object to whoever shows a token that is not over."""
+
+    def __init__(self, kind: str, life: int = 10):
+        self.kind, self.life, self.ends, self.asked, self.answer = kind, life, {}, 0, None
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def reply(self, status, body, kind="application/json"):
+                self.send_response(status)
+                self.send_header("content-type", kind)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers.get("content-length", 0)))
+                outer.asked += 1
+                if outer.answer:
+                    return outer.answer(self)
+                self.reply(200, json.dumps(outer.vend()).encode())
+
+            def do_GET(self):
+                token = self.headers.get("authorization", "").removeprefix("Bearer ")
+                if outer.ends.get(token, 0) <= time.time():
+                    return self.reply(401, b'{"error": {"code": 401, "message": "Invalid Credentials"}}')
+                self.reply(200, CONTENT, "application/octet-stream")
+
+            def do_DELETE(self):
+                self.reply(200, b"{}")
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def vend(self) -> dict:
+        end = int(time.time()) + self.life
+        secret = secrets.token_urlsafe(24)
+        self.ends[secret] = end
+        parts = {
+            "google": {"access_token": secret},
+            "azure": {"sas_token": f"sv=1&sig={secret}"},
+            "s3": {"access_key_id": f"AK{self.asked}", "secret_access_key": secret, "session_token": secret},
+        }[self.kind]
+        return parts | {
+            "type": self.kind,
+            "lease_id": f"lea_{self.asked}",
+            "expiration": datetime.fromtimestamp(end, UTC).isoformat(),
+            "endpoint_url": {"azure": "https://acct.blob.core.windows.net"}.get(self.kind, self.url),
+            "region": "auto",
+            "bucket": "lake",
+            "prefixes": ["daily"],
+        }
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.http.shutdown()
+        self.http.server_close()
