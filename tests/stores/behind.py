@@ -50,7 +50,7 @@ class OtherS3:
 
     def __init__(self, ceph: Ceph):
         self.ceph, self.parent, self.secrets = ceph, ceph.parent, ceph.secrets
-        self.settings = {"backend": "s3", "endpoint": ceph.endpoint, "region": "us-east-1", "allow_http": True}
+        self.settings = {"backend": "s3", "endpoint": ceph.endpoint, "region": "us-east-1", "allow_http": True, "exact_keys": True}
 
     def make_bucket(self, bucket: str) -> None:
         self.ceph.parent.create_bucket(Bucket=bucket)
@@ -83,7 +83,7 @@ class OtherValetkey:
         made = self.server.make("parent-keys", name="gateway", account="acme", **reach)
         self.server.secrets |= {made["token"], made["secret_access_key"]}
         self.secrets = {name: made[name] for name in ("access_key_id", "secret_access_key")}
-        self.settings = {"backend": "s3", "endpoint": made["endpoint"], "region": "auto", "allow_http": True}
+        self.settings = {"backend": "s3", "endpoint": made["endpoint"], "region": "auto", "allow_http": True, "exact_keys": True}
         self.settings["trailing_checksums"] = True
         self.parent = s3_client(made["endpoint"], **self.secrets)
 

@@ -46,6 +46,8 @@ pub enum Settings {
         allow_http: bool,
         /// Whether it takes a body's checksum behind the body; if this does not say, only AWS does.
         trailing_checksums: Option<bool>,
+        /// Whether it takes each key as it is, also one with `..` between slashes; if this does not say, only AWS does.
+        exact_keys: Option<bool>,
         /// Buckets that have another name there.
         #[serde(default)]
         buckets: BTreeMap<String, String>,
@@ -295,7 +297,7 @@ impl Settings {
     pub fn hosts(&self, secrets: &[u8]) -> Result<Hosts, Error> {
         let mut hosts = Hosts::new(Proof::Kept);
         match self {
-            Self::S3 { endpoint, region, path_style, allow_http, trailing_checksums: _, buckets: _ } => {
+            Self::S3 { endpoint, region, path_style, allow_http, trailing_checksums: _, exact_keys: _, buckets: _ } => {
                 url(endpoint.as_deref(), *allow_http)?;
                 let region = region.as_deref().unwrap_or(REGION);
                 checked_region(region)?;
@@ -383,7 +385,7 @@ impl Settings {
             || Within { hosts: Arc::clone(&hosts), straight: Straight { wait: terms.wait }, shown: shown.clone() };
         let cloud = |kind, names, open| Cloud::new(kind, names, open).waiting(terms.wait);
         match self {
-            Self::S3 { endpoint, region, path_style, allow_http, trailing_checksums, buckets } => {
+            Self::S3 { endpoint, region, path_style, allow_http, trailing_checksums, exact_keys, buckets } => {
                 let mut builder = amazon(Secrets::parse(secrets, "s3")?)
                     .with_region(region.as_deref().unwrap_or(REGION))
                     .with_virtual_hosted_style_request(!path_style.unwrap_or(true))
@@ -410,6 +412,7 @@ impl Settings {
                     hosts: Arc::clone(&hosts),
                     wait: terms.wait,
                     trailers: *trailing_checksums,
+                    exact: *exact_keys,
                 })?;
                 let open = move |bucket: &str| builder.clone().with_bucket_name(bucket).build().map(both);
                 Ok(Arc::new(cloud(Kind::S3, names(buckets)?, Box::new(open)).speaking(Arc::new(speaker))))

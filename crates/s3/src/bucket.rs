@@ -284,12 +284,18 @@ impl Bucket {
     }
 
     /// A page of the keys. `shows` is asked about every key before it is told or counted.
-    pub(crate) async fn list(&self, live: &Live, ask: Ask<'_>, shows: impl Fn(&[u8]) -> bool) -> Result<Page> {
+    pub(crate) async fn list(
+        &self,
+        live: &Live,
+        share: Option<&mut Share>,
+        ask: Ask<'_>,
+        shows: impl Fn(&[u8]) -> bool,
+    ) -> Result<Page> {
         match (&self.behind, &self.road) {
             (None, _) => self.objects.list(self.id, ask, shows).await,
             (Some(behind), None) => behind.list(ask, shows).await,
             (Some(behind), Some(road)) => {
-                forward::listing::list(road, live, (&behind.name, self.objects.now()), ask, shows).await
+                forward::listing::list(road, (live, share), (&behind.name, self.objects.now()), ask, shows).await
             }
         }
     }

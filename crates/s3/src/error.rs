@@ -63,6 +63,11 @@ pub(crate) fn unavailable(doing: &'static str, error: impl fmt::Display) -> S3Er
     later(refuse(S3ErrorCode::ServiceUnavailable, "The service cannot do this now. Please try again."), "1")
 }
 
+/// A failure of what others of this server know: worth another try if that is away, a defect otherwise.
+pub(crate) fn of_domain(doing: &'static str, error: &valetkey_core::Error) -> S3Error {
+    if error.kind() == valetkey_core::Kind::Unavailable { unavailable(doing, error) } else { internal(doing, error) }
+}
+
 /// A failure of the index: worth another try if the database failed, a defect of ours otherwise.
 pub(crate) fn of_index(doing: &'static str, error: sqlx::Error) -> S3Error {
     if error.is_of_database() { unavailable(doing, error) } else { internal(doing, error) }

@@ -70,7 +70,7 @@ impl ObjectFiles for Endpoint {
         let from = Mark::Key(after.to_vec());
         let from = (!after.is_empty()).then_some(&from);
         let ask = Ask { prefix, delimiter: None, from, limit, spans: &[Span::of_prefix(prefix)] };
-        let page = bucket.list(&Live::of_server(), ask, |_| true).await.map_err(failed)?;
+        let page = bucket.list(&Live::of_server(), None, ask, |_| true).await.map_err(failed)?;
         let listed = page.entries.into_iter();
         Ok(listed.map(|entry| Listed { key: entry.key.into(), size: entry.size, modified: entry.modified }).collect())
     }

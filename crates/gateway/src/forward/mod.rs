@@ -9,7 +9,7 @@ mod way;
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -141,11 +141,10 @@ pub(crate) struct Speaker {
     names: BTreeMap<String, String>,
     region: String,
     credentials: AwsCredentialProvider,
-    /// The key that signed last: its name is told to nobody.
-    key_id: Mutex<String>,
     hosts: Arc<Hosts>,
     wait: Duration,
     trailers: bool,
+    exact: bool,
 }
 
 /// What a [`Speaker`] is made of.
@@ -158,6 +157,8 @@ pub(crate) struct Parts {
     pub(crate) wait: Duration,
     /// Whether checksums are taken behind bodies; where that was not said, only by Amazon.
     pub(crate) trailers: Option<bool>,
+    /// Whether each key is taken as it is; where that was not said, only by Amazon.
+    pub(crate) exact: Option<bool>,
 }
 
 impl Speaker {
@@ -168,7 +169,7 @@ impl Speaker {
     pub(crate) fn open(parts: Parts) -> Result<Self, valetkey_core::Error> {
         let failed =
             |error: &dyn std::fmt::Display| valetkey_core::Error::internal(format!("no certificates: {error}"));
-        let Parts { place, names, region, credentials, hosts, wait, trailers } = parts;
+        let Parts { place, names, region, credentials, hosts, wait, trailers, exact } = parts;
         let storage =
             format!("{}://{}/", place.scheme, place.authority).parse::<Uri>().map_err(|error| failed(&error))?;
         let way = Way::to(&storage, &Matcher::from_env(), Duration::from_secs(5).min(wait));
@@ -180,8 +181,8 @@ impl Speaker {
             .pool_timer(TokioTimer::new())
             .build(connector);
         let trailers = trailers.unwrap_or_else(|| place.is_amazon());
-        let key_id = Mutex::default();
-        Ok(Self { client, place, names, region, credentials, key_id, hosts, wait, trailers })
+        let exact = exact.unwrap_or_else(|| place.is_amazon());
+        Ok(Self { client, place, names, region, credentials, hosts, wait, trailers, exact })
     }
 
     fn name<'a>(&'a self, bucket: &'a str) -> &'a str {
@@ -190,6 +191,9 @@ impl Speaker {
 
     /// A request's head and body, signed.
     async fn signed(&self, asking: Asking, watch: &Watch) -> Result<Request<Body>, Failure> {
+        let prefixes = asking.query.iter().filter(|(name, _)| name == "prefix").map(|(_, value)| value.as_str());
+        let source = asking.source.as_ref().map(|(_, key)| key.as_str());
+        asking.key.as_deref().into_iter().chain(source).chain(prefixes).try_for_each(|key| self.takes_key(key))?;
         let Asking { method, bucket, key, query, mut headers, source, body, works: _, now } = asking;
         let credential = tokio::time::timeout(self.wait, self.credentials.get_credential()).await;
         let credential = credential
@@ -221,7 +225,6 @@ impl Speaker {
             Whole { method: method.as_str(), path: &path, query: &query, headers: &headers, body_sha256: &digest };
         let proof =
             sign_whole(&whole, &credential.key_id, signing).map_err(|_| Failure::Unfit("a header is not text"))?;
-        credential.key_id.clone_into(&mut self.key_id.lock().unwrap_or_else(PoisonError::into_inner));
         let mut authorization = HeaderValue::from_str(&proof.authorization).map_err(unfit)?;
         authorization.set_sensitive(true);
         headers.insert(AUTHORIZATION, authorization);
@@ -355,12 +358,13 @@ impl Forward for Speaker {
         self.trailers
     }
 
-    fn is_private(&self, bucket: &str, text: &str) -> bool {
-        let there = self.name(bucket);
-        let key_id = self.key_id.lock().unwrap_or_else(PoisonError::into_inner);
-        text.contains(self.place.host())
-            || (there != bucket && text.contains(there))
-            || (!key_id.is_empty() && text.contains(key_id.as_str()))
+    /// SECURITY: a storage that joins keys to paths of its disk takes `a/../b` for `b`, which is outside of what was asked for.
+    fn takes_key(&self, key: &str) -> Result<(), Failure> {
+        let climbs = key.split(['/', '\\']).any(|segment| segment == "..");
+        if climbs && !self.exact {
+            return Err(Failure::Unfit("a `..` between slashes; storages with `exact_keys` take such keys"));
+        }
+        Ok(())
     }
 
     async fn send(&self, asking: Asking) -> Result<Answer, Failure> {

@@ -30,8 +30,8 @@ impl Forward for Each {
         self.ways["lake"].forward().unwrap().takes_trailers()
     }
 
-    fn is_private(&self, bucket: &str, text: &str) -> bool {
-        self.ways["lake"].forward().unwrap().is_private(bucket, text)
+    fn takes_key(&self, key: &str) -> Result<(), Failure> {
+        self.ways["lake"].forward().unwrap().takes_key(key)
     }
 
     async fn send(&self, mut asking: Asking) -> Result<Answer, Failure> {

@@ -132,6 +132,11 @@ async fn serve(mut socket: TcpStream, script: Arc<Mutex<VecDeque<Does>>>, seen: 
 impl Stub {
     /// Starts a stub and a rig in front of it.
     pub(crate) async fn start(change: impl FnOnce(&mut Config)) -> (Rig, Self) {
+        Self::of(true, change).await
+    }
+
+    /// The same, of a storage of which it is said or not that it takes keys as they are.
+    pub(crate) async fn of(exact_keys: bool, change: impl FnOnce(&mut Config)) -> (Rig, Self) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (tasks, script) = (TaskTracker::new(), Arc::new(Mutex::new(VecDeque::new())));
@@ -143,7 +148,7 @@ impl Stub {
             }
         });
         let settings = format!(
-            r#"{{"backend":"s3","endpoint":"http://{address}","allow_http":true,"buckets":{{"other":"hidden-name"}}}}"#
+            r#"{{"backend":"s3","endpoint":"http://{address}","allow_http":true,"exact_keys":{exact_keys},"buckets":{{"other":"hidden-name"}}}}"#
         );
         let secrets = br#"{"access_key_id":"AKIAOFTHESTORE","secret_access_key":"x"}"#;
         let terms = Terms { wait: Duration::from_secs(2), ..Terms::default() };

@@ -72,7 +72,7 @@ async fn serve(dir: PathBuf, tell: mpsc::Sender<BTreeMap<&'static str, (String, 
         let ring = keyring.load();
         let id = ring.access_key_id(lease.id).unwrap();
         let settings = format!(
-            "{{\"backend\":\"s3\",\"endpoint\":\"http://{address}\",\"allow_http\":true,\"trailing_checksums\":{}}}",
+            "{{\"backend\":\"s3\",\"endpoint\":\"http://{address}\",\"allow_http\":true,\"exact_keys\":true,\"trailing_checksums\":{}}}",
             bucket == "lake"
         );
         let secrets = format!(

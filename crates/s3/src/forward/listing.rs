@@ -7,6 +7,7 @@ use http::header::HeaderMap;
 use http::{Method, Response};
 use jiff::Timestamp;
 use s3s::{Body, S3ErrorCode};
+use valetkey_core::fair::Share;
 use valetkey_core::scope::Action;
 use valetkey_sigv4::{decode, encode_path};
 
@@ -110,7 +111,7 @@ impl Cx {
         let answer = self.road.read(&live, LISTING, self.asking(Method::GET, &query, HeaderMap::new())).await?;
         let (mut share, limit) = (self.share()?, MAX_DOCUMENT + keys * MAX_ENTRY);
         let limits = (Some(&mut share), DOCUMENT_TIME);
-        let mut node = self.road.document(LISTING, &self.bucket, answer, (ROOT, limit), limits).await?;
+        let mut node = self.road.document(LISTING, answer, (ROOT, limit), limits).await?;
         let encoded = is_encoded(&node);
         self.told(&mut node, encoded)?;
         renamed(&mut node, encoded, wanted).ok_or_else(|| self.road.strange(LISTING, "a name in it cannot be read"))?;
@@ -164,6 +165,8 @@ impl Cx {
 struct There<'a> {
     road: &'a Road,
     live: &'a Live,
+    /// What it may take of memory.
+    share: Option<&'a mut Share>,
     bucket: &'a str,
     now: Timestamp,
     /// What every key of the listing starts with.
@@ -182,7 +185,7 @@ struct There<'a> {
 
 impl There<'_> {
     /// Asks for a page of the keys from one on; and whether there are more.
-    async fn page(&self, prefix: &str, from: &[u8], delimiter: &str, limit: usize) -> Result<(Vec<Entry>, bool)> {
+    async fn page(&mut self, prefix: &str, from: &[u8], delimiter: &str, limit: usize) -> Result<(Vec<Entry>, bool)> {
         let limit = limit.clamp(1, MAX_KEYS);
         let most = limit.to_string();
         let start = before(from, prefix);
@@ -194,9 +197,8 @@ impl There<'_> {
         );
         let asking = asking(self.bucket, None, Method::GET, &query, self.now);
         let answer = self.road.read(self.live, LISTING, asking).await?;
-        let limits = (None, DOCUMENT_TIME);
-        let node =
-            self.road.document(LISTING, self.bucket, answer, (ROOT, MAX_DOCUMENT + limit * MAX_ENTRY), limits).await?;
+        let limits = (self.share.as_deref_mut(), DOCUMENT_TIME);
+        let node = self.road.document(LISTING, answer, (ROOT, MAX_DOCUMENT + limit * MAX_ENTRY), limits).await?;
         let (encoded, mut entries) = (is_encoded(&node), Vec::new());
         for child in &node.children {
             let entry = match child.name.as_str() {
@@ -254,7 +256,8 @@ impl Rows for There<'_> {
                 break;
             }
             let asked = if self.rolled { MAX_KEYS } else { limit };
-            let (found, more) = self.page(&self.prefix, &self.at, "", asked).await?;
+            let (prefix, at) = (self.prefix.clone(), self.at.clone());
+            let (found, more) = self.page(&prefix, &at, "", asked).await?;
             self.over = !more;
             if let Some(last) = found.last() {
                 self.at = behind(&last.key);
@@ -312,7 +315,7 @@ fn asking(bucket: &str, key: Option<&str>, method: Method, query: &[(&str, &str)
 /// A page of a bucket's keys, of what may be told. `shows` is asked about every key before it is told or counted.
 pub(crate) async fn list(
     road: &Road,
-    live: &Live,
+    (live, share): (&Live, Option<&mut Share>),
     (bucket, now): (&str, Timestamp),
     ask: Ask<'_>,
     shows: impl Fn(&[u8]) -> bool,
@@ -321,7 +324,7 @@ pub(crate) async fn list(
     let Ok(whole) = std::str::from_utf8(ask.prefix) else { return Ok(Page::default()) };
     let (prefix, rolled) = (whole.to_owned(), ask.delimiter.is_some());
     let (ready, at) = (VecDeque::new(), Vec::new());
-    let mut there = There { road, live, bucket, now, whole, prefix, ready, at, over: false, rolled };
+    let mut there = There { road, live, share, bucket, now, whole, prefix, ready, at, over: false, rolled };
     listing::page(&mut there, ask, shows).await
 }
 

@@ -121,6 +121,7 @@ impl Cx {
         if !self.session.reach.covers(&self.bucket, key.as_bytes(), Action::DeleteObject) {
             return Err(denied());
         }
+        self.road.takes_key(DELETING, key)?;
         let mut etag = None;
         for child in &object.children {
             match (child.name.as_str(), child.text.trim()) {
@@ -156,7 +157,7 @@ impl Cx {
         };
         let mut share = self.share()?;
         let (most, limits) = (MAX_DOCUMENT + keys.len() * MAX_KEY, (Some(&mut share), DOCUMENT_TIME.saturating_mul(4)));
-        let node = self.road.document(DELETING, &self.bucket, answer, ("DeleteResult", most), limits).await?;
+        let node = self.road.document(DELETING, answer, ("DeleteResult", most), limits).await?;
         let mut said: std::collections::HashMap<&str, &Node> = std::collections::HashMap::new();
         for child in &node.children {
             said.extend(child.text_of("Key").map(|key| (key, child)));
@@ -170,7 +171,7 @@ impl Cx {
                 }
                 Some(child) => {
                     let status = (http::StatusCode::OK, &HeaderMap::new());
-                    Some(Outcome::refused(&self.road.refused(DELETING, &self.bucket, status, child)))
+                    Some(Outcome::refused(&self.road.refused(DELETING, status, child)))
                 }
                 None => None,
             };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED, RANGE};
 use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
@@ -77,22 +77,41 @@ fn number(value: Option<&HeaderValue>) -> Option<u64> {
     value?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Holds the head of an object's answer against itself: what does not fit is told before a byte of it went on.
-fn fitting(answer: &Answer) -> std::result::Result<u64, &'static str> {
+/// Whether the range that an answer has is the one that was asked for, as far as one was: from its first byte on, or so many at the end.
+fn is_asked(asked: Option<&str>, first: u64, last: u64, whole: &str) -> bool {
+    let Some(asked) = asked.and_then(|asked| asked.trim().strip_prefix("bytes=")) else { return false };
+    match asked.split_once('-') {
+        Some(("", count)) => {
+            let (Ok(count), Ok(whole)) = (count.parse::<u64>(), whole.parse::<u64>()) else { return false };
+            first == whole.saturating_sub(count) && last.saturating_add(1) == whole
+        }
+        Some((from, to)) => from.parse() == Ok(first) && to.parse().map_or(to.is_empty(), |to: u64| last <= to),
+        None => false,
+    }
+}
+
+/// Holds the head of an object's answer against itself and what was asked: what does not fit is told before a byte of it went on.
+fn fitting(answer: &Answer, asked: Option<&str>, part: bool) -> std::result::Result<u64, &'static str> {
     let headers = answer.headers();
     if headers.get(ETAG).is_none_or(HeaderValue::is_empty) {
         return Err("it has no entity tag, as every object has");
     }
     let length = number(headers.get(CONTENT_LENGTH)).ok_or("it does not say how long it is")?;
     let range = || {
-        let (range, _) = headers.get(CONTENT_RANGE)?.to_str().ok()?.trim().strip_prefix("bytes ")?.split_once('/')?;
+        let (range, whole) =
+            headers.get(CONTENT_RANGE)?.to_str().ok()?.trim().strip_prefix("bytes ")?.split_once('/')?;
         let (first, last) = range.split_once('-')?;
-        last.parse::<u64>().ok()?.checked_sub(first.parse().ok()?)?.checked_add(1)
+        let (first, last) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?);
+        // Of a part nobody knows which bytes it has.
+        (part || is_asked(asked, first, last, whole)).then_some(())?;
+        last.checked_sub(first)?.checked_add(1)
     };
     match answer.status() {
         StatusCode::OK => Ok(length),
         StatusCode::PARTIAL_CONTENT if range() == Some(length) => Ok(length),
-        StatusCode::PARTIAL_CONTENT => Err("its length is another than that of the range it says it is"),
+        StatusCode::PARTIAL_CONTENT => {
+            Err("the range it says it has is not as long as it is, or not the one that was asked for")
+        }
         _ => Err("its status is none of an object's"),
     }
 }
@@ -103,9 +122,12 @@ impl Cx {
         let part: Vec<(&str, &str)> =
             self.parameter("partNumber").map(|part| ("partNumber", part)).into_iter().collect();
         let head = method == Method::HEAD;
-        let asking = self.asking(method, &part, self.given(READER)?);
+        let given = self.given(READER)?;
+        let asked = given.get(RANGE).and_then(|range| range.to_str().ok()).map(str::to_owned);
+        let asking = self.asking(method, &part, given);
         let answer = self.road.read(&live, READING, asking).await?;
-        let length = fitting(&answer).map_err(|said| self.road.strange(READING, said))?;
+        let length =
+            fitting(&answer, asked.as_deref(), !part.is_empty()).map_err(|said| self.road.strange(READING, said))?;
         let (parts, body) = answer.into_parts();
         let mut headers = told(&parts.headers);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
@@ -144,7 +166,7 @@ impl Cx {
         let headers = told(answer.headers());
         let mut share = self.share()?;
         let limits = (Some(&mut share), DOCUMENT_TIME);
-        let mut node = self.road.document(READING, &self.bucket, answer, (root, MAX_DOCUMENT), limits).await?;
+        let mut node = self.road.document(READING, answer, (root, MAX_DOCUMENT), limits).await?;
         let checksums = [names, COPIED].concat();
         node.only(if root == "Tagging" { names } else { &checksums });
         Ok(written(&node.document(), headers))
@@ -225,7 +247,7 @@ impl Cx {
     pub(super) async fn copied(&self, answer: Answer, root: &str) -> Result<Late> {
         let (headers, mut share) = (told_of_write(answer.headers()), self.share()?);
         let limits = (Some(&mut share), self.working());
-        let mut node = self.road.document(COPYING, &self.bucket, answer, (root, MAX_DOCUMENT), limits).await?;
+        let mut node = self.road.document(COPYING, answer, (root, MAX_DOCUMENT), limits).await?;
         node.only(COPIED);
         if node.text_of("ETag").is_none_or(str::is_empty) {
             return Err(self.road.strange(COPYING, "it does not say the entity tag of what was written"));

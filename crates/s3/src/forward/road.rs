@@ -12,7 +12,7 @@ use s3s::{S3Error, S3ErrorCode};
 use tokio::time::timeout;
 use valetkey_core::fair::Share;
 
-use crate::error::{Result, crowded, later, refuse, refuse_with};
+use crate::error::{Result, crowded, later, refuse};
 use crate::forward::xml::Node;
 use crate::gate::session::Live;
 use crate::gateway::door::Named;
@@ -27,8 +27,6 @@ const MAX_REFUSAL: usize = 64 * 1024;
 /// How long is waited for them, and for a document that has begun: its head was in time.
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
 pub(super) const DOCUMENT_TIME: Duration = Duration::from_secs(30);
-/// The longest words of a storage that are told.
-const MAX_SAID: usize = 512;
 
 /// Refusals that are about the storage's own credential, its address or its clock: a client can do nothing about them, and would ask
 /// for another credential.
@@ -89,13 +87,18 @@ impl Road {
         self.ask(doing, asking).await
     }
 
+    /// Refuses a key that the storage would take for another.
+    pub(super) fn takes_key(&self, doing: &'static str, key: &str) -> Result<()> {
+        self.to.takes_key(key).map_err(|failure| self.failed(doing, &failure))
+    }
+
     /// Does something of which the last bytes come only with such a proof (see [`crate::forward::held`]).
     pub(super) async fn stream(&self, doing: &'static str, asking: Asking) -> Result<Answer> {
         self.ask(doing, asking).await
     }
 
     async fn ask(&self, doing: &'static str, asking: Asking) -> Result<Answer> {
-        let (head, bucket) = (asking.method == Method::HEAD, asking.bucket.clone());
+        let head = asking.method == Method::HEAD;
         let about = if asking.key.is_some() { About::Object } else { About::Bucket };
         let answer = self.to.send(asking).await.map_err(|failure| self.failed(doing, &failure))?;
         let status = answer.status();
@@ -104,14 +107,14 @@ impl Road {
         }
         let (parts, body) = answer.into_parts();
         // Its status says what it is, if its words do not come.
-        let collected = async { if head { Ok(Bytes::new()) } else { collect(body, MAX_REFUSAL).await } };
+        let collected = async { if head { Ok(Bytes::new()) } else { collect(body, MAX_REFUSAL, |_| true).await } };
         let document = match timeout(REFUSAL_TIME, collected).await {
             Ok(Ok(document)) => document,
             Ok(Err(_)) | Err(_) => Bytes::new(),
         };
         let said = Node::parse(&document).filter(|said| said.name == "Error");
         match said {
-            Some(said) => Err(self.refused(doing, &bucket, (status, &parts.headers), &said)),
+            Some(said) => Err(self.refused(doing, (status, &parts.headers), &said)),
             None if head || status == StatusCode::NOT_MODIFIED => Err(self.bare(doing, about, status, &parts.headers)),
             None => Err(self.strange(doing, format!("status {status} without a refusal that can be read"))),
         }
@@ -159,11 +162,10 @@ impl Road {
         refuse(S3ErrorCode::AccessDenied, "The storage behind this bucket denies this.")
     }
 
-    /// A refusal in the storage's words.
+    /// A refusal of the storage. Its words are not told: they may name hosts, accounts, keys and other buckets.
     pub(super) fn refused(
         &self,
         doing: &'static str,
-        bucket: &str,
         (status, headers): (StatusCode, &HeaderMap),
         said: &Node,
     ) -> S3Error {
@@ -188,15 +190,12 @@ impl Road {
         if code == "AccessDenied" {
             return self.denied(doing);
         }
-        let words = said.text_of("Message").unwrap_or_default().trim();
-        let plain =
-            !words.is_empty() && words.len() <= MAX_SAID && words.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        let shown = plain && !self.to.is_private(bucket, words);
-        let words = if shown { words } else { "The storage behind this bucket refused the request." }.to_owned();
-        let mut error = refuse_with(s3_code, words);
+        let mut error = refuse(s3_code, words(code));
         error.set_status_code(status);
         let mut told = told(headers);
-        let condition = said.text_of("Condition").filter(|name| name.len() <= 64);
+        let is_header =
+            |name: &&str| name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-');
+        let condition = said.text_of("Condition").filter(is_header);
         if let Some(condition) = condition.and_then(|name| HeaderValue::from_str(name).ok()) {
             told.insert(FAILED, condition);
         }
@@ -208,26 +207,30 @@ impl Road {
     pub(super) async fn document(
         &self,
         doing: &'static str,
-        bucket: &str,
         answer: Answer,
         (root, most): (&str, usize),
-        (share, within): (Option<&mut Share>, Duration),
+        (mut share, within): (Option<&mut Share>, Duration),
     ) -> Result<Node> {
         let (parts, body) = answer.into_parts();
-        let collected = timeout(within, collect(body, most)).await;
+        // Counted as it comes; as a tree it takes some times as much.
+        let mut room = true;
+        let reach = |bytes: usize| {
+            room = share.as_mut().is_none_or(|share| share.reach(bytes.saturating_mul(4)));
+            room
+        };
+        let collected = timeout(within, collect(body, most, reach)).await;
+        if !room {
+            return Err(crowded());
+        }
         let bytes = collected
             .map_err(|_| Failure::Unavailable(format!("its answer was not there within {} s", within.as_secs())))
             .and_then(|collected| collected)
             .map_err(|failure| self.failed(doing, &failure))?;
-        // As a tree it takes some times as much.
-        if share.is_some_and(|share| !share.reach(bytes.len().saturating_mul(4))) {
-            return Err(crowded());
-        }
         let Some(node) = Node::parse(&bytes) else {
             return Err(self.strange(doing, "the answer is no document"));
         };
         match node.name.as_str() {
-            "Error" => Err(self.refused(doing, bucket, (parts.status, &parts.headers), &node)),
+            "Error" => Err(self.refused(doing, (parts.status, &parts.headers), &node)),
             name if name == root => Ok(node),
             _ => Err(self.strange(doing, format!("the answer is no {root}"))),
         }
@@ -238,6 +241,49 @@ impl Road {
         let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         let html = kind.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"));
         if html { Err(self.strange(doing, "the answer is a web page")) } else { Ok(()) }
+    }
+}
+
+/// What Amazon S3 says with a code. Source: Amazon S3 API Reference, "Error responses", and recorded answers.
+fn words(code: &str) -> &'static str {
+    match code {
+        "BadDigest" => "The Content-MD5 or checksum value that you specified did not match what the server received.",
+        "ConditionalRequestConflict" => {
+            "The conditional request cannot succeed due to a conflicting operation against this resource."
+        }
+        "EntityTooLarge" => "Your proposed upload exceeds the maximum allowed object size.",
+        "EntityTooSmall" => "Your proposed upload is smaller than the minimum allowed size",
+        "IncompleteBody" => "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+        "InvalidArgument" => "Invalid Argument",
+        "InvalidDigest" => "The Content-MD5 or checksum value that you specified is not valid.",
+        "InvalidObjectState" => "The operation is not valid for the object's storage class",
+        "InvalidPart" => {
+            "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag."
+        }
+        "InvalidPartNumber" => "The requested partnumber is not satisfiable",
+        "InvalidPartOrder" => "The list of parts was not in ascending order. Parts must be ordered by part number.",
+        "InvalidRange" => "The requested range is not satisfiable",
+        "InvalidRequest" => "Invalid Request",
+        "InvalidStorageClass" => "The storage class you specified is not valid",
+        "InvalidTag" => {
+            "The tag provided was not a valid tag. This error can occur if the tag did not pass input validation."
+        }
+        "KeyTooLongError" => "Your key is too long",
+        "MalformedXML" => "The XML you provided was not well-formed or did not validate against our published schema",
+        "MetadataTooLarge" => "Your metadata headers exceed the maximum allowed metadata size",
+        "MethodNotAllowed" => "The specified method is not allowed against this resource.",
+        "NoSuchBucket" => "The specified bucket does not exist",
+        "NoSuchKey" => "The specified key does not exist.",
+        "NoSuchUpload" => {
+            "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."
+        }
+        "NoSuchVersion" => "The specified version does not exist.",
+        "NotImplemented" => "A header or query you provided implies functionality that is not implemented.",
+        "PreconditionFailed" => "At least one of the pre-conditions you specified did not hold",
+        "RequestTimeout" => {
+            "Your socket connection to the server was not read from or written to within the timeout period."
+        }
+        _ => "The storage behind this bucket refused the request.",
     }
 }
 
@@ -267,16 +313,19 @@ fn retry_after(headers: &HeaderMap) -> &'static str {
     }
 }
 
-/// Reads a body to its end.
+/// Reads a body to its end, as long as there is room for so many bytes.
 pub(super) async fn collect(
     mut body: impl http_body::Body<Data = Bytes, Error = Failure> + Unpin,
     most: usize,
+    mut has_room: impl FnMut(usize) -> bool,
 ) -> std::result::Result<Bytes, Failure> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
-        if bytes.len() + data.len() > most {
-            return Err(Failure::Failed(format!("an answer of more than {most} bytes")));
+        if bytes.len() + data.len() > most || !has_room(bytes.len() + data.len()) {
+            return Err(Failure::Failed(format!(
+                "an answer of more than {most} bytes, or more than there is room for"
+            )));
         }
         bytes.extend_from_slice(&data);
     }

@@ -129,7 +129,7 @@ impl Cx {
         let mut share = self.share()?;
         let limits = (Some(&mut share), DOCUMENT_TIME);
         let root = ("InitiateMultipartUploadResult", MAX_DOCUMENT);
-        let mut node = self.road.document(BEGINNING, &self.bucket, answer, root, limits).await?;
+        let mut node = self.road.document(BEGINNING, answer, root, limits).await?;
         node.only(CREATED);
         let id = node.text_of("UploadId").filter(|id| (1..=MAX_ID).contains(&id.len()));
         let id = id.ok_or_else(|| self.road.strange(BEGINNING, "it does not say the upload's name"))?;
@@ -197,7 +197,7 @@ impl Cx {
             let answer = answer?;
             let (headers, mut share) = (told_of_write(answer.headers()), self.share()?);
             let (root, limits) = ("CompleteMultipartUploadResult", (Some(&mut share), self.working()));
-            let mut node = self.road.document(COMPLETING, &self.bucket, answer, (root, MAX_DOCUMENT), limits).await?;
+            let mut node = self.road.document(COMPLETING, answer, (root, MAX_DOCUMENT), limits).await?;
             node.only(&[COPIED, &["Location", "Bucket", "Key"]].concat());
             // Ceph does not always say the entity tag of what was made.
             self.own_names(&mut node);
@@ -237,8 +237,7 @@ impl Cx {
         let answer = self.road.read(&live, doing, self.asking(Method::GET, &query, HeaderMap::new())).await?;
         let mut share = self.share()?;
         let limits = (Some(&mut share), DOCUMENT_TIME);
-        let mut node =
-            self.road.document(doing, &self.bucket, answer, ("ListPartsResult", MAX_DOCUMENT), limits).await?;
+        let mut node = self.road.document(doing, answer, ("ListPartsResult", MAX_DOCUMENT), limits).await?;
         node.only(&[PARTS, PART].concat());
         self.own_names(&mut node);
         node.set("UploadId", self.parameter("uploadId").unwrap_or_default());

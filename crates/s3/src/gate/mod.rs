@@ -44,7 +44,7 @@ use valetkey_sigv4::{CONTENT_SHA256, ChunkKey, Claimed, Payload, Query};
 use crate::Limits;
 use crate::access::{Going, Turn};
 use crate::bucket::Buckets;
-use crate::error::{Result, crowded, internal, later, not_implemented, refuse};
+use crate::error::{Result, crowded, internal, later, not_implemented, of_domain, refuse};
 use crate::forward;
 use crate::forward::context::{Cx, Incoming, Kit};
 use crate::gate::aside::{Aside, settle_range};
@@ -325,7 +325,7 @@ impl Gate {
         if let Some(scope) = self.scopes.get(&lease) {
             return Ok(scope);
         }
-        let found = self.standing.leases.scope(lease).await.map_err(|error| internal("looking a lease up", error))?;
+        let found = self.standing.leases.scope(lease).await.map_err(|error| of_domain("looking a lease up", &error))?;
         let scope = found.ok_or_else(invalid_token)?;
         self.scopes.insert(lease, Arc::clone(&scope));
         Ok(scope)

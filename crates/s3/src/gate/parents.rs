@@ -14,7 +14,7 @@ use valetkey_core::lease::Provenance;
 use valetkey_core::nouns::parent::{Child, Parent, ParentScope, SKEW, SessionToken, Unfit};
 use valetkey_sigv4::{ChunkKey, Claimed, Query};
 
-use crate::error::{Result, internal, refuse, refuse_custom};
+use crate::error::{Result, of_domain, refuse, refuse_custom};
 use crate::gate::ending::may_log;
 use crate::gate::proof::{unproven, untimely, worded};
 use crate::gate::session::{Arrived, Reach, Session, expired};
@@ -51,7 +51,7 @@ impl Gate {
         let token = token.map_err(unacceptable)?;
         let now = self.standing.clock.now();
         let found = self.standing.parents.parent(id, now).await;
-        let parent = found.map_err(|error| internal("looking an access key up", error))?.ok_or_else(unknown_key)?;
+        let parent = found.map_err(|error| of_domain("looking an access key up", &error))?.ok_or_else(unknown_key)?;
         if !self.hosts.serves(host, parent.caller.account) {
             return Err(unknown_key());
         }

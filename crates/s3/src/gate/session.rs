@@ -13,7 +13,7 @@ use valetkey_core::port::Revocations;
 use valetkey_core::scope::{Action, Listing, Scope};
 use valetkey_core::time::Clock;
 
-use crate::error::{Result, internal, refuse, unavailable};
+use crate::error::{Result, internal, of_domain, refuse, unavailable};
 
 /// Proof that a request was signed with a live credential: made only by the gate.
 #[derive(Clone)]
@@ -80,7 +80,7 @@ impl Session {
         let Some(parent) = self.parent else { return Ok(()) };
         // What a parent reaches is what is granted to it now.
         let found = self.standing.parents.parent(parent, self.standing.clock.now()).await;
-        let found = found.map_err(|error| internal("looking an access key up", error))?;
+        let found = found.map_err(|error| of_domain("looking an access key up", &error))?;
         let reach = found.as_ref().map_or(&[][..], |parent| &parent.reach);
         let kept = |scope: &Arc<Scope>| {
             let storage = self.storage_of(scope.bucket().as_str());

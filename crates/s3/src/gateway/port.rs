@@ -271,8 +271,8 @@ pub trait Forward: Send + Sync + 'static {
     /// Whether it takes a body's checksum behind the body.
     fn takes_trailers(&self) -> bool;
 
-    /// Whether a text of an answer shows what clients need not know: the store's host, its own name of the bucket, a key's name.
-    fn is_private(&self, bucket: &str, text: &str) -> bool;
+    /// Refuses a key that it would take for another; for those that do not stand in a request's address.
+    fn takes_key(&self, key: &str) -> Result<(), Failure>;
 
     /// Sends a request; answers when the answer's head is there.
     async fn send(&self, asking: Asking) -> Result<Answer, Failure>;

@@ -184,7 +184,10 @@ impl Wire {
         let ask = Ask { prefix, delimiter, from, limit, spans: &spans };
         // The spans hold nothing else already; asked again because a mistake there would tell what must not be told.
         let place = self.bucket(session, bucket)?;
-        place.list(&session.live().await?, ask, |key| scope.covers(bucket, key, Action::ListBucket)).await
+        let mut share = self.share(session)?;
+        place
+            .list(&session.live().await?, Some(&mut share), ask, |key| scope.covers(bucket, key, Action::ListBucket))
+            .await
     }
 
     pub(super) async fn list_v1(&self, request: S3Request<ListObjectsInput>) -> Result<S3Response<ListObjectsOutput>> {

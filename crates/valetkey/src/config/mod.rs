@@ -334,7 +334,7 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
 }
 
 /// Settings that are never shown.
-const SECRETS: &[&str] = &["keys.inline", "otel.headers"];
+const SECRETS: &[&str] = &["database.password", "keys.inline", "otel.headers"];
 
 /// Names that others of this program read: the command line, the command's own flags, the tests.
 fn is_read_elsewhere(name: &str) -> bool {
@@ -489,12 +489,30 @@ impl Layers {
                 let shown = if SECRETS.contains(path) && value.as_str() != Some("") {
                     "\"***\"".to_owned()
                 } else {
-                    value.to_string()
+                    without_password(&value.to_string())
                 };
                 [(*path).to_owned(), shown, origin.to_string()]
             })
             .collect()
     }
+}
+
+/// A URL may have a password: `scheme://user:password@host`, or a parameter of its query.
+fn without_password(shown: &str) -> String {
+    let Some((scheme, rest)) = shown.split_once("://") else { return shown.to_owned() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let mut kept = match authority.rsplit_once('@').and_then(|(own, _)| own.split_once(':')) {
+        Some((user, password)) => {
+            format!("{scheme}://{user}:***{}", rest.get(user.len() + 1 + password.len()..).unwrap_or_default())
+        }
+        None => shown.to_owned(),
+    };
+    if let Some(at) = kept.find("password=") {
+        let value = at + "password=".len();
+        let end = kept.get(value..).and_then(|rest| rest.find(['&', '"'])).map_or(kept.len(), |end| value + end);
+        kept.replace_range(value..end, "***");
+    }
+    kept
 }
 
 fn parse_toml(value: &str) -> Option<toml::Value> {

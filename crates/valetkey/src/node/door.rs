@@ -30,7 +30,9 @@ fn is_action<B>(request: &Request<B>) -> bool {
     let form = b"application/x-www-form-urlencoded";
     let is_form = told.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form));
     let asks = match *request.method() {
-        Method::POST => named || (query.is_empty() && is_form),
+        Method::POST => {
+            named || (is_form && query.split('&').all(|pair| pair.is_empty() || pair.starts_with("Version=")))
+        }
         Method::GET => named,
         _ => false,
     };
@@ -70,6 +72,7 @@ mod tests {
         for (method, target, told) in [
             ("POST", "/", form),
             ("POST", "/", "Application/X-WWW-Form-Urlencoded; charset=utf-8"),
+            ("POST", "/?Version=2011-06-15", form),
             ("POST", "/?Action=AssumeRoleWithWebIdentity&Version=2011-06-15", ""),
             ("GET", "/?Version=2011-06-15&Action=GetCallerIdentity", ""),
         ] {

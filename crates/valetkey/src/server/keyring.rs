@@ -27,7 +27,7 @@ pub(super) async fn replace(config: &Config, yes: bool, out: &Out) -> anyhow::Re
     if !config.keys.inline.reveal().is_empty() {
         bail!("the keyring is in the setting `keys.inline`: empty that first; this makes a file");
     }
-    if !database(config).exists() {
+    if config.database()?.is_file() && !database(config).exists() {
         bail!("{} is not set up: `valetkey server init` without a flag does that", config.data_dir.display());
     }
     // A link that leads nowhere, or what cannot be looked at, may be a volume that is not mounted: not lost.

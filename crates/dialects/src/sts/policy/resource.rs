@@ -57,10 +57,16 @@ impl Place {
 /// Whether an action's pattern could mean anything of S3's.
 pub(super) fn touches(action: &str) -> bool {
     match action.split_once(':') {
-        Some((service, _)) => glob(service, "s3"),
+        Some((service, _)) if is_plain(service) => glob(service, "s3"),
         // `*`, or something that no service has: whether it means S3 is not for us to guess.
-        None => true,
+        Some(_) | None => true,
     }
+}
+
+/// Whether a service's name, or its pattern, has only what those have.
+fn is_plain(service: &str) -> bool {
+    !service.is_empty()
+        && service.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'*' | b'?'))
 }
 
 /// Whether a pattern of an action matches a name: `*` is any run, `?` one character, and case does not count.

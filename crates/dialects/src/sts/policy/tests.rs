@@ -218,6 +218,22 @@ fn what_is_not_understood_exactly_is_refused() {
         let refused = read(&bad).map(|left| format!("{left:?}"));
         assert_eq!(refused.unwrap_err().code(), Some("MalformedPolicyDocument"), "{bad}");
     }
+    // What nobody's service is called may have been meant for S3.
+    for action in [
+        " s3:DeleteObject",
+        "s3 :DeleteObject",
+        "\u{17f}3:DeleteObject",
+        "\u{200b}s3:*",
+        ":DeleteObject",
+        "s3\t:*",
+        "**",
+    ] {
+        let denied = deny(
+            &format!("[\"kms:*\",{action:?}]").replace("\\u{17f}", "\u{17f}").replace("\\u{200b}", "\u{200b}"),
+            r#""*""#,
+        );
+        assert_eq!(read(&denied).unwrap_err().code(), Some("MalformedPolicyDocument"), "{denied}");
+    }
     // Beside them what is understood: a Deny and conditions of other services say nothing of S3.
     assert!(read(&deny(r#"["kms:*","sts:AssumeRole"]"#, r#""*""#)).is_ok());
     assert!(read(&more(r#""Condition":{}"#)).is_ok());
