@@ -1,5 +1,6 @@
 """Several servers on one Postgres, each a process of its own with a directory of its own, and the Postgres under test's control."""
 
+import contextlib
 import glob
 import json
 import os
@@ -7,6 +8,7 @@ import pathlib
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 from harness import Caller, Lease, Server
@@ -34,13 +36,17 @@ class Postgres:
 
     PASSWORD = "a-password-that-no-log-may-have"
 
-    def __init__(self):
+    def __init__(self, standby_of: "Postgres | None" = None):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="valetkey-cluster-"))
         self.port = free_port()
         # Postgres does not run as root.
         self.own = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"] if os.geteuid() == 0 else []
         if self.own:
             subprocess.run(["chown", "-R", "postgres", str(self.dir)], check=True)
+        if standby_of is not None:
+            standby_of._copy_to(f"{self.dir}/data", self.own)
+            self.start()
+            return
         password = self.dir / "password"
         password.write_text(self.PASSWORD)
         password.chmod(0o644)
@@ -51,7 +57,29 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        return f"postgres://valetkey@127.0.0.1:{self.port}/valetkey"
+        return self.url_at(self.port)
+
+    def url_at(self, port: int) -> str:
+        return f"postgres://valetkey@127.0.0.1:{port}/valetkey"
+
+    def _copy_to(self, data: str, own: list[str]) -> None:
+        where = f"host=127.0.0.1 port={self.port} user=valetkey password={self.PASSWORD}"
+        copy = [*own, str(_BIN / "pg_basebackup"), "--dbname", where, "--pgdata", data, "--write-recovery-conf", "--wal-method", "stream"]
+        subprocess.run([*copy, "--checkpoint", "fast"], check=True, capture_output=True)
+
+    def standby(self) -> "Postgres":
+        """A replica of this one, which every commit waits for from here on."""
+        standby = Postgres(standby_of=self)
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'", "postgres")
+        self.sql("SELECT pg_reload_conf()", "postgres")
+        until("a standby", lambda: self.sql("SELECT sync_state FROM pg_stat_replication", "postgres") == "sync")
+        return standby
+
+    def promote(self) -> None:
+        self._run("pg_ctl", "--pgdata", f"{self.dir}/data", "--wait", "--silent", "promote")
+        # It commits alone now.
+        self.sql("ALTER SYSTEM RESET synchronous_standby_names", "postgres")
+        self.sql("SELECT pg_reload_conf()", "postgres")
 
     def _run(self, command: str, *more: str) -> None:
         done = subprocess.run([*self.own, str(_BIN / command), *more], capture_output=True, text=True)
@@ -61,9 +89,11 @@ class Postgres:
         options = f"-c port={self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.dir} -c max_connections=200"
         control = [*self.own, str(_BIN / "pg_ctl"), "--pgdata", f"{self.dir}/data", "--wait", "--silent"]
         subprocess.run([*control, "--log", f"{self.dir}/log", "--options", options, "start"], check=True, stdout=subprocess.DEVNULL)
+        self.running = True
 
     def stop(self, mode: str = "immediate") -> None:
         self._run("pg_ctl", "--pgdata", f"{self.dir}/data", "--mode", mode, "--silent", "--wait", "stop")
+        self.running = False
 
     def sql(self, statement: str, database: str = "valetkey") -> str:
         env = os.environ | {"PGPASSWORD": self.PASSWORD}
@@ -73,8 +103,63 @@ class Postgres:
         return done.stdout.strip()
 
     def remove(self) -> None:
-        self.stop()
+        if self.running:
+            self.stop()
         subprocess.run(["rm", "-rf", str(self.dir)], check=True)
+
+
+class Way:
+    """A way to Postgres on which everything can be lost without a word, and which can lead elsewhere afterwards."""
+
+    def __init__(self, port: int):
+        self.to: int | None = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._open: list[tuple[threading.Event, list[socket.socket]]] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            silent, ends = threading.Event(), [near]
+            self._open.append((silent, ends))
+            if self.to is None:
+                continue
+            try:
+                far = socket.create_connection(("127.0.0.1", self.to))
+            except OSError:
+                near.close()
+                continue
+            ends.append(far)
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self._carry, args=(source, sink, silent), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket, silent: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while some := source.recv(65536):
+                if not silent.is_set():
+                    sink.sendall(some)
+            if not silent.is_set():
+                sink.shutdown(socket.SHUT_WR)
+
+    def silence(self) -> None:
+        """Nothing comes through any more, and nobody is told."""
+        self.to = None
+        for silent, _ in self._open:
+            silent.set()
+
+    def lead(self, port: int) -> None:
+        """New connections lead there. Those of before stay silent."""
+        self.to = port
+
+    def close(self) -> None:
+        self._listener.close()
+        for _, ends in self._open:
+            for end in ends:
+                end.close()
 
 
 class Node(Server):
@@ -129,6 +214,7 @@ class Cluster:
     def __init__(self, binary: str, directory: pathlib.Path, nodes: int):
         self.binary, self.directory = binary, directory
         self.postgres = Postgres()
+        self.way = Way(self.postgres.port)
         self.objects = directory / "objects"
         (self.objects / "lake").mkdir(parents=True)
         self.keyring = directory / "first" / "keyring"
@@ -197,4 +283,5 @@ class Cluster:
         for node in self.nodes:
             if node.process.poll() is None:
                 node.stop()
+        self.way.close()
         self.postgres.remove()

@@ -1,12 +1,15 @@
 """What several servers on one Postgres promise: whatever one of them is told holds on all, whoever of them dies."""
 
 import concurrent.futures
+import contextlib
+import itertools
 import json
 import statistics
 import threading
 import time
 
 from nodes import until
+from upstreams import XML, Response, Stub, assumed
 
 
 def test_every_node_vends_and_takes_what_the_others_vended(cluster):
@@ -118,6 +121,120 @@ def test_postgres_dies_and_comes_back_and_no_server_is_restarted(cluster):
     for node in cluster.nodes:
         until("what is told is heard again", lambda node=node: not node.opens(lease, "seed"), 3.0)
     cluster.verify()
+
+
+def test_a_server_that_is_cut_off_without_a_word_refuses_in_time_and_comes_back(cluster):
+    """Its packets are lost: no connection ends, none answers."""
+    caller = cluster.caller()
+    own = {"VALETKEY_DATABASE__URL": cluster.postgres.url_at(cluster.way.port), "VALETKEY_S3__MAX_STALENESS_SECS": "8"}
+    cut = cluster.join("cut off", **own)
+    lease = cut.vend(caller, prefix=None, whole_bucket=True)
+    strangers = [cluster.caller() for _ in range(4)]
+    cluster.way.silence()
+    began = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        asks = [pool.submit(cut.ask, one) for one in (caller, *strangers, caller)]
+        answers = [ask.result() for ask in asks]
+    took = time.monotonic() - began
+    assert all(answer.status == 503 and answer.headers["retry-after"] for answer in answers), answers
+    assert took < 15, f"who asked waited {took:.1f} s"
+    assert cut.status() == 503
+    assert all(node.ask(caller).status == 200 for node in cluster.nodes[:3]), "it holds nobody else up"
+    assert cluster.nodes[0].call("DELETE", f"/api/v1/leases/{lease.id}", cluster.admin_token).status == 200
+    until("what another one ended is not taken for long", lambda: not cut.opens(lease, "seed"), 10.0)
+    refused = time.monotonic()
+    assert cut.ask(strangers[0]).status == 503
+    assert time.monotonic() - refused < 1, "who comes later is refused at once"
+    cluster.way.lead(cluster.postgres.port)
+    back = until("vends again", lambda: cut.ask(caller).status == 200, 30.0)
+    until("ready again", lambda: cut.status() == 200)
+    assert not cut.opens(lease, "seed")
+    print(f"cut off without a word: refused after {took:.1f} s at the longest, back {back:.1f} s after the network")
+    cluster.verify()
+
+
+def test_postgres_fails_over_to_a_standby_and_nothing_that_was_told_is_lost(cluster):
+    standby = cluster.postgres.standby()
+    try:
+        for node in cluster.nodes:
+            node.stop()
+        url = cluster.postgres.url_at(cluster.way.port)
+        cluster.nodes = [cluster.join(f"node{number}", VALETKEY_DATABASE__URL=url) for number in range(3)]
+        callers = [cluster.caller() for _ in range(3)]
+        told, ended, stop = [], [], threading.Event()
+
+        def client(node, caller):
+            while not stop.is_set():
+                with contextlib.suppress(OSError):
+                    answer = node.ask(caller)
+                    if answer.status != 200:
+                        continue
+                    lease = json.loads(answer.body)["lease_id"]
+                    told.append(lease)
+                    if len(told) % 7 == 0 and node.call("DELETE", f"/api/v1/leases/{lease}", cluster.admin_token).status == 200:
+                        ended.append(lease)
+
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            clients = [pool.submit(client, *pair) for pair in zip(cluster.nodes, callers, strict=True)]
+            try:
+                until("vends", lambda: len(told) > 100)
+                cluster.way.silence()
+                cluster.postgres.stop()
+                standby.promote()
+                before = len(told)
+                cluster.way.lead(standby.port)
+                back = until("vends at the standby", lambda: len(told) > before + 60, 60.0)
+            finally:
+                stop.set()
+            for one in clients:
+                one.result()
+        for node in cluster.nodes:
+            until("ready again", lambda node=node: node.status() == 200)
+        found = cluster.verify()
+        assert found["leases"] >= len(set(told)), found
+        for lease in ended:
+            there = json.loads(cluster.nodes[0].call("GET", f"/api/v1/leases/{lease}", cluster.admin_token).body)
+            assert there["state"] == "revoked", there
+        assert standby.sql("SELECT count(*) FROM (SELECT id FROM leases GROUP BY id HAVING count(*) > 1) twice") == "0"
+        print(f"failover: 60 vends {back:.1f} s after the standby took over; {len(told)} told, all on record; {len(ended)} ended, all ended")
+    finally:
+        for node in cluster.nodes:
+            node.process.kill()
+            node.process.wait()
+        standby.remove()
+
+
+def test_one_server_asks_an_external_storage_for_all(cluster):
+    numbers = itertools.count()
+    parent = {"access_key_id": "AKIDPARENT", "secret_access_key": "parent-secret-that-nobody-sees"}
+    with Stub(lambda _: Response(200, assumed(next(numbers)), XML)) as sts:
+        settings = {"sts_endpoint": sts.url, "region": "eu-west-1", "role_arn": "arn:aws:iam::123456789012:role/one"}
+        first = cluster.nodes[0]
+        first.make("storages", name="far", kind="sts", endpoint="http://127.0.0.1:1", settings=settings, secrets=parent)
+        first.make("buckets", bucket="far-lake", storage="far")
+        caller = cluster.caller()
+        first.make("grants", account=caller.account, name="far", to=caller.name, bucket="far-lake", access="read", whole_bucket=True)
+        body = {"bucket": "far-lake", "access": "read", "whole_bucket": True}
+
+        def key(node):
+            answer = node.call("POST", "/api/v1/credentials", caller.token, body)
+            assert answer.status == 200, answer
+            return json.loads(answer.body)
+
+        with concurrent.futures.ThreadPoolExecutor(30) as pool:
+            given = list(pool.map(key, [cluster.nodes[number % 3] for number in range(300)]))
+        assert {one["access_key_id"] for one in given} == {"ASIA0"} and len(sts.requests) == 1, len(sts.requests)
+        cluster.nodes[2].stop()
+        cluster.nodes[2] = cluster.join("node2")
+        cluster.nodes.pop()
+        assert key(cluster.nodes[2])["access_key_id"] == "ASIA0" and len(sts.requests) == 1, "a server that starts again has it"
+        # What is ended at one is handed out by none.
+        assert first.call("DELETE", f"/api/v1/leases/{given[0]['lease_id']}", cluster.admin_token).status == 200
+        until("an ended credential is handed out no more", lambda: key(cluster.nodes[1])["access_key_id"] == "ASIA1", 1.0)
+        assert key(cluster.nodes[2])["access_key_id"] == "ASIA1" and len(sts.requests) == 2
+        for node in cluster.nodes:
+            node.secrets |= {"parent-secret-that-nobody-sees", "given-secret-0", "given-token-0"}
+        assert "given-secret-0" not in cluster.postgres.sql("SELECT sealed FROM pooled_credentials")
 
 
 def test_servers_are_restarted_one_after_the_other_and_a_client_that_tries_again_sees_nothing(cluster):

@@ -12,10 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError,
 from faults import memory
 from harness import MIB
 from serving import outcome
-from upstreams import HTML, RESET, SILENCE, Response, S3Stub, Stub, endless
+from upstreams import HTML, RESET, SILENCE, XML, Response, S3Stub, Stub, assumed, endless
 
 _numbers = itertools.count()
-XML = {"content-type": "application/xml"}
 PARENT = {"access_key_id": "AKIDPARENT", "secret_access_key": "parent-secret-that-nobody-sees"}
 
 
@@ -192,21 +191,6 @@ class TestAStoresSts:
         sts.fault(lambda _: Response(200, endless(b"<x>" * 20000, 256 * MIB), XML, None))
         assert ask().status == 502
         assert memory(server.process) - before < 32 * MIB
-
-
-def assumed(number: int, size: str = "10", around: str = "") -> bytes:
-    end = (datetime.now(UTC) + timedelta(seconds=3590)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    values = {
-        "AccessKeyId": f"ASIA{number}",
-        "SecretAccessKey": f"given-secret-{number}",
-        "SessionToken": f"given-token-{number}",
-        "Expiration": end,
-    }
-    text = "".join(f"<{name}>{around}{value}{around}</{name}>" for name, value in values.items())
-    return (
-        f"<AssumeRoleResponse><AssumeRoleResult><Credentials>{text}</Credentials><PackedPolicySize>{size}</PackedPolicySize>"
-        f"</AssumeRoleResult><ResponseMetadata><RequestId>request-{number}</RequestId></ResponseMetadata></AssumeRoleResponse>"
-    ).encode()
 
 
 class TestAMachinesTokens:

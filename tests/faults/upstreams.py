@@ -6,6 +6,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlsplit
 
 
@@ -173,3 +174,22 @@ class S3Stub(Stub):
             f"<Name>{bucket}</Name><Prefix>{prefix}</Prefix><KeyCount>1</KeyCount><MaxKeys>1000</MaxKeys>"
             f"<IsTruncated>false</IsTruncated>{entries}</ListBucketResult>"
         ).encode()
+
+
+XML = {"content-type": "application/xml"}
+
+
+def assumed(number: int, size: str = "10", around: str = "") -> bytes:
+    """What AssumeRole answers; each number is another credential."""
+    end = (datetime.now(UTC) + timedelta(seconds=3590)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    values = {
+        "AccessKeyId": f"ASIA{number}",
+        "SecretAccessKey": f"given-secret-{number}",
+        "SessionToken": f"given-token-{number}",
+        "Expiration": end,
+    }
+    text = "".join(f"<{name}>{around}{value}{around}</{name}>" for name, value in values.items())
+    return (
+        f"<AssumeRoleResponse><AssumeRoleResult><Credentials>{text}</Credentials><PackedPolicySize>{size}</PackedPolicySize>"
+        f"</AssumeRoleResult><ResponseMetadata><RequestId>request-{number}</RequestId></ResponseMetadata></AssumeRoleResponse>"
+    ).encode()

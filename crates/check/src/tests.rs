@@ -220,7 +220,9 @@ impl StorageAdmin for World {
         }
         Ok(())
     }
-    fn forget(&self, _: StorageId, _: &[Box<str>]) {}
+    async fn forget(&self, _: StorageId, _: &[Box<str>]) -> Result<(), Error> {
+        Ok(())
+    }
     async fn end_credentials(&self, _: &Storage) -> Result<Ended, Error> {
         Err(Error::internal("nobody asks"))
     }

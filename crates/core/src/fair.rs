@@ -6,10 +6,32 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::id::AccountId;
+
+/// How many nodes are live that divide a limit among them: one, where a node is alone.
+#[derive(Clone, Debug, Default)]
+pub struct LiveNodes(Arc<AtomicU32>);
+
+impl LiveNodes {
+    /// So many are live now.
+    pub fn set(&self, count: u32) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+
+    /// How many are live.
+    pub fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed).max(1)
+    }
+
+    /// What each has of a limit: at least 1 of one that is no less.
+    pub fn share(&self, limit: u32) -> u32 {
+        limit.div_ceil(self.count())
+    }
+}
 
 /// Bytes that all accounts together may hold at once.
 ///

@@ -102,7 +102,7 @@ impl Database {
     ) -> Result<T, Error> {
         let notes = Notes::new(Author::current(), self.shared.clock.now().as_millisecond());
         let mut forgotten = Touches::Nothing;
-        let mut number = None;
+        let mut told = None;
         let change = async |db: &mut Db, notes: &mut Notes| {
             if let Some(turn) = notes.turn() {
                 // What ends, ends all that any node opened so far.
@@ -113,7 +113,7 @@ impl Database {
                 && notes.says()
             {
                 nodes::tell(db, turn, notes.at_ms(), touches.bytes()).await?;
-                number = Some(turn.number);
+                told = Some(turn);
             }
             forgotten = touches;
             Ok(done)
@@ -122,8 +122,8 @@ impl Database {
         // Also where nobody knows what became of the commit.
         self.shared.memory.forget(forgotten);
         let done = done?;
-        if let Some(number) = number {
-            self.shared.queue.changed(number);
+        if let Some(turn) = told {
+            self.shared.queue.changed(turn);
         }
         self.shared.backlog.fetch_max(1, Ordering::Relaxed);
         Ok(done)

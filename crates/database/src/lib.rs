@@ -19,6 +19,7 @@ mod owed;
 mod packages;
 mod parents;
 mod paying;
+mod pool;
 mod registry;
 mod removal;
 mod reserve;

@@ -24,6 +24,7 @@ use crate::settings::{LedgerMode, Settings};
 use crate::sql::db::{Db, query_scalar};
 use crate::sql::figures::{self, Figures};
 use crate::sql::notes::{self, Turn, Unsaid};
+use crate::sql::seat::Seat;
 use crate::sql::{self, Sql, Whereabouts, nodes, pages, registry, revocations};
 use crate::touch::Touch;
 
@@ -54,7 +55,10 @@ impl Database {
             let said = "`ledger.mode = \"relaxed\"` is for a server that is alone with its database: several have to be `durable`";
             return Err(Error::new(Kind::Invalid, said));
         }
-        let (db, mut own) = Sql::open(&at).await?;
+        let mut holder = [0; 16];
+        entropy.fill(&mut holder);
+        let seat = Seat::new(holder);
+        let (db, mut own) = Sql::open(&at, &seat).await?;
         if let Some(own) = &mut own
             && settings.embedded
             && !nodes::serve_embedded(own).await?
@@ -89,7 +93,7 @@ impl Database {
         let shared = Shared {
             db,
             queue: Queue::new(settings.queue, settings.ledger, !at.is_file()),
-            touch: own.as_ref().map(|own| Touch::new(own.chain(), settings.node.clone(), known)),
+            touch: own.as_ref().map(|_| Touch::new(seat, settings.node.clone(), known)),
             memory: Memory::new(settings.tokens, settings.accounts),
             reserve: Reserve::beside(at.beside(), if at.is_file() { settings.reserve_bytes } else { 0 }),
             blobs: Blobs::beside(at.beside(), settings.room.clone(), tasks.clone()),
@@ -163,7 +167,6 @@ impl Database {
         let mut reader = self.reader().await?;
         pages::folded(&mut reader, self.chain()).await?;
         drop(reader);
-        self.in_touch()?;
         self.shared.db.works().await
     }
 

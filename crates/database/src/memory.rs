@@ -67,6 +67,8 @@ pub(crate) enum Touches {
     Storages,
     /// The buckets: nothing that is kept here, but what serves them has to know of them.
     Buckets,
+    /// Which credentials of external storages may be handed out again: nothing that is kept here.
+    Pool,
     /// The catalogue.
     Datasets,
     /// Whatever is kept.
@@ -84,6 +86,7 @@ mod touched {
     pub(super) const DATASETS: u8 = 6;
     pub(super) const EVERYTHING: u8 = 7;
     pub(super) const BUCKETS: u8 = 8;
+    pub(super) const POOL: u8 = 9;
 }
 
 impl Touches {
@@ -104,6 +107,7 @@ impl Touches {
             }
             Self::Storages => ids(touched::STORAGES, &[]),
             Self::Buckets => ids(touched::BUCKETS, &[]),
+            Self::Pool => ids(touched::POOL, &[]),
             Self::Datasets => ids(touched::DATASETS, &[]),
             Self::Everything => ids(touched::EVERYTHING, &[]),
         }
@@ -112,8 +116,13 @@ impl Touches {
     /// Whose rights it changes, so that what was decided before is not believed. What is new takes nothing from anybody.
     pub(crate) fn change(&self, changed: &mut Changed) {
         match self {
-            Self::Nothing | Self::Token(_) | Self::Tokens(_) | Self::Parent { .. } | Self::Buckets | Self::Datasets => {
-            }
+            Self::Nothing
+            | Self::Token(_)
+            | Self::Tokens(_)
+            | Self::Parent { .. }
+            | Self::Buckets
+            | Self::Pool
+            | Self::Datasets => {}
             Self::Ended(token) => drop(changed.tokens.insert(*token)),
             Self::Caller(account) => {
                 changed.callers.insert(*account);
@@ -143,6 +152,7 @@ impl Touches {
                 }
                 touched::STORAGES => Self::Storages,
                 touched::BUCKETS => Self::Buckets,
+                touched::POOL => Self::Pool,
                 touched::DATASETS => Self::Datasets,
                 _ => return None,
             })
@@ -170,7 +180,7 @@ impl Memory {
     /// Forgets what a change touched.
     pub(crate) fn forget(&self, touched: Touches) {
         match touched {
-            Touches::Nothing | Touches::Buckets => {}
+            Touches::Nothing | Touches::Buckets | Touches::Pool => {}
             Touches::Token(digest) => {
                 self.known.forget(&digest);
                 self.unknown.forget(&digest);

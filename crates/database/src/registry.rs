@@ -39,6 +39,8 @@ impl Database {
     }
 
     pub(crate) async fn reader(&self) -> Result<Db, Error> {
+        // Nobody waits in vain for a server that is away.
+        self.in_touch()?;
         self.shared.db.reader().await
     }
 }

@@ -105,6 +105,7 @@ impl Database {
                 }
             }
         }
+        self.sweep_pool(now_s.saturating_mul(1000)).await?;
         if self.is_shared() {
             let before_ms = now_s.saturating_mul(1000).saturating_sub(nodes::KEPT_MS);
             self.shared.db.unsaid(Unsaid::Counts, async |db| nodes::forget_changes(db, before_ms).await).await?;
@@ -191,14 +192,17 @@ impl Database {
 
     /// The chain that this node writes.
     pub(crate) fn chain(&self) -> Chain {
-        self.shared.touch.as_ref().map(|touch| touch.chain).unwrap_or_default()
+        self.shared.touch.as_ref().map(|touch| touch.seat.chain()).unwrap_or_default()
     }
 
     /// Every chain, with the page that it goes to at least, and where it begins.
     async fn chains(&self) -> Result<Vec<(Chain, i64, Beginning)>, Error> {
         let mut all = Vec::new();
         for (chain, told) in nodes::chains(&mut self.reader().await?).await? {
-            let began = if chain == self.chain() { self.shared.began.seq } else { 0 };
+            // Another chain's, where this node took a new one since.
+            let began = self.shared.began.seq;
+            // The last number of a chain is none of its pages: the next chain begins behind it.
+            let began = if began > chain.before() && began < chain.beyond() - 1 { began } else { 0 };
             all.push((chain, told.max(began), self.beginning(chain).await?));
         }
         Ok(all)

@@ -5,14 +5,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use valetkey_core::fair::LiveNodes;
 
-use crate::sql::chain::Chain;
+use crate::sql::seat::Seat;
 
 /// What a node knows of its touch with the database.
 #[derive(Debug)]
 pub(crate) struct Touch {
-    /// The chain that it writes.
-    pub(crate) chain: Chain,
+    /// This node, and the chain that it writes.
+    pub(crate) seat: Seat,
     /// Its name, for who looks.
     pub(crate) name: String,
     /// When the database was last asked what was changed, and answered.
@@ -21,18 +22,24 @@ pub(crate) struct Touch {
     pub(crate) asking: tokio::sync::Mutex<()>,
     /// The last change of another node that touched storages or buckets.
     pub(crate) storages: watch::Sender<i64>,
+    /// The last change of another node that may have ended a credential of an external storage.
+    pub(crate) pool: watch::Sender<i64>,
+    /// How many nodes are live.
+    pub(crate) live: LiveNodes,
     /// The last change that what is read from here on is known with.
     pub(crate) as_of: AtomicI64,
 }
 
 impl Touch {
-    pub(crate) fn new(chain: Chain, name: String, known: i64) -> Self {
+    pub(crate) fn new(seat: Seat, name: String, known: i64) -> Self {
         Self {
-            chain,
+            seat,
             name,
             heard: Mutex::new(Instant::now()),
             asking: tokio::sync::Mutex::default(),
             storages: watch::Sender::new(0),
+            pool: watch::Sender::new(0),
+            live: LiveNodes::default(),
             as_of: AtomicI64::new(known),
         }
     }

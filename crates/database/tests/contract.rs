@@ -105,6 +105,12 @@ mod sqlite {
 
     valetkey_testkit::contract!(crate::sqlite::bench);
     valetkey_testkit::parents_contract!(crate::sqlite::keys);
+
+    #[tokio::test]
+    async fn keeps_fetched_credentials() {
+        let (_bench, database) = super::begin(Place::sqlite()).await;
+        valetkey_testkit::contract::pool::what_is_kept_is_there_until_it_is_over_or_removed(&database).await;
+    }
 }
 
 mod postgres {
@@ -120,4 +126,16 @@ mod postgres {
 
     valetkey_testkit::contract!(crate::postgres::bench);
     valetkey_testkit::parents_contract!(crate::postgres::keys);
+
+    #[tokio::test]
+    async fn keeps_fetched_credentials() {
+        let (_bench, database) = super::begin(Place::postgres().await).await;
+        valetkey_testkit::contract::pool::what_is_kept_is_there_until_it_is_over_or_removed(&database).await;
+    }
+
+    #[tokio::test]
+    async fn one_node_fetches() {
+        let (_bench, database) = super::begin(Place::postgres().await).await;
+        valetkey_testkit::contract::pool::one_claims_at_a_time(&database).await;
+    }
 }

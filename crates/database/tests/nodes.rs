@@ -364,6 +364,132 @@ async fn a_node_that_is_gone_leaves_its_chain_to_the_next() {
     assert_eq!(verified.broken_at, Some(u64::try_from(last).unwrap()), "{verified:?}");
 }
 
+async fn vends_again(bench: &Bench, tenant: &Tenant) -> Lease {
+    let began = Instant::now();
+    loop {
+        if let Ok(lease) = bench.open(tenant).await {
+            return lease;
+        }
+        assert!(began.elapsed() < 5 * SECOND, "it vends nothing any more");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The number of the last change, once every node has heard of it.
+async fn settled(cluster: &Cluster) -> i64 {
+    tokio::time::sleep(SECOND + SECOND / 2).await;
+    sqlx::query_scalar("SELECT max(seq) FROM changes").fetch_one(&mut cluster.raw().await).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_lost_its_last_changes_is_gone_on_with() {
+    let mut cluster = Cluster::of(2).await;
+    let tenant = cluster.bench(0).tenant("acme", Metering::Free).await;
+    for beyond in [false, true] {
+        let lease = cluster.bench(1).open(&tenant).await.unwrap();
+        let kept = settled(&cluster).await;
+        let pages: i64 =
+            sqlx::query_scalar("SELECT max(seq) FROM ledger_pages").fetch_one(&mut cluster.raw().await).await.unwrap();
+        for number in 0..3 {
+            let lost = name(&format!("lost-{beyond}-{number}"));
+            cluster.bench(0).registry.create_account(&lost, Metering::Free, cluster.clock.now()).await.unwrap();
+        }
+        cluster.bench(1).open(&tenant).await.unwrap();
+        settled(&cluster).await;
+        // As after a failover: what was written since is not there.
+        let mut raw = cluster.raw().await;
+        for (sql, at) in [
+            ("DELETE FROM changes WHERE seq > $1", kept),
+            ("DELETE FROM ledger_pages WHERE seq > $1", pages),
+            ("UPDATE nodes SET head = 0 WHERE $1 > 0", 1),
+        ] {
+            sqlx::query(sql).bind(at).execute(&mut raw).await.unwrap();
+        }
+        if beyond {
+            // A node that starts now counts on from there.
+            cluster.join(9, Staleness::default()).await;
+            for number in 0..6 {
+                let account = name(&format!("new-{number}"));
+                cluster.bench(2).registry.create_account(&account, Metering::Free, cluster.clock.now()).await.unwrap();
+            }
+            cluster
+                .bench(2)
+                .registry
+                .revoke(Revocation::Lease(lease.id), by(&tenant, cluster.clock.now()))
+                .await
+                .unwrap();
+        }
+        for node in 0..2 {
+            vends_again(cluster.bench(node), &tenant).await;
+        }
+        if !beyond {
+            let end = Revocation::Lease(lease.id);
+            cluster.bench(0).registry.revoke(end, by(&tenant, cluster.clock.now())).await.unwrap();
+        }
+        let began = Instant::now();
+        while !cluster.nodes.iter().all(|(_, bench)| bench.is_revoked(&lease)) {
+            assert!(began.elapsed() < 3 * SECOND, "what another node ended is not heard of");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_chain_was_taken_takes_another() {
+    /// The lock of the second chain.
+    const SECOND_CHAIN: i64 = 0x76_6b_00_00_02;
+    let cluster = Cluster::of(2).await;
+    let tenant = cluster.bench(0).tenant("acme", Metering::Free).await;
+    cluster.bench(1).open(&tenant).await.unwrap();
+    // Its session is ended, and before it is back another has the chain.
+    let mut raw = cluster.raw().await;
+    let (high, low) = (SECOND_CHAIN >> 32, SECOND_CHAIN & 0xffff_ffff);
+    sqlx::query("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = $1::bigint::oid AND objid = $2::bigint::oid AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+        .bind(high)
+        .bind(low)
+        .execute(&mut raw)
+        .await
+        .unwrap();
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(SECOND_CHAIN).execute(&mut raw).await.unwrap();
+    sqlx::query("UPDATE nodes SET holder = '\\x01' WHERE chain = 2").execute(&mut raw).await.unwrap();
+    let refused = cluster.bench(1).open(&tenant).await.unwrap_err();
+    assert_eq!((refused.kind(), refused.retry_after_secs()), (Kind::Unavailable, Some(1)), "{refused:?}");
+    vends_again(cluster.bench(1), &tenant).await;
+    let began = Instant::now();
+    loop {
+        let sql = "SELECT chain FROM nodes WHERE name = 'node 1' ORDER BY chain";
+        let chains: Vec<i64> = sqlx::query_scalar(sql).fetch_all(&mut raw).await.unwrap();
+        if chains.contains(&3) {
+            break;
+        }
+        assert!(began.elapsed() < 3 * SECOND, "{chains:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let pages: Vec<i64> =
+        sqlx::query_scalar("SELECT count(*) FROM ledger_pages WHERE opens > 0 GROUP BY seq >> 40 ORDER BY seq >> 40")
+            .fetch_all(&mut raw)
+            .await
+            .unwrap();
+    assert_eq!(pages, [1, 1], "one on its first chain, one on its new one");
+    cluster.bench(1).registry.create_account(&name("more"), Metering::Free, cluster.clock.now()).await.unwrap();
+    assert_eq!(cluster.verify().await.leases, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_know_how_many_they_are_and_when_credentials_leave_the_pool() {
+    use valetkey_core::id::StorageId;
+    use valetkey_core::nouns::pool::Pool as _;
+    let cluster = Cluster::of(3).await;
+    let began = Instant::now();
+    while !cluster.nodes.iter().all(|(database, _)| database.live_nodes().count() == 3) {
+        assert!(began.elapsed() < 3 * SECOND);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut told = cluster.nodes[2].0.pool_elsewhere().unwrap();
+    cluster.nodes[0].0.remove(StorageId::from_bytes([1; 16]), &["a key".into()]).await.unwrap();
+    tokio::time::timeout(SECOND, told.changed()).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn what_cannot_be_used_is_refused_in_words_that_help() {
     let folder = tempfile::tempdir().unwrap();
@@ -394,16 +520,12 @@ async fn what_cannot_be_used_is_refused_in_words_that_help() {
     let nobody = refused("postgres://me:hunter2@127.0.0.1:1/c", Settings::default()).await;
     assert_eq!(nobody.kind(), Kind::Unavailable);
     assert!(nobody.message().contains("postgres://me@127.0.0.1:1/c") && !format!("{nobody:?}").contains("hunter2"));
-    for (setting, words) in
-        [("synchronous_commit = off", "synchronous_commit"), ("default_transaction_read_only = on", "read-only")]
-    {
-        let mut db = PgConnection::connect(&own).await.unwrap();
-        let database: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut db).await.unwrap();
-        let set = format!("ALTER DATABASE \"{database}\" SET {setting}");
-        sqlx::query(AssertSqlSafe(set)).execute(&mut db).await.unwrap();
-        let error = refused(&own, Settings::default()).await;
-        assert!(error.message().contains(words), "{setting}: {error:?}");
-        let reset = format!("SET default_transaction_read_only = off; ALTER DATABASE \"{database}\" RESET ALL");
-        sqlx::raw_sql(AssertSqlSafe(reset)).execute(&mut db).await.unwrap();
-    }
+    let mut db = PgConnection::connect(&own).await.unwrap();
+    let database: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut db).await.unwrap();
+    let set = format!("ALTER DATABASE \"{database}\" SET default_transaction_read_only = on");
+    sqlx::query(AssertSqlSafe(set)).execute(&mut db).await.unwrap();
+    let error = refused(&own, Settings::default()).await;
+    assert!(error.message().contains("read-only"), "{error:?}");
+    let reset = format!("SET default_transaction_read_only = off; ALTER DATABASE \"{database}\" RESET ALL");
+    sqlx::raw_sql(AssertSqlSafe(reset)).execute(&mut db).await.unwrap();
 }

@@ -181,7 +181,7 @@ impl Fetchers {
             upstream,
             least,
             sharing: external.sharing,
-            budget: Arc::new(Budget::new(external.quota)),
+            budget: Arc::new(Budget::new(external.quota, self.world.nodes.clone())),
         })
     }
 
@@ -222,6 +222,7 @@ mod tests {
             machine_identity_hosts: Trusted::parse(trusted.iter().copied()).unwrap(),
             clock: Arc::new(FixedClock::default()),
             entropy,
+            nodes: valetkey_core::fair::LiveNodes::default(),
         })
     }
 

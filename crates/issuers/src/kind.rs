@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
+use valetkey_core::fair::LiveNodes;
 use valetkey_core::hosts::Trusted;
 use valetkey_core::nouns::provider::{Hints, MAX_BYTES, of_settings};
 use valetkey_core::nouns::vault::Vault;
@@ -52,6 +53,8 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Who else asks the same storages.
+    pub nodes: LiveNodes,
 }
 
 /// What of the process a chain of credentials may see: the environment as it was when the process started.

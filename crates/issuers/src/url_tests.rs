@@ -43,6 +43,7 @@ fn issuers(secrets: &str) -> (Issuers, Storage, Timestamp) {
         machine_identity_hosts: valetkey_core::hosts::Trusted::parse([]).unwrap(),
         clock: clock.clone(),
         entropy: entropy.clone(),
+        nodes: valetkey_core::fair::LiveNodes::default(),
     }));
     let name = Name::parse(NAME).unwrap();
     let sealed = Vault::new(keyring.clone(), entropy.clone()).seal(&name, &Secret::new(secrets.to_owned())).unwrap();
@@ -65,7 +66,7 @@ fn issuers(secrets: &str) -> (Issuers, Storage, Timestamp) {
         })),
     };
     let tasks = tokio_util::task::TaskTracker::new();
-    let cache = Cache::new(cache::Settings::default(), Arc::new(Nobody), clock.clone(), entropy.clone(), tasks);
+    let cache = Cache::new(cache::Settings::default(), Arc::new(Nobody), clock.clone(), entropy.clone(), tasks, None);
     (Issuers::new(Embedded::new(keyring, entropy), fetchers, cache), storage, clock.now())
 }
 

@@ -7,6 +7,7 @@ pub mod configure;
 pub mod dataset;
 pub mod package;
 pub mod parent;
+pub mod pool;
 pub mod provider;
 pub mod registry;
 pub mod removal;

@@ -101,7 +101,10 @@ pub trait StorageAdmin: Send + Sync {
     fn can_express(&self, storage: &Storage, scope: &Scope) -> Result<(), Error>;
 
     /// Does not hand out again what the store calls by these names: what they were handed out with was ended.
-    fn forget(&self, storage: StorageId, key_ids: &[Box<str>]);
+    ///
+    /// # Errors
+    /// `Unavailable`: what other nodes hand out is not known.
+    async fn forget(&self, storage: StorageId, key_ids: &[Box<str>]) -> Result<(), Error>;
 
     /// Ends, at the store, every credential that was fetched up to now, where there is a way.
     ///

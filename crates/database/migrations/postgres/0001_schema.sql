@@ -388,12 +388,27 @@ CREATE TABLE changes (
     touched BYTEA NOT NULL
 );
 
--- Who is there, by the row of its chain, and the last page that it told of.
+-- Credentials of external storages, sealed, and who fetches the next of a key.
+CREATE TABLE pooled_credentials (
+    key BYTEA PRIMARY KEY,
+    version BIGINT NOT NULL DEFAULT 0,
+    claimant BYTEA,
+    claimed_until_ms BIGINT NOT NULL DEFAULT 0,
+    storage BYTEA,
+    key_id TEXT COLLATE "C",
+    sealed BYTEA,
+    ends_ms BIGINT NOT NULL DEFAULT 0
+);
+CREATE INDEX pooled_credentials_by_key_id ON pooled_credentials (storage, key_id);
+CREATE INDEX pooled_credentials_by_end ON pooled_credentials (ends_ms);
+
+-- Who writes each chain, by the chain's row; when it was seen, and the last page that it told of.
 CREATE TABLE nodes (
     chain BIGINT PRIMARY KEY,
     name TEXT COLLATE "C" NOT NULL,
     seen_ms BIGINT NOT NULL,
-    head BIGINT NOT NULL
+    head BIGINT NOT NULL,
+    holder BYTEA NOT NULL
 );
 
 -- The change that a revocation was made with.

@@ -23,6 +23,7 @@ use crate::ledger::group::{Group, Outcome};
 use crate::ledger::overtaken::{Changed, LeftOut, Overtaken};
 use crate::settings::LedgerMode;
 use crate::sql::entry::{self, Asker, Entry, LongScope, Opened, ScopeBytes, Voided};
+use crate::sql::nodes::Turn;
 use crate::sql::pages::Page;
 
 /// An account without credits here is asked about so often: a flood of its refusals must not become one of queries.
@@ -405,11 +406,11 @@ impl Queue {
         self.state().known
     }
 
-    /// This node made a change, the first after those that are known.
-    pub(crate) fn changed(&self, number: i64) {
+    /// This node made a change, which is known if the one before it is.
+    pub(crate) fn changed(&self, turn: Turn) {
         let mut state = self.state();
-        if state.known + 1 == number {
-            state.known = number;
+        if state.known == turn.before {
+            state.known = turn.number;
         }
     }
 

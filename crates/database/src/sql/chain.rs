@@ -18,6 +18,10 @@ impl Chain {
         Self(number)
     }
 
+    pub(crate) const fn number(self) -> i64 {
+        self.0
+    }
+
     /// What its rows are found by.
     pub(crate) const fn row(self) -> i64 {
         self.0 + 1

@@ -13,14 +13,15 @@ use sqlx::{
 };
 
 use crate::sql::chain::Chain;
+use crate::sql::seat::{Seat, heard};
 
 /// One connection.
 pub(crate) struct Db {
     pub(super) link: Link,
+    /// Whose it is, where there are several nodes.
+    pub(super) seat: Option<Seat>,
     /// Rows that were changed with it so far.
     changed: u64,
-    /// The chain that it writes.
-    chain: Chain,
 }
 
 pub(super) enum Link {
@@ -53,17 +54,27 @@ impl std::fmt::Debug for Db {
 
 impl Db {
     pub(super) fn new(link: Link) -> Self {
-        Self { link, changed: 0, chain: Chain::default() }
+        Self { link, changed: 0, seat: None }
     }
 
-    /// Has it write a chain.
-    pub(super) fn with_chain(self, chain: Chain) -> Self {
-        Self { chain, ..self }
+    /// Makes it one of a node.
+    pub(super) fn with_seat(self, seat: Seat) -> Self {
+        self.of(Some(seat))
+    }
+
+    /// The same, where there are nodes.
+    pub(super) fn of(self, seat: Option<Seat>) -> Self {
+        Self { seat, ..self }
     }
 
     /// The chain that it writes.
     pub(crate) fn chain(&self) -> Chain {
-        self.chain
+        self.seat.as_ref().map(Seat::chain).unwrap_or_default()
+    }
+
+    /// The name of the node whose connection it is; of one that only reads, none.
+    pub(crate) fn holder(&self) -> Vec<u8> {
+        self.seat.as_ref().map(Seat::holder).unwrap_or_default()
     }
 
     /// Whether this is Postgres: where its SQL is another.
@@ -88,7 +99,7 @@ impl Db {
     pub(crate) async fn end_view(self) -> Result<(), sqlx::Error> {
         match self.link {
             Link::Sqlite(Held::View(view)) => view.commit().await,
-            Link::Postgres(Held::View(view)) => view.commit().await,
+            Link::Postgres(Held::View(view)) => heard(self.seat.as_ref(), view.commit()).await,
             Link::Sqlite(_) | Link::Postgres(_) => Ok(()),
         }
     }
@@ -349,14 +360,15 @@ impl Query {
     pub(crate) async fn execute(self, db: &mut Db) -> Result<Done, sqlx::Error> {
         let Self { sql, values } = self;
         let changes = changes(&sql);
-        let rows = match &mut db.link {
+        let Db { link, seat, .. } = &mut *db;
+        let rows = match link {
             Link::Sqlite(held) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql), for_sqlite(values)?);
                 query.execute(held.get()).await?.rows_affected()
             }
             Link::Postgres(held) => {
                 let query = sqlx::query_with(AssertSqlSafe(numbered(&sql)), for_postgres(values)?);
-                query.execute(held.get()).await?.rows_affected()
+                heard(seat.as_ref(), query.execute(held.get())).await?.rows_affected()
             }
         };
         if changes {
@@ -369,14 +381,15 @@ impl Query {
     pub(crate) async fn fetch_all(self, db: &mut Db) -> Result<Vec<Row>, sqlx::Error> {
         let Self { sql, values } = self;
         let changes = changes(&sql);
-        let rows: Vec<Row> = match &mut db.link {
+        let Db { link, seat, .. } = &mut *db;
+        let rows: Vec<Row> = match link {
             Link::Sqlite(held) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql), for_sqlite(values)?);
                 query.fetch_all(held.get()).await?.into_iter().map(Row::Sqlite).collect()
             }
             Link::Postgres(held) => {
                 let query = sqlx::query_with(AssertSqlSafe(numbered(&sql)), for_postgres(values)?);
-                query.fetch_all(held.get()).await?.into_iter().map(Row::Postgres).collect()
+                heard(seat.as_ref(), query.fetch_all(held.get())).await?.into_iter().map(Row::Postgres).collect()
             }
         };
         if changes {
@@ -389,14 +402,15 @@ impl Query {
     pub(crate) async fn fetch_optional(self, db: &mut Db) -> Result<Option<Row>, sqlx::Error> {
         let Self { sql, values } = self;
         let changes = changes(&sql);
-        let row = match &mut db.link {
+        let Db { link, seat, .. } = &mut *db;
+        let row = match link {
             Link::Sqlite(held) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql), for_sqlite(values)?);
                 query.fetch_optional(held.get()).await?.map(Row::Sqlite)
             }
             Link::Postgres(held) => {
                 let query = sqlx::query_with(AssertSqlSafe(numbered(&sql)), for_postgres(values)?);
-                query.fetch_optional(held.get()).await?.map(Row::Postgres)
+                heard(seat.as_ref(), query.fetch_optional(held.get())).await?.map(Row::Postgres)
             }
         };
         if changes && row.is_some() {
@@ -437,7 +451,8 @@ impl<T> Rows<T> {
     pub(crate) async fn for_each(self, db: &mut Db, mut each: impl FnMut(T)) -> Result<(), sqlx::Error> {
         use futures::TryStreamExt as _;
         let Query { sql, values } = self.query;
-        match &mut db.link {
+        let Db { link, seat, .. } = db;
+        match link {
             Link::Sqlite(held) => {
                 let query = sqlx::query_with(AssertSqlSafe(sql), for_sqlite(values)?);
                 let mut rows = query.fetch(held.get());
@@ -448,7 +463,7 @@ impl<T> Rows<T> {
             Link::Postgres(held) => {
                 let query = sqlx::query_with(AssertSqlSafe(numbered(&sql)), for_postgres(values)?);
                 let mut rows = query.fetch(held.get());
-                while let Some(row) = rows.try_next().await? {
+                while let Some(row) = heard(seat.as_ref(), rows.try_next()).await? {
                     each((self.read)(&Row::Postgres(row))?);
                 }
             }

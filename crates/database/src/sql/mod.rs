@@ -21,12 +21,14 @@ pub(crate) mod notes;
 pub(crate) mod packages;
 pub(crate) mod pages;
 pub(crate) mod parents;
+pub(crate) mod pool;
 pub(crate) mod postgres;
 pub(crate) mod registry;
 pub(crate) mod removal;
 pub(crate) mod revocations;
 pub(crate) mod ring;
 pub(crate) mod rows;
+pub(crate) mod seat;
 pub(crate) mod shares;
 pub(crate) mod sqlite;
 pub(crate) mod sweep;
@@ -47,12 +49,12 @@ use sqlx_core::transaction::TransactionManager as _;
 use valetkey_core::{Error, Kind};
 use valetkey_sql::Writer;
 
-use crate::sql::chain::Chain;
 use crate::sql::db::{Db, Held, Link};
 use crate::sql::holdings::refused;
 use crate::sql::notes::Turn;
 use crate::sql::pages::Head;
 use crate::sql::postgres::Server;
+use crate::sql::seat::{Seat, heard};
 
 /// Which database it is.
 #[derive(Clone, Debug)]
@@ -72,7 +74,8 @@ impl Whereabouts {
         }
     }
 
-    pub(crate) fn is_file(&self) -> bool {
+    /// Whether it is a file of SQLite.
+    pub fn is_file(&self) -> bool {
         matches!(self, Self::File(_))
     }
 }
@@ -109,6 +112,8 @@ pub(crate) struct Sql {
     writer: Writer<Db>,
     readers: Readers,
     server: Option<Box<Server>>,
+    /// This node, where there are several.
+    seat: Option<Seat>,
     /// The ledger's last page. Changed by who has the turn.
     head: Mutex<Head>,
 }
@@ -122,17 +127,18 @@ enum Readers {
 impl Sql {
     /// Opens a database, making it or bringing its schema up to date where needed. At a server, also the connection by which this node
     /// has its chain.
-    pub(crate) async fn open(at: &Whereabouts) -> Result<(Self, Option<Db>), Error> {
+    pub(crate) async fn open(at: &Whereabouts, seat: &Seat) -> Result<(Self, Option<Db>), Error> {
         Ok(match at {
             Whereabouts::File(path) => {
                 let (writer, readers) = (sqlite::writer(path).await?, Readers::Sqlite(sqlite::readers(path).await?));
-                (Self { writer, readers, server: None, head: Mutex::default() }, None)
+                (Self { writer, readers, server: None, seat: None, head: Mutex::default() }, None)
             }
             Whereabouts::Server(server) => {
-                let own = postgres::node(server).await?;
-                let writer = postgres::writer(server, own.chain()).await?;
+                let own = postgres::node(server, seat).await?;
+                let writer = postgres::writer(server, seat).await?;
                 let readers = Readers::Postgres(postgres::readers(server).await?);
-                (Self { writer, readers, server: Some(server.clone()), head: Mutex::default() }, Some(own))
+                let (server, seat) = (Some(server.clone()), Some(seat.clone()));
+                (Self { writer, readers, server, seat, head: Mutex::default() }, Some(own))
             }
         })
     }
@@ -143,10 +149,10 @@ impl Sql {
         postgres::listener(server).await
     }
 
-    /// One more connection to the server.
-    pub(crate) async fn another(&self) -> Result<Db, Error> {
+    /// One more connection to the server, of this node.
+    pub(crate) async fn another(&self, seat: &Seat) -> Result<Db, Error> {
         let server = self.server.as_deref().ok_or_else(|| Error::internal("no server to connect to"))?;
-        postgres::connection(server).await
+        Ok(postgres::connection(server).await?.with_seat(seat.clone()))
     }
 
     /// The last page that is known.
@@ -170,7 +176,7 @@ impl Sql {
             Readers::Sqlite(pool) => Link::Sqlite(Held::Pooled(pool.acquire().await.map_err(failed)?)),
             Readers::Postgres(pool) => Link::Postgres(Held::Pooled(pool.acquire().await.map_err(failed)?)),
         };
-        Ok(Db::new(link))
+        Ok(Db::new(link).of(self.seat.clone()))
     }
 
     /// One that sees the database as it is now, whatever is written meanwhile.
@@ -179,10 +185,10 @@ impl Sql {
             Readers::Sqlite(pool) => Link::Sqlite(Held::View(pool.begin().await.map_err(failed)?)),
             Readers::Postgres(pool) => {
                 let view = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-                Link::Postgres(Held::View(view.await.map_err(failed)?))
+                Link::Postgres(Held::View(heard(self.seat.as_ref(), view).await.map_err(failed)?))
             }
         };
-        Ok(Db::new(link))
+        Ok(Db::new(link).of(self.seat.clone()))
     }
 
     /// Closes the connections.
@@ -216,7 +222,7 @@ pub(crate) async fn migrate(at: &Whereabouts) -> Result<(), Error> {
 /// How the connection that writes is opened again.
 pub(crate) enum Options {
     Sqlite(Box<sqlx::sqlite::SqliteConnectOptions>),
-    Postgres(Box<sqlx::postgres::PgConnectOptions>, Chain),
+    Postgres(Box<sqlx::postgres::PgConnectOptions>, Seat),
 }
 
 /// SECURITY: those of Postgres show the password.
@@ -224,7 +230,7 @@ impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Sqlite(options) => options.fmt(f),
-            Self::Postgres(_, chain) => f.debug_tuple("Postgres").field(chain).finish(),
+            Self::Postgres(_, seat) => f.debug_tuple("Postgres").field(&seat.chain()).finish(),
         }
     }
 }
@@ -237,30 +243,34 @@ impl valetkey_sql::Connection for Db {
     async fn connect(options: &Options) -> Result<Self, sqlx::Error> {
         Ok(match options {
             Options::Sqlite(options) => Self::new(Link::Sqlite(Held::Own(options.connect().await?))),
-            Options::Postgres(options, chain) => {
-                Self::new(Link::Postgres(Held::Own(options.connect().await?))).with_chain(*chain)
+            Options::Postgres(options, seat) => {
+                Self::new(Link::Postgres(Held::Own(heard(Some(seat), options.connect()).await?)))
+                    .with_seat(seat.clone())
             }
         })
     }
 
     async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        match &mut self.link {
+        let Self { link, seat, .. } = self;
+        match link {
             Link::Sqlite(held) => Of::<sqlx::Sqlite>::begin(held.get(), Some("BEGIN IMMEDIATE".into_sql_str())).await,
-            Link::Postgres(held) => Of::<sqlx::Postgres>::begin(held.get(), None).await,
+            Link::Postgres(held) => heard(seat.as_ref(), Of::<sqlx::Postgres>::begin(held.get(), None)).await,
         }
     }
 
     async fn commit(&mut self) -> Result<(), sqlx::Error> {
-        match &mut self.link {
+        let Self { link, seat, .. } = self;
+        match link {
             Link::Sqlite(held) => Of::<sqlx::Sqlite>::commit(held.get()).await,
-            Link::Postgres(held) => Of::<sqlx::Postgres>::commit(held.get()).await,
+            Link::Postgres(held) => heard(seat.as_ref(), Of::<sqlx::Postgres>::commit(held.get())).await,
         }
     }
 
     async fn rollback(&mut self) -> Result<(), sqlx::Error> {
-        match &mut self.link {
+        let Self { link, seat, .. } = self;
+        match link {
             Link::Sqlite(held) => Of::<sqlx::Sqlite>::rollback(held.get()).await,
-            Link::Postgres(held) => Of::<sqlx::Postgres>::rollback(held.get()).await,
+            Link::Postgres(held) => heard(seat.as_ref(), Of::<sqlx::Postgres>::rollback(held.get())).await,
         }
     }
 
@@ -282,7 +292,7 @@ impl valetkey_sql::Connection for Db {
     async fn close(self) -> Result<(), sqlx::Error> {
         match self.link {
             Link::Sqlite(Held::Own(own)) => sqlx::Connection::close(own).await,
-            Link::Postgres(Held::Own(own)) => sqlx::Connection::close(own).await,
+            Link::Postgres(Held::Own(own)) => heard(self.seat.as_ref(), sqlx::Connection::close(own)).await,
             Link::Sqlite(_) | Link::Postgres(_) => Ok(()),
         }
     }

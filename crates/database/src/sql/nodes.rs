@@ -4,7 +4,8 @@
 //! So a page was written either before the change, and the change finds its leases; or after it, and then the node knows that
 //! something was changed before its leases count as opened.
 
-use valetkey_core::Error;
+use valetkey_core::{Error, Kind};
+use valetkey_sql::Connection as _;
 
 use crate::sql::chain::Chain;
 use crate::sql::db::{Db, query, query_as, query_scalar};
@@ -29,35 +30,63 @@ pub(crate) const KEPT_MS: i64 = 3_600_000;
 /// A change of the registry that is being made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Turn {
-    /// Its number: they are counted.
+    /// Its number. Each is higher than the one before by chance: a database that lost some, and counted on, is known by it.
     pub(crate) number: i64,
+    /// The number of the change before.
+    pub(crate) before: i64,
     /// The latest instant at which any node opened a lease.
     pub(crate) newest_ms: i64,
 }
 
 /// Waits until no node writes a page or changes anything, and has it stay so until the transaction ends.
 pub(crate) async fn exclude(db: &mut Db) -> Result<Turn, Error> {
-    // First the index, which takes longer: meanwhile pages are written.
-    lock(db, INDEX).await?;
-    lock(db, LEDGER).await?;
-    let (number, newest_ms): (i64, Option<i64>) =
-        query_as("SELECT coalesce(max(seq), 0) + 1, (SELECT max(last_ms) FROM ledger_pages) FROM changes")
-            .fetch_one(&mut *db)
-            .await
-            .map_err(failed)?;
+    exclude_all(db).await?;
+    let (before, chance, newest_ms, holds): (i64, i64, Option<i64>, i64) = query_as(
+        "SELECT coalesce(max(seq), 0), CAST(floor(random() * 1000000) AS BIGINT), (SELECT max(last_ms) FROM ledger_pages),
+             (SELECT count(*) FROM nodes WHERE chain = ? AND holder = ?) FROM changes",
+    )
+    .bind(db.chain().row())
+    .bind(db.holder())
+    .fetch_one(&mut *db)
+    .await
+    .map_err(failed)?;
+    if holds == 0 {
+        return Err(lost());
+    }
+    let number = before + 1 + chance;
     // Revocations that are written from here on have it as theirs.
     query("SELECT set_config('valetkey.change', ?, true)")
         .bind(number.to_string())
         .execute(db)
         .await
         .map_err(failed)?;
-    Ok(Turn { number, newest_ms: newest_ms.unwrap_or(0) })
+    Ok(Turn { number, before, newest_ms: newest_ms.unwrap_or(0) })
+}
+
+async fn exclude_all(db: &mut Db) -> Result<(), Error> {
+    // First the index, which takes longer: meanwhile pages are written.
+    lock(db, INDEX).await?;
+    lock(db, LEDGER).await
+}
+
+/// Another node took this one's chain while this one was cut off.
+fn lost() -> Error {
+    Error::new(Kind::Unavailable, "another server took this server's place in the ledger; it takes a new one")
+        .retry_after(1)
 }
 
 /// Has no change made until the transaction ends. Says which was the last.
 pub(crate) async fn share(db: &mut Db) -> Result<i64, Error> {
     query("SELECT pg_advisory_xact_lock_shared(?)").bind(LEDGER).execute(&mut *db).await.map_err(failed)?;
-    last_change(db).await
+    let (last, holds): (i64, i64) = query_as(
+        "SELECT coalesce(max(seq), 0), (SELECT count(*) FROM nodes WHERE chain = ? AND holder = ?) FROM changes",
+    )
+    .bind(db.chain().row())
+    .bind(db.holder())
+    .fetch_one(db)
+    .await
+    .map_err(failed)?;
+    if holds == 0 { Err(lost()) } else { Ok(last) }
 }
 
 /// The number of the last change.
@@ -99,9 +128,9 @@ pub(crate) async fn tell(db: &mut Db, turn: Turn, at_ms: i64, touched: Vec<u8>) 
 /// What was changed since a change.
 #[derive(Debug)]
 pub(crate) struct Since {
-    /// The last change.
+    /// The last change. One before what was known: the database lost some.
     pub(crate) last: i64,
-    /// Which node made each, and what it touched; nothing where some of them are not kept any more.
+    /// Which node made each, and what it touched; nothing where some of them are not kept any more, or the one that was known is not there.
     pub(crate) touched: Option<Vec<(Chain, Vec<u8>)>>,
     /// What was ended.
     pub(crate) ends: Vec<End>,
@@ -109,13 +138,20 @@ pub(crate) struct Since {
 
 /// What was changed since a change, in one view.
 pub(crate) async fn since(view: &mut Db, known: i64, now_ms: i64) -> Result<Since, Error> {
-    let found: Vec<(i64, i64, Vec<u8>)> = query_as("SELECT seq, node, touched FROM changes WHERE seq > ? ORDER BY seq")
-        .bind(known)
-        .fetch_all(&mut *view)
-        .await
-        .map_err(failed)?;
-    let last = found.last().map_or(known, |(seq, ..)| *seq);
-    let whole = found.first().is_none_or(|(seq, ..)| *seq == known + 1);
+    let found: Vec<(i64, i64, Vec<u8>)> =
+        query_as("SELECT seq, node, touched FROM changes WHERE seq >= ? ORDER BY seq")
+            .bind(known)
+            .fetch_all(&mut *view)
+            .await
+            .map_err(failed)?;
+    let whole = match found.first() {
+        Some((seq, ..)) => *seq == known,
+        None => known == 0,
+    };
+    let last = match found.last() {
+        Some((seq, ..)) => *seq,
+        None => last_change(&mut *view).await?,
+    };
     let ends: Vec<(i64, Vec<u8>, i64, i64)> = query_as(
         "SELECT kind, target, at_ms, keep_until_ms FROM revocations WHERE (change > ?1 OR ?2 = 0) AND keep_until_ms > ?3",
     )
@@ -129,7 +165,8 @@ pub(crate) async fn since(view: &mut Db, known: i64, now_ms: i64) -> Result<Sinc
         Ok(End { target: Target::read(kind, &target)?, at_ms, keep_until_ms })
     };
     let ends = ends.into_iter().map(end).collect::<Result<_, Error>>()?;
-    let touched = whole.then(|| found.into_iter().map(|(_, row, touched)| (Chain::of_row(row), touched)).collect());
+    let since = found.into_iter().filter(|(seq, ..)| *seq > known);
+    let touched = whole.then(|| since.map(|(_, row, touched)| (Chain::of_row(row), touched)).collect());
     Ok(Since { last, touched, ends })
 }
 
@@ -143,14 +180,39 @@ pub(crate) async fn forget_changes(db: &mut Db, before_ms: i64) -> Result<u64, E
         .map_err(failed)
 }
 
-/// Takes a chain that has no node, for as long as this connection lives.
-pub(crate) async fn take_chain(db: &mut Db) -> Result<Option<Chain>, Error> {
+/// Takes a chain that has no node, for as long as this connection lives, and says whose it is now. What another node wrote on it is written
+/// by then, and it writes no more.
+pub(crate) async fn take_chain(db: &mut Db) -> Result<Chain, Error> {
     for number in 0..Chain::MOST {
-        if hold_chain(db, Chain::new(number)).await? {
-            return Ok(Some(Chain::new(number)));
+        let chain = Chain::new(number);
+        if hold_chain(db, chain).await? {
+            db.begin().await.map_err(failed)?;
+            claim(db, chain).await?;
+            db.commit().await.map_err(failed)?;
+            return Ok(chain);
         }
     }
-    Ok(None)
+    Err(Error::new(Kind::Unavailable, format!("the database has {} nodes already", Chain::MOST)))
+}
+
+async fn claim(db: &mut Db, chain: Chain) -> Result<(), Error> {
+    exclude_all(db).await?;
+    query("INSERT INTO ledger_folded (one, seq) VALUES (?, ?) ON CONFLICT DO NOTHING")
+        .bind(chain.row())
+        .bind(chain.before())
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
+    query(
+        "INSERT INTO nodes (chain, name, seen_ms, head, holder) VALUES (?, '', 0, 0, ?)
+         ON CONFLICT (chain) DO UPDATE SET holder = excluded.holder",
+    )
+    .bind(chain.row())
+    .bind(db.holder())
+    .execute(db)
+    .await
+    .map(drop)
+    .map_err(failed)
 }
 
 /// Is the one node that serves the objects of its own disk, for as long as this connection lives; `false` where another is.
@@ -159,23 +221,11 @@ pub(crate) async fn serve_embedded(db: &mut Db) -> Result<bool, Error> {
     Ok(had == 1)
 }
 
-/// Takes this chain, unless another node has it.
+/// Holds a chain for as long as this connection lives; `false` where another connection does.
 pub(crate) async fn hold_chain(db: &mut Db, chain: Chain) -> Result<bool, Error> {
-    let had: i64 = query_scalar("SELECT pg_try_advisory_lock(?)")
-        .bind(NODES + chain.row())
-        .fetch_one(&mut *db)
-        .await
-        .map_err(failed)?;
-    if had == 0 {
-        return Ok(false);
-    }
-    query("INSERT INTO ledger_folded (one, seq) VALUES (?, ?) ON CONFLICT DO NOTHING")
-        .bind(chain.row())
-        .bind(chain.before())
-        .execute(db)
-        .await
-        .map_err(failed)?;
-    Ok(true)
+    let had: i64 =
+        query_scalar("SELECT pg_try_advisory_lock(?)").bind(NODES + chain.row()).fetch_one(db).await.map_err(failed)?;
+    Ok(had == 1)
 }
 
 /// A node, as it last told of itself.
@@ -185,24 +235,31 @@ pub(crate) struct Seen {
     pub(crate) server_ms: i64,
     /// The last change.
     pub(crate) change: i64,
+    /// How many nodes are live, this one included.
+    pub(crate) live: i64,
 }
 
-/// Says that this node is there, and how far its chain goes.
-pub(crate) async fn seen(db: &mut Db, chain: Chain, name: &str, now_ms: i64, head: i64) -> Result<Seen, Error> {
-    let (server_ms, change): (i64, i64) = query_as(
-        "INSERT INTO nodes AS n (chain, name, seen_ms, head) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (chain) DO UPDATE SET name = excluded.name, seen_ms = excluded.seen_ms,
-             head = CASE WHEN n.head > excluded.head THEN n.head ELSE excluded.head END
-         RETURNING CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT), (SELECT coalesce(max(seq), 0) FROM changes)",
+/// A node that told of itself within so long is live: it does so each second, and clocks differ by a little.
+const LIVE_MS: i64 = 10_000;
+
+/// Says that this node is there, and how far its chain goes; nothing where the chain is not its own any more.
+pub(crate) async fn seen(db: &mut Db, name: &str, now_ms: i64, head: i64) -> Result<Option<Seen>, Error> {
+    let found: Option<(i64, i64, i64)> = query_as(
+        "UPDATE nodes SET name = ?2, seen_ms = ?3, head = CASE WHEN head > ?4 THEN head ELSE ?4 END
+         WHERE chain = ?1 AND holder = ?6
+         RETURNING CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT), (SELECT coalesce(max(seq), 0) FROM changes),
+             (SELECT count(*) + 1 FROM nodes WHERE chain <> ?1 AND seen_ms > ?5)",
     )
-    .bind(chain.row())
+    .bind(db.chain().row())
     .bind(name.to_owned())
     .bind(now_ms)
     .bind(head)
-    .fetch_one(db)
+    .bind(now_ms.saturating_sub(LIVE_MS))
+    .bind(db.holder())
+    .fetch_optional(db)
     .await
     .map_err(failed)?;
-    Ok(Seen { server_ms, change })
+    Ok(found.map(|(server_ms, change, live)| Seen { server_ms, change, live }))
 }
 
 /// The chains there are, each with the page that it goes to at least.

@@ -30,6 +30,8 @@ pub(crate) enum Unsaid {
     Counts,
     /// Packages and their blobs: what an account keeps, like its objects.
     Packages,
+    /// Credentials of external storages, which leases tell of.
+    Pool,
     /// The index of the pages.
     Index,
     /// What is over is removed.
@@ -73,7 +75,7 @@ impl<'a> Turn<'a> {
         let alone = async |db: &mut Db| {
             if db.is_postgres() {
                 match why {
-                    Unsaid::Counts | Unsaid::Packages | Unsaid::Index => {}
+                    Unsaid::Counts | Unsaid::Packages | Unsaid::Pool | Unsaid::Index => {}
                     Unsaid::Retention => nodes::index(db).await?,
                     Unsaid::Seals | Unsaid::Settings => drop(nodes::exclude(db).await?),
                 }

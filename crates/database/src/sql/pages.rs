@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use valetkey_core::Error;
 use valetkey_core::id::{AccountId, LeaseId};
+use valetkey_core::{Error, Kind};
 
 use crate::sql::chain::Chain;
 use crate::sql::db::{Db, query, query_as, query_scalar};
@@ -138,6 +138,11 @@ pub(crate) struct Slice {
 /// Where the chain of this connection ends.
 pub(crate) async fn head(db: &mut Db) -> Result<Head, Error> {
     let chain = db.chain();
+    head_of(db, chain).await
+}
+
+/// Where a chain ends.
+pub(crate) async fn head_of(db: &mut Db, chain: Chain) -> Result<Head, Error> {
     let last: Option<(i64, Vec<u8>)> =
         query_as("SELECT seq, hash FROM ledger_pages WHERE seq > ? AND seq < ? ORDER BY seq DESC LIMIT 1")
             .bind(chain.before())
@@ -186,25 +191,32 @@ pub(crate) async fn append(db: &mut Db, head: &Head, page: &Page) -> Result<Head
     if !short.is_empty() {
         return Err(Unfit::Short(short));
     }
-    insert(&mut *db, &next, page).await?;
+    insert(&mut *db, head, &next, page).await?;
     Ok(next)
 }
 
-async fn insert(db: &mut Db, head: &Head, page: &Page) -> Result<(), Error> {
-    query(
-        "INSERT INTO ledger_pages (seq, first_ms, last_ms, opens, voids, issues, hash, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(head.seq)
-    .bind(page.first_ms)
-    .bind(page.last_ms)
-    .bind(i64::from(page.opens))
-    .bind(i64::from(page.voids))
-    .bind(i64::from(page.issues))
-    .bind(head.hash.clone())
-    .bind(page.body.clone())
-    .execute(db)
-    .await
-    .map_err(failed)?;
+async fn insert(db: &mut Db, before: &Head, head: &Head, page: &Page) -> Result<(), Error> {
+    // The page before is there, unless the database lost it: it was restored, or a replica took over too early.
+    let sql = "INSERT INTO ledger_pages (seq, first_ms, last_ms, opens, voids, issues, hash, body)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+         WHERE ?9 = 1 OR EXISTS (SELECT 1 FROM ledger_pages WHERE seq = ?1 - 1 AND hash = ?10)";
+    let done = query(sql)
+        .bind(head.seq)
+        .bind(page.first_ms)
+        .bind(page.last_ms)
+        .bind(i64::from(page.opens))
+        .bind(i64::from(page.voids))
+        .bind(i64::from(page.issues))
+        .bind(head.hash.clone())
+        .bind(page.body.clone())
+        .bind(i64::from(before.hash.is_empty()))
+        .bind(before.hash.clone())
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    if done.rows_affected() == 0 {
+        return Err(Error::new(Kind::Unavailable, "the last page of the ledger is not there any more").retry_after(1));
+    }
     Ok(())
 }
 

@@ -12,8 +12,8 @@ use valetkey_core::secret::Secret;
 use valetkey_core::{Error, Kind};
 use valetkey_sql::{Whose, Writer};
 
-use crate::sql::chain::Chain;
 use crate::sql::db::{Db, Held, Link};
+use crate::sql::seat::Seat;
 use crate::sql::{Options, failed, nodes, unmigrated};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
@@ -29,6 +29,12 @@ const SHORT: Duration = Duration::from_secs(3);
 
 /// How long a statement may take. The longest that is asked is a page of a list.
 const STATEMENT: Duration = Duration::from_secs(30);
+
+/// How long a server may do nothing within a transaction: then it is frozen or cut off, and the others wait for what it locked.
+const IDLE: Duration = Duration::from_secs(3);
+
+/// After so long without a sign of life Postgres takes a server for gone, whose place others may take.
+const GONE: Duration = Duration::from_secs(25);
 
 /// A server of Postgres, and how it is used.
 #[derive(Clone)]
@@ -89,8 +95,14 @@ impl Server {
             .ssl_mode(mode)
             .application_name("valetkey")
             .options([
+                // Whatever is set for the user meanwhile: a lease is durable before its credential is returned.
+                ("synchronous_commit", "on".to_owned()),
                 ("statement_timeout", STATEMENT.as_millis().to_string()),
-                ("idle_in_transaction_session_timeout", STATEMENT.as_millis().to_string()),
+                ("idle_in_transaction_session_timeout", IDLE.as_millis().to_string()),
+                ("tcp_keepalives_idle", "10".to_owned()),
+                ("tcp_keepalives_interval", "5".to_owned()),
+                ("tcp_keepalives_count", "3".to_owned()),
+                ("tcp_user_timeout", GONE.as_millis().to_string()),
             ])
             .disable_statement_logging();
         if let Some(password) = password {
@@ -124,18 +136,17 @@ pub(super) async fn migrate(server: &Server) -> Result<(), Error> {
 }
 
 /// The connection by which a node has its chain, to a database of today's schema.
-pub(super) async fn node(server: &Server) -> Result<Db, Error> {
+pub(super) async fn node(server: &Server, seat: &Seat) -> Result<Db, Error> {
     migrate(server).await?;
-    let mut own = connection(server).await?;
-    let full = || Error::new(Kind::Unavailable, format!("the database has {} nodes already", Chain::MOST));
-    let chain = nodes::take_chain(&mut own).await?.ok_or_else(full)?;
-    Ok(own.with_chain(chain))
+    let mut own = connection(server).await?.with_seat(seat.clone());
+    seat.take(nodes::take_chain(&mut own).await?);
+    Ok(own)
 }
 
 /// The connection that writes a chain.
-pub(super) async fn writer(server: &Server, chain: Chain) -> Result<Writer<Db>, Error> {
-    let db = connection(server).await?.with_chain(chain);
-    let options = Options::Postgres(Box::new(server.options.clone()), chain);
+pub(super) async fn writer(server: &Server, seat: &Seat) -> Result<Writer<Db>, Error> {
+    let db = connection(server).await?.with_seat(seat.clone());
+    let options = Options::Postgres(Box::new(server.options.clone()), seat.clone());
     Ok(Writer::new(db, options, Whose::Server(Arc::clone(&server.name))))
 }
 
@@ -175,10 +186,10 @@ async fn connect(server: &Server) -> Result<PgConnection, Error> {
 async fn suits(server: &Server, connection: &mut PgConnection) -> Result<(), Error> {
     let name = &server.name;
     let refuse = |why: &str| Err(Error::new(Kind::Unavailable, format!("the database `{name}` cannot be used: {why}")));
-    let asked: (i32, bool, String, String, String) = sqlx::query_as(
+    let asked: (i32, bool, String, String) = sqlx::query_as(
         "SELECT current_setting('server_version_num')::int,
-             pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, current_setting('synchronous_commit'),
-             current_setting('fsync'), current_setting('server_encoding')",
+             pg_is_in_recovery() OR current_setting('transaction_read_only')::bool, current_setting('fsync'),
+             current_setting('server_encoding')",
     )
     .fetch_one(connection)
     .await
@@ -190,10 +201,7 @@ async fn suits(server: &Server, connection: &mut PgConnection) -> Result<(), Err
             OLDEST / 10_000
         )),
         (_, true, ..) => refuse("it is a replica or a database set read-only; name the primary"),
-        (_, _, commit, ..) if commit == "off" => refuse(
-            "`synchronous_commit` is off: a crash would forget leases of credentials that were issued; set it to `on` for this user",
-        ),
-        (_, _, _, fsync, _) if fsync == "off" => {
+        (_, _, fsync, _) if fsync == "off" => {
             refuse("`fsync` is off: a crash would forget leases of credentials that were issued")
         }
         (.., encoding) if encoding != "UTF8" => refuse(&format!("its encoding is {encoding}, not UTF8")),

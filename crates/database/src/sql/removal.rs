@@ -443,7 +443,13 @@ mod tests {
     async fn removal_knows_every_foreign_key_there_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("valetkey.db");
-        let mut db = Sql::open(&Whereabouts::from(&path)).await.unwrap().0.reader().await.unwrap();
+        let mut db = Sql::open(&Whereabouts::from(&path), &crate::sql::seat::Seat::new([0; 16]))
+            .await
+            .unwrap()
+            .0
+            .reader()
+            .await
+            .unwrap();
         let sql = "SELECT m.name, f.\"from\" FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
                    WHERE m.type = 'table' ORDER BY 1, 2";
         let found: Vec<(String, String)> = query_as(sql).fetch_all(&mut db).await.unwrap();

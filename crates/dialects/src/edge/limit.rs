@@ -1,5 +1,5 @@
-//! How often a caller may ask: several sliding windows at once, counted in this node's memory, and the five headers that
-//! say how much is left.
+//! How often a caller may ask: several sliding windows at once, and the five headers that say how much is left. Each node counts in
+//! its memory, and has its share of each quota; what is left is told as if the other nodes were asked as often.
 //!
 //! A sliding window is kept as two counts: of the running stretch and of the one before, of which the part that still
 //! reaches into the window is taken (rounded up, so that never more than the quota passes in a stretch). Refused requests
@@ -17,6 +17,7 @@ use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::Timestamp;
 use valetkey_core::caller::Caller;
+use valetkey_core::fair::LiveNodes;
 use valetkey_core::id::{AccountId, CallerId};
 use valetkey_core::{Error, Kind};
 
@@ -153,8 +154,8 @@ impl Meter {
     }
 
     /// In how many milliseconds one more request fits; only asked when none does.
-    fn wait_ms(self, window: &Window, into_ms: i64) -> i64 {
-        let (ms, quota) = (window.ms(), i64::from(window.quota));
+    fn wait_ms(self, window: &Window, quota: u32, into_ms: i64) -> i64 {
+        let (ms, quota) = (window.ms(), i64::from(quota));
         let decayed_to = |count: u32, room: i64| ms - (room * ms).checked_div(i64::from(count)).unwrap_or(0).min(ms);
         let running = i64::from(self.running);
         if running < quota {
@@ -193,6 +194,7 @@ pub struct Limiter {
     strangers: Windows,
     /// The longest window of all classes.
     longest_ms: i64,
+    nodes: LiveNodes,
     hasher: RandomState,
     callers: Vec<Mutex<HashMap<Key, Kept>>>,
     of_accounts: Vec<Mutex<HashMap<Key, Kept>>>,
@@ -204,7 +206,7 @@ impl Limiter {
     ///
     /// # Errors
     /// `Invalid` when a class has too many windows.
-    pub fn new(limits: &RateLimits) -> Result<Self, Error> {
+    pub fn new(limits: &RateLimits, nodes: LiveNodes) -> Result<Self, Error> {
         let shards = || std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
         Ok(Self {
             common: Windows::new(&limits.common)?,
@@ -224,6 +226,7 @@ impl Limiter {
             .map(Window::ms)
             .max()
             .unwrap_or(0),
+            nodes,
             hasher: RandomState::new(),
             callers: shards(),
             // Apart, so that a flood of callers makes nobody forget what their account has taken.
@@ -261,7 +264,7 @@ impl Limiter {
         let mut shard = shards.get(shard)?.lock().unwrap_or_else(PoisonError::into_inner);
         let now_ms = now.as_millisecond();
         if let Some(kept) = shard.get_mut(&key) {
-            return Some(kept.take(class, now_ms));
+            return Some(kept.take(class, &self.nodes, now_ms));
         }
         if shard.len() >= PER_SHARD {
             forget(&mut shard, self.longest_ms, now_ms);
@@ -274,12 +277,12 @@ impl Limiter {
             counted_ms: now_ms,
             meters,
         });
-        Some(kept.take(class, now_ms))
+        Some(kept.take(class, &self.nodes, now_ms))
     }
 }
 
 impl Kept {
-    fn take<'a>(&mut self, class: &'a Windows, now_ms: i64) -> Quota<'a> {
+    fn take<'a>(&mut self, class: &'a Windows, nodes: &LiveNodes, now_ms: i64) -> Quota<'a> {
         self.seen_ms = now_ms;
         let mut left = [Left::default(); MOST_WINDOWS];
         let mut wait: Option<i64> = None;
@@ -291,11 +294,12 @@ impl Kept {
             }
             let into = meter.roll(window.ms(), now_ms);
             let used = meter.used(window.ms(), into);
-            left.remaining = window.quota.saturating_sub(used);
+            let own = nodes.share(window.quota);
+            left.remaining = own.saturating_sub(used);
             left.reset_secs = whole_secs(window.ms() - into);
             if left.remaining == 0 {
                 // Never longer than the window: who waits so long finds it empty.
-                let own = meter.wait_ms(window, into).min(window.ms() - idle).max(1);
+                let own = meter.wait_ms(window, own, into).min(window.ms() - idle).max(1);
                 left.reset_secs = whole_secs(own);
                 wait = wait.max(Some(own));
             }
@@ -306,6 +310,9 @@ impl Kept {
                 meter.running = meter.running.saturating_add(1);
                 left.remaining = left.remaining.saturating_sub(1);
             }
+        }
+        for (window, left) in class.list.iter().zip(&mut left) {
+            left.remaining = left.remaining.saturating_mul(nodes.count()).min(window.quota);
         }
         Quota { class, partition: Arc::clone(&self.partition), left, retry_after_secs: wait.map(whole_secs) }
     }
@@ -424,7 +431,7 @@ mod tests {
     #[test]
     fn the_headers_are_those_the_published_api_documents() {
         let windows = [("per-second", 4, 1), ("per-minute", 10, 60), ("per-hour", 50, 3600), ("per-day", 400, 86400)];
-        let limiter = Limiter::new(&limits(&windows)).unwrap();
+        let limiter = Limiter::new(&limits(&windows), LiveNodes::default()).unwrap();
         let quota = limiter.take(Key::Nowhere, at(0)).unwrap();
         assert_eq!(
             shown(&quota),
@@ -440,7 +447,8 @@ mod tests {
 
     #[test]
     fn a_caller_that_asked_enough_waits_as_long_as_it_is_told() {
-        let limiter = Limiter::new(&limits(&[("per-second", 4, 1), ("per-minute", 6, 60)])).unwrap();
+        let limiter =
+            Limiter::new(&limits(&[("per-second", 4, 1), ("per-minute", 6, 60)]), LiveNodes::default()).unwrap();
         let mut now = 0;
         for _ in 0..4 {
             assert_eq!(limiter.take(caller(1), at(now)).unwrap().retry_after_secs, None);
@@ -461,7 +469,7 @@ mod tests {
 
     #[test]
     fn no_more_than_the_quota_passes_in_any_stretch_of_a_window() {
-        let limiter = Limiter::new(&limits(&[("per-second", 10, 1)])).unwrap();
+        let limiter = Limiter::new(&limits(&[("per-second", 10, 1)]), LiveNodes::default()).unwrap();
         let mut passed: Vec<i64> = Vec::new();
         for step in 0..5_000 {
             // Bursts and pauses, without a pattern that fits the window.
@@ -481,7 +489,7 @@ mod tests {
     fn nobody_waits_longer_than_the_window_and_who_waits_is_served() {
         for (quota, secs) in [(1, 1), (1, 60), (6, 60), (1000, 60), (3, 3600), (2, 86_400)] {
             for gap in [0, 1, 37, 400, 999, 1000, 7000] {
-                let limiter = Limiter::new(&limits(&[("one", quota, secs)])).unwrap();
+                let limiter = Limiter::new(&limits(&[("one", quota, secs)]), LiveNodes::default()).unwrap();
                 let mut now = 0;
                 for round in 0..4 {
                     let wait = loop {
@@ -508,7 +516,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_under_a_flood_of_addresses() {
-        let limiter = Limiter::new(&limits(&[("per-second", 4, 1)])).unwrap();
+        let limiter = Limiter::new(&limits(&[("per-second", 4, 1)]), LiveNodes::default()).unwrap();
         for number in 0..200_000u32 {
             let _ = limiter.take(Key::peer(Some(IpAddr::V4(number.into()))), at(0));
         }
@@ -531,7 +539,7 @@ mod tests {
         {
             assert!(Window::new(name, quota, secs).is_err());
         }
-        assert!(Limiter::new(&limits(&[("a", 1, 1); 9])).is_err());
+        assert!(Limiter::new(&limits(&[("a", 1, 1); 9]), LiveNodes::default()).is_err());
     }
 
     #[test]
@@ -544,7 +552,7 @@ mod tests {
             account_credentials: window(2),
             ..RateLimits::off()
         };
-        let limiter = Limiter::new(&limits).unwrap();
+        let limiter = Limiter::new(&limits, LiveNodes::default()).unwrap();
         let caller = |caller: u8, account: u8| Caller {
             id: CallerId::from_bytes([caller; 16]),
             account: AccountId::from_bytes([account; 16]),
@@ -570,5 +578,24 @@ mod tests {
         let passed = (0..20).filter(|_| take(&greedy, Class::Common).retry_after_secs.is_none()).count();
         assert_eq!(passed, 5);
         assert_eq!(take(&caller(51, 3), Class::Common).retry_after_secs, None);
+    }
+
+    #[test]
+    fn nodes_divide_a_quota_and_tell_what_is_left_of_it() {
+        let nodes = LiveNodes::default();
+        let limiter = Limiter::new(&limits(&[("per-second", 10, 1)]), nodes.clone()).unwrap();
+        let remaining = |quota: Option<Quota<'_>>| {
+            let quota = quota.unwrap();
+            quota.retry_after_secs.map_or(i64::from(quota.left[0].remaining), |_| -1)
+        };
+        nodes.set(3);
+        // A third, rounded up.
+        let taken: Vec<i64> = (0..5).map(|_| remaining(limiter.take(caller(1), at(0)))).collect();
+        assert_eq!(taken, [9, 6, 3, 0, -1]);
+        // Two of them are gone: it has all of it.
+        nodes.set(1);
+        assert_eq!(remaining(limiter.take(caller(1), at(0))), 5);
+        nodes.set(1000);
+        assert_eq!(remaining(limiter.take(caller(2), at(0))), 0, "but one passes");
     }
 }

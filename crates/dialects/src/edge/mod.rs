@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use valetkey_core::cors::Rules;
-use valetkey_core::fair::Budget;
+use valetkey_core::fair::{Budget, LiveNodes};
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::parent::Parents;
@@ -93,13 +93,21 @@ pub struct EdgeLimits {
     pub body_time: Duration,
     /// How often callers and strangers may ask.
     pub rates: RateLimits,
+    /// Who else counts towards them.
+    pub nodes: LiveNodes,
     /// What pages of other origins are allowed on routes that vend.
     pub cors: Option<Rules>,
 }
 
 impl Default for EdgeLimits {
     fn default() -> Self {
-        Self { body_bytes: 64 * 1024, body_time: Duration::from_secs(10), rates: RateLimits::default(), cors: None }
+        Self {
+            body_bytes: 64 * 1024,
+            body_time: Duration::from_secs(10),
+            rates: RateLimits::default(),
+            nodes: LiveNodes::default(),
+            cors: None,
+        }
     }
 }
 

@@ -71,7 +71,7 @@ impl Service {
         let mut dialects = dialects.into_iter().map(|dialect| (dialect, metric::Numbers::default()));
         let Some(first) = dialects.next() else { return Err(Error::internal("there is no dialect to serve")) };
         Ok(Self(Arc::new(Edge {
-            limiter: Limiter::new(&limits.rates)?,
+            limiter: Limiter::new(&limits.rates, limits.nodes.clone())?,
             numbers: Numbers::starting(shared.vending.now()),
             first,
             others: dialects.collect(),

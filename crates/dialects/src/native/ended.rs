@@ -57,7 +57,7 @@ pub(super) async fn still_taken_of(
     }
     let found = native.shared.registry.outliving(by).await?;
     for row in &found {
-        native.stores.forget(row.storage, &row.key_ids);
+        native.stores.forget(row.storage, &row.key_ids).await?;
     }
     Ok(found.iter().filter_map(|row| StillTaken::of(storages, row)).collect())
 }

@@ -416,7 +416,7 @@ impl Native {
                     Ok(count) => ended.leases += count,
                     Err(error) => first = first.and(Err(error)),
                 }
-                self.stores.forget(storage, &key_ids);
+                first = first.and(self.stores.forget(storage, &key_ids).await);
             }
             first?;
         }

@@ -266,7 +266,7 @@ pub(super) async fn end(native: Arc<Native>, call: Call, authority: Authority) -
         until,
     });
     if let Some(row) = &row {
-        native.stores.forget(storage, &row.key_ids);
+        native.stores.forget(storage, &row.key_ids).await?;
     }
     let still_taken = row.and_then(|row| StillTaken::of(&storages, &row)).into_iter().collect();
     Reply::json(&EndedResponse { ended, still_taken, ..EndedResponse::default() })

@@ -187,6 +187,7 @@ async fn over(kind: StorageKind, settings: &serde_json::Value, secrets: &str) ->
             machine_identity_hosts: valetkey_core::hosts::Trusted::parse([]).unwrap(),
             clock,
             entropy,
+            nodes: valetkey_core::fair::LiveNodes::default(),
         }))
     };
     let storage = new_storage("local", kind);
@@ -197,7 +198,7 @@ async fn over(kind: StorageKind, settings: &serde_json::Value, secrets: &str) ->
     Doors::behind(storage, |clock, entropy, memory| {
         let tasks = tokio_util::task::TaskTracker::new();
         let settings = cache::Settings::default();
-        let cache = Cache::new(settings, memory.clone(), clock.clone(), entropy.clone(), tasks);
+        let cache = Cache::new(settings, memory.clone(), clock.clone(), entropy.clone(), tasks, None);
         let sources = sources(clock.clone(), entropy.clone());
         Arc::new(Issuers::new(Embedded::new(keyring(), entropy.clone()), sources, cache))
     })

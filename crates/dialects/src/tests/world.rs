@@ -144,8 +144,9 @@ impl StorageAdmin for Made {
         }
     }
 
-    fn forget(&self, _: StorageId, key_ids: &[Box<str>]) {
+    async fn forget(&self, _: StorageId, key_ids: &[Box<str>]) -> Result<(), Error> {
         self.0.lock().unwrap().extend(key_ids.iter().map(|key_id| format!("forgot {key_id}")));
+        Ok(())
     }
 
     async fn end_credentials(&self, storage: &Storage) -> Result<Ended, Error> {

@@ -1,4 +1,5 @@
-//! How often a store may be asked: a bucket of tokens under the provider's own quota, shared fairly between accounts.
+//! How often a store may be asked: a bucket of tokens under the provider's own quota, shared fairly between accounts, and divided by
+//! the nodes that are live.
 //!
 //! While there are tokens, who asks gets one. When there are none, those who ask wait for a moment, and each account in turn gets
 //! the next one: whoever asks for very many waits behind its own asks and not before those of others. Who would have to wait longer is
@@ -11,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
+use valetkey_core::fair::LiveNodes;
 use valetkey_core::id::AccountId;
 use valetkey_core::storage::Quota;
 use valetkey_core::time::Clock;
@@ -23,11 +25,12 @@ pub struct Budget {
     per_sec: u64,
     burst: u64,
     patience_ms: u64,
+    nodes: LiveNodes,
     state: Mutex<State>,
 }
 
 struct State {
-    /// In parts of a token, of which a second's worth of milliseconds make one; so nothing is ever rounded.
+    /// In parts of a token.
     parts: u64,
     at: Timestamp,
     paused: Timestamp,
@@ -46,20 +49,31 @@ pub(crate) enum Turn {
     Later(oneshot::Receiver<()>),
 }
 
-const TOKEN: u64 = 1_000;
+/// Parts of a token: so many that each millisecond brings some, and rounding a share of them down loses next to nothing.
+const TOKEN: u64 = 1_000_000;
 
 impl Budget {
-    /// Of a store's quota; at least one a second and one at once.
-    pub fn new(quota: Quota) -> Self {
+    /// This node's share of a store's quota; of the quota, at least one a second and one at once.
+    pub fn new(quota: Quota, nodes: LiveNodes) -> Self {
         let (per_sec, burst) = (u64::from(quota.calls_per_sec.max(1)), u64::from(quota.burst.max(1)));
         let state = State {
-            parts: burst * TOKEN,
+            parts: u64::from(nodes.share(quota.burst.max(1))) * TOKEN,
             at: Timestamp::MIN,
             paused: Timestamp::MIN,
             waiting: HashMap::new(),
             turns: VecDeque::new(),
         };
-        Self { per_sec, burst, patience_ms: PATIENCE_MS, state: Mutex::new(state) }
+        Self { per_sec, burst, patience_ms: PATIENCE_MS, nodes, state: Mutex::new(state) }
+    }
+
+    /// Parts that a millisecond brings.
+    fn per_ms(&self) -> u64 {
+        (self.per_sec * (TOKEN / 1000) / u64::from(self.nodes.count())).max(1)
+    }
+
+    /// The most parts there are.
+    fn most(&self) -> u64 {
+        self.burst.div_ceil(u64::from(self.nodes.count())) * TOKEN
     }
 
     /// The same, where nobody waits.
@@ -72,7 +86,7 @@ impl Budget {
     fn fill(&self, now: Timestamp) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = u64::try_from(now.duration_since(state.at).as_millis()).unwrap_or(0);
-        state.parts = state.parts.saturating_add(passed.saturating_mul(self.per_sec)).min(self.burst * TOKEN);
+        state.parts = state.parts.saturating_add(passed.saturating_mul(self.per_ms())).min(self.most());
         // A clock set back gives nothing twice.
         state.at = state.at.max(now);
         while now >= state.paused && state.parts >= TOKEN && state.serve() {
@@ -111,7 +125,7 @@ impl Budget {
         let own = state.waiting.get(&account).map_or(0, VecDeque::len);
         let ahead: usize = state.waiting.values().map(|waiting| waiting.len().min(own + 1)).sum();
         let ahead = u64::try_from(ahead).unwrap_or(u64::MAX).saturating_add(1).saturating_mul(TOKEN);
-        let missing = ahead.saturating_sub(state.parts).div_ceil(self.per_sec);
+        let missing = ahead.saturating_sub(state.parts).div_ceil(self.per_ms());
         let paused = u64::try_from(state.paused.duration_since(now).as_millis()).unwrap_or(0);
         let wait = missing.max(paused);
         if wait <= self.patience_ms {
@@ -147,7 +161,7 @@ impl Budget {
     /// Serves who can be served; how long until the next can be.
     fn next(&self, now: Timestamp) -> Duration {
         let state = self.fill(now);
-        let missing = TOKEN.saturating_sub(state.parts).div_ceil(self.per_sec);
+        let missing = TOKEN.saturating_sub(state.parts).div_ceil(self.per_ms());
         let paused = u64::try_from(state.paused.duration_since(now).as_millis()).unwrap_or(0);
         Duration::from_millis(missing.max(paused).max(1))
     }
@@ -155,7 +169,7 @@ impl Budget {
     /// Takes one if half of them are there and nobody waits: for what nobody waits for.
     pub(crate) fn spare(&self, now: Timestamp) -> bool {
         let mut state = self.fill(now);
-        let half = (self.burst * TOKEN / 2).max(TOKEN);
+        let half = (self.most() / 2).max(TOKEN);
         if !state.is_free(now) || state.parts < half {
             return false;
         }
@@ -204,7 +218,7 @@ mod tests {
     use super::*;
 
     fn budget(calls_per_sec: u32, burst: u32) -> Budget {
-        Budget::new(Quota { calls_per_sec, burst })
+        Budget::new(Quota { calls_per_sec, burst }, LiveNodes::default())
     }
 
     fn account(number: u8) -> AccountId {
@@ -233,7 +247,7 @@ mod tests {
         assert_eq!(take(start + 20.seconds()), Err(10));
         assert!(!budget.spare(start + 20.seconds()));
         assert_eq!(take(start + 30.seconds()), Ok(()));
-        assert!(Budget::new(Quota { calls_per_sec: 0, burst: 0 }).take(own, start).is_ok());
+        assert!(Budget::new(Quota { calls_per_sec: 0, burst: 0 }, LiveNodes::default()).take(own, start).is_ok());
     }
 
     /// One account asks for 45 new scopes a second, others for 16 keys each, one after the other.
@@ -326,9 +340,29 @@ mod tests {
         clock.advance_secs(1);
         assert_eq!(waiting.await, Ok(()));
         // A clock that stands still brings no turn.
-        let hurried = Arc::new(Budget { patience_ms: 20, ..Budget::new(Quota { calls_per_sec: 1000, burst: 1 }) });
+        let hurried = Arc::new(Budget {
+            patience_ms: 20,
+            ..Budget::new(Quota { calls_per_sec: 1000, burst: 1 }, LiveNodes::default())
+        });
         assert!(matches!(hurried.take(account(1), clock.now()), Ok(Turn::Now)));
         let turn = hurried.take(account(1), clock.now()).unwrap();
         assert_eq!(hurried.wait(turn, &*clock).await, Err(1));
+    }
+
+    #[test]
+    fn nodes_divide_the_rate_and_what_is_there_at_once() {
+        for (calls_per_sec, burst, count) in [(30, 9, 3), (10, 1, 3), (1, 1, 7), (300, 300, 1)] {
+            let nodes = LiveNodes::default();
+            nodes.set(count);
+            let budget = Budget::new(Quota { calls_per_sec, burst }, nodes).impatient();
+            let mut given = 0;
+            for ms in 0..20_000 {
+                while budget.take(account(1), start() + ms.milliseconds()).is_ok() {
+                    given += 1;
+                }
+            }
+            let most = 20 * calls_per_sec / count + burst.div_ceil(count);
+            assert!((most - 1..=most).contains(&given), "{calls_per_sec} a second, {count} nodes: {given} of {most}");
+        }
     }
 }

@@ -17,16 +17,23 @@
 //! store's clock says, so that clocks that differ neither shorten nor stretch anything.
 
 mod budget;
+mod flight;
+mod held;
+mod pool;
+#[cfg(test)]
+mod pool_tests;
 mod room;
+mod sealed;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -40,11 +47,14 @@ use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::{Error, Kind};
 
 use budget::Turn;
+use held::{Terms, later};
 use room::make_room;
 
 pub use budget::Budget;
+pub use held::Held;
+pub use pool::Pooling;
 
-use crate::upstream::{self, Fetched, SessionName, Upstream, Wish};
+use crate::upstream::Upstream;
 
 /// How much is kept, and for how long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
@@ -102,32 +112,6 @@ pub struct Want<'a> {
     pub origin: &'a Provenance,
 }
 
-/// A credential that was fetched.
-#[derive(Debug)]
-pub struct Held {
-    /// What the store gave, as it is handed out.
-    issued: Issued,
-    /// For whom it was fetched.
-    origin: Provenance,
-    /// It ends at this instant at the latest.
-    ends: Timestamp,
-    /// It is good until this instant at least.
-    lasts: Timestamp,
-    /// From then on it is renewed when somebody uses it.
-    renew: Timestamp,
-    /// It is good while so much is left of it, also for a permit that would have more: the store gave no more.
-    good: SignedDuration,
-    /// How long the store let it live, where that was less than asked: it gives no more to who asks again.
-    gave: Option<SignedDuration>,
-}
-
-impl Held {
-    /// The credential, to be handed out.
-    pub fn issued(&self) -> Issued {
-        self.issued.clone()
-    }
-}
-
 /// The cache.
 #[derive(Clone)]
 pub struct Cache {
@@ -141,6 +125,10 @@ struct Inner {
     entropy: Arc<dyn Entropy>,
     tasks: TaskTracker,
     slots: Mutex<HashMap<Key, Slot>>,
+    /// What the nodes of one database keep together.
+    pool: Option<Pooling>,
+    /// How often everything was forgotten: what was taken out of the pool before is looked at again.
+    forgotten: AtomicU64,
 }
 
 /// INVARIANT: everything that decides what a credential opens, and for whom, is in it.
@@ -193,124 +181,29 @@ enum Step {
     Wait(watch::Receiver<Landed>, Option<Arc<Held>>),
 }
 
-/// A fetch asks for so much less than the permit allows: what an answer may take.
-const MARGIN_SECS: u32 = 10;
-/// Below this nothing is handed out, even if the store is out of order.
-const FLOOR_SECS: u32 = 60;
 /// Credentials with different ends that are kept of one key.
 const KEPT: usize = 4;
 /// A scope the store has no room for is not tried again for so long.
 const INVALID_SECS: u32 = 60;
-/// From this share of a store's room for policies on, it is said in the log.
-const CROWDED_PERCENT: u8 = 80;
-/// Clocks further apart than this are not believed when a store gives less than asked.
-const SKEW: SignedDuration = SignedDuration::from_mins(5);
-
-fn secs(count: u32) -> SignedDuration {
-    SignedDuration::from_secs(i64::from(count))
-}
-
-/// By so much a credential may be shorter than what somebody said.
-fn tolerance(life: SignedDuration) -> SignedDuration {
-    secs(Lifetime::secs(u32::try_from(life.as_secs()).unwrap_or(0)).tolerance_secs())
-}
-
-/// The least that is left of what is handed out, of one that was asked to live so long.
-fn floor(asked: u32) -> u32 {
-    FLOOR_SECS.min(asked / 4)
-}
 
 /// The budget is spent; there is more in so many seconds.
 fn spent(pause: u32) -> Error {
     Error::new(Kind::RateLimited, "the credential rate limit of this storage is exceeded").retry_after(pause)
 }
 
-fn later(instant: Timestamp, count: u32) -> Timestamp {
-    instant.checked_add(secs(count)).unwrap_or(Timestamp::MAX)
-}
-
-impl Held {
-    /// Whether it is over when the permit is.
-    fn within(&self, terms: &Terms) -> bool {
-        self.ends <= terms.latest
-    }
-
-    fn left(&self, now: Timestamp) -> SignedDuration {
-        self.lasts.duration_since(now)
-    }
-
-    /// Whether enough is left of it.
-    fn serves(&self, terms: &Terms) -> bool {
-        let left = self.left(terms.now);
-        if terms.said {
-            return left >= terms.need || self.gave.is_some_and(|gave| left >= gave - tolerance(gave));
-        }
-        left >= terms.need.min(self.good)
-    }
-}
-
-/// What a permit means for what may be handed out now.
-struct Terms {
-    now: Timestamp,
-    /// Whether somebody said how long.
-    said: bool,
-    /// What to ask for.
-    ask: Lifetime,
-    /// No credential handed out may end later.
-    latest: Timestamp,
-    /// So much must be left of a credential.
-    need: SignedDuration,
-    /// So much must be left while the store is out of order.
-    floor: SignedDuration,
-    class: u32,
-}
-
-impl Terms {
-    fn of(settings: &Settings, fetcher: &Fetcher, want: &Want<'_>, now: Timestamp) -> Result<Self, Error> {
-        let until = want.until;
-        let allowed =
-            Lifetime::between(now, until).ok_or_else(|| Error::internal("a permit is over before its credential"))?;
-        let least = fetcher.least.as_secs();
-        let allowed_secs = allowed.as_secs();
-        // A permit ends at a whole second and was decided a moment ago: some of what it allows is gone already.
-        if allowed_secs.saturating_add(MARGIN_SECS) < least {
-            return Err(Error::new(
-                Kind::Invalid,
-                format!("{allowed} is too short for this store; its shortest key lives {least} s"),
-            ));
-        }
-        // Of what somebody said a twentieth may be missing in all, and the store takes a while.
-        let margin =
-            if want.said { (allowed_secs / 40).clamp(1, MARGIN_SECS) } else { MARGIN_SECS.min(allowed_secs / 10) };
-        let (ask, latest) = if allowed_secs - margin >= least {
-            (allowed_secs - margin, until)
-        } else {
-            (least, later(until, MARGIN_SECS))
-        };
-        Ok(Self {
-            now,
-            said: want.said,
-            ask: Lifetime::secs(ask),
-            latest,
-            need: secs(if want.said { allowed_secs - allowed.tolerance_secs() } else { settings.need(ask) }),
-            floor: secs(floor(ask)),
-            // Of what is allowed and not of what is asked: two who may have the same must come to the same.
-            class: u32::BITS - allowed_secs.saturating_add(1).leading_zeros(),
-        })
-    }
-}
-
 impl Cache {
-    /// An empty cache. What it fetches runs as tasks of the tracker, so that a caller who goes away takes nothing from others.
+    /// An empty cache, and what the nodes of its database keep together. What it fetches runs as tasks of the tracker, so that a caller who goes away takes nothing from others.
     pub fn new(
         settings: Settings,
         leases: Arc<dyn Revocations>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         tasks: TaskTracker,
+        pool: Option<Pooling>,
     ) -> Self {
         let settings = Settings { max_entries: settings.max_entries.max(16), ..settings };
-        Self { inner: Arc::new(Inner { settings, leases, clock, entropy, tasks, slots: Mutex::default() }) }
+        let (slots, forgotten) = (Mutex::default(), AtomicU64::new(0));
+        Self { inner: Arc::new(Inner { settings, leases, clock, entropy, tasks, slots, pool, forgotten }) }
     }
 
     /// A credential that is kept and good for a permit. Renews it in the background when it is time.
@@ -362,12 +255,32 @@ impl Cache {
             .note("its answers took so long that each credential outlived its permit"))
     }
 
-    /// Does not hand out again what a store calls by these names.
-    pub fn forget(&self, storage: StorageId, key_ids: &[Box<str>]) {
+    /// Does not hand out again what a store calls by these names; nor does another node.
+    ///
+    /// # Errors
+    /// `Unavailable`: what other nodes hand out is not known.
+    pub async fn forget(&self, storage: StorageId, key_ids: &[Box<str>]) -> Result<(), Error> {
         let named = |held: &Arc<Held>| held.issued.trace.as_ref().is_some_and(|trace| key_ids.contains(&trace.key_id));
-        for (_, slot) in self.inner.slots().iter_mut().filter(|(key, _)| key.storage == storage) {
-            slot.held.retain(|held| !named(held));
+        let forget = || {
+            for (_, slot) in self.inner.slots().iter_mut().filter(|(key, _)| key.storage == storage) {
+                slot.held.retain(|held| !named(held));
+            }
+        };
+        forget();
+        if let Some(pool) = &self.inner.pool {
+            pool.remove(storage, key_ids).await?;
+            // What was taken out of the pool meanwhile.
+            self.inner.forgotten.fetch_add(1, Ordering::SeqCst);
+            forget();
         }
+        Ok(())
+    }
+
+    /// Looks again, in what nodes keep together, before anything is handed out that is kept here.
+    pub fn look_again(&self) {
+        let mut slots = self.inner.slots();
+        self.inner.forgotten.fetch_add(1, Ordering::SeqCst);
+        slots.values_mut().for_each(|slot| slot.held.clear());
     }
 
     /// How many keys are kept.
@@ -415,7 +328,8 @@ impl Inner {
                     && look.denied.is_none()
                     && fetcher.budget.spare(terms.now)
                 {
-                    slot.flight = Some(Self::fetch(this, fetcher, want, terms, look.key.clone(), Turn::Now));
+                    slot.flight =
+                        Some(Self::fetch(this, fetcher, want, *terms, look.key.clone(), Some(Turn::Now), true));
                 }
                 look.have = Some(held);
             } else {
@@ -441,73 +355,41 @@ impl Inner {
         }
         let refusal = match denied {
             Some(denied) => denied.error.again(),
-            None => match fetcher.budget.take(want.origin.account, terms.now) {
-                Ok(turn) => {
-                    let flight = Self::fetch(this, fetcher, want, &terms, key, turn);
-                    slot.flight = Some(flight.clone());
-                    return Ok(Step::Wait(flight, enough));
+            None => {
+                // Where another node may have one, it is known only later whether a turn is needed.
+                let turn = match this.pool {
+                    Some(_) => Ok(None),
+                    None => fetcher.budget.take(want.origin.account, terms.now).map(Some),
+                };
+                match turn {
+                    Ok(turn) => {
+                        let flight = Self::fetch(this, fetcher, want, terms, key, turn, false);
+                        slot.flight = Some(flight.clone());
+                        return Ok(Step::Wait(flight, enough));
+                    }
+                    Err(pause) => spent(pause),
                 }
-                Err(pause) => spent(pause),
-            },
+            }
         };
         enough.map(Step::Have).ok_or(refusal)
     }
 
-    /// Starts a fetch.
-    fn fetch(
-        this: &Arc<Self>,
-        fetcher: &Arc<Fetcher>,
-        want: &Want<'_>,
-        terms: &Terms,
-        key: Key,
-        turn: Turn,
-    ) -> watch::Receiver<Landed> {
-        let (tell, flight) = watch::channel(None);
-        let (this, fetcher, scope) = (this.clone(), fetcher.clone(), want.scope.clone());
-        let origin = want.origin.clone();
-        let session = match fetcher.sharing {
-            Sharing::Caller => SessionName::of(&origin.caller.to_string()),
-            Sharing::Anyone => SessionName::of("valetkey-shared"),
-        };
-        let (ask, asked) = (terms.ask, terms.now);
-        let tasks = this.tasks.clone();
-        let span = upstream::span(&fetcher.name);
-        let fetching = async move {
-            if let Err(pause) = fetcher.budget.wait(turn, &*this.clock).await {
-                // Whoever asks again may have better luck: nothing is remembered of it.
-                let denied = Arc::new(this.denied(spent(pause)));
-                this.land(&key, |_, _| ());
-                tell.send_replace(Some(Err(denied)));
-                return;
-            }
-            // What the turn took is gone from what the permit allows.
-            let sent = this.clock.now();
-            let waited = u32::try_from(sent.duration_since(asked).as_secs()).unwrap_or(0);
-            let lifetime = Lifetime::secs(ask.as_secs().saturating_sub(waited)).max(fetcher.least.min(ask));
-            let wish = Wish { scope: &scope, lifetime, session: &session, now: sent };
-            let answer = fetcher.upstream.fetch(&wish).await;
-            let landed = match answer.and_then(|fetched| this.held(fetched, origin, lifetime, sent)) {
-                Ok(held) => {
-                    this.land(&key, |slot, now| slot.keep(held, now));
-                    Ok(())
-                }
-                Err(error) => {
-                    let (storage, reason) = (fetcher.name.to_string(), error.kind().slug());
-                    tracing::Span::current().record("error.type", reason).record("otel.status_code", "ERROR");
-                    metrics::counter!("vk_upstream_failures_total", "storage" => storage, "reason" => reason)
-                        .increment(1);
-                    let denied = Arc::new(this.denied(error));
-                    if denied.error.kind() == Kind::RateLimited {
-                        fetcher.budget.pause(denied.until);
-                    }
-                    this.land(&key, |slot, _| slot.denied = Some(denied.clone()));
-                    Err(denied)
-                }
-            };
-            tell.send_replace(Some(landed));
-        };
-        tasks.spawn(tracing::Instrument::instrument(fetching, span));
-        flight
+    fn forgotten(&self) -> u64 {
+        self.forgotten.load(Ordering::SeqCst)
+    }
+
+    /// Keeps what another node fetched, unless something was forgotten since it was looked for.
+    fn take_in(&self, key: &Key, held: Arc<Held>, forgotten: u64) -> bool {
+        let now = self.clock.now();
+        let mut slots = self.slots();
+        if self.forgotten() != forgotten {
+            return false;
+        }
+        if let Some(slot) = slots.get_mut(key) {
+            slot.flight = None;
+            slot.keep(held, now);
+        }
+        true
     }
 
     fn land(&self, key: &Key, change: impl FnOnce(&mut Slot, Timestamp)) {
@@ -517,41 +399,6 @@ impl Inner {
             slot.flight = None;
             change(slot, now);
         }
-    }
-
-    /// What was fetched, to be kept and handed out, if it lives long enough to be of use.
-    fn held(&self, fetched: Fetched, origin: Provenance, asked: Lifetime, sent: Timestamp) -> Result<Arc<Held>, Error> {
-        let Fetched { credential, upstream_request_id, packed_policy_percent, narrowed } = fetched;
-        let told = credential.expiration();
-        if let Some(percent) = packed_policy_percent.filter(|percent| *percent >= CROWDED_PERCENT) {
-            tracing::warn!(caller = %origin.caller, percent, "a session policy takes nearly all the room its store has for one");
-        }
-        let issued = issued(credential, upstream_request_id, narrowed);
-        let (now, life) = (self.clock.now(), asked.as_secs());
-        let ends = later(now, life).min(told.checked_add(SKEW).unwrap_or(Timestamp::MAX));
-        let lasts = later(sent, life).min(told);
-        let left = told.duration_since(now);
-        if left < secs(floor(life)) {
-            let wait = u32::try_from(left.as_secs()).unwrap_or(0) + 1;
-            return Err(Error::new(Kind::Upstream, "the store gave a key that is over in a moment; try again later")
-                .retry_after(wait)
-                .note(format!("asked for {asked} at {sent}, and the credential ends {told}")));
-        }
-        let own = lasts.duration_since(sent);
-        let gave = (own < secs(life - life / 20)).then_some(own);
-        // A store that gives what is left of one it keeps itself gives no more by being asked again at once.
-        let short = own < secs(life - life / 20) && own / 2 < secs(self.settings.need(life));
-        let (good, ahead) = if short {
-            ((own / 4).max(secs(floor(life))), own / 2)
-        } else {
-            let mut chance = [0; 4];
-            self.entropy.fill(&mut chance);
-            // Up to a twentieth of its life earlier: what was fetched together is not renewed together.
-            let jitter = u32::from_be_bytes(chance) % (life / 20).max(1);
-            (SignedDuration::MAX, secs(self.settings.need(life) + life / 6 + jitter))
-        };
-        let renew = lasts.checked_sub(ahead).unwrap_or(sent);
-        Ok(Arc::new(Held { issued, origin, ends, lasts, renew, good, gave }))
     }
 
     fn denied(&self, error: Error) -> Denied {

@@ -17,10 +17,12 @@ use valetkey_core::storage::Quota;
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 
+use super::held::MARGIN_SECS;
 use super::*;
+use crate::upstream::{Fetched, Wish};
 
 #[derive(Clone, Copy, Debug)]
-enum Mood {
+pub(super) enum Mood {
     Gives,
     /// One it keeps itself, with what is left of it.
     Ends(Timestamp),
@@ -28,11 +30,11 @@ enum Mood {
     Breaks,
 }
 
-struct Fake {
-    clock: Arc<FixedClock>,
+pub(super) struct Fake {
+    pub(super) clock: Arc<FixedClock>,
     calls: AtomicUsize,
     mood: Mutex<Mood>,
-    gate: Semaphore,
+    pub(super) gate: Semaphore,
     sessions: Mutex<Vec<String>>,
 }
 
@@ -76,16 +78,16 @@ impl Upstream for Fake {
     }
 }
 
-struct World {
-    clock: Arc<FixedClock>,
-    fake: Arc<Fake>,
-    fetcher: Arc<Fetcher>,
-    cache: Cache,
+pub(super) struct World {
+    pub(super) clock: Arc<FixedClock>,
+    pub(super) fake: Arc<Fake>,
+    pub(super) fetcher: Arc<Fetcher>,
+    pub(super) cache: Cache,
     ended: Arc<Ended>,
     tasks: TaskTracker,
 }
 
-fn world_with(settings: Settings, least: u32, sharing: Sharing, budget: Arc<Budget>) -> World {
+pub(super) fn world_with(settings: Settings, least: u32, sharing: Sharing, budget: Arc<Budget>) -> World {
     let clock = Arc::new(FixedClock::default());
     let fake = Arc::new(Fake {
         clock: clock.clone(),
@@ -107,19 +109,19 @@ fn world_with(settings: Settings, least: u32, sharing: Sharing, budget: Arc<Budg
     let tasks = TaskTracker::new();
     let ended = Arc::new(Ended::default());
     let entropy = Arc::new(SeededEntropy::new(1));
-    let cache = Cache::new(settings, ended.clone(), clock.clone(), entropy, tasks.clone());
+    let cache = Cache::new(settings, ended.clone(), clock.clone(), entropy, tasks.clone(), None);
     World { clock, fake, fetcher, cache, ended, tasks }
 }
 
-fn budget(calls_per_sec: u32, burst: u32) -> Arc<Budget> {
-    Arc::new(Budget::new(Quota { calls_per_sec, burst }).impatient())
+pub(super) fn budget(calls_per_sec: u32, burst: u32) -> Arc<Budget> {
+    Arc::new(Budget::new(Quota { calls_per_sec, burst }, valetkey_core::fair::LiveNodes::default()).impatient())
 }
 
 fn world() -> World {
     world_with(Settings::default(), 900, Sharing::Caller, budget(1_000, 1_000))
 }
 
-fn origin(caller: u8, opened: Timestamp) -> Provenance {
+pub(super) fn origin(caller: u8, opened: Timestamp) -> Provenance {
     Provenance {
         lease: Some(LeaseId::from_bytes([9; 16])),
         account: AccountId::from_bytes([8; 16]),
@@ -145,12 +147,27 @@ impl Revocations for Ended {
     }
 }
 
-fn scope(bucket: &str) -> Arc<Scope> {
+pub(super) fn scope(bucket: &str) -> Arc<Scope> {
     Arc::new(Scope::new(BucketName::parse(bucket).unwrap(), Paths::Whole, Actions::READ).unwrap())
 }
 
 impl World {
-    async fn ask(&self, bucket: &str, caller: u8, secs: u32) -> Result<Arc<Held>, Error> {
+    /// Another node that asks the same storage, with what nodes keep together.
+    pub(super) fn with(&self, pool: Option<Pooling>) -> Self {
+        let Self { clock, fake, fetcher, cache, ended, .. } = self;
+        let (clock, fake, fetcher, ended) = (clock.clone(), fake.clone(), fetcher.clone(), ended.clone());
+        let (tasks, entropy) = (TaskTracker::new(), Arc::new(SeededEntropy::new(1)));
+        let settings = cache.inner.settings;
+        let cache = Cache::new(settings, ended.clone(), clock.clone(), entropy, tasks.clone(), pool);
+        Self { clock, fake, fetcher, cache, ended, tasks }
+    }
+
+    /// Ends what a caller has so far.
+    pub(super) fn ended(&self, caller: CallerId) {
+        self.ended.0.lock().unwrap().insert(caller, self.clock.now());
+    }
+
+    pub(super) async fn ask(&self, bucket: &str, caller: u8, secs: u32) -> Result<Arc<Held>, Error> {
         let until = Lifetime::secs(secs).ends(self.clock.now());
         let scope = scope(bucket);
         let origin = origin(caller, self.clock.now());
@@ -158,7 +175,7 @@ impl World {
     }
 
     /// For so long, because somebody said so: the key, and how many seconds of the permit it is short of.
-    async fn said(&self, secs: u32) -> (String, i64) {
+    pub(super) async fn said(&self, secs: u32) -> (String, i64) {
         let until = Lifetime::secs(secs).ends(self.clock.now());
         let (scope, origin) = (scope("lake"), origin(1, self.clock.now()));
         let want = Want { scope: &scope, until, said: true, origin: &origin };
@@ -171,21 +188,21 @@ impl World {
         (keys.access_key_id.clone(), until.duration_since(keys.expiration).as_secs())
     }
 
-    async fn key(&self, bucket: &str, caller: u8, secs: u32) -> String {
+    pub(super) async fn key(&self, bucket: &str, caller: u8, secs: u32) -> String {
         let held = self.ask(bucket, caller, secs).await.unwrap();
         held.issued.credential.s3().unwrap().access_key_id.clone()
     }
 
-    fn calls(&self) -> usize {
+    pub(super) fn calls(&self) -> usize {
         self.fake.calls.load(Ordering::SeqCst)
     }
 
-    fn mood(&self, mood: Mood) {
+    pub(super) fn mood(&self, mood: Mood) {
         *self.fake.mood.lock().unwrap() = mood;
     }
 
     /// Waits until nothing runs in the background.
-    async fn settle(&self) {
+    pub(super) async fn settle(&self) {
         self.tasks.close();
         self.tasks.wait().await;
         self.tasks.reopen();
@@ -492,9 +509,9 @@ async fn who_is_ended_while_a_key_is_fetched_gets_none() {
 async fn what_is_forgotten_by_its_name_is_not_handed_out_again() {
     let world = world();
     assert_eq!((&*world.key("lake", 1, 3600).await, &*world.key("pond", 1, 3600).await), ("key-0", "key-1"));
-    world.cache.forget(StorageId::from_bytes([2; 16]), &["key-0".into()]);
+    world.cache.forget(StorageId::from_bytes([2; 16]), &["key-0".into()]).await.unwrap();
     assert_eq!(world.key("lake", 1, 3600).await, "key-0", "another store's");
-    world.cache.forget(StorageId::from_bytes([1; 16]), &["key-0".into()]);
+    world.cache.forget(StorageId::from_bytes([1; 16]), &["key-0".into()]).await.unwrap();
     assert_eq!(world.key("lake", 1, 3600).await, "key-2");
     assert_eq!(world.key("pond", 1, 3600).await, "key-1");
 }
@@ -597,7 +614,7 @@ async fn only_a_store_that_is_silent_did_not_answer_in_time() {
     assert_eq!(world.ask("lake", 1, 3600).await.unwrap_err().kind(), Kind::UpstreamTimeout);
     for left in [-10, 0, 20, 59] {
         let world = super::tests::world();
-        let end = world.clock.now() + SignedDuration::from_secs(left);
+        let end = world.clock.now() + jiff::SignedDuration::from_secs(left);
         world.mood(Mood::Ends(end));
         assert_eq!(world.ask("lake", 1, 3600).await.unwrap_err().kind(), Kind::Upstream, "{left}");
         assert_eq!(world.calls(), 1);
@@ -606,7 +623,8 @@ async fn only_a_store_that_is_silent_did_not_answer_in_time() {
 
 #[tokio::test]
 async fn who_comes_when_the_budget_is_spent_waits_a_moment_for_its_turn() {
-    let patient = Arc::new(Budget::new(Quota { calls_per_sec: 1, burst: 1 }));
+    let patient =
+        Arc::new(Budget::new(Quota { calls_per_sec: 1, burst: 1 }, valetkey_core::fair::LiveNodes::default()));
     let world = world_with(Settings::default(), 900, Sharing::Caller, patient);
     world.key("aaa", 1, 3600).await;
     let (scope, origin) = (scope("bbb"), origin(1, world.clock.now()));

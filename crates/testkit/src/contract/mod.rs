@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod lists;
 pub mod packages;
 pub mod parents;
+pub mod pool;
 pub mod registry;
 pub mod removal;
 pub mod revocation;

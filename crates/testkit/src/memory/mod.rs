@@ -4,6 +4,7 @@
 mod files;
 mod ledger;
 mod parents;
+mod pool;
 mod registry;
 mod removal;
 mod shares;
@@ -11,6 +12,7 @@ mod usage;
 mod workspaces;
 
 pub use files::Files;
+pub use pool::MemoryPool;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

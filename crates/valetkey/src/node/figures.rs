@@ -67,6 +67,7 @@ pub(crate) const FIGURES: &[(&str, Kind, Unit, &str)] = &[
     ),
     ("vk_leases_live", Gauge, Unit::Count, "Live leases among the newest 100000, counted once a minute"),
     ("vk_ledger_commit_seconds", Histogram, Unit::Seconds, "Time of one commit of the ledger, its fsync included"),
+    ("vk_database_losses_total", Counter, Unit::Count, "Times a shared database had lost its last changes"),
     ("vk_ledger_failures", Counter, Unit::Count, "Commits of the ledger that failed"),
     ("vk_ledger_group_size", Histogram, Unit::Count, "Entries in one commit of the ledger"),
     ("vk_ledger_queue", Gauge, Unit::Count, "Entries in the latest commit of the ledger"),

@@ -43,6 +43,7 @@ use valetkey_core::keyring::{SharedKeyring, goes_on};
 use valetkey_core::nouns::administration::Administration;
 use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::parent::{ParentAdmin, Parents};
+use valetkey_core::nouns::pool::Pool;
 use valetkey_core::nouns::share::Shares;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
 use valetkey_core::nouns::usage::Usage;
@@ -57,7 +58,7 @@ use valetkey_database::{ParentKeys, Whereabouts};
 use valetkey_dialects::edge::{EdgeLimits, Heavy, Registrar, Shared};
 use valetkey_dialects::{dreadnode, native, r2, sharing, sts, theirstack};
 use valetkey_issuers::Issuers;
-use valetkey_issuers::cache::{self, Cache};
+use valetkey_issuers::cache::{self, Cache, Pooling};
 use valetkey_issuers::embedded::Embedded;
 use valetkey_issuers::kind::Surroundings;
 use valetkey_issuers::probe;
@@ -210,7 +211,7 @@ impl Node {
         let (conversations, tasks) = (TaskTracker::new(), TaskTracker::new());
         let store = opening::open_store(config, &clock, &entropy, &tasks, &end, config.s3.embedded).await?;
         let vault = Vault::new(keyring.clone(), Arc::clone(&entropy));
-        let fetchers = Arc::new(opening::fetchers(config, &vault, &clock, &entropy)?);
+        let fetchers = Arc::new(opening::fetchers(config, &vault, &clock, &entropy, store.live_nodes())?);
         // Before anything is written: with another ring it would be sealed so that the right one cannot open it.
         ring::prove(&keyring.load(), &store, &vault).await?;
         let storage = opening::embedded_storage(&*store, config, &s3_url, &*clock).await?;
@@ -233,7 +234,8 @@ impl Node {
         .context("the embedded storage cannot be opened")?;
         let leases = Arc::clone(&store) as Arc<dyn Revocations>;
         let kept = cache_settings(&config.upstream);
-        let cache = Cache::new(kept, leases, Arc::clone(&clock), Arc::clone(&entropy), tasks.clone());
+        let pool = Pooling::new(Arc::clone(&store) as Arc<dyn Pool>, keyring.clone(), Arc::clone(&entropy));
+        let cache = Cache::new(kept, leases, Arc::clone(&clock), Arc::clone(&entropy), tasks.clone(), Some(pool));
         let gateway = opening::gateway(config, &storage)?;
         let stores = NodeStorages::new(endpoint.clone(), gateway, Arc::clone(&fetchers), vault, cache.clone());
         let stores = Arc::new(stores);
@@ -309,6 +311,7 @@ impl Node {
             body_bytes: config.api.max_body_bytes,
             body_time: Duration::from_secs(config.api.body_timeout_secs),
             rates: room::rate_limits(config)?,
+            nodes: self.store.live_nodes(),
             cors: objects::api_cors(config)?,
         };
         let urls = self.urls(config, &signer);
@@ -417,6 +420,14 @@ impl Node {
     }
 
     fn watch(&self, config: &Config, keyring: SharedKeyring, tls: [Option<Tls>; 2]) {
+        if let Some(mut elsewhere) = self.store.pool_elsewhere() {
+            let (stores, end) = (Arc::clone(&self.stores), self.end.clone());
+            self.tasks.spawn(async move {
+                while let Some(Ok(())) = end.run_until_cancelled(elsewhere.changed()).await {
+                    stores.look_again();
+                }
+            });
+        }
         if let Some(mut elsewhere) = self.store.storages_elsewhere() {
             let (stores, registry) = (Arc::clone(&self.stores), Arc::clone(&self.handles.registry));
             let end = self.end.clone();

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 use valetkey_core::caller::Role;
+use valetkey_core::fair::LiveNodes;
 use valetkey_core::hosts::Trusted;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::Name;
@@ -40,6 +41,7 @@ pub(crate) fn fetchers(
     vault: &Vault,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
+    nodes: LiveNodes,
 ) -> anyhow::Result<Fetchers> {
     Ok(Fetchers::new(Environment {
         vault: vault.clone(),
@@ -48,6 +50,7 @@ pub(crate) fn fetchers(
         machine_identity_hosts: machine_identity_hosts(config)?,
         clock: Arc::clone(clock),
         entropy: Arc::clone(entropy),
+        nodes,
     }))
 }
 

@@ -99,6 +99,11 @@ impl NodeStorages {
         Ok(())
     }
 
+    /// Another node removed credentials from what all of them keep: what is kept here is looked at again.
+    pub(crate) fn look_again(&self) {
+        self.cache.look_again();
+    }
+
     fn served(&self) -> MutexGuard<'_, HashMap<StorageId, Storage>> {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -222,8 +227,8 @@ impl StorageAdmin for NodeStorages {
         if storage.kind.is_ours() { Ok(()) } else { self.fetchers.of(storage)?.upstream.check(scope) }
     }
 
-    fn forget(&self, storage: StorageId, key_ids: &[Box<str>]) {
-        self.cache.forget(storage, key_ids);
+    async fn forget(&self, storage: StorageId, key_ids: &[Box<str>]) -> Result<(), Error> {
+        self.cache.forget(storage, key_ids).await
     }
 
     async fn end_credentials(&self, storage: &Storage) -> Result<Ended, Error> {
