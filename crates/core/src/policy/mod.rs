@@ -25,6 +25,9 @@ use crate::time::Lifetime;
 
 pub use explain::{Considered, Explanation, Verdict, explain};
 
+/// The most leases that a credential comes of, one narrowed from the other: each is named in its session token.
+const MOST_NARROWED: usize = 4;
+
 /// The most grants that may decide one ask: each is kept with every lease of it.
 const MOST_GRANTS: usize = 256;
 
@@ -232,6 +235,10 @@ fn permit(snapshot: &Snapshot, caller: &Caller, ask: &Ask, found: Found, now: Ti
     // SECURITY: whatever is granted to the caller, who has no more than a key of it hands on no more than that key opens.
     if held.is_some_and(|held| !held.covers(storage.id, &scope)) {
         return Err(Error::new(Kind::Forbidden, "the key that signed this does not open that").at(Field::Paths));
+    }
+    if held.is_some_and(|held| held.leases.len() >= MOST_NARROWED) {
+        let said = format!("this credential was narrowed from {} others already", MOST_NARROWED - 1);
+        return Err(Error::new(Kind::Forbidden, said));
     }
     let shape = storage.kind.shape();
     if !ask.carries.contains(&shape) {

@@ -37,6 +37,11 @@ impl Form {
         Ok(self)
     }
 
+    /// Without what proves who sent it.
+    pub(super) fn unsigned(self) -> Self {
+        self.without(|name| valetkey_sigv4::is_proof(&name.to_ascii_lowercase()))
+    }
+
     /// Without the fields of these names.
     pub(super) fn without(mut self, out: impl Fn(&str) -> bool) -> Self {
         self.0.retain(|(name, _)| !out(name));

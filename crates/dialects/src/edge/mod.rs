@@ -5,6 +5,7 @@
 //! line where the binary lists them. The tests of every route then go over it by themselves; they only ask how its
 //! envelope is known.
 
+mod aws;
 mod cors;
 mod decode;
 mod form;
@@ -23,6 +24,7 @@ mod reply;
 mod route;
 mod serve;
 mod trail;
+mod xml;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -40,6 +42,7 @@ use valetkey_core::port::Revocations;
 use valetkey_core::time::Entropy;
 use valetkey_core::vending::Vending;
 
+pub use aws::{account_number, user_arn};
 pub use cors::EXPOSED;
 pub use form::Form;
 pub use heavy::{Heavy, HeavyLimits, PIECE, Piece, Place, Stop, Telling};
@@ -55,6 +58,7 @@ pub use route::{Actions, Authority, Call, Dialect, Entry, Large, Params, Plain, 
 pub use serve::Service;
 #[cfg(test)]
 pub(crate) use serve::router;
+pub use xml::{Xml, xml_time};
 
 /// What every dialect works with.
 pub struct Shared {

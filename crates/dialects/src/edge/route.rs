@@ -61,8 +61,7 @@ pub struct Actions {
 impl Actions {
     /// What a request says, in its query and in its body together. What proves it stands beside that.
     pub(super) fn form(&self, query: Option<&str>, headers: &HeaderMap, body: &[u8]) -> Result<Form, Error> {
-        let in_query = Form::read(query.unwrap_or_default().as_bytes())?;
-        let in_query = in_query.without(|name| valetkey_sigv4::is_proof(&name.to_ascii_lowercase()));
+        let in_query = Form::read(query.unwrap_or_default().as_bytes())?.unsigned();
         let form = if body.is_empty() { in_query } else { in_query.and(Self::body(headers, body)?)? };
         let named = form.get("Version");
         if named.is_some_and(|version| version != self.version) {
@@ -183,7 +182,7 @@ impl fmt::Debug for Large {
 pub enum Entry {
     /// Anyone.
     Open(Handler<Plain>),
-    /// Who proves itself with a token.
+    /// Who proves itself, as the dialect says.
     Token(Handler<Call>),
     /// The same, to change something.
     Change(Handler<(Call, Authority)>),

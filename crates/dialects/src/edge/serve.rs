@@ -30,9 +30,10 @@ use valetkey_core::nouns::usage::Origin;
 use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
+use super::form::Form;
 use super::limit::{Class, Key, Limiter};
 use super::number::{Numbers, REQUEST_ID, request_id};
-use super::proof::Proof;
+use super::proof::{Proof, Signature};
 use super::reply::{Ended, Reply};
 use super::route::{Actions, Authority, Call, Dialect, Entry, Found, Params, Plain, Route};
 use super::trail::{Trail, log};
@@ -255,9 +256,14 @@ impl Edge {
                 let plain = Plain { now, uri: parts.uri, headers: parts.headers, body, params };
                 author.during(handler(plain)).await
             }
-            Entry::Token(_) | Entry::Change(_) => {
-                self.answer_known(dialect, trail, (route, params), (parts, body), now).await
-            }
+            Entry::Token(_) | Entry::Change(_) => match dialect.proof {
+                Proof::Signature(of) => {
+                    self.answer_signed((dialect, of), trail, (route, params), (parts, body), now).await
+                }
+                Proof::Token(_) | Proof::Field(..) => {
+                    self.answer_known(dialect, trail, (route, params), (parts, body), now).await
+                }
+            },
         }
     }
 
@@ -291,8 +297,44 @@ impl Edge {
         route.admits(caller.role)
     }
 
-    /// Answers where a form says what is asked for. It is read before anybody is known, so until then it is a stranger's; and who says
-    /// to have signed it with a key that is not there does not have it read.
+    /// Reads the body of a request that proves its sender only as a whole. Until then it is a stranger's; and who says to have signed
+    /// it with a key that is not there does not have it read.
+    async fn unproven<'a>(
+        &'a self,
+        dialect: &Dialect,
+        route: &Route,
+        trail: &mut Trail<'a>,
+        (parts, body): (&Parts, Body),
+        now: Timestamp,
+    ) -> Result<(Bytes, Share), Error> {
+        match dialect.proof {
+            Proof::Signature(of) if proof::is_signed(parts) => proof::look(&self.shared, of, parts, now).await?,
+            Proof::Signature(_) | Proof::Token(_) | Proof::Field(..) => self.let_stranger_in(trail, now)?,
+        }
+        let mut held = self.hold(STRANGERS)?;
+        Ok((self.body(route, body, &mut held).await?, held))
+    }
+
+    /// Answers on a route by path who signed the request.
+    async fn answer_signed<'a>(
+        &'a self,
+        (dialect, of): (&'a Dialect, Signature),
+        trail: &mut Trail<'a>,
+        (route, params): (&'a Route, Params),
+        (parts, body): (Parts, Body),
+        now: Timestamp,
+    ) -> Result<Reply, Error> {
+        let (body, _held) = self.unproven(dialect, route, trail, (&parts, body), now).await?;
+        let now = self.shared.vending.now();
+        let caller = proof::by_signature(&self.shared, of, (&parts, &body), bears(route), now).await?;
+        self.let_in(trail, &caller, route, now).await?;
+        let query = route.words.of(&Form::read(parts.uri.query().unwrap_or_default().as_bytes())?.unsigned())?;
+        let Parts { headers, method, .. } = parts;
+        self.handle(trail, route, Call { caller, now, method, headers, query, body, params, request_id: trail.id() })
+            .await
+    }
+
+    /// Answers where a form says what is asked for.
     async fn answer_action<'a>(
         &'a self,
         dialect: &'a Dialect,
@@ -301,12 +343,7 @@ impl Edge {
         (parts, body): (Parts, Body),
         now: Timestamp,
     ) -> Result<Reply, Error> {
-        match dialect.proof {
-            Proof::Signature(of) if proof::is_signed(&parts) => proof::look(&self.shared, of, &parts, now).await?,
-            Proof::Signature(_) | Proof::Token(_) | Proof::Field(..) => self.let_stranger_in(trail, now)?,
-        }
-        let mut held = self.hold(STRANGERS)?;
-        let body = self.body(some, body, &mut held).await?;
+        let (body, _held) = self.unproven(dialect, some, trail, (&parts, body), now).await?;
         // SECURITY: the body may have taken long to come; what it asks for must not outlive what proves its sender.
         let now = self.shared.vending.now();
         let mut form = actions.form(parts.uri.query(), &parts.headers, &body)?;
@@ -324,11 +361,7 @@ impl Edge {
             Proof::Field(name, worded) => {
                 proof::by_field(shared, dialect.name, (name, worded), form.take(name), now).await?
             }
-            Proof::Signature(of) => {
-                // A URL makes no credential: who sees it would have one.
-                let bears = route.method == Method::GET && route.class != Class::Credentials;
-                proof::by_signature(shared, of, (&parts, &body), bears, now).await?
-            }
+            Proof::Signature(of) => proof::by_signature(shared, of, (&parts, &body), bears(route), now).await?,
         };
         self.let_in(trail, &caller, route, now).await?;
         let query = route.words.of(&form.without(|name| name == "Action"))?;
@@ -425,7 +458,7 @@ impl Edge {
     async fn identify(&self, dialect: &Dialect, headers: &HeaderMap, now: Timestamp) -> Result<Arc<Caller>, Error> {
         match dialect.proof {
             Proof::Token(find) => proof::by_token(&self.shared, dialect.name, &find(headers)?, now).await,
-            // These prove a request with its body; their dialects name their routes in forms.
+            // These prove a request with its body.
             Proof::Field(..) | Proof::Signature(_) => Err(Error::internal("a route by path has a proof of forms")),
         }
     }
@@ -504,6 +537,11 @@ fn routed<'a>(
         }
         Found::Nothing => Err(Error::not_found(Noun::Route)),
     }
+}
+
+/// Whether a URL that was signed is enough. One makes no credential: who sees it would have one.
+fn bears(route: &Route) -> bool {
+    route.method == Method::GET && route.class != Class::Credentials
 }
 
 fn too_many(secs: u32) -> Error {

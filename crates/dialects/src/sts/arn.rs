@@ -1,22 +1,13 @@
 //! Names as AWS writes them: of accounts, roles and sessions.
 
-use sha2::{Digest as _, Sha256};
 use valetkey_core::ask::GrantRef;
-use valetkey_core::caller::Caller;
 use valetkey_core::id::{AccountId, GrantId};
 use valetkey_core::{Error, Kind};
 
-use crate::edge::Call;
+use crate::edge::{Call, account_number};
 
 /// The role that stands for whichever grants open what the policy names.
 pub(super) const ANY: &str = "valetkey";
-
-/// An account's number: twelve digits that its id stands behind. Two accounts may share one; nothing is found by it.
-pub(super) fn number(account: AccountId) -> String {
-    let digest = Sha256::digest([&b"valetkey aws account number"[..], &account.to_bytes()].concat());
-    let number = digest.iter().take(8).fold(0u64, |sum, byte| (sum << 8) | u64::from(*byte));
-    format!("{:012}", number % 1_000_000_000_000)
-}
 
 /// What a request may mean by a role.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,19 +24,14 @@ pub(super) fn role(arn: &str, account: AccountId) -> Option<Role> {
     let ["arn", partition, "iam", "", number_given, resource] = *parts else { return None };
     let known = ["aws", "aws-cn", "aws-us-gov"].contains(&partition);
     // Some servers, and so their clients, leave the account out: it is the caller's.
-    let own = number_given.is_empty() || number_given == number(account);
+    let own = number_given.is_empty() || number_given == account_number(account);
     let name = resource.strip_prefix("role/").filter(|_| known && own)?.rsplit('/').next()?;
     if name == ANY { Some(Role::Any) } else { GrantRef::parse(name).ok().map(Role::Grant) }
 }
 
-/// The caller as AWS would name it.
-pub(super) fn user(caller: &Caller) -> String {
-    format!("arn:aws:iam::{}:user/{}", number(caller.account), caller.name)
-}
-
 /// A session of a role.
 pub(super) fn session(account: AccountId, role: &str, session: &str) -> String {
-    format!("arn:aws:sts::{}:assumed-role/{role}/{session}", number(account))
+    format!("arn:aws:sts::{}:assumed-role/{role}/{session}", account_number(account))
 }
 
 /// A role's own id, in AWS' form.
@@ -79,7 +65,7 @@ mod tests {
     #[test]
     fn a_role_is_a_grant_of_the_callers_own_account() {
         let account = AccountId::from_bytes([1; 16]);
-        let own = number(account);
+        let own = account_number(account);
         assert_eq!((own.len(), own.bytes().all(|byte| byte.is_ascii_digit())), (12, true));
         let grant = |name: &str| Some(Role::Grant(GrantRef::parse(name).unwrap()));
         for (arn, expected) in [
@@ -87,7 +73,7 @@ mod tests {
             (format!("arn:aws-cn:iam::{own}:role/team/a/daily"), grant("daily")),
             ("arn:aws:iam:::role/daily".to_owned(), grant("daily")),
             (format!("arn:aws:iam::{own}:role/valetkey"), Some(Role::Any)),
-            (format!("arn:aws:iam::{}:role/daily", number(AccountId::from_bytes([2; 16]))), None),
+            (format!("arn:aws:iam::{}:role/daily", account_number(AccountId::from_bytes([2; 16]))), None),
             (format!("arn:aws:iam::{own}:user/daily"), None),
             (format!("arn:aws:sts::{own}:role/daily"), None),
             (format!("arn:other:iam::{own}:role/daily"), None),

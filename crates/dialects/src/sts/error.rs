@@ -9,8 +9,8 @@ use valetkey_core::name::shortened;
 use valetkey_core::{Error, Kind};
 use valetkey_sigv4 as sigv4;
 
-use super::xml::{NAMESPACE, Xml};
-use crate::edge::{Refused, Row, Unproven};
+use super::xml::NAMESPACE;
+use crate::edge::{Refused, Row, Unproven, Xml};
 
 pub(super) fn row(kind: Kind) -> Row {
     let (status, code, title) = match kind {
@@ -36,15 +36,14 @@ pub(super) fn row(kind: Kind) -> Row {
 }
 
 pub(super) fn body(refused: &Refused<'_>) -> Vec<u8> {
-    let document = Xml::new().within(&format!("ErrorResponse xmlns=\"{NAMESPACE}\""), |xml| {
+    Xml::document(&format!("ErrorResponse xmlns=\"{NAMESPACE}\""), |xml| {
         let xml = xml.within("Error", |xml| {
             xml.text("Type", refused.row.title)
                 .text("Code", refused.code.unwrap_or(refused.row.code))
                 .text("Message", refused.said)
         });
         xml.text("RequestId", refused.request_id)
-    });
-    document.into_bytes()
+    })
 }
 
 pub(super) fn headers(refused: &Refused<'_>, headers: &mut HeaderMap) {

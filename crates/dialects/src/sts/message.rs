@@ -21,8 +21,8 @@ use valetkey_core::{Error, Kind};
 
 use super::error::{invalid, missing};
 use super::state::Sts;
-use super::{arn, xml};
-use crate::edge::{Call, Reply};
+use super::xml;
+use crate::edge::{Call, Reply, user_arn, xml_time};
 
 const PURPOSE: &str = "authorization message";
 /// AWS STS API Reference, `DecodeAuthorizationMessage`.
@@ -55,7 +55,7 @@ pub(super) fn refused(sts: &Sts, call: &Call, about: &About<'_>, target: Option<
     }
     let said = if unknown {
         let on = resource.as_ref().map_or_else(String::new, |resource| format!(" on resource: {resource}"));
-        let (user, action) = (arn::user(&call.caller), about.action);
+        let (user, action) = (user_arn(&call.caller), about.action);
         format!("User: {user} is not authorized to perform: sts:{action}{on}")
     } else {
         error.message().to_owned()
@@ -77,7 +77,7 @@ pub(super) fn refused(sts: &Sts, call: &Call, about: &About<'_>, target: Option<
         resource: resource.unwrap_or_default(),
         bucket,
         key,
-        at: xml::at(call.now),
+        at: xml_time(call.now),
         said: said.clone(),
     };
     let kind = if error.kind() == Kind::OutOfCredit { Kind::OutOfCredit } else { Kind::Forbidden };
@@ -119,7 +119,7 @@ pub(super) async fn decode(sts: Arc<Sts>, call: Call) -> Result<Reply, Error> {
         "matchedStatements": {"items": []},
         "failures": {"items": []},
         "context": {
-            "principal": {"id": call.caller.id.to_string(), "arn": arn::user(&call.caller)},
+            "principal": {"id": call.caller.id.to_string(), "arn": user_arn(&call.caller)},
             "action": format!("sts:{}", sealed.action),
             "resource": sealed.resource,
             "conditions": {"items": []},

@@ -36,7 +36,6 @@ pub(super) async fn vend(sts: Arc<Sts>, call: Call) -> Result<Reply, Error> {
         return Err(Error::new(Kind::Invalid, "give a `Policy`, `DurationSeconds` or both"));
     }
     arn::word(&call, "ScopedSessionDescription", (2, 256), "+=,.@:/ -")?;
-    roles::may_narrow(&call)?;
     let left = roles::left(&call)?;
     let rest = held.until.and_then(|until| Lifetime::between(call.now, until)).ok_or_else(nothing)?;
     let lifetime = match sts.lifetime(&call, LEAST, MOST)? {

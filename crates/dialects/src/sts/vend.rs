@@ -16,8 +16,8 @@ use super::policy::Left;
 use super::read::{self, Meant};
 use super::road;
 use super::state::Sts;
-use super::xml::{self, Xml};
-use crate::edge::{Call, Reply};
+use super::xml;
+use crate::edge::{Call, Reply, Xml, account_number};
 
 /// The least of `DurationSeconds`, and the most that AWS takes: for roles, and for sessions of who has a long-lived key. AWS STS API
 /// Reference.
@@ -27,8 +27,6 @@ const MOST_OF_SESSION: u32 = 129_600;
 /// AWS STS API Reference: `Policy`, `Tags`.
 const MOST_POLICY_CHARS: usize = 2048;
 const MOST_TAGS: usize = 50;
-/// The most leases that one is narrowed from, one after the other: each is named in its session token.
-const MOST_NARROWED: usize = 4;
 
 pub(super) const ASSUME_ROLE: &[&str] = &[
     "RoleArn",
@@ -147,7 +145,7 @@ pub(super) async fn federation_token(sts: Arc<Sts>, call: Call) -> Result<Reply,
     let about = About { action: ACTION, resource: None };
     let (vended, _) = vended(&sts, &call, &about, Some(&Role::Any), &left(&call)?, lifetime).await?;
     let keys = vended.credential.s3()?;
-    let number = arn::number(call.caller.account);
+    let number = account_number(call.caller.account);
     xml::answer(&call, ACTION, |xml| {
         let xml = xml.credentials(keys).within("FederatedUser", |xml| {
             xml.text("FederatedUserId", &format!("{number}:{name}"))
@@ -165,7 +163,6 @@ async fn vended(
     left: &Left,
     lifetime: Asked,
 ) -> Result<(Vended, Meant), Error> {
-    may_narrow(call)?;
     let snapshot = sts.shared.vending.directory.account(call.caller.account, call.now).await?;
     let none = || Error::not_found(Noun::Grant);
     let meant = role.ok_or_else(none).and_then(|role| read::meant(&snapshot, call, role, left));
@@ -181,16 +178,6 @@ pub(super) fn left(call: &Call) -> Result<Left, Error> {
         return Err(invalid("PackedPolicyTooLarge", said).at("Policy"));
     }
     read::left(call)
-}
-
-/// Refuses who would narrow a credential once more than one can say where it comes from.
-pub(super) fn may_narrow(call: &Call) -> Result<(), Error> {
-    let often = call.caller.held.as_ref().is_some_and(|held| held.leases.len() >= MOST_NARROWED);
-    if often {
-        let said = format!("this credential was narrowed from {} others already", MOST_NARROWED - 1);
-        return Err(Error::new(Kind::Forbidden, said));
-    }
-    Ok(())
 }
 
 /// Refuses a temporary credential.

@@ -10,7 +10,7 @@ use valetkey_core::{Error, Kind};
 use super::error::missing;
 use super::state::Sts;
 use super::{arn, xml};
-use crate::edge::{Call, Reply};
+use crate::edge::{Call, Reply, account_number, user_arn};
 
 /// `GetCallerIdentity`.
 pub(super) async fn caller_identity(sts: Arc<Sts>, call: Call) -> Result<Reply, Error> {
@@ -21,10 +21,10 @@ pub(super) async fn caller_identity(sts: Arc<Sts>, call: Call) -> Result<Reply, 
             let (role, grant) = role(&sts, &call).await?;
             (arn::session(account, &role, &lease.to_string()), format!("{}:{lease}", arn::role_id(grant)))
         }
-        None => (arn::user(&call.caller), call.caller.id.to_string()),
+        None => (user_arn(&call.caller), call.caller.id.to_string()),
     };
     xml::answer(&call, "GetCallerIdentity", |xml| {
-        xml.text("Arn", &arn).text("UserId", &id).text("Account", &arn::number(account))
+        xml.text("Arn", &arn).text("UserId", &id).text("Account", &account_number(account))
     })
 }
 
@@ -53,5 +53,5 @@ pub(super) async fn key_info(sts: Arc<Sts>, call: Call) -> Result<Reply, Error> 
     if account != Some(call.caller.account) {
         return Err(Error::new(Kind::Forbidden, "there is no such access key in this account").at("AccessKeyId"));
     }
-    xml::answer(&call, "GetAccessKeyInfo", |xml| xml.text("Account", &arn::number(call.caller.account)))
+    xml::answer(&call, "GetAccessKeyInfo", |xml| xml.text("Account", &account_number(call.caller.account)))
 }
