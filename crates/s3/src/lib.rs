@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use jiff::Timestamp;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::S3ServiceBuilder;
@@ -129,6 +129,8 @@ pub struct Config {
     /// Hosts in Cloudflare R2's form that are ours too: locally signed credentials for them are taken, and a bucket's name may
     /// stand in front. `{account}.` in front of one stands for an account's id in hexadecimal.
     pub r2_hosts: Vec<String>,
+    /// Said of every bucket to who asks whether it is there, whatever the answer: some clients sign for it.
+    pub region: Box<str>,
     /// Whether clients reach it by HTTPS: answers with URLs say so.
     pub is_https: bool,
     /// Whether a vended credential may ask which buckets it opens.
@@ -153,6 +155,7 @@ impl Config {
             r2_hosts: Vec::new(),
             is_https: false,
             list_buckets: true,
+            region: "auto".into(),
             cors: None,
             limits: Limits::default(),
         }
@@ -256,8 +259,21 @@ impl Endpoint {
     /// # Errors
     /// `Internal`, naming the file, when the directory or its index cannot be opened.
     pub async fn open(config: Config, world: World) -> Result<Self, Error> {
-        let Config { storage, embedded, data_dir, domains, r2_hosts, is_https, list_buckets, cors, limits, space } =
-            config;
+        let Config {
+            storage,
+            embedded,
+            data_dir,
+            domains,
+            r2_hosts,
+            region,
+            is_https,
+            list_buckets,
+            cors,
+            limits,
+            space,
+        } = config;
+        let region = HeaderValue::from_str(&region)
+            .map_err(|_| Error::new(Kind::Invalid, "the region of the endpoint cannot stand in a header"))?;
         let World { keyring, leases, parents, quotas, clock, entropy, budget, tasks } = world;
         let setup = Setup {
             data_dir: &data_dir,
@@ -297,6 +313,7 @@ impl Endpoint {
             behind,
             buckets: own,
             hosts,
+            region,
             limits,
             keyring,
             standing,

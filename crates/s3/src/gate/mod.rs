@@ -66,6 +66,7 @@ const MAX_DRAIN: u64 = 1024 * 1024;
 const MAX_LINGER: u64 = 64 * 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(5);
 
+const BUCKET_REGION: HeaderName = HeaderName::from_static("x-amz-bucket-region");
 const DECODED_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
 const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
@@ -77,6 +78,7 @@ pub(crate) struct Gate {
     /// Which stores are served.
     pub(crate) buckets: Arc<Buckets>,
     pub(crate) hosts: Hosts,
+    pub(crate) region: HeaderValue,
     pub(crate) limits: Limits,
     pub(crate) keyring: SharedKeyring,
     pub(crate) standing: Arc<Liveness>,
@@ -102,6 +104,12 @@ pub(crate) fn scopes() -> moka::sync::Cache<LeaseId, Arc<Scope>> {
     moka::sync::Cache::builder().max_capacity(KEPT_SCOPE_BYTES).weigher(weigh).build()
 }
 
+/// The host that a request says it is for.
+fn said_host<B>(request: &Request<B>) -> &str {
+    let named = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    named.or_else(|| request.uri().authority().map(http::uri::Authority::as_str)).unwrap_or_default()
+}
+
 impl Gate {
     /// Answers a request.
     pub(crate) async fn call<B>(&self, request: Request<B>) -> Response<Body>
@@ -121,6 +129,7 @@ impl Gate {
             holder: None,
         };
         let page = self.page(&request);
+        let asks_for_bucket = self.asks_for_bucket(&request);
         if request.method() == Method::OPTIONS {
             note.operation.tell("Preflight");
             let answered = page.preflight(request.headers()).unwrap_or_else(refusal);
@@ -158,6 +167,9 @@ impl Gate {
         };
         let mut response = finish(response, note).await;
         page.tell(response.headers_mut());
+        if asks_for_bucket {
+            response.headers_mut().insert(BUCKET_REGION, self.region.clone());
+        }
         if closes && http_1 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -170,13 +182,25 @@ impl Gate {
         if self.cors.is_none() && !self.buckets.has_cors() {
             return Page::new(Vec::new(), request.method(), headers);
         }
-        let named = headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = named.or_else(|| uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default();
         let path = decode(uri.path()).unwrap_or_default();
         let first = || path.trim_start_matches('/').split('/').next();
-        let own = self.hosts.bucket(host).or_else(first).map_or_else(Vec::new, |bucket| self.buckets.cors(bucket));
+        let own = self
+            .hosts
+            .bucket(said_host(request))
+            .or_else(first)
+            .map_or_else(Vec::new, |bucket| self.buckets.cors(bucket));
         let rules = if own.is_empty() { self.cors.iter().cloned().collect() } else { own };
         Page::new(rules, request.method(), headers)
+    }
+
+    /// Whether a request asks whether a bucket is there.
+    fn asks_for_bucket<B>(&self, request: &Request<B>) -> bool {
+        let path = request.uri().path().trim_start_matches('/');
+        let names = match self.hosts.bucket(said_host(request)) {
+            Some(_) => path.is_empty(),
+            None => !path.is_empty() && path.split_once('/').is_none_or(|(_, key)| key.is_empty()),
+        };
+        names && request.method() == Method::HEAD
     }
 
     async fn admit<B>(&self, request: Request<B>, note: &mut Note, leftover: &Leftover<B>) -> Result<Response<Body>>

@@ -86,3 +86,19 @@ async fn where_buckets_are_not_listed_nobody_is_told() {
     rig.get("/", &rig.whole()).await.is(403, "AccessDenied");
     rig.get("/lake?list-type=2", &rig.whole()).await.ok();
 }
+
+#[tokio::test]
+async fn where_a_bucket_is_is_told_to_who_asks_whether_it_is_there_whatever_the_answer() {
+    let rig = Rig::start_in(Arc::new(TempDir::new().unwrap()), |config| config.region = "eu-west-1".into()).await;
+    let (own, narrow) = (rig.whole(), rig.directory("a", Actions::of(&[Action::GetObject])));
+    for (target, credential, status) in
+        [("/lake", &own, 200), ("/lake/", &own, 200), ("/lake", &narrow, 403), ("/none", &own, 403)]
+    {
+        let answer = rig.send(rig.ask("HEAD", target), credential).await;
+        assert_eq!((answer.status, answer.header("x-amz-bucket-region")), (status, Some("eu-west-1")), "{target}");
+    }
+    for (method, target) in [("HEAD", "/lake/a/1"), ("GET", "/lake"), ("HEAD", "/")] {
+        let answer = rig.send(rig.ask(method, target), &own).await;
+        assert_eq!(answer.header("x-amz-bucket-region"), None, "{method} {target}");
+    }
+}

@@ -23,6 +23,7 @@ pub(crate) fn config(config: &Config, storage: &Storage, url: &str) -> anyhow::R
         data_dir,
         domains: config.s3.domains.clone(),
         r2_hosts: config.s3.r2_hosts.clone(),
+        region: config.s3.region.as_str().into(),
         cors: cors(config)?,
         is_https: url.starts_with("https:"),
         list_buckets: config.s3.list_buckets,
