@@ -4,6 +4,7 @@
 //! a refusal appears only in a dialect's `error.rs`.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod access_grants;
 pub mod dreadnode;
 pub mod edge;
 pub mod native;

@@ -43,7 +43,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
         base: String::new(),
         claims: &[PATH],
         alias: None,
-        proof: Proof::Signature(Signature { service: "sts", worded: error::unproven }),
+        proof: Proof::Signature(Signature { service: "sts", unsigned: false, worded: error::unproven }),
         actions: Some(edge::Actions { version: "2011-06-15", unknown: error::unknown_action }),
         row: error::row,
         body: error::body,

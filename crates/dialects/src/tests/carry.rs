@@ -24,6 +24,7 @@ use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::memory::{Memory, SealingIssuer};
 
+use super::access_grants::Key;
 use super::world::{Shot, World, bucket, new_storage, sealing};
 use crate::edge::{Class, Dialect, EdgeLimits, RateLimits};
 
@@ -36,7 +37,7 @@ pub(super) struct Doors {
 }
 
 /// Everything that vends, one of each dialect.
-pub(super) const DIALECTS: [&str; 6] = ["native", "theirstack", "dreadnode", "r2", "sharing", "sts"];
+pub(super) const DIALECTS: [&str; 7] = ["native", "theirstack", "dreadnode", "r2", "sharing", "sts", "access-grants"];
 const TABLE: &str = "/delta-sharing/shares/Sales/schemas/main/tables/daily/temporary-table-credentials";
 
 impl Doors {
@@ -97,6 +98,12 @@ impl Doors {
             "sts" => {
                 let role = "RoleArn=arn:aws:iam:::role/daily&RoleSessionName=test";
                 world.post("reader", "/sts?Action=AssumeRoleWithWebIdentity", role).await
+            }
+            "access-grants" => {
+                let (id, secret) = (self.parent.as_hex(), self.token.secret_access_key());
+                let key = Key { id, secret, token: None, account: self.account };
+                let path = "/v20180820/accessgrantsinstance/dataaccess?target=s3://vault/x&permission=READ";
+                world.send(world.signed(&key, &Method::GET, path)).await
             }
             other => panic!("no dialect {other}"),
         }

@@ -18,6 +18,8 @@ fn asked() -> Vec<Asked> {
     let query = "/delta-sharing/shares/none/schemas/s/tables/t/query";
     let changes = "/delta-sharing/shares/none/schemas/s/tables/t/changes";
     let sts = "/sts?Action=AssumeRoleWithWebIdentity&Version=2011-06-15";
+    let data = "/v20180820/accessgrantsinstance/dataaccess?target=s3://lake/none&permission=READ";
+    let unclear = "/v20180820/accessgrantsinstance/dataaccess?target=s3://lake/none&permission=READ&ttl=1";
     let r2 = "/client/v4/accounts/x/r2/temp-access-credentials";
     let (get, post) = (Method::GET, Method::POST);
     let at = |dialect, method: &Method, path, who, body: &str, kind| {
@@ -60,6 +62,8 @@ fn asked() -> Vec<Asked> {
         at("sts", &post, sts, "reader", "DurationSeconds=1", Kind::Invalid),
         at("sts", &post, sts, "reader", "Policy=%7B", Kind::Invalid),
         at("sts", &post, sts, "reader", "Prefix=x", Kind::Invalid),
+        at("access-grants", &get, data, "reader", "", Kind::Forbidden),
+        at("access-grants", &get, unclear, "reader", "", Kind::Invalid),
     ]
 }
 
@@ -117,7 +121,7 @@ async fn the_address_that_asked_is_on_record() {
     let address = IpAddr::from([192, 0, 2, 7]);
     for (dialect, method, path, who, body, _) in asked() {
         let before = world.memory.refusals().len();
-        let mut request = World::asking(&method, path, &world.token(who).await, &body);
+        let mut request = world.asking(&method, path, &world.token(who).await, &body).await;
         request.extensions_mut().insert(Peer(address));
         world.send(request).await;
         let told = world.memory.refusals().split_off(before);
@@ -130,7 +134,8 @@ async fn the_address_that_asked_is_on_record() {
     let (lease, key) = (lease.as_str().unwrap().to_owned(), key.as_str().unwrap().to_owned());
     let shown = world.get("reader", &format!("/api/v1/leases/{lease}")).await.json();
     let whose = world.get("reader", &format!("/api/v1/whose/{key}")).await.json();
-    let listed = world.get("reader", "/api/v1/leases").await.json()["leases"][0].clone();
+    let all = world.get("reader", "/api/v1/leases").await.json()["leases"].clone();
+    let listed = all.as_array().unwrap().iter().find(|one| one["lease_id"] == *lease).unwrap().clone();
     for said in [shown, whose, listed] {
         assert_eq!(said["from"], "192.0.2.7", "{said}");
     }

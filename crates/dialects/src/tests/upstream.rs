@@ -51,6 +51,7 @@ fn told_of(dialect: &str, shot: &Shot) -> u16 {
         }
         // As AWS has it; the code says which.
         ("sts", 400) if shot.body.contains("<Code>Throttling</Code>") => 429,
+        ("access-grants", 503) if shot.body.contains("<Code>SlowDown</Code>") => 429,
         _ => status,
     }
 }

@@ -37,6 +37,7 @@ use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::memory::{Memory, SealingIssuer};
 
 use super::stock::Stock;
+use crate::access_grants;
 use crate::dreadnode;
 use crate::edge::{self, Dialect, EdgeLimits, Heavy, HeavyLimits, RateLimits, Registrar, Shared};
 use crate::native;
@@ -361,6 +362,7 @@ impl World {
             r2::dialect(shared),
             sharing::dialect(shared, sharing::Settings::default(), Some(urls)),
             sts::dialect(shared, sts::Settings::default()),
+            access_grants::dialect(shared, access_grants::Settings::default()),
         ]
     }
 
@@ -471,11 +473,15 @@ impl World {
 
     /// Sends a request with a token and a body.
     pub(super) async fn call(&self, method: &Method, path: &str, token: &str, body: &str) -> Shot {
-        self.send(Self::asking(method, path, token, body)).await
+        self.send(self.asking(method, path, token, body).await).await
     }
 
-    /// A request with a token, where its dialect has it, and a body.
-    pub(super) fn asking(method: &Method, path: &str, token: &str, body: &str) -> Request<Body> {
+    /// A request with a token, where its dialect has it, or with a key that was vended to it, and a body.
+    pub(super) async fn asking(&self, method: &Method, path: &str, token: &str, body: &str) -> Request<Body> {
+        if path.starts_with(access_grants::PATH) {
+            let key = self.key_of(token, "daily").await;
+            return self.signed(&key, method, path);
+        }
         let request = Request::builder().method(method).uri(path);
         let (request, body) = if path.starts_with(sts::PATH) {
             let form = request.header("content-type", "application/x-www-form-urlencoded");

@@ -10,8 +10,21 @@ use crate::config::{Config, Unusable};
 /// The longest life of a credential there is, in seconds: a year.
 const LONGEST_TTL_SECS: i64 = 366 * 24 * 3600;
 /// What the other APIs' paths start with.
-const OTHERS: &[&str] =
-    &["accounts", "api", "client", "healthz", "livez", "metrics", "openapi.json", "readyz", "user", "v0", "v1"];
+const OTHERS: &[&str] = &[
+    "accounts",
+    "api",
+    "client",
+    "healthz",
+    "livez",
+    "metrics",
+    "openapi.json",
+    "readyz",
+    "sts",
+    "user",
+    "v0",
+    "v1",
+    "v20180820",
+];
 
 /// Whether an address without its scheme is this machine's own.
 fn is_here(address: &str) -> bool {

@@ -204,6 +204,7 @@ pub(crate) const KEYS: &[Key] = &[
         "false",
         "whether the STS API refuses a `DurationSeconds` that is longer than allowed, as AWS does, instead of cutting it",
     ),
+    key("access_grants.region", r#""us-east-1""#, "region in the ARNs of S3 Access Grants"),
     key("sharing.prefix", r#""/delta-sharing""#, "path in front of Delta Sharing's routes"),
     key("sharing.url_ttl_secs", "3600", "life of the pre-signed URLs of a shared table's files, in seconds"),
     key("sharing.credential_ttl_secs", "3600", "life of credentials for a shared table's directory, in seconds"),

@@ -39,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) theirstack: TheirStack,
     pub(crate) dreadnode: Dreadnode,
     pub(crate) sts: Sts,
+    pub(crate) access_grants: AccessGrants,
     pub(crate) sharing: Sharing,
     pub(crate) upstream: Upstream,
     pub(crate) gateway: Gateway,
@@ -191,6 +192,12 @@ pub(crate) struct Ttl {
 pub(crate) struct Sts {
     pub(crate) default_ttl_secs: u32,
     pub(crate) strict_durations: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AccessGrants {
+    pub(crate) region: String,
 }
 
 #[derive(Debug, Deserialize)]

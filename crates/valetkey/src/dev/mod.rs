@@ -1,5 +1,6 @@
 //! `valetkey dev`: everything on loopback with nothing configured: state, accounts, tokens, grants and real data.
 
+mod access_grants;
 mod check;
 pub(crate) mod dreadnode;
 pub(crate) mod home;
@@ -22,6 +23,7 @@ use serde::Serialize;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
 use crate::config::Layers;
+use crate::dev::access_grants::AccessGrantsReady;
 use crate::dev::r2::R2Ready;
 use crate::dev::sts::StsReady;
 use crate::dev::world::{AdminState, CallerState, Forbidden, State};
@@ -62,6 +64,8 @@ struct Ready<'a> {
     r2: Option<R2Ready<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sts: Option<StsReady<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_grants: Option<AccessGrantsReady<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     delta_sharing: Option<share::ShareReady>,
 }
@@ -183,6 +187,7 @@ fn ready<'a>(addresses: &'a home::Addresses, state: &'a State) -> Ready<'a> {
         dreadnode: state.dreadnode.as_ref().map(|own| dreadnode::Ready::new(api, own)),
         r2: state.r2.as_ref().map(|r2| R2Ready::new(api, s3, r2)),
         sts: state.r2.as_ref().map(|r2| StsReady::new(api, r2)),
+        access_grants: state.r2.as_ref().and_then(|r2| AccessGrantsReady::new(api, r2)),
         delta_sharing: state.delta_sharing.as_ref().map(|state| share::ready(api, state)),
     }
 }

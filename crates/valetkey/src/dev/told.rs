@@ -74,6 +74,9 @@ pub(super) fn examples(ready: &Ready<'_>, state: &State, data_dir: &Path, out: &
         lines.push(out.bold("\nAsk for a key, as AWS's STS does it:"));
         lines.extend(sts.examples(data_dir, &reader.name));
     }
+    if let Some(grants) = &ready.access_grants {
+        lines.extend([out.bold("\nAsk for a key, as S3 Access Grants does it:"), grants.example(data_dir)]);
+    }
     lines.extend([
         out.bold("\nTake a key into this shell, then use it:"),
         format!("  {}", out.dim("(the tools: pip install awscli polars duckdb; offline also duckdb-extension-httpfs)")),

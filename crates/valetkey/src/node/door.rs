@@ -1,4 +1,5 @@
-//! What stands first on the S3 endpoint's address: tells requests of the STS API, which some clients send there, from those of S3.
+//! What stands first on the S3 endpoint's address: tells requests of the STS API and of S3 Access Grants, which some clients send there,
+//! from those of S3.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -8,6 +9,7 @@ use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use http_body_util::Either;
 use hyper::body::Incoming;
+use valetkey_dialects::access_grants;
 use valetkey_dialects::edge::{Mounted, Service};
 
 type Body = Either<valetkey_s3::Body, axum::body::Body>;
@@ -17,8 +19,13 @@ type Body = Either<valetkey_s3::Body, axum::body::Body>;
 pub(super) struct Door {
     pub(super) objects: valetkey_s3::Endpoint,
     pub(super) dialects: Service,
-    /// Where that API is among the dialects.
+    /// Where the API of actions is among the dialects.
     pub(super) path: &'static str,
+}
+
+/// Whether a request is of S3 Access Grants: a path that a bucket could have too, and a header that no request of S3 has.
+fn is_of_grants<B>(request: &Request<B>) -> bool {
+    request.uri().path().starts_with(access_grants::PATH) && request.headers().contains_key(access_grants::ACCOUNT_ID)
 }
 
 /// Whether a request is of a query API: it names an action, or is a form. No request of S3 is either at the root: its own parameters
@@ -49,8 +56,11 @@ impl tower::Service<Request<Incoming>> for Door {
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
-        if is_action(&request) {
+        let is_action = is_action(&request);
+        if is_action {
             request.extensions_mut().insert(Mounted(self.path));
+        }
+        if is_action || is_of_grants(&request) {
             let answer = tower::Service::call(&mut self.dialects, request.map(axum::body::Body::new));
             return Box::pin(async move { Ok(answer.await?.map(Either::Right)) });
         }
@@ -62,6 +72,16 @@ impl tower::Service<Request<Incoming>> for Door {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bucket_of_that_name_is_not_taken_for_access_grants() {
+        let is = |target: &str, header: &str| {
+            is_of_grants(&Request::get(target).header(header, "123456789012").body(()).unwrap())
+        };
+        let path = "/v20180820/accessgrantsinstance/dataaccess?target=s3://lake";
+        assert!(is(path, "x-amz-account-id") && is("/v20180820/accessgrantsinstances", "X-Amz-Account-Id"));
+        assert!(!is(path, "x-amz-date") && !is("/v20180820/other", "x-amz-account-id"));
+    }
 
     #[test]
     fn nothing_of_s3_is_taken_for_an_action() {

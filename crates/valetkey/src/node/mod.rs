@@ -56,7 +56,7 @@ use valetkey_core::vending::Vending;
 
 use valetkey_database::{ParentKeys, Whereabouts};
 use valetkey_dialects::edge::{EdgeLimits, Heavy, Registrar, Shared};
-use valetkey_dialects::{dreadnode, native, r2, sharing, sts, theirstack};
+use valetkey_dialects::{access_grants, dreadnode, native, r2, sharing, sts, theirstack};
 use valetkey_issuers::Issuers;
 use valetkey_issuers::cache::{self, Cache, Pooling};
 use valetkey_issuers::embedded::Embedded;
@@ -353,6 +353,7 @@ impl Node {
                     strict_durations: config.sts.strict_durations,
                 },
             ),
+            access_grants::dialect(&shared, access_grants::Settings { region: config.access_grants.region.clone() }),
         ];
         Ok(valetkey_dialects::edge::Service::new(shared, limits, dialects)?)
     }

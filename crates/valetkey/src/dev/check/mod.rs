@@ -1,5 +1,6 @@
 //! `valetkey dev --check`: vends for real, then tries to get further than the key allows.
 
+mod access_grants;
 mod dreadnode;
 mod r2;
 mod s3;
@@ -127,6 +128,7 @@ impl Check<'_> {
         self.strangers().await?;
         self.dreadnode().await?;
         self.sts().await?;
+        self.access_grants().await?;
         self.r2().await?;
         self.sharing().await?;
         self.store().await?;

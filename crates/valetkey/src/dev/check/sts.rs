@@ -117,6 +117,6 @@ impl Check<'_> {
     }
 }
 
-fn between<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+pub(super) fn between<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     text.split_once(&format!("<{name}>"))?.1.split_once(&format!("</{name}>")).map(|(inside, _)| inside)
 }
