@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use valetkey_core::grant::{Grant, GrantTime};
+use valetkey_core::grant::{Grant, GrantTime, Grantee};
 use valetkey_core::id::StorageId;
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
@@ -105,31 +105,40 @@ fn each(paths: &Paths) -> Vec<Paths> {
     }
 }
 
-/// What the key opens in a grant's bucket.
-fn held<'c>(call: &'c Call, grant: &'c Grant) -> impl Iterator<Item = &'c Scope> {
-    let opens = call.caller.held.iter().flat_map(|held| &held.opens);
+/// Whether a key says anything about a grant. One that is a token itself opens what is granted to its caller by name; one that was vended
+/// opens one scope. So a list costs no more than there are grants.
+fn concerns(call: &Call, grant: &Grant) -> bool {
+    let Some(held) = call.caller.held.as_deref() else { return false };
+    let named = match grant.to {
+        Grantee::Caller(caller) => caller == call.caller.id,
+        Grantee::Everyone => false,
+    };
     let here =
-        |(storage, own): &&(StorageId, Arc<Scope>)| *storage == grant.storage && own.bucket() == grant.scope.bucket();
-    opens.filter(move |own| here(own)).map(|(_, own)| &**own)
+        |(storage, own): &(StorageId, Arc<Scope>)| *storage == grant.storage && own.bucket() == grant.scope.bucket();
+    if held.leases.is_empty() { named } else { held.opens.iter().any(here) }
 }
 
 /// The parts of some paths of a grant that the key opens.
 fn opened<'s>(call: &Call, grant: &'s Grant, paths: &Paths) -> Vec<Part<'s>> {
-    let mut found: Vec<Part<'s>> = Vec::new();
-    for own in held(call, grant) {
-        let actions = own.actions().intersect(grant.scope.actions());
-        for paths in own.paths().intersect(paths).iter().flat_map(each) {
-            let inside = |other: &Part<'_>, paths: &Paths, actions: Actions| {
-                other.paths.cover_paths(paths) && other.actions.contains_all(actions)
-            };
-            if !found.iter().any(|other| inside(other, &paths, actions)) {
-                let part = Part { grant, paths, actions };
-                found.retain(|other| !inside(&part, &other.paths, other.actions));
-                found.push(part);
+    let part = |paths, actions| Part { grant, paths, actions };
+    match call.caller.held.as_deref() {
+        Some(held) if concerns(call, grant) => {
+            if held.leases.is_empty() {
+                return each(paths).into_iter().map(|paths| part(paths, grant.scope.actions())).collect();
             }
+            let here = held
+                .opens
+                .iter()
+                .filter(|(storage, own)| *storage == grant.storage && own.bucket() == grant.scope.bucket());
+            here.flat_map(|(_, own)| {
+                let actions = own.actions().intersect(grant.scope.actions());
+                let inside = own.paths().intersect(paths).as_ref().map(each).unwrap_or_default();
+                inside.into_iter().map(move |paths| part(paths, actions))
+            })
+            .collect()
         }
+        Some(_) | None => Vec::new(),
     }
-    found
 }
 
 /// The closest part around a place that allows all of that.
@@ -210,11 +219,11 @@ fn digest(text: &str, bytes: usize) -> String {
     data_encoding::HEXLOWER.encode(digest.get(..bytes).unwrap_or_default())
 }
 
-/// The caller's live grants in whose buckets the key opens anything.
+/// The caller's live grants that the key says anything about.
 pub(super) fn live<'s>(snapshot: &'s Snapshot, call: &'s Call) -> impl Iterator<Item = &'s Grant> {
     let own = snapshot.grants(&call.caller).map(|grant| &**grant);
     own.filter(move |grant| {
-        grant.origin.share().is_none() && grant.time(call.now) == GrantTime::Live && held(call, grant).next().is_some()
+        grant.origin.share().is_none() && grant.time(call.now) == GrantTime::Live && concerns(call, grant)
     })
 }
 
