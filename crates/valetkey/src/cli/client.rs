@@ -129,6 +129,22 @@ impl<'a> Client<'a> {
         self.to.url.as_str()
     }
 
+    /// The API's URL.
+    pub(crate) fn base(&self) -> &Url {
+        &self.to.url
+    }
+
+    /// What time it is at an address: whatever answers there says so in a header. Nothing is sent that proves who asks.
+    pub(crate) async fn date(&self, url: &Url) -> Result<Option<jiff::Timestamp>, Failure> {
+        let asked = self.http.get(url.clone()).send().await;
+        let answer = asked.map_err(|error| {
+            trust::refused(&trust::Server { url: url.as_str(), loopback: false, plain: url.scheme() == "http" }, &error)
+        })?;
+        let date = answer.headers().get(reqwest::header::DATE).and_then(|value| value.to_str().ok());
+        let date = date.and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok());
+        Ok(date)
+    }
+
     /// The token, for caches.
     pub(crate) fn token(&self) -> &valetkey_core::Secret<String> {
         &self.to.token

@@ -74,6 +74,16 @@ impl Connection {
         Ok(Target { url, token, ca_cert, timeout: Duration::from_secs(*timeout_secs), loopback })
     }
 
+    /// The file that the token is in, if it is in one.
+    pub(crate) fn token_path(&self, environment: &BTreeMap<String, String>) -> Option<PathBuf> {
+        let named = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+        match &self.token_file {
+            Some(path) => Some(path.clone()).filter(|path| path != Path::new("-")),
+            None if named("VALETKEY_TOKEN").is_some() => None,
+            None => named("VALETKEY_TOKEN_FILE").map(PathBuf::from),
+        }
+    }
+
     /// The token as its file, if it is in one, holds it now. Standard input is read once.
     pub(crate) fn token_again(
         &self,

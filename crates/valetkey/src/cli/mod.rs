@@ -10,9 +10,11 @@ mod caller;
 mod catalog;
 pub(crate) mod check;
 pub(crate) mod client;
+mod configure;
 pub(crate) mod connection;
 mod cors;
 mod creds;
+mod doctor;
 mod exec;
 mod explain;
 pub(crate) mod failure;
@@ -124,6 +126,10 @@ enum Command {
     Exec(Box<exec::Args>),
     /// Hold the login and serve credentials to SDKs, renewed, in every form they ask for
     Agent(Box<agent::Args>),
+    /// Write what makes a tool renew credentials by itself
+    Configure(Box<configure::Args>),
+    /// Find out why a tool gets no credential, or is refused
+    Doctor(Box<doctor::Args>),
     /// List what you can reach
     Ls,
     /// Show who you are to the server
@@ -256,6 +262,18 @@ fn execute(command: Command, connection: &Connection, out: &Out) -> Result<ExitC
             out.data(String::from_utf8_lossy(&script).trim_end()).map(|()| ExitCode::SUCCESS)
         }
         Command::Help { words } => help::run(self::command(), &words, out).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(args) => {
+            let target = connection.target(&crate::config::environment(), out);
+            let client = target.and_then(|target| Client::new(target, out));
+            let run = doctor::run(*args, client, out);
+            runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(run).map(ExitCode::from)
+        }
+        Command::Configure(args) if !args.asks() => args.remove(out).map(|()| ExitCode::SUCCESS),
+        Command::Configure(args) => {
+            let client = Client::new(connection.target(&crate::config::environment(), out)?, out)?;
+            let run = args.run(connection, &client, out);
+            runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(run).map(|()| ExitCode::SUCCESS)
+        }
         Command::Exec(args) => {
             // What goes on beside the command says nothing: the terminal is the command's.
             let quiet = Out::new(Format::Table, Color::Never, Talk::Quiet);
@@ -305,6 +323,8 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         Command::Ledger(args) => return ledger::run(args, client, out).await,
         Command::Audit(args) => ledger::audit(args, client, out).await?,
         Command::Agent(_)
+        | Command::Configure(_)
+        | Command::Doctor(_)
         | Command::Exec(_)
         | Command::Dev(_)
         | Command::Server(_)

@@ -340,6 +340,12 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Which of these variables are set, whatever to.
+pub(crate) fn set_among(names: &[&str]) -> Vec<String> {
+    let is_set = |name: &&&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    names.iter().filter(is_set).map(|name| (*name).to_owned()).collect()
+}
+
 /// Settings that are never shown.
 const SECRETS: &[&str] = &["database.password", "keys.inline", "otel.headers"];
 

@@ -128,12 +128,14 @@ pub(crate) async fn ask(args: Args, out: &Out) -> Result<(), Failure> {
             let answer = of_running(&place, "process", &wanted.ask(out)?).await?;
             out.data(&serde_json::to_string_pretty(&answer).unwrap_or_default())
         }
-        Some(Command::Status { place }) => {
-            let answer = of_running(&place, "status", &Ask::default()).await?;
-            out.json(&answer)
-        }
+        Some(Command::Status { place }) => out.json(&status(&place).await?),
         None => Ok(()),
     }
+}
+
+/// What the running agent serves.
+pub(crate) async fn status(place: &Place) -> Result<serde_json::Value, Failure> {
+    of_running(place, "status", &Ask::default()).await
 }
 
 /// The variables with which tools ask the running agent.

@@ -81,6 +81,21 @@ impl Ask {
         pairs.map(|(name, value)| format!("{name}={}", encode(&value))).collect::<Vec<_>>().join("&")
     }
 
+    /// As words of a command line.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let Self { grant, bucket, prefixes, objects, access, ttl_secs, whole_bucket } = self;
+        let target = grant.clone().or_else(|| bucket.as_ref().map(|bucket| format!("s3://{bucket}")));
+        let access = access.and_then(|access| access.to_possible_value());
+        let flag = |name: &str, value: String| [format!("--{name}"), value];
+        let mut words: Vec<String> = target.into_iter().collect();
+        words.extend(prefixes.iter().flat_map(|prefix| flag("prefix", prefix.clone())));
+        words.extend(objects.iter().flat_map(|object| flag("object", object.clone())));
+        words.extend(access.into_iter().flat_map(|access| flag("access", access.get_name().to_owned())));
+        words.extend(ttl_secs.iter().flat_map(|secs| flag("ttl-secs", secs.to_string())));
+        words.extend(whole_bucket.filter(|whole| *whole).map(|_| "--whole-bucket".to_owned()));
+        words
+    }
+
     /// Reads one; nothing where the query has none of its fields. Others are refused, but for those that are said to be known.
     pub(crate) fn from_query(query: &str, others: &[&str]) -> Result<Option<Self>, Failure> {
         let mut ask = Self::default();

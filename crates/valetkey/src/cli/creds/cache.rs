@@ -29,6 +29,8 @@ pub(crate) const UNASKED: SignedDuration = SignedDuration::from_mins(1);
 const MOST_ASKING: Duration = Duration::from_secs(5);
 /// How often a lock is tried again.
 const PATIENCE: Duration = Duration::from_millis(25);
+/// Files that are looked at to count them.
+const MOST_COUNTED: usize = 1000;
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// One file of kept credentials. Without a place to keep them, nothing is kept.
@@ -76,7 +78,7 @@ pub(crate) enum Said {
 }
 
 /// Where credentials are kept: as said, or `valetkey/creds` in the user's cache directory.
-pub(super) fn directory(told: Option<PathBuf>, xdg: Option<PathBuf>) -> Option<PathBuf> {
+pub(crate) fn directory(told: Option<PathBuf>, xdg: Option<PathBuf>) -> Option<PathBuf> {
     told.or_else(|| {
         let home = || std::env::home_dir().map(|home| home.join(".cache"));
         xdg.filter(|path| path.is_absolute()).or_else(home).map(|caches| caches.join("valetkey").join("creds"))
@@ -278,6 +280,14 @@ fn write(path: &Path, kept: &Kept) -> std::io::Result<()> {
     written.inspect_err(|_| {
         let _ = std::fs::remove_file(&new);
     })
+}
+
+/// How many credentials are kept in a directory, and how many of them are over.
+pub(crate) fn counted(directory: &Path, now: Timestamp) -> (usize, usize) {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = entries.filter(|path| path.extension().is_some_and(|kind| kind == "json")).take(MOST_COUNTED);
+    let kept: Vec<Old> = files.filter_map(|path| read(&path)).collect();
+    (kept.len(), kept.iter().filter(|old| old.key.expiration < now).count())
 }
 
 /// Removes credentials whose time is over.

@@ -6,7 +6,7 @@ pub(crate) mod cache;
 pub(crate) mod formats;
 mod google;
 pub(crate) mod key;
-mod quote;
+pub(crate) mod quote;
 pub(crate) mod render;
 mod s3;
 

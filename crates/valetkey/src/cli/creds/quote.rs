@@ -3,9 +3,27 @@
 //! INVARIANT: values hold no control characters ([`super::key::Key`] promises it), so no rule here has to carry a line
 //! break.
 
+use crate::cli::failure::Failure;
+use crate::cli::output;
+
 /// A word of POSIX shells.
 pub(super) fn posix(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+/// A word that a shell reads, and a program that splits a line as a shell would: the same in both.
+///
+/// # Errors
+/// When there is no such word for it.
+pub(crate) fn word(value: &str) -> Result<String, Failure> {
+    let is_bare = |char: char| char.is_ascii_alphanumeric() || "-._/:=@+,".contains(char);
+    if !value.is_empty() && value.chars().all(is_bare) {
+        return Ok(value.to_owned());
+    }
+    if value.chars().any(|char| char.is_control() || "\"\\$`!".contains(char)) {
+        return Err(Failure::usage(format!("`{}` cannot be written into a configuration file", output::clean(value))));
+    }
+    Ok(format!("\"{value}\""))
 }
 
 /// A word of fish: in its single quotes a backslash still escapes.
