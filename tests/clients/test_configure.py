@@ -82,7 +82,7 @@ from importlib.resources import files
 db = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
 for name in ("httpfs", "aws"):
     db.execute(f"LOAD '{files(f'duckdb_extension_{name}') / 'extensions' / f'v{duckdb.__version__}' / f'{name}.duckdb_extension'}'")
-db.execute(pathlib.Path("~/.duckdbrc").expanduser().read_text().replace("LOAD aws;", ""))
+db.execute(pathlib.Path("~/.duckdbrc").expanduser().read_text())
 print(db.execute(f"SELECT count(*) FROM read_parquet('{sys.argv[1]}')").fetchone()[0])
 """
         assert int(output(cli, sys.executable, "-c", script, f"s3://{reader.bucket}/{FLIGHTS}")) > 0

@@ -136,7 +136,8 @@ impl<'a> Client<'a> {
 
     /// What time it is at an address: whatever answers there says so in a header. Nothing is sent that proves who asks.
     pub(crate) async fn date(&self, url: &Url) -> Result<Option<jiff::Timestamp>, Failure> {
-        let asked = self.http.get(url.clone()).send().await;
+        let http = if *url == self.to.url { self.http.clone() } else { elsewhere(self.to.timeout)? };
+        let asked = http.get(url.clone()).send().await;
         let answer = asked.map_err(|error| {
             trust::refused(&trust::Server { url: url.as_str(), loopback: false, plain: url.scheme() == "http" }, &error)
         })?;
@@ -245,6 +246,12 @@ impl<'a> Client<'a> {
             error,
         )
     }
+}
+
+/// A client for what is not the API: with the system's certificates, whatever the API's URL is.
+fn elsewhere(timeout: std::time::Duration) -> Result<reqwest::Client, Failure> {
+    let builder = reqwest::Client::builder().timeout(timeout).redirect(redirect::Policy::none());
+    builder.build().map_err(|error| Failure::local(format!("cannot set up TLS: {}", causes(&error))))
 }
 
 fn not_ours(server: &str) -> String {

@@ -74,14 +74,20 @@ impl Connection {
         Ok(Target { url, token, ca_cert, timeout: Duration::from_secs(*timeout_secs), loopback })
     }
 
-    /// The file that the token is in, if it is in one.
-    pub(crate) fn token_path(&self, environment: &BTreeMap<String, String>) -> Option<PathBuf> {
+    /// The flags with which another process connects so, if the token is in a file.
+    pub(crate) fn words(&self, environment: &BTreeMap<String, String>) -> Option<Vec<String>> {
+        let Self { server, token_file, ca_cert_file, insecure_http, timeout_secs: _ } = self;
         let named = |name: &str| environment.get(name).filter(|value| !value.is_empty());
-        match &self.token_file {
+        let token = match token_file {
             Some(path) => Some(path.clone()).filter(|path| path != Path::new("-")),
             None if named("VALETKEY_TOKEN").is_some() => None,
             None => named("VALETKEY_TOKEN_FILE").map(PathBuf::from),
-        }
+        }?;
+        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+        let mut words = vec!["--server".to_owned(), server.clone(), "--token-file".to_owned(), whole(&token)];
+        words.extend(ca_cert_file.iter().flat_map(|path| ["--ca-cert-file".to_owned(), whole(path)]));
+        words.extend(insecure_http.then(|| "--insecure-http".to_owned()));
+        Some(words)
     }
 
     /// The token as its file, if it is in one, holds it now. Standard input is read once.

@@ -91,6 +91,9 @@ async fn command(args: &Args, ask: &Ask, served: &Served, out: &Out) -> Result<E
     for cut in &key.cuts {
         out.warn(cut);
     }
+    for left_out in &key.narrowed {
+        out.warn(&format!("the storage cannot express all of it, and leaves out {left_out}"));
+    }
     let variables = if args.fixed { Variables::fixed(&key) } else { serve::variables(ask, &key, served).await? };
     launch(&args.command, &variables, out).await
 }

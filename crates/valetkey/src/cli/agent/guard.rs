@@ -92,6 +92,14 @@ pub(super) fn is_ours(from: From) -> bool {
     }
 }
 
+/// Whether the other end belongs to another user, for certain.
+pub(super) fn is_anothers(from: From) -> bool {
+    match from {
+        From::Socket { uid } => uid != own_user(),
+        From::Port { own, peer } => owner(peer, own).is_some_and(|uid| uid != own_user()),
+    }
+}
+
 /// The user this process runs as.
 pub(super) fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()

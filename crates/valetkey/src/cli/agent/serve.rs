@@ -36,6 +36,8 @@ use crate::node::system::SystemClock;
 
 /// The most connections of one listener: each is one short request of one person's tools.
 const CONNECTIONS: usize = 64;
+/// The most ports for metadata clients of other asks than the default.
+const DOORS: usize = 64;
 /// The most bytes of a request's head. Paths hold an ask, with up to 8 KiB of object keys.
 const HEAD_BYTES: usize = 32 * 1024;
 const HEADERS: usize = 64;
@@ -116,6 +118,8 @@ pub(super) async fn stand(door: Door, served: &Served) {
     loop {
         tokio::select! {
             accepted = door.accept(), if going.len() < CONNECTIONS => match accepted {
+                // SECURITY: another user of the machine takes at most half of the room.
+                Ok((_, from)) if going.len() >= CONNECTIONS / 2 && guard::is_anothers(from) => {}
                 Ok((stream, from)) => going.push(Box::pin(converse(stream, from, &door, served))),
                 // Out of file descriptors, or gone already: the next one may fare better.
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -185,13 +189,9 @@ impl Form {
         }
     }
 
-    /// Fields of a query that are the client's own.
-    const fn parameters(self) -> &'static [&'static str] {
-        match self {
-            Self::Container | Self::Session | Self::Metadata | Self::Own => &[],
-            Self::Google => &["recursive", "scopes", "audience", "alt", "wait_for_change", "timeout_sec"],
-            Self::Azure => &azure::PARAMETERS,
-        }
+    /// Whether a query has nothing but our own fields. The metadata services' clients send others, which say nothing of what is wanted.
+    const fn is_strict(self) -> bool {
+        matches!(self, Self::Container | Self::Own)
     }
 }
 
@@ -223,7 +223,7 @@ async fn admitted(
     served: &Served,
 ) -> Result<Reply, Failure> {
     let (headers, query, slots) = (request.headers(), request.uri().query().unwrap_or_default(), &served.slots);
-    let asked = Ask::from_query(query, form.parameters())?;
+    let asked = Ask::from_query(query, form.is_strict())?;
     let ask = asked.or_else(|| shown.and_then(|shown| slots.opened(shown))).or_else(|| default.cloned());
     let secret = ask.as_ref().map(|ask| slots.secret(ask));
     let is_shown = secret
@@ -321,6 +321,9 @@ async fn door(ask: &Ask, served: &Served) -> Result<SocketAddr, Failure> {
     let known = served.opened.borrow().get(&ask.query()).copied();
     if let Some(known) = known {
         return Ok(known);
+    }
+    if served.opened.borrow().len() >= DOORS {
+        return Err(Failure::new(Exit::RateLimited, "the agent has opened too many ports already"));
     }
     let failed = |error: std::io::Error| Failure::local(format!("no port can be opened: {error}"));
     let door = open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Some(ask.clone())).await.map_err(failed)?;

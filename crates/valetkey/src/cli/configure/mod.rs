@@ -82,7 +82,7 @@ impl Args {
             .hint("`valetkey exec` runs a command with it"));
         }
         plain(&key)?;
-        let process = Self::process(connection, client, &ask)?;
+        let process = Self::process(connection, &ask)?;
         let blocks = self.tool.blocks(&self.profile, &self.files, Some(&Opened { key: &key, process: &process }))?;
         self.apply(&blocks, out)?;
         let files: Vec<&Path> = blocks.iter().map(|block| block.file.as_path()).collect();
@@ -112,20 +112,12 @@ impl Args {
     }
 
     /// The line that prints credentials: the same to a shell and to who splits it as one would.
-    fn process(connection: &Connection, client: &Client<'_>, ask: &Ask) -> Result<String, Failure> {
+    fn process(connection: &Connection, ask: &Ask) -> Result<String, Failure> {
         let own =
             std::env::current_exe().map_err(|error| Failure::local(format!("where this is, is unknown: {error}")))?;
-        let file = connection.token_path(&crate::config::environment());
         let mut words = vec![own.display().to_string()];
-        match &file {
-            Some(file) => {
-                let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
-                words.extend(
-                    ["creds", "--format", "process", "--server", client.server().trim_end_matches('/'), "--token-file"]
-                        .map(str::to_owned),
-                );
-                words.push(file.display().to_string());
-            }
+        match connection.words(&crate::config::environment()) {
+            Some(flags) => words.extend(["creds", "--format", "process"].map(str::to_owned).into_iter().chain(flags)),
             None => words.extend(["agent", "process"].map(str::to_owned)),
         }
         words.extend(ask.words());

@@ -177,7 +177,6 @@ fn duckdb(key: &Key, name: &str) -> Vec<String> {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let scope = format!("s3://{}/", key.bucket);
     vec![
-        "LOAD aws;".to_owned(),
         format!("CREATE OR REPLACE SECRET {} (", format_args!("\"{name}\"")),
         "    TYPE s3, PROVIDER credential_chain, CHAIN 'config;process', REFRESH auto,".to_owned(),
         format!("    PROFILE {}, REGION {},", quoted(name), quoted(&key.region)),

@@ -96,12 +96,12 @@ impl Ask {
         words
     }
 
-    /// Reads one; nothing where the query has none of its fields. Others are refused, but for those that are said to be known.
-    pub(crate) fn from_query(query: &str, others: &[&str]) -> Result<Option<Self>, Failure> {
+    /// Reads one; nothing where the query has none of its fields. Others are refused where it is to have none.
+    pub(crate) fn from_query(query: &str, is_strict: bool) -> Result<Option<Self>, Failure> {
         let mut ask = Self::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if others.contains(&name) {
+            if !is_strict && !FIELDS.contains(&name) {
                 continue;
             }
             let decoded = percent_decode_str(&value.replace('+', "%20")).decode_utf8().map(Cow::into_owned);
@@ -294,10 +294,10 @@ mod tests {
         for query in
             ["", "grant=daily", "bucket=lake&prefix=a%2Fb&prefix=c%20d&object=x%26y&access=read%2Dwrite&ttl_secs=60"]
         {
-            let ask = Ask::from_query(query, &[]).unwrap().unwrap_or_default();
+            let ask = Ask::from_query(query, true).unwrap().unwrap_or_default();
             assert_eq!(ask.query(), query);
         }
-        assert_eq!(Ask::from_query("api-version=1", &["api-version"]).unwrap(), None);
+        assert_eq!(Ask::from_query("api-version=1", false).unwrap(), None);
     }
 
     #[test]
@@ -305,7 +305,7 @@ mod tests {
         for odd in
             ["grnat=x", "grant=a&grant=b", "grant=", "access=all", "ttl_secs=-1", "whole_bucket=yes", "grant=%FF"]
         {
-            assert!(Ask::from_query(odd, &[]).is_err(), "{odd}");
+            assert!(Ask::from_query(odd, true).is_err(), "{odd}");
         }
     }
 }

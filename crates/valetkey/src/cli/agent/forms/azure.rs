@@ -11,10 +11,6 @@ use crate::cli::agent::forms::{Reply, json, status, words};
 use crate::cli::creds::key::{Key, Material};
 use crate::cli::failure::{Exit, Failure};
 
-/// What clients send beside our own fields.
-pub(crate) const PARAMETERS: [&str; 7] =
-    ["api-version", "resource", "client_id", "object_id", "principal_id", "msi_res_id", "mi_res_id"];
-
 /// As virtual machines say it, and as App Service does.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
