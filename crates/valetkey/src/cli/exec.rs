@@ -164,7 +164,9 @@ mod signals {
             ];
             let streams = all.into_iter().map(|(own, kind)| signal(kind).map(|stream| (own, stream)));
             let streams = streams.collect::<Result<_, _>>().map_err(failed)?;
-            Ok(Self { streams, is_at_terminal: std::io::stdin().is_terminal() })
+            // One whose input is a file may still ask for a password there.
+            let is_at_terminal = std::io::stdin().is_terminal() || std::io::stderr().is_terminal();
+            Ok(Self { streams, is_at_terminal })
         }
 
         /// Gives the command a group of its own, so that what it starts gets its signals, too.

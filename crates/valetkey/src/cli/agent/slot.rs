@@ -242,8 +242,10 @@ impl Slot {
 
     fn failed(held: &mut Held, failure: Failure, now: Timestamp, out: &Out) {
         let times = held.failed.as_ref().map_or(0, |failed| failed.times).saturating_add(1);
-        // A server that breaks (500, HTML) says nothing of the caller either. What is kept is good until its end.
-        let is_away = is_away(&failure) || failure.exit == Exit::Local;
+        // What breaks (500), or is no answer of the API (a proxy's 403 in HTML), says nothing of the caller either. What is kept is
+        // good until its end.
+        let is_said = failure.said.as_deref().is_some_and(|said| said.code.is_some());
+        let is_away = is_away(&failure) || failure.exit == Exit::Local || !is_said;
         if !is_away {
             held.kept = None;
         }
@@ -352,6 +354,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cli::failure::Said as Answered;
     use crate::cli::output::{Color, Format, Talk};
 
     fn at(secs: i64) -> Timestamp {
@@ -411,7 +414,10 @@ mod tests {
             assert!(matches!(slot.next(at(1800)), Step::Rest(Some(_))), "not asked again at once");
             assert_eq!(slot.next(at(1900)), Step::Vend);
         }
-        slot.take(Err(Failure::new(Exit::Denied, "no")), at(2000), &out());
+        slot.take(Err(Failure::new(Exit::Denied, "a proxy's page")), at(1950), &out());
+        assert!(given(&slot, 1950));
+        let said = Some(Box::new(Answered { code: Some("forbidden".to_owned()), ..Answered::default() }));
+        slot.take(Err(Failure { said, ..Failure::new(Exit::Denied, "no") }), at(2000), &out());
         assert!(matches!(slot.look(at(2000), SignedDuration::ZERO), Look::Refused(failure) if failure.message == "no"));
         assert!(matches!(slot.look(at(2010), SignedDuration::ZERO), Look::Nothing), "a reader later asks again");
     }
