@@ -96,6 +96,13 @@ def google():
     return lambda bucket, key: gcs.bucket(bucket).blob(key).download_as_bytes()
 
 
+def obstore_google():
+    from obstore.store import GCSStore
+
+    store = GCSStore("lake", base_url=os.environ["FAKE_GCS"], client_options={"allow_http": True})
+    return lambda bucket, key: store.get(key).bytes().to_bytes()
+
+
 def main():
     name, seconds, bucket, key = sys.argv[1:]
     read = globals()[name]()

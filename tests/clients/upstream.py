@@ -25,6 +25,8 @@ class Upstream:
                 self.send_response(status)
                 self.send_header("content-type", kind)
                 self.send_header("content-length", str(len(body)))
+                self.send_header("etag", '"1"')
+                self.send_header("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT")
                 self.end_headers()
                 self.wfile.write(body)
 
