@@ -11,13 +11,18 @@ from valetkey import Source
 def main():
     name, seconds, bucket, key, life = sys.argv[1:]
     source = Source("flights-daily", ttl=timedelta(seconds=int(life)))
-    tool = importlib.import_module(f"valetkey.{name}")
+    tool = importlib.import_module(f"valetkey.{name.split('_')[0]}")
     if name == "boto3":
         s3 = tool.client(source)
         read = lambda: s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    elif name == "obstore":
+    elif name in ("obstore", "obstore_azure"):
         store = tool.store(source)
         read = lambda: store.get(key).bytes().to_bytes()
+    elif name == "azure":
+        from azure.storage.blob import BlobServiceClient
+
+        blobs = BlobServiceClient(source.get().endpoint_url, credential=tool.SasCredential(source), retry_total=0)
+        read = lambda: blobs.get_blob_client(bucket, key).download_blob().readall()
     elif name == "polars":
         import polars
 

@@ -6,6 +6,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
 
 CONTENT = b"what is stored"
 
@@ -38,10 +39,24 @@ class Upstream:
                 self.reply(200, json.dumps(outer.vend()).encode())
 
             def do_GET(self):
+                if outer.kind == "azure":
+                    return self.of_azure()
                 token = self.headers.get("authorization", "").removeprefix("Bearer ")
                 if outer.ends.get(token, 0) <= time.time():
                     return self.reply(401, b'{"error": {"code": 401, "message": "Invalid Credentials"}}')
                 self.reply(200, CONTENT, "application/octet-stream")
+
+            def of_azure(self):
+                [signature] = parse_qs(urlsplit(self.path).query)["sig"]
+                if outer.ends.get(signature, 0) <= time.time():
+                    return self.reply(403, b"<Error><Code>AuthenticationFailed</Code></Error>", "application/xml")
+                self.send_response(206)
+                self.send_header("content-range", f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}")
+                self.send_header("content-length", str(len(CONTENT)))
+                self.send_header("etag", '"1"')
+                self.send_header("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+                self.end_headers()
+                self.wfile.write(CONTENT)
 
             def do_DELETE(self):
                 self.reply(200, b"{}")
@@ -63,7 +78,7 @@ class Upstream:
             "type": self.kind,
             "lease_id": f"lea_{self.asked}",
             "expiration": datetime.fromtimestamp(end, UTC).isoformat(),
-            "endpoint_url": {"azure": "https://acct.blob.core.windows.net"}.get(self.kind, self.url),
+            "endpoint_url": f"{self.url}/acct" if self.kind == "azure" else self.url,
             "region": "auto",
             "bucket": "lake",
             "prefixes": ["daily"],
