@@ -409,6 +409,16 @@ class TestUpstream:
         assert agent.ask(url)[2] == first
         assert agent.cli("process", "other").returncode == 8
 
+    def test_what_was_read_is_renewed_ahead(self, started):
+        with Upstream("s3", LIFE) as upstream:
+            agent = started("vkt_x", "daily", at=upstream.url)
+            first = agent.ask(agent.url("daily"))[2]
+            end = time.monotonic() + LIFE / 2
+            while upstream.asked < 2:
+                assert time.monotonic() < end, "nothing was vended before half of the lifetime"
+                time.sleep(0.05)
+            assert agent.ask(agent.url("daily"))[2] != first
+
     def test_many_readers_are_one_vend(self, started):
         with Upstream("s3", 3600) as upstream:
 

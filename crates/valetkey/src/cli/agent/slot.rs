@@ -155,10 +155,11 @@ impl Slot {
     pub(crate) async fn get(&self, least: SignedDuration) -> Result<Rc<Key>, Failure> {
         let deadline = Instant::now() + VENDING;
         let (mut confirmed, mut least) = (false, least);
-        self.used.set(SystemClock.now());
         loop {
             let done = self.done.notified();
             let now = SystemClock.now();
+            // Again after a vend: what a reader waited for was read.
+            self.used.set(now);
             let kept = match self.look(now, least) {
                 Look::Good(key) => return Ok(key),
                 Look::Unconfirmed(key) if confirmed => return Ok(key),
@@ -217,7 +218,8 @@ impl Slot {
         } else if is_wanted && !kept.is_unasked(now) {
             Step::Confirm(kept.key.lease.clone())
         } else {
-            Step::Rest(until(kept.renew).filter(|_| is_read))
+            // Whether it was read is looked at then.
+            Step::Rest(until(kept.renew).filter(|_| now < kept.renew))
         }
     }
 
