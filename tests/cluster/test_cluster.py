@@ -141,14 +141,22 @@ def test_a_server_that_is_cut_off_without_a_word_refuses_in_time_and_comes_back(
     assert cut.status() == 503
     assert all(node.ask(caller).status == 200 for node in cluster.nodes[:3]), "it holds nobody else up"
     assert cluster.nodes[0].call("DELETE", f"/api/v1/leases/{lease.id}", cluster.admin_token).status == 200
-    until("what another one ended is not taken for long", lambda: not cut.opens(lease, "seed"), 10.0)
+
+    def takes() -> bool:
+        try:
+            return cut.opens(lease, "seed")
+        except AssertionError as refused:
+            assert "503" in str(refused)
+            return False
+
+    until("what another one ended is not taken for long", lambda: not takes(), 10.0)
     refused = time.monotonic()
     assert cut.ask(strangers[0]).status == 503
     assert time.monotonic() - refused < 1, "who comes later is refused at once"
     cluster.way.lead(cluster.postgres.port)
     back = until("vends again", lambda: cut.ask(caller).status == 200, 30.0)
     until("ready again", lambda: cut.status() == 200)
-    assert not cut.opens(lease, "seed")
+    assert not takes()
     print(f"cut off without a word: refused after {took:.1f} s at the longest, back {back:.1f} s after the network")
     cluster.verify()
 
@@ -230,8 +238,9 @@ def test_one_server_asks_an_external_storage_for_all(cluster):
         assert key(cluster.nodes[2])["access_key_id"] == "ASIA0" and len(sts.requests) == 1, "a server that starts again has it"
         # What is ended at one is handed out by none.
         assert first.call("DELETE", f"/api/v1/leases/{given[0]['lease_id']}", cluster.admin_token).status == 200
-        until("an ended credential is handed out no more", lambda: key(cluster.nodes[1])["access_key_id"] == "ASIA1", 1.0)
-        assert key(cluster.nodes[2])["access_key_id"] == "ASIA1" and len(sts.requests) == 2
+        for node in cluster.nodes:
+            until("an ended credential is handed out no more", lambda node=node: key(node)["access_key_id"] == "ASIA1", 1.0)
+        assert len(sts.requests) == 2
         for node in cluster.nodes:
             node.secrets |= {"parent-secret-that-nobody-sees", "given-secret-0", "given-token-0"}
         assert "given-secret-0" not in cluster.postgres.sql("SELECT sealed FROM pooled_credentials")

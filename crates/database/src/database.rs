@@ -85,6 +85,7 @@ impl Database {
         &self,
         change: impl for<'a> FnOnce(&'a mut Db, &'a mut Notes) -> Changing<'a, T> + Send + 'static,
     ) -> Result<T, Error> {
+        self.in_touch()?;
         let database = self.clone();
         self.unbroken(async move {
             let mut turn = database.shared.db.turn().await;

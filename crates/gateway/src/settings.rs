@@ -394,21 +394,18 @@ impl Settings {
                     .with_retry(retry(terms.wait))
                     // One by one: not every store has the other.
                     .with_disable_bulk_delete(true);
-                let url = endpoint.as_ref().map(|url| url.trim_end_matches('/'));
-                builder = url.into_iter().fold(builder, AmazonS3Builder::with_endpoint);
-                let credentials = builder
-                    .clone()
-                    .with_bucket_name(SOME_BUCKET)
-                    .build()
-                    .map_err(|error| unopened(&error))?
-                    .credentials()
-                    .clone();
-                let region = region.as_deref().unwrap_or(REGION);
+                let url = endpoint.iter().map(|url| url.trim_end_matches('/'));
+                builder = url.fold(builder, AmazonS3Builder::with_endpoint);
+                let some = builder.clone().with_bucket_name(SOME_BUCKET).build().map_err(|error| unopened(&error))?;
                 let speaker = Speaker::open(Parts {
-                    place: Place::of(endpoint.as_deref(), region, path_style.unwrap_or(true)),
+                    place: Place::of(
+                        endpoint.as_deref(),
+                        region.as_deref().unwrap_or(REGION),
+                        path_style.unwrap_or(true),
+                    ),
                     names: names(buckets)?,
-                    region: region.to_owned(),
-                    credentials,
+                    region: region.clone().unwrap_or_else(|| REGION.to_owned()),
+                    credentials: Arc::clone(some.credentials()),
                     hosts: Arc::clone(&hosts),
                     wait: terms.wait,
                     trailers: *trailing_checksums,

@@ -26,6 +26,11 @@ pub trait Connection: Sized + Send + Debug {
     /// Undoes what the transaction wrote.
     fn rollback(&mut self) -> impl Future<Output = Ends> + Send;
 
+    /// Whether it is to be thrown away before it is used again.
+    fn is_stale(&self) -> bool {
+        false
+    }
+
     /// Whether a transaction is open that should not be.
     fn is_in_transaction(&self) -> bool;
 

@@ -160,8 +160,9 @@ impl<C: Connection> Writing<'_, C> {
     }
 
     async fn take(&mut self) -> Result<C, sqlx::Error> {
-        if let Some(connection) = self.place.connection.take() {
-            return Ok(connection);
+        match self.place.connection.take() {
+            Some(connection) if !connection.is_stale() => return Ok(connection),
+            stale => throw_away(stale).await,
         }
         let connection = C::connect(&self.writer.options).await?;
         self.place.opened += 1;

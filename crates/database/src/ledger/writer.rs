@@ -80,6 +80,11 @@ async fn write(database: &Database, waiting: &Arc<Waiting>) {
         .record(f64::from(u32::try_from(waiting.page.len()).unwrap_or(u32::MAX)));
     let mut tries = 0u32;
     loop {
+        // Whoever waits has waited long enough already.
+        if database.in_touch().is_err() {
+            queue.finish(&waiting, Outcome::Lost);
+            return;
+        }
         let started = Instant::now();
         let mut turn = database.shared.db.turn().await;
         if waiting.page.is_empty() {

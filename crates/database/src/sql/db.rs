@@ -20,6 +20,8 @@ pub(crate) struct Db {
     pub(super) link: Link,
     /// Whose it is, where there are several nodes.
     pub(super) seat: Option<Seat>,
+    /// When it was opened, by the seat's time.
+    opened_ms: u64,
     /// Rows that were changed with it so far.
     changed: u64,
 }
@@ -54,7 +56,7 @@ impl std::fmt::Debug for Db {
 
 impl Db {
     pub(super) fn new(link: Link) -> Self {
-        Self { link, changed: 0, seat: None }
+        Self { link, changed: 0, seat: None, opened_ms: 0 }
     }
 
     /// Makes it one of a node.
@@ -64,7 +66,13 @@ impl Db {
 
     /// The same, where there are nodes.
     pub(super) fn of(self, seat: Option<Seat>) -> Self {
-        Self { seat, ..self }
+        let opened_ms = seat.as_ref().map_or(0, Seat::now_ms);
+        Self { seat, opened_ms, ..self }
+    }
+
+    /// Whether it may be one that nobody answers any more.
+    pub(super) fn is_stale(&self) -> bool {
+        self.seat.as_ref().is_some_and(|seat| seat.is_stale(self.opened_ms))
     }
 
     /// The chain that it writes.

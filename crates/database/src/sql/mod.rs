@@ -40,6 +40,7 @@ pub(crate) mod workspaces;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgListener, PgPool};
@@ -136,7 +137,7 @@ impl Sql {
             Whereabouts::Server(server) => {
                 let own = postgres::node(server, seat).await?;
                 let writer = postgres::writer(server, seat).await?;
-                let readers = Readers::Postgres(postgres::readers(server).await?);
+                let readers = Readers::Postgres(postgres::readers(server, seat).await?);
                 let (server, seat) = (Some(server.clone()), Some(seat.clone()));
                 (Self { writer, readers, server, seat, head: Mutex::default() }, Some(own))
             }
@@ -219,6 +220,9 @@ pub(crate) async fn migrate(at: &Whereabouts) -> Result<(), Error> {
     Ok(())
 }
 
+/// How long a server is told that a connection is closed, which is of no matter.
+const LEAVE: Duration = Duration::from_secs(1);
+
 /// How the connection that writes is opened again.
 pub(crate) enum Options {
     Sqlite(Box<sqlx::sqlite::SqliteConnectOptions>),
@@ -274,6 +278,10 @@ impl valetkey_sql::Connection for Db {
         }
     }
 
+    fn is_stale(&self) -> bool {
+        Self::is_stale(self)
+    }
+
     fn is_in_transaction(&self) -> bool {
         match &self.link {
             Link::Sqlite(Held::Own(own)) => sqlx::Connection::is_in_transaction(own),
@@ -292,7 +300,9 @@ impl valetkey_sql::Connection for Db {
     async fn close(self) -> Result<(), sqlx::Error> {
         match self.link {
             Link::Sqlite(Held::Own(own)) => sqlx::Connection::close(own).await,
-            Link::Postgres(Held::Own(own)) => heard(self.seat.as_ref(), sqlx::Connection::close(own)).await,
+            Link::Postgres(Held::Own(own)) => {
+                tokio::time::timeout(LEAVE, sqlx::Connection::close(own)).await.unwrap_or(Ok(()))
+            }
             Link::Sqlite(_) | Link::Postgres(_) => Ok(()),
         }
     }

@@ -164,12 +164,18 @@ pub(super) async fn listener(server: &Server) -> Result<PgListener, Error> {
     Ok(listener)
 }
 
-pub(super) async fn readers(server: &Server) -> Result<PgPool, Error> {
+pub(super) async fn readers(server: &Server, seat: &Seat) -> Result<PgPool, Error> {
+    let seat = seat.clone();
     PgPoolOptions::new()
         .max_connections(server.connections)
         .acquire_timeout(SHORT)
-        // A connection that broke while nobody used it is found before somebody does.
-        .test_before_acquire(true)
+        // A connection that broke while nobody used it, or that nobody answers any more, is found before somebody does.
+        .test_before_acquire(false)
+        .before_acquire(move |connection, about| {
+            let age_ms = u64::try_from(about.age.as_millis()).unwrap_or(u64::MAX);
+            let stale = seat.is_stale(seat.now_ms().saturating_sub(age_ms));
+            Box::pin(async move { Ok(!stale && sqlx::Connection::ping(connection).await.is_ok()) })
+        })
         .connect_with(server.options.clone())
         .await
         .map_err(failed)

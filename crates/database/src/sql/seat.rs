@@ -29,13 +29,15 @@ struct State {
     began: Instant,
     /// When the server answered last, in milliseconds since then.
     answered_ms: AtomicU64,
+    /// When it answered again after it had been away: connections of before may be silent for ever.
+    back_ms: AtomicU64,
 }
 
 impl Seat {
     /// A node that drew this name, and has no chain yet.
     pub(crate) fn new(holder: [u8; 16]) -> Self {
-        let (chain, answered_ms) = (AtomicI64::new(0), AtomicU64::new(0));
-        Self(Arc::new(State { chain, holder, began: Instant::now(), answered_ms }))
+        let (chain, answered_ms, back_ms) = (AtomicI64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(State { chain, holder, began: Instant::now(), answered_ms, back_ms }))
     }
 
     /// The chain that it writes.
@@ -54,14 +56,27 @@ impl Seat {
         self.0.chain.store(chain.number(), Ordering::SeqCst);
     }
 
+    /// Now, in milliseconds since it began.
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn answered(&self) {
-        let ms = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.answered_ms.fetch_max(ms, Ordering::Relaxed);
+        let now_ms = self.now_ms();
+        let before_ms = self.0.answered_ms.fetch_max(now_ms, Ordering::Relaxed);
+        if u128::from(now_ms.saturating_sub(before_ms)) > AWAY.as_millis() {
+            self.0.back_ms.store(now_ms, Ordering::Relaxed);
+        }
     }
 
     fn is_away(&self) -> bool {
-        let answered = Duration::from_millis(self.0.answered_ms.load(Ordering::Relaxed));
-        self.0.began.elapsed().saturating_sub(answered) > AWAY
+        let silent_ms = self.now_ms().saturating_sub(self.0.answered_ms.load(Ordering::Relaxed));
+        u128::from(silent_ms) > AWAY.as_millis()
+    }
+
+    /// Whether a connection that was opened then may be one that nobody answers any more.
+    pub(super) fn is_stale(&self, opened_ms: u64) -> bool {
+        opened_ms < self.0.back_ms.load(Ordering::Relaxed)
     }
 }
 
@@ -71,14 +86,17 @@ pub(super) async fn heard<T>(
     asked: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
     let (mut asked, began) = (pin!(asked), Instant::now());
+    let began_ms = seat.map_or(0, Seat::now_ms);
     loop {
         if let Ok(answer) = tokio::time::timeout(LOOK, &mut asked).await {
-            if let Some(seat) = seat {
+            if let (Some(seat), Ok(_) | Err(sqlx::Error::Database(_))) = (seat, &answer) {
                 seat.answered();
             }
             return answer;
         }
-        if began.elapsed() > SILENCE || seat.is_some_and(Seat::is_away) {
+        // Or it was away since, and answers others again.
+        let lost = seat.is_some_and(|seat| seat.is_away() || seat.is_stale(began_ms));
+        if lost || began.elapsed() > SILENCE {
             let silent = io::Error::new(io::ErrorKind::TimedOut, "the server of the database is silent");
             return Err(sqlx::Error::Io(silent));
         }

@@ -23,13 +23,13 @@ const CROWDED_PERCENT: u8 = 80;
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// A fetch under way.
-pub(super) struct Flight {
-    pub(super) cache: Arc<Inner>,
+struct Flight {
+    cache: Arc<Inner>,
     fetcher: Arc<Fetcher>,
     scope: Arc<Scope>,
     origin: Provenance,
     terms: Terms,
-    pub(super) key: Key,
+    key: Key,
     /// Whether there is a credential that is still good: another has to be newer.
     renews: bool,
 }
@@ -77,7 +77,7 @@ impl Inner {
 impl Flight {
     async fn fly(&self, turn: Option<Turn>) -> (Result<(), Arc<Denied>>, Option<Settling>) {
         let claim = match &self.cache.pool {
-            Some(pool) => match pool.find(self).await {
+            Some(pool) => match pool.find(&self.cache, &self.key, |held, now| self.takes(held, now)).await {
                 Found::Landed => return (Ok(()), None),
                 Found::Claimed(claim) => Some(claim),
                 Found::Nothing => None,
@@ -139,7 +139,7 @@ impl Flight {
     }
 
     /// Whether what another node fetched does here.
-    pub(super) fn takes(&self, held: &Held, now: Timestamp) -> bool {
+    fn takes(&self, held: &Held, now: Timestamp) -> bool {
         let terms = Terms { now, ..self.terms };
         let newer = !self.renews || now < held.renew;
         newer && held.within(&terms) && held.serves(&terms) && !self.cache.leases.is_revoked(&held.origin)

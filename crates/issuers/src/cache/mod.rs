@@ -353,23 +353,19 @@ impl Inner {
         if let Some(flight) = &slot.flight {
             return Ok(Step::Wait(flight.clone(), enough));
         }
-        let refusal = match denied {
-            Some(denied) => denied.error.again(),
-            None => {
-                // Where another node may have one, it is known only later whether a turn is needed.
-                let turn = match this.pool {
-                    Some(_) => Ok(None),
-                    None => fetcher.budget.take(want.origin.account, terms.now).map(Some),
-                };
-                match turn {
-                    Ok(turn) => {
-                        let flight = Self::fetch(this, fetcher, want, terms, key, turn, false);
-                        slot.flight = Some(flight.clone());
-                        return Ok(Step::Wait(flight, enough));
-                    }
-                    Err(pause) => spent(pause),
-                }
+        let turn = match (denied, &this.pool) {
+            (Some(denied), _) => Err(denied.error.again()),
+            // Where another node may have one, it is known only later whether a turn is needed.
+            (None, Some(_)) => Ok(None),
+            (None, None) => fetcher.budget.take(want.origin.account, terms.now).map(Some).map_err(spent),
+        };
+        let refusal = match turn {
+            Ok(turn) => {
+                let flight = Self::fetch(this, fetcher, want, terms, key, turn, false);
+                slot.flight = Some(flight.clone());
+                return Ok(Step::Wait(flight, enough));
             }
+            Err(refusal) => refusal,
         };
         enough.map(Step::Have).ok_or(refusal)
     }

@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use valetkey_core::Error;
-use valetkey_core::id::StorageId;
+use valetkey_core::id::{CallerId, StorageId};
 use valetkey_core::keyring::{SEAL_NONCE_LEN, SharedKeyring};
 use valetkey_core::nouns::pool::{Claimant, NewPooled, Pool, PoolKey};
 use valetkey_core::time::{Clock, Entropy};
 
-use super::flight::Flight;
 use super::held::Held;
-use super::{Key, sealed};
+use super::{Inner, Key, sealed};
 
 /// What the seals are for.
 const PURPOSE: &str = "pooled credential";
@@ -28,7 +28,7 @@ const EXTEND: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 /// The longest that another node's fetch is waited for: longer than any storage is.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A pool, and what seals what is in it.
 pub struct Pooling {
@@ -66,8 +66,13 @@ impl Pooling {
     }
 
     /// Takes in what another node fetched, waits for what it fetches, or claims the fetch.
-    pub(super) async fn find(&self, flight: &Flight) -> Found {
-        match self.found(flight).await {
+    pub(super) async fn find(
+        &self,
+        cache: &Inner,
+        key: &Key,
+        takes: impl Fn(&Held, Timestamp) -> bool + Send,
+    ) -> Found {
+        match self.found(cache, key, takes).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(error = ?error, "what other nodes fetched is not known");
@@ -76,16 +81,20 @@ impl Pooling {
         }
     }
 
-    async fn found(&self, flight: &Flight) -> Result<Found, Error> {
-        let cache = &flight.cache;
-        let claim = Claim { key: digest(&flight.key), claimant: Claimant(self.chance()) };
+    async fn found(
+        &self,
+        cache: &Inner,
+        key: &Key,
+        takes: impl Fn(&Held, Timestamp) -> bool + Send,
+    ) -> Result<Found, Error> {
+        let claim = Claim { key: digest(key), claimant: Claimant(self.chance()) };
         let (began, mut pause) = (Instant::now(), PAUSE);
         loop {
             let (now, forgotten) = (cache.clock.now(), cache.forgotten());
             let seen = self.pool.look(claim.key, now).await?;
             let held = seen.sealed.as_deref().and_then(|sealed| self.open(claim.key, sealed));
-            if let Some(held) = held.filter(|held| flight.takes(held, now)) {
-                if cache.take_in(&flight.key, Arc::new(held), forgotten) {
+            if let Some(held) = held.filter(|held| takes(held, now)) {
+                if cache.take_in(key, Arc::new(held), forgotten) {
                     return Ok(Found::Landed);
                 }
                 continue;
@@ -154,7 +163,7 @@ fn digest(key: &Key) -> PoolKey {
     bytes.extend_from_slice(&version.to_be_bytes());
     bytes.extend_from_slice(&class.to_be_bytes());
     bytes.push(u8::from(caller.is_some()));
-    bytes.extend_from_slice(&caller.map_or([0; 16], |caller| caller.to_bytes()));
+    bytes.extend_from_slice(&caller.map_or([0; 16], CallerId::to_bytes));
     scope.encode(&mut bytes);
     let mut key = [0; 32];
     key.copy_from_slice(digest::digest(&digest::SHA256, &bytes).as_ref());

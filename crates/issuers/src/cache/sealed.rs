@@ -104,7 +104,7 @@ fn millis(time: SignedDuration) -> Option<i64> {
     i64::try_from(time.as_millis()).ok()
 }
 
-/// What was sealed; nothing if it is not what [`write`] writes.
+/// What was sealed; nothing if it is not what [`write()`] writes.
 pub(super) fn read(plain: &Secret<Vec<u8>>) -> Option<Held> {
     let wire: Wire<'_> = serde_json::from_slice(plain.reveal()).ok()?;
     let secret = |text: Text<'_>| Secret::new(text.into_owned());
@@ -128,7 +128,7 @@ pub(super) fn read(plain: &Secret<Vec<u8>>) -> Option<Held> {
         };
         Some(Narrowed { what, why: Cow::Owned(why.into_owned()) })
     };
-    let request_id = wire.request_id.map(|id| id.into());
+    let request_id = wire.request_id.map(Into::into);
     let trace = wire.key_id.map(|key_id| Arc::new(Trace { key_id: key_id.into(), request_id, expiration }));
     let WireOrigin { lease, account, caller, token, storage, opened_ms } = wire.origin;
     let at = |ms: i64| Timestamp::from_millisecond(ms).ok();

@@ -213,13 +213,13 @@ impl Road {
     ) -> Result<Node> {
         let (parts, body) = answer.into_parts();
         // Counted as it comes; as a tree it takes some times as much.
-        let mut room = true;
+        let mut fits = true;
         let reach = |bytes: usize| {
-            room = share.as_mut().is_none_or(|share| share.reach(bytes.saturating_mul(4)));
-            room
+            fits = share.as_mut().is_none_or(|share| share.reach(bytes.saturating_mul(4)));
+            fits
         };
         let collected = timeout(within, collect(body, most, reach)).await;
-        if !room {
+        if !fits {
             return Err(crowded());
         }
         let bytes = collected
