@@ -55,6 +55,10 @@ pub enum Noun {
     Version,
     /// A parent access key.
     ParentKey,
+    /// An identity provider.
+    IdentityProvider,
+    /// A trust rule of one.
+    TrustRule,
     /// The keyring.
     Keyring,
     /// A route of the API.
@@ -63,7 +67,7 @@ pub enum Noun {
 
 impl Noun {
     /// Every noun that something can be done to.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Account,
         Self::Caller,
         Self::Token,
@@ -80,6 +84,8 @@ impl Noun {
         Self::Table,
         Self::Version,
         Self::ParentKey,
+        Self::IdentityProvider,
+        Self::TrustRule,
         Self::Keyring,
     ];
 }
@@ -103,6 +109,8 @@ impl fmt::Display for Noun {
             Self::Table => "table",
             Self::Version => "version",
             Self::ParentKey => "parent key",
+            Self::IdentityProvider => "identity provider",
+            Self::TrustRule => "trust rule",
             Self::Keyring => "keyring",
             Self::Route => "route",
         })
@@ -176,6 +184,8 @@ impl Kind {
         Self::NotFound(Noun::Table),
         Self::NotFound(Noun::Version),
         Self::NotFound(Noun::ParentKey),
+        Self::NotFound(Noun::IdentityProvider),
+        Self::NotFound(Noun::TrustRule),
         Self::NotFound(Noun::Route),
         Self::AlreadyExists(Noun::Account),
         Self::AlreadyExists(Noun::Caller),
@@ -189,6 +199,8 @@ impl Kind {
         Self::AlreadyExists(Noun::Share),
         Self::AlreadyExists(Noun::Table),
         Self::AlreadyExists(Noun::ParentKey),
+        Self::AlreadyExists(Noun::IdentityProvider),
+        Self::AlreadyExists(Noun::TrustRule),
         Self::WrongMethod,
         Self::TooLarge,
         Self::Outdated,

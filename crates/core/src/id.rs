@@ -141,6 +141,10 @@ id!(/// Names a share.
     ShareId, "shr_");
 id!(/// Names a table of a share.
     TableId, "tbl_");
+id!(/// Names an identity provider.
+    ProviderId, "idp_");
+id!(/// Names a trust rule of one.
+    RuleId, "rul_");
 
 impl TokenId {
     /// The identifier in the hyphenated form of a UUID, for APIs that publish one.

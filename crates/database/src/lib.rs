@@ -12,6 +12,7 @@ mod days;
 mod directory;
 mod ends;
 mod hearing;
+mod identity;
 mod ledger;
 mod life;
 mod memory;

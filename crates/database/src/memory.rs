@@ -9,6 +9,7 @@ use valetkey_core::caller::{Caller, CallerStanding};
 use valetkey_core::error::Stranger;
 use valetkey_core::id::{AccountId, LeaseId, TokenId};
 use valetkey_core::nouns::dataset::Dataset;
+use valetkey_core::nouns::identity::IdentityProvider;
 use valetkey_core::nouns::parent::Parent;
 use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::nouns::share::SharedWith;
@@ -41,6 +42,7 @@ pub(crate) struct Memory {
     pub(crate) no_parents: Cache<TokenId, i64>,
     pub(crate) shared_with: Cache<AccountId, Arc<SharedWith>>,
     pub(crate) quotas: Cache<AccountId, OwnQuota>,
+    pub(crate) providers: Cache<(), Arc<[Arc<IdentityProvider>]>>,
 }
 
 /// What memory keeps and a change makes untrue. No change of the registry can be written without saying it
@@ -174,6 +176,7 @@ impl Memory {
             no_parents: Cache::new(MOST_PARENTS),
             shared_with: Cache::new(accounts),
             quotas: Cache::new(accounts),
+            providers: Cache::new(1),
         }
     }
 
@@ -232,6 +235,7 @@ impl Memory {
         self.no_parents.forget_all();
         self.shared_with.forget_all();
         self.quotas.forget_all();
+        self.providers.forget_all();
     }
 }
 

@@ -297,7 +297,7 @@ impl Registry for Database {
         let (token, id) = (token.clone(), TokenId::new(now, self.noise()));
         self.administer(move |db, notes| {
             Box::pin(async move {
-                let new = NewToken { id, caller, token: &token, until, made_by: None };
+                let new = NewToken { id, caller, digest: token.digest(), tail: token.tail(), until, made_by: None };
                 let record = callers::create_token(db, new, maker, now, notes).await?;
                 Ok((record, Touches::Token(token.digest())))
             })

@@ -23,7 +23,7 @@ use crate::sql::entry::{Opened, scope_digest};
 use crate::sql::notes::Notes;
 use crate::sql::revocations::{self, Also};
 use crate::sql::target::{End, Target};
-use crate::sql::{callers, change, leases, registry, removal, rows};
+use crate::sql::{callers, change, identity, leases, registry, removal, rows};
 
 /// What ends with a removal or a change.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -90,7 +90,9 @@ impl Ending {
                 | Thing::Share(_)
                 | Thing::Table(_)
                 | Thing::Recipient { .. }
-                | Thing::Packages(_) => None,
+                | Thing::Packages(_)
+                | Thing::IdentityProvider(_)
+                | Thing::TrustRule(_) => None,
             };
             if let (Some(among), Some(account)) = (&mut own.among, account) {
                 among.insert(account);
@@ -107,7 +109,8 @@ impl Ending {
             | Amendment::Caller { .. }
             | Amendment::Token { .. }
             | Amendment::Dataset(_)
-            | Amendment::Workspace { .. } => None,
+            | Amendment::Workspace { .. }
+            | Amendment::IdentityProvider(_) => None,
         });
         self.grants.iter().copied().chain(narrowed)
     }
@@ -448,6 +451,12 @@ impl Database {
                 self.seek_again(&mut *db, &mut sought, now, by).await?;
             }
             change::apply(&mut *db, &change, by.at, notes).await?;
+            if matches!(change, Amendment::IdentityProvider(_)) {
+                for token in sought.ending.tokens.clone() {
+                    callers::end_token(&mut *db, token, by, notes).await?;
+                    identity::lapse(&mut *db, token).await?;
+                }
+            }
             Ok((self.write_ends(db, &sought, by, notes).await?, Touches::Everything))
         };
         let done = self.administer_in(&mut turn, write).await;
@@ -494,6 +503,16 @@ async fn narrowing(db: &mut Db, change: &Amendment, by: Revoker) -> Result<Endin
         Amendment::Token { id, .. } => {
             let account = callers::token_by_id(db, *id).await?.map(|(record, _)| record.account);
             Ok(Ending { narrowed: Some((change.clone(), None)), among: Some(account.into_iter().collect()), ..none })
+        }
+        Amendment::IdentityProvider(after) => {
+            let before = identity::by_id(&mut *db, after.id).await?;
+            let mut own = none;
+            for rule in before.ended_by(after) {
+                own.among.get_or_insert_default().insert(rule.account);
+                own.tokens.extend(identity::live_of_rule(&mut *db, rule.id, by.at).await?);
+            }
+            own.targets = own.tokens.iter().copied().map(Target::Token).collect();
+            Ok(own)
         }
         Amendment::Account(_) | Amendment::Caller { .. } | Amendment::Dataset(_) | Amendment::Workspace { .. } => {
             Ok(none)

@@ -7,4 +7,5 @@ pub mod contract;
 #[cfg(target_os = "linux")]
 pub mod disk;
 pub mod iam;
+pub mod idp;
 pub mod memory;

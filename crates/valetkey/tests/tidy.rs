@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("valetkey-dialects", &["valetkey-core", "valetkey-check", "valetkey-sigv4"]),
     ("valetkey-s3", &["valetkey-core", "valetkey-sigv4", "valetkey-sql"]),
     ("valetkey-delta", &["valetkey-core"]),
+    ("valetkey-oidc", &["valetkey-core"]),
     ("valetkey-gateway", &["valetkey-core", "valetkey-s3", "valetkey-sigv4"]),
     (
         "valetkey",
@@ -35,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "valetkey-s3",
             "valetkey-gateway",
             "valetkey-delta",
+            "valetkey-oidc",
         ],
     ),
     ("valetkey-bench-server", &[]),

@@ -1,10 +1,11 @@
 //! All that administration changes of what one database keeps.
 
+use crate::nouns::identity::IdentityAdmin;
 use crate::nouns::registry::Registry;
 use crate::nouns::share::ShareAdmin;
 use crate::nouns::workspace::WorkspaceAdmin;
 
 /// The writing half of every noun: nobody comes to it without an authority.
-pub trait Administration: Registry + ShareAdmin + WorkspaceAdmin {}
+pub trait Administration: Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin {}
 
-impl<T: Registry + ShareAdmin + WorkspaceAdmin> Administration for T {}
+impl<T: Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin> Administration for T {}

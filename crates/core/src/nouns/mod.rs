@@ -5,6 +5,8 @@
 pub mod administration;
 pub mod configure;
 pub mod dataset;
+pub mod identity;
+pub mod json;
 pub mod package;
 pub mod parent;
 pub mod pool;

@@ -12,10 +12,12 @@ use crate::error::{Error, Kind};
 use crate::field::{Attribute, Field};
 use crate::grant::{Grant, Grantee};
 use crate::id::{
-    AccountId, CallerId, DatasetId, GrantId, ProjectId, ShareId, StorageId, TableId, TokenId, WorkspaceId,
+    AccountId, CallerId, DatasetId, GrantId, ProjectId, ProviderId, RuleId, ShareId, StorageId, TableId, TokenId,
+    WorkspaceId,
 };
 use crate::name::{BucketName, Name};
 use crate::nouns::dataset::Dataset;
+use crate::nouns::identity::IdentityProvider;
 use crate::storage::StorageKind;
 use crate::token::Maker;
 
@@ -57,6 +59,10 @@ pub enum Thing {
     },
     /// All packages of an account.
     Packages(AccountId),
+    /// Who else's word is taken for who a caller is.
+    IdentityProvider(ProviderId),
+    /// A rule of one.
+    TrustRule(RuleId),
 }
 
 /// Whom of an account a share is given to: [`Grantee`], in an order.
@@ -104,6 +110,8 @@ impl Thing {
             Self::Table(_) => "table",
             Self::Recipient { .. } => "recipient",
             Self::Packages(_) => "packages",
+            Self::IdentityProvider(_) => "identity provider",
+            Self::TrustRule(_) => "trust rule",
         }
     }
 
@@ -120,6 +128,8 @@ impl Thing {
             Self::Project(id) => id.to_string(),
             Self::Share(id) => id.to_string(),
             Self::Table(id) => id.to_string(),
+            Self::IdentityProvider(id) => id.to_string(),
+            Self::TrustRule(id) => id.to_string(),
             Self::Bucket(_) | Self::Recipient { .. } | Self::Packages(_) => return None,
         })
     }
@@ -137,7 +147,9 @@ impl Thing {
             | Self::Bucket(_)
             | Self::Dataset(_)
             | Self::Project(_)
-            | Self::Packages(_) => false,
+            | Self::Packages(_)
+            | Self::IdentityProvider(_)
+            | Self::TrustRule(_) => false,
         }
     }
 
@@ -156,7 +168,9 @@ impl Thing {
             | Self::Share(_)
             | Self::Table(_)
             | Self::Recipient { .. }
-            | Self::Packages(_) => None,
+            | Self::Packages(_)
+            | Self::IdentityProvider(_)
+            | Self::TrustRule(_) => None,
         }
     }
 }
@@ -374,6 +388,9 @@ pub enum Amendment {
         /// Whether it takes the place of the account's default one, or is that no longer.
         is_default: Option<bool>,
     },
+    /// An identity provider with its rules, as it is from now on: its id and its version stay what they were where it was read, and
+    /// a change that overtook this one refuses it. What came of the rules that are not the same any more ends.
+    IdentityProvider(Box<IdentityProvider>),
 }
 
 impl Amendment {
@@ -405,7 +422,12 @@ impl Amendment {
             Self::Token { id, until, .. } => {
                 (lease.token == *id || asked_with == Some(*id)) && until.is_some_and(|until| until < lease.until)
             }
-            Self::Account(_) | Self::Caller { .. } | Self::Dataset(_) | Self::Workspace { .. } => false,
+            Self::Account(_)
+            | Self::Caller { .. }
+            | Self::Dataset(_)
+            | Self::Workspace { .. }
+            // Its sessions end, and with them what they opened.
+            | Self::IdentityProvider(_) => false,
         }
     }
 }

@@ -32,6 +32,7 @@ CREATE TABLE callers (
     role TEXT COLLATE "C" NOT NULL,
     made_ms BIGINT NOT NULL,
     standing BIGINT NOT NULL DEFAULT 0,        -- 0 active, 1 suspended, 2 removed
+    made_for TEXT COLLATE "C",                 -- the rule's template that it was made for: no other rule's tokens become it
     UNIQUE (account, name)
 );
 
@@ -176,6 +177,63 @@ CREATE TABLE requests (
 CREATE TABLE parents (
     token BYTEA PRIMARY KEY REFERENCES tokens (id),
     sealed BYTEA NOT NULL
+);
+
+-- Who else's word is taken for who a caller is, and its rules. Lists are lines.
+CREATE TABLE identity_providers (
+    id BYTEA PRIMARY KEY,
+    name TEXT COLLATE "C" NOT NULL UNIQUE,
+    preset TEXT COLLATE "C" NOT NULL,
+    issuer TEXT COLLATE "C" NOT NULL UNIQUE,
+    keys_kind BIGINT NOT NULL,         -- 0 by discovery, 1 from an address, 2 these
+    keys TEXT COLLATE "C" NOT NULL,
+    audiences TEXT COLLATE "C" NOT NULL,
+    parties TEXT COLLATE "C" NOT NULL,
+    subject TEXT COLLATE "C" NOT NULL,
+    algorithms TEXT COLLATE "C" NOT NULL,
+    leeway_s BIGINT NOT NULL,
+    max_age_s BIGINT NOT NULL,
+    version BIGINT NOT NULL,           -- of it and its rules
+    made_ms BIGINT NOT NULL
+);
+
+CREATE TABLE trust_rules (
+    id BYTEA PRIMARY KEY,
+    provider BYTEA NOT NULL REFERENCES identity_providers (id),
+    place BIGINT NOT NULL,             -- they are tried in this order
+    name TEXT COLLATE "C" NOT NULL,
+    account BYTEA NOT NULL REFERENCES accounts (id),
+    caller TEXT COLLATE "C" NOT NULL,
+    role TEXT COLLATE "C" NOT NULL,
+    claims TEXT COLLATE "C" NOT NULL,
+    outlive_s BIGINT,
+    UNIQUE (provider, name)
+);
+CREATE INDEX trust_rules_by_account ON trust_rules (account);
+
+-- Tokens that came of an identity token, of which only a digest is kept.
+CREATE TABLE identity_sessions (
+    token BYTEA PRIMARY KEY REFERENCES tokens (id),
+    provider BYTEA NOT NULL,
+    provider_name TEXT COLLATE "C" NOT NULL,
+    rule BYTEA NOT NULL,
+    rule_name TEXT COLLATE "C" NOT NULL,
+    subject TEXT COLLATE "C" NOT NULL,
+    jti TEXT COLLATE "C",
+    jwt BYTEA NOT NULL,
+    lapsed BIGINT NOT NULL DEFAULT 0   -- 1 if it ended with its rule: the identity token may be judged again
+);
+CREATE INDEX identity_sessions_by_jwt ON identity_sessions (jwt);
+CREATE INDEX identity_sessions_by_rule ON identity_sessions (rule);
+CREATE INDEX identity_sessions_by_subject ON identity_sessions (provider, subject);
+
+-- Identity tokens that were issued before are not taken. Kinds: 0 of the provider, 1 of a rule, 2 of a subject, 3 a token's own id.
+CREATE TABLE identity_cutoffs (
+    provider BYTEA NOT NULL,
+    kind BIGINT NOT NULL,
+    value TEXT COLLATE "C" NOT NULL,
+    at_ms BIGINT NOT NULL,
+    PRIMARY KEY (provider, kind, value)
 );
 
 CREATE TABLE workspaces (

@@ -9,7 +9,7 @@ use valetkey_core::lease::Revoker;
 use valetkey_core::name::Name;
 use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::nouns::rules;
-use valetkey_core::token::{Maker, PlainToken, TokenDigest};
+use valetkey_core::token::{Maker, TokenDigest};
 use valetkey_core::{Error, Kind};
 
 use crate::sql::db::{Db, query, query_as, query_scalar};
@@ -154,10 +154,11 @@ pub(crate) async fn until_of(
 }
 
 /// What is stored of a new token.
-pub(crate) struct NewToken<'a> {
+pub(crate) struct NewToken {
     pub(crate) id: TokenId,
     pub(crate) caller: CallerId,
-    pub(crate) token: &'a PlainToken,
+    pub(crate) digest: TokenDigest,
+    pub(crate) tail: String,
     pub(crate) until: Option<Timestamp>,
     pub(crate) made_by: Option<TokenId>,
 }
@@ -165,7 +166,7 @@ pub(crate) struct NewToken<'a> {
 /// Makes a token that ends as its maker allows.
 pub(crate) async fn create_token(
     db: &mut Db,
-    new: NewToken<'_>,
+    new: NewToken,
     maker: Maker,
     now: Timestamp,
     notes: &mut Notes,
@@ -177,19 +178,19 @@ pub(crate) async fn create_token(
 /// Stores a token whose end was settled.
 pub(crate) async fn insert_token(
     db: &mut Db,
-    new: NewToken<'_>,
+    new: NewToken,
     now: Timestamp,
     notes: &mut Notes,
 ) -> Result<TokenRecord, Error> {
-    let NewToken { id, caller: of, token, until, made_by } = new;
+    let NewToken { id, caller: of, digest, tail, until, made_by } = new;
     caller(db, of).await?.ok_or_else(|| Error::not_found(Noun::Caller))?.standing.takes_tokens()?;
     query(
         "INSERT INTO tokens (id, caller, digest, tail, made_ms, until_ms, form, made_by) VALUES (?, ?, ?, ?, ?, ?, 2, ?)",
     )
     .bind(id.to_bytes())
     .bind(of.to_bytes())
-    .bind(token.digest().as_bytes().to_vec())
-    .bind(token.tail())
+    .bind(digest.as_bytes().to_vec())
+    .bind(tail)
     .bind(now.as_millisecond())
     .bind(until.map(Timestamp::as_millisecond))
     .bind(made_by.map(valetkey_core::id::TokenId::to_bytes))

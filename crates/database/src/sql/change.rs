@@ -16,7 +16,7 @@ use valetkey_core::nouns::removal::{Amendment, last_operator, takes_the_last_ope
 use crate::sql::db::{Db, query};
 use crate::sql::notes::Notes;
 use crate::sql::registry::{self, taken};
-use crate::sql::{callers, failed, rows};
+use crate::sql::{callers, failed, identity, rows};
 
 fn there(rows: u64, noun: Noun) -> Result<(), Error> {
     if rows == 0 { Err(Error::not_found(noun)) } else { Ok(()) }
@@ -45,6 +45,10 @@ pub(crate) async fn checked(db: &mut Db, change: &Amendment, now: Timestamp) -> 
         | Amendment::Grant(_)
         | Amendment::Dataset(_)
         | Amendment::Workspace { .. } => change.clone(),
+        Amendment::IdentityProvider(after) => {
+            after.check()?;
+            change.clone()
+        }
     })
 }
 
@@ -92,6 +96,11 @@ pub(crate) async fn apply(db: &mut Db, change: &Amendment, now: Timestamp, notes
         Amendment::Workspace { id, name, is_default, account: _ } => {
             let default = is_default.map_or("", |is| if is { "default" } else { "not default" });
             notes.did(Deed::Changed, Noun::Workspace, *id, &format!("{} {default}", name.as_deref().unwrap_or("")));
+        }
+        Amendment::IdentityProvider(after) => {
+            let rules: Vec<&str> = after.rules.iter().map(|rule| rule.name.as_str()).collect();
+            let about = format!("{}, {}, rules: {}", after.name, after.issuer, rules.join(" "));
+            notes.did(Deed::Changed, Noun::IdentityProvider, after.id, &about);
         }
     }
     Ok(())
@@ -212,5 +221,6 @@ async fn write(db: &mut Db, change: &Amendment, now: Timestamp) -> Result<(), Er
             .map_err(failed)?;
             there(done.rows_affected(), Noun::Workspace)
         }
+        Amendment::IdentityProvider(after) => identity::change(db, after).await,
     }
 }

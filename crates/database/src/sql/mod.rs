@@ -13,6 +13,7 @@ pub(crate) mod entry;
 pub(crate) mod figures;
 mod framed;
 pub(crate) mod holdings;
+pub(crate) mod identity;
 pub(crate) mod leases;
 pub(crate) mod lists;
 pub(crate) mod nodes;

@@ -72,7 +72,14 @@ pub(crate) async fn create(
         registry::create_grant(&mut *db, &new.grant(*id, ids.caller, bucket, storage)?, now).await?;
     }
     let until = callers::until_of(&mut *db, new.maker, new.until, now).await?;
-    let own = NewToken { id: ids.token, caller: ids.caller, token, until, made_by: new.maker.token() };
+    let own = NewToken {
+        id: ids.token,
+        caller: ids.caller,
+        digest: token.digest(),
+        tail: token.tail(),
+        until,
+        made_by: new.maker.token(),
+    };
     let record = callers::insert_token(&mut *db, own, now, notes).await?;
     query("INSERT INTO parents (token, sealed) VALUES (?, ?)")
         .bind(ids.token.to_bytes())

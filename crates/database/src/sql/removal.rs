@@ -7,7 +7,9 @@ use valetkey_core::audit::Deed;
 use valetkey_core::caller::Role;
 use valetkey_core::error::{Kind, Noun};
 use valetkey_core::field::Field;
-use valetkey_core::id::{CallerId, DatasetId, GrantId, ProjectId, ShareId, StorageId, TableId, TokenId, WorkspaceId};
+use valetkey_core::id::{
+    CallerId, DatasetId, GrantId, ProjectId, RuleId, ShareId, StorageId, TableId, TokenId, WorkspaceId,
+};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::BucketName;
 use valetkey_core::nouns::removal::{Item, Plan, Planning, Recipients, Thing, Tie, check_removable};
@@ -18,7 +20,7 @@ use crate::sql::db::{Db, Value, query, query_as, query_scalar};
 use crate::sql::notes::Notes;
 use crate::sql::rows::removed_name;
 use crate::sql::shares::{self, Which};
-use crate::sql::{callers, failed, registry, rows, workspaces};
+use crate::sql::{callers, failed, identity, registry, rows, workspaces};
 
 async fn ids(db: &mut Db, sql: &'static str, of: impl Into<Value>) -> Result<Vec<[u8; 16]>, Error> {
     let found: Vec<Vec<u8>> = query_scalar(sql).bind(of).fetch_all(db).await.map_err(failed)?;
@@ -83,6 +85,8 @@ async fn dependents(db: &mut Db, thing: &Thing, now: Timestamp) -> Result<Vec<(T
             let sql = "SELECT account FROM package_manifests WHERE account = ?1
                        UNION SELECT account FROM package_blobs WHERE account = ?1";
             add(Tie::Needs, ids(db, sql, of).await?, &|_| Thing::Packages(own));
+            let sql = "SELECT id FROM trust_rules WHERE account = ? ORDER BY name";
+            add(Tie::Needs, ids(db, sql, of).await?, &|id| Thing::TrustRule(RuleId::from_bytes(id)));
         }
         Thing::Caller(caller) => {
             let (own, of) = (*caller, caller.to_bytes());
@@ -158,6 +162,15 @@ async fn dependents(db: &mut Db, thing: &Thing, now: Timestamp) -> Result<Vec<(T
             let which = Which::Recipient { share: *share, account: *account, to: (*to).into() };
             for (id, _) in shares::grants(&mut *db, which).await? {
                 found.push((Thing::Grant(id), Tie::Part));
+            }
+        }
+        Thing::IdentityProvider(provider) => {
+            let sql = "SELECT id FROM trust_rules WHERE provider = ? ORDER BY place, id";
+            add(Tie::Part, ids(db, sql, provider.to_bytes()).await?, &|id| Thing::TrustRule(RuleId::from_bytes(id)));
+        }
+        Thing::TrustRule(rule) => {
+            for token in identity::live_of_rule(db, *rule, now).await? {
+                found.push((Thing::Token(token), Tie::Part));
             }
         }
         Thing::Token(_) | Thing::Grant(_) | Thing::Project(_) | Thing::Packages(_) => {}
@@ -253,6 +266,15 @@ async fn item(db: &mut Db, thing: &Thing) -> Result<Item, Error> {
         Thing::Packages(account) => {
             named(db, Noun::Package, "SELECT name FROM accounts WHERE id = ?", account.to_bytes()).await?
         }
+        Thing::IdentityProvider(id) => {
+            let sql = "SELECT name FROM identity_providers WHERE id = ?";
+            named(db, Noun::IdentityProvider, sql, id.to_bytes()).await?
+        }
+        Thing::TrustRule(id) => {
+            let sql = "SELECT p.name || '/' || r.name FROM trust_rules r JOIN identity_providers p ON p.id = r.provider
+                       WHERE r.id = ?";
+            named(db, Noun::TrustRule, sql, id.to_bytes()).await?
+        }
     };
     Ok(Item { thing: thing.clone(), name })
 }
@@ -300,7 +322,9 @@ async fn refuse(db: &mut Db, what: &Thing) -> Result<(), Error> {
         | Thing::Share(_)
         | Thing::Table(_)
         | Thing::Recipient { .. }
-        | Thing::Packages(_) => Ok(()),
+        | Thing::Packages(_)
+        | Thing::IdentityProvider(_)
+        | Thing::TrustRule(_) => Ok(()),
     }
 }
 
@@ -372,6 +396,8 @@ pub(crate) async fn erase(db: &mut Db, thing: &Thing, by: Revoker, notes: &mut N
                 run(&mut *db, sql, account.to_bytes()).await?;
             }
         }
+        Thing::IdentityProvider(id) => identity::remove(db, *id).await?,
+        Thing::TrustRule(id) => identity::remove_rule(db, *id).await?,
     }
     let id = thing.id().unwrap_or_else(|| name.clone());
     notes.did(Deed::Removed, noun(thing), id, &name);
@@ -394,6 +420,8 @@ const fn noun(thing: &Thing) -> Noun {
         Thing::Share(_) | Thing::Recipient { .. } => Noun::Share,
         Thing::Table(_) => Noun::Table,
         Thing::Packages(_) => Noun::Package,
+        Thing::IdentityProvider(_) => Noun::IdentityProvider,
+        Thing::TrustRule(_) => Noun::TrustRule,
     }
 }
 
@@ -404,7 +432,7 @@ mod tests {
 
     /// What becomes of the rows that name something when that is removed: `goes` and `needs` as the plan says, `stays` where what they
     /// name is kept as removed, or is let go of by name.
-    const TIES: [(&str, &str, &str); 31] = [
+    const TIES: [(&str, &str, &str); 34] = [
         ("buckets", "storage", "needs"),
         ("callers", "account", "needs"),
         ("credit_grants", "account", "stays"),
@@ -415,6 +443,7 @@ mod tests {
         ("grants", "caller", "goes"),
         ("grants", "dataset", "needs"),
         ("grants", "storage", "needs"),
+        ("identity_sessions", "token", "stays"),
         ("package_blobs", "account", "needs"),
         ("package_manifests", "account", "needs"),
         ("package_tags", "account", "needs"),
@@ -433,6 +462,8 @@ mod tests {
         ("shared_tables", "storage", "needs"),
         ("shares", "account", "needs"),
         ("tokens", "caller", "goes"),
+        ("trust_rules", "account", "needs"),
+        ("trust_rules", "provider", "goes"),
         ("workspaces", "account", "needs"),
         ("workspaces", "bucket", "needs"),
         ("workspaces", "storage", "needs"),

@@ -427,7 +427,8 @@ pub(crate) async fn redeem_link(
         no_later: rows::at_ms_opt(no_later)?,
     };
     let until = link.token_until(now);
-    let own = NewToken { id, caller: link.caller, token, until, made_by: link.made_by };
+    let own =
+        NewToken { id, caller: link.caller, digest: token.digest(), tail: token.tail(), until, made_by: link.made_by };
     let record = callers::insert_token(&mut *db, own, now, notes).await?;
     Ok(Some((link, record)))
 }

@@ -10,6 +10,7 @@ mod cors;
 mod decode;
 mod form;
 mod heavy;
+mod identity;
 mod limit;
 mod metric;
 mod number;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use valetkey_core::cors::Rules;
 use valetkey_core::fair::{Budget, LiveNodes};
 use valetkey_core::keyring::SharedKeyring;
+use valetkey_core::nouns::identity::{Identities, Signatures};
 use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::parent::Parents;
 use valetkey_core::nouns::share::Shares;
@@ -46,6 +48,7 @@ pub use aws::{account_number, user_arn};
 pub use cors::EXPOSED;
 pub use form::Form;
 pub use heavy::{Heavy, HeavyLimits, PIECE, Piece, Place, Stop, Telling};
+pub use identity::exchange;
 pub use limit::{Class, Limiter, Quota, WindowLeft, usual_headers};
 pub use proof::{Proof, Signature, Unproven};
 pub use query::{Query, Words};
@@ -84,6 +87,10 @@ pub struct Shared {
     pub leases: Arc<dyn Revocations>,
     /// The bytes of bodies that may be held at once.
     pub bodies: Arc<Budget>,
+    /// Identity providers, and the sessions that their tokens open.
+    pub identities: Arc<dyn Identities>,
+    /// Checks who signed an identity token.
+    pub signatures: Arc<dyn Signatures>,
     /// Makes the answers that are too heavy for the runtime.
     pub heavy: Heavy,
 }

@@ -3,6 +3,7 @@
 //! SECURITY: a handler gets a caller that was proven, and never sees what proved it.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -17,7 +18,7 @@ use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind, Secret, access};
 use valetkey_sigv4::{Claimed, Malformed, Payload, Place, Query, Refused, decode, single};
 
-use super::Shared;
+use super::{Shared, identity};
 
 /// How a caller proves who it is.
 #[derive(Clone, Copy, Debug)]
@@ -62,14 +63,19 @@ pub(super) fn is_signed(parts: &Parts) -> bool {
         || parts.uri.query().is_some_and(|query| query.contains("X-Amz-Signature="))
 }
 
-/// Whom an identity token proves, in one dialect. What identity tokens the product knows is decided here: a token of a caller's, and
-/// an access token that stands for one. Those of other issuers are one more arm, which finds the caller that they stand for.
+/// Whom a token proves, in one dialect. What tokens the product knows is decided here: a token of a caller's, an access token that
+/// stands for one, and that of an identity provider.
 pub(super) async fn by_token(
     shared: &Shared,
-    dialect: &'static str,
+    (dialect, from): (&'static str, Option<IpAddr>),
     presented: &str,
     now: Timestamp,
 ) -> Result<Arc<Caller>, Error> {
+    if identity::is_jwt(presented) {
+        let caller = identity::caller(shared, presented, from, now).await?;
+        caller.in_time(now)?;
+        return Ok(caller);
+    }
     let token = if presented.starts_with(access::PREFIX) {
         access::open(&shared.keyring.load(), dialect, presented, now)?
     } else {
@@ -84,14 +90,14 @@ pub(super) async fn by_token(
 /// Whom the identity token in a field of a form proves.
 pub(super) async fn by_field(
     shared: &Shared,
-    dialect: &'static str,
+    at: (&'static str, Option<IpAddr>),
     (name, worded): (&'static str, fn(Error) -> Error),
     presented: Option<Secret<String>>,
     now: Timestamp,
 ) -> Result<Arc<Caller>, Error> {
     let missing = || Error::new(Kind::Unauthenticated(Stranger::Missing), format!("the parameter `{name}` is missing"));
     let presented = presented.ok_or_else(|| worded(missing().at(name)))?;
-    by_token(shared, dialect, presented.reveal(), now).await.map_err(worded)
+    by_token(shared, at, presented.reveal(), now).await.map_err(worded)
 }
 
 /// A look at who says to have signed, before the body is there: for whom nothing is known, nothing is read.

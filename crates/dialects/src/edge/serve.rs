@@ -27,7 +27,6 @@ use valetkey_core::fair::Share;
 use valetkey_core::id::AccountId;
 use valetkey_core::lease::Refusal;
 use valetkey_core::nouns::usage::Origin;
-use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind};
 
 use super::form::Form;
@@ -92,9 +91,8 @@ impl Service {
         let (now, number) = (edge.shared.vending.now(), edge.numbers.next());
         let (dialect, _) = &edge.first;
         let outcome = async {
-            let token = PlainToken::parse(&read::bearer(headers)?)?.digest();
-            let caller = edge.shared.vending.directory.caller_by_digest(token, now).await?;
-            caller.in_time(now)?;
+            let at = (dialect.name, peer.map(|peer| peer.0));
+            let caller = proof::by_token(&edge.shared, at, &read::bearer(headers)?, now).await?;
             match caller.role {
                 Role::Operator => Ok(()),
                 Role::Member | Role::Admin => Err(Error::new(Kind::Forbidden, "only operators may see this")),
@@ -356,11 +354,10 @@ impl Edge {
         };
         trail.route = Some(route);
         let shared = &self.shared;
+        let at = (dialect.name, trail.peer);
         let caller = match route.proof.unwrap_or(dialect.proof) {
-            Proof::Token(find) => proof::by_token(shared, dialect.name, &find(&parts.headers)?, now).await?,
-            Proof::Field(name, worded) => {
-                proof::by_field(shared, dialect.name, (name, worded), form.take(name), now).await?
-            }
+            Proof::Token(find) => proof::by_token(shared, at, &find(&parts.headers)?, now).await?,
+            Proof::Field(name, worded) => proof::by_field(shared, at, (name, worded), form.take(name), now).await?,
             Proof::Signature(of) => proof::by_signature(shared, of, (&parts, &body), bears(route), now).await?,
         };
         self.let_in(trail, &caller, route, now).await?;
@@ -395,7 +392,7 @@ impl Edge {
         (parts, body): (Parts, Body),
         now: Timestamp,
     ) -> Result<Reply, Error> {
-        let caller = self.identify(dialect, &parts.headers, now).await?;
+        let caller = self.identify((dialect, trail.peer), &parts.headers, now).await?;
         self.let_in(trail, &caller, route, now).await?;
         let query = route.words.read(parts.uri.query())?;
         let Parts { headers, method, .. } = parts;
@@ -420,7 +417,8 @@ impl Edge {
         // SECURITY: also of one that turns out to be empty in the end, whoever held it back until then.
         let waited = !body.is_end_stream();
         let body = self.body(route, body, &mut held).await?;
-        let (caller, now) = if waited { self.again(dialect, &headers, route).await? } else { (caller, now) };
+        let (caller, now) =
+            if waited { self.again((dialect, trail.peer), &headers, route).await? } else { (caller, now) };
         self.handle(trail, route, Call { caller, now, method, headers, query, body, params, request_id: trail.id() })
             .await
     }
@@ -441,12 +439,12 @@ impl Edge {
     /// Proves the caller again. SECURITY: a body may take long to come; what it asks for must not outlive the token.
     async fn again(
         &self,
-        dialect: &Dialect,
+        at: (&Dialect, Option<IpAddr>),
         headers: &HeaderMap,
         route: &Route,
     ) -> Result<(Arc<Caller>, Timestamp), Error> {
         let now = self.shared.vending.now();
-        let caller = self.identify(dialect, headers, now).await?;
+        let caller = self.identify(at, headers, now).await?;
         if route.class != Class::Credentials {
             self.in_standing(&caller, now).await?;
         }
@@ -455,9 +453,14 @@ impl Edge {
         Ok((caller, now))
     }
 
-    async fn identify(&self, dialect: &Dialect, headers: &HeaderMap, now: Timestamp) -> Result<Arc<Caller>, Error> {
+    async fn identify(
+        &self,
+        (dialect, from): (&Dialect, Option<IpAddr>),
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<Arc<Caller>, Error> {
         match dialect.proof {
-            Proof::Token(find) => proof::by_token(&self.shared, dialect.name, &find(headers)?, now).await,
+            Proof::Token(find) => proof::by_token(&self.shared, (dialect.name, from), &find(headers)?, now).await,
             // These prove a request with its body.
             Proof::Field(..) | Proof::Signature(_) => Err(Error::internal("a route by path has a proof of forms")),
         }

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 use valetkey_core::Kind;
 use valetkey_core::field::Field;
 
+use super::exchange;
 use crate::edge::{Refused, Row};
 
 pub(super) fn row(kind: Kind) -> Row {
@@ -66,6 +67,9 @@ pub(super) struct Problem<'a> {
 }
 
 pub(super) fn body(refused: &Refused<'_>) -> Vec<u8> {
+    if let Some(told) = exchange::body(refused) {
+        return told;
+    }
     let problem = Problem {
         uri: format!("urn:valetkey:problem:{}", refused.row.code),
         title: refused.row.title,

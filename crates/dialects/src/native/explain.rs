@@ -171,8 +171,23 @@ pub(super) struct Me {
     token: String,
     /// When that token ends.
     token_expires: Option<String>,
+    /// How the caller is known, if an identity provider's token proved it.
+    identity: Option<IdentityResponse>,
     /// The account's credits.
     credits: BalanceResponse,
+}
+
+/// The identity token that a session came of.
+#[derive(Serialize, ToSchema)]
+pub(super) struct IdentityResponse {
+    /// The identity provider's name.
+    provider: String,
+    /// The rule that admitted the token.
+    rule: String,
+    /// Who the token stands for at its issuer.
+    subject: String,
+    /// The token's own id (`jti`).
+    token_id: Option<String>,
 }
 
 /// Shows who is asking.
@@ -184,6 +199,7 @@ pub(super) async fn me(native: Arc<Native>, call: Call) -> Result<Reply, Error> 
     let account = native.account(&call, None).await?;
     let balance = native.shared.usage.balance(account.id).await?;
     let Caller { id, account: _, name, role, token, token_until, held: _, as_of: _ } = &*call.caller;
+    let session = native.shared.identities.session(*token).await?;
     Reply::json(&Me {
         id: id.to_string(),
         name: name.to_string(),
@@ -191,6 +207,12 @@ pub(super) async fn me(native: Arc<Native>, call: Call) -> Result<Reply, Error> 
         account: native.account_shown(&account).await,
         token: token.to_string(),
         token_expires: token_until.map(wire::at),
+        identity: session.map(|session| IdentityResponse {
+            provider: session.provider.into(),
+            rule: session.rule.into(),
+            subject: session.subject.into(),
+            token_id: session.jti.map(Into::into),
+        }),
         credits: BalanceResponse { granted: balance.granted, used: balance.used },
     })
 }

@@ -16,8 +16,10 @@ mod datasets;
 mod ended;
 mod ending;
 mod error;
+mod exchange;
 mod explain;
 mod grants;
+mod identity;
 mod incidents;
 mod leases;
 mod lists;
@@ -45,7 +47,7 @@ use valetkey_core::cors::CorsRules;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
 use valetkey_core::nouns::table::TableLogs;
 
-use crate::edge::{Authority, Call, Class, Dialect, Proof, Reply, Route, Shared, bearer, no_headers, usual_headers};
+use crate::edge::{Authority, Call, Class, Dialect, Proof, Reply, Route, Shared, bearer, usual_headers};
 
 use self::api::operations::{self as op, Operation};
 use self::state::Native;
@@ -140,12 +142,14 @@ pub fn dialect(
             "/api/v1/shares",
             "/api/v1/share-profiles",
             "/api/v1/share-links",
+            "/api/v1/identity-providers",
+            "/oauth/token",
             "/openapi.json",
         ],
         proof: Proof::Token(bearer),
         actions: None,
         row: error::row,
-        refused: no_headers,
+        refused: exchange::headers,
         quota: usual_headers,
         body: error::body,
         body_type: "application/problem+json",
@@ -239,6 +243,20 @@ pub fn dialect(
             change(native, op::CHANGE_PARENT_KEY, Operator, &["end_credentials", "dry_run"], parent_keys::change),
             change(native, op::DISABLE_PARENT_KEY, Member, &["remove", "cascade", "dry_run"], parent_keys::disable),
             change(native, op::END_CHILD, Member, &[], parent_keys::end_child),
+            read(native, op::LIST_IDENTITY_PROVIDERS, Operator, &[], identity::list),
+            change(native, op::CREATE_IDENTITY_PROVIDER, Operator, &[], identity::create),
+            read(native, op::GET_IDENTITY_PROVIDER, Operator, &[], identity::get),
+            change(native, op::CHANGE_IDENTITY_PROVIDER, Operator, &["end_credentials", "dry_run"], identity::change),
+            change(native, op::REMOVE_IDENTITY_PROVIDER, Operator, &["last_operator", "dry_run"], identity::remove),
+            change(native, op::CREATE_TRUST_RULE, Operator, &[], identity::create_rule),
+            change(native, op::CHANGE_TRUST_RULE, Operator, &["end_credentials", "dry_run"], identity::change_rule),
+            change(native, op::REMOVE_TRUST_RULE, Operator, &["last_operator", "dry_run"], identity::remove_rule),
+            change(native, op::END_SESSIONS, Operator, &[], identity::end),
+            {
+                let native = Arc::clone(native);
+                let exchange = move |plain| exchange::token(Arc::clone(&native), plain);
+                Route::open(Method::POST, "/oauth/token", Class::Common, exchange)
+            },
             Route::open(Method::GET, "/openapi.json", Class::Common, |_| async {
                 Ok(Reply::written(openapi::written()?.into(), "application/json"))
             }),

@@ -7,8 +7,8 @@ use utoipa::{Modify, OpenApi};
 use valetkey_core::Error;
 
 use super::{
-    accounts, audit, buckets, callers, checks, cors, credentials, datasets, explain, grants, incidents, leases,
-    parent_keys, profiles, revocations, shares, storages, tokens, workspaces,
+    accounts, audit, buckets, callers, checks, cors, credentials, datasets, explain, grants, identity, incidents,
+    leases, parent_keys, profiles, revocations, shares, storages, tokens, workspaces,
 };
 
 #[derive(OpenApi)]
@@ -64,6 +64,15 @@ use super::{
         datasets::create,
         datasets::change,
         datasets::remove,
+        identity::list,
+        identity::create,
+        identity::get,
+        identity::change,
+        identity::remove,
+        identity::create_rule,
+        identity::change_rule,
+        identity::remove_rule,
+        identity::end,
         workspaces::list,
         workspaces::create,
         workspaces::change,

@@ -124,11 +124,11 @@ pub(super) fn identity_token(error: Error) -> Error {
         Stranger::Missing => missing("WebIdentityToken"),
         Stranger::Expired => invalid("ExpiredTokenException", "the web identity token has expired"),
         Stranger::Unknown | Stranger::Revoked => {
-            let said = "the web identity token is not one that this server knows; send a Valetkey token (`vkt_…`)";
-            invalid("InvalidIdentityToken", said)
+            let said = "send a token of an identity provider that is trusted here, or one of Valetkey's (`vkt_…`)";
+            invalid("InvalidIdentityToken", format!("{}; {said}", error.message()))
         }
     };
-    refused.really(error.kind())
+    refused.really(error.kind()).note(error.detail().unwrap_or_default().to_owned())
 }
 
 /// An action that there is not.

@@ -81,29 +81,38 @@ impl Doors {
 
     /// Asks for a credential in one dialect.
     pub(super) async fn vend(&self, dialect: &str) -> Shot {
-        let world = &self.world;
+        let token = if dialect == "r2" { self.token.reveal().to_owned() } else { self.world.token("reader").await };
+        self.vend_with(dialect, &token).await
+    }
+
+    /// The same, as whom a token proves.
+    pub(super) async fn vend_with(&self, dialect: &str, token: &str) -> Shot {
+        let call = async |path: &str, body: &str| self.world.call(&Method::POST, path, token, body).await;
         match dialect {
-            "native" => world.post("reader", "/api/v1/credentials", r#"{"grant":"daily"}"#).await,
-            "theirstack" => world.post("reader", "/v1/datasets/credentials", "").await,
-            "dreadnode" => world.get("reader", "/api/v1/org/acme/ws/main/storage/credentials").await,
+            "native" => call("/api/v1/credentials", r#"{"grant":"daily"}"#).await,
+            "theirstack" => call("/v1/datasets/credentials", "").await,
+            "dreadnode" => {
+                let path = "/api/v1/org/acme/ws/main/storage/credentials";
+                self.world.call(&Method::GET, path, token, "").await
+            }
             "r2" => {
                 let path = format!("/client/v4/accounts/{}/r2/temp-access-credentials", self.account.as_hex());
                 let body = json!({
                     "bucket": "vault", "parentAccessKeyId": self.parent.as_hex(), "permission": "object-read-only",
                     "ttlSeconds": 3600,
                 });
-                world.call(&Method::POST, &path, self.token.reveal(), &body.to_string()).await
+                call(&path, &body.to_string()).await
             }
-            "sharing" => world.post("reader", TABLE, "").await,
+            "sharing" => call(TABLE, "").await,
             "sts" => {
                 let role = "RoleArn=arn:aws:iam:::role/daily&RoleSessionName=test";
-                world.post("reader", "/sts?Action=AssumeRoleWithWebIdentity", role).await
+                call("/sts?Action=AssumeRoleWithWebIdentity", role).await
             }
             "access-grants" => {
                 let (id, secret) = (self.parent.as_hex(), self.token.secret_access_key());
                 let key = Key { id, secret, token: None, account: self.account };
                 let path = "/v20180820/accessgrantsinstance/dataaccess?target=s3://vault/x&permission=READ";
-                world.send(world.signed(&key, &Method::GET, path)).await
+                self.world.send(self.world.signed(&key, &Method::GET, path)).await
             }
             other => panic!("no dialect {other}"),
         }

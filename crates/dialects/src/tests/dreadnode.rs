@@ -294,6 +294,8 @@ async fn a_store_that_fails_or_is_too_slow_is_a_gateways_failure() {
             parents,
             leases,
             shares,
+            identities,
+            signatures,
             heavy,
             bodies,
         } = &*world.shared;
@@ -308,6 +310,8 @@ async fn a_store_that_fails_or_is_too_slow_is_a_gateways_failure() {
             parents: parents.clone(),
             leases: leases.clone(),
             shares: shares.clone(),
+            identities: identities.clone(),
+            signatures: signatures.clone(),
             heavy: heavy.clone(),
             bodies: bodies.clone(),
         });

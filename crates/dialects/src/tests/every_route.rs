@@ -70,6 +70,11 @@ fn assert_form(dialect: &str, shot: &Shot, path: &str) {
             assert!(body["request_id"].as_u64().is_some_and(|id| id < 1 << 53), "{path}: {body}");
             assert!(body["error"]["title"].is_string() && body["error"]["code"].is_string(), "{path}: {body}");
         }
+        // In OAuth's form.
+        "native" if path == "/oauth/token" && body["error"].is_string() => {
+            assert_eq!(shot.headers["content-type"], "application/json", "{path}");
+            assert!(body["error_description"].is_string(), "{path}: {body}");
+        }
         "native" => {
             assert_eq!(shot.headers["content-type"], "application/problem+json", "{path}");
             assert_eq!(body["status"], shot.status.as_u16(), "{path}");

@@ -10,6 +10,7 @@ mod dreadnode;
 mod endings;
 mod every_route;
 mod heavy;
+mod identity;
 mod lists;
 mod native;
 mod on_record;

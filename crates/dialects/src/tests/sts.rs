@@ -830,7 +830,7 @@ async fn no_token_of_a_query_and_no_key_reaches_the_log() {
     }
     held.assume(&held.parent, "none", &[]).await;
     let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("answered") && log.contains("the web identity token is not one"), "{log}");
+    assert!(log.contains("answered") && log.contains("the identity token is not one"), "{log}");
     for secret in [token.as_str(), jwt, "eyJ", held.parent.secret.reveal()].into_iter().chain(answers.split(' ')) {
         assert!(!secret.is_empty() && !log.contains(secret), "{secret} in {log}");
     }

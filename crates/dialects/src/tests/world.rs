@@ -311,6 +311,8 @@ impl World {
             keyring: SharedKeyring::new(ring()),
             parents: memory.clone(),
             leases: memory.clone(),
+            identities: memory.clone(),
+            signatures: super::identity::signatures(),
             heavy: Heavy::new(HeavyLimits::default()),
             bodies: Budget::new(128 * 1024 * 1024),
         });

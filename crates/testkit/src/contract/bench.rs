@@ -13,6 +13,7 @@ use valetkey_core::grant::{Grantee, NewGrant};
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId};
 use valetkey_core::lease::{Lease, LeaseState, Provenance, Revoker};
 use valetkey_core::name::{BucketName, Name};
+use valetkey_core::nouns::identity::IdentityAdmin;
 use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::registry::{NewStorage, Registry, TokenRecord};
 use valetkey_core::nouns::share::ShareAdmin;
@@ -43,6 +44,8 @@ pub struct Bench {
     pub registry: Arc<dyn Registry>,
     /// Workspaces and projects.
     pub workspaces: Arc<dyn WorkspaceAdmin>,
+    /// Identity providers.
+    pub identities: Arc<dyn IdentityAdmin>,
     /// Packages.
     pub packages: Arc<dyn Packages>,
     /// What is shared.
@@ -150,6 +153,7 @@ impl Bench {
             + Quotas
             + Registry
             + WorkspaceAdmin
+            + IdentityAdmin
             + Packages
             + ShareAdmin
             + 'static,
@@ -162,6 +166,7 @@ impl Bench {
             quotas: Arc::<S>::clone(store),
             registry: Arc::<S>::clone(store),
             workspaces: Arc::<S>::clone(store),
+            identities: Arc::<S>::clone(store),
             packages: Arc::<S>::clone(store),
             shares: Arc::<S>::clone(store),
             clock,

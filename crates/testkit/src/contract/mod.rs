@@ -7,6 +7,7 @@ pub mod bench;
 pub mod credits;
 pub mod directory;
 pub mod files;
+pub mod identity;
 pub mod ledger;
 pub mod lists;
 pub mod packages;
@@ -126,6 +127,14 @@ macro_rules! contract {
                 a_removed_workspace_takes_its_grants_and_projects_with_it,
                 a_removed_workspaces_credentials_may_live_on,
                 projects_are_made_once_and_listed_in_order;
+            identity:
+                a_provider_reads_back_and_is_there_once,
+                a_session_proves_the_caller_that_its_rule_names,
+                a_token_never_becomes_a_caller_that_was_not_made_for_its_rule,
+                what_a_changed_rule_let_in_ends_and_may_come_in_by_what_is_so_now,
+                a_removed_provider_takes_its_rules_and_sessions_with_it,
+                sessions_are_ended_by_whose_they_are_and_older_tokens_with_them,
+                a_token_is_exchanged_for_ours_as_long_as_it_was_not_ended;
             packages:
                 a_blob_is_kept_for_its_account_alone,
                 an_upload_is_ended_once_by_who_began_it,

@@ -2,6 +2,7 @@
 //! it lasts, and it is as slow and as obvious as it can be.
 
 mod files;
+mod identity;
 mod ledger;
 mod parents;
 mod pool;
@@ -75,6 +76,7 @@ struct World {
     requests: Vec<(AccountId, TokenId, Origin, Timestamp)>,
     shelf: workspaces::Shelf,
     shared: shares::Shared,
+    trust: identity::Trust,
     /// Rises with every change a snapshot may show.
     version: u64,
     snapshots: HashMap<AccountId, (u64, Arc<Snapshot>)>,

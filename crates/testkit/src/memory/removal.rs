@@ -39,6 +39,7 @@ impl World {
         own.filter(good).map(|record| record.id).collect()
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of thing, and nothing else")]
     fn dependents(&self, thing: &Thing, now: Timestamp) -> Vec<(Thing, Tie)> {
         let mut found = Vec::new();
         let mut add = |tie: Tie, thing: Thing| found.push((thing, tie));
@@ -64,6 +65,8 @@ impl World {
                 if self.shelf.has_packages(*id) {
                     add(Tie::Needs, Thing::Packages(*id));
                 }
+                let rules = self.trust.providers.iter().flat_map(|one| &one.rules).filter(|one| one.account == *id);
+                rules.for_each(|one| add(Tie::Needs, Thing::TrustRule(one.id)));
             }
             Thing::Caller(id) => {
                 self.live_tokens(*id, now).into_iter().for_each(|token| add(Tie::Part, Thing::Token(token)));
@@ -133,6 +136,13 @@ impl World {
                     .iter()
                     .filter(|(_, _, one)| (one.share, one.account, one.to) == (*share, *account, (*to).into()));
                 own.for_each(|(grant, ..)| add(Tie::Part, Thing::Grant(*grant)));
+            }
+            Thing::IdentityProvider(id) => {
+                let rules = self.trust.providers.iter().filter(|one| one.id == *id).flat_map(|one| &one.rules);
+                rules.for_each(|one| add(Tie::Part, Thing::TrustRule(one.id)));
+            }
+            Thing::TrustRule(id) => {
+                self.sessions_of(*id, now).into_iter().for_each(|token| add(Tie::Part, Thing::Token(token)));
             }
             Thing::Token(_) | Thing::Grant(_) | Thing::Project(_) | Thing::Packages(_) => {}
         }
@@ -213,6 +223,16 @@ impl World {
                 format!("{share_name} for {whom}")
             }
             Thing::Packages(account) => self.account_name(*account),
+            Thing::IdentityProvider(id) => {
+                let known = self.trust.providers.iter().find(|known| known.id == *id);
+                known.map(|known| known.name.to_string()).ok_or_else(|| missing(Noun::IdentityProvider))?
+            }
+            Thing::TrustRule(id) => {
+                let rules = self.trust.providers.iter().flat_map(|one| one.rules.iter().map(move |rule| (one, rule)));
+                let known = rules.into_iter().find(|(_, rule)| rule.id == *id);
+                let (of, rule) = known.ok_or_else(|| missing(Noun::TrustRule))?;
+                format!("{}/{}", of.name, rule.name)
+            }
         };
         Ok(Item { thing: thing.clone(), name })
     }
@@ -335,6 +355,8 @@ impl World {
                 self.shared.recipients.retain(|one| (one.share, one.account, one.to) != gone);
             }
             Thing::Packages(account) => self.shelf.drop_packages(*account),
+            Thing::IdentityProvider(id) => self.trust.providers.retain(|known| known.id != *id),
+            Thing::TrustRule(id) => self.drop_rule(*id),
         }
         Ok(())
     }
@@ -384,6 +406,10 @@ impl World {
 
     pub(super) fn amend(&mut self, change: &Amendment, end: bool, by: Revoker) -> Result<u64, Error> {
         let by = Revoker { by: by.by, at: by.at.max(self.newest()) };
+        if let Amendment::IdentityProvider(after) = change {
+            let ended = self.change_provider(after, by.at)?;
+            return Ok(if end { self.lapse(&ended, by) } else { 0 });
+        }
         let before = match change {
             Amendment::Grant(grant) => self.grants.iter().find(|known| known.id == grant.id).cloned(),
             _ => None,
@@ -471,6 +497,7 @@ impl World {
                 known.is_default = is_default.unwrap_or(known.is_default);
                 known.updated = now;
             }
+            Amendment::IdentityProvider(after) => drop(self.change_provider(after, now)?),
         }
         Ok(change.clone())
     }
@@ -491,6 +518,8 @@ fn revocation(thing: &Thing) -> Option<Revocation> {
         | Thing::Share(_)
         | Thing::Table(_)
         | Thing::Recipient { .. }
-        | Thing::Packages(_) => None,
+        | Thing::Packages(_)
+        | Thing::IdentityProvider(_)
+        | Thing::TrustRule(_) => None,
     }
 }

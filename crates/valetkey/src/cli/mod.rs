@@ -21,6 +21,7 @@ pub(crate) mod failure;
 mod fit;
 mod grant;
 pub(crate) mod help;
+mod identity;
 mod incident;
 mod instant;
 mod lease;
@@ -154,6 +155,8 @@ enum Command {
     Dataset(catalog::Dataset),
     /// Make, list, change and remove workspaces: the places Dreadnode's SDK works in
     Workspace(workspace::Args),
+    /// Take other issuers' tokens: GitHub's, GitLab's, Kubernetes', Google's, Entra's, Okta's, Keycloak's
+    Identity(Box<identity::Args>),
     /// Share tables by Delta Sharing: shares, recipients, profiles
     Share(Box<share::Args>),
     /// List, show and end leases: the records of vended credentials
@@ -316,6 +319,7 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         Command::Bucket(args) => catalog::bucket(args, client, out).await?,
         Command::Dataset(args) => catalog::dataset(args, client, out).await?,
         Command::Workspace(args) => workspace::run(args, client, out).await?,
+        Command::Identity(args) => identity::run(*args, client, out).await?,
         Command::Share(args) => share::run(*args, client, out).await?,
         Command::Lease(args) => lease::run(args, client, out).await?,
         Command::Revoke(args) => lease::revoke(args, client, out).await?,

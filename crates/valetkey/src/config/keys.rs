@@ -248,6 +248,11 @@ pub(crate) const KEYS: &[Key] = &[
         "hosts that the machine's own identity may be sent to and asked for at, of storages without secrets of their own; `*` is one label",
     ),
     key(
+        "identity.private_hosts",
+        "[]",
+        "hosts of identity providers that may be machines of a private network, as their addresses name them: `keycloak.internal`, `127.0.0.1`",
+    ),
+    key(
         "gateway.local_roots",
         "[]",
         "directories below which a gateway may serve plain disks; never what is, holds or is in the data directory",

@@ -42,6 +42,7 @@ pub(crate) struct Config {
     pub(crate) access_grants: AccessGrants,
     pub(crate) sharing: Sharing,
     pub(crate) upstream: Upstream,
+    pub(crate) identity: Identity,
     pub(crate) gateway: Gateway,
     pub(crate) limits: Limits,
     pub(crate) shutdown: Shutdown,
@@ -222,6 +223,12 @@ pub(crate) struct Upstream {
     pub(crate) deny_secs: u32,
     pub(crate) token_dirs: Vec<PathBuf>,
     pub(crate) machine_identity_hosts: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Identity {
+    pub(crate) private_hosts: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

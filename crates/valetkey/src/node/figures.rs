@@ -91,6 +91,12 @@ pub(crate) const FIGURES: &[(&str, Kind, Unit, &str)] = &[
         "Refusals without a line in the log, because of too many in a second",
     ),
     ("vk_reload_successful", Gauge, Unit::Count, "1 if the latest reload of these files went well, else 0"),
+    (
+        "vk_identity_keys_total",
+        Counter,
+        Unit::Count,
+        "Times that an identity provider was asked for its keys, by provider and outcome",
+    ),
     ("vk_requests_refused_total", Counter, Unit::Count, "Refused requests to the API, by dialect and reason"),
     (
         "vk_revocations_total",

@@ -41,6 +41,7 @@ use valetkey_core::account::Quotas;
 use valetkey_core::fair::Budget;
 use valetkey_core::keyring::{SharedKeyring, goes_on};
 use valetkey_core::nouns::administration::Administration;
+use valetkey_core::nouns::identity::Identities;
 use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::parent::{ParentAdmin, Parents};
 use valetkey_core::nouns::pool::Pool;
@@ -62,6 +63,7 @@ use valetkey_issuers::cache::{self, Cache, Pooling};
 use valetkey_issuers::embedded::Embedded;
 use valetkey_issuers::kind::Surroundings;
 use valetkey_issuers::probe;
+use valetkey_oidc::{Oidc, Web};
 
 use crate::config::Config;
 use crate::node::listen::{Ends, Listener};
@@ -298,6 +300,8 @@ impl Node {
             keyring,
             parents: Arc::clone(&self.handles.parents) as Arc<dyn Parents>,
             leases: Arc::clone(&self.store) as Arc<dyn Revocations>,
+            identities: Arc::clone(&self.store) as Arc<dyn Identities>,
+            signatures: Arc::new(Oidc::new(Web::new(config.identity.private_hosts.iter().cloned())?)),
             heavy: Heavy::new(room::heavy_limits(config)),
             bodies,
         });

@@ -4,7 +4,6 @@
 //! Access key id: the token's id in hexadecimal. Secret access key: the SHA-256 of the token's text in hexadecimal.
 
 mod child;
-mod json;
 mod operations;
 
 use std::sync::Arc;

@@ -107,6 +107,15 @@ operations! {
     CREATE_PARENT_KEY = POST "/api/v1/parent-keys";
     CHANGE_PARENT_KEY = PATCH "/api/v1/parent-keys/{key}";
     DISABLE_PARENT_KEY = DELETE "/api/v1/parent-keys/{key}";
+    LIST_IDENTITY_PROVIDERS = GET "/api/v1/identity-providers";
+    CREATE_IDENTITY_PROVIDER = POST "/api/v1/identity-providers";
+    GET_IDENTITY_PROVIDER = GET "/api/v1/identity-providers/{provider}";
+    CHANGE_IDENTITY_PROVIDER = PATCH "/api/v1/identity-providers/{provider}";
+    REMOVE_IDENTITY_PROVIDER = DELETE "/api/v1/identity-providers/{provider}";
+    CREATE_TRUST_RULE = POST "/api/v1/identity-providers/{provider}/rules";
+    CHANGE_TRUST_RULE = PATCH "/api/v1/identity-providers/{provider}/rules/{rule}";
+    REMOVE_TRUST_RULE = DELETE "/api/v1/identity-providers/{provider}/rules/{rule}";
+    END_SESSIONS = POST "/api/v1/identity-providers/{provider}/revocations";
     END_CHILD = POST "/api/v1/parent-keys/{key}/revocations";
 }
 

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::id::{AccountId, LeaseId, TokenId};
 use crate::name::BucketName;
-use crate::nouns::parent::json::Json;
+use crate::nouns::json::Json;
 use crate::nouns::parent::{LONGEST, Operations, ParentScope, Permission, of_paths};
 use crate::scope::{Path, Paths, Scope};
 use crate::secret::Secret;

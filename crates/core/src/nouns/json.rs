@@ -1,15 +1,20 @@
 //! JSON as far as a signed token needs it: read strictly and never written. What is doubtful is not read.
 //!
-//! Here because the endpoint that checks a token and the API that ends one must read the same in it, and may not see each other.
+//! Here because the endpoint that checks a token and the API that ends one must read the same in it, and may not see each other; and
+//! because what an identity token claims is judged here.
 
 /// How deep values may lie in each other.
 const DEEPEST: usize = 8;
 
 /// A value.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Json {
-    /// `null`, `true`, `false`, or a number that is not whole.
-    Other,
+pub enum Json {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number that is not whole, or too large for one, as it is written.
+    Number(String),
     /// A whole number.
     Whole(i64),
     /// A text.
@@ -22,7 +27,7 @@ pub(super) enum Json {
 
 impl Json {
     /// Reads a document; nothing if it is not one, or names a member twice: two readers could then take different ones.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+    pub fn read(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let mut reader = Reader { rest: text };
         let value = reader.value(0)?;
@@ -31,24 +36,24 @@ impl Json {
     }
 
     /// A member of an object.
-    pub(super) fn get(&self, name: &str) -> Option<&Self> {
+    pub fn get(&self, name: &str) -> Option<&Self> {
         let Self::Object(members) = self else { return None };
         members.iter().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 
     /// The text, if it is one.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub fn text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
 
     /// The texts, if it is a list of nothing else.
-    pub(super) fn texts(&self) -> Option<Vec<&str>> {
+    pub fn texts(&self) -> Option<Vec<&str>> {
         let Self::List(items) = self else { return None };
         items.iter().map(Self::text).collect()
     }
 
     /// The number, if it is a whole one.
-    pub(super) fn whole(&self) -> Option<i64> {
+    pub fn whole(&self) -> Option<i64> {
         if let Self::Whole(number) = self { Some(*number) } else { None }
     }
 }
@@ -89,7 +94,9 @@ impl<'t> Reader<'t> {
             '[' => self.list(depth),
             '"' => self.string().map(Json::Text),
             '-' | '0'..='9' => self.number(),
-            _ => (self.take("null") || self.take("true") || self.take("false")).then_some(Json::Other),
+            _ if self.take("null") => Some(Json::Null),
+            _ if self.take("true") => Some(Json::Bool(true)),
+            _ => self.take("false").then_some(Json::Bool(false)),
         }
     }
 
@@ -145,6 +152,7 @@ impl<'t> Reader<'t> {
     }
 
     fn number(&mut self) -> Option<Json> {
+        let written = self.rest;
         let negative = self.take("-");
         let digits = self.digits()?;
         if digits.len() > 1 && digits.starts_with('0') {
@@ -161,7 +169,11 @@ impl<'t> Reader<'t> {
             whole = false;
         }
         let number = digits.parse::<i64>().ok().filter(|_| whole);
-        Some(number.map_or(Json::Other, |number| Json::Whole(if negative { -number } else { number })))
+        let own = written.get(..written.len() - self.rest.len())?;
+        Some(number.map_or_else(
+            || Json::Number(own.to_owned()),
+            |number| Json::Whole(if negative { -number } else { number }),
+        ))
     }
 
     fn string(&mut self) -> Option<String> {
@@ -227,21 +239,21 @@ mod tests {
         let read = |document: &str| Json::read(document.as_bytes());
         assert_eq!(read(r#""\"\\\/\b\f\n\r\t\u00e9é\ud83d\ude00""#), Some(text("\"\\/\u{8}\u{c}\n\r\téé😀")));
         assert_eq!(read(" [ 1 , -2,0, 1.5, 1e3, true ,null] "), {
-            let other = Json::Other;
+            let number = |text: &str| Json::Number(text.to_owned());
             Some(Json::List(vec![
                 Json::Whole(1),
                 Json::Whole(-2),
                 Json::Whole(0),
-                other.clone(),
-                other.clone(),
-                other.clone(),
-                other,
+                number("1.5"),
+                number("1e3"),
+                Json::Bool(true),
+                Json::Null,
             ]))
         });
         let object = read(r#"{"a":{"b":["x","y"]},"":{}}"#).unwrap();
         assert_eq!(object.get("a").unwrap().get("b").unwrap().texts(), Some(vec!["x", "y"]));
         assert_eq!(object.get("c"), None);
-        assert_eq!(read("99999999999999999999"), Some(Json::Other));
+        assert_eq!(read("99999999999999999999"), Some(Json::Number("99999999999999999999".to_owned())));
     }
 
     #[test]
