@@ -37,7 +37,7 @@ fn silent(silence: Duration) -> Error {
 }
 
 fn lost() -> Error {
-    Error::new(Kind::Unavailable, "the database has lost its last changes; what is known is read anew").retry_after(1)
+    Error::new(Kind::Unavailable, "the database has lost its last changes; what is known is read again").retry_after(1)
 }
 
 impl Database {

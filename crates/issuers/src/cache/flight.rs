@@ -152,7 +152,7 @@ impl Inner {
         let Fetched { credential, upstream_request_id, packed_policy_percent, narrowed } = fetched;
         let told = credential.expiration();
         if let Some(percent) = packed_policy_percent.filter(|percent| *percent >= CROWDED_PERCENT) {
-            tracing::warn!(caller = %origin.caller, percent, "a session policy takes nearly all the room its store has for one");
+            tracing::warn!(caller = %origin.caller, percent, "a session policy takes nearly all the room its storage has for one");
         }
         let issued = issued(credential, upstream_request_id, narrowed);
         let (now, life) = (self.clock.now(), asked.as_secs());
@@ -161,9 +161,12 @@ impl Inner {
         let left = told.duration_since(now);
         if left < secs(floor(life)) {
             let wait = u32::try_from(left.as_secs()).unwrap_or(0) + 1;
-            return Err(Error::new(Kind::Upstream, "the store gave a key that is over in a moment; try again later")
-                .retry_after(wait)
-                .note(format!("asked for {asked} at {sent}, and the credential ends {told}")));
+            return Err(Error::new(
+                Kind::Upstream,
+                "the storage returned a credential that is over in a moment; try again later",
+            )
+            .retry_after(wait)
+            .note(format!("asked for {asked} at {sent}, and the credential ends {told}")));
         }
         let own = lasts.duration_since(sent);
         let gave = (own < secs(life - life / 20)).then_some(own);

@@ -103,7 +103,7 @@ impl Terms {
         if allowed_secs.saturating_add(MARGIN_SECS) < least {
             return Err(Error::new(
                 Kind::Invalid,
-                format!("{allowed} is too short for this store; its shortest key lives {least} s"),
+                format!("{allowed} is too short for this storage; its shortest credential lives {least} s"),
             ));
         }
         // Of what somebody said a twentieth may be missing in all, and the store takes a while.
