@@ -164,7 +164,8 @@ class TestExec:
         assert code == 0 and out.startswith("VK"), errors
 
     def test_signals_reach_the_command_and_what_it_started(self, server, reader, grant, tmp_path):
-        script = "trap 'echo ended; exit 3' TERM; sleep 60 & echo ready; wait"
+        # Until it is `sleep`, it is a shell that has the trap of its parent.
+        script = "trap 'echo ended; exit 3' TERM; sleep 60 & until grep -q sleep /proc/$!/comm; do :; done; echo ready; wait"
         process = execute(server, reader.token, grant, "--", "sh", "-c", script, tmp_path=tmp_path, stdin=subprocess.DEVNULL)
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
