@@ -269,7 +269,7 @@ async fn what_no_single_grant_allows_whole_is_refused_in_words_that_say_nothing_
         ("s3://lake/half/x", "WRITE"),
         // Everyone's of the account, and not the key's; another caller's; another account's; nobody's.
         ("s3://lake/flights/daily/x", "READ"),
-        ("s3://lake/work/writer/x", "READ"),
+        (concat!("s3://lake/", "work/writer/x"), "READ"),
         ("s3://lake/jobs/daily/x", "READ"),
         ("s3://nothing/x", "READ"),
         ("s3://lake/bob/../secret", "WRITE"),
