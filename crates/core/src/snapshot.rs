@@ -247,6 +247,17 @@ impl Snapshot {
         self.reaches(caller).flat_map(|reach| reach.grants.iter())
     }
 
+    /// Every grant of the account, live or not, those of shares too; in no order.
+    pub fn all_grants(&self) -> impl Iterator<Item = &Arc<Grant>> {
+        self.everyone.grants.iter().chain(self.callers.values().flat_map(|reach| &reach.grants))
+    }
+
+    /// The same of those that are for one of its callers: its own, and everyone's.
+    pub fn grants_for(&self, caller: CallerId) -> impl Iterator<Item = &Arc<Grant>> {
+        let own = self.callers.get(&caller).into_iter().flat_map(|reach| &reach.grants);
+        self.everyone.grants.iter().chain(own)
+    }
+
     /// The grants that name the caller itself, live or not, without those that only a share may use.
     pub fn own(&self, caller: &Caller) -> impl Iterator<Item = &Arc<Grant>> {
         let ours = caller.account == self.account.id;

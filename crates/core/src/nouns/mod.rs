@@ -11,6 +11,7 @@ pub mod package;
 pub mod parent;
 pub mod pool;
 pub mod provider;
+pub mod reach;
 pub mod registry;
 pub mod removal;
 pub mod rules;

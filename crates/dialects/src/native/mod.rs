@@ -3,6 +3,7 @@
 //!
 //! Who may know of a thing sees it; to everyone else it is not there (404). Who knows and may not gets 403.
 
+mod access;
 mod accounts;
 pub mod api;
 mod audit;
@@ -126,6 +127,7 @@ pub fn dialect(
             "/api/v1/revocations",
             "/api/v1/whose",
             "/api/v1/explain",
+            "/api/v1/access",
             "/api/v1/me",
             "/api/v1/grants",
             "/api/v1/accounts",
@@ -167,6 +169,13 @@ pub fn dialect(
             change(native, op::REVOKE, Member, &[], revocations::revoke),
             read(native, op::WHOSE, Member, &[], leases::whose),
             ask(native, (op::EXPLAIN, Class::Common), Member, explain::explain),
+            read(
+                native,
+                op::LIST_ACCESS,
+                Member,
+                &["account", "caller", "action", "place", "at", "after", "limit", "format"],
+                access::list,
+            ),
             read(native, op::ME, Member, &[], explain::me),
             read(
                 native,

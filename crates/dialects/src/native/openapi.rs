@@ -7,8 +7,8 @@ use utoipa::{Modify, OpenApi};
 use valetkey_core::Error;
 
 use super::{
-    accounts, audit, buckets, callers, checks, cors, credentials, datasets, explain, grants, identity, incidents,
-    leases, parent_keys, profiles, revocations, shares, storages, tokens, workspaces,
+    access, accounts, audit, buckets, callers, checks, cors, credentials, datasets, explain, grants, identity,
+    incidents, leases, parent_keys, profiles, revocations, shares, storages, tokens, workspaces,
 };
 
 #[derive(OpenApi)]
@@ -29,6 +29,7 @@ use super::{
         revocations::revoke,
         explain::explain,
         explain::me,
+        access::list,
         grants::list,
         grants::create,
         grants::change,

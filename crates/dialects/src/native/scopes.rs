@@ -148,6 +148,22 @@ pub(super) struct ScopeResponse {
 }
 
 impl ScopeResponse {
+    pub(super) fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    pub(super) fn actions(&self) -> &[&'static str] {
+        &self.actions
+    }
+
+    /// Each path with its kind, in a word; the whole bucket is one without a text.
+    pub(super) fn paths(&self) -> Vec<(&'static str, &str)> {
+        let Self { bucket: _, prefixes, objects, raw_prefixes, whole_bucket, access: _, actions: _ } = self;
+        let of = |kind, list| <[String]>::iter(list).map(move |path| (kind, path.as_str()));
+        let all = of("directory", prefixes).chain(of("object", objects)).chain(of("prefix", raw_prefixes));
+        whole_bucket.then_some(("bucket", "")).into_iter().chain(all).collect()
+    }
+
     pub(super) fn of(scope: &Scope) -> Self {
         let (mut prefixes, mut objects, mut raw_prefixes) = (Vec::new(), Vec::new(), Vec::new());
         let whole_bucket = match scope.paths() {

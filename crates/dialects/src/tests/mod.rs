@@ -1,5 +1,6 @@
 //! What a stranger sees of the dialects: whole responses over in-memory stores, with a clock that stands still.
 
+mod access;
 mod access_grants;
 mod bodies;
 mod carry;

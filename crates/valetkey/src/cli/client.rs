@@ -1,5 +1,6 @@
 //! A thin client of the native API: one request, one answer, every refusal a [`Failure`] with its exit code.
 
+use reqwest::header::HeaderMap;
 use reqwest::{Method, Url, redirect};
 use serde::Deserialize;
 use serde::Serialize;
@@ -179,7 +180,30 @@ impl<'a> Client<'a> {
         self.call(&route, Some(body)).await
     }
 
+    /// Asks for a page of a list in another form than JSON: as it came, and where the next one begins.
+    pub(crate) async fn page(&self, route: &Route) -> Result<(String, Option<String>), Failure> {
+        let (bytes, headers) = self.fetch(route, None::<&()>).await?;
+        let text = String::from_utf8(bytes).map_err(|_| Failure::local("the server's answer is no text"))?;
+        Ok((text, headers.get("next-after").and_then(|value| value.to_str().ok()).map(str::to_owned)))
+    }
+
     async fn call<T: Serialize + ?Sized + Sync>(&self, route: &Route, body: Option<&T>) -> Result<Value, Failure> {
+        let (bytes, headers) = self.fetch(route, body).await?;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes).map_err(|_| {
+            let mut failure = Failure::local("the server's answer is not JSON").hint(not_ours(self.server()));
+            failure.request_id = headers.get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+            failure
+        })
+    }
+
+    async fn fetch<T: Serialize + ?Sized + Sync>(
+        &self,
+        route: &Route,
+        body: Option<&T>,
+    ) -> Result<(Vec<u8>, HeaderMap), Failure> {
         let _progress = self.out.progress("waiting for the server");
         let url = route.below(&self.to.url)?;
         let mut request = self
@@ -215,14 +239,7 @@ impl<'a> Client<'a> {
         if !(200..300).contains(&status) {
             return Err(refusal(status, &bytes, request_id, retry_after.as_deref(), location.as_deref()));
         }
-        if bytes.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&bytes).map_err(|_| {
-            let mut failure = Failure::local("the server's answer is not JSON").hint(not_ours(self.server()));
-            failure.request_id = request_id;
-            failure
-        })
+        Ok((bytes, std::mem::take(response.headers_mut())))
     }
 
     /// SECURITY: half an answer is no answer, whatever can be read of it.

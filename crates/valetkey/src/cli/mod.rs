@@ -32,6 +32,7 @@ mod named;
 pub(crate) mod output;
 mod parent_key;
 mod place;
+mod reach;
 pub(crate) mod remove;
 mod scrub;
 mod share;
@@ -137,6 +138,10 @@ enum Command {
     Whoami,
     /// Say why an action is allowed or not, naming the grant
     Explain(explain::Args),
+    /// List who can do something to an object or a directory, with the grant that lets them
+    WhoCan(reach::WhoCan),
+    /// List all that a caller can reach, with the grants that let it
+    Access(reach::Access),
     /// Make, list, change and end tokens
     Token(token::Args),
     /// Make, list, change and remove grants
@@ -309,6 +314,8 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         Command::Ls => me::ls(client, out).await?,
         Command::Whoami => me::whoami(client, out).await?,
         Command::Explain(args) => return explain::run(args, client, out).await,
+        Command::WhoCan(args) => reach::who_can(args, client, out).await?,
+        Command::Access(args) => reach::access(args, client, out).await?,
         Command::Token(args) => token::run(args, client, out).await?,
         Command::Grant(args) => grant::run(args, client, out).await?,
         Command::ParentKey(args) => parent_key::run(args, client, out).await?,

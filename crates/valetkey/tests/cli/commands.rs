@@ -193,6 +193,12 @@ fn every_command_asks_what_the_api_takes() {
         (&["revoke", "--caller", "etl"], "POST /api/v1/revocations", r#"{"caller":"etl"}"#),
         (&["whose", "VKX"], "GET /api/v1/whose/VKX", ""),
         (
+            &["who-can", "read", "s3://lake/a/b", "--at", "2027-01-01", "--limit", "5"],
+            "GET /api/v1/access?action=read&place=s3%3A%2F%2Flake%2Fa%2Fb&at=2027-01-01T00%3A00%3A00Z&limit=5",
+            "",
+        ),
+        (&["access", "acme/etl", "--action", "write"], "GET /api/v1/access?caller=acme%2Fetl&action=write", ""),
+        (
             &["explain", "read", "s3://lake/a/b", "--as", "etl"],
             "POST /api/v1/explain",
             r#"{"access":"read","bucket":"lake","caller":"etl","key":"a/b"}"#,

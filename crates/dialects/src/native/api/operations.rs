@@ -50,6 +50,7 @@ operations! {
     REVOKE = POST "/api/v1/revocations";
     WHOSE = GET "/api/v1/whose/{access_key_id}";
     EXPLAIN = POST "/api/v1/explain";
+    LIST_ACCESS = GET "/api/v1/access";
     ME = GET "/api/v1/me";
     LIST_GRANTS = GET "/api/v1/grants";
     CREATE_GRANT = POST "/api/v1/grants";
