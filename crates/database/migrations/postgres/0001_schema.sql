@@ -193,6 +193,8 @@ CREATE TABLE identity_providers (
     algorithms TEXT COLLATE "C" NOT NULL,
     leeway_s BIGINT NOT NULL,
     max_age_s BIGINT NOT NULL,
+    login_client TEXT COLLATE "C",     -- as what people log in
+    login_scopes TEXT COLLATE "C" NOT NULL,
     version BIGINT NOT NULL,           -- of it and its rules
     made_ms BIGINT NOT NULL
 );

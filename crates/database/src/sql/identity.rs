@@ -6,8 +6,8 @@ use valetkey_core::caller::{CallerStanding, Role};
 use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::id::{AccountId, CallerId, ProviderId, RuleId, TokenId};
 use valetkey_core::nouns::identity::{
-    Algorithm, CallerTemplate, Condition, Cutoff, IdentityProvider, KeySource, MOST_EXCHANGES, NewSession, Preset,
-    Session, SessionProof, SubjectClaim, TrustRule,
+    Algorithm, CallerTemplate, Condition, Cutoff, IdentityProvider, KeySource, LoginClient, MOST_EXCHANGES, NewSession,
+    Preset, Session, SessionProof, SubjectClaim, TrustRule,
 };
 use valetkey_core::{Error, Kind};
 
@@ -40,20 +40,39 @@ fn fields(of: &IdentityProvider) -> Vec<Value> {
         algorithms.join("\n").into(),
         i64::from(of.leeway_secs).into(),
         i64::from(of.max_age_secs).into(),
+        of.login.as_ref().map(|login| login.client_id.to_string()).into(),
+        of.login.as_ref().map_or_else(String::new, |login| lines(&login.scopes)).into(),
         signed(of.version).into(),
         of.made.as_millisecond().into(),
     ]
 }
 
-type ProviderRow = (Vec<u8>, String, String, String, i64, String, String, String, String, String, i64, i64, i64, i64);
+type ProviderRow = (
+    Vec<u8>,
+    String,
+    String,
+    String,
+    i64,
+    String,
+    String,
+    String,
+    String,
+    String,
+    i64,
+    i64,
+    Option<String>,
+    String,
+    i64,
+    i64,
+);
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.split('\n').filter(|line| !line.is_empty())
 }
 
 fn provider(row: ProviderRow, rules: Vec<TrustRule>) -> Result<IdentityProvider, Error> {
-    let (id, name, preset, issuer, kind, keys, audiences, parties, subject, algorithms, leeway, age, version, made) =
-        row;
+    #[rustfmt::skip]
+    let (id, name, preset, issuer, kind, keys, audiences, parties, subject, algorithms, leeway, age, client, scopes, version, made) = row;
     let bad = || damaged("an identity provider");
     let list = |text: &str| lines(text).map(Into::into).collect::<Vec<Box<str>>>();
     Ok(IdentityProvider {
@@ -73,6 +92,7 @@ fn provider(row: ProviderRow, rules: Vec<TrustRule>) -> Result<IdentityProvider,
         algorithms: lines(&algorithms).map(Algorithm::parse).collect::<Option<_>>().ok_or_else(bad)?,
         leeway_secs: u32::try_from(leeway).map_err(|_| bad())?,
         max_age_secs: u32::try_from(age).map_err(|_| bad())?,
+        login: client.map(|client| LoginClient { client_id: client.into(), scopes: list(&scopes) }),
         version: count(version),
         made: rows::at_ms(made)?,
         rules,
@@ -106,8 +126,8 @@ pub(crate) async fn providers(db: &mut Db) -> Result<Vec<IdentityProvider>, Erro
     .map_err(failed)?;
     let rules = found.into_iter().map(rule).collect::<Result<Vec<_>, _>>()?;
     let found: Vec<ProviderRow> = query_as(
-        "SELECT id, name, preset, issuer, keys_kind, keys, audiences, parties, subject, algorithms, leeway_s, max_age_s, version,
-             made_ms
+        "SELECT id, name, preset, issuer, keys_kind, keys, audiences, parties, subject, algorithms, leeway_s, max_age_s,
+             login_client, login_scopes, version, made_ms
          FROM identity_providers ORDER BY name",
     )
     .fetch_all(db)
@@ -140,8 +160,8 @@ fn name_or_issuer(of: &IdentityProvider) -> impl FnOnce(sqlx::Error) -> Error {
 pub(crate) async fn create(db: &mut Db, new: &IdentityProvider) -> Result<(), Error> {
     let mut insert = query(
         "INSERT INTO identity_providers (id, name, preset, issuer, keys_kind, keys, audiences, parties, subject, algorithms, leeway_s,
-             max_age_s, version, made_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             max_age_s, login_client, login_scopes, version, made_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(new.id.to_bytes());
     for value in fields(new) {
@@ -162,7 +182,7 @@ pub(crate) async fn change(db: &mut Db, after: &IdentityProvider) -> Result<(), 
     let after = IdentityProvider { version: after.version + 1, ..after.clone() };
     let mut update = query(
         "UPDATE identity_providers SET name = ?, preset = ?, issuer = ?, keys_kind = ?, keys = ?, audiences = ?, parties = ?,
-             subject = ?, algorithms = ?, leeway_s = ?, max_age_s = ?, version = ?, made_ms = ?
+             subject = ?, algorithms = ?, leeway_s = ?, max_age_s = ?, login_client = ?, login_scopes = ?, version = ?, made_ms = ?
          WHERE id = ?",
     );
     for value in fields(&after) {

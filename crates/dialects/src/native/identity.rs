@@ -10,7 +10,8 @@ use valetkey_core::error::Noun;
 use valetkey_core::id::{ProviderId, RuleId};
 use valetkey_core::name::Name;
 use valetkey_core::nouns::identity::{
-    Algorithm, CallerTemplate, Condition, Cutoff, IdentityProvider, KeySource, Preset, SubjectClaim, TrustRule,
+    Algorithm, CallerTemplate, Condition, Cutoff, IdentityProvider, KeySource, LoginClient, Preset, SubjectClaim,
+    TrustRule,
 };
 use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::time::random_10;
@@ -25,7 +26,7 @@ use super::lists::Names;
 use super::removal::{Changing, Removal, Said};
 use super::state::Native;
 use super::{authz, wire};
-use crate::edge::{Authority, Call, Reply, json};
+use crate::edge::{Authority, Call, Plain, Reply, json};
 
 /// By how many seconds clocks may differ, and how old a token may be, unless that is said.
 const LEEWAY: u32 = 60;
@@ -79,6 +80,11 @@ pub(super) struct IdentityProviderResponse {
     leeway_secs: u32,
     /// How old a token may be, in seconds.
     max_age_secs: u32,
+    /// The public client as which people log in there.
+    login_client_id: Option<String>,
+    /// The scopes that a login asks for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    login_scopes: Vec<String>,
     /// When it was made.
     made: String,
     /// Its rules, in the order they are tried.
@@ -148,6 +154,8 @@ fn shown(provider: &IdentityProvider, names: &Names) -> IdentityProviderResponse
         algorithms: provider.algorithms.iter().map(|one| one.as_str()).collect(),
         leeway_secs: provider.leeway_secs,
         max_age_secs: provider.max_age_secs,
+        login_client_id: provider.login.as_ref().map(|login| login.client_id.to_string()),
+        login_scopes: provider.login.as_ref().map(|login| texts(&login.scopes)).unwrap_or_default(),
         made: wire::at(provider.made),
         rules: provider.rules.iter().map(rule).collect(),
     }
@@ -163,6 +171,65 @@ fn parsed<T>(texts: &[String], read: fn(&str) -> Result<T, Error>, field: &'stat
 
 fn algorithms(texts: &[String]) -> Result<Vec<Algorithm>, Error> {
     texts.iter().map(|text| wire::word(text, "an algorithm that is taken", "algorithms")).collect()
+}
+
+/// As what people log in, as a request says it of what was so before; an empty client is none.
+fn login(
+    before: Option<LoginClient>,
+    client: Option<String>,
+    scopes: Option<Vec<String>>,
+) -> Result<Option<LoginClient>, Error> {
+    let usual = || vec!["openid".into(), "offline_access".into()];
+    match (client, before) {
+        (Some(client), _) if client.is_empty() => Ok(None),
+        (None, None) if scopes.is_some() => {
+            Err(Error::new(Kind::Invalid, "scopes are asked for by a client: name it").at("login_client_id"))
+        }
+        (None, None) => Ok(None),
+        (Some(client), before) => {
+            let scopes = scopes.map(boxed).or(before.map(|login| login.scopes)).unwrap_or_else(usual);
+            Ok(Some(LoginClient { client_id: client.into(), scopes }))
+        }
+        (None, Some(before)) => Ok(Some(LoginClient { scopes: scopes.map_or(before.scopes, boxed), ..before })),
+    }
+}
+
+/// Where people log in.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LoginProvider {
+    /// The identity provider's name.
+    name: String,
+    /// Its issuer, whose discovery document names what is asked.
+    issuer: String,
+    /// The public client as which people log in there.
+    client_id: String,
+    /// The scopes that are asked for.
+    scopes: Vec<String>,
+}
+
+/// The identity providers that people log in at.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LoginProviderList {
+    login_providers: Vec<LoginProvider>,
+}
+
+/// Lists the identity providers that people log in at with `valetkey login`. Everyone may ask: it is what any login page shows.
+#[utoipa::path(get, operation_id = "list_login_providers", path = "/api/v1/login-providers", tag = "identity", security(()), responses(
+    (status = 200, description = "Where people log in", body = LoginProviderList),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn logins(native: Arc<Native>, _: Plain) -> Result<Reply, Error> {
+    let all = native.shared.identities.identity_providers().await?;
+    let shown = |one: &Arc<IdentityProvider>| {
+        let login = one.login.as_ref()?;
+        Some(LoginProvider {
+            name: one.name.to_string(),
+            issuer: one.issuer.to_string(),
+            client_id: login.client_id.to_string(),
+            scopes: login.scopes.iter().map(ToString::to_string).collect(),
+        })
+    };
+    Reply::json(&LoginProviderList { login_providers: all.iter().filter_map(shown).collect() })
 }
 
 impl Native {
@@ -254,6 +321,8 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
         algorithms: signs,
         leeway_secs,
         max_age_secs,
+        login_client_id,
+        login_scopes,
     } = json(&call.body)?;
     let preset: Preset =
         preset.map_or(Ok(Preset::Other), |text| wire::word(&text, "a kind of identity provider", "preset"))?;
@@ -273,6 +342,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
         algorithms: signs.map_or_else(|| Ok(Algorithm::ALL.to_vec()), |texts| algorithms(&texts))?,
         leeway_secs: leeway_secs.unwrap_or(LEEWAY),
         max_age_secs: max_age_secs.unwrap_or(MAX_AGE),
+        login: login(None, login_client_id, login_scopes)?,
         version: 0,
         made: Timestamp::UNIX_EPOCH,
         rules: Vec::new(),
@@ -304,6 +374,8 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         algorithms: signs,
         leeway_secs,
         max_age_secs,
+        login_client_id,
+        login_scopes,
     } = json(&call.body)?;
     let keys = match (native.key_source(jwks_uri, jwks)?, discovery.unwrap_or(false)) {
         (Some(_), true) => {
@@ -327,6 +399,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         algorithms: signs.unwrap_or(before.algorithms),
         leeway_secs: leeway_secs.unwrap_or(before.leeway_secs),
         max_age_secs: max_age_secs.unwrap_or(before.max_age_secs),
+        login: login(before.login, login_client_id, login_scopes)?,
         ..before
     };
     native.provider_changed(after, said, authority).await

@@ -145,6 +145,7 @@ pub fn dialect(
             "/api/v1/share-profiles",
             "/api/v1/share-links",
             "/api/v1/identity-providers",
+            "/api/v1/login-providers",
             "/oauth/token",
             "/openapi.json",
         ],
@@ -261,6 +262,11 @@ pub fn dialect(
             change(native, op::CHANGE_TRUST_RULE, Operator, &["end_credentials", "dry_run"], identity::change_rule),
             change(native, op::REMOVE_TRUST_RULE, Operator, &["last_operator", "dry_run"], identity::remove_rule),
             change(native, op::END_SESSIONS, Operator, &[], identity::end),
+            {
+                let native = Arc::clone(native);
+                let logins = move |plain| identity::logins(Arc::clone(&native), plain);
+                Route::open(Method::GET, op::LIST_LOGIN_PROVIDERS.path, Class::Common, logins)
+            },
             {
                 let native = Arc::clone(native);
                 let exchange = move |plain| exchange::token(Arc::clone(&native), plain);

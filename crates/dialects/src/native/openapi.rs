@@ -65,6 +65,7 @@ use super::{
         datasets::create,
         datasets::change,
         datasets::remove,
+        identity::logins,
         identity::list,
         identity::create,
         identity::get,

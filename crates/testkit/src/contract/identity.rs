@@ -8,8 +8,8 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::{Kind, Noun, Stranger};
 use valetkey_core::id::{ProviderId, RuleId};
 use valetkey_core::nouns::identity::{
-    Algorithm, CallerTemplate, Claims, Condition, Cutoff, IdentityProvider, JwtDigest, KeySource, NewSession, Preset,
-    SessionProof, SubjectClaim, TrustRule,
+    Algorithm, CallerTemplate, Claims, Condition, Cutoff, IdentityProvider, JwtDigest, KeySource, LoginClient,
+    NewSession, Preset, SessionProof, SubjectClaim, TrustRule,
 };
 use valetkey_core::nouns::removal::{Amendment, How, Thing};
 use valetkey_core::token::PlainToken;
@@ -33,6 +33,7 @@ pub fn provider(at: &str) -> IdentityProvider {
         algorithms: Algorithm::ALL.to_vec(),
         leeway_secs: 60,
         max_age_secs: 86_400,
+        login: None,
         version: 0,
         made: Timestamp::UNIX_EPOCH,
         rules: Vec::new(),
@@ -121,6 +122,7 @@ pub async fn a_provider_reads_back_and_is_there_once(bench: &Bench) {
         parties: vec!["client".into()],
         subject: vec![SubjectClaim::parse("x").unwrap(), SubjectClaim::parse("y?").unwrap()],
         algorithms: vec![Algorithm::Rs256, Algorithm::EdDsa],
+        login: Some(LoginClient { client_id: "a".into(), scopes: vec!["openid".into(), "offline_access".into()] }),
         ..provider("full")
     };
     let made = bench.identities.create_identity_provider(full.clone(), bench.now()).await.unwrap();

@@ -130,6 +130,11 @@ impl<'a> Client<'a> {
         self.to.url.as_str()
     }
 
+    /// Where requests go.
+    pub(crate) fn to(&self) -> &Target {
+        &self.to
+    }
+
     /// The API's URL.
     pub(crate) fn base(&self) -> &Url {
         &self.to.url
@@ -206,11 +211,11 @@ impl<'a> Client<'a> {
     ) -> Result<(Vec<u8>, HeaderMap), Failure> {
         let _progress = self.out.progress("waiting for the server");
         let url = route.below(&self.to.url)?;
-        let mut request = self
-            .http
-            .request(route.method.clone(), url)
-            .bearer_auth(self.to.token.reveal())
-            .header(reqwest::header::ACCEPT, "application/json");
+        let mut request =
+            self.http.request(route.method.clone(), url).header(reqwest::header::ACCEPT, "application/json");
+        if !self.to.token.reveal().is_empty() {
+            request = request.bearer_auth(self.to.token.reveal());
+        }
         if let Some(body) = body {
             // Fields in the order of their names, whatever says them.
             let body = serde_json::to_value(body).map_err(|_| Failure::local("the request cannot be written"))?;

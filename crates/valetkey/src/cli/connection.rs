@@ -9,6 +9,7 @@ use reqwest::Url;
 use valetkey_core::Secret;
 
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::login::kept::Logins;
 use crate::cli::output::{Out, clean};
 
 /// The address `valetkey dev` and `valetkey server` listen on unless the request says otherwise.
@@ -52,9 +53,16 @@ pub(crate) struct Target {
 }
 
 impl Connection {
-    /// Checks what was given.
+    /// Checks what was given, and finds what proves who asks.
     pub(crate) fn target(&self, environment: &BTreeMap<String, String>, out: &Out) -> Result<Target, Failure> {
-        let Self { server, token_file, ca_cert_file, insecure_http, timeout_secs } = self;
+        let to = self.unproven()?;
+        let token = self.token(environment, &to.url, out)?;
+        Ok(Target { token, ..to })
+    }
+
+    /// Checks what was given. Nothing proves who asks: the token is empty, and none is sent.
+    pub(crate) fn unproven(&self) -> Result<Target, Failure> {
+        let Self { server, token_file: _, ca_cert_file, insecure_http, timeout_secs } = self;
         let url = parse_server(server)?;
         let loopback = is_loopback(&url);
         if url.scheme() == "http" && !loopback && !insecure_http {
@@ -70,11 +78,25 @@ impl Connection {
             }
             None => None,
         };
-        let token = token(token_file.as_deref(), environment, out)?;
+        let token = Secret::new(String::new());
         Ok(Target { url, token, ca_cert, timeout: Duration::from_secs(*timeout_secs), loopback })
     }
 
-    /// The flags with which another process connects so, if the token is in a file.
+    /// Whether a token is named, which goes before any login.
+    pub(crate) fn names_token(&self, environment: &BTreeMap<String, String>) -> bool {
+        let named = |name: &str| environment.get(name).is_some_and(|value| !value.is_empty());
+        self.token_file.is_some() || named("VALETKEY_TOKEN") || named("VALETKEY_TOKEN_FILE")
+    }
+
+    fn token(&self, environment: &BTreeMap<String, String>, url: &Url, out: &Out) -> Result<Secret<String>, Failure> {
+        if self.names_token(environment) {
+            return token(self.token_file.as_deref(), environment, out);
+        }
+        let login = Logins::of(environment).map(|logins| logins.find(url.as_str())).transpose()?.flatten();
+        login.map_or_else(|| token(None, environment, out), |login| Ok(login.token()))
+    }
+
+    /// The flags with which another process connects so, if the token is in a file, or a login kept.
     pub(crate) fn words(&self, environment: &BTreeMap<String, String>) -> Option<Vec<String>> {
         let Self { server, token_file, ca_cert_file, insecure_http, timeout_secs: _ } = self;
         let named = |name: &str| environment.get(name).filter(|value| !value.is_empty());
@@ -82,15 +104,24 @@ impl Connection {
             Some(path) => Some(path.clone()).filter(|path| path != Path::new("-")),
             None if named("VALETKEY_TOKEN").is_some() => None,
             None => named("VALETKEY_TOKEN_FILE").map(PathBuf::from),
-        }?;
+        };
+        if token.is_none() && (self.names_token(environment) || !self.has_login(environment)) {
+            return None;
+        }
         let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
-        let mut words = vec!["--server".to_owned(), server.clone(), "--token-file".to_owned(), whole(&token)];
+        let mut words = vec!["--server".to_owned(), server.clone()];
+        words.extend(token.iter().flat_map(|path| ["--token-file".to_owned(), whole(path)]));
         words.extend(ca_cert_file.iter().flat_map(|path| ["--ca-cert-file".to_owned(), whole(path)]));
         words.extend(insecure_http.then(|| "--insecure-http".to_owned()));
         Some(words)
     }
 
-    /// The token as its file, if it is in one, holds it now. Standard input is read once.
+    fn has_login(&self, environment: &BTreeMap<String, String>) -> bool {
+        let logins = Logins::of(environment).zip(self.unproven().ok());
+        logins.is_some_and(|(logins, to)| logins.find(to.url.as_str()).is_ok_and(|login| login.is_some()))
+    }
+
+    /// The token as its file, if it is in one, or the login holds it now. Standard input is read once.
     pub(crate) fn token_again(
         &self,
         environment: &BTreeMap<String, String>,
@@ -98,7 +129,7 @@ impl Connection {
     ) -> Result<Option<Secret<String>>, Failure> {
         match self.token_file.as_deref() {
             Some(path) if path == Path::new("-") => Ok(None),
-            path => token(path, environment, out).map(Some),
+            _ => self.token(environment, &parse_server(&self.server)?, out).map(Some),
         }
     }
 }
@@ -151,8 +182,9 @@ fn token(flag: Option<&Path>, environment: &BTreeMap<String, String>, out: &Out)
     } else if let Some(path) = named("VALETKEY_TOKEN_FILE") {
         (format!("`{path}`"), read_token_file(Path::new(path), out)?)
     } else {
-        return Err(Failure::new(Exit::Unauthenticated, "there is no token to prove who you are")
-            .hint("set VALETKEY_TOKEN, or pass --token-file FILE; `valetkey dev` prints tokens to try"));
+        return Err(Failure::new(Exit::Unauthenticated, "there is no token to prove who you are").hint(
+            "`valetkey login`, set VALETKEY_TOKEN, or pass --token-file FILE; `valetkey dev` prints tokens to try",
+        ));
     };
     let token = text.reveal().trim();
     if token.is_empty() {

@@ -113,6 +113,9 @@ struct Set {
     /// Ask its discovery document where its keys are
     #[arg(long, group = "what", conflicts_with_all = ["jwks_uri", "jwks_file"])]
     discovery: bool,
+    /// Let nobody log in there any more
+    #[arg(long, group = "what", conflicts_with_all = ["login_client_id", "login_scopes"])]
+    no_login: bool,
     #[command(flatten)]
     said: Said,
     #[command(flatten)]
@@ -143,6 +146,12 @@ struct Said {
     /// How old a token may be: `24h`
     #[arg(long, value_name = "TIME", value_parser = ttl::parse, group = "what")]
     max_age: Option<u32>,
+    /// The public client as which people log in there with `valetkey login`; it is one of the audiences
+    #[arg(long, value_name = "CLIENT", group = "what")]
+    login_client_id: Option<String>,
+    /// A scope that a login asks for; `openid` and `offline_access` unless given. May be repeated
+    #[arg(long = "login-scope", value_name = "SCOPE", group = "what")]
+    login_scopes: Vec<String>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -280,7 +289,8 @@ impl End {
 
 fn request(add: Add) -> Result<IdentityProviderRequest, Failure> {
     let Add { name, preset, issuer, audiences, said } = add;
-    let Said { jwks_uri, jwks_file, parties, subject, algorithms, leeway, max_age } = said;
+    let Said { jwks_uri, jwks_file, parties, subject, algorithms, leeway, max_age, login_client_id, login_scopes } =
+        said;
     Ok(IdentityProviderRequest {
         name,
         preset: preset.map(|one| one.as_str().to_owned()),
@@ -293,12 +303,15 @@ fn request(add: Add) -> Result<IdentityProviderRequest, Failure> {
         algorithms: some(algorithms),
         leeway_secs: leeway,
         max_age_secs: max_age,
+        login_client_id,
+        login_scopes: some(login_scopes),
     })
 }
 
 fn changed(set: Set) -> Result<IdentityProviderChange, Failure> {
-    let Set { provider: _, name, issuer, audiences, discovery, said, change: _ } = set;
-    let Said { jwks_uri, jwks_file, parties, subject, algorithms, leeway, max_age } = said;
+    let Set { provider: _, name, issuer, audiences, discovery, no_login, said, change: _ } = set;
+    let Said { jwks_uri, jwks_file, parties, subject, algorithms, leeway, max_age, login_client_id, login_scopes } =
+        said;
     Ok(IdentityProviderChange {
         name,
         issuer,
@@ -311,6 +324,8 @@ fn changed(set: Set) -> Result<IdentityProviderChange, Failure> {
         algorithms: some(algorithms),
         leeway_secs: leeway,
         max_age_secs: max_age,
+        login_client_id: if no_login { Some(String::new()) } else { login_client_id },
+        login_scopes: some(login_scopes),
     })
 }
 

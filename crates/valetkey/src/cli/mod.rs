@@ -27,11 +27,13 @@ mod instant;
 mod lease;
 mod ledger;
 mod list;
+mod login;
 mod me;
 mod named;
 pub(crate) mod output;
 mod parent_key;
 mod place;
+mod private;
 mod reach;
 pub(crate) mod remove;
 mod scrub;
@@ -134,6 +136,10 @@ enum Command {
     Doctor(Box<doctor::Args>),
     /// List what you can reach
     Ls,
+    /// Log in at an identity provider: later commands ask as you, and renew by themselves
+    Login(login::LoginArgs),
+    /// Forget the login, here and at the identity provider
+    Logout(login::LogoutArgs),
     /// Show who you are to the server
     Whoami,
     /// Say why an action is allowed or not, naming the grant
@@ -271,21 +277,21 @@ fn execute(command: Command, connection: &Connection, out: &Out) -> Result<ExitC
         }
         Command::Help { words } => help::run(self::command(), &words, out).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => {
-            let target = connection.target(&crate::config::environment(), out);
-            let client = target.and_then(|target| Client::new(target, out));
+            let client = connected(connection, out);
             let run = doctor::run(*args, client, out);
             runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(run).map(ExitCode::from)
         }
         Command::Configure(args) if !args.asks() => args.remove(out).map(|()| ExitCode::SUCCESS),
         Command::Configure(args) => {
-            let client = Client::new(connection.target(&crate::config::environment(), out)?, out)?;
+            let client = connected(connection, out)?;
             let run = args.run(connection, &client, out);
             runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(run).map(|()| ExitCode::SUCCESS)
         }
         Command::Exec(args) => {
             // What goes on beside the command says nothing: the terminal is the command's.
             let quiet = Out::new(Format::Table, Color::Never, Talk::Quiet);
-            let login = agent::login::Login::new(connection, crate::config::environment(), &quiet);
+            let login = renewed(connection, &quiet)
+                .and_then(|()| agent::login::Login::new(connection, crate::config::environment(), &quiet));
             let ran = exec::run(*args, login, &quiet, out);
             runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(ran)
         }
@@ -294,18 +300,41 @@ fn execute(command: Command, connection: &Connection, out: &Out) -> Result<ExitC
             runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(asked).map(|()| ExitCode::SUCCESS)
         }
         Command::Agent(args) => {
+            renewed(connection, out)?;
             let login = agent::login::Login::new(connection, crate::config::environment(), out)?;
             crate::node::system::keep_memory_private();
             let run = agent::run(*args, &login, out);
             runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(run).map(|()| ExitCode::SUCCESS)
         }
+        Command::Login(args) => {
+            let environment = crate::config::environment();
+            let run = login::login(args, connection, &environment, out);
+            runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(run).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Logout(args) => {
+            let environment = crate::config::environment();
+            let run = login::logout(args, connection, &environment, out);
+            runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(run).map(|()| ExitCode::SUCCESS)
+        }
         command => {
-            let target = connection.target(&crate::config::environment(), out)?;
-            let client = Client::new(target, out)?;
+            let client = connected(connection, out)?;
             let asked = ask(command, &client, out);
             runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(asked).map(ExitCode::from)
         }
     }
+}
+
+/// Renews the login that would be used, if it is time.
+fn renewed(connection: &Connection, out: &Out) -> Result<(), Failure> {
+    let environment = crate::config::environment();
+    let renew = login::renew(connection, &environment, out);
+    runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(renew)
+}
+
+/// A client that asks as the caller that the settings or a login say.
+fn connected<'a>(connection: &Connection, out: &'a Out) -> Result<Client<'a>, Failure> {
+    renewed(connection, out)?;
+    Client::new(connection.target(&crate::config::environment(), out)?, out)
 }
 
 async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, Failure> {
@@ -337,6 +366,8 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         | Command::Configure(_)
         | Command::Doctor(_)
         | Command::Exec(_)
+        | Command::Login(_)
+        | Command::Logout(_)
         | Command::Dev(_)
         | Command::Server(_)
         | Command::Completions { .. }

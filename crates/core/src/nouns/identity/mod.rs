@@ -22,7 +22,8 @@ use crate::token::{PlainToken, TokenDigest};
 pub use judge::{Claims, not_taken};
 pub use preset::Preset;
 pub use provider::{
-    Algorithm, IdentityProvider, JwtDigest, KeySource, LONGEST_TOKEN, MOST_KEY_BYTES, Proven, TrustRule, check_url,
+    Algorithm, IdentityProvider, JwtDigest, KeySource, LONGEST_TOKEN, LoginClient, MOST_KEY_BYTES, Proven, TrustRule,
+    check_url,
 };
 pub use rule::{CallerTemplate, ClaimName, Condition, SubjectClaim, Wanted};
 

@@ -66,6 +66,15 @@ pub enum KeySource {
     Static(Box<str>),
 }
 
+/// As what people log in at an issuer, with our command line as its client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LoginClient {
+    /// The client's id: a public client, which has no secret.
+    pub client_id: Box<str>,
+    /// What it asks for.
+    pub scopes: Vec<Box<str>>,
+}
+
 /// Who else's word is taken for who a caller is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IdentityProvider {
@@ -91,6 +100,8 @@ pub struct IdentityProvider {
     pub leeway_secs: u32,
     /// How old a token may be that says when it was issued, in seconds.
     pub max_age_secs: u32,
+    /// As what people log in; nobody does if there is none.
+    pub login: Option<LoginClient>,
     /// Goes up with every change of it or its rules; what was known of a token before is not believed then.
     pub version: u64,
     /// When it was made.
@@ -185,6 +196,9 @@ impl IdentityProvider {
         if !(60..=MOST_AGE).contains(&self.max_age_secs) {
             return Err(refused("max_age_secs", format!("60 to {MOST_AGE} seconds")));
         }
+        if let Some(login) = &self.login {
+            login.check(&self.audiences)?;
+        }
         if self.rules.len() > MOST_RULES {
             return Err(refused("name", format!("a provider has at most {MOST_RULES} rules")));
         }
@@ -198,6 +212,7 @@ impl IdentityProvider {
             name: self.name.clone(),
             preset: self.preset,
             version: 0,
+            login: None,
             rules: Vec::new(),
             ..of.clone()
         };
@@ -216,6 +231,24 @@ impl IdentityProvider {
         bytes.extend_from_slice(&self.id.to_bytes());
         bytes.extend_from_slice(&self.version.to_be_bytes());
         TokenDigest::of_digest(&sha256(&bytes))
+    }
+}
+
+impl LoginClient {
+    /// Refuses what would give tokens that are not taken.
+    fn check(&self, audiences: &[Box<str>]) -> Result<(), Error> {
+        let Self { client_id, scopes } = self;
+        texts(std::slice::from_ref(client_id), "login_client_id")?;
+        texts(scopes, "login_scopes")?;
+        if !audiences.contains(client_id) {
+            let said =
+                "what people get by logging in names the client as its audience: name it among the audiences, too";
+            return Err(refused("login_client_id", said));
+        }
+        if !scopes.iter().any(|scope| &**scope == "openid") {
+            return Err(refused("login_scopes", "name `openid`: without it there is no identity token"));
+        }
+        Ok(())
     }
 }
 

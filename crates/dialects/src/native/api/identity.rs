@@ -40,6 +40,12 @@ pub struct IdentityProviderRequest {
     /// How old a token may be that says when it was issued, in seconds; a day if not given.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub max_age_secs: Option<u32>,
+    /// The public client as which people log in there with `valetkey login`; nobody does if not given. It is one of the audiences.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub login_client_id: Option<String>,
+    /// The scopes that a login asks for; `openid` and `offline_access` if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub login_scopes: Option<Vec<String>>,
 }
 
 /// What to change of an identity provider; what is not given stays.
@@ -79,6 +85,12 @@ pub struct IdentityProviderChange {
     /// How old a token may be that says when it was issued, in seconds.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub max_age_secs: Option<u32>,
+    /// The public client as which people log in there with `valetkey login`; empty for nobody.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub login_client_id: Option<String>,
+    /// The scopes that a login asks for.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub login_scopes: Option<Vec<String>>,
 }
 
 /// A trust rule to be added. Without rules a provider's tokens let in nobody.

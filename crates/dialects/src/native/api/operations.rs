@@ -108,6 +108,7 @@ operations! {
     CREATE_PARENT_KEY = POST "/api/v1/parent-keys";
     CHANGE_PARENT_KEY = PATCH "/api/v1/parent-keys/{key}";
     DISABLE_PARENT_KEY = DELETE "/api/v1/parent-keys/{key}";
+    LIST_LOGIN_PROVIDERS = GET "/api/v1/login-providers";
     LIST_IDENTITY_PROVIDERS = GET "/api/v1/identity-providers";
     CREATE_IDENTITY_PROVIDER = POST "/api/v1/identity-providers";
     GET_IDENTITY_PROVIDER = GET "/api/v1/identity-providers/{provider}";

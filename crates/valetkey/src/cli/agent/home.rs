@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use valetkey_core::Secret;
 use valetkey_core::time::Entropy as _;
 
-use crate::cli::creds::cache::{make_directory, private};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::private::{make_directory, private};
 use crate::node::system::SystemEntropy;
 
 /// Bytes of the agent's secret.

@@ -1,6 +1,6 @@
 //! Who the agent asks as: the one place that knows where its login comes from.
 //!
-//! Today that is the token of the connection's settings. A file is read again for each vend, so that a token that another program
+//! That is the token of the connection's settings, or what `valetkey login` keeps, renewed here when it is time. A file is read again for each vend, so that a token that another program
 //! renews (a mounted service account's, say) is used as soon as it is there.
 
 use std::cell::RefCell;
@@ -10,6 +10,7 @@ use std::rc::Rc;
 use crate::cli::client::Client;
 use crate::cli::connection::Connection;
 use crate::cli::failure::Failure;
+use crate::cli::login;
 use crate::cli::output::Out;
 
 /// A login that lasts as long as the process.
@@ -37,8 +38,9 @@ impl<'a> Login<'a> {
     /// The client to ask with now.
     ///
     /// # Errors
-    /// When the token's file is gone, or holds none.
-    pub(crate) fn client(&self) -> Result<Rc<Client<'a>>, Failure> {
+    /// When the token's file is gone, or holds none, or the login has ended.
+    pub(crate) async fn client(&self) -> Result<Rc<Client<'a>>, Failure> {
+        login::renew(self.connection, &self.environment, self.out).await?;
         let known = Rc::clone(&self.client.borrow());
         match self.connection.token_again(&self.environment, self.out)? {
             Some(token) if !known.asks_with(&token) => {

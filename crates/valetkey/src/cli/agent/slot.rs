@@ -280,7 +280,7 @@ impl Slot {
         let now = SystemClock.now();
         let leases: Vec<String> =
             self.held.borrow().leases.iter().filter(|(_, until)| *until > now).map(|(id, _)| id.clone()).collect();
-        let Ok(client) = login.client() else { return };
+        let Ok(client) = login.client().await else { return };
         let ended = leases.iter().map(|id| crate::cli::creds::end(&client, id));
         // They end by themselves, if this does not end them.
         let _ = timeout(within, futures::future::join_all(ended)).await;
@@ -326,7 +326,7 @@ pub(super) async fn keep(slot: &Slot, login: &Login<'_>, out: &Out) {
     while !slot.gone.get() {
         match slot.next(SystemClock.now()) {
             Step::Vend => {
-                let vended = match login.client() {
+                let vended = match login.client().await {
                     Ok(client) => vend(&client, &slot.ask).await.map(|(key, _)| key),
                     Err(failure) => Err(failure),
                 };
@@ -334,7 +334,7 @@ pub(super) async fn keep(slot: &Slot, login: &Login<'_>, out: &Out) {
                 slot.done.notify_waiters();
             }
             Step::Confirm(lease) => {
-                let said = match login.client() {
+                let said = match login.client().await {
                     Ok(client) => confirm(&client, &lease).await,
                     Err(failure) => Err(failure),
                 };

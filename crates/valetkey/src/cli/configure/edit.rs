@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::cli::creds::cache::private;
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::private::private;
 
 /// A file larger than this is not one that people configure a tool with.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;

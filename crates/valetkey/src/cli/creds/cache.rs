@@ -3,7 +3,7 @@
 //! One file per server, token and ask, readable by its owner alone, and a lock beside it so that calls at the same time
 //! vend once. Everything that goes wrong with the files only costs a vend.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::future::Future;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use crate::cli::creds::ask::Ask;
 use crate::cli::creds::key::{Key, Wire};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::Out;
+use crate::cli::private::{lock, private};
 
 /// botocore calls again at 15 minutes before the end, and must get newer ones then.
 const AHEAD: SignedDuration = SignedDuration::from_mins(20);
@@ -27,8 +28,6 @@ const LAST_RESORT: SignedDuration = SignedDuration::from_secs(60);
 pub(crate) const UNASKED: SignedDuration = SignedDuration::from_mins(1);
 /// The longest such a question may take: it stands in the way of every call.
 const MOST_ASKING: Duration = Duration::from_secs(5);
-/// How often a lock is tried again.
-const PATIENCE: Duration = Duration::from_millis(25);
 /// Files that are looked at to count them.
 const MOST_COUNTED: usize = 1000;
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -226,45 +225,6 @@ fn is_private(file: &File) -> bool {
 #[cfg(not(unix))]
 fn is_private(_: &File) -> bool {
     true
-}
-
-pub(crate) fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
-/// Waits for the lock beside the file; goes without one that others hold for too long.
-///
-/// # Errors
-/// When nothing can be kept there at all.
-async fn lock(path: &Path, timeout: Duration) -> std::io::Result<Option<File>> {
-    if let Some(directory) = path.parent() {
-        make_directory(directory)?;
-    }
-    let file = private().create(true).truncate(false).open(path.with_extension("lock"))?;
-    let mut waited = Duration::ZERO;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(Some(file)),
-            Err(std::fs::TryLockError::WouldBlock) if waited < timeout => {
-                tokio::time::sleep(PATIENCE).await;
-                waited += PATIENCE;
-            }
-            Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-            Err(std::fs::TryLockError::Error(error)) => return Err(error),
-        }
-    }
-}
-
-pub(crate) fn make_directory(path: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
 }
 
 /// Writes a new file and puts it in the place of the old one, so that a reader sees one or the other.
