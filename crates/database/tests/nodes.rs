@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail by panicking")]
 #![expect(clippy::disallowed_methods, reason = "what a test spawns, it waits for")]
 
+#[path = "support/protocol.rs"]
+mod protocol;
 mod support;
 
 use std::sync::Arc;
@@ -52,6 +54,18 @@ impl Cluster {
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed + 100));
         let bench = Bench::of(&Arc::new(database.clone()), Arc::clone(&self.clock), entropy, Box::new(()));
         self.nodes.push((database, bench));
+    }
+
+    /// Another process of the same node: what the one before knew is gone.
+    async fn restart(&mut self, node: usize) {
+        let seed = u64::try_from(node).unwrap();
+        let folder = self.folder.path().join("valetkey.db");
+        let server = Server::new(&Secret::new(self.url.clone()), None, 4, folder).unwrap();
+        let settings = Settings { node: format!("node {seed} again"), ..Settings::default() };
+        let database = open(server, settings, &self.clock, seed + 10).await.unwrap();
+        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed + 200));
+        let bench = Bench::of(&Arc::new(database.clone()), Arc::clone(&self.clock), entropy, Box::new(()));
+        self.nodes[node] = (database, bench);
     }
 
     fn server(&self) -> Server {
@@ -528,4 +542,61 @@ async fn what_cannot_be_used_is_refused_in_words_that_help() {
     assert!(error.message().contains("read-only"), "{error:?}");
     let reset = format!("SET default_transaction_read_only = off; ALTER DATABASE \"{database}\" RESET ALL");
     sqlx::raw_sql(AssertSqlSafe(reset)).execute(&mut db).await.unwrap();
+}
+
+/// Ways through the model, taken by real nodes: the database answers each page as the model does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn real_nodes_do_as_the_model_says() {
+    use protocol::{Said, Step};
+    let mut cluster = Cluster::of(3).await;
+    let root = cluster.bench(0).tenant("root", Metering::Free).await;
+    for walk in 0..12 {
+        let entropy = SeededEntropy::new(walk);
+        let chance = |below: usize| {
+            let mut byte = [0];
+            entropy.fill(&mut byte);
+            usize::from(byte[0]) % below
+        };
+        let tenant = cluster.bench(0).tenant(&format!("walk{walk}"), Metering::of(1)).await;
+        cluster.bench(0).registry.add_credits(tenant.account.id, 2, cluster.clock.now()).await.unwrap();
+        let (mut decided, mut written) = (vec![None, None, None], 0);
+        for node in 0..3 {
+            soon("the tenant", async || cluster.bench(node).decide(&tenant.token, &ask(tenant.grant)).await.is_ok())
+                .await;
+        }
+        for (at, (step, said)) in protocol::walk(3, 2, 30, chance).into_iter().enumerate() {
+            match step {
+                // A real node may have heard of the end already; then nothing is written either.
+                Step::Decide(node) => {
+                    decided[node] = cluster.bench(node).decide(&tenant.token, &ask(tenant.grant)).await.ok();
+                }
+                Step::Write(node) => {
+                    let bench = cluster.bench(node);
+                    let mut opened = false;
+                    // As a vend does: what other nodes changed meanwhile is decided again.
+                    while let Some(permit) = decided[node].take() {
+                        match bench.ledger.open(&permit, None, bench.now()).await {
+                            Err(error) if error.is_overtaken() => {
+                                decided[node] = bench.decide(&tenant.token, &ask(tenant.grant)).await.ok();
+                            }
+                            done => opened = done.is_ok(),
+                        }
+                    }
+                    assert_eq!(opened, said == Some(Said::Written), "walk {walk}, step {at}: {step:?} {said:?}");
+                    written += u64::from(opened);
+                }
+                Step::GiveUp(node) => decided[node] = None,
+                Step::End(node) => {
+                    let bench = cluster.bench(node);
+                    bench.registry.suspend_caller(tenant.caller, by(&root, bench.now())).await.unwrap();
+                }
+                Step::Crash(node) => decided[node] = None,
+                Step::Start(node) => cluster.restart(node).await,
+                Step::Hear(_) | Step::Tick | Step::WriteUnheard(_) | Step::Show(_) | Step::LoseChange => {}
+            }
+        }
+        let balance = cluster.bench(0).usage.balance(tenant.account.id).await.unwrap();
+        assert_eq!(balance.used, written, "walk {walk}");
+    }
+    cluster.verify().await;
 }
