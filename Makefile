@@ -1,7 +1,7 @@
 # Every check there is: `make test`. Each part alone: the targets below.
-.PHONY: test fmt lint unit doc release check clients test-faults test-deploy test-dreadnode test-stores test-cluster bench
+.PHONY: test fmt lint unit doc release check clients test-faults test-deploy test-dreadnode test-stores test-cluster test-console bench
 
-test: fmt lint unit doc release check clients test-faults test-deploy test-dreadnode test-stores test-cluster
+test: fmt lint unit doc release check clients test-faults test-deploy test-dreadnode test-stores test-cluster test-console
 
 fmt:
 	cargo fmt --all --check
@@ -48,6 +48,10 @@ test-stores: release
 # Several servers on one Postgres, killed, stopped and restarted; installs what it needs.
 test-cluster: release
 	VALETKEY_BIN=target/release/valetkey tests/cluster/run
+
+# The console: built again and found unchanged, then every page and action in Chromium; installs what it needs.
+test-console: release
+	VALETKEY_BIN=target/release/valetkey tests/console/run
 
 # Figures, not checks: docs/bench.md says how to read them.
 bench: release

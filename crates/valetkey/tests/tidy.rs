@@ -25,11 +25,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("valetkey-s3", &["valetkey-core", "valetkey-sigv4", "valetkey-sql"]),
     ("valetkey-delta", &["valetkey-core"]),
     ("valetkey-oidc", &["valetkey-core"]),
+    ("valetkey-console", &[]),
     ("valetkey-gateway", &["valetkey-core", "valetkey-s3", "valetkey-sigv4"]),
     (
         "valetkey",
         &[
             "valetkey-core",
+            "valetkey-console",
             "valetkey-database",
             "valetkey-issuers",
             "valetkey-dialects",

@@ -4,6 +4,7 @@
 
 pub mod administration;
 pub mod configure;
+pub mod console;
 pub mod dataset;
 pub mod identity;
 pub mod json;

@@ -12,7 +12,7 @@ use valetkey_core::error::Stranger;
 use valetkey_core::nouns::identity::{
     Claims, IdentityProvider, JwtDigest, LONGEST_TOKEN, NewSession, SessionProof, not_taken,
 };
-use valetkey_core::token::PlainToken;
+use valetkey_core::token::{PlainToken, TokenDigest};
 use valetkey_core::{Error, Kind};
 
 use super::Shared;
@@ -38,6 +38,12 @@ pub(super) async fn caller(
     }
     open(shared, &provider, presented, SessionProof::Itself, from, now).await?;
     directory.caller_by_digest(digest, now).await
+}
+
+/// The digest by which an identity token is known that proves somebody.
+pub(super) async fn known(shared: &Shared, presented: &str, now: Timestamp) -> Result<TokenDigest, Error> {
+    caller(shared, presented, Author::current().from, now).await?;
+    Ok(provider(shared, presented, now).await?.digest_of(&JwtDigest::of(presented)))
 }
 
 /// Exchanges an identity token for one of ours. Says what whoever gets it is.

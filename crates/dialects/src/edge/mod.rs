@@ -24,6 +24,7 @@ mod registrar;
 mod reply;
 mod route;
 mod serve;
+mod session;
 mod trail;
 mod xml;
 
@@ -61,6 +62,7 @@ pub use route::{Actions, Authority, Call, Dialect, Entry, Large, Params, Plain, 
 pub use serve::Service;
 #[cfg(test)]
 pub(crate) use serve::router;
+pub use session::{Console, SignIn};
 pub use xml::{Xml, xml_time};
 
 /// What every dialect works with.
@@ -91,6 +93,8 @@ pub struct Shared {
     pub identities: Arc<dyn Identities>,
     /// Checks who signed an identity token.
     pub signatures: Arc<dyn Signatures>,
+    /// The console, where it is on.
+    pub console: Option<Arc<Console>>,
     /// Makes the answers that are too heavy for the runtime.
     pub heavy: Heavy,
 }

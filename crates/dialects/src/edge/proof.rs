@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, HOST};
 use http::request::Parts;
+use http::{HeaderMap, Method, Uri};
 use jiff::Timestamp;
 use valetkey_core::caller::{Caller, Held, Role};
 use valetkey_core::error::Stranger;
@@ -25,6 +25,8 @@ use super::{Shared, identity};
 pub enum Proof {
     /// By a token, which stands where this finds it.
     Token(fn(&HeaderMap) -> Result<Cow<'_, str>, Error>),
+    /// By a token, or by a session of the console in a cookie.
+    TokenOrSession(fn(&HeaderMap) -> Result<Cow<'_, str>, Error>),
     /// By an identity token in a field of the form: by the field's name, and in the dialect's words when it is not taken.
     Field(&'static str, fn(Error) -> Error),
     /// By a signature.
@@ -83,6 +85,28 @@ pub(super) async fn by_token(
     };
     let caller = shared.vending.directory.caller_by_digest(token, now).await?;
     // The directory checked it; what it keeps may be older than this instant.
+    caller.in_time(now)?;
+    Ok(caller)
+}
+
+/// Whom a token proves or, where there is none, a session of the console: for its own pages, as the token that it stands for does.
+pub(super) async fn by_token_or_session(
+    shared: &Shared,
+    (dialect, from): (&'static str, Option<IpAddr>),
+    find: fn(&HeaderMap) -> Result<Cow<'_, str>, Error>,
+    (method, uri, headers): (&Method, &Uri, &HeaderMap),
+    now: Timestamp,
+) -> Result<Arc<Caller>, Error> {
+    let console = shared.console.as_deref().filter(|_| !headers.contains_key(AUTHORIZATION));
+    let session = match console {
+        Some(console) => console.session(shared, dialect, headers, now)?.map(|session| (console, session)),
+        None => None,
+    };
+    let Some((console, session)) = session else {
+        return by_token(shared, (dialect, from), &find(headers)?, now).await;
+    };
+    console.own_page(method, uri, headers)?;
+    let caller = shared.vending.directory.caller_by_digest(session.token, now).await?;
     caller.in_time(now)?;
     Ok(caller)
 }

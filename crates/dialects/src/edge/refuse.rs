@@ -32,7 +32,7 @@ pub(super) fn response(
     *response.status_mut() = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(dialect.body_type));
-    if let (Kind::Unauthenticated(why), Proof::Token(_)) = (error.kind(), dialect.proof) {
+    if let (Kind::Unauthenticated(why), Proof::Token(_) | Proof::TokenOrSession(_)) = (error.kind(), dialect.proof) {
         // RFC 6750, section 3: a token that was sent and not taken is named, one that was not sent is only asked for.
         headers.insert(
             header::WWW_AUTHENTICATE,

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use jiff::Timestamp;
 use valetkey_core::account::Standing;
 use valetkey_core::audit::Author;
@@ -258,7 +258,7 @@ impl Edge {
                 Proof::Signature(of) => {
                     self.answer_signed((dialect, of), trail, (route, params), (parts, body), now).await
                 }
-                Proof::Token(_) | Proof::Field(..) => {
+                Proof::Token(_) | Proof::TokenOrSession(_) | Proof::Field(..) => {
                     self.answer_known(dialect, trail, (route, params), (parts, body), now).await
                 }
             },
@@ -307,7 +307,9 @@ impl Edge {
     ) -> Result<(Bytes, Share), Error> {
         match dialect.proof {
             Proof::Signature(of) if proof::is_signed(parts) => proof::look(&self.shared, of, parts, now).await?,
-            Proof::Signature(_) | Proof::Token(_) | Proof::Field(..) => self.let_stranger_in(trail, now)?,
+            Proof::Signature(_) | Proof::Token(_) | Proof::TokenOrSession(_) | Proof::Field(..) => {
+                self.let_stranger_in(trail, now)?;
+            }
         }
         let mut held = self.hold(STRANGERS)?;
         Ok((self.body(route, body, &mut held).await?, held))
@@ -356,7 +358,9 @@ impl Edge {
         let shared = &self.shared;
         let at = (dialect.name, trail.peer);
         let caller = match route.proof.unwrap_or(dialect.proof) {
-            Proof::Token(find) => proof::by_token(shared, at, &find(&parts.headers)?, now).await?,
+            Proof::Token(find) | Proof::TokenOrSession(find) => {
+                proof::by_token(shared, at, &find(&parts.headers)?, now).await?
+            }
             Proof::Field(name, worded) => proof::by_field(shared, at, (name, worded), form.take(name), now).await?,
             Proof::Signature(of) => proof::by_signature(shared, of, (&parts, &body), bears(route), now).await?,
         };
@@ -392,10 +396,10 @@ impl Edge {
         (parts, body): (Parts, Body),
         now: Timestamp,
     ) -> Result<Reply, Error> {
-        let caller = self.identify((dialect, trail.peer), &parts.headers, now).await?;
+        let caller = self.identify((dialect, trail.peer), (&parts.method, &parts.uri, &parts.headers), now).await?;
         self.let_in(trail, &caller, route, now).await?;
         let query = route.words.read(parts.uri.query())?;
-        let Parts { headers, method, .. } = parts;
+        let Parts { headers, method, uri, .. } = parts;
         let request_id = trail.id();
         let call = |caller, now, body| Call {
             caller,
@@ -417,8 +421,11 @@ impl Edge {
         // SECURITY: also of one that turns out to be empty in the end, whoever held it back until then.
         let waited = !body.is_end_stream();
         let body = self.body(route, body, &mut held).await?;
-        let (caller, now) =
-            if waited { self.again((dialect, trail.peer), &headers, route).await? } else { (caller, now) };
+        let (caller, now) = if waited {
+            self.again((dialect, trail.peer), (&method, &uri, &headers), route).await?
+        } else {
+            (caller, now)
+        };
         self.handle(trail, route, Call { caller, now, method, headers, query, body, params, request_id: trail.id() })
             .await
     }
@@ -440,11 +447,11 @@ impl Edge {
     async fn again(
         &self,
         at: (&Dialect, Option<IpAddr>),
-        headers: &HeaderMap,
+        sent: (&Method, &Uri, &HeaderMap),
         route: &Route,
     ) -> Result<(Arc<Caller>, Timestamp), Error> {
         let now = self.shared.vending.now();
-        let caller = self.identify(at, headers, now).await?;
+        let caller = self.identify(at, sent, now).await?;
         if route.class != Class::Credentials {
             self.in_standing(&caller, now).await?;
         }
@@ -456,11 +463,13 @@ impl Edge {
     async fn identify(
         &self,
         (dialect, from): (&Dialect, Option<IpAddr>),
-        headers: &HeaderMap,
+        sent: (&Method, &Uri, &HeaderMap),
         now: Timestamp,
     ) -> Result<Arc<Caller>, Error> {
+        let at = (dialect.name, from);
         match dialect.proof {
-            Proof::Token(find) => proof::by_token(&self.shared, (dialect.name, from), &find(headers)?, now).await,
+            Proof::Token(find) => proof::by_token(&self.shared, at, &find(sent.2)?, now).await,
+            Proof::TokenOrSession(find) => proof::by_token_or_session(&self.shared, at, find, sent, now).await,
             // These prove a request with its body.
             Proof::Field(..) | Proof::Signature(_) => Err(Error::internal("a route by path has a proof of forms")),
         }

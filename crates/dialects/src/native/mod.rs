@@ -11,6 +11,7 @@ mod authz;
 mod buckets;
 mod callers;
 mod checks;
+mod console;
 mod cors;
 mod credentials;
 mod datasets;
@@ -34,6 +35,7 @@ mod shares;
 mod state;
 mod storages;
 mod tokens;
+mod usage;
 mod wire;
 mod workspaces;
 
@@ -139,6 +141,7 @@ pub fn dialect(
             "/api/v1/datasets",
             "/api/v1/ledger",
             "/api/v1/audit",
+            "/api/v1/usage",
             "/api/v1/workspaces",
             "/api/v1/parent-keys",
             "/api/v1/shares",
@@ -146,10 +149,11 @@ pub fn dialect(
             "/api/v1/share-links",
             "/api/v1/identity-providers",
             "/api/v1/login-providers",
+            "/console/session",
             "/oauth/token",
             "/openapi.json",
         ],
-        proof: Proof::Token(bearer),
+        proof: Proof::TokenOrSession(bearer),
         actions: None,
         row: error::row,
         refused: exchange::headers,
@@ -238,6 +242,7 @@ pub fn dialect(
             change(native, op::CREATE_SHARE_LINK, Admin, &[], profiles::link),
             read(native, op::VERIFY_LEDGER, Operator, &["expect_head"], audit::verify),
             read(native, op::LIST_CHANGES, Operator, &["since", "since_secs", "noun", "before", "limit"], audit::list),
+            read(native, op::USAGE, Member, &["account", "days"], usage::show),
             read(native, op::LIST_WORKSPACES, Admin, &["account", "bucket"], workspaces::list),
             change(native, op::CREATE_WORKSPACE, Operator, &[], workspaces::create),
             change(native, op::CHANGE_WORKSPACE, Operator, &["account"], workspaces::change),
@@ -267,6 +272,13 @@ pub fn dialect(
                 let logins = move |plain| identity::logins(Arc::clone(&native), plain);
                 Route::open(Method::GET, op::LIST_LOGIN_PROVIDERS.path, Class::Common, logins)
             },
+            {
+                let native = Arc::clone(native);
+                let sign_in = move |plain| console::sign_in(Arc::clone(&native), plain);
+                Route::open(Method::POST, op::SIGN_IN.path, Class::Common, sign_in)
+            },
+            ask(native, (op::RENEW_SESSION, Class::Common), Member, console::renew),
+            change(native, op::SIGN_OUT, Member, &[], console::sign_out),
             {
                 let native = Arc::clone(native);
                 let exchange = move |plain| exchange::token(Arc::clone(&native), plain);

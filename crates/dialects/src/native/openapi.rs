@@ -8,7 +8,7 @@ use valetkey_core::Error;
 
 use super::{
     access, accounts, audit, buckets, callers, checks, cors, credentials, datasets, explain, grants, identity,
-    incidents, leases, parent_keys, profiles, revocations, shares, storages, tokens, workspaces,
+    incidents, leases, parent_keys, profiles, revocations, shares, storages, tokens, usage, workspaces,
 };
 
 #[derive(OpenApi)]
@@ -75,6 +75,7 @@ use super::{
         identity::change_rule,
         identity::remove_rule,
         identity::end,
+        usage::show,
         workspaces::list,
         workspaces::create,
         workspaces::change,

@@ -296,6 +296,7 @@ async fn a_store_that_fails_or_is_too_slow_is_a_gateways_failure() {
             shares,
             identities,
             signatures,
+            console,
             heavy,
             bodies,
         } = &*world.shared;
@@ -312,6 +313,7 @@ async fn a_store_that_fails_or_is_too_slow_is_a_gateways_failure() {
             shares: shares.clone(),
             identities: identities.clone(),
             signatures: signatures.clone(),
+            console: console.clone(),
             heavy: heavy.clone(),
             bodies: bodies.clone(),
         });

@@ -142,13 +142,20 @@ async fn a_stranger_is_refused_on_every_route() {
             }
         }
     }
-    let listed = BTreeSet::from(["/api/v1/health", "/openapi.json", "/oauth/token", "/profile/{code}"]);
+    let listed = BTreeSet::from([
+        "/api/v1/health",
+        "/openapi.json",
+        "/oauth/token",
+        "/console/session",
+        "/profile/{code}",
+        "/api/v1/login-providers",
+    ]);
     assert_eq!(open, listed, "routes for anyone are listed here");
 }
 
 /// Whether who asks is known by a header; the tests of the others make requests of their own.
 fn by_token(dialect: &Dialect) -> bool {
-    matches!(dialect.proof, Proof::Token(_))
+    matches!(dialect.proof, Proof::Token(_) | Proof::TokenOrSession(_))
 }
 
 /// What each route is, as its row says: the page of the docs.

@@ -39,7 +39,7 @@ use valetkey_testkit::memory::{Memory, SealingIssuer};
 use super::stock::Stock;
 use crate::access_grants;
 use crate::dreadnode;
-use crate::edge::{self, Dialect, EdgeLimits, Heavy, HeavyLimits, RateLimits, Registrar, Shared};
+use crate::edge::{self, Console, Dialect, EdgeLimits, Heavy, HeavyLimits, RateLimits, Registrar, Shared};
 use crate::native;
 use crate::{r2, sharing, sts, theirstack};
 
@@ -313,6 +313,7 @@ impl World {
             leases: memory.clone(),
             identities: memory.clone(),
             signatures: super::identity::signatures(),
+            console: Some(Arc::new(Console::new("http://127.0.0.1:7070"))),
             heavy: Heavy::new(HeavyLimits::default()),
             bodies: Budget::new(128 * 1024 * 1024),
         });

@@ -23,6 +23,7 @@ pub(crate) const KEYS: &[Key] = &[
         "directory of the database, the keyring and the objects of the embedded storage",
     ),
     key("insecure_http", "false", "allow listening on an address other than loopback without TLS"),
+    key("console", "true", "serve the console at `/console` of the API's address"),
     key(
         "trusted_proxies",
         "[]",

@@ -25,6 +25,7 @@ pub(crate) use keys::KEYS;
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) insecure_http: bool,
+    pub(crate) console: bool,
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) api: Api,
     pub(crate) s3: S3,

@@ -58,6 +58,9 @@ struct Ready<'a> {
     callers: &'a [CallerState],
     forbidden: Vec<Forbidden>,
     admin: &'a AdminState,
+    /// A link that signs into the console, once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    console: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dreadnode: Option<dreadnode::Ready<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,7 +147,8 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
     let addresses = home::Addresses { api: node.api_url.clone(), s3: node.s3_url.clone() };
     home::tell(&config.data_dir, &addresses)?;
     world::write_tokens(&config.data_dir, &state)?;
-    let ready = ready(&addresses, &state);
+    let console = node.handles.console_link(&node.api_url, &state.admin.token);
+    let ready = Ready { console, ..ready(&addresses, &state) };
     if let Some(shared) = &ready.delta_sharing {
         making::write_private(&config.data_dir.join("config.share"), &shared.profile.to_string())?;
     }
@@ -184,6 +188,7 @@ fn ready<'a>(addresses: &'a home::Addresses, state: &'a State) -> Ready<'a> {
         callers: &state.callers,
         forbidden: world::forbidden(),
         admin: &state.admin,
+        console: None,
         dreadnode: state.dreadnode.as_ref().map(|own| dreadnode::Ready::new(api, own)),
         r2: state.r2.as_ref().map(|r2| R2Ready::new(api, s3, r2)),
         sts: state.r2.as_ref().map(|r2| StsReady::new(api, r2)),

@@ -30,8 +30,9 @@ pub(super) fn summary(ready: &Ready<'_>, data_dir: &Path, out: &Out) -> String {
         String::new(),
         format!("API  {}", ready.api),
         format!("S3   {}", ready.s3),
-        String::new(),
     ];
+    lines.extend(ready.console.iter().map(|link| format!("Console (signs in once, within a minute)  {link}")));
+    lines.push(String::new());
     for caller in ready.callers {
         lines.push(format!(
             "{:8} of {:7} may {:10} s3://{}/{}/\n  {}",

@@ -1,6 +1,7 @@
 //! What stands first on the API's address: tells the server's own few paths from those of the dialects.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -9,6 +10,7 @@ use axum::response::Response;
 use futures::future::BoxFuture;
 use http::Request;
 use hyper::body::Incoming;
+use valetkey_console::Pages;
 use valetkey_dialects::edge::{Peer, Service};
 
 /// The few paths that are the server's own; everything else goes straight to the dialects, which route it themselves.
@@ -18,6 +20,8 @@ pub(super) struct Front {
     /// Whether the figures are among them.
     pub(super) has_metrics: bool,
     pub(super) dialects: Service,
+    /// The pages of the console, where it is on.
+    pub(super) console: Option<Arc<Pages>>,
 }
 
 impl tower::Service<Request<Incoming>> for Front {
@@ -31,6 +35,9 @@ impl tower::Service<Request<Incoming>> for Front {
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let request = request.map(Body::new);
+        if let Some(response) = self.console.as_ref().and_then(|pages| pages.answer(&request)) {
+            return Box::pin(async { Ok(response.map(Body::from)) });
+        }
         match request.uri().path() {
             path @ ("/livez" | "/readyz" | "/metrics") => {
                 // SECURITY: figures say who asks how much; on the address that everyone reaches they are for operators.

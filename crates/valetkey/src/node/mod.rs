@@ -53,10 +53,11 @@ use valetkey_core::nouns::workspace::Workspaces;
 use valetkey_core::port::{Directory, Issuer, Ledger, Revocations, UrlSigner};
 use valetkey_core::storage::Storage;
 use valetkey_core::time::{Clock, Entropy, Lifetime};
+use valetkey_core::token::PlainToken;
 use valetkey_core::vending::Vending;
 
 use valetkey_database::{ParentKeys, Whereabouts};
-use valetkey_dialects::edge::{EdgeLimits, Heavy, Registrar, Shared};
+use valetkey_dialects::edge::{Console, EdgeLimits, Heavy, Registrar, Shared};
 use valetkey_dialects::{access_grants, dreadnode, native, r2, sharing, sts, theirstack};
 use valetkey_issuers::Issuers;
 use valetkey_issuers::cache::{self, Cache, Pooling};
@@ -105,6 +106,23 @@ pub(crate) struct Handles {
     pub(crate) endpoint: valetkey_s3::Endpoint,
     /// The embedded storage.
     pub(crate) storage: Storage,
+    /// The console, where it is on.
+    pub(crate) console: Option<Arc<Console>>,
+}
+
+impl Handles {
+    /// A link that signs into the console with this token, once, within a minute; nothing where the console is off, or others can reach it.
+    pub(crate) fn console_link(&self, api_url: &str, token: &str) -> Option<String> {
+        let host = reqwest::Url::parse(api_url).ok()?;
+        let near = host.host_str().is_some_and(|host| {
+            host == "localhost"
+                || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        });
+        let console = self.console.as_ref().filter(|_| near)?;
+        let token = PlainToken::parse(token).ok()?;
+        let code = console.link(&token, &*self.entropy, self.clock.now());
+        Some(format!("{}/console/#code={}", api_url.trim_end_matches('/'), code.reveal()))
+    }
 }
 
 /// What the dialects alone are given.
@@ -261,6 +279,7 @@ impl Node {
             parents,
             endpoint,
             storage,
+            console: config.console.then(|| Arc::new(Console::new(&api_url))),
         };
         let node = Self {
             api_url,
@@ -302,6 +321,7 @@ impl Node {
             leases: Arc::clone(&self.store) as Arc<dyn Revocations>,
             identities: Arc::clone(&self.store) as Arc<dyn Identities>,
             signatures: Arc::new(Oidc::new(Web::new(config.identity.private_hosts.iter().cloned())?)),
+            console: self.handles.console.clone(),
             heavy: Heavy::new(room::heavy_limits(config)),
             bodies,
         });
@@ -409,7 +429,12 @@ impl Node {
             health::routes(health, None)
         };
         let door = door::Door { objects: self.handles.endpoint.clone(), dialects: dialects.clone(), path: sts::PATH };
-        let router = front::Front { own, has_metrics, dialects };
+        let router = front::Front {
+            own,
+            has_metrics,
+            dialects,
+            console: self.handles.console.as_ref().map(|_| Arc::new(valetkey_console::Pages::new())),
+        };
         let on = self.telemetry.is_some();
         let api_service = Traced { inner: router, listener: "api", on };
         let s3_service = Traced { inner: door, listener: "s3", on };

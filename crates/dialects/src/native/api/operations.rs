@@ -43,6 +43,9 @@ macro_rules! operations {
 }
 
 operations! {
+    SIGN_IN = POST "/console/session";
+    RENEW_SESSION = PUT "/console/session";
+    SIGN_OUT = DELETE "/console/session";
     VEND = POST "/api/v1/credentials";
     LIST_LEASES = GET "/api/v1/leases";
     GET_LEASE = GET "/api/v1/leases/{lease}";
@@ -100,6 +103,7 @@ operations! {
     CREATE_SHARE_LINK = POST "/api/v1/share-links";
     VERIFY_LEDGER = GET "/api/v1/ledger/verify";
     LIST_CHANGES = GET "/api/v1/audit";
+    USAGE = GET "/api/v1/usage";
     LIST_WORKSPACES = GET "/api/v1/workspaces";
     CREATE_WORKSPACE = POST "/api/v1/workspaces";
     CHANGE_WORKSPACE = PATCH "/api/v1/workspaces/{workspace}";

@@ -1,0 +1,108 @@
+// Asks the server. Whatever a page shows or does goes through here, and is a call of the public API.
+
+export type Row = Record<string, any>;
+export type Role = "member" | "admin" | "operator";
+export interface Request {
+    method: string;
+    path: string;
+    body?: Row;
+}
+
+const ROLES: Role[] = ["member", "admin", "operator"];
+export const isAtLeast = (role: Role, needs: Role): boolean => ROLES.indexOf(role) >= ROLES.indexOf(needs);
+
+/** A refusal, in the server's words. */
+export class Refusal extends Error {
+    constructor(
+        readonly status: number,
+        message: string,
+        readonly code = "",
+        readonly field = "",
+        readonly requestId = "",
+    ) {
+        super(message);
+    }
+}
+
+/** What happens when the server says that nobody is signed in. */
+export const signedOut = new EventTarget();
+
+/** The longest an answer may take. */
+const PATIENCE = 60_000;
+
+async function send(method: string, path: string, body?: Row): Promise<any> {
+    const changes = method !== "GET";
+    let response: Response;
+    try {
+        response = await fetch(path, {
+            method,
+            headers: changes ? { "content-type": "application/json" } : {},
+            body: body === undefined ? undefined : JSON.stringify(body),
+            credentials: "same-origin",
+            redirect: "error",
+            signal: AbortSignal.timeout(PATIENCE),
+        });
+    } catch (error) {
+        throw new Refusal(0, error instanceof DOMException && error.name === "TimeoutError" ? "the server did not answer in time" : "the server cannot be reached");
+    }
+    const text = await response.text();
+    let answer: any = null;
+    try {
+        answer = text === "" ? null : JSON.parse(text);
+    } catch {
+        throw new Refusal(response.status, `the answer (status ${response.status}) is not JSON; is something else in front of the server?`);
+    }
+    if (response.ok) return answer;
+    throw new Refusal(response.status, answer?.detail ?? `status ${response.status}`, answer?.code, answer?.field, answer?.request_id);
+}
+
+export async function ask<T = Row>({ method, path, body }: Request): Promise<T> {
+    try {
+        return await send(method, path, body);
+    } catch (error) {
+        if (error instanceof Refusal && error.status === 401) signedOut.dispatchEvent(new Event("out"));
+        throw error;
+    }
+}
+
+/** A path with its segments encoded, and a query without what is empty. */
+export function at(path: string[], query: Row = {}): string {
+    const words = new URLSearchParams();
+    for (const [name, value] of Object.entries(query)) {
+        if (value !== undefined && value !== null && value !== "" && value !== false) words.set(name, String(value));
+    }
+    const search = words.toString();
+    return `/${path.map(encodeURIComponent).join("/")}${search ? `?${search}` : ""}`;
+}
+
+export const api = (...path: string[]): string[] => ["api", "v1", ...path];
+export const get = <T = Row>(path: string[], query: Row = {}): Promise<T> => ask<T>({ method: "GET", path: at(path, query) });
+
+/** One page of a list: its rows, and what to ask the next one with. */
+export interface Page {
+    rows: Row[];
+    next?: Row;
+}
+
+export async function page(path: string[], field: string, query: Row): Promise<Page> {
+    const answer = await get(path, query);
+    const next = answer.next_after ? { after: answer.next_after } : answer.next_before ? { before: answer.next_before } : undefined;
+    return { rows: answer[field] ?? [], next };
+}
+
+const SESSION = "/console/session";
+export const signIn = (by: { token: string } | { code: string }): Promise<Row> => send("POST", SESSION, by);
+export const signOut = (): Promise<unknown> => send("DELETE", SESSION);
+
+/** Keeps the session while somebody is there, at most once a minute; pages that ask by themselves do not. */
+export function keepSession(): () => void {
+    let last = Date.now();
+    const seen = () => {
+        if (Date.now() - last < 60_000) return;
+        last = Date.now();
+        ask({ method: "PUT", path: SESSION, body: {} }).catch(() => undefined);
+    };
+    const events = ["keydown", "pointerdown", "wheel"];
+    events.forEach((name) => addEventListener(name, seen, { passive: true }));
+    return () => events.forEach((name) => removeEventListener(name, seen));
+}

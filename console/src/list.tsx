@@ -1,0 +1,144 @@
+// A page that lists things of one kind, shows one, and changes it: what differs is in `resources.tsx`.
+import type { ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
+import { type Request, type Role, type Row, isAtLeast, page } from "./api";
+import { type Field, Form } from "./form";
+import { type Place, go } from "./router";
+import { type Column, Dialog, Empty, Failure, Fields, Heading, Table, usePages } from "./ui";
+
+export interface Action {
+    label: string;
+    needs?: Role;
+    when?: (row: Row) => boolean;
+    fields?: (row: Row) => Field[];
+    send: (row: Row, body: Row) => Request;
+    plan?: (row: Row, body: Row) => Request;
+    typed?: (row: Row) => string;
+    said?: (row: Row) => string;
+    cli?: (row: Row, body: Row) => string;
+    danger?: boolean;
+    /** Shown beside the form, for what is more than one. */
+    beside?: (row: Row) => ComponentChildren;
+}
+
+export interface Resource {
+    name: string;
+    title: string;
+    about: string;
+    needs?: Role;
+    path: string[];
+    field: string;
+    query?: Row;
+    /** What may be filtered by, beside what is always asked. Some filters are only an operator's. */
+    filters?: { name: string; label: string; needs?: Role }[];
+    cli: string;
+    empty: { said: string; command?: string };
+    columns: Column[];
+    id: (row: Row) => string;
+    create?: { label: string; needs: Role; fields: (me: Row) => Field[]; send: (body: Row) => Request; cli: (body: Row) => string };
+    actions: Action[];
+    /** More of a thing, asked for when it is looked at. */
+    more?: (row: Row, again: () => void) => ComponentChildren;
+}
+
+function Acting({ action, row, back, done }: { action: Action; row: Row; back: () => void; done: () => void }) {
+    const { label, fields, send, plan, typed, said, cli, danger } = action;
+    return (
+        <>
+            <h3>{label}</h3>
+            {action.beside?.(row)}
+            <Form
+                label={label}
+                fields={fields?.(row) ?? []}
+                send={(body) => send(row, body)}
+                plan={plan && ((body) => plan(row, body))}
+                typed={typed?.(row)}
+                said={said?.(row)}
+                cli={cli && ((body) => cli(row, body))}
+                danger={danger}
+                done={done}
+            />
+            <button type="button" class="small" onClick={back}>
+                Back
+            </button>
+        </>
+    );
+}
+
+export function One({ resource, row, me, done }: { resource: Resource; row: Row; me: Row; done: () => void }) {
+    const [action, set] = useState<Action>();
+    if (action) return <Acting action={action} row={row} back={() => set(undefined)} done={done} />;
+    const may = resource.actions.filter((one) => isAtLeast(me.role, one.needs ?? "member") && (one.when?.(row) ?? true));
+    return (
+        <>
+            <Fields of={row} />
+            {resource.more?.(row, done)}
+            <div class="buttons">
+                {may.map((one) => (
+                    <button type="button" class={one.danger ? "danger" : ""} onClick={() => set(one)}>
+                        {one.label}…
+                    </button>
+                ))}
+            </div>
+        </>
+    );
+}
+
+export function Filters({ place, filters }: { place: Place; filters: { name: string; label: string }[] }) {
+    const submit = (event: Event) => {
+        event.preventDefault();
+        const typed = new FormData(event.currentTarget as HTMLFormElement);
+        go(place.name, Object.fromEntries([...typed].map(([name, value]) => [name, String(value).trim()])));
+    };
+    return (
+        <form class="filters" role="search" onSubmit={submit}>
+            {filters.map(({ name, label }) => (
+                <div class="field" key={`${name}=${place.query[name]}`}>
+                    <label for={`filter-${name}`}>{label}</label>
+                    <input id={`filter-${name}`} name={name} defaultValue={place.query[name] ?? ""} autocomplete="off" spellcheck={false} />
+                </div>
+            ))}
+            <button type="submit">Filter</button>
+        </form>
+    );
+}
+
+export function Listing({ resource, me, place }: { resource: Resource; me: Row; place: Place }) {
+    const [open, setOpen] = useState<Row | "new">();
+    const filters = (resource.filters ?? []).filter((one) => isAtLeast(me.role, one.needs ?? "member"));
+    const asked: Row = { ...resource.query };
+    for (const { name } of filters) if (place.query[name]) asked[name] = place.query[name];
+    const { rows, error, more, again } = usePages((next) => page(resource.path, resource.field, { ...asked, ...next }), [resource.name, JSON.stringify(asked)]);
+    const { create } = resource;
+    const makes = create && isAtLeast(me.role, create.needs);
+    return (
+        <>
+            <Heading title={resource.title} about={resource.about} cli={resource.cli}>
+                {makes && (
+                    <button type="button" class="primary" onClick={() => setOpen("new")}>
+                        {create.label}…
+                    </button>
+                )}
+                <button type="button" onClick={again}>
+                    Reload
+                </button>
+            </Heading>
+            {filters.length > 0 && <Filters place={place} filters={filters} />}
+            <Failure error={error} />
+            {rows?.length === 0 && <Empty {...resource.empty} />}
+            {rows && rows.length > 0 && (
+                <Table caption={resource.title} columns={resource.columns} rows={rows} id={resource.id} open={setOpen} more={more} />
+            )}
+            {open === "new" && create && (
+                <Dialog title={create.label} close={() => setOpen(undefined)}>
+                    <Form label={create.label} fields={create.fields(me)} send={create.send} cli={create.cli} done={again} />
+                </Dialog>
+            )}
+            {open && open !== "new" && (
+                <Dialog title={`${resource.title}: ${open.name ?? resource.id(open)}`} close={() => setOpen(undefined)}>
+                    <One resource={resource} row={open} me={me} done={again} />
+                </Dialog>
+            )}
+        </>
+    );
+}

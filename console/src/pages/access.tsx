@@ -1,0 +1,101 @@
+// Who can reach a place, and what a caller can reach: the access that grants give, grant by grant, at a time.
+import { type Row, api, at, get, isAtLeast, page } from "../api";
+import { Filters } from "../list";
+import { Link, type Place, go } from "../router";
+import { Badge, type Column, Empty, Failure, Heading, Table, Time, useAsked, usePages } from "../ui";
+
+/** The most rows that the picture of a caller's places is made of; the table beside it has all. */
+const PICTURED = 1000;
+const LETTERS: [string, string][] = [["get-object", "R"], ["put-object", "W"], ["delete-object", "D"], ["list-bucket", "L"]];
+
+function places(row: Row): string[] {
+    if (row.whole_bucket) return [""];
+    return [...row.prefixes.map((one: string) => `${one}/`), ...row.raw_prefixes.map((one: string) => `${one}*`), ...row.objects];
+}
+
+const Letters = ({ actions }: { actions: string[] }) => (
+    <>
+        {LETTERS.filter(([action]) => actions.includes(action)).map(([action, letter]) => (
+            <abbr class="badge" title={action}>
+                {letter}
+            </abbr>
+        ))}
+        {actions.some((one) => !LETTERS.some(([action]) => action === one)) && <abbr class="badge" title={actions.join(", ")}>+</abbr>}
+    </>
+);
+
+const columns = (asked: boolean): Column[] => [
+    { name: "Caller", of: (row) => row.caller ?? "everyone" },
+    { name: "Account", of: (row) => row.account_name },
+    { name: "May", of: (row) => <Letters actions={row.actions} /> },
+    { name: "Where", of: (row) => <code>{`s3://${row.bucket}/${places(row)[0]}`}{places(row).length > 1 ? ` and ${places(row).length - 1} more` : ""}</code> },
+    ...(asked ? [{ name: "Of it", of: (row: Row) => <Badge text={row.covers ?? "all"} /> }] : []),
+    { name: "By grant", of: (row) => <Link to="grants" query={{ name: row.grant, account: row.account }}>{row.grant}</Link> },
+    { name: "From", of: (row) => <Time at={row.from} none="" /> },
+    { name: "Until", of: (row) => <Time at={row.until} none="no end" /> },
+    { name: "Through share", of: (row) => row.share ?? "" },
+];
+
+/** Buckets and what is open in them, from what was found. */
+function Tree({ query }: { query: Row }) {
+    const { value } = useAsked(() => get(api("access"), { ...query, limit: PICTURED }), [JSON.stringify(query)]);
+    const buckets = new Map<string, Map<string, Set<string>>>();
+    for (const row of (value?.access ?? []) as Row[]) {
+        const own = buckets.get(row.bucket) ?? new Map<string, Set<string>>();
+        buckets.set(row.bucket, own);
+        for (const where of places(row)) own.set(where, new Set([...(own.get(where) ?? []), ...row.actions]));
+    }
+    if (buckets.size === 0) return null;
+    return (
+        <section class="card" aria-label="Places">
+            <h2>Places</h2>
+            <ul class="plain tree">
+                {[...buckets].toSorted().map(([bucket, own]) => (
+                    <li>
+                        <Link to="access" query={{ ...query, place: `s3://${bucket}` }}>{bucket}</Link>
+                        <ul class="plain">
+                            {[...own].toSorted(([one], [other]) => (one < other ? -1 : 1)).map(([where, actions]) => (
+                                <li>
+                                    <Letters actions={[...actions]} />{" "}
+                                    {where === "" ? "all of it" : <Link to="access" query={{ ...query, place: `s3://${bucket}/${where.replace(/\*$/, "")}` }}>{where}</Link>}
+                                </li>
+                            ))}
+                        </ul>
+                    </li>
+                ))}
+            </ul>
+            {value?.next_after && <p>made of the first {PICTURED} grants only</p>}
+        </section>
+    );
+}
+
+export function Access({ me, place }: { me: Row; place: Place }) {
+    const filters = [
+        { name: "place", label: "Where (s3://bucket/path/)" },
+        ...(isAtLeast(me.role, "admin") ? [{ name: "caller", label: "Who" }] : []),
+        ...(isAtLeast(me.role, "operator") ? [{ name: "account", label: "Account" }] : []),
+        { name: "action", label: "Action (read, write, …)" },
+        { name: "at", label: "At (RFC 3339)" },
+    ];
+    const query: Row = {};
+    for (const { name } of filters) if (place.query[name]) query[name] = place.query[name];
+    const { rows, error, more } = usePages((next) => page(api("access"), "access", { ...query, limit: 500, ...next }), [JSON.stringify(query)]);
+    const asked = !!query.place;
+    return (
+        <>
+            <Heading title="Access" about="Who can reach a place, and what a caller can reach: effective access, and the grant that gives it." cli={asked ? `valetkey who-can ${query.action ?? "read"} ${query.place}` : `valetkey access ${query.caller ?? me.name}`}>
+                <a class="button" href={at(api("access"), { ...query, format: "csv", limit: 10_000 })} download="access.csv">
+                    CSV
+                </a>
+                <button type="button" onClick={() => go("access")}>
+                    Everything
+                </button>
+            </Heading>
+            <Filters place={place} filters={filters} />
+            <Failure error={error} />
+            {rows?.length === 0 && <Empty said={query.at ? "Nobody reaches it at that time." : "Nobody reaches it."} command="valetkey grant create --help" />}
+            {!error && <Tree query={query} />}
+            {rows && rows.length > 0 && <Table caption="Access" columns={columns(asked)} rows={rows} id={(row) => `${row.grant_id} ${row.caller_id ?? row.account}`} more={more} />}
+        </>
+    );
+}

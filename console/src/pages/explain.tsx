@@ -1,0 +1,97 @@
+// Why something is allowed or not. The question is the page's address: it can be sent, and asked again.
+import { type Row, api, ask, at, isAtLeast } from "../api";
+import { Link, type Place, go } from "../router";
+import { Badge, Cli, Failure, Heading, useAsked } from "../ui";
+
+const ACTIONS = ["get-object", "put-object", "delete-object", "list-bucket"];
+const VERDICTS: Record<string, string> = {
+    allows: "allows it",
+    other_bucket: "is for another bucket",
+    only_through_share: "opens it through its share only",
+    outside_paths: "does not reach this key",
+    lacks_action: "does not allow this action",
+    early: "opens nothing yet",
+    ended: "has ended",
+    account_suspended: "is of a suspended account",
+};
+
+const command = (query: Record<string, string>): string =>
+    `valetkey explain ${query.action || "read"} s3://${query.bucket || "BUCKET"}/${query.key || "KEY"}${query.caller ? ` --as ${query.caller}` : ""}${query.account ? ` --account ${query.account}` : ""}`;
+
+export function Explain({ me, place }: { me: Row; place: Place }) {
+    const { bucket = "", key = "", action = "", caller = "", account = "" } = place.query;
+    const asked = bucket !== "" && key !== "";
+    const body: Row = { bucket, key };
+    const word = action === "read" || action === "write" ? "access" : "action";
+    if (action) body[word] = action;
+    if (caller) body.caller = caller;
+    if (account && caller) body.account = account;
+    const { value, error } = useAsked(() => (asked ? ask({ method: "POST", path: at(api("explain")), body }) : Promise.resolve(undefined)), [JSON.stringify(body)]);
+    const submit = (event: Event) => {
+        event.preventDefault();
+        const typed = Object.fromEntries(new FormData(event.currentTarget as HTMLFormElement)) as Record<string, string>;
+        const place = /^s3:\/\/([^/]+)\/(.*)$/.exec(typed.place?.trim() ?? "");
+        const { place: _, ...rest } = typed;
+        go("explain", { ...rest, bucket: place?.[1] ?? typed.place, key: place?.[2] ?? "" });
+    };
+    const admin = isAtLeast(me.role, "admin");
+    return (
+        <>
+            <Heading title="Explain" about="Whether a caller may do something to an object, and which grant says so." cli={command(place.query)} />
+            <form class="filters" role="search" onSubmit={submit} key={JSON.stringify(place.query)}>
+                {admin && (
+                    <div class="field">
+                        <label for="caller">Caller</label>
+                        <input id="caller" name="caller" defaultValue={caller} placeholder={me.name} autocomplete="off" />
+                    </div>
+                )}
+                {isAtLeast(me.role, "operator") && (
+                    <div class="field">
+                        <label for="account">Account</label>
+                        <input id="account" name="account" defaultValue={account} placeholder={me.account.name} autocomplete="off" />
+                    </div>
+                )}
+                <div class="field">
+                    <label for="action">Action</label>
+                    <select id="action" name="action" defaultValue={action || "read"}>
+                        {["read", "write", ...new Set([...ACTIONS, ...(action && action !== "read" && action !== "write" ? [action] : [])])].map((one) => (
+                            <option value={one} selected={one === (action || "read")}>{one}</option>
+                        ))}
+                    </select>
+                </div>
+                <div class="field wide">
+                    <label for="place">Object</label>
+                    <input id="place" name="place" required pattern={"s3://[^\\/]+/.+"} placeholder="s3://bucket/key" defaultValue={bucket ? `s3://${bucket}/${key}` : ""} autocomplete="off" spellcheck={false} />
+                </div>
+                <button type="submit" class="primary">
+                    Explain
+                </button>
+            </form>
+            <Failure error={error} />
+            {value && !error && (
+                <section class="verdict" aria-live="polite">
+                    <p>
+                        <Badge text={value.allowed ? "allowed" : "refused"} /> <strong>{value.caller}</strong> {value.allowed ? "may" : "may not"} <code>{value.action}</code> <code>{`s3://${value.bucket}/${value.key}`}</code>
+                        {value.grant && <> by grant <Link to="grants" query={{ name: value.grant.name, account }}>{value.grant.name}</Link></>}
+                        {value.open_through_share && <>; a client of Delta Sharing reads it through share {value.open_through_share}</>}
+                    </p>
+                    {value.considered.length === 0 && <p>There is no grant for this caller at all.</p>}
+                    <ol>
+                        {value.considered.map((one: Row) => (
+                            <li>
+                                grant <Link to="grants" query={{ name: one.grant.name, account }}>{one.grant.name}</Link> {VERDICTS[one.verdict] ?? one.verdict}
+                            </li>
+                        ))}
+                    </ol>
+                    {value.unlisted > 0 && <p>and {value.unlisted} more that are not listed</p>}
+                    {!value.allowed && !value.open_through_share && (
+                        <>
+                            <h2>What would allow it</h2>
+                            <Cli command={`valetkey grant create NAME s3://${value.bucket}/${value.key.split("/").slice(0, -1).join("/")} --account ${account || me.account.name} --caller ${value.caller} --access ${action === "write" || value.action !== "get-object" ? "read-write" : "read"}`} />
+                        </>
+                    )}
+                </section>
+            )}
+        </>
+    );
+}

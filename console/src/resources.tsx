@@ -1,0 +1,406 @@
+// What there is of each kind of thing: where it is asked for, how it looks, and what can be done with it.
+import { type Row, api, at } from "./api";
+import type { Field } from "./form";
+import type { Action, Resource } from "./list";
+import { Badge, Time } from "./ui";
+
+const DRY = { dry_run: true };
+
+const word = (text: unknown): string => {
+    const plain = String(text ?? "");
+    return /^[\w./:@-]+$/.test(plain) ? plain : `'${plain.replaceAll("'", `'\\''`)}'`;
+};
+const flags = (body: Row, ...names: string[]): string =>
+    names.filter((name) => body[name] !== undefined).map((name) => ` --${name.replaceAll("_", "-")} ${word(body[name])}`).join("");
+
+/** A removal with a look at what goes with it. */
+function removal(path: (row: Row) => string[], cli: (row: Row) => string, more: Partial<Action> & { fields?: () => Field[] } = {}): Action {
+    const request = (row: Row, query: Row) => ({ method: "DELETE", path: at(path(row), query) });
+    return {
+        label: "Remove",
+        needs: "operator",
+        danger: true,
+        typed: (row) => row.name ?? row.bucket ?? row.id,
+        plan: (row, body) => request(row, { ...body, ...DRY }),
+        send: (row, body) => request(row, body),
+        cli: (row, body) => `${cli(row)}${body.cascade ? " --cascade" : ""}`,
+        ...more,
+    };
+}
+
+const CASCADE = (): Field[] => [{ name: "cascade", label: "Also remove what needs it", kind: "check" }];
+const OUTLIVE: Field = { name: "outlive", label: "May outlive the token that makes it", kind: "check" };
+const account = (me: Row): Field => ({ name: "account", label: "Account", required: true, value: me.account.name });
+const SCOPE: Field[] = [
+    { name: "prefixes", label: "Directories, one on a line", kind: "lines", hint: "without a slash at the end; what begins with the same letters beside it is not meant" },
+    { name: "objects", label: "Objects, one on a line", kind: "lines" },
+    { name: "whole_bucket", label: "The whole bucket", kind: "check" },
+];
+const ACCESS = ["read", "write", "read-write"];
+const place = (row: Row): string => `s3://${row.bucket}/${row.whole_bucket ? "" : (row.prefixes?.[0] ?? row.objects?.[0] ?? row.raw_prefixes?.[0] ?? "")}`;
+const standing = (label: string, value: string, path: (row: Row) => string[], cli: (row: Row) => string, when: (row: Row) => boolean, needs: "admin" | "operator"): Action => ({
+    label,
+    needs,
+    when,
+    danger: value === "suspended",
+    said: () => (value === "suspended" ? "It is refused until it is activated again, and what it holds ends now." : "It is served again. What ended stays ended."),
+    send: (row) => ({ method: "PATCH", path: at(path(row)), body: { standing: value } }),
+    cli,
+});
+
+const grants: Resource = {
+    name: "grants",
+    title: "Grants",
+    about: "Stored rules: who may have credentials for what. A credential never allows more than its grants.",
+    path: api("grants"),
+    field: "grants",
+    query: { all: true, limit: 500 },
+    filters: [{ name: "account", label: "Account", needs: "operator" }, { name: "caller", label: "Caller" }, { name: "bucket", label: "Bucket" }, { name: "name", label: "Name" }],
+    cli: "valetkey grant ls",
+    empty: { said: "No grant is in sight: without one nobody gets a credential.", command: "valetkey grant create daily s3://BUCKET/PREFIX --account ACCOUNT --everyone" },
+    columns: [
+        { name: "Name", of: (row) => row.name },
+        { name: "State", of: (row) => <Badge text={row.state} /> },
+        { name: "Account", of: (row) => row.account_name ?? row.account },
+        { name: "Access", of: (row) => <Badge text={row.access} /> },
+        { name: "Place", of: (row) => <code>{place(row)}</code> },
+        { name: "For", of: (row) => row.to_name ?? row.to ?? "everyone" },
+        { name: "Until", of: (row) => <Time at={row.until} /> },
+    ],
+    id: (row) => row.id,
+    create: {
+        label: "Create a grant",
+        needs: "operator",
+        fields: (me) => [
+            { name: "name", label: "Name", required: true },
+            account(me),
+            { name: "bucket", label: "Bucket", hint: "or a dataset below" },
+            ...SCOPE,
+            { name: "dataset", label: "Dataset" },
+            { name: "access", label: "Access", options: ACCESS, value: "read" },
+            { name: "to", label: "Caller", hint: "empty: everyone of the account" },
+            { name: "max_ttl_secs", label: "Longest life of a credential, in seconds", kind: "number" },
+            { name: "until", label: "Until", hint: "RFC 3339, as in 2027-01-01T00:00:00Z" },
+        ],
+        // Everyone has to be said: an omitted `to` would be a slip.
+        send: (body) => ({ method: "POST", path: at(api("grants")), body: { ...body, to: body.to ?? null, access: body.dataset ? undefined : body.access } }),
+        cli: (body) => `valetkey grant create ${word(body.name)} ${body.dataset ? `--dataset ${word(body.dataset)}` : word(place({ ...body, bucket: body.bucket ?? "BUCKET" }))}${flags(body, "account")} ${body.to ? `--caller ${word(body.to)}` : "--everyone"}${flags(body, "access", "until")}`,
+    },
+    actions: [
+        {
+            label: "Change",
+            needs: "operator",
+            fields: (row) => [
+                { name: "access", label: "Access", options: ACCESS },
+                { name: "max_ttl_secs", label: "Longest life of a credential, in seconds", kind: "number", value: row.max_ttl_secs },
+                { name: "until", label: "Until", value: row.until },
+                ...SCOPE.map((field) => ({ ...field, value: field.kind === "lines" ? row[field.name]?.join("\n") : row[field.name] })),
+            ],
+            said: () => "First you see how many live leases have more than the grant gives from then on: those end.",
+            plan: (row, body) => ({ method: "PATCH", path: at(api("grants", row.id), DRY), body }),
+            send: (row, body) => ({ method: "PATCH", path: at(api("grants", row.id)), body }),
+            cli: (row, body) => `valetkey grant set ${row.id}${flags(body, "access", "until")}`,
+        },
+        removal((row) => api("grants", row.id), (row) => `valetkey grant rm ${row.id}`),
+    ],
+};
+
+const callers: Resource = {
+    name: "callers",
+    title: "Callers",
+    about: "Identities. Each is of one account, and proves itself with tokens.",
+    path: api("callers"),
+    field: "callers",
+    query: { limit: 500 },
+    filters: [{ name: "account", label: "Account", needs: "operator" }],
+    cli: "valetkey caller ls",
+    empty: { said: "There is no caller yet.", command: "valetkey token create NAME --account ACCOUNT" },
+    columns: [
+        { name: "Name", of: (row) => row.name },
+        { name: "Account", of: (row) => row.account_name ?? row.account },
+        { name: "Role", of: (row) => <Badge text={row.role} /> },
+        { name: "Standing", of: (row) => <Badge text={row.standing} /> },
+        { name: "Id", of: (row) => <code>{row.id}</code> },
+    ],
+    id: (row) => row.id,
+    create: {
+        label: "Create a caller",
+        needs: "admin",
+        fields: (me) => [{ name: "name", label: "Name", required: true }, account(me), { name: "role", label: "Role", options: ["member", "admin", "operator"], required: true }],
+        send: ({ account, ...body }) => ({ method: "POST", path: at(api("accounts", account, "callers")), body }),
+        cli: (body) => `valetkey token create ${word(body.name)}${flags(body, "account", "role")}`,
+    },
+    actions: [
+        standing("Suspend", "suspended", (row) => api("accounts", row.account, "callers", row.id), (row) => `valetkey caller suspend ${row.id}`, (row) => row.standing === "active", "admin"),
+        standing("Activate", "active", (row) => api("accounts", row.account, "callers", row.id), (row) => `valetkey caller activate ${row.id}`, (row) => row.standing === "suspended", "admin"),
+        {
+            label: "End everything it holds",
+            needs: "admin",
+            danger: true,
+            fields: () => [{ name: "tokens", label: "Its tokens, too", kind: "check" }],
+            said: () => "Ends every credential vended to it so far. It may ask for new ones, if its tokens stay.",
+            send: (row, body) => ({ method: "POST", path: at(api("revocations")), body: { caller: row.id, ...body } }),
+            cli: (row, body) => `valetkey revoke --caller ${row.id}${body.tokens ? " --tokens" : ""}`,
+        },
+        removal((row) => api("accounts", row.account, "callers", row.id), (row) => `valetkey caller rm ${row.id}`, { needs: "admin" }),
+    ],
+};
+
+const tokens: Resource = {
+    name: "tokens",
+    title: "Tokens",
+    about: "What callers prove themselves with. Their secrets are not kept: a token is shown when it is made, and never again.",
+    path: api("tokens"),
+    field: "tokens",
+    query: { limit: 500 },
+    filters: [{ name: "account", label: "Account", needs: "operator" }, { name: "caller", label: "Caller" }],
+    cli: "valetkey token ls",
+    empty: { said: "No token is in sight.", command: "valetkey token create NAME --ttl 90d" },
+    columns: [
+        { name: "Token", of: (row) => <code>…{row.tail}</code> },
+        { name: "Caller", of: (row) => row.caller_name },
+        { name: "Account", of: (row) => row.account_name ?? row.account },
+        { name: "Role", of: (row) => <Badge text={row.role} /> },
+        { name: "Ends", of: (row) => (row.revoked ? <Badge text="ended" /> : <Time at={row.expires} />) },
+        { name: "Made", of: (row) => <Time at={row.made} /> },
+    ],
+    id: (row) => row.id,
+    create: {
+        label: "Make a token",
+        needs: "admin",
+        fields: (me) => [
+            { name: "caller", label: "Caller", required: true, hint: "it is made if there is none of that name" },
+            account(me),
+            { name: "role", label: "Role of a new caller", options: ["member", "admin", "operator"] },
+            { name: "expires_in_secs", label: "Ends after so many seconds", kind: "number", value: 90 * 86_400 },
+            ...(me.role === "operator" ? [OUTLIVE] : []),
+        ],
+        send: (body) => ({ method: "POST", path: at(api("tokens")), body }),
+        cli: (body) => `valetkey token create ${word(body.caller)}${flags(body, "account", "role")}${body.expires_in_secs ? ` --ttl ${body.expires_in_secs}s` : ""}`,
+    },
+    actions: [
+        {
+            label: "Change its end",
+            when: (row) => !row.revoked,
+            fields: () => [{ name: "expires_in_secs", label: "Ends after so many seconds, from now", kind: "number", required: true }],
+            plan: (row, body) => ({ method: "PATCH", path: at(api("tokens", row.id), DRY), body }),
+            send: (row, body) => ({ method: "PATCH", path: at(api("tokens", row.id)), body }),
+            cli: (row, body) => `valetkey token set ${row.id} --ttl ${body.expires_in_secs ?? "SECS"}s`,
+        },
+        removal((row) => api("tokens", row.id), (row) => `valetkey token revoke ${row.id}`, {
+            label: "End it",
+            needs: "member",
+            when: (row) => !row.revoked,
+            typed: undefined,
+            fields: () => [{ name: "with_made", label: "And what it made", kind: "check" }],
+            said: () => "The credentials vended with it end, and so does any session of this console that stands for it.",
+        }),
+    ],
+};
+
+const accounts: Resource = {
+    name: "accounts",
+    title: "Accounts",
+    about: "Tenants. What belongs to one is not there for another.",
+    path: api("accounts"),
+    field: "accounts",
+    cli: "valetkey account ls",
+    empty: { said: "There is no account.", command: "valetkey account create NAME" },
+    columns: [
+        { name: "Name", of: (row) => row.name },
+        { name: "Standing", of: (row) => <Badge text={row.standing} /> },
+        { name: "Credits a vend", of: (row) => row.credits_per_vend },
+        { name: "Objects", of: (row) => row.kept?.objects ?? "" },
+        { name: "Bytes", of: (row) => row.kept?.bytes ?? "" },
+        { name: "Id", of: (row) => <code>{row.id}</code> },
+    ],
+    id: (row) => row.id,
+    create: {
+        label: "Create an account",
+        needs: "operator",
+        fields: () => [{ name: "name", label: "Name", required: true }, { name: "credits_per_vend", label: "Credits a vend costs", kind: "number" }],
+        send: (body) => ({ method: "POST", path: at(api("accounts")), body }),
+        cli: (body) => `valetkey account create ${word(body.name)}`,
+    },
+    actions: [
+        {
+            label: "Add credits",
+            needs: "operator",
+            fields: () => [{ name: "credits", label: "Credits", kind: "number", required: true }],
+            send: (row, body) => ({ method: "POST", path: at(api("accounts", row.id, "credits")), body }),
+            cli: (row, body) => `valetkey account credit ${word(row.name)} ${body.credits ?? "N"}`,
+        },
+        standing("Suspend", "suspended", (row) => api("accounts", row.id), (row) => `valetkey account suspend ${word(row.name)}`, (row) => row.standing === "active", "operator"),
+        standing("Activate", "active", (row) => api("accounts", row.id), (row) => `valetkey account activate ${word(row.name)}`, (row) => row.standing === "suspended", "operator"),
+        removal((row) => api("accounts", row.id), (row) => `valetkey account rm ${word(row.name)}`, { fields: CASCADE }),
+    ],
+};
+
+const workspaces: Resource = {
+    name: "workspaces",
+    title: "Workspaces",
+    about: "Named places of an account, as Dreadnode's SDK works in them. Grants decide who can use one.",
+    needs: "admin",
+    path: api("workspaces"),
+    field: "workspaces",
+    filters: [{ name: "account", label: "Account", needs: "operator" }, { name: "bucket", label: "Bucket" }],
+    cli: "valetkey workspace ls",
+    empty: { said: "There is no workspace.", command: "valetkey workspace create KEY --account ACCOUNT --bucket BUCKET" },
+    columns: [
+        { name: "Key", of: (row) => row.key },
+        { name: "Name", of: (row) => row.name },
+        { name: "Account", of: (row) => row.account_name ?? row.account },
+        { name: "Place", of: (row) => <code>{`s3://${row.bucket}/${row.prefix}`}</code> },
+        { name: "Made", of: (row) => <Time at={row.made} /> },
+    ],
+    id: (row) => row.id,
+    create: {
+        label: "Create a workspace",
+        needs: "operator",
+        fields: (me) => [
+            { name: "key", label: "Key", required: true },
+            account(me),
+            { name: "bucket", label: "Bucket", required: true },
+            { name: "prefix", label: "Directory" },
+            { name: "callers", label: "Callers, one on a line", kind: "lines", required: true },
+            { name: "access", label: "Access", options: ["read", "read-write"] },
+        ],
+        send: (body) => ({ method: "POST", path: at(api("workspaces")), body }),
+        cli: (body) => `valetkey workspace create ${word(body.key)}${flags(body, "account", "bucket", "prefix", "access")}`,
+    },
+    actions: [removal((row) => api("workspaces", row.id), (row) => `valetkey workspace rm ${word(row.key)}`, { typed: (row) => row.key })],
+};
+
+const providers: Resource = {
+    name: "identity-providers",
+    title: "Identity providers",
+    about: "Whose tokens are taken for who a caller is, and under which rules.",
+    needs: "operator",
+    path: api("identity-providers"),
+    field: "identity_providers",
+    cli: "valetkey identity ls",
+    empty: { said: "No identity provider is trusted: only tokens made here prove a caller.", command: "valetkey identity add --help" },
+    columns: [
+        { name: "Name", of: (row) => row.name },
+        { name: "Issuer", of: (row) => <code>{row.issuer}</code> },
+        { name: "Rules", of: (row) => row.rules.length },
+        { name: "Preset", of: (row) => row.preset },
+        { name: "Made", of: (row) => <Time at={row.made} /> },
+    ],
+    id: (row) => row.id,
+    create: {
+        label: "Trust a provider",
+        needs: "operator",
+        fields: () => [
+            { name: "name", label: "Name", required: true },
+            { name: "preset", label: "Preset", hint: "github, gitlab, kubernetes, google, entra, okta, keycloak; empty: any other" },
+            { name: "issuer", label: "Issuer", hint: "a URL; a preset may know it" },
+            { name: "audiences", label: "Audiences, one on a line", kind: "lines", required: true },
+        ],
+        send: (body) => ({ method: "POST", path: at(api("identity-providers")), body }),
+        cli: (body) => `valetkey identity add ${word(body.name)}`,
+    },
+    actions: [
+        {
+            label: "Add a rule",
+            needs: "operator",
+            fields: () => [
+                { name: "name", label: "Name", required: true },
+                { name: "account", label: "Account", required: true },
+                { name: "caller", label: "Caller", required: true, hint: "a name, or a pattern with claims in it" },
+                { name: "claims", label: "Claims, one on a line", kind: "lines", required: true, hint: "name=value" },
+                { name: "role", label: "Role", options: ["member", "admin", "operator"], required: true },
+            ],
+            send: (row, body) => ({ method: "POST", path: at(api("identity-providers", row.id, "rules")), body }),
+        },
+        {
+            label: "End sessions",
+            needs: "operator",
+            danger: true,
+            fields: () => [{ name: "rule", label: "Only of this rule" }, { name: "subject", label: "Only of this subject" }],
+            said: () => "Ends what its tokens opened, and what was vended to them.",
+            send: (row, body) => ({ method: "POST", path: at(api("identity-providers", row.id, "revocations")), body }),
+        },
+        removal((row) => api("identity-providers", row.id), (row) => `valetkey identity rm ${word(row.name)}`),
+    ],
+};
+
+export const buckets: Resource = {
+    name: "buckets",
+    title: "Buckets",
+    about: "On record here, each at one storage.",
+    needs: "operator",
+    path: api("buckets"),
+    field: "buckets",
+    cli: "valetkey bucket ls",
+    empty: { said: "There is no bucket.", command: "valetkey bucket create NAME" },
+    columns: [{ name: "Bucket", of: (row) => row.bucket }, { name: "Storage", of: (row) => row.storage }],
+    id: (row) => row.bucket,
+    create: {
+        label: "Create a bucket",
+        needs: "operator",
+        fields: () => [{ name: "bucket", label: "Name", required: true }, { name: "storage", label: "Storage", hint: "the embedded one if not given" }],
+        send: (body) => ({ method: "POST", path: at(api("buckets")), body }),
+        cli: (body) => `valetkey bucket create ${word(body.bucket)}${flags(body, "storage")}`,
+    },
+    actions: [removal((row) => api("buckets", row.bucket), (row) => `valetkey bucket rm ${word(row.bucket)}`, { fields: CASCADE })],
+};
+
+const datasets: Resource = {
+    name: "datasets",
+    title: "Datasets",
+    about: "Directories that are offered under a topic, as TheirStack's API lists them.",
+    needs: "operator",
+    path: api("datasets"),
+    field: "datasets",
+    filters: [{ name: "bucket", label: "Bucket" }],
+    cli: "valetkey dataset ls",
+    empty: { said: "There is no dataset.", command: "valetkey dataset create NAME s3://BUCKET/PREFIX --topic TOPIC" },
+    columns: [
+        { name: "Name", of: (row) => row.name },
+        { name: "Topic", of: (row) => row.topic },
+        { name: "Place", of: (row) => <code>{`s3://${row.bucket}/${row.prefix}`}</code> },
+        { name: "Version", of: (row) => row.version },
+        { name: "Description", of: (row) => row.description },
+    ],
+    id: (row) => row.id,
+    create: {
+        label: "Offer a dataset",
+        needs: "operator",
+        fields: () => ["name", "bucket", "prefix", "topic"].map((name): Field => ({ name, label: name[0]!.toUpperCase() + name.slice(1), required: true })).concat({ name: "description", label: "Description" }),
+        send: (body) => ({ method: "POST", path: at(api("datasets")), body }),
+        cli: (body) => `valetkey dataset create ${word(body.name)} ${word(`s3://${body.bucket ?? "BUCKET"}/${body.prefix ?? ""}`)}${flags(body, "topic", "description")}`,
+    },
+    actions: [removal((row) => api("datasets", row.id), (row) => `valetkey dataset rm ${word(row.name)}`, { fields: CASCADE })],
+};
+
+const parents: Resource = {
+    name: "parent-keys",
+    title: "Parent access keys",
+    about: "Long-lived S3 keys in R2's form, whose holders sign narrower credentials themselves.",
+    path: api("parent-keys"),
+    field: "parent_keys",
+    filters: [{ name: "account", label: "Account", needs: "operator" }, { name: "bucket", label: "Bucket" }],
+    cli: "valetkey parent-key ls",
+    empty: { said: "There is no parent access key.", command: "valetkey parent-key create --help" },
+    columns: [
+        { name: "Name", of: (row) => row.name },
+        { name: "Access key id", of: (row) => <code>{row.access_key_id}</code> },
+        { name: "Account", of: (row) => row.account_name ?? row.account },
+        { name: "Reach", of: (row) => row.reach.map((one: Row) => one.bucket).join(", ") },
+        { name: "Ends", of: (row) => (row.disabled ? <Badge text="ended" /> : <Time at={row.expires} />) },
+    ],
+    id: (row) => row.id,
+    actions: [
+        {
+            label: "Disable",
+            danger: true,
+            when: (row) => !row.disabled,
+            said: () => "It and what was signed with it are refused from now on.",
+            send: (row) => ({ method: "DELETE", path: at(api("parent-keys", row.id)) }),
+            cli: (row) => `valetkey parent-key disable ${row.id}`,
+        },
+    ],
+};
+
+export const RESOURCES: Resource[] = [grants, callers, tokens, accounts, workspaces, providers, buckets, datasets, parents];
