@@ -83,6 +83,26 @@ macro_rules! id {
                 if shape { u128::from_str_radix(text, 16).ok().map(Self) } else { None }
             }
 
+            /// The identifier in the hyphenated form of a UUID, for APIs that publish one.
+            pub fn as_uuid(self) -> String {
+                let hex = format!("{:032x}", self.0);
+                let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default().to_owned();
+                [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+            }
+
+            /// Reads the hyphenated form back.
+            pub fn from_uuid(text: &str) -> Option<Self> {
+                let shape = text.len() == 36
+                    && text.bytes().enumerate().all(|(at, byte)| match at {
+                        8 | 13 | 18 | 23 => byte == b'-',
+                        _ => byte.is_ascii_hexdigit(),
+                    });
+                if !shape {
+                    return None;
+                }
+                u128::from_str_radix(&text.replace('-', ""), 16).ok().map(Self)
+            }
+
             /// The millisecond the identifier was made in.
             pub fn made_ms(self) -> i64 {
                 i64::try_from(self.0 >> 80).unwrap_or(i64::MAX)
@@ -145,28 +165,6 @@ id!(/// Names an identity provider.
     ProviderId, "idp_");
 id!(/// Names a trust rule of one.
     RuleId, "rul_");
-
-impl TokenId {
-    /// The identifier in the hyphenated form of a UUID, for APIs that publish one.
-    pub fn as_uuid(self) -> String {
-        let hex = format!("{:032x}", self.0);
-        let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default().to_owned();
-        [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
-    }
-
-    /// Reads the hyphenated form back.
-    pub fn from_uuid(text: &str) -> Option<Self> {
-        let shape = text.len() == 36
-            && text.bytes().enumerate().all(|(at, byte)| match at {
-                8 | 13 | 18 | 23 => byte == b'-',
-                _ => byte.is_ascii_hexdigit(),
-            });
-        if !shape {
-            return None;
-        }
-        u128::from_str_radix(&text.replace('-', ""), 16).ok().map(Self)
-    }
-}
 
 #[cfg(test)]
 mod tests {

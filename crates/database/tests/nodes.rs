@@ -35,13 +35,14 @@ struct Cluster {
     folder: tempfile::TempDir,
     clock: Arc<FixedClock>,
     nodes: Vec<(Database, Bench)>,
+    restarts: u64,
 }
 
 impl Cluster {
     async fn of(nodes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = support::new_database(folder.path()).await;
-        let mut own = Self { url, folder, clock: Arc::new(FixedClock::default()), nodes: Vec::new() };
+        let mut own = Self { url, folder, clock: Arc::new(FixedClock::default()), nodes: Vec::new(), restarts: 0 };
         for seed in 0..nodes {
             own.join(seed, Staleness::default()).await;
         }
@@ -49,23 +50,22 @@ impl Cluster {
     }
 
     async fn join(&mut self, seed: u64, staleness: Staleness) {
+        let node = self.started(seed, staleness).await;
+        self.nodes.push(node);
+    }
+
+    async fn restart(&mut self, node: usize) {
+        self.nodes[node].0.clone().close().await.unwrap();
+        self.restarts += 1;
+        self.nodes[node] = self.started(1000 * self.restarts, Staleness::default()).await;
+    }
+
+    async fn started(&self, seed: u64, staleness: Staleness) -> (Database, Bench) {
         let settings = Settings { node: format!("node {seed}"), staleness, ..Settings::default() };
         let database = open(self.server(), settings, &self.clock, seed).await.unwrap();
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed + 100));
         let bench = Bench::of(&Arc::new(database.clone()), Arc::clone(&self.clock), entropy, Box::new(()));
-        self.nodes.push((database, bench));
-    }
-
-    /// Another process of the same node: what the one before knew is gone.
-    async fn restart(&mut self, node: usize) {
-        let seed = u64::try_from(node).unwrap();
-        let folder = self.folder.path().join("valetkey.db");
-        let server = Server::new(&Secret::new(self.url.clone()), None, 4, folder).unwrap();
-        let settings = Settings { node: format!("node {seed} again"), ..Settings::default() };
-        let database = open(server, settings, &self.clock, seed + 10).await.unwrap();
-        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed + 200));
-        let bench = Bench::of(&Arc::new(database.clone()), Arc::clone(&self.clock), entropy, Box::new(()));
-        self.nodes[node] = (database, bench);
+        (database, bench)
     }
 
     fn server(&self) -> Server {
@@ -585,12 +585,11 @@ async fn real_nodes_do_as_the_model_says() {
                     assert_eq!(opened, said == Some(Said::Written), "walk {walk}, step {at}: {step:?} {said:?}");
                     written += u64::from(opened);
                 }
-                Step::GiveUp(node) => decided[node] = None,
                 Step::End(node) => {
                     let bench = cluster.bench(node);
                     bench.registry.suspend_caller(tenant.caller, by(&root, bench.now())).await.unwrap();
                 }
-                Step::Crash(node) => decided[node] = None,
+                Step::GiveUp(node) | Step::Crash(node) => decided[node] = None,
                 Step::Start(node) => cluster.restart(node).await,
                 Step::Hear(_) | Step::Tick | Step::WriteUnheard(_) | Step::Show(_) | Step::LoseChange => {}
             }

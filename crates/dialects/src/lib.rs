@@ -5,13 +5,16 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod access_grants;
+pub mod custom;
 pub mod dreadnode;
 pub mod edge;
+pub mod iceberg;
 pub mod native;
 pub mod r2;
 pub mod sharing;
 pub mod sts;
 pub mod theirstack;
+pub mod unity;
 
 #[cfg(test)]
 mod tests;

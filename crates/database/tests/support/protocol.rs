@@ -15,6 +15,7 @@ const MOST_LEASES: u8 = 2;
 
 /// What the protocol does. Without any of these something goes wrong, and the model has to find it.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each can be left out by itself")]
 struct Rules {
     /// A page is refused if what it was decided by was changed since.
     pages_know_changes: bool,
@@ -248,11 +249,11 @@ impl World {
     }
 
     fn hear(&mut self, at: usize, rules: Rules) {
-        let (now, last, ended, lost) = (self.now, self.last, self.ended, self.lost);
+        let (now, last, ended) = (self.now, self.last, self.ended);
         let node = &mut self.nodes[at];
         if node.known == last {
             // Nothing changed, as far as it can tell.
-            if lost && node.knows_end && !rules.numbers_are_new {
+            if self.lost && node.knows_end && !rules.numbers_are_new {
                 self.broken = Some("a node does not see that the database lost what it knows");
             }
         }

@@ -13,17 +13,15 @@ mod traces;
 mod version;
 mod who;
 
-use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, header};
+use http::Method;
 use serde::Serialize;
-use valetkey_core::error::Stranger;
+use valetkey_core::Error;
 use valetkey_core::time::Lifetime;
-use valetkey_core::{Error, Kind};
 
-use crate::edge::{Call, Class, Dialect, Proof, Reply, Route, Shared, basic, bearer, no_headers, usual_headers};
+use crate::edge::{Call, Carrier, Class, Dialect, Proof, Reply, Route, Shared, no_headers, usual_headers};
 
 pub use version::Version;
 
@@ -53,54 +51,12 @@ struct Dreadnode {
     settings: Settings,
 }
 
-/// The header of the SDK's REST client.
-const API_KEY: &str = "x-api-key";
-/// The name in the SDK's registry client's HTTP Basic; its password is the token.
-const TOKEN_NAME: &str = "__token__";
-/// The longest token that is looked at, in bytes. Ours have 54.
-const LONGEST_TOKEN: usize = 1024;
+/// The header of the SDK's REST client; HTTP Basic, of its registry client; and what everybody else sends.
+const TOKENS: &[Carrier] = &[Carrier::Header("X-API-Key"), Carrier::Basic("__token__"), Carrier::Bearer];
 /// The most bytes of a manifest: the least that OCI says every registry takes.
 const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 /// The most bytes of one batch of traces.
 const TRACES_BYTES: usize = 8 * 1024 * 1024;
-
-/// Takes the token out of whichever of its three carriers there is. Two that do not agree are refused: which of them
-/// counts would be a guess.
-fn token(headers: &HeaderMap) -> Result<Cow<'_, str>, Error> {
-    let mut keys = headers.get_all(API_KEY).iter();
-    let key = keys.next();
-    if keys.next().is_some() {
-        return Err(Error::new(Kind::Malformed, "the header `X-API-Key` is given twice"));
-    }
-    let authorized = match basic(headers)? {
-        Some((name, secret)) if name == TOKEN_NAME => Some(Cow::Owned(secret.reveal().clone())),
-        Some(_) => {
-            return Err(Error::new(
-                Kind::Unauthenticated(Stranger::Unknown),
-                "HTTP Basic is taken with the name `__token__` and the token as password",
-            ));
-        }
-        None if headers.contains_key(header::AUTHORIZATION) => Some(bearer(headers)?),
-        None => None,
-    };
-    let Some(key) = key else {
-        return authorized.ok_or_else(|| {
-            Error::new(
-                Kind::Unauthenticated(Stranger::Missing),
-                "no token was sent; send `X-API-Key: <token>` or `Authorization: Bearer <token>`",
-            )
-        });
-    };
-    let key = key.to_str().ok().map(str::trim).filter(|key| !key.is_empty() && key.len() <= LONGEST_TOKEN);
-    let key = key
-        .ok_or_else(|| Error::new(Kind::Unauthenticated(Stranger::Unknown), "the header `X-API-Key` is not a token"))?;
-    match authorized {
-        Some(other) if other != key => {
-            Err(Error::new(Kind::Malformed, "`Authorization` and `X-API-Key` carry different tokens; send one"))
-        }
-        Some(_) | None => Ok(Cow::Borrowed(key)),
-    }
-}
 
 fn on<F>(
     dreadnode: &Arc<Dreadnode>,
@@ -164,10 +120,10 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
         base: String::new(),
         // Ours and others' longer claims below it win.
         claims: &["/api/v1"],
-        proof: Proof::Token(token),
+        proof: Proof::Carried(TOKENS),
         actions: None,
-        row: error::row,
-        body: error::body,
+        row: Arc::new(error::row),
+        body: Arc::new(error::body),
         body_type: "application/json",
         refused: no_headers,
         quota: usual_headers,

@@ -6,14 +6,17 @@
 //! envelope is known.
 
 mod aws;
+mod carrier;
 mod cors;
 mod decode;
 mod form;
 mod heavy;
 mod identity;
 mod limit;
+pub mod location;
 mod metric;
 mod number;
+mod page;
 mod proof;
 mod query;
 mod rates;
@@ -46,11 +49,13 @@ use valetkey_core::time::Entropy;
 use valetkey_core::vending::Vending;
 
 pub use aws::{account_number, user_arn};
+pub use carrier::Carrier;
 pub use cors::EXPOSED;
 pub use form::Form;
 pub use heavy::{Heavy, HeavyLimits, PIECE, Piece, Place, Stop, Telling};
 pub use identity::exchange;
 pub use limit::{Class, Limiter, Quota, WindowLeft, usual_headers};
+pub use page::{Listing, Page};
 pub use proof::{Proof, Signature, Unproven};
 pub use query::{Query, Words};
 pub use rates::{RateLimits, Window};
@@ -58,7 +63,7 @@ pub use read::{basic, bearer, json};
 pub use refusal::{Refused, Row};
 pub use registrar::Registrar;
 pub use reply::Reply;
-pub use route::{Actions, Authority, Call, Dialect, Entry, Large, Params, Plain, Route, no_headers};
+pub use route::{Actions, Authority, Call, Dialect, Entry, Envelope, Large, Params, Plain, Route, Table, no_headers};
 pub use serve::Service;
 #[cfg(test)]
 pub(crate) use serve::router;

@@ -18,6 +18,7 @@ use valetkey_core::token::PlainToken;
 use valetkey_core::{Error, Kind, Secret, access};
 use valetkey_sigv4::{Claimed, Malformed, Payload, Place, Query, Refused, decode, single};
 
+use super::carrier::{self, Carrier};
 use super::{Shared, identity};
 
 /// How a caller proves who it is.
@@ -25,12 +26,34 @@ use super::{Shared, identity};
 pub enum Proof {
     /// By a token, which stands where this finds it.
     Token(fn(&HeaderMap) -> Result<Cow<'_, str>, Error>),
+    /// The same, by the places where it may stand.
+    Carried(&'static [Carrier]),
     /// By a token, or by a session of the console in a cookie.
     TokenOrSession(fn(&HeaderMap) -> Result<Cow<'_, str>, Error>),
     /// By an identity token in a field of the form: by the field's name, and in the dialect's words when it is not taken.
     Field(&'static str, fn(Error) -> Error),
     /// By a signature.
     Signature(Signature),
+}
+
+impl Proof {
+    /// The token that proves a caller; nothing where it is proven in another way.
+    pub(super) fn token<'h>(&self, headers: &'h HeaderMap) -> Option<Result<Cow<'h, str>, Error>> {
+        match self {
+            Self::Token(find) | Self::TokenOrSession(find) => Some(find(headers)),
+            Self::Carried(carriers) => Some(carrier::token(carriers, headers)),
+            Self::Field(..) | Self::Signature(_) => None,
+        }
+    }
+
+    /// Which challenge asks for that token.
+    pub(super) fn challenge(&self, why: Stranger) -> Option<&'static str> {
+        match self {
+            Self::Token(_) | Self::TokenOrSession(_) => Some(carrier::bearer_challenge(why)),
+            Self::Carried(carriers) => carrier::challenge(carriers, why),
+            Self::Field(..) | Self::Signature(_) => None,
+        }
+    }
 }
 
 /// AWS Signature Version 4 with a parent access key, or with a credential of our own endpoint.

@@ -3,10 +3,8 @@
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
-use valetkey_core::error::Stranger;
 use valetkey_core::{Error, Kind};
 
-use super::proof::Proof;
 use super::refusal::Refused;
 use super::route::Dialect;
 
@@ -32,15 +30,10 @@ pub(super) fn response(
     *response.status_mut() = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(dialect.body_type));
-    if let (Kind::Unauthenticated(why), Proof::Token(_) | Proof::TokenOrSession(_)) = (error.kind(), dialect.proof) {
-        // RFC 6750, section 3: a token that was sent and not taken is named, one that was not sent is only asked for.
-        headers.insert(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static(match why {
-                Stranger::Missing => "Bearer",
-                Stranger::Unknown | Stranger::Expired | Stranger::Revoked => "Bearer error=\"invalid_token\"",
-            }),
-        );
+    if let Kind::Unauthenticated(why) = error.kind()
+        && let Some(challenge) = dialect.proof.challenge(why)
+    {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     if let Some(secs) = error.retry_after_secs().or_else(|| usual_wait(error.kind())) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));

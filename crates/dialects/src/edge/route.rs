@@ -22,6 +22,11 @@ use super::query::{Query, Words};
 use super::refusal::{Refused, Row};
 use super::reply::Reply;
 
+/// A dialect's status and code for each kind of refusal.
+pub type Table = Arc<dyn Fn(Kind) -> Row + Send + Sync>;
+/// How a dialect writes a refusal.
+pub type Envelope = Arc<dyn Fn(&Refused<'_>) -> Vec<u8> + Send + Sync>;
+
 /// One published API.
 pub struct Dialect {
     /// Its name in the ledger, logs and metrics.
@@ -39,9 +44,9 @@ pub struct Dialect {
     /// How its routes of one path are told apart, where a form says what is asked for.
     pub actions: Option<Actions>,
     /// Its status and code for each kind of refusal.
-    pub row: fn(Kind) -> Row,
+    pub row: Table,
     /// Its envelope.
-    pub body: fn(&Refused<'_>) -> Vec<u8>,
+    pub body: Envelope,
     /// Its envelope's content type.
     pub body_type: &'static str,
     /// Headers of its own on refusals.
@@ -383,6 +388,21 @@ pub(super) enum Found<'a> {
 }
 
 impl Dialect {
+    /// The paths that are its, whole or with anything below them.
+    fn claimed(&self) -> impl Iterator<Item = String> {
+        self.claims.iter().chain(self.alias.iter().map(|(short, _)| short)).map(|claim| format!("{}{claim}", self.base))
+    }
+
+    /// A path of its that is also another's, or above or below one of the other's.
+    pub(crate) fn meets(&self, other: &Self) -> Option<String> {
+        self.claimed().find(|claim| other.meets_path(claim))
+    }
+
+    /// Whether a path is one of its, or above or below one.
+    pub(crate) fn meets_path(&self, path: &str) -> bool {
+        self.claimed().any(|claim| is_under(path, &claim) || is_under(&claim, path))
+    }
+
     pub(super) fn claims(&self, path: &str) -> Option<usize> {
         let path = path.strip_prefix(&*self.base)?;
         let claims = self.claims.iter().chain(self.alias.iter().map(|(short, _)| short));

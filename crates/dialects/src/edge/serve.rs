@@ -2,6 +2,7 @@
 //! dialect's own form, is logged once and counted once.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::iter;
 use std::net::IpAddr;
@@ -258,7 +259,7 @@ impl Edge {
                 Proof::Signature(of) => {
                     self.answer_signed((dialect, of), trail, (route, params), (parts, body), now).await
                 }
-                Proof::Token(_) | Proof::TokenOrSession(_) | Proof::Field(..) => {
+                Proof::Token(_) | Proof::TokenOrSession(_) | Proof::Carried(_) | Proof::Field(..) => {
                     self.answer_known(dialect, trail, (route, params), (parts, body), now).await
                 }
             },
@@ -307,7 +308,7 @@ impl Edge {
     ) -> Result<(Bytes, Share), Error> {
         match dialect.proof {
             Proof::Signature(of) if proof::is_signed(parts) => proof::look(&self.shared, of, parts, now).await?,
-            Proof::Signature(_) | Proof::Token(_) | Proof::TokenOrSession(_) | Proof::Field(..) => {
+            Proof::Signature(_) | Proof::Token(_) | Proof::TokenOrSession(_) | Proof::Carried(_) | Proof::Field(..) => {
                 self.let_stranger_in(trail, now)?;
             }
         }
@@ -357,9 +358,10 @@ impl Edge {
         trail.route = Some(route);
         let shared = &self.shared;
         let at = (dialect.name, trail.peer);
-        let caller = match route.proof.unwrap_or(dialect.proof) {
-            Proof::Token(find) | Proof::TokenOrSession(find) => {
-                proof::by_token(shared, at, &find(&parts.headers)?, now).await?
+        let proof = route.proof.unwrap_or(dialect.proof);
+        let caller = match proof {
+            Proof::Token(_) | Proof::TokenOrSession(_) | Proof::Carried(_) => {
+                proof::by_token(shared, at, &token_of(proof, &parts.headers)?, now).await?
             }
             Proof::Field(name, worded) => proof::by_field(shared, at, (name, worded), form.take(name), now).await?,
             Proof::Signature(of) => proof::by_signature(shared, of, (&parts, &body), bears(route), now).await?,
@@ -467,12 +469,11 @@ impl Edge {
         now: Timestamp,
     ) -> Result<Arc<Caller>, Error> {
         let at = (dialect.name, from);
-        match dialect.proof {
-            Proof::Token(find) => proof::by_token(&self.shared, at, &find(sent.2)?, now).await,
-            Proof::TokenOrSession(find) => proof::by_token_or_session(&self.shared, at, find, sent, now).await,
-            // These prove a request with its body.
-            Proof::Field(..) | Proof::Signature(_) => Err(Error::internal("a route by path has a proof of forms")),
+        if let Proof::TokenOrSession(find) = dialect.proof {
+            return proof::by_token_or_session(&self.shared, at, find, sent, now).await;
         }
+        let presented = token_of(dialect.proof, sent.2)?;
+        proof::by_token(&self.shared, at, &presented, now).await
     }
 
     /// Refuses the callers of a suspended account. For credentials policy does.
@@ -549,6 +550,11 @@ fn routed<'a>(
         }
         Found::Nothing => Err(Error::not_found(Noun::Route)),
     }
+}
+
+/// The token of a request that proves its sender by one. The other proofs prove a request with its body.
+fn token_of(proof: Proof, headers: &HeaderMap) -> Result<Cow<'_, str>, Error> {
+    proof.token(headers).unwrap_or_else(|| Err(Error::internal("a route by path has a proof of forms")))
 }
 
 /// Whether a URL that was signed is enough. One makes no credential: who sees it would have one.

@@ -189,8 +189,8 @@ impl Native {
                 callers.extend(self.shared.registry.caller_by_id(id).await?.map(|known| (id, known)));
             }
         }
-        let shared = found.iter().any(|(_, grant, _)| grant.origin.share().is_some());
-        let shares = if shared { self.shared.shares.shares().await? } else { Vec::new() };
+        let by_share = found.iter().any(|(_, grant, _)| grant.origin.share().is_some());
+        let shares = if by_share { self.shared.shares.shares().await? } else { Vec::new() };
         let shares: HashMap<ShareId, String> =
             shares.into_iter().map(|share| (share.id, share.name.to_string())).collect();
         let row = |(account, grant, extent): &Found| {

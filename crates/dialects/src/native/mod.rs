@@ -116,6 +116,7 @@ pub fn dialect(
     cors: Arc<dyn CorsRules>,
 ) -> Dialect {
     let (vending, entropy) = (shared.vending.clone(), Arc::clone(&shared.entropy));
+    let description = Arc::new(openapi::Description::with(settings.described.clone()));
     let checker = Checker { vending, stores: Arc::clone(&stores), prober, entropy };
     let native = &Arc::new(Native { shared: Arc::clone(shared), settings, stores, checker, logs, cors });
     Dialect {
@@ -155,10 +156,10 @@ pub fn dialect(
         ],
         proof: Proof::TokenOrSession(bearer),
         actions: None,
-        row: error::row,
+        row: Arc::new(error::row),
         refused: exchange::headers,
         quota: usual_headers,
-        body: error::body,
+        body: Arc::new(error::body),
         body_type: "application/problem+json",
         routes: vec![
             ask(native, (op::VEND, Class::Credentials), Member, credentials::vend),
@@ -284,8 +285,9 @@ pub fn dialect(
                 let exchange = move |plain| exchange::token(Arc::clone(&native), plain);
                 Route::open(Method::POST, "/oauth/token", Class::Common, exchange)
             },
-            Route::open(Method::GET, "/openapi.json", Class::Common, |_| async {
-                Ok(Reply::written(openapi::written()?.into(), "application/json"))
+            Route::open(Method::GET, "/openapi.json", Class::Common, move |_| {
+                let description = Arc::clone(&description);
+                async move { Ok(Reply::written(description.written()?, "application/json")) }
             }),
         ],
     }

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use serde_json::Value;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use valetkey_core::Error;
@@ -111,15 +112,37 @@ impl Modify for Bearer {
     }
 }
 
-/// The description, made once: anyone may ask for it.
-pub(super) fn written() -> Result<&'static str, Error> {
-    static WRITTEN: OnceLock<String> = OnceLock::new();
-    match WRITTEN.get() {
-        Some(text) => Ok(text),
-        None => Ok(WRITTEN.get_or_init({
-            let text = document()?;
-            move || text
-        })),
+/// The description with that of other APIs, made once: anyone may ask for it.
+pub(super) struct Description {
+    others: Value,
+    written: OnceLock<String>,
+}
+
+impl Description {
+    pub(super) fn with(others: Value) -> Self {
+        Self { others, written: OnceLock::new() }
+    }
+
+    pub(super) fn written(&self) -> Result<Vec<u8>, Error> {
+        if let Some(text) = self.written.get() {
+            return Ok(text.clone().into_bytes());
+        }
+        let mut text = document()?;
+        if !self.others.is_null() {
+            let failed = |error| Error::internal("the API's description could not be read").caused_by(error);
+            let mut whole: Value = serde_json::from_str(&text).map_err(failed)?;
+            merge(&mut whole, &self.others);
+            text = format!("{whole:#}\n");
+        }
+        Ok(self.written.get_or_init(|| text).clone().into_bytes())
+    }
+}
+
+/// Adds what is new in the other; what is there stays.
+fn merge(into: &mut Value, other: &Value) {
+    let (Some(into), Some(other)) = (into.as_object_mut(), other.as_object()) else { return };
+    for (name, value) in other {
+        merge(into.entry(name.clone()).or_insert_with(|| value.clone()), value);
     }
 }
 

@@ -20,11 +20,17 @@ pub struct Settings {
     pub lifetime: Lifetime,
     /// The URL that profiles of Delta Sharing name.
     pub sharing_url: String,
+    /// Paths and components of other APIs on this server, for the description of them all (OpenAPI).
+    pub described: serde_json::Value,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lifetime: Lifetime::secs(3600), sharing_url: "http://127.0.0.1:7070/delta-sharing".to_owned() }
+        Self {
+            lifetime: Lifetime::secs(3600),
+            sharing_url: "http://127.0.0.1:7070/delta-sharing".to_owned(),
+            described: serde_json::Value::Null,
+        }
     }
 }
 

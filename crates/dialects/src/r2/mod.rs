@@ -46,10 +46,10 @@ pub fn dialect(shared: &Arc<Shared>) -> Dialect {
         claims: &["/client/v4", "/accounts", "/user"],
         proof: Proof::Token(token),
         actions: None,
-        row: error::row,
+        row: Arc::new(error::row),
         refused: error::headers,
         quota: usual_headers,
-        body: error::body,
+        body: Arc::new(error::body),
         body_type: "application/json",
         routes: vec![
             vend("/client/v4/accounts/{account_id}/r2/temp-access-credentials"),

@@ -13,8 +13,8 @@ use valetkey_core::scope::{Path, Paths};
 use valetkey_core::storage::Shape;
 use valetkey_core::{Error, Kind};
 
-use super::{NAME, Sharing, json_reply, location};
-use crate::edge::{Call, Reply, json};
+use super::{NAME, Sharing, json_reply};
+use crate::edge::{Call, Reply, json, location};
 
 /// What may be asked. Other fields are passed over, but for those that could mean less than the whole table.
 #[derive(Default, Deserialize)]

@@ -10,9 +10,9 @@ use valetkey_core::snapshot::Snapshot;
 use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Kind};
 
-use super::location::url;
 use super::{Sharing, json_reply};
-use crate::edge::{Call, Reply};
+use crate::edge::location::url;
+use crate::edge::{Call, Listing, Page, Reply};
 
 /// Refuses what is not there, in the words that clients' support pages know.
 pub(super) fn absent(noun: Noun, name: &str) -> Error {
@@ -23,6 +23,23 @@ pub(super) fn absent(noun: Noun, name: &str) -> Error {
             shortened(name)
         ),
     )
+}
+
+/// The parameters that listings take.
+pub(super) const PARAMETERS: &[&str] = &["maxResults", "pageToken"];
+/// Rows of one page at most; the protocol leaves it to the server. A share has tens of tables, and a page of 500 has some 50 KiB.
+const MOST: usize = 500;
+
+fn size(text: Option<&str>) -> Result<usize, Error> {
+    let Some(text) = text else { return Ok(MOST) };
+    let number: i64 = text.parse().map_err(|_| {
+        let said = "expected a number but the string didn't have the appropriate format";
+        Error::new(Kind::Invalid, said).at("maxResults")
+    })?;
+    usize::try_from(number).ok().filter(|size| *size <= MOST).ok_or_else(|| {
+        let said = format!("acceptable values of `maxResults` are 0 to {MOST}; it is {}", shortened(text));
+        Error::new(Kind::Invalid, said).at("maxResults")
+    })
 }
 
 #[derive(Serialize)]
@@ -101,6 +118,18 @@ impl Sharing {
         }
     }
 
+    /// The part of a sorted list that is asked for. `name` names the list; `key` is what the list is sorted by.
+    fn page<'a, T>(
+        &self,
+        call: &Call,
+        name: &[&str],
+        all: &'a [T],
+        key: impl Fn(&T) -> String,
+    ) -> Result<Page<'a, T>, Error> {
+        let size = size(call.query.get("maxResults"))?;
+        Listing { call, token: "pageToken", size, name }.of(&self.shared, all, key)
+    }
+
     pub(super) async fn given(&self, call: &Call) -> Result<Arc<SharedWith>, Error> {
         self.shared.shares.shared_with(call.caller.account).await
     }
@@ -130,10 +159,9 @@ impl Sharing {
 
 /// `GET /shares`.
 pub(super) async fn shares(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
-    let query = &call.query;
     let given = sharing.given(&call).await?;
     let shelves: Vec<&Shelf> = given.shelves(&call.caller, call.now).collect();
-    let page = sharing.page(&call, query, &["shares"], &shelves, |shelf| shelf.share.name.folded().to_owned())?;
+    let page = sharing.page(&call, &["shares"], &shelves, |shelf| shelf.share.name.folded().to_owned())?;
     json_reply(&Listed {
         items: page.items.into_iter().map(|shelf| ShareShown::of(&shelf.share)).collect(),
         next_page_token: page.next,
@@ -150,13 +178,12 @@ pub(super) async fn share(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Er
 
 /// `GET /shares/{share}/schemas`.
 pub(super) async fn schemas(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
-    let query = &call.query;
     let share = call.params.get("share")?;
     let given = sharing.given(&call).await?;
     let shelf = given.shelf(&call.caller, share, call.now).ok_or_else(|| absent(Noun::Share, share))?;
     let names: Vec<&SharedName> = shelf.schemas();
     let listing = ["schemas", shelf.share.name.folded()];
-    let page = sharing.page(&call, query, &listing, &names, |name| name.folded().to_owned())?;
+    let page = sharing.page(&call, &listing, &names, |name| name.folded().to_owned())?;
     json_reply(&Listed {
         items: page.items.into_iter().map(|name| SchemaShown { name: name.as_str(), share }).collect(),
         next_page_token: page.next,
@@ -165,14 +192,13 @@ pub(super) async fn schemas(sharing: Arc<Sharing>, call: Call) -> Result<Reply, 
 
 /// `GET /shares/{share}/schemas/{schema}/tables`.
 pub(super) async fn tables(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
-    let query = &call.query;
     let (share, schema) = (call.params.get("share")?, call.params.get("schema")?);
     let given = sharing.given(&call).await?;
     let shelf = given.shelf(&call.caller, share, call.now).ok_or_else(|| absent(Noun::Share, share))?;
     let tables = shelf.schema(schema);
     let first = tables.first().ok_or_else(|| absent(Noun::Schema, &format!("{share}/{schema}")))?;
     let listing = ["tables", shelf.share.name.folded(), first.schema.folded()];
-    let page = sharing.page(&call, query, &listing, tables, |table| table.name.folded().to_owned())?;
+    let page = sharing.page(&call, &listing, tables, |table| table.name.folded().to_owned())?;
     let stores = sharing.stores(&call).await?;
     let mut items = Vec::with_capacity(page.items.len());
     for table in page.items {
@@ -183,13 +209,12 @@ pub(super) async fn tables(sharing: Arc<Sharing>, call: Call) -> Result<Reply, E
 
 /// `GET /shares/{share}/all-tables`.
 pub(super) async fn all_tables(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
-    let query = &call.query;
     let share = call.params.get("share")?;
     let given = sharing.given(&call).await?;
     let shelf = given.shelf(&call.caller, share, call.now).ok_or_else(|| absent(Noun::Share, share))?;
     // Names have no control characters: this orders as schema and name do.
     let key = |table: &Arc<SharedTable>| format!("{}\0{}", table.schema.folded(), table.name.folded());
-    let page = sharing.page(&call, query, &["all-tables", shelf.share.name.folded()], shelf.tables(), key)?;
+    let page = sharing.page(&call, &["all-tables", shelf.share.name.folded()], shelf.tables(), key)?;
     let stores = sharing.stores(&call).await?;
     let mut items = Vec::with_capacity(page.items.len());
     for table in page.items {

@@ -12,10 +12,8 @@ mod files;
 mod hints;
 mod lines;
 mod listing;
-mod location;
 mod metadata;
 mod oauth;
-mod page;
 mod profile;
 mod query;
 mod span;
@@ -119,7 +117,7 @@ where
 }
 
 /// What may be asked of a listing, and of a version.
-const PAGE: &[&str] = page::PARAMETERS;
+const PAGE: &[&str] = listing::PARAMETERS;
 const VERSION: &[&str] = &["startingTimestamp"];
 
 /// Makes the dialect.
@@ -134,8 +132,8 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, urls: Option<Urls>) -> 
         claims: &[""],
         proof: Proof::Token(token),
         actions: None,
-        row: error::row,
-        body: error::body,
+        row: Arc::new(error::row),
+        body: Arc::new(error::body),
         body_type: JSON,
         refused: error::headers,
         quota: usual_headers,

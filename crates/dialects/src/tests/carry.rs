@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use valetkey_core::credential::{AzureSas, Credential, GoogleToken, Issued};
 use valetkey_core::grant::Grantee;
-use valetkey_core::id::{AccountId, TokenId};
+use valetkey_core::id::{AccountId, TableId, TokenId};
 use valetkey_core::lease::{Lease, Revoker};
 use valetkey_core::nouns::parent::{NewParent, ParentAdmin as _, Permission};
 use valetkey_core::nouns::registry::{NewStorage, Registry as _};
@@ -34,10 +34,12 @@ pub(super) struct Doors {
     account: AccountId,
     parent: TokenId,
     token: PlainToken,
+    table: TableId,
 }
 
 /// Everything that vends, one of each dialect.
-pub(super) const DIALECTS: [&str; 7] = ["native", "theirstack", "dreadnode", "r2", "sharing", "sts", "access-grants"];
+pub(super) const DIALECTS: [&str; 10] =
+    ["native", "theirstack", "dreadnode", "r2", "sharing", "sts", "access-grants", "unity", "iceberg", "parcels"];
 const TABLE: &str = "/delta-sharing/shares/Sales/schemas/main/tables/daily/temporary-table-credentials";
 
 impl Doors {
@@ -65,7 +67,7 @@ impl Doors {
         let name = SharedName::parse("Sales").unwrap();
         let share = world.memory.create_share(provider, &name, None, now).await.unwrap().id;
         let access = if ours { TableAccess::Both } else { TableAccess::Directory };
-        world.memory.add_table(share, table(&world, access), now).await.unwrap();
+        let shared = world.memory.add_table(share, table(&world, access), now).await.unwrap().id;
         let recipient = Recipient {
             share,
             account,
@@ -76,7 +78,7 @@ impl Doors {
         };
         let by = Revoker { by: world.caller_of("root").await, at: now };
         world.memory.add_recipient(recipient, by).await.unwrap();
-        Self { world, account, parent, token }
+        Self { world, account, parent, token, table: shared }
     }
 
     /// Asks for a credential in one dialect.
@@ -104,6 +106,15 @@ impl Doors {
                 call(&path, &body.to_string()).await
             }
             "sharing" => call(TABLE, "").await,
+            "iceberg" => {
+                let path = "/iceberg/v1/Sales/namespaces/main/tables/daily/credentials";
+                self.world.call(&Method::GET, path, token, "").await
+            }
+            "unity" => {
+                let body = json!({"table_id": self.table.as_uuid(), "operation": "READ"});
+                call("/api/2.1/unity-catalog/temporary-table-credentials", &body.to_string()).await
+            }
+            "parcels" => call("/parcels/v2/customers/daily/keys", "{}").await,
             "sts" => {
                 let role = "RoleArn=arn:aws:iam:::role/daily&RoleSessionName=test";
                 call("/sts?Action=AssumeRoleWithWebIdentity", role).await
@@ -181,7 +192,8 @@ async fn each_dialect_vends_from_the_kinds_its_wire_carries_and_refuses_the_othe
         let doors = shaped(kind).await;
         for dialect in DIALECTS {
             let shot = doors.vend(dialect).await;
-            let carried = kind.shape() == Shape::S3 || ["native", "sharing"].contains(&dialect);
+            let carried =
+                kind.shape() == Shape::S3 || ["native", "sharing", "unity", "iceberg", "parcels"].contains(&dialect);
             if carried {
                 assert_eq!(shot.status, StatusCode::OK, "{dialect} from {}: {}", kind.as_str(), shot.body);
                 continue;

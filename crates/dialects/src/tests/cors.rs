@@ -40,7 +40,7 @@ async fn a_page_may_vend_and_nothing_else() {
     for dialect in World::dialects(&world.shared, &world.made) {
         for route in dialect.routes.iter().filter(|route| matches!(route.entry, Entry::Token(_))) {
             let vends_here = route.class == crate::edge::Class::Credentials;
-            let by_token = matches!(dialect.proof, Proof::Token(_) | Proof::TokenOrSession(_));
+            let by_token = matches!(dialect.proof, Proof::Token(_) | Proof::TokenOrSession(_) | Proof::Carried(_));
             // What a form asks for no preflight says: where some of it vends, pages may send it.
             if !by_token && !vends_here {
                 continue;

@@ -258,10 +258,25 @@ async fn what_nobody_should_trust_is_refused_where_it_is_configured() {
         (json!({ "leeway_secs": 301 }), "leeway_secs"),
         (json!({ "subject": ["a?"] }), "subject"),
         (json!({ "preset": "unheard-of" }), "preset"),
+        (json!({ "login_client_id": "another-client" }), "login_client_id"),
+        (json!({ "login_scopes": ["openid"] }), "login_client_id"),
+        (json!({ "login_client_id": "valetkey", "login_scopes": ["email"] }), "login_scopes"),
     ] {
         let shot = own.operator(Method::POST, PROVIDERS, &provider(others.clone())).await;
         assert_eq!((shot.status.as_u16(), &shot.json()["field"]), (422, &json!(field)), "{others}: {}", shot.body);
     }
+    // Where people log in is for everyone to see, and nothing else of it.
+    let people = provider(json!({ "name": "people", "login_client_id": "valetkey" }));
+    let shot = own.operator(Method::POST, PROVIDERS, &people).await;
+    assert_eq!(shot.status, StatusCode::CREATED, "{}", shot.body);
+    let logins = async || own.world().call(&Method::GET, "/api/v1/login-providers", "", "").await.json();
+    let scopes = ["openid", "offline_access"];
+    let known =
+        json!({ "name": "people", "issuer": "https://new.example.com", "client_id": "valetkey", "scopes": scopes });
+    assert_eq!(logins().await, json!({ "login_providers": [known] }));
+    let ended = json!({ "login_client_id": "" });
+    own.operator(Method::PATCH, &format!("{PROVIDERS}/people"), &ended).await;
+    assert_eq!(logins().await, json!({ "login_providers": [] }));
     let github = json!({ "name": "github", "preset": "github", "audiences": ["valetkey"] });
     let made = own.operator(Method::POST, PROVIDERS, &github).await.json();
     assert_eq!(

@@ -20,6 +20,8 @@ fn asked() -> Vec<Asked> {
     let sts = "/sts?Action=AssumeRoleWithWebIdentity&Version=2011-06-15";
     let data = "/v20180820/accessgrantsinstance/dataaccess?target=s3://lake/none&permission=READ";
     let unclear = "/v20180820/accessgrantsinstance/dataaccess?target=s3://lake/none&permission=READ&ttl=1";
+    let (of_table, of_path) =
+        ("/api/2.1/unity-catalog/temporary-table-credentials", "/api/2.0/unity-catalog/temporary-path-credentials");
     let r2 = "/client/v4/accounts/x/r2/temp-access-credentials";
     let (get, post) = (Method::GET, Method::POST);
     let at = |dialect, method: &Method, path, who, body: &str, kind| {
@@ -62,8 +64,34 @@ fn asked() -> Vec<Asked> {
         at("sts", &post, sts, "reader", "DurationSeconds=1", Kind::Invalid),
         at("sts", &post, sts, "reader", "Policy=%7B", Kind::Invalid),
         at("sts", &post, sts, "reader", "Prefix=x", Kind::Invalid),
+        at("parcels", &post, "/parcels/v2/customers/none/keys", "reader", "{}", Kind::Forbidden),
+        at("parcels", &post, "/parcels/v2/customers/daily/keys", "reader", "{", Kind::Malformed),
+        at("parcels", &post, "/parcels/v2/customers/daily/keys", "reader", r#"{"prefix":"x"}"#, Kind::Invalid),
+        at("parcels", &post, "/parcels/v2/customers/daily/keys?ttl=1", "reader", "{}", Kind::Invalid),
+        at("parcels", &get, "/parcels/v2/mine", "reader", "", Kind::Forbidden),
         at("access-grants", &get, data, "reader", "", Kind::Forbidden),
         at("access-grants", &get, unclear, "reader", "", Kind::Invalid),
+        at("iceberg", &get, "/iceberg/v1/none/namespaces/s/tables/t", "reader", "", Kind::NotFound(Noun::Table)),
+        at("iceberg", &get, "/iceberg/v1/none/namespaces/s/tables/t?prefix=x", "reader", "", Kind::Invalid),
+        at(
+            "iceberg",
+            &get,
+            "/iceberg/v1/none/namespaces/s/tables/t/credentials",
+            "reader",
+            "",
+            Kind::NotFound(Noun::Table),
+        ),
+        at("unity", &post, of_table, "reader", r#"{"table_id":"x","operation":"READ"}"#, Kind::NotFound(Noun::Table)),
+        at("unity", &post, of_table, "reader", r#"{"table_id":"x","operation":"UNKNOWN"}"#, Kind::Invalid),
+        at("unity", &post, of_path, "reader", "{", Kind::Malformed),
+        at(
+            "unity",
+            &post,
+            "/api/2.1/unity-catalog/temporary-path-credentials",
+            "reader",
+            r#"{"url":"s3://none/x","operation":"PATH_READ"}"#,
+            Kind::NotFound(Noun::Bucket),
+        ),
     ]
 }
 

@@ -59,16 +59,18 @@ impl Stock {
 impl ObjectFiles for Stock {
     async fn get(
         &self,
-        _: &Storage,
-        _: &BucketName,
-        _: &[u8],
-        _: Option<Range<u64>>,
+        storage: &Storage,
+        bucket: &BucketName,
+        key: &[u8],
+        range: Option<Range<u64>>,
     ) -> Result<Option<Vec<u8>>, Error> {
-        panic!("a list of datasets reads no objects")
+        assert!(storage.kind.is_ours());
+        self.files.get(storage, bucket, key, range).await
     }
 
-    async fn head(&self, _: &Storage, _: &BucketName, _: &[u8]) -> Result<Option<Listed>, Error> {
-        panic!("a list of datasets asks for no single object")
+    async fn head(&self, storage: &Storage, bucket: &BucketName, key: &[u8]) -> Result<Option<Listed>, Error> {
+        assert!(storage.kind.is_ours());
+        self.files.head(storage, bucket, key).await
     }
 
     async fn list(

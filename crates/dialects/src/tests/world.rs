@@ -38,10 +38,11 @@ use valetkey_testkit::memory::{Memory, SealingIssuer};
 
 use super::stock::Stock;
 use crate::access_grants;
+use crate::custom;
 use crate::dreadnode;
 use crate::edge::{self, Console, Dialect, EdgeLimits, Heavy, HeavyLimits, RateLimits, Registrar, Shared};
 use crate::native;
-use crate::{r2, sharing, sts, theirstack};
+use crate::{iceberg, r2, sharing, sts, theirstack, unity};
 
 /// The buckets that were made at the store, and what lies in them.
 #[derive(Default)]
@@ -354,7 +355,8 @@ impl World {
     pub(super) fn dialects(shared: &Arc<Shared>, made: &Arc<Made>) -> Vec<Dialect> {
         let urls = super::tables::urls();
         let logs = Some(Arc::clone(&urls.logs));
-        vec![
+        let tables = logs.clone();
+        let mut dialects = vec![
             native::dialect(shared, native::Settings::default(), made.clone(), made.clone(), logs, made.clone()),
             theirstack::dialect(
                 shared,
@@ -366,7 +368,11 @@ impl World {
             sharing::dialect(shared, sharing::Settings::default(), Some(urls)),
             sts::dialect(shared, sts::Settings::default()),
             access_grants::dialect(shared, access_grants::Settings::default()),
-        ]
+            unity::dialect(shared, unity::Settings::default(), tables),
+            iceberg::dialect(shared, iceberg::Settings::default(), made.2.clone()),
+        ];
+        custom::add(shared, &mut dialects, vec![custom::Spec::read(super::own::PARCELS).unwrap()]).unwrap();
+        dialects
     }
 
     pub(super) async fn dataset(&self, text: &str, topic: &str, bucket_name: &str, path: &str) -> DatasetId {

@@ -78,10 +78,10 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, files: Files) -> Dialec
         claims: &["/v1", "/v0"],
         proof: Proof::Token(bearer),
         actions: None,
-        row: error::row,
+        row: Arc::new(error::row),
         refused: no_headers,
         quota: usual_headers,
-        body: error::body,
+        body: Arc::new(error::body),
         body_type: "application/json",
         routes: vec![
             Route::token(Method::POST, "/v1/datasets/credentials", Class::Credentials, move |call| {

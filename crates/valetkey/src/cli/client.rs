@@ -5,6 +5,7 @@ use reqwest::{Method, Url, redirect};
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
+use valetkey_dialects::edge::Carrier;
 use valetkey_dialects::native::api::operations::Operation;
 
 use crate::cli::connection::Target;
@@ -91,6 +92,13 @@ struct Problem {
     hint: Option<String>,
     #[serde(default)]
     request_id: Option<String>,
+}
+
+/// What came back, whole.
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    bytes: Vec<u8>,
 }
 
 impl<'a> Client<'a> {
@@ -213,18 +221,59 @@ impl<'a> Client<'a> {
         let url = route.below(&self.to.url)?;
         let mut request =
             self.http.request(route.method.clone(), url).header(reqwest::header::ACCEPT, "application/json");
-        if !self.to.token.reveal().is_empty() {
-            request = request.bearer_auth(self.to.token.reveal());
+        let token = self.to.token.reveal();
+        if !token.is_empty() {
+            request = request.bearer_auth(token);
         }
         if let Some(body) = body {
             // Fields in the order of their names, whatever says them.
             let body = serde_json::to_value(body).map_err(|_| Failure::local("the request cannot be written"))?;
             request = request.json(&body);
         }
+        let Answer { status, headers, bytes } = self.sent(request).await?;
+        if !(200..300).contains(&status) {
+            let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+            let request_id = header("x-request-id").map(str::to_owned);
+            return Err(refusal(status, &bytes, request_id, header("retry-after"), header("location")));
+        }
+        Ok((bytes, headers))
+    }
+
+    /// Sends a request to an API that is not ours, at a path of the server, with the token where that API has it. Whatever it answers is
+    /// the answer: its status, and its text.
+    pub(crate) async fn raw(
+        &self,
+        method: Method,
+        path: &str,
+        carrier: Carrier,
+        (headers, body): (HeaderMap, Option<String>),
+    ) -> Result<(u16, String), Failure> {
+        let url =
+            self.to.url.join(path).ok().filter(|url| path.starts_with('/') && url.origin() == self.to.url.origin());
+        // SECURITY: `//host` is another server's, which would get the token.
+        let url = url.ok_or_else(|| Failure::usage(format!("`{path}` is not a path of the server")))?;
+        if path.contains("vkt_") {
+            return Err(Failure::usage("a token is not sent in a URL, which is logged"));
+        }
+        let _progress = self.out.progress("waiting for the server");
+        let token = self.to.token.reveal();
+        let request = self.http.request(method, url).headers(headers);
+        let mut request = match carrier {
+            Carrier::Bearer => request.bearer_auth(token),
+            Carrier::Basic(user) => request.basic_auth(user, Some(token)),
+            Carrier::Header(name) => request.header(name, token),
+        };
+        if let Some(body) = body {
+            request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
+        }
+        let Answer { status, bytes, .. } = self.sent(request).await?;
+        let text = String::from_utf8(bytes).map_err(|_| Failure::local("the server's answer is not text"))?;
+        Ok((status, text))
+    }
+
+    async fn sent(&self, request: reqwest::RequestBuilder) -> Result<Answer, Failure> {
         let mut response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status().as_u16();
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let (request_id, retry_after, location) = (header("x-request-id"), header("retry-after"), header("location"));
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.broke_off(&error))? {
             if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
@@ -241,10 +290,7 @@ impl<'a> Client<'a> {
             )
             .hint(hint));
         }
-        if !(200..300).contains(&status) {
-            return Err(refusal(status, &bytes, request_id, retry_after.as_deref(), location.as_deref()));
-        }
-        Ok((bytes, std::mem::take(response.headers_mut())))
+        Ok(Answer { status, bytes, headers: std::mem::take(response.headers_mut()) })
     }
 
     /// SECURITY: half an answer is no answer, whatever can be read of it.

@@ -14,6 +14,7 @@ mod configure;
 pub(crate) mod connection;
 mod cors;
 mod creds;
+mod dialect;
 mod doctor;
 mod exec;
 mod explain;
@@ -168,6 +169,8 @@ enum Command {
     Workspace(workspace::Args),
     /// Take other issuers' tokens: GitHub's, GitLab's, Kubernetes', Google's, Entra's, Okta's, Keycloak's
     Identity(Box<identity::Args>),
+    /// Look at, check and try APIs of your own, which files describe
+    Dialect(Box<dialect::Args>),
     /// Share tables by Delta Sharing: shares, recipients, profiles
     Share(Box<share::Args>),
     /// List, show and end leases: the records of vended credentials
@@ -275,6 +278,7 @@ fn execute(command: Command, connection: &Connection, out: &Out) -> Result<ExitC
             clap_complete::generate(shell, &mut self::command(), "valetkey", &mut script);
             out.data(String::from_utf8_lossy(&script).trim_end()).map(|()| ExitCode::SUCCESS)
         }
+        Command::Dialect(args) if !args.asks() => args.look(out).map(|()| ExitCode::SUCCESS),
         Command::Help { words } => help::run(self::command(), &words, out).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => {
             let client = connected(connection, out);
@@ -357,6 +361,7 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         Command::Workspace(args) => workspace::run(args, client, out).await?,
         Command::Identity(args) => identity::run(*args, client, out).await?,
         Command::Share(args) => share::run(*args, client, out).await?,
+        Command::Dialect(args) => return dialect::run(*args, client, out).await,
         Command::Lease(args) => lease::run(args, client, out).await?,
         Command::Revoke(args) => lease::revoke(args, client, out).await?,
         Command::Whose(args) => lease::whose(args, client, out).await?,

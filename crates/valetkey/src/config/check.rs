@@ -5,26 +5,10 @@ use valetkey_core::cors::Rules;
 use valetkey_database::Whereabouts;
 use valetkey_dialects::dreadnode;
 
-use crate::config::{Config, Unusable};
+use crate::config::{Config, OTHERS, Unusable};
 
 /// The longest life of a credential there is, in seconds: a year.
 const LONGEST_TTL_SECS: i64 = 366 * 24 * 3600;
-/// What the other APIs' paths start with.
-const OTHERS: &[&str] = &[
-    "accounts",
-    "api",
-    "client",
-    "healthz",
-    "livez",
-    "metrics",
-    "openapi.json",
-    "readyz",
-    "sts",
-    "user",
-    "v0",
-    "v1",
-    "v20180820",
-];
 
 /// Whether an address without its scheme is this machine's own.
 fn is_here(address: &str) -> bool {
@@ -127,6 +111,8 @@ impl Config {
             ("sts.default_ttl_secs", self.sts.default_ttl_secs),
             ("sharing.credential_ttl_secs", self.sharing.credential_ttl_secs),
             ("sharing.url_ttl_secs", self.sharing.url_ttl_secs),
+            ("unity.credential_ttl_secs", self.unity.credential_ttl_secs),
+            ("iceberg.credential_ttl_secs", self.iceberg.credential_ttl_secs),
         ] {
             if secs < self.s3.min_ttl_secs || i64::from(secs) > LONGEST_TTL_SECS {
                 return Err(Unusable(format!(

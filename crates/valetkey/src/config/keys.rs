@@ -206,6 +206,11 @@ pub(crate) const KEYS: &[Key] = &[
         "whether the STS API refuses a `DurationSeconds` that is longer than allowed, as AWS does, instead of cutting it",
     ),
     key("access_grants.region", r#""us-east-1""#, "region in the ARNs of S3 Access Grants"),
+    key(
+        "dialects.paths",
+        "[]",
+        "files that describe APIs of your own, or directories of them (every `.toml` in one); read when the server starts",
+    ),
     key("sharing.prefix", r#""/delta-sharing""#, "path in front of Delta Sharing's routes"),
     key("sharing.url_ttl_secs", "3600", "life of the pre-signed URLs of a shared table's files, in seconds"),
     key("sharing.credential_ttl_secs", "3600", "life of credentials for a shared table's directory, in seconds"),
@@ -227,6 +232,8 @@ pub(crate) const KEYS: &[Key] = &[
         "6",
         "most answers about shared tables that are made at once; one account has at most half of them, others of it wait",
     ),
+    key("unity.credential_ttl_secs", "3600", "life of credentials of the Unity Catalog API, in seconds"),
+    key("iceberg.credential_ttl_secs", "3600", "life of credentials of the Iceberg REST catalog, in seconds"),
     key(
         "upstream.max_credentials",
         "10000",
@@ -295,4 +302,24 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("shutdown.delay_secs", "0", "wait between failing /readyz and closing the listeners, in seconds"),
     key("shutdown.drain_secs", "20", "longest wait for open requests at the end, in seconds"),
+];
+
+/// What the other APIs' paths start with.
+pub(crate) const OTHERS: &[&str] = &[
+    "accounts",
+    "api",
+    "client",
+    "console",
+    "healthz",
+    "iceberg",
+    "livez",
+    "metrics",
+    "oauth",
+    "openapi.json",
+    "readyz",
+    "sts",
+    "user",
+    "v0",
+    "v1",
+    "v20180820",
 ];

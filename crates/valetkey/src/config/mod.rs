@@ -17,7 +17,7 @@ use valetkey_s3::{MinFree, Quota};
 
 use crate::node::listen::Network;
 
-pub(crate) use keys::KEYS;
+pub(crate) use keys::{KEYS, OTHERS};
 
 /// Everything that can be set.
 #[derive(Debug, Deserialize)]
@@ -41,7 +41,10 @@ pub(crate) struct Config {
     pub(crate) dreadnode: Dreadnode,
     pub(crate) sts: Sts,
     pub(crate) access_grants: AccessGrants,
+    pub(crate) dialects: Dialects,
     pub(crate) sharing: Sharing,
+    pub(crate) unity: Catalogs,
+    pub(crate) iceberg: Catalogs,
     pub(crate) upstream: Upstream,
     pub(crate) identity: Identity,
     pub(crate) gateway: Gateway,
@@ -200,6 +203,18 @@ pub(crate) struct Sts {
 #[serde(deny_unknown_fields)]
 pub(crate) struct AccessGrants {
     pub(crate) region: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Catalogs {
+    pub(crate) credential_ttl_secs: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Dialects {
+    pub(crate) paths: Vec<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

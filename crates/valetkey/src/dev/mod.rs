@@ -9,6 +9,7 @@ mod r2;
 mod share;
 mod sts;
 mod told;
+mod unity;
 mod world;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::config::Layers;
 use crate::dev::access_grants::AccessGrantsReady;
 use crate::dev::r2::R2Ready;
 use crate::dev::sts::StsReady;
+use crate::dev::unity::UnityReady;
 use crate::dev::world::{AdminState, CallerState, Forbidden, State};
 use crate::node::listen::Taken;
 use crate::node::{Node, log, otel, ring};
@@ -71,6 +73,8 @@ struct Ready<'a> {
     access_grants: Option<AccessGrantsReady<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     delta_sharing: Option<share::ShareReady>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unity: Option<UnityReady<'a>>,
 }
 
 /// Runs the demo until it is interrupted, or checks it.
@@ -99,10 +103,10 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
     let (api, s3) = if args.check { (free, free) } else { (args.api_listen, args.s3_listen) };
     let mut environment = crate::config::environment();
-    // The demo's own settings stand; what it logs may be chosen, what other stores may be tried with it, and pages in browsers.
+    // The demo's own settings stand; what it logs may be chosen, what other stores and APIs may be tried with it, and pages in browsers.
     environment.retain(|name, _| {
         let cors = ["VALETKEY_API__CORS_ORIGINS", "VALETKEY_S3__CORS_ORIGINS"].contains(&name.as_str());
-        cors || ["LOG", "OTEL", "LIMITS", "LEDGER", "DREADNODE", "UPSTREAM", "GATEWAY", "IDENTITY"]
+        cors || ["LOG", "OTEL", "LIMITS", "LEDGER", "DREADNODE", "DIALECTS", "UPSTREAM", "GATEWAY", "IDENTITY"]
             .iter()
             .any(|group| name.strip_prefix("VALETKEY_").is_some_and(|rest| rest.starts_with(&format!("{group}__"))))
             || name == "VALETKEY_S3__MIN_FREE_BYTES"
@@ -194,6 +198,7 @@ fn ready<'a>(addresses: &'a home::Addresses, state: &'a State) -> Ready<'a> {
         sts: state.r2.as_ref().map(|r2| StsReady::new(api, r2)),
         access_grants: state.r2.as_ref().and_then(|r2| AccessGrantsReady::new(api, r2)),
         delta_sharing: state.delta_sharing.as_ref().map(|state| share::ready(api, state)),
+        unity: state.delta_sharing.as_ref().map(|state| UnityReady::new(api, state)),
     }
 }
 

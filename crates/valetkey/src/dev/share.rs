@@ -23,7 +23,7 @@ mod table;
 const PROVIDER: &str = "acme";
 const ACCOUNT: &str = "globex";
 pub(super) const CALLER: &str = "recipient";
-const SHARE: &str = "flights";
+pub(super) const SHARE: &str = "flights";
 const SCHEMA: &str = "nyc";
 const TABLE: &str = "departures";
 
@@ -61,6 +61,11 @@ pub(crate) struct SharedPlace {
 /// The path of the table in the dialect.
 pub(crate) fn path() -> String {
     format!("/shares/{SHARE}/schemas/{SCHEMA}/tables/{TABLE}")
+}
+
+/// The table's name with those of its schema and its share.
+pub(crate) fn full_name() -> String {
+    format!("{SHARE}.{SCHEMA}.{TABLE}")
 }
 
 /// The bucket and the directory of the table.

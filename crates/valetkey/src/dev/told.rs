@@ -99,6 +99,9 @@ pub(super) fn examples(ready: &Ready<'_>, state: &State, data_dir: &Path, out: &
         lines.push(out.bold("\nRead a table that was shared, by Delta Sharing:"));
         lines.extend(share::lines(ready.api, data_dir));
     }
+    if let Some(unity) = &ready.unity {
+        lines.extend([out.bold("\nRead it as a table of Unity Catalog:"), unity.example(ready.s3, data_dir)]);
+    }
     lines.extend([
         out.bold("\nTry to get further with it (both are refused):"),
         format!("  aws s3 ls s3://{bucket}/{prefix}-secret/"),

@@ -14,8 +14,10 @@ pub(crate) mod otel;
 #[cfg(not(feature = "otel"))]
 #[path = "no_otel.rs"]
 pub(crate) mod otel;
+pub(crate) mod own;
 pub(crate) mod ring;
 mod room;
+mod signals;
 mod stalls;
 mod storages;
 pub(crate) mod system;
@@ -33,7 +35,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -58,7 +59,7 @@ use valetkey_core::vending::Vending;
 
 use valetkey_database::{ParentKeys, Whereabouts};
 use valetkey_dialects::edge::{Console, EdgeLimits, Heavy, Registrar, Shared};
-use valetkey_dialects::{access_grants, dreadnode, native, r2, sharing, sts, theirstack};
+use valetkey_dialects::{access_grants, custom, dreadnode, iceberg, native, r2, sharing, sts, theirstack, unity};
 use valetkey_issuers::Issuers;
 use valetkey_issuers::cache::{self, Cache, Pooling};
 use valetkey_issuers::embedded::Embedded;
@@ -69,6 +70,7 @@ use valetkey_oidc::{Oidc, Web};
 use crate::config::Config;
 use crate::node::listen::{Ends, Listener};
 use crate::node::otel::Telemetry;
+use crate::node::signals::Signals;
 use crate::node::storages::NodeStorages;
 use crate::node::system::{SystemClock, SystemEntropy};
 use crate::node::tls::Tls;
@@ -132,6 +134,8 @@ struct Given {
     keyring: SharedKeyring,
     /// The bytes of bodies that both listeners may hold at once.
     bodies: Arc<Budget>,
+    /// The APIs that files describe.
+    own: Vec<custom::Spec>,
 }
 
 /// Takes a data directory for this server. Before anything in it is changed: a second server would put its own addresses in
@@ -210,7 +214,7 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         // Before anything is listened to: whoever forgot to make one should hear of that first.
-        let keyring = opening::keyring(config)?;
+        let (keyring, own) = (opening::keyring(config)?, own::configured(config)?);
         if let Whereabouts::Server(_) = config.database()? {
             // What is known is at the database: another server needs no setting up.
             std::fs::create_dir_all(&config.data_dir)
@@ -297,14 +301,14 @@ impl Node {
             signals,
             telemetry,
         };
-        let given = Given { vending, signer: issuers, keyring: keyring.clone(), bodies };
+        let given = Given { vending, signer: issuers, keyring: keyring.clone(), bodies, own };
         node.serve(config, metrics, node.dialects(config, given)?, [api, s3]).await?;
         node.watch(config, keyring, [api_tls, s3_tls]);
         Ok(node)
     }
 
     fn dialects(&self, config: &Config, given: Given) -> anyhow::Result<valetkey_dialects::edge::Service> {
-        let Given { vending, signer, keyring, bodies } = given;
+        let Given { vending, signer, keyring, bodies, own } = given;
         let shared = Arc::new(Shared {
             vending,
             registry: Registrar::new(
@@ -341,16 +345,17 @@ impl Node {
         let urls = self.urls(config, &signer);
         let logs = urls.as_ref().map(|urls| Arc::clone(&urls.logs));
         // A dialect is a folder there and a line here.
-        let dialects = vec![
+        let mut dialects = vec![
             native::dialect(
                 &shared,
                 native::Settings {
                     lifetime: Lifetime::secs(config.native.default_ttl_secs),
                     sharing_url: sharing.endpoint(),
+                    described: custom::described(&own),
                 },
                 Arc::clone(&self.stores) as Arc<dyn StorageAdmin>,
                 Arc::new(probe::Live::new(Arc::clone(&self.handles.clock))),
-                logs,
+                logs.clone(),
                 Arc::new(self.handles.endpoint.clone()),
             ),
             theirstack::dialect(
@@ -378,7 +383,18 @@ impl Node {
                 },
             ),
             access_grants::dialect(&shared, access_grants::Settings { region: config.access_grants.region.clone() }),
+            unity::dialect(
+                &shared,
+                unity::Settings { lifetime: Lifetime::secs(config.unity.credential_ttl_secs) },
+                logs,
+            ),
+            iceberg::dialect(
+                &shared,
+                iceberg::Settings { lifetime: Lifetime::secs(config.iceberg.credential_ttl_secs) },
+                Arc::new(self.handles.endpoint.clone()),
+            ),
         ];
+        custom::add(&shared, &mut dialects, own)?;
         Ok(valetkey_dialects::edge::Service::new(shared, limits, dialects)?)
     }
 
@@ -566,25 +582,6 @@ impl Node {
         tokio::select! {
             () = orderly => info!("shut down"),
             () = signals.next() => warn!("a second signal; ending at once"),
-        }
-    }
-}
-
-/// The signals that end the server, heard from the moment this is made: one that comes before it is waited for counts.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
         }
     }
 }

@@ -82,7 +82,7 @@ fn what_would_leak_the_token_or_has_none_never_reaches_a_server() {
     let fake = Fake::always(200, "{}");
     let no_token = run(&["whoami"], &[("VALETKEY_SERVER", &fake.url)]);
     assert_eq!(no_token.code, 3);
-    assert!(no_token.stderr.contains("hint: set VALETKEY_TOKEN"), "{}", no_token.stderr);
+    assert!(no_token.stderr.contains("hint: `valetkey login`, set VALETKEY_TOKEN"), "{}", no_token.stderr);
     let in_the_clear = run(&["whoami", "--server", "http://keys.example:1"], &[("VALETKEY_TOKEN", TOKEN)]);
     assert_eq!(in_the_clear.code, 2);
     assert!(in_the_clear.stderr.contains("--insecure-http"), "{}", in_the_clear.stderr);

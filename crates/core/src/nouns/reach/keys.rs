@@ -91,7 +91,7 @@ impl Keys {
                     left.push(Range { from: from.clone(), to: Some(next.from.clone()) });
                 }
                 match &next.to {
-                    Some(end) if !ends_by(to.as_deref(), end) => from = end.clone(),
+                    Some(end) if !ends_by(to.as_deref(), end) => from.clone_from(end),
                     // It reaches to the end of this range, or beyond.
                     Some(_) | None => break true,
                 }

@@ -342,6 +342,8 @@ pub struct SharedWith {
     /// In order of the shares' names.
     shelves: Vec<(Shelf, Vec<Recipient>)>,
     by_name: HashMap<Box<str>, usize>,
+    /// Where each table is: its shelf's place and its own.
+    by_id: HashMap<TableId, (usize, usize)>,
 }
 
 impl SharedWith {
@@ -363,7 +365,11 @@ impl SharedWith {
         shelves.sort_by(|(one, _), (two, _)| one.share.name.cmp(&two.share.name));
         let by_name =
             shelves.iter().enumerate().map(|(at, (shelf, _))| (shelf.share.name.folded().into(), at)).collect();
-        Self { shelves, by_name }
+        let places = shelves.iter().enumerate().flat_map(|(at, (shelf, _))| {
+            shelf.tables.iter().enumerate().map(move |(own, table)| (table.id, (at, own)))
+        });
+        let by_id = places.collect();
+        Self { shelves, by_name, by_id }
     }
 
     /// The shares a caller of the account may know of, in order of their names.
@@ -378,6 +384,14 @@ impl SharedWith {
         let at = self.by_name.get(&*name.to_lowercase())?;
         let (found, recipients) = self.shelves.get(*at)?;
         recipients.iter().any(|one| one.includes(caller.id, now)).then_some(found)
+    }
+
+    /// A table by its id. One of a share that was not given to the caller is as good as absent.
+    pub fn table(&self, caller: &Caller, id: TableId, now: Timestamp) -> Option<&Arc<SharedTable>> {
+        let (share, own) = self.by_id.get(&id)?;
+        let (found, recipients) = self.shelves.get(*share)?;
+        let given = recipients.iter().any(|one| one.includes(caller.id, now));
+        found.tables.get(*own).filter(|_| given)
     }
 }
 

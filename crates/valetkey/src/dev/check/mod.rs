@@ -6,6 +6,7 @@ mod r2;
 mod s3;
 mod share;
 mod sts;
+mod unity;
 
 use std::time::Duration;
 
@@ -131,6 +132,7 @@ impl Check<'_> {
         self.access_grants().await?;
         self.r2().await?;
         self.sharing().await?;
+        self.unity().await?;
         self.store().await?;
         self.ledger().await
     }

@@ -26,7 +26,7 @@ struct Form {
 /// Every way to name a bucket of a store; the first is the one we write.
 fn forms(storage: &Storage, bucket: &BucketName) -> Vec<Form> {
     let named = |schemes, authority: String| Form { schemes, authority, path: String::new() };
-    let below = |authority: String| Form { schemes: &["https"], authority, path: bucket.to_string() };
+    let within = |authority: String| Form { schemes: &["https"], authority, path: bucket.to_string() };
     match storage.kind.shape() {
         Shape::S3 => vec![named(&["s3", "s3a", "s3n"], bucket.to_string())],
         Shape::Google => vec![named(&["gs"], bucket.to_string())],
@@ -34,8 +34,8 @@ fn forms(storage: &Storage, bucket: &BucketName) -> Vec<Form> {
             Some((account, zone)) => vec![
                 named(&["abfss", "abfs"], format!("{bucket}@{account}.dfs.{zone}")),
                 named(&["wasbs", "wasb"], format!("{bucket}@{account}.blob.{zone}")),
-                below(format!("{account}.blob.{zone}")),
-                below(format!("{account}.dfs.{zone}")),
+                within(format!("{account}.blob.{zone}")),
+                within(format!("{account}.dfs.{zone}")),
             ],
             None => vec![addressed(&storage.endpoint, bucket)],
         },
@@ -64,7 +64,7 @@ fn addressed(endpoint: &str, bucket: &BucketName) -> Form {
 }
 
 /// The URL of a directory of a table.
-pub(super) fn url(storage: &Storage, table: &SharedTable, root: &TableRoot) -> String {
+pub fn url(storage: &Storage, table: &SharedTable, root: &TableRoot) -> String {
     // There is always one.
     let Some(Form { schemes, authority, path }) = forms(storage, &table.bucket).into_iter().next() else {
         return String::new();
@@ -87,7 +87,51 @@ fn unclear(what: &'static str) -> Error {
 ///
 /// # Errors
 /// `Invalid` when it is not the table's directory, an auxiliary one, or below one of them.
-pub(super) fn directory(storage: &Storage, table: &SharedTable, location: &str) -> Result<Vec<u8>, Error> {
+pub fn directory(storage: &Storage, table: &SharedTable, location: &str) -> Result<Vec<u8>, Error> {
+    let key = below(storage, &table.bucket, location)?;
+    let inside = |root: &TableRoot| root.holds(&key);
+    if std::iter::once(&table.root).chain(&table.auxiliary).any(inside) { Ok(key) } else { Err(foreign()) }
+}
+
+/// The key that a location names in a bucket of a storage.
+///
+/// # Errors
+/// `Invalid` when it is another bucket, the bucket itself, or could be read in another way.
+pub fn below(storage: &Storage, bucket: &BucketName, location: &str) -> Result<Vec<u8>, Error> {
+    let (scheme, authority, path) = parts(location)?;
+    // SECURITY: the whole authority, so that a user or a port, another account or another zone makes it another place.
+    let named = |form: &Form| {
+        form.schemes.iter().any(|own| own.eq_ignore_ascii_case(scheme))
+            && form.authority.eq_ignore_ascii_case(authority)
+    };
+    let form = forms(storage, bucket).into_iter().find(named).ok_or_else(foreign)?;
+    let path = match form.path.as_str() {
+        "" => path,
+        above => path.strip_prefix(above).and_then(|rest| rest.strip_prefix('/')).ok_or_else(foreign)?,
+    };
+    segments(path)
+}
+
+/// The bucket and the key that a location names, before it is known in which storage that is: whoever asks so compares with
+/// [`below`] once that is known.
+///
+/// # Errors
+/// `Invalid` when it names no bucket, or could be read in another way.
+pub fn named(location: &str) -> Result<(BucketName, Vec<u8>), Error> {
+    let (scheme, authority, path) = parts(location)?;
+    let bucket = match scheme.to_ascii_lowercase().as_str() {
+        "s3" | "s3a" | "s3n" | "gs" => authority,
+        "abfs" | "abfss" | "wasb" | "wasbs" => {
+            authority.split_once('@').map(|(container, _)| container).ok_or_else(|| unclear("it names no container"))?
+        }
+        _ => return Err(unclear("a location starts with `s3://`, `gs://` or `abfss://`")),
+    };
+    let bucket = BucketName::parse(&bucket.to_ascii_lowercase()).map_err(|error| error.at("location"))?;
+    Ok((bucket, segments(path)?))
+}
+
+/// Scheme, authority and path.
+fn parts(location: &str) -> Result<(&str, &str, &str), Error> {
     if location.len() > LONGEST || location.chars().any(char::is_control) {
         return Err(unclear("the location is too long, or has control characters"));
     }
@@ -96,16 +140,11 @@ pub(super) fn directory(storage: &Storage, table: &SharedTable, location: &str) 
         return Err(unclear("a location has no query, fragment or backslash"));
     }
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    // SECURITY: the whole authority, so that a user or a port, another account or another zone makes it another place.
-    let named = |form: &Form| {
-        form.schemes.iter().any(|own| own.eq_ignore_ascii_case(scheme))
-            && form.authority.eq_ignore_ascii_case(authority)
-    };
-    let form = forms(storage, &table.bucket).into_iter().find(named).ok_or_else(foreign)?;
-    let path = match form.path.as_str() {
-        "" => path,
-        above => path.strip_prefix(above).and_then(|rest| rest.strip_prefix('/')).ok_or_else(foreign)?,
-    };
+    Ok((scheme, authority, path))
+}
+
+/// The key that a path is, decoded once.
+fn segments(path: &str) -> Result<Vec<u8>, Error> {
     let path = path.strip_suffix('/').unwrap_or(path);
     let mut segments: Vec<Vec<u8>> = Vec::new();
     for segment in path.split('/') {
@@ -135,9 +174,7 @@ pub(super) fn directory(storage: &Storage, table: &SharedTable, location: &str) 
         }
         segments.push(decoded);
     }
-    let key = segments.join(&b'/');
-    let inside = |root: &TableRoot| root.holds(&key);
-    if std::iter::once(&table.root).chain(&table.auxiliary).any(inside) { Ok(key) } else { Err(foreign()) }
+    Ok(segments.join(&b'/'))
 }
 
 #[cfg(test)]

@@ -1,0 +1,162 @@
+//! One table: its metadata, and credentials for its directory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use serde::Serialize;
+use valetkey_core::Error;
+use valetkey_core::credential::Credential;
+use valetkey_core::nouns::share::SharedTable;
+use valetkey_core::storage::Storage;
+
+use super::state::{Iceberg, in_path};
+use crate::edge::location::url;
+use crate::edge::{Call, PIECE, Piece, Reply, Telling};
+
+/// Says which kinds of access the client takes.
+const DELEGATION: &str = "x-iceberg-access-delegation";
+const VENDED: &str = "vended-credentials";
+
+type Properties = BTreeMap<String, String>;
+
+#[derive(Serialize)]
+struct ForPrefix {
+    prefix: String,
+    config: Properties,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Credentials {
+    storage_credentials: Vec<ForPrefix>,
+}
+
+/// What stands in an answer around the metadata.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Around {
+    metadata_location: String,
+    config: Properties,
+    storage_credentials: Vec<ForPrefix>,
+}
+
+/// Whether credentials are to be in the answer. Who says nothing leaves it to the server, and some clients read nothing without.
+fn delegates(headers: &HeaderMap) -> bool {
+    let mut told = headers.get_all(DELEGATION).iter().peekable();
+    let vended = |value: &http::HeaderValue| {
+        value.to_str().is_ok_and(|text| text.split(',').any(|word| word.trim().eq_ignore_ascii_case(VENDED)))
+    };
+    told.peek().is_none() || told.any(vended)
+}
+
+/// `GET …/tables/{table}`.
+pub(super) async fn table(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, Error> {
+    let table = iceberg.table(&call).await?;
+    let place = iceberg.shared.heavy.enter(call.caller.account).await?;
+    let metadata = iceberg.read(&place, &call, &table).await?;
+    let (mut config, mut all) = (Properties::new(), Vec::new());
+    reach(&mut config, &metadata.storage);
+    if delegates(&call.headers) {
+        let own = iceberg.vend(&call, &table).await?;
+        config.extend(own.config.clone());
+        all.push(own);
+    }
+    let around = Around { metadata_location: metadata.location, config, storage_credentials: all };
+    let around = serde_json::to_vec(&around)
+        .map_err(|error| Error::internal("an answer could not be written").caused_by(error))?;
+    // What comes last closes the object that comes first.
+    let rest = around.get(1..).unwrap_or_default();
+    let text = [b"{\"metadata\":", metadata.text.as_slice(), b",", rest].concat();
+    place.answer(Whole { text, told: 0 }, "application/json").await
+}
+
+/// `HEAD …/tables/{table}`.
+pub(super) async fn exists(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, Error> {
+    let table = iceberg.table(&call).await?;
+    let place = iceberg.shared.heavy.enter(call.caller.account).await?;
+    place.in_time(iceberg.newest(&call, &table)).await?;
+    Ok(Reply::nothing())
+}
+
+/// `GET …/tables/{table}/credentials`.
+pub(super) async fn credentials(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, Error> {
+    let table = iceberg.table(&call).await?;
+    Reply::json(&Credentials { storage_credentials: vec![iceberg.vend(&call, &table).await?] })
+}
+
+/// `POST …/tables/{table}/metrics`: what a client measured. It is not kept.
+pub(super) async fn metrics(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, Error> {
+    iceberg.table(&call).await?;
+    let _: serde_json::Map<String, serde_json::Value> = crate::edge::json(&call.body)?;
+    Ok(Reply::nothing())
+}
+
+/// Where a storage is, for clients that are told nothing else.
+fn reach(config: &mut Properties, storage: &Storage) {
+    let mut say = |name: &str, value: &str| config.insert(name.to_owned(), value.to_owned());
+    if storage.kind.shape() == valetkey_core::storage::Shape::S3 {
+        say("s3.endpoint", &storage.endpoint);
+        say("s3.path-style-access", "true");
+        say("s3.region", &storage.region);
+        say("client.region", &storage.region);
+    }
+}
+
+impl Iceberg {
+    async fn vend(&self, call: &Call, table: &SharedTable) -> Result<ForPrefix, Error> {
+        let vended = self.shared.vending.vend(&call.caller, &self.ask(table)?).await?;
+        let mut config = Properties::new();
+        reach(&mut config, &vended.storage);
+        let again = format!(
+            "v1/{}/namespaces/{}/tables/{}/credentials",
+            in_path(call.params.get("prefix")?),
+            in_path(call.params.get("namespace")?),
+            in_path(call.params.get("table")?)
+        );
+        // The credential's own end, never what was wished for.
+        let end = vended.credential.expiration().as_millisecond().to_string();
+        let location = url(&vended.storage, table, &table.root);
+        let mut say = |name: &str, value: &str| config.insert(name.to_owned(), value.to_owned());
+        match &*vended.credential {
+            Credential::S3(keys) => {
+                say("s3.access-key-id", &keys.access_key_id);
+                say("s3.secret-access-key", keys.secret_access_key.reveal());
+                say("s3.session-token", keys.session_token.reveal());
+                say("s3.session-token-expires-at-ms", &end);
+                say("client.refresh-credentials-endpoint", &again);
+            }
+            Credential::Azure(sas) => {
+                let authority = location.split('/').nth(2).unwrap_or_default();
+                let host = authority.rsplit('@').next().unwrap_or_default();
+                let account = host.split('.').next().unwrap_or_default();
+                for name in [host, account] {
+                    say(&format!("adls.sas-token.{name}"), sas.sas_token.reveal());
+                    say(&format!("adls.sas-token-expires-at-ms.{name}"), &end);
+                }
+                say("adls.refresh-credentials-endpoint", &again);
+            }
+            Credential::Google(token) => {
+                say("gcs.oauth2.token", token.access_token.reveal());
+                say("gcs.oauth2.token-expires-at", &end);
+                say("gcs.oauth2.refresh-credentials-endpoint", &again);
+            }
+        }
+        Ok(ForPrefix { prefix: location, config })
+    }
+}
+
+/// An answer that is told piece by piece: its place is held until the reader took it.
+struct Whole {
+    text: Vec<u8>,
+    told: usize,
+}
+
+impl Telling for Whole {
+    fn more(&mut self) -> Result<Piece, Error> {
+        let end = self.told.saturating_add(PIECE).min(self.text.len());
+        let bytes = self.text.get(self.told..end).unwrap_or_default().to_vec();
+        self.told = end;
+        Ok(Piece { bytes, is_last: end == self.text.len() })
+    }
+}

@@ -1,0 +1,22 @@
+//! What tells the server to end.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The signals that end the server, heard from the moment this is made: one that comes before it is waited for counts.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(super) fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,166 @@
+"""Iceberg's REST catalog: PyIceberg and DuckDB, unmodified, given only an address and a token; and what each is refused."""
+
+import os
+import subprocess
+
+import boto3
+import pyarrow as pa
+import pytest
+import requests
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import BadRequestError, NoSuchTableError, RESTError, UnauthorizedError
+
+ROWS = pa.table({"id": [1, 2, 3], "name": ["a", "b", "c"]})
+
+
+@pytest.fixture(scope="module")
+def writing(server):
+    """Credentials of who may write `flights-lake`'s staging area."""
+    return server.vend(server.caller("read-write", "flights-lake"))
+
+
+@pytest.fixture(scope="module")
+def cli(server):
+    def cli(*words):
+        environment = os.environ | {"VALETKEY_SERVER": server.api, "VALETKEY_TOKEN": server.admin_token}
+        done = subprocess.run([os.environ["VALETKEY_BIN"], *words], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return cli
+
+
+@pytest.fixture(scope="module")
+def own(writing, tmp_path_factory):
+    """The catalog that the table belongs to: it writes onto our endpoint."""
+    uri = f"sqlite:///{tmp_path_factory.mktemp('own')}/own.db"
+    place = f"s3://{writing.bucket}/{writing.prefix}/iceberg"
+    catalog = SqlCatalog(
+        "own",
+        **{
+            "uri": uri,
+            "warehouse": place,
+            "s3.endpoint": writing.endpoint,
+            "s3.region": writing.region,
+            "s3.access-key-id": writing.access_key_id,
+            "s3.secret-access-key": writing.secret_access_key,
+            "s3.session-token": writing.session_token,
+        },
+    )
+    catalog.create_namespace("ns")
+    table = catalog.create_table("ns.trips", ROWS.schema, location=f"{place}/trips")
+    table.append(ROWS)
+    return table
+
+
+@pytest.fixture(scope="module")
+def shared(server, cli, own, writing):
+    """The same table, shared with the demo's recipient."""
+    cli("share", "create", "ice", "--account", "acme")
+    cli("share", "table", "add", "ice", "ns.trips", own.location(), "--access", "dir", "--force")
+    cli("share", "grant", "ice", "--to", "globex/recipient")
+    return server.ready["unity"]["token"]
+
+
+def catalog(server, token, **more):
+    return RestCatalog("ours", uri=f"{server.api}/iceberg", token=token, warehouse="ice", **more)
+
+
+def keep(server, config):
+    server.secrets |= {config["s3.secret-access-key"], config["s3.session-token"]}
+    return config
+
+
+def s3(server, config):
+    keep(server, config)
+    return boto3.client(
+        "s3",
+        endpoint_url=config["s3.endpoint"],
+        region_name=config["s3.region"],
+        aws_access_key_id=config["s3.access-key-id"],
+        aws_secret_access_key=config["s3.secret-access-key"],
+        aws_session_token=config["s3.session-token"],
+        config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+    )
+
+
+def code(call, **arguments):
+    with pytest.raises(ClientError) as refused:
+        call(**arguments)
+    return refused.value.response["Error"]["Code"]
+
+
+def test_pyiceberg_finds_and_reads_what_was_written(server, shared, own):
+    ours = catalog(server, shared)
+    assert ours.list_namespaces() == [("ns",)] and ours.list_tables("ns") == [("ns", "trips")]
+    assert ours.table_exists("ns.trips") and not ours.table_exists("ns.none")
+    table = ours.load_table("ns.trips")
+    keep(server, table.io.properties)
+    assert table.metadata_location == own.metadata_location
+    assert table.scan().to_arrow().sort_by("id").equals(ROWS.cast(table.scan().to_arrow().schema))
+    own.append(ROWS)
+    again = ours.load_table("ns.trips")
+    keep(server, again.io.properties)
+    assert again.scan().to_arrow().num_rows == 6
+
+
+def test_a_credential_is_renewed_opens_the_table_and_ends(server, shared, own, writing):
+    url = f"{server.api}/iceberg/v1/ice/namespaces/ns/tables/trips"
+    headers = {"Authorization": f"Bearer {shared}"}
+    config = requests.get(url, headers=headers, timeout=30).json()["config"]
+    told = requests.get(f"{server.api}/iceberg/{config['client.refresh-credentials-endpoint']}", headers=headers, timeout=30)
+    [one] = told.json()["storage-credentials"]
+    assert one["prefix"] == own.location()
+    renewed = s3(server, one["config"])
+    metadata = own.metadata_location.split("/", 3)[3]
+    for client in (s3(server, config), renewed):
+        assert client.get_object(Bucket=writing.bucket, Key=metadata)["Body"].read()
+        assert code(client.put_object, Bucket=writing.bucket, Key=metadata, Body=b"x") == "AccessDenied"
+        beside = metadata.replace("/trips/", "/trips2/")
+        assert code(client.get_object, Bucket=writing.bucket, Key=beside) == "AccessDenied"
+    lease = server.call("GET", f"/api/v1/whose/{one['config']['s3.access-key-id']}", server.admin_token).json()["lease_id"]
+    assert server.call("DELETE", f"/api/v1/leases/{lease}", server.admin_token).status == 200
+    assert code(renewed.get_object, Bucket=writing.bucket, Key=metadata) == "ExpiredToken"
+
+
+def test_what_is_not_given_or_not_taken_is_refused(server, shared):
+    ours = catalog(server, shared)
+    table = ours.load_table("ns.trips")
+    keep(server, table.io.properties)
+    with pytest.raises(NoSuchTableError):
+        ours.load_table("ns.none")
+    with pytest.raises(OSError, match="ACCESS_DENIED"):
+        table.append(ROWS)
+    with pytest.raises(NotImplementedError):
+        ours.drop_table("ns.trips")
+    dropped = requests.delete(
+        f"{server.api}/iceberg/v1/ice/namespaces/ns/tables/trips", headers={"Authorization": f"Bearer {shared}"}, timeout=30
+    )
+    assert (dropped.status_code, dropped.json()["error"]["type"]) == (406, "UnsupportedOperationException")
+    with pytest.raises(RESTError):
+        catalog(server, server.caller("read", "airlines-lake").token)
+    with pytest.raises(UnauthorizedError):
+        catalog(server, "vkt_none")
+    flights = RestCatalog("ours", uri=f"{server.api}/iceberg", token=shared, warehouse="flights")
+    with pytest.raises(NoSuchTableError):
+        flights.load_table("nyc.departures")
+    with pytest.raises(BadRequestError):
+        RestCatalog("ours", uri=f"{server.api}/iceberg", token=shared)
+
+
+def test_duckdb_attaches_it(server, shared):
+    import duckdb
+
+    from importlib.resources import files
+
+    off = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+    db = duckdb.connect(config=off)
+    for name in ("httpfs", "avro", "iceberg"):
+        version = f"v{duckdb.__version__}"
+        db.execute(f"LOAD '{files(f'duckdb_extension_{name}') / 'extensions' / version / f'{name}.duckdb_extension'}'")
+    db.execute(f"CREATE SECRET own (TYPE iceberg, TOKEN '{shared}')")
+    db.execute(f"ATTACH 'ice' AS ice (TYPE iceberg, SECRET own, ENDPOINT '{server.api}/iceberg')")
+    assert db.execute("SELECT count(*) FROM ice.ns.trips").fetchone()[0] >= 3
