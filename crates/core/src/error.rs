@@ -59,6 +59,8 @@ pub enum Noun {
     IdentityProvider,
     /// A trust rule of one.
     TrustRule,
+    /// What policy files own.
+    Policy,
     /// The keyring.
     Keyring,
     /// A route of the API.
@@ -67,7 +69,7 @@ pub enum Noun {
 
 impl Noun {
     /// Every noun that something can be done to.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Account,
         Self::Caller,
         Self::Token,
@@ -86,6 +88,7 @@ impl Noun {
         Self::ParentKey,
         Self::IdentityProvider,
         Self::TrustRule,
+        Self::Policy,
         Self::Keyring,
     ];
 }
@@ -111,6 +114,7 @@ impl fmt::Display for Noun {
             Self::ParentKey => "parent key",
             Self::IdentityProvider => "identity provider",
             Self::TrustRule => "trust rule",
+            Self::Policy => "policy",
             Self::Keyring => "keyring",
             Self::Route => "route",
         })
@@ -186,6 +190,7 @@ impl Kind {
         Self::NotFound(Noun::ParentKey),
         Self::NotFound(Noun::IdentityProvider),
         Self::NotFound(Noun::TrustRule),
+        Self::NotFound(Noun::Policy),
         Self::NotFound(Noun::Route),
         Self::AlreadyExists(Noun::Account),
         Self::AlreadyExists(Noun::Caller),
@@ -201,6 +206,7 @@ impl Kind {
         Self::AlreadyExists(Noun::ParentKey),
         Self::AlreadyExists(Noun::IdentityProvider),
         Self::AlreadyExists(Noun::TrustRule),
+        Self::AlreadyExists(Noun::Policy),
         Self::WrongMethod,
         Self::TooLarge,
         Self::Outdated,

@@ -20,6 +20,7 @@ mod owed;
 mod packages;
 mod parents;
 mod paying;
+mod policy;
 mod pool;
 mod registry;
 mod removal;

@@ -12,6 +12,7 @@ use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, Storag
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::NewDataset;
+use valetkey_core::nouns::policy_set::{Owns, State};
 use valetkey_core::nouns::registry::{
     CallerFilter, Catalog, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter,
     TokenRecord, Verified,
@@ -31,7 +32,7 @@ use crate::sql::db::Db;
 use crate::sql::notes::{self, Notes};
 use crate::sql::revocations::Also;
 use crate::sql::target::Target;
-use crate::sql::{lists, registry};
+use crate::sql::{failed, lists, policy, registry};
 
 impl Database {
     pub(crate) fn noise(&self) -> [u8; 10] {
@@ -105,6 +106,13 @@ impl Catalog for Database {
 
     async fn list_grants(&self, filter: &GrantFilter<'_>) -> Result<Vec<Grant>, Error> {
         lists::grants(&mut self.reader().await?, filter).await
+    }
+
+    async fn policy_state(&self, owner: &Name, owns: &Owns) -> Result<State, Error> {
+        let mut view = self.shared.db.view().await?;
+        let state = policy::state(&mut view, owner, owns).await?;
+        view.end_view().await.map_err(failed)?;
+        Ok(state)
     }
 
     async fn plan(&self, what: &Thing) -> Result<Plan, Error> {

@@ -27,7 +27,7 @@ use crate::sql::{callers, change, identity, leases, registry, removal, rows};
 
 /// What ends with a removal or a change.
 #[derive(Clone, PartialEq, Eq, Default)]
-struct Ending {
+pub(crate) struct Ending {
     targets: Vec<Target>,
     tokens: BTreeSet<TokenId>,
     callers: BTreeSet<CallerId>,
@@ -40,9 +40,22 @@ struct Ending {
     at: Timestamp,
 }
 
+impl Sought {
+    /// What ends.
+    pub(crate) fn ending(&self) -> &Ending {
+        &self.ending
+    }
+}
+
 impl Ending {
+    /// What a change of a grant leaves too much of.
+    pub(crate) fn narrowed(change: Amendment, before: Grant, by: Revoker) -> Self {
+        let among = Some(BTreeSet::from([before.account]));
+        Self { narrowed: Some((change, Some(before))), among, at: by.at, ..Self::default() }
+    }
+
     /// What goes with a plan.
-    async fn of(db: &mut Db, plan: &Plan, how: How, by: Revoker) -> Result<Self, Error> {
+    pub(crate) async fn of(db: &mut Db, plan: &Plan, how: How, by: Revoker) -> Result<Self, Error> {
         let mut own = Self { among: Some(BTreeSet::new()), at: by.at, ..Self::default() };
         if how.keep_credentials && plan.what.thing.may_keep_credentials() {
             return Ok(own);
@@ -224,7 +237,7 @@ impl Ending {
 
 /// What ends, and the leases of it that were found before the turn to write was taken: looking through all that are live takes longer
 /// than a vend may wait.
-struct Sought {
+pub(crate) struct Sought {
     ending: Ending,
     bars: Bars,
     leases: Vec<Opened>,
@@ -260,7 +273,7 @@ impl Database {
     }
 
     /// Who ends something, and from when on: all that was opened is ended, also what the clock, set back meanwhile, says will be.
-    fn ender(&self, by: Revoker) -> Revoker {
+    pub(crate) fn ender(&self, by: Revoker) -> Revoker {
         let newest = Timestamp::from_millisecond(self.shared.queue.newest_ms()).unwrap_or(by.at);
         Revoker { by: by.by, at: by.at.max(self.shared.clock.now()).max(newest) }
     }
@@ -323,7 +336,7 @@ impl Database {
     }
 
     /// Ends it on this server, whatever the disk does: what was decided before opens nothing more, and what was opened is refused.
-    async fn end_here(&self, reader: &mut Db, mut ending: Ending, by: Revoker) -> Result<Sought, Error> {
+    pub(crate) async fn end_here(&self, reader: &mut Db, mut ending: Ending, by: Revoker) -> Result<Sought, Error> {
         let bars = self.bar(&ending);
         // Only now: what was opened before the bars ends, too.
         ending.at = self.ender(by).at;
@@ -339,7 +352,13 @@ impl Database {
     }
 
     /// In the turn to write: looks again where something else ends now, or where more leases may have come: from other nodes, always.
-    async fn seek_again(&self, db: &mut Db, sought: &mut Sought, now: Ending, by: Revoker) -> Result<(), Error> {
+    pub(crate) async fn seek_again(
+        &self,
+        db: &mut Db,
+        sought: &mut Sought,
+        now: Ending,
+        by: Revoker,
+    ) -> Result<(), Error> {
         let same = Ending { at: sought.ending.at, ..now.clone() } == sought.ending;
         // An operator's check of a store opens leases of a bucket without a grant.
         let alone = !self.is_shared();
@@ -370,7 +389,7 @@ impl Database {
     }
 
     /// Puts what ends on record, each lease of it by itself.
-    async fn write_ends(
+    pub(crate) async fn write_ends(
         &self,
         db: &mut Db,
         sought: &Sought,
@@ -395,7 +414,7 @@ impl Database {
     }
 
     /// Lets go of what was kept out until it is on record, or was refused.
-    fn settle_end(&self, ending: &Ending, failed: Option<&Error>) {
+    pub(crate) fn settle_end(&self, ending: &Ending, failed: Option<&Error>) {
         if failed.is_some_and(valetkey_sql::Failure::is_of_database) {
             return;
         }

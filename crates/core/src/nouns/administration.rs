@@ -1,11 +1,12 @@
 //! All that administration changes of what one database keeps.
 
 use crate::nouns::identity::IdentityAdmin;
+use crate::nouns::policy_set::PolicySets;
 use crate::nouns::registry::Registry;
 use crate::nouns::share::ShareAdmin;
 use crate::nouns::workspace::WorkspaceAdmin;
 
 /// The writing half of every noun: nobody comes to it without an authority.
-pub trait Administration: Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin {}
+pub trait Administration: Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin + PolicySets {}
 
-impl<T: Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin> Administration for T {}
+impl<T: Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin + PolicySets> Administration for T {}

@@ -10,6 +10,7 @@ pub mod identity;
 pub mod json;
 pub mod package;
 pub mod parent;
+pub mod policy_set;
 pub mod pool;
 pub mod provider;
 pub mod reach;

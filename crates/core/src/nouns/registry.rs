@@ -14,6 +14,7 @@ use crate::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, Tok
 use crate::lease::{LeaseRecord, Revocation, Revoker};
 use crate::name::{BucketName, Name};
 use crate::nouns::dataset::{Datasets, NewDataset};
+use crate::nouns::policy_set::{Owns, State};
 use crate::nouns::removal::{Amendment, How, Plan, Thing};
 use crate::nouns::usage::Balance;
 use crate::storage::{ExternalConfig, Storage, StorageKind};
@@ -274,6 +275,8 @@ pub trait Catalog: Datasets {
     async fn grants(&self, account: AccountId) -> Result<Vec<Grant>, Error>;
     /// A page of the grants of one account or all.
     async fn list_grants(&self, filter: &GrantFilter<'_>) -> Result<Vec<Grant>, Error>;
+    /// What there is of the accounts that a policy set may own, or owns.
+    async fn policy_state(&self, owner: &Name, owns: &Owns) -> Result<State, Error>;
     /// What removing a thing means: what goes with it, what stands in the way, and what ends. Nothing is changed.
     async fn plan(&self, what: &Thing) -> Result<Plan, Error>;
     /// How many live leases a change would end, refused where the change would be. Nothing is changed.

@@ -608,3 +608,21 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER share_links_held AFTER INSERT ON share_links FOR EACH ROW EXECUTE FUNCTION share_links_held();
+
+-- What files own: their sets, and whose each thing is.
+CREATE TABLE policy_sets (
+    name TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    owns TEXT COLLATE "C" NOT NULL,
+    about TEXT COLLATE "C" NOT NULL,                -- where the files are from, and their digest
+    applied_ms BIGINT NOT NULL
+);
+
+CREATE TABLE managed (
+    kind TEXT COLLATE "C" NOT NULL,                 -- account, caller, grant, dataset
+    id BYTEA NOT NULL,
+    owner TEXT COLLATE "C" NOT NULL,
+    source TEXT COLLATE "C" NOT NULL,               -- file:line
+    applied TEXT COLLATE "C" NOT NULL,              -- what the files said of it
+    PRIMARY KEY (kind, id)
+);
+CREATE INDEX managed_by_owner ON managed (owner);

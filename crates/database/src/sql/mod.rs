@@ -22,6 +22,7 @@ pub(crate) mod notes;
 pub(crate) mod packages;
 pub(crate) mod pages;
 pub(crate) mod parents;
+pub(crate) mod policy;
 pub(crate) mod pool;
 pub(crate) mod postgres;
 pub(crate) mod registry;

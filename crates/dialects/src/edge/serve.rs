@@ -399,7 +399,12 @@ impl Edge {
         now: Timestamp,
     ) -> Result<Reply, Error> {
         let caller = self.identify((dialect, trail.peer), (&parts.method, &parts.uri, &parts.headers), now).await?;
-        self.let_in(trail, &caller, route, now).await?;
+        if let Err(error) = self.let_in(trail, &caller, route, now).await {
+            if route.large.is_some() {
+                read::discard(body).await;
+            }
+            return Err(error);
+        }
         let query = route.words.read(parts.uri.query())?;
         let Parts { headers, method, uri, .. } = parts;
         let request_id = trail.id();

@@ -27,6 +27,7 @@ mod leases;
 mod lists;
 mod openapi;
 mod parent_keys;
+mod policy;
 mod profiles;
 mod removal;
 mod revocations;
@@ -53,9 +54,11 @@ use valetkey_core::nouns::table::TableLogs;
 use crate::edge::{Authority, Call, Class, Dialect, Proof, Reply, Route, Shared, bearer, usual_headers};
 
 use self::api::operations::{self as op, Operation};
+use self::api::policy::MOST_BYTES;
 use self::state::Native;
 
-pub use openapi::document;
+pub use openapi::{document, policy_schema};
+pub use policy::offline_policy;
 pub use state::{NAME, Settings};
 
 /// A row of a route that changes nothing: its operation, the least role that is let in, and what its query knows.
@@ -151,6 +154,8 @@ pub fn dialect(
             "/api/v1/identity-providers",
             "/api/v1/login-providers",
             "/console/session",
+            "/api/v1/policy",
+            "/schema/policy-v1.json",
             "/oauth/token",
             "/openapi.json",
         ],
@@ -268,6 +273,13 @@ pub fn dialect(
             change(native, op::CHANGE_TRUST_RULE, Operator, &["end_credentials", "dry_run"], identity::change_rule),
             change(native, op::REMOVE_TRUST_RULE, Operator, &["last_operator", "dry_run"], identity::remove_rule),
             change(native, op::END_SESSIONS, Operator, &[], identity::end),
+            read(native, op::GET_POLICY, Operator, &["owner", "account"], policy::get),
+            ask(native, (op::PLAN_POLICY, Class::Common), Operator, policy::plan).large(MOST_BYTES, policy::decide),
+            change(native, op::APPLY_POLICY, Operator, &[], policy::apply).large(MOST_BYTES, policy::decide),
+            change(native, op::OWN_POLICY, Operator, &[], policy::own),
+            Route::open(Method::GET, "/schema/policy-v1.json", Class::Common, |_| async {
+                Ok(Reply::written(openapi::policy_schema()?.into_bytes(), "application/schema+json"))
+            }),
             {
                 let native = Arc::clone(native);
                 let logins = move |plain| identity::logins(Arc::clone(&native), plain);

@@ -9,7 +9,7 @@ use valetkey_core::Error;
 
 use super::{
     access, accounts, audit, buckets, callers, checks, cors, credentials, datasets, explain, grants, identity,
-    incidents, leases, parent_keys, profiles, revocations, shares, storages, tokens, usage, workspaces,
+    incidents, leases, parent_keys, policy, profiles, revocations, shares, storages, tokens, usage, workspaces,
 };
 
 #[derive(OpenApi)]
@@ -97,6 +97,10 @@ use super::{
         shares::take,
         profiles::create,
         profiles::link,
+        policy::plan,
+        policy::apply,
+        policy::get,
+        policy::own,
     ),
     modifiers(&Bearer),
     security(("bearer" = [])),
@@ -144,6 +148,33 @@ fn merge(into: &mut Value, other: &Value) {
     for (name, value) in other {
         merge(into.entry(name.clone()).or_insert_with(|| value.clone()), value);
     }
+}
+
+/// The JSON Schema of policy files: of the same types that read them.
+///
+/// # Errors
+/// `Internal` when it cannot be written.
+pub fn policy_schema() -> Result<String, Error> {
+    let broken = |error| Error::internal("the schema could not be written").caused_by(error);
+    let whole = document()?.replace("#/components/schemas/", "#/$defs/");
+    let whole: serde_json::Value = serde_json::from_str(&whole).map_err(broken)?;
+    let all = whole.pointer("/components/schemas").and_then(serde_json::Value::as_object);
+    let mut known = serde_json::Map::new();
+    let mut wanted = vec!["PolicyDocument".to_owned()];
+    while let Some(name) = wanted.pop() {
+        let Some(schema) = all.and_then(|all| all.get(&name)).filter(|_| !known.contains_key(&name)) else { continue };
+        let text = schema.to_string();
+        let named = text.split("#/$defs/").skip(1).filter_map(|rest| rest.split('"').next());
+        wanted.extend(named.map(str::to_owned));
+        known.insert(name, schema.clone());
+    }
+    let schema = serde_json::json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Policy files of Valetkey",
+        "$ref": "#/$defs/PolicyDocument",
+        "$defs": known,
+    });
+    Ok(serde_json::to_string_pretty(&schema).map_err(broken)? + "\n")
 }
 
 /// The description, as JSON.

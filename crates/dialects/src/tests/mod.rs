@@ -19,6 +19,7 @@ mod native;
 mod on_record;
 mod own;
 mod packages;
+mod policy;
 mod quotas;
 mod r2;
 mod refusals;

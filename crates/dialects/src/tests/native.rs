@@ -9,7 +9,7 @@ use valetkey_core::nouns::registry::Catalog as _;
 use valetkey_core::scope::{Actions, Paths};
 
 use super::world::{Shot, World, directory};
-use crate::edge::{Entry, Route};
+use crate::edge::Route;
 
 const VEND: &str = "/api/v1/credentials";
 

@@ -15,6 +15,7 @@ use valetkey_core::lease::{Lease, LeaseState, Provenance, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::identity::IdentityAdmin;
 use valetkey_core::nouns::package::Packages;
+use valetkey_core::nouns::policy_set::PolicySets;
 use valetkey_core::nouns::registry::{NewStorage, Registry, TokenRecord};
 use valetkey_core::nouns::share::ShareAdmin;
 use valetkey_core::nouns::usage::Usage;
@@ -46,6 +47,8 @@ pub struct Bench {
     pub workspaces: Arc<dyn WorkspaceAdmin>,
     /// Identity providers.
     pub identities: Arc<dyn IdentityAdmin>,
+    /// What files own.
+    pub policies: Arc<dyn PolicySets>,
     /// Packages.
     pub packages: Arc<dyn Packages>,
     /// What is shared.
@@ -154,6 +157,7 @@ impl Bench {
             + Registry
             + WorkspaceAdmin
             + IdentityAdmin
+            + PolicySets
             + Packages
             + ShareAdmin
             + 'static,
@@ -167,6 +171,7 @@ impl Bench {
             registry: Arc::<S>::clone(store),
             workspaces: Arc::<S>::clone(store),
             identities: Arc::<S>::clone(store),
+            policies: Arc::<S>::clone(store),
             packages: Arc::<S>::clone(store),
             shares: Arc::<S>::clone(store),
             clock,

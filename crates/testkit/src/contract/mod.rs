@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod lists;
 pub mod packages;
 pub mod parents;
+pub mod policy_sets;
 pub mod pool;
 pub mod registry;
 pub mod removal;
@@ -115,6 +116,10 @@ macro_rules! contract {
                 a_removed_grant_ends_its_credentials_when_told,
                 what_is_revoked_twice_was_ended_once,
                 an_unknown_thing_cannot_be_revoked;
+            policy_sets:
+                what_is_applied_is_there_whole_and_ends_what_it_takes_away,
+                what_cannot_be_applied_changes_nothing,
+                things_are_put_into_a_set_and_out_of_it;
             usage:
                 a_request_is_counted_as_soon_as_it_is_asked_for,
                 requests_are_filtered_by_token_and_origin,

@@ -5,6 +5,7 @@ mod files;
 mod identity;
 mod ledger;
 mod parents;
+mod policy;
 mod pool;
 mod registry;
 mod removal;
@@ -77,6 +78,7 @@ struct World {
     shelf: workspaces::Shelf,
     shared: shares::Shared,
     trust: identity::Trust,
+    policy: policy::Sets,
     /// Rises with every change a snapshot may show.
     version: u64,
     snapshots: HashMap<AccountId, (u64, Arc<Snapshot>)>,

@@ -11,6 +11,7 @@ use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, Storag
 use valetkey_core::lease::{LeaseRecord, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::NewDataset;
+use valetkey_core::nouns::policy_set::{Owns, State};
 use valetkey_core::nouns::registry::{
     CallerFilter, Catalog, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter,
     TokenRecord, Verified,
@@ -264,6 +265,10 @@ impl Catalog for Memory {
         let mut grants: Vec<Grant> = world.grants.iter().filter(|grant| grant.account == account).cloned().collect();
         grants.sort_by(|one, two| one.name.cmp(&two.name));
         Ok(grants)
+    }
+
+    async fn policy_state(&self, owner: &Name, owns: &Owns) -> Result<State, Error> {
+        Ok(self.world().policy_state(owner, owns))
     }
 
     async fn plan(&self, what: &Thing) -> Result<Plan, Error> {

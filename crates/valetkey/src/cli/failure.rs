@@ -94,7 +94,7 @@ impl Exit {
             Self::Unreachable => {
                 "the server (or the storage behind it) could not be reached, timed out, or its certificate is not trusted"
             }
-            Self::Diverged => "the ledger is not the one whose head was expected",
+            Self::Diverged => "the ledger is not the one whose head was expected, or a test of a policy does not hold",
         }
     }
 

@@ -34,6 +34,7 @@ mod named;
 pub(crate) mod output;
 mod parent_key;
 mod place;
+mod policy;
 mod private;
 mod reach;
 pub(crate) mod remove;
@@ -145,6 +146,8 @@ enum Command {
     Whoami,
     /// Say why an action is allowed or not, naming the grant
     Explain(explain::Args),
+    /// Manage accounts, callers, grants and datasets as reviewed files with tests
+    Policy(Box<policy::Args>),
     /// List who can do something to an object or a directory, with the grant that lets them
     WhoCan(reach::WhoCan),
     /// List all that a caller can reach, with the grants that let it
@@ -285,6 +288,7 @@ fn execute(command: Command, connection: &Connection, out: &Out) -> Result<ExitC
             let run = doctor::run(*args, client, out);
             runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(run).map(ExitCode::from)
         }
+        Command::Policy(args) if !args.asks() => args.alone(out).map(ExitCode::from),
         Command::Configure(args) if !args.asks() => args.remove(out).map(|()| ExitCode::SUCCESS),
         Command::Configure(args) => {
             let client = connected(connection, out)?;
@@ -347,6 +351,7 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         Command::Ls => me::ls(client, out).await?,
         Command::Whoami => me::whoami(client, out).await?,
         Command::Explain(args) => return explain::run(args, client, out).await,
+        Command::Policy(args) => return policy::run(*args, client, out).await,
         Command::WhoCan(args) => reach::who_can(args, client, out).await?,
         Command::Access(args) => reach::access(args, client, out).await?,
         Command::Token(args) => token::run(args, client, out).await?,

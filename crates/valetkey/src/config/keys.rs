@@ -317,6 +317,7 @@ pub(crate) const OTHERS: &[&str] = &[
     "oauth",
     "openapi.json",
     "readyz",
+    "schema",
     "sts",
     "user",
     "v0",

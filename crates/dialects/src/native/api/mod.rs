@@ -13,6 +13,7 @@ pub mod identity;
 pub mod incidents;
 pub mod operations;
 pub mod parent_keys;
+pub mod policy;
 pub mod profiles;
 pub mod revocations;
 pub mod scopes;

@@ -122,6 +122,10 @@ operations! {
     CHANGE_TRUST_RULE = PATCH "/api/v1/identity-providers/{provider}/rules/{rule}";
     REMOVE_TRUST_RULE = DELETE "/api/v1/identity-providers/{provider}/rules/{rule}";
     END_SESSIONS = POST "/api/v1/identity-providers/{provider}/revocations";
+    GET_POLICY = GET "/api/v1/policy";
+    PLAN_POLICY = POST "/api/v1/policy/plan";
+    APPLY_POLICY = POST "/api/v1/policy/apply";
+    OWN_POLICY = POST "/api/v1/policy/owners";
     END_CHILD = POST "/api/v1/parent-keys/{key}/revocations";
 }
 

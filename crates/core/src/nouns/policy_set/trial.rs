@@ -1,0 +1,301 @@
+//! Tests of a policy: what callers can do and what not, asked of the rules that decide.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::ask::{Ask, Asked, GrantRef, Target, Wanted};
+use crate::caller::{Caller, CallerRecord};
+use crate::grant::{Grant, Grantee};
+use crate::id::{AccountId, TokenId};
+use crate::name::Name;
+use crate::nouns::policy_set::state::State;
+use crate::nouns::reach::{Extent, Keys, Place, Question};
+use crate::nouns::removal::Thing;
+use crate::policy;
+use crate::scope::{Action, Actions, Path, Paths};
+use crate::snapshot::Snapshot;
+use crate::storage::{Shape, Storage};
+use crate::time::Lifetime;
+
+/// Something that someone can or cannot do.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// What.
+    pub action: Action,
+    /// Where.
+    pub place: Place,
+    /// As it was written.
+    pub text: Box<str>,
+}
+
+/// A caller, by its account's name and its own.
+pub type Who = (Name, Name);
+
+/// What a test expects.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// One caller can do all of the former, and nothing of the latter.
+    As {
+        /// Who.
+        who: Who,
+        /// All of each.
+        can: Vec<Wish>,
+        /// Nothing of any.
+        cannot: Vec<Wish>,
+    },
+    /// Nobody can do any of it but these.
+    Nobody {
+        /// Who may.
+        except: Vec<Who>,
+        /// What.
+        can: Vec<Wish>,
+    },
+    /// What a caller is given.
+    Vend {
+        /// Who.
+        who: Who,
+        /// Of which grant.
+        grant: Name,
+        /// For how long.
+        lifetime: Lifetime,
+        /// How long it lives.
+        lives: Option<Lifetime>,
+        /// What it opens.
+        paths: Option<Paths>,
+    },
+}
+
+/// A test.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// Where it is written.
+    pub source: Box<str>,
+    /// When it is asked.
+    pub at: Timestamp,
+    /// What it expects.
+    pub expected: Expected,
+}
+
+/// What a test found to be otherwise.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failed {
+    /// The test.
+    pub source: Box<str>,
+    /// What is otherwise, and by which grant.
+    pub said: String,
+}
+
+struct Court<'a> {
+    state: &'a State,
+    storages: &'a [Arc<Storage>],
+    snapshots: BTreeMap<AccountId, Arc<Snapshot>>,
+}
+
+/// Runs tests against a state; nothing where all hold.
+pub fn run(state: &State, storages: &[Arc<Storage>], trials: &[Trial]) -> Vec<Failed> {
+    let mut court = Court { state, storages, snapshots: BTreeMap::new() };
+    let mut failed = Vec::new();
+    for Trial { source, at, expected } in trials {
+        let found = match expected {
+            Expected::As { who, can, cannot } => court.one(who, can, cannot, *at),
+            Expected::Nobody { except, can } => court.nobody(except, can, *at),
+            Expected::Vend { who, grant, lifetime, lives, paths } => {
+                court.vend(who, grant, *lifetime, *lives, paths.as_ref(), *at)
+            }
+        };
+        failed.extend(found.into_iter().map(|said| Failed { source: source.clone(), said }));
+    }
+    failed
+}
+
+impl Court<'_> {
+    fn snapshot(&mut self, account: AccountId) -> Option<Arc<Snapshot>> {
+        if let Some(known) = self.snapshots.get(&account) {
+            return Some(Arc::clone(known));
+        }
+        let own = self.state.accounts.get(&account)?.clone();
+        let grants = self.state.grants.values().filter(|grant| grant.account == account).cloned();
+        let snapshot = Arc::new(Snapshot::new(own, self.storages.iter().cloned(), grants, Timestamp::UNIX_EPOCH));
+        self.snapshots.insert(account, Arc::clone(&snapshot));
+        Some(snapshot)
+    }
+
+    fn caller(&self, (account, name): &Who) -> Result<Caller, String> {
+        let of = self.state.account_named(account).map(|account| account.id);
+        let known = self.state.callers.values().find(|known| Some(known.account) == of && known.name == *name);
+        let Some(CallerRecord { id, account: of, name, role, standing }) = known.cloned() else {
+            return Err(format!("there is no caller `{account}/{name}`"));
+        };
+        standing.served().map_err(|error| format!("`{account}/{name}`: {error}"))?;
+        let token = TokenId::from_bytes([0; 16]);
+        Ok(Caller { id, account: of, name, role, token, token_until: None, held: None, as_of: 0 })
+    }
+
+    /// A grant, and where it is written.
+    fn told(&self, grant: &Grant) -> String {
+        match self.state.managed.get(&Thing::Grant(grant.id)).filter(|known| !known.source.is_empty()) {
+            Some(known) => format!("the grant `{}` ({})", grant.name, known.source),
+            None => format!("the grant `{}`", grant.name),
+        }
+    }
+
+    fn one(&mut self, who: &Who, can: &[Wish], cannot: &[Wish], at: Timestamp) -> Vec<String> {
+        let caller = match self.caller(who) {
+            Ok(caller) => caller,
+            Err(said) => return vec![said],
+        };
+        let Some(snapshot) = self.snapshot(caller.account) else { return vec!["its account is not here".to_owned()] };
+        let name = format!("{}/{}", who.0, who.1);
+        let mut failed = Vec::new();
+        for wish in can {
+            match (self.open(&snapshot, &caller, wish, at), refusal(&snapshot, &caller, wish, at)) {
+                (open, None) if open.contains_all(&wish.place.keys()) => {}
+                (open, _) if open.contains_all(&wish.place.keys()) && wish.place.key().is_none() => {}
+                (_, said) => {
+                    let why = said.map(|said| format!(": {said}")).unwrap_or_default();
+                    failed.push(format!("{name} cannot {}{why}", wish.text));
+                }
+            }
+        }
+        for wish in cannot {
+            let question = Question {
+                actions: Some(Actions::of(&[wish.action])),
+                place: Some(&wish.place),
+                caller: Some(caller.id),
+                at,
+            };
+            let found = question.answers(&snapshot, None);
+            let found = found.iter().find(|(grant, _)| grant.origin.share().is_none());
+            let decided = wish.place.key().is_some() && refusal(&snapshot, &caller, wish, at).is_none();
+            match found {
+                Some((grant, _)) => failed.push(format!("{name} can {}, by {}", wish.text, self.told(grant))),
+                None if decided => failed.push(format!("{name} can {}", wish.text)),
+                None => {}
+            }
+        }
+        failed
+    }
+
+    /// The keys that a caller's grants open together for an action.
+    #[expect(clippy::unused_self, reason = "beside what asks it")]
+    fn open(&self, snapshot: &Snapshot, caller: &Caller, wish: &Wish, at: Timestamp) -> Keys {
+        let question = Question {
+            actions: Some(Actions::of(&[wish.action])),
+            place: Some(&wish.place),
+            caller: Some(caller.id),
+            at,
+        };
+        let found = question.answers(snapshot, None);
+        found
+            .iter()
+            .filter(|(grant, _)| grant.origin.share().is_none())
+            .fold(Keys::NONE, |keys, (grant, _)| keys.union(&Keys::of(grant.scope.paths())))
+    }
+
+    fn nobody(&mut self, except: &[Who], can: &[Wish], at: Timestamp) -> Vec<String> {
+        let mut failed = Vec::new();
+        let excepted: Vec<_> = except.iter().filter_map(|who| self.caller(who).ok()).map(|caller| caller.id).collect();
+        let accounts: Vec<AccountId> = self.state.accounts.keys().copied().collect();
+        for account in accounts {
+            let Some(snapshot) = self.snapshot(account) else { continue };
+            for wish in can {
+                let question =
+                    Question { actions: Some(Actions::of(&[wish.action])), place: Some(&wish.place), caller: None, at };
+                for (grant, extent) in question.answers(&snapshot, None) {
+                    let who = match grant.to {
+                        Grantee::Caller(id) => self.state.callers.get(&id).filter(|_| !excepted.contains(&id)),
+                        Grantee::Everyone => self
+                            .state
+                            .callers
+                            .values()
+                            .find(|known| known.account == account && !excepted.contains(&known.id)),
+                    };
+                    let Some(who) = who.filter(|known| known.standing.served().is_ok()) else { continue };
+                    let part = match extent {
+                        Extent::All => "",
+                        Extent::Part => " (a part of it)",
+                    };
+                    let account = &snapshot.account().name;
+                    failed.push(format!("{account}/{} can {}{part}, by {}", who.name, wish.text, self.told(&grant)));
+                }
+            }
+        }
+        failed
+    }
+
+    fn vend(
+        &mut self,
+        who: &Who,
+        grant: &Name,
+        lifetime: Lifetime,
+        lives: Option<Lifetime>,
+        paths: Option<&Paths>,
+        at: Timestamp,
+    ) -> Vec<String> {
+        let caller = match self.caller(who) {
+            Ok(caller) => caller,
+            Err(said) => return vec![said],
+        };
+        let Some(snapshot) = self.snapshot(caller.account) else { return vec!["its account is not here".to_owned()] };
+        let target = Target::Grant { grant: GrantRef::Name(grant.clone()), paths: None };
+        let ask = Ask {
+            dialect: "test",
+            target,
+            wanted: Wanted::at_most(Actions::from_bits(all_bits()).unwrap_or(Actions::READ)),
+            lifetime: Asked::For(lifetime),
+            carries: Shape::ALL,
+        };
+        // Credentials end at whole seconds: from within one, what is given would be shorter than it is asked for.
+        let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
+        let permit = match policy::decide(&snapshot, &caller, &ask, at) {
+            Ok(permit) => permit,
+            Err(error) => return vec![format!("{}/{} is not given `{grant}`: {error}", who.0, who.1)],
+        };
+        let mut failed = Vec::new();
+        let given = Lifetime::between(at, permit.until());
+        if let Some(lives) = lives.filter(|lives| given != Some(*lives)) {
+            let given = given.map(|given| given.to_string()).unwrap_or_default();
+            failed.push(format!("what {}/{} is given of `{grant}` lives {given}, not {lives}", who.0, who.1));
+        }
+        if let Some(paths) = paths.filter(|paths| **paths != *permit.scope().paths()) {
+            let (opens, wanted) = (written(permit.scope().paths()), written(paths));
+            failed.push(format!("what {}/{} is given of `{grant}` opens {opens}, not {wanted}", who.0, who.1));
+        }
+        failed
+    }
+}
+
+/// Paths as a test writes them.
+fn written(paths: &Paths) -> String {
+    let one = |path: Path| {
+        let text = String::from_utf8_lossy(path.bytes()).into_owned();
+        match path {
+            Path::Directory(_) => format!("`{text}/`"),
+            Path::Object(_) => format!("`{text}`"),
+            Path::Prefix(_) => format!("`{text}*`"),
+        }
+    };
+    match paths {
+        Paths::Whole => "the whole bucket".to_owned(),
+        Paths::Only(set) => set.iter().map(one).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// Every action.
+fn all_bits() -> u16 {
+    Actions::of(&Action::ALL).bits()
+}
+
+/// Why policy refuses an ask for it; nothing if it does not.
+fn refusal(snapshot: &Snapshot, caller: &Caller, wish: &Wish, at: Timestamp) -> Option<String> {
+    let ask = Ask {
+        dialect: "test",
+        target: Target::Place { bucket: wish.place.bucket().clone(), paths: wish.place.paths() },
+        wanted: Wanted::all_of(Actions::of(&[wish.action])),
+        lifetime: Asked::Usual(Lifetime::secs(3600)),
+        carries: Shape::ALL,
+    };
+    policy::decide(snapshot, caller, &ask, at).err().map(|error| error.to_string())
+}

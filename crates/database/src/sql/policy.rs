@@ -1,0 +1,145 @@
+//! The tables of policy sets: what may own what, and whose each thing is.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use valetkey_core::Error;
+use valetkey_core::error::Noun;
+use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId};
+use valetkey_core::name::Name;
+use valetkey_core::nouns::policy_set::{Application, Managed, Owns, State};
+use valetkey_core::nouns::removal::Thing;
+
+use crate::sql::db::{Db, query, query_as};
+use crate::sql::{callers, failed, registry, rows};
+
+/// A thing as the table names it; nothing for what files cannot own.
+fn key(thing: &Thing) -> Option<(&'static str, [u8; 16])> {
+    Some(match thing {
+        Thing::Account(id) => ("account", id.to_bytes()),
+        Thing::Caller(id) => ("caller", id.to_bytes()),
+        Thing::Grant(id) => ("grant", id.to_bytes()),
+        Thing::Dataset(id) => ("dataset", id.to_bytes()),
+        Thing::Token(_)
+        | Thing::ParentKey(_)
+        | Thing::Storage(_)
+        | Thing::Bucket(_)
+        | Thing::Workspace(_)
+        | Thing::Project(_)
+        | Thing::Share(_)
+        | Thing::Table(_)
+        | Thing::Recipient { .. }
+        | Thing::Packages(_)
+        | Thing::IdentityProvider(_)
+        | Thing::TrustRule(_) => return None,
+    })
+}
+
+fn thing(kind: &str, id: &[u8]) -> Result<Thing, Error> {
+    let id = rows::id(id)?;
+    match kind {
+        "account" => Ok(Thing::Account(AccountId::from_bytes(id))),
+        "caller" => Ok(Thing::Caller(CallerId::from_bytes(id))),
+        "grant" => Ok(Thing::Grant(GrantId::from_bytes(id))),
+        "dataset" => Ok(Thing::Dataset(DatasetId::from_bytes(id))),
+        _ => Err(rows::damaged("a kind of thing")),
+    }
+}
+
+type ManagedRow = (String, Vec<u8>, String, String, String);
+
+async fn managed(db: &mut Db) -> Result<BTreeMap<Thing, Managed>, Error> {
+    let found: Vec<ManagedRow> =
+        query_as("SELECT kind, id, owner, source, applied FROM managed").fetch_all(db).await.map_err(failed)?;
+    let mut all = BTreeMap::new();
+    for (kind, id, owner, source, applied) in found {
+        let (source, applied) = (source.into(), applied.into());
+        all.insert(thing(&kind, &id)?, Managed { owner: Name::parse(&owner)?, source, applied });
+    }
+    Ok(all)
+}
+
+async fn sets(db: &mut Db) -> Result<BTreeMap<Name, Owns>, Error> {
+    let found: Vec<(String, String)> =
+        query_as("SELECT name, owns FROM policy_sets").fetch_all(db).await.map_err(failed)?;
+    let mut all = BTreeMap::new();
+    for (name, owns) in found {
+        all.insert(Name::parse(&name)?, Owns::of_text(&owns).ok_or_else(|| rows::damaged("what a set owns"))?);
+    }
+    Ok(all)
+}
+
+/// What there is of the accounts that a set may own, or owns.
+pub(crate) async fn state(db: &mut Db, owner: &Name, owns: &Owns) -> Result<State, Error> {
+    let managed = managed(&mut *db).await?;
+    let mut state = State { sets: sets(&mut *db).await?, ..State::default() };
+    for account in registry::accounts(&mut *db).await? {
+        let own = managed.get(&Thing::Account(account.id)).is_some_and(|known| known.owner == *owner);
+        if !own && !owns.account(account.name.as_str()) {
+            continue;
+        }
+        state.callers.extend(callers::callers(&mut *db, account.id).await?.into_iter().map(|one| (one.id, one)));
+        state.grants.extend(registry::grants(&mut *db, account.id).await?.into_iter().map(|one| (one.id, one)));
+        state.accounts.insert(account.id, account);
+    }
+    state.datasets.extend(registry::datasets(db).await?.into_iter().map(|one| (one.id, one)));
+    // What belongs to others is not this set's matter, but for what it could take for its own.
+    state.managed = managed;
+    let mine = |thing: &Thing, known: &Managed| known.owner == *owner || state.address(thing).is_some();
+    let kept = state.managed.iter().filter(|(thing, known)| mine(thing, known));
+    state.managed = kept.map(|(thing, known)| (thing.clone(), known.clone())).collect();
+    Ok(state)
+}
+
+/// Puts a thing into a set, or out of any.
+pub(crate) async fn own(db: &mut Db, thing: &Thing, owner: Option<&Managed>) -> Result<(), Error> {
+    let Some((kind, id)) = key(thing) else { return Err(Error::internal("files do not own that")) };
+    query("DELETE FROM managed WHERE kind = ? AND id = ?")
+        .bind(kind)
+        .bind(id)
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
+    let Some(Managed { owner, source, applied }) = owner else { return Ok(()) };
+    query("INSERT INTO managed (kind, id, owner, source, applied) VALUES (?, ?, ?, ?, ?)")
+        .bind(kind)
+        .bind(id)
+        .bind(owner.as_str().to_owned())
+        .bind(source.to_string())
+        .bind(applied.to_string())
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Notes what a set owns from now on.
+pub(crate) async fn keep(db: &mut Db, what: &Application, now: Timestamp) -> Result<(), Error> {
+    let owner = what.owner.as_str().to_owned();
+    query("DELETE FROM managed WHERE owner = ?").bind(owner.clone()).execute(&mut *db).await.map_err(failed)?;
+    for (thing, known) in what.managed.iter().filter(|(_, known)| known.owner == what.owner) {
+        own(&mut *db, thing, Some(known)).await?;
+    }
+    query("DELETE FROM policy_sets WHERE name = ?").bind(owner.clone()).execute(&mut *db).await.map_err(failed)?;
+    query("INSERT INTO policy_sets (name, owns, about, applied_ms) VALUES (?, ?, ?, ?)")
+        .bind(owner)
+        .bind(what.owns.to_text())
+        .bind(what.about.clone())
+        .bind(now.as_millisecond())
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Whether a thing that files may own is there.
+pub(crate) async fn check(db: &mut Db, thing: &Thing) -> Result<(), Error> {
+    let there = match thing {
+        Thing::Account(id) => registry::account(db, *id).await?.is_some(),
+        Thing::Caller(id) => callers::caller(db, *id).await?.is_some(),
+        Thing::Grant(id) => registry::grant_account(db, *id).await?.is_some(),
+        Thing::Dataset(id) => registry::datasets(db).await?.iter().any(|known| known.id == *id),
+        _ => false,
+    };
+    if there { Ok(()) } else { Err(Error::not_found(Noun::Policy)) }
+}

@@ -1,0 +1,279 @@
+//! Policy files as one document: what the command line makes of files, and what the server takes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::given::given;
+use super::scopes::Access;
+
+/// The version of documents that this server takes.
+pub const VERSION: &str = "valetkey/v1";
+
+/// The most bytes of a document: 10,000 grants are about three million.
+pub const MOST_BYTES: usize = 16 * 1024 * 1024;
+
+/// A policy: what a set owns.
+#[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyDocument {
+    /// `valetkey/v1`.
+    pub version: String,
+    /// The set's name.
+    pub owner: String,
+    /// What the set may make, change and remove; everything else is not its matter.
+    pub owns: PolicyOwns,
+    /// Whether what is not in the files any more is removed; `true` if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub prune: Option<bool>,
+    /// Accounts, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accounts: BTreeMap<String, PolicyAccount>,
+    /// Datasets, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub datasets: BTreeMap<String, PolicyDataset>,
+    /// What must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<PolicyTest>,
+}
+
+/// What a set may own: names, with `*` at the end for any that begin so.
+#[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyOwns {
+    /// Accounts, with their callers and grants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<String>,
+    /// Datasets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub datasets: Vec<String>,
+}
+
+/// An account.
+#[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyAccount {
+    /// The name it had before.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+    /// What a credential costs it; 0 if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub credits_per_vend: Option<u32>,
+    /// Its callers, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub callers: BTreeMap<String, PolicyCaller>,
+    /// Its grants, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub grants: BTreeMap<String, PolicyGrant>,
+}
+
+/// A caller.
+#[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyCaller {
+    /// The name it had before.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+    /// `member` (if not given), `admin` or `operator`.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+}
+
+/// A grant.
+#[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyGrant {
+    /// The name it had before.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+    /// The caller it is for, as `caller:NAME`. Either this or `everyone`.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub to: Option<Vec<String>>,
+    /// `true`: for every caller of the account.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub everyone: Option<bool>,
+    /// The dataset it opens; whole, or the paths given inside it.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
+    /// The bucket; the dataset's if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    /// Directories, without their last slash.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub directories: Option<Vec<String>>,
+    /// Exactly these keys.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub objects: Option<Vec<String>>,
+    /// Anything that starts with one of these.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub raw_prefixes: Option<Vec<String>>,
+    /// `true` to mean the whole bucket.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub whole_bucket: Option<bool>,
+    /// `read` (if neither this nor `actions` is given), `write` or `read-write`.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+    /// Actions by name.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub actions: Option<Vec<String>>,
+    /// No credential of it lives longer (`12h`); what the storage allows if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub max_ttl: Option<String>,
+    /// It opens nothing before.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// It opens nothing from then on.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+/// A dataset. The objects that explain it and show some of it are no matter of files, and stay.
+#[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyDataset {
+    /// The name it had before.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+    /// The group it is listed under.
+    pub topic: String,
+    /// Its bucket.
+    pub bucket: String,
+    /// Its directory, without the last slash.
+    pub directory: String,
+    /// A sentence for people; empty if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The files' format; `parquet` if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// How often it is renewed; `daily` if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub frequency: Option<String>,
+    /// The version of its layout; `1` if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Whether another takes its place.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub deprecated: Option<bool>,
+    /// Which of its files is the newest: `time` (if not given) or `key`.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub newest: Option<String>,
+}
+
+/// A test: `as` with `can` and `cannot`; `nobody` with `can`; or `vend` with `expect`.
+#[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyTest {
+    /// The caller, as `account/name`.
+    #[serde(default, rename = "as", deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// `true`: over all callers of all accounts.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub nobody: Option<bool>,
+    /// Callers of whom that is not said.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub except: Option<Vec<String>>,
+    /// When it is asked; now if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Each is `read`, `write`, `delete`, `list` or an action, and a place: `read s3://bucket/key`. With a slash at its end a place is all
+    /// that is below it.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub can: Option<Vec<String>>,
+    /// The same: nothing of any.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub cannot: Option<Vec<String>>,
+    /// A credential that is asked for.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub vend: Option<PolicyVend>,
+    /// What it is.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub expect: Option<PolicyExpect>,
+}
+
+/// A credential that is asked for.
+#[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyVend {
+    /// The caller, as `account/name`.
+    #[serde(rename = "as")]
+    pub who: String,
+    /// The grant.
+    pub grant: String,
+    /// For how long; an hour if not given.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<String>,
+}
+
+/// What a credential is.
+#[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyExpect {
+    /// How long it lives.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<String>,
+    /// What it opens: exactly these; with a slash at its end one is a directory.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub paths: Option<Vec<String>>,
+}
+
+/// A document, and where each of its things is said.
+#[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyPlanRequest {
+    /// The document.
+    pub document: PolicyDocument,
+    /// File and line of each thing (`grant/acme/daily`) and each test (`test/0`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, String>,
+}
+
+/// A document to be applied.
+#[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyApplyRequest {
+    /// The document.
+    pub document: PolicyDocument,
+    /// File and line of each thing and each test.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, String>,
+    /// The revision of the plan that this was read from.
+    pub revision: String,
+    /// How many things may be removed; 0 if not given.
+    #[serde(default)]
+    pub confirm_deletes: u32,
+    /// What the ledger says of it: a commit, a reason.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Things to be put into a set, as they are, or out of any.
+#[derive(Clone, Default, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyOwnerRequest {
+    /// The set; `null` for none.
+    pub owner: Option<String>,
+    /// Things (`account/acme`, `grant/acme/daily`), or with `/*` after an account's all that is in it.
+    pub things: Vec<String>,
+}
+
+/// Reads a length of time: `90s`, `15m`, `12h`, `7d`.
+pub fn seconds(text: &str) -> Option<u32> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    number.parse::<u32>().ok().filter(|_| plain)?.checked_mul(unit).filter(|secs| *secs > 0)
+}
+
+/// Writes one in its largest unit.
+pub fn written(secs: u32) -> String {
+    let unit = [(86_400, "d"), (3_600, "h"), (60, "m")].into_iter().find(|(unit, _)| secs.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{secs}s"), |(unit, word)| format!("{}{word}", secs / unit))
+}

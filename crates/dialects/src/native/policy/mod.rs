@@ -1,0 +1,400 @@
+//! Policy files: `POST /api/v1/policy/plan` and `/apply`, `GET /api/v1/policy`, `POST /api/v1/policy/owners`.
+
+mod plan;
+mod read;
+mod write;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+use valetkey_core::caller::Caller;
+use valetkey_core::error::Noun;
+use valetkey_core::id::StorageId;
+use valetkey_core::name::{BucketName, Name, shortened};
+use valetkey_core::nouns::policy_set::{Application, Changes, Managed, Owns, Problem, State, Wanted, run, settle};
+use valetkey_core::nouns::removal::Thing;
+use valetkey_core::nouns::storage_admin::StorageAdmin;
+use valetkey_core::scope::{Path, Scope};
+use valetkey_core::storage::{Storage, StorageKind};
+use valetkey_core::time::{Lifetime, random_10};
+use valetkey_core::{Error, Kind};
+
+use super::api::policy::{PolicyApplyRequest, PolicyDocument, PolicyOwnerRequest, PolicyPlanRequest};
+use super::error::Problem as Refusal;
+use super::state::Native;
+use super::{authz, wire};
+use crate::edge::{Authority, Call, Reply, json};
+
+use self::plan::{Planned, PolicyPlan};
+use self::read::Ground;
+use self::write::Longest;
+
+/// The most problems that one answer names.
+const NAMED: usize = 20;
+
+struct Known<'a> {
+    storages: HashMap<BucketName, Storage>,
+    datasets: HashMap<Name, (BucketName, Path)>,
+    admin: &'a dyn StorageAdmin,
+}
+
+impl Ground for Known<'_> {
+    fn storage(&self, bucket: &BucketName) -> Result<Storage, Error> {
+        let known = self.storages.get(bucket).cloned();
+        known.ok_or_else(|| Error::new(Kind::Invalid, format!("there is no bucket `{bucket}`")).at("bucket"))
+    }
+
+    fn can_express(&self, storage: &Storage, scope: &Scope) -> Result<(), Error> {
+        self.admin.can_express(storage, scope)
+    }
+
+    fn dataset(&self, name: &Name) -> Option<(BucketName, Path)> {
+        self.datasets.get(name).cloned()
+    }
+}
+
+fn refused(problems: &[Problem]) -> Error {
+    let named = problems
+        .iter()
+        .take(NAMED)
+        .map(|Problem { source, said }| if source.is_empty() { said.clone() } else { format!("{source}: {said}") });
+    let mut said = named.collect::<Vec<_>>().join("; ");
+    if problems.len() > NAMED {
+        said = format!("{said}; and {} more", problems.len() - NAMED);
+    }
+    Error::new(Kind::Invalid, said).at("document")
+}
+
+/// Whether a caller may send a large document: only who could apply it.
+pub(super) async fn decide(call: Call) -> Result<(), Error> {
+    operator(&call.caller)
+}
+
+fn operator(caller: &Caller) -> Result<(), Error> {
+    authz::operator(caller)
+}
+
+impl Native {
+    async fn planned(
+        &self,
+        call: &Call,
+        document: &PolicyDocument,
+        sources: &BTreeMap<String, String>,
+    ) -> Result<Planned, Error> {
+        let registry = &self.shared.registry;
+        let storages: Vec<Arc<Storage>> = registry.storages().await?.into_iter().map(Arc::new).collect();
+        let of = |id| storages.iter().find(|storage| storage.id == id).map(|storage| (**storage).clone());
+        let buckets = registry.buckets().await?.into_iter().filter_map(|(bucket, id)| Some((bucket, of(id)?)));
+        let datasets = registry.datasets().await?;
+        let datasets = datasets.iter().map(|one| (one.name.clone(), (one.bucket.clone(), one.path.clone())));
+        let ground = Known { storages: buckets.collect(), datasets: datasets.collect(), admin: &*self.stores };
+        let read = read::read(document, sources, &ground, call.now);
+        let (wanted, trials) = read.map_err(|problems| refused(&problems))?;
+        let before = registry.policy_state(&wanted.owner, &wanted.owns).await?;
+        let mut mint = || AccountIdBytes::mint(self, call);
+        let after = settle(&before, &wanted, &mut mint).map_err(|problems| refused(&problems))?;
+        let longest = storages.iter().map(|storage| (storage.id, storage.max_lifetime)).collect();
+        Ok(Planned { before, after, wanted, trials, storages, longest })
+    }
+}
+
+/// Ids are made like those of everything else.
+struct AccountIdBytes;
+
+impl AccountIdBytes {
+    fn mint(native: &Native, call: &Call) -> [u8; 16] {
+        valetkey_core::id::AccountId::new(call.now, random_10(&*native.shared.entropy)).to_bytes()
+    }
+}
+
+/// Where every bucket is and can all be expressed: for a look at files without a server.
+struct Anywhere;
+
+impl Ground for Anywhere {
+    fn storage(&self, _: &BucketName) -> Result<Storage, Error> {
+        Ok(Storage {
+            id: StorageId::from_bytes([0; 16]),
+            name: Name::parse("anywhere")?,
+            kind: StorageKind::Embedded,
+            endpoint: "".into(),
+            internal_endpoint: None,
+            region: "".into(),
+            min_lifetime: Lifetime::secs(1),
+            max_lifetime: Lifetime::MAX,
+            external: None,
+        })
+    }
+
+    fn can_express(&self, _: &Storage, _: &Scope) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn dataset(&self, _: &Name) -> Option<(BucketName, Path)> {
+        None
+    }
+}
+
+/// The document, where a grant of a dataset that it does not say itself is one of the place that the grant names: without a server
+/// nobody knows the dataset's.
+fn without_foreign_datasets(document: &PolicyDocument) -> PolicyDocument {
+    let mut own = document.clone();
+    for grant in own.accounts.values_mut().flat_map(|account| account.grants.values_mut()) {
+        let placed = grant.bucket.is_some()
+            && (grant.directories.is_some() || grant.objects.is_some() || grant.raw_prefixes.is_some());
+        if placed && grant.dataset.as_ref().is_some_and(|name| !document.datasets.contains_key(name)) {
+            grant.dataset = None;
+        }
+    }
+    own
+}
+
+/// Where something is said, and what is wrong with it.
+type Said = (String, String);
+
+/// Checks a document without a server, and runs its tests against it alone. Answers with the tests that do not hold.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn offline_policy(
+    document: &PolicyDocument,
+    sources: &BTreeMap<String, String>,
+    now: Timestamp,
+) -> Result<Vec<Said>, Vec<Said>> {
+    let told = |problems: Vec<Problem>| -> Vec<Said> {
+        problems.into_iter().map(|one| (String::from(one.source), one.said)).collect()
+    };
+    let document = without_foreign_datasets(document);
+    let (wanted, trials) = read::read(&document, sources, &Anywhere, now).map_err(told)?;
+    let mut next = 0u64;
+    let mut mint = || {
+        next += 1;
+        let mut id = [0; 16];
+        id[8..].copy_from_slice(&next.to_be_bytes());
+        id
+    };
+    let state = settle(&State::default(), &wanted, &mut mint).map_err(told)?;
+    let bucket = BucketName::parse("anywhere").map_err(|error| vec![(String::new(), error.to_string())])?;
+    let storage = Anywhere.storage(&bucket).map_err(|error| vec![(String::new(), error.to_string())])?;
+    let failed = run(&state, &[Arc::new(storage)], &trials);
+    Ok(failed.into_iter().map(|one| (String::from(one.source), one.said)).collect())
+}
+
+/// Says what applying a document would change: things, access, leases, and whether its tests hold. For operators.
+#[utoipa::path(post, operation_id = "plan_policy", path = "/api/v1/policy/plan", tag = "policy", request_body = PolicyPlanRequest, responses(
+    (status = 200, description = "The plan", body = PolicyPlan),
+    (status = "4XX", description = "A refusal", body = Refusal<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn plan(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let PolicyPlanRequest { document, sources } = json(&call.body)?;
+    let planned = native.planned(&call, &document, &sources).await?;
+    Reply::json(&native.told(&planned, call.now).await?)
+}
+
+/// What was applied.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PolicyApplied {
+    /// The set.
+    owner: String,
+    /// The revision from now on.
+    revision: String,
+    /// How many things were made.
+    created: usize,
+    /// How many were changed.
+    changed: usize,
+    /// How many were removed.
+    removed: usize,
+    /// How many live leases ended.
+    leases_ended: u64,
+}
+
+/// Applies a document, all of it or nothing, if nothing has changed since it was planned. For operators.
+#[utoipa::path(post, operation_id = "apply_policy", path = "/api/v1/policy/apply", tag = "policy", request_body = PolicyApplyRequest, responses(
+    (status = 200, description = "It is applied", body = PolicyApplied),
+    (status = "4XX", description = "A refusal", body = Refusal<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn apply(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let PolicyApplyRequest { document, sources, revision, confirm_deletes, message } = json(&call.body)?;
+    let message = wire::words(message.unwrap_or_default(), "message", 500)?;
+    let planned = native.planned(&call, &document, &sources).await?;
+    if planned.before.revision() != revision {
+        return Err(valetkey_core::nouns::policy_set::moved());
+    }
+    if let Some(failed) = planned.failed().first() {
+        let said = format!("a test does not hold: {}: {}", failed.source, failed.said);
+        return Err(Error::new(Kind::Invalid, said).at("tests"));
+    }
+    let Planned { before, mut after, wanted, trials: _, storages: _, longest } = planned;
+    let changes = Changes::between(&before, &after);
+    let going = changes.removals.len();
+    if going > usize::try_from(confirm_deletes).unwrap_or(usize::MAX) {
+        let said = format!("{going} things would be removed, and {confirm_deletes} are confirmed");
+        return Err(Error::new(Kind::Invalid, said).at("confirm_deletes"));
+    }
+    let own: Vec<Thing> =
+        after.managed.iter().filter(|(_, known)| known.owner == wanted.owner).map(|(one, _)| one.clone()).collect();
+    for one in own {
+        let applied = write::thing(&after, &one, &longest)?.map(|value| value.to_string()).unwrap_or_default();
+        if let Some(known) = after.managed.get_mut(&one) {
+            *known = Managed { applied: applied.into(), ..known.clone() };
+        }
+    }
+    let counts = (
+        changes.accounts.len() + changes.callers.len() + changes.datasets.len() + changes.grants.len(),
+        changes.amendments.len(),
+    );
+    let about = format!("{} made, {} changed, {going} removed {message}", counts.0, counts.1).trim_end().to_owned();
+    let Wanted { owner, owns, .. } = wanted;
+    let what = Application { owner, owns, revision, changes, managed: after.managed, about };
+    let by = valetkey_core::lease::Revoker { at: native.shared.vending.now(), ..authority.by() };
+    let leases_ended = native.shared.registry.by(authority).apply_policy(&what, by).await?;
+    let revision = native.shared.registry.policy_state(&what.owner, &what.owns).await?.revision();
+    Reply::json(&PolicyApplied {
+        owner: what.owner.to_string(),
+        revision,
+        created: counts.0,
+        changed: counts.1,
+        removed: going,
+        leases_ended,
+    })
+}
+
+/// What a set owns that is not as its files said.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Drifted {
+    /// The thing.
+    thing: String,
+    /// File and line that said so.
+    source: String,
+    /// `changed` or `removed`.
+    how: &'static str,
+    /// What the files said.
+    #[schema(value_type = Object)]
+    applied: serde_json::Value,
+    /// What it is.
+    #[schema(value_type = Option<Object>)]
+    now: Option<serde_json::Value>,
+}
+
+/// A set, and what it owns.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PolicySetResponse {
+    /// The document of what it owns, in its canonical form.
+    document: PolicyDocument,
+    /// What is not as its files said.
+    drift: Vec<Drifted>,
+    /// What stands for the state that this was read from.
+    revision: String,
+}
+
+/// The sets there are.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PolicySetList {
+    /// Their names.
+    sets: Vec<String>,
+}
+
+/// Writes what a set owns as a document, and says what is not as its files said; without `owner` lists the sets. For operators.
+#[utoipa::path(get, operation_id = "get_policy", path = "/api/v1/policy", tag = "policy", params(
+    ("owner" = Option<String>, Query, description = "The set"),
+    ("account" = Option<String>, Query, description = "Also what nobody owns of this account (name), as if the set owned it: to adopt it"),
+), responses(
+    (status = 200, description = "The set", body = PolicySetResponse),
+    (status = "4XX", description = "A refusal", body = Refusal<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn get(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let registry = &native.shared.registry;
+    let Some(owner) = call.query.get("owner") else {
+        let nobody = Name::parse("nobody")?;
+        let state = registry.policy_state(&nobody, &Owns::default()).await?;
+        return Reply::json(&PolicySetList { sets: state.sets.keys().map(ToString::to_string).collect() });
+    };
+    let owner: Name = wire::named(owner, "owner")?;
+    let also = call.query.get("account");
+    let known = registry.policy_state(&owner, &Owns::default()).await?;
+    let there = known.sets.contains_key(&owner) || known.managed.values().any(|one| one.owner == owner);
+    // Of a name that is mistyped nothing has drifted, ever.
+    if also.is_none() && !there {
+        let said = format!("there is no set `{owner}`");
+        return Err(Error::new(Kind::NotFound(Noun::Policy), said).at("owner"));
+    }
+    let mut owns = known.sets.get(&owner).cloned().unwrap_or_default();
+    owns.accounts.extend(also.map(Into::into));
+    let state = registry.policy_state(&owner, &owns).await?;
+    let longest: Longest = registry.storages().await?.iter().map(|one| (one.id, one.max_lifetime)).collect();
+    let document = write::document(&state, &owner, &owns, also, &longest)?;
+    let mut drift = Vec::new();
+    for (one, known) in state.managed.iter().filter(|(_, known)| known.owner == owner && !known.applied.is_empty()) {
+        let now = write::thing(&state, one, &longest)?;
+        let applied: serde_json::Value = serde_json::from_str(&known.applied)
+            .map_err(|error| Error::internal("what was applied cannot be read").caused_by(error))?;
+        if now.as_ref() != Some(&applied) {
+            drift.push(Drifted {
+                thing: state.address(one).unwrap_or_else(|| format!("{} {}", one.kind(), one.id().unwrap_or_default())),
+                source: known.source.to_string(),
+                how: if now.is_some() { "changed" } else { "removed" },
+                applied,
+                now,
+            });
+        }
+    }
+    Reply::json(&PolicySetResponse { document, drift, revision: state.revision() })
+}
+
+/// What was put into a set, or out of any.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PolicyOwned {
+    /// The set.
+    owner: Option<String>,
+    /// The things.
+    things: Vec<String>,
+}
+
+/// Puts things into a set as they are, or out of any. Nothing else of them changes. For operators.
+#[utoipa::path(post, operation_id = "own_policy", path = "/api/v1/policy/owners", tag = "policy", request_body = PolicyOwnerRequest, responses(
+    (status = 200, description = "Done", body = PolicyOwned),
+    (status = "4XX", description = "A refusal", body = Refusal<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn own(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
+    let PolicyOwnerRequest { owner, things } = json(&call.body)?;
+    let owner = owner.map(|text| wire::named::<Name>(&text, "owner")).transpose()?;
+    let everything = Owns { accounts: ["*".into()].into(), datasets: ["*".into()].into() };
+    let nobody = Name::parse("nobody")?;
+    let state = native.shared.registry.policy_state(owner.as_ref().unwrap_or(&nobody), &everything).await?;
+    let by_address: BTreeMap<String, Thing> =
+        state.things().filter_map(|one| Some((state.address(&one)?, one))).collect();
+    let mut meant: BTreeMap<String, Thing> = BTreeMap::new();
+    for text in &things {
+        let all = text.strip_prefix("account/").and_then(|rest| rest.strip_suffix("/*"));
+        let found: Vec<_> = match all {
+            Some(account) => by_address
+                .iter()
+                .filter(|(address, _)| {
+                    **address == format!("account/{account}")
+                        || address.starts_with(&format!("caller/{account}/"))
+                        || address.starts_with(&format!("grant/{account}/"))
+                })
+                .collect(),
+            None => by_address.get_key_value(text).into_iter().collect(),
+        };
+        if found.is_empty() {
+            let said = format!("there is no `{}`", shortened(text));
+            return Err(Error::new(Kind::NotFound(Noun::Policy), said).at("things"));
+        }
+        for (address, one) in found {
+            match state.managed.get(one).filter(|known| owner.as_ref().is_some_and(|owner| known.owner != *owner)) {
+                Some(known) if all.is_none() => {
+                    let said = format!("{address} belongs to the set `{}`: release it first", known.owner);
+                    return Err(Error::new(Kind::Invalid, said).at("things"));
+                }
+                Some(_) => {}
+                None => drop(meant.insert(address.clone(), one.clone())),
+            }
+        }
+    }
+    let list: Vec<Thing> = meant.values().cloned().collect();
+    native.shared.registry.by(authority).set_owner(&list, owner.as_ref()).await?;
+    Reply::json(&PolicyOwned { owner: owner.map(|owner| owner.to_string()), things: meant.into_keys().collect() })
+}

@@ -1,0 +1,375 @@
+//! A document as the domain has it: every field is checked here, whoever sent it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::Timestamp;
+use valetkey_core::account::Metering;
+use valetkey_core::caller::Role;
+use valetkey_core::grant::Grant;
+use valetkey_core::id::StorageId;
+use valetkey_core::name::{BucketName, Name, shortened};
+use valetkey_core::nouns::dataset::{NewDataset, Newest};
+use valetkey_core::nouns::policy_set::{
+    Expected, Owns, Problem, Trial, Wanted, WantedAccount, WantedCaller, WantedDataset, WantedGrant, Wish,
+};
+use valetkey_core::nouns::reach::Place;
+use valetkey_core::scope::{Action, Path, Paths, Scope};
+use valetkey_core::storage::Storage;
+use valetkey_core::time::Lifetime;
+use valetkey_core::{Error, Kind};
+
+use super::super::api::policy::{
+    PolicyAccount, PolicyDataset, PolicyDocument, PolicyExpect, PolicyGrant, PolicyTest, PolicyVend, VERSION, seconds,
+};
+use super::super::scopes::{PathRequest, action, wish};
+use super::super::wire;
+
+/// The storages of buckets, and whether one can express a scope.
+pub(super) trait Ground {
+    /// The storage of a bucket.
+    fn storage(&self, bucket: &BucketName) -> Result<Storage, Error>;
+    /// Refuses a scope that the storage cannot express.
+    fn can_express(&self, storage: &Storage, scope: &Scope) -> Result<(), Error>;
+    /// Where a dataset is that the document does not say itself.
+    fn dataset(&self, name: &Name) -> Option<(BucketName, Path)>;
+}
+
+/// The sources of things, by their addresses.
+type Sources = BTreeMap<String, String>;
+
+struct Reading<'a> {
+    ground: &'a dyn Ground,
+    sources: &'a Sources,
+    problems: Vec<Problem>,
+    datasets: HashMap<Name, (BucketName, Path)>,
+    now: Timestamp,
+}
+
+/// Reads a document and its tests.
+///
+/// # Errors
+/// All that is wrong with it.
+pub(super) fn read(
+    document: &PolicyDocument,
+    sources: &Sources,
+    ground: &dyn Ground,
+    now: Timestamp,
+) -> Result<(Wanted, Vec<Trial>), Vec<Problem>> {
+    let mut reading = Reading { ground, sources, problems: Vec::new(), datasets: HashMap::new(), now };
+    let wanted = reading.whole(document);
+    let trials: Vec<Trial> =
+        document.tests.iter().enumerate().filter_map(|(at, test)| reading.trial(at, test)).collect();
+    match wanted {
+        Some(wanted) if reading.problems.is_empty() => Ok((wanted, trials)),
+        _ => Err(reading.problems),
+    }
+}
+
+fn invalid(said: impl Into<String>, field: &'static str) -> Error {
+    Error::new(Kind::Invalid, said.into()).at(field)
+}
+
+fn length(text: &str, field: &'static str) -> Result<Lifetime, Error> {
+    let secs = seconds(text).ok_or_else(|| {
+        invalid(format!("`{}` is not a length of time; one is written 90s, 15m, 12h or 7d", shortened(text)), field)
+    })?;
+    Lifetime::parse(i64::from(secs)).map_err(|error| error.at(field))
+}
+
+fn was(text: Option<&String>) -> Result<Option<Name>, Error> {
+    text.map(|text| wire::named(text, "was")).transpose()
+}
+
+/// A refusal of paths by the name that their field has in files.
+fn as_files_say(error: Error) -> Error {
+    if error.field() == Some("prefixes") { error.at("directories") } else { error }
+}
+
+/// A caller, as `account/name`.
+fn who(text: &str, field: &'static str) -> Result<(Name, Name), Error> {
+    let (account, name) = text
+        .split_once('/')
+        .ok_or_else(|| invalid(format!("`{}` is not a caller; one is written account/name", shortened(text)), field))?;
+    Ok((wire::named(account, field)?, wire::named(name, field)?))
+}
+
+impl Reading<'_> {
+    fn source(&self, address: &str) -> Box<str> {
+        self.sources.get(address).map_or_else(|| address.into(), |source| source.as_str().into())
+    }
+
+    fn noted<T>(&mut self, address: &str, read: Result<T, Error>) -> Option<T> {
+        match read {
+            Ok(read) => Some(read),
+            Err(error) => {
+                let field = error.field().map(|field| format!("{field}: ")).unwrap_or_default();
+                self.problems.push(Problem { source: self.source(address), said: format!("{field}{error}") });
+                None
+            }
+        }
+    }
+
+    fn whole(&mut self, document: &PolicyDocument) -> Option<Wanted> {
+        let PolicyDocument { version, owner, owns, prune, accounts, datasets, tests: _ } = document;
+        if version != VERSION {
+            let said = format!("`{}` is not a version that is known here; it is `{VERSION}`", shortened(version));
+            self.noted::<()>("version", Err(invalid(said, "version")));
+        }
+        let set = |list: &[String]| list.iter().map(|text| text.as_str().into()).collect();
+        let owns = Owns { accounts: set(&owns.accounts), datasets: set(&owns.datasets) };
+        let checked = owns.check();
+        self.noted("owns", checked);
+        let owner = self.noted("owner", wire::named::<Name>(owner, "owner"));
+        let mut wanted = Wanted {
+            owner: owner?,
+            owns,
+            prune: prune.unwrap_or(true),
+            accounts: Vec::new(),
+            callers: Vec::new(),
+            grants: Vec::new(),
+            datasets: Vec::new(),
+        };
+        for (name, dataset) in datasets {
+            let address = format!("dataset/{name}");
+            let read = self.dataset(name, dataset, &address);
+            wanted.datasets.extend(self.noted(&address, read));
+        }
+        for (name, account) in accounts {
+            self.account(name, account, &mut wanted);
+        }
+        Some(wanted)
+    }
+
+    fn account(&mut self, text: &str, account: &PolicyAccount, wanted: &mut Wanted) {
+        let PolicyAccount { was: before, credits_per_vend, callers, grants } = account;
+        let address = format!("account/{text}");
+        let Some(name) = self.noted(&address, wire::named::<Name>(text, "accounts")) else { return };
+        let Some(before) = self.noted(&address, was(before.as_ref())) else { return };
+        let metering = Metering::of(credits_per_vend.unwrap_or(0));
+        wanted.accounts.push(WantedAccount {
+            name: name.clone(),
+            was: before,
+            metering,
+            source: self.source(&address),
+        });
+        for (text, caller) in callers {
+            let address = format!("caller/{name}/{text}");
+            let read = || {
+                let role =
+                    caller.role.as_deref().map_or(Ok(Role::Member), |text| wire::word(text, "a role", "role"))?;
+                let source = self.source(&address);
+                let (account, was) = (name.clone(), was(caller.was.as_ref())?);
+                Ok(WantedCaller { account, name: wire::named(text, "callers")?, was, role, source })
+            };
+            let read = read();
+            wanted.callers.extend(self.noted(&address, read));
+        }
+        for (text, grant) in grants {
+            let address = format!("grant/{name}/{text}");
+            let read = self.grant(&name, text, grant, &address);
+            wanted.grants.extend(self.noted(&address, read));
+        }
+    }
+
+    fn grant(&self, account: &Name, text: &str, grant: &PolicyGrant, address: &str) -> Result<WantedGrant, Error> {
+        let PolicyGrant { was: before, to, everyone, dataset, bucket, directories, objects, raw_prefixes, .. } = grant;
+        let PolicyGrant { whole_bucket, access, actions, max_ttl, from, until, .. } = grant;
+        let to = grantee(to.as_deref(), *everyone)?;
+        let dataset = dataset.as_deref().map(|text| wire::named::<Name>(text, "dataset")).transpose()?;
+        let paths = PathRequest {
+            prefix: None,
+            prefixes: directories.clone(),
+            objects: objects.clone(),
+            raw_prefixes: raw_prefixes.clone(),
+            whole_bucket: *whole_bucket,
+        };
+        let bucket = bucket.as_deref().map(|text| BucketName::parse(text).map_err(|error| error.at("bucket")));
+        let (bucket, paths) = self.place(bucket.transpose()?, paths.read().map_err(as_files_say)?, dataset.as_ref())?;
+        let storage = self.ground.storage(&bucket)?;
+        let max_lifetime = max_ttl.as_deref().map_or(Ok(storage.max_lifetime), |text| length(text, "max_ttl"))?;
+        if max_lifetime < storage.min_lifetime {
+            let said =
+                format!("no credential of the storage `{}` lives shorter than {}", storage.name, storage.min_lifetime);
+            return Err(invalid(said, "max_ttl"));
+        }
+        let actions = wish(*access, actions.as_deref())?.most();
+        let scope =
+            Scope::new(bucket, paths, actions).ok_or_else(|| invalid("the grant would allow no action", "actions"))?;
+        self.ground.can_express(&storage, &scope)?;
+        let instant = |text: &Option<String>, field| text.as_deref().map(|text| wire::instant(text, field)).transpose();
+        let (from, until) = (instant(from, "from")?, instant(until, "until")?);
+        Grant::check_times(from, until)?;
+        Ok(WantedGrant {
+            account: account.clone(),
+            name: wire::named(text, "grants")?,
+            was: was(before.as_ref())?,
+            to,
+            dataset,
+            storage: storage.id,
+            scope,
+            max_lifetime,
+            from,
+            until,
+            source: self.source(address),
+        })
+    }
+
+    fn place(
+        &self,
+        bucket: Option<BucketName>,
+        paths: Option<Paths>,
+        dataset: Option<&Name>,
+    ) -> Result<(BucketName, Paths), Error> {
+        let Some(dataset) = dataset else {
+            let bucket = bucket.ok_or_else(|| invalid("name the `bucket` or a `dataset`", "bucket"))?;
+            let paths = paths.ok_or_else(|| {
+                invalid("name `directories`, `objects` or `raw_prefixes`, or say `whole_bucket: true`", "directories")
+            })?;
+            return Ok((bucket, paths));
+        };
+        let known = self.datasets.get(dataset).cloned().or_else(|| self.ground.dataset(dataset));
+        let (own, path) = known.ok_or_else(|| invalid(format!("there is no dataset `{dataset}`"), "dataset"))?;
+        if bucket.is_some_and(|bucket| bucket != own) {
+            return Err(invalid(format!("the dataset `{dataset}` is in another bucket"), "bucket"));
+        }
+        let whole = Paths::only([&path])?;
+        let paths = paths.unwrap_or_else(|| whole.clone());
+        if !whole.cover_paths(&paths) {
+            return Err(invalid(format!("the paths are not inside the dataset `{dataset}`"), "directories"));
+        }
+        Ok((own, paths))
+    }
+
+    fn dataset(&mut self, text: &str, dataset: &PolicyDataset, address: &str) -> Result<WantedDataset, Error> {
+        let PolicyDataset { was: before, topic, bucket, directory, description, format, .. } = dataset;
+        let PolicyDataset { frequency, version, deprecated, newest, .. } = dataset;
+        let bucket = BucketName::parse(bucket).map_err(|error| error.at("bucket"))?;
+        let storage: StorageId = self.ground.storage(&bucket)?.id;
+        let short = |text: &Option<String>, usual: &str, field| {
+            wire::words(text.clone().unwrap_or_else(|| usual.to_owned()), field, 64)
+        };
+        let path = Path::directory(directory.as_bytes()).map_err(|error| error.at("directory"))?;
+        let name: Name = wire::named(text, "datasets")?;
+        self.datasets.insert(name.clone(), (bucket.clone(), path.clone()));
+        let newest = newest.as_deref().map_or(Some(Newest::ByTime), Newest::parse);
+        let new = NewDataset {
+            id: (),
+            name,
+            topic: wire::named(topic, "topic")?,
+            description: wire::words(description.clone().unwrap_or_default(), "description", 1000)?,
+            storage,
+            bucket,
+            path,
+            format: short(format, "parquet", "format")?,
+            frequency: short(frequency, "daily", "frequency")?,
+            version: short(version, "1", "version")?,
+            deprecated: deprecated.unwrap_or(false),
+            newest: newest.ok_or_else(|| invalid("the newest file is chosen by `time` or by `key`", "newest"))?,
+            dictionary: None,
+            sample: None,
+        };
+        Ok(WantedDataset { dataset: new, was: was(before.as_ref())?, source: self.source(address) })
+    }
+
+    fn trial(&mut self, at: usize, test: &PolicyTest) -> Option<Trial> {
+        let address = format!("test/{at}");
+        let source = self.source(&address);
+        let read = self.expected(test).and_then(|expected| {
+            let at = test.at.as_deref().map_or(Ok(self.now), |text| wire::instant(text, "at"))?;
+            Ok(Trial { source, at, expected })
+        });
+        self.noted(&address, read)
+    }
+
+    #[expect(clippy::unused_self, reason = "beside what asks it")]
+    fn expected(&self, test: &PolicyTest) -> Result<Expected, Error> {
+        let PolicyTest { who: of, nobody, except, at: _, can, cannot, vend, expect } = test;
+        let wishes = |list: &Option<Vec<String>>, field| -> Result<Vec<Wish>, Error> {
+            list.iter().flatten().map(|text| one_wish(text, field)).collect()
+        };
+        let none = |given: bool, field| {
+            if given { Err(invalid(format!("`{field}` does not go with that test"), field)) } else { Ok(()) }
+        };
+        match (of, nobody, vend) {
+            (Some(of), None, None) => {
+                none(except.is_some(), "except")?;
+                none(expect.is_some(), "expect")?;
+                let (can, cannot) = (wishes(can, "can")?, wishes(cannot, "cannot")?);
+                if can.is_empty() && cannot.is_empty() {
+                    return Err(invalid("a test says what it `can` or `cannot` do", "can"));
+                }
+                Ok(Expected::As { who: who(of, "as")?, can, cannot })
+            }
+            (None, Some(true), None) => {
+                none(cannot.is_some(), "cannot")?;
+                none(expect.is_some(), "expect")?;
+                let can = wishes(can, "can")?;
+                if can.is_empty() {
+                    return Err(invalid("a test says what nobody `can` do", "can"));
+                }
+                let except = except.iter().flatten().map(|text| who(text, "except")).collect::<Result<_, _>>()?;
+                Ok(Expected::Nobody { except, can })
+            }
+            (None, None, Some(PolicyVend { who: of, grant, ttl })) => {
+                none(except.is_some(), "except")?;
+                none(can.is_some(), "can")?;
+                none(cannot.is_some(), "cannot")?;
+                let expect = expect.clone().unwrap_or_default();
+                let PolicyExpect { ttl: lives, paths } = &expect;
+                if lives.is_none() && paths.is_none() {
+                    return Err(invalid("a `vend` says what it expects: `ttl`, `paths`", "expect"));
+                }
+                Ok(Expected::Vend {
+                    who: who(of, "as")?,
+                    grant: wire::named(grant, "grant")?,
+                    lifetime: ttl.as_deref().map_or(Ok(Lifetime::secs(3600)), |text| length(text, "ttl"))?,
+                    lives: lives.as_deref().map(|text| length(text, "ttl")).transpose()?,
+                    paths: paths.as_deref().map(opened).transpose()?,
+                })
+            }
+            _ => Err(invalid("a test has one of `as`, `nobody: true` and `vend`", "as")),
+        }
+    }
+}
+
+/// Whom a grant is for: everyone must be meant, not forgotten.
+fn grantee(to: Option<&[String]>, everyone: Option<bool>) -> Result<Option<Name>, Error> {
+    match (to, everyone) {
+        (None, Some(true)) => Ok(None),
+        (Some(_), Some(_)) => Err(invalid("`to` and `everyone` say the same; give one", "everyone")),
+        (None, Some(false) | None) => Err(invalid("say whom it is for: `to: [caller:NAME]` or `everyone: true`", "to")),
+        (Some([one]), None) => match one.split_once(':') {
+            Some(("caller", name)) => wire::named(name, "to").map(Some),
+            Some(("group", _)) => Err(invalid("files cannot grant to groups yet", "to")),
+            Some(_) | None => {
+                Err(invalid(format!("`{}` is not a grantee; one is written caller:NAME", shortened(one)), "to"))
+            }
+        },
+        (Some([]), None) => Err(invalid("the list is empty; it names one caller", "to")),
+        (Some(_), None) => Err(invalid("a grant is for one caller or for everyone; write one for each", "to")),
+    }
+}
+
+fn one_wish(text: &str, field: &'static str) -> Result<Wish, Error> {
+    let (verb, place) = text
+        .split_once(' ')
+        .ok_or_else(|| invalid(format!("`{}` is not written `read s3://bucket/key`", shortened(text)), field))?;
+    let action = match verb {
+        "read" => Action::GetObject,
+        "write" => Action::PutObject,
+        "delete" => Action::DeleteObject,
+        "list" => Action::ListBucket,
+        name => action(name, field)?,
+    };
+    let place = Place::parse(place).map_err(|error| error.at(field))?;
+    Ok(Wish { action, place, text: text.into() })
+}
+
+fn opened(paths: &[String]) -> Result<Paths, Error> {
+    let path = |text: &String| match text.strip_suffix('/') {
+        Some(directory) => Path::directory(directory.as_bytes()),
+        None => Path::object(text.as_bytes()),
+    };
+    let paths: Result<Vec<Path>, Error> = paths.iter().map(path).collect();
+    Paths::only(paths?).map_err(|error| error.at("paths"))
+}
