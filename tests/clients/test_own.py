@@ -96,7 +96,7 @@ def test_boto3_reads_and_writes_what_the_answer_names_and_nothing_beside(ask):
     listed = s3.list_objects_v2(Bucket=bucket, Prefix="customers/acme/")["Contents"]
     assert [entry["Key"] for entry in listed] == ["customers/acme/a.txt"]
     # A key is bytes: with `..` in it, it is one of the prefix, and nothing else.
-    for key in ("customers/acme-2/a.txt", "customers/a.txt", "customers/acme"):
+    for key in ("customers/acme-2/a.txt", "customers/a.txt", "customers/acmes/a.txt"):
         with pytest.raises(ClientError) as refused:
             s3.put_object(Bucket=bucket, Key=key, Body=b"not mine")
         assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 403), key
