@@ -38,6 +38,10 @@ fn names(body: &Value, of: &str) -> Vec<String> {
     all.map(|one| one["full_name"].as_str().or(one["name"].as_str()).unwrap().to_owned()).collect()
 }
 
+fn in_lake(key: &str) -> String {
+    format!("s3://lake/{key}")
+}
+
 #[tokio::test]
 async fn what_was_shared_is_told_as_a_catalog_and_nothing_else_is() {
     let world = World::sharing().await;
@@ -169,13 +173,13 @@ async fn who_was_not_given_a_table_hears_that_it_is_not_there() {
 async fn a_paths_credential_opens_what_was_granted_there() {
     let world = World::sharing().await;
     let path = |url: &str, operation: &str| json!({"url": url, "operation": operation});
-    let shot = ask(&world, "writer", "path", &path("s3://lake/work/writer/x/", "PATH_READ_WRITE")).await;
-    assert_eq!(shot.json()["url"], "s3://lake/work/writer/x");
+    let shot = ask(&world, "writer", "path", &path(&in_lake("work/writer/x/"), "PATH_READ_WRITE")).await;
+    assert_eq!(shot.json()["url"], in_lake("work/writer/x"));
     let scope = newest(&world).await;
     for (key, inside) in [("work/writer/x/y", true), ("work/writer/x2", false), ("work/writer/y", false)] {
         assert_eq!(scope.covers("lake", key.as_bytes(), Action::PutObject), inside, "{key}");
     }
-    ask(&world, "writer", "path", &path("s3a://lake/work/writer", "PATH_READ")).await;
+    ask(&world, "writer", "path", &path(&in_lake("work/writer").replacen("s3:", "s3a:", 1), "PATH_READ")).await;
     let scope = newest(&world).await;
     assert!(scope.covers("lake", b"work/writer/y", Action::GetObject));
     assert!(!scope.covers("lake", b"work/writer/y", Action::PutObject));
