@@ -77,13 +77,14 @@ def test_what_is_not_there_is_not_found_by_a_stranger_either(server, told):
     partner = server.caller("read", "airlines-lake")
     table = get(told, f"/tables/{told['table']}").json()
     assert get(told, "/tables/flights.nyc.none").status_code == 404
+    assert [one["name"] for one in get(told | {"token": partner.token}, "/catalogs").json()["catalogs"]] == []
     assert get(told | {"token": partner.token}, f"/tables/{told['table']}").status_code == 404
     assert ask(told, "table", partner.token, table_id=table["table_id"], operation="READ").status_code == 404
 
 
 def test_polars_lists_and_reads(server, told):
     catalog = pl.Catalog(told["url"], bearer_token=told["token"], require_https=False)
-    assert [one.name for one in catalog.list_catalogs()] == ["flights"]
+    assert "flights" in [one.name for one in catalog.list_catalogs()]
     assert [one.name for one in catalog.list_namespaces("flights")] == ["nyc"]
     assert [one.name for one in catalog.list_tables("flights", "nyc")] == ["departures"]
     columns = catalog.get_table_info("flights", "nyc", "departures").columns
