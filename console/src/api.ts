@@ -1,15 +1,19 @@
 // Asks the server. Whatever a page shows or does goes through here, and is a call of the public API.
 
 export type Row = Record<string, any>;
-export type Role = "member" | "admin" | "operator";
+export type Role = "member" | "admin" | "auditor" | "planner" | "operator";
 export interface Request {
     method: string;
     path: string;
     body?: Row;
 }
 
-const ROLES: Role[] = ["member", "admin", "operator"];
-export const isAtLeast = (role: Role, needs: Role): boolean => ROLES.indexOf(role) >= ROLES.indexOf(needs);
+export const ROLES: Role[] = ["member", "admin", "auditor", "planner", "operator"];
+const CHANGING: Role[] = ["member", "admin", "operator"];
+/** Whether a role may change what needs another: auditors and planners change nothing. */
+export const isAtLeast = (role: Role, needs: Role): boolean => CHANGING.includes(role) && CHANGING.indexOf(role) >= CHANGING.indexOf(needs);
+/** Whether a role sees what needs another. */
+export const sees = (role: Role, needs: Role): boolean => !CHANGING.includes(role) || isAtLeast(role, needs);
 
 /** A refusal, in the server's words. */
 export class Refusal extends Error {

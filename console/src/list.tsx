@@ -1,7 +1,7 @@
 // A page that lists things of one kind, shows one, and changes it: what differs is in `resources.tsx`.
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import { type Request, type Role, type Row, isAtLeast, page } from "./api";
+import { type Request, type Role, type Row, isAtLeast, page, sees } from "./api";
 import { type Field, Form } from "./form";
 import { type Place, go } from "./router";
 import { type Column, Dialog, Empty, Failure, Fields, Heading, Table, usePages } from "./ui";
@@ -26,6 +26,8 @@ export interface Resource {
     title: string;
     about: string;
     needs?: Role;
+    /** Whether an auditor sees it. */
+    audited?: true;
     path: string[];
     field: string;
     query?: Row;
@@ -105,7 +107,7 @@ export function Filters({ place, filters }: { place: Place; filters: { name: str
 
 export function Listing({ resource, me, place }: { resource: Resource; me: Row; place: Place }) {
     const [open, setOpen] = useState<Row | "new">();
-    const filters = (resource.filters ?? []).filter((one) => isAtLeast(me.role, one.needs ?? "member"));
+    const filters = (resource.filters ?? []).filter((one) => sees(me.role, one.needs ?? "member"));
     const asked: Row = { ...resource.query };
     for (const { name } of filters) if (place.query[name]) asked[name] = place.query[name];
     const { rows, error, more, again } = usePages((next) => page(resource.path, resource.field, { ...asked, ...next }), [resource.name, JSON.stringify(asked)]);

@@ -3,7 +3,7 @@ import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import "uplot/dist/uPlot.min.css";
 import "./style.css";
-import { Refusal, type Role, type Row, api, get, isAtLeast, keepSession, signIn, signOut, signedOut } from "./api";
+import { Refusal, type Role, type Row, api, get, isAtLeast, keepSession, sees, signIn, signOut, signedOut } from "./api";
 import { Listing } from "./list";
 import { Access } from "./pages/access";
 import { Audit } from "./pages/audit";
@@ -17,30 +17,35 @@ import { storages } from "./pages/storages";
 import { Usage } from "./pages/usage";
 import { RESOURCES } from "./resources";
 import { Link, type Place, usePlace } from "./router";
-import { Empty, Failure } from "./ui";
+import { Empty, Failure, MayChange } from "./ui";
 
 interface Shown {
     name: string;
     title: string;
     needs?: Role;
+    /** Whether an auditor sees it. */
+    audited?: true;
+    /** Whether it is of no use to who changes nothing. */
+    changes?: true;
     page: (props: { me: Row; place: Place }) => preact.JSX.Element;
 }
 
 const PAGES: Shown[] = [
-    { name: "", title: "Overview", page: Overview },
-    { name: "access", title: "Access", page: Access },
-    { name: "explain", title: "Explain", page: Explain },
-    { name: "leases", title: "Leases", page: Leases },
-    { name: "key", title: "Trace a key", page: KeyPage },
+    { name: "", title: "Overview", audited: true, page: Overview },
+    { name: "access", title: "Access", audited: true, page: Access },
+    { name: "explain", title: "Explain", audited: true, page: Explain },
+    { name: "leases", title: "Leases", audited: true, page: Leases },
+    { name: "key", title: "Trace a key", audited: true, page: KeyPage },
     ...[...RESOURCES, storages, shares].map((resource): Shown => ({
         name: resource.name,
         title: resource.title,
         needs: resource.needs,
+        audited: resource.audited,
         page: ({ me, place }) => <Listing key={resource.name} resource={resource} me={me} place={place} />,
     })),
     { name: "usage", title: "Usage", page: Usage },
-    { name: "audit", title: "Audit", needs: "operator", page: Audit },
-    { name: "incident", title: "Something leaked", page: Incident },
+    { name: "audit", title: "Audit", needs: "operator", audited: true, page: Audit },
+    { name: "incident", title: "Something leaked", changes: true, page: Incident },
 ];
 
 function SignIn({ done, said }: { done: () => void; said?: unknown }) {
@@ -88,7 +93,8 @@ function SignIn({ done, said }: { done: () => void; said?: unknown }) {
 function Shell({ me, out }: { me: Row; out: () => void }) {
     const place = usePlace();
     const [menu, setMenu] = useState(false);
-    const may = PAGES.filter((page) => isAtLeast(me.role, page.needs ?? "member"));
+    const changes = isAtLeast(me.role, "member");
+    const may = PAGES.filter((page) => (me.role === "auditor" ? page.audited : sees(me.role, page.needs ?? "member")) && (changes || !page.changes));
     const current = may.find((page) => page.name === place.name);
     useEffect(keepSession, []);
     useEffect(() => {
@@ -135,7 +141,9 @@ function Shell({ me, out }: { me: Row; out: () => void }) {
             </nav>
             <main id="content">
                 {current ? (
-                    <current.page key={current.name} me={me} place={place} />
+                    <MayChange.Provider value={changes}>
+                        <current.page key={current.name} me={me} place={place} />
+                    </MayChange.Provider>
                 ) : (
                     <>
                         <h1 tabIndex={-1}>There is no such page</h1>

@@ -1,5 +1,5 @@
 // What there is of each kind of thing: where it is asked for, how it looks, and what can be done with it.
-import { type Row, api, at } from "./api";
+import { ROLES, type Row, api, at } from "./api";
 import type { Field } from "./form";
 import type { Action, Resource } from "./list";
 import { Badge, Time } from "./ui";
@@ -51,6 +51,7 @@ const standing = (label: string, value: string, path: (row: Row) => string[], cl
 const grants: Resource = {
     name: "grants",
     title: "Grants",
+    audited: true,
     about: "Stored rules: who may have credentials for what. A credential never allows more than its grants.",
     path: api("grants"),
     field: "grants",
@@ -78,13 +79,13 @@ const grants: Resource = {
             ...SCOPE,
             { name: "dataset", label: "Dataset" },
             { name: "access", label: "Access", options: ACCESS, value: "read" },
-            { name: "to", label: "Caller", hint: "empty: everyone of the account" },
+            { name: "to", label: "Caller", hint: "or group:NAME; empty: everyone of the account" },
             { name: "max_ttl_secs", label: "Longest life of a credential, in seconds", kind: "number" },
             { name: "until", label: "Until", hint: "RFC 3339, as in 2027-01-01T00:00:00Z" },
         ],
         // Everyone has to be said: an omitted `to` would be a slip.
         send: (body) => ({ method: "POST", path: at(api("grants")), body: { ...body, to: body.to ?? null, access: body.dataset ? undefined : body.access } }),
-        cli: (body) => `valetkey grant create ${word(body.name)} ${body.dataset ? `--dataset ${word(body.dataset)}` : word(place({ ...body, bucket: body.bucket ?? "BUCKET" }))}${flags(body, "account")} ${body.to ? `--caller ${word(body.to)}` : "--everyone"}${flags(body, "access", "until")}`,
+        cli: (body) => `valetkey grant create ${word(body.name)} ${body.dataset ? `--dataset ${word(body.dataset)}` : word(place({ ...body, bucket: body.bucket ?? "BUCKET" }))}${flags(body, "account")} ${body.to ? word(body.to).replace(/^(group:)?/, (group) => (group ? "--group " : "--caller ")) : "--everyone"}${flags(body, "access", "until")}`,
     },
     actions: [
         {
@@ -102,6 +103,56 @@ const grants: Resource = {
             cli: (row, body) => `valetkey grant set ${row.id}${flags(body, "access", "until")}`,
         },
         removal((row) => api("grants", row.id), (row) => `valetkey grant rm ${row.id}`),
+    ],
+};
+
+const groups: Resource = {
+    name: "groups",
+    title: "Groups",
+    audited: true,
+    about: "Callers of an account that are granted something together: by name, or by what their identity tokens claim.",
+    needs: "admin",
+    path: api("groups"),
+    field: "groups",
+    filters: [{ name: "account", label: "Account", needs: "operator" }],
+    cli: "valetkey group ls",
+    empty: { said: "There is no group.", command: "valetkey group create NAME --account ACCOUNT --member CALLER" },
+    columns: [
+        { name: "Name", of: (row) => row.name },
+        { name: "Account", of: (row) => row.account_name ?? row.account },
+        { name: "Members", of: (row) => row.members.join(", ") },
+        { name: "Provider", of: (row) => row.provider ?? "" },
+        { name: "Claims", of: (row) => row.claims.join(", ") },
+    ],
+    id: (row) => row.id,
+    create: {
+        label: "Create a group",
+        needs: "operator",
+        fields: (me) => [
+            { name: "name", label: "Name", required: true },
+            account(me),
+            { name: "members", label: "Callers, one on a line", kind: "lines" },
+            { name: "provider", label: "Identity provider", hint: "whose sessions are members, if they hold the claims" },
+            { name: "claims", label: "Claims, one on a line", kind: "lines", hint: "name=value" },
+        ],
+        send: (body) => ({ method: "POST", path: at(api("groups")), body }),
+        cli: (body) => `valetkey group create ${word(body.name)}${flags(body, "account", "provider")}`,
+    },
+    actions: [
+        {
+            label: "Change",
+            needs: "operator",
+            fields: (row) => [
+                { name: "members", label: "Callers, one on a line", kind: "lines", value: row.members.join("\n") },
+                { name: "provider", label: "Identity provider", value: row.provider ?? undefined },
+                { name: "claims", label: "Claims, one on a line", kind: "lines", value: row.claims.join("\n") },
+            ],
+            said: () => "First you see how many live leases end: those of callers that are no longer members, vended by grants to the group.",
+            plan: (row, body) => ({ method: "PATCH", path: at(api("groups", row.id), DRY), body }),
+            send: (row, body) => ({ method: "PATCH", path: at(api("groups", row.id)), body }),
+            cli: (row) => `valetkey group set ${row.id}`,
+        },
+        removal((row) => api("groups", row.id), (row) => `valetkey group rm ${row.id}`),
     ],
 };
 
@@ -126,7 +177,7 @@ const callers: Resource = {
     create: {
         label: "Create a caller",
         needs: "admin",
-        fields: (me) => [{ name: "name", label: "Name", required: true }, account(me), { name: "role", label: "Role", options: ["member", "admin", "operator"], required: true }],
+        fields: (me) => [{ name: "name", label: "Name", required: true }, account(me), { name: "role", label: "Role", options: ROLES, required: true }],
         send: ({ account, ...body }) => ({ method: "POST", path: at(api("accounts", account, "callers")), body }),
         cli: (body) => `valetkey token create ${word(body.name)}${flags(body, "account", "role")}`,
     },
@@ -171,7 +222,7 @@ const tokens: Resource = {
         fields: (me) => [
             { name: "caller", label: "Caller", required: true, hint: "it is made if there is none of that name" },
             account(me),
-            { name: "role", label: "Role of a new caller", options: ["member", "admin", "operator"] },
+            { name: "role", label: "Role of a new caller", options: ROLES },
             { name: "expires_in_secs", label: "Ends after so many seconds", kind: "number", value: 90 * 86_400 },
             ...(me.role === "operator" ? [OUTLIVE] : []),
         ],
@@ -309,7 +360,7 @@ const providers: Resource = {
                 { name: "account", label: "Account", required: true },
                 { name: "caller", label: "Caller", required: true, hint: "a name, or a pattern with claims in it" },
                 { name: "claims", label: "Claims, one on a line", kind: "lines", required: true, hint: "name=value" },
-                { name: "role", label: "Role", options: ["member", "admin", "operator"], required: true },
+                { name: "role", label: "Role", options: ROLES, required: true },
             ],
             send: (row, body) => ({ method: "POST", path: at(api("identity-providers", row.id, "rules")), body }),
         },
@@ -403,4 +454,4 @@ const parents: Resource = {
     ],
 };
 
-export const RESOURCES: Resource[] = [grants, callers, tokens, accounts, workspaces, providers, buckets, datasets, parents];
+export const RESOURCES: Resource[] = [grants, groups, callers, tokens, accounts, workspaces, providers, buckets, datasets, parents];

@@ -1,7 +1,10 @@
 // The few parts that pages are made of.
-import type { ComponentChildren } from "preact";
+import { type ComponentChildren, createContext } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type Page, Refusal, type Row } from "./api";
+
+/** Whether who is signed in may change anything: what only looks shows no button that is refused. */
+export const MayChange = createContext(true);
 
 export function Failure({ error }: { error: unknown }) {
     if (!error) return null;

@@ -5,8 +5,11 @@ import { after, before, test } from "node:test";
 import { Browser, Server, everything, settled } from "./harness.mjs";
 
 const MEMBER = ["", "access", "explain", "leases", "key", "grants", "callers", "tokens", "accounts", "parent-keys", "usage", "incident"];
-const ADMIN = [...MEMBER, "workspaces"];
+const ADMIN = [...MEMBER, "groups", "workspaces"];
 const OPERATOR = [...ADMIN, "identity-providers", "buckets", "datasets", "storages", "shares", "audit"];
+const PLANNER = OPERATOR.filter((name) => name !== "incident");
+const AUDITOR = ["", "access", "explain", "leases", "key", "grants", "groups", "audit"];
+const ALL = ["operator", "planner", "auditor"];
 const SHOTS = new URL("../../docs/console/", import.meta.url).pathname;
 
 let server, browser, roles, reader;
@@ -16,7 +19,9 @@ before(async () => {
     browser = await Browser.start(server);
     reader = server.ready.callers[0];
     const admin = await server.token("console-admin", reader.account, "admin");
-    roles = { member: [reader.token, MEMBER], admin: [admin.token, ADMIN], operator: [server.root, OPERATOR] };
+    const planner = await server.token("console-planner", reader.account, "planner");
+    const auditor = await server.token("console-auditor", reader.account, "auditor");
+    roles = { member: [reader.token, MEMBER], admin: [admin.token, ADMIN], operator: [server.root, OPERATOR], planner: [planner.token, PLANNER], auditor: [auditor.token, AUDITOR] };
     for (let count = 0; count < 30; count += 1) await server.call("POST", "/api/v1/credentials", {}, reader.token);
     await server.call("POST", "/api/v1/accounts", { name: "elsewhere-inc" });
     await server.token("stranger", "elsewhere-inc");
@@ -109,7 +114,7 @@ test("a token that is none is refused, in the server's words", async () => {
     await page.context().close();
 });
 
-for (const role of ["member", "admin", "operator"]) {
+for (const role of ["member", "admin", "operator", "planner", "auditor"]) {
     test(`every page of a ${role}: nothing refused, no serious finding, no secret, nothing of others`, async () => {
         const [token, pages] = roles[role];
         const page = await browser.signedIn(token);
@@ -123,7 +128,7 @@ for (const role of ["member", "admin", "operator"]) {
             assert.ok((await page.locator(".cli").count()) >= 1, `${name} says no command`);
             const shown = await everything(page);
             for (const secret of server.secrets) assert.ok(!shown.includes(secret), `a secret on ${name}`);
-            if (role !== "operator") assert.doesNotMatch(shown, /elsewhere-inc|secret-plans|stranger/, name);
+            if (!ALL.includes(role)) assert.doesNotMatch(shown, /elsewhere-inc|secret-plans|stranger/, name);
             await looking.setViewportSize({ width: 1280, height: 900 });
             await looking.emulateMedia({ colorScheme: "light" });
             await looking.goto(at(name));

@@ -1,5 +1,5 @@
 // Who can reach a place, and what a caller can reach: the access that grants give, grant by grant, at a time.
-import { type Row, api, at, get, isAtLeast, page } from "../api";
+import { type Row, api, at, get, page, sees } from "../api";
 import { Filters } from "../list";
 import { Link, type Place, go } from "../router";
 import { Badge, type Column, Empty, Failure, Heading, Table, Time, useAsked, usePages } from "../ui";
@@ -72,8 +72,8 @@ function Tree({ query }: { query: Row }) {
 export function Access({ me, place }: { me: Row; place: Place }) {
     const filters = [
         { name: "place", label: "Where (s3://bucket/path/)" },
-        ...(isAtLeast(me.role, "admin") ? [{ name: "caller", label: "Who" }] : []),
-        ...(isAtLeast(me.role, "operator") ? [{ name: "account", label: "Account" }] : []),
+        ...(sees(me.role, "admin") ? [{ name: "caller", label: "Who" }] : []),
+        ...(sees(me.role, "operator") ? [{ name: "account", label: "Account" }] : []),
         { name: "action", label: "Action (read, write, …)" },
         { name: "at", label: "At (RFC 3339)" },
     ];

@@ -1,5 +1,5 @@
 // Why something is allowed or not. The question is the page's address: it can be sent, and asked again.
-import { type Row, api, ask, at, isAtLeast } from "../api";
+import { type Row, api, ask, at, sees } from "../api";
 import { Link, type Place, go } from "../router";
 import { Badge, Cli, Failure, Heading, useAsked } from "../ui";
 
@@ -34,7 +34,7 @@ export function Explain({ me, place }: { me: Row; place: Place }) {
         const { place: _, ...rest } = typed;
         go("explain", { ...rest, bucket: place?.[1] ?? typed.place, key: place?.[2] ?? "" });
     };
-    const admin = isAtLeast(me.role, "admin");
+    const admin = sees(me.role, "admin");
     return (
         <>
             <Heading title="Explain" about="Whether a caller may do something to an object, and which grant says so." cli={command(place.query)} />
@@ -45,7 +45,7 @@ export function Explain({ me, place }: { me: Row; place: Place }) {
                         <input id="caller" name="caller" defaultValue={caller} placeholder={me.name} autocomplete="off" />
                     </div>
                 )}
-                {isAtLeast(me.role, "operator") && (
+                {sees(me.role, "operator") && (
                     <div class="field">
                         <label for="account">Account</label>
                         <input id="account" name="account" defaultValue={account} placeholder={me.account.name} autocomplete="off" />

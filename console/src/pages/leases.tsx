@@ -1,9 +1,9 @@
 // Leases: the records of vended credentials. One is found by its access key id; one or many are ended.
-import { useState } from "preact/hooks";
-import { type Row, api, ask, at, isAtLeast, page } from "../api";
+import { useContext, useState } from "preact/hooks";
+import { type Row, api, ask, at, page, sees } from "../api";
 import { Filters } from "../list";
 import { Link, type Place, go } from "../router";
-import { Badge, Cli, type Column, Dialog, Empty, Failure, Heading, Table, Time, usePages } from "../ui";
+import { Badge, Cli, type Column, Dialog, Empty, Failure, Heading, MayChange, Table, Time, usePages } from "../ui";
 import { SOONEST } from "./storages";
 
 /** From this many on, the number has to be typed. */
@@ -113,7 +113,8 @@ function Ending({ rows, done }: { rows: Row[]; done: () => void }) {
 export function Leases({ me, place }: { me: Row; place: Place }) {
     const [chosen, choose] = useState<Set<string>>(new Set());
     const [ending, setEnding] = useState<Row[]>();
-    const operator = isAtLeast(me.role, "operator");
+    const changes = useContext(MayChange);
+    const operator = sees(me.role, "operator");
     const filters = [...(operator ? [{ name: "account", label: "Account" }] : []), ...["caller", "grant", "token", "bucket"].map((name) => ({ name, label: name[0]!.toUpperCase() + name.slice(1) }))];
     const all = place.query.all === "true";
     const query: Row = { live: !all, limit: 500 };
@@ -133,9 +134,11 @@ export function Leases({ me, place }: { me: Row; place: Place }) {
                 <button type="button" onClick={again}>
                     Reload
                 </button>
-                <button type="button" class="danger" disabled={chosen.size === 0} onClick={() => setEnding(rows?.filter((row) => chosen.has(row.lease_id)))}>
-                    End {chosen.size || ""}…
-                </button>
+                {changes && (
+                    <button type="button" class="danger" disabled={chosen.size === 0} onClick={() => setEnding(rows?.filter((row) => chosen.has(row.lease_id)))}>
+                        End {chosen.size || ""}…
+                    </button>
+                )}
             </Heading>
             <form class="filters" role="search" aria-label="By key" onSubmit={find}>
                 <div class="field">
@@ -155,7 +158,7 @@ export function Leases({ me, place }: { me: Row; place: Place }) {
                     id={(row) => row.lease_id}
                     open={(row) => go("key", { id: row.lease_id })}
                     more={more}
-                    selection={{ ids: chosen, set: choose, may: (row) => row.state === "live" }}
+                    selection={changes ? { ids: chosen, set: choose, may: (row) => row.state === "live" } : undefined}
                 />
             )}
             {ending && (
@@ -175,9 +178,10 @@ export function Leases({ me, place }: { me: Row; place: Place }) {
 
 export function EndOne({ row, done }: { row: Row; done: () => void }) {
     const [open, set] = useState(false);
+    const changes = useContext(MayChange);
     return (
         <>
-            {row.state === "live" && (
+            {changes && row.state === "live" && (
                 <button type="button" class="danger" onClick={() => set(true)}>
                     End it…
                 </button>

@@ -1,5 +1,5 @@
 // What is going on: who one is, what is live, what ends soon, how the storages are.
-import { type Row, api, get, isAtLeast } from "../api";
+import { type Row, api, get, sees } from "../api";
 import { Link } from "../router";
 import { Badge, Empty, Failure, Heading, Time, useAsked } from "../ui";
 import { Hours } from "./usage";
@@ -10,9 +10,9 @@ const endsSoon = (at?: string | null): boolean => !!at && Date.parse(at) > Date.
 async function look(me: Row) {
     const [leases, tokens, grants, storages] = await Promise.all([
         get(api("leases"), { live: true, limit: 500 }),
-        get(api("tokens"), { limit: 1000 }),
+        me.role === "auditor" ? { tokens: [] } : get(api("tokens"), { limit: 1000 }),
         get(api("grants"), { all: true, limit: 1000 }),
-        isAtLeast(me.role, "operator") ? get(api("storages")) : { storages: undefined },
+        me.role !== "auditor" && sees(me.role, "operator") ? get(api("storages")) : { storages: undefined },
     ]);
     return {
         live: leases.leases as Row[],
@@ -28,7 +28,7 @@ export function Overview({ me }: { me: Row }) {
     const warnings = [location.protocol === "http:" && "This page came without TLS: only use it on the server's own machine."].filter(Boolean);
     return (
         <>
-            <Heading title="Overview" about={`You are ${me.name} of ${me.account.name}, ${me.role === "operator" ? "an operator" : me.role === "admin" ? "an admin" : "a member"}.`} cli="valetkey whoami">
+            <Heading title="Overview" about={`You are ${me.name} of ${me.account.name}, ${/^[ao]/.test(me.role) ? "an" : "a"} ${me.role}.`} cli="valetkey whoami">
                 <button type="button" onClick={again}>
                     Reload
                 </button>

@@ -1,13 +1,14 @@
 // Shares: tables that are given to recipients, and the links with which these download their profile once.
 import type { ComponentChildren } from "preact";
-import { useState } from "preact/hooks";
+import { useContext, useState } from "preact/hooks";
 import { type Row, api, at, get } from "../api";
 import { Form, type FormProps } from "../form";
 import type { Resource } from "../list";
-import { Failure, Time, useAsked } from "../ui";
+import { Failure, MayChange, Time, useAsked } from "../ui";
 
 function Contents({ row }: { row: Row }) {
     const [form, set] = useState<FormProps>();
+    const changes = useContext(MayChange);
     const { value, error, again } = useAsked(
         async () => {
             const [tables, recipients] = await Promise.all([get(api("shares", row.id, "tables")), get(api("shares", row.id, "recipients"))]);
@@ -24,9 +25,11 @@ function Contents({ row }: { row: Row }) {
                 {rows.map((one) => (
                     <li>
                         {shown(one)}{" "}
-                        <button type="button" class="small" onClick={() => open(takes(one))}>
-                            Take out…
-                        </button>
+                        {changes && (
+                            <button type="button" class="small" onClick={() => open(takes(one))}>
+                                Take out…
+                            </button>
+                        )}
                     </li>
                 ))}
             </ul>
@@ -114,7 +117,7 @@ function Contents({ row }: { row: Row }) {
                     }),
                 )}
             <div class="buttons">
-                {[addTable, give, link].map((form) => (
+                {(changes ? [addTable, give, link] : []).map((form) => (
                     <button type="button" onClick={() => open(form)}>
                         {form.label}…
                     </button>

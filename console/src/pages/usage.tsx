@@ -1,6 +1,6 @@
 // What an account used, by day; and what was vended in the last day, by hour.
 import { type Place, go } from "../router";
-import { type Row, api, get, isAtLeast } from "../api";
+import { type Row, api, get, sees } from "../api";
 import { Plot } from "../plot";
 import { Empty, Failure, Heading, useAsked } from "../ui";
 
@@ -47,7 +47,7 @@ export function Hours({ account }: { account?: string }) {
 export function Usage({ me, place }: { me: Row; place: Place }) {
     const account = place.query.account ?? me.account.name;
     const days = Number(place.query.days ?? 30);
-    const operator = isAtLeast(me.role, "operator");
+    const operator = sees(me.role, "operator");
     const { value, error } = useAsked(() => get(api("usage"), { account: operator ? account : undefined, days }), [account, days]);
     const others = useAsked(async () => (operator ? ((await get(api("accounts"))).accounts as Row[]) : []), []);
     // Days that nothing is counted of are none in the answer, and zero here.

@@ -56,6 +56,7 @@ fn caller(role: Role) -> Caller {
         token: TokenId::from_bytes([4; 16]),
         token_until: None,
         held: None,
+        identity: None,
         as_of: 0,
     }
 }

@@ -160,6 +160,7 @@ fn asks(number: u32, shape: Shape) -> Outcome<(Caller, [Ask; 3])> {
         token: TokenId::from_bytes(bytes(owner)),
         token_until: None,
         held: None,
+        identity: None,
         as_of: 0,
     };
     let ask = |target| Ask {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::claims::Identity;
 use crate::error::{Error, Kind, Noun, Stranger};
 use crate::field::Attribute;
 use crate::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
@@ -19,6 +20,10 @@ words! {
         Member => "member",
         /// Also sees and ends the leases and tokens of its account.
         Admin => "admin",
+        /// Sees leases, the ledger and who may reach what, of all accounts; nothing else.
+        Auditor => "auditor",
+        /// Sees everything of all accounts and changes nothing; asks for credentials like a member.
+        Planner => "planner",
         /// Also makes accounts, storages, datasets and grants.
         Operator => "operator",
     }
@@ -118,6 +123,8 @@ pub struct Caller {
     pub token_until: Option<Timestamp>,
     /// What the key allows that it signed with, if it was a key and not the token.
     pub held: Option<Arc<Held>>,
+    /// What its identity token claims, if it is known by one.
+    pub identity: Option<Arc<Identity>>,
     /// The last change of the registry that this is known with, where several servers make them; else 0.
     pub as_of: i64,
 }

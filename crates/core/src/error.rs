@@ -37,6 +37,8 @@ pub enum Noun {
     Dataset,
     /// A grant.
     Grant,
+    /// A group of callers.
+    Group,
     /// A lease.
     Lease,
     /// A workspace.
@@ -69,7 +71,7 @@ pub enum Noun {
 
 impl Noun {
     /// Every noun that something can be done to.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Account,
         Self::Caller,
         Self::Token,
@@ -77,6 +79,7 @@ impl Noun {
         Self::Bucket,
         Self::Dataset,
         Self::Grant,
+        Self::Group,
         Self::Lease,
         Self::Workspace,
         Self::Project,
@@ -103,6 +106,7 @@ impl fmt::Display for Noun {
             Self::Bucket => "bucket",
             Self::Dataset => "dataset",
             Self::Grant => "grant",
+            Self::Group => "group",
             Self::Lease => "lease",
             Self::Workspace => "workspace",
             Self::Project => "project",
@@ -179,6 +183,7 @@ impl Kind {
         Self::NotFound(Noun::Bucket),
         Self::NotFound(Noun::Dataset),
         Self::NotFound(Noun::Grant),
+        Self::NotFound(Noun::Group),
         Self::NotFound(Noun::Lease),
         Self::NotFound(Noun::Workspace),
         Self::NotFound(Noun::Project),
@@ -199,6 +204,7 @@ impl Kind {
         Self::AlreadyExists(Noun::Bucket),
         Self::AlreadyExists(Noun::Dataset),
         Self::AlreadyExists(Noun::Grant),
+        Self::AlreadyExists(Noun::Group),
         Self::AlreadyExists(Noun::Workspace),
         Self::AlreadyExists(Noun::Project),
         Self::AlreadyExists(Noun::Share),

@@ -42,6 +42,8 @@ words! {
         Buckets => "buckets",
         /// A caller.
         Caller => "caller",
+        /// What an identity token has to claim.
+        Claims => "claims",
         /// Whether what needs a thing is removed with it.
         Cascade => "cascade",
         /// A sentence for people.
@@ -68,6 +70,8 @@ words! {
         Limit => "limit",
         /// How long a browser remembers an answer.
         MaxAge => "max_age_secs",
+        /// The members of a group.
+        Members => "members",
         /// The shortest life of a storage's credentials.
         MinLifetime => "min_ttl_secs",
         /// A name.

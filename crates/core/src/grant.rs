@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::error::{Error, Kind};
 use crate::field::Attribute;
-use crate::id::{AccountId, CallerId, DatasetId, GrantId, ShareId, StorageId, WorkspaceId};
+use crate::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, ShareId, StorageId, WorkspaceId};
 use crate::name::Name;
 use crate::scope::Scope;
 use crate::time::Lifetime;
@@ -16,6 +16,8 @@ pub enum Grantee {
     Everyone,
     /// One caller of the account.
     Caller(CallerId),
+    /// The members of one of its groups.
+    Group(GroupId),
 }
 
 /// What a grant was made for.
@@ -157,11 +159,12 @@ impl Grant {
         Ok(())
     }
 
-    /// Whether it is for that caller.
-    pub fn is_for(&self, caller: CallerId) -> bool {
+    /// Whether it is for a caller that is in those groups.
+    pub fn is_for(&self, caller: CallerId, groups: &[GroupId]) -> bool {
         match self.to {
             Grantee::Everyone => true,
             Grantee::Caller(own) => own == caller,
+            Grantee::Group(group) => groups.contains(&group),
         }
     }
 }

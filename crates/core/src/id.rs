@@ -161,6 +161,8 @@ id!(/// Names a share.
     ShareId, "shr_");
 id!(/// Names a table of a share.
     TableId, "tbl_");
+id!(/// Names a group of an account's callers.
+    GroupId, "grp_");
 id!(/// Names an identity provider.
     ProviderId, "idp_");
 id!(/// Names a trust rule of one.

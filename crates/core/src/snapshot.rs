@@ -8,8 +8,10 @@ use jiff::Timestamp;
 use crate::account::Account;
 use crate::ask::GrantRef;
 use crate::caller::Caller;
+use crate::claims::{ClaimName, Identity};
 use crate::grant::{Grant, GrantTime, Grantee};
-use crate::id::{CallerId, GrantId, ShareId, StorageId};
+use crate::group::Group;
+use crate::id::{CallerId, GrantId, GroupId, ProviderId, ShareId, StorageId};
 use crate::name::{BucketName, Name};
 use crate::scope::{Actions, Path, Paths, Scope};
 use crate::storage::Storage;
@@ -24,6 +26,8 @@ pub struct Snapshot {
     by_name: HashMap<Name, GrantId>,
     everyone: Reach,
     callers: HashMap<CallerId, Reach>,
+    groups: HashMap<GroupId, Reach>,
+    members: Members,
     as_of: i64,
 }
 
@@ -138,6 +142,65 @@ impl Reach {
     }
 }
 
+/// Who is in which group. Found by the caller's id and by values of claims, so that it costs the same with ten groups or a thousand; only
+/// a group without a claim of one value is tried by itself.
+#[derive(Debug, Default)]
+struct Members {
+    named: HashMap<CallerId, Vec<GroupId>>,
+    by_claim: HashMap<ProviderId, Claiming>,
+}
+
+#[derive(Debug, Default)]
+struct Claiming {
+    exact: HashMap<ClaimName, HashMap<Box<str>, Vec<Arc<Group>>>>,
+    others: Vec<Arc<Group>>,
+}
+
+impl Members {
+    fn of(groups: impl IntoIterator<Item = Group>) -> Self {
+        let mut own = Self::default();
+        for group in groups {
+            let group = Arc::new(group);
+            for member in &group.members {
+                own.named.entry(*member).or_default().push(group.id);
+            }
+            let Some(by) = &group.by_claim else { continue };
+            let claiming = own.by_claim.entry(by.provider).or_default();
+            match by.found_by() {
+                None => claiming.others.push(Arc::clone(&group)),
+                Some(values) => {
+                    for (condition, value) in values {
+                        let of = claiming.exact.entry(condition.claim.clone()).or_default();
+                        of.entry(value.into()).or_default().push(Arc::clone(&group));
+                    }
+                }
+            }
+        }
+        own
+    }
+
+    fn groups_of(&self, caller: &Caller) -> Vec<GroupId> {
+        let mut found = self.named.get(&caller.id).cloned().unwrap_or_default();
+        if let Some(identity) = caller.identity.as_deref()
+            && let Some(claiming) = self.by_claim.get(&identity.provider)
+        {
+            claiming.add(identity, &mut found);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+impl Claiming {
+    fn add(&self, identity: &Identity, found: &mut Vec<GroupId>) {
+        let near = self.exact.iter().flat_map(|(claim, groups)| {
+            claim.values(&identity.claims).into_iter().filter_map(|value| groups.get(&*value)).flatten()
+        });
+        found.extend(near.chain(&self.others).filter(|group| group.admits(identity)).map(|group| group.id));
+    }
+}
+
 /// Puts the live dataset grants together, one bundle for each bucket.
 fn bundles<'a>(grants: impl IntoIterator<Item = &'a Arc<Grant>>, now: Timestamp) -> Arc<[Bundle]> {
     let mut by_bucket: BTreeMap<(StorageId, BucketName), Vec<&Grant>> = BTreeMap::new();
@@ -198,6 +261,8 @@ impl Snapshot {
             by_name: HashMap::new(),
             everyone: Reach::default(),
             callers: HashMap::new(),
+            groups: HashMap::new(),
+            members: Members::default(),
             as_of: 0,
             account,
         };
@@ -210,6 +275,7 @@ impl Snapshot {
             match grant.to {
                 Grantee::Everyone => snapshot.everyone.add(&grant),
                 Grantee::Caller(caller) => snapshot.callers.entry(caller).or_default().add(&grant),
+                Grantee::Group(group) => snapshot.groups.entry(group).or_default().add(&grant),
             }
             if grant.origin.share().is_none() {
                 snapshot.by_name.insert(grant.name.clone(), grant.id);
@@ -217,10 +283,23 @@ impl Snapshot {
             }
         }
         snapshot.everyone.settle(now);
-        for reach in snapshot.callers.values_mut() {
+        for reach in snapshot.callers.values_mut().chain(snapshot.groups.values_mut()) {
             reach.settle(now);
         }
         snapshot
+    }
+
+    /// The same with these groups: nobody is in any other.
+    #[must_use]
+    pub fn with_groups(mut self, groups: impl IntoIterator<Item = Group>) -> Self {
+        let own = self.account.id;
+        self.members = Members::of(groups.into_iter().filter(|group| group.account == own));
+        self
+    }
+
+    /// The groups that the caller is in, by name or by what its identity token claims.
+    pub fn groups_of(&self, caller: &Caller) -> Vec<GroupId> {
+        if caller.account == self.account.id { self.members.groups_of(caller) } else { Vec::new() }
     }
 
     /// The account.
@@ -239,7 +318,7 @@ impl Snapshot {
             GrantRef::Id(id) => id,
             GrantRef::Name(name) => self.by_name.get(name)?,
         };
-        self.by_id.get(id).filter(|grant| grant.is_for(caller.id))
+        self.by_id.get(id).filter(|grant| grant.is_for(caller.id, &self.groups_of(caller)))
     }
 
     /// Every grant of the caller's, live or not.
@@ -249,12 +328,14 @@ impl Snapshot {
 
     /// Every grant of the account, live or not, those of shares too; in no order.
     pub fn all_grants(&self) -> impl Iterator<Item = &Arc<Grant>> {
-        self.everyone.grants.iter().chain(self.callers.values().flat_map(|reach| &reach.grants))
+        let others = self.callers.values().chain(self.groups.values());
+        self.everyone.grants.iter().chain(others.flat_map(|reach| &reach.grants))
     }
 
-    /// The same of those that are for one of its callers: its own, and everyone's.
+    /// The same of those that are for one of its callers: its own, those of groups it is a named member of, and everyone's.
     pub fn grants_for(&self, caller: CallerId) -> impl Iterator<Item = &Arc<Grant>> {
-        let own = self.callers.get(&caller).into_iter().flat_map(|reach| &reach.grants);
+        let groups = self.members.named.get(&caller).into_iter().flatten().filter_map(|group| self.groups.get(group));
+        let own = self.callers.get(&caller).into_iter().chain(groups).flat_map(|reach| &reach.grants);
         self.everyone.grants.iter().chain(own)
     }
 
@@ -305,17 +386,18 @@ impl Snapshot {
 
     /// The caller's datasets, to read, one bundle for each bucket.
     pub fn bundles(&self, caller: &Caller, now: Timestamp) -> Arc<[Bundle]> {
-        let own = self.callers.get(&caller.id).filter(|reach| reach.bundles.is_some());
-        match own {
-            None => self.everyone.bundles_at(now),
-            Some(own) if self.everyone.bundles.is_none() => own.bundles_at(now),
-            Some(own) => bundles(self.everyone.grants.iter().chain(&own.grants), now),
+        let own: Vec<&Reach> = self.reaches(caller).filter(|reach| reach.bundles.is_some()).collect();
+        match own.as_slice() {
+            [] => Arc::from([]),
+            [one] => one.bundles_at(now),
+            several => bundles(several.iter().flat_map(|reach| &reach.grants), now),
         }
     }
 
     fn reaches(&self, caller: &Caller) -> impl Iterator<Item = &Reach> {
         // A caller of another account reaches nothing here, whatever its id.
         let ours = caller.account == self.account.id;
-        std::iter::once(&self.everyone).chain(self.callers.get(&caller.id)).filter(move |_| ours)
+        let groups = self.groups_of(caller).into_iter().filter_map(|group| self.groups.get(&group));
+        std::iter::once(&self.everyone).chain(self.callers.get(&caller.id)).filter(move |_| ours).chain(groups)
     }
 }

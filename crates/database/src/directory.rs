@@ -19,7 +19,7 @@ use valetkey_core::{Error, Kind};
 
 use crate::database::Database;
 use crate::memory::{Known, Settled};
-use crate::sql::{callers, registry};
+use crate::sql::{callers, groups, identity, registry};
 use crate::touch::Touch;
 
 /// For how long a token is remembered to be nobody's.
@@ -62,7 +62,8 @@ impl Database {
                 Err(unknown())
             }
             Some(record) => {
-                let known = Known::of(record, as_of);
+                let identity = identity::of_token(&mut reader, record.id).await?;
+                let known = Known::of(record, identity, as_of);
                 memory.known.keep(known_since, digest, known.clone());
                 known.at(now)
             }
@@ -118,9 +119,10 @@ impl Directory for Database {
         let account = registry::account(&mut reader, id).await?.ok_or_else(|| Error::not_found(Noun::Account))?;
         let storages = registry::storages(&mut reader).await?.into_iter().map(Arc::new);
         let grants = registry::grants(&mut reader, id).await?;
+        let groups = groups::groups(&mut reader, Some(id)).await?;
         let edges = |grant: &Grant| [grant.from, grant.until].into_iter().flatten().filter(|edge| *edge > now).min();
         let to = grants.iter().filter_map(edges).min();
-        let snapshot = Arc::new(Snapshot::new(account, storages, grants, now).known_as_of(as_of));
+        let snapshot = Arc::new(Snapshot::new(account, storages, grants, now).with_groups(groups).known_as_of(as_of));
         snapshots.keep(since, id, Settled { snapshot: Arc::clone(&snapshot), to });
         Ok(snapshot)
     }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::Error;
 use valetkey_core::audit::Deed;
+use valetkey_core::claims::Identity;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{CallerId, ProviderId, TokenId};
 use valetkey_core::lease::Revoker;
@@ -51,6 +52,10 @@ impl Identities for Database {
 
     async fn session(&self, token: TokenId) -> Result<Option<Session>, Error> {
         identity::session(&mut self.reader().await?, token).await
+    }
+
+    async fn identity(&self, token: TokenId) -> Result<Option<Arc<Identity>>, Error> {
+        identity::of_token(&mut self.reader().await?, token).await
     }
 }
 

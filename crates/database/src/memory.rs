@@ -6,6 +6,7 @@ use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use valetkey_core::account::OwnQuota;
 use valetkey_core::caller::{Caller, CallerStanding};
+use valetkey_core::claims::Identity;
 use valetkey_core::error::Stranger;
 use valetkey_core::id::{AccountId, LeaseId, TokenId};
 use valetkey_core::nouns::dataset::Dataset;
@@ -248,9 +249,9 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    pub(crate) fn of(record: TokenRecord, as_of: i64) -> Self {
+    pub(crate) fn of(record: TokenRecord, identity: Option<Arc<Identity>>, as_of: i64) -> Self {
         let (revoked, standing) = (record.revoked, record.standing);
-        Self { caller: Arc::new(caller_of(record, as_of)), revoked, standing }
+        Self { caller: Arc::new(caller_of(record, identity, as_of)), revoked, standing }
     }
 
     pub(crate) fn at(&self, now: Timestamp) -> Result<Arc<Caller>, Error> {
@@ -267,7 +268,7 @@ impl Known {
 }
 
 /// Whom a token proves.
-pub(crate) fn caller_of(record: TokenRecord, as_of: i64) -> Caller {
+pub(crate) fn caller_of(record: TokenRecord, identity: Option<Arc<Identity>>, as_of: i64) -> Caller {
     let TokenRecord {
         id,
         caller,
@@ -281,7 +282,7 @@ pub(crate) fn caller_of(record: TokenRecord, as_of: i64) -> Caller {
         made: _,
         made_by: _,
     } = record;
-    Caller { id: caller, account, name: caller_name, role, token: id, token_until: until, held: None, as_of }
+    Caller { id: caller, account, name: caller_name, role, token: id, token_until: until, held: None, identity, as_of }
 }
 
 /// A snapshot, and when the next of its grants begins or ends: from then on another one serves faster.

@@ -166,7 +166,7 @@ impl ParentKeys {
         })?;
         let ended = record.revoked.is_some() || record.standing.served().is_err();
         let known = KnownParent {
-            caller: Arc::new(caller_of(record, as_of)),
+            caller: Arc::new(caller_of(record, None, as_of)),
             ended,
             secret: Secret::new(secret),
             settled: Arc::default(),

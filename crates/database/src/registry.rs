@@ -8,7 +8,8 @@ use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::Noun;
 use valetkey_core::field::Attribute;
 use valetkey_core::grant::{Grant, NewGrant};
-use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
+use valetkey_core::group::Group;
+use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::NewDataset;
@@ -32,7 +33,7 @@ use crate::sql::db::Db;
 use crate::sql::notes::{self, Notes};
 use crate::sql::revocations::Also;
 use crate::sql::target::Target;
-use crate::sql::{failed, lists, policy, registry};
+use crate::sql::{change, failed, groups, lists, policy, registry};
 
 impl Database {
     pub(crate) fn noise(&self) -> [u8; 10] {
@@ -113,6 +114,10 @@ impl Catalog for Database {
         let state = policy::state(&mut view, owner, owns).await?;
         view.end_view().await.map_err(failed)?;
         Ok(state)
+    }
+
+    async fn groups(&self, account: Option<AccountId>) -> Result<Vec<Group>, Error> {
+        groups::groups(&mut self.reader().await?, account).await
     }
 
     async fn plan(&self, what: &Thing) -> Result<Plan, Error> {
@@ -400,6 +405,20 @@ impl Registry for Database {
                 registry::create_grant(db, &grant, now).await?;
                 notes.did(Deed::Made, Noun::Grant, grant.id, grant.name.as_str());
                 Ok((grant.id, Touches::Account(grant.account)))
+            })
+        })
+        .await
+    }
+
+    async fn create_group(&self, new: Group, now: Timestamp) -> Result<Group, Error> {
+        let new = Group { id: GroupId::new(now, self.noise()), version: 1, made: now, ..new };
+        self.administer(move |db, notes| {
+            Box::pin(async move {
+                groups::check(&mut *db, &new).await?;
+                groups::create(db, &new).await?;
+                notes.did(Deed::Made, Noun::Group, new.id, &change::about_group(&new));
+                let account = new.account;
+                Ok((new, Touches::Account(account)))
             })
         })
         .await

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use valetkey_core::Error;
-use valetkey_core::grant::Grant;
+use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::group::Group;
 use valetkey_core::id::{AccountId, CallerId, GrantId, StorageId, TokenId};
 use valetkey_core::lease::{Lease, Revoker};
 use valetkey_core::name::BucketName;
@@ -23,7 +24,7 @@ use crate::sql::entry::{Opened, scope_digest};
 use crate::sql::notes::Notes;
 use crate::sql::revocations::{self, Also};
 use crate::sql::target::{End, Target};
-use crate::sql::{callers, change, identity, leases, registry, removal, rows};
+use crate::sql::{callers, change, groups, identity, leases, registry, removal, rows};
 
 /// What ends with a removal or a change.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -33,6 +34,8 @@ pub(crate) struct Ending {
     callers: BTreeSet<CallerId>,
     grants: BTreeSet<GrantId>,
     buckets: BTreeSet<(StorageId, BucketName)>,
+    /// Who is no longer a member of a group, and what is granted to it.
+    left: Option<(Box<Group>, Box<Group>, BTreeSet<GrantId>)>,
     /// A change, and the grant as it was.
     narrowed: Option<(Amendment, Option<Grant>)>,
     /// Whose leases can be meant; nothing where any can.
@@ -97,7 +100,8 @@ impl Ending {
                     own.among = None;
                     None
                 }
-                Thing::Dataset(_)
+                Thing::Group(_)
+                | Thing::Dataset(_)
                 | Thing::Workspace(_)
                 | Thing::Project(_)
                 | Thing::Share(_)
@@ -121,16 +125,18 @@ impl Ending {
             Amendment::Account(_)
             | Amendment::Caller { .. }
             | Amendment::Token { .. }
+            | Amendment::Group(_)
             | Amendment::Dataset(_)
             | Amendment::Workspace { .. }
             | Amendment::IdentityProvider(_) => None,
         });
-        self.grants.iter().copied().chain(narrowed)
+        let left = self.left.iter().flat_map(|(_, _, grants)| grants.iter().copied());
+        self.grants.iter().copied().chain(narrowed).chain(left)
     }
 
     fn is_nothing(&self) -> bool {
-        let Self { targets, tokens: _, callers: _, grants, buckets, narrowed, among: _, at: _ } = self;
-        targets.is_empty() && grants.is_empty() && buckets.is_empty() && narrowed.is_none()
+        let Self { targets, tokens: _, callers: _, grants, buckets, left, narrowed, among: _, at: _ } = self;
+        targets.is_empty() && left.is_none() && grants.is_empty() && buckets.is_empty() && narrowed.is_none()
     }
 
     /// Whether a lease may be one that ends; its scope has to be known to tell.
@@ -139,11 +145,19 @@ impl Ending {
             || self.was_asked(lease)
             || self.buckets.iter().any(|(storage, _)| *storage == lease.storage)
             || lease.grant_ids().any(|grant| self.grants.contains(&grant))
+            || self.was_left(lease)
             || match &self.narrowed {
                 Some((Amendment::Grant(grant), _)) => lease.grant_ids().any(|one| one == grant.id),
                 Some((Amendment::Token { id, .. }, _)) => lease.token == *id || lease.asked_with == Some(*id),
                 Some(_) | None => false,
             }
+    }
+
+    /// Whether it was opened by a grant to a group that its caller is no longer in.
+    fn was_left(&self, lease: &Opened) -> bool {
+        self.left.as_ref().is_some_and(|(before, after, grants)| {
+            after.leaves(before, lease.caller) && lease.grant_ids().any(|grant| grants.contains(&grant))
+        })
     }
 
     /// Whether it was asked for with a token that ends, on behalf of another.
@@ -158,6 +172,7 @@ impl Ending {
         }
         if self.targets.iter().any(|target| target.ends_opened(lease))
             || self.was_asked(lease)
+            || self.was_left(lease)
             || lease.grant_ids().any(|grant| self.grants.contains(&grant))
         {
             return Ok(true);
@@ -532,6 +547,17 @@ async fn narrowing(db: &mut Db, change: &Amendment, by: Revoker) -> Result<Endin
             }
             own.targets = own.tokens.iter().copied().map(Target::Token).collect();
             Ok(own)
+        }
+        Amendment::Group(after) => {
+            let before = groups::by_id(&mut *db, after.id).await?;
+            let goes = before.by_claim != after.by_claim || !before.members.is_subset(&after.members);
+            if !goes {
+                return Ok(none);
+            }
+            let grants = registry::grants(db, after.account).await?;
+            let own = grants.iter().filter(|grant| grant.to == Grantee::Group(after.id)).map(|grant| grant.id);
+            let left = Some((Box::new(before), after.clone(), own.collect()));
+            Ok(Ending { left, among: Some(BTreeSet::from([after.account])), ..none })
         }
         Amendment::Account(_) | Amendment::Caller { .. } | Amendment::Dataset(_) | Amendment::Workspace { .. } => {
             Ok(none)

@@ -35,6 +35,7 @@ fn whom(account: AccountId, to: Grantee) -> String {
     match to {
         Grantee::Everyone => account.to_string(),
         Grantee::Caller(caller) => caller.to_string(),
+        Grantee::Group(group) => group.to_string(),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use valetkey_core::Error;
+use valetkey_core::json::Json;
 use valetkey_core::nouns::identity::{Algorithm, Claims, LONGEST_TOKEN, not_taken};
-use valetkey_core::nouns::json::Json;
 
 use crate::keys::{self, Key};
 

@@ -7,7 +7,6 @@ pub mod configure;
 pub mod console;
 pub mod dataset;
 pub mod identity;
-pub mod json;
 pub mod package;
 pub mod parent;
 pub mod policy_set;

@@ -10,6 +10,7 @@ use crate::audit::{Change, ChangeFilter};
 use crate::caller::{CallerRecord, CallerStanding, Role};
 use crate::error::{Error, Noun};
 use crate::grant::{Grant, NewGrant};
+use crate::group::Group;
 use crate::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
 use crate::lease::{LeaseRecord, Revocation, Revoker};
 use crate::name::{BucketName, Name};
@@ -277,6 +278,8 @@ pub trait Catalog: Datasets {
     async fn list_grants(&self, filter: &GrantFilter<'_>) -> Result<Vec<Grant>, Error>;
     /// What there is of the accounts that a policy set may own, or owns.
     async fn policy_state(&self, owner: &Name, owns: &Owns) -> Result<State, Error>;
+    /// The groups of an account, or of all, in order of their names.
+    async fn groups(&self, account: Option<AccountId>) -> Result<Vec<Group>, Error>;
     /// What removing a thing means: what goes with it, what stands in the way, and what ends. Nothing is changed.
     async fn plan(&self, what: &Thing) -> Result<Plan, Error>;
     /// How many live leases a change would end, refused where the change would be. Nothing is changed.
@@ -353,6 +356,8 @@ pub trait Registry: Catalog {
     async fn create_dataset(&self, dataset: NewDataset, now: Timestamp) -> Result<DatasetId, Error>;
     /// Adds a grant; the bucket must be one of the storage's.
     async fn create_grant(&self, grant: NewGrant, now: Timestamp) -> Result<GrantId, Error>;
+    /// Adds a group: its id, version and time are set here.
+    async fn create_group(&self, new: Group, now: Timestamp) -> Result<Group, Error>;
     /// Removes a grant; with `end_credentials` what was vended under it ends too.
     async fn remove_grant(
         &self,

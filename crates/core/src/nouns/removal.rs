@@ -11,9 +11,10 @@ use crate::caller::Role;
 use crate::error::{Error, Kind};
 use crate::field::{Attribute, Field};
 use crate::grant::{Grant, Grantee};
+use crate::group::Group;
 use crate::id::{
-    AccountId, CallerId, DatasetId, GrantId, ProjectId, ProviderId, RuleId, ShareId, StorageId, TableId, TokenId,
-    WorkspaceId,
+    AccountId, CallerId, DatasetId, GrantId, GroupId, ProjectId, ProviderId, RuleId, ShareId, StorageId, TableId,
+    TokenId, WorkspaceId,
 };
 use crate::name::{BucketName, Name};
 use crate::nouns::dataset::Dataset;
@@ -34,6 +35,8 @@ pub enum Thing {
     ParentKey(TokenId),
     /// A rule.
     Grant(GrantId),
+    /// Callers that are granted something together.
+    Group(GroupId),
     /// An object store.
     Storage(StorageId),
     /// A bucket of one, on record here.
@@ -72,6 +75,8 @@ pub enum Recipients {
     Everyone,
     /// One caller.
     Caller(CallerId),
+    /// One group: no share is given to one yet.
+    Group(GroupId),
 }
 
 impl From<Grantee> for Recipients {
@@ -79,6 +84,7 @@ impl From<Grantee> for Recipients {
         match to {
             Grantee::Everyone => Self::Everyone,
             Grantee::Caller(caller) => Self::Caller(caller),
+            Grantee::Group(group) => Self::Group(group),
         }
     }
 }
@@ -88,6 +94,7 @@ impl From<Recipients> for Grantee {
         match to {
             Recipients::Everyone => Self::Everyone,
             Recipients::Caller(caller) => Self::Caller(caller),
+            Recipients::Group(group) => Self::Group(group),
         }
     }
 }
@@ -101,6 +108,7 @@ impl Thing {
             Self::Token(_) => "token",
             Self::ParentKey(_) => "parent key",
             Self::Grant(_) => "grant",
+            Self::Group(_) => "group",
             Self::Storage(_) => "storage",
             Self::Bucket(_) => "bucket",
             Self::Dataset(_) => "dataset",
@@ -122,6 +130,7 @@ impl Thing {
             Self::Caller(id) => id.to_string(),
             Self::Token(id) | Self::ParentKey(id) => id.to_string(),
             Self::Grant(id) => id.to_string(),
+            Self::Group(id) => id.to_string(),
             Self::Storage(id) => id.to_string(),
             Self::Dataset(id) => id.to_string(),
             Self::Workspace(id) => id.to_string(),
@@ -143,6 +152,7 @@ impl Thing {
             | Self::Caller(_)
             | Self::Token(_)
             | Self::ParentKey(_)
+            | Self::Group(_)
             | Self::Storage(_)
             | Self::Bucket(_)
             | Self::Dataset(_)
@@ -160,6 +170,7 @@ impl Thing {
             Self::Account(_)
             | Self::Caller(_)
             | Self::Grant(_)
+            | Self::Group(_)
             | Self::Storage(_)
             | Self::Bucket(_)
             | Self::Dataset(_)
@@ -375,6 +386,9 @@ pub enum Amendment {
     },
     /// A grant, as it is from now on: its id, account, grantee, store, bucket and origin stay.
     Grant(Grant),
+    /// A group, as it is from now on: its id and account stay; its version is what it was where it was read, and a change that overtook
+    /// this one refuses it.
+    Group(Box<Group>),
     /// A dataset, as it is from now on: its place stays.
     Dataset(Dataset),
     /// A workspace's name, and whether it is the default one.
@@ -424,6 +438,8 @@ impl Amendment {
             }
             Self::Account(_)
             | Self::Caller { .. }
+            // Told by who is no longer a member, which the group as it was says.
+            | Self::Group(_)
             | Self::Dataset(_)
             | Self::Workspace { .. }
             // Its sessions end, and with them what they opened.

@@ -59,7 +59,7 @@ impl Place<'_> {
 pub struct GrantFound {
     /// Whether its account is there.
     pub account: bool,
-    /// Whose the caller is that it is for, if it is for one that is there.
+    /// Whose the caller or group is that it is for, if it is for one that is there.
     pub caller_of: Option<AccountId>,
     /// Its place.
     pub place: PlaceFound,
@@ -90,15 +90,39 @@ impl GrantFound {
     }
 }
 
-/// Refuses a caller that is not one of the account's.
+/// Refuses a caller or group that is not one of the account's.
 ///
 /// # Errors
 /// `NotFound`.
 pub fn check_grantee(account: AccountId, to: Grantee, caller_of: Option<AccountId>) -> Result<(), Error> {
     match to {
         Grantee::Caller(_) if caller_of != Some(account) => Err(Error::not_found(Noun::Caller).at(Attribute::Grantee)),
-        Grantee::Caller(_) | Grantee::Everyone => Ok(()),
+        Grantee::Group(_) if caller_of != Some(account) => Err(Error::not_found(Noun::Group).at(Attribute::Grantee)),
+        Grantee::Caller(_) | Grantee::Group(_) | Grantee::Everyone => Ok(()),
     }
+}
+
+/// Refuses whom a share cannot be given to.
+///
+/// # Errors
+/// `NotFound`, or `Invalid` for a group.
+pub fn check_recipient(account: AccountId, to: Grantee, caller_of: Option<AccountId>) -> Result<(), Error> {
+    check_grantee(account, to, caller_of)?;
+    match to {
+        Grantee::Everyone | Grantee::Caller(_) => Ok(()),
+        Grantee::Group(_) => {
+            let said = "a share is given to an account or to one of its callers, not to a group";
+            Err(Error::new(Kind::Invalid, said).at(Attribute::Grantee))
+        }
+    }
+}
+
+/// Refuses a member of a group that is not a caller of its account.
+///
+/// # Errors
+/// `NotFound`.
+pub fn check_member(account: AccountId, caller_of: Option<AccountId>) -> Result<(), Error> {
+    if caller_of == Some(account) { Ok(()) } else { Err(Error::not_found(Noun::Caller).at(Attribute::Members)) }
 }
 
 impl NewStorage {

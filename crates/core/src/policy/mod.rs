@@ -485,7 +485,9 @@ fn probe(
 ) -> Result<Found, Error> {
     match caller.role {
         Role::Operator => {}
-        Role::Admin | Role::Member => return Err(Error::not_found(Noun::Storage).at(Field::Storage)),
+        Role::Admin | Role::Member | Role::Auditor | Role::Planner => {
+            return Err(Error::not_found(Noun::Storage).at(Field::Storage));
+        }
     }
     let storage = snapshot.storage(storage).ok_or_else(|| Error::not_found(Noun::Storage).at(Field::Storage))?;
     if probe::directory_of(paths).is_none() {

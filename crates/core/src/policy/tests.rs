@@ -6,7 +6,7 @@ use crate::ask::GrantRef;
 use crate::caller::{Held, Role};
 use crate::error::Stranger;
 use crate::grant::{Grantee, Origin};
-use crate::id::{DatasetId, StorageId, WorkspaceId};
+use crate::id::{DatasetId, GroupId, StorageId, WorkspaceId};
 use crate::name::Name;
 use crate::storage::{Shape, StorageKind};
 
@@ -54,6 +54,7 @@ fn caller() -> Caller {
         token: TokenId::from_bytes(bytes(4)),
         token_until: None,
         held: None,
+        identity: None,
         as_of: 0,
     }
 }
@@ -280,6 +281,7 @@ prop_compose! {
         foreign in prop::bool::weighted(0.2),
         origin in some_origin(),
         bucket in prop::sample::select(vec!["lake", "pond"]),
+        group in prop::option::weighted(0.3, 1u8..4),
     ) -> Grant {
         let mut grant = grant(number, &paths, Actions::from_bits(bits).unwrap());
         grant.scope = Scope::new(BucketName::parse(bucket).unwrap(), grant.scope.paths().clone(), grant.scope.actions()).unwrap();
@@ -290,10 +292,24 @@ prop_compose! {
         grant.to = match (everyone, foreign) {
             (_, true) => Grantee::Caller(CallerId::from_bytes(bytes(98))),
             (true, false) => Grantee::Everyone,
-            (false, false) => Grantee::Caller(caller().id),
+            (false, false) => group.map_or(Grantee::Caller(caller().id), |group| Grantee::Group(GroupId::from_bytes(bytes(group)))),
         };
         grant
     }
+}
+
+/// The caller is in the first of the groups that grants are for.
+fn grouped(grants: Vec<Grant>) -> Snapshot {
+    let own = |number, members: &[CallerId]| crate::group::Group {
+        id: GroupId::from_bytes(bytes(number)),
+        account: account().id,
+        name: Name::parse(&format!("group-{number}")).unwrap(),
+        members: members.iter().copied().collect(),
+        by_claim: None,
+        version: 1,
+        made: at(0),
+    };
+    snapshot(grants).with_groups([own(1, &[caller().id]), own(2, &[])])
 }
 
 prop_compose! {
@@ -364,7 +380,7 @@ proptest! {
         grants.sort_by_key(|grant| grant.id);
         grants.dedup_by_key(|grant| grant.id);
         let caller = Caller { token_until: token_until.map(at), held: held.map(Arc::new), ..caller() };
-        let Ok(permit) = decide(&snapshot(grants.clone()), &caller, &ask, at(0)) else { return Ok(()) };
+        let Ok(permit) = decide(&grouped(grants.clone()), &caller, &ask, at(0)) else { return Ok(()) };
 
         let (Asked::Usual(asked) | Asked::For(asked) | Asked::Exactly(asked)) = ask.lifetime;
         prop_assert!(permit.until() <= asked.ends(at(0)));
@@ -384,7 +400,7 @@ proptest! {
             Target::Datasets { .. } | Target::Grant { .. } | Target::Place { .. } | Target::Probe { .. } => None,
         };
         let allows = |grant: &Grant, key: &[u8], action| {
-            grant.origin.share() == share && grant.is_for(caller.id) && grant.time(at(0)) == GrantTime::Live
+            grant.origin.share() == share && grant.is_for(caller.id, &[GroupId::from_bytes(bytes(1))]) && grant.time(at(0)) == GrantTime::Live
                 && grant.scope.covers(permit.scope().bucket().as_str(), key, action)
                 && permit.until() <= grant.max_lifetime.ends(at(0))
                 && grant.until.is_none_or(|until| permit.until() <= until)
@@ -402,7 +418,7 @@ proptest! {
                     }
                     prop_assert!(grants.iter().any(|grant| allows(grant, key.as_bytes(), action)), "{key} {action}");
                     let bucket = permit.scope().bucket();
-                    let explained = explain(&snapshot(grants.clone()), &caller, action, bucket, key.as_bytes(), at(0));
+                    let explained = explain(&grouped(grants.clone()), &caller, action, bucket, key.as_bytes(), at(0));
                     prop_assert!(share.is_some() || explained.allowed_by.is_some());
                 }
             }
@@ -542,4 +558,56 @@ fn a_place_of_a_check_is_an_operators_and_nothing_else_is() {
     let two = [".valetkey/checks/00112233445566778899/a", ".valetkey/checks/aa112233445566778899/a"];
     let two = Paths::only(two.map(|text| Path::object(text.as_bytes()).unwrap())).unwrap();
     assert_eq!(decide(Role::Operator, two, 900).unwrap_err(), Kind::Forbidden, "two checks");
+}
+
+prop_compose! {
+    fn some_group()(
+        number in 1u8..40,
+        named in prop::bool::weighted(0.2),
+        provider in 1u8..3,
+        claims in prop::collection::vec(prop::sample::select(vec!["a=x", "a=y", "b=1", "b=true", "a=glob:*", "c=glob:x*", "/d/e=x"]), 0..4),
+    ) -> crate::group::Group {
+        let conditions: Vec<_> = claims.iter().map(|text| crate::claims::Condition::parse(text).unwrap()).collect();
+        crate::group::Group {
+            id: GroupId::from_bytes(bytes(number)),
+            account: account().id,
+            name: Name::parse(&format!("group-{number}")).unwrap(),
+            members: named.then(|| caller().id).into_iter().collect(),
+            by_claim: (!conditions.is_empty())
+                .then(|| crate::group::ByClaim { provider: crate::id::ProviderId::from_bytes(bytes(provider)), conditions }),
+            version: 1,
+            made: at(0),
+        }
+    }
+}
+
+proptest! {
+    /// The index finds what looking at each group finds.
+    #[test]
+    fn a_caller_is_in_the_groups_that_admit_it(
+        groups in prop::collection::vec(some_group(), 0..12),
+        provider in 1u8..3,
+        claims in prop::sample::select(vec![
+            r#"{"a":"x"}"#, r#"{"a":["y","z"],"b":1}"#, r#"{"b":true,"c":"xx"}"#, r#"{"d":{"e":"x"},"a":[]}"#, "{}",
+        ]),
+    ) {
+        let mut groups = groups;
+        groups.sort_by_key(|group| group.id);
+        groups.dedup_by_key(|group| group.id);
+        let identity = crate::claims::Identity {
+            provider: crate::id::ProviderId::from_bytes(bytes(provider)),
+            claims: crate::claims::Claims::read(claims.as_bytes()).unwrap(),
+        };
+        let expected = |admits: &dyn Fn(&crate::group::Group) -> bool| -> Vec<GroupId> {
+            groups.iter().filter(|group| group.members.contains(&caller().id) || admits(group)).map(|group| group.id).collect()
+        };
+        let snapshot = snapshot(Vec::new()).with_groups(groups.clone());
+        prop_assert_eq!(snapshot.groups_of(&caller()), expected(&|_| false));
+        let admits = |group: &crate::group::Group| group.admits(&identity);
+        let with = expected(&admits);
+        let session = Caller { identity: Some(Arc::new(identity.clone())), ..caller() };
+        prop_assert_eq!(snapshot.groups_of(&session), with);
+        let foreign = Caller { account: AccountId::from_bytes(bytes(77)), ..session };
+        prop_assert!(snapshot.groups_of(&foreign).is_empty());
+    }
 }

@@ -96,6 +96,26 @@ CREATE TABLE datasets (
     sample BYTEA
 );
 
+-- Callers of an account that are granted something together.
+CREATE TABLE caller_groups (
+    id BYTEA PRIMARY KEY,
+    account BYTEA NOT NULL REFERENCES accounts (id),
+    name TEXT COLLATE "C" NOT NULL,
+    provider BYTEA,                      -- whose sessions are in it, if they hold the claims
+    claims TEXT COLLATE "C" NOT NULL,    -- lines
+    version BIGINT NOT NULL,
+    made_ms BIGINT NOT NULL,
+    removed_ms BIGINT,
+    UNIQUE (account, name)
+);
+
+CREATE TABLE group_members (
+    member_of BYTEA NOT NULL REFERENCES caller_groups (id),
+    caller BYTEA NOT NULL REFERENCES callers (id),
+    PRIMARY KEY (member_of, caller)
+);
+CREATE INDEX group_members_by_caller ON group_members (caller);
+
 CREATE TABLE grants (
     id BYTEA PRIMARY KEY,
     account BYTEA NOT NULL REFERENCES accounts (id),
@@ -111,8 +131,11 @@ CREATE TABLE grants (
     removed_ms BIGINT,
     removed_by BYTEA,
     share BYTEA,
-    workspace BYTEA
+    workspace BYTEA,
+    member_of BYTEA REFERENCES caller_groups (id), -- for the members of a group; then `caller` is null
+    conditions TEXT COLLATE "C"                     -- lines: all have to hold for it to open anything
 );
+CREATE INDEX grants_by_group ON grants (member_of) WHERE member_of IS NOT NULL;
 
 CREATE TABLE ledger_pages (
     seq BIGINT PRIMARY KEY,
@@ -223,7 +246,8 @@ CREATE TABLE identity_sessions (
     subject TEXT COLLATE "C" NOT NULL,
     jti TEXT COLLATE "C",
     jwt BYTEA NOT NULL,
-    lapsed BIGINT NOT NULL DEFAULT 0   -- 1 if it ended with its rule: the identity token may be judged again
+    lapsed BIGINT NOT NULL DEFAULT 0,  -- 1 if it ended with its rule: the identity token may be judged again
+    claims TEXT COLLATE "C"
 );
 CREATE INDEX identity_sessions_by_jwt ON identity_sessions (jwt);
 CREATE INDEX identity_sessions_by_rule ON identity_sessions (rule);

@@ -123,6 +123,7 @@ pub(crate) async fn remove(db: &mut Db, id: CallerId, by: Revoker, notes: &mut N
         }
     }
     for sql in [
+        "DELETE FROM group_members WHERE caller = ?",
         "DELETE FROM share_grants WHERE caller = ?",
         "DELETE FROM share_recipients WHERE caller = ?",
         "DELETE FROM share_links WHERE caller = ? AND used_ms IS NULL",

@@ -10,13 +10,14 @@ use valetkey_core::caller::{CallerStanding, Role};
 use valetkey_core::error::Noun;
 use valetkey_core::field::Attribute;
 use valetkey_core::grant::Grant;
+use valetkey_core::group::Group;
 use valetkey_core::id::TokenId;
 use valetkey_core::nouns::removal::{Amendment, last_operator, takes_the_last_operator};
 
 use crate::sql::db::{Db, query};
 use crate::sql::notes::Notes;
 use crate::sql::registry::{self, taken};
-use crate::sql::{callers, failed, identity, rows};
+use crate::sql::{callers, failed, groups, identity, rows};
 
 fn there(rows: u64, noun: Noun) -> Result<(), Error> {
     if rows == 0 { Err(Error::not_found(noun)) } else { Ok(()) }
@@ -28,6 +29,21 @@ fn limit(own: OwnLimit) -> String {
         OwnLimit::Any => "any".to_owned(),
         OwnLimit::Most(most) => most.to_string(),
     }
+}
+
+/// What the ledger says of a group: as many members as fit into a sentence.
+pub(crate) fn about_group(group: &Group) -> String {
+    const NAMED: usize = 20;
+    let mut members: Vec<String> = group.members.iter().take(NAMED).map(ToString::to_string).collect();
+    match group.members.len() - members.len() {
+        0 => {}
+        more => members.push(format!("{more} more")),
+    }
+    let claims = group.by_claim.as_ref().map_or_else(String::new, |by| {
+        let claims: Vec<String> = by.conditions.iter().map(ToString::to_string).collect();
+        format!("; by claims of {}: {}", by.provider, claims.join(", "))
+    });
+    format!("{}, members: {}{claims}", group.name, members.join(" "))
 }
 
 /// The change as it can be made: a token ends no later than its maker allows.
@@ -45,8 +61,13 @@ pub(crate) async fn checked(db: &mut Db, change: &Amendment, now: Timestamp) -> 
         | Amendment::Grant(_)
         | Amendment::Dataset(_)
         | Amendment::Workspace { .. } => change.clone(),
+        Amendment::Group(after) => {
+            groups::check_change(&mut *db, after).await?;
+            change.clone()
+        }
         Amendment::IdentityProvider(after) => {
             after.check()?;
+            identity::check_version(&mut *db, after).await?;
             change.clone()
         }
     })
@@ -92,6 +113,7 @@ pub(crate) async fn apply(db: &mut Db, change: &Amendment, now: Timestamp, notes
             let about = format!("{}: {:?}, at most {}{until}", grant.name, grant.scope, grant.max_lifetime);
             notes.did(Deed::Changed, Noun::Grant, grant.id, &about);
         }
+        Amendment::Group(after) => notes.did(Deed::Changed, Noun::Group, after.id, &about_group(after)),
         Amendment::Dataset(dataset) => notes.did(Deed::Changed, Noun::Dataset, dataset.id, dataset.name.as_str()),
         Amendment::Workspace { id, name, is_default, account: _ } => {
             let default = is_default.map_or("", |is| if is { "default" } else { "not default" });
@@ -176,6 +198,7 @@ async fn write(db: &mut Db, change: &Amendment, now: Timestamp) -> Result<(), Er
             .map_err(taken(Noun::Grant, grant.name.as_str()))?;
             there(done.rows_affected(), Noun::Grant)
         }
+        Amendment::Group(after) => groups::change(db, after).await,
         Amendment::Dataset(dataset) => {
             let done = query(
                 "UPDATE datasets SET name = ?, topic = ?, description = ?, format = ?, frequency = ?, version = ?, deprecated = ?,

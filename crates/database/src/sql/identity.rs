@@ -1,8 +1,11 @@
 //! The tables of identity providers, their rules, and the sessions that came of their tokens.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use valetkey_core::audit::Deed;
 use valetkey_core::caller::{CallerStanding, Role};
+use valetkey_core::claims::{Claims, Identity};
 use valetkey_core::error::{Noun, Stranger};
 use valetkey_core::id::{AccountId, CallerId, ProviderId, RuleId, TokenId};
 use valetkey_core::nouns::identity::{
@@ -171,14 +174,17 @@ pub(crate) async fn create(db: &mut Db, new: &IdentityProvider) -> Result<(), Er
     write_rules(db, new).await
 }
 
+/// Refuses to change a provider that somebody else changed. Asked before anything ends by it: a change that is refused ends nothing.
+pub(crate) async fn check_version(db: &mut Db, after: &IdentityProvider) -> Result<(), Error> {
+    if by_id(db, after.id).await?.version == after.version {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Unavailable, "the identity provider was changed just now; ask again").retry_after(1))
+}
+
 /// Changes a provider and its rules to what they are from now on, if nobody else changed them meanwhile.
 pub(crate) async fn change(db: &mut Db, after: &IdentityProvider) -> Result<(), Error> {
-    let known = by_id(&mut *db, after.id).await?;
-    if known.version != after.version {
-        return Err(
-            Error::new(Kind::Unavailable, "the identity provider was changed just now; ask again").retry_after(1)
-        );
-    }
+    check_version(&mut *db, after).await?;
     let after = IdentityProvider { version: after.version + 1, ..after.clone() };
     let mut update = query(
         "UPDATE identity_providers SET name = ?, preset = ?, issuer = ?, keys_kind = ?, keys = ?, audiences = ?, parties = ?,
@@ -223,7 +229,12 @@ async fn write_rules(db: &mut Db, of: &IdentityProvider) -> Result<(), Error> {
 
 /// Removes a provider; its rules went before.
 pub(crate) async fn remove(db: &mut Db, id: ProviderId) -> Result<(), Error> {
-    for sql in ["DELETE FROM identity_cutoffs WHERE provider = ?", "DELETE FROM identity_providers WHERE id = ?"] {
+    for sql in [
+        "DELETE FROM identity_cutoffs WHERE provider = ?",
+        // Its sessions went before, so nobody is in a group by a claim of theirs.
+        "UPDATE caller_groups SET provider = NULL, claims = '', version = version + 1 WHERE provider = ?",
+        "DELETE FROM identity_providers WHERE id = ?",
+    ] {
         query(sql).bind(id.to_bytes()).execute(&mut *db).await.map_err(failed)?;
     }
     Ok(())
@@ -274,6 +285,16 @@ pub(crate) async fn session(db: &mut Db, token: TokenId) -> Result<Option<Sessio
         subject: subject.into(),
         jti: jti.map(Into::into),
     }))
+}
+
+/// What the identity token claims that a token came of; nothing is known of sessions from before that was kept.
+pub(crate) async fn of_token(db: &mut Db, token: TokenId) -> Result<Option<Arc<Identity>>, Error> {
+    let sql = "SELECT provider, claims FROM identity_sessions WHERE token = ? AND claims IS NOT NULL";
+    let found: Option<(Vec<u8>, String)> =
+        query_as(sql).bind(token.to_bytes()).fetch_optional(db).await.map_err(failed)?;
+    let Some((provider, claims)) = found else { return Ok(None) };
+    let claims = Claims::read(claims.as_bytes()).ok_or_else(|| damaged("claims"))?;
+    Ok(Some(Arc::new(Identity { provider: ProviderId::from_bytes(rows::id(&provider)?), claims })))
 }
 
 /// Refuses tokens from now on that were issued before.
@@ -355,8 +376,8 @@ pub(crate) async fn open(
     let made = NewToken { id: token, caller, digest, tail, until: Some(new.until), made_by: None };
     callers::insert_token(&mut *db, made, now, notes).await?;
     query(
-        "INSERT INTO identity_sessions (token, provider, provider_name, rule, rule_name, subject, jti, jwt)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO identity_sessions (token, provider, provider_name, rule, rule_name, subject, jti, jwt, claims)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(token.to_bytes())
     .bind(new.provider.id.to_bytes())
@@ -366,6 +387,7 @@ pub(crate) async fn open(
     .bind(new.subject.to_string())
     .bind(new.jti.as_deref().map(ToOwned::to_owned))
     .bind(new.jwt.signed().to_vec())
+    .bind(new.claims.as_str().to_owned())
     .execute(db)
     .await
     .map_err(failed)?;

@@ -12,6 +12,7 @@ pub(crate) mod ends;
 pub(crate) mod entry;
 pub(crate) mod figures;
 mod framed;
+pub(crate) mod groups;
 pub(crate) mod holdings;
 pub(crate) mod identity;
 pub(crate) mod leases;

@@ -11,7 +11,7 @@ use valetkey_core::nouns::policy_set::{Application, Managed, Owns, State};
 use valetkey_core::nouns::removal::Thing;
 
 use crate::sql::db::{Db, query, query_as};
-use crate::sql::{callers, failed, registry, rows};
+use crate::sql::{callers, failed, groups, registry, rows};
 
 /// A thing as the table names it; nothing for what files cannot own.
 fn key(thing: &Thing) -> Option<(&'static str, [u8; 16])> {
@@ -22,6 +22,7 @@ fn key(thing: &Thing) -> Option<(&'static str, [u8; 16])> {
         Thing::Dataset(id) => ("dataset", id.to_bytes()),
         Thing::Token(_)
         | Thing::ParentKey(_)
+        | Thing::Group(_)
         | Thing::Storage(_)
         | Thing::Bucket(_)
         | Thing::Workspace(_)
@@ -80,6 +81,7 @@ pub(crate) async fn state(db: &mut Db, owner: &Name, owns: &Owns) -> Result<Stat
         }
         state.callers.extend(callers::callers(&mut *db, account.id).await?.into_iter().map(|one| (one.id, one)));
         state.grants.extend(registry::grants(&mut *db, account.id).await?.into_iter().map(|one| (one.id, one)));
+        state.groups.extend(groups::groups(&mut *db, Some(account.id)).await?.into_iter().map(|one| (one.id, one)));
         state.accounts.insert(account.id, account);
     }
     state.datasets.extend(registry::datasets(db).await?.into_iter().map(|one| (one.id, one)));

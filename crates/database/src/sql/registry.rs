@@ -5,7 +5,7 @@ use valetkey_core::Error;
 use valetkey_core::account::{Account, Metering, Standing};
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, Grantee};
-use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId};
+use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, StorageId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::Dataset;
@@ -360,12 +360,23 @@ pub(crate) async fn check_new_grant(db: &mut Db, grant: &Grant) -> Result<(), Er
     found.check(grant)
 }
 
-/// Whose the caller is that something is for, if it is for one that is there.
+/// Whose the caller or group is that something is for, if it is for one that is there.
 pub(crate) async fn grantee_of(db: &mut Db, to: Grantee) -> Result<Option<AccountId>, Error> {
     match to {
         Grantee::Everyone => Ok(None),
         Grantee::Caller(caller) => caller_account(db, caller).await,
+        Grantee::Group(group) => group_account(db, group).await,
     }
+}
+
+/// Whose a group is that was not removed.
+pub(crate) async fn group_account(db: &mut Db, id: GroupId) -> Result<Option<AccountId>, Error> {
+    let found: Option<Vec<u8>> = query_scalar("SELECT account FROM caller_groups WHERE id = ? AND removed_ms IS NULL")
+        .bind(id.to_bytes())
+        .fetch_optional(db)
+        .await
+        .map_err(failed)?;
+    found.map(|id| rows::id(&id).map(AccountId::from_bytes)).transpose()
 }
 
 async fn dataset_place(db: &mut Db, id: DatasetId) -> Result<Option<(StorageId, BucketName)>, Error> {
@@ -379,14 +390,15 @@ async fn dataset_place(db: &mut Db, id: DatasetId) -> Result<Option<(StorageId, 
 
 /// Stores a grant that was checked.
 pub(crate) async fn insert_grant(db: &mut Db, grant: &Grant, now: Timestamp) -> Result<(), Error> {
-    let caller = match grant.to {
-        Grantee::Everyone => None,
-        Grantee::Caller(caller) => Some(caller.to_bytes().to_vec()),
+    let (caller, group) = match grant.to {
+        Grantee::Everyone => (None, None),
+        Grantee::Caller(caller) => (Some(caller.to_bytes().to_vec()), None),
+        Grantee::Group(group) => (None, Some(group.to_bytes().to_vec())),
     };
     query(
         "INSERT INTO grants (id, account, name, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, made_ms, share,
-             workspace)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             workspace, member_of)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(grant.id.to_bytes())
     .bind(grant.account.to_bytes())
@@ -401,6 +413,7 @@ pub(crate) async fn insert_grant(db: &mut Db, grant: &Grant, now: Timestamp) -> 
     .bind(now.as_millisecond())
     .bind(grant.origin.share().map(valetkey_core::id::ShareId::to_bytes))
     .bind(grant.origin.workspace().map(valetkey_core::id::WorkspaceId::to_bytes))
+    .bind(group)
     .execute(db)
     .await
     .map_err(taken(Noun::Grant, grant.name.as_str()))?;
@@ -409,7 +422,7 @@ pub(crate) async fn insert_grant(db: &mut Db, grant: &Grant, now: Timestamp) -> 
 
 pub(crate) async fn grants(db: &mut Db, account: AccountId) -> Result<Vec<Grant>, Error> {
     let found: Vec<rows::GrantRow> = query_as(
-        "SELECT id, name, account, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, share, workspace
+        "SELECT id, name, account, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, share, workspace, member_of
          FROM grants WHERE account = ? AND removed_ms IS NULL ORDER BY name",
     )
     .bind(account.to_bytes())

@@ -8,7 +8,7 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::{Kind, Noun};
 use valetkey_core::field::Field;
 use valetkey_core::id::{
-    CallerId, DatasetId, GrantId, ProjectId, RuleId, ShareId, StorageId, TableId, TokenId, WorkspaceId,
+    CallerId, DatasetId, GrantId, GroupId, ProjectId, RuleId, ShareId, StorageId, TableId, TokenId, WorkspaceId,
 };
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::BucketName;
@@ -20,7 +20,7 @@ use crate::sql::db::{Db, Value, query, query_as, query_scalar};
 use crate::sql::notes::Notes;
 use crate::sql::rows::removed_name;
 use crate::sql::shares::{self, Which};
-use crate::sql::{callers, failed, identity, registry, rows, workspaces};
+use crate::sql::{callers, failed, groups, identity, registry, rows, workspaces};
 
 async fn ids(db: &mut Db, sql: &'static str, of: impl Into<Value>) -> Result<Vec<[u8; 16]>, Error> {
     let found: Vec<Vec<u8>> = query_scalar(sql).bind(of).fetch_all(db).await.map_err(failed)?;
@@ -71,8 +71,8 @@ async fn dependents(db: &mut Db, thing: &Thing, now: Timestamp) -> Result<Vec<(T
             let sql = "SELECT id FROM workspaces WHERE account = ?";
             add(Tie::Needs, ids(db, sql, of).await?, &|id| Thing::Workspace(WorkspaceId::from_bytes(id)));
             let sql =
-                "SELECT id FROM grants WHERE account = ? AND caller IS NULL AND share IS NULL AND workspace IS NULL
-                       AND removed_ms IS NULL ORDER BY name";
+                "SELECT id FROM grants WHERE account = ? AND caller IS NULL AND member_of IS NULL AND share IS NULL
+                       AND workspace IS NULL AND removed_ms IS NULL ORDER BY name";
             add(Tie::Needs, ids(db, sql, of).await?, &grant);
             let sql = "SELECT id FROM shares WHERE account = ?";
             add(Tie::Needs, ids(db, sql, of).await?, &|id| Thing::Share(ShareId::from_bytes(id)));
@@ -85,6 +85,8 @@ async fn dependents(db: &mut Db, thing: &Thing, now: Timestamp) -> Result<Vec<(T
             let sql = "SELECT account FROM package_manifests WHERE account = ?1
                        UNION SELECT account FROM package_blobs WHERE account = ?1";
             add(Tie::Needs, ids(db, sql, of).await?, &|_| Thing::Packages(own));
+            let sql = "SELECT id FROM caller_groups WHERE account = ? AND removed_ms IS NULL ORDER BY name";
+            add(Tie::Needs, ids(db, sql, of).await?, &|id| Thing::Group(GroupId::from_bytes(id)));
             let sql = "SELECT id FROM trust_rules WHERE account = ? ORDER BY name";
             add(Tie::Needs, ids(db, sql, of).await?, &|id| Thing::TrustRule(RuleId::from_bytes(id)));
         }
@@ -103,6 +105,10 @@ async fn dependents(db: &mut Db, thing: &Thing, now: Timestamp) -> Result<Vec<(T
                 account,
                 to: Recipients::Caller(own),
             });
+        }
+        Thing::Group(group) => {
+            let sql = "SELECT id FROM grants WHERE member_of = ? AND removed_ms IS NULL ORDER BY name";
+            add(Tie::Part, ids(db, sql, group.to_bytes()).await?, &grant);
         }
         Thing::ParentKey(token) => {
             let record = callers::token_by_id(&mut *db, *token).await?.map(|(record, _)| record);
@@ -221,6 +227,11 @@ async fn item(db: &mut Db, thing: &Thing) -> Result<Item, Error> {
                        WHERE g.id = ? AND g.removed_ms IS NULL";
             named(db, Noun::Grant, sql, id.to_bytes()).await?
         }
+        Thing::Group(id) => {
+            let sql = "SELECT a.name || '/' || g.name FROM caller_groups g JOIN accounts a ON a.id = g.account
+                       WHERE g.id = ? AND g.removed_ms IS NULL";
+            named(db, Noun::Group, sql, id.to_bytes()).await?
+        }
         Thing::Storage(id) => {
             let sql = "SELECT name FROM storages WHERE id = ? AND removed_ms IS NULL";
             named(db, Noun::Storage, sql, id.to_bytes()).await?
@@ -315,6 +326,7 @@ async fn refuse(db: &mut Db, what: &Thing) -> Result<(), Error> {
         | Thing::Token(_)
         | Thing::ParentKey(_)
         | Thing::Grant(_)
+        | Thing::Group(_)
         | Thing::Bucket(_)
         | Thing::Dataset(_)
         | Thing::Workspace(_)
@@ -353,6 +365,7 @@ pub(crate) async fn erase(db: &mut Db, thing: &Thing, by: Revoker, notes: &mut N
             let account = account.ok_or_else(|| Error::not_found(Noun::Grant))?;
             registry::remove_grant(db, account, *id, by).await?;
         }
+        Thing::Group(id) => groups::remove(db, *id, by.at).await?,
         Thing::Storage(id) => {
             let known: String = query_scalar("SELECT name FROM storages WHERE id = ?")
                 .bind(id.to_bytes())
@@ -412,6 +425,7 @@ const fn noun(thing: &Thing) -> Noun {
         Thing::Token(_) => Noun::Token,
         Thing::ParentKey(_) => Noun::ParentKey,
         Thing::Grant(_) => Noun::Grant,
+        Thing::Group(_) => Noun::Group,
         Thing::Storage(_) => Noun::Storage,
         Thing::Bucket(_) => Noun::Bucket,
         Thing::Dataset(_) => Noun::Dataset,
@@ -432,8 +446,9 @@ mod tests {
 
     /// What becomes of the rows that name something when that is removed: `goes` and `needs` as the plan says, `stays` where what they
     /// name is kept as removed, or is let go of by name.
-    const TIES: [(&str, &str, &str); 34] = [
+    const TIES: [(&str, &str, &str); 38] = [
         ("buckets", "storage", "needs"),
+        ("caller_groups", "account", "needs"),
         ("callers", "account", "needs"),
         ("credit_grants", "account", "stays"),
         ("credits", "account", "stays"),
@@ -442,7 +457,10 @@ mod tests {
         ("grants", "account", "needs"),
         ("grants", "caller", "goes"),
         ("grants", "dataset", "needs"),
+        ("grants", "member_of", "goes"),
         ("grants", "storage", "needs"),
+        ("group_members", "caller", "goes"),
+        ("group_members", "member_of", "goes"),
         ("identity_sessions", "token", "stays"),
         ("package_blobs", "account", "needs"),
         ("package_manifests", "account", "needs"),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use valetkey_core::account::{Account, Metering, OwnLimit, OwnQuota, Standing};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::grant::{Grant, Grantee, Origin};
-use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, ShareId, StorageId, TokenId, WorkspaceId};
+use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, ShareId, StorageId, TokenId, WorkspaceId};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::{Dataset, Newest};
 use valetkey_core::nouns::registry::TokenRecord;
@@ -170,17 +170,21 @@ pub(crate) type GrantRow = (
     Option<i64>,
     Option<Vec<u8>>,
     Option<Vec<u8>>,
+    Option<Vec<u8>>,
 );
 
 pub(crate) fn grant(row: &GrantRow) -> Result<Grant, Error> {
-    let (row_id, row_name, account, caller, storage, dataset, row_scope, max, from, until, share, workspace) = row;
+    let (row_id, row_name, account, caller, storage, dataset, row_scope, max, from, until, share, workspace, group) =
+        row;
     Ok(Grant {
         id: GrantId::from_bytes(id(row_id)?),
         name: name(row_name)?,
         account: AccountId::from_bytes(id(account)?),
-        to: match caller {
-            None => Grantee::Everyone,
-            Some(caller) => Grantee::Caller(CallerId::from_bytes(id(caller)?)),
+        to: match (caller, group) {
+            (None, None) => Grantee::Everyone,
+            (Some(caller), None) => Grantee::Caller(CallerId::from_bytes(id(caller)?)),
+            (None, Some(group)) => Grantee::Group(GroupId::from_bytes(id(group)?)),
+            (Some(_), Some(_)) => return Err(damaged("a grant that is for two")),
         },
         storage: StorageId::from_bytes(id(storage)?),
         origin: match (dataset, share, workspace) {

@@ -8,7 +8,7 @@ use valetkey_core::grant::Grantee;
 use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, StorageId, TableId, TokenId};
 use valetkey_core::lease::Revoker;
 use valetkey_core::nouns::registry::TokenRecord;
-use valetkey_core::nouns::rules::check_grantee;
+use valetkey_core::nouns::rules::check_recipient;
 use valetkey_core::nouns::share::{
     History, LinkDigest, ProfileKind, ProfileLink, Recipient, Share, SharedName, SharedTable, TableAccess, TableRoot,
     no_share,
@@ -26,6 +26,8 @@ pub(crate) fn grantee_bytes(to: Grantee) -> Vec<u8> {
     match to {
         Grantee::Everyone => Vec::new(),
         Grantee::Caller(caller) => caller.to_bytes().to_vec(),
+        // Refused before: no share is given to a group.
+        Grantee::Group(group) => group.to_bytes().to_vec(),
     }
 }
 
@@ -193,7 +195,7 @@ pub(crate) async fn add_recipient(
     if registry::account(&mut *db, recipient.account).await?.is_none() {
         return Err(Error::not_found(Noun::Account));
     }
-    check_grantee(recipient.account, recipient.to, registry::grantee_of(&mut *db, recipient.to).await?)?;
+    check_recipient(recipient.account, recipient.to, registry::grantee_of(&mut *db, recipient.to).await?)?;
     let same = Which::Recipient { share: recipient.share, account: recipient.account, to: recipient.to };
     remove_grants(&mut *db, same, by).await?;
     query(

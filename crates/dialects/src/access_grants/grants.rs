@@ -111,7 +111,7 @@ fn concerns(call: &Call, grant: &Grant) -> bool {
     let Some(held) = call.caller.held.as_deref() else { return false };
     let named = match grant.to {
         Grantee::Caller(caller) => caller == call.caller.id,
-        Grantee::Everyone => false,
+        Grantee::Everyone | Grantee::Group(_) => false,
     };
     let here =
         |(storage, own): &(StorageId, Arc<Scope>)| *storage == grant.storage && own.bucket() == grant.scope.bucket();

@@ -40,7 +40,7 @@ pub(super) async fn user(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply,
         username: caller.name.as_str(),
         is_platform_admin: match caller.role {
             Role::Operator => true,
-            Role::Admin | Role::Member => false,
+            Role::Admin | Role::Member | Role::Auditor | Role::Planner => false,
         },
     })
 }

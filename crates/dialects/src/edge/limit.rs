@@ -561,6 +561,7 @@ mod tests {
             token: valetkey_core::id::TokenId::from_bytes([caller; 16]),
             token_until: None,
             held: None,
+            identity: None,
             as_of: 0,
         };
         let take = |who: &Caller, class| limiter.take_of(who, class, at(0)).unwrap();

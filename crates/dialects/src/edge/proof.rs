@@ -244,6 +244,7 @@ async fn vended(shared: &Shared, of: Signature, claimed: &Claimed, now: Timestam
         role: Role::Member,
         token: record.id,
         token_until: record.until,
+        identity: shared.identities.identity(claims.token).await?,
         held: Some(Arc::new(Held { opens: vec![(claims.storage, scope)], until: Some(claims.until), leases })),
         as_of,
     };

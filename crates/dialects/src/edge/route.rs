@@ -218,6 +218,8 @@ pub struct Route {
     pub class: Class,
     /// The least role that is let in.
     pub needs: Role,
+    /// Planners and auditors that are let in, besides what their role sees.
+    pub also: &'static [Role],
     /// Which parameters of the query it knows.
     pub words: Words,
     /// If its bodies may be larger than usual.
@@ -235,6 +237,7 @@ impl Route {
             proof: None,
             class,
             needs: Role::Member,
+            also: &[],
             words: Words::only(&[]),
             large: None,
             entry,
@@ -259,6 +262,18 @@ impl Route {
         Self { needs, ..self }
     }
 
+    /// The same for auditors, too.
+    #[must_use]
+    pub fn audited(self) -> Self {
+        self.also(&[Role::Auditor])
+    }
+
+    /// The same for these of planners and auditors, too.
+    #[must_use]
+    pub fn also(self, also: &'static [Role]) -> Self {
+        Self { also, ..self }
+    }
+
     /// The same with these parameters in its query, and no others.
     #[must_use]
     pub fn query(self, known: &'static [&'static str]) -> Self {
@@ -278,15 +293,29 @@ impl Route {
     }
 
     /// Refuses a caller whose role is not let in.
-    pub(super) fn admits(&self, role: Role) -> Result<(), Error> {
-        if role >= self.needs {
-            return Ok(());
-        }
-        let said = match self.needs {
-            Role::Operator => "only an operator may do this",
-            Role::Admin | Role::Member => "only an admin of the account may do this",
+    pub(crate) fn admits(&self, role: Role) -> Result<(), Error> {
+        let said = match role {
+            Role::Member | Role::Admin | Role::Operator if role >= self.needs => return Ok(()),
+            Role::Planner if self.reads() || (self.needs == Role::Member && !self.changes()) => return Ok(()),
+            Role::Planner | Role::Auditor if self.also.contains(&role) => return Ok(()),
+            Role::Planner => "only an operator may do this: a planner changes nothing",
+            Role::Auditor => "only an operator may do this: an auditor reads the ledger, leases and who may reach what",
+            Role::Member | Role::Admin | Role::Operator => match self.needs {
+                Role::Operator | Role::Planner | Role::Auditor => "only an operator may do this",
+                Role::Admin | Role::Member => "only an admin of the account may do this",
+            },
         };
         Err(Error::new(Kind::Forbidden, said))
+    }
+
+    /// Whether its handler gets leave to change something.
+    fn changes(&self) -> bool {
+        matches!(self.entry, Entry::Change(_))
+    }
+
+    /// Whether it does nothing but tell.
+    fn reads(&self) -> bool {
+        self.method == Method::GET && !self.changes()
     }
 
     /// A route for who proves itself with a token.

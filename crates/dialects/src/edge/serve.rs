@@ -95,8 +95,10 @@ impl Service {
             let at = (dialect.name, peer.map(|peer| peer.0));
             let caller = proof::by_token(&edge.shared, at, &read::bearer(headers)?, now).await?;
             match caller.role {
-                Role::Operator => Ok(()),
-                Role::Member | Role::Admin => Err(Error::new(Kind::Forbidden, "only operators may see this")),
+                Role::Operator | Role::Planner => Ok(()),
+                Role::Member | Role::Admin | Role::Auditor => {
+                    Err(Error::new(Kind::Forbidden, "only operators may see this"))
+                }
             }
         };
         let outcome: Result<(), Error> = outcome.await;
@@ -486,7 +488,7 @@ impl Edge {
         match caller.role {
             // An operator must be able to undo it.
             Role::Operator => return Ok(()),
-            Role::Member | Role::Admin => {}
+            Role::Member | Role::Admin | Role::Auditor | Role::Planner => {}
         }
         match self.shared.vending.directory.account(caller.account, now).await?.account().standing {
             Standing::Active => Ok(()),

@@ -29,9 +29,9 @@ pub(super) struct AccessRow {
     account: String,
     /// The account's name.
     account_name: String,
-    /// The caller's name; nothing for everyone of the account.
+    /// The caller's name, or `group:NAME`; nothing for everyone of the account.
     caller: Option<String>,
-    /// The caller's id; nothing for everyone of the account.
+    /// The caller's id; nothing for a group and for everyone of the account.
     caller_id: Option<String>,
     /// The grant's name.
     grant: String,
@@ -189,13 +189,14 @@ impl Native {
                 callers.extend(self.shared.registry.caller_by_id(id).await?.map(|known| (id, known)));
             }
         }
+        let names = lists::Names::default().with_groups(self, found.iter().map(|(_, grant, _)| &**grant)).await?;
         let by_share = found.iter().any(|(_, grant, _)| grant.origin.share().is_some());
         let shares = if by_share { self.shared.shares.shares().await? } else { Vec::new() };
         let shares: HashMap<ShareId, String> =
             shares.into_iter().map(|share| (share.id, share.name.to_string())).collect();
         let row = |(account, grant, extent): &Found| {
             let caller = match grant.to {
-                Grantee::Everyone => None,
+                Grantee::Everyone | Grantee::Group(_) => None,
                 Grantee::Caller(id) => Some(callers.get(&id).filter(|known| known.standing.served().is_ok())?),
             };
             let covers = match extent {
@@ -205,7 +206,10 @@ impl Native {
             Some(AccessRow {
                 account: grant.account.to_string(),
                 account_name: account.to_string(),
-                caller: caller.map(|known| known.name.to_string()),
+                caller: match grant.to {
+                    Grantee::Group(id) => Some(format!("group:{}", names.group(id).unwrap_or_else(|| id.to_string()))),
+                    Grantee::Everyone | Grantee::Caller(_) => caller.map(|known| known.name.to_string()),
+                },
                 caller_id: caller.map(|known| known.id.to_string()),
                 grant: grant.name.to_string(),
                 grant_id: grant.id.to_string(),

@@ -94,8 +94,8 @@ pub(super) struct AccountList {
 ))]
 pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let accounts = match call.caller.role {
-        Role::Operator => native.shared.registry.accounts().await?,
-        Role::Admin | Role::Member => vec![native.account(&call, None).await?],
+        Role::Operator | Role::Planner => native.shared.registry.accounts().await?,
+        Role::Admin | Role::Member | Role::Auditor => vec![native.account(&call, None).await?],
     };
     let only = accounts.first().filter(|_| accounts.len() == 1).map(|account| account.id);
     let (kept, others) = (native.stores.kept(only).await.ok(), native.stores.quota());

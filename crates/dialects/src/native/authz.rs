@@ -14,10 +14,11 @@ use super::state::Native;
 use super::wire;
 use crate::edge::Call;
 
-/// Refuses who is not an operator.
+/// Refuses who is neither an operator nor lets itself be told everything. SECURITY: the edge lets only operators change anything of all
+/// accounts (`Route::admits`).
 pub(super) fn operator(caller: &Caller) -> Result<(), Error> {
     match caller.role {
-        Role::Operator => Ok(()),
+        Role::Operator | Role::Auditor | Role::Planner => Ok(()),
         Role::Admin | Role::Member => Err(Error::new(Kind::Forbidden, "only an operator may do this")),
     }
 }
@@ -25,7 +26,7 @@ pub(super) fn operator(caller: &Caller) -> Result<(), Error> {
 /// Refuses who is neither admin nor operator.
 pub(super) fn admin(caller: &Caller) -> Result<(), Error> {
     match caller.role {
-        Role::Operator | Role::Admin => Ok(()),
+        Role::Operator | Role::Admin | Role::Auditor | Role::Planner => Ok(()),
         Role::Member => Err(Error::new(Kind::Forbidden, "only an admin of the account may do this")),
     }
 }
@@ -44,7 +45,7 @@ pub(super) fn maker(call: &Call, outlive: Option<bool>) -> Result<Maker, Error> 
     match (outlive, call.caller.role) {
         (None | Some(false), _) => Ok(Maker::Token(call.caller.token)),
         (Some(true), Role::Operator) => Ok(Maker::Outlived(call.caller.token)),
-        (Some(true), Role::Admin | Role::Member) => {
+        (Some(true), Role::Admin | Role::Member | Role::Auditor | Role::Planner) => {
             Err(Error::new(Kind::Forbidden, "only an operator lets a thing outlive the token that makes it")
                 .at("outlive"))
         }
@@ -67,7 +68,7 @@ pub(super) fn cuts(asked: Option<Timestamp>, until: Option<Timestamp>) -> Vec<St
 /// Whether the caller may know of something that belongs to `owner` in `account`.
 pub(super) fn may_see(caller: &Caller, account: AccountId, owner: CallerId) -> bool {
     match caller.role {
-        Role::Operator => true,
+        Role::Operator | Role::Auditor | Role::Planner => true,
         Role::Admin => caller.account == account,
         Role::Member => caller.account == account && caller.id == owner,
     }
@@ -87,8 +88,8 @@ impl Native {
     /// Whose things a list shows: everybody's only to an operator that names no account.
     pub(super) async fn listed(&self, call: &Call, given: Option<&str>) -> Result<Option<AccountId>, Error> {
         match (call.caller.role, given) {
-            (Role::Operator, None) => Ok(None),
-            (Role::Operator | Role::Admin | Role::Member, given) => Ok(Some(self.account(call, given).await?.id)),
+            (Role::Operator | Role::Auditor | Role::Planner, None) => Ok(None),
+            (_, given) => Ok(Some(self.account(call, given).await?.id)),
         }
     }
 
@@ -102,13 +103,18 @@ impl Native {
         match (given, call.caller.role) {
             (Some(text), _) => self.caller_named(call, account, text).await.map(Some),
             (None, Role::Member) => self.shared.registry.caller_by_id(call.caller.id).await,
-            (None, Role::Admin | Role::Operator) => Ok(None),
+            (None, Role::Admin | Role::Operator | Role::Auditor | Role::Planner) => Ok(None),
         }
     }
 
-    /// Whom a grant is for: a caller of the account that is named by its name or id, or everyone of it.
+    /// Whom a grant is for: a caller of the account that is named by its name or id, a group of it as `group:NAME`, or everyone.
     pub(super) async fn grantee(&self, account: AccountId, caller: Option<&str>) -> Result<Grantee, Error> {
         let Some(text) = caller else { return Ok(Grantee::Everyone) };
+        // No caller has a colon in its name.
+        if let Some(name) = text.strip_prefix("group:") {
+            let found = self.group_in(account, name).await?;
+            return found.map(|known| Grantee::Group(known.id)).ok_or_else(|| Error::not_found(Noun::Group).at("to"));
+        }
         let found = self.caller_in(account, text).await?;
         found.map(|known| Grantee::Caller(known.id)).ok_or_else(|| Error::not_found(Noun::Caller).at("to"))
     }
@@ -123,7 +129,7 @@ impl Native {
         }
         let missing = || Error::not_found(Noun::Account).at("account");
         match call.caller.role {
-            Role::Operator => {}
+            Role::Operator | Role::Auditor | Role::Planner => {}
             Role::Admin | Role::Member => return Err(missing()),
         }
         if let Ok(name) = Name::parse(text)

@@ -81,8 +81,10 @@ pub(super) async fn list_all(native: Arc<Native>, call: Call) -> Result<Reply, E
 async fn page(native: &Native, call: &Call, account: Option<AccountId>, query: &Query) -> Result<Reply, Error> {
     let (after, limit) = (lists::after(query)?, lists::size(query)?);
     let found = match call.caller.role {
-        Role::Member => native.shared.registry.caller_by_id(call.caller.id).await?.into_iter().collect(),
-        Role::Admin | Role::Operator => {
+        Role::Member | Role::Auditor => {
+            native.shared.registry.caller_by_id(call.caller.id).await?.into_iter().collect()
+        }
+        Role::Admin | Role::Operator | Role::Planner => {
             native.shared.registry.list_callers(&CallerFilter { account, after, limit: limit + 1 }).await?
         }
     };

@@ -145,7 +145,7 @@ async fn subject(
     }
     let missing = || Error::not_found(Noun::Caller).at("caller");
     match call.caller.role {
-        Role::Admin | Role::Operator => {}
+        Role::Admin | Role::Operator | Role::Auditor | Role::Planner => {}
         Role::Member => return Err(missing()),
     }
     let CallerRecord { id, account, name, role, standing } =
@@ -153,7 +153,8 @@ async fn subject(
     // Its grants are no answer: whatever they say, it is refused.
     standing.served().map_err(|error| error.at("caller"))?;
     // Only asked about, never acted as: the token is the asking one's.
-    Ok(Caller { id, account, name, role, token: own.token, token_until: None, held: None, as_of: 0 })
+    let (token, token_until, held, identity) = (own.token, None, None, None);
+    Ok(Caller { id, account, name, role, token, token_until, held, identity, as_of: 0 })
 }
 
 /// Who is asking.
@@ -163,7 +164,7 @@ pub(super) struct Me {
     id: String,
     /// The caller's name.
     name: String,
-    /// What it may do: `member`, `admin` or `operator`.
+    /// What it may do: `member`, `admin`, `auditor`, `planner` or `operator`.
     role: &'static str,
     /// Its account.
     account: AccountResponse,
@@ -173,6 +174,8 @@ pub(super) struct Me {
     token_expires: Option<String>,
     /// How the caller is known, if an identity provider's token proved it.
     identity: Option<IdentityResponse>,
+    /// The groups that it is in, by name.
+    groups: Vec<String>,
     /// The account's credits.
     credits: BalanceResponse,
 }
@@ -198,7 +201,11 @@ pub(super) struct IdentityResponse {
 pub(super) async fn me(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
     let account = native.account(&call, None).await?;
     let balance = native.shared.usage.balance(account.id).await?;
-    let Caller { id, account: _, name, role, token, token_until, held: _, as_of: _ } = &*call.caller;
+    let Caller { id, account: _, name, role, token, token_until, held: _, identity: _, as_of: _ } = &*call.caller;
+    let snapshot = native.shared.vending.directory.account(account.id, call.now).await?;
+    let mut groups = native.shared.registry.groups(Some(account.id)).await?;
+    let own = snapshot.groups_of(&call.caller);
+    groups.retain(|group| own.contains(&group.id));
     let session = native.shared.identities.session(*token).await?;
     Reply::json(&Me {
         id: id.to_string(),
@@ -213,6 +220,7 @@ pub(super) async fn me(native: Arc<Native>, call: Call) -> Result<Reply, Error> 
             subject: session.subject.into(),
             token_id: session.jti.map(Into::into),
         }),
+        groups: groups.iter().map(|group| group.name.to_string()).collect(),
         credits: BalanceResponse { granted: balance.granted, used: balance.used },
     })
 }

@@ -52,7 +52,7 @@ pub(super) struct GrantResponse {
     /// The account's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     account_name: Option<String>,
-    /// The caller it is for; nothing when it is for everyone of the account.
+    /// The caller it is for, or `group:NAME`; nothing when it is for everyone of the account.
     to: Option<String>,
     /// The storage's id.
     storage: String,
@@ -86,6 +86,7 @@ impl GrantResponse {
             to: match to {
                 Grantee::Everyone => None,
                 Grantee::Caller(id) => Some(names.caller(*id).unwrap_or_else(|| id.to_string())),
+                Grantee::Group(id) => Some(format!("group:{}", names.group(*id).unwrap_or_else(|| id.to_string()))),
             },
             storage: storage.to_string(),
             dataset: origin.dataset().map(|id| id.to_string()),
@@ -135,10 +136,14 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     let limit = lists::size(query)?;
     let all = query.flag("all")?.unwrap_or(false);
     let account = match (query.get("account"), call.caller.role) {
-        (None, Role::Admin | Role::Operator) if all => native.listed(&call, None).await?,
+        (None, Role::Admin | Role::Operator | Role::Auditor | Role::Planner) if all => {
+            native.listed(&call, None).await?
+        }
         // A name without an account is one of the own account, whomever it is for.
-        (None, Role::Admin | Role::Operator) if query.get("name").is_some() => Some(call.caller.account),
-        (None, Role::Member | Role::Admin | Role::Operator) => return reach(&native, &call, query, limit).await,
+        (None, Role::Admin | Role::Operator | Role::Auditor | Role::Planner) if query.get("name").is_some() => {
+            Some(call.caller.account)
+        }
+        (None, _) => return reach(&native, &call, query, limit).await,
         (Some(account), _) => native.listed(&call, Some(account)).await?,
     };
     authz::admin(&call.caller)?;
@@ -176,6 +181,7 @@ async fn reach(native: &Native, call: &Call, query: &Query, limit: u32) -> Resul
             && bucket.as_ref().is_none_or(|bucket| grant.scope.bucket() == bucket)
     };
     let names = Names::of(native, [call.caller.account], [call.caller.id]).await?;
+    let names = names.with_groups(native, snapshot.grants(&call.caller).map(|grant| &**grant)).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let grants = snapshot.grants(&call.caller).filter(meant).take(limit);
     let grants: Vec<GrantResponse> = grants.map(|grant| GrantResponse::of(grant, &names, call.now)).collect();
@@ -398,10 +404,11 @@ pub(super) struct GrantChanged {
 impl Native {
     async fn names_of(&self, grants: &[Grant]) -> Result<Names, Error> {
         let callers = grants.iter().filter_map(|grant| match grant.to {
-            Grantee::Everyone => None,
+            Grantee::Everyone | Grantee::Group(_) => None,
             Grantee::Caller(caller) => Some(caller),
         });
-        Names::of(self, grants.iter().map(|grant| grant.account), callers).await
+        let names = Names::of(self, grants.iter().map(|grant| grant.account), callers).await?;
+        names.with_groups(self, grants.iter().filter(|grant| matches!(grant.to, Grantee::Group(_)))).await
     }
 
     /// The id of a grant for a list of what was vended under it: by that, also of one that was removed, as `account/name`, or by its

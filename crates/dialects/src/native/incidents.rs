@@ -514,7 +514,7 @@ impl StillWorks {
     /// What nobody undoes by ending a token.
     fn changed_with(role: Role) -> Option<Self> {
         let what = match role {
-            Role::Member => return None,
+            Role::Member | Role::Auditor | Role::Planner => return None,
             Role::Admin => "what its holder changed: callers of its account, profiles it had replaced",
             Role::Operator => {
                 "what its holder changed: accounts, callers, storages, buckets, datasets, grants, shares, workspaces"

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
-use valetkey_core::id::{AccountId, CallerId};
+use valetkey_core::grant::{Grant, Grantee};
+use valetkey_core::id::{AccountId, CallerId, GroupId};
 use valetkey_core::name::{BucketName, Name, shortened};
 use valetkey_core::{Error, Kind};
 
@@ -76,6 +77,7 @@ pub(super) fn bucket(query: &Query) -> Result<Option<BucketName>, Error> {
 pub(super) struct Names {
     accounts: HashMap<AccountId, Name>,
     callers: HashMap<CallerId, Name>,
+    groups: HashMap<GroupId, Name>,
 }
 
 impl Names {
@@ -98,6 +100,24 @@ impl Names {
 
     pub(super) fn account(&self, id: AccountId) -> Option<String> {
         self.accounts.get(&id).map(ToString::to_string)
+    }
+
+    /// The same with the names of the groups that grants are for.
+    pub(super) async fn with_groups<'g>(
+        mut self,
+        native: &Native,
+        grants: impl IntoIterator<Item = &'g Grant>,
+    ) -> Result<Self, Error> {
+        let to_groups = grants.into_iter().filter(|grant| matches!(grant.to, Grantee::Group(_)));
+        for account in to_groups.map(|grant| grant.account).collect::<BTreeSet<_>>() {
+            let own = native.shared.registry.groups(Some(account)).await?;
+            self.groups.extend(own.into_iter().map(|group| (group.id, group.name)));
+        }
+        Ok(self)
+    }
+
+    pub(super) fn group(&self, id: GroupId) -> Option<String> {
+        self.groups.get(&id).map(ToString::to_string)
     }
 
     pub(super) fn caller(&self, id: CallerId) -> Option<String> {

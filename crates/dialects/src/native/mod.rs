@@ -21,6 +21,7 @@ mod error;
 mod exchange;
 mod explain;
 mod grants;
+mod groups;
 mod identity;
 mod incidents;
 mod leases;
@@ -136,6 +137,7 @@ pub fn dialect(
             "/api/v1/access",
             "/api/v1/me",
             "/api/v1/grants",
+            "/api/v1/groups",
             "/api/v1/accounts",
             "/api/v1/incidents",
             "/api/v1/tokens",
@@ -174,30 +176,38 @@ pub fn dialect(
                 Member,
                 &["live", "account", "caller", "token", "grant", "bucket", "since", "since_secs", "limit", "before"],
                 leases::list,
-            ),
-            read(native, op::GET_LEASE, Member, &[], leases::get),
+            )
+            .audited(),
+            read(native, op::GET_LEASE, Member, &[], leases::get).audited(),
             change(native, op::END_LEASE, Member, &[], leases::end),
             change(native, op::REVOKE, Member, &[], revocations::revoke),
-            read(native, op::WHOSE, Member, &[], leases::whose),
-            ask(native, (op::EXPLAIN, Class::Common), Member, explain::explain),
+            read(native, op::WHOSE, Member, &[], leases::whose).audited(),
+            ask(native, (op::EXPLAIN, Class::Common), Member, explain::explain).audited(),
             read(
                 native,
                 op::LIST_ACCESS,
                 Member,
                 &["account", "caller", "action", "place", "at", "after", "limit", "format"],
                 access::list,
-            ),
-            read(native, op::ME, Member, &[], explain::me),
+            )
+            .audited(),
+            read(native, op::ME, Member, &[], explain::me).audited(),
             read(
                 native,
                 op::LIST_GRANTS,
                 Member,
                 &["account", "all", "name", "caller", "bucket", "since", "since_secs", "after", "limit"],
                 grants::list,
-            ),
+            )
+            .audited(),
             change(native, op::CREATE_GRANT, Operator, &[], grants::create),
             change(native, op::CHANGE_GRANT, Operator, &["end_credentials", "dry_run"], grants::change),
             change(native, op::REMOVE_GRANT, Operator, &["end_credentials", "dry_run"], grants::remove),
+            read(native, op::LIST_GROUPS, Admin, &["account"], groups::list).audited(),
+            change(native, op::CREATE_GROUP, Operator, &[], groups::create),
+            read(native, op::GET_GROUP, Admin, &[], groups::get).audited(),
+            change(native, op::CHANGE_GROUP, Operator, &["end_credentials", "dry_run"], groups::change),
+            change(native, op::REMOVE_GROUP, Operator, &["dry_run"], groups::remove),
             read(native, op::LIST_ACCOUNTS, Member, &[], accounts::list),
             change(native, op::CREATE_ACCOUNT, Operator, &[], accounts::create),
             change(native, op::CHANGE_ACCOUNT, Operator, &[], accounts::change),
@@ -246,8 +256,9 @@ pub fn dialect(
             change(native, op::TAKE_SHARE, Operator, &["caller", "end_credentials"], shares::take),
             change(native, op::CREATE_SHARE_PROFILE, Admin, &[], profiles::create),
             change(native, op::CREATE_SHARE_LINK, Admin, &[], profiles::link),
-            read(native, op::VERIFY_LEDGER, Operator, &["expect_head"], audit::verify),
-            read(native, op::LIST_CHANGES, Operator, &["since", "since_secs", "noun", "before", "limit"], audit::list),
+            read(native, op::VERIFY_LEDGER, Operator, &["expect_head"], audit::verify).audited(),
+            read(native, op::LIST_CHANGES, Operator, &["since", "since_secs", "noun", "before", "limit"], audit::list)
+                .audited(),
             read(native, op::USAGE, Member, &["account", "days"], usage::show),
             read(native, op::LIST_WORKSPACES, Admin, &["account", "bucket"], workspaces::list),
             change(native, op::CREATE_WORKSPACE, Operator, &[], workspaces::create),
@@ -274,7 +285,9 @@ pub fn dialect(
             change(native, op::REMOVE_TRUST_RULE, Operator, &["last_operator", "dry_run"], identity::remove_rule),
             change(native, op::END_SESSIONS, Operator, &[], identity::end),
             read(native, op::GET_POLICY, Operator, &["owner", "account"], policy::get),
-            ask(native, (op::PLAN_POLICY, Class::Common), Operator, policy::plan).large(MOST_BYTES, policy::decide),
+            ask(native, (op::PLAN_POLICY, Class::Common), Operator, policy::plan)
+                .large(MOST_BYTES, policy::decide)
+                .also(&[Role::Planner]),
             change(native, op::APPLY_POLICY, Operator, &[], policy::apply).large(MOST_BYTES, policy::decide),
             change(native, op::OWN_POLICY, Operator, &[], policy::own),
             Route::open(Method::GET, "/schema/policy-v1.json", Class::Common, |_| async {
@@ -290,8 +303,9 @@ pub fn dialect(
                 let sign_in = move |plain| console::sign_in(Arc::clone(&native), plain);
                 Route::open(Method::POST, op::SIGN_IN.path, Class::Common, sign_in)
             },
-            ask(native, (op::RENEW_SESSION, Class::Common), Member, console::renew),
-            change(native, op::SIGN_OUT, Member, &[], console::sign_out),
+            // Whoever signs in stays so, and signs out.
+            ask(native, (op::RENEW_SESSION, Class::Common), Member, console::renew).audited(),
+            change(native, op::SIGN_OUT, Member, &[], console::sign_out).also(&[Role::Planner, Role::Auditor]),
             {
                 let native = Arc::clone(native);
                 let exchange = move |plain| exchange::token(Arc::clone(&native), plain);

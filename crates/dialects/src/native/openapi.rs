@@ -8,7 +8,7 @@ use utoipa::{Modify, OpenApi};
 use valetkey_core::Error;
 
 use super::{
-    access, accounts, audit, buckets, callers, checks, cors, credentials, datasets, explain, grants, identity,
+    access, accounts, audit, buckets, callers, checks, cors, credentials, datasets, explain, grants, groups, identity,
     incidents, leases, parent_keys, policy, profiles, revocations, shares, storages, tokens, usage, workspaces,
 };
 
@@ -35,6 +35,11 @@ use super::{
         grants::create,
         grants::change,
         grants::remove,
+        groups::list,
+        groups::create,
+        groups::get,
+        groups::change,
+        groups::remove,
         accounts::list,
         accounts::create,
         accounts::change,

@@ -205,8 +205,8 @@ impl Native {
     /// A parent access key that the caller may know of: by its access key id, its token's id, or its name.
     pub(super) async fn parent_key(&self, call: &Call, text: &str, field: &'static str) -> Result<ParentRecord, Error> {
         let account = match call.caller.role {
-            Role::Operator => None,
-            Role::Admin | Role::Member => Some(call.caller.account),
+            Role::Operator | Role::Planner => None,
+            Role::Admin | Role::Member | Role::Auditor => Some(call.caller.account),
         };
         let id = TokenId::from_hex(text).or_else(|| text.parse().ok());
         let (of, name) = match text.split_once('/') {

@@ -107,7 +107,7 @@ async fn grant_of(native: &Native, call: &Call, id: GrantId) -> Result<Revocatio
     // A grant may be everyone's in the account: what is vended under it is for admins to end.
     match call.caller.role {
         Role::Admin | Role::Operator => {}
-        Role::Member => return Err(Error::not_found(Noun::Grant).at("grant")),
+        Role::Member | Role::Auditor | Role::Planner => return Err(Error::not_found(Noun::Grant).at("grant")),
     }
     native.account_of_grant(call, id).await.map(|_| Revocation::Grant(id))
 }
@@ -118,7 +118,7 @@ impl Native {
         let own = call.caller.account;
         match call.caller.role {
             Role::Member | Role::Admin => Ok(vec![own]),
-            Role::Operator => {
+            Role::Operator | Role::Auditor | Role::Planner => {
                 let others = self.shared.registry.accounts().await?.into_iter().map(|account| account.id);
                 Ok(std::iter::once(own).chain(others.filter(|id| *id != own)).collect())
             }

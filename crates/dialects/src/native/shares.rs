@@ -392,6 +392,7 @@ impl Native {
         let account = accounts.iter().find(|account| account.id == recipient.account);
         let to = match recipient.to {
             Grantee::Everyone => None,
+            Grantee::Group(id) => Some(id.to_string()),
             Grantee::Caller(id) => {
                 let known = self.shared.registry.caller_by_id(id).await?;
                 let name = known.map(|known| known.name.to_string());

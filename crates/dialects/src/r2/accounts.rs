@@ -101,8 +101,8 @@ pub(super) fn list(shared: Arc<Shared>, call: Call) -> Answered {
     Box::pin(async move {
         let query = &call.query;
         let mut accounts = match call.caller.role {
-            Role::Operator => shared.registry.accounts().await?,
-            Role::Admin | Role::Member => vec![own(&shared, &call, call.caller.account).await?],
+            Role::Operator | Role::Planner => shared.registry.accounts().await?,
+            Role::Admin | Role::Member | Role::Auditor => vec![own(&shared, &call, call.caller.account).await?],
         };
         let named = |account: &Account| query.get("name").is_none_or(|name| account.name.as_str() == name);
         accounts.retain(named);
@@ -165,14 +165,14 @@ struct CursorInfo {
 async fn known(shared: &Shared, call: &Call, id: AccountId) -> Result<BTreeSet<BucketName>, Error> {
     let caller = &call.caller;
     let all = match caller.role {
-        Role::Operator | Role::Admin => {
+        Role::Operator | Role::Planner | Role::Admin => {
             // That it is there is asked first: an account that is not has no grants either.
             own(shared, call, id).await?;
             let grants = shared.registry.grants(id).await?;
             let grants = grants.into_iter().filter(|grant| grant.origin.share().is_none());
             grants.map(|grant| grant.scope.bucket().clone()).collect()
         }
-        Role::Member => {
+        Role::Member | Role::Auditor => {
             let snapshot = shared.vending.directory.account(id, call.now).await?;
             let grants = snapshot.grants(caller).filter(|grant| grant.origin.share().is_none());
             grants.map(|grant| grant.scope.bucket().clone()).collect()

@@ -88,7 +88,8 @@ fn may_use(caller: &Caller, parent: &Parent) -> bool {
     match caller.role {
         Role::Operator => true,
         Role::Admin => own,
-        Role::Member => own && caller.id == parent.caller.id,
+        // Whatever they may see, they hand on nothing of others.
+        Role::Member | Role::Auditor | Role::Planner => own && caller.id == parent.caller.id,
     }
 }
 

@@ -130,7 +130,7 @@ fn account(call: &Call) -> Result<AccountId, Error> {
 
 fn knows(caller: &Caller, account: AccountId) -> bool {
     match caller.role {
-        Role::Operator => true,
-        Role::Admin | Role::Member => caller.account == account,
+        Role::Operator | Role::Planner => true,
+        Role::Admin | Role::Member | Role::Auditor => caller.account == account,
     }
 }

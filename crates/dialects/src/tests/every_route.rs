@@ -181,20 +181,27 @@ fn by_token(dialect: &Dialect) -> bool {
 fn page(dialects: &[Dialect]) -> String {
     let mut page = String::from(
         "# Every route\n\nMade of the routes themselves, and held current by a test. *Who* is the least role that is let in: any caller, an admin \
-         of the account, an operator.\nWhat belongs to whom is another question: a member sees and ends what is its own, an admin what is \
-         its account's.\n*Query* are the parameters that are known; others are refused where nothing else is said. Every refusal is on record; \
+         of the account, an operator; and which of planners and auditors, who have rows of their own.\nWhat belongs to whom is another question: a member sees and ends what is its own, an admin what is \
+         its account's; planners and auditors see everybody's.\n*Query* are the parameters that are known; others are refused where nothing else is said. Every refusal is on record; \
          *vends* marks\nthe routes whose answer is a credential, *changes* those of which the handler needs the edge's proof that the caller may.\n",
     );
     // What a file describes is the file's.
     for dialect in dialects.iter().filter(|dialect| dialect.name != "parcels") {
         writeln!(page, "\n## {}\n\n| route | who | query | |\n|---|---|---|---|", dialect.name).unwrap();
         for route in &dialect.routes {
-            let who = match (&route.entry, route.needs) {
+            let least = match (&route.entry, route.needs) {
                 (Entry::Open(_), _) => "anyone",
                 (Entry::Token(_) | Entry::Change(_), Role::Member) => "any caller",
                 (Entry::Token(_) | Entry::Change(_), Role::Admin) => "admins",
                 (Entry::Token(_) | Entry::Change(_), Role::Operator) => "operators",
+                (Entry::Token(_) | Entry::Change(_), Role::Auditor | Role::Planner) => panic!("no row is theirs alone"),
             };
+            let besides: String = [(Role::Planner, ", planners"), (Role::Auditor, ", auditors")]
+                .into_iter()
+                .filter(|(role, _)| !matches!(route.entry, Entry::Open(_)) && route.admits(*role).is_ok())
+                .map(|(_, word)| word)
+                .collect();
+            let who = format!("{least}{besides}");
             let known = route.words.known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
             let others = match (&route.entry, route.words.of_others()) {
                 (Entry::Open(_), _) => "not read".to_owned(),
@@ -241,6 +248,66 @@ async fn nobody_with_a_lesser_role_comes_in() {
                 assert!(shot.body.contains("only an"), "{path}: {}", shot.body);
             }
         }
+    }
+}
+
+/// What auditors may ask, all of it.
+const AUDITED: [&str; 13] = [
+    "DELETE /console/session",
+    "GET /api/v1/access",
+    "GET /api/v1/audit",
+    "GET /api/v1/grants",
+    "GET /api/v1/groups",
+    "GET /api/v1/groups/{group}",
+    "GET /api/v1/leases",
+    "GET /api/v1/leases/{lease}",
+    "GET /api/v1/ledger/verify",
+    "GET /api/v1/me",
+    "GET /api/v1/whose/{access_key_id}",
+    "POST /api/v1/explain",
+    "PUT /console/session",
+];
+
+/// What planners may ask that is neither a look nor a member's to ask.
+const PLANNED: [&str; 2] = ["DELETE /console/session", "POST /api/v1/policy/plan"];
+
+#[tokio::test]
+async fn a_planner_changes_nothing_and_an_auditor_sees_what_auditors_see() {
+    let world = World::new().await;
+    for (role, name) in [(Role::Planner, "planner"), (Role::Auditor, "auditor")] {
+        world.caller("acme", name, role).await;
+    }
+    let tokens = [(Role::Planner, world.token("planner").await), (Role::Auditor, world.token("auditor").await)];
+    let mut audited = BTreeSet::new();
+    for dialect in World::dialects(&world.shared, &world.made).into_iter().filter(by_token) {
+        for route in &dialect.routes {
+            let changes = match route.entry {
+                Entry::Open(_) => continue,
+                Entry::Change(_) => true,
+                Entry::Token(_) => false,
+            };
+            let row = format!("{} {}", route.method, route.path);
+            let reads = !changes && (route.method == Method::GET || route.needs == Role::Member);
+            for (role, token) in &tokens {
+                let may =
+                    if *role == Role::Planner { reads || PLANNED.contains(&&*row) } else { AUDITED.contains(&&*row) };
+                let shot = world.call(&route.method, &filled(&dialect, route), token, "{").await;
+                let kept_out = shot.status == StatusCode::FORBIDDEN && shot.body.contains("only an operator");
+                assert_eq!(kept_out, !may, "{role:?} at {row}: {} {}", shot.status, shot.body);
+            }
+            if AUDITED.contains(&&*row) {
+                audited.insert(row);
+            }
+        }
+    }
+    assert_eq!(audited.len(), AUDITED.len(), "{audited:?}");
+    // Neither has more credentials than is granted to it, nor sees less than all accounts.
+    for (role, token) in &tokens {
+        let body = r#"{"bucket":"lake","prefix":"acme","ttl_secs":900}"#;
+        let shot = world.call(&Method::POST, "/api/v1/credentials", token, body).await;
+        assert!(shot.status.is_client_error(), "{role:?}: {}", shot.body);
+        let leases = world.call(&Method::GET, "/api/v1/leases?account=globex", token, "").await;
+        assert_eq!(leases.status, StatusCode::OK, "{role:?}: {}", leases.body);
     }
 }
 

@@ -364,3 +364,64 @@ async fn an_identity_token_is_exchanged_for_one_of_ours() {
     let tokens = own.world().memory.tokens(None).await.unwrap();
     assert!(tokens.iter().all(|record| record.tail.len() == 4));
 }
+
+#[tokio::test]
+async fn a_group_is_granted_to_and_its_members_vend_by_it() {
+    let own = Trusting::new().await;
+    let world = own.world();
+    let groups = "/api/v1/groups";
+    let body = json!({
+        "account": "acme", "name": "eng", "members": ["writer"], "provider": "id", "claims": ["groups=eng", "groups=glob:ops-*"],
+    });
+    let made = own.operator(Method::POST, groups, &body).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+    assert_eq!((&made.json()["members"], &made.json()["provider"]), (&json!(["writer"]), &json!("id")));
+    let grant = json!({ "account": "acme", "name": "team", "to": "group:eng", "bucket": "lake", "prefix": "team" });
+    let granted = own.operator(Method::POST, "/api/v1/grants", &grant).await;
+    assert_eq!(granted.status, StatusCode::CREATED, "{}", granted.body);
+    assert_eq!(granted.json()["to"], "group:eng");
+    let missing = json!({ "account": "acme", "name": "none", "to": "group:none", "bucket": "lake", "prefix": "team" });
+    assert_eq!(own.operator(Method::POST, "/api/v1/grants", &missing).await.status, StatusCode::NOT_FOUND);
+    let vend = r#"{"grant":"team"}"#;
+    let status = async |token: &str| world.call(&Method::POST, "/api/v1/credentials", token, vend).await.status;
+    let member = own.token("people", 3600, json!({ "groups": ["all", "ops-1"] }));
+    assert_eq!(status(&world.token("writer").await).await, StatusCode::OK);
+    assert_eq!(status(&member).await, StatusCode::OK);
+    assert_eq!(own.me(&member).await.json()["groups"], json!(["eng"]));
+    assert_eq!(status(&world.token("reader").await).await, StatusCode::NOT_FOUND);
+    let stranger = own.token("people", 3000, json!({ "groups": "ops" }));
+    assert_eq!(status(&stranger).await, StatusCode::NOT_FOUND);
+    assert_eq!(own.me(&stranger).await.json()["groups"], json!([]));
+    // An admin sees its account's groups, and no other account's; a member none.
+    let listed = world.get("boss", groups).await.json();
+    assert_eq!(listed["groups"][0]["name"], "eng", "{listed}");
+    assert_eq!(world.get("chief", groups).await.json()["groups"], json!([]));
+    assert_eq!(world.get("chief", "/api/v1/groups/acme%2Feng").await.status, StatusCode::NOT_FOUND);
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(world.get("chief", &format!("{groups}/{id}")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(world.get("reader", groups).await.status, StatusCode::FORBIDDEN);
+    let own_grants = world.get("writer", "/api/v1/grants").await.json();
+    assert!(own_grants.to_string().contains("group:eng"), "{own_grants}");
+    let path = format!("{groups}/{id}");
+    for bad in [
+        json!({ "add": ["nobody"] }),
+        json!({ "remove": ["chief"] }),
+        json!({ "claims": [] }),
+        json!({ "claims": ["groups"] }),
+        json!({ "provider": null, "claims": ["a=b"] }),
+        json!({ "provider": "none" }),
+        json!({ "members": null }),
+    ] {
+        let shot = own.operator(Method::PATCH, &path, &bad).await;
+        assert!(shot.status.is_client_error(), "{bad}: {}", shot.body);
+    }
+    let changed = own.operator(Method::PATCH, &path, &json!({ "add": ["reader"], "remove": ["writer"] })).await;
+    assert_eq!((changed.status, &changed.json()["ended"]), (StatusCode::OK, &json!(1)), "{}", changed.body);
+    assert_eq!(status(&world.token("writer").await).await, StatusCode::NOT_FOUND);
+    assert_eq!(status(&world.token("reader").await).await, StatusCode::OK);
+    let without = own.operator(Method::PATCH, &path, &json!({ "provider": null })).await;
+    assert_eq!((&without.json()["claims"], &without.json()["ended"]), (&json!([]), &json!(1)), "{}", without.body);
+    assert_eq!(status(&member).await, StatusCode::NOT_FOUND);
+    let gone = own.operator(Method::DELETE, &path, &Value::Null).await.json();
+    assert_eq!((&gone["with"][0]["name"], &gone["leases"]), (&json!("acme/team"), &json!(1)), "{gone}");
+}

@@ -50,6 +50,7 @@ fn parent(reach: &[(StorageId, &str)]) -> Arc<Parent> {
         token,
         token_until: None,
         held: None,
+        identity: None,
         as_of: 0,
     };
     let reach = reach.iter().map(|(storage, bucket)| ParentScope {

@@ -46,6 +46,7 @@ fn parent(rig: &Rig, actions: Actions) -> Arc<Parent> {
         token,
         token_until: None,
         held: None,
+        identity: None,
         as_of: 0,
     };
     let scope = Scope::new(BucketName::parse(BUCKET).unwrap(), Paths::Whole, actions).unwrap();

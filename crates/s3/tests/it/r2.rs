@@ -88,6 +88,7 @@ pub(crate) fn parent(id: &str, secret: &str, reach: Vec<ParentScope>) -> Parent 
         token,
         token_until: None,
         held: None,
+        identity: None,
         as_of: 0,
     };
     Parent { token, caller: Arc::new(caller), secret: Secret::new(secret.to_owned()), reach }

@@ -7,6 +7,7 @@ pub mod bench;
 pub mod credits;
 pub mod directory;
 pub mod files;
+pub mod groups;
 pub mod identity;
 pub mod ledger;
 pub mod lists;
@@ -140,6 +141,11 @@ macro_rules! contract {
                 a_removed_provider_takes_its_rules_and_sessions_with_it,
                 sessions_are_ended_by_whose_they_are_and_older_tokens_with_them,
                 a_token_is_exchanged_for_ours_as_long_as_it_was_not_ended;
+            groups:
+                a_group_opens_for_its_members_alone,
+                a_session_is_a_member_by_what_its_token_claims,
+                a_removed_group_takes_its_grants_with_it,
+                what_does_not_belong_to_a_group_is_refused;
             packages:
                 a_blob_is_kept_for_its_account_alone,
                 an_upload_is_ended_once_by_who_began_it,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::caller::{CallerStanding, Role};
+use valetkey_core::claims::{Claims, Identity};
 use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::id::{CallerId, ProviderId, RuleId, TokenId};
 use valetkey_core::lease::{Revocation, Revoker};
@@ -31,12 +32,19 @@ struct Open {
     provider: ProviderId,
     rule: RuleId,
     jwt: JwtDigest,
+    claims: Arc<Claims>,
     lapsed: bool,
 }
 
 impl World {
     fn record(&self, token: TokenId) -> Option<&TokenRecord> {
         self.tokens.iter().map(|(_, record)| record).find(|record| record.id == token)
+    }
+
+    /// What the identity token claims that a token came of.
+    pub(super) fn identity(&self, token: TokenId) -> Option<Arc<Identity>> {
+        let known = self.trust.sessions.iter().find(|one| one.session.token == token)?;
+        Some(Arc::new(Identity { provider: known.provider, claims: Claims::clone(&known.claims) }))
     }
 
     /// The live sessions of a rule.
@@ -202,8 +210,8 @@ impl World {
             subject: new.subject,
             jti: new.jti,
         };
-        let (provider, jwt) = (new.provider.id, new.jwt);
-        self.trust.sessions.push(Open { session, provider, rule: new.rule.id, jwt, lapsed: false });
+        let (provider, jwt, claims) = (new.provider.id, new.jwt, new.claims);
+        self.trust.sessions.push(Open { session, provider, rule: new.rule.id, jwt, claims, lapsed: false });
         Ok(())
     }
 }
@@ -224,6 +232,10 @@ impl Identities for Memory {
     async fn session(&self, token: TokenId) -> Result<Option<Session>, Error> {
         let world = self.world();
         Ok(world.trust.sessions.iter().find(|one| one.session.token == token).map(|one| one.session.clone()))
+    }
+
+    async fn identity(&self, token: TokenId) -> Result<Option<Arc<Identity>>, Error> {
+        Ok(self.world().identity(token))
     }
 }
 

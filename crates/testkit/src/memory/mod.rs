@@ -29,6 +29,7 @@ use valetkey_core::caller::{Caller, CallerStanding, Role};
 use valetkey_core::credential::{Credential, Issued, S3Keys, Trace};
 use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::grant::Grant;
+use valetkey_core::group::Group;
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
 use valetkey_core::keyring::Keyring;
 use valetkey_core::lease::{Lease, Refusal, Revocation, Revoker};
@@ -63,6 +64,7 @@ struct World {
     buckets: Vec<(BucketName, StorageId)>,
     datasets: Vec<Dataset>,
     grants: Vec<Grant>,
+    groups: Vec<Group>,
     /// Grants that are gone: what was vended under them can still be ended.
     removed: Vec<GrantId>,
     leases: Vec<Lease>,
@@ -151,6 +153,7 @@ impl Directory for Memory {
             token: record.id,
             token_until: record.until,
             held: None,
+            identity: world.identity(record.id),
             as_of: 0,
         };
         caller.in_time(now)?;
@@ -167,7 +170,8 @@ impl Directory for Memory {
         let account = world.account(id)?.0.clone();
         let storages: Vec<Arc<Storage>> = world.storages.iter().cloned().map(Arc::new).collect();
         let grants: Vec<Grant> = world.grants.iter().filter(|grant| grant.account == id).cloned().collect();
-        let snapshot = Arc::new(Snapshot::new(account, storages, grants, now));
+        let groups: Vec<Group> = world.groups.iter().filter(|group| group.account == id).cloned().collect();
+        let snapshot = Arc::new(Snapshot::new(account, storages, grants, now).with_groups(groups));
         let version = world.version;
         world.snapshots.insert(id, (version, Arc::clone(&snapshot)));
         Ok(snapshot)

@@ -54,6 +54,7 @@ impl Parents for Memory {
             token: id,
             token_until: until,
             held: None,
+            identity: None,
             as_of: 0,
         };
         if caller.in_time(now).is_err() {

@@ -37,7 +37,9 @@ impl World {
         let callers: BTreeMap<_, _> = callers.map(|one| (one.id, one)).collect();
         let grants: BTreeMap<_, _> =
             self.grants.iter().filter(|one| there(&one.account)).map(|one| (one.id, one.clone())).collect();
+        let groups = self.groups.iter().filter(|one| there(&one.account)).map(|one| (one.id, one.clone())).collect();
         state.callers = callers;
+        state.groups = groups;
         state.grants = grants;
         state.datasets = self.datasets.iter().map(|one| (one.id, one.clone())).collect();
         let mine = |thing: &Thing, known: &Managed| known.owner == *owner || state.address(thing).is_some();

@@ -7,7 +7,8 @@ use valetkey_core::audit::{Change, ChangeFilter};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::{Error, Kind, Noun};
 use valetkey_core::grant::{Grant, Grantee, NewGrant};
-use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, TokenId};
+use valetkey_core::group::Group;
+use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{LeaseRecord, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::NewDataset;
@@ -49,6 +50,7 @@ impl World {
         match to {
             Grantee::Everyone => None,
             Grantee::Caller(caller) => self.callers.iter().find(|(id, ..)| *id == caller).map(|(_, of, ..)| *of),
+            Grantee::Group(group) => self.groups.iter().find(|known| known.id == group).map(|known| known.account),
         }
     }
 
@@ -62,6 +64,26 @@ impl World {
             dataset: dataset.map(|known| (known.storage, known.bucket.clone())),
         };
         found.check(grant)
+    }
+
+    /// Refuses a group that names what is not there, or has the name of another.
+    pub(super) fn check_group(&mut self, group: &Group) -> Result<(), Error> {
+        group.check()?;
+        self.account(group.account)?;
+        for member in &group.members {
+            let known = self.caller_records().into_iter().find(|known| known.id == *member);
+            rules::check_member(group.account, known.map(|known| known.account))?;
+        }
+        if let Some(by) = &group.by_claim
+            && self.trust.providers.iter().all(|known| known.id != by.provider)
+        {
+            return Err(Error::not_found(Noun::IdentityProvider));
+        }
+        let same = |known: &Group| (known.account, &known.name) == (group.account, &group.name) && known.id != group.id;
+        if self.groups.iter().any(same) {
+            return Err(Error::taken(Noun::Group, &group.name));
+        }
+        Ok(())
     }
 
     pub(super) fn caller_records(&self) -> Vec<CallerRecord> {
@@ -245,6 +267,9 @@ impl Catalog for Memory {
         let may_use = |grant: &Grant, caller: CallerId| match grant.to {
             Grantee::Everyone => of == Some(grant.account),
             Grantee::Caller(own) => own == caller,
+            Grantee::Group(group) => {
+                world.groups.iter().any(|known| known.id == group && known.members.contains(&caller))
+            }
         };
         let mut grants = world.grants.clone();
         grants.retain(|grant| {
@@ -269,6 +294,14 @@ impl Catalog for Memory {
 
     async fn policy_state(&self, owner: &Name, owns: &Owns) -> Result<State, Error> {
         Ok(self.world().policy_state(owner, owns))
+    }
+
+    async fn groups(&self, account: Option<AccountId>) -> Result<Vec<Group>, Error> {
+        let world = self.world();
+        let mut groups = world.groups.clone();
+        groups.retain(|group| account.is_none_or(|only| only == group.account));
+        groups.sort_by_key(|group| (group.name.clone(), group.id));
+        Ok(groups)
     }
 
     async fn plan(&self, what: &Thing) -> Result<Plan, Error> {
@@ -489,6 +522,15 @@ impl Registry for Memory {
         world.grants.push(grant);
         world.version += 1;
         Ok(id)
+    }
+
+    async fn create_group(&self, new: Group, now: Timestamp) -> Result<Group, Error> {
+        let new = Group { id: GroupId::new(now, self.random()), version: 1, made: now, ..new };
+        let mut world = self.world();
+        world.check_group(&new)?;
+        world.groups.push(new.clone());
+        world.version += 1;
+        Ok(new)
     }
 
     async fn remove(&self, what: &Thing, how: How, by: Revoker) -> Result<Plan, Error> {

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use valetkey_core::caller::{CallerStanding, Role};
-use valetkey_core::error::{Error, Noun};
+use valetkey_core::error::{Error, Kind, Noun};
 use valetkey_core::field::{Attribute, Field};
 use valetkey_core::grant::{Grant, Grantee, Origin};
+use valetkey_core::group::Group;
 use valetkey_core::id::{AccountId, CallerId, LeaseId, TokenId};
 use valetkey_core::lease::{Lease, Revocation, Revoker};
 use valetkey_core::name::Name;
@@ -65,6 +66,8 @@ impl World {
                 if self.shelf.has_packages(*id) {
                     add(Tie::Needs, Thing::Packages(*id));
                 }
+                let groups = self.groups.iter().filter(|one| one.account == *id);
+                groups.for_each(|one| add(Tie::Needs, Thing::Group(one.id)));
                 let rules = self.trust.providers.iter().flat_map(|one| &one.rules).filter(|one| one.account == *id);
                 rules.for_each(|one| add(Tie::Needs, Thing::TrustRule(one.id)));
             }
@@ -76,6 +79,10 @@ impl World {
                 for one in self.shared.recipients.iter().filter(|one| one.to == Grantee::Caller(*id)) {
                     add(Tie::Part, Thing::Recipient { share: one.share, account: one.account, to: one.to.into() });
                 }
+            }
+            Thing::Group(id) => {
+                let own = self.grants.iter().filter(|one| one.to == Grantee::Group(*id));
+                own.for_each(|one| add(Tie::Part, Thing::Grant(one.id)));
             }
             Thing::ParentKey(token) => {
                 let caller =
@@ -173,6 +180,10 @@ impl World {
                 let known = self.grants.iter().find(|grant| grant.id == *id).ok_or_else(|| missing(Noun::Grant))?;
                 format!("{}/{}", self.account_name(known.account), known.name)
             }
+            Thing::Group(id) => {
+                let known = self.groups.iter().find(|known| known.id == *id).ok_or_else(|| missing(Noun::Group))?;
+                format!("{}/{}", self.account_name(known.account), known.name)
+            }
             Thing::Storage(id) => {
                 let known = self.storages.iter().find(|known| known.id == *id);
                 known.map(|known| known.name.to_string()).ok_or_else(|| missing(Noun::Storage))?
@@ -219,6 +230,7 @@ impl World {
                 let whom = match to {
                     Grantee::Everyone => self.account_name(*account),
                     Grantee::Caller(caller) => self.caller_name(caller).unwrap_or_default(),
+                    Grantee::Group(group) => self.item(&Thing::Group(group))?.name,
                 };
                 format!("{share_name} for {whom}")
             }
@@ -327,6 +339,9 @@ impl World {
                     }
                 }
                 self.shared.take_from(*id);
+                for group in &mut self.groups {
+                    group.members.remove(id);
+                }
             }
             Thing::Token(id) | Thing::ParentKey(id) => {
                 if let Some((_, record)) = self.tokens.iter_mut().find(|(_, record)| record.id == *id) {
@@ -345,6 +360,7 @@ impl World {
                 }
                 self.buckets.retain(|(known, _)| known != name);
             }
+            Thing::Group(id) => self.groups.retain(|known| known.id != *id),
             Thing::Dataset(id) => self.datasets.retain(|known| known.id != *id),
             Thing::Workspace(id) => self.shelf.workspaces.retain(|known| known.id != *id),
             Thing::Project(id) => self.shelf.projects.retain(|known| known.id != *id),
@@ -355,7 +371,12 @@ impl World {
                 self.shared.recipients.retain(|one| (one.share, one.account, one.to) != gone);
             }
             Thing::Packages(account) => self.shelf.drop_packages(*account),
-            Thing::IdentityProvider(id) => self.trust.providers.retain(|known| known.id != *id),
+            Thing::IdentityProvider(id) => {
+                self.trust.providers.retain(|known| known.id != *id);
+                for group in &mut self.groups {
+                    group.by_claim.take_if(|by| by.provider == *id);
+                }
+            }
             Thing::TrustRule(id) => self.drop_rule(*id),
         }
         Ok(())
@@ -369,6 +390,11 @@ impl World {
                 (change.clone(), self.grants.iter().find(|known| known.id == grant.id))
             }
             Amendment::Token { id, until, maker } => (self.until_changed(*id, *until, *maker, now)?, None),
+            Amendment::Group(after) => {
+                let before = self.groups.iter().find(|known| known.id == after.id);
+                let before = before.ok_or_else(|| Error::not_found(Noun::Group))?;
+                return Ok(u64::try_from(self.left(before, after, now).len()).unwrap_or(u64::MAX));
+            }
             _ => return Ok(0),
         };
         if before.is_some_and(|before| !change.narrows(before, now)) {
@@ -377,6 +403,24 @@ impl World {
         let live = self.leases.iter().filter(|lease| self.is_live(lease, now));
         Ok(u64::try_from(live.filter(|lease| change.ends(before, lease, self.asked_by(lease.id), now)).count())
             .unwrap_or(u64::MAX))
+    }
+
+    /// Changes a group; says what it was.
+    fn change_group(&mut self, after: &Group) -> Result<Group, Error> {
+        self.check_group(after)?;
+        let known = self.groups.iter_mut().find(|known| known.id == after.id);
+        let known = known.ok_or_else(|| Error::not_found(Noun::Group))?;
+        if known.version != after.version {
+            return Err(Error::new(Kind::Unavailable, "the group was changed just now"));
+        }
+        Ok(std::mem::replace(known, Group { version: after.version + 1, ..after.clone() }))
+    }
+
+    /// The live leases of who is no longer in a group, by grants to it.
+    fn left(&self, before: &Group, after: &Group, now: Timestamp) -> Vec<LeaseId> {
+        let own = |id| self.grants.iter().any(|grant| grant.id == id && grant.to == Grantee::Group(after.id));
+        let live = self.leases.iter().filter(|lease| self.is_live(lease, now) && after.leaves(before, lease.caller));
+        live.filter(|lease| lease.grants.iter().any(|id| own(*id))).map(|lease| lease.id).collect()
     }
 
     fn check_change(&self, grant: &Grant) -> Result<(), Error> {
@@ -409,6 +453,15 @@ impl World {
         if let Amendment::IdentityProvider(after) = change {
             let ended = self.change_provider(after, by.at)?;
             return Ok(if end { self.lapse(&ended, by) } else { 0 });
+        }
+        if let Amendment::Group(after) = change {
+            let before = self.change_group(after)?;
+            self.version += 1;
+            let ended = if end { self.left(&before, after, by.at) } else { Vec::new() };
+            for lease in &ended {
+                self.ended.push((Revocation::Lease(*lease), by));
+            }
+            return Ok(u64::try_from(ended.len()).unwrap_or(u64::MAX));
         }
         let before = match change {
             Amendment::Grant(grant) => self.grants.iter().find(|known| known.id == grant.id).cloned(),
@@ -497,6 +550,7 @@ impl World {
                 known.is_default = is_default.unwrap_or(known.is_default);
                 known.updated = now;
             }
+            Amendment::Group(after) => drop(self.change_group(after)?),
             Amendment::IdentityProvider(after) => drop(self.change_provider(after, now)?),
         }
         Ok(change.clone())
@@ -512,6 +566,7 @@ fn revocation(thing: &Thing) -> Option<Revocation> {
         Thing::Grant(id) => Some(Revocation::Grant(*id)),
         Thing::Storage(id) => Some(Revocation::Storage(*id)),
         Thing::Bucket(_)
+        | Thing::Group(_)
         | Thing::Dataset(_)
         | Thing::Workspace(_)
         | Thing::Project(_)

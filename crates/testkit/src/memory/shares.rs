@@ -10,7 +10,7 @@ use valetkey_core::id::{AccountId, CallerId, GrantId, ShareId, TableId, TokenId}
 use valetkey_core::lease::{Revocation, Revoker};
 use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::nouns::removal::{How, Thing};
-use valetkey_core::nouns::rules::check_grantee;
+use valetkey_core::nouns::rules::check_recipient;
 use valetkey_core::nouns::share::{
     LinkDigest, NewTable, ProfileLink, Recipient, Share, ShareAdmin, SharedName, SharedTable, SharedWith, Shares,
     no_share,
@@ -185,7 +185,7 @@ impl ShareAdmin for Memory {
         let mut world = self.world();
         world.check_share(recipient.share)?;
         world.account(recipient.account)?;
-        check_grantee(recipient.account, recipient.to, world.grantee_of(recipient.to))?;
+        check_recipient(recipient.account, recipient.to, world.grantee_of(recipient.to))?;
         world.take_back(|_, known| same(known, &recipient), false, by);
         let made = world.shared.recipients.iter().find(|known| same(known, &recipient)).map(|known| known.made);
         world.shared.recipients.retain(|known| !same(known, &recipient));

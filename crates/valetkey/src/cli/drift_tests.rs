@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::cli::{
-    account, caller, catalog, check, cors, explain, grant, identity, incident, lease, ledger, parent_key, share, show,
-    storage, token, workspace,
+    account, caller, catalog, check, cors, explain, grant, group, identity, incident, lease, ledger, parent_key, share,
+    show, storage, token, workspace,
 };
 
 /// Every table, and what the API calls its rows.
@@ -18,6 +18,7 @@ const TABLES: &[(&str, &[show::Column])] = &[
     ("CorsRule", cors::COLUMNS),
     ("Considered", explain::CONSIDERED),
     ("GrantResponse", grant::COLUMNS),
+    ("GroupResponse", group::COLUMNS),
     ("IdentityProviderResponse", identity::COLUMNS),
     ("LeaseResponse", incident::LEASES),
     ("OwnerOfLeak", incident::WHOSE),

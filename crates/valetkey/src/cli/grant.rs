@@ -115,10 +115,13 @@ struct Create {
     #[arg(long, value_name = "ACCOUNT")]
     account: String,
     /// Only for this caller of the account
-    #[arg(long, value_name = "CALLER", required_unless_present = "everyone")]
+    #[arg(long, value_name = "CALLER", required_unless_present_any = ["group", "everyone"])]
     caller: Option<String>,
+    /// For the members of this group of the account
+    #[arg(long, value_name = "GROUP", conflicts_with = "caller")]
+    group: Option<String>,
     /// For every caller of the account
-    #[arg(long, conflicts_with = "caller")]
+    #[arg(long, conflicts_with_all = ["caller", "group"])]
     everyone: bool,
     /// The dataset it opens
     #[arg(long, value_name = "DATASET", required_unless_present = "place", conflicts_with = "place")]
@@ -248,6 +251,7 @@ fn body(create: Create) -> Result<GrantRequest, Failure> {
         name,
         account,
         caller,
+        group,
         everyone: _,
         dataset,
         place,
@@ -262,8 +266,8 @@ fn body(create: Create) -> Result<GrantRequest, Failure> {
     let mut body = GrantRequest {
         account,
         name,
-        // For everyone only when said so: the line is not taken without a caller or --everyone.
-        to: caller.map_or(Whom::Everyone, Whom::Named),
+        // For everyone only when said so: the line is not taken without a caller, a group or --everyone.
+        to: caller.or(group.map(|group| format!("group:{group}"))).map_or(Whom::Everyone, Whom::Named),
         dataset,
         access: Some(access.into()),
         max_ttl_secs: max_ttl.map(i64::from),

@@ -21,6 +21,7 @@ mod explain;
 pub(crate) mod failure;
 mod fit;
 mod grant;
+mod group;
 pub(crate) mod help;
 mod identity;
 mod incident;
@@ -170,6 +171,8 @@ enum Command {
     Dataset(catalog::Dataset),
     /// Make, list, change and remove workspaces: the places Dreadnode's SDK works in
     Workspace(workspace::Args),
+    /// Put callers into groups, and grant to `group:NAME`
+    Group(group::Args),
     /// Take other issuers' tokens: GitHub's, GitLab's, Kubernetes', Google's, Entra's, Okta's, Keycloak's
     Identity(Box<identity::Args>),
     /// Look at, check and try APIs of your own, which files describe
@@ -364,6 +367,7 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         Command::Bucket(args) => catalog::bucket(args, client, out).await?,
         Command::Dataset(args) => catalog::dataset(args, client, out).await?,
         Command::Workspace(args) => workspace::run(args, client, out).await?,
+        Command::Group(args) => group::run(args, client, out).await?,
         Command::Identity(args) => identity::run(*args, client, out).await?,
         Command::Share(args) => share::run(*args, client, out).await?,
         Command::Dialect(args) => return dialect::run(*args, client, out).await,

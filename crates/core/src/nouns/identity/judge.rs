@@ -5,38 +5,19 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::claims::{Claims, Condition, instant};
 use crate::error::{Error, Kind, Stranger};
+use crate::json::Json;
 use crate::name::shortened;
 use crate::nouns::identity::provider::{IdentityProvider, Proven, TrustRule};
 use crate::nouns::identity::rule::subject;
-use crate::nouns::json::Json;
 
 /// The longest text of a claim that is kept, in bytes: `OpenID` Connect Core limits `sub` to 255.
 const LONGEST_KEPT: usize = 512;
 
-/// The claims of a token.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Claims(Json);
-
 impl Claims {
-    /// Reads claims; nothing if they are no object in JSON, or name one twice.
-    pub fn read(bytes: &[u8]) -> Option<Self> {
-        let claims = Json::read(bytes)?;
-        matches!(claims, Json::Object(_)).then_some(Self(claims))
-    }
-
-    /// Who says that it issued the token.
-    pub fn issuer(&self) -> Option<&str> {
-        self.0.get("iss")?.text()
-    }
-
-    /// When the token ends.
-    pub fn expires(&self) -> Option<Timestamp> {
-        self.0.get("exp").and_then(instant)
-    }
-
     fn audiences(&self) -> Option<Vec<&str>> {
-        match self.0.get("aud")? {
+        match self.get("aud")? {
             Json::Text(one) => Some(vec![one]),
             list @ Json::List(_) => list.texts(),
             Json::Null | Json::Bool(_) | Json::Number(_) | Json::Whole(_) | Json::Object(_) => None,
@@ -45,20 +26,7 @@ impl Claims {
 
     /// Whether it leaves groups out that its owner has, as Microsoft Entra does where there are many.
     fn leaves_out_groups(&self) -> bool {
-        self.0.get("_claim_names").is_some() || self.0.get("hasgroups").is_some()
-    }
-}
-
-/// An instant in seconds since 1970, whole or not.
-fn instant(value: &Json) -> Option<Timestamp> {
-    match value {
-        Json::Whole(secs) => Timestamp::from_second(*secs).ok(),
-        Json::Number(text) => {
-            let (whole, part) = text.split_once('.')?;
-            let plain = part.bytes().all(|byte| byte.is_ascii_digit());
-            whole.parse().ok().filter(|_| plain).and_then(|secs| Timestamp::from_second(secs).ok())
-        }
-        Json::Null | Json::Bool(_) | Json::Text(_) | Json::List(_) | Json::Object(_) => None,
+        self.get("_claim_names").is_some() || self.get("hasgroups").is_some()
     }
 }
 
@@ -86,7 +54,7 @@ impl IdentityProvider {
             return Err(Error::new(Kind::Unauthenticated(Stranger::Expired), said));
         }
         for name in ["nbf", "iat"] {
-            let Some(value) = claims.0.get(name) else { continue };
+            let Some(value) = claims.get(name) else { continue };
             let at = instant(value).ok_or_else(|| not_taken(format!("an `{name}` that is no time")))?;
             if at > latest {
                 return Err(not_taken(format!("`{name}` is {at:.0}, which is yet to come")));
@@ -111,7 +79,7 @@ impl IdentityProvider {
         if self.parties.is_empty() {
             return Ok(());
         }
-        match claims.0.get("azp").map(Json::text) {
+        match claims.get("azp").map(Json::text) {
             Some(Some(party)) if self.parties.iter().any(|own| **own == *party) => Ok(()),
             None if audiences.len() == 1 => Ok(()),
             Some(_) | None => Err(not_taken("made for a client (`azp`) that is not allowed")),
@@ -125,12 +93,12 @@ impl IdentityProvider {
     pub fn judge(&self, claims: &Claims, now: Timestamp) -> Result<Proven<'_>, Error> {
         let until = self.plausible(claims, now)?;
         let missing = |claim: &str| not_taken(format!("the claim `{claim}` is missing, or no plain value"));
-        let subject = subject(&self.subject, &claims.0).map_err(|claim| missing(claim.as_str()))?;
+        let subject = subject(&self.subject, claims.json()).map_err(|claim| missing(claim.as_str()))?;
         let kept = |text: &str| text.len() <= LONGEST_KEPT && !text.chars().any(char::is_control);
         if !kept(&subject) {
             return Err(not_taken("its subject is too long, or has control characters in it"));
         }
-        let jti = match claims.0.get("jti") {
+        let jti = match claims.get("jti") {
             None => None,
             Some(jti) => Some(jti.text().filter(|text| kept(text)).ok_or_else(|| missing("jti"))?),
         };
@@ -142,7 +110,7 @@ impl IdentityProvider {
                 Error::new(Kind::Forbidden, said).note(format!("the subject is `{}`{left_out}", shortened(&subject)))
             );
         };
-        let caller = rule.caller.fill(&subject, &claims.0).map_err(|claim| missing(claim.as_str()))?;
+        let caller = rule.caller.fill(&subject, claims.json()).map_err(|claim| missing(claim.as_str()))?;
         let longer =
             rule.outlive_secs.and_then(|secs| now.checked_add(SignedDuration::from_secs(i64::from(secs))).ok());
         Ok(Proven {
@@ -151,18 +119,14 @@ impl IdentityProvider {
             caller,
             subject: subject.into(),
             jti: jti.map(Into::into),
-            issued: claims.0.get("iat").and_then(instant),
+            issued: claims.get("iat").and_then(instant),
             until: longer.map_or(until, |longer| longer.max(until)),
         })
     }
 }
 
 impl TrustRule {
-    /// Whether a token holds every condition: of those on one claim, any is enough.
     fn holds(&self, claims: &Claims) -> bool {
-        self.conditions.iter().all(|one| {
-            let same = self.conditions.iter().filter(|other| other.claim == one.claim);
-            same.into_iter().any(|other| other.holds(&claims.0))
-        })
+        Condition::all_hold(&self.conditions, claims)
     }
 }

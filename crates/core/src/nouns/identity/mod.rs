@@ -13,19 +13,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use crate::claims::Identity;
 use crate::error::Error;
 use crate::id::{ProviderId, RuleId, TokenId};
 use crate::lease::Revoker;
 use crate::name::{Name, shortened};
 use crate::token::{PlainToken, TokenDigest};
 
-pub use judge::{Claims, not_taken};
+pub use crate::claims::{ClaimName, Claims, Condition, Wanted};
+pub use judge::not_taken;
 pub use preset::Preset;
 pub use provider::{
     Algorithm, IdentityProvider, JwtDigest, KeySource, LONGEST_TOKEN, LoginClient, MOST_KEY_BYTES, Proven, TrustRule,
     check_url,
 };
-pub use rule::{CallerTemplate, ClaimName, Condition, SubjectClaim, Wanted};
+pub use rule::{CallerTemplate, SubjectClaim};
 
 /// The most tokens that one identity token is exchanged for.
 pub const MOST_EXCHANGES: i64 = 16;
@@ -49,6 +51,8 @@ pub struct NewSession {
     pub until: Timestamp,
     /// The token.
     pub jwt: JwtDigest,
+    /// What it claims.
+    pub claims: Arc<Claims>,
     /// What proves the session: the token itself, or one of ours that it was exchanged for.
     pub by: SessionProof,
 }
@@ -72,8 +76,8 @@ impl NewSession {
         now: Timestamp,
     ) -> Result<Self, Error> {
         let Proven { provider: _, rule, caller, subject, jti, issued, until } = provider.judge(claims, now)?;
-        let (rule, provider) = (rule.clone(), Arc::clone(provider));
-        Ok(Self { provider, rule, caller, subject, jti, issued, until, jwt, by })
+        let (rule, provider, claims) = (rule.clone(), Arc::clone(provider), Arc::new(claims.clone()));
+        Ok(Self { provider, rule, caller, subject, jti, issued, until, jwt, claims, by })
     }
 
     /// What is kept of what proves it, and the last characters that it is told by.
@@ -182,6 +186,9 @@ pub trait Identities: Send + Sync {
 
     /// The session that a token of ours is, if it is one.
     async fn session(&self, token: TokenId) -> Result<Option<Session>, Error>;
+
+    /// What the identity token claims that a token of ours came of, if it came of one.
+    async fn identity(&self, token: TokenId) -> Result<Option<Arc<Identity>>, Error>;
 }
 
 /// Makes identity providers and ends their sessions.

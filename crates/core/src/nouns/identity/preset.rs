@@ -1,7 +1,8 @@
 //! What is known of the issuers that people use: their addresses, and what tells one tenant from another where many share one.
 
+use crate::claims::{Condition, Wanted};
 use crate::error::{Error, Kind};
-use crate::nouns::identity::rule::{Condition, SubjectClaim, Wanted};
+use crate::nouns::identity::rule::SubjectClaim;
 use crate::word::words;
 
 words! {

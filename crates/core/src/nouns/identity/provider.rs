@@ -5,11 +5,12 @@ use jiff::Timestamp;
 
 use crate::address::{self, PathRule};
 use crate::caller::Role;
+use crate::claims::Condition;
 use crate::error::{Error, Kind};
 use crate::id::{AccountId, ProviderId, RuleId};
 use crate::name::{Name, shortened};
 use crate::nouns::identity::preset::{self, Preset};
-use crate::nouns::identity::rule::{CallerTemplate, Condition, SubjectClaim};
+use crate::nouns::identity::rule::{CallerTemplate, SubjectClaim};
 use crate::token::TokenDigest;
 use crate::word::words;
 

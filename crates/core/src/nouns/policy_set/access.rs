@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::grant::{Grant, GrantTime, Grantee};
-use crate::id::{AccountId, CallerId};
+use crate::id::{AccountId, CallerId, GroupId};
 use crate::name::BucketName;
 use crate::nouns::policy_set::state::State;
 use crate::nouns::reach::{Piece, difference, together};
@@ -18,7 +18,7 @@ pub struct Subjects {
     pub account: Box<str>,
     /// Whether it is everyone that is not named: the callers to whom no grant alone is.
     pub everyone: bool,
-    /// The callers' names.
+    /// The callers' names; `group:NAME` for who is in a group by what an identity token claims, and has no grant of another kind.
     pub callers: BTreeSet<Box<str>>,
 }
 
@@ -39,15 +39,18 @@ pub struct Difference {
 
 type Reached = BTreeMap<(BucketName, Action), Paths>;
 
-/// The grants of each caller, and those of everyone, live at an instant; not those of shares.
+/// The grants of each caller and group, and those of everyone, live at an instant; not those of shares.
+#[derive(Default)]
 struct Reaching<'a> {
     everyone: BTreeMap<AccountId, Vec<&'a Grant>>,
     own: BTreeMap<CallerId, Vec<&'a Grant>>,
+    groups: BTreeMap<GroupId, Vec<&'a Grant>>,
+    named: BTreeMap<CallerId, Vec<GroupId>>,
 }
 
 impl<'a> Reaching<'a> {
     fn of(state: &'a State, at: Timestamp) -> Self {
-        let mut all = Self { everyone: BTreeMap::new(), own: BTreeMap::new() };
+        let mut all = Self::default();
         for grant in state.grants.values() {
             if grant.origin.share().is_some() || grant.time(at) != GrantTime::Live {
                 continue;
@@ -55,15 +58,28 @@ impl<'a> Reaching<'a> {
             match grant.to {
                 Grantee::Everyone => all.everyone.entry(grant.account).or_default().push(grant),
                 Grantee::Caller(caller) => all.own.entry(caller).or_default().push(grant),
+                Grantee::Group(group) => all.groups.entry(group).or_default().push(grant),
+            }
+        }
+        for group in state.groups.values().filter(|group| all.groups.contains_key(&group.id)) {
+            for member in &group.members {
+                all.named.entry(*member).or_default().push(group.id);
             }
         }
         all
     }
 
-    /// What everyone of an account reaches, and a caller of it, too.
-    fn reached(&self, account: AccountId, caller: Option<CallerId>, there: bool) -> Reached {
+    /// What everyone of an account reaches, and who it is about, too.
+    fn reached(&self, account: AccountId, who: Who, there: bool) -> Reached {
         let everyone = self.everyone.get(&account).filter(|_| there).into_iter().flatten();
-        let own = caller.and_then(|caller| self.own.get(&caller)).into_iter().flatten();
+        let (caller, group) = match who {
+            Who::Everyone => (None, None),
+            Who::Caller(caller) => (Some(caller), None),
+            Who::Group(group) => (None, Some(group)),
+        };
+        let named = caller.and_then(|caller| self.named.get(&caller)).filter(|_| there).into_iter().flatten();
+        let groups = named.chain(&group).filter_map(|group| self.groups.get(group)).flatten();
+        let own = caller.and_then(|caller| self.own.get(&caller)).into_iter().flatten().chain(groups);
         let mut paths: BTreeMap<(BucketName, Action), Vec<&Paths>> = BTreeMap::new();
         for grant in everyone.chain(own) {
             for action in grant.scope.actions().iter() {
@@ -72,6 +88,14 @@ impl<'a> Reaching<'a> {
         }
         paths.into_iter().filter_map(|(place, paths)| Some((place, together(paths)?))).collect()
     }
+}
+
+/// Whose access is compared.
+#[derive(Clone, Copy)]
+enum Who {
+    Everyone,
+    Caller(CallerId),
+    Group(GroupId),
 }
 
 type Gained = (Vec<Piece>, Vec<Piece>);
@@ -99,11 +123,11 @@ fn compared(before: &Reached, after: &Reached) -> BTreeMap<(BucketName, Gained),
 pub fn differences(before: &State, after: &State, at: Timestamp) -> Vec<Difference> {
     let (was, is) = (Reaching::of(before, at), Reaching::of(after, at));
     let mut rows: BTreeMap<(AccountId, BucketName, Gained, u16), Subjects> = BTreeMap::new();
-    let mut add = |account: AccountId, caller: Option<CallerId>, before_there: bool, after_there: bool| {
+    let mut add = |account: AccountId, who: Who, before_there: bool, after_there: bool| {
         let name = |state: &State| Some(Box::from(state.accounts.get(&account)?.name.as_str()));
         let account_name: Box<str> = name(after).or_else(|| name(before)).unwrap_or_default();
-        let old = was.reached(account, caller, before_there);
-        let new = is.reached(account, caller, after_there);
+        let old = was.reached(account, who, before_there);
+        let new = is.reached(account, who, after_there);
         for ((bucket, gained), actions) in compared(&old, &new) {
             let row = rows.entry((account, bucket, gained, actions.bits())).or_insert_with(|| Subjects {
                 account: account_name.clone(),
@@ -111,9 +135,13 @@ pub fn differences(before: &State, after: &State, at: Timestamp) -> Vec<Differen
                 callers: BTreeSet::new(),
             });
             let known = |state: &State, id| state.callers.get(&id).map(|known| Box::from(known.name.as_str()));
-            match caller {
-                None => row.everyone = true,
-                Some(id) => row.callers.extend(known(after, id).or_else(|| known(before, id))),
+            match who {
+                Who::Everyone => row.everyone = true,
+                Who::Caller(id) => row.callers.extend(known(after, id).or_else(|| known(before, id))),
+                Who::Group(id) => {
+                    let group = after.groups.get(&id).or_else(|| before.groups.get(&id));
+                    row.callers.extend(group.map(|group| format!("group:{}", group.name).into()));
+                }
             }
         }
     };
@@ -121,15 +149,22 @@ pub fn differences(before: &State, after: &State, at: Timestamp) -> Vec<Differen
     for account in accounts {
         // Where the account is on one side only, so are all its callers.
         if before.accounts.contains_key(&account) && after.accounts.contains_key(&account) {
-            add(account, None, true, true);
+            add(account, Who::Everyone, true, true);
+        }
+    }
+    // Files do not change groups.
+    for group in after.groups.values().filter(|group| group.by_claim.is_some()) {
+        if was.groups.contains_key(&group.id) || is.groups.contains_key(&group.id) {
+            add(group.account, Who::Group(group.id), true, true);
         }
     }
     let known = before.callers.keys().chain(after.callers.keys());
     for id in known.collect::<BTreeSet<_>>() {
         let (old, new) = (before.callers.get(id), after.callers.get(id));
-        let special = old.is_none() || new.is_none() || was.own.contains_key(id) || is.own.contains_key(id);
+        let named = [&was, &is].iter().any(|all| all.own.contains_key(id) || all.named.contains_key(id));
+        let special = old.is_none() || new.is_none() || named;
         if let Some(account) = new.or(old).map(|caller| caller.account).filter(|_| special) {
-            add(account, Some(*id), old.is_some(), new.is_some());
+            add(account, Who::Caller(*id), old.is_some(), new.is_some());
         }
     }
     rows.into_iter()

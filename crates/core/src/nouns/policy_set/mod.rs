@@ -12,6 +12,6 @@ pub use access::{Difference, Subjects, differences};
 pub use settle::{Problem, settle};
 pub use state::{
     Application, Changes, Managed, Owns, PolicySets, State, Wanted, WantedAccount, WantedCaller, WantedDataset,
-    WantedGrant, moved,
+    WantedGrant, WantedGrantee, moved,
 };
 pub use trial::{Expected, Failed, Trial, Who, Wish, run};

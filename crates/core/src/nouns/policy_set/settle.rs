@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::account::{Account, OwnQuota, Standing};
 use crate::caller::{CallerRecord, CallerStanding};
 use crate::grant::{Grant, Grantee, Origin};
-use crate::id::{AccountId, CallerId, DatasetId, GrantId};
+use crate::id::{AccountId, CallerId, DatasetId, GrantId, GroupId};
 use crate::name::Name;
-use crate::nouns::policy_set::state::{Managed, State, Wanted};
+use crate::nouns::policy_set::state::{Managed, State, Wanted, WantedGrantee};
 use crate::nouns::removal::Thing;
 
 /// Something that stands in the way.
@@ -202,20 +202,30 @@ impl Settling<'_> {
             self.after.callers.values().map(|known| ((known.account, known.name.clone()), known.id)).collect();
         let datasets: BTreeMap<Name, DatasetId> =
             self.after.datasets.values().map(|known| (known.name.clone(), known.id)).collect();
+        let groups: BTreeMap<(AccountId, &Name), GroupId> =
+            self.before.groups.values().map(|known| ((known.account, &known.name), known.id)).collect();
         let by_name: BTreeMap<(AccountId, &Name), &Grant> =
             self.before.grants.values().map(|known| ((known.account, &known.name), known)).collect();
         for wanted in &self.wanted.grants {
             let (name, source) = (&wanted.name, &*wanted.source);
             let Some(account) = self.account(&wanted.account, source) else { continue };
-            let to = match &wanted.to {
-                None => Grantee::Everyone,
-                Some(caller) => match callers.get(&(account, caller.clone())) {
-                    Some(id) => Grantee::Caller(*id),
-                    None => {
-                        self.problem(source, format!("there is no caller `{}/{caller}`", wanted.account));
-                        continue;
-                    }
-                },
+            let (to, missing) = match &wanted.to {
+                WantedGrantee::Everyone => (Some(Grantee::Everyone), String::new()),
+                WantedGrantee::Caller(caller) => (
+                    callers.get(&(account, caller.clone())).copied().map(Grantee::Caller),
+                    format!("there is no caller `{}/{caller}`", wanted.account),
+                ),
+                WantedGrantee::Group(_) if self.wanted.assumes_groups => {
+                    (Some(Grantee::Group(GroupId::from_bytes((self.mint)()))), String::new())
+                }
+                WantedGrantee::Group(group) => (
+                    groups.get(&(account, group)).copied().map(Grantee::Group),
+                    format!("there is no group `{}/{group}`, and files do not make groups", wanted.account),
+                ),
+            };
+            let Some(to) = to else {
+                self.problem(source, missing);
+                continue;
             };
             let origin = match &wanted.dataset {
                 None => Origin::Plain,
@@ -275,6 +285,7 @@ impl Settling<'_> {
             Thing::Dataset(id) => drop(self.after.datasets.remove(id)),
             Thing::Token(_)
             | Thing::ParentKey(_)
+            | Thing::Group(_)
             | Thing::Storage(_)
             | Thing::Bucket(_)
             | Thing::Workspace(_)
@@ -302,8 +313,9 @@ impl Settling<'_> {
         }
         for thing in gone {
             let address = self.before.address(&thing).unwrap_or_default();
+            let groups = self.after.groups.keys().copied().map(Thing::Group);
             let left =
-                self.after.things().find(|other| self.hangs_on(other, &thing)).map(|other| {
+                self.after.things().chain(groups).find(|other| self.hangs_on(other, &thing)).map(|other| {
                     self.before.address(&other).or_else(|| self.after.address(&other)).unwrap_or_default()
                 });
             if let Some(left) = left {
@@ -321,9 +333,13 @@ impl Settling<'_> {
             (Thing::Caller(id), Thing::Account(account)) => {
                 self.after.callers.get(id).is_some_and(|own| own.account == *account)
             }
+            (Thing::Group(id), Thing::Account(account)) => {
+                self.after.groups.get(id).is_some_and(|own| own.account == *account)
+            }
             (Thing::Grant(id), other) => self.after.grants.get(id).is_some_and(|own| match other {
                 Thing::Account(account) => own.account == *account,
                 Thing::Caller(caller) => own.to == Grantee::Caller(*caller),
+                Thing::Group(group) => own.to == Grantee::Group(*group),
                 Thing::Dataset(dataset) => own.origin.dataset() == Some(*dataset),
                 Thing::Token(_)
                 | Thing::ParentKey(_)

@@ -10,7 +10,8 @@ use crate::account::{Account, Metering};
 use crate::caller::{CallerRecord, Role};
 use crate::error::{Error, Kind};
 use crate::grant::Grant;
-use crate::id::{AccountId, CallerId, DatasetId, GrantId, StorageId};
+use crate::group::Group;
+use crate::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, StorageId};
 use crate::lease::Revoker;
 use crate::name::{Name, shortened};
 use crate::nouns::dataset::{Dataset, NewDataset};
@@ -116,6 +117,8 @@ pub struct State {
     pub callers: BTreeMap<CallerId, CallerRecord>,
     /// Their grants.
     pub grants: BTreeMap<GrantId, Grant>,
+    /// Their groups. Files name them, and do not own them.
+    pub groups: BTreeMap<GroupId, Group>,
     /// All datasets.
     pub datasets: BTreeMap<DatasetId, Dataset>,
     /// Whose these things are; what is not in it was made by hand.
@@ -148,6 +151,10 @@ impl State {
             Thing::Grant(id) => {
                 let grant = self.grants.get(id)?;
                 format!("grant/{}/{}", of(&grant.account)?, grant.name)
+            }
+            Thing::Group(id) => {
+                let group = self.groups.get(id)?;
+                format!("group/{}/{}", of(&group.account)?, group.name)
             }
             Thing::Dataset(id) => format!("dataset/{}", self.datasets.get(id)?.name),
             Thing::Token(_)
@@ -203,6 +210,17 @@ pub struct WantedCaller {
     pub source: Box<str>,
 }
 
+/// Whom files want a grant to be for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WantedGrantee {
+    /// Every caller of the account.
+    Everyone,
+    /// The caller of this name.
+    Caller(Name),
+    /// The members of the group of this name.
+    Group(Name),
+}
+
 /// A grant as files want it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WantedGrant {
@@ -212,8 +230,8 @@ pub struct WantedGrant {
     pub name: Name,
     /// The name it had before.
     pub was: Option<Name>,
-    /// The caller it is for; nothing for everyone.
-    pub to: Option<Name>,
+    /// Whom it is for.
+    pub to: WantedGrantee,
     /// The dataset it opens.
     pub dataset: Option<Name>,
     /// The storage of its bucket.
@@ -250,6 +268,8 @@ pub struct Wanted {
     pub owns: Owns,
     /// Whether what is not in the files any more is removed.
     pub prune: bool,
+    /// Whether groups that are not there are taken to be, without members: there is no server that knows them.
+    pub assumes_groups: bool,
     /// Accounts.
     pub accounts: Vec<WantedAccount>,
     /// Their callers.

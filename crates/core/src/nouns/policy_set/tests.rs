@@ -9,9 +9,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::account::{Account, Metering};
 use crate::caller::{CallerRecord, Role};
+use crate::claims::Condition;
 use crate::grant::Grant;
 use crate::grant::{Grantee, Origin};
-use crate::id::StorageId;
+use crate::group::{ByClaim, Group};
+use crate::id::{GroupId, ProviderId, StorageId};
 use crate::name::BucketName;
 use crate::name::Name;
 use crate::nouns::dataset::Dataset;
@@ -49,6 +51,7 @@ fn nothing() -> Wanted {
         owner: name("platform"),
         owns: owns(),
         prune: true,
+        assumes_groups: false,
         accounts: vec![],
         callers: vec![],
         grants: vec![],
@@ -61,7 +64,7 @@ fn wanted_grant(account: &str, text: &str, to: Option<&str>, paths: Paths, actio
         account: name(account),
         name: name(text),
         was: None,
-        to: to.map(name),
+        to: to.map_or(WantedGrantee::Everyone, |to| WantedGrantee::Caller(name(to))),
         dataset: None,
         storage: storage().id,
         scope: Scope::new(BucketName::parse("lake").unwrap(), paths, actions).unwrap(),
@@ -180,7 +183,12 @@ fn reaches(state: &State, account: &str, caller: &str, action: Action, key: &[u8
     let Some(caller) = found else { return false };
     state.grants.values().any(|grant| {
         grant.account == account.id
-            && (grant.to == Grantee::Everyone || grant.to == Grantee::Caller(caller.id))
+            && (grant.to == Grantee::Everyone
+                || grant.to == Grantee::Caller(caller.id)
+                || state
+                    .groups
+                    .values()
+                    .any(|group| grant.to == Grantee::Group(group.id) && group.members.contains(&caller.id)))
             && grant.scope.covers("lake", key, action)
     })
 }
@@ -249,6 +257,94 @@ proptest! {
     }
 }
 
+/// The same state with a group of an account's, if there is one: these of its callers are in it.
+fn with_group(mut state: State, members: &BTreeSet<&str>) -> State {
+    let Some(account) = state.account_named(&name("acme")).map(|account| account.id) else { return state };
+    let named = |one: &&CallerRecord| one.account == account && members.contains(one.name.as_str());
+    let members = state.callers.values().filter(named).map(|one| one.id).collect();
+    let id = GroupId::from_bytes([77; 16]);
+    let (by_claim, made) = (None, Timestamp::UNIX_EPOCH);
+    state.groups.insert(id, Group { id, account, name: name("eng"), members, by_claim, version: 1, made });
+    state
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_a_group_is_granted_is_its_members_gain_and_nobody_elses(
+        first in some_wanted(),
+        paths in some_paths(),
+        members in prop::collection::btree_set(prop::sample::select(CALLERS.to_vec()), 0..4),
+    ) {
+        let before = with_group(settle(&State::default(), &first, &mut minted(0)).unwrap(), &members);
+        prop_assume!(!before.groups.is_empty());
+        let grant = wanted_grant("acme", "of-eng", None, paths, Actions::READ);
+        let to = WantedGrantee::Group(name("eng"));
+        let mut second = first;
+        second.grants.push(WantedGrant { to, ..grant });
+        let after = settle(&before, &second, &mut minted(1000)).unwrap();
+        for (before, after, gained) in [(&before, &after, true), (&after, &before, false)] {
+            let found = differences(before, after, Timestamp::UNIX_EPOCH);
+            for caller in CALLERS {
+                for key in ["a", "a/b", "a/b/c", "ab", "b", "b/x", "a/b-c", "z"] {
+                    let changes = |state: &State| reaches(state, "acme", caller, Action::GetObject, key.as_bytes());
+                    let covers = |pieces: &[crate::nouns::reach::Piece]| pieces.iter().any(|piece| {
+                        piece.path.as_ref().is_none_or(|path| path.covers_key(key.as_bytes()))
+                            && !piece.except.iter().any(|path| path.covers_key(key.as_bytes()))
+                    });
+                    let told = found.iter().filter(|row| row.subjects.callers.contains(caller)).any(|row| {
+                        row.actions.contains(&Action::GetObject) && covers(if gained { &row.added } else { &row.removed })
+                    });
+                    prop_assert_eq!(told, changes(before) != changes(after), "{} {}", caller, key);
+                }
+            }
+            prop_assert!(found.iter().all(|row| !row.subjects.everyone));
+        }
+    }
+}
+
+#[test]
+fn a_group_is_named_by_files_and_its_members_are_who_tests_ask_for() {
+    let before = settle(&State::default(), &small(), &mut minted(0)).unwrap();
+    let mut wanted = small();
+    wanted.grants[1].to = WantedGrantee::Group(name("eng"));
+    assert_eq!(problems(&before, &wanted), ["there is no group `acme/eng`, and files do not make groups"]);
+    let mut before = with_group(before, &BTreeSet::from(["ana"]));
+    let state = settle(&before, &wanted, &mut minted(100)).unwrap();
+    let ask = |state: &State, expected: Expected| {
+        let trial = Trial { source: "t:1".into(), at: Timestamp::UNIX_EPOCH, expected };
+        run(state, &[storage()], &[trial]).into_iter().map(|failed| failed.said).collect::<Vec<_>>()
+    };
+    let as_ = |caller: &str, can: &[&str], cannot: &[&str]| {
+        let wishes = |list: &[&str]| list.iter().map(|text| wish(text)).collect();
+        Expected::As { who: (name("acme"), name(caller)), can: wishes(can), cannot: wishes(cannot) }
+    };
+    assert_eq!(ask(&state, as_("ana", &["write s3://lake/flights/x"], &[])), Vec::<String>::new());
+    assert_eq!(ask(&state, as_("etl", &[], &["write s3://lake/flights/x"])), Vec::<String>::new());
+    let nobody = |except: &[&str], groups: &[&str]| Expected::Nobody {
+        except: except.iter().map(|one| (name("acme"), name(one))).collect(),
+        groups: groups.iter().map(|one| (name("acme"), name(one))).collect(),
+        can: vec![wish("write s3://lake/flights/")],
+    };
+    assert_eq!(ask(&state, nobody(&["ana"], &[])), Vec::<String>::new());
+    assert!(ask(&state, nobody(&[], &["eng"]))[0].starts_with("acme/ana can write"));
+    // Whoever claims something is nobody in particular, and somebody all the same.
+    let provider = ProviderId::from_bytes([5; 16]);
+    for group in before.groups.values_mut() {
+        group.by_claim = Some(ByClaim { provider, conditions: vec![Condition::parse("team=eng").unwrap()] });
+    }
+    let state = settle(&before, &wanted, &mut minted(100)).unwrap();
+    assert!(ask(&state, nobody(&["ana"], &[]))[0].starts_with("acme/group:eng can write"));
+    assert_eq!(ask(&state, nobody(&["ana"], &["eng"])), Vec::<String>::new());
+    let found = differences(&before, &state, Timestamp::UNIX_EPOCH);
+    let gains = found.iter().find(|row| row.subjects.callers.contains("group:eng")).unwrap();
+    assert!(gains.subjects.callers.contains("ana") && !gains.added.is_empty() && gains.removed.is_empty(), "{found:?}");
+    // An account is not removed while it has a group.
+    let said = problems(&before, &nothing());
+    assert!(said.iter().any(|said| said.contains("group/acme/eng, which is not the set's, needs it")), "{said:?}");
+}
+
 fn small() -> Wanted {
     let directory = |text: &str| Paths::only([Path::directory(text.as_bytes()).unwrap()]).unwrap();
     let mut wanted = nothing();
@@ -312,7 +408,7 @@ fn what_was_renamed_is_the_same_thing_and_whose_it_is_is_another() {
     let changes = Changes::between(&before, &after);
     assert_eq!((changes.amendments.len(), changes.removals.len(), changes.grants.len()), (1, 0, 0));
     let mut moved = small();
-    moved.grants[0].to = Some(name("ana"));
+    moved.grants[0].to = WantedGrantee::Caller(name("ana"));
     let changes = Changes::between(&before, &settle(&before, &moved, &mut minted(100)).unwrap());
     assert_eq!((changes.amendments.len(), changes.removals.len(), changes.grants.len()), (0, 1, 1));
 }
@@ -360,7 +456,11 @@ fn a_test_that_does_not_hold_says_by_which_grant() {
     assert_eq!(said, ["acme/etl can write s3://lake/flights/daily/, by the grant `load` (acme.yaml:load)"]);
     assert!(one("nobody", &[], &["read s3://lake/x"])[0].contains("there is no caller"));
     let nobody = |except: &[&str], text: &str| {
-        ask(Expected::Nobody { except: except.iter().map(|one| who(one)).collect(), can: vec![wish(text)] })
+        ask(Expected::Nobody {
+            except: except.iter().map(|one| who(one)).collect(),
+            groups: vec![],
+            can: vec![wish(text)],
+        })
     };
     assert_eq!(nobody(&["etl"], "write s3://lake/flights/"), Vec::<String>::new());
     assert!(nobody(&[], "write s3://lake/")[0].contains("acme/etl can write s3://lake/ (a part of it)"));

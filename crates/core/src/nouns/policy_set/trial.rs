@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use crate::ask::{Ask, Asked, GrantRef, Target, Wanted};
 use crate::caller::{Caller, CallerRecord};
 use crate::grant::{Grant, Grantee};
-use crate::id::{AccountId, TokenId};
+use crate::group::Group;
+use crate::id::{AccountId, CallerId, GroupId, TokenId};
 use crate::name::Name;
 use crate::nouns::policy_set::state::State;
 use crate::nouns::reach::{Extent, Keys, Place, Question};
@@ -49,6 +50,8 @@ pub enum Expected {
     Nobody {
         /// Who may.
         except: Vec<Who>,
+        /// Which groups' members by claim may.
+        groups: Vec<Who>,
         /// What.
         can: Vec<Wish>,
     },
@@ -100,7 +103,7 @@ pub fn run(state: &State, storages: &[Arc<Storage>], trials: &[Trial]) -> Vec<Fa
     for Trial { source, at, expected } in trials {
         let found = match expected {
             Expected::As { who, can, cannot } => court.one(who, can, cannot, *at),
-            Expected::Nobody { except, can } => court.nobody(except, can, *at),
+            Expected::Nobody { except, groups, can } => court.nobody(except, groups, can, *at),
             Expected::Vend { who, grant, lifetime, lives, paths } => {
                 court.vend(who, grant, *lifetime, *lives, paths.as_ref(), *at)
             }
@@ -117,7 +120,8 @@ impl Court<'_> {
         }
         let own = self.state.accounts.get(&account)?.clone();
         let grants = self.state.grants.values().filter(|grant| grant.account == account).cloned();
-        let snapshot = Arc::new(Snapshot::new(own, self.storages.iter().cloned(), grants, Timestamp::UNIX_EPOCH));
+        let snapshot = Snapshot::new(own, self.storages.iter().cloned(), grants, Timestamp::UNIX_EPOCH);
+        let snapshot = Arc::new(snapshot.with_groups(self.state.groups.values().cloned()));
         self.snapshots.insert(account, Arc::clone(&snapshot));
         Some(snapshot)
     }
@@ -130,7 +134,7 @@ impl Court<'_> {
         };
         standing.served().map_err(|error| format!("`{account}/{name}`: {error}"))?;
         let token = TokenId::from_bytes([0; 16]);
-        Ok(Caller { id, account: of, name, role, token, token_until: None, held: None, as_of: 0 })
+        Ok(Caller { id, account: of, name, role, token, token_until: None, held: None, identity: None, as_of: 0 })
     }
 
     /// A grant, and where it is written.
@@ -194,7 +198,15 @@ impl Court<'_> {
             .fold(Keys::NONE, |keys, (grant, _)| keys.union(&Keys::of(grant.scope.paths())))
     }
 
-    fn nobody(&mut self, except: &[Who], can: &[Wish], at: Timestamp) -> Vec<String> {
+    /// The group that a grant is for, if whoever claims something is in it.
+    fn by_claim(&self, to: Grantee) -> Option<&Group> {
+        match to {
+            Grantee::Group(id) => self.state.groups.get(&id).filter(|group| group.by_claim.is_some()),
+            Grantee::Everyone | Grantee::Caller(_) => None,
+        }
+    }
+
+    fn nobody(&mut self, except: &[Who], groups: &[Who], can: &[Wish], at: Timestamp) -> Vec<String> {
         let mut failed = Vec::new();
         let excepted: Vec<_> = except.iter().filter_map(|who| self.caller(who).ok()).map(|caller| caller.id).collect();
         let accounts: Vec<AccountId> = self.state.accounts.keys().copied().collect();
@@ -204,21 +216,28 @@ impl Court<'_> {
                 let question =
                     Question { actions: Some(Actions::of(&[wish.action])), place: Some(&wish.place), caller: None, at };
                 for (grant, extent) in question.answers(&snapshot, None) {
-                    let who = match grant.to {
-                        Grantee::Caller(id) => self.state.callers.get(&id).filter(|_| !excepted.contains(&id)),
-                        Grantee::Everyone => self
-                            .state
-                            .callers
-                            .values()
-                            .find(|known| known.account == account && !excepted.contains(&known.id)),
+                    let may = |known: &&CallerRecord| {
+                        known.account == account
+                            && !excepted.contains(&known.id)
+                            && known.standing.served().is_ok()
+                            && grant.is_for(known.id, &named_in(self.state, known.id))
                     };
-                    let Some(who) = who.filter(|known| known.standing.served().is_ok()) else { continue };
+                    let account = &snapshot.account().name;
+                    let named = match grant.to {
+                        Grantee::Caller(id) => self.state.callers.get(&id).filter(may),
+                        Grantee::Everyone | Grantee::Group(_) => self.state.callers.values().find(may),
+                    };
+                    let by_claim = self
+                        .by_claim(grant.to)
+                        .filter(|group| !groups.iter().any(|(of, name)| of == account && *name == group.name));
+                    let who = named.map(|known| known.name.to_string());
+                    let who = who.or_else(|| by_claim.map(|group| format!("group:{}", group.name)));
+                    let Some(who) = who else { continue };
                     let part = match extent {
                         Extent::All => "",
                         Extent::Part => " (a part of it)",
                     };
-                    let account = &snapshot.account().name;
-                    failed.push(format!("{account}/{} can {}{part}, by {}", who.name, wish.text, self.told(&grant)));
+                    failed.push(format!("{account}/{who} can {}{part}, by {}", wish.text, self.told(&grant)));
                 }
             }
         }
@@ -265,6 +284,11 @@ impl Court<'_> {
         }
         failed
     }
+}
+
+/// The groups that a caller is a named member of.
+fn named_in(state: &State, caller: CallerId) -> Vec<GroupId> {
+    state.groups.values().filter(|group| group.members.contains(&caller)).map(|group| group.id).collect()
 }
 
 /// Paths as a test writes them.

@@ -147,7 +147,8 @@ impl Question<'_> {
         let Grant { id: _, name: _, account: _, to, storage: _, origin: _, scope, max_lifetime: _, from: _, until: _ } =
             grant;
         let whose = match (to, self.caller) {
-            (Grantee::Everyone, _) | (Grantee::Caller(_), None) => true,
+            // Grants to groups that a caller is not in were left out by the snapshot.
+            (Grantee::Everyone | Grantee::Group(_), _) | (Grantee::Caller(_), None) => true,
             (Grantee::Caller(own), Some(caller)) => *own == caller,
         };
         let may = self.actions.is_none_or(|actions| !scope.actions().intersect(actions).is_empty());

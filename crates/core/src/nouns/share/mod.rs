@@ -292,6 +292,7 @@ impl Recipient {
         let named = match self.to {
             Grantee::Everyone => true,
             Grantee::Caller(own) => own == caller,
+            Grantee::Group(_) => false,
         };
         named && self.until.is_none_or(|until| now < until)
     }
@@ -500,6 +501,7 @@ mod tests {
             token: TokenId::from_bytes([1; 16]),
             token_until: None,
             held: None,
+            identity: None,
             as_of: 0,
         }
     }

@@ -14,7 +14,7 @@ pub struct GrantRequest {
     pub account: String,
     /// Its name, unique in its account.
     pub name: String,
-    /// The caller it is for, by name or id; `null` for everyone of the account. Must be given.
+    /// The caller it is for, by name or id, or `group:NAME`; `null` for everyone of the account. Must be given.
     #[serde(default, skip_serializing_if = "Whom::is_unsaid")]
     #[schema(value_type = Option<String>, required = true)]
     pub to: Whom<String>,

@@ -9,6 +9,7 @@ pub mod datasets;
 pub mod explain;
 pub mod given;
 pub mod grants;
+pub mod groups;
 pub mod identity;
 pub mod incidents;
 pub mod operations;

@@ -59,6 +59,11 @@ operations! {
     CREATE_GRANT = POST "/api/v1/grants";
     CHANGE_GRANT = PATCH "/api/v1/grants/{grant}";
     REMOVE_GRANT = DELETE "/api/v1/grants/{grant}";
+    LIST_GROUPS = GET "/api/v1/groups";
+    CREATE_GROUP = POST "/api/v1/groups";
+    GET_GROUP = GET "/api/v1/groups/{group}";
+    CHANGE_GROUP = PATCH "/api/v1/groups/{group}";
+    REMOVE_GROUP = DELETE "/api/v1/groups/{group}";
     LIST_ACCOUNTS = GET "/api/v1/accounts";
     CREATE_ACCOUNT = POST "/api/v1/accounts";
     CHANGE_ACCOUNT = PATCH "/api/v1/accounts/{account}";

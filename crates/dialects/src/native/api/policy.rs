@@ -75,7 +75,7 @@ pub struct PolicyCaller {
     /// The name it had before.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub was: Option<String>,
-    /// `member` (if not given), `admin` or `operator`.
+    /// `member` (if not given), `admin`, `auditor`, `planner` or `operator`.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
 }
@@ -87,7 +87,7 @@ pub struct PolicyGrant {
     /// The name it had before.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub was: Option<String>,
-    /// The caller it is for, as `caller:NAME`. Either this or `everyone`.
+    /// Whom it is for, as `caller:NAME` or `group:NAME`; the group is made by API. Either this or `everyone`.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub to: Option<Vec<String>>,
     /// `true`: for every caller of the account.

@@ -156,6 +156,7 @@ impl Native {
                 Amendment::Account(_)
                 | Amendment::Caller { .. }
                 | Amendment::Token { .. }
+                | Amendment::Group(_)
                 | Amendment::Dataset(_)
                 | Amendment::Workspace { .. }
                 | Amendment::IdentityProvider(_) => None,
@@ -203,7 +204,10 @@ fn objects(before: &State, after: &State, changes: &Changes, longest: &Longest) 
             Amendment::Caller { id, .. } => Thing::Caller(*id),
             Amendment::Grant(grant) => Thing::Grant(grant.id),
             Amendment::Dataset(dataset) => Thing::Dataset(dataset.id),
-            Amendment::Token { .. } | Amendment::Workspace { .. } | Amendment::IdentityProvider(_) => continue,
+            Amendment::Group(_)
+            | Amendment::Token { .. }
+            | Amendment::Workspace { .. }
+            | Amendment::IdentityProvider(_) => continue,
         };
         found.push(thing("change", before, after, &one, longest)?);
     }

@@ -10,7 +10,8 @@ use valetkey_core::id::StorageId;
 use valetkey_core::name::{BucketName, Name, shortened};
 use valetkey_core::nouns::dataset::{NewDataset, Newest};
 use valetkey_core::nouns::policy_set::{
-    Expected, Owns, Problem, Trial, Wanted, WantedAccount, WantedCaller, WantedDataset, WantedGrant, Wish,
+    Expected, Owns, Problem, Trial, Wanted, WantedAccount, WantedCaller, WantedDataset, WantedGrant, WantedGrantee,
+    Wish,
 };
 use valetkey_core::nouns::reach::Place;
 use valetkey_core::scope::{Action, Path, Paths, Scope};
@@ -124,6 +125,7 @@ impl Reading<'_> {
             owner: owner?,
             owns,
             prune: prune.unwrap_or(true),
+            assumes_groups: false,
             accounts: Vec::new(),
             callers: Vec::new(),
             grants: Vec::new(),
@@ -307,8 +309,16 @@ impl Reading<'_> {
                 if can.is_empty() {
                     return Err(invalid("a test says what nobody `can` do", "can"));
                 }
-                let except = except.iter().flatten().map(|text| who(text, "except")).collect::<Result<_, _>>()?;
-                Ok(Expected::Nobody { except, can })
+                let (mut callers, mut groups) = (Vec::new(), Vec::new());
+                for text in except.iter().flatten() {
+                    match text.split_once("/group:") {
+                        None => callers.push(who(text, "except")?),
+                        Some((account, group)) => {
+                            groups.push((wire::named(account, "except")?, wire::named(group, "except")?));
+                        }
+                    }
+                }
+                Ok(Expected::Nobody { except: callers, groups, can })
             }
             (None, None, Some(PolicyVend { who: of, grant, ttl })) => {
                 none(except.is_some(), "except")?;
@@ -333,20 +343,23 @@ impl Reading<'_> {
 }
 
 /// Whom a grant is for: everyone must be meant, not forgotten.
-fn grantee(to: Option<&[String]>, everyone: Option<bool>) -> Result<Option<Name>, Error> {
+fn grantee(to: Option<&[String]>, everyone: Option<bool>) -> Result<WantedGrantee, Error> {
     match (to, everyone) {
-        (None, Some(true)) => Ok(None),
+        (None, Some(true)) => Ok(WantedGrantee::Everyone),
         (Some(_), Some(_)) => Err(invalid("`to` and `everyone` say the same; give one", "everyone")),
-        (None, Some(false) | None) => Err(invalid("say whom it is for: `to: [caller:NAME]` or `everyone: true`", "to")),
+        (None, Some(false) | None) => {
+            Err(invalid("say whom it is for: `to: [caller:NAME]`, `to: [group:NAME]` or `everyone: true`", "to"))
+        }
         (Some([one]), None) => match one.split_once(':') {
-            Some(("caller", name)) => wire::named(name, "to").map(Some),
-            Some(("group", _)) => Err(invalid("files cannot grant to groups yet", "to")),
+            Some(("caller", name)) => wire::named(name, "to").map(WantedGrantee::Caller),
+            Some(("group", name)) => wire::named(name, "to").map(WantedGrantee::Group),
             Some(_) | None => {
-                Err(invalid(format!("`{}` is not a grantee; one is written caller:NAME", shortened(one)), "to"))
+                let said = format!("`{}` is not a grantee; one is written caller:NAME or group:NAME", shortened(one));
+                Err(invalid(said, "to"))
             }
         },
-        (Some([]), None) => Err(invalid("the list is empty; it names one caller", "to")),
-        (Some(_), None) => Err(invalid("a grant is for one caller or for everyone; write one for each", "to")),
+        (Some([]), None) => Err(invalid("the list is empty; it names one caller or group", "to")),
+        (Some(_), None) => Err(invalid("a grant is for one caller, one group or everyone; write one for each", "to")),
     }
 }
 

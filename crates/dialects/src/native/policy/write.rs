@@ -55,6 +55,10 @@ fn grant(state: &State, grant: &Grant, longest: &Longest) -> Result<PolicyGrant,
             let name = state.callers.get(id).map(|caller| caller.name.to_string()).unwrap_or_default();
             own.to = Some(vec![format!("caller:{name}")]);
         }
+        Grantee::Group(id) => {
+            let name = state.groups.get(id).map(|group| group.name.to_string()).unwrap_or_default();
+            own.to = Some(vec![format!("group:{name}")]);
+        }
     }
     match scope.paths() {
         Paths::Whole => own.whole_bucket = Some(true),
@@ -113,6 +117,7 @@ pub(super) fn thing(state: &State, what: &Thing, longest: &Longest) -> Result<Op
         },
         Thing::Token(_)
         | Thing::ParentKey(_)
+        | Thing::Group(_)
         | Thing::Storage(_)
         | Thing::Bucket(_)
         | Thing::Workspace(_)
@@ -150,6 +155,7 @@ pub(super) fn document(
             Thing::Dataset(_)
             | Thing::Token(_)
             | Thing::ParentKey(_)
+            | Thing::Group(_)
             | Thing::Storage(_)
             | Thing::Bucket(_)
             | Thing::Workspace(_)

@@ -12,8 +12,8 @@ use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::id::{AccountId, LeaseId, TokenId};
+use crate::json::Json;
 use crate::name::BucketName;
-use crate::nouns::json::Json;
 use crate::nouns::parent::{LONGEST, Operations, ParentScope, Permission, of_paths};
 use crate::scope::{Path, Paths, Scope};
 use crate::secret::Secret;
