@@ -13,6 +13,12 @@ const word = (text: unknown): string => {
 const flags = (body: Row, ...names: string[]): string =>
     names.filter((name) => body[name] !== undefined).map((name) => ` --${name.replaceAll("_", "-")} ${word(body[name])}`).join("");
 
+/** The flags of a grant's conditions. */
+const ifs = (body: Row): string =>
+    Object.entries({ network: body.networks, hours: body.hours, provider: body.provider && [body.provider], claim: body.claims })
+        .flatMap(([name, values]) => (values ?? []).map((value: string) => ` --if-${name} ${word(value)}`))
+        .join("");
+
 /** A removal with a look at what goes with it. */
 function removal(path: (row: Row) => string[], cli: (row: Row) => string, more: Partial<Action> & { fields?: () => Field[] } = {}): Action {
     const request = (row: Row, query: Row) => ({ method: "DELETE", path: at(path(row), query) });
@@ -67,6 +73,7 @@ const grants: Resource = {
         { name: "Place", of: (row) => <code>{place(row)}</code> },
         { name: "For", of: (row) => row.to_name ?? row.to ?? "everyone" },
         { name: "Until", of: (row) => <Time at={row.until} /> },
+        { name: "If", of: (row) => Object.values(row.conditions ?? {}).join("; ") },
     ],
     id: (row) => row.id,
     create: {
@@ -82,10 +89,17 @@ const grants: Resource = {
             { name: "to", label: "Caller", hint: "or group:NAME; empty: everyone of the account" },
             { name: "max_ttl_secs", label: "Longest life of a credential, in seconds", kind: "number" },
             { name: "until", label: "Until", hint: "RFC 3339, as in 2027-01-01T00:00:00Z" },
+            { name: "networks", label: "Only from these networks, one on a line", kind: "lines", hint: "10.0.0.0/8" },
+            { name: "hours", label: "Only at these hours in UTC, one on a line", kind: "lines", hint: "mon-fri 08:00-18:00" },
+            { name: "provider", label: "Only by tokens of this identity provider", hint: "with claims below" },
+            { name: "claims", label: "Claims, one on a line", kind: "lines", hint: "name=value" },
         ],
         // Everyone has to be said: an omitted `to` would be a slip.
-        send: (body) => ({ method: "POST", path: at(api("grants")), body: { ...body, to: body.to ?? null, access: body.dataset ? undefined : body.access } }),
-        cli: (body) => `valetkey grant create ${word(body.name)} ${body.dataset ? `--dataset ${word(body.dataset)}` : word(place({ ...body, bucket: body.bucket ?? "BUCKET" }))}${flags(body, "account")} ${body.to ? word(body.to).replace(/^(group:)?/, (group) => (group ? "--group " : "--caller ")) : "--everyone"}${flags(body, "access", "until")}`,
+        send: ({ networks, hours, provider, claims, ...body }) => {
+            const conditions = networks || hours || provider || claims ? { networks, hours, provider, claims } : undefined;
+            return { method: "POST", path: at(api("grants")), body: { ...body, to: body.to ?? null, access: body.dataset ? undefined : body.access, conditions } };
+        },
+        cli: (body) => `valetkey grant create ${word(body.name)} ${body.dataset ? `--dataset ${word(body.dataset)}` : word(place({ ...body, bucket: body.bucket ?? "BUCKET" }))}${flags(body, "account")} ${body.to ? word(body.to).replace(/^(group:)?/, (group) => (group ? "--group " : "--caller ")) : "--everyone"}${flags(body, "access", "until")}${ifs(body)}`,
     },
     actions: [
         {

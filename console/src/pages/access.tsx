@@ -33,6 +33,7 @@ const columns = (asked: boolean): Column[] => [
     { name: "By grant", of: (row) => <Link to="grants" query={{ name: row.grant, account: row.account }}>{row.grant}</Link> },
     { name: "From", of: (row) => <Time at={row.from} none="" /> },
     { name: "Until", of: (row) => <Time at={row.until} none="no end" /> },
+    { name: "If", of: (row) => (row.conditions ?? []).join("; ") },
     { name: "Through share", of: (row) => row.share ?? "" },
 ];
 
@@ -40,7 +41,8 @@ const columns = (asked: boolean): Column[] => [
 function Tree({ query }: { query: Row }) {
     const { value } = useAsked(() => get(api("access"), { ...query, limit: PICTURED }), [JSON.stringify(query)]);
     const buckets = new Map<string, Map<string, Set<string>>>();
-    for (const row of (value?.access ?? []) as Row[]) {
+    const rows = (value?.access ?? []) as Row[];
+    for (const row of rows) {
         const own = buckets.get(row.bucket) ?? new Map<string, Set<string>>();
         buckets.set(row.bucket, own);
         for (const where of places(row)) own.set(where, new Set([...(own.get(where) ?? []), ...row.actions]));
@@ -64,6 +66,7 @@ function Tree({ query }: { query: Row }) {
                     </li>
                 ))}
             </ul>
+            {rows.some((row) => row.conditions) && <p>some of it only on conditions, which the table names</p>}
             {value?.next_after && <p>made of the first {PICTURED} grants only</p>}
         </section>
     );

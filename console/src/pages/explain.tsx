@@ -12,6 +12,7 @@ const VERDICTS: Record<string, string> = {
     lacks_action: "does not allow this action",
     early: "opens nothing yet",
     ended: "has ended",
+    condition_fails: "would, but not on its conditions",
     account_suspended: "is of a suspended account",
 };
 
@@ -80,6 +81,12 @@ export function Explain({ me, place }: { me: Row; place: Place }) {
                         {value.considered.map((one: Row) => (
                             <li>
                                 grant <Link to="grants" query={{ name: one.grant.name, account }}>{one.grant.name}</Link> {VERDICTS[one.verdict] ?? one.verdict}
+                                {one.conditions?.map((own: Row) => (
+                                    <>
+                                        {" "}
+                                        <Badge text={own.held} /> {own.condition}
+                                    </>
+                                ))}
                             </li>
                         ))}
                     </ol>

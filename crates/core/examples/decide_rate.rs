@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use valetkey_core::account::{Account, Metering, OwnQuota, Standing};
 use valetkey_core::ask::{Ask, Asked, GrantRef, Target, Wanted};
 use valetkey_core::caller::{Caller, Role};
+use valetkey_core::conditions::Facts;
 use valetkey_core::grant::{Grant, Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, StorageId, TokenId};
 use valetkey_core::name::{BucketName, Name};
@@ -140,7 +141,7 @@ fn nanos(snapshot: &Snapshot, asks: &[(&Caller, &Ask)], now: Timestamp) -> Outco
         let mut decided = 0_u32;
         while began.elapsed() < RUN {
             for (caller, ask) in asks {
-                black_box(decide(snapshot, caller, black_box(ask), now)?);
+                black_box(decide(snapshot, caller, black_box(ask), &Facts::default(), now)?);
                 decided += 1;
             }
         }
@@ -192,6 +193,7 @@ fn grant(number: u32, shape: Shape) -> Outcome<Grant> {
         max_lifetime: Lifetime::secs(604_800),
         from: None,
         until: None,
+        conditions: None,
     })
 }
 

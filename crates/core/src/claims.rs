@@ -160,6 +160,33 @@ pub enum Wanted {
     Like(Box<str>),
 }
 
+impl Wanted {
+    /// Reads a value, or `glob:` and a pattern; nothing for one that is empty, too long or has a control character.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.strip_prefix("glob:") {
+            Some(pattern) => plain(pattern).then(|| Self::Like(pattern.into())),
+            None => plain(text).then(|| Self::Exact(text.into())),
+        }
+    }
+
+    /// Whether a text is what is wanted.
+    pub fn is(&self, text: &str) -> bool {
+        match self {
+            Self::Exact(wanted) => *text == **wanted,
+            Self::Like(pattern) => is_like(text, pattern),
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(value) => f.write_str(value),
+            Self::Like(pattern) => write!(f, "glob:{pattern}"),
+        }
+    }
+}
+
 /// A claim that a rule wants, written `claim=value` or `claim=glob:pattern`. Of a list, any value is enough.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Condition {
@@ -180,23 +207,12 @@ impl Condition {
             Error::new(Kind::Invalid, format!("`{}` {said}", shortened(text)))
         };
         let (claim, value) = text.split_once('=').ok_or_else(refused)?;
-        let claim = ClaimName::parse(claim)?;
-        let wanted = match value.strip_prefix("glob:") {
-            Some(pattern) if plain(pattern) => Wanted::Like(pattern.into()),
-            None if plain(value) => Wanted::Exact(value.into()),
-            Some(_) | None => return Err(refused()),
-        };
-        Ok(Self { claim, wanted })
+        Ok(Self { claim: ClaimName::parse(claim)?, wanted: Wanted::parse(value).ok_or_else(refused)? })
     }
 
     /// Whether a token's claims hold it: numbers, `true` and `false` by their text in JSON.
     pub fn holds(&self, claims: &Json) -> bool {
-        let one = |value: &Json| {
-            scalar(value).is_some_and(|text| match &self.wanted {
-                Wanted::Exact(wanted) => text == **wanted,
-                Wanted::Like(pattern) => is_like(&text, pattern),
-            })
-        };
+        let one = |value: &Json| scalar(value).is_some_and(|text| self.wanted.is(&text));
         match self.claim.of(claims) {
             Some(Json::List(values)) => values.iter().any(one),
             Some(value) => one(value),
@@ -217,10 +233,7 @@ impl Condition {
 
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.wanted {
-            Wanted::Exact(value) => write!(f, "{}={value}", self.claim.as_str()),
-            Wanted::Like(pattern) => write!(f, "{}=glob:{pattern}", self.claim.as_str()),
-        }
+        write!(f, "{}={}", self.claim.as_str(), self.wanted)
     }
 }
 

@@ -44,6 +44,8 @@ words! {
         Caller => "caller",
         /// What an identity token has to claim.
         Claims => "claims",
+        /// What has to hold besides.
+        Conditions => "conditions",
         /// Whether what needs a thing is removed with it.
         Cascade => "cascade",
         /// A sentence for people.

@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::caller::Caller;
+use crate::conditions::{Conditions, Facts};
 use crate::error::{Error, Kind};
 use crate::field::Attribute;
 use crate::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, ShareId, StorageId, WorkspaceId};
@@ -91,6 +93,8 @@ pub struct Grant {
     pub from: Option<Timestamp>,
     /// It opens nothing from then on, and no credential of it lives longer.
     pub until: Option<Timestamp>,
+    /// What has to hold besides; nothing where nothing has to.
+    pub conditions: Option<Box<Conditions>>,
 }
 
 /// A grant to be added, for itself or as a dataset's: what a share or a workspace makes, it makes itself.
@@ -114,14 +118,16 @@ pub struct NewGrant {
     pub from: Option<Timestamp>,
     /// It opens nothing from then on, and no credential of it lives longer.
     pub until: Option<Timestamp>,
+    /// What has to hold besides; nothing where nothing has to.
+    pub conditions: Option<Box<Conditions>>,
 }
 
 impl NewGrant {
     /// The grant, once it has an id.
     pub fn stored(self, id: GrantId) -> Grant {
-        let Self { name, account, to, storage, dataset, scope, max_lifetime, from, until } = self;
+        let Self { name, account, to, storage, dataset, scope, max_lifetime, from, until, conditions } = self;
         let origin = dataset.map_or(Origin::Plain, Origin::Dataset);
-        Grant { id, name, account, to, storage, origin, scope, max_lifetime, from, until }
+        Grant { id, name, account, to, storage, origin, scope, max_lifetime, from, until, conditions }
     }
 }
 
@@ -146,6 +152,18 @@ impl Grant {
         } else {
             GrantTime::Live
         }
+    }
+
+    /// Whether it opens anything to a caller at that instant, for a request of which this is known.
+    pub fn is_open(&self, caller: &Caller, facts: &Facts<'_>, now: Timestamp) -> bool {
+        let holds = |own: &Conditions| own.hold(caller.identity.as_deref(), facts, now);
+        self.time(now) == GrantTime::Live && self.conditions.as_deref().is_none_or(holds)
+    }
+
+    /// When whatever is opened of it at an instant ends at the latest: at its end, and with the hours it is for.
+    pub fn ends(&self, now: Timestamp) -> Option<Timestamp> {
+        let hours = self.conditions.as_deref().and_then(|own| own.ends(now));
+        self.until.into_iter().chain(hours).min()
     }
 
     /// Refuses a grant that never opens anything.

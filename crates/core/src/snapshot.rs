@@ -9,6 +9,7 @@ use crate::account::Account;
 use crate::ask::GrantRef;
 use crate::caller::Caller;
 use crate::claims::{ClaimName, Identity};
+use crate::conditions::Facts;
 use crate::grant::{Grant, GrantTime, Grantee};
 use crate::group::Group;
 use crate::id::{CallerId, GrantId, GroupId, ProviderId, ShareId, StorageId};
@@ -50,6 +51,8 @@ pub struct Bundle {
 #[derive(Debug, Default)]
 struct Reach {
     grants: Vec<Arc<Grant>>,
+    /// The grants of datasets that have conditions.
+    conditional: Vec<Arc<Grant>>,
     places: HashMap<BucketName, Places>,
     /// SECURITY: what shares open is kept apart, so that no other ask comes across it.
     shared: HashMap<ShareId, HashMap<BucketName, Places>>,
@@ -121,15 +124,18 @@ impl Reach {
             Some(share) => self.shared.entry(share).or_default(),
         };
         places.entry(grant.scope.bucket().clone()).or_default().add(grant);
+        if grant.origin.dataset().is_some() && grant.conditions.is_some() {
+            self.conditional.push(Arc::clone(grant));
+        }
         self.grants.push(Arc::clone(grant));
     }
 
     fn settle(&mut self, now: Timestamp) {
-        if self.grants.iter().any(|grant| grant.origin.dataset().is_some()) {
+        if self.grants.iter().any(|grant| is_plain_dataset(grant)) {
             let edges =
                 |grant: &Arc<Grant>| [grant.from, grant.until].into_iter().flatten().filter(|edge| *edge > now).min();
-            let to = self.grants.iter().filter(|grant| grant.origin.dataset().is_some()).filter_map(edges).min();
-            self.bundles = Some(Bundles { from: now, to, list: bundles(&self.grants, now) });
+            let to = self.grants.iter().filter(|grant| is_plain_dataset(grant)).filter_map(edges).min();
+            self.bundles = Some(Bundles { from: now, to, list: self.bundled(now) });
         }
     }
 
@@ -137,9 +143,18 @@ impl Reach {
         match &self.bundles {
             None => Arc::from([]),
             Some(kept) if kept.from <= now && kept.to.is_none_or(|to| now < to) => Arc::clone(&kept.list),
-            Some(_) => bundles(&self.grants, now),
+            Some(_) => self.bundled(now),
         }
     }
+
+    fn bundled(&self, now: Timestamp) -> Arc<[Bundle]> {
+        bundles(self.grants.iter().filter(|grant| is_plain_dataset(grant)), now)
+    }
+}
+
+/// Whether a grant opens a dataset to whoever asks: one with conditions is put together with others only when they hold.
+fn is_plain_dataset(grant: &Grant) -> bool {
+    grant.origin.dataset().is_some() && grant.conditions.is_none()
 }
 
 /// Who is in which group. Found by the caller's id and by values of claims, so that it costs the same with ten groups or a thousand; only
@@ -179,12 +194,12 @@ impl Members {
         own
     }
 
-    fn groups_of(&self, caller: &Caller) -> Vec<GroupId> {
-        let mut found = self.named.get(&caller.id).cloned().unwrap_or_default();
-        if let Some(identity) = caller.identity.as_deref()
-            && let Some(claiming) = self.by_claim.get(&identity.provider)
-        {
-            claiming.add(identity, &mut found);
+    fn groups_of<'i>(&self, caller: CallerId, known_by: impl IntoIterator<Item = &'i Identity>) -> Vec<GroupId> {
+        let mut found = self.named.get(&caller).cloned().unwrap_or_default();
+        for identity in known_by {
+            if let Some(claiming) = self.by_claim.get(&identity.provider) {
+                claiming.add(identity, &mut found);
+            }
         }
         found.sort_unstable();
         found.dedup();
@@ -230,7 +245,7 @@ fn bundles<'a>(grants: impl IntoIterator<Item = &'a Arc<Grant>>, now: Timestamp)
                 scope: Arc::new(Scope::new(bucket, paths, actions)?),
                 grants: grants.iter().map(|grant| grant.id).collect(),
                 max_lifetime: grants.iter().map(|grant| grant.max_lifetime).min()?,
-                until: grants.iter().filter_map(|grant| grant.until).min(),
+                until: grants.iter().filter_map(|grant| grant.ends(now)).min(),
             })
         })
         .collect()
@@ -299,7 +314,10 @@ impl Snapshot {
 
     /// The groups that the caller is in, by name or by what its identity token claims.
     pub fn groups_of(&self, caller: &Caller) -> Vec<GroupId> {
-        if caller.account == self.account.id { self.members.groups_of(caller) } else { Vec::new() }
+        if caller.account != self.account.id {
+            return Vec::new();
+        }
+        self.members.groups_of(caller.id, caller.identity.as_deref())
     }
 
     /// The account.
@@ -332,9 +350,11 @@ impl Snapshot {
         self.everyone.grants.iter().chain(others.flat_map(|reach| &reach.grants))
     }
 
-    /// The same of those that are for one of its callers: its own, those of groups it is a named member of, and everyone's.
-    pub fn grants_for(&self, caller: CallerId) -> impl Iterator<Item = &Arc<Grant>> {
-        let groups = self.members.named.get(&caller).into_iter().flatten().filter_map(|group| self.groups.get(group));
+    /// The same of those that are for one of its callers: its own, those of groups that it is in by name or by what one of its sessions
+    /// claims, and everyone's.
+    pub fn grants_for(&self, caller: CallerId, sessions: &[Arc<Identity>]) -> impl Iterator<Item = &Arc<Grant>> {
+        let groups = self.members.groups_of(caller, sessions.iter().map(|one| &**one));
+        let groups = groups.into_iter().filter_map(|group| self.groups.get(&group));
         let own = self.callers.get(&caller).into_iter().chain(groups).flat_map(|reach| &reach.grants);
         self.everyone.grants.iter().chain(own)
     }
@@ -384,13 +404,23 @@ impl Snapshot {
         self.reaches(caller).any(|reach| reach.places.contains_key(bucket))
     }
 
-    /// The caller's datasets, to read, one bundle for each bucket.
-    pub fn bundles(&self, caller: &Caller, now: Timestamp) -> Arc<[Bundle]> {
-        let own: Vec<&Reach> = self.reaches(caller).filter(|reach| reach.bundles.is_some()).collect();
+    /// The caller's datasets, to read, one bundle for each bucket; for a request of which this is known.
+    pub fn bundles(&self, caller: &Caller, facts: &Facts<'_>, now: Timestamp) -> Arc<[Bundle]> {
+        let own: Vec<&Reach> =
+            self.reaches(caller).filter(|reach| reach.bundles.is_some() || !reach.conditional.is_empty()).collect();
+        let conditional = own.iter().flat_map(|reach| &reach.conditional);
+        let held: Vec<&Arc<Grant>> = conditional.filter(|grant| grant.is_open(caller, facts, now)).collect();
+        if !held.is_empty() {
+            let plain = own.iter().flat_map(|reach| &reach.grants).filter(|grant| is_plain_dataset(grant));
+            return bundles(plain.chain(held), now);
+        }
         match own.as_slice() {
             [] => Arc::from([]),
             [one] => one.bundles_at(now),
-            several => bundles(several.iter().flat_map(|reach| &reach.grants), now),
+            several => {
+                let plain = several.iter().flat_map(|reach| &reach.grants).filter(|grant| is_plain_dataset(grant));
+                bundles(plain, now)
+            }
         }
     }
 

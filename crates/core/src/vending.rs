@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::ask::{Ask, Asked};
 use crate::caller::Caller;
+use crate::conditions::Facts;
 use crate::credential::{Credential, Issued, Narrowed};
 use crate::error::Error;
 use crate::lease::Lease;
@@ -67,16 +68,21 @@ impl Vending {
     /// What [`policy::decide`], the ledger and the issuer refuse with. Whoever carries the ask puts it on record: an ask may also be
     /// refused before it gets here.
     pub async fn vend(&self, caller: &Caller, ask: &Ask) -> Result<Vended, Error> {
-        self.road(caller, ask, self.now()).await
+        self.vend_knowing(caller, ask, &Facts::here()).await
     }
 
-    async fn road(&self, caller: &Caller, ask: &Ask, now: Timestamp) -> Result<Vended, Error> {
-        let mut opened = self.open(caller, ask, now).await;
+    /// Vends where more is known of the request.
+    ///
+    /// # Errors
+    /// As [`Self::vend`].
+    pub async fn vend_knowing(&self, caller: &Caller, ask: &Ask, facts: &Facts<'_>) -> Result<Vended, Error> {
+        let now = self.now();
+        let mut opened = self.open(caller, ask, facts, now).await;
         for _ in 0..AGAIN {
             if !opened.as_ref().is_err_and(Error::is_overtaken) {
                 break;
             }
-            opened = self.open(caller, ask, now).await;
+            opened = self.open(caller, ask, facts, now).await;
         }
         let (permit, ready, lease) = opened?;
         let issued = match ready {
@@ -93,9 +99,15 @@ impl Vending {
     }
 
     /// Decides, and opens a lease of what was decided. With it, what a store gave before.
-    async fn open(&self, caller: &Caller, ask: &Ask, now: Timestamp) -> Result<(Permit, Option<Issued>, Lease), Error> {
+    async fn open(
+        &self,
+        caller: &Caller,
+        ask: &Ask,
+        facts: &Facts<'_>,
+        now: Timestamp,
+    ) -> Result<(Permit, Option<Issued>, Lease), Error> {
         let snapshot = self.directory.account(caller.account, now).await?;
-        let permit = policy::decide(&snapshot, caller, ask, now)?;
+        let permit = policy::decide(&snapshot, caller, ask, facts, now)?;
         // What a store gave before is known before the lease: one entry of the ledger then says both. So is what a store
         // refuses for the moment.
         let ready = self.issuer.ready(&permit)?;

@@ -57,6 +57,10 @@ impl Identities for Database {
     async fn identity(&self, token: TokenId) -> Result<Option<Arc<Identity>>, Error> {
         identity::of_token(&mut self.reader().await?, token).await
     }
+
+    async fn live_identities(&self, caller: CallerId, now: Timestamp) -> Result<Vec<Arc<Identity>>, Error> {
+        identity::live_of_caller(&mut self.reader().await?, caller, now).await
+    }
 }
 
 #[async_trait]

@@ -413,6 +413,7 @@ impl Amendment {
         let Self::Grant(after) = self else { return false };
         let sooner = after.until.is_some_and(|until| before.until.is_none_or(|was| until < was));
         sooner
+            || after.conditions.is_some() && after.conditions != before.conditions
             || after.from.is_some_and(|from| now < from)
             || after.max_lifetime < before.max_lifetime
             || !after.scope.actions().contains_all(before.scope.actions())
@@ -460,5 +461,7 @@ fn exceeds(before: &Grant, after: &Grant, lease: &crate::lease::Lease, now: Time
             .iter()
             .any(|path| Paths::only([path]).is_ok_and(|path| was.cover_paths(&path) && !is.cover_paths(&path))),
     };
-    time || long || place || !after.scope.actions().contains_all(lease.scope.actions())
+    // Whether they held for it when it was opened is not on record.
+    let unlike = after.conditions.is_some() && after.conditions != before.conditions;
+    time || long || place || unlike || !after.scope.actions().contains_all(lease.scope.actions())
 }

@@ -86,6 +86,9 @@ impl GrantFound {
                 return Err(Error::new(Kind::Invalid, said).at(Attribute::Dataset));
             }
         }
+        if let Some(conditions) = &grant.conditions {
+            conditions.check()?;
+        }
         Grant::check_times(grant.from, grant.until)
     }
 }

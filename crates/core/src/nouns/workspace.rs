@@ -208,6 +208,7 @@ impl Workspace {
             max_lifetime,
             from: None,
             until: None,
+            conditions: None,
         })
     }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::account::Standing;
 use crate::caller::Caller;
+use crate::conditions::{Conditions, Facts, Judged};
 use crate::grant::{Grant, GrantTime};
 use crate::id::GrantId;
 use crate::name::BucketName;
@@ -31,6 +32,8 @@ pub struct Considered {
     pub grant: Arc<Grant>,
     /// What it says.
     pub verdict: Verdict,
+    /// Its conditions, each as held or not.
+    pub conditions: Vec<Judged>,
 }
 
 words! {
@@ -51,6 +54,8 @@ words! {
         Early => "early",
         /// It has ended.
         Ended => "ended",
+        /// It would, but one of its conditions does not hold.
+        ConditionFails => "condition_fails",
         /// It would, but the account is suspended.
         AccountSuspended => "account_suspended",
     }
@@ -66,6 +71,7 @@ pub fn explain(
     action: Action,
     bucket: &BucketName,
     key: &[u8],
+    facts: &Facts<'_>,
     now: Timestamp,
 ) -> Explanation {
     let verdict = |grant: &Grant| {
@@ -80,6 +86,7 @@ pub fn explain(
                 (GrantTime::Early, _) => Verdict::Early,
                 (GrantTime::Ended, _) => Verdict::Ended,
                 (GrantTime::Live, Standing::Suspended) => Verdict::AccountSuspended,
+                (GrantTime::Live, Standing::Active) if !grant.is_open(caller, facts, now) => Verdict::ConditionFails,
                 (GrantTime::Live, Standing::Active) if grant.origin.share().is_some() => Verdict::OnlyThroughShare,
                 (GrantTime::Live, Standing::Active) => Verdict::Allows,
             }
@@ -94,15 +101,23 @@ pub fn explain(
     let rank = |verdict: Verdict| match verdict {
         Verdict::Allows => 0,
         Verdict::OnlyThroughShare => 1,
-        Verdict::AccountSuspended | Verdict::Early | Verdict::Ended => 2,
+        Verdict::ConditionFails | Verdict::AccountSuspended | Verdict::Early | Verdict::Ended => 2,
         Verdict::LacksAction => 3,
         Verdict::OutsidePaths => 4,
         Verdict::OtherBucket => 5,
     };
-    let mut considered: Vec<Considered> =
-        snapshot.grants(caller).map(|grant| Considered { verdict: verdict(grant), grant: Arc::clone(grant) }).collect();
+    let judged = |grant: &Grant| {
+        let judge = |own: &Conditions| own.judge(caller.identity.as_deref(), facts, now);
+        grant.conditions.as_deref().map(judge).unwrap_or_default()
+    };
+    let told =
+        |grant: &Arc<Grant>| Considered { verdict: verdict(grant), conditions: Vec::new(), grant: Arc::clone(grant) };
+    let mut considered: Vec<Considered> = snapshot.grants(caller).map(told).collect();
     considered.sort_by_key(|one| (rank(one.verdict), one.grant.id));
     let unlisted = considered.len().saturating_sub(LISTED);
     considered.truncate(LISTED);
+    for one in &mut considered {
+        one.conditions = judged(&one.grant);
+    }
     Explanation { allowed_by, considered, unlisted }
 }

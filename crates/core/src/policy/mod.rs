@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::account::Standing;
 use crate::ask::{Ask, Asked, Target, Wanted};
 use crate::caller::{Caller, Role};
+use crate::conditions::{Facts, Held};
 use crate::error::{Error, Kind, Noun};
 use crate::field::Field;
 use crate::grant::{Grant, GrantTime};
@@ -93,7 +94,7 @@ pub enum Cut {
 pub enum Bound {
     /// The grant's longest lifetime.
     Grant,
-    /// The grant's end.
+    /// The grant's end, or that of the hours it is for.
     GrantEnd,
     /// The end of the caller's own token.
     Token,
@@ -109,7 +110,7 @@ impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Grant => "the grant's longest lifetime",
-            Self::GrantEnd => "the end of the grant",
+            Self::GrantEnd => "the end of the grant, or of its hours",
             Self::Token => "the end of the caller's token",
             Self::Storage => "the storage's longest lifetime",
             Self::Given => "what the storage gave",
@@ -193,7 +194,13 @@ struct Found {
 /// # Errors
 /// `Unauthenticated(Expired)`, `Forbidden`, `NotInPlan` (no dataset was granted), `NotFound` (of a grant or a bucket the
 /// caller may not know of), `Invalid` (a lifetime under the store's least).
-pub fn decide(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -> Result<Permit, Error> {
+pub fn decide(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    ask: &Ask,
+    facts: &Facts<'_>,
+    now: Timestamp,
+) -> Result<Permit, Error> {
     caller.in_time(now)?;
     let account = snapshot.account();
     if caller.account != account.id {
@@ -205,28 +212,16 @@ pub fn decide(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -
     }
     // INVARIANT: before anything is looked up: what is too much for a lease costs nothing.
     ask.target.bounded()?;
-    let found = found(snapshot, caller, ask, now)?;
+    let found = Asking { snapshot, caller, wanted: ask.wanted, facts, now }.found(&ask.target)?;
     permit(snapshot, caller, ask, found, now)
 }
 
 /// Whether the caller's live grants open what is asked for, however little time is left and whatever the account's
 /// standing: for whom they do not, a thing that is nothing but that place does not exist.
-pub fn opens(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -> bool {
+pub fn opens(snapshot: &Snapshot, caller: &Caller, ask: &Ask, facts: &Facts<'_>, now: Timestamp) -> bool {
     let covered = |found: Found| caller.held.as_ref().is_none_or(|held| held.covers(found.storage.id, &found.scope));
-    caller.account == snapshot.account().id && found(snapshot, caller, ask, now).is_ok_and(covered)
-}
-
-fn found(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -> Result<Found, Error> {
-    match &ask.target {
-        Target::Datasets { bucket } => datasets(snapshot, caller, ask.wanted, bucket.as_ref(), now),
-        Target::Grant { grant, paths } => {
-            let grant = snapshot.grant(caller, grant).ok_or_else(|| Error::not_found(Noun::Grant).at(Field::Grant))?;
-            one_grant(snapshot, grant, ask.wanted, paths.as_ref(), now)
-        }
-        Target::Place { bucket, paths } => place(snapshot, caller, ask.wanted, bucket, paths, now),
-        Target::Shared { share, bucket, paths } => shared(snapshot, caller, ask.wanted, *share, bucket, paths, now),
-        Target::Probe { storage, bucket, paths } => probe(snapshot, caller, ask.wanted, *storage, bucket, paths),
-    }
+    let asking = Asking { snapshot, caller, wanted: ask.wanted, facts, now };
+    caller.account == snapshot.account().id && asking.found(&ask.target).is_ok_and(covered)
 }
 
 fn permit(snapshot: &Snapshot, caller: &Caller, ask: &Ask, found: Found, now: Timestamp) -> Result<Permit, Error> {
@@ -323,88 +318,10 @@ fn storage_of<'a>(snapshot: &'a Snapshot, grant: &Grant) -> Result<&'a Arc<Stora
         .ok_or_else(|| Error::internal(format!("grant {} names a storage that is gone", grant.id)))
 }
 
-fn datasets(
-    snapshot: &Snapshot,
-    caller: &Caller,
-    wanted: Wanted,
-    bucket: Option<&BucketName>,
-    now: Timestamp,
-) -> Result<Found, Error> {
-    let bundles = snapshot.bundles(caller, now);
-    if bundles.is_empty() {
-        return Err(Error::new(Kind::NotInPlan, "no dataset is included in this account's plan"));
-    }
-    // Only where there is a choice: a bucket that nothing is granted in any more leaves nobody without keys.
-    let usual = snapshot.account().datasets_bucket.as_ref();
-    let usual = usual.filter(|usual| bundles.iter().any(|bundle| bundle.scope.bucket() == *usual));
-    let bucket = bucket.or(usual);
-    let mut fitting = bundles.iter().filter(|bundle| bucket.is_none_or(|name| name == bundle.scope.bucket()));
-    let bundle = match (fitting.next(), fitting.next()) {
-        (Some(bundle), None) => bundle,
-        (None, _) => return Err(Error::not_found(Noun::Bucket).at(Field::Bucket)),
-        (Some(_), Some(_)) => {
-            let names: Vec<String> = bundles.iter().map(|bundle| format!("`{}`", bundle.scope.bucket())).collect();
-            return Err(Error::new(
-                Kind::Invalid,
-                format!("the datasets are in several buckets; set `bucket` to one of {}", names.join(", ")),
-            )
-            .at(Field::Bucket));
-        }
-    };
-    let storage =
-        snapshot.storage(bundle.storage).ok_or_else(|| Error::internal("a bundle names a storage that is gone"))?;
-    let granted = bundle.scope.actions();
-    let actions = wanted.of(granted).ok_or_else(|| not_granted(wanted, granted))?;
-    let scope = if actions == granted {
-        Arc::clone(&bundle.scope)
-    } else {
-        let narrowed = bundle.scope.narrow(bundle.scope.paths().clone(), actions);
-        Arc::new(narrowed.ok_or_else(|| Error::internal("narrowing to granted actions failed"))?)
-    };
-    Ok(Found {
-        storage: Arc::clone(storage),
-        scope,
-        grants: Arc::clone(&bundle.grants),
-        max_lifetime: bundle.max_lifetime,
-        until: bundle.until,
-        cuts: Vec::new(),
-    })
-}
-
 fn not_granted(wanted: Wanted, granted: Actions) -> Error {
     let needed = if wanted.least().is_empty() { wanted.most() } else { wanted.least() };
     let missing: Vec<&str> = needed.iter().filter(|a| !granted.contains(*a)).map(Action::as_str).collect();
     Error::new(Kind::Forbidden, format!("not granted: {}", missing.join(", "))).at(Field::Access)
-}
-
-fn one_grant(
-    snapshot: &Snapshot,
-    grant: &Grant,
-    wanted: Wanted,
-    paths: Option<&Paths>,
-    now: Timestamp,
-) -> Result<Found, Error> {
-    match grant.time(now) {
-        GrantTime::Live => {}
-        GrantTime::Early => {
-            return Err(Error::new(Kind::Forbidden, format!("the grant `{}` has not begun", grant.name)));
-        }
-        GrantTime::Ended => return Err(Error::new(Kind::Forbidden, format!("the grant `{}` has ended", grant.name))),
-    }
-    let granted = grant.scope.actions();
-    let actions = wanted.of(granted).ok_or_else(|| not_granted(wanted, granted))?;
-    let paths = paths.unwrap_or(grant.scope.paths()).clone();
-    let scope = grant.scope.narrow(paths, actions).ok_or_else(|| {
-        Error::new(Kind::Forbidden, format!("the paths are not inside the grant `{}`", grant.name)).at(Field::Paths)
-    })?;
-    Ok(Found {
-        storage: Arc::clone(storage_of(snapshot, grant)?),
-        scope: Arc::new(scope),
-        grants: Arc::from([grant.id]),
-        max_lifetime: grant.max_lifetime,
-        until: grant.until,
-        cuts: cut_actions(wanted, actions),
-    })
 }
 
 fn cut_actions(wanted: Wanted, given: Actions) -> Vec<Cut> {
@@ -412,145 +329,227 @@ fn cut_actions(wanted: Wanted, given: Actions) -> Vec<Cut> {
     if missing.is_empty() { Vec::new() } else { vec![Cut::Actions(Actions::of(&missing))] }
 }
 
-fn place(
-    snapshot: &Snapshot,
-    caller: &Caller,
+/// Who asks for what, and all that the decision is made of.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    snapshot: &'a Snapshot,
+    caller: &'a Caller,
     wanted: Wanted,
-    bucket: &BucketName,
-    paths: &Paths,
+    facts: &'a Facts<'a>,
     now: Timestamp,
-) -> Result<Found, Error> {
-    if !snapshot.knows_bucket(caller, bucket) {
-        return Err(Error::not_found(Noun::Bucket).at(Field::Bucket));
-    }
-    let chosen = match paths {
-        Paths::Whole => {
-            let grant = best(snapshot.whole(caller, bucket), wanted, now);
-            vec![Arc::clone(grant.ok_or_else(|| outside("the whole bucket"))?)]
-        }
-        Paths::Only(set) => {
-            let mut chosen: Vec<Arc<Grant>> = Vec::new();
-            for path in set.iter() {
-                let covering =
-                    snapshot.near(caller, bucket, &path).filter(|grant| grant.scope.paths().cover_path(&path));
-                let grant = best(covering, wanted, now).ok_or_else(|| outside(&path_shown(&path)))?;
-                if !chosen.iter().any(|known| known.id == grant.id) {
-                    chosen.push(Arc::clone(grant));
-                }
+}
+
+impl Asking<'_> {
+    fn found(self, target: &Target) -> Result<Found, Error> {
+        match target {
+            Target::Datasets { bucket } => self.datasets(bucket.as_ref()),
+            Target::Grant { grant, paths } => {
+                let grant = self.snapshot.grant(self.caller, grant);
+                self.one_grant(grant.ok_or_else(|| Error::not_found(Noun::Grant).at(Field::Grant))?, paths.as_ref())
             }
-            chosen
-        }
-    };
-    combined(snapshot, &chosen, wanted, bucket, paths)
-}
-
-/// A place inside one table of a share: one grant covers all of it, so that tables never combine. Every grant of the share that
-/// does counts as one that decided: two tables may lie at one place, and whichever of them is taken back ends the credential.
-fn shared(
-    snapshot: &Snapshot,
-    caller: &Caller,
-    wanted: Wanted,
-    share: ShareId,
-    bucket: &BucketName,
-    paths: &Paths,
-    now: Timestamp,
-) -> Result<Found, Error> {
-    if !snapshot.knows_share(caller, share) {
-        return Err(Error::not_found(Noun::Share));
-    }
-    let Paths::Only(set) = paths else { return Err(outside("the whole bucket")) };
-    let first = set.iter().next().ok_or_else(|| Error::internal("a place without paths was asked for"))?;
-    let covering = snapshot
-        .near_shared(caller, share, bucket, &first)
-        .filter(|grant| set.iter().all(|path| grant.scope.paths().cover_path(&path)));
-    let of_use = covering
-        .filter(|grant| grant.time(now) == GrantTime::Live && wanted.of(grant.scope.actions()).is_some())
-        .map(|grant| (grant.id, Arc::clone(grant)));
-    let chosen: Vec<Arc<Grant>> = of_use.collect::<BTreeMap<_, _>>().into_values().collect();
-    if chosen.is_empty() {
-        return Err(outside(&path_shown(&first)));
-    }
-    combined(snapshot, &chosen, wanted, bucket, paths)
-}
-
-/// A place of a check. SECURITY: no grant is asked, so it is an operator's alone, never outside the directory of one check, and
-/// never for longer than a check takes.
-fn probe(
-    snapshot: &Snapshot,
-    caller: &Caller,
-    wanted: Wanted,
-    storage: StorageId,
-    bucket: &BucketName,
-    paths: &Paths,
-) -> Result<Found, Error> {
-    match caller.role {
-        Role::Operator => {}
-        Role::Admin | Role::Member | Role::Auditor | Role::Planner => {
-            return Err(Error::not_found(Noun::Storage).at(Field::Storage));
+            Target::Place { bucket, paths } => self.place(bucket, paths),
+            Target::Shared { share, bucket, paths } => self.shared(*share, bucket, paths),
+            Target::Probe { storage, bucket, paths } => self.probe(*storage, bucket, paths),
         }
     }
-    let storage = snapshot.storage(storage).ok_or_else(|| Error::not_found(Noun::Storage).at(Field::Storage))?;
-    if probe::directory_of(paths).is_none() {
-        return Err(
-            Error::new(Kind::Forbidden, "a storage is checked inside a check's own directory only").at(Field::Paths)
-        );
-    }
-    let given = Actions::READ_WRITE;
-    let actions = wanted.of(given).ok_or_else(|| not_granted(wanted, given))?;
-    let scope = Scope::new(bucket.clone(), paths.clone(), actions)
-        .ok_or_else(|| Error::internal("a scope without actions was found"))?;
-    Ok(Found {
-        storage: Arc::clone(storage),
-        scope: Arc::new(scope),
-        grants: Arc::from([]),
-        max_lifetime: probe::lifetime_at(storage),
-        until: None,
-        cuts: cut_actions(wanted, actions),
-    })
-}
 
-/// What chosen grants give together of the paths that each of them was chosen for.
-fn combined(
-    snapshot: &Snapshot,
-    chosen: &[Arc<Grant>],
-    wanted: Wanted,
-    bucket: &BucketName,
-    paths: &Paths,
-) -> Result<Found, Error> {
-    let first = chosen.first().ok_or_else(|| Error::internal("a place without paths was asked for"))?;
-    if chosen.iter().any(|grant| grant.storage != first.storage) {
-        return Err(
-            Error::new(Kind::Invalid, "the paths are in different storages; ask for each alone").at(Field::Paths)
-        );
+    fn is_open(&self, grant: &Grant) -> bool {
+        grant.is_open(self.caller, self.facts, self.now)
     }
-    if chosen.len() > MOST_GRANTS {
-        let said = format!("{} grants open these paths; the most for one credential is {MOST_GRANTS}", chosen.len());
-        return Err(Error::new(Kind::Invalid, said).at(Field::Paths));
-    }
-    let granted = chosen.iter().fold(first.scope.actions(), |sum, grant| sum.intersect(grant.scope.actions()));
-    let actions = wanted.of(granted).ok_or_else(|| not_granted(wanted, granted))?;
-    let scope = Scope::new(bucket.clone(), paths.clone(), actions)
-        .ok_or_else(|| Error::internal("a scope without actions was found"))?;
-    Ok(Found {
-        storage: Arc::clone(storage_of(snapshot, first)?),
-        scope: Arc::new(scope),
-        grants: chosen.iter().map(|grant| grant.id).collect(),
-        max_lifetime: chosen.iter().fold(first.max_lifetime, |least, grant| least.min(grant.max_lifetime)),
-        until: chosen.iter().filter_map(|grant| grant.until).min(),
-        cuts: cut_actions(wanted, actions),
-    })
-}
 
-/// Of the grants that are live and of use, the one that gives most: actions first, then time. The id breaks ties.
-fn best<'a>(grants: impl Iterator<Item = &'a Arc<Grant>>, wanted: Wanted, now: Timestamp) -> Option<&'a Arc<Grant>> {
-    grants
-        .filter(|grant| grant.time(now) == GrantTime::Live)
-        .filter_map(|grant| Some((wanted.of(grant.scope.actions())?, grant)))
-        .max_by_key(|(actions, grant)| {
-            let end = grant.until.map_or(Timestamp::MAX, |until| until).min(grant.max_lifetime.ends(now));
-            (actions.iter().count(), end, std::cmp::Reverse(grant.id))
+    fn datasets(self, bucket: Option<&BucketName>) -> Result<Found, Error> {
+        let Self { snapshot, wanted, .. } = self;
+        let bundles = snapshot.bundles(self.caller, self.facts, self.now);
+        if bundles.is_empty() {
+            return Err(Error::new(Kind::NotInPlan, "no dataset is included in this account's plan"));
+        }
+        // Only where there is a choice: a bucket that nothing is granted in any more leaves nobody without keys.
+        let usual = snapshot.account().datasets_bucket.as_ref();
+        let usual = usual.filter(|usual| bundles.iter().any(|bundle| bundle.scope.bucket() == *usual));
+        let bucket = bucket.or(usual);
+        let mut fitting = bundles.iter().filter(|bundle| bucket.is_none_or(|name| name == bundle.scope.bucket()));
+        let bundle = match (fitting.next(), fitting.next()) {
+            (Some(bundle), None) => bundle,
+            (None, _) => return Err(Error::not_found(Noun::Bucket).at(Field::Bucket)),
+            (Some(_), Some(_)) => {
+                let names: Vec<String> = bundles.iter().map(|bundle| format!("`{}`", bundle.scope.bucket())).collect();
+                return Err(Error::new(
+                    Kind::Invalid,
+                    format!("the datasets are in several buckets; set `bucket` to one of {}", names.join(", ")),
+                )
+                .at(Field::Bucket));
+            }
+        };
+        let storage =
+            snapshot.storage(bundle.storage).ok_or_else(|| Error::internal("a bundle names a storage that is gone"))?;
+        let granted = bundle.scope.actions();
+        let actions = wanted.of(granted).ok_or_else(|| not_granted(wanted, granted))?;
+        let scope = if actions == granted {
+            Arc::clone(&bundle.scope)
+        } else {
+            let narrowed = bundle.scope.narrow(bundle.scope.paths().clone(), actions);
+            Arc::new(narrowed.ok_or_else(|| Error::internal("narrowing to granted actions failed"))?)
+        };
+        Ok(Found {
+            storage: Arc::clone(storage),
+            scope,
+            grants: Arc::clone(&bundle.grants),
+            max_lifetime: bundle.max_lifetime,
+            until: bundle.until,
+            cuts: Vec::new(),
         })
-        .map(|(_, grant)| grant)
+    }
+
+    fn one_grant(self, grant: &Grant, paths: Option<&Paths>) -> Result<Found, Error> {
+        let wanted = self.wanted;
+        match grant.time(self.now) {
+            GrantTime::Live => {}
+            GrantTime::Early => {
+                return Err(Error::new(Kind::Forbidden, format!("the grant `{}` has not begun", grant.name)));
+            }
+            GrantTime::Ended => {
+                return Err(Error::new(Kind::Forbidden, format!("the grant `{}` has ended", grant.name)));
+            }
+        }
+        if let Some(conditions) = &grant.conditions {
+            let judged = conditions.judge(self.caller.identity.as_deref(), self.facts, self.now);
+            if let Some(unheld) = judged.iter().find(|judged| judged.held != Held::Holds) {
+                let said = format!("the grant `{}` has a condition that does not hold: {}", grant.name, unheld.said);
+                return Err(Error::new(Kind::Forbidden, said));
+            }
+        }
+        let granted = grant.scope.actions();
+        let actions = wanted.of(granted).ok_or_else(|| not_granted(wanted, granted))?;
+        let paths = paths.unwrap_or(grant.scope.paths()).clone();
+        let scope = grant.scope.narrow(paths, actions).ok_or_else(|| {
+            Error::new(Kind::Forbidden, format!("the paths are not inside the grant `{}`", grant.name)).at(Field::Paths)
+        })?;
+        Ok(Found {
+            storage: Arc::clone(storage_of(self.snapshot, grant)?),
+            scope: Arc::new(scope),
+            grants: Arc::from([grant.id]),
+            max_lifetime: grant.max_lifetime,
+            until: grant.ends(self.now),
+            cuts: cut_actions(wanted, actions),
+        })
+    }
+
+    fn place(self, bucket: &BucketName, paths: &Paths) -> Result<Found, Error> {
+        let Self { snapshot, caller, .. } = self;
+        if !snapshot.knows_bucket(caller, bucket) {
+            return Err(Error::not_found(Noun::Bucket).at(Field::Bucket));
+        }
+        let chosen = match paths {
+            Paths::Whole => {
+                let grant = self.best(snapshot.whole(caller, bucket));
+                vec![Arc::clone(grant.ok_or_else(|| outside("the whole bucket"))?)]
+            }
+            Paths::Only(set) => {
+                let mut chosen: Vec<Arc<Grant>> = Vec::new();
+                for path in set.iter() {
+                    let covering =
+                        snapshot.near(caller, bucket, &path).filter(|grant| grant.scope.paths().cover_path(&path));
+                    let grant = self.best(covering).ok_or_else(|| outside(&path_shown(&path)))?;
+                    if !chosen.iter().any(|known| known.id == grant.id) {
+                        chosen.push(Arc::clone(grant));
+                    }
+                }
+                chosen
+            }
+        };
+        self.combined(&chosen, bucket, paths)
+    }
+
+    /// A place inside one table of a share: one grant covers all of it, so that tables never combine. Every grant of the share that
+    /// does counts as one that decided: two tables may lie at one place, and whichever of them is taken back ends the credential.
+    fn shared(self, share: ShareId, bucket: &BucketName, paths: &Paths) -> Result<Found, Error> {
+        let Self { snapshot, caller, .. } = self;
+        if !snapshot.knows_share(caller, share) {
+            return Err(Error::not_found(Noun::Share));
+        }
+        let Paths::Only(set) = paths else { return Err(outside("the whole bucket")) };
+        let first = set.iter().next().ok_or_else(|| Error::internal("a place without paths was asked for"))?;
+        let covering = snapshot
+            .near_shared(caller, share, bucket, &first)
+            .filter(|grant| set.iter().all(|path| grant.scope.paths().cover_path(&path)));
+        let of_use = covering
+            .filter(|grant| self.is_open(grant) && self.wanted.of(grant.scope.actions()).is_some())
+            .map(|grant| (grant.id, Arc::clone(grant)));
+        let chosen: Vec<Arc<Grant>> = of_use.collect::<BTreeMap<_, _>>().into_values().collect();
+        if chosen.is_empty() {
+            return Err(outside(&path_shown(&first)));
+        }
+        self.combined(&chosen, bucket, paths)
+    }
+
+    /// A place of a check. SECURITY: no grant is asked, so it is an operator's alone, never outside the directory of one check, and
+    /// never for longer than a check takes.
+    fn probe(self, storage: StorageId, bucket: &BucketName, paths: &Paths) -> Result<Found, Error> {
+        let Self { snapshot, wanted, .. } = self;
+        match self.caller.role {
+            Role::Operator => {}
+            Role::Admin | Role::Member | Role::Auditor | Role::Planner => {
+                return Err(Error::not_found(Noun::Storage).at(Field::Storage));
+            }
+        }
+        let storage = snapshot.storage(storage).ok_or_else(|| Error::not_found(Noun::Storage).at(Field::Storage))?;
+        if probe::directory_of(paths).is_none() {
+            return Err(Error::new(Kind::Forbidden, "a storage is checked inside a check's own directory only")
+                .at(Field::Paths));
+        }
+        let given = Actions::READ_WRITE;
+        let actions = wanted.of(given).ok_or_else(|| not_granted(wanted, given))?;
+        let scope = Scope::new(bucket.clone(), paths.clone(), actions)
+            .ok_or_else(|| Error::internal("a scope without actions was found"))?;
+        Ok(Found {
+            storage: Arc::clone(storage),
+            scope: Arc::new(scope),
+            grants: Arc::from([]),
+            max_lifetime: probe::lifetime_at(storage),
+            until: None,
+            cuts: cut_actions(wanted, actions),
+        })
+    }
+
+    /// What chosen grants give together of the paths that each of them was chosen for.
+    fn combined(self, chosen: &[Arc<Grant>], bucket: &BucketName, paths: &Paths) -> Result<Found, Error> {
+        let wanted = self.wanted;
+        let first = chosen.first().ok_or_else(|| Error::internal("a place without paths was asked for"))?;
+        if chosen.iter().any(|grant| grant.storage != first.storage) {
+            return Err(
+                Error::new(Kind::Invalid, "the paths are in different storages; ask for each alone").at(Field::Paths)
+            );
+        }
+        if chosen.len() > MOST_GRANTS {
+            let said =
+                format!("{} grants open these paths; the most for one credential is {MOST_GRANTS}", chosen.len());
+            return Err(Error::new(Kind::Invalid, said).at(Field::Paths));
+        }
+        let granted = chosen.iter().fold(first.scope.actions(), |sum, grant| sum.intersect(grant.scope.actions()));
+        let actions = wanted.of(granted).ok_or_else(|| not_granted(wanted, granted))?;
+        let scope = Scope::new(bucket.clone(), paths.clone(), actions)
+            .ok_or_else(|| Error::internal("a scope without actions was found"))?;
+        Ok(Found {
+            storage: Arc::clone(storage_of(self.snapshot, first)?),
+            scope: Arc::new(scope),
+            grants: chosen.iter().map(|grant| grant.id).collect(),
+            max_lifetime: chosen.iter().fold(first.max_lifetime, |least, grant| least.min(grant.max_lifetime)),
+            until: chosen.iter().filter_map(|grant| grant.ends(self.now)).min(),
+            cuts: cut_actions(wanted, actions),
+        })
+    }
+
+    /// Of the grants that are open and of use, the one that gives most: actions first, then time. The id breaks ties.
+    fn best<'g>(self, grants: impl Iterator<Item = &'g Arc<Grant>>) -> Option<&'g Arc<Grant>> {
+        grants
+            .filter(|grant| self.is_open(grant))
+            .filter_map(|grant| Some((self.wanted.of(grant.scope.actions())?, grant)))
+            .max_by_key(|(actions, grant)| {
+                let end = grant.ends(self.now).unwrap_or(Timestamp::MAX).min(grant.max_lifetime.ends(self.now));
+                (actions.iter().count(), end, std::cmp::Reverse(grant.id))
+            })
+            .map(|(_, grant)| grant)
+    }
 }
 
 fn path_shown(path: &Path) -> String {

@@ -4,6 +4,7 @@ use super::*;
 use crate::account::{Account, Metering, OwnQuota};
 use crate::ask::GrantRef;
 use crate::caller::{Held, Role};
+use crate::conditions::Conditions;
 use crate::error::Stranger;
 use crate::grant::{Grantee, Origin};
 use crate::id::{DatasetId, GroupId, StorageId, WorkspaceId};
@@ -11,6 +12,26 @@ use crate::name::Name;
 use crate::storage::{Shape, StorageKind};
 
 const NOW: i64 = 1_767_225_600;
+
+/// What is known of the requests here.
+fn facts() -> Facts<'static> {
+    Facts { from: Some("10.1.2.3".parse().unwrap()), session_name: Some("ci-7"), external_id: None }
+}
+
+fn decide(snapshot: &Snapshot, caller: &Caller, ask: &Ask, now: Timestamp) -> Result<Permit, Error> {
+    super::decide(snapshot, caller, ask, &facts(), now)
+}
+
+fn explain(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    action: Action,
+    bucket: &BucketName,
+    key: &[u8],
+    now: Timestamp,
+) -> Explanation {
+    super::explain(snapshot, caller, action, bucket, key, &facts(), now)
+}
 
 fn at(secs: i64) -> Timestamp {
     Timestamp::from_second(NOW + secs).unwrap()
@@ -71,6 +92,7 @@ fn grant(number: u8, paths: &[Path], actions: Actions) -> Grant {
         max_lifetime: Lifetime::secs(604_800),
         from: None,
         until: None,
+        conditions: None,
     }
 }
 
@@ -260,6 +282,26 @@ fn some_path() -> impl Strategy<Value = Path> {
     })
 }
 
+prop_compose! {
+    /// The requests here are made at midnight before a Thursday, from 10.1.2.3, by who claims nothing and calls its session `ci-7`.
+    fn some_conditions()(
+        network in prop::option::of(prop::sample::select(vec!["10.0.0.0/8", "10.1.2.3", "11.0.0.0/8", "::/0"])),
+        hours in prop::option::of(prop::sample::select(vec!["daily 00:00-24:00", "thu 00:00-01:00", "wed 22:00-00:10", "fri 08:00-18:00"])),
+        claims in prop::bool::weighted(0.1),
+        session in prop::option::weighted(0.3, prop::sample::select(vec!["ci-7", "glob:ci-*", "cd"])),
+    ) -> Conditions {
+        let provider = crate::id::ProviderId::from_bytes(bytes(1));
+        let claim = || crate::claims::Condition::parse("ref=main").unwrap();
+        Conditions {
+            networks: network.into_iter().map(|text| crate::network::Network::parse(text).unwrap()).collect(),
+            hours: hours.into_iter().map(|text| crate::conditions::Hours::parse(text).unwrap()).collect(),
+            claims: claims.then(|| crate::group::ByClaim { provider, conditions: vec![claim()] }),
+            session_names: session.into_iter().map(|text| crate::claims::Wanted::parse(text).unwrap()).collect(),
+            external_ids: vec![],
+        }
+    }
+}
+
 fn some_origin() -> impl Strategy<Value = Origin> {
     prop_oneof![
         2 => Just(Origin::Plain),
@@ -282,12 +324,14 @@ prop_compose! {
         origin in some_origin(),
         bucket in prop::sample::select(vec!["lake", "pond"]),
         group in prop::option::weighted(0.3, 1u8..4),
+        conditions in prop::option::weighted(0.4, some_conditions()),
     ) -> Grant {
         let mut grant = grant(number, &paths, Actions::from_bits(bits).unwrap());
         grant.scope = Scope::new(BucketName::parse(bucket).unwrap(), grant.scope.paths().clone(), grant.scope.actions()).unwrap();
         grant.max_lifetime = Lifetime::secs(max);
         grant.from = from.map(at);
         grant.until = until.map(at);
+        grant.conditions = conditions.map(Box::new);
         grant.origin = origin;
         grant.to = match (everyone, foreign) {
             (_, true) => Grantee::Caller(CallerId::from_bytes(bytes(98))),
@@ -400,10 +444,10 @@ proptest! {
             Target::Datasets { .. } | Target::Grant { .. } | Target::Place { .. } | Target::Probe { .. } => None,
         };
         let allows = |grant: &Grant, key: &[u8], action| {
-            grant.origin.share() == share && grant.is_for(caller.id, &[GroupId::from_bytes(bytes(1))]) && grant.time(at(0)) == GrantTime::Live
+            grant.origin.share() == share && grant.is_for(caller.id, &[GroupId::from_bytes(bytes(1))]) && grant.is_open(&caller, &facts(), at(0))
                 && grant.scope.covers(permit.scope().bucket().as_str(), key, action)
                 && permit.until() <= grant.max_lifetime.ends(at(0))
-                && grant.until.is_none_or(|until| permit.until() <= until)
+                && grant.ends(at(0)).is_none_or(|until| permit.until() <= until)
                 && permit.because().grants.contains(&grant.id)
         };
         let letters = ["a", "b", "ab", "a/b", "a/b/c", "a/b-c", "b/", "a//b", "a/..", "%2F"];
@@ -610,4 +654,75 @@ proptest! {
         let foreign = Caller { account: AccountId::from_bytes(bytes(77)), ..session };
         prop_assert!(snapshot.groups_of(&foreign).is_empty());
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    /// A grant whose conditions hold is one without them that ends with its hours, and one whose conditions do not hold is none.
+    #[test]
+    fn conditions_do_nothing_but_narrow(grants in prop::collection::vec(some_grant(), 0..12), ask in some_ask()) {
+        let plain = |grant: &Grant| Grant { until: grant.ends(at(0)), conditions: None, ..grant.clone() };
+        let held: Vec<Grant> = grants.iter().filter(|grant| grant.conditions.is_none() || grant.is_open(&caller(), &facts(), at(0)))
+            .map(plain).collect();
+        let bare: Vec<Grant> = grants.iter().map(|grant| Grant { conditions: None, ..grant.clone() }).collect();
+        let given = |grants: Vec<Grant>| {
+            let permit = decide(&grouped(grants), &caller(), &ask, at(0)).ok()?;
+            let because: std::collections::BTreeSet<GrantId> = permit.because().grants.iter().copied().collect();
+            Some((permit.storage().id, (**permit.scope()).clone(), permit.until(), because))
+        };
+        let found = given(grants.clone());
+        prop_assert_eq!(&found, &given(held));
+        if let Some((_, scope, _, because)) = found {
+            // Whatever is opened, the same grants open without conditions, too.
+            for id in because {
+                let grant = bare.iter().find(|grant| grant.id == id).unwrap();
+                prop_assert_eq!(grant.scope.bucket(), scope.bucket());
+                prop_assert!(grant.scope.actions().contains_all(scope.actions()));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_condition_is_in_the_explanation_as_held_or_not() {
+    let mut narrow = grant(10, &[dir("a")], Actions::READ);
+    narrow.conditions =
+        Conditions::of_text("network 11.0.0.0/8\nhours daily 00:00-24:00\nsession-name ci-7").map(Box::new);
+    let snapshot = snapshot(vec![narrow.clone()]);
+    let told = explain(&snapshot, &caller(), Action::GetObject, &BucketName::parse("lake").unwrap(), b"a/x", at(0));
+    assert_eq!((told.allowed_by, told.considered[0].verdict), (None, Verdict::ConditionFails));
+    let held: Vec<_> = told.considered[0].conditions.iter().map(|one| (one.said.as_str(), one.held.as_str())).collect();
+    assert_eq!(
+        held,
+        [("from 11.0.0.0/8", "fails"), ("at daily 00:00-24:00 UTC", "holds"), ("session name ci-7", "holds")]
+    );
+    let target = Target::Grant { grant: GrantRef::Id(narrow.id), paths: None };
+    let refused = decide(&snapshot, &caller(), &ask(target), at(0)).unwrap_err();
+    assert_eq!(refused.kind(), Kind::Forbidden);
+    assert!(refused.message().ends_with("has a condition that does not hold: from 11.0.0.0/8"), "{refused}");
+    // Nothing is known of whoever says nothing.
+    let blind = super::decide(&snapshot, &caller(), &ask(lake(&[dir("a")])), &Facts::default(), at(0));
+    assert_eq!(blind.unwrap_err().kind(), Kind::Forbidden);
+}
+
+#[test]
+fn a_credential_ends_with_the_hours_of_its_grant() {
+    let mut narrow = grant(10, &[dir("a")], Actions::READ);
+    narrow.conditions = Conditions::of_text("hours daily 23:00-00:15").map(Box::new);
+    let day = Ask { lifetime: Asked::For(Lifetime::secs(7200)), ..ask(lake(&[dir("a")])) };
+    let permit = decide(&snapshot(vec![narrow.clone()]), &caller(), &day, at(0)).unwrap();
+    assert_eq!(permit.until(), at(900));
+    assert_eq!(permit.because().grants.as_ref(), [narrow.id]);
+    let datasets = Ask { target: Target::Datasets { bucket: None }, ..day.clone() };
+    let beside = grant(11, &[dir("b")], Actions::READ);
+    let both = snapshot(vec![narrow, beside]);
+    assert_eq!(
+        decide(&both, &caller(), &datasets, at(0)).unwrap().scope().paths(),
+        &Paths::only([dir("a"), dir("b")]).unwrap()
+    );
+    assert_eq!(
+        decide(&both, &caller(), &datasets, at(900)).unwrap().scope().paths(),
+        &Paths::only([dir("b")]).unwrap()
+    );
 }

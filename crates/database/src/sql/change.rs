@@ -7,6 +7,7 @@ use valetkey_core::Error;
 use valetkey_core::account::{Account, OwnLimit, Standing};
 use valetkey_core::audit::Deed;
 use valetkey_core::caller::{CallerStanding, Role};
+use valetkey_core::conditions::Conditions;
 use valetkey_core::error::Noun;
 use valetkey_core::field::Attribute;
 use valetkey_core::grant::Grant;
@@ -182,7 +183,7 @@ async fn write(db: &mut Db, change: &Amendment, now: Timestamp) -> Result<(), Er
         Amendment::Grant(grant) => {
             registry::check_new_grant(&mut *db, grant).await?;
             let done = query(
-                "UPDATE grants SET name = ?, scope = ?, max_lifetime_s = ?, from_ms = ?, until_ms = ?
+                "UPDATE grants SET name = ?, scope = ?, max_lifetime_s = ?, from_ms = ?, until_ms = ?, conditions = ?
                  WHERE id = ? AND account = ? AND storage = ? AND removed_ms IS NULL",
             )
             .bind(grant.name.as_str().to_owned())
@@ -190,6 +191,7 @@ async fn write(db: &mut Db, change: &Amendment, now: Timestamp) -> Result<(), Er
             .bind(i64::from(grant.max_lifetime.as_secs()))
             .bind(grant.from.map(Timestamp::as_millisecond))
             .bind(grant.until.map(Timestamp::as_millisecond))
+            .bind(grant.conditions.as_deref().map(Conditions::to_text))
             .bind(grant.id.to_bytes())
             .bind(grant.account.to_bytes())
             .bind(grant.storage.to_bytes())

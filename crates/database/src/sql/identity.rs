@@ -297,6 +297,29 @@ pub(crate) async fn of_token(db: &mut Db, token: TokenId) -> Result<Option<Arc<I
     Ok(Some(Arc::new(Identity { provider: ProviderId::from_bytes(rows::id(&provider)?), claims })))
 }
 
+/// The most sessions of a caller that are looked at.
+const MOST_SESSIONS: i64 = 1000;
+
+/// The same of a caller's live sessions, the newest first.
+pub(crate) async fn live_of_caller(db: &mut Db, caller: CallerId, now: Timestamp) -> Result<Vec<Arc<Identity>>, Error> {
+    let found: Vec<(Vec<u8>, String)> = query_as(
+        "SELECT s.provider, s.claims FROM identity_sessions s JOIN tokens t ON t.id = s.token
+         WHERE t.caller = ? AND t.revoked_ms IS NULL AND t.until_ms > ? AND s.claims IS NOT NULL
+         ORDER BY t.made_ms DESC, t.id DESC LIMIT ?",
+    )
+    .bind(caller.to_bytes())
+    .bind(now.as_millisecond())
+    .bind(MOST_SESSIONS)
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    let identity = |(provider, claims): (Vec<u8>, String)| {
+        let claims = Claims::read(claims.as_bytes()).ok_or_else(|| damaged("claims"))?;
+        Ok(Arc::new(Identity { provider: ProviderId::from_bytes(rows::id(&provider)?), claims }))
+    };
+    found.into_iter().map(identity).collect()
+}
+
 /// Refuses tokens from now on that were issued before.
 pub(crate) async fn cut_off(db: &mut Db, of: ProviderId, what: &Cutoff, at: Timestamp) -> Result<(), Error> {
     let (kind, value) = what.parts();

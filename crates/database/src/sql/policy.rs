@@ -11,7 +11,7 @@ use valetkey_core::nouns::policy_set::{Application, Managed, Owns, State};
 use valetkey_core::nouns::removal::Thing;
 
 use crate::sql::db::{Db, query, query_as};
-use crate::sql::{callers, failed, groups, registry, rows};
+use crate::sql::{callers, failed, groups, identity, registry, rows};
 
 /// A thing as the table names it; nothing for what files cannot own.
 fn key(thing: &Thing) -> Option<(&'static str, [u8; 16])> {
@@ -84,6 +84,7 @@ pub(crate) async fn state(db: &mut Db, owner: &Name, owns: &Owns) -> Result<Stat
         state.groups.extend(groups::groups(&mut *db, Some(account.id)).await?.into_iter().map(|one| (one.id, one)));
         state.accounts.insert(account.id, account);
     }
+    state.providers = identity::providers(&mut *db).await?.into_iter().map(|one| (one.id, one.name)).collect();
     state.datasets.extend(registry::datasets(db).await?.into_iter().map(|one| (one.id, one)));
     // What belongs to others is not this set's matter, but for what it could take for its own.
     state.managed = managed;

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use valetkey_core::Error;
 use valetkey_core::account::{Account, Metering, Standing};
+use valetkey_core::conditions::Conditions;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, StorageId};
@@ -397,8 +398,8 @@ pub(crate) async fn insert_grant(db: &mut Db, grant: &Grant, now: Timestamp) -> 
     };
     query(
         "INSERT INTO grants (id, account, name, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, made_ms, share,
-             workspace, member_of)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             workspace, member_of, conditions)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(grant.id.to_bytes())
     .bind(grant.account.to_bytes())
@@ -414,6 +415,7 @@ pub(crate) async fn insert_grant(db: &mut Db, grant: &Grant, now: Timestamp) -> 
     .bind(grant.origin.share().map(valetkey_core::id::ShareId::to_bytes))
     .bind(grant.origin.workspace().map(valetkey_core::id::WorkspaceId::to_bytes))
     .bind(group)
+    .bind(grant.conditions.as_deref().map(Conditions::to_text))
     .execute(db)
     .await
     .map_err(taken(Noun::Grant, grant.name.as_str()))?;
@@ -422,7 +424,8 @@ pub(crate) async fn insert_grant(db: &mut Db, grant: &Grant, now: Timestamp) -> 
 
 pub(crate) async fn grants(db: &mut Db, account: AccountId) -> Result<Vec<Grant>, Error> {
     let found: Vec<rows::GrantRow> = query_as(
-        "SELECT id, name, account, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, share, workspace, member_of
+        "SELECT id, name, account, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, share, workspace, member_of,
+             conditions
          FROM grants WHERE account = ? AND removed_ms IS NULL ORDER BY name",
     )
     .bind(account.to_bytes())

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use valetkey_core::account::{Account, Metering, OwnLimit, OwnQuota, Standing};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
+use valetkey_core::conditions::Conditions;
 use valetkey_core::grant::{Grant, Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, ShareId, StorageId, TokenId, WorkspaceId};
 use valetkey_core::name::{BucketName, Name};
@@ -171,11 +172,12 @@ pub(crate) type GrantRow = (
     Option<Vec<u8>>,
     Option<Vec<u8>>,
     Option<Vec<u8>>,
+    Option<String>,
 );
 
 pub(crate) fn grant(row: &GrantRow) -> Result<Grant, Error> {
-    let (row_id, row_name, account, caller, storage, dataset, row_scope, max, from, until, share, workspace, group) =
-        row;
+    #[rustfmt::skip]
+    let (row_id, row_name, account, caller, storage, dataset, row_scope, max, from, until, share, workspace, group, conditions) = row;
     Ok(Grant {
         id: GrantId::from_bytes(id(row_id)?),
         name: name(row_name)?,
@@ -198,6 +200,11 @@ pub(crate) fn grant(row: &GrantRow) -> Result<Grant, Error> {
         max_lifetime: lifetime(*max)?,
         from: at_ms_opt(*from)?,
         until: at_ms_opt(*until)?,
+        // SECURITY: a condition that is not understood is none that could be left out.
+        conditions: conditions
+            .as_deref()
+            .map(|text| Conditions::of_text(text).map(Box::new).ok_or_else(|| damaged("the conditions of a grant")))
+            .transpose()?,
     })
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use valetkey_core::grant::{Grant, GrantTime, Grantee};
+use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::StorageId;
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
@@ -154,7 +154,7 @@ pub(super) fn closest<'s>(
         Some(path) => Box::new(snapshot.near(&call.caller, bucket, path).map(|grant| &**grant)),
         None => Box::new(snapshot.whole(&call.caller, bucket).map(|grant| &**grant)),
     };
-    let parts = near.filter(|grant| grant.time(call.now) == GrantTime::Live).flat_map(|grant| {
+    let parts = near.filter(|grant| grant.is_open(&call.caller, &call.facts(), call.now)).flat_map(|grant| {
         let own = around(grant, at);
         own.map(|own| opened(call, grant, &own)).unwrap_or_default()
     });
@@ -163,7 +163,7 @@ pub(super) fn closest<'s>(
         .filter(|part| written(bucket, part.path().as_ref()).is_some())
         .max_by_key(|part| {
             let end = part.grant.max_lifetime.ends(call.now);
-            let end = part.grant.until.map_or(end, |until| until.min(end));
+            let end = part.grant.ends(call.now).map_or(end, |until| until.min(end));
             (part.depth(), end, std::cmp::Reverse(part.grant.id))
         })
 }
@@ -223,7 +223,7 @@ fn digest(text: &str, bytes: usize) -> String {
 pub(super) fn live<'s>(snapshot: &'s Snapshot, call: &'s Call) -> impl Iterator<Item = &'s Grant> {
     let own = snapshot.grants(&call.caller).map(|grant| &**grant);
     own.filter(move |grant| {
-        grant.origin.share().is_none() && grant.time(call.now) == GrantTime::Live && concerns(call, grant)
+        grant.origin.share().is_none() && grant.is_open(&call.caller, &call.facts(), call.now) && concerns(call, grant)
     })
 }
 

@@ -49,7 +49,7 @@ pub(super) async fn vend(own: Arc<Own>, call: Call) -> Result<Reply, Error> {
     };
     let vended = match own.shared.vending.vend(&call.caller, &ask).await {
         // The record knows why. The caller may not know that there is a workspace.
-        Err(error) if workspace.is_some() && !policy::opens(&snapshot, &call.caller, &ask, call.now) => {
+        Err(error) if workspace.is_some() && !policy::opens(&snapshot, &call.caller, &ask, &call.facts(), call.now) => {
             return Err(Error::not_found(Noun::Workspace).really(error.reason()));
         }
         vended => vended.map_err(|error| route.named(error))?,

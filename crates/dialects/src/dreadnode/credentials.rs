@@ -29,7 +29,9 @@ pub(super) async fn vend(dreadnode: Arc<Dreadnode>, call: Call) -> Result<Reply,
     match dreadnode.shared.vending.vend(&call.caller, &ask).await {
         Ok(vended) => Reply::json(&Answer::of(&vended, workspace, network)?),
         // The record knows why. The caller may not know that there is a workspace.
-        Err(error) if !policy::opens(&snapshot, &call.caller, &ask, call.now) => Err(missing().really(error.reason())),
+        Err(error) if !policy::opens(&snapshot, &call.caller, &ask, &call.facts(), call.now) => {
+            Err(missing().really(error.reason()))
+        }
         Err(error) => Err(error),
     }
 }

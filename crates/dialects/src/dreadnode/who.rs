@@ -186,7 +186,7 @@ impl Dreadnode {
 
     /// Whether the caller's grants open a workspace for this.
     pub(super) fn opens(&self, snapshot: &Snapshot, call: &Call, workspace: &Workspace, wanted: Wanted) -> bool {
-        policy::opens(snapshot, &call.caller, &self.ask(workspace, wanted), call.now)
+        policy::opens(snapshot, &call.caller, &self.ask(workspace, wanted), &call.facts(), call.now)
     }
 
     /// The workspace that the path names. One that the caller's grants do not open does not exist for it.

@@ -211,7 +211,7 @@ async fn parent(shared: &Shared, of: Signature, id: TokenId, claimed: &Claimed, 
     }
     let found = shared.parents.parent(id, now).await?.ok_or_else(|| (of.worded)(Unproven::UnknownKey))?;
     found.caller.in_time(now)?;
-    let opens = found.reach.iter().map(|own| (own.storage, Arc::clone(&own.scope))).collect();
+    let opens = found.reach.iter().chain(&found.conditional).map(|own| (own.storage, Arc::clone(&own.scope))).collect();
     let held = Held { opens, until: None, leases: Vec::new() };
     let caller = Caller { role: Role::Member, held: Some(Arc::new(held)), ..(*found.caller).clone() };
     Ok(Key { secret: found.secret.clone(), caller })

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use jiff::Timestamp;
 use valetkey_core::caller::{Caller, Role};
+use valetkey_core::conditions::Facts;
 use valetkey_core::lease::Revoker;
 use valetkey_core::{Error, Kind};
 
@@ -116,6 +118,8 @@ pub struct Call {
     pub caller: Arc<Caller>,
     /// The present instant.
     pub now: Timestamp,
+    /// The client's address, as far as it is known.
+    pub from: Option<IpAddr>,
     /// The request's method: the route's, or `HEAD` where the route's is `GET`.
     pub method: Method,
     /// The request's headers.
@@ -128,6 +132,13 @@ pub struct Call {
     pub params: Params,
     /// The request's id, as the answer's header has it.
     pub request_id: HeaderValue,
+}
+
+impl Call {
+    /// What is known of the request besides who asks.
+    pub fn facts(&self) -> Facts<'static> {
+        Facts { from: self.from, ..Facts::default() }
+    }
 }
 
 /// Proof that who changes something may: made here alone, of a caller that was proven when all of its request had come, on a route

@@ -333,8 +333,12 @@ impl Edge {
         self.let_in(trail, &caller, route, now).await?;
         let query = route.words.of(&Form::read(parts.uri.query().unwrap_or_default().as_bytes())?.unsigned())?;
         let Parts { headers, method, .. } = parts;
-        self.handle(trail, route, Call { caller, now, method, headers, query, body, params, request_id: trail.id() })
-            .await
+        self.handle(
+            trail,
+            route,
+            Call { caller, now, from: trail.peer, method, headers, query, body, params, request_id: trail.id() },
+        )
+        .await
     }
 
     /// Answers where a form says what is asked for.
@@ -374,7 +378,17 @@ impl Edge {
         self.handle(
             trail,
             route,
-            Call { caller, now, method, headers, query, body: Bytes::new(), params, request_id: trail.id() },
+            Call {
+                caller,
+                now,
+                from: trail.peer,
+                method,
+                headers,
+                query,
+                body: Bytes::new(),
+                params,
+                request_id: trail.id(),
+            },
         )
         .await
     }
@@ -409,10 +423,11 @@ impl Edge {
         }
         let query = route.words.read(parts.uri.query())?;
         let Parts { headers, method, uri, .. } = parts;
-        let request_id = trail.id();
+        let (request_id, from) = (trail.id(), trail.peer);
         let call = |caller, now, body| Call {
             caller,
             now,
+            from,
             method: method.clone(),
             headers: headers.clone(),
             query: query.clone(),
@@ -435,8 +450,12 @@ impl Edge {
         } else {
             (caller, now)
         };
-        self.handle(trail, route, Call { caller, now, method, headers, query, body, params, request_id: trail.id() })
-            .await
+        self.handle(
+            trail,
+            route,
+            Call { caller, now, from: trail.peer, method, headers, query, body, params, request_id: trail.id() },
+        )
+        .await
     }
 
     /// Room for a body that an account sends, which is given back when the request was answered.

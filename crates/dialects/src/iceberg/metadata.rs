@@ -62,7 +62,7 @@ impl Iceberg {
     /// Finds the newest metadata of a table.
     pub(super) async fn newest(&self, call: &Call, table: &SharedTable) -> Result<Newest, Error> {
         let snapshot = self.shared.vending.directory.account(call.caller.account, call.now).await?;
-        let permit = policy::decide(&snapshot, &call.caller, &self.ask(table)?, call.now)?;
+        let permit = policy::decide(&snapshot, &call.caller, &self.ask(table)?, &call.facts(), call.now)?;
         let storage = Arc::clone(permit.storage());
         if !storage.kind.is_ours() {
             let said = "this server does not read tables at this storage, so it cannot tell their metadata";

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::caller::CallerRecord;
+use valetkey_core::conditions::{Conditions, Facts};
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, Grantee};
 use valetkey_core::id::{AccountId, CallerId, ShareId};
@@ -48,6 +49,9 @@ pub(super) struct AccessRow {
     from: Option<String>,
     /// It opens nothing from then on.
     until: Option<String>,
+    /// What has to hold besides, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<String>,
 }
 
 /// Effective access, grant by grant.
@@ -69,7 +73,7 @@ enum Form {
 }
 
 /// Lists who can do something to a place, and what a caller can reach: each row is a grant that lets them. A member sees its own
-/// access, an admin its account's, an operator everybody's. Whom the server does not serve (suspended) has none.
+/// access, an admin its account's, an operator everybody's. What a grant asks for besides is said beside it; hours are compared with the time. Whom the server does not serve (suspended) has none.
 #[utoipa::path(get, operation_id = "list_access", path = "/api/v1/access", tag = "explain", params(
     ("action" = Option<String>, Query, description = "Only who can do this: `read`, `write`, `delete`, `list`, or one action by name"),
     ("place" = Option<String>, Query, description = "Only there: `s3://bucket/key`; with a slash at its end all that is below; a bucket alone is all of it"),
@@ -94,13 +98,25 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
         Some(caller) => Some(caller.account),
         None => native.listed(&call, query.get("account")).await?,
     };
-    let question = Question { actions, place: place.as_ref(), caller: caller.as_ref().map(|known| known.id), at };
+    let sessions = match &caller {
+        Some(caller) => native.shared.identities.live_identities(caller.id, call.now).await?,
+        None => Vec::new(),
+    };
+    let question = Question {
+        actions,
+        place: place.as_ref(),
+        caller: caller.as_ref().map(|known| known.id),
+        sessions: &sessions,
+        identity: None,
+        facts: Facts::default(),
+        at,
+    };
     let served = caller.is_none_or(|caller| caller.standing.served().is_ok());
     let accounts = if served { native.accounts_in_order(account).await? } else { Vec::new() };
     let found = native.answers(&question, accounts, lists::after(query)?, limit, call.now).await?;
     let (found, more) = lists::page(found, limit);
     let next_after = found.last().filter(|_| more).map(|(_, grant, _)| lists::place(grant.account, &grant.name));
-    let access = native.rows(&found, place.is_some()).await?;
+    let access = native.rows(&call, &found, place.is_some()).await?;
     match form {
         Form::Json => Reply::json(&AccessList { access, at: wire::at(at), next_after }),
         Form::Csv => {
@@ -180,7 +196,7 @@ impl Native {
     }
 
     /// The rows of what was found, without callers that are not served.
-    async fn rows(&self, found: &[Found], placed: bool) -> Result<Vec<AccessRow>, Error> {
+    async fn rows(&self, call: &Call, found: &[Found], placed: bool) -> Result<Vec<AccessRow>, Error> {
         let mut callers: HashMap<CallerId, CallerRecord> = HashMap::new();
         for (_, grant, _) in found {
             if let Grantee::Caller(id) = grant.to
@@ -189,7 +205,7 @@ impl Native {
                 callers.extend(self.shared.registry.caller_by_id(id).await?.map(|known| (id, known)));
             }
         }
-        let names = lists::Names::default().with_groups(self, found.iter().map(|(_, grant, _)| &**grant)).await?;
+        let names = lists::Names::default().with_groups(self, call, found.iter().map(|(_, grant, _)| &**grant)).await?;
         let by_share = found.iter().any(|(_, grant, _)| grant.origin.share().is_some());
         let shares = if by_share { self.shared.shares.shares().await? } else { Vec::new() };
         let shares: HashMap<ShareId, String> =
@@ -218,6 +234,7 @@ impl Native {
                 covers: placed.then_some(covers),
                 from: grant.from.map(wire::at),
                 until: grant.until.map(wire::at),
+                conditions: grant.conditions.as_deref().map(Conditions::said).unwrap_or_default(),
             })
         };
         Ok(found.iter().filter_map(row).collect())
@@ -230,7 +247,18 @@ fn csv(rows: &[AccessRow]) -> Result<Vec<u8>, Error> {
     let mut table = csv::Writer::from_writer(Vec::new());
     table
         .write_record([
-            "account", "caller", "grant", "share", "bucket", "opens", "path", "actions", "covers", "from", "until",
+            "account",
+            "caller",
+            "grant",
+            "share",
+            "bucket",
+            "opens",
+            "path",
+            "actions",
+            "covers",
+            "from",
+            "until",
+            "conditions",
         ])
         .map_err(broken)?;
     for row in rows {
@@ -251,6 +279,7 @@ fn csv(rows: &[AccessRow]) -> Result<Vec<u8>, Error> {
                     row.covers.unwrap_or_default(),
                     &or(&row.from),
                     &or(&row.until),
+                    &row.conditions.join("; "),
                 ])
                 .map_err(broken)?;
         }

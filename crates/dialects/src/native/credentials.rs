@@ -152,9 +152,14 @@ pub(super) async fn vend(native: Arc<Native>, call: Call) -> Result<Reply, Error
 
 /// The caller's grant, if it has just one that is live.
 fn only_grant(snapshot: &Snapshot, call: &Call) -> Result<valetkey_core::id::GrantId, Error> {
-    let mut live = snapshot
-        .grants(&call.caller)
-        .filter(|grant| grant.origin.share().is_none() && grant.time(call.now) == GrantTime::Live);
+    let live = || {
+        let own = snapshot.grants(&call.caller).filter(|grant| grant.origin.share().is_none());
+        own.filter(|grant| grant.time(call.now) == GrantTime::Live)
+    };
+    let facts = call.facts();
+    let mut open = live().filter(|grant| grant.is_open(&call.caller, &facts, call.now)).peekable();
+    // Where none is open, the one there is says which condition does not hold.
+    let mut live: Box<dyn Iterator<Item = _>> = if open.peek().is_some() { Box::new(open) } else { Box::new(live()) };
     match (live.next(), live.next()) {
         (Some(grant), None) => Ok(grant.id),
         (None, _) if snapshot.grants(&call.caller).any(|grant| grant.origin.share().is_some()) => Err(Error::new(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::caller::{Caller, CallerRecord, Role};
+use valetkey_core::conditions::{Facts, Judged};
 use valetkey_core::error::Noun;
 use valetkey_core::name::BucketName;
 use valetkey_core::policy::{self, Verdict};
@@ -17,7 +18,7 @@ use super::api::scopes::Access;
 use super::error::Problem;
 use super::scopes::action;
 use super::state::Native;
-use super::wire;
+use super::{conditions, wire};
 use crate::edge::{Call, Reply, json};
 
 /// A grant, to name it by.
@@ -29,13 +30,26 @@ pub(super) struct GrantName {
     name: String,
 }
 
+/// A condition of a grant.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ConditionResponse {
+    /// The condition in words.
+    condition: String,
+    /// `holds`, `fails`, or `unknown` where what it is about is not known of the request: then it does not hold.
+    held: &'static str,
+}
+
 /// What one grant says.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Considered {
     /// The grant.
     grant: GrantName,
-    /// `allows`, `other_bucket`, `only_through_share`, `outside_paths`, `lacks_action`, `early`, `ended` or `account_suspended`.
+    /// `allows`, `other_bucket`, `only_through_share`, `outside_paths`, `lacks_action`, `early`, `ended`,
+    /// `condition_fails` or `account_suspended`.
     verdict: &'static str,
+    /// Its conditions, each as held or not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<ConditionResponse>,
     /// The share that made the grant, where it opens the key through that alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     share: Option<String>,
@@ -71,7 +85,8 @@ pub(super) struct Explanation {
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
-    let ExplainRequest { bucket, key, action, access, caller, account } = json(&call.body)?;
+    let ExplainRequest { bucket, key, action, access, caller, account, from, session_name, external_id } =
+        json(&call.body)?;
     let bucket = BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?;
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
         return Err(Error::new(Kind::Invalid, format!("a key has 1 to {MAX_KEY_BYTES} bytes")).at("key"));
@@ -82,8 +97,13 @@ pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Er
     }
     let account = native.account(&call, account.as_deref()).await?.id;
     let caller = subject(&native, &call, account, caller.as_deref()).await?;
+    let from = from.map(|text| conditions::address(&text, "from")).transpose()?;
+    // Of another's requests nothing is known but what is said here.
+    let here = if caller.id == call.caller.id { call.facts() } else { Facts::default() };
+    let facts =
+        Facts { from: from.or(here.from), session_name: session_name.as_deref(), external_id: external_id.as_deref() };
     let snapshot = native.shared.vending.directory.account(account, call.now).await?;
-    let found = policy::explain(&snapshot, &caller, action, &bucket, key.as_bytes(), call.now);
+    let found = policy::explain(&snapshot, &caller, action, &bucket, key.as_bytes(), &facts, call.now);
     let named =
         |grant: &valetkey_core::grant::Grant| GrantName { id: grant.id.to_string(), name: grant.name.to_string() };
     let allowed_by = found.allowed_by.and_then(|id| {
@@ -111,10 +131,19 @@ pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Er
         considered: found
             .considered
             .iter()
-            .map(|one| Considered { grant: named(&one.grant), verdict: one.verdict.as_str(), share: share(one) })
+            .map(|one| Considered {
+                grant: named(&one.grant),
+                verdict: one.verdict.as_str(),
+                conditions: one.conditions.iter().map(judged).collect(),
+                share: share(one),
+            })
             .collect(),
         unlisted: found.unlisted,
     })
+}
+
+fn judged(one: &Judged) -> ConditionResponse {
+    ConditionResponse { condition: one.said.clone(), held: one.held.as_str() }
 }
 
 fn one_action(name: Option<&str>, access: Option<Access>) -> Result<Action, Error> {
@@ -152,8 +181,9 @@ async fn subject(
         native.caller_in(account, text).await?.ok_or_else(missing)?;
     // Its grants are no answer: whatever they say, it is refused.
     standing.served().map_err(|error| error.at("caller"))?;
-    // Only asked about, never acted as: the token is the asking one's.
-    let (token, token_until, held, identity) = (own.token, None, None, None);
+    // Only asked about, never acted as: the token is the asking one's. It is known as its newest session is.
+    let identity = native.shared.identities.live_identities(id, call.now).await?.into_iter().next();
+    let (token, token_until, held) = (own.token, None, None);
     Ok(Caller { id, account, name, role, token, token_until, held, identity, as_of: 0 })
 }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::caller::Role;
+use valetkey_core::conditions::Conditions;
 use valetkey_core::error::Noun;
 use valetkey_core::grant::{Grant, GrantTime, Grantee, NewGrant};
 use valetkey_core::id::GrantId;
@@ -18,14 +19,15 @@ use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
 use super::api::given::Whom;
-use super::api::grants::{GrantChange, GrantRequest};
+use super::api::grants::{GrantChange, GrantConditions, GrantRequest};
 use super::ended::{StillTaken, still_taken};
 use super::error::Problem;
+use super::groups::provider_named;
 use super::lists::Names;
 use super::removal::{Changing, Removal, Said};
 use super::scopes::{PathRequest, ScopeResponse, wish};
 use super::state::Native;
-use super::{authz, lists, wire};
+use super::{authz, conditions, lists, wire};
 use crate::edge::{Authority, Call, Query, Reply, json};
 
 /// Whether a grant opens anything now.
@@ -71,13 +73,16 @@ pub(super) struct GrantResponse {
     from: Option<String>,
     /// It opens nothing from then on.
     until: Option<String>,
-    /// Whether it opens anything now.
+    /// What has to hold besides for it to open anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conditions: Option<GrantConditions>,
+    /// Whether it opens anything now, if its conditions hold.
     state: When,
 }
 
 impl GrantResponse {
     fn of(grant: &Grant, names: &Names, now: Timestamp) -> Self {
-        let Grant { id, name, account, to, storage, origin, scope, max_lifetime, from, until } = grant;
+        let Grant { id, name, account, to, storage, origin, scope, max_lifetime, from, until, conditions } = grant;
         Self {
             id: id.to_string(),
             name: name.to_string(),
@@ -96,6 +101,7 @@ impl GrantResponse {
             max_ttl_secs: max_lifetime.as_secs(),
             from: from.map(wire::at),
             until: until.map(wire::at),
+            conditions: conditions.as_deref().map(|own| names.conditions(own)),
             state: match grant.time(now) {
                 GrantTime::Live => When::Live,
                 GrantTime::Early => When::Early,
@@ -160,7 +166,7 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
     };
     let (grants, more) = lists::page(native.shared.registry.list_grants(&filter).await?, limit);
     let next_after = grants.last().filter(|_| more).map(|last| lists::place(last.account, &last.name));
-    let names = native.names_of(&grants).await?;
+    let names = native.names_of(&call, &grants).await?;
     let grants = grants.iter().map(|grant| GrantResponse::of(grant, &names, call.now)).collect();
     Reply::json(&GrantList { grants, unlisted: 0, next_after })
 }
@@ -181,7 +187,7 @@ async fn reach(native: &Native, call: &Call, query: &Query, limit: u32) -> Resul
             && bucket.as_ref().is_none_or(|bucket| grant.scope.bucket() == bucket)
     };
     let names = Names::of(native, [call.caller.account], [call.caller.id]).await?;
-    let names = names.with_groups(native, snapshot.grants(&call.caller).map(|grant| &**grant)).await?;
+    let names = names.with_groups(native, call, snapshot.grants(&call.caller).map(|grant| &**grant)).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let grants = snapshot.grants(&call.caller).filter(meant).take(limit);
     let grants: Vec<GrantResponse> = grants.map(|grant| GrantResponse::of(grant, &names, call.now)).collect();
@@ -211,6 +217,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
         from,
         until,
         dataset,
+        conditions,
     } = json(&call.body)?;
     let account = native.account(&call, Some(&account)).await?.id;
     let to = to.said("to", "say whom it is for: a caller's name, or `null` for everyone")?;
@@ -250,10 +257,14 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
         max_lifetime,
         from,
         until,
+        conditions: match &conditions {
+            Some(given) => Some(Box::new(native.conditions(given).await?)),
+            None => None,
+        },
     };
     native.stores.can_express(&storage, &new.scope)?;
     let grant = new.clone().stored(native.shared.registry.by(authority).create_grant(new, call.now).await?);
-    let names = native.names_of(std::slice::from_ref(&grant)).await?;
+    let names = native.names_of(&call, std::slice::from_ref(&grant)).await?;
     Reply::made(&GrantResponse::of(&grant, &names, call.now))
 }
 
@@ -347,6 +358,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         max_ttl_secs,
         from,
         until,
+        conditions,
     } = fields;
     let paths = PathRequest { prefix, prefixes, objects, raw_prefixes, whole_bucket }.read()?;
     let actions = match (access, actions.as_deref()) {
@@ -376,12 +388,22 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         max_lifetime,
         from: moved(from, before.from, "from")?,
         until: moved(until, before.until, "until")?,
+        conditions: match conditions {
+            Whom::Unsaid => before.conditions,
+            Whom::Everyone => None,
+            Whom::Named(_) if before.origin.is_part() => {
+                // What it is a part of makes it anew, and would leave them out.
+                let said = "a grant that a share or a workspace made has no conditions of its own";
+                return Err(Error::new(Kind::Invalid, said).at("conditions"));
+            }
+            Whom::Named(given) => Some(Box::new(native.conditions(&given).await?)),
+        },
         ..before
     };
     native.stores.can_express(storage, &after.scope)?;
     let by = authority.by();
     let ended = native.changed(&Amendment::Grant(after.clone()), said, authority).await?;
-    let names = native.names_of(std::slice::from_ref(&after)).await?;
+    let names = native.names_of(&call, std::slice::from_ref(&after)).await?;
     let grant = GrantResponse::of(&after, &names, call.now);
     let still_taken = if said.is_dry() { Vec::new() } else { still_taken(&native, by).await? };
     Reply::json(&GrantChanged { grant, dry_run: said.is_dry(), ended, still_taken })
@@ -402,13 +424,18 @@ pub(super) struct GrantChanged {
 }
 
 impl Native {
-    async fn names_of(&self, grants: &[Grant]) -> Result<Names, Error> {
+    async fn conditions(&self, given: &GrantConditions) -> Result<Conditions, Error> {
+        let providers = self.shared.identities.identity_providers().await?;
+        conditions::read(given, |text| provider_named(&providers, text))
+    }
+
+    async fn names_of(&self, call: &Call, grants: &[Grant]) -> Result<Names, Error> {
         let callers = grants.iter().filter_map(|grant| match grant.to {
             Grantee::Everyone | Grantee::Group(_) => None,
             Grantee::Caller(caller) => Some(caller),
         });
         let names = Names::of(self, grants.iter().map(|grant| grant.account), callers).await?;
-        names.with_groups(self, grants.iter().filter(|grant| matches!(grant.to, Grantee::Group(_)))).await
+        names.with_groups(self, call, grants).await
     }
 
     /// The id of a grant for a list of what was vended under it: by that, also of one that was removed, as `account/name`, or by its

@@ -11,6 +11,7 @@ use valetkey_core::error::Noun;
 use valetkey_core::group::{ByClaim, Group};
 use valetkey_core::id::{AccountId, CallerId, GroupId, ProviderId};
 use valetkey_core::name::{Name, shortened};
+use valetkey_core::nouns::identity::IdentityProvider;
 use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::{Error, Kind};
 
@@ -150,10 +151,14 @@ impl Native {
     }
 
     async fn provider_named(&self, text: &str) -> Result<ProviderId, Error> {
-        let all = self.shared.identities.identity_providers().await?;
-        let found = all.iter().find(|known| known.name.as_str() == text || known.id.to_string() == text);
-        found.map(|known| known.id).ok_or_else(|| Error::not_found(Noun::IdentityProvider).at("provider"))
+        provider_named(&self.shared.identities.identity_providers().await?, text)
     }
+}
+
+/// The identity provider of a name or id.
+pub(super) fn provider_named(all: &[Arc<IdentityProvider>], text: &str) -> Result<ProviderId, Error> {
+    let found = all.iter().find(|known| known.name.as_str() == text || known.id.to_string() == text);
+    found.map(|known| known.id).ok_or_else(|| Error::not_found(Noun::IdentityProvider).at("provider"))
 }
 
 fn unpaired() -> Error {

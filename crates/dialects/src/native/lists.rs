@@ -3,14 +3,16 @@
 use std::collections::{BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
+use valetkey_core::conditions::Conditions;
 use valetkey_core::grant::{Grant, Grantee};
-use valetkey_core::id::{AccountId, CallerId, GroupId};
+use valetkey_core::id::{AccountId, CallerId, GroupId, ProviderId};
 use valetkey_core::name::{BucketName, Name, shortened};
 use valetkey_core::{Error, Kind};
 
+use super::api::grants::GrantConditions;
 use super::state::Native;
-use super::wire;
-use crate::edge::Query;
+use super::{authz, conditions, wire};
+use crate::edge::{Call, Query};
 
 const USUAL: u32 = 1000;
 const MOST: u32 = 10_000;
@@ -78,6 +80,9 @@ pub(super) struct Names {
     accounts: HashMap<AccountId, Name>,
     callers: HashMap<CallerId, Name>,
     groups: HashMap<GroupId, Name>,
+    providers: HashMap<ProviderId, Name>,
+    /// Whether who asks is told all of the conditions of grants.
+    whole: bool,
 }
 
 impl Names {
@@ -102,14 +107,24 @@ impl Names {
         self.accounts.get(&id).map(ToString::to_string)
     }
 
-    /// The same with the names of the groups that grants are for.
+    /// The same with the names of the groups that grants are for, and of the identity providers that their conditions name.
     pub(super) async fn with_groups<'g>(
         mut self,
         native: &Native,
+        call: &Call,
         grants: impl IntoIterator<Item = &'g Grant>,
     ) -> Result<Self, Error> {
-        let to_groups = grants.into_iter().filter(|grant| matches!(grant.to, Grantee::Group(_)));
-        for account in to_groups.map(|grant| grant.account).collect::<BTreeSet<_>>() {
+        let (mut accounts, mut claims) = (BTreeSet::new(), false);
+        for grant in grants {
+            accounts.extend(matches!(grant.to, Grantee::Group(_)).then_some(grant.account));
+            claims |= grant.conditions.as_ref().is_some_and(|own| own.claims.is_some());
+        }
+        if claims {
+            let all = native.shared.identities.identity_providers().await?;
+            self.providers = all.iter().map(|known| (known.id, known.name.clone())).collect();
+        }
+        self.whole = authz::operator(&call.caller).is_ok();
+        for account in accounts {
             let own = native.shared.registry.groups(Some(account)).await?;
             self.groups.extend(own.into_iter().map(|group| (group.id, group.name)));
         }
@@ -118,6 +133,12 @@ impl Names {
 
     pub(super) fn group(&self, id: GroupId) -> Option<String> {
         self.groups.get(&id).map(ToString::to_string)
+    }
+
+    /// The conditions of a grant, as fields say them.
+    pub(super) fn conditions(&self, own: &Conditions) -> GrantConditions {
+        let provider = |id: ProviderId| self.providers.get(&id).map_or_else(|| id.to_string(), ToString::to_string);
+        conditions::shown(own, provider, self.whole)
     }
 
     pub(super) fn caller(&self, id: CallerId) -> Option<String> {

@@ -11,6 +11,7 @@ mod authz;
 mod buckets;
 mod callers;
 mod checks;
+mod conditions;
 mod console;
 mod cors;
 mod credentials;

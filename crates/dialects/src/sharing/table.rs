@@ -94,7 +94,7 @@ impl Sharing {
         })?;
         let snapshot = self.shared.vending.directory.account(call.caller.account, call.now).await?;
         let ask = found.ask(self, Paths::only([Path::directory(table.root.as_str().as_bytes())?])?);
-        let permit = policy::decide(&snapshot, &call.caller, &ask, call.now)?;
+        let permit = policy::decide(&snapshot, &call.caller, &ask, &call.facts(), call.now)?;
         let place = TablePlace {
             storage: Arc::clone(permit.storage()),
             bucket: table.bucket.clone(),

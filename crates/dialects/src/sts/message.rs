@@ -20,7 +20,7 @@ use valetkey_core::snapshot::Snapshot;
 use valetkey_core::{Error, Kind};
 
 use super::error::{invalid, missing};
-use super::state::Sts;
+use super::state::{Sts, facts};
 use super::xml;
 use crate::edge::{Call, Reply, user_arn, xml_time};
 
@@ -156,7 +156,7 @@ fn grants(snapshot: &Snapshot, call: &Call, sealed: &Sealed) -> Vec<serde_json::
             .map(|grant| told(grant, says(grant)))
             .collect();
     };
-    let found = policy::explain(snapshot, &call.caller, Action::GetObject, &bucket, key, call.now);
+    let found = policy::explain(snapshot, &call.caller, Action::GetObject, &bucket, key, &facts(call), call.now);
     let considered = found.considered.iter().filter(|one| shown(&one.grant));
     considered.map(|one| told(&one.grant, one.verdict.as_str())).collect()
 }

@@ -3,7 +3,7 @@
 use valetkey_core::ask::{GrantRef, Target};
 use valetkey_core::error::Noun;
 use valetkey_core::field::Field;
-use valetkey_core::grant::{Grant, GrantTime};
+use valetkey_core::grant::Grant;
 use valetkey_core::id::{GrantId, StorageId};
 use valetkey_core::name::BucketName;
 use valetkey_core::scope::{Actions, Paths, Scope};
@@ -13,7 +13,7 @@ use valetkey_core::{Error, Kind};
 use super::arn::{ANY, Role};
 use super::error::malformed_policy;
 use super::policy::{self, Left};
-use super::state::EVERYTHING;
+use super::state::{EVERYTHING, facts};
 use crate::edge::Call;
 
 /// Without a policy everything is left.
@@ -115,9 +115,9 @@ fn only(snapshot: &Snapshot, call: &Call) -> Result<GrantId, Error> {
         let left = Left { bucket: None, paths: grant.scope.paths().clone(), actions: grant.scope.actions() };
         opened(call, Some(grant.storage), grant.scope.bucket(), &left).is_some()
     };
-    let mut live = snapshot
-        .grants(&call.caller)
-        .filter(|grant| grant.origin.share().is_none() && grant.time(call.now) == GrantTime::Live && opens(grant));
+    let known = facts(call);
+    let own = snapshot.grants(&call.caller).filter(|grant| grant.origin.share().is_none());
+    let mut live = own.filter(|grant| grant.is_open(&call.caller, &known, call.now) && opens(grant));
     match (live.next(), live.next()) {
         (Some(grant), None) => Ok(grant.id),
         (None, _) => Err(Error::new(Kind::Forbidden, "nothing is granted to this caller")),

@@ -7,7 +7,7 @@ use valetkey_core::vending::Vended;
 use valetkey_core::{Error, Kind};
 
 use super::message::{self, About};
-use super::state::{NAME, Sts};
+use super::state::{NAME, Sts, facts};
 use crate::edge::Call;
 
 /// Vends.
@@ -24,6 +24,6 @@ pub(super) async fn vend(
         return Err(message::refused(sts, call, about, Some(&target), nothing));
     }
     let ask = Ask { dialect: NAME, target, wanted: Wanted::at_most(wanted), lifetime, carries: Shape::S3_ONLY };
-    let vended = sts.shared.vending.vend(&call.caller, &ask).await;
+    let vended = sts.shared.vending.vend_knowing(&call.caller, &ask, &facts(call)).await;
     vended.map_err(|error| message::refused(sts, call, about, Some(&ask.target), error))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use valetkey_core::ask::Asked;
+use valetkey_core::conditions::Facts;
 use valetkey_core::scope::{Action, Actions};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
@@ -58,4 +59,10 @@ impl Sts {
         let asked = Lifetime::parse(i64::from(secs)).map_err(|error| error.at("DurationSeconds"))?;
         Ok(if self.settings.strict_durations { Asked::Exactly(asked) } else { Asked::For(asked) })
     }
+}
+
+/// What is known of a request: this API has fields for what a session is called, and for what a client was told to show.
+pub(super) fn facts(call: &Call) -> Facts<'_> {
+    let (session_name, external_id) = (call.query.get("RoleSessionName"), call.query.get("ExternalId"));
+    Facts { session_name, external_id, ..call.facts() }
 }

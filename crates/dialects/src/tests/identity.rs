@@ -26,13 +26,13 @@ const PROVIDERS: &str = "/api/v1/identity-providers";
 
 /// A world that trusts an issuer: its tokens of the team `data` are the caller `reader`, those of `boss` are `boss`, and those of
 /// `people` become callers of their own.
-struct Trusting {
+pub(super) struct Trusting {
     doors: Doors,
     signer: Signer,
 }
 
 impl Trusting {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let storage = new_storage("local", StorageKind::Embedded);
         let doors = Doors::behind(storage, |_, entropy, _| Arc::new(sealing(entropy))).await;
         let own = Self { doors, signer: Signer::new("ES256", "k") };
@@ -52,18 +52,18 @@ impl Trusting {
         own
     }
 
-    fn world(&self) -> &World {
+    pub(super) fn world(&self) -> &World {
         &self.doors.world
     }
 
-    async fn operator(&self, method: Method, path: &str, body: &Value) -> Shot {
+    pub(super) async fn operator(&self, method: Method, path: &str, body: &Value) -> Shot {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         self.world().call(&method, path, &self.world().token("root").await, &body).await
     }
 
     /// A token of a team, for so many seconds, with something else.
     #[expect(clippy::needless_pass_by_value, reason = "claims are written where they are used")]
-    fn token(&self, team: &str, secs: i64, others: Value) -> String {
+    pub(super) fn token(&self, team: &str, secs: i64, others: Value) -> String {
         let now = self.world().clock.now().as_second();
         let mut claims = json!({
             "iss": ISSUER, "aud": "valetkey", "sub": "alice", "team": team, "jti": format!("{team}-{secs}"), "iat": now, "exp": now + secs,
@@ -388,6 +388,11 @@ async fn a_group_is_granted_to_and_its_members_vend_by_it() {
     assert_eq!(status(&world.token("writer").await).await, StatusCode::OK);
     assert_eq!(status(&member).await, StatusCode::OK);
     assert_eq!(own.me(&member).await.json()["groups"], json!(["eng"]));
+    // What a caller reaches is also what its live sessions reach by their claims.
+    let reached = world.get("boss", "/api/v1/access?caller=id-alice&place=s3://lake/team/x").await.json();
+    assert_eq!(reached["access"][0]["caller"], "group:eng", "{reached}");
+    let others = world.get("boss", "/api/v1/access?caller=reader&place=s3://lake/team/x").await.json();
+    assert!(!others.to_string().contains("group:eng"), "{others}");
     assert_eq!(status(&world.token("reader").await).await, StatusCode::NOT_FOUND);
     let stranger = own.token("people", 3000, json!({ "groups": "ops" }));
     assert_eq!(status(&stranger).await, StatusCode::NOT_FOUND);

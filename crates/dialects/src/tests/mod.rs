@@ -5,6 +5,7 @@ mod access_grants;
 mod bodies;
 mod carry;
 mod checks;
+mod conditions;
 mod console;
 mod cors;
 mod datasets;

@@ -698,6 +698,7 @@ async fn a_lifetime_is_cut_or_where_that_is_set_refused() {
         max_lifetime: Lifetime::secs(900),
         from: None,
         until: None,
+        conditions: None,
     };
     held.world.memory.create_grant(brief, held.world.clock.now()).await.unwrap();
     let shot = held.assume(&held.parent, "brief", &[("DurationSeconds", "3600")]).await;
@@ -834,4 +835,36 @@ async fn no_token_of_a_query_and_no_key_reaches_the_log() {
     for secret in [token.as_str(), jwt, "eyJ", held.parent.secret.reveal()].into_iter().chain(answers.split(' ')) {
         assert!(!secret.is_empty() && !log.contains(secret), "{secret} in {log}");
     }
+}
+
+#[tokio::test]
+async fn a_grant_may_ask_for_a_session_name_and_an_external_id() {
+    let held = Held::new().await;
+    let conditions = valetkey_core::conditions::Conditions::of_text("session-name glob:ni*\nexternal-id told-you");
+    let guarded = valetkey_core::grant::NewGrant {
+        name: Name::parse("guarded").unwrap(),
+        account: held.world.account_id("acme").await,
+        to: Grantee::Caller(held.caller),
+        storage: held.world.storage,
+        dataset: None,
+        scope: valetkey_core::scope::Scope::new(bucket("lake"), directory("guarded"), Actions::READ).unwrap(),
+        max_lifetime: Lifetime::secs(3600),
+        from: None,
+        until: None,
+        conditions: conditions.map(Box::new),
+    };
+    held.world.memory.create_grant(guarded, held.world.clock.now()).await.unwrap();
+    let shot = held.assume(&held.parent, "guarded", &[("ExternalId", "told-you")]).await;
+    assert_eq!(shot.status, StatusCode::OK, "{}", shot.body);
+    for wrong in [&[][..], &[("ExternalId", "told-yo")]] {
+        let shot = held.assume(&held.parent, "guarded", wrong).await;
+        assert_eq!(shot.status, StatusCode::FORBIDDEN, "{wrong:?}: {}", shot.body);
+        assert!(!shot.body.contains("told-you"), "{}", shot.body);
+    }
+    let arn = "arn:aws:iam:::role/guarded";
+    let day = [("Action", "AssumeRole"), ("RoleArn", arn), ("RoleSessionName", "day"), ("ExternalId", "told-you")];
+    assert_eq!(held.ask(&held.parent, &day).await.status, StatusCode::FORBIDDEN);
+    // The key alone opens nothing of it: nobody would ask for the conditions.
+    let parent = held.world.shared.parents.parent(held.token, held.world.clock.now()).await.unwrap().unwrap();
+    assert!(!parent.covers(&bucket("lake"), &directory("guarded"), Actions::READ));
 }

@@ -440,6 +440,7 @@ impl World {
             max_lifetime: Lifetime::secs(604_800),
             from: None,
             until: None,
+            conditions: None,
         };
         self.memory.create_grant(grant, self.clock.now()).await.unwrap()
     }

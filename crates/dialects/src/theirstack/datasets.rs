@@ -72,7 +72,7 @@ pub(super) async fn list(own: Arc<TheirStack>, call: Call) -> Result<Reply, Erro
     let datasets = own.shared.registry.datasets().await?;
     // What the credentials route would vend, so that the list never promises more than the keys open.
     let bundles = match snapshot.account().standing {
-        Standing::Active => snapshot.bundles(&call.caller, call.now),
+        Standing::Active => snapshot.bundles(&call.caller, &call.facts(), call.now),
         Standing::Suspended => Arc::from([]),
     };
     // Whoever asks for the headers alone gets no credential: nothing is told that would be one.

@@ -66,7 +66,7 @@ pub(super) async fn read(
     table: &SharedTable,
     snapshot: &Arc<Snapshot>,
 ) -> Result<Told, Error> {
-    let permit = policy::decide(snapshot, &call.caller, &ask(unity, table)?, call.now)?;
+    let permit = policy::decide(snapshot, &call.caller, &ask(unity, table)?, &call.facts(), call.now)?;
     let Some(logs) = unity.logs.as_ref().filter(|_| permit.storage().kind.is_ours()) else {
         return Ok(Told::Unread);
     };

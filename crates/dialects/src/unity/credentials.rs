@@ -140,7 +140,7 @@ async fn in_place(
     let ask = Ask { dialect: NAME, target, wanted, lifetime, carries: Shape::ALL };
     let elsewhere = || Error::new(Kind::NotFound(Noun::Bucket), "there is no such bucket");
     let snapshot = unity.snapshot(call).await?;
-    let permit = policy::decide(&snapshot, &call.caller, &ask, call.now)?;
+    let permit = policy::decide(&snapshot, &call.caller, &ask, &call.facts(), call.now)?;
     if !here(permit.storage()) {
         return Err(elsewhere());
     }

@@ -59,7 +59,7 @@ fn parent(reach: &[(StorageId, &str)]) -> Arc<Parent> {
         max_lifetime: Lifetime::secs(3600),
     });
     let secret = Secret::new(PARENT_SECRET.to_owned());
-    Arc::new(Parent { token, caller: Arc::new(caller), secret, reach: reach.collect() })
+    Arc::new(Parent { token, caller: Arc::new(caller), secret, reach: reach.collect(), conditional: Vec::new() })
 }
 
 #[tokio::test]

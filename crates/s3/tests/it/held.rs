@@ -52,7 +52,7 @@ fn parent(rig: &Rig, actions: Actions) -> Arc<Parent> {
     let scope = Scope::new(BucketName::parse(BUCKET).unwrap(), Paths::Whole, actions).unwrap();
     let ceiling = ParentScope { storage: rig.storage, scope: Arc::new(scope), max_lifetime: Lifetime::secs(3600) };
     let secret = Secret::new(PARENT_SECRET.to_owned());
-    Arc::new(Parent { token, caller: Arc::new(caller), secret, reach: [ceiling].into() })
+    Arc::new(Parent { token, caller: Arc::new(caller), secret, reach: [ceiling].into(), conditional: Vec::new() })
 }
 
 impl End {

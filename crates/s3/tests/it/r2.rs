@@ -91,7 +91,7 @@ pub(crate) fn parent(id: &str, secret: &str, reach: Vec<ParentScope>) -> Parent 
         identity: None,
         as_of: 0,
     };
-    Parent { token, caller: Arc::new(caller), secret: Secret::new(secret.to_owned()), reach }
+    Parent { token, caller: Arc::new(caller), secret: Secret::new(secret.to_owned()), reach, conditional: Vec::new() }
 }
 
 pub(crate) fn add(rig: &Rig, parent: Parent) {

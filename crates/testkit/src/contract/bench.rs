@@ -9,6 +9,7 @@ use valetkey_core::Error;
 use valetkey_core::account::{Account, Metering, Quotas};
 use valetkey_core::ask::{Ask, Asked, GrantRef, Target, Wanted};
 use valetkey_core::caller::{Caller, Role};
+use valetkey_core::conditions::Facts;
 use valetkey_core::grant::{Grantee, NewGrant};
 use valetkey_core::id::{AccountId, CallerId, GrantId, LeaseId};
 use valetkey_core::lease::{Lease, LeaseState, Provenance, Revoker};
@@ -126,6 +127,7 @@ pub fn new_grant(account: AccountId, storage: &Storage, text: &str, scope: Scope
         max_lifetime: Lifetime::secs(604_800),
         from: None,
         until: None,
+        conditions: None,
     }
 }
 
@@ -219,7 +221,7 @@ impl Bench {
     pub async fn decide(&self, token: &PlainToken, ask: &Ask) -> Result<Permit, Error> {
         let caller = self.caller(token).await?;
         let snapshot = self.directory.account(caller.account, self.now()).await?;
-        policy::decide(&snapshot, &caller, ask, self.now())
+        policy::decide(&snapshot, &caller, ask, &Facts::default(), self.now())
     }
 
     /// Opens a lease of a tenant's grant.

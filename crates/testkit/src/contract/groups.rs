@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use valetkey_core::account::Metering;
 use valetkey_core::caller::{Caller, Role};
 use valetkey_core::claims::Condition;
+use valetkey_core::conditions::Facts;
 use valetkey_core::error::{Error, Kind, Noun};
 use valetkey_core::grant::{Grantee, NewGrant};
 use valetkey_core::group::{ByClaim, Group};
@@ -87,7 +88,8 @@ impl<'b> World<'b> {
         let mut last = Kind::Unavailable;
         for _ in 0..3 {
             let snapshot = self.bench.directory.account(caller.account, now).await.map_err(|error| error.kind())?;
-            let permit = policy::decide(&snapshot, caller, &ask(grant), now).map_err(|error| error.kind())?;
+            let permit =
+                policy::decide(&snapshot, caller, &ask(grant), &Facts::default(), now).map_err(|error| error.kind())?;
             match self.bench.ledger.open(&permit, None, now).await {
                 Ok(lease) => return Ok(lease),
                 Err(error) => last = error.kind(),
@@ -165,6 +167,9 @@ pub async fn a_session_is_a_member_by_what_its_token_claims(bench: &Bench) {
     let alice = come_in(&id, "alice", r#","groups":["eng","ops"],"lvl":3"#).await;
     let read = bench.identities.identity(alice.token).await.unwrap().unwrap();
     assert_eq!(Some(read), alice.identity);
+    let live = async || bench.identities.live_identities(alice.id, bench.now()).await.unwrap();
+    assert_eq!(live().await, Vec::from_iter(alice.identity.clone()));
+    assert_eq!(bench.identities.live_identities(world.tenant.caller, bench.now()).await.unwrap(), []);
     assert_eq!(bench.identities.identity(world.tenant.record.id).await.unwrap(), None);
     let (made, grant) =
         world.made(Group { by_claim: Some(by_claim(id.id, &["groups=eng"])), ..group(account, "eng") }).await;
@@ -194,6 +199,7 @@ pub async fn a_session_is_a_member_by_what_its_token_claims(bench: &Bench) {
     let provider = Thing::IdentityProvider(id.id);
     bench.registry.remove(&provider, How::ALL, by(&world.tenant, bench.now())).await.unwrap();
     assert_eq!(world.group(made.id).await.by_claim, None);
+    assert_eq!(live().await, [], "its sessions ended with it");
     let of_nobody = Group { by_claim: Some(by_claim(id.id, &["a=b"])), ..group(account, "nobody") };
     let refused = bench.registry.create_group(of_nobody, bench.now()).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::NotFound(Noun::IdentityProvider));

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a contract is a test: it fails by panicking")]
 
 pub mod bench;
+pub mod conditions;
 pub mod credits;
 pub mod directory;
 pub mod files;
@@ -146,6 +147,8 @@ macro_rules! contract {
                 a_session_is_a_member_by_what_its_token_claims,
                 a_removed_group_takes_its_grants_with_it,
                 what_does_not_belong_to_a_group_is_refused;
+            conditions:
+                conditions_are_kept_and_narrow_what_is_open;
             packages:
                 a_blob_is_kept_for_its_account_alone,
                 an_upload_is_ended_once_by_who_began_it,

@@ -1,6 +1,6 @@
 //! Identity providers and their sessions in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use valetkey_core::claims::{Claims, Identity};
 use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::id::{CallerId, ProviderId, RuleId, TokenId};
 use valetkey_core::lease::{Revocation, Revoker};
+use valetkey_core::name::Name;
 use valetkey_core::nouns::identity::{
     Cutoff, Identities, IdentityAdmin, IdentityProvider, JwtDigest, MOST_EXCHANGES, NewSession, Session, SessionProof,
 };
@@ -39,6 +40,10 @@ struct Open {
 impl World {
     fn record(&self, token: TokenId) -> Option<&TokenRecord> {
         self.tokens.iter().map(|(_, record)| record).find(|record| record.id == token)
+    }
+
+    pub(super) fn provider_names(&self) -> BTreeMap<ProviderId, Name> {
+        self.trust.providers.iter().map(|one| (one.id, one.name.clone())).collect()
     }
 
     /// What the identity token claims that a token came of.
@@ -236,6 +241,13 @@ impl Identities for Memory {
 
     async fn identity(&self, token: TokenId) -> Result<Option<Arc<Identity>>, Error> {
         Ok(self.world().identity(token))
+    }
+
+    async fn live_identities(&self, caller: CallerId, now: Timestamp) -> Result<Vec<Arc<Identity>>, Error> {
+        let world = self.world();
+        let own = world.trust.sessions.iter().rev().map(|one| one.session.token);
+        let own = own.filter(|token| world.record(*token).is_some_and(|record| record.caller == caller));
+        Ok(own.filter(|token| world.is_open(*token, now)).filter_map(|token| world.identity(token)).collect())
     }
 }
 

@@ -40,6 +40,7 @@ impl World {
         let groups = self.groups.iter().filter(|one| there(&one.account)).map(|one| (one.id, one.clone())).collect();
         state.callers = callers;
         state.groups = groups;
+        state.providers = self.provider_names();
         state.grants = grants;
         state.datasets = self.datasets.iter().map(|one| (one.id, one.clone())).collect();
         let mine = |thing: &Thing, known: &Managed| known.owner == *owner || state.address(thing).is_some();

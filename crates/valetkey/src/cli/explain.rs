@@ -28,13 +28,22 @@ pub(crate) struct Args {
     /// The other caller's account, by name or id; for operators
     #[arg(long, value_name = "ACCOUNT", requires = "caller")]
     account: Option<String>,
+    /// As if it came from this address
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<String>,
+    /// As if the client called its session so
+    #[arg(long, value_name = "NAME")]
+    session_name: Option<String>,
+    /// As if the client showed this
+    #[arg(long, value_name = "ID")]
+    external_id: Option<String>,
     /// End with 4 when it is not allowed, for scripts
     #[arg(long)]
     exit_code: bool,
 }
 
 pub(super) const CONSIDERED: &[show::Column] =
-    &[("GRANT", &["grant.name"]), ("SAYS", &["verdict"]), ("ID", &["grant.id"])];
+    &[("GRANT", &["grant.name"]), ("SAYS", &["verdict"]), ("IF", &["conditions"]), ("ID", &["grant.id"])];
 
 /// Runs `valetkey explain`.
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<Exit, Failure> {
@@ -58,14 +67,16 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<Ex
         None => (args.account, None),
     };
     let action = action.map(str::to_owned);
-    let body = ExplainRequest { bucket: place.bucket, key, action, access, caller, account };
+    let Args { from, session_name, external_id, place: shown, exit_code, .. } = args;
+    let body =
+        ExplainRequest { bucket: place.bucket, key, action, access, caller, account, from, session_name, external_id };
     let answer = client.send(Route::to(op::EXPLAIN, []), &body).await?;
     let allowed = show::find(&answer, &["allowed"]).and_then(Value::as_bool).unwrap_or(false);
     match out.format() {
         Format::Json => out.json(&answer)?,
-        Format::Table => say(&answer, allowed, &args.place, out)?,
+        Format::Table => say(&answer, allowed, &shown, out)?,
     }
-    Ok(if args.exit_code && !allowed { Exit::Denied } else { Exit::Ok })
+    Ok(if exit_code && !allowed { Exit::Denied } else { Exit::Ok })
 }
 
 fn say(answer: &Value, allowed: bool, place: &str, out: &Out) -> Result<(), Failure> {
@@ -116,9 +127,22 @@ fn through_share(mut shown: Value) -> Value {
     shown
 }
 
+/// Conditions, each as held or not.
+fn judged(conditions: &Value) -> String {
+    let one = |one: &Value| {
+        let of = |name: &str| show::text(one, &[name]).unwrap_or("?").to_owned();
+        format!("{} ({})", of("condition"), of("held"))
+    };
+    let all: Vec<String> = conditions.as_array().into_iter().flatten().map(one).collect();
+    all.join("; ")
+}
+
 /// A grant that was considered, its verdict in words.
 fn in_words(considered: &Value) -> Value {
     let mut shown = considered.clone();
+    if let Some(conditions) = shown.get_mut("conditions") {
+        *conditions = Value::from(judged(conditions));
+    }
     if let Some(verdict) = shown.get_mut("verdict") {
         let words = match verdict.as_str() {
             Some("allows") => "allows it",
@@ -128,6 +152,7 @@ fn in_words(considered: &Value) -> Value {
             Some("lacks_action") => "opens that key, not for that action",
             Some("early") => "has not begun",
             Some("ended") => "has ended",
+            Some("condition_fails") => "would, but not on its conditions",
             Some("account_suspended") => "would, but the account is suspended",
             Some(other) => other,
             None => "-",

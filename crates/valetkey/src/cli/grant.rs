@@ -7,6 +7,7 @@ use valetkey_dialects::native::api::grants::{GrantChange, GrantRequest};
 use valetkey_dialects::native::api::operations as op;
 
 use crate::cli::client::{Client, Route};
+use crate::cli::conditions::{self, Conditions};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::list::{self, Pages, Since};
 use crate::cli::named::in_account;
@@ -64,7 +65,7 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true).args(conditions::FLAGS))]
 struct Set {
     /// The grant's id, its name in your account, or ACCOUNT/NAME
     #[arg(value_name = "GRANT")]
@@ -102,6 +103,11 @@ struct Set {
     /// It has no end
     #[arg(long, conflicts_with = "until", group = "change")]
     no_until: bool,
+    #[command(flatten)]
+    conditions: Conditions,
+    /// It opens what it opens without conditions
+    #[arg(long, conflicts_with_all = conditions::FLAGS, group = "change")]
+    no_conditions: bool,
     #[command(flatten)]
     how: Change,
 }
@@ -150,6 +156,8 @@ struct Create {
     /// It opens nothing from this time on (RFC 3339), or after this date (its day, in UTC, is the last)
     #[arg(long, value_name = "INSTANT|DATE", value_parser = instant::until)]
     until: Option<jiff::Timestamp>,
+    #[command(flatten)]
+    conditions: Conditions,
 }
 
 /// The columns of a list of grants.
@@ -162,6 +170,7 @@ pub(super) const COLUMNS: &[show::Column] = &[
     ("ONLY FOR", &["to"]),
     ("MAX TTL", &["max_ttl_secs"]),
     ("UNTIL", &["until"]),
+    ("IF", &["conditions"]),
     ("ID", &["id"]),
 ];
 
@@ -236,6 +245,11 @@ impl Set {
                 (None, true) => Whom::Everyone,
                 (None, false) => Whom::Unsaid,
             },
+            conditions: match (self.conditions.given(), self.no_conditions) {
+                (Some(given), _) => Whom::Named(given),
+                (None, true) => Whom::Everyone,
+                (None, false) => Whom::Unsaid,
+            },
             ..GrantChange::default()
         }
     }
@@ -262,6 +276,7 @@ fn body(create: Create) -> Result<GrantRequest, Failure> {
         max_ttl,
         from,
         until,
+        conditions,
     } = create;
     let mut body = GrantRequest {
         account,
@@ -273,6 +288,7 @@ fn body(create: Create) -> Result<GrantRequest, Failure> {
         max_ttl_secs: max_ttl.map(i64::from),
         from: from.map(|from| from.to_string()),
         until: until.map(|until| until.to_string()),
+        conditions: conditions.given(),
         ..GrantRequest::default()
     };
     let Some(place) = place else { return Ok(body) };

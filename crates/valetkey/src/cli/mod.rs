@@ -10,6 +10,7 @@ mod caller;
 mod catalog;
 pub(crate) mod check;
 pub(crate) mod client;
+mod conditions;
 mod configure;
 pub(crate) mod connection;
 mod cors;

@@ -254,6 +254,7 @@ async fn make(node: &Handles) -> anyhow::Result<State> {
             max_lifetime: Lifetime::secs(604_800),
             from: None,
             until: None,
+            conditions: None,
         };
         if let Err(error) = node.registry.create_grant(grant, now).await
             && !matches!(error.kind(), Kind::AlreadyExists(_))

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use crate::claims::Identity;
 use crate::error::Error;
-use crate::id::{ProviderId, RuleId, TokenId};
+use crate::id::{CallerId, ProviderId, RuleId, TokenId};
 use crate::lease::Revoker;
 use crate::name::{Name, shortened};
 use crate::token::{PlainToken, TokenDigest};
@@ -189,6 +189,9 @@ pub trait Identities: Send + Sync {
 
     /// What the identity token claims that a token of ours came of, if it came of one.
     async fn identity(&self, token: TokenId) -> Result<Option<Arc<Identity>>, Error>;
+
+    /// What the identity tokens claim of a caller's live sessions, the newest first; of very many, not all.
+    async fn live_identities(&self, caller: CallerId, now: Timestamp) -> Result<Vec<Arc<Identity>>, Error>;
 }
 
 /// Makes identity providers and ends their sessions.

@@ -91,8 +91,11 @@ pub struct Parent {
     /// The secret access key.
     pub secret: Secret<String>,
     /// What it may reach: what was granted to its caller by name, as long as that is live and the account active. Grants to
-    /// everyone of the account are not the parent's to hand on.
+    /// everyone of the account are not the parent's to hand on, nor are those with conditions.
     pub reach: Vec<ParentScope>,
+    /// What was granted to it so on conditions: it may be asked for with the key, which decides whether they hold, and is not the parent's to
+    /// hand on by itself.
+    pub conditional: Vec<ParentScope>,
 }
 
 impl Parent {
@@ -106,13 +109,17 @@ impl Parent {
                 max_lifetime: grant.max_lifetime.min(storage.max_lifetime).min(LONGEST),
             })
         };
-        let reach = match snapshot.account().standing {
+        let live = |grant: &&Arc<Grant>| grant.time(now) == GrantTime::Live;
+        let (reach, conditional) = match snapshot.account().standing {
             Standing::Active => {
-                snapshot.own(&caller).filter(|grant| grant.time(now) == GrantTime::Live).filter_map(ceiling).collect()
+                // Its holder signs by itself: nobody is asked whether a condition holds.
+                let (plain, others): (Vec<_>, Vec<_>) =
+                    snapshot.own(&caller).filter(live).partition(|grant| grant.conditions.is_none());
+                (plain.into_iter().filter_map(ceiling).collect(), others.into_iter().filter_map(ceiling).collect())
             }
-            Standing::Suspended => Vec::new(),
+            Standing::Suspended => (Vec::new(), Vec::new()),
         };
-        Self { token: caller.token, caller, secret, reach }
+        Self { token: caller.token, caller, secret, reach, conditional }
     }
 
     /// Whether anything of the bucket is within reach: then who has the parent may know of the bucket.
@@ -203,6 +210,7 @@ impl NewParent {
             max_lifetime: LONGEST,
             from: None,
             until: None,
+            conditions: None,
         })
     }
 }

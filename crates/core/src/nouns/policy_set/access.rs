@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use crate::conditions::Conditions;
 use crate::grant::{Grant, GrantTime, Grantee};
 use crate::id::{AccountId, CallerId, GroupId};
 use crate::name::BucketName;
@@ -29,6 +30,8 @@ pub struct Difference {
     pub subjects: Subjects,
     /// Where.
     pub bucket: BucketName,
+    /// What has to hold besides, in words; nothing where nothing has to.
+    pub conditions: Vec<String>,
     /// To do what.
     pub actions: Vec<Action>,
     /// What is new.
@@ -37,7 +40,9 @@ pub struct Difference {
     pub removed: Vec<Piece>,
 }
 
-type Reached = BTreeMap<(BucketName, Action), Paths>;
+/// Grants with the same conditions are compared with each other, and with no others.
+type Place = (BucketName, Vec<String>, Action);
+type Reached = BTreeMap<Place, Paths>;
 
 /// The grants of each caller and group, and those of everyone, live at an instant; not those of shares.
 #[derive(Default)]
@@ -80,10 +85,11 @@ impl<'a> Reaching<'a> {
         let named = caller.and_then(|caller| self.named.get(&caller)).filter(|_| there).into_iter().flatten();
         let groups = named.chain(&group).filter_map(|group| self.groups.get(group)).flatten();
         let own = caller.and_then(|caller| self.own.get(&caller)).into_iter().flatten().chain(groups);
-        let mut paths: BTreeMap<(BucketName, Action), Vec<&Paths>> = BTreeMap::new();
+        let mut paths: BTreeMap<Place, Vec<&Paths>> = BTreeMap::new();
         for grant in everyone.chain(own) {
             for action in grant.scope.actions().iter() {
-                paths.entry((grant.scope.bucket().clone(), action)).or_default().push(grant.scope.paths());
+                let conditions = grant.conditions.as_deref().map(Conditions::said).unwrap_or_default();
+                paths.entry((grant.scope.bucket().clone(), conditions, action)).or_default().push(grant.scope.paths());
             }
         }
         paths.into_iter().filter_map(|(place, paths)| Some((place, together(paths)?))).collect()
@@ -101,9 +107,9 @@ enum Who {
 type Gained = (Vec<Piece>, Vec<Piece>);
 
 /// The differences, by bucket and what is gained and lost, with the actions that have the same.
-fn compared(before: &Reached, after: &Reached) -> BTreeMap<(BucketName, Gained), Actions> {
-    let places: BTreeSet<&(BucketName, Action)> = before.keys().chain(after.keys()).collect();
-    let mut found: BTreeMap<(BucketName, Gained), Actions> = BTreeMap::new();
+fn compared(before: &Reached, after: &Reached) -> BTreeMap<(BucketName, Vec<String>, Gained), Actions> {
+    let places: BTreeSet<&Place> = before.keys().chain(after.keys()).collect();
+    let mut found: BTreeMap<(BucketName, Vec<String>, Gained), Actions> = BTreeMap::new();
     for place in places {
         let (was, is) = (before.get(place), after.get(place));
         if was == is {
@@ -112,8 +118,8 @@ fn compared(before: &Reached, after: &Reached) -> BTreeMap<(BucketName, Gained),
         let less = |paths: Option<&Paths>, others| paths.map_or_else(Vec::new, |paths| difference(paths, others));
         let change = (less(is, was), less(was, is));
         if !change.0.is_empty() || !change.1.is_empty() {
-            let actions = found.entry((place.0.clone(), change)).or_insert(Actions::NONE);
-            *actions = actions.with(place.1);
+            let actions = found.entry((place.0.clone(), place.1.clone(), change)).or_insert(Actions::NONE);
+            *actions = actions.with(place.2);
         }
     }
     found
@@ -122,29 +128,28 @@ fn compared(before: &Reached, after: &Reached) -> BTreeMap<(BucketName, Gained),
 /// What changes of what callers can reach at an instant; callers with the same change are in one row.
 pub fn differences(before: &State, after: &State, at: Timestamp) -> Vec<Difference> {
     let (was, is) = (Reaching::of(before, at), Reaching::of(after, at));
-    let mut rows: BTreeMap<(AccountId, BucketName, Gained, u16), Subjects> = BTreeMap::new();
-    let mut add = |account: AccountId, who: Who, before_there: bool, after_there: bool| {
-        let name = |state: &State| Some(Box::from(state.accounts.get(&account)?.name.as_str()));
-        let account_name: Box<str> = name(after).or_else(|| name(before)).unwrap_or_default();
-        let old = was.reached(account, who, before_there);
-        let new = is.reached(account, who, after_there);
-        for ((bucket, gained), actions) in compared(&old, &new) {
-            let row = rows.entry((account, bucket, gained, actions.bits())).or_insert_with(|| Subjects {
-                account: account_name.clone(),
-                everyone: false,
-                callers: BTreeSet::new(),
-            });
-            let known = |state: &State, id| state.callers.get(&id).map(|known| Box::from(known.name.as_str()));
-            match who {
-                Who::Everyone => row.everyone = true,
-                Who::Caller(id) => row.callers.extend(known(after, id).or_else(|| known(before, id))),
-                Who::Group(id) => {
-                    let group = after.groups.get(&id).or_else(|| before.groups.get(&id));
-                    row.callers.extend(group.map(|group| format!("group:{}", group.name).into()));
+    let mut rows: BTreeMap<(AccountId, BucketName, Vec<String>, Gained, u16), Subjects> = BTreeMap::new();
+    let mut add =
+        |account: AccountId, who: Who, before_there: bool, after_there: bool| {
+            let name = |state: &State| Some(Box::from(state.accounts.get(&account)?.name.as_str()));
+            let account_name: Box<str> = name(after).or_else(|| name(before)).unwrap_or_default();
+            let old = was.reached(account, who, before_there);
+            let new = is.reached(account, who, after_there);
+            for ((bucket, conditions, gained), actions) in compared(&old, &new) {
+                let row = rows.entry((account, bucket, conditions, gained, actions.bits())).or_insert_with(|| {
+                    Subjects { account: account_name.clone(), everyone: false, callers: BTreeSet::new() }
+                });
+                let known = |state: &State, id| state.callers.get(&id).map(|known| Box::from(known.name.as_str()));
+                match who {
+                    Who::Everyone => row.everyone = true,
+                    Who::Caller(id) => row.callers.extend(known(after, id).or_else(|| known(before, id))),
+                    Who::Group(id) => {
+                        let group = after.groups.get(&id).or_else(|| before.groups.get(&id));
+                        row.callers.extend(group.map(|group| format!("group:{}", group.name).into()));
+                    }
                 }
             }
-        }
-    };
+        };
     let accounts: BTreeSet<AccountId> = was.everyone.keys().chain(is.everyone.keys()).copied().collect();
     for account in accounts {
         // Where the account is on one side only, so are all its callers.
@@ -168,9 +173,10 @@ pub fn differences(before: &State, after: &State, at: Timestamp) -> Vec<Differen
         }
     }
     rows.into_iter()
-        .map(|((_, bucket, (added, removed), actions), subjects)| Difference {
+        .map(|((_, bucket, conditions, (added, removed), actions), subjects)| Difference {
             subjects,
             bucket,
+            conditions,
             actions: Actions::from_bits(actions).map_or_else(Vec::new, |actions| actions.iter().collect()),
             added,
             removed,

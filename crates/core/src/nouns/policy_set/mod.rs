@@ -14,4 +14,4 @@ pub use state::{
     Application, Changes, Managed, Owns, PolicySets, State, Wanted, WantedAccount, WantedCaller, WantedDataset,
     WantedGrant, WantedGrantee, moved,
 };
-pub use trial::{Expected, Failed, Trial, Who, Wish, run};
+pub use trial::{Expected, Failed, Known, Trial, Who, Wish, run};

@@ -270,8 +270,8 @@ impl Settling<'_> {
             };
             let (scope, max_lifetime) = (wanted.scope.clone(), wanted.max_lifetime);
             let (storage, from, until) = (wanted.storage, wanted.from, wanted.until);
-            let grant =
-                Grant { id, name: name.clone(), account, to, storage, origin, scope, max_lifetime, from, until };
+            let (name, conditions) = (name.clone(), wanted.conditions.clone());
+            let grant = Grant { id, name, account, to, storage, origin, scope, max_lifetime, from, until, conditions };
             self.after.grants.insert(id, grant);
         }
     }

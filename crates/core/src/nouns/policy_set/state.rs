@@ -8,10 +8,11 @@ use jiff::Timestamp;
 
 use crate::account::{Account, Metering};
 use crate::caller::{CallerRecord, Role};
+use crate::conditions::Conditions;
 use crate::error::{Error, Kind};
 use crate::grant::Grant;
 use crate::group::Group;
-use crate::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, StorageId};
+use crate::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, ProviderId, StorageId};
 use crate::lease::Revoker;
 use crate::name::{Name, shortened};
 use crate::nouns::dataset::{Dataset, NewDataset};
@@ -119,6 +120,8 @@ pub struct State {
     pub grants: BTreeMap<GrantId, Grant>,
     /// Their groups. Files name them, and do not own them.
     pub groups: BTreeMap<GroupId, Group>,
+    /// The names of identity providers.
+    pub providers: BTreeMap<ProviderId, Name>,
     /// All datasets.
     pub datasets: BTreeMap<DatasetId, Dataset>,
     /// Whose these things are; what is not in it was made by hand.
@@ -244,6 +247,8 @@ pub struct WantedGrant {
     pub from: Option<Timestamp>,
     /// It opens nothing from then on.
     pub until: Option<Timestamp>,
+    /// What has to hold besides.
+    pub conditions: Option<Box<Conditions>>,
     /// Where that is said.
     pub source: Box<str>,
 }

@@ -10,6 +10,7 @@ use super::*;
 use crate::account::{Account, Metering};
 use crate::caller::{CallerRecord, Role};
 use crate::claims::Condition;
+use crate::conditions::Conditions;
 use crate::grant::Grant;
 use crate::grant::{Grantee, Origin};
 use crate::group::{ByClaim, Group};
@@ -71,6 +72,7 @@ fn wanted_grant(account: &str, text: &str, to: Option<&str>, paths: Paths, actio
         max_lifetime: Lifetime::secs(3600),
         from: None,
         until: None,
+        conditions: None,
         source: format!("{account}.yaml:{text}").into(),
     }
 }
@@ -313,7 +315,7 @@ fn a_group_is_named_by_files_and_its_members_are_who_tests_ask_for() {
     let mut before = with_group(before, &BTreeSet::from(["ana"]));
     let state = settle(&before, &wanted, &mut minted(100)).unwrap();
     let ask = |state: &State, expected: Expected| {
-        let trial = Trial { source: "t:1".into(), at: Timestamp::UNIX_EPOCH, expected };
+        let trial = Trial { source: "t:1".into(), at: Timestamp::UNIX_EPOCH, known: Known::default(), expected };
         run(state, &[storage()], &[trial]).into_iter().map(|failed| failed.said).collect::<Vec<_>>()
     };
     let as_ = |caller: &str, can: &[&str], cannot: &[&str]| {
@@ -343,6 +345,36 @@ fn a_group_is_named_by_files_and_its_members_are_who_tests_ask_for() {
     // An account is not removed while it has a group.
     let said = problems(&before, &nothing());
     assert!(said.iter().any(|said| said.contains("group/acme/eng, which is not the set's, needs it")), "{said:?}");
+}
+
+#[test]
+fn a_test_knows_of_a_request_what_it_says_and_nothing_else() {
+    let mut wanted = small();
+    wanted.grants[1].conditions = Conditions::of_text("network 10.0.0.0/8\nhours mon-fri 08:00-18:00").map(Box::new);
+    let state = settle(&State::default(), &wanted, &mut minted(0)).unwrap();
+    let monday: Timestamp = "2026-11-30T09:00:00Z".parse().unwrap();
+    let ask = |from: Option<&str>, at: Timestamp, can: bool| {
+        let list = |wanted: bool| if can == wanted { vec![wish("write s3://lake/flights/x")] } else { vec![] };
+        let expected = Expected::As { who: (name("acme"), name("etl")), can: list(true), cannot: list(false) };
+        let known = Known { from: from.map(|text| text.parse().unwrap()), ..Known::default() };
+        run(&state, &[storage()], &[Trial { source: "t:1".into(), at, known, expected }]).is_empty()
+    };
+    let sunday = monday - jiff::SignedDuration::from_hours(24);
+    assert_eq!((ask(Some("10.0.0.1"), monday, true), ask(Some("10.0.0.1"), monday, false)), (true, false));
+    assert_eq!((ask(Some("11.0.0.1"), monday, true), ask(Some("11.0.0.1"), monday, false)), (false, true));
+    assert_eq!((ask(Some("10.0.0.1"), sunday, true), ask(Some("10.0.0.1"), sunday, false)), (false, true));
+    // Of what it does not say it takes neither for granted.
+    assert_eq!((ask(None, monday, true), ask(None, monday, false)), (false, false));
+    let can = vec![wish("write s3://lake/flights/")];
+    let expected = Expected::Nobody { except: vec![], groups: vec![], can };
+    let trial = Trial { source: "t:1".into(), at: monday, known: Known::default(), expected };
+    assert_eq!(run(&state, &[storage()], &[trial]).len(), 1);
+    // What is open on conditions is a row of its own.
+    let plain = settle(&State::default(), &small(), &mut minted(0)).unwrap();
+    let found = differences(&plain, &state, monday);
+    let told: Vec<_> =
+        found.iter().map(|row| (row.conditions.join("; "), row.added.len(), row.removed.len())).collect();
+    assert_eq!(told, [(String::new(), 0, 1), ("from 10.0.0.0/8; at mon-fri 08:00-18:00 UTC".to_owned(), 1, 0),]);
 }
 
 fn small() -> Wanted {
@@ -427,7 +459,7 @@ fn wish(text: &str) -> Wish {
 fn a_test_that_does_not_hold_says_by_which_grant() {
     let state = settle(&State::default(), &small(), &mut minted(0)).unwrap();
     let ask = |expected: Expected| {
-        let trial = Trial { source: "t:1".into(), at: Timestamp::UNIX_EPOCH, expected };
+        let trial = Trial { source: "t:1".into(), at: Timestamp::UNIX_EPOCH, known: Known::default(), expected };
         run(&state, &[storage()], &[trial]).into_iter().map(|failed| failed.said).collect::<Vec<_>>()
     };
     let who = |caller: &str| (name("acme"), name(caller));

@@ -1,12 +1,15 @@
 //! Tests of a policy: what callers can do and what not, asked of the rules that decide.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::ask::{Ask, Asked, GrantRef, Target, Wanted};
 use crate::caller::{Caller, CallerRecord};
+use crate::claims::Identity;
+use crate::conditions::Facts;
 use crate::grant::{Grant, Grantee};
 use crate::group::Group;
 use crate::id::{AccountId, CallerId, GroupId, TokenId};
@@ -70,6 +73,39 @@ pub enum Expected {
     },
 }
 
+/// What a test says of a request, besides who asks and when. What it does not say is not known: then a condition on it does not hold for what
+/// someone `can`, and may hold for what someone `cannot` and nobody can.
+#[derive(Clone, Default, Debug)]
+pub struct Known {
+    /// The client's address.
+    pub from: Option<IpAddr>,
+    /// What the identity token claims.
+    pub identity: Option<Arc<Identity>>,
+    /// What the client calls its session.
+    pub session_name: Option<Box<str>>,
+    /// What the client shows.
+    pub external_id: Option<Box<str>>,
+}
+
+impl Known {
+    fn facts(&self) -> Facts<'_> {
+        let Self { from, identity: _, session_name, external_id } = self;
+        Facts { from: *from, session_name: session_name.as_deref(), external_id: external_id.as_deref() }
+    }
+
+    fn question<'a>(&'a self, wish: &'a Wish, caller: Option<CallerId>, at: Timestamp) -> Question<'a> {
+        Question {
+            actions: Some(Actions::of(&[wish.action])),
+            place: Some(&wish.place),
+            caller,
+            sessions: self.identity.as_slice(),
+            identity: self.identity.as_deref(),
+            facts: self.facts(),
+            at,
+        }
+    }
+}
+
 /// A test.
 #[derive(Clone, Debug)]
 pub struct Trial {
@@ -77,6 +113,8 @@ pub struct Trial {
     pub source: Box<str>,
     /// When it is asked.
     pub at: Timestamp,
+    /// What else is known of who asks.
+    pub known: Known,
     /// What it expects.
     pub expected: Expected,
 }
@@ -90,6 +128,9 @@ pub struct Failed {
     pub said: String,
 }
 
+/// What is known of a request, and when it is made.
+type When<'a> = (&'a Known, Timestamp);
+
 struct Court<'a> {
     state: &'a State,
     storages: &'a [Arc<Storage>],
@@ -100,12 +141,13 @@ struct Court<'a> {
 pub fn run(state: &State, storages: &[Arc<Storage>], trials: &[Trial]) -> Vec<Failed> {
     let mut court = Court { state, storages, snapshots: BTreeMap::new() };
     let mut failed = Vec::new();
-    for Trial { source, at, expected } in trials {
+    for Trial { source, at, known, expected } in trials {
+        let when = (known, *at);
         let found = match expected {
-            Expected::As { who, can, cannot } => court.one(who, can, cannot, *at),
-            Expected::Nobody { except, groups, can } => court.nobody(except, groups, can, *at),
+            Expected::As { who, can, cannot } => court.one(who, can, cannot, when),
+            Expected::Nobody { except, groups, can } => court.nobody(except, groups, can, when),
             Expected::Vend { who, grant, lifetime, lives, paths } => {
-                court.vend(who, grant, *lifetime, *lives, paths.as_ref(), *at)
+                court.vend(who, grant, *lifetime, (*lives, paths.as_ref()), when)
             }
         };
         failed.extend(found.into_iter().map(|said| Failed { source: source.clone(), said }));
@@ -126,15 +168,25 @@ impl Court<'_> {
         Some(snapshot)
     }
 
-    fn caller(&self, (account, name): &Who) -> Result<Caller, String> {
+    fn caller(&self, (account, name): &Who, known: &Known) -> Result<Caller, String> {
         let of = self.state.account_named(account).map(|account| account.id);
-        let known = self.state.callers.values().find(|known| Some(known.account) == of && known.name == *name);
-        let Some(CallerRecord { id, account: of, name, role, standing }) = known.cloned() else {
+        let found = self.state.callers.values().find(|known| Some(known.account) == of && known.name == *name);
+        let Some(CallerRecord { id, account: of, name, role, standing }) = found.cloned() else {
             return Err(format!("there is no caller `{account}/{name}`"));
         };
         standing.served().map_err(|error| format!("`{account}/{name}`: {error}"))?;
         let token = TokenId::from_bytes([0; 16]);
-        Ok(Caller { id, account: of, name, role, token, token_until: None, held: None, identity: None, as_of: 0 })
+        Ok(Caller {
+            id,
+            account: of,
+            name,
+            role,
+            token,
+            token_until: None,
+            held: None,
+            identity: known.identity.clone(),
+            as_of: 0,
+        })
     }
 
     /// A grant, and where it is written.
@@ -145,8 +197,9 @@ impl Court<'_> {
         }
     }
 
-    fn one(&mut self, who: &Who, can: &[Wish], cannot: &[Wish], at: Timestamp) -> Vec<String> {
-        let caller = match self.caller(who) {
+    fn one(&mut self, who: &Who, can: &[Wish], cannot: &[Wish], when: When<'_>) -> Vec<String> {
+        let (known, at) = when;
+        let caller = match self.caller(who, known) {
             Ok(caller) => caller,
             Err(said) => return vec![said],
         };
@@ -154,7 +207,7 @@ impl Court<'_> {
         let name = format!("{}/{}", who.0, who.1);
         let mut failed = Vec::new();
         for wish in can {
-            match (self.open(&snapshot, &caller, wish, at), refusal(&snapshot, &caller, wish, at)) {
+            match (open(&snapshot, &caller, wish, when), refusal(&snapshot, &caller, wish, when)) {
                 (open, None) if open.contains_all(&wish.place.keys()) => {}
                 (open, _) if open.contains_all(&wish.place.keys()) && wish.place.key().is_none() => {}
                 (_, said) => {
@@ -164,15 +217,9 @@ impl Court<'_> {
             }
         }
         for wish in cannot {
-            let question = Question {
-                actions: Some(Actions::of(&[wish.action])),
-                place: Some(&wish.place),
-                caller: Some(caller.id),
-                at,
-            };
-            let found = question.answers(&snapshot, None);
+            let found = known.question(wish, Some(caller.id), at).answers(&snapshot, None);
             let found = found.iter().find(|(grant, _)| grant.origin.share().is_none());
-            let decided = wish.place.key().is_some() && refusal(&snapshot, &caller, wish, at).is_none();
+            let decided = wish.place.key().is_some() && refusal(&snapshot, &caller, wish, when).is_none();
             match found {
                 Some((grant, _)) => failed.push(format!("{name} can {}, by {}", wish.text, self.told(grant))),
                 None if decided => failed.push(format!("{name} can {}", wish.text)),
@@ -180,22 +227,6 @@ impl Court<'_> {
             }
         }
         failed
-    }
-
-    /// The keys that a caller's grants open together for an action.
-    #[expect(clippy::unused_self, reason = "beside what asks it")]
-    fn open(&self, snapshot: &Snapshot, caller: &Caller, wish: &Wish, at: Timestamp) -> Keys {
-        let question = Question {
-            actions: Some(Actions::of(&[wish.action])),
-            place: Some(&wish.place),
-            caller: Some(caller.id),
-            at,
-        };
-        let found = question.answers(snapshot, None);
-        found
-            .iter()
-            .filter(|(grant, _)| grant.origin.share().is_none())
-            .fold(Keys::NONE, |keys, (grant, _)| keys.union(&Keys::of(grant.scope.paths())))
     }
 
     /// The group that a grant is for, if whoever claims something is in it.
@@ -206,16 +237,15 @@ impl Court<'_> {
         }
     }
 
-    fn nobody(&mut self, except: &[Who], groups: &[Who], can: &[Wish], at: Timestamp) -> Vec<String> {
+    fn nobody(&mut self, except: &[Who], groups: &[Who], can: &[Wish], (known, at): When<'_>) -> Vec<String> {
         let mut failed = Vec::new();
-        let excepted: Vec<_> = except.iter().filter_map(|who| self.caller(who).ok()).map(|caller| caller.id).collect();
+        let excepted: Vec<_> =
+            except.iter().filter_map(|who| self.caller(who, known).ok()).map(|caller| caller.id).collect();
         let accounts: Vec<AccountId> = self.state.accounts.keys().copied().collect();
         for account in accounts {
             let Some(snapshot) = self.snapshot(account) else { continue };
             for wish in can {
-                let question =
-                    Question { actions: Some(Actions::of(&[wish.action])), place: Some(&wish.place), caller: None, at };
-                for (grant, extent) in question.answers(&snapshot, None) {
+                for (grant, extent) in known.question(wish, None, at).answers(&snapshot, None) {
                     let may = |known: &&CallerRecord| {
                         known.account == account
                             && !excepted.contains(&known.id)
@@ -249,11 +279,10 @@ impl Court<'_> {
         who: &Who,
         grant: &Name,
         lifetime: Lifetime,
-        lives: Option<Lifetime>,
-        paths: Option<&Paths>,
-        at: Timestamp,
+        (lives, paths): (Option<Lifetime>, Option<&Paths>),
+        (known, at): When<'_>,
     ) -> Vec<String> {
-        let caller = match self.caller(who) {
+        let caller = match self.caller(who, known) {
             Ok(caller) => caller,
             Err(said) => return vec![said],
         };
@@ -268,7 +297,7 @@ impl Court<'_> {
         };
         // Credentials end at whole seconds: from within one, what is given would be shorter than it is asked for.
         let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
-        let permit = match policy::decide(&snapshot, &caller, &ask, at) {
+        let permit = match policy::decide(&snapshot, &caller, &ask, &known.facts(), at) {
             Ok(permit) => permit,
             Err(error) => return vec![format!("{}/{} is not given `{grant}`: {error}", who.0, who.1)],
         };
@@ -284,6 +313,15 @@ impl Court<'_> {
         }
         failed
     }
+}
+
+/// The keys that a caller's grants open together for an action.
+fn open(snapshot: &Snapshot, caller: &Caller, wish: &Wish, (known, at): When<'_>) -> Keys {
+    let found = known.question(wish, Some(caller.id), at).answers(snapshot, None);
+    found
+        .iter()
+        .filter(|(grant, _)| grant.origin.share().is_none() && grant.is_open(caller, &known.facts(), at))
+        .fold(Keys::NONE, |keys, (grant, _)| keys.union(&Keys::of(grant.scope.paths())))
 }
 
 /// The groups that a caller is a named member of.
@@ -313,7 +351,7 @@ fn all_bits() -> u16 {
 }
 
 /// Why policy refuses an ask for it; nothing if it does not.
-fn refusal(snapshot: &Snapshot, caller: &Caller, wish: &Wish, at: Timestamp) -> Option<String> {
+fn refusal(snapshot: &Snapshot, caller: &Caller, wish: &Wish, (known, at): When<'_>) -> Option<String> {
     let ask = Ask {
         dialect: "test",
         target: Target::Place { bucket: wish.place.bucket().clone(), paths: wish.place.paths() },
@@ -321,5 +359,5 @@ fn refusal(snapshot: &Snapshot, caller: &Caller, wish: &Wish, at: Timestamp) -> 
         lifetime: Asked::Usual(Lifetime::secs(3600)),
         carries: Shape::ALL,
     };
-    policy::decide(snapshot, caller, &ask, at).err().map(|error| error.to_string())
+    policy::decide(snapshot, caller, &ask, &known.facts(), at).err().map(|error| error.to_string())
 }

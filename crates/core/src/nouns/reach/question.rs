@@ -5,6 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::account::Standing;
+use crate::claims::Identity;
+use crate::conditions::Facts;
 use crate::error::{Error, Kind};
 use crate::grant::{Grant, GrantTime, Grantee};
 use crate::id::CallerId;
@@ -108,7 +110,7 @@ pub enum Extent {
 }
 
 /// Which access is asked about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Question<'a> {
     /// Only to do one of these.
     pub actions: Option<Actions>,
@@ -116,6 +118,12 @@ pub struct Question<'a> {
     pub place: Option<&'a Place>,
     /// Only this caller's, and everyone's of its account.
     pub caller: Option<CallerId>,
+    /// What the caller's live sessions are known by: they are in groups by that.
+    pub sessions: &'a [Arc<Identity>],
+    /// How whoever asks is known, and what else of the request is; what is not may be anything.
+    pub identity: Option<&'a Identity>,
+    /// The rest of it.
+    pub facts: Facts<'a>,
     /// When.
     pub at: Timestamp,
 }
@@ -135,7 +143,7 @@ impl Question<'_> {
             self.answer(grant).map(|extent| (Arc::clone(grant), extent))
         };
         let mut found: Vec<(Arc<Grant>, Extent)> = match self.caller {
-            Some(caller) => snapshot.grants_for(caller).filter_map(open).collect(),
+            Some(caller) => snapshot.grants_for(caller, self.sessions).filter_map(open).collect(),
             None => snapshot.all_grants().filter_map(open).collect(),
         };
         found.sort_unstable_by(|(one, _), (two, _)| one.name.cmp(&two.name));
@@ -144,15 +152,16 @@ impl Question<'_> {
 
     /// How much of what is asked about a grant opens; nothing if none of it.
     fn answer(&self, grant: &Grant) -> Option<Extent> {
-        let Grant { id: _, name: _, account: _, to, storage: _, origin: _, scope, max_lifetime: _, from: _, until: _ } =
-            grant;
+        let Grant { id: _, name: _, account: _, to, storage: _, origin: _, scope, conditions, .. } = grant;
         let whose = match (to, self.caller) {
             // Grants to groups that a caller is not in were left out by the snapshot.
             (Grantee::Everyone | Grantee::Group(_), _) | (Grantee::Caller(_), None) => true,
             (Grantee::Caller(own), Some(caller)) => *own == caller,
         };
         let may = self.actions.is_none_or(|actions| !scope.actions().intersect(actions).is_empty());
-        if !whose || !may || grant.time(self.at) != GrantTime::Live {
+        // What is not known, who asks from where and how it is known, may hold; what is known may not.
+        let possible = conditions.as_deref().is_none_or(|own| own.may_hold(self.identity, &self.facts, self.at));
+        if !whose || !may || !possible || grant.time(self.at) != GrantTime::Live {
             return None;
         }
         self.place.map_or(Some(Extent::All), |place| place.extent(scope.bucket(), scope.paths()))

@@ -155,6 +155,7 @@ fn many(count: u32) -> Snapshot {
         max_lifetime: Lifetime::secs(3600),
         from: None,
         until: None,
+        conditions: None,
     });
     Snapshot::new(account, [storage], grants.collect::<Vec<_>>(), Timestamp::UNIX_EPOCH)
 }
@@ -165,7 +166,7 @@ fn who_can_over_a_hundred_thousand_grants() {
     let ask = |place: &str, caller| {
         let place = Place::parse(place).unwrap();
         let actions = Some(Actions::of(&[Action::GetObject]));
-        let question = Question { actions, place: Some(&place), caller, at: Timestamp::UNIX_EPOCH };
+        let question = Question { actions, place: Some(&place), caller, ..Question::default() };
         question.answers(&snapshot, None)
     };
     let found = ask("s3://lake/jobs/7/4207/x", None);

@@ -201,6 +201,7 @@ impl SharedTable {
             max_lifetime: *max_lifetime,
             from: None,
             until: *until,
+            conditions: None,
         })
     }
 }

@@ -25,4 +25,13 @@ pub struct ExplainRequest {
     /// Another account, by name or id. For operators, with `caller`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
+    /// As if it came from this address; one's own if not given, and for another caller none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// As if the client called its session so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_name: Option<String>,
+    /// As if the client showed this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
 }

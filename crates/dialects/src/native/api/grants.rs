@@ -6,6 +6,31 @@ use utoipa::ToSchema;
 use super::given::{Whom, given};
 use super::scopes::Access;
 
+/// What has to hold besides for a grant to open anything: each kind that is given; of several entries of one kind, any.
+#[derive(Clone, Default, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrantConditions {
+    /// It is asked for from one of these networks: `10.0.0.0/8`, or an address.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub networks: Option<Vec<String>>,
+    /// It is asked for at one of these hours in UTC, `mon-fri 08:00-18:00`; no credential outlives them.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub hours: Option<Vec<String>>,
+    /// The identity provider whose token has to claim `claims`, by name or id.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// What the caller's identity token has to claim, each `claim=value` or `claim=glob:refs/heads/*`. All must hold; of several of one
+    /// claim, any.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub claims: Option<Vec<String>>,
+    /// The client calls its session so, where the API has a field for that (`RoleSessionName` of STS): a name or `glob:ci-*`.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub session_names: Option<Vec<String>>,
+    /// The client shows one of these, where the API has a field for that (`ExternalId` of STS). Shown to who sees everything only.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub external_ids: Option<Vec<String>>,
+}
+
 /// A grant to be added.
 #[derive(Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -54,6 +79,9 @@ pub struct GrantRequest {
     /// The dataset it opens, by name or id; whole, or the paths given inside it.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub dataset: Option<String>,
+    /// What has to hold besides for it to open anything.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<GrantConditions>,
 }
 
 /// What to change of a grant; what is not given stays. Its account, caller, bucket and dataset cannot be changed.
@@ -95,4 +123,8 @@ pub struct GrantChange {
     #[serde(default, skip_serializing_if = "Whom::is_unsaid")]
     #[schema(value_type = Option<String>)]
     pub until: Whom<String>,
+    /// What has to hold besides, in place of all that had to; `null` for nothing.
+    #[serde(default, skip_serializing_if = "Whom::is_unsaid")]
+    #[schema(value_type = Option<GrantConditions>)]
+    pub conditions: Whom<GrantConditions>,
 }

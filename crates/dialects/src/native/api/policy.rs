@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::given::given;
+use super::grants::GrantConditions;
 use super::scopes::Access;
 
 /// The version of documents that this server takes.
@@ -126,6 +127,9 @@ pub struct PolicyGrant {
     /// It opens nothing from then on.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
+    /// What has to hold besides for it to open anything.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub conditions: Option<GrantConditions>,
 }
 
 /// A dataset. The objects that explain it and show some of it are no matter of files, and stay.
@@ -177,6 +181,23 @@ pub struct PolicyTest {
     /// When it is asked; now if not given.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
+    /// From which address. What is not said of a request is not known: then a condition on it does not hold for what someone `can`, and may
+    /// hold for what someone `cannot` and nobody can.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The identity provider whose token proves who asks.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// What that token claims.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub claims: Option<BTreeMap<String, serde_json::Value>>,
+    /// What the client calls its session.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub session_name: Option<String>,
+    /// What the client shows.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
     /// Each is `read`, `write`, `delete`, `list` or an action, and a place: `read s3://bucket/key`. With a slash at its end a place is all
     /// that is below it.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]

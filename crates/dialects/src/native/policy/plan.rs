@@ -61,6 +61,9 @@ pub(super) struct AccessChange {
     callers: Vec<String>,
     /// Whether it is also everyone else of the account: the callers that have no grant of their own.
     everyone: bool,
+    /// What has to hold besides, in words: it is compared with what is granted on the same conditions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<String>,
     /// The actions.
     actions: Vec<&'static str>,
     /// What is new.
@@ -251,7 +254,8 @@ fn thing(
 }
 
 fn access(difference: &Difference) -> AccessChange {
-    let Difference { subjects: Subjects { account, everyone, callers }, bucket, actions, added, removed } = difference;
+    let Difference { subjects, bucket, conditions, actions, added, removed } = difference;
+    let Subjects { account, everyone, callers } = subjects;
     let places = |pieces: &[Piece]| {
         let one = |piece: &Piece| Reached {
             path: write::path(bucket.as_str(), piece.path.as_ref()),
@@ -263,6 +267,7 @@ fn access(difference: &Difference) -> AccessChange {
         account: account.to_string(),
         callers: callers.iter().map(ToString::to_string).collect(),
         everyone: *everyone,
+        conditions: conditions.clone(),
         actions: actions.iter().map(|action| action.as_str()).collect(),
         added: places(added),
         removed: places(removed),

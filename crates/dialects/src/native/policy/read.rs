@@ -1,17 +1,19 @@
 //! A document as the domain has it: every field is checked here, whoever sent it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use valetkey_core::account::Metering;
 use valetkey_core::caller::Role;
+use valetkey_core::claims::{Claims, Identity};
 use valetkey_core::grant::Grant;
-use valetkey_core::id::StorageId;
+use valetkey_core::id::{ProviderId, StorageId};
 use valetkey_core::name::{BucketName, Name, shortened};
 use valetkey_core::nouns::dataset::{NewDataset, Newest};
 use valetkey_core::nouns::policy_set::{
-    Expected, Owns, Problem, Trial, Wanted, WantedAccount, WantedCaller, WantedDataset, WantedGrant, WantedGrantee,
-    Wish,
+    Expected, Known, Owns, Problem, Trial, Wanted, WantedAccount, WantedCaller, WantedDataset, WantedGrant,
+    WantedGrantee, Wish,
 };
 use valetkey_core::nouns::reach::Place;
 use valetkey_core::scope::{Action, Path, Paths, Scope};
@@ -23,7 +25,7 @@ use super::super::api::policy::{
     PolicyAccount, PolicyDataset, PolicyDocument, PolicyExpect, PolicyGrant, PolicyTest, PolicyVend, VERSION, seconds,
 };
 use super::super::scopes::{PathRequest, action, wish};
-use super::super::wire;
+use super::super::{conditions, wire};
 
 /// The storages of buckets, and whether one can express a scope.
 pub(super) trait Ground {
@@ -31,6 +33,8 @@ pub(super) trait Ground {
     fn storage(&self, bucket: &BucketName) -> Result<Storage, Error>;
     /// Refuses a scope that the storage cannot express.
     fn can_express(&self, storage: &Storage, scope: &Scope) -> Result<(), Error>;
+    /// The identity provider of this name.
+    fn provider(&self, name: &str) -> Result<ProviderId, Error>;
     /// Where a dataset is that the document does not say itself.
     fn dataset(&self, name: &Name) -> Option<(BucketName, Path)>;
 }
@@ -175,7 +179,7 @@ impl Reading<'_> {
 
     fn grant(&self, account: &Name, text: &str, grant: &PolicyGrant, address: &str) -> Result<WantedGrant, Error> {
         let PolicyGrant { was: before, to, everyone, dataset, bucket, directories, objects, raw_prefixes, .. } = grant;
-        let PolicyGrant { whole_bucket, access, actions, max_ttl, from, until, .. } = grant;
+        let PolicyGrant { whole_bucket, access, actions, max_ttl, from, until, conditions, .. } = grant;
         let to = grantee(to.as_deref(), *everyone)?;
         let dataset = dataset.as_deref().map(|text| wire::named::<Name>(text, "dataset")).transpose()?;
         let paths = PathRequest {
@@ -201,6 +205,7 @@ impl Reading<'_> {
         let instant = |text: &Option<String>, field| text.as_deref().map(|text| wire::instant(text, field)).transpose();
         let (from, until) = (instant(from, "from")?, instant(until, "until")?);
         Grant::check_times(from, until)?;
+        let conditions = conditions.as_ref().map(|own| conditions::read(own, |name| self.ground.provider(name)));
         Ok(WantedGrant {
             account: account.clone(),
             name: wire::named(text, "grants")?,
@@ -212,6 +217,7 @@ impl Reading<'_> {
             max_lifetime,
             from,
             until,
+            conditions: conditions.transpose()?.map(Box::new),
             source: self.source(address),
         })
     }
@@ -278,14 +284,37 @@ impl Reading<'_> {
         let source = self.source(&address);
         let read = self.expected(test).and_then(|expected| {
             let at = test.at.as_deref().map_or(Ok(self.now), |text| wire::instant(text, "at"))?;
-            Ok(Trial { source, at, expected })
+            Ok(Trial { source, at, known: self.known(test)?, expected })
         });
         self.noted(&address, read)
     }
 
+    /// What a test says of the request.
+    fn known(&self, test: &PolicyTest) -> Result<Known, Error> {
+        let PolicyTest { from, provider, claims, session_name, external_id, .. } = test;
+        let identity = match (provider, claims) {
+            (None, None) => None,
+            (Some(provider), Some(claims)) => {
+                let unread = || invalid("these are not the claims of a token", "claims");
+                let bytes = serde_json::to_vec(claims).map_err(|_| unread())?;
+                let claims = Claims::read(&bytes).ok_or_else(unread)?;
+                Some(Arc::new(Identity { provider: self.ground.provider(provider)?, claims }))
+            }
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(invalid("a test names the `provider` of a token and its `claims`, or neither", "claims"));
+            }
+        };
+        Ok(Known {
+            from: from.as_deref().map(|text| conditions::address(text, "from")).transpose()?,
+            identity,
+            session_name: session_name.as_deref().map(Into::into),
+            external_id: external_id.as_deref().map(Into::into),
+        })
+    }
+
     #[expect(clippy::unused_self, reason = "beside what asks it")]
     fn expected(&self, test: &PolicyTest) -> Result<Expected, Error> {
-        let PolicyTest { who: of, nobody, except, at: _, can, cannot, vend, expect } = test;
+        let PolicyTest { who: of, nobody, except, can, cannot, vend, expect, .. } = test;
         let wishes = |list: &Option<Vec<String>>, field| -> Result<Vec<Wish>, Error> {
             list.iter().flatten().map(|text| one_wish(text, field)).collect()
         };

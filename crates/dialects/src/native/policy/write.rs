@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use valetkey_core::grant::{Grant, Grantee};
-use valetkey_core::id::{AccountId, StorageId};
+use valetkey_core::id::{AccountId, ProviderId, StorageId};
 use valetkey_core::name::Name;
 use valetkey_core::nouns::dataset::Dataset;
 use valetkey_core::nouns::policy_set::{Owns, State};
@@ -17,6 +17,7 @@ use super::super::api::policy::{
     PolicyAccount, PolicyCaller, PolicyDataset, PolicyDocument, PolicyGrant, PolicyOwns, VERSION, written,
 };
 use super::super::api::scopes::Access;
+use super::super::conditions;
 
 /// The longest lifetimes of storages: a grant that has that says none.
 pub(super) type Longest = BTreeMap<StorageId, Lifetime>;
@@ -39,13 +40,15 @@ fn caller(state: &State, thing: &Thing) -> Option<PolicyCaller> {
 }
 
 fn grant(state: &State, grant: &Grant, longest: &Longest) -> Result<PolicyGrant, Error> {
-    let Grant { id: _, name: _, account: _, to, storage, origin, scope, max_lifetime, from, until } = grant;
+    let Grant { id: _, name: _, account: _, to, storage, origin, scope, max_lifetime, from, until, conditions } = grant;
     let dataset = origin.dataset().and_then(|id| state.datasets.get(&id)).map(|dataset| dataset.name.to_string());
+    let provider = |id| state.providers.get(&id).map_or_else(|| ProviderId::to_string(&id), ToString::to_string);
     let mut own = PolicyGrant {
         dataset,
         bucket: Some(scope.bucket().to_string()),
         from: from.map(|at| at.to_string()),
         until: until.map(|at| at.to_string()),
+        conditions: conditions.as_deref().map(|own| conditions::shown(own, provider, true)),
         max_ttl: (longest.get(storage) != Some(max_lifetime)).then(|| written(max_lifetime.as_secs())),
         ..PolicyGrant::default()
     };

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::node::{At, Is, Node, is_number};
 
 /// The order of fields that a document made here has.
-const ORDER: [&str; 28] = [
+const ORDER: [&str; 29] = [
     "version",
     "owner",
     "owns",
@@ -35,6 +35,7 @@ const ORDER: [&str; 28] = [
     "max_ttl",
     "from",
     "until",
+    "conditions",
     "description",
 ];
 

@@ -64,7 +64,9 @@ fn access(out: &Out, answer: &Value) -> Result<(), Failure> {
         if find(row, &["everyone"]).and_then(Value::as_bool) == Some(true) {
             who.push("everyone else".to_owned());
         }
-        let who = format!("{}/{}  {}", of(row, "account"), who.join(", "), word(row.get("actions")));
+        let on = rows_of(row, "conditions").iter().map(|one| word(Some(one))).collect::<Vec<_>>().join("; ");
+        let on = if on.is_empty() { on } else { format!("  if {on}") };
+        let who = format!("{}/{}  {}{on}", of(row, "account"), who.join(", "), word(row.get("actions")));
         for (sign, list) in [("+", "added"), ("-", "removed")] {
             for place in rows_of(row, list) {
                 let except = word(place.get("except"));
