@@ -256,6 +256,38 @@ fn what_is_added_is_named_where_contributing_says() {
     }
 }
 
+/// The codes that the S3 endpoint's sources refuse with: of the library's list, and those that it lacks.
+fn s3_codes() -> BTreeSet<String> {
+    let mut codes = BTreeSet::new();
+    for (path, text) in rust_sources(&root().join("crates/s3/src")) {
+        let is_word = |letter: &char| letter.is_ascii_alphanumeric();
+        let listed =
+            text.split("S3ErrorCode::").skip(1).map(|rest| rest.chars().take_while(is_word).collect::<String>());
+        codes.extend(
+            listed.filter(|code| code.starts_with(|first: char| first.is_ascii_uppercase()) && code != "Custom"),
+        );
+        for rest in text.split("refuse_custom(").skip(1).map(str::trim_start) {
+            let literal = rest.strip_prefix('"').and_then(|rest| rest.split_once('"'));
+            assert!(
+                literal.is_some() || rest.starts_with("code: "),
+                "{}: a code that this test does not see",
+                path.display()
+            );
+            codes.extend(literal.map(|(code, _)| code.to_owned()));
+        }
+    }
+    codes
+}
+
+#[test]
+fn every_code_of_the_s3_endpoint_is_on_the_page_of_errors() {
+    let page = fs::read_to_string(root().join("docs/errors.md")).unwrap();
+    let (_, rest) = page.split_once("\n## The S3 endpoint\n").unwrap();
+    let rows = rest.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix("| `"));
+    let shown: BTreeSet<String> = rows.filter_map(|row| row.split_once('`')).map(|(code, _)| code.to_owned()).collect();
+    assert_eq!(shown, s3_codes());
+}
+
 #[test]
 fn the_tree_names_no_machine() {
     let home = option_env!("HOME").filter(|home| home.len() > 1).map(|home| format!("{home}/"));

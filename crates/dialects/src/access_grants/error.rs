@@ -14,6 +14,19 @@ use crate::edge::{Refused, Row, Unproven, Xml};
 
 pub(super) const REQUEST_ID: &str = "x-amz-request-id";
 
+/// The codes of single operations and of signatures.
+pub(super) const CODES: &[&str] = &[
+    "AccessDenied",
+    "AccessGrantsInstanceNotExistsError",
+    "AuthorizationHeaderMalformed",
+    "BadDigest",
+    "InvalidToken",
+    "NoSuchAccessGrantError",
+    "NoSuchAccessGrantsLocationError",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+];
+
 pub(super) fn row(kind: Kind) -> Row {
     let (status, code, title) = match kind {
         Kind::Malformed | Kind::Invalid | Kind::Outdated => (400, "InvalidRequest", ""),

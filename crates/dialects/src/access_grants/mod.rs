@@ -45,6 +45,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
         proof: Proof::Signature(Signature { service: "s3", unsigned: true, worded: error::unproven }),
         actions: None,
         row: Arc::new(error::row),
+        codes: error::CODES,
         body: Arc::new(error::body),
         body_type: "application/xml",
         refused: error::headers,

@@ -66,6 +66,7 @@ fn dialect(shared: &Arc<Shared>, spec: Spec) -> Dialect {
         proof: Proof::Carried(carriers),
         actions: None,
         row: Arc::new(move |kind| rows.of(kind)),
+        codes: &[],
         body: Arc::new(move |refused| refusal(&envelope, refused)),
         body_type: "application/json",
         refused: no_headers,

@@ -123,6 +123,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
         proof: Proof::Carried(TOKENS),
         actions: None,
         row: Arc::new(error::row),
+        codes: &[],
         body: Arc::new(error::body),
         body_type: "application/json",
         refused: no_headers,

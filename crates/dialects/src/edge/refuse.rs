@@ -22,7 +22,7 @@ pub(super) fn response(
         kind: error.kind(),
         said: error.message(),
         field: error.fault(),
-        code: error.code(),
+        code: error.code().filter(|code| dialect.codes.contains(code)),
         request_id: request_id.to_str().unwrap_or_default(),
         request_number: number,
     };

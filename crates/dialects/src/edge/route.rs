@@ -47,6 +47,8 @@ pub struct Dialect {
     pub actions: Option<Actions>,
     /// Its status and code for each kind of refusal.
     pub row: Table,
+    /// The codes that its refusals may have beside those of its table. Another one is not sent: so these are all there are.
+    pub codes: &'static [&'static str],
     /// Its envelope.
     pub body: Envelope,
     /// Its envelope's content type.

@@ -33,7 +33,7 @@ const UNSUPPORTED: &str = "unsupported_grant_type";
 const INVALID_GRANT: &str = "invalid_grant";
 const SCOPE: &str = "invalid_scope";
 const TARGET: &str = "invalid_target";
-const CODES: [&str; 5] = [REQUEST, UNSUPPORTED, INVALID_GRANT, SCOPE, TARGET];
+pub(super) const CODES: &[&str] = &[REQUEST, UNSUPPORTED, INVALID_GRANT, SCOPE, TARGET];
 
 #[derive(Serialize)]
 struct Answer<'a> {

@@ -165,6 +165,7 @@ pub fn dialect(
         proof: Proof::TokenOrSession(bearer),
         actions: None,
         row: Arc::new(error::row),
+        codes: exchange::CODES,
         refused: exchange::headers,
         quota: usual_headers,
         body: Arc::new(error::body),

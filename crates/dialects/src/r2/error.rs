@@ -13,6 +13,8 @@ use crate::edge::{Refused, Row};
 
 /// A bucket's name that cannot be one.
 const INVALID_BUCKET_NAME: u16 = 10005;
+/// The codes that are not in the table.
+pub(super) const CODES: &[&str] = &["10005"];
 
 pub(super) fn row(kind: Kind) -> Row {
     let (status, code, title) = match kind {

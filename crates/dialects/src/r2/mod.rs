@@ -47,6 +47,7 @@ pub fn dialect(shared: &Arc<Shared>) -> Dialect {
         proof: Proof::Token(token),
         actions: None,
         row: Arc::new(error::row),
+        codes: error::CODES,
         refused: error::headers,
         quota: usual_headers,
         body: Arc::new(error::body),

@@ -133,6 +133,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, urls: Option<Urls>) -> 
         proof: Proof::Token(token),
         actions: None,
         row: Arc::new(error::row),
+        codes: oauth::CODES,
         body: Arc::new(error::body),
         body_type: JSON,
         refused: error::headers,

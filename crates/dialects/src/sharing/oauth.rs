@@ -18,6 +18,9 @@ use crate::edge::{Call, Form, Plain, Reply, basic};
 /// How long access tokens live; never longer than the token they stand for.
 const LIFETIME: Lifetime = Lifetime::secs(3600);
 
+/// The codes of OAuth's refusals (RFC 6749, section 5.2).
+pub(super) const CODES: &[&str] = &["invalid_client", "invalid_request", "unsupported_grant_type"];
+
 fn refused(kind: Kind, code: &'static str, said: &'static str) -> Error {
     Error::new(kind, said).coded(code)
 }

@@ -12,6 +12,26 @@ use valetkey_sigv4 as sigv4;
 use super::xml::NAMESPACE;
 use crate::edge::{Refused, Row, Unproven, Xml};
 
+/// The codes of single actions and of signatures.
+pub(super) const CODES: &[&str] = &[
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InsufficientSessionLifetime",
+    "InvalidAction",
+    "InvalidAuthorizationMessageException",
+    "InvalidClientTokenId",
+    "InvalidContextAssertion",
+    "InvalidIdentityToken",
+    "InvalidSubjectCredentials",
+    "MalformedPolicyDocument",
+    "MissingAction",
+    "MissingAuthenticationToken",
+    "MissingParameter",
+    "PackedPolicyTooLarge",
+    "SignatureDoesNotMatch",
+];
+
 pub(super) fn row(kind: Kind) -> Row {
     let (status, code, title) = match kind {
         Kind::Malformed => (400, "MalformedQueryString", "Sender"),

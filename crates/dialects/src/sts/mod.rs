@@ -46,6 +46,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings) -> Dialect {
         proof: Proof::Signature(Signature { service: "sts", unsigned: false, worded: error::unproven }),
         actions: Some(edge::Actions { version: "2011-06-15", unknown: error::unknown_action }),
         row: Arc::new(error::row),
+        codes: error::CODES,
         body: Arc::new(error::body),
         body_type: "text/xml",
         refused: error::headers,

@@ -11,6 +11,7 @@ mod cors;
 mod datasets;
 mod dreadnode;
 mod endings;
+mod errors;
 mod every_route;
 mod heavy;
 mod iceberg;

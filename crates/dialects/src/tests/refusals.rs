@@ -53,6 +53,7 @@ fn broken(of: &Dialect) -> Dialect {
         proof: of.proof,
         actions: None,
         row: Arc::clone(&of.row),
+        codes: of.codes,
         body: Arc::clone(&of.body),
         body_type: of.body_type,
         refused: of.refused,

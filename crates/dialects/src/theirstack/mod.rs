@@ -79,6 +79,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, files: Files) -> Dialec
         proof: Proof::Token(bearer),
         actions: None,
         row: Arc::new(error::row),
+        codes: &[],
         refused: no_headers,
         quota: usual_headers,
         body: Arc::new(error::body),

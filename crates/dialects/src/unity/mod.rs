@@ -93,6 +93,7 @@ pub fn dialect(shared: &Arc<Shared>, settings: Settings, logs: Option<Arc<dyn Ta
         proof: Proof::Token(bearer),
         actions: None,
         row: Arc::new(error::row),
+        codes: &[],
         body: Arc::new(error::body),
         body_type: "application/json",
         refused: no_headers,

@@ -149,11 +149,10 @@ fn malformed(place: Place, what: Malformed) -> S3Error {
 }
 
 fn bad(place: Place, said: &'static str) -> S3Error {
-    let code = match place {
-        Place::Header => "AuthorizationHeaderMalformed",
-        Place::Query => "AuthorizationQueryParametersError",
-    };
-    refuse_custom(code, StatusCode::BAD_REQUEST, said)
+    match place {
+        Place::Header => refuse_custom("AuthorizationHeaderMalformed", StatusCode::BAD_REQUEST, said),
+        Place::Query => refuse_custom("AuthorizationQueryParametersError", StatusCode::BAD_REQUEST, said),
+    }
 }
 
 #[cfg(test)]

@@ -45,6 +45,12 @@ impl Block {
     pub(super) fn change(&self) -> Result<Option<Change>, Failure> {
         // What a link leads to is written, so that the link stays.
         let file = std::fs::canonicalize(&self.file).unwrap_or_else(|_| self.file.clone());
+        // A new file takes the place of the old one. What is no file, as the device that `valetkey agent env` names for one that is
+        // to be left aside, must not be replaced.
+        if std::fs::metadata(&file).is_ok_and(|about| !about.is_file()) {
+            return Err(Failure::local(format!("`{}` is not a file", self.file.display()))
+                .hint("a variable such as AWS_CONFIG_FILE names it; --file takes another"));
+        }
         let old = read(&file)?;
         let new = self.put(&old)?;
         Ok((new != old).then_some(Change { file, old, new }))
@@ -204,6 +210,19 @@ mod tests {
         let new = block(Some(OURS)).put(old).unwrap();
         let diff = Change { file: PathBuf::from("f"), old: old.to_owned(), new }.diff();
         assert!(diff.contains("+ region = auto") && !diff.contains("s3cret"), "{diff}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_not_a_file_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (socket, link) = (dir.path().join("socket"), dir.path().join("config"));
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        std::os::unix::fs::symlink(&socket, &link).unwrap();
+        for file in [Path::new("/dev/null"), &socket, &link, dir.path()] {
+            let refused = Block { file: file.to_owned(), ..block(Some(OURS)) }.change().unwrap_err();
+            assert!(refused.to_string().contains("is not a file"), "{refused}");
+        }
     }
 
     #[cfg(unix)]
