@@ -60,7 +60,7 @@ def own(writing, tmp_path_factory):
 def shared(server, cli, own, writing):
     """The same table, shared with the demo's recipient."""
     cli("share", "create", "ice", "--account", "acme")
-    cli("share", "table", "add", "ice", "ns.trips", own.location(), "--access", "dir", "--force")
+    cli("share", "table", "add", "ice", "ns.trips", own.location())
     cli("share", "grant", "ice", "--to", "globex/recipient")
     return server.ready["unity"]["token"]
 
@@ -105,6 +105,27 @@ def test_pyiceberg_finds_and_reads_what_was_written(server, shared, own):
     again = ours.load_table("ns.trips")
     keep(server, again.io.properties)
     assert again.scan().to_arrow().num_rows == 6
+
+
+def test_the_demos_table_is_listed_alone_and_read(server):
+    told = server.ready["iceberg"]
+    theirs = RestCatalog("ours", uri=told["url"], token=told["token"], warehouse=told["warehouse"])
+    assert theirs.list_tables("nyc") == [("nyc", "arrivals")] and told["table"] == "nyc.arrivals"
+    table = theirs.load_table(told["table"])
+    keep(server, table.io.properties)
+    assert table.scan().to_arrow().num_rows == 842
+
+
+def test_what_is_unchanged_is_not_sent_again(server, shared):
+    url, headers = f"{server.api}/iceberg/v1/ice/namespaces/ns/tables/trips", {"Authorization": f"Bearer {shared}"}
+    first = requests.get(url, headers=headers, timeout=30)
+    config = keep(server, first.json()["config"])
+    again = lambda: requests.get(url, headers=headers | {"If-None-Match": first.headers["etag"]}, timeout=30)
+    assert (again().status_code, again().content) == (304, b"")
+    lease = server.call("GET", f"/api/v1/whose/{config['s3.access-key-id']}", server.admin_token).json()["lease_id"]
+    assert server.call("DELETE", f"/api/v1/leases/{lease}", server.admin_token).status == 200
+    fresh = again()
+    assert fresh.status_code == 200 and keep(server, fresh.json()["config"])["s3.access-key-id"] != config["s3.access-key-id"]
 
 
 def test_a_credential_is_renewed_opens_the_table_and_ends(server, shared, own, writing):

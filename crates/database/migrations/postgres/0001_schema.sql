@@ -348,6 +348,7 @@ CREATE TABLE shared_tables (
     auxiliary TEXT COLLATE "C" NOT NULL,            -- directories, one after the other, a line each
     access TEXT COLLATE "C" NOT NULL,               -- url, dir or both
     history TEXT COLLATE "C" NOT NULL,              -- shared or latest
+    format TEXT COLLATE "C",                        -- delta or iceberg; null: not known, or both
     made_ms BIGINT NOT NULL,
     UNIQUE (share, schema_folded, folded)
 );

@@ -10,8 +10,8 @@ use valetkey_core::lease::Revoker;
 use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::nouns::rules::check_recipient;
 use valetkey_core::nouns::share::{
-    History, LinkDigest, ProfileKind, ProfileLink, Recipient, Share, SharedName, SharedTable, TableAccess, TableRoot,
-    no_share,
+    History, LinkDigest, ProfileKind, ProfileLink, Recipient, Share, SharedName, SharedTable, TableAccess, TableFormat,
+    TableRoot, no_share,
 };
 use valetkey_core::token::{Maker, PlainToken};
 
@@ -47,10 +47,10 @@ fn share((id, account, name, comment, made): ShareRow) -> Result<Share, Error> {
     })
 }
 
-type TableRow = (Vec<u8>, Vec<u8>, String, String, Vec<u8>, String, String, String, String, String);
+type TableRow = (Vec<u8>, Vec<u8>, String, String, Vec<u8>, String, String, String, String, String, Option<String>);
 
 fn table(row: TableRow) -> Result<SharedTable, Error> {
-    let (id, share, schema, name, storage, bucket, root, auxiliary, access, history) = row;
+    let (id, share, schema, name, storage, bucket, root, auxiliary, access, history, format) = row;
     let directory = |text: &str| TableRoot::parse(text).map_err(|_| damaged("a table's directory"));
     Ok(SharedTable {
         id: TableId::from_bytes(rows::id(&id)?),
@@ -63,6 +63,9 @@ fn table(row: TableRow) -> Result<SharedTable, Error> {
         auxiliary: auxiliary.lines().map(directory).collect::<Result<_, _>>()?,
         access: TableAccess::parse(&access).ok_or_else(|| damaged("a table's access"))?,
         history: History::parse(&history).ok_or_else(|| damaged("a table's history"))?,
+        format: format
+            .map(|format| TableFormat::parse(&format).ok_or_else(|| damaged("a table's format")))
+            .transpose()?,
     })
 }
 
@@ -125,8 +128,8 @@ pub(crate) async fn add_table(
     let auxiliary: Vec<&str> = table.auxiliary.iter().map(TableRoot::as_str).collect();
     query(
         "INSERT INTO shared_tables
-             (id, share, schema_name, schema_folded, name, folded, storage, bucket, root, auxiliary, access, history, made_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             (id, share, schema_name, schema_folded, name, folded, storage, bucket, root, auxiliary, access, history, format, made_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(table.id.to_bytes())
     .bind(table.share.to_bytes())
@@ -140,6 +143,7 @@ pub(crate) async fn add_table(
     .bind(auxiliary.join("\n"))
     .bind(table.access.as_str())
     .bind(table.history.as_str())
+    .bind(table.format.map(TableFormat::as_str))
     .bind(now.as_millisecond())
     .execute(&mut *db)
     .await
@@ -174,7 +178,7 @@ async fn insert_grant(
 pub(crate) async fn tables(db: &mut Db, share: ShareId) -> Result<Vec<SharedTable>, Error> {
     check_share(db, share).await?;
     let found: Vec<TableRow> = query_as(
-        "SELECT id, share, schema_name, name, storage, bucket, root, auxiliary, access, history
+        "SELECT id, share, schema_name, name, storage, bucket, root, auxiliary, access, history, format
          FROM shared_tables WHERE share = ? ORDER BY schema_folded, folded",
     )
     .bind(share.to_bytes())
@@ -358,7 +362,7 @@ pub(crate) async fn shared_with(
     .map_err(failed)?;
     let shares = found.into_iter().map(share).collect::<Result<Vec<_>, Error>>()?;
     let found: Vec<TableRow> = query_as(
-        "SELECT id, share, schema_name, name, storage, bucket, root, auxiliary, access, history FROM shared_tables
+        "SELECT id, share, schema_name, name, storage, bucket, root, auxiliary, access, history, format FROM shared_tables
          WHERE share IN (SELECT share FROM share_recipients WHERE account = ?)",
     )
     .bind(account.to_bytes())

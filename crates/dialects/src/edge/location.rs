@@ -200,6 +200,7 @@ mod tests {
             auxiliary: vec![TableRoot::parse("old/t1").unwrap()],
             access: TableAccess::Both,
             history: History::Shared,
+            format: None,
         }
     }
 

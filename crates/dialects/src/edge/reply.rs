@@ -12,6 +12,7 @@ pub(super) enum Ended {
     Made,
     Accepted,
     Nothing,
+    Unchanged,
 }
 
 /// A successful answer.
@@ -72,6 +73,11 @@ impl Reply {
     /// Answers that there is nothing to say.
     pub fn nothing() -> Self {
         Self { ended: Ended::Nothing, ..Self::empty() }
+    }
+
+    /// Answers that what the client has is what there is.
+    pub fn unchanged() -> Self {
+        Self { ended: Ended::Unchanged, ..Self::empty() }
     }
 
     /// Adds a header of the dialect's own; a content type given here counts.

@@ -197,6 +197,7 @@ impl Reply {
             Ended::Made => StatusCode::CREATED,
             Ended::Accepted => StatusCode::ACCEPTED,
             Ended::Nothing => StatusCode::NO_CONTENT,
+            Ended::Unchanged => StatusCode::NOT_MODIFIED,
         };
         let headers = response.headers_mut();
         *headers = self.headers;

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::HeaderMap;
+use http::header::ETAG;
 use serde::Serialize;
 use valetkey_core::Error;
 use valetkey_core::credential::Credential;
+use valetkey_core::lease::Lease;
 use valetkey_core::nouns::share::SharedTable;
 use valetkey_core::storage::Storage;
 
 use super::state::{Iceberg, in_path};
+use super::tag::Tag;
 use crate::edge::location::url;
 use crate::edge::{Call, PIECE, Piece, Reply, Telling};
 
@@ -54,21 +57,29 @@ fn delegates(headers: &HeaderMap) -> bool {
 pub(super) async fn table(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, Error> {
     let table = iceberg.table(&call).await?;
     let place = iceberg.shared.heavy.enter(call.caller.account).await?;
-    let metadata = iceberg.read(&place, &call, &table).await?;
-    let (mut config, mut all) = (Properties::new(), Vec::new());
+    let newest = place.in_time(iceberg.newest(&call, &table)).await?;
+    let with_credentials = delegates(&call.headers);
+    let tag = Tag::of(&call, &table, &newest, with_credentials);
+    if let Some(same) = tag.kept(&iceberg, &call, &newest, with_credentials) {
+        return Ok(Reply::unchanged().header(ETAG, same));
+    }
+    let metadata = iceberg.read(&place, &table, newest).await?;
+    let (mut config, mut all, mut lease) = (Properties::new(), Vec::new(), None);
     reach(&mut config, &metadata.storage);
-    if delegates(&call.headers) {
-        let own = iceberg.vend(&call, &table).await?;
+    if with_credentials {
+        let (own, of) = iceberg.vend(&call, &table).await?;
         config.extend(own.config.clone());
         all.push(own);
+        lease = Some(of);
     }
+    let tag = tag.header(lease.as_ref())?;
     let around = Around { metadata_location: metadata.location, config, storage_credentials: all };
     let around = serde_json::to_vec(&around)
         .map_err(|error| Error::internal("an answer could not be written").caused_by(error))?;
     // What comes last closes the object that comes first.
     let rest = around.get(1..).unwrap_or_default();
     let text = [b"{\"metadata\":", metadata.text.as_slice(), b",", rest].concat();
-    place.answer(Whole { text, told: 0 }, "application/json").await
+    Ok(place.answer(Whole { text, told: 0 }, "application/json").await?.header(ETAG, tag))
 }
 
 /// `HEAD …/tables/{table}`.
@@ -82,7 +93,7 @@ pub(super) async fn exists(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, E
 /// `GET …/tables/{table}/credentials`.
 pub(super) async fn credentials(iceberg: Arc<Iceberg>, call: Call) -> Result<Reply, Error> {
     let table = iceberg.table(&call).await?;
-    Reply::json(&Credentials { storage_credentials: vec![iceberg.vend(&call, &table).await?] })
+    Reply::json(&Credentials { storage_credentials: vec![iceberg.vend(&call, &table).await?.0] })
 }
 
 /// `POST …/tables/{table}/metrics`: what a client measured. It is not kept.
@@ -104,7 +115,7 @@ fn reach(config: &mut Properties, storage: &Storage) {
 }
 
 impl Iceberg {
-    async fn vend(&self, call: &Call, table: &SharedTable) -> Result<ForPrefix, Error> {
+    async fn vend(&self, call: &Call, table: &SharedTable) -> Result<(ForPrefix, Lease), Error> {
         let vended = self.shared.vending.vend(&call.caller, &self.ask(table)?).await?;
         let mut config = Properties::new();
         reach(&mut config, &vended.storage);
@@ -142,7 +153,7 @@ impl Iceberg {
                 say("gcs.oauth2.refresh-credentials-endpoint", &again);
             }
         }
-        Ok(ForPrefix { prefix: location, config })
+        Ok((ForPrefix { prefix: location, config }, vended.lease))
     }
 }
 

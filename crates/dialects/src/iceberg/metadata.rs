@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use valetkey_core::error::Noun;
 use valetkey_core::nouns::share::SharedTable;
@@ -30,8 +31,9 @@ const SUFFIX: &str = ".metadata.json";
 pub(super) struct Newest {
     pub(super) storage: Arc<Storage>,
     /// Its name in the table's `metadata` directory.
-    name: String,
-    bytes: u64,
+    pub(super) name: String,
+    pub(super) bytes: u64,
+    pub(super) modified: Timestamp,
 }
 
 /// A table's newest metadata.
@@ -73,8 +75,8 @@ impl Iceberg {
             None => self.highest(&storage, table).await?,
         };
         let found = self.files.head(&storage, &table.bucket, &key(table, &name)).await?;
-        let bytes = found.ok_or_else(|| broken("`version-hint.text` names a file that is not there"))?.size;
-        Ok(Newest { storage, name, bytes })
+        let found = found.ok_or_else(|| broken("`version-hint.text` names a file that is not there"))?;
+        Ok(Newest { storage, name, bytes: found.size, modified: found.modified })
     }
 
     /// The name that `version-hint.text` says, in any of the forms that `PyIceberg` reads.
@@ -126,8 +128,8 @@ impl Iceberg {
     }
 
     /// Reads the newest metadata of a table, in a place for heavy answers.
-    pub(super) async fn read(&self, place: &Place, call: &Call, table: &SharedTable) -> Result<Metadata, Error> {
-        let Newest { storage, name, bytes } = place.in_time(self.newest(call, table)).await?;
+    pub(super) async fn read(&self, place: &Place, table: &SharedTable, newest: Newest) -> Result<Metadata, Error> {
+        let Newest { storage, name, bytes, modified: _ } = newest;
         if bytes > MOST_BYTES {
             return Err(broken(format!("it has {bytes} bytes; the most is {MOST_BYTES}; expire old snapshots")));
         }

@@ -9,6 +9,7 @@ mod listing;
 mod load;
 mod metadata;
 mod state;
+mod tag;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
-use valetkey_core::nouns::share::{READ, SharedTable, SharedWith, Shelf};
+use valetkey_core::nouns::share::{READ, SharedTable, SharedWith, Shelf, TableFormat};
 use valetkey_core::nouns::table::ObjectFiles;
 use valetkey_core::scope::{Path, Paths};
 use valetkey_core::storage::Shape;
@@ -70,7 +70,7 @@ impl Iceberg {
             (call.params.get("prefix")?, call.params.get("namespace")?, call.params.get("table")?);
         let given = self.given(call).await?;
         let found = given.shelf(&call.caller, prefix, call.now).and_then(|shelf| shelf.table(namespace, name));
-        let found = found.filter(|table| table.access.by_directory());
+        let found = found.filter(|table| table.is_directory_of(TableFormat::Iceberg));
         found.cloned().ok_or_else(|| absent(Noun::Table, &format!("{namespace}.{name}")))
     }
 
@@ -87,9 +87,9 @@ impl Iceberg {
     }
 }
 
-/// The tables of a list that this API shows: those whose directory recipients may read.
+/// The tables of a list that this API shows: those whose directory recipients may read, and that are not known to be of another format.
 pub(super) fn served(tables: &[Arc<SharedTable>]) -> Vec<&Arc<SharedTable>> {
-    tables.iter().filter(|table| table.access.by_directory()).collect()
+    tables.iter().filter(|table| table.is_directory_of(TableFormat::Iceberg)).collect()
 }
 
 /// The warehouse that the path names.

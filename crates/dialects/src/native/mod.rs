@@ -51,7 +51,7 @@ use valetkey_core::Error;
 use valetkey_core::caller::Role::{self, Admin, Member, Operator};
 use valetkey_core::cors::CorsRules;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
-use valetkey_core::nouns::table::TableLogs;
+use valetkey_core::nouns::table::{ObjectFiles, TableLogs};
 
 use crate::edge::{Authority, Call, Class, Dialect, Proof, Reply, Route, Shared, bearer, usual_headers};
 
@@ -117,13 +117,13 @@ pub fn dialect(
     settings: Settings,
     stores: Arc<dyn StorageAdmin>,
     prober: Arc<dyn Prober>,
-    logs: Option<Arc<dyn TableLogs>>,
+    (logs, files): (Option<Arc<dyn TableLogs>>, Arc<dyn ObjectFiles>),
     cors: Arc<dyn CorsRules>,
 ) -> Dialect {
     let (vending, entropy) = (shared.vending.clone(), Arc::clone(&shared.entropy));
     let description = Arc::new(openapi::Description::with(settings.described.clone()));
     let checker = Checker { vending, stores: Arc::clone(&stores), prober, entropy };
-    let native = &Arc::new(Native { shared: Arc::clone(shared), settings, stores, checker, logs, cors });
+    let native = &Arc::new(Native { shared: Arc::clone(shared), settings, stores, checker, logs, files, cors });
     Dialect {
         name: NAME,
         alias: None,

@@ -11,7 +11,7 @@ use valetkey_core::grant::Grantee;
 use valetkey_core::id::TableId;
 use valetkey_core::name::{BucketName, shortened};
 use valetkey_core::nouns::share::{
-    History, NewTable, READ, Recipient, Share, SharedName, SharedTable, TableAccess, TableRoot, no_share,
+    History, NewTable, READ, Recipient, Share, SharedName, SharedTable, TableAccess, TableFormat, TableRoot, no_share,
 };
 use valetkey_core::nouns::table::{AsOf, TablePlace};
 use valetkey_core::scope::{Path, Paths};
@@ -176,11 +176,14 @@ pub(super) struct TableResponse {
     access: &'static str,
     /// Which versions they may read: `shared` (all) or `latest`.
     history: &'static str,
+    /// What kind of table it is: `delta` or `iceberg`. `null` where that is not known, or it is both: then every API shows it.
+    format: Option<&'static str>,
 }
 
 impl TableResponse {
     fn of(table: &SharedTable) -> Self {
-        let SharedTable { id, share: _, schema, name, storage, bucket, root, auxiliary, access, history } = table;
+        let SharedTable { id, share: _, schema, name, storage, bucket, root, auxiliary, access, history, format } =
+            table;
         Self {
             id: id.to_string(),
             schema: schema.to_string(),
@@ -191,6 +194,7 @@ impl TableResponse {
             auxiliary: auxiliary.iter().map(ToString::to_string).collect(),
             access: access.as_str(),
             history: history.as_str(),
+            format: format.map(TableFormat::as_str),
         }
     }
 }
@@ -226,32 +230,54 @@ pub(super) struct TableAdded {
 }
 
 impl Native {
-    /// Looks whether there is a table where this server can read what is there.
+    /// Looks which kinds of table there are, where this server can read what is there; none where it cannot.
     ///
     /// # Errors
     /// `Invalid` when there is none, or one that could not be served.
-    async fn look(&self, storage: &Storage, table: &NewTable) -> Result<bool, Error> {
-        let Some(logs) = self.logs.as_ref().filter(|_| storage.kind.is_ours()) else { return Ok(false) };
+    async fn look(&self, storage: &Storage, table: &NewTable) -> Result<Vec<TableFormat>, Error> {
+        let Some(logs) = self.logs.as_ref().filter(|_| storage.kind.is_ours()) else { return Ok(Vec::new()) };
         let root = table.root.as_str();
         let place = TablePlace {
             storage: Arc::new(storage.clone()),
             bucket: table.bucket.clone(),
             root: root.as_bytes().into(),
         };
-        let Err(error) = logs.snapshot(&place, AsOf::Latest).await else { return Ok(true) };
-        let why = if matches!(error.kind(), Kind::NotFound(_)) {
-            "no commit in its `_delta_log`"
-        } else if matches!(error.kind(), Kind::Invalid | Kind::Unsupported) {
-            error.message()
-        } else {
+        let (mut found, mut why) = (Vec::new(), String::new());
+        match logs.snapshot(&place, AsOf::Latest).await {
+            Ok(_) => found.push(TableFormat::Delta),
+            Err(error) if matches!(error.kind(), Kind::NotFound(_)) => {
+                "no commit in its `_delta_log`, and no metadata of Iceberg in its `metadata`".clone_into(&mut why);
+            }
+            Err(error) if matches!(error.kind(), Kind::Invalid | Kind::Unsupported) => {
+                error.message().clone_into(&mut why);
+            }
             // The store does not answer: that says nothing of the table.
-            return Err(error);
-        };
+            Err(error) => return Err(error),
+        }
+        if self.has_iceberg(storage, table).await? {
+            found.push(TableFormat::Iceberg);
+        }
+        let fits = table.format.map_or(!found.is_empty(), |wanted| found.contains(&wanted));
+        if fits {
+            return Ok(table.format.map_or(found, |wanted| vec![wanted]));
+        }
+        if let Some(other) = found.first() {
+            why = format!("what is there is of the format `{}`", other.as_str());
+        }
         let said = format!(
             "there is no table to be read at s3://{}/{root}: {why}; write it first, or add it all the same with `force`",
             table.bucket
         );
         Err(Error::new(Kind::Invalid, said).at("root"))
+    }
+
+    /// Whether there is metadata of an Iceberg table.
+    async fn has_iceberg(&self, storage: &Storage, table: &NewTable) -> Result<bool, Error> {
+        // The files' names begin with their version, so that they come before those of manifests.
+        const MOST: usize = 1000;
+        let directory = format!("{}/metadata/", table.root);
+        let listed = self.files.list(storage, &table.bucket, directory.as_bytes(), b"", MOST).await?;
+        Ok(listed.iter().any(|file| file.key.ends_with(b".metadata.json")))
     }
 
     /// Who reads a share now.
@@ -277,9 +303,10 @@ fn word<T: Word>(given: Option<&str>, usual: T, field: &'static str) -> Result<T
     })
 }
 
-/// How a table is read if nothing is said: in every way its storage has.
-fn usual_access(storage: &Storage) -> TableAccess {
-    if storage.kind.is_ours() { TableAccess::Both } else { TableAccess::Directory }
+/// How a table is read if nothing is said: in every way its storage and its format have.
+fn usual_access(storage: &Storage, format: Option<TableFormat>) -> TableAccess {
+    let by_url = storage.kind.is_ours() && format != Some(TableFormat::Iceberg);
+    if by_url { TableAccess::Both } else { TableAccess::Directory }
 }
 
 /// Refuses to serve by URL what this server cannot read itself: to name a table's files it has to read the table's log.
@@ -311,13 +338,15 @@ fn by_keys_only(storage: &Storage, access: TableAccess, history: History) -> Res
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn add_table(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
-    let TableRequest { schema, name, bucket, root, auxiliary, access, history, force } = json(&call.body)?;
+    let TableRequest { schema, name, bucket, root, auxiliary, access, history, format, force } = json(&call.body)?;
     let bucket = BucketName::parse(&bucket).map_err(|error| error.at("bucket"))?;
     let storage = native.storage_of(&bucket).await?;
-    let access = word(access.as_deref(), usual_access(&storage), "access")?;
+    let format = format.map(|text| word(Some(&text), TableFormat::Delta, "format")).transpose()?;
+    let usual = access.is_none();
+    let access = word(access.as_deref(), usual_access(&storage, format), "access")?;
     let history = word(history.as_deref(), History::Shared, "history")?;
     by_keys_only(&storage, access, history)?;
-    let table = NewTable {
+    let mut table = NewTable {
         schema: SharedName::part(&schema).map_err(|error| error.at("schema"))?,
         name: SharedName::part(&name).map_err(|error| error.at("name"))?,
         storage: storage.id,
@@ -329,6 +358,7 @@ pub(super) async fn add_table(native: Arc<Native>, call: Call, authority: Author
             .collect::<Result<_, _>>()?,
         access,
         history,
+        format,
     };
     table.check()?;
     let share = native.share(&call).await?;
@@ -338,7 +368,15 @@ pub(super) async fn add_table(native: Arc<Native>, call: Call, authority: Author
         let paths = Paths::only([Path::directory(root.as_str().as_bytes())?])?;
         native.opens(&storage, (&table.bucket, paths, READ), "a table's directory", field)?;
     }
-    let checked = !force && native.look(&storage, &table).await?;
+    let found = if force { Vec::new() } else { native.look(&storage, &table).await? };
+    if let [only] = *found {
+        table.format = Some(only);
+        if usual {
+            table.access = usual_access(&storage, table.format);
+        }
+        table.check()?;
+    }
+    let checked = !found.is_empty();
     let table = native.shared.registry.by(authority).add_table(share.id, table, call.now).await?;
     let readable_by = native.readers(&share, call.now).await?;
     Reply::made(&TableAdded { table: TableResponse::of(&table), checked, readable_by })

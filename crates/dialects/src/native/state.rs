@@ -5,7 +5,7 @@ use std::sync::Arc;
 use valetkey_check::Checker;
 use valetkey_core::cors::CorsRules;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
-use valetkey_core::nouns::table::TableLogs;
+use valetkey_core::nouns::table::{ObjectFiles, TableLogs};
 use valetkey_core::time::Lifetime;
 
 use crate::edge::Shared;
@@ -42,5 +42,7 @@ pub(super) struct Native {
     pub(super) checker: Checker,
     /// Reads the logs of tables; nothing where this build cannot.
     pub(super) logs: Option<Arc<dyn TableLogs>>,
+    /// Reads what is at tables' places.
+    pub(super) files: Arc<dyn ObjectFiles>,
     pub(super) cors: Arc<dyn CorsRules>,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
-use valetkey_core::nouns::share::{Share, SharedName, SharedTable, SharedWith, Shelf};
+use valetkey_core::nouns::share::{Share, SharedName, SharedTable, SharedWith, Shelf, TableFormat};
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Kind};
@@ -157,6 +157,11 @@ impl Sharing {
     }
 }
 
+/// The tables of a list that this API shows: those that its clients can read, as far as is known.
+fn served(tables: &[Arc<SharedTable>]) -> Vec<&Arc<SharedTable>> {
+    tables.iter().filter(|table| table.may_be(TableFormat::Delta)).collect()
+}
+
 /// `GET /shares`.
 pub(super) async fn shares(sharing: Arc<Sharing>, call: Call) -> Result<Reply, Error> {
     let given = sharing.given(&call).await?;
@@ -181,7 +186,8 @@ pub(super) async fn schemas(sharing: Arc<Sharing>, call: Call) -> Result<Reply, 
     let share = call.params.get("share")?;
     let given = sharing.given(&call).await?;
     let shelf = given.shelf(&call.caller, share, call.now).ok_or_else(|| absent(Noun::Share, share))?;
-    let names: Vec<&SharedName> = shelf.schemas();
+    let mut names: Vec<&SharedName> = served(shelf.tables()).into_iter().map(|table| &table.schema).collect();
+    names.dedup();
     let listing = ["schemas", shelf.share.name.folded()];
     let page = sharing.page(&call, &listing, &names, |name| name.folded().to_owned())?;
     json_reply(&Listed {
@@ -195,10 +201,10 @@ pub(super) async fn tables(sharing: Arc<Sharing>, call: Call) -> Result<Reply, E
     let (share, schema) = (call.params.get("share")?, call.params.get("schema")?);
     let given = sharing.given(&call).await?;
     let shelf = given.shelf(&call.caller, share, call.now).ok_or_else(|| absent(Noun::Share, share))?;
-    let tables = shelf.schema(schema);
+    let tables = served(shelf.schema(schema));
     let first = tables.first().ok_or_else(|| absent(Noun::Schema, &format!("{share}/{schema}")))?;
     let listing = ["tables", shelf.share.name.folded(), first.schema.folded()];
-    let page = sharing.page(&call, &listing, tables, |table| table.name.folded().to_owned())?;
+    let page = sharing.page(&call, &listing, &tables, |table| table.name.folded().to_owned())?;
     let stores = sharing.stores(&call).await?;
     let mut items = Vec::with_capacity(page.items.len());
     for table in page.items {
@@ -213,8 +219,9 @@ pub(super) async fn all_tables(sharing: Arc<Sharing>, call: Call) -> Result<Repl
     let given = sharing.given(&call).await?;
     let shelf = given.shelf(&call.caller, share, call.now).ok_or_else(|| absent(Noun::Share, share))?;
     // Names have no control characters: this orders as schema and name do.
-    let key = |table: &Arc<SharedTable>| format!("{}\0{}", table.schema.folded(), table.name.folded());
-    let page = sharing.page(&call, &["all-tables", shelf.share.name.folded()], shelf.tables(), key)?;
+    let key = |table: &&Arc<SharedTable>| format!("{}\0{}", table.schema.folded(), table.name.folded());
+    let tables = served(shelf.tables());
+    let page = sharing.page(&call, &["all-tables", shelf.share.name.folded()], &tables, key)?;
     let stores = sharing.stores(&call).await?;
     let mut items = Vec::with_capacity(page.items.len());
     for table in page.items {

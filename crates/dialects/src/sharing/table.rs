@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use valetkey_core::ask::{Ask, Asked, Target, Wanted};
 use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
-use valetkey_core::nouns::share::{History, SharedTable};
+use valetkey_core::nouns::share::{History, SharedTable, TableFormat};
 use valetkey_core::nouns::table::{AsOf, TablePlace};
 use valetkey_core::policy;
 use valetkey_core::scope::{Action, Actions, Path, Paths};
@@ -63,6 +63,7 @@ impl Sharing {
         let found = given
             .shelf(&call.caller, share, call.now)
             .and_then(|shelf| shelf.table(schema, table))
+            .filter(|table| table.may_be(TableFormat::Delta))
             .ok_or_else(|| absent(Noun::Table, &format!("{share}/{schema}/{table}")))?;
         let stores = self.stores(call).await?;
         let storage = Arc::clone(storage_of(&stores, found)?);

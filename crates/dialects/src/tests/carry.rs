@@ -140,6 +140,7 @@ fn table(world: &World, access: TableAccess) -> NewTable {
         auxiliary: vec![TableRoot::parse("old/plain").unwrap()],
         access,
         history: History::Shared,
+        format: None,
     }
 }
 

@@ -233,3 +233,53 @@ async fn what_changes_a_table_is_refused_in_the_catalogs_words() {
     let bad: Value = world.call(&Method::POST, &format!("{ROOT}{TABLE}/metrics"), &token, "[").await.json();
     assert_eq!(bad["error"]["type"], "BadRequestException");
 }
+
+#[tokio::test]
+async fn what_a_client_has_is_not_sent_again_while_its_credential_is_good_for_a_while() {
+    let world = world().await;
+    let (reader, other) = (world.token("reader").await, world.token("other").await);
+    let ask = async |token: &str, tag: &str, told: &str| {
+        let request = Request::get(format!("{ROOT}{TABLE}")).header("authorization", format!("Bearer {token}"));
+        let request = request.header("if-none-match", tag).header("x-iceberg-access-delegation", told);
+        world.send(request.body(Body::empty()).unwrap()).await
+    };
+    let tag_of = |shot: &Shot| shot.headers["etag"].to_str().unwrap().to_owned();
+    let vended = "vended-credentials";
+    let first = ask(&reader, "\"x\"", vended).await;
+    let tag = tag_of(&first);
+    let before = leases(&world).await;
+    for given in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}")] {
+        let again = ask(&reader, &given, vended).await;
+        assert_eq!((again.status, again.body.as_str()), (StatusCode::NOT_MODIFIED, ""), "{given}");
+        assert_eq!(tag_of(&again), tag);
+    }
+    assert_eq!(leases(&world).await, before, "nothing is vended for what is kept");
+    // Not for another, not for other credentials, not for what is no tag of ours.
+    assert_eq!(ask(&other, &tag, vended).await.status, StatusCode::NOT_FOUND);
+    let (head, _) = tag.split_at(34);
+    for given in ["*", "\"\"", "", head, &format!("{head}-lea_x-9\""), &format!("{head}\"")] {
+        assert_eq!(ask(&reader, given, vended).await.status, StatusCode::OK, "{given}");
+    }
+    let without = ask(&reader, &tag, "remote-signing").await;
+    assert_eq!(without.status, StatusCode::OK);
+    let plain = tag_of(&without);
+    assert_eq!(ask(&reader, &plain, "remote-signing").await.status, StatusCode::NOT_MODIFIED);
+    assert_eq!(ask(&reader, &plain, vended).await.status, StatusCode::OK);
+    // A revoked credential is not one to keep.
+    let second = ask(&reader, "", vended).await;
+    let lease =
+        valetkey_core::keyring::parse_access_key_id(second.json()["config"]["s3.access-key-id"].as_str().unwrap());
+    let (tag, path) = (tag_of(&second), format!("/api/v1/leases/{}", lease.unwrap().1));
+    assert_eq!(ask(&reader, &tag, vended).await.status, StatusCode::NOT_MODIFIED);
+    assert_eq!(world.call(&Method::DELETE, &path, &world.token("root").await, "").await.status, StatusCode::OK);
+    assert_eq!(ask(&reader, &tag, vended).await.status, StatusCode::OK);
+    // Nor is one of which half is over, nor one of a table that changed.
+    let tag = tag_of(&ask(&reader, "", vended).await);
+    world.clock.advance_secs(1799);
+    assert_eq!(ask(&reader, &tag, vended).await.status, StatusCode::NOT_MODIFIED);
+    world.clock.advance_secs(1);
+    let later = ask(&reader, &tag, vended).await;
+    assert_eq!(later.status, StatusCode::OK);
+    put(&world, "00003-c.metadata.json", "s3://lake/t/plain", 3);
+    assert_eq!(ask(&reader, &tag_of(&later), vended).await.status, StatusCode::OK);
+}

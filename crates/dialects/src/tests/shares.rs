@@ -2,8 +2,9 @@
 
 use http::Method;
 use serde_json::{Value, json};
+use valetkey_core::time::Clock as _;
 
-use super::world::World;
+use super::world::{World, bucket};
 
 async fn root(world: &World, method: Method, path: &str, body: Value) -> (u16, Value) {
     let token = world.token("root").await;
@@ -227,4 +228,59 @@ async fn a_table_that_is_added_is_looked_at_and_its_readers_are_named() {
         added["readable_by"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
     readers.sort_unstable();
     assert_eq!(readers, ["acme/reader", "globex"], "who may no longer is not named");
+}
+
+#[tokio::test]
+async fn a_table_is_shown_by_the_apis_whose_clients_can_read_it() {
+    let world = shared().await;
+    for place in ["u/ice", "both/plain"] {
+        let key = format!("{place}/metadata/00001-a.metadata.json");
+        world.made.2.files.put(&bucket("lake"), key.as_bytes(), b"{}", world.clock.now());
+    }
+    let add = async |name: &str, place: &str, more: Value| {
+        let mut table = json!({"schema": "kinds", "bucket": "lake", "name": name, "root": place});
+        table.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        root(&world, Method::POST, "/shares/Sales/tables", table).await
+    };
+    for (name, place, more, format, access) in [
+        ("ice", "u/ice", json!({}), json!("iceberg"), "dir"),
+        ("delta", "u/plain", json!({}), json!("delta"), "both"),
+        ("both", "both/plain", json!({}), Value::Null, "both"),
+        ("chosen", "both/plain", json!({"format": "iceberg"}), json!("iceberg"), "dir"),
+        ("unseen", "u/nothing", json!({"force": true}), Value::Null, "both"),
+        ("told", "u/nothing", json!({"force": true, "format": "delta", "access": "dir"}), json!("delta"), "dir"),
+    ] {
+        let (status, added) = add(name, place, more).await;
+        assert_eq!((status, &added["format"], &added["access"]), (201, &format, &json!(access)), "{added}");
+    }
+    for (place, more, field, said) in [
+        ("u/ice", json!({"access": "url"}), "access", "an Iceberg table"),
+        ("u/ice", json!({"access": "both", "force": true, "format": "iceberg"}), "access", "an Iceberg table"),
+        ("u/ice", json!({"format": "delta"}), "root", "of the format `iceberg`"),
+        ("u/plain", json!({"format": "iceberg"}), "root", "of the format `delta`"),
+        ("u/ice", json!({"format": "avro"}), "format", "not one of"),
+        ("u/nothing", json!({}), "root", "no metadata of Iceberg"),
+    ] {
+        let (status, refused) = add("no", place, more).await;
+        assert_eq!((status, &refused["field"]), (422, &json!(field)), "{refused}");
+        assert!(refused["detail"].as_str().unwrap().contains(said), "{refused}");
+    }
+    let delta = ["both", "delta", "told", "unseen"];
+    for (path, names) in [
+        ("/delta-sharing/shares/Sales/schemas/kinds/tables", &delta[..]),
+        ("/api/2.1/unity-catalog/tables?catalog_name=Sales&schema_name=kinds", &delta),
+        ("/iceberg/v1/Sales/namespaces/kinds/tables", &["both", "chosen", "ice", "unseen"]),
+    ] {
+        let list = world.get("reader", path).await.json();
+        let rows = ["items", "tables", "identifiers"].into_iter().find_map(|name| list[name].as_array()).unwrap();
+        let found: Vec<&str> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+        assert_eq!(found, names, "{path}");
+    }
+    for path in [
+        "/delta-sharing/shares/Sales/schemas/kinds/tables/ice/metadata",
+        "/api/2.1/unity-catalog/tables/Sales.kinds.ice",
+        "/iceberg/v1/Sales/namespaces/kinds/tables/delta",
+    ] {
+        assert_eq!(world.get("reader", path).await.status.as_u16(), 404, "{path}");
+    }
 }

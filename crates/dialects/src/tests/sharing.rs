@@ -31,6 +31,7 @@ impl World {
             auxiliary: Vec::new(),
             access: TableAccess::Both,
             history: History::Shared,
+            format: None,
         }
     }
 

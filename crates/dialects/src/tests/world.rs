@@ -357,7 +357,14 @@ impl World {
         let logs = Some(Arc::clone(&urls.logs));
         let tables = logs.clone();
         let mut dialects = vec![
-            native::dialect(shared, native::Settings::default(), made.clone(), made.clone(), logs, made.clone()),
+            native::dialect(
+                shared,
+                native::Settings::default(),
+                made.clone(),
+                made.clone(),
+                (logs, made.2.clone()),
+                made.clone(),
+            ),
             theirstack::dialect(
                 shared,
                 theirstack::Settings { patience: Duration::from_secs(2), ..theirstack::Settings::default() },

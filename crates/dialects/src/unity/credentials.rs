@@ -8,6 +8,7 @@ use valetkey_core::credential::Credential;
 use valetkey_core::error::Noun;
 use valetkey_core::id::TableId;
 use valetkey_core::name::{BucketName, shortened};
+use valetkey_core::nouns::share::TableFormat;
 use valetkey_core::policy;
 use valetkey_core::scope::{Action, Actions, Path, Paths};
 use valetkey_core::storage::{Shape, Storage};
@@ -94,7 +95,7 @@ pub(super) async fn of_table(unity: Arc<Unity>, call: Call) -> Result<Reply, Err
     let wanted = operation(&asked, "READ", &["READ_WRITE"])?;
     let given = unity.given(&call).await?;
     let found = TableId::from_uuid(&table_id).and_then(|id| given.table(&call.caller, id, call.now));
-    let table = found.filter(|table| table.access.by_directory());
+    let table = found.filter(|table| table.is_directory_of(TableFormat::Delta));
     let table = table.ok_or_else(|| absent(Noun::Table, &table_id))?;
     let snapshot = unity.snapshot(&call).await?;
     let storage = storage_of(&snapshot, table)?;

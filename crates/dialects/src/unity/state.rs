@@ -6,7 +6,7 @@ use valetkey_core::Error;
 use valetkey_core::Kind;
 use valetkey_core::error::Noun;
 use valetkey_core::name::shortened;
-use valetkey_core::nouns::share::{SharedTable, SharedWith, Shelf};
+use valetkey_core::nouns::share::{SharedTable, SharedWith, Shelf, TableFormat};
 use valetkey_core::nouns::table::TableLogs;
 use valetkey_core::snapshot::Snapshot;
 use valetkey_core::storage::Storage;
@@ -69,9 +69,9 @@ pub(super) fn storage_of<'a>(snapshot: &'a Snapshot, table: &SharedTable) -> Res
     snapshot.storage(table.storage).ok_or_else(gone)
 }
 
-/// The tables of a list that this API shows: those whose directory recipients may read.
+/// The tables of a list that this API shows: those whose directory recipients may read, and that its clients can read.
 pub(super) fn served(tables: &[Arc<SharedTable>]) -> Vec<&Arc<SharedTable>> {
-    tables.iter().filter(|table| table.access.by_directory()).collect()
+    tables.iter().filter(|table| table.is_directory_of(TableFormat::Delta)).collect()
 }
 
 /// A catalog by its name.
@@ -91,6 +91,6 @@ pub(super) fn table<'a>(
         return Err(missing());
     };
     let shelf = given.shelf(&call.caller, catalog, call.now).ok_or_else(missing)?;
-    let found = shelf.table(schema, table).filter(|table| table.access.by_directory());
+    let found = shelf.table(schema, table).filter(|table| table.is_directory_of(TableFormat::Delta));
     found.map(|table| (shelf, table)).ok_or_else(missing)
 }

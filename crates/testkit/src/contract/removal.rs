@@ -52,6 +52,7 @@ async fn everything(bench: &Bench) -> (Tenant, Vec<Thing>) {
         auxiliary: Vec::new(),
         access: TableAccess::Both,
         history: History::Shared,
+        format: None,
     };
     let table = bench.shares.add_table(share.id, table, now).await.unwrap();
     let (to, max_lifetime) = (Grantee::Everyone, Lifetime::secs(3600));

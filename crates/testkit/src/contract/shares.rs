@@ -10,7 +10,8 @@ use valetkey_core::error::{Error, Kind, Noun, Stranger};
 use valetkey_core::grant::{Grantee, Origin};
 use valetkey_core::id::{AccountId, CallerId, ShareId, TableId, TokenId};
 use valetkey_core::nouns::share::{
-    History, LinkCode, NewTable, ProfileKind, ProfileLink, READ, Recipient, Share, SharedName, TableAccess, TableRoot,
+    History, LinkCode, NewTable, ProfileKind, ProfileLink, READ, Recipient, Share, SharedName, TableAccess,
+    TableFormat, TableRoot,
 };
 use valetkey_core::policy::Permit;
 use valetkey_core::scope::{Path, Paths};
@@ -31,6 +32,7 @@ pub fn new_table(storage: &Storage, text: &str, root: &str) -> NewTable {
         auxiliary: Vec::new(),
         access: TableAccess::Both,
         history: History::Shared,
+        format: Some(TableFormat::Delta),
     }
 }
 

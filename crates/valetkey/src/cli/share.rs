@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use valetkey_core::nouns::share::{History, ProfileKind, TableAccess};
+use valetkey_core::nouns::share::{History, ProfileKind, TableAccess, TableFormat};
 
 use valetkey_dialects::native::api::given::Whom;
 use valetkey_dialects::native::api::operations as op;
@@ -135,7 +135,7 @@ struct Add {
     /// Where it is listed
     #[arg(value_name = "SCHEMA.TABLE")]
     table: String,
-    /// The directory that its `_delta_log` is in
+    /// The directory that its `_delta_log` or `metadata` is in
     #[arg(value_name = "s3://BUCKET/DIR")]
     place: String,
     /// A directory of the same bucket that holds files its log names absolutely. May be repeated
@@ -147,6 +147,9 @@ struct Add {
     /// Which of its versions may be read; credentials for its directory open all
     #[arg(long, value_parser = word::<History>(), default_value = "shared")]
     history: History,
+    /// What kind of table it is; what is found there, unless given
+    #[arg(long, value_parser = word::<TableFormat>())]
+    format: Option<TableFormat>,
     /// Add it without a look at whether there is a table at the place
     #[arg(long)]
     force: bool,
@@ -216,6 +219,7 @@ pub(super) const TABLES: &[show::Column] = &[
     ("AUXILIARY", &["auxiliary"]),
     ("ACCESS", &["access"]),
     ("HISTORY", &["history"]),
+    ("FORMAT", &["format"]),
     ("ID", &["id"]),
 ];
 pub(super) const RECIPIENTS: &[show::Column] = &[
@@ -298,7 +302,7 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<()
 async fn table(command: Table, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
     match command {
         Table::Add(add) => {
-            let Add { share, table, place, auxiliary, access, history, force } = *add;
+            let Add { share, table, place, auxiliary, access, history, format, force } = *add;
             let Some((schema, name)) = table.split_once('.') else {
                 return Err(Failure::usage(format!("`{table}` is not a schema and a table"))
                     .hint("write them with a dot between, as in `default.flights`"));
@@ -315,11 +319,23 @@ async fn table(command: Table, client: &Client<'_>, out: &Out) -> Result<(), Fai
                 auxiliary: auxiliary.iter().map(|text| place::directory(text)).collect(),
                 access: access.map(|access| access.as_str().to_owned()),
                 history: Some(history.as_str().to_owned()),
+                format: format.map(|format| format.as_str().to_owned()),
                 force,
             };
             let answer = client.send(Route::to(op::ADD_SHARED_TABLE, [&share]), &body).await?;
-            let first =
-                ["schema", "name", "id", "bucket", "root", "auxiliary", "access", "history", "checked", "readable_by"];
+            let first = [
+                "schema",
+                "name",
+                "id",
+                "bucket",
+                "root",
+                "auxiliary",
+                "access",
+                "history",
+                "format",
+                "checked",
+                "readable_by",
+            ];
             show::one(out, &answer, &first)?;
             if answer.get("readable_by").and_then(Value::as_array).is_some_and(Vec::is_empty) {
                 out.note(&format!(

@@ -4,6 +4,7 @@ mod access_grants;
 mod check;
 pub(crate) mod dreadnode;
 pub(crate) mod home;
+mod iceberg;
 mod making;
 mod r2;
 mod share;
@@ -25,6 +26,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
 use crate::config::Layers;
 use crate::dev::access_grants::AccessGrantsReady;
+use crate::dev::iceberg::IcebergReady;
 use crate::dev::r2::R2Ready;
 use crate::dev::sts::StsReady;
 use crate::dev::unity::UnityReady;
@@ -75,6 +77,8 @@ struct Ready<'a> {
     delta_sharing: Option<share::ShareReady>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unity: Option<UnityReady<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iceberg: Option<IcebergReady<'a>>,
 }
 
 /// Runs the demo until it is interrupted, or checks it.
@@ -199,6 +203,7 @@ fn ready<'a>(addresses: &'a home::Addresses, state: &'a State) -> Ready<'a> {
         access_grants: state.r2.as_ref().and_then(|r2| AccessGrantsReady::new(api, r2)),
         delta_sharing: state.delta_sharing.as_ref().map(|state| share::ready(api, state)),
         unity: state.delta_sharing.as_ref().map(|state| UnityReady::new(api, state)),
+        iceberg: state.delta_sharing.as_ref().filter(|_| state.iceberg).map(|state| IcebergReady::new(api, state)),
     }
 }
 

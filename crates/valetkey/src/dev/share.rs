@@ -10,7 +10,7 @@ use valetkey_core::grant::Grantee;
 use valetkey_core::id::ShareId;
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::{BucketName, Name};
-use valetkey_core::nouns::share::{History, NewTable, Recipient, SharedName, TableAccess, TableRoot};
+use valetkey_core::nouns::share::{History, NewTable, Recipient, SharedName, TableAccess, TableFormat, TableRoot};
 use valetkey_core::time::Lifetime;
 
 use crate::dev::making::{account, caller, or_there, token};
@@ -24,7 +24,7 @@ const PROVIDER: &str = "acme";
 const ACCOUNT: &str = "globex";
 pub(super) const CALLER: &str = "recipient";
 pub(super) const SHARE: &str = "flights";
-const SCHEMA: &str = "nyc";
+pub(super) const SCHEMA: &str = "nyc";
 const TABLE: &str = "departures";
 
 /// What the demo keeps of its share.
@@ -131,6 +131,7 @@ pub(crate) async fn make(node: &Handles) -> anyhow::Result<ShareState> {
         auxiliary: Vec::new(),
         access: TableAccess::Both,
         history: History::Shared,
+        format: Some(TableFormat::Delta),
     };
     or_there(node.registry.add_table(share, shared, now).await.map(drop))?;
     let account = account(&*node.registry, ACCOUNT, now).await?;

@@ -68,6 +68,14 @@ pub(super) fn examples(ready: &Ready<'_>, state: &State, data_dir: &Path, out: &
             token(data_dir, &reader.name)
         ),
     ];
+    lines.extend([
+        out.bold("\nAsk for a key by our own API:"),
+        format!(
+            "  curl -s {}/api/v1/credentials -H \"Authorization: Bearer {}\" -d '{{\"bucket\": \"{bucket}\", \"prefix\": \"{prefix}\"}}'",
+            ready.api,
+            token(data_dir, &reader.name)
+        ),
+    ]);
     if let Some(r2) = &ready.r2 {
         lines.extend([out.bold("\nAsk for a key, as Cloudflare's R2 API does it:"), r2.example(data_dir)]);
     }
@@ -101,6 +109,10 @@ pub(super) fn examples(ready: &Ready<'_>, state: &State, data_dir: &Path, out: &
     }
     if let Some(unity) = &ready.unity {
         lines.extend([out.bold("\nRead it as a table of Unity Catalog:"), unity.example(ready.s3, data_dir)]);
+    }
+    if let Some(iceberg) = &ready.iceberg {
+        lines.push(out.bold("\nRead a table of an Iceberg REST catalog:"));
+        lines.extend(iceberg.examples(data_dir));
     }
     lines.extend([
         out.bold("\nTry to get further with it (both are refused):"),

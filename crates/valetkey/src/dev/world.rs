@@ -16,6 +16,7 @@ use valetkey_core::scope::{Actions, Path as ScopePath, Paths, Scope};
 use valetkey_core::time::Lifetime;
 
 use crate::dev::dreadnode;
+use crate::dev::iceberg;
 use crate::dev::making::{account, caller, or_there, token_file, write_private};
 use crate::dev::r2::{self, R2State};
 use crate::dev::share::{self, ShareState};
@@ -142,6 +143,9 @@ pub(crate) struct State {
     /// The demo's share; older demos gain it.
     #[serde(default)]
     pub(crate) delta_sharing: Option<ShareState>,
+    /// Whether that share has its Iceberg table; older demos gain it.
+    #[serde(default)]
+    pub(crate) iceberg: bool,
 }
 
 /// A caller of the demo.
@@ -192,6 +196,9 @@ pub(crate) async fn ensure(node: &Handles, data_dir: &Path) -> anyhow::Result<St
     if state.delta_sharing.is_none() {
         state.delta_sharing = Some(share::make(node).await?);
     }
+    if !state.iceberg {
+        state.iceberg = iceberg::make(node).await?;
+    }
     let text = serde_json::to_string_pretty(&state)?;
     if before.is_none_or(|before| before != text) {
         write_private(&file, &text)?;
@@ -209,7 +216,7 @@ pub(crate) fn kept(data_dir: &Path) -> anyhow::Result<State> {
 
 /// Writes each token into its file.
 pub(crate) fn write_tokens(data_dir: &Path, state: &State) -> anyhow::Result<()> {
-    let State { callers, admin, dreadnode, r2, delta_sharing } = state;
+    let State { callers, admin, dreadnode, r2, delta_sharing, iceberg: _ } = state;
     let callers = callers.iter().map(|caller| (caller.name.as_str(), &caller.token));
     let dreadnode = dreadnode.iter().map(|own| (dreadnode::CALLER, &own.token));
     let r2 = r2.iter().map(|own| (r2::TOKEN, &own.api_token));
@@ -273,7 +280,7 @@ async fn make(node: &Handles) -> anyhow::Result<State> {
     let operators = account(&*node.registry, OPERATORS, now).await?;
     let (_, token) = caller(node, &operators, "admin", Role::Operator, now).await?;
     let admin = AdminState { token: token.reveal().to_owned() };
-    Ok(State { callers, admin, dreadnode: None, r2: None, delta_sharing: None })
+    Ok(State { callers, admin, dreadnode: None, r2: None, delta_sharing: None, iceberg: false })
 }
 
 /// Gives the datasets a dictionary and a sample, where they have none.

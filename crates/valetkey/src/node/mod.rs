@@ -355,7 +355,7 @@ impl Node {
                 },
                 Arc::clone(&self.stores) as Arc<dyn StorageAdmin>,
                 Arc::new(probe::Live::new(Arc::clone(&self.handles.clock))),
-                logs.clone(),
+                (logs.clone(), Arc::new(self.handles.endpoint.clone())),
                 Arc::new(self.handles.endpoint.clone()),
             ),
             theirstack::dialect(

@@ -152,6 +152,17 @@ words! {
     }
 }
 
+words! {
+    /// What kind of table it is. Each API shows those that its clients can read.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum TableFormat {
+        /// A Delta table: its log is in `_delta_log`.
+        Delta => "delta",
+        /// An Iceberg table: its metadata is in `metadata`.
+        Iceberg => "iceberg",
+    }
+}
+
 /// A table in a share.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SharedTable {
@@ -175,9 +186,21 @@ pub struct SharedTable {
     pub access: TableAccess,
     /// Which versions of it may be read.
     pub history: History,
+    /// What kind of table it is, if that is known, and if it is one alone.
+    pub format: Option<TableFormat>,
 }
 
 impl SharedTable {
+    /// Whether it may be read by directory as a table of this kind, as far as is known.
+    pub fn is_directory_of(&self, format: TableFormat) -> bool {
+        self.access.by_directory() && self.may_be(format)
+    }
+
+    /// Whether it may be a table of this kind, as far as is known.
+    pub fn may_be(&self, format: TableFormat) -> bool {
+        self.format.is_none_or(|own| own == format)
+    }
+
     /// The grant that opens this table, and nothing else, to a recipient of its share.
     ///
     /// # Errors
@@ -225,6 +248,8 @@ pub struct NewTable {
     pub access: TableAccess,
     /// Which versions of it may be read.
     pub history: History,
+    /// What kind of table it is, if that is known, and if it is one alone.
+    pub format: Option<TableFormat>,
 }
 
 impl NewTable {
@@ -236,6 +261,10 @@ impl NewTable {
         if self.access.by_directory() && self.history == History::Latest {
             let said = "credentials for a table's directory open all its versions: share its history, or give access by `url` only";
             return Err(Error::new(Kind::Invalid, said).at(Attribute::History));
+        }
+        if self.access.by_url() && self.format == Some(TableFormat::Iceberg) {
+            let said = "an Iceberg table is read with credentials for its directory: give access by `dir`";
+            return Err(Error::new(Kind::Invalid, said).at("access"));
         }
         let twice = |root: &&TableRoot| root.as_str().contains(['*', '~']);
         if self.access.by_directory()
@@ -263,8 +292,8 @@ impl NewTable {
     /// As [`NewTable::check`].
     pub fn stored(self, id: TableId, share: ShareId) -> Result<SharedTable, Error> {
         self.check()?;
-        let Self { schema, name, storage, bucket, root, auxiliary, access, history } = self;
-        Ok(SharedTable { id, share, schema, name, storage, bucket, root, auxiliary, access, history })
+        let Self { schema, name, storage, bucket, root, auxiliary, access, history, format } = self;
+        Ok(SharedTable { id, share, schema, name, storage, bucket, root, auxiliary, access, history, format })
     }
 }
 
@@ -519,6 +548,7 @@ mod tests {
             auxiliary: Vec::new(),
             access: TableAccess::Both,
             history: History::Shared,
+            format: None,
         }
     }
 
@@ -585,13 +615,15 @@ mod tests {
 
     #[test]
     fn keys_to_a_directory_need_a_shared_history() {
-        let SharedTable { id: _, share: _, schema, name, storage, bucket, root, auxiliary, access, history } =
+        let SharedTable { id: _, share: _, schema, name, storage, bucket, root, auxiliary, access, history, format } =
             shared(1, "s", "t");
-        let mut table = NewTable { schema, name, storage, bucket, root, auxiliary, access, history };
+        let mut table = NewTable { schema, name, storage, bucket, root, auxiliary, access, history, format };
         table.check().unwrap();
         table.history = History::Latest;
         assert_eq!(table.check().unwrap_err().field(), Some("history"));
         table.access = TableAccess::Url;
         table.check().unwrap();
+        table.format = Some(TableFormat::Iceberg);
+        assert_eq!(table.check().unwrap_err().field(), Some("access"));
     }
 }

@@ -29,18 +29,22 @@ pub struct TableRequest {
     pub name: String,
     /// Its bucket.
     pub bucket: String,
-    /// The directory that its `_delta_log` is in, without its last slash.
+    /// The directory that its `_delta_log` or `metadata` is in, without its last slash.
     pub root: String,
     /// Directories of the same bucket that hold files its log names absolutely; at most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub auxiliary: Vec<String>,
-    /// How recipients read it: `url`, `dir` or `both`. If not given, `both`; of a storage that is not behind our own endpoint `dir`,
-    /// the only one there is.
+    /// How recipients read it: `url`, `dir` or `both`. If not given, `both`; of an Iceberg table, and of a storage that is not
+    /// behind our own endpoint, `dir`, the only one there is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<String>,
     /// Which versions they may read: `shared` (all; if not given) or `latest`. Credentials for the directory open all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub history: Option<String>,
+    /// What kind of table it is: `delta` or `iceberg`. If not given, what the server finds there. Delta Sharing and Unity Catalog show
+    /// those of Delta, Iceberg's catalog those of Iceberg; where it is not known, or both, all do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
     /// `true` to add it without a look at whether there is a table; `false` if not given.
     #[serde(default, skip_serializing_if = "is_false")]
     pub force: bool,

@@ -156,8 +156,14 @@ async fn its_routes_are_described_with_all_others() {
     assert_eq!(body["additionalProperties"], false);
     let whole = crate::native::Settings { described, ..Default::default() };
     let world = World::new().await;
-    let native =
-        crate::native::dialect(&world.shared, whole, world.made.clone(), world.made.clone(), None, world.made.clone());
+    let native = crate::native::dialect(
+        &world.shared,
+        whole,
+        world.made.clone(),
+        world.made.clone(),
+        (None, world.made.2.clone()),
+        world.made.clone(),
+    );
     let app = crate::edge::router(world.shared.clone(), crate::edge::EdgeLimits::default(), vec![native]).unwrap();
     let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
     let response = tower::ServiceExt::oneshot(app, request).await.unwrap();

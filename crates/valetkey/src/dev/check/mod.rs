@@ -2,6 +2,7 @@
 
 mod access_grants;
 mod dreadnode;
+mod iceberg;
 mod r2;
 mod s3;
 mod share;
@@ -133,6 +134,7 @@ impl Check<'_> {
         self.r2().await?;
         self.sharing().await?;
         self.unity().await?;
+        self.iceberg().await?;
         self.store().await?;
         self.ledger().await
     }
