@@ -23,11 +23,11 @@ def main():
 
         blobs = BlobServiceClient(source.get().endpoint_url, credential=tool.SasCredential(source), retry_total=0)
         read = lambda: blobs.get_blob_client(bucket, key).download_blob().readall()
-    elif name == "polars":
+    elif name in ("polars", "polars_azure"):
         import polars
 
-        options = tool.options(source)
-        read = lambda: polars.read_parquet(f"s3://{bucket}/{key}", **options).height
+        options, scheme = tool.options(source), "s3" if name == "polars" else "az"
+        read = lambda: polars.read_parquet(f"{scheme}://{bucket}/{key}", **options).height
     elif name == "duckdb":
         from importlib.resources import files
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from harness import FLIGHTS
+from harness import FLIGHTS, demo_bytes
 from upstream import Upstream
 
 HERE = pathlib.Path(__file__).parent
@@ -38,15 +38,15 @@ def test_every_client_goes_on_for_three_lifetimes(server, reader):
         name: subprocess.Popen(line, env=env, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for name, line in lines.items()
     }
-    with Upstream("azure", LIFE) as azure:
+    with Upstream("azure", LIFE, demo_bytes(reader.bucket, FLIGHTS)) as azure:
         there = env | {"VALETKEY_SERVER": azure.url}
-        for name in ("azure", "obstore_azure"):
+        for name in ("azure", "obstore_azure", "polars_azure"):
             line = [sys.executable, "packages.py", name, rest[0], "lake", "daily/x", rest[3]]
             running[name] = subprocess.Popen(line, env=there, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for name, process in running.items():
             out, errors = process.communicate(timeout=120)
             assert process.returncode == 0 and int(out) >= 5, f"{name}: {errors}"
-        assert azure.asked >= 2 * 3
+        assert azure.asked >= 3 * 3
 
 
 class TestSource:

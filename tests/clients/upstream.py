@@ -14,8 +14,8 @@ CONTENT = b"what is stored"
 class Upstream:
     """Vends what `vend` makes; serves one object to whoever shows a token that is not over."""
 
-    def __init__(self, kind: str, life: int = 10):
-        self.kind, self.life, self.ends, self.asked, self.answer = kind, life, {}, 0, None
+    def __init__(self, kind: str, life: int = 10, content: bytes = CONTENT):
+        self.kind, self.life, self.content, self.ends, self.asked, self.answer = kind, life, content, {}, 0, None
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -44,19 +44,27 @@ class Upstream:
                 token = self.headers.get("authorization", "").removeprefix("Bearer ")
                 if outer.ends.get(token, 0) <= time.time():
                     return self.reply(401, b'{"error": {"code": 401, "message": "Invalid Credentials"}}')
-                self.reply(200, CONTENT, "application/octet-stream")
+                self.reply(200, outer.content, "application/octet-stream")
+
+            def do_HEAD(self):
+                self.of_azure()
 
             def of_azure(self):
                 [signature] = parse_qs(urlsplit(self.path).query)["sig"]
                 if outer.ends.get(signature, 0) <= time.time():
                     return self.reply(403, b"<Error><Code>AuthenticationFailed</Code></Error>", "application/xml")
-                self.send_response(206)
-                self.send_header("content-range", f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}")
-                self.send_header("content-length", str(len(CONTENT)))
+                asked = self.headers.get("x-ms-range") or self.headers.get("range") or "bytes=0-"
+                first, last = asked.removeprefix("bytes=").split("-")
+                size = len(outer.content)
+                start, end = (int(first), min(int(last or size), size - 1)) if first else (size - int(last), size - 1)
+                part = b"" if self.command == "HEAD" else outer.content[start : end + 1]
+                self.send_response(200 if self.command == "HEAD" else 206)
+                self.send_header("content-range", f"bytes {start}-{end}/{size}")
+                self.send_header("content-length", str(len(part) or size))
                 self.send_header("etag", '"1"')
                 self.send_header("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT")
                 self.end_headers()
-                self.wfile.write(CONTENT)
+                self.wfile.write(part)
 
             def do_DELETE(self):
                 self.reply(200, b"{}")

@@ -61,6 +61,18 @@ def test_systemd_takes_the_unit(tmp_path):
     assert "Unknown key 'ProtectSistem'" in ran("systemd-analyze", "verify", tmp_path / "valetkey.service").stderr
 
 
+def test_systemd_takes_the_unit_of_the_agent(tmp_path):
+    text = (DEPLOY / "systemd/user/valetkey-agent.service").read_text()
+    assert "ExecStart=/usr/bin/valetkey agent\n" in text
+    text, env = text.replace("=/usr/bin/valetkey", f"={BINARY}"), os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)}
+    unit = tmp_path / "valetkey-agent.service"
+    unit.write_text(text)
+    done = ran("systemd-analyze", "--user", "verify", unit, env=env)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    unit.write_text(text.replace("NoNewPrivileges", "NoNewPrivilege"))
+    assert "Unknown key 'NoNewPrivilege'" in ran("systemd-analyze", "--user", "verify", unit, env=env).stderr
+
+
 def test_the_unit_leaves_little_open(tmp_path):
     done = ran("systemd-analyze", "security", "--offline=true", f"--threshold={int(EXPOSURE * 10)}", unit(tmp_path))
     assert done.returncode == 0, done.stdout

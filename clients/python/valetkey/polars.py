@@ -16,8 +16,8 @@ class CredentialProvider:
     def __call__(self) -> tuple[dict[str, str], int | None]:
         credential = self._source.get()
         if credential.type == "azure":
-            raise TypeError("Polars takes no provider of shared access signatures; pass valetkey.obstore.store to pyarrow or fsspec")
-        if credential.type == "google":
+            keys = {"sas_token": credential.sas_token}
+        elif credential.type == "google":
             keys = {"bearer_token": credential.access_token}
         else:
             keys = {
@@ -34,6 +34,8 @@ def options(source: Source) -> dict[str, Any]:
     storage = {}
     if credential.type == "s3":
         storage = {"aws_endpoint_url": credential.endpoint_url, "aws_region": credential.region}
-        if credential.allow_http:
-            storage["aws_allow_http"] = "true"
+    elif credential.type == "azure":
+        storage = {"azure_storage_account_name": credential.account, "azure_storage_endpoint": credential.endpoint_url}
+    if storage and credential.allow_http:
+        storage["allow_http"] = "true"
     return {"credential_provider": CredentialProvider(source), "storage_options": storage}
