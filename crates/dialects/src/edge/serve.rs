@@ -334,12 +334,9 @@ impl Edge {
         self.let_in(trail, &caller, route, now).await?;
         let query = route.words.of(&Form::read(parts.uri.query().unwrap_or_default().as_bytes())?.unsigned())?;
         let Parts { headers, method, .. } = parts;
-        self.handle(
-            trail,
-            route,
-            Call { caller, now, from: trail.peer, method, headers, query, body, params, request_id: trail.id() },
-        )
-        .await
+        let (from, request_id) = (trail.peer, trail.id());
+        let call = Call { caller, now, from, method, headers, query, body, params, request_id };
+        self.handle(trail, route, call).await
     }
 
     /// Answers where a form says what is asked for.
