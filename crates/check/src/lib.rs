@@ -16,6 +16,7 @@ use async_trait::async_trait;
 
 use valetkey_core::credential::Credential;
 use valetkey_core::name::{BucketName, Name};
+use valetkey_core::nouns::provider::Extra;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::time::Entropy;
@@ -34,6 +35,8 @@ pub enum Verb {
     List,
     /// Begin an upload in parts, and abort it.
     Parts,
+    /// Something else that a store may allow with an action.
+    Extra(Extra),
 }
 
 /// One request to a store.
@@ -43,7 +46,7 @@ pub struct Attempt<'a> {
     pub verb: Verb,
     /// In which bucket.
     pub bucket: &'a BucketName,
-    /// The key, or the prefix of a list: only letters, digits, `.`, `-` and `/`.
+    /// The key, or the prefix of a list: only letters, digits, `.`, `-` and `/`. A `..` between slashes is sent as it is.
     pub key: &'a str,
 }
 

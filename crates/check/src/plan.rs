@@ -1,5 +1,6 @@
 //! What is tried, with which credential, and what it has to come to. The order counts: what is to be refused is there first.
 
+use valetkey_core::nouns::provider::{Documented, Extra};
 use valetkey_core::scope::{Action, Actions};
 
 use crate::Verb;
@@ -15,6 +16,10 @@ pub(crate) enum Who {
     Reader,
     /// Reads and writes in `a` of another bucket.
     Elsewhere,
+    /// Only writes in `a`.
+    Writer,
+    /// Only deletes in `a`.
+    Deleter,
     /// As `Inside`, with another secret.
     Tampered,
 }
@@ -34,6 +39,10 @@ pub(crate) enum At {
     Parent,
     /// The object in `a` of the other bucket.
     OtherBucket,
+    /// The object in `a-b`, by a key of `a` with `..` in it: there is no such object, unless keys are joined to paths.
+    Astray,
+    /// Everything of the check, by a prefix of `a` with `..` in it.
+    AstrayDirectory,
 }
 
 /// What it has to come to.
@@ -41,6 +50,17 @@ pub(crate) enum At {
 pub(crate) enum Expect {
     Allowed,
     Refused,
+    /// Not to reach anything: it need not be refused, because nothing has that key.
+    Nothing,
+    /// What the kind's documentation says of this extra; where it says nothing, it is not tried.
+    AsDocumented(Extra),
+}
+
+impl Expect {
+    /// Whether an answer that says nothing leaves the question open, rather than ending the check.
+    pub(crate) const fn is_aside(self) -> bool {
+        matches!(self, Self::Nothing | Self::AsDocumented(_))
+    }
 }
 
 /// A credential to be vended.
@@ -63,18 +83,25 @@ pub(crate) struct Step {
     pub(crate) needs: Option<&'static str>,
 }
 
-pub(crate) const VENDS: [Vend; 4] = [
+pub(crate) const VENDS: [Vend; 6] = [
     vend("credential", "a credential to read and write inside `a` is given", Who::Inside, Actions::READ_WRITE),
     vend("credential-sibling", "one to read and write inside `a-b` is given", Who::Sibling, Actions::READ_WRITE),
     vend("credential-reader", "one to read inside `a` is given", Who::Reader, Actions::READ),
     vend("credential-elsewhere", "one for `a` in another bucket is given", Who::Elsewhere, Actions::READ_WRITE),
+    vend("credential-writer", "one only to write inside `a` is given", Who::Writer, Actions::WRITE),
+    vend(
+        "credential-deleter",
+        "one only to delete inside `a` is given",
+        Who::Deleter,
+        Actions::NONE.with(Action::DeleteObject),
+    ),
 ];
 
 const fn vend(name: &'static str, what: &'static str, who: Who, actions: Actions) -> Vend {
     Vend { name, what, who, actions }
 }
 
-pub(crate) const STEPS: [Step; 20] = [
+pub(crate) const STEPS: [Step; 37] = [
     allowed("plant", "`a-b`'s own credential writes there", Who::Sibling, Verb::Put, At::Secret, None),
     allowed("planted", "what it wrote is there", Who::Sibling, Verb::Get, At::Secret, Some("plant")),
     allowed("put-inside", "it writes inside `a`", Who::Inside, Verb::Put, At::Own, None),
@@ -102,6 +129,8 @@ pub(crate) const STEPS: [Step; 20] = [
     refused("list-parent", "listing what is above `a` is refused", Who::Inside, Verb::List, At::Parent, "planted"),
     refused("delete-sibling", "deleting from `a-b` is refused", Who::Inside, Verb::Delete, At::Secret, "planted"),
     refused("reader-sibling", "the reader is refused to read `a-b`", Who::Reader, Verb::Get, At::Secret, "planted"),
+    nothing("get-astray", "a key of `a` with `..` does not reach the object in `a-b`", Verb::Get, At::Astray),
+    nothing("list-astray", "a prefix of `a` with `..` does not list what is above it", Verb::List, At::AstrayDirectory),
     refused("tampered", "a secret that was changed is refused", Who::Tampered, Verb::Get, At::Own, "get-inside"),
     allowed(
         "plant-elsewhere",
@@ -136,6 +165,21 @@ pub(crate) const STEPS: [Step; 20] = [
         At::Own,
         "get-reader",
     ),
+    beyond("beyond-tags", "with get-object: an object's tags are read", Who::Reader, Extra::Tags),
+    beyond("beyond-acl", "with get-object: an object's ACL is read", Who::Reader, Extra::Acl),
+    beyond("beyond-attributes", "with get-object: an object's attributes are read", Who::Reader, Extra::Attributes),
+    beyond("beyond-versions", "with list-bucket: earlier versions are listed", Who::Reader, Extra::Versions),
+    beyond("beyond-untag", "with put-object, delete-object: tags are deleted", Who::Inside, Extra::Untag),
+    beyond("beyond-snapshot", "with put-object: a snapshot is taken", Who::Inside, Extra::Snapshot),
+    beyond("beyond-earlier", "with get-object: a snapshot is read", Who::Inside, Extra::Earlier),
+    beyond("beyond-lease", "with put-object: a lease without an end is taken", Who::Inside, Extra::Lease),
+    beyond("beyond-metadata", "with put-object: metadata is replaced", Who::Inside, Extra::Metadata),
+    beyond("beyond-retag", "with put-object: tags are replaced", Who::Inside, Extra::Retag),
+    beyond("beyond-break-lease", "with delete-object: a lease is broken", Who::Deleter, Extra::BreakLease),
+    beyond("beyond-write", "with delete-object: an object is written", Who::Deleter, Extra::Write),
+    beyond("beyond-list", "with put-object: keys are listed", Who::Writer, Extra::List),
+    beyond("beyond-undelete", "with put-object: what was deleted is restored", Who::Writer, Extra::Undelete),
+    beyond("beyond-retention", "with put-object: retention is set", Who::Writer, Extra::Retention),
     allowed("delete-inside", "it deletes inside `a`", Who::Inside, Verb::Delete, At::Own, Some("put-inside")),
 ];
 
@@ -154,7 +198,48 @@ const fn refused(name: &'static str, what: &'static str, who: Who, verb: Verb, a
     Step { name, what, who, verb, at, expect: Expect::Refused, needs: Some(needs) }
 }
 
+const fn nothing(name: &'static str, what: &'static str, verb: Verb, at: At) -> Step {
+    Step { expect: Expect::Nothing, ..refused(name, what, Who::Inside, verb, at, "planted") }
+}
+
+/// What the credentials of some kinds open beyond their actions.
+const fn beyond(name: &'static str, what: &'static str, who: Who, extra: Extra) -> Step {
+    let (verb, at) = match extra {
+        Extra::List => (Verb::List, At::OwnDirectory),
+        Extra::Write => (Verb::Put, At::Own),
+        Extra::Tags
+        | Extra::Untag
+        | Extra::Acl
+        | Extra::Attributes
+        | Extra::Versions
+        | Extra::Lease
+        | Extra::BreakLease
+        | Extra::Snapshot
+        | Extra::Earlier
+        | Extra::Metadata
+        | Extra::Retag
+        | Extra::Undelete
+        | Extra::Retention => (Verb::Extra(extra), At::Own),
+    };
+    Step { expect: Expect::AsDocumented(extra), ..refused(name, what, who, verb, at, "get-inside") }
+}
+
+impl Vend {
+    /// Whether it is only for what may be open beyond the actions.
+    pub(crate) const fn is_aside(&self) -> bool {
+        matches!(self.who, Who::Writer | Who::Deleter)
+    }
+}
+
 impl Step {
+    /// Whether it is tried at a kind that has this to say of extras.
+    pub(crate) fn is_tried(&self, beyond: &[(Extra, Documented)]) -> bool {
+        match self.expect {
+            Expect::Allowed | Expect::Refused | Expect::Nothing => true,
+            Expect::AsDocumented(extra) => beyond.iter().any(|(of, _)| *of == extra),
+        }
+    }
+
     /// The actions without which a store cannot be expected to allow it.
     pub(crate) const fn actions(&self) -> &'static [Action] {
         match self.verb {
@@ -163,6 +248,7 @@ impl Step {
             Verb::Delete => &[Action::DeleteObject],
             Verb::List => &[Action::ListBucket],
             Verb::Parts => &[Action::MultipartUpload, Action::AbortUpload],
+            Verb::Extra(_) => &[],
         }
     }
 }

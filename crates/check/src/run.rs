@@ -11,7 +11,7 @@ use valetkey_core::error::{Error, Kind, Noun};
 use valetkey_core::field::Field;
 use valetkey_core::id::StorageId;
 use valetkey_core::name::BucketName;
-use valetkey_core::nouns::provider::Hints;
+use valetkey_core::nouns::provider::{Documented, Hints};
 use valetkey_core::probe;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::secret::Secret;
@@ -105,10 +105,15 @@ impl Checker {
             left: Vec::new(),
         };
         run.choose_paths()?;
+        let beyond = run.hints().beyond;
+        let steps: Vec<&Step> = STEPS.iter().filter(|step| step.is_tried(beyond)).collect();
         for vend in &VENDS {
-            run.vend(vend).await?;
+            // What is only for extras is not given where there are none.
+            if !vend.is_aside() || steps.iter().any(|step| step.who == vend.who) {
+                run.vend(vend).await?;
+            }
         }
-        for step in &STEPS {
+        for step in steps {
             run.step(step).await;
         }
         run.clean_up().await;
@@ -134,6 +139,7 @@ impl Run<'_> {
     fn bucket_of(&self, at: At) -> Option<&BucketName> {
         match at {
             At::Own | At::OwnDirectory | At::Secret | At::SiblingDirectory | At::Parent => Some(&self.bucket),
+            At::Astray | At::AstrayDirectory => Some(&self.bucket),
             At::OtherBucket => self.other.as_ref(),
         }
     }
@@ -146,13 +152,15 @@ impl Run<'_> {
             At::Secret => format!("{directory}/a-b/secret"),
             At::SiblingDirectory => format!("{directory}/a-b/"),
             At::Parent => format!("{directory}/"),
+            At::Astray => format!("{directory}/a/../a-b/secret"),
+            At::AstrayDirectory => format!("{directory}/a/../"),
         }
     }
 
     /// What a credential is to open: a directory, or where the store cannot say that, the one object in it.
     fn paths(&self, who: Who) -> Result<Paths, Error> {
         let key = match who {
-            Who::Inside | Who::Reader | Who::Tampered => self.key(At::Own),
+            Who::Inside | Who::Reader | Who::Writer | Who::Deleter | Who::Tampered => self.key(At::Own),
             Who::Elsewhere => self.key(At::OtherBucket),
             Who::Sibling => self.key(At::Secret),
         };
@@ -210,6 +218,10 @@ impl Run<'_> {
                             narrowed: vended.narrowed,
                         });
                         (Status::Passed, reason)
+                    }
+                    // One that is only for what an action opens beyond itself.
+                    Err(error) if vend.is_aside() && error.kind() == Kind::Invalid => {
+                        (Status::Skipped, error.message().to_owned())
                     }
                     Err(error) => (Status::Failed, self.not_given(error)?),
                 }
@@ -306,7 +318,7 @@ impl Run<'_> {
             self.checker.prober.attempt(&held.storage, &held.credential, attempt).await
         };
         self.remember(step, &bucket, &key, &answer);
-        if matches!(answer, Answer::Failed(_)) {
+        if matches!(answer, Answer::Failed(_)) && !step.expect.is_aside() {
             self.halted = Some("not tried: a request before this one failed");
         }
         self.judge(step, answer)
@@ -317,20 +329,25 @@ impl Run<'_> {
         let owner = match step.at {
             At::Secret | At::SiblingDirectory => Who::Sibling,
             At::OtherBucket => Who::Elsewhere,
-            At::Own | At::OwnDirectory | At::Parent => Who::Inside,
+            At::Own | At::OwnDirectory | At::Parent | At::Astray | At::AstrayDirectory => Who::Inside,
         };
         let there = There { who: owner, bucket: bucket.clone(), key: key.to_owned() };
         match (step.verb, answer) {
             // A request that broke off may have been done.
             (Verb::Put, Answer::Allowed | Answer::Failed(_)) if !self.there.contains(&there) => self.there.push(there),
             (Verb::Delete, Answer::Allowed) => self.there.retain(|other| *other != there),
-            (Verb::Put | Verb::Get | Verb::Delete | Verb::List | Verb::Parts, _) => {}
+            (Verb::Put | Verb::Get | Verb::Delete | Verb::List | Verb::Parts | Verb::Extra(_), _) => {}
         }
     }
 
     fn judge(&self, step: &Step, answer: Answer) -> (Status, String) {
         let own = self.key(At::OwnDirectory);
         match (step.expect, answer) {
+            (Expect::Nothing, answer) => judge_aside(None, answer),
+            (Expect::AsDocumented(extra), answer) => {
+                let beyond = self.hints().beyond.iter().find(|(of, _)| *of == extra);
+                judge_aside(beyond.map(|(_, documented)| *documented), answer)
+            }
             (_, Answer::Failed(words)) => (Status::Failed, words),
             (Expect::Allowed, Answer::Allowed) => (Status::Passed, "allowed".to_owned()),
             (Expect::Allowed, Answer::Listed(keys)) => match keys.iter().find(|key| !key.starts_with(&own)) {
@@ -412,6 +429,27 @@ impl Run<'_> {
             left: self.left,
             passed,
         }
+    }
+}
+
+/// Of what is beside the actions: of an extra, as it is documented; otherwise of what does not exist.
+fn judge_aside(documented: Option<Documented>, answer: Answer) -> (Status, String) {
+    let failed = |words: &str| (Status::Failed, format!("ALLOWED: {words}"));
+    let reached = match answer {
+        Answer::Listed(keys) => documented.is_some() || !keys.is_empty(),
+        Answer::Allowed => true,
+        Answer::Refused { status, code } => {
+            return (Status::Passed, format!("closed: refused with {status} `{}`", shown(&code)));
+        }
+        Answer::NotFound if documented.is_none() => false,
+        Answer::NotFound => return (Status::Skipped, "not known: the storage finds nothing to try it on".to_owned()),
+        Answer::Failed(words) => return (Status::Skipped, format!("not known: {words}")),
+    };
+    match documented {
+        None if reached => failed("the storage takes keys for paths: `..` leads out of every scope"),
+        None => (Status::Passed, "nothing is there".to_owned()),
+        Some(Documented::Open) => (Status::Passed, "open, as documented".to_owned()),
+        Some(Documented::Closed) => failed("documented to be closed"),
     }
 }
 

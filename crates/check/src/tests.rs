@@ -11,7 +11,7 @@ use valetkey_core::credential::{Issued, Narrowed, S3Keys, Trace};
 use valetkey_core::error::{Error, Kind};
 use valetkey_core::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
 use valetkey_core::lease::{Lease, Refusal};
-use valetkey_core::nouns::provider::Hints;
+use valetkey_core::nouns::provider::{Documented, Hints};
 use valetkey_core::nouns::registry::NewStorage;
 use valetkey_core::nouns::storage_admin::{Description, Ended};
 use valetkey_core::policy::Permit;
@@ -34,10 +34,14 @@ fn bucket(text: &str) -> BucketName {
 }
 
 fn storage() -> Storage {
+    storage_of(StorageKind::Sts)
+}
+
+fn storage_of(kind: StorageKind) -> Storage {
     Storage {
         id: StorageId::from_bytes([2; 16]),
         name: Name::parse("lake-store").unwrap(),
-        kind: StorageKind::Sts,
+        kind,
         endpoint: "https://s3.example.com".into(),
         internal_endpoint: None,
         region: "auto".into(),
@@ -97,6 +101,12 @@ enum Wrong {
     ObjectsOnly,
     /// Allows everything to everyone.
     Open,
+    /// Takes a key as a path of its disk.
+    Joins,
+    /// Allows one of the extras.
+    Extra(Extra),
+    /// Answers one of the extras with something that says nothing.
+    Vague(Extra),
 }
 
 struct World {
@@ -191,8 +201,29 @@ impl StorageAdmin for World {
     fn read(&self, _: Description, _: Option<&Storage>) -> Result<NewStorage, Error> {
         Err(Error::internal("nobody asks"))
     }
-    fn hints(&self, _: StorageKind) -> Hints {
-        Hints { vend: Some("is the role right?"), rights: Some("do both policies allow it?") }
+    fn hints(&self, kind: StorageKind) -> Hints {
+        let beyond: &[_] = match kind {
+            StorageKind::Sts => &[
+                (Extra::Tags, Documented::Closed),
+                (Extra::Acl, Documented::Closed),
+                (Extra::Attributes, Documented::Closed),
+                (Extra::Versions, Documented::Closed),
+                (Extra::Untag, Documented::Closed),
+            ],
+            StorageKind::Azure => &[
+                (Extra::Lease, Documented::Open),
+                (Extra::Retag, Documented::Open),
+                (Extra::Undelete, Documented::Open),
+            ],
+            StorageKind::R2 => &[(Extra::Write, Documented::Open)],
+            StorageKind::Gcs => &[
+                (Extra::List, Documented::Open),
+                (Extra::Undelete, Documented::Open),
+                (Extra::Retention, Documented::Open),
+            ],
+            StorageKind::Embedded | StorageKind::Gateway => &[],
+        };
+        Hints { vend: Some("is the role right?"), rights: Some("do both policies allow it?"), beyond }
     }
     async fn put(&self, _: &Storage) -> Result<(), Error> {
         Ok(())
@@ -235,7 +266,7 @@ const fn action(verb: Verb) -> Action {
         Verb::Get => Action::GetObject,
         Verb::Delete => Action::DeleteObject,
         Verb::List => Action::ListBucket,
-        Verb::Parts => Action::MultipartUpload,
+        Verb::Parts | Verb::Extra(_) => Action::MultipartUpload,
     }
 }
 
@@ -249,6 +280,7 @@ impl World {
         let scope = Arc::clone(&self.scopes.lock().unwrap()[&keys.access_key_id]);
         let inside = match verb {
             Verb::List => scope.listing(bucket.as_str(), key.as_bytes(), Action::ListBucket) != Listing::Refused,
+            Verb::Extra(extra) => return self.wrong == Wrong::Extra(extra),
             Verb::Put | Verb::Get | Verb::Delete | Verb::Parts => {
                 scope.covers(bucket.as_str(), key.as_bytes(), action(verb))
             }
@@ -266,7 +298,10 @@ impl World {
                 | Wrong::Down
                 | Wrong::NoCredential
                 | Wrong::ObjectsOnly
-                | Wrong::Open => false,
+                | Wrong::Open
+                | Wrong::Joins
+                | Wrong::Extra(_)
+                | Wrong::Vague(_) => false,
             }
     }
 }
@@ -278,6 +313,11 @@ impl Prober for World {
         if self.wrong == Wrong::Down {
             return Answer::Failed("it cannot be reached".to_owned());
         }
+        if let (Wrong::Vague(vague), Verb::Extra(extra)) = (self.wrong, verb)
+            && vague == extra
+        {
+            return Answer::Failed("it answered 400".to_owned());
+        }
         let allowed = self.allows(credential.s3().unwrap(), &attempt);
         if self.wrong != Wrong::Open && (!allowed || self.wrong == Wrong::Narrow(verb)) {
             let hidden = self.wrong == Wrong::Hides && verb == Verb::Get && key.ends_with("a-b/secret");
@@ -288,12 +328,14 @@ impl Prober for World {
             };
         }
         let mut objects = self.objects.lock().unwrap();
+        let joined = key.replace("/a/../", "/");
+        let key = if self.wrong == Wrong::Joins { &*joined } else { key };
         let place = (bucket.to_string(), key.to_owned());
         match verb {
             Verb::Put => drop(objects.insert(place)),
             Verb::Delete => drop(objects.remove(&place)),
             Verb::Get if !objects.contains(&place) => return Answer::NotFound,
-            Verb::Get | Verb::Parts => {}
+            Verb::Get | Verb::Parts | Verb::Extra(_) => {}
             Verb::List => {
                 let of = objects.iter().filter(|(own, name)| own == bucket.as_str() && name.starts_with(key));
                 return Answer::Listed(of.map(|(_, name)| name.as_str().into()).collect());
@@ -304,6 +346,10 @@ impl Prober for World {
 }
 
 async fn checked(wrong: Wrong) -> (Report, Arc<World>) {
+    checked_at(StorageKind::Sts, wrong).await
+}
+
+async fn checked_at(kind: StorageKind, wrong: Wrong) -> (Report, Arc<World>) {
     let world = Arc::new(World {
         wrong,
         scopes: Mutex::default(),
@@ -327,7 +373,7 @@ async fn checked(wrong: Wrong) -> (Report, Arc<World>) {
         (bucket("lake"), storage().id),
         (bucket("pond"), storage().id),
     ];
-    let report = checker.check(&caller(Role::Operator), &storage(), buckets, None, "test").await.unwrap();
+    let report = checker.check(&caller(Role::Operator), &storage_of(kind), buckets, None, "test").await.unwrap();
     assert_eq!(report.bucket, bucket("lake"), "the first of its own");
     (report, world)
 }
@@ -375,6 +421,11 @@ fn a_store_that_is_wrong_in_one_way_fails_in_that_row() {
         (Wrong::AnyBucket, "get-elsewhere"),
         (Wrong::Narrow(Verb::Parts), "parts-inside"),
         (Wrong::Narrow(Verb::List), "list-inside"),
+        (Wrong::Extra(Extra::Tags), "beyond-tags"),
+        (Wrong::Extra(Extra::Acl), "beyond-acl"),
+        (Wrong::Extra(Extra::Attributes), "beyond-attributes"),
+        (Wrong::Extra(Extra::Versions), "beyond-versions"),
+        (Wrong::Extra(Extra::Untag), "beyond-untag"),
     ] {
         let (report, world) = wait(checked(wrong));
         assert!(!report.passed, "{wrong:?}");
@@ -426,5 +477,42 @@ fn what_a_store_cannot_say_is_skipped_with_the_reason() {
 fn a_store_open_to_everyone_fails_wherever_it_should_refuse() {
     let (report, _) = wait(checked(Wrong::Open));
     assert!(!report.passed);
-    assert_eq!(with(&report, Status::Failed).len(), 10, "{report:#?}");
+    assert_eq!(with(&report, Status::Failed).len(), 15, "{report:#?}");
+}
+
+#[test]
+fn a_store_that_joins_keys_to_paths_is_found_by_a_key_with_dots() {
+    let (report, _) = wait(checked(Wrong::Joins));
+    assert!(!report.passed);
+    assert_eq!(with(&report, Status::Failed), ["get-astray", "list-astray"], "{report:#?}");
+    let told = |row: &&Row| row.name == "get-astray" && row.reason.contains("takes keys for paths");
+    assert!(report.rows.iter().any(|row| told(&row)), "{report:#?}");
+}
+
+fn reason<'a>(report: &'a Report, name: &str) -> &'a str {
+    &report.rows.iter().find(|row| row.name == name).unwrap().reason
+}
+
+#[test]
+fn what_a_kind_allows_beyond_its_actions_is_told_as_open_closed_or_not_to_be_told() {
+    let (report, _) = wait(checked_at(StorageKind::Azure, Wrong::Extra(Extra::Lease)));
+    assert!(report.passed, "documented to be open: {report:#?}");
+    assert_eq!(reason(&report, "beyond-lease"), "open, as documented");
+    assert_eq!(reason(&report, "beyond-undelete"), "closed: refused with 403 `AccessDenied`");
+    let (report, _) = wait(checked_at(StorageKind::Azure, Wrong::Vague(Extra::Retag)));
+    assert!(report.passed, "what cannot be told fails nothing and stops nothing: {report:#?}");
+    assert_eq!(with(&report, Status::Skipped), ["beyond-retag"], "{report:#?}");
+    assert_eq!(reason(&report, "beyond-retag"), "not known: it answered 400");
+    let (report, _) = wait(checked_at(StorageKind::Gcs, Wrong::Nothing));
+    let names: Vec<_> = report.rows.iter().map(|row| row.name).filter(|name| name.starts_with("beyond-")).collect();
+    assert_eq!(names, ["beyond-list", "beyond-undelete", "beyond-retention"]);
+    let (report, _) = wait(checked_at(StorageKind::Embedded, Wrong::Nothing));
+    assert!(report.rows.iter().all(|row| !row.name.starts_with("beyond-")), "nothing is beyond: {report:#?}");
+}
+
+#[test]
+fn a_store_that_writes_with_a_right_to_delete_is_told_and_cleaned_up() {
+    let (report, world) = wait(checked_at(StorageKind::R2, Wrong::Nothing));
+    assert_eq!(reason(&report, "beyond-write"), "closed: refused with 403 `AccessDenied`");
+    assert!(world.objects.lock().unwrap().is_empty());
 }

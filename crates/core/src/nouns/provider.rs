@@ -70,6 +70,53 @@ pub struct Hints {
     pub vend: Option<&'static str>,
     /// Where what a credential should open is refused.
     pub rights: Option<&'static str>,
+    /// What its credentials may open beyond their actions, and what they may not, although some store of its kind might.
+    pub beyond: &'static [(Extra, Documented)],
+}
+
+/// What the documentation says of an extra.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Documented {
+    /// It may be open.
+    Open,
+    /// It is closed.
+    Closed,
+}
+
+/// What a store may allow with an action, beyond what the action says (`docs/storages.md`, "What a credential allows beyond its
+/// actions").
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Extra {
+    /// Read an object's tags.
+    Tags,
+    /// Delete an object's tags.
+    Untag,
+    /// Read who may use an object.
+    Acl,
+    /// Read an object's attributes.
+    Attributes,
+    /// List earlier versions.
+    Versions,
+    /// Take a lease without an end.
+    Lease,
+    /// Break a lease.
+    BreakLease,
+    /// Take a snapshot.
+    Snapshot,
+    /// Read an earlier snapshot.
+    Earlier,
+    /// Replace an object's metadata.
+    Metadata,
+    /// Replace an object's tags.
+    Retag,
+    /// Bring back what was deleted.
+    Undelete,
+    /// Forbid until a time that an object is deleted.
+    Retention,
+    /// List keys.
+    List,
+    /// Write an object.
+    Write,
 }
 
 /// A refusal of one setting, named as its writer knows it.

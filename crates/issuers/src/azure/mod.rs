@@ -33,7 +33,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use valetkey_core::credential::{AzureSas, Credential};
 use valetkey_core::hosts::{Hosts, Platform, Proof};
-use valetkey_core::nouns::provider::{Facts, Hints, of_settings};
+use valetkey_core::nouns::provider::{Documented, Extra, Facts, Hints, of_settings};
 use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::scope::Scope;
 use valetkey_core::storage::StorageKind;
@@ -62,6 +62,15 @@ pub(crate) const KIND: UpstreamKind = UpstreamKind {
     hints: Hints {
         vend: Some("is the identity right, and may it make user delegation keys?"),
         rights: Some("does the identity hold `Storage Blob Data Contributor` on the container?"),
+        beyond: &[
+            (Extra::Snapshot, Documented::Open),
+            (Extra::Earlier, Documented::Open),
+            (Extra::Lease, Documented::Open),
+            (Extra::Metadata, Documented::Open),
+            (Extra::Retag, Documented::Open),
+            (Extra::Undelete, Documented::Open),
+            (Extra::BreakLease, Documented::Open),
+        ],
     },
 };
 

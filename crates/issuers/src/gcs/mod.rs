@@ -21,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use valetkey_core::credential::{Credential, GoogleToken};
 use valetkey_core::hosts::{Hosts, Proof};
-use valetkey_core::nouns::provider::{Facts, Hints};
+use valetkey_core::nouns::provider::{Documented, Extra, Facts, Hints};
 use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::scope::Scope;
 use valetkey_core::storage::StorageKind;
@@ -54,6 +54,11 @@ pub(crate) const KIND: UpstreamKind = UpstreamKind {
     hints: Hints {
         vend: Some("is the identity right, and may it make tokens of the account it stands in for?"),
         rights: Some("does the service account hold `Storage Object User` on the bucket?"),
+        beyond: &[
+            (Extra::List, Documented::Open),
+            (Extra::Undelete, Documented::Open),
+            (Extra::Retention, Documented::Open),
+        ],
     },
 };
 

@@ -59,7 +59,7 @@ impl VendedLists for Live {
         let mut query = vec![("encoding-type", "url"), ("list-type", "2"), ("max-keys", "1000"), ("prefix", prefix)];
         query.extend(from.map(|from| ("continuation-token", from)));
         query.sort_unstable();
-        let request = Request { method: Method::GET, key: None, query: &query, body: b"" };
+        let request = Request { method: Method::GET, key: None, query: &query, body: b"", headers: &[] };
         let unsent = |said: String| failure().note(said);
         let request = proven(self, storage, &Proof::Signed(keys), bucket.as_str(), request).map_err(unsent)?;
         let web = self.web(storage).map_err(unsent)?.patient(PATIENCE).roomy(MOST_BYTES);

@@ -129,6 +129,11 @@ fn code(text: &str) -> String {
     between(text, "<Code>", "</Code>").first().map_or_else(|| "-".to_owned(), |code| quoted(code))
 }
 
+/// A key as it stands in an address: a `..` between slashes is no step up.
+fn unstepped(key: &str) -> String {
+    key.replace("/../", "/..%2F")
+}
+
 /// A header's value that is not shown by anything that prints requests.
 fn sensitive(text: &str) -> Result<HeaderValue, String> {
     hidden(text).map_err(|_| "the credential cannot be sent in a header".to_owned())

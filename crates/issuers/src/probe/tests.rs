@@ -11,6 +11,7 @@ use valetkey_check::Verb;
 use valetkey_core::credential::{AzureSas, GoogleToken, S3Keys};
 use valetkey_core::id::StorageId;
 use valetkey_core::name::{BucketName, Name};
+use valetkey_core::nouns::provider::Extra;
 use valetkey_core::storage::StorageKind;
 use valetkey_core::time::Lifetime;
 use valetkey_testkit::clock::FixedClock;
@@ -160,6 +161,72 @@ async fn azure_takes_the_signature_in_the_address() {
     let (answer, _) =
         told(StorageKind::Azure, &azure(), Verb::Get, &[(403, "AuthorizationPermissionMismatch", "")]).await;
     assert_eq!(answer, Answer::Refused { status: 403, code: "AuthorizationPermissionMismatch".into() });
+}
+
+#[tokio::test]
+async fn a_key_with_dots_is_sent_as_it_is() {
+    for (kind, credential) in [(StorageKind::Sts, s3()), (StorageKind::Azure, azure()), (StorageKind::Gcs, google())] {
+        let (address, stub) = rig(&[(404, "", "")]).await;
+        assert_eq!(ask(&storage(kind, &address), &credential, Verb::Get, "d/a/../b/x").await, Answer::NotFound);
+        let seen = stub.seen.lock().unwrap().clone();
+        assert!(seen[0].starts_with("GET /lake/d/a/..%2Fb/x"), "{seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_extra_counts_only_with_the_document_it_asks_for() {
+    for (extra, line, body) in [
+        (Extra::Tags, "GET /lake/.valetkey/checks/0a/x?tagging= ", "<Tagging><TagSet/></Tagging>"),
+        (Extra::Acl, "GET /lake/.valetkey/checks/0a/x?acl= ", "<AccessControlPolicy/>"),
+        (Extra::Attributes, "GET /lake/.valetkey/checks/0a/x?attributes= ", "<GetObjectAttributesResponse/>"),
+        (Extra::Versions, "GET /lake?versions=&prefix=.valetkey%2Fchecks%2F0a%2Fx ", "<ListVersionsResult/>"),
+        (Extra::Untag, "DELETE /lake/.valetkey/checks/0a/x?tagging= ", ""),
+    ] {
+        let (answer, seen) = told(StorageKind::Sts, &s3(), Verb::Extra(extra), &[(200, "", body)]).await;
+        assert_eq!(answer, Answer::Allowed, "{extra:?}");
+        assert!(seen[0].starts_with(line), "{seen:?}");
+        let (answer, _) = told(StorageKind::Sts, &s3(), Verb::Extra(extra), &[(403, "", DENIED)]).await;
+        assert_eq!(answer, Answer::Refused { status: 403, code: "AccessDenied".into() });
+        if extra != Extra::Untag {
+            let (answer, _) = told(StorageKind::Sts, &s3(), Verb::Extra(extra), &[(200, "", "the object")]).await;
+            assert!(matches!(answer, Answer::Failed(_)), "an older store takes no notice of it: {answer:?}");
+        }
+    }
+    let (_, seen) = told(StorageKind::Sts, &s3(), Verb::Extra(Extra::Attributes), &[(403, "", DENIED)]).await;
+    assert!(seen[0].contains("x-amz-date;x-amz-object-attributes;x-amz-security-token"), "it is signed: {seen:?}");
+}
+
+#[tokio::test]
+async fn google_is_asked_to_restore_what_never_was() {
+    for (status, allowed) in [(404, true), (200, true), (403, false)] {
+        let extra = Verb::Extra(Extra::Undelete);
+        let (answer, seen) = told(StorageKind::Gcs, &google(), extra, &[(status, "", "{}")]).await;
+        assert_eq!(answer == Answer::Allowed, allowed, "{answer:?}");
+        let line = "POST /storage/v1/b/lake/o/.valetkey%2Fchecks%2F0a%2Fx/restore?generation=1 Bearer ya29.hush -";
+        assert_eq!(seen, [line]);
+    }
+    let (answer, seen) = told(StorageKind::Gcs, &google(), Verb::Extra(Extra::Retention), &[(400, "", "")]).await;
+    assert!(matches!(answer, Answer::Failed(_)) && seen[0].starts_with("PUT /lake/"), "{answer:?} {seen:?}");
+}
+
+#[tokio::test]
+async fn what_azure_allows_is_undone() {
+    let (answer, seen) =
+        told(StorageKind::Azure, &azure(), Verb::Extra(Extra::Lease), &[(201, "", ""), (200, "", "")]).await;
+    assert_eq!(answer, Answer::Allowed);
+    assert_eq!(seen.len(), 2, "taken and released: {seen:?}");
+    assert!(seen.iter().all(|line| line.starts_with("PUT /lake/.valetkey/checks/0a/x?comp=lease&sv=")), "{seen:?}");
+    let no_lease = (409, "LeaseNotPresentWithLeaseOperation", "");
+    let (answer, _) = told(StorageKind::Azure, &azure(), Verb::Extra(Extra::BreakLease), &[no_lease]).await;
+    assert_eq!(answer, Answer::Allowed, "it looked for the lease");
+    let denied = (403, "AuthorizationPermissionMismatch", "");
+    for extra in [Extra::Lease, Extra::BreakLease, Extra::Snapshot, Extra::Metadata, Extra::Retag, Extra::Undelete] {
+        let (answer, seen) = told(StorageKind::Azure, &azure(), Verb::Extra(extra), &[denied]).await;
+        assert!(matches!(answer, Answer::Refused { .. }), "{extra:?}: {answer:?}");
+        assert!(!seen[0].starts_with("DELETE"));
+    }
+    let (answer, _) = told(StorageKind::Azure, &azure(), Verb::Extra(Extra::Earlier), &[denied]).await;
+    assert!(matches!(answer, Answer::Failed(_)), "without a snapshot nothing is told: {answer:?}");
 }
 
 #[tokio::test]

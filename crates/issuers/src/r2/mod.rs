@@ -20,7 +20,7 @@ use valetkey_core::credential::{Credential, Narrowed, S3Keys};
 use valetkey_core::field::Field;
 use valetkey_core::hosts::{Hosts, Proof};
 use valetkey_core::name::shortened;
-use valetkey_core::nouns::provider::{Facts, Hints};
+use valetkey_core::nouns::provider::{Documented, Extra, Facts, Hints};
 use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::scope::{Action, Actions, Path, Paths, Scope};
 use valetkey_core::storage::StorageKind;
@@ -45,6 +45,7 @@ pub(crate) const KIND: UpstreamKind = UpstreamKind {
     hints: Hints {
         vend: Some("are `parent_access_key_id` and its secret right?"),
         rights: Some("does the parent key open this bucket, to read and write?"),
+        beyond: &[(Extra::Write, Documented::Open)],
     },
 };
 

@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use valetkey_core::credential::{Credential, Narrowed, S3Keys};
 use valetkey_core::field::Field;
 use valetkey_core::hosts::{Hosts, Proof};
-use valetkey_core::nouns::provider::{Facts, Hints};
+use valetkey_core::nouns::provider::{Documented, Extra, Facts, Hints};
 use valetkey_core::nouns::storage_admin::Ended;
 use valetkey_core::scope::{Paths, Scope};
 use valetkey_core::storage::StorageKind;
@@ -75,6 +75,13 @@ pub(crate) const KIND: UpstreamKind = UpstreamKind {
     hints: Hints {
         vend: Some("is `role_arn` right, and may this server's own credentials assume it?"),
         rights: Some("do the role's own policy and the bucket's allow it?"),
+        beyond: &[
+            (Extra::Tags, Documented::Closed),
+            (Extra::Acl, Documented::Closed),
+            (Extra::Attributes, Documented::Closed),
+            (Extra::Versions, Documented::Closed),
+            (Extra::Untag, Documented::Closed),
+        ],
     },
 };
 
