@@ -93,6 +93,8 @@ pub struct Limits {
     pub cache_bytes: u64,
     /// What each account may keep that has no quota of its own.
     pub quota: Quota,
+    /// How many uploads in parts each account may have open, of those that are kept here.
+    pub max_account_uploads: u64,
     /// Whether the log of refused requests names the object's key, beside its bucket.
     pub log_keys: bool,
 }
@@ -109,6 +111,7 @@ impl Default for Limits {
             inline_bytes: 16 * 1024,
             cache_bytes: 64 * 1024 * 1024,
             quota: Quota::default(),
+            max_account_uploads: 10_000,
             log_keys: true,
         }
     }
@@ -284,6 +287,7 @@ impl Endpoint {
             space,
             quota: limits.quota,
             quotas,
+            max_uploads: limits.max_account_uploads,
             tasks: tasks.clone(),
         };
         let objects = Arc::new(Objects::open(setup).await?);

@@ -77,9 +77,11 @@ pub(crate) struct Objects {
     entropy: Arc<dyn Entropy>,
     /// Objects up to this size live in the index.
     inline_bytes: usize,
-    /// What each account may keep that has no quota of its own, whose own they are, and what is on its way.
+    /// What each account may keep that has no quota of its own, whose own they are, how many uploads in parts each may have open,
+    /// and what is on its way.
     quota: Quota,
     quotas: Arc<dyn Quotas>,
+    max_uploads: u64,
     coming: Coming,
     /// Locked while this lives: what is cached here would not hold if another process wrote there.
     _lock: File,
@@ -95,6 +97,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) space: Space,
     pub(crate) quota: Quota,
     pub(crate) quotas: Arc<dyn Quotas>,
+    pub(crate) max_uploads: u64,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -115,7 +118,8 @@ fn sql(doing: &'static str) -> impl Fn(sqlx::Error) -> s3s::S3Error {
 impl Objects {
     /// Opens a data directory; makes it if there is none, and sweeps what a crash left.
     pub(crate) async fn open(setup: Setup<'_>) -> std::result::Result<Self, Error> {
-        let Setup { data_dir, inline_bytes, cache_bytes, clock, entropy, space, quota, quotas, tasks } = setup;
+        let Setup { data_dir, inline_bytes, cache_bytes, clock, entropy, space, quota, quotas, max_uploads, tasks } =
+            setup;
         let (lock_file, index_file) = (data_dir.join("lock"), data_dir.join("index.sqlite"));
         let files_dir = data_dir.join("files");
         std::fs::create_dir_all(data_dir).map_err(|error| unopened(data_dir, "cannot be made", error))?;
@@ -191,6 +195,7 @@ impl Objects {
             inline_bytes,
             quota,
             quotas,
+            max_uploads,
             coming,
             _lock: lock,
         })

@@ -20,6 +20,7 @@ use crate::objects::origin::{self, Origin};
 use crate::objects::parts::{Completion, Incomplete, Owner, Part, UploadId, chosen};
 use crate::objects::reading::Reading;
 use crate::objects::record::{Data, Headers, Record};
+use crate::objects::usage::{too_many_uploads, uploads_of};
 use crate::objects::writer::{After, Change, WhenFull};
 use crate::objects::{BucketId, Index, Objects, sql};
 
@@ -102,7 +103,10 @@ impl Objects {
         self.entropy.fill(noise);
         let upload =
             Upload { id: UploadId::from_bytes(id), bucket, key: key.into(), owner, opened, algorithm, kind, headers };
-        self.writer.apply(CreateUpload(upload.clone())).await?;
+        let most = self.max_uploads;
+        if !self.writer.apply(CreateUpload { upload: upload.clone(), most }).await? {
+            return Err(too_many_uploads(most));
+        }
         Ok(upload)
     }
 
@@ -268,18 +272,26 @@ impl Objects {
     }
 }
 
-struct CreateUpload(Upload);
+struct CreateUpload {
+    upload: Upload,
+    /// How many its account may have open.
+    most: u64,
+}
 
 #[async_trait]
 impl Change for CreateUpload {
-    type Answer = ();
+    /// Whether it was one that the account may have.
+    type Answer = bool;
 
     fn when_full(&self) -> WhenFull {
         WhenFull::Refused
     }
 
-    async fn apply(self, index: &mut Index, _: &mut After) -> sqlx::Result<()> {
-        let Upload { id, bucket, key, owner, opened, algorithm, kind, headers } = self.0;
+    async fn apply(self, index: &mut Index, _: &mut After) -> sqlx::Result<bool> {
+        let Upload { id, bucket, key, owner, opened, algorithm, kind, headers } = self.upload;
+        if uploads_of(index, owner.account).await? >= self.most {
+            return Ok(false);
+        }
         sqlx::query(
             "INSERT INTO uploads (id, bucket, key, account, caller, opened_ms, algorithm, kind, headers) \
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -295,7 +307,7 @@ impl Change for CreateUpload {
         .bind(headers.encode())
         .execute(index)
         .await?;
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqlitePool;
 use valetkey_core::account::Kept;
 use valetkey_core::id::AccountId;
 
-use crate::error::{Result, refuse_custom};
+use crate::error::{Result, refuse_custom, refuse_with};
 use crate::objects::{Index, sql};
 
 /// Bytes of one upload behind which the index is asked again what is there: by so much each upload under way may pass a quota.
@@ -21,6 +21,15 @@ pub(crate) fn exceeded() -> s3s::S3Error {
         http::StatusCode::FORBIDDEN,
         "Your account keeps as much as it may. Delete objects, or end uploads, to make room.",
     )
+}
+
+/// The refusal of one more upload in parts than an account may have open.
+pub(crate) fn too_many_uploads(most: u64) -> s3s::S3Error {
+    let said =
+        format!("Your account has {most} multipart uploads open, which is the most. Complete or abort some of them.");
+    let mut error = refuse_with(s3s::S3ErrorCode::Custom("QuotaExceeded".into()), said);
+    error.set_status_code(http::StatusCode::FORBIDDEN);
+    error
 }
 
 /// What is on its way, by account.
@@ -139,4 +148,11 @@ pub(super) async fn objects_of(index: &mut Index, account: AccountId) -> sqlx::R
     let objects = sqlx::query_scalar::<_, i64>("SELECT objects FROM usage WHERE account = ?");
     let objects = objects.bind(&account.to_bytes()[..]).fetch_optional(index).await?;
     Ok(objects.unwrap_or(0).max(0).cast_unsigned())
+}
+
+/// How many uploads in parts an account has open.
+pub(super) async fn uploads_of(index: &mut Index, account: AccountId) -> sqlx::Result<u64> {
+    let uploads = sqlx::query_scalar::<_, i64>("SELECT uploads FROM usage WHERE account = ?");
+    let uploads = uploads.bind(&account.to_bytes()[..]).fetch_optional(index).await?;
+    Ok(uploads.unwrap_or(0).max(0).cast_unsigned())
 }

@@ -168,3 +168,32 @@ async fn one_that_began_when_there_was_room_is_stored_only_if_there_is_some_left
     assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("QuotaExceeded"), "{answer}");
     until_files(&rig, 3).await;
 }
+
+#[tokio::test]
+async fn an_account_has_so_many_uploads_open_and_takes_none_from_another() {
+    let rig = Rig::start_in(Arc::new(TempDir::new().unwrap()), |config| config.limits.max_account_uploads = 2).await;
+    let (one, other) = (rig.whole(), rig.whole_of_another());
+    let begin = |key| rig.send(rig.ask("POST", "/lake/parts?uploads="), key);
+    let first = begin(&one).await.one("UploadId");
+    let second = begin(&one).await.one("UploadId");
+    let refused = begin(&one).await;
+    refused.is(403, "QuotaExceeded");
+    assert!(refused.text().contains("has 2 multipart uploads open"), "{}", refused.text());
+    begin(&other).await.ok();
+    // What is open goes on, and what is ended makes room: by being aborted, and by being completed.
+    let kept = part(&rig, &one, &first, 1, 10).await;
+    rig.send(rig.ask("DELETE", &format!("/lake/parts?uploadId={second}")), &one).await.ok();
+    begin(&one).await.ok();
+    begin(&one).await.is(403, "QuotaExceeded");
+    complete(&rig, &one, &first, &kept).await.ok();
+    begin(&one).await.ok();
+    begin(&one).await.is(403, "QuotaExceeded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_uploads_begun_at_once_are_no_more_than_are_allowed() {
+    let rig = Rig::start_in(Arc::new(TempDir::new().unwrap()), |config| config.limits.max_account_uploads = 3).await;
+    let key = rig.whole();
+    let answers = futures::future::join_all((0..16).map(|_| rig.send(rig.ask("POST", "/lake/x?uploads="), &key))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 3);
+}

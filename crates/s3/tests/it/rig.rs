@@ -258,11 +258,28 @@ impl Rig {
         actions: Actions,
         secs: i64,
     ) -> Credential {
+        self.vend_to(self.account, storage, bucket, (paths, actions), secs)
+    }
+
+    /// As [`Self::whole`], of an account of its own.
+    pub(crate) fn whole_of_another(&self) -> Credential {
+        let account = AccountId::new(self.clock.now(), random_10(&*self.entropy));
+        self.vend_to(account, self.storage, BUCKET, (Paths::Whole, Actions::READ_WRITE), 3600)
+    }
+
+    fn vend_to(
+        &self,
+        account: AccountId,
+        storage: StorageId,
+        bucket: &str,
+        (paths, actions): (Paths, Actions),
+        secs: i64,
+    ) -> Credential {
         let now = self.clock.now();
         let scope = Scope::new(BucketName::parse(bucket).unwrap(), paths, actions).unwrap();
         let lease = Lease {
             id: LeaseId::new(now, random_10(&*self.entropy)),
-            account: self.account,
+            account,
             caller: CallerId::new(now, random_10(&*self.entropy)),
             token: TokenId::new(now, random_10(&*self.entropy)),
             storage,

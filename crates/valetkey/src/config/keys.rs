@@ -90,6 +90,11 @@ pub(crate) const KEYS: &[Key] = &[
         "0",
         "most objects that one account may keep at the embedded storage, unless it has a limit of its own; 0: any",
     ),
+    key(
+        "s3.max_account_uploads",
+        "10000",
+        "most multipart uploads that one account may have open, of those that are kept here; each costs up to 10 KB of the index",
+    ),
     key("s3.max_connections", "4096", "most open connections of the S3 endpoint; further ones wait"),
     key(
         "s3.max_connections_per_address",

@@ -86,6 +86,7 @@ pub(crate) struct S3 {
     pub(crate) min_free_bytes: i64,
     pub(crate) max_account_bytes: u64,
     pub(crate) max_account_objects: u64,
+    pub(crate) max_account_uploads: u64,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_address: usize,
     pub(crate) proxy_protocol: bool,

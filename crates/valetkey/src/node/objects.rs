@@ -29,6 +29,7 @@ pub(crate) fn config(config: &Config, storage: &Storage, url: &str) -> anyhow::R
         list_buckets: config.s3.list_buckets,
         limits: valetkey_s3::Limits {
             quota: config.s3.quota(),
+            max_account_uploads: config.s3.max_account_uploads,
             log_keys: config.log.object_keys,
             ..valetkey_s3::Limits::default()
         },
