@@ -138,8 +138,13 @@ impl Run<'_> {
 
     fn bucket_of(&self, at: At) -> Option<&BucketName> {
         match at {
-            At::Own | At::OwnDirectory | At::Secret | At::SiblingDirectory | At::Parent => Some(&self.bucket),
-            At::Astray | At::AstrayDirectory => Some(&self.bucket),
+            At::Own
+            | At::OwnDirectory
+            | At::Secret
+            | At::SiblingDirectory
+            | At::Parent
+            | At::Astray
+            | At::AstrayDirectory => Some(&self.bucket),
             At::OtherBucket => self.other.as_ref(),
         }
     }

@@ -161,7 +161,8 @@ impl Database {
     pub(crate) async fn say_where_the_chain_ends(&self) -> Result<(), Error> {
         let Some(touch) = &self.shared.touch else { return Ok(()) };
         let (now_ms, head) = (self.shared.clock.now().as_millisecond(), self.shared.db.known_head());
-        let say = async |db: &mut Db| nodes::seen(db, &touch.name, now_ms, head).await.map(drop);
+        let told = self.told(touch, false);
+        let say = async |db: &mut Db| nodes::seen(db, told, now_ms, head).await.map(drop);
         self.shared.db.turn().await.ask(say).await
     }
 
@@ -199,6 +200,10 @@ impl Database {
         }
     }
 
+    fn told<'a>(&self, touch: &'a Touch, serves: bool) -> nodes::Told<'a> {
+        nodes::Told { name: &touch.name, embedded: serves && self.shared.settings.embedded }
+    }
+
     async fn tell_and_ask(&self, touch: &Touch, own: &mut Option<Own>, told: &mut bool) -> Result<(), Error> {
         let own = match own {
             Some(own) => own,
@@ -210,7 +215,7 @@ impl Database {
         let now_ms = self.shared.clock.now().as_millisecond();
         let head = self.shared.db.known_head();
         let asked = Instant::now();
-        let Some(seen) = nodes::seen(&mut own.db, &touch.name, now_ms, head).await? else {
+        let Some(seen) = nodes::seen(&mut own.db, self.told(touch, true), now_ms, head).await? else {
             return self.take_another_chain(touch, own).await;
         };
         touch.live.set(u32::try_from(seen.live).unwrap_or(1));

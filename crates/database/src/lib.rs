@@ -4,6 +4,8 @@
 //! routes every change through one connection. What is SQL stands in `sql`, written once for both; what is cached, and how a
 //! change reaches the caches (of other nodes, too: `hearing`), stands beside it.
 
+mod archive;
+mod backup;
 mod blobs;
 mod cache;
 mod counter;
@@ -36,6 +38,8 @@ mod touch;
 mod usage;
 mod workspaces;
 
+pub use archive::{Archived, ArchivedChain, read_archive};
+pub use backup::{Held, hold, newest};
 pub use database::Database;
 pub use parents::ParentKeys;
 pub use ring::Sealed;

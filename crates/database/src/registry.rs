@@ -13,6 +13,7 @@ use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, LeaseI
 use valetkey_core::lease::{LeaseRecord, LeaseState, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::NewDataset;
+use valetkey_core::nouns::node::Node;
 use valetkey_core::nouns::policy_set::{Owns, State};
 use valetkey_core::nouns::registry::{
     CallerFilter, Catalog, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter,
@@ -28,12 +29,13 @@ use valetkey_core::{Error, Kind};
 use crate::database::Database;
 use crate::memory::Touches;
 use crate::owed::Owed;
+use crate::settings::Settings;
 use crate::sql::callers::{self, NewToken};
 use crate::sql::db::Db;
 use crate::sql::notes::{self, Notes};
 use crate::sql::revocations::Also;
 use crate::sql::target::Target;
-use crate::sql::{change, failed, groups, lists, policy, registry};
+use crate::sql::{change, failed, groups, lists, nodes, pages, policy, registry};
 
 impl Database {
     pub(crate) fn noise(&self) -> [u8; 10] {
@@ -160,6 +162,25 @@ impl Catalog for Database {
     async fn verify_against(&self, expected: Option<LedgerHead>) -> Result<Verified, Error> {
         self.settle().await?;
         self.verify(expected).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>, Error> {
+        let now = self.shared.clock.now();
+        if self.is_shared() {
+            return nodes::list(&mut self.reader().await?, self.chain(), now.as_millisecond()).await;
+        }
+        let Settings { node, embedded, .. } = &self.shared.settings;
+        Ok(vec![Node {
+            id: None,
+            name: node.as_str().into(),
+            version: nodes::VERSION.into(),
+            heard: Some(now),
+            live: true,
+            this: true,
+            chain: 1,
+            head: u64::try_from(pages::head_of(&mut self.reader().await?, self.chain()).await?.seq).unwrap_or(0),
+            embedded: *embedded,
+        }])
     }
 
     async fn changes(&self, filter: &ChangeFilter) -> Result<Vec<Change>, Error> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ pub struct Settings {
     pub holdings: Holdings,
     /// How long what is over is kept.
     pub retention: Retention,
+    /// Where pages of the ledger go before retention removes them; nowhere if not said.
+    pub archive: Option<PathBuf>,
     /// The room for blobs of packages.
     pub room: Room,
     /// The bytes that are kept for the ledger in a file, to be given up when the disk is full; 0: none.
@@ -119,6 +122,7 @@ impl Default for Settings {
             accounts: 10_000,
             holdings: Holdings::default(),
             retention: Retention::default(),
+            archive: None,
             room: Room::default(),
             reserve_bytes: 0,
             node: "valetkey".to_owned(),

@@ -1,19 +1,22 @@
 //! What is removed because its time is over: a little at a time, behind everybody's back.
 
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use valetkey_core::Error;
-use valetkey_core::keyring::{Keyring, SEAL_NONCE_LEN};
+use valetkey_core::keyring::{Keyring, SEAL_NONCE_LEN, SharedKeyring};
 use valetkey_core::nouns::registry::{LedgerHead, Verified};
+use valetkey_core::{Error, Kind};
 
+use crate::archive::{self, Writing};
 use crate::database::Database;
 use crate::settings::Retention;
 use crate::sql::chain::Chain;
 use crate::sql::db::Db;
 use crate::sql::notes::Unsaid;
-use crate::sql::sweep::{self, Checkpoint};
+use crate::sql::pages::Head;
+use crate::sql::sweep::{self, Checkpoint, Over};
 use crate::sql::verify::{Beginning, Walk};
 use crate::sql::{nodes, pages, registry};
 
@@ -22,6 +25,9 @@ const EVERY: Duration = Duration::from_mins(10);
 
 /// So long requests are kept by the second; after that by the quarter of an hour, which the days of every time zone begin with.
 const EXACT_SECS: i64 = 2 * 86_400;
+
+/// A day, in milliseconds.
+const DAY_MS: i64 = 86_400_000;
 
 /// A clock that went so much further than the machine ran was set.
 const LEAP: SignedDuration = SignedDuration::from_hours(1);
@@ -137,18 +143,111 @@ impl Database {
         Ok(())
     }
 
-    /// Removes the oldest pages of what ended before an instant. Without a keyring no checkpoint can be sealed, and none goes.
+    /// Removes the oldest pages of what ended before an instant, once they are in the archive, if there is one. Without a keyring no
+    /// checkpoint can be sealed, and none goes.
     async fn sweep_ledger(&self, over_ms: i64) -> Result<u64, Error> {
         let Some(keyring) = self.shared.keyring.get() else { return Ok(0) };
         let longest_ms = registry::longest_ms(&mut self.reader().await?).await?;
-        let chain = self.chain();
+        let mut gone = 0;
+        for chain in self.swept_here().await? {
+            let (over, most) = match self.shared.settings.archive.clone() {
+                None => (Over { over_ms, longest_ms }, i64::MAX),
+                Some(dir) => {
+                    // By the day, so that there are not more files than days.
+                    let over = Over { over_ms: over_ms - over_ms.rem_euclid(DAY_MS), longest_ms };
+                    (over, self.archive_pages(dir, chain, over).await?)
+                }
+            };
+            gone += self.remove_pages(keyring, chain, over, most).await?;
+        }
+        Ok(gone)
+    }
+
+    /// The chains whose old pages this node removes: its own, and those of nodes that are gone.
+    async fn swept_here(&self) -> Result<Vec<Chain>, Error> {
+        let own = self.chain();
+        let mut all = vec![own];
+        if self.is_shared() {
+            let before_ms = self.shared.clock.now().as_millisecond().saturating_sub(nodes::KEPT_MS);
+            let left = nodes::left(&mut self.reader().await?, before_ms).await?;
+            all.extend(left.into_iter().filter(|chain| *chain != own));
+        }
+        Ok(all)
+    }
+
+    /// Writes the pages of a chain that may go into files. Says which is the last that is durable there.
+    async fn archive_pages(&self, dir: PathBuf, chain: Chain, over: Over) -> Result<i64, Error> {
+        let checkpoint = sweep::checkpoint(&mut self.reader().await?, chain).await?;
+        let begins = checkpoint.map_or_else(|| Head::start(chain), |(at, _)| Head { seq: at.seq, hash: at.hash });
+        if sweep::ripe(&mut self.reader().await?, chain, begins.seq, over).await?.is_empty() {
+            return Ok(begins.seq);
+        }
+        let place = dir.clone();
+        let newest = self.blocking(move || archive::newest(&place, chain)).await?;
+        // Without files, or with some that others wrote since, the archive goes on where the database begins.
+        let mut at = newest.filter(|newest| newest.seq > begins.seq).unwrap_or(begins.clone());
+        if at != begins && sweep::hash_of(&mut self.reader().await?, at.seq).await?.as_ref() != Some(&at.hash) {
+            let said =
+                format!("{} has pages of another ledger: nothing is archived, and nothing removed", dir.display());
+            return Err(Error::new(Kind::Unavailable, said));
+        }
+        loop {
+            let (place, from) = (dir.clone(), at.clone());
+            let mut writing = self.blocking(move || Writing::begin(&place, chain, from)).await?;
+            while !writing.is_full() {
+                let some = sweep::ripe(&mut self.reader().await?, chain, writing.at().seq, over).await?;
+                let add = move || {
+                    let many = some.len();
+                    let mut added = 0;
+                    for (seq, last_ms, _, hash, body) in some {
+                        if !writing.add(seq, last_ms, &hash, &body)? {
+                            tracing::error!(
+                                "page {seq} of the ledger does not fit: it and what follows is neither archived nor removed"
+                            );
+                            break;
+                        }
+                        added += 1;
+                    }
+                    Ok((writing, added > 0 && added == many))
+                };
+                let (went_on, more) = self.blocking(add).await?;
+                writing = went_on;
+                if !more {
+                    break;
+                }
+            }
+            if writing.is_empty() {
+                let withdraw = move || {
+                    writing.withdraw();
+                    Ok(())
+                };
+                self.blocking(withdraw).await?;
+                return Ok(at.seq);
+            }
+            at = self.blocking(move || writing.keep()).await?;
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let done = self.shared.tasks.spawn_blocking(work).await;
+        done.map_err(|error| Error::internal("the archive failed").caused_by(error))?
+    }
+
+    /// Removes the oldest pages of a chain that may go, none behind one.
+    async fn remove_pages(&self, keyring: &SharedKeyring, chain: Chain, over: Over, most: i64) -> Result<u64, Error> {
         let before = sweep::checkpoint(&mut self.reader().await?, chain).await?.map_or(0, |(at, _)| at.pages);
         let (mut now, now_ms) = (before, self.shared.clock.now().as_millisecond());
         loop {
             let (ring, nonce) = (keyring.load(), self.nonce());
             // INVARIANT: in one change. The chain never lacks its beginning.
             let change = async |db: &mut Db| {
-                let Some((at, notes)) = sweep::ledger(db, over_ms, longest_ms, now_ms).await? else { return Ok(None) };
+                if !sweep::try_turn(db).await? {
+                    return Ok(None);
+                }
+                let Some((at, notes)) = sweep::ledger(db, chain, over, most, now_ms).await? else { return Ok(None) };
                 let sealed = ring.seal_bytes(PURPOSE, b"", &at.bytes(), nonce)?;
                 sweep::keep_checkpoint(db, &at, sealed).await?;
                 Ok(Some((at.pages, notes.append(db).await?)))

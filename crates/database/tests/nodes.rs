@@ -599,3 +599,58 @@ async fn real_nodes_do_as_the_model_says() {
     }
     cluster.verify().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_tell_who_they_are_and_the_pages_of_one_that_is_gone_are_archived_by_another() {
+    let cluster = Cluster::of(0).await;
+    let archive = cluster.folder.path().join("archive");
+    let mut nodes = Vec::new();
+    for seed in 0..2 {
+        let retention = valetkey_database::Retention { ledger_secs: 86_400, ..Default::default() };
+        let archive = Some(archive.clone());
+        let embedded = seed == 1;
+        let settings = Settings { node: format!("node {seed}"), retention, archive, embedded, ..Settings::default() };
+        let database = open(cluster.server(), settings, &cluster.clock, seed).await.unwrap();
+        let keys = valetkey_core::keyring::Keyring::new(&[(1, Secret::new([1; 32]))]).unwrap();
+        let keys = valetkey_core::keyring::SharedKeyring::new(keys);
+        valetkey_database::ParentKeys::open(&database, keys).await.unwrap();
+        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed + 100));
+        let bench = Bench::of(&Arc::new(database.clone()), Arc::clone(&cluster.clock), entropy, Box::new(()));
+        nodes.push((database, bench));
+    }
+    let tenant = nodes[0].1.tenant("acme", Metering::Free).await;
+    for _ in 0..3 {
+        nodes[1].1.open(&tenant).await.unwrap();
+    }
+    tokio::time::sleep(SECOND + SECOND / 2).await;
+    let listed = nodes[0].0.nodes().await.unwrap();
+    let told: Vec<_> =
+        listed.iter().map(|node| (&*node.name, node.live, node.this, node.chain, node.embedded)).collect();
+    assert_eq!(told, [("node 0", true, true, 1, false), ("node 1", true, false, 2, true)]);
+    assert!(listed.iter().all(|node| node.id.is_some() && &*node.version == env!("CARGO_PKG_VERSION")));
+    let (gone, _) = nodes.remove(1);
+    gone.close().await.unwrap();
+    cluster.clock.advance_secs(400 * 86_400);
+    let (database, bench) = &nodes[0];
+    let began = Instant::now();
+    loop {
+        assert!(began.elapsed() < 20 * SECOND, "the chain of the node that is gone is not archived");
+        // It is in the index some time after it was written, and this node heard from within a second.
+        tokio::time::sleep(SECOND).await;
+        if bench.open(&tenant).await.is_ok() && database.sweep().await.is_ok_and(|swept| swept.pages > 0) {
+            let begins = database.verify_ledger().await.unwrap().begins;
+            if begins.len() == 2 {
+                break;
+            }
+        }
+    }
+    let verified = database.verify_ledger().await.unwrap();
+    assert!(verified.intact(), "{verified:?}");
+    let archived = valetkey_database::read_archive(&[archive], &verified.begins).unwrap();
+    assert_eq!((archived.found.len(), archived.chains.len(), archived.wrong.len()), (2, 2, 0), "{archived:?}");
+    let listed = database.nodes().await.unwrap();
+    assert_eq!(
+        listed.iter().map(|node| (node.live, node.embedded)).collect::<Vec<_>>(),
+        [(true, false), (false, false)]
+    );
+}

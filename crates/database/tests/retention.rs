@@ -20,7 +20,7 @@ use valetkey_core::nouns::usage::Usage;
 use valetkey_core::nouns::usage::{Origin, Period};
 use valetkey_core::port::{Ledger, Revocations};
 use valetkey_core::time::{Clock, Entropy};
-use valetkey_database::{Database, ParentKeys, Retention, Settings};
+use valetkey_database::{Archived, Database, ParentKeys, Retention, Settings, read_archive};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::contract::bench::{by, provenance};
@@ -43,7 +43,22 @@ impl Shelf {
     }
 
     async fn open_without_keys(&self, retention: Retention) -> Database {
-        let settings = Settings { retention, ..Settings::default() };
+        self.open_with(Settings { retention, ..Settings::default() }).await
+    }
+
+    /// With an archive beside the database.
+    async fn open_archiving(&self, ledger_secs: u64) -> Database {
+        let archive = Some(self.archive());
+        let database = self.open_with(Settings { retention: kept(ledger_secs), archive, ..Settings::default() }).await;
+        ParentKeys::open(&database, ring(&[1])).await.unwrap();
+        database
+    }
+
+    fn archive(&self) -> PathBuf {
+        self.path.with_file_name("archive")
+    }
+
+    async fn open_with(&self, settings: Settings) -> Database {
         let clock = Arc::<FixedClock>::clone(&self.clock) as Arc<dyn Clock>;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         Database::open(&self.path, settings, clock, Arc::clone(&self.entropy), tasks, stop).await.unwrap()
@@ -290,6 +305,113 @@ async fn without_a_keyring_or_a_setting_no_page_goes() {
         assert_eq!(database.sweep().await.unwrap().pages, 0);
         assert_eq!(database.verify_ledger().await.unwrap().leases, 3);
     }
+}
+
+/// Opens some leases that are over soon, and one that is not.
+async fn aged(shelf: &Shelf, bench: &Bench, tenant: &Tenant) -> Vec<LeaseId> {
+    let mut old = Vec::new();
+    for _ in 0..3 {
+        old.push(bench.open(tenant).await.unwrap().id);
+    }
+    shelf.clock.advance_secs(400 * DAY);
+    bench.open(tenant).await.unwrap();
+    folded(&mut shelf.raw().await).await;
+    old
+}
+
+async fn verified(database: &Database, shelf: &Shelf) -> Archived {
+    let verified = database.verify_ledger().await.unwrap();
+    assert!(verified.intact(), "{verified:?}");
+    let archived = read_archive(&[shelf.archive()], &verified.begins).unwrap();
+    assert_eq!(archived.found, verified.begins, "the archive reaches what the database has");
+    archived
+}
+
+#[tokio::test]
+async fn pages_are_archived_before_they_go_and_are_verified_with_the_rest() {
+    let shelf = Shelf::new();
+    let database = shelf.open_archiving(86_400).await;
+    let bench = shelf.bench(&database);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let old = aged(&shelf, &bench, &tenant).await;
+    let gone = database.sweep().await.unwrap().pages;
+    assert!(gone >= 3);
+    let archived = verified(&database, &shelf).await;
+    let [chain] = archived.chains.as_slice() else { panic!("{archived:?}") };
+    assert_eq!((chain.whole, chain.pages, chain.leases, archived.wrong.len()), (true, gone, 3, 0), "{archived:?}");
+    assert_eq!(database.lease(old[0]).await.unwrap(), None);
+    // The next ones follow, also after a restart.
+    database.close().await.unwrap();
+    let database = shelf.open_archiving(86_400).await;
+    let bench = shelf.bench(&database);
+    aged(&shelf, &bench, &tenant).await;
+    let more = database.sweep().await.unwrap().pages;
+    assert!(more >= 3);
+    let archived = verified(&database, &shelf).await;
+    assert_eq!((archived.chains.len(), archived.chains[0].pages), (1, gone + more), "{archived:?}");
+    let names: Vec<_> = std::fs::read_dir(shelf.archive()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_archived_is_not_removed() {
+    let shelf = Shelf::new();
+    let database = shelf.open_archiving(86_400).await;
+    let bench = shelf.bench(&database);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let old = aged(&shelf, &bench, &tenant).await;
+    std::fs::write(shelf.archive(), "no directory").unwrap();
+    database.sweep().await.unwrap_err();
+    assert!(database.lease(old[0]).await.unwrap().is_some());
+    assert!(database.verify_ledger().await.unwrap().begins.is_empty());
+    // What another ledger left there is not gone on with.
+    std::fs::remove_file(shelf.archive()).unwrap();
+    let other = Shelf::new();
+    let foreign = other.open_archiving(86_400).await;
+    let its = other.bench(&foreign);
+    let tenants: Vec<Tenant> =
+        vec![its.tenant("globex", Metering::Free).await, its.tenant("acme", Metering::Free).await];
+    for tenant in &tenants {
+        aged(&other, &its, tenant).await;
+    }
+    foreign.sweep().await.unwrap();
+    std::fs::rename(other.archive(), shelf.archive()).unwrap();
+    let said = database.sweep().await.unwrap_err();
+    assert!(said.to_string().contains("another ledger"), "{said}");
+    assert!(database.lease(old[0]).await.unwrap().is_some());
+    std::fs::remove_dir_all(shelf.archive()).unwrap();
+    assert!(database.sweep().await.unwrap().pages > 0);
+    assert_eq!(database.lease(old[0]).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_server_that_died_between_archiving_and_removing_goes_on() {
+    let shelf = Shelf::new();
+    let database = shelf.open_archiving(86_400).await;
+    let bench = shelf.bench(&database);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let old = aged(&shelf, &bench, &tenant).await;
+    database.close().await.unwrap();
+    let before = std::fs::read(&shelf.path).unwrap();
+    let mut pages = Vec::new();
+    for _ in 0..2 {
+        // As if the last transaction had not been.
+        std::fs::write(&shelf.path, &before).unwrap();
+        let database = shelf.open_archiving(86_400).await;
+        let waited = std::time::Instant::now();
+        // A server that starts sweeps by itself, too.
+        while database.lease(old[0]).await.unwrap().is_some() {
+            assert!(waited.elapsed() < std::time::Duration::from_secs(20), "nothing is removed");
+            drop(database.sweep().await);
+        }
+        database.close().await.unwrap();
+        let database = shelf.open_archiving(0).await;
+        let archived = verified(&database, &shelf).await;
+        assert_eq!((archived.chains.len(), archived.wrong.len()), (1, 0), "{archived:?}");
+        pages.push(archived.chains[0].pages);
+        database.close().await.unwrap();
+    }
+    assert_eq!(pages[0], pages[1], "nothing is archived twice");
 }
 
 /// Everything that is asked of leases.

@@ -3,6 +3,7 @@
 //! A request goes through three hands: the `gate` proves who asks, `access` decides whether the scope covers it, `wire`
 //! does it with the `objects`. It reads scopes and never grants; what it does not understand it refuses.
 mod access;
+mod backup;
 mod bucket;
 mod error;
 mod forward;
@@ -44,6 +45,7 @@ use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind};
 
 use crate::access::Access;
+pub use crate::backup::hold;
 use crate::bucket::Buckets;
 use crate::error::NO_ROOM;
 use crate::forward::context::Kit;

@@ -8,9 +8,11 @@
 mod connection;
 mod failure;
 mod health;
+mod held;
 mod writer;
 
 pub use crate::connection::Connection;
 pub use crate::failure::{Failure, Fault, failed};
 pub use crate::health::Whose;
+pub use crate::held::Held;
 pub use crate::writer::{Writer, Writing};

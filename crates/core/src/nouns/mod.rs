@@ -7,6 +7,7 @@ pub mod configure;
 pub mod console;
 pub mod dataset;
 pub mod identity;
+pub mod node;
 pub mod package;
 pub mod parent;
 pub mod policy_set;

@@ -15,6 +15,7 @@ use crate::id::{AccountId, CallerId, DatasetId, GrantId, LeaseId, StorageId, Tok
 use crate::lease::{LeaseRecord, Revocation, Revoker};
 use crate::name::{BucketName, Name};
 use crate::nouns::dataset::{Datasets, NewDataset};
+use crate::nouns::node::Node;
 use crate::nouns::policy_set::{Owns, State};
 use crate::nouns::removal::{Amendment, How, Plan, Thing};
 use crate::nouns::usage::Balance;
@@ -209,6 +210,8 @@ pub struct Verified {
     pub head: LedgerHead,
     /// The last page of every chain: each server that shares the database has its own.
     pub chains: Vec<LedgerHead>,
+    /// The page before the first that is there, of each chain whose oldest pages were removed.
+    pub begins: Vec<LedgerHead>,
     /// What became of the head that was expected, if one was.
     pub expected: Option<HeadFound>,
     /// Revocations that were held against the chain.
@@ -295,6 +298,8 @@ pub trait Catalog: Datasets {
     /// Reads the whole ledger and checks that each page fits the one before and that leases, revocations and tokens are what it
     /// says; and that a head which was noted earlier is on it.
     async fn verify_against(&self, expected: Option<LedgerHead>) -> Result<Verified, Error>;
+    /// The servers that share the database, in order of their chains; those that are gone, too.
+    async fn nodes(&self) -> Result<Vec<Node>, Error>;
     /// The same without a head.
     async fn verify_ledger(&self) -> Result<Verified, Error> {
         self.verify_against(None).await

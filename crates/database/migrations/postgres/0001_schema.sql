@@ -493,7 +493,9 @@ CREATE TABLE nodes (
     name TEXT COLLATE "C" NOT NULL,
     seen_ms BIGINT NOT NULL,
     head BIGINT NOT NULL,
-    holder BYTEA NOT NULL
+    holder BYTEA NOT NULL,
+    version TEXT COLLATE "C" NOT NULL DEFAULT '',
+    embedded BIGINT NOT NULL DEFAULT 0
 );
 
 -- The change that a revocation was made with.

@@ -4,6 +4,7 @@
 //! So a page was written either before the change, and the change finds its leases; or after it, and then the node knows that
 //! something was changed before its leases count as opened.
 
+use valetkey_core::nouns::node::Node;
 use valetkey_core::{Error, Kind};
 use valetkey_sql::Connection as _;
 
@@ -18,6 +19,8 @@ const LEDGER: i64 = 0x76_6b_01;
 const INDEX: i64 = 0x76_6b_02;
 /// One node serves the objects that it keeps on its own disk.
 const EMBEDDED: i64 = 0x76_6b_03;
+/// Old pages of the ledger are being removed.
+const SWEEP: i64 = 0x76_6b_04;
 /// The first of those that say that a chain has its node.
 const NODES: i64 = 0x76_6b_00_00_00;
 
@@ -102,6 +105,13 @@ async fn lock(db: &mut Db, key: i64) -> Result<(), Error> {
 pub(crate) async fn try_index(db: &mut Db) -> Result<bool, Error> {
     let had: i64 =
         query_scalar("SELECT pg_try_advisory_xact_lock(?)").bind(INDEX).fetch_one(db).await.map_err(failed)?;
+    Ok(had == 1)
+}
+
+/// Has the removing of old pages for this transaction, unless another node has it.
+pub(crate) async fn try_sweep(db: &mut Db) -> Result<bool, Error> {
+    let had: i64 =
+        query_scalar("SELECT pg_try_advisory_xact_lock(?)").bind(SWEEP).fetch_one(db).await.map_err(failed)?;
     Ok(had == 1)
 }
 
@@ -242,24 +252,70 @@ pub(crate) struct Seen {
 /// A node that told of itself within so long is live: it does so each second, and clocks differ by a little.
 const LIVE_MS: i64 = 10_000;
 
+/// What a node tells of itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) embedded: bool,
+}
+
 /// Says that this node is there, and how far its chain goes; nothing where the chain is not its own any more.
-pub(crate) async fn seen(db: &mut Db, name: &str, now_ms: i64, head: i64) -> Result<Option<Seen>, Error> {
+pub(crate) async fn seen(db: &mut Db, told: Told<'_>, now_ms: i64, head: i64) -> Result<Option<Seen>, Error> {
     let found: Option<(i64, i64, i64)> = query_as(
-        "UPDATE nodes SET name = ?2, seen_ms = ?3, head = CASE WHEN head > ?4 THEN head ELSE ?4 END
+        "UPDATE nodes SET name = ?2, seen_ms = ?3, head = CASE WHEN head > ?4 THEN head ELSE ?4 END, version = ?7, embedded = ?8
          WHERE chain = ?1 AND holder = ?6
          RETURNING CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT), (SELECT coalesce(max(seq), 0) FROM changes),
              (SELECT count(*) + 1 FROM nodes WHERE chain <> ?1 AND seen_ms > ?5)",
     )
     .bind(db.chain().row())
-    .bind(name.to_owned())
+    .bind(told.name.to_owned())
     .bind(now_ms)
     .bind(head)
     .bind(now_ms.saturating_sub(LIVE_MS))
     .bind(db.holder())
+    .bind(VERSION.to_owned())
+    .bind(i64::from(told.embedded))
     .fetch_optional(db)
     .await
     .map_err(failed)?;
     Ok(found.map(|(server_ms, change, live)| Seen { server_ms, change, live }))
+}
+
+/// The version of this server.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A node's chain, name, version, when it was heard of, the last page it told of, by what it is known, and whether it serves its own objects.
+type NodeRow = (i64, String, String, i64, i64, Vec<u8>, i64);
+
+/// The nodes there are and were, by their chains.
+pub(crate) async fn list(db: &mut Db, own: Chain, now_ms: i64) -> Result<Vec<Node>, Error> {
+    let found: Vec<NodeRow> =
+        query_as("SELECT chain, name, version, seen_ms, head, holder, embedded FROM nodes ORDER BY chain")
+            .fetch_all(db)
+            .await
+            .map_err(failed)?;
+    let node = |(row, name, version, seen_ms, head, holder, embedded): NodeRow| Node {
+        id: holder.try_into().ok(),
+        name: name.into(),
+        version: version.into(),
+        heard: jiff::Timestamp::from_millisecond(seen_ms).ok().filter(|_| seen_ms > 0),
+        live: seen_ms > now_ms.saturating_sub(LIVE_MS),
+        this: Chain::of_row(row) == own,
+        chain: u32::try_from(row).unwrap_or(0),
+        head: u64::try_from(head).unwrap_or(0),
+        embedded: embedded != 0,
+    };
+    Ok(found.into_iter().map(node).collect())
+}
+
+/// The chains whose nodes were not heard of for so long that nobody writes them.
+pub(crate) async fn left(db: &mut Db, before_ms: i64) -> Result<Vec<Chain>, Error> {
+    let found: Vec<i64> = query_scalar("SELECT chain FROM nodes WHERE seen_ms < ? ORDER BY chain")
+        .bind(before_ms)
+        .fetch_all(db)
+        .await
+        .map_err(failed)?;
+    Ok(found.into_iter().map(Chain::of_row).collect())
 }
 
 /// The chains there are, each with the page that it goes to at least.

@@ -12,7 +12,7 @@ use crate::sql::entry::{self, Entry};
 use crate::sql::note::{Note, TokenNote};
 use crate::sql::notes::Notes;
 use crate::sql::target::End;
-use crate::sql::{failed, pages, rows};
+use crate::sql::{failed, nodes, pages, rows};
 
 /// Rows removed while the writing connection is held, about.
 const SLICE: i64 = 256;
@@ -21,7 +21,7 @@ const SLICE: i64 = 256;
 type CheckpointRow = (i64, Vec<u8>, i64, i64, i64, Vec<u8>);
 
 /// A page's number, its last instant, its leases, hash and body.
-type PageRow = (i64, i64, i64, Vec<u8>, Vec<u8>);
+pub(crate) type PageRow = (i64, i64, i64, Vec<u8>, Vec<u8>);
 
 /// The last page that is gone: the chain goes on from it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -171,46 +171,76 @@ pub(crate) async fn fold_requests(db: &mut Db, account: AccountId, second_s: i64
     Ok(end)
 }
 
-/// Removes some of the oldest pages of this connection's chain whose leases all ended before an instant, and the rows made of them. Says where the
-/// chain goes on from; nothing if no page can go.
+/// Up to when what ended is over, and the longest that a lease may live.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Over {
+    pub(crate) over_ms: i64,
+    pub(crate) longest_ms: i64,
+}
+
+/// Has the sweeping for this transaction, unless another node has it.
+pub(crate) async fn try_turn(db: &mut Db) -> Result<bool, Error> {
+    if db.is_postgres() { nodes::try_sweep(db).await } else { Ok(true) }
+}
+
+/// The pages right behind one that may go, some of them.
 ///
-/// What stays: the last page, whatever is not in the index, and every page from the first on that has a lease or a revocation that
-/// is not over.
-pub(crate) async fn ledger(
-    db: &mut Db,
-    over_ms: i64,
-    longest_ms: i64,
-    now_ms: i64,
-) -> Result<Option<(Checkpoint, Notes)>, Error> {
-    let chain = db.chain();
-    let (head, folded) = (pages::head(db).await?.seq, pages::folded(db, chain).await?);
+/// What stays: the last page of the chain, whatever is not in the index, and every page from the first on that has a lease or a
+/// revocation that is not over.
+pub(crate) async fn ripe(db: &mut Db, chain: Chain, after: i64, over: Over) -> Result<Vec<PageRow>, Error> {
+    let Over { over_ms, longest_ms } = over;
+    let (head, folded) = (pages::head_of(&mut *db, chain).await?.seq, pages::folded(&mut *db, chain).await?);
     let lasting: Option<i64> = query_scalar("SELECT min(at_ms) FROM revocations WHERE keep_until_ms > ?")
         .bind(over_ms)
         .fetch_one(&mut *db)
         .await
         .map_err(failed)?;
-    let found: Vec<PageRow> = query_as(
+    let mut found: Vec<PageRow> = query_as(
         "SELECT seq, last_ms, opens, hash, body FROM ledger_pages WHERE seq > ? AND seq < ? AND seq <= ? ORDER BY seq LIMIT 16",
     )
-    .bind(chain.before())
+    .bind(after)
     .bind(head)
     .bind(folded)
-    .fetch_all(&mut *db)
+    .fetch_all(db)
     .await
     .map_err(failed)?;
+    let mut next = after;
+    let many = found.iter().take_while(|(seq, last_ms, _, _, body)| {
+        next += 1;
+        // A page that does not follow what is gone is for `verify` to name.
+        *seq == next
+            && last_ms.saturating_add(longest_ms) < over_ms
+            && lasting.is_none_or(|at_ms| *last_ms < at_ms)
+            && entry::glances(body).all(|glance| glance.until_s.saturating_mul(1000) < over_ms)
+    });
+    let many = many.count();
+    found.truncate(many);
+    Ok(found)
+}
+
+/// The hash of a page, if it is there.
+pub(crate) async fn hash_of(db: &mut Db, seq: i64) -> Result<Option<Vec<u8>>, Error> {
+    query_scalar("SELECT hash FROM ledger_pages WHERE seq = ?").bind(seq).fetch_optional(db).await.map_err(failed)
+}
+
+/// Removes some of the oldest pages of a chain that may go, none behind one, and the rows made of them. Says where the chain goes on
+/// from; nothing if no page can go.
+pub(crate) async fn ledger(
+    db: &mut Db,
+    chain: Chain,
+    over: Over,
+    most: i64,
+    now_ms: i64,
+) -> Result<Option<(Checkpoint, Notes)>, Error> {
     let before = checkpoint(db, chain).await?.map(|(checkpoint, _)| checkpoint);
     let mut at = before.clone();
     let mut gone = Vec::new();
     let mut ends = Vec::new();
     let mut tokens = BTreeMap::new();
-    for (seq, last_ms, opens, hash, body) in found {
-        // A page that does not follow what is gone is for `verify` to name.
-        let follows = seq == at.as_ref().map_or(chain.before(), |at| at.seq) + 1;
-        let over = last_ms.saturating_add(longest_ms) < over_ms
-            && lasting.is_none_or(|at_ms| last_ms < at_ms)
-            && entry::glances(&body).all(|glance| glance.until_s.saturating_mul(1000) < over_ms);
+    let after = before.as_ref().map_or(chain.before(), |at| at.seq);
+    for (seq, last_ms, opens, hash, body) in ripe(db, chain, after, over).await? {
         let enough = gone.len() >= usize::try_from(SLICE).unwrap_or(usize::MAX);
-        if !follows || !over || enough {
+        if enough || seq > most {
             break;
         }
         gone.extend(entry::glances(&body).filter_map(|glance| glance.read()));
@@ -241,7 +271,9 @@ pub(crate) async fn ledger(
     }
     let Some(at) = at.filter(|at| before.as_ref() != Some(at)) else { return Ok(None) };
     remove(db, gone.iter().map(|lease| lease.id), &at, &ends).await?;
-    if folded == head {
+    let unfolded: Option<i64> =
+        query_scalar("SELECT 1 FROM unfolded_pages LIMIT 1").fetch_optional(&mut *db).await.map_err(failed)?;
+    if unfolded.is_none() {
         // Otherwise a page that the index does not know may name one.
         let scopes: BTreeSet<&[u8]> = gone
             .iter()

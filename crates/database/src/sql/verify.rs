@@ -76,6 +76,7 @@ impl Walk {
             broken_at: None,
             head: LedgerHead { seq: 0, hash: [0; 32] },
             chains: Vec::new(),
+            begins: Vec::new(),
             expected: None,
             revocations: 0,
             tokens: 0,
@@ -106,6 +107,9 @@ impl Walk {
                 }
             };
             let head = head_of(start.seq, &start.hash);
+            if matches!(beginning, Beginning::After(..)) {
+                walk.verified.begins.push(head);
+            }
             walk.verified.chains.push(head);
             if let Some(expected) = expected
                 && Chain::of_page(expected_seq(expected).max(1)) == *chain

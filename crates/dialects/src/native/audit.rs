@@ -129,6 +129,8 @@ pub(super) struct VerifiedResponse {
     head: String,
     /// The last page of each chain: servers that share a database write one each. `expect_head` takes any of them.
     chains: Vec<String>,
+    /// The page before the first that is there, of each chain whose oldest pages were removed: what an archive has to reach.
+    begins: Vec<String>,
     /// What became of the head that was expected: `head`, it still is the last page; `grown`, it is on the chain, the ledger
     /// has grown since; `missing`, it is not on the chain; `swept`, its page was removed when its time was over.
     expected: Option<&'static str>,
@@ -217,6 +219,7 @@ pub(super) async fn verify(native: Arc<Native>, call: Call) -> Result<Reply, Err
         intact: found.intact(),
         head: head(found.head),
         chains: found.chains.into_iter().map(head).collect(),
+        begins: found.begins.into_iter().map(head).collect(),
         expected: found.expected.map(|found| match found {
             HeadFound::Head => "head",
             HeadFound::Grown => "grown",

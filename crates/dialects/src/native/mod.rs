@@ -27,6 +27,7 @@ mod identity;
 mod incidents;
 mod leases;
 mod lists;
+mod nodes;
 mod openapi;
 mod parent_keys;
 mod policy;
@@ -148,6 +149,7 @@ pub fn dialect(
             "/api/v1/datasets",
             "/api/v1/ledger",
             "/api/v1/audit",
+            "/api/v1/nodes",
             "/api/v1/usage",
             "/api/v1/workspaces",
             "/api/v1/parent-keys",
@@ -261,6 +263,7 @@ pub fn dialect(
             read(native, op::VERIFY_LEDGER, Operator, &["expect_head"], audit::verify).audited(),
             read(native, op::LIST_CHANGES, Operator, &["since", "since_secs", "noun", "before", "limit"], audit::list)
                 .audited(),
+            read(native, op::LIST_NODES, Operator, &[], nodes::list).audited(),
             read(native, op::USAGE, Member, &["account", "days"], usage::show),
             read(native, op::LIST_WORKSPACES, Admin, &["account", "bucket"], workspaces::list),
             change(native, op::CREATE_WORKSPACE, Operator, &[], workspaces::create),

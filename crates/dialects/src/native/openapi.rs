@@ -9,7 +9,7 @@ use valetkey_core::Error;
 
 use super::{
     access, accounts, audit, buckets, callers, checks, cors, credentials, datasets, explain, grants, groups, identity,
-    incidents, leases, parent_keys, policy, profiles, revocations, shares, storages, tokens, usage, workspaces,
+    incidents, leases, nodes, parent_keys, policy, profiles, revocations, shares, storages, tokens, usage, workspaces,
 };
 
 #[derive(OpenApi)]
@@ -27,6 +27,7 @@ use super::{
         leases::whose,
         audit::verify,
         audit::list,
+        nodes::list,
         revocations::revoke,
         explain::explain,
         explain::me,

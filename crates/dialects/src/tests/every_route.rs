@@ -252,7 +252,7 @@ async fn nobody_with_a_lesser_role_comes_in() {
 }
 
 /// What auditors may ask, all of it.
-const AUDITED: [&str; 13] = [
+const AUDITED: [&str; 14] = [
     "DELETE /console/session",
     "GET /api/v1/access",
     "GET /api/v1/audit",
@@ -263,6 +263,7 @@ const AUDITED: [&str; 13] = [
     "GET /api/v1/leases/{lease}",
     "GET /api/v1/ledger/verify",
     "GET /api/v1/me",
+    "GET /api/v1/nodes",
     "GET /api/v1/whose/{access_key_id}",
     "POST /api/v1/explain",
     "PUT /console/session",

@@ -363,6 +363,7 @@ async fn what_only_operators_do_is_refused_to_everyone_else() {
         (Method::POST, "/api/v1/accounts/acme/credits"),
         (Method::GET, "/api/v1/ledger/verify"),
         (Method::GET, "/api/v1/audit"),
+        (Method::GET, "/api/v1/nodes"),
     ] {
         for caller in ["reader", "boss", "chief"] {
             let answer = world.call(&method, path, &world.token(caller).await, "{}").await;

@@ -34,8 +34,11 @@ pub(super) struct Request<'a> {
 /// A date for retention that keeps nothing: whoever may not set any is refused all the same.
 const LONG_AGO: &str = "2020-01-01T00:00:00Z";
 
+/// Names and values.
+type Pairs = &'static [(&'static str, &'static str)];
+
 /// How one of the extras is asked for, and what an answer that is one has in it.
-fn extra(extra: Extra) -> Option<(Method, &'static [(&'static str, &'static str)], &'static str)> {
+fn extra(extra: Extra) -> Option<(Method, Pairs, &'static str)> {
     Some(match extra {
         Extra::Tags => (Method::GET, &[("tagging", "")], "<Tagging"),
         Extra::Untag => (Method::DELETE, &[("tagging", "")], ""),

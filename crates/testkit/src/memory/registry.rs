@@ -12,6 +12,7 @@ use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, LeaseI
 use valetkey_core::lease::{LeaseRecord, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::NewDataset;
+use valetkey_core::nouns::node::Node;
 use valetkey_core::nouns::policy_set::{Owns, State};
 use valetkey_core::nouns::registry::{
     CallerFilter, Catalog, GrantFilter, LeaseFilter, LedgerHead, NewStorage, Outliving, Registry, TokenFilter,
@@ -343,6 +344,7 @@ impl Catalog for Memory {
             broken_at: None,
             head: LedgerHead { seq: pages, hash: [0; 32] },
             chains: vec![LedgerHead { seq: pages, hash: [0; 32] }],
+            begins: Vec::new(),
             expected: None,
             revocations: 0,
             tokens: 0,
@@ -353,6 +355,20 @@ impl Catalog for Memory {
     }
 
     /// Nobody else sees this memory: who changed it is not kept.
+    async fn nodes(&self) -> Result<Vec<Node>, Error> {
+        Ok(vec![Node {
+            id: None,
+            name: "memory".into(),
+            version: "0.0.0".into(),
+            heard: None,
+            live: true,
+            this: true,
+            chain: 1,
+            head: 0,
+            embedded: true,
+        }])
+    }
+
     async fn changes(&self, _: &ChangeFilter) -> Result<Vec<Change>, Error> {
         Ok(Vec::new())
     }

@@ -1,7 +1,12 @@
 //! `valetkey ledger verify` and `valetkey audit`: whether the record is whole, and who changed what.
 
-use serde_json::Value;
+use std::path::PathBuf;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
+use serde_json::{Value, json};
+
+use valetkey_core::nouns::registry::LedgerHead;
+use valetkey_database::read_archive;
 use valetkey_dialects::native::api::operations as op;
 
 use crate::cli::client::{Client, Route};
@@ -25,6 +30,10 @@ enum Command {
         /// A head that was printed earlier and kept elsewhere: it has to be on the chain; the ledger may have grown since
         #[arg(long, value_name = "SEQ:HASH")]
         expect_head: Option<String>,
+        /// A directory of this machine with pages that the server archived (`ledger.archive_dir`): they are verified together with those
+        /// that it has. May be given several times
+        #[arg(long, value_name = "DIR")]
+        archive: Vec<PathBuf>,
     },
 }
 
@@ -62,6 +71,8 @@ const FIRST: &[&str] = &[
     "intact",
     "head",
     "chains",
+    "begins",
+    "archive",
     "expected",
     "broken_at",
     "astray",
@@ -78,28 +89,83 @@ const FIRST: &[&str] = &[
 /// Runs `valetkey ledger`.
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<Exit, Failure> {
     match args.command {
-        Command::Verify { expect_head } => {
-            let wanted = expect_head.is_some();
+        Command::Verify { expect_head, archive } => {
+            let wanted = expect_head.clone();
             let route = Route::to(op::VERIFY_LEDGER, []).with_some("expect_head", expect_head);
-            let answer = client.ask(route).await?;
+            let mut answer = client.ask(route).await?;
+            let mut wrong = Vec::new();
+            if !archive.is_empty() {
+                wrong = archived(&archive, wanted.as_deref(), &mut answer)?;
+            }
             show::one(out, &answer, FIRST)?;
             let found = show::text(&answer, &["expected"]);
             if matches!(out.format(), Format::Table) {
-                for said in remarks(found, &answer) {
+                for said in wrong.iter().cloned().chain(remarks(found, &answer)) {
                     out.note(&said);
                 }
             }
             let broken = show::find(&answer, &["broken_at"]).is_some() || !show::rows_of(&answer, "astray").is_empty();
             let intact = show::find(&answer, &["intact"]).and_then(Value::as_bool).unwrap_or(false);
             Ok(match found {
+                _ if !wrong.is_empty() => Exit::Local,
                 Some("missing" | "swept") if !broken => Exit::Diverged,
                 // A server that does not say what became of it did not look.
-                None if wanted => Exit::Diverged,
+                None if wanted.is_some() => Exit::Diverged,
                 Some(_) | None if intact => Exit::Ok,
                 Some(_) | None => Exit::Local,
             })
         }
     }
+}
+
+/// A head as it is written.
+fn head(text: &str) -> Option<LedgerHead> {
+    let (seq, hash) = text.split_once(':')?;
+    let hash = HEXLOWER_PERMISSIVE.decode(hash.as_bytes()).ok()?;
+    Some(LedgerHead { seq: seq.parse().ok()?, hash: hash.try_into().ok()? })
+}
+
+fn written(head: LedgerHead) -> String {
+    format!("{}:{}", head.seq, HEXLOWER.encode(&head.hash))
+}
+
+/// Reads an archive, and holds it against where the server's pages begin. Says what does not fit; the answer tells all of it.
+fn archived(dirs: &[PathBuf], expected: Option<&str>, answer: &mut Value) -> Result<Vec<String>, Failure> {
+    let begins: Vec<LedgerHead> =
+        show::rows_of(answer, "begins").iter().filter_map(Value::as_str).filter_map(head).collect();
+    let expected = expected.and_then(head);
+    let wanted: Vec<LedgerHead> = begins.iter().copied().chain(expected).collect();
+    let found = read_archive(dirs, &wanted).map_err(|error| Failure::local(error.message().to_owned()))?;
+    let mut wrong = found.wrong;
+    for begin in begins.iter().filter(|begin| !found.found.contains(begin)) {
+        wrong.push(format!("the archive has not the page {}, before which the server's pages begin", written(*begin)));
+    }
+    let chains: Vec<Value> = found
+        .chains
+        .iter()
+        .map(|chain| {
+            json!({
+                "after": chain.after.seq,
+                "whole": chain.whole,
+                "last": written(chain.last),
+                "pages": chain.pages,
+                "leases": chain.leases,
+            })
+        })
+        .collect();
+    let intact = show::find(answer, &["intact"]).and_then(Value::as_bool).unwrap_or(false);
+    let swept = show::text(answer, &["expected"]) == Some("swept");
+    let mended = swept && expected.is_some_and(|head| found.found.contains(&head));
+    if let Some(fields) = answer.as_object_mut() {
+        let fits = fields.get("broken_at").is_none_or(Value::is_null)
+            && fields.get("astray").and_then(Value::as_array).is_none_or(Vec::is_empty);
+        if mended {
+            fields.insert("expected".to_owned(), json!("grown"));
+        }
+        fields.insert("intact".to_owned(), json!(wrong.is_empty() && (intact || mended && fits)));
+        fields.insert("archive".to_owned(), json!({ "chains": chains, "wrong": wrong }));
+    }
+    Ok(wrong)
 }
 
 /// What there is to say to people beside the fields.

@@ -42,7 +42,7 @@ mod reach;
 pub(crate) mod remove;
 mod scrub;
 mod share;
-mod show;
+pub(crate) mod show;
 mod storage;
 mod token;
 mod trust;

@@ -177,6 +177,11 @@ pub(crate) const KEYS: &[Key] = &[
         "8388608",
         "bytes of a file beside the database that is given up when the disk is full, so that what ends credentials is still put on record; 0: none",
     ),
+    key(
+        "ledger.archive_dir",
+        r#""""#,
+        "directory that pages of the ledger are written to, as compressed files by the day, before `retention.ledger_secs` removes them from the database; empty: they are removed for good",
+    ),
     key("retention.refusals_secs", "7776000", "how long counts of refusals are kept, in seconds; 0: for ever"),
     key("retention.requests_secs", "34560000", "how long counts of requests are kept, in seconds; 0: for ever"),
     key(

@@ -159,6 +159,7 @@ pub(crate) struct Database {
 pub(crate) struct Ledger {
     pub(crate) mode: LedgerMode,
     pub(crate) reserve_bytes: u64,
+    pub(crate) archive_dir: PathBuf,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]

@@ -125,6 +125,18 @@ pub(crate) async fn open_store(
     end: &CancellationToken,
     embedded: bool,
 ) -> anyhow::Result<Arc<valetkey_database::Database>> {
+    open_store_at(config.database()?, config, (clock, entropy), tasks, end, embedded).await
+}
+
+/// The same of a database that is elsewhere.
+pub(crate) async fn open_store_at(
+    at: valetkey_database::Whereabouts,
+    config: &Config,
+    (clock, entropy): (&Arc<dyn Clock>, &Arc<dyn Entropy>),
+    tasks: &TaskTracker,
+    end: &CancellationToken,
+    embedded: bool,
+) -> anyhow::Result<Arc<valetkey_database::Database>> {
     let space = valetkey_s3::Space::at(&config.data_dir, config.s3.min_free());
     let settings = valetkey_database::Settings {
         room: valetkey_database::Room::as_said(Arc::new(move |bytes| space.admit(bytes).map(drop))),
@@ -143,6 +155,7 @@ pub(crate) async fn open_store(
             requests_secs: config.retention.requests_secs,
             ledger_secs: config.retention.ledger_secs,
         },
+        archive: Some(config.ledger.archive_dir.clone()).filter(|dir| !dir.as_os_str().is_empty()),
         reserve_bytes: config.ledger.reserve_bytes,
         node: config.database.node.clone(),
         embedded,
@@ -152,7 +165,6 @@ pub(crate) async fn open_store(
         },
         ..valetkey_database::Settings::default()
     };
-    let at = config.database()?;
     let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
     let store =
         valetkey_database::Database::open(at.clone(), settings, clock, entropy, tasks.clone(), end.clone()).await;

@@ -19,17 +19,32 @@ use valetkey_core::nouns::registry::{Catalog as _, Registry as _};
 use valetkey_core::nouns::vault::Vault;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::token::{Maker, PlainToken};
+use valetkey_dialects::native::api::operations as op;
 
 use crate::cli::check::{self, Checked};
-use crate::cli::client::Client;
+use crate::cli::client::{Client, Route};
 use crate::cli::connection::Connection;
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
+use crate::cli::show;
 use crate::config::{Config, KEYS, Layers};
 use crate::node::system::{SystemClock, SystemEntropy};
 use crate::node::{Node, database, log, otel, ring};
 
+mod backup;
 mod keyring;
+
+const NODES: &[show::Column] = &[
+    ("NAME", &["name"]),
+    ("LIVE", &["live"]),
+    ("LAST HEARD", &["last_heard"]),
+    ("VERSION", &["version"]),
+    ("CHAIN", &["chain"]),
+    ("HEAD", &["head"]),
+    ("DUTIES", &["duties"]),
+    ("THIS", &["this"]),
+    ("ID", &["id"]),
+];
 
 /// What `valetkey server` takes.
 #[derive(Debug, clap::Args)]
@@ -79,6 +94,19 @@ enum Command {
     },
     /// Bring the database to this version's layout
     Migrate,
+    /// Copy the database, the packages, and the objects on this machine into a new directory, as they are at one point in time; the server
+    /// may be running. The keyring is not in it: keep a copy of that elsewhere
+    Backup {
+        /// A directory that is empty or not there
+        dir: PathBuf,
+    },
+    /// Set an empty data directory up from a backup, once each of its files was verified. Put the keyring back first
+    Restore {
+        /// What `server backup` wrote
+        dir: PathBuf,
+    },
+    /// List the servers that share the database: asks a running one (`--server`, with an operator's token)
+    Nodes,
     /// Put a new key at the head of the keyring; a running server takes it up within seconds, live credentials live on
     RotateKeys,
 }
@@ -139,6 +167,13 @@ async fn run_command(args: Args, connection: &Connection, out: &Out) -> anyhow::
             valetkey_database::Database::migrate(at.clone()).await?;
             out.note(&format!("{at} is up to date"));
         }
+        Command::Nodes => {
+            let client = Client::new(connection.target(&crate::config::environment(), out)?, out)?;
+            let answer = client.ask(Route::to(op::LIST_NODES, [])).await?;
+            show::list(out, &answer, NODES, "there are none")?;
+        }
+        Command::Backup { dir } => backup::save(&layers.config()?, &dir, out).await?,
+        Command::Restore { dir } => backup::restore(&layers.config()?, &dir, out).await?,
         Command::RotateKeys => {
             let config = layers.config()?;
             let number = ring::rotate(&config.keyring_file(), &SystemEntropy)?;

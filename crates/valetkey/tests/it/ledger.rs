@@ -57,3 +57,32 @@ fn who_changed_what_is_on_record_and_the_record_is_known_again() {
     );
     server.stop();
 }
+
+#[test]
+fn a_server_names_itself_and_an_archive_that_lacks_nothing_is_verified_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = init(dir.path());
+    let server = run(dir.path());
+    let by = |args: &[&str]| answered(&mut client(&server, &operator, args));
+    let nodes = by(&["server", "nodes"]);
+    let [node] = nodes["nodes"].as_array().unwrap().as_slice() else { panic!("{nodes}") };
+    assert_eq!(
+        (&node["live"], &node["this"], &node["chain"]),
+        (&Value::Bool(true), &Value::Bool(true), &Value::from(1))
+    );
+    assert_eq!(
+        (&node["version"], &node["duties"][0]),
+        (&Value::from(env!("CARGO_PKG_VERSION")), &Value::from("embedded"))
+    );
+    let archive = dir.path().join("archive");
+    std::fs::create_dir(&archive).unwrap();
+    let archive = archive.to_str().unwrap();
+    let verified = by(&["ledger", "verify", "--archive", archive]);
+    assert_eq!(verified["archive"]["wrong"], Value::Array(Vec::new()), "nothing was removed: {verified:#}");
+    std::fs::write(format!("{archive}/ledger-0001-0000000000000001-0000000000000002.ndjson.gz"), "x").unwrap();
+    let refused = ran(&mut client(&server, &operator, &["ledger", "verify", "--archive", archive]));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("ledger-0001"), "{refused:?}");
+    let missing = ran(&mut client(&server, &operator, &["ledger", "verify", "--archive", "/nowhere"]));
+    assert_eq!(missing.status.code(), Some(1));
+}

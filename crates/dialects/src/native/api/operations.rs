@@ -108,6 +108,7 @@ operations! {
     CREATE_SHARE_LINK = POST "/api/v1/share-links";
     VERIFY_LEDGER = GET "/api/v1/ledger/verify";
     LIST_CHANGES = GET "/api/v1/audit";
+    LIST_NODES = GET "/api/v1/nodes";
     USAGE = GET "/api/v1/usage";
     LIST_WORKSPACES = GET "/api/v1/workspaces";
     CREATE_WORKSPACE = POST "/api/v1/workspaces";
