@@ -35,6 +35,7 @@ mod shares;
 mod sql;
 mod sweep;
 mod touch;
+mod trail;
 mod usage;
 mod workspaces;
 

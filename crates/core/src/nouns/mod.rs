@@ -20,6 +20,7 @@ pub mod rules;
 pub mod share;
 pub mod storage_admin;
 pub mod table;
+pub mod trail;
 pub mod usage;
 pub mod vault;
 pub mod workspace;

@@ -434,6 +434,13 @@ CREATE TABLE refusals (
     PRIMARY KEY (minute_s, account, caller, dialect, kind, from_addr)
 );
 
+CREATE TABLE audit_destinations (
+    name TEXT COLLATE "C" PRIMARY KEY,
+    sender BYTEA NOT NULL,               -- the process whose turn it is to send there
+    until_ms BIGINT NOT NULL,
+    next TEXT COLLATE "C"                -- where it goes on
+);
+
 CREATE INDEX tokens_by_caller ON tokens (caller);
 CREATE UNIQUE INDEX grants_by_account ON grants (account, name) WHERE removed_ms IS NULL;
 CREATE INDEX ledger_pages_by_time ON ledger_pages (last_ms, first_ms);

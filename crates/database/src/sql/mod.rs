@@ -37,6 +37,7 @@ pub(crate) mod sqlite;
 pub(crate) mod sweep;
 pub(crate) mod tail;
 pub(crate) mod target;
+pub(crate) mod trail;
 pub(crate) mod usage;
 pub(crate) mod verify;
 pub(crate) mod workspaces;

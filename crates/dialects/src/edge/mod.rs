@@ -42,6 +42,7 @@ use valetkey_core::nouns::identity::{Identities, Signatures};
 use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::parent::Parents;
 use valetkey_core::nouns::share::Shares;
+use valetkey_core::nouns::trail::Trail;
 use valetkey_core::nouns::usage::Usage;
 use valetkey_core::nouns::workspace::Workspaces;
 use valetkey_core::port::Revocations;
@@ -76,6 +77,8 @@ pub struct Shared {
     pub vending: Vending,
     /// Makes and ends what the directory answers with.
     pub registry: Registrar,
+    /// What happened.
+    pub trail: Arc<dyn Trail>,
     /// What accounts used.
     pub usage: Arc<dyn Usage>,
     /// Workspaces and their projects.

@@ -22,6 +22,11 @@ impl Registrar {
         Self { all, parents }
     }
 
+    /// What there is, for who keeps it.
+    pub fn catalog(&self) -> Arc<dyn Catalog> {
+        Arc::clone(&self.all) as Arc<dyn Catalog>
+    }
+
     /// The registry, to change it. INVARIANT: there is no other way to it here, and only the edge makes an authority.
     pub fn by(&self, _: Authority) -> &dyn Administration {
         &*self.all

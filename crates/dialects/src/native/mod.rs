@@ -19,6 +19,7 @@ mod datasets;
 mod ended;
 mod ending;
 mod error;
+mod events;
 mod exchange;
 mod explain;
 mod grants;
@@ -60,6 +61,7 @@ use self::api::operations::{self as op, Operation};
 use self::api::policy::MOST_BYTES;
 use self::state::Native;
 
+pub use events::Teller;
 pub use openapi::{document, policy_schema};
 pub use policy::offline_policy;
 pub use state::{NAME, Settings};
@@ -264,6 +266,7 @@ pub fn dialect(
             read(native, op::LIST_CHANGES, Operator, &["since", "since_secs", "noun", "before", "limit"], audit::list)
                 .audited(),
             read(native, op::LIST_NODES, Operator, &[], nodes::list).audited(),
+            read(native, op::LIST_EVENTS, Operator, &["after", "limit"], events::list).audited(),
             read(native, op::USAGE, Member, &["account", "days"], usage::show),
             read(native, op::LIST_WORKSPACES, Admin, &["account", "bucket"], workspaces::list),
             change(native, op::CREATE_WORKSPACE, Operator, &[], workspaces::create),

@@ -8,8 +8,9 @@ use utoipa::{Modify, OpenApi};
 use valetkey_core::Error;
 
 use super::{
-    access, accounts, audit, buckets, callers, checks, cors, credentials, datasets, explain, grants, groups, identity,
-    incidents, leases, nodes, parent_keys, policy, profiles, revocations, shares, storages, tokens, usage, workspaces,
+    access, accounts, audit, buckets, callers, checks, cors, credentials, datasets, events, explain, grants, groups,
+    identity, incidents, leases, nodes, parent_keys, policy, profiles, revocations, shares, storages, tokens, usage,
+    workspaces,
 };
 
 #[derive(OpenApi)]
@@ -28,6 +29,7 @@ use super::{
         audit::verify,
         audit::list,
         nodes::list,
+        events::list,
         revocations::revoke,
         explain::explain,
         explain::me,

@@ -286,6 +286,7 @@ async fn a_store_that_fails_or_is_too_slow_is_a_gateways_failure() {
         let Shared {
             vending,
             registry,
+            trail,
             usage,
             workspaces,
             packages,
@@ -303,6 +304,7 @@ async fn a_store_that_fails_or_is_too_slow_is_a_gateways_failure() {
         let shared = Arc::new(Shared {
             vending: Vending { issuer: Arc::new(Failing(kind)), ..vending.clone() },
             registry: registry.clone(),
+            trail: trail.clone(),
             usage: usage.clone(),
             workspaces: workspaces.clone(),
             packages: packages.clone(),

@@ -364,6 +364,7 @@ async fn what_only_operators_do_is_refused_to_everyone_else() {
         (Method::GET, "/api/v1/ledger/verify"),
         (Method::GET, "/api/v1/audit"),
         (Method::GET, "/api/v1/nodes"),
+        (Method::GET, "/api/v1/audit/events"),
     ] {
         for caller in ["reader", "boss", "chief"] {
             let answer = world.call(&method, path, &world.token(caller).await, "{}").await;
@@ -570,6 +571,27 @@ async fn an_operator_verifies_the_ledger() {
         ("limit=0", "limit"),
     ] {
         let answer = world.get("root", &format!("/api/v1/audit?{bad}")).await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["field"]), (422, &json!(field)), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn events_are_told_from_where_one_was() {
+    let world = World::new().await;
+    let begin = world.get("root", "/api/v1/audit/events?after=now").await.json();
+    assert_eq!(begin["events"], json!([]));
+    vended(&world, "reader", &json!({})).await;
+    let refused = world.post("reader", "/api/v1/credentials", r#"{"place": "s3://vault/x"}"#).await;
+    assert!(refused.status.is_client_error(), "{}", refused.status);
+    let next = begin["next"].as_str().unwrap();
+    let told = world.get("root", &format!("/api/v1/audit/events?after={next}")).await.json();
+    insta::assert_snapshot!("native_events", serde_json::to_string_pretty(&told).unwrap());
+    let again = world.get("root", &format!("/api/v1/audit/events?after={}", told["next"].as_str().unwrap())).await;
+    assert_eq!(again.json()["events"], json!([]));
+    for (bad, field) in
+        [("after=yesterday", "after"), ("after=1.0", "after"), ("limit=0", "limit"), ("limit=10001", "limit")]
+    {
+        let answer = world.get("root", &format!("/api/v1/audit/events?{bad}")).await;
         assert_eq!((answer.status.as_u16(), &answer.json()["field"]), (422, &json!(field)), "{bad}");
     }
 }

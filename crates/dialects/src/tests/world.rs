@@ -304,6 +304,7 @@ impl World {
                 issuer: issuer(&clock, &entropy, &memory),
             },
             registry: Registrar::new(memory.clone(), memory.clone()),
+            trail: memory.clone(),
             usage: memory.clone(),
             workspaces: memory.clone(),
             packages: memory.clone(),

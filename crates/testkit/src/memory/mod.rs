@@ -10,6 +10,7 @@ mod pool;
 mod registry;
 mod removal;
 mod shares;
+mod trail;
 mod usage;
 mod workspaces;
 
@@ -76,6 +77,7 @@ struct World {
     voided: HashSet<LeaseId>,
     ended: Vec<(Revocation, Revoker)>,
     refusals: Vec<(Refusal, Timestamp)>,
+    destinations: HashMap<String, trail::Destination>,
     requests: Vec<(AccountId, TokenId, Origin, Timestamp)>,
     shelf: workspaces::Shelf,
     shared: shares::Shared,

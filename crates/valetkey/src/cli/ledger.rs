@@ -1,6 +1,7 @@
-//! `valetkey ledger verify` and `valetkey audit`: whether the record is whole, and who changed what.
+//! `valetkey ledger` and `valetkey audit`: whether the record is whole, what happened, and who changed what.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde_json::{Value, json};
@@ -13,9 +14,10 @@ use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::list::{self, Since};
 use crate::cli::output::{Format, Out};
+use crate::cli::private::replace;
 use crate::cli::show;
 
-/// Check that the record of leases, revocations, tokens and changes is whole
+/// Check that the record of leases, revocations, tokens and changes is whole, and follow it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -35,6 +37,21 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         archive: Vec<PathBuf>,
     },
+    /// Print what happened, an event in each line as JSON (OCSF): leases, refusals, what was ended and what was changed
+    Events(Events),
+}
+
+#[derive(Debug, clap::Args)]
+struct Events {
+    /// Where to go on: `next` of an earlier answer; `now` for what happens from now on. Without it from the first that is kept
+    #[arg(long, value_name = "PLACE")]
+    after: Option<String>,
+    /// Remember in this file how far was printed, and go on there
+    #[arg(long, value_name = "FILE", conflicts_with = "after")]
+    cursor_file: Option<PathBuf>,
+    /// Wait for more
+    #[arg(long)]
+    follow: bool,
 }
 
 /// List who changed what: accounts, callers, tokens, grants, storages and all else, the newest first
@@ -114,6 +131,44 @@ pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<Ex
                 Some(_) | None if intact => Exit::Ok,
                 Some(_) | None => Exit::Local,
             })
+        }
+        Command::Events(args) => events(args, client, out).await.map(|()| Exit::Ok),
+    }
+}
+
+/// Between two questions when there was nothing.
+const PAUSE: Duration = Duration::from_secs(1);
+
+async fn events(args: Events, client: &Client<'_>, out: &Out) -> Result<(), Failure> {
+    let Events { after, cursor_file, follow } = args;
+    let failed = |file: &Path, error: std::io::Error| Failure::local(format!("`{}`: {error}", file.display()));
+    let mut after = match &cursor_file {
+        None => after,
+        Some(file) => match std::fs::read_to_string(file) {
+            Ok(text) => Some(text.trim().to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(file, error)),
+        },
+    };
+    loop {
+        let answer = client.ask(Route::to(op::LIST_EVENTS, []).with_some("after", after.clone())).await?;
+        for event in show::rows_of(&answer, "events") {
+            out.data(&event.to_string())?;
+        }
+        let next =
+            show::text(&answer, &["next"]).ok_or_else(|| Failure::local("the answer has no `next`".to_owned()))?;
+        if after.as_deref() != Some(next)
+            && let Some(file) = &cursor_file
+        {
+            // What was printed and not remembered is printed again.
+            replace(file, next, ".new").map_err(|error| failed(file, error))?;
+        }
+        after = Some(next.to_owned());
+        if !show::find(&answer, &["more"]).and_then(Value::as_bool).unwrap_or(false) {
+            if !follow {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::config::{Config, OTHERS, Unusable};
 const LONGEST_TTL_SECS: i64 = 366 * 24 * 3600;
 
 /// Whether an address without its scheme is this machine's own.
-fn is_here(address: &str) -> bool {
+pub(super) fn is_here(address: &str) -> bool {
     let authority = address.split('/').next().unwrap_or_default();
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => host,
@@ -31,6 +31,7 @@ impl Config {
         self.check_names()?;
         self.check_listeners()?;
         self.check_otel()?;
+        self.check_audit()?;
         self.check_database()?;
         for (name, origins) in [("api", &self.api.cors_origins), ("s3", &self.s3.cors_origins)] {
             Rules::of_origins(origins, &[]).map_err(|error| Unusable(format!("`{name}.cors_origins`: {error}")))?;

@@ -151,6 +151,38 @@ pub(crate) const KEYS: &[Key] = &[
     key("otel.sample_percent", "10", "percentage of traces that are sent; none that its client says is not sampled"),
     key("otel.metrics_interval_secs", "60", "time between two exports of all metrics, in seconds; 0: none are sent"),
     key(
+        "audit.from",
+        r#""now""#,
+        "what a destination of events that is new gets first: `now`, what happens from then on, or `start`, the first event that is kept",
+    ),
+    key(
+        "audit.file",
+        r#""""#,
+        "file that events are added to, a line of JSON each; of several servers that share a database one writes at a time; empty: none",
+    ),
+    key(
+        "audit.file_max_bytes",
+        "104857600",
+        "size from which the file of events is put aside (`.1`, `.2` …), in bytes",
+    ),
+    key("audit.file_keep", "10", "files of events that are kept beside the newest"),
+    key("audit.stdout", "false", "write events to standard output, a line of JSON each"),
+    key(
+        "audit.syslog",
+        r#""""#,
+        "where events go as syslog messages (RFC 5424): `unix:/dev/log`, `udp:HOST:PORT` or `tcp:HOST:PORT`; empty: nowhere",
+    ),
+    key(
+        "audit.webhook_url",
+        r#""""#,
+        "URL that events are posted to, up to 1 MiB of lines of JSON at a time, again until it answers 2xx; empty: none",
+    ),
+    key(
+        "audit.webhook_secret",
+        r#""""#,
+        "key that posts of events are signed with, as Standard Webhooks has it: `whsec_` and base64, of at least 24 bytes",
+    ),
+    key(
         "database.url",
         r#""""#,
         "URL of a Postgres database that several servers share, as in `postgres://valetkey@db.example.com/valetkey`; beyond this machine it is encrypted and the server's certificate verified (`sslrootcert` names another authority); empty: SQLite in the data directory",

@@ -3,6 +3,7 @@
 //! An environment variable is the key in capitals after `VALETKEY_`, with two underscores between section and name:
 //! `VALETKEY_API__LISTEN`. With `_FILE` after it, it names a file whose content is the value.
 
+mod audit;
 mod check;
 mod keys;
 
@@ -17,6 +18,7 @@ use valetkey_s3::{MinFree, Quota};
 
 use crate::node::listen::Network;
 
+pub(crate) use audit::{Audit, AuditFrom};
 pub(crate) use keys::{KEYS, OTHERS};
 
 /// Everything that can be set.
@@ -32,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) metrics: Metrics,
     pub(crate) log: Log,
     pub(crate) otel: Otel,
+    pub(crate) audit: Audit,
     pub(crate) database: Database,
     pub(crate) ledger: Ledger,
     pub(crate) retention: Retention,
@@ -372,7 +375,7 @@ pub(crate) fn set_among(names: &[&str]) -> Vec<String> {
 }
 
 /// Settings that are never shown.
-const SECRETS: &[&str] = &["database.password", "keys.inline", "otel.headers"];
+const SECRETS: &[&str] = &["audit.webhook_secret", "database.password", "keys.inline", "otel.headers"];
 
 /// Names that others of this program read: the command line, the command's own flags, the tests.
 fn is_read_elsewhere(name: &str) -> bool {

@@ -31,6 +31,14 @@ use Kind::{Counter, Gauge, Histogram};
 
 /// Every figure: its name, kind, unit and meaning.
 pub(crate) const FIGURES: &[(&str, Kind, Unit, &str)] = &[
+    ("vk_audit_events_total", Counter, Unit::Count, "Events that were sent, by destination"),
+    ("vk_audit_failures_total", Counter, Unit::Count, "Attempts to send events that failed, by destination"),
+    (
+        "vk_audit_lag_seconds",
+        Gauge,
+        Unit::Seconds,
+        "Age of the oldest event that a destination has not taken yet, by destination; 0 where it has all",
+    ),
     (
         "vk_authn_failures_total",
         Counter,

@@ -1,6 +1,7 @@
 //! A running server: the implementations chosen, wired and listening. Both `valetkey dev` and `valetkey server run` are
 //! this with different settings.
 
+pub(crate) mod audit;
 mod door;
 mod figures;
 mod front;
@@ -48,6 +49,7 @@ use valetkey_core::nouns::parent::{ParentAdmin, Parents};
 use valetkey_core::nouns::pool::Pool;
 use valetkey_core::nouns::share::Shares;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
+use valetkey_core::nouns::trail::Trail;
 use valetkey_core::nouns::usage::Usage;
 use valetkey_core::nouns::vault::Vault;
 use valetkey_core::nouns::workspace::Workspaces;
@@ -315,6 +317,7 @@ impl Node {
                 Arc::clone(&self.handles.registry),
                 Arc::clone(&self.handles.parents) as Arc<dyn ParentAdmin>,
             ),
+            trail: Arc::clone(&self.store) as Arc<dyn Trail>,
             usage: Arc::clone(&self.store) as Arc<dyn Usage>,
             workspaces: Arc::clone(&self.store) as Arc<dyn Workspaces>,
             packages: Arc::clone(&self.store) as Arc<dyn Packages>,
@@ -535,6 +538,7 @@ impl Node {
             clock: Arc::clone(&self.handles.clock),
         };
         self.tasks.spawn(figures.keep(self.end.clone()));
+        audit::start(&config.audit, self);
         self.tasks.spawn(objects::sweep_daily(self.handles.endpoint.clone(), self.end.clone()));
         if config.s3.max_upload_age_secs > 0 {
             let age = jiff::SignedDuration::from_secs(i64::from(config.s3.max_upload_age_secs));

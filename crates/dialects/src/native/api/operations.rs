@@ -109,6 +109,7 @@ operations! {
     VERIFY_LEDGER = GET "/api/v1/ledger/verify";
     LIST_CHANGES = GET "/api/v1/audit";
     LIST_NODES = GET "/api/v1/nodes";
+    LIST_EVENTS = GET "/api/v1/audit/events";
     USAGE = GET "/api/v1/usage";
     LIST_WORKSPACES = GET "/api/v1/workspaces";
     CREATE_WORKSPACE = POST "/api/v1/workspaces";

@@ -1,11 +1,11 @@
 //! Blocks of ours in other programs' files: written whole, found again by their marks, and nothing else of the file touched.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::private::private;
+use crate::cli::private::replace;
 
 /// A file larger than this is not one that people configure a tool with.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -129,22 +129,7 @@ impl Change {
         if read(&self.file)? != self.old {
             return Err(Failure::new(Exit::Conflict, format!("`{}` was changed meanwhile", self.file.display())));
         }
-        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
-        let new = self.file.with_file_name(format!("{name}.valetkey-new"));
-        let _ = std::fs::remove_file(&new);
-        let written = (|| {
-            let mut file = private().create_new(true).open(&new)?;
-            file.write_all(self.new.as_bytes())?;
-            file.sync_all()?;
-            if let Ok(about) = std::fs::metadata(&self.file) {
-                std::fs::set_permissions(&new, about.permissions())?;
-            }
-            std::fs::rename(&new, &self.file)
-        })();
-        written.map_err(|error| {
-            let _ = std::fs::remove_file(&new);
-            failed(error)
-        })
+        replace(&self.file, &self.new, ".valetkey-new").map_err(failed)
     }
 }
 

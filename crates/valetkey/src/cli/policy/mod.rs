@@ -22,6 +22,7 @@ use valetkey_dialects::native::api::policy::{
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{Format, Out, clean};
+use crate::cli::private;
 use crate::cli::show::{done, find, rows_of, text};
 
 /// Manage accounts, callers, grants and datasets as files: validate, test, plan, apply
@@ -211,21 +212,12 @@ fn fmt(paths: &[PathBuf], check: bool, out: &Out) -> Result<Exit, Failure> {
                 if again.map_err(|wrong| files::failed(&found, &wrong))?.value() != node.value() {
                     return Err(Failure::local(format!("{shown}: its canonical form would mean something else")));
                 }
-                replace(&file.path, &written).map_err(|error| Failure::local(format!("{shown}: {error}")))?;
+                private::replace(&file.path, &written, ".new")
+                    .map_err(|error| Failure::local(format!("{shown}: {error}")))?;
             }
         }
     }
     Ok(if check && other > 0 { Exit::Local } else { Exit::Ok })
-}
-
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let real = std::fs::canonicalize(path)?;
-    let mut name = real.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let beside = real.with_file_name(name);
-    std::fs::write(&beside, text)?;
-    std::fs::set_permissions(&beside, std::fs::metadata(&real)?.permissions())?;
-    std::fs::rename(beside, real)
 }
 
 /// Runs what asks a server.

@@ -1,0 +1,334 @@
+//! What happened, for other systems to collect: `/audit/events`, and the same events as the server sends them to where its settings say.
+//! The names are those of the Open Cybersecurity Schema Framework (OCSF 1.6), <https://schema.ocsf.io>.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::{IntoParams, ToSchema};
+use valetkey_core::Error;
+use valetkey_core::audit::{Author, Change};
+use valetkey_core::id::{AccountId, CallerId};
+use valetkey_core::lease::Lease;
+use valetkey_core::nouns::registry::Catalog;
+use valetkey_core::nouns::trail::{Cursor, Event, Opened, Refused, What};
+use valetkey_core::scope::Action;
+
+use super::error::Problem;
+use super::lists;
+use super::scopes::ScopeResponse;
+use super::state::Native;
+use crate::edge::{Call, Reply};
+
+/// Names that are remembered between events: each is some hundred bytes, and asked for again at most.
+const NAMES: usize = 10_000;
+
+/// The version of the schema.
+const OCSF: &str = "1.6.0";
+
+/// A class of events, and what was done.
+#[derive(Clone, Copy)]
+struct Class {
+    uid: u32,
+    name: &'static str,
+    activity: u32,
+    activity_name: &'static str,
+}
+
+impl Class {
+    const ASSIGNED: Self = Self::of(3003, "Authorize Session", 1, "Assign Privileges");
+    const OTHER: Self = Self::of(3003, "Authorize Session", 99, "Other");
+    const REVOKED: Self = Self::of(3005, "User Access Management", 2, "Revoke Privileges");
+    const UNTOLD: Self = Self::of(0, "Base Event", 99, "Other");
+
+    const fn of(uid: u32, name: &'static str, activity: u32, activity_name: &'static str) -> Self {
+        Self { uid, name, activity, activity_name }
+    }
+
+    const fn managed(activity: u32, activity_name: &'static str) -> Self {
+        Self::of(3004, "Entity Management", activity, activity_name)
+    }
+
+    /// What a change is, by its deed.
+    fn of_change(deed: &str) -> Self {
+        match deed {
+            "made" => Self::managed(1, "Create"),
+            "changed" => Self::managed(3, "Update"),
+            "removed" => Self::managed(4, "Delete"),
+            "suspended" => Self::managed(12, "Suspend"),
+            "activated" => Self::managed(13, "Resume"),
+            "ended" => Self::REVOKED,
+            _ => Self::managed(99, "Other"),
+        }
+    }
+}
+
+/// Puts events into words, with the names behind their ids.
+pub struct Teller {
+    catalog: Arc<dyn Catalog>,
+    callers: HashMap<CallerId, (Option<String>, Option<AccountId>)>,
+    accounts: HashMap<AccountId, Option<String>>,
+}
+
+impl Teller {
+    /// Looks names up there.
+    pub fn new(catalog: Arc<dyn Catalog>) -> Self {
+        Self { catalog, callers: HashMap::new(), accounts: HashMap::new() }
+    }
+
+    /// An event as JSON.
+    ///
+    /// # Errors
+    /// `Unavailable` where names cannot be looked up.
+    pub async fn tell(&mut self, event: &Event) -> Result<Value, Error> {
+        let (class, code, more) = match &event.what {
+            What::Opened(opened) => (Class::ASSIGNED, "lease.opened", self.opened(opened).await?),
+            What::Issued(lease, trace) => {
+                let (key, request) = (&trace.key_id, trace.request_id.as_deref());
+                let session = json!({ "uid": lease.to_string(), "expiration_time": millis(trace.expiration) });
+                let more =
+                    json!({ "session": session, "unmapped": { "store_key_id": key, "store_request_id": request } });
+                (Class::OTHER, "lease.issued", more)
+            }
+            What::Voided { lease, account, kind } => {
+                let user = json!({ "account": self.account(*account).await? });
+                let more = json!({ "session": { "uid": lease.to_string() }, "user": user, "status_code": kind });
+                (Class::ASSIGNED, "lease.void", more)
+            }
+            What::Ended { noun, id, by } => {
+                let actor = json!({ "user": self.user(*by).await? });
+                (
+                    Class::REVOKED,
+                    "credentials.ended",
+                    json!({ "actor": actor, "resources": [thing(&noun.to_string(), id)] }),
+                )
+            }
+            What::Changed(change) => (Class::of_change(&change.deed), "registry.changed", self.changed(change).await?),
+            What::Refused(refused) => (Class::ASSIGNED, "ask.refused", self.refused(refused, event.at).await?),
+            What::Missing { from, to } => {
+                let message =
+                    "pages of the ledger are not there any more, or cannot be read; what was in them is not told";
+                (
+                    Class::UNTOLD,
+                    "ledger.missing",
+                    json!({ "message": message, "unmapped": { "pages": { "from": from, "to": to } } }),
+                )
+            }
+        };
+        Ok(whole(event, class, code, more))
+    }
+
+    async fn opened(&mut self, opened: &Opened) -> Result<Value, Error> {
+        let Opened { lease, from, asked_with } = opened;
+        let Lease { id, account: _, caller, token, storage, scope, grants, dialect, credits, opened, until } = lease;
+        let user = self.user(*caller).await?;
+        let shown = ScopeResponse::of(scope);
+        let actor = json!({ "user": &user, "session": { "uid": asked_with.unwrap_or(*token).to_string() } });
+        Ok(json!({
+            "user": user,
+            "actor": actor,
+            "session": { "uid": id.to_string(), "created_time": millis(*opened), "expiration_time": millis(*until) },
+            "privileges": scope.actions().iter().map(Action::as_str).collect::<Vec<_>>(),
+            "resources": [{ "type": "bucket", "name": scope.bucket().as_str(), "data": shown }],
+            "src_endpoint": from.map(|from| json!({ "ip": from })),
+            "unmapped": {
+                "dialect": dialect,
+                "grants": grants.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "storage": storage.to_string(),
+                "token": token.to_string(),
+                "credits": credits,
+            },
+        }))
+    }
+
+    async fn changed(&mut self, change: &Change) -> Result<Value, Error> {
+        let Change { place: _, at: _, by: Author { token, caller, from }, deed, noun, id, about } = change;
+        let user = match caller {
+            Some(caller) => self.user(*caller).await?,
+            // A command on the server's machine, or the server by itself.
+            None => json!({ "name": "server", "type": "System", "type_id": 3 }),
+        };
+        let session = token.map(|token| json!({ "uid": token.to_string() }));
+        let mut more = json!({
+            "actor": { "user": user, "session": session },
+            "src_endpoint": from.map(|from| json!({ "ip": from })),
+            "comment": about,
+            "unmapped": { "done": deed },
+        });
+        let (field, value) = match &**deed {
+            "ended" => ("resources", json!([thing(noun, id)])),
+            _ => ("entity", thing(noun, id)),
+        };
+        more[field] = value;
+        Ok(more)
+    }
+
+    async fn refused(&mut self, refused: &Refused, at: Timestamp) -> Result<Value, Error> {
+        let Refused { account, caller, from, dialect, kind, count } = refused;
+        let user = match (caller, account) {
+            (Some(caller), _) => self.user(*caller).await?,
+            (None, Some(account)) => json!({ "account": self.account(*account).await? }),
+            (None, None) => json!({ "type": "Unknown", "type_id": 0 }),
+        };
+        Ok(json!({
+            "user": user,
+            "status_code": kind,
+            "count": count,
+            "start_time": millis(at),
+            "end_time": millis(at) + 60_000,
+            "src_endpoint": from.map(|from| json!({ "ip": from })),
+            "unmapped": { "dialect": dialect },
+        }))
+    }
+
+    /// Whose name it is, as an OCSF user.
+    async fn user(&mut self, id: CallerId) -> Result<Value, Error> {
+        if self.callers.len() >= NAMES {
+            self.callers.clear();
+        }
+        let (name, account) = match self.callers.get(&id) {
+            Some(known) => known.clone(),
+            None => {
+                let found = self.catalog.caller_by_id(id).await?;
+                let known = (found.as_ref().map(|found| found.name.to_string()), found.map(|found| found.account));
+                self.callers.insert(id, known.clone());
+                known
+            }
+        };
+        let account = match account {
+            Some(account) => Some(self.account(account).await?),
+            None => None,
+        };
+        Ok(json!({ "uid": id.to_string(), "name": name, "account": account }))
+    }
+
+    async fn account(&mut self, id: AccountId) -> Result<Value, Error> {
+        if self.accounts.len() >= NAMES {
+            self.accounts.clear();
+        }
+        let name = match self.accounts.get(&id) {
+            Some(known) => known.clone(),
+            None => {
+                let name = self.catalog.account_by_id(id).await?.map(|found| found.name.to_string());
+                self.accounts.insert(id, name.clone());
+                name
+            }
+        };
+        Ok(json!({ "uid": id.to_string(), "name": name }))
+    }
+}
+
+fn millis(at: Timestamp) -> i64 {
+    at.as_millisecond()
+}
+
+fn thing(noun: &str, id: &str) -> Value {
+    json!({ "type": noun, "uid": id })
+}
+
+/// An event with what all of them have.
+fn whole(event: &Event, class: Class, code: &str, more: Value) -> Value {
+    let Class { uid, name, activity, activity_name } = class;
+    let failed = matches!(event.what, What::Voided { .. } | What::Refused(_));
+    let (severity, severity_name) = match event.what {
+        What::Missing { .. } => (4, "High"),
+        What::Refused(_) => (2, "Low"),
+        _ => (1, "Informational"),
+    };
+    let (category, category_name) = if uid == 0 { (0, "Uncategorized") } else { (3, "Identity & Access Management") };
+    let mut all = json!({
+        "metadata": {
+            "version": OCSF,
+            "uid": event.id,
+            "event_code": code,
+            "product": { "name": "Valetkey", "vendor_name": "Valetkey", "version": env!("CARGO_PKG_VERSION") },
+        },
+        "time": millis(event.at),
+        "class_uid": uid,
+        "class_name": name,
+        "category_uid": category,
+        "category_name": category_name,
+        "activity_id": activity,
+        "activity_name": activity_name,
+        "type_uid": uid * 100 + activity,
+        "severity_id": severity,
+        "severity": severity_name,
+        "status_id": if failed { 2 } else { 1 },
+        "status": if failed { "Failure" } else { "Success" },
+    });
+    if let (Value::Object(all), Value::Object(more)) = (&mut all, more) {
+        all.extend(more);
+        without_nulls(all);
+    }
+    all
+}
+
+/// What is not known is left out.
+fn without_nulls(object: &mut Map<String, Value>) {
+    object.retain(|_, value| !value.is_null());
+    for value in object.values_mut() {
+        if let Value::Object(inner) = value {
+            without_nulls(inner);
+        }
+    }
+}
+
+/// What may be asked of events.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the parameters, which are read one by one")]
+pub(super) struct EventQuery {
+    /// Where to go on: `next` of the answer before. Without it from the first event that is kept; `now`: none that happened before.
+    after: Option<String>,
+    /// About so many events: 1 to 10000, 1000 unless given. Where several servers share a database, at least one of each.
+    limit: Option<u32>,
+}
+
+/// Events, in the order in which each server recorded them.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EventPage {
+    /// Each as OCSF describes it; `metadata.uid` is its own, `metadata.event_code` says what it is.
+    #[schema(value_type = Vec<Object>)]
+    events: Vec<Value>,
+    /// The `after` of the next question, also if there are none now.
+    next: String,
+    /// Whether there are more now; otherwise ask again in a second.
+    more: bool,
+}
+
+/// Tells what happened since an earlier answer: leases, refusals, what was ended and what was changed. For operators, planners and auditors.
+#[utoipa::path(get, operation_id = "list_events", path = "/api/v1/audit/events", tag = "ledger", params(EventQuery), responses(
+    (status = 200, description = "Events", body = EventPage),
+    (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
+))]
+pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error> {
+    let limit = lists::size(&call.query)?;
+    let after = match call.query.get("after") {
+        None => Cursor::default(),
+        Some("now") => native.shared.trail.latest().await?,
+        Some(text) => text.parse()?,
+    };
+    let told = native.shared.trail.events(&after, limit).await?;
+    let mut teller = Teller::new(native.shared.registry.catalog());
+    let mut events = Vec::with_capacity(told.events.len());
+    for event in &told.events {
+        events.push(teller.tell(event).await?);
+    }
+    Reply::json(&EventPage { events, next: told.next.to_string(), more: told.more })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_deed_has_its_activity() {
+        use valetkey_core::audit::Deed;
+        use valetkey_core::word::Word as _;
+        for deed in Deed::WORDS {
+            assert_ne!(Class::of_change(deed).activity, 99, "{deed}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A file that is put aside when it is large enough.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+
+use super::{Destination, Line, joined};
+use crate::config::Audit;
+
+/// A file, and those that were put aside.
+pub(super) struct Rotated {
+    path: PathBuf,
+    max_bytes: u64,
+    keep: u32,
+}
+
+impl Rotated {
+    pub(super) fn new(config: &Audit) -> Self {
+        Self { path: config.file.clone(), max_bytes: config.file_max_bytes, keep: config.file_keep }
+    }
+}
+
+#[async_trait]
+impl Destination for Rotated {
+    fn name(&self) -> &'static str {
+        "file"
+    }
+
+    async fn send(&mut self, lines: &[Line]) -> anyhow::Result<()> {
+        let (path, max_bytes, keep, text) = (self.path.clone(), self.max_bytes, self.keep, joined(lines));
+        let shown = path.display().to_string();
+        let written = tokio::task::spawn_blocking(move || write(&path, max_bytes, keep, &text)).await?;
+        written.with_context(|| format!("{shown} cannot be written"))
+    }
+}
+
+/// Adds text to the file, durably. It is opened each time: who moves it away gets a new one.
+fn write(path: &Path, max_bytes: u64, keep: u32, text: &str) -> std::io::Result<()> {
+    let size = std::fs::metadata(path).map_or(0, |about| about.len());
+    if size > 0 && size >= max_bytes {
+        put_aside(path, keep)?;
+    }
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let before = file.metadata()?.len();
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).inspect_err(|_| {
+        // Half a line would spoil the next one.
+        let _ = file.set_len(before);
+    })
+}
+
+fn put_aside(path: &Path, keep: u32) -> std::io::Result<()> {
+    let numbered = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    };
+    if keep == 0 {
+        return std::fs::remove_file(path);
+    }
+    for number in (1..keep).rev() {
+        match std::fs::rename(numbered(number), numbered(number + 1)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    std::fs::rename(path, numbered(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn files_are_put_aside_and_the_oldest_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.ndjson");
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).ok();
+        for text in ["a\n", "b\n", "c\n", "d\n"] {
+            write(&path, 2, 2, text).unwrap();
+        }
+        let kept = ["events.ndjson", "events.ndjson.1", "events.ndjson.2", "events.ndjson.3"].map(read);
+        assert_eq!(kept, [Some("d\n".to_owned()), Some("c\n".to_owned()), Some("b\n".to_owned()), None]);
+        write(&path, 100, 2, "e\n").unwrap();
+        assert_eq!(read("events.ndjson").unwrap(), "d\ne\n");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        write(&path, 2, 0, "f\n").unwrap();
+        assert_eq!(
+            (read("events.ndjson").unwrap(), read("events.ndjson.1").unwrap()),
+            ("f\n".to_owned(), "c\n".to_owned())
+        );
+        assert!(write(&dir.path().join("none/events"), 2, 2, "x\n").is_err());
+    }
+}
