@@ -94,10 +94,11 @@ impl Database {
                 return Ok(Some(at));
             }
             let place = place(seq, at);
-            let told = match entry {
-                Some(entry) => self.tell(place, entry).await?,
-                None => return Ok(reading.push(missing(seq, seq, last_ms)?)).map(|()| None),
+            let Some(entry) = entry else {
+                reading.push(missing(seq, seq, last_ms)?);
+                return Ok(None);
             };
+            let told = self.tell(place, entry).await?;
             if let Some((at, what)) = told {
                 reading.push(Event { id: format!("{}.{}", place.page, place.entry).into(), at, what });
             }

@@ -1,5 +1,5 @@
 //! What happened is told once, in order, and never silently left out; one process at a time sends it.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
 mod support;
 

@@ -62,7 +62,7 @@ impl FromStr for Cursor {
             Some(Self { chains: chains.filter(|all| all.len() <= Self::MOST)?, refusals })
         };
         read().ok_or_else(|| {
-            let said = format!("`{}` is not what an earlier answer told as `next`", shortened(text));
+            let said = format!("`{}` is not the `next` of an earlier answer", shortened(text));
             Error::new(Kind::Invalid, said).at("after")
         })
     }

@@ -109,7 +109,7 @@ impl Teller {
             What::Refused(refused) => (Class::ASSIGNED, "ask.refused", self.refused(refused, event.at).await?),
             What::Missing { from, to } => {
                 let message =
-                    "pages of the ledger are not there any more, or cannot be read; what was in them is not told";
+                    "pages of the ledger are not there any more, or cannot be read; what was in them is missing here";
                 (
                     Class::UNTOLD,
                     "ledger.missing",
@@ -151,18 +151,16 @@ impl Teller {
             None => json!({ "name": "server", "type": "System", "type_id": 3 }),
         };
         let session = token.map(|token| json!({ "uid": token.to_string() }));
-        let mut more = json!({
+        let thing = thing(noun, id);
+        let (resources, entity) = if &**deed == "ended" { (Some([thing]), None) } else { (None, Some(thing)) };
+        Ok(json!({
             "actor": { "user": user, "session": session },
             "src_endpoint": from.map(|from| json!({ "ip": from })),
             "comment": about,
+            "resources": resources,
+            "entity": entity,
             "unmapped": { "done": deed },
-        });
-        let (field, value) = match &**deed {
-            "ended" => ("resources", json!([thing(noun, id)])),
-            _ => ("entity", thing(noun, id)),
-        };
-        more[field] = value;
-        Ok(more)
+        }))
     }
 
     async fn refused(&mut self, refused: &Refused, at: Timestamp) -> Result<Value, Error> {
@@ -188,14 +186,13 @@ impl Teller {
         if self.callers.len() >= NAMES {
             self.callers.clear();
         }
-        let (name, account) = match self.callers.get(&id) {
-            Some(known) => known.clone(),
-            None => {
-                let found = self.catalog.caller_by_id(id).await?;
-                let known = (found.as_ref().map(|found| found.name.to_string()), found.map(|found| found.account));
-                self.callers.insert(id, known.clone());
-                known
-            }
+        let (name, account) = if let Some(known) = self.callers.get(&id) {
+            known.clone()
+        } else {
+            let found = self.catalog.caller_by_id(id).await?;
+            let known = (found.as_ref().map(|found| found.name.to_string()), found.map(|found| found.account));
+            self.callers.insert(id, known.clone());
+            known
         };
         let account = match account {
             Some(account) => Some(self.account(account).await?),
@@ -208,13 +205,12 @@ impl Teller {
         if self.accounts.len() >= NAMES {
             self.accounts.clear();
         }
-        let name = match self.accounts.get(&id) {
-            Some(known) => known.clone(),
-            None => {
-                let name = self.catalog.account_by_id(id).await?.map(|found| found.name.to_string());
-                self.accounts.insert(id, name.clone());
-                name
-            }
+        let name = if let Some(known) = self.accounts.get(&id) {
+            known.clone()
+        } else {
+            let name = self.catalog.account_by_id(id).await?.map(|found| found.name.to_string());
+            self.accounts.insert(id, name.clone());
+            name
         };
         Ok(json!({ "uid": id.to_string(), "name": name }))
     }
@@ -235,7 +231,9 @@ fn whole(event: &Event, class: Class, code: &str, more: Value) -> Value {
     let (severity, severity_name) = match event.what {
         What::Missing { .. } => (4, "High"),
         What::Refused(_) => (2, "Low"),
-        _ => (1, "Informational"),
+        What::Opened(_) | What::Issued(..) | What::Voided { .. } | What::Ended { .. } | What::Changed(_) => {
+            (1, "Informational")
+        }
     };
     let (category, category_name) = if uid == 0 { (0, "Uncategorized") } else { (3, "Identity & Access Management") };
     let mut all = json!({
@@ -282,7 +280,7 @@ fn without_nulls(object: &mut Map<String, Value>) {
 pub(super) struct EventQuery {
     /// Where to go on: `next` of the answer before. Without it from the first event that is kept; `now`: none that happened before.
     after: Option<String>,
-    /// About so many events: 1 to 10000, 1000 unless given. Where several servers share a database, at least one of each.
+    /// About this many events: 1 to 10000, 1000 unless given. Where several servers share a database, at least one of each.
     limit: Option<u32>,
 }
 

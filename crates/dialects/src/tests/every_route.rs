@@ -252,10 +252,11 @@ async fn nobody_with_a_lesser_role_comes_in() {
 }
 
 /// What auditors may ask, all of it.
-const AUDITED: [&str; 14] = [
+const AUDITED: [&str; 15] = [
     "DELETE /console/session",
     "GET /api/v1/access",
     "GET /api/v1/audit",
+    "GET /api/v1/audit/events",
     "GET /api/v1/grants",
     "GET /api/v1/groups",
     "GET /api/v1/groups/{group}",

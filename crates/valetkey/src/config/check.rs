@@ -6,12 +6,13 @@ use valetkey_database::Whereabouts;
 use valetkey_dialects::dreadnode;
 
 use crate::config::{Config, OTHERS, Unusable};
+use crate::node::audit;
 
 /// The longest life of a credential there is, in seconds: a year.
 const LONGEST_TTL_SECS: i64 = 366 * 24 * 3600;
 
 /// Whether an address without its scheme is this machine's own.
-pub(super) fn is_here(address: &str) -> bool {
+fn is_here(address: &str) -> bool {
     let authority = address.split('/').next().unwrap_or_default();
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => host,
@@ -78,6 +79,33 @@ impl Config {
             )));
         }
         Ok(())
+    }
+
+    /// SECURITY: events say who reaches what. They go unencrypted only to this machine, or where that was said.
+    fn check_audit(&mut self) -> Result<(), Unusable> {
+        audit::Syslog::parse(&self.audit.syslog).map_err(|said| Unusable(format!("`audit.syslog` {said}")))?;
+        let in_clear = |address: &str| !is_here(address) && !self.insecure_http;
+        let host = ["udp:", "tcp:"].iter().find_map(|scheme| self.audit.syslog.strip_prefix(scheme));
+        if host.is_some_and(in_clear) {
+            return Err(Unusable(
+                "`audit.syslog` goes over a network where others can read it; use a relay on this machine, or set `insecure_http`"
+                    .to_owned(),
+            ));
+        }
+        if self.audit.webhook_url.is_empty() {
+            return Ok(());
+        }
+        let settled = address::parse(&self.audit.webhook_url, PathRule::Allowed);
+        let url: String = settled.map_err(|said| Unusable(format!("`audit.webhook_url`: {said}")))?.into();
+        if url.strip_prefix("http://").is_some_and(in_clear) {
+            return Err(Unusable(format!(
+                "`audit.webhook_url` is {url}, which others can read on the way; use https://, or set `insecure_http`"
+            )));
+        }
+        self.audit.webhook_url = url;
+        audit::webhook_key(&self.audit.webhook_secret)
+            .map(drop)
+            .map_err(|said| Unusable(format!("`audit.webhook_secret` {said}")))
     }
 
     /// A word that is no level would be taken for a module's name, and nothing would be logged.

@@ -6,6 +6,7 @@
 mod audit;
 mod check;
 mod keys;
+mod secret;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use crate::node::listen::Network;
 
 pub(crate) use audit::{Audit, AuditFrom};
 pub(crate) use keys::{KEYS, OTHERS};
+use secret::secret;
 
 /// Everything that can be set.
 #[derive(Debug, Deserialize)]
@@ -329,10 +331,6 @@ impl TryFrom<String> for Window {
 pub(crate) struct Shutdown {
     pub(crate) delay_secs: u64,
     pub(crate) drain_secs: u64,
-}
-
-fn secret<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Secret<String>, D::Error> {
-    String::deserialize(from).map(Secret::new)
 }
 
 /// Why the configuration cannot be used. Says which key, where it was set, and what is allowed.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use async_trait::async_trait;
 
-use super::{Destination, Line, joined};
+use super::destination::{Destination, Line, joined};
 use crate::config::Audit;
 
 /// A file, and those that were put aside.

@@ -1,6 +1,7 @@
 //! Sends events to where the settings say: each destination goes on where it was, at its own pace. None holds a vend back: events are read
 //! from the ledger, which is complete whatever becomes of a destination.
 
+mod destination;
 mod file;
 mod syslog;
 mod webhook;
@@ -11,7 +12,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use valetkey_core::nouns::registry::Catalog;
@@ -19,6 +19,7 @@ use valetkey_core::nouns::trail::{Cursor, From, Sender, TURN, Told, Trail};
 use valetkey_core::time::{Clock, Entropy as _};
 use valetkey_dialects::native::Teller;
 
+use self::destination::{Destination, Line, joined};
 pub(crate) use self::syslog::Syslog;
 pub(crate) use self::webhook::key as webhook_key;
 use crate::config::{Audit, AuditFrom};
@@ -32,24 +33,7 @@ const BATCH: u32 = 1000;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// The longest wait after failures; the first is a second, and each twice the one before.
-const LONGEST: Duration = Duration::from_secs(60);
-
-/// An event on its way.
-struct Line {
-    id: Box<str>,
-    at: Timestamp,
-    text: String,
-}
-
-/// Where events go.
-#[async_trait]
-trait Destination: Send {
-    /// Its name in the database, in metrics and in logs.
-    fn name(&self) -> &'static str;
-
-    /// Sends them all. Of a failure nobody knows how many arrived: all are sent again.
-    async fn send(&mut self, lines: &[Line]) -> anyhow::Result<()>;
-}
+const LONGEST: Duration = Duration::from_mins(1);
 
 struct Stdout;
 
@@ -67,10 +51,6 @@ impl Destination for Stdout {
         };
         Ok(tokio::task::spawn_blocking(write).await??)
     }
-}
-
-fn joined(lines: &[Line]) -> String {
-    lines.iter().flat_map(|line| [&line.text, "\n"]).collect()
 }
 
 /// Starts sending, until the server ends.

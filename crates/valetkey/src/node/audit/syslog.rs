@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram};
 use tokio::time::timeout;
 
-use super::{Destination, Line};
+use super::destination::{Destination, Line};
 
 /// How long a connection, or a batch of messages, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,8 +49,7 @@ impl Syslog {
 
 fn message(line: &Line, most: usize) -> String {
     let short = || {
-        let said =
-            "this event is too long for a datagram; it is told by `valetkey ledger events` and other destinations";
+        let said = "this event is too long for a datagram; `valetkey ledger events` and other destinations have it";
         json!({ "metadata": { "uid": line.id }, "message": said }).to_string()
     };
     let text = if line.text.len() > most { short() } else { line.text.clone() };

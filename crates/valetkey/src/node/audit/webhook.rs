@@ -11,7 +11,7 @@ use reqwest::header::CONTENT_TYPE;
 use valetkey_core::Secret;
 use valetkey_core::time::Clock;
 
-use super::{Destination, Line, joined};
+use super::destination::{Destination, Line, joined};
 
 /// How long a post may take, with its answer's head.
 const PATIENCE: Duration = Duration::from_secs(10);
