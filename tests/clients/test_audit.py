@@ -111,17 +111,15 @@ def settings(collectors, file):
 
 
 def vend(server):
-    caller = server.caller("read", "flights-lake")
-    answer = server.call("POST", "/api/v1/credentials", caller.token, {"place": f"s3://{caller.bucket}/{caller.prefix}/"})
-    assert answer.status == 200, answer.text
-    server.secrets |= {answer.json()["secret_access_key"], answer.json()["session_token"]}
-    return answer.json()["lease_id"]
+    lease = server.vend(server.caller("read", "flights-lake"))
+    server.secrets |= {lease.secret_access_key, lease.session_token}
+    return lease.id
 
 
 def test_every_destination_gets_what_happened_once_it_is_there(tmp_path, collectors):
     webhook, syslog = collectors
     file = tmp_path / "events.ndjson"
-    with Server(os.environ["VALETKEY_BIN"], tmp_path / "one", settings(collectors, file)) as server:
+    with Server(os.environ["VALETKEY_BIN"], tmp_path, settings(collectors, file)) as server:
         opened = {vend(server), vend(server)}
         # It answers 500: what happened waits, and holds nothing up.
         assert webhook.asked.wait(60) and not webhook.events
@@ -162,13 +160,13 @@ def test_what_was_not_sent_before_a_kill_is_sent_after_it(tmp_path, collectors):
     webhook, _ = collectors
     webhook.takes.clear()
     where = settings(collectors, tmp_path / "events.ndjson")
-    with Server(os.environ["VALETKEY_BIN"], tmp_path / "two", where) as server:
+    with Server(os.environ["VALETKEY_BIN"], tmp_path, where) as server:
         opened = {vend(server) for _ in range(20)}
         server.process.kill()
         server.process.wait()
     assert not opened & leases(webhook.events.values())
     webhook.takes.set()
-    with Server(os.environ["VALETKEY_BIN"], tmp_path / "two", where):
+    with Server(os.environ["VALETKEY_BIN"], tmp_path, where):
         webhook.until(lambda events: opened <= leases(events))
 
 
@@ -183,7 +181,7 @@ def test_what_was_not_sent_before_a_kill_is_sent_after_it(tmp_path, collectors):
     ],
 )
 def test_a_destination_that_cannot_be_meant_is_refused_at_the_start(tmp_path, name, value, said):
-    environment = os.environ | {f"VALETKEY_AUDIT__{name}": value}
-    command = [os.environ["VALETKEY_BIN"], "dev", "--data-dir", str(tmp_path), "--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0"]
+    environment = os.environ | {f"VALETKEY_AUDIT__{name}": value, "VALETKEY_DATA_DIR": str(tmp_path)}
+    command = [os.environ["VALETKEY_BIN"], "server", "check-config"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0 and said in done.stderr, done.stderr

@@ -109,12 +109,7 @@ fn say(answer: &Value, allowed: bool, place: &str, out: &Out) -> Result<(), Fail
     }
     out.data("")?;
     let considered = Value::Array(considered);
-    let conditional = considered
-        .as_array()
-        .is_some_and(|all| all.iter().any(|one| show::text(one, &["conditions"]).is_some_and(|said| !said.is_empty())));
-    let columns: Vec<show::Column> =
-        CONSIDERED.iter().copied().filter(|(name, _)| conditional || *name != "IF").collect();
-    show::list(out, &considered, &columns, "")?;
+    show::list(out, &considered, CONSIDERED, "")?;
     match show::find(answer, &["unlisted"]).and_then(Value::as_u64) {
         Some(0) | None => {}
         Some(more) => out.note(&format!("and {more} more grants that say no")),

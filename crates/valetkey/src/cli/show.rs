@@ -25,7 +25,13 @@ pub(crate) fn list(out: &Out, answer: &Value, columns: &[Column], none: &str) ->
                 out.note(none);
                 return Ok(());
             }
-            let columns = if out.is_wide() { columns.to_vec() } else { by_name(columns) };
+            let mut columns = if out.is_wide() { columns.to_vec() } else { by_name(columns) };
+            // Few grants have conditions.
+            columns.retain(|(header, names)| {
+                *header != "IF"
+                    || out.is_wide()
+                    || rows.iter().any(|row| !matches!(column(row, names, None).as_str(), "" | "-"))
+            });
             let seen = if out.is_wide() { None } else { Some(crate::cli::now()) };
             let header: Vec<&str> = columns.iter().map(|(header, _)| *header).collect();
             let rows: Vec<Vec<String>> =
