@@ -35,7 +35,10 @@ after(async () => {
 
 const at = (name, query = "") => `${server.api}/console/${name}${query}`;
 const dialog = (page) => page.getByRole("dialog");
-const close = (page) => dialog(page).getByRole("button", { name: "Close" }).click();
+const close = async (page) => {
+    await dialog(page).getByRole("button", { name: "Close" }).click();
+    await dialog(page).waitFor({ state: "hidden" });
+};
 
 async function act(page, row, action, fill = async () => {}, steps = [action]) {
     await page.getByRole("button", { name: row, exact: false }).first().click();
