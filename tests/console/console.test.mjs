@@ -37,7 +37,8 @@ const at = (name, query = "") => `${server.api}/console/${name}${query}`;
 const dialog = (page) => page.getByRole("dialog");
 const close = async (page) => {
     await dialog(page).getByRole("button", { name: "Close" }).click();
-    await dialog(page).waitFor({ state: "hidden" });
+    // By its tag: one that is closed and still there has no role.
+    await page.locator("dialog").waitFor({ state: "detached" });
 };
 
 async function act(page, row, action, fill = async () => {}, steps = [action]) {
@@ -321,7 +322,8 @@ test("everything is done by keyboard: a page, a search, a dialog and out of it",
     await page.keyboard.press("Enter");
     await dialog(page).waitFor();
     await page.keyboard.press("Escape");
-    await dialog(page).waitFor({ state: "detached" });
+    // By its tag: one that is closed and still there has no role.
+    await page.locator("dialog").waitFor({ state: "detached" });
     assert.equal(await page.evaluate(() => document.activeElement.className), "link");
     await page.locator("nav a[href$=leases]").focus();
     await page.keyboard.press("Enter");

@@ -82,6 +82,7 @@ export class Browser {
         await page.getByLabel("Token").fill(token);
         await page.getByRole("button", { name: "Sign in" }).click();
         await page.getByRole("button", { name: "Sign out" }).waitFor();
+        await settled(page);
         return page;
     }
 
