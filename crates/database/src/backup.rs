@@ -33,9 +33,10 @@ pub async fn hold(database: &Path, copy: &Path) -> Result<Held, Error> {
 /// # Errors
 /// `Internal`.
 pub async fn newest(held: &mut Held) -> Result<Option<LedgerHead>, Error> {
-    let last = "SELECT seq, hash FROM source.ledger_pages ORDER BY seq DESC LIMIT 1";
+    // Behind its own chain there may be those of servers that it was copied from.
+    const LAST: &str = "SELECT seq, hash FROM source.ledger_pages WHERE seq <= (1 << 40) ORDER BY seq DESC LIMIT 1";
     Ok(held
-        .ask::<(i64, Vec<u8>)>(last)
+        .ask::<(i64, Vec<u8>)>(LAST)
         .await?
         .and_then(|(seq, hash)| Some(LedgerHead { seq: seq.try_into().ok()?, hash: hash.try_into().ok()? })))
 }

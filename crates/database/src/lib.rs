@@ -8,6 +8,7 @@ mod archive;
 mod backup;
 mod blobs;
 mod cache;
+mod copy;
 mod counter;
 mod database;
 mod days;
@@ -41,6 +42,7 @@ mod workspaces;
 
 pub use archive::{Archived, ArchivedChain, read_archive};
 pub use backup::{Held, hold, newest};
+pub use copy::{Copied, Copying};
 pub use database::Database;
 pub use parents::ParentKeys;
 pub use ring::Sealed;

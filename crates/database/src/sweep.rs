@@ -166,13 +166,10 @@ impl Database {
     /// The chains whose old pages this node removes: its own, and those of nodes that are gone.
     async fn swept_here(&self) -> Result<Vec<Chain>, Error> {
         let own = self.chain();
-        let mut all = vec![own];
-        if self.is_shared() {
-            let before_ms = self.shared.clock.now().as_millisecond().saturating_sub(nodes::KEPT_MS);
-            let left = nodes::left(&mut self.reader().await?, before_ms).await?;
-            all.extend(left.into_iter().filter(|chain| *chain != own));
-        }
-        Ok(all)
+        let before_ms = self.shared.clock.now().as_millisecond().saturating_sub(nodes::KEPT_MS);
+        let left = nodes::left(&mut self.reader().await?, before_ms).await?;
+        let left = left.into_iter().filter(|chain| *chain != own);
+        Ok(std::iter::once(own).chain(left).collect())
     }
 
     /// Writes the pages of a chain that may go into files. Says which is the last that is durable there.

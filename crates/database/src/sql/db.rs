@@ -120,6 +120,17 @@ pub(crate) enum Value {
     Bytes(Option<Vec<u8>>),
 }
 
+impl Value {
+    /// Its bytes, about.
+    fn size(&self) -> usize {
+        match self {
+            Self::Int(_) => 8,
+            Self::Text(text) => text.as_ref().map_or(0, |text| text.len()),
+            Self::Bytes(bytes) => bytes.as_ref().map_or(0, Vec::len),
+        }
+    }
+}
+
 macro_rules! values {
     ($($from:ty => $variant:ident($make:expr);)*) => {$(
         impl From<$from> for Value {
@@ -183,6 +194,26 @@ pub(crate) enum Row {
 }
 
 impl Row {
+    /// Every column of a table's row, as it can be bound again.
+    pub(crate) fn values(&self) -> Result<Vec<Value>, sqlx::Error> {
+        macro_rules! values {
+            ($row:ident, $number:literal, $text:literal, $bytes:literal) => {
+                (0..$row.len())
+                    .map(|at| match $row.try_column(at)?.type_info().name() {
+                        $number => Ok($row.try_get::<Option<i64>, _>(at)?.into()),
+                        $text => Ok($row.try_get::<Option<String>, _>(at)?.into()),
+                        $bytes => Ok($row.try_get::<Option<Vec<u8>>, _>(at)?.into()),
+                        other => Err(sqlx::Error::Decode(format!("a column of type {other}").into())),
+                    })
+                    .collect()
+            };
+        }
+        match self {
+            Self::Sqlite(row) => values!(row, "INTEGER", "TEXT", "BLOB"),
+            Self::Postgres(row) => values!(row, "INT8", "TEXT", "BYTEA"),
+        }
+    }
+
     /// A column, by its number or its name.
     pub(crate) fn try_get<T: Column>(&self, at: impl At) -> Result<T, sqlx::Error> {
         match self {
@@ -383,6 +414,40 @@ impl Query {
             db.changed += rows;
         }
         Ok(Done(rows))
+    }
+
+    /// Reads whole rows, some at a time: until there are so many values of them, or bytes.
+    pub(crate) async fn in_batches(
+        self,
+        db: &mut Db,
+        (values, bytes): (usize, usize),
+        mut each: impl AsyncFnMut(Vec<Vec<Value>>) -> Result<(), sqlx::Error>,
+    ) -> Result<(), sqlx::Error> {
+        use futures::{StreamExt as _, TryStreamExt as _};
+        let Self { sql, values: bound } = self;
+        let Db { link, seat, .. } = db;
+        let mut rows = match link {
+            Link::Sqlite(held) => {
+                let query = sqlx::query_with(AssertSqlSafe(sql), for_sqlite(bound)?);
+                query.fetch(held.get()).map_ok(Row::Sqlite).boxed()
+            }
+            Link::Postgres(held) => {
+                let query = sqlx::query_with(AssertSqlSafe(numbered(&sql)), for_postgres(bound)?);
+                query.fetch(held.get()).map_ok(Row::Postgres).boxed()
+            }
+        };
+        let (mut batch, mut size) = (Vec::new(), 0);
+        while let Some(row) = heard(seat.as_ref(), rows.try_next()).await? {
+            let row = row.values()?;
+            size += row.iter().map(Value::size).sum::<usize>();
+            let wide = row.len().max(1);
+            batch.push(row);
+            if size >= bytes || (batch.len() + 1) * wide > values {
+                each(std::mem::take(&mut batch)).await?;
+                size = 0;
+            }
+        }
+        if batch.is_empty() { Ok(()) } else { each(batch).await }
     }
 
     /// The rows that it finds.

@@ -7,6 +7,7 @@
 pub(crate) mod callers;
 pub(crate) mod chain;
 pub(crate) mod change;
+pub(crate) mod copy;
 pub(crate) mod db;
 pub(crate) mod ends;
 pub(crate) mod entry;
@@ -222,6 +223,14 @@ pub(crate) async fn migrate(at: &Whereabouts) -> Result<(), Error> {
         Whereabouts::Server(server) => postgres::migrate(server).await?,
     }
     Ok(())
+}
+
+/// A connection of its own to a database of today's schema.
+pub(crate) async fn connection(at: &Whereabouts) -> Result<Db, Error> {
+    match at {
+        Whereabouts::File(path) => sqlite::connection(path).await,
+        Whereabouts::Server(server) => postgres::connection(server).await,
+    }
 }
 
 /// How long a server is told that a connection is closed, which is of no matter.

@@ -72,6 +72,14 @@ async fn exclude_all(db: &mut Db) -> Result<(), Error> {
     lock(db, LEDGER).await
 }
 
+/// Has no node write a page or change anything for as long as this connection lives.
+pub(crate) async fn keep_all(db: &mut Db) -> Result<(), Error> {
+    for key in [INDEX, LEDGER] {
+        query("SELECT pg_advisory_lock(?)").bind(key).execute(&mut *db).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// Another node took this one's chain while this one was cut off.
 fn lost() -> Error {
     Error::new(Kind::Unavailable, "another server took this server's place in the ledger; it takes a new one")
@@ -308,25 +316,25 @@ pub(crate) async fn list(db: &mut Db, own: Chain, now_ms: i64) -> Result<Vec<Nod
     Ok(found.into_iter().map(node).collect())
 }
 
-/// The chains whose nodes were not heard of for so long that nobody writes them.
+/// The chains whose nodes were not heard of for so long that nobody writes them. A file of SQLite has one node: the others' came with
+/// a copy.
 pub(crate) async fn left(db: &mut Db, before_ms: i64) -> Result<Vec<Chain>, Error> {
-    let found: Vec<i64> = query_scalar("SELECT chain FROM nodes WHERE seen_ms < ? ORDER BY chain")
-        .bind(before_ms)
-        .fetch_all(db)
-        .await
-        .map_err(failed)?;
+    let left = if db.is_postgres() {
+        query_scalar("SELECT chain FROM nodes WHERE seen_ms < ? ORDER BY chain").bind(before_ms)
+    } else {
+        query_scalar("SELECT one FROM ledger_folded WHERE one <> ? ORDER BY one").bind(Chain::default().row())
+    };
+    let found: Vec<i64> = left.fetch_all(db).await.map_err(failed)?;
     Ok(found.into_iter().map(Chain::of_row).collect())
 }
 
 /// The chains there are, each with the page that it goes to at least.
 pub(crate) async fn chains(db: &mut Db) -> Result<Vec<(Chain, i64)>, Error> {
-    if !db.is_postgres() {
-        return Ok(vec![(Chain::default(), 0)]);
-    }
-    let found: Vec<(i64, Option<i64>)> =
-        query_as("SELECT f.one, n.head FROM ledger_folded f LEFT JOIN nodes n ON n.chain = f.one ORDER BY f.one")
-            .fetch_all(db)
-            .await
-            .map_err(failed)?;
+    let chains = query_as(if db.is_postgres() {
+        "SELECT f.one, n.head FROM ledger_folded f LEFT JOIN nodes n ON n.chain = f.one ORDER BY f.one"
+    } else {
+        "SELECT one, NULL FROM ledger_folded ORDER BY one"
+    });
+    let found: Vec<(i64, Option<i64>)> = chains.fetch_all(db).await.map_err(failed)?;
     Ok(found.into_iter().map(|(row, head)| (Chain::of_row(row), head.unwrap_or(0))).collect())
 }

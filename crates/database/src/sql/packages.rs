@@ -156,6 +156,13 @@ pub(crate) async fn has_file(db: &mut Db, name: FileName) -> Result<bool, Error>
     Ok(found.is_some())
 }
 
+/// Every file that a row names.
+pub(crate) async fn files(db: &mut Db) -> Result<Vec<FileName>, Error> {
+    let found: Vec<Vec<u8>> =
+        query_scalar("SELECT file FROM package_blobs WHERE file IS NOT NULL").fetch_all(db).await.map_err(failed)?;
+    found.iter().map(|name| Ok(FileName::from_bytes(id(name)?))).collect()
+}
+
 pub(crate) async fn blob_size(db: &mut Db, account: AccountId, digest: Digest) -> Result<Option<u64>, Error> {
     let size: Option<i64> =
         query_scalar("SELECT coalesce(size, length(body)) FROM package_blobs WHERE account = ? AND digest = ?")

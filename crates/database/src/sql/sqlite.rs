@@ -29,6 +29,10 @@ pub(super) async fn writer(path: &Path) -> Result<Writer<Db>, Error> {
     Ok(writer)
 }
 
+pub(super) async fn connection(path: &Path) -> Result<Db, Error> {
+    Ok(Db::new(Link::Sqlite(Held::Own(connect(path).await?))))
+}
+
 pub(super) async fn readers(path: &Path) -> Result<SqlitePool, Error> {
     SqlitePoolOptions::new()
         .max_connections(READERS)

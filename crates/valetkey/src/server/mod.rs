@@ -32,6 +32,7 @@ use crate::node::system::{SystemClock, SystemEntropy};
 use crate::node::{Node, database, log, otel, ring};
 
 mod backup;
+mod copy;
 mod keyring;
 
 const NODES: &[show::Column] = &[
@@ -105,6 +106,16 @@ enum Command {
         /// What `server backup` wrote
         dir: PathBuf,
     },
+    /// Copy everything of one database to another that is empty: from a file of SQLite to a server of Postgres, or back. No server may be
+    /// running on either. Put the keyring there first
+    Copy {
+        /// What is copied: a data directory, or the configuration file of its server. The environment is not read
+        #[arg(long, value_name = "DIR|FILE")]
+        from: PathBuf,
+        /// Where to: the same
+        #[arg(long, value_name = "DIR|FILE")]
+        to: PathBuf,
+    },
     /// List the servers that share the database: asks a running one (`--server`, with an operator's token)
     Nodes,
     /// Put a new key at the head of the keyring; a running server takes it up within seconds, live credentials live on
@@ -173,6 +184,7 @@ async fn run_command(args: Args, connection: &Connection, out: &Out) -> anyhow::
             show::list(out, &answer, NODES, "there are none")?;
         }
         Command::Backup { dir } => backup::save(&layers.config()?, &dir, out).await?,
+        Command::Copy { from, to } => copy::run(&from, &to, out).await?,
         Command::Restore { dir } => backup::restore(&layers.config()?, &dir, out).await?,
         Command::RotateKeys => {
             let config = layers.config()?;

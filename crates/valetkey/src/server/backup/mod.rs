@@ -1,6 +1,6 @@
 //! `valetkey server backup` and `valetkey server restore`: a data directory as it is at one point in time, without the keyring.
 
-mod manifest;
+pub(super) mod manifest;
 
 use std::fs;
 use std::path::{Path, PathBuf};
