@@ -1,7 +1,13 @@
 # Every check there is: `make test`. Each part alone: the targets below.
-.PHONY: test fmt lint unit doc release check clients test-faults test-deploy test-dreadnode test-stores test-cluster test-console bench
+.PHONY: test fmt compiled lint unit unit-built doc release check clients test-faults test-deploy test-dreadnode test-stores test-cluster test-console bench
 
-test: fmt lint unit doc release check clients test-faults test-deploy test-dreadnode test-stores test-cluster test-console
+# The release binary is linked on one core, for minutes: what else is only compiled is compiled meanwhile. What is timed runs alone.
+test: fmt
+	$(MAKE) --jobs 2 --output-sync=target release compiled
+	$(MAKE) --jobs 1 unit check clients test-faults test-deploy test-dreadnode test-stores test-cluster test-console
+
+compiled:
+	$(MAKE) --jobs 1 lint unit-built doc
 
 fmt:
 	cargo fmt --all --check
@@ -11,6 +17,9 @@ lint:
 	cargo clippy --bin valetkey --no-default-features -- -D warnings
 
 # nextest is faster and tells more; without it, cargo's own runner runs the same tests. Those of the database run on Postgres, too.
+unit-built:
+	@if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace --profile ci --no-run; else cargo test --workspace --lib --bins --tests --no-run; fi
+
 unit:
 	@if cargo nextest --version >/dev/null 2>&1; then tests/postgres/with cargo nextest run --workspace --profile ci; else tests/postgres/with cargo test --workspace --lib --bins --tests; fi
 

@@ -93,6 +93,7 @@ NOT_RUN = {
     },
     "docs/many-nodes.md": {
         "createuser valetkey && createdb --owner valetkey --encoding UTF8 --template template0 valetkey      # at Postgres": "needs a Postgres server; tests/cluster sets one up",
+        "install -D --mode 0600 /var/lib/valetkey/keyring /run/secrets/keyring": "needs a Postgres server; tests/cluster copies to one and back",
         'pg_dump --format=custom --file=valetkey.dump "$url"                                    # one point in time, of this database': "needs a Postgres server of one's own to copy",
     },
 }

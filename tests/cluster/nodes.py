@@ -249,8 +249,8 @@ class Cluster:
         for node in self.nodes:
             until("a new storage is served everywhere", lambda node=node: node.opens(lease, "seed", there=False), 2.0)
 
-    def offline(self, command: str, data: pathlib.Path, **settings: str) -> subprocess.CompletedProcess:
-        ask = [self.binary, "server", command, "--data-dir", str(data), "--output", "json"]
+    def offline(self, command: str, data: pathlib.Path, *more: str, **settings: str) -> subprocess.CompletedProcess:
+        ask = [self.binary, "server", command, *more, "--data-dir", str(data), "--output", "json"]
         return subprocess.run(ask, env=os.environ | self.settings | settings, capture_output=True, text=True, timeout=60)
 
     def join(self, name: str, **settings: str) -> Node:
@@ -260,6 +260,12 @@ class Cluster:
         node.secrets |= {self.admin_token, Postgres.PASSWORD}
         self.nodes.append(node)
         return node
+
+    def stop(self) -> None:
+        """Stops every server; their logs stay."""
+        for node in self.nodes:
+            node.stop()
+        self.nodes.clear()
 
     def caller(self, node: int = 0) -> Caller:
         number = next(self.numbers)

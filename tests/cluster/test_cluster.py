@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import itertools
 import json
+import shutil
 import statistics
 import threading
 import time
@@ -306,3 +307,47 @@ def test_what_is_not_meant_is_refused_in_words_that_help(cluster, tmp_path):
     assert "a newer valetkey wrote" in refused("older")
     cluster.postgres.sql("DELETE FROM _sqlx_migrations WHERE version = 9001")
     cluster.verify()
+
+
+def test_what_many_servers_know_goes_to_one_file_and_back(cluster):
+    """Credentials that are open stay so, what was revoked too; nothing is copied from under a server, or over what is there."""
+    caller = cluster.caller()
+    live, ended = (node.vend(caller, prefix=None, whole_bucket=True) for node in cluster.nodes[:2])
+    assert cluster.nodes[2].call("DELETE", f"/api/v1/leases/{ended.id}", cluster.admin_token).status == 200
+    leases = cluster.verify()["leases"]
+    here, alone = cluster.directory / "first", cluster.directory / "alone" / "data"
+    alone.mkdir(parents=True)
+    without = cluster.offline("copy", here, "--to", str(alone))
+    assert without.returncode != 0 and "keyring" in without.stderr, without
+    shutil.copy(cluster.keyring, alone / "keyring")
+    running = cluster.offline("copy", here, "--to", str(alone))
+    assert running.returncode != 0 and "a server is running on it" in running.stderr, running
+
+    logs = [node.log for node in cluster.nodes]
+    cluster.stop()
+    done = cluster.offline("copy", here, "--to", str(alone))
+    assert done.returncode == 0, done
+    told = json.loads(done.stdout)
+    assert told["ledger"] == {"intact": True, "leases": leases, "chains": 3} and told["tables"]["callers"] > 1, told
+    cluster.settings["VALETKEY_DATABASE__URL"] = ""
+    node = cluster.join("alone")
+    assert node.opens(live, "seed") and not node.opens(ended, "seed")
+    assert node.ask(caller).status == 200
+    assert cluster.verify()["leases"] == leases + 1
+    logs.append(node.log)
+    cluster.stop()
+
+    cluster.postgres.sql("CREATE DATABASE again", "postgres")
+    cluster.settings["VALETKEY_DATABASE__URL"] = cluster.postgres.url.replace("/valetkey", "/again")
+    done = cluster.offline("copy", here, "--from", str(alone))
+    assert done.returncode == 0, done
+    full = cluster.offline("copy", here, "--from", str(alone))
+    assert full.returncode != 0 and "is not empty" in full.stderr, full
+    for name in ("node0", "node1"):
+        node = cluster.join(name)
+        assert node.opens(live, "seed") and not node.opens(ended, "seed")
+        assert node.ask(caller).status == 200
+    assert cluster.verify()["leases"] == leases + 3
+    for answer in (done, full, running, without):
+        assert cluster.postgres.PASSWORD not in answer.stdout + answer.stderr
+    assert not [log for log in logs if cluster.postgres.PASSWORD in log.read_text()]

@@ -20,6 +20,8 @@ pub struct Author {
     pub caller: Option<CallerId>,
     /// The address the request came from.
     pub from: Option<IpAddr>,
+    /// The same, where it is the client's own and not that of a proxy which did not say for whom it asks.
+    pub client: Option<IpAddr>,
 }
 
 thread_local! {
@@ -28,7 +30,7 @@ thread_local! {
 
 impl Author {
     /// The server itself.
-    pub const SERVER: Self = Self { token: None, caller: None, from: None };
+    pub const SERVER: Self = Self { token: None, caller: None, from: None, client: None };
 
     /// On whose behalf the work is done that asks. Whoever hands work on to another task says it there again.
     pub fn current() -> Self {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::claims::Identity;
 use crate::error::{Error, Kind, Noun, Stranger};
 use crate::field::Attribute;
-use crate::id::{AccountId, CallerId, LeaseId, StorageId, TokenId};
+use crate::id::{AccountId, CallerId, GrantId, LeaseId, StorageId, TokenId};
 use crate::name::Name;
 use crate::scope::{Path, Paths, Scope};
 use crate::word::words;
@@ -135,6 +135,8 @@ pub struct Caller {
 pub struct Held {
     /// What the key opens, each at its storage.
     pub opens: Vec<(StorageId, Arc<Scope>)>,
+    /// What grants with conditions add to that, each as far as its own conditions hold.
+    pub conditional: Vec<(GrantId, StorageId, Arc<Scope>)>,
     /// When the key ends, if that is sooner than its token.
     pub until: Option<Timestamp>,
     /// The leases it comes of, the first one first, its own last: the end of any of them ends what is vended to it. None for a key
@@ -143,13 +145,16 @@ pub struct Held {
 }
 
 impl Held {
-    /// Whether the key opens all of that, path by path.
-    pub fn covers(&self, storage: StorageId, scope: &Scope) -> bool {
+    /// Whether the key opens all of that, path by path; by grants with conditions where those hold.
+    pub fn covers(&self, storage: StorageId, scope: &Scope, holds: impl Fn(GrantId) -> bool) -> bool {
+        let inside = |own: &Scope, paths: &Paths| {
+            own.actions().contains_all(scope.actions())
+                && own.paths().cover_paths(paths)
+                && own.bucket() == scope.bucket()
+        };
         let part = |paths: &Paths| {
-            self.opens.iter().any(|(at, own)| {
-                let inside = own.actions().contains_all(scope.actions()) && own.paths().cover_paths(paths);
-                *at == storage && own.bucket() == scope.bucket() && inside
-            })
+            self.opens.iter().any(|(at, own)| *at == storage && inside(own, paths))
+                || self.conditional.iter().any(|(grant, at, own)| *at == storage && inside(own, paths) && holds(*grant))
         };
         let one = |path: &Path| Paths::only([path]).is_ok_and(|path| part(&path));
         match scope.paths() {

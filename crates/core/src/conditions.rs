@@ -19,7 +19,7 @@ use crate::word::words;
 /// What is known of a request besides who asks.
 #[derive(Clone, Copy, Default)]
 pub struct Facts<'a> {
-    /// The client's address: a trusted proxy's word, or the connection's.
+    /// The client's own address: a trusted proxy's word, or the connection's.
     pub from: Option<IpAddr>,
     /// What the client calls its session, where the API has a field for that.
     pub session_name: Option<&'a str>,
@@ -30,7 +30,7 @@ pub struct Facts<'a> {
 impl Facts<'_> {
     /// What is known of the request that is being answered.
     pub fn here() -> Self {
-        Self { from: Author::current().from, ..Self::default() }
+        Self { from: Author::current().client, ..Self::default() }
     }
 }
 

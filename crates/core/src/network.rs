@@ -35,6 +35,9 @@ impl Network {
             Some(_) => return Err(wrong()),
         };
         let network = Self { address, bits };
+        if matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some()) {
+            return Err(format!("`{text}` is a range of version 4 written as version 6; write it as version 4"));
+        }
         if network.masked(address) != Self::number(address) {
             return Err(format!("`{text}` has bits beside its range; write the range's first address"));
         }

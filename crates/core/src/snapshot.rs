@@ -409,7 +409,13 @@ impl Snapshot {
         let own: Vec<&Reach> =
             self.reaches(caller).filter(|reach| reach.bundles.is_some() || !reach.conditional.is_empty()).collect();
         let conditional = own.iter().flat_map(|reach| &reach.conditional);
-        let held: Vec<&Arc<Grant>> = conditional.filter(|grant| grant.is_open(caller, facts, now)).collect();
+        // One that ends sooner than any credential there would leave the others without one.
+        let lasts = |grant: &Grant| {
+            let least = self.storage(grant.storage).map(|storage| storage.min_lifetime);
+            grant.ends(now).is_none_or(|end| Lifetime::between(now, end) >= least)
+        };
+        let held: Vec<&Arc<Grant>> =
+            conditional.filter(|grant| grant.is_open(caller, facts, now) && lasts(grant)).collect();
         if !held.is_empty() {
             let plain = own.iter().flat_map(|reach| &reach.grants).filter(|grant| is_plain_dataset(grant));
             return bundles(plain.chain(held), now);

@@ -179,7 +179,7 @@ impl Database {
         }
         for grant in &changes.grants {
             registry::create_grant(&mut *db, grant, by.at).await?;
-            notes.did(Deed::Made, Noun::Grant, grant.id, grant.name.as_str());
+            notes.did(Deed::Made, Noun::Grant, grant.id, &change::about_grant(grant));
         }
         for (thing, sought) in going.iter_mut().filter(|(thing, _)| !is_grant(*thing)) {
             ends.extend(self.write_going(&mut *db, *thing, sought, by, notes).await?);

@@ -132,9 +132,11 @@ impl Catalog for Database {
 
     async fn lease(&self, id: LeaseId) -> Result<Option<LeaseRecord>, Error> {
         let settled = self.settle().await;
+        // Before the index is read: it may get to know meanwhile, and then this is forgotten.
+        let is_voided = self.shared.queue.is_voided(id);
         let Some(found) = self.find_lease(id).await? else { return settled.map(|()| None) };
         let mut record = self.record(found).await?;
-        if self.shared.queue.is_voided(id) {
+        if is_voided {
             record.state = LeaseState::Void;
         }
         Ok(Some(record))
@@ -424,7 +426,7 @@ impl Registry for Database {
         self.administer(move |db, notes| {
             Box::pin(async move {
                 registry::create_grant(db, &grant, now).await?;
-                notes.did(Deed::Made, Noun::Grant, grant.id, grant.name.as_str());
+                notes.did(Deed::Made, Noun::Grant, grant.id, &change::about_grant(&grant));
                 Ok((grant.id, Touches::Account(grant.account)))
             })
         })

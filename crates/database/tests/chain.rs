@@ -266,6 +266,7 @@ async fn who_changed_what_is_listed_the_newest_first() {
         token: Some(tenant.record.id),
         caller: Some(tenant.caller),
         from: Some("192.0.2.7".parse::<IpAddr>().unwrap()),
+        ..Author::SERVER
     };
     let id = tenant.account.id;
     author.during(Box::pin(database.change_account(id, Standing::Suspended, Metering::of(2)))).await.unwrap();

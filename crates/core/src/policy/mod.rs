@@ -10,7 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::account::Standing;
-use crate::ask::{Ask, Asked, Target, Wanted};
+use crate::ask::{Ask, Asked, GrantRef, Target, Wanted};
 use crate::caller::{Caller, Role};
 use crate::conditions::{Facts, Held};
 use crate::error::{Error, Kind, Noun};
@@ -212,23 +212,26 @@ pub fn decide(
     }
     // INVARIANT: before anything is looked up: what is too much for a lease costs nothing.
     ask.target.bounded()?;
-    let found = Asking { snapshot, caller, wanted: ask.wanted, facts, now }.found(&ask.target)?;
-    permit(snapshot, caller, ask, found, now)
+    let asking = Asking { snapshot, caller, wanted: ask.wanted, facts, now };
+    let found = asking.found(&ask.target)?;
+    permit(asking, ask, found)
 }
 
 /// Whether the caller's live grants open what is asked for, however little time is left and whatever the account's
 /// standing: for whom they do not, a thing that is nothing but that place does not exist.
 pub fn opens(snapshot: &Snapshot, caller: &Caller, ask: &Ask, facts: &Facts<'_>, now: Timestamp) -> bool {
-    let covered = |found: Found| caller.held.as_ref().is_none_or(|held| held.covers(found.storage.id, &found.scope));
     let asking = Asking { snapshot, caller, wanted: ask.wanted, facts, now };
+    let covered = |found: Found| asking.is_held(&found);
     caller.account == snapshot.account().id && asking.found(&ask.target).is_ok_and(covered)
 }
 
-fn permit(snapshot: &Snapshot, caller: &Caller, ask: &Ask, found: Found, now: Timestamp) -> Result<Permit, Error> {
-    let Found { storage, scope, grants, max_lifetime, until, mut cuts } = found;
+fn permit(asking: Asking<'_>, ask: &Ask, found: Found) -> Result<Permit, Error> {
+    let Asking { snapshot, caller, now, .. } = asking;
     let held = caller.held.as_deref();
+    let is_held = asking.is_held(&found);
+    let Found { storage, scope, grants, max_lifetime, until, mut cuts } = found;
     // SECURITY: whatever is granted to the caller, who has no more than a key of it hands on no more than that key opens.
-    if held.is_some_and(|held| !held.covers(storage.id, &scope)) {
+    if !is_held {
         return Err(Error::new(Kind::Forbidden, "the key that signed this does not open that").at(Field::Paths));
     }
     if held.is_some_and(|held| held.leases.len() >= MOST_NARROWED) {
@@ -351,6 +354,12 @@ impl Asking<'_> {
             Target::Shared { share, bucket, paths } => self.shared(*share, bucket, paths),
             Target::Probe { storage, bucket, paths } => self.probe(*storage, bucket, paths),
         }
+    }
+
+    /// Whether the caller's key opens that. A grant with conditions adds to it for who meets them.
+    fn is_held(&self, found: &Found) -> bool {
+        let holds = |id| self.snapshot.grant(self.caller, &GrantRef::Id(id)).is_some_and(|grant| self.is_open(grant));
+        self.caller.held.as_ref().is_none_or(|held| held.covers(found.storage.id, &found.scope, holds))
     }
 
     fn is_open(&self, grant: &Grant) -> bool {

@@ -85,6 +85,17 @@ pub(crate) async fn check_grant(db: &mut Db, grant: &Grant) -> Result<(), Error>
     Ok(())
 }
 
+/// A grant in words, its longest part last: what a credential of it could do, and when and for whom.
+pub(crate) fn about_grant(grant: &Grant) -> String {
+    let Grant { name, scope, max_lifetime, from, until, conditions, .. } = grant;
+    let from = from.map(|from| format!("from {from:.0}"));
+    let until = until.map(|until| format!("until {until:.0}"));
+    let conditions = conditions.iter().flat_map(|own| own.said()).map(|said| format!("only {said}"));
+    let words: Vec<String> = from.into_iter().chain(until).chain(conditions).collect();
+    let words = words.iter().map(|word| format!(", {word}")).collect::<String>();
+    format!("{name}, at most {max_lifetime}{words}: {scope:?}")
+}
+
 /// Makes a change, and says so.
 pub(crate) async fn apply(db: &mut Db, change: &Amendment, now: Timestamp, notes: &mut Notes) -> Result<(), Error> {
     write(&mut *db, change, now).await?;
@@ -110,9 +121,7 @@ pub(crate) async fn apply(db: &mut Db, change: &Amendment, now: Timestamp, notes
             notes.token(db, *id).await?;
         }
         Amendment::Grant(grant) => {
-            let until = grant.until.map_or_else(String::new, |until| format!(", until {until:.0}"));
-            let about = format!("{}: {:?}, at most {}{until}", grant.name, grant.scope, grant.max_lifetime);
-            notes.did(Deed::Changed, Noun::Grant, grant.id, &about);
+            notes.did(Deed::Changed, Noun::Grant, grant.id, &about_grant(grant));
         }
         Amendment::Group(after) => notes.did(Deed::Changed, Noun::Group, after.id, &about_group(after)),
         Amendment::Dataset(dataset) => notes.did(Deed::Changed, Noun::Dataset, dataset.id, dataset.name.as_str()),

@@ -146,7 +146,7 @@ pub(super) fn read(tag: u8, from: &mut &[u8]) -> Option<Note> {
             let caller = Some(take::<16>(from)?).filter(|bytes| *bytes != [0; 16]).map(CallerId::from_bytes);
             let address = take_text(from)?;
             let address: Option<IpAddr> = if address.is_empty() { None } else { Some(address.parse().ok()?) };
-            let by = Author { token, caller, from: address };
+            let by = Author { token, caller, from: address, client: None };
             let (deed, noun, id, about) = (take_text(from)?, take_text(from)?, take_text(from)?, take_text(from)?);
             Note::Changed(Changed { at_ms, by, deed, noun, id, about })
         }

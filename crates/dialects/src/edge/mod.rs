@@ -137,7 +137,19 @@ impl Default for EdgeLimits {
 /// The address a request came from, put into the request's extensions by whoever accepts connections. Strangers are
 /// rate-limited by it; without it they share one allowance.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
+pub struct Peer {
+    /// The address: a trusted proxy's word, or the connection's.
+    pub address: IpAddr,
+    /// Whether it is the client's own. A trusted proxy that names nobody says nothing of who asks.
+    pub is_client: bool,
+}
+
+impl Peer {
+    /// The client's own address, if that is known.
+    pub fn client(self) -> Option<IpAddr> {
+        self.is_client.then_some(self.address)
+    }
+}
 
 /// The path that a request is served under when it came in by another door than the API's own, put into its extensions by whoever
 /// lets it in there. What it signed is the path that it names itself.

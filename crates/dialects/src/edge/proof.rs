@@ -211,8 +211,10 @@ async fn parent(shared: &Shared, of: Signature, id: TokenId, claimed: &Claimed, 
     }
     let found = shared.parents.parent(id, now).await?.ok_or_else(|| (of.worded)(Unproven::UnknownKey))?;
     found.caller.in_time(now)?;
-    let opens = found.reach.iter().chain(&found.conditional).map(|own| (own.storage, Arc::clone(&own.scope))).collect();
-    let held = Held { opens, until: None, leases: Vec::new() };
+    let opens = found.reach.iter().map(|own| (own.storage, Arc::clone(&own.scope))).collect();
+    let conditional =
+        found.conditional.iter().map(|(grant, own)| (*grant, own.storage, Arc::clone(&own.scope))).collect();
+    let held = Held { opens, conditional, until: None, leases: Vec::new() };
     let caller = Caller { role: Role::Member, held: Some(Arc::new(held)), ..(*found.caller).clone() };
     Ok(Key { secret: found.secret.clone(), caller })
 }
@@ -245,7 +247,12 @@ async fn vended(shared: &Shared, of: Signature, claimed: &Claimed, now: Timestam
         token: record.id,
         token_until: record.until,
         identity: shared.identities.identity(claims.token).await?,
-        held: Some(Arc::new(Held { opens: vec![(claims.storage, scope)], until: Some(claims.until), leases })),
+        held: Some(Arc::new(Held {
+            opens: vec![(claims.storage, scope)],
+            conditional: Vec::new(),
+            until: Some(claims.until),
+            leases,
+        })),
         as_of,
     };
     Ok(Key { secret, caller })

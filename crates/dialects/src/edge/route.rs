@@ -120,7 +120,7 @@ pub struct Call {
     pub caller: Arc<Caller>,
     /// The present instant.
     pub now: Timestamp,
-    /// The client's address, as far as it is known.
+    /// The client's own address, as far as it is known.
     pub from: Option<IpAddr>,
     /// The request's method: the route's, or `HEAD` where the route's is `GET`.
     pub method: Method,
@@ -314,7 +314,13 @@ impl Route {
             Role::Planner => "only an operator may do this: a planner changes nothing",
             Role::Auditor => "only an operator may do this: an auditor reads the ledger, leases and who may reach what",
             Role::Member | Role::Admin | Role::Operator => match self.needs {
-                Role::Operator | Role::Planner | Role::Auditor => "only an operator may do this",
+                Role::Operator | Role::Planner | Role::Auditor => {
+                    match (self.also.contains(&Role::Auditor), self.reads()) {
+                        (true, _) => "only an operator, a planner or an auditor may do this",
+                        (false, true) => "only an operator or a planner may do this",
+                        (false, false) => "only an operator may do this",
+                    }
+                }
                 Role::Admin | Role::Member => "only an admin of the account may do this",
             },
         };

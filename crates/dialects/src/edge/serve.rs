@@ -92,7 +92,7 @@ impl Service {
         let (now, number) = (edge.shared.vending.now(), edge.numbers.next());
         let (dialect, _) = &edge.first;
         let outcome = async {
-            let at = (dialect.name, peer.map(|peer| peer.0));
+            let at = (dialect.name, peer.map(|peer| peer.address));
             let caller = proof::by_token(&edge.shared, at, &read::bearer(headers)?, now).await?;
             match caller.role {
                 Role::Operator | Role::Planner => Ok(()),
@@ -103,7 +103,7 @@ impl Service {
         };
         let outcome: Result<(), Error> = outcome.await;
         let Err(error) = outcome else { return Ok(()) };
-        let peer = peer.map(|peer| peer.0);
+        let peer = peer.map(|peer| peer.address);
         let mut trail = Trail { peer, ..Trail::default() };
         let error = edge.count_stranger(&mut trail, Err(error), peer, now).err();
         let error = error.unwrap_or_else(|| Error::internal("a refusal was lost"));
@@ -144,13 +144,15 @@ async fn serve(edge: &Edge, request: Request) -> Response {
     let number = edge.numbers.next();
     let (parts, body) = request.into_parts();
     let id = request_id(&parts.headers, number);
-    let peer = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    let came = parts.extensions.get::<Peer>().copied();
+    let peer = came.map(|peer| peer.address);
     let (dialect, numbers) = edge.claimed(mounted(&parts));
     if let Some(response) = edge.preflight(dialect, &parts, peer, now) {
         return response;
     }
     let (method, origin) = (parts.method.clone(), parts.headers.get(header::ORIGIN).cloned());
-    let mut trail = Trail { peer, id: Some(id.clone()), ..Trail::default() };
+    let client = came.and_then(Peer::client);
+    let mut trail = Trail { peer, client, id: Some(id.clone()), ..Trail::default() };
     let answer = edge.answer(dialect, &mut trail, (parts, body), now);
     let outcome = match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(outcome) => outcome,
@@ -254,9 +256,8 @@ impl Edge {
                 self.let_stranger_in(trail, now)?;
                 let mut held = self.hold(STRANGERS)?;
                 let body = self.body(route, body, &mut held).await?;
-                let author = Author { from: trail.peer, ..Author::SERVER };
                 let plain = Plain { now, uri: parts.uri, headers: parts.headers, body, params };
-                author.during(handler(plain)).await
+                trail.author().during(handler(plain)).await
             }
             Entry::Token(_) | Entry::Change(_) => match dialect.proof {
                 Proof::Signature(of) => {
@@ -334,7 +335,7 @@ impl Edge {
         self.let_in(trail, &caller, route, now).await?;
         let query = route.words.of(&Form::read(parts.uri.query().unwrap_or_default().as_bytes())?.unsigned())?;
         let Parts { headers, method, .. } = parts;
-        let (from, request_id) = (trail.peer, trail.id());
+        let (from, request_id) = (trail.client, trail.id());
         let call = Call { caller, now, from, method, headers, query, body, params, request_id };
         self.handle(trail, route, call).await
     }
@@ -379,7 +380,7 @@ impl Edge {
             Call {
                 caller,
                 now,
-                from: trail.peer,
+                from: trail.client,
                 method,
                 headers,
                 query,
@@ -393,7 +394,7 @@ impl Edge {
 
     /// Has the route's handler answer. What is changed from here on is changed by the caller's token.
     async fn handle(&self, trail: &Trail<'_>, route: &Route, call: Call) -> Result<Reply, Error> {
-        let author = Author { token: Some(call.caller.token), caller: Some(call.caller.id), from: trail.peer };
+        let author = Author { token: Some(call.caller.token), caller: Some(call.caller.id), ..trail.author() };
         let authority = Authority::new(&call.caller, call.now);
         match &route.entry {
             // Not one that comes here.
@@ -421,7 +422,7 @@ impl Edge {
         }
         let query = route.words.read(parts.uri.query())?;
         let Parts { headers, method, uri, .. } = parts;
-        let (request_id, from) = (trail.id(), trail.peer);
+        let (request_id, from) = (trail.id(), trail.client);
         let call = |caller, now, body| Call {
             caller,
             now,
@@ -451,7 +452,7 @@ impl Edge {
         self.handle(
             trail,
             route,
-            Call { caller, now, from: trail.peer, method, headers, query, body, params, request_id: trail.id() },
+            Call { caller, now, from: trail.client, method, headers, query, body, params, request_id: trail.id() },
         )
         .await
     }

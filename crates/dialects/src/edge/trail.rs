@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use http::{HeaderValue, StatusCode};
 use valetkey_core::Error;
+use valetkey_core::audit::Author;
 use valetkey_core::caller::Caller;
 use valetkey_core::flood::{Flood, Passed};
 use valetkey_core::name::redacted;
@@ -26,9 +27,16 @@ pub(super) struct Trail<'a> {
     pub(super) id: Option<HeaderValue>,
     /// The address it came from.
     pub(super) peer: Option<IpAddr>,
+    /// The same, where it is the client's own.
+    pub(super) client: Option<IpAddr>,
 }
 
 impl Trail<'_> {
+    /// Who asks, as far as nobody was proven.
+    pub(super) const fn author(&self) -> Author {
+        Author { from: self.peer, client: self.client, ..Author::SERVER }
+    }
+
     /// The request's id.
     pub(super) fn id(&self) -> HeaderValue {
         self.id.clone().unwrap_or_else(|| HeaderValue::from_static(""))

@@ -1,12 +1,14 @@
-//! A table's newest metadata file: which one that is, and what it says. It is passed on as it is.
+//! A table's newest metadata file: which one that is, and what it says. It is passed on but for properties that are not a table's.
 //!
 //! SECURITY: the server reads it with its own rights, after policy said that the caller may read the table. It is untrusted text: bounded in
 //! its bytes, in how many names are looked at and in time, and its location must lie in the table.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use valetkey_core::error::Noun;
 use valetkey_core::nouns::share::SharedTable;
 use valetkey_core::policy;
@@ -45,11 +47,52 @@ pub(super) struct Metadata {
     pub(super) text: Vec<u8>,
 }
 
-#[derive(Deserialize)]
-struct Told {
-    location: String,
-    #[serde(rename = "format-version")]
-    _version: u8,
+/// The fields of the metadata, each as it was written; of a name that is there twice the last.
+type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// The properties that Iceberg gives a table, by their name or what it begins with. SECURITY: clients take whatever else stands there for
+/// settings of their own (`s3.signer.uri`, `py-io-impl`, `uri`, `header.*`, …): whoever writes the table would have them load code, and send
+/// their tokens and requests to another host.
+const PASSED: [&str; 12] = [
+    "comment",
+    "commit.",
+    "compatibility.",
+    "created-at",
+    "encryption.",
+    "format-version",
+    "gc.enabled",
+    "history.",
+    "owner",
+    "read.",
+    "schema.name-mapping.",
+    "write.",
+];
+
+/// Whether a table may say that of itself. What names a class is nothing of the data.
+fn is_passed(name: &str) -> bool {
+    let known = |known: &&str| if known.ends_with('.') { name.starts_with(*known) } else { name == *known };
+    PASSED.iter().any(|one| known(&one)) && !name.ends_with("-impl") && !name.ends_with(".impl")
+}
+
+/// Reads metadata: its location, and the text that is passed on.
+fn served(text: &[u8]) -> Result<(String, Vec<u8>), Error> {
+    fn field<T: DeserializeOwned>(fields: &Fields, name: &str) -> Result<Option<T>, Error> {
+        let Some(raw) = fields.get(name) else { return Ok(None) };
+        let read = serde_json::from_str(raw.get()).map_err(|error| broken(format!("`{name}`: {error}")))?;
+        Ok(Some(read))
+    }
+    let mut fields: Fields = json(text).map_err(|error| broken(error.message()))?;
+    let location = field(&fields, "location")?.ok_or_else(|| broken("it has no `location`"))?;
+    field::<u8>(&fields, "format-version")?.ok_or_else(|| broken("it has no `format-version`"))?;
+    let own: Option<BTreeMap<String, String>> = field(&fields, "properties")?;
+    if let Some(mut own) = own {
+        own.retain(|name, _| is_passed(name));
+        let kept = serde_json::value::to_raw_value(&own);
+        let kept = kept.map_err(|error| Error::internal("properties could not be written").caused_by(error))?;
+        fields.insert("properties".to_owned(), kept);
+    }
+    let text = serde_json::to_vec(&fields);
+    Ok((location, text.map_err(|error| Error::internal("metadata could not be written").caused_by(error))?))
 }
 
 fn broken(said: impl Into<String>) -> Error {
@@ -105,6 +148,8 @@ impl Iceberg {
             for listed in &page {
                 let name = listed.key.strip_prefix(&*directory).and_then(|name| std::str::from_utf8(name).ok());
                 let Some((version, name)) = name.and_then(|name| Some((version(name)?, name))) else { continue };
+                let version =
+                    version.ok_or_else(|| broken("a file's version is too large; write `version-hint.text`"))?;
                 if best.first().is_none_or(|(highest, _)| version >= *highest) {
                     best.retain(|(highest, _)| *highest == version);
                     best.push((version, name.to_owned()));
@@ -136,21 +181,16 @@ impl Iceberg {
         let file = key(table, &name);
         let read = self.files.get(&storage, &table.bucket, &file, Some(0..MOST_BYTES));
         let text = place.in_time(read).await?.unwrap_or_default();
-        let (text, told) = place
-            .work(move |_| {
-                let told: Told = json(&text).map_err(|error| broken(error.message()))?;
-                Ok((text, told))
-            })
-            .await?;
-        directory(&storage, table, &told.location)
-            .map_err(|_| broken("its location is not the directory of this table"))?;
+        let (location, text) = place.work(move |_| served(&text)).await?;
+        directory(&storage, table, &location).map_err(|_| broken("its location is not the directory of this table"))?;
         let location = format!("{}/metadata/{name}", url(&storage, table, &table.root));
         Ok(Metadata { storage, location, text })
     }
 }
 
-/// The version in a file's name: `00012-….metadata.json`, `v12.metadata.json`, or the compressed forms of both.
-fn version(name: &str) -> Option<u64> {
+/// The version in a file's name: `00012-….metadata.json`, `v12.metadata.json`, or the compressed forms of both; one that is too large to be
+/// told is `Some(None)`.
+fn version(name: &str) -> Option<Option<u64>> {
     let forms = [SUFFIX, ".metadata.json.gz"];
     if name.contains('/') || !forms.iter().any(|form| name.ends_with(form)) {
         return None;
@@ -158,12 +198,12 @@ fn version(name: &str) -> Option<u64> {
     let digits = name.strip_prefix('v').unwrap_or(name);
     let end = digits.find(['-', '.'])?;
     let digits = digits.get(..end).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
-    digits.parse().ok()
+    (!digits.is_empty()).then(|| digits.parse().ok())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::version;
+    use super::{is_passed, served, version};
 
     #[test]
     fn versions_are_read_of_names_and_nothing_else_is() {
@@ -173,8 +213,9 @@ mod tests {
             ("00003-0a1b.gz.metadata.json", 3),
             ("v3.metadata.json.gz", 3),
         ] {
-            assert_eq!(version(name), Some(number), "{name}");
+            assert_eq!(version(name), Some(Some(number)), "{name}");
         }
+        assert_eq!(version("99999999999999999999999-x.metadata.json"), Some(None));
         for name in [
             "snap-1.avro",
             "x.metadata.json",
@@ -184,6 +225,52 @@ mod tests {
             "1a-b.metadata.json",
         ] {
             assert_eq!(version(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_table_says_nothing_of_its_readers_settings() {
+        for name in
+            ["write.format.default", "history.expire.max-snapshot-age-ms", "schema.name-mapping.default", "owner"]
+        {
+            assert!(is_passed(name), "{name}");
+        }
+        for name in [
+            "py-io-impl",
+            "io-impl",
+            "s3.signer",
+            "s3.signer.uri",
+            "s3.proxy-uri",
+            "client.region",
+            "gcs.oauth2.token",
+            "adls.connection-string",
+            "uri",
+            "token",
+            "credential",
+            "oauth2-server-uri",
+            "header.Authorization",
+            "rest.sigv4-enabled",
+            "warehouse",
+            "metrics-reporter-impl",
+            "write.py-location-provider.impl",
+            "write.location-provider.impl",
+            "writes",
+            "owners",
+        ] {
+            assert!(!is_passed(name), "{name}");
+        }
+        let text = br#"{"properties":{"owner":"a"},"location":"s3://a/b","format-version":2,"x":1e400,
+            "properties":{"s3.signer.uri":"https://elsewhere.example","owner":"ann"}}"#;
+        let (location, text) = served(text).unwrap();
+        assert_eq!(location, "s3://a/b");
+        let told = r#"{"format-version":2,"location":"s3://a/b","properties":{"owner":"ann"},"x":1e400}"#;
+        assert_eq!(String::from_utf8(text).unwrap(), told);
+        for bad in [
+            r#"{"location":"s3://a/b"}"#,
+            r#"{"format-version":2}"#,
+            r#"{"location":"a","format-version":2,"properties":[]}"#,
+        ] {
+            assert!(served(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 }

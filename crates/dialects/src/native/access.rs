@@ -73,7 +73,7 @@ enum Form {
 }
 
 /// Lists who can do something to a place, and what a caller can reach: each row is a grant that lets them. A member sees its own
-/// access, an admin its account's, an operator everybody's. What a grant asks for besides is said beside it; hours are compared with the time. Whom the server does not serve (suspended) has none.
+/// access, an admin its account's, an operator everybody's. What a grant asks for besides is said beside it; hours are compared with the time. A caller is in groups by what its newest 1000 live sessions claim. Whom the server does not serve (suspended) has none.
 #[utoipa::path(get, operation_id = "list_access", path = "/api/v1/access", tag = "explain", params(
     ("action" = Option<String>, Query, description = "Only who can do this: `read`, `write`, `delete`, `list`, or one action by name"),
     ("place" = Option<String>, Query, description = "Only there: `s3://bucket/key`; with a slash at its end all that is below; a bucket alone is all of it"),

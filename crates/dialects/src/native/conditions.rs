@@ -25,6 +25,17 @@ pub(super) fn read(
     provider: impl Fn(&str) -> Result<ProviderId, Error>,
 ) -> Result<Conditions, Error> {
     let GrantConditions { networks, hours, provider: of, claims, session_names, external_ids } = given;
+    let lists = [
+        ("networks", networks),
+        ("hours", hours),
+        ("claims", claims),
+        ("session_names", session_names),
+        ("external_ids", external_ids),
+    ];
+    // A list that came out empty would open the grant to everybody.
+    if let Some((field, _)) = lists.into_iter().find(|(_, list)| list.as_ref().is_some_and(Vec::is_empty)) {
+        return Err(invalid(format!("`{field}` is empty; leave it out where nothing is asked for"), field));
+    }
     let claims = match (of, claims) {
         (None, None) => None,
         (Some(of), Some(claims)) => {

@@ -144,7 +144,7 @@ impl Teller {
     }
 
     async fn changed(&mut self, change: &Change) -> Result<Value, Error> {
-        let Change { place: _, at: _, by: Author { token, caller, from }, deed, noun, id, about } = change;
+        let Change { place: _, at: _, by: Author { token, caller, from, client: _ }, deed, noun, id, about } = change;
         let user = match caller {
             Some(caller) => self.user(*caller).await?,
             // A command on the server's machine, or the server by itself.

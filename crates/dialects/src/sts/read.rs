@@ -101,10 +101,12 @@ pub(super) fn nothing() -> Error {
 fn opened(call: &Call, storage: Option<StorageId>, bucket: &BucketName, left: &Left) -> Option<Scope> {
     let whole = Scope::new(bucket.clone(), left.paths.clone(), left.actions)?;
     let Some(held) = &call.caller.held else { return Some(whole) };
-    if storage.is_some_and(|storage| held.covers(storage, &whole)) {
+    if storage.is_some_and(|storage| held.covers(storage, &whole, |_| true)) {
         return Some(whole);
     }
-    let at = held.opens.iter().filter(|(own, _)| storage.is_none_or(|storage| storage == *own));
+    let conditional = held.conditional.iter().map(|(_, own, scope)| (own, scope));
+    let all = held.opens.iter().map(|(own, scope)| (own, scope)).chain(conditional);
+    let at = all.filter(|(own, _)| storage.is_none_or(|storage| storage == **own));
     at.filter_map(|(_, scope)| scope.intersect(&whole))
         .max_by_key(|scope| (scope.paths() == whole.paths(), scope.actions().iter().count()))
 }

@@ -21,7 +21,7 @@ async fn granted(own: &Trusting, name: &str, conditions: &Value) -> Shot {
 async fn ask(world: &World, token: &str, path: &str, body: &Value, from: Option<&str>) -> Shot {
     let mut request = world.asking(&Method::POST, path, token, &body.to_string()).await;
     if let Some(from) = from {
-        request.extensions_mut().insert(Peer(from.parse().unwrap()));
+        request.extensions_mut().insert(Peer { address: from.parse().unwrap(), is_client: true });
     }
     world.send(request).await
 }
@@ -138,7 +138,10 @@ async fn a_condition_that_is_not_understood_is_refused_at_writing() {
     for (bad, field) in [
         (json!({}), "conditions"),
         (json!({ "countries": ["DE"] }), "countries"),
-        (json!({ "networks": [] }), "conditions"),
+        (json!({ "networks": [] }), "networks"),
+        // A list that came out empty beside another condition.
+        (json!({ "networks": [], "hours": ["daily 08:00-18:00"] }), "networks"),
+        (json!({ "networks": ["10.0.0.0/8"], "session_names": [] }), "session_names"),
         (json!({ "networks": null }), "networks"),
         (json!({ "networks": ["10.0.0.1/8"] }), "networks"),
         (json!({ "networks": ["office"] }), "networks"),
@@ -147,7 +150,7 @@ async fn a_condition_that_is_not_understood_is_refused_at_writing() {
         (json!({ "hours": ["fri-mon 08:00-18:00"] }), "hours"),
         (json!({ "claims": ["ref=main"] }), "claims"),
         (json!({ "provider": "id" }), "claims"),
-        (json!({ "provider": "id", "claims": [] }), "conditions"),
+        (json!({ "provider": "id", "claims": [] }), "claims"),
         (json!({ "provider": "id", "claims": ["ref"] }), "claims"),
         (json!({ "provider": "none", "claims": ["ref=main"] }), "provider"),
         (json!({ "session_names": [""] }), "session_names"),

@@ -150,14 +150,16 @@ async fn the_address_that_asked_is_on_record() {
     for (dialect, method, path, who, body, _) in asked() {
         let before = world.memory.refusals().len();
         let mut request = world.asking(&method, path, &world.token(who).await, &body).await;
-        request.extensions_mut().insert(Peer(address));
+        request.extensions_mut().insert(Peer { address, is_client: true });
         world.send(request).await;
         let told = world.memory.refusals().split_off(before);
         assert!(told.iter().all(|one| one.from == Some(address)) && told.len() == 1, "{dialect} {path}: {told:?}");
     }
     let token = world.token("reader").await;
     let vend = Request::post("/api/v1/credentials").header("authorization", format!("Bearer {token}"));
-    let vended = world.send(vend.extension(Peer(address)).body(Body::from(r#"{"grant":"daily"}"#)).unwrap()).await;
+    let vended = world
+        .send(vend.extension(Peer { address, is_client: true }).body(Body::from(r#"{"grant":"daily"}"#)).unwrap())
+        .await;
     let (lease, key) = (vended.json()["lease_id"].clone(), vended.json()["access_key_id"].clone());
     let (lease, key) = (lease.as_str().unwrap().to_owned(), key.as_str().unwrap().to_owned());
     let shown = world.get("reader", &format!("/api/v1/leases/{lease}")).await.json();

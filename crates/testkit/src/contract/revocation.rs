@@ -30,7 +30,7 @@ pub async fn what_was_asked_for_on_behalf_of_another_ends_with_who_asked(bench: 
         "account-removed",
     ] {
         let asker = bench.tenant(way, Metering::Free).await;
-        let author = Author { token: Some(asker.record.id), caller: Some(asker.caller), from: None };
+        let author = Author { token: Some(asker.record.id), caller: Some(asker.caller), ..Author::SERVER };
         let open = || author.during(Box::pin(bench.ledger.open(&permit, None, bench.now())));
         let (own, lease) = (bench.open(&tenant).await.unwrap(), open().await.unwrap());
         let record = bench.registry.lease(lease.id).await.unwrap().unwrap();

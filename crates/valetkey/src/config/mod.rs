@@ -586,6 +586,12 @@ impl Config {
     pub(crate) fn keyring_file(&self) -> PathBuf {
         if self.keys.file.as_os_str().is_empty() { self.data_dir.join("keyring") } else { self.keys.file.clone() }
     }
+
+    /// The keyring's file, where one is needed and not there.
+    pub(crate) fn missing_keyring(&self) -> Option<PathBuf> {
+        let file = self.keyring_file();
+        (self.keys.inline.reveal().is_empty() && !file.exists()).then_some(file)
+    }
 }
 
 #[cfg(test)]

@@ -19,8 +19,9 @@ use crate::config::{Config, Layers};
 use crate::node::system::{SystemClock, SystemEntropy};
 use crate::node::{lock, opening, ring};
 
-/// What a side is configured with: its file alone, since the environment could be meant for either.
-fn side(path: &Path) -> anyhow::Result<Config> {
+/// What a side is configured with: as a server is that runs here, or by its file alone, since the environment is the other one's.
+fn side(path: Option<&Path>, here: &Layers) -> anyhow::Result<Config> {
+    let Some(path) = path else { return Ok(here.config()?) };
     let none = BTreeMap::new();
     let layers = if path.is_dir() {
         Layers::read(None, &none, &[("data_dir", path.display().to_string())])?
@@ -30,8 +31,8 @@ fn side(path: &Path) -> anyhow::Result<Config> {
     Ok(layers.config()?)
 }
 
-pub(super) async fn run(from: &Path, to: &Path, out: &Out) -> anyhow::Result<()> {
-    let (from, to) = (side(from)?, side(to)?);
+pub(super) async fn run(from: Option<&Path>, to: Option<&Path>, here: &Layers, out: &Out) -> anyhow::Result<()> {
+    let (from, to) = (side(from, here)?, side(to, here)?);
     let (source, target) = (from.database()?, to.database()?);
     if source.is_file() && !crate::node::database(&from).exists() {
         bail!("there is no database {source}: nothing was set up there");
@@ -42,10 +43,10 @@ pub(super) async fn run(from: &Path, to: &Path, out: &Out) -> anyhow::Result<()>
     std::fs::create_dir_all(&to.data_dir).with_context(|| format!("{} cannot be made", to.data_dir.display()))?;
     let same = from.data_dir.canonicalize()? == to.data_dir.canonicalize()?;
     let _locks = (lock(&from.data_dir)?, if same { None } else { Some(lock(&to.data_dir)?) });
-    if to.keys.inline.reveal().is_empty() && !to.keyring_file().exists() {
+    if let Some(missing) = to.missing_keyring() {
+        let missing = missing.display();
         bail!(
-            "the keyring {} is missing: put that of {source} there first, without which the copy opens nothing",
-            to.keyring_file().display()
+            "the keyring {missing} is missing: put that of {source} there first, without which the copy opens nothing"
         );
     }
     let keyring = opening::keyring(&to)?;

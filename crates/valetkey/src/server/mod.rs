@@ -107,14 +107,14 @@ enum Command {
         dir: PathBuf,
     },
     /// Copy everything of one database to another that is empty: from a file of SQLite to a server of Postgres, or back. No server may be
-    /// running on either. Put the keyring there first
+    /// running on either. Put the keyring there first. The side that is not named is what a server here would be configured with
     Copy {
-        /// What is copied: a data directory, or the configuration file of its server. The environment is not read
-        #[arg(long, value_name = "DIR|FILE")]
-        from: PathBuf,
+        /// What is copied: a data directory, or the configuration file of its server, without the environment
+        #[arg(long, value_name = "DIR|FILE", required_unless_present = "to")]
+        from: Option<PathBuf>,
         /// Where to: the same
         #[arg(long, value_name = "DIR|FILE")]
-        to: PathBuf,
+        to: Option<PathBuf>,
     },
     /// List the servers that share the database: asks a running one (`--server`, with an operator's token)
     Nodes,
@@ -184,7 +184,7 @@ async fn run_command(args: Args, connection: &Connection, out: &Out) -> anyhow::
             show::list(out, &answer, NODES, "there are none")?;
         }
         Command::Backup { dir } => backup::save(&layers.config()?, &dir, out).await?,
-        Command::Copy { from, to } => copy::run(&from, &to, out).await?,
+        Command::Copy { from, to } => copy::run(from.as_deref(), to.as_deref(), &layers, out).await?,
         Command::Restore { dir } => backup::restore(&layers.config()?, &dir, out).await?,
         Command::RotateKeys => {
             let config = layers.config()?;
@@ -204,7 +204,7 @@ async fn init(config: &Config, new_operator_token: bool, out: &Out) -> anyhow::R
     if new_operator_token && matches!(&at, valetkey_database::Whereabouts::File(path) if !path.exists()) {
         anyhow::bail!("{} is not set up: `valetkey server init` without a flag does that", config.data_dir.display());
     }
-    if config.keys.inline.reveal().is_empty() && !config.keyring_file().exists() {
+    if config.missing_keyring().is_some() {
         if matches!(at, valetkey_database::Whereabouts::Server(_))
             && crate::node::opening::is_ring_known(config).await?
         {

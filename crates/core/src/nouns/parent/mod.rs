@@ -95,7 +95,7 @@ pub struct Parent {
     pub reach: Vec<ParentScope>,
     /// What was granted to it so on conditions: it may be asked for with the key, which decides whether they hold, and is not the parent's to
     /// hand on by itself.
-    pub conditional: Vec<ParentScope>,
+    pub conditional: Vec<(GrantId, ParentScope)>,
 }
 
 impl Parent {
@@ -115,7 +115,8 @@ impl Parent {
                 // Its holder signs by itself: nobody is asked whether a condition holds.
                 let (plain, others): (Vec<_>, Vec<_>) =
                     snapshot.own(&caller).filter(live).partition(|grant| grant.conditions.is_none());
-                (plain.into_iter().filter_map(ceiling).collect(), others.into_iter().filter_map(ceiling).collect())
+                let named = |grant: &Arc<Grant>| Some((grant.id, ceiling(grant)?));
+                (plain.into_iter().filter_map(ceiling).collect(), others.into_iter().filter_map(named).collect())
             }
             Standing::Suspended => (Vec::new(), Vec::new()),
         };

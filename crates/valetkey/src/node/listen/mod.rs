@@ -221,7 +221,7 @@ async fn handle<S, B>(
     let proxies = settings.proxies.clone();
     let service = service.map_request(move |mut request: Request<Incoming>| {
         let client = proxies.client(peer, request.headers());
-        request.extensions_mut().insert(Peer(client));
+        request.extensions_mut().insert(Peer { address: client, is_client: !proxies.trusts(client) });
         // For the S3 endpoint, which does not see the dialects' types.
         request.extensions_mut().insert(client);
         request

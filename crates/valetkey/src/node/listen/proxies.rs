@@ -62,9 +62,10 @@ impl Proxies {
             return client;
         }
         for value in headers.get_all("x-forwarded-for").iter().rev() {
-            // A value that is no text ends the chain, as an entry does that is no address.
-            for entry in value.to_str().unwrap_or("?").rsplit(',') {
-                let Some(address) = address_of(entry.trim()) else { return client };
+            // An entry that is no address ends the chain, and what others wrote left of it does not matter. Whoever the chain ends at
+            // may be a proxy: then nobody said whose address is the client's.
+            for entry in value.as_bytes().rsplit(|byte| *byte == b',') {
+                let Some(address) = address_of(entry) else { return client };
                 client = address;
                 if !self.trusts(client) {
                     return client;
@@ -76,7 +77,8 @@ impl Proxies {
 }
 
 /// An address, which some proxies write with a port.
-fn address_of(entry: &str) -> Option<IpAddr> {
+fn address_of(entry: &[u8]) -> Option<IpAddr> {
+    let entry = std::str::from_utf8(entry).ok()?.trim();
     let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
     let parsed = bare.parse::<IpAddr>().or_else(|_| entry.parse::<std::net::SocketAddr>().map(|address| address.ip()));
     parsed.ok().map(|address| address.to_canonical())
@@ -129,7 +131,7 @@ mod tests {
         let trusted: Vec<Network> = trusted.iter().map(|text| network(text)).collect();
         let mut headers = HeaderMap::new();
         for value in forwarded {
-            headers.append("x-forwarded-for", value.parse().unwrap());
+            headers.append("x-forwarded-for", http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         Proxies::new(&trusted).client(peer.parse().unwrap(), &headers).to_string()
     }
@@ -150,6 +152,9 @@ mod tests {
             ("10.0.0.1", &["203.0.113.7, unknown, 10.2.3.4"], "10.2.3.4"),
             ("10.0.0.1", &["203.0.113.7, "], "10.0.0.1"),
             ("10.0.0.1", &["10.9.9.9"], "10.9.9.9"),
+            // What is no text is what its writer is: nobody whom a proxy named.
+            ("10.0.0.1", &["\u{ff}, 203.0.113.7"], "203.0.113.7"),
+            ("10.0.0.1", &["203.0.113.7, \u{ff}"], "10.0.0.1"),
             // Who is no proxy of ours speaks for nobody else.
             ("203.0.113.9", &["198.51.100.1"], "203.0.113.9"),
         ] {
@@ -167,8 +172,18 @@ mod tests {
         assert!(holds("::/0", "2001:db8::1") && !holds("::/0", "203.0.113.7"));
         assert!(holds("10.0.0.0/8", "::ffff:10.1.1.1"));
         assert_eq!(network("2001:db8::/32").to_string(), "2001:db8::/32");
-        for bad in ["", "10", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/+8", "10.0.0.1/8", "::1/64", "a/8", "10.0.0.0/8/8"]
-        {
+        for bad in [
+            "",
+            "10",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/+8",
+            "10.0.0.1/8",
+            "::1/64",
+            "a/8",
+            "10.0.0.0/8/8",
+            "::ffff:10.0.0.0/104",
+        ] {
             assert!(Network::try_from(bad.to_owned()).is_err(), "{bad}");
         }
     }

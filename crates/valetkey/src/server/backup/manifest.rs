@@ -92,7 +92,7 @@ fn new_file(path: &Path) -> anyhow::Result<File> {
 }
 
 /// Copies a file to a new one, durable; says what it read.
-pub(in crate::server) fn copy(from: &Path, to: &Path) -> anyhow::Result<(String, u64)> {
+pub(crate) fn copy(from: &Path, to: &Path) -> anyhow::Result<(String, u64)> {
     if let Some(above) = to.parent() {
         fs::create_dir_all(above).with_context(|| format!("{} cannot be made", above.display()))?;
     }
@@ -121,7 +121,7 @@ fn passed(from: &Path, to: &mut dyn Write) -> std::io::Result<(String, u64)> {
 }
 
 /// Makes the names of everything below a directory durable.
-pub(in crate::server) fn sync_directories(dir: &Path) -> anyhow::Result<()> {
+pub(crate) fn sync_directories(dir: &Path) -> anyhow::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {

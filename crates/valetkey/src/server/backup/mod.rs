@@ -133,7 +133,7 @@ pub(super) async fn restore(config: &Config, dir: &Path, out: &Out) -> anyhow::R
     fs::create_dir_all(data_dir).with_context(|| format!("{} cannot be made", data_dir.display()))?;
     let _lock = lock(data_dir)?;
     let keyring = config.keyring_file();
-    if config.keys.inline.reveal().is_empty() && !keyring.exists() {
+    if let Some(keyring) = config.missing_keyring() {
         bail!(
             "the keyring {} is missing, and a backup has none: put back the one that the backup was made with, or a newer one",
             keyring.display()
