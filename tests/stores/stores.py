@@ -57,6 +57,13 @@ class Ceph:
         self.secrets = {name: told[name] for name in ("access_key_id", "secret_access_key")}
         self.parent = s3_client(self.endpoint, **self.secrets)
 
+    def admin(self, *command: str) -> str:
+        """What the cluster's own administration says."""
+        env = os.environ | {"CEPH_CONF": str(self.directory / "ceph.conf")}
+        done = subprocess.run(["radosgw-admin", *command], env=env, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def __enter__(self) -> "Ceph":
         return self
 

@@ -61,6 +61,8 @@ pub enum Noun {
     IdentityProvider,
     /// A trust rule of one.
     TrustRule,
+    /// A key that signs identity tokens of this server.
+    SigningKey,
     /// What policy files own.
     Policy,
     /// The keyring.
@@ -71,7 +73,7 @@ pub enum Noun {
 
 impl Noun {
     /// Every noun that something can be done to.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Account,
         Self::Caller,
         Self::Token,
@@ -91,6 +93,7 @@ impl Noun {
         Self::ParentKey,
         Self::IdentityProvider,
         Self::TrustRule,
+        Self::SigningKey,
         Self::Policy,
         Self::Keyring,
     ];
@@ -118,6 +121,7 @@ impl fmt::Display for Noun {
             Self::ParentKey => "parent key",
             Self::IdentityProvider => "identity provider",
             Self::TrustRule => "trust rule",
+            Self::SigningKey => "signing key",
             Self::Policy => "policy",
             Self::Keyring => "keyring",
             Self::Route => "route",
@@ -195,6 +199,7 @@ impl Kind {
         Self::NotFound(Noun::ParentKey),
         Self::NotFound(Noun::IdentityProvider),
         Self::NotFound(Noun::TrustRule),
+        Self::NotFound(Noun::SigningKey),
         Self::NotFound(Noun::Policy),
         Self::NotFound(Noun::Route),
         Self::AlreadyExists(Noun::Account),
@@ -212,6 +217,7 @@ impl Kind {
         Self::AlreadyExists(Noun::ParentKey),
         Self::AlreadyExists(Noun::IdentityProvider),
         Self::AlreadyExists(Noun::TrustRule),
+        Self::AlreadyExists(Noun::SigningKey),
         Self::AlreadyExists(Noun::Policy),
         Self::WrongMethod,
         Self::TooLarge,

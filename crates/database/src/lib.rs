@@ -33,6 +33,7 @@ mod ring;
 mod scrub;
 mod settings;
 mod shares;
+mod signing;
 mod sql;
 mod sweep;
 mod touch;

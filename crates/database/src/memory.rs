@@ -14,6 +14,7 @@ use valetkey_core::nouns::identity::IdentityProvider;
 use valetkey_core::nouns::parent::Parent;
 use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::nouns::share::SharedWith;
+use valetkey_core::nouns::signing::SigningKey;
 use valetkey_core::nouns::workspace::Workspace;
 use valetkey_core::scope::Scope;
 use valetkey_core::secret::Secret;
@@ -44,6 +45,7 @@ pub(crate) struct Memory {
     pub(crate) shared_with: Cache<AccountId, Arc<SharedWith>>,
     pub(crate) quotas: Cache<AccountId, OwnQuota>,
     pub(crate) providers: Cache<(), Arc<[Arc<IdentityProvider>]>>,
+    pub(crate) signing_keys: Cache<(), Arc<[SigningKey]>>,
 }
 
 /// What memory keeps and a change makes untrue. No change of the registry can be written without saying it
@@ -178,6 +180,7 @@ impl Memory {
             shared_with: Cache::new(accounts),
             quotas: Cache::new(accounts),
             providers: Cache::new(1),
+            signing_keys: Cache::new(1),
         }
     }
 
@@ -237,6 +240,7 @@ impl Memory {
         self.shared_with.forget_all();
         self.quotas.forget_all();
         self.providers.forget_all();
+        self.signing_keys.forget_all();
     }
 }
 

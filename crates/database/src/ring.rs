@@ -15,7 +15,7 @@ use crate::sql::db::Db;
 use crate::sql::notes::{Notes, Unsaid};
 use crate::sql::revocations::{self, Also};
 use crate::sql::target::{End, Target};
-use crate::sql::{parents, registry, ring, sweep};
+use crate::sql::{parents, registry, ring, signing, sweep};
 
 /// What only a keyring opens.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -83,6 +83,10 @@ impl Database {
                     registry::forget_secrets(db, storage.id).await?;
                     notes.did(Deed::Changed, Noun::Storage, storage.id, "its secrets were lost with the keyring");
                 }
+            }
+            for key in signing::all(db).await? {
+                signing::remove(db, &key.kid).await?;
+                notes.did(Deed::Removed, Noun::SigningKey, &key.kid, "it was lost with the keyring");
             }
             for (at, sealed) in checkpoints {
                 sweep::keep_checkpoint(db, &at, sealed).await?;

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use jiff::Timestamp;
 use valetkey_core::hosts::Hosts;
 use valetkey_core::id::StorageId;
+use valetkey_core::name::Name;
 use valetkey_core::nouns::provider::{Facts, Hints, Provider, of_settings};
 use valetkey_core::storage::{ExternalConfig, Storage, StorageKind};
 use valetkey_core::{Error, Secret};
@@ -82,14 +83,14 @@ impl Fetchers {
         settings: &str,
         secrets: Option<&Secret<String>>,
     ) -> Result<Arc<dyn Upstream>, Error> {
-        let upstream = self.built(kind, settings, secrets)?;
-        (row(kind)?.outdated)(&self.given(kind, settings, secrets)?)?;
+        let upstream = self.built(kind, settings, secrets, None)?;
+        (row(kind)?.outdated)(&self.given(kind, settings, secrets, None)?)?;
         upstream.hosts().check(&self.world.machine_identity_hosts).map_err(of_settings)?;
         Ok(upstream)
     }
 
     fn hosts(&self, kind: StorageKind, settings: &str, secrets: Option<&Secret<String>>) -> Result<Hosts, Error> {
-        self.built(kind, settings, secrets).map(|upstream| upstream.hosts().clone())
+        self.built(kind, settings, secrets, None).map(|upstream| upstream.hosts().clone())
     }
 
     fn built(
@@ -97,9 +98,10 @@ impl Fetchers {
         kind: StorageKind,
         settings: &str,
         secrets: Option<&Secret<String>>,
+        storage: Option<&Name>,
     ) -> Result<Arc<dyn Upstream>, Error> {
         self.check_files(settings)?;
-        (row(kind)?.open)(self.given(kind, settings, secrets)?)
+        (row(kind)?.open)(self.given(kind, settings, secrets, storage)?)
     }
 
     fn given<'a>(
@@ -107,8 +109,9 @@ impl Fetchers {
         kind: StorageKind,
         settings: &'a str,
         secrets: Option<&'a Secret<String>>,
+        storage: Option<&'a Name>,
     ) -> Result<Given<'a>, Error> {
-        Ok(Given { kind, settings, secrets, http: self.http()?, world: &self.world })
+        Ok(Given { kind, settings, secrets, http: self.http()?, world: &self.world, storage })
     }
 
     /// Refuses settings that name a file elsewhere. SECURITY: what is in it is sent to an address that the settings name too.
@@ -168,7 +171,8 @@ impl Fetchers {
             Error::internal("the configuration of the storage cannot be used")
                 .note(format!("storage {}: {error:?}", storage.name))
         };
-        let upstream = self.built(storage.kind, &external.settings, secrets.as_ref()).map_err(unusable)?;
+        let built = self.built(storage.kind, &external.settings, secrets.as_ref(), Some(&storage.name));
+        let upstream = built.map_err(unusable)?;
         // What was taken before the server's file said where identities go: a signature is of no use to anybody else, a token is.
         if upstream.hosts().take_a_token() {
             upstream.hosts().check(&self.world.machine_identity_hosts).map_err(unusable)?;
@@ -220,6 +224,7 @@ mod tests {
             surroundings: Surroundings::default(),
             token_dirs: vec![std::env::temp_dir()],
             machine_identity_hosts: Trusted::parse(trusted.iter().copied()).unwrap(),
+            identity: None,
             clock: Arc::new(FixedClock::default()),
             entropy,
             nodes: valetkey_core::fair::LiveNodes::default(),
@@ -455,7 +460,7 @@ mod tests {
             let field = answer.map(drop).err().and_then(|error| error.field().map(str::to_owned));
             assert_eq!(field.as_deref(), (!good).then_some("settings.endpoint"), "{endpoint}");
             // What was taken before goes on.
-            assert!(fetchers.built(StorageKind::Azure, &settings.to_string(), Some(&key)).is_ok());
+            assert!(fetchers.built(StorageKind::Azure, &settings.to_string(), Some(&key), None).is_ok());
         }
         let settings = json!({"account": "acct", "allow_http": true, "identity": {"kind": "managed-identity"}});
         assert_eq!(refused(&fetchers, StorageKind::Azure, &settings).as_deref(), Some("settings.allow_http"));

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use valetkey_core::fair::LiveNodes;
 use valetkey_core::hosts::Trusted;
+use valetkey_core::name::Name;
 use valetkey_core::nouns::provider::{Hints, MAX_BYTES, of_settings};
+use valetkey_core::nouns::signing::OwnIdentity;
 use valetkey_core::nouns::vault::Vault;
 use valetkey_core::storage::StorageKind;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::{Error, Kind, Secret};
 
+use crate::own::Own;
 use crate::upstream::Upstream;
 
 /// A kind of storage that is asked for credentials.
@@ -36,6 +39,8 @@ pub(crate) struct Given<'a> {
     /// SECURITY: follows no redirects: what is sent holds secrets.
     pub(crate) http: reqwest::Client,
     pub(crate) world: &'a Environment,
+    /// Which storage it is, of one that is on record.
+    pub(crate) storage: Option<&'a Name>,
 }
 
 /// What fetchers need of the world.
@@ -49,6 +54,8 @@ pub struct Environment {
     pub token_dirs: Vec<PathBuf>,
     /// Where the machine's own identity may be sent.
     pub machine_identity_hosts: Trusted,
+    /// This server as an issuer of identity tokens, if it is one.
+    pub identity: Option<Arc<dyn OwnIdentity>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -90,6 +97,11 @@ impl<'a> Given<'a> {
             let kind = self.kind.as_str();
             invalid(format!("these are not the settings of a storage of kind `{kind}`: {said}")).at("settings")
         })
+    }
+
+    /// This server's own identity there.
+    pub(crate) fn own(&self) -> Own {
+        Own::of(self.world.identity.clone(), self.kind, self.storage)
     }
 
     /// The secrets, of a kind that cannot do without.

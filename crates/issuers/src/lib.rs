@@ -24,6 +24,9 @@ pub mod embedded;
 pub mod fetchers;
 pub mod gcs;
 pub mod kind;
+pub mod own;
+#[cfg(test)]
+mod own_tests;
 mod presign;
 pub mod probe;
 pub mod r2;

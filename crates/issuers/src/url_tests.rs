@@ -41,6 +41,7 @@ fn issuers(secrets: &str) -> (Issuers, Storage, Timestamp) {
         surroundings: Surroundings::default(),
         token_dirs: Vec::new(),
         machine_identity_hosts: valetkey_core::hosts::Trusted::parse([]).unwrap(),
+        identity: None,
         clock: clock.clone(),
         entropy: entropy.clone(),
         nodes: valetkey_core::fair::LiveNodes::default(),

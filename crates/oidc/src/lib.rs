@@ -1,10 +1,11 @@
-//! Checks the signatures of identity tokens with the keys that their issuers publish.
+//! Checks the signatures of identity tokens with the keys that their issuers publish, and issues those of this server.
 //!
 //! What a token claims is judged in the domain (`core/nouns/identity`); here it is read, and its signature checked by `jsonwebtoken`.
 //! SECURITY: nothing of a token says where its keys are (`jku`, `x5u`) or what they are (`jwk`, `x5c`): such fields are not read.
 
 mod keys;
 mod known;
+mod own;
 mod token;
 mod web;
 
@@ -19,6 +20,7 @@ use self::keys::{Choice, KeySet};
 use self::known::Known;
 use self::token::Token;
 
+pub use own::Own;
 pub use web::Web;
 
 /// Checks signatures, and knows the keys to check them with.

@@ -31,7 +31,8 @@ pub fn configure(
     let old = before.and_then(|before| before.external.as_deref());
     let settings = described.settings.as_deref().or(old.map(|old| &*old.settings)).unwrap_or("{}");
     let secrets = match (&described.secrets, old.and_then(|old| old.secrets.as_deref())) {
-        (Some(secrets), _) => Some(secrets.clone()),
+        // Whoever says that there are none takes away those there are.
+        (Some(secrets), _) => Some(secrets.clone()).filter(|secrets| !is_empty(secrets)),
         (None, Some(sealed)) => Some(vault.open(&described.name, sealed)?),
         (None, None) => None,
     };
@@ -75,6 +76,11 @@ pub fn configure(
         max_lifetime,
         external: (kind != StorageKind::Embedded).then(|| Arc::new(external)),
     })
+}
+
+/// Whether secrets are an object with nothing in it.
+fn is_empty(secrets: &Secret<String>) -> bool {
+    secrets.reveal().bytes().filter(|byte| !byte.is_ascii_whitespace()).eq(*b"{}")
 }
 
 /// Refuses what a kind has no use for.
@@ -371,6 +377,10 @@ mod tests {
                 assert!(error.message().ends_with("is not where the secrets were sent before; send them again"));
                 assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
             }
+        }
+        // Who says that there are none takes them away, wherever it is asked from now on.
+        for none in ["{}", " {\n} "] {
+            assert_eq!(opened(&read(with("b.example", Some(none)), Some(&kept("a.example"))).unwrap()), None);
         }
         // Without secrets there is nothing to protect.
         let mut bare = kept("a.example");

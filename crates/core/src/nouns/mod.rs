@@ -18,6 +18,7 @@ pub mod registry;
 pub mod removal;
 pub mod rules;
 pub mod share;
+pub mod signing;
 pub mod storage_admin;
 pub mod table;
 pub mod trail;

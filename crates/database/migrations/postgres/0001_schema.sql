@@ -412,6 +412,15 @@ CREATE TABLE ledger_swept (
     sealed BYTEA NOT NULL
 );
 
+CREATE TABLE signing_keys (
+    kid TEXT COLLATE "C" PRIMARY KEY,
+    algorithm TEXT COLLATE "C" NOT NULL,
+    public TEXT COLLATE "C" NOT NULL,
+    sealed BYTEA NOT NULL,
+    made_ms BIGINT NOT NULL,
+    signs_from_ms BIGINT NOT NULL
+);
+
 CREATE TABLE ring_keys (
     number BIGINT PRIMARY KEY,
     check_value BYTEA NOT NULL,

@@ -49,6 +49,7 @@ pub(crate) const TABLES: &[&str] = &[
     "holdings",
     "holding_limits",
     "ring_keys",
+    "signing_keys",
     "pooled_credentials",
     "audit_destinations",
     "policy_sets",

@@ -34,6 +34,7 @@ pub(crate) mod ring;
 pub(crate) mod rows;
 pub(crate) mod seat;
 pub(crate) mod shares;
+pub(crate) mod signing;
 pub(crate) mod sqlite;
 pub(crate) mod sweep;
 pub(crate) mod tail;

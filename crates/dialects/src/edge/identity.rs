@@ -76,6 +76,10 @@ async fn provider(shared: &Shared, presented: &str, now: Timestamp) -> Result<Ar
     let unread = || not_taken("its claims cannot be read");
     let claims = payload.as_deref().and_then(Claims::read).ok_or_else(unread)?;
     let issuer = claims.issuer().ok_or_else(|| not_taken("it does not say who issued it"))?;
+    // SECURITY: such a token proves this server to a cloud; who got one there is nobody here, whatever providers say.
+    if shared.own.as_ref().is_some_and(|own| own.issuer() == issuer) {
+        return Err(not_taken("this server issued it, for others"));
+    }
     let providers = shared.identities.identity_providers().await?;
     let provider = providers.iter().find(|known| &*known.issuer == issuer);
     let provider = provider.ok_or_else(|| not_taken("its issuer is not one that is trusted here"))?;

@@ -42,6 +42,7 @@ use valetkey_core::nouns::identity::{Identities, Signatures};
 use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::parent::Parents;
 use valetkey_core::nouns::share::Shares;
+use valetkey_core::nouns::signing::OwnIdentity;
 use valetkey_core::nouns::trail::Trail;
 use valetkey_core::nouns::usage::Usage;
 use valetkey_core::nouns::workspace::Workspaces;
@@ -101,6 +102,8 @@ pub struct Shared {
     pub identities: Arc<dyn Identities>,
     /// Checks who signed an identity token.
     pub signatures: Arc<dyn Signatures>,
+    /// This server as an issuer of identity tokens, if it is one. SECURITY: it is never trusted as a provider of callers.
+    pub own: Option<Arc<dyn OwnIdentity>>,
     /// The console, where it is on.
     pub console: Option<Arc<Console>>,
     /// Makes the answers that are too heavy for the runtime.

@@ -167,7 +167,7 @@ async fn serve(edge: &Edge, request: Request) -> Response {
         Err(error) => (refuse::response(dialect, &error, &id, number, trail.allow.as_ref()), Some(error)),
     };
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if let Some(quota) = &trail.quota {
         (dialect.quota)(quota, headers);
     }

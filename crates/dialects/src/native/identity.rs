@@ -239,6 +239,16 @@ impl Native {
         Ok(shown(provider, &names))
     }
 
+    /// SECURITY: refuses this server as a provider of its own callers: a cloud that was given one of its tokens would be one.
+    fn is_another(&self, issuer: &str) -> Result<(), Error> {
+        let plain = |url: &str| url.trim_end_matches('/').to_ascii_lowercase();
+        if self.shared.own.as_ref().is_some_and(|own| plain(own.issuer()) == plain(issuer)) {
+            let said = "that is this server, whose tokens prove it to others and nobody to it";
+            return Err(Error::new(Kind::Invalid, said).at("issuer"));
+        }
+        Ok(())
+    }
+
     /// The provider that the path names, by name or id.
     async fn identity_provider(&self, call: &Call) -> Result<IdentityProvider, Error> {
         let text = call.params.get("provider")?;
@@ -347,6 +357,7 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
         made: Timestamp::UNIX_EPOCH,
         rules: Vec::new(),
     };
+    native.is_another(&new.issuer)?;
     let made = native.shared.registry.by(authority).create_identity_provider(new, call.now).await?;
     Reply::made(&native.provider_shown(&made).await?)
 }
@@ -402,6 +413,7 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         login: login(before.login, login_client_id, login_scopes)?,
         ..before
     };
+    native.is_another(&after.issuer)?;
     native.provider_changed(after, said, authority).await
 }
 

@@ -37,6 +37,7 @@ mod removal;
 mod revocations;
 mod scopes;
 mod shares;
+mod signing;
 mod state;
 mod storages;
 mod tokens;
@@ -160,9 +161,12 @@ pub fn dialect(
             "/api/v1/share-links",
             "/api/v1/identity-providers",
             "/api/v1/login-providers",
+            "/api/v1/signing-keys",
             "/console/session",
             "/api/v1/policy",
             "/schema/policy-v1.json",
+            "/.well-known/openid-configuration",
+            signing::JWKS,
             "/oauth/token",
             "/openapi.json",
         ],
@@ -292,6 +296,19 @@ pub fn dialect(
             change(native, op::CHANGE_TRUST_RULE, Operator, &["end_credentials", "dry_run"], identity::change_rule),
             change(native, op::REMOVE_TRUST_RULE, Operator, &["last_operator", "dry_run"], identity::remove_rule),
             change(native, op::END_SESSIONS, Operator, &[], identity::end),
+            read(native, op::LIST_SIGNING_KEYS, Operator, &[], signing::list).audited(),
+            change(native, op::ROTATE_SIGNING_KEYS, Operator, &[], signing::rotate),
+            change(native, op::WITHDRAW_SIGNING_KEY, Operator, &[], signing::withdraw),
+            {
+                let native = Arc::clone(native);
+                let discovery = move |plain| signing::discovery(Arc::clone(&native), plain);
+                Route::open(Method::GET, "/.well-known/openid-configuration", Class::Common, discovery)
+            },
+            {
+                let native = Arc::clone(native);
+                let jwks = move |plain| signing::jwks(Arc::clone(&native), plain);
+                Route::open(Method::GET, signing::JWKS, Class::Common, jwks)
+            },
             read(native, op::GET_POLICY, Operator, &["owner", "account"], policy::get),
             ask(native, (op::PLAN_POLICY, Class::Common), Operator, policy::plan)
                 .large(MOST_BYTES, policy::decide)

@@ -9,8 +9,8 @@ use valetkey_core::Error;
 
 use super::{
     access, accounts, audit, buckets, callers, checks, cors, credentials, datasets, events, explain, grants, groups,
-    identity, incidents, leases, nodes, parent_keys, policy, profiles, revocations, shares, storages, tokens, usage,
-    workspaces,
+    identity, incidents, leases, nodes, parent_keys, policy, profiles, revocations, shares, signing, storages, tokens,
+    usage, workspaces,
 };
 
 #[derive(OpenApi)]
@@ -84,6 +84,9 @@ use super::{
         identity::change_rule,
         identity::remove_rule,
         identity::end,
+        signing::list,
+        signing::rotate,
+        signing::withdraw,
         usage::show,
         workspaces::list,
         workspaces::create,

@@ -168,6 +168,8 @@ async fn a_stranger_is_refused_on_every_route() {
         "/profile/{code}",
         "/api/v1/login-providers",
         "/schema/policy-v1.json",
+        "/.well-known/openid-configuration",
+        "/.well-known/jwks.json",
     ]);
     assert_eq!(open, listed, "routes for anyone are listed here");
 }
@@ -252,7 +254,7 @@ async fn nobody_with_a_lesser_role_comes_in() {
 }
 
 /// What auditors may ask, all of it.
-const AUDITED: [&str; 15] = [
+const AUDITED: [&str; 16] = [
     "DELETE /console/session",
     "GET /api/v1/access",
     "GET /api/v1/audit",
@@ -265,6 +267,7 @@ const AUDITED: [&str; 15] = [
     "GET /api/v1/ledger/verify",
     "GET /api/v1/me",
     "GET /api/v1/nodes",
+    "GET /api/v1/signing-keys",
     "GET /api/v1/whose/{access_key_id}",
     "POST /api/v1/explain",
     "PUT /console/session",

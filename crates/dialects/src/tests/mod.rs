@@ -27,6 +27,7 @@ mod r2;
 mod refusals;
 mod shares;
 mod sharing;
+mod signing;
 mod stock;
 mod storages;
 mod sts;

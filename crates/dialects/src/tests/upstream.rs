@@ -186,6 +186,7 @@ async fn over(kind: StorageKind, settings: &serde_json::Value, secrets: &str) ->
             surroundings,
             token_dirs: Vec::new(),
             machine_identity_hosts: valetkey_core::hosts::Trusted::parse([]).unwrap(),
+            identity: None,
             clock,
             entropy,
             nodes: valetkey_core::fair::LiveNodes::default(),

@@ -315,6 +315,7 @@ impl World {
             leases: memory.clone(),
             identities: memory.clone(),
             signatures: super::identity::signatures(),
+            own: Some(super::signing::own(&memory, &clock, &entropy)),
             console: Some(Arc::new(Console::new("http://127.0.0.1:7070"))),
             heavy: Heavy::new(HeavyLimits::default()),
             bodies: Budget::new(128 * 1024 * 1024),

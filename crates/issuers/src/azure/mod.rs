@@ -41,12 +41,13 @@ use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 
 use crate::kind::{UpstreamKind, opened};
+use crate::own::Own;
 use crate::upstream::{Fetched, Upstream, Wish, by_hand, by_lever};
 use crate::web::{Transport, Web, origin_of, url};
 use delegation::Delegation;
 use revoke::Lever;
 use sas::{Protocol, Signer};
-use token::{STORAGE, Tokens};
+use token::{STORAGE, Tokens, Who};
 
 /// This kind of storage.
 pub(crate) const KIND: UpstreamKind = UpstreamKind {
@@ -55,10 +56,17 @@ pub(crate) const KIND: UpstreamKind = UpstreamKind {
         let bytes = given.secrets.map(|secrets| secrets.reveal().as_bytes());
         let mut secrets = bytes.map(Secrets::parse).transpose()?.unwrap_or_default();
         secrets.platform = Platform::of(&given.world.surroundings.environment);
+        secrets.own = Some(given.own());
         let (clock, entropy) = (Arc::clone(&given.world.clock), Arc::clone(&given.world.entropy));
         opened(Azure::new(&given.settings()?, secrets, given.http, clock, entropy))
     },
-    outdated: |given| given.settings::<Settings>()?.check_http().map_err(of_settings),
+    outdated: |given| {
+        let settings: Settings = given.settings()?;
+        if matches!(settings.identity, Identity::Valetkey { .. }) {
+            given.own().check()?;
+        }
+        settings.check_http().map_err(of_settings)
+    },
     hints: Hints {
         vend: Some("is the identity right, and may it make user delegation keys?"),
         rights: Some("does the identity hold `Storage Blob Data Contributor` on the container?"),
@@ -160,6 +168,16 @@ pub enum Identity {
         #[serde(default)]
         authority: Option<String>,
     },
+    /// An application, or a managed identity, that takes tokens of this server itself for its own (a federated credential).
+    Valetkey {
+        /// The tenant.
+        tenant: String,
+        /// The application.
+        client: String,
+        /// Where Entra gives tokens, if not at `https://login.microsoftonline.com`.
+        #[serde(default)]
+        authority: Option<String>,
+    },
     /// The identity of the machine this runs on.
     ManagedIdentity {
         /// Which, if it has several.
@@ -189,6 +207,8 @@ pub struct Secrets {
     pub account_key: Option<Secret<String>>,
     /// Of the identity `app-service-identity`: not given, but of the server's own environment.
     pub platform: Option<Platform>,
+    /// Of the identity `valetkey`: not given, but this server's own.
+    pub own: Option<Own>,
 }
 
 impl Settings {
@@ -241,7 +261,7 @@ impl Secrets {
         })?;
         let Read { client_secret, account_key } = read;
         let (client_secret, account_key) = (client_secret.map(Secret::new), account_key.map(Secret::new));
-        Ok(Self { client_secret, account_key, platform: None })
+        Ok(Self { client_secret, account_key, platform: None, own: None })
     }
 }
 
@@ -284,7 +304,7 @@ impl Azure {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
         let Settings { account, endpoint, allow_http: _, namespace, correlation, identity, revoke } = settings;
-        let Secrets { client_secret, account_key, platform } = secrets;
+        let Secrets { client_secret, account_key, platform, own } = secrets;
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         if !(3..=24).contains(&account.len()) || !account.bytes().all(plain) {
             return Err(
@@ -295,6 +315,7 @@ impl Azure {
             Identity::ClientSecret { .. } => account_key.as_ref().map(|_| "account_key"),
             Identity::AccountKey {} => client_secret.as_ref().map(|_| "client_secret"),
             Identity::WorkloadIdentity { .. }
+            | Identity::Valetkey { .. }
             | Identity::ManagedIdentity { .. }
             | Identity::AppServiceIdentity { .. } => {
                 client_secret.as_ref().map(|_| "client_secret").or(account_key.as_ref().map(|_| "account_key"))
@@ -313,15 +334,14 @@ impl Azure {
         let mut hosts = Hosts::new(match identity {
             Identity::ClientSecret { .. } | Identity::AccountKey {} => Proof::Kept,
             Identity::WorkloadIdentity { .. }
+            | Identity::Valetkey { .. }
             | Identity::ManagedIdentity { .. }
             | Identity::AppServiceIdentity { .. } => Proof::MachineToken,
         })
         .sent("endpoint", origin_of(&endpoint)?);
-        let lever = revoke
-            .as_ref()
-            .map(|revoke| Lever::new(revoke, account, (identity, client_secret.clone(), platform.as_ref()), &mut hosts))
-            .transpose()?;
-        let keys = match Tokens::new((identity, client_secret, platform.as_ref()), STORAGE, &mut hosts)? {
+        let who = Who { identity, secret: client_secret, platform: platform.as_ref(), own };
+        let lever = revoke.as_ref().map(|revoke| Lever::new(revoke, account, who.clone(), &mut hosts)).transpose()?;
+        let keys = match Tokens::new(who, STORAGE, &mut hosts)? {
             Some(tokens) => Keys::Delegated(Box::new(Delegation::new(&endpoint, tokens))),
             None => Keys::Account(account_bytes(account_key)?),
         };

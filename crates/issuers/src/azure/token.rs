@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use jiff::SignedDuration;
+use reqwest::RequestBuilder;
 use valetkey_core::hosts::{Hosts, Platform};
 use valetkey_core::{Error, Kind, Secret};
 
 use crate::azure::Identity;
+use crate::own::{Own, Signed};
 use crate::renewing::Renewing;
 use crate::web::{Bearer, Transport, Web, form, hidden, origin_of, url};
 
@@ -26,12 +28,22 @@ const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 enum Way {
     Secret { url: String, client: String, secret: Secret<String> },
     File { url: String, client: String, file: PathBuf },
+    Own { url: String, client: String, own: Own, audience: &'static str },
     Managed { url: String },
     Platform { url: String, header: Secret<String> },
 }
 
-/// Who this server is, the secret of that, and what its platform says.
-pub(super) type Who<'a> = (&'a Identity, Option<Secret<String>>, Option<&'a Platform>);
+/// Who this server is, and what proves it.
+#[derive(Clone)]
+pub(super) struct Who<'a> {
+    pub(super) identity: &'a Identity,
+    /// The secret of a kind that has one.
+    pub(super) secret: Option<Secret<String>>,
+    /// What the server's platform says.
+    pub(super) platform: Option<&'a Platform>,
+    /// What makes this server's own tokens.
+    pub(super) own: Option<Own>,
+}
 
 /// Where the tokens come from, and the last one.
 pub(super) struct Tokens {
@@ -43,7 +55,7 @@ pub(super) struct Tokens {
 impl Tokens {
     /// Takes the settings, for tokens for a resource (a URL that ends in a slash); nothing when the account's own key signs.
     pub(super) fn new(
-        (identity, secret, platform): Who<'_>,
+        Who { identity, secret, platform, own }: Who<'_>,
         resource: &str,
         hosts: &mut Hosts,
     ) -> Result<Option<Self>, Error> {
@@ -60,6 +72,11 @@ impl Tokens {
                 client: plain(client, "identity.client")?,
                 file: token_file.clone(),
             },
+            Identity::Valetkey { tenant, client, authority } => {
+                let url = token_url(tenant, authority.as_deref())?;
+                let own = own.ok_or_else(|| Error::internal("this server's identity is not given"))?;
+                Way::Own { audience: audience(&url)?, url, client: plain(client, "identity.client")?, own }
+            }
             Identity::ManagedIdentity { client, endpoint } => {
                 let endpoint = endpoint.as_deref().unwrap_or(METADATA);
                 let endpoint = url(endpoint, Transport::Any, "identity.endpoint")?;
@@ -79,7 +96,9 @@ impl Tokens {
             Identity::AccountKey {} => return Ok(None),
         };
         match &way {
-            Way::Secret { url, .. } | Way::File { url, .. } => hosts.send("identity.authority", origin_of(url)?),
+            Way::Secret { url, .. } | Way::File { url, .. } | Way::Own { url, .. } => {
+                hosts.send("identity.authority", origin_of(url)?)
+            }
             Way::Managed { url } => hosts.tell("identity.endpoint", origin_of(url)?),
             Way::Platform { url, .. } => hosts.surround(origin_of(url)?),
         }
@@ -96,6 +115,20 @@ impl Tokens {
     /// Forgets the last token: it was refused.
     pub(super) fn forget(&self) {
         self.last.forget();
+    }
+
+    /// Asks with another issuer's token ("Access token request with a federated credential").
+    fn asserted(&self, web: &Web, url: &str, client: &str, assertion: &Secret<String>) -> RequestBuilder {
+        web.post_form(
+            url,
+            &[
+                ("client_id", client),
+                ("client_assertion", assertion.reveal().trim()),
+                ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+                ("grant_type", "client_credentials"),
+                ("scope", &self.scope),
+            ],
+        )
     }
 
     async fn fetch(&self, web: &Web) -> Result<Bearer, Error> {
@@ -116,22 +149,28 @@ impl Tokens {
                         .note(format!("the federated token's file {} cannot be read", file.display()))
                         .caused_by(error)
                 })?;
-                web.post_form(
-                    url,
-                    &[
-                        ("client_id", client),
-                        ("client_assertion", assertion.reveal().trim()),
-                        ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
-                        ("grant_type", "client_credentials"),
-                        ("scope", &self.scope),
-                    ],
-                )
+                self.asserted(web, url, client, &assertion)
+            }
+            Way::Own { url, client, own, audience } => {
+                // Entra takes RS256 and nothing else.
+                let assertion = own.token(audience, Signed::Rs256, &[]).await?;
+                self.asserted(web, url, client, &assertion)
             }
             Way::Managed { url } => web.get(url).header("Metadata", "true"),
             Way::Platform { url, header } => web.get(url).header(Platform::HEADER, hidden(header.reveal())?),
         };
         web.ask("Microsoft Entra", request).await?.success()?.bearer()
     }
+}
+
+/// What federated credentials of a cloud are for, unless they say otherwise (Microsoft Graph, `federatedIdentityCredential`).
+fn audience(token_url: &str) -> Result<&'static str, Error> {
+    let host = origin_of(token_url)?;
+    Ok(match host.host() {
+        "login.microsoftonline.us" => "api://AzureADTokenExchangeUSGov",
+        "login.partner.microsoftonline.cn" | "login.chinacloudapi.cn" => "api://AzureADTokenExchangeChina",
+        _ => "api://AzureADTokenExchange",
+    })
 }
 
 fn token_url(tenant: &str, authority: Option<&str>) -> Result<String, Error> {

@@ -29,6 +29,7 @@ use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind, Secret};
 
 use crate::kind::{UpstreamKind, opened};
+use crate::own::{Own, Signed};
 use crate::upstream::{Fetched, Upstream, Wish, by_hand, by_lever};
 use crate::web::{Answer, Transport, Web, origin_of, url};
 pub use source::ExternalAccount;
@@ -46,11 +47,15 @@ pub(crate) const KIND: UpstreamKind = UpstreamKind {
     kind: StorageKind::Gcs,
     open: |given| {
         let bytes = given.secrets.map(|secrets| secrets.reveal().as_bytes());
-        let secrets = bytes.map(Secrets::parse).transpose()?.unwrap_or_default();
+        let mut secrets = bytes.map(Secrets::parse).transpose()?.unwrap_or_default();
+        secrets.own = Some(given.own());
         let clock = Arc::clone(&given.world.clock);
         opened(Gcs::new(&given.settings()?, &secrets, given.http, clock))
     },
-    outdated: |_| Ok(()),
+    outdated: |given| match given.settings::<Settings>()?.identity {
+        Identity::Valetkey { .. } => given.own().check(),
+        Identity::ServiceAccountKey {} | Identity::WorkloadIdentity { .. } | Identity::Metadata { .. } => Ok(()),
+    },
     hints: Hints {
         vend: Some("is the identity right, and may it make tokens of the account it stands in for?"),
         rights: Some("does the service account hold `Storage Object User` on the bucket?"),
@@ -93,6 +98,14 @@ pub enum Identity {
     WorkloadIdentity {
         /// Its configuration, as Google's tools write it.
         external_account: Box<ExternalAccount>,
+    },
+    /// This server itself: a token that it signs, which a workload identity pool takes.
+    Valetkey {
+        /// The pool's provider: `projects/<number>/locations/global/workloadIdentityPools/<pool>/providers/<provider>`.
+        provider: String,
+        /// How the token is signed.
+        #[serde(default)]
+        algorithm: Signed,
     },
     /// The service account of the machine this runs on.
     Metadata {
@@ -146,6 +159,8 @@ impl CustomRoles {
 pub struct Secrets {
     /// The key file of a service account, as Google gives it.
     pub service_account_key: Option<Secret<String>>,
+    /// Of the identity `valetkey`: not given, but this server's own.
+    pub own: Option<Own>,
 }
 
 impl Secrets {
@@ -168,7 +183,7 @@ impl Secrets {
             serde_json::Value::String(text) => text,
             other => other.to_string(),
         });
-        Ok(Self { service_account_key: key.map(Secret::new) })
+        Ok(Self { service_account_key: key.map(Secret::new), own: None })
     }
 }
 
@@ -203,10 +218,13 @@ impl Gcs {
         let token_service = url(token_service, Transport::Private, "token_service")?;
         let mut hosts = Hosts::new(match identity {
             Identity::ServiceAccountKey {} => Proof::Kept,
-            Identity::WorkloadIdentity { .. } | Identity::Metadata { .. } => Proof::MachineToken,
+            Identity::WorkloadIdentity { .. } | Identity::Valetkey { .. } | Identity::Metadata { .. } => {
+                Proof::MachineToken
+            }
         })
         .sent("token_service", origin_of(&token_service)?);
-        let source = Source::new(identity, impersonate.as_deref(), credentials_endpoint.as_deref(), key, &mut hosts)?;
+        let stands_in = (impersonate.as_deref(), credentials_endpoint.as_deref());
+        let source = Source::new(identity, stands_in, (secrets, &token_service), &mut hosts)?;
         Ok(Self { web: Web::new(http, clock, hosts), source, roles: roles.clone(), token_service })
     }
 

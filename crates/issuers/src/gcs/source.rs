@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use valetkey_core::hosts::Hosts;
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::gcs::Identity;
 use crate::gcs::key::{SCOPE, ServiceKey};
+use crate::gcs::{Identity, Secrets};
+use crate::own::{Own, Signed};
 use crate::renewing::Renewing;
 use crate::web::{Bearer, Transport, Web, form, origin_of, url, whole};
 
@@ -79,10 +80,15 @@ struct Federated {
     field: Option<String>,
 }
 
+/// The resource name of a pool's provider, as audiences write it.
+const POOLS: &str = "//iam.googleapis.com/";
+
 #[derive(Debug)]
 enum Place {
     File(PathBuf),
     Url(String, BTreeMap<String, String>),
+    /// This server itself.
+    Own(Own, Signed),
 }
 
 /// Where the tokens come from, and the last one.
@@ -97,9 +103,8 @@ impl Source {
     /// Takes the settings.
     pub(super) fn new(
         identity: &Identity,
-        impersonate: Option<&str>,
-        credentials_endpoint: Option<&str>,
-        key: Option<&Secret<String>>,
+        (impersonate, credentials_endpoint): (Option<&str>, Option<&str>),
+        (secrets, token_service): (&Secrets, &str),
         hosts: &mut Hosts,
     ) -> Result<Self, Error> {
         let invalid = |said: &'static str, field: &'static str| Error::new(Kind::Invalid, said).at(field);
@@ -117,7 +122,7 @@ impl Source {
             .transpose()?;
         let way = match identity {
             Identity::ServiceAccountKey {} => {
-                let key = key.ok_or_else(|| {
+                let key = secrets.service_account_key.as_ref().ok_or_else(|| {
                     invalid("this identity needs the key file of a service account", "service_account_key")
                 })?;
                 Way::Key(Box::new(ServiceKey::parse(key)?))
@@ -129,14 +134,17 @@ impl Source {
                     hosts.send(EXTERNAL, origin_of(own)?);
                 }
                 stand_in = stand_in.or(own);
-                if stand_in.is_none() {
-                    // "Restrict a credential's Cloud Storage permissions": boundaries are for tokens of service accounts.
-                    return Err(invalid(
-                        "a federated identity stands in for a service account here; name it",
-                        "impersonate",
-                    ));
-                }
                 Way::Federated(Box::new(federated(external_account)?))
+            }
+            Identity::Valetkey { provider, algorithm } => {
+                let own = secrets.own.clone().ok_or_else(|| Error::internal("this server's identity is not given"))?;
+                Way::Federated(Box::new(Federated {
+                    audience: format!("{POOLS}{}", pool_provider(provider)?),
+                    kind: "urn:ietf:params:oauth:token-type:jwt".to_owned(),
+                    token_url: token_service.to_owned(),
+                    place: Place::Own(own, *algorithm),
+                    field: None,
+                }))
             }
             Identity::Metadata { endpoint } => {
                 let base = url(endpoint.as_deref().unwrap_or(METADATA), Transport::Any, "identity.endpoint")?;
@@ -146,8 +154,14 @@ impl Source {
                 }
             }
         };
+        if matches!(way, Way::Federated(_)) && stand_in.is_none() {
+            // "Restrict a credential's Cloud Storage permissions": boundaries are for tokens of service accounts.
+            return Err(invalid("a federated identity stands in for a service account here; name it", "impersonate"));
+        }
         match &way {
             Way::Key(key) => hosts.send("service_account_key", origin_of(&key.token_url)?),
+            // Where it exchanges is said already.
+            Way::Federated(federated) if matches!(federated.place, Place::Own(..)) => {}
             Way::Federated(federated) => {
                 hosts.send(EXTERNAL, origin_of(&federated.token_url)?);
                 if let Place::Url(place, _) = &federated.place {
@@ -251,6 +265,28 @@ fn federated(external: &ExternalAccount) -> Result<Federated, Error> {
     })
 }
 
+/// The provider of a pool, by its full name.
+fn pool_provider(text: &str) -> Result<&str, Error> {
+    let plain = |part: &str| {
+        (1..=64).contains(&part.len())
+            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    let parts: Vec<&str> = text.split('/').collect();
+    match parts.as_slice() {
+        ["projects", project, "locations", "global", "workloadIdentityPools", pool, "providers", provider]
+            if project.bytes().all(|b| b.is_ascii_digit()) && [*project, *pool, *provider].into_iter().all(plain) =>
+        {
+            Ok(text)
+        }
+        _ => Err(Error::new(
+            Kind::Invalid,
+            "this is a provider's full name, with the project's number: \
+             `projects/123456789012/locations/global/workloadIdentityPools/pool/providers/valetkey`",
+        )
+        .at("identity.provider")),
+    }
+}
+
 /// Whether a header is one that a cloud's metadata address wants to see. SECURITY: any other could make something else of the request.
 fn plain_header(name: &str, value: &str) -> bool {
     match name.to_ascii_lowercase().as_str() {
@@ -298,6 +334,8 @@ impl Federated {
                 let text = std::str::from_utf8(answer.body.reveal()).map_err(|_| answer.malformed("no text"))?;
                 Secret::new(text.to_owned())
             }
+            // What a provider takes that no audience is set of ("Prepare your external identity provider").
+            Place::Own(own, signed) => return own.token(&format!("https:{}", self.audience), *signed, &[]).await,
         };
         let Some(field) = &self.field else { return Ok(Secret::new(text.reveal().trim().to_owned())) };
         let json: Option<serde_json::Value> = serde_json::from_str(text.reveal()).ok();

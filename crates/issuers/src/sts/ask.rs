@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use valetkey_core::Error;
 use valetkey_core::hosts::{Hosts, Origin};
 use valetkey_sigv4::{Signing, sha256, sign};
 
@@ -34,6 +35,11 @@ impl Api {
         Self { url, host, region, service, action }
     }
 
+    /// What is asked.
+    pub(crate) const fn action(&self) -> &'static str {
+        self.action
+    }
+
     /// Where it is.
     pub(crate) fn origin(&self) -> Origin {
         origin(&self.url)
@@ -43,12 +49,13 @@ impl Api {
 /// What asks.
 pub(crate) struct Asker {
     web: Web,
-    parents: Parents,
+    /// What signs; nothing where a token in each request proves this server.
+    parents: Option<Parents>,
 }
 
 impl Asker {
     /// Asks with these credentials.
-    pub(crate) fn new(web: Web, parents: Parents) -> Self {
+    pub(crate) fn new(web: Web, parents: Option<Parents>) -> Self {
         Self { web, parents }
     }
 
@@ -62,6 +69,21 @@ impl Asker {
         self.web.now()
     }
 
+    /// Asks without a signature.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(crate) async fn ask_unsigned<T>(
+        &self,
+        api: &Api,
+        body: String,
+        read: fn(&Answer) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        let request = self.web.request(reqwest::Method::POST, api.url.as_str());
+        let request = request.header(CONTENT_TYPE, FORM).body(body);
+        read(&self.web.ask(api.action, request).await.map_err(Refused::Other)?)
+    }
+
     /// Asks. Tells also which credentials were taken.
     ///
     /// # Errors
@@ -73,13 +95,14 @@ impl Asker {
         now: Timestamp,
         read: fn(&Answer) -> Result<T, Refused>,
     ) -> Result<(T, Arc<Keys>), Refused> {
-        let keys = self.parents.keys(now).await.map_err(Refused::Other)?;
+        let parents = self.parents.as_ref().ok_or_else(|| Refused::Other(Error::internal("nothing signs here")))?;
+        let keys = parents.keys(now).await.map_err(Refused::Other)?;
         match self.once(api, body, &keys, now, read).await {
             Err(Refused::Parent(error)) => {
-                if !self.parents.distrust(&keys).await {
+                if !parents.distrust(&keys).await {
                     return Err(Refused::Other(error));
                 }
-                let other = self.parents.keys(now).await.map_err(Refused::Other)?;
+                let other = parents.keys(now).await.map_err(Refused::Other)?;
                 if other.access_key_id == keys.access_key_id && other.session_token.is_none() {
                     return Err(Refused::Other(error));
                 }

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde_json::json;
 use valetkey_core::credential::{Credential, Narrowed, S3Keys};
 use valetkey_core::field::Field;
 use valetkey_core::hosts::{Hosts, Proof};
@@ -31,9 +32,10 @@ use valetkey_core::time::{Clock, Lifetime};
 use valetkey_core::{Error, Kind};
 
 pub use parent::{ParentKeys, Secrets};
-pub use settings::{KmsSettings, Profile, RevokeSettings, Settings};
+pub use settings::{Identity, KmsSettings, Profile, RevokeSettings, Settings};
 
 use crate::kind::{UpstreamKind, opened};
+use crate::own::Own;
 use crate::sts::ask::{Api, Asker};
 use crate::sts::parent::{Keys, Parents};
 use crate::sts::policy::{Colons, Form as PolicyForm, Grammar, Outside, Principal, Specials, Written};
@@ -64,14 +66,20 @@ pub fn session_policy(scope: &Scope) -> Result<(String, Vec<Narrowed>), Error> {
 pub(crate) const KIND: UpstreamKind = UpstreamKind {
     kind: StorageKind::Sts,
     open: |given| {
-        let secrets = match given.secrets {
-            Some(secrets) => Secrets::parse(secrets)?,
-            None => Secrets::Chain(given.world.surroundings.clone()),
+        let settings: Settings = given.settings()?;
+        let secrets = match (&settings.identity, given.secrets) {
+            (Some(_), Some(_)) => return Err(unused()),
+            (Some(Identity::Valetkey { .. }), None) => Secrets::Own(given.own()),
+            (None, Some(secrets)) => Secrets::parse(secrets)?,
+            (None, None) => Secrets::Chain(given.world.surroundings.clone()),
         };
         let clock = Arc::clone(&given.world.clock);
-        opened(Sts::new(given.settings()?, secrets, given.http, clock))
+        opened(Sts::new(settings, secrets, given.http, clock))
     },
-    outdated: |_| Ok(()),
+    outdated: |given| match given.settings::<Settings>()?.identity {
+        Some(Identity::Valetkey { .. }) => given.own().check(),
+        None => Ok(()),
+    },
     hints: Hints {
         vend: Some("is `role_arn` right, and may this server's own credentials assume it?"),
         rights: Some("do the role's own policy and the bucket's allow it?"),
@@ -85,11 +93,18 @@ pub(crate) const KIND: UpstreamKind = UpstreamKind {
     },
 };
 
+/// Secrets beside an identity that needs none.
+fn unused() -> Error {
+    Error::new(Kind::Invalid, "this identity has no use for secrets; `{}` removes those that are kept").at("secrets")
+}
+
 /// A store that speaks STS.
 pub struct Sts {
     settings: Parsed,
     api: Api,
     asker: Asker,
+    /// What makes the tokens, where those prove this server.
+    own: Option<Own>,
     learnt: Learnt,
 }
 
@@ -127,10 +142,15 @@ impl Sts {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let settings = settings.parse()?;
-        let api = Api::new(settings.endpoint.clone(), settings.region.clone(), "sts", "AssumeRole");
+        let (own, action) = match &secrets {
+            Secrets::Own(own) => (Some(own.clone()), "AssumeRoleWithWebIdentity"),
+            Secrets::Keys(_) | Secrets::Chain(_) => (None, "AssumeRole"),
+        };
+        let api = Api::new(settings.endpoint.clone(), settings.region.clone(), "sts", action);
         let mut hosts = Hosts::new(match secrets {
             Secrets::Keys(_) => Proof::Kept,
             Secrets::Chain(_) => Proof::MachineSignature,
+            Secrets::Own(_) => Proof::MachineToken,
         })
         .sent("sts_endpoint", api.origin());
         if let Some(lever) = &settings.lever {
@@ -140,6 +160,7 @@ impl Sts {
         Ok(Self {
             api,
             asker: Asker::new(web.clone(), Parents::new(secrets, web.of_surroundings())),
+            own,
             settings,
             learnt: Learnt::default(),
         })
@@ -161,13 +182,24 @@ impl Sts {
         Ok(lifetime.clamp(*min, *max))
     }
 
-    fn form(&self, policy: &Written, duration: Lifetime, session: &SessionName) -> String {
-        let Parsed { role_arn, external_id, source_identity, session_tags, .. } = &self.settings;
-        let mut form = Form::of("AssumeRole", "2011-06-15")
-            .with("RoleArn", role_arn)
+    /// What every way of assuming the role says.
+    fn form(&self, policy: &Written, duration: Lifetime, session: &SessionName) -> Form {
+        Form::of(self.api.action(), "2011-06-15")
+            .with("RoleArn", &self.settings.role_arn)
             .with("RoleSessionName", session.as_str())
             .with("DurationSeconds", &duration.as_secs().to_string())
-            .with("Policy", &policy.json);
+            .with("Policy", &policy.json)
+    }
+
+    /// `AssumeRole`, signed.
+    async fn signed(
+        &self,
+        form: Form,
+        session: &SessionName,
+        now: Timestamp,
+    ) -> Result<(Given, Option<Arc<Keys>>), Refused> {
+        let Parsed { external_id, source_identity, session_tags, .. } = &self.settings;
+        let mut form = form;
         if let Some(id) = external_id {
             form = form.with("ExternalId", id);
         }
@@ -180,7 +212,35 @@ impl Sts {
                 .with(&format!("Tags.member.{number}.Key"), key)
                 .with(&format!("Tags.member.{number}.Value"), &value.replace("{session}", session.as_str()));
         }
-        form.into_body()
+        let (given, keys) = self.asker.ask(&self.api, &form.into_body(), now, wire::read).await?;
+        Ok((given, Some(keys)))
+    }
+
+    /// `AssumeRoleWithWebIdentity`: what `AssumeRole` says in fields of the session, the token says in claims ("Passing session tags
+    /// using AssumeRoleWithWebIdentity", "Monitor and control actions taken with assumed roles").
+    async fn with_token(
+        &self,
+        own: &Own,
+        form: Form,
+        session: &SessionName,
+    ) -> Result<(Given, Option<Arc<Keys>>), Refused> {
+        let Parsed { shown, source_identity, session_tags, .. } = &self.settings;
+        let (audience, signed) =
+            shown.as_ref().ok_or_else(|| Refused::Other(Error::internal("a token has no audience")))?;
+        let mut more = Vec::new();
+        if *source_identity {
+            more.push(("https://aws.amazon.com/source_identity", json!(session.as_str()).to_string()));
+        }
+        if !session_tags.is_empty() {
+            let tags = session_tags
+                .iter()
+                .map(|(key, value)| (key.clone(), json!([value.replace("{session}", session.as_str())])));
+            let tags: serde_json::Map<_, _> = tags.collect();
+            more.push(("https://aws.amazon.com/tags", json!({ "principal_tags": tags }).to_string()));
+        }
+        let token = own.token(audience, *signed, &more).await.map_err(Refused::Other)?;
+        let body = form.with("WebIdentityToken", token.reveal()).into_body();
+        Ok((self.asker.ask_unsigned(&self.api, body, wire::read).await?, None))
     }
 }
 
@@ -195,13 +255,17 @@ impl Upstream for Sts {
         let plans = self.plan(wish.scope)?;
         let first = self.learnt.first(wish.scope).min(plans.len() - 1);
         for (index, plan) in plans.into_iter().enumerate().skip(first) {
-            let body = self.form(&plan, duration, wish.session);
-            match self.asker.ask(&self.api, &body, wish.now, wire::read).await {
+            let form = self.form(&plan, duration, wish.session);
+            let answer = match &self.own {
+                Some(own) => self.with_token(own, form, wish.session).await,
+                None => self.signed(form, wish.session, wish.now).await,
+            };
+            match answer {
                 Ok((given, keys)) => {
                     if index > first {
                         self.learnt.took(wish.scope, index);
                     }
-                    return finish(given, &keys, plan, duration, self.asker.now());
+                    return finish(given, keys.as_deref(), plan, duration, self.asker.now());
                 }
                 Err(Refused::TooLarge) => {}
                 Err(Refused::Parent(error) | Refused::Other(error)) => return Err(error),
@@ -250,10 +314,18 @@ impl Upstream for Sts {
     }
 }
 
-fn finish(given: Given, keys: &Keys, plan: Written, asked: Lifetime, answered: Timestamp) -> Result<Fetched, Error> {
+fn finish(
+    given: Given,
+    keys: Option<&Keys>,
+    plan: Written,
+    asked: Lifetime,
+    answered: Timestamp,
+) -> Result<Fetched, Error> {
     let Given { access_key_id, secret_access_key, session_token, expiration, packed_percent, request_id } = given;
     // SECURITY: a store that answers with what it was asked with would have this server hand out its own credentials.
-    if access_key_id == keys.access_key_id || secret_access_key.ct_eq(keys.secret_access_key.reveal()) {
+    let is_own =
+        |keys: &Keys| access_key_id == keys.access_key_id || secret_access_key.ct_eq(keys.secret_access_key.reveal());
+    if keys.is_some_and(is_own) {
         return Err(refused("the storage's answer cannot be used")
             .note("AssumeRole answered with this server's own credentials"));
     }

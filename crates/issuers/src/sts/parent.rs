@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use valetkey_core::{Error, Kind, Secret};
 
 use crate::kind::Surroundings;
+use crate::own::Own;
 use crate::web::{Web, refused};
 use valetkey_sigv4::Signer;
 
@@ -41,6 +42,8 @@ pub enum Secrets {
     Keys(ParentKeys),
     /// Found where AWS's tools look: environment, profile, web identity, container, machine.
     Chain(Surroundings),
+    /// None: a token of this server's own.
+    Own(Own),
 }
 
 /// Configured credentials of this server.
@@ -52,6 +55,7 @@ impl fmt::Debug for Secrets {
         f.write_str(match self {
             Self::Keys(_) => "Secrets::Keys",
             Self::Chain(_) => "Secrets::Chain",
+            Self::Own(_) => "Secrets::Own",
         })
     }
 }
@@ -118,8 +122,10 @@ const MARGIN: SignedDuration = SignedDuration::from_mins(2);
 const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Parents {
-    pub(crate) fn new(secrets: Secrets, web: Web) -> Self {
-        match secrets {
+    /// What signs; nothing where nothing does.
+    pub(crate) fn new(secrets: Secrets, web: Web) -> Option<Self> {
+        Some(match secrets {
+            Secrets::Own(_) => return None,
             Secrets::Keys(ParentKeys(keys)) => Self::Configured(Arc::new(keys)),
             Secrets::Chain(Surroundings { environment, home }) => Self::Chain(Box::new(Chain {
                 // Neither a browser's log-in nor commands from a file: a server has no use for them.
@@ -130,7 +136,7 @@ impl Parents {
                     .with_env(StaticEnv { home_dir: home, envs: environment }),
                 found: Mutex::new(None),
             })),
-        }
+        })
     }
 
     /// The credentials to sign with.

@@ -9,6 +9,7 @@ use valetkey_core::name::{BucketName, shortened};
 use valetkey_core::time::Lifetime;
 use valetkey_core::{Error, Kind};
 
+use crate::own::Signed;
 use crate::sts::ask::Api;
 use crate::sts::planner::AWS_LIMIT;
 use crate::sts::policy::{Colons, Grammar, Kms, Outside, Principal, Specials};
@@ -26,6 +27,8 @@ pub struct Settings {
     pub role_arn: String,
     /// What the role's owner asks to be named.
     pub external_id: Option<String>,
+    /// Who this server is there, where neither secrets nor AWS's chain say.
+    pub identity: Option<Identity>,
     /// Also names the caller as the session's source identity, which stays with it through further roles.
     #[serde(default)]
     pub source_identity: bool,
@@ -64,6 +67,21 @@ pub struct Settings {
     pub timeout_ms: u32,
     /// How sessions are ended before their time; if this is not there, they are not.
     pub revoke: Option<RevokeSettings>,
+}
+
+/// Who this server is to a store that speaks STS.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Identity {
+    /// Itself: a token that it signs (`AssumeRoleWithWebIdentity`).
+    Valetkey {
+        /// What the store wants the token to be for, if it is not `sts.amazonaws.com`.
+        #[serde(default)]
+        audience: Option<String>,
+        /// How the token is signed.
+        #[serde(default)]
+        algorithm: Signed,
+    },
 }
 
 /// How sessions are ended: by a policy of the role that denies everything to the earlier ones.
@@ -105,6 +123,9 @@ pub enum Profile {
     Other,
 }
 
+/// What AWS wants tokens to be for, unless its provider says otherwise.
+const AUDIENCE: &str = "sts.amazonaws.com";
+
 fn shortest() -> u32 {
     900
 }
@@ -127,6 +148,8 @@ pub(crate) struct Parsed {
     pub(crate) region: String,
     pub(crate) role_arn: String,
     pub(crate) external_id: Option<String>,
+    /// The audience of this server's own tokens, and how they are signed.
+    pub(crate) shown: Option<(String, Signed)>,
     pub(crate) source_identity: bool,
     pub(crate) session_tags: Vec<(String, String)>,
     pub(crate) min: Lifetime,
@@ -155,6 +178,7 @@ impl Settings {
         let objects =
             (self.profile == Profile::Aws).then(|| format!("https://s3.{}.{}", self.region, domain(&partition)));
         self.check_limits()?;
+        let shown = self.shown()?;
         let lever = self.revoke.as_ref().map(|revoke| self.lever(revoke, &partition, &endpoint)).transpose()?;
         let limited = self.profile != Profile::Aws;
         let escapes = self.escapes.unwrap_or(self.profile == Profile::Aws);
@@ -171,6 +195,7 @@ impl Settings {
             region: self.region,
             role_arn: self.role_arn,
             external_id: self.external_id,
+            shown,
             source_identity: self.source_identity,
             session_tags: self.session_tags.into_iter().collect(),
             min: Lifetime::secs(self.min_duration_secs),
@@ -282,6 +307,32 @@ impl Settings {
             policy: role_policy.clone(),
             longest: Lifetime::secs(self.max_duration_secs),
         })
+    }
+
+    /// What this server's own tokens are for, and what goes without them only.
+    fn shown(&self) -> Result<Option<(String, Signed)>, Error> {
+        let Some(Identity::Valetkey { audience, algorithm }) = &self.identity else { return Ok(None) };
+        let audience = audience.as_deref().unwrap_or(AUDIENCE);
+        // SECURITY: one of another cloud's would make the store's host somebody there.
+        let others =
+            ["api:", "urn:", "//", "http"].iter().any(|start| audience.to_ascii_lowercase().starts_with(start));
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/".contains(&b);
+        if audience.is_empty() || audience.len() > 255 || !audience.bytes().all(plain) || others {
+            return Err(bad(
+                "identity.audience",
+                "an audience here is a name like `sts.amazonaws.com`: at most 255 letters, digits and `-_.:/`, and no URL",
+            ));
+        }
+        if self.external_id.is_some() {
+            return Err(bad(
+                "external_id",
+                "a role that is assumed with a token is pinned by its subject, and has none",
+            ));
+        }
+        if self.revoke.is_some() {
+            return Err(bad("revoke", "IAM is asked with a signature, and this identity has no key that makes one"));
+        }
+        Ok(Some((audience.to_owned(), *algorithm)))
     }
 
     fn check_limits(&self) -> Result<(), Error> {

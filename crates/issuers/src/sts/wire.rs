@@ -59,7 +59,7 @@ pub(crate) enum Refused {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Response {
-    #[serde(rename = "AssumeRoleResult")]
+    #[serde(rename = "AssumeRoleResult", alias = "AssumeRoleWithWebIdentityResult")]
     result: ResultXml,
     response_metadata: Option<Metadata>,
 }

@@ -19,6 +19,7 @@ use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::policy_set::PolicySets;
 use valetkey_core::nouns::registry::{NewStorage, Registry, TokenRecord};
 use valetkey_core::nouns::share::ShareAdmin;
+use valetkey_core::nouns::signing::SigningAdmin;
 use valetkey_core::nouns::usage::Usage;
 use valetkey_core::nouns::workspace::WorkspaceAdmin;
 use valetkey_core::policy::{self, Permit};
@@ -48,6 +49,8 @@ pub struct Bench {
     pub workspaces: Arc<dyn WorkspaceAdmin>,
     /// Identity providers.
     pub identities: Arc<dyn IdentityAdmin>,
+    /// The keys that sign identity tokens.
+    pub signing: Arc<dyn SigningAdmin>,
     /// What files own.
     pub policies: Arc<dyn PolicySets>,
     /// Packages.
@@ -159,6 +162,7 @@ impl Bench {
             + Registry
             + WorkspaceAdmin
             + IdentityAdmin
+            + SigningAdmin
             + PolicySets
             + Packages
             + ShareAdmin
@@ -173,6 +177,7 @@ impl Bench {
             registry: Arc::<S>::clone(store),
             workspaces: Arc::<S>::clone(store),
             identities: Arc::<S>::clone(store),
+            signing: Arc::<S>::clone(store),
             policies: Arc::<S>::clone(store),
             packages: Arc::<S>::clone(store),
             shares: Arc::<S>::clone(store),

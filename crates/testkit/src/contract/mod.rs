@@ -20,6 +20,7 @@ pub mod registry;
 pub mod removal;
 pub mod revocation;
 pub mod shares;
+pub mod signing;
 pub mod tokens;
 pub mod usage;
 pub mod workspaces;
@@ -142,6 +143,10 @@ macro_rules! contract {
                 a_removed_provider_takes_its_rules_and_sessions_with_it,
                 sessions_are_ended_by_whose_they_are_and_older_tokens_with_them,
                 a_token_is_exchanged_for_ours_as_long_as_it_was_not_ended;
+            signing:
+                a_signing_key_reads_back_and_goes_when_it_is_over,
+                a_signing_key_is_made_once_where_two_make_it,
+                a_withdrawn_signing_key_is_gone_at_once;
             groups:
                 a_group_opens_for_its_members_alone,
                 a_session_is_a_member_by_what_its_token_claims,

@@ -10,6 +10,7 @@ mod pool;
 mod registry;
 mod removal;
 mod shares;
+mod signing;
 mod trail;
 mod usage;
 mod workspaces;
@@ -37,6 +38,7 @@ use valetkey_core::lease::{Lease, Refusal, Revocation, Revoker};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::{Dataset, Datasets};
 use valetkey_core::nouns::registry::TokenRecord;
+use valetkey_core::nouns::signing::SigningKey;
 use valetkey_core::nouns::usage::{Balance, Origin};
 use valetkey_core::policy::Permit;
 use valetkey_core::port::{Directory, Issuer};
@@ -82,6 +84,7 @@ struct World {
     shelf: workspaces::Shelf,
     shared: shares::Shared,
     trust: identity::Trust,
+    signing: Vec<SigningKey>,
     policy: policy::Sets,
     /// Rises with every change a snapshot may show.
     version: u64,

@@ -33,6 +33,7 @@ impl Config {
         self.check_listeners()?;
         self.check_otel()?;
         self.check_audit()?;
+        self.check_issuer()?;
         self.check_database()?;
         for (name, origins) in [("api", &self.api.cors_origins), ("s3", &self.s3.cors_origins)] {
             Rules::of_origins(origins, &[]).map_err(|error| Unusable(format!("`{name}.cors_origins`: {error}")))?;
@@ -106,6 +107,27 @@ impl Config {
         audit::webhook_key(&self.audit.webhook_secret)
             .map(drop)
             .map_err(|said| Unusable(format!("`audit.webhook_secret` {said}")))
+    }
+
+    /// The issuer is compared byte for byte, by clouds that keep it as it was typed there: there is one way to write it.
+    fn check_issuer(&self) -> Result<(), Unusable> {
+        let days = self.issuer.rotate_days;
+        if days == 1 || days > 3650 {
+            let said = "a key is published for a day before it signs";
+            return Err(Unusable(format!("`issuer.rotate_days` is {days}; it is 0, or 2 to 3650: {said}")));
+        }
+        let url = &self.issuer.url;
+        if url.is_empty() {
+            return Ok(());
+        }
+        let settled = address::parse(url, PathRule::None).map_err(|said| Unusable(format!("`issuer.url`: {said}")))?;
+        if *settled != **url {
+            return Err(Unusable(format!("`issuer.url` is {url}; write it as {settled}, which is what tokens say")));
+        }
+        if url.strip_prefix("http://").is_some_and(|rest| !is_here(rest)) {
+            return Err(Unusable(format!("`issuer.url` is {url}; clouds read an issuer's keys over https:// alone")));
+        }
+        Ok(())
     }
 
     /// A word that is no level would be taken for a module's name, and nothing would be logged.

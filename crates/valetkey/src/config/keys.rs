@@ -303,6 +303,16 @@ pub(crate) const KEYS: &[Key] = &[
         "hosts of identity providers that may be machines of a private network, as their addresses name them: `keycloak.internal`, `127.0.0.1`",
     ),
     key(
+        "issuer.url",
+        r#""""#,
+        "this server as an issuer of identity tokens, which storages' providers take instead of a kept secret: the address at which they reach this API, byte for byte, as in `https://valetkey.example.com`; empty: it is none",
+    ),
+    key(
+        "issuer.rotate_days",
+        "90",
+        "after how many days another key signs identity tokens, at least 2; 0: only by `valetkey server rotate-signing-keys`",
+    ),
+    key(
         "gateway.local_roots",
         "[]",
         "directories below which a gateway may serve plain disks; never what is, holds or is in the data directory",

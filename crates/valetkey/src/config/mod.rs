@@ -52,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) iceberg: Catalogs,
     pub(crate) upstream: Upstream,
     pub(crate) identity: Identity,
+    pub(crate) issuer: Issuer,
     pub(crate) gateway: Gateway,
     pub(crate) limits: Limits,
     pub(crate) shutdown: Shutdown,
@@ -252,6 +253,13 @@ pub(crate) struct Upstream {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Identity {
     pub(crate) private_hosts: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Issuer {
+    pub(crate) url: String,
+    pub(crate) rotate_days: u32,
 }
 
 #[derive(Debug, Deserialize)]

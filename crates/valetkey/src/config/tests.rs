@@ -68,6 +68,31 @@ fn a_wrong_value_names_its_key_and_origin() {
 }
 
 #[test]
+fn an_issuer_is_written_in_the_one_way_that_tokens_say_it() {
+    let refused_url = |url: &str| refused(&format!("[issuer]\nurl = \"{url}\""), &[]);
+    for (url, why) in [
+        ("https://Valetkey.example.com", "write it as https://valetkey.example.com,"),
+        ("https://valetkey.example.com/", "write it as https://valetkey.example.com,"),
+        ("https://valetkey.example.com:443", "write it as https://valetkey.example.com,"),
+        ("https://valetkey.example.com.", "write it as https://valetkey.example.com,"),
+        ("https://valetkey.example.com/id", "it has a path"),
+        ("https://valetkey.example.com?x", "it has a query"),
+        ("valetkey.example.com", "it starts with https://"),
+        ("htps://valetkey.example.com", "it starts with https://"),
+        ("http://valetkey.example.com", "over https:// alone"),
+    ] {
+        let said = refused_url(url);
+        assert!(said.starts_with("`issuer.url`") && said.contains(why), "{url}: {said}");
+    }
+    assert!(!refused_url("https://user:s3cret@valetkey.example.com").contains("s3cret"));
+    assert!(refused("[issuer]\nrotate_days = 1", &[]).contains("`issuer.rotate_days` is 1"));
+    for url in ["", "https://valetkey.example.com", "https://valetkey.example.com:8443", "http://127.0.0.1:7070"] {
+        let layers = Layers::read(None, &env(&[("VALETKEY_ISSUER__URL", url)]), &[]).unwrap();
+        assert_eq!(layers.config().unwrap().issuer.url, url);
+    }
+}
+
+#[test]
 fn an_open_address_without_tls_is_refused() {
     assert!(refused("[api]\nlisten = \"0.0.0.0:7070\"", &[]).contains("without TLS"));
     assert!(refused("[s3]\nlisten = \"[::]:7071\"", &[]).contains("without TLS"));

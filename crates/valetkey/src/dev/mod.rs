@@ -110,9 +110,21 @@ async fn start(args: Args, out: &Out) -> anyhow::Result<ExitCode> {
     // The demo's own settings stand; what it logs may be chosen, what other stores and APIs may be tried with it, and pages in browsers.
     environment.retain(|name, _| {
         let cors = ["VALETKEY_API__CORS_ORIGINS", "VALETKEY_S3__CORS_ORIGINS"].contains(&name.as_str());
-        cors || ["LOG", "OTEL", "AUDIT", "LIMITS", "LEDGER", "DREADNODE", "DIALECTS", "UPSTREAM", "GATEWAY", "IDENTITY"]
-            .iter()
-            .any(|group| name.strip_prefix("VALETKEY_").is_some_and(|rest| rest.starts_with(&format!("{group}__"))))
+        cors || [
+            "LOG",
+            "OTEL",
+            "AUDIT",
+            "LIMITS",
+            "LEDGER",
+            "DREADNODE",
+            "DIALECTS",
+            "UPSTREAM",
+            "GATEWAY",
+            "IDENTITY",
+            "ISSUER",
+        ]
+        .iter()
+        .any(|group| name.strip_prefix("VALETKEY_").is_some_and(|rest| rest.starts_with(&format!("{group}__"))))
             || name == "VALETKEY_S3__MIN_FREE_BYTES"
     });
     let mut flags: BTreeMap<&'static str, String> = BTreeMap::from([

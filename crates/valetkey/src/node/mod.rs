@@ -18,6 +18,7 @@ pub(crate) mod otel;
 pub(crate) mod own;
 pub(crate) mod ring;
 mod room;
+mod sealed;
 mod signals;
 mod stalls;
 mod storages;
@@ -41,13 +42,14 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 use valetkey_core::account::Quotas;
 use valetkey_core::fair::Budget;
-use valetkey_core::keyring::{SharedKeyring, goes_on};
+use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::nouns::administration::Administration;
 use valetkey_core::nouns::identity::Identities;
 use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::parent::{ParentAdmin, Parents};
 use valetkey_core::nouns::pool::Pool;
 use valetkey_core::nouns::share::Shares;
+use valetkey_core::nouns::signing::OwnIdentity;
 use valetkey_core::nouns::storage_admin::StorageAdmin;
 use valetkey_core::nouns::trail::Trail;
 use valetkey_core::nouns::usage::Usage;
@@ -67,7 +69,7 @@ use valetkey_issuers::cache::{self, Cache, Pooling};
 use valetkey_issuers::embedded::Embedded;
 use valetkey_issuers::kind::Surroundings;
 use valetkey_issuers::probe;
-use valetkey_oidc::{Oidc, Web};
+use valetkey_oidc::{Oidc, Own, Web};
 
 use crate::config::Config;
 use crate::node::listen::{Ends, Listener};
@@ -86,6 +88,8 @@ pub(crate) struct Node {
     pub(crate) handles: Handles,
     stores: Arc<NodeStorages>,
     store: Arc<valetkey_database::Database>,
+    /// This server as an issuer of identity tokens, if it is one.
+    own: Option<Arc<Own>>,
     ready: Arc<AtomicBool>,
     /// Ends the listeners.
     ends: Ends,
@@ -216,7 +220,7 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         // Before anything is listened to: whoever forgot to make one should hear of that first.
-        let (keyring, own) = (opening::keyring(config)?, own::configured(config)?);
+        let (keyring, specs) = (opening::keyring(config)?, own::configured(config)?);
         if let Whereabouts::Server(_) = config.database()? {
             // What is known is at the database: another server needs no setting up.
             std::fs::create_dir_all(&config.data_dir)
@@ -237,9 +241,11 @@ impl Node {
         let (conversations, tasks) = (TaskTracker::new(), TaskTracker::new());
         let store = opening::open_store(config, &clock, &entropy, &tasks, &end, config.s3.embedded).await?;
         let vault = Vault::new(keyring.clone(), Arc::clone(&entropy));
-        let fetchers = Arc::new(opening::fetchers(config, &vault, &clock, &entropy, store.live_nodes())?);
         // Before anything is written: with another ring it would be sealed so that the right one cannot open it.
         ring::prove(&keyring.load(), &store, &vault).await?;
+        let own = opening::own(config, &store, &keyring, (&clock, &entropy)).await?;
+        let fetchers = opening::fetchers(config, &vault, own.clone(), (&clock, &entropy), store.live_nodes())?;
+        let fetchers = Arc::new(fetchers);
         let storage = opening::embedded_storage(&*store, config, &s3_url, &*clock).await?;
         let parents = Arc::new(ParentKeys::open(&store, keyring.clone()).await?);
         let bodies = Budget::new(config.limits.body_bytes);
@@ -293,6 +299,7 @@ impl Node {
             handles,
             stores,
             store,
+            own,
             ready: Arc::new(AtomicBool::new(true)),
             ends,
             end,
@@ -303,7 +310,7 @@ impl Node {
             signals,
             telemetry,
         };
-        let given = Given { vending, signer: issuers, keyring: keyring.clone(), bodies, own };
+        let given = Given { vending, signer: issuers, keyring: keyring.clone(), bodies, own: specs };
         node.serve(config, metrics, node.dialects(config, given)?, [api, s3]).await?;
         node.watch(config, keyring, [api_tls, s3_tls]);
         Ok(node)
@@ -328,6 +335,7 @@ impl Node {
             leases: Arc::clone(&self.store) as Arc<dyn Revocations>,
             identities: Arc::clone(&self.store) as Arc<dyn Identities>,
             signatures: Arc::new(Oidc::new(Web::new(config.identity.private_hosts.iter().cloned())?)),
+            own: self.own.clone().map(|own| own as Arc<dyn OwnIdentity>),
             console: self.handles.console.clone(),
             heavy: Heavy::new(room::heavy_limits(config)),
             bodies,
@@ -492,35 +500,14 @@ impl Node {
         }
         let mut watched = Vec::new();
         if config.keys.inline.reveal().is_empty() {
-            let file = config.keyring_file();
-            let (parents, tasks) = (Arc::clone(&self.handles.parents), self.tasks.clone());
-            let store = Arc::clone(&self.store);
-            let (stores, registry) = (Arc::clone(&self.stores), Arc::clone(&self.handles.registry));
-            watched.push(watch::Watched {
-                what: "keyring",
-                files: vec![file.clone()],
-                reload: Arc::new(move || {
-                    let new = ring::load(&file)?;
-                    goes_on(&keyring.load().check_values(), &new.check_values())?;
-                    let known = new.check_values();
-                    keyring.replace(new);
-                    let store = Arc::clone(&store);
-                    let parents = Arc::clone(&parents);
-                    let (stores, registry) = (Arc::clone(&stores), Arc::clone(&registry));
-                    tasks.spawn(async move {
-                        if let Err(error) = stores.reseal(&*registry).await {
-                            tracing::error!(error = ?error, "secrets of storages could not be sealed with the new key");
-                        }
-                        if let Err(error) = parents.reseal().await {
-                            tracing::error!(error = ?error, "parent access keys could not be sealed with the new key");
-                        }
-                        if let Err(error) = store.keep_ring(&known).await {
-                            tracing::error!(error = ?error, "the new keyring could not be remembered");
-                        }
-                    });
-                    Ok(())
-                }),
-            });
+            let sealed = sealed::Sealed {
+                stores: Arc::clone(&self.stores),
+                registry: Arc::clone(&self.handles.registry),
+                parents: Arc::clone(&self.handles.parents),
+                own: self.own.clone(),
+                store: Arc::clone(&self.store),
+            };
+            watched.push(sealed.watched(config.keyring_file(), keyring, self.tasks.clone()));
         }
         for (what, tls) in ["certificate of the API", "certificate of the S3 endpoint"].into_iter().zip(tls) {
             if let Some(tls) = tls {
@@ -539,6 +526,9 @@ impl Node {
         };
         self.tasks.spawn(figures.keep(self.end.clone()));
         audit::start(&config.audit, self);
+        if let Some(own) = &self.own {
+            self.tasks.spawn(opening::rotate(Arc::clone(own), config.issuer.rotate_days, self.end.clone()));
+        }
         self.tasks.spawn(objects::sweep_daily(self.handles.endpoint.clone(), self.end.clone()));
         if config.s3.max_upload_age_secs > 0 {
             let age = jiff::SignedDuration::from_secs(i64::from(config.s3.max_upload_age_secs));

@@ -1,8 +1,10 @@
 //! What a node is opened with: the ring, what opens the secrets of stores, and what is told of both before anything is served.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -13,12 +15,14 @@ use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::name::Name;
 use valetkey_core::nouns::provider::Facts;
 use valetkey_core::nouns::registry::{NewStorage, Registry};
+use valetkey_core::nouns::signing::{OwnIdentity, SigningAdmin};
 use valetkey_core::nouns::vault::Vault;
 use valetkey_core::storage::{Storage, StorageKind};
 use valetkey_core::time::{Clock, Entropy, Lifetime};
 use valetkey_gateway::{Gateway, LocalRoots};
 use valetkey_issuers::fetchers::Fetchers;
 use valetkey_issuers::kind::Environment;
+use valetkey_oidc::Own;
 
 use crate::config::{Config, LedgerMode};
 use crate::node::{database, objects, ring};
@@ -35,12 +39,43 @@ pub(crate) fn keyring(config: &Config) -> anyhow::Result<SharedKeyring> {
     Ok(SharedKeyring::new(ring))
 }
 
+/// This server as an issuer of identity tokens, if it is one: with keys.
+pub(super) async fn own(
+    config: &Config,
+    store: &Arc<valetkey_database::Database>,
+    keyring: &SharedKeyring,
+    (clock, entropy): (&Arc<dyn Clock>, &Arc<dyn Entropy>),
+) -> anyhow::Result<Option<Arc<Own>>> {
+    if config.issuer.url.is_empty() {
+        return Ok(None);
+    }
+    let store = Arc::clone(store) as Arc<dyn SigningAdmin>;
+    let own = Own::new(&config.issuer.url, store, keyring.clone(), Arc::clone(clock), Arc::clone(entropy));
+    // Who starts the server can withdraw a key that nothing opens any more.
+    if let Err(error) = own.reseal().await {
+        tracing::error!(error = ?error, "signing keys could not be sealed with the keyring's first key");
+    }
+    own.settle(None).await?;
+    Ok(Some(Arc::new(own)))
+}
+
+/// Makes the next keys of an issuer when it is time, once a day.
+pub(super) async fn rotate(own: Arc<Own>, days: u32, end: CancellationToken) {
+    let oldest = (days > 0).then(|| SignedDuration::from_hours(24 * i64::from(days)));
+    let day = Duration::from_secs(24 * 3600);
+    while end.run_until_cancelled(tokio::time::sleep(day)).await.is_some() {
+        if let Err(error) = own.settle(oldest).await {
+            tracing::error!(error = ?error, "the next signing keys could not be made");
+        }
+    }
+}
+
 /// What asks for the credentials of storages that somebody else runs.
 pub(crate) fn fetchers(
     config: &Config,
     vault: &Vault,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
+    own: Option<Arc<Own>>,
+    (clock, entropy): (&Arc<dyn Clock>, &Arc<dyn Entropy>),
     nodes: LiveNodes,
 ) -> anyhow::Result<Fetchers> {
     Ok(Fetchers::new(Environment {
@@ -48,6 +83,7 @@ pub(crate) fn fetchers(
         surroundings: super::surroundings(),
         token_dirs: config.upstream.token_dirs.clone(),
         machine_identity_hosts: machine_identity_hosts(config)?,
+        identity: own.map(|own| own as Arc<dyn OwnIdentity>),
         clock: Arc::clone(clock),
         entropy: Arc::clone(entropy),
         nodes,

@@ -20,6 +20,7 @@ use valetkey_core::nouns::vault::Vault;
 use valetkey_core::time::{Clock, Entropy};
 use valetkey_core::token::{Maker, PlainToken};
 use valetkey_dialects::native::api::operations as op;
+use valetkey_dialects::native::api::signing::SigningKeyRequest;
 
 use crate::cli::check::{self, Checked};
 use crate::cli::client::{Client, Route};
@@ -46,6 +47,20 @@ const NODES: &[show::Column] = &[
     ("THIS", &["this"]),
     ("ID", &["id"]),
 ];
+
+const SIGNING_KEYS: &[show::Column] = &[
+    ("KID", &["kid"]),
+    ("ALGORITHM", &["algorithm"]),
+    ("STATE", &["state"]),
+    ("SIGNS FROM", &["signs_from"]),
+    ("PUBLISHED UNTIL", &["published_until"]),
+];
+const NO_KEYS: &str = "there are none";
+
+/// What asks a running server.
+fn client<'a>(connection: &Connection, out: &'a Out) -> anyhow::Result<Client<'a>> {
+    Ok(Client::new(connection.target(&crate::config::environment(), out)?, out)?)
+}
 
 /// What `valetkey server` takes.
 #[derive(Debug, clap::Args)]
@@ -118,6 +133,23 @@ enum Command {
     },
     /// List the servers that share the database: asks a running one (`--server`, with an operator's token)
     Nodes,
+    /// List the keys that sign identity tokens of this server (`issuer.url`): asks a running one
+    SigningKeys,
+    /// Make the next keys that sign identity tokens: published at once, they sign a day later. Asks a running server
+    RotateSigningKeys {
+        /// Only the key of this algorithm: ES256 or RS256
+        #[arg(long)]
+        algorithm: Option<String>,
+        /// Sign with it at once, although who keeps the published keys does not know it yet
+        #[arg(long)]
+        at_once: bool,
+    },
+    /// Withdraw a key that signs identity tokens, as when it has leaked: it is published no more, and another one signs in its place.
+    /// Asks a running server
+    WithdrawSigningKey {
+        /// The key, as `signing-keys` names it
+        kid: String,
+    },
     /// Put a new key at the head of the keyring; a running server takes it up within seconds, live credentials live on
     RotateKeys,
 }
@@ -166,8 +198,7 @@ async fn run_command(args: Args, connection: &Connection, out: &Out) -> anyhow::
         Command::CheckConfig { markdown: false, storages: false } => out_settings(&layers, None, out)?,
         Command::CheckConfig { markdown: false, storages: true } => {
             layers.config()?;
-            let client = Client::new(connection.target(&crate::config::environment(), out)?, out)?;
-            let checked = check::all(&client).await?;
+            let checked = check::all(&client(connection, out)?).await?;
             out_settings(&layers, Some(&checked), out)?;
             return Ok(checked.exit().into());
         }
@@ -179,9 +210,21 @@ async fn run_command(args: Args, connection: &Connection, out: &Out) -> anyhow::
             out.note(&format!("{at} is up to date"));
         }
         Command::Nodes => {
-            let client = Client::new(connection.target(&crate::config::environment(), out)?, out)?;
-            let answer = client.ask(Route::to(op::LIST_NODES, [])).await?;
+            let answer = client(connection, out)?.ask(Route::to(op::LIST_NODES, [])).await?;
             show::list(out, &answer, NODES, "there are none")?;
+        }
+        Command::SigningKeys => {
+            let answer = client(connection, out)?.ask(Route::to(op::LIST_SIGNING_KEYS, [])).await?;
+            show::list(out, &answer, SIGNING_KEYS, NO_KEYS)?;
+        }
+        Command::RotateSigningKeys { algorithm, at_once } => {
+            let body = SigningKeyRequest { algorithm, at_once: at_once.then_some(true) };
+            let answer = client(connection, out)?.send(Route::to(op::ROTATE_SIGNING_KEYS, []), &body).await?;
+            show::list(out, &answer, SIGNING_KEYS, NO_KEYS)?;
+        }
+        Command::WithdrawSigningKey { kid } => {
+            let answer = client(connection, out)?.ask(Route::to(op::WITHDRAW_SIGNING_KEY, [&kid])).await?;
+            show::list(out, &answer, SIGNING_KEYS, NO_KEYS)?;
         }
         Command::Backup { dir } => backup::save(&layers.config()?, &dir, out).await?,
         Command::Copy { from, to } => copy::run(from.as_deref(), to.as_deref(), &layers, out).await?,

@@ -11,6 +11,8 @@ mod dataset_urls;
 #[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod keyless;
+#[cfg(test)]
 mod keyring;
 #[cfg(test)]
 mod ledger;

@@ -19,6 +19,7 @@ pub mod profiles;
 pub mod revocations;
 pub mod scopes;
 pub mod shares;
+pub mod signing;
 pub mod storages;
 pub mod tokens;
 pub mod word;

@@ -129,6 +129,9 @@ operations! {
     CHANGE_TRUST_RULE = PATCH "/api/v1/identity-providers/{provider}/rules/{rule}";
     REMOVE_TRUST_RULE = DELETE "/api/v1/identity-providers/{provider}/rules/{rule}";
     END_SESSIONS = POST "/api/v1/identity-providers/{provider}/revocations";
+    LIST_SIGNING_KEYS = GET "/api/v1/signing-keys";
+    ROTATE_SIGNING_KEYS = POST "/api/v1/signing-keys";
+    WITHDRAW_SIGNING_KEY = DELETE "/api/v1/signing-keys/{kid}";
     GET_POLICY = GET "/api/v1/policy";
     PLAN_POLICY = POST "/api/v1/policy/plan";
     APPLY_POLICY = POST "/api/v1/policy/apply";
