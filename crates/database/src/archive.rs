@@ -1,96 +1,38 @@
-//! Old pages of the ledger as files, and those files read again: what was moved out of the database can still be verified with the
-//! rest.
+//! Old pages of the ledger, written to the files of an archive before they go. What a file is stands in `archived`.
 //!
-//! A file holds consecutive pages of one chain: lines of JSON, compressed with gzip. The first says after which page it begins. Each
-//! further one is a page: its bytes, which the chain's hash protects, and the leases in it, for whoever searches with `zgrep`. A file
-//! has its name only once it is durable and was read back, so that one that was broken off is none.
+//! A file has its name only once it is durable and was read back, so that one that was broken off is none. Several nodes may write to
+//! one directory at a time: each writes to a file of its own, and none takes the place of another's.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, BufWriter};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use data_encoding::{BASE64, HEXLOWER};
 use flate2::Compression;
-use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use valetkey_core::nouns::registry::LedgerHead;
+use serde::Serialize;
 use valetkey_core::{Error, Kind};
+use valetkey_sql::make_directory;
 
+use crate::archived::{FORM, First, Line, last_page, list, name, unread};
 use crate::sql::chain::Chain;
 use crate::sql::entry;
 use crate::sql::pages::Head;
-use crate::sql::rows::count;
 
 /// Bytes of pages in a file, about: a file fits into memory wherever it is looked at.
 pub(crate) const FILE_BYTES: usize = 64 << 20;
-/// The longest line that is read: a page has at most some 20 MB.
-const LONGEST: u64 = 128 << 20;
-/// The form of the files.
-const FORM: u8 = 1;
-
-/// The first line of a file.
-#[derive(Serialize, Deserialize)]
-struct First {
-    valetkey_ledger: u8,
-    chain: i64,
-    after: i64,
-    after_hash: String,
-}
-
-/// A page.
-#[derive(Serialize, Deserialize)]
-struct Line {
-    page: i64,
-    last: String,
-    leases: Vec<String>,
-    hash: String,
-    body: String,
-}
-
-fn unread(path: &Path, why: impl std::fmt::Display) -> Error {
-    Error::new(Kind::Invalid, format!("{} cannot be read: {why}", path.display()))
-}
+/// Nobody writes to a file that is not finished for so long: a whole one takes minutes.
+const LEFT: Duration = Duration::from_hours(24);
 
 fn unwritten(path: &Path) -> impl Fn(io::Error) -> Error {
     move |error| {
         let said = format!("the ledger's archive cannot be written to {}", path.display());
         Error::new(Kind::Unavailable, said).caused_by(error)
     }
-}
-
-fn name(chain: Chain, first: i64, last: i64) -> String {
-    format!("ledger-{:04}-{first:016}-{last:016}.ndjson.gz", chain.row())
-}
-
-/// The chain of a file, and its first and last page.
-fn named(name: &str) -> Option<(Chain, i64, i64)> {
-    let mut parts = name.strip_prefix("ledger-")?.strip_suffix(".ndjson.gz")?.split('-');
-    let mut number = || parts.next()?.parse::<i64>().ok();
-    let found = (Chain::of_row(number()?), number()?, number()?);
-    parts.next().is_none().then_some(found)
-}
-
-/// A file of a directory, by the pages it holds.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Kept {
-    chain: Chain,
-    first: i64,
-    last: i64,
-    path: PathBuf,
-}
-
-fn list(dir: &Path) -> Result<Vec<Kept>, Error> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).map_err(|error| unread(dir, error))? {
-        let path = entry.map_err(|error| unread(dir, error))?.path();
-        let of = path.file_name().and_then(|name| name.to_str()).and_then(named);
-        found.extend(of.map(|(chain, first, last)| Kept { chain, first, last, path }));
-    }
-    found.sort_unstable();
-    Ok(found)
 }
 
 /// The last page of a chain that a directory holds; the file is read for it.
@@ -101,16 +43,61 @@ pub(crate) fn newest(dir: &Path, chain: Chain) -> Result<Option<Head>, Error> {
     if !dir.exists() {
         return Ok(None);
     }
-    let Some(kept) = list(dir)?.into_iter().rfind(|kept| kept.chain == chain) else { return Ok(None) };
-    let mut reading = Reading::open(&kept.path)?;
-    while reading.next()?.is_some() {}
-    Ok(Some(reading.at))
+    let newest = list(dir)?.into_iter().filter(|kept| kept.chain == chain).max_by_key(|kept| kept.last);
+    newest.map(|kept| last_page(&kept.path)).transpose()
+}
+
+/// A file without its name yet, which goes unless it gets one.
+struct Unnamed(PathBuf);
+
+impl Unnamed {
+    /// A new file, with which no other process meets.
+    fn create(dir: &Path, chain: Chain) -> io::Result<(Self, File)> {
+        let random = RandomState::new().hash_one(std::process::id());
+        let path = dir.join(format!(".ledger-{:04}-{random:016x}.new", chain.row()));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok((Self(path), file))
+    }
+
+    /// Gives it its name; `false` where another file has it.
+    fn name(&self, to: &Path) -> io::Result<bool> {
+        match fs::hard_link(&self.0, to) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            // There are file systems without second names.
+            Err(_) if !to.exists() => fs::rename(&self.0, to).map(|()| true),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Unnamed {
+    fn drop(&mut self) {
+        // What cannot be removed is removed by `tidy`.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Removes files that a process which died did not finish.
+fn tidy(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !name.to_str().is_some_and(|name| name.starts_with(".ledger-") && name.ends_with(".new")) {
+            continue;
+        }
+        let age = entry.metadata().and_then(|about| about.modified()).map(|at| at.elapsed().unwrap_or_default());
+        if age.is_ok_and(|age| age > LEFT) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
 }
 
 /// A file that is being written.
 pub(crate) struct Writing {
     dir: PathBuf,
-    path: PathBuf,
+    file: Unnamed,
     out: GzEncoder<BufWriter<File>>,
     chain: Chain,
     first: i64,
@@ -122,14 +109,13 @@ impl Writing {
     /// Begins a file behind a page. Blocks.
     pub(crate) fn begin(dir: &Path, chain: Chain, after: Head) -> Result<Self, Error> {
         let failed = unwritten(dir);
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(&failed)?;
-        let path = dir.join(format!(".ledger-{:04}.new", chain.row()));
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        let mut out = GzEncoder::new(BufWriter::new(file.map_err(&failed)?), Compression::default());
+        make_directory(dir).and_then(|()| tidy(dir)).map_err(&failed)?;
+        let (unnamed, file) = Unnamed::create(dir, chain).map_err(&failed)?;
+        let mut out = GzEncoder::new(BufWriter::new(file), Compression::default());
         let after_hash = HEXLOWER.encode(&after.hash);
         let first = First { valetkey_ledger: FORM, chain: chain.row(), after: after.seq, after_hash };
         line(&mut out, &first).map_err(&failed)?;
-        Ok(Self { dir: dir.to_owned(), path, out, chain, first: after.seq + 1, at: after, bytes: 0 })
+        Ok(Self { dir: dir.to_owned(), file: unnamed, out, chain, first: after.seq + 1, at: after, bytes: 0 })
     }
 
     /// The last page in it.
@@ -154,31 +140,29 @@ impl Writing {
         let last = Timestamp::from_millisecond(last_ms).map(|at| at.to_string()).unwrap_or_default();
         let leases = entry::glances(body).map(|glance| glance.id.to_string()).collect();
         let page = Line { page: seq, last, leases, hash: HEXLOWER.encode(hash), body: BASE64.encode(body) };
-        line(&mut self.out, &page).map_err(unwritten(&self.path))?;
+        line(&mut self.out, &page).map_err(unwritten(&self.file.0))?;
         self.at = next;
         self.bytes += body.len();
         Ok(true)
     }
 
-    /// Makes it durable, reads it back, and gives it its name. Blocks.
-    pub(crate) fn keep(self) -> Result<Head, Error> {
-        let failed = unwritten(&self.path);
-        let file = self.out.finish().map_err(&failed)?.into_inner().map_err(io::IntoInnerError::into_error);
+    /// Makes it durable, reads it back, and gives it its name. Nothing where another node archived some of its pages meanwhile: it is gone
+    /// then. Blocks.
+    pub(crate) fn keep(self) -> Result<Option<Head>, Error> {
+        let Self { dir, file: unnamed, out, chain, first, at, bytes: _ } = self;
+        let failed = unwritten(&unnamed.0);
+        let file = out.finish().map_err(&failed)?.into_inner().map_err(io::IntoInnerError::into_error);
         file.and_then(|file| file.sync_all()).map_err(&failed)?;
-        let mut reading = Reading::open(&self.path)?;
-        while reading.next()?.is_some() {}
-        if reading.at != self.at {
-            return Err(unread(&self.path, "it does not hold what was written"));
+        if last_page(&unnamed.0)? != at {
+            return Err(unread(&unnamed.0, "it does not hold what was written"));
         }
-        let to = self.dir.join(name(self.chain, self.first, self.at.seq));
-        fs::rename(&self.path, to).and_then(|()| File::open(&self.dir)?.sync_all()).map_err(&failed)?;
-        Ok(self.at)
-    }
-
-    /// Gives it up.
-    pub(crate) fn withdraw(self) {
-        // The next one is written over it.
-        let _ = fs::remove_file(&self.path);
+        let to = dir.join(name(chain, first, at.seq));
+        let overtaken = list(&dir)?.iter().any(|kept| kept.chain == chain && kept.last >= first);
+        if overtaken || !unnamed.name(&to).map_err(unwritten(&to))? {
+            return Ok(None);
+        }
+        File::open(&dir).and_then(|dir| dir.sync_all()).map_err(&failed)?;
+        Ok(Some(at))
     }
 }
 
@@ -187,150 +171,98 @@ fn line(out: &mut impl io::Write, line: &impl Serialize) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// A file that is being read.
-struct Reading {
-    path: PathBuf,
-    lines: BufReader<GzDecoder<File>>,
-    chain: Chain,
-    /// The page before the next.
-    at: Head,
-}
-
-impl Reading {
-    fn open(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|error| unread(path, error))?;
-        let lines = BufReader::new(GzDecoder::new(file));
-        let chain = Chain::default();
-        let mut own = Self { path: path.to_owned(), lines, chain, at: Head::default() };
-        let first: First = own.line()?.ok_or_else(|| unread(path, "it is empty"))?;
-        if first.valetkey_ledger != FORM {
-            return Err(unread(path, "it has another form: it was written by a newer version"));
-        }
-        let hash = HEXLOWER.decode(first.after_hash.as_bytes()).map_err(|error| unread(path, error))?;
-        (own.chain, own.at) = (Chain::of_row(first.chain), Head { seq: first.after, hash });
-        Ok(own)
-    }
-
-    fn line<T: for<'de> Deserialize<'de>>(&mut self) -> Result<Option<T>, Error> {
-        let mut text = Vec::new();
-        let read = self.lines.by_ref().take(LONGEST).read_until(b'\n', &mut text);
-        match read.map_err(|error| unread(&self.path, error))? {
-            0 => Ok(None),
-            _ if !text.ends_with(b"\n") => Err(unread(&self.path, "it is cut off")),
-            _ => serde_json::from_slice(&text).map(Some).map_err(|error| unread(&self.path, error)),
-        }
-    }
-
-    /// The leases of the next page; `Invalid` where it does not follow the one before.
-    fn next(&mut self) -> Result<Option<u64>, Error> {
-        let Some(Line { page, hash, body, .. }) = self.line()? else { return Ok(None) };
-        let body = BASE64.decode(body.as_bytes()).map_err(|error| unread(&self.path, error))?;
-        let next = self.at.next(&body);
-        if next.seq != page || HEXLOWER.encode(&next.hash) != hash {
-            return Err(unread(&self.path, format!("page {page} does not follow page {}", self.at.seq)));
-        }
-        self.at = next;
-        Ok(Some(u64::try_from(entry::glances(&body).count()).unwrap_or(u64::MAX)))
-    }
-}
-
-/// The pages of a chain in an archive.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ArchivedChain {
-    /// The page before the first. Its number is the chain's start if the archive has all of them.
-    pub after: LedgerHead,
-    /// Whether it begins with the chain's first page.
-    pub whole: bool,
-    /// The last page.
-    pub last: LedgerHead,
-    /// How many pages.
-    pub pages: u64,
-    /// The leases in them.
-    pub leases: u64,
-}
-
-/// What an archive holds.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Archived {
-    /// Each chain that it has pages of.
-    pub chains: Vec<ArchivedChain>,
-    /// Of the pages that were looked for, those that are there.
-    pub found: Vec<LedgerHead>,
-    /// What does not fit, with the names of the files.
-    pub wrong: Vec<String>,
-}
-
-fn told(head: &Head) -> LedgerHead {
-    LedgerHead { seq: count(head.seq), hash: head.hash.as_slice().try_into().unwrap_or([0; 32]) }
-}
-
-/// Reads every file of some directories, holds each page against the one before, and looks for some pages. A file may be in several
-/// directories.
-///
-/// # Errors
-/// `Invalid` when a directory cannot be read.
-pub fn read_archive(dirs: &[PathBuf], wanted: &[LedgerHead]) -> Result<Archived, Error> {
-    let mut files = Vec::new();
-    for dir in dirs {
-        files.extend(list(dir)?);
-    }
-    files.sort_unstable();
-    let mut archived = Archived::default();
-    let mut at: Option<(Chain, Head)> = None;
-    for file in files {
-        let before = at.take().filter(|(chain, _)| *chain == file.chain).map(|(_, head)| head);
-        if before.as_ref().is_some_and(|before| file.last <= before.seq) {
-            at = before.map(|before| (file.chain, before));
-            continue;
-        }
-        match file_of(&file, before.as_ref(), wanted, &mut archived) {
-            Ok(head) => at = Some((file.chain, head)),
-            Err(error) => archived.wrong.push(error.message().to_owned()),
-        }
-    }
-    Ok(archived)
-}
-
-/// Reads one file behind what was read of its chain.
-fn file_of(file: &Kept, before: Option<&Head>, wanted: &[LedgerHead], archived: &mut Archived) -> Result<Head, Error> {
-    let mut reading = Reading::open(&file.path)?;
-    if reading.chain != file.chain || reading.at.seq + 1 != file.first {
-        return Err(unread(&file.path, "it is not what its name says"));
-    }
-    let follows = before == Some(&reading.at);
-    if !follows {
-        if let Some(before) = before {
-            let shown = file.path.display();
-            archived.wrong.push(format!("{shown} does not follow page {}, the last before it", before.seq));
-        }
-        let whole = reading.at == Head::start(file.chain);
-        let after = told(&reading.at);
-        archived.chains.push(ArchivedChain { after, whole, last: after, pages: 0, leases: 0 });
-    }
-    while let Some(leases) = reading.next()? {
-        let Some(chain) = archived.chains.last_mut() else { break };
-        chain.last = told(&reading.at);
-        chain.pages += 1;
-        chain.leases += leases;
-        archived.found.extend(wanted.iter().filter(|wanted| **wanted == chain.last));
-    }
-    if reading.at.seq != file.last {
-        return Err(unread(&file.path, format!("it ends with page {}", reading.at.seq)));
-    }
-    Ok(reading.at)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archived::{Archived, read_archive, told};
 
-    fn pages(dir: &Path, after: &Head, bodies: &[&[u8]]) -> Head {
+    fn begun(dir: &Path, after: &Head, bodies: &[&[u8]]) -> Writing {
         let mut writing = Writing::begin(dir, Chain::default(), after.clone()).unwrap();
         for body in bodies {
             let next = writing.at().next(body);
             assert!(writing.add(next.seq, 0, &next.hash, body).unwrap());
         }
-        writing.keep().unwrap()
+        writing
+    }
+
+    fn pages(dir: &Path, after: &Head, bodies: &[&[u8]]) -> Head {
+        begun(dir, after, bodies).keep().unwrap().unwrap()
+    }
+
+    fn start() -> Head {
+        Head::start(Chain::default())
+    }
+
+    fn names(dir: &Path) -> usize {
+        fs::read_dir(dir).unwrap().count()
+    }
+
+    #[test]
+    fn nodes_that_archive_the_same_pages_at_once_do_not_spoil_them() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path().join("of/all");
+        let one = begun(&dir, &start(), &[b"", b"\0\0"]);
+        let same = begun(&dir, &start(), &[b"", b"\0\0"]);
+        let further = begun(&dir, &start(), &[b"", b"\0\0", b"\0"]);
+        let half = begun(&dir, &start(), &[b""]);
+        let kept = one.keep().unwrap().unwrap();
+        assert_eq!((same.keep().unwrap(), further.keep().unwrap()), (None, None), "they were overtaken");
+        assert_eq!(newest(&dir, Chain::default()).unwrap(), Some(kept.clone()));
+        drop(half);
+        assert_eq!(names(&dir), 1, "what got no name is gone");
+        // No file takes the place of another, though none of it was seen before.
+        let (unnamed, _) = Unnamed::create(&dir, Chain::default()).unwrap();
+        assert!(!unnamed.name(&dir.join(name(Chain::default(), 1, 2))).unwrap());
+        assert_eq!(newest(&dir, Chain::default()).unwrap(), Some(kept));
+    }
+
+    #[test]
+    fn what_was_not_finished_goes_once_nobody_can_be_writing_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path();
+        let (old, fresh, other) = (dir.join(".ledger-0001.new"), dir.join(".ledger-0002-00.new"), dir.join("notes"));
+        for path in [&old, &fresh, &other] {
+            let file = File::create(path).unwrap();
+            let day = std::time::SystemTime::now() - LEFT - Duration::from_mins(1);
+            if path != &fresh {
+                file.set_modified(day).unwrap();
+            }
+        }
+        drop(begun(dir, &start(), &[]));
+        assert_eq!([old, fresh, other].map(|path| path.exists()), [false, true, true]);
+    }
+
+    fn read(dirs: &[&Path]) -> Archived {
+        read_archive(&dirs.iter().map(|dir| (*dir).to_owned()).collect::<Vec<_>>(), &[]).unwrap()
+    }
+
+    #[test]
+    fn directories_of_several_nodes_are_read_as_one() {
+        let scratch = tempfile::tempdir().unwrap();
+        let [a, b, c] = ["a", "b", "c"].map(|name| scratch.path().join(name));
+        let one = pages(&a, &start(), &[b"", b"\0\0"]);
+        // Its removal was put off, and the other one went further; then the first goes on.
+        let three = pages(&b, &start(), &[b"", b"\0\0", b"\0"]);
+        pages(&a, &three, &[b"\0\0\0"]);
+        pages(&c, &start(), &[b"", b"\0\0"]);
+        pages(&c, &one, &[b"\0", b"\0\0\0", b""]);
+        for dirs in [vec![&*a, &b], vec![&b, &a, &a], vec![&a, &b, &c]] {
+            let found = read(&dirs);
+            assert_eq!((found.wrong.len(), found.chains.len(), found.chains[0].whole), (0, 1, true), "{found:?}");
+            assert_eq!(found.chains[0].pages, if dirs.contains(&&*c) { 5 } else { 4 });
+        }
+        // A file beside that has other pages is named: with the same range, within one, and over its end.
+        for bodies in [&[b"x".as_slice(), b"y"] as &[&[u8]], &[b"x"], &[b"", b"\0\0", b"x"], &[b"x"; 9]] {
+            let odd = scratch.path().join("odd");
+            pages(&odd, &start(), bodies);
+            let found = read(&[&a, &b, &odd]);
+            assert!(!found.wrong.is_empty() && found.wrong[0].contains("is another than"), "{bodies:?}: {found:?}");
+            fs::remove_dir_all(&odd).unwrap();
+        }
+        // A second file of the same pages is read, too.
+        let copy = c.join(name(Chain::default(), 1, 2));
+        fs::write(&copy, b"spoiled").unwrap();
+        assert!(read(&[&a, &b, &c]).wrong[0].contains("ledger-0001"));
     }
 
     #[test]
@@ -344,7 +276,8 @@ mod tests {
         let found = read_archive(&[dir.clone(), dir.clone()], &[told(&one), told(&two)]).unwrap();
         assert_eq!((found.chains.len(), found.chains[0].pages, found.chains[0].whole), (1, 3, true), "{found:?}");
         assert_eq!((found.found.len(), found.wrong.len()), (2, 0));
-        let files = list(&dir).unwrap();
+        let mut files = list(&dir).unwrap();
+        files.sort_unstable();
         // A file is gone, cut, changed, or has another's name.
         let (first, second) = (&files[0].path, &files[1].path);
         let bytes = fs::read(first).unwrap();
@@ -359,10 +292,9 @@ mod tests {
         fs::write(first, fs::read(second).unwrap()).unwrap();
         let found = read_archive(std::slice::from_ref(&dir), &[]).unwrap();
         assert!(found.wrong[0].contains("not what its name says"), "{found:?}");
-        let mut writing = Writing::begin(&dir, Chain::default(), one.clone()).unwrap();
+        let mut writing = begun(&dir, &one, &[]);
         assert!(!writing.add(4, 0, &one.next(b"x").hash, b"x").unwrap(), "one is missing before it");
         assert!(!writing.add(3, 0, &one.next(b"x").hash, b"y").unwrap(), "it was changed");
         assert!(writing.is_empty());
-        writing.withdraw();
     }
 }

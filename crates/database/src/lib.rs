@@ -5,6 +5,7 @@
 //! change reaches the caches (of other nodes, too: `hearing`), stands beside it.
 
 mod archive;
+mod archived;
 mod backup;
 mod blobs;
 mod cache;
@@ -41,7 +42,7 @@ mod trail;
 mod usage;
 mod workspaces;
 
-pub use archive::{Archived, ArchivedChain, read_archive};
+pub use archived::{Archived, ArchivedChain, read_archive};
 pub use backup::{Held, hold, newest};
 pub use copy::{Copied, Copying};
 pub use database::Database;
@@ -54,3 +55,4 @@ pub use sql::figures::Figures;
 pub use sql::holdings::{HOLDINGS, Holding, Holdings};
 pub use sql::postgres::Server;
 pub use sweep::Swept;
+pub use valetkey_sql::make_directory;

@@ -1,6 +1,6 @@
 //! What is removed because its time is over: a little at a time, behind everybody's back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -174,55 +174,76 @@ impl Database {
 
     /// Writes the pages of a chain that may go into files. Says which is the last that is durable there.
     async fn archive_pages(&self, dir: PathBuf, chain: Chain, over: Over) -> Result<i64, Error> {
-        let checkpoint = sweep::checkpoint(&mut self.reader().await?, chain).await?;
-        let begins = checkpoint.map_or_else(|| Head::start(chain), |(at, _)| Head { seq: at.seq, hash: at.hash });
+        let begins = self.begins(chain).await?;
         if sweep::ripe(&mut self.reader().await?, chain, begins.seq, over).await?.is_empty() {
             return Ok(begins.seq);
         }
-        let place = dir.clone();
-        let newest = self.blocking(move || archive::newest(&place, chain)).await?;
-        // Without files, or with some that others wrote since, the archive goes on where the database begins.
-        let mut at = newest.filter(|newest| newest.seq > begins.seq).unwrap_or(begins.clone());
-        if at != begins && sweep::hash_of(&mut self.reader().await?, at.seq).await?.as_ref() != Some(&at.hash) {
-            let said =
-                format!("{} has pages of another ledger: nothing is archived, and nothing removed", dir.display());
-            return Err(Error::new(Kind::Unavailable, said));
-        }
+        let mut at = self.archived_to(&dir, chain).await?;
         loop {
             let (place, from) = (dir.clone(), at.clone());
-            let mut writing = self.blocking(move || Writing::begin(&place, chain, from)).await?;
-            while !writing.is_full() {
-                let some = sweep::ripe(&mut self.reader().await?, chain, writing.at().seq, over).await?;
-                let add = move || {
-                    let many = some.len();
-                    let mut added = 0;
-                    for (seq, last_ms, _, hash, body) in some {
-                        if !writing.add(seq, last_ms, &hash, &body)? {
-                            tracing::error!(
-                                "page {seq} of the ledger does not fit: it and what follows is neither archived nor removed"
-                            );
-                            break;
-                        }
-                        added += 1;
-                    }
-                    Ok((writing, added > 0 && added == many))
-                };
-                let (went_on, more) = self.blocking(add).await?;
-                writing = went_on;
-                if !more {
-                    break;
-                }
-            }
+            let writing = self.blocking(move || Writing::begin(&place, chain, from)).await?;
+            let writing = self.fill(writing, chain, over).await?;
             if writing.is_empty() {
-                let withdraw = move || {
-                    writing.withdraw();
-                    Ok(())
-                };
-                self.blocking(withdraw).await?;
                 return Ok(at.seq);
             }
-            at = self.blocking(move || writing.keep()).await?;
+            at = match self.blocking(move || writing.keep()).await? {
+                Some(kept) => kept,
+                None => self.archived_to(&dir, chain).await?,
+            };
         }
+    }
+
+    /// The page of a chain before the first that is there.
+    async fn begins(&self, chain: Chain) -> Result<Head, Error> {
+        let checkpoint = sweep::checkpoint(&mut self.reader().await?, chain).await?;
+        Ok(checkpoint.map_or_else(|| Head::start(chain), |(at, _)| Head { seq: at.seq, hash: at.hash }))
+    }
+
+    /// The page behind which the archive of a chain goes on. Without files, or with some that others wrote since, that is where the
+    /// database begins.
+    async fn archived_to(&self, dir: &Path, chain: Chain) -> Result<Head, Error> {
+        loop {
+            let begins = self.begins(chain).await?;
+            let place = dir.to_owned();
+            let newest = self.blocking(move || archive::newest(&place, chain)).await?;
+            let Some(newest) = newest.filter(|newest| newest.seq > begins.seq) else { return Ok(begins) };
+            if sweep::hash_of(&mut self.reader().await?, newest.seq).await?.as_ref() == Some(&newest.hash) {
+                return Ok(newest);
+            }
+            // Another node may have removed the page meanwhile.
+            if self.begins(chain).await? == begins {
+                let said =
+                    format!("{} has pages of another ledger: nothing is archived, and nothing removed", dir.display());
+                return Err(Error::new(Kind::Unavailable, said));
+            }
+        }
+    }
+
+    /// Adds pages that may go, until there are no more or the file is full.
+    async fn fill(&self, mut writing: Writing, chain: Chain, over: Over) -> Result<Writing, Error> {
+        while !writing.is_full() {
+            let some = sweep::ripe(&mut self.reader().await?, chain, writing.at().seq, over).await?;
+            let add = move || {
+                let many = some.len();
+                let mut added = 0;
+                for (seq, last_ms, _, hash, body) in some {
+                    if !writing.add(seq, last_ms, &hash, &body)? {
+                        tracing::error!(
+                            "page {seq} of the ledger does not fit: it and what follows is neither archived nor removed"
+                        );
+                        break;
+                    }
+                    added += 1;
+                }
+                Ok((writing, added > 0 && added == many))
+            };
+            let (went_on, more) = self.blocking(add).await?;
+            writing = went_on;
+            if !more {
+                break;
+            }
+        }
+        Ok(writing)
     }
 
     async fn blocking<T: Send + 'static>(

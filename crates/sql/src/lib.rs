@@ -6,12 +6,14 @@
 //! who writes gets another connection. Transactions are begun here and nowhere else (`clippy.toml`).
 
 mod connection;
+mod directory;
 mod failure;
 mod health;
 mod held;
 mod writer;
 
 pub use crate::connection::Connection;
+pub use crate::directory::make_directory;
 pub use crate::failure::{Failure, Fault, failed};
 pub use crate::health::Whose;
 pub use crate::held::Held;

@@ -36,6 +36,9 @@ enum Command {
         /// that it has. May be given several times
         #[arg(long, value_name = "DIR")]
         archive: Vec<PathBuf>,
+        /// The archive need not begin with the first page: its oldest files are kept elsewhere, or pages went before there was one
+        #[arg(long, requires = "archive")]
+        partial_archive: bool,
     },
     /// Print what happened, an event in each line as JSON (OCSF): leases, refusals, what was ended and what was changed
     Events(Events),
@@ -106,13 +109,13 @@ const FIRST: &[&str] = &[
 /// Runs `valetkey ledger`.
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<Exit, Failure> {
     match args.command {
-        Command::Verify { expect_head, archive } => {
+        Command::Verify { expect_head, archive, partial_archive } => {
             let wanted = expect_head.clone();
             let route = Route::to(op::VERIFY_LEDGER, []).with_some("expect_head", expect_head);
             let mut answer = client.ask(route).await?;
             let mut wrong = Vec::new();
             if !archive.is_empty() {
-                wrong = archived(&archive, wanted.as_deref(), &mut answer)?;
+                wrong = archived(client, &archive, partial_archive, wanted.as_deref(), &mut answer).await?;
             }
             show::one(out, &answer, FIRST)?;
             let found = show::text(&answer, &["expected"]);
@@ -185,7 +188,13 @@ fn written(head: LedgerHead) -> String {
 }
 
 /// Reads an archive, and holds it against where the server's pages begin. Says what does not fit; the answer tells all of it.
-fn archived(dirs: &[PathBuf], expected: Option<&str>, answer: &mut Value) -> Result<Vec<String>, Failure> {
+async fn archived(
+    client: &Client<'_>,
+    dirs: &[PathBuf],
+    partial: bool,
+    expected: Option<&str>,
+    answer: &mut Value,
+) -> Result<Vec<String>, Failure> {
     let begins: Vec<LedgerHead> =
         show::rows_of(answer, "begins").iter().filter_map(Value::as_str).filter_map(head).collect();
     let expected = expected.and_then(head);
@@ -194,6 +203,18 @@ fn archived(dirs: &[PathBuf], expected: Option<&str>, answer: &mut Value) -> Res
     let mut wrong = found.wrong;
     for begin in begins.iter().filter(|begin| !found.found.contains(begin)) {
         wrong.push(format!("the archive has not the page {}, before which the server's pages begin", written(*begin)));
+    }
+    for chain in found.chains.iter().filter(|chain| !chain.whole && !partial) {
+        wrong.push(format!(
+            "the archive lacks the pages of a chain up to {}; `--partial-archive` says that they need not be there",
+            written(chain.after)
+        ));
+    }
+    // Where an archive ends the server begins. One that goes on, as its pages are not removed yet, ends with a page that the server has.
+    for chain in found.chains.iter().filter(|chain| !begins.contains(&chain.last)) {
+        if wrong.is_empty() {
+            wrong.extend(strange(client, chain.last).await?);
+        }
     }
     let chains: Vec<Value> = found
         .chains
@@ -221,6 +242,20 @@ fn archived(dirs: &[PathBuf], expected: Option<&str>, answer: &mut Value) -> Res
         fields.insert("archive".to_owned(), json!({ "chains": chains, "wrong": wrong }));
     }
     Ok(wrong)
+}
+
+/// Says so if the server has not a page that it should have.
+async fn strange(client: &Client<'_>, last: LedgerHead) -> Result<Option<String>, Failure> {
+    let last = written(last);
+    let answer = client.ask(Route::to(op::VERIFY_LEDGER, []).with("expect_head", last.clone())).await?;
+    Ok(match show::text(&answer, &["expected"]) {
+        Some("head" | "grown") => None,
+        Some("swept") => Some(format!("page {last} was removed from the server meanwhile; verify again")),
+        Some(_) | None => Some(format!(
+            "the archive ends with page {last}, which the server has not: it is of another ledger, or the server's database is an \
+             older one that was put back"
+        )),
+    })
 }
 
 /// What there is to say to people beside the fields.

@@ -85,4 +85,38 @@ fn a_server_names_itself_and_an_archive_that_lacks_nothing_is_verified_with_it()
     assert!(String::from_utf8_lossy(&refused.stdout).contains("ledger-0001"), "{refused:?}");
     let missing = ran(&mut client(&server, &operator, &["ledger", "verify", "--archive", "/nowhere"]));
     assert_eq!(missing.status.code(), Some(1));
+    std::fs::remove_file(format!("{archive}/ledger-0001-0000000000000001-0000000000000002.ndjson.gz")).unwrap();
+    // Whole in itself, and of another ledger; of this one, without its beginning.
+    for (after, said) in [(0, "which the server has not"), (7, "lacks the pages")] {
+        let file = archive_of_another(archive, after);
+        let refused = ran(&mut client(&server, &operator, &["ledger", "verify", "--archive", archive]));
+        let answer = String::from_utf8_lossy(&refused.stdout).into_owned();
+        assert_eq!((refused.status.code(), answer.contains(said)), (Some(1), true), "{answer}");
+        std::fs::remove_file(file).unwrap();
+    }
+    let file = archive_of_another(archive, 7);
+    let asked = ["ledger", "verify", "--archive", archive, "--partial-archive"];
+    let refused = ran(&mut client(&server, &operator, &asked));
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("which the server has not"), "{refused:?}");
+    std::fs::remove_file(file).unwrap();
+    server.stop();
+}
+
+/// A file of an archive with one empty page behind another.
+fn archive_of_another(archive: &str, after: u64) -> String {
+    use std::io::Write as _;
+    let before = if after == 0 { String::new() } else { "00".repeat(32) };
+    let hashed = data_encoding::HEXLOWER.decode(before.as_bytes()).unwrap();
+    let hash = data_encoding::HEXLOWER.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &hashed).as_ref());
+    let page = after + 1;
+    let file = format!("{archive}/ledger-0001-{page:016}-{page:016}.ndjson.gz");
+    let mut out = flate2::write::GzEncoder::new(std::fs::File::create(&file).unwrap(), flate2::Compression::default());
+    for line in [
+        serde_json::json!({ "valetkey_ledger": 1, "chain": 1, "after": after, "after_hash": before }),
+        serde_json::json!({ "page": page, "last": "", "leases": [], "hash": hash, "body": "" }),
+    ] {
+        writeln!(out, "{line}").unwrap();
+    }
+    out.finish().unwrap();
+    file
 }
