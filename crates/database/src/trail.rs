@@ -6,7 +6,8 @@ use valetkey_core::audit::{Change, Place};
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, CallerId};
 use valetkey_core::lease::Lease;
-use valetkey_core::nouns::trail::{Counted, Cursor, Event, From, Opened, Refused, Sender, Told, Trail, What};
+use valetkey_core::nouns::trail::{Counted, Cursor, Event, From, Opened, Reached, Refused, Sender, Told, Trail, What};
+use valetkey_core::scope::Paths;
 use valetkey_core::{Error, Kind};
 
 use crate::database::Database;
@@ -17,7 +18,7 @@ use crate::sql::note::Note;
 use crate::sql::notes::Unsaid;
 use crate::sql::rows::{self, count, signed};
 use crate::sql::target::Target;
-use crate::sql::{nodes, pages, trail};
+use crate::sql::{nodes, pages, sweep, trail};
 
 /// Refusals of a minute are told so long after it began: until then its counts may still be written by any node.
 const SETTLED_SECS: i64 = 120;
@@ -25,66 +26,121 @@ const SETTLED_SECS: i64 = 120;
 /// The most events in an answer.
 const MOST: u32 = 10_000;
 
-/// What was read, and how many more may be.
+/// The most bytes of paths in an answer, about: each lease has its own, up to a thousand of a thousand bytes.
+const MOST_BYTES: usize = 1 << 20;
+
+/// What was read, and how much more may be.
+#[derive(Default)]
 struct Reading {
     told: Told,
     left: usize,
+    bytes: usize,
 }
 
 impl Reading {
     fn push(&mut self, event: Event) {
+        let long = if let What::Opened(opened) = &event.what
+            && let Paths::Only(paths) = opened.lease.scope.paths()
+        {
+            paths.iter().map(|path| path.bytes().len()).sum()
+        } else {
+            0
+        };
         self.told.events.push(event);
         self.left = self.left.saturating_sub(1);
+        match self.bytes.checked_sub(long) {
+            Some(bytes) => self.bytes = bytes,
+            None => self.left = 0,
+        }
     }
 }
 
-fn place(page: i64, entry: u32) -> Place {
-    Place { page: count(page), entry }
+/// A page that is read: its number, its last instant, and how its hash begins.
+#[derive(Clone, Copy)]
+struct At {
+    seq: i64,
+    last_ms: i64,
+    mark: Option<u32>,
 }
 
-fn missing(from: i64, to: i64, at_ms: i64) -> Result<Event, Error> {
-    let what = What::Missing { from: count(from), to: count(to) };
-    Ok(Event { id: format!("{from}-{to}").into(), at: rows::at_ms(at_ms)?, what })
+impl At {
+    fn reached(self, page: i64, entry: u32) -> Reached {
+        Reached { page: count(page), entry, mark: self.mark }
+    }
+
+    /// What a page is known by, in the id of an event: after a restore there may be another one of its number.
+    fn mark(self) -> u32 {
+        self.mark.unwrap_or(0)
+    }
+
+    fn missing(self, from: i64, to: i64) -> Result<Event, Error> {
+        let what = What::Missing { from: count(from), to: count(to) };
+        Ok(Event { id: format!("{from}-{to}-{:08x}", self.mark()).into(), at: rows::at_ms(self.last_ms)?, what })
+    }
+}
+
+fn mark(hash: &[u8]) -> Option<u32> {
+    hash.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+fn put_back(page: u64) -> Error {
+    let said = format!(
+        "the ledger has not the page {page} that was read last, or another in its place: the database was put back to an earlier state. \
+         Ask without `after` for all events that are kept, or with `now` for those from now on"
+    );
+    Error::new(Kind::Invalid, said).at("after")
 }
 
 impl Database {
+    /// Refuses a place that the chain never had.
+    async fn had(&self, chain: Chain, from: Reached) -> Result<(), Error> {
+        let last = signed(from.last());
+        if last <= chain.before() {
+            return Ok(());
+        }
+        let mut reader = self.reader().await?;
+        let is_there = match sweep::hash_of(&mut reader, last).await? {
+            Some(hash) => from.mark.is_none() || from.mark == mark(&hash),
+            // It was removed since, if there is one behind it.
+            None => last < pages::head_of(&mut reader, chain).await?.seq,
+        };
+        if is_there { Ok(()) } else { Err(put_back(from.last())) }
+    }
+
     /// Reads a chain from a place on, until there are no more pages or enough events. Says where to go on.
-    async fn read_chain(&self, chain: Chain, from: Option<Place>, reading: &mut Reading) -> Result<Place, Error> {
-        let first = chain.before() + 1;
-        let mut next = from.unwrap_or(place(first, 0));
+    async fn read_chain(&self, chain: Chain, from: Option<Reached>, reading: &mut Reading) -> Result<Reached, Error> {
+        let first = Reached { page: count(chain.before() + 1), entry: 0, mark: None };
+        let mut next = from.unwrap_or(first);
+        self.had(chain, next).await?;
         loop {
             let found = trail::pages(&mut self.reader().await?, chain, signed(next.page)).await?;
             if found.is_empty() {
                 return Ok(next);
             }
-            for (seq, last_ms, body) in found {
+            for (seq, last_ms, hash, body) in found {
                 if reading.left == 0 {
                     reading.told.more = true;
                     return Ok(next);
                 }
+                let at = At { seq, last_ms, mark: mark(&hash) };
                 if count(seq) > next.page {
                     // Swept since. Who begins has missed nothing.
                     if from.is_some() {
-                        reading.push(missing(signed(next.page), seq - 1, last_ms)?);
+                        reading.push(at.missing(signed(next.page), seq - 1)?);
                     }
-                    next = place(seq, 0);
+                    next = Reached { page: count(seq), entry: 0, mark: None };
                 }
-                match self.read_page((seq, last_ms), &body, next.entry, reading).await? {
-                    Some(entry) => return Ok(place(seq, entry)),
-                    None => next = place(seq + 1, 0),
+                match self.read_page(at, &body, next.entry, reading).await? {
+                    Some(entry) if entry == next.entry => return Ok(next),
+                    Some(entry) => return Ok(at.reached(seq, entry)),
+                    None => next = at.reached(seq + 1, 0),
                 }
             }
         }
     }
 
     /// Reads a page from an entry on. Says with which one to go on, if not all of it was read.
-    async fn read_page(
-        &self,
-        (seq, last_ms): (i64, i64),
-        body: &[u8],
-        from: u32,
-        reading: &mut Reading,
-    ) -> Result<Option<u32>, Error> {
+    async fn read_page(&self, of: At, body: &[u8], from: u32, reading: &mut Reading) -> Result<Option<u32>, Error> {
         for (at, entry) in (0u32..).zip(entry::read(body)) {
             if at < from {
                 continue;
@@ -93,14 +149,15 @@ impl Database {
                 reading.told.more = true;
                 return Ok(Some(at));
             }
-            let place = place(seq, at);
+            let place = Place { page: count(of.seq), entry: at };
             let Some(entry) = entry else {
-                reading.push(missing(seq, seq, last_ms)?);
+                reading.push(of.missing(of.seq, of.seq)?);
                 return Ok(None);
             };
             let told = self.tell(place, entry).await?;
             if let Some((at, what)) = told {
-                reading.push(Event { id: format!("{}.{}", place.page, place.entry).into(), at, what });
+                let id = format!("{}.{}-{:08x}", place.page, place.entry, of.mark()).into();
+                reading.push(Event { id, at, what });
             }
         }
         Ok(None)
@@ -204,12 +261,19 @@ impl Trail for Database {
         // Refusals come first: there are few, and they must not wait for a flood of leases. Then each chain has its share.
         let total = usize::try_from(limit.clamp(1, MOST)).unwrap_or(usize::MAX);
         let share = total.div_ceil(chains.len() + 1);
-        let mut reading = Reading { told: Told::default(), left: share };
+        let known = |place: &Reached| Chain::of_page(signed(place.page));
+        let strange = after.chains.iter().find(|place| chains.iter().all(|(chain, _)| *chain != known(place)));
+        if let Some(place) = strange {
+            return Err(put_back(place.last()));
+        }
+        let mut reading = Reading { left: share, ..Reading::default() };
         let mut next = Cursor { chains: Vec::new(), refusals: self.read_refusals(after.refusals, &mut reading).await? };
+        let bytes = MOST_BYTES / chains.len().max(1);
         for (chain, _) in chains {
             reading.left = share.min(total.saturating_sub(reading.told.events.len()));
-            let known = |place: &&Place| Chain::of_page(signed(place.page)) == chain;
-            next.chains.push(self.read_chain(chain, after.chains.iter().find(known).copied(), &mut reading).await?);
+            reading.bytes = bytes;
+            let from = after.chains.iter().find(|place| known(place) == chain).copied();
+            next.chains.push(self.read_chain(chain, from, &mut reading).await?);
         }
         Ok(Told { next, ..reading.told })
     }
@@ -219,7 +283,8 @@ impl Trail for Database {
         let mut reader = self.reader().await?;
         let mut latest = Cursor { chains: Vec::new(), refusals: Counted { minute: now_s.div_euclid(60) * 60, row: 0 } };
         for (chain, _) in nodes::chains(&mut reader).await? {
-            latest.chains.push(place(pages::head_of(&mut reader, chain).await?.seq + 1, 0));
+            let head = pages::head_of(&mut reader, chain).await?;
+            latest.chains.push(Reached { page: count(head.seq + 1), entry: 0, mark: mark(&head.hash) });
         }
         Ok(latest)
     }

@@ -20,7 +20,7 @@ use valetkey_database::{Database, Server, Settings};
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::contract::Bench;
-use valetkey_testkit::contract::bench::by;
+use valetkey_testkit::contract::bench::{ask, by, new_grant, reads};
 
 struct Shelf {
     folder: tempfile::TempDir,
@@ -189,4 +189,80 @@ async fn a_server_that_starts_again_goes_on_at_once() {
     let told = database.events(&begin, 1000).await.unwrap();
     assert!(!told.events.is_empty() && database.sent("file", second, &told.next).await.unwrap());
     assert_eq!(database.take_turn("file", second, From::Start, bench.now()).await.unwrap(), Some(told.next));
+}
+
+/// A database as it was before some leases, in which others are opened since.
+async fn put_back(shelf: &Shelf, database: Database, before: &[u8]) -> (Database, Bench) {
+    database.close().await.unwrap();
+    let file = shelf.folder.path().join("valetkey.db");
+    for beside in ["valetkey.db-wal", "valetkey.db-shm"] {
+        drop(std::fs::remove_file(shelf.folder.path().join(beside)));
+    }
+    std::fs::write(file, before).unwrap();
+    shelf.open(9).await
+}
+
+#[tokio::test]
+async fn who_read_further_than_a_database_that_was_put_back_is_told_so() {
+    let shelf = Shelf::new(false).await;
+    let (database, bench) = shelf.open(3).await;
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let early = database.latest().await.unwrap();
+    database.close().await.unwrap();
+    let before = std::fs::read(shelf.folder.path().join("valetkey.db")).unwrap();
+    let (database, bench) = shelf.open(4).await;
+    for _ in 0..3 {
+        bench.open(&tenant).await.unwrap();
+    }
+    let (gone, after) = read(&database, &early, 1000).await;
+    let half = database.events(&early, 1).await.unwrap().next;
+    let (database, bench) = put_back(&shelf, database, &before).await;
+    let unmarked = |cursor: &Cursor| {
+        let mut cursor = cursor.clone();
+        cursor.chains[0].mark = None;
+        cursor
+    };
+    // It is not there yet; then there is another in its place.
+    for cursor in [&after, &unmarked(&after)] {
+        let refused = database.events(cursor, 10).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Invalid);
+        assert!(refused.message().contains("put back to an earlier state"), "{refused}");
+    }
+    for _ in 0..5 {
+        bench.open(&tenant).await.unwrap();
+    }
+    for cursor in [&after, &half] {
+        assert!(database.events(cursor, 10).await.unwrap_err().message().contains("put back"), "{cursor}");
+    }
+    // Who had not read so far goes on, and no event has the id of another.
+    let (events, _) = read(&database, &early, 1000).await;
+    assert!(events.len() >= 5 && !events.iter().any(|event| gone.iter().any(|other| other.id == event.id)));
+    assert!(database.events(&unmarked(&after), 10).await.is_ok(), "of before it is only known how far it was");
+    let elsewhere: Cursor = "1099511627777.1_r0.0".parse().unwrap();
+    assert!(database.events(&elsewhere, 10).await.is_err(), "there is no such chain");
+}
+
+#[tokio::test]
+async fn long_scopes_come_in_several_answers() {
+    let shelf = Shelf::new(false).await;
+    let (database, bench) = shelf.open(3).await;
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let begin = database.latest().await.unwrap();
+    let folders: Vec<String> = (0..500).map(|number| format!("wide/{number:0900}")).collect();
+    let folders: Vec<&str> = folders.iter().map(String::as_str).collect();
+    let wide = new_grant(tenant.account.id, &tenant.storage, "wide", reads("lake", &folders));
+    let wide = bench.registry.create_grant(wide, bench.now()).await.unwrap();
+    let mut opened = Vec::new();
+    for _ in 0..7 {
+        let permit = bench.decide(&tenant.token, &ask(wide)).await.unwrap();
+        opened.push(bench.ledger.open(&permit, None, bench.now()).await.unwrap().id);
+    }
+    let first = database.events(&begin, 1000).await.unwrap();
+    assert!(first.more && first.events.len() < 6, "{} at once", first.events.len());
+    let (events, _) = read(&database, &begin, 1000).await;
+    let leases = events.iter().filter_map(|event| match &event.what {
+        What::Opened(opened) => Some(opened.lease.id),
+        _ => None,
+    });
+    assert_eq!(leases.collect::<Vec<_>>(), opened);
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::audit::{Change, Place};
+use crate::audit::Change;
 use crate::credential::Trace;
 use crate::error::{Error, Kind, Noun};
 use crate::id::{AccountId, CallerId, LeaseId, TokenId};
@@ -18,9 +18,49 @@ use crate::name::shortened;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Cursor {
     /// The next place of each chain of the ledger; of a chain that is not here, its first.
-    pub chains: Vec<Place>,
+    pub chains: Vec<Reached>,
     /// The next of the counts of refusals.
     pub refusals: Counted,
+}
+
+/// How far a chain of the ledger was read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reached {
+    /// The next page.
+    pub page: u64,
+    /// The next entry in it.
+    pub entry: u32,
+    /// How the hash of the last page begins of which something was read: a ledger that was put back to an earlier state has another page
+    /// there. It is not known of the beginning, nor of places that were told before this was.
+    pub mark: Option<u32>,
+}
+
+impl Reached {
+    /// The last page of which something was read; the one before the chain's first if nothing was.
+    pub fn last(&self) -> u64 {
+        if self.entry == 0 { self.page.saturating_sub(1) } else { self.page }
+    }
+}
+
+impl fmt::Display for Reached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { page, entry, mark } = self;
+        write!(f, "{page}.{entry}")?;
+        mark.map_or(Ok(()), |mark| write!(f, ".{mark:08x}"))
+    }
+}
+
+impl Reached {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let (page, entry) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let mark = match parts.next() {
+            None => None,
+            Some(mark) if mark.len() == 8 && !mark.starts_with('+') => Some(u32::from_str_radix(mark, 16).ok()?),
+            Some(_) => return None,
+        };
+        (page > 0 && parts.next().is_none()).then_some(Self { page, entry, mark })
+    }
 }
 
 /// A place among the counts of refusals.
@@ -39,8 +79,8 @@ impl Cursor {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Place { page, entry } in &self.chains {
-            write!(f, "{page}.{entry}_")?;
+        for reached in &self.chains {
+            write!(f, "{reached}_")?;
         }
         write!(f, "r{}.{}", self.refusals.minute, self.refusals.row)
     }
@@ -50,15 +90,13 @@ impl FromStr for Cursor {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let place = |text: &str| {
-            let (page, entry) = text.split_once('.')?;
-            Some(Place { page: page.parse().ok()?, entry: entry.parse().ok()? })
-        };
         let read = || {
             let (chains, counted) = text.rsplit_once('_').map_or((None, text), |(chains, last)| (Some(chains), last));
             let (minute, row) = counted.strip_prefix('r')?.split_once('.')?;
             let refusals = Counted { minute: minute.parse().ok()?, row: row.parse().ok()? };
-            let chains: Option<Vec<Place>> = chains.into_iter().flat_map(|all| all.split('_')).map(place).collect();
+            Timestamp::from_second(refusals.minute).ok()?;
+            let chains = chains.into_iter().flat_map(|all| all.split('_')).map(Reached::parse);
+            let chains: Option<Vec<Reached>> = chains.collect();
             Some(Self { chains: chains.filter(|all| all.len() <= Self::MOST)?, refusals })
         };
         read().ok_or_else(|| {
@@ -175,7 +213,8 @@ pub const TURN: SignedDuration = SignedDuration::from_secs(30);
 /// What reads events, and remembers how far they were sent.
 #[async_trait]
 pub trait Trail: Send + Sync {
-    /// Events from a place on, at least one if there is one, at most so many.
+    /// Events from a place on, at least one if there is one, at most so many: fewer where they are long. A place that this ledger never had is
+    /// refused.
     async fn events(&self, after: &Cursor, limit: u32) -> Result<Told, Error>;
 
     /// Where what happens next will be.
@@ -194,16 +233,39 @@ mod tests {
 
     #[test]
     fn a_cursor_reads_back_and_anything_else_is_refused() {
-        let place = |page, entry| Place { page, entry };
+        let place = |page, entry, mark| Reached { page, entry, mark };
         let refusals = Counted { minute: 1_790_000_040, row: 3 };
-        for chains in [vec![], vec![place(57, 3)], vec![place(57, 3), place((1 << 40) + 1, 0)]] {
+        for chains in [
+            vec![],
+            vec![place(57, 3, None)],
+            vec![place(57, 3, Some(7)), place((1 << 40) + 1, 0, None), place(1, 0, Some(u32::MAX))],
+        ] {
             let cursor = Cursor { chains, refusals };
             assert_eq!(cursor.to_string().parse::<Cursor>().unwrap(), cursor);
         }
+        let old = "57.3_r1790000040.3".parse::<Cursor>().unwrap();
+        assert_eq!((old.chains, old.refusals), (vec![place(57, 3, None)], refusals));
+        assert_eq!((place(57, 3, None).last(), place(57, 0, None).last()), (57, 56));
         assert_eq!(Cursor::default().to_string(), "r0.0");
-        for text in
-            ["", "57.3", "r", "r1", "57_r1.2", "57.-1_r1.2", "_r1.2", "r1.2_57.3", "57.3__r1.2", "x1.2", "r1.2 "]
-        {
+        for text in [
+            "",
+            "57.3",
+            "r",
+            "r1",
+            "57_r1.2",
+            "57.-1_r1.2",
+            "_r1.2",
+            "r1.2_57.3",
+            "57.3__r1.2",
+            "x1.2",
+            "r1.2 ",
+            "0.0_r1.2",
+            "57.3.1_r1.2",
+            "57.3.+0000007_r1.2",
+            "57.3.00000007.1_r1.2",
+            "r9223372036854775807.0",
+            "r-9223372036854775808.0",
+        ] {
             assert_eq!(text.parse::<Cursor>().unwrap_err().kind(), Kind::Invalid, "{text}");
         }
         assert!(format!("{}r0.0", "1.0_".repeat(Cursor::MOST + 1)).parse::<Cursor>().is_err());

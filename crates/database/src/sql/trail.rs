@@ -11,9 +11,12 @@ use crate::sql::{failed, rows};
 /// Pages read at once.
 const WINDOW: i64 = 8;
 
+/// A page's number, its last instant, hash and body.
+pub(crate) type PageRow = (i64, i64, Vec<u8>, Vec<u8>);
+
 /// Pages of a chain, from one on.
-pub(crate) async fn pages(db: &mut Db, chain: Chain, from: i64) -> Result<Vec<(i64, i64, Vec<u8>)>, Error> {
-    query_as("SELECT seq, last_ms, body FROM ledger_pages WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?")
+pub(crate) async fn pages(db: &mut Db, chain: Chain, from: i64) -> Result<Vec<PageRow>, Error> {
+    query_as("SELECT seq, last_ms, hash, body FROM ledger_pages WHERE seq >= ? AND seq < ? ORDER BY seq LIMIT ?")
         .bind(from)
         .bind(chain.beyond())
         .bind(WINDOW)
@@ -28,8 +31,8 @@ pub(crate) type RefusedRow = (i64, Vec<u8>, Vec<u8>, String, String, Vec<u8>, i6
 /// Counts of refusals of the minutes before one, from a place on.
 pub(crate) async fn refusals(db: &mut Db, after: Counted, before_s: i64, limit: u32) -> Result<Vec<RefusedRow>, Error> {
     // What is left of the minute that was begun; then those after it.
-    let (minute, mut found) = (after.minute, Vec::new());
-    for (from_s, to_s, skipped) in [(minute, before_s.min(minute + 1), after.row), (minute + 1, before_s, 0)] {
+    let (minute, behind, mut found) = (after.minute, after.minute.saturating_add(1), Vec::new());
+    for (from_s, to_s, skipped) in [(minute, before_s.min(behind), after.row), (behind, before_s, 0)] {
         let left = i64::from(limit) - i64::try_from(found.len()).unwrap_or(i64::MAX);
         let more: Vec<RefusedRow> = query_as(
             "SELECT minute_s, account, caller, dialect, kind, from_addr, count FROM refusals

@@ -25,6 +25,9 @@ use crate::edge::{Call, Reply};
 /// Names that are remembered between events: each is some hundred bytes, and asked for again at most.
 const NAMES: usize = 10_000;
 
+/// The paths of a lease that its event has; of more, the others are counted, and `lease show` has them.
+const PATHS: usize = 100;
+
 /// The version of the schema.
 const OCSF: &str = "1.6.0";
 
@@ -124,7 +127,7 @@ impl Teller {
         let Opened { lease, from, asked_with } = opened;
         let Lease { id, account: _, caller, token, storage, scope, grants, dialect, credits, opened, until } = lease;
         let user = self.user(*caller).await?;
-        let shown = ScopeResponse::of(scope);
+        let shown = shortened(json!(ScopeResponse::of(scope)));
         let actor = json!({ "user": &user, "session": { "uid": asked_with.unwrap_or(*token).to_string() } });
         Ok(json!({
             "user": user,
@@ -216,6 +219,24 @@ impl Teller {
     }
 }
 
+/// A scope with some of its paths.
+fn shortened(mut scope: Value) -> Value {
+    let (mut left, mut more) = (PATHS, 0);
+    for kind in ["prefixes", "objects", "raw_prefixes"] {
+        if let Some(Value::Array(paths)) = scope.get_mut(kind) {
+            more += paths.len().saturating_sub(left);
+            paths.truncate(left);
+            left -= paths.len();
+        }
+    }
+    if let Value::Object(scope) = &mut scope
+        && more > 0
+    {
+        scope.insert("paths_left_out".to_owned(), json!(more));
+    }
+    scope
+}
+
 fn millis(at: Timestamp) -> i64 {
     at.as_millisecond()
 }
@@ -280,7 +301,7 @@ fn without_nulls(object: &mut Map<String, Value>) {
 pub(super) struct EventQuery {
     /// Where to go on: `next` of the answer before. Without it from the first event that is kept; `now`: none that happened before.
     after: Option<String>,
-    /// About this many events: 1 to 10000, 1000 unless given. Where several servers share a database, at least one of each.
+    /// About this many events: 1 to 10000, 1000 unless given; fewer if they have long paths. Where several servers share a database, at least one of each.
     limit: Option<u32>,
 }
 
@@ -328,5 +349,17 @@ mod tests {
         for deed in Deed::WORDS {
             assert_ne!(Class::of_change(deed).activity, 99, "{deed}");
         }
+    }
+
+    #[test]
+    fn an_event_has_some_paths_and_the_number_of_the_others() {
+        let names = |many: usize| (0..many).map(|number| number.to_string()).collect::<Vec<_>>();
+        let scope =
+            json!({ "prefixes": names(60), "objects": names(60), "raw_prefixes": names(7), "whole_bucket": false });
+        let short = shortened(scope);
+        let counts = ["prefixes", "objects", "raw_prefixes"].map(|kind| short[kind].as_array().unwrap().len());
+        assert_eq!((counts, &short["paths_left_out"]), ([60, 40, 0], &json!(27)));
+        let few = json!({ "prefixes": names(100), "objects": [], "raw_prefixes": [], "whole_bucket": false });
+        assert_eq!(shortened(few.clone()), few);
     }
 }

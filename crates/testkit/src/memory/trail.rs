@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use valetkey_core::Error;
-use valetkey_core::audit::Place;
-use valetkey_core::nouns::trail::{Counted, Cursor, Event, From, Opened, Refused, Sender, TURN, Told, Trail, What};
+use valetkey_core::nouns::trail::{
+    Counted, Cursor, Event, From, Opened, Reached, Refused, Sender, TURN, Told, Trail, What,
+};
 
 use super::Memory;
 
@@ -28,7 +29,7 @@ impl Trail for Memory {
             let opened =
                 Opened { lease: lease.clone(), from: from.copied(), asked_with: asked_with.map(|(id, ..)| *id) };
             (
-                Place { page: 1, entry: at + 1 },
+                Reached { page: 1, entry: at + 1, mark: None },
                 Event { id: format!("1.{at}").into(), at: lease.opened, what: What::Opened(Box::new(opened)) },
             )
         });
@@ -56,7 +57,7 @@ impl Trail for Memory {
 
     async fn latest(&self) -> Result<Cursor, Error> {
         let world = self.world();
-        let chains = vec![Place { page: 1, entry: number(world.leases.len()) }];
+        let chains = vec![Reached { page: 1, entry: number(world.leases.len()), mark: None }];
         Ok(Cursor { chains, refusals: Counted { minute: 0, row: number(world.refusals.len()) } })
     }
 

@@ -163,7 +163,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "audit.file_max_bytes",
         "104857600",
-        "size from which the file of events is put aside (`.1`, `.2` …), in bytes",
+        "size from which the file of events is put aside (`.1`, `.2` …), in bytes; 0: never",
     ),
     key("audit.file_keep", "10", "files of events that are kept beside the newest"),
     key("audit.stdout", "false", "write events to standard output, a line of JSON each"),

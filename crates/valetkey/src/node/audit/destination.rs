@@ -2,12 +2,32 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use serde_json::json;
 
 /// An event on its way.
 pub(super) struct Line {
     pub(super) id: Box<str>,
     pub(super) at: Timestamp,
     pub(super) text: String,
+}
+
+impl Line {
+    /// What stands in the place of an event that is too long for whom it goes to.
+    pub(super) fn short(&self) -> Self {
+        let said =
+            "this event is too long for this destination; `valetkey ledger events` and other destinations have it";
+        let text = json!({ "metadata": { "uid": self.id }, "message": said }).to_string();
+        Self { id: self.id.clone(), at: self.at, text }
+    }
+}
+
+/// What became of events that were sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Taken {
+    /// They are there.
+    All,
+    /// None is there: they are too long together.
+    TooLong,
 }
 
 /// Where events go.
@@ -17,7 +37,7 @@ pub(super) trait Destination: Send {
     fn name(&self) -> &'static str;
 
     /// Sends them all. Of a failure nobody knows how many arrived: all are sent again.
-    async fn send(&mut self, lines: &[Line]) -> anyhow::Result<()>;
+    async fn send(&mut self, lines: &[Line]) -> anyhow::Result<Taken>;
 }
 
 /// Lines as a file has them.

@@ -1,14 +1,14 @@
 //! A file that is put aside when it is large enough.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
 
-use super::destination::{Destination, Line, joined};
+use super::destination::{Destination, Line, Taken, joined};
 use crate::config::Audit;
 
 /// A file, and those that were put aside.
@@ -30,26 +30,41 @@ impl Destination for Rotated {
         "file"
     }
 
-    async fn send(&mut self, lines: &[Line]) -> anyhow::Result<()> {
+    async fn send(&mut self, lines: &[Line]) -> anyhow::Result<Taken> {
         let (path, max_bytes, keep, text) = (self.path.clone(), self.max_bytes, self.keep, joined(lines));
         let shown = path.display().to_string();
         let written = tokio::task::spawn_blocking(move || write(&path, max_bytes, keep, &text)).await?;
-        written.with_context(|| format!("{shown} cannot be written"))
+        written.with_context(|| format!("{shown} cannot be written")).map(|()| Taken::All)
     }
 }
 
-/// Adds text to the file, durably. It is opened each time: who moves it away gets a new one.
+/// Adds text to the file, durably. It is opened each time: who moves it away gets a new one. With 0 for the size it is never put aside.
 fn write(path: &Path, max_bytes: u64, keep: u32, text: &str) -> std::io::Result<()> {
-    let size = std::fs::metadata(path).map_or(0, |about| about.len());
-    if size > 0 && size >= max_bytes {
+    let size = std::fs::metadata(path).ok().map(|about| about.len());
+    let full = size.is_some_and(|size| size > 0 && max_bytes > 0 && size >= max_bytes);
+    if full {
         put_aside(path, keep)?;
     }
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
     let before = file.metadata()?.len();
+    // Half a line would spoil the next one.
+    let text = if is_torn(&file, before)? { format!("\n{text}") } else { text.to_owned() };
     file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).inspect_err(|_| {
-        // Half a line would spoil the next one.
         let _ = file.set_len(before);
-    })
+    })?;
+    if full || size.is_none() {
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(above)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Whether the last line has no end: a process died while it wrote it.
+fn is_torn(file: &File, size: u64) -> std::io::Result<bool> {
+    let Some(last) = size.checked_sub(1) else { return Ok(false) };
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, last)?;
+    Ok(byte != [b'\n'])
 }
 
 fn put_aside(path: &Path, keep: u32) -> std::io::Result<()> {
@@ -95,5 +110,16 @@ mod tests {
             ("f\n".to_owned(), "c\n".to_owned())
         );
         assert!(write(&dir.path().join("none/events"), 2, 2, "x\n").is_err());
+    }
+
+    #[test]
+    fn half_a_line_spoils_no_other_and_a_size_of_0_puts_nothing_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.ndjson");
+        std::fs::write(&path, "a\n{\"hal").unwrap();
+        write(&path, 0, 2, "b\n").unwrap();
+        write(&path, 0, 0, "c\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a\n{\"hal\nb\nc\n");
+        assert!(!dir.path().join("events.ndjson.1").exists());
     }
 }

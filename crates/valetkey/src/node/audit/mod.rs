@@ -4,13 +4,15 @@
 mod destination;
 mod file;
 mod syslog;
+#[cfg(test)]
+mod tests;
 mod webhook;
 
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -19,15 +21,18 @@ use valetkey_core::nouns::trail::{Cursor, From, Sender, TURN, Told, Trail};
 use valetkey_core::time::{Clock, Entropy as _};
 use valetkey_dialects::native::Teller;
 
-use self::destination::{Destination, Line, joined};
+use self::destination::{Destination, Line, Taken, joined};
 pub(crate) use self::syslog::Syslog;
 pub(crate) use self::webhook::key as webhook_key;
 use crate::config::{Audit, AuditFrom};
 use crate::node::Node;
 use crate::node::system::SystemEntropy;
 
-/// The most events that are read at once: some 1 MB.
-const BATCH: u32 = 1000;
+/// The most events that are sent at once: half a megabyte, besides the paths in them.
+const BATCH: u32 = 500;
+
+/// The turn is taken again before what is sent later than so long after: what a destination may take for a batch is left of it.
+const RENEWED: i32 = 6;
 
 /// Between two looks when there was nothing.
 const IDLE: Duration = Duration::from_secs(1);
@@ -43,13 +48,14 @@ impl Destination for Stdout {
         "stdout"
     }
 
-    async fn send(&mut self, lines: &[Line]) -> anyhow::Result<()> {
+    async fn send(&mut self, lines: &[Line]) -> anyhow::Result<Taken> {
         let text = joined(lines);
         let write = move || {
             let mut out = std::io::stdout().lock();
             out.write_all(text.as_bytes()).and_then(|()| out.flush())
         };
-        Ok(tokio::task::spawn_blocking(write).await??)
+        tokio::task::spawn_blocking(write).await??;
+        Ok(Taken::All)
     }
 }
 
@@ -83,6 +89,8 @@ pub(super) fn start(config: &Audit, node: &Node) {
                 AuditFrom::Start => From::Start,
             },
             destination,
+            most: BATCH,
+            wait: IDLE,
         };
         node.tasks.spawn(sending.keep(node.end.clone()));
     }
@@ -95,31 +103,28 @@ struct Sending {
     sender: Sender,
     from: From,
     destination: Box<dyn Destination>,
+    /// The most events of the next batch.
+    most: u32,
+    /// The last wait after a failure.
+    wait: Duration,
 }
 
 impl Sending {
     async fn keep(mut self, end: CancellationToken) {
         let name = self.destination.name();
-        let mut wait = IDLE;
         loop {
             let turn = end.run_until_cancelled(self.turn()).await;
             let pause = match turn {
                 None => return,
-                Some(Ok(())) => {
-                    if wait > IDLE {
-                        info!(destination = name, "events are sent again");
-                    }
-                    wait = IDLE;
-                    IDLE
-                }
+                Some(Ok(())) => IDLE,
                 Some(Err(error)) => {
                     metrics::counter!("vk_audit_failures_total", "destination" => name).increment(1);
-                    if wait == IDLE {
+                    if self.wait == IDLE {
                         let error = format!("{error:#}");
                         warn!(destination = name, error, "events could not be sent; they are kept, and sent again");
                     }
-                    wait = (wait * 2).min(LONGEST);
-                    wait
+                    self.wait = (self.wait * 2).min(LONGEST);
+                    self.wait
                 }
             };
             if end.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
@@ -128,7 +133,7 @@ impl Sending {
         }
     }
 
-    /// Sends until another server has the turn, or something fails.
+    /// Sends until another server has the turn, or something fails. After each batch it is remembered how far was sent.
     async fn turn(&mut self) -> anyhow::Result<()> {
         let name = self.destination.name();
         loop {
@@ -137,17 +142,21 @@ impl Sending {
                 metrics::gauge!("vk_audit_lag_seconds", "destination" => name).set(0.0);
                 return Ok(());
             };
-            // Half of the turn is left for what is being sent when it is taken again.
-            while self.clock.now().duration_since(taken) < TURN / 2 {
-                let told = self.trail.events(&next, BATCH).await?;
-                let more = told.more;
+            while self.clock.now().duration_since(taken) < TURN / RENEWED {
+                let told = self.trail.events(&next, self.most).await?;
+                let (more, any) = (told.more, !told.events.is_empty());
                 if told.next == next {
                     tokio::time::sleep(IDLE).await;
                     continue;
                 }
-                next = self.send(told).await?;
+                let Some(sent) = self.send(told).await? else { continue };
+                next = sent;
                 if !self.trail.sent(name, self.sender, &next).await? {
                     return Ok(());
+                }
+                if any && self.wait > IDLE {
+                    info!(destination = name, "events are sent again");
+                    self.wait = IDLE;
                 }
                 if !more {
                     metrics::gauge!("vk_audit_lag_seconds", "destination" => name).set(0.0);
@@ -157,20 +166,40 @@ impl Sending {
         }
     }
 
-    async fn send(&mut self, told: Told) -> anyhow::Result<Cursor> {
+    /// Sends what was told; nothing where that is too much at once: the next batch has fewer.
+    async fn send(&mut self, told: Told) -> anyhow::Result<Option<Cursor>> {
         let mut lines = Vec::with_capacity(told.events.len());
         for event in &told.events {
             let text = self.teller.tell(event).await?.to_string();
             lines.push(Line { id: event.id.clone(), at: event.at, text });
         }
         let name = self.destination.name();
+        let many = u32::try_from(lines.len()).unwrap_or(u32::MAX);
         if let Some(oldest) = lines.iter().map(|line| line.at).min() {
             let lag = self.clock.now().duration_since(oldest).as_secs_f64();
             metrics::gauge!("vk_audit_lag_seconds", "destination" => name).set(lag.max(0.0));
-            self.destination.send(&lines).await.with_context(|| format!("sending to `{name}`"))?;
+            if self.hand_over(&lines).await.with_context(|| format!("sending to `{name}`"))? == Taken::TooLong {
+                self.most = (many / 2).max(1);
+                return Ok(None);
+            }
+            self.most = self.most.saturating_mul(2).min(BATCH);
         }
-        metrics::counter!("vk_audit_events_total", "destination" => name)
-            .increment(u64::try_from(lines.len()).unwrap_or(u64::MAX));
-        Ok(told.next)
+        metrics::counter!("vk_audit_events_total", "destination" => name).increment(many.into());
+        Ok(Some(told.next))
+    }
+
+    /// Hands lines over. One that is too long alone holds up none of the others: a note goes in its place.
+    async fn hand_over(&mut self, lines: &[Line]) -> anyhow::Result<Taken> {
+        let taken = self.destination.send(lines).await?;
+        let (Taken::TooLong, [long]) = (taken, lines) else { return Ok(taken) };
+        if self.destination.send(&[long.short()]).await? == Taken::TooLong {
+            bail!("it takes not even an event of {} bytes", long.short().text.len());
+        }
+        warn!(
+            destination = self.destination.name(),
+            event = &*long.id,
+            "an event is too long; a note was sent in its place"
+        );
+        Ok(Taken::All)
     }
 }

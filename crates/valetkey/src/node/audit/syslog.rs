@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram};
 use tokio::time::timeout;
 
-use super::destination::{Destination, Line};
+use super::destination::{Destination, Line, Taken};
 
 /// How long a connection, or a batch of messages, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,6 +18,9 @@ const PRIORITY: u32 = 13 * 8 + 6;
 
 /// A longer message does not fit a datagram of UDP (65,507 bytes), with room for its head.
 const DATAGRAM: usize = 65_000;
+
+/// A longer message is none that a relay would take over TCP: most take some kilobytes unless they are set to more.
+const STREAMED: usize = 1 << 20;
 
 /// Where messages go.
 pub(crate) enum Syslog {
@@ -48,11 +50,7 @@ impl Syslog {
 }
 
 fn message(line: &Line, most: usize) -> String {
-    let short = || {
-        let said = "this event is too long for a datagram; `valetkey ledger events` and other destinations have it";
-        json!({ "metadata": { "uid": line.id }, "message": said }).to_string()
-    };
-    let text = if line.text.len() > most { short() } else { line.text.clone() };
+    let text = if line.text.len() > most { line.short().text } else { line.text.clone() };
     format!("<{PRIORITY}>1 {:.3} - valetkey {} audit - {text}", line.at, std::process::id())
 }
 
@@ -62,7 +60,7 @@ impl Destination for Syslog {
         "syslog"
     }
 
-    async fn send(&mut self, lines: &[Line]) -> anyhow::Result<()> {
+    async fn send(&mut self, lines: &[Line]) -> anyhow::Result<Taken> {
         let sending = async {
             match self {
                 Self::Unix(path) => {
@@ -87,7 +85,7 @@ impl Destination for Syslog {
                         Some(_) | None => TcpStream::connect(&*to).await?,
                     };
                     let framed = |line| {
-                        let message = message(line, usize::MAX);
+                        let message = message(line, STREAMED);
                         format!("{} {message}", message.len())
                     };
                     stream.write_all(lines.iter().map(framed).collect::<String>().as_bytes()).await?;
@@ -95,7 +93,7 @@ impl Destination for Syslog {
                     *kept = Some(stream);
                 }
             }
-            anyhow::Ok(())
+            anyhow::Ok(Taken::All)
         };
         timeout(PATIENCE, sending).await.context("it took too long")?
     }

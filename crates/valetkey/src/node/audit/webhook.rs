@@ -7,16 +7,17 @@ use anyhow::bail;
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use data_encoding::BASE64;
+use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use valetkey_core::Secret;
 use valetkey_core::time::Clock;
 
-use super::destination::{Destination, Line, joined};
+use super::destination::{Destination, Line, Taken, joined};
 
 /// How long a post may take, with its answer's head.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The most bytes of a post; one event alone may be longer.
+/// The most bytes of a post.
 const MOST_BYTES: usize = 1 << 20;
 
 /// Shorter keys can be guessed.
@@ -47,9 +48,12 @@ impl Webhook {
         Ok(Self { client, url: url.to_owned(), key: key(secret).map_err(anyhow::Error::msg)?, clock })
     }
 
-    async fn post(&self, lines: &[Line]) -> anyhow::Result<()> {
-        let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return Ok(()) };
+    async fn post(&self, lines: &[Line]) -> anyhow::Result<Taken> {
+        let (Some(first), Some(last)) = (lines.first(), lines.last()) else { return Ok(Taken::All) };
         let (id, timestamp, body) = (format!("{}~{}", first.id, last.id), self.clock.now().as_second(), joined(lines));
+        if body.len() > MOST_BYTES {
+            return Ok(Taken::TooLong);
+        }
         let request = self
             .client
             .post(&self.url)
@@ -60,10 +64,12 @@ impl Webhook {
             .body(body);
         let answer = request.send().await.map_err(reqwest::Error::without_url)?;
         // What stands in the answer is of no interest, and is not read.
-        if !answer.status().is_success() {
-            bail!("it answered {}", answer.status());
+        match answer.status() {
+            // Others may stand before it, with a limit that is less.
+            StatusCode::PAYLOAD_TOO_LARGE => Ok(Taken::TooLong),
+            status if status.is_success() => Ok(Taken::All),
+            status => bail!("it answered {status}"),
         }
-        Ok(())
     }
 }
 
@@ -72,33 +78,14 @@ fn signature(key: &hmac::Key, id: &str, timestamp: i64, body: &str) -> String {
     format!("v1,{}", BASE64.encode(tag.as_ref()))
 }
 
-/// Cuts lines into posts.
-fn posts(lines: &[Line]) -> Vec<&[Line]> {
-    let (mut posts, mut rest) = (Vec::new(), lines);
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let fits = rest.iter().take_while(|line| {
-            bytes += line.text.len() + 1;
-            bytes <= MOST_BYTES
-        });
-        let (post, after) = rest.split_at(fits.count().max(1));
-        posts.push(post);
-        rest = after;
-    }
-    posts
-}
-
 #[async_trait]
 impl Destination for Webhook {
     fn name(&self) -> &'static str {
         "webhook"
     }
 
-    async fn send(&mut self, lines: &[Line]) -> anyhow::Result<()> {
-        for post in posts(lines) {
-            self.post(post).await?;
-        }
-        Ok(())
+    async fn send(&mut self, lines: &[Line]) -> anyhow::Result<Taken> {
+        self.post(lines).await
     }
 }
 
@@ -117,11 +104,51 @@ mod tests {
         }
     }
 
-    #[test]
-    fn posts_stay_small_and_a_long_event_goes_alone() {
+    /// Answers each post with a status, and gives its body.
+    async fn receiver(statuses: &'static [u16]) -> (String, tokio::task::JoinHandle<Vec<usize>>) {
+        use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let took = tokio::spawn(async move {
+            let mut bodies = Vec::new();
+            for status in statuses {
+                let mut stream = tokio::io::BufReader::new(listener.accept().await.unwrap().0);
+                let mut length = 0;
+                loop {
+                    let mut line = String::new();
+                    stream.read_line(&mut line).await.unwrap();
+                    if let Some(text) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                        length = text.trim().parse().unwrap();
+                    }
+                    if line.trim().is_empty() {
+                        break;
+                    }
+                }
+                stream.read_exact(&mut vec![0; length]).await.unwrap();
+                bodies.push(length);
+                let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            bodies
+        });
+        (url, took)
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_is_said_to_be_and_is_no_failure() {
+        let (url, took) = receiver(&[204, 413, 500]).await;
+        let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned());
+        let clock = Arc::new(valetkey_testkit::clock::FixedClock::default());
+        let mut webhook = Webhook::new(&url, &secret, clock).unwrap();
         let line = |bytes| Line { id: "1.0".into(), at: jiff::Timestamp::UNIX_EPOCH, text: "x".repeat(bytes) };
-        let lines = [line(600_000), line(400_000), line(100_000), line(2_000_000), line(1)];
-        assert_eq!(posts(&lines).iter().map(|post| post.len()).collect::<Vec<_>>(), [2, 1, 1, 1]);
-        assert!(posts(&[]).is_empty());
+        // Nobody is asked to take more than was said.
+        for lines in [vec![line(600_000), line(500_000)], vec![line(2_000_000)]] {
+            assert_eq!(webhook.send(&lines).await.unwrap(), Taken::TooLong);
+        }
+        assert_eq!(webhook.send(&[]).await.unwrap(), Taken::All);
+        assert_eq!(webhook.send(&[line(600_000), line(400_000)]).await.unwrap(), Taken::All);
+        assert_eq!(webhook.send(&[line(10)]).await.unwrap(), Taken::TooLong);
+        assert!(webhook.send(&[line(10)]).await.unwrap_err().to_string().contains("500"));
+        assert_eq!(took.await.unwrap(), [1_000_002, 11, 11]);
     }
 }
