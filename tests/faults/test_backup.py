@@ -2,10 +2,14 @@
 
 import hashlib
 import json
+import os
 import random
 import shutil
+import signal
 import stat
+import subprocess
 import threading
+import time
 
 import pytest
 
@@ -97,6 +101,25 @@ class TestABackup:
     def test_leaves_nothing_behind_in_the_data_directory(self, busy, saved):
         assert list(busy.data.rglob("backup-links")) == []
 
+    def test_that_was_killed_leaves_nothing_that_the_next_one_does_not_remove(self, busy, saved, tmp_path):
+        (busy.data / "objects" / "files" / "backup-links" / "0011223344556677" / "00").mkdir(parents=True)
+        done = busy.offline("backup", str(tmp_path / "next"))
+        assert done.returncode == 0, done
+        assert list(busy.data.rglob("backup-links")) == []
+
+    def test_that_is_interrupted_leaves_nothing(self, busy, saved, tmp_path):
+        target = tmp_path / "interrupted"
+        command = [busy.binary, "server", "backup", str(target), "--data-dir", str(busy.data)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | busy.settings) as process:
+            while not target.exists() and process.poll() is None:
+                time.sleep(0.001)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+        # A small one may be whole before the signal comes.
+        assert (process.returncode == 0) == (target / "manifest").exists()
+        assert target.exists() == (process.returncode == 0)
+        assert list(busy.data.rglob("backup-links")) == []
+
     def test_is_written_only_to_an_empty_directory(self, busy, saved, tmp_path):
         (tmp_path / "mine").write_text("precious")
         refused = busy.offline("backup", str(tmp_path))
@@ -160,7 +183,23 @@ class TestARestore:
         assert refused.returncode == 1 and "valetkey.db" in refused.stderr, refused
         assert (fresh.data / "valetkey.db").read_bytes() == b"precious"
 
-    @pytest.mark.parametrize("what", ["flipped", "cut", "gone", "listed", "unlisted", "broken-off"])
+    def test_that_was_killed_while_it_put_things_in_place_is_done_again(self, fresh, saved):
+        with_keyring(fresh, saved[0])
+        assert fresh.offline("restore", str(saved[0])).returncode == 0
+        # The database comes last: it is not there yet.
+        (fresh.data / "restoring-placed").mkdir()
+        (fresh.data / "valetkey.db").rename(fresh.data / "restoring-placed" / "valetkey.db")
+        for path in fresh.data.glob("valetkey.db-*"):
+            path.unlink()
+        refused = fresh.offline("init")
+        assert refused.returncode == 1 and "broken off" in refused.stderr, refused
+        done = fresh.offline("restore", str(saved[0]))
+        assert done.returncode == 0, done
+        assert not list(fresh.data.glob("restoring*"))
+        fresh.start()
+        assert fresh.call("GET", "/api/v1/ledger/verify", fresh.admin_token).json()["intact"]
+
+    @pytest.mark.parametrize("what", ["flipped", "cut", "longer", "pipe", "gone", "listed", "unlisted", "broken-off"])
     def test_of_what_was_changed_is_refused_by_its_name(self, fresh, saved, tmp_path, what):
         target = tmp_path / "changed"
         shutil.copytree(saved[0], target)
@@ -174,6 +213,12 @@ class TestARestore:
                 victim.write_bytes(data)
             case "cut":
                 victim.write_bytes(victim.read_bytes()[:-1])
+            case "longer":
+                with victim.open("ab") as file:
+                    file.truncate(1 << 40)
+            case "pipe":
+                victim.unlink()
+                os.mkfifo(victim)
             case "gone":
                 victim.unlink()
             case "listed":

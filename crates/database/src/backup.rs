@@ -4,7 +4,7 @@ use std::path::Path;
 
 use valetkey_core::Error;
 use valetkey_core::nouns::registry::LedgerHead;
-pub use valetkey_sql::Held;
+pub use valetkey_sql::{Held, remove_left};
 
 use crate::sql::packages::FileName;
 

@@ -1,6 +1,7 @@
 //! A bounded cache whose answers are never older than the last change: a load that a change overtook is not kept.
 //!
-//! What goes when it is full is what was not used since the hand last passed (the clock algorithm).
+//! What goes when it is full is what was not used since the hand last passed (the clock algorithm). Where values differ much in size, their
+//! bytes are bounded, too.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -24,6 +25,10 @@ struct Kept<K, V> {
     slots: Vec<Slot<K, V>>,
     hand: usize,
     most: usize,
+    /// The bytes of all values, the most of them, and what a value has.
+    bytes: usize,
+    most_bytes: usize,
+    weigh: fn(&V) -> usize,
 }
 
 struct Shard<K, V> {
@@ -41,11 +46,14 @@ pub(crate) struct Cache<K, V> {
 impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
     /// A cache for about `most` values.
     pub(crate) fn new(most: usize) -> Self {
-        let most = most.div_ceil(SHARDS).max(1);
-        let shard = || Shard {
-            kept: RwLock::new(Kept { index: HashMap::new(), slots: Vec::new(), hand: 0, most }),
-            loading: tokio::sync::Mutex::new(()),
-        };
+        Self::weighing(most, usize::MAX, |_| 0)
+    }
+
+    /// A cache for about `most` values that have about `most_bytes` together. A value that has a sixteenth of them alone is not kept.
+    pub(crate) fn weighing(most: usize, most_bytes: usize, weigh: fn(&V) -> usize) -> Self {
+        let (most, most_bytes) = (most.div_ceil(SHARDS).max(1), most_bytes / SHARDS);
+        let kept = || Kept { index: HashMap::new(), slots: Vec::new(), hand: 0, most, bytes: 0, most_bytes, weigh };
+        let shard = || Shard { kept: RwLock::new(kept()), loading: tokio::sync::Mutex::new(()) };
         Self {
             shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
             hasher: RandomState::new(),
@@ -111,37 +119,36 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
 
 impl<K: Hash + Eq + Clone, V> Kept<K, V> {
     fn insert(&mut self, key: K, value: V) {
+        self.remove(&key);
+        let bytes = (self.weigh)(&value);
+        if bytes > self.most_bytes {
+            return;
+        }
+        while self.slots.len() >= self.most || self.bytes > self.most_bytes - bytes {
+            self.put_out();
+        }
+        self.bytes += bytes;
+        self.index.insert(key.clone(), self.slots.len());
         // Not used yet: a flood of keys asked for once pushes out itself, not what is asked for again.
-        let slot = Slot { key: key.clone(), value, used: AtomicBool::new(false) };
-        if let Some(at) = self.index.get(&key).copied() {
-            if let Some(place) = self.slots.get_mut(at) {
-                *place = slot;
-            }
-            return;
-        }
-        if self.slots.len() < self.most {
-            self.index.insert(key, self.slots.len());
-            self.slots.push(slot);
-            return;
-        }
-        // Everything may be in use: after one round of second chances the first is out of luck.
-        for _ in 0..=self.slots.len() {
-            let at = self.hand;
-            self.hand = (self.hand + 1) % self.slots.len().max(1);
-            if let Some(place) = self.slots.get_mut(at)
-                && !place.used.swap(false, Ordering::Relaxed)
-            {
-                let old = std::mem::replace(place, slot);
-                self.index.remove(&old.key);
-                self.index.insert(key, at);
+        self.slots.push(Slot { key, value, used: AtomicBool::new(false) });
+    }
+
+    /// Removes what was not used since the hand last passed. Everything may be in use: after one round of second chances the first is
+    /// out of luck.
+    fn put_out(&mut self) {
+        while let Some(slot) = self.slots.get(self.hand) {
+            if !slot.used.swap(false, Ordering::Relaxed) {
+                let key = slot.key.clone();
+                self.remove(&key);
                 return;
             }
+            self.hand = (self.hand + 1) % self.slots.len();
         }
     }
 
     fn remove(&mut self, key: &K) {
         let Some(at) = self.index.remove(key) else { return };
-        self.slots.swap_remove(at);
+        self.bytes -= (self.weigh)(&self.slots.swap_remove(at).value);
         if let Some(moved) = self.slots.get(at) {
             self.index.insert(moved.key.clone(), at);
         }
@@ -153,7 +160,7 @@ impl<K: Hash + Eq + Clone, V> Kept<K, V> {
     fn clear(&mut self) {
         self.index.clear();
         self.slots.clear();
-        self.hand = 0;
+        (self.hand, self.bytes) = (0, 0);
     }
 }
 
@@ -171,6 +178,23 @@ mod tests {
         }
         let kept = (0..10_000).filter(|key| cache.get(key).is_some()).count();
         assert!((100..=160).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn large_values_push_out_others_and_the_largest_are_not_kept() {
+        let cache = Cache::weighing(10_000, 16_000, |value: &Vec<u8>| value.len());
+        for key in 0..5_000u32 {
+            cache.keep(cache.generation(), key, vec![0; usize::try_from(key % 200).unwrap()]);
+            cache.keep(cache.generation(), key / 2, vec![0; 10]);
+        }
+        let kept: Vec<usize> = (0..5_000).filter_map(|key| cache.get(&key)).map(|value| value.len()).collect();
+        assert!(kept.len() > 100 && (8_000..=16_000).contains(&kept.iter().sum::<usize>()), "{}", kept.len());
+        cache.keep(cache.generation(), 1, vec![0; 1_001]);
+        assert_eq!(cache.get(&1), None, "not even what was there before");
+        cache.forget_all();
+        for shard in &cache.shards {
+            assert_eq!(shard.kept.read().unwrap().bytes, 0);
+        }
     }
 
     #[test]

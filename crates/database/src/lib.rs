@@ -43,7 +43,7 @@ mod usage;
 mod workspaces;
 
 pub use archived::{Archived, ArchivedChain, read_archive};
-pub use backup::{Held, hold, newest};
+pub use backup::{Held, hold, newest, remove_left};
 pub use copy::{Copied, Copying};
 pub use database::Database;
 pub use parents::ParentKeys;

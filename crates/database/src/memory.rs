@@ -28,6 +28,10 @@ use crate::ledger::overtaken::Changed;
 /// The most parents kept in memory.
 pub(crate) const MOST_PARENTS: usize = 10_000;
 
+/// The most bytes of claims that tokens in memory have together: those of a hundred thousand are some hundred bytes each. An identity token
+/// may claim a hundred times that.
+const MOST_CLAIMS: usize = 64 << 20;
+
 /// What is kept in memory of the directory.
 pub(crate) struct Memory {
     /// Tokens that are somebody's, ended ones too.
@@ -169,7 +173,7 @@ impl Touches {
 impl Memory {
     pub(crate) fn new(tokens: usize, accounts: usize) -> Self {
         Self {
-            known: Cache::new(tokens),
+            known: Cache::weighing(tokens, MOST_CLAIMS, Known::claims),
             unknown: Cache::new(10_000),
             snapshots: Cache::new(accounts),
             datasets: Cache::new(1),
@@ -256,6 +260,11 @@ impl Known {
     pub(crate) fn of(record: TokenRecord, identity: Option<Arc<Identity>>, as_of: i64) -> Self {
         let (revoked, standing) = (record.revoked, record.standing);
         Self { caller: Arc::new(caller_of(record, identity, as_of)), revoked, standing }
+    }
+
+    /// About how many bytes its claims take: as text, and read.
+    fn claims(&self) -> usize {
+        self.caller.identity.as_ref().map_or(0, |identity| identity.claims.as_str().len() * 3)
     }
 
     pub(crate) fn at(&self, now: Timestamp) -> Result<Arc<Caller>, Error> {

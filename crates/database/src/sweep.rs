@@ -18,13 +18,16 @@ use crate::sql::notes::Unsaid;
 use crate::sql::pages::Head;
 use crate::sql::sweep::{self, Checkpoint, Over};
 use crate::sql::verify::{Beginning, Walk};
-use crate::sql::{nodes, pages, registry};
+use crate::sql::{identity, nodes, pages, registry};
 
 /// How often it is looked for.
 const EVERY: Duration = Duration::from_mins(10);
 
 /// So long requests are kept by the second; after that by the quarter of an hour, which the days of every time zone begin with.
 const EXACT_SECS: i64 = 2 * 86_400;
+
+/// So long after a session ended its claims are forgotten: no clock of a server is so far behind that it takes it for live.
+const CLAIMS_SECS: i64 = 3600;
 
 /// A day, in milliseconds.
 const DAY_MS: i64 = 86_400_000;
@@ -110,6 +113,11 @@ impl Database {
                     swept.requests += rows;
                 }
             }
+        }
+        let ended_ms = now_s.saturating_sub(CLAIMS_SECS).saturating_mul(1000);
+        let forget = async |db: &mut Db| identity::forget_claims(db, ended_ms).await;
+        while self.shared.db.unsaid(Unsaid::Retention, forget).await? > 0 {
+            tokio::task::yield_now().await;
         }
         self.sweep_pool(now_s.saturating_mul(1000)).await?;
         if self.is_shared() {

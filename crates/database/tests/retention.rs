@@ -15,6 +15,7 @@ use valetkey_core::credential::Trace;
 use valetkey_core::id::LeaseId;
 use valetkey_core::keyring::{Keyring, SharedKeyring};
 use valetkey_core::lease::{LeaseState, Refusal, Revocation};
+use valetkey_core::nouns::identity::IdentityProvider;
 use valetkey_core::nouns::registry::{Catalog as _, LeaseFilter, Registry as _};
 use valetkey_core::nouns::usage::Usage;
 use valetkey_core::nouns::usage::{Origin, Period};
@@ -24,7 +25,7 @@ use valetkey_database::{Archived, Database, ParentKeys, Retention, Settings, rea
 use valetkey_testkit::chance::SeededEntropy;
 use valetkey_testkit::clock::FixedClock;
 use valetkey_testkit::contract::bench::{by, provenance};
-use valetkey_testkit::contract::{Bench, Tenant};
+use valetkey_testkit::contract::{Bench, Tenant, identity};
 
 const DAY: i64 = 86_400;
 
@@ -491,4 +492,35 @@ async fn questions_are_answered_without_the_index_as_with_it() {
     assert_eq!(states(|state| matches!(state, LeaseState::Revoked(_))), 2);
     assert_eq!(database.leases_of_key("ASIA1", 10).await.unwrap().len(), 2);
     assert_eq!(database.outliving(by(&tenant, from)).await.unwrap().iter().map(|row| row.leases).sum::<u64>(), 2);
+}
+
+#[tokio::test]
+async fn what_an_identity_token_claims_is_forgotten_when_its_session_is_over() {
+    let shelf = Shelf::new();
+    let database = shelf.open(kept(0)).await;
+    let bench = shelf.bench(&database);
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let rules = vec![identity::rule(1, tenant.account.id, "team=data")];
+    let provider = IdentityProvider { rules, ..identity::provider("id") };
+    bench.identities.create_identity_provider(provider, bench.now()).await.unwrap();
+    let provider = bench.identities.identity_providers().await.unwrap()[0].clone();
+    let mut other = shelf.raw().await;
+    let mut left = async || -> i64 {
+        let sql = "SELECT count(*) FROM identity_sessions WHERE claims IS NOT NULL";
+        database.sweep().await.unwrap();
+        sqlx::query_scalar(sql).fetch_one(&mut other).await.unwrap()
+    };
+    for many in 0..300 {
+        let new = identity::session(&provider, &format!("s{many}"), r#","team":"data""#, bench.now()).unwrap();
+        bench.identities.open_session(new, bench.now()).await.unwrap();
+    }
+    assert_eq!(left().await, 300);
+    shelf.clock.advance_secs(3600);
+    let late = identity::session(&provider, "late", r#","team":"data""#, bench.now()).unwrap();
+    bench.identities.open_session(late, bench.now()).await.unwrap();
+    shelf.clock.advance_secs(3590);
+    assert_eq!(left().await, 301, "a clock may be behind");
+    shelf.clock.advance_secs(120);
+    assert_eq!(left().await, 1, "not yet");
+    assert!(database.verify_ledger().await.unwrap().intact());
 }

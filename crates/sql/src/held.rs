@@ -3,8 +3,10 @@
 //! The files are written once and never changed, so that a second name (a hard link) keeps each as it is, whatever its owner
 //! removes. The names are made while the database is held at that instant, and again from the start where one was gone already.
 
-use std::fs;
+use std::fs::{self, DirBuilder, File};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -13,7 +15,7 @@ use valetkey_core::{Error, Kind};
 
 /// How often the files are looked for while they go away. Each look finds what is new since the one before, in milliseconds.
 const TRIES: usize = 20;
-/// Where the second names are, beside the files.
+/// Where the second names are, beside the files: each backup has a directory of its own there, which it has locked.
 const LINKS: &str = "backup-links";
 
 /// Which files the rows of a held database name, below the directory of the files; the database is attached as `source`.
@@ -25,7 +27,7 @@ type Names = for<'a> fn(
 pub struct Held {
     connection: SqliteConnection,
     database: PathBuf,
-    links: PathBuf,
+    links: Option<Links>,
     files: Vec<PathBuf>,
 }
 
@@ -41,13 +43,117 @@ fn unlinked(path: &Path, error: io::Error) -> Error {
     Error::new(Kind::Internal, said).caused_by(error)
 }
 
-/// Names for whoever removes the directory behind a failure.
-struct Links(PathBuf);
+/// The second names that one backup gave.
+struct Links {
+    root: PathBuf,
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Links {
+    /// A new directory for them, if there are files at all. What backups left that were killed goes first.
+    fn make(root: &Path) -> io::Result<Option<Self>> {
+        if !root.exists() {
+            return Ok(None);
+        }
+        let _turn = turn(root)?;
+        let all = root.join(LINKS);
+        remove_unlocked(&all)?;
+        below(root, &all)?;
+        let random = RandomState::new().hash_one(std::process::id());
+        let dir = all.join(format!("{random:016x}"));
+        below(root, &dir)?;
+        let lock = File::open(&dir)?;
+        lock.lock()?;
+        Ok(Some(Self { root: root.to_owned(), dir, _lock: lock }))
+    }
+
+    /// Gives each file a second name; `false` if one is not there any more.
+    fn add(&self, files: &[PathBuf]) -> Result<bool, Error> {
+        let mut all = true;
+        for file in files {
+            let to = self.dir.join(file);
+            if let Some(above) = to.parent() {
+                below(&self.root, above).map_err(|error| unlinked(above, error))?;
+            }
+            match fs::hard_link(self.root.join(file), &to) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => all = false,
+                Err(error) => return Err(unlinked(&self.root.join(file), error)),
+            }
+        }
+        Ok(all)
+    }
+}
 
 impl Drop for Links {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        // What stays goes with the next backup, or when the server looks.
+        let _ = fs::remove_dir_all(&self.dir);
+        let _turn = turn(&self.root);
+        let _ = fs::remove_dir(self.root.join(LINKS));
     }
+}
+
+/// The turn to make or remove directories of second names.
+fn turn(root: &Path) -> io::Result<File> {
+    let turn = File::open(root)?;
+    turn.lock().map(|()| turn)
+}
+
+/// Makes a directory and those above it, each its owner's whose the files are: a backup by `root` leaves nothing that the server cannot remove.
+fn below(root: &Path, dir: &Path) -> io::Result<()> {
+    if dir == root || dir.exists() {
+        return Ok(());
+    }
+    if let Some(above) = dir.parent() {
+        below(root, above)?;
+    }
+    DirBuilder::new().mode(0o700).create(dir)?;
+    let (owner, own) = (fs::metadata(root)?, fs::metadata(dir)?);
+    if (owner.uid(), owner.gid()) == (own.uid(), own.gid()) {
+        return Ok(());
+    }
+    match chown(dir, Some(owner.uid()), Some(owner.gid())) {
+        // Nobody else may give something away.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        done => done,
+    }
+}
+
+/// Removes what no backup has locked.
+fn remove_unlocked(all: &Path) -> io::Result<()> {
+    if !all.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(all)? {
+        let path = entry?.path();
+        let lock = File::open(&path)?;
+        match lock.try_lock() {
+            Ok(()) if path.is_dir() => fs::remove_dir_all(&path)?,
+            Ok(()) => fs::remove_file(&path)?,
+            Err(fs::TryLockError::WouldBlock) => {}
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Removes the second names of backups that were killed: the files would keep their room on the disk. Blocks.
+///
+/// # Errors
+/// Of the file system.
+pub fn remove_left(root: &Path) -> io::Result<()> {
+    let all = root.join(LINKS);
+    if !all.exists() {
+        return Ok(());
+    }
+    let _turn = turn(root)?;
+    remove_unlocked(&all)?;
+    // A backup that runs has its own there.
+    let _ = fs::remove_dir(&all);
+    Ok(())
 }
 
 impl Held {
@@ -63,16 +169,12 @@ impl Held {
         let mut connection = options.connect().await.map_err(&failed)?;
         let path = database.to_str().ok_or_else(|| Error::internal("a path that is not text"))?;
         sqlx::query("ATTACH ? AS source").bind(path).execute(&mut connection).await.map_err(&failed)?;
-        let links = Links(root.join(LINKS));
-        // Of a backup that was ended from outside.
-        let _ = fs::remove_dir_all(&links.0);
+        let links = Links::make(root).map_err(|error| unlinked(&root.join(LINKS), error))?;
         for _ in 0..TRIES {
             pin(&mut connection).await.map_err(&failed)?;
             let files = names(&mut connection).await.map_err(&failed)?;
-            if link(root, &links.0, &files)? {
-                let (database, root) = (database.to_owned(), links.0.clone());
-                std::mem::forget(links);
-                return Ok(Self { connection, database, links: root, files });
+            if links.as_ref().map_or(Ok(files.is_empty()), |links| links.add(&files))? {
+                return Ok(Self { connection, database: database.to_owned(), links, files });
             }
             sqlx::query("ROLLBACK").execute(&mut connection).await.map_err(&failed)?;
         }
@@ -87,7 +189,7 @@ impl Held {
 
     /// Where one of them can be read.
     pub fn path(&self, file: &Path) -> PathBuf {
-        self.links.join(file)
+        self.links.as_ref().map_or_else(|| file.to_owned(), |links| links.dir.join(file))
     }
 
     /// Asks the database as it is held, attached as `source`.
@@ -111,34 +213,10 @@ impl Held {
     }
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.links);
-    }
-}
-
 /// From here on this connection sees the database as it is now.
 async fn pin(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     sqlx::query("BEGIN").execute(&mut *connection).await?;
     sqlx::query("SELECT count(*) FROM source.sqlite_schema").execute(connection).await.map(drop)
-}
-
-/// Gives each file a second name; `false` if one is not there any more.
-fn link(root: &Path, links: &Path, files: &[PathBuf]) -> Result<bool, Error> {
-    let mut all = true;
-    for file in files {
-        let to = links.join(file);
-        if let Some(above) = to.parent() {
-            fs::create_dir_all(above).map_err(|error| unlinked(above, error))?;
-        }
-        match fs::hard_link(root.join(file), &to) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => all = false,
-            Err(error) => return Err(unlinked(&root.join(file), error)),
-        }
-    }
-    Ok(all)
 }
 
 /// Tables first, then their rows; what depends on them last, so that no trigger fires.

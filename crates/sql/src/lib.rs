@@ -16,5 +16,5 @@ pub use crate::connection::Connection;
 pub use crate::directory::make_directory;
 pub use crate::failure::{Failure, Fault, failed};
 pub use crate::health::Whose;
-pub use crate::held::Held;
+pub use crate::held::{Held, remove_left};
 pub use crate::writer::{Writer, Writing};

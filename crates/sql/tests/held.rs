@@ -91,3 +91,37 @@ async fn a_file_that_its_row_lost_is_told_and_nothing_stays_behind() {
     assert!(error.to_string().contains("went away"), "{error}");
     assert!(!dir.join("files/backup-links").exists());
 }
+
+fn links(dir: &Path) -> usize {
+    fs::read_dir(dir.join("files/backup-links")).map_or(0, |found| found.count())
+}
+
+#[tokio::test]
+async fn two_backups_at_a_time_do_not_take_each_others_files_and_what_a_killed_one_left_goes() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    let mut db = source(dir).await;
+    add(&mut db, dir, "one").await;
+    // Of a backup that was killed, and of an older version: the files themselves are below.
+    for left in ["0011223344556677", "ab"] {
+        fs::create_dir_all(dir.join("files/backup-links").join(left)).unwrap();
+        fs::hard_link(dir.join("files/one"), dir.join("files/backup-links").join(left).join("one")).unwrap();
+    }
+    fs::hard_link(dir.join("files/one"), dir.join("files/backup-links/flat")).unwrap();
+    let first = hold(dir).await.unwrap();
+    assert_eq!(links(dir), 1, "what nobody has locked is gone");
+    remove(&mut db, dir, "one").await;
+    fs::remove_file(dir.join("copy.db")).unwrap();
+    let second = hold(dir).await.unwrap();
+    assert!(second.files().is_empty() && links(dir) == 2);
+    valetkey_sql::remove_left(&dir.join("files")).unwrap();
+    assert_eq!((fs::read_to_string(first.path(Path::new("one"))).unwrap(), links(dir)), ("one".to_owned(), 2));
+    drop(second);
+    assert_eq!(links(dir), 1);
+    drop(first);
+    assert!(!dir.join("files/backup-links").exists());
+    fs::create_dir_all(dir.join("files/backup-links/0011223344556677/deep")).unwrap();
+    valetkey_sql::remove_left(&dir.join("files")).unwrap();
+    assert!(!dir.join("files/backup-links").exists());
+    valetkey_sql::remove_left(&dir.join("nothing")).unwrap();
+}

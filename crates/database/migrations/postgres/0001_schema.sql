@@ -247,8 +247,9 @@ CREATE TABLE identity_sessions (
     jti TEXT COLLATE "C",
     jwt BYTEA NOT NULL,
     lapsed BIGINT NOT NULL DEFAULT 0,  -- 1 if it ended with its rule: the identity token may be judged again
-    claims TEXT COLLATE "C"
+    claims TEXT COLLATE "C"  -- until the session is over
 );
+CREATE INDEX identity_sessions_with_claims ON identity_sessions (token) WHERE claims IS NOT NULL;
 CREATE INDEX identity_sessions_by_jwt ON identity_sessions (jwt);
 CREATE INDEX identity_sessions_by_rule ON identity_sessions (rule);
 CREATE INDEX identity_sessions_by_subject ON identity_sessions (provider, subject);

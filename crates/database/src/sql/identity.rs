@@ -297,6 +297,21 @@ pub(crate) async fn of_token(db: &mut Db, token: TokenId) -> Result<Option<Arc<I
     Ok(Some(Arc::new(Identity { provider: ProviderId::from_bytes(rows::id(&provider)?), claims })))
 }
 
+/// Forgets what identity tokens claimed whose sessions ended before an instant, of some of them: nobody decides by it any more. Says of how
+/// many.
+pub(crate) async fn forget_claims(db: &mut Db, before_ms: i64) -> Result<u64, Error> {
+    query(
+        "UPDATE identity_sessions SET claims = NULL WHERE claims IS NOT NULL AND token IN (
+             SELECT s.token FROM identity_sessions s JOIN tokens t ON t.id = s.token
+             WHERE s.claims IS NOT NULL AND (t.until_ms < ?1 OR t.revoked_ms < ?1) LIMIT 256)",
+    )
+    .bind(before_ms)
+    .execute(db)
+    .await
+    .map(crate::sql::db::Done::rows_affected)
+    .map_err(failed)
+}
+
 /// The most sessions of a caller that are looked at.
 const MOST_SESSIONS: i64 = 1000;
 

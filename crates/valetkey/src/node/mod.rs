@@ -19,7 +19,7 @@ pub(crate) mod own;
 pub(crate) mod ring;
 mod room;
 mod sealed;
-mod signals;
+pub(crate) mod signals;
 mod stalls;
 mod storages;
 pub(crate) mod system;
@@ -529,7 +529,8 @@ impl Node {
         if let Some(own) = &self.own {
             self.tasks.spawn(opening::rotate(Arc::clone(own), config.issuer.rotate_days, self.end.clone()));
         }
-        self.tasks.spawn(objects::sweep_daily(self.handles.endpoint.clone(), self.end.clone()));
+        let (endpoint, data_dir) = (self.handles.endpoint.clone(), config.data_dir.clone());
+        self.tasks.spawn(objects::sweep_daily(endpoint, data_dir, self.end.clone()));
         if config.s3.max_upload_age_secs > 0 {
             let age = jiff::SignedDuration::from_secs(i64::from(config.s3.max_upload_age_secs));
             let (endpoint, clock) = (self.handles.endpoint.clone(), Arc::clone(&self.handles.clock));

@@ -1,6 +1,7 @@
 //! How a node's objects are kept: the endpoint's configuration, and what is swept.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,9 +58,15 @@ pub(crate) fn terms(config: &Config, environment: &HashMap<String, String>) -> v
     }
 }
 
-/// Removes once a day what was left unfinished at other stores.
-pub(crate) async fn sweep_daily(endpoint: valetkey_s3::Endpoint, end: CancellationToken) {
+/// Removes once a day what was left unfinished at other stores, and at the start, too, what backups left that were killed.
+pub(crate) async fn sweep_daily(endpoint: valetkey_s3::Endpoint, data_dir: PathBuf, end: CancellationToken) {
     loop {
+        for root in [data_dir.join("packages"), data_dir.join("objects").join("files")] {
+            let left = tokio::task::spawn_blocking(move || valetkey_database::remove_left(&root)).await;
+            if let Ok(Err(error)) = left {
+                warn!(%error, "what a backup left that was killed could not be removed; it keeps its room on the disk");
+            }
+        }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_hours(24)) => {}
             () = end.cancelled() => return,

@@ -243,6 +243,12 @@ async fn init(config: &Config, new_operator_token: bool, out: &Out) -> anyhow::R
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("{} cannot be made", config.data_dir.display()))?;
     let _lock = crate::node::lock(&config.data_dir)?;
+    if backup::is_broken_off(&config.data_dir) {
+        anyhow::bail!(
+            "a restore to {} was broken off: `valetkey server restore` does it again",
+            config.data_dir.display()
+        );
+    }
     let at = config.database()?;
     if new_operator_token && matches!(&at, valetkey_database::Whereabouts::File(path) if !path.exists()) {
         anyhow::bail!("{} is not set up: `valetkey server init` without a flag does that", config.data_dir.display());

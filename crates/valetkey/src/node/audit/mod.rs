@@ -91,6 +91,7 @@ pub(super) fn start(config: &Audit, node: &Node) {
             destination,
             most: BATCH,
             wait: IDLE,
+            idle: IDLE,
         };
         node.tasks.spawn(sending.keep(node.end.clone()));
     }
@@ -107,30 +108,35 @@ struct Sending {
     most: u32,
     /// The last wait after a failure.
     wait: Duration,
+    /// Between two looks when there was nothing.
+    idle: Duration,
 }
 
 impl Sending {
     async fn keep(mut self, end: CancellationToken) {
-        let name = self.destination.name();
         loop {
             let turn = end.run_until_cancelled(self.turn()).await;
             let pause = match turn {
                 None => return,
                 Some(Ok(())) => IDLE,
-                Some(Err(error)) => {
-                    metrics::counter!("vk_audit_failures_total", "destination" => name).increment(1);
-                    if self.wait == IDLE {
-                        let error = format!("{error:#}");
-                        warn!(destination = name, error, "events could not be sent; they are kept, and sent again");
-                    }
-                    self.wait = (self.wait * 2).min(LONGEST);
-                    self.wait
-                }
+                Some(Err(error)) => self.failed(&error),
             };
             if end.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                 return;
             }
         }
+    }
+
+    /// Says how long to wait after a failure; the first of an outage is told.
+    fn failed(&mut self, error: &anyhow::Error) -> Duration {
+        let name = self.destination.name();
+        metrics::counter!("vk_audit_failures_total", "destination" => name).increment(1);
+        if self.wait == IDLE {
+            let error = format!("{error:#}");
+            warn!(destination = name, error, "events could not be sent; they are kept, and sent again");
+        }
+        self.wait = (self.wait * 2).min(LONGEST);
+        self.wait
     }
 
     /// Sends until another server has the turn, or something fails. After each batch it is remembered how far was sent.
@@ -146,7 +152,7 @@ impl Sending {
                 let told = self.trail.events(&next, self.most).await?;
                 let (more, any) = (told.more, !told.events.is_empty());
                 if told.next == next {
-                    tokio::time::sleep(IDLE).await;
+                    tokio::time::sleep(self.idle).await;
                     continue;
                 }
                 let Some(sent) = self.send(told).await? else { continue };
@@ -160,7 +166,7 @@ impl Sending {
                 }
                 if !more {
                     metrics::gauge!("vk_audit_lag_seconds", "destination" => name).set(0.0);
-                    tokio::time::sleep(IDLE).await;
+                    tokio::time::sleep(self.idle).await;
                 }
             }
         }

@@ -109,7 +109,7 @@ mod tests {
         use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        let took = tokio::spawn(async move {
+        let took = tokio_util::task::TaskTracker::new().spawn(async move {
             let mut bodies = Vec::new();
             for status in statuses {
                 let mut stream = tokio::io::BufReader::new(listener.accept().await.unwrap().0);

@@ -17,12 +17,15 @@ use valetkey_database::{Held, Whereabouts};
 
 use crate::cli::output::{Format, Out};
 use crate::config::Config;
+use crate::node::signals::Signals;
 use crate::node::system::{SystemClock, SystemEntropy};
 use crate::node::{database, lock, opening, ring};
 use manifest::{Line, Manifest};
 
 /// Where a backup is put together beside what is there, until all of it was verified.
 const STAGE: &str = "restoring";
+/// Its name once all of it was verified and is put in place: what else is there then is of the same restore.
+const PLACED: &str = "restoring-placed";
 /// The database's name in a data directory, and in a backup.
 const DATABASE: &str = "valetkey.db";
 
@@ -44,12 +47,21 @@ pub(super) async fn save(config: &Config, dir: &Path, out: &Out) -> anyhow::Resu
     if !at.exists() {
         bail!("there is no database {}: nothing was set up there", at.display());
     }
+    // From here on an interrupt has what was written and the second names of files removed, too.
+    let end = CancellationToken::new();
+    let (mut signals, interrupted) = (Signals::listen()?, end.clone());
+    let listening = TaskTracker::new().spawn(async move {
+        signals.next().await;
+        interrupted.cancel();
+    });
     let there = dir.exists();
-    fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+    valetkey_database::make_directory(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     if fs::read_dir(dir)?.next().is_some() {
         bail!("{} is not empty; name a directory that is, or that is not there", dir.display());
     }
-    let saved = saved(config, dir, &ring).await;
+    let saved = end.run_until_cancelled(saved(config, dir, &ring, &end)).await;
+    listening.abort();
+    let saved = saved.unwrap_or_else(|| Err(anyhow::anyhow!("it was interrupted")));
     let (manifest, head) = saved.inspect_err(|_| {
         // What is not whole is nobody's backup.
         let gone = if there { emptied(dir) } else { fs::remove_dir_all(dir) };
@@ -83,7 +95,12 @@ fn emptied(dir: &Path) -> std::io::Result<()> {
 }
 
 /// Holds everything at one point in time, and copies it.
-async fn saved(config: &Config, dir: &Path, ring: &Keyring) -> anyhow::Result<(Manifest, Option<String>)> {
+async fn saved(
+    config: &Config,
+    dir: &Path,
+    ring: &Keyring,
+    end: &CancellationToken,
+) -> anyhow::Result<(Manifest, Option<String>)> {
     let mut manifest = Manifest::default();
     let objects = config.data_dir.join("objects");
     let index = Path::new("objects").join("index.sqlite");
@@ -97,9 +114,9 @@ async fn saved(config: &Config, dir: &Path, ring: &Keyring) -> anyhow::Result<(M
     let mut store = valetkey_database::hold(&database(config), &dir.join(DATABASE)).await?;
     let head = valetkey_database::newest(&mut store).await?;
     let head = head.map(|head| format!("{}:{}", head.seq, data_encoding::HEXLOWER.encode(&head.hash)));
-    copied(store, dir, Path::new(DATABASE), Path::new("packages"), &mut manifest).await?;
+    copied(store, dir, (Path::new(DATABASE), Path::new("packages")), &mut manifest, end).await?;
     if let Some(index_held) = index_held {
-        copied(index_held, dir, &index, &Path::new("objects").join("files"), &mut manifest).await?;
+        copied(index_held, dir, (&index, &Path::new("objects").join("files")), &mut manifest, end).await?;
     }
     manifest::sync_directories(dir)?;
     manifest.write(dir, ring, &SystemEntropy)?;
@@ -110,19 +127,24 @@ async fn saved(config: &Config, dir: &Path, ring: &Keyring) -> anyhow::Result<(M
 async fn copied(
     mut held: Held,
     dir: &Path,
-    database: &Path,
-    below: &Path,
+    (database, below): (&Path, &Path),
     manifest: &mut Manifest,
+    end: &CancellationToken,
 ) -> anyhow::Result<()> {
     held.copy().await?;
     let (sha256, bytes) = manifest::sum(&dir.join(database))?;
     manifest.files.push(Line { sha256, bytes, path: database.to_owned() });
     for file in held.files() {
         let path = below.join(file);
-        let (sha256, bytes) = manifest::copy(&held.path(file), &dir.join(&path))?;
+        let (sha256, bytes) = manifest::copy_until(&held.path(file), &dir.join(&path), u64::MAX, end)?;
         manifest.files.push(Line { sha256, bytes, path });
     }
     Ok(())
+}
+
+/// Whether a restore was killed while it put its parts in place. The database comes last: once it is there, all of it is.
+pub(super) fn is_broken_off(data_dir: &Path) -> bool {
+    data_dir.join(PLACED).exists() && !data_dir.join(DATABASE).exists()
 }
 
 /// Makes a data directory of a backup.
@@ -130,7 +152,7 @@ pub(super) async fn restore(config: &Config, dir: &Path, out: &Out) -> anyhow::R
     crate::dev::home::refuse(config).await?;
     needs_file(config)?;
     let data_dir = &config.data_dir;
-    fs::create_dir_all(data_dir).with_context(|| format!("{} cannot be made", data_dir.display()))?;
+    valetkey_database::make_directory(data_dir).with_context(|| format!("{} cannot be made", data_dir.display()))?;
     let _lock = lock(data_dir)?;
     let keyring = config.keyring_file();
     if let Some(keyring) = config.missing_keyring() {
@@ -139,10 +161,22 @@ pub(super) async fn restore(config: &Config, dir: &Path, out: &Out) -> anyhow::R
             keyring.display()
         );
     }
-    let stage = data_dir.join(STAGE);
+    let (stage, placed) = (data_dir.join(STAGE), data_dir.join(PLACED));
+    if is_broken_off(data_dir) {
+        // It begins anew: nothing else was there, or it had refused.
+        for part in ["objects", "packages", PLACED].map(|part| data_dir.join(part)) {
+            if part.exists() {
+                fs::remove_dir_all(&part).with_context(|| format!("{} cannot be removed", part.display()))?;
+            }
+        }
+    }
     for entry in fs::read_dir(data_dir)? {
         let path = entry?.path();
-        if path != keyring && path != stage && path.file_name().is_none_or(|name| name != "server.lock") {
+        if path != keyring
+            && path != stage
+            && path != placed
+            && path.file_name().is_none_or(|name| name != "server.lock")
+        {
             let (dir, path) = (data_dir.display(), path.display());
             bail!(
                 "the data directory {dir} is in use, by {path}: move that away, or name an empty one with --data-dir"
@@ -170,21 +204,28 @@ async fn restored(config: &Config, dir: &Path, stage: &Path, keyring: &SharedKey
     fs::create_dir_all(stage)?;
     for Line { sha256, bytes, path } in &manifest.files {
         let from = dir.join(path);
-        let (found, size) = manifest::copy(&from, &stage.join(path))?;
+        let (found, size) = manifest::copy_until(&from, &stage.join(path), *bytes, &CancellationToken::new())?;
         if (&found, &size) != (sha256, bytes) {
-            bail!("{} is not what was backed up: it has {size} bytes with another digest", from.display());
+            let more = if size > *bytes { "at least " } else { "" };
+            bail!("{} is not what was backed up: it has {more}{size} bytes with another digest", from.display());
         }
     }
     proven(config, stage, keyring).await?;
     manifest::sync_directories(stage)?;
-    let mut all: Vec<PathBuf> = fs::read_dir(stage)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    let placed = config.data_dir.join(PLACED);
+    let _ = fs::remove_dir_all(&placed);
+    fs::rename(stage, &placed)?;
+    fs::File::open(&config.data_dir)?.sync_all()?;
+    let mut all: Vec<PathBuf> =
+        fs::read_dir(&placed)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
     // The database last: until it is there nothing is set up.
     all.sort_by_key(|path| path.file_name().is_some_and(|name| name == DATABASE));
     for path in all {
         let to = config.data_dir.join(path.file_name().unwrap_or_default());
         fs::rename(&path, &to).with_context(|| format!("{} cannot be put in its place", to.display()))?;
     }
-    fs::remove_dir(stage)?;
+    fs::File::open(&config.data_dir)?.sync_all()?;
+    fs::remove_dir(&placed)?;
     fs::File::open(&config.data_dir)?.sync_all()?;
     Ok(manifest.files.len())
 }
