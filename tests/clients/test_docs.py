@@ -51,6 +51,10 @@ valetkey identity add github --preset github --audience https://valetkey.example
     "docs/identity.md": OPERATOR,
     "docs/keyless.md": f"export VALETKEY_ISSUER__URL=https://valetkey.example.com\n{SERVER}",
     "docs/policy-files.md": f"{SERVER}\nvaletkey bucket create my-lake",
+    "docs/requests.md": f"""{SERVER}
+valetkey account create acme
+for name in ana eve; do valetkey token create $name --account acme > $name.token; done
+valetkey bucket create lake""",
     "docs/storages.md": OPERATOR + """\necho '{"access_key_id": "K", "secret_access_key": "S"}' > keys.json""",
 }
 
@@ -62,6 +66,7 @@ OWN_SERVER = (
     "docs/groups-and-conditions.md",
     "docs/keyless.md",
     "docs/policy-files.md",
+    "docs/requests.md",
 )
 
 # What is not run here, by the first line of its block, and why. The list may only get shorter.

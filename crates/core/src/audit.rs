@@ -84,6 +84,12 @@ words! {
         Suspended => "suspended",
         /// It is served again.
         Activated => "activated",
+        /// What it asks for was granted.
+        Approved => "approved",
+        /// What it asks for was refused.
+        Denied => "denied",
+        /// It was taken back.
+        Cancelled => "cancelled",
     }
 }
 

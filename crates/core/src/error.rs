@@ -63,6 +63,10 @@ pub enum Noun {
     TrustRule,
     /// A key that signs identity tokens of this server.
     SigningKey,
+    /// A request for access.
+    Request,
+    /// A rule of who may ask for what.
+    RequestRule,
     /// What policy files own.
     Policy,
     /// The keyring.
@@ -73,7 +77,7 @@ pub enum Noun {
 
 impl Noun {
     /// Every noun that something can be done to.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Account,
         Self::Caller,
         Self::Token,
@@ -94,6 +98,8 @@ impl Noun {
         Self::IdentityProvider,
         Self::TrustRule,
         Self::SigningKey,
+        Self::Request,
+        Self::RequestRule,
         Self::Policy,
         Self::Keyring,
     ];
@@ -122,6 +128,8 @@ impl fmt::Display for Noun {
             Self::IdentityProvider => "identity provider",
             Self::TrustRule => "trust rule",
             Self::SigningKey => "signing key",
+            Self::Request => "request",
+            Self::RequestRule => "request rule",
             Self::Policy => "policy",
             Self::Keyring => "keyring",
             Self::Route => "route",
@@ -200,6 +208,8 @@ impl Kind {
         Self::NotFound(Noun::IdentityProvider),
         Self::NotFound(Noun::TrustRule),
         Self::NotFound(Noun::SigningKey),
+        Self::NotFound(Noun::Request),
+        Self::NotFound(Noun::RequestRule),
         Self::NotFound(Noun::Policy),
         Self::NotFound(Noun::Route),
         Self::AlreadyExists(Noun::Account),
@@ -218,6 +228,7 @@ impl Kind {
         Self::AlreadyExists(Noun::IdentityProvider),
         Self::AlreadyExists(Noun::TrustRule),
         Self::AlreadyExists(Noun::SigningKey),
+        Self::AlreadyExists(Noun::RequestRule),
         Self::AlreadyExists(Noun::Policy),
         Self::WrongMethod,
         Self::TooLarge,

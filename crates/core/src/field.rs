@@ -36,6 +36,10 @@ words! {
         AllowedMethods => "allowed_methods",
         /// The origins whose pages a browser may ask from.
         AllowedOrigins => "allowed_origins",
+        /// Who may ask.
+        Askers => "askers",
+        /// Who approves what is asked for.
+        Approvers => "approvers",
         /// The directories a table has beside its own.
         Auxiliary => "auxiliary",
         /// The buckets of a parent access key.
@@ -60,6 +64,8 @@ words! {
         EndingVersion => "ending_version",
         /// The headers a browser's page may read.
         ExposedHeaders => "exposed_headers",
+        /// How long access is asked for.
+        ForSecs => "for_secs",
         /// Whom a grant is for.
         Grantee => "to",
         /// Which versions of a table may be read.
@@ -72,18 +78,28 @@ words! {
         Limit => "limit",
         /// How long a browser remembers an answer.
         MaxAge => "max_age_secs",
+        /// The longest that access is asked for.
+        MaxSecs => "max_secs",
         /// The members of a group.
         Members => "members",
         /// The shortest life of a storage's credentials.
         MinLifetime => "min_ttl_secs",
         /// A name.
         Name => "name",
+        /// What an approver says.
+        Note => "note",
         /// A directory.
         Prefix => "prefix",
+        /// Why access is asked for.
+        Reason => "reason",
+        /// A request for access.
+        Request => "request",
         /// A role.
         Role => "role",
         /// A table's directory.
         Root => "root",
+        /// The rule that access is asked for under.
+        Rule => "rule",
         /// The rules for browsers.
         Rules => "rules",
         /// The instant a table is asked for at.

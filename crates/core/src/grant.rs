@@ -6,7 +6,7 @@ use crate::caller::Caller;
 use crate::conditions::{Conditions, Facts};
 use crate::error::{Error, Kind};
 use crate::field::Attribute;
-use crate::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, ShareId, StorageId, WorkspaceId};
+use crate::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, RequestId, ShareId, StorageId, WorkspaceId};
 use crate::name::Name;
 use crate::scope::Scope;
 use crate::time::Lifetime;
@@ -34,6 +34,8 @@ pub enum Origin {
     Share(ShareId),
     /// To open a workspace.
     Workspace(WorkspaceId),
+    /// To open what was asked for, until its end.
+    Request(RequestId),
 }
 
 impl Origin {
@@ -41,7 +43,7 @@ impl Origin {
     pub const fn dataset(self) -> Option<DatasetId> {
         match self {
             Self::Dataset(dataset) => Some(dataset),
-            Self::Plain | Self::Share(_) | Self::Workspace(_) => None,
+            Self::Plain | Self::Share(_) | Self::Workspace(_) | Self::Request(_) => None,
         }
     }
 
@@ -49,7 +51,7 @@ impl Origin {
     pub const fn share(self) -> Option<ShareId> {
         match self {
             Self::Share(share) => Some(share),
-            Self::Plain | Self::Dataset(_) | Self::Workspace(_) => None,
+            Self::Plain | Self::Dataset(_) | Self::Workspace(_) | Self::Request(_) => None,
         }
     }
 
@@ -57,7 +59,23 @@ impl Origin {
     pub const fn workspace(self) -> Option<WorkspaceId> {
         match self {
             Self::Workspace(workspace) => Some(workspace),
-            Self::Plain | Self::Dataset(_) | Self::Share(_) => None,
+            Self::Plain | Self::Dataset(_) | Self::Share(_) | Self::Request(_) => None,
+        }
+    }
+
+    /// The request that was approved with the grant.
+    pub const fn request(self) -> Option<RequestId> {
+        match self {
+            Self::Request(request) => Some(request),
+            Self::Plain | Self::Dataset(_) | Self::Share(_) | Self::Workspace(_) => None,
+        }
+    }
+
+    /// Whether somebody made the grant as such: so it may be changed, and owned by policy files.
+    pub const fn is_own(self) -> bool {
+        match self {
+            Self::Plain | Self::Dataset(_) => true,
+            Self::Share(_) | Self::Workspace(_) | Self::Request(_) => false,
         }
     }
 
@@ -65,7 +83,7 @@ impl Origin {
     pub const fn is_part(self) -> bool {
         match self {
             Self::Share(_) | Self::Workspace(_) => true,
-            Self::Plain | Self::Dataset(_) => false,
+            Self::Plain | Self::Dataset(_) | Self::Request(_) => false,
         }
     }
 }

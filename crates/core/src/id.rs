@@ -167,6 +167,10 @@ id!(/// Names an identity provider.
     ProviderId, "idp_");
 id!(/// Names a trust rule of one.
     RuleId, "rul_");
+id!(/// Names a request for access.
+    RequestId, "req_");
+id!(/// Names a rule of who may ask for what.
+    RequestRuleId, "rqr_");
 
 #[cfg(test)]
 mod tests {

@@ -28,6 +28,7 @@ mod policy;
 mod pool;
 mod registry;
 mod removal;
+mod requests;
 mod reserve;
 mod revoked;
 mod ring;

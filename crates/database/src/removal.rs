@@ -109,7 +109,8 @@ impl Ending {
                 | Thing::Recipient { .. }
                 | Thing::Packages(_)
                 | Thing::IdentityProvider(_)
-                | Thing::TrustRule(_) => None,
+                | Thing::TrustRule(_)
+                | Thing::RequestRule(_) => None,
             };
             if let (Some(among), Some(account)) = (&mut own.among, account) {
                 among.insert(account);
@@ -128,7 +129,8 @@ impl Ending {
             | Amendment::Group(_)
             | Amendment::Dataset(_)
             | Amendment::Workspace { .. }
-            | Amendment::IdentityProvider(_) => None,
+            | Amendment::IdentityProvider(_)
+            | Amendment::RequestRule(_) => None,
         });
         let left = self.left.iter().flat_map(|(_, _, grants)| grants.iter().copied());
         self.grants.iter().copied().chain(narrowed).chain(left)
@@ -559,8 +561,10 @@ async fn narrowing(db: &mut Db, change: &Amendment, by: Revoker) -> Result<Endin
             let left = Some((Box::new(before), after.clone(), own.collect()));
             Ok(Ending { left, among: Some(BTreeSet::from([after.account])), ..none })
         }
-        Amendment::Account(_) | Amendment::Caller { .. } | Amendment::Dataset(_) | Amendment::Workspace { .. } => {
-            Ok(none)
-        }
+        Amendment::Account(_)
+        | Amendment::Caller { .. }
+        | Amendment::Dataset(_)
+        | Amendment::Workspace { .. }
+        | Amendment::RequestRule(_) => Ok(none),
     }
 }

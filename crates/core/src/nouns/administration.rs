@@ -3,11 +3,18 @@
 use crate::nouns::identity::IdentityAdmin;
 use crate::nouns::policy_set::PolicySets;
 use crate::nouns::registry::Registry;
+use crate::nouns::request::RequestAdmin;
 use crate::nouns::share::ShareAdmin;
 use crate::nouns::signing::SigningAdmin;
 use crate::nouns::workspace::WorkspaceAdmin;
 
 /// The writing half of every noun: nobody comes to it without an authority.
-pub trait Administration: Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin + SigningAdmin + PolicySets {}
+pub trait Administration:
+    Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin + RequestAdmin + SigningAdmin + PolicySets
+{
+}
 
-impl<T: Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin + SigningAdmin + PolicySets> Administration for T {}
+impl<T: Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin + RequestAdmin + SigningAdmin + PolicySets> Administration
+    for T
+{
+}

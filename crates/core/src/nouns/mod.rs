@@ -16,6 +16,7 @@ pub mod provider;
 pub mod reach;
 pub mod registry;
 pub mod removal;
+pub mod request;
 pub mod rules;
 pub mod share;
 pub mod signing;

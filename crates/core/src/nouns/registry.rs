@@ -18,6 +18,7 @@ use crate::nouns::dataset::{Datasets, NewDataset};
 use crate::nouns::node::Node;
 use crate::nouns::policy_set::{Owns, State};
 use crate::nouns::removal::{Amendment, How, Plan, Thing};
+use crate::nouns::request::Requests;
 use crate::nouns::usage::Balance;
 use crate::storage::{ExternalConfig, Storage, StorageKind};
 use crate::time::Lifetime;
@@ -248,7 +249,7 @@ pub struct Before {
 
 /// What there is, for who may know of it: nothing of it changes anything.
 #[async_trait]
-pub trait Catalog: Datasets {
+pub trait Catalog: Datasets + Requests {
     /// Every account, in order of their names.
     async fn accounts(&self) -> Result<Vec<Account>, Error>;
     /// An account by its name.

@@ -13,12 +13,13 @@ use crate::field::{Attribute, Field};
 use crate::grant::{Grant, Grantee};
 use crate::group::Group;
 use crate::id::{
-    AccountId, CallerId, DatasetId, GrantId, GroupId, ProjectId, ProviderId, RuleId, ShareId, StorageId, TableId,
-    TokenId, WorkspaceId,
+    AccountId, CallerId, DatasetId, GrantId, GroupId, ProjectId, ProviderId, RequestRuleId, RuleId, ShareId, StorageId,
+    TableId, TokenId, WorkspaceId,
 };
 use crate::name::{BucketName, Name};
 use crate::nouns::dataset::Dataset;
 use crate::nouns::identity::IdentityProvider;
+use crate::nouns::request::RequestRule;
 use crate::storage::StorageKind;
 use crate::token::Maker;
 
@@ -66,6 +67,8 @@ pub enum Thing {
     IdentityProvider(ProviderId),
     /// A rule of one.
     TrustRule(RuleId),
+    /// A rule of who may ask for what.
+    RequestRule(RequestRuleId),
 }
 
 /// Whom of an account a share is given to: [`Grantee`], in an order.
@@ -120,6 +123,7 @@ impl Thing {
             Self::Packages(_) => "packages",
             Self::IdentityProvider(_) => "identity provider",
             Self::TrustRule(_) => "trust rule",
+            Self::RequestRule(_) => "request rule",
         }
     }
 
@@ -139,6 +143,7 @@ impl Thing {
             Self::Table(id) => id.to_string(),
             Self::IdentityProvider(id) => id.to_string(),
             Self::TrustRule(id) => id.to_string(),
+            Self::RequestRule(id) => id.to_string(),
             Self::Bucket(_) | Self::Recipient { .. } | Self::Packages(_) => return None,
         })
     }
@@ -159,7 +164,8 @@ impl Thing {
             | Self::Project(_)
             | Self::Packages(_)
             | Self::IdentityProvider(_)
-            | Self::TrustRule(_) => false,
+            | Self::TrustRule(_)
+            | Self::RequestRule(_) => false,
         }
     }
 
@@ -181,7 +187,8 @@ impl Thing {
             | Self::Recipient { .. }
             | Self::Packages(_)
             | Self::IdentityProvider(_)
-            | Self::TrustRule(_) => None,
+            | Self::TrustRule(_)
+            | Self::RequestRule(_) => None,
         }
     }
 }
@@ -405,6 +412,9 @@ pub enum Amendment {
     /// An identity provider with its rules, as it is from now on: its id and its version stay what they were where it was read, and
     /// a change that overtook this one refuses it. What came of the rules that are not the same any more ends.
     IdentityProvider(Box<IdentityProvider>),
+    /// A rule of who may ask for what, as it is from now on: its id and its version stay what they were where it was read, and a change
+    /// that overtook this one refuses it. What was approved under it stays.
+    RequestRule(Box<RequestRule>),
 }
 
 impl Amendment {
@@ -443,6 +453,7 @@ impl Amendment {
             | Self::Group(_)
             | Self::Dataset(_)
             | Self::Workspace { .. }
+            | Self::RequestRule(_)
             // Its sessions end, and with them what they opened.
             | Self::IdentityProvider(_) => false,
         }

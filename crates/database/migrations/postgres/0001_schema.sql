@@ -133,9 +133,46 @@ CREATE TABLE grants (
     share BYTEA,
     workspace BYTEA,
     member_of BYTEA REFERENCES caller_groups (id), -- for the members of a group; then `caller` is null
-    conditions TEXT COLLATE "C"                     -- lines: all have to hold for it to open anything
+    conditions TEXT COLLATE "C",                    -- lines: all have to hold for it to open anything
+    request BYTEA                                   -- that was approved with it
 );
 CREATE INDEX grants_by_group ON grants (member_of) WHERE member_of IS NOT NULL;
+
+-- Who may ask for what, and who approves it.
+CREATE TABLE request_rules (
+    id BYTEA PRIMARY KEY,
+    name TEXT COLLATE "C" NOT NULL UNIQUE,
+    account BYTEA REFERENCES accounts (id),           -- whose callers may ask; null for those of every account
+    caller BYTEA REFERENCES callers (id),
+    member_of BYTEA REFERENCES caller_groups (id),
+    bucket TEXT COLLATE "C" NOT NULL REFERENCES buckets (name),
+    scope BYTEA NOT NULL,                             -- Scope::encode
+    most_secs BIGINT NOT NULL,
+    approvers BYTEA NOT NULL REFERENCES caller_groups (id),
+    version BIGINT NOT NULL,
+    made_ms BIGINT NOT NULL
+);
+
+-- What was asked for, and what became of it. The rule may be gone.
+CREATE TABLE access_requests (
+    id BYTEA PRIMARY KEY,
+    account BYTEA NOT NULL REFERENCES accounts (id),
+    caller BYTEA NOT NULL REFERENCES callers (id),
+    rule BYTEA NOT NULL,
+    storage BYTEA NOT NULL,
+    scope BYTEA NOT NULL,
+    secs BIGINT NOT NULL,
+    reason TEXT COLLATE "C" NOT NULL,
+    made_ms BIGINT NOT NULL,
+    decision TEXT COLLATE "C",
+    decided_ms BIGINT,
+    decided_by BYTEA,
+    note TEXT COLLATE "C",
+    grant_id BYTEA
+);
+CREATE INDEX access_requests_by_caller ON access_requests (caller, id);
+CREATE INDEX access_requests_by_account ON access_requests (account, id);
+CREATE INDEX access_requests_by_rule ON access_requests (rule, id);
 
 CREATE TABLE ledger_pages (
     seq BIGINT PRIMARY KEY,

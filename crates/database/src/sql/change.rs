@@ -18,7 +18,7 @@ use valetkey_core::nouns::removal::{Amendment, last_operator, takes_the_last_ope
 use crate::sql::db::{Db, query};
 use crate::sql::notes::Notes;
 use crate::sql::registry::{self, taken};
-use crate::sql::{callers, failed, groups, identity, rows};
+use crate::sql::{callers, failed, groups, identity, requests, rows};
 
 fn there(rows: u64, noun: Noun) -> Result<(), Error> {
     if rows == 0 { Err(Error::not_found(noun)) } else { Ok(()) }
@@ -69,6 +69,10 @@ pub(crate) async fn checked(db: &mut Db, change: &Amendment, now: Timestamp) -> 
         Amendment::IdentityProvider(after) => {
             after.check()?;
             identity::check_version(&mut *db, after).await?;
+            change.clone()
+        }
+        Amendment::RequestRule(after) => {
+            requests::check_change(&mut *db, after).await?;
             change.clone()
         }
     })
@@ -134,6 +138,7 @@ pub(crate) async fn apply(db: &mut Db, change: &Amendment, now: Timestamp, notes
             let about = format!("{}, {}, rules: {}", after.name, after.issuer, rules.join(" "));
             notes.did(Deed::Changed, Noun::IdentityProvider, after.id, &about);
         }
+        Amendment::RequestRule(after) => notes.did(Deed::Changed, Noun::RequestRule, after.id, &after.about()),
     }
     Ok(())
 }
@@ -256,5 +261,6 @@ async fn write(db: &mut Db, change: &Amendment, now: Timestamp) -> Result<(), Er
             there(done.rows_affected(), Noun::Workspace)
         }
         Amendment::IdentityProvider(after) => identity::change(db, after).await,
+        Amendment::RequestRule(after) => requests::change_rule(db, after).await,
     }
 }

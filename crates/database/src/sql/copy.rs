@@ -24,6 +24,8 @@ pub(crate) const TABLES: &[&str] = &[
     "caller_groups",
     "group_members",
     "grants",
+    "request_rules",
+    "access_requests",
     "ledger_pages",
     "ledger_folded",
     "ledger_swept",

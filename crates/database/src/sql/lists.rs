@@ -33,7 +33,7 @@ pub(crate) async fn grants(db: &mut Db, filter: &GrantFilter<'_>) -> Result<Vec<
     let (accounts, (after_account, after_name)) = (accounts(account), place(after));
     let found: Vec<rows::GrantRow> = query_as(
         "SELECT id, name, account, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, share, workspace, member_of,
-             conditions
+             conditions, request
          FROM grants WHERE removed_ms IS NULL AND account BETWEEN ?1 AND ?2 AND (account, name) > (?3, ?4)
          AND (?5 IS NULL OR name = ?5)
          AND (?6 IS NULL OR caller = ?6 

@@ -29,6 +29,7 @@ pub(crate) mod pool;
 pub(crate) mod postgres;
 pub(crate) mod registry;
 pub(crate) mod removal;
+pub(crate) mod requests;
 pub(crate) mod revocations;
 pub(crate) mod ring;
 pub(crate) mod rows;

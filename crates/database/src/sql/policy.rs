@@ -32,7 +32,8 @@ fn key(thing: &Thing) -> Option<(&'static str, [u8; 16])> {
         | Thing::Recipient { .. }
         | Thing::Packages(_)
         | Thing::IdentityProvider(_)
-        | Thing::TrustRule(_) => return None,
+        | Thing::TrustRule(_)
+        | Thing::RequestRule(_) => return None,
     })
 }
 

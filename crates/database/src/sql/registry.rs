@@ -398,8 +398,8 @@ pub(crate) async fn insert_grant(db: &mut Db, grant: &Grant, now: Timestamp) -> 
     };
     query(
         "INSERT INTO grants (id, account, name, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, made_ms, share,
-             workspace, member_of, conditions)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             workspace, member_of, conditions, request)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(grant.id.to_bytes())
     .bind(grant.account.to_bytes())
@@ -416,6 +416,7 @@ pub(crate) async fn insert_grant(db: &mut Db, grant: &Grant, now: Timestamp) -> 
     .bind(grant.origin.workspace().map(valetkey_core::id::WorkspaceId::to_bytes))
     .bind(group)
     .bind(grant.conditions.as_deref().map(Conditions::to_text))
+    .bind(grant.origin.request().map(valetkey_core::id::RequestId::to_bytes))
     .execute(db)
     .await
     .map_err(taken(Noun::Grant, grant.name.as_str()))?;
@@ -425,7 +426,7 @@ pub(crate) async fn insert_grant(db: &mut Db, grant: &Grant, now: Timestamp) -> 
 pub(crate) async fn grants(db: &mut Db, account: AccountId) -> Result<Vec<Grant>, Error> {
     let found: Vec<rows::GrantRow> = query_as(
         "SELECT id, name, account, caller, storage, dataset, scope, max_lifetime_s, from_ms, until_ms, share, workspace, member_of,
-             conditions
+             conditions, request
          FROM grants WHERE account = ? AND removed_ms IS NULL ORDER BY name",
     )
     .bind(account.to_bytes())

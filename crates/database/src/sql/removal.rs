@@ -8,7 +8,8 @@ use valetkey_core::caller::Role;
 use valetkey_core::error::{Kind, Noun};
 use valetkey_core::field::Field;
 use valetkey_core::id::{
-    CallerId, DatasetId, GrantId, GroupId, ProjectId, RuleId, ShareId, StorageId, TableId, TokenId, WorkspaceId,
+    CallerId, DatasetId, GrantId, GroupId, ProjectId, RequestRuleId, RuleId, ShareId, StorageId, TableId, TokenId,
+    WorkspaceId,
 };
 use valetkey_core::lease::Revoker;
 use valetkey_core::name::BucketName;
@@ -20,7 +21,7 @@ use crate::sql::db::{Db, Value, query, query_as, query_scalar};
 use crate::sql::notes::Notes;
 use crate::sql::rows::removed_name;
 use crate::sql::shares::{self, Which};
-use crate::sql::{callers, failed, groups, identity, registry, rows, workspaces};
+use crate::sql::{callers, failed, groups, identity, registry, requests, rows, workspaces};
 
 async fn ids(db: &mut Db, sql: &'static str, of: impl Into<Value>) -> Result<Vec<[u8; 16]>, Error> {
     let found: Vec<Vec<u8>> = query_scalar(sql).bind(of).fetch_all(db).await.map_err(failed)?;
@@ -63,6 +64,7 @@ async fn dependents(db: &mut Db, thing: &Thing, now: Timestamp) -> Result<Vec<(T
         found.extend(some.into_iter().map(|id| (make(id), tie)));
     };
     let grant = |id| Thing::Grant(GrantId::from_bytes(id));
+    let request_rule = |id| Thing::RequestRule(RequestRuleId::from_bytes(id));
     match thing {
         Thing::Account(account) => {
             let (own, of) = (*account, account.to_bytes());
@@ -89,6 +91,8 @@ async fn dependents(db: &mut Db, thing: &Thing, now: Timestamp) -> Result<Vec<(T
             add(Tie::Needs, ids(db, sql, of).await?, &|id| Thing::Group(GroupId::from_bytes(id)));
             let sql = "SELECT id FROM trust_rules WHERE account = ? ORDER BY name";
             add(Tie::Needs, ids(db, sql, of).await?, &|id| Thing::TrustRule(RuleId::from_bytes(id)));
+            let sql = "SELECT id FROM request_rules WHERE account = ? ORDER BY name";
+            add(Tie::Needs, ids(db, sql, of).await?, &request_rule);
         }
         Thing::Caller(caller) => {
             let (own, of) = (*caller, caller.to_bytes());
@@ -97,6 +101,8 @@ async fn dependents(db: &mut Db, thing: &Thing, now: Timestamp) -> Result<Vec<(T
             }
             let sql = "SELECT id FROM grants WHERE caller = ? AND removed_ms IS NULL AND share IS NULL ORDER BY name";
             add(Tie::Part, ids(db, sql, of).await?, &grant);
+            let sql = "SELECT id FROM request_rules WHERE caller = ? ORDER BY name";
+            add(Tie::Part, ids(db, sql, of).await?, &request_rule);
             let account =
                 registry::caller_account(&mut *db, own).await?.ok_or_else(|| Error::not_found(Noun::Caller))?;
             let sql = "SELECT share FROM share_recipients WHERE caller = ?";
@@ -109,6 +115,8 @@ async fn dependents(db: &mut Db, thing: &Thing, now: Timestamp) -> Result<Vec<(T
         Thing::Group(group) => {
             let sql = "SELECT id FROM grants WHERE member_of = ? AND removed_ms IS NULL ORDER BY name";
             add(Tie::Part, ids(db, sql, group.to_bytes()).await?, &grant);
+            let sql = "SELECT id FROM request_rules WHERE member_of = ?1 OR approvers = ?1 ORDER BY name";
+            add(Tie::Part, ids(db, sql, group.to_bytes()).await?, &request_rule);
         }
         Thing::ParentKey(token) => {
             let record = callers::token_by_id(&mut *db, *token).await?.map(|(record, _)| record);
@@ -139,6 +147,8 @@ async fn dependents(db: &mut Db, thing: &Thing, now: Timestamp) -> Result<Vec<(T
             add(Tie::Needs, ids(db, sql, of.to_owned()).await?, &|id| Thing::Workspace(WorkspaceId::from_bytes(id)));
             let sql = "SELECT id FROM shared_tables WHERE bucket = ? ORDER BY folded";
             add(Tie::Needs, ids(db, sql, of.to_owned()).await?, &|id| Thing::Table(TableId::from_bytes(id)));
+            let sql = "SELECT id FROM request_rules WHERE bucket = ? ORDER BY name";
+            add(Tie::Needs, ids(db, sql, of.to_owned()).await?, &request_rule);
         }
         Thing::Dataset(dataset) => {
             let sql = "SELECT id FROM grants WHERE dataset = ? AND removed_ms IS NULL ORDER BY name";
@@ -179,7 +189,7 @@ async fn dependents(db: &mut Db, thing: &Thing, now: Timestamp) -> Result<Vec<(T
                 found.push((Thing::Token(token), Tie::Part));
             }
         }
-        Thing::Token(_) | Thing::Grant(_) | Thing::Project(_) | Thing::Packages(_) => {}
+        Thing::Token(_) | Thing::Grant(_) | Thing::Project(_) | Thing::Packages(_) | Thing::RequestRule(_) => {}
     }
     Ok(found)
 }
@@ -286,6 +296,9 @@ async fn item(db: &mut Db, thing: &Thing) -> Result<Item, Error> {
                        WHERE r.id = ?";
             named(db, Noun::TrustRule, sql, id.to_bytes()).await?
         }
+        Thing::RequestRule(id) => {
+            named(db, Noun::RequestRule, "SELECT name FROM request_rules WHERE id = ?", id.to_bytes()).await?
+        }
     };
     Ok(Item { thing: thing.clone(), name })
 }
@@ -336,7 +349,8 @@ async fn refuse(db: &mut Db, what: &Thing) -> Result<(), Error> {
         | Thing::Recipient { .. }
         | Thing::Packages(_)
         | Thing::IdentityProvider(_)
-        | Thing::TrustRule(_) => Ok(()),
+        | Thing::TrustRule(_)
+        | Thing::RequestRule(_) => Ok(()),
     }
 }
 
@@ -411,6 +425,7 @@ pub(crate) async fn erase(db: &mut Db, thing: &Thing, by: Revoker, notes: &mut N
         }
         Thing::IdentityProvider(id) => identity::remove(db, *id).await?,
         Thing::TrustRule(id) => identity::remove_rule(db, *id).await?,
+        Thing::RequestRule(id) => requests::remove_rule(db, *id, by.at).await?,
     }
     let id = thing.id().unwrap_or_else(|| name.clone());
     notes.did(Deed::Removed, noun(thing), id, &name);
@@ -436,6 +451,7 @@ const fn noun(thing: &Thing) -> Noun {
         Thing::Packages(_) => Noun::Package,
         Thing::IdentityProvider(_) => Noun::IdentityProvider,
         Thing::TrustRule(_) => Noun::TrustRule,
+        Thing::RequestRule(_) => Noun::RequestRule,
     }
 }
 
@@ -446,7 +462,9 @@ mod tests {
 
     /// What becomes of the rows that name something when that is removed: `goes` and `needs` as the plan says, `stays` where what they
     /// name is kept as removed, or is let go of by name.
-    const TIES: [(&str, &str, &str); 38] = [
+    const TIES: [(&str, &str, &str); 45] = [
+        ("access_requests", "account", "stays"),
+        ("access_requests", "caller", "stays"),
         ("buckets", "storage", "needs"),
         ("caller_groups", "account", "needs"),
         ("callers", "account", "needs"),
@@ -469,6 +487,11 @@ mod tests {
         ("package_uploads", "caller", "goes"),
         ("parents", "token", "stays"),
         ("projects", "workspace", "goes"),
+        ("request_rules", "account", "needs"),
+        ("request_rules", "approvers", "goes"),
+        ("request_rules", "bucket", "needs"),
+        ("request_rules", "caller", "goes"),
+        ("request_rules", "member_of", "goes"),
         ("share_grants", "grant_id", "goes"),
         ("share_grants", "share", "goes"),
         ("share_grants", "shared_table", "goes"),

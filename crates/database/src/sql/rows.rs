@@ -7,7 +7,9 @@ use valetkey_core::account::{Account, Metering, OwnLimit, OwnQuota, Standing};
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::conditions::Conditions;
 use valetkey_core::grant::{Grant, Grantee, Origin};
-use valetkey_core::id::{AccountId, CallerId, DatasetId, GrantId, GroupId, ShareId, StorageId, TokenId, WorkspaceId};
+use valetkey_core::id::{
+    AccountId, CallerId, DatasetId, GrantId, GroupId, RequestId, ShareId, StorageId, TokenId, WorkspaceId,
+};
 use valetkey_core::name::{BucketName, Name};
 use valetkey_core::nouns::dataset::{Dataset, Newest};
 use valetkey_core::nouns::registry::TokenRecord;
@@ -173,11 +175,12 @@ pub(crate) type GrantRow = (
     Option<Vec<u8>>,
     Option<Vec<u8>>,
     Option<String>,
+    Option<Vec<u8>>,
 );
 
 pub(crate) fn grant(row: &GrantRow) -> Result<Grant, Error> {
     #[rustfmt::skip]
-    let (row_id, row_name, account, caller, storage, dataset, row_scope, max, from, until, share, workspace, group, conditions) = row;
+    let (row_id, row_name, account, caller, storage, dataset, row_scope, max, from, until, share, workspace, group, conditions, request) = row;
     Ok(Grant {
         id: GrantId::from_bytes(id(row_id)?),
         name: name(row_name)?,
@@ -189,11 +192,12 @@ pub(crate) fn grant(row: &GrantRow) -> Result<Grant, Error> {
             (Some(_), Some(_)) => return Err(damaged("a grant that is for two")),
         },
         storage: StorageId::from_bytes(id(storage)?),
-        origin: match (dataset, share, workspace) {
-            (None, None, None) => Origin::Plain,
-            (Some(dataset), None, None) => Origin::Dataset(DatasetId::from_bytes(id(dataset)?)),
-            (None, Some(share), None) => Origin::Share(ShareId::from_bytes(id(share)?)),
-            (None, None, Some(workspace)) => Origin::Workspace(WorkspaceId::from_bytes(id(workspace)?)),
+        origin: match (dataset, share, workspace, request) {
+            (None, None, None, None) => Origin::Plain,
+            (Some(dataset), None, None, None) => Origin::Dataset(DatasetId::from_bytes(id(dataset)?)),
+            (None, Some(share), None, None) => Origin::Share(ShareId::from_bytes(id(share)?)),
+            (None, None, Some(workspace), None) => Origin::Workspace(WorkspaceId::from_bytes(id(workspace)?)),
+            (None, None, None, Some(request)) => Origin::Request(RequestId::from_bytes(id(request)?)),
             _ => return Err(damaged("a grant that was made for two things")),
         },
         scope: scope(row_scope)?,

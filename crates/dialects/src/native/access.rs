@@ -18,6 +18,7 @@ use valetkey_core::scope::{Action, Actions};
 use valetkey_core::{Error, Kind};
 
 use super::error::Problem;
+use super::requests::Requested;
 use super::scopes::{ScopeResponse, action};
 use super::state::Native;
 use super::{lists, wire};
@@ -40,6 +41,9 @@ pub(super) struct AccessRow {
     grant_id: String,
     /// The share, if the grant is one's: then only a client of Delta Sharing gets in, through that share.
     share: Option<String>,
+    /// The request that the grant was made of, and who approved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<Requested>,
     #[serde(flatten)]
     scope: ScopeResponse,
     /// How much of the place that was asked about the grant opens: `all`, or `part` of what is below it.
@@ -210,6 +214,7 @@ impl Native {
         let shares = if by_share { self.shared.shares.shares().await? } else { Vec::new() };
         let shares: HashMap<ShareId, String> =
             shares.into_iter().map(|share| (share.id, share.name.to_string())).collect();
+        let requested = self.requested(found.iter().map(|(_, grant, _)| &**grant)).await?;
         let row = |(account, grant, extent): &Found| {
             let caller = match grant.to {
                 Grantee::Everyone | Grantee::Group(_) => None,
@@ -230,6 +235,7 @@ impl Native {
                 grant: grant.name.to_string(),
                 grant_id: grant.id.to_string(),
                 share: grant.origin.share().map(|id| shares.get(&id).cloned().unwrap_or_else(|| id.to_string())),
+                request: grant.origin.request().and_then(|id| requested.get(&id).cloned()),
                 scope: ScopeResponse::of(&grant.scope),
                 covers: placed.then_some(covers),
                 from: grant.from.map(wire::at),
@@ -259,6 +265,8 @@ fn csv(rows: &[AccessRow]) -> Result<Vec<u8>, Error> {
             "from",
             "until",
             "conditions",
+            "request",
+            "approved_by",
         ])
         .map_err(broken)?;
     for row in rows {
@@ -266,6 +274,7 @@ fn csv(rows: &[AccessRow]) -> Result<Vec<u8>, Error> {
         for (kind, path) in row.scope.paths() {
             let or = |value: &Option<String>| value.clone().unwrap_or_default();
             let caller = row.caller.as_deref().unwrap_or("*");
+            let (request, approved_by) = Requested::cells(row.request.as_ref());
             table
                 .write_record([
                     row.account_name.as_str(),
@@ -280,6 +289,8 @@ fn csv(rows: &[AccessRow]) -> Result<Vec<u8>, Error> {
                     &or(&row.from),
                     &or(&row.until),
                     &row.conditions.join("; "),
+                    &request,
+                    &approved_by,
                 ])
                 .map_err(broken)?;
         }

@@ -58,7 +58,7 @@ impl Class {
     fn of_change(deed: &str) -> Self {
         match deed {
             "made" => Self::managed(1, "Create"),
-            "changed" => Self::managed(3, "Update"),
+            "changed" | "approved" | "denied" | "cancelled" => Self::managed(3, "Update"),
             "removed" => Self::managed(4, "Delete"),
             "suspended" => Self::managed(12, "Suspend"),
             "activated" => Self::managed(13, "Resume"),

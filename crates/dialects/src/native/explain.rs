@@ -16,6 +16,7 @@ use super::accounts::{AccountResponse, BalanceResponse};
 use super::api::explain::ExplainRequest;
 use super::api::scopes::Access;
 use super::error::Problem;
+use super::requests::Requested;
 use super::scopes::action;
 use super::state::Native;
 use super::{conditions, wire};
@@ -53,6 +54,9 @@ pub(super) struct Considered {
     /// The share that made the grant, where it opens the key through that alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     share: Option<String>,
+    /// The request that the grant was made of, and who approved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<Requested>,
 }
 
 /// Whether it is allowed, and what every grant says.
@@ -119,6 +123,8 @@ pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Er
         let id = through(one)?;
         shares.iter().find(|share| share.id == id).map(|share| share.name.to_string())
     };
+    let requested = native.requested(found.considered.iter().map(|one| &*one.grant)).await?;
+    let request = |one: &policy::Considered| requested.get(&one.grant.origin.request()?).cloned();
     let open_through_share = if found.allowed_by.is_some() { None } else { found.considered.iter().find_map(share) };
     Reply::json(&Explanation {
         allowed: found.allowed_by.is_some(),
@@ -136,6 +142,7 @@ pub(super) async fn explain(native: Arc<Native>, call: Call) -> Result<Reply, Er
                 verdict: one.verdict.as_str(),
                 conditions: one.conditions.iter().map(judged).collect(),
                 share: share(one),
+                request: request(one),
             })
             .collect(),
         unlisted: found.unlisted,

@@ -65,6 +65,9 @@ pub(super) struct GrantResponse {
     /// The workspace it was made for, if for one; it goes with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     workspace: Option<String>,
+    /// The request that was approved with it, if one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
     #[serde(flatten)]
     scope: ScopeResponse,
     /// No credential of it lives longer, in seconds.
@@ -97,6 +100,7 @@ impl GrantResponse {
             dataset: origin.dataset().map(|id| id.to_string()),
             share: origin.share().map(|id| id.to_string()),
             workspace: origin.workspace().map(|id| id.to_string()),
+            request: origin.request().map(|id| id.to_string()),
             scope: ScopeResponse::of(scope),
             max_ttl_secs: max_lifetime.as_secs(),
             from: from.map(wire::at),
@@ -346,6 +350,11 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     let said = Changing::read(&call.query)?;
     let fields: GrantChange = json(&call.body)?;
     let before = native.grant(&call).await?;
+    if before.origin.request().is_some() {
+        // It is what an approver looked at, and nothing else.
+        let said = "the grant is what a request asked for: remove it, or grant what is wanted instead";
+        return Err(Error::new(Kind::Invalid, said).at("grant"));
+    }
     let GrantChange {
         name,
         prefix,

@@ -34,6 +34,8 @@ mod parent_keys;
 mod policy;
 mod profiles;
 mod removal;
+mod request_rules;
+mod requests;
 mod revocations;
 mod scopes;
 mod shares;
@@ -143,6 +145,8 @@ pub fn dialect(
             "/api/v1/me",
             "/api/v1/grants",
             "/api/v1/groups",
+            "/api/v1/requests",
+            "/api/v1/request-rules",
             "/api/v1/accounts",
             "/api/v1/incidents",
             "/api/v1/tokens",
@@ -218,6 +222,16 @@ pub fn dialect(
             read(native, op::GET_GROUP, Admin, &[], groups::get).audited(),
             change(native, op::CHANGE_GROUP, Operator, &["end_credentials", "dry_run"], groups::change),
             change(native, op::REMOVE_GROUP, Operator, &["dry_run"], groups::remove),
+            read(native, op::LIST_REQUESTS, Member, &["state", "decide", "before", "limit"], requests::list).audited(),
+            change(native, op::CREATE_REQUEST, Member, &[], requests::create),
+            read(native, op::GET_REQUEST, Member, &[], requests::get).audited(),
+            change(native, op::CANCEL_REQUEST, Member, &[], requests::cancel),
+            change(native, op::APPROVE_REQUEST, Member, &[], requests::approve),
+            change(native, op::DENY_REQUEST, Member, &[], requests::deny),
+            read(native, op::LIST_REQUEST_RULES, Member, &[], request_rules::list).audited(),
+            change(native, op::CREATE_REQUEST_RULE, Operator, &[], request_rules::create),
+            change(native, op::CHANGE_REQUEST_RULE, Operator, &["dry_run"], request_rules::change),
+            change(native, op::REMOVE_REQUEST_RULE, Operator, &["dry_run"], request_rules::remove),
             read(native, op::LIST_ACCOUNTS, Member, &[], accounts::list),
             change(native, op::CREATE_ACCOUNT, Operator, &[], accounts::create),
             change(native, op::CHANGE_ACCOUNT, Operator, &[], accounts::change),

@@ -9,8 +9,8 @@ use valetkey_core::Error;
 
 use super::{
     access, accounts, audit, buckets, callers, checks, cors, credentials, datasets, events, explain, grants, groups,
-    identity, incidents, leases, nodes, parent_keys, policy, profiles, revocations, shares, signing, storages, tokens,
-    usage, workspaces,
+    identity, incidents, leases, nodes, parent_keys, policy, profiles, request_rules, requests, revocations, shares, signing,
+    storages, tokens, usage, workspaces,
 };
 
 #[derive(OpenApi)]
@@ -43,6 +43,16 @@ use super::{
         groups::get,
         groups::change,
         groups::remove,
+        requests::list,
+        requests::create,
+        requests::get,
+        requests::cancel,
+        requests::approve,
+        requests::deny,
+        request_rules::list,
+        request_rules::create,
+        request_rules::change,
+        request_rules::remove,
         accounts::list,
         accounts::create,
         accounts::change,

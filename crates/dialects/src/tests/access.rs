@@ -123,7 +123,7 @@ async fn pages_are_the_whole_list_in_either_form() {
     assert!(shot.headers["next-after"].to_str().unwrap().ends_with("/daily"));
     assert_eq!(
         shot.body,
-        "account,caller,grant,share,bucket,opens,path,actions,covers,from,until,conditions\n\
-         acme,*,daily,,lake,directory,flights/daily,get-object list-bucket get-bucket-info,,,,\n"
+        "account,caller,grant,share,bucket,opens,path,actions,covers,from,until,conditions,request,approved_by\n\
+         acme,*,daily,,lake,directory,flights/daily,get-object list-bucket get-bucket-info,,,,,,\n"
     );
 }

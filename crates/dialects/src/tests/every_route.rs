@@ -254,7 +254,7 @@ async fn nobody_with_a_lesser_role_comes_in() {
 }
 
 /// What auditors may ask, all of it.
-const AUDITED: [&str; 16] = [
+const AUDITED: [&str; 19] = [
     "DELETE /console/session",
     "GET /api/v1/access",
     "GET /api/v1/audit",
@@ -267,6 +267,9 @@ const AUDITED: [&str; 16] = [
     "GET /api/v1/ledger/verify",
     "GET /api/v1/me",
     "GET /api/v1/nodes",
+    "GET /api/v1/request-rules",
+    "GET /api/v1/requests",
+    "GET /api/v1/requests/{request}",
     "GET /api/v1/signing-keys",
     "GET /api/v1/whose/{access_key_id}",
     "POST /api/v1/explain",

@@ -25,6 +25,7 @@ mod policy;
 mod quotas;
 mod r2;
 mod refusals;
+mod requests;
 mod shares;
 mod sharing;
 mod signing;

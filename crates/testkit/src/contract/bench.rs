@@ -18,6 +18,7 @@ use valetkey_core::nouns::identity::IdentityAdmin;
 use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::policy_set::PolicySets;
 use valetkey_core::nouns::registry::{NewStorage, Registry, TokenRecord};
+use valetkey_core::nouns::request::RequestAdmin;
 use valetkey_core::nouns::share::ShareAdmin;
 use valetkey_core::nouns::signing::SigningAdmin;
 use valetkey_core::nouns::usage::Usage;
@@ -51,6 +52,8 @@ pub struct Bench {
     pub identities: Arc<dyn IdentityAdmin>,
     /// The keys that sign identity tokens.
     pub signing: Arc<dyn SigningAdmin>,
+    /// Requests for access.
+    pub requests: Arc<dyn RequestAdmin>,
     /// What files own.
     pub policies: Arc<dyn PolicySets>,
     /// Packages.
@@ -163,6 +166,7 @@ impl Bench {
             + WorkspaceAdmin
             + IdentityAdmin
             + SigningAdmin
+            + RequestAdmin
             + PolicySets
             + Packages
             + ShareAdmin
@@ -178,6 +182,7 @@ impl Bench {
             workspaces: Arc::<S>::clone(store),
             identities: Arc::<S>::clone(store),
             signing: Arc::<S>::clone(store),
+            requests: Arc::<S>::clone(store),
             policies: Arc::<S>::clone(store),
             packages: Arc::<S>::clone(store),
             shares: Arc::<S>::clone(store),

@@ -18,6 +18,7 @@ pub mod policy_sets;
 pub mod pool;
 pub mod registry;
 pub mod removal;
+pub mod requests;
 pub mod revocation;
 pub mod shares;
 pub mod signing;
@@ -152,6 +153,13 @@ macro_rules! contract {
                 a_session_is_a_member_by_what_its_token_claims,
                 a_removed_group_takes_its_grants_with_it,
                 what_does_not_belong_to_a_group_is_refused;
+            requests:
+                what_is_approved_is_what_was_asked_for_and_ends,
+                a_request_lies_wholly_inside_one_rule,
+                only_an_approver_of_that_moment_decides,
+                a_request_waits_for_a_day_and_there_are_only_so_many,
+                a_removed_rule_cancels_what_waits_under_it,
+                what_does_not_belong_to_a_rule_is_refused;
             conditions:
                 conditions_are_kept_and_narrow_what_is_open;
             packages:

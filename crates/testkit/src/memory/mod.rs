@@ -9,6 +9,7 @@ mod policy;
 mod pool;
 mod registry;
 mod removal;
+mod requests;
 mod shares;
 mod signing;
 mod trail;
@@ -85,6 +86,7 @@ struct World {
     shared: shares::Shared,
     trust: identity::Trust,
     signing: Vec<SigningKey>,
+    asked: requests::Asked,
     policy: policy::Sets,
     /// Rises with every change a snapshot may show.
     version: u64,

@@ -13,6 +13,7 @@ use valetkey_core::nouns::registry::TokenRecord;
 use valetkey_core::nouns::removal::{
     Amendment, How, Item, Plan, Planning, Thing, Tie, check_removable, last_operator, takes_the_last_operator,
 };
+use valetkey_core::nouns::request::RequestRule;
 use valetkey_core::nouns::share::no_share;
 use valetkey_core::token::Maker;
 
@@ -70,8 +71,12 @@ impl World {
                 groups.for_each(|one| add(Tie::Needs, Thing::Group(one.id)));
                 let rules = self.trust.providers.iter().flat_map(|one| &one.rules).filter(|one| one.account == *id);
                 rules.for_each(|one| add(Tie::Needs, Thing::TrustRule(one.id)));
+                let rules = self.asked.rules.iter().filter(|one| one.account == Some(*id));
+                rules.for_each(|one| add(Tie::Needs, Thing::RequestRule(one.id)));
             }
             Thing::Caller(id) => {
+                let rules = self.asked.rules.iter().filter(|one| one.askers == Grantee::Caller(*id));
+                rules.for_each(|one| add(Tie::Part, Thing::RequestRule(one.id)));
                 self.live_tokens(*id, now).into_iter().for_each(|token| add(Tie::Part, Thing::Token(token)));
                 let own =
                     self.grants.iter().filter(|one| one.to == Grantee::Caller(*id) && one.origin.share().is_none());
@@ -83,6 +88,9 @@ impl World {
             Thing::Group(id) => {
                 let own = self.grants.iter().filter(|one| one.to == Grantee::Group(*id));
                 own.for_each(|one| add(Tie::Part, Thing::Grant(one.id)));
+                let names = |one: &&RequestRule| one.approvers == *id || one.asking_group() == Some(*id);
+                let rules = self.asked.rules.iter().filter(names);
+                rules.for_each(|one| add(Tie::Part, Thing::RequestRule(one.id)));
             }
             Thing::ParentKey(token) => {
                 let caller =
@@ -111,6 +119,8 @@ impl World {
                     .iter()
                     .filter(|one| one.bucket == *name)
                     .for_each(|one| add(Tie::Needs, Thing::Table(one.id)));
+                let rules = self.asked.rules.iter().filter(|one| one.scope.bucket() == name);
+                rules.for_each(|one| add(Tie::Needs, Thing::RequestRule(one.id)));
             }
             Thing::Dataset(id) => {
                 let own = self.grants.iter().filter(|one| one.origin == Origin::Dataset(*id));
@@ -151,7 +161,7 @@ impl World {
             Thing::TrustRule(id) => {
                 self.sessions_of(*id, now).into_iter().for_each(|token| add(Tie::Part, Thing::Token(token)));
             }
-            Thing::Token(_) | Thing::Grant(_) | Thing::Project(_) | Thing::Packages(_) => {}
+            Thing::Token(_) | Thing::Grant(_) | Thing::Project(_) | Thing::Packages(_) | Thing::RequestRule(_) => {}
         }
         found
     }
@@ -244,6 +254,10 @@ impl World {
                 let known = rules.into_iter().find(|(_, rule)| rule.id == *id);
                 let (of, rule) = known.ok_or_else(|| missing(Noun::TrustRule))?;
                 format!("{}/{}", of.name, rule.name)
+            }
+            Thing::RequestRule(id) => {
+                let known = self.asked.rules.iter().find(|one| one.id == *id).map(|one| one.name.to_string());
+                known.ok_or_else(|| missing(Noun::RequestRule))?
             }
         };
         Ok(Item { thing: thing.clone(), name })
@@ -378,6 +392,7 @@ impl World {
                 }
             }
             Thing::TrustRule(id) => self.drop_rule(*id),
+            Thing::RequestRule(id) => self.asked.drop_rule(*id, by.at),
         }
         Ok(())
     }
@@ -551,6 +566,7 @@ impl World {
                 known.updated = now;
             }
             Amendment::Group(after) => drop(self.change_group(after)?),
+            Amendment::RequestRule(after) => self.change_rule(after)?,
             Amendment::IdentityProvider(after) => drop(self.change_provider(after, now)?),
         }
         Ok(change.clone())
@@ -575,6 +591,7 @@ fn revocation(thing: &Thing) -> Option<Revocation> {
         | Thing::Recipient { .. }
         | Thing::Packages(_)
         | Thing::IdentityProvider(_)
-        | Thing::TrustRule(_) => None,
+        | Thing::TrustRule(_)
+        | Thing::RequestRule(_) => None,
     }
 }

@@ -42,8 +42,13 @@ pub(crate) struct Args {
     exit_code: bool,
 }
 
-pub(super) const CONSIDERED: &[show::Column] =
-    &[("GRANT", &["grant.name"]), ("SAYS", &["verdict"]), ("IF", &["conditions"]), ("ID", &["grant.id"])];
+pub(super) const CONSIDERED: &[show::Column] = &[
+    ("GRANT", &["grant.name"]),
+    ("SAYS", &["verdict"]),
+    ("IF", &["conditions"]),
+    ("APPROVED BY", &["request.approved_by"]),
+    ("ID", &["grant.id"]),
+];
 
 /// Runs `valetkey explain`.
 pub(crate) async fn run(args: Args, client: &Client<'_>, out: &Out) -> Result<Exit, Failure> {

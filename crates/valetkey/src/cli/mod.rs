@@ -40,6 +40,7 @@ mod policy;
 mod private;
 mod reach;
 pub(crate) mod remove;
+mod request;
 mod scrub;
 mod share;
 pub(crate) mod show;
@@ -174,6 +175,10 @@ enum Command {
     Workspace(workspace::Args),
     /// Put callers into groups, and grant to `group:NAME`
     Group(group::Args),
+    /// Ask for access for a time, and approve or deny what others ask for
+    Request(Box<request::Args>),
+    /// Say who may ask for what, and who approves it
+    RequestRule(request::Rules),
     /// Take other issuers' tokens: GitHub's, GitLab's, Kubernetes', Google's, Entra's, Okta's, Keycloak's
     Identity(Box<identity::Args>),
     /// Look at, check and try APIs of your own, which files describe
@@ -369,6 +374,8 @@ async fn ask(command: Command, client: &Client<'_>, out: &Out) -> Result<Exit, F
         Command::Dataset(args) => catalog::dataset(args, client, out).await?,
         Command::Workspace(args) => workspace::run(args, client, out).await?,
         Command::Group(args) => group::run(args, client, out).await?,
+        Command::Request(args) => request::run(*args, client, out).await?,
+        Command::RequestRule(args) => request::rules(args, client, out).await?,
         Command::Identity(args) => identity::run(*args, client, out).await?,
         Command::Share(args) => share::run(*args, client, out).await?,
         Command::Dialect(args) => return dialect::run(*args, client, out).await,

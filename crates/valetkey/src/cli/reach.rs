@@ -62,6 +62,7 @@ const COLUMNS: &[show::Column] = &[
     ("OF IT", &["covers"]),
     ("SHARE", &["share"]),
     ("UNTIL", &["until"]),
+    ("APPROVED BY", &["request.approved_by"]),
     ("IF", &["conditions"]),
     ("ID", &["grant_id"]),
 ];

@@ -26,9 +26,9 @@ pub(crate) fn list(out: &Out, answer: &Value, columns: &[Column], none: &str) ->
                 return Ok(());
             }
             let mut columns = if out.is_wide() { columns.to_vec() } else { by_name(columns) };
-            // Few grants have conditions.
+            // Few grants have conditions, or are what somebody asked for.
             columns.retain(|(header, names)| {
-                *header != "IF"
+                !matches!(*header, "IF" | "APPROVED BY")
                     || out.is_wide()
                     || rows.iter().any(|row| !matches!(column(row, names, None).as_str(), "" | "-"))
             });

@@ -239,8 +239,8 @@ impl Settling<'_> {
             };
             let found = by_name.get(&(account, name));
             let found = found.or_else(|| by_name.get(&(account, wanted.was.as_ref()?))).copied();
-            if found.is_some_and(|known| known.origin.is_part()) {
-                self.problem(source, format!("the grant `{name}` is a part of a share or a workspace"));
+            if found.is_some_and(|known| !known.origin.is_own()) {
+                self.problem(source, format!("the grant `{name}` was made by a share, a workspace or a request"));
                 continue;
             }
             let same = |known: &Grant| {
@@ -295,7 +295,8 @@ impl Settling<'_> {
             | Thing::Recipient { .. }
             | Thing::Packages(_)
             | Thing::IdentityProvider(_)
-            | Thing::TrustRule(_) => {}
+            | Thing::TrustRule(_)
+            | Thing::RequestRule(_) => {}
         }
     }
 
@@ -353,7 +354,8 @@ impl Settling<'_> {
                 | Thing::Recipient { .. }
                 | Thing::Packages(_)
                 | Thing::IdentityProvider(_)
-                | Thing::TrustRule(_) => false,
+                | Thing::TrustRule(_)
+                | Thing::RequestRule(_) => false,
             }),
             _ => false,
         }

@@ -171,13 +171,14 @@ impl State {
             | Thing::Recipient { .. }
             | Thing::Packages(_)
             | Thing::IdentityProvider(_)
-            | Thing::TrustRule(_) => return None,
+            | Thing::TrustRule(_)
+            | Thing::RequestRule(_) => return None,
         })
     }
 
     /// Everything that files can own.
     pub fn things(&self) -> impl Iterator<Item = Thing> {
-        let own = |grant: &&Grant| !grant.origin.is_part();
+        let own = |grant: &&Grant| grant.origin.is_own();
         let accounts = self.accounts.keys().copied().map(Thing::Account);
         let callers = self.callers.keys().copied().map(Thing::Caller);
         let grants = self.grants.values().filter(own).map(|grant| Thing::Grant(grant.id));

@@ -16,6 +16,7 @@ pub mod operations;
 pub mod parent_keys;
 pub mod policy;
 pub mod profiles;
+pub mod requests;
 pub mod revocations;
 pub mod scopes;
 pub mod shares;

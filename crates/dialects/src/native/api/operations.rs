@@ -64,6 +64,16 @@ operations! {
     GET_GROUP = GET "/api/v1/groups/{group}";
     CHANGE_GROUP = PATCH "/api/v1/groups/{group}";
     REMOVE_GROUP = DELETE "/api/v1/groups/{group}";
+    LIST_REQUESTS = GET "/api/v1/requests";
+    CREATE_REQUEST = POST "/api/v1/requests";
+    GET_REQUEST = GET "/api/v1/requests/{request}";
+    CANCEL_REQUEST = DELETE "/api/v1/requests/{request}";
+    APPROVE_REQUEST = POST "/api/v1/requests/{request}/approve";
+    DENY_REQUEST = POST "/api/v1/requests/{request}/deny";
+    LIST_REQUEST_RULES = GET "/api/v1/request-rules";
+    CREATE_REQUEST_RULE = POST "/api/v1/request-rules";
+    CHANGE_REQUEST_RULE = PATCH "/api/v1/request-rules/{rule}";
+    REMOVE_REQUEST_RULE = DELETE "/api/v1/request-rules/{rule}";
     LIST_ACCOUNTS = GET "/api/v1/accounts";
     CREATE_ACCOUNT = POST "/api/v1/accounts";
     CHANGE_ACCOUNT = PATCH "/api/v1/accounts/{account}";

@@ -162,7 +162,8 @@ impl Native {
                 | Amendment::Group(_)
                 | Amendment::Dataset(_)
                 | Amendment::Workspace { .. }
-                | Amendment::IdentityProvider(_) => None,
+                | Amendment::IdentityProvider(_)
+                | Amendment::RequestRule(_) => None,
             })
             .filter(|(change, was)| change.narrows(was, now))
             .collect();
@@ -210,7 +211,8 @@ fn objects(before: &State, after: &State, changes: &Changes, longest: &Longest) 
             Amendment::Group(_)
             | Amendment::Token { .. }
             | Amendment::Workspace { .. }
-            | Amendment::IdentityProvider(_) => continue,
+            | Amendment::IdentityProvider(_)
+            | Amendment::RequestRule(_) => continue,
         };
         found.push(thing("change", before, after, &one, longest)?);
     }

@@ -130,7 +130,8 @@ pub(super) fn thing(state: &State, what: &Thing, longest: &Longest) -> Result<Op
         | Thing::Recipient { .. }
         | Thing::Packages(_)
         | Thing::IdentityProvider(_)
-        | Thing::TrustRule(_) => Ok(None),
+        | Thing::TrustRule(_)
+        | Thing::RequestRule(_) => Ok(None),
     }
 }
 
@@ -168,7 +169,8 @@ pub(super) fn document(
             | Thing::Recipient { .. }
             | Thing::Packages(_)
             | Thing::IdentityProvider(_)
-            | Thing::TrustRule(_) => None,
+            | Thing::TrustRule(_)
+            | Thing::RequestRule(_) => None,
         };
         match state.managed.get(&one) {
             Some(known) if known.owner == *owner => {}
