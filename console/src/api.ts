@@ -95,7 +95,8 @@ export async function page(path: string[], field: string, query: Row): Promise<P
 }
 
 const SESSION = "/console/session";
-export const signIn = (by: { token: string } | { code: string }): Promise<Row> => send("POST", SESSION, by);
+export const signIn = (by: { token: string } | { code: string } | { login: Row }): Promise<Row> => send("POST", SESSION, by);
+export const beginLogin = (provider: string): Promise<Row> => send("POST", "/console/login", { provider });
 export const signOut = (): Promise<unknown> => send("DELETE", SESSION);
 
 /** Keeps the session while somebody is there, at most once a minute; pages that ask by themselves do not. */

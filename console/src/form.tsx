@@ -1,6 +1,7 @@
 // Forms: fields, a look at what would happen where the server can say it, then the change; and what came of it.
 import { useState } from "preact/hooks";
 import { type Request, type Row, ask } from "./api";
+import { Difference } from "./difference";
 import { Cli, Copy, Failure, Value } from "./ui";
 
 export interface Field {
@@ -79,6 +80,7 @@ export function Outcome({ of }: { of: Row | null }) {
                     <span class="label">{name.replaceAll("_", " ")}, shown this once</span> <code>{of[name]}</code> <Copy text={of[name]} />
                 </p>
             ))}
+            {Array.isArray(of.access_changes) && of.dry_run === true && <Difference of={of.access_changes} />}
             {shown.length > 0 && (
                 <dl>
                     {shown.map((name) => (

@@ -37,8 +37,10 @@ export interface Resource {
     empty: { said: string; command?: string };
     columns: Column[];
     id: (row: Row) => string;
-    create?: { label: string; needs: Role; fields: (me: Row) => Field[]; send: (body: Row) => Request; cli: (body: Row) => string };
+    create?: { label: string; needs: Role; fields: (me: Row) => Field[]; send: (body: Row) => Request; plan?: (body: Row) => Request; cli: (body: Row) => string };
     actions: Action[];
+    /** What of a row `more` shows better. */
+    hidden?: string[];
     /** More of a thing, asked for when it is looked at. */
     more?: (row: Row, again: () => void) => ComponentChildren;
 }
@@ -73,7 +75,7 @@ export function One({ resource, row, me, done }: { resource: Resource; row: Row;
     const may = resource.actions.filter((one) => isAtLeast(me.role, one.needs ?? "member") && (one.when?.(row) ?? true));
     return (
         <>
-            <Fields of={row} />
+            <Fields of={Object.fromEntries(Object.entries(row).filter(([name]) => !resource.hidden?.includes(name)))} />
             {resource.more?.(row, done)}
             <div class="buttons">
                 {may.map((one) => (
@@ -133,7 +135,7 @@ export function Listing({ resource, me, place }: { resource: Resource; me: Row; 
             )}
             {open === "new" && create && (
                 <Dialog title={create.label} close={() => setOpen(undefined)}>
-                    <Form label={create.label} fields={create.fields(me)} send={create.send} cli={create.cli} done={again} />
+                    <Form label={create.label} fields={create.fields(me)} send={create.send} plan={create.plan} cli={create.cli} done={again} />
                 </Dialog>
             )}
             {open && open !== "new" && (

@@ -12,12 +12,15 @@ import { Incident } from "./pages/incident";
 import { Leases } from "./pages/leases";
 import { Overview } from "./pages/overview";
 import { KeyPage } from "./pages/key";
+import { providers } from "./pages/identity";
+import { Policy } from "./pages/policy";
 import { shares } from "./pages/shares";
 import { storages } from "./pages/storages";
 import { Usage } from "./pages/usage";
+import { SignIn, cameBack } from "./pages/sign-in";
 import { RESOURCES } from "./resources";
 import { Link, type Place, usePlace } from "./router";
-import { Empty, Failure, MayChange } from "./ui";
+import { Empty, MayChange } from "./ui";
 
 interface Shown {
     name: string;
@@ -36,59 +39,18 @@ const PAGES: Shown[] = [
     { name: "explain", title: "Explain", audited: true, page: Explain },
     { name: "leases", title: "Leases", audited: true, page: Leases },
     { name: "key", title: "Trace a key", audited: true, page: KeyPage },
-    ...[...RESOURCES, storages, shares].map((resource): Shown => ({
+    ...[...RESOURCES, providers, storages, shares].map((resource): Shown => ({
         name: resource.name,
         title: resource.title,
         needs: resource.needs,
         audited: resource.audited,
         page: ({ me, place }) => <Listing key={resource.name} resource={resource} me={me} place={place} />,
     })),
+    { name: "policy", title: "Policy", needs: "operator", page: Policy },
     { name: "usage", title: "Usage", page: Usage },
     { name: "audit", title: "Audit", needs: "operator", audited: true, page: Audit },
     { name: "incident", title: "Something leaked", changes: true, page: Incident },
 ];
-
-function SignIn({ done, said }: { done: () => void; said?: unknown }) {
-    const [error, setError] = useState<unknown>(said);
-    const [busy, setBusy] = useState(false);
-    const submit = async (event: Event) => {
-        event.preventDefault();
-        const form = event.currentTarget as HTMLFormElement;
-        const token = String(new FormData(form).get("token") ?? "").trim();
-        setBusy(true);
-        try {
-            await signIn({ token });
-            form.reset();
-            done();
-        } catch (error) {
-            setError(error);
-        } finally {
-            setBusy(false);
-        }
-    };
-    useEffect(() => {
-        document.title = "Sign in · Valetkey";
-    }, []);
-    return (
-        <main class="sign-in">
-            <h1>Valetkey</h1>
-            <form onSubmit={submit}>
-                <div class="field">
-                    <label for="token">Token</label>
-                    <input id="token" name="token" type="password" required autofocus autocomplete="off" spellcheck={false} />
-                    <small>Yours, or one of an identity provider that is trusted here. The browser keeps a session, never the token.</small>
-                </div>
-                <Failure error={error} />
-                <div class="buttons">
-                    <button type="submit" class="primary" disabled={busy}>
-                        Sign in
-                    </button>
-                </div>
-            </form>
-            <Empty said="No token? An admin of your account makes one:" command="valetkey token create NAME --ttl 90d" />
-        </main>
-    );
-}
 
 function Shell({ me, out }: { me: Row; out: () => void }) {
     const place = usePlace();
@@ -170,13 +132,9 @@ function App() {
         signedOut.addEventListener("out", out);
         // A link that signs in has its code in the fragment, which is sent nowhere; it is gone from the address before it is used.
         const code = /^#code=([\w-]+)$/.exec(location.hash)?.[1];
-        if (code) {
-            history.replaceState(null, "", location.pathname + location.search);
-            signIn({ code }).then(look, (error) => {
-                setSaid(error);
-                void look().then(() => setSaid(error));
-            });
-        } else void look();
+        if (code) history.replaceState(null, "", location.pathname + location.search);
+        const signed = code ? signIn({ code }) : cameBack();
+        signed.then(look, (error) => void look().then(() => setSaid(error)));
         return () => signedOut.removeEventListener("out", out);
     }, []);
     if (me === undefined) return <main aria-busy="true" />;

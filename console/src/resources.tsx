@@ -6,21 +6,21 @@ import { Badge, Time } from "./ui";
 
 const DRY = { dry_run: true };
 
-const word = (text: unknown): string => {
+export const word = (text: unknown): string => {
     const plain = String(text ?? "");
     return /^[\w./:@-]+$/.test(plain) ? plain : `'${plain.replaceAll("'", `'\\''`)}'`;
 };
-const flags = (body: Row, ...names: string[]): string =>
+export const flags = (body: Row, ...names: string[]): string =>
     names.filter((name) => body[name] !== undefined).map((name) => ` --${name.replaceAll("_", "-")} ${word(body[name])}`).join("");
 
 /** The flags of a grant's conditions. */
 const ifs = (body: Row): string =>
-    Object.entries({ network: body.networks, hours: body.hours, provider: body.provider && [body.provider], claim: body.claims })
+    Object.entries({ network: body.networks, hours: body.hours, provider: body.provider && [body.provider], claim: body.claims, "session-name": body.session_names, "external-id": body.external_ids })
         .flatMap(([name, values]) => (values ?? []).map((value: string) => ` --if-${name} ${word(value)}`))
         .join("");
 
 /** A removal with a look at what goes with it. */
-function removal(path: (row: Row) => string[], cli: (row: Row) => string, more: Partial<Action> & { fields?: () => Field[] } = {}): Action {
+export function removal(path: (row: Row) => string[], cli: (row: Row) => string, more: Partial<Action> & { fields?: () => Field[] } = {}): Action {
     const request = (row: Row, query: Row) => ({ method: "DELETE", path: at(path(row), query) });
     return {
         label: "Remove",
@@ -40,11 +40,32 @@ const account = (me: Row): Field => ({ name: "account", label: "Account", requir
 const SCOPE: Field[] = [
     { name: "prefixes", label: "Directories, one on a line", kind: "lines", hint: "without a slash at the end; what begins with the same letters beside it is not meant" },
     { name: "objects", label: "Objects, one on a line", kind: "lines" },
+    { name: "raw_prefixes", label: "Whatever begins so, one on a line", kind: "lines" },
     { name: "whole_bucket", label: "The whole bucket", kind: "check" },
 ];
+/** What has to hold besides, in the forms that make and change grants. */
+const CONDITIONS: Field[] = [
+    { name: "networks", label: "Only from these networks, one on a line", kind: "lines", hint: "10.0.0.0/8" },
+    { name: "hours", label: "Only at these hours in UTC, one on a line", kind: "lines", hint: "mon-fri 08:00-18:00" },
+    { name: "provider", label: "Only by tokens of this identity provider", hint: "with claims below" },
+    { name: "claims", label: "Claims, one on a line", kind: "lines", hint: "name=value" },
+    { name: "session_names", label: "Only sessions of these names, one on a line", kind: "lines", hint: "ci-1, or glob:ci-*" },
+    { name: "external_ids", label: "Only with one of these external ids, one on a line", kind: "lines" },
+];
+/** What was typed of a grant, with its conditions put together; nothing where there are none. */
+function conditioned(body: Row): { rest: Row; conditions?: Row } {
+    const names = CONDITIONS.map((field) => field.name);
+    const pick = (own: boolean) => Object.fromEntries(Object.entries(body).filter(([name]) => names.includes(name) === own));
+    const conditions = pick(true);
+    return { rest: pick(false), conditions: Object.keys(conditions).length > 0 ? conditions : undefined };
+}
+/** Fields with what a row has in them. */
+const having = (fields: Field[], row: Row): Field[] => fields.map((field) => ({ ...field, value: field.kind === "lines" ? row[field.name]?.join("\n") : (row[field.name] ?? undefined) }));
 const ACCESS = ["read", "write", "read-write"];
 const place = (row: Row): string => `s3://${row.bucket}/${row.whole_bucket ? "" : (row.prefixes?.[0] ?? row.objects?.[0] ?? row.raw_prefixes?.[0] ?? "")}`;
 const standing = (label: string, value: string, path: (row: Row) => string[], cli: (row: Row) => string, when: (row: Row) => boolean, needs: "admin" | "operator"): Action => ({
+    // Of accounts the server does not say what it would mean.
+    plan: needs === "admin" ? (row) => ({ method: "PATCH", path: at(path(row), DRY), body: { standing: value } }) : undefined,
     label,
     needs,
     when,
@@ -52,6 +73,27 @@ const standing = (label: string, value: string, path: (row: Row) => string[], cl
     said: () => (value === "suspended" ? "It is refused until it is activated again, and what it holds ends now." : "It is served again. What ended stays ended."),
     send: (row) => ({ method: "PATCH", path: at(path(row)), body: { standing: value } }),
     cli,
+});
+
+/** A grant to be made. Everyone has to be said: an omitted `to` would be a slip. */
+function granted(body: Row): Row {
+    const { rest, conditions } = conditioned(body);
+    return { ...rest, to: rest.to ?? null, access: rest.dataset ? undefined : rest.access, conditions };
+}
+/** A change of a grant: what was emptied is taken away, and conditions that are as they were are not sent. */
+function regranted(row: Row, body: Row): Row {
+    const { rest, conditions } = conditioned(body);
+    const same = (one?: Row, two?: Row) => CONDITIONS.every(({ name }) => JSON.stringify(one?.[name] ?? null) === JSON.stringify(two?.[name] ?? null));
+    // What this page does not know of stays.
+    const others = Object.entries(row.conditions ?? {}).filter(([name]) => !CONDITIONS.some((field) => field.name === name));
+    const after = conditions || others.length > 0 ? { ...Object.fromEntries(others), ...conditions } : null;
+    return { ...rest, until: rest.until ?? (row.until ? null : undefined), conditions: same(conditions, row.conditions) ? undefined : after };
+}
+/** A change of a group: what was emptied is taken away. */
+const regrouped = (row: Row, { members = [], provider, claims }: Row): Row => ({
+    members,
+    provider: provider ?? (row.provider ? null : undefined),
+    claims: claims ?? (provider ? [] : undefined),
 });
 
 const grants: Resource = {
@@ -89,16 +131,10 @@ const grants: Resource = {
             { name: "to", label: "Caller", hint: "or group:NAME; empty: everyone of the account" },
             { name: "max_ttl_secs", label: "Longest life of a credential, in seconds", kind: "number" },
             { name: "until", label: "Until", hint: "RFC 3339, as in 2027-01-01T00:00:00Z" },
-            { name: "networks", label: "Only from these networks, one on a line", kind: "lines", hint: "10.0.0.0/8" },
-            { name: "hours", label: "Only at these hours in UTC, one on a line", kind: "lines", hint: "mon-fri 08:00-18:00" },
-            { name: "provider", label: "Only by tokens of this identity provider", hint: "with claims below" },
-            { name: "claims", label: "Claims, one on a line", kind: "lines", hint: "name=value" },
+            ...CONDITIONS,
         ],
-        // Everyone has to be said: an omitted `to` would be a slip.
-        send: ({ networks, hours, provider, claims, ...body }) => {
-            const conditions = networks || hours || provider || claims ? { networks, hours, provider, claims } : undefined;
-            return { method: "POST", path: at(api("grants")), body: { ...body, to: body.to ?? null, access: body.dataset ? undefined : body.access, conditions } };
-        },
+        plan: (body) => ({ method: "POST", path: at(api("grants"), DRY), body: granted(body) }),
+        send: (body) => ({ method: "POST", path: at(api("grants")), body: granted(body) }),
         cli: (body) => `valetkey grant create ${word(body.name)} ${body.dataset ? `--dataset ${word(body.dataset)}` : word(place({ ...body, bucket: body.bucket ?? "BUCKET" }))}${flags(body, "account")} ${body.to ? word(body.to).replace(/^(group:)?/, (group) => (group ? "--group " : "--caller ")) : "--everyone"}${flags(body, "access", "until")}${ifs(body)}`,
     },
     actions: [
@@ -109,12 +145,13 @@ const grants: Resource = {
                 { name: "access", label: "Access", options: ACCESS },
                 { name: "max_ttl_secs", label: "Longest life of a credential, in seconds", kind: "number", value: row.max_ttl_secs },
                 { name: "until", label: "Until", value: row.until },
-                ...SCOPE.map((field) => ({ ...field, value: field.kind === "lines" ? row[field.name]?.join("\n") : row[field.name] })),
+                ...having(SCOPE, row),
+                ...(row.share || row.workspace ? [] : having(CONDITIONS, row.conditions ?? {})),
             ],
-            said: () => "First you see how many live leases have more than the grant gives from then on: those end.",
-            plan: (row, body) => ({ method: "PATCH", path: at(api("grants", row.id), DRY), body }),
-            send: (row, body) => ({ method: "PATCH", path: at(api("grants", row.id)), body }),
-            cli: (row, body) => `valetkey grant set ${row.id}${flags(body, "access", "until")}`,
+            said: () => "First you see who gains and loses access, and how many live leases have more than the grant gives from then on: those end.",
+            plan: (row, body) => ({ method: "PATCH", path: at(api("grants", row.id), DRY), body: regranted(row, body) }),
+            send: (row, body) => ({ method: "PATCH", path: at(api("grants", row.id)), body: regranted(row, body) }),
+            cli: (row, body) => `valetkey grant set ${row.id}${flags(body, "access", "until")}${ifs(body)}`,
         },
         removal((row) => api("grants", row.id), (row) => `valetkey grant rm ${row.id}`),
     ],
@@ -161,9 +198,9 @@ const groups: Resource = {
                 { name: "provider", label: "Identity provider", value: row.provider ?? undefined },
                 { name: "claims", label: "Claims, one on a line", kind: "lines", value: row.claims.join("\n") },
             ],
-            said: () => "First you see how many live leases end: those of callers that are no longer members, vended by grants to the group.",
-            plan: (row, body) => ({ method: "PATCH", path: at(api("groups", row.id), DRY), body }),
-            send: (row, body) => ({ method: "PATCH", path: at(api("groups", row.id)), body }),
+            said: () => "First you see who gains and loses access, and how many live leases end: those of callers that are no longer members.",
+            plan: (row, body) => ({ method: "PATCH", path: at(api("groups", row.id), DRY), body: regrouped(row, body) }),
+            send: (row, body) => ({ method: "PATCH", path: at(api("groups", row.id)), body: regrouped(row, body) }),
             cli: (row) => `valetkey group set ${row.id}`,
         },
         removal((row) => api("groups", row.id), (row) => `valetkey group rm ${row.id}`),
@@ -192,6 +229,7 @@ const callers: Resource = {
         label: "Create a caller",
         needs: "admin",
         fields: (me) => [{ name: "name", label: "Name", required: true }, account(me), { name: "role", label: "Role", options: ROLES, required: true }],
+        plan: ({ account, ...body }) => ({ method: "POST", path: at(api("accounts", account, "callers"), DRY), body }),
         send: ({ account, ...body }) => ({ method: "POST", path: at(api("accounts", account, "callers")), body }),
         cli: (body) => `valetkey token create ${word(body.name)}${flags(body, "account", "role")}`,
     },
@@ -336,60 +374,6 @@ const workspaces: Resource = {
     actions: [removal((row) => api("workspaces", row.id), (row) => `valetkey workspace rm ${word(row.key)}`, { typed: (row) => row.key })],
 };
 
-const providers: Resource = {
-    name: "identity-providers",
-    title: "Identity providers",
-    about: "Whose tokens are taken for who a caller is, and under which rules.",
-    needs: "operator",
-    path: api("identity-providers"),
-    field: "identity_providers",
-    cli: "valetkey identity ls",
-    empty: { said: "No identity provider is trusted: only tokens made here prove a caller.", command: "valetkey identity add --help" },
-    columns: [
-        { name: "Name", of: (row) => row.name },
-        { name: "Issuer", of: (row) => <code>{row.issuer}</code> },
-        { name: "Rules", of: (row) => row.rules.length },
-        { name: "Preset", of: (row) => row.preset },
-        { name: "Made", of: (row) => <Time at={row.made} /> },
-    ],
-    id: (row) => row.id,
-    create: {
-        label: "Trust a provider",
-        needs: "operator",
-        fields: () => [
-            { name: "name", label: "Name", required: true },
-            { name: "preset", label: "Preset", hint: "github, gitlab, kubernetes, google, entra, okta, keycloak; empty: any other" },
-            { name: "issuer", label: "Issuer", hint: "a URL; a preset may know it" },
-            { name: "audiences", label: "Audiences, one on a line", kind: "lines", required: true },
-        ],
-        send: (body) => ({ method: "POST", path: at(api("identity-providers")), body }),
-        cli: (body) => `valetkey identity add ${word(body.name)}`,
-    },
-    actions: [
-        {
-            label: "Add a rule",
-            needs: "operator",
-            fields: () => [
-                { name: "name", label: "Name", required: true },
-                { name: "account", label: "Account", required: true },
-                { name: "caller", label: "Caller", required: true, hint: "a name, or a pattern with claims in it" },
-                { name: "claims", label: "Claims, one on a line", kind: "lines", required: true, hint: "name=value" },
-                { name: "role", label: "Role", options: ROLES, required: true },
-            ],
-            send: (row, body) => ({ method: "POST", path: at(api("identity-providers", row.id, "rules")), body }),
-        },
-        {
-            label: "End sessions",
-            needs: "operator",
-            danger: true,
-            fields: () => [{ name: "rule", label: "Only of this rule" }, { name: "subject", label: "Only of this subject" }],
-            said: () => "Ends what its tokens opened, and what was vended to them.",
-            send: (row, body) => ({ method: "POST", path: at(api("identity-providers", row.id, "revocations")), body }),
-        },
-        removal((row) => api("identity-providers", row.id), (row) => `valetkey identity rm ${word(row.name)}`),
-    ],
-};
-
 export const buckets: Resource = {
     name: "buckets",
     title: "Buckets",
@@ -468,4 +452,4 @@ const parents: Resource = {
     ],
 };
 
-export const RESOURCES: Resource[] = [grants, groups, callers, tokens, accounts, workspaces, providers, buckets, datasets, parents];
+export const RESOURCES: Resource[] = [grants, groups, callers, tokens, accounts, workspaces, buckets, datasets, parents];

@@ -2,21 +2,22 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { Browser, Server, everything, settled } from "./harness.mjs";
+import { Browser, Issuer, Server, everything, settled } from "./harness.mjs";
 
 const MEMBER = ["", "access", "explain", "leases", "key", "grants", "callers", "tokens", "accounts", "parent-keys", "usage", "incident"];
 const ADMIN = [...MEMBER, "groups", "workspaces"];
-const OPERATOR = [...ADMIN, "identity-providers", "buckets", "datasets", "storages", "shares", "audit"];
+const OPERATOR = [...ADMIN, "identity-providers", "buckets", "datasets", "storages", "shares", "audit", "policy"];
 const PLANNER = OPERATOR.filter((name) => name !== "incident");
 const AUDITOR = ["", "access", "explain", "leases", "key", "grants", "groups", "audit"];
 const ALL = ["operator", "planner", "auditor"];
 const SHOTS = new URL("../../docs/console/", import.meta.url).pathname;
 
-let server, browser, roles, reader;
+let server, browser, issuer, roles, reader;
 
 before(async () => {
     server = await Server.start();
     browser = await Browser.start(server);
+    issuer = await Issuer.start();
     reader = server.ready.callers[0];
     const admin = await server.token("console-admin", reader.account, "admin");
     const planner = await server.token("console-planner", reader.account, "planner");
@@ -30,10 +31,12 @@ before(async () => {
 
 after(async () => {
     await browser?.chromium.close();
+    await issuer?.stop();
     await server?.stop();
 });
 
 const at = (name, query = "") => `${server.api}/console/${name}${query}`;
+const LOOK = "Show what would happen";
 const dialog = (page) => page.getByRole("dialog");
 const close = async (page) => {
     await dialog(page).getByRole("button", { name: "Close" }).click();
@@ -45,23 +48,31 @@ async function act(page, row, action, fill = async () => {}, steps = [action]) {
     await page.getByRole("button", { name: row, exact: false }).first().click();
     await dialog(page).getByRole("button", { name: `${action}…` }).click();
     await fill(dialog(page));
-    for (const step of steps) await dialog(page).getByRole("button", { name: step, exact: true }).click();
+    let told = "";
+    for (const step of steps) {
+        await dialog(page).getByRole("button", { name: step, exact: true }).click();
+        await dialog(page).getByRole("status").waitFor();
+        told += await dialog(page).innerText();
+    }
     await dialog(page).getByText("Done.").waitFor();
-    const told = await dialog(page).innerText();
     await close(page);
     return told;
 }
 
-async function create(page, label, fields) {
+async function create(page, label, fields, steps = [label]) {
     await page.getByRole("button", { name: `${label}…` }).click();
     for (const [name, value] of Object.entries(fields)) {
         const field = dialog(page).locator(`[name="${name}"]`);
         if (await field.evaluate((one) => one.tagName === "SELECT")) await field.selectOption(value);
         else await field.fill(value);
     }
-    await dialog(page).getByRole("button", { name: label, exact: true }).click();
+    let told = "";
+    for (const step of steps) {
+        await dialog(page).getByRole("button", { name: step, exact: true }).click();
+        await dialog(page).getByRole("status").waitFor();
+        told += await dialog(page).innerText();
+    }
     await dialog(page).getByText("Done.").waitFor();
-    const told = await dialog(page).innerText();
     await close(page);
     return told;
 }
@@ -107,7 +118,7 @@ test("a token that is none is refused, in the server's words", async () => {
     const page = await browser.page();
     await page.goto(at("grants"));
     await page.getByLabel("Token").fill("vk_nothing");
-    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("button", { name: "Sign in", exact: true }).click();
     await page.getByRole("alert").waitFor();
     assert.equal(await page.getByRole("navigation").count(), 0);
     const looking = await browser.looking();
@@ -161,7 +172,7 @@ test("an operator makes, changes and removes things", async () => {
     await act(page, "made-here", "Suspend");
     await act(page, "made-here", "Activate");
     await page.goto(at("callers"));
-    await create(page, "Create a caller", { name: "worker", account: "made-here" });
+    await create(page, "Create a caller", { name: "worker", account: "made-here" }, [LOOK, "Create a caller"]);
     await page.goto(at("tokens"));
     const made = await create(page, "Make a token", { caller: "worker", account: "made-here" });
     const token = /vk\w+/.exec(made)[0];
@@ -171,10 +182,12 @@ test("an operator makes, changes and removes things", async () => {
     await page.goto(at("buckets"));
     await create(page, "Create a bucket", { bucket: "made-bucket" });
     await page.goto(at("grants"));
-    await create(page, "Create a grant", { name: "made-grant", account: "made-here", bucket: "made-bucket", prefixes: "work" });
+    const gains = await create(page, "Create a grant", { name: "made-grant", account: "made-here", bucket: "made-bucket", prefixes: "work", to: "worker" }, [LOOK, "Create a grant"]);
+    assert.match(gains, /worker of made-here, to .*get-object[\s\S]*gains\s+s3:\/\/made-bucket\/work\//);
     assert.equal((await server.call("GET", "/api/v1/me", undefined, token)).name, "worker");
     const lease = await server.call("POST", "/api/v1/credentials", {}, token);
-    const told = await act(page, "made-grant", "Change", (form) => form.getByLabel("Directories, one on a line").fill("other"), ["Show what would happen", "Change"]);
+    const told = await act(page, "made-grant", "Change", (form) => form.getByLabel("Directories, one on a line").fill("other"), [LOOK, "Change"]);
+    assert.match(told, /gains\s+s3:\/\/made-bucket\/other\/\s+loses\s+s3:\/\/made-bucket\/work\//);
     assert.match(told, /ended\s+1/);
     assert.equal((await server.call("GET", `/api/v1/leases/${lease.lease_id}`)).state, "revoked");
     await act(page, "made-grant", "Remove", (form) => form.getByLabel("to confirm").fill("made-grant"), ["Show what would happen", "Remove"]);
@@ -185,6 +198,148 @@ test("an operator makes, changes and removes things", async () => {
     await page.goto(at("tokens", "?caller=made-here/worker"));
     await act(page, `…${token.slice(-4)}`, "End it", undefined, ["Show what would happen", "End it"]);
     await assert.rejects(server.call("GET", "/api/v1/me", undefined, token), /401/);
+    await page.context().close();
+});
+
+test("conditions of a grant, members of a group and the standing of a caller are changed after a look", async () => {
+    const page = await browser.signedIn(server.root);
+    for (const caller of ["ann", "ben"]) await server.token(caller, reader.account);
+    await server.call("POST", "/api/v1/groups", { account: reader.account, name: "looked-at", members: ["ann"] });
+    await server.call("POST", "/api/v1/grants", { account: reader.account, name: "looked-at", to: "group:looked-at", bucket: reader.bucket, prefixes: ["looked"], access: "read" });
+    await page.goto(at("grants", "?name=looked-at"));
+    await act(page, "looked-at", "Change", (form) => form.getByLabel("Only at these hours").fill("mon-fri 08:00-18:00"), [LOOK, "Change"]);
+    const kept = async () => (await server.call("GET", `/api/v1/grants?account=${reader.account}&name=looked-at`)).grants[0].conditions;
+    assert.deepEqual(await kept(), { hours: ["mon-fri 08:00-18:00"] });
+    await page.goto(at("grants", "?name=looked-at&again=1"));
+    const told = await act(page, "looked-at", "Change", (form) => form.getByLabel("Only at these hours").fill(""), [LOOK, "Change"]);
+    assert.match(told, /if at mon-fri 08:00-18:00 UTC[\s\S]*loses/);
+    assert.equal(await kept(), undefined);
+    await page.goto(at("groups"));
+    const swap = await act(page, "looked-at", "Change", (form) => form.getByLabel("Callers, one on a line").fill("ben"), [LOOK, "Change"]);
+    assert.match(swap, /ann of [\s\S]*loses\s+s3:\/\/[^ ]*looked\//);
+    assert.match(swap, /ben of [\s\S]*gains\s+s3:\/\/[^ ]*looked\//);
+    await page.goto(at("callers", `?account=${reader.account}`));
+    const lost = await act(page, "ben", "Suspend", undefined, [LOOK, "Suspend"]);
+    assert.match(lost, /ben of [\s\S]*loses[\s\S]*looked\//);
+    await page.goto(at("groups"));
+    await act(page, "looked-at", "Change", (form) => form.getByLabel("Callers, one on a line").fill(""), [LOOK, "Change"]);
+    assert.deepEqual((await server.call("GET", `/api/v1/groups/${reader.account}%2Flooked-at`)).members, []);
+    await page.context().close();
+});
+
+test("who an identity provider's people become is made, changed and removed", async () => {
+    const page = await browser.signedIn(server.root);
+    await page.goto(at("identity-providers"));
+    await create(page, "Trust a provider", { name: "people", issuer: issuer.url, audiences: "valetkey-cli", login_client_id: "valetkey-cli" });
+    await page.getByRole("button", { name: "people" }).click();
+    const rules = async (name, fields, steps) => {
+        await dialog(page).getByRole("button", { name: `${name}…` }).click();
+        for (const [field, value] of Object.entries(fields)) await dialog(page).locator(`[name="${field}"]`).fill(value);
+        for (const step of steps) await dialog(page).getByRole("button", { name: step, exact: true }).click();
+        await dialog(page).getByText("Done.").waitFor();
+        await dialog(page).getByRole("button", { name: "Back to the rules" }).click();
+    };
+    await rules("Add a rule", { name: "ana", account: reader.account, caller: "wrong", claims: "sub=ana" }, ["Add a rule"]);
+    await rules("Change ana", { caller: reader.name }, [LOOK, "Change the rule"]);
+    await rules("Add a rule", { name: "old", account: reader.account, caller: "old", claims: "sub=old" }, ["Add a rule"]);
+    await rules("Remove old", {}, [LOOK, "Remove the rule"]);
+    await close(page);
+    const [known] = (await server.call("GET", "/api/v1/identity-providers")).identity_providers;
+    assert.deepEqual(known.rules.map((rule) => [rule.name, rule.caller, rule.claims]), [["ana", reader.name, ["sub=ana"]]]);
+    await page.context().close();
+});
+
+test("who logs in at an identity provider is signed in, on the page they came for, and no token is in the browser", async () => {
+    const page = await browser.page();
+    await page.goto(at("leases", "?live=true"));
+    const go = page.getByRole("button", { name: "Sign in with people" });
+    await go.waitFor();
+    const looking = await browser.looking();
+    await looking.setViewportSize({ width: 360, height: 740 });
+    await looking.goto(at(""));
+    await looking.getByRole("button", { name: "Sign in with people" }).waitFor();
+    assert.deepEqual(await browser.findings(looking), []);
+    await looking.context().close();
+    const asked = [];
+    page.on("request", (request) => asked.push(request));
+    await go.click();
+    await issuer.logIn(page, "ana");
+    await page.getByRole("button", { name: "Sign out" }).waitFor();
+    assert.equal(page.url(), at("leases", "?live=true"));
+    const back = asked.map((request) => new URL(request.url())).find((url) => url.pathname === "/console/signed-in");
+    const [code, state] = ["code", "state"].map((name) => back.searchParams.get(name));
+    assert.ok(code && state);
+    const kept = await everything(page);
+    assert.ok(!kept.includes(code) && !kept.includes(state) && !/eyJ[\w-]+\./.test(kept));
+    assert.ok(!asked.some((request) => /eyJ[\w-]+\./.test(request.url() + (request.postData() ?? ""))), "no identity token passes the browser");
+    const cookies = (await page.context().cookies()).filter((cookie) => cookie.name.startsWith("valetkey"));
+    assert.ok(cookies.length >= 1 && cookies.every((cookie) => cookie.httpOnly && cookie.sameSite === "Strict"));
+    await page.getByRole("link", { name: "Overview" }).click();
+    await page.getByText("by people: ana").waitFor();
+    // What came back once is worth nothing again, nor elsewhere.
+    for (const context of [page.context(), (await browser.page()).context()]) {
+        const again = await context.newPage();
+        await again.goto(back.href);
+        await again.getByRole("alert").or(again.getByRole("button", { name: "Sign out" })).first().waitFor();
+        assert.equal(new URL(again.url()).search, "");
+        await again.close();
+    }
+    await page.context().close();
+});
+
+test("who is not let in at an identity provider is told why in plain words", async () => {
+    const begun = async () => {
+        const page = await browser.page();
+        await page.goto(at(""));
+        await page.getByRole("button", { name: "Sign in with people" }).click();
+        await page.locator("[name=login]").waitFor();
+        return page;
+    };
+    const eve = await begun();
+    await issuer.logIn(eve, "eve");
+    await eve.getByRole("alert").getByText("no rule").waitFor();
+    assert.equal(await eve.getByRole("navigation").count(), 0);
+    assert.equal(eve.url(), at(""));
+    const gone = await begun();
+    await gone.getByRole("link", { name: "Cancel" }).click();
+    await gone.getByRole("alert").getByText("did not let you in: you, or it, refused").waitFor();
+    const other = await browser.page();
+    for (const [query, said] of [["?error=<b>call+555</b>", "it does not say why"], ["?error=toString", "it does not say why"], ["?code=x&state=y", "begin again"]]) {
+        await other.goto(at("signed-in", query));
+        await other.getByRole("alert").getByText(said).waitFor();
+        assert.equal(other.url(), at(""));
+        assert.ok(!(await other.locator("body").innerText()).includes("555"));
+    }
+    for (const page of [eve, gone, other]) await page.context().close();
+});
+
+test("the policy page says what a set owns, what was changed behind it, and what a document would change", async () => {
+    const grant = { to: ["caller:etl"], bucket: reader.bucket, directories: ["policy"] };
+    const document = { version: "valetkey/v1", owner: "console-set", owns: { accounts: ["by-files"], datasets: [] }, accounts: { "by-files": { callers: { etl: {} }, grants: { daily: grant } } }, datasets: {}, tests: [] };
+    const planned = await server.call("POST", "/api/v1/policy/plan", { document, sources: {} });
+    await server.call("POST", "/api/v1/policy/apply", { document, sources: {}, revision: planned.revision, confirm_deletes: 0 });
+    const page = await browser.signedIn(server.root);
+    await page.goto(at("policy", "?owner=console-set"));
+    await page.getByText("Nothing: all is as the files said.").waitFor();
+    await page.getByText("made, 0 changed, 0 removed").first().waitFor();
+    const [{ id }] = (await server.call("GET", "/api/v1/grants?account=by-files&all=true")).grants;
+    await server.call("PATCH", `/api/v1/grants/${id}`, { prefixes: ["elsewhere"] });
+    await page.getByRole("button", { name: "Reload" }).click();
+    await page.locator(".drift").getByText("grant/by-files/daily").first().waitFor();
+    const text = page.getByLabel("The set as a document");
+    await text.fill((await text.inputValue()).replace('"elsewhere"', '"policy"'));
+    await page.getByRole("button", { name: LOOK }).click();
+    const plan = page.getByRole("status");
+    await plan.getByText("1 thing changes").waitFor();
+    assert.match(await plan.innerText(), /etl of by-files[\s\S]*gains[\s\S]*policy\/[\s\S]*loses[\s\S]*elsewhere\//);
+    await text.fill("{");
+    await page.getByRole("button", { name: LOOK }).click();
+    await page.getByRole("alert").getByText("That is no JSON").waitFor();
+    const looking = await browser.looking(server.root);
+    await looking.goto(at("policy", "?owner=console-set"));
+    await settled(looking);
+    assert.deepEqual(await browser.findings(looking), []);
+    await looking.context().close();
     await page.context().close();
 });
 
@@ -400,7 +555,19 @@ const screenshots = async () => {
         await settled(page);
         await page.screenshot({ path: `${SHOTS}${name || "overview"}.png` });
     }
+    const grant = { name: "reports", account: reader.account, bucket: reader.bucket, prefixes: "reports/2026", to: reader.name };
+    await page.goto(at("grants"));
+    await page.getByRole("button", { name: "Create a grant…" }).click();
+    for (const [name, value] of Object.entries(grant)) await dialog(page).locator(`[name="${name}"]`).fill(value);
+    await dialog(page).getByRole("button", { name: LOOK }).click();
+    await dialog(page).getByRole("status").scrollIntoViewIfNeeded();
+    await page.screenshot({ path: `${SHOTS}preview.png` });
     await page.context().close();
+    const stranger = await browser.page({ viewport: { width: 1280, height: 720 } });
+    await stranger.goto(at(""));
+    await stranger.getByRole("button", { name: "Sign in with people" }).waitFor();
+    await stranger.screenshot({ path: `${SHOTS}sign-in.png` });
+    await stranger.context().close();
 };
 if (process.env.SCREENSHOTS) {
     test("screenshots are made", screenshots);

@@ -9,12 +9,16 @@ import { chromium } from "playwright-core";
 
 const axeSource = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
+const PROVIDER = new URL("../clients/provider.mjs", import.meta.url).pathname;
+
 export class Server {
     static async start() {
         const own = new Server();
         own.dir = await mkdtemp(join(tmpdir(), "valetkey-console-"));
         const args = ["dev", "--data-dir", join(own.dir, "data"), "--api-listen", "127.0.0.1:0", "--s3-listen", "127.0.0.1:0", "-o", "json"];
-        own.process = spawn(process.env.VALETKEY_BIN, args, { stdio: ["ignore", "pipe", "inherit"] });
+        // Identity providers run on this machine.
+        const env = { ...process.env, VALETKEY_IDENTITY__PRIVATE_HOSTS: "127.0.0.1" };
+        own.process = spawn(process.env.VALETKEY_BIN, args, { stdio: ["ignore", "pipe", "inherit"], env });
         own.ended = new Promise((resolve) => own.process.once("exit", resolve));
         const lines = createInterface({ input: own.process.stdout });
         const [line] = await Promise.race([new Promise((resolve) => lines.once("line", (line) => resolve([line]))), own.ended.then((code) => [`ended with ${code}`])]);
@@ -51,6 +55,31 @@ export class Server {
     }
 }
 
+/** A real identity provider (oidc-provider), whose people have any name and any password. */
+export class Issuer {
+    static async start() {
+        const own = new Issuer();
+        own.process = spawn(process.execPath, [PROVIDER, "600"], { stdio: ["ignore", "pipe", "ignore"] });
+        own.ended = new Promise((resolve) => own.process.once("exit", resolve));
+        const lines = createInterface({ input: own.process.stdout });
+        own.url = await Promise.race([new Promise((resolve) => lines.once("line", resolve)), own.ended.then((code) => `ended with ${code}`)]);
+        return own;
+    }
+
+    /** Logs in on its pages, as somebody; and lets the client in. */
+    async logIn(page, name) {
+        await page.locator("[name=login]").fill(name);
+        await page.locator("[name=password]").fill("any");
+        await page.locator("[type=submit]").click();
+        await page.getByRole("button", { name: "Continue" }).click();
+    }
+
+    async stop() {
+        this.process.kill("SIGTERM");
+        await this.ended;
+    }
+}
+
 /** Chromium, and what no page may do in it. */
 export class Browser {
     static async start(server) {
@@ -70,6 +99,8 @@ export class Browser {
         for (const over of ["requestfinished", "requestfailed"]) page.on(over, () => (page.asking -= 1));
         page.on("pageerror", (error) => this.complaints.push(`${page.url()}: ${error}`));
         page.on("console", (message) => {
+            // What an identity provider's own pages do is not asked here.
+            if (!page.url().startsWith(this.server.api)) return;
             const refused = /Refused to|Content Security Policy|TrustedHTML|TrustedScript/.test(message.text());
             if (refused || (message.type() === "error" && !/status of 4\d\d/.test(message.text()))) this.complaints.push(`${page.url()}: ${message.text()}`);
         });
@@ -80,7 +111,7 @@ export class Browser {
         const page = await this.page(options);
         await page.goto(`${this.server.api}/console/`);
         await page.getByLabel("Token").fill(token);
-        await page.getByRole("button", { name: "Sign in" }).click();
+        await page.getByRole("button", { name: "Sign in", exact: true }).click();
         await page.getByRole("button", { name: "Sign out" }).waitFor();
         await settled(page);
         return page;

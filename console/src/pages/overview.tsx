@@ -8,17 +8,22 @@ const SOON = 14 * 86_400_000;
 const endsSoon = (at?: string | null): boolean => !!at && Date.parse(at) > Date.now() && Date.parse(at) - Date.now() < SOON;
 
 async function look(me: Row) {
-    const [leases, tokens, grants, storages] = await Promise.all([
+    const oversees = sees(me.role, "operator");
+    const [leases, tokens, grants, parents, nodes, storages] = await Promise.all([
         get(api("leases"), { live: true, limit: 500 }),
         me.role === "auditor" ? { tokens: [] } : get(api("tokens"), { limit: 1000 }),
         get(api("grants"), { all: true, limit: 1000 }),
-        me.role !== "auditor" && sees(me.role, "operator") ? get(api("storages")) : { storages: undefined },
+        me.role === "auditor" ? { parent_keys: [] } : get(api("parent-keys")),
+        oversees ? get(api("nodes")) : { nodes: undefined },
+        me.role !== "auditor" && oversees ? get(api("storages")) : { storages: undefined },
     ]);
     return {
         live: leases.leases as Row[],
         more: !!leases.next_before,
         tokens: (tokens.tokens as Row[]).filter((one) => !one.revoked && endsSoon(one.expires)),
         grants: (grants.grants as Row[]).filter((one) => endsSoon(one.until)),
+        parents: (parents.parent_keys as Row[]).filter((one) => !one.disabled && endsSoon(one.expires)),
+        nodes: nodes.nodes as Row[] | undefined,
         storages: storages.storages as Row[] | undefined,
     };
 }
@@ -75,13 +80,36 @@ export function Overview({ me }: { me: Row }) {
                         </ul>
                     </section>
                 )}
+                {value?.nodes && (
+                    <section class="card">
+                        <h2>Nodes</h2>
+                        <ul class="plain">
+                            {value.nodes.map((one) => (
+                                <li>
+                                    {one.name || "this server"} <Badge text={one.live ? "live" : "gone"} /> <small>{one.version}</small>
+                                    {!one.live && (
+                                        <>
+                                            {" "}
+                                            last heard <Time at={one.last_heard} />
+                                        </>
+                                    )}
+                                </li>
+                            ))}
+                        </ul>
+                    </section>
+                )}
                 <section class="card">
                     <h2>Ends within 14 days</h2>
-                    {value && value.tokens.length + value.grants.length === 0 && <p class="none">no token and no grant</p>}
+                    {value && value.tokens.length + value.grants.length + value.parents.length === 0 && <p class="none">no token, no key and no grant</p>}
                     <ul class="plain">
                         {value?.tokens.slice(0, 8).map((one) => (
                             <li>
                                 token <code>…{one.tail}</code> of {one.caller_name} <Time at={one.expires} />
+                            </li>
+                        ))}
+                        {value?.parents.slice(0, 8).map((one) => (
+                            <li>
+                                parent access key {one.name} <Time at={one.expires} />
                             </li>
                         ))}
                         {value?.grants.slice(0, 8).map((one) => (
@@ -93,7 +121,7 @@ export function Overview({ me }: { me: Row }) {
                 </section>
             </div>
             {value && value.live.length === 0 && <Empty said="Nothing is vended right now. The first credential:" command="valetkey creds" />}
-            <Hours />
+            <Hours refusals={sees(me.role, "operator")} />
         </>
     );
 }

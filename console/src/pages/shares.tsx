@@ -4,7 +4,7 @@ import { useContext, useState } from "preact/hooks";
 import { type Row, api, at, get } from "../api";
 import { Form, type FormProps } from "../form";
 import type { Resource } from "../list";
-import { Failure, MayChange, Time, useAsked } from "../ui";
+import { Badge, Failure, MayChange, Time, useAsked } from "../ui";
 
 function Contents({ row }: { row: Row }) {
     const [form, set] = useState<FormProps>();
@@ -88,7 +88,7 @@ function Contents({ row }: { row: Row }) {
                     value.tables,
                     (one) => (
                         <>
-                            {one.schema}.{one.name} <code>{`s3://${one.bucket}/${one.root}`}</code>
+                            {one.schema}.{one.name} <code>{`s3://${one.bucket}/${one.root}`}</code> <Badge text={one.format ?? "either format"} /> <Badge text={one.access} />
                         </>
                     ),
                     (one) => ({

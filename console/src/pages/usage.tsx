@@ -27,18 +27,40 @@ async function byHour(account?: string): Promise<{ times: number[]; vends: numbe
     return { times, vends, whole: false };
 }
 
-export function Hours({ account }: { account?: string }) {
-    const { value, error } = useAsked(() => byHour(account), [account]);
+/** The asks that were refused in the last day, by hour; and why, the most frequent first. */
+async function refusedByHour(times: number[]): Promise<{ refused: number[]; why: [string, number][] }> {
+    const { refusals } = await get<{ refusals: Row[] }>(api("refusals"), { hours: times.length });
+    const refused = times.map(() => 0);
+    const why: Record<string, number> = {};
+    for (const { hour, kind, count } of refusals) {
+        const index = times.indexOf(Date.parse(hour) / 1000);
+        if (index >= 0) refused[index]! += count;
+        why[kind] = (why[kind] ?? 0) + count;
+    }
+    return { refused, why: Object.entries(why).sort(([, one], [, two]) => two - one) };
+}
+
+/** Vends by the hour, and for who oversees the server refusals beside them. */
+export function Hours({ account, refusals = false }: { account?: string; refusals?: boolean }) {
+    const { value, error } = useAsked(async () => {
+        const vended = await byHour(account);
+        return { ...vended, ...(refusals ? await refusedByHour(vended.times) : { refused: undefined, why: [] }) };
+    }, [account]);
     return (
         <>
             <Failure error={error} />
             {value && (
                 <Plot
-                    caption={`Credentials vended in the last day${value.whole ? "" : `; only the newest ${PAGES * 500} are counted`}`}
+                    caption={`Credentials vended${value.refused ? " and asks refused" : ""} in the last day${value.whole ? "" : `; only the newest ${PAGES * 500} are counted`}`}
                     times={value.times}
                     shown={(time) => new Date(time * 1000).toISOString().slice(0, 16).replace("T", " ")}
-                    series={[{ label: "vends", values: value.vends }]}
+                    series={[{ label: "vends", values: value.vends }, ...(value.refused ? [{ label: "refused", values: value.refused }] : [])]}
                 />
+            )}
+            {value && value.why.length > 0 && (
+                <p>
+                    Refused in the last day: {value.why.map(([kind, count]) => `${kind} ${count}`).join(", ")}. <small>Each is among the events:</small> <code>valetkey ledger events</code>
+                </p>
             )}
         </>
     );

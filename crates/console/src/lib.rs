@@ -15,7 +15,7 @@ const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/files.rs"));
 /// Where the pages are.
 const BASE: &str = "/console";
 /// What of that is not a page: where a page signs in and out.
-const SESSION: &str = "session";
+const NO_PAGES: [&str; 2] = ["session", "login"];
 /// The one document. Which page it shows is decided by its script, from the path.
 const DOCUMENT: &str = "index.html";
 
@@ -74,7 +74,7 @@ impl Pages {
             return (reads && html).then(|| plain(StatusCode::SEE_OTHER, [(LOCATION, "/console/")]));
         }
         let name = path.strip_prefix(BASE)?.strip_prefix('/')?;
-        if name.trim_end_matches('/') == SESSION {
+        if NO_PAGES.contains(&name.trim_end_matches('/')) {
             return None;
         }
         if !reads {
@@ -181,7 +181,9 @@ mod tests {
             assert_eq!(response.headers()["cache-control"], "no-cache");
         }
         assert_eq!(ask("GET", "/console/assets/none.js", &[]).unwrap().status(), 404);
-        for path in ["/console/session", "/console/session/", "/consolex", "/api/v1/me", "/v1/console/"] {
+        for path in
+            ["/console/session", "/console/session/", "/console/login", "/consolex", "/api/v1/me", "/v1/console/"]
+        {
             assert!(ask("GET", path, &[]).is_none(), "{path}");
         }
         assert_eq!(ask("POST", "/console/", &[]).unwrap().status(), 405);

@@ -36,6 +36,11 @@ impl Claims {
         self.json.get("iss")?.text()
     }
 
+    /// Which login it was issued for.
+    pub fn nonce(&self) -> Option<&str> {
+        self.json.get("nonce")?.text()
+    }
+
     /// When the token ends.
     pub fn expires(&self) -> Option<Timestamp> {
         self.json.get("exp").and_then(instant)

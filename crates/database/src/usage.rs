@@ -6,7 +6,7 @@ use valetkey_core::Error;
 use valetkey_core::error::Noun;
 use valetkey_core::id::{AccountId, TokenId};
 use valetkey_core::nouns::usage::Usage;
-use valetkey_core::nouns::usage::{Balance, DayCount, Origin, Period, RequestFilter};
+use valetkey_core::nouns::usage::{Balance, DayCount, Origin, Period, RefusedCount, RequestFilter};
 
 use crate::database::Database;
 use crate::days;
@@ -88,5 +88,15 @@ impl Usage for Database {
             counts.push(DayCount { start: *start, count });
         }
         Ok(counts)
+    }
+    async fn refusals_by_hour(&self, account: Option<AccountId>, from: Timestamp) -> Result<Vec<RefusedCount>, Error> {
+        self.settle_counts().await?;
+        let mut reader = self.reader().await?;
+        let rows = sql::usage::refusals(&mut reader, account, from.as_second()).await?;
+        let counted = |(hour_s, kind, count): (i64, String, i64)| {
+            let hour = Timestamp::from_second(hour_s).ok()?;
+            Some(RefusedCount { hour, kind: kind.into(), count: u64::try_from(count).ok()? })
+        };
+        Ok(rows.into_iter().filter_map(counted).collect())
     }
 }

@@ -166,7 +166,7 @@ impl Known {
                 return Ok((keys, Some(MOST_FRESH)));
             }
             KeySource::Jwks(url) => url.to_string(),
-            KeySource::Discovery => self.web.discover(&provider.issuer).await?,
+            KeySource::Discovery => self.web.discover(&provider.issuer).await?.jwks_uri,
         };
         let Answer { body, max_age } = self.web.get(&url, MOST_KEY_BYTES).await?;
         let keys = KeySet::read(&body).ok_or("what it answers is no JSON Web Key Set")?;

@@ -5,6 +5,7 @@
 
 mod keys;
 mod known;
+mod login;
 mod own;
 mod token;
 mod web;
@@ -18,21 +19,23 @@ use valetkey_core::{Error, Kind};
 
 use self::keys::{Choice, KeySet};
 use self::known::Known;
+use self::login::Endpoints;
 use self::token::Token;
 
 pub use own::Own;
 pub use web::Web;
 
-/// Checks signatures, and knows the keys to check them with.
+/// Checks signatures, and knows the keys to check them with; and asks where people log in.
 #[derive(Debug)]
 pub struct Oidc {
     known: Known,
+    endpoints: Endpoints,
 }
 
 impl Oidc {
     /// With keys asked for as that allows.
     pub fn new(web: Web) -> Self {
-        Self { known: Known::new(web) }
+        Self { known: Known::new(web.clone()), endpoints: Endpoints::new(web) }
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::CACHE_CONTROL;
-use reqwest::{Client, StatusCode, Url};
+use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use reqwest::{Client, Response, StatusCode, Url};
 use serde::Deserialize;
 use valetkey_core::Error;
 use valetkey_core::nouns::identity::check_url;
@@ -21,6 +21,18 @@ const MOST_DISCOVERY: usize = 64 * 1024;
 pub struct Web {
     http: Client,
     private: Arc<[String]>,
+}
+
+/// What of a discovery document is needed.
+#[derive(Deserialize, Debug)]
+pub(crate) struct Document {
+    issuer: String,
+    pub(crate) jwks_uri: String,
+    pub(crate) authorization_endpoint: Option<String>,
+    pub(crate) token_endpoint: Option<String>,
+    /// Whether it says who it is where a browser comes back (RFC 9207).
+    #[serde(default)]
+    pub(crate) authorization_response_iss_parameter_supported: bool,
 }
 
 pub(crate) struct Answer {
@@ -45,13 +57,8 @@ impl Web {
         Ok(Self { http, private })
     }
 
-    /// The address of an issuer's keys, as its discovery document says.
-    pub(crate) async fn discover(&self, issuer: &str) -> Result<String, String> {
-        #[derive(Deserialize)]
-        struct Document {
-            issuer: String,
-            jwks_uri: String,
-        }
+    /// An issuer's discovery document.
+    pub(crate) async fn discover(&self, issuer: &str) -> Result<Document, String> {
         let base = issuer.strip_suffix('/').unwrap_or(issuer);
         let answer = self.get(&format!("{base}/.well-known/openid-configuration"), MOST_DISCOVERY).await?;
         let document: Document = serde_json::from_slice(&answer.body)
@@ -60,33 +67,40 @@ impl Web {
             return Err("its discovery document is that of another issuer".to_owned());
         }
         check_url(&document.jwks_uri, "jwks_uri").map_err(|error| error.message().to_owned())?;
-        Ok(document.jwks_uri)
+        Ok(document)
     }
 
     /// What is at an address, if it is no more than so many bytes.
     pub(crate) async fn get(&self, url: &str, most: usize) -> Result<Answer, String> {
-        let url = Url::parse(url).map_err(|_| "its address cannot be read".to_owned())?;
-        self.allows(&url)?;
-        let failed = |error: reqwest::Error| {
-            if error.is_timeout() {
-                "it did not answer in time".to_owned()
-            } else {
-                format!("no answer: {}", cause(&error))
-            }
-        };
-        let mut response = self.http.get(url).send().await.map_err(failed)?;
+        let mut response = self.http.get(self.url(url)?).send().await.map_err(|error| failed(&error))?;
         if response.status() != StatusCode::OK {
             return Err(format!("it answered {}", response.status().as_u16()));
         }
         let max_age = response.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).and_then(max_age);
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > most {
-                return Err(format!("it answered more than {most} bytes"));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer { body, max_age })
+        Ok(Answer { body: body(&mut response, most).await?, max_age })
+    }
+
+    /// What an address answers to a form, if it is no more than so many bytes.
+    pub(crate) async fn post(
+        &self,
+        url: &str,
+        form: &[(&str, &str)],
+        most: usize,
+    ) -> Result<(StatusCode, Vec<u8>), String> {
+        let mut written = Url::parse("http://form.invalid/").map_err(|_| "a form could not be written".to_owned())?;
+        written.query_pairs_mut().extend_pairs(form);
+        let request = self.http.post(self.url(url)?).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let request = request.header(ACCEPT, "application/json");
+        let sent = request.body(written.query().unwrap_or_default().to_owned()).send().await;
+        let mut response = sent.map_err(|error| failed(&error))?;
+        Ok((response.status(), body(&mut response, most).await?))
+    }
+
+    /// An address that may be asked.
+    fn url(&self, text: &str) -> Result<Url, String> {
+        let url = Url::parse(text).map_err(|_| "its address cannot be read".to_owned())?;
+        self.allows(&url)?;
+        Ok(url)
     }
 
     /// Refuses an address that is written in numbers and is not public: no name is looked up for it.
@@ -98,6 +112,21 @@ impl Web {
             Ok(_) | Err(_) => Ok(()),
         }
     }
+}
+
+async fn body(response: &mut Response, most: usize) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
+        if body.len() + chunk.len() > most {
+            return Err(format!("it answered more than {most} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn failed(error: &reqwest::Error) -> String {
+    if error.is_timeout() { "it did not answer in time".to_owned() } else { format!("no answer: {}", cause(error)) }
 }
 
 /// What a failure comes of, without the address.

@@ -70,6 +70,17 @@ pub struct RequestFilter {
     pub origin: Option<Origin>,
 }
 
+/// How many asks were refused in one hour, for one reason.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusedCount {
+    /// When the hour starts.
+    pub hour: Timestamp,
+    /// Why, by its slug.
+    pub kind: Box<str>,
+    /// How many.
+    pub count: u64,
+}
+
 /// What accounts used.
 #[async_trait]
 pub trait Usage: Send + Sync {
@@ -84,4 +95,7 @@ pub trait Usage: Send + Sync {
 
     /// Requests made, one row for each day of the period, in order.
     async fn requests_by_day(&self, filter: &RequestFilter, period: &Period) -> Result<Vec<DayCount>, Error>;
+
+    /// Asks that were refused since an hour began, in order of hours and reasons: an account's, or everybody's with those of strangers.
+    async fn refusals_by_hour(&self, account: Option<AccountId>, from: Timestamp) -> Result<Vec<RefusedCount>, Error>;
 }

@@ -7,7 +7,7 @@ use valetkey_core::id::{AccountId, TokenId};
 use valetkey_core::lease::Refusal;
 use valetkey_core::nouns::usage::{Origin, RequestFilter};
 
-use crate::sql::db::{Db, query, query_scalar};
+use crate::sql::db::{Db, query, query_as, query_scalar};
 use crate::sql::entry::address_bytes;
 use crate::sql::failed;
 use crate::sql::rows::{count, kind_name, signed};
@@ -96,6 +96,24 @@ pub(crate) async fn requests(db: &mut Db, filter: &RequestFilter, from: i64, to:
     .await
     .map_err(failed)?;
     Ok(count(sum))
+}
+
+/// Refusals since a second, as the hour it is of, why and how many: at most a row for each hour and reason.
+pub(crate) async fn refusals(
+    db: &mut Db,
+    account: Option<AccountId>,
+    from_s: i64,
+) -> Result<Vec<(i64, String, i64)>, Error> {
+    query_as(
+        "SELECT minute_s - minute_s % 3600, kind, CAST(sum(count) AS BIGINT) FROM refusals
+         WHERE minute_s >= ?1 AND (?2 IS NULL OR account = ?2)
+         GROUP BY minute_s - minute_s % 3600, kind ORDER BY minute_s - minute_s % 3600, kind",
+    )
+    .bind(from_s)
+    .bind(account.map(AccountId::to_bytes))
+    .fetch_all(db)
+    .await
+    .map_err(failed)
 }
 
 /// The first second of these, the last one exclusive, in which there were requests.

@@ -14,6 +14,7 @@ mod heavy;
 mod identity;
 mod limit;
 pub mod location;
+mod login;
 mod metric;
 mod number;
 mod page;
@@ -38,7 +39,7 @@ use std::time::Duration;
 use valetkey_core::cors::Rules;
 use valetkey_core::fair::{Budget, LiveNodes};
 use valetkey_core::keyring::SharedKeyring;
-use valetkey_core::nouns::identity::{Identities, Signatures};
+use valetkey_core::nouns::identity::{Identities, Logins, Signatures};
 use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::parent::Parents;
 use valetkey_core::nouns::share::Shares;
@@ -57,6 +58,7 @@ pub use form::Form;
 pub use heavy::{Heavy, HeavyLimits, PIECE, Piece, Place, Stop, Telling};
 pub use identity::exchange;
 pub use limit::{Class, Limiter, Quota, WindowLeft, usual_headers};
+pub use login::LoginBack;
 pub use page::{Listing, Page};
 pub use proof::{Proof, Signature, Unproven};
 pub use query::{Query, Words};
@@ -104,6 +106,8 @@ pub struct Shared {
     pub signatures: Arc<dyn Signatures>,
     /// This server as an issuer of identity tokens, if it is one. SECURITY: it is never trusted as a provider of callers.
     pub own: Option<Arc<dyn OwnIdentity>>,
+    /// Asks identity providers where people log in.
+    pub logins: Arc<dyn Logins>,
     /// The console, where it is on.
     pub console: Option<Arc<Console>>,
     /// Makes the answers that are too heavy for the runtime.

@@ -51,7 +51,12 @@ impl Console {
         if self.is_secure() { "__Host-valetkey" } else { "valetkey-console" }
     }
 
-    fn is_secure(&self) -> bool {
+    /// Where its pages are, without a path.
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
         self.origin.starts_with("https://")
     }
 
@@ -108,23 +113,12 @@ impl Console {
         headers: &HeaderMap,
         now: Timestamp,
     ) -> Result<Option<ConsoleSession>, Error> {
-        let Some(presented) = self.cookie(headers)? else { return Ok(None) };
+        let Some(presented) = cookie(headers, self.cookie_name())? else { return Ok(None) };
         let session = ConsoleSession::open(&shared.keyring.load(), dialect, presented, now)?;
         if self.ended.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&session.id) {
             return Err(Error::new(Kind::Unauthenticated(Stranger::Unknown), "the session was ended; sign in again"));
         }
         Ok(Some(session))
-    }
-
-    fn cookie<'h>(&self, headers: &'h HeaderMap) -> Result<Option<&'h str>, Error> {
-        let name = self.cookie_name();
-        let texts = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let mut own = pairs.filter(|(own, _)| *own == name).map(|(_, value)| value);
-        match (own.next(), own.next()) {
-            (first, None) => Ok(first),
-            _ => Err(Error::new(Kind::Malformed, "the session's cookie is given twice")),
-        }
     }
 
     /// Signs in: by a token that proves somebody, or by a link's code. Gives the session and its cookie.
@@ -148,6 +142,17 @@ impl Console {
                 Error::new(Kind::Unauthenticated(Stranger::Unknown), said)
             })?,
         };
+        self.open(shared, dialect, token, now).await
+    }
+
+    /// Opens the session of a token. Gives the session and its cookie.
+    pub(super) async fn open(
+        &self,
+        shared: &Shared,
+        dialect: &'static str,
+        token: TokenDigest,
+        now: Timestamp,
+    ) -> Result<(ConsoleSession, HeaderValue), Error> {
         let caller = shared.vending.directory.caller_by_digest(token, now).await?;
         caller.in_time(now)?;
         let mut id = [0; 16];
@@ -195,18 +200,18 @@ impl Console {
             }
             ended.insert(session.id, session.until());
         }
-        self.header("", 0)
+        self.header(self.cookie_name(), "", 0)
     }
 
     fn set(&self, shared: &Shared, dialect: &'static str, session: &ConsoleSession) -> Result<HeaderValue, Error> {
         let mut nonce = [0; SEAL_NONCE_LEN];
         shared.entropy.fill(&mut nonce);
         let sealed = session.seal(&shared.keyring.load(), dialect, nonce)?;
-        self.header(sealed.reveal(), LONGEST.as_secs())
+        self.header(self.cookie_name(), sealed.reveal(), LONGEST.as_secs())
     }
 
-    fn header(&self, value: &str, max_age: u32) -> Result<HeaderValue, Error> {
-        let (name, secure) = (self.cookie_name(), if self.is_secure() { "; Secure" } else { "" });
+    pub(super) fn header(&self, name: &str, value: &str, max_age: u32) -> Result<HeaderValue, Error> {
+        let secure = if self.is_secure() { "; Secure" } else { "" };
         let text = format!("{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}");
         let mut header = HeaderValue::from_str(&text).map_err(|_| Error::internal("a cookie could not be written"))?;
         header.set_sensitive(true);
@@ -223,7 +228,18 @@ pub enum SignIn {
     Code(Secret<String>),
 }
 
-fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Error> {
+/// The cookie of a name.
+pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Error> {
+    let texts = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut own = pairs.filter(|(own, _)| *own == name).map(|(_, value)| value);
+    match (own.next(), own.next()) {
+        (first, None) => Ok(first),
+        _ => Err(Error::new(Kind::Malformed, "the session's cookie is given twice")),
+    }
+}
+
+pub(super) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Error> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     match (values.next(), value.to_str()) {

@@ -7,10 +7,12 @@ use utoipa::ToSchema;
 use valetkey_core::account::Standing;
 use valetkey_core::caller::{CallerRecord, CallerStanding, Role};
 use valetkey_core::error::Noun;
-use valetkey_core::id::AccountId;
+use valetkey_core::id::{AccountId, CallerId};
 use valetkey_core::name::Name;
+use valetkey_core::nouns::policy_set::State;
 use valetkey_core::nouns::registry::CallerFilter;
 use valetkey_core::nouns::removal::{Amendment, Thing};
+use valetkey_core::time::random_10;
 use valetkey_core::{Error, Kind};
 
 use super::api::callers::{CallerChange, CallerRequest};
@@ -18,7 +20,8 @@ use super::api::word::Worded;
 use super::ended::{StillTaken, still_taken};
 use super::error::Problem;
 use super::lists::Names;
-use super::removal::{Removal, Said};
+use super::preview::{AccessChange, Preview};
+use super::removal::{Changing, Removal, Said};
 use super::state::Native;
 use super::{authz, lists, wire};
 use crate::edge::{Authority, Call, Query, Reply, json};
@@ -116,8 +119,10 @@ pub(super) async fn list(native: Arc<Native>, call: Call) -> Result<Reply, Error
 /// Makes a caller, or finds the one of that name and role. For admins in their account, never for a role above their own.
 #[utoipa::path(post, operation_id = "create_caller", path = "/api/v1/accounts/{account}/callers", tag = "accounts", request_body = CallerRequest, params(
     ("account" = String, Path, description = "The account's name or id"),
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
 ), responses(
     (status = 201, description = "The caller", body = CallerResponse),
+    (status = 200, description = "With `dry_run`: what it would mean", body = Preview),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
@@ -126,6 +131,16 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
     let name: Name = wire::named(&fields.name, "name")?;
     let role = fields.role.as_deref().map_or(Ok(Role::Member), authz::role)?;
     authz::not_above(&call.caller, role)?;
+    if Changing::read(&call.query)?.is_dry() {
+        let known = CallerRecord {
+            id: CallerId::new(call.now, random_10(&*native.shared.entropy)),
+            account: account.id,
+            name,
+            role,
+            standing: CallerStanding::Active,
+        };
+        return Reply::json(&Preview::of(0, native.access_with(&known, call.now).await?));
+    }
     let id = native.shared.registry.by(authority).ensure_caller(account.id, &name, role, call.now).await?;
     let known = native.shared.registry.caller_by_id(id).await?.ok_or_else(|| Error::not_found(Noun::Caller))?;
     Reply::made(&CallerResponse::of(&known))
@@ -136,14 +151,41 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
 pub(super) struct CallerChanged {
     #[serde(flatten)]
     caller: CallerResponse,
+    /// Whether nothing was done: then this is what would be.
+    dry_run: bool,
     /// How many live leases that ended.
     ended: u64,
+    /// If nothing was done: what it gains and loses of what it can reach now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_changes: Option<Vec<AccessChange>>,
     /// Credentials that were ended with it and that their external storages accept until they expire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,
 }
 
 impl Native {
+    /// What suspending a caller or serving it again would mean; its name and its role change nothing of what it can reach.
+    async fn caller_previewed(&self, call: &Call, known: CallerRecord, to: Option<Standing>) -> Result<Reply, Error> {
+        let suspended = known.standing == CallerStanding::Suspended;
+        let (ended, access) = match to {
+            Some(Standing::Suspended) if !suspended => {
+                let ended = self.shared.registry.plan(&Thing::Caller(known.id)).await?.leases;
+                let take = |state: &mut State| drop(state.callers.remove(&known.id));
+                (ended, self.access_after(known.account, call.now, take).await?)
+            }
+            Some(Standing::Active) if suspended => (0, self.access_with(&known, call.now).await?),
+            Some(_) | None => (0, Vec::new()),
+        };
+        let caller = CallerResponse::of(&known);
+        Reply::json(&CallerChanged {
+            caller,
+            dry_run: true,
+            ended,
+            access_changes: Some(access),
+            still_taken: Vec::new(),
+        })
+    }
+
     /// A caller that the one who asks may suspend or remove: never itself, for nobody else might be there to undo it.
     async fn managed(&self, call: &Call) -> Result<CallerRecord, Error> {
         let account = self.account(call, Some(call.params.get("account")?)).await?.id;
@@ -164,6 +206,7 @@ impl Native {
 #[utoipa::path(patch, operation_id = "change_caller", path = "/api/v1/accounts/{account}/callers/{caller}", tag = "accounts", request_body = CallerChange, params(
     ("account" = String, Path, description = "The account's name or id"),
     ("caller" = String, Path, description = "The caller's name or id"),
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
 ), responses(
     (status = 200, description = "The caller", body = CallerChanged),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
@@ -176,6 +219,9 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     authz::not_above(&call.caller, role)?;
     let name: Option<Name> = fields.name.as_deref().map(|text| wire::named(text, "name")).transpose()?;
     let name = name.unwrap_or_else(|| known.name.clone());
+    if Changing::read(&call.query)?.is_dry() {
+        return native.caller_previewed(&call, known, fields.standing.map(|Worded(standing)| standing)).await;
+    }
     if (&name, role) != (&known.name, known.role) {
         let change = Amendment::Caller { id: known.id, name: name.clone(), role };
         native.shared.registry.by(authority).change(&change, false, by).await?;
@@ -192,7 +238,8 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
         }
     };
     let caller = CallerResponse::of(&CallerRecord { standing, ..known });
-    Reply::json(&CallerChanged { caller, ended, still_taken: still_taken(&native, by).await? })
+    let still_taken = still_taken(&native, by).await?;
+    Reply::json(&CallerChanged { caller, dry_run: false, ended, access_changes: None, still_taken })
 }
 
 /// Removes a caller: its tokens and credentials end, the grants that were its alone go, and its name is free. For admins in their

@@ -12,10 +12,11 @@ use valetkey_core::grant::{Grant, GrantTime, Grantee, NewGrant};
 use valetkey_core::id::GrantId;
 use valetkey_core::name::BucketName;
 use valetkey_core::nouns::dataset::Dataset;
+use valetkey_core::nouns::policy_set::State;
 use valetkey_core::nouns::registry::GrantFilter;
 use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::scope::{Paths, Scope};
-use valetkey_core::time::Lifetime;
+use valetkey_core::time::{Lifetime, random_10};
 use valetkey_core::{Error, Kind};
 
 use super::api::given::Whom;
@@ -24,6 +25,7 @@ use super::ended::{StillTaken, still_taken};
 use super::error::Problem;
 use super::groups::provider_named;
 use super::lists::Names;
+use super::preview::{AccessChange, Preview};
 use super::removal::{Changing, Removal, Said};
 use super::scopes::{PathRequest, ScopeResponse, wish};
 use super::state::Native;
@@ -200,8 +202,11 @@ async fn reach(native: &Native, call: &Call, query: &Query, limit: u32) -> Resul
 }
 
 /// Adds a grant. For operators.
-#[utoipa::path(post, operation_id = "create_grant", path = "/api/v1/grants", tag = "grants", request_body = GrantRequest, responses(
+#[utoipa::path(post, operation_id = "create_grant", path = "/api/v1/grants", tag = "grants", request_body = GrantRequest, params(
+    ("dry_run" = Option<bool>, Query, description = "Only say what it would mean"),
+), responses(
     (status = 201, description = "The grant", body = GrantResponse),
+    (status = 200, description = "With `dry_run`: what it would mean", body = Preview),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),
 ))]
 pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority) -> Result<Reply, Error> {
@@ -267,6 +272,12 @@ pub(super) async fn create(native: Arc<Native>, call: Call, authority: Authority
         },
     };
     native.stores.can_express(&storage, &new.scope)?;
+    if Changing::read(&call.query)?.is_dry() {
+        let id = GrantId::new(call.now, random_10(&*native.shared.entropy));
+        let grant = new.stored(id);
+        let access = native.access_after(account, call.now, |state| drop(state.grants.insert(id, grant))).await?;
+        return Reply::json(&Preview::of(0, access));
+    }
     let grant = new.clone().stored(native.shared.registry.by(authority).create_grant(new, call.now).await?);
     let names = native.names_of(&call, std::slice::from_ref(&grant)).await?;
     Reply::made(&GrantResponse::of(&grant, &names, call.now))
@@ -412,10 +423,16 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     native.stores.can_express(storage, &after.scope)?;
     let by = authority.by();
     let ended = native.changed(&Amendment::Grant(after.clone()), said, authority).await?;
+    let access_changes = if said.is_dry() {
+        let change = |state: &mut State| drop(state.grants.insert(after.id, after.clone()));
+        Some(native.access_after(after.account, call.now, change).await?)
+    } else {
+        None
+    };
     let names = native.names_of(&call, std::slice::from_ref(&after)).await?;
     let grant = GrantResponse::of(&after, &names, call.now);
     let still_taken = if said.is_dry() { Vec::new() } else { still_taken(&native, by).await? };
-    Reply::json(&GrantChanged { grant, dry_run: said.is_dry(), ended, still_taken })
+    Reply::json(&GrantChanged { grant, dry_run: said.is_dry(), ended, access_changes, still_taken })
 }
 
 /// A changed grant.
@@ -427,6 +444,9 @@ pub(super) struct GrantChanged {
     dry_run: bool,
     /// How many live leases had more than it gives now, and were ended.
     ended: u64,
+    /// If nothing was done: what callers gain and lose of what they can reach now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_changes: Option<Vec<AccessChange>>,
     /// Those of them that their external storages accept until they expire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,

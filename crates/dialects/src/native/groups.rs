@@ -12,6 +12,7 @@ use valetkey_core::group::{ByClaim, Group};
 use valetkey_core::id::{AccountId, CallerId, GroupId, ProviderId};
 use valetkey_core::name::{Name, shortened};
 use valetkey_core::nouns::identity::IdentityProvider;
+use valetkey_core::nouns::policy_set::State;
 use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::{Error, Kind};
 
@@ -20,6 +21,7 @@ use super::api::groups::{GroupChange, GroupRequest};
 use super::ended::{StillTaken, still_taken};
 use super::error::Problem;
 use super::lists::Names;
+use super::preview::AccessChange;
 use super::removal::{Changing, Removal, Said};
 use super::state::Native;
 use super::wire;
@@ -61,6 +63,9 @@ pub(super) struct GroupChanged {
     dry_run: bool,
     /// How many live leases were ended, of callers that are in it no more.
     ended: u64,
+    /// If nothing was done: what callers gain and lose of what they can reach now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_changes: Option<Vec<AccessChange>>,
     /// Those of them that their external storages accept until they expire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,
@@ -266,9 +271,15 @@ pub(super) async fn change(native: Arc<Native>, call: Call, authority: Authority
     after.check()?;
     let by = authority.by();
     let group = native.group_shown(after.clone()).await?;
-    let ended = native.changed(&Amendment::Group(Box::new(after)), said, authority).await?;
+    let ended = native.changed(&Amendment::Group(Box::new(after.clone())), said, authority).await?;
+    let access_changes = if said.is_dry() {
+        let change = |state: &mut State| drop(state.groups.insert(after.id, after.clone()));
+        Some(native.access_after(after.account, call.now, change).await?)
+    } else {
+        None
+    };
     let still_taken = if said.is_dry() { Vec::new() } else { still_taken(&native, by).await? };
-    Reply::json(&GroupChanged { group, dry_run: said.is_dry(), ended, still_taken })
+    Reply::json(&GroupChanged { group, dry_run: said.is_dry(), ended, access_changes, still_taken })
 }
 
 /// Removes a group; what was granted to it goes with it, and what was vended by that ends. For operators.

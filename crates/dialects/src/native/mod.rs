@@ -32,7 +32,9 @@ mod nodes;
 mod openapi;
 mod parent_keys;
 mod policy;
+mod preview;
 mod profiles;
+mod refusals;
 mod removal;
 mod request_rules;
 mod requests;
@@ -157,6 +159,7 @@ pub fn dialect(
             "/api/v1/ledger",
             "/api/v1/audit",
             "/api/v1/nodes",
+            "/api/v1/refusals",
             "/api/v1/usage",
             "/api/v1/workspaces",
             "/api/v1/parent-keys",
@@ -167,6 +170,7 @@ pub fn dialect(
             "/api/v1/login-providers",
             "/api/v1/signing-keys",
             "/console/session",
+            "/console/login",
             "/api/v1/policy",
             "/schema/policy-v1.json",
             "/.well-known/openid-configuration",
@@ -214,7 +218,7 @@ pub fn dialect(
                 grants::list,
             )
             .audited(),
-            change(native, op::CREATE_GRANT, Operator, &[], grants::create),
+            change(native, op::CREATE_GRANT, Operator, &["dry_run"], grants::create),
             change(native, op::CHANGE_GRANT, Operator, &["end_credentials", "dry_run"], grants::change),
             change(native, op::REMOVE_GRANT, Operator, &["end_credentials", "dry_run"], grants::remove),
             read(native, op::LIST_GROUPS, Admin, &["account"], groups::list).audited(),
@@ -239,8 +243,8 @@ pub fn dialect(
             change(native, op::ADD_CREDITS, Operator, &[], accounts::add_credits),
             read(native, op::LIST_ALL_CALLERS, Member, &["account", "after", "limit"], callers::list_all),
             read(native, op::LIST_CALLERS, Member, &["after", "limit"], callers::list),
-            change(native, op::CREATE_CALLER, Admin, &[], callers::create),
-            change(native, op::CHANGE_CALLER, Member, &[], callers::change),
+            change(native, op::CREATE_CALLER, Admin, &["dry_run"], callers::create),
+            change(native, op::CHANGE_CALLER, Member, &["dry_run"], callers::change),
             change(native, op::REMOVE_CALLER, Member, &["last_operator", "dry_run"], callers::remove),
             change(native, op::HANDLE_INCIDENT, Member, &[], incidents::handle),
             read(
@@ -284,6 +288,7 @@ pub fn dialect(
             read(native, op::LIST_CHANGES, Operator, &["since", "since_secs", "noun", "before", "limit"], audit::list)
                 .audited(),
             read(native, op::LIST_NODES, Operator, &[], nodes::list).audited(),
+            read(native, op::LIST_REFUSALS, Operator, &["account", "hours"], refusals::list).audited(),
             read(native, op::LIST_EVENTS, Operator, &["after", "limit"], events::list).audited(),
             read(native, op::USAGE, Member, &["account", "days"], usage::show),
             read(native, op::LIST_WORKSPACES, Admin, &["account", "bucket"], workspaces::list),
@@ -341,6 +346,11 @@ pub fn dialect(
                 let native = Arc::clone(native);
                 let sign_in = move |plain| console::sign_in(Arc::clone(&native), plain);
                 Route::open(Method::POST, op::SIGN_IN.path, Class::Common, sign_in)
+            },
+            {
+                let native = Arc::clone(native);
+                let begin = move |plain| console::begin(Arc::clone(&native), plain);
+                Route::open(Method::POST, op::BEGIN_LOGIN.path, Class::Common, begin)
             },
             // Whoever signs in stays so, and signs out.
             ask(native, (op::RENEW_SESSION, Class::Common), Member, console::renew).audited(),

@@ -9,8 +9,8 @@ use valetkey_core::Error;
 
 use super::{
     access, accounts, audit, buckets, callers, checks, cors, credentials, datasets, events, explain, grants, groups,
-    identity, incidents, leases, nodes, parent_keys, policy, profiles, request_rules, requests, revocations, shares, signing,
-    storages, tokens, usage, workspaces,
+    identity, incidents, leases, nodes, parent_keys, policy, profiles, refusals, request_rules, requests, revocations, shares,
+    signing, storages, tokens, usage, workspaces,
 };
 
 #[derive(OpenApi)]
@@ -29,6 +29,7 @@ use super::{
         audit::verify,
         audit::list,
         nodes::list,
+        refusals::list,
         events::list,
         revocations::revoke,
         explain::explain,

@@ -10,6 +10,7 @@ use valetkey_core::storage::Storage;
 use valetkey_core::{Error, Kind};
 
 use super::ended::{StillTaken, still_taken_of};
+use super::preview::AccessChange;
 use super::state::Native;
 use crate::edge::{Authority, Call, Query};
 
@@ -52,6 +53,9 @@ pub(super) struct Removal {
     /// Of a plan: why it would be refused as it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
+    /// Of a plan for a grant, a group or a caller: what callers lose of what they can reach now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    access_changes: Vec<AccessChange>,
     /// Credentials that were ended with it and that their external storages accept until they expire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     still_taken: Vec<StillTaken>,
@@ -73,6 +77,7 @@ impl Removal {
             leases: plan.leases,
             tokens: plan.tokens,
             refused: None,
+            access_changes: Vec::new(),
             still_taken: Vec::new(),
         }
     }
@@ -160,6 +165,7 @@ impl Native {
         if said.dry_run {
             let mut shown = Removal::of(&plan, true);
             shown.refused = plan.allows(said.how).err().map(|error| error.message().to_owned());
+            shown.access_changes = self.access_without(call, &plan).await?;
             return Ok(shown);
         }
         plan.allows(said.how)?;

@@ -165,6 +165,7 @@ async fn a_stranger_is_refused_on_every_route() {
         "/openapi.json",
         "/oauth/token",
         "/console/session",
+        "/console/login",
         "/profile/{code}",
         "/api/v1/login-providers",
         "/schema/policy-v1.json",
@@ -254,7 +255,7 @@ async fn nobody_with_a_lesser_role_comes_in() {
 }
 
 /// What auditors may ask, all of it.
-const AUDITED: [&str; 19] = [
+const AUDITED: [&str; 20] = [
     "DELETE /console/session",
     "GET /api/v1/access",
     "GET /api/v1/audit",
@@ -267,6 +268,7 @@ const AUDITED: [&str; 19] = [
     "GET /api/v1/ledger/verify",
     "GET /api/v1/me",
     "GET /api/v1/nodes",
+    "GET /api/v1/refusals",
     "GET /api/v1/request-rules",
     "GET /api/v1/requests",
     "GET /api/v1/requests/{request}",

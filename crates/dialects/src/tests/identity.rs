@@ -6,7 +6,6 @@ use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use valetkey_core::Kind;
 use valetkey_core::error::Stranger;
-use valetkey_core::nouns::identity::Signatures;
 use valetkey_core::nouns::registry::Catalog as _;
 use valetkey_core::storage::StorageKind;
 use valetkey_core::time::Clock as _;
@@ -16,9 +15,9 @@ use valetkey_testkit::idp::{Signer, jwks};
 use super::carry::{DIALECTS, Doors};
 use super::world::{Shot, World, new_storage, sealing};
 
-/// Checks signatures, as the server does.
-pub(super) fn signatures() -> Arc<dyn Signatures> {
-    Arc::new(Oidc::new(Web::new([]).unwrap()))
+/// Checks signatures and asks where people log in, as the server does; of an issuer on this machine, too.
+pub(super) fn oidc() -> Arc<Oidc> {
+    Arc::new(Oidc::new(Web::new(["127.0.0.1".to_owned()]).unwrap()))
 }
 
 const ISSUER: &str = "https://id.example.com";

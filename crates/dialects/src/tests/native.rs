@@ -364,6 +364,7 @@ async fn what_only_operators_do_is_refused_to_everyone_else() {
         (Method::GET, "/api/v1/ledger/verify"),
         (Method::GET, "/api/v1/audit"),
         (Method::GET, "/api/v1/nodes"),
+        (Method::GET, "/api/v1/refusals"),
         (Method::GET, "/api/v1/audit/events"),
     ] {
         for caller in ["reader", "boss", "chief"] {

@@ -127,6 +127,7 @@ macro_rules! contract {
             usage:
                 a_request_is_counted_as_soon_as_it_is_asked_for,
                 requests_are_filtered_by_token_and_origin,
+                refusals_are_summed_by_hour_and_reason,
                 days_follow_the_zone_and_cover_the_period,
                 an_endless_period_is_refused;
             workspaces:

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use valetkey_core::Kind;
 use valetkey_core::account::Metering;
 use valetkey_core::id::TokenId;
+use valetkey_core::lease::Refusal;
 use valetkey_core::nouns::usage::{Origin, Period, RequestFilter};
 
 use crate::contract::bench::{Bench, Tenant};
@@ -95,4 +96,34 @@ pub async fn an_endless_period_is_refused(bench: &Bench) {
     assert_eq!(refused.kind(), Kind::Invalid);
     let refused = bench.usage.credits_by_day(tenant.account.id, &period).await.unwrap_err();
     assert_eq!(refused.kind(), Kind::Invalid);
+}
+
+/// Of one account, or of all with those of nobody who is known.
+pub async fn refusals_are_summed_by_hour_and_reason(bench: &Bench) {
+    let tenant = bench.tenant("acme", Metering::Free).await;
+    let hour = |text: &str| at(&format!("2026-01-01T{text}:00Z"));
+    let (own, stranger) = (Some(tenant.account.id), None);
+    for (account, kind, when, times) in [
+        (own, Kind::Forbidden, "10:59", 1),
+        (own, Kind::Forbidden, "11:00", 2),
+        (own, Kind::Forbidden, "11:59", 3),
+        (own, Kind::Malformed, "11:30", 4),
+        (stranger, Kind::Forbidden, "11:30", 5),
+        (own, Kind::Forbidden, "12:00", 6),
+    ] {
+        for _ in 0..times {
+            let refusal = Refusal { account, caller: None, from: None, dialect: "native", kind };
+            bench.ledger.refused(refusal, hour(when));
+        }
+    }
+    let told = async |account| {
+        let rows = bench.usage.refusals_by_hour(account, hour("11:00")).await.unwrap();
+        rows.into_iter().map(|row| (row.hour, row.kind.into_string(), row.count)).collect::<Vec<_>>()
+    };
+    let row = |when: &str, kind: Kind, count| (hour(when), kind.slug().to_owned(), count);
+    let mut expected =
+        vec![row("11:00", Kind::Forbidden, 5), row("11:00", Kind::Malformed, 4), row("12:00", Kind::Forbidden, 6)];
+    assert_eq!(told(own).await, expected);
+    expected[0].2 += 5;
+    assert_eq!(told(None).await, expected);
 }

@@ -1,5 +1,7 @@
 //! What accounts used, counted anew at every question.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -7,7 +9,7 @@ use valetkey_core::account::{OwnQuota, Quotas};
 use valetkey_core::error::{Error, Kind};
 use valetkey_core::id::{AccountId, TokenId};
 use valetkey_core::nouns::usage::Usage;
-use valetkey_core::nouns::usage::{Balance, DayCount, Origin, Period, RequestFilter};
+use valetkey_core::nouns::usage::{Balance, DayCount, Origin, Period, RefusedCount, RequestFilter};
 
 use crate::memory::Memory;
 
@@ -86,6 +88,21 @@ impl Usage for Memory {
                 && filter.origin.is_none_or(|only| only == *origin)
         });
         count(period, made.map(|(.., at)| (*at, 1)))
+    }
+
+    async fn refusals_by_hour(&self, account: Option<AccountId>, from: Timestamp) -> Result<Vec<RefusedCount>, Error> {
+        let mut counts = BTreeMap::new();
+        for (refusal, at) in &self.world().refusals {
+            let second = at.as_second();
+            let minute = second - second.rem_euclid(60);
+            if minute >= from.as_second() && account.is_none_or(|account| refusal.account == Some(account)) {
+                *counts.entry((minute - minute.rem_euclid(3600), refusal.kind.slug())).or_default() += 1;
+            }
+        }
+        let counted = |((hour, kind), count): ((i64, &str), u64)| {
+            Some(RefusedCount { hour: Timestamp::from_second(hour).ok()?, kind: kind.into(), count })
+        };
+        Ok(counts.into_iter().filter_map(counted).collect())
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::cli::client::{Client, Route};
 use crate::cli::failure::Failure;
 use crate::cli::output::{Format, Out};
-use crate::cli::show;
+use crate::cli::{policy, show};
 
 /// More than this many leases, tokens and things are many: someone is asked first.
 const MANY: u64 = 10;
@@ -63,6 +63,9 @@ impl Change {
     pub(crate) fn told(self, out: &Out, answer: &Value, done: &str) -> Result<(), Failure> {
         let ended = count(answer, "ended");
         if self.dry_run {
+            if out.format() == Format::Table {
+                policy::show::access(out, items(answer, "access_changes"))?;
+            }
             return show::done(out, answer, &format!("it would end {ended} live leases; nothing was done"));
         }
         let also =
@@ -137,6 +140,7 @@ fn told(plan: &Value, out: &Out) -> Result<(), Failure> {
     rows.extend(items(plan, "needs").iter().map(|item| ("needs it", named(item))));
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(tie, name)| vec![tie.to_owned(), name]).collect();
     out.table(&["", "WHAT"], &rows)?;
+    policy::show::access(out, items(plan, "access_changes"))?;
     let (leases, tokens, more) = (count(plan, "leases"), count(plan, "tokens"), count(plan, "unlisted"));
     if more > 0 {
         out.note(&format!("and {more} more"));

@@ -44,7 +44,7 @@ use valetkey_core::account::Quotas;
 use valetkey_core::fair::Budget;
 use valetkey_core::keyring::SharedKeyring;
 use valetkey_core::nouns::administration::Administration;
-use valetkey_core::nouns::identity::Identities;
+use valetkey_core::nouns::identity::{Identities, Signatures};
 use valetkey_core::nouns::package::Packages;
 use valetkey_core::nouns::parent::{ParentAdmin, Parents};
 use valetkey_core::nouns::pool::Pool;
@@ -318,6 +318,7 @@ impl Node {
 
     fn dialects(&self, config: &Config, given: Given) -> anyhow::Result<valetkey_dialects::edge::Service> {
         let Given { vending, signer, keyring, bodies, own } = given;
+        let oidc = Arc::new(Oidc::new(Web::new(config.identity.private_hosts.iter().cloned())?));
         let shared = Arc::new(Shared {
             vending,
             registry: Registrar::new(
@@ -334,8 +335,9 @@ impl Node {
             parents: Arc::clone(&self.handles.parents) as Arc<dyn Parents>,
             leases: Arc::clone(&self.store) as Arc<dyn Revocations>,
             identities: Arc::clone(&self.store) as Arc<dyn Identities>,
-            signatures: Arc::new(Oidc::new(Web::new(config.identity.private_hosts.iter().cloned())?)),
             own: self.own.clone().map(|own| own as Arc<dyn OwnIdentity>),
+            signatures: Arc::clone(&oidc) as Arc<dyn Signatures>,
+            logins: oidc,
             console: self.handles.console.clone(),
             heavy: Heavy::new(room::heavy_limits(config)),
             bodies,

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::id::{CallerId, ProviderId, RuleId, TokenId};
 use crate::lease::Revoker;
 use crate::name::{Name, shortened};
+use crate::secret::Secret;
 use crate::token::{PlainToken, TokenDigest};
 
 pub use crate::claims::{ClaimName, Claims, Condition, Wanted};
@@ -168,6 +169,45 @@ pub trait Signatures: Send + Sync {
     /// # Errors
     /// `Invalid`.
     fn check_keys(&self, jwks: &str) -> Result<(), Error>;
+}
+
+/// What a browser came back with from a provider's login page, and what it was sent there with.
+#[derive(Debug)]
+pub struct CameBack<'a> {
+    /// The code that an identity token is given for.
+    pub code: &'a Secret<String>,
+    /// Who the provider says that it is, if it does (RFC 9207).
+    pub issuer: Option<&'a str>,
+    /// What proves that the login was begun here (RFC 7636).
+    pub verifier: &'a Secret<String>,
+    /// Where it came back to.
+    pub redirect: &'a str,
+}
+
+/// Asks identity providers at which people log in, with this server as the client.
+#[async_trait]
+pub trait Logins: Send + Sync {
+    /// The address of the provider's login page, with these parameters.
+    ///
+    /// # Errors
+    /// `Unavailable` if the provider cannot be asked where that is; `Invalid` if it has none.
+    async fn login_page(
+        &self,
+        provider: &IdentityProvider,
+        parameters: &[(&str, &str)],
+        now: Timestamp,
+    ) -> Result<String, Error>;
+
+    /// The identity token of a login. Nothing of it is checked yet.
+    ///
+    /// # Errors
+    /// `Unauthenticated` if the provider refuses or another one answered; `Unavailable` if it cannot be asked.
+    async fn identity_token(
+        &self,
+        provider: &IdentityProvider,
+        back: &CameBack<'_>,
+        now: Timestamp,
+    ) -> Result<Secret<String>, Error>;
 }
 
 /// What is known of identity providers and their sessions.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::conditions::Conditions;
 use crate::grant::{Grant, GrantTime, Grantee};
+use crate::group::Group;
 use crate::id::{AccountId, CallerId, GroupId};
 use crate::name::BucketName;
 use crate::nouns::policy_set::state::State;
@@ -74,15 +75,17 @@ impl<'a> Reaching<'a> {
         all
     }
 
-    /// What everyone of an account reaches, and who it is about, too.
+    /// What everyone of an account reaches, and who it is about, too. A caller that is not there reaches nothing; a group's members reach
+    /// what everyone does, whether they are its members or not.
     fn reached(&self, account: AccountId, who: Who, there: bool) -> Reached {
-        let everyone = self.everyone.get(&account).filter(|_| there).into_iter().flatten();
         let (caller, group) = match who {
             Who::Everyone => (None, None),
-            Who::Caller(caller) => (Some(caller), None),
-            Who::Group(group) => (None, Some(group)),
+            Who::Caller(caller) => (Some(caller).filter(|_| there), None),
+            Who::Group(group) | Who::Former(group) => (None, Some(group).filter(|_| there)),
         };
-        let named = caller.and_then(|caller| self.named.get(&caller)).filter(|_| there).into_iter().flatten();
+        let is_someone = there || matches!(who, Who::Group(_) | Who::Former(_));
+        let everyone = self.everyone.get(&account).filter(|_| is_someone).into_iter().flatten();
+        let named = caller.and_then(|caller| self.named.get(&caller)).into_iter().flatten();
         let groups = named.chain(&group).filter_map(|group| self.groups.get(group)).flatten();
         let own = caller.and_then(|caller| self.own.get(&caller)).into_iter().flatten().chain(groups);
         let mut paths: BTreeMap<Place, Vec<&Paths>> = BTreeMap::new();
@@ -102,6 +105,8 @@ enum Who {
     Everyone,
     Caller(CallerId),
     Group(GroupId),
+    /// Who was in it by what it asked before.
+    Former(GroupId),
 }
 
 type Gained = (Vec<Piece>, Vec<Piece>);
@@ -147,6 +152,10 @@ pub fn differences(before: &State, after: &State, at: Timestamp) -> Vec<Differen
                         let group = after.groups.get(&id).or_else(|| before.groups.get(&id));
                         row.callers.extend(group.map(|group| format!("group:{}", group.name).into()));
                     }
+                    Who::Former(id) => {
+                        let group = before.groups.get(&id);
+                        row.callers.extend(group.map(|group| format!("group:{} as it was", group.name).into()));
+                    }
                 }
             }
         };
@@ -157,10 +166,19 @@ pub fn differences(before: &State, after: &State, at: Timestamp) -> Vec<Differen
             add(account, Who::Everyone, true, true);
         }
     }
-    // Files do not change groups.
-    for group in after.groups.values().filter(|group| group.by_claim.is_some()) {
-        if was.groups.contains_key(&group.id) || is.groups.contains_key(&group.id) {
-            add(group.account, Who::Group(group.id), true, true);
+    let groups: BTreeSet<GroupId> = was.groups.keys().chain(is.groups.keys()).copied().collect();
+    for id in groups {
+        let (old, new) = (before.groups.get(&id), after.groups.get(&id));
+        let Some(account) = new.or(old).map(|group| group.account) else { continue };
+        let asks = |group: Option<&Group>| group.and_then(|group| group.by_claim.clone());
+        match (asks(old), asks(new)) {
+            (None, None) => {}
+            (old, new) if old == new => add(account, Who::Group(id), true, true),
+            // Who has what is claimed now is somebody else.
+            (old, new) => {
+                old.inspect(|_| add(account, Who::Former(id), true, false));
+                new.inspect(|_| add(account, Who::Group(id), false, true));
+            }
         }
     }
     let known = before.callers.keys().chain(after.callers.keys());

@@ -342,6 +342,26 @@ fn a_group_is_named_by_files_and_its_members_are_who_tests_ask_for() {
     let found = differences(&before, &state, Timestamp::UNIX_EPOCH);
     let gains = found.iter().find(|row| row.subjects.callers.contains("group:eng")).unwrap();
     assert!(gains.subjects.callers.contains("ana") && !gains.added.is_empty() && gains.removed.is_empty(), "{found:?}");
+    // Who is in it by other claims is somebody else; and whoever was in what is gone loses what it gave.
+    let whose = |found: &[Difference]| {
+        let lost = |row: &Difference| match (row.added.is_empty(), row.removed.is_empty()) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => panic!("{row:?}"),
+        };
+        let names = |row: &Difference| row.subjects.callers.iter().map(ToString::to_string).collect::<Vec<_>>();
+        found.iter().flat_map(|row| names(row).into_iter().map(|name| (name, lost(row)))).collect::<BTreeSet<_>>()
+    };
+    let mut other = state.clone();
+    for by in other.groups.values_mut().filter_map(|group| group.by_claim.as_mut()) {
+        by.conditions = vec![Condition::parse("team=other").unwrap()];
+    }
+    let row = |name: &str, lost| (name.to_owned(), lost);
+    let expected = BTreeSet::from([row("group:eng as it was", true), row("group:eng", false)]);
+    assert_eq!(whose(&differences(&state, &other, Timestamp::UNIX_EPOCH)), expected);
+    other.groups.clear();
+    let expected = BTreeSet::from([row("group:eng as it was", true), row("ana", true)]);
+    assert_eq!(whose(&differences(&state, &other, Timestamp::UNIX_EPOCH)), expected);
     // An account is not removed while it has a group.
     let said = problems(&before, &nothing());
     assert!(said.iter().any(|said| said.contains("group/acme/eng, which is not the set's, needs it")), "{said:?}");

@@ -44,6 +44,7 @@ macro_rules! operations {
 
 operations! {
     SIGN_IN = POST "/console/session";
+    BEGIN_LOGIN = POST "/console/login";
     RENEW_SESSION = PUT "/console/session";
     SIGN_OUT = DELETE "/console/session";
     VEND = POST "/api/v1/credentials";
@@ -118,6 +119,7 @@ operations! {
     CREATE_SHARE_LINK = POST "/api/v1/share-links";
     VERIFY_LEDGER = GET "/api/v1/ledger/verify";
     LIST_CHANGES = GET "/api/v1/audit";
+    LIST_REFUSALS = GET "/api/v1/refusals";
     LIST_NODES = GET "/api/v1/nodes";
     LIST_EVENTS = GET "/api/v1/audit/events";
     USAGE = GET "/api/v1/usage";

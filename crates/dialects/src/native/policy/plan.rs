@@ -8,12 +8,12 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use valetkey_core::Error;
 use valetkey_core::grant::Grant;
-use valetkey_core::nouns::policy_set::{Changes, Difference, State, Subjects, Trial, Wanted, differences, run};
-use valetkey_core::nouns::reach::Piece;
+use valetkey_core::nouns::policy_set::{Changes, State, Trial, Wanted, differences, run};
 use valetkey_core::nouns::registry::LeaseFilter;
 use valetkey_core::nouns::removal::{Amendment, Thing};
 use valetkey_core::storage::Storage;
 
+use super::super::preview::{AccessChange, access};
 use super::super::state::Native;
 use super::write::{self, Longest};
 
@@ -41,35 +41,6 @@ pub(super) struct ThingChange {
     source: String,
     /// The fields, unless it is removed.
     fields: Vec<FieldChange>,
-}
-
-/// A place, but for others in it.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Reached {
-    /// The place: with a slash at its end a directory, with a star any key that begins so.
-    path: String,
-    /// What is left out of it.
-    except: Vec<String>,
-}
-
-/// A change of what callers can reach.
-#[derive(Serialize, ToSchema)]
-pub(super) struct AccessChange {
-    /// The account.
-    account: String,
-    /// The callers.
-    callers: Vec<String>,
-    /// Whether it is also everyone else of the account: the callers that have no grant of their own.
-    everyone: bool,
-    /// What has to hold besides, in words: it is compared with what is granted on the same conditions.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    conditions: Vec<String>,
-    /// The actions.
-    actions: Vec<&'static str>,
-    /// What is new.
-    added: Vec<Reached>,
-    /// What is lost.
-    removed: Vec<Reached>,
 }
 
 /// A test that does not hold.
@@ -253,25 +224,4 @@ fn thing(
     let source = after.managed.get(one).or_else(|| before.managed.get(one)).map(|known| known.source.to_string());
     let thing = name(after).or_else(|| name(before)).unwrap_or_default();
     Ok(ThingChange { op, thing, source: source.unwrap_or_default(), fields })
-}
-
-fn access(difference: &Difference) -> AccessChange {
-    let Difference { subjects, bucket, conditions, actions, added, removed } = difference;
-    let Subjects { account, everyone, callers } = subjects;
-    let places = |pieces: &[Piece]| {
-        let one = |piece: &Piece| Reached {
-            path: write::path(bucket.as_str(), piece.path.as_ref()),
-            except: piece.except.iter().map(|path| write::path(bucket.as_str(), Some(path))).collect(),
-        };
-        pieces.iter().map(one).collect()
-    };
-    AccessChange {
-        account: account.to_string(),
-        callers: callers.iter().map(ToString::to_string).collect(),
-        everyone: *everyone,
-        conditions: conditions.clone(),
-        actions: actions.iter().map(|action| action.as_str()).collect(),
-        added: places(added),
-        removed: places(removed),
-    }
 }

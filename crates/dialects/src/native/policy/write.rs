@@ -206,14 +206,3 @@ pub(super) fn document(
     all.owns.datasets.extend(all.datasets.keys().filter(|name| !owns.dataset(name)).cloned());
     Ok(all)
 }
-
-/// What a path is in words.
-pub(super) fn path(bucket: &str, path: Option<&Path>) -> String {
-    let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match path {
-        None => format!("s3://{bucket}/"),
-        Some(Path::Directory(own)) => format!("s3://{bucket}/{}/", shown(own)),
-        Some(Path::Object(own)) => format!("s3://{bucket}/{}", shown(own)),
-        Some(Path::Prefix(own)) => format!("s3://{bucket}/{}*", shown(own)),
-    }
-}

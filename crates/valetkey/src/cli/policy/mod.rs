@@ -3,7 +3,7 @@
 mod emit;
 mod files;
 mod node;
-mod show;
+pub(in crate::cli) mod show;
 
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,7 @@ pub(super) fn plan(out: &Out, answer: &Value) -> Result<(), Failure> {
             out.data(&format!("      {}  {before}  →  {after}", of(field, "field")))?;
         }
     }
-    access(out, answer)?;
+    access(out, rows_of(answer, "access"))?;
     let ended = find(answer, &["leases.ended"]).and_then(Value::as_u64).unwrap_or_default();
     if ended > 0 {
         let least = find(answer, &["leases.at_least"]).and_then(Value::as_bool) == Some(true);
@@ -53,8 +53,8 @@ pub(super) fn plan(out: &Out, answer: &Value) -> Result<(), Failure> {
     out.data(&format!("{} to add, {} to change, {} to remove", count("create"), count("change"), count("remove")))
 }
 
-fn access(out: &Out, answer: &Value) -> Result<(), Failure> {
-    let rows = rows_of(answer, "access");
+/// Shows who gains and loses access to what.
+pub(in crate::cli) fn access(out: &Out, rows: &[Value]) -> Result<(), Failure> {
     if rows.is_empty() {
         return Ok(());
     }
