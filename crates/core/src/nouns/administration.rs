@@ -14,7 +14,7 @@ pub trait Administration:
 {
 }
 
-impl<T: Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin + RequestAdmin + SigningAdmin + PolicySets> Administration
-    for T
+impl<T: Registry + ShareAdmin + WorkspaceAdmin + IdentityAdmin + RequestAdmin + SigningAdmin + PolicySets>
+    Administration for T
 {
 }

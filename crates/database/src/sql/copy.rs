@@ -206,7 +206,9 @@ async fn one(from: &mut Db, to: &mut Db, table: &'static str) -> Result<u64, Err
     let (mut read, mut kept) = (Sum::default(), Sum::default());
     let row = format!("({})", vec!["?"; columns.len()].join(", "));
     let put = async |rows: Vec<Vec<Value>>| {
-        rows.iter().for_each(|row| read.add(row));
+        for row in &rows {
+            read.add(row);
+        }
         let mut insert = query(format!("INSERT INTO {table} ({named}) VALUES {}", vec![&*row; rows.len()].join(", ")));
         for value in rows.into_iter().flatten() {
             insert = insert.bind(value);
@@ -215,7 +217,9 @@ async fn one(from: &mut Db, to: &mut Db, table: &'static str) -> Result<u64, Err
     };
     query(select.clone()).in_batches(from, (VALUES, BYTES), put).await.map_err(failed)?;
     let look = async |rows: Vec<Vec<Value>>| {
-        rows.iter().for_each(|row| kept.add(row));
+        for row in &rows {
+            kept.add(row);
+        }
         Ok(())
     };
     query(select).in_batches(to, (VALUES, BYTES), look).await.map_err(failed)?;

@@ -9,8 +9,8 @@ use valetkey_core::Error;
 
 use super::{
     access, accounts, audit, buckets, callers, checks, cors, credentials, datasets, events, explain, grants, groups,
-    identity, incidents, leases, nodes, parent_keys, policy, profiles, refusals, request_rules, requests, revocations, shares,
-    signing, storages, tokens, usage, workspaces,
+    identity, incidents, leases, nodes, parent_keys, policy, profiles, refusals, request_rules, requests, revocations,
+    shares, signing, storages, tokens, usage, workspaces,
 };
 
 #[derive(OpenApi)]

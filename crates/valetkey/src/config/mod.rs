@@ -5,6 +5,7 @@
 
 mod audit;
 mod check;
+mod identity;
 mod keys;
 mod secret;
 
@@ -20,6 +21,7 @@ use valetkey_s3::{MinFree, Quota};
 use crate::node::listen::Network;
 
 pub(crate) use audit::{Audit, AuditFrom};
+pub(crate) use identity::{Identity, Issuer};
 pub(crate) use keys::{KEYS, OTHERS};
 use secret::secret;
 
@@ -247,19 +249,6 @@ pub(crate) struct Upstream {
     pub(crate) deny_secs: u32,
     pub(crate) token_dirs: Vec<PathBuf>,
     pub(crate) machine_identity_hosts: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Identity {
-    pub(crate) private_hosts: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Issuer {
-    pub(crate) url: String,
-    pub(crate) rotate_days: u32,
 }
 
 #[derive(Debug, Deserialize)]
