@@ -14,6 +14,7 @@ import { Overview } from "./pages/overview";
 import { KeyPage } from "./pages/key";
 import { providers } from "./pages/identity";
 import { Policy } from "./pages/policy";
+import { REQUESTS } from "./pages/requests";
 import { shares } from "./pages/shares";
 import { storages } from "./pages/storages";
 import { Usage } from "./pages/usage";
@@ -39,7 +40,7 @@ const PAGES: Shown[] = [
     { name: "explain", title: "Explain", audited: true, page: Explain },
     { name: "leases", title: "Leases", audited: true, page: Leases },
     { name: "key", title: "Trace a key", audited: true, page: KeyPage },
-    ...[...RESOURCES, providers, storages, shares].map((resource): Shown => ({
+    ...[...RESOURCES, ...REQUESTS, providers, storages, shares].map((resource): Shown => ({
         name: resource.name,
         title: resource.title,
         needs: resource.needs,

@@ -4,7 +4,7 @@ import type { Field } from "./form";
 import type { Action, Resource } from "./list";
 import { Badge, Time } from "./ui";
 
-const DRY = { dry_run: true };
+export const DRY = { dry_run: true };
 
 export const word = (text: unknown): string => {
     const plain = String(text ?? "");
@@ -37,7 +37,7 @@ export function removal(path: (row: Row) => string[], cli: (row: Row) => string,
 const CASCADE = (): Field[] => [{ name: "cascade", label: "Also remove what needs it", kind: "check" }];
 const OUTLIVE: Field = { name: "outlive", label: "May outlive the token that makes it", kind: "check" };
 const account = (me: Row): Field => ({ name: "account", label: "Account", required: true, value: me.account.name });
-const SCOPE: Field[] = [
+export const SCOPE: Field[] = [
     { name: "prefixes", label: "Directories, one on a line", kind: "lines", hint: "without a slash at the end; what begins with the same letters beside it is not meant" },
     { name: "objects", label: "Objects, one on a line", kind: "lines" },
     { name: "raw_prefixes", label: "Whatever begins so, one on a line", kind: "lines" },
@@ -60,9 +60,9 @@ function conditioned(body: Row): { rest: Row; conditions?: Row } {
     return { rest: pick(false), conditions: Object.keys(conditions).length > 0 ? conditions : undefined };
 }
 /** Fields with what a row has in them. */
-const having = (fields: Field[], row: Row): Field[] => fields.map((field) => ({ ...field, value: field.kind === "lines" ? row[field.name]?.join("\n") : (row[field.name] ?? undefined) }));
-const ACCESS = ["read", "write", "read-write"];
-const place = (row: Row): string => `s3://${row.bucket}/${row.whole_bucket ? "" : (row.prefixes?.[0] ?? row.objects?.[0] ?? row.raw_prefixes?.[0] ?? "")}`;
+export const having = (fields: Field[], row: Row): Field[] => fields.map((field) => ({ ...field, value: field.kind === "lines" ? row[field.name]?.join("\n") : (row[field.name] ?? undefined) }));
+export const ACCESS = ["read", "write", "read-write"];
+export const place = (row: Row): string => `s3://${row.bucket}/${row.whole_bucket ? "" : (row.prefixes?.[0] ?? row.objects?.[0] ?? row.raw_prefixes?.[0] ?? "")}`;
 const standing = (label: string, value: string, path: (row: Row) => string[], cli: (row: Row) => string, when: (row: Row) => boolean, needs: "admin" | "operator"): Action => ({
     // Of accounts the server does not say what it would mean.
     plan: needs === "admin" ? (row) => ({ method: "PATCH", path: at(path(row), DRY), body: { standing: value } }) : undefined,
@@ -141,6 +141,8 @@ const grants: Resource = {
         {
             label: "Change",
             needs: "operator",
+            // What was asked for and approved is taken back, and not made another.
+            when: (row) => !row.request,
             fields: (row) => [
                 { name: "access", label: "Access", options: ACCESS },
                 { name: "max_ttl_secs", label: "Longest life of a credential, in seconds", kind: "number", value: row.max_ttl_secs },

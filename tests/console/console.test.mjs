@@ -4,11 +4,11 @@ import { mkdir } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { Browser, Issuer, Server, everything, settled } from "./harness.mjs";
 
-const MEMBER = ["", "access", "explain", "leases", "key", "grants", "callers", "tokens", "accounts", "parent-keys", "usage", "incident"];
+const MEMBER = ["", "access", "explain", "leases", "key", "grants", "callers", "tokens", "accounts", "parent-keys", "requests", "request-rules", "usage", "incident"];
 const ADMIN = [...MEMBER, "groups", "workspaces"];
 const OPERATOR = [...ADMIN, "identity-providers", "buckets", "datasets", "storages", "shares", "audit", "policy"];
 const PLANNER = OPERATOR.filter((name) => name !== "incident");
-const AUDITOR = ["", "access", "explain", "leases", "key", "grants", "groups", "audit"];
+const AUDITOR = ["", "access", "explain", "leases", "key", "grants", "groups", "requests", "request-rules", "audit"];
 const ALL = ["operator", "planner", "auditor"];
 const SHOTS = new URL("../../docs/console/", import.meta.url).pathname;
 
@@ -369,6 +369,31 @@ test("an operator checks a storage, and shares a table", async () => {
     assert.ok(!(await everything(page)).includes(link), "it is shown once");
     await act(page, "made-share", "Remove", (form) => form.getByLabel("to confirm").fill("made-share"));
     await page.context().close();
+});
+
+test("access is asked for in the console, and a member of the rule's group approves it", async () => {
+    const account = reader.account;
+    const approver = await server.token("approver", account);
+    await server.call("POST", "/api/v1/groups", { account, name: "approvers", members: ["approver"] });
+    const page = await browser.signedIn(server.root);
+    await page.goto(at("request-rules"));
+    await create(page, "Add a request rule", { name: "made-rule", account, approvers: `${account}/approvers`, bucket: reader.bucket, prefixes: "asked", max_secs: "7200" });
+    await page.context().close();
+    const asking = await browser.signedIn(reader.token);
+    await asking.goto(at("requests"));
+    await create(asking, "Ask for access", { bucket: reader.bucket, prefixes: "asked/for", for_secs: "3600", reason: "to look at an incident" });
+    await asking.getByRole("button", { name: "asked/for" }).click();
+    assert.equal(await dialog(asking).getByRole("button", { name: "Approve…" }).count(), 0, "nobody approves their own");
+    await close(asking);
+    const deciding = await browser.signedIn(approver.token);
+    await deciding.goto(at("requests"));
+    await act(deciding, "asked/for", "Approve", (form) => form.getByLabel("What you say").fill("for an hour"));
+    await deciding.context().close();
+    await asking.getByRole("button", { name: "Reload" }).click();
+    await asking.getByText("approved", { exact: true }).waitFor();
+    await asking.context().close();
+    const vended = await server.call("POST", "/api/v1/credentials", { bucket: reader.bucket, prefix: "asked/for", access: "read" }, reader.token);
+    assert.ok(Date.parse(vended.expiration ?? vended.expires_at) <= Date.now() + 3_601_000);
 });
 
 test("leases are found, drawn, and ended: one, and many only with the number typed", async () => {

@@ -1,5 +1,5 @@
 //! A database copied from a file to a server and back: what was known is known there, and what was ended stays so.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod support;
 

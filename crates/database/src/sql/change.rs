@@ -95,9 +95,9 @@ pub(crate) fn about_grant(grant: &Grant) -> String {
     let from = from.map(|from| format!("from {from:.0}"));
     let until = until.map(|until| format!("until {until:.0}"));
     let conditions = conditions.iter().flat_map(|own| own.said()).map(|said| format!("only {said}"));
-    let words: Vec<String> = from.into_iter().chain(until).chain(conditions).collect();
-    let words = words.iter().map(|word| format!(", {word}")).collect::<String>();
-    format!("{name}, at most {max_lifetime}{words}: {scope:?}")
+    let words = [name.to_string(), format!("at most {max_lifetime}")].into_iter();
+    let words: Vec<String> = words.chain(from).chain(until).chain(conditions).collect();
+    format!("{}: {scope:?}", words.join(", "))
 }
 
 /// Makes a change, and says so.

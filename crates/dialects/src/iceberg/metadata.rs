@@ -71,7 +71,7 @@ const PASSED: [&str; 12] = [
 /// Whether a table may say that of itself. What names a class is nothing of the data.
 fn is_passed(name: &str) -> bool {
     let known = |known: &&str| if known.ends_with('.') { name.starts_with(*known) } else { name == *known };
-    PASSED.iter().any(|one| known(&one)) && !name.ends_with("-impl") && !name.ends_with(".impl")
+    PASSED.iter().any(known) && !name.ends_with("-impl") && !name.ends_with(".impl")
 }
 
 /// Reads metadata: its location, and the text that is passed on.
@@ -148,8 +148,9 @@ impl Iceberg {
             for listed in &page {
                 let name = listed.key.strip_prefix(&*directory).and_then(|name| std::str::from_utf8(name).ok());
                 let Some((version, name)) = name.and_then(|name| Some((version(name)?, name))) else { continue };
-                let version =
-                    version.ok_or_else(|| broken("a file's version is too large; write `version-hint.text`"))?;
+                if version == TOO_LARGE {
+                    return Err(broken("a file's version is too large; write `version-hint.text`"));
+                }
                 if best.first().is_none_or(|(highest, _)| version >= *highest) {
                     best.retain(|(highest, _)| *highest == version);
                     best.push((version, name.to_owned()));
@@ -188,9 +189,11 @@ impl Iceberg {
     }
 }
 
-/// The version in a file's name: `00012-….metadata.json`, `v12.metadata.json`, or the compressed forms of both; one that is too large to be
-/// told is `Some(None)`.
-fn version(name: &str) -> Option<Option<u64>> {
+/// Stands for a version that is too large to be compared.
+const TOO_LARGE: u64 = u64::MAX;
+
+/// The version in a file's name: `00012-….metadata.json`, `v12.metadata.json`, or the compressed forms of both.
+fn version(name: &str) -> Option<u64> {
     let forms = [SUFFIX, ".metadata.json.gz"];
     if name.contains('/') || !forms.iter().any(|form| name.ends_with(form)) {
         return None;
@@ -198,12 +201,12 @@ fn version(name: &str) -> Option<Option<u64>> {
     let digits = name.strip_prefix('v').unwrap_or(name);
     let end = digits.find(['-', '.'])?;
     let digits = digits.get(..end).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
-    (!digits.is_empty()).then(|| digits.parse().ok())
+    (!digits.is_empty()).then(|| digits.parse().unwrap_or(TOO_LARGE))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{is_passed, served, version};
+    use super::{TOO_LARGE, is_passed, served, version};
 
     #[test]
     fn versions_are_read_of_names_and_nothing_else_is() {
@@ -213,9 +216,9 @@ mod tests {
             ("00003-0a1b.gz.metadata.json", 3),
             ("v3.metadata.json.gz", 3),
         ] {
-            assert_eq!(version(name), Some(Some(number)), "{name}");
+            assert_eq!(version(name), Some(number), "{name}");
         }
-        assert_eq!(version("99999999999999999999999-x.metadata.json"), Some(None));
+        assert_eq!(version("99999999999999999999999-x.metadata.json"), Some(TOO_LARGE));
         for name in [
             "snap-1.avro",
             "x.metadata.json",
