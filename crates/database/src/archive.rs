@@ -223,6 +223,7 @@ mod tests {
         let (old, fresh, other) = (dir.join(".ledger-0001.new"), dir.join(".ledger-0002-00.new"), dir.join("notes"));
         for path in [&old, &fresh, &other] {
             let file = File::create(path).unwrap();
+            #[expect(clippy::disallowed_methods, reason = "a file's time is the machine's")]
             let day = std::time::SystemTime::now() - LEFT - Duration::from_mins(1);
             if path != &fresh {
                 file.set_modified(day).unwrap();

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use valetkey_core::nouns::identity::{Claims, IdentityProvider, Signatures, not_taken};
-use valetkey_core::{Error, Kind};
+use valetkey_core::nouns::identity::{CameBack, Claims, IdentityProvider, Logins, Signatures, not_taken};
+use valetkey_core::{Error, Kind, Secret};
 
 use self::keys::{Choice, KeySet};
 use self::known::Known;
@@ -36,6 +36,27 @@ impl Oidc {
     /// With keys asked for as that allows.
     pub fn new(web: Web) -> Self {
         Self { known: Known::new(web.clone()), endpoints: Endpoints::new(web) }
+    }
+}
+
+#[async_trait]
+impl Logins for Oidc {
+    async fn login_page(
+        &self,
+        provider: &IdentityProvider,
+        parameters: &[(&str, &str)],
+        now: Timestamp,
+    ) -> Result<String, Error> {
+        self.endpoints.login_page(provider, parameters, now).await
+    }
+
+    async fn identity_token(
+        &self,
+        provider: &IdentityProvider,
+        back: &CameBack<'_>,
+        now: Timestamp,
+    ) -> Result<Secret<String>, Error> {
+        self.endpoints.identity_token(provider, back, now).await
     }
 }
 

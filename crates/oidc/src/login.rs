@@ -16,7 +16,6 @@ use valetkey_core::id::ProviderId;
 use valetkey_core::nouns::identity::{CameBack, IdentityProvider, LONGEST_TOKEN, LoginClient, Logins};
 use valetkey_core::{Error, Kind, Secret};
 
-use crate::Oidc;
 use crate::web::{Document, Web};
 
 /// How long a discovery document is believed, and how long an issuer is left in peace that did not give one.
@@ -92,7 +91,7 @@ impl Endpoints {
 }
 
 #[async_trait]
-impl Logins for Oidc {
+impl Logins for Endpoints {
     async fn login_page(
         &self,
         provider: &IdentityProvider,
@@ -100,7 +99,7 @@ impl Logins for Oidc {
         now: Timestamp,
     ) -> Result<String, Error> {
         let client = client(provider)?;
-        let document = self.endpoints.document(provider, now).await?;
+        let document = self.document(provider, now).await?;
         let page = document.authorization_endpoint.as_deref().and_then(|page| Url::parse(page).ok());
         let mut page = page.ok_or_else(|| without_pages(provider))?;
         page.query_pairs_mut().append_pair("client_id", &client.client_id).extend_pairs(parameters);
@@ -114,14 +113,14 @@ impl Logins for Oidc {
         now: Timestamp,
     ) -> Result<Secret<String>, Error> {
         let client = client(provider)?;
-        let document = self.endpoints.document(provider, now).await?;
+        let document = self.document(provider, now).await?;
         // SECURITY: one issuer must not answer for another. Who can say who it is has to.
         let named = back.issuer.is_some() || document.authorization_response_iss_parameter_supported;
         if named && back.issuer != Some(&*provider.issuer) {
             return Err(refused("the login came back from another identity provider than it was begun at"));
         }
         let endpoint = document.token_endpoint.as_deref().ok_or_else(|| without_pages(provider))?;
-        let issuer = self.endpoints.issuer(provider);
+        let issuer = self.issuer(provider);
         let _turn = issuer.turns.try_acquire().map_err(|_| away(provider, "too many log in at once".to_owned()))?;
         let form = [
             ("grant_type", "authorization_code"),
@@ -130,8 +129,7 @@ impl Logins for Oidc {
             ("code_verifier", back.verifier.reveal()),
             ("redirect_uri", back.redirect),
         ];
-        let (status, body) =
-            self.endpoints.web.post(endpoint, &form, MOST_BYTES).await.map_err(|why| away(provider, why))?;
+        let (status, body) = self.web.post(endpoint, &form, MOST_BYTES).await.map_err(|why| away(provider, why))?;
         given(provider, status, &body)
     }
 }

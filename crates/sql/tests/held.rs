@@ -93,7 +93,7 @@ async fn a_file_that_its_row_lost_is_told_and_nothing_stays_behind() {
 }
 
 fn links(dir: &Path) -> usize {
-    fs::read_dir(dir.join("files/backup-links")).map_or(0, |found| found.count())
+    fs::read_dir(dir.join("files/backup-links")).map_or(0, Iterator::count)
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! How people sign in to the console at an identity provider: this server is its client (OpenID Connect, authorization code with PKCE).
+//! How people sign in to the console at an identity provider: this server is its client (authorization code with PKCE).
 //!
 //! The browser keeps what was begun in a sealed cookie, so that any node can go on. It comes back to a page of the console, which sends
 //! the code like a token: from a page of this origin, with that cookie. The identity token stays here, and is judged as every other.
@@ -126,7 +126,7 @@ impl Console {
     }
 }
 
-/// Whether claims are of this login (OpenID Connect Core, section 3.1.3.7). Whether they are true is asked after.
+/// Whether claims are of this login (`OpenID` Connect Core, section 3.1.3.7). Whether they are true is asked after.
 fn is_of(claims: &Claims, provider: &IdentityProvider, begun: &BegunLogin) -> bool {
     claims.issuer() == Some(&*provider.issuer) && claims.nonce() == Some(&*begun.nonce())
 }

@@ -71,7 +71,7 @@ const PASSED: [&str; 12] = [
 /// Whether a table may say that of itself. What names a class is nothing of the data.
 fn is_passed(name: &str) -> bool {
     let known = |known: &&str| if known.ends_with('.') { name.starts_with(*known) } else { name == *known };
-    PASSED.iter().any(known) && !name.ends_with("-impl") && !name.ends_with(".impl")
+    PASSED.iter().any(known) && name.rsplit(['.', '-']).next() != Some("impl")
 }
 
 /// Reads metadata: its location, and the text that is passed on.

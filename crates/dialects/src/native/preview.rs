@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use valetkey_core::Error;
 use valetkey_core::caller::CallerRecord;
 use valetkey_core::error::Noun;
-use valetkey_core::id::AccountId;
+use valetkey_core::id::{AccountId, CallerId, GrantId, GroupId};
 use valetkey_core::name::Name;
 use valetkey_core::nouns::policy_set::{Difference, Owns, State, Subjects, differences};
 use valetkey_core::nouns::reach::Piece;
@@ -88,22 +88,21 @@ impl Native {
     /// What a removal would take of what callers can reach; nothing where it is of a thing that is not granted with.
     pub(super) async fn access_without(&self, call: &Call, plan: &Plan) -> Result<Vec<AccessChange>, Error> {
         let registry = &self.shared.registry;
-        let account = match plan.what.thing {
-            Thing::Grant(id) => Some(self.account_of_grant(call, id).await?),
-            Thing::Caller(id) => registry.caller_by_id(id).await?.map(|known| known.account),
-            Thing::Group(id) => {
+        let account = match reaching(&plan.what.thing) {
+            Some(Reaching::Grant(id)) => Some(self.account_of_grant(call, id).await?),
+            Some(Reaching::Caller(id)) => registry.caller_by_id(id).await?.map(|known| known.account),
+            Some(Reaching::Group(id)) => {
                 registry.groups(None).await?.iter().find(|known| known.id == id).map(|known| known.account)
             }
-            _ => None,
+            None => None,
         };
         let Some(account) = account else { return Ok(Vec::new()) };
         let take = |state: &mut State| {
-            for item in plan.all() {
-                match item.thing {
-                    Thing::Grant(id) => drop(state.grants.remove(&id)),
-                    Thing::Caller(id) => drop(state.callers.remove(&id)),
-                    Thing::Group(id) => drop(state.groups.remove(&id)),
-                    _ => {}
+            for thing in plan.all().filter_map(|item| reaching(&item.thing)) {
+                match thing {
+                    Reaching::Grant(id) => drop(state.grants.remove(&id)),
+                    Reaching::Caller(id) => drop(state.callers.remove(&id)),
+                    Reaching::Group(id) => drop(state.groups.remove(&id)),
                 }
             }
         };
@@ -115,6 +114,36 @@ impl Native {
         let account = registry.account_by_id(account).await?.ok_or_else(|| Error::not_found(Noun::Account))?;
         let owns = Owns { accounts: [account.name.as_str().into()].into(), ..Owns::default() };
         registry.policy_state(&Name::parse("nobody")?, &owns).await
+    }
+}
+
+/// What somebody reaches something by.
+enum Reaching {
+    Grant(GrantId),
+    Caller(CallerId),
+    Group(GroupId),
+}
+
+fn reaching(thing: &Thing) -> Option<Reaching> {
+    match *thing {
+        Thing::Grant(id) => Some(Reaching::Grant(id)),
+        Thing::Caller(id) => Some(Reaching::Caller(id)),
+        Thing::Group(id) => Some(Reaching::Group(id)),
+        Thing::Account(_)
+        | Thing::Token(_)
+        | Thing::ParentKey(_)
+        | Thing::Storage(_)
+        | Thing::Bucket(_)
+        | Thing::Dataset(_)
+        | Thing::Workspace(_)
+        | Thing::Project(_)
+        | Thing::Share(_)
+        | Thing::Table(_)
+        | Thing::Recipient { .. }
+        | Thing::Packages(_)
+        | Thing::IdentityProvider(_)
+        | Thing::TrustRule(_)
+        | Thing::RequestRule(_) => None,
     }
 }
 

@@ -278,7 +278,7 @@ pub(super) async fn get(native: Arc<Native>, call: Call) -> Result<Reply, Error>
     Reply::json(&native.request_shown(&call, &view, one).await?)
 }
 
-/// Asks for access, under a rule that all of it lies in. It waits for an approver, for a day.
+/// Asks for access, under a rule that all of it is in. It waits for an approver, for a day.
 #[utoipa::path(post, operation_id = "create_request", path = "/api/v1/requests", tag = "requests", request_body = AccessRequestBody, responses(
     (status = 201, description = "The request", body = AccessRequestResponse),
     (status = "4XX", description = "A refusal", body = Problem<'static>, content_type = "application/problem+json"),

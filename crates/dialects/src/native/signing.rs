@@ -145,6 +145,7 @@ pub(super) async fn withdraw(native: Arc<Native>, call: Call, authority: Authori
 }
 
 /// What clouds read first.
+#[expect(clippy::unused_async, reason = "a handler may wait")]
 pub(super) async fn discovery(native: Arc<Native>, _: Plain) -> Result<Reply, Error> {
     let issuer = native.own()?.issuer();
     let document = Discovery {

@@ -107,7 +107,7 @@ impl Own {
         Begun { cookie, page, asked }
     }
 
-    fn token(&self, nonce: &str, others: Value) -> String {
+    fn token(&self, nonce: &str, others: &Value) -> String {
         let now = self.world.clock.now().as_second();
         let mut claims = json!({
             "iss": self.issuer, "aud": "console", "sub": "alice", "nonce": nonce, "iat": now, "exp": now + 3600,
@@ -118,7 +118,7 @@ impl Own {
         self.signer.token(&claims)
     }
 
-    fn answers(&self, status: u16, body: impl ToString) {
+    fn answers(&self, status: u16, body: &impl ToString) {
         *self.answer.lock().unwrap() = (status, body.to_string());
     }
 
@@ -143,8 +143,8 @@ async fn who_logs_in_at_a_provider_is_signed_in_and_the_token_stays_here() {
     assert_eq!((asked("scope"), asked("code_challenge_method")), ("openid", "S256"));
     assert!(begun.cookie.starts_with("valetkey-console-login="));
     assert!(begun.cookie.ends_with("; Path=/; Max-Age=600; HttpOnly; SameSite=Strict"), "{}", begun.cookie);
-    let token = own.token(asked("nonce"), json!({}));
-    own.answers(200, json!({ "id_token": token, "access_token": "a", "token_type": "Bearer" }));
+    let token = own.token(asked("nonce"), &json!({}));
+    own.answers(200, &json!({ "id_token": token, "access_token": "a", "token_type": "Bearer" }));
     let shot = own.finish(&begun).await;
     assert_eq!(shot.status, 200, "{}", shot.body);
     assert!(!shot.body.contains(&token));
@@ -166,7 +166,7 @@ async fn who_logs_in_at_a_provider_is_signed_in_and_the_token_stays_here() {
 async fn a_login_that_was_not_begun_here_or_is_of_somebody_else_is_refused() {
     let own = Own::new().await;
     let (begun, other) = (own.begin().await, own.begin().await);
-    own.answers(200, json!({ "id_token": own.token(&begun.asked["nonce"], json!({})) }));
+    own.answers(200, &json!({ "id_token": own.token(&begun.asked["nonce"], &json!({})) }));
     let state = &begun.asked["state"];
     for (why, login, status) in [
         ("another state", json!({ "code": "c", "state": other.asked["state"] }), 401),
@@ -198,16 +198,16 @@ async fn a_token_of_another_login_or_of_nobody_who_is_known_signs_nobody_in() {
     let now = own.world.clock.now().as_second();
     let claims = json!({ "iss": own.issuer, "aud": "console", "sub": "alice", "nonce": nonce, "exp": now + 60 });
     for (why, token, status) in [
-        ("another nonce", own.token("n", json!({})), 401),
-        ("no nonce", own.token(nonce, json!({ "nonce": null })), 401),
-        ("another issuer's", own.token(nonce, json!({ "iss": "https://evil.example" })), 401),
-        ("for another client", own.token(nonce, json!({ "aud": "other" })), 401),
+        ("another nonce", own.token("n", &json!({})), 401),
+        ("no nonce", own.token(nonce, &json!({ "nonce": null })), 401),
+        ("another issuer's", own.token(nonce, &json!({ "iss": "https://evil.example" })), 401),
+        ("for another client", own.token(nonce, &json!({ "aud": "other" })), 401),
         ("signed by another", stranger.token(&claims), 401),
-        ("over", own.token(nonce, json!({ "exp": now - 600 })), 401),
-        ("of nobody", own.token(nonce, json!({ "sub": "eve" })), 403),
+        ("over", own.token(nonce, &json!({ "exp": now - 600 })), 401),
+        ("of nobody", own.token(nonce, &json!({ "sub": "eve" })), 403),
         ("none", "x".to_owned(), 401),
     ] {
-        own.answers(200, json!({ "id_token": token }));
+        own.answers(200, &json!({ "id_token": token }));
         let shot = own.finish(&begun).await;
         assert_eq!(shot.status.as_u16(), status, "{why}: {}", shot.body);
         assert!(!shot.headers.contains_key("set-cookie"), "{why}");
@@ -218,7 +218,7 @@ async fn a_token_of_another_login_or_of_nobody_who_is_known_signs_nobody_in() {
 async fn what_a_provider_refuses_is_told_by_its_code_and_what_is_no_answer_is_none() {
     let own = Own::new().await;
     let begun = own.begin().await;
-    own.answers(400, json!({ "error": "invalid_grant", "error_description": "<b>secret</b>" }));
+    own.answers(400, &json!({ "error": "invalid_grant", "error_description": "<b>secret</b>" }));
     let shot = own.finish(&begun).await;
     assert_eq!(shot.status, 401, "{}", shot.body);
     assert!(shot.body.contains("invalid_grant") && !shot.body.contains("secret"), "{}", shot.body);
@@ -233,7 +233,7 @@ async fn what_a_provider_refuses_is_told_by_its_code_and_what_is_no_answer_is_no
         (500, json!({ "error": "invalid_grant" }).to_string()),
     ] {
         let said = body.get(..6).unwrap_or_default().to_owned();
-        own.answers(status, body);
+        own.answers(status, &body);
         let shot = own.finish(&begun).await;
         assert_eq!(shot.status, 503, "{status} {said}: {}", shot.body);
         assert!(!shot.body.contains("script"), "{}", shot.body);
@@ -243,16 +243,16 @@ async fn what_a_provider_refuses_is_told_by_its_code_and_what_is_no_answer_is_no
 #[tokio::test]
 async fn only_a_provider_where_people_log_in_is_gone_to_and_only_over_tls() {
     let own = Own::new().await;
-    let begin = async |name: &str| own.post("/console/login", "", OWN, &json!({ "provider": name })).await;
+    let page = async |name: &str| own.post("/console/login", "", OWN, &json!({ "provider": name })).await;
     let quiet = json!({ "name": "machines", "issuer": "https://id.example.com", "audiences": ["console"] });
     own.operator("/api/v1/identity-providers", &quiet).await;
     for name in ["machines", "nobody", ""] {
-        assert_eq!(begin(name).await.status, 404, "{name}");
+        assert_eq!(page(name).await.status, 404, "{name}");
     }
     // Who may say who it is has to.
     own.discovery.lock().unwrap()["authorization_response_iss_parameter_supported"] = json!(true);
     let begun = own.begin().await;
-    own.answers(200, json!({ "id_token": own.token(&begun.asked["nonce"], json!({})) }));
+    own.answers(200, &json!({ "id_token": own.token(&begun.asked["nonce"], &json!({})) }));
     assert_eq!(own.finish(&begun).await.status, 401);
     let login = json!({ "code": "c", "state": begun.asked["state"], "iss": own.issuer });
     assert_eq!(own.back(&begun, login).await.status, 200);
@@ -263,12 +263,12 @@ async fn only_a_provider_where_people_log_in_is_gone_to_and_only_over_tls() {
         let good = own.discovery.lock().unwrap()[name].clone();
         own.discovery.lock().unwrap()[name] = json!(address);
         own.world.clock.advance_secs(601);
-        let shot = begin("people").await;
+        let shot = page("people").await;
         assert_eq!(shot.status, 503, "{}", shot.body);
         own.discovery.lock().unwrap()[name] = good;
         // One that fails is left in peace for a moment.
-        assert_eq!(begin("people").await.status, 503);
+        assert_eq!(page("people").await.status, 503);
         own.world.clock.advance_secs(5);
-        assert_eq!(begin("people").await.status, 200);
+        assert_eq!(page("people").await.status, 200);
     }
 }

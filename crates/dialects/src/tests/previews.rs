@@ -119,7 +119,7 @@ async fn a_caller_is_looked_at_before_it_is_made_suspended_served_or_removed() {
     assert!(shown["callers"].as_array().unwrap().iter().all(|known| known["standing"] == "active"), "{shown}");
     own.ask(Method::PATCH, one, &json!({ "standing": "suspended" })).await;
     let rows = own.dry(Method::PATCH, one, &json!({ "standing": "active" })).await;
-    assert!(rows.iter().any(|row| row.contains("+") && row.contains("s3://lake/previews/own/")), "{rows:?}");
+    assert!(rows.iter().any(|row| row.contains('+') && row.contains("s3://lake/previews/own/")), "{rows:?}");
     let new = own.dry(Method::POST, all, &json!({ "name": "newcomer" })).await;
     let everyone = own.ask(Method::GET, "/api/v1/access?account=acme&caller=writer", &Value::Null).await;
     assert!(new.iter().all(|row| row.starts_with("newcomer") && row.ends_with(" -")), "{new:?} {everyone}");

@@ -97,7 +97,7 @@ impl Tokens {
         };
         match &way {
             Way::Secret { url, .. } | Way::File { url, .. } | Way::Own { url, .. } => {
-                hosts.send("identity.authority", origin_of(url)?)
+                hosts.send("identity.authority", origin_of(url)?);
             }
             Way::Managed { url } => hosts.tell("identity.endpoint", origin_of(url)?),
             Way::Platform { url, .. } => hosts.surround(origin_of(url)?),

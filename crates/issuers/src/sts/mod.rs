@@ -217,7 +217,7 @@ impl Sts {
     }
 
     /// `AssumeRoleWithWebIdentity`: what `AssumeRole` says in fields of the session, the token says in claims ("Passing session tags
-    /// using AssumeRoleWithWebIdentity", "Monitor and control actions taken with assumed roles").
+    /// using `AssumeRoleWithWebIdentity`", "Monitor and control actions taken with assumed roles").
     async fn with_token(
         &self,
         own: &Own,

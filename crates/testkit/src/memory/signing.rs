@@ -45,7 +45,7 @@ impl SigningAdmin for Memory {
     async fn reseal_signing_keys(&self, sealed: Vec<(Box<str>, Box<[u8]>)>) -> Result<(), Error> {
         let keys = &mut self.world().signing;
         for (kid, again) in sealed {
-            keys.iter_mut().filter(|key| key.kid == kid).for_each(|key| key.sealed = again.clone());
+            keys.iter_mut().filter(|key| key.kid == kid).for_each(|key| key.sealed.clone_from(&again));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `valetkey request`: access for a time, that somebody approves. `valetkey request-rule`: who may ask for what.
+//! `valetkey request`: access for a time, that someone approves. `valetkey request-rule`: who may ask for what.
 
 use valetkey_dialects::native::api::given::Whom;
 use valetkey_dialects::native::api::operations as op;
@@ -40,7 +40,7 @@ struct Ask {
     /// Why, for who approves it
     #[arg(long, value_name = "TEXT", required = true)]
     reason: Option<String>,
-    /// The rule to ask under; the first by name that all of it lies in if not given
+    /// The rule to ask under; the first by name that all of it is in if not given
     #[arg(long, value_name = "RULE")]
     rule: Option<String>,
 }

@@ -62,7 +62,7 @@ pub(super) async fn own(
 /// Makes the next keys of an issuer when it is time, once a day.
 pub(super) async fn rotate(own: Arc<Own>, days: u32, end: CancellationToken) {
     let oldest = (days > 0).then(|| SignedDuration::from_hours(24 * i64::from(days)));
-    let day = Duration::from_secs(24 * 3600);
+    let day = Duration::from_hours(24);
     while end.run_until_cancelled(tokio::time::sleep(day)).await.is_some() {
         if let Err(error) = own.settle(oldest).await {
             tracing::error!(error = ?error, "the next signing keys could not be made");

@@ -23,7 +23,7 @@ pub struct RequestRuleRequest {
     pub approvers: String,
     /// The bucket.
     pub bucket: String,
-    /// A directory, without its last slash: what is asked for lies in one of the places that this and the next fields name.
+    /// A directory, without its last slash: what is asked for is in one of the places that this and the next fields name.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
     /// Directories, without their last slashes.
@@ -119,7 +119,7 @@ pub struct AccessRequestBody {
     pub for_secs: u32,
     /// Why, for who approves it: at most 500 bytes.
     pub reason: String,
-    /// The rule to ask under, by name; the first by name that all of it lies in if not given.
+    /// The rule to ask under, by name; the first by name that all of it is in if not given.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
 }
