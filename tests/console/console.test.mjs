@@ -373,13 +373,13 @@ test("an operator checks a storage, and shares a table", async () => {
 
 test("access is asked for in the console, and a member of the rule's group approves it", async () => {
     const account = reader.account;
-    const approver = await server.token("approver", account);
+    const [asker, approver] = [await server.token("asker", account), await server.token("approver", account)];
     await server.call("POST", "/api/v1/groups", { account, name: "approvers", members: ["approver"] });
     const page = await browser.signedIn(server.root);
     await page.goto(at("request-rules"));
     await create(page, "Add a request rule", { name: "made-rule", account, approvers: `${account}/approvers`, bucket: reader.bucket, prefixes: "asked", max_secs: "7200" });
     await page.context().close();
-    const asking = await browser.signedIn(reader.token);
+    const asking = await browser.signedIn(asker.token);
     await asking.goto(at("requests"));
     await create(asking, "Ask for access", { bucket: reader.bucket, prefixes: "asked/for", for_secs: "3600", reason: "to look at an incident" });
     await asking.getByRole("button", { name: "asked/for" }).click();
@@ -392,7 +392,7 @@ test("access is asked for in the console, and a member of the rule's group appro
     await asking.getByRole("button", { name: "Reload" }).click();
     await asking.getByText("approved", { exact: true }).waitFor();
     await asking.context().close();
-    const vended = await server.call("POST", "/api/v1/credentials", { bucket: reader.bucket, prefix: "asked/for", access: "read" }, reader.token);
+    const vended = await server.call("POST", "/api/v1/credentials", { bucket: reader.bucket, prefix: "asked/for", access: "read" }, asker.token);
     assert.ok(Date.parse(vended.expiration ?? vended.expires_at) <= Date.now() + 3_601_000);
 });
 
