@@ -338,7 +338,7 @@ def test_what_many_servers_know_goes_to_one_file_and_back(cluster):
     cluster.stop()
 
     cluster.postgres.sql("CREATE DATABASE again", "postgres")
-    cluster.settings["VALETKEY_DATABASE__URL"] = cluster.postgres.url.replace("/valetkey", "/again")
+    cluster.settings["VALETKEY_DATABASE__URL"] = cluster.postgres.url.removesuffix("valetkey") + "again"
     done = cluster.offline("copy", here, "--from", str(alone))
     assert done.returncode == 0, done
     full = cluster.offline("copy", here, "--from", str(alone))
