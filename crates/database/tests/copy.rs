@@ -157,6 +157,11 @@ async fn a_file_goes_to_a_server_and_back_with_all_that_happened_since() {
     past.leases += 1;
     holds(&past, &node, 2).await;
     node.0.close().await.unwrap();
+    let (once_more, _) = world.server("fourth").await;
+    copy(&back, &once_more).await.unwrap();
+    let node = world.open(&once_more).await;
+    holds(&past, &node, 2).await;
+    node.0.close().await.unwrap();
 
     // No table of either was forgotten.
     let own = ["changes", "nodes", "trial", "_sqlx_migrations"].map(str::to_owned);

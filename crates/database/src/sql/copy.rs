@@ -140,10 +140,11 @@ pub(crate) async fn all(from: &mut Db, to: &mut Db) -> Result<Vec<(&'static str,
         if from.is_postgres() {
             one(from, to, "nodes").await?;
         } else {
-            // So that the chain is known to go on at least so far.
+            // So that each chain is known to go on at least so far.
             query(
                 "INSERT INTO nodes (chain, name, seen_ms, head, holder)
-                 SELECT 1, '', 0, coalesce(max(seq), 0), ? FROM ledger_pages",
+                 SELECT f.one, '', 0, coalesce((SELECT max(p.seq) FROM ledger_pages p
+                     WHERE p.seq > ((f.one - 1) << 40) AND p.seq <= (f.one << 40)), 0), ? FROM ledger_folded f",
             )
             .bind(Vec::new())
             .execute(&mut *to)
