@@ -21,7 +21,7 @@ const MOST_HOURS: i64 = 168;
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the parameters, which are read one by one")]
 pub(super) struct RefusalsQuery {
-    /// Only this account's, by name or id; if not given everybody's, with those of strangers.
+    /// Only this account's, by name or id; if not given everybody's, with those of unauthenticated callers.
     account: Option<String>,
     /// How many hours, with the one that is not over: 1 to 168, 24 unless given.
     hours: Option<i64>,
