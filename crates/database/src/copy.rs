@@ -71,5 +71,7 @@ async fn opened(at: &Whereabouts) -> Result<Db, Error> {
 
 /// Says of which database a refusal is.
 fn of(at: &Whereabouts, error: Error) -> Error {
-    Error::new(error.kind(), format!("the database {at} cannot be used: {}", error.message())).caused_by(error)
+    let said = Error::new(error.kind(), format!("the database {at} cannot be used: {}", error.message()));
+    // Its own words are not repeated.
+    if std::error::Error::source(&error).is_some() { said.caused_by(error) } else { said }
 }

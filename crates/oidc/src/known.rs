@@ -64,10 +64,13 @@ impl State {
     }
 }
 
-/// Whether an instant is less than so long ago. One that is yet to come is not: the clock was set back.
-fn within(at: Timestamp, now: Timestamp, long: SignedDuration) -> bool {
+/// Requests know the instant that they began at, and wait for one another: for no longer than this.
+const WAITED: SignedDuration = SignedDuration::from_mins(1);
+
+/// Whether an instant is less than so long ago. One that is yet to come by more than requests wait is not: the clock was set back.
+pub(crate) fn within(at: Timestamp, now: Timestamp, long: SignedDuration) -> bool {
     let ago = now.duration_since(at);
-    !ago.is_negative() && ago < long
+    ago > -WAITED && ago < long
 }
 
 impl Issuer {
@@ -178,4 +181,18 @@ impl Known {
 fn away(provider: &IdentityProvider, why: &str) -> Error {
     let said = format!("the keys of the identity provider `{}` cannot be had now; try again later", provider.name);
     Error::new(Kind::Unavailable, said).retry_after(5).note(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_began_before_the_one_that_asked_is_not_told_to_ask_again() {
+        let at = Timestamp::from_second(1_767_225_600).unwrap();
+        let long = SignedDuration::from_secs(5);
+        for (ms, is) in [(0, true), (4_999, true), (5_000, false), (-1, true), (-59_999, true), (-60_000, false)] {
+            assert_eq!(within(at, at + SignedDuration::from_millis(ms), long), is, "{ms}");
+        }
+    }
 }

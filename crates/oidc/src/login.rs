@@ -16,6 +16,7 @@ use valetkey_core::id::ProviderId;
 use valetkey_core::nouns::identity::{CameBack, IdentityProvider, LONGEST_TOKEN, LoginClient, Logins};
 use valetkey_core::{Error, Kind, Secret};
 
+use crate::known::within;
 use crate::web::{Document, Web};
 
 /// How long a discovery document is believed, and how long an issuer is left in peace that did not give one.
@@ -75,10 +76,7 @@ impl Endpoints {
     async fn document(&self, provider: &IdentityProvider, now: Timestamp) -> Result<Arc<Document>, Error> {
         let issuer = self.issuer(provider);
         let mut said = issuer.said.lock().await;
-        let known = said.as_ref().filter(|(at, said)| {
-            let ago = now.duration_since(*at);
-            !ago.is_negative() && ago < if said.is_ok() { FRESH } else { PEACE }
-        });
+        let known = said.as_ref().filter(|(at, said)| within(*at, now, if said.is_ok() { FRESH } else { PEACE }));
         let document = if let Some((_, known)) = known {
             known.clone()
         } else {
